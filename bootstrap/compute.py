@@ -1,0 +1,62 @@
+"""Counts of floating-point operations and bytes, from shapes alone. No measurement, no clock.
+
+Formulas: 2 operations per matmul parameter and token forward, twice that again backward (PaLM, arXiv:2204.02311,
+appendix B); attention adds `4 L d` per attended position and token forward, of which a causal sequence needs half.
+Embedding look-ups cost nothing; the output head is a matmul.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelShape:
+    """What the formulas need to know of a model."""
+
+    num_layers: int
+    hidden_size: int
+    num_matmul_parameters: int
+    """Parameters that multiply activations: all but the input embedding and the norms."""
+    num_parameters: int
+    bytes_per_parameter: int = 4
+
+
+def llama_shape(
+    *, num_layers: int, hidden_size: int, intermediate_size: int, vocab_size: int, tied_head: bool = False
+) -> ModelShape:
+    """Return the shape of a Llama block model with full multi-head attention, SwiGLU, RMSNorm and no biases."""
+    block = 4 * hidden_size**2 + 3 * hidden_size * intermediate_size
+    matmul = num_layers * block + hidden_size * vocab_size
+    norms = (2 * num_layers + 1) * hidden_size
+    embedding = 0 if tied_head else hidden_size * vocab_size
+    return ModelShape(
+        num_layers=num_layers,
+        hidden_size=hidden_size,
+        num_matmul_parameters=matmul,
+        num_parameters=matmul + embedding + norms,
+    )
+
+
+def forward_flops(shape: ModelShape, lengths: Iterable[int]) -> float:
+    """Return FLOPs of one causal forward pass over sequences of the given lengths (tokens)."""
+    attention = 2 * shape.num_layers * shape.hidden_size
+    return float(sum(2 * shape.num_matmul_parameters * n + attention * n * n for n in lengths))
+
+
+def train_flops(shape: ModelShape, lengths: Iterable[int]) -> float:
+    """Return FLOPs of forward and backward over sequences of the given lengths."""
+    return 3 * forward_flops(shape, lengths)
+
+
+def generate_flops(shape: ModelShape, *, prefills: Iterable[int], completions: Iterable[tuple[int, int]]) -> float:
+    """Return FLOPs of sampling with a key-value cache.
+
+    `prefills`: length of each prompt that is run once; `completions`: (prompt length, completion length) of each
+    sample. The last sampled token is never fed back.
+    """
+    attention = 4 * shape.num_layers * shape.hidden_size
+    total = forward_flops(shape, prefills)
+    for prompt, completion in completions:
+        fed = max(completion - 1, 0)
+        total += 2 * shape.num_matmul_parameters * fed + attention * (prompt * fed + fed * fed / 2)
+    return float(total)

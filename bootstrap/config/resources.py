@@ -1,0 +1,27 @@
+"""Where a run happens: workers, limits on waiting, and the tracking server. No part of a lineage's identity."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from bootstrap.config.base import Settings
+
+
+class Resources(Settings):
+    workers: int | Literal["auto"] = "auto"
+    """Processes that sample and learn, one torch thread each; `auto` takes one per CPU core available (at most 8)."""
+    cpus_per_worker: float = Field(default=1, ge=0)
+    gpus_per_worker: float = Field(default=0, ge=0)
+    batch_rows: int = Field(default=512, ge=1)
+    """Most sequences one worker holds in a forward pass; more are taken in turns."""
+    wait_seconds: float = Field(default=600, gt=0)
+    """Longest wait for one worker's answer before the run stops and says what it waited for."""
+
+
+class Tracking(Settings):
+    uri: str | None = None
+    """MLflow tracking URI; null uses a SQLite database inside the store. `MLFLOW_TRACKING_URI` overrides null."""
+    experiment: str | None = None
+    """MLflow experiment; null names it after the lineage."""
+    sample_rollouts: int = Field(default=32, ge=0)
+    """Readable rollouts shown per generation."""

@@ -1,0 +1,61 @@
+"""Tasks: where prompts come from. Difficulty is one integer level."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from bootstrap.config.base import Settings
+
+
+class TaskSettings(Settings):
+    base_level: int = Field(ge=1)
+    """Highest level whose reference answers training may ever see; beyond it only the verifier speaks."""
+    heldout_fraction: float = Field(default=0.125, gt=0, lt=1)
+    """Share of all possible prompts, by hash of their text, kept for evaluation and never trained on."""
+
+
+class AdditionTask(TaskSettings):
+    """Sum of two numbers, digits least significant first: `21+43=640`; level n has two n-digit operands."""
+
+    type: Literal["addition"] = "addition"
+    base_level: int = Field(default=4, ge=1)
+
+    @property
+    def characters(self) -> str:
+        """Every character of prompts and answers: the vocabulary of a model from scratch."""
+        return "0123456789+="
+
+
+class StringTask(TaskSettings):
+    """Base of the tasks on one random string; level n has n symbols."""
+
+    base_level: int = Field(default=8, ge=1)
+    alphabet: str = Field(default="abcdefghijk", min_length=2)
+    """Distinct single-character symbols; `=` is taken by the prompt."""
+
+    @field_validator("alphabet")
+    @classmethod
+    def _symbols_are_distinct(cls, alphabet: str) -> str:
+        if len(set(alphabet)) < len(alphabet) or "=" in alphabet or any(c.isspace() for c in alphabet):
+            raise ValueError("symbols must be distinct, visible and other than `=`, for example abcdefghijk")
+        return alphabet
+
+    @property
+    def characters(self) -> str:
+        """Every character of prompts and answers: the vocabulary of a model from scratch."""
+        return self.alphabet + "="
+
+
+class ReversalTask(StringTask):
+    """The string backwards: `abc=` gives `cba`."""
+
+    type: Literal["reversal"] = "reversal"
+
+
+class CopyTask(StringTask):
+    """The string itself: `abc=` gives `abc`."""
+
+    type: Literal["copy"] = "copy"
+
+
+Task = Annotated[AdditionTask | ReversalTask | CopyTask, Field(discriminator="type")]

@@ -1,0 +1,74 @@
+"""Every error a user can meet, named by the boundary that was crossed.
+
+Each type also subclasses the built-in exception it specialises, takes one message as its only argument (so it
+survives pickling between processes), and carries the exit code of the command line. A message says what is wrong and
+what to do about it. Broken promises between our own functions are assertions, not members of this tree.
+"""
+
+
+class BootstrapError(Exception):
+    """Root of the tree; anything else that escapes is a defect of this program."""
+
+    exit_code = 1
+
+
+class RecipeError(BootstrapError, ValueError):
+    """The recipe, an override or a command-line argument cannot work as written."""
+
+    exit_code = 2
+
+
+class StoreError(BootstrapError, OSError):
+    """The lineage's folder cannot be read or written (missing, read-only, full)."""
+
+    exit_code = 3
+
+
+class StoreCorrupt(StoreError):
+    """A stored file differs from its recorded hash, or the ledger's chain is broken."""
+
+
+class LineageLocked(StoreError):
+    """Another living driver writes this lineage."""
+
+
+class LineageMismatch(StoreError):
+    """The folder holds a lineage grown from another recipe."""
+
+
+class BooksUnbalanced(BootstrapError, ValueError):
+    """The prompts drawn and the outcomes recorded for them do not add up; the generation is not committed."""
+
+    exit_code = 4
+
+
+class VerifierError(BootstrapError, RuntimeError):
+    """A verifier failed its probes, or could not judge too large a share of the answers."""
+
+    exit_code = 4
+
+
+class WorkerError(BootstrapError, RuntimeError):
+    """A worker process died or reported a failure."""
+
+    exit_code = 5
+
+
+class FingerprintMismatch(WorkerError):
+    """The weights in a worker are not those that the plan names."""
+
+
+class WaitTimeout(WorkerError, TimeoutError):
+    """A bounded wait was hit; the message names what is awaited, from whom and since when."""
+
+
+class ClusterError(BootstrapError, ConnectionError):
+    """Ray cannot be reached or refused the job."""
+
+    exit_code = 5
+
+
+class TrackingError(BootstrapError, ConnectionError):
+    """MLflow cannot be reached or refused a record; the outbox keeps what is unpublished."""
+
+    exit_code = 6

@@ -1,0 +1,456 @@
+"""The pipeline on one page: what flows from stage to stage, and what the ledger keeps of it.
+
+    Prompt -> Rollout -> Verdict -> Selection -> Example (a Batch) -> Checkpoint -> Report -> Decision -> Generation
+
+High-volume records are slotted dataclasses (they become parquet rows); what the ledger keeps is made of frozen
+pydantic models (they become canonical JSON). Nothing here computes; the stages do.
+
+Ids are readable and derived from position, never from time: a rollout drawn as prompt 4, sample 2 of update 17 in step
+0 of generation 3 is `g3.s0.u17.p4.k2`; its group (the samples of one prompt) is `g3.s0.u17.p4`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+
+
+class Split(StrEnum):
+    """Which half of a task's prompts one belongs to; decided by the hash of its text."""
+
+    TRAIN = "train"
+    HELDOUT = "heldout"
+
+
+class Finish(StrEnum):
+    """Why a completion ended."""
+
+    STOP = "stop"
+    LENGTH = "length"
+
+    @property
+    def is_truncated(self) -> bool:
+        return self is Finish.LENGTH
+
+
+class Status(StrEnum):
+    """A verifier's finding. `UNVERIFIABLE` is never a number: trouble with judging is not a wrong answer."""
+
+    PASS = "PASS"
+    FAIL = "FAIL"
+    UNVERIFIABLE = "UNVERIFIABLE"
+
+
+class Use(StrEnum):
+    """What became of a rollout in the step that drew it."""
+
+    RL = "rl"
+    """It carried a policy gradient."""
+    CE = "ce"
+    """It was imitated (cross-entropy)."""
+    NONE = "none"
+    """It gave no gradient in this step; `Selection.reason` says why."""
+
+
+class Outcome(StrEnum):
+    """A generation's place in the lineage."""
+
+    BASE = "base"
+    PROMOTED = "promoted"
+    REJECTED = "rejected"
+
+    @property
+    def may_be_champion(self) -> bool:
+        return self is not Outcome.REJECTED
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prompt:
+    """One question. It holds no answer: only a task's `reference` knows it, and only verifiers ask."""
+
+    id: str
+    """First 16 hex digits of SHA-256 over the task's name and the text."""
+    task: str
+    level: int
+    text: str
+    split: Split
+    stepping_stone: bool = False
+    """An easier variant of the level (for addition: one operand shorter)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """One completion to sample."""
+
+    id: str
+    """The id of the rollout to be."""
+    prompt: Prompt
+    seed: int
+    """Seed of this sample alone, so that the result does not depend on what else is in the batch."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sampling:
+    """How completions are drawn. Temperature 0 is greedy."""
+
+    temperature: float
+    max_new_tokens: int
+    top_k: int = 0
+    """Keep the k most likely tokens; 0 keeps all."""
+    top_p: float = 1.0
+    """Keep the smallest set of tokens with at least this probability; 1 keeps all."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rollout:
+    """One completion, with what is needed to learn from it and to prove where it came from."""
+
+    id: str
+    group: str
+    prompt_id: str
+    prompt_text: str
+    level: int
+    sample_index: int
+    prompt_tokens: tuple[int, ...]
+    tokens: tuple[int, ...]
+    """Completion tokens, the end-of-sequence token included when it was sampled."""
+    logprobs: tuple[float, ...]
+    """Log-probability of each completion token under the exact sampling distribution."""
+    entropies: tuple[float, ...]
+    """Entropy of that distribution at each completion token, in nats."""
+    text: str
+    """The completion decoded, special tokens left out."""
+    finish: Finish
+    policy: str
+    """Fingerprint of the weights that sampled it."""
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """What a verifier found about one rollout."""
+
+    rollout_id: str
+    status: Status
+    reward: float | None
+    """None exactly when the status is UNVERIFIABLE."""
+    breakdown: Mapping[str, float]
+    """Reward by component; the reward never travels without it."""
+    reason: str
+    verifier: str
+    version: str
+    """Hash of the verifier's code and settings."""
+
+    def __post_init__(self) -> None:
+        assert (self.reward is None) == (self.status is Status.UNVERIFIABLE), "UNVERIFIABLE is never a number"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Selection:
+    """What became of one rollout. Every rollout has exactly one."""
+
+    rollout_id: str
+    use: Use
+    replay: bool
+    """Whether it joins the lineage's replay pool once the generation is committed."""
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Example:
+    """One sequence for the learner, with its weight on each stream. The learner knows no algorithm beyond these.
+
+    The loss over a batch is the sum of three streams, each divided by the batch's own `Normalizers` entry:
+    `rl`: clipped policy gradient with per-token `advantages`; `ce`: negative log-likelihood; `kl`: divergence to a
+    teacher's full distribution. Streams act on completion tokens only.
+    """
+
+    source: str
+    """Id of the rollout, or of the prompt whose reference is shown, that this sequence is."""
+    tokens: tuple[int, ...] = ()
+    """Prompt and completion tokens; empty when `text` is given and the worker tokenises."""
+    num_prompt_tokens: int = 0
+    prompt_text: str | None = None
+    """With `completion_text`: a sequence given as text (references), tokenised by the worker."""
+    completion_text: str | None = None
+    advantages: tuple[float, ...] = ()
+    """`rl` weight of each completion token; empty when the sequence takes no part in the stream."""
+    logprobs: tuple[float, ...] = ()
+    """Log-probabilities of the completion tokens at sampling time, for the `rl` stream's ratio."""
+    ce_weight: float = 0.0
+    kl_weight: float = 0.0
+    teacher: str | None = None
+    """Fingerprint of the teacher of the `kl` stream."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Normalizers:
+    """By what each stream's sum is divided: a count over the whole batch, however it is sharded."""
+
+    rl: float = 1.0
+    ce: float = 1.0
+    kl: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Batch:
+    """All that one optimizer update learns from."""
+
+    examples: Sequence[Example]
+    normalizers: Normalizers
+    clip_low: float | None = None
+    """Lower clip of the importance ratio is `1 - clip_low`; None leaves it unclipped."""
+    clip_high: float | None = None
+    temperature: float = 1.0
+    """Sampling temperature of the `rl` stream, so that ratios compare like with like."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UpdateMetrics:
+    """What one optimizer update reports: sums already divided by their normalizers."""
+
+    loss: float
+    rl_loss: float
+    ce_loss: float
+    kl_loss: float
+    grad_norm: float
+    """Global L2 norm before clipping."""
+    ratio_max: float
+    """Largest importance ratio among `rl` tokens; 1 when there are none."""
+    clip_fraction: float
+    """Share of `rl` tokens whose gradient the clip removed."""
+    num_tokens: int
+    """Tokens in the forward pass, padding left out."""
+    flops: float
+    """Model FLOPs of forward and backward, teachers' forward passes included."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checkpoint:
+    """Weights on their way: a Hugging Face folder as bytes, and the fingerprint that proves it."""
+
+    fingerprint: str
+    files: Mapping[str, bytes]
+    """File name -> content: config.json, model.safetensors, tokenizer files."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Event:
+    """Progress for whoever watches; never an input to anything."""
+
+    generation: int
+    stage: str
+    """generate, score, select, train, evaluate, gate, commit, publish."""
+    done: int = 0
+    total: int = 0
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    message: str = ""
+
+
+Observer = Callable[[Event], None]
+
+
+class Record(BaseModel):
+    """Base of what the ledger keeps: frozen, closed, canonical as JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Interval(Record):
+    low: float
+    high: float
+    confidence: float = 0.95
+
+
+class LevelReport(Record):
+    """Held-out results at one level. Sampled metrics are None where only greedy answers were taken."""
+
+    level: int
+    num_prompts: int
+    num_correct: int
+    accuracy: float
+    """Greedy exact-match share."""
+    interval: Interval
+    """Wilson interval of `accuracy`."""
+    num_unverifiable: int = 0
+    mean_length: float
+    """Completion tokens of greedy answers, end-of-sequence included."""
+    truncated: float
+    """Share of greedy answers cut by the length limit."""
+    num_samples: int = 0
+    """Samples per prompt behind the sampled metrics."""
+    pass_at_1: float | None = None
+    pass_at_k: float | None = None
+    """Unbiased `1 - C(n-c, k) / C(n, k)` (arXiv:2107.03374) at k = `num_samples` // 2 or as `k` says."""
+    k: int = 0
+    majority_at_k: float | None = None
+    entropy: float | None = None
+    """Mean entropy per sampled token, in nats."""
+    distinct_answers: float | None = None
+    """Mean number of distinct sampled answers per prompt."""
+
+
+class Report(Record):
+    """What the evaluation found about one set of weights on frozen held-out prompts."""
+
+    fingerprint: str
+    suite: str
+    """Digest of the held-out prompts."""
+    levels: tuple[LevelReport, ...]
+    frontier: int
+    """Highest level with all levels up to it mastered; 0 when none is."""
+    lead: int
+    """Number of consecutive levels beyond those trained with at least half of the answers right."""
+    mastered: float
+    """The accuracy from which a level counts as mastered."""
+
+    def level(self, number: int) -> LevelReport | None:
+        return next((row for row in self.levels if row.level == number), None)
+
+
+class LevelTest(Record):
+    """Paired comparison of candidate and champion on the same held-out prompts of one or more levels."""
+
+    levels: tuple[int, ...]
+    num_prompts: int
+    candidate: float
+    champion: float
+    gained: int
+    """Prompts that only the candidate answers."""
+    lost: int
+    """Prompts that only the champion answers."""
+    p_value: float | None = None
+    """Exact two-sided McNemar; None for retention rows."""
+    difference_low: float
+    """Lower confidence bound of candidate - champion."""
+    passed: bool
+
+
+class Decision(Record):
+    """The gate's judgement, with everything it rests on."""
+
+    promoted: bool
+    reason: str
+    champion: int | None
+    """Generation compared with; None for generation 0."""
+    improvement: LevelTest | None = None
+    retention: tuple[LevelTest, ...] = ()
+
+
+class Edge(Record):
+    """A typed arrow from an earlier generation into this one."""
+
+    role: str
+    """init, teacher, reference, data."""
+    generation: int
+    fingerprint: str
+    """Weights' fingerprint; for data edges the digest of the pool taken from that generation."""
+
+
+class ArtifactRef(Record):
+    """A stage output as the ledger names it."""
+
+    id: str
+    """Hash of what made it."""
+    digest: str
+    """SHA-256 of its manifest, which holds the SHA-256 of every file."""
+    path: str
+    """Folder, relative to the lineage's."""
+
+
+class Compute(Record):
+    """Deterministic part of the compute ledger: counts, not seconds."""
+
+    flops: dict[str, float] = Field(default_factory=dict)
+    """By phase: generate, train, evaluate."""
+    tokens: dict[str, int] = Field(default_factory=dict)
+    """By phase: generated, trained (forward and backward), evaluated."""
+    useful_tokens: int = 0
+    """Generated tokens with non-zero advantage, or selected for imitation or replay."""
+    verdicts: int = 0
+
+    @property
+    def total_flops(self) -> float:
+        return sum(self.flops.values())
+
+    @property
+    def total_tokens(self) -> int:
+        return sum(self.tokens.values())
+
+
+class Books(Record):
+    """The balance of one generation: every prompt drawn is accounted for."""
+
+    prompts_drawn: int = 0
+    rollouts: int = 0
+    verdicts: int = 0
+    passed: int = 0
+    failed: int = 0
+    unverifiable: int = 0
+    trained: int = 0
+    """Rollouts that gave a gradient in this generation."""
+    replayed: int = 0
+    """Rollouts that joined the replay pool."""
+    dropped: dict[str, int] = Field(default_factory=dict)
+    """Rollouts that gave no gradient, by reason."""
+
+
+class Generation(Record):
+    """One node of the lineage, as committed. Everything here is inside the ledger's hash."""
+
+    schema_version: int = SCHEMA_VERSION
+    number: int
+    lineage: str
+    outcome: Outcome
+    edges: tuple[Edge, ...]
+    target_levels: tuple[int, ...]
+    """Levels whose improvement the gate demands; for generation 0 the levels of its references."""
+    fingerprint: str
+    recipe_digest: str
+    code_version: str
+    seed: int
+    num_workers: int
+    verifiers: dict[str, str]
+    """Name -> version."""
+    artifacts: dict[str, ArtifactRef]
+    """By role: weights, evaluation, and one per step (`step-0`, ...)."""
+    report: Report
+    decision: Decision
+    compute: Compute
+    books: Books
+    champion: int
+    """The lineage's champion once this generation is committed."""
+
+    @property
+    def name(self) -> str:
+        return f"gen-{self.number}"
+
+    @property
+    def parent(self) -> int | None:
+        """The generation whose weights this one started from."""
+        return next((edge.generation for edge in self.edges if edge.role == "init"), None)
+
+    @property
+    def teachers(self) -> tuple[int, ...]:
+        return tuple(edge.generation for edge in self.edges if edge.role == "teacher")
+
+
+class Annotations(Record):
+    """What was measured around a generation; outside the ledger's hash, because it differs from run to run."""
+
+    started: str
+    """ISO 8601, UTC."""
+    finished: str
+    host: str
+    seconds: dict[str, float]
+    """By stage: generate, score, train, evaluate, other."""
+    versions: dict[str, str]
+    bound_fraction: dict[str, float] = Field(default_factory=dict)
+    """By phase: ideal seconds at the machine's measured bound over measured seconds."""
+    probe: dict[str, float] = Field(default_factory=dict)
+    """matmul_flops and memory_bytes per second of all workers together."""
+    environment: dict[str, str] = Field(default_factory=dict)
+    """Ray submission id, git commit, source digest: where known."""
