@@ -171,10 +171,10 @@ class Example:
     source: str
     """Id of the rollout, or of the prompt whose reference is shown, that this sequence is."""
     tokens: tuple[int, ...] = ()
-    """Prompt and completion tokens; empty when `text` is given and the worker tokenises."""
+    """Prompt and completion tokens; empty while the sequence is still text."""
     num_prompt_tokens: int = 0
     prompt_text: str | None = None
-    """With `completion_text`: a sequence given as text (references), tokenised by the worker."""
+    """With `completion_text`: a sequence still to be tokenised before it reaches the learner."""
     completion_text: str | None = None
     advantages: tuple[float, ...] = ()
     """`rl` weight of each completion token; empty when the sequence takes no part in the stream."""

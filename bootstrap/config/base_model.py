@@ -1,14 +1,15 @@
 """Generation 0's weights before its own training steps: where a lineage begins."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, ValidationInfo, field_serializer, model_validator
 
 from bootstrap.config.base import Settings
 
 
 class ScratchModel(Settings):
-    """A fresh Llama block without positional encoding (`SmolLM3ForCausalLM`, all layers NoPE) over the task's characters."""
+    """A fresh Llama without positional encoding (`SmolLM3ForCausalLM`, all layers NoPE) over the task's characters."""
 
     type: Literal["scratch"] = "scratch"
     hidden_size: int = Field(default=96, ge=8)
@@ -36,8 +37,22 @@ class FolderModel(Settings):
     """A local Hugging Face folder: config.json, safetensors weights, tokenizer files."""
 
     type: Literal["folder"] = "folder"
-    path: str
+    path: str = Field(min_length=1)
     """The folder; relative paths start at the recipe's own folder."""
+    _written: str = PrivateAttr(default="")
+
+    @model_validator(mode="after")
+    def _start_at_the_recipe(self, info: ValidationInfo) -> "FolderModel":
+        self._written = self.path
+        if info.context and "folder" in info.context:
+            # The class is frozen for everyone else; this is still part of its making.
+            object.__setattr__(self, "path", str((Path(info.context["folder"]) / self.path).expanduser().resolve()))
+        return self
+
+    @field_serializer("path")
+    def _as_written(self, path: str) -> str:
+        """Identities hold the path as the recipe has it, so that they do not depend on where the recipe lies."""
+        return self._written or path
 
 
 BaseModelSource = Annotated[ScratchModel | FolderModel, Field(discriminator="type")]

@@ -18,7 +18,9 @@ class Sampled(Settings):
     @model_validator(mode="after")
     def _k_within_samples(self) -> "Sampled":
         if self.k > self.samples:
-            raise ValueError(f"pass@{self.k} needs at least {self.k} samples, not {self.samples}; raise samples or lower k")
+            raise ValueError(
+                f"pass@{self.k} needs at least {self.k} samples, not {self.samples}; raise samples or lower k"
+            )
         return self
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from bootstrap.config.base import Settings
 from bootstrap.config.steps import Step
@@ -26,6 +26,15 @@ class Accelerated(Settings):
     """The first level below this accuracy is the last one aimed at."""
     max_levels: int = Field(default=4, ge=1)
     """Largest number of levels aimed at together."""
+
+    @model_validator(mode="after")
+    def _can_accelerate(self) -> "Accelerated":
+        if self.until >= self.raise_at:
+            raise ValueError(
+                f"until {self.until} is not below raise_at {self.raise_at}, so no second level is ever aimed at; "
+                "lower until, or use type: next"
+            )
+        return self
 
 
 Curriculum = Annotated[NextLevel | Accelerated, Field(discriminator="type")]

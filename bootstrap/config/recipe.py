@@ -1,19 +1,51 @@
-"""The recipe: one YAML file that says everything about a lineage."""
+"""The recipe: one YAML file that says everything about a lineage.
+
+Combinations of settings that cannot work are refused here, all of them at once (`Conflicts`), each with its place and
+its remedy. What needs the file system (folders that must exist, vocabularies that must agree) is `load.py`'s to check.
+"""
 
 import hashlib
 import json
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from pydantic import Field, model_validator
 
 from bootstrap.config.base import Settings
 from bootstrap.config.base_model import BaseModelSource, ScratchModel
 from bootstrap.config.evaluation import Evaluation, Gate
-from bootstrap.config.generations import Generations
+from bootstrap.config.generations import Accelerated, Generations
 from bootstrap.config.resources import Resources, Tracking
 from bootstrap.config.steps import DistillStep, Rejection, RlStep, SftStep, Step
 from bootstrap.config.tasks import AdditionTask, Task
 from bootstrap.config.verifiers import ExactVerifier, Verifier
+
+Place = tuple[str | int, ...]
+"""Where a setting stands: keys and list indexes from the top of the recipe."""
+
+
+class Conflict(NamedTuple):
+    """Settings that cannot work together."""
+
+    place: Place
+    message: str
+    """What is wrong and what to do instead."""
+
+
+class Conflicts(ValueError):
+    """All conflicts of one recipe."""
+
+    def __init__(self, conflicts: list[Conflict]) -> None:
+        super().__init__("; ".join(f"{dotted(conflict.place)}: {conflict.message}" for conflict in conflicts))
+        self.conflicts = conflicts
+
+
+def dotted(place: Place) -> str:
+    """Return a place as people write it: `generations.steps[0].updates`."""
+    text = ""
+    for part in place:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
 
 
 class Base(Settings):
@@ -28,6 +60,7 @@ class Recipe(Settings):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
     """Names the lineage and its folder: lower-case letters, digits, `-` and `_`."""
     description: str = ""
+    """What the recipe shows, for readers and for the lineage's pages."""
     seed: int = Field(default=0, ge=0)
     """Root of all randomness."""
     task: Task
@@ -43,15 +76,16 @@ class Recipe(Settings):
 
     @model_validator(mode="after")
     def _combinations_that_work(self) -> "Recipe":
-        for place, steps in (("base.steps", self.base.steps), ("generations.steps", self.generations.steps)):
-            for index, step in enumerate(steps):
-                _check_step(step, f"{place}[{index}]", recipe=self, is_base=place == "base.steps")
-        if isinstance(self.base.model, ScratchModel) and not self.base.steps:
-            raise ValueError(
-                "base.model is scratch and base.steps is empty: random weights give no right answer to learn from; "
-                "add an sft step on references, for example base: {steps: [{type: sft, updates: 1200}]}"
-            )
+        conflicts = [*_base_conflicts(self), *_generation_conflicts(self), *_evaluation_conflicts(self)]
+        if conflicts:
+            raise Conflicts(conflicts)
         return self
+
+    def highest_level(self) -> int:
+        """Highest level that this many generations can aim at or look ahead to, from the base's level on."""
+        curriculum = self.generations.curriculum
+        per_generation = curriculum.max_levels if isinstance(curriculum, Accelerated) else 1
+        return self.task.base_level + self.generations.count * per_generation + self.evaluation.lookahead
 
     def identity(self) -> dict[str, Any]:
         """What a lineage's results depend on: everything except names, length, resources and tracking."""
@@ -64,25 +98,77 @@ class Recipe(Settings):
         return hashlib.sha256(json.dumps(self.identity(), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def _check_step(step: Step, place: str, *, recipe: Recipe, is_base: bool) -> None:
-    """Refuse steps that cannot learn or that break the lineage's promises. Raises ValueError with the remedy."""
-    stones = step.source.stepping_stones if isinstance(step, SftStep) and isinstance(step.source, Rejection) else 0.0
-    if isinstance(step, RlStep):
-        stones = step.stepping_stones
-    if stones and not isinstance(recipe.task, AdditionTask):
-        raise ValueError(
-            f"{place}.stepping_stones needs a task with two operands; task {recipe.task.type} has one: remove the key"
-        )
-    distillation = getattr(step, "distillation", None)
-    if is_base and not (isinstance(step, SftStep) and step.source.type == "references"):
-        raise ValueError(
-            f"{place}: generation 0 has no ancestors to sample or to learn from; use an sft step with source references, "
-            "and move this step to generations.steps"
-        )
-    if isinstance(step, DistillStep | RlStep) and distillation and distillation.loss == "forward_kl":
-        teacher = distillation.teacher
-        if isinstance(teacher, int) and teacher > recipe.generations.count:
-            raise ValueError(
-                f"{place}.distillation.teacher names generation {teacher}, but the lineage ends at "
-                f"{recipe.generations.count}; name an earlier one, or parent, champion or base"
+def _base_conflicts(recipe: Recipe) -> Iterator[Conflict]:
+    model = recipe.base.model
+    for index, step in enumerate(recipe.base.steps):
+        if not (isinstance(step, SftStep) and step.source.type == "references"):
+            yield Conflict(
+                ("base", "steps", index),
+                "generation 0 has no ancestors to sample or to learn from; use an sft step with source references, "
+                "and move this step to generations.steps",
             )
+    if not isinstance(model, ScratchModel):
+        return
+    if not recipe.base.steps:
+        yield Conflict(
+            ("base", "steps"),
+            "base.model is scratch and base.steps is empty: random weights give no right answer to learn from; "
+            "add an sft step on references, for example base: {steps: [{type: sft, updates: 1200}]}",
+        )
+    needed = recipe.task.longest_sequence(recipe.highest_level())
+    if model.max_length < needed:
+        yield Conflict(
+            ("base", "model", "max_length"),
+            f"{model.max_length} tokens are too few for level {recipe.highest_level()}, which "
+            f"{recipe.generations.count} generations can reach; set max_length: {needed} or more, "
+            "or lower generations.count",
+        )
+
+
+def _generation_conflicts(recipe: Recipe) -> Iterator[Conflict]:
+    for index, step in enumerate(recipe.generations.steps):
+        place = ("generations", "steps", index)
+        if isinstance(step, SftStep) and isinstance(step.source, Rejection):
+            yield from _stepping_stone_conflicts(recipe, step.source.stepping_stones, (*place, "source"))
+        if isinstance(step, RlStep):
+            yield from _stepping_stone_conflicts(recipe, step.stepping_stones, place)
+        distillation = step.distillation if isinstance(step, DistillStep | RlStep) else None
+        if distillation and isinstance(distillation.teacher, int) and distillation.teacher > 0:
+            yield Conflict(
+                (*place, "distillation", "teacher"),
+                f"generation 1 takes this step before generation {distillation.teacher} exists; "
+                "use parent, champion or base, or a folder that holds an exported generation",
+            )
+
+
+def _stepping_stone_conflicts(recipe: Recipe, share: float, place: Place) -> Iterator[Conflict]:
+    if share and not isinstance(recipe.task, AdditionTask):
+        yield Conflict(
+            (*place, "stepping_stones"),
+            f"stepping stones need a task with two operands; task {recipe.task.type} has one: remove the key",
+        )
+
+
+def _evaluation_conflicts(recipe: Recipe) -> Iterator[Conflict]:
+    evaluation, gate = recipe.evaluation, recipe.gate
+    prompts = evaluation.prompts_per_level
+    if evaluation.sampled and evaluation.sampled.prompts > prompts:
+        yield Conflict(
+            ("evaluation", "sampled", "prompts"),
+            f"{evaluation.sampled.prompts} prompts cannot be sampled where evaluation.prompts_per_level is {prompts}; "
+            f"use {prompts} or fewer",
+        )
+    if gate.min_prompts > prompts:
+        yield Conflict(
+            ("gate", "min_prompts"),
+            f"no level has {gate.min_prompts} held-out prompts where evaluation.prompts_per_level is {prompts}, "
+            f"so none could be judged on its own; use {prompts} or fewer",
+        )
+    # Exact two-sided McNemar is most decisive when every prompt is gained: p = 2 * 0.5^n.
+    least = next(n for n in range(1, 4096) if 2 * 0.5**n < gate.alpha)
+    if prompts < least:
+        yield Conflict(
+            ("evaluation", "prompts_per_level"),
+            f"even a candidate that gains all {prompts} prompts is not significant at gate.alpha {gate.alpha:g}, so "
+            f"nothing could be promoted; use {least} or more",
+        )

@@ -1,6 +1,6 @@
 """Where a run happens: workers, limits on waiting, and the tracking server. No part of a lineage's identity."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -8,7 +8,7 @@ from bootstrap.config.base import Settings
 
 
 class Resources(Settings):
-    workers: int | Literal["auto"] = "auto"
+    workers: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """Processes that sample and learn, one torch thread each; `auto` takes one per CPU core available (at most 8)."""
     cpus_per_worker: float = Field(default=1, ge=0)
     gpus_per_worker: float = Field(default=0, ge=0)

@@ -7,6 +7,8 @@ from pydantic import Field, model_validator
 from bootstrap.config.base import Settings
 from bootstrap.config.base_model import FolderModel
 
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
 
 class MuonAdamW(Settings):
     """Muon for the blocks' matrices, AdamW for everything else (embeddings, head, norms)."""
@@ -15,7 +17,7 @@ class MuonAdamW(Settings):
     muon_lr: float = Field(default=0.004, gt=0)
     adamw_lr: float = Field(default=0.0004, gt=0)
     momentum: float = Field(default=0.95, ge=0, lt=1)
-    betas: tuple[float, float] = (0.9, 0.98)
+    betas: tuple[Beta, Beta] = (0.9, 0.98)
     weight_decay: float = Field(default=0.0, ge=0)
 
 
@@ -24,7 +26,7 @@ class AdamW(Settings):
 
     type: Literal["adamw"] = "adamw"
     lr: float = Field(default=0.0004, gt=0)
-    betas: tuple[float, float] = (0.9, 0.98)
+    betas: tuple[Beta, Beta] = (0.9, 0.98)
     weight_decay: float = Field(default=0.0, ge=0)
 
 
@@ -69,7 +71,7 @@ class References(Settings):
 
 
 class Rejection(Settings):
-    """Answers sampled from this generation's starting weights, kept when the filter lets them pass (rejection sampling)."""
+    """Rejection sampling: answers from this generation's starting weights, kept when the filter lets them pass."""
 
     type: Literal["rejection"] = "rejection"
     prompts: int = Field(default=2000, ge=1)
@@ -90,6 +92,11 @@ class Rejection(Settings):
         if self.samples_per_prompt > 1 and self.temperature == 0:
             raise ValueError(
                 "several greedy samples of one prompt are all alike; set samples_per_prompt: 1 or temperature above 0"
+            )
+        if self.max_accepted_per_prompt > self.samples_per_prompt:
+            raise ValueError(
+                f"max_accepted_per_prompt {self.max_accepted_per_prompt} never acts on {self.samples_per_prompt} "
+                f"sample(s) of a prompt; use {self.samples_per_prompt} or less, or raise samples_per_prompt"
             )
         return self
 
@@ -123,6 +130,12 @@ class Distillation(Settings):
     """Who gives the distribution for `forward_kl`; `ce` needs none."""
     data: Literal["accumulate", "latest", "references"] = "accumulate"
     """What is replayed: everything verified so far, only the parent generation's, or base references alone."""
+
+    @model_validator(mode="after")
+    def _teacher_teaches(self) -> "Distillation":
+        if self.loss == "ce" and self.teacher != "parent":
+            raise ValueError("a teacher has no effect with loss ce; remove teacher, or set loss: forward_kl")
+        return self
 
 
 class DistillStep(StepSettings):

@@ -1,4 +1,7 @@
-"""Tasks: where prompts come from. Difficulty is one integer level."""
+"""Tasks: where prompts come from. Difficulty is one integer level.
+
+`longest_sequence(level)` counts the tokens of a character vocabulary: `<bos>`, prompt, answer and `<eos>`.
+"""
 
 from typing import Annotated, Literal
 
@@ -25,6 +28,10 @@ class AdditionTask(TaskSettings):
         """Every character of prompts and answers: the vocabulary of a model from scratch."""
         return "0123456789+="
 
+    def longest_sequence(self, level: int) -> int:
+        """Tokens of the longest sequence at `level`: two operands, their sum of one digit more, `+` and `=`."""
+        return 1 + (2 * level + 2) + (level + 1) + 1
+
 
 class StringTask(TaskSettings):
     """Base of the tasks on one random string; level n has n symbols."""
@@ -44,6 +51,10 @@ class StringTask(TaskSettings):
     def characters(self) -> str:
         """Every character of prompts and answers: the vocabulary of a model from scratch."""
         return self.alphabet + "="
+
+    def longest_sequence(self, level: int) -> int:
+        """Tokens of the longest sequence at `level`: the string twice and `=`."""
+        return 1 + (level + 1) + level + 1
 
 
 class ReversalTask(StringTask):

@@ -2,8 +2,6 @@
 
 from typing import Literal
 
-from pydantic import Field
-
 from bootstrap.config.base import Settings
 
 

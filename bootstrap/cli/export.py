@@ -1,0 +1,25 @@
+"""Copy a generation's model out of a store, every byte proven on the way."""
+
+from pathlib import Path
+
+from bootstrap.errors import RecipeError
+from bootstrap.lineage.queries import find
+from bootstrap.store import durable
+from bootstrap.store.lineage_store import LineageStore
+
+
+def export_generation(store: LineageStore, generation: str, folder: Path) -> tuple[str, int]:
+    """Write the model of `generation` (`3`, `gen-3`, `champion`, ...) into the new folder `folder`, complete or not at all.
+
+    Returns the generation's name and the number of files. Raises RecipeError for an unknown generation or a folder
+    that is in use, StoreCorrupt when a file differs from its hash, StoreError when the folder cannot be written.
+    """
+    found = find(store.ledger.read(), generation).generation
+    in_use = RecipeError(f"{folder} exists and is not an empty folder; name a new folder, or empty this one first")
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise in_use
+    files = store.artifact(found.artifacts["weights"]).read_all()
+    durable.make_folder(folder.absolute().parent)
+    if not durable.write_folder(folder, files):
+        raise in_use
+    return found.name, len(files)

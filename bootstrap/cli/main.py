@@ -1,0 +1,349 @@
+"""The `bootstrap` command: its subcommands and options, and the one place where errors become messages and exit codes.
+
+Importing this loads no torch, ray or mlflow, so that `--help` and questions about a lineage answer at once; each
+subcommand imports what it needs when it is called.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from bootstrap.cli.stores import DEFAULT_STORE
+from bootstrap.errors import BootstrapError
+
+INTERRUPTED = 130
+USAGE = 2
+
+EPILOG = """
+\b
+Exit codes:
+  0    done
+  1    a defect of this program (or, with --debug, any error's traceback)
+  2    the recipe or the command line cannot work as written
+  3    the store cannot be read or written, or is corrupt
+  4    a verifier failed, or the books do not balance
+  5    a worker or the cluster failed
+  6    MLflow cannot be reached
+  130  stopped by Ctrl-C; the same command goes on from there
+"""
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog=EPILOG,
+)
+
+RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe, for example pipelines/quickstart.yaml.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Settings to change, for example generations.count=3."),
+]
+Store = Annotated[Path, typer.Option("--store", metavar="DIR", help="Folder that holds one folder per lineage.")]
+Lineage = Annotated[
+    str | None, typer.Option("--lineage", metavar="NAME", help="The lineage; by default the store's only one.")
+]
+NewLineage = Annotated[
+    str | None, typer.Option("--lineage", metavar="NAME", help="Name of the lineage; by default the recipe's name.")
+]
+Workers = Annotated[
+    int | None, typer.Option("--workers", min=1, metavar="N", help="Worker processes; overrides resources.workers.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of a table.")]
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; may stand anywhere.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Cycle language models through generations: generate, verify, train, gate, with the lineage in MLflow.
+
+    \b
+    Examples:
+      bootstrap run pipelines/quickstart.yaml
+      bootstrap lineage
+      bootstrap ui
+      bootstrap export champion my-model
+    """
+
+
+@app.command()
+def run(
+    recipe: RecipePath,
+    overrides: Overrides = None,
+    store: Store = DEFAULT_STORE,
+    lineage: NewLineage = None,
+    workers: Workers = None,
+    local: Annotated[bool, typer.Option("--local", help="Run in this process, without Ray.")] = False,
+) -> None:
+    """Run a recipe, or go on with it where it stopped.
+
+    The same command again continues after the last finished stage; a finished lineage is left as it is.
+
+    \b
+    Examples:
+      bootstrap run pipelines/quickstart.yaml
+      bootstrap run pipelines/addition.yaml generations.count=3 --lineage short --workers 1
+      bootstrap run pipelines/quickstart.yaml --local
+    """
+    from bootstrap.cli.run import run_recipe
+
+    run_recipe(recipe, overrides or [], store=store, lineage=lineage, workers=workers, local=local)
+
+
+@app.command()
+def submit(
+    recipe: RecipePath,
+    overrides: Overrides = None,
+    address: Annotated[
+        str, typer.Option("--address", metavar="URL", help="The Ray cluster's dashboard, http://HOST:8265.")
+    ] = ...,
+    store: Annotated[
+        str | None, typer.Option("--store", metavar="DIR", help="Store, as the cluster's head node sees it.")
+    ] = None,
+    lineage: NewLineage = None,
+    workers: Workers = None,
+    submission_id: Annotated[
+        str | None, typer.Option("--submission-id", metavar="ID", help="Ray's name for the job; by default one is made.")
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Show the job's log until it ends.")] = True,
+) -> None:
+    """Submit a recipe as a Ray job and follow its log.
+
+    The job belongs to the cluster: Ctrl-C ends the view, not the job.
+
+    \b
+    Examples:
+      bootstrap submit pipelines/quickstart.yaml --address http://127.0.0.1:8265
+      bootstrap submit pipelines/addition.yaml generations.count=12 --address http://head:8265 --store /shared/runs
+    """
+    from bootstrap.cli.stores import check_name
+    from bootstrap.cluster.submit import submit_recipe
+    from bootstrap.config.load import load_recipe
+
+    load_recipe(recipe, overrides or [])
+    code = submit_recipe(
+        recipe,
+        address=address,
+        overrides=overrides or [],
+        store=store,
+        lineage=None if lineage is None else check_name(lineage),
+        workers=workers,
+        submission_id=submission_id,
+        follow=follow,
+        echo=lambda line: print(line, flush=True),
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
+def plan(
+    recipe: RecipePath,
+    overrides: Overrides = None,
+    store: Store = DEFAULT_STORE,
+    lineage: NewLineage = None,
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a recipe would do and cost. Touches nothing.
+
+    Generations that the lineage has committed already are shown with their outcome, and pace the estimate of the rest.
+
+    \b
+    Examples:
+      bootstrap plan pipelines/quickstart.yaml
+      bootstrap plan pipelines/addition.yaml generations.count=20 --workers 8 --json
+    """
+    from bootstrap.cli import render
+    from bootstrap.cli.run import planned
+
+    found = planned(recipe, overrides or [], store=store, lineage=lineage, workers=workers)[1]
+    render.print_json(found.to_json()) if as_json else render.print_plan(found)
+
+
+@app.command("lineage")
+def show_lineage(
+    store: Store = DEFAULT_STORE,
+    lineage: Lineage = None,
+    as_json: AsJson = False,
+    sync: Annotated[bool, typer.Option("--sync", help="First publish to MLflow what is not there yet.")] = False,
+    tracking_uri: Annotated[
+        str | None,
+        typer.Option("--tracking-uri", metavar="URI", help="For --sync: MLflow; by default the store's own database."),
+    ] = None,
+    experiment: Annotated[
+        str | None, typer.Option("--experiment", metavar="NAME", help="For --sync: by default the lineage's name.")
+    ] = None,
+    sample_rollouts: Annotated[
+        int, typer.Option("--sample-rollouts", min=0, metavar="N", help="For --sync: readable rollouts per generation.")
+    ] = 32,
+) -> None:
+    """Show the generations of a lineage, or of every lineage in the store.
+
+    \b
+    Examples:
+      bootstrap lineage
+      bootstrap lineage --lineage quickstart --json
+      bootstrap lineage --sync
+    """
+    from bootstrap.cli import render
+    from bootstrap.cli.stores import several
+    from bootstrap.lineage import queries
+
+    stores = several(store, lineage)
+    if sync:
+        from bootstrap.cli.sync import sync_lineage
+
+        for found in stores:
+            where = sync_lineage(
+                found, tracking_uri=tracking_uri, experiment=experiment, sample_rollouts=sample_rollouts
+            )
+            print(f"{found.root.name}: MLflow is up to date at {where}", file=sys.stderr)
+    if as_json:
+        render.print_json(
+            {found.root.name: [queries.generation(entry) for entry in found.ledger.read()] for found in stores}
+        )
+        return
+    for found in stores:
+        render.print_lineage(found.root.name, found.ledger.read())
+
+
+@app.command()
+def show(
+    generation: Annotated[str, typer.Argument(metavar="GENERATION", help="3, gen-3, champion, base or last.")],
+    store: Store = DEFAULT_STORE,
+    lineage: Lineage = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show all that is known of one generation.
+
+    \b
+    Examples:
+      bootstrap show champion
+      bootstrap show gen-3 --json
+    """
+    from bootstrap.cli import render
+    from bootstrap.cli.stores import choose
+    from bootstrap.lineage import queries
+
+    found = queries.show(choose(store, lineage).ledger.read(), generation)
+    render.print_json(found) if as_json else render.print_generation(found)
+
+
+@app.command()
+def export(
+    generation: Annotated[str, typer.Argument(metavar="GENERATION", help="3, gen-3, champion, base or last.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New folder for the model.")],
+    store: Store = DEFAULT_STORE,
+    lineage: Lineage = None,
+) -> None:
+    """Copy a generation's model into a folder that opens with transformers alone.
+
+    \b
+    Examples:
+      bootstrap export champion my-model
+      python -c "from transformers import AutoModelForCausalLM as M; M.from_pretrained('my-model')"
+    """
+    from bootstrap.cli.export import export_generation
+    from bootstrap.cli.stores import choose
+
+    name, count = export_generation(choose(store, lineage), generation, folder)
+    print(f"{name}: {count} verified files in {folder}")
+
+
+@app.command()
+def verify(store: Store = DEFAULT_STORE, lineage: Lineage = None, as_json: AsJson = False) -> None:
+    """Recompute every hash of a lineage, or of every lineage in the store. Exit code 3 when something disagrees.
+
+    \b
+    Examples:
+      bootstrap verify
+      bootstrap verify --lineage quickstart --json
+    """
+    from bootstrap.cli import render
+    from bootstrap.cli.stores import several
+    from bootstrap.errors import StoreCorrupt
+    from bootstrap.store.verify import verify as check
+
+    reports = {found.root.name: check(found.root) for found in several(store, lineage)}
+    if as_json:
+        render.print_json({name: report.model_dump(mode="json") for name, report in reports.items()})
+    else:
+        for name, report in reports.items():
+            render.print_verification(name, report)
+    problems = sum(len(report.problems) for report in reports.values())
+    if problems:
+        raise StoreCorrupt(f"{problems} of the checks failed; restore what is named above from a copy of the store")
+
+
+@app.command()
+def ui(
+    store: Store = DEFAULT_STORE,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, metavar="N", help="Port on 127.0.0.1.")] = 5000,
+) -> None:
+    """Open the lineages of a store in MLflow on this machine, until Ctrl-C.
+
+    \b
+    Examples:
+      bootstrap ui
+      bootstrap ui --store /shared/runs --port 5001
+    """
+    from bootstrap.cli.ui import serve_until_stopped
+
+    serve_until_stopped(store, port=port)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of recipes, for editors that check YAML while you type.
+
+    \b
+    Example:
+      bootstrap schema > recipe.schema.json
+    """
+    from bootstrap.cli import render
+    from bootstrap.config.load import json_schema
+
+    render.print_json(json_schema())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; every error a user can meet becomes one message on stderr."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    if arguments == ["--version"]:
+        from bootstrap import __version__
+
+        print(f"bootstrap {__version__}")
+        return 0
+    try:
+        code = app(arguments, standalone_mode=False, prog_name="bootstrap")
+    except BootstrapError as error:
+        if debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except TyperException as error:
+        message = error.format_message()
+        if not arguments:
+            # Called without arguments, typer's "error" is the help itself.
+            print(message)
+            return 0
+        print(f"error: {message.rstrip('.')}; see `bootstrap --help`", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        # Whoever read the output has seen enough; the interpreter must not try to write the rest at its end.
+        os.dup2(os.open(os.devnull, os.O_RDWR), sys.stdout.fileno())
+        return 0
+    if code == INTERRUPTED:
+        print("stopped; run the same command again to continue", file=sys.stderr)
+    return code or 0

@@ -1,0 +1,174 @@
+"""Live progress of a run: one bar on a terminal, one plain line per stage elsewhere (Ray jobs, CI).
+
+Both are observers of `records.Event` and say the same: generation, stage, how far, tokens per second, reward, loss,
+time left. Every metric is optional. Nothing a run does depends on what is shown. Left out: the table at the end
+(`render.py`).
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Self, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.text import Text
+
+from bootstrap.lineage.text import duration, si
+from bootstrap.records import Event
+
+LINE_EVERY_SECONDS = 30.0
+"""Longest silence and shortest repetition of a plain line about one stage."""
+RELIABLE_SHARE = 0.05
+"""Share of a stage that must be done before its own pace says how long the generation takes."""
+
+
+class TimeLeft:
+    """Estimate of a run's remaining seconds: the plan's shape, scaled by the pace measured so far.
+
+    `expected`: planned seconds of each generation to come, by number. Of the generation at work, the pace of the stage
+    that counts its updates replaces the plan once a part of it is done.
+    """
+
+    def __init__(self, expected: Mapping[int, float]) -> None:
+        self.expected = dict(expected)
+        self.current: int | None = None
+        self.started = 0.0
+        self.measured = 0.0
+        """Seconds of the generations finished in this run."""
+        self.planned = 0.0
+        """What the plan gave them."""
+        self.stage: tuple[str, float] | None = None
+
+    def update(self, event: Event, now: float) -> float | None:
+        """Take an event at time `now` (seconds) and return the seconds left, or None while nothing is known."""
+        if event.generation != self.current:
+            if self.current is not None:
+                self.measured += now - self.started
+                self.planned += self.expected.get(self.current, 0.0)
+            self.current, self.started, self.stage = event.generation, now, None
+        if self.stage is None or self.stage[0] != event.stage:
+            self.stage = (event.stage, now)
+        pace = self.measured / self.planned if self.planned else 1.0
+        here = pace * self.expected.get(event.generation, 0.0)
+        if event.stage == "train" and event.total and event.done / event.total >= RELIABLE_SHARE:
+            began = self.stage[1]
+            here = max(here if self.planned else 0.0, (began - self.started) + (now - began) * event.total / event.done)
+        later = pace * sum(seconds for number, seconds in self.expected.items() if number > event.generation)
+        left = max(here - (now - self.started), 0.0) + later
+        return left or None
+
+
+def describe(event: Event, left: float | None) -> str:
+    """Return what an event says beyond its bar: metrics that are there, its message, time left."""
+    parts = [event.message] if event.message else []
+    if (speed := event.metrics.get("tokens_per_second")) is not None:
+        parts.append(f"{si(speed)} tokens/s")
+    parts += [f"{name} {event.metrics[name]:.3f}" for name in ("reward", "loss") if name in event.metrics]
+    if left is not None:
+        parts.append(f"{duration(left)} left")
+    return " · ".join(parts)
+
+
+class PlainProgress:
+    """One line per stage on a stream that is no terminal, and one per half minute inside a long stage."""
+
+    def __init__(
+        self,
+        stream: TextIO,
+        *,
+        last: int,
+        expected: Mapping[int, float],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.stream, self.last, self.clock = stream, last, clock
+        self.time_left = TimeLeft(expected)
+        self.printed: dict[tuple[int, str], float] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stream.flush()
+
+    def __call__(self, event: Event) -> None:
+        now = self.clock()
+        left = self.time_left.update(event, now)
+        key = (event.generation, event.stage)
+        if key in self.printed and now - self.printed[key] < LINE_EVERY_SECONDS:
+            return
+        self.printed[key] = now
+        count = f" {event.done}/{event.total}" if event.total else ""
+        detail = describe(event, left)
+        line = f"generation {event.generation}/{self.last} {event.stage}{count}{': ' if detail else ''}{detail}"
+        print(line, file=self.stream, flush=True)
+
+    def say(self, line: str) -> None:
+        """Print a line of its own."""
+        print(line, file=self.stream, flush=True)
+
+
+class _Detail(ProgressColumn):
+    """Metrics and time left of the last event."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.fields["detail"], style="dim")
+
+
+class RichProgress:
+    """One live bar for the stage at work; finished generations scroll away above it."""
+
+    def __init__(
+        self,
+        console: Console,
+        *,
+        last: int,
+        expected: Mapping[int, float],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.last, self.clock = last, clock
+        self.time_left = TimeLeft(expected)
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            _Detail(),
+            console=console,
+            transient=True,
+        )
+        self.bar = self.progress.add_task("starting", total=None, detail="")
+
+    def __enter__(self) -> Self:
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.progress.stop()
+
+    def __call__(self, event: Event) -> None:
+        left = self.time_left.update(event, self.clock())
+        if event.stage == "commit" and event.message:
+            self.say(f"generation {event.generation}/{self.last}: {event.message}")
+        self.progress.update(
+            self.bar,
+            description=f"generation {event.generation}/{self.last} {event.stage}",
+            completed=event.done,
+            total=event.total or None,
+            detail=describe(event, left),
+        )
+
+    def say(self, line: str) -> None:
+        """Print a line above the bar."""
+        self.progress.console.print(line, markup=False, highlight=False)
+
+
+def progress(console: Console, *, last: int, expected: Mapping[int, float]) -> PlainProgress | RichProgress:
+    """Return the progress display that fits where `console` writes; both are context managers and observers.
+
+    `last`: number of the last generation; `expected`: planned seconds by number of those to come.
+    """
+    if console.is_terminal:
+        return RichProgress(console, last=last, expected=expected)
+    return PlainProgress(console.file, last=last, expected=expected)

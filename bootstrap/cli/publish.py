@@ -1,0 +1,124 @@
+"""Publishing beside the run: after a commit, one child process brings MLflow up to date.
+
+    loop --- commit ---> Publisher() --- starts, if none runs ---> `bootstrap lineage --sync` (own process)
+    end of run ---> Publisher.finish() waits for the last one, at most `wait_seconds`
+
+The loop never waits. A commit during a publication is caught up by the next one, because each publishes all that is
+missing. What fails is said once; the outbox keeps it. Left out: what is published (`lineage/`).
+"""
+
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Self
+
+WAIT_SECONDS = 300.0
+"""Longest wait at the end of a run for the last publication."""
+
+
+def sync_command(
+    root: Path, *, tracking_uri: str, experiment: str, sample_rollouts: int, python: str = sys.executable
+) -> list[str]:
+    """Return the command that publishes what is missing of the lineage in the folder `root`."""
+    return [
+        *([nice, "-n", "10"] if (nice := shutil.which("nice")) else []),
+        *(python, "-m", "bootstrap", "lineage", "--sync"),
+        *("--store", str(root.parent), "--lineage", root.name),
+        *("--tracking-uri", tracking_uri, "--experiment", experiment, "--sample-rollouts", str(sample_rollouts)),
+    ]
+
+
+class Publisher:
+    """Starts `command` after commits, one at a time. A context manager; leaving it by an error stops the child."""
+
+    def __init__(
+        self, command: Sequence[str], *, warn: Callable[[str], None], wait_seconds: float = WAIT_SECONDS
+    ) -> None:
+        self.command, self.warn, self.wait_seconds = list(command), warn, wait_seconds
+        self.process: subprocess.Popen[str] | None = None
+        self.reader: threading.Thread | None = None
+        self.output = ""
+        self.behind = False
+        """Whether something was committed after the last publication began."""
+        self.warned = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._stop()
+
+    def __call__(self) -> None:
+        """Note that something was committed; start publishing unless a child is at it. Returns at once."""
+        self.behind = True
+        if self._ended():
+            self._start()
+
+    def finish(self) -> bool:
+        """Publish what is left and wait for it; return whether MLflow is up to date. Warns at most once a run."""
+        deadline = time.monotonic() + self.wait_seconds
+        complete = self._wait(deadline)
+        if self.behind:
+            self._start()
+            complete = self._wait(deadline)
+        if not complete:
+            self._stop()
+            self._warn(f"it took longer than {self.wait_seconds:g} seconds")
+        return complete and not self.warned
+
+    def _start(self) -> None:
+        self.behind = False
+        # A session of its own: Ctrl-C on the terminal is for the run, which then stops its child itself.
+        self.process = subprocess.Popen(
+            self.command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.reader = threading.Thread(target=self._read, args=(self.process,), daemon=True)
+        self.reader.start()
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        """Drain the child's messages, so that a full pipe never blocks it."""
+        self.output = process.communicate()[1]
+
+    def _ended(self) -> bool:
+        """Whether no child is at work; of one that has ended, report the failure."""
+        if self.reader is None:
+            return True
+        if self.reader.is_alive():
+            return False
+        self._judge()
+        return True
+
+    def _judge(self) -> None:
+        assert self.process is not None
+        if self.process.returncode:
+            lines = [line for line in self.output.splitlines() if line.strip()]
+            said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")] or lines[-1:]
+            self._warn(said[0] if said else f"the publishing process ended with code {self.process.returncode}")
+        self.process = self.reader = None
+
+    def _wait(self, deadline: float) -> bool:
+        if self.reader is None:
+            return True
+        self.reader.join(max(deadline - time.monotonic(), 0.0))
+        return self._ended()
+
+    def _stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+        if self.reader is not None:
+            self.reader.join(5)
+
+    def _warn(self, reason: str) -> None:
+        if not self.warned:
+            self.warned = True
+            self.warn(f"MLflow is not up to date: {reason}. The run goes on and nothing is lost")

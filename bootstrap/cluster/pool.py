@@ -1,0 +1,387 @@
+"""Workers as Ray actors: placement, calls and bounded waits; what is computed and how it is split is `pool.py`'s.
+
+    who waits            for whom                     bound, and what happens when it is hit
+    driver, at the start every worker's readiness     wait_seconds -> WaitTimeout with resources asked and free
+    driver, `wait`       the calls it names           wait_seconds -> WaitTimeout with worker, call and since when
+    worker, `apply`      all gradients of the update  none of its own: the driver's wait covers the whole chain
+
+Actors belong to the driver and die with it, however it dies; none is detached and none restarts, because a worker's
+weights live nowhere else: recovery is the driver's, from its last checkpoint. A worker's own errors travel as values,
+since Ray cannot hand an exception on through a call that depends on the failed one; they surface in the driver as
+themselves. The driver imports neither torch nor `bootstrap.worker`.
+
+Left out: the lineage's lock on one machine (the store's), and any choice of what runs when (the loop's).
+"""
+
+import logging
+import math
+import os
+import secrets
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+import ray
+from ray.exceptions import (
+    ActorAlreadyExistsError,
+    AuthenticationError,
+    GetTimeoutError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayActorError,
+    RayError,
+    RayTaskError,
+)
+
+from bootstrap.errors import BootstrapError, ClusterError, LineageLocked, WaitTimeout, WorkerError
+from bootstrap.pool import Pool
+
+LOCK_NAMESPACE = "bootstrap"
+REMEDY = "run the same command again: it continues from the last checkpoint"
+
+_CONNECT_SECONDS = 5.0
+_NOTICE_SECONDS = 30.0
+_MAX_OBJECT_STORE_BYTES = 2 * 2**30
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """A worker's own error on its way to the driver; calls that depend on it hand it on."""
+
+    error: BootstrapError
+
+
+class _WorkerActor:
+    """A `Worker` in a process of its own."""
+
+    def __init__(self, *, batch_rows: int) -> None:
+        # Here and not at the top: the driver imports this module to name the actor, and stays free of torch.
+        from bootstrap.worker import Worker
+
+        self._worker = Worker(batch_rows=batch_rows)
+
+    def place(self) -> tuple[int, str]:
+        """Return process id and node address; the first answer proves that the worker is up."""
+        return os.getpid(), ray.util.get_node_ip_address()
+
+    def call(self, method: str, *args: Any) -> Any:
+        """Return what the worker's method returns, or a `_Failure`."""
+        for argument in args:
+            if isinstance(argument, _Failure):
+                return argument
+        try:
+            return getattr(self._worker, method)(*args)
+        except BootstrapError as error:
+            return _Failure(error)
+
+
+class _LockActor:
+    """Its name is the lock; its note tells whoever is refused who holds it."""
+
+    def __init__(self, owner: str) -> None:
+        self._owner = owner
+
+    def owner(self) -> str:
+        return self._owner
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    """A call under way; `needs` are the calls whose results are its arguments."""
+
+    ref: Any
+    worker: int
+    method: str
+    needs: tuple["_Call", ...]
+    began: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+class RayPool(Pool):
+    """Workers as driver-owned Ray actors, on this machine or on a cluster.
+
+    `address`: a cluster's `host:port` or `auto`; None takes `RAY_ADDRESS`, and without it starts a private Ray on this
+    machine, which ends with the pool. `lineage`: path of the lineage that this driver writes; on a shared cluster a
+    second driver of it is refused with LineageLocked, wherever it runs. Raises ClusterError when Ray cannot be reached
+    or started, WaitTimeout when the workers are not up within `wait_seconds`.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        *,
+        batch_rows: int,
+        cpus_per_worker: float = 1,
+        gpus_per_worker: float = 0,
+        wait_seconds: float = 600,
+        address: str | None = None,
+        lineage: str | None = None,
+    ) -> None:
+        self.size = size
+        self.wait_seconds = wait_seconds
+        self._each = {k: v for k, v in (("CPU", cpus_per_worker), ("GPU", gpus_per_worker)) if v}
+        self._actors: list[Any] = []
+        self._lock: Any = None
+        self.places: list[tuple[int, str]] = []
+        """Process id and node address of each worker."""
+        self._initialised = False
+        with ExitStack() as undo:
+            undo.callback(self.close)
+            started = self._connect(address)
+            if lineage is not None and not started:
+                self._take_lock(lineage)
+            if started:
+                self._require_that_they_fit()
+            actor = ray.remote(_WorkerActor).options(
+                num_cpus=cpus_per_worker,
+                num_gpus=gpus_per_worker,
+                max_restarts=0,
+                max_task_retries=0,
+                runtime_env={"env_vars": _worker_environment()},
+            )
+            self._actors = [actor.remote(batch_rows=batch_rows) for _ in range(size)]
+            self.places = self._await_workers()
+            undo.pop_all()
+
+    def start(self, worker: int, method: str, *args: Any) -> Any:
+        # Ray resolves references among top-level arguments, worker to worker, without passing the driver.
+        plain = [argument.ref if isinstance(argument, _Call) else argument for argument in args]
+        needs = tuple(argument for argument in args if isinstance(argument, _Call))
+        return _Call(ref=self._actors[worker].call.remote(method, *plain), worker=worker, method=method, needs=needs)
+
+    def wait(self, handles: Sequence[Any], *, what: str) -> list[Any]:
+        try:
+            results = ray.get([call.ref for call in handles], timeout=self.wait_seconds)
+        except GetTimeoutError:
+            raise WaitTimeout(self._overdue(handles, what)) from None
+        except RayError as error:
+            raise self._translated(error, what) from error
+        for result in results:
+            if isinstance(result, _Failure):
+                raise result.error
+        return results
+
+    def share(self, value: Any) -> Any:
+        return ray.put(value)
+
+    def close(self) -> None:
+        """End the workers, and Ray (a cluster is left, not ended) if this pool joined it. May be repeated."""
+        for actor in (*self._actors, *filter(None, [self._lock])):
+            ray.kill(actor)
+        self._actors, self._lock = [], None
+        if self._initialised:
+            self._initialised = False
+            ray.shutdown()
+
+    def _connect(self, address: str | None) -> bool:
+        """Make sure that this process is a Ray driver; return whether that started a Ray of its own."""
+        if ray.is_initialized():
+            return False
+        address = address or os.environ.get("RAY_ADDRESS") or "local"
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+        handler = signal.getsignal(signal.SIGTERM)
+        if address == "local":
+            _use_a_token()
+            cores = max(os.cpu_count() or 1, math.ceil(self.size * self._each.get("CPU", 0)))
+            store_bytes = min(_MAX_OBJECT_STORE_BYTES, psutil.virtual_memory().total // 8)
+            options = {"num_cpus": cores, "include_dashboard": False, "object_store_memory": store_bytes}
+        else:
+            _require_reachable(address)
+            options = {}
+        try:
+            ray.init(address=address, **options, **quiet)
+        except (AuthenticationError, ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+            where = (
+                "Ray did not start on this machine" if address == "local" else f"Ray at {address} refuses this driver"
+            )
+            raise ClusterError(f"{where}: {_first_line(error)}; {_CONNECT_REMEDY}") from error
+        self._initialised = True
+        # Ray installs a handler that exits at once; one that was here before knows what to save first.
+        if callable(handler) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
+        return address == "local"
+
+    def _take_lock(self, lineage: str) -> None:
+        """Hold the lineage on the whole cluster. Raises LineageLocked, naming the owner."""
+        name = f"lineage {lineage}"
+        owner = f"process {os.getpid()} on host {socket.gethostname()} since {_clock(datetime.now(UTC))}"
+        try:
+            self._lock = ray.remote(_LockActor).options(name=name, namespace=LOCK_NAMESPACE, num_cpus=0).remote(owner)
+        except ActorAlreadyExistsError:
+            try:
+                holder = ray.get_actor(name, namespace=LOCK_NAMESPACE)
+                owner = ray.get(holder.owner.remote(), timeout=_CONNECT_SECONDS)
+            except (ValueError, GetTimeoutError, RayActorError):
+                owner = "a driver that is just starting or ending"
+            raise LineageLocked(
+                f"another driver on this cluster writes the lineage {lineage}: {owner}. Wait until it ends, or stop it "
+                "(what it has finished is kept), or start a lineage of your own with --lineage NAME"
+            ) from None
+
+    def _require_that_they_fit(self) -> None:
+        """Refuse at once what a Ray of our own can never place: it has no other machine to wait for."""
+        total = ray.cluster_resources()
+        for name, each in self._each.items():
+            if each * self.size > total.get(name, 0):
+                raise ClusterError(
+                    f"{self.size} worker(s) with {each:g} {name} each do not fit on this machine, which has "
+                    f"{total.get(name, 0):g} {name}; lower resources.workers or resources.{name.lower()}s_per_worker, "
+                    "or submit to a cluster that has them"
+                )
+
+    def _await_workers(self) -> list[tuple[int, str]]:
+        """Return every worker's process and node once all are up; says meanwhile what it waits for."""
+        refs = [actor.place.remote() for actor in self._actors]
+        start = time.monotonic()
+        while True:
+            left = start + self.wait_seconds - time.monotonic()
+            ready, late = ray.wait(refs, num_returns=len(refs), timeout=max(0.0, min(_NOTICE_SECONDS, left)))
+            if not late:
+                break
+            failed = _first_error(ready)
+            if failed is not None:
+                raise self._translated(failed, "start of the workers") from failed
+            missing = ", ".join(str(index) for index, ref in enumerate(refs) if ref in late)
+            waited = time.monotonic() - start
+            state = f"worker(s) {missing} of {self.size} are not up after {waited:.0f} s: {self._supply()}"
+            if waited >= self.wait_seconds:
+                raise WaitTimeout(
+                    f"{state}; free or add what is missing, lower resources.workers, or raise resources.wait_seconds"
+                )
+            _log.warning("%s; waiting up to %.0f s", state, self.wait_seconds)
+        try:
+            return ray.get(refs)
+        except RayError as error:
+            raise self._translated(error, "start of the workers") from error
+
+    def _supply(self) -> str:
+        """Say what the workers ask for and what the cluster has."""
+        total, free = ray.cluster_resources(), ray.available_resources()
+        rows = [
+            f"{each * self.size:g} {name} ({free.get(name, 0):g} free of {total.get(name, 0):g})"
+            for name, each in self._each.items()
+        ]
+        return "they ask for " + (" and ".join(rows) or "nothing that Ray counts")
+
+    def _overdue(self, calls: Iterable[_Call], what: str) -> str:
+        """Say which calls hold up the rest: those that are late while all that they need is there."""
+        late: dict[Any, _Call] = {}
+        queue = list(calls)
+        while queue:
+            call = queue.pop()
+            if call.ref not in late and not ray.wait([call.ref], timeout=0)[0]:
+                late[call.ref] = call
+                queue += call.needs
+        culprits = [call for call in late.values() if not any(need.ref in late for need in call.needs)]
+        rows = "; ".join(
+            f"{self._named(call.worker)} has not answered `{call.method}`, asked at {_clock(call.began)}"
+            for call in sorted(culprits, key=lambda call: call.worker)
+        )
+        return (
+            f"waited {self.wait_seconds:g} s for {what}: {rows or 'the answers came just after'} ({self._supply()}). "
+            f"If the work is that large, raise resources.wait_seconds; then {REMEDY}"
+        )
+
+    def _translated(self, error: RayError, what: str) -> BaseException:
+        """Return the error that the driver's callers know for one of Ray's."""
+        if isinstance(error, RayActorError):
+            who = next((i for i, actor in enumerate(self._actors) if actor._actor_id.hex() == error.actor_id), None)
+            subject = "a worker" if who is None else self._named(who)
+            return WorkerError(f"{subject} died during {what}: {_cause_of_death(error)}. {REMEDY.capitalize()}")
+        if isinstance(error, RayTaskError) and isinstance(error.cause, Exception):
+            # A defect of this program, not a failure of a process: it keeps its type, as it does without Ray.
+            return error.cause
+        if isinstance(error, OutOfMemoryError):
+            return WorkerError(
+                f"a worker ran out of memory during {what}; lower resources.batch_rows or resources.workers. "
+                f"{REMEDY.capitalize()}"
+            )
+        if isinstance(error, ObjectLostError):
+            return WorkerError(f"a worker's result was lost during {what}: {_first_line(error)}. {REMEDY.capitalize()}")
+        return WorkerError(f"a worker failed during {what}: {_last_line(error)}. {REMEDY.capitalize()}")
+
+    def _named(self, worker: int) -> str:
+        if worker >= len(self.places):
+            return f"worker {worker}"
+        process, node = self.places[worker]
+        return f"worker {worker} (process {process} on node {node})"
+
+
+_CONNECT_REMEDY = (
+    "check the address, the token (RAY_AUTH_TOKEN) and that both sides run the same versions of Ray and Python, or run "
+    "with --local"
+)
+
+
+def _require_reachable(address: str) -> None:
+    """Raise ClusterError within seconds when nobody listens, or when the address is not one for drivers."""
+    if "://" in address:
+        raise ClusterError(
+            f"{address} is no address for a driver, which must run inside the cluster; use `bootstrap submit --address "
+            "http://HOST:8265`, or give HOST:PORT of the cluster's head"
+        )
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        return  # `auto` and what else Ray resolves itself.
+    try:
+        socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
+    except OSError as error:
+        raise ClusterError(f"no Ray answers at {address} ({error.strerror or error}); {_CONNECT_REMEDY}") from None
+
+
+def _use_a_token() -> None:
+    """Protect a Ray of our own with a token that lives in this process and its children alone.
+
+    Ray would write one to the home folder, which changes how the next `ray start` of the same user behaves. What the
+    environment or the home folder already say is kept.
+    """
+    if "RAY_AUTH_MODE" in os.environ or {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():
+        return
+    home = os.environ.get("HOME")
+    if home and (Path(home) / ".ray" / "auth_token").exists():
+        return
+    os.environ["RAY_AUTH_MODE"] = "token"
+    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+
+
+def _worker_environment() -> Mapping[str, str]:
+    """Return a worker's variables: one thread each, and the driver's choice about the model hub."""
+    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    kept = {name: os.environ[name] for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE") if name in os.environ}
+    return {**one_thread, "TOKENIZERS_PARALLELISM": "false", **kept}
+
+
+def _first_error(refs: Sequence[Any]) -> RayError | None:
+    """Return the first error among finished calls."""
+    try:
+        ray.get(list(refs))
+    except RayError as error:
+        return error
+    return None
+
+
+def _cause_of_death(error: RayActorError) -> str:
+    """Return the sentence in Ray's report that says why, without its list of guesses."""
+    line = str(error).strip().splitlines()[-1].partition(" Some common causes")[0]
+    return f"{line.strip().rstrip('.')} (often a crash, or the kernel ending a process when memory is short)"
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+
+
+def _last_line(error: BaseException) -> str:
+    return str(error).strip().rpartition("\n")[2].rstrip(".") or type(error).__name__
+
+
+def _clock(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M:%S UTC")

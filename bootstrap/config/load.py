@@ -1,0 +1,529 @@
+"""From YAML to a `Recipe`, or to one error that names the line, the key, what is wrong and the remedy.
+
+The YAML read here is the 1.2 core schema: `yes` is a word, `1e-3` a number, `1:30` a word, a key stands once. Values
+keep their types (`"8"` is no number). Overrides (`key.sub=value`) are laid over the file's data before it is judged.
+Nothing heavy is imported; weights are not read.
+"""
+
+import difflib
+import json
+import re
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from bootstrap.config.base_model import FolderModel, ScratchModel
+from bootstrap.config.recipe import Conflicts, Place, Recipe, dotted
+from bootstrap.config.steps import Distillation
+from bootstrap.errors import RecipeError
+
+MAX_PROBLEMS = 10
+"""Problems listed in one message; the rest is counted."""
+
+SPECIAL_TOKENS = ("<pad>", "<bos>", "<eos>", "<unk>")
+"""First entries of a scratch model's vocabulary, in this order; the task's characters follow."""
+
+
+def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
+    """Return the recipe in the file `path` with `overrides` (`key.sub=value`, values in YAML) laid over it.
+
+    Raises RecipeError with every problem found, each with file and line (or the override), place and remedy.
+    """
+    path = Path(path)
+    source = _read(path)
+    for override in overrides:
+        _apply_override(source, override)
+    try:
+        recipe = Recipe.model_validate_json(json.dumps(source.data), strict=True, context={"folder": path.parent})
+    except ValidationError as error:
+        raise RecipeError(_report(source, _validation_problems(source, error))) from None
+    problems = list(_folder_problems(recipe))
+    if problems:
+        raise RecipeError(_report(source, problems))
+    return recipe
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a recipe file, for editors; descriptions are the settings' own."""
+    schema = Recipe.model_json_schema()
+    _require_type(schema)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "bootstrap recipe"}
+
+
+def scratch_vocabulary(characters: str) -> dict[str, int]:
+    """Return token -> id of a model from scratch over a task's `characters`."""
+    return {token: index for index, token in enumerate((*SPECIAL_TOKENS, *characters))}
+
+
+def _require_type(node: Any) -> None:
+    """Where the members of a union are told apart by `type`, make it required, as it is in a recipe."""
+    if isinstance(node, dict):
+        if "discriminator" in node:
+            node["required"] = [node["discriminator"]["propertyName"]]
+        for value in list(node.values()):
+            _require_type(value)
+    elif isinstance(node, list):
+        for value in node:
+            _require_type(value)
+
+
+# --- reading -----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Source:
+    """A recipe's data with the place of origin of everything in it."""
+
+    path: Path
+    data: dict[str, Any]
+    lines: dict[Place, int] = field(default_factory=dict)
+    """Line of each key and list entry, counted from 1."""
+    overrides: dict[Place, str] = field(default_factory=dict)
+    """Text of the override that set a place."""
+
+    def origin(self, place: Place) -> str:
+        """Return `file:line` or the override that a place comes from; for missing keys, that of what holds them."""
+        for length in range(len(place), 0, -1):
+            for overridden, text in self.overrides.items():
+                # An override of something inside an unknown section is what wrote that section.
+                if overridden[:length] == place[:length] and (
+                    len(overridden) == length or place[:length] not in self.lines
+                ):
+                    return f"override {text}"
+            if place[:length] in self.lines:
+                return f"{self.path}:{self.lines[place[:length]]}"
+        return str(self.path)
+
+
+@dataclass(frozen=True)
+class _Problem:
+    place: Place
+    message: str
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2 core schema, so that `on` stays a word and `1e-3` is a number."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
+
+
+_INT, _FLOAT = (
+    r"[-+]?[0-9]+",
+    r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+)
+for _tag, _pattern, _first in (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?[0-9]+", list("-+0123456789")),
+    ("float", _FLOAT, list("-+.0123456789")),
+    ("merge", r"<<", ["<"]),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z"), _first)
+_Loader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(loader.construct_scalar(node)))
+_Loader.add_constructor(
+    "tag:yaml.org,2002:float",
+    lambda loader, node: float(loader.construct_scalar(node).replace(".inf", "inf").replace(".nan", "nan")),
+)
+
+
+def _read(path: Path) -> _Source:
+    """Parse the file. Raises RecipeError where it is missing, unreadable, no YAML, or no mapping."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        raise RecipeError(_missing_message(path)) from None
+    except OSError as error:
+        raise RecipeError(f"cannot read the recipe {path}: {error.strerror}; make the file readable") from None
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"the recipe {path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+    source = _Source(path=path, data={})
+    data = _parse(text, label=str(path), source=source)
+    if not isinstance(data, dict):
+        what = "is empty" if data is None else "is no mapping of settings"
+        raise RecipeError(f"the recipe {path} {what}; it starts with name:, task: and generations: at the left margin")
+    source.data = data
+    return source
+
+
+def _missing_message(path: Path) -> str:
+    if path.is_dir():
+        folder, message = path, f"{path} is a folder, not a recipe"
+    else:
+        folder, message = path.parent, f"there is no recipe {path}"
+    near = sorted(folder.glob("*.y*ml")) or sorted(Path("pipelines").glob("*.y*ml"))
+    if not near:
+        return f"{message}, and no YAML file near by; name a recipe file"
+    close = difflib.get_close_matches(path.name, [recipe.name for recipe in near], n=1)
+    near.sort(key=lambda recipe: (recipe.name not in close, recipe.name))
+    return f"{message}; recipes near by: {_some(map(str, near))}"
+
+
+def _parse(text: str, *, label: str, source: _Source | None = None) -> Any:
+    """Build plain data from YAML text, and fill `source.lines`. Raises RecipeError naming `label`, and the line."""
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        return None if node is None else _build(loader, node, (), source or _Source(path=Path(label), data={}))
+    except RecipeError:
+        raise
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"{label}:{mark.line + 1}" if mark and source else label
+        raise RecipeError(f"{where}: not valid YAML: {error.problem or error.context}") from None
+    except (yaml.YAMLError, ValueError) as error:
+        # Characters that YAML forbids, and integers with more digits than Python converts.
+        raise RecipeError(f"{label}: not valid YAML: {str(error).splitlines()[0]}") from None
+    finally:
+        loader.dispose()
+
+
+def _build(loader: _Loader, node: yaml.Node, place: Place, source: _Source, above: frozenset[int] = frozenset()) -> Any:
+    if id(node) in above:
+        raise RecipeError(f"{source.path}:{node.start_mark.line + 1}: {dotted(place)} contains itself; write it out")
+    above |= {id(node)}
+    if isinstance(node, yaml.MappingNode):
+        seen: dict[Any, int] = {}
+        for key_node, _ in node.value:
+            line, key = key_node.start_mark.line + 1, key_node.value
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise RecipeError(f"{source.path}:{line}: a key must be a word, not a list or a mapping")
+            if key in seen:
+                full = dotted((*place, key))
+                raise RecipeError(
+                    f"{source.path}:{line}: {full}: given twice, first in line {seen[key]}; keep one of the two"
+                )
+            seen[key] = line
+        loader.flatten_mapping(node)
+        result = {}
+        for key_node, value_node in node.value:
+            inner = (*place, key_node.value)
+            source.lines[inner] = key_node.start_mark.line + 1
+            result[key_node.value] = _build(loader, value_node, inner, source, above)
+        return result
+    if isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            source.lines[(*place, index)] = item.start_mark.line + 1
+        return [_build(loader, item, (*place, index), source, above) for index, item in enumerate(node.value)]
+    return loader.construct_object(node)
+
+
+# --- overrides ---------------------------------------------------------------------------------------------------
+
+
+def _apply_override(source: _Source, override: str) -> None:
+    """Lay `key.sub=value` over the data. Raises RecipeError where the text or its place makes no sense."""
+    key, equals, text = override.partition("=")
+    place = tuple(
+        int(part) if part.isdigit() else part for part in re.sub(r"\[(\d+)\]", r".\1", key.strip()).split(".")
+    )
+    if not equals or not all(part != "" for part in place) or not isinstance(place[0], str):
+        raise RecipeError(f"override {override!r} is not of the form key=value, for example generations.count=3")
+    value = _parse(text, label=f"override {override}")
+    target: Any = source.data
+    for depth, part in enumerate(place):
+        here, last = place[:depth], depth == len(place) - 1
+        if isinstance(target, list):
+            if not isinstance(part, int) or part >= len(target):
+                entries = "no entries" if not target else f"entries 0 to {len(target) - 1}"
+                raise RecipeError(f"override {override}: {dotted(here)} has {entries}, and {part!r} names none of them")
+        elif isinstance(target, dict):
+            part = str(part)
+        else:
+            raise RecipeError(f"override {override}: {dotted(here)} is {target!r} and holds no settings of its own")
+        if last:
+            target[part] = value
+        else:
+            if isinstance(target, dict) and target.get(part) is None:
+                target[part] = _default_section(place[: depth + 1], source.data)
+            target = target[part]
+    # What stood there before is gone, with the lines of everything inside it.
+    source.lines = {known: line for known, line in source.lines.items() if known[: len(place)] != place}
+    source.overrides[place] = override
+
+
+def _default_section(place: Place, data: Any) -> Any:
+    """Return what an override inside a section that the file leaves out starts from: the type of its default."""
+    holder = _model_at(place[:-1], data)
+    known = holder.model_fields.get(str(place[-1])) if holder else None
+    default = known.default if known else None
+    if isinstance(default, tuple):
+        return []
+    return {"type": default.type} if hasattr(default, "type") else {}
+
+
+# --- problems ----------------------------------------------------------------------------------------------------
+
+
+def _report(source: _Source, problems: Sequence[_Problem]) -> str:
+    lines = []
+    for problem in problems:
+        where = f"{dotted(problem.place)}: " if problem.place else ""
+        line = f"{source.origin(problem.place)}: {where}{problem.message}"
+        if line not in lines:
+            lines.append(line)
+    if len(lines) == 1:
+        return lines[0]
+    more = [f"and {len(lines) - MAX_PROBLEMS} more"] if len(lines) > MAX_PROBLEMS else []
+    return "\n  ".join([f"{source.path} has {len(lines)} problems:", *lines[:MAX_PROBLEMS], *more])
+
+
+def _validation_problems(source: _Source, error: ValidationError) -> Iterator[_Problem]:
+    by_place: dict[Place, list[Mapping[str, Any]]] = {}
+    for detail in error.errors(include_url=False):
+        by_place.setdefault(_data_place(detail, source.data), []).append(detail)
+    for place, details in by_place.items():
+        value = _value_at(place, source.data)
+        if isinstance(value, dict) and any(other[: len(place)] == place and other != place for other in by_place):
+            # A plain union also reports that a section is none of its other members.
+            continue
+        if details[0]["type"] == "too_short" and len(value) >= details[0]["ctx"]["min_length"]:
+            # A list with faulty entries counts as shorter than it is.
+            continue
+        if isinstance(conflicts := details[0].get("ctx", {}).get("error"), Conflicts):
+            yield from (_Problem(conflict.place, conflict.message) for conflict in conflicts.conflicts)
+        else:
+            yield _Problem(place, _say(details, place, source.data))
+
+
+def _data_place(detail: Mapping[str, Any], data: Any) -> Place:
+    """Return where in the data an error stands: pydantic's location without the names of unions' members."""
+    place: list[str | int] = []
+    parts = detail["loc"]
+    for index, part in enumerate(parts):
+        last = index == len(parts) - 1
+        in_list = isinstance(data, list) and isinstance(part, int) and part < len(data)
+        in_section = isinstance(data, dict) and part in data and (last or part != data.get("type"))
+        if in_list or in_section:
+            data = data[part]
+        elif not (last and detail["type"] == "missing"):
+            continue
+        place.append(part)
+    return tuple(place)
+
+
+def _say(details: Sequence[Mapping[str, Any]], place: Place, data: Any) -> str:
+    """Return what is wrong at one place and what to do, in the recipe's words."""
+    value = _value_at(place, data)
+    holder, owner = _model_at(place[:-1], data), _model_at(place, data)
+    messages = []
+    for detail in details:
+        kind, context = detail["type"], detail.get("ctx", {})
+        if kind == "extra_forbidden":
+            names = list(holder.model_fields) if holder else []
+            return f"no such setting{_did_you_mean(str(place[-1]), names)}"
+        if kind == "missing":
+            return f"missing; add it{_choices(holder, str(place[-1]))}"
+        if kind == "union_tag_not_found":
+            return f"missing type; add one of: {', '.join(_members_at(place, data))}"
+        if kind == "union_tag_invalid":
+            tags = list(_members_at(place, data))
+            return f"no such type {context['tag']!r}{_did_you_mean(str(context['tag']), tags)}"
+        if kind == "literal_error":
+            expected = re.findall(r"'([^']*)'", context["expected"])
+            several = f"one of {', '.join(expected)}{_close(value, expected)}"
+            messages.append(several if len(expected) > 1 else expected[0])
+        elif kind in ("value_error", "assertion_error"):
+            return str(context["error"])
+        elif kind in ("model_type", "model_attributes_type", "dict_type"):
+            keys = ", ".join(owner.model_fields) if owner else f"type is one of {', '.join(_members_at(place, data))}"
+            messages.append(f"a section of settings ({keys})")
+        elif kind == "tuple_type":
+            messages.append("a list")
+        elif kind == "string_pattern_mismatch":
+            form = holder.model_fields[str(place[-1])].description if holder else None
+            messages.append(f"of the form {context['pattern']} ({form})")
+        elif kind == "too_short":
+            messages.append(f"a list of at least {context['min_length']} entries")
+        elif kind == "finite_number":
+            messages.append("a finite number")
+        else:
+            messages.append(_plain(detail["msg"]))
+    return f"must be {' or '.join(dict.fromkeys(messages))}, not {_short(value)}"
+
+
+def _plain(message: str) -> str:
+    """Turn pydantic's sentence into what follows `must be`."""
+    message = re.sub(r"^(Input|String|Value|Tuple) should (be|have) ", "", message)
+    return {
+        "a valid integer": "a whole number",
+        "a valid number": "a number",
+        "a valid string": "text",
+        "a valid boolean": "true or false",
+    }.get(message, message)
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _close(value: Any, names: Sequence[str]) -> str:
+    close = difflib.get_close_matches(str(value), names, n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _did_you_mean(name: str, names: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else f"; there is {_some(names)}"
+
+
+def _some(names: Iterator[str] | Sequence[str], *, limit: int = 12) -> str:
+    names = list(names)
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
+
+
+def _choices(holder: type[BaseModel] | None, name: str) -> str:
+    known = holder.model_fields.get(name) if holder else None
+    tags = list(_members(known)) if known else []
+    if tags and tags[0]:
+        return f" with one of the types {', '.join(tags)}"
+    return f" ({' '.join(known.description.split())})" if known and known.description else ""
+
+
+def _value_at(place: Place, data: Any) -> Any:
+    for part in place:
+        if isinstance(data, dict):
+            data = data.get(part)
+        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
+            data = data[part]
+        else:
+            return None
+    return data
+
+
+# --- which model stands where ------------------------------------------------------------------------------------
+
+
+def _members(annotation: Any) -> dict[str, type[BaseModel]]:
+    """Return the settings' classes that an annotation allows, by their `type` ('' for those without one)."""
+    if hasattr(annotation, "annotation"):
+        annotation = annotation.annotation
+    origin = get_origin(annotation)
+    if origin is Literal:
+        return {}
+    if origin in (Annotated, Union, types.UnionType, tuple):
+        found: dict[str, type[BaseModel]] = {}
+        for argument in get_args(annotation)[: 1 if origin is Annotated else None]:
+            found |= _members(argument)
+        return found
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        tag = annotation.model_fields.get("type")
+        return {tag.default if tag else "": annotation}
+    return {}
+
+
+def _members_at(place: Place, data: Any) -> dict[str, type[BaseModel]]:
+    """Return the settings' classes that may stand at `place`, by their type."""
+    members: dict[str, type[BaseModel]] = {"": Recipe}
+    for part in place:
+        model = _pick(members, data)
+        data = _value_at((part,), data)
+        if isinstance(part, int):
+            continue
+        members = _members(model.model_fields[part]) if model and part in model.model_fields else {}
+    return members
+
+
+def _model_at(place: Place, data: Any) -> type[BaseModel] | None:
+    return _pick(_members_at(place, data), _value_at(place, data))
+
+
+def _pick(members: Mapping[str, type[BaseModel]], data: Any) -> type[BaseModel] | None:
+    """Return the member that `data` names by its type, or the only one there is."""
+    if len(members) == 1:
+        return next(iter(members.values()))
+    tag = data.get("type") if isinstance(data, dict) else None
+    return members.get(tag) if isinstance(tag, str) else None
+
+
+# --- folders -----------------------------------------------------------------------------------------------------
+
+
+def _folder_problems(recipe: Recipe) -> Iterator[_Problem]:
+    """Check every Hugging Face folder that the recipe names: complete, with a vocabulary that fits."""
+    task, base = recipe.task, recipe.base.model
+    vocabulary: dict[str, int] | None = None
+    if isinstance(base, ScratchModel):
+        vocabulary = scratch_vocabulary(task.characters)
+    else:
+        place = ("base", "model", "path")
+        problem = _folder_problem(base)
+        if problem:
+            yield _Problem(place, problem)
+        else:
+            vocabulary = _vocabulary(base)
+            yield from (_Problem(place, message) for message in _fit_problems(recipe, base))
+    for index, step in enumerate(recipe.generations.steps):
+        distillation: Distillation | None = getattr(step, "distillation", None)
+        if distillation is None or not isinstance(distillation.teacher, FolderModel):
+            continue
+        place = ("generations", "steps", index, "distillation", "teacher")
+        problem = _folder_problem(distillation.teacher)
+        if problem:
+            yield _Problem((*place, "path"), problem)
+        elif vocabulary is not None and (difference := _difference(_vocabulary(distillation.teacher), vocabulary)):
+            yield _Problem(
+                place,
+                f"the teacher's vocabulary is not the student's ({difference}), and forward_kl compares their "
+                "distributions token by token; use loss: ce, or a teacher with the same tokenizer",
+            )
+
+
+def _folder_problem(model: FolderModel) -> str | None:
+    folder = Path(model.path)
+    if not folder.is_dir():
+        return f"there is no folder {folder}; relative paths start at the recipe's folder"
+    for name in ("config.json", "tokenizer.json"):
+        if not (folder / name).is_file():
+            return f"{folder} has no {name}; name a Hugging Face folder, such as `bootstrap export` writes"
+        try:
+            json.loads((folder / name).read_bytes())
+        except ValueError:
+            return f"{folder / name} is not valid JSON; fetch or export the model again"
+    if not any(folder.glob("*.safetensors")):
+        return f"{folder} has no *.safetensors weights; other formats can hold code and are not read: convert them"
+    return None
+
+
+def _vocabulary(model: FolderModel) -> dict[str, int]:
+    """Return token -> id of a tokenizer.json, added tokens included."""
+    tokenizer = json.loads((Path(model.path) / "tokenizer.json").read_bytes())
+    vocabulary = tokenizer["model"]["vocab"]
+    if isinstance(vocabulary, list):
+        # Unigram models list (token, score) in the order of their ids.
+        vocabulary = {token: index for index, (token, _) in enumerate(vocabulary)}
+    return vocabulary | {token["content"]: token["id"] for token in tokenizer.get("added_tokens", ())}
+
+
+def _difference(one: dict[str, int], other: dict[str, int]) -> str | None:
+    if one == other:
+        return None
+    if len(one) != len(other):
+        return f"{len(one)} tokens against {len(other)}"
+    token = min(token for token in one | other if one.get(token) != other.get(token))
+    return f"for example {token!r} is {one.get(token, 'absent')} against {other.get(token, 'absent')}"
+
+
+def _fit_problems(recipe: Recipe, base: FolderModel) -> Iterator[str]:
+    """Say where a folder's model cannot read the task or hold its longest sequence."""
+    folder = Path(base.path)
+    tokenizer = json.loads((folder / "tokenizer.json").read_bytes())
+    vocabulary = _vocabulary(base)
+    unknown = [character for character in recipe.task.characters if character not in vocabulary]
+    if unknown and tokenizer["model"].get("type") == "WordLevel":
+        yield (
+            f"its tokenizer does not know {' '.join(unknown)} of task {recipe.task.type}; "
+            "start from a model grown on this task, or from scratch"
+        )
+    positions = json.loads((folder / "config.json").read_bytes()).get("max_position_embeddings")
+    needed = recipe.task.longest_sequence(recipe.highest_level())
+    if isinstance(positions, int) and positions < needed:
+        yield (
+            f"the model holds {positions} tokens, level {recipe.highest_level()} needs {needed}; "
+            "lower generations.count, or start from a model with a longer context"
+        )

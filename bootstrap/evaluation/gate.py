@@ -1,0 +1,154 @@
+"""The gate: does the candidate replace the champion? Both answered the same held-out prompts.
+
+Two conditions, both on paired answers. Improvement: on the target levels together, more prompts gained than lost, and
+the exact McNemar test significant. Retention: on every level the champion has mastered, the lower confidence bound of
+candidate - champion stays at or above minus the margin; levels with few prompts are judged together with the next.
+
+Left out: what happens to a rejected candidate (`loop.py`).
+"""
+
+from collections.abc import Sequence
+
+from bootstrap.config.evaluation import Gate
+from bootstrap.evaluation.intervals import paired_lower_bound
+from bootstrap.evaluation.metrics import mcnemar_exact
+from bootstrap.evaluation.report import OutcomeRow
+from bootstrap.records import Decision, LevelTest
+
+Pair = tuple[bool, bool]
+"""Whether candidate and champion answered one prompt."""
+
+
+def decide(
+    *,
+    candidate: Sequence[OutcomeRow],
+    champion: Sequence[OutcomeRow],
+    target_levels: Sequence[int],
+    mastered_levels: Sequence[int],
+    settings: Gate,
+    champion_number: int,
+) -> Decision:
+    """Return the decision and the tests it rests on.
+
+    `candidate`, `champion`: rows of the same prompts, in any order; a prompt that either side could not be judged on
+    enters no test. Bounds are one-sided at confidence 1 - alpha.
+    """
+    pairs = _pair(candidate, champion)
+    improvement = _improvement(pairs, target_levels, settings)
+    retention = tuple(_retention(pairs, group, settings) for group in _pool(pairs, mastered_levels, settings))
+    promoted = improvement.passed and all(test.passed for test in retention)
+    return Decision(
+        promoted=promoted,
+        reason=_reason(improvement, retention, settings),
+        champion=champion_number,
+        improvement=improvement,
+        retention=retention,
+    )
+
+
+def _pair(candidate: Sequence[OutcomeRow], champion: Sequence[OutcomeRow]) -> dict[int, list[Pair]]:
+    """Return level -> answers of both sides to the prompts judged for both."""
+    theirs = {(row.level, row.prompt_id): row.correct for row in champion}
+    ours = {(row.level, row.prompt_id): row.correct for row in candidate}
+    assert len(theirs) == len(champion) and len(ours) == len(candidate), "a held-out prompt was asked twice"
+    assert theirs.keys() == ours.keys(), "candidate and champion were asked different held-out prompts"
+    pairs: dict[int, list[Pair]] = {}
+    for key, correct in ours.items():
+        other = theirs[key]
+        if correct is not None and other is not None:
+            pairs.setdefault(key[0], []).append((correct, other))
+    return pairs
+
+
+def _pool(pairs: dict[int, list[Pair]], levels: Sequence[int], settings: Gate) -> list[tuple[int, ...]]:
+    """Return the levels in groups of at least `min_prompts` prompts, as far as there are that many."""
+    groups: list[tuple[int, ...]] = []
+    waiting: tuple[int, ...] = ()
+    for level in sorted(levels):
+        waiting += (level,)
+        if _count(pairs, waiting) >= settings.min_prompts:
+            groups.append(waiting)
+            waiting = ()
+    if waiting and groups:
+        groups[-1] += waiting
+    elif waiting:
+        groups.append(waiting)
+    return groups
+
+
+def _improvement(pairs: dict[int, list[Pair]], levels: Sequence[int], settings: Gate) -> LevelTest:
+    test = _compare(pairs, levels, settings)
+    p_value = mcnemar_exact(test.gained, lost=test.lost)
+    passed = p_value < settings.alpha and test.gained > test.lost
+    return test.model_copy(update={"p_value": p_value, "passed": passed})
+
+
+def _retention(pairs: dict[int, list[Pair]], levels: Sequence[int], settings: Gate) -> LevelTest:
+    test = _compare(pairs, levels, settings)
+    return test.model_copy(update={"passed": test.difference_low >= -settings.retention_margin})
+
+
+def _compare(pairs: dict[int, list[Pair]], levels: Sequence[int], settings: Gate) -> LevelTest:
+    """Return the counts of a comparison, not yet passed."""
+    rows = [pair for level in levels for pair in pairs.get(level, ())]
+    assert rows, f"no judged held-out prompts on {_span(levels)}"
+    gained = sum(ours and not theirs for ours, theirs in rows)
+    lost = sum(theirs and not ours for ours, theirs in rows)
+    return LevelTest(
+        levels=tuple(sorted(levels)),
+        num_prompts=len(rows),
+        candidate=sum(ours for ours, _ in rows) / len(rows),
+        champion=sum(theirs for _, theirs in rows) / len(rows),
+        gained=gained,
+        lost=lost,
+        difference_low=paired_lower_bound(gained, lost=lost, total=len(rows), confidence=1 - settings.alpha),
+        passed=False,
+    )
+
+
+def _count(pairs: dict[int, list[Pair]], levels: Sequence[int]) -> int:
+    return sum(len(pairs.get(level, ())) for level in levels)
+
+
+def _reason(improvement: LevelTest, retention: Sequence[LevelTest], settings: Gate) -> str:
+    """Return the decision in one sentence."""
+    faults = []
+    if not improvement.passed:
+        faults.append(
+            f"{_moved(improvement)} is no significant improvement "
+            f"(p {_p(improvement)}, alpha {settings.alpha:g}, {improvement.gained} gained, {improvement.lost} lost)"
+        )
+    for test in retention:
+        if not test.passed:
+            verb = "fell " if test.candidate < test.champion else "is not shown to be retained: "
+            faults.append(
+                f"{_moved(test, verb=verb)} "
+                f"(lower bound {test.difference_low:.3f}, margin {settings.retention_margin:.3f})"
+            )
+    if faults:
+        return "rejected: " + "; ".join(faults)
+    kept = sorted(level for test in retention for level in test.levels)
+    retained = f"{_span(kept)} retained" if kept else "no level was mastered before"
+    return f"{_span(improvement.levels)}: {_shares(improvement)} (p {_p(improvement)}); {retained}"
+
+
+def _moved(test: LevelTest, *, verb: str = "") -> str:
+    return f"{_span(test.levels)} {verb}{_shares(test)}"
+
+
+def _shares(test: LevelTest) -> str:
+    return f"{test.champion:.3f} -> {test.candidate:.3f}"
+
+
+def _p(test: LevelTest) -> str:
+    assert test.p_value is not None, "only improvement is tested for significance"
+    return f"{test.p_value:.2g}"
+
+
+def _span(levels: Sequence[int]) -> str:
+    """Return `level 5`, `levels 1-4` or `levels 1, 3`."""
+    ordered = sorted(levels)
+    if len(ordered) == 1:
+        return f"level {ordered[0]}"
+    consecutive = ordered == list(range(ordered[0], ordered[-1] + 1))
+    return f"levels {ordered[0]}-{ordered[-1]}" if consecutive else f"levels {', '.join(map(str, ordered))}"

@@ -1,0 +1,137 @@
+"""What one set of weights can do: answers on held-out prompts, level by level, made into a Report.
+
+UNVERIFIABLE answers are never numbers: they are counted beside, and leave both sides of every share.
+
+Left out: which levels and prompts are asked (`prompts/`, the recipe) and whether the weights are promoted (`gate.py`).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bootstrap.evaluation.intervals import wilson
+from bootstrap.evaluation.metrics import frontier, lead, majority_at_k, pass_at_k
+from bootstrap.records import LevelReport, Report, Rollout, Status, Verdict
+
+Judged = tuple[Sequence[Rollout], Sequence[Verdict]]
+"""Rollouts and their verdicts, in the same order."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OutcomeRow:
+    """One held-out prompt and whether its greedy answer was right: what paired tests compare."""
+
+    prompt_id: str
+    level: int
+    correct: bool | None
+    """None when the answer could not be judged."""
+
+
+def build_report(
+    *,
+    fingerprint: str,
+    suite: str,
+    greedy: Mapping[int, Judged],
+    sampled: Mapping[int, Judged],
+    k: int,
+    mastered: float,
+    trained_level: int,
+) -> Report:
+    """Return the report of one set of weights.
+
+    `suite`: digest of the held-out prompts. `greedy`: by level, one greedy answer per prompt. `sampled`: by level,
+    several samples per prompt, for those levels of `greedy` where they were taken; `k` of pass@k and majority@k.
+    `trained_level`: the highest level trained on, beyond which the lead is counted.
+    """
+    assert sampled.keys() <= greedy.keys(), "a level was sampled without greedy answers"
+    levels = tuple(_level_report(level, greedy[level], sampled.get(level), k=k) for level in sorted(greedy))
+    shares = {row.level: row.accuracy for row in levels}
+    return Report(
+        fingerprint=fingerprint,
+        suite=suite,
+        levels=levels,
+        frontier=frontier(shares, mastered=mastered),
+        lead=lead(shares, trained_level=trained_level),
+        mastered=mastered,
+    )
+
+
+def accuracies(report: Report) -> dict[int, float]:
+    """Return level -> greedy accuracy."""
+    return {row.level: row.accuracy for row in report.levels}
+
+
+def outcomes(rollouts: Sequence[Rollout], verdicts: Sequence[Verdict]) -> list[OutcomeRow]:
+    """Return one row per greedy answer, in order."""
+    return [
+        OutcomeRow(prompt_id=rollout.prompt_id, level=rollout.level, correct=_correct(verdict))
+        for rollout, verdict in _pairs((rollouts, verdicts))
+    ]
+
+
+def _level_report(level: int, greedy: Judged, sampled: Judged | None, *, k: int) -> LevelReport:
+    pairs = _pairs(greedy)
+    assert pairs, f"level {level} has no greedy answers"
+    assert len({rollout.prompt_id for rollout, _ in pairs}) == len(pairs), f"level {level} asks a prompt twice"
+    correct = [_correct(verdict) for _, verdict in pairs]
+    num_correct = correct.count(True)
+    num_judged = len(pairs) - correct.count(None)
+    return LevelReport(
+        level=level,
+        num_prompts=len(pairs),
+        num_correct=num_correct,
+        accuracy=num_correct / num_judged if num_judged else 0.0,
+        interval=wilson(num_correct, total=num_judged),
+        num_unverifiable=correct.count(None),
+        mean_length=_mean(len(rollout.tokens) for rollout, _ in pairs),
+        truncated=_mean(rollout.finish.is_truncated for rollout, _ in pairs),
+        **(_sampled_metrics(sampled, k=k) if sampled else {}),
+    )
+
+
+def _sampled_metrics(sampled: Judged, *, k: int) -> dict[str, Any]:
+    """Return the sampled fields of a LevelReport; a share over no judged prompt is None.
+
+    A prompt enters pass@1 with its judged samples, and pass@k and majority@k when at least k of them were judged.
+    """
+    by_prompt: dict[str, list[tuple[Rollout, bool | None]]] = {}
+    for rollout, verdict in _pairs(sampled):
+        by_prompt.setdefault(rollout.prompt_id, []).append((rollout, _correct(verdict)))
+    judged = [[(r.text, c) for r, c in samples if c is not None] for samples in by_prompt.values()]
+    some = [samples for samples in judged if samples]
+    enough = [samples for samples in judged if len(samples) >= k]
+    entropies = [entropy for samples in by_prompt.values() for rollout, _ in samples for entropy in rollout.entropies]
+    return {
+        "num_samples": max(len(samples) for samples in by_prompt.values()),
+        "k": k,
+        "pass_at_1": _mean_or_none(_mean(right for _, right in samples) for samples in some),
+        "pass_at_k": _mean_or_none(
+            pass_at_k(sum(right for _, right in samples), num_samples=len(samples), k=k) for samples in enough
+        ),
+        "majority_at_k": _mean_or_none(
+            majority_at_k([text for text, _ in samples], [right for _, right in samples], k=k) for samples in enough
+        ),
+        "entropy": _mean_or_none(entropies),
+        "distinct_answers": _mean(len({rollout.text for rollout, _ in samples}) for samples in by_prompt.values()),
+    }
+
+
+def _pairs(judged: Judged) -> list[tuple[Rollout, Verdict]]:
+    pairs = list(zip(*judged, strict=True))
+    for rollout, verdict in pairs:
+        assert rollout.id == verdict.rollout_id, f"verdict of {verdict.rollout_id} stands beside rollout {rollout.id}"
+    return pairs
+
+
+def _correct(verdict: Verdict) -> bool | None:
+    return None if verdict.status is Status.UNVERIFIABLE else verdict.status is Status.PASS
+
+
+def _mean(values: Iterable[float]) -> float:
+    numbers = list(values)
+    return sum(numbers) / len(numbers)
+
+
+def _mean_or_none(values: Iterable[float]) -> float | None:
+    numbers = list(values)
+    return sum(numbers) / len(numbers) if numbers else None

@@ -1,0 +1,92 @@
+"""Ledger -> the lineage page: nodes and typed edges as JSON, and one self-contained HTML file that draws them.
+
+Pure: the same ledger and samples give the same bytes. The page loads nothing, links nowhere and stores nothing, because
+MLflow shows it inside a sandboxed frame without origin; it carries its data as JSON and writes every text by
+`textContent`, so what a model wrote is shown and never obeyed. Leaves out reading artifacts from disk (`publisher.py`).
+"""
+
+import importlib.resources
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bootstrap.lineage import queries
+from bootstrap.store.ledger import Entry
+
+SCHEMA = 1
+_SAMPLE_CHARACTERS = 600
+
+
+def lineage(
+    entries: Sequence[Entry],
+    *,
+    samples: Mapping[int, Sequence[Mapping[str, Any]]] | None = None,
+    identifiers: Mapping[int, Mapping[str, str]] | None = None,
+) -> dict[str, Any]:
+    """Return the graph as plain JSON data.
+
+    `samples`: readable rollouts by generation, as `samples.readable` gives them; `identifiers`: names and ids that
+    another system (MLflow) knows a generation by. An edge's `from` and `to` are generation numbers; its `role` is
+    init, teacher, reference or data.
+    """
+    path = queries.champion_path(entries)
+    nodes = []
+    for entry in entries:
+        number = entry.generation.number
+        best = queries.headline(entry.generation)
+        node = queries.show(entries, entry.generation.name)
+        del node["edges"]
+        node["sampled"] = [row for row in node.pop("levels") if row["pass_at_1"] is not None]
+        nodes.append(
+            {
+                **node,
+                "headline": None if best is None else best.level,
+                "on_path": number in path,
+                "samples": [_shortened(sample) for sample in (samples or {}).get(number, ())],
+                "identifiers": dict((identifiers or {}).get(number, {})),
+            }
+        )
+    edges = [
+        {
+            "from": edge.generation,
+            "to": entry.generation.number,
+            "role": edge.role,
+            "fingerprint": edge.fingerprint,
+            "on_path": edge.role == "init" and entry.generation.number in path,
+        }
+        for entry in entries
+        for edge in entry.generation.edges
+    ]
+    return {
+        "schema": SCHEMA,
+        "lineage": entries[-1].generation.lineage if entries else "",
+        "champion": entries[-1].generation.champion if entries else None,
+        "path": path,
+        "why": queries.why(entries),
+        "nodes": nodes,
+        "edges": edges,
+    }
+
+
+def to_json(graph: Mapping[str, Any]) -> str:
+    """Return the graph as canonical JSON text: sorted keys, ASCII."""
+    return json.dumps(graph, sort_keys=True, indent=1)
+
+
+def to_html(graph: Mapping[str, Any]) -> str:
+    """Return the graph as one self-contained page."""
+    template = importlib.resources.files("bootstrap.lineage").joinpath("page.html").read_text("utf-8")
+    data = json.dumps(graph, sort_keys=True, separators=(",", ":"))
+    # Inside a script element only "<" can end the element or open a comment; as an escape it is the same JSON.
+    data = data.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    before, marker, after = template.partition("{{data}}")
+    assert marker, "page.html has no place for the data"
+    return before + data + after
+
+
+def _shortened(sample: Mapping[str, Any]) -> dict[str, Any]:
+    """Cut long texts, so that a page over many generations stays small."""
+    return {
+        key: value[:_SAMPLE_CHARACTERS] + "…" if isinstance(value, str) and len(value) > _SAMPLE_CHARACTERS else value
+        for key, value in sample.items()
+    }

@@ -1,0 +1,116 @@
+"""Markdown that MLflow shows on its pages: first line the verdict, second line links, then tables.
+
+Links are relative (`#/...`), so they work from whatever address the server has. MLflow cuts a note to about four lines
+and shows a registered version's first line raw, so the first line is a plain sentence. No text written by a model
+enters a note; what people wrote is made harmless by `text.plain`.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from bootstrap.lineage import queries, text, tracking
+from bootstrap.lineage.outbox import Receipt
+from bootstrap.records import Generation
+from bootstrap.store.ledger import Entry
+
+TAG_LIMIT = 8000
+"""Most characters MLflow keeps in a run's tag."""
+
+
+def verdict(generation: Generation) -> str:
+    """Return one sentence: what became of the generation and why."""
+    reason = text.plain(generation.decision.reason.removeprefix("rejected: "), limit=1500)
+    if generation.parent is None:
+        return f"{generation.name} is the base of {text.plain(generation.lineage)}: {reason}."
+    return f"{generation.name} was {generation.outcome.value}: {reason}."
+
+
+def of_generation(entry: Entry, receipts: Mapping[int, Receipt], *, registered: str) -> str:
+    """Return the note of a generation's run, model and version.
+
+    `receipts`: what MLflow calls the generations published so far, this one included; `registered`: the registered
+    model's name.
+    """
+    node, own = entry.generation, receipts[entry.generation.number]
+    links = [
+        _link("run", tracking.run_url("", own.experiment_id, own.run_id)),
+        _link("model", tracking.model_url("", own.experiment_id, own.model_id)),
+        _link("lineage", tracking.run_url("", own.experiment_id, own.lineage_run_id)),
+    ]
+    for edge in node.edges:
+        if edge.role != "data" and (other := receipts.get(edge.generation)):
+            role = {"init": "parent"}.get(edge.role, edge.role)
+            url = tracking.model_url("", other.experiment_id, other.model_id)
+            links.append(_link(f"{role} gen-{edge.generation}", url))
+    if own.version:
+        links.append(_link("release", tracking.version_url("", registered, own.version)))
+    measured = sum(entry.annotations.seconds.values())
+    cost = (
+        f"{text.si(node.compute.total_tokens)} tokens, {text.si(node.compute.total_flops, unit='FLOP')}, "
+        f"{text.duration(measured)}; {text.si(node.compute.useful_tokens)} generated tokens were of use."
+    )
+    rows = [
+        (
+            str(row.level) + (" (target)" if row.level in node.target_levels else ""),
+            text.percent(row.accuracy),
+            f"{100 * row.interval.low:.1f} to {100 * row.interval.high:.1f}",
+            str(row.num_prompts),
+        )
+        for row in node.report.levels
+    ]
+    parts = [
+        verdict(node),
+        " · ".join(links),
+        f"Frontier: level {node.report.frontier}. {cost}",
+        _table(("level", "accuracy", "95 % interval", "prompts"), rows),
+    ]
+    return _fitting("\n\n".join(parts))
+
+
+def of_lineage(entries: Sequence[Entry], receipts: Mapping[int, Receipt], *, registered: str) -> str:
+    """Return the note of the lineage's run: the champion, links, the newest generations as a table."""
+    champion = entries[entries[-1].generation.champion].generation
+    first = (
+        f"{champion.name} is the champion of {text.plain(champion.lineage)} among {len(entries)} generations: "
+        f"frontier level {champion.report.frontier}, from level {entries[0].generation.report.frontier} at the base."
+    )
+    own = receipts[champion.number]
+    links = [
+        _link("lineage page", tracking.lineage_url("", own.experiment_id, own.lineage_run_id)),
+        _link("champion's model", tracking.model_url("", own.experiment_id, own.model_id)),
+        _link("champion's release", tracking.version_url("", registered, own.version)),
+    ]
+    rows: list[tuple[str, ...]] = []
+    for entry in reversed(entries):
+        node, best = entry.generation, queries.headline(entry.generation)
+        receipt = receipts[node.number]
+        rows.append(
+            (
+                _link(node.name, tracking.run_url("", receipt.experiment_id, receipt.run_id)),
+                "" if node.parent is None else f"gen-{node.parent}",
+                node.outcome.value,
+                "" if best is None else queries.accuracy(best),
+                str(node.report.frontier),
+                text.plain(node.decision.reason.removeprefix("rejected: "), limit=160),
+            )
+        )
+    head = ("generation", "from", "gate", "accuracy", "frontier", "reason")
+    parts = [first, " · ".join(links)]
+    while rows and len("\n\n".join([*parts, _table(head, rows)])) > TAG_LIMIT:
+        rows.pop()
+    return "\n\n".join([*parts, _table(head, rows)])
+
+
+def _link(label: str, url: str) -> str:
+    return f"[{label}]({url.removeprefix('/')})"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _fitting(note: str) -> str:
+    """Cut whole lines off the end until the note fits a tag."""
+    while len(note) > TAG_LIMIT:
+        note = note.rpartition("\n")[0]
+    return note

@@ -1,0 +1,70 @@
+"""What is committed but not yet shown: one marker file per generation published to one tracking store.
+
+    <lineage>/outbox/<hash of tracking URI and experiment>/000000.json     the ids MLflow gave it
+
+A marker is written after its generation is published, so a crash in between publishes it again, which changes nothing.
+Markers are no truth of their own: delete the folder, and everything is published anew onto the same pages. Imports no
+MLflow; what publishing means is `publisher.py`'s.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from bootstrap.records import Record
+from bootstrap.store import durable
+from bootstrap.store.artifacts import sha256
+from bootstrap.store.ledger import Entry
+
+
+class Receipt(Record):
+    """What MLflow calls one published generation."""
+
+    hash: str
+    """Hash of the ledger's record that was published."""
+    experiment_id: str
+    lineage_run_id: str
+    run_id: str
+    model_id: str
+    version: str
+    """Version of the registered model; it says nothing about the generation's number."""
+
+
+class Outbox:
+    """The markers of the lineage folder `root` for one tracking URI and experiment. Making the object touches nothing."""
+
+    def __init__(self, root: Path, *, tracking_uri: str, experiment: str) -> None:
+        self.folder = Path(root) / "outbox" / sha256(f"{tracking_uri}\n{experiment}".encode())[:16]
+
+    def receipts(self, entries: Sequence[Entry]) -> dict[int, Receipt]:
+        """Return the receipts of the entries that are published, by generation number.
+
+        A marker that is torn, or that stands for another record of the same number, counts as absent.
+        """
+        found = {}
+        for entry in entries:
+            path = self._path(entry.generation.number)
+            try:
+                with durable.store_errors(path, doing="read"):
+                    receipt = Receipt.model_validate_json(path.read_bytes()) if path.exists() else None
+            except ValidationError:
+                receipt = None
+            if receipt is not None and receipt.hash == entry.hash:
+                found[entry.generation.number] = receipt
+        return found
+
+    def pending(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Return the entries that are not yet published, in the ledger's order."""
+        done = self.receipts(entries)
+        return [entry for entry in entries if entry.generation.number not in done]
+
+    def mark(self, number: int, receipt: Receipt) -> None:
+        """Record that generation `number` is published. Raises StoreError."""
+        durable.make_folder(self.folder)
+        data: Mapping[str, str] = receipt.model_dump(mode="json")
+        durable.write_file(self._path(number), json.dumps(data, sort_keys=True, indent=1).encode())
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number:06d}.json"

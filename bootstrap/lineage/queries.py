@@ -1,0 +1,164 @@
+"""Questions about a lineage, answered from its ledger alone: what the command line prints and the lineage page draws.
+
+Pure functions over the ledger's entries; every answer is plain JSON data. Leaves out artifacts on disk and MLflow.
+"""
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+from bootstrap.errors import RecipeError
+from bootstrap.lineage import text
+from bootstrap.records import Generation, LevelReport
+from bootstrap.store.ledger import Entry
+
+
+def find(entries: Sequence[Entry], name: str) -> Entry:
+    """Return the entry called `name`: `gen-3`, `3`, `champion`, `base` or `last`.
+
+    Raises RecipeError when the lineage has no such generation.
+    """
+    if not entries:
+        raise RecipeError("the lineage has no committed generation yet; start it with `bootstrap run`")
+    numbers = {entry.generation.name: index for index, entry in enumerate(entries)}
+    known = dict(numbers)
+    known.update({str(entry.generation.number): index for index, entry in enumerate(entries)})
+    known.update(base=0, last=len(entries) - 1, champion=numbers[f"gen-{entries[-1].generation.champion}"])
+    wanted = name.strip().lower().removeprefix("@")
+    if wanted not in known:
+        close = difflib.get_close_matches(wanted, known, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        last = entries[-1].generation.name
+        raise RecipeError(f"no generation is called {name!r}{hint} Use gen-0 to {last}, champion, base or last.")
+    return entries[known[wanted]]
+
+
+def headline(generation: Generation) -> LevelReport | None:
+    """Return the report row that stands for the generation: its hardest target level, else the hardest evaluated."""
+    rows = [row for row in generation.report.levels if row.level in generation.target_levels]
+    return max(rows or generation.report.levels, key=lambda row: row.level, default=None)
+
+
+def champion_path(entries: Sequence[Entry]) -> list[int]:
+    """Return the numbers of the generations from the base to the champion along the `init` edges."""
+    parents = {entry.generation.number: entry.generation.parent for entry in entries}
+    path: list[int] = []
+    number = entries[-1].generation.champion if entries else None
+    while number is not None:
+        path.append(number)
+        number = parents[number]
+    return path[::-1]
+
+
+def generation(entry: Entry) -> dict[str, Any]:
+    """Return one generation as plain JSON data: identity, decision, accuracy, cost. The schema of `--json`."""
+    node, measured = entry.generation, entry.annotations
+    generated = node.compute.tokens.get("generate", node.compute.tokens.get("generated", 0))
+    test = node.decision.improvement
+    return {
+        "name": node.name,
+        "number": node.number,
+        "lineage": node.lineage,
+        "status": node.outcome.value,
+        "decision": "promoted" if node.decision.promoted else "rejected",
+        "reason": node.decision.reason,
+        "compared_with": node.decision.champion,
+        "champion": node.champion,
+        "parent": node.parent,
+        "teachers": list(node.teachers),
+        "fingerprint": node.fingerprint,
+        "hash": entry.hash,
+        "frontier": node.report.frontier,
+        "lead": node.report.lead,
+        "target_levels": list(node.target_levels),
+        "accuracy": {
+            str(row.level): {
+                "accuracy": row.accuracy,
+                "low": row.interval.low,
+                "high": row.interval.high,
+                "prompts": row.num_prompts,
+            }
+            for row in node.report.levels
+        },
+        "gate": None if test is None else test.model_dump(mode="json"),
+        "tokens": {**node.compute.tokens, "total": node.compute.total_tokens, "useful": node.compute.useful_tokens},
+        "useful_share": node.compute.useful_tokens / generated if generated else None,
+        "flops": {**node.compute.flops, "total": node.compute.total_flops},
+        "seconds": {**measured.seconds, "total": sum(measured.seconds.values())},
+        "bound_fraction": dict(measured.bound_fraction),
+    }
+
+
+def show(entries: Sequence[Entry], name: str) -> dict[str, Any]:
+    """Return everything the ledger knows about one generation: `generation`, edges, tests, books, artifacts, origin.
+
+    Raises RecipeError when the lineage has no generation called `name`.
+    """
+    entry = find(entries, name)
+    node = entry.generation
+    return {
+        **generation(entry),
+        "is_champion": entries[-1].generation.champion == node.number,
+        "previous_hash": entry.previous,
+        "edges": [edge.model_dump(mode="json") for edge in node.edges],
+        "retention": [row.model_dump(mode="json") for row in node.decision.retention],
+        "levels": [row.model_dump(mode="json") for row in node.report.levels],
+        "suite": node.report.suite,
+        "mastered": node.report.mastered,
+        "books": node.books.model_dump(mode="json"),
+        "verifiers": dict(node.verifiers),
+        "artifacts": {role: ref.model_dump(mode="json") for role, ref in node.artifacts.items()},
+        "children": [other.generation.name for other in entries if other.generation.parent == node.number],
+        "recipe_digest": node.recipe_digest,
+        "code_version": node.code_version,
+        "seed": node.seed,
+        "workers": node.num_workers,
+        "measured": entry.annotations.model_dump(mode="json"),
+    }
+
+
+def table(entries: Sequence[Entry]) -> list[dict[str, str]]:
+    """Return the outcome table, one row of printable cells per generation, in the ledger's order."""
+    champion = entries[-1].generation.champion if entries else None
+    rows = []
+    for entry in entries:
+        node = entry.generation
+        best = headline(node)
+        test = node.decision.improvement
+        rows.append(
+            {
+                "generation": node.name + (" *" if node.number == champion else ""),
+                "from": "" if node.parent is None else f"gen-{node.parent}",
+                "target": text.level_range(node.target_levels) if node.target_levels else "",
+                "accuracy": "" if best is None else accuracy(best),
+                "gain": "" if test is None else text.points(test.candidate - test.champion),
+                "frontier": str(node.report.frontier),
+                "gate": node.outcome.value,
+                "reason": node.decision.reason,
+                "tokens": text.si(node.compute.total_tokens),
+                "FLOPs": text.si(node.compute.total_flops),
+                "seconds": f"{sum(entry.annotations.seconds.values()):.1f}",
+            }
+        )
+    return rows
+
+
+def accuracy(row: LevelReport) -> str:
+    """Return one level's accuracy with its interval: `level 6: 96.8 % (95.5-97.7)`."""
+    low, high = 100 * row.interval.low, 100 * row.interval.high
+    return f"level {row.level}: {text.percent(row.accuracy)} ({low:.1f}-{high:.1f})"
+
+
+def why(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Return the chain of gate decisions that made the champion, base first."""
+    by_number = {entry.generation.number: entry.generation for entry in entries}
+    return [
+        {
+            "name": node.name,
+            "status": node.outcome.value,
+            "reason": node.decision.reason,
+            "frontier": node.report.frontier,
+            "p_value": None if node.decision.improvement is None else node.decision.improvement.p_value,
+        }
+        for node in (by_number[number] for number in champion_path(entries))
+    ]

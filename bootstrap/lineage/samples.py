@@ -1,0 +1,75 @@
+"""A few rollouts of a generation that a person can read, drawn from its artifacts.
+
+The draw is by the hash of the rollout's id: the same for the same lineage, independent of order, half of it answers
+that passed and half that did not, as far as there are such. Leaves out tokens and log-probabilities.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bootstrap.errors import StoreCorrupt
+from bootstrap.records import Generation, Status
+from bootstrap.store.artifacts import Artifact, sha256
+from bootstrap.store.lineage_store import LineageStore
+
+COLUMNS = ("rollout", "level", "prompt", "answer", "verdict", "reward", "reason", "use")
+
+
+def readable(root: Path, generation: Generation, *, count: int) -> list[dict[str, Any]]:
+    """Return at most `count` rollouts of one generation as rows with the keys `COLUMNS`, sorted by rollout id.
+
+    They come from its training steps, or from the evaluation's sampled answers when no step drew any. Raises
+    StoreCorrupt if an artifact is broken.
+    """
+    store = LineageStore(root)
+    roles = sorted(role for role in generation.artifacts if role.startswith("step-"))
+    rows = [row for role in roles for row in _rows(store.artifact(generation.artifacts[role]), "rollouts.parquet")]
+    if not rows and "evaluation" in generation.artifacts:
+        rows = _rows(store.artifact(generation.artifacts["evaluation"]), "samples.parquet")
+    rows.sort(key=lambda row: sha256(row["rollout"].encode()))
+    passed = [row for row in rows if row["verdict"] == Status.PASS]
+    others = [row for row in rows if row["verdict"] != Status.PASS]
+    share = max(count - len(others), (count + 1) // 2)
+    chosen = passed[:share] + others[: count - min(share, len(passed))]
+    return sorted(chosen, key=lambda row: row["rollout"])
+
+
+def columns(artifact: Artifact, name: str, *, wanted: list[str] | None = None) -> list[dict[str, Any]]:
+    """Return some columns of an artifact's table as rows; none when the artifact has no such file.
+
+    Raises StoreCorrupt if the file is broken or lacks a column.
+    """
+    if name not in artifact.files:
+        return []
+    try:
+        table = pq.read_table(pa.BufferReader(artifact.read(name)), columns=wanted, use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        raise StoreCorrupt(f"{artifact.path / name} cannot be read as a table: {error}; run `bootstrap verify`") from error
+    if wanted is not None and table.column_names != wanted:
+        raise StoreCorrupt(f"{artifact.path / name} lacks one of the columns {wanted}; run `bootstrap verify`")
+    return table.to_pylist()
+
+
+def _rows(artifact: Artifact, name: str) -> list[dict[str, Any]]:
+    verdicts = columns(artifact, "verdicts.parquet", wanted=["rollout_id", "status", "reward", "reason"])
+    uses = columns(artifact, "selections.parquet", wanted=["rollout_id", "use", "replay"])
+    verdict_of = {row["rollout_id"]: row for row in verdicts}
+    use_of = {row["rollout_id"]: row["use"] + (" + replay" if row["replay"] else "") for row in uses}
+    rows = []
+    for rollout in columns(artifact, name, wanted=["id", "prompt_text", "level", "text"]):
+        verdict = verdict_of.get(rollout["id"], {"status": "", "reward": None, "reason": ""})
+        values = (
+            rollout["id"],
+            rollout["level"],
+            rollout["prompt_text"],
+            rollout["text"],
+            verdict["status"],
+            verdict["reward"],
+            verdict["reason"],
+            use_of.get(rollout["id"], ""),
+        )
+        rows.append(dict(zip(COLUMNS, values, strict=True)))
+    return rows

@@ -1,0 +1,55 @@
+"""Numbers and names as people read them, and foreign text made harmless for Markdown.
+
+Leaves out what is said: sentences are made in `notes.py`, tables in `queries.py`.
+"""
+
+_PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
+_LOOKALIKES = str.maketrans({"<": "‹", ">": "›", "`": "'", "*": "∗", "[": "(", "]": ")", "|": "¦", "\\": "∖", "#": "♯", "&": "+"})
+
+
+def si(value: float, *, unit: str = "") -> str:
+    """Return `value` with three significant digits and a decimal prefix: 1234567 -> `1.23M`."""
+    scaled, index = float(value), 0
+    while abs(scaled) >= 999.5 and index < len(_PREFIXES) - 1:
+        scaled, index = scaled / 1000, index + 1
+    digits = f"{scaled:.0f}" if index == 0 and scaled == int(scaled) else f"{scaled:.3g}"
+    return f"{digits}{' ' if unit else ''}{_PREFIXES[index]}{unit}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time span: `4.2 s`, `3 min 05 s`, `2 h 07 min`."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min"
+
+
+def percent(share: float) -> str:
+    """Return a share with one decimal: 0.968 -> `96.8 %`."""
+    return f"{100 * share:.1f} %"
+
+
+def points(difference: float) -> str:
+    """Return a difference of two shares in percentage points with its sign: 0.0213 -> `+2.1 pp`."""
+    return f"{100 * difference:+.1f} pp"
+
+
+def level_range(levels: tuple[int, ...]) -> str:
+    """Return levels as a person lists them: (5,) -> `level 5`; (5, 6, 7) -> `levels 5-7`; (5, 9) -> `levels 5, 9`."""
+    if len(levels) == 1:
+        return f"level {levels[0]}"
+    if levels and levels == tuple(range(levels[0], levels[-1] + 1)):
+        return f"levels {levels[0]}-{levels[-1]}"
+    return "levels " + ", ".join(map(str, levels))
+
+
+def plain(text: str, *, limit: int = 2000) -> str:
+    """Return `text` as one line in which Markdown and HTML find nothing to act on.
+
+    Characters with a meaning become look-alikes instead of entities, because MLflow shows the same text raw in tables.
+    """
+    flat = " ".join(text.replace("->", "→").split()).translate(_LOOKALIKES)
+    return flat if len(flat) <= limit else flat[: limit - 1] + "…"

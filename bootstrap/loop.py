@@ -1,0 +1,140 @@
+"""The generation cycle and its commit points: the table of contents of this program.
+
+    resolve -> steps (generate -> score -> select -> train) -> evaluate -> gate -> commit -> publish
+
+Every call is resumable: a stage that is in the store is not computed again, a step goes on from its last part, and the
+ledger says which generations exist. What a stage does stands in `stages/`; workers are reached through the pool alone.
+"""
+
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+from bootstrap import __version__
+from bootstrap.config.recipe import Recipe
+from bootstrap.config.steps import RlStep
+from bootstrap.evaluation.gate import decide
+from bootstrap.pool import Pool
+from bootstrap.prompts.task import build_task
+from bootstrap.records import Annotations, Decision, Generation, Observer, Outcome
+from bootstrap.scoring.probe import probe
+from bootstrap.scoring.verifier import build_verifier
+from bootstrap.selection.books import combine
+from bootstrap.selection.curriculum import mastered_levels
+from bootstrap.stages.context import Context, Meter, Plan
+from bootstrap.stages.evaluate import Evaluation, evaluate, outcomes_of
+from bootstrap.stages.reinforcement import RlTrainer
+from bootstrap.stages.resolve import edges, resolve, steps_of
+from bootstrap.stages.step import StepResult, run_step
+from bootstrap.stages.supervised import SupervisedTrainer
+from bootstrap.store.ledger import Entry
+from bootstrap.store.lineage_store import LineageStore
+
+PROBE_SECONDS = 1.0
+PROBED_PROMPTS = 8
+RECORDED_PACKAGES = ("torch", "transformers", "ray", "mlflow", "numpy")
+
+
+def run(
+    recipe: Recipe,
+    *,
+    lineage: str,
+    store: LineageStore,
+    pool: Pool,
+    publish: Callable[[], None],
+    observe: Observer,
+    environment: Mapping[str, str],
+) -> list[Entry]:
+    """Grow the lineage to the recipe's length and return its ledger; what is committed already stays as it is.
+
+    `publish` is called after each commit and must not raise; `environment` is recorded with each generation.
+    """
+    task, verifier = build_task(recipe.task), build_verifier(recipe.verifier)
+    cases = [task.heldout(level, PROBED_PROMPTS) for level in range(1, recipe.task.base_level + 1)]
+    probe(verifier, [(task.reference(p), task.reference(p), task.wrong_answers(p)) for row in cases for p in row])
+    context = Context(recipe=recipe, task=task, verifier=verifier, store=store, pool=pool, observe=observe)
+    entries = store.ledger.read()
+    bound = pool.probe(PROBE_SECONDS) if len(entries) <= recipe.generations.count else {}
+    for number in range(len(entries), recipe.generations.count + 1):
+        started, meter = datetime.now(UTC), Meter()
+        generation = grow(context, entries, number, lineage=lineage, meter=meter)
+        annotations = Annotations(
+            started=started.isoformat(timespec="seconds"),
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            host=platform.node(),
+            seconds=meter.seconds,
+            versions={name: version(name) for name in RECORDED_PACKAGES},
+            bound_fraction=meter.bound_fraction(bound),
+            probe=bound,
+            environment=dict(environment),
+        )
+        entries.append(store.ledger.append(generation, annotations))
+        store.clear_work()
+        publish()
+    return entries
+
+
+def grow(context: Context, entries: Sequence[Entry], number: int, *, lineage: str, meter: Meter) -> Generation:
+    """Return one generation, ready to commit."""
+    plan = resolve(context, entries, number)
+    checkpoint, results = plan.start, list[StepResult]()
+    for index, step in enumerate(steps_of(context.recipe, number)):
+        trainer = (RlTrainer if isinstance(step, RlStep) else SupervisedTrainer)(context, plan, step, index=index)
+        results.append(run_step(context, plan, step, trainer, index=index, start=checkpoint, meter=meter))
+        checkpoint = results[-1].checkpoint
+    weights = context.store.put("weights", {"fingerprint": checkpoint.fingerprint}, checkpoint.files)
+    reach = max(plan.target_levels)
+    evaluation = evaluate(
+        context,
+        checkpoint,
+        levels=range(1, reach + context.recipe.evaluation.lookahead + 1),
+        sampled_levels=plan.target_levels,
+        trained_level=reach,
+        shape=plan.shape,
+        number=number,
+        meter=meter,
+    )
+    decision = gate(context, entries, plan, evaluation, meter=meter)
+    outcome = Outcome.BASE if number == 0 else Outcome.PROMOTED if decision.promoted else Outcome.REJECTED
+    refs = {f"step-{index}": result.artifact for index, result in enumerate(results)}
+    refs |= {"weights": weights, "evaluation": evaluation.artifact}
+    return Generation(
+        number=number,
+        lineage=lineage,
+        outcome=outcome,
+        edges=edges(plan, entries),
+        target_levels=plan.target_levels,
+        fingerprint=checkpoint.fingerprint,
+        recipe_digest=context.recipe.digest(),
+        code_version=__version__,
+        seed=context.recipe.seed,
+        num_workers=context.pool.size,
+        verifiers={context.verifier.name: context.verifier.version},
+        artifacts={role: artifact.ref(context.store.root) for role, artifact in refs.items()},
+        report=evaluation.report,
+        decision=decision,
+        compute=meter.compute(),
+        books=combine(result.books for result in results),
+        champion=number if decision.promoted else entries[-1].generation.champion,
+    )
+
+
+def gate(context: Context, entries: Sequence[Entry], plan: Plan, candidate: Evaluation, *, meter: Meter) -> Decision:
+    """Compare the candidate with the champion on the same prompts; generation 0 has nobody to compare with."""
+    if not entries:
+        reason = f"generation 0: frontier {candidate.report.frontier}"
+        return Decision(promoted=True, reason=reason, champion=None)
+    champion = entries[-1].generation.champion
+    before = entries[champion].generation.report
+    shares = {row.level: row.accuracy for row in before.levels if row.level < min(plan.target_levels)}
+    mastered = mastered_levels(shares, context.recipe.evaluation.mastered)
+    levels = {*mastered, *plan.target_levels}
+    return decide(
+        candidate=[row for row in candidate.rows if row.level in levels],
+        champion=outcomes_of(context, entries, champion, levels=levels, shape=plan.shape, meter=meter),
+        target_levels=plan.target_levels,
+        mastered_levels=mastered,
+        settings=context.recipe.gate,
+        champion_number=champion,
+    )

@@ -1,0 +1,416 @@
+"""The dry run: what a recipe would do, generation by generation, and what it would cost. Touches nothing.
+
+Committed generations are shown with what became of them. The others assume that each is promoted and reaches exactly
+its targets. Counts are upper bounds where the run decides (every group of an `rl` step carries a gradient, every
+answer is as long as the right one). Seconds come from assumed rates until generations are committed; from then on the
+rates are scaled so that the plan of those agrees with their measured time. Left out: Ray, MLflow, verification time.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from math import prod
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from pydantic import Field
+
+from bootstrap.compute import ModelShape, forward_flops, generate_flops, llama_shape, train_flops
+from bootstrap.config.base_model import FolderModel, ScratchModel
+from bootstrap.config.load import scratch_vocabulary
+from bootstrap.config.recipe import Recipe
+from bootstrap.config.steps import Distillation, DistillStep, MuonAdamW, Rejection, RlStep, SftStep, Step
+from bootstrap.prompts.task import build_task
+from bootstrap.records import Generation, Record
+from bootstrap.selection.curriculum import replay_levels, target_levels
+from bootstrap.store.ledger import Entry
+
+RATES = {"train": 4e10, "generate": 1e10, "evaluate": 1e10}
+"""Assumed FLOP/s of one worker on one CPU core by phase; decoding waits for memory and Python more than for matmuls."""
+SAMPLED_PROMPTS = 32
+"""Prompts drawn to measure a level's lengths."""
+
+
+class StepPlan(Record):
+    """One training step: what it does, in words, and how much."""
+
+    type: str
+    summary: str
+    updates: int
+    data: str
+    teachers: tuple[str, ...]
+
+
+class GenerationPlan(Record):
+    """One generation, committed or to come."""
+
+    number: int
+    status: str
+    """`planned`, or the outcome of a committed one."""
+    start: str
+    """Whose weights it starts from."""
+    target_levels: tuple[int, ...]
+    steps: tuple[StepPlan, ...]
+    tokens: dict[str, int]
+    """By phase: generate, train, evaluate; recorded counts for a committed generation."""
+    flops: dict[str, float]
+    seconds: float
+    """Wall time: measured for a committed generation."""
+
+    @property
+    def name(self) -> str:
+        return f"gen-{self.number}"
+
+
+class LineagePlan(Record):
+    """The whole dry run."""
+
+    lineage: str
+    recipe_digest: str
+    workers: int
+    num_parameters: int
+    memory_bytes_per_worker: int
+    """Weights, gradients, optimizer state, caches and activations; without Python and torch themselves."""
+    calibrated: bool
+    """Whether `seconds` rest on committed generations instead of assumed rates."""
+    generations: tuple[GenerationPlan, ...]
+    notes: tuple[str, ...] = Field(default=())
+    """What a reader of the recipe should know: controls, and settings that limit what can be learnt."""
+
+    @property
+    def planned(self) -> tuple[GenerationPlan, ...]:
+        return tuple(generation for generation in self.generations if generation.status == "planned")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as JSON data, with the totals of what is still to be done."""
+        totals = {
+            "tokens": sum(sum(generation.tokens.values()) for generation in self.planned),
+            "flops": sum(sum(generation.flops.values()) for generation in self.planned),
+            "seconds": sum(generation.seconds for generation in self.planned),
+        }
+        return {**self.model_dump(mode="json"), "remaining": totals}
+
+
+def make_plan(recipe: Recipe, *, lineage: str, workers: int, entries: Sequence[Entry] = ()) -> LineagePlan:
+    """Return the plan of `recipe` on `workers` processes, `entries` being what its lineage has committed so far."""
+    estimate = _Estimate(recipe)
+    committed = [entry.generation for entry in entries]
+    pace = _pace(estimate, entries)
+    last = max(recipe.generations.count, len(committed) - 1)
+    generations: list[GenerationPlan] = []
+    for number in range(last + 1):
+        steps = recipe.generations.steps if number else recipe.base.steps
+        if number < len(committed):
+            targets, parent = committed[number].target_levels, committed[number].parent
+            start = recipe.base.model.type if parent is None else f"gen-{parent}"
+        else:
+            targets, start = _targets(recipe, committed, number), _start(recipe, committed, number)
+        plan = GenerationPlan(
+            number=number,
+            status="planned",
+            start=start,
+            target_levels=targets,
+            steps=tuple(_describe(recipe, step, targets) for step in steps),
+            tokens=estimate.tokens(steps, targets),
+            flops=estimate.flops(steps, targets),
+            seconds=pace * estimate.seconds(steps, targets, workers=workers),
+        )
+        if number < len(committed):
+            entry = entries[number]
+            plan = plan.model_copy(
+                update={
+                    "status": entry.generation.outcome.value,
+                    "tokens": dict(entry.generation.compute.tokens),
+                    "flops": dict(entry.generation.compute.flops),
+                    "seconds": sum(entry.annotations.seconds.values()),
+                }
+            )
+        generations.append(plan)
+    return LineagePlan(
+        lineage=lineage,
+        recipe_digest=recipe.digest(),
+        workers=workers,
+        num_parameters=estimate.shape.num_parameters,
+        memory_bytes_per_worker=estimate.memory_bytes(),
+        calibrated=bool(entries),
+        generations=tuple(generations),
+        notes=tuple(notes(recipe)),
+    )
+
+
+def notes(recipe: Recipe) -> Iterator[str]:
+    """Yield what is allowed but worth knowing before the machine is busy with it."""
+    steps = recipe.generations.steps
+    sampling = [step for step in steps if isinstance(step, RlStep) or isinstance(_source(step), Rejection)]
+    if not sampling:
+        yield (
+            f"no step samples the target levels: nothing beyond level {recipe.task.base_level} is shown to training, "
+            "and the gate promotes only what generalises by itself (a control: continued training)"
+        )
+    if any(isinstance(source := _source(step), Rejection) and source.filter == "none" for step in steps):
+        yield "filter none trains on wrong answers too (a control: no verifier); expect the gate to reject"
+    if any(isinstance(step, RlStep) and step.distillation is None for step in steps):
+        yield "distillation null leaves nothing to hold old levels (a control: policy gradient alone)"
+
+
+def shape_of_config(config: dict[str, Any]) -> ModelShape:
+    """Return the shape of a Hugging Face configuration of the Llama family; bias terms are left out."""
+    hidden, layers = config["hidden_size"], config["num_hidden_layers"]
+    heads = config["num_attention_heads"]
+    head_size = config.get("head_dim") or hidden // heads
+    keys = config.get("num_key_value_heads") or heads
+    attention = 2 * hidden * head_size * (heads + keys)
+    block = attention + 3 * hidden * config["intermediate_size"]
+    matmul = layers * block + hidden * config["vocab_size"]
+    embedding = 0 if config.get("tie_word_embeddings") else hidden * config["vocab_size"]
+    return ModelShape(
+        num_layers=layers,
+        hidden_size=hidden,
+        num_matmul_parameters=matmul,
+        num_parameters=matmul + embedding + (2 * layers + 1) * hidden,
+    )
+
+
+class _Estimate:
+    """Lengths, tokens, FLOPs and memory of a recipe's stages."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.task = build_task(recipe.task)
+        self._lengths: dict[int, tuple[float, float]] = {}
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The model's configuration in Hugging Face terms."""
+        model = self.recipe.base.model
+        if isinstance(model, FolderModel):
+            return json.loads((Path(model.path) / "config.json").read_bytes())
+        return {
+            "hidden_size": model.hidden_size,
+            "intermediate_size": model.intermediate_size,
+            "num_hidden_layers": model.num_layers,
+            "num_attention_heads": model.num_heads,
+            "vocab_size": len(scratch_vocabulary(self.recipe.task.characters)),
+        }
+
+    @cached_property
+    def shape(self) -> ModelShape:
+        model = self.recipe.base.model
+        if isinstance(model, ScratchModel):
+            return llama_shape(
+                num_layers=model.num_layers,
+                hidden_size=model.hidden_size,
+                intermediate_size=model.intermediate_size,
+                vocab_size=self.config["vocab_size"],
+            )
+        return shape_of_config(self.config)
+
+    def lengths(self, level: int) -> tuple[float, float]:
+        """Return mean prompt tokens (`<bos>` included) and longest answer tokens (`<eos>` included) at a level."""
+        if level not in self._lengths:
+            prompts = self.task.draw(level, SAMPLED_PROMPTS, seed=0)
+            prompt = 1 + fmean(len(prompt.text) for prompt in prompts)
+            self._lengths[level] = (prompt, 1.0 + self.task.max_answer_length(level))
+        return self._lengths[level]
+
+    def sequence(self, levels: Sequence[int]) -> float:
+        """Return the mean tokens of a prompt with its answer, level uniform over `levels`."""
+        return fmean(sum(self.lengths(level)) for level in levels)
+
+    @cached_property
+    def reference(self) -> float:
+        """Mean tokens of a reference with its prompt, up to the base level, of mixed operand lengths."""
+        levels = range(1, self.recipe.task.base_level + 1)
+        shown = self.task.demonstrate(levels, 2 * SAMPLED_PROMPTS, seed=0, mixed=True)
+        return fmean(2 + len(prompt.text) + len(answer) for prompt, answer in shown)
+
+    def trained(self, step: Step, targets: Sequence[int]) -> tuple[float, float]:
+        """Return tokens per sequence and sequences that a step trains on, all streams together."""
+        replay = replay_levels(targets)
+        if isinstance(step, SftStep):
+            count = step.updates * step.batch_size
+            if isinstance(step.source, Rejection):
+                share = step.source.newest_share
+                return share * self.sequence(targets) + (1 - share) * self.sequence(replay or targets), count
+            return self.reference, count
+        distillation = step.distillation
+        if isinstance(step, DistillStep):
+            return self._replayed(step.distillation, replay or targets), step.updates * step.distillation.batch_size
+        updates = step.updates * step.algorithm.inner_epochs
+        own = updates * step.prompts_per_update * step.group_size
+        other = updates * distillation.batch_size if distillation else 0
+        tokens = own * self.sequence(targets)
+        if distillation:
+            tokens += other * self._replayed(distillation, replay or targets)
+        return tokens / (own + other), own + other
+
+    def _replayed(self, distillation: Distillation, replay: Sequence[int]) -> float:
+        return self.reference if distillation.data == "references" else self.sequence(replay)
+
+    def tokens(self, steps: Sequence[Step], targets: Sequence[int]) -> dict[str, int]:
+        """Return tokens by phase; prompts count where they are trained on, not where they are only read."""
+        answer = fmean(self.lengths(level)[1] for level in targets)
+        trained = (length * count for length, count in (self.trained(step, targets) for step in steps))
+        evaluated = sum(count * self.lengths(level)[1] for level, _, count in self._evaluated(targets))
+        return {
+            "generate": round(sum(prod(_sampled(step)) for step in steps) * answer),
+            "train": round(sum(trained)),
+            "evaluate": round(evaluated),
+        }
+
+    def flops(self, steps: Sequence[Step], targets: Sequence[int]) -> dict[str, float]:
+        """Return FLOPs by phase (formulas: compute.py), a teacher counted as large as the student.
+
+        A sequence's mean length stands for all of them.
+        """
+        generate = train = evaluate = 0.0
+        for step in steps:
+            prompts, samples = _sampled(step)
+            generate += self._generate(targets, prompts / len(targets), samples)
+            length, count = self.trained(step, targets)
+            train += count * train_flops(self.shape, [round(length)])
+            distillation = step.distillation if isinstance(step, DistillStep | RlStep) else None
+            if distillation and distillation.loss == "forward_kl":
+                length = self._replayed(distillation, replay_levels(targets) or targets)
+                train += step.updates * distillation.batch_size * forward_flops(self.shape, [round(length)])
+        for level, prompts, count in self._evaluated(targets):
+            evaluate += self._generate([level], prompts, count / prompts)
+        return {"generate": generate, "train": train, "evaluate": evaluate}
+
+    def _generate(self, levels: Sequence[int], prompts: float, samples: float) -> float:
+        total = 0.0
+        for level in levels:
+            prompt, answer = (round(length) for length in self.lengths(level))
+            prefill = generate_flops(self.shape, prefills=[prompt], completions=[])
+            decode = generate_flops(self.shape, prefills=[], completions=[(prompt, answer)])
+            total += prompts * (prefill + samples * decode)
+        return total
+
+    def _evaluated(self, targets: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+        """Yield (level, prompts, completions) of an evaluation: greedy everywhere, sampled on the targets."""
+        evaluation = self.recipe.evaluation
+        for level in range(1, max(targets) + evaluation.lookahead + 1):
+            prompts = len(self.task.heldout(level, evaluation.prompts_per_level))
+            yield level, prompts, prompts
+            if evaluation.sampled and level in targets:
+                prompts = min(evaluation.sampled.prompts, prompts)
+                yield level, prompts, prompts * evaluation.sampled.samples
+
+    def seconds(self, steps: Sequence[Step], targets: Sequence[int], *, workers: int) -> float:
+        """Return wall time at the assumed rates."""
+        return sum(flops / (RATES[phase] * workers) for phase, flops in self.flops(steps, targets).items())
+
+    def memory_bytes(self) -> int:
+        """Return bytes of one worker at its fullest: training or decoding `batch_rows` sequences of the longest kind.
+
+        Training keeps weights, gradients and optimizer state (Muon: one moment, AdamW: two), and per token and layer
+        about 16 vectors of the hidden size and 3 of the intermediate size for the backward pass, and the logits twice.
+        Decoding keeps keys and values.
+        """
+        recipe, shape = self.recipe, self.shape
+        length = recipe.task.longest_sequence(recipe.highest_level())
+        tokens = recipe.resources.batch_rows * length
+        steps = (*recipe.base.steps, *recipe.generations.steps)
+        moments = 2 if any(not isinstance(step.optimizer, MuonAdamW) for step in steps) else 1
+        per_token = shape.num_layers * (16 * shape.hidden_size + 3 * self.config["intermediate_size"])
+        activations = tokens * (per_token + 2 * self.config["vocab_size"])
+        cache = tokens * 2 * shape.num_layers * shape.hidden_size
+        numbers = shape.num_parameters * (2 + moments) + max(activations, cache)
+        return round(numbers * shape.bytes_per_parameter)
+
+
+def _source(step: Step) -> object:
+    return step.source if isinstance(step, SftStep) else None
+
+
+def _sampled(step: Step) -> tuple[int, int]:
+    """Return the prompts a step draws and its samples of each."""
+    if isinstance(step, RlStep):
+        return step.updates * step.prompts_per_update, step.group_size
+    source = _source(step)
+    return (source.prompts, source.samples_per_prompt) if isinstance(source, Rejection) else (0, 0)
+
+
+def _pace(estimate: _Estimate, entries: Sequence[Entry]) -> float:
+    """Return measured over planned seconds of the committed generations; 1 when there are none."""
+    recipe = estimate.recipe
+    measured = planned = 0.0
+    for entry in entries:
+        generation = entry.generation
+        steps = recipe.generations.steps if generation.number else recipe.base.steps
+        measured += sum(entry.annotations.seconds.values())
+        planned += estimate.seconds(steps, generation.target_levels, workers=generation.num_workers)
+    return measured / planned if measured and planned else 1.0
+
+
+def _targets(recipe: Recipe, committed: Sequence[Generation], number: int) -> tuple[int, ...]:
+    """Return the targets of a planned generation, each one before it promoted and just reaching its own."""
+    base_level, curriculum = recipe.task.base_level, recipe.generations.curriculum
+    if number == 0:
+        return tuple(range(1, base_level + 1))
+    accuracies = dict.fromkeys(range(1, base_level + 1), 1.0)
+    if committed:
+        champion = committed[committed[-1].champion]
+        accuracies = {row.level: row.accuracy for row in champion.report.levels}
+    targets = target_levels(curriculum, accuracies, base_level=base_level)
+    for _ in range(number - max(len(committed), 1)):
+        accuracies |= dict.fromkeys(range(1, max(targets) + 1), 1.0)
+        targets = target_levels(curriculum, accuracies, base_level=base_level)
+    return targets
+
+
+def _start(recipe: Recipe, committed: Sequence[Generation], number: int) -> str:
+    """Return in words whose weights a planned generation starts from."""
+    if number == 0:
+        model = recipe.base.model
+        return "random weights" if isinstance(model, ScratchModel) else model.path
+    match recipe.generations.init:
+        case "base":
+            return "gen-0"
+        case "previous":
+            return f"gen-{number - 1}"
+        case "champion":
+            if number == len(committed):
+                return f"gen-{committed[-1].champion} (champion)"
+            return "gen-0" if number == 1 else f"champion (gen-{number - 1} if promoted)"
+
+
+def _describe(recipe: Recipe, step: Step, targets: Sequence[int]) -> StepPlan:
+    """Return a step in words."""
+    base, aims = f"references of levels 1-{recipe.task.base_level}", _levels(targets)
+    # Between the base's level and the targets lie the levels that only the lineage's own answers can replay.
+    grown = [level for level in replay_levels(targets) if level > recipe.task.base_level]
+    replay = f"{base} and the lineage's verified answers of {_levels(grown)}" if grown else base
+    judged = f"judged by {recipe.verifier.type}"
+    teachers: tuple[str, ...] = ()
+    distillation = step.distillation if isinstance(step, DistillStep | RlStep) else None
+    replayed = ""
+    if distillation:
+        what = {
+            "accumulate": replay,
+            "latest": "the parent generation's verified answers",
+            "references": base,
+        }[distillation.data]
+        replayed = f"{distillation.batch_size} a batch from {what}"
+        if distillation.loss == "forward_kl":
+            teacher = distillation.teacher
+            teachers = (teacher.path if isinstance(teacher, FolderModel) else str(teacher),)
+    if isinstance(step, SftStep):
+        source = step.source
+        summary = f"sft, {step.updates} updates of {step.batch_size}"
+        if isinstance(source, Rejection):
+            kept = judged if source.filter == "verified" else "kept right or wrong"
+            data = f"{source.prompts} x {source.samples_per_prompt} answers of {aims}, {kept}; replay of {replay}"
+        else:
+            data = base
+    elif isinstance(step, RlStep):
+        summary = f"rl ({step.algorithm.type}), {step.updates} rounds of {step.prompts_per_update} x {step.group_size}"
+        data = f"answers of {aims}, {judged}" + (f"; {replayed}" if replayed else "")
+    else:
+        summary, data = f"distill, {step.updates} updates of {step.distillation.batch_size}", replayed
+    return StepPlan(type=step.type, summary=summary, updates=step.updates, data=data, teachers=teachers)
+
+
+def _levels(levels: Sequence[int]) -> str:
+    return f"level {levels[0]}" if len(levels) == 1 else f"levels {levels[0]}-{levels[-1]}"

@@ -1,0 +1,1 @@
+"""Tasks: where prompts come from, and the one door through which training sees reference answers."""

@@ -1,0 +1,60 @@
+"""Random strings to give back: reversal (`abc=` gives `cba`) and copy (`abc=` gives `abc`); level n has n symbols.
+
+The two cheapest tasks on which a small transformer outgrows its base lengths (arXiv:2502.01612).
+
+Left out: splits, seeds and who may see answers (`task.py`); stepping stones, since there is one operand.
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from random import Random
+
+
+class Strings:
+    """Texts of a task on one string over an alphabet, and their answers."""
+
+    has_stepping_stones = False
+
+    def __init__(self, *, alphabet: str, backwards: bool) -> None:
+        self.name = "reversal" if backwards else "copy"
+        self._alphabet = alphabet
+        self._backwards = backwards
+
+    def num_texts(self, level: int, *, stepping_stone: bool) -> int:
+        assert not stepping_stone, f"{self.name} has no stepping stones"
+        return len(self._alphabet) ** level
+
+    def texts(self, level: int, *, stepping_stone: bool) -> Iterator[str]:
+        assert not stepping_stone, f"{self.name} has no stepping stones"
+        return ("".join(symbols) + "=" for symbols in itertools.product(self._alphabet, repeat=level))
+
+    def sample(self, rng: Random, *, level: int, stepping_stone: bool) -> str:
+        assert not stepping_stone, f"{self.name} has no stepping stones"
+        return "".join(rng.choices(self._alphabet, k=level)) + "="
+
+    def sample_mixed(self, rng: Random, *, levels: Sequence[int]) -> tuple[str, int, bool]:
+        level = rng.choice(levels)
+        return self.sample(rng, level=level, stepping_stone=False), level, False
+
+    def answer(self, text: str) -> str:
+        string = text.removesuffix("=")
+        return string[::-1] if self._backwards else string
+
+    def wrong_answers(self, text: str) -> list[str]:
+        right = self.answer(text)
+        candidates = (
+            "",
+            right[:-1],
+            right + self._alphabet[0],
+            right + self._alphabet[1],
+            self._next(right[0]) + right[1:],
+            right[:-1] + self._next(right[-1]),
+            right[::-1],
+        )
+        return [answer for answer in dict.fromkeys(candidates) if answer != right]
+
+    def max_answer_length(self, level: int) -> int:
+        return level
+
+    def _next(self, symbol: str) -> str:
+        return self._alphabet[(self._alphabet.index(symbol) + 1) % len(self._alphabet)]

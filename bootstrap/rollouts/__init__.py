@@ -1,0 +1,1 @@
+"""Prompt -> completion: the engine protocol and its backends."""

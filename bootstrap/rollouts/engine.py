@@ -1,0 +1,172 @@
+"""Sampling with a transformers model: batched decoding over a key-value cache.
+
+Each distinct prompt is run once and its cache shared by all its samples; finished rows leave the batch. Prompts are
+ordered by length before they are batched and padded on the left only where lengths differ. What it leaves out: paged
+caches, speculative decoding and continuous batching across calls, which serving engines do better.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+
+from bootstrap.records import Finish, Request, Rollout, Sampling
+from bootstrap.rollouts.sampling import distribution, draw, entropy, uniform
+
+COMPACT_SHARE = 0.125
+"""Finished rows are removed once they are at least this share of the batch: removal copies the cache."""
+
+
+class Engine(Protocol):
+    """What a backend offers: completions with the log-probability of every sampled token."""
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling, *, policy: str) -> list[Rollout]:
+        """Return one rollout per request, in order, each stamped with the fingerprint `policy`."""
+        ...
+
+
+class TransformersEngine:
+    """Samples from a model in memory; the learner may change the same weights between calls."""
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, batch_rows: int) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.batch_rows = batch_rows
+        eos = model.generation_config.eos_token_id if model.generation_config is not None else None
+        eos = tokenizer.eos_token_id if eos is None else eos
+        self.eos = torch.tensor([eos] if isinstance(eos, int) else list(eos))
+        self.pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else int(self.eos[0])
+
+    @torch.inference_mode()
+    def generate(self, requests: Sequence[Request], sampling: Sampling, *, policy: str) -> list[Rollout]:
+        """Return one rollout per request, in order.
+
+        Results depend on each request's prompt and seed and on the weights; beyond float rounding they do not depend on
+        the other requests. Log-probabilities of greedy completions (temperature 0) are those of temperature 1.
+        """
+        was_training = self.model.training
+        self.model.eval()
+        encoded = {text: tuple(self.tokenizer.encode(text)) for text in {r.prompt.text for r in requests}}
+        order = sorted(range(len(requests)), key=lambda i: (len(encoded[requests[i].prompt.text]), requests[i].id))
+        rollouts: dict[int, Rollout] = {}
+        for start in range(0, len(order), self.batch_rows):
+            rows = order[start : start + self.batch_rows]
+            batch = [requests[i] for i in rows]
+            for index, rollout in zip(rows, self._decode(batch, encoded, sampling, policy), strict=True):
+                rollouts[index] = rollout
+        self.model.train(was_training)
+        return [rollouts[i] for i in range(len(requests))]
+
+    def _prefill(self, prompts: list[tuple[int, ...]]) -> tuple[Tensor, DynamicCache, Tensor | None]:
+        """Run each prompt once: next-token logits (P, V), the cache, and the mask (P, T) when lengths differ."""
+        longest = max(map(len, prompts))
+        mask_PT = None
+        if any(len(p) < longest for p in prompts):
+            mask_PT = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts])
+        tokens_PT = torch.tensor([[self.pad] * (longest - len(p)) + list(p) for p in prompts])
+        cache = DynamicCache(config=self.model.config)
+        logits_PV = self._forward(tokens_PT, mask_PT, cache)
+        return logits_PV, cache, mask_PT
+
+    def _forward(self, tokens_BT: Tensor, mask_BT: Tensor | None, cache: DynamicCache) -> Tensor:
+        """Return the logits (B, V) after the last token; `cache` grows by T."""
+        positions = {}
+        if mask_BT is not None:
+            positions["position_ids"] = (mask_BT.cumsum(-1) - 1).clamp(min=0)[:, -tokens_BT.shape[1] :]
+        hidden = self.model.base_model(
+            input_ids=tokens_BT, attention_mask=mask_BT, past_key_values=cache, use_cache=True, **positions
+        ).last_hidden_state
+        return self.model.get_output_embeddings()(hidden[:, -1])
+
+    def _decode(
+        self, requests: list[Request], encoded: dict[str, tuple[int, ...]], sampling: Sampling, policy: str
+    ) -> list[Rollout]:
+        texts = list(dict.fromkeys(r.prompt.text for r in requests))
+        logits_BV, cache, mask_BT = self._prefill([encoded[text] for text in texts])
+        row_of = {text: row for row, text in enumerate(texts)}
+        share_B = torch.tensor([row_of[r.prompt.text] for r in requests])
+        logits_BV = logits_BV[share_B]
+        if len(texts) < len(requests):
+            cache.batch_select_indices(share_B)
+            mask_BT = mask_BT[share_B] if mask_BT is not None else None
+        num_rows, limit = len(requests), sampling.max_new_tokens
+        tokens_BR = torch.full((num_rows, limit), self.pad)
+        logprobs_BR = torch.zeros(num_rows, limit)
+        entropies_BR = torch.zeros(num_rows, limit)
+        lengths_B = torch.full((num_rows,), limit)
+        stopped_B = torch.zeros(num_rows, dtype=torch.bool)
+        alive = torch.arange(num_rows)
+        seeds_B = np.array([r.seed for r in requests], dtype=np.uint64)
+        for position in range(limit):
+            dist_BV = distribution(
+                logits_BV, temperature=sampling.temperature, top_k=sampling.top_k, top_p=sampling.top_p
+            )
+            if sampling.temperature == 0:
+                token_B = dist_BV.argmax(dim=-1)
+            else:
+                token_B = draw(dist_BV, uniform(seeds_B[alive.numpy()], position))
+            tokens_BR[alive, position] = token_B
+            logprobs_BR[alive, position] = dist_BV.gather(-1, token_B.unsqueeze(-1)).squeeze(-1)
+            entropies_BR[alive, position] = entropy(dist_BV)
+            ended_B = torch.isin(token_B, self.eos) & ~stopped_B[alive]
+            lengths_B[alive[ended_B]] = position + 1
+            stopped_B[alive[ended_B]] = True
+            running_B = ~stopped_B[alive]
+            num_running = int(running_B.sum())
+            if num_running == 0 or position + 1 == limit:
+                break
+            if num_running <= (1 - COMPACT_SHARE) * len(alive):
+                keep = running_B.nonzero().squeeze(-1)
+                cache.batch_select_indices(keep)
+                alive, token_B = alive[keep], token_B[keep]
+                mask_BT = mask_BT[keep] if mask_BT is not None else None
+            if mask_BT is not None:
+                mask_BT = torch.cat([mask_BT, mask_BT.new_ones(len(alive), 1)], dim=-1)
+            logits_BV = self._forward(token_B.unsqueeze(-1), mask_BT, cache)
+        return self._assemble(
+            requests, encoded, policy, tokens_BR, logprobs_BR, entropies_BR, lengths_B.tolist(), stopped_B.tolist()
+        )
+
+    def _assemble(
+        self,
+        requests: list[Request],
+        encoded: dict[str, tuple[int, ...]],
+        policy: str,
+        tokens_BR: Tensor,
+        logprobs_BR: Tensor,
+        entropies_BR: Tensor,
+        lengths: list[int],
+        stopped: list[bool],
+    ) -> list[Rollout]:
+        rows = zip(
+            requests, tokens_BR.tolist(), logprobs_BR.tolist(), entropies_BR.tolist(), lengths, stopped, strict=True
+        )
+        kept = [(r, t[:n], lp[:n], e[:n], s) for r, t, lp, e, n, s in rows]
+        # Special tokens other than the final end of sequence stay visible, so that they cannot hide inside an answer.
+        texts = self.tokenizer.batch_decode(
+            [t[:-1] if s else t for _, t, _, _, s in kept],
+            skip_special_tokens=False,
+            clean_up_tokenization_spaces=False,
+        )
+        return [
+            Rollout(
+                id=request.id,
+                group=request.id.rsplit(".", 1)[0],
+                prompt_id=request.prompt.id,
+                prompt_text=request.prompt.text,
+                level=request.prompt.level,
+                sample_index=int(request.id.rsplit(".k", 1)[1]),
+                prompt_tokens=encoded[request.prompt.text],
+                tokens=tuple(tokens),
+                logprobs=tuple(logprobs),
+                entropies=tuple(entropies),
+                text=text,
+                finish=Finish.STOP if ended else Finish.LENGTH,
+                policy=policy,
+                seed=request.seed,
+            )
+            for (request, tokens, logprobs, entropies, ended), text in zip(kept, texts, strict=True)
+        ]

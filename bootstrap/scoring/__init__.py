@@ -1,0 +1,1 @@
+"""Completion to verdict: one module per verifier, probed before it may give reward."""

@@ -1,0 +1,94 @@
+"""Which scored rollouts train the candidate, and why each other one does not. Every rollout gets one Selection.
+
+`accept` serves rejection sampling, `select_groups` reinforcement learning. Left out: advantages and weights
+(`training/`), and how the replay pool is drawn from (`replay.py`).
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Literal
+
+from bootstrap.records import Rollout, Selection, Status, Use, Verdict
+
+
+def accept(
+    rollouts: Sequence[Rollout],
+    verdicts: Sequence[Verdict],
+    *,
+    filter: Literal["verified", "none"],
+    max_per_prompt: int,
+) -> list[Selection]:
+    """Return which rollouts are imitated, in order: right, distinct, at most `max_per_prompt` of each prompt.
+
+    The cap keeps easy prompts from crowding out hard ones (ReST-EM, arXiv:2312.06585); equal answers of one prompt
+    teach once (RFT, arXiv:2308.01825). Filter `none` is the control without a verifier: it keeps every answer, right,
+    wrong or unjudged, under the same cap. What is imitated also joins the replay pool.
+    """
+    assert max_per_prompt >= 1, f"a cap of {max_per_prompt} accepts nothing"
+    answers: set[tuple[str, str]] = set()
+    accepted: Counter[str] = Counter()
+    selections = []
+    for rollout, verdict in _pairs(rollouts, verdicts):
+        answer = (rollout.prompt_id, rollout.text)
+        if filter == "verified" and verdict.status is not Status.PASS:
+            selections.append(_drop(rollout, f"not verified: {verdict.reason}"))
+        elif answer in answers:
+            selections.append(_drop(rollout, "duplicate answer of the same prompt"))
+        elif accepted[rollout.prompt_id] == max_per_prompt:
+            selections.append(_drop(rollout, f"over the cap of {max_per_prompt} per prompt"))
+        else:
+            answers.add(answer)
+            accepted[rollout.prompt_id] += 1
+            reason = "verified" if filter == "verified" else "unfiltered"
+            selections.append(Selection(rollout_id=rollout.id, use=Use.CE, replay=True, reason=reason))
+    return selections
+
+
+def select_groups(
+    rollouts: Sequence[Rollout], verdicts: Sequence[Verdict], *, zero_variance: Literal["drop", "keep"]
+) -> tuple[list[Selection], tuple[str, ...]]:
+    """Return the selections, in order, and the live groups: those whose judged members differ in reward.
+
+    Unverifiable members leave their group; fewer than two others cannot be compared. A group with equal rewards has
+    advantage 0 throughout and gives no gradient; with `keep` the algorithm still counts its tokens in the mean, and
+    the reason says so. Right answers join the replay pool whether or not their group is live.
+    """
+    judged: dict[str, list[Verdict]] = {}
+    for rollout, verdict in _pairs(rollouts, verdicts):
+        members = judged.setdefault(rollout.group, [])
+        if verdict.status is not Status.UNVERIFIABLE:
+            members.append(verdict)
+    dead = {group: reason for group, members in judged.items() if (reason := _why_dead(members, zero_variance))}
+    selections = []
+    for rollout, verdict in zip(rollouts, verdicts, strict=True):
+        right = verdict.status is Status.PASS
+        if verdict.status is Status.UNVERIFIABLE:
+            selections.append(_drop(rollout, f"unverifiable: {verdict.reason}"))
+        elif rollout.group in dead:
+            selections.append(Selection(rollout_id=rollout.id, use=Use.NONE, replay=right, reason=dead[rollout.group]))
+        else:
+            selections.append(Selection(rollout_id=rollout.id, use=Use.RL, replay=right, reason="compared"))
+    return selections, tuple(group for group in judged if group not in dead)
+
+
+def _why_dead(members: Sequence[Verdict], zero_variance: Literal["drop", "keep"]) -> str | None:
+    """Return why a group gives no gradient, or None when it does."""
+    if len(members) < 2:
+        return "fewer than two judged answers to compare"
+    if len({member.reward for member in members}) > 1:
+        return None
+    statuses = {member.status for member in members}
+    kind = {frozenset({Status.PASS}): "all right", frozenset({Status.FAIL}): "all wrong"}
+    counted = ", counted in the mean" if zero_variance == "keep" else ""
+    return f"zero variance ({kind.get(frozenset(statuses), 'equal rewards')}){counted}"
+
+
+def _pairs(rollouts: Sequence[Rollout], verdicts: Sequence[Verdict]) -> list[tuple[Rollout, Verdict]]:
+    pairs = list(zip(rollouts, verdicts, strict=True))
+    for rollout, verdict in pairs:
+        assert rollout.id == verdict.rollout_id, f"verdict of {verdict.rollout_id} stands beside rollout {rollout.id}"
+    return pairs
+
+
+def _drop(rollout: Rollout, reason: str) -> Selection:
+    return Selection(rollout_id=rollout.id, use=Use.NONE, replay=False, reason=reason)

@@ -1,0 +1,130 @@
+"""The replay pool: the lineage's own verified answers, accumulated over generations and never replaced.
+
+Cross-entropy on them is the default anchor against forgetting: it keeps old levels where divergence to the parent
+lets an eroded parent become the next teacher. Accumulating instead of replacing bounds the error of training on own
+data (arXiv:2404.01413).
+
+Left out: which rollouts join the pool (`filters.py`) and how the learner weighs them (`training/`).
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from bootstrap.errors import RecipeError
+from bootstrap.records import Example
+from bootstrap.seeds import derive_seed, generator
+
+Demonstrate = Callable[[Sequence[int], int, int], list[tuple[str, str, str]]]
+"""(levels, count, seed) -> (prompt id, prompt text, reference answer) of that many train prompts, level uniform."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PoolEntry:
+    """One answer of the lineage that a later generation may learn from."""
+
+    rollout_id: str
+    generation: int
+    level: int
+    prompt_text: str
+    completion_text: str
+
+
+class ReplayPool:
+    """Entries by level, in the order they were added; one per prompt text, the first."""
+
+    def __init__(self, entries: Iterable[PoolEntry] = ()) -> None:
+        self._by_level: dict[int, list[PoolEntry]] = {}
+        self._texts: set[str] = set()
+        self.add(entries)
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """Levels with at least one entry, ascending."""
+        return tuple(sorted(self._by_level))
+
+    def add(self, entries: Iterable[PoolEntry]) -> int:
+        """Add entries whose prompt text is new, in order, and return how many were."""
+        before = len(self)
+        for entry in entries:
+            if entry.prompt_text not in self._texts:
+                self._texts.add(entry.prompt_text)
+                self._by_level.setdefault(entry.level, []).append(entry)
+        return len(self) - before
+
+    def entries(self, level: int) -> Sequence[PoolEntry]:
+        """Return the entries of a level, oldest first; empty when there are none. Not to be changed."""
+        return self._by_level.get(level, ())
+
+    def latest(self, generation: int) -> "ReplayPool":
+        """Return a pool of the entries that one generation added."""
+        return ReplayPool(
+            entry for level in self.levels for entry in self.entries(level) if entry.generation == generation
+        )
+
+    def digest(self) -> str:
+        """Return SHA-256 over all entries, level by level in the order they were added."""
+        digest = hashlib.sha256()
+        for level in self.levels:
+            for entry in self.entries(level):
+                row = [entry.rollout_id, entry.generation, level, entry.prompt_text, entry.completion_text]
+                digest.update(json.dumps(row, separators=(",", ":")).encode() + b"\n")
+        return digest.hexdigest()
+
+
+def draw_replay(
+    pool: ReplayPool,
+    *,
+    levels: Sequence[int],
+    count: int,
+    base_level: int,
+    demonstrate: Demonstrate,
+    seed: int,
+    ce_weight: float,
+    kl_weight: float = 0.0,
+    teacher: str | None = None,
+) -> list[Example]:
+    """Return `count` examples given as text, level uniform over `levels`, with replacement.
+
+    Levels up to `base_level` come from `demonstrate`, those above from the pool; levels above it without an entry are
+    left out of the draw. With base level 0 everything comes from the pool. An example's source is the id of the
+    rollout, or of the prompt whose reference is shown. Raises RecipeError when no level has anything to replay.
+    """
+    if count == 0:
+        return []
+    available = [level for level in levels if level <= base_level or pool.entries(level)]
+    if not available:
+        raise RecipeError(
+            f"there is nothing to replay on levels {list(levels)}: the pool holds answers of levels "
+            f"{list(pool.levels)} and references end at level {base_level}; use data: accumulate, draw more prompts or "
+            "samples, or set distillation: null"
+        )
+    rng = generator(seed, "replay")
+    drawn = [rng.choice(available) for _ in range(count)]
+    base_levels = [level for level in available if level <= base_level]
+    num_shown = sum(level <= base_level for level in drawn)
+    shown = demonstrate(base_levels, num_shown, derive_seed(seed, "demonstrate")) if num_shown else []
+    assert len(shown) == num_shown, f"{num_shown} demonstrations were asked for, {len(shown)} came"
+    rest = iter(shown)
+    examples = []
+    for level in drawn:
+        if level <= base_level:
+            source, prompt_text, completion_text = next(rest)
+        else:
+            entry = rng.choice(pool.entries(level))
+            source, prompt_text, completion_text = entry.rollout_id, entry.prompt_text, entry.completion_text
+        examples.append(
+            Example(
+                source=source,
+                prompt_text=prompt_text,
+                completion_text=completion_text,
+                ce_weight=ce_weight,
+                kl_weight=kl_weight,
+                teacher=teacher,
+            )
+        )
+    return examples

@@ -1,0 +1,122 @@
+"""What every stage is given, and what every stage reports: the run's fixed parts, and meters of work and time."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from bootstrap import __version__
+from bootstrap.compute import ModelShape
+from bootstrap.config.recipe import Recipe
+from bootstrap.pool import Pool
+from bootstrap.prompts.task import Task
+from bootstrap.records import Checkpoint, Compute, Event, Observer
+from bootstrap.scoring.verifier import Verifier
+from bootstrap.selection.replay import ReplayPool
+from bootstrap.store.lineage_store import LineageStore
+
+
+@dataclass(kw_only=True)
+class Meter:
+    """Counts (deterministic, part of the ledger) and seconds (annotations) of one generation."""
+
+    flops: dict[str, float] = field(default_factory=dict)
+    tokens: dict[str, int] = field(default_factory=dict)
+    useful_tokens: int = 0
+    verdicts: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    bytes_moved: dict[str, float] = field(default_factory=dict)
+    """Least memory traffic of a phase, all workers together; with flops it gives the machine's bound."""
+
+    def count(self, phase: str, *, flops: float, tokens: int, bytes_moved: float = 0.0) -> None:
+        self.flops[phase] = self.flops.get(phase, 0.0) + flops
+        self.tokens[phase] = self.tokens.get(phase, 0) + tokens
+        self.bytes_moved[phase] = self.bytes_moved.get(phase, 0.0) + bytes_moved
+
+    @contextmanager
+    def clock(self, phase: str) -> Iterator[None]:
+        """Add the wall time of the block to a phase."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
+
+    def add(self, other: Mapping[str, Any]) -> None:
+        """Add what another meter's `to_json` holds; parts that it leaves out count nothing."""
+        for name in ("flops", "tokens", "seconds", "bytes_moved"):
+            mine = getattr(self, name)
+            for phase, value in other.get(name, {}).items():
+                mine[phase] = mine.get(phase, 0) + value
+        self.useful_tokens += other.get("useful_tokens", 0)
+        self.verdicts += other.get("verdicts", 0)
+
+    def to_json(self, *, measured: bool) -> dict[str, Any]:
+        """Return the counts, with `measured` also the seconds, which differ from run to run."""
+        data = self.compute().model_dump(mode="json") | {"bytes_moved": self.bytes_moved}
+        return data | {"seconds": self.seconds} if measured else data
+
+    def bound_fraction(self, probe: Mapping[str, float]) -> dict[str, float]:
+        """Return by phase the share of the machine's bound: least possible seconds over measured ones.
+
+        The least is the longer of computing at the probed matmul rate and moving bytes at the probed bandwidth.
+        """
+        fractions = {}
+        for phase, seconds in self.seconds.items():
+            ideal = max(
+                self.flops.get(phase, 0.0) / probe["matmul_flops"],
+                self.bytes_moved.get(phase, 0.0) / probe["memory_bytes"],
+            )
+            if ideal and seconds:
+                fractions[phase] = ideal / seconds
+        return fractions
+
+    def compute(self) -> Compute:
+        """Return the counts as the ledger keeps them."""
+        return Compute(
+            flops=dict(self.flops),
+            tokens=dict(self.tokens),
+            useful_tokens=self.useful_tokens,
+            verdicts=self.verdicts,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """The parts of a run that stay the same from generation to generation."""
+
+    recipe: Recipe
+    task: Task
+    verifier: Verifier
+    store: LineageStore
+    pool: Pool
+    observe: Observer
+
+    def identity(self) -> dict[str, Any]:
+        """What the id of every stage output depends on besides its own settings."""
+        return {
+            "code": __version__,
+            "seed": self.recipe.seed,
+            "task": self.recipe.task.model_dump(mode="json"),
+            "verifier": {"name": self.verifier.name, "version": self.verifier.version},
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What one generation sets out to do; every field is a function of the recipe and the ledger."""
+
+    number: int
+    init: int | None
+    """Generation whose weights it starts from; None for generation 0."""
+    start: Checkpoint
+    shape: ModelShape
+    target_levels: tuple[int, ...]
+    replay_levels: tuple[int, ...]
+    pool: ReplayPool
+    teachers: Mapping[str | int, tuple[int | None, Checkpoint]]
+    """Teacher as the recipe names it -> (generation number, weights)."""
+
+    def event(self, stage: str, done: int = 0, total: int = 0, *, message: str = "", **metrics: float) -> Event:
+        return Event(generation=self.number, stage=stage, done=done, total=total, metrics=metrics, message=message)

@@ -1,0 +1,75 @@
+"""Sampling as the stages do it: requests with ids and seeds, the length limit, the counts, proof of the policy."""
+
+from collections.abc import Sequence
+
+from bootstrap.compute import ModelShape, generate_flops
+from bootstrap.errors import FingerprintMismatch
+from bootstrap.records import Prompt, Request, Rollout, Sampling, Verdict
+from bootstrap.scoring.verifier import score
+from bootstrap.seeds import derive_seed
+from bootstrap.stages.context import Context, Meter
+
+ANSWER_MARGIN = 2
+"""Tokens allowed beyond the longest right answer and its end: room to be wrong, but not to ramble."""
+
+
+def requests(prompts: Sequence[Prompt], *, prefix: str, samples: int, seed: int) -> list[Request]:
+    """Return `samples` requests for each prompt, ids `<prefix>.p<place>.k<sample>`, each with its own seed."""
+    return [
+        Request(id=(rid := f"{prefix}.p{place}.k{k}"), prompt=prompt, seed=derive_seed(seed, "rollout", rid))
+        for place, prompt in enumerate(prompts)
+        for k in range(samples)
+    ]
+
+
+def sampling(context: Context, *, levels: Sequence[int], temperature: float) -> Sampling:
+    """Return how to sample answers of these levels."""
+    longest = max(context.task.max_answer_length(level) for level in levels)
+    return Sampling(temperature=temperature, max_new_tokens=longest + 1 + ANSWER_MARGIN)
+
+
+def generate(
+    context: Context,
+    asked: Sequence[Request],
+    how: Sampling,
+    *,
+    shape: ModelShape,
+    meter: Meter,
+    phase: str = "generate",
+    policy: str | None = None,
+) -> list[Rollout]:
+    """Return one rollout per request, in order, and count the work.
+
+    Raises FingerprintMismatch when a rollout was made by other weights than `policy` (None: by any, all alike).
+    """
+    with meter.clock(phase):
+        rollouts = context.pool.generate(asked, how)
+    if policy is not None and (strange := next((r for r in rollouts if r.policy != policy), None)):
+        raise FingerprintMismatch(
+            f"rollout {strange.id} was sampled by weights {strange.policy[:16]}, the plan names {policy[:16]}"
+        )
+    prompts = {r.prompt_id: len(r.prompt_tokens) for r in rollouts}
+    steps = max((len(r.tokens) for r in rollouts), default=0)
+    cached = sum(len(r.tokens) * (len(r.prompt_tokens) + len(r.tokens) / 2) for r in rollouts)
+    meter.count(
+        phase,
+        flops=generate_flops(
+            shape, prefills=prompts.values(), completions=[(len(r.prompt_tokens), len(r.tokens)) for r in rollouts]
+        ),
+        tokens=sum(len(r.tokens) for r in rollouts),
+        # Every decoding step reads all weights once per worker; every token reads the keys and values before it.
+        bytes_moved=shape.bytes_per_parameter
+        * (steps * shape.num_parameters * context.pool.size + 2 * shape.num_layers * shape.hidden_size * cached),
+    )
+    return rollouts
+
+
+def judge(context: Context, rollouts: Sequence[Rollout], prompts: Sequence[Prompt], *, meter: Meter) -> list[Verdict]:
+    """Return the verdict of each rollout, in order; raises VerifierError when too many cannot be judged."""
+    with meter.clock("score"):
+        references = {prompt.id: context.task.reference(prompt) for prompt in prompts}
+        verdicts = score(
+            rollouts, references, verifier=context.verifier, max_unverifiable=context.recipe.max_unverifiable
+        )
+    meter.verdicts += len(verdicts)
+    return verdicts

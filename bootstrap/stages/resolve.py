@@ -1,0 +1,168 @@
+"""What a generation starts from, learns from and aims at: a function of the recipe and the ledger alone."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from bootstrap.compute import ModelShape
+from bootstrap.config.base_model import ScratchModel
+from bootstrap.config.recipe import Recipe
+from bootstrap.config.steps import Distillation, Step
+from bootstrap.errors import RecipeError
+from bootstrap.evaluation.report import accuracies
+from bootstrap.records import Checkpoint, Edge
+from bootstrap.seeds import derive_seed
+from bootstrap.selection.curriculum import replay_levels, target_levels
+from bootstrap.selection.replay import PoolEntry, ReplayPool
+from bootstrap.stages.context import Context, Plan
+from bootstrap.stages.step import Tables
+from bootstrap.stages.supervised import teacher_key
+from bootstrap.store.ledger import Entry
+
+MODEL_SUFFIXES = {".json", ".safetensors", ".jinja"}
+
+
+def steps_of(recipe: Recipe, number: int) -> tuple[Step, ...]:
+    """Return the training steps of a generation."""
+    return recipe.base.steps if number == 0 else recipe.generations.steps
+
+
+def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
+    """Return the plan of the next generation."""
+    recipe = context.recipe
+    if number == 0:
+        start = _base_weights(context)
+        levels = tuple(range(1, recipe.task.base_level + 1))
+        return Plan(
+            number=0,
+            init=None,
+            start=start,
+            shape=_shape(context),
+            target_levels=levels,
+            replay_levels=(),
+            pool=ReplayPool(),
+            teachers={},
+        )
+    champion = entries[-1].generation.champion
+    init = {"champion": champion, "previous": number - 1, "base": 0}[recipe.generations.init]
+    aimed = target_levels(
+        recipe.generations.curriculum,
+        accuracies(entries[champion].generation.report),
+        base_level=recipe.task.base_level,
+    )
+    start = weights_of(context, entries, init)
+    context.pool.hold(start)
+    teachers = {}
+    for settings in _distillations(recipe.generations.steps):
+        key = teacher_key(settings)
+        teachers[key] = _teacher(context, entries, key, init=init, champion=champion)
+    plan = Plan(
+        number=number,
+        init=init,
+        start=start,
+        shape=_shape(context),
+        target_levels=aimed,
+        replay_levels=replay_levels(aimed),
+        pool=ReplayPool(entry for earlier in entries for entry in _answers(context, earlier)),
+        teachers=teachers,
+    )
+    for _, checkpoint in teachers.values():
+        context.pool.broadcast("load_teacher", dict(checkpoint.files), checkpoint.fingerprint)
+    return plan
+
+
+def weights_of(context: Context, entries: Sequence[Entry], number: int) -> Checkpoint:
+    """Return a committed generation's weights, every file proven by its hash."""
+    generation = entries[number].generation
+    files = context.store.artifact(generation.artifacts["weights"]).read_all()
+    return Checkpoint(fingerprint=generation.fingerprint, files=files)
+
+
+def edges(plan: Plan, entries: Sequence[Entry]) -> tuple[Edge, ...]:
+    """Return where the weights start, who teaches, and whose data is replayed."""
+    found = []
+    if plan.init is not None:
+        found.append(Edge(role="init", generation=plan.init, fingerprint=plan.start.fingerprint))
+    for number, checkpoint in plan.teachers.values():
+        if number is not None:
+            found.append(Edge(role="teacher", generation=number, fingerprint=checkpoint.fingerprint))
+    for entry in entries:
+        number = entry.generation.number
+        if len(latest := plan.pool.latest(number)):
+            found.append(Edge(role="data", generation=number, fingerprint=latest.digest()))
+    return tuple(found)
+
+
+def _base_weights(context: Context) -> Checkpoint:
+    model = context.recipe.base.model
+    if isinstance(model, ScratchModel):
+        seed = derive_seed(context.recipe.seed, "initial weights")
+        context.pool.build(model, context.task.characters, seed=seed)
+    else:
+        context.pool.load_unverified(read_model_folder(Path(model.path)))
+    return context.pool.export()
+
+
+def read_model_folder(folder: Path) -> dict[str, bytes]:
+    """Return the files of a local Hugging Face folder that make a model. Raises RecipeError when some are missing."""
+    names = sorted(path.name for path in folder.glob("*") if path.suffix in MODEL_SUFFIXES)
+    missing = [name for name in ("config.json", "tokenizer.json", "tokenizer_config.json") if name not in names]
+    if not any(name.endswith(".safetensors") for name in names):
+        missing.append("*.safetensors")
+    if missing:
+        raise RecipeError(
+            f"{folder} lacks {', '.join(missing)}; a model folder holds config.json, tokenizer.json, "
+            "tokenizer_config.json and safetensors weights"
+        )
+    return {name: (folder / name).read_bytes() for name in names}
+
+
+def _shape(context: Context) -> ModelShape:
+    return context.pool.wait([context.pool.start(0, "shape_of_model")], what="the model's shape")[0]
+
+
+def _distillations(steps: Sequence[Step]) -> Iterator[Distillation]:
+    for step in steps:
+        settings = getattr(step, "distillation", None)
+        if settings is not None and settings.loss == "forward_kl":
+            yield settings
+
+
+def _teacher(
+    context: Context, entries: Sequence[Entry], key: str | int, *, init: int, champion: int
+) -> tuple[int | None, Checkpoint]:
+    if isinstance(key, str) and key.startswith("folder:"):
+        folder = Path(key.removeprefix("folder:"))
+        return None, _external(read_model_folder(folder))
+    number = {"parent": init, "champion": champion, "base": 0}.get(key, key)
+    assert isinstance(number, int)
+    if number >= len(entries):
+        raise RecipeError(
+            f"distillation.teacher names generation {number}, which is not committed yet; "
+            f"name one up to {len(entries) - 1}, or parent, champion or base"
+        )
+    return number, weights_of(context, entries, number)
+
+
+def _external(files: dict[str, bytes]) -> Checkpoint:
+    from bootstrap.store.fingerprint import fingerprint_safetensors
+
+    return Checkpoint(fingerprint=fingerprint_safetensors(files["model.safetensors"]), files=files)
+
+
+def _answers(context: Context, entry: Entry) -> Iterator[PoolEntry]:
+    """Yield what one generation gives to the replay pool, in the order it was sampled."""
+    generation = entry.generation
+    for role, ref in sorted(generation.artifacts.items()):
+        if not role.startswith("step-"):
+            continue
+        tables = Tables.read(context.store.artifact(ref))
+        kept = {s.rollout_id for s in tables.selections if s.replay}
+        for rollout in tables.rollouts:
+            if rollout.id in kept:
+                yield PoolEntry(
+                    rollout_id=rollout.id,
+                    generation=generation.number,
+                    level=rollout.level,
+                    prompt_text=rollout.prompt_text,
+                    completion_text=rollout.text,
+                )

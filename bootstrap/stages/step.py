@@ -1,0 +1,352 @@
+"""One training step as a chain of durable parts, whatever its type.
+
+A step's rounds are cut into parts of `checkpoint_every`. Each part is written to the store's scratch area complete or
+not at all: its tables, its counts, and before it the weights and the optimizer's state. A killed run finds the last
+complete part and goes on from there; everything a round draws is derived from its number, so the result does not depend
+on where the kills fell. When all parts are there, their tables become the step's artifact.
+
+What a round consists of is the trainer's (`supervised.py`, `reinforcement.py`).
+"""
+
+import json
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Protocol
+
+from bootstrap.config.steps import Step
+from bootstrap.records import (
+    Batch,
+    Books,
+    Checkpoint,
+    Rollout,
+    Selection,
+    UpdateMetrics,
+    Use,
+    Verdict,
+)
+from bootstrap.selection.books import balance
+from bootstrap.stages.context import Context, Meter, Plan
+from bootstrap.store.artifacts import Artifact
+from bootstrap.store.tables import from_parquet, to_parquet
+from bootstrap.training.schedule import schedule_factor
+
+UPDATES_IN_FLIGHT = 3
+"""Updates handed to the workers before the driver waits for the oldest: it prepares batches while they compute."""
+OPTIMIZER_STATE = "optimizer.safetensors"
+MODEL_FOLDER = "model/"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UpdateRow:
+    """One optimizer update, as it is stored and drawn."""
+
+    update: int
+    loss: float
+    rl_loss: float
+    ce_loss: float
+    kl_loss: float
+    grad_norm: float
+    ratio_max: float
+    clip_fraction: float
+    lr_factor: float
+    reward: float | None
+    """Mean reward of the round's judged rollouts; None when it drew none."""
+    live_groups: float | None
+    """Share of groups with unequal rewards."""
+    entropy: float | None
+    """Mean entropy per sampled token, in nats."""
+    length: float | None
+    """Mean completion length in tokens."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UsageRow:
+    """How often one source was trained on."""
+
+    source: str
+    """Id of a rollout, or of a prompt whose reference was shown."""
+    stream: str
+    count: int
+
+
+@dataclass(kw_only=True)
+class Tables:
+    """Rows that a step leaves behind."""
+
+    rollouts: list[Rollout] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
+    selections: list[Selection] = field(default_factory=list)
+    updates: list[UpdateRow] = field(default_factory=list)
+    usage: list[UsageRow] = field(default_factory=list)
+
+    def files(self) -> dict[str, bytes]:
+        """Return one parquet file per table that has rows."""
+        return {
+            f"{name}.parquet": to_parquet(rows, row)
+            for name, row in TABLE_ROWS.items()
+            if (rows := getattr(self, name))
+        }
+
+    @classmethod
+    def read(cls, artifact: Artifact) -> "Tables":
+        return cls(
+            **{
+                name: from_parquet(artifact.read(file), row)
+                for name, row in TABLE_ROWS.items()
+                if (file := f"{name}.parquet") in artifact.files
+            }
+        )
+
+    def extend(self, other: "Tables") -> None:
+        for table in fields(self):
+            getattr(self, table.name).extend(getattr(other, table.name))
+
+
+TABLE_ROWS: dict[str, type] = {
+    "rollouts": Rollout,
+    "verdicts": Verdict,
+    "selections": Selection,
+    "updates": UpdateRow,
+    "usage": UsageRow,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """What one round gives to the learner, and what is worth telling about it."""
+
+    batches: Sequence[Batch]
+    reward: float | None = None
+    live_groups: float | None = None
+    entropy: float | None = None
+    length: float | None = None
+
+
+class Trainer(Protocol):
+    """One step type: where its rounds' batches come from."""
+
+    updates_per_round: int
+    samples: bool
+    """Whether a round samples from the weights that the round before has trained."""
+
+    def prepare(self, tables: Tables, meter: Meter) -> None:
+        """Draw what all rounds share, into `tables`; called once, before the first round."""
+
+    def resume(self, tables: Tables) -> None:
+        """Take up what `prepare` left in `tables`."""
+
+    def round(self, number: int, tables: Tables, meter: Meter) -> Round:
+        """Return round `number`; what it draws depends on its number and the weights alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepResult:
+    """A finished step."""
+
+    checkpoint: Checkpoint
+    artifact: Artifact
+    weights: Artifact
+    books: Books
+
+
+def step_inputs(context: Context, plan: Plan, step: Step, *, index: int, start: Checkpoint) -> dict[str, Any]:
+    """Return what the step's result depends on: the id of its artifact is the hash of this."""
+    return {
+        **context.identity(),
+        "generation": plan.number,
+        "step": index,
+        "settings": step.model_dump(mode="json", exclude={"checkpoint_every"}),
+        "max_unverifiable": context.recipe.max_unverifiable,
+        "start": start.fingerprint,
+        "target_levels": list(plan.target_levels),
+        "replay_levels": list(plan.replay_levels),
+        "replay_pool": plan.pool.digest(),
+        "teachers": {str(name): checkpoint.fingerprint for name, (_, checkpoint) in plan.teachers.items()},
+    }
+
+
+def run_step(
+    context: Context, plan: Plan, step: Step, trainer: Trainer, *, index: int, start: Checkpoint, meter: Meter
+) -> StepResult:
+    """Return the finished step; what is already in the store is not computed again."""
+    inputs = step_inputs(context, plan, step, index=index, start=start)
+    artifact = context.store.find("step", inputs)
+    if artifact is None:
+        tables, counts, checkpoint = _run_parts(context, plan, step, trainer, inputs=inputs, start=start, meter=meter)
+        weights = context.store.put("weights", {"fingerprint": checkpoint.fingerprint}, checkpoint.files)
+        tables.usage = _combine_usage(tables)
+        result = {"fingerprint": checkpoint.fingerprint, "counts": counts.to_json(measured=False)}
+        files = {**tables.files(), "result.json": json.dumps(result, sort_keys=True).encode()}
+        artifact = context.store.put("step", inputs, files)
+    else:
+        tables, result = Tables.read(artifact), json.loads(artifact.read("result.json"))
+        meter.add(result["counts"])
+        found = context.store.find("weights", {"fingerprint": result["fingerprint"]})
+        assert found is not None, "a step's weights are stored before the step"
+        weights = found
+        checkpoint = Checkpoint(fingerprint=result["fingerprint"], files=weights.read_all())
+    groups = {rollout.group for rollout in tables.rollouts}
+    books = balance(tables.rollouts, tables.verdicts, tables.selections, num_prompts=len(groups))
+    return StepResult(checkpoint=checkpoint, artifact=artifact, weights=weights, books=books)
+
+
+def _run_parts(
+    context: Context,
+    plan: Plan,
+    step: Step,
+    trainer: Trainer,
+    *,
+    inputs: dict[str, Any],
+    start: Checkpoint,
+    meter: Meter,
+) -> tuple[Tables, Meter, Checkpoint]:
+    store = context.store
+    prepared, counts = _prepare(context, trainer, inputs, start=start)
+    tables, parts = Tables(), range(-(-step.updates // step.checkpoint_every))
+    tables.extend(prepared)
+    first, state = 0, None
+    for part in parts:
+        if (done := store.find_work("part", {**inputs, "every": step.checkpoint_every, "part": part})) is None:
+            break
+        first = part + 1
+        tables.extend(Tables.read(done))
+        counts.add(json.loads(done.read("meter.json")))
+    if first:
+        state = store.find_work("state", {**inputs, "every": step.checkpoint_every, "part": first - 1})
+        assert state is not None, "a part's state is stored before the part"
+    checkpoint = _restore(context, step, start, state)
+    for part in parts[first:]:
+        rounds = range(part * step.checkpoint_every, min((part + 1) * step.checkpoint_every, step.updates))
+        rows, spent = Tables(), Meter()
+        _run_rounds(context, plan, step, trainer, rounds, rows, spent)
+        with spent.clock("other"):
+            checkpoint, optimizer = context.pool.training_state()
+            key = {**inputs, "every": step.checkpoint_every, "part": part}
+            contents = {f"{MODEL_FOLDER}{name}": data for name, data in checkpoint.files.items()}
+            new = store.put_work("state", key, {**contents, OPTIMIZER_STATE: optimizer})
+            files = {**rows.files(), "meter.json": json.dumps(spent.to_json(measured=True)).encode()}
+            store.put_work("part", key, files)
+            if state is not None:
+                store.remove_work(state)
+            state = new
+        tables.extend(rows)
+        counts.add(spent.to_json(measured=True))
+    meter.add(counts.to_json(measured=True))
+    return tables, counts, checkpoint
+
+
+def _prepare(context: Context, trainer: Trainer, inputs: dict[str, Any], *, start: Checkpoint) -> tuple[Tables, Meter]:
+    """Return what the trainer drew before its first round, from the store if a killed run left it there."""
+    tables, meter = Tables(), Meter()
+    found = context.store.find_work("prepared", inputs)
+    if found is not None:
+        tables = Tables.read(found)
+        meter.add(json.loads(found.read("meter.json")))
+    else:
+        context.pool.hold(start)
+        trainer.prepare(tables, meter)
+        files = {**tables.files(), "meter.json": json.dumps(meter.to_json(measured=True)).encode()}
+        context.store.put_work("prepared", inputs, files)
+    trainer.resume(tables)
+    return tables, meter
+
+
+def _restore(context: Context, step: Step, start: Checkpoint, state: Artifact | None) -> Checkpoint:
+    """Put the workers where the last complete part left them and return those weights."""
+    pool = context.pool
+    if state is None:
+        pool.hold(start)
+        pool.broadcast("begin", step.optimizer)
+        return start
+    contents = state.read_all()
+    optimizer = contents.pop(OPTIMIZER_STATE)
+    files = {name.removeprefix(MODEL_FOLDER): data for name, data in contents.items()}
+    pool.load_unverified(files)
+    pool.broadcast("begin", step.optimizer)
+    pool.broadcast("restore", optimizer)
+    assert pool.holding is not None
+    return Checkpoint(fingerprint=pool.holding, files=files)
+
+
+def _run_rounds(
+    context: Context, plan: Plan, step: Step, trainer: Trainer, rounds: range, tables: Tables, meter: Meter
+) -> None:
+    """Run some rounds, keeping the workers busy while the next batches are prepared."""
+    pool, total = context.pool, step.updates * trainer.updates_per_round
+    in_flight: deque[tuple[int, float, Round, Any]] = deque()
+
+    def collect(down_to: int) -> None:
+        while len(in_flight) > down_to:
+            update, factor, drawn, handle = in_flight.popleft()
+            with meter.clock("train"):
+                metrics = pool.metrics(handle)
+            _record(update, factor, drawn, metrics, tables, meter, context=context, plan=plan)
+            told = {"loss": metrics.loss} | ({"reward": drawn.reward} if drawn.reward is not None else {})
+            context.observe(plan.event("train", update + 1, total, **told))
+
+    for number in rounds:
+        if trainer.samples:
+            collect(0)
+        drawn = trainer.round(number, tables, meter)
+        for inner, batch in enumerate(drawn.batches):
+            update = number * trainer.updates_per_round + inner
+            factor = schedule_factor(step.schedule, update=update, total=total)
+            with meter.clock("train"):
+                handle = pool.update(batch, lr_factor=factor, grad_clip=step.grad_clip)
+            tables.usage += _usage(batch)
+            in_flight.append((update, factor, drawn, handle))
+            collect(UPDATES_IN_FLIGHT - 1)
+    collect(0)
+
+
+def _record(
+    update: int,
+    factor: float,
+    drawn: Round,
+    metrics: UpdateMetrics,
+    tables: Tables,
+    meter: Meter,
+    *,
+    context: Context,
+    plan: Plan,
+) -> None:
+    parameters = plan.shape.num_parameters * plan.shape.bytes_per_parameter
+    # Forward and backward read the weights, the step reads and writes weights, gradient and momentum.
+    meter.count("train", flops=metrics.flops, tokens=metrics.num_tokens, bytes_moved=8 * parameters * context.pool.size)
+    tables.updates.append(
+        UpdateRow(
+            update=update,
+            loss=metrics.loss,
+            rl_loss=metrics.rl_loss,
+            ce_loss=metrics.ce_loss,
+            kl_loss=metrics.kl_loss,
+            grad_norm=metrics.grad_norm,
+            ratio_max=metrics.ratio_max,
+            clip_fraction=metrics.clip_fraction,
+            lr_factor=factor,
+            reward=drawn.reward,
+            live_groups=drawn.live_groups,
+            entropy=drawn.entropy,
+            length=drawn.length,
+        )
+    )
+
+
+def _usage(batch: Batch) -> list[UsageRow]:
+    return [
+        UsageRow(source=example.source, stream=stream, count=1)
+        for example in batch.examples
+        for stream in (
+            *((Use.RL,) if example.advantages else ()),
+            *((Use.CE,) if example.ce_weight else ()),
+            *(("kl",) if example.kl_weight else ()),
+        )
+    ]
+
+
+def _combine_usage(tables: Tables) -> list[UsageRow]:
+    counts: Counter[tuple[str, str]] = Counter()
+    for row in tables.usage:
+        counts[row.source, row.stream] += row.count
+    return [UsageRow(source=s, stream=k, count=n) for (s, k), n in sorted(counts.items())]

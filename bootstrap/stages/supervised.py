@@ -1,0 +1,136 @@
+"""Steps that imitate: `sft` on references or on the generation's own accepted answers, `distill` on the lineage's."""
+
+from bootstrap.config.steps import Distillation, DistillStep, Rejection, SftStep
+from bootstrap.records import Batch, Example, Normalizers, Rollout, Use
+from bootstrap.seeds import derive_seed, generator
+from bootstrap.selection.filters import accept
+from bootstrap.selection.replay import ReplayPool, draw_replay
+from bootstrap.stages.context import Context, Meter, Plan
+from bootstrap.stages.encoding import Encoder, completion_tokens
+from bootstrap.stages.generate import generate, judge, requests, sampling
+from bootstrap.stages.step import Round, Tables
+
+
+def replay_examples(
+    context: Context, plan: Plan, settings: Distillation, encoder: Encoder, *, count: int, seed: int
+) -> list[Example]:
+    """Return `count` replayed sequences of the levels below the target, weighted as the settings say."""
+    pool = plan.pool
+    if settings.data == "latest":
+        pool = pool.latest(plan.init) if plan.init is not None else ReplayPool()
+    elif settings.data == "references":
+        pool = ReplayPool()
+    task = context.task
+    by_teacher = settings.loss == "forward_kl"
+    examples = draw_replay(
+        pool,
+        levels=plan.replay_levels,
+        count=count,
+        base_level=context.recipe.task.base_level,
+        demonstrate=lambda levels, number, at: [
+            (prompt.id, prompt.text, answer) for prompt, answer in task.demonstrate(levels, number, seed=at)
+        ],
+        seed=seed,
+        ce_weight=0.0 if by_teacher else settings.weight,
+        kl_weight=settings.weight if by_teacher else 0.0,
+        teacher=plan.teachers[teacher_key(settings)][1].fingerprint if by_teacher else None,
+    )
+    return encoder.encode(examples)
+
+
+def teacher_key(settings: Distillation) -> str | int:
+    """Return the teacher's name as `Plan.teachers` holds it."""
+    teacher = settings.teacher
+    return teacher if isinstance(teacher, str | int) else f"folder:{teacher.path}"
+
+
+class SupervisedTrainer:
+    """Batches for cross-entropy or divergence on sequences that are there before the first update."""
+
+    updates_per_round = 1
+    samples = False
+
+    def __init__(self, context: Context, plan: Plan, step: SftStep | DistillStep, *, index: int) -> None:
+        self.context, self.plan, self.step, self.index = context, plan, step, index
+        self.encoder = Encoder(plan.start)
+        self.newest: list[Example] = []
+
+    def _seed(self, *names: str | int) -> int:
+        return derive_seed(self.context.recipe.seed, "step", self.plan.number, self.index, *names)
+
+    def prepare(self, tables: Tables, meter: Meter) -> None:
+        if isinstance(self.step, SftStep) and isinstance(self.step.source, Rejection):
+            self._sample(self.step.source, tables, meter)
+
+    def _sample(self, source: Rejection, tables: Tables, meter: Meter) -> None:
+        """Rejection sampling: answer prompts of the target levels, keep what the filter lets pass."""
+        context, plan = self.context, self.plan
+        prompts = []
+        for level, count in spread(source.prompts, plan.target_levels):
+            stones = round(source.stepping_stones * count)
+            draw = context.task.draw
+            prompts += draw(level, count - stones, seed=self._seed("prompts", level))
+            if stones:
+                prompts += draw(level, stones, seed=self._seed("stepping_stones", level), stepping_stone=True)
+        asked = requests(
+            prompts,
+            prefix=f"g{plan.number}.s{self.index}.u0",
+            samples=source.samples_per_prompt,
+            seed=context.recipe.seed,
+        )
+        how = sampling(context, levels=plan.target_levels, temperature=source.temperature)
+        context.observe(plan.event("generate", 0, len(asked)))
+        policy = plan.start.fingerprint if self.index == 0 else None
+        tables.rollouts = generate(context, asked, how, shape=plan.shape, meter=meter, policy=policy)
+        tables.verdicts = judge(context, tables.rollouts, prompts, meter=meter)
+        tables.selections = accept(
+            tables.rollouts, tables.verdicts, filter=source.filter, max_per_prompt=source.max_accepted_per_prompt
+        )
+        kept = {s.rollout_id for s in tables.selections if s.use is Use.CE}
+        meter.useful_tokens += sum(len(r.tokens) for r in tables.rollouts if r.id in kept)
+        passed = sum(v.reward or 0.0 for v in tables.verdicts) / len(tables.verdicts)
+        context.observe(plan.event("select", len(kept), len(asked), reward=passed))
+
+    def resume(self, tables: Tables) -> None:
+        kept = {s.rollout_id for s in tables.selections if s.use is Use.CE}
+        self.newest = [_imitate(rollout) for rollout in tables.rollouts if rollout.id in kept]
+
+    def round(self, number: int, tables: Tables, meter: Meter) -> Round:
+        step, seed = self.step, self._seed("round", number)
+        if isinstance(step, DistillStep):
+            settings = step.distillation
+            examples = replay_examples(
+                self.context, self.plan, settings, self.encoder, count=settings.batch_size, seed=seed
+            )
+        elif isinstance(step.source, Rejection):
+            num_newest = round(step.source.newest_share * step.batch_size) if self.newest else 0
+            rng = generator(seed, "newest")
+            examples = [rng.choice(self.newest) for _ in range(num_newest)]
+            if (rest := step.batch_size - num_newest) > 0:
+                examples += replay_examples(
+                    self.context, self.plan, Distillation(), self.encoder, count=rest, seed=seed
+                )
+        else:
+            shown = self.context.task.demonstrate(
+                range(1, self.context.recipe.task.base_level + 1), step.batch_size, seed=seed, mixed=True
+            )
+            examples = self.encoder.encode(
+                [Example(source=p.id, prompt_text=p.text, completion_text=a, ce_weight=1.0) for p, a in shown]
+            )
+        count = float(max(completion_tokens(examples), 1))
+        return Round(batches=[Batch(examples=examples, normalizers=Normalizers(ce=count, kl=count))])
+
+
+def _imitate(rollout: Rollout) -> Example:
+    return Example(
+        source=rollout.id,
+        tokens=rollout.prompt_tokens + rollout.tokens,
+        num_prompt_tokens=len(rollout.prompt_tokens),
+        ce_weight=1.0,
+    )
+
+
+def spread(count: int, levels: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Return (level, share of `count`), as even as whole numbers allow, lower levels first to get one more."""
+    each, extra = divmod(count, len(levels))
+    return [(level, each + (place < extra)) for place, level in enumerate(levels)]

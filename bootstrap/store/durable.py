@@ -1,0 +1,260 @@
+"""The only module that writes files: what it makes is complete or absent, and stays once the call has returned.
+
+A file is written under a temporary name in its own folder, synced, then given its real name, and the folder is synced.
+A folder is staged the same way, as a whole. A writer killed half-way leaves only names that begin with
+`TEMPORARY_PREFIX`, which `sweep` removes; it also syncs the folder, because a killed writer may have renamed without
+reaching its sync, and what the next run reads and builds on must not vanish afterwards.
+
+Every failing file operation becomes one `StoreError` that names the path and the remedy, except `FileExistsError`,
+which is an answer. Left out: locking (`lock.py`), hashing and naming (`artifacts.py`), one record after another
+(`ledger.py`).
+"""
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
+
+from bootstrap.errors import StoreError
+
+TEMPORARY_PREFIX = ".tmp-"
+WRITABLE = 0o644
+READ_ONLY = 0o444
+"""Mode of what is never written again: the file descriptor that creates it is the last one that may write."""
+
+_REMEDIES = {
+    errno.ENOSPC: "no space is left on the disk: free some space, or choose another folder with --store",
+    errno.EDQUOT: "the disk quota is used up: free some space, or choose another folder with --store",
+    errno.EROFS: "the file system is read-only: choose another folder with --store",
+    errno.EACCES: "permission denied: change the folder's permissions, or choose another folder with --store",
+    errno.EPERM: "the operation is not permitted there: choose another folder with --store",
+    errno.ENOENT: "the file or its folder does not exist: check the path, or choose another folder with --store",
+    errno.ENOTDIR: "a file stands where a folder is needed: move it away, or choose another folder with --store",
+}
+
+
+class Files:
+    """The operations that change a disk, one method per system call, so that tests can make them fail or forget."""
+
+    def open(self, path: Path, flags: int, mode: int = WRITABLE) -> int:
+        return os.open(path, flags | os.O_CLOEXEC, mode)
+
+    def write(self, descriptor: int, data: memoryview) -> int:
+        return os.write(descriptor, data)
+
+    def fsync(self, descriptor: int) -> None:
+        os.fsync(descriptor)
+
+    def close(self, descriptor: int) -> None:
+        os.close(descriptor)
+
+    def rename(self, source: Path, target: Path) -> None:
+        os.rename(source, target)
+
+    def link(self, source: Path, target: Path) -> None:
+        os.link(source, target)
+
+    def unlink(self, path: Path) -> None:
+        os.unlink(path)
+
+    def mkdir(self, path: Path) -> None:
+        os.mkdir(path)
+
+    def rmdir(self, path: Path) -> None:
+        os.rmdir(path)
+
+
+OS = Files()
+
+
+@contextmanager
+def store_errors(path: Path, *, doing: str = "write") -> Iterator[None]:
+    """Turn an `OSError` of the block into a `StoreError` about `path`; `FileExistsError` and `StoreError` pass."""
+    try:
+        yield
+    except (StoreError, FileExistsError):
+        raise
+    except OSError as error:
+        remedy = _REMEDIES.get(error.errno, f"{error.strerror}: check the disk, or choose another folder with --store")
+        raise StoreError(f"cannot {doing} {path}: {remedy}") from error
+
+
+def check_name(name: str, *, depth: int = 1) -> PurePosixPath:
+    """Return `name` as a relative path of at most `depth` parts. Raises StoreError for one that leads elsewhere."""
+    parts = name.split("/")
+    unsafe = any(part in ("", ".", "..") or part.startswith(TEMPORARY_PREFIX) for part in parts)
+    if unsafe or len(parts) > depth or "\\" in name or "\0" in name:
+        raise StoreError(
+            f"{name!r} cannot name a stored file: use a relative name of at most {depth} parts, "
+            f"without `..`, `\\` and the prefix {TEMPORARY_PREFIX}"
+        )
+    return PurePosixPath(name)
+
+
+def make_folder(path: Path, *, files: Files = OS) -> None:
+    """Create the folder `path` and its missing ancestors, durable once this returns. Raises StoreError."""
+    path = Path(path).absolute()
+    with store_errors(path):
+        missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
+        for folder in reversed(missing):
+            try:
+                files.mkdir(folder)
+            except FileExistsError as error:
+                if not folder.is_dir():
+                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from error
+            _sync_folder(folder.parent, files=files)
+        if not missing:
+            # A killed run may have created it without reaching the sync. Not every parent may be read, and where it
+            # may not, there is nothing that this process can do.
+            with suppress(PermissionError):
+                _sync_folder(path.parent, files=files)
+
+
+def write_file(path: Path, data: bytes, *, files: Files = OS) -> None:
+    """Replace or create the file `path`: readers see the old content or all of `data`. Raises StoreError."""
+    path = Path(path)
+    temporary = _temporary(path)
+    with store_errors(path), _discarded_on_failure(temporary, files=files):
+        _create(temporary, data, files=files, mode=WRITABLE)
+        files.rename(temporary, path)
+        _sync_folder(path.parent, files=files)
+
+
+def create_exclusively(path: Path, data: bytes, *, files: Files = OS) -> None:
+    """Create the read-only file `path`, never torn. Raises FileExistsError if it exists, else StoreError."""
+    path = Path(path)
+    temporary = _temporary(path)
+    with store_errors(path), _discarded_on_failure(temporary, files=files):
+        _create(temporary, data, files=files, mode=READ_ONLY)
+        files.link(temporary, path)
+        files.unlink(temporary)
+        _sync_folder(path.parent, files=files)
+
+
+def write_folder(path: Path, contents: Mapping[str, bytes], *, files: Files = OS, mode: int = WRITABLE) -> bool:
+    """Create the folder `path` with the files `contents`: all of them or none.
+
+    Names may hold one subfolder (`model/config.json`). Returns False, changing nothing, if a folder with something in
+    it stands there already. Raises StoreError.
+    """
+    path = Path(path)
+    names = {check_name(name, depth=2): data for name, data in contents.items()}
+    stage = _temporary(path)
+    with store_errors(path), _discarded_on_failure(stage, files=files):
+        is_new = not (path.is_dir() and any(path.iterdir()))
+        if is_new:
+            files.mkdir(stage)
+            folders = sorted({stage / name.parent for name in names} | {stage})
+            for folder in folders[1:]:
+                files.mkdir(folder)
+            for name, data in sorted(names.items()):
+                _create(stage / name, data, files=files, mode=mode)
+            for folder in reversed(folders):
+                _sync_folder(folder, files=files)
+            try:
+                files.rename(stage, path)
+            except OSError as error:
+                # Another process has finished the same folder since the look above.
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                is_new = False
+        _sync_folder(path.parent, files=files)
+    return is_new
+
+
+def remove_file(path: Path, *, files: Files = OS) -> None:
+    """Remove the file `path`; a missing one is no error. Raises StoreError."""
+    path = Path(path)
+    with store_errors(path, doing="remove"), suppress(FileNotFoundError):
+        files.unlink(path)
+        _sync_folder(path.parent, files=files)
+
+
+def remove_folder(path: Path, *, files: Files = OS) -> None:
+    """Remove the folder `path`, never seen half there; a missing one is no error. Raises StoreError."""
+    path = Path(path)
+    if not path.exists():
+        return
+    temporary = _temporary(path)
+    with store_errors(path, doing="remove"):
+        files.rename(path, temporary)
+        _sync_folder(path.parent, files=files)
+        _remove(temporary, files=files)
+
+
+def sweep(folder: Path, *, files: Files = OS) -> int:
+    """Remove what killed writers left directly in `folder` and sync it; return how many leftovers there were.
+
+    To be called by the only writer of the folder: it takes the temporary names of a living one for leftovers. Raises
+    StoreError.
+    """
+    folder = Path(folder)
+    with store_errors(folder):
+        leftovers = sorted(path for path in folder.iterdir() if is_temporary(path))
+        for leftover in leftovers:
+            _remove(leftover, files=files)
+        _sync_folder(folder, files=files)
+    return len(leftovers)
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether `path` is a writer's temporary name, which readers pass over."""
+    return path.name.startswith(TEMPORARY_PREFIX)
+
+
+def open_for_lock(path: Path) -> int:
+    """Open the file `path` for reading and writing, created if missing; return its descriptor. Raises StoreError."""
+    with store_errors(path):
+        return OS.open(path, os.O_RDWR | os.O_CREAT)
+
+
+def overwrite(descriptor: int, data: bytes) -> None:
+    """Replace an open file's content in place, neither atomic nor synced: for the note in a lock held."""
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, data, 0)
+
+
+def _temporary(path: Path) -> Path:
+    return path.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
+
+
+def _create(path: Path, data: bytes, *, files: Files, mode: int) -> None:
+    """Create `path` with `data`, synced; the name itself is not synced. On failure a part may stay."""
+    descriptor = files.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[files.write(descriptor, rest) :]
+        files.fsync(descriptor)
+    finally:
+        files.close(descriptor)
+
+
+def _sync_folder(path: Path, *, files: Files) -> None:
+    descriptor = files.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        files.fsync(descriptor)
+    finally:
+        files.close(descriptor)
+
+
+def _remove(path: Path, *, files: Files) -> None:
+    if path.is_dir() and not path.is_symlink():
+        for child in sorted(path.iterdir()):
+            _remove(child, files=files)
+        files.rmdir(path)
+    else:
+        files.unlink(path)
+
+
+@contextmanager
+def _discarded_on_failure(temporary: Path, *, files: Files) -> Iterator[None]:
+    """Remove `temporary` if the block leaves it behind. If that fails too, `sweep` finds it later."""
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            if os.path.lexists(temporary):
+                _remove(temporary, files=files)

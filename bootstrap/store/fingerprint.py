@@ -1,0 +1,53 @@
+"""The fingerprint of weights, recomputed from a safetensors file's bytes alone, without a tensor library.
+
+Definition: SHA-256 over, for each tensor in order of its name, the canonical JSON of `[name, dtype, shape]` (dtype as
+safetensors spells it, such as "F32"), a newline, and the tensor's bytes (little-endian, row-major). Left out: values
+(finite or not) and the file's metadata, which are no part of the fingerprint.
+"""
+
+import hashlib
+import json
+from typing import Any
+
+from bootstrap.errors import StoreCorrupt
+
+_HEADER_LENGTH_BYTES = 8
+
+
+def fingerprint_safetensors(data: bytes) -> str:
+    """Return the fingerprint of the tensors in a safetensors file.
+
+    Raises StoreCorrupt if the header cannot be read or the tensors do not cover the file's body exactly.
+    """
+    try:
+        tensors, body = _parse(data)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreCorrupt(f"the weights are no valid safetensors file: {error}; restore them from a copy") from error
+    digest = hashlib.sha256()
+    for name, (dtype, shape, begin, end) in sorted(tensors.items()):
+        digest.update(json.dumps([name, dtype, shape], sort_keys=True, separators=(",", ":")).encode() + b"\n")
+        digest.update(body[begin:end])
+    return digest.hexdigest()
+
+
+def _parse(data: bytes) -> tuple[dict[str, tuple[str, list[int], int, int]], memoryview]:
+    """Return name -> (dtype, shape, begin, end) and the body that the offsets count in."""
+    length = int.from_bytes(data[:_HEADER_LENGTH_BYTES], "little")
+    if length > len(data) - _HEADER_LENGTH_BYTES:
+        raise ValueError(f"the header's length is given as {length} bytes, the file has {len(data)}")
+    start = _HEADER_LENGTH_BYTES + length
+    header: dict[str, Any] = json.loads(data[_HEADER_LENGTH_BYTES:start])
+    body = memoryview(data)[start:]
+    tensors = {
+        name: (str(entry["dtype"]), [int(size) for size in entry["shape"]], *map(int, entry["data_offsets"]))
+        for name, entry in header.items()
+        if name != "__metadata__"
+    }
+    position = 0
+    for name, (_, _, begin, end) in sorted(tensors.items(), key=lambda item: item[1][2:]):
+        if begin != position or end < begin:
+            raise ValueError(f"tensor {name} lies at bytes {begin} to {end}, not from {position} on")
+        position = end
+    if position != len(body):
+        raise ValueError(f"the tensors end at byte {position} of {len(body)}")
+    return tensors, body

@@ -1,0 +1,74 @@
+"""One driver per lineage: an advisory lock that the kernel drops when its owner dies, however it dies.
+
+The file `LOCK` stays; who holds the lock on it is what counts. The note inside names the owner for whoever is refused.
+Left out: readers, which need no lock because everything they read is complete or absent.
+"""
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bootstrap.errors import LineageLocked
+from bootstrap.store import durable
+
+LOCK_NAME = "LOCK"
+
+_held: set[int] = set()
+
+
+def _close_in_child() -> None:
+    """Let a forked child drop its copies of the locks, so that a lock ends with the driver."""
+    for descriptor in _held:
+        os.close(descriptor)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_close_in_child)
+
+
+@contextmanager
+def lineage_lock(root: Path) -> Iterator[None]:
+    """Hold the lineage folder `root` (created if missing) as its only driver.
+
+    Raises LineageLocked at once, naming the owner, if another driver holds it; StoreError if the folder cannot be
+    written.
+    """
+    root = Path(root)
+    durable.make_folder(root)
+    path = root / LOCK_NAME
+    descriptor = durable.open_for_lock(path)
+    _held.add(descriptor)
+    try:
+        with durable.store_errors(path, doing="lock"):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise LineageLocked(_refusal(root, os.pread(descriptor, 4096, 0))) from None
+            owner = {"pid": os.getpid(), "host": socket.gethostname(), "started": _now()}
+            durable.overwrite(descriptor, json.dumps(owner).encode())
+        yield
+    finally:
+        if descriptor in _held:
+            _held.remove(descriptor)
+            os.close(descriptor)
+
+
+def _refusal(root: Path, note: bytes) -> str:
+    try:
+        owner = json.loads(note)
+        who = f"process {owner['pid']} on host {owner['host']} since {owner['started']}"
+    except (ValueError, KeyError, TypeError):
+        who = "a process that has not yet written its name into the lock"
+    return (
+        f"another driver writes the lineage {root}: {who}. Wait until it ends, or stop that process "
+        "(what it has finished is kept), or start a lineage of your own with --lineage NAME"
+    )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,168 @@
+"""Recompute every hash of a lineage and say what does not agree. Reads only; needs no lock.
+
+Checked: the header's digest; the ledger's numbers, hashes and chain; for each committed generation its books, its
+edges, each artifact's manifest against the recorded digest and each file against the manifest, and the weights'
+fingerprint. Artifacts that no record names are listed, not blamed: a run may be on its way to commit them. Left out:
+annotations, which lie outside the hash, and whether the work would come out the same if done again.
+"""
+
+from pathlib import Path, PurePosixPath
+
+from bootstrap.errors import BooksUnbalanced, StoreCorrupt, StoreError
+from bootstrap.records import ArtifactRef, Generation, Record
+from bootstrap.store.artifacts import MANIFEST_NAME, Artifact
+from bootstrap.store.fingerprint import fingerprint_safetensors
+from bootstrap.store.ledger import check_books
+from bootstrap.store.lineage_store import Header, LineageStore
+
+WEIGHTS_ROLE = "weights"
+WEIGHTS_FILE = "model.safetensors"
+
+
+class Problem(Record):
+    """One thing that does not agree."""
+
+    path: str
+    message: str
+
+
+class VerifyReport(Record):
+    """What was checked and what was found."""
+
+    root: str
+    problems: tuple[Problem, ...]
+    unreferenced: tuple[str, ...]
+    """Artifact folders, relative to the root, that no committed generation names."""
+    num_records: int
+    """Records whose hash and place in the chain hold."""
+    num_artifacts: int
+    num_files: int
+    """Files of committed artifacts, manifests included."""
+    num_bytes: int
+
+    @property
+    def is_clean(self) -> bool:
+        return not self.problems
+
+
+def verify(root: Path) -> VerifyReport:
+    """Recompute every hash of the lineage in the folder `root`.
+
+    Raises StoreError if there is no lineage or it cannot be read at all; every disagreement is a problem in the report.
+    """
+    return _Verification(LineageStore(root)).run()
+
+
+class _Verification:
+    """The findings so far. Each artifact is read once, however many generations name it."""
+
+    def __init__(self, store: LineageStore) -> None:
+        self.store = store
+        self.problems: list[Problem] = []
+        self.fingerprints: dict[int, str] = {}
+        self.seen: dict[str, Artifact | None] = {}
+        self.num_records = self.num_files = self.num_bytes = 0
+        self.referenced: set[str] = set()
+
+    def run(self) -> VerifyReport:
+        header = self._header()
+        for result in self.store.ledger.scan():
+            if isinstance(result, StoreCorrupt):
+                self._problem(self.store.ledger.folder, result)
+            else:
+                self.num_records += 1
+                self._generation(result.generation, header)
+        root = self.store.root
+        folders = [path.relative_to(root).as_posix() for path in self.store.artifact_folders()]
+        return VerifyReport(
+            root=str(root),
+            problems=tuple(self.problems),
+            unreferenced=tuple(folder for folder in folders if folder not in self.referenced),
+            num_records=self.num_records,
+            num_artifacts=len(self.seen),
+            num_files=self.num_files,
+            num_bytes=self.num_bytes,
+        )
+
+    def _problem(self, path: Path, message: object) -> None:
+        self.problems.append(Problem(path=str(path), message=str(message)))
+
+    def _header(self) -> Header | None:
+        try:
+            return self.store.header()
+        except StoreCorrupt as error:
+            self._problem(self.store.root, error)
+            return None
+
+    def _generation(self, generation: Generation, header: Header | None) -> None:
+        record = self.store.ledger.path(generation.number)
+        self.fingerprints[generation.number] = generation.fingerprint
+        try:
+            check_books(generation)
+        except BooksUnbalanced as error:
+            self._problem(record, error)
+        if header is not None and (generation.lineage, generation.recipe_digest) != (header.lineage, header.digest):
+            self._problem(
+                record,
+                f"the record belongs to lineage {generation.lineage} with recipe {generation.recipe_digest}, "
+                f"the folder to {header.lineage} with {header.digest}",
+            )
+        for edge in generation.edges:
+            found = self.fingerprints.get(edge.generation)
+            if edge.generation >= generation.number:
+                self._problem(record, f"its {edge.role} edge names generation {edge.generation}, which is not earlier")
+            elif edge.role != "data" and found not in (None, edge.fingerprint):
+                self._problem(
+                    record,
+                    f"its {edge.role} edge expects the fingerprint {edge.fingerprint} of generation "
+                    f"{edge.generation}, found {found}",
+                )
+        artifacts = {role: self._artifact(generation, role) for role in sorted(generation.artifacts)}
+        if WEIGHTS_ROLE not in artifacts:
+            self._problem(record, f"the record names no {WEIGHTS_ROLE}")
+        elif (weights := artifacts[WEIGHTS_ROLE]) is not None:
+            self._weights(weights, generation)
+
+    def _artifact(self, generation: Generation, role: str) -> Artifact | None:
+        """Return the artifact if every file agrees with it; what does not is noted once."""
+        ref = generation.artifacts[role]
+        self.referenced.add(ref.path)
+        key = ref.model_dump_json()
+        if key not in self.seen:
+            self.seen[key] = self._read(ref)
+        return self.seen[key]
+
+    def _read(self, ref: ArtifactRef) -> Artifact | None:
+        path = self.store.root / ref.path
+        try:
+            artifact = self.store.artifact(ref)
+        except StoreError as error:
+            self._problem(path, error)
+            return None
+        num_problems = len(self.problems)
+        self.num_files += 1
+        self.num_bytes += (path / MANIFEST_NAME).stat().st_size
+        for name in sorted(artifact.files):
+            self.num_files += 1
+            try:
+                self.num_bytes += len(artifact.read(name))
+            except StoreError as error:
+                self._problem(path / name, error)
+        return artifact if len(self.problems) == num_problems else None
+
+    def _weights(self, artifact: Artifact, generation: Generation) -> None:
+        name = next((name for name in sorted(artifact.files) if PurePosixPath(name).name == WEIGHTS_FILE), None)
+        if name is None:
+            self._problem(artifact.path, f"the weights hold no {WEIGHTS_FILE}")
+            return
+        try:
+            found = fingerprint_safetensors(artifact.read(name))
+        except StoreError as error:
+            self._problem(artifact.path / name, error)
+            return
+        if found != generation.fingerprint:
+            self._problem(
+                artifact.path / name,
+                f"{artifact.path / name} has the fingerprint {found}, generation {generation.number} records "
+                f"{generation.fingerprint}; restore it from a copy of the store",
+            )

@@ -1,0 +1,1 @@
+"""Data -> gradient: algorithms, batches, losses, the learner, and the model it trains."""

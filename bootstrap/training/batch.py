@@ -1,0 +1,81 @@
+"""Examples -> padded tensors, and how a batch is split among workers and forward passes."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bootstrap.records import Example
+
+MAX_PADDING = 192
+"""Padding tokens in one forward pass before a further pass is cheaper than carrying them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MicroBatch:
+    """Sequences (B, T) padded on the right, and their completion tokens flattened (N).
+
+    Right padding needs no mask under causal attention: no completion token sees what follows it. The last token of a
+    sequence is only ever predicted, so it is not fed.
+    """
+
+    tokens_BT: Tensor
+    lengths: list[int]
+    """Tokens fed of each sequence."""
+    row_N: Tensor
+    """Row of each completion token's predictor."""
+    position_N: Tensor
+    """Its column: the position before the token."""
+    targets_N: Tensor
+    advantages_N: Tensor
+    old_logprobs_N: Tensor
+    is_rl_N: Tensor
+    ce_weights_N: Tensor
+    kl_weights_N: Tensor
+
+
+def micro_batches(
+    examples: Sequence[Example], *, pad: int, max_rows: int
+) -> Iterator[tuple[list[Example], MicroBatch]]:
+    """Yield the examples in forward passes of at most `max_rows` sequences, similar lengths together."""
+    ordered = sorted(examples, key=lambda example: -len(example.tokens))
+    start = 0
+    while start < len(ordered):
+        end, padding = start, 0
+        while end < len(ordered) and end - start < max_rows and padding <= MAX_PADDING:
+            padding += len(ordered[start].tokens) - len(ordered[end].tokens)
+            end += 1
+        part = ordered[start:end]
+        yield part, _collate(part, pad=pad)
+        start = end
+
+
+def _collate(part: list[Example], *, pad: int) -> MicroBatch:
+    longest = max(len(example.tokens) for example in part) - 1
+    rows, positions, targets, advantages, old, is_rl, ce, kl = [], [], [], [], [], [], [], []
+    for row, example in enumerate(part):
+        tokens, num_prompt = example.tokens, example.num_prompt_tokens
+        count = len(tokens) - num_prompt
+        assert 0 < num_prompt < len(tokens), f"{example.source} lacks a prompt or a completion"
+        on_policy = bool(example.advantages)
+        rows += [row] * count
+        positions += range(num_prompt - 1, len(tokens) - 1)
+        targets += tokens[num_prompt:]
+        advantages += example.advantages if on_policy else [0.0] * count
+        old += example.logprobs if on_policy else [0.0] * count
+        is_rl += [on_policy] * count
+        ce += [example.ce_weight] * count
+        kl += [example.kl_weight] * count
+    return MicroBatch(
+        tokens_BT=torch.tensor([[*e.tokens[:-1], *[pad] * (longest - len(e.tokens) + 1)] for e in part]),
+        lengths=[len(e.tokens) - 1 for e in part],
+        row_N=torch.tensor(rows),
+        position_N=torch.tensor(positions),
+        targets_N=torch.tensor(targets),
+        advantages_N=torch.tensor(advantages),
+        old_logprobs_N=torch.tensor(old),
+        is_rl_N=torch.tensor(is_rl),
+        ce_weights_N=torch.tensor(ce),
+        kl_weights_N=torch.tensor(kl),
+    )

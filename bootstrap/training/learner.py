@@ -1,0 +1,185 @@
+"""One process's share of an optimizer update: gradient of a shard, then the same step as every other worker.
+
+The learner is blind to the algorithm: it sums three weighted streams (`Batch`). With N workers each computes the
+gradient of its shard, divided by the whole batch's normalizers; the sum over workers, taken in worker order, is the
+gradient of the whole batch, and every worker applies it to its own copy of the weights.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from bootstrap.compute import ModelShape, forward_flops, train_flops
+from bootstrap.config.steps import Optimizer
+from bootstrap.errors import WorkerError
+from bootstrap.records import Batch, Example, UpdateMetrics
+from bootstrap.training.batch import MicroBatch, micro_batches
+from bootstrap.training.loss import cross_entropy, forward_kl, policy_gradient
+from bootstrap.training.optimizer import build_optimizers
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gradient:
+    """A shard's gradient and its sums, already divided by the global normalizers."""
+
+    flat: np.ndarray
+    """All trainable parameters' gradients in order, float32 (P,)."""
+    rl_loss: float
+    ce_loss: float
+    kl_loss: float
+    ratio_max: float
+    num_clipped: int
+    num_rl_tokens: int
+    num_tokens: int
+    flops: float
+
+
+class Learner:
+    """Weights under training: model, optimizers, and the teachers of the `kl` stream."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        optimizer: Optimizer,
+        *,
+        shape: ModelShape,
+        max_rows: int,
+        teachers: Mapping[str, PreTrainedModel],
+    ) -> None:
+        self.model = model
+        self.pad = model.config.pad_token_id or 0
+        self.shape = shape
+        self.max_rows = max_rows
+        self.teachers = teachers
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.optimizers = build_optimizers(model, optimizer)
+        self.base_lr = {name: [g["lr"] for g in o.param_groups] for name, o in self.optimizers.items()}
+
+    def gradient(self, batch: Batch) -> Gradient:
+        """Return the gradient of this shard's examples; an empty shard gives zeros."""
+        self.model.train()
+        for parameter in self.parameters:
+            parameter.grad = None
+        totals = {"rl": 0.0, "ce": 0.0, "kl": 0.0}
+        ratio_max, num_clipped, num_rl, num_tokens, flops = 1.0, 0, 0, 0, 0.0
+        for examples, micro in micro_batches(batch.examples, pad=self.pad, max_rows=self.max_rows):
+            hidden = self.model.base_model(input_ids=micro.tokens_BT, use_cache=False).last_hidden_state
+            logits_NV = self.model.get_output_embeddings()(hidden[micro.row_N, micro.position_N]).float()
+            logprobs_N = _logprobs(logits_NV, micro.targets_N)
+            policy = policy_gradient(
+                (logprobs_N if batch.temperature == 1 else _logprobs(logits_NV / batch.temperature, micro.targets_N))[
+                    micro.is_rl_N
+                ],
+                micro.old_logprobs_N[micro.is_rl_N],
+                micro.advantages_N[micro.is_rl_N],
+                clip_low=batch.clip_low,
+                clip_high=batch.clip_high,
+            )
+            rl = policy.loss / batch.normalizers.rl
+            ce = cross_entropy(logprobs_N, micro.ce_weights_N) / batch.normalizers.ce
+            kl = self._kl(examples, micro, logits_NV) / batch.normalizers.kl
+            (rl + ce + kl).backward()
+            for name, value in (("rl", rl), ("ce", ce), ("kl", kl)):
+                totals[name] += float(value.detach())
+            ratio_max = max(ratio_max, float(policy.ratio_max))
+            num_clipped += int(policy.num_clipped)
+            num_rl += int(micro.is_rl_N.sum())
+            num_tokens += sum(micro.lengths)
+            flops += train_flops(self.shape, micro.lengths)
+            if any(e.kl_weight for e in examples):
+                flops += forward_flops(self.shape, micro.lengths)
+        flat = torch.cat([_grad(p).reshape(-1) for p in self.parameters]).float().cpu().numpy()
+        return Gradient(
+            flat=flat,
+            rl_loss=totals["rl"],
+            ce_loss=totals["ce"],
+            kl_loss=totals["kl"],
+            ratio_max=ratio_max,
+            num_clipped=num_clipped,
+            num_rl_tokens=num_rl,
+            num_tokens=num_tokens,
+            flops=flops,
+        )
+
+    def _kl(self, examples: list[Example], micro: MicroBatch, logits_NV: Tensor) -> Tensor:
+        """Sum the divergence to each example's teacher; one teacher forward pass per distinct teacher."""
+        total = logits_NV.new_zeros(())
+        for fingerprint in dict.fromkeys(e.teacher for e in examples if e.kl_weight):
+            rows = [row for row, e in enumerate(examples) if e.kl_weight and e.teacher == fingerprint]
+            of_teacher_N = torch.isin(micro.row_N, torch.tensor(rows))
+            teacher = self.teachers[fingerprint]
+            with torch.no_grad():
+                hidden = teacher.base_model(input_ids=micro.tokens_BT, use_cache=False).last_hidden_state
+                chosen = hidden[micro.row_N[of_teacher_N], micro.position_N[of_teacher_N]]
+                teacher_logits_NV = teacher.get_output_embeddings()(chosen)
+            total = total + forward_kl(logits_NV[of_teacher_N], teacher_logits_NV, micro.kl_weights_N[of_teacher_N])
+        return total
+
+    def apply(self, gradients: list[Gradient], *, lr_factor: float, grad_clip: float) -> UpdateMetrics:
+        """Take one optimizer step with the sum of all workers' gradients.
+
+        Raises WorkerError when the gradient is not finite: the weights stay as they were.
+        """
+        flat = torch.from_numpy(gradients[0].flat.copy())
+        for gradient in gradients[1:]:
+            flat += torch.from_numpy(np.array(gradient.flat))
+        norm = float(flat.norm())
+        if not np.isfinite(norm):
+            raise WorkerError("the gradient is not finite; lower the learning rate or grad_clip in the recipe")
+        if norm > grad_clip:
+            flat *= grad_clip / norm
+        offset = 0
+        for parameter in self.parameters:
+            chunk = flat[offset : offset + parameter.numel()]
+            parameter.grad = chunk.view_as(parameter).to(parameter.device, parameter.dtype)
+            offset += parameter.numel()
+        for name, optimizer in self.optimizers.items():
+            for group, lr in zip(optimizer.param_groups, self.base_lr[name], strict=True):
+                group["lr"] = lr * lr_factor
+            optimizer.step()
+        rl, ce, kl = (sum(getattr(g, name) for g in gradients) for name in ("rl_loss", "ce_loss", "kl_loss"))
+        num_rl = sum(g.num_rl_tokens for g in gradients)
+        return UpdateMetrics(
+            loss=rl + ce + kl,
+            rl_loss=rl,
+            ce_loss=ce,
+            kl_loss=kl,
+            grad_norm=norm,
+            ratio_max=max(g.ratio_max for g in gradients),
+            clip_fraction=sum(g.num_clipped for g in gradients) / max(num_rl, 1),
+            num_tokens=sum(g.num_tokens for g in gradients),
+            flops=sum(g.flops for g in gradients),
+        )
+
+    def state(self) -> bytes:
+        """Return the optimizers' state as safetensors; with the weights it is all that an update depends on."""
+        names = {id(p): name for name, p in self.model.named_parameters()}
+        tensors = {
+            f"{kind}|{names[id(parameter)]}|{key}": value.detach().contiguous().clone()
+            for kind, optimizer in self.optimizers.items()
+            for parameter, state in optimizer.state.items()
+            for key, value in state.items()
+            if isinstance(value, Tensor)
+        }
+        return safetensors.torch.save(tensors)
+
+    def restore(self, state: bytes) -> None:
+        """Continue from what `state` returned, on the same model and optimizer settings."""
+        parameters = dict(self.model.named_parameters())
+        for path, value in safetensors.torch.load(state).items():
+            kind, name, key = path.split("|")
+            self.optimizers[kind].state[parameters[name]][key] = value
+
+
+def _logprobs(logits_NV: Tensor, targets_N: Tensor) -> Tensor:
+    """Return the log-probability of each target in float32."""
+    return torch.log_softmax(logits_NV, dim=-1).gather(-1, targets_N.unsqueeze(-1)).squeeze(-1)
+
+
+def _grad(parameter: torch.nn.Parameter) -> Tensor:
+    return parameter.grad if parameter.grad is not None else torch.zeros_like(parameter)

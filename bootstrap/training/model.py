@@ -1,0 +1,186 @@
+"""A model as weights in memory and as a Hugging Face folder in bytes; nothing is pickled and no remote code runs.
+
+A folder of files travels as a mapping from name to content, so that a worker on another machine needs no shared disk.
+"""
+
+import json
+from collections.abc import Mapping
+
+import safetensors.torch
+import torch
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    SmolLM3Config,
+    SmolLM3ForCausalLM,
+)
+
+from bootstrap.compute import ModelShape
+from bootstrap.config.base_model import ScratchModel
+from bootstrap.errors import RecipeError
+from bootstrap.records import Checkpoint
+from bootstrap.store.fingerprint import fingerprint_safetensors
+
+SPECIAL_TOKENS = ("<pad>", "<bos>", "<eos>", "<unk>")
+WEIGHTS = "model.safetensors"
+
+
+def character_tokenizer(characters: str, *, max_length: int) -> PreTrainedTokenizerFast:
+    """Return a tokenizer with one token per character, which puts `<bos>` before every prompt."""
+    vocabulary = {token: index for index, token in enumerate((*SPECIAL_TOKENS, *characters))}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS])
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
+    tokenizer.decoder = decoders.Fuse()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<bos> $A", pair="<bos> $A $B", special_tokens=[("<bos>", vocabulary["<bos>"])]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        bos_token="<bos>",
+        eos_token="<eos>",
+        unk_token="<unk>",
+        padding_side="left",
+        model_max_length=max_length,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def build_scratch(
+    settings: ScratchModel, characters: str, *, seed: int
+) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """Return a fresh NoPE Llama and its character tokenizer; the same seed gives the same weights."""
+    tokenizer = character_tokenizer(characters, max_length=settings.max_length)
+    config = SmolLM3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=settings.hidden_size,
+        intermediate_size=settings.intermediate_size,
+        num_hidden_layers=settings.num_layers,
+        num_attention_heads=settings.num_heads,
+        num_key_value_heads=settings.num_heads,
+        no_rope_layers=[0] * settings.num_layers,
+        max_position_embeddings=settings.max_length,
+        initializer_range=settings.initializer_range,
+        tie_word_embeddings=False,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = SmolLM3ForCausalLM(config)
+    return model.float(), tokenizer
+
+
+def load(files: Mapping[str, bytes]) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """Return model (float32) and tokenizer from a folder's files.
+
+    Raises RecipeError when the weights do not fit the configuration or hold values that are not finite.
+    """
+    config = AutoConfig.for_model(**json.loads(files["config.json"]))
+    with torch.random.fork_rng(devices=[]):
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    tensors: dict[str, torch.Tensor] = {}
+    for name in sorted(files):
+        if name.endswith(".safetensors"):
+            tensors.update(safetensors.torch.load(files[name]))
+    expected = dict(model.state_dict())
+    tied = set(getattr(model, "all_tied_weights_keys", None) or {})
+    unknown, absent = sorted(set(tensors) - set(expected)), sorted(set(expected) - set(tensors) - tied)
+    if unknown or absent:
+        raise RecipeError(f"weights do not fit config.json: unknown {unknown[:3]}, missing {absent[:3]}")
+    broken = [
+        name
+        for name, tensor in tensors.items()
+        if tensor.shape != expected[name].shape or not torch.isfinite(tensor).all()
+    ]
+    if broken:
+        raise RecipeError(f"weights with a wrong shape or values that are not finite: {', '.join(broken[:3])}")
+    model.load_state_dict(tensors, strict=False)
+    model.tie_weights()
+    if "generation_config.json" in files:
+        model.generation_config = GenerationConfig.from_dict(json.loads(files["generation_config.json"]))
+    return model, _load_tokenizer(files)
+
+
+def _load_tokenizer(files: Mapping[str, bytes]) -> PreTrainedTokenizerFast:
+    settings = json.loads(files.get("tokenizer_config.json", b"{}"))
+    kept = {
+        key: settings[key]
+        for key in (
+            "pad_token",
+            "bos_token",
+            "eos_token",
+            "unk_token",
+            "padding_side",
+            "model_max_length",
+            "chat_template",
+        )
+        if isinstance(settings.get(key), str | int)
+    }
+    tokenizer = Tokenizer.from_str(files["tokenizer.json"].decode())
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **kept)
+
+
+def weights_bytes(model: PreTrainedModel) -> bytes:
+    """Return the weights as safetensors, tied copies left out."""
+    tied = set(getattr(model, "all_tied_weights_keys", None) or {})
+    state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items() if k not in tied}
+    return safetensors.torch.save(state, metadata={"format": "pt"})
+
+
+def export(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, *, passed_on: Mapping[str, bytes]) -> Checkpoint:
+    """Return the folder that `AutoModelForCausalLM.from_pretrained` and `AutoTokenizer.from_pretrained` open.
+
+    `passed_on`: tokenizer files of the folder the model came from, kept as they are; empty for models from scratch.
+    """
+    weights = weights_bytes(model)
+    config = json.loads(model.config.to_json_string(use_diff=False))
+    config["architectures"] = [type(model).__name__]
+    config["dtype"] = "float32"
+    files = {
+        "config.json": json.dumps(config, indent=2, sort_keys=True).encode(),
+        "generation_config.json": model.generation_config.to_json_string().encode(),
+        WEIGHTS: weights,
+        **(passed_on or tokenizer_files(tokenizer)),
+    }
+    return Checkpoint(fingerprint=fingerprint_safetensors(weights), files=files)
+
+
+def tokenizer_files(tokenizer: PreTrainedTokenizerFast) -> dict[str, bytes]:
+    """Return tokenizer.json and tokenizer_config.json."""
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "pad_token": tokenizer.pad_token,
+        "bos_token": tokenizer.bos_token,
+        "eos_token": tokenizer.eos_token,
+        "unk_token": tokenizer.unk_token,
+        "padding_side": tokenizer.padding_side,
+        "model_max_length": tokenizer.model_max_length,
+        "clean_up_tokenization_spaces": False,
+    }
+    return {
+        "tokenizer.json": tokenizer.backend_tokenizer.to_str(pretty=True).encode(),
+        "tokenizer_config.json": json.dumps(settings, indent=2, sort_keys=True).encode(),
+    }
+
+
+def model_shape(model: PreTrainedModel) -> ModelShape:
+    """Return what the FLOP formulas need."""
+    config = model.config
+    embedding = model.get_input_embeddings().weight
+    matmul = sum(p.numel() for p in model.parameters() if p.ndim == 2 and p is not embedding)
+    if model.get_output_embeddings().weight is embedding:
+        matmul += embedding.numel()
+    return ModelShape(
+        num_layers=config.num_hidden_layers,
+        hidden_size=config.hidden_size,
+        num_matmul_parameters=matmul,
+        num_parameters=sum(p.numel() for p in model.parameters()),
+        bytes_per_parameter=next(model.parameters()).element_size(),
+    )

@@ -1,0 +1,31 @@
+"""Optimizers from torch, chosen by the recipe."""
+
+import torch
+from transformers import PreTrainedModel
+
+from bootstrap.config.steps import AdamW, MuonAdamW, Optimizer
+
+
+def build_optimizers(model: PreTrainedModel, settings: Optimizer) -> dict[str, torch.optim.Optimizer]:
+    """Return the optimizers by name; together they cover every trainable parameter once.
+
+    Muon (Jordan 2024, torch.optim.Muon) orthogonalises the momentum of matrices; it is meant for the matrices inside
+    the blocks, so the embedding, the head and all vectors go to AdamW (arXiv:1711.05101).
+    """
+    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    if isinstance(settings, AdamW):
+        return {"adamw": _adamw([p for _, p in trained], settings.lr, settings.betas, settings.weight_decay)}
+    assert isinstance(settings, MuonAdamW)
+    outer = {id(model.get_input_embeddings().weight), id(model.get_output_embeddings().weight)}
+    matrices = [p for _, p in trained if p.ndim == 2 and id(p) not in outer]
+    others = [p for _, p in trained if p.ndim != 2 or id(p) in outer]
+    muon = torch.optim.Muon(
+        matrices, lr=settings.muon_lr, momentum=settings.momentum, weight_decay=settings.weight_decay
+    )
+    return {"muon": muon, "adamw": _adamw(others, settings.adamw_lr, settings.betas, settings.weight_decay)}
+
+
+def _adamw(
+    parameters: list[torch.nn.Parameter], lr: float, betas: tuple[float, float], weight_decay: float
+) -> torch.optim.AdamW:
+    return torch.optim.AdamW(parameters, lr=lr, betas=betas, weight_decay=weight_decay, foreach=True)

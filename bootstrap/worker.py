@@ -1,0 +1,143 @@
+"""One process's model: it samples and learns with one copy of the weights, on one torch thread.
+
+Parallelism comes from several workers, which `pool.py` makes act as one. Importing this module imports torch, so only
+a process that holds a model does. Nothing here knows an algorithm, a task or a verifier.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from bootstrap.config.base_model import ScratchModel
+from bootstrap.config.steps import Optimizer
+from bootstrap.errors import FingerprintMismatch, RecipeError
+from bootstrap.records import Batch, Checkpoint, Request, Rollout, Sampling, UpdateMetrics
+from bootstrap.rollouts.engine import TransformersEngine
+from bootstrap.store.fingerprint import fingerprint_safetensors
+from bootstrap.training import model as models
+from bootstrap.training.learner import Gradient, Learner
+
+OPTIMIZER_STATE = "optimizer.safetensors"
+"""Name of the optimizer's state among a training checkpoint's files."""
+
+
+class Worker:
+    """The model of one process. Every method may be called from another process; arguments and results pickle."""
+
+    def __init__(self, *, batch_rows: int) -> None:
+        torch.set_num_threads(1)
+        self.batch_rows = batch_rows
+        self.teachers: dict[str, Any] = {}
+        self.learner: Learner | None = None
+
+    def _install(self, model: Any, tokenizer: Any, passed_on: Mapping[str, bytes]) -> str:
+        self.model, self.tokenizer, self.passed_on = model, tokenizer, dict(passed_on)
+        self.shape = models.model_shape(model)
+        self.engine = TransformersEngine(model, tokenizer, batch_rows=self.batch_rows)
+        self.learner = None
+        self._fingerprint: str | None = None
+        return self.fingerprint()
+
+    def build(self, settings: ScratchModel, characters: str, seed: int) -> str:
+        """Make fresh weights; the same seed gives the same ones in every worker. Returns their fingerprint."""
+        model, tokenizer = models.build_scratch(settings, characters, seed=seed)
+        return self._install(model, tokenizer, {})
+
+    def load(self, files: Mapping[str, bytes], expected: str | None) -> str:
+        """Take the weights of a model folder; raises FingerprintMismatch when they are not the `expected` ones."""
+        model, tokenizer = models.load(files)
+        tokenizer_files = {k: v for k, v in files.items() if k.startswith("tokenizer") or k.endswith(".jinja")}
+        found = self._install(model, tokenizer, tokenizer_files)
+        if expected is not None and found != expected:
+            raise FingerprintMismatch(f"a worker holds weights {found[:16]}, the plan names {expected[:16]}")
+        return found
+
+    def fingerprint(self) -> str:
+        """Return the fingerprint of the weights as they are now."""
+        if self._fingerprint is None:
+            self._fingerprint = fingerprint_safetensors(models.weights_bytes(self.model))
+        return self._fingerprint
+
+    def shape_of_model(self) -> Any:
+        """Return the model's ModelShape."""
+        return self.shape
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[Rollout]:
+        """Sample completions, each stamped with the fingerprint of the weights that made it."""
+        return self.engine.generate(requests, sampling, policy=self.fingerprint())
+
+    def load_teacher(self, files: Mapping[str, bytes], fingerprint: str) -> None:
+        """Hold a frozen teacher for the `kl` stream. Raises RecipeError when its vocabulary is another one."""
+        if fingerprint in self.teachers:
+            return
+        teacher, tokenizer = models.load(files)
+        if tokenizer.get_vocab() != self.tokenizer.get_vocab():
+            raise RecipeError(
+                "the teacher's vocabulary differs from the student's, so their distributions cannot be compared; "
+                "use distillation.loss: ce, or a teacher with the same tokenizer"
+            )
+        self.teachers[fingerprint] = teacher.eval().requires_grad_(False)
+
+    def drop_teachers(self) -> None:
+        """Forget all teachers."""
+        self.teachers.clear()
+
+    def begin(self, optimizer: Optimizer) -> None:
+        """Start a training step with a fresh optimizer."""
+        self.learner = Learner(
+            self.model,
+            optimizer,
+            shape=self.shape,
+            max_rows=self.batch_rows,
+            teachers=self.teachers,
+        )
+
+    def gradient(self, batch: Batch) -> Gradient:
+        """Return the gradient of this worker's shard of a batch."""
+        assert self.learner is not None, "begin() comes before gradient()"
+        return self.learner.gradient(batch)
+
+    def apply(self, lr_factor: float, grad_clip: float, *gradients: Gradient) -> UpdateMetrics:
+        """Take the optimizer step of the whole batch; all workers do, with the same gradients in the same order."""
+        assert self.learner is not None, "begin() comes before apply()"
+        self._fingerprint = None
+        return self.learner.apply(list(gradients), lr_factor=lr_factor, grad_clip=grad_clip)
+
+    def export(self) -> Checkpoint:
+        """Return the weights as a Hugging Face folder in bytes."""
+        return models.export(self.model, self.tokenizer, passed_on=self.passed_on)
+
+    def optimizer_state(self) -> bytes:
+        """Return the optimizer's state as safetensors."""
+        assert self.learner is not None, "begin() comes before optimizer_state()"
+        return self.learner.state()
+
+    def restore(self, state: bytes) -> None:
+        """Continue a training step from `optimizer_state`."""
+        assert self.learner is not None, "begin() comes before restore()"
+        self.learner.restore(state)
+
+    def probe(self, seconds: float) -> dict[str, float]:
+        """Measure this process's bound: fp32 matmul operations and bytes read and written per second.
+
+        Half of the time goes to a 512 x 512 matmul (fits the cache), half to copying 64 MiB (does not fit).
+        """
+        square = torch.randn(512, 512)
+        block = torch.zeros(16 * 2**20)
+        target = torch.empty_like(block)
+        return {
+            "matmul_flops": 2 * 512**3 * _rate(lambda: torch.mm(square, square), seconds / 2),
+            "memory_bytes": 2 * block.nbytes * _rate(lambda: target.copy_(block), seconds / 2),
+        }
+
+
+def _rate(action: Any, seconds: float) -> float:
+    """Return how often per second `action` runs, after one warm-up call."""
+    action()
+    count, start = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - start) < seconds or count == 0:
+        action()
+        count += 1
+    return count / elapsed

@@ -1,0 +1,97 @@
+"""Ray for the tests that need a real one: one private cluster for actors, one head with a job server for submissions.
+
+Both are started on first use, so that tests without Ray pay nothing. Nothing here stops a Ray that it did not start.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def ray_environment() -> Iterator[None]:
+    """Switch off what would outlive the tests: Ray's token file in the home folder, and its usage reports."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.delenv("RAY_ADDRESS", raising=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def ray_cluster(ray_environment: None) -> Iterator[None]:
+    """Make this process the driver of a private cluster of four (nominal) cores."""
+    import ray
+
+    ray.init(
+        address="local",
+        num_cpus=4,
+        include_dashboard=False,
+        log_to_driver=False,
+        object_store_memory=200 * 2**20,
+    )
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def ray_head(ray_environment: None) -> Iterator[str]:
+    """Run a head node with a job server; returns the job server's address."""
+    ports = _free_ports(3)
+    # Socket paths inside the folder must stay below 108 characters, so pytest's own temporary folders are too deep.
+    with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
+        log_path = Path(folder) / "head.log"
+        with log_path.open("w") as log:
+            head = subprocess.Popen(
+                [
+                    Path(sys.executable).with_name("ray"),
+                    *("start", "--head", "--block", "--num-cpus=2", "--disable-usage-stats"),
+                    *(f"--port={ports[0]}", f"--dashboard-port={ports[1]}", "--dashboard-host=127.0.0.1"),
+                    *(f"--ray-client-server-port={ports[2]}", f"--temp-dir={folder}"),
+                    f"--object-store-memory={200 * 2**20}",
+                ],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "1"},
+            )
+        try:
+            _await_listener(ports[1], head=head, log_path=log_path)
+            yield f"http://127.0.0.1:{ports[1]}"
+        finally:
+            head.terminate()
+            try:
+                # The head drains its node before it ends, 5 to 20 s on busy machines.
+                head.wait(timeout=45)
+            except subprocess.TimeoutExpired:
+                head.kill()
+                head.wait()
+
+
+def _free_ports(count: int) -> list[int]:
+    """Return free ports outside those that Ray gives its workers (10002 to 19999)."""
+    found: list[int] = []
+    for port in range(20000 + os.getpid() % 10000, 32000):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                found.append(port)
+        if len(found) == count:
+            break
+    return found
+
+
+def _await_listener(port: int, *, head: subprocess.Popen[bytes], log_path: Path) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        assert head.poll() is None, f"the Ray head ended:\n{log_path.read_text()}"
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.5)
+    pytest.fail(f"the Ray head's job server did not come up in 120 s:\n{log_path.read_text()}")

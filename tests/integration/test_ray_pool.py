@@ -1,0 +1,268 @@
+"""The Ray pool is the local pool in other processes: the same numbers, and failures that name who failed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from bootstrap.cluster.pool import RayPool
+from bootstrap.config.base_model import ScratchModel
+from bootstrap.config.steps import AdamW
+from bootstrap.errors import ClusterError, FingerprintMismatch, LineageLocked, RecipeError, WaitTimeout, WorkerError
+from bootstrap.pool import LocalPool, Pool
+from bootstrap.records import Batch, Checkpoint, Example, Normalizers, Prompt, Request, Rollout, Sampling, Split
+
+MODEL = ScratchModel(hidden_size=32, intermediate_size=64, num_layers=2, num_heads=2, max_length=32)
+CHARACTERS = "0123456789+="
+EOS = 2
+BATCH_ROWS = 64
+SAMPLING = Sampling(temperature=1.0, max_new_tokens=6)
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+
+@pytest.fixture(scope="module")
+def two_workers(ray_cluster: None) -> Iterator[RayPool]:
+    with RayPool(2, batch_rows=BATCH_ROWS, wait_seconds=120) as pool:
+        yield pool
+
+
+def _encode(text: str) -> tuple[int, ...]:
+    """Return the ids of a scratch model's `<bos>` and of a text's characters."""
+    return (1, *(4 + CHARACTERS.index(character) for character in text))
+
+
+def _requests() -> list[Request]:
+    prompts = [Prompt(id=f"p{i}", task="addition", level=2, text=f"{i}1+{i}2=", split=Split.TRAIN) for i in range(6)]
+    return [
+        Request(id=f"g1.s0.u0.p{i}.k{k}", prompt=prompt, seed=100 * i + k)
+        for i, prompt in enumerate(prompts)
+        for k in range(3)
+    ]
+
+
+def _batch(rollouts: list[Rollout]) -> Batch:
+    """Policy gradient on the rollouts, cross-entropy on references: both streams over every worker."""
+    examples = [
+        Example(
+            source=r.id,
+            tokens=r.prompt_tokens + r.tokens,
+            num_prompt_tokens=len(r.prompt_tokens),
+            advantages=(0.5 if r.sample_index == 0 else -0.25,) * len(r.tokens),
+            logprobs=r.logprobs,
+        )
+        for r in rollouts
+    ]
+    examples += [
+        Example(source=f"r{i}", tokens=(*_encode(f"{i}1+{i}2=333"), EOS), num_prompt_tokens=7, ce_weight=1.0)
+        for i in range(4)
+    ]
+    return Batch(
+        examples=examples,
+        normalizers=Normalizers(rl=float(sum(len(r.tokens) for r in rollouts)), ce=16.0),
+        clip_low=0.2,
+        clip_high=0.28,
+    )
+
+
+def _sample_and_learn(pool: Pool) -> tuple[list[Rollout], Checkpoint, float]:
+    pool.build(MODEL, CHARACTERS, seed=7)
+    rollouts = pool.generate(_requests(), SAMPLING)
+    pool.broadcast("begin", AdamW(lr=0.01))
+    metrics = pool.metrics(pool.update(_batch(rollouts), lr_factor=1.0, grad_clip=1.0))
+    return rollouts, pool.export(), metrics.loss
+
+
+def _largest_difference(one: Checkpoint, other: Checkpoint) -> float:
+    left, right = (safetensors.numpy.load(c.files["model.safetensors"]) for c in (one, other))
+    return max(float(np.abs(left[name] - right[name]).max()) for name in left)
+
+
+def test_two_ray_workers_give_the_rollouts_and_weights_of_two_local_ones(two_workers: RayPool) -> None:
+    rollouts, weights, loss = _sample_and_learn(two_workers)
+    local_rollouts, local_weights, local_loss = _sample_and_learn(LocalPool(2, batch_rows=BATCH_ROWS))
+    assert rollouts == local_rollouts
+    assert weights.fingerprint == local_weights.fingerprint
+    assert weights.files == local_weights.files
+    assert loss == local_loss
+
+
+def test_every_worker_holds_the_same_weights_after_an_update(two_workers: RayPool) -> None:
+    _, weights, _ = _sample_and_learn(two_workers)
+    assert two_workers.broadcast("fingerprint") == [weights.fingerprint] * 2
+
+
+def test_one_and_two_workers_agree_within_float_tolerance(two_workers: RayPool) -> None:
+    rollouts, weights, loss = _sample_and_learn(two_workers)
+    single_rollouts, single_weights, single_loss = _sample_and_learn(LocalPool(1, batch_rows=BATCH_ROWS))
+    assert [r.tokens for r in rollouts] == [r.tokens for r in single_rollouts]
+    assert np.allclose([p for r in rollouts for p in r.logprobs], [p for r in single_rollouts for p in r.logprobs])
+    assert abs(loss - single_loss) < 1e-5
+    start = LocalPool(1, batch_rows=BATCH_ROWS)
+    start.build(MODEL, CHARACTERS, seed=7)
+    # The step itself is a thousand times larger than the disagreement, so the tolerance can fail.
+    assert _largest_difference(weights, start.export()) > 5e-3
+    assert _largest_difference(weights, single_weights) < 5e-6
+
+
+def test_calls_behind_an_update_see_its_weights_without_a_wait_between(two_workers: RayPool) -> None:
+    two_workers.build(MODEL, CHARACTERS, seed=7)
+    rollouts = two_workers.generate(_requests(), SAMPLING)
+    two_workers.broadcast("begin", AdamW(lr=0.01))
+    update = two_workers.update(_batch(rollouts), lr_factor=1.0, grad_clip=1.0)
+    later = two_workers.generate(_requests(), SAMPLING)
+    two_workers.metrics(update)
+    assert {r.policy for r in later} == {two_workers.export().fingerprint}
+    assert {r.policy for r in later} != {r.policy for r in rollouts}
+
+
+def test_a_checkpoint_moves_between_kinds_of_pool(two_workers: RayPool) -> None:
+    local = LocalPool(1, batch_rows=BATCH_ROWS)
+    local.build(MODEL, CHARACTERS, seed=8)
+    two_workers.load(local.export())
+    assert two_workers.export() == local.export()
+
+
+def test_an_error_of_ours_in_a_worker_surfaces_as_itself(two_workers: RayPool) -> None:
+    two_workers.build(MODEL, CHARACTERS, seed=7)
+    checkpoint = two_workers.export()
+    with pytest.raises(FingerprintMismatch, match="the plan names 0000"):
+        two_workers.load(Checkpoint(fingerprint="0" * 64, files=checkpoint.files))
+    broken = {
+        **checkpoint.files,
+        "config.json": checkpoint.files["config.json"].replace(b'"vocab_size": 16', b'"vocab_size": 9'),
+    }
+    with pytest.raises(RecipeError, match="wrong shape"):
+        two_workers.load_unverified(broken)
+    two_workers.load(checkpoint)
+
+
+def test_an_error_in_one_gradient_surfaces_as_itself_through_the_update(two_workers: RayPool) -> None:
+    rollouts, before, _ = _sample_and_learn(two_workers)
+    batch = _batch(rollouts)
+    endless = Batch(examples=batch.examples, normalizers=Normalizers(rl=1e-45, ce=1e-45), clip_low=0.2, clip_high=0.28)
+    with pytest.raises(WorkerError, match="not finite"):
+        two_workers.metrics(two_workers.update(endless, lr_factor=1.0, grad_clip=1.0))
+    assert two_workers.export().fingerprint == before.fingerprint
+
+
+def test_a_defect_in_a_worker_keeps_its_type(two_workers: RayPool) -> None:
+    two_workers.build(MODEL, CHARACTERS, seed=7)
+    with pytest.raises(AssertionError, match=r"begin\(\) comes before"):
+        two_workers.broadcast("optimizer_state")
+
+
+def test_a_killed_worker_is_named_and_the_remedy_given(ray_cluster: None) -> None:
+    with RayPool(2, batch_rows=BATCH_ROWS, wait_seconds=120) as pool:
+        calls = [pool.start(worker, "probe", 60.0) for worker in range(2)]
+        process, node = pool.places[1]
+        os.kill(process, signal.SIGKILL)
+        began = time.monotonic()
+        with pytest.raises(WorkerError) as caught:
+            pool.wait(calls, what="probe")
+        assert time.monotonic() - began < 30, "the death of one worker waited for the other's answer"
+        message = str(caught.value)
+        assert f"worker 1 (process {process} on node {node}) died during probe" in message
+        assert "Run the same command again" in message
+        assert "\n" not in message
+        with pytest.raises(WorkerError, match="worker 1"):
+            pool.wait([pool.start(1, "fingerprint")], what="fingerprint")
+
+
+def test_an_answer_that_never_comes_is_named_with_worker_call_and_time(ray_cluster: None) -> None:
+    with RayPool(2, batch_rows=BATCH_ROWS, wait_seconds=120) as pool:
+        pool.wait_seconds = 1.0
+        slow = pool.start(1, "probe", 60.0)
+        # Worker 0 is free; its call waits for worker 1's result, so worker 1 is the one to name.
+        behind = pool.start(0, "apply", 1.0, 1.0, slow)
+        with pytest.raises(WaitTimeout) as caught:
+            pool.wait([behind], what="update")
+        message = str(caught.value)
+        assert message.startswith("waited 1 s for update: worker 1 (process ")
+        assert "`probe`, asked at 20" in message
+        assert "worker 0" not in message
+        assert "resources.wait_seconds" in message
+
+
+def test_workers_that_cannot_be_placed_say_what_is_missing(ray_cluster: None) -> None:
+    with pytest.raises(WaitTimeout) as caught:
+        RayPool(2, batch_rows=BATCH_ROWS, cpus_per_worker=64, wait_seconds=2)
+    message = str(caught.value)
+    assert "worker(s) 0, 1 of 2 are not up after 2 s: they ask for 128 CPU (" in message
+    assert "free of 4)" in message
+
+
+def test_a_second_driver_of_a_lineage_is_refused_by_the_cluster(tmp_path: Path, ray_cluster: None) -> None:
+    lineage = str(tmp_path / "addition")
+    with RayPool(1, batch_rows=BATCH_ROWS, wait_seconds=120, lineage=lineage):
+        with pytest.raises(LineageLocked) as caught:
+            RayPool(1, batch_rows=BATCH_ROWS, wait_seconds=120, lineage=lineage)
+        assert lineage in str(caught.value)
+        assert f"process {os.getpid()}" in str(caught.value)
+    with RayPool(1, batch_rows=BATCH_ROWS, wait_seconds=120, lineage=lineage):
+        pass  # Freed with the first pool.
+
+
+def test_an_address_where_nobody_listens_is_refused_within_seconds(tmp_path: Path) -> None:
+    # In a process of its own: this one is already a driver.
+    began = time.monotonic()
+    result = _run("RayPool(1, batch_rows=8, address='127.0.0.1:9')", home=tmp_path)
+    assert result.stdout.startswith("ClusterError no Ray answers at 127.0.0.1:9")
+    assert result.stdout.count("\n") == 1
+    assert time.monotonic() - began < 30
+
+
+def test_a_pool_without_a_cluster_starts_its_own_and_leaves_no_trace(tmp_path: Path) -> None:
+    result = _run(
+        """
+import os, signal, sys
+signal.signal(signal.SIGTERM, lambda *_: None)
+mine = signal.getsignal(signal.SIGTERM)
+with RayPool(1, batch_rows=8, wait_seconds=120) as pool:
+    print(len(pool.build(ScratchModel(hidden_size=8, num_heads=1), '01', seed=0)))
+    print(signal.getsignal(signal.SIGTERM) is mine)
+import ray
+print(ray.is_initialized(), 'torch' in sys.modules, os.environ['RAY_AUTH_MODE'])
+RayPool(1, batch_rows=8, gpus_per_worker=9)
+""",
+        home=tmp_path,
+    )
+    lines = result.stdout.splitlines()
+    assert lines[:3] == ["64", "True", "False False token"], result.stderr
+    assert lines[3].startswith("ClusterError 1 worker(s) with 9 GPU each do not fit on this machine")
+    assert not (tmp_path / ".ray").exists()
+
+
+def test_driver_addresses_of_another_kind_are_refused_with_the_remedy() -> None:
+    from bootstrap.cluster.pool import _require_reachable
+
+    with pytest.raises(ClusterError, match="bootstrap submit --address"):
+        _require_reachable("ray://head:10001")
+
+
+def _run(code: str, *, home: Path) -> subprocess.CompletedProcess[str]:
+    """Run code in a fresh driver with an empty home; a ClusterError ends it with its message."""
+    program = (
+        "from bootstrap.cluster.pool import RayPool\n"
+        "from bootstrap.config.base_model import ScratchModel\n"
+        "from bootstrap.errors import ClusterError\n"
+        "def main():\n"
+        + "".join(f"    {line}\n" for line in code.strip().splitlines())
+        + "try:\n    main()\nexcept ClusterError as error:\n    print('ClusterError', error)\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        env={**environment, "HOME": str(home)},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )

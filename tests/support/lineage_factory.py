@@ -1,0 +1,330 @@
+"""A small lineage on disk that looks like a real one: every artifact and record valid, nothing computed by a model.
+
+`build(root)` writes generation 0, then one generation per outcome in `plan`, through the real store and ledger.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save
+
+from bootstrap.records import (
+    Annotations,
+    Books,
+    Compute,
+    Decision,
+    Edge,
+    Finish,
+    Generation,
+    Interval,
+    LevelReport,
+    LevelTest,
+    Outcome,
+    Report,
+    Rollout,
+    Selection,
+    Status,
+    Use,
+    Verdict,
+)
+from bootstrap.store.artifacts import canonical_json, sha256
+from bootstrap.store.ledger import Entry
+from bootstrap.store.lineage_store import LineageStore
+from bootstrap.store.tables import to_parquet
+
+PROMOTED, REJECTED = Outcome.PROMOTED, Outcome.REJECTED
+SMALL = (PROMOTED, REJECTED, PROMOTED)
+"""What `build` grows after the base when it is not told otherwise."""
+NASTY = "<img src=x onerror=alert(1)></script> [link](javascript:x) `code` & |pipe|\n# heading"
+"""An answer that would break a page or a note that did not escape it."""
+RECIPE: dict[str, Any] = {
+    "name": "addition",
+    "description": "",
+    "seed": 7,
+    "task": {"type": "addition", "base_level": 4},
+    "generations": {"count": 3, "steps": [{"type": "rl", "updates": 6, "optimizer": {"betas": [0.9, 0.98]}}]},
+    "gate": {"alpha": 0.05},
+    "tracking": {"uri": "https://user:secret@example.org", "experiment": None, "sample_rollouts": 8},
+}
+LOOKAHEAD, NUM_PROMPTS, MASTERED, BASE_LEVEL = 2, 1000, 0.95, 4
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UpdateRow:
+    """The columns of a step's table of updates that matter here."""
+
+    update: int
+    loss: float
+    grad_norm: float
+    reward: float | None
+    live_groups: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OutcomeRow:
+    prompt_id: str
+    level: int
+    correct: bool | None
+
+
+def build(root: Path, *, plan: Sequence[Outcome] = SMALL, name: str = "addition", teacher: bool = True) -> list[Entry]:
+    """Write a lineage into the folder `root` and return its ledger's entries."""
+    store = LineageStore(root)
+    store.open(name, identity={"name-of-recipe": name})
+    for outcome in (Outcome.BASE, *plan):
+        grow(store, outcome=outcome, name=name, teacher=teacher)
+    return store.ledger.read()
+
+
+def grow(store: LineageStore, *, outcome: Outcome, name: str = "addition", teacher: bool = True) -> Entry:
+    """Commit the next generation with the given outcome."""
+    entries = store.ledger.read()
+    number = len(entries)
+    champion = entries[entries[-1].generation.champion].generation if entries else None
+    weights = save({"embed.weight": np.full((12, 8), number, dtype=np.float32)})
+    fingerprint = sha256(weights)
+    skill = BASE_LEVEL if champion is None else champion.report.frontier + (outcome is PROMOTED)
+    target = tuple(range(1, BASE_LEVEL + 1)) if champion is None else (champion.report.frontier + 1,)
+    evaluated = range(1, (target[-1] if champion is None else target[0]) + LOOKAHEAD + 1)
+    report = Report(
+        fingerprint=fingerprint,
+        suite=sha256(f"suite {target}".encode()),
+        levels=tuple(
+            _level(level, skill=skill, worse=outcome is REJECTED and level == 2, sampled=level in target)
+            for level in evaluated
+        ),
+        frontier=skill if outcome is not REJECTED else 1,
+        lead=1,
+        mastered=MASTERED,
+    )
+    rollouts, verdicts, selections = _rollouts(number, policy=fingerprint, level=target[-1])
+    passed = sum(verdict.status is Status.PASS for verdict in verdicts)
+    trained = sum(selection.use is not Use.NONE for selection in selections)
+    generated = sum(len(rollout.tokens) for rollout in rollouts)
+    artifacts = {
+        "weights": store.put("weights", {"n": number}, _model_files(weights, name=name, number=number)),
+        "evaluation": store.put(
+            "evaluation",
+            {"n": number},
+            {
+                "report.json": canonical_json(report.model_dump(mode="json")),
+                "outcomes.parquet": to_parquet(
+                    [OutcomeRow(prompt_id=f"p{i}", level=1, correct=i % 3 > 0) for i in range(30)], OutcomeRow
+                ),
+                "samples.parquet": to_parquet(rollouts[:8], Rollout),
+                "verdicts.parquet": to_parquet(verdicts[:8], Verdict),
+            },
+        ),
+        "step-0": store.put(
+            "step",
+            {"n": number},
+            {
+                **(
+                    {}
+                    if champion is None
+                    else {
+                        "rollouts.parquet": to_parquet(rollouts, Rollout),
+                        "verdicts.parquet": to_parquet(verdicts, Verdict),
+                        "selections.parquet": to_parquet(selections, Selection),
+                    }
+                ),
+                "updates.parquet": to_parquet(_updates(is_base=champion is None), UpdateRow),
+            },
+        ),
+    }
+    generation = Generation(
+        number=number,
+        lineage=name,
+        outcome=outcome,
+        edges=() if champion is None else _edges(entries, champion, teacher=teacher),
+        target_levels=target,
+        fingerprint=fingerprint,
+        recipe_digest=sha256(b"recipe"),
+        code_version="0.1.0+abc",
+        seed=7,
+        num_workers=2,
+        verifiers={"exact": "v" + "1" * 15},
+        artifacts={role: artifact.ref(store.root) for role, artifact in artifacts.items()},
+        report=report,
+        decision=_decision(outcome, report, champion),
+        compute=Compute(
+            flops={"generate": 3.1e11 * number, "train": 2.4e12, "evaluate": 5e11},
+            tokens={"generated": generated * bool(number), "trained": 480_000, "evaluated": 61_000},
+            useful_tokens=generated // 2 * bool(number),
+            verdicts=len(verdicts) * bool(number),
+        ),
+        books=Books()
+        if champion is None
+        else Books(
+            prompts_drawn=len(rollouts) // 8,
+            rollouts=len(rollouts),
+            verdicts=len(verdicts),
+            passed=passed,
+            failed=len(verdicts) - passed,
+            trained=trained,
+            replayed=passed,
+            dropped={"group without variance": len(rollouts) - trained},
+        ),
+        champion=number if outcome.may_be_champion else champion.number,
+    )
+    annotations = Annotations(
+        started=f"2026-01-01T10:{number % 60:02d}:00+00:00",
+        finished=f"2026-01-01T10:{number % 60:02d}:41+00:00",
+        host="test",
+        seconds={"generate": 9.2, "score": 0.3, "train": 21.5 + number, "evaluate": 4.0, "other": 0.4},
+        versions={"torch": "2.13.0"},
+        bound_fraction={"generate": 0.11, "train": 0.36},
+        environment={"ray_submission_id": "addition-a1", "git_commit": "c" * 40},
+    )
+    return store.ledger.append(generation, annotations)
+
+
+def _level(level: int, *, skill: int, worse: bool, sampled: bool) -> LevelReport:
+    distance = skill - level
+    accuracy = 0.997 - 0.004 * max(0, 2 - distance) if distance >= 0 else 0.95 / (1 + math.exp(1.6 * -distance - 1))
+    correct = round(NUM_PROMPTS * (accuracy - 0.12 * worse))
+    share = correct / NUM_PROMPTS
+    reach = 1.96 * math.sqrt(max(share * (1 - share), 1e-4) / NUM_PROMPTS)
+    extra = {"num_samples": 8, "pass_at_1": share, "pass_at_k": min(1, share + 0.05), "k": 4, "majority_at_k": share}
+    return LevelReport(
+        level=level,
+        num_prompts=NUM_PROMPTS,
+        num_correct=correct,
+        accuracy=share,
+        interval=Interval(low=max(0, share - reach), high=min(1, share + reach)),
+        mean_length=level + 1.5,
+        truncated=0.0,
+        **({**extra, "entropy": 0.21, "distinct_answers": 1.7} if sampled else {}),
+    )
+
+
+def _edges(entries: Sequence[Entry], champion: Generation, *, teacher: bool) -> tuple[Edge, ...]:
+    edges = [Edge(role="init", generation=champion.number, fingerprint=champion.fingerprint)]
+    if teacher and champion.parent is not None:
+        tutor = entries[champion.parent].generation
+        edges.append(Edge(role="teacher", generation=tutor.number, fingerprint=tutor.fingerprint))
+    edges += [
+        Edge(role="data", generation=entry.generation.number, fingerprint=sha256(entry.hash.encode()))
+        for entry in entries
+        if entry.generation.outcome is not REJECTED
+    ]
+    return tuple(edges)
+
+
+def _decision(outcome: Outcome, report: Report, champion: Generation | None) -> Decision:
+    if champion is None:
+        return Decision(promoted=True, reason="generation 0 is the base", champion=None)
+    target = champion.report.frontier + 1
+    before, after = champion.report.level(target), report.level(target)
+    promoted = outcome is PROMOTED
+    improvement = LevelTest(
+        levels=(target,),
+        num_prompts=NUM_PROMPTS,
+        candidate=after.accuracy,
+        champion=before.accuracy,
+        gained=300 if promoted else 11,
+        lost=12,
+        p_value=3e-40 if promoted else 0.6,
+        difference_low=0.25 if promoted else -0.01,
+        passed=promoted,
+    )
+    retention = tuple(
+        LevelTest(
+            levels=(level,),
+            num_prompts=NUM_PROMPTS,
+            candidate=report.level(level).accuracy,
+            champion=champion.report.level(level).accuracy,
+            gained=2,
+            lost=3,
+            difference_low=report.level(level).accuracy - champion.report.level(level).accuracy - 0.005,
+            passed=promoted or level != 2,
+        )
+        for level in range(1, champion.report.frontier + 1)
+    )
+    shares = f"{before.accuracy:.3f} -> {after.accuracy:.3f}"
+    reason = (
+        f"level {target}: {shares} (p 3e-40); levels 1-{champion.report.frontier} retained"
+        if promoted
+        else f"rejected: level {target} {shares} is no significant improvement (p 0.6, alpha 0.05, 11 gained, 12 lost); "
+        "level 2 fell 0.996 -> 0.877 (lower bound -0.124, margin 0.030)"
+    )
+    return Decision(
+        promoted=promoted, reason=reason, champion=champion.number, improvement=improvement, retention=retention
+    )
+
+
+def _rollouts(number: int, *, policy: str, level: int) -> tuple[list[Rollout], list[Verdict], list[Selection]]:
+    rollouts, verdicts, selections = [], [], []
+    for prompt in range(6):
+        for sample in range(8):
+            identity = f"g{number}.s0.u{prompt}.p0.k{sample}"
+            right = (prompt + sample) % 3 > 0
+            answer = "640" if right else (NASTY if sample == 0 else "641")
+            rollouts.append(
+                Rollout(
+                    id=identity,
+                    group=identity.rpartition(".")[0],
+                    prompt_id=f"{prompt:016x}",
+                    prompt_text=f"21+4{prompt}=",
+                    level=level,
+                    sample_index=sample,
+                    prompt_tokens=(1, 2, 3),
+                    tokens=(4, 5, 6),
+                    logprobs=(-0.1, -0.2, -0.3),
+                    entropies=(0.1, 0.1, 0.1),
+                    text=answer,
+                    finish=Finish.STOP,
+                    policy=policy,
+                    seed=sample,
+                )
+            )
+            verdicts.append(
+                Verdict(
+                    rollout_id=identity,
+                    status=Status.PASS if right else Status.FAIL,
+                    reward=float(right),
+                    breakdown={"exact": float(right)},
+                    reason="equals the reference" if right else "differs from the reference",
+                    verifier="exact",
+                    version="v1",
+                )
+            )
+            live = prompt % 2 == 0
+            selections.append(
+                Selection(
+                    rollout_id=identity,
+                    use=Use.RL if live else Use.NONE,
+                    replay=right,
+                    reason="" if live else "group without variance",
+                )
+            )
+    return rollouts, verdicts, selections
+
+
+def _updates(*, is_base: bool) -> list[UpdateRow]:
+    return [
+        UpdateRow(
+            update=update,
+            loss=2.0 / (update + 1),
+            grad_norm=0.5,
+            reward=None if is_base else 0.3 + 0.1 * update,
+            live_groups=None if is_base else 0.8,
+        )
+        for update in range(6)
+    ]
+
+
+def _model_files(weights: bytes, *, name: str, number: int) -> dict[str, bytes]:
+    texts = {
+        "config.json": json.dumps({"model_type": "smollm3", "vocab_size": 12}),
+        "tokenizer.json": json.dumps({"version": "1.0"}),
+        "tokenizer_config.json": json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"}),
+        "generation_config.json": json.dumps({"eos_token_id": 1}),
+        "README.md": f"# {name} gen-{number}\n",
+    }
+    return {"model.safetensors": weights, **{key: value.encode() for key, value in texts.items()}}

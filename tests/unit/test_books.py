@@ -1,0 +1,126 @@
+"""Books balance, or say what is missing."""
+
+import dataclasses
+
+import pytest
+
+from bootstrap.errors import BooksUnbalanced
+from bootstrap.records import Books, Finish, Rollout, Selection, Status, Use, Verdict
+from bootstrap.selection.books import balance, combine
+
+
+def stage():
+    """Two prompts with two rollouts each: one compared pair, one dropped."""
+    rollouts, verdicts, selections = [], [], []
+    rows = [
+        ("a", Status.PASS, Use.RL, True, "compared"),
+        ("a", Status.FAIL, Use.RL, False, "compared"),
+        ("b", Status.FAIL, Use.NONE, False, "zero variance (all wrong)"),
+        ("b", Status.UNVERIFIABLE, Use.NONE, False, "unverifiable: no tool"),
+    ]
+    for number, (group, status, use, replay, reason) in enumerate(rows):
+        identifier = f"{group}.k{number}"
+        rollouts.append(
+            Rollout(
+                id=identifier,
+                group=group,
+                prompt_id=group,
+                prompt_text="1+1=",
+                level=5,
+                sample_index=number,
+                prompt_tokens=(1,),
+                tokens=(2,),
+                logprobs=(0.0,),
+                entropies=(0.0,),
+                text="x",
+                finish=Finish.STOP,
+                policy="f" * 64,
+                seed=0,
+            )
+        )
+        reward = None if status is Status.UNVERIFIABLE else float(status is Status.PASS)
+        verdicts.append(
+            Verdict(
+                rollout_id=identifier,
+                status=status,
+                reward=reward,
+                breakdown={},
+                reason="",
+                verifier="exact",
+                version="0",
+            )
+        )
+        selections.append(Selection(rollout_id=identifier, use=use, replay=replay, reason=reason))
+    return rollouts, verdicts, selections
+
+
+def test_balanced_books_account_for_every_rollout():
+    books = balance(*stage(), num_prompts=2)
+    assert books == Books(
+        prompts_drawn=2,
+        rollouts=4,
+        verdicts=4,
+        passed=1,
+        failed=2,
+        unverifiable=1,
+        trained=2,
+        replayed=1,
+        dropped={"unverifiable: no tool": 1, "zero variance (all wrong)": 1},
+    )
+    assert books.trained + sum(books.dropped.values()) == books.rollouts
+
+
+def test_the_order_of_records_does_not_matter():
+    rollouts, verdicts, selections = stage()
+    assert balance(rollouts[::-1], verdicts, selections[::-1], num_prompts=2) == balance(*stage(), num_prompts=2)
+
+
+@pytest.mark.parametrize(("place", "kind"), [(1, "verdict"), (2, "selection")])
+def test_a_rollout_without_its_record_is_found(place, kind):
+    records = list(stage())
+    records[place] = records[place][1:]
+    with pytest.raises(BooksUnbalanced, match=rf"rollouts without a {kind}: a\.k0"):
+        balance(*records, num_prompts=2)
+
+
+@pytest.mark.parametrize(("place", "kind"), [(0, "rollout"), (1, "verdict"), (2, "selection")])
+def test_a_rollout_with_two_records_is_found(place, kind):
+    records = list(stage())
+    records[place] = [*records[place], records[place][3]]
+    with pytest.raises(BooksUnbalanced, match=rf"rollouts with more than one {kind}: b\.k3"):
+        balance(*records, num_prompts=2)
+
+
+@pytest.mark.parametrize(("place", "kind"), [(1, "verdict"), (2, "selection")])
+def test_a_record_of_no_rollout_is_found(place, kind):
+    records = list(stage())
+    records[place] = [*records[place], dataclasses.replace(records[place][0], rollout_id="stranger")]
+    with pytest.raises(BooksUnbalanced, match=f"{kind}s of no rollout: stranger"):
+        balance(*records, num_prompts=2)
+
+
+def test_a_prompt_that_was_never_rolled_out_is_found():
+    with pytest.raises(BooksUnbalanced, match="3 prompts were drawn, 2 have rollouts"):
+        balance(*stage(), num_prompts=3)
+
+
+def test_an_unjudged_rollout_with_a_policy_gradient_is_found():
+    rollouts, verdicts, selections = stage()
+    selections[3] = dataclasses.replace(selections[3], use=Use.RL)
+    with pytest.raises(BooksUnbalanced, match=r"unverifiable rollouts carry a policy gradient: b\.k3"):
+        balance(rollouts, verdicts, selections, num_prompts=2)
+
+
+def test_a_long_list_of_faults_is_cut_and_counted():
+    rollouts, _, selections = stage()
+    with pytest.raises(BooksUnbalanced, match=r"a\.k0, a\.k1, b\.k2 and 1 more"):
+        balance(rollouts, [], selections, num_prompts=2)
+
+
+def test_books_of_several_stages_add_up():
+    one = balance(*stage(), num_prompts=2)
+    other = Books(prompts_drawn=1, rollouts=1, verdicts=1, failed=1, dropped={"over the cap": 1})
+    both = combine([one, other])
+    assert (both.prompts_drawn, both.rollouts, both.passed, both.failed) == (3, 5, 1, 3)
+    assert both.dropped == {"over the cap": 1, "unverifiable: no tool": 1, "zero variance (all wrong)": 1}
+    assert combine([]) == Books()

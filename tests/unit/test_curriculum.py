@@ -1,0 +1,58 @@
+"""What the next generation aims at."""
+
+import pytest
+
+from bootstrap.config.generations import Accelerated, NextLevel
+from bootstrap.selection.curriculum import mastered_levels, replay_levels, target_levels
+
+
+def shares(*values):
+    return dict(enumerate(values, start=1))
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "targets"),
+    [
+        (shares(1, 1, 1, 1, 0.2, 0), (5,)),
+        (shares(1, 1, 1, 1, 0.9, 0), (6,)),
+        (shares(1, 1, 1, 1, 0.95, 0.99, 0.89), (7,)),
+        (shares(1, 1, 1, 1, 0.5, 0.99), (5,)),
+        (shares(1, 1, 1, 1), (5,)),
+        ({}, (5,)),
+    ],
+)
+def test_the_next_level_is_the_first_one_not_reached(accuracies, targets):
+    assert target_levels(NextLevel(raise_at=0.9), accuracies, base_level=4) == targets
+
+
+def test_a_base_that_missed_one_of_its_own_levels_still_aims_beyond_them():
+    accuracies = shares(1, 1, 0.5, 0.99, 0.3)
+    assert target_levels(NextLevel(), accuracies, base_level=4) == (5,)
+    assert replay_levels((5,)) == (1, 2, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "targets"),
+    [
+        (shares(1, 1, 0.8, 0.6, 0.4, 0.9), (3, 4, 5)),
+        (shares(1, 1, 0.4, 0.6), (3,)),
+        (shares(1, 1, 0.8, 0.7, 0.6, 0.6, 0.6, 0.6), (3, 4, 5, 6)),
+        (shares(1, 1, 0.5), (3, 4)),
+        (shares(1, 1), (3,)),
+        (shares(1, 1, 1, 1, 0.6, 0.1), (5, 6)),
+    ],
+)
+def test_accelerated_aims_up_to_and_including_the_first_level_below_its_bound(accuracies, targets):
+    curriculum = Accelerated(raise_at=0.9, until=0.5, max_levels=4)
+    assert target_levels(curriculum, accuracies, base_level=2) == targets
+
+
+def test_mastered_levels_end_at_the_first_gap():
+    assert mastered_levels(shares(1, 0.95, 0.9, 1), 0.95) == (1, 2)
+    assert mastered_levels({2: 1.0}, 0.95) == ()
+    assert mastered_levels({}, 0.95) == ()
+
+
+def test_replay_covers_all_levels_below_the_first_target():
+    assert replay_levels((7, 8, 9)) == (1, 2, 3, 4, 5, 6)
+    assert replay_levels((1,)) == ()

@@ -1,0 +1,178 @@
+"""The gate promotes what is better and forgets nothing, and says why in one sentence."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bootstrap.config.evaluation import Gate
+from bootstrap.evaluation.gate import decide
+from bootstrap.evaluation.metrics import mcnemar_exact
+from bootstrap.evaluation.report import OutcomeRow
+
+
+def rows(**levels):
+    """Outcome rows from level_N="1101": one character per prompt, `?` for an unjudged one."""
+    marks = {"1": True, "0": False, "?": None}
+    return [
+        OutcomeRow(prompt_id=f"{level}.{number}", level=int(level[1:]), correct=marks[mark])
+        for level, answers in levels.items()
+        for number, mark in enumerate(answers)
+    ]
+
+
+def judge(candidate, champion, *, targets=(2,), mastered=(1,), **gate):
+    return decide(
+        candidate=candidate,
+        champion=champion,
+        target_levels=targets,
+        mastered_levels=mastered,
+        settings=Gate(**gate),
+        champion_number=3,
+    )
+
+
+def share(right, total=1000):
+    return "1" * right + "0" * (total - right)
+
+
+def test_a_better_candidate_that_keeps_the_rest_is_promoted():
+    decision = judge(rows(_1=share(998), _2=share(991)), rows(_1=share(998), _2=share(231)))
+    assert decision.promoted
+    assert decision.champion == 3
+    assert decision.reason == "level 2: 0.231 -> 0.991 (p 3.3e-229); level 1 retained"
+    assert (decision.improvement.gained, decision.improvement.lost) == (760, 0)
+    assert decision.improvement.p_value == mcnemar_exact(760, lost=0)
+    assert decision.improvement.num_prompts == 1000
+
+
+def test_no_significant_gain_is_no_improvement():
+    decision = judge(rows(_1=share(998), _2=share(235)), rows(_1=share(998), _2=share(231)))
+    assert not decision.promoted
+    assert decision.reason == (
+        "rejected: level 2 0.231 -> 0.235 is no significant improvement (p 0.12, alpha 0.05, 4 gained, 0 lost)"
+    )
+
+
+def test_a_significant_loss_is_no_improvement():
+    decision = judge(rows(_1=share(998), _2=share(100)), rows(_1=share(998), _2=share(500)))
+    assert not decision.promoted
+    assert decision.improvement.p_value < 1e-50
+    assert "400 lost" in decision.reason
+
+
+def test_a_mastered_level_that_fell_rejects_the_candidate():
+    decision = judge(rows(_1=share(941), _2=share(991)), rows(_1=share(998), _2=share(231)))
+    assert not decision.promoted
+    assert decision.improvement.passed
+    assert decision.reason == "rejected: level 1 fell 0.998 -> 0.941 (lower bound -0.069, margin 0.030)"
+
+
+def test_all_faults_are_told():
+    decision = judge(rows(_1=share(900), _2=share(231)), rows(_1=share(998), _2=share(231)))
+    assert decision.reason.startswith("rejected: level 2 0.231 -> 0.231 is no significant improvement")
+    assert "; level 1 fell 0.998 -> 0.900" in decision.reason
+
+
+def test_a_small_dip_within_the_margin_is_retained():
+    decision = judge(rows(_1=share(990), _2=share(991)), rows(_1=share(998), _2=share(231)))
+    assert decision.promoted
+    assert -0.03 < decision.retention[0].difference_low < -0.008
+
+
+def test_a_level_too_uncertain_to_be_called_retained_rejects_without_claiming_a_fall():
+    swapped = judge(rows(_1="01" * 5 + "1" * 40, _2=share(991)), rows(_1="10" * 5 + "1" * 40, _2=share(231)))
+    assert not swapped.promoted
+    assert "level 1 is not shown to be retained: 0.900 -> 0.900" in swapped.reason
+
+
+def test_an_unchanged_level_is_retained_even_without_a_margin():
+    decision = judge(rows(_1=share(998), _2=share(991)), rows(_1=share(998), _2=share(231)), retention_margin=0.0)
+    assert decision.promoted
+    assert decision.retention[0].difference_low == 0.0
+
+
+def test_small_levels_are_judged_together_with_the_next_ones():
+    answers = {"_1": share(12, 12), "_2": share(60, 60), "_3": share(500, 500), "_4": share(40, 40)}
+    decision = judge(
+        rows(**answers, _5=share(900)), rows(**answers, _5=share(100)), targets=(5,), mastered=(1, 2, 3, 4)
+    )
+    assert [test.levels for test in decision.retention] == [(1, 2, 3, 4)]
+    assert decision.reason.endswith("levels 1-4 retained")
+    split = judge(
+        rows(**answers, _5=share(900)),
+        rows(**answers, _5=share(100)),
+        targets=(5,),
+        mastered=(1, 2, 3, 4),
+        min_prompts=50,
+    )
+    assert [test.levels for test in split.retention] == [(1, 2), (3, 4)]
+
+
+def test_targets_are_tested_together():
+    decision = judge(
+        rows(_1=share(998), _2=share(4, 8), _3=share(4, 8)),
+        rows(_1=share(998), _2=share(0, 8), _3=share(0, 8)),
+        targets=(2, 3),
+    )
+    assert decision.improvement.levels == (2, 3)
+    assert decision.improvement.p_value == mcnemar_exact(8, lost=0)
+    assert decision.promoted
+    assert mcnemar_exact(4, lost=0) > 0.05
+
+
+def test_prompts_that_one_side_could_not_be_judged_on_enter_no_test():
+    decision = judge(rows(_1=share(998), _2="1?1" + share(8, 8)), rows(_1=share(998), _2="1??" + "0" * 8))
+    assert decision.improvement.num_prompts == 9
+    assert (decision.improvement.gained, decision.improvement.champion) == (8, 1 / 9)
+
+
+def test_the_order_of_rows_does_not_matter():
+    candidate, champion = rows(_1=share(990), _2=share(991)), rows(_1=share(998), _2=share(231))
+    assert judge(candidate[::-1], champion) == judge(candidate, champion)
+
+
+def test_with_nothing_mastered_only_improvement_counts():
+    decision = judge(rows(_1=share(900)), rows(_1=share(100)), targets=(1,), mastered=())
+    assert decision.promoted
+    assert decision.retention == ()
+    assert decision.reason.endswith("no level was mastered before")
+
+
+def test_different_prompts_on_both_sides_are_a_broken_promise():
+    with pytest.raises(AssertionError, match="different held-out prompts"):
+        judge(rows(_1="11", _2="11"), rows(_1="11", _2="1"))
+    with pytest.raises(AssertionError, match="asked twice"):
+        judge(rows(_1="11", _2="1") * 2, rows(_1="11", _2="1"))
+
+
+answers = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    levels=st.lists(answers, min_size=2, max_size=4),
+    alpha=st.floats(0.01, 0.6),
+    margin=st.floats(0, 1),
+    data=st.data(),
+)
+def test_swapping_candidate_and_champion_never_promotes_both(levels, alpha, margin, data):
+    def side(which):
+        return [
+            OutcomeRow(prompt_id=f"{level}.{number}", level=level, correct=pair[which])
+            for level, pairs in enumerate(levels, start=1)
+            for number, pair in enumerate(pairs)
+        ]
+
+    num_targets = data.draw(st.integers(1, len(levels) - 1))
+    first = len(levels) - num_targets + 1
+    arguments = {
+        "targets": range(first, len(levels) + 1),
+        "mastered": range(1, first),
+        "alpha": alpha,
+        "retention_margin": margin,
+        "min_prompts": 20,
+    }
+    forth, back = judge(side(0), side(1), **arguments), judge(side(1), side(0), **arguments)
+    assert not (forth.promoted and back.promoted)
+    assert forth.improvement.p_value == back.improvement.p_value
+    assert forth.promoted == (not forth.reason.startswith("rejected"))

@@ -1,0 +1,67 @@
+"""pass@k, majority@k, frontier, lead and McNemar's test against counting and reference implementations."""
+
+from itertools import combinations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from bootstrap.evaluation.metrics import frontier, lead, majority_at_k, mcnemar_exact, pass_at_k
+
+
+@pytest.mark.parametrize("num_samples", [1, 4, 7])
+def test_pass_at_k_is_the_share_of_k_subsets_with_a_right_answer(num_samples):
+    for num_right in range(num_samples + 1):
+        for k in range(1, num_samples + 1):
+            subsets = list(combinations([True] * num_right + [False] * (num_samples - num_right), k))
+            share = sum(any(subset) for subset in subsets) / len(subsets)
+            assert pass_at_k(num_right, num_samples=num_samples, k=k) == pytest.approx(share)
+
+
+def test_pass_at_more_than_the_samples_is_refused():
+    with pytest.raises(AssertionError):
+        pass_at_k(1, num_samples=4, k=5)
+
+
+def test_the_majority_is_taken_among_the_first_k_answers():
+    answers, right = ["x", "y", "y", "x", "x"], [False, True, True, False, False]
+    assert majority_at_k(answers, right, k=3)
+    assert not majority_at_k(answers, right, k=5)
+
+
+def test_a_tie_goes_to_the_answer_that_reached_the_count_first():
+    assert majority_at_k(["x", "y", "y", "x"], [False, True, True, False], k=4)
+    assert not majority_at_k(["x", "y", "x", "y"], [False, True, False, True], k=4)
+    assert majority_at_k(["y", "x"], [True, False], k=2)
+
+
+@pytest.mark.parametrize(
+    ("shares", "expected"),
+    [({1: 1.0, 2: 0.95, 3: 0.94, 4: 1.0}, 2), ({1: 0.5, 2: 1.0}, 0), ({2: 1.0}, 0), ({}, 0), ({1: 1.0}, 1)],
+)
+def test_the_frontier_is_the_last_level_before_the_first_gap(shares, expected):
+    assert frontier(shares, mastered=0.95) == expected
+
+
+@pytest.mark.parametrize(
+    ("shares", "expected"), [({5: 0.5, 6: 0.6, 7: 0.4, 8: 0.9}, 2), ({5: 0.49, 6: 1.0}, 0), ({6: 1.0}, 0), ({}, 0)]
+)
+def test_the_lead_counts_consecutive_levels_beyond_the_trained_ones(shares, expected):
+    assert lead(shares, trained_level=4) == expected
+
+
+@given(st.integers(0, 400), st.integers(0, 400))
+def test_mcnemar_agrees_with_scipy(gained, lost):
+    expected = binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
+    assert mcnemar_exact(gained, lost=lost) == pytest.approx(expected, rel=1e-9)
+
+
+@given(st.integers(0, 300), st.integers(0, 300))
+def test_mcnemar_knows_no_direction(gained, lost):
+    assert mcnemar_exact(gained, lost=lost) == mcnemar_exact(lost, lost=gained)
+
+
+def test_mcnemar_stays_exact_for_large_counts():
+    assert mcnemar_exact(760, lost=0) == 2 / 2**760
+    assert mcnemar_exact(20_000, lost=0) == 0.0

@@ -1,0 +1,125 @@
+"""The replay pool accumulates; draws from it are uniform over levels and repeatable."""
+
+from collections import Counter
+
+import pytest
+
+from bootstrap.config.tasks import AdditionTask
+from bootstrap.errors import RecipeError
+from bootstrap.prompts.task import build_task
+from bootstrap.selection.replay import PoolEntry, ReplayPool, draw_replay
+
+TASK = build_task(AdditionTask())
+
+
+def demonstrate(levels, count, seed):
+    shown = TASK.demonstrate(levels, count, seed=seed)
+    return [(prompt.id, prompt.text, answer) for prompt, answer in shown]
+
+
+def entry(identifier, *, level=5, generation=1, prompt=None, completion="right"):
+    text = prompt or f"prompt of {identifier}"
+    return PoolEntry(
+        rollout_id=identifier, generation=generation, level=level, prompt_text=text, completion_text=completion
+    )
+
+
+def draw(pool, **changes):
+    arguments = {"levels": [1, 2, 3, 4, 5], "count": 100, "base_level": 4, "demonstrate": demonstrate, "seed": 0}
+    return draw_replay(pool, **(arguments | {"ce_weight": 1.0} | changes))
+
+
+def test_a_pool_accumulates_and_keeps_the_first_answer_of_a_prompt():
+    pool = ReplayPool([entry("a", prompt="x", completion="first")])
+    assert pool.add([entry("b", prompt="x", completion="second", generation=2), entry("c", level=6)]) == 1
+    assert len(pool) == 2
+    assert pool.levels == (5, 6)
+    assert [e.completion_text for e in pool.entries(5)] == ["first"]
+    assert list(pool.entries(9)) == []
+
+
+def test_latest_holds_one_generations_entries_and_leaves_the_pool_alone():
+    pool = ReplayPool([entry("a", generation=1), entry("b", generation=2), entry("c", generation=2, level=6)])
+    latest = pool.latest(2)
+    assert [e.rollout_id for level in latest.levels for e in latest.entries(level)] == ["b", "c"]
+    assert len(pool) == 3
+    assert len(pool.latest(3)) == 0
+
+
+def test_the_digest_follows_every_field_and_the_order():
+    base = ReplayPool([entry("a"), entry("b")]).digest()
+    assert base == ReplayPool([entry("a"), entry("b")]).digest()
+    others = [
+        ReplayPool([entry("b"), entry("a")]),
+        ReplayPool([entry("a")]),
+        ReplayPool([entry("a"), entry("b", generation=2)]),
+        ReplayPool([entry("a"), entry("b", level=6)]),
+        ReplayPool([entry("a"), entry("b", completion="other")]),
+        ReplayPool([entry("a"), entry("c", prompt="prompt of b")]),
+        ReplayPool([entry("a"), entry("b", prompt="other")]),
+    ]
+    assert len({base, *(pool.digest() for pool in others)}) == len(others) + 1
+
+
+def test_levels_are_drawn_uniformly_from_references_below_and_from_the_pool_above():
+    pool = ReplayPool([entry(f"r{n}") for n in range(50)])
+    examples = draw(pool, count=5000)
+    own = [example for example in examples if example.source.startswith("r")]
+    assert 900 < len(own) < 1100
+    shown = Counter(len(e.prompt_text) for e in examples if not e.source.startswith("r"))
+    assert shown.keys() == {4, 6, 8, 10}
+    assert all(900 < count < 1100 for count in shown.values())
+
+
+def test_examples_name_their_source_and_carry_the_weights():
+    pool = ReplayPool([entry("r")])
+    examples = draw(pool, levels=[4, 5], ce_weight=0.5, kl_weight=2.0, teacher="t" * 64)
+    assert {(e.ce_weight, e.kl_weight, e.teacher, e.tokens) for e in examples} == {(0.5, 2.0, "t" * 64, ())}
+    for example in examples:
+        if example.source == "r":
+            assert (example.prompt_text, example.completion_text) == ("prompt of r", "right")
+        else:
+            first, second = example.prompt_text.removesuffix("=").split("+")
+            assert int(example.completion_text[::-1]) == int(first[::-1]) + int(second[::-1])
+
+
+def test_levels_without_entries_are_left_out_of_the_draw():
+    examples = draw(ReplayPool([entry("r", level=7)]), levels=[5, 6, 7])
+    assert {example.source for example in examples} == {"r"}
+
+
+def test_no_reference_above_the_base_level_is_ever_asked_for():
+    asked = []
+
+    def watched(levels, count, seed):
+        asked.extend(levels)
+        return demonstrate(levels, count, seed)
+
+    draw(ReplayPool([entry("r", level=6)]), levels=range(1, 8), count=500, demonstrate=watched)
+    assert set(asked) == {1, 2, 3, 4}
+
+
+def test_with_base_level_zero_everything_comes_from_the_pool():
+    pool = ReplayPool([entry("a", level=1), entry("b", level=2)])
+    assert {example.source for example in draw(pool, levels=[1, 2], base_level=0)} == {"a", "b"}
+
+
+def test_a_draw_is_repeatable_and_its_seed_matters():
+    pool = ReplayPool([entry(f"r{n}") for n in range(50)])
+    assert draw(pool, seed=3) == draw(pool, seed=3)
+    assert draw(pool, seed=3) != draw(pool, seed=4)
+
+
+def test_a_draw_has_golden_values():
+    pool = ReplayPool([entry(f"r{n}") for n in range(50)])
+    sources = [example.source for example in draw(pool, levels=[4, 5, 6], count=6, seed=1)]
+    assert sources == ["r19", "617851b7155bd525", "369ae8eae0a78029", "65aadca136e11a3d", "r37", "r14"]
+
+
+def test_nothing_to_replay_is_one_clear_error():
+    with pytest.raises(RecipeError, match=r"nothing to replay on levels \[5, 6\].*levels \[9\].*use data: accumulate"):
+        draw(ReplayPool([entry("r", level=9)]), levels=[5, 6])
+
+
+def test_a_draw_of_none_needs_nothing():
+    assert draw(ReplayPool(), levels=[], count=0) == []

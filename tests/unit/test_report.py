@@ -1,0 +1,132 @@
+"""Reports: held-out answers and samples made into numbers."""
+
+import pytest
+
+from bootstrap.evaluation.intervals import wilson
+from bootstrap.evaluation.report import OutcomeRow, accuracies, build_report, outcomes
+from bootstrap.records import Finish, Rollout, Status, Verdict
+
+PASS, FAIL, UNVERIFIABLE = Status.PASS, Status.FAIL, Status.UNVERIFIABLE
+
+
+def judged(level, rows):
+    """Rollouts and verdicts of one level from (prompt, text, status, number of tokens)."""
+    rollouts, verdicts = [], []
+    for number, (prompt, text, status, num_tokens) in enumerate(rows):
+        identifier = f"{level}.{prompt}.k{number}"
+        rollouts.append(
+            Rollout(
+                id=identifier,
+                group=f"{level}.{prompt}",
+                prompt_id=f"{level}.{prompt}",
+                prompt_text="1+1=",
+                level=level,
+                sample_index=number,
+                prompt_tokens=(1,),
+                tokens=(2,) * num_tokens,
+                logprobs=(0.0,) * num_tokens,
+                entropies=(0.5, *(0.0,) * (num_tokens - 1)),
+                text=text,
+                finish=Finish.LENGTH if num_tokens == 9 else Finish.STOP,
+                policy="f" * 64,
+                seed=0,
+            )
+        )
+        reward = None if status is UNVERIFIABLE else float(status is PASS)
+        verdicts.append(
+            Verdict(
+                rollout_id=identifier,
+                status=status,
+                reward=reward,
+                breakdown={},
+                reason="",
+                verifier="exact",
+                version="0",
+            )
+        )
+    return rollouts, verdicts
+
+
+def greedy(level, right, wrong):
+    statuses = [PASS] * right + [FAIL] * wrong
+    return judged(level, [(f"p{n}", "x", status, 3) for n, status in enumerate(statuses)])
+
+
+def report(greedy, sampled=None, k=2, trained_level=2):
+    return build_report(
+        fingerprint="f" * 64,
+        suite="s" * 64,
+        greedy=greedy,
+        sampled=sampled or {},
+        k=k,
+        mastered=0.95,
+        trained_level=trained_level,
+    )
+
+
+def test_levels_frontier_and_lead_follow_from_the_answers():
+    found = report({3: greedy(3, 5, 5), 1: greedy(1, 10, 0), 2: greedy(2, 96, 4), 4: greedy(4, 1, 9)})
+    assert [row.level for row in found.levels] == [1, 2, 3, 4]
+    assert accuracies(found) == {1: 1.0, 2: 0.96, 3: 0.5, 4: 0.1}
+    assert (found.frontier, found.lead) == (2, 1)
+    assert found.level(2).interval == wilson(96, total=100)
+    assert (found.level(2).num_prompts, found.level(2).num_correct) == (100, 96)
+
+
+def test_length_and_truncation_are_those_of_greedy_answers():
+    row = report({1: judged(1, [("a", "x", PASS, 3), ("b", "x", FAIL, 9)])}).levels[0]
+    assert (row.mean_length, row.truncated) == (6.0, 0.5)
+
+
+def test_unverifiable_answers_leave_both_sides_of_the_accuracy():
+    rows = [("a", "x", PASS, 3), ("b", "x", FAIL, 3), ("c", "x", UNVERIFIABLE, 3)]
+    row = report({1: judged(1, rows)}).levels[0]
+    assert (row.num_prompts, row.num_unverifiable, row.accuracy) == (3, 1, 0.5)
+    assert row.interval == wilson(1, total=2)
+
+
+def test_a_level_without_samples_has_no_sampled_metrics():
+    row = report({1: greedy(1, 1, 1)}).levels[0]
+    sampled = (row.pass_at_1, row.pass_at_k, row.majority_at_k, row.entropy, row.distinct_answers)
+    assert sampled == (None,) * 5
+    assert (row.num_samples, row.k) == (0, 0)
+
+
+def test_sampled_metrics_are_means_over_prompts():
+    rows = [("a", "x", PASS, 2), ("a", "y", FAIL, 2), ("a", "x", PASS, 2), ("a", "z", FAIL, 2)]
+    rows += [("b", "u", FAIL, 2), ("b", "u", FAIL, 2), ("b", "v", PASS, 2), ("b", "u", FAIL, 2)]
+    row = report({1: greedy(1, 1, 1)}, {1: judged(1, rows)}, k=2).levels[0]
+    assert (row.num_samples, row.k) == (4, 2)
+    assert row.pass_at_1 == pytest.approx((2 / 4 + 1 / 4) / 2)
+    assert row.pass_at_k == pytest.approx(((1 - 1 / 6) + (1 - 3 / 6)) / 2)
+    assert row.majority_at_k == 0.5
+    assert row.distinct_answers == 2.5
+    assert row.entropy == pytest.approx(0.25)
+
+
+def test_prompts_with_too_few_judged_samples_leave_pass_at_k():
+    rows = [("a", "x", PASS, 2), ("a", "?", UNVERIFIABLE, 2), ("b", "x", PASS, 2), ("b", "y", FAIL, 2)]
+    row = report({1: greedy(1, 1, 1)}, {1: judged(1, rows)}, k=2).levels[0]
+    assert row.pass_at_1 == pytest.approx((1 + 1 / 2) / 2)
+    assert row.pass_at_k == 1.0
+    nothing = report({1: greedy(1, 1, 1)}, {1: judged(1, [("a", "?", UNVERIFIABLE, 2)])}, k=1).levels[0]
+    assert (nothing.pass_at_1, nothing.pass_at_k, nothing.majority_at_k) == (None, None, None)
+
+
+def test_outcomes_keep_what_could_not_be_judged_apart():
+    rows = [("a", "x", PASS, 3), ("b", "x", FAIL, 3), ("c", "x", UNVERIFIABLE, 3)]
+    assert outcomes(*judged(1, rows)) == [
+        OutcomeRow(prompt_id="1.a", level=1, correct=True),
+        OutcomeRow(prompt_id="1.b", level=1, correct=False),
+        OutcomeRow(prompt_id="1.c", level=1, correct=None),
+    ]
+
+
+def test_a_prompt_asked_twice_is_a_broken_promise():
+    with pytest.raises(AssertionError, match="asks a prompt twice"):
+        report({1: judged(1, [("a", "x", PASS, 3), ("a", "x", PASS, 3)])})
+
+
+def test_samples_without_greedy_answers_are_a_broken_promise():
+    with pytest.raises(AssertionError, match="without greedy answers"):
+        report({1: greedy(1, 1, 1)}, {2: greedy(2, 1, 1)})

@@ -1,0 +1,167 @@
+"""Verifiers: exact match, verdicts in order, the bound on UNVERIFIABLE, probes."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from bootstrap.config.tasks import AdditionTask, CopyTask, ReversalTask
+from bootstrap.config.verifiers import ExactVerifier
+from bootstrap.errors import VerifierError
+from bootstrap.prompts.task import build_task
+from bootstrap.records import Finish, Rollout, Status
+from bootstrap.scoring.probe import probe
+from bootstrap.scoring.verifier import Judgement, build_verifier, score
+
+EXACT = build_verifier(ExactVerifier())
+STRIP = build_verifier(ExactVerifier(strip=True))
+
+
+def rollout(identifier, text, *, prompt_id="p", finish=Finish.STOP):
+    return Rollout(
+        id=identifier,
+        group="g",
+        prompt_id=prompt_id,
+        prompt_text="1+1=",
+        level=1,
+        sample_index=0,
+        prompt_tokens=(1,),
+        tokens=(2,),
+        logprobs=(0.0,),
+        entropies=(0.0,),
+        text=text,
+        finish=finish,
+        policy="f" * 64,
+        seed=0,
+    )
+
+
+@dataclass
+class Fragile:
+    """Passes the reference, fails everything else, and cannot judge what holds a question mark."""
+
+    name = "fragile"
+    version = "0"
+
+    def judge(self, text, *, reference, truncated):
+        if "?" in text:
+            raise ValueError(f"no number in {text!r}")
+        right = text == reference
+        status = Status.PASS if right else Status.FAIL
+        return Judgement(status=status, reward=float(right), breakdown={}, reason="")
+
+
+@dataclass
+class Constant:
+    """Says the same about everything."""
+
+    status: Status
+    reward: float | None
+    name = "constant"
+    version = "0"
+
+    def judge(self, text, *, reference, truncated):
+        return Judgement(status=self.status, reward=self.reward, breakdown={}, reason="always")
+
+
+@pytest.mark.parametrize(
+    ("text", "status"), [("20", Status.PASS), ("21", Status.FAIL), ("", Status.FAIL), ("20 ", Status.FAIL)]
+)
+def test_exact_match_passes_the_reference_alone(text, status):
+    judgement = EXACT.judge(text, reference="20", truncated=False)
+    assert judgement.status is status
+    assert judgement.reward == judgement.breakdown["exact"] == (status is Status.PASS)
+
+
+def test_strip_ignores_white_space_around_the_answer_and_nothing_else():
+    assert STRIP.judge(" 20\n", reference="20", truncated=False).status is Status.PASS
+    assert STRIP.judge("2 0", reference="20", truncated=False).status is Status.FAIL
+
+
+def test_an_answer_cut_by_the_length_limit_fails_even_if_its_text_is_right():
+    judgement = EXACT.judge("20", reference="20", truncated=True)
+    assert (judgement.status, judgement.reward, judgement.reason) == (Status.FAIL, 0.0, "truncated")
+
+
+def test_a_version_depends_on_the_settings_and_is_stable():
+    assert EXACT.version == build_verifier(ExactVerifier()).version
+    assert EXACT.version != STRIP.version
+    assert len(EXACT.version) == 16
+
+
+def test_verdicts_come_in_order_with_the_verifiers_name_and_version():
+    rollouts = [rollout("a", "20"), rollout("b", "30", prompt_id="q"), rollout("c", "20", finish=Finish.LENGTH)]
+    verdicts = score(rollouts, {"p": "20", "q": "20"}, verifier=EXACT, max_unverifiable=0.0)
+    assert [(v.rollout_id, v.status, v.reward) for v in verdicts] == [
+        ("a", Status.PASS, 1.0),
+        ("b", Status.FAIL, 0.0),
+        ("c", Status.FAIL, 0.0),
+    ]
+    assert {(v.verifier, v.version) for v in verdicts} == {("exact", EXACT.version)}
+
+
+def test_an_answer_that_cannot_be_judged_is_unverifiable_with_the_reason_and_without_a_reward():
+    verdicts = score([rollout("a", "?"), rollout("b", "20")], {"p": "20"}, verifier=Fragile(), max_unverifiable=0.5)
+    assert verdicts[0].status is Status.UNVERIFIABLE
+    assert verdicts[0].reward is None
+    assert verdicts[0].reason == "ValueError: no number in '?'"
+    assert verdicts[1].status is Status.PASS
+
+
+def test_too_many_unverifiable_answers_stop_the_run_and_say_how_many_and_why():
+    rollouts = [rollout("a", "x?"), rollout("b", "y?"), rollout("c", "20"), rollout("d", "20")]
+    with pytest.raises(VerifierError, match=r"2 of 4 answers \(50.0%, at most 25.0% allowed\): .*'x\?'; .*'y\?'"):
+        score(rollouts, {"p": "20"}, verifier=Fragile(), max_unverifiable=0.25)
+
+
+def test_a_defect_in_a_verifier_is_not_swallowed():
+    class Broken(Fragile):
+        def judge(self, text, *, reference, truncated):
+            raise KeyError("typo")
+
+    with pytest.raises(KeyError):
+        score([rollout("a", "20")], {"p": "20"}, verifier=Broken(), max_unverifiable=1.0)
+
+
+def test_nothing_to_score_gives_no_verdicts():
+    assert score([], {}, verifier=EXACT, max_unverifiable=0.0) == []
+
+
+@pytest.mark.parametrize("settings", [AdditionTask(), ReversalTask(), CopyTask()], ids=lambda s: s.type)
+@pytest.mark.parametrize("verifier", [EXACT, STRIP], ids=["exact", "strip"])
+def test_exact_match_survives_the_probes_of_every_task(settings, verifier):
+    task = build_task(settings)
+    prompts = [prompt for level in (1, 2, 6) for prompt in task.heldout(level, 20)]
+    cases = [(task.reference(p), task.reference(p), task.wrong_answers(p)) for p in prompts]
+    assert probe(verifier, cases) == sum(1 + len(wrong) for _, _, wrong in cases)
+
+
+def test_a_verifier_that_passes_a_wrong_answer_gives_no_reward():
+    with pytest.raises(VerifierError, match=r"the wrong answer '21' .* got PASS"):
+        probe(Constant(status=Status.PASS, reward=1.0), [("20", "20", ["21"])])
+
+
+def test_a_verifier_that_fails_the_right_answer_gives_no_reward():
+    with pytest.raises(VerifierError, match="the right answer '20' got FAIL"):
+        probe(Constant(status=Status.FAIL, reward=0.0), [("20", "20", ["21"])])
+
+
+def test_a_verifier_that_cannot_judge_gives_no_reward():
+    with pytest.raises(VerifierError, match="the right answer '20' got UNVERIFIABLE"):
+        probe(Constant(status=Status.UNVERIFIABLE, reward=None), [("20", "20", [])])
+    with pytest.raises(VerifierError, match=r"the wrong answer '\?' .* got UNVERIFIABLE \(ValueError"):
+        probe(Fragile(), [("20", "20", ["?"])])
+
+
+def test_a_verifier_that_rewards_wrong_answers_like_right_ones_gives_no_reward():
+    class Generous(Fragile):
+        def judge(self, text, *, reference, truncated):
+            status = Status.PASS if text == reference else Status.FAIL
+            return Judgement(status=status, reward=1.0, breakdown={}, reason="")
+
+    with pytest.raises(VerifierError, match=r"got reward 1.0, the right one 1.0"):
+        probe(Generous(), [("20", "20", ["21"])])
+
+
+def test_a_probe_of_nothing_proves_nothing():
+    with pytest.raises(AssertionError, match="at least one answer"):
+        probe(EXACT, [])
