@@ -61,6 +61,7 @@ class Pool(ABC):
     def hold(self, checkpoint: Checkpoint) -> None:
         """Have these weights in every worker; raises FingerprintMismatch when they are not what they claim."""
         if self.holding != checkpoint.fingerprint:
+            self.holding = None
             self.broadcast("load", dict(checkpoint.files), checkpoint.fingerprint)
             self.holding = checkpoint.fingerprint
 

@@ -9,7 +9,7 @@ from bootstrap.store.lineage_store import LineageStore
 
 
 def export_generation(store: LineageStore, generation: str, folder: Path) -> tuple[str, int]:
-    """Write the model of `generation` (`3`, `gen-3`, `champion`, ...) into the new folder `folder`, complete or not at all.
+    """Write the model of `generation` (`3`, `gen-3`, `champion`) into the new folder `folder`, complete or not at all.
 
     Returns the generation's name and the number of files. Raises RecipeError for an unknown generation or a folder
     that is in use, StoreCorrupt when a file differs from its hash, StoreError when the folder cannot be written.

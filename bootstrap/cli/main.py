@@ -4,7 +4,6 @@ Importing this loads no torch, ray or mlflow, so that `--help` and questions abo
 subcommand imports what it needs when it is called.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
+from bootstrap import __version__
 from bootstrap.cli.stores import DEFAULT_STORE
 from bootstrap.errors import BootstrapError
 
@@ -59,10 +59,18 @@ Workers = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of a table.")]
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"bootstrap {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; may stand anywhere.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
 ) -> None:
     """Cycle language models through generations: generate, verify, train, gate, with the lineage in MLflow.
 
@@ -112,7 +120,7 @@ def submit(
     lineage: NewLineage = None,
     workers: Workers = None,
     submission_id: Annotated[
-        str | None, typer.Option("--submission-id", metavar="ID", help="Ray's name for the job; by default one is made.")
+        str | None, typer.Option("--submission-id", metavar="ID", help="The job's name in Ray; by default one is made.")
     ] = None,
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Show the job's log until it ends.")] = True,
 ) -> None:
@@ -180,13 +188,13 @@ def show_lineage(
         typer.Option("--tracking-uri", metavar="URI", help="For --sync: MLflow; by default the store's own database."),
     ] = None,
     experiment: Annotated[
-        str | None, typer.Option("--experiment", metavar="NAME", help="For --sync: by default the lineage's name.")
+        str | None, typer.Option("--experiment", metavar="NAME", help="For --sync: by default bootstrap/NAME.")
     ] = None,
     sample_rollouts: Annotated[
         int, typer.Option("--sample-rollouts", min=0, metavar="N", help="For --sync: readable rollouts per generation.")
     ] = 32,
 ) -> None:
-    """Show the generations of a lineage, or of every lineage in the store.
+    """Show the generations of each lineage.
 
     \b
     Examples:
@@ -213,7 +221,7 @@ def show_lineage(
         )
         return
     for found in stores:
-        render.print_lineage(found.root.name, found.ledger.read())
+        render.print_lineage(found)
 
 
 @app.command()
@@ -245,7 +253,9 @@ def export(
     store: Store = DEFAULT_STORE,
     lineage: Lineage = None,
 ) -> None:
-    """Copy a generation's model into a folder that opens with transformers alone.
+    """Copy a model into a folder of its own.
+
+    The folder opens with transformers alone; every file is checked against its recorded hash on the way.
 
     \b
     Examples:
@@ -261,7 +271,9 @@ def export(
 
 @app.command()
 def verify(store: Store = DEFAULT_STORE, lineage: Lineage = None, as_json: AsJson = False) -> None:
-    """Recompute every hash of a lineage, or of every lineage in the store. Exit code 3 when something disagrees.
+    """Recompute every hash in the store.
+
+    Exit code 3 when something disagrees with the ledger.
 
     \b
     Examples:
@@ -287,9 +299,13 @@ def verify(store: Store = DEFAULT_STORE, lineage: Lineage = None, as_json: AsJso
 @app.command()
 def ui(
     store: Store = DEFAULT_STORE,
-    port: Annotated[int, typer.Option("--port", min=1, max=65535, metavar="N", help="Port on 127.0.0.1.")] = 5000,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, metavar="N", help="Port on 127.0.0.1; 0 takes a free one.")
+    ] = 5000,
 ) -> None:
-    """Open the lineages of a store in MLflow on this machine, until Ctrl-C.
+    """Serve the lineages in MLflow until Ctrl-C.
+
+    The server listens on this machine alone (127.0.0.1).
 
     \b
     Examples:
@@ -303,7 +319,9 @@ def ui(
 
 @app.command()
 def schema() -> None:
-    """Print the JSON Schema of recipes, for editors that check YAML while you type.
+    """Print the JSON Schema of recipes.
+
+    Editors that know it check and complete recipes while you type.
 
     \b
     Example:
@@ -320,11 +338,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
-    if arguments == ["--version"]:
-        from bootstrap import __version__
-
-        print(f"bootstrap {__version__}")
-        return 0
     try:
         code = app(arguments, standalone_mode=False, prog_name="bootstrap")
     except BootstrapError as error:
@@ -340,10 +353,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         print(f"error: {message.rstrip('.')}; see `bootstrap --help`", file=sys.stderr)
         return error.exit_code
-    except BrokenPipeError:
-        # Whoever read the output has seen enough; the interpreter must not try to write the rest at its end.
-        os.dup2(os.open(os.devnull, os.O_RDWR), sys.stdout.fileno())
-        return 0
     if code == INTERRUPTED:
         print("stopped; run the same command again to continue", file=sys.stderr)
     return code or 0

@@ -56,7 +56,7 @@ class TimeLeft:
             here = max(here if self.planned else 0.0, (began - self.started) + (now - began) * event.total / event.done)
         later = pace * sum(seconds for number, seconds in self.expected.items() if number > event.generation)
         left = max(here - (now - self.started), 0.0) + later
-        return left or None
+        return left if left >= 0.1 else None
 
 
 def describe(event: Event, left: float | None) -> str:
@@ -116,7 +116,7 @@ class _Detail(ProgressColumn):
 
 
 class RichProgress:
-    """One live bar for the stage at work; finished generations scroll away above it."""
+    """One live bar for the stage at work; what `say` prints scrolls away above it."""
 
     def __init__(
         self,
@@ -149,8 +149,6 @@ class RichProgress:
 
     def __call__(self, event: Event) -> None:
         left = self.time_left.update(event, self.clock())
-        if event.stage == "commit" and event.message:
-            self.say(f"generation {event.generation}/{self.last}: {event.message}")
         self.progress.update(
             self.bar,
             description=f"generation {event.generation}/{self.last} {event.stage}",

@@ -21,14 +21,15 @@ WAIT_SECONDS = 300.0
 
 
 def sync_command(
-    root: Path, *, tracking_uri: str, experiment: str, sample_rollouts: int, python: str = sys.executable
+    root: Path, *, tracking_uri: str, experiment: str | None, sample_rollouts: int, python: str = sys.executable
 ) -> list[str]:
     """Return the command that publishes what is missing of the lineage in the folder `root`."""
     return [
         *([nice, "-n", "10"] if (nice := shutil.which("nice")) else []),
         *(python, "-m", "bootstrap", "lineage", "--sync"),
         *("--store", str(root.parent), "--lineage", root.name),
-        *("--tracking-uri", tracking_uri, "--experiment", experiment, "--sample-rollouts", str(sample_rollouts)),
+        *("--tracking-uri", tracking_uri, "--sample-rollouts", str(sample_rollouts)),
+        *(("--experiment", experiment) if experiment else ()),
     ]
 
 

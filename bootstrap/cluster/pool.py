@@ -349,7 +349,7 @@ def _use_a_token() -> None:
     home = os.environ.get("HOME")
     if home and (Path(home) / ".ray" / "auth_token").exists():
         return
-    os.environ["RAY_AUTH_MODE"] = "token"
+    # Ray itself turns authentication on for a local cluster, and takes this token rather than make one.
     os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 

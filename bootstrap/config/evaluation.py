@@ -39,6 +39,6 @@ class Gate(Settings):
     alpha: float = Field(default=0.05, gt=0, lt=1)
     """Significance of the exact McNemar test of improvement on the target levels."""
     retention_margin: float = Field(default=0.03, ge=0, le=1)
-    """A mastered level is retained when the lower bound of candidate - champion stays above minus this."""
+    """A mastered level is retained when the lower bound of candidate - champion stays at or above minus this."""
     min_prompts: int = Field(default=100, ge=1)
     """Levels with fewer held-out prompts are judged together with the next one."""

@@ -61,7 +61,7 @@ def of_generation(entry: Entry, receipts: Mapping[int, Receipt], *, registered: 
         verdict(node),
         " · ".join(links),
         f"Frontier: level {node.report.frontier}. {cost}",
-        _table(("level", "accuracy", "95 % interval", "prompts"), rows),
+        _table(("level", "accuracy", "interval", "prompts"), rows),
     ]
     return _fitting("\n\n".join(parts))
 

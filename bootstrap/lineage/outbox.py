@@ -8,8 +8,9 @@ MLflow; what publishing means is `publisher.py`'s.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -30,10 +31,12 @@ class Receipt(Record):
     model_id: str
     version: str
     """Version of the registered model; it says nothing about the generation's number."""
+    samples: tuple[dict[str, Any], ...] = ()
+    """Rollouts shown on the lineage page, kept so that drawing the page again does not read every artifact again."""
 
 
 class Outbox:
-    """The markers of the lineage folder `root` for one tracking URI and experiment. Making the object touches nothing."""
+    """The markers of the lineage folder `root` for one tracking URI and experiment. Making it touches nothing."""
 
     def __init__(self, root: Path, *, tracking_uri: str, experiment: str) -> None:
         self.folder = Path(root) / "outbox" / sha256(f"{tracking_uri}\n{experiment}".encode())[:16]
@@ -63,8 +66,8 @@ class Outbox:
     def mark(self, number: int, receipt: Receipt) -> None:
         """Record that generation `number` is published. Raises StoreError."""
         durable.make_folder(self.folder)
-        data: Mapping[str, str] = receipt.model_dump(mode="json")
-        durable.write_file(self._path(number), json.dumps(data, sort_keys=True, indent=1).encode())
+        data = json.dumps(receipt.model_dump(mode="json"), sort_keys=True, indent=1)
+        durable.write_file(self._path(number), data.encode())
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:06d}.json"

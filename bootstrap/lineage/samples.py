@@ -4,6 +4,7 @@ The draw is by the hash of the rollout's id: the same for the same lineage, inde
 that passed and half that did not, as far as there are such. Leaves out tokens and log-probabilities.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,12 @@ def readable(root: Path, generation: Generation, *, count: int) -> list[dict[str
     rows = [row for role in roles for row in _rows(store.artifact(generation.artifacts[role]), "rollouts.parquet")]
     if not rows and "evaluation" in generation.artifacts:
         rows = _rows(store.artifact(generation.artifacts["evaluation"]), "samples.parquet")
-    rows.sort(key=lambda row: sha256(row["rollout"].encode()))
+    return pick(rows, count=count)
+
+
+def pick(rows: Sequence[dict[str, Any]], *, count: int) -> list[dict[str, Any]]:
+    """Return at most `count` of the rows, sorted by rollout id: half passed and half not, as far as there are such."""
+    rows = sorted(rows, key=lambda row: sha256(row["rollout"].encode()))
     passed = [row for row in rows if row["verdict"] == Status.PASS]
     others = [row for row in rows if row["verdict"] != Status.PASS]
     share = max(count - len(others), (count + 1) // 2)
@@ -47,7 +53,9 @@ def columns(artifact: Artifact, name: str, *, wanted: list[str] | None = None) -
     try:
         table = pq.read_table(pa.BufferReader(artifact.read(name)), columns=wanted, use_threads=False)
     except (pa.ArrowException, OSError) as error:
-        raise StoreCorrupt(f"{artifact.path / name} cannot be read as a table: {error}; run `bootstrap verify`") from error
+        raise StoreCorrupt(
+            f"{artifact.path / name} cannot be read as a table: {error}; run `bootstrap verify`"
+        ) from error
     if wanted is not None and table.column_names != wanted:
         raise StoreCorrupt(f"{artifact.path / name} lacks one of the columns {wanted}; run `bootstrap verify`")
     return table.to_pylist()

@@ -4,7 +4,20 @@ Leaves out what is said: sentences are made in `notes.py`, tables in `queries.py
 """
 
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
-_LOOKALIKES = str.maketrans({"<": "‹", ">": "›", "`": "'", "*": "∗", "[": "(", "]": ")", "|": "¦", "\\": "∖", "#": "♯", "&": "+"})
+_LOOKALIKES = str.maketrans(
+    {
+        "<": "\u2039",
+        ">": "\u203a",
+        "`": "'",
+        "*": "\u2217",
+        "[": "(",
+        "]": ")",
+        "|": "¦",
+        "\\": "\u2216",
+        "#": "♯",
+        "&": "+",
+    }
+)
 
 
 def si(value: float, *, unit: str = "") -> str:

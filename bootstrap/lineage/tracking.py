@@ -22,8 +22,8 @@ _MODE = "?workflowType=machine_learning"
 def resolve_tracking_uri(uri: str | None, store: Path) -> str:
     """Return the absolute tracking URI of a recipe's `tracking.uri`.
 
-    None takes the environment's `MLFLOW_TRACKING_URI`, else a SQLite database in `store`, the folder above the lineages.
-    A relative SQLite path starts at the current folder. Raises RecipeError for an address that MLflow has no store for.
+    None takes the environment's `MLFLOW_TRACKING_URI`, else a SQLite database in `store`, the folder above the
+    lineages. A relative SQLite path starts at the current folder. Raises RecipeError for any other kind of address.
     """
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(store).absolute() / 'mlflow.db'}"
     scheme, separator, rest = uri.partition("://")
@@ -43,7 +43,7 @@ def is_remote(uri: str) -> bool:
 
 
 def artifact_location(tracking_uri: str, store: Path) -> str | None:
-    """Return where runs' artifacts go, as a file URI: beside a SQLite database, else in `store`; None: a server decides."""
+    """Return where artifacts go, as a file URI: beside a SQLite database, else in `store`; None: the server decides."""
     if is_remote(tracking_uri):
         return None
     is_sqlite = tracking_uri.startswith("sqlite:///")

@@ -21,6 +21,7 @@ class RlTrainer:
         self.context, self.plan, self.step, self.index = context, plan, step, index
         self.encoder = Encoder(plan.start)
         self.updates_per_round = step.algorithm.inner_epochs
+        self.num_prompts = step.updates * step.prompts_per_update
         self.how = sampling(context, levels=plan.target_levels, temperature=step.temperature)
 
     def prepare(self, tables: Tables, meter: Meter) -> None:

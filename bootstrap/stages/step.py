@@ -127,6 +127,8 @@ class Trainer(Protocol):
     """One step type: where its rounds' batches come from."""
 
     updates_per_round: int
+    num_prompts: int
+    """Prompts that the whole step draws: the books are balanced against this."""
     samples: bool
     """Whether a round samples from the weights that the round before has trained."""
 
@@ -186,8 +188,7 @@ def run_step(
         assert found is not None, "a step's weights are stored before the step"
         weights = found
         checkpoint = Checkpoint(fingerprint=result["fingerprint"], files=weights.read_all())
-    groups = {rollout.group for rollout in tables.rollouts}
-    books = balance(tables.rollouts, tables.verdicts, tables.selections, num_prompts=len(groups))
+    books = balance(tables.rollouts, tables.verdicts, tables.selections, num_prompts=trainer.num_prompts)
     return StepResult(checkpoint=checkpoint, artifact=artifact, weights=weights, books=books)
 
 

@@ -54,6 +54,8 @@ class SupervisedTrainer:
         self.context, self.plan, self.step, self.index = context, plan, step, index
         self.encoder = Encoder(plan.start)
         self.newest: list[Example] = []
+        sampled = isinstance(step, SftStep) and isinstance(step.source, Rejection)
+        self.num_prompts = step.source.prompts if sampled else 0
 
     def _seed(self, *names: str | int) -> int:
         return derive_seed(self.context.recipe.seed, "step", self.plan.number, self.index, *names)
@@ -88,8 +90,7 @@ class SupervisedTrainer:
         )
         kept = {s.rollout_id for s in tables.selections if s.use is Use.CE}
         meter.useful_tokens += sum(len(r.tokens) for r in tables.rollouts if r.id in kept)
-        passed = sum(v.reward or 0.0 for v in tables.verdicts) / len(tables.verdicts)
-        context.observe(plan.event("select", len(kept), len(asked), reward=passed))
+        context.observe(plan.event("select", len(kept), len(asked)))
 
     def resume(self, tables: Tables) -> None:
         kept = {s.rollout_id for s in tables.selections if s.use is Use.CE}

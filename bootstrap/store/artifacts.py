@@ -11,6 +11,7 @@ folder an artifact lies in and when it may go (`lineage_store.py`), and what its
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,25 +143,24 @@ def load_artifact(path: Path) -> Artifact:
     or has another size.
     """
     where = path / MANIFEST_NAME
+    with durable.store_errors(where, doing="read"):
+        if not where.exists():
+            raise StoreCorrupt(f"{where} is missing: expected a manifest; {REMEDY}")
+        data = where.read_bytes()
     try:
-        with durable.store_errors(where, doing="read"):
-            data = where.read_bytes()
-            manifest = json.loads(data)
-            kind, identity = manifest["kind"], manifest["id"]
-            computed = stage_id(kind, manifest["inputs"])
-            files = {name: (entry["sha256"], entry["size"]) for name, entry in manifest["files"].items()}
-            for name in files:
-                durable.check_name(name, depth=2)
-            sizes = {name: (path / name).stat().st_size for name in files}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        manifest = json.loads(data)
+        kind, identity = manifest["kind"], manifest["id"]
+        computed = stage_id(kind, manifest["inputs"])
+        files = {name: (entry["sha256"], entry["size"]) for name, entry in manifest["files"].items()}
+        for name in files:
+            durable.check_name(name, depth=2)
+    except (StoreError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreCorrupt(f"{where} is corrupt: {error!r} where a manifest is expected; {REMEDY}") from error
-    except StoreError as error:
-        if isinstance(error.__cause__, FileNotFoundError):
-            raise StoreCorrupt(f"{path} is incomplete: {error.__cause__.filename} is missing; {REMEDY}") from error
-        raise
     if computed != identity:
         raise StoreCorrupt(f"{where} is corrupt: expected the id {computed} of its inputs, found {identity}; {REMEDY}")
     for name, (_, expected) in files.items():
-        if sizes[name] != expected:
-            raise StoreCorrupt(f"{path / name} is corrupt: expected {expected} bytes, found {sizes[name]}; {REMEDY}")
+        if not os.path.isfile(path / name):
+            raise StoreCorrupt(f"{path / name} is missing: expected {expected} bytes; {REMEDY}")
+        if (found := os.path.getsize(path / name)) != expected:
+            raise StoreCorrupt(f"{path / name} is corrupt: expected {expected} bytes, found {found}; {REMEDY}")
     return Artifact(id=identity, kind=kind, path=path, files=files, digest=sha256(data))

@@ -126,7 +126,7 @@ def test_calls_behind_an_update_see_its_weights_without_a_wait_between(two_worke
 def test_a_checkpoint_moves_between_kinds_of_pool(two_workers: RayPool) -> None:
     local = LocalPool(1, batch_rows=BATCH_ROWS)
     local.build(MODEL, CHARACTERS, seed=8)
-    two_workers.load(local.export())
+    two_workers.hold(local.export())
     assert two_workers.export() == local.export()
 
 
@@ -134,14 +134,14 @@ def test_an_error_of_ours_in_a_worker_surfaces_as_itself(two_workers: RayPool) -
     two_workers.build(MODEL, CHARACTERS, seed=7)
     checkpoint = two_workers.export()
     with pytest.raises(FingerprintMismatch, match="the plan names 0000"):
-        two_workers.load(Checkpoint(fingerprint="0" * 64, files=checkpoint.files))
+        two_workers.hold(Checkpoint(fingerprint="0" * 64, files=checkpoint.files))
     broken = {
         **checkpoint.files,
         "config.json": checkpoint.files["config.json"].replace(b'"vocab_size": 16', b'"vocab_size": 9'),
     }
     with pytest.raises(RecipeError, match="wrong shape"):
         two_workers.load_unverified(broken)
-    two_workers.load(checkpoint)
+    two_workers.hold(checkpoint)
 
 
 def test_an_error_in_one_gradient_surfaces_as_itself_through_the_update(two_workers: RayPool) -> None:

@@ -250,8 +250,8 @@ def _decision(outcome: Outcome, report: Report, champion: Generation | None) -> 
     reason = (
         f"level {target}: {shares} (p 3e-40); levels 1-{champion.report.frontier} retained"
         if promoted
-        else f"rejected: level {target} {shares} is no significant improvement (p 0.6, alpha 0.05, 11 gained, 12 lost); "
-        "level 2 fell 0.996 -> 0.877 (lower bound -0.124, margin 0.030)"
+        else f"rejected: level {target} {shares} is no significant improvement (p 0.6, alpha 0.05, 11 gained, 12 "
+        "lost); level 2 fell 0.996 -> 0.877 (lower bound -0.124, margin 0.030)"
     )
     return Decision(
         promoted=promoted, reason=reason, champion=champion.number, improvement=improvement, retention=retention

@@ -1,0 +1,195 @@
+"""How answers look: tables on a terminal, JSON for programs. Nothing is computed here beyond layout."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from bootstrap.lineage import queries, text
+from bootstrap.plan import GenerationPlan, LineagePlan
+from bootstrap.store.lineage_store import LineageStore
+from bootstrap.store.verify import VerifyReport
+
+PLAIN_WIDTH = 200
+"""Columns where the output is no terminal: wide enough that tables need no folding."""
+
+
+def console() -> Console:
+    """Return a console on standard output."""
+    found = Console(highlight=False)
+    return found if found.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
+
+
+def say(line: str) -> None:
+    """Print one line as it is, never folded."""
+    console().print(line, markup=False, soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """Print `value` as indented JSON."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_lineage(store: LineageStore) -> None:
+    """Print the outcome table of a lineage: one row per generation, the champion marked."""
+    name, entries = store.root.name, store.ledger.read()
+    if not entries:
+        say(f"lineage {name}: no generation is committed yet")
+        return
+    _print_rows(f"lineage {name}", queries.table(entries))
+    champion = entries[entries[-1].generation.champion].generation
+    say(
+        f"champion: {champion.name}, frontier level {champion.report.frontier}; export it with: "
+        f"bootstrap export champion DIR --store {store.root.parent} --lineage {name}"
+    )
+
+
+def print_plan(plan: LineagePlan) -> None:
+    """Print a plan: one row per generation, then what is left to do."""
+    _print_rows(f"plan of lineage {plan.lineage}", [_plan_row(generation) for generation in plan.generations])
+    seen: list[str] = []
+    for generation in plan.generations:
+        for step in generation.steps:
+            teachers = f"; teacher: {', '.join(step.teachers)}" if step.teachers else ""
+            line = f"{generation.name}: {step.summary}; {step.data}{teachers}"
+            if generation.status == "planned" and line not in seen:
+                seen.append(line)
+    for line in seen:
+        say(line)
+    left = plan.to_json()["remaining"]
+    basis = "paced by the committed generations" if plan.calibrated else "at assumed rates of one CPU core a worker"
+    say(
+        f"{len(plan.planned)} generations to go on {plan.workers} workers: {text.si(left['tokens'])} tokens, "
+        f"{text.si(left['flops'])} FLOPs, about {text.duration(left['seconds'])} ({basis})"
+    )
+    memory = text.si(plan.memory_bytes_per_worker, unit="B")
+    say(f"model: {text.si(plan.num_parameters)} parameters; memory: up to {memory} a worker")
+    for note in plan.notes:
+        say(f"note: {note}")
+
+
+def _plan_row(generation: GenerationPlan) -> dict[str, str]:
+    return {
+        "generation": generation.name,
+        "status": generation.status,
+        "starts from": generation.start,
+        "target": text.level_range(generation.target_levels),
+        "steps": ", ".join(step.summary for step in generation.steps) or "none",
+        "tokens": text.si(sum(generation.tokens.values())),
+        "FLOPs": text.si(sum(generation.flops.values())),
+        "seconds": f"{generation.seconds:.1f}",
+    }
+
+
+def print_generation(shown: Mapping[str, Any]) -> None:
+    """Print what `queries.show` tells of one generation."""
+    crown = ", the champion" if shown["is_champion"] else ""
+    parent = "the recipe's base model" if shown["parent"] is None else f"gen-{shown['parent']}"
+    teachers = ", ".join(f"gen-{number}" for number in shown["teachers"]) or "none"
+    target = text.level_range(tuple(shown["target_levels"]))
+    facts = {
+        shown["name"]: f"{shown['status']}{crown}, of lineage {shown['lineage']}",
+        "reason": shown["reason"],
+        "parent": f"{parent}; teachers: {teachers}; children: {', '.join(shown['children']) or 'none'}",
+        "fingerprint": shown["fingerprint"],
+        "record": f"{shown['hash']} after {shown['previous_hash']}",
+        "frontier": f"level {shown['frontier']}, lead {shown['lead']}; target {target}",
+        "recipe": f"{shown['recipe_digest']}, seed {shown['seed']}, {shown['workers']} workers",
+        "code": shown["code_version"],
+        "verifiers": ", ".join(f"{name} {version}" for name, version in shown["verifiers"].items()),
+        "tokens": _counts(shown["tokens"]),
+        "FLOPs": _counts(shown["flops"]),
+        "seconds": ", ".join(f"{phase} {seconds:.1f}" for phase, seconds in shown["seconds"].items()),
+        "bound": ", ".join(f"{phase} {text.percent(share)}" for phase, share in shown["bound_fraction"].items()),
+        "books": ", ".join(f"{name} {value}" for name, value in shown["books"].items() if name != "dropped"),
+        "dropped": ", ".join(f"{reason}: {count}" for reason, count in shown["books"]["dropped"].items()),
+        "measured": f"{shown['measured']['started']} to {shown['measured']['finished']} on {shown['measured']['host']}",
+    }
+    width = max(len(name) for name in facts)
+    for name, value in facts.items():
+        if value:
+            say(f"{name:<{width}}  {value}")
+    _print_rows("levels", [_level_row(row) for row in shown["levels"]])
+    tests = [("improvement", shown["gate"])] if shown["gate"] else []
+    tests += [("retention", row) for row in shown["retention"]]
+    _print_rows("gate", [_test_row(kind, row) for kind, row in tests])
+    _print_rows(
+        "edges",
+        [
+            {"role": edge["role"], "from": f"gen-{edge['generation']}", "fingerprint": edge["fingerprint"]}
+            for edge in shown["edges"]
+        ],
+    )
+    _print_rows(
+        "artifacts",
+        [{"role": role, "folder": ref["path"], "digest": ref["digest"]} for role, ref in shown["artifacts"].items()],
+    )
+
+
+def print_verification(name: str, report: VerifyReport) -> None:
+    """Print what was checked and every problem."""
+    verdict = "every hash agrees" if report.is_clean else f"{len(report.problems)} problems"
+    say(
+        f"lineage {name}: {report.num_records} records, {report.num_artifacts} artifacts, {report.num_files} files, "
+        f"{text.si(report.num_bytes, unit='B')}: {verdict}"
+    )
+    for problem in report.problems:
+        say(f"  {problem.path}: {problem.message}")
+    if report.unreferenced:
+        say(f"  {len(report.unreferenced)} artifacts that no committed generation names yet")
+
+
+def _level_row(row: Mapping[str, Any]) -> dict[str, str]:
+    sampled = row["pass_at_1"] is not None
+    return {
+        "level": str(row["level"]),
+        "accuracy": text.percent(row["accuracy"]),
+        "interval": f"{100 * row['interval']['low']:.1f}-{100 * row['interval']['high']:.1f}",
+        "prompts": str(row["num_prompts"]),
+        "length": f"{row['mean_length']:.1f}",
+        "truncated": text.percent(row["truncated"]),
+        "pass@1": text.percent(row["pass_at_1"]) if sampled else "",
+        "pass@k": f"{text.percent(row['pass_at_k'])} (k {row['k']})" if sampled else "",
+        "majority": text.percent(row["majority_at_k"]) if sampled else "",
+        "entropy": f"{row['entropy']:.3f}" if sampled else "",
+        "distinct": f"{row['distinct_answers']:.2f}" if sampled else "",
+    }
+
+
+def _test_row(kind: str, row: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "test": kind,
+        "on": text.level_range(tuple(row["levels"])),
+        "champion": text.percent(row["champion"]),
+        "candidate": text.percent(row["candidate"]),
+        "gained": str(row["gained"]),
+        "lost": str(row["lost"]),
+        "p": "" if row["p_value"] is None else f"{row['p_value']:.2g}",
+        "lower bound": text.points(row["difference_low"]),
+        "passed": "yes" if row["passed"] else "no",
+    }
+
+
+def _counts(counts: Mapping[str, float]) -> str:
+    return ", ".join(f"{phase} {text.si(count)}" for phase, count in counts.items())
+
+
+def _print_rows(title: str, rows: Sequence[Mapping[str, str]]) -> None:
+    """Print a table; columns that are empty in every row are left out, and so is a table without rows."""
+    if not rows:
+        return
+    names = [name for name in rows[0] if any(row[name] for row in rows)]
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
+    for name in names:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(_plain(row[name]) for name in names))
+    console().print(table)
+
+
+def _plain(cell: str) -> str:
+    """Keep square brackets of foreign text from being read as markup."""
+    return cell.replace("[", r"\[")

@@ -1,0 +1,42 @@
+"""Publishing on request (`bootstrap lineage --sync`), and where people find what was published."""
+
+from bootstrap.lineage import tracking
+from bootstrap.lineage.outbox import Outbox
+from bootstrap.store.lineage_store import LineageStore
+
+DEFAULT_PORT = 5000
+"""Where `bootstrap ui` serves when it is not told otherwise."""
+
+
+def sync_lineage(store: LineageStore, *, tracking_uri: str | None, experiment: str | None, sample_rollouts: int) -> str:
+    """Publish every committed generation that MLflow lacks and return where to look.
+
+    Raises TrackingError when MLflow cannot be reached, RecipeError for an address it has no store for, StoreError.
+    """
+    from bootstrap.lineage.publisher import publish
+
+    uri = tracking.resolve_tracking_uri(tracking_uri, store.root.parent)
+    publish(
+        store.root.absolute(),
+        tracking_uri=uri,
+        experiment=experiment,
+        recipe={"name": store.root.name, **store.header().identity},
+        sample_rollouts=sample_rollouts,
+    )
+    return where_to_look(store, tracking_uri=uri, experiment=experiment)
+
+
+def where_to_look(store: LineageStore, *, tracking_uri: str, experiment: str | None) -> str:
+    """Return the address that shows the lineage in MLflow, after the command that serves it if no server does yet."""
+    base = tracking_uri if tracking.is_remote(tracking_uri) else f"http://127.0.0.1:{DEFAULT_PORT}"
+    page = lineage_page(store, base=base, tracking_uri=tracking_uri, experiment=experiment) or base
+    command = f"bootstrap ui --store {store.root.parent}"
+    return page if tracking.is_remote(tracking_uri) else f"`{command}`, then {page}"
+
+
+def lineage_page(store: LineageStore, *, base: str, tracking_uri: str, experiment: str | None) -> str | None:
+    """Return the page of a lineage's runs on the server `base`, or None while nothing of it is published there."""
+    entries = store.ledger.read()
+    name = tracking.experiment_name(store.root.name, experiment)
+    receipts = Outbox(store.root, tracking_uri=tracking_uri, experiment=name).receipts(entries)
+    return tracking.experiment_url(base, receipts[max(receipts)].experiment_id) if receipts else None

@@ -1,0 +1,136 @@
+"""An MLflow server for one store, on this machine only: for `bootstrap ui` and for looking at pages in a test.
+
+    this process --start--> mlflow server (own process group) <--poll /health-- this process, bounded
+                 --stop---> SIGTERM to the group, then SIGKILL
+
+Leaves out servers for several people: a reverse proxy with authentication in front of one belongs to the deployment.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from bootstrap.errors import TrackingError, WaitTimeout
+from bootstrap.lineage import tracking
+
+START_SECONDS = 90.0
+STOP_SECONDS = 10.0
+HOST = "127.0.0.1"
+_ENVIRONMENT = {
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """A running server; leaving it as a context manager stops it."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    log: IO[bytes]
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def wait(self) -> None:
+        """Return when the server ends by itself."""
+        self.process.wait()
+
+    def stop(self) -> None:
+        """End the server and its workers; a second call does nothing."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if self.process.poll() is None:
+                os.killpg(self.process.pid, number)
+                try:
+                    self.process.wait(STOP_SECONDS)
+                except subprocess.TimeoutExpired:
+                    continue
+        self.log.close()
+
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def serve(tracking_uri: str, *, port: int = 0, store: Path = Path("runs")) -> Server:
+    """Start an MLflow server for the database `tracking_uri` on 127.0.0.1 and return it once it answers.
+
+    `port` 0 takes a free one. `store`: the folder above the lineages, where artifacts go when the database is no file.
+    Raises TrackingError when `tracking_uri` is a server already, the port is taken, or the server ends while starting;
+    WaitTimeout when it does not answer within `START_SECONDS`.
+    """
+    if tracking.is_remote(tracking_uri):
+        raise TrackingError(f"{tracking_uri} is a server already: open it in a browser")
+    port = _free_port(port)
+    url = f"http://{HOST}:{port}"
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_uri]
+    command += ["--default-artifact-root", str(tracking.artifact_location(tracking_uri, store))]
+    command += ["--host", HOST, "--port", str(port), "--workers", "1"]
+    log = tempfile.TemporaryFile()  # noqa: SIM115 -- the server keeps it; `stop` closes it
+    # The client's address in the environment is not the server's business: its store is named above.
+    environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"} | _ENVIRONMENT
+    process = subprocess.Popen(
+        command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment, start_new_session=True
+    )
+    server = Server(url=url, process=process, log=log)
+    try:
+        _await_health(server)
+    except BaseException:
+        server.stop()
+        raise
+    return server
+
+
+def _await_health(server: Server) -> None:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if server.process.poll() is not None:
+            raise TrackingError(
+                f"the MLflow server ended while starting (exit {server.process.returncode}): {_tail(server)}"
+            )
+        try:
+            with opener.open(f"{server.url}/health", timeout=5) as answer:
+                if answer.status == 200:
+                    return
+        except (urllib.error.URLError, OSError):
+            pass
+        time.sleep(0.2)
+    raise WaitTimeout(
+        f"the MLflow server {server.url} (process {server.pid}) has not answered for {START_SECONDS:.0f} s: "
+        f"{_tail(server)}"
+    )
+
+
+def _tail(server: Server) -> str:
+    server.log.seek(0)
+    return " ".join(server.log.read().decode(errors="replace").split())[-600:]
+
+
+def _free_port(port: int) -> int:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise TrackingError(
+                f"port {port} on {HOST} is taken: choose another with --port, or 0 for a free one"
+            ) from error
+        return probe.getsockname()[1]

@@ -1,0 +1,241 @@
+"""The whole cycle in one process: what a lineage holds, that it is the same every time, and that kills do not show."""
+
+import json
+from pathlib import Path
+
+import pytest
+from support import tiny
+
+from bootstrap.errors import FingerprintMismatch, LineageMismatch
+from bootstrap.pool import LocalPool
+from bootstrap.prompts.task import build_task, split_of
+from bootstrap.records import Batch, Event, Outcome, Split, Status, Use
+from bootstrap.stages.step import Tables
+from bootstrap.store.ledger import Entry
+from bootstrap.store.lineage_store import LineageStore
+from bootstrap.store.verify import verify
+
+ALL_STEPS = (tiny.RL, tiny.REJECTION, tiny.DISTILL)
+
+
+@pytest.fixture(autouse=True)
+def _quick_probe(monkeypatch):
+    monkeypatch.setattr("bootstrap.loop.PROBE_SECONDS", 0.02)
+
+
+@pytest.fixture(scope="module")
+def lineage(tmp_path_factory) -> tuple[Path, list[Entry]]:
+    root = tmp_path_factory.mktemp("lineage")
+    return root, tiny.grow(tiny.recipe(steps=ALL_STEPS), root)
+
+
+def test_a_lineage_has_a_base_and_the_generations_asked_for(lineage):
+    _, entries = lineage
+    assert [e.generation.number for e in entries] == [0, 1, 2]
+    assert entries[0].generation.outcome is Outcome.BASE
+    assert all(e.generation.outcome is not Outcome.BASE for e in entries[1:])
+    for entry in entries[1:]:
+        generation = entry.generation
+        assert generation.parent == entries[generation.number - 1].generation.champion
+        assert generation.teachers == (0,)
+        assert generation.decision.improvement is not None
+        assert set(generation.artifacts) == {"weights", "evaluation", "step-0", "step-1", "step-2"}
+
+
+def test_every_hash_of_a_lineage_verifies(lineage):
+    root, _ = lineage
+    report = verify(root)
+    assert not report.problems
+
+
+def test_the_champion_is_the_last_promoted_generation(lineage):
+    _, entries = lineage
+    champion = 0
+    for entry in entries:
+        if entry.generation.outcome is Outcome.PROMOTED:
+            champion = entry.generation.number
+        assert entry.generation.champion == champion
+
+
+def test_the_books_hold_every_rollout_that_is_stored(lineage):
+    root, entries = lineage
+    store = LineageStore(root)
+    for entry in entries[1:]:
+        generation = entry.generation
+        tables = [Tables.read(store.artifact(generation.artifacts[f"step-{i}"])) for i in range(3)]
+        assert generation.books.rollouts == sum(len(t.rollouts) for t in tables) == 4 * 4 * 4 + 20
+        assert generation.books.prompts_drawn == 4 * 4 + 20
+        trained = sum(s.use is not Use.NONE for t in tables for s in t.selections)
+        assert generation.books.trained == trained
+        passed = sum(v.status is Status.PASS for t in tables for v in t.verdicts)
+        assert generation.books.passed == passed
+        assert generation.compute.tokens["generate"] == sum(len(r.tokens) for t in tables for r in t.rollouts)
+        assert generation.compute.useful_tokens <= generation.compute.tokens["generate"]
+
+
+def test_trained_prompts_are_never_held_out(lineage):
+    root, entries = lineage
+    store = LineageStore(root)
+    for entry in entries[1:]:
+        for role in ("step-0", "step-1"):
+            for rollout in Tables.read(store.artifact(entry.generation.artifacts[role])).rollouts:
+                assert split_of("copy", rollout.prompt_text, heldout_fraction=0.5) is Split.TRAIN
+
+
+def test_usage_counts_every_sequence_of_every_update(lineage):
+    root, entries = lineage
+    store = LineageStore(root)
+    for entry in entries[1:]:
+        tables = Tables.read(store.artifact(entry.generation.artifacts["step-0"]))
+        live = {s.rollout_id for s in tables.selections if s.use is Use.RL}
+        assert {u.source for u in tables.usage if u.stream == "rl"} == live
+        assert sum(u.count for u in tables.usage if u.stream == "ce") == 4 * 8
+
+
+class Spy(LocalPool):
+    """Keeps every batch that reaches the learner."""
+
+    def __init__(self) -> None:
+        super().__init__(1, batch_rows=64)
+        self.batches: list[Batch] = []
+
+    def update(self, batch: Batch, *, lr_factor: float, grad_clip: float):
+        self.batches.append(batch)
+        return super().update(batch, lr_factor=lr_factor, grad_clip=grad_clip)
+
+
+def test_no_reference_beyond_the_base_level_is_ever_shown_to_training(tmp_path):
+    settings = tiny.recipe(steps=(tiny.RL, tiny.REJECTION), count=3)
+    spy = Spy()
+    entries = tiny.grow(settings, tmp_path, pool=spy)
+    task, store = build_task(settings.task), LineageStore(tmp_path)
+    rollouts = {}
+    passed = set()
+    for entry in entries[1:]:
+        for role in ("step-0", "step-1"):
+            tables = Tables.read(store.artifact(entry.generation.artifacts[role]))
+            rollouts |= {r.id: r for r in tables.rollouts}
+            passed |= {v.rollout_id for v in tables.verdicts if v.status is Status.PASS}
+    demonstrated = {p.id for level in range(1, 5) for p in task.draw(level, 200, seed=0)}
+    seen = {"own": 0, "reference": 0}
+    for example in (e for batch in spy.batches for e in batch.examples):
+        if example.source in rollouts:
+            rollout = rollouts[example.source]
+            # What is beyond the base is the model's own sampled text, imitated only where the verifier passed it.
+            assert example.tokens[example.num_prompt_tokens :][: len(rollout.tokens)] == rollout.tokens
+            assert not example.ce_weight or example.source in passed
+            seen["own"] += 1
+        else:
+            assert example.source in demonstrated
+            assert example.num_prompt_tokens - 2 <= settings.task.base_level, "prompt: <bos>, the string, ="
+            seen["reference"] += 1
+    assert seen["own"] > 20 and seen["reference"] > 20
+
+
+def test_the_same_seed_gives_the_same_ledger_and_another_seed_another(lineage, tmp_path):
+    _, entries = lineage
+    again = tiny.grow(tiny.recipe(steps=ALL_STEPS), tmp_path / "again")
+    assert [e.hash for e in again] == [e.hash for e in entries]
+    other = tiny.grow(tiny.recipe(steps=ALL_STEPS, seed=1, count=0), tmp_path / "other")
+    assert other[0].hash != entries[0].hash
+
+
+def test_another_number_of_workers_gives_the_same_outcomes_within_their_intervals(lineage, tmp_path):
+    _, entries = lineage
+    two = tiny.grow(tiny.recipe(steps=ALL_STEPS), tmp_path, workers=2)
+    for mine, theirs in zip(two, entries, strict=True):
+        assert mine.generation.num_workers == 2
+        for a, b in zip(mine.generation.report.levels, theirs.generation.report.levels, strict=False):
+            assert a.interval.low <= b.interval.high and b.interval.low <= a.interval.high
+
+
+def test_a_finished_lineage_is_left_as_it_is(lineage):
+    root, entries = lineage
+    before = {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
+    again = tiny.grow(tiny.recipe(steps=ALL_STEPS), root)
+    assert [e.hash for e in again] == [e.hash for e in entries]
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()} == before
+
+
+def test_a_longer_recipe_goes_on_where_the_lineage_ends(lineage, tmp_path):
+    _, entries = lineage
+    tiny.grow(tiny.recipe(steps=ALL_STEPS, count=1), tmp_path)
+    longer = tiny.grow(tiny.recipe(steps=ALL_STEPS, count=2), tmp_path)
+    assert [e.hash for e in longer] == [e.hash for e in entries]
+
+
+def test_another_recipe_is_refused_and_nothing_is_touched(tmp_path):
+    tiny.grow(tiny.recipe(count=0), tmp_path)
+    with pytest.raises(LineageMismatch, match="seed: 0 -> 7"):
+        tiny.grow(tiny.recipe(count=0, seed=7), tmp_path)
+
+
+class Killed(Exception):
+    """Stands for SIGKILL where a real one would be slow: it escapes from everywhere and cleans nothing up."""
+
+
+def test_a_run_killed_after_every_durable_write_ends_with_the_same_ledger(tmp_path, monkeypatch):
+    settings = tiny.recipe(steps=(tiny.REJECTION, tiny.RL), count=1)
+    undisturbed = [e.hash for e in tiny.grow(settings, tmp_path / "undisturbed")]
+    originals = {name: getattr(LineageStore, name) for name in ("put", "put_work", "remove_work", "clear_work")}
+
+    def killing(name):
+        def call(self, *args, **kwargs):
+            before = set((self.root / "artifacts").iterdir()) | set((self.root / "work").iterdir())
+            result = originals[name](self, *args, **kwargs)
+            if before != set((self.root / "artifacts").iterdir()) | set((self.root / "work").iterdir()):
+                raise Killed
+            return result
+
+        return call
+
+    for name in originals:
+        monkeypatch.setattr(LineageStore, name, killing(name))
+    kills, root, updates = 0, tmp_path / "killed", []
+    while True:
+        try:
+            # Every attempt dies after its first change on disk, so the run advances by one change at a time.
+            entries = tiny.grow(settings, root, observe=lambda e: updates.append(e) if e.stage == "train" else None)
+            break
+        except Killed:
+            kills += 1
+            assert kills < 60
+    assert kills > 15
+    assert [e.hash for e in entries] == undisturbed
+    assert not verify(root).problems
+    assert len(updates) <= 60 + 4 + 4 + 2 * 30, "only the part that was cut off is computed again"
+
+
+def test_a_checkpoint_inside_a_step_is_gone_once_its_generation_is_committed(lineage):
+    root, _ = lineage
+    assert list((root / "work").iterdir()) == []
+
+
+def test_a_rollout_from_other_weights_than_planned_is_refused(tmp_path):
+    class Stale(LocalPool):
+        def hold(self, checkpoint):
+            self.holding = checkpoint.fingerprint
+
+    settings = tiny.recipe(steps=(tiny.REJECTION,), count=1)
+    tiny.grow(tiny.recipe(steps=(tiny.REJECTION,), count=0), tmp_path)
+    stale = Stale(1, batch_rows=64)
+    stale.build(settings.base.model, "abc=", seed=5)
+    with pytest.raises(FingerprintMismatch, match="the plan names"):
+        tiny.grow(settings, tmp_path, pool=stale)
+
+
+def test_progress_is_told_for_every_stage(tmp_path):
+    events: list[Event] = []
+    tiny.grow(tiny.recipe(count=1), tmp_path, observe=events.append)
+    assert {e.stage for e in events} >= {"train", "evaluate"}
+    assert all(0 <= e.done <= e.total for e in events)
+    assert any("reward" in e.metrics for e in events if e.generation == 1)
+
+
+def test_seconds_and_hosts_stay_outside_the_hash(lineage):
+    root, entries = lineage
+    path = LineageStore(root).ledger.path(0)
+    record = json.loads(path.read_bytes())
+    assert record["annotations"]["seconds"]["train"] > 0
+    assert "seconds" not in json.dumps(record["payload"])
+    assert entries[0].annotations.bound_fraction["train"] > 0

@@ -1,0 +1,84 @@
+"""A lineage small enough to grow in a second or two, with every kind of step, and a way to run it in this process."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from bootstrap.config.recipe import Recipe
+from bootstrap.loop import run
+from bootstrap.pool import LocalPool, Pool
+from bootstrap.records import Event
+from bootstrap.store.ledger import Entry
+from bootstrap.store.lineage_store import LineageStore
+
+MODEL = {"type": "scratch", "hidden_size": 32, "intermediate_size": 48, "num_layers": 2, "num_heads": 2}
+EVALUATION = {"prompts_per_level": 40, "lookahead": 1, "sampled": {"prompts": 6, "samples": 4, "k": 2}}
+RL = {
+    "type": "rl",
+    "updates": 4,
+    "prompts_per_update": 4,
+    "group_size": 4,
+    "checkpoint_every": 2,
+    "distillation": {"batch_size": 8},
+}
+REJECTION = {
+    "type": "sft",
+    "updates": 4,
+    "batch_size": 8,
+    "checkpoint_every": 2,
+    "source": {"type": "rejection", "prompts": 20},
+}
+DISTILL = {
+    "type": "distill",
+    "updates": 3,
+    "checkpoint_every": 2,
+    "distillation": {"loss": "forward_kl", "teacher": "base", "batch_size": 8},
+}
+
+
+def recipe(*, steps: Sequence[dict[str, Any]] = (RL,), count: int = 2, seed: int = 0, **changes: Any) -> Recipe:
+    """Return a tiny recipe: three-symbol copying, so that a few updates already give some right answers."""
+    settings: dict[str, Any] = {
+        "name": "tiny",
+        "seed": seed,
+        "task": {"type": "copy", "alphabet": "abc", "base_level": 4, "heldout_fraction": 0.5},
+        "base": {
+            "model": MODEL,
+            "steps": [
+                {
+                    "type": "sft",
+                    "updates": 60,
+                    "batch_size": 32,
+                    "checkpoint_every": 30,
+                    "optimizer": {"type": "muon_adamw", "muon_lr": 0.02, "adamw_lr": 0.01},
+                }
+            ],
+        },
+        "generations": {"count": count, "steps": list(steps)},
+        "evaluation": EVALUATION,
+        "gate": {"min_prompts": 10},
+    }
+    return Recipe.model_validate(settings | changes)
+
+
+def grow(
+    settings: Recipe,
+    root: Path,
+    *,
+    pool: Pool | None = None,
+    workers: int = 1,
+    observe: Callable[[Event], None] = lambda event: None,
+    publish: Callable[[], None] = lambda: None,
+) -> list[Entry]:
+    """Run a recipe in this process and return its ledger."""
+    store = LineageStore(root)
+    store.open(settings.name, identity=settings.identity())
+    return run(
+        settings,
+        lineage=settings.name,
+        store=store,
+        pool=pool or LocalPool(workers, batch_rows=64),
+        publish=publish,
+        observe=observe,
+        environment={},
+    )
