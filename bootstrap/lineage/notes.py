@@ -18,9 +18,10 @@ TAG_LIMIT = 8000
 
 def verdict(generation: Generation) -> str:
     """Return one sentence: what became of the generation and why."""
-    reason = text.plain(generation.decision.reason.removeprefix("rejected: "), limit=1500)
     if generation.parent is None:
-        return f"{generation.name} is the base of {text.plain(generation.lineage)}: {reason}."
+        frontier = generation.report.frontier
+        return f"{generation.name} is the base of {text.plain(generation.lineage)}: frontier level {frontier}."
+    reason = text.plain(generation.decision.reason.removeprefix("rejected: "), limit=1500)
     return f"{generation.name} was {generation.outcome.value}: {reason}."
 
 

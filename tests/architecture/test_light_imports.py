@@ -1,0 +1,44 @@
+"""What must answer at once, or run without an accelerator's libraries, loads none of the heavy packages."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "ray", "mlflow", "transformers", "peft")
+PROBE = """
+import runpy, sys
+sys.argv = {argv!r}
+try:
+    {statement}
+except SystemExit as end:
+    assert not end.code, end.code
+print(*[name for name in {heavy!r} if name in sys.modules])
+"""
+AS_PROGRAM = 'runpy.run_module("bootstrap", run_name="__main__")'
+
+
+def loaded(statement: str, *, argv: tuple[str, ...] = ()) -> set[str]:
+    """Return the heavy packages that a fresh interpreter has loaded after the statement."""
+    program = PROBE.format(statement=statement, heavy=HEAVY, argv=["bootstrap", *argv])
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert answer.returncode == 0, answer.stderr
+    return set(answer.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("module", ["bootstrap.config.load", "bootstrap.plan", "bootstrap.lineage.queries"])
+def test_reading_recipes_plans_and_lineages_loads_nothing_heavy(module: str) -> None:
+    assert loaded(f"import {module}") == set()
+
+
+@pytest.mark.parametrize("argv", [("--help",), ("run", "--help"), ("schema",)])
+def test_the_command_line_answers_without_heavy_packages(argv: tuple[str, ...]) -> None:
+    assert loaded(AS_PROGRAM, argv=argv) == set()
+
+
+def test_the_driver_stays_free_of_torch() -> None:
+    assert "torch" not in loaded("import bootstrap.loop, bootstrap.cluster.pool")
+
+
+def test_the_probe_sees_what_is_loaded() -> None:
+    assert "ray" in loaded("import bootstrap.cluster.pool")

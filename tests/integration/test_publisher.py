@@ -1,0 +1,374 @@
+"""Publishing a lineage into a real MLflow database, once, twice and interrupted."""
+
+import json
+import os
+import shutil
+import socket
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from support.lineage_factory import NASTY, PROMOTED, RECIPE, REJECTED, build, grow
+
+from bootstrap.errors import StoreCorrupt, TrackingError
+from bootstrap.lineage import tracking
+from bootstrap.lineage.outbox import Outbox, Receipt
+from bootstrap.lineage.publisher import flatten, publish
+from bootstrap.store.ledger import Entry
+from bootstrap.store.lineage_store import LineageStore
+from bootstrap.store.lock import lineage_lock
+
+PLAN = (PROMOTED, REJECTED, PROMOTED)
+TABLES = (
+    "experiments",
+    "runs",
+    "metrics",
+    "latest_metrics",
+    "params",
+    "tags",
+    "datasets",
+    "inputs",
+    "input_tags",
+    "logged_models",
+    "logged_model_metrics",
+    "logged_model_params",
+    "logged_model_tags",
+    "registered_models",
+    "model_versions",
+    "model_version_tags",
+    "registered_model_aliases",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """One published lineage and the means to look at it."""
+
+    store: Path
+    root: Path
+    uri: str
+    entries: Sequence[Entry]
+    receipts: dict[int, Receipt]
+    client: MlflowClient
+
+
+def put(root: Path, uri: str, *, experiment: str | None = None) -> list[int]:
+    return publish(root, tracking_uri=uri, experiment=experiment, recipe=RECIPE, sample_rollouts=8)
+
+
+def counts(uri: str) -> dict[str, int]:
+    """Return the number of rows in every table that publishing writes."""
+    with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as database:
+        return {table: database.execute(f"select count(*) from {table}").fetchone()[0] for table in TABLES}
+
+
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh MLflow database: making one takes seconds, copying it does not."""
+    path = tmp_path_factory.mktemp("template") / "mlflow.db"
+    MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, empty_database: Path) -> tuple[Path, str]:
+    """A grown, unpublished lineage and an empty database."""
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    build(tmp_path / "addition", plan=PLAN)
+    return tmp_path / "addition", f"sqlite:///{tmp_path}/mlflow.db"
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[Published]:
+    store = tmp_path_factory.mktemp("store")
+    shutil.copy(empty_database, store / "mlflow.db")
+    root, uri = store / "addition", f"sqlite:///{store}/mlflow.db"
+    entries = build(root, plan=PLAN)
+    assert put(root, uri) == [0, 1, 2, 3]
+    receipts = Outbox(root, tracking_uri=uri, experiment="bootstrap/addition").receipts(entries)
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    yield Published(store=store, root=root, uri=uri, entries=entries, receipts=receipts, client=client)
+
+
+def test_every_generation_is_a_finished_run_below_the_lineages(published: Published) -> None:
+    own = published.receipts[0]
+    runs = published.client.search_runs([own.experiment_id])
+    assert {run.info.run_name for run in runs} == {"addition", "gen-0", "gen-1", "gen-2", "gen-3"}
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == own.lineage_run_id]
+    assert len(children) == 4
+    assert published.client.get_experiment(own.experiment_id).name == "bootstrap/addition"
+
+
+def test_the_parents_model_goes_in_and_the_own_model_comes_out(published: Published) -> None:
+    run = published.client.get_run(published.receipts[3].run_id)
+    assert {item.model_id for item in run.inputs.model_inputs} == {
+        published.receipts[1].model_id,
+        published.receipts[0].model_id,
+    }, "gen-3 starts from gen-1 and is taught by gen-0"
+    assert [item.model_id for item in run.outputs.model_outputs] == [published.receipts[3].model_id]
+    model = published.client.get_logged_model(published.receipts[3].model_id)
+    assert (model.name, model.status) == ("addition-gen-3", "READY")
+    assert model.params["parent_model_id"] == published.receipts[1].model_id
+    assert model.params["fingerprint"] == published.entries[3].generation.fingerprint
+    assert model.params["method"] == "rl"
+
+
+def test_the_weights_lie_in_the_model_as_safetensors(published: Published, tmp_path: Path) -> None:
+    model = published.client.get_logged_model(published.receipts[3].model_id)
+    folder = Path(model.artifact_location.removeprefix("file://")) / "model"
+    reference = LineageStore(published.root).artifact(published.entries[3].generation.artifacts["weights"])
+    assert (folder / "model.safetensors").read_bytes() == reference.read("model.safetensors")
+    assert {path.name for path in folder.iterdir()} == {*reference.files, "manifest.json"}
+    assert folder.is_relative_to(published.store / "mlflow-artifacts")
+
+
+def test_aliases_name_each_generation_and_the_champion(published: Published) -> None:
+    for number, receipt in published.receipts.items():
+        version = published.client.get_model_version_by_alias("addition", f"gen-{number}")
+        assert (version.version, version.run_id) == (receipt.version, receipt.run_id)
+        assert version.source == f"models:/{receipt.model_id}"
+    assert published.client.get_model_version_by_alias("addition", "champion").run_id == published.receipts[3].run_id
+
+
+def test_a_rejected_generation_keeps_its_version_with_the_reason(published: Published) -> None:
+    version = published.client.get_model_version_by_alias("addition", "gen-2")
+    assert version.tags["bootstrap.gate"] == "rejected"
+    assert "level 2 fell 0.996 -> 0.877" in version.tags["bootstrap.gate.reason"]
+    assert version.description.startswith("gen-2 was rejected: ")
+
+
+def test_the_champions_side_of_the_gate_leads_from_its_model_to_the_child(published: Published) -> None:
+    metrics = published.client.get_logged_model(published.receipts[1].model_id).metrics
+    compared = {metric.run_id for metric in metrics if metric.key == "gate/parent/level_6/accuracy"}
+    assert compared == {published.receipts[2].run_id, published.receipts[3].run_id}
+
+
+def test_accuracy_has_its_interval_and_the_frozen_suite(published: Published) -> None:
+    report = published.entries[3].generation.report
+    row = report.level(6)
+    data = published.client.get_run(published.receipts[3].run_id).data
+    assert row is not None
+    assert data.metrics["eval/level_6/accuracy"] == row.accuracy
+    assert (data.metrics["eval/level_6/low"], data.metrics["eval/level_6/high"]) == (
+        row.interval.low,
+        row.interval.high,
+    )
+    assert data.metrics["gate/p_value"] == 3e-40
+    metrics = published.client.get_logged_model(published.receipts[3].model_id).metrics
+    suites = {metric.dataset_digest for metric in metrics if metric.key.startswith("eval/")}
+    assert suites == {report.suite[:32]}
+
+
+def test_datasets_carry_the_hash_of_their_file(published: Published) -> None:
+    generation = published.entries[3].generation
+    artifact = LineageStore(published.root).artifact(generation.artifacts["step-0"])
+    inputs = published.client.get_run(published.receipts[3].run_id).inputs.dataset_inputs
+    by_context: dict[str, list[Any]] = {}
+    for item in inputs:
+        tags = {tag.key: tag.value for tag in item.tags}
+        by_context.setdefault(tags["mlflow.data.context"], []).append((item.dataset.digest, tags))
+    digest, tags = by_context["rollouts"][0]
+    assert digest == artifact.files["rollouts.parquet"][0][:32]
+    assert tags["bootstrap.sha256"] == artifact.files["rollouts.parquet"][0]
+    assert tags["bootstrap.rows"] == "48"
+    assert tags["bootstrap.producer_model_id"] == published.receipts[1].model_id
+    assert {tag["bootstrap.from_generation"] for _, tag in by_context["replay"]} == {"0", "1"}
+    assert len(by_context["training"]) == len(by_context["eval"]) == 1
+
+
+def test_training_is_drawn_as_curves_and_generations_as_steps_of_the_lineage(published: Published) -> None:
+    client = published.client
+    reward = client.get_metric_history(published.receipts[3].run_id, "train/reward")
+    assert [(point.step, round(point.value, 6)) for point in reward] == [(i, round(0.3 + 0.1 * i, 6)) for i in range(6)]
+    frontier = client.get_metric_history(published.receipts[0].lineage_run_id, "gen/frontier")
+    assert [(point.step, point.value) for point in frontier] == [(0, 4), (1, 5), (2, 1), (3, 6)]
+    base = client.get_run(published.receipts[0].run_id).data.metrics
+    assert "train/loss" in base and "train/reward" not in base, "an absent value is no point on a curve"
+
+
+def test_the_page_and_readable_samples_are_artifacts(published: Published) -> None:
+    own = published.receipts[3]
+    folder = published.store / "mlflow-artifacts"
+    page = (folder / own.lineage_run_id / "artifacts" / tracking.HTML_PATH).read_text()
+    assert all(f'"gen-{number}"' in page for number in range(4)) and own.model_id in page
+    assert json.loads((folder / own.lineage_run_id / "artifacts/lineage/lineage.json").read_text())["champion"] == 3
+    table = json.loads((folder / own.run_id / "artifacts/samples/gen-3.json").read_text())
+    assert len(table["data"]) == 8
+    verdicts = [dict(zip(table["columns"], row, strict=True))["verdict"] for row in table["data"]]
+    assert sorted(verdicts) == ["FAIL"] * 4 + ["PASS"] * 4
+    shown = json.loads(published.client.get_run(own.run_id).data.tags["mlflow.loggedArtifacts"])
+    assert shown == [{"path": "samples/gen-3.json", "type": "table"}]
+
+
+def test_no_secret_and_no_model_written_text_enters_the_database(published: Published) -> None:
+    content = Path(published.uri.removeprefix("sqlite:///")).read_bytes()
+    assert b"onerror" in NASTY.encode() and b"onerror" not in content
+    assert b"user:secret" not in content
+    assert b"user:secret" not in b"".join(path.read_bytes() for path in published.store.rglob("*.json"))
+
+
+def test_publishing_again_changes_nothing(published: Published) -> None:
+    before = counts(published.uri)
+    assert put(published.root, published.uri) == []
+    shutil.rmtree(published.root / "outbox")
+    assert put(published.root, published.uri) == [0, 1, 2, 3], "without markers all is looked at again"
+    assert counts(published.uri) == before
+    assert Outbox(published.root, tracking_uri=published.uri, experiment="bootstrap/addition").receipts(
+        published.entries
+    ) == (published.receipts)
+
+
+def test_publishing_everything_anew_onto_existing_runs_changes_nothing(published: Published) -> None:
+    before = counts(published.uri)
+    for receipt in published.receipts.values():
+        published.client.set_tag(receipt.run_id, "bootstrap.published", "")
+    shutil.rmtree(published.root / "outbox")
+    assert put(published.root, published.uri) == [0, 1, 2, 3]
+    assert counts(published.uri) == before
+
+
+def fail_after(number: int, real: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `real` made to fail once, at its call `number` (from 1), after it has done its work."""
+    calls = 0
+
+    def failing(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        result = real(*args, **kwargs)
+        if calls == number:
+            raise MlflowException("the connection broke")
+        return result
+
+    return failing
+
+
+@pytest.mark.parametrize(
+    ("operation", "number"),
+    [
+        ("create_experiment", 1),
+        ("create_run", 3),
+        ("create_registered_model", 1),
+        ("create_logged_model", 2),
+        ("log_model_artifacts", 2),
+        ("create_model_version", 2),
+        ("log_inputs", 2),
+        ("log_outputs", 2),
+        ("log_batch", 5),
+        ("log_text", 5),
+        ("set_terminated", 2),
+        ("set_registered_model_alias", 5),
+    ],
+)
+def test_a_publication_that_breaks_anywhere_is_finished_by_the_next(
+    published: Published, fresh: tuple[Path, str], monkeypatch: pytest.MonkeyPatch, operation: str, number: int
+) -> None:
+    root, uri = fresh
+    with monkeypatch.context() as broken:
+        broken.setattr(MlflowClient, operation, fail_after(number, getattr(MlflowClient, operation)))
+        with pytest.raises(TrackingError, match="the connection broke"):
+            put(root, uri)
+    put(root, uri)
+    assert counts(uri) == counts(published.uri)
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    runs = client.search_runs([client.get_experiment_by_name("bootstrap/addition").experiment_id])
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert client.get_model_version_by_alias("addition", "champion").tags["bootstrap.generation"] == "3"
+
+
+def test_only_what_is_new_is_published(fresh: tuple[Path, str]) -> None:
+    root, uri = fresh
+    assert put(root, uri) == [0, 1, 2, 3]
+    grow(LineageStore(root), outcome=REJECTED)
+    assert put(root, uri) == [4]
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    assert client.get_model_version_by_alias("addition", "champion").tags["bootstrap.generation"] == "3"
+    grow(LineageStore(root), outcome=PROMOTED)
+    assert put(root, uri) == [5]
+    assert client.get_model_version_by_alias("addition", "champion").tags["bootstrap.generation"] == "5"
+
+
+def test_a_run_that_no_record_stands_for_does_not_stay_running(fresh: tuple[Path, str]) -> None:
+    root, uri = fresh
+    put(root, uri)
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    experiment = client.get_experiment_by_name("bootstrap/addition").experiment_id
+    top = client.search_runs([experiment], "tags.`bootstrap.kind` = 'lineage'")[0].info.run_id
+    tags = {"mlflow.parentRunId": top, "bootstrap.finished": "2026-01-01T00:00:00+00:00"}
+    stray = client.create_run(experiment, run_name="gen-4", tags=tags).info.run_id
+    grow(LineageStore(root), outcome=PROMOTED)
+    put(root, uri)
+    assert client.get_run(stray).info.status == "KILLED"
+
+
+def test_an_unreachable_server_costs_seconds_and_loses_nothing(fresh: tuple[Path, str]) -> None:
+    root, uri = fresh
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    begun = time.monotonic()
+    with pytest.raises(TrackingError, match="cannot be reached"):
+        put(root, f"http://127.0.0.1:{port}")
+    assert time.monotonic() - begun < 5
+    assert put(root, uri) == [0, 1, 2, 3]
+
+
+def test_a_server_that_never_answers_is_given_up(fresh: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        begun = time.monotonic()
+        with pytest.raises(TrackingError):
+            put(fresh[0], f"http://127.0.0.1:{silent.getsockname()[1]}")
+        assert time.monotonic() - begun < 20
+
+
+def test_a_broken_weights_file_is_the_stores_fault_and_is_not_spread(fresh: tuple[Path, str]) -> None:
+    root, uri = fresh
+    entries = LineageStore(root).ledger.read()
+    path = root / entries[1].generation.artifacts["weights"].path / "model.safetensors"
+    path.chmod(0o644)
+    path.write_bytes(bytes(reversed(path.read_bytes())))
+    with pytest.raises(StoreCorrupt, match=r"model\.safetensors is corrupt"):
+        put(root, uri)
+    done = Outbox(root, tracking_uri=uri, experiment="bootstrap/addition").receipts(entries)
+    assert set(done) == {0}
+
+
+def test_two_publishers_of_one_lineage_do_not_mix(fresh: tuple[Path, str]) -> None:
+    root, uri = fresh
+    outbox = Outbox(root, tracking_uri=uri, experiment="bootstrap/addition")
+    with lineage_lock(outbox.folder), pytest.raises(TrackingError, match="another process is publishing"):
+        put(root, uri)
+
+
+def test_publishing_leaves_the_environment_as_it_was(fresh: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://example.org")
+    put(*fresh)
+    assert os.environ["MLFLOW_TRACKING_URI"] == "http://example.org"
+    assert "MLFLOW_HTTP_REQUEST_TIMEOUT" not in os.environ
+
+
+def test_a_torn_marker_counts_as_unpublished(fresh: tuple[Path, str]) -> None:
+    root, uri = fresh
+    put(root, uri)
+    before = counts(uri)
+    marker = next((root / "outbox").glob("*/000002.json"))
+    marker.write_text(marker.read_text()[:20])
+    assert put(root, uri) == [2]
+    assert counts(uri) == before
+
+
+def test_a_recipe_becomes_params_that_mlflow_accepts() -> None:
+    params = flatten({"a": {"b": [1, 2], "c": [{"d": True}, {"d": None}], "ü@": "x" * 9000, "e": ""}})
+    assert params["a.b"] == "[1, 2]" and params["a.c.0.d"] == "true"
+    assert set(params) == {"a.b", "a.c.0.d", "a.ü_"} and len(params["a.ü_"]) == 6000

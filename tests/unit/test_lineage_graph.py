@@ -1,0 +1,80 @@
+"""The lineage page: complete, reproducible, self-contained, and deaf to what a model wrote."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.lineage_factory import NASTY, PROMOTED, REJECTED, build
+
+from bootstrap.lineage import graph
+from bootstrap.store.ledger import Entry
+
+SAMPLE = {"rollout": "g1.s0.u0.p0.k0", "prompt": NASTY, "answer": NASTY, "verdict": "FAIL", "reward": 0.0, "reason": ""}
+
+
+@pytest.fixture(scope="module")
+def entries(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Entry]:
+    return build(tmp_path_factory.mktemp("store") / "addition", plan=(PROMOTED, REJECTED, PROMOTED))
+
+
+def embedded(html: str) -> Any:
+    """Return the data that the page carries, as a browser would read it."""
+    match = re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL)
+    assert match
+    return json.loads(match.group(1))
+
+
+def test_every_generation_and_every_typed_edge_is_in_the_graph(entries: Sequence[Entry]) -> None:
+    found = graph.lineage(entries)
+    assert [node["name"] for node in found["nodes"]] == ["gen-0", "gen-1", "gen-2", "gen-3"]
+    wanted = {
+        (edge.generation, entry.generation.number, edge.role) for entry in entries for edge in entry.generation.edges
+    }
+    assert {(edge["from"], edge["to"], edge["role"]) for edge in found["edges"]} == wanted
+    assert {role for _, _, role in wanted} == {"init", "teacher", "data"}
+
+
+def test_the_champion_path_goes_around_the_rejected_branch_which_stays(entries: Sequence[Entry]) -> None:
+    found = graph.lineage(entries)
+    assert found["path"] == [0, 1, 3]
+    assert [node["on_path"] for node in found["nodes"]] == [True, True, False, True]
+    rejected = found["nodes"][2]
+    assert rejected["status"] == "rejected" and "level 2 fell" in rejected["reason"]
+    assert {(edge["from"], edge["to"]) for edge in found["edges"] if edge["on_path"]} == {(0, 1), (1, 3)}
+
+
+def test_the_same_ledger_gives_the_same_bytes(entries: Sequence[Entry], tmp_path: Path) -> None:
+    again = build(tmp_path / "elsewhere", plan=(PROMOTED, REJECTED, PROMOTED))
+    first, second = graph.lineage(entries, samples={1: [SAMPLE]}), graph.lineage(again, samples={1: [SAMPLE]})
+    assert graph.to_html(first) == graph.to_html(second)
+    assert graph.to_json(first) == graph.to_json(second)
+
+
+def test_the_page_carries_the_whole_graph(entries: Sequence[Entry]) -> None:
+    found = graph.lineage(entries, samples={1: [SAMPLE]})
+    assert embedded(graph.to_html(found)) == json.loads(graph.to_json(found))
+
+
+def test_text_that_a_model_wrote_cannot_leave_the_pages_data(entries: Sequence[Entry]) -> None:
+    html = graph.to_html(graph.lineage(entries, samples={1: [SAMPLE]}))
+    assert "<img" not in html
+    assert html.count("</script>") == graph.to_html(graph.lineage(entries)).count("</script>")
+    assert embedded(html)["nodes"][1]["samples"][0]["answer"] == NASTY
+    assert "innerHTML" not in html and "document.write" not in html and "eval(" not in html
+
+
+def test_the_page_loads_nothing_and_links_nowhere(entries: Sequence[Entry]) -> None:
+    html = graph.to_html(graph.lineage(entries)).replace("http://www.w3.org/2000/svg", "")
+    assert not re.findall(r"https?://|\ssrc=|href=|@import|fetch\(|XMLHttpRequest|localStorage|<link", html)
+
+
+def test_a_long_answer_is_cut_so_that_the_page_stays_small(entries: Sequence[Entry]) -> None:
+    found = graph.lineage(entries, samples={1: [{**SAMPLE, "answer": "9" * 100_000}]})
+    assert len(found["nodes"][1]["samples"][0]["answer"]) < 1000
+
+
+def test_a_lineage_without_generations_still_has_a_page() -> None:
+    assert embedded(graph.to_html(graph.lineage([])))["nodes"] == []

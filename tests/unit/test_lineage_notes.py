@@ -1,0 +1,84 @@
+"""Notes on MLflow's pages: the verdict first, links second, nothing that Markdown would obey."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from support.lineage_factory import NASTY, PROMOTED, REJECTED, build
+
+from bootstrap.lineage import notes, text
+from bootstrap.lineage.outbox import Receipt
+from bootstrap.store.ledger import Entry
+
+
+@pytest.fixture(scope="module")
+def entries(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Entry]:
+    return build(tmp_path_factory.mktemp("store") / "addition", plan=(PROMOTED, REJECTED, PROMOTED))
+
+
+def receipts(entries: Sequence[Entry]) -> dict[int, Receipt]:
+    return {
+        entry.generation.number: Receipt(
+            hash=entry.hash,
+            experiment_id="1",
+            lineage_run_id="r" * 32,
+            run_id=f"{entry.generation.number:032x}",
+            model_id=f"m-{entry.generation.number:032x}",
+            version=str(entry.generation.number + 2),
+        )
+        for entry in entries
+    }
+
+
+def test_the_first_line_is_the_verdict_and_the_second_the_links(entries: Sequence[Entry]) -> None:
+    lines = notes.of_generation(entries[3], receipts(entries), registered="addition").split("\n\n")
+    assert lines[0] == "gen-3 was promoted: level 6: 0.337 → 0.989 (p 3e-40); levels 1-5 retained."
+    assert f"[parent gen-1](#/experiments/1/models/m-{1:032x}?workflowType=machine_learning)" in lines[1]
+    assert f"[teacher gen-0](#/experiments/1/models/m-{0:032x}?workflowType=machine_learning)" in lines[1]
+    assert "[release](#/models/addition/versions/5?workflowType=machine_learning)" in lines[1]
+
+
+def test_a_rejection_says_why(entries: Sequence[Entry]) -> None:
+    first = notes.of_generation(entries[2], receipts(entries), registered="addition").split("\n")[0]
+    assert first.startswith("gen-2 was rejected: level 6 0.337 → 0.337 is no significant improvement")
+
+
+def test_every_evaluated_level_stands_in_the_note(entries: Sequence[Entry]) -> None:
+    note = notes.of_generation(entries[1], receipts(entries), registered="addition")
+    rows = [line for line in note.splitlines() if line.startswith("| ") and line[2].isdigit()]
+    assert [row.split("|")[1].strip() for row in rows] == ["1", "2", "3", "4", "5 (target)", "6", "7"]
+
+
+def test_the_lineages_note_names_the_champion_and_lists_the_newest_first(entries: Sequence[Entry]) -> None:
+    note = notes.of_lineage(entries, receipts(entries), registered="addition")
+    assert note.startswith("gen-3 is the champion of addition among 4 generations: frontier level 6")
+    assert note.index("[gen-3]") < note.index("[gen-2]") < note.index("[gen-0]")
+
+
+def test_the_note_of_a_long_lineage_fits_mlflows_tag(tmp_path: Path) -> None:
+    entries = build(tmp_path / "long", plan=(PROMOTED,) * 60)
+    note = notes.of_lineage(entries, receipts(entries), registered="addition")
+    assert len(note) <= notes.TAG_LIMIT and "[gen-60]" in note
+    assert all(len(notes.of_generation(e, receipts(entries), registered="a")) <= notes.TAG_LIMIT for e in entries[-2:])
+
+
+def test_foreign_text_keeps_no_character_that_markdown_or_html_would_obey() -> None:
+    harmless = text.plain(NASTY)
+    assert not set("<>`*[]|\\#&\n") & set(harmless)
+    assert "alert(1)" in harmless, "what was said can still be read"
+    assert len(text.plain("x" * 5000, limit=100)) == 100
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0, "0"), (999, "999"), (1234567, "1.23M"), (999_999, "1M"), (2.9e12, "2.9T"), (0.25, "0.25"), (3e27, "3e+03Y")],
+)
+def test_numbers_carry_a_prefix(value: float, shown: str) -> None:
+    assert text.si(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(4.24, "4.2 s"), (59.97, "1 min 00 s"), (185, "3 min 05 s"), (7620, "2 h 07 min")]
+)
+def test_durations_are_read_at_a_glance(seconds: float, shown: str) -> None:
+    assert text.duration(seconds) == shown
