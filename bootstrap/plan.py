@@ -2,8 +2,9 @@
 
 Committed generations are shown with what became of them. The others assume that each is promoted and reaches exactly
 its targets. Counts are upper bounds where the run decides (every group of an `rl` step carries a gradient, every
-answer is as long as the right one). Seconds come from assumed rates until generations are committed; from then on the
-rates are scaled so that the plan of those agrees with their measured time. Left out: Ray, MLflow, verification time.
+level has all the held-out prompts asked for), and answers count as long as the longest right one. Seconds come from
+assumed rates until generations are committed; from then on the rates are scaled so that the plan of those agrees with
+their measured time. Left out: Ray, MLflow, verification time.
 """
 
 import json
@@ -291,11 +292,9 @@ class _Estimate:
         """Yield (level, prompts, completions) of an evaluation: greedy everywhere, sampled on the targets."""
         evaluation = self.recipe.evaluation
         for level in range(1, max(targets) + evaluation.lookahead + 1):
-            prompts = len(self.task.heldout(level, evaluation.prompts_per_level))
-            yield level, prompts, prompts
+            yield level, evaluation.prompts_per_level, evaluation.prompts_per_level
             if evaluation.sampled and level in targets:
-                prompts = min(evaluation.sampled.prompts, prompts)
-                yield level, prompts, prompts * evaluation.sampled.samples
+                yield level, evaluation.sampled.prompts, evaluation.sampled.prompts * evaluation.sampled.samples
 
     def seconds(self, steps: Sequence[Step], targets: Sequence[int], *, workers: int) -> float:
         """Return wall time at the assumed rates."""

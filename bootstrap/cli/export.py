@@ -1,8 +1,9 @@
-"""Copy a generation's model out of a store, every byte proven on the way."""
+"""Copy a generation's model out of a store, every byte proven on the way, with a model card beside it."""
 
 from pathlib import Path
 
 from bootstrap.errors import RecipeError
+from bootstrap.lineage.card import model_card
 from bootstrap.lineage.queries import find
 from bootstrap.store import durable
 from bootstrap.store.lineage_store import LineageStore
@@ -14,11 +15,13 @@ def export_generation(store: LineageStore, generation: str, folder: Path) -> tup
     Returns the generation's name and the number of files. Raises RecipeError for an unknown generation or a folder
     that is in use, StoreCorrupt when a file differs from its hash, StoreError when the folder cannot be written.
     """
-    found = find(store.ledger.read(), generation).generation
+    entry = find(store.ledger.read(), generation)
+    found = entry.generation
     in_use = RecipeError(f"{folder} exists and is not an empty folder; name a new folder, or empty this one first")
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise in_use
-    files = store.artifact(found.artifacts["weights"]).read_all()
+    card = model_card(entry, identity=store.header().identity)
+    files = {**store.artifact(found.artifacts["weights"]).read_all(), "README.md": card.encode()}
     durable.make_folder(folder.absolute().parent)
     if not durable.write_folder(folder, files):
         raise in_use

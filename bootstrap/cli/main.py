@@ -134,10 +134,12 @@ def submit(
       bootstrap submit pipelines/addition.yaml generations.count=12 --address http://head:8265 --store /shared/runs
     """
     from bootstrap.cli.stores import check_name
-    from bootstrap.cluster.submit import submit_recipe
     from bootstrap.config.load import load_recipe
 
-    load_recipe(recipe, overrides or [])
+    # A faulty recipe is told at once, before Ray's client takes its seconds to load.
+    load_recipe(recipe, overrides or [], check_folders=False)
+    from bootstrap.cluster.submit import submit_recipe
+
     code = submit_recipe(
         recipe,
         address=address,

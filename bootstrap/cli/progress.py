@@ -38,7 +38,9 @@ class TimeLeft:
         """Seconds of the generations finished in this run."""
         self.planned = 0.0
         """What the plan gave them."""
-        self.stage: tuple[str, float] | None = None
+        self.stage = ""
+        self.stage_began: tuple[float, int] = (0.0, 0)
+        """Time and count at the stage's first event; a run that was stopped does not begin at 0."""
 
     def update(self, event: Event, now: float) -> float | None:
         """Take an event at time `now` (seconds) and return the seconds left, or None while nothing is known."""
@@ -46,16 +48,16 @@ class TimeLeft:
             if self.current is not None:
                 self.measured += now - self.started
                 self.planned += self.expected.get(self.current, 0.0)
-            self.current, self.started, self.stage = event.generation, now, None
-        if self.stage is None or self.stage[0] != event.stage:
-            self.stage = (event.stage, now)
+            self.current, self.started, self.stage = event.generation, now, ""
+        if self.stage != event.stage:
+            self.stage, self.stage_began = event.stage, (now, event.done)
         pace = self.measured / self.planned if self.planned else 1.0
-        here = pace * self.expected.get(event.generation, 0.0)
-        if event.stage == "train" and event.total and event.done / event.total >= RELIABLE_SHARE:
-            began = self.stage[1]
-            here = max(here if self.planned else 0.0, (began - self.started) + (now - began) * event.total / event.done)
-        later = pace * sum(seconds for number, seconds in self.expected.items() if number > event.generation)
-        left = max(here - (now - self.started), 0.0) + later
+        here = max(pace * self.expected.get(event.generation, 0.0) - (now - self.started), 0.0)
+        began, first = self.stage_began
+        if event.stage == "train" and event.done - first >= max(RELIABLE_SHARE * event.total, 1):
+            by_pace = (event.total - event.done) * (now - began) / (event.done - first)
+            here = max(here, by_pace) if self.planned else by_pace
+        left = here + pace * sum(seconds for number, seconds in self.expected.items() if number > event.generation)
         return left if left >= 0.1 else None
 
 

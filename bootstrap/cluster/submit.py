@@ -12,6 +12,7 @@ environment. Left out: what a run does, and restarting it (submit again: it cont
 """
 
 import json
+import logging
 import os
 import shlex
 import shutil
@@ -23,6 +24,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import Any
 from urllib.parse import urlsplit
 
 from ray.exceptions import AuthenticationError
@@ -42,6 +44,7 @@ STOP_SECONDS = 60
 INTERRUPTED = 130
 
 _REACH_SECONDS = 10.0
+_START_SECONDS = 60.0
 _ATTEMPTS_TO_REACH = 5
 _OWN_EXIT_CODES = range(1, 7)
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -77,6 +80,8 @@ def submit_recipe(
         )
     environment = _environment(recipe, address=address, echo=echo)
     address = _job_server(address)
+    for talkative in ("ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.packaging"):
+        logging.getLogger(talkative).setLevel(logging.WARNING)
     client = _connect(address)
     entrypoint = _entrypoint(recipe_path, overrides, store=store, lineage=name, workers=workers)
     metadata = {"bootstrap.lineage": name, "bootstrap.store": store or DEFAULT_STORE, "bootstrap.recipe": recipe.name}
@@ -87,12 +92,13 @@ def submit_recipe(
         else:
             submission_id = submission_id or _free_id(jobs, metadata, address=address)
             with _working_dir(recipe_path) as folder:
-                client.submit_job(
-                    entrypoint=entrypoint,
-                    submission_id=submission_id,
-                    runtime_env={"working_dir": str(folder), "env_vars": dict(environment)},
-                    metadata=metadata,
-                )
+                job = {
+                    "entrypoint": entrypoint,
+                    "submission_id": submission_id,
+                    "runtime_env": {"working_dir": str(folder), "env_vars": dict(environment)},
+                    "metadata": metadata,
+                }
+                _submit_once_up(client, job, address=address, echo=echo)
             echo(f"submitted job {submission_id} to {address}: lineage {name} in {metadata['bootstrap.store']}")
     if not follow:
         echo(_how_to_return(submission_id, address))
@@ -102,6 +108,28 @@ def submit_recipe(
     except KeyboardInterrupt:
         echo(f"job {submission_id} goes on without this viewer\n{_how_to_return(submission_id, address)}")
         return 0
+
+
+def _submit_once_up(
+    client: JobSubmissionClient, job: Mapping[str, Any], *, address: str, echo: Callable[[str], None]
+) -> None:
+    """Submit a job; a cluster that answers before it can take jobs is asked again, for at most `_START_SECONDS`."""
+    start = time.monotonic()
+    while True:
+        try:
+            client.submit_job(**job)
+            return
+        except RuntimeError as error:
+            waited = time.monotonic() - start
+            if "No available agent" not in str(error):
+                raise
+            if waited > _START_SECONDS:
+                raise ClusterError(
+                    f"Ray at {address} has had no node that takes jobs for {waited:.0f} s; check its head node"
+                ) from error
+            if waited < 1:
+                echo(f"{address} is still starting; waiting up to {_START_SECONDS:.0f} s")
+            time.sleep(1)
 
 
 def _require_cluster_paths(recipe: Recipe) -> None:

@@ -29,10 +29,12 @@ SPECIAL_TOKENS = ("<pad>", "<bos>", "<eos>", "<unk>")
 """First entries of a scratch model's vocabulary, in this order; the task's characters follow."""
 
 
-def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(path: Path | str, overrides: Sequence[str] = (), *, check_folders: bool = True) -> Recipe:
     """Return the recipe in the file `path` with `overrides` (`key.sub=value`, values in YAML) laid over it.
 
-    Raises RecipeError with every problem found, each with file and line (or the override), place and remedy.
+    `check_folders` False leaves out whether the model folders it names exist and fit: for a recipe that will run on a
+    machine with other disks. Raises RecipeError with every problem found, each with file and line (or the override),
+    place and remedy.
     """
     path = Path(path)
     source = _read(path)
@@ -42,8 +44,7 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
         recipe = Recipe.model_validate_json(json.dumps(source.data), strict=True, context={"folder": path.parent})
     except ValidationError as error:
         raise RecipeError(_report(source, _validation_problems(source, error))) from None
-    problems = list(_folder_problems(recipe))
-    if problems:
+    if check_folders and (problems := list(_folder_problems(recipe))):
         raise RecipeError(_report(source, problems))
     return recipe
 
@@ -165,8 +166,8 @@ def _missing_message(path: Path) -> str:
 
 def _parse(text: str, *, label: str, source: _Source | None = None) -> Any:
     """Build plain data from YAML text, and fill `source.lines`. Raises RecipeError naming `label`, and the line."""
-    loader = _Loader(text)
     try:
+        loader = _Loader(text)
         node = loader.get_single_node()
         return None if node is None else _build(loader, node, (), source or _Source(path=Path(label), data={}))
     except RecipeError:
@@ -175,11 +176,9 @@ def _parse(text: str, *, label: str, source: _Source | None = None) -> Any:
         mark = error.problem_mark or error.context_mark
         where = f"{label}:{mark.line + 1}" if mark and source else label
         raise RecipeError(f"{where}: not valid YAML: {error.problem or error.context}") from None
-    except (yaml.YAMLError, ValueError) as error:
-        # Characters that YAML forbids, and integers with more digits than Python converts.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # Characters that YAML forbids, integers with more digits than Python converts, nesting without end.
         raise RecipeError(f"{label}: not valid YAML: {str(error).splitlines()[0]}") from None
-    finally:
-        loader.dispose()
 
 
 def _build(loader: _Loader, node: yaml.Node, place: Place, source: _Source, above: frozenset[int] = frozenset()) -> Any:

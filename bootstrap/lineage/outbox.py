@@ -1,6 +1,8 @@
 """What is committed but not yet shown: one marker file per generation published to one tracking store.
 
-    <lineage>/outbox/<hash of tracking URI and experiment>/000000.json     the ids MLflow gave it
+    <lineage>/outbox/<hash of tracking URI and experiment>/
+        000000.json     the ids MLflow gave it
+        head.json       the ledger's head that the pages about the whole lineage show
 
 A marker is written after its generation is published, so a crash in between publishes it again, which changes nothing.
 Markers are no truth of their own: delete the folder, and everything is published anew onto the same pages. Imports no
@@ -18,6 +20,8 @@ from bootstrap.records import Record
 from bootstrap.store import durable
 from bootstrap.store.artifacts import sha256
 from bootstrap.store.ledger import Entry
+
+_HEAD_NAME = "head.json"
 
 
 class Receipt(Record):
@@ -68,6 +72,20 @@ class Outbox:
         durable.make_folder(self.folder)
         data = json.dumps(receipt.model_dump(mode="json"), sort_keys=True, indent=1)
         durable.write_file(self._path(number), data.encode())
+
+    @property
+    def head(self) -> str | None:
+        """Hash of the newest record that the pages about the whole lineage show, or None."""
+        path = self.folder / _HEAD_NAME
+        try:
+            with durable.store_errors(path, doing="read"):
+                return str(json.loads(path.read_bytes())["hash"]) if path.exists() else None
+        except (ValueError, KeyError, TypeError):
+            return None
+
+    def mark_head(self, entry: Entry) -> None:
+        """Record that the pages about the whole lineage show `entry` as its newest. Raises StoreError."""
+        durable.write_file(self.folder / _HEAD_NAME, json.dumps({"hash": entry.hash}).encode())
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:06d}.json"

@@ -87,7 +87,7 @@ def publish(
         return []
     name = tracking.experiment_name(entries[0].generation.lineage, experiment)
     outbox = Outbox(root, tracking_uri=tracking_uri, experiment=name)
-    if not outbox.pending(entries):
+    if not outbox.pending(entries) and outbox.head == entries[-1].hash:
         return []
     tracking.check_reachable(tracking_uri)
     try:
@@ -154,6 +154,7 @@ class _Publisher:
             self.outbox.mark(number, receipt)
             numbers.append(number)
         self._lineage()
+        self.outbox.mark_head(self.entries[-1])
         return numbers
 
     # The lineage: experiment, its run, its registered model.

@@ -9,6 +9,7 @@ What a round consists of is the trainer's (`supervised.py`, `reinforcement.py`).
 """
 
 import json
+import time
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
@@ -276,6 +277,7 @@ def _run_rounds(
     """Run some rounds, keeping the workers busy while the next batches are prepared."""
     pool, total = context.pool, step.updates * trainer.updates_per_round
     in_flight: deque[tuple[int, float, Round, Any]] = deque()
+    began = time.perf_counter()
 
     def collect(down_to: int) -> None:
         while len(in_flight) > down_to:
@@ -284,7 +286,8 @@ def _run_rounds(
                 metrics = pool.metrics(handle)
             _record(update, factor, drawn, metrics, tables, meter, context=context, plan=plan)
             told = {"loss": metrics.loss} | ({"reward": drawn.reward} if drawn.reward is not None else {})
-            context.observe(plan.event("train", update + 1, total, **told))
+            speed = sum(meter.tokens.values()) / (time.perf_counter() - began)
+            context.observe(plan.event("train", update + 1, total, tokens_per_second=speed, **told))
 
     for number in rounds:
         if trainer.samples:

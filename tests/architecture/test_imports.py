@@ -34,6 +34,7 @@ LAYERS = {
     "plan": 4,
     "loop": 4,
     "cluster": 5,
+    "bench": 6,
     "cli": 6,
     "__main__": 6,
 }
@@ -72,7 +73,7 @@ WRITING_OS_CALLS = {"open", "write", "replace", "link", "symlink", "remove"}
 WRITERS = {
     "store.durable": None,
     # What a Ray job takes along is gathered in a temporary folder.
-    "cluster.submit": {"copytree", "copyfile"},
+    "cluster.submit": {"mkdir", "copytree", "copyfile"},
 }
 """Modules that may write, and with which calls (None: any)."""
 

@@ -69,14 +69,13 @@ def faults(folder: Path, *, code: int, persistent: bool) -> Iterator[tuple[Path,
         at += 1
 
 
-@pytest.mark.parametrize("persistent", [False, True], ids=["once", "persistent"])
 @pytest.mark.parametrize(
-    ("code", "remedy"),
-    [(errno.ENOSPC, "free some space"), (errno.EROFS, "read-only"), (errno.EIO, "check the disk")],
-    ids=["full", "read-only", "broken"],
+    ("code", "persistent", "remedy"),
+    [(errno.ENOSPC, True, "free some space"), (errno.EROFS, True, "read-only"), (errno.EIO, False, "check the disk")],
+    ids=["full", "read-only", "broken-once"],
 )
 def test_any_failing_operation_is_one_clear_error_and_the_next_run_ends_as_if_undisturbed(
-    tmp_path: Path, code: int, remedy: str, persistent: bool
+    tmp_path: Path, code: int, persistent: bool, remedy: str
 ):
     expected = undisturbed(tmp_path)
     num_faults = 0

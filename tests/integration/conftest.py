@@ -44,7 +44,7 @@ def ray_cluster(ray_environment: None) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def ray_head(ray_environment: None) -> Iterator[str]:
     """Run a head node with a job server; returns the job server's address."""
-    ports = _free_ports(3)
+    ports = _free_ports(4)
     # Socket paths inside the folder must stay below 108 characters, so pytest's own temporary folders are too deep.
     with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
         log_path = Path(folder) / "head.log"
@@ -54,7 +54,9 @@ def ray_head(ray_environment: None) -> Iterator[str]:
                     Path(sys.executable).with_name("ray"),
                     *("start", "--head", "--block", "--num-cpus=2", "--disable-usage-stats"),
                     *(f"--port={ports[0]}", f"--dashboard-port={ports[1]}", "--dashboard-host=127.0.0.1"),
-                    *(f"--ray-client-server-port={ports[2]}", f"--temp-dir={folder}"),
+                    # With the agent's usual port taken by another Ray, a head starts and takes no jobs.
+                    *(f"--ray-client-server-port={ports[2]}", f"--dashboard-agent-listen-port={ports[3]}"),
+                    f"--temp-dir={folder}",
                     f"--object-store-memory={200 * 2**20}",
                 ],
                 stdout=log,

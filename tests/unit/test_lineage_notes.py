@@ -1,7 +1,7 @@
 """Notes on MLflow's pages: the verdict first, links second, nothing that Markdown would obey."""
 
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 from support.lineage_factory import NASTY, PROMOTED, REJECTED, build
@@ -55,11 +55,23 @@ def test_the_lineages_note_names_the_champion_and_lists_the_newest_first(entries
     assert note.index("[gen-3]") < note.index("[gen-2]") < note.index("[gen-0]")
 
 
-def test_the_note_of_a_long_lineage_fits_mlflows_tag(tmp_path: Path) -> None:
-    entries = build(tmp_path / "long", plan=(PROMOTED,) * 60)
-    note = notes.of_lineage(entries, receipts(entries), registered="addition")
-    assert len(note) <= notes.TAG_LIMIT and "[gen-60]" in note
-    assert all(len(notes.of_generation(e, receipts(entries), registered="a")) <= notes.TAG_LIMIT for e in entries[-2:])
+def test_the_note_of_a_long_lineage_fits_mlflows_tag(entries: Sequence[Entry]) -> None:
+    node = entries[3].generation
+    long = [
+        replace(entries[3], generation=node.model_copy(update={"number": number, "champion": 199}))
+        for number in range(200)
+    ]
+    note = notes.of_lineage(long, receipts(long), registered="addition")
+    assert notes.TAG_LIMIT - 500 < len(note) <= notes.TAG_LIMIT
+    assert "[gen-199]" in note and "[gen-0]" not in note
+
+
+def test_the_note_of_a_generation_with_very_many_levels_fits_mlflows_tag(entries: Sequence[Entry]) -> None:
+    node = entries[3].generation
+    levels = tuple(node.report.levels[0].model_copy(update={"level": level}) for level in range(1, 1000))
+    wide = node.model_copy(update={"report": node.report.model_copy(update={"levels": levels})})
+    note = notes.of_generation(replace(entries[3], generation=wide), receipts(entries), registered="addition")
+    assert len(note) <= notes.TAG_LIMIT and note.endswith(" |")
 
 
 def test_foreign_text_keeps_no_character_that_markdown_or_html_would_obey() -> None:

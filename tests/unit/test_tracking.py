@@ -43,7 +43,7 @@ def test_relative_addresses_become_absolute(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize("uri", ["./mlruns", "file:///tmp/mlruns", "mlflow", "ftp://example.org"])
 def test_an_address_without_a_store_is_refused_with_the_remedy(uri: str, tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="sqlite:///PATH/mlflow.db"):
+    with pytest.raises(RecipeError, match=r"sqlite:///PATH/mlflow\.db"):
         tracking.resolve_tracking_uri(uri, tmp_path)
 
 

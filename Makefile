@@ -1,0 +1,49 @@
+# `make quickstart` shows it work, `make test` proves it; both install into .venv and may be repeated.
+#
+#   PYTHON=python3.12     the interpreter to use (3.11 or newer)
+#   PIP_FLAGS=...         more options for pip; without a GPU, PyTorch's CPU index spares gigabytes of CUDA:
+#                         PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+
+PYTHON ?= python3
+PIP_FLAGS ?=
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip install --quiet --constraint constraints.txt $(PIP_FLAGS)
+CHROMIUM := /usr/bin/chromium
+
+.PHONY: quickstart install test chromium clean
+
+quickstart: install
+	$(VENV)/bin/bootstrap run pipelines/quickstart.yaml
+
+install: $(VENV)/installed
+
+test: $(VENV)/installed-test chromium
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/python -m pytest -q
+
+# The stamps hold what was installed: a change of dependencies installs again, everything else does not.
+$(VENV)/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: $(PYTHON) is no Python 3.11 or newer; name one: make PYTHON=python3.12" >&2; exit 2; }
+	@$(PYTHON) -m venv $(VENV) || \
+		{ echo "error: $(PYTHON) cannot make virtual environments; install its venv package (python3-venv)" >&2; exit 2; }
+	@echo "installing into $(VENV); the first time takes some minutes"
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/installed-test: $(VENV)/installed
+	$(PIP) --editable '.[test]'
+	@touch $@
+
+chromium:
+	@if [ ! -x $(CHROMIUM) ]; then \
+		if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+			apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q --yes --no-install-recommends chromium; \
+		else \
+			echo "error: the browser test needs $(CHROMIUM); install Chromium with your system's package manager" >&2; \
+			exit 2; \
+		fi; \
+	fi
+
+clean:
+	rm -rf $(VENV) build *.egg-info

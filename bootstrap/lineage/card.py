@@ -1,0 +1,65 @@
+"""The model card of a generation: what it was made from and how well it does, for people who have only the model.
+
+Rendered from the ledger alone; left out: anything that must be asked of MLflow.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from bootstrap.lineage.text import plain
+from bootstrap.store.ledger import Entry
+
+
+def model_card(entry: Entry, *, identity: Mapping[str, Any]) -> str:
+    """Return a Hugging Face README.md for a committed generation.
+
+    `identity`: the recipe's identity, as the lineage's folder records it.
+    """
+    generation = entry.generation
+    model = identity["base"]["model"]
+    base = "random weights (from scratch)" if model["type"] == "scratch" else f"`{model['path']}`"
+    edges = [f"- {e.role}: generation {e.generation}, fingerprint `{e.fingerprint}`" for e in generation.edges]
+    levels = [
+        f"| {row.level} | {row.num_prompts} | {row.accuracy:.3f} | {row.interval.low:.3f} - {row.interval.high:.3f} |"
+        for row in generation.report.levels
+    ]
+    artifacts = [f"- {role}: `{ref.digest}`" for role, ref in sorted(generation.artifacts.items())]
+    verifiers = [f"- {name}, version `{version}`" for name, version in sorted(generation.verifiers.items())]
+    return "\n".join(
+        [
+            "---",
+            "library_name: transformers",
+            "pipeline_tag: text-generation",
+            f"tags: [bootstrap, {generation.lineage}, {generation.name}]",
+            "---",
+            "",
+            f"# {generation.lineage}, generation {generation.number}",
+            "",
+            f"Outcome: **{generation.outcome}**. {plain(generation.decision.reason)}",
+            "",
+            f"- base: {base}",
+            f"- task: {identity['task']['type']}; references were shown up to level {identity['task']['base_level']}",
+            f"- weights' fingerprint: `{generation.fingerprint}`",
+            f"- ledger record: `{entry.hash}`",
+            f"- recipe digest: `{generation.recipe_digest}`, seed {generation.seed}, code {generation.code_version}",
+            "",
+            "## Made from",
+            "",
+            *(edges or ["- nothing earlier: this is generation 0"]),
+            "",
+            "Digests of the data and results behind it:",
+            "",
+            *artifacts,
+            "",
+            "## Judged by",
+            "",
+            *verifiers,
+            "",
+            f"Held-out prompts: suite `{generation.report.suite}`. Frontier: level {generation.report.frontier}.",
+            "",
+            "| level | prompts | accuracy | 95 % interval |",
+            "|---|---|---|---|",
+            *levels,
+            "",
+        ]
+    )

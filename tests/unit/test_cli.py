@@ -1,0 +1,326 @@
+"""The command line: what each command prints, and how every mistake ends in one message and its own exit code."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from support import lineage_factory
+
+from bootstrap import errors
+from bootstrap.cli.main import EPILOG, app, main
+from bootstrap.cli.render import print_generation
+from bootstrap.cli.run import environment, make_pool, num_workers
+from bootstrap.cli.stores import check_name
+from bootstrap.config.load import load_recipe
+from bootstrap.lineage import queries
+from bootstrap.store.lineage_store import LineageStore
+
+TINY = """\
+name: tiny
+task: {type: copy, base_level: 2}
+base:
+  model: {type: scratch, hidden_size: 16, intermediate_size: 16, num_layers: 1, num_heads: 2}
+  steps: [{type: sft, updates: 2, batch_size: 8}]
+generations:
+  count: 1
+  steps: [{type: rl, updates: 2, prompts_per_update: 2, group_size: 2, distillation: {batch_size: 4}}]
+evaluation: {prompts_per_level: 10, lookahead: 0, sampled: null}
+gate: {min_prompts: 10}
+"""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    lineage_factory.build(tmp_path / "runs" / "addition")
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def recipe_path(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+def output(capsys: pytest.CaptureFixture[str], *arguments: object, code: int = 0) -> str:
+    assert main([str(argument) for argument in arguments]) == code
+    return capsys.readouterr().out
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *arguments: object, code: int) -> str:
+    """Return the one message of a command that must fail with `code`."""
+    assert main([str(argument) for argument in arguments]) == code
+    message = capsys.readouterr().err
+    assert message.startswith("error: ") and "Traceback" not in message
+    return message.removeprefix("error: ").rstrip("\n")
+
+
+def test_help_shows_every_command_an_example_and_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    text = output(capsys, "--help")
+    for name in ("run", "submit", "plan", "lineage", "show", "export", "verify", "ui", "schema"):
+        assert f"\n  {name} " in text
+        assert "Example" in output(capsys, name, "--help")
+    assert "bootstrap run pipelines/quickstart.yaml" in text
+    assert "130  stopped by Ctrl-C" in text
+
+
+def test_the_documented_exit_codes_are_those_of_the_errors() -> None:
+    documented = {int(line.split()[0]) for line in EPILOG.splitlines() if line.strip()[:1].isdigit()}
+    kinds = [
+        kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.BootstrapError)
+    ]
+    assert {kind.exit_code for kind in kinds} <= documented
+
+
+def test_lineage_prints_the_outcome_table(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = output(capsys, "lineage")
+    assert "gen-3 *" in text
+    assert "rejected" in text
+    assert "98.9 % (98.3-99.5)" in text
+    assert "champion: gen-3, frontier level 6" in text
+
+
+def test_lineage_speaks_json(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = json.loads(output(capsys, "lineage", "--json"))["addition"]
+    assert [row["status"] for row in rows] == ["base", "promoted", "rejected", "promoted"]
+    wanted = {
+        "name",
+        "decision",
+        "reason",
+        "parent",
+        "teachers",
+        "fingerprint",
+        "frontier",
+        "tokens",
+        "flops",
+        "seconds",
+    }
+    assert wanted <= rows[0].keys()
+    assert rows[1]["accuracy"]["5"].keys() >= {"accuracy", "low", "high"}
+
+
+def test_lineage_shows_every_lineage_of_the_store(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lineage_factory.build(store / "second", plan=(), name="second")
+    assert json.loads(output(capsys, "lineage", "--json")).keys() == {"addition", "second"}
+    assert json.loads(output(capsys, "lineage", "--json", "--lineage", "second")).keys() == {"second"}
+
+
+def test_show_tells_all_of_one_generation(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = output(capsys, "show", "champion")
+    node = LineageStore(store / "addition").ledger.read()[3].generation
+    for expected in (
+        "gen-3",
+        node.fingerprint,
+        node.decision.reason,
+        "improvement",
+        "retention",
+        "teacher",
+        "majority",
+    ):
+        assert expected in text
+    shown = json.loads(output(capsys, "show", "2", "--json"))
+    assert shown["name"] == "gen-2"
+    assert shown["books"]["rollouts"] == 48
+
+
+def test_square_brackets_in_foreign_text_are_printed_as_they_are(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = queries.show(LineageStore(store / "addition").ledger.read(), "1")
+    shown["reason"] = "[red]not markup[/red]"
+    shown["artifacts"]["weights"]["path"] = "artifacts/[bold]x"
+    print_generation(shown)
+    text = capsys.readouterr().out
+    assert "[red]not markup[/red]" in text
+    assert "artifacts/[bold]x" in text
+
+
+def test_export_copies_the_model_and_nothing_half(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "exports" / "model"
+    assert "gen-3" in output(capsys, "export", "champion", folder)
+    found = LineageStore(store / "addition")
+    weights = found.artifact(found.ledger.read()[3].generation.artifacts["weights"])
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == weights.read_all()
+    assert "is not an empty folder" in refusal(capsys, "export", "1", folder, code=2)
+
+
+def test_export_refuses_damaged_weights(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = LineageStore(store / "addition")
+    path = found.artifact(found.ledger.read()[3].generation.artifacts["weights"]).path / "model.safetensors"
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:-1] + b"\x01")
+    assert "is corrupt" in refusal(capsys, "export", "champion", tmp_path / "model", code=3)
+    assert not (tmp_path / "model").exists()
+
+
+def test_verify_counts_what_agrees_and_fails_on_what_does_not(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = LineageStore(store / "addition").ledger.path(1)
+    record.chmod(0o644)
+    record.write_bytes(record.read_bytes().replace(b'"seed":7', b'"seed":8'))
+    text = output(capsys, "verify", code=3)
+    assert "lineage addition: " in text
+    assert "000001.json is corrupt" in text
+    report = json.loads(output(capsys, "verify", "--json", code=3))
+    assert any("000001.json" in problem["path"] for problem in report["addition"]["problems"])
+
+
+def test_schema_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert json.loads(output(capsys, "schema"))["title"] == "bootstrap recipe"
+
+
+def test_plan_touches_nothing(recipe_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = output(capsys, "plan", recipe_path)
+    assert "2 generations to go" in text
+    plan = json.loads(output(capsys, "plan", recipe_path, "generations.count=4", "--json", "--workers", 3))
+    assert len(plan["generations"]) == 5
+    assert plan["workers"] == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "expected"),
+    [
+        (["show", "9"], 2, "gen-3"),
+        (["show", "chmapion"], 2, "did you mean champion?"),
+        (["export", "9", "model"], 2, "gen-3"),
+        (["lineage", "--lineage", "adition"], 3, "did you mean addition?"),
+        (["lineage", "--store", "nowhere"], 3, "bootstrap run RECIPE"),
+        (["plan", "tniy.yaml"], 2, "recipes near by"),
+        (["plan", "tiny.yaml", "generations.cuont=3"], 2, "did you mean count?"),
+        (["plan", "tiny.yaml", "--lineage", "../up"], 2, "cannot name a lineage"),
+        (["plan", "tiny.yaml", "--workers", "0"], 2, "--workers"),
+        (["runn"], 2, "Did you mean 'run'?"),
+        (["run"], 2, "RECIPE"),
+        (["show", "1", "--jsno"], 2, "--json"),
+        (["submit", "tiny.yaml"], 2, "--address"),
+        (["submit", "tiny.yaml", "sed=3", "--address", "http://127.0.0.1:9"], 2, "did you mean seed?"),
+    ],
+)
+def test_wrong_input_ends_in_one_error_with_the_remedy(
+    store: Path,
+    recipe_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    code: int,
+    expected: str,
+) -> None:
+    assert expected in refusal(capsys, *arguments, code=code)
+
+
+def test_one_of_several_lineages_must_be_chosen(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lineage_factory.build(store / "second", plan=(), name="second")
+    assert "--lineage: addition, second" in refusal(capsys, "show", "champion", code=3)
+
+
+def test_an_empty_store_says_how_to_begin(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    for command in ("lineage", "verify", "ui"):
+        assert "bootstrap run RECIPE" in refusal(capsys, command, "--store", tmp_path / "empty", code=3)
+
+
+def test_a_store_that_is_a_file_is_refused(recipe_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "is a file" in refusal(capsys, "lineage", "--store", recipe_path, code=3)
+    assert "a file stands where a folder is needed" in refusal(
+        capsys, "run", recipe_path, "--local", "--store", recipe_path, code=3
+    )
+
+
+def test_debug_lets_the_traceback_through(recipe_path: Path) -> None:
+    with pytest.raises(errors.RecipeError):
+        main(["plan", str(recipe_path), "x=1", "--debug"])
+
+
+def test_an_unreachable_mlflow_has_its_own_exit_code(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    message = refusal(capsys, "lineage", "--sync", "--tracking-uri", "http://127.0.0.1:9", code=6)
+    assert "cannot be reached" in message
+
+
+def test_names_of_lineages_cannot_lead_out_of_the_store() -> None:
+    for name in ("", ".", "..", "a/b", ".hidden", "/abs"):
+        with pytest.raises(errors.RecipeError):
+            check_name(name)
+    assert check_name("run-2_b") == "run-2_b"
+
+
+def test_workers_are_as_asked_else_as_the_recipe_says_else_one_per_core(recipe_path: Path) -> None:
+    cores = min(len(os.sched_getaffinity(0)), 8)
+    assert num_workers(load_recipe(recipe_path), None) == cores
+    assert num_workers(load_recipe(recipe_path, ["resources.workers=3"]), None) == 3
+    assert num_workers(load_recipe(recipe_path, ["resources.workers=3"]), 5) == 5
+
+
+def test_the_environment_names_ray_job_and_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = {"metadata": {"job_submission_id": "addition-a1"}}
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", json.dumps(job))
+    monkeypatch.setenv("BOOTSTRAP_GIT_COMMIT", "c" * 40)
+    found = environment()
+    assert found["ray_submission_id"] == "addition-a1"
+    assert found["git_commit"] == "c" * 40
+    assert len(found["source_sha256"]) == 64
+
+
+def test_local_workers_live_in_this_process(recipe_path: Path, tmp_path: Path) -> None:
+    with make_pool(load_recipe(recipe_path), 2, local=True, root=tmp_path) as pool:
+        assert pool.size == 2
+
+
+def test_a_run_ends_with_the_table_and_says_how_to_see_it(tmp_path: Path, recipe_path: Path) -> None:
+    answer = bootstrap("run", recipe_path, "--local", "--workers", 1, env={"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"})
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.count("warning: MLflow is not up to date") == 1
+    assert "lineage tiny" in answer.stdout and "gen-1" in answer.stdout
+    assert "see it in MLflow: http://127.0.0.1:9" in answer.stdout
+    before = {path: path.read_bytes() for path in (tmp_path / "runs" / "tiny" / "ledger").iterdir()}
+    again = bootstrap("run", recipe_path, "--local", env={"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"})
+    assert again.returncode == 0, again.stderr
+    assert {path: path.read_bytes() for path in before} == before
+    other = bootstrap("run", recipe_path, "seed=1", "--local")
+    assert other.returncode == 3
+    assert "changed: seed: 0 -> 1" in other.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_polite_stop_says_how_to_continue(recipe_path: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "-m", "bootstrap", "run", str(recipe_path), "base.steps.0.updates=100000", "--local"]
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert run.stdout is not None
+    guard = threading.Timer(120, run.kill)
+    guard.start()
+    # The first line of progress shows that training is under way.
+    assert run.stdout.readline().startswith("generation 0/1 train")
+    run.send_signal(number)
+    _, complaint = run.communicate()
+    guard.cancel()
+    assert run.returncode == 130, complaint
+    assert complaint.strip() == "stopped; run the same command again to continue"
+
+
+def bootstrap(*arguments: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own, as people do."""
+    return subprocess.run(
+        [sys.executable, "-m", "bootstrap", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env={**os.environ, **(env or {})},
+    )
+
+
+def test_every_command_is_a_function_of_this_module() -> None:
+    assert {command.callback.__module__ for command in app.registered_commands if command.callback} == {
+        "bootstrap.cli.main"
+    }

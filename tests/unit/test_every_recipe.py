@@ -1,0 +1,52 @@
+"""Every recipe in `pipelines/` loads, agrees with the schema that editors use, and has a name of its own."""
+
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from bootstrap.config.load import json_schema, load_recipe
+from bootstrap.plan import make_plan
+
+FOLDER = Path(__file__).parents[2] / "pipelines"
+RECIPES = sorted(FOLDER.glob("*.yaml"))
+
+
+def errors(data: Any) -> list[str]:
+    validator = jsonschema.Draft202012Validator(json_schema())
+    return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(data)]
+
+
+def read(path: Path) -> Any:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def test_there_are_recipes() -> None:
+    assert RECIPES
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_it_loads_and_can_be_planned(path: Path) -> None:
+    recipe = load_recipe(path)
+    assert recipe.name == path.stem
+    plan = make_plan(recipe, lineage=recipe.name, workers=2)
+    assert len(plan.generations) == recipe.generations.count + 1
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_it_agrees_with_the_schema(path: Path) -> None:
+    assert errors(read(path)) == []
+
+
+def test_the_schema_is_a_schema() -> None:
+    jsonschema.Draft202012Validator.check_schema(json_schema())
+
+
+def test_the_schema_refuses_what_the_loader_refuses() -> None:
+    good = read(RECIPES[0])
+    assert errors({**good, "sed": 1})
+    assert errors({**good, "task": {"type": "addtion"}})
+    assert errors({**good, "task": {"base_level": 4}})
+    assert errors({key: value for key, value in good.items() if key != "generations"})

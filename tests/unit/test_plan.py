@@ -1,0 +1,178 @@
+"""The dry run: what it says of recipes and of lineages that have begun; its numbers are those of the formulas."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import lineage_factory
+
+from bootstrap.compute import llama_shape, train_flops
+from bootstrap.config.load import load_recipe
+from bootstrap.config.recipe import Recipe
+from bootstrap.plan import make_plan, notes, shape_of_config
+from bootstrap.store.ledger import Entry
+
+BASE = {"model": {"type": "scratch"}, "steps": [{"type": "sft", "updates": 10, "batch_size": 20}]}
+RL = {"type": "rl", "updates": 5, "prompts_per_update": 4, "group_size": 8, "distillation": {"batch_size": 6}}
+REJECTION = {"type": "sft", "updates": 5, "source": {"type": "rejection", "prompts": 40, "samples_per_prompt": 2}}
+
+
+def recipe(*steps: dict[str, Any], count: int = 3, **changes: Any) -> Recipe:
+    settings: dict[str, Any] = {
+        "name": "addition",
+        "task": {"type": "addition", "base_level": 4},
+        "base": BASE,
+        "generations": {"count": count, "steps": list(steps or (RL,)), **changes.pop("generations", {})},
+    }
+    return Recipe.model_validate(settings | changes)
+
+
+@pytest.fixture
+def entries(tmp_path: Path) -> list[Entry]:
+    return lineage_factory.build(tmp_path / "addition")
+
+
+def test_each_generation_aims_one_level_higher_than_the_last() -> None:
+    plan = make_plan(recipe(), lineage="addition", workers=2)
+    assert [generation.target_levels for generation in plan.generations] == [(1, 2, 3, 4), (5,), (6,), (7,)]
+    assert {generation.status for generation in plan.generations} == {"planned"}
+
+
+def test_the_start_is_said_in_the_recipes_words() -> None:
+    starts = {
+        init: [generation.start for generation in make_plan(settings, lineage="x", workers=1).generations]
+        for init in ("champion", "previous", "base")
+        for settings in [recipe(count=2, generations={"init": init})]
+    }
+    assert starts == {
+        "champion": ["random weights", "gen-0", "champion (gen-1 if promoted)"],
+        "previous": ["random weights", "gen-0", "gen-1"],
+        "base": ["random weights", "gen-0", "gen-0"],
+    }
+
+
+def test_tokens_are_those_of_the_settings() -> None:
+    plan = make_plan(recipe(), lineage="x", workers=1)
+    base, first = plan.generations[:2]
+    # Level 5: `<bos>` + 12 prompt characters, 6 digits + `<eos>`; replay of levels 1 to 4 has 3 * level + 5 tokens.
+    assert first.tokens["generate"] == 5 * 4 * 8 * 7
+    assert first.tokens["train"] == pytest.approx(5 * (4 * 8 * 20 + 6 * 12.5), abs=1)
+    assert base.tokens["generate"] == 0
+    assert base.tokens["train"] <= 10 * 20 * (3 * 4 + 5)
+
+
+def test_flops_follow_the_formulas() -> None:
+    plan = make_plan(recipe(REJECTION), lineage="x", workers=1)
+    shape = llama_shape(num_layers=3, hidden_size=96, intermediate_size=192, vocab_size=16)
+    assert plan.num_parameters == shape.num_parameters == 280_224
+    trained = plan.generations[0].tokens["train"] / 200
+    assert plan.generations[0].flops["train"] == 200 * train_flops(shape, [round(trained)])
+    assert plan.generations[1].flops["generate"] > 0
+
+
+def test_more_workers_take_less_time_for_the_same_work() -> None:
+    one, two = (make_plan(recipe(), lineage="x", workers=workers) for workers in (1, 2))
+    assert one.generations[1].flops == two.generations[1].flops
+    assert one.generations[1].seconds == pytest.approx(2 * two.generations[1].seconds)
+
+
+def test_committed_generations_show_what_became_of_them(entries: list[Entry]) -> None:
+    plan = make_plan(recipe(count=5), lineage="addition", workers=2, entries=entries)
+    assert [generation.status for generation in plan.generations] == [
+        "base",
+        "promoted",
+        "rejected",
+        "promoted",
+        "planned",
+        "planned",
+    ]
+    measured = sum(entries[1].annotations.seconds.values())
+    assert plan.generations[1].seconds == measured
+    assert plan.generations[1].tokens == entries[1].generation.compute.tokens
+    assert plan.generations[4].start == "gen-3 (champion)"
+    assert plan.generations[4].target_levels == (7,)
+    assert plan.generations[5].target_levels == (8,)
+
+
+def test_committed_generations_pace_the_rest(entries: list[Entry]) -> None:
+    settings = recipe(count=4)
+    fresh = make_plan(settings, lineage="addition", workers=2)
+    paced = make_plan(settings, lineage="addition", workers=2, entries=entries)
+    assert paced.calibrated and not fresh.calibrated
+    # The factory's generations are measured at about 40 seconds, far more than the tiny steps are planned at.
+    assert paced.generations[4].seconds > 5 * fresh.generations[4].seconds
+
+
+def test_a_finished_lineage_has_nothing_left(entries: list[Entry]) -> None:
+    plan = make_plan(recipe(count=2), lineage="addition", workers=2, entries=entries)
+    assert plan.planned == ()
+    assert len(plan.generations) == len(entries)
+    assert plan.to_json()["remaining"] == {"tokens": 0, "flops": 0, "seconds": 0}
+
+
+def test_accelerated_aims_at_what_the_champion_half_solves(entries: list[Entry]) -> None:
+    curriculum = {"type": "accelerated", "until": 0.3, "max_levels": 3}
+    plan = make_plan(recipe(count=4, generations={"curriculum": curriculum}), lineage="x", workers=1, entries=entries)
+    accuracies = {row.level: row.accuracy for row in entries[3].generation.report.levels}
+    assert accuracies[7] >= 0.3 > accuracies[8]
+    assert plan.generations[4].target_levels == (7, 8)
+
+
+def test_steps_say_their_data_and_their_teachers() -> None:
+    distill = {"type": "distill", "updates": 3, "distillation": {"loss": "forward_kl", "teacher": "base"}}
+    steps = make_plan(recipe(REJECTION, distill), lineage="x", workers=1).generations[2].steps
+    assert steps[0].data == (
+        "40 x 2 answers of level 6, judged by exact; replay of references of levels 1-4 "
+        "and the lineage's verified answers of level 5"
+    )
+    assert steps[1].teachers == ("base",)
+
+
+def test_controls_are_allowed_and_noted() -> None:
+    continued = recipe({"type": "sft", "updates": 5})
+    unfiltered = recipe({**REJECTION, "source": {**REJECTION["source"], "filter": "none"}})
+    alone = recipe({**RL, "distillation": None})
+    assert ["continued training" in note for note in notes(continued)] == [True]
+    assert ["no verifier" in note for note in notes(unfiltered)] == [True]
+    assert ["policy gradient alone" in note for note in notes(alone)] == [True]
+    assert list(notes(recipe())) == []
+
+
+def test_a_folders_shape_is_that_of_its_configuration() -> None:
+    config = {
+        "hidden_size": 96,
+        "intermediate_size": 192,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "vocab_size": 16,
+    }
+    same = llama_shape(num_layers=3, hidden_size=96, intermediate_size=192, vocab_size=16)
+    assert shape_of_config(config) == same
+    # SmolLM2-135M: grouped keys and values, tied head; 134,515,008 parameters by its own card.
+    smol = {
+        "hidden_size": 576,
+        "intermediate_size": 1536,
+        "num_hidden_layers": 30,
+        "num_attention_heads": 9,
+        "num_key_value_heads": 3,
+        "vocab_size": 49152,
+        "tie_word_embeddings": True,
+    }
+    assert shape_of_config(smol).num_parameters == 134_515_008
+
+
+def test_memory_grows_with_the_batch_and_holds_at_least_the_training_state() -> None:
+    small, large = (
+        make_plan(recipe(resources={"batch_rows": rows}), lineage="x", workers=1).memory_bytes_per_worker
+        for rows in (1, 512)
+    )
+    assert 3 * 4 * 280_224 < small < large
+
+
+def test_planning_touches_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(
+        "name: x\ntask: {type: copy}\nbase: {steps: [{type: sft, updates: 1}]}\ngenerations: {steps: [{type: rl}]}"
+    )
+    make_plan(load_recipe(path), lineage="x", workers=1)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["recipe.yaml"]

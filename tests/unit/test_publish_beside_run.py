@@ -1,0 +1,98 @@
+"""The publishing child: one at a time, never waited for by the loop, its failure said once, its end bounded."""
+
+import sys
+import time
+from pathlib import Path
+
+from bootstrap.cli.publish import Publisher, sync_command
+
+
+def python(program: str) -> list[str]:
+    return [sys.executable, "-S", "-c", program]
+
+
+def counting(path: Path, *, seconds: float = 0.0) -> list[str]:
+    """A child that leaves one line in `path` and takes its time."""
+    return python(f"import time; open({str(path)!r}, 'a').write('x\\n'); time.sleep({seconds})")
+
+
+def count(path: Path) -> int:
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+def test_commits_during_a_publication_are_caught_up_by_one_more(tmp_path: Path) -> None:
+    path = tmp_path / "calls"
+    with Publisher(counting(path, seconds=0.5), warn=lambda text: None) as publish:
+        for _ in range(5):
+            publish()
+        assert publish.finish()
+    assert count(path) == 2
+
+
+def test_nothing_is_published_when_nothing_was_committed(tmp_path: Path) -> None:
+    path = tmp_path / "calls"
+    with Publisher(counting(path), warn=lambda text: None) as publish:
+        assert publish.finish()
+    assert count(path) == 0
+
+
+def test_the_loop_does_not_wait() -> None:
+    with Publisher(python("import time; time.sleep(2)"), warn=lambda text: None) as publish:
+        began = time.monotonic()
+        publish()
+        publish()
+        assert time.monotonic() - began < 1
+        assert publish.finish()
+
+
+def test_a_failure_is_said_once_in_the_childs_own_words() -> None:
+    warnings: list[str] = []
+    program = "import sys; print('noise', file=sys.stderr); sys.exit('error: MLflow at host:1 cannot be reached')"
+    with Publisher(python(program), warn=warnings.append) as publish:
+        for _ in range(3):
+            publish()
+            assert publish.reader is not None
+            publish.reader.join(10)
+        assert not publish.finish()
+    assert len(warnings) == 1
+    assert "MLflow at host:1 cannot be reached. The run goes on and nothing is lost" in warnings[0]
+
+
+def test_a_child_that_hangs_is_ended_when_the_bound_is_hit() -> None:
+    warnings: list[str] = []
+    with Publisher(python("import time; time.sleep(60)"), warn=warnings.append, wait_seconds=0.3) as publish:
+        publish()
+        child = publish.process
+        assert not publish.finish()
+    assert child is not None and child.poll() is not None
+    assert len(warnings) == 1 and "longer than 0.3 seconds" in warnings[0]
+
+
+def test_a_full_pipe_blocks_nobody() -> None:
+    warnings: list[str] = []
+    with Publisher(python("import sys; sys.stderr.write('x' * 10**6)"), warn=warnings.append) as publish:
+        publish()
+        assert publish.finish()
+    assert warnings == []
+
+
+def test_a_run_that_fails_takes_its_child_along() -> None:
+    child = None
+    try:
+        with Publisher(python("import time; time.sleep(60)"), warn=lambda text: None) as publish:
+            publish()
+            child = publish.process
+            raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        pass
+    assert child is not None and child.poll() is not None
+
+
+def test_the_child_is_this_programs_own_sync_command() -> None:
+    command = sync_command(
+        Path("/store/addition"), tracking_uri="sqlite:////db", experiment=None, sample_rollouts=8, python="py"
+    )
+    assert " ".join(command).endswith(
+        "py -m bootstrap lineage --sync --store /store --lineage addition --tracking-uri sqlite:////db "
+        "--sample-rollouts 8"
+    )

@@ -1,0 +1,366 @@
+"""Loading recipes: every mistake becomes one error that names the place, what is wrong and the remedy."""
+
+import json
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bootstrap.config.load import json_schema, load_recipe, scratch_vocabulary
+from bootstrap.config.recipe import Recipe
+from bootstrap.errors import RecipeError
+from bootstrap.prompts.task import build_task
+
+RECIPE = """\
+name: small
+task: {type: addition, base_level: 2}
+base:
+  steps:
+    - {type: sft, updates: 10}
+generations:
+  count: 2
+  steps:
+    - type: rl
+      updates: 5
+"""
+FORWARD_KL = "generations.steps.0.distillation={loss: forward_kl, teacher: {type: folder, path: teacher}}"
+
+
+@pytest.fixture
+def recipe_path(tmp_path: Path) -> Path:
+    return write(tmp_path / "small.yaml", RECIPE)
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(textwrap.dedent(text), encoding="utf-8")
+    return path
+
+
+def refusal(path: Path, *overrides: str) -> str:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(path, overrides)
+    return str(caught.value)
+
+
+def write_folder(folder: Path, vocabulary: dict[str, int], *, kind: str = "WordLevel", positions: int = 512) -> Path:
+    """Write what `load_recipe` looks at in a Hugging Face folder."""
+    folder.mkdir()
+    tokenizer: dict[str, Any] = {"model": {"type": kind, "vocab": vocabulary}, "added_tokens": []}
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    (folder / "config.json").write_text(json.dumps({"max_position_embeddings": positions}))
+    (folder / "model.safetensors").write_bytes(b"")
+    return folder
+
+
+def test_a_recipe_becomes_settings_with_the_defaults_filled_in(recipe_path: Path) -> None:
+    recipe = load_recipe(recipe_path)
+    assert recipe.generations.steps[0].updates == 5
+    assert recipe.gate.alpha == 0.05
+
+
+def test_a_misspelt_key_is_named_with_its_line_and_the_key_that_was_meant(tmp_path: Path) -> None:
+    path = write(tmp_path / "typo.yaml", RECIPE.replace("updates: 5", "updates: 5\n      group_sise: 4"))
+    assert refusal(path) == (f"{path}:11: generations.steps[0].group_sise: no such setting; did you mean group_size?")
+
+
+def test_a_key_like_no_other_is_answered_with_those_there_are(recipe_path: Path) -> None:
+    assert "gate.zzz: no such setting; there is alpha, retention_margin, min_prompts" in refusal(
+        recipe_path, "gate.zzz=1"
+    )
+
+
+def test_a_misspelt_type_is_answered_from_the_union_at_that_place(tmp_path: Path) -> None:
+    path = write(tmp_path / "typo.yaml", RECIPE.replace("type: addition", "type: addtion"))
+    assert refusal(path) == f"{path}:2: task: no such type 'addtion'; did you mean addition?"
+
+
+def test_a_missing_type_lists_the_types(recipe_path: Path) -> None:
+    message = refusal(recipe_path, "generations.steps.0={updates: 1}")
+    assert message.endswith("generations.steps[0]: missing type; add one of: sft, distill, rl")
+
+
+def test_a_missing_setting_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "short.yaml", "name: short\ngenerations: {steps: [{type: rl}]}\n")
+    message = refusal(path)
+    assert message.startswith(str(path))
+    assert "task: missing; add it with one of the types addition, reversal, copy" in message
+
+
+def test_several_problems_are_listed_together(tmp_path: Path) -> None:
+    text = RECIPE.replace("count: 2", "cuont: 2\n  init: champ").replace("type: addition", "type: addition, x: 1")
+    message = refusal(write(tmp_path / "bad.yaml", text))
+    assert "has 3 problems:" in message
+    assert ":2: task.x: no such setting" in message
+    assert ":7: generations.cuont: no such setting; did you mean count?" in message
+    assert ":8: generations.init: must be one of champion, previous, base (did you mean champion?)" in message
+
+
+def test_a_long_list_of_problems_is_cut_and_counted(tmp_path: Path) -> None:
+    text = RECIPE + "".join(f"unknown{number}: 1\n" for number in range(14))
+    lines = refusal(write(tmp_path / "bad.yaml", text)).splitlines()
+    assert len(lines) == 12
+    assert lines[-1].strip() == "and 4 more"
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("generations.count='8'", 'must be a whole number, not "8"'),
+        ("generations.count=true", "must be a whole number, not true"),
+        ("generations.count=1.5", "must be a whole number, not 1.5"),
+        ("seed=-1", "must be greater than or equal to 0, not -1"),
+        ("gate.alpha=.nan", "must be a finite number, not NaN"),
+        ("verifier.strip=yes", 'must be true or false, not "yes"'),
+        ("name=Big Name", "lower-case letters, digits, `-` and `_`"),
+        ("generations.steps=[]", "must be a list of at least 1 entries"),
+        ("generations.steps=rl", "must be a list"),
+        ("task=addition", "must be a section of settings (type is one of addition, reversal, copy)"),
+        ("gate=3", "must be a section of settings (alpha, retention_margin, min_prompts)"),
+        ("resources.workers=some", "must be a whole number or auto"),
+        ("generations.steps.0.distillation.teacher=3.5", "must be one of parent, champion, base or a whole number"),
+        ("generations.steps.0.optimizer.betas=[0.9, 1.0]", "betas[1]: must be less than 1"),
+    ],
+)
+def test_values_keep_their_types_and_bounds(recipe_path: Path, override: str, expected: str) -> None:
+    message = refusal(recipe_path, override)
+    assert message.startswith(f"override {override}: ")
+    assert expected in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("generations.steps.0.group_size=1", "use group_size 2 or more"),
+        ("generations.steps.0.stepping_stones=0.5", ""),
+        ("generations.steps.0.distillation={teacher: base}", "set loss: forward_kl"),
+        ("generations.steps.0.distillation={loss: forward_kl, teacher: 1}", "before generation 1 exists"),
+        ("generations.steps.0.schedule={warmup: 0.5, decay: 0.9}", "overlap"),
+        ("generations.curriculum={type: accelerated, until: 0.9}", "use type: next"),
+        (
+            "generations.steps.0={type: sft, updates: 1, source: {type: rejection, max_accepted_per_prompt: 2}}",
+            "never acts",
+        ),
+        ("base.steps.0={type: rl}", "move this step to generations.steps"),
+        ("base.steps=[]", "random weights give no right answer"),
+        ("base.model.max_length=19", "set max_length: 23 or more"),
+        ("base.model={type: scratch, hidden_size: 50, num_heads: 4}", "use 48"),
+        ("evaluation.prompts_per_level=50", "gate.min_prompts: no level has 100 held-out prompts"),
+        ("evaluation={prompts_per_level: 200, sampled: {prompts: 300}}", "use 200 or fewer"),
+        ("gate.alpha=1e-301", "use 1001 or more"),
+    ],
+)
+def test_combinations_that_cannot_work_are_refused_with_the_remedy(
+    recipe_path: Path, override: str, expected: str
+) -> None:
+    if expected:
+        assert expected in refusal(recipe_path, override)
+    else:
+        load_recipe(recipe_path, [override])
+
+
+def test_stepping_stones_need_two_operands(recipe_path: Path) -> None:
+    message = refusal(recipe_path, "task={type: copy, base_level: 2}", "generations.steps.0.stepping_stones=0.5")
+    assert "generations.steps[0].stepping_stones: stepping stones need a task with two operands" in message
+
+
+def test_what_needs_a_change_elsewhere_is_refused_together_with_the_rest(recipe_path: Path) -> None:
+    message = refusal(recipe_path, "base.model.max_length=8", "base.steps=[]")
+    assert "has 2 problems" in message
+
+
+@pytest.mark.parametrize("task", ["{type: addition}", "{type: reversal}", "{type: copy}"])
+def test_the_longest_sequence_is_that_of_the_task(recipe_path: Path, task: str) -> None:
+    settings = load_recipe(recipe_path, [f"task={task}"]).task
+    for level in (1, 3, 7):
+        prompt = build_task(settings).draw(level, 1, seed=0)[0]
+        expected = 1 + len(prompt.text) + build_task(settings).max_answer_length(level) + 1
+        assert settings.longest_sequence(level) == expected
+
+
+def test_overrides_reach_into_lists_and_into_sections_left_out(recipe_path: Path) -> None:
+    recipe = load_recipe(
+        recipe_path,
+        [
+            "generations.steps.0.updates=7",
+            "generations.steps[0].optimizer.muon_lr=0.5",
+            "generations.curriculum.raise_at=0.8",
+            "base.model.hidden_size=32",
+            "evaluation.sampled=null",
+            "resources.workers=3",
+            "generations.steps.0.grad_clip=1e-3",
+        ],
+    )
+    step = recipe.generations.steps[0]
+    assert (step.updates, step.optimizer.muon_lr, step.grad_clip) == (7, 0.5, 0.001)
+    assert recipe.generations.curriculum.raise_at == 0.8
+    assert recipe.base.model.hidden_size == 32
+    assert recipe.evaluation.sampled is None
+    assert recipe.resources.workers == 3
+
+
+def test_a_later_override_wins(recipe_path: Path) -> None:
+    assert load_recipe(recipe_path, ["seed=1", "seed=2"]).seed == 2
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("generations.cuont=3", "generations.cuont: no such setting; did you mean count?"),
+        ("generatons.count=3", "generatons: no such setting; did you mean generations?"),
+        ("generations.steps.1.updates=3", "generations.steps has entries 0 to 0"),
+        ("name.x=3", "name is 'small' and holds no settings of its own"),
+        ("seed", "is not of the form key=value"),
+        ("=3", "is not of the form key=value"),
+        ("a..b=3", "is not of the form key=value"),
+        ("seed=[1", "not valid YAML"),
+        ("seed={a: 1, a: 2}", "a: given twice"),
+    ],
+)
+def test_a_wrong_override_is_named_as_one(recipe_path: Path, override: str, expected: str) -> None:
+    message = refusal(recipe_path, override)
+    assert message.startswith("override ")
+    assert expected in message
+
+
+def test_a_key_given_twice_names_both_lines(tmp_path: Path) -> None:
+    path = write(tmp_path / "twice.yaml", RECIPE + "name: other\n")
+    assert refusal(path) == f"{path}:11: name: given twice, first in line 1; keep one of the two"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "is empty"),
+        ("- a\n", "is no mapping"),
+        ("a: b: c\n", ":1: not valid YAML"),
+        ("? [a]\n: b\n", ":1: a key must be a word"),
+        ("x: &a\n  b: *a\n", "contains itself"),
+        ("x: !!python/object:os.system y\n", ":1: not valid YAML"),
+        ("a: 1\n\tb: 2\n", ":2: not valid YAML"),
+        ("seed: " + 5000 * "9", "not valid YAML"),
+        ("x: " + 2000 * "[", "not valid YAML"),
+    ],
+)
+def test_what_is_no_yaml_mapping_is_refused(tmp_path: Path, text: str, expected: str) -> None:
+    assert expected in refusal(write(tmp_path / "bad.yaml", text))
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bytes.yaml"
+    path.write_bytes(b"name: \xff\xfe")
+    assert "is not UTF-8 text" in refusal(path)
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_loaded_or_refused_and_never_crashes(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    path = tmp_path_factory.getbasetemp() / "fuzz.yaml"
+    path.write_text(text, encoding="utf-8", errors="replace")
+    with pytest.raises(RecipeError):
+        load_recipe(path)
+
+
+def test_yaml_1_1_surprises_do_not_happen(tmp_path: Path) -> None:
+    path = write(tmp_path / "plain.yaml", RECIPE + "description: on\nseed: 010\n")
+    recipe = load_recipe(path)
+    assert recipe.description == "on"
+    assert recipe.seed == 10
+
+
+def test_anchors_and_merges_are_written_out(tmp_path: Path) -> None:
+    text = """\
+        name: small
+        task: {type: addition, base_level: 2}
+        base: {steps: [{type: sft, updates: 10}]}
+        generations:
+          steps:
+            - &first {type: rl, updates: 5}
+            - {<<: *first, updates: 6}
+        """
+    recipe = load_recipe(write(tmp_path / "merged.yaml", text))
+    assert [step.updates for step in recipe.generations.steps] == [5, 6]
+
+
+def test_a_missing_file_is_answered_with_the_recipes_near_by(recipe_path: Path) -> None:
+    message = refusal(recipe_path.with_name("smal.yaml"))
+    assert message.startswith("there is no recipe ")
+    assert str(recipe_path) in message
+    assert str(recipe_path) in refusal(recipe_path.parent)
+
+
+def test_a_folder_starts_at_the_recipe_and_keeps_its_written_path_in_the_identity(recipe_path: Path) -> None:
+    write_folder(recipe_path.parent / "model", scratch_vocabulary("0123456789+="))
+    recipe = load_recipe(recipe_path, ["base.model={type: folder, path: model}", "base.steps=[]"])
+    assert recipe.base.model.path == str(recipe_path.parent / "model")
+    assert recipe.identity()["base"]["model"]["path"] == "model"
+
+
+def test_a_recipe_for_other_disks_is_loaded_without_looking_for_its_folders(recipe_path: Path) -> None:
+    overrides = ["base.model={type: folder, path: /nowhere/model}", "base.steps=[]"]
+    assert load_recipe(recipe_path, overrides, check_folders=False).base.model.path == "/nowhere/model"
+    assert "there is no folder /nowhere/model" in refusal(recipe_path, *overrides)
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
+def test_an_incomplete_folder_is_refused(recipe_path: Path, name: str) -> None:
+    folder = write_folder(recipe_path.parent / "model", scratch_vocabulary("0123456789+="))
+    (folder / name).unlink()
+    message = refusal(recipe_path, "base.model={type: folder, path: model}", "base.steps=[]")
+    assert "base.model.path" in message
+    assert name.replace("model", "*") in message or name in message
+
+
+def test_a_base_that_cannot_read_the_task_is_refused(recipe_path: Path) -> None:
+    write_folder(recipe_path.parent / "model", scratch_vocabulary("abc="))
+    message = refusal(recipe_path, "base.model={type: folder, path: model}", "base.steps=[]")
+    assert "does not know 0 1 2 3 4 5 6 7 8 9 + of task addition" in message
+
+
+def test_a_base_too_short_for_the_lineage_is_refused(recipe_path: Path) -> None:
+    write_folder(recipe_path.parent / "model", scratch_vocabulary("0123456789+="), positions=20)
+    message = refusal(recipe_path, "base.model={type: folder, path: model}", "base.steps=[]")
+    assert "the model holds 20 tokens, level 6 needs 23" in message
+
+
+def test_a_teacher_with_the_same_vocabulary_may_give_its_distribution(recipe_path: Path) -> None:
+    write_folder(recipe_path.parent / "teacher", scratch_vocabulary("0123456789+="))
+    load_recipe(recipe_path, [FORWARD_KL])
+
+
+@pytest.mark.parametrize("characters", ["0123456789=+", "0123456789+", "0123456789+=-"])
+def test_a_teacher_with_another_vocabulary_is_refused_with_the_remedy(recipe_path: Path, characters: str) -> None:
+    write_folder(recipe_path.parent / "teacher", scratch_vocabulary(characters))
+    message = refusal(recipe_path, FORWARD_KL)
+    assert "generations.steps[0].distillation.teacher: the teacher's vocabulary is not the student's" in message
+    assert "use loss: ce" in message
+
+
+def test_unigram_vocabularies_are_compared_by_position(recipe_path: Path) -> None:
+    vocabulary = scratch_vocabulary("0123456789+=")
+    write_folder(recipe_path.parent / "model", vocabulary)
+    folder = write_folder(recipe_path.parent / "teacher", vocabulary, kind="Unigram")
+    pieces = [[token, -1.0] for token in vocabulary]
+    (folder / "tokenizer.json").write_text(json.dumps({"model": {"type": "Unigram", "vocab": pieces}}))
+    load_recipe(recipe_path, [FORWARD_KL])
+
+
+def test_the_digest_ignores_what_no_result_depends_on(recipe_path: Path) -> None:
+    digest = load_recipe(recipe_path).digest()
+    same = ["name=other", "generations.count=9", "resources.workers=4", "tracking.sample_rollouts=0"]
+    assert load_recipe(recipe_path, same).digest() == digest
+    assert load_recipe(recipe_path, ["seed=1"]).digest() != digest
+
+
+def test_a_recipe_survives_its_own_dump(recipe_path: Path) -> None:
+    recipe = load_recipe(recipe_path)
+    assert Recipe.model_validate(recipe.model_dump(mode="json")).digest() == recipe.digest()
+
+
+def test_every_setting_is_described_in_the_schema_or_speaks_for_itself() -> None:
+    schema = json_schema()
+    steps = schema["$defs"]["RlStep"]["properties"]
+    assert steps["group_size"]["description"] == "Samples per prompt, compared with one another."
+    assert schema["additionalProperties"] is False
