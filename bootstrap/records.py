@@ -367,7 +367,7 @@ class Compute(Record):
     flops: dict[str, float] = Field(default_factory=dict)
     """By phase: generate, train, evaluate."""
     tokens: dict[str, int] = Field(default_factory=dict)
-    """By phase: generated, trained (forward and backward), evaluated."""
+    """By phase: generate, train (forward and backward), evaluate."""
     useful_tokens: int = 0
     """Generated tokens with non-zero advantage, or selected for imitation or replay."""
     verdicts: int = 0

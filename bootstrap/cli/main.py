@@ -320,6 +320,32 @@ def ui(
 
 
 @app.command()
+def bench(
+    workers: Annotated[str, typer.Option("--workers", metavar="N,N", help="Numbers of workers to compare.")] = "1,2",
+    rounds: Annotated[int, typer.Option("--rounds", min=1, metavar="N", help="Measurements of each.")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what more workers buy: updates and samples per second, all in one run.
+
+    Absolute figures belong to the machine and its load; the ratios are what to quote.
+
+    \b
+    Example:
+      bootstrap bench --workers 1,2
+    """
+    from bootstrap.cli.bench import bench_workers
+    from bootstrap.errors import RecipeError
+
+    try:
+        counts = [int(part) for part in workers.split(",")]
+    except ValueError:
+        raise RecipeError(f"--workers {workers} is no list of whole numbers; write for example --workers 1,2") from None
+    if min(counts) < 1 or len(set(counts)) < len(counts):
+        raise RecipeError(f"--workers {workers}: name different numbers from 1 up, for example --workers 1,2")
+    bench_workers(counts, rounds=rounds, as_json=as_json)
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of recipes.
 

@@ -13,9 +13,11 @@ def sync_lineage(store: LineageStore, *, tracking_uri: str | None, experiment: s
 
     Raises TrackingError when MLflow cannot be reached, RecipeError for an address it has no store for, StoreError.
     """
+    uri = tracking.resolve_tracking_uri(tracking_uri, store.root.parent)
+    # A server that is down is told at once, before MLflow takes its seconds to load.
+    tracking.check_reachable(uri)
     from bootstrap.lineage.publisher import publish
 
-    uri = tracking.resolve_tracking_uri(tracking_uri, store.root.parent)
     publish(
         store.root.absolute(),
         tracking_uri=uri,

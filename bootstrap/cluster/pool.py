@@ -1,7 +1,7 @@
 """Workers as Ray actors: placement, calls and bounded waits; what is computed and how it is split is `pool.py`'s.
 
     who waits            for whom                     bound, and what happens when it is hit
-    driver, at the start every worker's readiness     wait_seconds -> WaitTimeout with resources asked and free
+    driver, at the start a place for every worker      wait_seconds -> WaitTimeout with resources asked and free
     driver, `wait`       the calls it names           wait_seconds -> WaitTimeout with worker, call and since when
     worker, `apply`      all gradients of the update  none of its own: the driver's wait covers the whole chain
 
@@ -64,15 +64,16 @@ class _Failure:
 class _WorkerActor:
     """A `Worker` in a process of its own."""
 
-    def __init__(self, *, batch_rows: int) -> None:
+    def place(self) -> tuple[int, str]:
+        """Return process id and node address; the first answer proves that the actor has its resources."""
+        return os.getpid(), ray.util.get_node_ip_address()
+
+    def prepare(self, batch_rows: int) -> None:
+        """Make the worker, which takes seconds; it is no part of the constructor, so that placement shows by itself."""
         # Here and not at the top: the driver imports this module to name the actor, and stays free of torch.
         from bootstrap.worker import Worker
 
         self._worker = Worker(batch_rows=batch_rows)
-
-    def place(self) -> tuple[int, str]:
-        """Return process id and node address; the first answer proves that the worker is up."""
-        return os.getpid(), ray.util.get_node_ip_address()
 
     def call(self, method: str, *args: Any) -> Any:
         """Return what the worker's method returns, or a `_Failure`."""
@@ -112,7 +113,7 @@ class RayPool(Pool):
     `address`: a cluster's `host:port` or `auto`; None takes `RAY_ADDRESS`, and without it starts a private Ray on this
     machine, which ends with the pool. `lineage`: path of the lineage that this driver writes; on a shared cluster a
     second driver of it is refused with LineageLocked, wherever it runs. Raises ClusterError when Ray cannot be reached
-    or started, WaitTimeout when the workers are not up within `wait_seconds`.
+    or started, WaitTimeout when the workers are not placed, or then not ready, within `wait_seconds`.
     """
 
     def __init__(
@@ -148,8 +149,13 @@ class RayPool(Pool):
                 max_task_retries=0,
                 runtime_env={"env_vars": _worker_environment()},
             )
-            self._actors = [actor.remote(batch_rows=batch_rows) for _ in range(size)]
-            self.places = self._await_workers()
+            self._actors = [actor.remote() for _ in range(size)]
+            self.places = self._await_placement()
+            prepared = [
+                _Call(ref=actor.prepare.remote(batch_rows), worker=index, method="prepare", needs=())
+                for index, actor in enumerate(self._actors)
+            ]
+            self.wait(prepared, what="the start of the workers")
             undo.pop_all()
 
     def start(self, worker: int, method: str, *args: Any) -> Any:
@@ -238,8 +244,8 @@ class RayPool(Pool):
                     "or submit to a cluster that has them"
                 )
 
-    def _await_workers(self) -> list[tuple[int, str]]:
-        """Return every worker's process and node once all are up; says meanwhile what it waits for."""
+    def _await_placement(self) -> list[tuple[int, str]]:
+        """Return every worker's process and node once all have one; says meanwhile what it waits for."""
         refs = [actor.place.remote() for actor in self._actors]
         start = time.monotonic()
         while True:
@@ -249,10 +255,10 @@ class RayPool(Pool):
                 break
             failed = _first_error(ready)
             if failed is not None:
-                raise self._translated(failed, "start of the workers") from failed
+                raise self._translated(failed, "the start of the workers") from failed
             missing = ", ".join(str(index) for index, ref in enumerate(refs) if ref in late)
             waited = time.monotonic() - start
-            state = f"worker(s) {missing} of {self.size} are not up after {waited:.0f} s: {self._supply()}"
+            state = f"worker(s) {missing} of {self.size} are not placed after {waited:.0f} s: {self._supply()}"
             if waited >= self.wait_seconds:
                 raise WaitTimeout(
                     f"{state}; free or add what is missing, lower resources.workers, or raise resources.wait_seconds"
@@ -261,7 +267,7 @@ class RayPool(Pool):
         try:
             return ray.get(refs)
         except RayError as error:
-            raise self._translated(error, "start of the workers") from error
+            raise self._translated(error, "the start of the workers") from error
 
     def _supply(self) -> str:
         """Say what the workers ask for and what the cluster has."""
@@ -327,7 +333,7 @@ def _require_reachable(address: str) -> None:
     if "://" in address:
         raise ClusterError(
             f"{address} is no address for a driver, which must run inside the cluster; use `bootstrap submit --address "
-            "http://HOST:8265`, or give HOST:PORT of the cluster's head"
+            "http://HOST:8265`, give HOST:PORT of the cluster's head, or unset RAY_ADDRESS to use this machine alone"
         )
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():

@@ -47,8 +47,10 @@ def of_generation(entry: Entry, receipts: Mapping[int, Receipt], *, registered: 
     measured = sum(entry.annotations.seconds.values())
     cost = (
         f"{text.si(node.compute.total_tokens)} tokens, {text.si(node.compute.total_flops, unit='FLOP')}, "
-        f"{text.duration(measured)}; {text.si(node.compute.useful_tokens)} generated tokens were of use."
+        f"{text.duration(measured)}."
     )
+    if (share := queries.useful_share(node)) is not None:
+        cost += f" Of the generated tokens {text.percent(share)} were of use."
     rows = [
         (
             str(row.level) + (" (target)" if row.level in node.target_levels else ""),

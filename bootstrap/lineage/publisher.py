@@ -574,7 +574,6 @@ def flatten(recipe: Mapping[str, Any]) -> dict[str, str]:
 def _over_generations(entry: Entry, *, at: int) -> list[Metric]:
     """What the lineage's run shows as curves over generations."""
     node, best = entry.generation, queries.headline(entry.generation)
-    generated = node.compute.tokens.get("generated", 0)
     values = {
         "gen/frontier": node.report.frontier,
         "gen/lead": node.report.lead,
@@ -584,7 +583,7 @@ def _over_generations(entry: Entry, *, at: int) -> list[Metric]:
         "gen/tokens": node.compute.total_tokens,
         "gen/flops": node.compute.total_flops,
         "gen/seconds": sum(entry.annotations.seconds.values()),
-        "gen/useful_share": node.compute.useful_tokens / generated if generated else None,
+        "gen/useful_share": queries.useful_share(node),
     }
     return _plain(values, at=at, step=node.number)
 

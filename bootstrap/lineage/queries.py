@@ -50,10 +50,15 @@ def champion_path(entries: Sequence[Entry]) -> list[int]:
     return path[::-1]
 
 
+def useful_share(generation: Generation) -> float | None:
+    """Return the share of the generated tokens that trained or joined the replay pool; None if none was generated."""
+    generated = generation.compute.tokens.get("generate", 0)
+    return generation.compute.useful_tokens / generated if generated else None
+
+
 def generation(entry: Entry) -> dict[str, Any]:
     """Return one generation as plain JSON data: identity, decision, accuracy, cost. The schema of `--json`."""
     node, measured = entry.generation, entry.annotations
-    generated = node.compute.tokens.get("generate", node.compute.tokens.get("generated", 0))
     test = node.decision.improvement
     return {
         "name": node.name,
@@ -82,7 +87,7 @@ def generation(entry: Entry) -> dict[str, Any]:
         },
         "gate": None if test is None else test.model_dump(mode="json"),
         "tokens": {**node.compute.tokens, "total": node.compute.total_tokens, "useful": node.compute.useful_tokens},
-        "useful_share": node.compute.useful_tokens / generated if generated else None,
+        "useful_share": useful_share(node),
         "flops": {**node.compute.flops, "total": node.compute.total_flops},
         "seconds": {**measured.seconds, "total": sum(measured.seconds.values())},
         "bound_fraction": dict(measured.bound_fraction),

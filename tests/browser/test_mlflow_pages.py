@@ -52,6 +52,9 @@ def test_the_lineage_page_draws_every_generation_inside_mlflow(page: Page, site:
     expect(frame.locator("path[data-edge='init 1 3']")).to_have_count(1)
     frame.locator(".node[data-number='3']").click()
     expect(frame.locator("#panel")).to_contain_text("level 6: 0.337 -> 0.989")
+    made_from = frame.locator("#panel tr").filter(has_text="starting weights")
+    expect(made_from).to_contain_text("gen-1")
+    expect(frame.locator("#panel")).not_to_contain_text("undefined")
     expect(frame.get_by_label("MLflow model", exact=True)).to_have_value(site.receipts[3].model_id)
     shot(page, tmp_path, "lineage")
 

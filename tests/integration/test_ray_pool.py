@@ -123,6 +123,20 @@ def test_calls_behind_an_update_see_its_weights_without_a_wait_between(two_worke
     assert {r.policy for r in later} != {r.policy for r in rollouts}
 
 
+def test_gradients_travel_as_read_only_views_of_shared_memory_and_are_applied_as_such(two_workers: RayPool) -> None:
+    two_workers.build(ScratchModel(), CHARACTERS, seed=7)
+    before = two_workers.broadcast("fingerprint")
+    two_workers.broadcast("begin", AdamW(lr=0.01))
+    batch = _batch(two_workers.generate(_requests(), SAMPLING))
+    [gradient] = two_workers.wait([two_workers.start(0, "gradient", batch)], what="gradient")
+    assert gradient.flat.nbytes == 4 * 280_224
+    assert not gradient.flat.flags.owndata
+    assert not gradient.flat.flags.writeable
+    two_workers.metrics(two_workers.update(batch, lr_factor=1.0, grad_clip=1.0))
+    after = two_workers.broadcast("fingerprint")
+    assert after[0] == after[1] != before[0]
+
+
 def test_a_checkpoint_moves_between_kinds_of_pool(two_workers: RayPool) -> None:
     local = LocalPool(1, batch_rows=BATCH_ROWS)
     local.build(MODEL, CHARACTERS, seed=8)
@@ -176,26 +190,29 @@ def test_a_killed_worker_is_named_and_the_remedy_given(ray_cluster: None) -> Non
             pool.wait([pool.start(1, "fingerprint")], what="fingerprint")
 
 
-def test_an_answer_that_never_comes_is_named_with_worker_call_and_time(ray_cluster: None) -> None:
-    with RayPool(2, batch_rows=BATCH_ROWS, wait_seconds=120) as pool:
-        pool.wait_seconds = 1.0
-        slow = pool.start(1, "probe", 60.0)
-        # Worker 0 is free; its call waits for worker 1's result, so worker 1 is the one to name.
-        behind = pool.start(0, "apply", 1.0, 1.0, slow)
+def test_an_answer_that_is_late_is_named_with_worker_call_and_time(
+    two_workers: RayPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = two_workers.start(1, "probe", 3.0)
+    # Worker 0 is free; its call waits for worker 1's result, so worker 1 is the one to name.
+    behind = two_workers.start(0, "probe", slow)
+    with monkeypatch.context() as patch:
+        patch.setattr(two_workers, "wait_seconds", 1.0)
         with pytest.raises(WaitTimeout) as caught:
-            pool.wait([behind], what="update")
-        message = str(caught.value)
-        assert message.startswith("waited 1 s for update: worker 1 (process ")
-        assert "`probe`, asked at 20" in message
-        assert "worker 0" not in message
-        assert "resources.wait_seconds" in message
+            two_workers.wait([behind], what="update")
+    message = str(caught.value)
+    assert message.startswith("waited 1 s for update: worker 1 (process ")
+    assert "`probe`, asked at 20" in message
+    assert "worker 0" not in message
+    assert "resources.wait_seconds" in message
+    two_workers.wait([slow], what="probe")
 
 
 def test_workers_that_cannot_be_placed_say_what_is_missing(ray_cluster: None) -> None:
     with pytest.raises(WaitTimeout) as caught:
         RayPool(2, batch_rows=BATCH_ROWS, cpus_per_worker=64, wait_seconds=2)
     message = str(caught.value)
-    assert "worker(s) 0, 1 of 2 are not up after 2 s: they ask for 128 CPU (" in message
+    assert "worker(s) 0, 1 of 2 are not placed after 2 s: they ask for 128 CPU (" in message
     assert "free of 4)" in message
 
 
@@ -206,8 +223,9 @@ def test_a_second_driver_of_a_lineage_is_refused_by_the_cluster(tmp_path: Path, 
             RayPool(1, batch_rows=BATCH_ROWS, wait_seconds=120, lineage=lineage)
         assert lineage in str(caught.value)
         assert f"process {os.getpid()}" in str(caught.value)
-    with RayPool(1, batch_rows=BATCH_ROWS, wait_seconds=120, lineage=lineage):
-        pass  # Freed with the first pool.
+    # Freed with the first pool: the next driver gets as far as asking for its workers.
+    with pytest.raises(WaitTimeout):
+        RayPool(1, batch_rows=BATCH_ROWS, cpus_per_worker=64, wait_seconds=1, lineage=lineage)
 
 
 def test_an_address_where_nobody_listens_is_refused_within_seconds(tmp_path: Path) -> None:

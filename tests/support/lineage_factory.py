@@ -154,7 +154,7 @@ def grow(store: LineageStore, *, outcome: Outcome, name: str = "addition", teach
         decision=_decision(outcome, report, champion),
         compute=Compute(
             flops={"generate": 3.1e11 * number, "train": 2.4e12, "evaluate": 5e11},
-            tokens={"generated": generated * bool(number), "trained": 480_000, "evaluated": 61_000},
+            tokens={"generate": generated * bool(number), "train": 480_000, "evaluate": 61_000},
             useful_tokens=generated // 2 * bool(number),
             verdicts=len(verdicts) * bool(number),
         ),
