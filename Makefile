@@ -1,8 +1,8 @@
 # `make quickstart` shows it work, `make test` proves it; both install into .venv and may be repeated.
 #
 #   PYTHON=python3.12     the interpreter to use (3.11 or newer)
-#   PIP_FLAGS=...         more options for pip; without a GPU, PyTorch's CPU index spares gigabytes of CUDA:
-#                         PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+#   PIP_FLAGS=...         more options for pip; without a GPU, an --extra-index-url with CPU builds of PyTorch spares
+#                         gigabytes of CUDA
 
 PYTHON ?= python3
 PIP_FLAGS ?=

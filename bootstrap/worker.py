@@ -19,9 +19,6 @@ from bootstrap.store.fingerprint import fingerprint_safetensors
 from bootstrap.training import model as models
 from bootstrap.training.learner import Gradient, Learner
 
-OPTIMIZER_STATE = "optimizer.safetensors"
-"""Name of the optimizer's state among a training checkpoint's files."""
-
 
 class Worker:
     """The model of one process. Every method may be called from another process; arguments and results pickle."""
@@ -69,9 +66,14 @@ class Worker:
         return self.engine.generate(requests, sampling, policy=self.fingerprint())
 
     def load_teacher(self, files: Mapping[str, bytes], fingerprint: str) -> None:
-        """Hold a frozen teacher for the `kl` stream. Raises RecipeError when its vocabulary is another one."""
-        if fingerprint in self.teachers:
-            return
+        """Hold a frozen teacher for the `kl` stream.
+
+        Raises FingerprintMismatch when its weights are not those that `fingerprint` names, RecipeError when its
+        vocabulary is another than the student's.
+        """
+        found = fingerprint_safetensors(files[models.WEIGHTS])
+        if found != fingerprint:
+            raise FingerprintMismatch(f"the teacher's weights are {found[:16]}, the plan names {fingerprint[:16]}")
         teacher, tokenizer = models.load(files)
         if tokenizer.get_vocab() != self.tokenizer.get_vocab():
             raise RecipeError(

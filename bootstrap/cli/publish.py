@@ -7,12 +7,13 @@ The loop never waits. A commit during a publication is caught up by the next one
 missing. What fails is said once; the outbox keeps it. Left out: what is published (`lineage/`).
 """
 
+import os
 import shutil
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -21,25 +22,37 @@ WAIT_SECONDS = 300.0
 
 
 def sync_command(
-    root: Path, *, tracking_uri: str, experiment: str | None, sample_rollouts: int, python: str = sys.executable
+    root: Path, *, experiment: str | None, sample_rollouts: int, python: str = sys.executable
 ) -> list[str]:
-    """Return the command that publishes what is missing of the lineage in the folder `root`."""
+    """Return the command that publishes what is missing of the lineage in the folder `root`.
+
+    The tracking URI is not part of it: it can hold a password, and everyone can read a process's arguments.
+    """
     return [
         *([nice, "-n", "10"] if (nice := shutil.which("nice")) else []),
         *(python, "-m", "bootstrap", "lineage", "--sync"),
         *("--store", str(root.parent), "--lineage", root.name),
-        *("--tracking-uri", tracking_uri, "--sample-rollouts", str(sample_rollouts)),
+        *("--sample-rollouts", str(sample_rollouts)),
         *(("--experiment", experiment) if experiment else ()),
     ]
 
 
 class Publisher:
-    """Starts `command` after commits, one at a time. A context manager; leaving it by an error stops the child."""
+    """Starts `command` after commits, one at a time. A context manager; leaving it by an error stops the child.
+
+    `environment`: variables of the child beside this process's own.
+    """
 
     def __init__(
-        self, command: Sequence[str], *, warn: Callable[[str], None], wait_seconds: float = WAIT_SECONDS
+        self,
+        command: Sequence[str],
+        *,
+        warn: Callable[[str], None],
+        environment: Mapping[str, str] | None = None,
+        wait_seconds: float = WAIT_SECONDS,
     ) -> None:
         self.command, self.warn, self.wait_seconds = list(command), warn, wait_seconds
+        self.environment = {**os.environ, **(environment or {})}
         self.process: subprocess.Popen[str] | None = None
         self.reader: threading.Thread | None = None
         self.output = ""
@@ -81,6 +94,7 @@ class Publisher:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
+            env=self.environment,
             start_new_session=True,
         )
         self.reader = threading.Thread(target=self._read, args=(self.process,), daemon=True)

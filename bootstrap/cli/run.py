@@ -1,16 +1,12 @@
 """`bootstrap run`: recipe -> store and lock -> workers -> loop -> table; progress is shown, MLflow kept up to date."""
 
-import hashlib
 import json
 import os
-import shutil
 import signal
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-import bootstrap
 from bootstrap.cli import render
 from bootstrap.cli.progress import progress
 from bootstrap.cli.publish import Publisher, sync_command
@@ -21,6 +17,7 @@ from bootstrap.config.recipe import Recipe
 from bootstrap.lineage.tracking import resolve_tracking_uri
 from bootstrap.plan import LineagePlan, make_plan
 from bootstrap.pool import Pool
+from bootstrap.provenance import git_commit, source_digest
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.lock import lineage_lock
 
@@ -64,14 +61,17 @@ def run_recipe(
         tracking_uri = resolve_tracking_uri(recipe.tracking.uri, store.absolute())
         command = sync_command(
             folder.root,
-            tracking_uri=tracking_uri,
             experiment=recipe.tracking.experiment,
             sample_rollouts=recipe.tracking.sample_rollouts,
         )
         expected = {generation.number: generation.seconds for generation in plan.planned}
         with (
             progress(console, last=recipe.generations.count, expected=expected) as display,
-            Publisher(command, warn=lambda text: display.say(f"warning: {text}; {_later(folder.root)}")) as publisher,
+            Publisher(
+                command,
+                warn=lambda text: display.say(f"warning: {text}; {_later(folder.root)}"),
+                environment={"MLFLOW_TRACKING_URI": tracking_uri},
+            ) as publisher,
         ):
 
             def publish() -> None:
@@ -123,34 +123,13 @@ def make_pool(recipe: Recipe, workers: int, *, local: bool, root: Path) -> Pool:
 
 def environment() -> dict[str, str]:
     """Return where this run comes from, as far as it is known: Ray job, git commit, digest of this program's source."""
-    found = {"source_sha256": _source_digest()}
+    found = {"source_sha256": source_digest()}
     job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
     if submission := job.get("metadata", {}).get("job_submission_id"):
         found["ray_submission_id"] = submission
-    if commit := os.environ.get("BOOTSTRAP_GIT_COMMIT") or _git_commit():
+    if commit := git_commit():
         found["git_commit"] = commit
     return found
-
-
-def _source_digest() -> str:
-    digest = hashlib.sha256()
-    root = Path(bootstrap.__file__).parent
-    for path in sorted(root.rglob("*.py")):
-        digest.update(
-            f"{path.relative_to(root).as_posix()}\n{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode()
-        )
-    return digest.hexdigest()
-
-
-def _git_commit() -> str | None:
-    """Return the commit of the checkout this program runs from; None for an installed package."""
-    root = Path(bootstrap.__file__).parents[1]
-    if not (root / ".git").exists() or (git := shutil.which("git")) is None:
-        return None
-    answer = subprocess.run(
-        [git, "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False
-    )
-    return answer.stdout.strip() or None
 
 
 def _later(root: Path) -> str:

@@ -16,7 +16,6 @@ import logging
 import os
 import shlex
 import shutil
-import subprocess
 import tempfile
 import time
 import urllib.error
@@ -36,6 +35,7 @@ from bootstrap.config.load import load_recipe
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import BootstrapError, ClusterError, LineageLocked, RecipeError
 from bootstrap.lineage.tracking import resolve_tracking_uri
+from bootstrap.provenance import COMMIT_VARIABLE, git_commit
 
 DEFAULT_STORE = "~/bootstrap-runs"
 """Where a job's lineages go without `--store`; `~` is the home folder of whoever runs the cluster's head node."""
@@ -70,7 +70,7 @@ def submit_recipe(
     Ctrl-C leaves the job running and returns 0. Raises RecipeError for what cannot work on a cluster, ClusterError when
     the job server cannot be reached or refuses, LineageLocked when a job that still runs writes the same lineage.
     """
-    recipe = load_recipe(recipe_path, overrides)
+    recipe = load_recipe(recipe_path, overrides, check_folders=False)
     name = lineage or recipe.name
     _require_cluster_paths(recipe)
     if store is not None and not PurePosixPath(store).is_absolute():
@@ -159,8 +159,8 @@ def _environment(recipe: Recipe, *, address: str, echo: Callable[[str], None]) -
         "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
         "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS),
     }
-    if commit := os.environ.get("BOOTSTRAP_GIT_COMMIT") or _git_commit():
-        variables["BOOTSTRAP_GIT_COMMIT"] = commit
+    if commit := git_commit():
+        variables[COMMIT_VARIABLE] = commit
     given, place = recipe.tracking.uri, "tracking.uri"
     if given is None and (given := os.environ.get("MLFLOW_TRACKING_URI")):
         place = "MLFLOW_TRACKING_URI"
@@ -180,17 +180,6 @@ def _environment(recipe: Recipe, *, address: str, echo: Callable[[str], None]) -
         if parts.hostname in _LOOPBACK and urlsplit(address).hostname not in _LOOPBACK:
             echo(f"note: {place} {given} is the cluster's own loopback there, not this machine's")
     return variables
-
-
-def _git_commit() -> str | None:
-    """Return the commit of the checkout this program runs from; None for an installed package."""
-    root = Path(bootstrap.__file__).parents[1]
-    if not (root / ".git").exists() or (git := shutil.which("git")) is None:
-        return None
-    answer = subprocess.run(
-        [git, "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False
-    )
-    return answer.stdout.strip() or None
 
 
 def _job_server(address: str) -> str:

@@ -27,9 +27,9 @@ def find(entries: Sequence[Entry], name: str) -> Entry:
     wanted = name.strip().lower().removeprefix("@")
     if wanted not in known:
         close = difflib.get_close_matches(wanted, known, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
+        hint = f" (did you mean {close[0]}?)" if close else ""
         last = entries[-1].generation.name
-        raise RecipeError(f"no generation is called {name!r}{hint} Use gen-0 to {last}, champion, base or last.")
+        raise RecipeError(f"no generation is called {name!r}{hint}; use gen-0 to {last}, champion, base or last")
     return entries[known[wanted]]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from bootstrap import __version__
 from bootstrap.compute import ModelShape
 from bootstrap.config.recipe import Recipe
+from bootstrap.config.steps import Teacher
 from bootstrap.pool import Pool
 from bootstrap.prompts.task import Task
 from bootstrap.records import Checkpoint, Compute, Event, Observer
@@ -115,7 +116,7 @@ class Plan:
     target_levels: tuple[int, ...]
     replay_levels: tuple[int, ...]
     pool: ReplayPool
-    teachers: Mapping[str | int, tuple[int | None, Checkpoint]]
+    teachers: Mapping[Teacher, tuple[int | None, Checkpoint]]
     """Teacher as the recipe names it -> (generation number, weights)."""
 
     def event(self, stage: str, done: int = 0, total: int = 0, *, message: str = "", **metrics: float) -> Event:

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bootstrap.compute import ModelShape
-from bootstrap.config.base_model import ScratchModel
+from bootstrap.config.base_model import FolderModel, ScratchModel
 from bootstrap.config.recipe import Recipe
-from bootstrap.config.steps import Distillation, Step
+from bootstrap.config.steps import Distillation, Step, Teacher
 from bootstrap.errors import RecipeError
 from bootstrap.evaluation.report import accuracies
 from bootstrap.records import Checkpoint, Edge
@@ -15,7 +15,7 @@ from bootstrap.selection.curriculum import replay_levels, target_levels
 from bootstrap.selection.replay import PoolEntry, ReplayPool
 from bootstrap.stages.context import Context, Plan
 from bootstrap.stages.step import Tables
-from bootstrap.stages.supervised import teacher_key
+from bootstrap.store.fingerprint import fingerprint_safetensors
 from bootstrap.store.ledger import Entry
 
 MODEL_SUFFIXES = {".json", ".safetensors", ".jinja"}
@@ -51,10 +51,10 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
     )
     start = weights_of(context, entries, init)
     context.pool.hold(start)
-    teachers = {}
-    for settings in _distillations(recipe.generations.steps):
-        key = teacher_key(settings)
-        teachers[key] = _teacher(context, entries, key, init=init, champion=champion)
+    teachers = {
+        settings.teacher: _teacher(context, entries, settings.teacher, init=init, champion=champion)
+        for settings in _distillations(recipe.generations.steps)
+    }
     plan = Plan(
         number=number,
         init=init,
@@ -65,6 +65,7 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
         pool=ReplayPool(entry for earlier in entries for entry in _answers(context, earlier)),
         teachers=teachers,
     )
+    context.pool.broadcast("drop_teachers")
     for _, checkpoint in teachers.values():
         context.pool.broadcast("load_teacher", dict(checkpoint.files), checkpoint.fingerprint)
     return plan
@@ -105,13 +106,11 @@ def _base_weights(context: Context) -> Checkpoint:
 def read_model_folder(folder: Path) -> dict[str, bytes]:
     """Return the files of a local Hugging Face folder that make a model. Raises RecipeError when some are missing."""
     names = sorted(path.name for path in folder.glob("*") if path.suffix in MODEL_SUFFIXES)
-    missing = [name for name in ("config.json", "tokenizer.json", "tokenizer_config.json") if name not in names]
-    if not any(name.endswith(".safetensors") for name in names):
-        missing.append("*.safetensors")
-    if missing:
+    wanted = ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors")
+    if missing := [name for name in wanted if name not in names]:
         raise RecipeError(
-            f"{folder} lacks {', '.join(missing)}; a model folder holds config.json, tokenizer.json, "
-            "tokenizer_config.json and safetensors weights"
+            f"{folder} lacks {', '.join(missing)}; save the model and its fast tokenizer with save_pretrained, "
+            "weights in one safetensors file (max_shard_size)"
         )
     return {name: (folder / name).read_bytes() for name in names}
 
@@ -128,25 +127,15 @@ def _distillations(steps: Sequence[Step]) -> Iterator[Distillation]:
 
 
 def _teacher(
-    context: Context, entries: Sequence[Entry], key: str | int, *, init: int, champion: int
+    context: Context, entries: Sequence[Entry], teacher: Teacher, *, init: int, champion: int
 ) -> tuple[int | None, Checkpoint]:
-    if isinstance(key, str) and key.startswith("folder:"):
-        folder = Path(key.removeprefix("folder:"))
-        return None, _external(read_model_folder(folder))
-    number = {"parent": init, "champion": champion, "base": 0}.get(key, key)
-    assert isinstance(number, int)
-    if number >= len(entries):
-        raise RecipeError(
-            f"distillation.teacher names generation {number}, which is not committed yet; "
-            f"name one up to {len(entries) - 1}, or parent, champion or base"
-        )
+    """Return the teacher's generation (None for an external model) and weights."""
+    if isinstance(teacher, FolderModel):
+        files = read_model_folder(Path(teacher.path))
+        return None, Checkpoint(fingerprint=fingerprint_safetensors(files["model.safetensors"]), files=files)
+    number = {"parent": init, "champion": champion, "base": 0}.get(teacher, teacher)
+    assert isinstance(number, int) and number < len(entries), f"teacher {teacher} is no earlier generation"
     return number, weights_of(context, entries, number)
-
-
-def _external(files: dict[str, bytes]) -> Checkpoint:
-    from bootstrap.store.fingerprint import fingerprint_safetensors
-
-    return Checkpoint(fingerprint=fingerprint_safetensors(files["model.safetensors"]), files=files)
 
 
 def _answers(context: Context, entry: Entry) -> Iterator[PoolEntry]:

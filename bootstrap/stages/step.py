@@ -165,7 +165,7 @@ def step_inputs(context: Context, plan: Plan, step: Step, *, index: int, start: 
         "target_levels": list(plan.target_levels),
         "replay_levels": list(plan.replay_levels),
         "replay_pool": plan.pool.digest(),
-        "teachers": {str(name): checkpoint.fingerprint for name, (_, checkpoint) in plan.teachers.items()},
+        "teachers": [checkpoint.fingerprint for _, checkpoint in plan.teachers.values()],
     }
 
 

@@ -33,15 +33,9 @@ def replay_examples(
         seed=seed,
         ce_weight=0.0 if by_teacher else settings.weight,
         kl_weight=settings.weight if by_teacher else 0.0,
-        teacher=plan.teachers[teacher_key(settings)][1].fingerprint if by_teacher else None,
+        teacher=plan.teachers[settings.teacher][1].fingerprint if by_teacher else None,
     )
     return encoder.encode(examples)
-
-
-def teacher_key(settings: Distillation) -> str | int:
-    """Return the teacher's name as `Plan.teachers` holds it."""
-    teacher = settings.teacher
-    return teacher if isinstance(teacher, str | int) else f"folder:{teacher.path}"
 
 
 class SupervisedTrainer:

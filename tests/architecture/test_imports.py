@@ -18,6 +18,7 @@ LAYERS = {
     "seeds": 0,
     "records": 0,
     "compute": 0,
+    "provenance": 0,
     "config": 0,
     "store": 1,
     "sandbox": 1,

@@ -22,7 +22,9 @@ def tokens(seed: int, n: int = 200) -> tuple[torch.Tensor, torch.Tensor, torch.T
 def reference_policy_loss(new, old, adv, low, high) -> tuple[float, np.ndarray]:
     """PPO's clipped surrogate token by token in float64, and its gradient in closed form."""
     loss, gradient = 0.0, np.zeros(len(new))
-    for i, (n, o, a) in enumerate(zip(new.double().tolist(), old.double().tolist(), adv.double().tolist(), strict=True)):
+    for i, (n, o, a) in enumerate(
+        zip(new.double().tolist(), old.double().tolist(), adv.double().tolist(), strict=True)
+    ):
         ratio = math.exp(n - o)
         clipped = min(max(ratio, 1 - low), 1 + high)
         loss -= min(ratio * a, clipped * a)

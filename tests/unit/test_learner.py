@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -18,7 +19,6 @@ from bootstrap.worker import Worker
 
 SMALL = ScratchModel(hidden_size=32, intermediate_size=48, num_layers=2, num_heads=2)
 CHARACTERS = "0123456789+="
-RANDOM = np.random.default_rng(0)
 
 
 def sequence(index: int, *, rl: bool = False, ce: float = 0.0, kl: float = 0.0, teacher: str | None = None) -> Example:
@@ -60,7 +60,7 @@ def train(pool: LocalPool, batches: Sequence[Batch]) -> list:
 
 
 def assert_same_update(start: torch.Tensor, expected: torch.Tensor, found: torch.Tensor) -> None:
-    """Muon orthogonalises in bfloat16, which turns the last bit of a float32 gradient into 2^-8 of a step here and there."""
+    """Muon orthogonalises in bfloat16: the last bit of a float32 gradient becomes 2^-8 of a step here and there."""
     assert (found - expected).norm() < 0.01 * (expected - start).norm()
 
 
@@ -212,7 +212,8 @@ def test_the_learning_rate_warms_up_stays_and_decays():
     factors = [schedule_factor(schedule, update=u, total=100) for u in range(100)]
     assert factors[0] < factors[5] < factors[9] < 1
     assert factors[10:81] == [1.0] * 71
-    assert factors[99] == pytest.approx(0.0975) and all(a > b for a, b in zip(factors[81:], factors[82:], strict=False))
+    assert factors[99] == pytest.approx(0.0975)
+    assert all(a > b for a, b in pairwise(factors[80:]))
 
 
 def test_a_learning_rate_factor_of_zero_length_phases_is_one():

@@ -89,10 +89,18 @@ def test_a_run_that_fails_takes_its_child_along() -> None:
 
 
 def test_the_child_is_this_programs_own_sync_command() -> None:
-    command = sync_command(
-        Path("/store/addition"), tracking_uri="sqlite:////db", experiment=None, sample_rollouts=8, python="py"
-    )
+    command = sync_command(Path("/store/addition"), experiment="mine", sample_rollouts=8, python="py")
     assert " ".join(command).endswith(
-        "py -m bootstrap lineage --sync --store /store --lineage addition --tracking-uri sqlite:////db "
-        "--sample-rollouts 8"
+        "py -m bootstrap lineage --sync --store /store --lineage addition --sample-rollouts 8 --experiment mine"
     )
+
+
+def test_the_tracking_address_travels_in_the_environment_where_others_cannot_read_it(tmp_path: Path) -> None:
+    warnings: list[str] = []
+    program = "import os, sys; sys.exit('error: ' + os.environ['MLFLOW_TRACKING_URI'])"
+    address = {"MLFLOW_TRACKING_URI": "http://user:secret@host"}
+    with Publisher(python(program), warn=warnings.append, environment=address) as publish:
+        publish()
+        assert not publish.finish()
+    assert "http://user:secret@host" in warnings[0]
+    assert not any("secret" in part for part in publish.command)

@@ -21,7 +21,7 @@ def test_random_numbers_depend_on_seed_and_position_alone():
 
 def test_random_numbers_are_uniform():
     values = uniform(np.arange(100_000, dtype=np.uint64), 0)
-    assert 0 <= values.min() and values.max() < 1
+    assert values.min() >= 0 and values.max() < 1
     counts, _ = np.histogram(values, bins=20, range=(0, 1))
     # Chi-square with 19 degrees of freedom: 43.8 is its 0.999 quantile.
     assert ((counts - 5000) ** 2 / 5000).sum() < 43.8

@@ -1,0 +1,33 @@
+"""Which code runs: the commit of the checkout and a digest of this program's source. Annotations, never identity."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).parent
+COMMIT_VARIABLE = "BOOTSTRAP_GIT_COMMIT"
+"""Carries the commit to where the checkout is not: a Ray job's working folder has no `.git`."""
+
+
+def git_commit() -> str | None:
+    """Return the commit that `COMMIT_VARIABLE` or the checkout names; None for an installed package."""
+    if named := os.environ.get(COMMIT_VARIABLE):
+        return named
+    checkout = ROOT.parent
+    if not (checkout / ".git").exists() or (git := shutil.which("git")) is None:
+        return None
+    answer = subprocess.run(
+        [git, "-C", str(checkout), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False
+    )
+    return answer.stdout.strip() or None
+
+
+def source_digest() -> str:
+    """Return SHA-256 over every Python file of this package, by name."""
+    digest = hashlib.sha256()
+    for path in sorted(ROOT.rglob("*.py")):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest.update(f"{path.relative_to(ROOT).as_posix()}\n{content}\n".encode())
+    return digest.hexdigest()
