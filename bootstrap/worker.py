@@ -5,7 +5,7 @@ a process that holds a model does. Nothing here knows an algorithm, a task or a 
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -23,14 +23,17 @@ from bootstrap.training.learner import Gradient, Learner
 class Worker:
     """The model of one process. Every method may be called from another process; arguments and results pickle."""
 
-    def __init__(self, *, batch_rows: int) -> None:
+    def __init__(self, *, batch_rows: int, device: str | None = None) -> None:
+        """Hold up to `batch_rows` sequences in a forward pass, on `device`; None takes a GPU where there is one."""
         torch.set_num_threads(1)
+        # Ray hides every GPU from a worker that was given none.
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.batch_rows = batch_rows
         self.teachers: dict[str, Any] = {}
         self.learner: Learner | None = None
 
     def _install(self, model: Any, tokenizer: Any, passed_on: Mapping[str, bytes]) -> str:
-        self.model, self.tokenizer, self.passed_on = model, tokenizer, dict(passed_on)
+        self.model, self.tokenizer, self.passed_on = model.to(self.device), tokenizer, dict(passed_on)
         self.shape = models.model_shape(model)
         self.engine = TransformersEngine(model, tokenizer, batch_rows=self.batch_rows)
         self.learner = None
@@ -80,7 +83,7 @@ class Worker:
                 "the teacher's vocabulary differs from the student's, so their distributions cannot be compared; "
                 "use distillation.loss: ce, or a teacher with the same tokenizer"
             )
-        self.teachers[fingerprint] = teacher.eval().requires_grad_(False)
+        self.teachers[fingerprint] = teacher.to(self.device).eval().requires_grad_(False)
 
     def drop_teachers(self) -> None:
         """Forget all teachers."""
@@ -122,24 +125,32 @@ class Worker:
         self.learner.restore(state)
 
     def probe(self, seconds: float) -> dict[str, float]:
-        """Measure this process's bound: fp32 matmul operations and bytes read and written per second.
+        """Measure this worker's bound: fp32 matmul operations and bytes read and written per second.
 
-        Half of the time goes to a 512 x 512 matmul (fits the cache), half to copying 64 MiB (does not fit).
+        Half of the time goes to square matmuls (512 wide on a CPU, where they fit the cache, 4096 on a GPU), half to
+        copying 64 MiB (does not fit).
         """
-        square = torch.randn(512, 512)
-        block = torch.zeros(16 * 2**20)
+        width = 4096 if self.device.type == "cuda" else 512
+        square = torch.randn(width, width, device=self.device)
+        block = torch.zeros(16 * 2**20, device=self.device)
         target = torch.empty_like(block)
         return {
-            "matmul_flops": 2 * 512**3 * _rate(lambda: torch.mm(square, square), seconds / 2),
-            "memory_bytes": 2 * block.nbytes * _rate(lambda: target.copy_(block), seconds / 2),
+            "matmul_flops": 2 * width**3 * self._rate(lambda: torch.mm(square, square), seconds / 2),
+            "memory_bytes": 2 * block.nbytes * self._rate(lambda: target.copy_(block), seconds / 2),
         }
 
-
-def _rate(action: Any, seconds: float) -> float:
-    """Return how often per second `action` runs, after one warm-up call."""
-    action()
-    count, start = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - start) < seconds or count == 0:
+    def _rate(self, action: Callable[[], Any], seconds: float) -> float:
+        """Return how often per second `action` runs, after one warm-up call."""
         action()
-        count += 1
-    return count / elapsed
+        self._finish()
+        count, start = 0, time.perf_counter()
+        while (elapsed := time.perf_counter() - start) < seconds or count == 0:
+            action()
+            self._finish()
+            count += 1
+        return count / elapsed
+
+    def _finish(self) -> None:
+        """Wait for what the device was asked to do; a CPU has done it already."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()

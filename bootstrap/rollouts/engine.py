@@ -38,6 +38,7 @@ class TransformersEngine:
         eos = model.generation_config.eos_token_id if model.generation_config is not None else None
         eos = tokenizer.eos_token_id if eos is None else eos
         self.eos = torch.tensor([eos] if isinstance(eos, int) else list(eos))
+        self.device = next(model.parameters()).device
         self.pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else int(self.eos[0])
 
     @torch.inference_mode()
@@ -65,8 +66,8 @@ class TransformersEngine:
         longest = max(map(len, prompts))
         mask_PT = None
         if any(len(p) < longest for p in prompts):
-            mask_PT = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts])
-        tokens_PT = torch.tensor([[self.pad] * (longest - len(p)) + list(p) for p in prompts])
+            mask_PT = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=self.device)
+        tokens_PT = torch.tensor([[self.pad] * (longest - len(p)) + list(p) for p in prompts], device=self.device)
         cache = DynamicCache(config=self.model.config)
         logits_PV = self._forward(tokens_PT, mask_PT, cache)
         return logits_PV, cache, mask_PT
@@ -87,11 +88,12 @@ class TransformersEngine:
         texts = list(dict.fromkeys(r.prompt.text for r in requests))
         logits_BV, cache, mask_BT = self._prefill([encoded[text] for text in texts])
         row_of = {text: row for row, text in enumerate(texts)}
-        share_B = torch.tensor([row_of[r.prompt.text] for r in requests])
+        share_B = torch.tensor([row_of[r.prompt.text] for r in requests], device=self.device)
         logits_BV = logits_BV[share_B]
         if len(texts) < len(requests):
             cache.batch_select_indices(share_B)
             mask_BT = mask_BT[share_B] if mask_BT is not None else None
+        # What is kept stays on the CPU; per step only the drawn tokens and their figures come over from the device.
         num_rows, limit = len(requests), sampling.max_new_tokens
         tokens_BR = torch.full((num_rows, limit), self.pad)
         logprobs_BR = torch.zeros(num_rows, limit)
@@ -108,10 +110,11 @@ class TransformersEngine:
                 token_B = dist_BV.argmax(dim=-1)
             else:
                 token_B = draw(dist_BV, uniform(seeds_B[alive.numpy()], position))
-            tokens_BR[alive, position] = token_B
-            logprobs_BR[alive, position] = dist_BV.gather(-1, token_B.unsqueeze(-1)).squeeze(-1)
-            entropies_BR[alive, position] = entropy(dist_BV)
-            ended_B = torch.isin(token_B, self.eos) & ~stopped_B[alive]
+            drawn_B = token_B.cpu()
+            tokens_BR[alive, position] = drawn_B
+            logprobs_BR[alive, position] = dist_BV.gather(-1, token_B.unsqueeze(-1)).squeeze(-1).cpu()
+            entropies_BR[alive, position] = entropy(dist_BV).cpu()
+            ended_B = torch.isin(drawn_B, self.eos) & ~stopped_B[alive]
             lengths_B[alive[ended_B]] = position + 1
             stopped_B[alive[ended_B]] = True
             running_B = ~stopped_B[alive]
@@ -119,10 +122,11 @@ class TransformersEngine:
             if num_running == 0 or position + 1 == limit:
                 break
             if num_running <= (1 - COMPACT_SHARE) * len(alive):
-                keep = running_B.nonzero().squeeze(-1)
-                cache.batch_select_indices(keep)
-                alive, token_B = alive[keep], token_B[keep]
-                mask_BT = mask_BT[keep] if mask_BT is not None else None
+                kept = running_B.nonzero().squeeze(-1)
+                there = kept.to(self.device)
+                cache.batch_select_indices(there)
+                alive, token_B = alive[kept], token_B[there]
+                mask_BT = mask_BT[there] if mask_BT is not None else None
             if mask_BT is not None:
                 mask_BT = torch.cat([mask_BT, mask_BT.new_ones(len(alive), 1)], dim=-1)
             logits_BV = self._forward(token_B.unsqueeze(-1), mask_BT, cache)

@@ -1,7 +1,7 @@
 """Examples -> padded tensors, and how a batch is split among workers and forward passes."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -33,6 +33,11 @@ class MicroBatch:
     is_rl_N: Tensor
     ce_weights_N: Tensor
     kl_weights_N: Tensor
+
+    def to(self, device: torch.device) -> "MicroBatch":
+        """Return the same batch with its tensors on a device."""
+        tensors = {f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
+        return replace(self, **{name: value.to(device) for name, value in tensors.items()})
 
 
 def micro_batches(

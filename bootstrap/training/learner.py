@@ -56,6 +56,7 @@ class Learner:
         self.shape = shape
         self.max_rows = max_rows
         self.teachers = teachers
+        self.device = next(model.parameters()).device
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.optimizers = build_optimizers(model, optimizer)
         self.base_lr = {name: [g["lr"] for g in o.param_groups] for name, o in self.optimizers.items()}
@@ -67,7 +68,8 @@ class Learner:
             parameter.grad = None
         totals = {"rl": 0.0, "ce": 0.0, "kl": 0.0}
         ratio_max, num_clipped, num_rl, num_tokens, flops = 1.0, 0, 0, 0, 0.0
-        for examples, micro in micro_batches(batch.examples, pad=self.pad, max_rows=self.max_rows):
+        for examples, host in micro_batches(batch.examples, pad=self.pad, max_rows=self.max_rows):
+            micro = host.to(self.device)
             hidden = self.model.base_model(input_ids=micro.tokens_BT, use_cache=False).last_hidden_state
             logits_NV = self.model.get_output_embeddings()(hidden[micro.row_N, micro.position_N]).float()
             logprobs_N = _logprobs(logits_NV, micro.targets_N)
@@ -111,7 +113,7 @@ class Learner:
         total = logits_NV.new_zeros(())
         for fingerprint in dict.fromkeys(e.teacher for e in examples if e.kl_weight):
             rows = [row for row, e in enumerate(examples) if e.kl_weight and e.teacher == fingerprint]
-            of_teacher_N = torch.isin(micro.row_N, torch.tensor(rows))
+            of_teacher_N = torch.isin(micro.row_N, torch.tensor(rows, device=self.device))
             teacher = self.teachers[fingerprint]
             with torch.no_grad():
                 hidden = teacher.base_model(input_ids=micro.tokens_BT, use_cache=False).last_hidden_state
@@ -160,7 +162,7 @@ class Learner:
         """Return the optimizers' state as safetensors; with the weights it is all that an update depends on."""
         names = {id(p): name for name, p in self.model.named_parameters()}
         tensors = {
-            f"{kind}|{names[id(parameter)]}|{key}": value.detach().contiguous().clone()
+            f"{kind}|{names[id(parameter)]}|{key}": value.detach().cpu().contiguous().clone()
             for kind, optimizer in self.optimizers.items()
             for parameter, state in optimizer.state.items()
             for key, value in state.items()
@@ -173,7 +175,9 @@ class Learner:
         parameters = dict(self.model.named_parameters())
         for path, value in safetensors.torch.load(state).items():
             kind, name, key = path.split("|")
-            self.optimizers[kind].state[parameters[name]][key] = value
+            # Optimizers keep their step count on the CPU, wherever the weights are.
+            place = parameters[name].device if key != "step" else value.device
+            self.optimizers[kind].state[parameters[name]][key] = value.to(place)
 
 
 def _logprobs(logits_NV: Tensor, targets_N: Tensor) -> Tensor:

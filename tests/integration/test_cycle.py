@@ -239,3 +239,57 @@ def test_seconds_and_hosts_stay_outside_the_hash(lineage):
     assert record["annotations"]["seconds"]["train"] > 0
     assert "seconds" not in json.dumps(record["payload"])
     assert entries[0].annotations.bound_fraction["train"] > 0
+
+
+def test_stepping_stones_are_the_share_of_prompts_that_the_recipe_says(tmp_path):
+    rl = {**tiny.RL, "updates": 2, "stepping_stones": 0.5}
+    rejection = {**tiny.REJECTION, "updates": 1, "source": {"type": "rejection", "prompts": 20, "stepping_stones": 0.2}}
+    settings = tiny.recipe(steps=(rl, rejection), count=1, task={"type": "addition", "base_level": 3})
+    entries = tiny.grow(settings, tmp_path)
+    store = LineageStore(tmp_path)
+    for role, share in (("step-0", 0.5), ("step-1", 0.2)):
+        tables = Tables.read(store.artifact(entries[1].generation.artifacts[role]))
+        operands = {r.group: r.prompt_text.removesuffix("=").split("+") for r in tables.rollouts}
+        assert all(max(map(len, pair)) == 4 for pair in operands.values())
+        assert sum(len(a) != len(b) for a, b in operands.values()) == share * len(operands)
+
+
+def test_a_generation_starts_where_the_recipe_says(tmp_path):
+    for init, parents in (("champion", None), ("previous", [0, 1]), ("base", [0, 0])):
+        settings = tiny.recipe(generations={"count": 2, "init": init, "steps": [{**tiny.RL, "updates": 2}]})
+        entries = tiny.grow(settings, tmp_path / init)
+        wanted = parents or [0, entries[1].generation.champion]
+        assert [e.generation.parent for e in entries[1:]] == wanted
+        starts = [next(edge for edge in e.generation.edges if edge.role == "init") for e in entries[1:]]
+        assert [s.fingerprint for s in starts] == [entries[n].generation.fingerprint for n in wanted]
+
+
+def test_an_accelerated_curriculum_aims_at_several_levels_and_samples_them_all(tmp_path):
+    curriculum = {"type": "accelerated", "raise_at": 0.5, "until": 0.0, "max_levels": 3}
+    settings = tiny.recipe(
+        generations={"count": 1, "curriculum": curriculum, "steps": [tiny.REJECTION]},
+        evaluation={**tiny.EVALUATION, "lookahead": 3},
+    )
+    entries = tiny.grow(settings, tmp_path)
+    aimed = entries[1].generation.target_levels
+    assert len(aimed) == 3
+    tables = Tables.read(LineageStore(tmp_path).artifact(entries[1].generation.artifacts["step-0"]))
+    assert {r.level for r in tables.rollouts} == set(aimed)
+    improvement = entries[1].generation.decision.improvement
+    assert improvement is not None and improvement.levels == aimed
+
+
+def test_a_base_from_a_folder_keeps_its_tokenizer_and_goes_on_learning(lineage, tmp_path):
+    root, entries = lineage
+    folder = tmp_path / "model"
+    folder.mkdir()
+    weights = LineageStore(root).artifact(entries[0].generation.artifacts["weights"])
+    for name, data in weights.read_all().items():
+        (folder / name).write_bytes(data)
+    settings = tiny.recipe(base={"model": {"type": "folder", "path": str(folder)}}, count=1)
+    grown = tiny.grow(settings, tmp_path / "store")
+    assert grown[0].generation.fingerprint == entries[0].generation.fingerprint
+    assert grown[1].generation.fingerprint != grown[0].generation.fingerprint
+    files = LineageStore(tmp_path / "store").artifact(grown[1].generation.artifacts["weights"]).read_all()
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        assert files[name] == weights.read(name)
