@@ -352,10 +352,11 @@ def _targets(recipe: Recipe, committed: Sequence[Generation], number: int) -> tu
     if committed:
         champion = committed[committed[-1].champion]
         accuracies = {row.level: row.accuracy for row in champion.report.levels}
-    targets = target_levels(curriculum, accuracies, base_level=base_level)
-    for _ in range(number - max(len(committed), 1)):
+    first = max(len(committed), 1)
+    targets = target_levels(curriculum, accuracies, base_level=base_level, generation=first)
+    for generation in range(first + 1, number + 1):
         accuracies |= dict.fromkeys(range(1, max(targets) + 1), 1.0)
-        targets = target_levels(curriculum, accuracies, base_level=base_level)
+        targets = target_levels(curriculum, accuracies, base_level=base_level, generation=generation)
     return targets
 
 

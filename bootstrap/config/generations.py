@@ -37,7 +37,13 @@ class Accelerated(Settings):
         return self
 
 
-Curriculum = Annotated[NextLevel | Accelerated, Field(discriminator="type")]
+class Fixed(Settings):
+    """Aim one level higher in every generation, whatever the results: what is left where no verifier tells them."""
+
+    type: Literal["fixed"] = "fixed"
+
+
+Curriculum = Annotated[NextLevel | Accelerated | Fixed, Field(discriminator="type")]
 
 
 class Generations(Settings):

@@ -48,6 +48,7 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
         recipe.generations.curriculum,
         accuracies(entries[champion].generation.report),
         base_level=recipe.task.base_level,
+        generation=number,
     )
     start = weights_of(context, entries, init)
     context.pool.hold(start)

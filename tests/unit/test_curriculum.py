@@ -2,7 +2,7 @@
 
 import pytest
 
-from bootstrap.config.generations import Accelerated, NextLevel
+from bootstrap.config.generations import Accelerated, Fixed, NextLevel
 from bootstrap.selection.curriculum import mastered_levels, replay_levels, target_levels
 
 
@@ -22,12 +22,12 @@ def shares(*values):
     ],
 )
 def test_the_next_level_is_the_first_one_not_reached(accuracies, targets):
-    assert target_levels(NextLevel(raise_at=0.9), accuracies, base_level=4) == targets
+    assert target_levels(NextLevel(raise_at=0.9), accuracies, base_level=4, generation=1) == targets
 
 
 def test_a_base_that_missed_one_of_its_own_levels_still_aims_beyond_them():
     accuracies = shares(1, 1, 0.5, 0.99, 0.3)
-    assert target_levels(NextLevel(), accuracies, base_level=4) == (5,)
+    assert target_levels(NextLevel(), accuracies, base_level=4, generation=1) == (5,)
     assert replay_levels((5,)) == (1, 2, 3, 4)
 
 
@@ -44,7 +44,13 @@ def test_a_base_that_missed_one_of_its_own_levels_still_aims_beyond_them():
 )
 def test_accelerated_aims_up_to_and_including_the_first_level_below_its_bound(accuracies, targets):
     curriculum = Accelerated(raise_at=0.9, until=0.5, max_levels=4)
-    assert target_levels(curriculum, accuracies, base_level=2) == targets
+    assert target_levels(curriculum, accuracies, base_level=2, generation=1) == targets
+
+
+def test_a_fixed_schedule_rises_by_one_level_whatever_the_results():
+    for accuracies in ({}, shares(1, 1, 1, 1, 1, 1, 1)):
+        aims = [target_levels(Fixed(), accuracies, base_level=4, generation=g) for g in (1, 2, 3)]
+        assert aims == [(5,), (6,), (7,)]
 
 
 def test_mastered_levels_end_at_the_first_gap():
