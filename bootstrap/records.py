@@ -243,7 +243,7 @@ class Event:
 
     generation: int
     stage: str
-    """generate, score, select, train, evaluate, gate, commit, publish."""
+    """generate, select, train, evaluate."""
     done: int = 0
     total: int = 0
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -341,11 +341,14 @@ class Decision(Record):
 
 
 class Edge(Record):
-    """A typed arrow from an earlier generation into this one."""
+    """A typed arrow from an earlier generation, or from a model outside the lineage, into this one."""
 
     role: str
     """init, teacher, reference, data."""
-    generation: int
+    generation: int | None
+    """None for a model outside the lineage."""
+    external: str | None = None
+    """That model's place as the recipe writes it."""
     fingerprint: str
     """Weights' fingerprint; for data edges the digest of the pool taken from that generation."""
 
@@ -435,7 +438,8 @@ class Generation(Record):
 
     @property
     def teachers(self) -> tuple[int, ...]:
-        return tuple(edge.generation for edge in self.edges if edge.role == "teacher")
+        """The generations it learned from by distillation; a teacher outside the lineage stands in `edges` alone."""
+        return tuple(e.generation for e in self.edges if e.role == "teacher" and e.generation is not None)
 
 
 class Annotations(Record):

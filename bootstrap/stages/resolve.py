@@ -84,9 +84,9 @@ def edges(plan: Plan, entries: Sequence[Entry]) -> tuple[Edge, ...]:
     found = []
     if plan.init is not None:
         found.append(Edge(role="init", generation=plan.init, fingerprint=plan.start.fingerprint))
-    for number, checkpoint in plan.teachers.values():
-        if number is not None:
-            found.append(Edge(role="teacher", generation=number, fingerprint=checkpoint.fingerprint))
+    for teacher, (number, checkpoint) in plan.teachers.items():
+        outside = teacher.model_dump(mode="json")["path"] if isinstance(teacher, FolderModel) else None
+        found.append(Edge(role="teacher", generation=number, external=outside, fingerprint=checkpoint.fingerprint))
     for entry in entries:
         number = entry.generation.number
         if len(latest := plan.pool.latest(number)):
