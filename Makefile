@@ -8,7 +8,8 @@ PYTHON ?= python3
 PIP_FLAGS ?=
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --quiet --constraint constraints.txt $(PIP_FLAGS)
-CHROMIUM := /usr/bin/chromium
+# What the browser test looks for, in this order; else it takes the one that Playwright installs.
+BROWSERS := chromium chromium-browser google-chrome
 
 .PHONY: quickstart install test chromium clean
 
@@ -35,15 +36,19 @@ $(VENV)/installed-test: $(VENV)/installed
 	$(PIP) --editable '.[test]'
 	@touch $@
 
-chromium:
-	@if [ ! -x $(CHROMIUM) ]; then \
-		if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
-			apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q --yes --no-install-recommends chromium; \
-		else \
-			echo "error: the browser test needs $(CHROMIUM); install Chromium with your system's package manager" >&2; \
-			exit 2; \
-		fi; \
-	fi
+chromium: $(VENV)/installed-test
+	@for name in $(BROWSERS); do \
+		if command -v $$name >/dev/null; then exit 0; fi; \
+	done; \
+	if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q --yes --no-install-recommends chromium; \
+	else \
+		$(VENV)/bin/playwright install chromium; \
+	fi || { \
+		echo "error: the browser test needs a browser, and none could be installed; install Chromium with your" \
+			"system's package manager, as one of: $(BROWSERS)" >&2; \
+		exit 2; \
+	}
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -21,7 +21,6 @@ from bootstrap.records import Annotations, Decision, Generation, Observer, Outco
 from bootstrap.scoring.probe import probe
 from bootstrap.scoring.verifier import build_verifier
 from bootstrap.selection.books import combine
-from bootstrap.selection.curriculum import mastered_levels
 from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.stages.evaluate import Evaluation, evaluate, outcomes_of
 from bootstrap.stages.reinforcement import RlTrainer
@@ -77,7 +76,8 @@ def run(
 
 def grow(context: Context, entries: Sequence[Entry], number: int, *, lineage: str, meter: Meter) -> Generation:
     """Return one generation, ready to commit."""
-    plan = resolve(context, entries, number)
+    with meter.clock("other"):
+        plan = resolve(context, entries, number)
     checkpoint, results = plan.start, list[StepResult]()
     for index, step in enumerate(steps_of(context.recipe, number)):
         trainer = (RlTrainer if isinstance(step, RlStep) else SupervisedTrainer)(context, plan, step, index=index)
@@ -88,7 +88,7 @@ def grow(context: Context, entries: Sequence[Entry], number: int, *, lineage: st
     evaluation = evaluate(
         context,
         checkpoint,
-        levels=range(1, reach + context.recipe.evaluation.lookahead + 1),
+        levels=range(1, max(reach + context.recipe.evaluation.lookahead, *plan.retained_levels, 0) + 1),
         sampled_levels=plan.target_levels,
         trained_level=reach,
         shape=plan.shape,
@@ -103,13 +103,14 @@ def grow(context: Context, entries: Sequence[Entry], number: int, *, lineage: st
         number=number,
         lineage=lineage,
         outcome=outcome,
-        edges=edges(plan, entries),
+        edges=edges(context.recipe, plan, sources={n for result in results for n in result.sources}),
         target_levels=plan.target_levels,
         fingerprint=checkpoint.fingerprint,
         recipe_digest=context.recipe.digest(),
         code_version=__version__,
         seed=context.recipe.seed,
         num_workers=context.pool.size,
+        batch_rows=context.recipe.resources.batch_rows,
         verifiers={context.verifier.name: context.verifier.version},
         artifacts={role: artifact.ref(context.store.root) for role, artifact in refs.items()},
         report=evaluation.report,
@@ -126,15 +127,12 @@ def gate(context: Context, entries: Sequence[Entry], plan: Plan, candidate: Eval
         reason = f"generation 0: frontier {candidate.report.frontier}"
         return Decision(promoted=True, reason=reason, champion=None)
     champion = entries[-1].generation.champion
-    before = entries[champion].generation.report
-    shares = {row.level: row.accuracy for row in before.levels if row.level < min(plan.target_levels)}
-    mastered = mastered_levels(shares, context.recipe.evaluation.mastered)
-    levels = {*mastered, *plan.target_levels}
+    levels = {*plan.retained_levels, *plan.target_levels}
     return decide(
         candidate=[row for row in candidate.rows if row.level in levels],
         champion=outcomes_of(context, entries, champion, levels=levels, shape=plan.shape, meter=meter),
         target_levels=plan.target_levels,
-        mastered_levels=mastered,
+        mastered_levels=plan.retained_levels,
         settings=context.recipe.gate,
         champion_number=champion,
     )

@@ -15,13 +15,13 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, computed_field
 
 from bootstrap.compute import ModelShape, forward_flops, generate_flops, llama_shape, train_flops
-from bootstrap.config.base_model import FolderModel, ScratchModel
-from bootstrap.config.load import scratch_vocabulary
+from bootstrap.config.base_model import FolderModel, ScratchModel, scratch_vocabulary
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.steps import Distillation, DistillStep, MuonAdamW, Rejection, RlStep, SftStep, Step
+from bootstrap.errors import RecipeError
 from bootstrap.prompts.task import build_task
 from bootstrap.records import Generation, Record
 from bootstrap.selection.curriculum import replay_levels, target_levels
@@ -50,7 +50,11 @@ class GenerationPlan(Record):
     status: str
     """`planned`, or the outcome of a committed one."""
     start: str
-    """Whose weights it starts from."""
+    """Whose weights it starts from, in words."""
+    parent: int | None
+    """That generation; None for generation 0, and while the gate has yet to decide it."""
+    teachers: tuple[int, ...] | None
+    """The generations it learns from by distillation; None while the gate has yet to decide one of them."""
     target_levels: tuple[int, ...]
     steps: tuple[StepPlan, ...]
     tokens: dict[str, int]
@@ -59,6 +63,7 @@ class GenerationPlan(Record):
     seconds: float
     """Wall time: measured for a committed generation."""
 
+    @computed_field
     @property
     def name(self) -> str:
         return f"gen-{self.number}"
@@ -105,12 +110,16 @@ def make_plan(recipe: Recipe, *, lineage: str, workers: int, entries: Sequence[E
         if number < len(committed):
             targets, parent = committed[number].target_levels, committed[number].parent
             start = recipe.base.model.type if parent is None else f"gen-{parent}"
+            teachers: tuple[int, ...] | None = committed[number].teachers
         else:
             targets, start = _targets(recipe, committed, number), _start(recipe, committed, number)
+            parent, teachers = _parent(recipe, committed, number), _teachers(recipe, committed, number)
         plan = GenerationPlan(
             number=number,
             status="planned",
             start=start,
+            parent=parent,
+            teachers=teachers,
             target_levels=targets,
             steps=tuple(_describe(recipe, step, targets) for step in steps),
             tokens=estimate.tokens(steps, targets),
@@ -156,7 +165,16 @@ def notes(recipe: Recipe) -> Iterator[str]:
 
 
 def shape_of_config(config: dict[str, Any]) -> ModelShape:
-    """Return the shape of a Hugging Face configuration of the Llama family; bias terms are left out."""
+    """Return the shape of a Hugging Face configuration of the Llama family; bias terms are left out.
+
+    Raises RecipeError for a configuration that names its sizes otherwise.
+    """
+    wanted = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")
+    if missing := [name for name in wanted if not isinstance(config.get(name), int)]:
+        raise RecipeError(
+            f"base.model: its config.json gives no {', '.join(missing)}; start from a model of the Llama family, or "
+            "from scratch"
+        )
     hidden, layers = config["hidden_size"], config["num_hidden_layers"]
     heads = config["num_attention_heads"]
     head_size = config.get("head_dim") or hidden // heads
@@ -374,6 +392,36 @@ def _start(recipe: Recipe, committed: Sequence[Generation], number: int) -> str:
             if number == len(committed):
                 return f"gen-{committed[-1].champion} (champion)"
             return "gen-0" if number == 1 else f"champion (gen-{number - 1} if promoted)"
+
+
+def _champion(committed: Sequence[Generation], number: int) -> int | None:
+    """Return the champion that a planned generation meets, or None while the gate has yet to decide it."""
+    if number == len(committed) and committed:
+        return committed[-1].champion
+    return 0 if number == 1 else None
+
+
+def _parent(recipe: Recipe, committed: Sequence[Generation], number: int) -> int | None:
+    """Return the generation that a planned one starts from; None for generation 0 and while it is undecided."""
+    if number == 0:
+        return None
+    return {"base": 0, "previous": number - 1, "champion": _champion(committed, number)}[recipe.generations.init]
+
+
+def _teachers(recipe: Recipe, committed: Sequence[Generation], number: int) -> tuple[int, ...] | None:
+    """Return the generations that teach a planned one, models outside the lineage left out; None while undecided."""
+    places = {
+        "parent": _parent(recipe, committed, number),
+        "champion": _champion(committed, number),
+        "base": 0,
+    }
+    named: list[int | None] = []
+    for step in recipe.generations.steps if number else ():
+        distillation = step.distillation if isinstance(step, DistillStep | RlStep) else None
+        if distillation and distillation.loss == "forward_kl" and not isinstance(distillation.teacher, FolderModel):
+            named.append(places.get(distillation.teacher, distillation.teacher))
+    known = [teacher for teacher in dict.fromkeys(named) if teacher is not None]
+    return None if None in named else tuple(known)
 
 
 def _describe(recipe: Recipe, step: Step, targets: Sequence[int]) -> StepPlan:

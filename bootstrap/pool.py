@@ -161,14 +161,8 @@ def _split_examples(examples: Sequence[Example], count: int) -> list[list[Exampl
     if count == 1:
         return [list(examples)]
     shards: list[list[Example]] = [[] for _ in range(count)]
-    order = sorted(range(len(examples)), key=lambda i: -_length(examples[i]))
+    order = sorted(range(len(examples)), key=lambda i: -len(examples[i].tokens))
     for place, index in enumerate(order):
         lap, seat = divmod(place, count)
         shards[seat if lap % 2 == 0 else count - 1 - seat].append(examples[index])
     return shards
-
-
-def _length(example: Example) -> int:
-    if example.prompt_text is None:
-        return len(example.tokens)
-    return len(example.prompt_text) + len(example.completion_text or "")

@@ -9,18 +9,25 @@ from pathlib import Path
 ROOT = Path(__file__).parent
 COMMIT_VARIABLE = "BOOTSTRAP_GIT_COMMIT"
 """Carries the commit to where the checkout is not: a Ray job's working folder has no `.git`."""
+GIT_SECONDS = 10.0
+"""Longest wait for git; a note on where the code comes from is not worth more."""
 
 
 def git_commit() -> str | None:
-    """Return the commit that `COMMIT_VARIABLE` or the checkout names; None for an installed package."""
+    """Return the commit that `COMMIT_VARIABLE` or the checkout names.
+
+    None for an installed package, and where git does not run or does not answer within `GIT_SECONDS`.
+    """
     if named := os.environ.get(COMMIT_VARIABLE):
         return named
     checkout = ROOT.parent
     if not (checkout / ".git").exists() or (git := shutil.which("git")) is None:
         return None
-    answer = subprocess.run(
-        [git, "-C", str(checkout), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False
-    )
+    command = [git, "-C", str(checkout), "rev-parse", "HEAD"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=GIT_SECONDS, check=False)
+    except (subprocess.TimeoutExpired, OSError):
+        return None
     return answer.stdout.strip() or None
 
 

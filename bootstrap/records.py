@@ -394,11 +394,11 @@ class Books(Record):
     failed: int = 0
     unverifiable: int = 0
     trained: int = 0
-    """Rollouts that gave a gradient in this generation."""
+    """Rollouts selected to give a gradient in this generation; a step's usage table counts how often each did."""
     replayed: int = 0
-    """Rollouts that joined the replay pool."""
+    """Rollouts given to the replay pool: of the right answers to a prompt, one."""
     dropped: dict[str, int] = Field(default_factory=dict)
-    """Rollouts that gave no gradient, by reason."""
+    """Rollouts not selected to give a gradient, by reason."""
 
 
 class Generation(Record):
@@ -416,6 +416,9 @@ class Generation(Record):
     code_version: str
     seed: int
     num_workers: int
+    """Workers that grew it: with `batch_rows` they decide in which order numbers are summed, hence the last bits."""
+    batch_rows: int
+    """Most sequences in one forward pass."""
     verifiers: dict[str, str]
     """Name -> version."""
     artifacts: dict[str, ArtifactRef]

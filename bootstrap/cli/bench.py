@@ -1,5 +1,6 @@
 """`bootstrap bench`: measurements that compare within one run, as a table or JSON."""
 
+import sys
 from dataclasses import asdict
 
 from rich.table import Table
@@ -10,14 +11,14 @@ from bootstrap.pool import Pool
 
 
 def bench_workers(counts: list[int], *, rounds: int, as_json: bool) -> None:
-    """Print what each number of workers reaches, and its ratio to the first."""
+    """Print what each number of workers reaches, and its ratio to the first; progress goes to stderr."""
     from bootstrap.cluster.pool import RayPool
 
     def make_pool(size: int) -> Pool:
         # All pools are up at once and work in turn, so none of them claims a core for itself.
         return RayPool(size, batch_rows=512, cpus_per_worker=0)
 
-    rows = compare_workers(make_pool, counts=counts, rounds=rounds, say=render.say)
+    rows = compare_workers(make_pool, counts=counts, rounds=rounds, say=lambda line: print(line, file=sys.stderr))
     if as_json:
         render.print_json([asdict(row) for row in rows])
         return

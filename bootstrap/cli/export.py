@@ -17,12 +17,14 @@ def export_generation(store: LineageStore, generation: str, folder: Path) -> tup
     """
     entry = find(store.ledger.read(), generation)
     found = entry.generation
+    folder = folder.absolute()
     in_use = RecipeError(f"{folder} exists and is not an empty folder; name a new folder, or empty this one first")
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise in_use
+    with durable.store_errors(folder, doing="read"):
+        if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+            raise in_use
     card = model_card(entry, identity=store.header().identity)
     files = {**store.artifact(found.artifacts["weights"]).read_all(), "README.md": card.encode()}
-    durable.make_folder(folder.absolute().parent)
+    durable.make_folder(folder.parent)
     if not durable.write_folder(folder, files):
         raise in_use
     return found.name, len(files)

@@ -13,6 +13,7 @@ import typer
 from typer.exceptions import TyperException
 
 from bootstrap import __version__
+from bootstrap.cli.command import command
 from bootstrap.cli.stores import DEFAULT_STORE
 from bootstrap.errors import BootstrapError
 
@@ -25,12 +26,15 @@ Exit codes:
   0    done
   1    a defect of this program (or, with --debug, any error's traceback)
   2    the recipe or the command line cannot work as written
-  3    the store cannot be read or written, or is corrupt
+  3    the store cannot be read or written, or is corrupt; or another driver holds the lineage, or it grows from
+       another recipe
   4    a verifier failed, or the books do not balance
   5    a worker or the cluster failed
   6    MLflow cannot be reached
   130  stopped by Ctrl-C; the same command goes on from there
 """
+
+SUBMIT_STORE = "Store, as the cluster's head node sees it; by default ~/bootstrap-runs of who runs that node."
 
 app = typer.Typer(
     add_completion=False,
@@ -114,9 +118,7 @@ def submit(
     address: Annotated[
         str, typer.Option("--address", metavar="URL", help="The Ray cluster's dashboard, http://HOST:8265.")
     ] = ...,
-    store: Annotated[
-        str | None, typer.Option("--store", metavar="DIR", help="Store, as the cluster's head node sees it.")
-    ] = None,
+    store: Annotated[str | None, typer.Option("--store", metavar="DIR", help=SUBMIT_STORE)] = None,
     lineage: NewLineage = None,
     workers: Workers = None,
     submission_id: Annotated[
@@ -187,14 +189,21 @@ def show_lineage(
     sync: Annotated[bool, typer.Option("--sync", help="First publish to MLflow what is not there yet.")] = False,
     tracking_uri: Annotated[
         str | None,
-        typer.Option("--tracking-uri", metavar="URI", help="For --sync: MLflow; by default the store's own database."),
+        typer.Option("--tracking-uri", metavar="URI", help="For --sync: by default as in the last run."),
     ] = None,
     experiment: Annotated[
-        str | None, typer.Option("--experiment", metavar="NAME", help="For --sync: by default bootstrap/NAME.")
+        str | None,
+        typer.Option("--experiment", metavar="NAME", help="For --sync: by default as in the last run."),
     ] = None,
     sample_rollouts: Annotated[
-        int, typer.Option("--sample-rollouts", min=0, metavar="N", help="For --sync: readable rollouts per generation.")
-    ] = 32,
+        int | None,
+        typer.Option(
+            "--sample-rollouts",
+            min=0,
+            metavar="N",
+            help="For --sync: readable rollouts per generation; by default as in the last run.",
+        ),
+    ] = None,
 ) -> None:
     """Show the generations of each lineage.
 
@@ -304,10 +313,15 @@ def ui(
     port: Annotated[
         int, typer.Option("--port", min=0, max=65535, metavar="N", help="Port on 127.0.0.1; 0 takes a free one.")
     ] = 5000,
+    tracking_uri: Annotated[
+        str | None,
+        typer.Option("--tracking-uri", metavar="URI", help="By default as in each lineage's last run."),
+    ] = None,
 ) -> None:
     """Serve the lineages in MLflow until Ctrl-C.
 
-    The server listens on this machine alone (127.0.0.1).
+    The server listens on this machine alone (127.0.0.1). Of lineages published to a tracking server, their pages
+    there are named.
 
     \b
     Examples:
@@ -316,7 +330,7 @@ def ui(
     """
     from bootstrap.cli.ui import serve_until_stopped
 
-    serve_until_stopped(store, port=port)
+    serve_until_stopped(store, port=port, tracking_uri=tracking_uri)
 
 
 @app.command()
@@ -379,7 +393,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # Called without arguments, typer's "error" is the help itself.
             print(message)
             return 0
-        print(f"error: {message.rstrip('.')}; see `bootstrap --help`", file=sys.stderr)
+        print(f"error: {message.rstrip('.')}; see `{command('--help')}`", file=sys.stderr)
         return error.exit_code
     if code == INTERRUPTED:
         print("stopped; run the same command again to continue", file=sys.stderr)

@@ -77,7 +77,7 @@ class Publisher:
         """Publish what is left and wait for it; return whether MLflow is up to date. Warns at most once a run."""
         deadline = time.monotonic() + self.wait_seconds
         complete = self._wait(deadline)
-        if self.behind:
+        if complete and self.behind:
             self._start()
             complete = self._wait(deadline)
         if not complete:

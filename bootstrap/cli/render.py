@@ -8,6 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from bootstrap.cli.command import command
 from bootstrap.lineage import queries, text
 from bootstrap.plan import GenerationPlan, LineagePlan
 from bootstrap.store.lineage_store import LineageStore
@@ -41,10 +42,8 @@ def print_lineage(store: LineageStore) -> None:
         return
     _print_rows(f"lineage {name}", queries.table(entries))
     champion = entries[entries[-1].generation.champion].generation
-    say(
-        f"champion: {champion.name}, frontier level {champion.report.frontier}; export it with: "
-        f"bootstrap export champion DIR --store {store.root.parent} --lineage {name}"
-    )
+    export = command("export", "champion", "DIR", "--store", store.root.parent, "--lineage", name)
+    say(f"champion: {champion.name}, frontier level {champion.report.frontier}; export it with: {export}")
 
 
 def print_plan(plan: LineagePlan) -> None:

@@ -3,46 +3,82 @@
 import json
 import os
 import signal
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
-from bootstrap.cli import render
+from bootstrap.cli import BEGAN, render
 from bootstrap.cli.progress import progress
 from bootstrap.cli.publish import Publisher, sync_command
 from bootstrap.cli.stores import check_name, committed
-from bootstrap.cli.sync import where_to_look
+from bootstrap.cli.sync import sync_later, where_to_look
+from bootstrap.cli.target import remember
 from bootstrap.config.load import load_recipe
 from bootstrap.config.recipe import Recipe
+from bootstrap.errors import LineageMismatch
+from bootstrap.lineage import text
 from bootstrap.lineage.tracking import resolve_tracking_uri
 from bootstrap.plan import LineagePlan, make_plan
 from bootstrap.pool import Pool
 from bootstrap.provenance import git_commit, source_digest
+from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.lock import lineage_lock
 
 MAX_AUTO_WORKERS = 8
+"""Most workers that `auto` starts on one machine."""
+STAGES = ("generate", "score", "train", "evaluate", "other")
 
 
 def planned(
-    path: Path, overrides: Sequence[str], *, store: Path, lineage: str | None, workers: int | None
+    path: Path,
+    overrides: Sequence[str],
+    *,
+    store: Path,
+    lineage: str | None,
+    workers: int | None,
+    local: bool = False,
 ) -> tuple[Recipe, LineagePlan]:
     """Return the recipe and its plan, what the store has committed of it included. Touches nothing.
 
-    Raises RecipeError, StoreError.
+    Where the lineage grows from another recipe, the plan is that of a new one and its notes say so. Raises RecipeError,
+    StoreError, and ClusterError when the cluster that is to say how many workers it holds cannot be reached.
     """
     recipe = load_recipe(path, overrides)
     name = check_name(recipe.name if lineage is None else lineage)
-    entries = committed(LineageStore(store / name))
-    return recipe, make_plan(recipe, lineage=name, workers=num_workers(recipe, workers), entries=entries)
+    found = LineageStore(store / name)
+    entries = committed(found)
+    refusals: tuple[str, ...] = ()
+    if found.exists:
+        try:
+            found.check(name, identity=recipe.identity())
+        except LineageMismatch as error:
+            entries, refusals = (), (f"this is the plan of a new lineage; `run` refuses: {error}",)
+    plan = make_plan(recipe, lineage=name, workers=num_workers(recipe, workers, local=local), entries=entries)
+    return recipe, plan.model_copy(update={"notes": (*refusals, *plan.notes)})
 
 
-def num_workers(recipe: Recipe, asked: int | None) -> int:
-    """Return how many workers to start: as asked, as the recipe says, or one per CPU core of this process."""
+def num_workers(recipe: Recipe, asked: int | None, *, local: bool) -> int:
+    """Return how many workers to start: as asked, as the recipe says, or as many as there is room for.
+
+    Room: what the cluster that this process is to join has; without one, or with `local`, one worker per CPU core of
+    this process. Raises ClusterError when that cluster cannot be reached.
+    """
     if asked is not None:
         return asked
-    if recipe.resources.workers != "auto":
-        return recipe.resources.workers
+    resources = recipe.resources
+    if resources.workers != "auto":
+        return resources.workers
+    # Ray sets the variable in its jobs too; without it there is no cluster to ask, and Ray takes seconds to load.
+    if not local and (address := os.environ.get("RAY_ADDRESS")):
+        from bootstrap.cluster.pool import available_workers
+
+        room = available_workers(
+            address=address, cpus_per_worker=resources.cpus_per_worker, gpus_per_worker=resources.gpus_per_worker
+        )
+        if room is not None:
+            return room
     return min(len(os.sched_getaffinity(0)), MAX_AUTO_WORKERS)
 
 
@@ -51,14 +87,16 @@ def run_recipe(
 ) -> None:
     """Grow the lineage to the recipe's length and print its table. Raises every error of the tree but TrackingError."""
     signal.signal(signal.SIGTERM, _stop)
-    recipe, plan = planned(path, overrides, store=store, lineage=lineage, workers=workers)
+    recipe, plan = planned(path, overrides, store=store, lineage=lineage, workers=workers, local=local)
     folder = LineageStore(store.absolute() / plan.lineage)
     console = render.console()
-    for note in plan.notes:
-        render.say(f"note: {note}")
+    tracking_uri = resolve_tracking_uri(recipe.tracking.uri, store.absolute())
     with lineage_lock(folder.root):
         folder.open(plan.lineage, identity=recipe.identity())
-        tracking_uri = resolve_tracking_uri(recipe.tracking.uri, store.absolute())
+        for note in plan.notes:
+            render.say(f"note: {note}")
+        remember(folder, recipe.tracking, tracking_uri=tracking_uri)
+        before = len(folder.ledger.read())
         command = sync_command(
             folder.root,
             experiment=recipe.tracking.experiment,
@@ -69,7 +107,7 @@ def run_recipe(
             progress(console, last=recipe.generations.count, expected=expected) as display,
             Publisher(
                 command,
-                warn=lambda text: display.say(f"warning: {text}; {_later(folder.root)}"),
+                warn=lambda reason: display.say(f"warning: {reason}; publish later with: {sync_later(folder)}"),
                 environment={"MLFLOW_TRACKING_URI": tracking_uri},
             ) as publisher,
         ):
@@ -84,6 +122,7 @@ def run_recipe(
                 from bootstrap import loop
 
                 with make_pool(recipe, plan.workers, local=local, root=folder.root) as pool:
+                    start_up = time.monotonic() - BEGAN
                     loop.run(
                         recipe,
                         lineage=plan.lineage,
@@ -94,12 +133,30 @@ def run_recipe(
                         environment=environment(),
                     )
             else:
+                start_up = time.monotonic() - BEGAN
                 publisher()
             display.say("bringing MLflow up to date")
+            finished = time.monotonic()
             publisher.finish()
+            publishing = time.monotonic() - finished
     render.print_lineage(folder)
     where = where_to_look(folder, tracking_uri=tracking_uri, experiment=recipe.tracking.experiment)
     render.say(f"see it in MLflow: {where}")
+    added = folder.ledger.read()[before:]
+    render.say(split(time.monotonic() - BEGAN, start_up=start_up, publishing=publishing, added=added))
+
+
+def split(wall: float, *, start_up: float, publishing: float, added: Sequence[Entry]) -> str:
+    """Return in one line where a run's `wall` seconds went.
+
+    `start_up`: seconds until the workers stood; `publishing`: seconds of waiting for MLflow after the last commit;
+    `added`: the generations this run has committed, whose stages may include seconds from before it was stopped.
+    """
+    stages = {name: sum(entry.annotations.seconds.get(name, 0.0) for entry in added) for name in STAGES}
+    parts: Mapping[str, float] = {"start-up": start_up, **(stages if added else {}), "publishing": publishing}
+    listed = ", ".join(f"{name} {text.duration(seconds)}" for name, seconds in parts.items())
+    count = f"{len(added)} generation{'' if len(added) == 1 else 's'}"
+    return f"took {text.duration(wall)} for {count}: {listed}"
 
 
 def make_pool(recipe: Recipe, workers: int, *, local: bool, root: Path) -> Pool:
@@ -130,10 +187,6 @@ def environment() -> dict[str, str]:
     if commit := git_commit():
         found["git_commit"] = commit
     return found
-
-
-def _later(root: Path) -> str:
-    return f"publish later with: bootstrap lineage --sync --store {root.parent} --lineage {root.name}"
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
+from bootstrap.cli.command import command
 from bootstrap.errors import RecipeError, StoreError
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
@@ -17,7 +18,8 @@ def lineages(store: Path) -> list[str]:
         return sorted(folder.name for folder in store.iterdir() if folder.is_dir() and LineageStore(folder).exists)
     except FileNotFoundError:
         raise StoreError(
-            f"there is no store {store.absolute()}; name another one with --store, or start with `bootstrap run RECIPE`"
+            f"there is no store {store.absolute()}; name another one with --store, or start with "
+            f"`{command('run', 'RECIPE')}`"
         ) from None
     except NotADirectoryError:
         raise StoreError(f"the store {store} is a file, not a folder; name another one with --store") from None
@@ -34,7 +36,7 @@ def choose(store: Path, lineage: str | None) -> LineageStore:
     """
     names = lineages(store)
     if not names:
-        raise StoreError(f"the store {store} holds no lineage yet; start one with `bootstrap run RECIPE`")
+        raise no_lineage(store)
     if lineage is None:
         if len(names) > 1:
             raise StoreError(f"the store {store} holds several lineages; choose one with --lineage: {', '.join(names)}")
@@ -44,6 +46,11 @@ def choose(store: Path, lineage: str | None) -> LineageStore:
         hint = f"did you mean {close[0]}? There is {', '.join(names)}" if close else f"there is {', '.join(names)}"
         raise StoreError(f"the store {store} holds no lineage {lineage!r}; {hint}")
     return LineageStore(store / lineage)
+
+
+def no_lineage(store: Path) -> StoreError:
+    """Return the error about a store without any lineage."""
+    return StoreError(f"the store {store} holds no lineage yet; start one with `{command('run', 'RECIPE')}`")
 
 
 def several(store: Path, lineage: str | None) -> list[LineageStore]:
@@ -62,4 +69,4 @@ def check_name(lineage: str) -> str:
 
 def committed(store: LineageStore) -> Sequence[Entry]:
     """Return the committed generations; none when the lineage does not exist yet. Raises StoreError, StoreCorrupt."""
-    return store.ledger.read() if store.root.is_dir() and store.exists else []
+    return store.ledger.read() if store.exists else []

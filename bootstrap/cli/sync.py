@@ -1,5 +1,7 @@
 """Publishing on request (`bootstrap lineage --sync`), and where people find what was published."""
 
+from bootstrap.cli.command import command
+from bootstrap.cli.target import Target, recall, uri_to_publish, uri_to_show, without_credentials
 from bootstrap.lineage import tracking
 from bootstrap.lineage.outbox import Outbox
 from bootstrap.store.lineage_store import LineageStore
@@ -8,12 +10,17 @@ DEFAULT_PORT = 5000
 """Where `bootstrap ui` serves when it is not told otherwise."""
 
 
-def sync_lineage(store: LineageStore, *, tracking_uri: str | None, experiment: str | None, sample_rollouts: int) -> str:
+def sync_lineage(
+    store: LineageStore, *, tracking_uri: str | None, experiment: str | None, sample_rollouts: int | None
+) -> str:
     """Publish every committed generation that MLflow lacks and return where to look.
 
-    Raises TrackingError when MLflow cannot be reached, RecipeError for an address it has no store for, StoreError.
+    What is None is as the environment (the URI alone) or else the lineage's last run had it. Raises TrackingError when
+    MLflow cannot be reached, RecipeError for an address it has no store for, StoreError.
     """
-    uri = tracking.resolve_tracking_uri(tracking_uri, store.root.parent)
+    uri = uri_to_publish(store, tracking_uri)
+    last = recall(store) or Target()
+    experiment = experiment or last.experiment
     # A server that is down is told at once, before MLflow takes its seconds to load.
     tracking.check_reachable(uri)
     from bootstrap.lineage.publisher import publish
@@ -23,17 +30,20 @@ def sync_lineage(store: LineageStore, *, tracking_uri: str | None, experiment: s
         tracking_uri=uri,
         experiment=experiment,
         recipe={"name": store.root.name, **store.header().identity},
-        sample_rollouts=sample_rollouts,
+        sample_rollouts=last.sample_rollouts if sample_rollouts is None else sample_rollouts,
     )
     return where_to_look(store, tracking_uri=uri, experiment=experiment)
 
 
 def where_to_look(store: LineageStore, *, tracking_uri: str, experiment: str | None) -> str:
     """Return the address that shows the lineage in MLflow, after the command that serves it if no server does yet."""
-    base = tracking_uri if tracking.is_remote(tracking_uri) else f"http://127.0.0.1:{DEFAULT_PORT}"
+    shown = without_credentials(tracking_uri)
+    base = shown if tracking.is_remote(tracking_uri) else f"http://127.0.0.1:{DEFAULT_PORT}"
     page = lineage_page(store, base=base, tracking_uri=tracking_uri, experiment=experiment) or base
-    command = f"bootstrap ui --store {store.root.parent}"
-    return page if tracking.is_remote(tracking_uri) else f"`{command}`, then {page}"
+    if tracking.is_remote(tracking_uri):
+        return page
+    other = () if tracking_uri == uri_to_show(store, None) else ("--tracking-uri", shown)
+    return f"`{command('ui', '--store', store.root.parent, *other)}`, then {page}"
 
 
 def lineage_page(store: LineageStore, *, base: str, tracking_uri: str, experiment: str | None) -> str | None:
@@ -42,3 +52,8 @@ def lineage_page(store: LineageStore, *, base: str, tracking_uri: str, experimen
     name = tracking.experiment_name(store.root.name, experiment)
     receipts = Outbox(store.root, tracking_uri=tracking_uri, experiment=name).receipts(entries)
     return tracking.experiment_url(base, receipts[max(receipts)].experiment_id) if receipts else None
+
+
+def sync_later(store: LineageStore) -> str:
+    """Return the command that publishes what is missing of a lineage to where its last run publishes."""
+    return command("lineage", "--sync", "--store", store.root.parent, "--lineage", store.root.name)

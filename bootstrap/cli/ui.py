@@ -1,36 +1,70 @@
-"""`bootstrap ui`: MLflow over one store, with links that open in model-training mode, until Ctrl-C."""
+"""`bootstrap ui`: MLflow over one store, with links that open in model-training mode, until Ctrl-C.
+
+Lineages whose last run published to a tracking server are shown there: their pages are named, and no server is started
+for them.
+"""
 
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 
-from bootstrap.cli.stores import lineages
-from bootstrap.cli.sync import lineage_page
-from bootstrap.errors import StoreError
+from bootstrap.cli.command import command
+from bootstrap.cli.stores import lineages, no_lineage
+from bootstrap.cli.sync import lineage_page, sync_later
+from bootstrap.cli.target import Target, own_database, recall, uri_to_show, without_credentials
+from bootstrap.errors import TrackingError
 from bootstrap.lineage import tracking
 from bootstrap.lineage.server import serve
 from bootstrap.store.lineage_store import LineageStore
 
 
-def serve_until_stopped(store: Path, *, port: int) -> None:
-    """Serve the store's MLflow database on 127.0.0.1 and print where each lineage is.
+def serve_until_stopped(store: Path, *, port: int, tracking_uri: str | None = None) -> None:
+    """Serve the lineages' MLflow database on 127.0.0.1 and print where each lineage is.
 
-    Raises StoreError when there is no store, TrackingError when the server cannot start or ends by itself.
+    `tracking_uri`: None shows each lineage where its last run published it. Raises StoreError when there is no store,
+    RecipeError for an address without a store, TrackingError when the server cannot start or ends by itself.
     """
     names = lineages(store)
     if not names:
-        raise StoreError(f"the store {store} holds no lineage yet; start one with `bootstrap run RECIPE`")
-    uri = tracking.resolve_tracking_uri(None, store.absolute())
+        raise no_lineage(store)
+    found = [LineageStore(store.absolute() / name) for name in names]
+    targets = {lineage: uri_to_show(lineage, tracking_uri) for lineage in found}
+    for lineage, uri in targets.items():
+        if tracking.is_remote(uri):
+            base = without_credentials(uri)
+            print(f"{lineage.root.name}: {_page(lineage, uri, base=base) or _not_yet(lineage, base)}", flush=True)
+    databases = {lineage: uri for lineage, uri in targets.items() if not tracking.is_remote(uri)}
+    if databases:
+        _serve(databases, store.absolute(), port=port)
+
+
+def _serve(databases: Mapping[LineageStore, str], store: Path, *, port: int) -> None:
+    """Serve the store's own database, or where no lineage is in it the first one's; name the command for others."""
+    own = own_database(store)
+    served = own if own in databases.values() else next(iter(databases.values()))
     print("starting MLflow ...", flush=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with serve(uri, port=port, store=store.absolute()) as server:
-            for name in names:
-                page = lineage_page(LineageStore(store / name), base=server.url, tracking_uri=uri, experiment=None)
-                later = f"not published yet: bootstrap lineage --sync --store {store} --lineage {name}"
-                print(f"{name}: {page or later}", flush=True)
+        with serve(served, port=port, store=store) as server:
+            for lineage, uri in databases.items():
+                if uri == served:
+                    where = _page(lineage, uri, base=server.url) or _not_yet(lineage, "there")
+                else:
+                    other = command("ui", "--store", store, "--tracking-uri", without_credentials(uri))
+                    where = f"in another database: {other}"
+                print(f"{lineage.root.name}: {where}", flush=True)
             print(f"MLflow: {server.url}/?workflowType=machine_learning   (Ctrl-C stops it)", flush=True)
             server.wait()
     except KeyboardInterrupt:
         print("MLflow stopped")
         return
-    raise StoreError("the MLflow server ended by itself; start it again with `bootstrap ui`")
+    raise TrackingError(f"the MLflow server ended by itself; start it again with `{command('ui', '--store', store)}`")
+
+
+def _page(lineage: LineageStore, uri: str, *, base: str) -> str | None:
+    experiment = (recall(lineage) or Target()).experiment
+    return lineage_page(lineage, base=base, tracking_uri=uri, experiment=experiment)
+
+
+def _not_yet(lineage: LineageStore, where: str) -> str:
+    return f"not published {where} yet: {sync_later(lineage)}"

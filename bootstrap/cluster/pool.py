@@ -50,6 +50,10 @@ REMEDY = "run the same command again: it continues from the last checkpoint"
 _CONNECT_SECONDS = 5.0
 _NOTICE_SECONDS = 30.0
 _MAX_OBJECT_STORE_BYTES = 2 * 2**30
+_MAX_COUNTED_WORKERS = 64
+
+_unclaimed = False
+"""Whether `available_workers` joined a cluster that no pool has taken over yet; what is left so, Ray leaves at exit."""
 
 _log = logging.getLogger(__name__)
 
@@ -190,31 +194,20 @@ class RayPool(Pool):
 
     def _connect(self, address: str | None) -> bool:
         """Make sure that this process is a Ray driver; return whether that started a Ray of its own."""
+        global _unclaimed
         if ray.is_initialized():
+            self._initialised, _unclaimed = _unclaimed, False
             return False
-        address = address or os.environ.get("RAY_ADDRESS") or "local"
-        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-        handler = signal.getsignal(signal.SIGTERM)
-        if address == "local":
+        cluster = _existing_cluster(address)
+        if cluster is not None:
+            _join(cluster)
+        else:
             _use_a_token()
             cores = max(os.cpu_count() or 1, math.ceil(self.size * self._each.get("CPU", 0)))
             store_bytes = min(_MAX_OBJECT_STORE_BYTES, psutil.virtual_memory().total // 8)
-            options = {"num_cpus": cores, "include_dashboard": False, "object_store_memory": store_bytes}
-        else:
-            _require_reachable(address)
-            options = {}
-        try:
-            ray.init(address=address, **options, **quiet)
-        except (AuthenticationError, ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-            where = (
-                "Ray did not start on this machine" if address == "local" else f"Ray at {address} refuses this driver"
-            )
-            raise ClusterError(f"{where}: {_first_line(error)}; {_CONNECT_REMEDY}") from error
+            _init("local", num_cpus=cores, include_dashboard=False, object_store_memory=store_bytes)
         self._initialised = True
-        # Ray installs a handler that exits at once; one that was here before knows what to save first.
-        if callable(handler) and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, handler)
-        return address == "local"
+        return cluster is None
 
     def _take_lock(self, lineage: str) -> None:
         """Hold the lineage on the whole cluster. Raises LineageLocked, naming the owner."""
@@ -322,6 +315,59 @@ class RayPool(Pool):
         return f"worker {worker} (process {process} on node {node})"
 
 
+def available_workers(*, address: str | None, cpus_per_worker: float, gpus_per_worker: float) -> int | None:
+    """Return how many workers fit on the existing cluster that a pool would join, from 1 to 64; None if there is none.
+
+    The cluster is the one that this process has joined, or else that `address`, `RAY_ADDRESS` or a running Ray job
+    names. It is joined, and the next `RayPool` of this process uses and leaves it. What other drivers hold is counted
+    too: a pool waits for it. Raises ClusterError when the cluster cannot be reached.
+    """
+    global _unclaimed
+    if not ray.is_initialized():
+        cluster = _existing_cluster(address)
+        if cluster is None:
+            return None
+        _join(cluster)
+        _unclaimed = True
+    total = ray.cluster_resources()
+    asked = {"CPU": cpus_per_worker, "GPU": gpus_per_worker}
+    if not any(asked.values()):
+        asked = {"CPU": 1}
+    # Within rounding: ten workers of a tenth each fit on one GPU.
+    fits = min(int(total.get(name, 0) / each + 1e-9) for name, each in asked.items() if each)
+    return min(max(fits, 1), _MAX_COUNTED_WORKERS)
+
+
+def _existing_cluster(address: str | None) -> str | None:
+    """Return the address of the cluster to join, or None where a Ray of our own is wanted."""
+    found = address or os.environ.get("RAY_ADDRESS") or ("auto" if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else "")
+    return None if found in ("", "local") else found
+
+
+def _join(address: str) -> None:
+    _require_reachable(address)
+    _init(address)
+
+
+def _init(address: str, **options: Any) -> None:
+    """Make this process a Ray driver. Raises ClusterError."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
+    except (AuthenticationError, OSError, RuntimeError, ValueError) as error:
+        where, remedy = f"Ray at {address} refuses this driver", _CONNECT_REMEDY
+        if address == "local":
+            where, remedy = "Ray did not start on this machine", _START_REMEDY
+        raise ClusterError(f"{where}: {_first_line(error)}; {remedy}") from error
+    # Ray installs a handler that exits at once; one that was here before knows what to save first.
+    if callable(handler) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
+
+
+_START_REMEDY = (
+    "check that the folder for temporary files (RAY_TMPDIR, else TMPDIR or /tmp) can be written and has space, or run "
+    "with --local"
+)
 _CONNECT_REMEDY = (
     "check the address, the token (RAY_AUTH_TOKEN) and that both sides run the same versions of Ray and Python, or run "
     "with --local"

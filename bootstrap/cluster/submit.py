@@ -5,10 +5,12 @@
     `python -m bootstrap run ...` ---- submit ---> driver on the head ---> workers
     viewer <------------- log, status ------------ driver                  (viewer may leave and come back)
 
-The cluster needs this package's dependencies, not the package. Everything worth keeping goes to `--store`, which must
-be an absolute path as the cluster's head sees it. The job's environment can be read by everyone who reaches the
-dashboard, so it holds a fixed list of variables and never a secret: tokens and passwords belong into the cluster's own
-environment. Left out: what a run does, and restarting it (submit again: it continues from the last checkpoint).
+The cluster needs this package's dependencies, not the package. A job's `python` is the first on the path of the head's
+processes, so the head is started from the environment that holds the dependencies, for example
+`source .venv/bin/activate; ray start --head`. Everything worth keeping goes to `--store`, which must be an absolute
+path as the cluster's head sees it. The job's environment can be read by everyone who reaches the dashboard, so it holds
+a fixed list of variables and never a secret: tokens and passwords belong into the cluster's own environment. Left out:
+what a run does, and restarting it (submit again: it continues from the last checkpoint).
 """
 
 import json
@@ -34,7 +36,7 @@ from bootstrap.config.base_model import FolderModel
 from bootstrap.config.load import load_recipe
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import BootstrapError, ClusterError, LineageLocked, RecipeError
-from bootstrap.lineage.tracking import resolve_tracking_uri
+from bootstrap.lineage.tracking import redact, resolve_tracking_uri
 from bootstrap.provenance import COMMIT_VARIABLE, git_commit
 
 DEFAULT_STORE = "~/bootstrap-runs"
@@ -166,13 +168,14 @@ def _environment(recipe: Recipe, *, address: str, echo: Callable[[str], None]) -
         place = "MLFLOW_TRACKING_URI"
         variables[place] = given
     if given:
+        resolved = resolve_tracking_uri(given, Path("/"))
         parts = urlsplit(given)
-        if parts.password or parts.username:
+        if redact(given) != given:
             raise RecipeError(
-                f"{place} holds a user name or password, and a job's settings are shown in Ray's dashboard; set "
+                f"{place} holds a user name, password or token, and a job's settings are shown in Ray's dashboard; set "
                 "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD in the cluster's own environment instead"
             )
-        if resolve_tracking_uri(given, Path("/")) != given:
+        if resolved != given:
             raise RecipeError(
                 f"{place} {given} is relative, and a job's current folder is thrown away with the job; write "
                 "sqlite:////ABSOLUTE/PATH/mlflow.db, or leave it out for a database inside the store"

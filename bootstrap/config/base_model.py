@@ -7,6 +7,27 @@ from pydantic import Field, PrivateAttr, ValidationInfo, field_serializer, model
 
 from bootstrap.config.base import Settings
 
+SPECIAL_TOKENS = ("<pad>", "<bos>", "<eos>", "<unk>")
+"""First entries of a scratch model's vocabulary, in this order; the task's characters follow."""
+MODEL_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors")
+"""What a Hugging Face folder must hold to be read as a model."""
+
+
+def scratch_vocabulary(characters: str) -> dict[str, int]:
+    """Return token -> id of a model from scratch over a task's `characters`."""
+    return {token: index for index, token in enumerate((*SPECIAL_TOKENS, *characters))}
+
+
+def missing_files(folder: Path) -> str | None:
+    """Return which of `MODEL_FILES` a folder lacks and what to do about it; None when it has all of them."""
+    missing = [name for name in MODEL_FILES if not (folder / name).is_file()]
+    if not missing:
+        return None
+    return (
+        f"{folder} lacks {', '.join(missing)}; save the model and its fast tokenizer with save_pretrained, "
+        "weights in one safetensors file (max_shard_size)"
+    )
+
 
 class ScratchModel(Settings):
     """A fresh Llama without positional encoding (`SmolLM3ForCausalLM`, all layers NoPE) over the task's characters."""
@@ -46,7 +67,9 @@ class FolderModel(Settings):
         self._written = self.path
         if info.context and "folder" in info.context:
             # The class is frozen for everyone else; this is still part of its making.
-            object.__setattr__(self, "path", str((Path(info.context["folder"]) / self.path).expanduser().resolve()))
+            object.__setattr__(
+                self, "path", str((Path(info.context["folder"]) / Path(self.path).expanduser()).resolve())
+            )
         return self
 
     @field_serializer("path")

@@ -14,6 +14,10 @@ class Sampled(Settings):
     """Samples per prompt."""
     k: int = Field(default=4, ge=1)
     temperature: float = Field(default=1.0, gt=0)
+    top_k: int = Field(default=0, ge=0)
+    """Sample among the k likeliest tokens; 0 among all."""
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    """Sample among the fewest tokens that together have this probability; 1 among all."""
 
     @model_validator(mode="after")
     def _k_within_samples(self) -> "Sampled":

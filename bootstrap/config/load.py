@@ -17,16 +17,13 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from bootstrap.config.base_model import FolderModel, ScratchModel
+from bootstrap.config.base_model import FolderModel, ScratchModel, missing_files, scratch_vocabulary
 from bootstrap.config.recipe import Conflicts, Place, Recipe, dotted
 from bootstrap.config.steps import Distillation
 from bootstrap.errors import RecipeError
 
 MAX_PROBLEMS = 10
 """Problems listed in one message; the rest is counted."""
-
-SPECIAL_TOKENS = ("<pad>", "<bos>", "<eos>", "<unk>")
-"""First entries of a scratch model's vocabulary, in this order; the task's characters follow."""
 
 
 def load_recipe(path: Path | str, overrides: Sequence[str] = (), *, check_folders: bool = True) -> Recipe:
@@ -54,11 +51,6 @@ def json_schema() -> dict[str, Any]:
     schema = Recipe.model_json_schema()
     _require_type(schema)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "bootstrap recipe"}
-
-
-def scratch_vocabulary(characters: str) -> dict[str, int]:
-    """Return token -> id of a model from scratch over a task's `characters`."""
-    return {token: index for index, token in enumerate((*SPECIAL_TOKENS, *characters))}
 
 
 def _require_type(node: Any) -> None:
@@ -113,10 +105,9 @@ class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
 
 
-_INT, _FLOAT = (
-    r"[-+]?[0-9]+",
-    r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
-)
+_FLOAT = r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
+_SCALARS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str")}
+"""What a value may be: other tags (`!!binary`, `!!timestamp`) make what JSON cannot hold."""
 for _tag, _pattern, _first in (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
@@ -125,6 +116,16 @@ for _tag, _pattern, _first in (
     ("merge", r"<<", ["<"]),
 ):
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z"), _first)
+
+
+def _bool(loader: _Loader, node: yaml.Node) -> bool:
+    text = loader.construct_scalar(node)
+    if text.lower() not in ("true", "false"):
+        raise ValueError(f"line {node.start_mark.line + 1}: !!bool {text} is neither true nor false")
+    return text.lower() == "true"
+
+
+_Loader.add_constructor("tag:yaml.org,2002:bool", _bool)
 _Loader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(loader.construct_scalar(node)))
 _Loader.add_constructor(
     "tag:yaml.org,2002:float",
@@ -208,6 +209,11 @@ def _build(loader: _Loader, node: yaml.Node, place: Place, source: _Source, abov
         for index, item in enumerate(node.value):
             source.lines[(*place, index)] = item.start_mark.line + 1
         return [_build(loader, item, (*place, index), source, above) for index, item in enumerate(node.value)]
+    if node.tag not in _SCALARS:
+        raise RecipeError(
+            f"{source.path}:{node.start_mark.line + 1}: not valid YAML for a recipe: {dotted(place)} has the tag "
+            f"{node.tag}; write plain text, a number, true, false or null"
+        )
     return loader.construct_object(node)
 
 
@@ -474,29 +480,46 @@ def _folder_problems(recipe: Recipe) -> Iterator[_Problem]:
 
 
 def _folder_problem(model: FolderModel) -> str | None:
+    try:
+        return _content_problem(model)
+    except OSError as error:
+        return f"cannot read {error.filename or model.path}: {error.strerror}; make the folder and its files readable"
+
+
+def _content_problem(model: FolderModel) -> str | None:
     folder = Path(model.path)
     if not folder.is_dir():
         return f"there is no folder {folder}; relative paths start at the recipe's folder"
+    if missing := missing_files(folder):
+        return missing
     for name in ("config.json", "tokenizer.json"):
-        if not (folder / name).is_file():
-            return f"{folder} has no {name}; name a Hugging Face folder, such as `bootstrap export` writes"
         try:
-            json.loads((folder / name).read_bytes())
+            content = json.loads((folder / name).read_bytes())
         except ValueError:
             return f"{folder / name} is not valid JSON; fetch or export the model again"
-    if not any(folder.glob("*.safetensors")):
-        return f"{folder} has no *.safetensors weights; other formats can hold code and are not read: convert them"
+        if not isinstance(content, dict):
+            return f"{folder / name} is no JSON object; fetch or export the model again"
+    try:
+        _vocabulary(model)
+    except (KeyError, TypeError, ValueError):
+        return (
+            f"{folder / 'tokenizer.json'} holds no vocabulary (model.vocab); save the model's fast tokenizer with "
+            "save_pretrained"
+        )
     return None
 
 
 def _vocabulary(model: FolderModel) -> dict[str, int]:
-    """Return token -> id of a tokenizer.json, added tokens included."""
+    """Return token -> id of a tokenizer.json, added tokens included.
+
+    Raises KeyError, TypeError or ValueError for a file of another form.
+    """
     tokenizer = json.loads((Path(model.path) / "tokenizer.json").read_bytes())
     vocabulary = tokenizer["model"]["vocab"]
     if isinstance(vocabulary, list):
         # Unigram models list (token, score) in the order of their ids.
         vocabulary = {token: index for index, (token, _) in enumerate(vocabulary)}
-    return vocabulary | {token["content"]: token["id"] for token in tokenizer.get("added_tokens", ())}
+    return dict(vocabulary) | {token["content"]: token["id"] for token in tokenizer.get("added_tokens") or ()}
 
 
 def _difference(one: dict[str, int], other: dict[str, int]) -> str | None:

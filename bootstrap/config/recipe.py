@@ -70,7 +70,7 @@ class Recipe(Settings):
     evaluation: Evaluation = Evaluation()
     gate: Gate = Gate()
     max_unverifiable: float = Field(default=0.02, ge=0, le=1)
-    """Largest share of UNVERIFIABLE verdicts in a stage before the run stops."""
+    """Largest share of UNVERIFIABLE verdicts, in a round of sampling or a level's evaluation, before the run stops."""
     resources: Resources = Resources()
     tracking: Tracking = Tracking()
 
@@ -82,15 +82,18 @@ class Recipe(Settings):
         return self
 
     def highest_level(self) -> int:
-        """Highest level that this many generations can aim at or look ahead to, from the base's level on."""
+        """Highest level looked at when every generation raises the aim as its curriculum plans."""
         curriculum = self.generations.curriculum
         per_generation = curriculum.max_levels if isinstance(curriculum, Accelerated) else 1
         return self.task.base_level + self.generations.count * per_generation + self.evaluation.lookahead
 
     def identity(self) -> dict[str, Any]:
-        """What a lineage's results depend on: everything except names, length, resources and tracking."""
-        data = self.model_dump(mode="json", exclude={"name", "description", "resources", "tracking"})
+        """What a lineage's results depend on: not names, length, resources, tracking, nor when a run saves or stops."""
+        left_out = {"name", "description", "resources", "tracking", "max_unverifiable"}
+        data = self.model_dump(mode="json", exclude=left_out)
         del data["generations"]["count"]
+        for step in (*data["base"]["steps"], *data["generations"]["steps"]):
+            del step["checkpoint_every"]
         return data
 
     def digest(self) -> str:

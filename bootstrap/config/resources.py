@@ -13,7 +13,8 @@ class Resources(Settings):
     cpus_per_worker: float = Field(default=1, ge=0)
     gpus_per_worker: float = Field(default=0, ge=0)
     batch_rows: int = Field(default=512, ge=1)
-    """Most sequences one worker holds in a forward pass; more are taken in turns."""
+    """Most sequences one worker holds in a forward pass; more are taken in turns. Like the number of workers it decides
+    in which order numbers are summed: results agree within rounding, hashes only where both are equal."""
     wait_seconds: float = Field(default=600, gt=0)
     """Longest wait for one worker's answer before the run stops and says what it waited for."""
 

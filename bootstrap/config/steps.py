@@ -41,7 +41,7 @@ class Schedule(Settings):
     decay: float = Field(default=1.0, ge=0, le=1)
     """Share of the updates, at the end."""
     final: float = Field(default=0.05, ge=0, le=1)
-    """Factor reached by the last update."""
+    """Factor that the decay leads to; it would be reached one update after the last."""
 
     @model_validator(mode="after")
     def _fits(self) -> "Schedule":
@@ -80,6 +80,10 @@ class Rejection(Settings):
     max_accepted_per_prompt: int = Field(default=1, ge=1)
     """Cap on accepted samples of one prompt, so that easy prompts do not crowd out hard ones (arXiv:2312.06585)."""
     temperature: float = Field(default=1.0, ge=0)
+    top_k: int = Field(default=0, ge=0)
+    """Sample among the k likeliest tokens; 0 among all."""
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    """Sample among the fewest tokens that together have this probability; 1 among all."""
     filter: Literal["verified", "none"] = "verified"
     """`none` keeps every answer, right or wrong: the control without a verifier."""
     stepping_stones: float = Field(default=0.0, ge=0, le=1)

@@ -6,7 +6,9 @@ Rendered from the ledger alone; left out: anything that must be asked of MLflow.
 from collections.abc import Mapping
 from typing import Any
 
+from bootstrap.lineage import queries
 from bootstrap.lineage.text import plain
+from bootstrap.records import Edge
 from bootstrap.store.ledger import Entry
 
 
@@ -18,7 +20,10 @@ def model_card(entry: Entry, *, identity: Mapping[str, Any]) -> str:
     generation = entry.generation
     model = identity["base"]["model"]
     base = "random weights (from scratch)" if model["type"] == "scratch" else f"`{model['path']}`"
-    edges = [f"- {e.role}: generation {e.generation}, fingerprint `{e.fingerprint}`" for e in generation.edges]
+    edges = [
+        f"- {edge.role}: {_source(edge)}, {'digest' if edge.role == 'data' else 'fingerprint'} `{edge.fingerprint}`"
+        for edge in generation.edges
+    ]
     levels = [
         f"| {row.level} | {row.num_prompts} | {row.accuracy:.3f} | {row.interval.low:.3f} - {row.interval.high:.3f} |"
         for row in generation.report.levels
@@ -63,3 +68,9 @@ def model_card(entry: Entry, *, identity: Mapping[str, Any]) -> str:
             "",
         ]
     )
+
+
+def _source(edge: Edge) -> str:
+    if edge.generation is None:
+        return f"{plain(queries.source(edge))} (outside the lineage)"
+    return f"generation {edge.generation}"

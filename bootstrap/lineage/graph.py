@@ -26,8 +26,9 @@ def lineage(
     """Return the graph as plain JSON data.
 
     `samples`: readable rollouts by generation, as `samples.readable` gives them; `identifiers`: names and ids that
-    another system (MLflow) knows a generation by. An edge's `from` and `to` are generation numbers; its `role` is
-    init, teacher, reference or data.
+    another system (MLflow) knows a generation by. An edge's `from` and `to` are generation numbers; `from` is null for
+    a model outside the lineage, which `source` names as it names generations; `role` is init, teacher, reference or
+    data.
     """
     path = queries.champion_path(entries)
     nodes = []
@@ -49,6 +50,7 @@ def lineage(
     edges = [
         {
             "from": edge.generation,
+            "source": queries.source(edge),
             "to": entry.generation.number,
             "role": edge.role,
             "fingerprint": edge.fingerprint,

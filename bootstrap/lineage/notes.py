@@ -38,7 +38,9 @@ def of_generation(entry: Entry, receipts: Mapping[int, Receipt], *, registered: 
         _link("lineage", tracking.run_url("", own.experiment_id, own.lineage_run_id)),
     ]
     for edge in node.edges:
-        if edge.role != "data" and (other := receipts.get(edge.generation)):
+        if edge.generation is None:
+            links.append(f"{edge.role} {text.plain(queries.source(edge), limit=200)} (outside the lineage)")
+        elif edge.role != "data" and (other := receipts.get(edge.generation)):
             role = {"init": "parent"}.get(edge.role, edge.role)
             url = tracking.model_url("", other.experiment_id, other.model_id)
             links.append(_link(f"{role} gen-{edge.generation}", url))

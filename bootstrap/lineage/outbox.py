@@ -2,9 +2,10 @@
 
     <lineage>/outbox/<hash of tracking URI and experiment>/
         000000.json     the ids MLflow gave it
-        head.json       the ledger's head that the pages about the whole lineage show
+        head.json       the ledger's head that the pages about the whole lineage show, and their run
 
-A marker is written after its generation is published, so a crash in between publishes it again, which changes nothing.
+A marker counts only beside the lineage's run that it names, which is another in a store that was emptied. A marker is
+written after its generation is published, so a crash in between publishes it again, which changes nothing.
 Markers are no truth of their own: delete the folder, and everything is published anew onto the same pages. Imports no
 MLflow; what publishing means is `publisher.py`'s.
 """
@@ -45,10 +46,11 @@ class Outbox:
     def __init__(self, root: Path, *, tracking_uri: str, experiment: str) -> None:
         self.folder = Path(root) / "outbox" / sha256(f"{tracking_uri}\n{experiment}".encode())[:16]
 
-    def receipts(self, entries: Sequence[Entry]) -> dict[int, Receipt]:
+    def receipts(self, entries: Sequence[Entry], *, lineage_run_id: str | None = None) -> dict[int, Receipt]:
         """Return the receipts of the entries that are published, by generation number.
 
-        A marker that is torn, or that stands for another record of the same number, counts as absent.
+        A marker that is torn, or that stands for another record of the same number, counts as absent. So does one of
+        another lineage's run than `lineage_run_id`; None takes those of any.
         """
         found = {}
         for entry in entries:
@@ -58,14 +60,11 @@ class Outbox:
                     receipt = Receipt.model_validate_json(path.read_bytes()) if path.exists() else None
             except ValidationError:
                 receipt = None
-            if receipt is not None and receipt.hash == entry.hash:
+            if receipt is None or lineage_run_id not in (None, receipt.lineage_run_id):
+                continue
+            if receipt.hash == entry.hash:
                 found[entry.generation.number] = receipt
         return found
-
-    def pending(self, entries: Sequence[Entry]) -> list[Entry]:
-        """Return the entries that are not yet published, in the ledger's order."""
-        done = self.receipts(entries)
-        return [entry for entry in entries if entry.generation.number not in done]
 
     def mark(self, number: int, receipt: Receipt) -> None:
         """Record that generation `number` is published. Raises StoreError."""
@@ -73,19 +72,22 @@ class Outbox:
         data = json.dumps(receipt.model_dump(mode="json"), sort_keys=True, indent=1)
         durable.write_file(self._path(number), data.encode())
 
-    @property
-    def head(self) -> str | None:
-        """Hash of the newest record that the pages about the whole lineage show, or None."""
+    def shows(self, entry: Entry, *, lineage_run_id: str) -> bool:
+        """Whether the pages about the whole lineage, those of this run, show `entry` as its newest."""
         path = self.folder / _HEAD_NAME
         try:
             with durable.store_errors(path, doing="read"):
-                return str(json.loads(path.read_bytes())["hash"]) if path.exists() else None
-        except (ValueError, KeyError, TypeError):
-            return None
+                return path.exists() and json.loads(path.read_bytes()) == _head(entry, lineage_run_id)
+        except ValueError:
+            return False
 
-    def mark_head(self, entry: Entry) -> None:
+    def mark_head(self, entry: Entry, *, lineage_run_id: str) -> None:
         """Record that the pages about the whole lineage show `entry` as its newest. Raises StoreError."""
-        durable.write_file(self.folder / _HEAD_NAME, json.dumps({"hash": entry.hash}).encode())
+        durable.write_file(self.folder / _HEAD_NAME, json.dumps(_head(entry, lineage_run_id)).encode())
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:06d}.json"
+
+
+def _head(entry: Entry, lineage_run_id: str) -> dict[str, str]:
+    return {"hash": entry.hash, "lineage_run_id": lineage_run_id}

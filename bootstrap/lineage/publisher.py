@@ -9,7 +9,8 @@
 MLflow is a projection: it can be rebuilt from the ledger at any time. Publishing again changes nothing, because runs
 are found by the tag `bootstrap.run_key` (lineage and record hash), metrics carry timestamps kept in the run's own tags
 (MLflow drops a row that equals another in key, step, value and time), and inputs, outputs, models and versions are
-looked up before they are made. One publisher per lineage and target at a time, by a lock.
+looked up before they are made. One publisher per lineage and target at a time, by a lock; the next one waits for it, at
+most `LOCK_SECONDS`, and then publishes what is left.
 
 Leaves out which generations are due (`outbox.py`), what the notes say (`notes.py`), how the page looks (`graph.py`).
 Importing this module imports MLflow, which takes seconds: import it where it is used.
@@ -20,8 +21,9 @@ import logging
 import math
 import os
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -61,6 +63,8 @@ UPLOAD_BYTES = 2**30
 """Weights up to this size are copied into MLflow; larger ones stay where they are, named by path and digest."""
 PAGE_SAMPLES = 6
 """Rollouts per generation shown on the lineage page."""
+LOCK_SECONDS = 60.0
+"""Longest wait for another process that publishes the same lineage to the same place."""
 _DIGEST_CHARACTERS = 32
 _PARAM_BATCH, _METRIC_BATCH = 100, 1000
 _PARAM_CHARACTERS, _TAG_CHARACTERS = 6000, 5000
@@ -78,8 +82,9 @@ def publish(
     None names it after the lineage. `recipe`: the resolved recipe as plain JSON. `sample_rollouts`: readable rollouts
     per generation.
 
-    Raises TrackingError when MLflow cannot be reached or refuses; what was published until then stays, and the next
-    call goes on. Raises StoreError when the lineage's own files cannot be read.
+    Raises TrackingError when MLflow cannot be reached or refuses, and when another process is still publishing the same
+    after `LOCK_SECONDS`; what was published until then stays, and the next call goes on. Raises StoreError when the
+    lineage's own files cannot be read.
     """
     store = LineageStore(root)
     entries = store.ledger.read()
@@ -87,27 +92,46 @@ def publish(
         return []
     name = tracking.experiment_name(entries[0].generation.lineage, experiment)
     outbox = Outbox(root, tracking_uri=tracking_uri, experiment=name)
-    if not outbox.pending(entries) and outbox.head == entries[-1].hash:
-        return []
     tracking.check_reachable(tracking_uri)
     try:
-        with lineage_lock(outbox.folder), _bounded_requests(), _quiet(), _tracking_uri(tracking_uri):
+        with _alone(outbox.folder), _bounded_requests(), _quiet(), _tracking_uri(tracking_uri):
             return _Publisher(
                 store,
-                entries,
+                # Read again: whoever held the lock may have published more than was committed a moment ago.
+                store.ledger.read(),
                 outbox=outbox,
                 tracking_uri=tracking_uri,
                 experiment=name,
                 recipe=recipe,
                 sample_rollouts=sample_rollouts,
             ).publish()
-    except LineageLocked as error:
-        raise TrackingError("another process is publishing this lineage to MLflow; nothing is left to do") from error
     except BootstrapError:
         raise
     except (MlflowException, requests.RequestException, sqlalchemy.exc.SQLAlchemyError, ImportError, OSError) as error:
-        reason = " ".join(str(error).split())[:300]
+        # MLflow's message may quote the address, password included. Cut last: half a secret is one too.
+        reason = tracking.redact(" ".join(str(error).split()))[:300]
         raise TrackingError(f"MLflow refused or could not be reached ({type(error).__name__}: {reason})") from error
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the outbox as its only publisher. Raises TrackingError naming who holds it after `LOCK_SECONDS`."""
+    deadline = time.monotonic() + LOCK_SECONDS
+    with ExitStack() as held:
+        while True:
+            try:
+                held.enter_context(lineage_lock(folder))
+                break
+            except LineageLocked as error:
+                if time.monotonic() < deadline:
+                    time.sleep(0.2)
+                    continue
+                owner = re.search(r"process \d+ on host \S+ since [^\s.]+", str(error))
+                raise TrackingError(
+                    f"waited {LOCK_SECONDS:g} s for another process that is publishing this lineage to MLflow "
+                    f"({owner[0] if owner else 'which has not written its name'}); if it hangs, stop it"
+                ) from error
+        yield
 
 
 class _Publisher:
@@ -130,7 +154,6 @@ class _Publisher:
         self.lineage = entries[0].generation.lineage
         self.registered = re.sub(r"[^\w.-]", "-", self.lineage)
         self.client = MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
-        self.receipts = outbox.receipts(entries)
         location = tracking.artifact_location(tracking_uri, store.root.absolute().parent)
         self.experiment_id = self._experiment(experiment, location)
         self.root_run = self._run(
@@ -144,18 +167,21 @@ class _Publisher:
                 "bootstrap.recipe_digest": entries[0].generation.recipe_digest,
             },
         )
+        self.receipts = outbox.receipts(entries, lineage_run_id=self.root_run.info.run_id)
 
     def publish(self) -> list[int]:
-        numbers = []
+        root_run_id = self.root_run.info.run_id
+        pending = [entry for entry in self.entries if entry.generation.number not in self.receipts]
+        if not pending and self.outbox.shows(self.entries[-1], lineage_run_id=root_run_id):
+            return []
         self._registered_model()
-        for entry in self.outbox.pending(self.entries):
+        for entry in pending:
             number = entry.generation.number
             self.receipts[number] = receipt = self._generation(entry)
             self.outbox.mark(number, receipt)
-            numbers.append(number)
         self._lineage()
-        self.outbox.mark_head(self.entries[-1])
-        return numbers
+        self.outbox.mark_head(self.entries[-1], lineage_run_id=root_run_id)
+        return [entry.generation.number for entry in pending]
 
     # The lineage: experiment, its run, its registered model.
 
@@ -348,7 +374,7 @@ class _Publisher:
             "outcome": node.outcome.value,
             "parent": "" if node.parent is None else f"gen-{node.parent}",
             "parent_model_id": parent.model_id if parent else "",
-            "teachers": ", ".join(f"gen-{teacher}" for teacher in node.teachers),
+            "teachers": ", ".join(queries.teachers(node)),
             "fingerprint": node.fingerprint,
             "base": _base_model(self.recipe),
             "method": _method(self.recipe, is_base=node.parent is None),
@@ -515,7 +541,7 @@ class _Publisher:
             "bootstrap.gate": "accepted" if node.decision.promoted else "rejected",
             "bootstrap.gate.reason": node.decision.reason,
             "bootstrap.parent": "" if node.parent is None else f"gen-{node.parent}",
-            "bootstrap.teachers": ", ".join(f"gen-{teacher}" for teacher in node.teachers),
+            "bootstrap.teachers": ", ".join(queries.teachers(node)),
             "bootstrap.model_inputs": json.dumps(roles, sort_keys=True),
             "bootstrap.target_levels": ", ".join(map(str, node.target_levels)),
             "bootstrap.fingerprint": node.fingerprint,

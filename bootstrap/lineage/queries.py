@@ -9,7 +9,7 @@ from typing import Any
 
 from bootstrap.errors import RecipeError
 from bootstrap.lineage import text
-from bootstrap.records import Generation, LevelReport
+from bootstrap.records import Edge, Generation, LevelReport
 from bootstrap.store.ledger import Entry
 
 
@@ -37,6 +37,16 @@ def headline(generation: Generation) -> LevelReport | None:
     """Return the report row that stands for the generation: its hardest target level, else the hardest evaluated."""
     rows = [row for row in generation.report.levels if row.level in generation.target_levels]
     return max(rows or generation.report.levels, key=lambda row: row.level, default=None)
+
+
+def source(edge: Edge) -> str:
+    """Return where an edge comes from: `gen-3`, or the place of a model outside the lineage."""
+    return edge.external or "a model outside the lineage" if edge.generation is None else f"gen-{edge.generation}"
+
+
+def teachers(generation: Generation) -> list[str]:
+    """Return who taught a generation, models outside the lineage included, as `source` names them."""
+    return [source(edge) for edge in generation.edges if edge.role == "teacher"]
 
 
 def champion_path(entries: Sequence[Entry]) -> list[int]:
@@ -71,6 +81,7 @@ def generation(entry: Entry) -> dict[str, Any]:
         "champion": node.champion,
         "parent": node.parent,
         "teachers": list(node.teachers),
+        "outside_teachers": [source(edge) for edge in node.edges if edge.role == "teacher" and edge.generation is None],
         "fingerprint": node.fingerprint,
         "hash": entry.hash,
         "frontier": node.report.frontier,
@@ -105,7 +116,7 @@ def show(entries: Sequence[Entry], name: str) -> dict[str, Any]:
         **generation(entry),
         "is_champion": entries[-1].generation.champion == node.number,
         "previous_hash": entry.previous,
-        "edges": [edge.model_dump(mode="json") for edge in node.edges],
+        "edges": [{"source": source(edge), **edge.model_dump(mode="json")} for edge in node.edges],
         "retention": [row.model_dump(mode="json") for row in node.decision.retention],
         "levels": [row.model_dump(mode="json") for row in node.report.levels],
         "suite": node.report.suite,

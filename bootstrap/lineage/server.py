@@ -77,7 +77,7 @@ def serve(tracking_uri: str, *, port: int = 0, store: Path = Path("runs")) -> Se
     WaitTimeout when it does not answer within `START_SECONDS`.
     """
     if tracking.is_remote(tracking_uri):
-        raise TrackingError(f"{tracking_uri} is a server already: open it in a browser")
+        raise TrackingError(f"{tracking.public(tracking_uri)} is a server already: open it in a browser")
     port = _free_port(port)
     url = f"http://{HOST}:{port}"
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_uri]
@@ -121,7 +121,8 @@ def _await_health(server: Server) -> None:
 
 def _tail(server: Server) -> str:
     server.log.seek(0)
-    return " ".join(server.log.read().decode(errors="replace").split())[-600:]
+    # The server's own words may quote the database's address, password included. Cut last: half a secret is one too.
+    return tracking.redact(" ".join(server.log.read().decode(errors="replace").split()))[-600:]
 
 
 def _free_port(port: int) -> int:

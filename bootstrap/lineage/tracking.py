@@ -1,13 +1,17 @@
 """Where the pages are: the tracking store's address, and the links into its pages. Imports no MLflow.
 
+A tracking URI may hold a user name and password. Links are made without them, and every message that may quote the
+address or another program's words passes `redact`.
+
 Leaves out talking to the store (`publisher.py`) and starting a server for it (`server.py`).
 """
 
 import os
+import re
 import socket
 import urllib.request
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 
 from bootstrap.errors import RecipeError, TrackingError
 
@@ -17,22 +21,32 @@ HTML_PATH = "lineage/lineage.html"
 """Where the lineage page lies among the artifacts of the lineage's run."""
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _MODE = "?workflowType=machine_learning"
+# What stands before the last "@" of an address's host part; after a name and a colon that begin no port, a password
+# may hold slashes too, as database addresses allow.
+_USER = re.compile(r"(?<=://)(?:[^\s/?#]*@|[^\s/?#:@]*:(?!\d+(?:[/?#\s]|$))[^\s@]*@)")
+_SECRET = re.compile(r"((?:password|passwd|pwd|token|secret)(?:=|%3D))[^&;\s'\"]+?(?=%3B|[&;\s'\"]|$)", re.I)
 
 
 def resolve_tracking_uri(uri: str | None, store: Path) -> str:
     """Return the absolute tracking URI of a recipe's `tracking.uri`.
 
     None takes the environment's `MLFLOW_TRACKING_URI`, else a SQLite database in `store`, the folder above the
-    lineages. A relative SQLite path starts at the current folder. Raises RecipeError for any other kind of address.
+    lineages. A relative SQLite path starts at the current folder. Raises RecipeError for any other kind of address, and
+    for one whose host and port cannot be read.
     """
+    place = "tracking.uri" if uri or not os.environ.get("MLFLOW_TRACKING_URI") else "MLFLOW_TRACKING_URI"
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(store).absolute() / 'mlflow.db'}"
+    parts = _split(uri, place=place)
     scheme, separator, rest = uri.partition("://")
     if separator and (is_remote(uri) or scheme.partition("+")[0] in _DATABASES):
         if scheme == "sqlite" and not rest.startswith("//"):
             return f"sqlite:///{Path(rest.removeprefix('/')).absolute()}"
+        if is_remote(uri) and not parts.hostname:
+            raise RecipeError(f"{place} {public(uri)!r} names no host; write http://HOST:PORT")
         return uri
+    shown = redact(uri) if separator else uri.rpartition("@")[2]
     raise RecipeError(
-        f"tracking.uri {uri!r} names no MLflow store this program can use: give a server (http://HOST:PORT) or a "
+        f"{place} {shown!r} names no MLflow store this program can use: give a server (http://HOST:PORT) or a "
         "database (sqlite:///PATH/mlflow.db), or leave it out for a database inside the store"
     )
 
@@ -57,40 +71,76 @@ def experiment_name(lineage: str, experiment: str | None) -> str:
 
 
 def check_reachable(tracking_uri: str) -> None:
-    """Raise TrackingError within `REACH_SECONDS` if the tracking server accepts no connection; databases pass."""
-    parts = urlsplit(tracking_uri)
+    """Raise TrackingError within `REACH_SECONDS` if the tracking server accepts no connection; databases pass.
+
+    Raises RecipeError for an address whose host and port cannot be read.
+    """
     if not is_remote(tracking_uri):
         return
-    host = parts.hostname or ""
+    parts = _split(tracking_uri, place="tracking.uri")
+    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     if parts.scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(host):
         return
-    port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
         socket.create_connection((host, port), timeout=REACH_SECONDS).close()
-    except OSError as error:
-        raise TrackingError(f"MLflow at {host}:{port} cannot be reached ({error.strerror or error})") from error
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise TrackingError(f"MLflow at {host}:{port} cannot be reached ({reason})") from error
+
+
+def public(uri: str) -> str:
+    """Return an address as it may be shown: without user name and password."""
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        return redact(uri)
+    return redact(urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if parts.netloc else uri)
+
+
+def redact(text: str) -> str:
+    """Return `text` with user names, passwords and tokens cut out of the addresses in it."""
+    return _SECRET.sub(r"\1***", _USER.sub("", text))
+
+
+def _split(uri: str, *, place: str) -> SplitResult:
+    """Return an address's parts. Raises RecipeError, naming the setting `place`, when its host or port cannot be."""
+    try:
+        parts = urlsplit(uri)
+        _ = parts.port  # Reading it is what proves it.
+    except ValueError:
+        # The reason is left out: it quotes a password with a slash in it as the port.
+        raise RecipeError(
+            f"{place} {public(uri)!r} has no host and port that can be read; write http://HOST:PORT, with special "
+            "characters of a user name or password percent-encoded"
+        ) from None
+    return parts
+
+
+def _root(base: str) -> str:
+    """Return what links start with; an empty `base` makes them relative."""
+    return public(base).rstrip("/")
 
 
 def experiment_url(base: str, experiment_id: str) -> str:
     """Return the page that lists the generations' runs, opened in MLflow's model-training mode."""
-    return f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs{_MODE}"
+    return f"{_root(base)}/#/experiments/{experiment_id}/runs{_MODE}"
 
 
 def run_url(base: str, experiment_id: str, run_id: str) -> str:
     """Return a run's page."""
-    return f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}{_MODE}"
+    return f"{_root(base)}/#/experiments/{experiment_id}/runs/{run_id}{_MODE}"
 
 
 def lineage_url(base: str, experiment_id: str, run_id: str) -> str:
     """Return the page that shows `lineage.html` among the artifacts of the lineage's run."""
-    return f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}/artifacts/{HTML_PATH}{_MODE}"
+    return f"{_root(base)}/#/experiments/{experiment_id}/runs/{run_id}/artifacts/{HTML_PATH}{_MODE}"
 
 
 def model_url(base: str, experiment_id: str, model_id: str) -> str:
     """Return the page of a generation's LoggedModel."""
-    return f"{base.rstrip('/')}/#/experiments/{experiment_id}/models/{model_id}{_MODE}"
+    return f"{_root(base)}/#/experiments/{experiment_id}/models/{model_id}{_MODE}"
 
 
 def version_url(base: str, name: str, version: str) -> str:
     """Return the page of a registered model's version."""
-    return f"{base.rstrip('/')}/#/models/{quote(name, safe='')}/versions/{version}{_MODE}"
+    return f"{_root(base)}/#/models/{quote(name, safe='')}/versions/{version}{_MODE}"

@@ -110,6 +110,6 @@ def score(
         raise VerifierError(
             f"verifier {verifier.name} could not judge {len(unjudged)} of {len(verdicts)} answers "
             f"({len(unjudged) / len(verdicts):.1%}, at most {max_unverifiable:.1%} allowed): {reasons}. "
-            "Repair what the verifier needs, or raise max_unverifiable in the recipe"
+            "Repair what the verifier needs, or raise max_unverifiable in the recipe, and run again"
         )
     return verdicts

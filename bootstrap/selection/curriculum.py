@@ -5,7 +5,7 @@ levels that the champion already half solves, as the fast schedule of arXiv:2502
 schedule, one more level per round.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from bootstrap.config.generations import Accelerated, Curriculum, Fixed
 
@@ -16,14 +16,15 @@ def target_levels(
     """Return the levels that a generation (from 1 on) aims at, ascending and consecutive.
 
     `accuracies` maps levels to shares of right held-out answers; a level that was not measured counts as not reached.
-    The first target is one above the highest level reached (with all levels below it reached too), and never within
-    the base's: those levels have references, which replay keeps showing, so a base that missed one of them is repaired
-    by replay while the aim moves on. `accelerated` adds the following levels up to and including the first one below
-    `until`.
+    The first target is the first level beyond the base's that is not reached. The base's own levels are never aimed at:
+    they have references, which replay keeps showing, so one that dips is repaired by replay while the aim moves on.
+    `accelerated` adds the following levels up to and including the first one below `until`.
     """
     if isinstance(curriculum, Fixed):
         return (base_level + generation,)
-    first = max(len(mastered_levels(accuracies, curriculum.raise_at)), base_level) + 1
+    first = base_level + 1
+    while accuracies.get(first, -1.0) >= curriculum.raise_at:
+        first += 1
     targets = [first]
     if isinstance(curriculum, Accelerated):
         while len(targets) < curriculum.max_levels and accuracies.get(targets[-1], -1.0) >= curriculum.until:
@@ -31,14 +32,11 @@ def target_levels(
     return tuple(targets)
 
 
-def mastered_levels(accuracies: Mapping[int, float], bound: float) -> tuple[int, ...]:
-    """Return the levels from 1 up to the last before the first one below `bound` or not measured."""
-    level = 1
-    while accuracies.get(level, -1.0) >= bound:
-        level += 1
-    return tuple(range(1, level))
+def retained_levels(accuracies: Mapping[int, float], bound: float, *, targets: Sequence[int]) -> tuple[int, ...]:
+    """Return every level at `bound` or better that is not aimed at, below the targets or above: none may be lost."""
+    return tuple(sorted(level for level, share in accuracies.items() if share >= bound and level not in targets))
 
 
-def replay_levels(targets: Sequence[int]) -> tuple[int, ...]:
-    """Return the levels below the first target: those that must not be forgotten."""
-    return tuple(range(1, min(targets)))
+def replay_levels(targets: Sequence[int], *, held: Collection[int] = ()) -> tuple[int, ...]:
+    """Return the levels to replay: all below the first target, and those the pool `held` answers of, but no target."""
+    return tuple(sorted({*range(1, min(targets)), *held} - set(targets)))

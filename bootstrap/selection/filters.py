@@ -51,7 +51,7 @@ def select_groups(
 
     Unverifiable members leave their group; fewer than two others cannot be compared. A group with equal rewards has
     advantage 0 throughout and gives no gradient; with `keep` the algorithm still counts its tokens in the mean, and
-    the reason says so. Right answers join the replay pool whether or not their group is live.
+    the reason says so. The first right answer of a group joins the replay pool, whether or not the group is live.
     """
     judged: dict[str, list[Verdict]] = {}
     for rollout, verdict in _pairs(rollouts, verdicts):
@@ -60,8 +60,10 @@ def select_groups(
             members.append(verdict)
     dead = {group: reason for group, members in judged.items() if (reason := _why_dead(members, zero_variance))}
     selections = []
+    kept: set[str] = set()
     for rollout, verdict in zip(rollouts, verdicts, strict=True):
-        right = verdict.status is Status.PASS
+        right = verdict.status is Status.PASS and rollout.group not in kept
+        kept |= {rollout.group} if right else set()
         if verdict.status is Status.UNVERIFIABLE:
             selections.append(_drop(rollout, f"unverifiable: {verdict.reason}"))
         elif rollout.group in dead:

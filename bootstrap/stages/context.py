@@ -14,7 +14,7 @@ from bootstrap.pool import Pool
 from bootstrap.prompts.task import Task
 from bootstrap.records import Checkpoint, Compute, Event, Observer
 from bootstrap.scoring.verifier import Verifier
-from bootstrap.selection.replay import ReplayPool
+from bootstrap.selection.replay import PoolEntry, ReplayPool
 from bootstrap.store.lineage_store import LineageStore
 
 
@@ -93,6 +93,8 @@ class Context:
     store: LineageStore
     pool: Pool
     observe: Observer
+    answers: dict[int, list[PoolEntry]] = field(default_factory=dict)
+    """What each committed generation gave to the replay pool, kept so that it is read from disk once."""
 
     def identity(self) -> dict[str, Any]:
         """What the id of every stage output depends on besides its own settings."""
@@ -101,6 +103,8 @@ class Context:
             "seed": self.recipe.seed,
             "task": self.recipe.task.model_dump(mode="json"),
             "verifier": {"name": self.verifier.name, "version": self.verifier.version},
+            "workers": self.pool.size,
+            "batch_rows": self.recipe.resources.batch_rows,
         }
 
 
@@ -115,6 +119,8 @@ class Plan:
     shape: ModelShape
     target_levels: tuple[int, ...]
     replay_levels: tuple[int, ...]
+    retained_levels: tuple[int, ...]
+    """Levels that the champion has mastered and that are not aimed at: the gate lets none of them fall."""
     pool: ReplayPool
     teachers: Mapping[Teacher, tuple[int | None, Checkpoint]]
     """Teacher as the recipe names it -> (generation number, weights)."""

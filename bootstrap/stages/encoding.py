@@ -10,6 +10,7 @@ from dataclasses import replace
 from tokenizers import Tokenizer
 
 from bootstrap.records import Checkpoint, Example
+from bootstrap.training.special_tokens import end_of_sequence
 
 
 class Encoder:
@@ -17,9 +18,8 @@ class Encoder:
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.tokenizer = Tokenizer.from_str(checkpoint.files["tokenizer.json"].decode())
-        settings = json.loads(checkpoint.files["tokenizer_config.json"])
-        end = settings["eos_token"]
-        self.eos = self.tokenizer.token_to_id(end if isinstance(end, str) else end["content"])
+        end = end_of_sequence(json.loads(checkpoint.files["tokenizer_config.json"]))
+        self.eos = self.tokenizer.token_to_id(end)
 
     def encode(self, examples: Sequence[Example]) -> list[Example]:
         """Return the examples with tokens; each text completion ends with the end-of-sequence token."""

@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from bootstrap.compute import ModelShape
+from bootstrap.config.evaluation import Sampled
 from bootstrap.evaluation.report import Judged, OutcomeRow, build_report, outcomes
 from bootstrap.prompts.task import suite_digest
 from bootstrap.records import Checkpoint, Event, Prompt, Report, Rollout, Verdict
@@ -41,10 +42,8 @@ def evaluate(
 ) -> Evaluation:
     """Return greedy results on `levels` and sampled ones on `sampled_levels`; `trained_level` counts the lead."""
     settings = context.recipe.evaluation
-    identity = context.identity()
-    del identity["seed"]
     inputs = {
-        **identity,
+        **context.identity(),
         "fingerprint": checkpoint.fingerprint,
         "settings": settings.model_dump(mode="json", exclude={"lookahead"}),
         "levels": list(levels),
@@ -53,7 +52,7 @@ def evaluate(
     }
     artifact = context.store.find("evaluate", inputs)
     if artifact is None:
-        files = _measure(
+        files, counts = _measure(
             context,
             checkpoint,
             levels=levels,
@@ -61,10 +60,13 @@ def evaluate(
             trained_level=trained_level,
             shape=shape,
             number=number,
-            seconds=meter,
         )
+        # Before the artifact, so that a run killed in between still knows how long it took.
+        context.store.put_work("seconds", inputs, {"seconds.json": json.dumps(counts.seconds).encode()})
         artifact = context.store.put("evaluate", inputs, files)
     meter.add(json.loads(artifact.read("meter.json")))
+    if (timing := context.store.find_work("seconds", inputs)) is not None:
+        meter.add({"seconds": json.loads(timing.read("seconds.json"))})
     return Evaluation(
         report=Report.model_validate_json(artifact.read("report.json")),
         rows=from_parquet(artifact.read("outcomes.parquet"), OutcomeRow),
@@ -106,9 +108,8 @@ def _measure(
     trained_level: int,
     shape: ModelShape,
     number: int,
-    seconds: Meter,
-) -> dict[str, bytes]:
-    """Answer the held-out prompts and return the artifact's files; wall time goes to `seconds`."""
+) -> tuple[dict[str, bytes], Meter]:
+    """Answer the held-out prompts; return the artifact's files and what it took."""
     settings, counts = context.recipe.evaluation, Meter()
     context.pool.hold(checkpoint)
     suite: list[Prompt] = []
@@ -117,11 +118,17 @@ def _measure(
     kept: list[Rollout] = []
     kept_verdicts: list[Verdict] = []
 
-    def ask(prompts: Sequence[Prompt], level: int, *, name: str, samples: int, temperature: float) -> Judged:
+    def ask(prompts: Sequence[Prompt], level: int, how: Sampled | None) -> Judged:
+        """Answer greedily, or sample as the recipe says."""
+        name, samples = ("greedy", 1) if how is None else ("sampled", how.samples)
         asked = requests(prompts, prefix=f"{name}.l{level}", samples=samples, seed=SEED)
-        how = sampling(context, levels=[level], temperature=temperature)
+        drawn = (
+            sampling(context, levels=[level], temperature=0.0)
+            if how is None
+            else sampling(context, levels=[level], temperature=how.temperature, top_k=how.top_k, top_p=how.top_p)
+        )
         rollouts = generate(
-            context, asked, how, shape=shape, meter=counts, phase="evaluate", policy=checkpoint.fingerprint
+            context, asked, drawn, shape=shape, meter=counts, phase="evaluate", policy=checkpoint.fingerprint
         )
         return rollouts, judge(context, rollouts, prompts, meter=counts)
 
@@ -129,15 +136,9 @@ def _measure(
         context.observe(Event(generation=number, stage="evaluate", done=done, total=len(levels)))
         prompts = context.task.heldout(level, settings.prompts_per_level)
         suite += prompts
-        greedy[level] = ask(prompts, level, name="greedy", samples=1, temperature=0.0)
+        greedy[level] = ask(prompts, level, None)
         if settings.sampled is not None and level in sampled_levels:
-            sampled[level] = ask(
-                prompts[: settings.sampled.prompts],
-                level,
-                name="sampled",
-                samples=settings.sampled.samples,
-                temperature=settings.sampled.temperature,
-            )
+            sampled[level] = ask(prompts[: settings.sampled.prompts], level, settings.sampled)
             kept += sampled[level][0]
             kept_verdicts += sampled[level][1]
         kept += greedy[level][0][:GREEDY_SHOWN]
@@ -153,12 +154,11 @@ def _measure(
         trained_level=trained_level,
     )
     rows = [row for level in levels for row in outcomes(*greedy[level])]
-    for phase, spent in counts.seconds.items():
-        seconds.seconds[phase] = seconds.seconds.get(phase, 0.0) + spent
-    return {
+    files = {
         "report.json": report.model_dump_json().encode(),
         "outcomes.parquet": to_parquet(rows, OutcomeRow),
         "samples.parquet": to_parquet(kept, Rollout),
         "verdicts.parquet": to_parquet(kept_verdicts, Verdict),
         "meter.json": json.dumps(counts.to_json(measured=False), sort_keys=True).encode(),
     }
+    return files, counts

@@ -22,10 +22,12 @@ def requests(prompts: Sequence[Prompt], *, prefix: str, samples: int, seed: int)
     ]
 
 
-def sampling(context: Context, *, levels: Sequence[int], temperature: float) -> Sampling:
+def sampling(
+    context: Context, *, levels: Sequence[int], temperature: float, top_k: int = 0, top_p: float = 1.0
+) -> Sampling:
     """Return how to sample answers of these levels."""
     longest = max(context.task.max_answer_length(level) for level in levels)
-    return Sampling(temperature=temperature, max_new_tokens=longest + 1 + ANSWER_MARGIN)
+    return Sampling(temperature=temperature, max_new_tokens=longest + 1 + ANSWER_MARGIN, top_k=top_k, top_p=top_p)
 
 
 def generate(

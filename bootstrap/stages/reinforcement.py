@@ -1,7 +1,7 @@
 """The `rl` step: sample -> score -> advantage -> update, with distillation on replayed levels in the same loss."""
 
 from bootstrap.config.steps import RlStep
-from bootstrap.records import Batch, Normalizers, Prompt, Rollout, Status, Verdict
+from bootstrap.records import Batch, Normalizers, Prompt, Rollout, Status, Use, Verdict
 from bootstrap.seeds import derive_seed
 from bootstrap.selection.filters import select_groups
 from bootstrap.stages.context import Context, Meter, Plan
@@ -66,7 +66,8 @@ class RlTrainer:
             num_dead_sequences=len(dead),
             max_new_tokens=self.how.max_new_tokens,
         )
-        meter.useful_tokens += sum(len(r.tokens) for name in live for r in groups[name])
+        useful = {s.rollout_id for s in selections if s.use is Use.RL or s.replay}
+        meter.useful_tokens += sum(len(r.tokens) for r in rollouts if r.id in useful)
         batches = []
         for epoch in range(step.algorithm.inner_epochs):
             replayed = []

@@ -1,6 +1,6 @@
 """What a generation starts from, learns from and aims at: a function of the recipe and the ledger alone."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from bootstrap.compute import ModelShape
@@ -9,9 +9,9 @@ from bootstrap.config.recipe import Recipe
 from bootstrap.config.steps import Distillation, Step, Teacher
 from bootstrap.errors import RecipeError
 from bootstrap.evaluation.report import accuracies
-from bootstrap.records import Checkpoint, Edge
+from bootstrap.records import Checkpoint, Edge, Generation
 from bootstrap.seeds import derive_seed
-from bootstrap.selection.curriculum import replay_levels, target_levels
+from bootstrap.selection.curriculum import replay_levels, retained_levels, target_levels
 from bootstrap.selection.replay import PoolEntry, ReplayPool
 from bootstrap.stages.context import Context, Plan
 from bootstrap.stages.step import Tables
@@ -39,14 +39,16 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
             shape=_shape(context),
             target_levels=levels,
             replay_levels=(),
+            retained_levels=(),
             pool=ReplayPool(),
             teachers={},
         )
     champion = entries[-1].generation.champion
     init = {"champion": champion, "previous": number - 1, "base": 0}[recipe.generations.init]
+    shares = accuracies(entries[champion].generation.report)
     aimed = target_levels(
         recipe.generations.curriculum,
-        accuracies(entries[champion].generation.report),
+        shares,
         base_level=recipe.task.base_level,
         generation=number,
     )
@@ -56,14 +58,16 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
         settings.teacher: _teacher(context, entries, settings.teacher, init=init, champion=champion)
         for settings in _distillations(recipe.generations.steps)
     }
+    pool = ReplayPool(answer for earlier in entries for answer in _answers(context, earlier))
     plan = Plan(
         number=number,
         init=init,
         start=start,
         shape=_shape(context),
         target_levels=aimed,
-        replay_levels=replay_levels(aimed),
-        pool=ReplayPool(entry for earlier in entries for entry in _answers(context, earlier)),
+        replay_levels=replay_levels(aimed, held=pool.levels),
+        retained_levels=retained_levels(shares, recipe.evaluation.mastered, targets=aimed),
+        pool=pool,
         teachers=teachers,
     )
     context.pool.broadcast("drop_teachers")
@@ -79,18 +83,20 @@ def weights_of(context: Context, entries: Sequence[Entry], number: int) -> Check
     return Checkpoint(fingerprint=generation.fingerprint, files=files)
 
 
-def edges(plan: Plan, entries: Sequence[Entry]) -> tuple[Edge, ...]:
-    """Return where the weights start, who teaches, and whose data is replayed."""
+def edges(recipe: Recipe, plan: Plan, *, sources: Collection[int]) -> tuple[Edge, ...]:
+    """Return where the weights start, who teaches, and whose answers (of the generations `sources`) were trained on."""
     found = []
+    model = recipe.base.model
     if plan.init is not None:
         found.append(Edge(role="init", generation=plan.init, fingerprint=plan.start.fingerprint))
+    elif isinstance(model, FolderModel):
+        path = model.model_dump(mode="json")["path"]
+        found.append(Edge(role="init", generation=None, external=path, fingerprint=plan.start.fingerprint))
     for teacher, (number, checkpoint) in plan.teachers.items():
         outside = teacher.model_dump(mode="json")["path"] if isinstance(teacher, FolderModel) else None
         found.append(Edge(role="teacher", generation=number, external=outside, fingerprint=checkpoint.fingerprint))
-    for entry in entries:
-        number = entry.generation.number
-        if len(latest := plan.pool.latest(number)):
-            found.append(Edge(role="data", generation=number, fingerprint=latest.digest()))
+    for number in sorted(sources):
+        found.append(Edge(role="data", generation=number, fingerprint=plan.pool.latest(number).digest()))
     return tuple(found)
 
 
@@ -139,9 +145,15 @@ def _teacher(
     return number, weights_of(context, entries, number)
 
 
-def _answers(context: Context, entry: Entry) -> Iterator[PoolEntry]:
-    """Yield what one generation gives to the replay pool, in the order it was sampled."""
-    generation = entry.generation
+def _answers(context: Context, entry: Entry) -> list[PoolEntry]:
+    """Return what one generation gives to the replay pool, in the order it was sampled."""
+    number = entry.generation.number
+    if number not in context.answers:
+        context.answers[number] = list(_read_answers(context, entry.generation))
+    return context.answers[number]
+
+
+def _read_answers(context: Context, generation: Generation) -> Iterator[PoolEntry]:
     for role, ref in sorted(generation.artifacts.items()):
         if not role.startswith("step-"):
             continue

@@ -11,7 +11,7 @@ What a round consists of is the trainer's (`supervised.py`, `reinforcement.py`).
 import json
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
@@ -151,6 +151,8 @@ class StepResult:
     artifact: Artifact
     weights: Artifact
     books: Books
+    sources: frozenset[int]
+    """Earlier generations whose answers it was trained on."""
 
 
 def step_inputs(context: Context, plan: Plan, step: Step, *, index: int, start: Checkpoint) -> dict[str, Any]:
@@ -160,7 +162,6 @@ def step_inputs(context: Context, plan: Plan, step: Step, *, index: int, start: 
         "generation": plan.number,
         "step": index,
         "settings": step.model_dump(mode="json", exclude={"checkpoint_every"}),
-        "max_unverifiable": context.recipe.max_unverifiable,
         "start": start.fingerprint,
         "target_levels": list(plan.target_levels),
         "replay_levels": list(plan.replay_levels),
@@ -185,12 +186,19 @@ def run_step(
     else:
         tables, result = Tables.read(artifact), json.loads(artifact.read("result.json"))
         meter.add(result["counts"])
+        meter.add({"seconds": _seconds(context, step, inputs)})
         found = context.store.find("weights", {"fingerprint": result["fingerprint"]})
         assert found is not None, "a step's weights are stored before the step"
         weights = found
         checkpoint = Checkpoint(fingerprint=result["fingerprint"], files=weights.read_all())
     books = balance(tables.rollouts, tables.verdicts, tables.selections, num_prompts=trainer.num_prompts)
-    return StepResult(checkpoint=checkpoint, artifact=artifact, weights=weights, books=books)
+    return StepResult(
+        checkpoint=checkpoint,
+        artifact=artifact,
+        weights=weights,
+        books=books,
+        sources=frozenset(_generations(tables.usage)) - {plan.number},
+    )
 
 
 def _run_parts(
@@ -209,13 +217,13 @@ def _run_parts(
     tables.extend(prepared)
     first, state = 0, None
     for part in parts:
-        if (done := store.find_work("part", {**inputs, "every": step.checkpoint_every, "part": part})) is None:
+        if (done := store.find_work("part", _key(inputs, step, part))) is None:
             break
         first = part + 1
         tables.extend(Tables.read(done))
         counts.add(json.loads(done.read("meter.json")))
     if first:
-        state = store.find_work("state", {**inputs, "every": step.checkpoint_every, "part": first - 1})
+        state = store.find_work("state", _key(inputs, step, first - 1))
         assert state is not None, "a part's state is stored before the part"
     checkpoint = _restore(context, step, start, state)
     for part in parts[first:]:
@@ -224,7 +232,7 @@ def _run_parts(
         _run_rounds(context, plan, step, trainer, rounds, rows, spent)
         with spent.clock("other"):
             checkpoint, optimizer = context.pool.training_state()
-            key = {**inputs, "every": step.checkpoint_every, "part": part}
+            key = _key(inputs, step, part)
             contents = {f"{MODEL_FOLDER}{name}": data for name, data in checkpoint.files.items()}
             new = store.put_work("state", key, {**contents, OPTIMIZER_STATE: optimizer})
             files = {**rows.files(), "meter.json": json.dumps(spent.to_json(measured=True)).encode()}
@@ -236,6 +244,22 @@ def _run_parts(
         counts.add(spent.to_json(measured=True))
     meter.add(counts.to_json(measured=True))
     return tables, counts, checkpoint
+
+
+def _key(inputs: dict[str, Any], step: Step, part: int) -> dict[str, Any]:
+    """Return what a part of a step is known by."""
+    return {**inputs, "every": step.checkpoint_every, "part": part}
+
+
+def _seconds(context: Context, step: Step, inputs: dict[str, Any]) -> dict[str, float]:
+    """Return how long a finished step took; its parts stay in the scratch area until their generation is committed."""
+    keys = [("prepared", inputs)]
+    keys += [("part", _key(inputs, step, part)) for part in range(-(-step.updates // step.checkpoint_every))]
+    meter = Meter()
+    for kind, key in keys:
+        if (found := context.store.find_work(kind, key)) is not None:
+            meter.add({"seconds": json.loads(found.read("meter.json"))["seconds"]})
+    return meter.seconds
 
 
 def _prepare(context: Context, trainer: Trainer, inputs: dict[str, Any], *, start: Checkpoint) -> tuple[Tables, Meter]:
@@ -347,6 +371,13 @@ def _usage(batch: Batch) -> list[UsageRow]:
             *(("kl",) if example.kl_weight else ()),
         )
     ]
+
+
+def _generations(usage: Sequence[UsageRow]) -> Iterator[int]:
+    """Yield the generation of each source that is a rollout; ids of prompts are hexadecimal and have no dot."""
+    for row in usage:
+        if "." in row.source:
+            yield int(row.source.split(".", 1)[0].removeprefix("g"))
 
 
 def _combine_usage(tables: Tables) -> list[UsageRow]:

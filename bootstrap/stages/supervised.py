@@ -74,7 +74,13 @@ class SupervisedTrainer:
             samples=source.samples_per_prompt,
             seed=context.recipe.seed,
         )
-        how = sampling(context, levels=plan.target_levels, temperature=source.temperature)
+        how = sampling(
+            context,
+            levels=plan.target_levels,
+            temperature=source.temperature,
+            top_k=source.top_k,
+            top_p=source.top_p,
+        )
         context.observe(plan.event("generate", 0, len(asked)))
         policy = plan.start.fingerprint if self.index == 0 else None
         tables.rollouts = generate(context, asked, how, shape=plan.shape, meter=meter, policy=policy)

@@ -65,7 +65,7 @@ class LineageStore:
         Raises LineageMismatch naming each changed setting if the folder's lineage grows from another recipe;
         StoreError if the folder cannot be written or another version of this program made it.
         """
-        header = Header(lineage=lineage, identity=dict(identity), digest=sha256(canonical_json(identity)))
+        header = _header(lineage, identity)
         for folder in (self.root.parent, self.root, self.artifacts_folder, self.work_folder, self.ledger.folder):
             durable.make_folder(folder, files=self._files)
         self.sweep()
@@ -74,6 +74,10 @@ class LineageStore:
             durable.create_exclusively(self.root / HEADER_NAME, data, files=self._files)
         self._check_same(header)
         return header
+
+    def check(self, lineage: str, *, identity: Mapping[str, Any]) -> None:
+        """Raise what `open` would raise of an existing lineage that does not grow from this recipe; touch nothing."""
+        self._check_same(_header(lineage, identity))
 
     def header(self) -> Header:
         """Return which lineage this is. Raises StoreError if there is none, StoreCorrupt if the file is broken."""
@@ -172,6 +176,10 @@ class LineageStore:
                 f"the lineage in {self.root} grows from another recipe; changed: {'; '.join(changes)}. "
                 "Change these back to go on with it, or start a new lineage with --lineage NAME"
             )
+
+
+def _header(lineage: str, identity: Mapping[str, Any]) -> Header:
+    return Header(lineage=lineage, identity=dict(identity), digest=sha256(canonical_json(identity)))
 
 
 def _visible(folder: Path) -> list[Path]:

@@ -20,6 +20,7 @@ from bootstrap.errors import WorkerError
 from bootstrap.records import Batch, Example, UpdateMetrics
 from bootstrap.training.batch import MicroBatch, micro_batches
 from bootstrap.training.loss import cross_entropy, forward_kl, policy_gradient
+from bootstrap.training.model import model_shape
 from bootstrap.training.optimizer import build_optimizers
 
 
@@ -63,7 +64,8 @@ class Learner:
 
     def gradient(self, batch: Batch) -> Gradient:
         """Return the gradient of this shard's examples; an empty shard gives zeros."""
-        self.model.train()
+        # Dropout stays off: it would draw from a generator of its own, and sampling knows none.
+        self.model.eval()
         for parameter in self.parameters:
             parameter.grad = None
         totals = {"rl": 0.0, "ce": 0.0, "kl": 0.0}
@@ -93,8 +95,7 @@ class Learner:
             num_rl += int(micro.is_rl_N.sum())
             num_tokens += sum(micro.lengths)
             flops += train_flops(self.shape, micro.lengths)
-            if any(e.kl_weight for e in examples):
-                flops += forward_flops(self.shape, micro.lengths)
+            flops += self._teacher_flops(examples, micro)
         flat = torch.cat([_grad(p).reshape(-1) for p in self.parameters]).float().cpu().numpy()
         return Gradient(
             flat=flat,
@@ -111,39 +112,42 @@ class Learner:
     def _kl(self, examples: list[Example], micro: MicroBatch, logits_NV: Tensor) -> Tensor:
         """Sum the divergence to each example's teacher; one teacher forward pass per distinct teacher."""
         total = logits_NV.new_zeros(())
-        for fingerprint in dict.fromkeys(e.teacher for e in examples if e.kl_weight):
-            rows = [row for row, e in enumerate(examples) if e.kl_weight and e.teacher == fingerprint]
-            of_teacher_N = torch.isin(micro.row_N, torch.tensor(rows, device=self.device))
+        for fingerprint, rows in _rows_by_teacher(examples).items():
+            rows_R = torch.tensor(rows, device=self.device)
+            mine_N = torch.isin(micro.row_N, rows_R)
+            # Rows are ascending, so a row's place among the teacher's is where it would be sorted in.
+            place_N = torch.searchsorted(rows_R, micro.row_N[mine_N])
             teacher = self.teachers[fingerprint]
             with torch.no_grad():
-                hidden = teacher.base_model(input_ids=micro.tokens_BT, use_cache=False).last_hidden_state
-                chosen = hidden[micro.row_N[of_teacher_N], micro.position_N[of_teacher_N]]
-                teacher_logits_NV = teacher.get_output_embeddings()(chosen)
-            total = total + forward_kl(logits_NV[of_teacher_N], teacher_logits_NV, micro.kl_weights_N[of_teacher_N])
+                hidden = teacher.base_model(input_ids=micro.tokens_BT[rows_R], use_cache=False).last_hidden_state
+                teacher_logits_NV = teacher.get_output_embeddings()(hidden[place_N, micro.position_N[mine_N]])
+            total = total + forward_kl(logits_NV[mine_N], teacher_logits_NV, micro.kl_weights_N[mine_N])
         return total
+
+    def _teacher_flops(self, examples: list[Example], micro: MicroBatch) -> float:
+        return sum(
+            forward_flops(model_shape(self.teachers[fingerprint]), [micro.lengths[row] for row in rows])
+            for fingerprint, rows in _rows_by_teacher(examples).items()
+        )
 
     def apply(self, gradients: list[Gradient], *, lr_factor: float, grad_clip: float) -> UpdateMetrics:
         """Take one optimizer step with the sum of all workers' gradients.
 
-        Raises WorkerError when the gradient is not finite: the weights stay as they were.
+        A gradient of zero (no group to compare, nothing replayed) leaves weights and momentum as they are: Muon would
+        make a full-sized step of old momentum. Raises WorkerError when the gradient is not finite; the weights stay.
         """
         flat = torch.from_numpy(gradients[0].flat.copy())
         for gradient in gradients[1:]:
             flat += torch.from_numpy(np.array(gradient.flat))
         norm = float(flat.norm())
         if not np.isfinite(norm):
-            raise WorkerError("the gradient is not finite; lower the learning rate or grad_clip in the recipe")
+            raise WorkerError(
+                "the gradient is not finite; lower the step's learning rate and start a new lineage with --lineage NAME"
+            )
         if norm > grad_clip:
             flat *= grad_clip / norm
-        offset = 0
-        for parameter in self.parameters:
-            chunk = flat[offset : offset + parameter.numel()]
-            parameter.grad = chunk.view_as(parameter).to(parameter.device, parameter.dtype)
-            offset += parameter.numel()
-        for name, optimizer in self.optimizers.items():
-            for group, lr in zip(optimizer.param_groups, self.base_lr[name], strict=True):
-                group["lr"] = lr * lr_factor
-            optimizer.step()
+        if norm > 0:
+            self._step(flat, lr_factor)
         rl, ce, kl = (sum(getattr(g, name) for g in gradients) for name in ("rl_loss", "ce_loss", "kl_loss"))
         num_rl = sum(g.num_rl_tokens for g in gradients)
         return UpdateMetrics(
@@ -157,6 +161,17 @@ class Learner:
             num_tokens=sum(g.num_tokens for g in gradients),
             flops=sum(g.flops for g in gradients),
         )
+
+    def _step(self, flat: Tensor, lr_factor: float) -> None:
+        offset = 0
+        for parameter in self.parameters:
+            chunk = flat[offset : offset + parameter.numel()]
+            parameter.grad = chunk.view_as(parameter).to(parameter.device, parameter.dtype)
+            offset += parameter.numel()
+        for name, optimizer in self.optimizers.items():
+            for group, lr in zip(optimizer.param_groups, self.base_lr[name], strict=True):
+                group["lr"] = lr * lr_factor
+            optimizer.step()
 
     def state(self) -> bytes:
         """Return the optimizers' state as safetensors; with the weights it is all that an update depends on."""
@@ -183,6 +198,16 @@ class Learner:
 def _logprobs(logits_NV: Tensor, targets_N: Tensor) -> Tensor:
     """Return the log-probability of each target in float32."""
     return torch.log_softmax(logits_NV, dim=-1).gather(-1, targets_N.unsqueeze(-1)).squeeze(-1)
+
+
+def _rows_by_teacher(examples: list[Example]) -> dict[str, list[int]]:
+    """Return the rows that each teacher of the `kl` stream has to look at, ascending."""
+    rows: dict[str, list[int]] = {}
+    for row, example in enumerate(examples):
+        if example.kl_weight:
+            assert example.teacher is not None, f"{example.source} has a kl weight and no teacher"
+            rows.setdefault(example.teacher, []).append(row)
+    return rows
 
 
 def _grad(parameter: torch.nn.Parameter) -> Tensor:

@@ -20,18 +20,18 @@ from transformers import (
 )
 
 from bootstrap.compute import ModelShape
-from bootstrap.config.base_model import ScratchModel
+from bootstrap.config.base_model import SPECIAL_TOKENS, ScratchModel, scratch_vocabulary
 from bootstrap.errors import RecipeError
 from bootstrap.records import Checkpoint
 from bootstrap.store.fingerprint import fingerprint_safetensors
+from bootstrap.training.special_tokens import token_text
 
-SPECIAL_TOKENS = ("<pad>", "<bos>", "<eos>", "<unk>")
 WEIGHTS = "model.safetensors"
 
 
 def character_tokenizer(characters: str, *, max_length: int) -> PreTrainedTokenizerFast:
     """Return a tokenizer with one token per character, which puts `<bos>` before every prompt."""
-    vocabulary = {token: index for index, token in enumerate((*SPECIAL_TOKENS, *characters))}
+    vocabulary = scratch_vocabulary(characters)
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS])
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
@@ -105,24 +105,32 @@ def load(files: Mapping[str, bytes]) -> tuple[PreTrainedModel, PreTrainedTokeniz
     model.tie_weights()
     if "generation_config.json" in files:
         model.generation_config = GenerationConfig.from_dict(json.loads(files["generation_config.json"]))
+    _check_head(model.eval())
     return model, _load_tokenizer(files)
+
+
+@torch.no_grad()
+def _check_head(model: PreTrainedModel) -> None:
+    """Refuse models whose logits are more than their output matrix times the last hidden state.
+
+    Sampler and learner compute logits that way, at completion tokens only; soft-capped or scaled logits would make both
+    disagree with what the model gives to everyone else. Raises RecipeError.
+    """
+    tokens_BT = torch.arange(4).unsqueeze(0) % model.config.vocab_size
+    hidden = model.base_model(input_ids=tokens_BT, use_cache=False).last_hidden_state
+    ours, theirs = model.get_output_embeddings()(hidden), model(input_ids=tokens_BT, use_cache=False).logits
+    if not torch.allclose(ours, theirs, atol=1e-3, rtol=1e-3):
+        raise RecipeError(
+            f"{type(model).__name__} changes its logits after the output matrix (soft-capping or scaling), which is "
+            "not supported; use a model without it"
+        )
 
 
 def _load_tokenizer(files: Mapping[str, bytes]) -> PreTrainedTokenizerFast:
     settings = json.loads(files.get("tokenizer_config.json", b"{}"))
-    kept = {
-        key: settings[key]
-        for key in (
-            "pad_token",
-            "bos_token",
-            "eos_token",
-            "unk_token",
-            "padding_side",
-            "model_max_length",
-            "chat_template",
-        )
-        if isinstance(settings.get(key), str | int)
-    }
+    tokens = {name: token_text(settings, name) for name in ("pad_token", "bos_token", "eos_token", "unk_token")}
+    kept = {name: text for name, text in tokens.items() if text is not None}
+    kept |= {name: settings[name] for name in ("padding_side", "model_max_length") if name in settings}
     tokenizer = Tokenizer.from_str(files["tokenizer.json"].decode())
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **kept)
 

@@ -36,9 +36,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     store = tmp_path_factory.mktemp("store")
     root = store / "addition"
     entries = build(root, plan=(PROMOTED, REJECTED, PROMOTED))
-    with pytest.MonkeyPatch.context() as environment:
-        environment.delenv("MLFLOW_TRACKING_URI", raising=False)
-        uri = tracking.resolve_tracking_uri(None, store)
+    uri = tracking.resolve_tracking_uri(None, store)
     publish(root, tracking_uri=uri, experiment=None, recipe=RECIPE, sample_rollouts=8)
     receipts = Outbox(root, tracking_uri=uri, experiment="bootstrap/addition").receipts(entries)
     with serve(uri, port=0, store=store) as server:
@@ -64,5 +62,8 @@ def page(browser: Browser) -> Iterator[Page]:
         context.add_init_script(f"try {{ localStorage.setItem('{key}', '{value}') }} catch (error) {{ }}")
     context.set_default_timeout(30_000)
     opened = context.new_page()
+    failures: list[str] = []
+    opened.on("pageerror", lambda error: failures.append(str(error)))
     yield opened
     context.close()
+    assert not failures, "scripts failed on the page"

@@ -21,7 +21,6 @@ def ray_environment() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.delenv("RAY_ADDRESS", raising=False)
         yield
 
 
@@ -61,7 +60,12 @@ def ray_head(ray_environment: None) -> Iterator[str]:
                 ],
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "1"},
+                env={
+                    **os.environ,
+                    # A job's `python` is the first one on the head's path: the one that has the dependencies.
+                    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+                    "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "1",
+                },
             )
         try:
             _await_listener(ports[1], head=head, log_path=log_path)

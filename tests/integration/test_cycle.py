@@ -11,7 +11,7 @@ from bootstrap.pool import LocalPool
 from bootstrap.prompts.task import build_task, split_of
 from bootstrap.records import Batch, Event, Outcome, Split, Status, Use
 from bootstrap.stages.step import Tables
-from bootstrap.store.ledger import Entry
+from bootstrap.store.ledger import Entry, Ledger
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.verify import verify
 
@@ -85,11 +85,15 @@ def test_trained_prompts_are_never_held_out(lineage):
 def test_usage_counts_every_sequence_of_every_update(lineage):
     root, entries = lineage
     store = LineageStore(root)
+    some_live = False
     for entry in entries[1:]:
         tables = Tables.read(store.artifact(entry.generation.artifacts["step-0"]))
+        assert all(abs(row.ratio_max - 1) < 1e-3 for row in tables.updates), "one update a round is on policy"
+        some_live |= any(s.use is Use.RL for s in tables.selections)
         live = {s.rollout_id for s in tables.selections if s.use is Use.RL}
         assert {u.source for u in tables.usage if u.stream == "rl"} == live
         assert sum(u.count for u in tables.usage if u.stream == "ce") == 4 * 8
+    assert some_live
 
 
 class Spy(LocalPool):
@@ -145,7 +149,9 @@ def test_another_number_of_workers_gives_the_same_outcomes_within_their_interval
     two = tiny.grow(tiny.recipe(steps=ALL_STEPS), tmp_path, workers=2)
     for mine, theirs in zip(two, entries, strict=True):
         assert mine.generation.num_workers == 2
-        for a, b in zip(mine.generation.report.levels, theirs.generation.report.levels, strict=False):
+        assert mine.generation.target_levels == theirs.generation.target_levels
+        assert mine.generation.books.prompts_drawn == theirs.generation.books.prompts_drawn
+        for a, b in zip(mine.generation.report.levels, theirs.generation.report.levels, strict=True):
             assert a.interval.low <= b.interval.high and b.interval.low <= a.interval.high
 
 
@@ -279,6 +285,62 @@ def test_an_accelerated_curriculum_aims_at_several_levels_and_samples_them_all(t
     assert improvement is not None and improvement.levels == aimed
 
 
+def test_a_champion_is_evaluated_on_levels_that_its_own_report_lacks(tmp_path):
+    settings = tiny.recipe(
+        generations={"count": 2, "init": "previous", "curriculum": {"type": "fixed"}, "steps": [tiny.REJECTION]},
+        evaluation={**tiny.EVALUATION, "lookahead": 0},
+    )
+    entries = tiny.grow(settings, tmp_path)
+    assert [e.generation.target_levels for e in entries[1:]] == [(5,), (6,)]
+    assert max(row.level for row in entries[0].generation.report.levels) == 4
+    for entry in entries[1:]:
+        improvement = entry.generation.decision.improvement
+        assert improvement is not None and improvement.num_prompts == 40
+
+
+def test_data_edges_name_the_generations_whose_answers_were_trained_on(tmp_path):
+    replayed = tiny.recipe(generations={"count": 2, "curriculum": {"type": "fixed"}, "steps": [tiny.RL]})
+    entries = tiny.grow(replayed, tmp_path / "replayed")
+    edges = [e for e in entries[2].generation.edges if e.role == "data"]
+    gave = entries[1].generation.books.replayed
+    assert [e.generation for e in edges] == ([1] if gave else [])
+    assert gave, "generation 1 must have a right answer for this test to mean anything"
+    alone = {**tiny.RL, "distillation": None}
+    without = tiny.recipe(generations={"count": 2, "curriculum": {"type": "fixed"}, "steps": [alone]})
+    assert not [e for x in tiny.grow(without, tmp_path / "alone") for e in x.generation.edges if e.role == "data"]
+
+
+def test_a_teacher_outside_the_lineage_is_an_edge_with_its_fingerprint(lineage, tmp_path):
+    root, entries = lineage
+    folder = tmp_path / "teacher"
+    folder.mkdir()
+    for name, data in LineageStore(root).artifact(entries[2].generation.artifacts["weights"]).read_all().items():
+        (folder / name).write_bytes(data)
+    outside = {"loss": "forward_kl", "teacher": {"type": "folder", "path": str(folder)}, "batch_size": 8}
+    settings = tiny.recipe(steps=({**tiny.DISTILL, "distillation": outside},), count=1)
+    (edge,) = [e for e in tiny.grow(settings, tmp_path / "s")[1].generation.edges if e.role == "teacher"]
+    assert (edge.generation, edge.external) == (None, str(folder))
+    assert edge.fingerprint == entries[2].generation.fingerprint
+
+
+def test_seconds_of_finished_stages_survive_a_kill(tmp_path, monkeypatch):
+    settings = tiny.recipe(count=1)
+    append = Ledger.append
+
+    def killed(self, generation, annotations):
+        if generation.number == 1:
+            raise Killed
+        return append(self, generation, annotations)
+
+    monkeypatch.setattr(Ledger, "append", killed)
+    with pytest.raises(Killed):
+        tiny.grow(settings, tmp_path)
+    monkeypatch.undo()
+    monkeypatch.setattr("bootstrap.loop.PROBE_SECONDS", 0.02)
+    seconds = tiny.grow(settings, tmp_path)[1].annotations.seconds
+    assert all(seconds[phase] > 0 for phase in ("generate", "train", "evaluate"))
+
+
 def test_a_base_from_a_folder_keeps_its_tokenizer_and_goes_on_learning(lineage, tmp_path):
     root, entries = lineage
     folder = tmp_path / "model"
@@ -289,6 +351,9 @@ def test_a_base_from_a_folder_keeps_its_tokenizer_and_goes_on_learning(lineage, 
     settings = tiny.recipe(base={"model": {"type": "folder", "path": str(folder)}}, count=1)
     grown = tiny.grow(settings, tmp_path / "store")
     assert grown[0].generation.fingerprint == entries[0].generation.fingerprint
+    (edge,) = grown[0].generation.edges
+    assert (edge.role, edge.generation, edge.external) == ("init", None, str(folder))
+    assert grown[0].generation.parent is None
     assert grown[1].generation.fingerprint != grown[0].generation.fingerprint
     files = LineageStore(tmp_path / "store").artifact(grown[1].generation.artifacts["weights"]).read_all()
     for name in ("tokenizer.json", "tokenizer_config.json"):

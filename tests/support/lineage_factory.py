@@ -1,6 +1,7 @@
 """A small lineage on disk that looks like a real one: every artifact and record valid, nothing computed by a model.
 
-`build(root)` writes generation 0, then one generation per outcome in `plan`, through the real store and ledger.
+`build(root)` writes generation 0, then one generation per outcome in `plan`, through the real store and ledger, so that
+`bootstrap verify` finds nothing to say about it.
 """
 
 import json
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
+from bootstrap.config.recipe import Recipe
 from bootstrap.records import (
     Annotations,
     Books,
@@ -33,6 +35,7 @@ from bootstrap.records import (
     Verdict,
 )
 from bootstrap.store.artifacts import canonical_json, sha256
+from bootstrap.store.fingerprint import fingerprint_safetensors
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.tables import to_parquet
@@ -42,15 +45,19 @@ SMALL = (PROMOTED, REJECTED, PROMOTED)
 """What `build` grows after the base when it is not told otherwise."""
 NASTY = "<img src=x onerror=alert(1)></script> [link](javascript:x) `code` & |pipe|\n# heading"
 """An answer that would break a page or a note that did not escape it."""
-RECIPE: dict[str, Any] = {
-    "name": "addition",
-    "description": "",
-    "seed": 7,
-    "task": {"type": "addition", "base_level": 4},
-    "generations": {"count": 3, "steps": [{"type": "rl", "updates": 6, "optimizer": {"betas": [0.9, 0.98]}}]},
-    "gate": {"alpha": 0.05},
-    "tracking": {"uri": "https://user:secret@example.org", "experiment": None, "sample_rollouts": 8},
-}
+SETTINGS = Recipe.model_validate(
+    {
+        "name": "addition",
+        "seed": 7,
+        "task": {"type": "addition", "base_level": 4},
+        "base": {"steps": [{"type": "sft", "updates": 6}]},
+        "generations": {"count": 3, "steps": [{"type": "rl", "updates": 6, "distillation": None}]},
+        "tracking": {"uri": "https://user:secret@example.org", "sample_rollouts": 8},
+    }
+)
+"""The recipe that every lineage made here claims to grow from."""
+RECIPE: dict[str, Any] = SETTINGS.model_dump(mode="json")
+OUTSIDE_FINGERPRINT = "e" * 64
 LOOKAHEAD, NUM_PROMPTS, MASTERED, BASE_LEVEL = 2, 1000, 0.95, 4
 
 
@@ -72,22 +79,35 @@ class OutcomeRow:
     correct: bool | None
 
 
-def build(root: Path, *, plan: Sequence[Outcome] = SMALL, name: str = "addition", teacher: bool = True) -> list[Entry]:
-    """Write a lineage into the folder `root` and return its ledger's entries."""
+def build(
+    root: Path,
+    *,
+    plan: Sequence[Outcome] = SMALL,
+    name: str = "addition",
+    teacher: bool = True,
+    outside: str | None = None,
+) -> list[Entry]:
+    """Write a lineage into the folder `root` and return its ledger's entries.
+
+    `teacher`: whether a generation is taught by its parent's parent; `outside`: place of a model outside the lineage
+    that teaches every generation as well.
+    """
     store = LineageStore(root)
-    store.open(name, identity={"name-of-recipe": name})
+    store.open(name, identity=SETTINGS.identity())
     for outcome in (Outcome.BASE, *plan):
-        grow(store, outcome=outcome, name=name, teacher=teacher)
+        grow(store, outcome=outcome, name=name, teacher=teacher, outside=outside)
     return store.ledger.read()
 
 
-def grow(store: LineageStore, *, outcome: Outcome, name: str = "addition", teacher: bool = True) -> Entry:
-    """Commit the next generation with the given outcome."""
+def grow(
+    store: LineageStore, *, outcome: Outcome, name: str = "addition", teacher: bool = True, outside: str | None = None
+) -> Entry:
+    """Commit the next generation with the given outcome; `build` says what the rest means."""
     entries = store.ledger.read()
     number = len(entries)
     champion = entries[entries[-1].generation.champion].generation if entries else None
     weights = save({"embed.weight": np.full((12, 8), number, dtype=np.float32)})
-    fingerprint = sha256(weights)
+    fingerprint = fingerprint_safetensors(weights)
     skill = BASE_LEVEL if champion is None else champion.report.frontier + (outcome is PROMOTED)
     target = tuple(range(1, BASE_LEVEL + 1)) if champion is None else (champion.report.frontier + 1,)
     evaluated = range(1, (target[-1] if champion is None else target[0]) + LOOKAHEAD + 1)
@@ -141,13 +161,14 @@ def grow(store: LineageStore, *, outcome: Outcome, name: str = "addition", teach
         number=number,
         lineage=name,
         outcome=outcome,
-        edges=() if champion is None else _edges(entries, champion, teacher=teacher),
+        edges=() if champion is None else _edges(entries, champion, teacher=teacher, outside=outside),
         target_levels=target,
         fingerprint=fingerprint,
-        recipe_digest=sha256(b"recipe"),
+        recipe_digest=SETTINGS.digest(),
         code_version="0.1.0+abc",
-        seed=7,
+        seed=SETTINGS.seed,
         num_workers=2,
+        batch_rows=512,
         verifiers={"exact": "v" + "1" * 15},
         artifacts={role: artifact.ref(store.root) for role, artifact in artifacts.items()},
         report=report,
@@ -203,11 +224,13 @@ def _level(level: int, *, skill: int, worse: bool, sampled: bool) -> LevelReport
     )
 
 
-def _edges(entries: Sequence[Entry], champion: Generation, *, teacher: bool) -> tuple[Edge, ...]:
+def _edges(entries: Sequence[Entry], champion: Generation, *, teacher: bool, outside: str | None) -> tuple[Edge, ...]:
     edges = [Edge(role="init", generation=champion.number, fingerprint=champion.fingerprint)]
     if teacher and champion.parent is not None:
         tutor = entries[champion.parent].generation
         edges.append(Edge(role="teacher", generation=tutor.number, fingerprint=tutor.fingerprint))
+    if outside is not None:
+        edges.append(Edge(role="teacher", generation=None, external=outside, fingerprint=OUTSIDE_FINGERPRINT))
     edges += [
         Edge(role="data", generation=entry.generation.number, fingerprint=sha256(entry.hash.encode()))
         for entry in entries

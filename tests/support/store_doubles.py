@@ -84,6 +84,7 @@ def toy_generation(number: int, artifacts: dict[str, ArtifactRef], **changes: An
         "code_version": "toy",
         "seed": 7,
         "num_workers": 1,
+        "batch_rows": 64,
         "verifiers": {"exact": "1"},
         "artifacts": artifacts,
         "report": Report(fingerprint=fingerprint, suite="s", levels=(level,), frontier=0, lead=0, mastered=0.95),

@@ -57,6 +57,7 @@ def recipe(*, steps: Sequence[dict[str, Any]] = (RL,), count: int = 2, seed: int
         "generations": {"count": count, "steps": list(steps)},
         "evaluation": EVALUATION,
         "gate": {"min_prompts": 10},
+        "resources": {"batch_rows": 64},
     }
     return Recipe.model_validate(settings | changes)
 

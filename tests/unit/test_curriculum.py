@@ -3,7 +3,7 @@
 import pytest
 
 from bootstrap.config.generations import Accelerated, Fixed, NextLevel
-from bootstrap.selection.curriculum import mastered_levels, replay_levels, target_levels
+from bootstrap.selection.curriculum import replay_levels, retained_levels, target_levels
 
 
 def shares(*values):
@@ -53,10 +53,18 @@ def test_a_fixed_schedule_rises_by_one_level_whatever_the_results():
         assert aims == [(5,), (6,), (7,)]
 
 
-def test_mastered_levels_end_at_the_first_gap():
-    assert mastered_levels(shares(1, 0.95, 0.9, 1), 0.95) == (1, 2)
-    assert mastered_levels({2: 1.0}, 0.95) == ()
-    assert mastered_levels({}, 0.95) == ()
+def test_a_small_level_that_dips_does_not_send_the_aim_back():
+    assert target_levels(NextLevel(), shares(0.88, 1, 0.5, 0.99, 0.99, 0.99, 0.2), base_level=4, generation=1) == (7,)
+
+
+def test_every_mastered_level_but_the_targets_is_retained():
+    accuracies = shares(0.94, 1, 0.95, 0.9, 1, 0.97)
+    assert retained_levels(accuracies, 0.95, targets=(6,)) == (2, 3, 5)
+    assert retained_levels({}, 0.95, targets=(1,)) == ()
+
+
+def test_levels_above_the_target_are_replayed_where_the_pool_has_answers():
+    assert replay_levels((6,), held=(5, 6, 7, 9)) == (1, 2, 3, 4, 5, 7, 9)
 
 
 def test_replay_covers_all_levels_below_the_first_target():

@@ -97,14 +97,16 @@ def test_groups_with_different_rewards_are_live_and_right_answers_are_kept():
 def test_groups_with_equal_rewards_give_no_gradient(status, kind):
     rollouts, verdicts = judged([("a", "x", status), ("a", "y", status)])
     selections, live = select_groups(rollouts, verdicts, zero_variance="drop")
-    assert told(selections) == [(Use.NONE, status is PASS, f"zero variance ({kind})")] * 2
+    reason = f"zero variance ({kind})"
+    assert told(selections) == [(Use.NONE, status is PASS, reason), (Use.NONE, False, reason)]
     assert live == ()
 
 
 def test_kept_groups_with_equal_rewards_say_that_they_count():
     rollouts, verdicts = judged([("a", "x", PASS), ("a", "y", PASS)])
     selections, live = select_groups(rollouts, verdicts, zero_variance="keep")
-    assert told(selections) == [(Use.NONE, True, "zero variance (all right), counted in the mean")] * 2
+    reason = "zero variance (all right), counted in the mean"
+    assert told(selections) == [(Use.NONE, True, reason), (Use.NONE, False, reason)]
     assert live == ()
 
 

@@ -8,12 +8,16 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from bootstrap.config.base_model import ScratchModel
 from bootstrap.config.steps import AdamW, MuonAdamW, Optimizer, Schedule
 from bootstrap.errors import FingerprintMismatch, RecipeError, WorkerError
 from bootstrap.pool import LocalPool
-from bootstrap.records import Batch, Checkpoint, Example, Normalizers
+from bootstrap.records import Batch, Checkpoint, Example, Normalizers, Prompt, Sampling, Split
+from bootstrap.stages.generate import requests
+from bootstrap.training.learner import Learner
+from bootstrap.training.model import model_shape
 from bootstrap.training.schedule import schedule_factor
 from bootstrap.worker import Worker
 
@@ -176,7 +180,9 @@ def test_the_kl_stream_pulls_the_student_to_its_teacher():
     batch = Batch(examples=examples, normalizers=Normalizers(kl=60))
     metrics = train(pool, [batch] * 60)
     assert metrics[0].kl_loss > 10 * metrics[-1].kl_loss > 0
-    assert metrics[0].flops > sum(w.gradient(replace(batch, examples=[])).flops for w in pool.workers)
+    imitated = replace(batch, examples=[replace(e, kl_weight=0.0, ce_weight=1.0, teacher=None) for e in examples])
+    (without,) = train(pool, [imitated])
+    assert metrics[0].flops == pytest.approx(without.flops * 4 / 3), "a teacher of the same size adds one forward pass"
 
 
 def test_one_worker_and_two_agree_on_the_kl_stream():
@@ -188,6 +194,63 @@ def test_one_worker_and_two_agree_on_the_kl_stream():
         pool.broadcast("load_teacher", dict(given.files), given.fingerprint)
         train(pool, [mixed_batch(given.fingerprint)])
     assert_same_update(weights(pool_of(1)), weights(pools[0]), weights(pools[1]))
+
+
+def test_each_example_of_a_mixed_batch_learns_from_its_own_teacher():
+    teachers = []
+    for seed in (98, 99):
+        teacher = LocalPool(1, batch_rows=64)
+        teacher.build(SMALL, CHARACTERS, seed=seed)
+        teachers.append(teacher.export())
+    pool = pool_of(1)
+    for given in teachers:
+        pool.broadcast("load_teacher", dict(given.files), given.fingerprint)
+    mine = [sequence(i, kl=1.0, teacher=teachers[i % 2].fingerprint) for i in range(9)]
+    batch = Batch(examples=[*mine, *(sequence(i, ce=1.0) for i in range(20, 26))], normalizers=Normalizers(kl=1.0))
+    worker = pool.workers[0]
+    apart = [worker.gradient(replace(batch, examples=[example])).kl_loss for example in mine]
+    assert worker.gradient(batch).kl_loss == pytest.approx(sum(apart), rel=1e-4)
+    assert min(apart) > 0
+
+
+def test_a_batch_without_gradient_leaves_weights_and_momentum_alone():
+    pool = pool_of(1)
+    train(pool, [mixed_batch()])
+    before, state = weights(pool), pool.broadcast("optimizer_state")
+    (metrics,) = train(pool, [Batch(examples=[], normalizers=Normalizers())])
+    assert metrics.grad_norm == 0 and metrics.num_tokens == 0
+    assert torch.equal(weights(pool), before) and pool.broadcast("optimizer_state") == state
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_the_trainer_gives_every_sampled_token_the_log_probability_it_was_sampled_with(temperature):
+    pool = pool_of(1)
+    prompts = [Prompt(id=t, task="addition", level=1, text=t, split=Split.TRAIN) for t in ("1+2=", "34+5=", "67+89=")]
+    asked = requests(prompts, prefix="g0.s0.u0", samples=4, seed=0)
+    rollouts = pool.generate(asked, Sampling(temperature=temperature, max_new_tokens=6))
+    for rollout in rollouts:
+        for place in range(len(rollout.tokens)):
+            # Weight 1 on one token alone: the loss is then minus that token's importance ratio.
+            example = Example(
+                source=rollout.id,
+                tokens=rollout.prompt_tokens + rollout.tokens,
+                num_prompt_tokens=len(rollout.prompt_tokens),
+                advantages=tuple(float(i == place) for i in range(len(rollout.tokens))),
+                logprobs=rollout.logprobs,
+            )
+            batch = Batch(examples=[example], normalizers=Normalizers(), temperature=temperature)
+            assert pool.workers[0].gradient(batch).rl_loss == pytest.approx(-1, abs=1e-4)
+
+
+def test_dropout_of_a_pretrained_model_stays_off():
+    config = GPT2Config(
+        vocab_size=16, n_positions=32, n_embd=16, n_layer=1, n_head=2, bos_token_id=1, eos_token_id=2, pad_token_id=0
+    )
+    assert config.resid_pdrop > 0
+    model = GPT2LMHeadModel(config)
+    learner = Learner(model, AdamW(), shape=model_shape(model), max_rows=8, teachers={})
+    first, second = (learner.gradient(mixed_batch()).flat for _ in range(2))
+    assert np.array_equal(first, second)
 
 
 def test_a_teacher_with_another_vocabulary_is_refused():

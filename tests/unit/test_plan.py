@@ -9,6 +9,7 @@ from support import lineage_factory
 from bootstrap.compute import llama_shape, train_flops
 from bootstrap.config.load import load_recipe
 from bootstrap.config.recipe import Recipe
+from bootstrap.errors import RecipeError
 from bootstrap.plan import make_plan, notes, shape_of_config
 from bootstrap.store.ledger import Entry
 
@@ -49,6 +50,22 @@ def test_the_start_is_said_in_the_recipes_words() -> None:
         "previous": ["random weights", "gen-0", "gen-1"],
         "base": ["random weights", "gen-0", "gen-0"],
     }
+
+
+def test_parents_and_teachers_are_numbers_once_they_are_determined(entries: list[Entry]) -> None:
+    steps = [
+        {"type": "distill", "updates": 1, "distillation": {"loss": "forward_kl", "teacher": teacher}}
+        for teacher in ("base", "champion")
+    ]
+    fresh = make_plan(recipe(*steps, count=2), lineage="x", workers=1).to_json()["generations"]
+    assert [row["name"] for row in fresh] == ["gen-0", "gen-1", "gen-2"]
+    assert [(row["parent"], row["teachers"]) for row in fresh] == [(None, []), (0, [0]), (None, None)]
+    grown = make_plan(recipe(*steps, count=5), lineage="x", workers=1, entries=entries).generations
+    assert [row.parent for row in grown] == [entry.generation.parent for entry in entries] + [3, None]
+    assert [row.teachers for row in grown[:4]] == [entry.generation.teachers for entry in entries]
+    assert grown[4].teachers == (0, 3)
+    previous = make_plan(recipe(count=2, generations={"init": "previous"}), lineage="x", workers=1)
+    assert [(row.parent, row.teachers) for row in previous.generations] == [(None, ()), (0, ()), (1, ())]
 
 
 def test_tokens_are_those_of_the_settings() -> None:
@@ -159,6 +176,11 @@ def test_a_folders_shape_is_that_of_its_configuration() -> None:
         "tie_word_embeddings": True,
     }
     assert shape_of_config(smol).num_parameters == 134_515_008
+
+
+def test_a_configuration_of_another_family_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"gives no hidden_size, .*Llama family"):
+        shape_of_config({"n_embd": 768, "n_layer": 12, "n_head": 12, "vocab_size": 50257})
 
 
 def test_memory_grows_with_the_batch_and_holds_at_least_the_training_state() -> None:

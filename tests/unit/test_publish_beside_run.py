@@ -68,6 +68,18 @@ def test_a_child_that_hangs_is_ended_when_the_bound_is_hit() -> None:
     assert len(warnings) == 1 and "longer than 0.3 seconds" in warnings[0]
 
 
+def test_a_child_that_hangs_is_not_replaced_by_another_when_the_bound_is_hit(tmp_path: Path) -> None:
+    path, warnings = tmp_path / "calls", list[str]()
+    with Publisher(counting(path, seconds=60), warn=warnings.append, wait_seconds=1.0) as publish:
+        publish()
+        publish()
+        child = publish.process
+        assert not publish.finish()
+        assert publish.process is child
+    assert child is not None and child.poll() is not None
+    assert count(path) == 1 and len(warnings) == 1
+
+
 def test_a_full_pipe_blocks_nobody() -> None:
     warnings: list[str] = []
     with Publisher(python("import sys; sys.stderr.write('x' * 10**6)"), warn=warnings.append) as publish:

@@ -1,5 +1,6 @@
 """The tracking store's address, found without MLflow."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -10,11 +11,7 @@ import pytest
 
 from bootstrap.errors import RecipeError, TrackingError
 from bootstrap.lineage import tracking
-
-
-@pytest.fixture(autouse=True)
-def no_address_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+from bootstrap.lineage.server import serve
 
 
 def test_without_a_setting_the_database_lies_in_the_store(tmp_path: Path) -> None:
@@ -45,6 +42,71 @@ def test_relative_addresses_become_absolute(tmp_path: Path, monkeypatch: pytest.
 def test_an_address_without_a_store_is_refused_with_the_remedy(uri: str, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"sqlite:///PATH/mlflow\.db"):
         tracking.resolve_tracking_uri(uri, tmp_path)
+
+
+@pytest.mark.parametrize("uri", ["http://h:99999", "http://h:x", "http://[h", "https://", "http://:5000"])
+def test_a_servers_address_without_a_host_and_a_possible_port_is_refused(uri: str, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="http://HOST:PORT"):
+        tracking.resolve_tracking_uri(uri, tmp_path)
+
+
+SECRETIVE = [
+    "http://user:secret@h:5000",
+    "https://secret@h",
+    "http://user:p@secret@h:5000",
+    "http://user:99secret/secret@h",
+    "postgresql+psycopg2://user:se/secret@h/db",
+    "postgresql://h/db?user=a&password=secret",
+    "mssql+pyodbc:///?odbc_connect=UID%3Da%3BPWD%3Dsecret%3B",
+]
+
+
+@pytest.mark.parametrize("uri", SECRETIVE)
+def test_no_link_and_no_message_tells_a_password(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = [tracking.redact(f"refused by '{uri}': try {uri}/api, {uri}"), tracking.public(uri)]
+    pages = [tracking.run_url, tracking.lineage_url, tracking.model_url, tracking.version_url]
+    shown += [tracking.experiment_url(uri, "1"), *(page(uri, "1", "2") for page in pages)]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "ftp" + uri)
+    with pytest.raises(RecipeError, match="MLFLOW_TRACKING_URI") as caught:
+        tracking.resolve_tracking_uri(None, tmp_path)
+    shown.append(str(caught.value))
+    if tracking.is_remote(uri):
+        with pytest.raises(TrackingError, match="is a server already") as told:
+            serve(uri)
+        shown.append(str(told.value))
+    assert not [text for text in shown if "secret" in text]
+    assert "refused by '" in shown[0] and "/api, " in shown[0], "the rest of the message stays"
+
+
+@pytest.mark.parametrize(
+    "text", ["see http://h:5000/@team/x", "models:/addition@champion", "sqlite:////a@b/m.db", "a@b"]
+)
+def test_what_holds_no_password_stays_as_it_is(text: str) -> None:
+    assert tracking.redact(text) == text
+
+
+def test_a_user_name_with_a_slash_in_the_password_is_refused_without_telling_it(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="percent-encoded") as caught:
+        tracking.resolve_tracking_uri("http://user:sec/ret@host", tmp_path)
+    assert "sec" not in str(caught.value) and "ret" not in str(caught.value)
+
+
+def test_a_server_of_the_users_is_out_of_reach_of_these_tests(tmp_path: Path) -> None:
+    # The tests' own settings, in a process whose environment names a server.
+    tests = Path(__file__).parents[1]
+    (tmp_path / "test_inner.py").write_text(
+        "import os\ndef test_none(): assert 'MLFLOW_TRACKING_URI' not in os.environ\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", tmp_path, "-c", os.devnull]
+    result = subprocess.run(
+        [*command, "-p", "conftest", tmp_path / "test_inner.py"],
+        env={**os.environ, "MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "PYTHONPATH": str(tests)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout
 
 
 def test_a_server_that_nobody_runs_is_noticed_at_once() -> None:
