@@ -301,7 +301,8 @@ class Report(Record):
     """Digest of the held-out prompts."""
     levels: tuple[LevelReport, ...]
     frontier: int
-    """Highest level with all levels up to it mastered; 0 when none is."""
+    """Highest level with all levels up to it mastered; 0 when none is. Levels with few prompts (`gate.min_prompts`)
+    count together with the next."""
     lead: int
     """Number of consecutive levels beyond those trained with at least half of the answers right."""
     mastered: float

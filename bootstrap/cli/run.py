@@ -28,6 +28,8 @@ from bootstrap.store.lock import lineage_lock
 
 MAX_AUTO_WORKERS = 8
 """Most workers that `auto` starts on one machine."""
+JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""What Ray sets in the environment of a job's driver."""
 STAGES = ("generate", "score", "train", "evaluate", "other")
 
 
@@ -70,8 +72,9 @@ def num_workers(recipe: Recipe, asked: int | None, *, local: bool) -> int:
     resources = recipe.resources
     if resources.workers != "auto":
         return resources.workers
-    # Ray sets the variable in its jobs too; without it there is no cluster to ask, and Ray takes seconds to load.
-    if not local and (address := os.environ.get("RAY_ADDRESS")):
+    # Outside a Ray job and without an address there is no cluster to ask, and Ray takes seconds to load.
+    address = os.environ.get("RAY_ADDRESS")
+    if not local and (address or JOB_VARIABLE in os.environ):
         from bootstrap.cluster.pool import available_workers
 
         room = available_workers(
@@ -181,7 +184,7 @@ def make_pool(recipe: Recipe, workers: int, *, local: bool, root: Path) -> Pool:
 def environment() -> dict[str, str]:
     """Return where this run comes from, as far as it is known: Ray job, git commit, digest of this program's source."""
     found = {"source_sha256": source_digest()}
-    job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
+    job = json.loads(os.environ.get(JOB_VARIABLE, "{}"))
     if submission := job.get("metadata", {}).get("job_submission_id"):
         found["ray_submission_id"] = submission
     if commit := git_commit():

@@ -94,6 +94,7 @@ def without_credentials(uri: str) -> str:
     if scheme.startswith("sqlite"):
         return uri
     # Greedy up to the last `@` before the path, since a password may hold `@`, `?` and `#`.
-    rest, mark, query = re.sub(r"^[^/]*@", "", rest).partition("?")
+    bare = tracking.redact(f"{scheme}{separator}{re.sub(r'^[^/]*@', '', rest)}")
+    address, mark, query = bare.partition("?")
     kept = [part for part in query.split("&") if not any(word in part.partition("=")[0].lower() for word in _SECRETS)]
-    return f"{scheme}{separator}{rest}{mark if kept else ''}{'&'.join(kept)}"
+    return f"{address}{mark if kept else ''}{'&'.join(kept)}"

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from bootstrap.config.evaluation import Gate
 from bootstrap.evaluation.intervals import paired_lower_bound
-from bootstrap.evaluation.metrics import mcnemar_exact
+from bootstrap.evaluation.metrics import mcnemar_exact, pool_small
 from bootstrap.evaluation.report import OutcomeRow
 from bootstrap.records import Decision, LevelTest
 
@@ -35,7 +35,8 @@ def decide(
     """
     pairs = _pair(candidate, champion)
     improvement = _improvement(pairs, target_levels, settings)
-    retention = tuple(_retention(pairs, group, settings) for group in _pool(pairs, mastered_levels, settings))
+    groups = pool_small({level: _count(pairs, [level]) for level in mastered_levels}, min_prompts=settings.min_prompts)
+    retention = tuple(_retention(pairs, group, settings) for group in groups)
     promoted = improvement.passed and all(test.passed for test in retention)
     return Decision(
         promoted=promoted,
@@ -58,22 +59,6 @@ def _pair(candidate: Sequence[OutcomeRow], champion: Sequence[OutcomeRow]) -> di
         if correct is not None and other is not None:
             pairs.setdefault(key[0], []).append((correct, other))
     return pairs
-
-
-def _pool(pairs: dict[int, list[Pair]], levels: Sequence[int], settings: Gate) -> list[tuple[int, ...]]:
-    """Return the levels in groups of at least `min_prompts` prompts, as far as there are that many."""
-    groups: list[tuple[int, ...]] = []
-    waiting: tuple[int, ...] = ()
-    for level in sorted(levels):
-        waiting += (level,)
-        if _count(pairs, waiting) >= settings.min_prompts:
-            groups.append(waiting)
-            waiting = ()
-    if waiting and groups:
-        groups[-1] += waiting
-    elif waiting:
-        groups.append(waiting)
-    return groups
 
 
 def _improvement(pairs: dict[int, list[Pair]], levels: Sequence[int], settings: Gate) -> LevelTest:

@@ -29,6 +29,26 @@ def majority_at_k(answers: Sequence[str], right: Sequence[bool], *, k: int) -> b
     return winner in judged_right
 
 
+def pool_small(counts: Mapping[int, int], *, min_prompts: int) -> list[tuple[int, ...]]:
+    """Return the levels in ascending groups of at least `min_prompts` prompts, as far as there are that many.
+
+    `counts` maps levels to prompts. One wrong answer of 17 is no finding about a level, so small levels are judged
+    together with the next; what is left over at the end joins the last group.
+    """
+    groups: list[tuple[int, ...]] = []
+    waiting: tuple[int, ...] = ()
+    for level in sorted(counts):
+        waiting += (level,)
+        if sum(counts[member] for member in waiting) >= min_prompts:
+            groups.append(waiting)
+            waiting = ()
+    if waiting and groups:
+        groups[-1] += waiting
+    elif waiting:
+        groups.append(waiting)
+    return groups
+
+
 def frontier(accuracies: Mapping[int, float], *, mastered: float) -> int:
     """Return the highest level with all levels from 1 up to it at `mastered` or better; 0 when there is none."""
     level = 0

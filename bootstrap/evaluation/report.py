@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bootstrap.evaluation.intervals import wilson
-from bootstrap.evaluation.metrics import frontier, lead, majority_at_k, pass_at_k
+from bootstrap.evaluation.metrics import frontier, lead, majority_at_k, pass_at_k, pool_small
 from bootstrap.records import LevelReport, Report, Rollout, Status, Verdict
 
 Judged = tuple[Sequence[Rollout], Sequence[Verdict]]
@@ -36,24 +36,37 @@ def build_report(
     k: int,
     mastered: float,
     trained_level: int,
+    min_prompts: int,
 ) -> Report:
     """Return the report of one set of weights.
 
     `suite`: digest of the held-out prompts. `greedy`: by level, one greedy answer per prompt. `sampled`: by level,
     several samples per prompt, for those levels of `greedy` where they were taken; `k` of pass@k and majority@k.
-    `trained_level`: the highest level trained on, beyond which the lead is counted.
+    `trained_level`: the highest level trained on, beyond which the lead is counted. `min_prompts`: levels with fewer
+    prompts are judged mastered or not together with the next.
     """
     assert sampled.keys() <= greedy.keys(), "a level was sampled without greedy answers"
     levels = tuple(_level_report(level, greedy[level], sampled.get(level), k=k) for level in sorted(greedy))
-    shares = {row.level: row.accuracy for row in levels}
+    shares = judged_shares(levels, min_prompts=min_prompts)
     return Report(
         fingerprint=fingerprint,
         suite=suite,
         levels=levels,
         frontier=frontier(shares, mastered=mastered),
-        lead=lead(shares, trained_level=trained_level),
+        lead=lead({row.level: row.accuracy for row in levels}, trained_level=trained_level),
         mastered=mastered,
     )
+
+
+def judged_shares(levels: Iterable[LevelReport], *, min_prompts: int) -> dict[int, float]:
+    """Return level -> the greedy accuracy by which it counts as mastered: that of its group of `pool_small`."""
+    rows = {row.level: row for row in levels}
+    shares = {}
+    for group in pool_small({level: row.num_prompts for level, row in rows.items()}, min_prompts=min_prompts):
+        num_judged = sum(rows[level].num_prompts - rows[level].num_unverifiable for level in group)
+        share = sum(rows[level].num_correct for level in group) / num_judged if num_judged else 0.0
+        shares |= dict.fromkeys(group, share)
+    return shares
 
 
 def accuracies(report: Report) -> dict[int, float]:

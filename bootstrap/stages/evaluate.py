@@ -46,6 +46,7 @@ def evaluate(
         **context.identity(),
         "fingerprint": checkpoint.fingerprint,
         "settings": settings.model_dump(mode="json", exclude={"lookahead"}),
+        "min_prompts": context.recipe.gate.min_prompts,
         "levels": list(levels),
         "sampled_levels": list(sampled_levels),
         "trained_level": trained_level,
@@ -151,6 +152,7 @@ def _measure(
         sampled=sampled,
         k=settings.sampled.k if settings.sampled is not None else 0,
         mastered=settings.mastered,
+        min_prompts=context.recipe.gate.min_prompts,
         trained_level=trained_level,
     )
     rows = [row for level in levels for row in outcomes(*greedy[level])]

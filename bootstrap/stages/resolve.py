@@ -8,7 +8,7 @@ from bootstrap.config.base_model import FolderModel, ScratchModel
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.steps import Distillation, Step, Teacher
 from bootstrap.errors import RecipeError
-from bootstrap.evaluation.report import accuracies
+from bootstrap.evaluation.report import accuracies, judged_shares
 from bootstrap.records import Checkpoint, Edge, Generation
 from bootstrap.seeds import derive_seed
 from bootstrap.selection.curriculum import replay_levels, retained_levels, target_levels
@@ -45,10 +45,10 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
         )
     champion = entries[-1].generation.champion
     init = {"champion": champion, "previous": number - 1, "base": 0}[recipe.generations.init]
-    shares = accuracies(entries[champion].generation.report)
+    report = entries[champion].generation.report
     aimed = target_levels(
         recipe.generations.curriculum,
-        shares,
+        accuracies(report),
         base_level=recipe.task.base_level,
         generation=number,
     )
@@ -66,7 +66,11 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
         shape=_shape(context),
         target_levels=aimed,
         replay_levels=replay_levels(aimed, held=pool.levels),
-        retained_levels=retained_levels(shares, recipe.evaluation.mastered, targets=aimed),
+        retained_levels=retained_levels(
+            judged_shares(report.levels, min_prompts=recipe.gate.min_prompts),
+            recipe.evaluation.mastered,
+            targets=aimed,
+        ),
         pool=pool,
         teachers=teachers,
     )

@@ -86,6 +86,28 @@ def test_no_generation_covers_another_and_none_sticks_out(
     page.close()
 
 
+def test_a_teacher_outside_the_lineage_hangs_as_a_label_on_the_card_it_taught(page: Page, tmp_path: Path) -> None:
+    entries = build(tmp_path / "lineage", plan=(PROMOTED, REJECTED), outside="/models/tutor")
+    (tmp_path / "page.html").write_text(graph.to_html(graph.lineage(entries)))
+    page.goto((tmp_path / "page.html").as_uri())
+    labels = page.locator(".outside:visible")
+    expect(labels).to_have_text(["teacher: /models/tutor"] * 2)
+    for number in (1, 2):
+        card = page.locator(f".node[data-number='{number}']").bounding_box()
+        label = page.locator(f".outside[data-number='{number}']").bounding_box()
+        assert card and label
+        assert card["x"] < label["x"] and label["x"] + label["width"] < card["x"] + card["width"]
+        assert label["y"] < card["y"] + card["height"] < label["y"] + label["height"]
+    shot(page, tmp_path, "outside")
+    page.get_by_label("teacher").uncheck()
+    expect(labels).to_have_count(0)
+    page.locator(".node[data-number='1']").click()
+    expect(labels).to_have_count(1)
+    made_from = page.locator("#panel tr").filter(has_text="teacher")
+    expect(made_from).to_contain_text("/models/tutor (outside the lineage)")
+    expect(page.locator("#panel")).not_to_contain_text("gen-null")
+
+
 def covered(boxes: list[dict[str, float]]) -> list[tuple[int, int]]:
     """Return the pairs of boxes that overlap."""
     return [

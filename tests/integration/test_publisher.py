@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -18,7 +19,7 @@ from mlflow.exceptions import MlflowException
 from support.lineage_factory import NASTY, PROMOTED, RECIPE, REJECTED, build, grow
 
 from bootstrap.errors import StoreCorrupt, TrackingError
-from bootstrap.lineage import tracking
+from bootstrap.lineage import publisher, tracking
 from bootstrap.lineage.outbox import Outbox, Receipt
 from bootstrap.lineage.publisher import flatten, publish
 from bootstrap.store.ledger import Entry
@@ -374,11 +375,74 @@ def test_a_broken_weights_file_is_the_stores_fault_and_is_not_spread(fresh: tupl
     assert set(done) == {0}
 
 
-def test_two_publishers_of_one_lineage_do_not_mix(fresh: tuple[Path, str]) -> None:
+def test_of_two_publishers_one_waits_a_bounded_time_and_names_the_other(
+    fresh: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, uri = fresh
+    monkeypatch.setattr(publisher, "LOCK_SECONDS", 0.3)
+    outbox = Outbox(root, tracking_uri=uri, experiment="bootstrap/addition")
+    with lineage_lock(outbox.folder), pytest.raises(TrackingError, match=f"waited 0.3 s.*process {os.getpid()} on"):
+        put(root, uri)
+
+
+def test_the_second_publisher_publishes_what_was_committed_while_it_waited(fresh: tuple[Path, str]) -> None:
     root, uri = fresh
     outbox = Outbox(root, tracking_uri=uri, experiment="bootstrap/addition")
-    with lineage_lock(outbox.folder), pytest.raises(TrackingError, match="another process is publishing"):
-        put(root, uri)
+    done: list[list[int]] = []
+    second = threading.Thread(target=lambda: done.append(put(root, uri)))
+    with lineage_lock(outbox.folder):
+        second.start()
+        second.join(1)
+        assert second.is_alive()
+        grow(LineageStore(root), outcome=PROMOTED)
+    second.join(60)
+    assert done == [[0, 1, 2, 3, 4]]
+
+
+def test_a_database_that_was_deleted_is_filled_anew_although_the_markers_are_there(
+    fresh: tuple[Path, str], empty_database: Path, published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, uri = fresh
+    put(root, uri)
+    shutil.copy(empty_database, uri.removeprefix("sqlite:///"))
+    with monkeypatch.context() as broken:
+        # Not even the pages about the whole lineage count as there because they were in the other database.
+        broken.setattr("bootstrap.lineage.graph.to_html", refuse)
+        with pytest.raises(TrackingError, match="no connection"):
+            put(root, uri)
+    assert put(root, uri) == []
+    assert counts(uri) == counts(published.uri)
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    entries = LineageStore(root).ledger.read()
+    for receipt in Outbox(root, tracking_uri=uri, experiment="bootstrap/addition").receipts(entries).values():
+        assert client.get_logged_model(receipt.model_id).source_run_id == receipt.run_id
+    assert client.get_model_version_by_alias("addition", "champion").tags["bootstrap.generation"] == "3"
+
+
+def test_mlflows_own_message_is_passed_on_without_the_password(
+    fresh: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse_loudly(*_: Any) -> str:
+        raise MlflowException("HTTPConnectionPool: http://user:secret@example.org/api refused")
+
+    monkeypatch.setattr("bootstrap.lineage.graph.to_html", refuse_loudly)
+    with pytest.raises(TrackingError, match=r"http://example\.org/api refused"):
+        put(*fresh)
+
+
+def test_a_teacher_outside_the_lineage_stands_in_the_runs_tags_and_the_models_params(
+    tmp_path: Path, empty_database: Path
+) -> None:
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    root, uri = tmp_path / "addition", f"sqlite:///{tmp_path}/mlflow.db"
+    entries = build(root, plan=(PROMOTED, PROMOTED), outside="/models/tutor")
+    put(root, uri)
+    receipt = Outbox(root, tracking_uri=uri, experiment="bootstrap/addition").receipts(entries)[2]
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    tags = client.get_run(receipt.run_id).data.tags
+    assert tags["bootstrap.teachers"] == "gen-0, /models/tutor"
+    assert "teacher /models/tutor (outside the lineage)" in tags["mlflow.note.content"]
+    assert client.get_logged_model(receipt.model_id).params["teachers"] == "gen-0, /models/tutor"
 
 
 def test_publishing_leaves_the_environment_as_it_was(fresh: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:

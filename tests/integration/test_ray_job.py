@@ -180,6 +180,7 @@ def test_a_relative_store_is_refused_because_the_jobs_folder_is_thrown_away(reci
     [
         ("sqlite:///mlflow.db", "sqlite:////ABSOLUTE"),
         ("http://someone:secret@mlflow:5000", "MLFLOW_TRACKING_PASSWORD in the cluster's own"),
+        ("postgresql://h/db?user=a&password=secret", "holds a user name, password or token"),
         ("./mlruns", "names no MLflow store"),
     ],
 )

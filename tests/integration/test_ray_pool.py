@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from bootstrap.cluster.pool import RayPool
+from bootstrap.cluster.pool import RayPool, available_workers
 from bootstrap.config.base_model import ScratchModel
 from bootstrap.config.steps import AdamW
 from bootstrap.errors import ClusterError, FingerprintMismatch, LineageLocked, RecipeError, WaitTimeout, WorkerError
@@ -258,6 +258,61 @@ RayPool(1, batch_rows=8, gpus_per_worker=9)
     assert not (tmp_path / ".ray").exists()
 
 
+def test_a_ray_that_cannot_write_its_files_is_refused_in_one_line(tmp_path: Path) -> None:
+    result = _run("RayPool(1, batch_rows=8)", home=tmp_path, RAY_TMPDIR="/dev/null/ray")
+    assert result.stdout.startswith("ClusterError Ray did not start on this machine: "), result.stderr
+    assert "RAY_TMPDIR" in result.stdout and result.stdout.count("\n") == 1
+
+
+def test_workers_are_counted_on_the_cluster_that_this_process_is_a_driver_of(ray_cluster: None) -> None:
+    def count(cpus: float, gpus: float = 0) -> int | None:
+        return available_workers(address=None, cpus_per_worker=cpus, gpus_per_worker=gpus)
+
+    assert [count(cpus) for cpus in (1, 2, 3, 0.1, 0.01, 0)] == [4, 2, 1, 40, 64, 4]
+    assert count(8) == 1, "a cluster may grow; one worker is the least to ask for"
+    assert count(1, gpus=1) == 1
+
+
+def test_without_a_cluster_no_workers_are_counted_and_no_ray_is_started(tmp_path: Path) -> None:
+    result = _run(
+        """
+import ray
+from bootstrap.cluster.pool import available_workers
+for address in (None, "local"):
+    print(available_workers(address=address, cpus_per_worker=1, gpus_per_worker=0), ray.is_initialized())
+""",
+        home=tmp_path,
+    )
+    assert result.stdout.splitlines() == ["None False"] * 2, result.stderr
+
+
+def test_counting_joins_the_cluster_and_the_pool_that_follows_uses_and_leaves_it(
+    tmp_path: Path, ray_cluster: None
+) -> None:
+    import ray
+
+    result = _run(
+        """
+import signal
+import ray
+from bootstrap.cluster.pool import available_workers
+signal.signal(signal.SIGTERM, lambda *_: None)
+mine = signal.getsignal(signal.SIGTERM)
+print(available_workers(address=None, cpus_per_worker=2, gpus_per_worker=0))
+joined = ray.get_runtime_context().get_node_id()
+with RayPool(1, batch_rows=8, wait_seconds=120) as pool:
+    print(ray.get_runtime_context().get_node_id() == joined, signal.getsignal(signal.SIGTERM) is mine)
+print(ray.is_initialized())
+print(available_workers(address=None, cpus_per_worker=1, gpus_per_worker=0), ray.is_initialized())
+""",
+        home=tmp_path,
+        RAY_ADDRESS=ray.get_runtime_context().gcs_address,
+        RAY_AUTH_MODE="disabled",
+    )
+    assert result.stdout.splitlines() == ["2", "True True", "False", "4 True"], result.stderr
+    assert ray.is_initialized(), "the cluster goes on"
+
+
 def test_driver_addresses_of_another_kind_are_refused_with_the_remedy() -> None:
     from bootstrap.cluster.pool import _require_reachable
 
@@ -265,8 +320,8 @@ def test_driver_addresses_of_another_kind_are_refused_with_the_remedy() -> None:
         _require_reachable("ray://head:10001")
 
 
-def _run(code: str, *, home: Path) -> subprocess.CompletedProcess[str]:
-    """Run code in a fresh driver with an empty home; a ClusterError ends it with its message."""
+def _run(code: str, *, home: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a fresh driver with an empty home and these variables; a ClusterError ends it with its message."""
     program = (
         "from bootstrap.cluster.pool import RayPool\n"
         "from bootstrap.config.base_model import ScratchModel\n"
@@ -278,7 +333,7 @@ def _run(code: str, *, home: Path) -> subprocess.CompletedProcess[str]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
     return subprocess.run(
         [sys.executable, "-c", program],
-        env={**environment, "HOME": str(home)},
+        env={**environment, "HOME": str(home), **variables},
         capture_output=True,
         text=True,
         timeout=180,

@@ -2,22 +2,31 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from support import lineage_factory
 
-from bootstrap import errors
-from bootstrap.cli.main import EPILOG, app, main
+from bootstrap import errors, provenance
+from bootstrap.bench import WorkersRow
+from bootstrap.cli import bench, ui
+from bootstrap.cli import command as commands
+from bootstrap.cli.main import EPILOG, main
 from bootstrap.cli.render import print_generation
-from bootstrap.cli.run import environment, num_workers
+from bootstrap.cli.run import environment, num_workers, split
 from bootstrap.cli.stores import check_name
+from bootstrap.cli.sync import where_to_look
+from bootstrap.cli.target import recall, remember, uri_to_publish, without_credentials
 from bootstrap.config.load import load_recipe
-from bootstrap.lineage import queries
+from bootstrap.config.resources import Tracking
+from bootstrap.lineage import queries, text
+from bootstrap.lineage.outbox import Outbox, Receipt
 from bootstrap.store import durable
 from bootstrap.store.artifacts import canonical_json
 from bootstrap.store.lineage_store import HEADER_NAME, Header, LineageStore
@@ -57,7 +66,8 @@ def recipe_path(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for name in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
 
 
 def output(capsys: pytest.CaptureFixture[str], *arguments: object, code: int = 0) -> str:
@@ -80,6 +90,7 @@ def test_help_shows_every_command_an_example_and_the_exit_codes(capsys: pytest.C
         assert "Example" in output(capsys, name, "--help")
     assert "bootstrap run pipelines/quickstart.yaml" in text
     assert "130  stopped by Ctrl-C" in text
+    assert "another driver holds the lineage" in text
 
 
 def test_the_documented_exit_codes_are_those_of_the_errors() -> None:
@@ -179,6 +190,173 @@ def test_plan_touches_nothing(recipe_path: Path, tmp_path: Path, capsys: pytest.
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.yaml"]
 
 
+def test_plan_says_what_run_would_refuse(store: Path, recipe_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    same = json.loads(output(capsys, "plan", recipe_path, "--lineage", "addition", "--json"))
+    assert (same["notes"], same["generations"][0]["status"]) == ([], "base")
+    other = json.loads(output(capsys, "plan", recipe_path, "seed=1", "--lineage", "addition", "--json"))
+    assert {row["status"] for row in other["generations"]} == {"planned"}
+    assert "`run` refuses" in other["notes"][0] and "changed: seed: 0 -> 1" in other["notes"][0]
+    said = refusal(capsys, "run", recipe_path, "seed=1", "--lineage", "addition", "--local", code=3)
+    assert "changed: seed: 0 -> 1" in said
+
+
+def test_commands_are_named_as_they_can_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scripts = tmp_path / "my venv" / "bin"
+    scripts.mkdir(parents=True)
+    monkeypatch.setattr(sys, "executable", str(scripts / "python"))
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert commands.command("ui") == f"'{scripts}/python' -m bootstrap ui"
+    script = scripts / "bootstrap"
+    script.touch(mode=0o755)
+    assert commands.command("ui", "--store", Path("a b")) == "'my venv/bin/bootstrap' ui --store 'a b'"
+    (tmp_path / "else").mkdir()
+    monkeypatch.chdir(tmp_path / "else")
+    assert commands.command("ui") == f"'{script}' ui"
+    foreign = tmp_path / "else" / "bootstrap"
+    foreign.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(foreign.parent))
+    assert commands.command("ui") == f"'{script}' ui"
+    monkeypatch.setenv("PATH", str(scripts))
+    assert commands.command("ui") == "bootstrap ui"
+
+
+def test_what_is_printed_to_be_copied_runs_this_program(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spaced = store.rename(store.with_name("my runs"))
+    text = output(capsys, "lineage", "--store", spaced)
+    words = shlex.split(text.partition("export it with: ")[2])
+    assert words[-7:] == ["export", "champion", "DIR", "--store", str(spaced), "--lineage", "addition"]
+    answer = subprocess.run([*words[:-7], "--version"], capture_output=True, text=True, check=False, env=environ())
+    assert answer.stdout.startswith("bootstrap ")
+    shown = where_to_look(
+        LineageStore(spaced / "addition"), tracking_uri=f"sqlite:///{spaced}/mlflow.db", experiment=None
+    )
+    assert f"ui --store '{spaced}'`" in shown
+
+
+def publish_marker(store: LineageStore, *, uri: str, experiment: str) -> None:
+    """Leave what a publication of the last generation leaves."""
+    entry = store.ledger.read()[-1]
+    ids = {"experiment_id": "77", "lineage_run_id": "r", "run_id": "r", "model_id": "m", "version": "1"}
+    outbox = Outbox(store.root, tracking_uri=uri, experiment=experiment)
+    outbox.mark(entry.generation.number, Receipt(hash=entry.hash, **ids))
+
+
+def test_the_last_runs_tracking_is_remembered_without_secrets(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = LineageStore(store / "addition")
+    assert recall(found) is None
+    settings = Tracking(experiment="mine", sample_rollouts=3)
+    remember(found, settings, tracking_uri="http://me:secret@host:5000")
+    last = recall(found)
+    assert last is not None
+    assert (last.uri, last.experiment, last.sample_rollouts) == ("http://host:5000", "mine", 3)
+    assert uri_to_publish(found, None) == "http://host:5000"
+    assert uri_to_publish(found, "http://asked") == "http://asked"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://environment")
+    assert uri_to_publish(found, None) == "http://environment"
+    assert b"secret" not in (found.root / "tracking.json").read_bytes()
+
+
+def test_a_stores_own_database_moves_with_the_store(store: Path) -> None:
+    remember(LineageStore(store / "addition"), Tracking(), tracking_uri=f"sqlite:///{store}/mlflow.db")
+    moved = store.rename(store.with_name("moved"))
+    assert uri_to_publish(LineageStore(moved / "addition"), None) == f"sqlite:///{moved}/mlflow.db"
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("sqlite:////a@b/mlflow.db", "sqlite:////a@b/mlflow.db"),
+        ("http://u:p@ss?#@host:1/x", "http://host:1/x"),
+        ("postgresql+psycopg2://u:p@h/db?password=x&sslmode=require", "postgresql+psycopg2://h/db?sslmode=require"),
+        ("mysql://h/db?user=x", "mysql://h/db"),
+        ("postgresql://u:p/w@h/db", "postgresql://h/db"),
+    ],
+)
+def test_credentials_are_cut_out_of_an_address(uri: str, expected: str) -> None:
+    assert without_credentials(uri) == expected
+
+
+def test_sync_publishes_to_where_the_last_run_did(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = LineageStore(store / "addition")
+    remember(found, Tracking(), tracking_uri="http://127.0.0.1:9")
+    assert "127.0.0.1:9 cannot be reached" in refusal(capsys, "lineage", "--sync", code=6)
+
+
+def test_ui_names_the_pages_on_a_server_instead_of_serving(
+    store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = LineageStore(store / "addition")
+    remember(found, Tracking(experiment="mine"), tracking_uri="http://host:5000")
+    assert "not published http://host:5000 yet" in output(capsys, "ui")
+    publish_marker(found, uri="http://host:5000", experiment="mine")
+    assert "addition: http://host:5000/#/experiments/77/runs" in output(capsys, "ui")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere")
+    assert "addition: http://host:5000/#/experiments/77/runs" in output(capsys, "ui")
+    assert "not published http://elsewhere yet" in output(capsys, "ui", "--tracking-uri", "http://elsewhere")
+
+
+def test_ui_serves_the_database_of_the_last_run(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, other = LineageStore(store / "addition"), f"sqlite:///{tmp_path}/other.db"
+    remember(found, Tracking(), tracking_uri=other)
+    seen = list[str]()
+
+    def stopped(uri: str, **_: object) -> None:
+        seen.append(uri)
+        raise KeyboardInterrupt
+
+    # A real server takes seconds to start; that it shows the pages is tests/browser's to prove.
+    monkeypatch.setattr(ui, "serve", stopped)
+    handler = signal.getsignal(signal.SIGTERM)
+    output(capsys, "ui")
+    lineage_factory.build(store / "second", plan=(), name="second")
+    output(capsys, "ui")
+    signal.signal(signal.SIGTERM, handler)
+    assert seen == [other, f"sqlite:///{store}/mlflow.db"]
+
+
+def test_verify_does_not_mind_what_a_run_remembers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lineage_factory.build(tmp_path / "runs" / "addition", plan=())
+    remember(LineageStore(tmp_path / "runs" / "addition"), Tracking(), tracking_uri="http://host")
+    output(capsys, "verify")
+
+
+def test_progress_of_a_benchmark_stays_out_of_its_json(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = WorkersRow(workers=1, updates_per_second=2.0, samples_per_second=3.0, bound_train=0.5)
+
+    def measured(make_pool: object, *, counts: list[int], rounds: int, say: Callable[[str], None]) -> list[WorkersRow]:
+        say("round 1 of 1")
+        return [row for _ in counts]
+
+    # The measurement itself takes a minute and is not what this is about.
+    monkeypatch.setattr(bench, "compare_workers", measured)
+    assert main(["bench", "--workers", "1", "--json"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)[0]["workers"] == 1
+    assert said.err == "round 1 of 1\n"
+
+
+def test_submit_names_its_default_store(capsys: pytest.CaptureFixture[str]) -> None:
+    from bootstrap.cluster.submit import DEFAULT_STORE
+
+    assert DEFAULT_STORE in output(capsys, "submit", "--help")
+
+
+def test_the_split_of_a_run_names_every_stage(store: Path) -> None:
+    entries = LineageStore(store / "addition").ledger.read()
+    line = split(100.0, start_up=5.0, publishing=2.5, added=entries)
+    train = sum(entry.annotations.seconds["train"] for entry in entries)
+    assert line.startswith("took 1 min 40 s for 4 generations: start-up 5.0 s, generate ")
+    assert f"train {text.duration(train)}, evaluate" in line
+    assert line.endswith("publishing 2.5 s")
+    assert split(3.0, start_up=1.0, publishing=0.0, added=[]) == (
+        "took 3.0 s for 0 generations: start-up 1.0 s, publishing 0.0 s"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "expected"),
     [
@@ -195,6 +373,9 @@ def test_plan_touches_nothing(recipe_path: Path, tmp_path: Path, capsys: pytest.
         (["run"], 2, "RECIPE"),
         (["show", "1", "--jsno"], 2, "--json"),
         (["submit", "tiny.yaml"], 2, "--address"),
+        (["plan", "tiny.yaml", "--store", 300 * "x"], 3, "cannot read"),
+        (["lineage", "--store", 300 * "x"], 3, "cannot read"),
+        (["export", "1", 300 * "x"], 3, "cannot read"),
         (["submit", "tiny.yaml", "sed=3", "--address", "http://127.0.0.1:9"], 2, "did you mean seed?"),
     ],
 )
@@ -246,9 +427,30 @@ def test_names_of_lineages_cannot_lead_out_of_the_store() -> None:
 
 def test_workers_are_as_asked_else_as_the_recipe_says_else_one_per_core(recipe_path: Path) -> None:
     cores = min(len(os.sched_getaffinity(0)), 8)
-    assert num_workers(load_recipe(recipe_path), None) == cores
-    assert num_workers(load_recipe(recipe_path, ["resources.workers=3"]), None) == 3
-    assert num_workers(load_recipe(recipe_path, ["resources.workers=3"]), 5) == 5
+    assert num_workers(load_recipe(recipe_path), None, local=False) == cores
+    assert num_workers(load_recipe(recipe_path, ["resources.workers=3"]), None, local=False) == 3
+    assert num_workers(load_recipe(recipe_path, ["resources.workers=3"]), 5, local=False) == 5
+
+
+def test_auto_workers_fill_the_cluster_that_is_joined(recipe_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bootstrap.cluster import pool
+
+    rooms = {"head:6379": 40, "local": None}
+    asked = list[tuple[float, float]]()
+
+    def room(*, address: str | None, cpus_per_worker: float, gpus_per_worker: float) -> int | None:
+        asked.append((cpus_per_worker, gpus_per_worker))
+        return rooms[str(address)]
+
+    monkeypatch.setattr(pool, "available_workers", room)
+    recipe = load_recipe(recipe_path, ["resources.gpus_per_worker=0.5"])
+    cores = min(len(os.sched_getaffinity(0)), 8)
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    assert num_workers(recipe, None, local=False) == 40
+    assert num_workers(recipe, None, local=True) == cores
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    assert num_workers(recipe, None, local=False) == cores
+    assert asked == [(1, 0.5), (1, 0.5)]
 
 
 def test_the_environment_names_ray_job_and_source(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,6 +469,10 @@ def test_a_run_ends_with_the_table_and_says_how_to_see_it(tmp_path: Path, recipe
     assert answer.stdout.count("warning: MLflow is not up to date") == 1
     assert "lineage tiny" in answer.stdout and "gen-1" in answer.stdout
     assert "see it in MLflow: http://127.0.0.1:9" in answer.stdout
+    assert answer.stdout.splitlines()[-1].startswith("took ")
+    assert " for 2 generations: start-up " in answer.stdout.splitlines()[-1]
+    last = recall(LineageStore(tmp_path / "runs" / "tiny"))
+    assert last is not None and last.uri == "http://127.0.0.1:9"
     before = {path: path.read_bytes() for path in (tmp_path / "runs" / "tiny" / "ledger").iterdir()}
     again = bootstrap("run", recipe_path, "--local", env={"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"})
     assert again.returncode == 0, again.stderr
@@ -274,6 +480,18 @@ def test_a_run_ends_with_the_table_and_says_how_to_see_it(tmp_path: Path, recipe
     other = bootstrap("run", recipe_path, "seed=1", "--local")
     assert other.returncode == 3
     assert "changed: seed: 0 -> 1" in other.stderr
+
+
+def test_a_git_that_does_not_answer_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    git = tmp_path / "git"
+    git.write_text("#!/bin/sh\nexec sleep 60\n")
+    git.chmod(0o755)
+    (tmp_path / ".git").mkdir()
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv(provenance.COMMIT_VARIABLE, raising=False)
+    monkeypatch.setattr(provenance, "ROOT", tmp_path / "bootstrap")
+    monkeypatch.setattr(provenance, "GIT_SECONDS", 0.2)
+    assert provenance.git_commit() is None
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -308,9 +526,3 @@ def environ() -> dict[str, str]:
     """Return this environment, in which the package under test is found from every folder."""
     root = str(Path(errors.__file__).parents[1])
     return {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
-
-
-def test_every_command_is_a_function_of_this_module() -> None:
-    assert {command.callback.__module__ for command in app.registered_commands if command.callback} == {
-        "bootstrap.cli.main"
-    }

@@ -37,6 +37,14 @@ def test_every_generation_and_every_typed_edge_is_in_the_graph(entries: Sequence
     assert {role for _, _, role in wanted} == {"init", "teacher", "data"}
 
 
+def test_a_teacher_outside_the_lineage_has_an_edge_from_nowhere_that_names_it(tmp_path: Path) -> None:
+    entries = build(tmp_path / "addition", plan=(PROMOTED,), outside="/models/tutor")
+    found = graph.lineage(entries)
+    [edge] = [edge for edge in found["edges"] if edge["from"] is None]
+    assert (edge["to"], edge["role"], edge["source"]) == (1, "teacher", "/models/tutor")
+    assert [node["outside_teachers"] for node in found["nodes"]] == [[], ["/models/tutor"]]
+
+
 def test_the_champion_path_goes_around_the_rejected_branch_which_stays(entries: Sequence[Entry]) -> None:
     found = graph.lineage(entries)
     assert found["path"] == [0, 1, 3]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from support.lineage_factory import NASTY, PROMOTED, REJECTED, build
@@ -36,6 +37,12 @@ def test_the_first_line_is_the_verdict_and_the_second_the_links(entries: Sequenc
     assert f"[parent gen-1](#/experiments/1/models/m-{1:032x}?workflowType=machine_learning)" in lines[1]
     assert f"[teacher gen-0](#/experiments/1/models/m-{0:032x}?workflowType=machine_learning)" in lines[1]
     assert "[release](#/models/addition/versions/5?workflowType=machine_learning)" in lines[1]
+
+
+def test_a_teacher_outside_the_lineage_is_named_and_cannot_become_markup(tmp_path: Path) -> None:
+    entries = build(tmp_path / "addition", plan=(PROMOTED,), outside="/models/[x](y)")
+    lines = notes.of_generation(entries[1], receipts(entries), registered="addition").split("\n\n")
+    assert "teacher /models/(x)(y) (outside the lineage)" in lines[1]
 
 
 def test_a_rejection_says_why(entries: Sequence[Entry]) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from bootstrap.evaluation.metrics import frontier, lead, majority_at_k, mcnemar_exact, pass_at_k
+from bootstrap.evaluation.metrics import frontier, lead, majority_at_k, mcnemar_exact, pass_at_k, pool_small
 
 
 @pytest.mark.parametrize("num_samples", [1, 4, 7])
@@ -42,6 +42,14 @@ def test_a_tie_goes_to_the_answer_that_reached_the_count_first():
 )
 def test_the_frontier_is_the_last_level_before_the_first_gap(shares, expected):
     assert frontier(shares, mastered=0.95) == expected
+
+
+def test_small_levels_are_pooled_with_the_next_until_there_are_enough_prompts():
+    assert pool_small({1: 17, 2: 997, 3: 1000}, min_prompts=100) == [(1, 2), (3,)]
+    assert pool_small({1: 4, 2: 9, 3: 172, 4: 1000}, min_prompts=100) == [(1, 2, 3), (4,)]
+    assert pool_small({1: 200, 2: 40}, min_prompts=100) == [(1, 2)]
+    assert pool_small({1: 40}, min_prompts=100) == [(1,)]
+    assert pool_small({}, min_prompts=100) == []
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from support.lineage_factory import PROMOTED, REJECTED, build
@@ -52,6 +53,15 @@ def test_a_generation_as_json_tells_identity_decision_accuracy_and_cost(entries:
 def test_the_base_has_no_parent_and_no_share_of_useful_tokens(entries: Sequence[Entry]) -> None:
     found = queries.generation(entries[0])
     assert (found["status"], found["parent"], found["gate"], found["useful_share"]) == ("base", None, None, None)
+
+
+def test_a_teacher_outside_the_lineage_is_named_by_its_place(tmp_path: Path) -> None:
+    entries = build(tmp_path / "addition", plan=(PROMOTED, PROMOTED), outside="/models/tutor")
+    found = json.loads(json.dumps(queries.show(entries, "2")))
+    assert (found["parent"], found["teachers"], found["outside_teachers"]) == (1, [0], ["/models/tutor"])
+    assert [edge["source"] for edge in found["edges"]][:3] == ["gen-1", "gen-0", "/models/tutor"]
+    assert queries.champion_path(entries) == [0, 1, 2]
+    assert queries.teachers(entries[2].generation) == ["gen-0", "/models/tutor"]
 
 
 def test_show_adds_edges_tests_books_artifacts_and_children(entries: Sequence[Entry]) -> None:

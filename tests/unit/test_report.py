@@ -52,7 +52,7 @@ def greedy(level, right, wrong):
     return judged(level, [(f"p{n}", "x", status, 3) for n, status in enumerate(statuses)])
 
 
-def report(greedy, sampled=None, k=2, trained_level=2):
+def report(greedy, sampled=None, k=2, trained_level=2, min_prompts=1):
     return build_report(
         fingerprint="f" * 64,
         suite="s" * 64,
@@ -61,6 +61,7 @@ def report(greedy, sampled=None, k=2, trained_level=2):
         k=k,
         mastered=0.95,
         trained_level=trained_level,
+        min_prompts=1,
     )
 
 
