@@ -17,6 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
+from bootstrap.lineage.tracking import redact
+
 WAIT_SECONDS = 300.0
 """Longest wait at the end of a run for the last publication."""
 
@@ -118,7 +120,7 @@ class Publisher:
         if self.process.returncode:
             lines = [line for line in self.output.splitlines() if line.strip()]
             said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")] or lines[-1:]
-            self._warn(said[0] if said else f"the publishing process ended with code {self.process.returncode}")
+            self._warn(redact(said[0]) if said else f"the publishing process ended with code {self.process.returncode}")
         self.process = self.reader = None
 
     def _wait(self, deadline: float) -> bool:

@@ -87,7 +87,8 @@ def print_generation(shown: Mapping[str, Any]) -> None:
     """Print what `queries.show` tells of one generation."""
     crown = ", the champion" if shown["is_champion"] else ""
     parent = "the recipe's base model" if shown["parent"] is None else f"gen-{shown['parent']}"
-    teachers = ", ".join(f"gen-{number}" for number in shown["teachers"]) or "none"
+    inside = [f"gen-{number}" for number in shown["teachers"]]
+    teachers = ", ".join([*inside, *shown["outside_teachers"]]) or "none"
     target = text.level_range(tuple(shown["target_levels"]))
     facts = {
         shown["name"]: f"{shown['status']}{crown}, of lineage {shown['lineage']}",
@@ -118,7 +119,7 @@ def print_generation(shown: Mapping[str, Any]) -> None:
     _print_rows(
         "edges",
         [
-            {"role": edge["role"], "from": f"gen-{edge['generation']}", "fingerprint": edge["fingerprint"]}
+            {"role": edge["role"], "from": edge["source"], "fingerprint": edge["fingerprint"]}
             for edge in shown["edges"]
         ],
     )

@@ -108,6 +108,9 @@ class _Verification:
                 f"the folder to {header.lineage} with {header.digest}",
             )
         for edge in generation.edges:
+            if edge.generation is None:
+                # A model outside the lineage: its weights are not in this store.
+                continue
             found = self.fingerprints.get(edge.generation)
             if edge.generation >= generation.number:
                 self._problem(record, f"its {edge.role} edge names generation {edge.generation}, which is not earlier")

@@ -22,3 +22,8 @@ def test_it_grows_from_the_recipe_that_it_names(tmp_path: Path) -> None:
     assert (
         LineageStore(tmp_path / "addition").open("addition", identity=SETTINGS.identity()).digest == SETTINGS.digest()
     )
+
+
+def test_a_teacher_outside_the_lineage_is_no_problem_of_its_store(tmp_path: Path) -> None:
+    build(tmp_path / "addition", outside="/models/tutor")
+    assert verify(tmp_path / "addition").is_clean
