@@ -47,11 +47,15 @@ def where_to_look(store: LineageStore, *, tracking_uri: str, experiment: str | N
 
 
 def lineage_page(store: LineageStore, *, base: str, tracking_uri: str, experiment: str | None) -> str | None:
-    """Return the page of a lineage's runs on the server `base`, or None while nothing of it is published there."""
+    """Return the pages of a lineage's runs and of its picture on the server `base`; None while nothing is there."""
     entries = store.ledger.read()
     name = tracking.experiment_name(store.root.name, experiment)
     receipts = Outbox(store.root, tracking_uri=tracking_uri, experiment=name).receipts(entries)
-    return tracking.experiment_url(base, receipts[max(receipts)].experiment_id) if receipts else None
+    if not receipts:
+        return None
+    newest = receipts[max(receipts)]
+    picture = tracking.lineage_url(base, newest.experiment_id, newest.lineage_run_id)
+    return f"{tracking.experiment_url(base, newest.experiment_id)} (the picture: {picture} )"
 
 
 def sync_later(store: LineageStore) -> str:

@@ -13,7 +13,7 @@ from bootstrap.config.base import Settings
 class TaskSettings(Settings):
     base_level: int = Field(ge=1)
     """Highest level whose reference answers training may ever see; beyond it only the verifier speaks."""
-    heldout_fraction: float = Field(default=0.125, ge=0.001, le=0.9)
+    heldout_fraction: float = Field(default=0.125, ge=0.001, lt=1)
     """Share of all possible prompts, by hash of their text, kept for evaluation and never trained on."""
 
 
