@@ -14,6 +14,9 @@ from bootstrap.plan import GenerationPlan, LineagePlan
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.verify import VerifyReport
 
+WHOLE_TABLE_WIDTH = 150
+"""Columns from which the outcome table fits on one line a generation, its reasons included."""
+NARROW_WITHOUT = {"from", "target", "gain", "reason", "tokens"}
 PLAIN_WIDTH = 200
 """Columns where the output is no terminal: wide enough that tables need no folding."""
 
@@ -40,7 +43,14 @@ def print_lineage(store: LineageStore) -> None:
     if not entries:
         say(f"lineage {name}: no generation is committed yet")
         return
-    _print_rows(f"lineage {name}", queries.table(entries))
+    rows = queries.table(entries)
+    if console().width >= WHOLE_TABLE_WIDTH:
+        _print_rows(f"lineage {name}", rows)
+    else:
+        # A narrow terminal would break every cell: what the accuracy and the reason repeat goes, reasons follow below.
+        _print_rows(f"lineage {name}", [{k: v for k, v in row.items() if k not in NARROW_WITHOUT} for row in rows])
+        for row in rows:
+            say(f"{row['generation']} {row['gate']}: {row['reason'].removeprefix('rejected: ')}")
     champion = entries[entries[-1].generation.champion].generation
     export = command("export", "champion", "DIR", "--store", store.root.parent, "--lineage", name)
     say(f"champion: {champion.name}, frontier level {champion.report.frontier}; export it with: {export}")
@@ -118,10 +128,7 @@ def print_generation(shown: Mapping[str, Any]) -> None:
     _print_rows("gate", [_test_row(kind, row) for kind, row in tests])
     _print_rows(
         "edges",
-        [
-            {"role": edge["role"], "from": edge["source"], "fingerprint": edge["fingerprint"]}
-            for edge in shown["edges"]
-        ],
+        [{"role": edge["role"], "from": edge["source"], "fingerprint": edge["fingerprint"]} for edge in shown["edges"]],
     )
     _print_rows(
         "artifacts",
