@@ -90,7 +90,8 @@ class SupervisedTrainer:
         )
         kept = {s.rollout_id for s in tables.selections if s.use is Use.CE}
         meter.useful_tokens += sum(len(r.tokens) for r in tables.rollouts if r.id in kept)
-        context.observe(plan.event("select", len(kept), len(asked)))
+        nothing = "" if kept else "no answer passed the filter, so this step trains on replayed answers alone"
+        context.observe(plan.event("select", len(kept), len(asked), message=nothing))
 
     def resume(self, tables: Tables) -> None:
         kept = {s.rollout_id for s in tables.selections if s.use is Use.CE}

@@ -358,3 +358,13 @@ def test_a_base_from_a_folder_keeps_its_tokenizer_and_goes_on_learning(lineage, 
     files = LineageStore(tmp_path / "store").artifact(grown[1].generation.artifacts["weights"]).read_all()
     for name in ("tokenizer.json", "tokenizer_config.json"):
         assert files[name] == weights.read(name)
+
+
+def test_a_step_none_of_whose_answers_passes_says_so_and_replays(tmp_path):
+    untrained = {"model": tiny.MODEL, "steps": [{"type": "sft", "updates": 1, "batch_size": 8}]}
+    told: list[str] = []
+    settings = tiny.recipe(steps=(tiny.REJECTION,), count=1, base=untrained)
+    entries = tiny.grow(settings, tmp_path, observe=lambda event: told.append(event.message))
+    assert any("no answer passed the filter" in message for message in told)
+    assert entries[1].generation.books.trained == 0
+    assert entries[1].generation.outcome is Outcome.REJECTED

@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -138,11 +139,12 @@ class UnsyncedFiles(Files):
         pass
 
 
-class Interposed(UnsyncedFiles):
+class Interposed(UnsyncedFiles, ABC):
     """Every operation passes through `interpose`, which decides whether and how it is performed."""
 
+    @abstractmethod
     def interpose(self, operation: str, arguments: tuple[Any, ...], perform: Callable[[], Any]) -> Any:
-        raise NotImplementedError
+        """Perform the operation, or do to it what the double is for."""
 
 
 def _interposed(operation: str) -> Callable[..., Any]:
