@@ -48,6 +48,10 @@ class VerifierError(BootstrapError, RuntimeError):
     exit_code = 4
 
 
+class SandboxUnavailable(VerifierError):
+    """No level of confinement that the recipe accepts withstands the probe attacks on this machine."""
+
+
 class WorkerError(BootstrapError, RuntimeError):
     """A worker process died or reported a failure."""
 

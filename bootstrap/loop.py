@@ -6,10 +6,8 @@ Every call is resumable: a stage that is in the store is not computed again, a s
 ledger says which generations exist. What a stage does stands in `stages/`; workers are reached through the pool alone.
 """
 
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
 
 from bootstrap import __version__
 from bootstrap.config.recipe import Recipe
@@ -17,9 +15,8 @@ from bootstrap.config.steps import RlStep
 from bootstrap.evaluation.gate import decide
 from bootstrap.pool import Pool
 from bootstrap.prompts.task import build_task
-from bootstrap.records import Annotations, Decision, Generation, Observer, Outcome
-from bootstrap.scoring.probe import probe
-from bootstrap.scoring.verifier import build_verifier
+from bootstrap.records import Decision, Generation, Observer, Outcome
+from bootstrap.scoring.verifier import Tools
 from bootstrap.selection.books import combine
 from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.stages.evaluate import Evaluation, evaluate, outcomes_of
@@ -27,12 +24,12 @@ from bootstrap.stages.reinforcement import RlTrainer
 from bootstrap.stages.resolve import edges, resolve, steps_of
 from bootstrap.stages.step import StepResult, run_step
 from bootstrap.stages.supervised import SupervisedTrainer
+from bootstrap.stages.verifiers import open_verifiers
+from bootstrap.store.artifacts import Artifact
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 
 PROBE_SECONDS = 1.0
-PROBED_PROMPTS = 8
-RECORDED_PACKAGES = ("torch", "transformers", "ray", "mlflow", "numpy")
 
 
 def run(
@@ -49,28 +46,18 @@ def run(
 
     `publish` is called after each commit and must not raise; `environment` is recorded with each generation.
     """
-    task, verifier = build_task(recipe.task), build_verifier(recipe.verifier)
-    cases = [task.heldout(level, PROBED_PROMPTS) for level in range(1, recipe.task.base_level + 1)]
-    probe(verifier, [(task.reference(p), task.reference(p), task.wrong_answers(p)) for row in cases for p in row])
-    context = Context(recipe=recipe, task=task, verifier=verifier, store=store, pool=pool, observe=observe)
-    entries = store.ledger.read()
-    bound = pool.probe(PROBE_SECONDS) if len(entries) <= recipe.generations.count else {}
-    for number in range(len(entries), recipe.generations.count + 1):
-        started, meter = datetime.now(UTC), Meter()
-        generation = grow(context, entries, number, lineage=lineage, meter=meter)
-        annotations = Annotations(
-            started=started.isoformat(timespec="seconds"),
-            finished=datetime.now(UTC).isoformat(timespec="seconds"),
-            host=platform.node(),
-            seconds=meter.seconds,
-            versions={name: version(name) for name in RECORDED_PACKAGES},
-            bound_fraction=meter.bound_fraction(bound),
-            probe=bound,
-            environment=dict(environment),
+    task, entries = build_task(recipe.task), store.ledger.read()
+    with open_verifiers(recipe, task, Tools(processes=pool.size, cache=store.cache_folder)) as (verifier, examiner):
+        context = Context(
+            recipe=recipe, task=task, verifier=verifier, examiner=examiner, store=store, pool=pool, observe=observe
         )
-        entries.append(store.ledger.append(generation, annotations))
-        store.clear_work()
-        publish()
+        bound = pool.probe(PROBE_SECONDS) if len(entries) <= recipe.generations.count else {}
+        for number in range(len(entries), recipe.generations.count + 1):
+            started, meter = datetime.now(UTC), Meter()
+            generation = grow(context, entries, number, lineage=lineage, meter=meter)
+            entries.append(store.ledger.append(generation, meter.annotations(started, bound, environment)))
+            store.clear_work()
+            publish()
     return entries
 
 
@@ -95,10 +82,11 @@ def grow(context: Context, entries: Sequence[Entry], number: int, *, lineage: st
         number=number,
         meter=meter,
     )
-    decision = gate(context, entries, plan, evaluation, meter=meter)
+    decision, further = gate(context, entries, plan, evaluation, meter=meter)
     outcome = Outcome.BASE if number == 0 else Outcome.PROMOTED if decision.promoted else Outcome.REJECTED
     refs = {f"step-{index}": result.artifact for index, result in enumerate(results)}
     refs |= {"weights": weights, "evaluation": evaluation.artifact}
+    refs |= {"champion-evaluation": further} if further else {}
     return Generation(
         number=number,
         lineage=lineage,
@@ -111,7 +99,7 @@ def grow(context: Context, entries: Sequence[Entry], number: int, *, lineage: st
         seed=context.recipe.seed,
         num_workers=context.pool.size,
         batch_rows=context.recipe.resources.batch_rows,
-        verifiers={context.verifier.name: context.verifier.version},
+        verifiers=context.verifier_versions(),
         artifacts={role: artifact.ref(context.store.root) for role, artifact in refs.items()},
         report=evaluation.report,
         decision=decision,
@@ -121,18 +109,23 @@ def grow(context: Context, entries: Sequence[Entry], number: int, *, lineage: st
     )
 
 
-def gate(context: Context, entries: Sequence[Entry], plan: Plan, candidate: Evaluation, *, meter: Meter) -> Decision:
-    """Compare the candidate with the champion on the same prompts; generation 0 has nobody to compare with."""
+def gate(
+    context: Context, entries: Sequence[Entry], plan: Plan, candidate: Evaluation, *, meter: Meter
+) -> tuple[Decision, Artifact | None]:
+    """Compare the candidate with the champion on the same prompts; also return what was evaluated for that alone."""
     if not entries:
+        # Generation 0 has nobody to compare with.
         reason = f"generation 0: frontier {candidate.report.frontier}"
-        return Decision(promoted=True, reason=reason, champion=None)
+        return Decision(promoted=True, reason=reason, champion=None), None
     champion = entries[-1].generation.champion
     levels = {*plan.retained_levels, *plan.target_levels}
-    return decide(
+    theirs, further = outcomes_of(context, entries, champion, levels=levels, shape=plan.shape, meter=meter)
+    decision = decide(
         candidate=[row for row in candidate.rows if row.level in levels],
-        champion=outcomes_of(context, entries, champion, levels=levels, shape=plan.shape, meter=meter),
+        champion=theirs,
         target_levels=plan.target_levels,
         mastered_levels=plan.retained_levels,
         settings=context.recipe.gate,
         champion_number=champion,
     )
+    return decision, further

@@ -15,7 +15,9 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+MEASURED = "measured"
+"""Metadata of a row's field that differs from run to run: tables, which are hashed, leave it out."""
 
 
 class Split(StrEnum):
@@ -79,6 +81,8 @@ class Prompt:
     split: Split
     stepping_stone: bool = False
     """An easier variant of the level (for addition: one operand shorter)."""
+    key: str = ""
+    """What the task needs beside the text to find the reference again, as a data set's name and seed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,6 +116,8 @@ class Rollout:
     group: str
     prompt_id: str
     prompt_text: str
+    prompt_key: str = ""
+    """The prompt's `key`."""
     level: int
     sample_index: int
     prompt_tokens: tuple[int, ...]
@@ -143,6 +149,10 @@ class Verdict:
     verifier: str
     version: str
     """Hash of the verifier's code and settings."""
+    sandbox: str = ""
+    """Level of confinement under which the answer's code ran; empty where none did."""
+    cpu_seconds: float = field(default=0.0, metadata={MEASURED: True})
+    """CPU time that judging took outside the driver's process. Measured, so it is in no stored table."""
 
     def __post_init__(self) -> None:
         assert (self.reward is None) == (self.status is Status.UNVERIFIABLE), "UNVERIFIABLE is never a number"
@@ -455,6 +465,8 @@ class Annotations(Record):
     host: str
     seconds: dict[str, float]
     """By stage: generate, score, train, evaluate, other."""
+    cpu_seconds: dict[str, float] = Field(default_factory=dict)
+    """CPU time outside the workers, by stage: score, the sandboxed processes."""
     versions: dict[str, str]
     bound_fraction: dict[str, float] = Field(default_factory=dict)
     """By phase: ideal seconds at the machine's measured bound over measured seconds."""

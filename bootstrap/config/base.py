@@ -1,4 +1,7 @@
-"""The one base class of all settings."""
+"""The one base class of all settings, and which settings a lineage's results do not depend on."""
+
+from collections.abc import Mapping
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -9,3 +12,28 @@ class Settings(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, validate_default=True
     )
+
+
+class Operational:
+    """Marks a field, as in `url: Annotated[str, Operational()]`, that says how or where, and never what comes out."""
+
+
+def identity_of(settings: Settings) -> dict[str, Any]:
+    """Return the settings as JSON data, without the operational ones at any depth."""
+    return _pruned(settings, settings.model_dump(mode="json"))
+
+
+def _pruned(value: Any, data: Any) -> Any:
+    """Return `data`, the JSON form of `value`, without what is operational in it."""
+    if isinstance(value, BaseModel):
+        kept = {
+            name: field
+            for name, field in type(value).model_fields.items()
+            if not any(isinstance(mark, Operational) for mark in field.metadata)
+        }
+        return {name: _pruned(getattr(value, name), data[name]) for name in kept}
+    if isinstance(value, tuple | list):
+        return [_pruned(item, part) for item, part in zip(value, data, strict=True)]
+    if isinstance(value, Mapping):
+        return {name: _pruned(item, data[name]) for name, item in value.items()}
+    return data

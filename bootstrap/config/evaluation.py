@@ -3,6 +3,7 @@
 from pydantic import Field, model_validator
 
 from bootstrap.config.base import Settings
+from bootstrap.config.verifiers import Verifier
 
 
 class Sampled(Settings):
@@ -37,6 +38,8 @@ class Evaluation(Settings):
     """Greedy accuracy from which a level counts as mastered."""
     sampled: Sampled | None = Sampled()
     """null leaves sampled metrics out."""
+    verifier: Verifier | None = None
+    """Judges held-out answers; null takes the recipe's own. Set it where the reward is shaped or needs no reference."""
 
 
 class Gate(Settings):

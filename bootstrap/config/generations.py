@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from bootstrap.config.base import Settings
+from bootstrap.config.base import Operational, Settings
 from bootstrap.config.steps import Step
 
 
@@ -47,7 +47,7 @@ Curriculum = Annotated[NextLevel | Accelerated | Fixed, Field(discriminator="typ
 
 
 class Generations(Settings):
-    count: int = Field(default=6, ge=0)
+    count: Annotated[int, Operational()] = Field(default=6, ge=0)
     """Generations after generation 0."""
     init: Literal["champion", "previous", "base"] = "champion"
     """Whose weights a generation starts from; `previous` continues from the last candidate even if it was rejected."""

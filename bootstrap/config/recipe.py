@@ -7,18 +7,19 @@ its remedy. What needs the file system (folders that must exist, vocabularies th
 import hashlib
 import json
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, model_validator
 
-from bootstrap.config.base import Settings
+from bootstrap.config.answers import ExactVerifier
+from bootstrap.config.base import Operational, Settings, identity_of
 from bootstrap.config.base_model import BaseModelSource, ScratchModel
 from bootstrap.config.evaluation import Evaluation, Gate
 from bootstrap.config.generations import Accelerated, Generations
 from bootstrap.config.resources import Resources, Tracking
 from bootstrap.config.steps import DistillStep, Rejection, RlStep, SftStep, Step
 from bootstrap.config.tasks import AdditionTask, Task
-from bootstrap.config.verifiers import ExactVerifier, Verifier
+from bootstrap.config.verifiers import Verifier
 
 Place = tuple[str | int, ...]
 """Where a setting stands: keys and list indexes from the top of the recipe."""
@@ -57,9 +58,9 @@ class Base(Settings):
 
 
 class Recipe(Settings):
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
+    name: Annotated[str, Operational()] = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
     """Names the lineage and its folder: lower-case letters, digits, `-` and `_`."""
-    description: str = ""
+    description: Annotated[str, Operational()] = ""
     """What the recipe shows, for readers and for the lineage's pages."""
     seed: int = Field(default=0, ge=0)
     """Root of all randomness."""
@@ -69,10 +70,10 @@ class Recipe(Settings):
     generations: Generations
     evaluation: Evaluation = Evaluation()
     gate: Gate = Gate()
-    max_unverifiable: float = Field(default=0.02, ge=0, le=1)
+    max_unverifiable: Annotated[float, Operational()] = Field(default=0.02, ge=0, le=1)
     """Largest share of UNVERIFIABLE verdicts, in a round of sampling or a level's evaluation, before the run stops."""
-    resources: Resources = Resources()
-    tracking: Tracking = Tracking()
+    resources: Annotated[Resources, Operational()] = Resources()
+    tracking: Annotated[Tracking, Operational()] = Tracking()
 
     @model_validator(mode="after")
     def _combinations_that_work(self) -> "Recipe":
@@ -88,13 +89,8 @@ class Recipe(Settings):
         return self.task.base_level + self.generations.count * per_generation + self.evaluation.lookahead
 
     def identity(self) -> dict[str, Any]:
-        """What a lineage's results depend on: not names, length, resources, tracking, nor when a run saves or stops."""
-        left_out = {"name", "description", "resources", "tracking", "max_unverifiable"}
-        data = self.model_dump(mode="json", exclude=left_out)
-        del data["generations"]["count"]
-        for step in (*data["base"]["steps"], *data["generations"]["steps"]):
-            del step["checkpoint_every"]
-        return data
+        """What a lineage's results depend on: not names, length, places, nor when a run saves or stops."""
+        return identity_of(self)
 
     def digest(self) -> str:
         """SHA-256 of `identity` as canonical JSON."""

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from bootstrap.config.base import Settings
+from bootstrap.config.base import Operational, Settings
 from bootstrap.config.base_model import FolderModel
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -60,7 +60,7 @@ class StepSettings(Settings):
     schedule: Schedule = Schedule()
     grad_clip: float = Field(default=1.0, gt=0)
     """Largest global L2 norm of the gradient."""
-    checkpoint_every: int = Field(default=20, ge=1)
+    checkpoint_every: Annotated[int, Operational()] = Field(default=20, ge=1)
     """Updates between checkpoints inside the step; a killed run repeats at most this many."""
 
 

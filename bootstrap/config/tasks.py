@@ -7,14 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from bootstrap.config.base import Settings
-
-
-class TaskSettings(Settings):
-    base_level: int = Field(ge=1)
-    """Highest level whose reference answers training may ever see; beyond it only the verifier speaks."""
-    heldout_fraction: float = Field(default=0.125, ge=0.001, lt=1)
-    """Share of all possible prompts, by hash of their text, kept for evaluation and never trained on."""
+from bootstrap.config.code import FunctionsTask
+from bootstrap.config.files import FileTask
+from bootstrap.config.gym import ReasoningGymTask
+from bootstrap.config.task import TaskSettings
 
 
 class AdditionTask(TaskSettings):
@@ -69,4 +65,7 @@ class CopyTask(StringTask):
     type: Literal["copy"] = "copy"
 
 
-Task = Annotated[AdditionTask | ReversalTask | CopyTask, Field(discriminator="type")]
+Task = Annotated[
+    AdditionTask | ReversalTask | CopyTask | FunctionsTask | FileTask | ReasoningGymTask, Field(discriminator="type")
+]
+"""The discriminated union of all tasks; `type` tells them apart."""

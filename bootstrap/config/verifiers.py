@@ -1,17 +1,103 @@
-"""Verifiers: how an answer becomes PASS, FAIL or UNVERIFIABLE."""
+"""Verifiers: how an answer becomes PASS, FAIL or UNVERIFIABLE; the union of all, and how several make one."""
 
-from typing import Literal
+from typing import Annotated, Any, ClassVar, Literal
 
+from pydantic import Field, field_validator, model_validator
+
+from bootstrap.config.answers import (
+    ChoiceVerifier,
+    ExactVerifier,
+    FormatVerifier,
+    JsonSchemaVerifier,
+    Judges,
+    LanguageVerifier,
+    LengthVerifier,
+    MathVerifier,
+    NumericVerifier,
+    RegexVerifier,
+)
 from bootstrap.config.base import Settings
+from bootstrap.config.code import CodeVerifier
+from bootstrap.config.gym import ReasoningGymVerifier
+from bootstrap.config.models import JudgeVerifier, MajorityVerifier, RewardModelVerifier
 
 
-class ExactVerifier(Settings):
-    """The answer equals the reference, character by character."""
+class PluginVerifier(Settings):
+    """A verifier of the user's own."""
 
-    type: Literal["exact"] = "exact"
-    strip: bool = False
-    """Ignore white space around the answer."""
+    judges: ClassVar[Judges] = "answer"
+    type: Literal["plugin"] = "plugin"
+    uses: str = Field(pattern=r"^[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?$")
+    """`module:function` that can be imported, or the name of an entry point in the group `bootstrap.verifiers`."""
+    settings: dict[str, Any] = {}
+    """Keyword arguments of the function."""
 
 
-Verifier = ExactVerifier
+class Component(Settings):
+    """One verifier of a rubric."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    """Its key in the reward's breakdown."""
+    verifier: "Verifier"
+    weight: float = 1.0
+    decides: bool = True
+    """Whether PASS needs this component's PASS; a component that does not decide only shapes the reward."""
+
+
+class RubricVerifier(Settings):
+    """Several verifiers, one reward, which travels with the reward of each."""
+
+    type: Literal["rubric"] = "rubric"
+    components: tuple[Component, ...] = Field(min_length=1)
+    combine: Literal["sum", "product", "gate"] = "sum"
+    """`sum`: weighted mean of the rewards. `product`: their product. `gate`: the weighted mean where every deciding
+    component says PASS, else 0."""
+
+    @field_validator("components")
+    @classmethod
+    def _components_make_sense(cls, components: tuple[Component, ...]) -> tuple[Component, ...]:
+        names = [component.name for component in components]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"{', '.join(twice)} stands twice; give each component a name of its own")
+        if not sum(component.weight for component in components) > 0:
+            raise ValueError("the weights add up to nothing positive; give at least one component a positive weight")
+        if not any(component.decides for component in components):
+            raise ValueError("no component decides, so nothing could be PASS; leave decides: true on one at least")
+        return components
+
+    @model_validator(mode="after")
+    def _weights_act(self) -> "RubricVerifier":
+        if self.combine == "product" and any(component.weight != 1 for component in self.components):
+            raise ValueError("weights have no effect on a product; remove them, or use combine: sum")
+        return self
+
+    @property
+    def judges(self) -> Judges:
+        """What its deciding components look at: the answer if one of them does."""
+        found = {component.verifier.judges for component in self.components if component.decides}
+        return "answer" if "answer" in found else "group" if "group" in found else "form"
+
+
+Verifier = Annotated[
+    ExactVerifier
+    | NumericVerifier
+    | ChoiceVerifier
+    | RegexVerifier
+    | FormatVerifier
+    | LanguageVerifier
+    | LengthVerifier
+    | JsonSchemaVerifier
+    | MathVerifier
+    | CodeVerifier
+    | ReasoningGymVerifier
+    | JudgeVerifier
+    | RewardModelVerifier
+    | MajorityVerifier
+    | PluginVerifier
+    | RubricVerifier,
+    Field(discriminator="type"),
+]
 """The discriminated union of all verifiers; `type` tells them apart."""
+
+Component.model_rebuild()
+RubricVerifier.model_rebuild()

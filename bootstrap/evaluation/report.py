@@ -19,12 +19,18 @@ Judged = tuple[Sequence[Rollout], Sequence[Verdict]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OutcomeRow:
-    """One held-out prompt and whether its greedy answer was right: what paired tests compare."""
+    """One held-out prompt, its greedy answer and whether it was right: what paired tests compare.
+
+    The answer is kept so that another verifier can judge it later.
+    """
 
     prompt_id: str
     level: int
     correct: bool | None
     """None when the answer could not be judged."""
+    text: str = ""
+    num_tokens: int = 0
+    truncated: bool = False
 
 
 def build_report(
@@ -77,7 +83,14 @@ def accuracies(report: Report) -> dict[int, float]:
 def outcomes(rollouts: Sequence[Rollout], verdicts: Sequence[Verdict]) -> list[OutcomeRow]:
     """Return one row per greedy answer, in order."""
     return [
-        OutcomeRow(prompt_id=rollout.prompt_id, level=rollout.level, correct=_correct(verdict))
+        OutcomeRow(
+            prompt_id=rollout.prompt_id,
+            level=rollout.level,
+            correct=_correct(verdict),
+            text=rollout.text,
+            num_tokens=len(rollout.tokens),
+            truncated=rollout.finish.is_truncated,
+        )
         for rollout, verdict in _pairs((rollouts, verdicts))
     ]
 

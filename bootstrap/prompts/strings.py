@@ -40,6 +40,9 @@ class Strings:
         string = text.removesuffix("=")
         return string[::-1] if self._backwards else string
 
+    def reference(self, text: str) -> str:
+        return self.answer(text)
+
     def wrong_answers(self, text: str) -> list[str]:
         right = self.answer(text)
         candidates = (

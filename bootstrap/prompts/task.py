@@ -67,7 +67,10 @@ class Task(Protocol):
         """
 
     def reference(self, prompt: Prompt) -> str:
-        """Return the right answer. For verifiers only."""
+        """Return what the verifier compares with: the right answer, or what it must fulfil. For verifiers only."""
+
+    def solution(self, prompt: Prompt) -> str:
+        """Return a right answer. For probing verifiers, and for `demonstrate`."""
 
     def wrong_answers(self, prompt: Prompt) -> list[str]:
         """Return at least four distinct wrong answers, always the same ones, for probing verifiers."""
@@ -100,7 +103,10 @@ class Family(Protocol):
         """Return a random text of mixed operand lengths, its level, and whether it is a stepping stone."""
 
     def answer(self, text: str) -> str:
-        """Return the right answer."""
+        """Return a right answer."""
+
+    def reference(self, text: str) -> str:
+        """Return what the verifier compares with: the right answer itself, where there is only one."""
 
     def wrong_answers(self, text: str) -> list[str]:
         """Return distinct wrong answers."""
@@ -177,6 +183,10 @@ class ProceduralTask:
         return shown
 
     def reference(self, prompt: Prompt) -> str:
+        assert prompt.task == self.name, f"a prompt of {prompt.task} was given to {self.name}"
+        return self._family.reference(prompt.text)
+
+    def solution(self, prompt: Prompt) -> str:
         assert prompt.task == self.name, f"a prompt of {prompt.task} was given to {self.name}"
         return self._family.answer(prompt.text)
 
@@ -267,6 +277,18 @@ def build_task(settings: tasks.Task) -> Task:
             return ProceduralTask(settings, family=Strings(alphabet=settings.alphabet, backwards=True))
         case tasks.CopyTask():
             return ProceduralTask(settings, family=Strings(alphabet=settings.alphabet, backwards=False))
+        case tasks.FunctionsTask():
+            from bootstrap.prompts.functions import Functions
+
+            return ProceduralTask(settings, family=Functions(settings))
+        case tasks.FileTask():
+            from bootstrap.prompts.files import Rows
+
+            return Rows(settings)
+        case tasks.ReasoningGymTask():
+            from bootstrap.prompts.gym import Gym
+
+            return Gym(settings)
 
 
 def prompt_id(task: str, text: str) -> str:

@@ -161,6 +161,7 @@ class TransformersEngine:
                 group=request.id.rsplit(".", 1)[0],
                 prompt_id=request.prompt.id,
                 prompt_text=request.prompt.text,
+                prompt_key=request.prompt.key,
                 level=request.prompt.level,
                 sample_index=int(request.id.rsplit(".k", 1)[1]),
                 prompt_tokens=encoded[request.prompt.text],

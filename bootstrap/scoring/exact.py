@@ -4,26 +4,22 @@ An answer must also end by itself. One that the length limit cut is a FAIL even 
 model that never ends its answers has not learnt the task, and imitating it would teach that.
 """
 
-from bootstrap.config.verifiers import ExactVerifier
-from bootstrap.records import Status
-from bootstrap.scoring.verifier import Judgement, version_of
-
-RIGHT = Judgement(status=Status.PASS, reward=1.0, breakdown={"exact": 1.0}, reason="right")
-WRONG = Judgement(status=Status.FAIL, reward=0.0, breakdown={"exact": 0.0}, reason="wrong")
-TRUNCATED = Judgement(status=Status.FAIL, reward=0.0, breakdown={"exact": 0.0}, reason="truncated")
+from bootstrap.config.answers import ExactVerifier
+from bootstrap.scoring import extract
+from bootstrap.scoring.verifier import Answer, AnswerVerifier, Judgement, Tools, failed, passed, version_of
 
 
-class ExactMatch:
-    """Compares text; `strip` ignores white space around the answer."""
+class ExactMatch(AnswerVerifier):
+    """Compares text."""
 
-    name = "exact"
+    name, judges = "exact", ExactVerifier.judges
 
-    def __init__(self, settings: ExactVerifier) -> None:
-        self.version = version_of(__name__, settings=settings)
-        self._strip = settings.strip
+    def __init__(self, settings: ExactVerifier, tools: Tools) -> None:
+        self.version = version_of(__name__, extract.__name__, settings=settings)
+        self._place = settings.answer
 
-    def judge(self, text: str, *, reference: str, truncated: bool) -> Judgement:
-        if truncated:
-            return TRUNCATED
-        answer = text.strip() if self._strip else text
-        return RIGHT if answer == reference else WRONG
+    def judge_one(self, answer: Answer) -> Judgement:
+        found = extract.answer_of(answer, self._place)
+        if found.text is None:
+            return failed(self.name, found.reason)
+        return passed(self.name) if found.text == answer.reference else failed(self.name)

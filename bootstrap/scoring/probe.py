@@ -1,39 +1,77 @@
 """Trust before reward: a verifier must accept right answers and reject wrong ones before it may judge rollouts.
 
-Left out: where right and wrong answers come from (a task's `reference` and `wrong_answers`).
+Left out: where right and wrong answers come from (a task's `reference`, `solution` and `wrong_answers`), and what a
+hostile answer gets (`conformance.py`).
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from bootstrap.errors import VerifierError
 from bootstrap.records import Status
-from bootstrap.scoring.verifier import Verifier, judge
+from bootstrap.scoring.verifier import Answer, Judgement, Verifier
 
-Case = tuple[str, str, Sequence[str]]
-"""Reference, a right answer, wrong answers."""
+NUM_VOTES = 3
+"""Right answers beside each wrong one in the group that a verifier of groups is shown."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Case:
+    """One prompt with answers whose verdicts are known."""
+
+    prompt: str
+    reference: str
+    right: str
+    wrong: Sequence[str]
 
 
 def probe(verifier: Verifier, cases: Sequence[Case]) -> int:
     """Return the number of answers probed, all judged as they should be.
 
-    Raises VerifierError when a right answer does not PASS, a wrong one does not FAIL, or a wrong one's reward is not
-    below the right one's.
+    A verifier of groups sees each answer among right ones. Raises VerifierError when the verifier judges form alone, a
+    right answer does not PASS, a wrong one does not FAIL, or a wrong one's reward is not below the right one's.
     """
+    if verifier.judges == "form":
+        raise VerifierError(
+            f"verifier {verifier.name} looks at the form of answers and cannot tell right from wrong; put it into a "
+            "rubric beside a verifier that can, for example exact"
+        )
+    votes = NUM_VOTES if verifier.judges == "group" else 0
+    answers = []
+    for place, case in enumerate(cases):
+        for number, text in enumerate((case.right, *case.wrong)):
+            for filled in (text, *[case.right] * votes):
+                answers.append(
+                    Answer(
+                        prompt=case.prompt,
+                        text=filled,
+                        reference=case.reference,
+                        num_tokens=len(filled) + 1,
+                        group=f"probe.{place}.{number}",
+                    )
+                )
+    judgements = iter(verifier.judge(answers)[:: votes + 1])
     probes = 0
-    for reference, right, wrongs in cases:
-        accepted = judge(verifier, right, reference=reference, truncated=False)
+    for case in cases:
+        accepted = next(judgements)
         if accepted.status is not Status.PASS:
-            raise _refusal(verifier, f"the right answer {right!r} got {accepted.status} ({accepted.reason})")
-        for wrong in wrongs:
-            rejected = judge(verifier, wrong, reference=reference, truncated=False)
-            told = f"the wrong answer {wrong!r} (right: {right!r})"
+            raise _refusal(verifier, f"the right answer {case.right!r} got {_told(accepted)}")
+        assert accepted.reward is not None
+        for wrong in case.wrong:
+            rejected = next(judgements)
+            told = f"the wrong answer {wrong!r} (right: {case.right!r})"
             if rejected.status is not Status.FAIL:
-                raise _refusal(verifier, f"{told} got {rejected.status} ({rejected.reason})")
+                raise _refusal(verifier, f"{told} got {_told(rejected)}")
+            assert rejected.reward is not None
             if not rejected.reward < accepted.reward:
                 raise _refusal(verifier, f"{told} got reward {rejected.reward}, the right one {accepted.reward}")
-        probes += 1 + len(wrongs)
+        probes += 1 + len(case.wrong)
     assert probes, "a verifier must be probed with at least one answer"
     return probes
+
+
+def _told(judgement: Judgement) -> str:
+    return f"{judgement.status} ({judgement.reason})"
 
 
 def _refusal(verifier: Verifier, finding: str) -> VerifierError:

@@ -3,27 +3,63 @@
 A verifier finds PASS, FAIL or UNVERIFIABLE. UNVERIFIABLE is trouble with judging, never a wrong answer: it carries no
 reward, and too large a share of it stops the run.
 
-Left out: how answers are compared (one module per verifier, `exact.py`) and whether a verifier deserves trust
-(`probe.py`).
+Left out: how answers are compared (one module per verifier, `exact.py` the simplest), where in a completion the answer
+stands (`extract.py`), and whether a verifier deserves trust (`probe.py`).
 """
 
 import hashlib
 import importlib
 import inspect
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from bootstrap.config import verifiers
+from bootstrap.config.answers import Judges
 from bootstrap.config.base import Settings
 from bootstrap.errors import VerifierError
 from bootstrap.records import Rollout, Status, Verdict
 
-CLASSES = {"exact": "bootstrap.scoring.exact:ExactMatch"}
+CLASSES = {
+    "exact": "bootstrap.scoring.exact:ExactMatch",
+    "numeric": "bootstrap.scoring.numeric:Numeric",
+    "choice": "bootstrap.scoring.choice:Choice",
+    "regex": "bootstrap.scoring.pattern:Pattern",
+    "format": "bootstrap.scoring.format:Format",
+    "language": "bootstrap.scoring.language:Language",
+    "length": "bootstrap.scoring.length:Length",
+    "json_schema": "bootstrap.scoring.json_schema:JsonSchema",
+    "math": "bootstrap.scoring.math:Math",
+    "code": "bootstrap.scoring.code:Code",
+    "reasoning_gym": "bootstrap.scoring.gym:ReasoningGym",
+    "judge": "bootstrap.scoring.judge:Judge",
+    "reward_model": "bootstrap.scoring.reward_model:RewardModel",
+    "majority": "bootstrap.scoring.majority:Majority",
+    "plugin": "bootstrap.scoring.plugin:Plugin",
+    "rubric": "bootstrap.scoring.rubric:Rubric",
+}
 """Settings' `type` -> module and class; a verifier's module, with all that it needs, is imported only when named."""
 
 REASONS_SHOWN = 3
+MAX_REASON = 300
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """One completion to judge, with all that a verifier may know about it."""
+
+    prompt: str
+    text: str
+    reference: str
+    truncated: bool = False
+    """Whether the length limit cut it."""
+    num_tokens: int = 0
+    """Completion tokens, the end-of-sequence token included."""
+    group: str = ""
+    """Answers that share it answer the same prompt, by the same weights."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,48 +69,149 @@ class Judgement:
     status: Status
     reward: float | None
     """None exactly when the status is UNVERIFIABLE."""
-    breakdown: Mapping[str, float]
+    breakdown: Mapping[str, float] = field(default_factory=dict)
     """Reward by component."""
     reason: str
+    sandbox: str = ""
+    """Level of confinement under which the answer's code ran; empty where none did."""
+    cpu_seconds: float = 0.0
+    """CPU time that judging took outside this process."""
 
     def __post_init__(self) -> None:
         assert (self.reward is None) == (self.status is Status.UNVERIFIABLE), "UNVERIFIABLE is never a number"
 
 
+def passed(name: str, reason: str = "right", *, reward: float = 1.0) -> Judgement:
+    """Return a PASS of the verifier `name`."""
+    return Judgement(status=Status.PASS, reward=reward, breakdown={name: reward}, reason=reason)
+
+
+def failed(name: str, reason: str = "wrong", *, reward: float = 0.0) -> Judgement:
+    """Return a FAIL of the verifier `name`."""
+    return Judgement(status=Status.FAIL, reward=reward, breakdown={name: reward}, reason=reason)
+
+
+def unverifiable(reason: str) -> Judgement:
+    """Return an UNVERIFIABLE; `reason` says what kept the verifier from judging."""
+    return Judgement(status=Status.UNVERIFIABLE, reward=None, reason=reason)
+
+
 class Verifier(Protocol):
-    """Judges answers one at a time; the same answer always gets the same judgement."""
+    """Judges answers. The same answers always get the same judgements, whatever else the machine does."""
 
     name: str
     version: str
-    """First 16 hex digits of SHA-256 over the module's source and the settings."""
+    """First 16 hex digits of SHA-256 over the code and the settings."""
+    judges: Judges
 
-    def judge(self, text: str, *, reference: str, truncated: bool) -> Judgement:
-        """Return the judgement of an answer; `truncated` says that the length limit cut it.
+    def judge(self, answers: Sequence[Answer]) -> list[Judgement]:
+        """Return one judgement per answer, in order.
 
-        A ValueError means that this one answer cannot be judged; anything else is a defect and stops the run.
+        Trouble with one answer is UNVERIFIABLE; an exception is a defect, or trouble with all, and stops the run.
         """
 
+    def close(self) -> None:
+        """Let go of processes and connections. May be repeated."""
 
-def build_verifier(settings: verifiers.Verifier) -> Verifier:
-    """Return the verifier that the settings name."""
+
+class AnswerVerifier(ABC):
+    """A verifier that judges each answer by itself."""
+
+    name: str
+    version: str
+    judges: Judges
+
+    @abstractmethod
+    def judge_one(self, answer: Answer) -> Judgement:
+        """Return the judgement of one answer; a ValueError means that this one cannot be judged."""
+
+    def judge(self, answers: Sequence[Answer]) -> list[Judgement]:
+        return [self._guarded(answer) for answer in answers]
+
+    def close(self) -> None:
+        pass
+
+    def _guarded(self, answer: Answer) -> Judgement:
+        try:
+            return self.judge_one(answer)
+        # Fault tolerance is the intent: one answer that cannot be judged must not cost the others.
+        except ValueError as error:
+            return unverifiable(f"{type(error).__name__}: {error}")
+
+
+class Models(Protocol):
+    """Generations of the lineage, for verifiers that ask them."""
+
+    def complete(
+        self,
+        prompts: Sequence[str],
+        *,
+        model: str | int,
+        samples: int,
+        temperature: float,
+        max_new_tokens: int,
+        seed: int,
+    ) -> list[list[str]]:
+        """Return `samples` completions of each prompt by a generation, named by place (`champion`) or number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tools:
+    """What verifiers may use beyond the answers."""
+
+    processes: int = 1
+    """Sandboxed processes at once."""
+    cache: Path | None = None
+    """Folder in which answers of models that judge are kept; None keeps them in memory."""
+    models: Models | None = None
+    host: Callable[[verifiers.Verifier], Verifier] | None = None
+    """Builds a verifier that holds a model in a process of its own; None builds it in this one."""
+
+
+HOSTED = ("reward_model",)
+"""Types that `Tools.host` builds."""
+
+
+def build_verifier(settings: verifiers.Verifier, *, tools: Tools | None = None) -> Verifier:
+    """Return the verifier that the settings name.
+
+    Raises VerifierError when what it needs is missing (a package, a model, confinement), with the remedy.
+    """
+    tools = tools or Tools()
+    if settings.type in HOSTED and tools.host is not None:
+        return tools.host(settings)
     module, name = CLASSES[settings.type].split(":")
-    return getattr(importlib.import_module(module), name)(settings)
+    return getattr(importlib.import_module(module), name)(settings, tools)
 
 
-def version_of(module: str, *, settings: Settings) -> str:
-    """Return the version of a verifier: first 16 hex digits of SHA-256 over its module's source and its settings."""
-    source = inspect.getsource(sys.modules[module])
-    return hashlib.sha256(f"{source}\x1f{settings.model_dump_json()}".encode()).hexdigest()[:16]
+def version_of(*modules: str, settings: Settings, also: str = "") -> str:
+    """Return a verifier's version: first 16 hex digits of SHA-256 over the modules' sources and its settings.
+
+    `also`: what else decides on verdicts, as the version of a library.
+    """
+    sources = [inspect.getsource(sys.modules[module]) for module in modules]
+    content = "\x1f".join([*sources, settings.model_dump_json(), also])
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def judge(verifier: Verifier, text: str, *, reference: str, truncated: bool) -> Judgement:
-    """Return the verifier's judgement, with a ValueError it raises turned into UNVERIFIABLE and its reason."""
-    try:
-        return verifier.judge(text, reference=reference, truncated=truncated)
-    # Fault tolerance is the intent: one answer that cannot be judged must not cost the others.
-    except ValueError as error:
-        reason = f"{type(error).__name__}: {error}"
-        return Judgement(status=Status.UNVERIFIABLE, reward=None, breakdown={}, reason=reason)
+def judge_within(verifier: Verifier, answers: Sequence[Answer], *, max_unverifiable: float) -> list[Judgement]:
+    """Return one judgement per answer, in order.
+
+    Raises VerifierError when the share of UNVERIFIABLE ones exceeds `max_unverifiable`.
+    """
+    judgements = verifier.judge(answers) if answers else []
+    assert len(judgements) == len(answers), (
+        f"{verifier.name} gave {len(judgements)} judgements of {len(answers)} answers"
+    )
+    unjudged = [judgement for judgement in judgements if judgement.status is Status.UNVERIFIABLE]
+    if len(unjudged) > max_unverifiable * len(judgements):
+        reasons = "; ".join(list(dict.fromkeys(printable(judgement.reason) for judgement in unjudged))[:REASONS_SHOWN])
+        raise VerifierError(
+            f"verifier {verifier.name} could not judge {len(unjudged)} of {len(judgements)} answers "
+            f"({len(unjudged) / len(judgements):.1%}, at most {max_unverifiable:.1%} allowed): {reasons}. "
+            "Repair what the verifier needs, or raise max_unverifiable in the recipe, and run again"
+        )
+    return judgements
 
 
 def score(
@@ -84,32 +221,35 @@ def score(
 
     Raises VerifierError when the share of UNVERIFIABLE verdicts exceeds `max_unverifiable`.
     """
-    verdicts = []
-    for rollout in rollouts:
-        assert rollout.prompt_id in references, f"no reference for prompt {rollout.prompt_id} of {rollout.id}"
-        judgement = judge(
-            verifier,
-            rollout.text,
+    answers = [
+        Answer(
+            prompt=rollout.prompt_text,
+            text=rollout.text,
             reference=references[rollout.prompt_id],
             truncated=rollout.finish.is_truncated,
+            num_tokens=len(rollout.tokens),
+            group=rollout.group,
         )
-        verdicts.append(
-            Verdict(
-                rollout_id=rollout.id,
-                status=judgement.status,
-                reward=judgement.reward,
-                breakdown=judgement.breakdown,
-                reason=judgement.reason,
-                verifier=verifier.name,
-                version=verifier.version,
-            )
+        for rollout in rollouts
+    ]
+    judgements = judge_within(verifier, answers, max_unverifiable=max_unverifiable)
+    return [
+        Verdict(
+            rollout_id=rollout.id,
+            status=judgement.status,
+            reward=judgement.reward,
+            breakdown=judgement.breakdown,
+            reason=printable(judgement.reason),
+            verifier=verifier.name,
+            version=verifier.version,
+            sandbox=judgement.sandbox,
+            cpu_seconds=judgement.cpu_seconds,
         )
-    unjudged = [verdict for verdict in verdicts if verdict.status is Status.UNVERIFIABLE]
-    if len(unjudged) > max_unverifiable * len(verdicts):
-        reasons = "; ".join(list(dict.fromkeys(verdict.reason for verdict in unjudged))[:REASONS_SHOWN])
-        raise VerifierError(
-            f"verifier {verifier.name} could not judge {len(unjudged)} of {len(verdicts)} answers "
-            f"({len(unjudged) / len(verdicts):.1%}, at most {max_unverifiable:.1%} allowed): {reasons}. "
-            "Repair what the verifier needs, or raise max_unverifiable in the recipe, and run again"
-        )
-    return verdicts
+        for rollout, judgement in zip(rollouts, judgements, strict=True)
+    ]
+
+
+def printable(text: str) -> str:
+    """Return text that may hold a model's words as one bounded line, control characters and surrogates escaped."""
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[: MAX_REASON + 1])
+    return shown if len(shown) <= MAX_REASON else f"{shown[: MAX_REASON - 3]}..."

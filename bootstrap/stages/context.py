@@ -1,9 +1,12 @@
 """What every stage is given, and what every stage reports: the run's fixed parts, and meters of work and time."""
 
+import platform
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
 from typing import Any
 
 from bootstrap import __version__
@@ -12,10 +15,14 @@ from bootstrap.config.recipe import Recipe
 from bootstrap.config.steps import Teacher
 from bootstrap.pool import Pool
 from bootstrap.prompts.task import Task
-from bootstrap.records import Checkpoint, Compute, Event, Observer
+from bootstrap.records import Annotations, Checkpoint, Compute, Event, Observer
 from bootstrap.scoring.verifier import Verifier
 from bootstrap.selection.replay import PoolEntry, ReplayPool
 from bootstrap.store.lineage_store import LineageStore
+
+RECORDED_PACKAGES = ("torch", "transformers", "ray", "mlflow", "numpy")
+MEASURED = ("seconds", "cpu_seconds")
+"""The meters that differ from run to run."""
 
 
 @dataclass(kw_only=True)
@@ -27,6 +34,8 @@ class Meter:
     useful_tokens: int = 0
     verdicts: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
+    cpu_seconds: dict[str, float] = field(default_factory=dict)
+    """CPU time spent outside the workers, such as that of sandboxed processes."""
     bytes_moved: dict[str, float] = field(default_factory=dict)
     """Least memory traffic of a phase, all workers together; with flops it gives the machine's bound."""
 
@@ -46,7 +55,7 @@ class Meter:
 
     def add(self, other: Mapping[str, Any]) -> None:
         """Add what another meter's `to_json` holds; parts that it leaves out count nothing."""
-        for name in ("flops", "tokens", "seconds", "bytes_moved"):
+        for name in ("flops", "tokens", "bytes_moved", *MEASURED):
             mine = getattr(self, name)
             for phase, value in other.get(name, {}).items():
                 mine[phase] = mine.get(phase, 0) + value
@@ -56,7 +65,11 @@ class Meter:
     def to_json(self, *, measured: bool) -> dict[str, Any]:
         """Return the counts, with `measured` also the seconds, which differ from run to run."""
         data = self.compute().model_dump(mode="json") | {"bytes_moved": self.bytes_moved}
-        return data | {"seconds": self.seconds} if measured else data
+        return data | self.measured() if measured else data
+
+    def measured(self) -> dict[str, dict[str, float]]:
+        """Return what differs from run to run."""
+        return {name: getattr(self, name) for name in MEASURED}
 
     def bound_fraction(self, probe: Mapping[str, float]) -> dict[str, float]:
         """Return by phase the share of the machine's bound: least possible seconds over measured ones.
@@ -72,6 +85,20 @@ class Meter:
             if ideal and seconds:
                 fractions[phase] = ideal / seconds
         return fractions
+
+    def annotations(self, started: datetime, bound: Mapping[str, float], environment: Mapping[str, str]) -> Annotations:
+        """Return what was measured from `started` until now, with what the machine could do (`bound`)."""
+        return Annotations(
+            started=started.isoformat(timespec="seconds"),
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            host=platform.node(),
+            seconds=self.seconds,
+            cpu_seconds=self.cpu_seconds,
+            versions={name: version(name) for name in RECORDED_PACKAGES},
+            bound_fraction=self.bound_fraction(bound),
+            probe=dict(bound),
+            environment=dict(environment),
+        )
 
     def compute(self) -> Compute:
         """Return the counts as the ledger keeps them."""
@@ -90,6 +117,9 @@ class Context:
     recipe: Recipe
     task: Task
     verifier: Verifier
+    """Judges what is trained on."""
+    examiner: Verifier
+    """Judges held-out answers; the same object unless the recipe says otherwise."""
     store: LineageStore
     pool: Pool
     observe: Observer
@@ -102,10 +132,17 @@ class Context:
             "code": __version__,
             "seed": self.recipe.seed,
             "task": self.recipe.task.model_dump(mode="json"),
-            "verifier": {"name": self.verifier.name, "version": self.verifier.version},
+            "verifiers": self.verifier_versions(),
             "workers": self.pool.size,
             "batch_rows": self.recipe.resources.batch_rows,
         }
+
+    def verifier_versions(self) -> dict[str, str]:
+        """Return name -> version; a verifier for held-out answers alone stands under `held-out NAME`."""
+        versions = {self.verifier.name: self.verifier.version}
+        if self.examiner is not self.verifier:
+            versions[f"held-out {self.examiner.name}"] = self.examiner.version
+        return versions
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -63,11 +63,11 @@ def evaluate(
             number=number,
         )
         # Before the artifact, so that a run killed in between still knows how long it took.
-        context.store.put_work("seconds", inputs, {"seconds.json": json.dumps(counts.seconds).encode()})
+        context.store.put_work("measured", inputs, {"measured.json": json.dumps(counts.measured()).encode()})
         artifact = context.store.put("evaluate", inputs, files)
     meter.add(json.loads(artifact.read("meter.json")))
-    if (timing := context.store.find_work("seconds", inputs)) is not None:
-        meter.add({"seconds": json.loads(timing.read("seconds.json"))})
+    if (measured := context.store.find_work("measured", inputs)) is not None:
+        meter.add(json.loads(measured.read("measured.json")))
     return Evaluation(
         report=Report.model_validate_json(artifact.read("report.json")),
         rows=from_parquet(artifact.read("outcomes.parquet"), OutcomeRow),
@@ -77,8 +77,8 @@ def evaluate(
 
 def outcomes_of(
     context: Context, entries: Sequence[Entry], number: int, *, levels: Collection[int], shape: ModelShape, meter: Meter
-) -> list[OutcomeRow]:
-    """Return a committed generation's outcomes on the held-out prompts of these levels.
+) -> tuple[list[OutcomeRow], Artifact | None]:
+    """Return a committed generation's outcomes on the held-out prompts of these levels, and what was evaluated for it.
 
     Its own evaluation answers for the levels it covers, since the same weights give the same answers to the frozen
     prompts; any other level is evaluated now.
@@ -86,18 +86,20 @@ def outcomes_of(
     generation = entries[number].generation
     stored = context.store.artifact(generation.artifacts["evaluation"])
     rows = [row for row in from_parquet(stored.read("outcomes.parquet"), OutcomeRow) if row.level in levels]
-    if missing := sorted(set(levels) - {row.level for row in rows}):
-        rows += evaluate(
-            context,
-            weights_of(context, entries, number),
-            levels=missing,
-            sampled_levels=(),
-            trained_level=max(generation.target_levels),
-            shape=shape,
-            number=len(entries),
-            meter=meter,
-        ).rows
-    return rows
+    missing = sorted(set(levels) - {row.level for row in rows})
+    if not missing:
+        return rows, None
+    further = evaluate(
+        context,
+        weights_of(context, entries, number),
+        levels=missing,
+        sampled_levels=(),
+        trained_level=max(generation.target_levels),
+        shape=shape,
+        number=len(entries),
+        meter=meter,
+    )
+    return [*rows, *further.rows], further.artifact
 
 
 def _measure(
@@ -131,7 +133,7 @@ def _measure(
         rollouts = generate(
             context, asked, drawn, shape=shape, meter=counts, phase="evaluate", policy=checkpoint.fingerprint
         )
-        return rollouts, judge(context, rollouts, prompts, meter=counts)
+        return rollouts, judge(context, rollouts, prompts, meter=counts, verifier=context.examiner)
 
     for done, level in enumerate(levels):
         context.observe(Event(generation=number, stage="evaluate", done=done, total=len(levels)))

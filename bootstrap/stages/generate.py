@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from bootstrap.compute import ModelShape, generate_flops
 from bootstrap.errors import FingerprintMismatch
 from bootstrap.records import Prompt, Request, Rollout, Sampling, Verdict
-from bootstrap.scoring.verifier import score
+from bootstrap.scoring.verifier import Verifier, score
 from bootstrap.seeds import derive_seed
 from bootstrap.stages.context import Context, Meter
 
@@ -66,12 +66,26 @@ def generate(
     return rollouts
 
 
-def judge(context: Context, rollouts: Sequence[Rollout], prompts: Sequence[Prompt], *, meter: Meter) -> list[Verdict]:
-    """Return the verdict of each rollout, in order; raises VerifierError when too many cannot be judged."""
+def judge(
+    context: Context,
+    rollouts: Sequence[Rollout],
+    prompts: Sequence[Prompt],
+    *,
+    meter: Meter,
+    verifier: Verifier | None = None,
+) -> list[Verdict]:
+    """Return the verdict of each rollout, in order, by the run's verifier unless another is given.
+
+    Raises VerifierError when too many cannot be judged.
+    """
     with meter.clock("score"):
         references = {prompt.id: context.task.reference(prompt) for prompt in prompts}
         verdicts = score(
-            rollouts, references, verifier=context.verifier, max_unverifiable=context.recipe.max_unverifiable
+            rollouts,
+            references,
+            verifier=verifier or context.verifier,
+            max_unverifiable=context.recipe.max_unverifiable,
         )
     meter.verdicts += len(verdicts)
+    meter.cpu_seconds["score"] = meter.cpu_seconds.get("score", 0.0) + sum(v.cpu_seconds for v in verdicts)
     return verdicts

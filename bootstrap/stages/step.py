@@ -27,7 +27,7 @@ from bootstrap.records import (
     Verdict,
 )
 from bootstrap.selection.books import balance
-from bootstrap.stages.context import Context, Meter, Plan
+from bootstrap.stages.context import MEASURED, Context, Meter, Plan
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.tables import from_parquet, to_parquet
 from bootstrap.training.schedule import schedule_factor
@@ -186,7 +186,7 @@ def run_step(
     else:
         tables, result = Tables.read(artifact), json.loads(artifact.read("result.json"))
         meter.add(result["counts"])
-        meter.add({"seconds": _seconds(context, step, inputs)})
+        meter.add(_measured(context, step, inputs))
         found = context.store.find("weights", {"fingerprint": result["fingerprint"]})
         assert found is not None, "a step's weights are stored before the step"
         weights = found
@@ -251,15 +251,16 @@ def _key(inputs: dict[str, Any], step: Step, part: int) -> dict[str, Any]:
     return {**inputs, "every": step.checkpoint_every, "part": part}
 
 
-def _seconds(context: Context, step: Step, inputs: dict[str, Any]) -> dict[str, float]:
+def _measured(context: Context, step: Step, inputs: dict[str, Any]) -> dict[str, Any]:
     """Return how long a finished step took; its parts stay in the scratch area until their generation is committed."""
     keys = [("prepared", inputs)]
     keys += [("part", _key(inputs, step, part)) for part in range(-(-step.updates // step.checkpoint_every))]
     meter = Meter()
     for kind, key in keys:
         if (found := context.store.find_work(kind, key)) is not None:
-            meter.add({"seconds": json.loads(found.read("meter.json"))["seconds"]})
-    return meter.seconds
+            counts = json.loads(found.read("meter.json"))
+            meter.add({name: counts[name] for name in MEASURED})
+    return meter.measured()
 
 
 def _prepare(context: Context, trainer: Trainer, inputs: dict[str, Any], *, start: Checkpoint) -> tuple[Tables, Meter]:

@@ -4,6 +4,7 @@
         LOCK              one driver at a time (lock.py)
         lineage.json      schema version, lineage name, the recipe's identity and its digest
         artifacts/        stage outputs that the ledger may name; never removed
+        cache/            replies of models that judge; may be removed, then they are asked again
         work/             checkpoints inside a step, in the artifacts' form; gone once the step is done
         ledger/           committed generations (ledger.py)
 
@@ -51,6 +52,7 @@ class LineageStore:
         self.ledger = Ledger(self.root, files=files)
         self.artifacts_folder = self.root / "artifacts"
         self.work_folder = self.root / "work"
+        self.cache_folder = self.root / "cache"
         self._files = files
 
     @property

@@ -9,6 +9,9 @@ The columns follow the dataclass's annotations; a field that may be None is a nu
 | `tuple[int, ...]`, `tuple[float, ...]`, `tuple[str, ...]` | list of int64, double, string |
 | `Mapping[str, float]`             | map of string to double, in the mapping's order |
 
+A field whose metadata says `MEASURED` has no column and comes back as its default: tables are hashed, and what is
+measured differs from run to run.
+
 Left out: files (`durable.py`), nested records, and any other type; a table with columns of its own gets a dataclass.
 """
 
@@ -24,6 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bootstrap.errors import StoreCorrupt
+from bootstrap.records import MEASURED
 
 _SCALARS = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 _ALLOWED = {pa.string(): (str,), pa.int64(): (int,), pa.float64(): (float, int), pa.bool_(): (bool,)}
@@ -65,7 +69,8 @@ def from_parquet(data: bytes, schema: type) -> list[Any]:
 def arrow_schema(schema: type) -> pa.Schema:
     """Return the columns for the dataclass `schema`. Raises TypeError for an annotation outside the table above."""
     hints = typing.get_type_hints(schema)
-    return pa.schema([_arrow_field(field.name, hints[field.name]) for field in fields(schema)])
+    stored = [field.name for field in fields(schema) if not field.metadata.get(MEASURED)]
+    return pa.schema([_arrow_field(name, hints[name]) for name in stored])
 
 
 def _arrow_field(name: str, hint: Any) -> pa.Field:

@@ -17,6 +17,7 @@ LAYERS = {
     "errors": 0,
     "seeds": 0,
     "records": 0,
+    "references": 0,
     "compute": 0,
     "provenance": 0,
     "config": 0,
@@ -36,6 +37,7 @@ LAYERS = {
     "loop": 4,
     "cluster": 5,
     "bench": 6,
+    "bench_sandbox": 6,
     "cli": 6,
     "__main__": 6,
 }
@@ -48,7 +50,7 @@ FENCES = {
     "mlflow": ("lineage",),
     "typer": ("cli",),
     "rich": ("cli",),
-    "bootstrap.sandbox": ("sandbox", "scoring"),
+    "bootstrap.sandbox": ("sandbox", "scoring", "bench_sandbox"),
 }
 UNSAFE_MODULES = {"pickle", "cloudpickle", "dill", "shelve", "marshal", "joblib"}
 WRITING_CALLS = {

@@ -115,11 +115,11 @@ def test_a_long_list_of_problems_is_cut_and_counted(tmp_path: Path) -> None:
         ("generations.count=1.5", "must be a whole number, not 1.5"),
         ("seed=-1", "must be greater than or equal to 0, not -1"),
         ("gate.alpha=.nan", "must be a finite number, not NaN"),
-        ("verifier.strip=yes", 'must be true or false, not "yes"'),
+        ("verifier.answer.strip=yes", 'must be true or false, not "yes"'),
         ("name=Big Name", "lower-case letters, digits, `-` and `_`"),
         ("generations.steps=[]", "must be a list of at least 1 entries"),
         ("generations.steps=rl", "must be a list"),
-        ("task=addition", "must be a section of settings (type is one of addition, reversal, copy)"),
+        ("task=addition", "must be a section of settings (type is one of addition, reversal, copy, functions"),
         ("gate=3", "must be a section of settings (alpha, retention_margin, min_prompts)"),
         ("resources.workers=some", "must be a whole number or auto"),
         ("generations.steps.0.distillation.teacher=3.5", "must be one of parent, champion, base or a whole number"),
@@ -398,3 +398,12 @@ def test_every_setting_is_described_in_the_schema_or_speaks_for_itself() -> None
     steps = schema["$defs"]["RlStep"]["properties"]
     assert steps["group_size"]["description"] == "Samples per prompt, compared with one another."
     assert schema["additionalProperties"] is False
+
+
+def test_what_is_operational_is_no_part_of_the_identity_at_any_depth(recipe_path: Path) -> None:
+    first = load_recipe(recipe_path)
+    step = f"generations.steps.{len(first.generations.steps) - 1}.checkpoint_every=3"
+    for override in ("name=other", "description=words", "resources.workers=3", "generations.count=9", step):
+        assert load_recipe(recipe_path, [override]).digest() == first.digest(), override
+    assert load_recipe(recipe_path, ["seed=9"]).digest() != first.digest()
+    assert not {"name", "description", "resources", "tracking", "max_unverifiable"} & first.identity().keys()

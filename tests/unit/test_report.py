@@ -117,9 +117,9 @@ def test_prompts_with_too_few_judged_samples_leave_pass_at_k():
 def test_outcomes_keep_what_could_not_be_judged_apart():
     rows = [("a", "x", PASS, 3), ("b", "x", FAIL, 3), ("c", "x", UNVERIFIABLE, 3)]
     assert outcomes(*judged(1, rows)) == [
-        OutcomeRow(prompt_id="1.a", level=1, correct=True),
-        OutcomeRow(prompt_id="1.b", level=1, correct=False),
-        OutcomeRow(prompt_id="1.c", level=1, correct=None),
+        OutcomeRow(prompt_id="1.a", level=1, correct=True, text="x", num_tokens=3),
+        OutcomeRow(prompt_id="1.b", level=1, correct=False, text="x", num_tokens=3),
+        OutcomeRow(prompt_id="1.c", level=1, correct=None, text="x", num_tokens=3),
     ]
 
 

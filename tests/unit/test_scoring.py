@@ -4,16 +4,25 @@ from dataclasses import dataclass
 
 import pytest
 
+from bootstrap.config.answers import ExactVerifier, Whole
 from bootstrap.config.tasks import AdditionTask, CopyTask, ReversalTask
-from bootstrap.config.verifiers import ExactVerifier
 from bootstrap.errors import VerifierError
 from bootstrap.prompts.task import build_task
 from bootstrap.records import Finish, Rollout, Status
-from bootstrap.scoring.probe import probe
-from bootstrap.scoring.verifier import Judgement, build_verifier, score
+from bootstrap.scoring.probe import Case, probe
+from bootstrap.scoring.verifier import Answer, AnswerVerifier, Judgement, build_verifier, score
 
 EXACT = build_verifier(ExactVerifier())
-STRIP = build_verifier(ExactVerifier(strip=True))
+STRIP = build_verifier(ExactVerifier(answer=Whole(strip=True)))
+
+
+def judged(verifier, text, *, reference="20", truncated=False):
+    [judgement] = verifier.judge([Answer(prompt="1+1=", text=text, reference=reference, truncated=truncated)])
+    return judgement
+
+
+def case(right="20", wrong=()):
+    return Case(prompt="1+1=", reference=right, right=right, wrong=wrong)
 
 
 def rollout(identifier, text, *, prompt_id="p", finish=Finish.STOP):
@@ -35,31 +44,28 @@ def rollout(identifier, text, *, prompt_id="p", finish=Finish.STOP):
     )
 
 
-@dataclass
-class Fragile:
+class Fragile(AnswerVerifier):
     """Passes the reference, fails everything else, and cannot judge what holds a question mark."""
 
-    name = "fragile"
-    version = "0"
+    name, version, judges = "fragile", "0", "answer"
 
-    def judge(self, text, *, reference, truncated):
-        if "?" in text:
-            raise ValueError(f"no number in {text!r}")
-        right = text == reference
+    def judge_one(self, answer):
+        if "?" in answer.text:
+            raise ValueError(f"no number in {answer.text!r}")
+        right = answer.text == answer.reference
         status = Status.PASS if right else Status.FAIL
         return Judgement(status=status, reward=float(right), breakdown={}, reason="")
 
 
 @dataclass
-class Constant:
+class Constant(AnswerVerifier):
     """Says the same about everything."""
 
     status: Status
     reward: float | None
-    name = "constant"
-    version = "0"
+    name, version, judges = "constant", "0", "answer"
 
-    def judge(self, text, *, reference, truncated):
+    def judge_one(self, answer):
         return Judgement(status=self.status, reward=self.reward, breakdown={}, reason="always")
 
 
@@ -67,18 +73,18 @@ class Constant:
     ("text", "status"), [("20", Status.PASS), ("21", Status.FAIL), ("", Status.FAIL), ("20 ", Status.FAIL)]
 )
 def test_exact_match_passes_the_reference_alone(text, status):
-    judgement = EXACT.judge(text, reference="20", truncated=False)
+    judgement = judged(EXACT, text)
     assert judgement.status is status
     assert judgement.reward == judgement.breakdown["exact"] == (status is Status.PASS)
 
 
 def test_strip_ignores_white_space_around_the_answer_and_nothing_else():
-    assert STRIP.judge(" 20\n", reference="20", truncated=False).status is Status.PASS
-    assert STRIP.judge("2 0", reference="20", truncated=False).status is Status.FAIL
+    assert judged(STRIP, " 20\n").status is Status.PASS
+    assert judged(STRIP, "2 0").status is Status.FAIL
 
 
 def test_an_answer_cut_by_the_length_limit_fails_even_if_its_text_is_right():
-    judgement = EXACT.judge("20", reference="20", truncated=True)
+    judgement = judged(EXACT, "20", truncated=True)
     assert (judgement.status, judgement.reward, judgement.reason) == (Status.FAIL, 0.0, "truncated")
 
 
@@ -115,7 +121,7 @@ def test_too_many_unverifiable_answers_stop_the_run_and_say_how_many_and_why():
 
 def test_a_defect_in_a_verifier_is_not_swallowed():
     class Broken(Fragile):
-        def judge(self, text, *, reference, truncated):
+        def judge_one(self, answer):
             raise KeyError("typo")
 
     with pytest.raises(KeyError):
@@ -131,37 +137,71 @@ def test_nothing_to_score_gives_no_verdicts():
 def test_exact_match_survives_the_probes_of_every_task(settings, verifier):
     task = build_task(settings)
     prompts = [prompt for level in (1, 2, 6) for prompt in task.heldout(level, 20)]
-    cases = [(task.reference(p), task.reference(p), task.wrong_answers(p)) for p in prompts]
-    assert probe(verifier, cases) == sum(1 + len(wrong) for _, _, wrong in cases)
+    cases = [
+        Case(prompt=p.text, reference=task.reference(p), right=task.solution(p), wrong=task.wrong_answers(p))
+        for p in prompts
+    ]
+    assert probe(verifier, cases) == sum(1 + len(case.wrong) for case in cases)
 
 
 def test_a_verifier_that_passes_a_wrong_answer_gives_no_reward():
     with pytest.raises(VerifierError, match=r"the wrong answer '21' .* got PASS"):
-        probe(Constant(status=Status.PASS, reward=1.0), [("20", "20", ["21"])])
+        probe(Constant(status=Status.PASS, reward=1.0), [case(wrong=["21"])])
 
 
 def test_a_verifier_that_fails_the_right_answer_gives_no_reward():
     with pytest.raises(VerifierError, match="the right answer '20' got FAIL"):
-        probe(Constant(status=Status.FAIL, reward=0.0), [("20", "20", ["21"])])
+        probe(Constant(status=Status.FAIL, reward=0.0), [case(wrong=["21"])])
 
 
 def test_a_verifier_that_cannot_judge_gives_no_reward():
     with pytest.raises(VerifierError, match="the right answer '20' got UNVERIFIABLE"):
-        probe(Constant(status=Status.UNVERIFIABLE, reward=None), [("20", "20", [])])
+        probe(Constant(status=Status.UNVERIFIABLE, reward=None), [case(wrong=[])])
     with pytest.raises(VerifierError, match=r"the wrong answer '\?' .* got UNVERIFIABLE \(ValueError"):
-        probe(Fragile(), [("20", "20", ["?"])])
+        probe(Fragile(), [case(wrong=["?"])])
 
 
 def test_a_verifier_that_rewards_wrong_answers_like_right_ones_gives_no_reward():
     class Generous(Fragile):
-        def judge(self, text, *, reference, truncated):
-            status = Status.PASS if text == reference else Status.FAIL
+        def judge_one(self, answer):
+            status = Status.PASS if answer.text == answer.reference else Status.FAIL
             return Judgement(status=status, reward=1.0, breakdown={}, reason="")
 
     with pytest.raises(VerifierError, match=r"got reward 1.0, the right one 1.0"):
-        probe(Generous(), [("20", "20", ["21"])])
+        probe(Generous(), [case(wrong=["21"])])
 
 
 def test_a_probe_of_nothing_proves_nothing():
     with pytest.raises(AssertionError, match="at least one answer"):
         probe(EXACT, [])
+
+
+def test_a_verifier_of_form_alone_gives_no_reward():
+    class Form(Fragile):
+        judges = "form"
+
+    with pytest.raises(VerifierError, match="put it into a rubric beside"):
+        probe(Form(), [case()])
+
+
+def test_a_verifier_of_groups_sees_each_answer_among_right_ones():
+    class Vote(Fragile):
+        judges = "group"
+
+        def judge(self, answers):
+            groups = {}
+            for answer in answers:
+                groups.setdefault(answer.group, []).append(answer.text)
+            winners = {name: max(set(texts), key=texts.count) for name, texts in groups.items()}
+            right = [answer.text == winners[answer.group] for answer in answers]
+            statuses = [Status.PASS if yes else Status.FAIL for yes in right]
+            return [Judgement(status=s, reward=float(r), reason="") for s, r in zip(statuses, right, strict=True)]
+
+    assert probe(Vote(), [case(wrong=["21", "22"])]) == 3
+
+
+def test_a_reason_with_a_models_words_is_one_bounded_line():
+    hostile = [rollout("a", "?\n\x1b[31m\ud800" + "x" * 1000)]
+    [verdict] = score(hostile, {"p": "20"}, verifier=Fragile(), max_unverifiable=1.0)
+    assert verdict.reason.isprintable()
+    assert len(verdict.reason) == 300

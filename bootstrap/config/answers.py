@@ -1,0 +1,135 @@
+"""Verifiers of answers that are text: where the answer stands in a completion, and how it is compared."""
+
+from decimal import Decimal
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from bootstrap.config.base import Settings
+
+Judges = Literal["answer", "form", "group"]
+"""What a verifier looks at: the answer against its reference, the form alone, or a group of answers to one prompt."""
+
+
+class Whole(Settings):
+    """The whole completion is the answer."""
+
+    type: Literal["whole"] = "whole"
+    strip: bool = False
+    """Ignore white space around it."""
+
+
+class Tagged(Settings):
+    """The answer stands between tags, as in `<answer>42</answer>`; there must be exactly one pair."""
+
+    type: Literal["tagged"] = "tagged"
+    tag: str = Field(default="answer", pattern=r"^[a-z][a-z0-9_]*$")
+
+
+class Boxed(Settings):
+    r"""The answer stands in the last `\\boxed{...}`; two boxes with different contents are a wrong answer."""
+
+    type: Literal["boxed"] = "boxed"
+
+
+class LastLine(Settings):
+    """The answer is the last line that is not empty."""
+
+    type: Literal["last_line"] = "last_line"
+
+
+Place = Annotated[Whole | Tagged | Boxed | LastLine, Field(discriminator="type")]
+"""Where the answer stands in a completion."""
+
+
+class ExactVerifier(Settings):
+    """The answer equals the reference, character by character."""
+
+    judges: ClassVar[Judges] = "answer"
+    type: Literal["exact"] = "exact"
+    answer: Place = Whole()
+
+
+class NumericVerifier(Settings):
+    """The answer is a number (`-12`, `3.50`, `7/8`, `1.2e5`) equal to the reference within the tolerance."""
+
+    judges: ClassVar[Judges] = "answer"
+    type: Literal["numeric"] = "numeric"
+    answer: Place = Whole(strip=True)
+    absolute_tolerance: Decimal = Field(default=Decimal(0), ge=0)
+    relative_tolerance: Decimal = Field(default=Decimal(0), ge=0, lt=1)
+    """Share of the reference's magnitude; the wider of the two tolerances counts."""
+
+
+class ChoiceVerifier(Settings):
+    """The answer is one letter of a multiple choice, as `B`, `(B)` or `B.`."""
+
+    judges: ClassVar[Judges] = "answer"
+    type: Literal["choice"] = "choice"
+    answer: Place = Whole(strip=True)
+    choices: str = Field(default="ABCD", min_length=2)
+
+
+class RegexVerifier(Settings):
+    """The completion matches a pattern. It says nothing about being right, so a rubric must hold a verifier that does."""
+
+    judges: ClassVar[Judges] = "form"
+    type: Literal["regex"] = "regex"
+    pattern: str = Field(min_length=1)
+    """In the syntax of the `regex` package; matched against the whole completion, `.` includes line ends."""
+
+
+class FormatVerifier(Settings):
+    """The completion is `<think>...</think>` and then `<answer>...</answer>`, each once, as in R1 (arXiv:2501.12948)."""
+
+    judges: ClassVar[Judges] = "form"
+    type: Literal["format"] = "format"
+    think_tag: str = Field(default="think", pattern=r"^[a-z][a-z0-9_]*$")
+    answer_tag: str = Field(default="answer", pattern=r"^[a-z][a-z0-9_]*$")
+
+
+class LanguageVerifier(Settings):
+    """Share of the words in the target language's script: R1's language-consistency reward (arXiv:2501.12948)."""
+
+    judges: ClassVar[Judges] = "form"
+    type: Literal["language"] = "language"
+    language: str = Field(default="en", pattern=r"^[a-z]{2}$")
+    """ISO 639-1 code."""
+    within: Place = Tagged(tag="think")
+    """The part that is looked at: the reasoning."""
+    min_share: float = Field(default=0.9, gt=0, le=1)
+    """From which share the verdict is PASS; the reward is the share itself."""
+
+
+class LengthVerifier(Settings):
+    """DAPO's soft overlong penalty (arXiv:2503.14476, equation 13): 0 up to a length, falling to -1 at the limit."""
+
+    judges: ClassVar[Judges] = "form"
+    type: Literal["length"] = "length"
+    max_tokens: int = Field(ge=1)
+    """Length, in completion tokens, from which the penalty is -1."""
+    soft_tokens: int = Field(ge=1)
+    """Width of the zone before `max_tokens` in which the penalty grows."""
+
+
+class JsonSchemaVerifier(Settings):
+    """The answer is JSON that a JSON Schema (draft 2020-12) accepts, and equals the reference as JSON."""
+
+    judges: ClassVar[Judges] = "answer"
+    type: Literal["json_schema"] = "json_schema"
+    answer: Place = Whole(strip=True)
+    json_schema: dict[str, Any]
+
+
+class MathVerifier(Settings):
+    """The answer equals the reference as mathematics: exact numbers first, then symbolically inside the sandbox."""
+
+    judges: ClassVar[Judges] = "answer"
+    type: Literal["math"] = "math"
+    answer: Place = Boxed()
+    kind: Literal["auto", "number", "tuple", "set", "interval", "expression"] = "auto"
+    """What kind of object an answer must be; `auto` takes the reference's kind."""
+    cpu_seconds: float = Field(default=1.0, gt=0, le=60)
+    """CPU time that one comparison may take."""
+    min_level: Literal["seal", "seal+ns", "bwrap"] = "seal"
+    """Weakest confinement that is accepted; a machine that cannot give it stops the run."""

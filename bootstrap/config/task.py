@@ -1,0 +1,35 @@
+"""What the settings of all tasks share."""
+
+from pydantic import Field
+
+from bootstrap.config.base import Settings
+
+PRINTABLE = "".join(map(chr, range(32, 127))) + "\n"
+"""Printable ASCII and the line end."""
+
+
+class TaskSettings(Settings):
+    base_level: int = Field(ge=1)
+    """Highest level whose reference answers training may ever see; beyond it only the verifier speaks."""
+    heldout_fraction: float = Field(default=0.125, ge=0.001, lt=1)
+    """Share of all possible prompts, by hash of their text, kept for evaluation and never trained on."""
+
+
+class OpenTask(TaskSettings):
+    """Base of tasks whose texts this program does not make itself, so that their alphabet and lengths are declared."""
+
+    alphabet: str = Field(default=PRINTABLE, min_length=2)
+    """Every character of prompts and answers: the vocabulary of a model from scratch. Items with others are left out."""
+    max_prompt_length: int = Field(default=256, ge=1)
+    """Characters; items with longer prompts are left out."""
+    max_answer_length: int = Field(default=64, ge=1)
+    """Characters; items with longer answers are left out."""
+
+    @property
+    def characters(self) -> str:
+        """Every character of prompts and answers: the vocabulary of a model from scratch."""
+        return self.alphabet
+
+    def longest_sequence(self, level: int) -> int:
+        """Tokens of the longest sequence, the same at every level."""
+        return 1 + self.max_prompt_length + self.max_answer_length + 1

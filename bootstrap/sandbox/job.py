@@ -1,0 +1,130 @@
+"""What goes into the sandbox and what comes out of it. Expected answers and verdicts are no part of either.
+
+A job is a program of the model's with the inputs to run it on, or a function of ours with hostile text as its
+argument. An outcome is bounded plain data: how the program ended, and JSON values or text. Whether those are right is
+for the caller to find, outside.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class Level(StrEnum):
+    """How strongly a job is confined, weakest first."""
+
+    REFUSE = "refuse"
+    """Nothing runs."""
+    SEAL = "seal"
+    """Landlock, seccomp and resource limits; no privilege needed."""
+    SEAL_NS = "seal+ns"
+    """The same inside user, network, process, IPC and host-name namespaces."""
+    BWRAP = "bwrap"
+    """The same inside bubblewrap: a private mount tree with a sized scratch folder."""
+
+    @property
+    def rank(self) -> int:
+        """Place in the order of strength, from 0."""
+        return list(Level).index(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """What one job may use. CPU time decides, because it does not depend on what else the machine does."""
+
+    cpu_seconds: float = 5.0
+    address_space: int = 512 * 2**20
+    """Bytes."""
+    open_files: int = 64
+    output_bytes: int = 64 * 2**10
+    """Standard output and standard error together."""
+    value_bytes: int = 16 * 2**10
+    """One returned value as JSON."""
+    code_bytes: int = 64 * 2**10
+    depth: int = 32
+    """Nesting of one returned value."""
+    scratch_bytes: int = 0
+    """Largest file in the working folder; 0: no file can be written. More needs level `bwrap`."""
+
+    @property
+    def wall_seconds(self) -> float:
+        """When a job is given up as stuck: never a verdict, since it depends on load."""
+        return 4 * self.cpu_seconds + 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CallJob:
+    """Define a program, then call one of its functions once per input, all in one process."""
+
+    code: str
+    function: str
+    """Name of a function that the program defines at its top level."""
+    inputs: Sequence[tuple[Sequence[Any], Mapping[str, Any]]]
+    """Positional and keyword arguments of each call, JSON values."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScriptJob:
+    """Run a program once as a script, with text on standard input."""
+
+    code: str
+    stdin: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrustedJob:
+    """Call a function of ours, from a module that the sandbox has preloaded, on arguments that the model wrote."""
+
+    function: str
+    """`package.module:function`; it returns a JSON value."""
+    arguments: Mapping[str, Any]
+    """Keyword arguments, JSON values."""
+
+
+Job = CallJob | ScriptJob | TrustedJob
+
+
+class Ending(StrEnum):
+    """How a job ended."""
+
+    DONE = "done"
+    """Every call returned a value, or the script ended by itself with exit status 0."""
+    FORMAT = "format"
+    """The program is too long, empty or no Python."""
+    ERROR = "runtime_error"
+    """It raised an exception, or lacks the function."""
+    CPU_LIMIT = "cpu_limit"
+    MEMORY = "memory"
+    OUTPUT_LIMIT = "output_limit"
+    CRASH = "crash"
+    """It died of a signal."""
+    IDLE = "idle"
+    """It waited without using its CPU time, twice: the second time alone."""
+    PROTOCOL = "protocol"
+    """It ended without all its values, or put something else than bounded strict JSON on the result channel."""
+    TYPE = "type"
+    """It returned a value that is no plain JSON value: an object, a NaN, a subclass of a plain type."""
+    TROUBLE = "trouble"
+    """The sandbox's own failure: says nothing about the program."""
+
+    @property
+    def is_verdict(self) -> bool:
+        """Whether the program answers for it."""
+        return self is not Ending.TROUBLE
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What one job did."""
+
+    ending: Ending
+    values: tuple[Any, ...] = ()
+    """One JSON value per input of a `CallJob`, or the one value of a `TrustedJob`; empty unless DONE."""
+    stdout: str = ""
+    """What a script printed, undecodable bytes replaced; empty unless DONE."""
+    detail: str = ""
+    """The exception's type and message or what the sandbox found: at most 300 printable characters."""
+    cpu_seconds: float = 0.0
+    wall_seconds: float = 0.0
+    level: Level = Level.REFUSE

@@ -1,0 +1,46 @@
+"""The verifiers of a run: opened once, proven on answers whose verdicts are known, and closed at its end."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+from bootstrap.config.recipe import Recipe
+from bootstrap.prompts.task import Task
+from bootstrap.scoring.probe import Case, probe
+from bootstrap.scoring.verifier import Tools, Verifier, build_verifier
+
+PROBED_PROMPTS = 8
+"""Held-out prompts of each base level whose right and wrong answers a verifier must tell apart."""
+
+
+@contextmanager
+def open_verifiers(recipe: Recipe, task: Task, tools: Tools) -> Iterator[tuple[Verifier, Verifier]]:
+    """Yield the verifier of training and the one of held-out answers, which may be the same, both trustworthy.
+
+    Raises VerifierError when one of them cannot be built or fails its probe.
+    """
+    with ExitStack() as stack:
+        verifier = build_verifier(recipe.verifier, tools=tools)
+        stack.callback(verifier.close)
+        examiner = verifier
+        if recipe.evaluation.verifier is not None:
+            examiner = build_verifier(recipe.evaluation.verifier, tools=tools)
+            stack.callback(examiner.close)
+        cases = probe_cases(task)
+        for trusted in dict.fromkeys((verifier, examiner)):
+            probe(trusted, cases)
+        yield verifier, examiner
+
+
+def probe_cases(task: Task, *, prompts_per_level: int = PROBED_PROMPTS) -> Sequence[Case]:
+    """Return cases from the held-out prompts of the levels whose references are known."""
+    levels = range(1, task.settings.base_level + 1)
+    return [
+        Case(
+            prompt=prompt.text,
+            reference=task.reference(prompt),
+            right=task.solution(prompt),
+            wrong=task.wrong_answers(prompt),
+        )
+        for level in levels
+        for prompt in task.heldout(level, prompts_per_level)
+    ]
