@@ -308,6 +308,31 @@ def verify(store: Store = DEFAULT_STORE, lineage: Lineage = None, as_json: AsJso
 
 
 @app.command()
+def rescore(
+    store: Store = DEFAULT_STORE,
+    lineage: Lineage = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option("--recipe", metavar="RECIPE", help="Judge by this recipe's verifiers; by default the lineage's."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Judge a lineage's stored answers again and list the promotions that would come out otherwise.
+
+    For when a verifier has changed: the verdicts of its present version beside the recorded ones. Writes nothing.
+
+    \b
+    Examples:
+      bootstrap rescore --lineage quickstart
+      bootstrap rescore --recipe pipelines/stricter.yaml --json
+    """
+    from bootstrap.cli.rescore import rescore_lineage
+    from bootstrap.cli.stores import choose
+
+    rescore_lineage(choose(store, lineage), recipe_path=recipe, as_json=as_json)
+
+
+@app.command()
 def ui(
     store: Store = DEFAULT_STORE,
     port: Annotated[

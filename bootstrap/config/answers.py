@@ -3,12 +3,49 @@
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from bootstrap.config.base import Settings
 
 Judges = Literal["answer", "form", "group"]
 """What a verifier looks at: the answer against its reference, the form alone, or a group of answers to one prompt."""
+
+_BY_SCRIPT = {
+    "Latin": "af az bs ca cs cy da de en eo es et eu fi fr ga gl hr hu id is it la lb lt lv ms mt nl no pl pt ro sk sl "
+    "so sq sv sw tl tr uz vi zu",
+    "Cyrillic": "be bg kk ky mk mn ru sr tg uk",
+    "Arabic": "ar fa ps ur",
+    "Devanagari": "hi mr ne sa",
+    "Bengali": "as bn",
+    "Hebrew": "he yi",
+    "Ethiopic": "am ti",
+    "Greek": "el",
+    "Armenian": "hy",
+    "Georgian": "ka",
+    "Gujarati": "gu",
+    "Gurmukhi": "pa",
+    "Kannada": "kn",
+    "Malayalam": "ml",
+    "Oriya": "or",
+    "Sinhala": "si",
+    "Tamil": "ta",
+    "Telugu": "te",
+    "Thai": "th",
+    "Lao": "lo",
+    "Khmer": "km",
+    "Myanmar": "my",
+    "Tibetan": "bo",
+    "Han Bopomofo": "zh",
+    "Han Hiragana Katakana": "ja",
+    "Hangul Han": "ko",
+}
+
+SCRIPTS = {
+    language: tuple(scripts.split())
+    for scripts, languages in _BY_SCRIPT.items()
+    for language in sorted(languages.split())
+}
+"""ISO 639-1 code -> Unicode scripts in which the language is mostly written today."""
 
 
 class Whole(Settings):
@@ -27,7 +64,7 @@ class Tagged(Settings):
 
 
 class Boxed(Settings):
-    r"""The answer stands in the last `\\boxed{...}`; two boxes with different contents are a wrong answer."""
+    r"""The answer stands in `\boxed{...}`; boxes with different contents, or one in another, are a wrong answer."""
 
     type: Literal["boxed"] = "boxed"
 
@@ -51,23 +88,34 @@ class ExactVerifier(Settings):
 
 
 class NumericVerifier(Settings):
-    """The answer is a number (`-12`, `3.50`, `7/8`, `1.2e5`) equal to the reference within the tolerance."""
+    """The answer is a number (`-12`, `3.50`, `7/8`, `1.2e5`) equal to the reference within the tolerance.
+
+    Thousands separators, units, percent signs and digits other than 0-9 make it a wrong answer.
+    """
 
     judges: ClassVar[Judges] = "answer"
     type: Literal["numeric"] = "numeric"
     answer: Place = Whole(strip=True)
-    absolute_tolerance: Decimal = Field(default=Decimal(0), ge=0)
-    relative_tolerance: Decimal = Field(default=Decimal(0), ge=0, lt=1)
+    absolute_tolerance: Decimal = Field(default=Decimal(0), ge=0, max_digits=60, decimal_places=40)
+    relative_tolerance: Decimal = Field(default=Decimal(0), ge=0, lt=1, max_digits=60, decimal_places=40)
     """Share of the reference's magnitude; the wider of the two tolerances counts."""
 
 
 class ChoiceVerifier(Settings):
-    """The answer is one letter of a multiple choice, as `B`, `(B)` or `B.`."""
+    """The answer is one letter of a multiple choice, as `B`, `(B)` or `B.`; upper and lower case differ."""
 
     judges: ClassVar[Judges] = "answer"
     type: Literal["choice"] = "choice"
     answer: Place = Whole(strip=True)
-    choices: str = Field(default="ABCD", min_length=2)
+    choices: str = Field(default="ABCD", min_length=2, pattern=r"^[A-Za-z0-9]+$")
+    """Every letter that may be chosen, one after the other."""
+
+    @field_validator("choices")
+    @classmethod
+    def _choices_are_distinct(cls, choices: str) -> str:
+        if twice := sorted({choice for choice in choices if choices.count(choice) > 1}):
+            raise ValueError(f"{', '.join(twice)} stands twice; name every choice once, for example ABCD")
+        return choices
 
 
 class RegexVerifier(Settings):
@@ -77,6 +125,8 @@ class RegexVerifier(Settings):
     type: Literal["regex"] = "regex"
     pattern: str = Field(min_length=1)
     """In the syntax of the `regex` package; matched against the whole completion, `.` includes line ends."""
+    max_characters: int = Field(default=65_536, ge=1)
+    """Longer completions are FAIL without being matched."""
 
 
 class FormatVerifier(Settings):
@@ -87,9 +137,18 @@ class FormatVerifier(Settings):
     think_tag: str = Field(default="think", pattern=r"^[a-z][a-z0-9_]*$")
     answer_tag: str = Field(default="answer", pattern=r"^[a-z][a-z0-9_]*$")
 
+    @model_validator(mode="after")
+    def _tags_differ(self) -> "FormatVerifier":
+        if self.think_tag == self.answer_tag:
+            raise ValueError(f"both tags are <{self.think_tag}>; give reasoning and answer tags of their own")
+        return self
+
 
 class LanguageVerifier(Settings):
-    """Share of the words in the target language's script: R1's language-consistency reward (arXiv:2501.12948)."""
+    """Share of the words in the target language's script: R1's language-consistency reward (arXiv:2501.12948).
+
+    Scripts are told apart, not languages: English words count as German ones, and most Chinese ones as Japanese.
+    """
 
     judges: ClassVar[Judges] = "form"
     type: Literal["language"] = "language"
@@ -99,6 +158,13 @@ class LanguageVerifier(Settings):
     """The part that is looked at: the reasoning."""
     min_share: float = Field(default=0.9, gt=0, le=1)
     """From which share the verdict is PASS; the reward is the share itself."""
+
+    @field_validator("language")
+    @classmethod
+    def _language_is_known(cls, language: str) -> str:
+        if language not in SCRIPTS:
+            raise ValueError(f"the script of {language!r} is not known; known are {', '.join(sorted(SCRIPTS))}")
+        return language
 
 
 class LengthVerifier(Settings):
@@ -111,14 +177,27 @@ class LengthVerifier(Settings):
     soft_tokens: int = Field(ge=1)
     """Width of the zone before `max_tokens` in which the penalty grows."""
 
+    @model_validator(mode="after")
+    def _zone_fits(self) -> "LengthVerifier":
+        if self.soft_tokens >= self.max_tokens:
+            raise ValueError(
+                f"soft_tokens {self.soft_tokens} leaves no length without penalty below max_tokens "
+                f"{self.max_tokens}; make it smaller"
+            )
+        return self
+
 
 class JsonSchemaVerifier(Settings):
-    """The answer is JSON that a JSON Schema (draft 2020-12) accepts, and equals the reference as JSON."""
+    """The answer is JSON that a JSON Schema (draft 2020-12) accepts, and equals the reference as JSON.
+
+    The order of keys is free; `1`, `1.0`, `"1"` and `true` are four values.
+    """
 
     judges: ClassVar[Judges] = "answer"
     type: Literal["json_schema"] = "json_schema"
     answer: Place = Whole(strip=True)
     json_schema: dict[str, Any]
+    """It stands alone: a `$ref` leads to its own `$defs`, nothing is fetched."""
 
 
 class MathVerifier(Settings):
@@ -127,8 +206,8 @@ class MathVerifier(Settings):
     judges: ClassVar[Judges] = "answer"
     type: Literal["math"] = "math"
     answer: Place = Boxed()
-    kind: Literal["auto", "number", "tuple", "set", "interval", "expression"] = "auto"
-    """What kind of object an answer must be; `auto` takes the reference's kind."""
+    kind: Literal["auto", "number", "tuple", "set", "interval", "expression", "equation"] = "auto"
+    """What kind of object an answer must be; `auto` takes the reference's kind, `(1,2)` and `1,2` being tuples."""
     cpu_seconds: float = Field(default=1.0, gt=0, le=60)
     """CPU time that one comparison may take."""
     min_level: Literal["seal", "seal+ns", "bwrap"] = "seal"

@@ -46,6 +46,17 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = (), *, check_folder
     return recipe
 
 
+def recipe_of(identity: Mapping[str, Any]) -> Recipe:
+    """Return the recipe that a lineage grows from, by the identity it stores; what is operational has its default.
+
+    Raises RecipeError when another version of this program wrote it.
+    """
+    try:
+        return Recipe.model_validate_json(json.dumps({**identity, "name": "stored"}), strict=True)
+    except ValidationError as error:
+        raise RecipeError(f"the lineage's stored recipe is not one of this version: {error}") from None
+
+
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of a recipe file, for editors; descriptions are the settings' own."""
     schema = Recipe.model_json_schema()

@@ -1,8 +1,9 @@
 """Verifiers that ask models: a judge, a reward model, a vote."""
 
 from typing import Annotated, ClassVar, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from bootstrap.config.answers import Judges, Place, Whole
 from bootstrap.config.base import Settings
@@ -19,13 +20,27 @@ class Endpoint(Settings):
     url: str = Field(pattern=r"^https?://")
     """Base address, as `http://127.0.0.1:8000/v1`."""
     model: str = Field(min_length=1)
+    """The model's name as the server knows it; for `transformers serve` also a local folder."""
     key_variable: str | None = Field(default=None, pattern=r"^[A-Z_][A-Z0-9_]*$")
     """Environment variable that holds the key; recipes hold no secrets."""
-    concurrency: int = Field(default=4, ge=1)
+    length_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    """How the server calls the limit on a reply's length; some hosted models take the second only."""
+    concurrency: int = Field(default=4, ge=1, le=256)
     """Requests under way at once."""
     timeout_seconds: float = Field(default=60, gt=0)
-    retries: int = Field(default=4, ge=0)
-    """Further tries after a failure that may pass, with exponential backoff."""
+    """Longest wait for one reply."""
+    retries: int = Field(default=4, ge=0, le=20)
+    """Further tries after a failure that may pass (no connection, 408, 429, 5xx), with exponential backoff."""
+
+    @field_validator("url")
+    @classmethod
+    def _is_a_base_address(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if "@" in parts.netloc or parts.query:
+            raise ValueError("recipes hold no secrets: put the key into an environment variable named by key_variable")
+        if parts.path.rstrip("/").endswith("/chat/completions"):
+            raise ValueError("give the base address, without /chat/completions")
+        return url
 
 
 class GenerationJudge(Settings):
@@ -36,20 +51,38 @@ class GenerationJudge(Settings):
 
 
 class JudgeVerifier(Settings):
-    """A language model compares the answer with the reference by a rubric, in both orders, and a majority decides."""
+    """A language model compares the answer with the reference by a rubric, blind to which is which; votes decide."""
 
     judges: ClassVar[Judges] = "answer"
     type: Literal["judge"] = "judge"
     model: Annotated[Endpoint | GenerationJudge, Field(discriminator="type")]
     rubric: str = Field(min_length=1)
     """What makes an answer right, in words for the judge."""
-    votes: int = Field(default=3, ge=1)
-    """Judgements per answer, each with a random order of answer and reference."""
+    answer: Place = Whole(strip=True)
+    """The part of the completion that is judged."""
+    accepts: Literal["equal", "no_worse"] = "equal"
+    """`equal`: right means as right as the reference; an answer that the judge prefers to it is FAIL, because there the
+    judge errs. `no_worse`: the reference is an example that may be surpassed; for tasks of taste."""
+    votes: int = Field(default=2, ge=1, le=64)
+    """Judgements per answer; answer and reference change places from one to the next. More than half must agree."""
     temperature: float = Field(default=0.0, ge=0)
+    """0 lets the judge give its likeliest reply; there are two different questions then, one for each order."""
     max_tokens: int = Field(default=16, ge=1)
-    """Length of one judgement."""
+    """Length of one judgement; room for reasoning before the verdict, if the rubric asks for it."""
+    max_answer_length: int = Field(default=20_000, ge=1)
+    """Characters; longer answers are FAIL without being shown to the judge."""
     budget: int = Field(default=100_000, ge=1)
-    """Most requests in one run; beyond it answers are unverifiable."""
+    """Most questions asked in one run, cached replies and repeated tries not counted; beyond it answers are
+    unverifiable."""
+
+    @model_validator(mode="after")
+    def _votes_can_differ(self) -> "JudgeVerifier":
+        if self.temperature == 0 and self.votes > 2:
+            raise ValueError(
+                f"{self.votes} votes at temperature 0 repeat the same two questions, one for each order; "
+                "set votes: 2, or a temperature above 0"
+            )
+        return self
 
 
 class RewardModelVerifier(Settings):
@@ -58,15 +91,30 @@ class RewardModelVerifier(Settings):
     judges: ClassVar[Judges] = "form"
     type: Literal["reward_model"] = "reward_model"
     model: FolderModel
+    input: Literal["auto", "chat", "pair"] = "auto"
+    """`chat`: one turn of user and assistant in the tokenizer's chat template. `pair`: prompt and answer as the two
+    segments of the tokenizer. `auto`: `chat` where the tokenizer has a template."""
     label: int = Field(default=0, ge=0)
     """Which of the model's outputs is the score."""
     activation: Literal["none", "sigmoid", "softmax"] = "sigmoid"
     """What makes the output a reward."""
     pass_score: float = 0.5
     """From which reward the verdict is PASS."""
+    unfinished_reward: float = 0.0
+    """Reward of an answer that the length limit cut or that is too long to judge: always FAIL. Without activation, let
+    it lie below what the model gives to bad answers."""
     batch_size: int = Field(default=16, ge=1)
     max_length: int = Field(default=2048, ge=8)
     """Tokens of prompt and answer; longer ones cannot be judged."""
+
+    @model_validator(mode="after")
+    def _unfinished_never_passes(self) -> "RewardModelVerifier":
+        if self.unfinished_reward >= self.pass_score:
+            raise ValueError(
+                f"unfinished_reward {self.unfinished_reward:g} reaches pass_score {self.pass_score:g}, so that endless "
+                "answers would pay; lower it"
+            )
+        return self
 
 
 class MajorityVerifier(Settings):
@@ -76,10 +124,37 @@ class MajorityVerifier(Settings):
     type: Literal["majority"] = "majority"
     answer: Place = Whole(strip=True)
     min_share: float = Field(default=0.5, gt=0, le=1)
-    """Share of the votes that the winner needs; below it the whole group is FAIL."""
+    """Share of the votes that the winner needs; below it, and where two answers lead, the whole group is FAIL."""
     voters: tuple[LineageModel, ...] = ()
     """Earlier generations that answer too; their answers vote and are not judged."""
     voter_samples: int = Field(default=1, ge=1)
     """Answers of each voter to one prompt."""
+    voter_temperature: float = Field(default=0.0, ge=0)
+    """0 lets voters give their likeliest answer."""
+    voter_max_tokens: int = Field(default=256, ge=1)
+    """Length of a voter's answer; a longer one has no vote."""
     min_length_ratio: float = Field(default=0.0, ge=0, le=1)
-    """Answers shorter than this share of the group's longest have no vote (length filter, arXiv:2502.01612)."""
+    """Answers shorter than this share of the longest have no vote and are FAIL (length filter, arXiv:2502.01612)."""
+
+    @model_validator(mode="after")
+    def _voters_make_sense(self) -> "MajorityVerifier":
+        if not self.voters and self.voter_samples > 1:
+            raise ValueError("voter_samples has no effect without voters; name voters, or remove it")
+        if len(set(self.voters)) < len(self.voters):
+            raise ValueError("a voter stands twice; raise voter_samples to give all of them more votes")
+        if self.voter_samples > 1 and self.voter_temperature == 0:
+            raise ValueError(
+                "several greedy answers of one voter are all alike; set voter_samples: 1 or voter_temperature above 0"
+            )
+        return self
+
+
+def roles(settings: Settings) -> tuple[tuple[Literal["judge", "voter"], LineageModel], ...]:
+    """Return which generations of the lineage a verifier asks, and as what; a rubric asks what its components ask."""
+    match settings:
+        case JudgeVerifier(model=GenerationJudge(generation=generation)):
+            return (("judge", generation),)
+        case MajorityVerifier(voters=voters):
+            return tuple(("voter", voter) for voter in voters)
+    found = [role for part in getattr(settings, "components", ()) for role in roles(part.verifier)]
+    return tuple(dict.fromkeys(found))

@@ -19,7 +19,7 @@ class OpenTask(TaskSettings):
     """Base of tasks whose texts this program does not make itself, so that their alphabet and lengths are declared."""
 
     alphabet: str = Field(default=PRINTABLE, min_length=2)
-    """Every character of prompts and answers: the vocabulary of a model from scratch. Items with others are left out."""
+    """Every character of prompts and answers: the vocabulary of a model from scratch. Others are left out."""
     max_prompt_length: int = Field(default=256, ge=1)
     """Characters; items with longer prompts are left out."""
     max_answer_length: int = Field(default=64, ge=1)

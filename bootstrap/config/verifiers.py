@@ -23,14 +23,17 @@ from bootstrap.config.models import JudgeVerifier, MajorityVerifier, RewardModel
 
 
 class PluginVerifier(Settings):
-    """A verifier of the user's own."""
+    """A verifier of the user's own: `verify(text, *, reference, prompt, **settings)`.
+
+    It returns True or False, a reward (PASS from 1), both as a pair, or None where it cannot judge.
+    """
 
     judges: ClassVar[Judges] = "answer"
     type: Literal["plugin"] = "plugin"
     uses: str = Field(pattern=r"^[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?$")
     """`module:function` that can be imported, or the name of an entry point in the group `bootstrap.verifiers`."""
     settings: dict[str, Any] = {}
-    """Keyword arguments of the function."""
+    """Further keyword arguments of the function."""
 
 
 class Component(Settings):
@@ -45,7 +48,7 @@ class Component(Settings):
 
 
 class RubricVerifier(Settings):
-    """Several verifiers, one reward, which travels with the reward of each."""
+    """Several verifiers, one reward, which travels with the reward of each; what one cannot judge, none judges."""
 
     type: Literal["rubric"] = "rubric"
     components: tuple[Component, ...] = Field(min_length=1)
@@ -66,9 +69,11 @@ class RubricVerifier(Settings):
         return components
 
     @model_validator(mode="after")
-    def _weights_act(self) -> "RubricVerifier":
+    def _product_makes_sense(self) -> "RubricVerifier":
         if self.combine == "product" and any(component.weight != 1 for component in self.components):
             raise ValueError("weights have no effect on a product; remove them, or use combine: sum")
+        if self.combine == "product" and any(isinstance(c.verifier, LengthVerifier) for c in self.components):
+            raise ValueError("a penalty from -1 to 0, as of length, makes nonsense of a product; use combine: sum")
         return self
 
     @property

@@ -620,6 +620,7 @@ def _costs(entry: Entry) -> dict[str, float]:
         **{f"cost/flops/{_key(phase)}": value for phase, value in compute.flops.items()},
         **{f"cost/tokens/{_key(phase)}": value for phase, value in compute.tokens.items()},
         **{f"cost/seconds/{_key(stage)}": value for stage, value in measured.seconds.items()},
+        **{f"cost/cpu_seconds/{_key(stage)}": value for stage, value in measured.cpu_seconds.items()},
         **{f"cost/bound_fraction/{_key(phase)}": value for phase, value in measured.bound_fraction.items()},
         "cost/flops/total": compute.total_flops,
         "cost/tokens/total": compute.total_tokens,

@@ -101,6 +101,7 @@ def generation(entry: Entry) -> dict[str, Any]:
         "useful_share": useful_share(node),
         "flops": {**node.compute.flops, "total": node.compute.total_flops},
         "seconds": {**measured.seconds, "total": sum(measured.seconds.values())},
+        "cpu_seconds": dict(measured.cpu_seconds),
         "bound_fraction": dict(measured.bound_fraction),
     }
 

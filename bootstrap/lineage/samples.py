@@ -16,7 +16,9 @@ from bootstrap.records import Generation, Status
 from bootstrap.store.artifacts import Artifact, sha256
 from bootstrap.store.lineage_store import LineageStore
 
-COLUMNS = ("rollout", "level", "prompt", "answer", "verdict", "reward", "reason", "use")
+COLUMNS = ("rollout", "level", "prompt", "answer", "verdict", "reward", "reason", "use", "breakdown", "verifier")
+VERDICT_COLUMNS = ["rollout_id", "status", "reward", "reason", "breakdown", "verifier", "version", "sandbox"]
+UNJUDGED = {name: "" for name in VERDICT_COLUMNS} | {"reward": None, "breakdown": ()}
 
 
 def readable(root: Path, generation: Generation, *, count: int) -> list[dict[str, Any]]:
@@ -62,13 +64,13 @@ def columns(artifact: Artifact, name: str, *, wanted: list[str] | None = None) -
 
 
 def _rows(artifact: Artifact, name: str) -> list[dict[str, Any]]:
-    verdicts = columns(artifact, "verdicts.parquet", wanted=["rollout_id", "status", "reward", "reason"])
+    verdicts = columns(artifact, "verdicts.parquet", wanted=VERDICT_COLUMNS)
     uses = columns(artifact, "selections.parquet", wanted=["rollout_id", "use", "replay"])
     verdict_of = {row["rollout_id"]: row for row in verdicts}
     use_of = {row["rollout_id"]: row["use"] + (" + replay" if row["replay"] else "") for row in uses}
     rows = []
     for rollout in columns(artifact, name, wanted=["id", "prompt_text", "level", "text"]):
-        verdict = verdict_of.get(rollout["id"], {"status": "", "reward": None, "reason": ""})
+        verdict = verdict_of.get(rollout["id"], UNJUDGED)
         values = (
             rollout["id"],
             rollout["level"],
@@ -78,6 +80,8 @@ def _rows(artifact: Artifact, name: str) -> list[dict[str, Any]]:
             verdict["reward"],
             verdict["reason"],
             use_of.get(rollout["id"], ""),
+            ", ".join(f"{name} {reward:g}" for name, reward in verdict["breakdown"]),
+            " ".join(filter(None, (verdict["verifier"], verdict["version"], verdict["sandbox"]))),
         )
         rows.append(dict(zip(COLUMNS, values, strict=True)))
     return rows

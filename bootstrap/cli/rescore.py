@@ -1,0 +1,101 @@
+"""`bootstrap rescore`: a lineage's stored answers under verifiers as they are now, as a table or JSON."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from bootstrap.cli import render
+from bootstrap.config.load import load_recipe, recipe_of
+from bootstrap.config.models import asks_lineage
+from bootstrap.config.recipe import Recipe
+from bootstrap.errors import RecipeError
+from bootstrap.prompts.task import build_task
+from bootstrap.scoring.verifier import Tools
+from bootstrap.stages.rescore import Rescored, Rescorer
+from bootstrap.stages.verifiers import open_verifiers
+from bootstrap.store.lineage_store import LineageStore
+
+
+def rescore_lineage(store: LineageStore, *, recipe_path: Path | None, as_json: bool) -> None:
+    """Print what verifiers as they are now say; those of `recipe_path`, or the lineage's own.
+
+    Raises RecipeError when that recipe has another task, VerifierError, StoreError.
+    """
+    grown = recipe_of(store.header().identity)
+    recipe = grown if recipe_path is None else load_recipe(recipe_path)
+    if recipe.task != grown.task:
+        raise RecipeError(
+            f"{recipe_path} has another task than lineage {store.root.name}, so its verifier cannot judge these "
+            "answers; name a recipe that differs in its verifiers alone"
+        )
+    # The gate and the suite are the lineage's own: only the verifiers are in question.
+    evaluation = grown.evaluation.model_copy(update={"verifier": recipe.evaluation.verifier})
+    recipe = grown.model_copy(update={"verifier": recipe.verifier, "evaluation": evaluation})
+    task, entries = build_task(recipe.task), store.ledger.read()
+    tools = Tools(processes=len(os.sched_getaffinity(0)), cache=store.cache_folder)
+    with open_verifiers(recipe, task, tools) as (verifier, examiner):
+        judges = None if asks_lineage(recipe.verifier) else verifier
+        found = Rescorer(recipe, store=store, task=task, verifier=judges, examiner=examiner).rescore(entries)
+        versions = {verifier.name: verifier.version, examiner.name: examiner.version}
+    if as_json:
+        render.print_json(
+            {"lineage": store.root.name, "verifiers": versions, "generations": [_json(row) for row in found]}
+        )
+    else:
+        _print(store.root.name, found, versions, recipe=recipe, training=judges is not None)
+
+
+def _json(row: Rescored) -> dict[str, Any]:
+    return {
+        "generation": row.number,
+        "recorded_verifiers": dict(row.recorded),
+        "training_changes": dict(row.training),
+        "num_training": row.num_training,
+        "heldout_changes": dict(row.heldout),
+        "num_heldout": row.num_heldout,
+        "promoted": row.promoted,
+        "would_be_promoted": row.promoted if row.decision is None else row.decision.promoted,
+        "reason": None if row.decision is None else row.decision.reason,
+        "differs": row.differs,
+    }
+
+
+def _print(
+    name: str, found: Sequence[Rescored], versions: Mapping[str, str], *, recipe: Recipe, training: bool
+) -> None:
+    listed = ", ".join(f"{verifier} {version}" for verifier, version in versions.items())
+    render.say(f"lineage {name}, judged again by {listed}")
+    if not training:
+        render.say(f"training rollouts are left out: verifier {recipe.verifier.type} asks generations of the lineage")
+    table = Table("generation", "recorded by", "training verdicts", "held-out verdicts", "gate", "now", box=None)
+    for row in found:
+        table.add_row(
+            f"gen-{row.number}",
+            ", ".join(f"{verifier} {version[:8]}" for verifier, version in row.recorded.items()),
+            _told(row.training, row.num_training),
+            _told(row.heldout, row.num_heldout),
+            _outcome(row.promoted),
+            "as recorded" if not row.differs else f"would be {_outcome(not row.promoted)}",
+        )
+    render.console().print(table)
+    others = [row for row in found if row.differs]
+    for row in others:
+        assert row.decision is not None
+        render.say(
+            f"gen-{row.number} was {_outcome(row.promoted)}, would be {_outcome(not row.promoted)}: "
+            f"{row.decision.reason}"
+        )
+    if not others:
+        render.say("every promotion and rejection stands")
+
+
+def _told(changes: Mapping[str, int], total: int) -> str:
+    told = ", ".join(f"{count} {change}" for change, count in changes.items())
+    return f"{told} of {total}" if told else f"{total} as recorded"
+
+
+def _outcome(promoted: bool) -> str:
+    return "promoted" if promoted else "rejected"

@@ -1,0 +1,180 @@
+"""Re-judging what is stored: which verdicts, and which promotions, another verifier would have made.
+
+Every generation's held-out answers and training rollouts lie in the store; they are judged again by the verifiers as
+they are now, and each gate's decision is taken again on the same levels and with the same champion as the recorded one.
+Nothing is written. Left out: what would have grown from another promotion.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from bootstrap.config.recipe import Recipe
+from bootstrap.evaluation.gate import decide
+from bootstrap.evaluation.report import OutcomeRow
+from bootstrap.prompts.task import Task
+from bootstrap.records import Decision, Finish, Generation, Prompt, Rollout, Split, Status, Verdict
+from bootstrap.scoring.verifier import Answer, Verifier, judge_within
+from bootstrap.stages.step import Tables
+from bootstrap.store.ledger import Entry
+from bootstrap.store.lineage_store import LineageStore
+from bootstrap.store.tables import from_parquet
+
+EVALUATIONS = ("evaluation", "champion-evaluation")
+"""Roles of the artifacts that hold held-out answers: the generation's own, and its champion's on further levels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rescored:
+    """One generation, judged again."""
+
+    number: int
+    recorded: Mapping[str, str]
+    """Verifier name -> version, as the ledger has it."""
+    training: Mapping[str, int]
+    """Changed verdicts on training rollouts: `PASS -> FAIL` -> how many."""
+    num_training: int
+    heldout: Mapping[str, int]
+    """Changed verdicts on greedy held-out answers."""
+    num_heldout: int
+    promoted: bool
+    """As recorded."""
+    decision: Decision | None
+    """As it would be taken now; None for generation 0, which has nobody to be compared with."""
+
+    @property
+    def differs(self) -> bool:
+        """Whether the gate would decide otherwise."""
+        return self.decision is not None and self.decision.promoted is not self.promoted
+
+
+class Rescorer:
+    """The stored answers of one lineage under verifiers as they are now."""
+
+    def __init__(
+        self, recipe: Recipe, *, store: LineageStore, task: Task, verifier: Verifier | None, examiner: Verifier
+    ) -> None:
+        """`verifier` None leaves training rollouts out: for one that needs models at work."""
+        self._recipe, self._store, self._task = recipe, store, task
+        self._verifier, self._examiner = verifier, examiner
+        self._rows: dict[int, list[OutcomeRow]] = {}
+        self._prompts: dict[int, dict[str, Prompt]] = {}
+
+    def rescore(self, entries: Sequence[Entry]) -> list[Rescored]:
+        """Return every generation judged again, in order. Raises VerifierError when too many cannot be judged."""
+        return [self._rescore(entries, entry.generation) for entry in entries]
+
+    def _rescore(self, entries: Sequence[Entry], generation: Generation) -> Rescored:
+        stored, own = self._judged(generation, EVALUATIONS[0])
+        self._rows[generation.number] = own
+        training, num_training = self._training(generation)
+        return Rescored(
+            number=generation.number,
+            recorded=generation.verifiers,
+            training=training,
+            num_training=num_training,
+            heldout=_changes([_status(row) for row in stored], [_status(row) for row in own]),
+            num_heldout=len(own),
+            promoted=generation.decision.promoted,
+            decision=self._decide(generation),
+        )
+
+    def _decide(self, generation: Generation) -> Decision | None:
+        recorded = generation.decision
+        if recorded.champion is None:
+            return None
+        assert recorded.improvement is not None, "a comparison with a champion tests improvement"
+        targets = recorded.improvement.levels
+        mastered = tuple(level for test in recorded.retention for level in test.levels)
+        levels = {*targets, *mastered}
+        theirs = list(self._rows[recorded.champion])
+        if EVALUATIONS[1] in generation.artifacts:
+            theirs += self._judged(generation, EVALUATIONS[1])[1]
+        return decide(
+            candidate=[row for row in self._rows[generation.number] if row.level in levels],
+            champion=[row for row in theirs if row.level in levels],
+            target_levels=targets,
+            mastered_levels=mastered,
+            settings=self._recipe.gate,
+            champion_number=recorded.champion,
+        )
+
+    def _judged(self, generation: Generation, role: str) -> tuple[list[OutcomeRow], list[OutcomeRow]]:
+        """Return the stored held-out outcomes of one evaluation, and the same judged again."""
+        artifact = self._store.artifact(generation.artifacts[role])
+        rows = from_parquet(artifact.read("outcomes.parquet"), OutcomeRow)
+        prompts = [self._heldout(row.level)[row.prompt_id] for row in rows]
+        answers = [
+            Answer(
+                prompt=prompt.text,
+                text=row.text,
+                reference=self._task.reference(prompt),
+                truncated=row.truncated,
+                num_tokens=row.num_tokens,
+                group=row.prompt_id,
+            )
+            for row, prompt in zip(rows, prompts, strict=True)
+        ]
+        judgements = judge_within(self._examiner, answers, max_unverifiable=self._recipe.max_unverifiable)
+        again = [
+            OutcomeRow(
+                prompt_id=row.prompt_id,
+                level=row.level,
+                correct=None if judgement.status is Status.UNVERIFIABLE else judgement.status is Status.PASS,
+                text=row.text,
+                num_tokens=row.num_tokens,
+                truncated=row.truncated,
+            )
+            for row, judgement in zip(rows, judgements, strict=True)
+        ]
+        return rows, again
+
+    def _heldout(self, level: int) -> dict[str, Prompt]:
+        if level not in self._prompts:
+            found = self._task.heldout(level, self._recipe.evaluation.prompts_per_level)
+            self._prompts[level] = {prompt.id: prompt for prompt in found}
+        return self._prompts[level]
+
+    def _training(self, generation: Generation) -> tuple[dict[str, int], int]:
+        """Return what changes among the verdicts on training rollouts, and how many rollouts there are."""
+        if self._verifier is None:
+            return {}, 0
+        old: list[Verdict] = []
+        rollouts: list[Rollout] = []
+        for role, ref in sorted(generation.artifacts.items()):
+            if role.startswith("step-"):
+                tables = Tables.read(self._store.artifact(ref))
+                rollouts += tables.rollouts
+                old += tables.verdicts
+        answers = [
+            Answer(
+                prompt=rollout.prompt_text,
+                text=rollout.text,
+                reference=self._task.reference(self._prompt(rollout)),
+                truncated=rollout.finish is Finish.LENGTH,
+                num_tokens=len(rollout.tokens),
+                group=rollout.group,
+            )
+            for rollout in rollouts
+        ]
+        judgements = judge_within(self._verifier, answers, max_unverifiable=self._recipe.max_unverifiable)
+        return _changes([verdict.status for verdict in old], [judgement.status for judgement in judgements]), len(old)
+
+    def _prompt(self, rollout: Rollout) -> Prompt:
+        return Prompt(
+            id=rollout.prompt_id,
+            task=self._task.name,
+            level=rollout.level,
+            text=rollout.prompt_text,
+            split=Split.TRAIN,
+            key=rollout.prompt_key,
+        )
+
+
+def _status(row: OutcomeRow) -> Status:
+    return Status.UNVERIFIABLE if row.correct is None else Status.PASS if row.correct else Status.FAIL
+
+
+def _changes(old: Sequence[Status], new: Sequence[Status]) -> dict[str, int]:
+    pairs = Counter((before, after) for before, after in zip(old, new, strict=True) if before is not after)
+    return {f"{before} -> {after}": count for (before, after), count in sorted(pairs.items())}

@@ -1,0 +1,122 @@
+"""Re-judging stored answers: nothing changes under the same verifier, and another one's verdicts change the gate."""
+
+from pathlib import Path
+
+import pytest
+from support import tiny
+
+from bootstrap.config.answers import ExactVerifier
+from bootstrap.config.load import recipe_of
+from bootstrap.errors import RecipeError, VerifierError
+from bootstrap.prompts.task import build_task
+from bootstrap.records import Status
+from bootstrap.scoring.verifier import AnswerVerifier, Judgement, build_verifier, failed, passed, unverifiable
+from bootstrap.stages.rescore import Rescorer
+from bootstrap.store.ledger import Entry
+from bootstrap.store.lineage_store import LineageStore
+
+RECIPE = tiny.recipe(steps=[tiny.REJECTION], gate={"min_prompts": 10, "alpha": 0.9})
+
+
+@pytest.fixture(scope="module")
+def lineage(tmp_path_factory: pytest.TempPathFactory) -> tuple[LineageStore, list[Entry]]:
+    root = tmp_path_factory.mktemp("lineage")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bootstrap.loop.PROBE_SECONDS", 0.02)
+        entries = tiny.grow(RECIPE, root)
+    return LineageStore(root), entries
+
+
+class Judge(AnswerVerifier):
+    """Says of every answer what it is told to."""
+
+    name, version, judges = "told", "0", "answer"
+
+    def __init__(self, say) -> None:
+        self._say = say
+
+    def judge_one(self, answer) -> Judgement:
+        return self._say(answer)
+
+
+def rescored(lineage, *, verifier, examiner):
+    store, entries = lineage
+    task = build_task(RECIPE.task)
+    return Rescorer(RECIPE, store=store, task=task, verifier=verifier, examiner=examiner).rescore(entries)
+
+
+def test_the_same_verifier_finds_what_is_recorded(lineage):
+    exact = build_verifier(ExactVerifier())
+    rows = rescored(lineage, verifier=exact, examiner=exact)
+    assert [row.number for row in rows] == [0, 1, 2]
+    for row, entry in zip(rows, lineage[1], strict=True):
+        assert (row.training, row.heldout, row.differs) == ({}, {}, False)
+        assert row.num_heldout == sum(level.num_prompts for level in entry.generation.report.levels)
+        assert row.recorded == {"exact": exact.version}
+        if row.decision is not None:
+            assert row.decision == entry.generation.decision
+    assert rows[1].num_training == 20
+
+
+def test_a_stricter_verifier_changes_verdicts_and_takes_every_promotion_back(lineage):
+    nothing = Judge(lambda answer: failed("told"))
+    rows = rescored(lineage, verifier=nothing, examiner=nothing)
+    _, entries = lineage
+    for row, entry in zip(rows, entries, strict=True):
+        right = sum(level.num_correct for level in entry.generation.report.levels)
+        assert row.heldout == ({"PASS -> FAIL": right} if right else {})
+        assert row.training == ({"PASS -> FAIL": n} if (n := entry.generation.books.passed) else {})
+    assert [row.number for row in rows if row.differs] == [
+        e.generation.number for e in entries[1:] if e.generation.decision.promoted
+    ]
+
+
+def test_a_promotion_that_another_verifier_would_have_made_is_named(lineage):
+    """Only the last generation's answers pass, so that it would have been promoted whatever was recorded."""
+    _, entries = lineage
+    exact = build_verifier(ExactVerifier())
+    last = entries[-1].generation
+    rows = rescored(lineage, verifier=None, examiner=exact)
+    assert all(row.num_training == 0 for row in rows)
+
+    class Favour(Judge):
+        """Passes the answers of the second evaluation to come on."""
+
+        calls = 0
+
+        def judge(self, answers):
+            self.calls += 1
+            return [passed("told") if self.calls >= last.number + 1 else failed("told") for _ in answers]
+
+    favoured = rescored(lineage, verifier=None, examiner=Favour(None))
+    assert favoured[-1].decision is not None
+    assert favoured[-1].decision.promoted
+    assert favoured[-1].differs is (not last.decision.promoted)
+
+
+def test_too_many_answers_that_cannot_be_judged_stop_the_rescoring(lineage):
+    doubt = Judge(lambda answer: unverifiable("no idea"))
+    with pytest.raises(VerifierError, match=r"could not judge .*no idea"):
+        rescored(lineage, verifier=None, examiner=doubt)
+
+
+def test_the_stored_recipe_is_the_one_the_lineage_grows_from(lineage):
+    store, _ = lineage
+    stored = recipe_of(store.header().identity)
+    assert stored.identity() == RECIPE.identity()
+    with pytest.raises(RecipeError, match="not one of this version"):
+        recipe_of({**store.header().identity, "task": {"type": "gone"}})
+
+
+def test_verdicts_are_stored_without_what_is_measured(lineage):
+    store, entries = lineage
+    from bootstrap.stages.step import Tables
+
+    tables = Tables.read(store.artifact(entries[1].generation.artifacts["step-0"]))
+    assert {verdict.cpu_seconds for verdict in tables.verdicts} == {0.0}
+    assert {verdict.status for verdict in tables.verdicts} <= {Status.PASS, Status.FAIL}
+
+
+def test_a_lineages_folder_holds_no_cache_unless_a_model_was_asked(lineage, tmp_path: Path):
+    store, _ = lineage
+    assert not store.cache_folder.exists()
