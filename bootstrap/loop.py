@@ -20,11 +20,12 @@ from bootstrap.scoring.verifier import Tools
 from bootstrap.selection.books import combine
 from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.stages.evaluate import Evaluation, evaluate, outcomes_of
+from bootstrap.stages.models import LineageModels
 from bootstrap.stages.reinforcement import RlTrainer
 from bootstrap.stages.resolve import edges, resolve, steps_of
 from bootstrap.stages.step import StepResult, run_step
 from bootstrap.stages.supervised import SupervisedTrainer
-from bootstrap.stages.verifiers import open_verifiers
+from bootstrap.stages.verifiers import bind_models, open_verifiers
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
@@ -47,9 +48,18 @@ def run(
     `publish` is called after each commit and must not raise; `environment` is recorded with each generation.
     """
     task, entries = build_task(recipe.task), store.ledger.read()
-    with open_verifiers(recipe, task, Tools(processes=pool.size, cache=store.cache_folder)) as (verifier, examiner):
+    models = LineageModels(pool)
+    tools = Tools(processes=pool.size, cache=store.cache_folder, models=models, host=pool.host)
+    with open_verifiers(recipe, task, tools) as (verifier, examiner):
         context = Context(
-            recipe=recipe, task=task, verifier=verifier, examiner=examiner, store=store, pool=pool, observe=observe
+            recipe=recipe,
+            task=task,
+            verifier=verifier,
+            examiner=examiner,
+            models=models,
+            store=store,
+            pool=pool,
+            observe=observe,
         )
         bound = pool.probe(PROBE_SECONDS) if len(entries) <= recipe.generations.count else {}
         for number in range(len(entries), recipe.generations.count + 1):
@@ -65,6 +75,7 @@ def grow(context: Context, entries: Sequence[Entry], number: int, *, lineage: st
     """Return one generation, ready to commit."""
     with meter.clock("other"):
         plan = resolve(context, entries, number)
+        bind_models(context, plan)
     checkpoint, results = plan.start, list[StepResult]()
     for index, step in enumerate(steps_of(context.recipe, number)):
         trainer = (RlTrainer if isinstance(step, RlStep) else SupervisedTrainer)(context, plan, step, index=index)

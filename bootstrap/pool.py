@@ -14,9 +14,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from bootstrap.compute import ModelShape
+from bootstrap.config import verifiers
 from bootstrap.config.base_model import ScratchModel
 from bootstrap.errors import FingerprintMismatch
 from bootstrap.records import Batch, Checkpoint, Example, Request, Rollout, Sampling, UpdateMetrics
+from bootstrap.scoring.verifier import Verifier, build_verifier
 
 
 class Pool(ABC):
@@ -78,13 +81,32 @@ class Pool(ABC):
             )
         return fingerprints[0]
 
-    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[Rollout]:
+    def load_peer(self, checkpoint: Checkpoint) -> ModelShape:
+        """Have these weights in every worker beside those in training, for `generate`; return their shape.
+
+        Raises FingerprintMismatch when they are not what they claim.
+        """
+        return self.broadcast("load_peer", dict(checkpoint.files), checkpoint.fingerprint)[0]
+
+    def drop_peer(self, fingerprint: str) -> None:
+        """Forget a peer."""
+        self.broadcast("drop_peer", fingerprint)
+
+    def host(self, settings: verifiers.Verifier) -> Verifier:
+        """Return a verifier that holds a model; here it lives in this process.
+
+        Raises VerifierError when the model cannot be had.
+        """
+        return build_verifier(settings)
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling, *, by: str | None = None) -> list[Rollout]:
         """Return one rollout per request, in order; all must come from the same weights.
 
-        Whole groups stay together, so that each prompt is run once. Shards are balanced by number of requests.
+        `by`: fingerprint of a peer that samples instead of the weights in training. Whole groups stay together, so that
+        each prompt is run once. Shards are balanced by number of requests.
         """
         shards = _split_groups(requests, self.size)
-        handles = [self.start(w, "generate", shard, sampling) for w, shard in enumerate(shards) if shard]
+        handles = [self.start(w, "generate", shard, sampling, by) for w, shard in enumerate(shards) if shard]
         rollouts = [r for part in self.wait(handles, what="rollouts") for r in part]
         self._one(list({r.policy for r in rollouts}) or [""])
         by_id = {r.id: r for r in rollouts}

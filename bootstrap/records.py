@@ -355,7 +355,7 @@ class Edge(Record):
     """A typed arrow from an earlier generation, or from a model outside the lineage, into this one."""
 
     role: str
-    """init, teacher, reference, data."""
+    """init, teacher, reference, judge, voter, data."""
     generation: int | None
     """None for a model outside the lineage."""
     external: str | None = None

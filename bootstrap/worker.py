@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from bootstrap.compute import ModelShape
 from bootstrap.config.base_model import ScratchModel
 from bootstrap.config.steps import Optimizer
 from bootstrap.errors import FingerprintMismatch, RecipeError
@@ -30,6 +31,7 @@ class Worker:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.batch_rows = batch_rows
         self.teachers: dict[str, Any] = {}
+        self.peers: dict[str, TransformersEngine] = {}
         self.learner: Learner | None = None
 
     def _install(self, model: Any, tokenizer: Any, passed_on: Mapping[str, bytes]) -> str:
@@ -64,9 +66,30 @@ class Worker:
         """Return the model's ModelShape."""
         return self.shape
 
-    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[Rollout]:
-        """Sample completions, each stamped with the fingerprint of the weights that made it."""
-        return self.engine.generate(requests, sampling, policy=self.fingerprint())
+    def generate(self, requests: Sequence[Request], sampling: Sampling, by: str | None = None) -> list[Rollout]:
+        """Sample completions, each stamped with the fingerprint of the weights that made it.
+
+        `by`: fingerprint of a peer that samples instead of the weights in training, with a tokenizer of its own.
+        """
+        if by is None:
+            return self.engine.generate(requests, sampling, policy=self.fingerprint())
+        assert by in self.peers, f"load_peer() comes before generate() by {by[:16]}"
+        return self.peers[by].generate(requests, sampling, policy=by)
+
+    def load_peer(self, files: Mapping[str, bytes], fingerprint: str) -> ModelShape:
+        """Hold frozen weights that sample beside those in training; return their shape.
+
+        Raises FingerprintMismatch when they are not those that `fingerprint` names.
+        """
+        self._check_weights(files, fingerprint, what="a peer's")
+        peer, tokenizer = models.load(files)
+        peer = peer.to(self.device).eval().requires_grad_(False)
+        self.peers[fingerprint] = TransformersEngine(peer, tokenizer, batch_rows=self.batch_rows)
+        return models.model_shape(peer)
+
+    def drop_peer(self, fingerprint: str) -> None:
+        """Forget a peer; one that is not held is no error."""
+        self.peers.pop(fingerprint, None)
 
     def load_teacher(self, files: Mapping[str, bytes], fingerprint: str) -> None:
         """Hold a frozen teacher for the `kl` stream.
@@ -74,9 +97,7 @@ class Worker:
         Raises FingerprintMismatch when its weights are not those that `fingerprint` names, RecipeError when its
         vocabulary is another than the student's.
         """
-        found = fingerprint_safetensors(files[models.WEIGHTS])
-        if found != fingerprint:
-            raise FingerprintMismatch(f"the teacher's weights are {found[:16]}, the plan names {fingerprint[:16]}")
+        self._check_weights(files, fingerprint, what="the teacher's")
         teacher, tokenizer = models.load(files)
         if tokenizer.get_vocab() != self.tokenizer.get_vocab():
             raise RecipeError(
@@ -88,6 +109,11 @@ class Worker:
     def drop_teachers(self) -> None:
         """Forget all teachers."""
         self.teachers.clear()
+
+    def _check_weights(self, files: Mapping[str, bytes], fingerprint: str, *, what: str) -> None:
+        found = fingerprint_safetensors(files[models.WEIGHTS])
+        if found != fingerprint:
+            raise FingerprintMismatch(f"{what} weights are {found[:16]}, the plan names {fingerprint[:16]}")
 
     def begin(self, optimizer: Optimizer) -> None:
         """Start a training step with a fresh optimizer."""

@@ -8,8 +8,9 @@ from typing import Any
 from rich.table import Table
 
 from bootstrap.cli import render
+from bootstrap.config.base import identity_of
 from bootstrap.config.load import load_recipe, recipe_of
-from bootstrap.config.models import asks_lineage
+from bootstrap.config.models import roles
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError
 from bootstrap.prompts.task import build_task
@@ -26,18 +27,18 @@ def rescore_lineage(store: LineageStore, *, recipe_path: Path | None, as_json: b
     """
     grown = recipe_of(store.header().identity)
     recipe = grown if recipe_path is None else load_recipe(recipe_path)
-    if recipe.task != grown.task:
+    if identity_of(recipe.task) != identity_of(grown.task):
         raise RecipeError(
             f"{recipe_path} has another task than lineage {store.root.name}, so its verifier cannot judge these "
             "answers; name a recipe that differs in its verifiers alone"
         )
     # The gate and the suite are the lineage's own: only the verifiers are in question.
     evaluation = grown.evaluation.model_copy(update={"verifier": recipe.evaluation.verifier})
-    recipe = grown.model_copy(update={"verifier": recipe.verifier, "evaluation": evaluation})
+    recipe = grown.model_copy(update={"task": recipe.task, "verifier": recipe.verifier, "evaluation": evaluation})
     task, entries = build_task(recipe.task), store.ledger.read()
     tools = Tools(processes=len(os.sched_getaffinity(0)), cache=store.cache_folder)
     with open_verifiers(recipe, task, tools) as (verifier, examiner):
-        judges = None if asks_lineage(recipe.verifier) else verifier
+        judges = None if roles(recipe.verifier) else verifier
         found = Rescorer(recipe, store=store, task=task, verifier=judges, examiner=examiner).rescore(entries)
         versions = {verifier.name: verifier.version, examiner.name: examiner.version}
     if as_json:

@@ -4,6 +4,8 @@
     driver, at the start a place for every worker      wait_seconds -> WaitTimeout with resources asked and free
     driver, `wait`       the calls it names           wait_seconds -> WaitTimeout with worker, call and since when
     worker, `apply`      all gradients of the update  none of its own: the driver's wait covers the whole chain
+    driver, `host`       a place and a loaded model   wait_seconds -> WaitTimeout with resources asked and free
+    driver, `judge`      a hosted verifier's answers  wait_seconds per round -> WaitTimeout
 
 Actors belong to the driver and die with it, however it dies; none is detached and none restarts, because a worker's
 weights live nowhere else: recovery is the driver's, from its last checkpoint. A worker's own errors travel as values,
@@ -23,7 +25,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -41,8 +43,11 @@ from ray.exceptions import (
     RayTaskError,
 )
 
+from bootstrap.config import verifiers
+from bootstrap.config.answers import Judges
 from bootstrap.errors import BootstrapError, ClusterError, LineageLocked, WaitTimeout, WorkerError
 from bootstrap.pool import Pool
+from bootstrap.scoring.verifier import Answer, Judgement, Verifier, build_verifier
 
 LOCK_NAMESPACE = "bootstrap"
 REMEDY = "run the same command again: it continues from the last checkpoint"
@@ -90,6 +95,47 @@ class _WorkerActor:
             return _Failure(error)
 
 
+class _VerifierActor:
+    """A verifier that holds a model, in a process of its own."""
+
+    def prepare(self, settings: verifiers.Verifier) -> tuple[str, str, str] | _Failure:
+        """Load it and return its name, its version and what it judges, or a `_Failure`."""
+        try:
+            self._verifier = build_verifier(settings)
+        except BootstrapError as error:
+            return _Failure(error)
+        return self._verifier.name, self._verifier.version, self._verifier.judges
+
+    def judge(self, answers: Sequence[Answer]) -> list[Judgement] | _Failure:
+        """Return what the verifier says, with the CPU time it took spread over the answers, or a `_Failure`."""
+        start = time.process_time()
+        try:
+            judgements = self._verifier.judge(answers)
+        except BootstrapError as error:
+            return _Failure(error)
+        each = (time.process_time() - start) / max(len(judgements), 1)
+        return [replace(judgement, cpu_seconds=each) for judgement in judgements]
+
+
+class _HostedVerifier:
+    """The driver's end of a `_VerifierActor`."""
+
+    def __init__(self, pool: "RayPool", actor: Any, name: str, version: str, judges: Judges) -> None:
+        self.name, self.version, self.judges = name, version, judges
+        self._pool, self._actor = pool, actor
+
+    def judge(self, answers: Sequence[Answer]) -> list[Judgement]:
+        """Return one judgement per answer. Raises WaitTimeout, WorkerError, and what the verifier raises."""
+        assert self._actor is not None, "a closed verifier judges no more"
+        return self._pool._hosted(self._actor.judge.remote(list(answers)), what=f"verifier {self.name}")
+
+    def close(self) -> None:
+        """End the process. May be repeated."""
+        if self._actor is not None:
+            self._pool._dismiss(self._actor)
+            self._actor = None
+
+
 class _LockActor:
     """Its name is the lock; its note tells whoever is refused who holds it."""
 
@@ -135,16 +181,17 @@ class RayPool(Pool):
         self.wait_seconds = wait_seconds
         self._each = {k: v for k, v in (("CPU", cpus_per_worker), ("GPU", gpus_per_worker)) if v}
         self._actors: list[Any] = []
+        self._hosts: list[Any] = []
         self._lock: Any = None
         self.places: list[tuple[int, str]] = []
         """Process id and node address of each worker."""
         self._initialised = False
         with ExitStack() as undo:
             undo.callback(self.close)
-            started = self._connect(address)
-            if lineage is not None and not started:
+            self._private = self._connect(address)
+            if lineage is not None and not self._private:
                 self._take_lock(lineage)
-            if started:
+            if self._private:
                 self._require_that_they_fit()
             actor = ray.remote(_WorkerActor).options(
                 num_cpus=cpus_per_worker,
@@ -183,11 +230,67 @@ class RayPool(Pool):
     def share(self, value: Any) -> Any:
         return ray.put(value)
 
+    def host(self, settings: verifiers.Verifier) -> Verifier:
+        """Return a verifier in a process of its own, with as much of a GPU as a worker has.
+
+        It is given no CPU of its own: while it judges, the workers wait. The folders it names must exist on the node
+        where it is placed. Raises VerifierError when its model cannot be had there, ClusterError when a Ray of our own
+        can never place it, WaitTimeout when it is not placed and loaded within `wait_seconds`.
+        """
+        gpus = self._each.get("GPU", 0)
+        if self._private and ray.available_resources().get("GPU", 0) < gpus:
+            raise ClusterError(
+                f"verifier {settings.type} needs {gpus:g} GPU beside the workers', and this machine has "
+                f"{ray.available_resources().get('GPU', 0):g} left; lower resources.workers or "
+                "resources.gpus_per_worker, or submit to a cluster that has more"
+            )
+        actor = (
+            ray.remote(_VerifierActor)
+            .options(
+                num_cpus=0,
+                num_gpus=gpus,
+                max_restarts=0,
+                max_task_retries=0,
+                runtime_env={"env_vars": _worker_environment()},
+            )
+            .remote()
+        )
+        self._hosts.append(actor)
+        with ExitStack() as undo:
+            undo.callback(self._dismiss, actor)
+            found = self._hosted(actor.prepare.remote(settings), what=f"the start of verifier {settings.type}")
+            undo.pop_all()
+        name, version, judges = found
+        return _HostedVerifier(self, actor, name, version, judges)
+
+    def _hosted(self, ref: Any, *, what: str) -> Any:
+        """Return what a call of a hosted verifier returns."""
+        began = datetime.now(UTC)
+        try:
+            result = ray.get(ref, timeout=self.wait_seconds)
+        except GetTimeoutError:
+            raise WaitTimeout(
+                f"waited {self.wait_seconds:g} s for {what}, asked at {_clock(began)} ({self._supply()}; a hosted "
+                "verifier asks for as much of a GPU as a worker). Free or add what is missing, lower "
+                f"resources.workers, or raise resources.wait_seconds; then {REMEDY}"
+            ) from None
+        except RayError as error:
+            raise self._translated(error, what) from error
+        if isinstance(result, _Failure):
+            raise result.error
+        return result
+
+    def _dismiss(self, actor: Any) -> None:
+        """End a hosted verifier's process."""
+        if actor in self._hosts:
+            self._hosts.remove(actor)
+            ray.kill(actor)
+
     def close(self) -> None:
         """End the workers, and Ray (a cluster is left, not ended) if this pool joined it. May be repeated."""
-        for actor in (*self._actors, *filter(None, [self._lock])):
+        for actor in (*self._actors, *self._hosts, *filter(None, [self._lock])):
             ray.kill(actor)
-        self._actors, self._lock = [], None
+        self._actors, self._hosts, self._lock = [], [], None
         if self._initialised:
             self._initialised = False
             ray.shutdown()

@@ -119,7 +119,7 @@ class ChoiceVerifier(Settings):
 
 
 class RegexVerifier(Settings):
-    """The completion matches a pattern. It says nothing about being right, so a rubric must hold a verifier that does."""
+    """The completion matches a pattern: form, never whether it is right, so a rubric must hold one that tells."""
 
     judges: ClassVar[Judges] = "form"
     type: Literal["regex"] = "regex"
@@ -130,7 +130,7 @@ class RegexVerifier(Settings):
 
 
 class FormatVerifier(Settings):
-    """The completion is `<think>...</think>` and then `<answer>...</answer>`, each once, as in R1 (arXiv:2501.12948)."""
+    """The completion is `<think>...</think>`, then `<answer>...</answer>`, each once, as in R1 (arXiv:2501.12948)."""
 
     judges: ClassVar[Judges] = "form"
     type: Literal["format"] = "format"

@@ -6,23 +6,28 @@ from pydantic import Field
 
 from bootstrap.config.answers import Judges
 from bootstrap.config.base import Settings
-from bootstrap.config.task import TaskSettings
+from bootstrap.config.task import References, TaskSettings
 
 
 class FunctionsTask(TaskSettings):
-    """The body of a one-line arithmetic function, from its description; level n has n operations."""
+    """A Python function in one line that does n operations one after another: `a+b*3:` may become `x=a;x+=b;x*=3`."""
 
     type: Literal["functions"] = "functions"
-    base_level: int = Field(default=2, ge=1)
+    base_level: int = Field(default=4, ge=1)
+
+    @property
+    def references(self) -> References:
+        """Cases for the code verifier."""
+        return "code"
 
     @property
     def characters(self) -> str:
         """Every character of prompts and answers: the vocabulary of a model from scratch."""
-        return "abcd0123456789+-*()= "
+        return "abcx23456789+-*=;:"
 
     def longest_sequence(self, level: int) -> int:
-        """Tokens of the longest sequence at `level`."""
-        return 16 * level + 32
+        """Tokens of the longest sequence at `level`: `n + 1` operands with `n` operators, and a statement for each."""
+        return 1 + (2 * level + 2) + (5 * level + 3) + 1
 
 
 class CodeVerifier(Settings):
@@ -31,11 +36,12 @@ class CodeVerifier(Settings):
     judges: ClassVar[Judges] = "answer"
     type: Literal["code"] = "code"
     code: Literal["whole", "fenced"] = "whole"
-    """The whole completion, or the one fenced code block in it."""
+    """The whole completion, or the one block between two lines of three backticks in it."""
     reward: Literal["all", "share"] = "all"
     """1 only when every case is right, or the share of right cases as a shaped reward; PASS always needs all."""
     cpu_seconds: float = Field(default=5.0, gt=0, le=600)
-    """CPU time that one answer may take over all its cases."""
+    """CPU time that one answer may take: over all calls of its function, or for each input of a script."""
     memory_mb: int = Field(default=512, ge=64)
+    """Address space that one answer may use."""
     min_level: Literal["seal", "seal+ns", "bwrap"] = "seal"
     """Weakest confinement that is accepted; a machine that cannot give it stops the run."""

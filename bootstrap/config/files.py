@@ -1,15 +1,126 @@
-"""Tasks from files."""
+"""Tasks from files: which columns mean what, and the hash that pins what is in the file."""
 
+import hashlib
+from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr, ValidationInfo, field_serializer, field_validator, model_validator
 
-from bootstrap.config.task import OpenTask
+from bootstrap.config.task import OpenTask, References
+
+Form = Literal["text", "calls", "scripts", "humaneval", "mbpp"]
+
+ROLES: dict[Form, dict[str, tuple[str, ...]]] = {
+    "text": {"prompt": ("prompt",), "answer": ("answer",)},
+    "calls": {"prompt": ("prompt",), "reference": ("reference",), "solution": ("solution",)},
+    "scripts": {"prompt": ("prompt",), "reference": ("reference",), "solution": ("solution",)},
+    "humaneval": {
+        "prompt": ("prompt",),
+        "test": ("test",),
+        "entry_point": ("entry_point",),
+        "solution": ("canonical_solution",),
+    },
+    "mbpp": {"prompt": ("text", "prompt"), "tests": ("test_list",), "solution": ("code",)},
+}
+"""What each form reads from a row -> the column it stands in, or several of which one must be there."""
+LEVEL = "level"
+"""Role and column of a row's level, in every form; rows without it are of level 1."""
 
 
 class FileTask(OpenTask):
-    """Rows of a JSON Lines file."""
+    """Rows of a JSON Lines file, by level. Levels beyond the file's last hold the rows of the last one."""
 
     type: Literal["file"] = "file"
     base_level: int = Field(default=1, ge=1)
-    path: str
+    path: str = Field(min_length=1)
+    """The file, UTF-8, one JSON object per line; relative paths start at the recipe's own folder."""
+    content: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """SHA-256 of the file. A run pins it; written into the recipe, another content is refused."""
+    form: Form = "text"
+    """`text`: prompt and answer. `calls`, `scripts`: prompt, hidden cases as JSON, and a solution. `humaneval`, `mbpp`:
+    those data sets' own columns, their asserts turned into calls; rows whose asserts do not convert are left out."""
+    columns: dict[str, str] = Field(default={})
+    """Column by role, where the file's differ from the form's own. Every form has the roles `prompt` and `level`; text
+    has `answer`, every other `solution`; beside these, calls and scripts have `reference`, humaneval `test` and
+    `entry_point`, mbpp `tests`."""
+    prompt_template: str = "{prompt}"
+    """What the model reads; `{prompt}` stands for the row's prompt."""
+    answer_template: str = "{answer}"
+    """How a right answer is written down, for example in a code fence; `{answer}` stands for the row's."""
+    _written: str = PrivateAttr(default="")
+
+    @field_validator("prompt_template", "answer_template")
+    @classmethod
+    def _one_place(cls, template: str, info: ValidationInfo) -> str:
+        place = "{prompt}" if info.field_name == "prompt_template" else "{answer}"
+        if template.count(place) != 1:
+            raise ValueError(f"{place} must stand in it exactly once, for example {place!r}")
+        return template
+
+    @model_validator(mode="after")
+    def _roles_exist(self) -> "FileTask":
+        known = (*ROLES[self.form], LEVEL)
+        if strange := sorted(set(self.columns) - set(known)):
+            raise ValueError(
+                f"form {self.form} has no role {', '.join(strange)} in columns; there is {', '.join(known)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _start_at_the_recipe(self, info: ValidationInfo) -> "FileTask":
+        self._written = self.path
+        if info.context and "folder" in info.context:
+            # The class is frozen for everyone else; this is still part of its making.
+            object.__setattr__(
+                self, "path", str((Path(info.context["folder"]) / Path(self.path).expanduser()).resolve())
+            )
+        return self
+
+    @field_serializer("path")
+    def _as_written(self, path: str) -> str:
+        """Identities hold the path as the recipe has it, so that they do not depend on where the recipe lies."""
+        return self._written or path
+
+    def columns_of(self, role: str) -> tuple[str, ...]:
+        """Return the columns of which one holds a role."""
+        return (self.columns[role],) if role in self.columns else ROLES[self.form][role]
+
+    @property
+    def references(self) -> References:
+        """Text, or cases for the code verifier."""
+        return "text" if self.form == "text" else "code"
+
+    @property
+    def level_column(self) -> str:
+        return self.columns.get(LEVEL, LEVEL)
+
+
+def content_of(task: FileTask, data: bytes) -> str:
+    """Return the SHA-256 of the file's bytes. Raises ValueError when the task is pinned to another content."""
+    found = hashlib.sha256(data).hexdigest()
+    if task.content is not None and found != task.content:
+        raise ValueError(
+            f"{task.path} has changed: its SHA-256 is {found[:16]}..., task.content says {task.content[:16]}...; "
+            "restore the file, or remove task.content and grow a lineage of its own (--lineage NAME)"
+        )
+    return found
+
+
+def pinned(task: FileTask) -> FileTask:
+    """Return the task with `content` filled in, so that a lineage's identity holds what was in the file.
+
+    Raises ValueError, with the remedy, when the file cannot be read or holds another content than the task says.
+    """
+    return task.model_copy(update={"content": content_of(task, read_file(task))})
+
+
+def read_file(task: FileTask) -> bytes:
+    """Return the file's bytes. Raises ValueError, with the remedy, when it cannot be read."""
+    try:
+        return Path(task.path).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise ValueError(f"there is no file {task.path}; relative paths start at the recipe's folder") from None
+    except IsADirectoryError:
+        raise ValueError(f"{task.path} is a folder; name a JSON Lines file") from None
+    except OSError as error:
+        raise ValueError(f"cannot read {task.path}: {error.strerror}; make the file readable") from None

@@ -1,12 +1,67 @@
 """reasoning-gym (arXiv:2505.24760) as task and verifier; the extra `gym` installs it."""
 
-from typing import ClassVar, Literal
+import re
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from bootstrap.config.answers import Judges, Place, Whole
 from bootstrap.config.base import Settings
-from bootstrap.config.task import OpenTask
+from bootstrap.config.task import OpenTask, References
+
+
+class GymDataset(Settings):
+    """One data set of reasoning-gym: its levels, its share of the prompts, and how its questions become prompts."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    config: dict[str, Any] = Field(default_factory=dict)
+    """The data set's own settings, the same at every level."""
+    levels: tuple[dict[str, Any], ...] = ()
+    """The data set's own settings at level 1, 2, ...; empty takes its curriculum. Where it has none, give them."""
+    attributes: tuple[str, ...] = ()
+    """Attributes of its curriculum that rise with the level, the others staying at their first; empty raises all. One
+    that has no higher value left stays at its highest; the last level is where all of them are."""
+    inclusive: bool = False
+    """Let a level's ranges begin at the first level's values (reasoning-gym's own default) instead of its own."""
+    weight: float = Field(default=1.0, gt=0)
+    """Its share of the prompts, relative to the other data sets."""
+    keep: str | None = None
+    r"""Regular expression, searched for in the question; its groups, joined, become the prompt: `: (\w+)$` keeps a last
+    word, so that a small model need not read the same prose each time. null keeps the whole question."""
+    before: str = ""
+    """Text put before every prompt, by which a model can tell data sets apart when `keep` has removed the prose."""
+    after: str = ""
+    """Text put after every prompt, by which a model can tell where the prompt ends."""
+
+    @field_validator("keep")
+    @classmethod
+    def _pattern_keeps_something(cls, keep: str | None) -> str | None:
+        if keep is None:
+            return None
+        try:
+            groups = re.compile(keep).groups
+        except re.error as error:
+            raise ValueError(
+                f"{keep!r} is no regular expression: {error}; mend it, or test it in Python's re"
+            ) from None
+        if not groups:
+            raise ValueError(f"{keep!r} has no group, so nothing would be kept; put what to keep in parentheses")
+        return keep
+
+    @model_validator(mode="after")
+    def _settings_act(self) -> Self:
+        for settings in (self.config, *self.levels):
+            if own := sorted({"seed", "size"} & settings.keys()):
+                raise ValueError(
+                    f"{own[0]} of data set {self.name} is not the recipe's to set: every prompt has a seed of its own, "
+                    "derived from the recipe's; remove it"
+                )
+        if self.levels and (self.attributes or self.inclusive):
+            raise ValueError(
+                f"attributes and inclusive belong to the curriculum of {self.name}, which levels replaces; "
+                "remove them, or remove levels"
+            )
+        return self
 
 
 class ReasoningGymTask(OpenTask):
@@ -14,11 +69,40 @@ class ReasoningGymTask(OpenTask):
 
     type: Literal["reasoning_gym"] = "reasoning_gym"
     base_level: int = Field(default=1, ge=1)
-    datasets: tuple[str, ...] = Field(min_length=1)
+    datasets: tuple[GymDataset, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _datasets_fit(self) -> Self:
+        names = [dataset.name for dataset in self.datasets]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"data set {twice[0]} stands twice; give it once, with one list of levels")
+        for dataset in self.datasets:
+            if dataset.levels and len(dataset.levels) < self.base_level:
+                raise ValueError(
+                    f"data set {dataset.name} has {len(dataset.levels)} level(s), fewer than base_level "
+                    f"{self.base_level}; add levels, beyond the base level as many as generations shall climb, or "
+                    "lower base_level"
+                )
+            if strange := sorted(set(dataset.before + dataset.after) - set(self.alphabet)):
+                raise ValueError(f"data set {dataset.name} adds {strange[0]!r}, which alphabet lacks; add it there")
+        return self
+
+    @property
+    def references(self) -> References:
+        """Items that the data set's own scorer reads."""
+        return "reasoning_gym"
+
+    @property
+    def highest_level(self) -> int | None:
+        """The last level that all data sets with `levels` have; None where every one follows its curriculum."""
+        return min((len(dataset.levels) for dataset in self.datasets if dataset.levels), default=None)
 
 
 class ReasoningGymVerifier(Settings):
-    """The data set's own scorer judges, with a threshold, since its scores for wrong answers can be positive."""
+    """The data set's own scorer judges, with a threshold, since its scores for wrong answers can be positive.
+
+    Some scorers also accept wrong answers; there an answer must fulfil a stricter condition as well.
+    """
 
     judges: ClassVar[Judges] = "answer"
     type: Literal["reasoning_gym"] = "reasoning_gym"
@@ -27,3 +111,9 @@ class ReasoningGymVerifier(Settings):
     """From which score an answer is right."""
     partial_credit: bool = False
     """Give the score of a wrong answer as its reward instead of 0: for shaping, never for the gate."""
+    max_characters: int = Field(default=2048, ge=1)
+    """A longer answer is wrong, without being scored."""
+    cpu_seconds: float = Field(default=2.0, gt=0, le=60)
+    """CPU time that scoring one answer may take, where the scorer reads it as an expression, inside the sandbox."""
+    min_level: Literal["seal", "seal+ns", "bwrap"] = "seal"
+    """Weakest confinement that is accepted for such scorers; a machine that cannot give it stops the run."""

@@ -18,6 +18,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from bootstrap.config.base_model import FolderModel, ScratchModel, missing_files, scratch_vocabulary
+from bootstrap.config.files import FileTask, pinned
 from bootstrap.config.recipe import Conflicts, Place, Recipe, dotted
 from bootstrap.config.steps import Distillation
 from bootstrap.errors import RecipeError
@@ -29,9 +30,9 @@ MAX_PROBLEMS = 10
 def load_recipe(path: Path | str, overrides: Sequence[str] = (), *, check_folders: bool = True) -> Recipe:
     """Return the recipe in the file `path` with `overrides` (`key.sub=value`, values in YAML) laid over it.
 
-    `check_folders` False leaves out whether the model folders it names exist and fit: for a recipe that will run on a
-    machine with other disks. Raises RecipeError with every problem found, each with file and line (or the override),
-    place and remedy.
+    What a task's file holds becomes part of the recipe (`task.content`). `check_folders` False leaves out whether the
+    folders and files it names exist and fit: for a recipe that will run on a machine with other disks. Raises
+    RecipeError with every problem found, each with file and line (or the override), place and remedy.
     """
     path = Path(path)
     source = _read(path)
@@ -41,7 +42,15 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = (), *, check_folder
         recipe = Recipe.model_validate_json(json.dumps(source.data), strict=True, context={"folder": path.parent})
     except ValidationError as error:
         raise RecipeError(_report(source, _validation_problems(source, error))) from None
-    if check_folders and (problems := list(_folder_problems(recipe))):
+    if not check_folders:
+        return recipe
+    problems = list(_folder_problems(recipe))
+    if isinstance(recipe.task, FileTask):
+        try:
+            recipe = recipe.model_copy(update={"task": pinned(recipe.task)})
+        except ValueError as error:
+            problems.append(_Problem(("task", "path"), str(error)))
+    if problems:
         raise RecipeError(_report(source, problems))
     return recipe
 

@@ -16,10 +16,11 @@ from bootstrap.config.base import Operational, Settings, identity_of
 from bootstrap.config.base_model import BaseModelSource, ScratchModel
 from bootstrap.config.evaluation import Evaluation, Gate
 from bootstrap.config.generations import Accelerated, Generations
+from bootstrap.config.models import JudgeVerifier, roles
 from bootstrap.config.resources import Resources, Tracking
 from bootstrap.config.steps import DistillStep, Rejection, RlStep, SftStep, Step
 from bootstrap.config.tasks import AdditionTask, Task
-from bootstrap.config.verifiers import Verifier
+from bootstrap.config.verifiers import PluginVerifier, RubricVerifier, Verifier
 
 Place = tuple[str | int, ...]
 """Where a setting stands: keys and list indexes from the top of the recipe."""
@@ -77,7 +78,12 @@ class Recipe(Settings):
 
     @model_validator(mode="after")
     def _combinations_that_work(self) -> "Recipe":
-        conflicts = [*_base_conflicts(self), *_generation_conflicts(self), *_evaluation_conflicts(self)]
+        conflicts = [
+            *_verifier_conflicts(self),
+            *_base_conflicts(self),
+            *_generation_conflicts(self),
+            *_evaluation_conflicts(self),
+        ]
         if conflicts:
             raise Conflicts(conflicts)
         return self
@@ -95,6 +101,59 @@ class Recipe(Settings):
     def digest(self) -> str:
         """SHA-256 of `identity` as canonical JSON."""
         return hashlib.sha256(json.dumps(self.identity(), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+READERS = {"code": "code", "reasoning_gym": "reasoning_gym"}
+"""References that are more than text -> the verifier that reads them."""
+
+
+def _verifier_conflicts(recipe: Recipe) -> Iterator[Conflict]:
+    examiner = recipe.evaluation.verifier or recipe.verifier
+    at = ("evaluation", "verifier") if recipe.evaluation.verifier else ("verifier",)
+    for place, verifier in {("verifier",): recipe.verifier, at: examiner}.items():
+        if verifier.judges == "form":
+            yield Conflict(
+                place,
+                f"{verifier.type} looks at the form of answers and cannot tell right from wrong; put it into a rubric "
+                "beside a verifier that decides, for example exact",
+            )
+        yield from _unreadable(recipe, verifier, place)
+        for _, name in roles(verifier):
+            if isinstance(name, int) and name > 0:
+                yield Conflict(
+                    place,
+                    f"generation 1 is judged before generation {name} exists; use parent, champion or base",
+                )
+    if examiner.judges == "group":
+        yield Conflict(
+            at,
+            f"{examiner.type} compares the answers of a group, and held-out prompts are answered once; set "
+            "evaluation.verifier to one with references, for example {type: exact}",
+        )
+    if roles(examiner):
+        yield Conflict(
+            at,
+            f"{examiner.type} asks generations of the lineage, so its verdicts on them would drift with them; set "
+            "evaluation.verifier to one that asks none, for example {type: exact}",
+        )
+
+
+def _unreadable(recipe: Recipe, verifier: Verifier, place: Place) -> Iterator[Conflict]:
+    """Yield what stands in the way of reading the task's references."""
+    if isinstance(verifier, RubricVerifier):
+        for index, component in enumerate(verifier.components):
+            yield from _unreadable(recipe, component.verifier, (*place, "components", index, "verifier"))
+        return
+    references = recipe.task.references
+    reads = verifier.type if verifier.type in READERS.values() else "text"
+    wanted = READERS.get(references, "text")
+    if verifier.judges == "answer" and not isinstance(verifier, PluginVerifier | JudgeVerifier) and reads != wanted:
+        instead = f"type: {wanted}" if wanted != "text" else "exact, numeric or another that compares text"
+        yield Conflict(
+            place,
+            f"{verifier.type} cannot read the references of task {recipe.task.type}, which are {references}; "
+            f"use {instead}",
+        )
 
 
 def _base_conflicts(recipe: Recipe) -> Iterator[Conflict]:

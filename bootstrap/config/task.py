@@ -1,5 +1,7 @@
 """What the settings of all tasks share."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from bootstrap.config.base import Settings
@@ -8,11 +10,20 @@ PRINTABLE = "".join(map(chr, range(32, 127))) + "\n"
 """Printable ASCII and the line end."""
 
 
+References = Literal["text", "code", "reasoning_gym"]
+"""What a task's references are: the right answer itself, or cases and items that verifiers of one kind can read."""
+
+
 class TaskSettings(Settings):
     base_level: int = Field(ge=1)
     """Highest level whose reference answers training may ever see; beyond it only the verifier speaks."""
     heldout_fraction: float = Field(default=0.125, ge=0.001, lt=1)
     """Share of all possible prompts, by hash of their text, kept for evaluation and never trained on."""
+
+    @property
+    def references(self) -> References:
+        """What its references are, which a verifier must be able to read."""
+        return "text"
 
 
 class OpenTask(TaskSettings):

@@ -32,7 +32,7 @@ class PluginVerifier(Settings):
     type: Literal["plugin"] = "plugin"
     uses: str = Field(pattern=r"^[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?$")
     """`module:function` that can be imported, or the name of an entry point in the group `bootstrap.verifiers`."""
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default_factory=dict)
     """Further keyword arguments of the function."""
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from bootstrap import __version__
 from bootstrap.compute import ModelShape
+from bootstrap.config.models import LineageModel
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.steps import Teacher
 from bootstrap.pool import Pool
@@ -18,6 +19,7 @@ from bootstrap.prompts.task import Task
 from bootstrap.records import Annotations, Checkpoint, Compute, Event, Observer
 from bootstrap.scoring.verifier import Verifier
 from bootstrap.selection.replay import PoolEntry, ReplayPool
+from bootstrap.stages.models import LineageModels
 from bootstrap.store.lineage_store import LineageStore
 
 RECORDED_PACKAGES = ("torch", "transformers", "ray", "mlflow", "numpy")
@@ -120,6 +122,8 @@ class Context:
     """Judges what is trained on."""
     examiner: Verifier
     """Judges held-out answers; the same object unless the recipe says otherwise."""
+    models: LineageModels
+    """Generations that verifiers ask."""
     store: LineageStore
     pool: Pool
     observe: Observer
@@ -161,6 +165,8 @@ class Plan:
     pool: ReplayPool
     teachers: Mapping[Teacher, tuple[int | None, Checkpoint]]
     """Teacher as the recipe names it -> (generation number, weights)."""
+    asked: Mapping[LineageModel, tuple[int, Checkpoint]] = field(default_factory=dict)
+    """Generation that the verifier asks, as the recipe names it -> (number, weights)."""
 
     def event(self, stage: str, done: int = 0, total: int = 0, *, message: str = "", **metrics: float) -> Event:
         return Event(generation=self.number, stage=stage, done=done, total=total, metrics=metrics, message=message)

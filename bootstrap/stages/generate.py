@@ -87,5 +87,8 @@ def judge(
             max_unverifiable=context.recipe.max_unverifiable,
         )
     meter.verdicts += len(verdicts)
+    asked = context.models.take_compute()
+    for phase, flops in asked.flops.items():
+        meter.count(phase, flops=flops, tokens=asked.tokens[phase])
     meter.cpu_seconds["score"] = meter.cpu_seconds.get("score", 0.0) + sum(v.cpu_seconds for v in verdicts)
     return verdicts

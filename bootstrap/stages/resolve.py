@@ -5,6 +5,7 @@ from pathlib import Path
 
 from bootstrap.compute import ModelShape
 from bootstrap.config.base_model import FolderModel, ScratchModel
+from bootstrap.config.models import LineageModel, roles
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.steps import Distillation, Step, Teacher
 from bootstrap.errors import RecipeError
@@ -58,6 +59,11 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
         settings.teacher: _teacher(context, entries, settings.teacher, init=init, champion=champion)
         for settings in _distillations(recipe.generations.steps)
     }
+    asked = {
+        name: (number, weights_of(context, entries, number))
+        for _, name in roles(recipe.verifier)
+        for number in [_generation(name, init=init, champion=champion)]
+    }
     pool = ReplayPool(answer for earlier in entries for answer in _answers(context, earlier))
     plan = Plan(
         number=number,
@@ -73,6 +79,7 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
         ),
         pool=pool,
         teachers=teachers,
+        asked=asked,
     )
     context.pool.broadcast("drop_teachers")
     for _, checkpoint in teachers.values():
@@ -88,7 +95,10 @@ def weights_of(context: Context, entries: Sequence[Entry], number: int) -> Check
 
 
 def edges(recipe: Recipe, plan: Plan, *, sources: Collection[int]) -> tuple[Edge, ...]:
-    """Return where the weights start, who teaches, and whose answers (of the generations `sources`) were trained on."""
+    """Return where the weights start, who teaches, whom the verifier asks, and whose answers were trained on.
+
+    `sources`: the generations of those answers.
+    """
     found = []
     model = recipe.base.model
     if plan.init is not None:
@@ -99,6 +109,9 @@ def edges(recipe: Recipe, plan: Plan, *, sources: Collection[int]) -> tuple[Edge
     for teacher, (number, checkpoint) in plan.teachers.items():
         outside = teacher.model_dump(mode="json")["path"] if isinstance(teacher, FolderModel) else None
         found.append(Edge(role="teacher", generation=number, external=outside, fingerprint=checkpoint.fingerprint))
+    for role, name in roles(recipe.verifier) if plan.number else ():
+        number, checkpoint = plan.asked[name]
+        found.append(Edge(role=role, generation=number, fingerprint=checkpoint.fingerprint))
     for number in sorted(sources):
         found.append(Edge(role="data", generation=number, fingerprint=plan.pool.latest(number).digest()))
     return tuple(found)
@@ -144,9 +157,14 @@ def _teacher(
     if isinstance(teacher, FolderModel):
         files = read_model_folder(Path(teacher.path))
         return None, Checkpoint(fingerprint=fingerprint_safetensors(files["model.safetensors"]), files=files)
-    number = {"parent": init, "champion": champion, "base": 0}.get(teacher, teacher)
-    assert isinstance(number, int) and number < len(entries), f"teacher {teacher} is no earlier generation"
+    number = _generation(teacher, init=init, champion=champion)
+    assert number < len(entries), f"teacher {teacher} is no earlier generation"
     return number, weights_of(context, entries, number)
+
+
+def _generation(name: LineageModel, *, init: int, champion: int) -> int:
+    """Return the number of the generation that a recipe names."""
+    return name if isinstance(name, int) else {"parent": init, "champion": champion, "base": 0}[name]
 
 
 def _answers(context: Context, entry: Entry) -> list[PoolEntry]:

@@ -1,12 +1,17 @@
-"""The verifiers of a run: opened once, proven on answers whose verdicts are known, and closed at its end."""
+"""The verifiers of a run: opened once, proven on answers whose verdicts are known, and closed at its end.
+
+One that asks generations of the lineage is proven anew for each generation, since its verdicts are theirs.
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
+from bootstrap.config.models import roles
 from bootstrap.config.recipe import Recipe
 from bootstrap.prompts.task import Task
 from bootstrap.scoring.probe import Case, probe
 from bootstrap.scoring.verifier import Tools, Verifier, build_verifier
+from bootstrap.stages.context import Context, Plan
 
 PROBED_PROMPTS = 8
 """Held-out prompts of each base level whose right and wrong answers a verifier must tell apart."""
@@ -16,7 +21,8 @@ PROBED_PROMPTS = 8
 def open_verifiers(recipe: Recipe, task: Task, tools: Tools) -> Iterator[tuple[Verifier, Verifier]]:
     """Yield the verifier of training and the one of held-out answers, which may be the same, both trustworthy.
 
-    Raises VerifierError when one of them cannot be built or fails its probe.
+    A verifier that asks the lineage's generations is left to `bind_models`. Raises VerifierError when one of them
+    cannot be built or fails its probe.
     """
     with ExitStack() as stack:
         verifier = build_verifier(recipe.verifier, tools=tools)
@@ -25,10 +31,17 @@ def open_verifiers(recipe: Recipe, task: Task, tools: Tools) -> Iterator[tuple[V
         if recipe.evaluation.verifier is not None:
             examiner = build_verifier(recipe.evaluation.verifier, tools=tools)
             stack.callback(examiner.close)
-        cases = probe_cases(task)
-        for trusted in dict.fromkeys((verifier, examiner)):
-            probe(trusted, cases)
+        for candidate in dict.fromkeys((verifier, examiner)):
+            if candidate is not verifier or not roles(recipe.verifier):
+                probe(candidate, probe_cases(task))
         yield verifier, examiner
+
+
+def bind_models(context: Context, plan: Plan) -> None:
+    """Let the verifier ask the generations that the plan names. Raises VerifierError when it then fails its probe."""
+    context.models.bind(plan.asked)
+    if plan.asked:
+        probe(context.verifier, probe_cases(context.task))
 
 
 def probe_cases(task: Task, *, prompts_per_level: int = PROBED_PROMPTS) -> Sequence[Case]:

@@ -407,3 +407,39 @@ def test_what_is_operational_is_no_part_of_the_identity_at_any_depth(recipe_path
         assert load_recipe(recipe_path, [override]).digest() == first.digest(), override
     assert load_recipe(recipe_path, ["seed=9"]).digest() != first.digest()
     assert not {"name", "description", "resources", "tracking", "max_unverifiable"} & first.identity().keys()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["verifier={type: regex, pattern: a}"], "verifier: regex looks at the form of answers"),
+        (["verifier={type: code}"], "verifier: code cannot read the references of task addition, which are text"),
+        (["task={type: functions}"], "verifier: exact cannot read the references of task functions, which are code"),
+        (["verifier={type: majority}"], "verifier: majority compares the answers of a group"),
+        (
+            ["verifier={type: judge, rubric: r, model: {type: generation}}"],
+            "verifier: judge asks generations of the lineage, so its verdicts on them would drift",
+        ),
+        (
+            ["verifier={type: majority, voters: [3]}", "evaluation.verifier={type: exact}"],
+            "verifier: generation 1 is judged before generation 3 exists",
+        ),
+        (
+            ["verifier={type: rubric, components: [{name: a, verifier: {type: code}}]}"],
+            "verifier.components[0].verifier: code cannot read",
+        ),
+        (["evaluation.verifier={type: length, max_tokens: 9, soft_tokens: 3}"], "evaluation.verifier: length looks at"),
+    ],
+)
+def test_verifiers_that_cannot_judge_the_task_are_refused(
+    recipe_path: Path, overrides: list[str], expected: str
+) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(recipe_path, overrides)
+    assert expected in str(caught.value)
+
+
+def test_a_label_free_verifier_trains_where_another_one_examines(recipe_path: Path) -> None:
+    recipe = load_recipe(recipe_path, ["verifier={type: majority}", "evaluation.verifier={type: exact}"])
+    assert recipe.verifier.type == "majority"
+    assert recipe.evaluation.verifier is not None
