@@ -358,8 +358,12 @@ def ui(
     serve_until_stopped(store, port=port, tracking_uri=tracking_uri)
 
 
-@app.command()
-def bench(
+bench = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Measure, in ratios within one run.")
+app.add_typer(bench, name="bench")
+
+
+@bench.command("workers")
+def bench_workers(
     workers: Annotated[str, typer.Option("--workers", metavar="N,N", help="Numbers of workers to compare.")] = "1,2",
     rounds: Annotated[int, typer.Option("--rounds", min=1, metavar="N", help="Measurements of each.")] = 5,
     as_json: AsJson = False,
@@ -370,9 +374,9 @@ def bench(
 
     \b
     Example:
-      bootstrap bench --workers 1,2
+      bootstrap bench workers --workers 1,2
     """
-    from bootstrap.cli.bench import bench_workers
+    from bootstrap.cli.bench import compare
     from bootstrap.errors import RecipeError
 
     try:
@@ -381,7 +385,81 @@ def bench(
         raise RecipeError(f"--workers {workers} is no list of whole numbers; write for example --workers 1,2") from None
     if min(counts) < 1 or len(set(counts)) < len(counts):
         raise RecipeError(f"--workers {workers}: name different numbers from 1 up, for example --workers 1,2")
-    bench_workers(counts, rounds=rounds, as_json=as_json)
+    compare(counts, rounds=rounds, as_json=as_json)
+
+
+@bench.command("sandbox")
+def bench_sandbox(
+    executions: Annotated[int, typer.Option("--executions", min=100, metavar="N", help="Sealed executions.")] = 2000,
+    processes: Annotated[
+        int | None, typer.Option("--processes", min=1, metavar="N", help="At once; by default one per CPU core.")
+    ] = None,
+    level: Annotated[
+        str | None,
+        typer.Option("--level", metavar="LEVEL", help="seal, seal+ns or bwrap; by default the strongest that holds."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure sealed executions per second beside bare interpreters, and what they leave behind.
+
+    \b
+    Examples:
+      bootstrap bench sandbox
+      bootstrap bench sandbox --executions 10000 --level seal
+    """
+    from bootstrap.cli.bench import measure_sandbox
+
+    measure_sandbox(executions, processes=processes, level=level, as_json=as_json)
+
+
+verifier = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look into verifiers.")
+app.add_typer(verifier, name="verifier")
+
+
+@verifier.command("check")
+def check_verifier(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="A type such as math, my_module:my_function, or an entry point."),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Its settings, for example answer.type=tagged."),
+    ] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option("--recipe", metavar="RECIPE", help="Check this recipe's verifier with its task's answers."),
+    ] = None,
+    reference: Annotated[str | None, typer.Option("--reference", metavar="TEXT", help="What it compares with.")] = None,
+    right: Annotated[
+        str | None, typer.Option("--right", metavar="TEXT", help="A right answer; by default the reference.")
+    ] = None,
+    wrong: Annotated[
+        list[str] | None, typer.Option("--wrong", metavar="TEXT", help="A wrong answer; may be given several times.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what right, wrong and hostile answers get from a verifier.
+
+    Exit code 4 when it passes what it must not, fails what it must pass, raises, or changes its mind.
+
+    \b
+    Examples:
+      bootstrap verifier check math
+      bootstrap verifier check my_verifiers:shortest --reference 42 --wrong 41 --wrong 43
+      bootstrap verifier check --recipe pipelines/code.yaml
+    """
+    from bootstrap.cli.verifier import check_verifier as run_check
+
+    run_check(
+        name,
+        overrides or [],
+        recipe_path=recipe,
+        reference=reference,
+        right=right,
+        wrong=wrong or [],
+        as_json=as_json,
+    )
 
 
 @app.command()

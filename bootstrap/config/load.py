@@ -15,14 +15,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from bootstrap.config.base_model import FolderModel, ScratchModel, missing_files, scratch_vocabulary
 from bootstrap.config.files import FileTask, pinned
 from bootstrap.config.recipe import Conflicts, Place, Recipe, dotted
 from bootstrap.config.steps import Distillation
+from bootstrap.config.verifiers import Verifier
 from bootstrap.errors import RecipeError
 
+_VERIFIER: TypeAdapter[Verifier] = TypeAdapter(Verifier)
 MAX_PROBLEMS = 10
 """Problems listed in one message; the rest is counted."""
 
@@ -64,6 +66,27 @@ def recipe_of(identity: Mapping[str, Any]) -> Recipe:
         return Recipe.model_validate_json(json.dumps({**identity, "name": "stored"}), strict=True)
     except ValidationError as error:
         raise RecipeError(f"the lineage's stored recipe is not one of this version: {error}") from None
+
+
+def load_verifier(kind: str, overrides: Sequence[str] = ()) -> Verifier:
+    """Return the settings of a verifier by its `type`, or of a plug-in by `module:function` or entry point.
+
+    `overrides`: `key=value`, values in YAML, as in a recipe's `verifier` section. Raises RecipeError.
+    """
+    kinds = sorted(_members(Recipe.model_fields["verifier"].annotation))
+    data = {"type": kind} if kind in kinds else {"type": "plugin", "uses": kind}
+    source = _Source(path=Path(kind), data=data)
+    for override in overrides:
+        _apply_override(source, override)
+    try:
+        return _VERIFIER.validate_json(json.dumps(source.data), strict=True)
+    except ValidationError as error:
+        details = error.errors()
+        places = [dotted(tuple(part for part in detail["loc"] if part not in kinds)) for detail in details]
+        told = "; ".join(f"{place}: {detail['msg']}" for place, detail in zip(places, details, strict=True))
+        raise RecipeError(
+            f"verifier {kind}: {told}; settings are given as key=value, types are {', '.join(kinds)}"
+        ) from None
 
 
 def json_schema() -> dict[str, Any]:

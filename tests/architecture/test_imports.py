@@ -37,7 +37,6 @@ LAYERS = {
     "loop": 4,
     "cluster": 5,
     "bench": 6,
-    "bench_sandbox": 6,
     "cli": 6,
     "__main__": 6,
 }
@@ -50,7 +49,7 @@ FENCES = {
     "mlflow": ("lineage",),
     "typer": ("cli",),
     "rich": ("cli",),
-    "bootstrap.sandbox": ("sandbox", "scoring", "bench_sandbox"),
+    "bootstrap.sandbox": ("sandbox", "scoring", "bench.sandbox"),
 }
 UNSAFE_MODULES = {"pickle", "cloudpickle", "dill", "shelve", "marshal", "joblib"}
 WRITING_CALLS = {

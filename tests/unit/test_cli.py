@@ -14,7 +14,7 @@ import pytest
 from support import lineage_factory
 
 from bootstrap import errors, provenance
-from bootstrap.bench import WorkersRow
+from bootstrap.bench.workers import WorkersRow
 from bootstrap.cli import bench, ui
 from bootstrap.cli import command as commands
 from bootstrap.cli.main import EPILOG, main
@@ -333,7 +333,7 @@ def test_progress_of_a_benchmark_stays_out_of_its_json(
 
     # The measurement itself takes a minute and is not what this is about.
     monkeypatch.setattr(bench, "compare_workers", measured)
-    assert main(["bench", "--workers", "1", "--json"]) == 0
+    assert main(["bench", "workers", "--workers", "1", "--json"]) == 0
     said = capsys.readouterr()
     assert json.loads(said.out)[0]["workers"] == 1
     assert said.err == "round 1 of 1\n"

@@ -1,0 +1,158 @@
+"""What sealing costs and leaves behind: sealed executions against bare interpreters, in alternation within one run.
+
+Absolute rates belong to the machine and to what else it does; quote their ratio.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bootstrap.sandbox.job import CallJob, Ending, Level
+from bootstrap.sandbox.pool import Sandbox
+
+ROUNDS = 5
+WARM_UP = 200
+"""Executions before anything is counted: caches and allocators have their size by then."""
+BARE_SHARE = 0.05
+"""Bare executions per sealed one; they are slower by far, and are there for the rate alone."""
+LEVELS = tuple(level.value for level in Level if level is not Level.REFUSE)
+"""What can be measured, weakest first."""
+JOB = CallJob(code="def square(x):\n    return x * x", function="square", inputs=[([7], {})])
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """What this process and its descendants hold at one moment."""
+
+    num_processes: int
+    num_descriptors: int
+    resident_mb: float
+    """Memory of this process and its descendants; pages that they share count for each."""
+    files: frozenset[str]
+    """Names in the temporary folder."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SandboxRow:
+    """Rates at one level, medians over the rounds, and what all executions left behind."""
+
+    level: Level
+    processes: int
+    executions: int
+    sealed_per_second: float
+    bare_per_second: float
+    """`python -I -c pass`, as many at once."""
+    processes_left: int
+    """After the sandbox was closed."""
+    descriptors_left: int
+    files_left: int
+    megabytes_grown: float
+    """While it was open, from the warm-up to the last execution."""
+
+
+def bench_sandbox(*, executions: int, processes: int, level: str | None) -> SandboxRow:
+    """Run so many sealed executions, `processes` at once, at one of `LEVELS` (None: the strongest that holds here).
+
+    Raise SandboxUnavailable when the level, or every level, falls to the probe attacks.
+    """
+    assert executions >= ROUNDS
+    sealed_rates, bare_rates = [], []
+    wanted = None if level is None else Level(level)
+    with tempfile.TemporaryDirectory() as folder, _temporary_files_in(folder):
+        before = footprint()
+        with Sandbox(processes=processes, level=wanted) as sandbox:
+            _time_sealed(sandbox, WARM_UP)
+            warm = footprint()
+            for number in range(ROUNDS):
+                share = executions // ROUNDS + (number < executions % ROUNDS)
+                sealed_rates.append(_time_sealed(sandbox, share))
+                bare_rates.append(_time_bare(max(2 * processes, round(share * BARE_SHARE)), processes))
+            grown = footprint().resident_mb - warm.resident_mb
+            used = sandbox.level
+        after = footprint()
+    return SandboxRow(
+        level=used,
+        processes=processes,
+        executions=executions,
+        sealed_per_second=statistics.median(sealed_rates),
+        bare_per_second=statistics.median(bare_rates),
+        processes_left=after.num_processes - before.num_processes,
+        descriptors_left=after.num_descriptors - before.num_descriptors,
+        files_left=len(after.files - before.files),
+        megabytes_grown=grown,
+    )
+
+
+@contextmanager
+def _temporary_files_in(folder: str) -> Iterator[None]:
+    """Have this process make its temporary files in a folder of its own, where they can be counted."""
+    before, tempfile.tempdir = tempfile.tempdir, folder
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+
+
+def footprint() -> Footprint:
+    """Return what this process and its descendants hold now."""
+    ours = _family(os.getpid())
+    return Footprint(
+        num_processes=len(ours),
+        num_descriptors=len(os.listdir("/proc/self/fd")),
+        resident_mb=sum(map(_resident_bytes, ours)) / 2**20,
+        files=frozenset(os.listdir(tempfile.gettempdir())),
+    )
+
+
+def _time_sealed(sandbox: Sandbox, count: int) -> float:
+    """Return executions per second."""
+    start = time.perf_counter()
+    outcomes = sandbox.run([JOB] * count)
+    elapsed = time.perf_counter() - start
+    assert all(outcome.ending is Ending.DONE and outcome.values == (49,) for outcome in outcomes)
+    return count / elapsed
+
+
+def _time_bare(count: int, processes: int) -> float:
+    """Return executions per second."""
+    command = [os.path.realpath(sys.executable), "-I", "-c", "pass"]
+    start = time.perf_counter()
+    with ThreadPoolExecutor(processes) as threads:
+        for ended in [threads.submit(subprocess.run, command, check=True) for _ in range(count)]:
+            ended.result()
+    return count / (time.perf_counter() - start)
+
+
+def _family(root: int) -> set[int]:
+    """Return a process and all its descendants, by number."""
+    parents = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            fields = _fields(int(entry))
+            if fields:
+                parents[int(entry)] = int(fields[1])
+    family = {root}
+    while more := {pid for pid, parent in parents.items() if parent in family} - family:
+        family |= more
+    return family
+
+
+def _resident_bytes(pid: int) -> int:
+    fields = _fields(pid)
+    return int(fields[21]) * os.sysconf("SC_PAGE_SIZE") if fields else 0
+
+
+def _fields(pid: int) -> list[bytes]:
+    """Return the fields of a process's `stat` from the third on; none when it has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return []

@@ -1,0 +1,128 @@
+"""`bootstrap verifier check` and `bootstrap rescore`: what they print, and how they end."""
+
+import json
+from pathlib import Path
+
+import pytest
+from support import tiny
+
+from bootstrap.cli.main import main
+from bootstrap.config.load import recipe_of
+from bootstrap.store.lineage_store import LineageStore
+
+CAREFUL = """
+def verify(text, *, reference, prompt, margin=0):
+    try:
+        number = int(text) if text.isascii() and len(text) < 20 else None
+    except ValueError:
+        return False
+    return number is not None and abs(number - int(reference)) <= margin
+"""
+GULLIBLE = """
+def verify(text, *, reference, prompt):
+    return reference in text or "PASS" in text
+"""
+
+
+@pytest.fixture
+def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "careful_verifier.py").write_text(CAREFUL)
+    (tmp_path / "gullible_verifier.py").write_text(GULLIBLE)
+    monkeypatch.chdir(tmp_path)
+
+
+def findings(capsys: pytest.CaptureFixture[str]) -> dict[str, dict]:
+    return {row["case"]: row for row in json.loads(capsys.readouterr().out)["findings"]}
+
+
+def test_a_built_in_verifier_is_checked_by_its_type(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verifier", "check", "numeric", "answer.type=tagged", "--json"]) == 0
+    found = findings(capsys)
+    assert found["the right answer '<answer>42</answer>'"]["status"] == "PASS"
+    assert found["the wrong answer '<answer>41</answer>'"]["status"] == "FAIL"
+    assert all(row["ok"] for row in found.values())
+
+
+def test_a_careful_plug_in_stands_the_check(plugins: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verifier", "check", "careful_verifier:verify", "settings.margin=0"]) == 0
+    printed = capsys.readouterr().out
+    assert "orders to a judge" in printed
+
+
+def test_a_gullible_plug_in_is_found_out(plugins: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verifier", "check", "gullible_verifier:verify", "--json"]) == 4
+    captured = capsys.readouterr()
+    assert "must not give reward" in captured.err
+    rows = {row["case"]: row for row in json.loads(captured.out)["findings"]}
+    assert not rows["PASSED"]["ok"]
+    assert not rows["the right answer inside other text"]["ok"]
+    assert rows["nothing"]["ok"]
+
+
+def test_the_users_own_answers_are_used(plugins: None, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["careful_verifier:verify", "settings.margin=2", "--reference", "7", "--wrong", "12", "--json"]
+    assert main(["verifier", "check", *asked]) == 0
+    assert findings(capsys)["the wrong answer '12'"]["status"] == "FAIL"
+    assert main(["verifier", "check", "careful_verifier:verify", "settings.margin=2"]) == 4
+    assert "failed" in capsys.readouterr().err
+
+
+def test_a_recipe_brings_verifier_and_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = Path(__file__).parents[2] / "pipelines" / "addition.yaml"
+    assert main(["verifier", "check", "--recipe", str(recipe), "--json"]) == 0
+    assert sum(row["status"] == "PASS" for row in findings(capsys).values()) >= 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "name a verifier"),
+        (["no_such_module:verify"], "no_such_module"),
+        (["exact", "answer.type=nowhere"], "answer"),
+        (["exact", "--right", "4"], "--right and --wrong need --reference"),
+        (["json_schema", "json_schema={}"], "needs answers to be checked with"),
+        (["majority", "voters=[base]"], "asks generations of a lineage"),
+    ],
+)
+def test_what_cannot_be_checked_says_what_is_missing(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["verifier", "check", *arguments]) in (2, 4)
+    assert message in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bootstrap.loop.PROBE_SECONDS", 0.02)
+        tiny.grow(tiny.recipe(count=1, gate={"min_prompts": 10, "alpha": 0.9}), root / "tiny")
+    return root
+
+
+def test_rescoring_by_the_same_verifier_lets_everything_stand(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rescore", "--store", str(store)]) == 0
+    assert "every promotion and rejection stands" in capsys.readouterr().out
+
+
+def test_rescoring_by_another_recipe_takes_its_verifier_alone(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity = LineageStore(store / "tiny").header().identity
+    other = {**recipe_of(identity).model_dump(mode="json"), "name": "other"}
+    (tmp_path / "short_verifier.py").write_text(
+        "def verify(text, *, reference, prompt):\n    return text == reference and len(text) < 4\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "other.yaml"
+    path.write_text(json.dumps({**other, "verifier": {"type": "plugin", "uses": "short_verifier:verify"}}))
+    # The task's base levels reach to answers of four characters, so this verifier fails its probe.
+    assert main(["rescore", "--store", str(store), "--recipe", str(path)]) == 4
+    assert "failed its probe" in capsys.readouterr().err
+    path.write_text(json.dumps({**other, "verifier": {"type": "exact", "answer": {"type": "whole", "strip": True}}}))
+    assert main(["rescore", "--store", str(store), "--recipe", str(path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [row["generation"] for row in found["generations"]] == [0, 1]
+    path.write_text(json.dumps({**other, "task": {"type": "reversal", "alphabet": "abc", "base_level": 4}}))
+    assert main(["rescore", "--store", str(store), "--recipe", str(path)]) == 2
+    assert "another task" in capsys.readouterr().err
