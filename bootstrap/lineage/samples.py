@@ -18,7 +18,7 @@ from bootstrap.store.lineage_store import LineageStore
 
 COLUMNS = ("rollout", "level", "prompt", "answer", "verdict", "reward", "reason", "use", "breakdown", "verifier")
 VERDICT_COLUMNS = ["rollout_id", "status", "reward", "reason", "breakdown", "verifier", "version", "sandbox"]
-UNJUDGED = {name: "" for name in VERDICT_COLUMNS} | {"reward": None, "breakdown": ()}
+UNJUDGED = dict.fromkeys(VERDICT_COLUMNS, "") | {"reward": None, "breakdown": ()}
 
 
 def readable(root: Path, generation: Generation, *, count: int) -> list[dict[str, Any]]:
