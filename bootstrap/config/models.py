@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from bootstrap.config.answers import Judges, Place, Whole
-from bootstrap.config.base import Settings
+from bootstrap.config.base import Operational, Settings
 from bootstrap.config.base_model import FolderModel
 
 LineageModel = Literal["parent", "champion", "base"] | Annotated[int, Field(ge=0)]
@@ -17,19 +17,19 @@ class Endpoint(Settings):
     """A server with OpenAI's chat completions interface: vLLM, `transformers serve`, a hosted model."""
 
     type: Literal["endpoint"] = "endpoint"
-    url: str = Field(pattern=r"^https?://")
+    url: Annotated[str, Operational()] = Field(pattern=r"^https?://")
     """Base address, as `http://127.0.0.1:8000/v1`."""
     model: str = Field(min_length=1)
     """The model's name as the server knows it; for `transformers serve` also a local folder."""
-    key_variable: str | None = Field(default=None, pattern=r"^[A-Z_][A-Z0-9_]*$")
+    key_variable: Annotated[str | None, Operational()] = Field(default=None, pattern=r"^[A-Z_][A-Z0-9_]*$")
     """Environment variable that holds the key; recipes hold no secrets."""
-    length_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    length_field: Annotated[Literal["max_tokens", "max_completion_tokens"], Operational()] = "max_tokens"
     """How the server calls the limit on a reply's length; some hosted models take the second only."""
-    concurrency: int = Field(default=4, ge=1, le=256)
+    concurrency: Annotated[int, Operational()] = Field(default=4, ge=1, le=256)
     """Requests under way at once."""
-    timeout_seconds: float = Field(default=60, gt=0)
+    timeout_seconds: Annotated[float, Operational()] = Field(default=60, gt=0)
     """Longest wait for one reply."""
-    retries: int = Field(default=4, ge=0, le=20)
+    retries: Annotated[int, Operational()] = Field(default=4, ge=0, le=20)
     """Further tries after a failure that may pass (no connection, 408, 429, 5xx), with exponential backoff."""
 
     @field_validator("url")
@@ -71,7 +71,7 @@ class JudgeVerifier(Settings):
     """Length of one judgement; room for reasoning before the verdict, if the rubric asks for it."""
     max_answer_length: int = Field(default=20_000, ge=1)
     """Characters; longer answers are FAIL without being shown to the judge."""
-    budget: int = Field(default=100_000, ge=1)
+    budget: Annotated[int, Operational()] = Field(default=100_000, ge=1)
     """Most questions asked in one run, cached replies and repeated tries not counted; beyond it answers are
     unverifiable."""
 
@@ -103,7 +103,7 @@ class RewardModelVerifier(Settings):
     unfinished_reward: float = 0.0
     """Reward of an answer that the length limit cut or that is too long to judge: always FAIL. Without activation, let
     it lie below what the model gives to bad answers."""
-    batch_size: int = Field(default=16, ge=1)
+    batch_size: Annotated[int, Operational()] = Field(default=16, ge=1)
     max_length: int = Field(default=2048, ge=8)
     """Tokens of prompt and answer; longer ones cannot be judged."""
 

@@ -10,6 +10,7 @@ stands (`extract.py`), and whether a verifier deserves trust (`probe.py`).
 import hashlib
 import importlib
 import inspect
+import json
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +20,7 @@ from typing import Protocol
 
 from bootstrap.config import verifiers
 from bootstrap.config.answers import Judges
-from bootstrap.config.base import Settings
+from bootstrap.config.base import Settings, identity_of
 from bootstrap.errors import VerifierError
 from bootstrap.records import Rollout, Status, Verdict
 
@@ -128,7 +129,7 @@ class AnswerVerifier(ABC):
     def judge(self, answers: Sequence[Answer]) -> list[Judgement]:
         return [self._guarded(answer) for answer in answers]
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most verifiers hold nothing
         pass
 
     def _guarded(self, answer: Answer) -> Judgement:
@@ -152,7 +153,10 @@ class Models(Protocol):
         max_new_tokens: int,
         seed: int,
     ) -> list[list[str]]:
-        """Return `samples` completions of each prompt by a generation, named by place (`champion`) or number."""
+        """Return up to `samples` completions of each prompt by a generation, named by place (`champion`) or number.
+
+        Completions that the length limit cut are left out.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,10 +191,11 @@ def build_verifier(settings: verifiers.Verifier, *, tools: Tools | None = None) 
 def version_of(*modules: str, settings: Settings, also: str = "") -> str:
     """Return a verifier's version: first 16 hex digits of SHA-256 over the modules' sources and its settings.
 
-    `also`: what else decides on verdicts, as the version of a library.
+    Settings that are operational, such as a server's address, do not count. `also`: what else decides on verdicts, as the version of a library.
     """
     sources = [inspect.getsource(sys.modules[module]) for module in modules]
-    content = "\x1f".join([*sources, settings.model_dump_json(), also])
+    chosen = json.dumps(identity_of(settings), sort_keys=True)
+    content = "\x1f".join([*sources, chosen, also])
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 

@@ -14,7 +14,7 @@ import pytest
 import requests
 import torch
 from support import classifiers
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from bootstrap.config.models import Endpoint, JudgeVerifier
 from bootstrap.errors import VerifierError
@@ -22,9 +22,9 @@ from bootstrap.records import Status
 from bootstrap.scoring.judge import Judge
 from bootstrap.scoring.verifier import Answer, Judgement, Tools
 
-pytest.importorskip("openai", reason="`transformers serve` needs the extra transformers[serving]")
-
 START_SECONDS = 90
+VERDICT = ("VERDICT:", " EQUAL")
+"""The reply that is taught, one token each."""
 ANSWER = Answer(prompt="2+2=", text="four", reference="4")
 
 
@@ -37,36 +37,14 @@ class Server:
     """A model with random weights."""
 
 
-def decided_model() -> LlamaForCausalLM:
-    """Return a model that was taught one reply, whatever it is asked: after each of its characters comes the next."""
+def random_model(words: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     torch.manual_seed(0)
-    words = classifiers.tokenizer()
-    assistant = words.convert_tokens_to_ids("<|assistant|>")
-    reply = [assistant, *words("VERDICT: EQUAL", add_special_tokens=False)["input_ids"], words.eos_token_id]
-    model = random_model()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
-    noise = torch.Generator().manual_seed(0)
-    for _ in range(150):
-        questions_BT = torch.randint(len(classifiers.SPECIAL), len(words), (8, 24), generator=noise)
-        tokens_BT = torch.cat([questions_BT, torch.tensor([reply] * 8)], dim=1)
-        labels_BT = tokens_BT.clone()
-        labels_BT[:, : 24 + 1] = -100
-        loss = model(input_ids=tokens_BT, labels=labels_BT).loss
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    assert loss.item() < 0.05, f"the reply was not learnt, loss {loss.item():.3f}"
-    return model.eval()
-
-
-def random_model() -> LlamaForCausalLM:
-    words = classifiers.tokenizer()
     config = LlamaConfig(
         vocab_size=len(words),
-        hidden_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=128,
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=64,
         max_position_embeddings=4096,
         bos_token_id=words.bos_token_id,
         eos_token_id=words.eos_token_id,
@@ -75,30 +53,44 @@ def random_model() -> LlamaForCausalLM:
     return LlamaForCausalLM(config)
 
 
+def decided_model(words: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """Return a model that was taught one reply; without attention, it gives it whatever it is asked."""
+    model = random_model(words)
+    attention = model.model.layers[0].self_attn.o_proj
+    attention.weight.data.zero_()
+    attention.requires_grad_(False)
+    reply = words.convert_tokens_to_ids(["<|assistant|>", *VERDICT, "</s>"])
+    tokens_BT = torch.tensor([reply])
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.01)
+    for _ in range(40):
+        loss = model(input_ids=tokens_BT, labels=tokens_BT).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.05, f"the reply was not learnt, loss {loss.item():.3f}"
+    return model
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("served")
-    torch.manual_seed(1)
-    noisy = classifiers.save(folder / "noisy", random_model(), classifiers.tokenizer())
-    decided = classifiers.save(folder / "decided", decided_model(), classifiers.tokenizer())
+    program = Path(sys.executable).with_name("transformers")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     log = folder / "serve.log"
     with log.open("w") as output:
         process = subprocess.Popen(
-            [
-                Path(sys.executable).with_name("transformers"),
-                "serve",
-                "--host=127.0.0.1",
-                f"--port={port}",
-                "--device=cpu",
-            ],
+            [program, "serve", "--host=127.0.0.1", f"--port={port}", "--device=cpu"],
             env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "HF_HOME": str(folder / "hub")},
             stdout=output,
             stderr=subprocess.STDOUT,
         )
     try:
+        # Models are loaded when they are first asked for, so they can be made while the server starts.
+        words = classifiers.tokenizer(words=VERDICT)
+        noisy = classifiers.save(folder / "noisy", random_model(words), words)
+        decided = classifiers.save(folder / "decided", decided_model(words), words)
         await_health(f"http://127.0.0.1:{port}/health", process, log)
         yield Server(url=f"http://127.0.0.1:{port}/v1", decided=str(decided), noisy=str(noisy))
     finally:
@@ -143,7 +135,7 @@ def test_a_served_model_that_gives_a_verdict_decides(server: Server, tmp_path: P
 
 
 def test_a_verdict_that_the_length_limit_cuts_decides_nothing(server: Server) -> None:
-    [found] = judged(server, server.decided, max_tokens=14)
+    [found] = judged(server, server.decided, max_tokens=2)
     assert found.status is Status.UNVERIFIABLE
 
 

@@ -32,7 +32,7 @@ def pool(ray_cluster: None) -> Iterator[RayPool]:
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> RewardModelVerifier:
     folder = classifiers.save(tmp_path_factory.mktemp("model"), classifiers.llama(), classifiers.tokenizer())
-    return RewardModelVerifier(model=FolderModel(path=str(folder)))
+    return RewardModelVerifier(model=FolderModel(path=str(folder)), max_length=256)
 
 
 def test_a_hosted_reward_model_judges_as_one_in_this_process_does(pool: RayPool, settings: RewardModelVerifier) -> None:
@@ -76,8 +76,8 @@ def test_hosted_verifiers_end_with_the_pool_and_the_driver_stays_free_of_torch(s
     import ray
 
     program = f"""
-import sys
-import psutil, ray
+import sys, time
+import psutil
 from bootstrap.cluster.pool import RayPool
 from bootstrap.config.base_model import FolderModel
 from bootstrap.config.models import RewardModelVerifier
@@ -86,13 +86,15 @@ def actors():
     return sum("_VerifierActor" in " ".join(p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"]))
 before = actors()
 with RayPool(1, batch_rows=8, wait_seconds=120) as pool:
-    settings = RewardModelVerifier(model=FolderModel(path={settings.model.path!r}))
+    settings = RewardModelVerifier(model=FolderModel(path={settings.model.path!r}), max_length=256)
     hosted = build_verifier(settings, tools=Tools(host=pool.host))
     [found] = hosted.judge([Answer(prompt="Really?", text="yes", reference="")])
     print(found.reward)
     print(actors() - before)
-    actor = hosted._actor
-    pool.close()
+deadline = time.monotonic() + 30
+while actors() > before and time.monotonic() < deadline:
+    time.sleep(0.1)
+print(actors() - before)
 print("torch" in sys.modules)
 """
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
@@ -105,7 +107,7 @@ print("torch" in sys.modules)
         check=False,
     )
     [expected] = build_verifier(settings).judge(ANSWERS[:1])
-    assert result.stdout.splitlines() == [str(expected.reward), "1", "False"], result.stderr
+    assert result.stdout.splitlines() == [str(expected.reward), "1", "0", "False"], result.stderr
 
 
 def completions(pool: Pool) -> list[list[str]]:

@@ -1,0 +1,350 @@
+"""A client for OpenAI's chat completions interface: many questions, each asked once, replies kept by content.
+
+    ask (caller's thread) ---- questions not known yet ----> `concurrency` threads ---- HTTP ----> server
+                          <--- replies, kept at once --------
+
+    who waits           for whom                 bound, and what happens when it is hit
+    a thread            one reply                timeout_seconds -> tried again, then a reply without text
+    a thread            the next try             30 s of backoff, or Retry-After up to 120 s; longer -> VerifierError
+    the caller          its threads              the sum of the above
+
+What may pass (no connection, a slow answer, 408, 429, 5xx) is tried again; a server that cannot be reached, refuses the
+request, or fails question after question stops the run, because thousands of unverifiable answers would say less. Only
+replies are kept, never failures. The key is read from the environment and is part of no message, file or log.
+
+It rests on `requests`: the `openai` client would bring a second HTTP stack for one POST, and it draws its backoff from
+global randomness. Left out: what is asked and what a reply means (`judge.py`); streaming, tools, several choices.
+"""
+
+import hashlib
+import json
+import os
+import re
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from bootstrap.config.models import Endpoint
+from bootstrap.errors import VerifierError
+from bootstrap.scoring.verifier import printable
+from bootstrap.seeds import generator
+from bootstrap.store import durable
+
+BACKOFF_SECONDS = 0.5
+"""Longest pause before the second try; it doubles with every further one, up to MAX_BACKOFF_SECONDS."""
+MAX_BACKOFF_SECONDS = 30.0
+MAX_RETRY_AFTER_SECONDS = 120.0
+CONNECT_SECONDS = 10.0
+GIVE_UP_AFTER = 8
+"""Questions in a row that fail for good before the run stops."""
+MAX_REPLY_BYTES = 2**20
+CHUNK_BYTES = 2**16
+PASSING_STATUS = {408, 429}
+
+_MOVED = "set model.url to the address that the server redirects to"
+_REMEDIES = {
+    **dict.fromkeys((301, 302, 303, 307, 308), _MOVED),
+    401: "set the environment variable that key_variable names to a valid key",
+    403: "check that the key may use this model",
+    404: "check model.url (it ends in /v1 on most servers) and model.model",
+}
+_OTHER_REMEDY = (
+    "check model.model and the request's settings (temperature, max_tokens, length_field); if the server speaks of "
+    "length, lower max_answer_length"
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """One question; questions that are equal have one reply."""
+
+    prompt: str
+    round: int = 0
+    """Tells repetitions of one prompt apart where replies are sampled."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reply:
+    """What a model says."""
+
+    text: str | None
+    """None when there is no reply; `problem` says why."""
+    finished: bool = True
+    """Whether it ended by itself rather than at the length limit."""
+    problem: str = ""
+
+
+class _MayPass(Exception):
+    """A try failed in a way that another one may not."""
+
+    def __init__(self, problem: str, *, unreachable: bool = False, retry_after: float = 0.0) -> None:
+        super().__init__(problem)
+        self.problem, self.unreachable, self.retry_after = problem, unreachable, retry_after
+
+
+class _Keyed(requests.auth.AuthBase):
+    """Sends the key, or nothing; either way what a .netrc file says about the host stays unsent."""
+
+    def __init__(self, key: str | None) -> None:
+        self._key = key
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._key is not None:
+            request.headers["Authorization"] = f"Bearer {self._key}"
+        return request
+
+
+class ChatClient:
+    """Asks one model at one server. `cache`: folder of replies that outlive the process; None keeps them in memory.
+
+    `budget`: most questions that are asked over the client's life; known replies and repeated tries are free. Raises
+    VerifierError when the environment variable for the key is missing or holds no key.
+    """
+
+    def __init__(
+        self, settings: Endpoint, *, temperature: float, max_tokens: int, budget: int, cache: Path | None
+    ) -> None:
+        self._settings = settings
+        self._url = f"{settings.url.rstrip('/')}/chat/completions"
+        self._secret = _key(settings.key_variable)
+        self._parameters = {"temperature": temperature, settings.length_field: max_tokens}
+        self._budget = budget
+        self._asked = 0
+        self._cache = cache
+        if cache is not None:
+            durable.make_folder(cache)
+        self._known: dict[str, Reply] = {}
+        self._failed_in_a_row = 0
+        self._local = threading.local()
+
+    def ask(self, questions: Sequence[Question]) -> list[Reply]:
+        """Return one reply per question, in order.
+
+        Raises VerifierError when the server cannot be reached, refuses a request, or fails question after question.
+        """
+        keys = [self._name(question) for question in questions]
+        missing = {
+            name: question
+            for name, question in zip(keys, questions, strict=True)
+            if name not in self._known and not self._recall(name)
+        }
+        allowed = dict(islice(missing.items(), max(self._budget - self._asked, 0)))
+        self._asked += len(allowed)
+        spent = Reply(text=None, problem=f"the budget of {self._budget} questions is spent")
+        failed = dict.fromkeys(missing.keys() - allowed.keys(), spent)
+        if allowed:
+            failed |= self._ask_server(allowed)
+        return [self._known.get(name) or failed[name] for name in keys]
+
+    def _ask_server(self, questions: dict[str, Question]) -> dict[str, Reply]:
+        """Ask, keep the replies, and return the failures."""
+        failed = {}
+        stop = threading.Event()
+        workers = min(self._settings.concurrency, len(questions))
+        with (
+            ExitStack() as sessions,
+            ThreadPoolExecutor(
+                workers, thread_name_prefix="judge", initializer=self._open, initargs=(sessions,)
+            ) as threads,
+        ):
+            names = {
+                threads.submit(self._ask_unless, stop, name, question): name for name, question in questions.items()
+            }
+            try:
+                for future in as_completed(names):
+                    reply = future.result()
+                    if reply.text is not None:
+                        self._failed_in_a_row = 0
+                        self._keep(names[future], reply)
+                        continue
+                    failed[names[future]] = reply
+                    self._failed_in_a_row += 1
+                    if self._failed_in_a_row >= GIVE_UP_AFTER:
+                        raise VerifierError(
+                            f"{self._where()} failed {self._failed_in_a_row} questions in a row, the last one so: "
+                            f"{reply.problem}. Repair the server, or lower model.concurrency or raise "
+                            "model.timeout_seconds if it is overloaded, and run again: replies so far are kept"
+                        )
+            finally:
+                # However the waiting ends, nothing more is asked.
+                stop.set()
+                for future in names:
+                    future.cancel()
+        return failed
+
+    def _open(self, sessions: ExitStack) -> None:
+        """Give this thread a session of its own, since they are not made to be shared."""
+        self._local.session = sessions.enter_context(requests.Session())
+
+    def _ask_unless(self, stop: threading.Event, name: str, question: Question) -> Reply:
+        """Ask unless the asking has come to an end, and end it when it cannot go on."""
+        if stop.is_set():
+            return Reply(text=None, problem="not asked any more")
+        try:
+            return self._ask_with_patience(name, question, stop)
+        except VerifierError:
+            stop.set()
+            raise
+
+    def _ask_with_patience(self, name: str, question: Question, stop: threading.Event) -> Reply:
+        tries = self._settings.retries + 1
+        for number in range(1, tries + 1):
+            try:
+                return self._ask_once(question)
+            except _MayPass as failure:
+                problem = failure.problem
+                if number < tries:
+                    pause = max(_backoff(name, number), failure.retry_after)
+                elif failure.unreachable:
+                    raise VerifierError(
+                        f"{self._where()} cannot be reached after {tries} tries: {problem}. Start the server, check "
+                        "model.url and, where a proxy is set, NO_PROXY; then run again: replies so far are kept"
+                    ) from None
+            if number < tries and stop.wait(pause):
+                break
+        return Reply(text=None, problem=f"{problem} (tries: {tries})")
+
+    def _ask_once(self, question: Question) -> Reply:
+        """Return the reply, or one without text when the server sends none; raises _MayPass, VerifierError."""
+        settings = self._settings
+        body: dict[str, Any] = {
+            "model": settings.model,
+            "messages": [{"role": "user", "content": question.prompt}],
+            **self._parameters,
+        }
+        if self._parameters["temperature"]:
+            body["seed"] = question.round
+        deadline = time.monotonic() + settings.timeout_seconds
+        try:
+            response = self._local.session.post(
+                self._url,
+                json=body,
+                auth=_Keyed(self._secret),
+                timeout=(min(CONNECT_SECONDS, settings.timeout_seconds), settings.timeout_seconds),
+                allow_redirects=False,
+                stream=True,
+            )
+        except requests.exceptions.SSLError as error:
+            raise VerifierError(f"{self._where()} has no valid certificate: {self._told(error)}") from None
+        except requests.ConnectionError as error:
+            raise _MayPass(self._told(error), unreachable=True) from None
+        except requests.Timeout:
+            raise _MayPass(f"no answer within {settings.timeout_seconds:g} s") from None
+        except requests.RequestException as error:
+            raise VerifierError(f"{self._where()} cannot be asked: {self._told(error)}; check model.url") from None
+        with response:
+            content = self._body(response, deadline)
+        return self._reply(response, content)
+
+    def _body(self, response: requests.Response, deadline: float) -> bytes:
+        content = b""
+        try:
+            for chunk in response.iter_content(CHUNK_BYTES):
+                content += chunk
+                if time.monotonic() > deadline:
+                    raise _MayPass(f"no whole answer within {self._settings.timeout_seconds:g} s")
+                if len(content) > MAX_REPLY_BYTES:
+                    break
+        except requests.RequestException as error:
+            raise _MayPass(f"the answer broke off: {self._told(error)}") from None
+        return content
+
+    def _reply(self, response: requests.Response, content: bytes) -> Reply:
+        status = response.status_code
+        excerpt = self._told(content[:4096].decode(errors="replace"))
+        if status in PASSING_STATUS or status >= 500:
+            pause = _retry_after(response.headers.get("Retry-After", ""))
+            if pause > MAX_RETRY_AFTER_SECONDS:
+                raise VerifierError(
+                    f"{self._where()} answers {status} and asks to wait {pause:.0f} s, longer than this run waits "
+                    f"({MAX_RETRY_AFTER_SECONDS:.0f} s): {excerpt}. Run again later: replies so far are kept"
+                )
+            raise _MayPass(f"status {status}: {excerpt}", retry_after=pause)
+        if status != 200:
+            remedy = _REMEDIES.get(status, _OTHER_REMEDY)
+            raise VerifierError(f"{self._where()} refuses with status {status}: {excerpt}; {remedy}")
+        if len(content) > MAX_REPLY_BYTES:
+            return Reply(text=None, problem=f"the answer is longer than {MAX_REPLY_BYTES} bytes")
+        try:
+            found = json.loads(content)
+            choice = found["choices"][0]
+            text, finish = choice["message"]["content"], choice.get("finish_reason")
+        except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+            return Reply(text=None, problem=f"the answer is no chat completion: {excerpt}")
+        if not isinstance(text, str) or finish not in ("stop", "length"):
+            return Reply(text=None, problem=f"the model gave no text (finish_reason {printable(str(finish))})")
+        return Reply(text=text, finished=finish == "stop")
+
+    def _name(self, question: Question) -> str:
+        """Return the key under which a reply is kept: SHA-256 over the model, the prompt and the parameters."""
+        seed = question.round if self._parameters["temperature"] else 0
+        parts = [self._settings.model, question.prompt, *self._parameters.values(), seed]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def _recall(self, name: str) -> bool:
+        """Whether the cache holds the reply; it is known from then on."""
+        if self._cache is None:
+            return False
+        try:
+            found = json.loads((self._cache / f"{name}.json").read_bytes())
+            self._known[name] = Reply(text=found["text"], finished=found["finished"])
+        # What cannot be read is asked again.
+        except (OSError, ValueError, LookupError, TypeError):
+            return False
+        return True
+
+    def _keep(self, name: str, reply: Reply) -> None:
+        self._known[name] = reply
+        if self._cache is not None:
+            kept = {"model": self._settings.model, "text": reply.text, "finished": reply.finished}
+            durable.write_file(self._cache / f"{name}.json", json.dumps(kept).encode())
+
+    def _where(self) -> str:
+        return f"the judge {printable(self._settings.model)} at {self._settings.url}"
+
+    def _told(self, what: object) -> str:
+        """Return a foreign text for a message: one bounded line without the key."""
+        text = re.sub(r"\s+", " ", str(what)).strip() or "an empty answer"
+        return printable(text.replace(self._secret, "***") if self._secret else text)
+
+
+def _key(variable: str | None) -> str | None:
+    """Return the key that an environment variable holds."""
+    if variable is None:
+        return None
+    key = os.environ.get(variable, "").strip()
+    # A header that cannot be sent would be shown in the error about it.
+    if not re.fullmatch(r"[!-~]+", key):
+        raise VerifierError(
+            f"the environment variable {variable} holds no key; set it to the key of the judge's server, or remove "
+            "key_variable from the recipe if the server needs none"
+        )
+    return key
+
+
+def _backoff(name: str, number: int) -> float:
+    """Return the seconds to wait after try `number`: doubling, with jitter that belongs to the question."""
+    longest = min(BACKOFF_SECONDS * 2 ** (number - 1), MAX_BACKOFF_SECONDS)
+    return longest * (0.5 + 0.5 * generator(0, "backoff", name, number).random())
+
+
+def _retry_after(value: str) -> float:
+    """Return the seconds that a Retry-After header asks for; 0 when there is none that can be read."""
+    if re.fullmatch(r"\d{1,9}", value.strip()):
+        return float(value)
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return 0.0
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
