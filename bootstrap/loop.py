@@ -14,7 +14,7 @@ from bootstrap.config.recipe import Recipe
 from bootstrap.config.steps import RlStep
 from bootstrap.evaluation.gate import decide
 from bootstrap.pool import Pool
-from bootstrap.prompts.task import build_task
+from bootstrap.prompts.build import build_task
 from bootstrap.records import Decision, Generation, Observer, Outcome
 from bootstrap.scoring.verifier import Tools
 from bootstrap.selection.books import combine

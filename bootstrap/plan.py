@@ -22,7 +22,7 @@ from bootstrap.config.base_model import FolderModel, ScratchModel, scratch_vocab
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.steps import Distillation, DistillStep, MuonAdamW, Rejection, RlStep, SftStep, Step
 from bootstrap.errors import RecipeError
-from bootstrap.prompts.task import build_task
+from bootstrap.prompts.build import build_task
 from bootstrap.records import Generation, Record
 from bootstrap.selection.curriculum import replay_levels, target_levels
 from bootstrap.store.ledger import Entry

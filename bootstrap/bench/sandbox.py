@@ -103,7 +103,7 @@ def _temporary_files_in(folder: str) -> Iterator[None]:
 
 def footprint() -> Footprint:
     """Return what this process and its descendants hold now."""
-    ours = _family(os.getpid())
+    ours = family(os.getpid())
     return Footprint(
         num_processes=len(ours),
         num_descriptors=len(os.listdir("/proc/self/fd")),
@@ -131,7 +131,7 @@ def _time_bare(count: int, processes: int) -> float:
     return count / (time.perf_counter() - start)
 
 
-def _family(root: int) -> set[int]:
+def family(root: int) -> set[int]:
     """Return a process and all its descendants, by number."""
     parents = {}
     for entry in os.listdir("/proc"):
@@ -139,10 +139,10 @@ def _family(root: int) -> set[int]:
             fields = _fields(int(entry))
             if fields:
                 parents[int(entry)] = int(fields[1])
-    family = {root}
-    while more := {pid for pid, parent in parents.items() if parent in family} - family:
-        family |= more
-    return family
+    found = {root}
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
 
 
 def _resident_bytes(pid: int) -> int:

@@ -14,7 +14,7 @@ from bootstrap.config.base_model import ScratchModel
 from bootstrap.config.steps import MuonAdamW
 from bootstrap.config.tasks import AdditionTask
 from bootstrap.pool import Pool
-from bootstrap.prompts.task import build_task
+from bootstrap.prompts.build import build_task
 from bootstrap.records import Batch, Example, Normalizers, Request, Sampling
 from bootstrap.stages.encoding import Encoder, completion_tokens
 from bootstrap.stages.generate import requests

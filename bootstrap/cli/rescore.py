@@ -13,7 +13,7 @@ from bootstrap.config.load import load_recipe, recipe_of
 from bootstrap.config.models import roles
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError
-from bootstrap.prompts.task import build_task
+from bootstrap.prompts.build import build_task
 from bootstrap.scoring.verifier import Tools
 from bootstrap.stages.rescore import Rescored, Rescorer
 from bootstrap.stages.verifiers import open_verifiers

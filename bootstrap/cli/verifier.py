@@ -14,7 +14,7 @@ from bootstrap.config.load import load_recipe, load_verifier
 from bootstrap.config.models import roles
 from bootstrap.config.verifiers import RubricVerifier, Verifier
 from bootstrap.errors import RecipeError, VerifierError
-from bootstrap.prompts.task import build_task
+from bootstrap.prompts.build import build_task
 from bootstrap.references import Call, CallCases, write
 from bootstrap.scoring.conformance import Finding, check
 from bootstrap.scoring.probe import Case

@@ -18,8 +18,6 @@ from typing import Protocol
 
 from bootstrap.config import tasks
 from bootstrap.errors import RecipeError
-from bootstrap.prompts.addition import Addition
-from bootstrap.prompts.strings import Strings
 from bootstrap.records import Prompt, Split
 from bootstrap.seeds import generator
 
@@ -266,29 +264,6 @@ class ProceduralTask:
             f"{self.name} level {level} has no {split.value} prompt at task.heldout_fraction "
             f"{self.settings.heldout_fraction:g}; {change} it, or enlarge the alphabet of a task on strings"
         )
-
-
-def build_task(settings: tasks.Task) -> Task:
-    """Return the task that the settings describe. Raises RecipeError when a level would have an empty split."""
-    match settings:
-        case tasks.AdditionTask():
-            return ProceduralTask(settings, family=Addition())
-        case tasks.ReversalTask():
-            return ProceduralTask(settings, family=Strings(alphabet=settings.alphabet, backwards=True))
-        case tasks.CopyTask():
-            return ProceduralTask(settings, family=Strings(alphabet=settings.alphabet, backwards=False))
-        case tasks.FunctionsTask():
-            from bootstrap.prompts.functions import Functions
-
-            return ProceduralTask(settings, family=Functions(settings))
-        case tasks.FileTask():
-            from bootstrap.prompts.files import Rows
-
-            return Rows(settings)
-        case tasks.ReasoningGymTask():
-            from bootstrap.prompts.gym import Gym
-
-            return Gym(settings)
 
 
 def prompt_id(task: str, text: str) -> str:

@@ -191,7 +191,8 @@ def build_verifier(settings: verifiers.Verifier, *, tools: Tools | None = None) 
 def version_of(*modules: str, settings: Settings, also: str = "") -> str:
     """Return a verifier's version: first 16 hex digits of SHA-256 over the modules' sources and its settings.
 
-    Settings that are operational, such as a server's address, do not count. `also`: what else decides on verdicts, as the version of a library.
+    Settings that are operational, such as a server's address, do not count. `also`: what else decides on verdicts, as
+    the version of a library.
     """
     sources = [inspect.getsource(sys.modules[module]) for module in modules]
     chosen = json.dumps(identity_of(settings), sort_keys=True)

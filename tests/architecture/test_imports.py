@@ -21,6 +21,7 @@ LAYERS = {
     "compute": 0,
     "provenance": 0,
     "config": 0,
+    "gym_items": 1,
     "store": 1,
     "sandbox": 1,
     "prompts": 2,
@@ -45,6 +46,7 @@ FENCES = {
     "torch": ("rollouts", "training", "worker", "scoring.reward_model"),
     "transformers": ("rollouts", "training", "worker", "scoring.reward_model"),
     "peft": ("rollouts", "training", "worker", "scoring.reward_model"),
+    "reasoning_gym": ("gym_items", "prompts.gym", "scoring.gym_sandboxed"),
     "ray": ("cluster",),
     "mlflow": ("lineage",),
     "typer": ("cli",),
@@ -74,6 +76,10 @@ WRITING_CALLS = {
 WRITING_OS_CALLS = {"open", "write", "replace", "link", "symlink", "remove"}
 WRITERS = {
     "store.durable": None,
+    # Reading the policy's folders, writing to pipes, and wiping the scratch folder of a process that is gone.
+    "sandbox.landlock": {"open"},
+    "sandbox.supervisor": {"write"},
+    "sandbox.zygote": {"open", "write", "rmtree", "unlink"},
     # What a Ray job takes along is gathered in a temporary folder.
     "cluster.submit": {"mkdir", "copytree", "copyfile"},
 }

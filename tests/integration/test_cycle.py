@@ -8,7 +8,8 @@ from support import tiny
 
 from bootstrap.errors import FingerprintMismatch, LineageMismatch
 from bootstrap.pool import LocalPool
-from bootstrap.prompts.task import build_task, split_of
+from bootstrap.prompts.build import build_task
+from bootstrap.prompts.task import split_of
 from bootstrap.records import Batch, Event, Outcome, Split, Status, Use
 from bootstrap.stages.step import Tables
 from bootstrap.store.ledger import Entry, Ledger

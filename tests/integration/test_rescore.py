@@ -8,7 +8,7 @@ from support import tiny
 from bootstrap.config.answers import ExactVerifier
 from bootstrap.config.load import recipe_of
 from bootstrap.errors import RecipeError, VerifierError
-from bootstrap.prompts.task import build_task
+from bootstrap.prompts.build import build_task
 from bootstrap.records import Status
 from bootstrap.scoring.verifier import AnswerVerifier, Judgement, build_verifier, failed, passed, unverifiable
 from bootstrap.stages.rescore import Rescorer

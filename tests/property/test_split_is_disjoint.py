@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bootstrap.config.tasks import AdditionTask, CopyTask, ReversalTask
-from bootstrap.prompts.task import build_task, split_of
+from bootstrap.prompts.build import build_task
+from bootstrap.prompts.task import split_of
 from bootstrap.records import Split
 
 TASKS = [build_task(AdditionTask()), build_task(ReversalTask()), build_task(CopyTask(alphabet="abcdefgh"))]

@@ -13,7 +13,7 @@ from bootstrap.config.base_model import MODEL_FILES, scratch_vocabulary
 from bootstrap.config.load import json_schema, load_recipe
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError
-from bootstrap.prompts.task import build_task
+from bootstrap.prompts.build import build_task
 
 RECIPE = """\
 name: small

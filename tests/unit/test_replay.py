@@ -6,7 +6,7 @@ import pytest
 
 from bootstrap.config.tasks import AdditionTask
 from bootstrap.errors import RecipeError
-from bootstrap.prompts.task import build_task
+from bootstrap.prompts.build import build_task
 from bootstrap.selection.replay import PoolEntry, ReplayPool, draw_replay
 
 TASK = build_task(AdditionTask())

@@ -7,7 +7,7 @@ import pytest
 from bootstrap.config.answers import ExactVerifier, Whole
 from bootstrap.config.tasks import AdditionTask, CopyTask, ReversalTask
 from bootstrap.errors import VerifierError
-from bootstrap.prompts.task import build_task
+from bootstrap.prompts.build import build_task
 from bootstrap.records import Finish, Rollout, Status
 from bootstrap.scoring.probe import Case, probe
 from bootstrap.scoring.verifier import Answer, AnswerVerifier, Judgement, build_verifier, score

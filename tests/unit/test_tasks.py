@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from bootstrap.config.tasks import AdditionTask, CopyTask, ReversalTask
 from bootstrap.errors import RecipeError
 from bootstrap.prompts.addition import Addition
-from bootstrap.prompts.task import build_task, prompt_id, split_of, suite_digest
+from bootstrap.prompts.build import build_task
+from bootstrap.prompts.task import prompt_id, split_of, suite_digest
 from bootstrap.records import Prompt, Split
 
 ADDITION = build_task(AdditionTask())
@@ -168,7 +169,7 @@ PRINT_DRAWS = """
 import json
 from bootstrap.config.tasks import AdditionTask, ReversalTask
 from bootstrap.prompts.addition import Addition
-from bootstrap.prompts.task import build_task
+from bootstrap.prompts.build import build_task
 found = []
 for task in (build_task(AdditionTask()), build_task(ReversalTask())):
     for level in (1, 2, 3, 8):
