@@ -1,5 +1,7 @@
 """Where in a completion the answer stands. Completions are hostile: what is not there exactly once is not there.
 
+The time taken is proportional to the completion's length, whatever it holds.
+
 Left out: what the answer means (each verifier's).
 """
 
@@ -9,7 +11,8 @@ from dataclasses import dataclass
 from bootstrap.config.answers import Boxed, LastLine, Place, Tagged, Whole
 from bootstrap.scoring.verifier import Answer
 
-BOX = "\\boxed{"
+_BRACES = re.compile(r"\\boxed\{|\\.|[{}]", re.DOTALL)
+"""A box's beginning, another backslash with what it escapes (as a brace or a line break), a brace."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,8 +38,8 @@ def extract(completion: str, place: Place) -> Found:
         case Boxed():
             return _boxed(completion)
         case LastLine():
-            lines = [line.strip() for line in completion.splitlines() if line.strip()]
-            return Found(text=lines[-1]) if lines else Found(reason="no answer: nothing but white space")
+            lines = completion.rstrip().rsplit("\n", 1)
+            return Found(text=lines[-1].strip()) if lines[-1] else Found(reason="no answer: nothing but white space")
 
 
 def _tagged(completion: str, tag: str) -> Found:
@@ -50,19 +53,27 @@ def _tagged(completion: str, tag: str) -> Found:
 
 
 def _boxed(completion: str) -> Found:
-    boxes = [_balanced(completion, match.end()) for match in re.finditer(re.escape(BOX), completion)]
-    if not boxes or boxes[-1] is None:
+    """Return the contents of the box, or of several equal ones."""
+    boxes: set[str] = set()
+    open_braces: list[int | None] = []
+    """For each brace not closed yet: where a box's contents begin, or None for a plain brace."""
+    inside = False
+    for match in _BRACES.finditer(completion):
+        match match.group():
+            case "{":
+                open_braces.append(None)
+            case "}" if open_braces:
+                start = open_braces.pop()
+                if start is not None:
+                    boxes.add(completion[start : match.start()].strip())
+                    inside = False
+            case "\\boxed{":
+                if inside:
+                    return Found(reason="no one answer: a box in a box that is not closed before")
+                open_braces.append(match.end())
+                inside = True
+    if inside or not boxes:
         return Found(reason="no answer: no complete \\boxed{}")
-    if len({box for box in boxes if box is not None}) > 1:
+    if len(boxes) > 1:
         return Found(reason="no one answer: boxes with different contents")
-    return Found(text=boxes[-1])
-
-
-def _balanced(text: str, start: int) -> str | None:
-    """Return what stands from `start` to the brace that closes it, or None when none does."""
-    depth = 1
-    for match in re.compile(r"\\.|[{}]", re.DOTALL).finditer(text, start):
-        depth += {"{": 1, "}": -1}.get(match.group(), 0)
-        if depth == 0:
-            return text[start : match.start()].strip()
-    return None
+    return Found(text=boxes.pop())

@@ -1,0 +1,57 @@
+"""R1's language-consistency reward (arXiv:2501.12948): the share of target-language words in the reasoning.
+
+A word counts for the target when each of its letters belongs to a script of the target language (Unicode's `Script`
+property). So languages of one script cannot be told apart: German counts as English. The reward catches a model that
+mixes scripts, as Chinese into English, which is what R1 introduced it against.
+
+In scripts written without spaces (Chinese, Japanese, Thai, ...) each character is a word, so that a line of them weighs
+about as much as its translation. Single Latin and Greek letters are symbols and LaTeX commands are markup; neither are
+words, and neither are digits. A reasoning without any word has reward 0.
+"""
+
+import regex
+
+from bootstrap.config.answers import SCRIPTS, LanguageVerifier
+from bootstrap.scoring import extract
+from bootstrap.scoring.verifier import Answer, AnswerVerifier, Judgement, Tools, failed, passed, version_of
+
+MAX_CHARACTERS = 2**18
+"""A longer reasoning is FAIL."""
+
+_COMMAND = regex.compile(r"\\[A-Za-z]+")
+_UNSPACED = "".join(
+    rf"\p{{Script={script}}}"
+    for script in ("Han", "Hiragana", "Katakana", "Bopomofo", "Thai", "Lao", "Khmer", "Myanmar", "Tibetan")
+)
+_INSIDE = r"\p{M}'\u2019\u200c\u200d"
+"""What may follow a letter inside a word: marks, apostrophes, joiners."""
+_WORD = regex.compile(rf"(?V1)[\p{{L}}&&[{_UNSPACED}]]\p{{M}}*+|(?:[\p{{L}}--[{_UNSPACED}]][{_INSIDE}]*+)++")
+_SYMBOL = regex.compile(r"[\p{Script=Latin}\p{Script=Greek}]")
+
+
+class Language(AnswerVerifier):
+    """Counts words."""
+
+    name, judges = "language", LanguageVerifier.judges
+
+    def __init__(self, settings: LanguageVerifier, tools: Tools) -> None:
+        self.version = version_of(__name__, extract.__name__, settings=settings, also=regex.__version__)
+        self._settings = settings
+        scripts = "".join(rf"\p{{Script={script}}}" for script in SCRIPTS[settings.language])
+        # Marks, joiners and apostrophes have no script of their own (Unicode: Common, Inherited).
+        self._ours = regex.compile(rf"[{scripts}\p{{Script=Common}}\p{{Script=Inherited}}]++")
+
+    def judge_one(self, answer: Answer) -> Judgement:
+        found = extract.answer_of(answer, self._settings.within)
+        if found.text is None:
+            return failed(self.name, found.reason)
+        if len(found.text) > MAX_CHARACTERS:
+            return failed(self.name, f"longer than {MAX_CHARACTERS} characters")
+        words = [word for word in _WORD.findall(_COMMAND.sub(" ", found.text)) if not _SYMBOL.fullmatch(word)]
+        if not words:
+            return failed(self.name, "no word")
+        count = sum(self._ours.fullmatch(word) is not None for word in words)
+        told = f"{count} of {len(words)} words in the script of {self._settings.language}"
+        share = count / len(words)
+        verdict = passed if share >= self._settings.min_share else failed
+        return verdict(self.name, told, reward=share)

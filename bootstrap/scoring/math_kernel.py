@@ -1,0 +1,307 @@
+r"""Compares expressions by computer algebra. Runs in the confined process alone: sympy and its LaTeX reader are large
+programs fed with a model's text, and what they cost cannot be told beforehand. No clock is used here; the sandbox
+bounds the CPU time.
+
+Each pair is compared on two ways that share nothing but the text:
+
+1. numerically: our own reader (`math_text.py`), evaluated by mpmath with `DIGITS` digits and a bound on the error, at
+   fixed points;
+2. symbolically: Math-Verify's LaTeX reader, then its `sympy_symbolic_eq` (simplification of the difference). Its
+   `verify` is not used: it rounds, so that $2^{-99}\pi$ and $2^{-98}\pi$ are equal to it.
+
+Both readings must have the same values, and equality needs both ways; everything else is a disagreement, for the
+caller to report. Variables are real unless the imaginary unit occurs; powers, roots and logarithms are principal
+values; two expressions are equal when they are equal wherever both are defined.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
+from functools import cache
+from hashlib import sha256
+from math import factorial
+from typing import Any
+
+import sympy
+from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy
+from math_verify.grader import sympy_symbolic_eq
+from mpmath import MPContext
+
+from bootstrap.scoring.math_text import Node, scalar
+
+DIGITS = 200
+SYMPY_DIGITS = 50
+LETTERS = "xyzabcmnpqrstuvwkXYZABCMNPQRSTUVWK"
+"""What variables are called for sympy: letters that its reader takes for nothing else. Twice `MAX_VARIABLES`."""
+MAX_FORM = 200
+"""Characters of a form in a disagreement."""
+
+_SIGNS: tuple[Callable[[int], int], ...] = (lambda k: 1, lambda k: -1, lambda k: (-1) ** k)
+"""Sign of the k-th variable at each point: an equality that holds for positive numbers alone is none."""
+
+mp = MPContext()
+mp.dps = DIGITS
+EPSILON = mp.mpf(10) ** (5 - DIGITS)
+"""Bound on the relative error of one operation."""
+Real = Any
+"""mpmath's types are made at run time."""
+Ball = tuple[Any, Any]
+"""A value and a bound on its error."""
+
+
+class Undefined(ValueError):
+    """An expression has no value at a point."""
+
+
+def compare(pairs: Sequence[Sequence[str]]) -> list[dict[str, str]]:
+    """Return for each pair (reference, answer) what was found.
+
+    `finding` is `equal`, `different`, `undefined` (the answer has no value), `reference` (the reference has none) or
+    `disagreement`; `told` says more of the last three.
+    """
+    return [_compare(reference, answer) for reference, answer in pairs]
+
+
+def _compare(reference: str, answer: str) -> dict[str, str]:
+    nodes = [scalar(reference), scalar(answer)]
+    variables = sorted(nodes[0].variables() | nodes[1].variables())
+    letters = dict(zip(variables, LETTERS, strict=False))
+    points = [{name: _coordinate(k, sign) for k, name in enumerate(variables)} for sign in _SIGNS]
+    # Without variables, all points are the same.
+    points = points if variables else points[:1]
+    values: list[list[Ball]] = []
+    for node, finding in zip(nodes, ("reference", "undefined"), strict=True):
+        try:
+            values.append([evaluate(node, point) for point in points])
+        except Undefined as error:
+            return {"finding": finding, "told": str(error)}
+    is_real = None if any(node.uses("i") for node in nodes) else True
+    symbols = {name: sympy.Symbol(letters[name], real=is_real) for name in variables}
+    forms = []
+    for node, balls in zip(nodes, values, strict=True):
+        text = latex(node, letters)
+        try:
+            form = _read(text, is_real=is_real)
+        # The reader raises bare exceptions for whatever it does not know.
+        except Exception as error:
+            return _disagreement("read by one reader alone", text, f"{type(error).__name__}: {error}")
+        for point, ball in zip(points, balls, strict=True):
+            if not _agrees(form, {symbols[name]: sympy.Rational(point[name]) for name in variables}, ball):
+                return _disagreement("read differently by two readers", text, str(form))
+        forms.append(form)
+    for (left, left_error), (right, right_error) in zip(*values, strict=True):
+        if abs(left - right) > 10 * (left_error + right_error):
+            return {"finding": "different"}
+    if forms[0] == forms[1] or sympy_symbolic_eq(*forms):
+        return {"finding": "equal"}
+    return _disagreement("equal in numbers and not by algebra", str(forms[0]), str(forms[1]))
+
+
+def _disagreement(what: str, left: str, right: str) -> dict[str, str]:
+    return {"finding": "disagreement", "told": f"{what}: {left[:MAX_FORM]} and {right[:MAX_FORM]}"}
+
+
+def _coordinate(place: int, sign: Callable[[int], int]) -> Fraction:
+    """Return a variable's value at a point: of magnitude 1/2 to 5/2, without relation to the others'."""
+    digest = int.from_bytes(sha256(f"variable {place}".encode()).digest()[:4], "big")
+    return Fraction(sign(place) * (997 + digest % 3989), 1994)
+
+
+# --- for sympy ---------------------------------------------------------------------------------------------------
+
+SUM, PRODUCT, POWER, ATOM = range(4)
+"""How tightly a LaTeX text holds together, loosest first."""
+
+
+def latex(node: Node, letters: Mapping[str, str]) -> str:
+    """Return a scalar as LaTeX that leaves nothing to a reader's taste, in as few brackets as that takes."""
+    return _latex(node, letters)[0]
+
+
+def _latex(node: Node, letters: Mapping[str, str]) -> tuple[str, int]:
+    parts = [_latex(argument, letters) for argument in node.args]
+
+    def part(place: int, tightness: int) -> str:
+        text, tight = parts[place]
+        return text if tight >= tightness else f"({text})"
+
+    match node.op:
+        case "number":
+            value = Fraction(node.value)
+            if value.denominator == 1:
+                return str(value.numerator), ATOM
+            return rf"\frac{{{value.numerator}}}{{{value.denominator}}}", POWER
+        case "variable":
+            return letters[node.value], ATOM
+        case "constant":
+            return {"pi": r"\pi", "e": "e", "i": "I"}[node.value], ATOM
+        case "factorial":
+            return str(factorial(int(node.value))), ATOM
+        case "negative":
+            return f"-{part(0, PRODUCT)}", SUM
+        case "add" if node.args[1].op == "negative":
+            # The part is a sum by itself, whose sign becomes the operation.
+            return f"{part(0, SUM)}{parts[1][0]}", SUM
+        case "add":
+            return f"{part(0, SUM)}+{part(1, PRODUCT)}", SUM
+        case "multiply":
+            return rf"{part(0, PRODUCT)}\cdot {part(1, POWER)}", PRODUCT
+        case "divide":
+            return rf"\frac{{{part(0, SUM)}}}{{{part(1, SUM)}}}", POWER
+        case "power":
+            return f"{part(0, ATOM)}^{{{part(1, SUM)}}}", POWER
+        case "root" if node.args[1].value == "2":
+            return rf"\sqrt{{{part(0, SUM)}}}", POWER
+        case "root":
+            return rf"\sqrt[{part(1, SUM)}]{{{part(0, SUM)}}}", POWER
+        case "log":
+            return rf"\log_{{{part(0, SUM)}}}({part(1, SUM)})", POWER
+        case "function" if node.value == "exp":
+            return f"e^{{{part(0, SUM)}}}", POWER
+        case "function":
+            return rf"\{node.value}({part(0, SUM)})", POWER
+    raise AssertionError(f"{node.op} is no scalar")
+
+
+@cache
+def _read(text: str, *, is_real: bool | None) -> sympy.Basic:
+    config = ConversionConfig(lowercase_symbols=False)
+    return latex2sympy(text, is_real=is_real, normalization_config=None, conversion_config=config)
+
+
+def _agrees(form: sympy.Basic, point: Mapping[sympy.Symbol, sympy.Rational], ball: Ball) -> bool:
+    """Whether sympy's form has the value that we found at a point."""
+    if not isinstance(form, sympy.Expr):
+        return False
+    value = form.evalf(SYMPY_DIGITS, subs=point)
+    if not (value.is_number and value.is_finite):
+        return False
+    parts = [part.evalf(SYMPY_DIGITS) for part in value.as_real_imag()]
+    if not all(part.is_Float or part.is_Rational for part in parts):
+        return False
+    other = mp.mpc(*(part._to_mpmath(mp.prec) for part in parts))
+    tolerance = mp.mpf(10) ** -30 * abs(ball[0]) + mp.mpf(10) ** -45 + 10 * ball[1]
+    return bool(abs(other - ball[0]) <= tolerance)
+
+
+# --- by ourselves ------------------------------------------------------------------------------------------------
+
+
+def evaluate(node: Node, point: Mapping[str, Fraction]) -> Ball:
+    """Return a scalar's value where its variables have these values, and a bound on the error.
+
+    Raises Undefined where it has no value, or where its value cannot be told from one that is not defined.
+    """
+    balls = [evaluate(argument, point) for argument in node.args]
+    try:
+        value, error = _operation(node, balls, point)
+    except OverflowError:
+        raise Undefined("no value: too large") from None
+    if not (mp.isfinite(value) and mp.isfinite(error)):
+        raise Undefined("no value: infinite")
+    return value, error + abs(value) * EPSILON
+
+
+def _operation(node: Node, balls: Sequence[Ball], point: Mapping[str, Fraction]) -> Ball:
+    """Return the value of one operation on values with errors, and the error that follows from theirs."""
+    match node.op:
+        case "number" | "factorial" | "variable":
+            number = point[node.value] if node.op == "variable" else Fraction(node.value)
+            number = Fraction(factorial(int(number))) if node.op == "factorial" else number
+            return mp.mpf(number.numerator) / number.denominator, mp.mpf(0)
+        case "constant":
+            return {"pi": +mp.pi, "e": +mp.e, "i": mp.mpc(0, 1)}[node.value], mp.mpf(0)
+        case "negative":
+            return -balls[0][0], balls[0][1]
+        case "add":
+            return balls[0][0] + balls[1][0], balls[0][1] + balls[1][1]
+        case "multiply":
+            (a, da), (b, db) = balls
+            return a * b, abs(a) * db + abs(b) * da + da * db
+        case "divide":
+            return _quotient(*balls)
+        case "power":
+            return _power(*balls)
+        case "root":
+            return _power(balls[0], (1 / balls[1][0], EPSILON))
+        case "log":
+            return _quotient(_logarithm(balls[1]), _logarithm(balls[0]))
+        case "function":
+            return _function(node.value, balls[0])
+    raise AssertionError(f"{node.op} is no scalar")
+
+
+def _quotient(above: Ball, below: Ball) -> Ball:
+    (a, da), (b, db) = above, below
+    if abs(b) <= 10 * db:
+        raise Undefined("no value: division by zero")
+    return a / b, (da + abs(a / b) * db) / (abs(b) - db)
+
+
+def _power(base: Ball, exponent: Ball) -> Ball:
+    (b, db), (x, dx) = base, exponent
+    if abs(b) <= 10 * db or b == 0:
+        if mp.re(x) <= dx:
+            raise Undefined("no value: a power of zero")
+        return mp.mpf(0), mp.power(11 * db, mp.re(x)) if db else mp.mpf(0)
+    value = mp.power(b, x)
+    return value, abs(value) * (abs(x) * db / (abs(b) - db) + abs(mp.log(b)) * dx + (1 + abs(x)) * EPSILON)
+
+
+def _logarithm(argument: Ball) -> Ball:
+    a, da = argument
+    if abs(a) <= 10 * da:
+        raise Undefined("no value: a logarithm of zero")
+    return mp.log(a), da / (abs(a) - da) + EPSILON
+
+
+def _function(name: str, argument: Ball) -> Ball:
+    a, da = argument
+    # Neither sine nor cosine grows faster than this.
+    slope = mp.cosh(mp.im(a))
+    sine, cosine = (mp.sin(a), slope * (da + EPSILON)), (mp.cos(a), slope * (da + EPSILON))
+    one = (mp.mpf(1), mp.mpf(0))
+    match name:
+        case "sin":
+            return sine
+        case "cos":
+            return cosine
+        case "tan":
+            return _quotient(sine, cosine)
+        case "cot":
+            return _quotient(cosine, sine)
+        case "sec":
+            return _quotient(one, cosine)
+        case "csc":
+            return _quotient(one, sine)
+        case "arcsin":
+            return mp.asin(a), da / mp.sqrt(max(abs(1 - a * a), da, EPSILON)) + EPSILON
+        case "arccos":
+            return mp.acos(a), da / mp.sqrt(max(abs(1 - a * a), da, EPSILON)) + EPSILON
+        case "arctan":
+            if abs(1 + a * a) <= 10 * (da + EPSILON):
+                raise Undefined("no value: an arc tangent of the imaginary unit")
+            return mp.atan(a), 2 * da / abs(1 + a * a) + EPSILON
+        case "ln":
+            return _logarithm(argument)
+        case "exp":
+            return mp.exp(a), abs(mp.exp(a)) * da
+    raise AssertionError(f"{name} is no function")
+
+
+def _warm() -> None:
+    """Fill the caches of sympy and of the grammar of its LaTeX reader, which every confined process begins with."""
+    compare(
+        [
+            (r"\frac{\sqrt{2}}{2}", r"1/\sqrt{2}"),
+            (r"x^2 - 2xy + 3x^2y^3 + \frac{1}{2}", r"\frac{1}{2} - 2xy + 3y^{3}x^{2} + x^2"),
+            ("x^2-y^2", "(x-y)(x+y)"),
+            (r"\sin^2(x) + \cos(x)\cos(x)", "1"),
+            (r"e^{2\pi} \ln(3)", r"\log_{2}(3) \ln(2) e^{2\pi}"),
+            (r"\tan(x)", r"\frac{\sin(x)}{\cos(x)}"),
+            (r"\sqrt{5+2\sqrt{6}}", r"\sqrt{2}+\sqrt{3}"),
+            ("3 + 4i", "4i + 3"),
+        ]
+    )
+
+
+_warm()

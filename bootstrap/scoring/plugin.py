@@ -1,0 +1,147 @@
+"""A verifier of the user's own: one function, named by the recipe as `module:function` or by an entry point.
+
+    def verify(text: str, *, reference: str, prompt: str, **settings) -> bool | float | tuple[bool, float] | None
+
+`text` is the completion. It returns whether the answer is right (reward 1 or 0), or a reward (PASS from 1), or both, or
+None where it cannot judge; a ValueError says the same with a reason. Anything else that it returns or raises is a
+defect of the function and stops the run with its name. Answers that the length limit cut are FAIL without asking it.
+
+`bootstrap verifier check` shows what hostile answers get from it. It runs in the driver's process with all its rights:
+code that a model wrote belongs into the verifier `code`.
+"""
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from bootstrap.config.verifiers import PluginVerifier
+from bootstrap.errors import VerifierError
+from bootstrap.scoring.verifier import (
+    Answer,
+    AnswerVerifier,
+    Judgement,
+    Tools,
+    failed,
+    passed,
+    unverifiable,
+    version_of,
+)
+
+GROUP = "bootstrap.verifiers"
+"""Group of the entry points."""
+SIGNATURE = "verify(text, *, reference, prompt, **settings)"
+
+
+class Plugin(AnswerVerifier):
+    """Asks the function."""
+
+    name, judges = "plugin", PluginVerifier.judges
+
+    def __init__(self, settings: PluginVerifier, tools: Tools) -> None:
+        """Raise VerifierError when the function is missing, unreadable, or does not take these arguments."""
+        self._uses = settings.uses
+        self._settings = settings.settings
+        self._function = _find(settings.uses)
+        self._check_signature()
+        self.version = version_of(__name__, settings=settings, also=_source(self._function, settings.uses))
+
+    def judge_one(self, answer: Answer) -> Judgement:
+        """Return the judgement. Raises VerifierError when the function fails or returns what is no verdict."""
+        if answer.truncated:
+            return failed(self.name, "truncated")
+        try:
+            found = self._function(answer.text, reference=answer.reference, prompt=answer.prompt, **self._settings)
+        except ValueError as error:
+            return unverifiable(f"{self._uses}: {error}")
+        # A foreign function may raise anything; whatever it is, the user needs to hear which function it was.
+        except Exception as error:
+            raise VerifierError(
+                f"the verifier {self._uses} raised {type(error).__name__}: {error}; mend it, or let it raise "
+                "ValueError, or return None, for an answer that it cannot judge"
+            ) from error
+        return self._judgement(found)
+
+    def _judgement(self, found: Any) -> Judgement:
+        match found:
+            case None:
+                return unverifiable(f"{self._uses} cannot judge it")
+            case bool():
+                return passed(self.name) if found else failed(self.name)
+            case int() | float() if _is_reward(found):
+                reward = float(found)
+                return passed(self.name, reward=reward) if reward >= 1 else failed(self.name, reward=reward)
+            case (bool() as right, int() | float() as reward) if isinstance(found, tuple) and _is_reward(reward):
+                verdict = passed if right else failed
+                return verdict(self.name, reward=float(reward))
+        raise VerifierError(
+            f"the verifier {self._uses} returned {_shown(found)}; it must return True or False, a finite reward, "
+            "a pair of both, or None"
+        )
+
+    def _check_signature(self) -> None:
+        try:
+            signature = inspect.signature(self._function)
+        except (TypeError, ValueError):
+            raise VerifierError(f"{self._uses} is no function that can be looked at; write it as {SIGNATURE}") from None
+        try:
+            signature.bind("", reference="", prompt="", **self._settings)
+        except TypeError as error:
+            raise VerifierError(
+                f"the verifier {self._uses} cannot be called with the recipe's settings: {error}; write it as "
+                f"{SIGNATURE} with a parameter for each of its settings"
+            ) from None
+
+
+def _find(uses: str) -> Callable[..., Any]:
+    """Return the function of that name. Raises VerifierError when there is none."""
+    if ":" not in uses:
+        found = entry_points(group=GROUP, name=uses)
+        if not found:
+            known = ", ".join(sorted(entry.name for entry in entry_points(group=GROUP))) or "none"
+            raise VerifierError(
+                f"no installed package offers the verifier {uses} (entry points {GROUP}: {known}); install it, or "
+                "name a function as module:function"
+            )
+        uses = next(iter(found)).value
+    # Last on the path, so that no file lying about hides an installed module.
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+    module, _, name = uses.partition(":")
+    try:
+        imported = importlib.import_module(module)
+    except (ImportError, SyntaxError) as error:
+        raise VerifierError(
+            f"the module of the verifier {uses} cannot be imported: {error}; install it, or start where {module} lies"
+        ) from error
+    function = getattr(imported, name, None)
+    if not callable(function):
+        raise VerifierError(f"the module {module} has no function {name}; write it there as {SIGNATURE}")
+    return function
+
+
+def _source(function: Callable[..., Any], uses: str) -> str:
+    """Return the source of the module that defines the function: what the version is made of."""
+    try:
+        return inspect.getsource(sys.modules[function.__module__])
+    except (AttributeError, KeyError, OSError, TypeError):
+        raise VerifierError(
+            f"the source of the verifier {uses} cannot be read, so its verdicts could not be told apart by version; "
+            "define it as a function in a Python file"
+        ) from None
+
+
+def _is_reward(value: float) -> bool:
+    try:
+        return isfinite(value)
+    except OverflowError:
+        return False
+
+
+def _shown(value: Any) -> str:
+    """Return a value's type and, for plain numbers, the value."""
+    return f"{value!r}" if type(value) in (int, float) and abs(value) < 1e9 else f"a {type(value).__name__}"
