@@ -1,0 +1,349 @@
+"""Prompts from a JSON Lines file: one row, one prompt, at the level that the row names.
+
+The rules of `task.py` hold: the split is by the hash of the prompt's text, draws depend on their arguments alone, and
+`demonstrate` refuses levels beyond the task's `base_level`. A prompt's `key` is its row's line number, which the
+file's hash makes as good as the row itself.
+
+Rows that cannot serve are left out and counted (`left_out`): other characters than the alphabet's, too long, a text
+that an earlier row has, asserts that do not convert. Rows that are broken (no JSON, a column missing) are errors: the
+file is not what the recipe takes it for.
+
+Levels beyond the file's last hold the last one's rows, so that the lineage of a file with one level can go on.
+
+Left out: running anything. Wrong answers to code are programs that return a constant, wrong because some case expects
+another value.
+"""
+
+import ast
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from pydantic import ValidationError
+
+from bootstrap.config.files import ROLES, FileTask, content_of, read_file
+from bootstrap.errors import RecipeError
+from bootstrap.prompts.assertions import NotConvertible, calls_of_asserts, calls_of_check
+from bootstrap.prompts.task import prompt_id, split_of
+from bootstrap.records import Prompt, Split
+from bootstrap.references import CallCases, ScriptCases, read_code, write
+from bootstrap.seeds import generator
+
+NUM_WRONG = 5
+"""Wrong answers shown to a verifier, per prompt."""
+CONSTANTS: tuple[Any, ...] = ("?", None, "no answer", True, False, "wrong", "none")
+"""What wrong programs return. No numbers, which a tolerance could let pass; at most one can be right."""
+NO_ANSWERS = ("", "?", "no answer", "I do not know", "none of these", "-")
+"""Wrong answers where other rows have too few others."""
+REASONS_SHOWN = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One row that serves."""
+
+    line: int
+    level: int
+    text: str
+    reference: str
+    solution: str
+
+
+class Rows:
+    """The task of one file, read whole when it is built."""
+
+    name = "file"
+    has_stepping_stones = False
+
+    def __init__(self, settings: FileTask) -> None:
+        """Raise RecipeError when the file is missing, changed or broken, or when a level lacks prompts in a split."""
+        self.settings = settings
+        self.characters = settings.characters
+        self.left_out: Counter[str] = Counter()
+        """Rows that do not serve, by reason."""
+        try:
+            data = read_file(settings)
+            self.content = content_of(settings, data)
+        except ValueError as error:
+            raise RecipeError(f"task.path: {error}") from None
+        self._rows = self._read(data)
+        self._lists: dict[tuple[int, Split], list[Prompt]] = {}
+        self._levels = self._by_level()
+        self.last_level = max(level for level, _ in self._levels)
+
+    def max_answer_length(self, level: int) -> int:
+        """Return the bound that the recipe declares: another right answer may be longer than the row's."""
+        return self.settings.max_answer_length
+
+    def draw(
+        self, level: int, count: int, *, seed: int, split: Split = Split.TRAIN, stepping_stone: bool = False
+    ) -> list[Prompt]:
+        if stepping_stone:
+            raise RecipeError("rows of a file have no stepping stones; set stepping_stones: 0")
+        listed = self._prompts(level, split)
+        rng = generator(seed, "draw", self.name, level, split.value)
+        prompts: list[Prompt] = []
+        while len(prompts) < count:
+            prompts += rng.sample(listed, min(count - len(prompts), len(listed)))
+        return prompts
+
+    def demonstrate(
+        self, levels: Sequence[int], count: int, *, seed: int, mixed: bool = False
+    ) -> list[tuple[Prompt, str]]:
+        beyond = [level for level in levels if level > self.settings.base_level]
+        if beyond:
+            raise RecipeError(
+                f"references of {self.name} end at level {self.settings.base_level} (task.base_level), level "
+                f"{max(beyond)} was asked for; sample that level and let the verifier judge, or raise task.base_level"
+            )
+        assert levels, "demonstrations need at least one level"
+        rng = generator(seed, "demonstrate", self.name, *levels)
+        prompts = [rng.choice(self._prompts(rng.choice(levels), Split.TRAIN)) for _ in range(count)]
+        return [(prompt, self.solution(prompt)) for prompt in prompts]
+
+    def reference(self, prompt: Prompt) -> str:
+        return self._row(prompt).reference
+
+    def solution(self, prompt: Prompt) -> str:
+        return self._row(prompt).solution
+
+    def wrong_answers(self, prompt: Prompt) -> list[str]:
+        row = self._row(prompt)
+        if self.settings.form == "text":
+            return self._other_answers(row)
+        wrong = [self._answer(program) for program in _wrong_programs(row.reference)]
+        return [answer for answer in wrong if answer != row.solution][:NUM_WRONG]
+
+    def heldout(self, level: int, count: int) -> list[Prompt]:
+        return sorted(self._prompts(level, Split.HELDOUT), key=lambda prompt: prompt.id)[:count]
+
+    def _row(self, prompt: Prompt) -> Row:
+        row = self._rows.get(prompt.key)
+        assert row is not None and row.text == prompt.text, f"prompt {prompt.id} ({prompt.key}) is not of this file"
+        return row
+
+    def _prompts(self, level: int, split: Split) -> list[Prompt]:
+        assert level >= 1, f"levels start at 1, not {level}"
+        if (level, split) not in self._lists:
+            self._lists[level, split] = [
+                Prompt(
+                    id=prompt_id(self.name, row.text),
+                    task=self.name,
+                    level=level,
+                    text=row.text,
+                    split=split,
+                    key=str(row.line),
+                )
+                for row in self._levels[min(level, self.last_level), split]
+            ]
+        return self._lists[level, split]
+
+    def _by_level(self) -> dict[tuple[int, Split], list[Row]]:
+        levels: dict[tuple[int, Split], list[Row]] = {}
+        for row in self._rows.values():
+            split = split_of(self.name, row.text, heldout_fraction=self.settings.heldout_fraction)
+            levels.setdefault((row.level, split), []).append(row)
+        last = max((level for level, _ in levels), default=1)
+        for level in range(1, last + 1):
+            for split in Split:
+                if (level, split) not in levels:
+                    raise self._too_few(level, split)
+        return levels
+
+    def _too_few(self, level: int, split: Split) -> RecipeError:
+        num_rows = sum(row.level == level for row in self._rows.values())
+        change = "raise" if split is Split.HELDOUT else "lower"
+        message = (
+            f"{self.settings.path}: level {level} has no {split.value} prompt among its {num_rows} rows; add rows"
+            + (f", or {change} task.heldout_fraction {self.settings.heldout_fraction:g}" if num_rows else "")
+        )
+        if self.left_out:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in self.left_out.most_common(REASONS_SHOWN))
+            message += f". Rows left out: {reasons}"
+        return RecipeError(message)
+
+    def _read(self, data: bytes) -> dict[str, Row]:
+        try:
+            lines = data.decode("utf-8").split("\n")
+        except UnicodeDecodeError as error:
+            raise RecipeError(
+                f"{self.settings.path} is not UTF-8 text (byte {error.start}); save it as UTF-8"
+            ) from None
+        rows: dict[str, Row] = {}
+        texts: set[str] = set()
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = self._made(number, _parsed(line))
+            except NotConvertible as reason:
+                self.left_out[f"with tests that do not convert: {reason}"] += 1
+                continue
+            except ValidationError as error:
+                first = error.errors()[0]
+                place = ".".join(map(str, first["loc"]))
+                raise RecipeError(f"{self.settings.path}:{number}: the cases: {place}: {first['msg']}") from None
+            except ValueError as error:
+                raise RecipeError(f"{self.settings.path}:{number}: {error}") from None
+            if reason := self._misfit(row) or ("with the prompt of an earlier row" if row.text in texts else ""):
+                self.left_out[reason] += 1
+                continue
+            texts.add(row.text)
+            rows[str(number)] = row
+        return rows
+
+    def _made(self, line: int, data: Mapping[str, Any]) -> Row:
+        """Return the row. Raises ValueError where it is broken, NotConvertible where its tests say too much."""
+        form = self.settings.form
+        columns = {role: self._column(data, role) for role in ROLES[form]}
+        level = data.get(self.settings.level_column, 1)
+        if type(level) is not int or level < 1:
+            raise ValueError(f"{self.settings.level_column} must be a whole number from 1 up, not {_short(level)}")
+        prompt = _text(columns, "prompt")
+        if form == "text":
+            answer = columns["answer"]
+            # Numbers and truth values are written as JSON does; a list or an object is no answer's text.
+            if isinstance(answer, int | float | bool):
+                answer = json.dumps(answer)
+            if not isinstance(answer, str):
+                raise ValueError(f"answer must be text or a number, not {_short(answer)}")
+            reference = solution = answer
+        else:
+            solution = _text(columns, "solution")
+            prompt, cases = self._cases(prompt, columns)
+            reference = write(cases)
+        return Row(
+            line=line,
+            level=level,
+            text=self.settings.prompt_template.replace("{prompt}", prompt),
+            reference=reference,
+            solution=self._answer(solution),
+        )
+
+    def _cases(self, prompt: str, columns: Mapping[str, Any]) -> tuple[str, CallCases | ScriptCases]:
+        """Return the prompt as the model is to read it, and the hidden cases."""
+        form = self.settings.form
+        if form == "humaneval":
+            name = _text(columns, "entry_point")
+            return prompt, CallCases(function=name, prefix=prompt, cases=calls_of_check(_text(columns, "test")))
+        if form == "mbpp":
+            tests = columns["tests"]
+            if not isinstance(tests, list) or not all(isinstance(test, str) for test in tests):
+                raise ValueError(f"tests must be a list of asserts, not {_short(tests)}")
+            function, calls = calls_of_asserts(tests)
+            # The texts name no function, and the tests, which do, are hidden.
+            head = _head(_text(columns, "solution"), function)
+            return f"{prompt}\n{head}\n", CallCases(function=function, cases=calls)
+        content = columns["reference"]
+        cases = read_code(content if isinstance(content, str) else json.dumps({"kind": form, **_mapping(content)}))
+        if cases.kind != form:
+            raise ValueError(f"reference is of kind {cases.kind}, and task.form is {form}")
+        return prompt, cases
+
+    def _column(self, data: Mapping[str, Any], role: str) -> Any:
+        columns = self.settings.columns_of(role)
+        for column in columns:
+            if column in data:
+                return data[column]
+        raise ValueError(
+            f"there is no column {' or '.join(columns)}; the row has {', '.join(map(str, data)) or 'none'}. "
+            f"Name the right one in task.columns.{role}, or correct task.form"
+        )
+
+    def _answer(self, answer: str) -> str:
+        return self.settings.answer_template.replace("{answer}", answer)
+
+    def _misfit(self, row: Row) -> str:
+        """Return why a row cannot serve, or ""."""
+        settings = self.settings
+        if not row.text or not row.solution:
+            return "without prompt or answer"
+        if len(row.text) > settings.max_prompt_length:
+            return f"with a prompt over task.max_prompt_length {settings.max_prompt_length}"
+        if len(row.solution) > settings.max_answer_length:
+            return f"with an answer over task.max_answer_length {settings.max_answer_length}"
+        if not set(row.text) | set(row.solution) <= set(settings.alphabet):
+            return "with characters outside task.alphabet"
+        return ""
+
+    def _other_answers(self, row: Row) -> list[str]:
+        """Return answers of other rows, from the next line on, that are neither this one's text nor its number."""
+        own = _meaning(row.reference)
+        rows = list(self._rows.values())
+        start = next(place for place, other in enumerate(rows) if other.line == row.line)
+        others = dict.fromkeys(
+            other.reference for other in (*rows[start + 1 :], *rows[:start]) if _meaning(other.reference) != own
+        )
+        others = [*list(others)[: NUM_WRONG - 1], *(answer for answer in NO_ANSWERS if _meaning(answer) != own)]
+        return [self._answer(answer) for answer in dict.fromkeys(others)][:NUM_WRONG]
+
+
+def _parsed(line: str) -> dict[str, Any]:
+    try:
+        data = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not valid JSON: {error}; each line holds one JSON object") from None
+    return _mapping(data)
+
+
+def _mapping(data: Any) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        raise ValueError(f"no JSON object: {_short(data)}")
+    return data
+
+
+def _text(columns: Mapping[str, Any], role: str) -> str:
+    if not isinstance(columns[role], str):
+        raise ValueError(f"{role} must be text, not {_short(columns[role])}")
+    return columns[role]
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _meaning(answer: str) -> Any:
+    """Return what two ways to write one answer have in common: the number, or the letters without blanks and case."""
+    text = "".join(answer.split()).casefold()
+    if re.fullmatch(r"[-+]?[0-9][0-9,]{0,40}(\.[0-9]{0,40})?(e[-+]?[0-9]{1,2})?(/[1-9][0-9]{0,40})?", text):
+        number, _, divisor = text.replace(",", "").partition("/")
+        return Fraction(number) / Fraction(divisor or 1)
+    return text
+
+
+def _head(code: str, function: str) -> str:
+    """Return the line `def name(arguments):` of a function that `code` defines. Raises NotConvertible."""
+    try:
+        tree = ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise NotConvertible("the solution is no Python") from None
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and node.name == function:
+            return f"def {function}({ast.unparse(node.args)}):"
+    raise NotConvertible(f"the solution does not define {function}"[:100])
+
+
+def _wrong_programs(reference: str) -> list[str]:
+    """Return programs that give something else than some case expects."""
+    cases = read_code(reference)
+    if isinstance(cases, ScriptCases):
+        outputs = ("?", "no answer", "wrong", "0", "none")
+        return ["pass\n"] * any(case.stdout.strip() for case in cases.cases) + [
+            f"print({output!r})\n" for output in outputs if any(case.stdout.strip() != output for case in cases.cases)
+        ]
+    wrong = [value for value in CONSTANTS if any(_differs(value, case.expected) for case in cases.cases)]
+    if not cases.prefix.strip():
+        return [f"def {cases.function}(*args, **kwargs):\n    return {value!r}\n" for value in wrong]
+    if cases.prefix.rstrip(" ").endswith("return"):
+        return [repr(value) for value in wrong]
+    # After the head of a function: a body that returns at once, indented as the head asks for.
+    return [f"    return {value!r}\n" for value in wrong]
+
+
+def _differs(value: Any, expected: Any) -> bool:
+    return type(value) is not type(expected) or value != expected

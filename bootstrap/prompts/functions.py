@@ -1,0 +1,141 @@
+"""One-line Python functions from a description: `a+b*3:` asks for a, plus b, and all that times 3.
+
+The operations of a description are done one after another, without precedence. A level-n text has n of them on n + 1
+operands, each a variable or a digit; the answer is the middle of a function,
+
+    def f(a, b, c):
+     x=a;x+=b;x*=3
+     return x
+
+and `x=b+a;x=3*x` or `x=(a+b)*3` is as right as the one shown. So answers are not compared with a text: the program is
+run on hidden inputs, drawn by a seed derived from the text, and `reference` holds those with their results.
+
+Left out: splits, seeds and who may see answers (`task.py`), and running anything: the results are computed here from
+the description alone.
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from random import Random
+
+from bootstrap.config.code import FunctionsTask
+from bootstrap.references import Call, CallCases, write
+from bootstrap.seeds import generator
+
+VARIABLES = "abc"
+OPERANDS = VARIABLES + "23456789"
+OPERATORS = "+-*"
+NUM_CASES = 6
+LARGEST_INPUT = 999
+"""Inputs are whole numbers of at most this magnitude. Two polynomials of degree d that differ agree on one random case
+with probability at most d / (2 * 999 + 1) (Schwartz-Zippel), and on all six with that to the power of six."""
+PREFIX = f"def f({', '.join(VARIABLES)}):\n "
+SUFFIX = "\n return x\n"
+
+
+class Functions:
+    """Texts of the task, right answers, and the hidden inputs that tell right from wrong."""
+
+    name = "functions"
+    has_stepping_stones = False
+
+    def __init__(self, settings: FunctionsTask) -> None:
+        alphabet = set(OPERANDS + OPERATORS + "x=;:")
+        assert alphabet == set(settings.characters), "the settings declare the characters that this module writes"
+
+    def num_texts(self, level: int, *, stepping_stone: bool) -> int:
+        assert not stepping_stone, f"{self.name} has no stepping stones"
+        return len(OPERATORS) ** level * len(OPERANDS) ** (level + 1)
+
+    def texts(self, level: int, *, stepping_stone: bool) -> Iterator[str]:
+        assert not stepping_stone, f"{self.name} has no stepping stones"
+        return ("".join(symbols) + ":" for symbols in itertools.product(OPERANDS, *[OPERATORS, OPERANDS] * level))
+
+    def sample(self, rng: Random, *, level: int, stepping_stone: bool) -> str:
+        assert not stepping_stone, f"{self.name} has no stepping stones"
+        first = rng.choice(OPERANDS)
+        return first + "".join(rng.choice(OPERATORS) + rng.choice(OPERANDS) for _ in range(level)) + ":"
+
+    def sample_mixed(self, rng: Random, *, levels: Sequence[int]) -> tuple[str, int, bool]:
+        level = rng.choice(levels)
+        return self.sample(rng, level=level, stepping_stone=False), level, False
+
+    def answer(self, text: str) -> str:
+        first, steps = _parts(text)
+        return _statements(first, steps)
+
+    def reference(self, text: str) -> str:
+        return write(self.cases(text))
+
+    def cases(self, text: str) -> CallCases:
+        """Return the hidden inputs of a text with their results: for one text always the same, for each text others."""
+        first, steps = _parts(text)
+        inputs = hidden_inputs(text)
+        return CallCases(
+            function="f",
+            prefix=PREFIX,
+            suffix=SUFFIX,
+            cases=tuple(Call(args=tuple(values), expected=_result(first, steps, values)) for values in inputs),
+        )
+
+    def wrong_answers(self, text: str) -> list[str]:
+        """Return answers with one operator, operand or step changed, and some that do not compute at all.
+
+        Each that runs differs from the right one on a hidden input.
+        """
+        first, steps = _parts(text)
+        (last_operator, last), others = steps[-1], steps[:-1]
+        changed = [(first, (*others, (operator, last))) for operator in OPERATORS if operator != last_operator]
+        changed += [(first, (*others, (last_operator, operand))) for operand in OPERANDS if operand != last][:1]
+        changed += [(operand, steps) for operand in OPERANDS if operand != first][:1]
+        changed += [(first, others), (first, tuple(reversed(steps))), ("2", ())]
+        inputs = hidden_inputs(text)
+        right = [_result(first, steps, values) for values in inputs]
+        wrong = [
+            _statements(start, other)
+            for start, other in changed
+            if [_result(start, other, values) for values in inputs] != right
+        ]
+        # No value, no program, a name without a value.
+        wrong += ["", _statements(first, steps)[:-1], "x=x"]
+        return list(dict.fromkeys(wrong))
+
+    def max_answer_length(self, level: int) -> int:
+        return 5 * level + 3
+
+
+def hidden_inputs(text: str) -> list[tuple[int, ...]]:
+    """Return `NUM_CASES` times values for a, b and c: within a case all different, and none of them a small number."""
+    rng = generator(0, "functions", "inputs", text)
+    magnitudes = range(11, LARGEST_INPUT + 1)
+    return [
+        tuple(rng.choice((-1, 1)) * magnitude for magnitude in rng.sample(magnitudes, len(VARIABLES)))
+        for _ in range(NUM_CASES)
+    ]
+
+
+Steps = tuple[tuple[str, str], ...]
+"""Operator and operand of each operation, in order."""
+
+
+def _parts(text: str) -> tuple[str, Steps]:
+    symbols = text.removesuffix(":")
+    return symbols[0], tuple(zip(symbols[1::2], symbols[2::2], strict=True))
+
+
+def _statements(first: str, steps: Steps) -> str:
+    return ";".join([f"x={first}", *[f"x{operator}={operand}" for operator, operand in steps]])
+
+
+def _result(first: str, steps: Steps, values: Sequence[int]) -> int:
+    """Return what a description asks for at one input."""
+    known = dict(zip(VARIABLES, values, strict=True)) | {digit: int(digit) for digit in OPERANDS[len(VARIABLES) :]}
+    result = known[first]
+    for operator, operand in steps:
+        if operator == "+":
+            result += known[operand]
+        elif operator == "-":
+            result -= known[operand]
+        else:
+            result *= known[operand]
+    return result

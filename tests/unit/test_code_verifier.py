@@ -1,0 +1,324 @@
+"""Judging programs: what a completion's code is, how values are compared, and which ending gives which verdict."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from bootstrap.config.code import CodeVerifier
+from bootstrap.records import Status
+from bootstrap.references import Call, CallCases, Script, ScriptCases, read_code, write
+from bootstrap.sandbox.job import Ending, Level, Outcome
+from bootstrap.sandbox.pool import Sandbox
+from bootstrap.scoring.code import Code, judgement_of, lines_of, program_of, same
+from bootstrap.scoring.probe import Case, probe
+from bootstrap.scoring.verifier import Answer, Tools, build_verifier
+
+DOUBLE = CallCases(function="f", cases=tuple(Call(args=(x,), expected=2 * x) for x in (3, -5, 40)))
+ECHO = ScriptCases(cases=(Script(stdin="a b\n", stdout="b a\n"), Script(stdin="1 2\n", stdout="2 1\n")))
+RIGHT = "def f(x):\n    return x + x\n"
+
+
+@pytest.fixture(scope="module")
+def code() -> Iterator[Code]:
+    verifier = Code(CodeVerifier(cpu_seconds=1.0), Tools(processes=2))
+    yield verifier
+    verifier.close()
+
+
+def answer(text: str, reference: str = write(DOUBLE), *, truncated: bool = False) -> Answer:
+    return Answer(prompt="", text=text, reference=reference, truncated=truncated)
+
+
+# --- comparison -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "value", [0, 1, -7, 10**300, True, False, None, "", "é", 0.5, [], [1, [2.0, "x"]], {}, {"a": [None, {"b": 1}]}]
+)
+def test_a_value_is_the_same_as_its_own_json(value: object) -> None:
+    assert same(value, json.loads(json.dumps(value)))
+
+
+@pytest.mark.parametrize(
+    ("expected", "found"),
+    [
+        (1, True),
+        (True, 1),
+        (0, False),
+        (None, 0),
+        (2, 2.0),
+        (2.0, 2),
+        ("1", 1),
+        ([1], [True]),
+        ([1, 2], [2, 1]),
+        ([1], [1, 1]),
+        ([[1]], [1]),
+        ([], {}),
+        ([], None),
+        ({"a": 1}, {"a": 1, "b": 2}),
+        ({"a": 1}, {"b": 1}),
+        ({"a": 1}, {"a": 1.0}),
+        ("a", "a "),
+    ],
+)
+def test_another_type_or_value_is_not_the_same(expected: object, found: object) -> None:
+    assert not same(expected, found)
+    assert not same(found, expected)
+
+
+def test_negative_zero_is_zero() -> None:
+    assert same(0.0, -0.0)
+    assert not same(0, -0.0)
+
+
+def test_a_tolerance_acts_on_expected_floats_alone() -> None:
+    assert same(0.5, 0.5 + 1e-7, tolerance=1e-6)
+    assert not same(0.5, 0.5 + 1e-5, tolerance=1e-6)
+    assert same([1.0, {"a": 2.0}], [1.0 + 1e-7, {"a": 2}], tolerance=1e-6)
+    assert not same(2, 2.0, tolerance=1e-6)
+    assert not same(2, 3, tolerance=5.0)
+    assert not same(1.0, True, tolerance=5.0)
+    assert not same(1.0, "1.0", tolerance=5.0)
+
+
+def test_no_number_is_too_large_to_compare() -> None:
+    assert not same(1.0, 10**400, tolerance=1.0)
+    assert same(1e300, int(1e300), tolerance=1.0)
+    assert not same(1.0, float("inf"), tolerance=1.0)
+    assert not same(1.0, float("nan"), tolerance=1.0)
+
+
+def test_white_space_at_line_ends_and_empty_lines_at_the_end_do_not_count() -> None:
+    assert lines_of("a \r\nb\t\n\n \n") == lines_of("a\nb") == ["a", "b"]
+    assert lines_of("\na") != lines_of("a")
+    assert lines_of(" a") != lines_of("a")
+    assert lines_of("") == lines_of("\n\n") == []
+
+
+# --- which code is meant --------------------------------------------------------------------------------------------
+
+FENCED = f"Here it is:\n```python\n{RIGHT}```\nDone."
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [FENCED, f"```\n{RIGHT}```", f"```py\n{RIGHT}```  \n", f"<think>\nhm\n</think>\n{FENCED}", f"hm</think>{FENCED}"],
+)
+def test_the_one_fenced_block_is_the_code(completion: str) -> None:
+    assert program_of(completion, "fenced", max_bytes=2**16) == (RIGHT, "")
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        RIGHT,
+        "",
+        "```python\n```",
+        "```python\n# nothing\n\n   # at all\n```",
+        f"```python\n{RIGHT}",
+        f"{FENCED}\n{FENCED}",
+        f'```python\nx = """\n```\n"""\n{RIGHT}```',
+        f'```python\nx = "```"\n{RIGHT}```',
+        f"<think>{FENCED}</think>",
+        f"<think>\n{FENCED}\n</think>\nSo that is it.",
+        f"<think>\n{FENCED}\n</think>\n{FENCED}",
+        f"<think>{FENCED}",
+        f"<think>```python\n</think>\n{RIGHT}```",
+        f"{FENCED}<think></think>",
+        f"```python {RIGHT}```",
+        f"```javascript\n{RIGHT}```",
+        f"so ```python\n{RIGHT}```",
+        f"```python\n{RIGHT}``` and so",
+        f"````\n{RIGHT}````",
+        f"~~~\n{RIGHT}~~~",
+    ],
+)
+def test_anything_but_one_fenced_block_of_code_is_no_answer(completion: str) -> None:
+    code, trouble = program_of(completion, "fenced", max_bytes=2**16)
+    assert code == "" and trouble
+
+
+@pytest.mark.parametrize("completion", ["", " \n\t\n", "# x = 1", "  # one\n\n# two\n"])
+def test_nothing_or_comments_alone_are_no_code(completion: str) -> None:
+    assert program_of(completion, "whole", max_bytes=2**16) == ("", "no code")
+
+
+def test_a_completion_is_bounded_in_bytes() -> None:
+    assert program_of("x" * 100, "whole", max_bytes=100) == ("x" * 100, "")
+    assert program_of("x" * 101, "whole", max_bytes=100) == ("", "more than 100 bytes")
+    assert program_of("é" * 51, "whole", max_bytes=100) == ("", "more than 100 bytes")
+
+
+def test_what_utf_8_cannot_hold_is_no_code() -> None:
+    assert program_of("x = '\ud800'", "whole", max_bytes=100) == ("", "characters that UTF-8 cannot hold")
+
+
+def test_64_kib_are_judged_and_one_byte_more_is_a_format_failure(code: Code) -> None:
+    full = RIGHT + "#" * (2**16 - len(RIGHT))
+    passed, refused = code.judge([answer(full), answer(full + "#")])
+    assert passed.status is Status.PASS
+    assert (refused.status, refused.reason) == (Status.FAIL, "format: more than 65536 bytes")
+
+
+# --- verdicts -------------------------------------------------------------------------------------------------------
+
+
+def test_a_right_program_passes_with_its_confinement_and_cost(code: Code) -> None:
+    (judgement,) = code.judge([answer(RIGHT)])
+    assert (judgement.status, judgement.reward, judgement.breakdown) == (Status.PASS, 1.0, {"code": 1.0})
+    assert Level(judgement.sandbox).rank >= Level.SEAL.rank
+    assert 0 < judgement.cpu_seconds < 1
+
+
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [
+        ("def f(x): return x", "wrong: 0 of 3 cases right"),
+        ("def f(x): return 6", "wrong: 1 of 3 cases right"),
+        ("def f(x: return", "format: "),
+        ("def f(x):\n    return 2 * x\0", "format: "),
+        ("1 / 0", "runtime_error: ZeroDivisionError"),
+        ("def g(x): return x", "runtime_error"),
+        ("def f(x):\n    while True: pass", "cpu_limit: "),
+        ("def f(x):\n    return 'x' * 10**10", "memory: "),
+        ("def f(x):\n    while True: print(x)", "output_limit: "),
+        ("import os\nos.abort()", "crash: "),
+        ("import time\ndef f(x): time.sleep(10**6)", "idle: "),
+        ("import os\nos._exit(0)", "protocol: "),
+        ("def f(x): return object()", "type"),
+    ],
+)
+def test_every_ending_of_a_program_is_a_failure_with_its_reason(code: Code, program: str, reason: str) -> None:
+    (judgement,) = code.judge([answer(program)])
+    assert (judgement.status, judgement.reward) == (Status.FAIL, 0.0)
+    assert judgement.reason.startswith(reason), judgement.reason
+
+
+def test_a_truncated_answer_fails_even_if_it_is_right(code: Code) -> None:
+    whole, cut = code.judge([answer(RIGHT), answer(RIGHT, truncated=True)])
+    assert whole.status is Status.PASS
+    assert (cut.status, cut.reason, cut.sandbox) == (Status.FAIL, "truncated", "")
+
+
+def test_trouble_of_the_sandbox_is_no_verdict() -> None:
+    verifier = Code(CodeVerifier(), Tools())
+    verifier._sandbox = Sandbox(level=Level.REFUSE, min_level=Level.REFUSE)
+    (judgement,) = verifier.judge([answer(RIGHT)])
+    assert (judgement.status, judgement.reward) == (Status.UNVERIFIABLE, None)
+    assert judgement.reason.startswith("trouble: ")
+    verifier.close()
+
+
+def test_one_run_in_trouble_makes_a_script_unverifiable_even_if_others_failed() -> None:
+    outcomes = [Outcome(ending=Ending.CPU_LIMIT, level=Level.SEAL), Outcome(ending=Ending.TROUBLE, level=Level.SEAL)]
+    assert judgement_of(ECHO, outcomes, reward="all").status is Status.UNVERIFIABLE
+
+
+@pytest.mark.parametrize("values", [(), (6,), (6, -10), (6, -10, 80, 0)])
+def test_fewer_or_more_results_than_inputs_fail(values: tuple[int, ...]) -> None:
+    for reward in ("all", "share"):
+        judgement = judgement_of(DOUBLE, [Outcome(ending=Ending.DONE, values=values)], reward=reward)
+        assert (judgement.status, judgement.reward) == (Status.FAIL, 0.0)
+        assert judgement.reason == f"protocol: {len(values)} values for 3 calls"
+
+
+def test_reordered_results_fail() -> None:
+    judgement = judgement_of(DOUBLE, [Outcome(ending=Ending.DONE, values=(-10, 6, 80))], reward="all")
+    assert judgement.status is Status.FAIL
+
+
+def test_a_shaped_reward_is_the_share_of_right_cases_and_no_pass() -> None:
+    verifier = Code(CodeVerifier(reward="share"), Tools())
+    one, all_, none = verifier.judge([answer("def f(x): return 6"), answer(RIGHT), answer("def f(x): exit()")])
+    verifier.close()
+    assert (one.status, one.reward, one.breakdown) == (Status.FAIL, 1 / 3, {"code": 1 / 3})
+    assert (all_.status, all_.reward) == (Status.PASS, 1.0)
+    assert (none.status, none.reward) == (Status.FAIL, 0.0)
+
+
+def test_a_script_passes_when_every_run_prints_what_is_expected(code: Code) -> None:
+    texts = {
+        "print(*reversed(input().split()))": (Status.PASS, "right"),
+        "print('b a')": (Status.FAIL, "wrong: 1 of 2 cases right"),
+        "print(*reversed(input().split())); 1 / 0": (Status.FAIL, "runtime_error: ZeroDivisionError"),
+        "print(*reversed(input().split()), end=' \\n\\n')": (Status.PASS, "right"),
+    }
+    judgements = code.judge([answer(text, write(ECHO)) for text in texts])
+    assert [(judgement.status, judgement.reason) for judgement in judgements] == list(texts.values())
+
+
+def test_a_script_that_should_print_nothing_must_still_end_well(code: Code) -> None:
+    silent = write(ScriptCases(cases=(Script(stdin="", stdout=""),)))
+    texts = ("x = 1", "1 / 0", "import os\nos._exit(1)", "while True: pass", "print(1)")
+    statuses = [judgement.status for judgement in code.judge([answer(text, silent) for text in texts])]
+    assert statuses == [Status.PASS, *[Status.FAIL] * 4]
+
+
+def test_answers_alike_run_once_and_each_gets_its_verdict(code: Code) -> None:
+    other = write(CallCases(function="f", cases=(Call(args=(1,), expected=3),)))
+    answers = [answer(RIGHT), answer(RIGHT), answer(RIGHT, other), answer("def f(x): return 3"), answer(RIGHT)]
+    judgements = code.judge(answers)
+    assert [judgement.status is Status.PASS for judgement in judgements] == [True, True, False, False, True]
+    assert [judgement.cpu_seconds > 0 for judgement in judgements] == [True, False, True, True, False]
+
+
+def test_the_same_answers_get_the_same_judgements_in_any_order(code: Code) -> None:
+    answers = [answer(text) for text in (RIGHT, "def f(x): return 6", "raise ValueError(id(f))", "def f(: ")]
+    first, second = code.judge(answers), code.judge(answers[::-1])[::-1]
+    assert [(j.status, j.reward, j.reason) for j in first] == [(j.status, j.reward, j.reason) for j in second]
+
+
+def test_a_reference_that_is_no_program_s_cannot_be_judged(code: Code) -> None:
+    for reference in ("046", "", "{}", '{"kind":"calls","function":"f","cases":[]}'):
+        (judgement,) = code.judge([answer(RIGHT, reference)])
+        assert judgement.status is Status.UNVERIFIABLE
+
+
+def test_without_answers_no_sandbox_is_opened() -> None:
+    verifier = Code(CodeVerifier(), Tools())
+    assert verifier.judge([]) == []
+    assert verifier.judge([answer("# nothing")])[0].status is Status.FAIL
+    assert verifier._sandbox is None
+
+
+def test_it_can_be_closed_twice_and_used_again() -> None:
+    verifier = Code(CodeVerifier(), Tools())
+    for _ in range(2):
+        assert verifier.judge([answer(RIGHT)])[0].status is Status.PASS
+        verifier.close()
+        verifier.close()
+
+
+def test_it_is_built_from_settings_and_survives_its_probe() -> None:
+    verifier = build_verifier(CodeVerifier())
+    assert (
+        probe(verifier, [Case(prompt="", reference=write(DOUBLE), right=RIGHT, wrong=["", "x", "def f(x): pass"])]) == 4
+    )
+    verifier.close()
+
+
+def test_settings_are_part_of_the_version() -> None:
+    versions = {Code(settings, Tools()).version for settings in (CodeVerifier(), CodeVerifier(reward="share"))}
+    assert len(versions) == 2
+    assert Code(CodeVerifier(), Tools(processes=7)).version in versions
+
+
+# --- references -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cases", [DOUBLE, ECHO])
+def test_a_reference_survives_being_written_down(cases: CallCases | ScriptCases) -> None:
+    assert read_code(write(cases)) == cases
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), {1, 2}, {1: 2}, b"x", 1j, "\ud800", [1, [object()]]])
+def test_a_reference_holds_json_values_alone(value: object) -> None:
+    with pytest.raises(ValueError, match=r"no JSON value|surrogates"):
+        Call(expected=value)
+    with pytest.raises(ValueError, match=r"no JSON value|surrogates"):
+        Call(args=(value,), expected=0)
+
+
+def test_an_expected_tuple_is_a_list() -> None:
+    assert Call(expected=(1, (2, 3))).expected == [1, [2, 3]]
