@@ -23,6 +23,8 @@ from bootstrap.config.recipe import Recipe
 from bootstrap.config.steps import Distillation, DistillStep, MuonAdamW, Rejection, RlStep, SftStep, Step
 from bootstrap.errors import RecipeError
 from bootstrap.prompts.build import build_task
+from bootstrap.prompts.files import Rows
+from bootstrap.prompts.task import Task
 from bootstrap.records import Generation, Record
 from bootstrap.selection.curriculum import replay_levels, target_levels
 from bootstrap.store.ledger import Entry
@@ -145,7 +147,7 @@ def make_plan(recipe: Recipe, *, lineage: str, workers: int, entries: Sequence[E
         memory_bytes_per_worker=estimate.memory_bytes(),
         calibrated=bool(entries),
         generations=tuple(generations),
-        notes=tuple(notes(recipe)),
+        notes=(*notes(recipe), *_left_out(estimate.task)),
     )
 
 
@@ -162,6 +164,13 @@ def notes(recipe: Recipe) -> Iterator[str]:
         yield "filter none trains on wrong answers too (a control: no verifier); expect the gate to reject"
     if any(isinstance(step, RlStep) and step.distillation is None for step in steps):
         yield "distillation null leaves nothing to hold old levels (a control: policy gradient alone)"
+
+
+def _left_out(task: Task) -> Iterator[str]:
+    """Yield what a task from a file leaves out."""
+    if isinstance(task, Rows) and task.left_out:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in task.left_out.most_common())
+        yield f"rows of {task.settings.path} that are left out: {reasons}"
 
 
 def shape_of_config(config: dict[str, Any]) -> ModelShape:

@@ -100,7 +100,7 @@ class Ending(StrEnum):
     CRASH = "crash"
     """It died of a signal."""
     IDLE = "idle"
-    """It waited without using its CPU time, twice: the second time alone."""
+    """It waited by its own will until its wall limit, twice: the second time alone, unless it had slept all along."""
     PROTOCOL = "protocol"
     """It ended without all its values, or put something else than bounded strict JSON on the result channel."""
     TYPE = "type"

@@ -15,6 +15,7 @@ from bootstrap.config import verifiers
 from bootstrap.config.answers import Boxed, LastLine, Tagged, Whole
 from bootstrap.config.base_model import FolderModel
 from bootstrap.config.models import Endpoint, GenerationJudge
+from bootstrap.references import Call, CallCases, write
 from bootstrap.scoring.probe import Case
 from bootstrap.scoring.verifier import Tools
 
@@ -35,10 +36,23 @@ def case(reference: str, *wrong: str, right: str | None = None) -> Case:
     )
 
 
+def fenced(code: str) -> str:
+    """Return code in a Markdown block."""
+    return f"```python\n{code}\n```"
+
+
 NUMBERS = (case("7/8", "8/7", "-7/8", "0.876", right="0.875"), case("-12", "12", "-13", "-12x"))
 MATHS = (
     case(r"\frac{\sqrt{2}}{2}", r"\boxed{\sqrt{2}}", r"\boxed{-1/\sqrt{2}}", "x", right=r"so \boxed{1/\sqrt{2}}"),
     case("(1,2)", r"\boxed{(2,1)}", r"\boxed{\{1,2\}}", r"\boxed{(1,2,2)}", right=r"\boxed{(1,2)}"),
+)
+SQUARE = write(CallCases(function="square", cases=tuple(Call(args=(n,), expected=n * n) for n in (3, -4, 11, 0))))
+SQUARES = case(
+    SQUARE,
+    "def square(x):\n    return x + x",
+    "def square(x):\n    return 9",
+    "print('[9, 16, 121, 0]')",
+    right="def square(x):\n    return x ** 2",
 )
 FORM = "<think>\nfirst, then\n</think>\n<answer>42</answer>"
 PERSON = {
@@ -155,6 +169,12 @@ SETUPS: dict[str, Setup | Callable[[Path], AbstractContextManager[Setup]]] = {
         ),
     ),
     "math": Setup(settings=verifiers.MathVerifier(), cases=MATHS),
+    "code": Setup(settings=verifiers.CodeVerifier(cpu_seconds=0.5), cases=(SQUARES,), tools=Tools(processes=2)),
+    "code:fenced": Setup(
+        settings=verifiers.CodeVerifier(cpu_seconds=0.5, code="fenced", reward="share"),
+        cases=(case(SQUARE, *(fenced(code) for code in SQUARES.wrong), SQUARES.right, right=fenced(SQUARES.right)),),
+        tools=Tools(processes=2),
+    ),
     "judge": judge_at_a_server,
     "judge:generation": Setup(
         settings=verifiers.JudgeVerifier(model=GenerationJudge(), rubric="The same metal."),

@@ -1,5 +1,6 @@
 """The dry run: what it says of recipes and of lineages that have begun; its numbers are those of the formulas."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -198,3 +199,21 @@ def test_planning_touches_nothing(tmp_path: Path) -> None:
     )
     make_plan(load_recipe(path), lineage="x", workers=1)
     assert [entry.name for entry in tmp_path.iterdir()] == ["recipe.yaml"]
+
+
+def test_rows_that_a_file_task_leaves_out_are_told(tmp_path: Path) -> None:
+    rows = [{"prompt": f"{n}+1=", "answer": str(n + 1)} for n in range(200)] + [{"prompt": "ü=", "answer": "u"}] * 3
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe = {
+        "name": "rows",
+        "task": {"type": "file", "path": "rows.jsonl", "max_prompt_length": 16, "max_answer_length": 8},
+        "base": {"model": {"type": "scratch", "max_length": 64}, "steps": [{"type": "sft", "updates": 2}]},
+        "generations": {"count": 1, "steps": [{"type": "rl", "updates": 2}]},
+        "evaluation": {"prompts_per_level": 20, "lookahead": 0, "sampled": None},
+        "gate": {"min_prompts": 10},
+    }
+    path = tmp_path / "rows.yaml"
+    path.write_text(json.dumps(recipe))
+    found = make_plan(load_recipe(path), lineage="rows", workers=1)
+    [note] = [note for note in found.notes if "left out" in note]
+    assert "3 " in note
