@@ -17,12 +17,14 @@ import builtins
 import fcntl
 import gc
 import importlib
+import itertools
 import json
 import os
 import select
 import signal
 import socket
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, NoReturn
@@ -234,10 +236,11 @@ def _serve(world: _World, *, scratch: bool) -> None:
         too_many_files = _await(world.control, pidfd, scratch=scratch)
         _, status, used = os.wait4(child, 0)
         os.close(pidfd)
-        if scratch:
-            _wipe()
         seconds = used.ru_utime + used.ru_stime
         _tell(world.control, {"exited": status, "cpu": seconds, "too_many_files": too_many_files})
+        if scratch:
+            # After the job is told of: a tree that resists costs this zygote, never the job its outcome.
+            _wipe()
 
 
 def _await(control: socket.socket, pidfd: int, *, scratch: bool) -> bool:
@@ -261,14 +264,29 @@ def _await(control: socket.socket, pidfd: int, *, scratch: bool) -> bool:
 
 
 def _wipe() -> None:
-    """Empty the working folder. A tree that resists ends this zygote, and its file system with it."""
-    import shutil  # with three compression libraries behind it, for this alone
+    """Empty the working folder, level by level: folders inside folders move up, so no path is long, no call nested.
 
-    for entry in os.scandir(SCRATCH):
-        if entry.is_dir(follow_symlinks=False):
-            shutil.rmtree(entry.path)
-        else:
-            os.unlink(entry.path)
+    A tree that resists ends this zygote, and its file system with it.
+    """
+    names = itertools.count()
+    while entries := list(os.scandir(SCRATCH)):
+        for entry in entries:
+            if not entry.is_dir(follow_symlinks=False):
+                os.unlink(entry.path)
+                continue
+            os.chmod(entry.path, 0o700)
+            for inner in list(os.scandir(entry.path)):
+                if inner.is_dir(follow_symlinks=False):
+                    # A folder moves only if it may be written itself.
+                    os.chmod(inner.path, 0o700)
+                    os.rename(inner.path, _free_name(names))
+                else:
+                    os.unlink(inner.path)
+            os.rmdir(entry.path)
+
+
+def _free_name(names: Iterator[int]) -> str:
+    return next(path for path in (f"{SCRATCH}/{name}" for name in names) if not os.path.lexists(path))
 
 
 def _be_child(world: _World, request: dict[str, Any], fds: list[int], zygote: int) -> NoReturn:

@@ -79,7 +79,7 @@ WRITERS = {
     # Reading the policy's folders, writing to pipes, and wiping the scratch folder of a process that is gone.
     "sandbox.landlock": {"open"},
     "sandbox.supervisor": {"write"},
-    "sandbox.zygote": {"open", "write", "rmtree", "unlink"},
+    "sandbox.zygote": {"open", "write", "rename", "rmdir", "unlink"},
     # What a Ray job takes along is gathered in a temporary folder.
     "cluster.submit": {"mkdir", "copytree", "copyfile"},
 }

@@ -401,10 +401,14 @@ def test_only_what_the_encoder_writes_is_read(data: bytes) -> None:
 def test_reading_a_bomb_costs_next_to_nothing(unit: bytes) -> None:
     bomb = unit * (16 * 2**10 // len(unit))
     for data in (bomb, b"[" + bomb, b'"' + bomb):
-        start = time.process_time()
-        with suppress(ValueError):
-            decode_value(data, max_bytes=16 * 2**10, max_depth=32)
-        assert time.process_time() - start < 0.05
+        seconds = []
+        for _ in range(3):
+            start = time.process_time()
+            with suppress(ValueError):
+                decode_value(data, max_bytes=16 * 2**10, max_depth=32)
+            seconds.append(time.process_time() - start)
+        # The least, because the collector may take its turn in any one of them.
+        assert min(seconds) < 0.05
 
 
 def test_a_value_shared_many_times_is_bounded_by_what_it_would_take_to_write() -> None:
