@@ -5,6 +5,7 @@ from functools import cache
 
 import pytest
 from support.attack_arena import Arena, arena_at
+from support.attack_policy import absent_lines
 from support.attack_scene import Scene
 
 from bootstrap.sandbox.job import Level
@@ -28,6 +29,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print which levels the attacks ran at."""
     for level, reason in levels().items():
         terminalreporter.write_line(f"sandbox level {level}: {reason or 'attacked'}")
+    for name, reason in absent_lines().items():
+        terminalreporter.write_line(f"sandbox policy line `{name}` is absent here: {reason}")
 
 
 @pytest.fixture(scope="module")

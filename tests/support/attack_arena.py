@@ -5,11 +5,14 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bootstrap.sandbox.job import Ending, Job, Level, Outcome
-from bootstrap.sandbox.pool import Sandbox
-from support.attack_programs import HONEST, HONEST_VALUES, LIMITS, Attack
+from support.attack_programs import HONEST, HONEST_VALUES, LIMITS, STOPPED, Attack
 from support.attack_scene import Scene, descendants, memory, reset_peak_memory, wait_for_rest
 
+from bootstrap.sandbox.job import Ending, Job, Level, Outcome
+from bootstrap.sandbox.pool import Sandbox
+
+MISTAKES = ("NameError", "AttributeError", "TypeError", "ImportError", "ModuleNotFoundError", "SyntaxError", "KeyError")
+"""What an attack that is itself broken ends with: that proves nothing."""
 MAX_GROWTH = 32 * 2**20
 """Bytes by which this process's memory may peak while an attack runs."""
 
@@ -30,10 +33,12 @@ class Arena:
         growth = memory("VmHWM") - before
         self.scene.assert_silent(repr(outcome))
         assert outcome.ending in attack.endings, outcome
+        if attack.row and attack.endings == STOPPED:
+            assert not outcome.detail.startswith(MISTAKES), outcome
         assert outcome.level is self.level
         if outcome.ending is Ending.DONE and attack.values is not None:
             assert outcome.values == attack.values
-        if attack.at_most is not None and outcome.ending is Ending.ERROR:
+        if attack.at_most is not None and "count=" in outcome.detail:
             assert int(outcome.detail.rpartition("count=")[2]) <= attack.at_most
         assert growth < MAX_GROWTH
         assert outcome.wall_seconds < attack.limits.wall_seconds + 1

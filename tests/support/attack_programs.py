@@ -2,7 +2,9 @@
 
 Each program gets the constants of `Scene.header` in front. One that only searches must end DONE with nothing found; one
 that acts raises what stopped it, and returns where it got through, so that DONE is never among its endings. Numbers of
-system calls are those of x86-64, written down here a second time so that a slip in the policy's table shows.
+system calls are those of x86-64, written down here a second time so that a slip in the policy's table shows. An attack
+that gets through must do no harm: what it changes is planted, what belongs to the machine is at most opened, and what
+it makes carries the scene's mark.
 
 Judging answers (rows 35 and 36 of the list, forged verdicts) and logs (row 39) is not for here.
 """
@@ -14,7 +16,9 @@ from typing import Any
 
 from bootstrap.sandbox.job import CallJob, Ending, Limits, ScriptJob
 
-LIMITS = Limits(cpu_seconds=0.5, address_space=256 * 2**20)
+LIMITS = Limits(cpu_seconds=0.2, address_space=192 * 2**20)
+
+IDLE_LIMITS = Limits(cpu_seconds=0.05, address_space=192 * 2**20)
 
 STOPPED = frozenset({Ending.ERROR})
 """An exception said no."""
@@ -40,13 +44,13 @@ def syscall(number, *arguments):
 """Raw system calls by ctypes, without the C library's and Python's own checks."""
 
 SEARCH = """
-import re
+import os, re
 SECRET = re.compile(b"PLANTED-[0-9a-f]{32}")
 def search(data):
     return [match.decode() for match in SECRET.findall(data)]
 def search_file(path):
     try:
-        with open(path, "rb", buffering=0) as file:
+        with open(path, "rb", buffering=0, opener=lambda *a: os.open(a[0], os.O_RDONLY | os.O_NONBLOCK)) as file:
             return search(file.read(2**20) or b"")
     except OSError:
         return []
@@ -173,26 +177,38 @@ FORKS = [
     body(1, "machine code", "return machine_code('b8390000000f05c3') or os._exit(0)", STOPPED, before=MACHINE_CODE),
 ]
 
-THREAD_STEP = "threading.Thread(target=time.sleep, args=(30,), daemon=True).start()"
+
+def threads(name: str, before: str, start: str) -> Attack:
+    """Return an attack that starts threads until it may not, and keeps them."""
+    lines = f"""
+n = 0
+try:
+    for n in range(150):
+        {start}
+except RuntimeError:
+    raise RuntimeError(f"count={{n}}")
+time.sleep(1)
+return n
+"""
+    return body(2, name, lines, STOPPED | FULL, before=before, at_most=64)
+
+
+THREAD = "threading.Thread(target=time.sleep, args=(30,), daemon=True).start()"
 
 THREADS = [
-    bomb(2, "threads", THREAD_STEP, at_most=62, before="import threading, time\n"),
-    bomb(2, "small stacks", THREAD_STEP, at_most=62, before="import threading, time\nthreading.stack_size(65536)\n"),
-    bomb(
-        2,
-        "_thread",
-        "_thread.start_new_thread(time.sleep, (30,))",
-        at_most=62,
-        before="import _thread, time\n_thread.stack_size(65536)\n",
+    threads("threads", "import threading, time\n", THREAD),
+    threads("small stacks", "import threading, time\nthreading.stack_size(65536)\n", THREAD),
+    threads(
+        "_thread", "import _thread, time\n_thread.stack_size(65536)\n", "_thread.start_new_thread(time.sleep, (30,))"
     ),
 ]
 
 MEMORY = [
-    body(3, "one block", "return len(bytearray(2**30))", FULL),
-    body(3, "many blocks", "return len([bytearray(2**20) for _ in range(1024)])", FULL),
-    body(3, "doubling", "text = 'x'\nwhile len(text) < 2**30:\n    text += text\nreturn len(text)", FULL),
+    body(3, "one block", "return len(bytearray(2**30))", FULL | SPENT),
+    body(3, "many blocks", "return len([bytearray(2**20) for _ in range(1024)])", FULL | SPENT),
+    body(3, "doubling", "text = 'x'\nwhile len(text) < 2**30:\n    text += text\nreturn len(text)", FULL | SPENT),
     body(3, "huge integer", "return (10 ** 10 ** 8).bit_length()", FULL | SPENT),
-    body(3, "huge list", "return len([0] * 2**27)", FULL),
+    body(3, "huge list", "return len([0] * 2**27)", FULL | SPENT),
     body(3, "map", "import mmap\nreturn len(mmap.mmap(-1, 2**29))", FULL | STOPPED),
     body(
         3,
@@ -206,7 +222,7 @@ MEMORY = [
                 pass
         return len(bytearray(2**29))
         """,
-        FULL,
+        FULL | SPENT,
     ),
     bomb(
         4, "memfd", "open(os.memfd_create(MARK), 'wb').write(bytes(2**20))", at_most=0, before="import os\n", tries=32
@@ -358,9 +374,13 @@ TIME = [
         import resource, signal
         for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
             signal.setitimer(timer, 0)
-        for limit in (resource.RLIM_INFINITY, resource.getrlimit(resource.RLIMIT_CPU)[1]):
+        for ask in (
+            lambda: resource.setrlimit(resource.RLIMIT_CPU, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)),
+            lambda: resource.setrlimit(resource.RLIMIT_CPU, (resource.getrlimit(resource.RLIMIT_CPU)[1],) * 2),
+            lambda: resource.prlimit(0, resource.RLIMIT_CPU, (1000, 1000)),
+        ):
             try:
-                resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
+                ask()
             except (OSError, ValueError):
                 pass
         signal.signal(signal.SIGXCPU, signal.SIG_IGN)
@@ -396,21 +416,15 @@ TIME = [
 
 IDLE = [
     body(9, "sleep", "import time\ntime.sleep(600)", frozenset({Ending.IDLE})),
-    body(
-        9,
-        "deadlock",
-        "import threading\nthreading.Lock().acquire() and threading.Lock().acquire()\n"
-        "lock = threading.Lock()\nlock.acquire()\nlock.acquire()",
-        frozenset({Ending.IDLE}),
-    ),
     whole(9, "pause", "import signal\nsignal.pause()", frozenset({Ending.IDLE}), script=True),
+    body(9, "stops itself", "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)", frozenset({Ending.IDLE})),
 ]
 
 CRASHES = [
     body(12, "null pointer", "import ctypes\nreturn ctypes.string_at(0)", DIED),
     body(12, "abort", "import os\nos.abort()", DIED),
     body(12, "own signal", "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)", DIED),
-    body(12, "killed by itself", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", DIED | SPENT),
+    body(12, "killed by itself", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", STOPPED),
     whole(
         12,
         "recursion",
@@ -625,10 +639,6 @@ HOSTS_FILES = [
             ("a disk", "import glob\nreturn open((glob.glob('/dev/[svn]d*') or ['/dev/vda'])[0], 'rb').read(10)"),
             ("mapped", "import mmap, os\nreturn mmap.mmap(os.open(CANARY, os.O_RDONLY), 5, prot=1)[:]"),
             (
-                "by a database",
-                "import sqlite3\nreturn sqlite3.connect(f'file:{CANARY}?mode=ro', uri=True).execute('.')",
-            ),
-            (
                 "with the C library",
                 "import ctypes\nif not ctypes.CDLL(None).fopen(CANARY.encode(), b'r'):\n    raise OSError('refused')",
             ),
@@ -714,7 +724,7 @@ SIGNALS = [
             ("input priority of another", "syscall(251, 1, VICTIM, 0x6000)"),
             ("schedule by attributes", "syscall(314, VICTIM, (ctypes.c_uint32 * 14)(56, 5), 0)"),
             ("clock", "syscall(227, 0, (ctypes.c_long * 2)(1, 2 * 10**9))"),
-            ("host name", "syscall(170, b'planted', 7)"),
+            ("host name", "syscall(170, os.uname().nodename.encode(), len(os.uname().nodename))"),
         ],
     ),
     body(
@@ -781,24 +791,22 @@ WRITES = [
             ("device node here", "os.mknod(MARK, 0o600 | stat.S_IFCHR, os.makedev(1, 3))"),
             ("named pipe", "os.mkfifo(f'/tmp/{MARK}')"),
             ("memory device", "open('/dev/mem', 'r+b')"),
-            ("terminal", "open('/dev/tty', 'w').write('x')"),
-            ("a setting of the kernel", "open('/proc/sys/kernel/hostname', 'w').write('planted')"),
-            ("own score for the killer", "open('/proc/self/oom_score_adj', 'w').write('-1000')"),
+            ("terminal", "os.close(os.open('/dev/tty', os.O_WRONLY))"),
+            ("a setting of the kernel", "os.close(os.open('/proc/sys/kernel/hostname', os.O_WRONLY))"),
+            ("own score for the killer", "os.close(os.open('/proc/self/oom_score_adj', os.O_WRONLY))"),
             ("cgroup", "os.mkdir(f'/sys/fs/cgroup/{MARK}')"),
-            ("database", "import sqlite3\nsqlite3.connect(CANARY_FOLDER + '/db').execute('create table t (x)')"),
         ],
         before="import os, stat\n",
     ),
     *stopped(
         23,
         [
-            ("sitecustomize in the working folder", "open('sitecustomize.py', 'x').write('boom')"),
-            ("sitecustomize in the library", "open(LIBRARY + '/sitecustomize.py', 'x').write('boom')"),
-            ("pth", "open(f'{LIBRARY}/site-packages/{MARK}.pth', 'x').write('import os')"),
+            ("module in the working folder", "open(f'{MARK}.py', 'x').close()"),
+            ("module in the library", "open(f'{LIBRARY}/{MARK}.py', 'x').close()"),
+            ("pth", "open(f'{LIBRARY}/site-packages/{MARK}.pth', 'x').close()"),
             ("byte code", "os.makedirs(f'{LIBRARY}/__pycache__/{MARK}')"),
-            ("module in the working folder", "open('random.py', 'x').write('boom')"),
-            ("edit of the library", "open(random.__file__, 'a').write('#')"),
-            ("replaced library", "os.rename(random.__file__, random.__file__ + '.old')"),
+            ("edit of the library", "os.close(os.open(random.__file__, os.O_WRONLY | os.O_APPEND))"),
+            ("replaced library", "os.rename(random.__file__, random.__file__)"),
         ],
         before="import os, random\nLIBRARY = os.path.dirname(random.__file__)\n",
     ),
@@ -851,19 +859,19 @@ NAMESPACES = [
             ("cloned namespace", "syscall(56, 0x10000000 | 17, 0, 0, 0, 0) or os._exit(0)"),
             ("setns", "syscall(308, 0, 0)"),
             ("mount", "syscall(165, b'tmpfs', CANARY_FOLDER.encode(), b'tmpfs', 0, 0)"),
-            ("bind mount", "syscall(165, b'/', b'/tmp', 0, 4096, 0)"),
-            ("umount", "syscall(166, b'/proc', 2)"),
-            ("pivot_root", "syscall(155, b'/', b'/tmp')"),
+            ("bind mount", "syscall(165, CANARY_FOLDER.encode(), CANARY_FOLDER.encode(), 0, 4096, 0)"),
+            ("umount", "syscall(166, CANARY_FOLDER.encode(), 0)"),
+            ("pivot_root", "syscall(155, CANARY_FOLDER.encode(), CANARY_FOLDER.encode())"),
             ("file handle", "syscall(304, -100, (ctypes.c_uint32 * 32)(8, 1), 0)"),
             ("new mount interface", "syscall(430, b'tmpfs', 0)"),
             ("open tree", "syscall(428, -100, b'/', 1)"),
-            ("move mount", "syscall(429, -100, b'/tmp', -100, b'/mnt', 0)"),
-            ("mount attributes", "syscall(442, -100, b'/', 0, (ctypes.c_uint64 * 4)(1), 32)"),
+            ("move mount", "syscall(429, -100, CANARY_FOLDER.encode(), -100, CANARY_FOLDER.encode(), 0)"),
+            ("mount attributes", "syscall(442, -100, CANARY_FOLDER.encode(), 0, (ctypes.c_uint64 * 4)(), 32)"),
             ("swap", "syscall(167, CANARY.encode(), 0)"),
             ("user", "syscall(105, 12345)"),
             ("groups", "syscall(116, 0, 0)"),
             ("capabilities", "syscall(126, (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)(2**32 - 1))"),
-            ("keys", "syscall(248, b'user', MARK.encode(), b'x', 1, -3)"),
+            ("keys", "syscall(248, b'user', MARK.encode(), b'x', 1, -2)"),
             ("module", "syscall(175, b'x', 1, b'')"),
             ("personality", "syscall(135, 0x40000)"),
             ("restart", "syscall(169, 0, 0, 0, 0)"),
@@ -1010,6 +1018,70 @@ VALUES = [
             ("lone surrogate in a key", "{'\\udfff': 1}", ""),
         )
     ),
+]
+
+RAW = "import os\ndef say(data):\n    while data:\n        data = data[os.write(3, data):]\n"
+"""Writes to the channel on which the sandbox reports; what stands there is hostile text like all else."""
+
+REPORTS = [
+    *(
+        body(row, name, f"say({report})\nos._exit(0)", UNFINISHED, before=RAW, inputs=(2, 3, 4))
+        for row, name, report in (
+            (34, "fewer results", "b'done\\n4\\n9\\n'"),
+            (34, "more results", "b'done\\n4\\n9\\n16\\n25\\n'"),
+            (34, "two reports", "b'done\\n4\\n9\\n16\\ndone\\n4\\n9\\n16\\n'"),
+            (34, "no end of line", "b'done\\n4\\n9\\n16'"),
+            (34, "blank line", "b'done\\n4\\n9\\n\\n'"),
+            (34, "nothing", "b''"),
+            (34, "only done", "b'done\\n'"),
+            (34, "a verdict", "b'PASS\\n4\\n9\\n16\\n'"),
+            (34, "sealed again", "b'sealed\\ndone\\n4\\n9\\n16\\n'"),
+            (34, "our own failure", "b'trouble\\n\"the machine failed\"\\n'"),
+            (34, "idleness", "b'idle\\n\"waited\"\\n'"),
+            (34, "no reason", "b'runtime_error\\n{}\\n'"),
+            (34, "one array", "b'done\\n[4,9,16]\\n'"),
+            (34, "endless report", "bytes(2**26)"),
+            (32, "a pickle", "b'done\\n' + 3 * b'cos\\nsystem\\n(Vtrue\\ntR.\\n'"),
+            (32, "a binary pickle", "b'\\x80\\x04\\x95' + bytes(64) + b'\\n'"),
+            *(
+                (33, f"raw {name}", f"b'done\\n4\\n9\\n' + {value} + b'\\n'")
+                for name, value in (
+                    ("depth", "b'[' * 15000"),
+                    ("closed depth", "b'[' * 8000 + b']' * 8000"),
+                    ("length", "b'1' * 10**7"),
+                    ("digits", "b'1' * 16000"),
+                    ("NaN", "b'NaN'"),
+                    ("infinity", "b'-Infinity'"),
+                    ("overflow", "b'1e999'"),
+                    ("exponent", "b'16e0'"),
+                    ("negative zero", "b'-0'"),
+                    ("leading zero", "b'016'"),
+                    ("duplicate keys", 'b\'{"a":1,"a":2}\''),
+                    ("lone surrogate", "b'\"' + bytes([92]) + b'ud800\"'"),
+                    ("invalid UTF-8", "b'\"\\xff\"'"),
+                    ("byte order mark", "b'\\xef\\xbb\\xbf16'"),
+                    ("blanks", "b' 16'"),
+                    ("carriage return", "b'16\\r'"),
+                    ("NUL", "b'16\\0'"),
+                    ("trailing text", "b'16 16'"),
+                    ("Python literal", "b'True'"),
+                )
+            ),
+        )
+    ),
+    # As good as returning them: whoever compares finds other values than asked for.
+    body(
+        34,
+        "reordered results",
+        "say(b'done\\n16\\n9\\n4\\n')\nos._exit(0)",
+        FOUND_NOTHING,
+        before=RAW,
+        inputs=(2, 3, 4),
+        values=(16, 9, 4),
+    ),
+    body(34, "results before the end", "say(b'done\\n4\\n9\\n16\\n')\nreturn 0", UNFINISHED, before=RAW),
+    body(34, "closed channel", "os.close(3)\nreturn x", UNFINISHED | STOPPED, before=RAW),
+    body(34, "another channel", "os.dup2(1, 3)\nreturn x", UNFINISHED, before=RAW),
 ]
 
 GAMES = [
@@ -1164,6 +1236,7 @@ ATTACKS = [
     *EXITS,
     *PRINTS,
     *VALUES,
+    *REPORTS,
     *GAMES,
     *FRAMES,
     *BOMBS_LATER,

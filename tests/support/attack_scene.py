@@ -13,14 +13,17 @@ import random
 import resource
 import secrets
 import select
+import shutil
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
+import bootstrap
+
 PR_SET_CHILD_SUBREAPER = 36
+IPC_RMID = 0
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -64,8 +67,18 @@ class Scene:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Take everything away."""
+        """Take everything away, and what attacks have left too, so that a hole is found and does not last."""
         self.stack.close()
+        for path in self._marked():
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        for find, remove in (
+            (lambda: LIBC.shmget(self.ipc_key, 0, 0), lambda found: LIBC.shmctl(found, IPC_RMID, None)),
+            (lambda: LIBC.msgget(self.ipc_key, 0), lambda found: LIBC.msgctl(found, IPC_RMID, None)),
+            (lambda: LIBC.semget(self.ipc_key, 0, 0), lambda found: LIBC.semctl(found, 0, IPC_RMID)),
+        ):
+            if (found := find()) >= 0:
+                remove(found)
+        LIBC.mq_unlink(f"/{self.mark}".encode())
 
     def _plant_files(self) -> None:
         home = self.folder / "home"
@@ -140,7 +153,7 @@ class Scene:
             "CANARY_FOLDER": str(self.canary_folder),
             "FOLDER": str(self.folder),
             "HOME": str(Path.home()),
-            "REPOSITORY": str(Path(__file__).resolve().parents[2]),
+            "REPOSITORY": str(Path(bootstrap.__file__).resolve().parents[1]),
             "PATHS": {name: str(path) for name, (path, _) in self.paths.items()},
             "TCP": self.port("tcp"),
             "TCP6": self.port("tcp6"),
@@ -159,9 +172,7 @@ class Scene:
 
     def leftovers(self) -> list[str]:
         """Return what attacks left on the host: marked files anywhere, core files, IPC objects with our key or name."""
-        folders = [Path(name) for name in ("/", "/tmp", "/var/tmp", "/dev", "/dev/shm", "/dev/mqueue", "/run")]
-        folders += [Path.cwd(), Path.home(), Path(random.__file__).parent]
-        found = [str(path) for folder in folders if folder.is_dir() for path in marked(folder, self.mark)]
+        found = [str(path) for path in self._marked()]
         found += [f"core file {path}" for path in Path.cwd().glob("core*") if path.is_file()]
         for kind in ("shm", "msg", "sem"):
             table = Path("/proc/sysvipc", kind)
@@ -172,6 +183,14 @@ class Scene:
             os.close(queue)
             found.append("POSIX message queue")
         return found
+
+    def _marked(self) -> list[Path]:
+        """Return the files and folders with the mark, wherever an attack may have put one outside the scene."""
+        library = Path(random.__file__).parent
+        folders = [Path(name) for name in ("/", "/tmp", "/var/tmp", "/dev", "/dev/shm", "/dev/mqueue", "/run")]
+        folders += [Path.cwd(), Path.home(), library, library / "site-packages", library / "__pycache__"]
+        folders += [Path("/sys/fs/cgroup")]
+        return [path for folder in dict.fromkeys(folders) if folder.is_dir() for path in marked(folder, self.mark)]
 
     def assert_intact(self) -> None:
         """Assert that no target was touched."""
@@ -223,10 +242,11 @@ def nice(pid: int) -> int:
     return os.getpriority(os.PRIO_PROCESS, pid)
 
 
-def marked(folder: Path, mark: str) -> Iterator[Path]:
-    """Yield the entries of a folder that carry the mark; none where it cannot be read."""
+def marked(folder: Path, mark: str) -> list[Path]:
+    """Return the entries of a folder that carry the mark; none where it cannot be read."""
     with contextlib.suppress(OSError):
-        yield from (path for path in folder.iterdir() if mark in path.name)
+        return [folder / name for name in os.listdir(folder) if mark in name]
+    return []
 
 
 def snapshot(folder: Path) -> dict[str, tuple[object, ...]]:
@@ -243,34 +263,34 @@ def snapshot(folder: Path) -> dict[str, tuple[object, ...]]:
     return state
 
 
-def library_state() -> tuple[str, ...]:
-    """Return what a poisoned standard library would change: one module's bytes, and hooks that start by themselves."""
-    path = Path(random.__file__)
-    hooks = [name for name in ("sitecustomize.py", "usercustomize.py") if (path.parent / name).exists()]
-    return hashlib.sha256(path.read_bytes()).hexdigest(), *hooks
+def library_state() -> tuple[object, ...]:
+    """Return what changes when somebody writes to a module of the standard library or puts another in its place."""
+    status = Path(random.__file__).stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def descendants(root: int) -> dict[int, str]:
     """Return pid -> command line of all living processes below a process (zombies of its own are the system's)."""
-    parents, alive = {}, {}
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue  # It ended between the listing and the look.
-        state, parent = fields[0], int(fields[1])
-        if not (state == "Z" and parent == root):
-            parents[int(entry.name)] = parent
-            alive[int(entry.name)] = command
-    below = {root}
-    while True:
-        more = {pid for pid, parent in parents.items() if parent in below} - below
-        if not more:
-            return {pid: alive[pid] for pid in sorted(below - {root})}
-        below |= more
+    found: dict[int, str] = {}
+    waiting = [root]
+    while waiting:
+        parent = waiting.pop()
+        for pid in children(parent):
+            with contextlib.suppress(OSError):  # It ended between the listing and the look.
+                state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+                if state != "Z" or parent != root:
+                    found[pid] = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                    waiting.append(pid)
+    return found
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that any thread of a process has started or adopted."""
+    found = []
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            found += [int(child) for child in Path(f"/proc/{pid}/task/{thread}/children").read_text().split()]
+    return found
 
 
 def wait_for_rest(count: int, *, seconds: float = 5.0) -> dict[int, str]:
