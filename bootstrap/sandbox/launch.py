@@ -73,7 +73,7 @@ def start_zygote(setup: Setup, level: Level) -> Zygote:
         command = [
             *(_bubblewrap(setup) if level is Level.BWRAP else []),
             _interpreter(),
-            # As -I, except that the one variable below is heeded. -S: no site-packages, -B: nothing written.
+            # As -I, except that the variables below are heeded. -S: no site-packages, -B: nothing written.
             *("-s", "-P", "-S", "-B", "-X", "utf8", "-W", "ignore", "-c"),
             f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r}); "
             f"from bootstrap.sandbox.zygote import main; main({theirs.fileno()})",
@@ -85,8 +85,9 @@ def start_zygote(setup: Setup, level: Level) -> Zygote:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 pass_fds=[theirs.fileno()],
-                # Sets of strings come in the same order every time: a verdict must not hang on the salt.
-                env={"PYTHONHASHSEED": "0"},
+                # Sets of strings come in the same order every time: a verdict must not hang on the salt. And threads
+                # share one arena: by default each reserves 64 MiB of the few that a program has.
+                env={"PYTHONHASHSEED": "0", "MALLOC_ARENA_MAX": "1"},
                 cwd="/",
                 start_new_session=True,
             )
