@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from bootstrap.config.answers import Judges, Place, Whole
 from bootstrap.config.base import Settings
 from bootstrap.config.task import OpenTask, References
+from bootstrap.errors import RecipeError
 
 
 class GymDataset(Settings):
@@ -96,6 +97,16 @@ class ReasoningGymTask(OpenTask):
     def highest_level(self) -> int | None:
         """The last level that all data sets with `levels` have; None where every one follows its curriculum."""
         return min((len(dataset.levels) for dataset in self.datasets if dataset.levels), default=None)
+
+    def longest_sequence(self, level: int) -> int:
+        """Tokens of the longest sequence, the same at every level. Raises RecipeError beyond the last of `levels`."""
+        if self.highest_level is not None and level > self.highest_level:
+            short = next(dataset.name for dataset in self.datasets if len(dataset.levels) == self.highest_level)
+            raise RecipeError(
+                f"level {level} can be reached, the levels of data set {short} end at {self.highest_level}; "
+                "add levels, or lower generations.count or evaluation.lookahead"
+            )
+        return super().longest_sequence(level)
 
 
 class ReasoningGymVerifier(Settings):

@@ -14,10 +14,13 @@ from support.chat_server import answers_in, chat_server, honest
 from bootstrap.config import verifiers
 from bootstrap.config.answers import Boxed, LastLine, Tagged, Whole
 from bootstrap.config.base_model import FolderModel
+from bootstrap.config.gym import ReasoningGymTask
 from bootstrap.config.models import Endpoint, GenerationJudge
+from bootstrap.prompts.build import build_task
 from bootstrap.references import Call, CallCases, write
 from bootstrap.scoring.probe import Case
 from bootstrap.scoring.verifier import Tools
+from bootstrap.stages.verifiers import probe_cases
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +122,17 @@ def reward_model(folder: Path) -> Iterator[Setup]:
     yield Setup(settings=verifiers.RewardModelVerifier(model=model, max_length=256), cases=(METAL,))
 
 
+@contextmanager
+def reasoning_gym(folder: Path) -> Iterator[Setup]:
+    """A data set whose scorer, left to itself, gives part of the reward to answers that hold the right one."""
+    task = build_task(
+        ReasoningGymTask.model_validate(
+            {"datasets": [{"name": "spell_backward", "levels": [{"min_word_len": 4, "max_word_len": 5}]}]}
+        )
+    )
+    yield Setup(settings=verifiers.ReasoningGymVerifier(), cases=tuple(probe_cases(task, prompts_per_level=2)))
+
+
 SETUPS: dict[str, Setup | Callable[[Path], AbstractContextManager[Setup]]] = {
     "exact": Setup(settings=verifiers.ExactVerifier(), cases=(case("20", "02", "21", "", "20 "),)),
     "exact:stripped": Setup(
@@ -185,6 +199,7 @@ SETUPS: dict[str, Setup | Callable[[Path], AbstractContextManager[Setup]]] = {
     "majority:voters": Setup(
         settings=verifiers.MajorityVerifier(voters=("base", 1)), cases=(METAL,), tools=Tools(models=Elder())
     ),
+    "reasoning_gym": reasoning_gym,
     "reward_model": reward_model,
     "plugin": Setup(
         settings=verifiers.PluginVerifier(uses="support.plugin_verifiers:same"), cases=(case("42", "24", "42 "),)

@@ -1,0 +1,339 @@
+"""Questions of reasoning-gym (arXiv:2505.24760) as a task: its data sets, level by level, under the rules of all tasks.
+
+A prompt is one item: data set, level and seed find it again (`Prompt.key`). Item n of a data set of seed s draws from
+`Random(s + n)`, so that overlapping ranges of seeds would show training what is held out. Here every item has a seed
+of its own, from the lower half of `SEEDS` when it is held out and from the upper half when it is trained on; beyond
+that a prompt belongs to a split by the hash of its text, so that two seeds with one text never cross the splits.
+
+Levels are those of the data set's curriculum, all attributes raised together, or the recipe's own list. A level beyond
+the last is an error that names the last. Items that do not fit the task's alphabet and lengths are left out.
+
+A level's texts cannot be listed: a draw takes a split for exhausted when it has found no further text for longer than
+it took to find all the others, and for `PATIENCE` tries at least; from then on its texts repeat.
+
+Left out: how answers are judged (`scoring/gym.py`) and how items are made again (`gym_items.py`).
+"""
+
+import dataclasses
+import difflib
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from random import Random
+from typing import Any
+
+from bootstrap import gym_items
+from bootstrap.config.gym import GymDataset, ReasoningGymTask
+from bootstrap.errors import RecipeError
+from bootstrap.prompts.task import prompt_id, split_of
+from bootstrap.records import Prompt, Split
+from bootstrap.seeds import generator
+
+SEEDS = {Split.HELDOUT: range(2**31), Split.TRAIN: range(2**31, 2**32)}
+"""Seeds of a split's items. NumPy, which some data sets use, takes 32 bits."""
+
+PATIENCE = 1000
+"""Tries without a new text before a split may count as exhausted."""
+
+MAX_UNFIT = 1000
+"""Items in a row that may be unfit before a level counts as impossible."""
+
+WRONG_ANSWERS = 6
+"""Wrong answers offered for a prompt; four at least."""
+
+NEIGHBOURS = 8
+"""Items whose answers are tried as wrong ones."""
+
+PASS_SCORE = 0.99
+"""The scorers' own mark of a right answer: what scores below is offered as a wrong one."""
+
+
+class Gym:
+    """Prompts from one or more data sets. Holds no state but caches of what it would compute again."""
+
+    name = "reasoning_gym"
+    has_stepping_stones = False
+
+    def __init__(self, settings: ReasoningGymTask) -> None:
+        """Raise RecipeError when the package is missing, or a data set, a setting or an attribute does not exist."""
+        gym_items.library(RecipeError)
+        self.settings = settings
+        self.characters = settings.characters
+        self._alphabet = frozenset(settings.characters)
+        self._sources = {dataset.name: _Source(dataset) for dataset in settings.datasets}
+        self._weights = [dataset.weight for dataset in settings.datasets]
+        self._heldout: dict[int, tuple[list[Prompt], bool]] = {}
+
+    def max_answer_length(self, level: int) -> int:
+        return self.settings.max_answer_length
+
+    def draw(
+        self, level: int, count: int, *, seed: int, split: Split = Split.TRAIN, stepping_stone: bool = False
+    ) -> list[Prompt]:
+        if stepping_stone:
+            raise RecipeError(f"{self.name} has no stepping stones; set stepping_stones: 0")
+        rng = generator(seed, "draw", self.name, level, split.value)
+        distinct = self._distinct(rng, level, count, split)
+        prompts = list(distinct)
+        while len(prompts) < count:
+            prompts += rng.sample(distinct, min(count - len(prompts), len(distinct)))
+        return prompts
+
+    def demonstrate(
+        self, levels: Sequence[int], count: int, *, seed: int, mixed: bool = False
+    ) -> list[tuple[Prompt, str]]:
+        beyond = [level for level in levels if level > self.settings.base_level]
+        if beyond:
+            raise RecipeError(
+                f"references of {self.name} end at level {self.settings.base_level} (task.base_level), level "
+                f"{max(beyond)} was asked for; sample that level and let the verifier judge, or raise task.base_level"
+            )
+        assert levels, "demonstrations need at least one level"
+        rng = generator(seed, "demonstrate", self.name, int(mixed), *levels)
+        shown: list[tuple[Prompt, str]] = []
+        while len(shown) < count:
+            level = rng.choice(levels)
+            prompt = next(p for p in self._stream(rng, level, Split.TRAIN) if p is not None)
+            shown.append((prompt, self.solution(prompt)))
+        return shown
+
+    def reference(self, prompt: Prompt) -> str:
+        source, level, seed = self._origin(prompt)
+        config = source.config(level)
+        found = gym_items.digest(gym_items.item(source.name, config, seed))
+        reference = gym_items.Reference(dataset=source.name, config=config, seed=seed, digest=found)
+        return gym_items.canonical(reference.model_dump(mode="json"))
+
+    def solution(self, prompt: Prompt) -> str:
+        source, level, seed = self._origin(prompt)
+        return gym_items.solution(source.name, gym_items.item(source.name, source.config(level), seed))
+
+    def wrong_answers(self, prompt: Prompt) -> list[str]:
+        """Return up to `WRONG_ANSWERS` texts that the data set's own scorer takes for wrong; near misses come first."""
+        source, level, seed = self._origin(prompt)
+        config = source.config(level)
+        entry = gym_items.item(source.name, config, seed)
+        right = gym_items.solution(source.name, entry)
+        wrong: list[str] = []
+        for text in dict.fromkeys(
+            (*_near_misses(right), *self._neighbours(source, level, seed), "", "?", "0", "wrong")
+        ):
+            # Of these texts none is a model's, so the scorer may see them here.
+            if text.strip() != right.strip() and gym_items.score(source.name, config, entry, text) < PASS_SCORE:
+                wrong.append(text)
+            if len(wrong) == WRONG_ANSWERS:
+                return wrong
+        if len(wrong) < 4:
+            raise RecipeError(
+                f"the scorer of data set {source.name} takes nearly every answer for right (question "
+                f"{entry['question'][-80:]!r}, answer {right!r}), so nothing can be learnt from it; "
+                "change its settings, or leave it out"
+            )
+        return wrong
+
+    def heldout(self, level: int, count: int) -> list[Prompt]:
+        found, is_all = self._heldout.get(level, ([], False))
+        if len(found) < count and not is_all:
+            # From the start again: a longer suite begins with the shorter one.
+            found = self._distinct(generator(0, "heldout", self.name, level), level, count, Split.HELDOUT)
+            self._heldout[level] = (found, len(found) < count)
+        return found[:count]
+
+    def _distinct(self, rng: Random, level: int, count: int, split: Split) -> list[Prompt]:
+        """Return `count` prompts with distinct texts, or all that were found when the split counts as exhausted."""
+        found: dict[str, Prompt] = {}
+        stream = self._stream(rng, level, split)
+        tries = latest = 0
+        while len(found) < count:
+            tries += 1
+            prompt = next(stream)
+            if prompt is not None and prompt.text not in found:
+                found[prompt.text] = prompt
+                latest = tries
+            elif tries - latest > latest + PATIENCE:
+                break
+        if count and not found:
+            change = "raise" if split is Split.HELDOUT else "lower"
+            raise RecipeError(
+                f"{self.name} level {level} has no {split.value} prompt at task.heldout_fraction "
+                f"{self.settings.heldout_fraction:g}; {change} it, or give the level settings with more questions"
+            )
+        return list(found.values())
+
+    def _stream(self, rng: Random, level: int, split: Split) -> Iterator[Prompt | None]:
+        """Yield prompts without end, and None for each that belongs to the other split."""
+        assert level >= 1, f"levels start at 1, not {level}"
+        sources = list(self._sources.values())
+        seeds, unfit = SEEDS[split], Counter[str]()
+        while True:
+            source = rng.choices(sources, self._weights)[0]
+            seed = seeds.start + rng.randrange(len(seeds))
+            text, why_not = self._text(source, level, seed)
+            if text is None:
+                unfit[f"{source.name}: {why_not}"] += 1
+                if unfit.total() >= MAX_UNFIT:
+                    raise self._impossible(level, unfit)
+                continue
+            unfit.clear()
+            if split_of(self.name, text, heldout_fraction=self.settings.heldout_fraction) is not split:
+                yield None
+                continue
+            yield Prompt(
+                id=prompt_id(self.name, text),
+                task=self.name,
+                level=level,
+                text=text,
+                split=split,
+                key=f"{source.name}/{level}/{seed}",
+            )
+
+    def _text(self, source: "_Source", level: int, seed: int) -> tuple[str | None, str]:
+        """Return an item's prompt, or None and why the task leaves the item out."""
+        config = source.config(level)
+        try:
+            entry = gym_items.item(source.name, config, seed)
+            answer = gym_items.solution(source.name, entry)
+        # Third-party code that may raise anything where it finds no item: the next seed may have one.
+        except Exception as error:
+            return None, f"it raises {type(error).__name__}: {error}"
+        text = source.prompt(entry["question"])
+        if len(text) > self.settings.max_prompt_length:
+            return None, f"prompts are longer than max_prompt_length {self.settings.max_prompt_length}"
+        if len(answer) > self.settings.max_answer_length:
+            return None, f"answers are longer than max_answer_length {self.settings.max_answer_length}"
+        if strange := next((c for c in text + answer if c not in self._alphabet), None):
+            return None, f"texts have characters beyond the alphabet, as {strange!r}"
+        return text, ""
+
+    def _impossible(self, level: int, unfit: Mapping[str, int]) -> RecipeError:
+        reasons = "; ".join(f"{reason} ({count})" for reason, count in Counter(unfit).most_common(3))
+        return RecipeError(
+            f"{self.name} level {level}: {MAX_UNFIT} items in a row could not be used. {reasons}. "
+            "Change the level's settings, or task.alphabet and the two lengths"
+        )
+
+    def _origin(self, prompt: Prompt) -> tuple["_Source", int, int]:
+        assert prompt.task == self.name, f"a prompt of {prompt.task} was given to {self.name}"
+        name, level, seed = prompt.key.split("/")
+        return self._sources[name], int(level), int(seed)
+
+    def _neighbours(self, source: "_Source", level: int, seed: int) -> Iterator[str]:
+        """Yield right answers to other questions of the level."""
+        for other in range(seed + 1, seed + 1 + NEIGHBOURS):
+            if self._text(source, level, other)[0] is not None:
+                yield gym_items.solution(source.name, gym_items.item(source.name, source.config(level), other))
+
+
+class _Source:
+    """One data set as the recipe wants it."""
+
+    def __init__(self, settings: GymDataset) -> None:
+        from reasoning_gym.factory import CURRICULA, DATASETS
+
+        self.name = settings.name
+        self._settings = settings
+        self._configs: dict[int, dict[str, Any]] = {}
+        if self.name not in DATASETS:
+            raise RecipeError(f"reasoning-gym has no data set {self.name}; {_suggestion(self.name, DATASETS)}")
+        if why := gym_items.refusal(self.name):
+            raise RecipeError(f"data set {self.name} cannot be used: {why}")
+        self._config_class = DATASETS[self.name][1]
+        known = [field.name for field in dataclasses.fields(self._config_class) if field.name not in ("seed", "size")]
+        for given in (settings.config, *settings.levels):
+            for key in given:
+                if key not in known:
+                    raise RecipeError(f"data set {self.name} has no setting {key}; {_suggestion(key, known)}")
+        self._curriculum = CURRICULA.get(self.name)
+        if settings.levels:
+            self.highest_level = len(settings.levels)
+        elif self._curriculum is None:
+            raise RecipeError(
+                f"data set {self.name} has no curriculum; give levels, a list of its own settings for level 1, 2, ... "
+                f"(it has {', '.join(known) or 'none'})"
+            )
+        else:
+            attributes = self._curriculum().attributes
+            for name in settings.attributes:
+                if name not in attributes:
+                    raise RecipeError(
+                        f"the curriculum of data set {self.name} has no attribute {name}; "
+                        f"{_suggestion(name, attributes)}"
+                    )
+            rising = settings.attributes or attributes
+            self.highest_level = max((len(attributes[name].levels) for name in rising), default=1)
+
+    def config(self, level: int) -> dict[str, Any]:
+        """Return the data set's settings at a level. Raises RecipeError beyond the last, or where they are invalid."""
+        if level not in self._configs:
+            if level > self.highest_level:
+                remedy = "add levels" if self._settings.levels else "give levels of your own"
+                raise RecipeError(
+                    f"level {level} of data set {self.name} was asked for, its highest is {self.highest_level}; "
+                    f"{remedy}, or lower generations.count or evaluation.lookahead"
+                )
+            own = self._settings.levels[level - 1] if self._settings.levels else self._from_curriculum(level)
+            config = {**own, **self._settings.config}
+            try:
+                gym_items.validate(self.name, config)
+            # Third-party code: data sets refuse settings by assertions, and by whatever else they stumble over.
+            except Exception as error:
+                raise RecipeError(
+                    f"data set {self.name} refuses the settings of level {level}, {gym_items.canonical(config)}: "
+                    f"{type(error).__name__}: {error}; change config or levels"
+                ) from None
+            self._configs[level] = config
+        return self._configs[level]
+
+    def prompt(self, question: str) -> str:
+        """Return the prompt of a question. Raises RecipeError when `keep` does not match it."""
+        kept = question
+        if self._settings.keep is not None:
+            match = re.search(self._settings.keep, question)
+            if match is None:
+                raise RecipeError(
+                    f"keep {self._settings.keep!r} of data set {self.name} does not match the question {question!r}; "
+                    "change the pattern so that it matches every question of the data set"
+                )
+            kept = "".join(group or "" for group in match.groups())
+        return f"{self._settings.before}{kept}{self._settings.after}"
+
+    def _from_curriculum(self, level: int) -> dict[str, Any]:
+        from reasoning_gym.coaching.base_curriculum import DefaultCurriculumContext, RangeAttributeMode
+
+        curriculum = self._curriculum()
+        for name, attribute in curriculum.attributes.items():
+            rises = not self._settings.attributes or name in self._settings.attributes
+            curriculum.set_attr_level(name, min(level, len(attribute.levels)) - 1 if rises else 0)
+        mode = RangeAttributeMode.INCLUSIVE if self._settings.inclusive else RangeAttributeMode.UPPER_BOUND
+        # A curriculum makes its settings as an object of this class, with defaults that JSON cannot hold.
+        curriculum._config_cls = dict
+        return curriculum.generate_configuration(context=DefaultCurriculumContext(mode=mode))
+
+
+def _suggestion(name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {close[0]}?" if close else f"it has {', '.join(sorted(known)) or 'none'}"
+
+
+def _near_misses(right: str) -> Iterator[str]:
+    """Yield texts that differ from a right answer by little."""
+    for place in range(len(right) - 1, -1, -1):
+        if (changed := _other(right[place])) != right[place]:
+            yield right[:place] + changed + right[place + 1 :]
+            break
+    for place, character in enumerate(right):
+        if (changed := _other(character)) != character:
+            yield right[:place] + changed + right[place + 1 :]
+            break
+    yield right[: len(right) // 2]
+    yield right[1:]
+    yield right + right
+
+
+def _other(character: str) -> str:
+    """Return another character of the same kind; a character that is neither letter nor digit itself."""
+    if character.isdigit():
+        return "3" if character == "8" else "8"
+    if character.isalpha():
+        return ("B" if character == "A" else "A") if character.isupper() else ("b" if character == "a" else "a")
+    return character
