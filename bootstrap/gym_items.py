@@ -5,13 +5,14 @@ asked (`prompts/gym.py`) and how answers to them are judged (`scoring/gym.py`).
 """
 
 import copy
+import decimal
 import hashlib
 import io
 import json
 import random
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from functools import lru_cache
 from importlib import metadata
 from types import ModuleType
@@ -100,7 +101,7 @@ def score(name: str, config: Mapping[str, Any], entry: Mapping[str, Any], text: 
     Raises whatever the scorer raises.
     """
     dataset = _dataset(name, canonical(config))[0]
-    with _silence():
+    with _contained():
         return float(dataset.score_answer(text, copy.deepcopy(entry)))
 
 
@@ -136,7 +137,7 @@ def canonical(value: Any) -> str:
 @lru_cache(maxsize=CACHED_ITEMS)
 def _item(name: str, config: str, seed: int) -> dict[str, Any]:
     dataset, by_index = _dataset(name, config)
-    with _randomness_kept(name, seed), _silence():
+    with _randomness_kept(name, seed), _contained():
         return dataset[seed] if by_index else _alone(name, config, seed)
 
 
@@ -151,9 +152,9 @@ def _dataset(name: str, config: str) -> tuple[Any, bool]:
     dataset = create_dataset(name, seed=0, size=1, **json.loads(config))
     try:
         for seed in PROBED_SEEDS:
-            with _randomness_kept(name, seed):
+            with _randomness_kept(name, seed), _contained():
                 expected = digest(_alone(name, config, seed))
-            with _randomness_kept(name, seed):
+            with _randomness_kept(name, seed), _contained():
                 if digest(dataset[seed]) != expected:
                     return dataset, False
     # Third-party code that may raise anything: an index beyond the size, or a seed without an item.
@@ -168,9 +169,15 @@ def _alone(name: str, config: str, seed: int) -> dict[str, Any]:
     return create_dataset(name, seed=seed, size=1, **json.loads(config))[0]
 
 
-def _silence() -> AbstractContextManager[Any]:
-    """Keep data sets from printing: some print what they made, or the model's own text, to the user's terminal."""
-    return redirect_stdout(io.StringIO())
+@contextmanager
+def _contained() -> Iterator[None]:
+    """Keep data sets from this process's output and state.
+
+    Some print what they made, or the model's own text; `decimal_arithmetic` leaves its own precision behind.
+    """
+    with redirect_stdout(io.StringIO()), decimal.localcontext(decimal.DefaultContext):
+        yield
+
 
 
 @contextmanager

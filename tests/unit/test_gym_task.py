@@ -1,5 +1,6 @@
 """reasoning-gym as a task: levels, splits, draws, and what its settings refuse."""
 
+import decimal
 import json
 import os
 import string
@@ -382,3 +383,10 @@ def test_a_bad_pattern_in_a_recipe_is_named_with_its_line(tmp_path):
     )
     with pytest.raises(RecipeError, match=r"recipe\.yaml:6: task\.datasets\[0\]\.keep: .*is no regular expression"):
         load_recipe(path)
+
+
+def test_a_data_set_leaves_the_precision_of_decimals_alone():
+    before = decimal.getcontext().prec
+    entry = gym_items.item("decimal_arithmetic", {}, 5)
+    gym_items.score("decimal_arithmetic", {}, entry, gym_items.solution("decimal_arithmetic", entry))
+    assert decimal.getcontext().prec == before
