@@ -1,0 +1,61 @@
+"""Lineages whose reward is not a comparison of texts: code that runs, votes of generations, a judge of the lineage."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import tiny
+
+from bootstrap.config.recipe import Recipe
+from bootstrap.errors import VerifierError
+from bootstrap.records import Status
+from bootstrap.sandbox.job import Level
+from bootstrap.stages.step import Tables
+from bootstrap.store.lineage_store import LineageStore
+from bootstrap.store.verify import verify
+
+CODE = {"type": "code", "cpu_seconds": 0.5, "memory_mb": 128}
+
+
+@pytest.fixture(autouse=True)
+def _quick_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bootstrap.loop.PROBE_SECONDS", 0.02)
+
+
+def recipe(**changes: Any) -> Recipe:
+    settings = tiny.recipe(count=1).model_dump(mode="json")
+    settings["base"]["model"]["max_length"] = 128
+    return Recipe.model_validate(settings | changes)
+
+
+def test_a_lineage_judged_by_execution_is_the_same_every_time_and_says_how_it_was_confined(tmp_path: Path) -> None:
+    settings = recipe(task={"type": "functions", "base_level": 2}, verifier=CODE)
+    first, again = (tiny.grow(settings, tmp_path / name) for name in ("first", "again"))
+    assert [entry.hash for entry in first] == [entry.hash for entry in again]
+    assert not verify(tmp_path / "first").problems
+    artifact = LineageStore(tmp_path / "first").artifact(first[1].generation.artifacts["step-0"])
+    verdicts = Tables.read(artifact).verdicts
+    assert {verdict.sandbox for verdict in verdicts} - {""} <= {Level.SEAL, Level.SEAL_NS, Level.BWRAP}
+    assert any(verdict.sandbox for verdict in verdicts)
+    assert Status.UNVERIFIABLE not in {verdict.status for verdict in verdicts}
+    assert first[1].annotations.cpu_seconds["score"] > 0
+
+
+def test_generations_that_vote_are_edges_of_the_lineage_and_cost_tokens(tmp_path: Path) -> None:
+    majority = {"type": "majority", "voters": ["base"], "voter_samples": 2, "voter_temperature": 1.0}
+    settings = recipe(verifier=majority, evaluation={**tiny.EVALUATION, "verifier": {"type": "exact"}})
+    base, first = (entry.generation for entry in tiny.grow(settings, tmp_path))
+    assert set(first.verifiers) == {"majority", "held-out exact"}
+    [voter] = [edge for edge in first.edges if edge.role == "voter"]
+    assert (voter.generation, voter.fingerprint) == (0, base.fingerprint)
+    assert first.compute.tokens["verify"] > 0
+    assert "verify" not in base.compute.tokens
+
+
+def test_a_generation_that_cannot_judge_gives_no_reward(tmp_path: Path) -> None:
+    judge = {"type": "judge", "rubric": "The same text.", "model": {"type": "generation", "generation": "base"}}
+    settings = recipe(verifier=judge, evaluation={**tiny.EVALUATION, "verifier": {"type": "exact"}})
+    with pytest.raises(VerifierError, match="failed its probe"):
+        tiny.grow(settings, tmp_path)
+    # What was committed before the judge was needed stays.
+    assert [entry.generation.number for entry in LineageStore(tmp_path).ledger.read()] == [0]
