@@ -319,7 +319,8 @@ def rescore(
 ) -> None:
     """Judge a lineage's stored answers again and list the promotions that would come out otherwise.
 
-    For when a verifier has changed: the verdicts of its present version beside the recorded ones. Writes nothing.
+    For when a verifier has changed: the verdicts of its present version beside the recorded ones. The lineage stays as
+    it is.
 
     \b
     Examples:

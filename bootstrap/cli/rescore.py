@@ -8,13 +8,15 @@ from typing import Any
 from rich.table import Table
 
 from bootstrap.cli import render
+from bootstrap.cli.remembered import recall_recipe
 from bootstrap.config.base import identity_of
-from bootstrap.config.load import load_recipe, recipe_of
+from bootstrap.config.load import load_recipe
 from bootstrap.config.models import roles
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError
 from bootstrap.prompts.build import build_task
 from bootstrap.scoring.verifier import Tools
+from bootstrap.stages.context import HELD_OUT
 from bootstrap.stages.rescore import Rescored, Rescorer
 from bootstrap.stages.verifiers import open_verifiers
 from bootstrap.store.lineage_store import LineageStore
@@ -25,7 +27,7 @@ def rescore_lineage(store: LineageStore, *, recipe_path: Path | None, as_json: b
 
     Raises RecipeError when that recipe has another task, VerifierError, StoreError.
     """
-    grown = recipe_of(store.header().identity)
+    grown = recall_recipe(store)
     recipe = grown if recipe_path is None else load_recipe(recipe_path)
     if identity_of(recipe.task) != identity_of(grown.task):
         raise RecipeError(
@@ -34,13 +36,16 @@ def rescore_lineage(store: LineageStore, *, recipe_path: Path | None, as_json: b
         )
     # The gate and the suite are the lineage's own: only the verifiers are in question.
     evaluation = grown.evaluation.model_copy(update={"verifier": recipe.evaluation.verifier})
-    recipe = grown.model_copy(update={"task": recipe.task, "verifier": recipe.verifier, "evaluation": evaluation})
+    taken = {name: getattr(recipe, name) for name in ("task", "verifier", "max_unverifiable")}
+    recipe = grown.model_copy(update={**taken, "evaluation": evaluation})
     task, entries = build_task(recipe.task), store.ledger.read()
     tools = Tools(processes=len(os.sched_getaffinity(0)), cache=store.cache_folder)
     with open_verifiers(recipe, task, tools) as (verifier, examiner):
         judges = None if roles(recipe.verifier) else verifier
         found = Rescorer(recipe, store=store, task=task, verifier=judges, examiner=examiner).rescore(entries)
-        versions = {verifier.name: verifier.version, examiner.name: examiner.version}
+        versions = {verifier.name: verifier.version}
+        if examiner is not verifier:
+            versions[f"{HELD_OUT}{examiner.name}"] = examiner.version
     if as_json:
         render.print_json(
             {"lineage": store.root.name, "verifiers": versions, "generations": [_json(row) for row in found]}

@@ -11,6 +11,7 @@ from types import FrameType
 from bootstrap.cli import BEGAN, render
 from bootstrap.cli.progress import progress
 from bootstrap.cli.publish import Publisher, sync_command
+from bootstrap.cli.remembered import remember_recipe
 from bootstrap.cli.stores import check_name, committed
 from bootstrap.cli.sync import sync_later, where_to_look
 from bootstrap.cli.target import remember
@@ -99,6 +100,7 @@ def run_recipe(
         for note in plan.notes:
             render.say(f"note: {note}")
         remember(folder, recipe.tracking, tracking_uri=tracking_uri)
+        remember_recipe(folder, recipe, folder=path.parent)
         before = len(folder.ledger.read())
         command = sync_command(
             folder.root,

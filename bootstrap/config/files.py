@@ -2,10 +2,11 @@
 
 import hashlib
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, PrivateAttr, ValidationInfo, field_serializer, field_validator, model_validator
 
+from bootstrap.config.base import Operational
 from bootstrap.config.task import OpenTask, References
 
 Form = Literal["text", "calls", "scripts", "humaneval", "mbpp"]
@@ -32,7 +33,7 @@ class FileTask(OpenTask):
 
     type: Literal["file"] = "file"
     base_level: int = Field(default=1, ge=1)
-    path: str = Field(min_length=1)
+    path: Annotated[str, Operational()] = Field(min_length=1)
     """The file, UTF-8, one JSON object per line; relative paths start at the recipe's own folder."""
     content: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """SHA-256 of the file. A run pins it; written into the recipe, another content is refused."""

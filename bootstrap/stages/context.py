@@ -22,6 +22,8 @@ from bootstrap.selection.replay import PoolEntry, ReplayPool
 from bootstrap.stages.models import LineageModels
 from bootstrap.store.lineage_store import LineageStore
 
+HELD_OUT = "held-out "
+"""What the name of a verifier for held-out answers alone begins with."""
 RECORDED_PACKAGES = ("torch", "transformers", "ray", "mlflow", "numpy")
 MEASURED = ("seconds", "cpu_seconds")
 """The meters that differ from run to run."""
@@ -145,7 +147,7 @@ class Context:
         """Return name -> version; a verifier for held-out answers alone stands under `held-out NAME`."""
         versions = {self.verifier.name: self.verifier.version}
         if self.examiner is not self.verifier:
-            versions[f"held-out {self.examiner.name}"] = self.examiner.version
+            versions[f"{HELD_OUT}{self.examiner.name}"] = self.examiner.version
         return versions
 
 

@@ -1,15 +1,17 @@
 """Evaluation of one set of weights on the task's held-out prompts, as a stage that is never run twice."""
 
 import json
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from bootstrap.compute import ModelShape
 from bootstrap.config.evaluation import Sampled
+from bootstrap.config.recipe import Recipe
 from bootstrap.evaluation.report import Judged, OutcomeRow, build_report, outcomes
-from bootstrap.prompts.task import suite_digest
-from bootstrap.records import Checkpoint, Event, Prompt, Report, Rollout, Verdict
-from bootstrap.stages.context import Context, Meter
+from bootstrap.prompts.task import Task, suite_digest
+from bootstrap.records import Checkpoint, Event, Prompt, Report, Rollout, Status, Verdict
+from bootstrap.scoring.verifier import Answer, Verifier, judge_within
+from bootstrap.stages.context import HELD_OUT, Context, Meter
 from bootstrap.stages.generate import generate, judge, requests, sampling
 from bootstrap.stages.resolve import weights_of
 from bootstrap.store.artifacts import Artifact
@@ -81,11 +83,14 @@ def outcomes_of(
     """Return a committed generation's outcomes on the held-out prompts of these levels, and what was evaluated for it.
 
     Its own evaluation answers for the levels it covers, since the same weights give the same answers to the frozen
-    prompts; any other level is evaluated now.
+    prompts; any other level is evaluated now. Where another version of the verifier judged them, its answers are judged
+    again, so that both sides of a comparison are always judged alike.
     """
     generation = entries[number].generation
     stored = context.store.artifact(generation.artifacts["evaluation"])
     rows = [row for row in from_parquet(stored.read("outcomes.parquet"), OutcomeRow) if row.level in levels]
+    if examined_by(generation.verifiers) != context.examiner.version:
+        rows = judge_again(rows, recipe=context.recipe, task=context.task, examiner=context.examiner)
     missing = sorted(set(levels) - {row.level for row in rows})
     if not missing:
         return rows, None
@@ -100,6 +105,35 @@ def outcomes_of(
         meter=meter,
     )
     return [*rows, *further.rows], further.artifact
+
+
+def examined_by(versions: Mapping[str, str]) -> str:
+    """Return the version of the verifier that judged held-out answers (see `Context.verifier_versions`)."""
+    held_out = [version for name, version in versions.items() if name.startswith(HELD_OUT)]
+    return (held_out or list(versions.values()))[0]
+
+
+def judge_again(rows: Sequence[OutcomeRow], *, recipe: Recipe, task: Task, examiner: Verifier) -> list[OutcomeRow]:
+    """Return the outcomes of the same answers to the held-out prompts as `examiner` judges them.
+
+    Raises VerifierError when too many cannot be judged.
+    """
+    count = recipe.evaluation.prompts_per_level
+    prompts = {prompt.id: prompt for level in {row.level for row in rows} for prompt in task.heldout(level, count)}
+    answers = [
+        Answer(
+            prompt=prompts[row.prompt_id].text,
+            text=row.text,
+            reference=task.reference(prompts[row.prompt_id]),
+            truncated=row.truncated,
+            num_tokens=row.num_tokens,
+            group=row.prompt_id,
+        )
+        for row in rows
+    ]
+    judgements = judge_within(examiner, answers, max_unverifiable=recipe.max_unverifiable)
+    correct = {Status.PASS: True, Status.FAIL: False, Status.UNVERIFIABLE: None}
+    return [replace(row, correct=correct[found.status]) for row, found in zip(rows, judgements, strict=True)]
 
 
 def _measure(

@@ -2,7 +2,8 @@
 
 Every generation's held-out answers and training rollouts lie in the store; they are judged again by the verifiers as
 they are now, and each gate's decision is taken again on the same levels and with the same champion as the recorded one.
-Nothing is written. Left out: what would have grown from another promotion.
+Nothing is written, but for replies of models that judge, which are kept in the cache. Left out: what would have grown
+from another promotion.
 """
 
 from collections import Counter
@@ -15,6 +16,7 @@ from bootstrap.evaluation.report import OutcomeRow
 from bootstrap.prompts.task import Task
 from bootstrap.records import Decision, Finish, Generation, Prompt, Rollout, Split, Status, Verdict
 from bootstrap.scoring.verifier import Answer, Verifier, judge_within
+from bootstrap.stages.evaluate import judge_again
 from bootstrap.stages.step import Tables
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
@@ -58,7 +60,6 @@ class Rescorer:
         self._recipe, self._store, self._task = recipe, store, task
         self._verifier, self._examiner = verifier, examiner
         self._rows: dict[int, list[OutcomeRow]] = {}
-        self._prompts: dict[int, dict[str, Prompt]] = {}
 
     def rescore(self, entries: Sequence[Entry]) -> list[Rescored]:
         """Return every generation judged again, in order. Raises VerifierError when too many cannot be judged."""
@@ -103,37 +104,8 @@ class Rescorer:
         """Return the stored held-out outcomes of one evaluation, and the same judged again."""
         artifact = self._store.artifact(generation.artifacts[role])
         rows = from_parquet(artifact.read("outcomes.parquet"), OutcomeRow)
-        prompts = [self._heldout(row.level)[row.prompt_id] for row in rows]
-        answers = [
-            Answer(
-                prompt=prompt.text,
-                text=row.text,
-                reference=self._task.reference(prompt),
-                truncated=row.truncated,
-                num_tokens=row.num_tokens,
-                group=row.prompt_id,
-            )
-            for row, prompt in zip(rows, prompts, strict=True)
-        ]
-        judgements = judge_within(self._examiner, answers, max_unverifiable=self._recipe.max_unverifiable)
-        again = [
-            OutcomeRow(
-                prompt_id=row.prompt_id,
-                level=row.level,
-                correct=None if judgement.status is Status.UNVERIFIABLE else judgement.status is Status.PASS,
-                text=row.text,
-                num_tokens=row.num_tokens,
-                truncated=row.truncated,
-            )
-            for row, judgement in zip(rows, judgements, strict=True)
-        ]
+        again = judge_again(rows, recipe=self._recipe, task=self._task, examiner=self._examiner)
         return rows, again
-
-    def _heldout(self, level: int) -> dict[str, Prompt]:
-        if level not in self._prompts:
-            found = self._task.heldout(level, self._recipe.evaluation.prompts_per_level)
-            self._prompts[level] = {prompt.id: prompt for prompt in found}
-        return self._prompts[level]
 
     def _training(self, generation: Generation) -> tuple[dict[str, int], int]:
         """Return what changes among the verdicts on training rollouts, and how many rollouts there are."""

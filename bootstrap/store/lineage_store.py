@@ -64,6 +64,7 @@ class LineageStore:
     def open(self, lineage: str, *, identity: Mapping[str, Any]) -> Header:
         """Make the folder ready for writing: create it at the first time, sweep it at every other.
 
+        A lineage of which nothing has been made yet takes the new recipe: the old one may have been refused later on.
         Raises LineageMismatch naming each changed setting if the folder's lineage grows from another recipe;
         StoreError if the folder cannot be written or another version of this program made it.
         """
@@ -71,15 +72,24 @@ class LineageStore:
         for folder in (self.root.parent, self.root, self.artifacts_folder, self.work_folder, self.ledger.folder):
             durable.make_folder(folder, files=self._files)
         self.sweep()
+        data = canonical_json(header.model_dump(mode="json"))
         if not self.exists:
-            data = canonical_json(header.model_dump(mode="json"))
             durable.create_exclusively(self.root / HEADER_NAME, data, files=self._files)
+        elif self._is_untouched(lineage):
+            durable.write_file(self.root / HEADER_NAME, data, files=self._files)
         self._check_same(header)
         return header
 
+    def _is_untouched(self, lineage: str) -> bool:
+        """Whether nothing has been made of this version's lineage of that name."""
+        found = self.header()
+        same = found.schema_version == SCHEMA_VERSION and found.lineage == lineage
+        return same and not self.artifact_folders() and not _visible(self.work_folder) and not self.ledger.read()
+
     def check(self, lineage: str, *, identity: Mapping[str, Any]) -> None:
         """Raise what `open` would raise of an existing lineage that does not grow from this recipe; touch nothing."""
-        self._check_same(_header(lineage, identity))
+        if not self._is_untouched(lineage):
+            self._check_same(_header(lineage, identity))
 
     def header(self) -> Header:
         """Return which lineage this is. Raises StoreError if there is none, StoreCorrupt if the file is broken."""

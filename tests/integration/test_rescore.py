@@ -10,6 +10,7 @@ from bootstrap.config.load import recipe_of
 from bootstrap.errors import RecipeError, VerifierError
 from bootstrap.prompts.build import build_task
 from bootstrap.records import Status
+from bootstrap.scoring.exact import ExactMatch
 from bootstrap.scoring.verifier import AnswerVerifier, Judgement, build_verifier, failed, passed, unverifiable
 from bootstrap.stages.rescore import Rescorer
 from bootstrap.store.ledger import Entry
@@ -120,3 +121,31 @@ def test_verdicts_are_stored_without_what_is_measured(lineage):
 def test_a_lineages_folder_holds_no_cache_unless_a_model_was_asked(lineage, tmp_path: Path):
     store, _ = lineage
     assert not store.cache_folder.exists()
+
+
+def test_a_champion_judged_by_another_version_is_judged_again_before_the_gate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Both sides of a comparison are judged alike, also when the verifier changed between two generations."""
+    monkeypatch.setattr("bootstrap.loop.PROBE_SECONDS", 0.02)
+    settings = {"steps": [tiny.REJECTION], "gate": {"min_prompts": 10, "alpha": 0.9}}
+    before = tiny.grow(tiny.recipe(count=1, **settings), tmp_path)
+    champion = before[before[-1].generation.champion].generation
+    target = champion.report.level(5)
+    assert target is not None and target.accuracy < 0.5
+
+    class Lax(ExactMatch):
+        """Finds everything right that is longer than what training saw references of."""
+
+        def __init__(self, settings, tools) -> None:
+            super().__init__(settings, tools)
+            self.version = "lax"
+
+        def judge_one(self, answer) -> Judgement:
+            return passed("exact") if len(answer.reference) > 4 else super().judge_one(answer)
+
+    monkeypatch.setattr("bootstrap.scoring.exact.ExactMatch", Lax)
+    last = tiny.grow(tiny.recipe(count=2, **settings), tmp_path)[-1].generation
+    assert last.verifiers == {"exact": "lax"}
+    assert last.decision.improvement is not None
+    assert last.decision.improvement.champion == last.decision.improvement.candidate == 1.0

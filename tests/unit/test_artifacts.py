@@ -230,6 +230,7 @@ def test_another_recipe_is_refused_naming_each_change_and_the_remedy(store: Line
         "task": {"type": "addition", "base_level": 4, "heldout_fraction": 0.25},
         "steps": [{"type": "rl", "updates": 40}, {"type": "sft"}],
     }
+    store.put("weights", {"seed": 1}, {"model": b"1"})
     with pytest.raises(LineageMismatch) as caught:
         LineageStore(store.root).open(LINEAGE, identity=changed)
     message = str(caught.value)
@@ -239,6 +240,11 @@ def test_another_recipe_is_refused_naming_each_change_and_the_remedy(store: Line
     assert 'steps[1]: (absent) -> {"type":"sft"}' in message
     assert "base_level" not in message
     assert "--lineage NAME" in message
+
+
+def test_a_lineage_of_which_nothing_is_made_yet_takes_another_recipe(store: LineageStore):
+    LineageStore(store.root).open(LINEAGE, identity={"seed": 8})
+    assert store.header().identity == {"seed": 8}
 
 
 def test_a_folder_of_another_lineage_is_refused(store: LineageStore):

@@ -102,7 +102,7 @@ def test_settings_reach_the_function():
         (f"{OURS}:same", {"strict": True}, "cannot be called.*'strict'"),
         (f"{OURS}:same", {"reference": "4"}, "cannot be called.*reference"),
         ("no.such.entry", {}, "no installed package offers.*module:function"),
-        ("builtins:print", {}, "cannot be called"),
+        ("math:sqrt", {}, "cannot be called"),
         ("builtins:dict", {}, "cannot be looked at|no function that can be looked at|source"),
     ],
 )
