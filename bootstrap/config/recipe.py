@@ -124,6 +124,12 @@ def _verifier_conflicts(recipe: Recipe) -> Iterator[Conflict]:
                     place,
                     f"generation 1 is judged before generation {name} exists; use parent, champion or base",
                 )
+        if isinstance(recipe.base.model, ScratchModel) and any(role == "judge" for role, _ in roles(verifier)):
+            yield Conflict(
+                place,
+                "generations of this lineage know the task's characters alone and can say no verdict; start from a "
+                "language model (base.model: {type: folder, path: ...}), or let an endpoint judge",
+            )
     if examiner.judges == "group":
         yield Conflict(
             at,

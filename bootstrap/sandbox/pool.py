@@ -21,6 +21,15 @@ from bootstrap.sandbox.launch import Setup
 from bootstrap.sandbox.policy import Policy
 from bootstrap.sandbox.supervisor import Supervisor, Task
 
+DECIDING_MODULES = tuple(
+    f"{__package__}.{name}"
+    for name in (
+        *("bpf", "confine", "job", "judge", "landlock", "launch", "linux", "policy", "pool", "runner", "supervisor"),
+        *("wire", "zygote"),
+    )
+)
+"""All modules that decide how a job ends, for the versions of verifiers; the imports above load every one of them."""
+
 
 class _Batch:
     """The jobs of one call of `run`."""
@@ -53,12 +62,14 @@ class Sandbox:
         """Start the zygotes and probe them.
 
         `level` None takes the strongest that withstands the probe attacks, otherwise exactly that one is used.
+        `passed_over` says afterwards which stronger levels do not hold here, and why each of them does not.
         `preload` names modules that a `TrustedJob` may call into. `policy` is there for tests of the policy itself.
 
         Raise SandboxUnavailable when no level from `min_level` up withstands the probes.
         """
         assert processes > 0
         self.level = Level.REFUSE
+        self.passed_over: dict[Level, str] = {}
         self.limits = limits
         self._setup = Setup(limits=limits, preload=tuple(preload), policy=policy)
         self._processes = processes
@@ -69,13 +80,15 @@ class Sandbox:
             raise SandboxUnavailable(
                 f"level {level} is below the least acceptable one, {min_level}; ask for {min_level} or a stronger level"
             )
-        reasons: dict[str, list[str]] = {}
         for candidate in candidates:
             if candidate is Level.REFUSE:
                 return
             reason = self._open(candidate)
             if not reason:
                 return
+            self.passed_over[candidate] = reason
+        reasons: dict[str, list[str]] = {}
+        for candidate, reason in self.passed_over.items():
             reasons.setdefault(reason, []).append(candidate.value)
         named = "; ".join(f"{', '.join(levels)}: {reason}" for reason, levels in reasons.items())
         raise SandboxUnavailable(
@@ -124,7 +137,7 @@ class Sandbox:
         ]
 
     def close(self) -> None:
-        """End the zygotes and all that runs in them; jobs still on their way end as TROUBLE."""
+        """End the zygotes and all that runs in them; jobs still on their way end as TROUBLE. May be repeated."""
         if self._supervisor is not None:
             self._supervisor.close()
 

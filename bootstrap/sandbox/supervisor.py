@@ -10,17 +10,20 @@ Who waits for whom, and for how long:
 |---|---|---|
 | supervisor | anything to happen | the next look at a running job |
 | zygote | its child's end | until the supervisor kills the child |
+| supervisor | a zygote's word of its child's start or end | `SILENCE_SECONDS` from the wall limit or the kill |
 | a new zygote's slot | the probe attacks | `STARTUP_SECONDS` |
 | a job that the machine did not get round to | all running jobs, so as to run alone | their wall limits |
 
 This thread starts the zygotes (the kernel kills them when it ends), owns every descriptor and takes every decision, so
-nothing needs a lock. A child is killed through its pidfd, never by number.
+nothing needs a lock but the eventfd that wakes it: other threads write there, and by then its number must not be
+another file's. A child is killed through its pidfd, never by number.
 
 Left out: what a sealed child may do (`policy`), and how its traces become an outcome (`judge`).
 """
 
 import json
 import os
+import select
 import selectors
 import signal
 import socket
@@ -45,6 +48,8 @@ STARTUP_SECONDS = 60.0
 FIRST_LOOK = 0.02
 """Seconds after which a running job is first looked at; most have ended by then."""
 LONGEST_LOOK = 0.05
+SILENCE_SECONDS = 10.0
+"""A zygote that owes a word for so long has stalled, as when something stops it; it is replaced."""
 CHUNK = 64 * 2**10
 ASLEEP_SHARE = 0.02
 """A job that was ready to run for no larger share of its time slept all along."""
@@ -82,13 +87,15 @@ class _Run:
     unsent: memoryview
     started: float
     next_look: float
+    answer_by: float
+    """When the zygote counts as dead if it has said nothing new about the child."""
     fds: dict[str, int] = field(default_factory=dict)
     """This side's ends: `job`, `stdout`, `stderr`, `report`; and `pidfd` once the child is forked."""
     pid: int = 0
     """The child's number as this process sees it; 0 until it is first looked at."""
     is_killed: bool = False
     was_ready: float | None = None
-    """Set when it hit its wall limit: the share of its time for which it was ready to run."""
+    """The share of its time for which it was ready to run, set when it hit its wall limit; None if nothing tells."""
 
 
 @dataclass(slots=True)
@@ -122,6 +129,8 @@ class Supervisor:
         self._is_stopping = False
         self._requests: dict[tuple[str, Limits], bytes] = {}
         self._started = threading.Event()
+        self._wakeup_lock = threading.Lock()
+        self._is_wakeup_closed = False
         self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._selector = selectors.DefaultSelector()
         self._thread = threading.Thread(target=self._live, name="sandbox-supervisor", daemon=True)
@@ -136,15 +145,25 @@ class Supervisor:
     def submit(self, tasks: Iterable[Task]) -> None:
         """Hand over tasks, from any thread."""
         self._inbox.extend(tasks)
-        with suppress(OSError):  # closed meanwhile: the caller sees `is_alive`
-            os.eventfd_write(self._wakeup, 1)
+        self._wake()  # no effect when closed meanwhile: the caller sees `is_alive`
 
     def close(self) -> None:
-        """End everything: zygotes, children, the thread. Tasks on their way are settled as TROUBLE."""
+        """End everything: zygotes, children, the thread. Tasks on their way are settled as TROUBLE.
+
+        May be repeated.
+        """
         self._is_stopping = True
-        with suppress(OSError):
-            os.eventfd_write(self._wakeup, 1)
+        self._wake()
         self._thread.join()
+        with self._wakeup_lock:
+            if not self._is_wakeup_closed:
+                self._is_wakeup_closed = True
+                os.close(self._wakeup)
+
+    def _wake(self) -> None:
+        with self._wakeup_lock:
+            if not self._is_wakeup_closed:
+                os.eventfd_write(self._wakeup, 1)
 
     # Life
 
@@ -179,7 +198,6 @@ class Supervisor:
             slot.zygote.end()
             slot.targets.close()
         self._selector.close()
-        os.close(self._wakeup)
         for task in (*self._alone, *self._inbox):
             self._settle(task, Judgement(Ending.TROUBLE, "the sandbox was closed"))
         self._started.set()
@@ -231,7 +249,7 @@ class Supervisor:
                 self._stop(slot.run, Ending.OUTPUT_LIMIT, f"more than {MAX_SCRATCH_FILES} files")
             self._on_exit(slot, message["exited"], message["cpu"])
 
-    def _on_zygote_death(self, slot: _Slot) -> None:
+    def _on_zygote_death(self, slot: _Slot, how: str = "the zygote died") -> None:
         self._selector.unregister(slot.zygote.control)
         run, slot.run = slot.run, None
         if run:
@@ -244,11 +262,11 @@ class Supervisor:
         if slot.is_proven:
             self._slots.append(self._make_slot())
             if run:
-                self._retry_or_settle(run, Judgement(Ending.TROUBLE, "the zygote died"))
+                self._retry_or_settle(run, Judgement(Ending.TROUBLE, how))
         else:
-            self._fail(f"its processes cannot start: {said or 'they end without a word'}")
+            self._fail(f"its processes cannot start: {said or how}")
             if run:
-                self._settle(run.task, Judgement(Ending.TROUBLE, "the zygote died"))
+                self._settle(run.task, Judgement(Ending.TROUBLE, how))
 
     def _probe(self, slot: _Slot) -> None:
         if slot.probes:
@@ -289,7 +307,12 @@ class Supervisor:
     def _launch(self, slot: _Slot, task: Task) -> None:
         now = time.monotonic()
         run = slot.run = _Run(
-            task, Traces(task.num_values), memoryview(task.payload), started=now, next_look=now + FIRST_LOOK
+            task,
+            Traces(task.num_values),
+            memoryview(task.payload),
+            started=now,
+            next_look=now + FIRST_LOOK,
+            answer_by=now + task.limits.wall_seconds + SILENCE_SECONDS,
         )
         theirs = []
         for name in ("job", "stdout", "stderr", "report"):
@@ -359,6 +382,7 @@ class Supervisor:
 
     def _kill(self, run: _Run) -> None:
         run.is_killed = True
+        run.answer_by = time.monotonic() + SILENCE_SECONDS
         if "pidfd" in run.fds:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(run.fds["pidfd"], signal.SIGKILL)
@@ -424,7 +448,10 @@ class Supervisor:
 
     def _look_around(self) -> None:
         now = time.monotonic()
-        for slot in self._slots:
+        for slot in list(self._slots):  # one whose zygote has stalled is replaced meanwhile
+            if slot.run and slot.run.answer_by <= now:
+                self._on_zygote_death(slot, f"the zygote said nothing for {SILENCE_SECONDS:g} s")
+                continue
             if slot.run and slot.run.next_look <= now:
                 self._look(slot.run, now)
             if not slot.is_proven and slot.deadline <= now:
@@ -442,7 +469,9 @@ class Supervisor:
         elif num_threads > THREAD_LIMIT:
             self._stop(run, Ending.ERROR, f"more than {THREAD_LIMIT} threads")
         elif now - run.started > limits.wall_seconds:
-            run.was_ready = _readiness(run.pid, now - run.started)
+            if _has_ended(run.fds["pidfd"]):
+                return  # it kept its limit; who has not got round to it is the zygote
+            run.was_ready = _readiness(run.pid, used, now - run.started)
             self._stop(run, Ending.IDLE, f"waited without using its CPU time for {limits.wall_seconds:g} s")
         else:
             # It cannot reach its limit sooner than this.
@@ -454,6 +483,12 @@ def _number(pidfd: int) -> int:
     """Return the number by which this process knows the child, whatever number it has in its own namespace."""
     with open(f"/proc/self/fdinfo/{pidfd}", encoding="ascii") as lines:
         return int(next(line for line in lines if line.startswith("Pid:")).split()[1])
+
+
+def _has_ended(pidfd: int) -> bool:
+    poller = select.poll()
+    poller.register(pidfd, select.POLLIN)
+    return bool(poller.poll(0))
 
 
 def _usage(pid: int) -> tuple[float, int]:
@@ -468,19 +503,19 @@ def _usage(pid: int) -> tuple[float, int]:
         return 0.0, 0
 
 
-def _readiness(pid: int, wall_seconds: float) -> float:
-    """Return for which share of its time a process ran or waited for a CPU, by its busiest thread.
+def _readiness(pid: int, cpu_seconds: float, wall_seconds: float) -> float | None:
+    """Return for which share of its time a process ran or waited for a CPU, by its busiest thread; None if unknown.
 
     A program that sleeps is not ready; one that the machine does not get round to is. Unlike CPU time, this does not
-    depend on what else the machine does.
+    depend on what else the machine does. `cpu_seconds`, what all its threads used, is the least it can have been: a
+    thread that has ended left nothing else behind.
     """
     busiest = 0
-    try:
+    with suppress(OSError):
         for thread in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{thread}/schedstat", "rb") as line:
+            # One that ends meanwhile says nothing about the others.
+            with suppress(OSError, ValueError), open(f"/proc/{pid}/task/{thread}/schedstat", "rb") as line:
                 ran, waited, _ = line.read().split()
-            busiest = max(busiest, int(ran) + int(waited))
-    except (OSError, ValueError):
-        # Threads that end meanwhile were not waiting; a kernel without these statistics leaves what was found so far.
-        pass
-    return busiest / 1e9 / wall_seconds
+                busiest = max(busiest, int(ran) + int(waited))
+    # Every thread has run for a while; a kernel that does not count writes zeros.
+    return max(busiest / 1e9, cpu_seconds) / wall_seconds if busiest else None

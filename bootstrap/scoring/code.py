@@ -27,9 +27,8 @@ from bootstrap import references
 from bootstrap.config.code import CodeVerifier
 from bootstrap.records import Status
 from bootstrap.references import CallCases, ScriptCases
-from bootstrap.sandbox import job
 from bootstrap.sandbox.job import CallJob, Ending, Job, Level, Limits, Outcome, ScriptJob
-from bootstrap.sandbox.pool import Sandbox
+from bootstrap.sandbox.pool import DECIDING_MODULES, Sandbox
 from bootstrap.scoring.verifier import Answer, Judgement, Tools, failed, unverifiable, version_of
 
 FENCE = "```"
@@ -52,7 +51,7 @@ class Code:
 
     def __init__(self, settings: CodeVerifier, tools: Tools) -> None:
         self.version = version_of(
-            __name__, references.__name__, job.__name__, settings=settings, also=platform.python_version()
+            __name__, references.__name__, *DECIDING_MODULES, settings=settings, also=platform.python_version()
         )
         self._settings = settings
         self._processes = tools.processes

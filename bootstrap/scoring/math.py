@@ -15,6 +15,7 @@ equal side by side.
 
 import hashlib
 import importlib.util
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -23,7 +24,7 @@ from pathlib import Path
 from bootstrap.config.answers import MathVerifier
 from bootstrap.errors import VerifierError
 from bootstrap.sandbox.job import Ending, Level, Limits, Outcome, TrustedJob
-from bootstrap.sandbox.pool import Sandbox
+from bootstrap.sandbox.pool import DECIDING_MODULES, Sandbox
 from bootstrap.scoring import extract, math_text
 from bootstrap.scoring.math_text import Block, Item, Kind, Reading, Unreadable
 from bootstrap.scoring.verifier import Answer, Judgement, Tools, failed, passed, unverifiable, version_of
@@ -57,8 +58,10 @@ class Math:
         """Raise VerifierError when Math-Verify is missing, and SandboxUnavailable when nothing can be confined."""
         self._settings = settings
         self._declared: Kind | None = None if settings.kind == "auto" else settings.kind
-        self.version = version_of(__name__, math_text.__name__, extract.__name__, settings=settings, also=_kernel())
-        self._sandbox = Sandbox(
+        self.version = version_of(
+            __name__, math_text.__name__, extract.__name__, *DECIDING_MODULES, settings=settings, also=_kernel()
+        )
+        self._sandbox: Sandbox | None = Sandbox(
             processes=tools.processes,
             min_level=Level(settings.min_level),
             limits=Limits(cpu_seconds=settings.cpu_seconds),
@@ -72,11 +75,17 @@ class Math:
             for each in found
             if isinstance(each, _Open)
         ]
-        outcomes = iter(self._sandbox.run(jobs) if jobs else [])
+        outcomes = iter(self._run(jobs) if jobs else [])
         return [self._settled(each, next(outcomes)) if isinstance(each, _Open) else each for each in found]
 
     def close(self) -> None:
-        self._sandbox.close()
+        if self._sandbox is not None:
+            self._sandbox.close()
+            self._sandbox = None
+
+    def _run(self, jobs: Sequence[TrustedJob]) -> list[Outcome]:
+        assert self._sandbox is not None, "a verifier that is closed judges nothing more"
+        return self._sandbox.run(jobs)
 
     def _guarded(self, answer: Answer) -> Judgement | _Open:
         try:
@@ -178,7 +187,7 @@ def _exactly(reference: Item, answer: Item) -> bool | None:
 
 
 def _kernel() -> str:
-    """Return what decides on symbolic comparisons: the kernel's source and the versions of what it calls.
+    """Return what decides on symbolic comparisons: the kernel's source, versions of what it calls and of Python.
 
     The kernel is not imported here, since sympy has no place in this process. Raises VerifierError when a package is
     missing.
@@ -191,4 +200,5 @@ def _kernel() -> str:
         ) from None
     spec = importlib.util.find_spec(KERNEL)
     assert spec is not None and spec.origin is not None, "the kernel is part of this package"
-    return ", ".join([*versions, hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()])
+    python = f"Python {sys.version_info.major}.{sys.version_info.minor}"
+    return ", ".join([*versions, python, hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()])

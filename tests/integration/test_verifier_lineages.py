@@ -1,4 +1,4 @@
-"""Lineages whose reward is not a comparison of texts: code that runs, votes of generations, a judge of the lineage."""
+"""Lineages whose reward is not a comparison of texts: code that runs and votes of generations."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,6 @@ import pytest
 from support import tiny
 
 from bootstrap.config.recipe import Recipe
-from bootstrap.errors import VerifierError
 from bootstrap.records import Status
 from bootstrap.sandbox.job import Level
 from bootstrap.stages.step import Tables
@@ -50,12 +49,3 @@ def test_generations_that_vote_are_edges_of_the_lineage_and_cost_tokens(tmp_path
     assert (voter.generation, voter.fingerprint) == (0, base.fingerprint)
     assert first.compute.tokens["verify"] > 0
     assert "verify" not in base.compute.tokens
-
-
-def test_a_generation_that_cannot_judge_gives_no_reward(tmp_path: Path) -> None:
-    judge = {"type": "judge", "rubric": "The same text.", "model": {"type": "generation", "generation": "base"}}
-    settings = recipe(verifier=judge, evaluation={**tiny.EVALUATION, "verifier": {"type": "exact"}})
-    with pytest.raises(VerifierError, match="failed its probe"):
-        tiny.grow(settings, tmp_path)
-    # What was committed before the judge was needed stays.
-    assert [entry.generation.number for entry in LineageStore(tmp_path).ledger.read()] == [0]

@@ -421,6 +421,10 @@ def test_what_is_operational_is_no_part_of_the_identity_at_any_depth(recipe_path
             "verifier: judge asks generations of the lineage, so its verdicts on them would drift",
         ),
         (
+            ["verifier={type: judge, rubric: r, model: {type: generation}}", "evaluation.verifier={type: exact}"],
+            "verifier: generations of this lineage know the task's characters alone",
+        ),
+        (
             ["verifier={type: majority, voters: [3]}", "evaluation.verifier={type: exact}"],
             "verifier: generation 1 is judged before generation 3 exists",
         ),

@@ -15,12 +15,18 @@ from pathlib import Path
 import pytest
 
 import bootstrap
+from bootstrap.config.answers import MathVerifier
+from bootstrap.config.code import CodeVerifier
 from bootstrap.errors import SandboxUnavailable
+from bootstrap.sandbox import supervisor
 from bootstrap.sandbox.job import CallJob, Ending, Job, Level, Limits, Outcome, ScriptJob, TrustedJob
 from bootstrap.sandbox.judge import Traces, judge
-from bootstrap.sandbox.pool import Sandbox
+from bootstrap.sandbox.pool import DECIDING_MODULES, Sandbox
 from bootstrap.sandbox.probes import available_levels
 from bootstrap.sandbox.wire import Refused, decode_value, encode_value
+from bootstrap.scoring.code import Code
+from bootstrap.scoring.math import Math
+from bootstrap.scoring.verifier import Tools
 
 LIMITS = Limits(cpu_seconds=0.5, address_space=256 * 2**20, output_bytes=4096, value_bytes=1024, depth=8)
 SQUARE = CallJob(code="def f(x):\n    return x * x", function="f", inputs=[([7], {})])
@@ -552,6 +558,107 @@ def test_a_zygote_that_dies_is_replaced_and_its_job_done_again() -> None:
         assert (outcome.ending, outcome.values) == (Ending.DONE, (5,))
         [second] = sandbox.run([script("import os\nprint(os.getppid())")])
         assert second.stdout != first.stdout
+
+
+@pytest.mark.parametrize("is_running", [False, True])
+def test_a_zygote_that_stalls_is_replaced_and_its_job_done_again(
+    monkeypatch: pytest.MonkeyPatch, *, is_running: bool
+) -> None:
+    monkeypatch.setattr(supervisor, "SILENCE_SECONDS", 1.0)
+    limits = Limits(cpu_seconds=0.25)
+    with Sandbox(level=Level.SEAL, processes=1, limits=limits) as sandbox:
+        zygote = int(only(sandbox, script("import os\nprint(os.getppid())")).stdout)
+        # Before it forks, or between its child's start and end.
+        stopper = threading.Timer(0.3 if is_running else 0, os.kill, (zygote, signal.SIGSTOP))
+        stopper.start()
+        if not is_running:
+            stopper.join()
+        start = time.monotonic()
+        outcome = only(sandbox, returning("time.sleep(0.8) or 5", "import time"))
+        stopper.join()
+        assert (outcome.ending, outcome.values) == (Ending.DONE, (5,))
+        assert limits.wall_seconds + 1.0 < time.monotonic() - start < 2 * limits.wall_seconds + 12
+
+
+def test_a_zygote_that_stalls_before_it_tells_of_a_kill_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "SILENCE_SECONDS", 1.0)
+    with Sandbox(level=Level.SEAL, processes=1, limits=Limits(cpu_seconds=0.5)) as sandbox:
+        zygote = int(only(sandbox, script("import os\nprint(os.getppid())")).stdout)
+        stopper = threading.Timer(0.2, os.kill, (zygote, signal.SIGSTOP))
+        stopper.start()
+        assert only(sandbox, script("while True: pass")).ending is Ending.CPU_LIMIT
+        stopper.join()
+        assert int(only(sandbox, script("import os\nprint(os.getppid())")).stdout) != zygote
+
+
+def test_a_readiness_that_cannot_be_read_is_unknown_and_not_zero() -> None:
+    with open("/proc/sys/kernel/pid_max", encoding="ascii") as text:
+        nobody = int(text.read())
+    assert supervisor._readiness(nobody, 0.0, 1.0) is None
+    with subprocess.Popen(["sleep", "60"]) as sleeper:
+        time.sleep(0.2)
+        asleep = supervisor._readiness(sleeper.pid, 0.0, 10.0)
+        # CPU time of threads that have ended, which no file lists any more.
+        busy = supervisor._readiness(sleeper.pid, 3.0, 10.0)
+        sleeper.kill()
+    assert asleep is not None
+    assert asleep < 0.1
+    assert busy == 0.3
+
+
+def test_a_program_whose_readiness_is_unknown_is_trouble_and_never_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As on a kernel without these statistics.
+    monkeypatch.setattr(supervisor, "_readiness", lambda *_: None)
+    with Sandbox(level=Level.SEAL, processes=1, limits=Limits(cpu_seconds=0.05)) as sandbox:
+        assert only(sandbox, script("import time\ntime.sleep(1000)")).ending is Ending.TROUBLE
+
+
+def test_a_sandbox_closed_twice_writes_into_no_file_of_others(tmp_path: Path) -> None:
+    sandbox = Sandbox(level=Level.SEAL, processes=1, limits=LIMITS)
+    assert sandbox._supervisor
+    number = sandbox._supervisor._wakeup
+    sandbox.close()
+    with (tmp_path / "other").open("wb") as other:
+        took_it = other.fileno() == number
+        if not took_it:
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                os.fstat(number)
+            os.dup2(other.fileno(), number)
+        sandbox.close()
+        assert sandbox.run([SQUARE])[0].ending is Ending.TROUBLE
+        # It is still open, and nothing was written.
+        assert os.fstat(number).st_size == 0
+        if not took_it:
+            os.close(number)
+
+
+def test_levels_that_were_passed_over_are_named_with_their_reasons() -> None:
+    reasons = available_levels()
+    with Sandbox(processes=1) as sandbox:
+        assert sandbox.passed_over.keys() == {
+            level for level in Level if reasons[level] and level.rank > sandbox.level.rank
+        }
+        assert all(sandbox.passed_over.values())
+    with Sandbox(processes=1, limits=Limits(scratch_bytes=2**20), min_level=Level.REFUSE) as sandbox:
+        assert sandbox.level in (Level.BWRAP, Level.REFUSE)
+        if sandbox.level is Level.REFUSE:
+            assert "working folder" in sandbox.passed_over[Level.SEAL]
+
+
+def test_the_versions_of_verifiers_cover_all_of_the_sandbox_but_its_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {path.stem for path in (ROOT / "bootstrap" / "sandbox").glob("*.py")}
+    assert {name.rpartition(".")[2] for name in DECIDING_MODULES} == found - {"__init__", "attacks", "probes"}
+
+    def versions() -> list[str]:
+        made: list[Code | Math] = [Code(CodeVerifier(), Tools()), Math(MathVerifier(), Tools())]
+        for verifier in made:
+            verifier.close()
+            verifier.close()
+        return [verifier.version for verifier in made]
+
+    before = versions()
+    monkeypatch.setitem(sys.modules, "bootstrap.sandbox.wire", json)
+    assert all(one != other for one, other in zip(before, versions(), strict=True))
 
 
 def test_a_closed_sandbox_runs_nothing() -> None:
