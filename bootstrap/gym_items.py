@@ -179,7 +179,6 @@ def _contained() -> Iterator[None]:
         yield
 
 
-
 @contextmanager
 def _randomness_kept(name: str, seed: int) -> Iterator[None]:
     """Seed the global generators for a data set that uses them, and put them back afterwards."""

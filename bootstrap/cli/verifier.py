@@ -9,10 +9,20 @@ from rich.table import Table
 from rich.text import Text
 
 from bootstrap.cli import render
-from bootstrap.config.answers import Boxed, LastLine, Tagged, Whole
+from bootstrap.config.answers import (
+    SCRIPTS,
+    Boxed,
+    FormatVerifier,
+    LanguageVerifier,
+    LastLine,
+    LengthVerifier,
+    Place,
+    Tagged,
+    Whole,
+)
 from bootstrap.config.load import load_recipe, load_verifier
 from bootstrap.config.models import roles
-from bootstrap.config.verifiers import RubricVerifier, Verifier
+from bootstrap.config.verifiers import Verifier
 from bootstrap.errors import RecipeError, VerifierError
 from bootstrap.prompts.build import build_task
 from bootstrap.references import Call, CallCases, write
@@ -22,6 +32,11 @@ from bootstrap.scoring.verifier import Tools, build_verifier
 from bootstrap.stages.verifiers import probe_cases
 
 PROMPTS_PER_LEVEL = 2
+MAX_BUILT_LENGTH = 100_000
+"""Characters of the longest answer that is made up here."""
+LATIN_WORDS = "we add the two numbers"
+CYRILLIC_WORDS = "\u0441\u043a\u043b\u0430\u0434\u044b\u0432\u0430\u0435\u043c \u0447\u0438\u0441\u043b\u0430"
+"""What could stand instead in another script: Russian for `we add numbers`."""
 SQUARE = write(CallCases(function="square", cases=tuple(Call(args=(n,), expected=n * n) for n in (3, -4, 11, 0))))
 
 
@@ -79,21 +94,40 @@ def _case(settings: Verifier, *, reference: str | None, right: str | None, wrong
         if settings.code == "fenced":
             codes = tuple(f"```python\n{code}\n```" for code in codes)
         return Case(prompt="Write square(x).", reference=SQUARE, right=codes[0], wrong=codes[1:])
-    if settings.type in ("reasoning_gym", "json_schema", "regex", "judge", "reward_model") or (
-        isinstance(settings, RubricVerifier)
-    ):
+    if form := _form_case(settings):
+        return form
+    if settings.judges == "form" or settings.type in ("reasoning_gym", "json_schema", "judge", "rubric"):
         raise RecipeError(
             f"{settings.type} needs answers to be checked with: give --reference, --right and --wrong, or a recipe "
             "with --recipe"
         )
     texts = ("B", "A", "C", "D") if settings.type == "choice" else ("42", "41", "24", "420", "-42")
-    right, *others = (_placed(settings, text) for text in texts)
+    place = getattr(settings, "answer", Whole())
+    right, *others = (_placed(place, text) for text in texts)
     return Case(prompt="What is it?", reference=texts[0], right=right, wrong=tuple(others))
 
 
-def _placed(settings: Verifier, text: str) -> str:
+def _form_case(settings: Verifier) -> Case | None:
+    """Return a case for a verifier of form where its settings tell what the right form is."""
+    match settings:
+        case FormatVerifier(think_tag=think, answer_tag=answer):
+            right = f"<{think}>6 * 7</{think}><{answer}>42</{answer}>"
+            others = ("42", f"<{answer}>42</{answer}>", f"<{think}>6 * 7</{think}>42", f"{right}!")
+        case LanguageVerifier(language=language, within=place) if "Latin" in SCRIPTS[language]:
+            right, others = _placed(place, LATIN_WORDS), (_placed(place, CYRILLIC_WORDS),)
+        case LanguageVerifier(language=language, within=place) if "Cyrillic" in SCRIPTS[language]:
+            right, others = _placed(place, CYRILLIC_WORDS), (_placed(place, LATIN_WORDS),)
+        case LengthVerifier(max_tokens=limit, soft_tokens=soft) if limit <= MAX_BUILT_LENGTH:
+            # A check counts each character as a token, and one more for the end.
+            right, others = "42"[: limit - soft - 1], ("4" * limit,)
+        case _:
+            return None
+    return Case(prompt="What is it?", reference="42", right=right, wrong=others)
+
+
+def _placed(place: Place, text: str) -> str:
     """Return an answer where the verifier looks for it."""
-    match getattr(settings, "answer", Whole()):
+    match place:
         case Tagged(tag=tag):
             return f"<{tag}>{text}</{tag}>"
         case Boxed():

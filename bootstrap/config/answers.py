@@ -208,7 +208,7 @@ class MathVerifier(Settings):
     answer: Place = Boxed()
     kind: Literal["auto", "number", "tuple", "set", "interval", "expression", "equation"] = "auto"
     """What kind of object an answer must be; `auto` takes the reference's kind, `(1,2)` and `1,2` being tuples."""
-    cpu_seconds: float = Field(default=1.0, gt=0, le=60)
+    cpu_seconds: float = Field(default=1.0, ge=0.02, le=60)
     """CPU time that one comparison may take."""
     min_level: Literal["seal", "seal+ns", "bwrap"] = "seal"
     """Weakest confinement that is accepted; a machine that cannot give it stops the run."""

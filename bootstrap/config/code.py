@@ -39,7 +39,7 @@ class CodeVerifier(Settings):
     """The whole completion, or the one block between two lines of three backticks in it."""
     reward: Literal["all", "share"] = "all"
     """1 only when every case is right, or the share of right cases as a shaped reward; PASS always needs all."""
-    cpu_seconds: float = Field(default=5.0, gt=0, le=600)
+    cpu_seconds: float = Field(default=5.0, ge=0.02, le=600)
     """CPU time that one answer may take: over all calls of its function, or for each input of a script."""
     memory_mb: int = Field(default=512, ge=64)
     """Address space that one answer may use."""

@@ -82,8 +82,12 @@ def load_verifier(kind: str, overrides: Sequence[str] = ()) -> Verifier:
         return _VERIFIER.validate_json(json.dumps(source.data), strict=True)
     except ValidationError as error:
         details = error.errors()
-        places = [dotted(tuple(part for part in detail["loc"] if part not in kinds)) for detail in details]
-        told = "; ".join(f"{place}: {detail['msg']}" for place, detail in zip(places, details, strict=True))
+        # Pydantic's place begins with the union's member, which is named like a setting for some.
+        places = [dotted(detail["loc"][1:]) for detail in details]
+        messages = ["missing; add it" if detail["type"] == "missing" else detail["msg"] for detail in details]
+        told = "; ".join(
+            f"{place}: {message}" if place else message for place, message in zip(places, messages, strict=True)
+        )
         raise RecipeError(
             f"verifier {kind}: {told}; settings are given as key=value, types are {', '.join(kinds)}"
         ) from None

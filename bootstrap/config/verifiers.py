@@ -1,5 +1,6 @@
 """Verifiers: how an answer becomes PASS, FAIL or UNVERIFIABLE; the union of all, and how several make one."""
 
+from math import isfinite
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -62,7 +63,10 @@ class RubricVerifier(Settings):
         names = [component.name for component in components]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"{', '.join(twice)} stands twice; give each component a name of its own")
-        if not sum(component.weight for component in components) > 0:
+        total = sum(component.weight for component in components)
+        if not isfinite(total):
+            raise ValueError("the weights add up to no finite number; make them smaller, only their ratios count")
+        if not total > 0:
             raise ValueError("the weights add up to nothing positive; give at least one component a positive weight")
         if not any(component.decides for component in components):
             raise ValueError("no component decides, so nothing could be PASS; leave decides: true on one at least")
@@ -72,8 +76,11 @@ class RubricVerifier(Settings):
     def _product_makes_sense(self) -> "RubricVerifier":
         if self.combine == "product" and any(component.weight != 1 for component in self.components):
             raise ValueError("weights have no effect on a product; remove them, or use combine: sum")
-        if self.combine == "product" and any(isinstance(c.verifier, LengthVerifier) for c in self.components):
-            raise ValueError("a penalty from -1 to 0, as of length, makes nonsense of a product; use combine: sum")
+        if self.combine == "product" and (negative := [c.name for c in self.components if _goes_below_0(c.verifier)]):
+            raise ValueError(
+                f"the reward of {', '.join(negative)} can be negative, and two of those would make a good product; "
+                "use combine: sum"
+            )
         return self
 
     @property
@@ -81,6 +88,16 @@ class RubricVerifier(Settings):
         """What its deciding components look at: the answer if one of them does."""
         found = {component.verifier.judges for component in self.components if component.decides}
         return "answer" if "answer" in found else "group" if "group" in found else "form"
+
+
+def _goes_below_0(settings: Settings) -> bool:
+    """Whether a verifier's settings let its reward be negative; what a plug-in gives is not known here."""
+    match settings:
+        case LengthVerifier() | RewardModelVerifier(activation="none"):
+            return True
+        case RubricVerifier(components=components):
+            return any(component.weight < 0 or _goes_below_0(component.verifier) for component in components)
+    return isinstance(settings, RewardModelVerifier) and settings.unfinished_reward < 0
 
 
 Verifier = Annotated[

@@ -9,9 +9,10 @@ Each pair is compared on two ways that share nothing but the text:
 2. symbolically: Math-Verify's LaTeX reader, then its `sympy_symbolic_eq` (simplification of the difference). Its
    `verify` is not used: it rounds, so that $2^{-99}\pi$ and $2^{-98}\pi$ are equal to it.
 
-Both readings must have the same values, and equality needs both ways; everything else is a disagreement, for the
-caller to report. Variables are real unless the imaginary unit occurs; powers, roots and logarithms are principal
-values; two expressions are equal when they are equal wherever both are defined.
+The reference's two readings must have the same values. Then an answer whose values are apart from the reference's is
+different by our own bounds alone, however its other reading turns out; equality needs both ways, and what is left is a
+disagreement, for the caller to report. Variables are real unless the imaginary unit occurs; powers, roots and
+logarithms are principal values; two expressions are equal when they are equal wherever both are defined.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +30,8 @@ from mpmath import MPContext
 from bootstrap.scoring.math_text import Node, scalar
 
 DIGITS = 200
+FURTHER_DIGITS = 2_000
+"""Digits of a second try where the values at `DIGITS` cannot be told apart."""
 SYMPY_DIGITS = 50
 LETTERS = "xyzabcmnpqrstuvwkXYZABCMNPQRSTUVWK"
 """What variables are called for sympy: letters that its reader takes for nothing else. Twice `MAX_VARIABLES`."""
@@ -40,8 +43,6 @@ _SIGNS: tuple[Callable[[int], int], ...] = (lambda k: 1, lambda k: -1, lambda k:
 
 mp = MPContext()
 mp.dps = DIGITS
-EPSILON = mp.mpf(10) ** (5 - DIGITS)
-"""Bound on the relative error of one operation."""
 Real = Any
 """mpmath's types are made at run time."""
 Ball = tuple[Any, Any]
@@ -74,6 +75,7 @@ def _compare(reference: str, answer: str) -> dict[str, str]:
             values.append([evaluate(node, point) for point in points])
         except Undefined as error:
             return {"finding": finding, "told": str(error)}
+    apart = _are_apart(*values) or _are_apart_further(nodes, points)
     is_real = None if any(node.uses("i") for node in nodes) else True
     symbols = {name: sympy.Symbol(letters[name], real=is_real) for name in variables}
     forms = []
@@ -88,12 +90,33 @@ def _compare(reference: str, answer: str) -> dict[str, str]:
             if not _agrees(form, {symbols[name]: sympy.Rational(point[name]) for name in variables}, ball):
                 return _disagreement("read differently by two readers", text, str(form))
         forms.append(form)
-    for (left, left_error), (right, right_error) in zip(*values, strict=True):
-        if abs(left - right) > 10 * (left_error + right_error):
+        # Now the reference is read for certain, and the answer's other reading could not make it equal. Asking for that
+        # reading would let an answer choose, by what the other reader gets wrong, to have no verdict.
+        if apart:
             return {"finding": "different"}
     if forms[0] == forms[1] or sympy_symbolic_eq(*forms):
         return {"finding": "equal"}
+    # Differences below every number of digits, as of x + 10^{-99999}.
+    if (forms[0] - forms[1]).is_zero is False:
+        return {"finding": "different"}
     return _disagreement("equal in numbers and not by algebra", str(forms[0]), str(forms[1]))
+
+
+def _are_apart(reference: Sequence[Ball], answer: Sequence[Ball]) -> bool:
+    """Whether the values differ by more than their errors at any point."""
+    return any(
+        abs(left - right) > 10 * (left_error + right_error)
+        for (left, left_error), (right, right_error) in zip(reference, answer, strict=True)
+    )
+
+
+def _are_apart_further(nodes: Sequence[Node], points: Sequence[Mapping[str, Fraction]]) -> bool:
+    """Whether the values differ at `FURTHER_DIGITS` digits."""
+    with mp.workdps(FURTHER_DIGITS):
+        try:
+            return _are_apart(*([evaluate(node, point) for point in points] for node in nodes))
+        except Undefined:
+            return False
 
 
 def _disagreement(what: str, left: str, right: str) -> dict[str, str]:
@@ -133,7 +156,8 @@ def _latex(node: Node, letters: Mapping[str, str]) -> tuple[str, int]:
         case "variable":
             return letters[node.value], ATOM
         case "constant":
-            return {"pi": r"\pi", "e": "e", "i": "I"}[node.value], ATOM
+            # The reader drops the power of a bare `I`, so it gets brackets there.
+            return {"pi": (r"\pi", ATOM), "e": ("e", ATOM), "i": ("I", POWER)}[node.value]
         case "factorial":
             return str(factorial(int(node.value))), ATOM
         case "negative":
@@ -186,6 +210,11 @@ def _agrees(form: sympy.Basic, point: Mapping[sympy.Symbol, sympy.Rational], bal
 # --- by ourselves ------------------------------------------------------------------------------------------------
 
 
+def _epsilon() -> Real:
+    """Return a bound on the relative error of one operation."""
+    return mp.mpf(10) ** (5 - mp.dps)
+
+
 def evaluate(node: Node, point: Mapping[str, Fraction]) -> Ball:
     """Return a scalar's value where its variables have these values, and a bound on the error.
 
@@ -198,7 +227,7 @@ def evaluate(node: Node, point: Mapping[str, Fraction]) -> Ball:
         raise Undefined("no value: too large") from None
     if not (mp.isfinite(value) and mp.isfinite(error)):
         raise Undefined("no value: infinite")
-    return value, error + abs(value) * EPSILON
+    return value, error + abs(value) * _epsilon()
 
 
 def _operation(node: Node, balls: Sequence[Ball], point: Mapping[str, Fraction]) -> Ball:
@@ -222,7 +251,7 @@ def _operation(node: Node, balls: Sequence[Ball], point: Mapping[str, Fraction])
         case "power":
             return _power(*balls)
         case "root":
-            return _power(balls[0], (1 / balls[1][0], EPSILON))
+            return _power(balls[0], (1 / balls[1][0], _epsilon()))
         case "log":
             return _quotient(_logarithm(balls[1]), _logarithm(balls[0]))
         case "function":
@@ -244,21 +273,21 @@ def _power(base: Ball, exponent: Ball) -> Ball:
             raise Undefined("no value: a power of zero")
         return mp.mpf(0), mp.power(11 * db, mp.re(x)) if db else mp.mpf(0)
     value = mp.power(b, x)
-    return value, abs(value) * (abs(x) * db / (abs(b) - db) + abs(mp.log(b)) * dx + (1 + abs(x)) * EPSILON)
+    return value, abs(value) * (abs(x) * db / (abs(b) - db) + abs(mp.log(b)) * dx + (1 + abs(x)) * _epsilon())
 
 
 def _logarithm(argument: Ball) -> Ball:
     a, da = argument
     if abs(a) <= 10 * da:
         raise Undefined("no value: a logarithm of zero")
-    return mp.log(a), da / (abs(a) - da) + EPSILON
+    return mp.log(a), da / (abs(a) - da) + _epsilon()
 
 
 def _function(name: str, argument: Ball) -> Ball:
     a, da = argument
     # Neither sine nor cosine grows faster than this.
     slope = mp.cosh(mp.im(a))
-    sine, cosine = (mp.sin(a), slope * (da + EPSILON)), (mp.cos(a), slope * (da + EPSILON))
+    sine, cosine = (mp.sin(a), slope * (da + _epsilon())), (mp.cos(a), slope * (da + _epsilon()))
     one = (mp.mpf(1), mp.mpf(0))
     match name:
         case "sin":
@@ -274,13 +303,13 @@ def _function(name: str, argument: Ball) -> Ball:
         case "csc":
             return _quotient(one, sine)
         case "arcsin":
-            return mp.asin(a), da / mp.sqrt(max(abs(1 - a * a), da, EPSILON)) + EPSILON
+            return mp.asin(a), da / mp.sqrt(max(abs(1 - a * a), da, _epsilon())) + _epsilon()
         case "arccos":
-            return mp.acos(a), da / mp.sqrt(max(abs(1 - a * a), da, EPSILON)) + EPSILON
+            return mp.acos(a), da / mp.sqrt(max(abs(1 - a * a), da, _epsilon())) + _epsilon()
         case "arctan":
-            if abs(1 + a * a) <= 10 * (da + EPSILON):
+            if abs(1 + a * a) <= 10 * (da + _epsilon()):
                 raise Undefined("no value: an arc tangent of the imaginary unit")
-            return mp.atan(a), 2 * da / abs(1 + a * a) + EPSILON
+            return mp.atan(a), 2 * da / abs(1 + a * a) + _epsilon()
         case "ln":
             return _logarithm(argument)
         case "exp":

@@ -10,11 +10,12 @@ names.
 """
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from math import prod
 
 from bootstrap.config.verifiers import RubricVerifier
 from bootstrap.records import Status
-from bootstrap.scoring.verifier import Answer, Judgement, Tools, build_verifier, version_of
+from bootstrap.scoring.verifier import Answer, Judgement, Tools, Verifier, build_verifier, version_of
 
 
 class Rubric:
@@ -26,7 +27,14 @@ class Rubric:
         """Raise VerifierError when what a component needs is missing."""
         self.judges = settings.judges
         self._settings = settings
-        self._verifiers = [build_verifier(component.verifier, tools=tools) for component in settings.components]
+        self._verifiers: list[Verifier] = []
+        with ExitStack() as built:
+            for component in settings.components:
+                verifier = build_verifier(component.verifier, tools=tools)
+                built.callback(verifier.close)
+                self._verifiers.append(verifier)
+            # All stand: they are closed with the rubric.
+            built.pop_all()
         versions = ",".join(verifier.version for verifier in self._verifiers)
         self.version = version_of(__name__, settings=settings, also=versions)
 

@@ -7,7 +7,9 @@ import pytest
 from support import tiny
 
 from bootstrap.cli.main import main
-from bootstrap.config.load import recipe_of
+from bootstrap.cli.remembered import recall_recipe, remember_recipe
+from bootstrap.config.load import load_recipe, recipe_of
+from bootstrap.errors import RecipeError
 from bootstrap.store.lineage_store import LineageStore
 
 CAREFUL = """
@@ -41,6 +43,27 @@ def test_a_built_in_verifier_is_checked_by_its_type(capsys: pytest.CaptureFixtur
     assert found["the right answer '<answer>42</answer>'"]["status"] == "PASS"
     assert found["the wrong answer '<answer>41</answer>'"]["status"] == "FAIL"
     assert all(row["ok"] for row in found.values())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["format"],
+        ["format", "think_tag=reason", "answer_tag=result"],
+        ["language"],
+        ["language", "language=ru", "within.type=whole"],
+        ["length", "max_tokens=10", "soft_tokens=3"],
+        ["length", "max_tokens=2", "soft_tokens=1"],
+    ],
+)
+def test_a_verifier_of_form_is_checked_with_right_and_wrong_forms(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["verifier", "check", *arguments, "--json"]) == 0
+    found = findings(capsys)
+    assert [row["status"] for case, row in found.items() if case.startswith("the right answer '")] == ["PASS"]
+    wrong = [row["status"] for case, row in found.items() if case.startswith("the wrong answer '")]
+    assert wrong and set(wrong) == {"FAIL"}
 
 
 def test_a_careful_plug_in_stands_the_check(plugins: None, capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,6 +104,11 @@ def test_a_recipe_brings_verifier_and_answers(capsys: pytest.CaptureFixture[str]
         (["exact", "answer.type=nowhere"], "answer"),
         (["exact", "--right", "4"], "--right and --wrong need --reference"),
         (["json_schema", "json_schema={}"], "needs answers to be checked with"),
+        (["regex", "pattern=a"], "needs answers to be checked with"),
+        (["language", "language=ja"], "needs answers to be checked with"),
+        (["length", "max_tokens=100000000", "soft_tokens=3"], "needs answers to be checked with"),
+        (["judge"], "verifier judge: model: missing; add it; rubric: missing; add it; settings"),
+        (["json_schema"], "verifier json_schema: json_schema: missing; add it; settings"),
         (["majority", "voters=[base]"], "asks generations of a lineage"),
     ],
 )
@@ -126,3 +154,33 @@ def test_rescoring_by_another_recipe_takes_its_verifier_alone(
     path.write_text(json.dumps({**other, "task": {"type": "reversal", "alphabet": "abc", "base_level": 4}}))
     assert main(["rescore", "--store", str(store), "--recipe", str(path)]) == 2
     assert "another task" in capsys.readouterr().err
+
+
+def test_what_the_identity_leaves_out_is_remembered_for_later(tmp_path: Path) -> None:
+    """A judge's address and a task file's path are no part of a lineage, and still needed to judge again."""
+    (tmp_path / "rows.jsonl").write_text("".join(f'{{"prompt": "{n}+1=", "answer": "{n + 1}"}}\n' for n in range(200)))
+    judge = {
+        "type": "judge",
+        "rubric": "r",
+        "model": {"type": "endpoint", "url": "http://127.0.0.1:1/v1", "model": "m"},
+    }
+    recipe = {
+        "name": "kept",
+        "task": {"type": "file", "path": "rows.jsonl", "max_prompt_length": 16, "max_answer_length": 8},
+        "verifier": judge,
+        "base": {"model": {"type": "scratch", "max_length": 64}, "steps": [{"type": "sft", "updates": 2}]},
+        "generations": {"count": 1, "steps": [{"type": "rl", "updates": 2}]},
+        "tracking": {"uri": "http://user:secret@127.0.0.1:1"},
+        "max_unverifiable": 0.5,
+    }
+    path = tmp_path / "kept.yaml"
+    path.write_text(json.dumps(recipe))
+    loaded, folder = load_recipe(path), LineageStore(tmp_path / "runs" / "kept")
+    folder.open("kept", identity=loaded.identity())
+    with pytest.raises(RecipeError, match="run the lineage's recipe once more"):
+        recall_recipe(folder)
+    remember_recipe(folder, loaded, folder=tmp_path)
+    found = recall_recipe(folder)
+    assert found.identity() == loaded.identity()
+    assert (found.task, found.verifier, found.max_unverifiable) == (loaded.task, loaded.verifier, 0.5)
+    assert "secret" not in (folder.root / "recipe.json").read_text()

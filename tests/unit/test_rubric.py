@@ -160,6 +160,11 @@ def test_its_version_changes_with_the_code_of_a_component(monkeypatch: pytest.Mo
 
 A = {"name": "a", "verifier": {"type": "exact"}}
 B = {"name": "b", "verifier": {"type": "length", "max_tokens": 9, "soft_tokens": 3}}
+NESTED = {"name": "n", "verifier": {"type": "rubric", "components": [A, B]}}
+SCORE = {
+    "name": "s",
+    "verifier": {"type": "reward_model", "model": {"type": "folder", "path": "m"}, "activation": "none"},
+}
 
 
 @pytest.mark.parametrize(
@@ -173,12 +178,40 @@ B = {"name": "b", "verifier": {"type": "length", "max_tokens": 9, "soft_tokens":
         ({"components": [A | {"decides": False}]}, "decides: true"),
         ({"components": [A | {"weight": 2}], "combine": "product"}, "use combine: sum"),
         ({"components": [A, B], "combine": "product"}, "use combine: sum"),
+        ({"components": [A, NESTED], "combine": "product"}, "the reward of n can be negative.*use combine: sum"),
+        ({"components": [A, SCORE], "combine": "product"}, "the reward of s can be negative.*use combine: sum"),
+        ({"components": [A | {"weight": 1e308}, B | {"weight": 1e308}]}, "no finite number; make them smaller"),
         ({"components": [A | {"name": "a.b"}]}, "pattern"),
     ],
 )
 def test_a_rubric_that_makes_no_sense_is_refused(data: dict, remedy: str):
     with pytest.raises(ValidationError, match=remedy):
         RubricVerifier.model_validate(data)
+
+
+def test_a_product_may_hold_a_rubric_without_penalties():
+    nested = {"name": "n", "verifier": {"type": "rubric", "components": [A]}}
+    assert RubricVerifier.model_validate({"components": [A, nested], "combine": "product"}).combine == "product"
+
+
+@pytest.mark.parametrize("kind", [verifiers.CodeVerifier, verifiers.MathVerifier])
+def test_cpu_seconds_that_no_program_could_start_in_are_refused(kind: type):
+    with pytest.raises(ValidationError, match=r"greater than or equal to 0\.02"):
+        kind(cpu_seconds=0.019)
+    assert kind(cpu_seconds=0.02).cpu_seconds == 0.02
+
+
+def test_components_that_stand_are_closed_when_a_later_one_cannot_be_built(monkeypatch: pytest.MonkeyPatch):
+    first = Fixed(RIGHT)
+
+    def build(settings: Any, *, tools: Tools) -> Verifier:
+        return first if isinstance(settings, verifiers.ExactVerifier) else build_verifier(settings, tools=tools)
+
+    monkeypatch.setattr("bootstrap.scoring.rubric.build_verifier", build)
+    broken = Component(name="b", verifier=verifiers.RegexVerifier(pattern="("))
+    with pytest.raises(VerifierError, match="does not compile"):
+        Rubric(RubricVerifier(components=(Component(name="a", verifier=EXACT), broken)), Tools())
+    assert first.closed == 1
 
 
 def test_what_a_component_lacks_stops_the_build():
