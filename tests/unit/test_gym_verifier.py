@@ -14,14 +14,10 @@ from bootstrap.config.gym import GymDataset, ReasoningGymTask, ReasoningGymVerif
 from bootstrap.errors import VerifierError
 from bootstrap.prompts.gym import Gym
 from bootstrap.records import Status
-from bootstrap.sandbox.probes import available_levels
 from bootstrap.scoring import gym
 from bootstrap.scoring.gym import CONDITIONS, EVALUATING, FORMS, ReasoningGym
 from bootstrap.scoring.probe import Case, probe
 from bootstrap.scoring.verifier import Answer, Tools, build_verifier
-
-CONFINED = any(not why for why in available_levels().values())
-needs_sandbox = pytest.mark.skipif(not CONFINED, reason="no level of confinement withstands the probes here")
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +120,6 @@ def test_right_answers_pass_and_the_tasks_wrong_ones_fail(verifier, name):
     assert probe(verifier, cases) >= 5
 
 
-@needs_sandbox
 @pytest.mark.parametrize("name", sorted(EVALUATING - gym_items.HASH_ORDERED))
 def test_scorers_that_evaluate_answers_judge_inside_the_sandbox(verifier, name):
     task = task_of(name)
@@ -193,8 +188,6 @@ def test_the_threshold_is_the_recipes(verifier):
     ],
 )
 def test_answers_that_a_scorer_wrongly_takes_for_right_fail(verifier, name, config, forged):
-    if name in EVALUATING and not CONFINED:
-        pytest.skip("no level of confinement withstands the probes here")
     seen = 0
     for seed in range(8):
         written = reference(name, seed, **config)
@@ -220,7 +213,6 @@ def test_a_neighbouring_list_of_numbers_is_not_the_sorted_one(verifier):
     assert statuses(verifier, written, shifted, json.dumps(numbers)) == [Status.FAIL, Status.PASS]
 
 
-@needs_sandbox
 def test_a_value_that_only_rounds_down_to_the_target_is_wrong(verifier):
     for seed in range(60):
         written = reference("puzzle24", seed)
@@ -283,7 +275,6 @@ HOSTILE = [
 ]
 
 
-@needs_sandbox
 @pytest.mark.parametrize("name", sorted(FORMS.keys() - gym_items.HASH_ORDERED))
 def test_hostile_text_fails_and_nothing_else_happens(verifier, name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -308,7 +299,6 @@ def test_code_in_an_answer_does_not_reach_a_scorer_that_evaluates(verifier):
         assert found.reason == f"no answer of the form that {name} asks for"
 
 
-@needs_sandbox
 def test_an_answer_that_uses_up_its_cpu_time_fails():
     brief = ReasoningGym(ReasoningGymVerifier(cpu_seconds=0.3), Tools())
     try:
