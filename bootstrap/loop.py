@@ -22,7 +22,7 @@ from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.stages.evaluate import Evaluation, evaluate, outcomes_of
 from bootstrap.stages.models import LineageModels
 from bootstrap.stages.reinforcement import RlTrainer
-from bootstrap.stages.resolve import edges, resolve, steps_of
+from bootstrap.stages.resolve import base_artifacts, edges, resolve, steps_of
 from bootstrap.stages.step import StepResult, run_step
 from bootstrap.stages.supervised import SupervisedTrainer
 from bootstrap.stages.verifiers import bind_models, open_verifiers
@@ -48,6 +48,7 @@ def run(
     `publish` is called after each commit and must not raise; `environment` is recorded with each generation.
     """
     task, entries = build_task(recipe.task), store.ledger.read()
+    pool.configure(recipe.training)
     models = LineageModels(pool)
     tools = Tools(processes=pool.size, cache=store.cache_folder, models=models, host=pool.host)
     with open_verifiers(recipe, task, tools) as (verifier, examiner):
@@ -96,7 +97,7 @@ def grow(context: Context, entries: Sequence[Entry], number: int, *, lineage: st
     decision, further = gate(context, entries, plan, evaluation, meter=meter)
     outcome = Outcome.BASE if number == 0 else Outcome.PROMOTED if decision.promoted else Outcome.REJECTED
     refs = {f"step-{index}": result.artifact for index, result in enumerate(results)}
-    refs |= {"weights": weights, "evaluation": evaluation.artifact}
+    refs |= {"weights": weights, "evaluation": evaluation.artifact, **base_artifacts(context, checkpoint)}
     refs |= {"champion-evaluation": further} if further else {}
     return Generation(
         number=number,

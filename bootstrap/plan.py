@@ -9,6 +9,7 @@ their measured time. Left out: Ray, MLflow, verification time.
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from math import prod
 from pathlib import Path
@@ -232,7 +233,11 @@ class _Estimate:
                 intermediate_size=model.intermediate_size,
                 vocab_size=self.config["vocab_size"],
             )
-        return shape_of_config(self.config)
+        shape = shape_of_config(self.config)
+        if self.recipe.training.adapter is None:
+            return shape
+        # The adapter's own parameters are left out: they are few.
+        return replace(shape, num_frozen_matmul_parameters=shape.num_matmul_parameters)
 
     def lengths(self, level: int) -> tuple[float, float]:
         """Return mean prompt tokens (`<bos>` included) and longest answer tokens (`<eos>` included) at a level."""
@@ -299,9 +304,12 @@ class _Estimate:
             length, count = self.trained(step, targets)
             train += count * train_flops(self.shape, [round(length)])
             distillation = step.distillation if isinstance(step, DistillStep | RlStep) else None
-            if distillation and distillation.loss == "forward_kl":
+            if distillation and distillation.loss != "ce":
                 length = self._replayed(distillation, replay_levels(targets) or targets)
                 train += step.updates * distillation.batch_size * forward_flops(self.shape, [round(length)])
+            if isinstance(step, RlStep) and step.teaching is not None:
+                own = step.updates * step.algorithm.inner_epochs * step.prompts_per_update * step.group_size
+                train += own * forward_flops(self.shape, [round(self.sequence(targets))])
         for level, prompts, count in self._evaluated(targets):
             evaluate += self._generate([level], prompts, count / prompts)
         return {"generate": generate, "train": train, "evaluate": evaluate}
@@ -342,7 +350,8 @@ class _Estimate:
         per_token = shape.num_layers * (16 * shape.hidden_size + 3 * self.config["intermediate_size"])
         activations = tokens * (per_token + 2 * self.config["vocab_size"])
         cache = tokens * 2 * shape.num_layers * shape.hidden_size
-        numbers = shape.num_parameters * (2 + moments) + max(activations, cache)
+        trained = 0 if recipe.training.adapter is not None else shape.num_parameters
+        numbers = shape.num_parameters + trained * (1 + moments) + max(activations, cache)
         return round(numbers * shape.bytes_per_parameter)
 
 
@@ -426,9 +435,9 @@ def _teachers(recipe: Recipe, committed: Sequence[Generation], number: int) -> t
     }
     named: list[int | None] = []
     for step in recipe.generations.steps if number else ():
-        distillation = step.distillation if isinstance(step, DistillStep | RlStep) else None
-        if distillation and distillation.loss == "forward_kl" and not isinstance(distillation.teacher, FolderModel):
-            named.append(places.get(distillation.teacher, distillation.teacher))
+        for _, teacher in step.teachers():
+            if not isinstance(teacher, FolderModel):
+                named.append(places.get(teacher, teacher))
     known = [teacher for teacher in dict.fromkeys(named) if teacher is not None]
     return None if None in named else tuple(known)
 
@@ -440,7 +449,8 @@ def _describe(recipe: Recipe, step: Step, targets: Sequence[int]) -> StepPlan:
     grown = [level for level in replay_levels(targets) if level > recipe.task.base_level]
     replay = f"{base} and the lineage's verified answers of {_levels(grown)}" if grown else base
     judged = f"judged by {recipe.verifier.type}"
-    teachers: tuple[str, ...] = ()
+    named = (teacher.path if isinstance(teacher, FolderModel) else str(teacher) for _, teacher in step.teachers())
+    teachers = tuple(dict.fromkeys(named))
     distillation = step.distillation if isinstance(step, DistillStep | RlStep) else None
     replayed = ""
     if distillation:
@@ -450,9 +460,6 @@ def _describe(recipe: Recipe, step: Step, targets: Sequence[int]) -> StepPlan:
             "references": base,
         }[distillation.data]
         replayed = f"{distillation.batch_size} a batch from {what}"
-        if distillation.loss == "forward_kl":
-            teacher = distillation.teacher
-            teachers = (teacher.path if isinstance(teacher, FolderModel) else str(teacher),)
     if isinstance(step, SftStep):
         source = step.source
         summary = f"sft, {step.updates} updates of {step.batch_size}"

@@ -17,6 +17,7 @@ from typing import Any
 from bootstrap.compute import ModelShape
 from bootstrap.config import verifiers
 from bootstrap.config.base_model import ScratchModel
+from bootstrap.config.training import Training
 from bootstrap.errors import FingerprintMismatch
 from bootstrap.records import Batch, Checkpoint, Example, Request, Rollout, Sampling, UpdateMetrics
 from bootstrap.scoring.verifier import Verifier, build_verifier
@@ -28,6 +29,8 @@ class Pool(ABC):
     size: int
     holding: str | None = None
     """Fingerprint of the weights that all workers hold; None while they are being trained."""
+    provided: str | None = None
+    """Fingerprint of the base that adapters rest upon, once all workers hold it."""
 
     @abstractmethod
     def start(self, worker: int, method: str, *args: Any) -> Any:
@@ -55,6 +58,25 @@ class Pool(ABC):
         """Call a method on every worker with the same arguments and return all results."""
         shared = [self.share(a) if isinstance(a, dict | bytes) else a for a in args]
         return self.wait([self.start(w, method, *shared) for w in range(self.size)], what=method)
+
+    def configure(self, training: Training) -> None:
+        """Have every worker sample and learn as the recipe says; comes before any weights."""
+        self.broadcast("configure", training)
+
+    def provide(self, base: Checkpoint) -> None:
+        """Have a whole model in every worker as the base of adapters, which travel without it from then on.
+
+        Raises FingerprintMismatch when it is not what it claims to be.
+        """
+        if self.provided != base.fingerprint:
+            self.broadcast("provide", dict(base.files), base.fingerprint)
+            self.provided = base.fingerprint
+
+    def adapt(self, *, seed: int) -> str:
+        """Put the same fresh adapter over the provided base in every worker and return the fingerprint of both."""
+        assert self.provided is not None, "provide() comes before adapt()"
+        self.holding = self._one(self.broadcast("adapt", self.provided, seed))
+        return self.holding
 
     def build(self, settings: ScratchModel, characters: str, *, seed: int) -> str:
         """Make the same fresh weights in every worker and return their fingerprint."""

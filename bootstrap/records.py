@@ -57,6 +57,54 @@ class Use(StrEnum):
     """It gave no gradient in this step; `Selection.reason` says why."""
 
 
+class RatioLevel(StrEnum):
+    """Of what the importance ratio of a token in the `rl` stream is: `r = exp(log-ratio)`."""
+
+    TOKEN = "token"
+    """Of the token."""
+    SEQUENCE = "sequence"
+    """Of its completion: the geometric mean of the tokens' ratios (GSPO, arXiv:2507.18071)."""
+    PRODUCT = "product"
+    """Of its completion: the product of the tokens' ratios, the exact weight of the whole sequence."""
+
+
+class Surrogate(StrEnum):
+    """What the `rl` stream does with the ratio `r` of a token and its advantage `A`; bounds are the batch's clips."""
+
+    CLIPPED = "clipped"
+    """`min(r A, clip(r) A)`: no gradient where the clip acts (PPO, arXiv:1707.06347)."""
+    TRUNCATED = "truncated"
+    """`stop_gradient(clip(r)) A logprob`: every token keeps a gradient, of bounded weight (CISPO, arXiv:2506.13585)."""
+    MASKED = "masked"
+    """`stop_gradient(r) A logprob` where `r` is within the bounds, nothing elsewhere."""
+
+
+class GuideForm(StrEnum):
+    """How a frozen model bears on the tokens of the `rl` stream.
+
+    `k1`, `k2`, `k3` are estimators of KL(policy || guide) from the sampled token alone (Schulman 2020), with
+    `d = logprob under the guide - logprob`: `-d`, `d^2 / 2`, `exp(d) - d - 1`.
+    """
+
+    REWARD_K1 = "reward_k1"
+    """The advantage falls by the estimate at sampling time, summed from the token to the completion's end."""
+    REWARD_K2 = "reward_k2"
+    REWARD_K3 = "reward_k3"
+    TOKEN_K1 = "token_k1"
+    """The advantage falls by the token's own estimate alone: on-policy distillation (reverse KL, discount 0)."""
+    LOSS_K2 = "loss_k2"
+    """The estimate is differentiated as a term of the loss."""
+    LOSS_K3 = "loss_k3"
+
+    @property
+    def in_loss(self) -> bool:
+        return self in (GuideForm.LOSS_K2, GuideForm.LOSS_K3)
+
+    @property
+    def estimator(self) -> str:
+        return self.value.rsplit("_", 1)[1]
+
+
 class Outcome(StrEnum):
     """A generation's place in the lineage."""
 
@@ -170,6 +218,16 @@ class Selection:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Guide:
+    """A frozen model that the `rl` stream of one sequence is held to, or taught by."""
+
+    model: str
+    """Its fingerprint."""
+    weight: float
+    form: GuideForm
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Example:
     """One sequence for the learner, with its weight on each stream. The learner knows no algorithm beyond these.
 
@@ -190,6 +248,12 @@ class Example:
     """`rl` weight of each completion token; empty when the sequence takes no part in the stream."""
     logprobs: tuple[float, ...] = ()
     """Log-probabilities of the completion tokens at sampling time, for the `rl` stream's ratio."""
+    loss_scale: float = 1.0
+    """What `advantages` were multiplied by for their aggregation; terms of the `rl` stream beside them need it too."""
+    stay_weights: tuple[float, ...] = ()
+    """Weight of `|logprob - logprob at sampling time|` of each completion token in the `rl` stream; empty for none."""
+    guides: tuple[Guide, ...] = ()
+    """Models that bear on the `rl` stream's tokens; empty when the sequence takes no part in it."""
     ce_weight: float = 0.0
     kl_weight: float = 0.0
     teacher: str | None = None
@@ -214,6 +278,15 @@ class Batch:
     clip_low: float | None = None
     """Lower clip of the importance ratio is `1 - clip_low`; None leaves it unclipped."""
     clip_high: float | None = None
+    surrogate: Surrogate = Surrogate.CLIPPED
+    ratio_level: RatioLevel = RatioLevel.TOKEN
+    dual_clip: float | None = None
+    """Largest ratio that counts for a negative advantage, for `clipped`; None for no bound (arXiv:1912.09729)."""
+    kl_beta: float = 0.0
+    """Divergence of the `kl` stream: 0 is KL(teacher || student), 1 is KL(student || teacher), between them the
+    generalised Jensen-Shannon divergence (arXiv:2306.13649)."""
+    kl_top_k: int = 0
+    """Compare the teacher's k likeliest tokens and all others as one; 0 compares the whole vocabulary."""
     temperature: float = 1.0
     """Sampling temperature of the `rl` stream, so that ratios compare like with like."""
 

@@ -6,6 +6,8 @@ a process that holds a model does. Nothing here knows an algorithm, a task or a 
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,12 +15,24 @@ import torch
 from bootstrap.compute import ModelShape
 from bootstrap.config.base_model import ScratchModel
 from bootstrap.config.steps import Optimizer
+from bootstrap.config.training import Training
 from bootstrap.errors import FingerprintMismatch, RecipeError
 from bootstrap.records import Batch, Checkpoint, Request, Rollout, Sampling, UpdateMetrics
 from bootstrap.rollouts.engine import TransformersEngine
-from bootstrap.store.fingerprint import fingerprint_safetensors
+from bootstrap.store.fingerprint import base_fingerprint, fingerprint_model, fingerprint_safetensors
+from bootstrap.training import chat, lora, precision
 from bootstrap.training import model as models
 from bootstrap.training.learner import Gradient, Learner
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Base:
+    """Frozen weights that adapters rest upon; all of them share its tensors."""
+
+    fingerprint: str
+    model: Any
+    tokenizer: Any
+    passed_on: Mapping[str, bytes]
 
 
 class Worker:
@@ -32,34 +46,94 @@ class Worker:
         self.batch_rows = batch_rows
         self.teachers: dict[str, Any] = {}
         self.peers: dict[str, TransformersEngine] = {}
+        self.bases: dict[str, _Base] = {}
         self.learner: Learner | None = None
+        self.training = Training()
 
-    def _install(self, model: Any, tokenizer: Any, passed_on: Mapping[str, bytes]) -> str:
-        self.model, self.tokenizer, self.passed_on = model.to(self.device), tokenizer, dict(passed_on)
-        self.shape = models.model_shape(model)
-        self.engine = TransformersEngine(model, tokenizer, batch_rows=self.batch_rows)
-        self.learner = None
-        self._fingerprint: str | None = None
-        return self.fingerprint()
+    def configure(self, training: Training) -> None:
+        """Sample and learn as the recipe says; comes before any weights."""
+        self.training = training
+
+    def provide(self, files: Mapping[str, bytes], fingerprint: str) -> None:
+        """Hold a model folder's weights as a base that adapters can rest upon.
+
+        Raises FingerprintMismatch when they are not those that `fingerprint` names.
+        """
+        self._check_weights(files, fingerprint, what="the base's")
+        model, tokenizer = self._open(files)
+        model.requires_grad_(False)
+        if self.training.precision == "bf16":
+            precision.lower_frozen(model)
+        self.bases[fingerprint] = _Base(
+            fingerprint=fingerprint, model=model, tokenizer=tokenizer, passed_on=models.passed_on(files)
+        )
+
+    def adapt(self, base: str, seed: int) -> str:
+        """Take a base that `provide` was given, with a fresh adapter; returns the fingerprint of both together."""
+        assert self.training.adapter is not None, "only recipes with an adapter ask for one"
+        held = self.bases[base]
+        model = lora.fresh(held.model, self.training.adapter, seed=seed)
+        return self._install(model.to(self.device), held.tokenizer, held.passed_on, base=base)
 
     def build(self, settings: ScratchModel, characters: str, seed: int) -> str:
         """Make fresh weights; the same seed gives the same ones in every worker. Returns their fingerprint."""
         model, tokenizer = models.build_scratch(settings, characters, seed=seed)
-        return self._install(model, tokenizer, {})
+        return self._install(self._prepared(model), tokenizer, {})
 
     def load(self, files: Mapping[str, bytes], expected: str | None) -> str:
-        """Take the weights of a model folder; raises FingerprintMismatch when they are not the `expected` ones."""
-        model, tokenizer = models.load(files)
-        tokenizer_files = {k: v for k, v in files.items() if k.startswith("tokenizer") or k.endswith(".jinja")}
-        found = self._install(model, tokenizer, tokenizer_files)
+        """Take the weights of a model folder; raises FingerprintMismatch when they are not the `expected` ones.
+
+        An adapter's folder needs its base, which `provide` was given before.
+        """
+        model, tokenizer = self._open(files)
+        found = self._install(model, tokenizer, models.passed_on(files), base=base_fingerprint(files))
         if expected is not None and found != expected:
             raise FingerprintMismatch(f"a worker holds weights {found[:16]}, the plan names {expected[:16]}")
         return found
 
+    def _open(self, files: Mapping[str, bytes]) -> tuple[Any, Any]:
+        """Return model, on the device, and tokenizer of a folder."""
+        base = base_fingerprint(files)
+        if base is None:
+            model, tokenizer = models.load(files)
+            return self._prepared(model), tokenizer
+        assert base in self.bases, f"provide() comes before an adapter of {base[:16]}"
+        return lora.load(self.bases[base].model, files).to(self.device), self.bases[base].tokenizer
+
+    def _prepared(self, model: Any) -> Any:
+        if self.training.precision == "bf16" and self.device.type == "cpu":
+            precision.use_float_attention(model)
+        return model.to(self.device)
+
+    def _install(self, model: Any, tokenizer: Any, passed_on: Mapping[str, bytes], *, base: str | None = None) -> str:
+        self.model, self.tokenizer, self.passed_on, self.base = model, tokenizer, dict(passed_on), base
+        self.shape = models.model_shape(model)
+        self.learner = None
+        # The matrices of an adapter's base are in bf16 already; those under training need a rounded copy.
+        lowered = self.training.precision == "bf16" and base is None
+        self.twin = precision.SamplingTwin(model) if lowered else None
+        self.engine = self._engine(self.twin.model if self.twin else model, tokenizer, passed_on)
+        self._fingerprint: str | None = None
+        return self.fingerprint()
+
+    def _engine(self, model: Any, tokenizer: Any, files: Mapping[str, bytes]) -> TransformersEngine:
+        framing = chat.framing_of(files)
+
+        def encode(prompt: str) -> tuple[int, ...]:
+            return tuple(tokenizer.encode(framing.text(prompt), add_special_tokens=framing.adds_special_tokens))
+
+        return TransformersEngine(model, tokenizer, batch_rows=self.batch_rows, encode=encode, compute=self._compute)
+
+    def _compute(self) -> AbstractContextManager[Any]:
+        return precision.compute(self.device, self.training.precision)
+
     def fingerprint(self) -> str:
         """Return the fingerprint of the weights as they are now."""
         if self._fingerprint is None:
-            self._fingerprint = fingerprint_safetensors(models.weights_bytes(self.model))
+            whole = self.base is None
+            self._fingerprint = (
+                fingerprint_safetensors(models.weights_bytes(self.model)) if whole else self.export().fingerprint
+            )
         return self._fingerprint
 
     def shape_of_model(self) -> Any:
@@ -72,9 +146,11 @@ class Worker:
         `by`: fingerprint of a peer that samples instead of the weights in training, with a tokenizer of its own.
         """
         if by is None:
-            return self.engine.generate(requests, sampling, policy=self.fingerprint())
+            with lora.sampling(self.model):
+                return self.engine.generate(requests, sampling, policy=self.fingerprint())
         assert by in self.peers, f"load_peer() comes before generate() by {by[:16]}"
-        return self.peers[by].generate(requests, sampling, policy=by)
+        with lora.sampling(self.peers[by].model):
+            return self.peers[by].generate(requests, sampling, policy=by)
 
     def load_peer(self, files: Mapping[str, bytes], fingerprint: str) -> ModelShape:
         """Hold frozen weights that sample beside those in training; return their shape.
@@ -82,9 +158,8 @@ class Worker:
         Raises FingerprintMismatch when they are not those that `fingerprint` names.
         """
         self._check_weights(files, fingerprint, what="a peer's")
-        peer, tokenizer = models.load(files)
-        peer = peer.to(self.device).eval().requires_grad_(False)
-        self.peers[fingerprint] = TransformersEngine(peer, tokenizer, batch_rows=self.batch_rows)
+        peer, tokenizer = self._frozen(files)
+        self.peers[fingerprint] = self._engine(peer, tokenizer, files)
         return models.model_shape(peer)
 
     def drop_peer(self, fingerprint: str) -> None:
@@ -98,22 +173,30 @@ class Worker:
         vocabulary is another than the student's.
         """
         self._check_weights(files, fingerprint, what="the teacher's")
-        teacher, tokenizer = models.load(files)
+        teacher, tokenizer = self._frozen(files)
         if tokenizer.get_vocab() != self.tokenizer.get_vocab():
             raise RecipeError(
                 "the teacher's vocabulary differs from the student's, so their distributions cannot be compared; "
                 "use distillation.loss: ce, or a teacher with the same tokenizer"
             )
-        self.teachers[fingerprint] = teacher.to(self.device).eval().requires_grad_(False)
+        self.teachers[fingerprint] = teacher
 
     def drop_teachers(self) -> None:
         """Forget all teachers."""
         self.teachers.clear()
 
     def _check_weights(self, files: Mapping[str, bytes], fingerprint: str, *, what: str) -> None:
-        found = fingerprint_safetensors(files[models.WEIGHTS])
+        found = fingerprint_model(files)
         if found != fingerprint:
             raise FingerprintMismatch(f"{what} weights are {found[:16]}, the plan names {fingerprint[:16]}")
+
+    def _frozen(self, files: Mapping[str, bytes]) -> tuple[Any, Any]:
+        """Return a model that only answers, and its tokenizer."""
+        model, tokenizer = self._open(files)
+        model.eval().requires_grad_(False)
+        if self.training.precision == "bf16" and base_fingerprint(files) is None:
+            precision.lower_frozen(model)
+        return model, tokenizer
 
     def begin(self, optimizer: Optimizer) -> None:
         """Start a training step with a fresh optimizer."""
@@ -123,6 +206,8 @@ class Worker:
             shape=self.shape,
             max_rows=self.batch_rows,
             teachers=self.teachers,
+            compute=self._compute,
+            recompute=self.training.gradient_checkpointing,
         )
 
     def gradient(self, batch: Batch) -> Gradient:
@@ -134,10 +219,15 @@ class Worker:
         """Take the optimizer step of the whole batch; all workers do, with the same gradients in the same order."""
         assert self.learner is not None, "begin() comes before apply()"
         self._fingerprint = None
-        return self.learner.apply(list(gradients), lr_factor=lr_factor, grad_clip=grad_clip)
+        metrics = self.learner.apply(list(gradients), lr_factor=lr_factor, grad_clip=grad_clip)
+        if self.twin is not None:
+            self.twin.refresh()
+        return metrics
 
     def export(self) -> Checkpoint:
-        """Return the weights as a Hugging Face folder in bytes."""
+        """Return the weights as a folder in bytes: Hugging Face's, or with an adapter peft's."""
+        if self.base is not None:
+            return lora.export(self.model, base=self.base, passed_on=self.passed_on)
         return models.export(self.model, self.tokenizer, passed_on=self.passed_on)
 
     def optimizer_state(self) -> bytes:

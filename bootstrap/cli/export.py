@@ -1,11 +1,17 @@
-"""Copy a generation's model out of a store, every byte proven on the way, with a model card beside it."""
+"""Copy a generation's model out of a store, every byte proven on the way, with a model card beside it.
 
+An adapter comes out merged with its base, as a whole model that opens without peft; `merged.json` says what it is of.
+"""
+
+import json
 from pathlib import Path
 
+from bootstrap.cli.stores import new_folder
 from bootstrap.errors import RecipeError
 from bootstrap.lineage.card import model_card
 from bootstrap.lineage.queries import find
 from bootstrap.store import durable
+from bootstrap.store.fingerprint import base_fingerprint
 from bootstrap.store.lineage_store import LineageStore
 
 
@@ -17,14 +23,18 @@ def export_generation(store: LineageStore, generation: str, folder: Path) -> tup
     """
     entry = find(store.ledger.read(), generation)
     found = entry.generation
-    folder = folder.absolute()
-    in_use = RecipeError(f"{folder} exists and is not an empty folder; name a new folder, or empty this one first")
-    with durable.store_errors(folder, doing="read"):
-        if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-            raise in_use
+    folder = new_folder(folder)
     card = model_card(entry, identity=store.header().identity)
-    files = {**store.artifact(found.artifacts["weights"]).read_all(), "README.md": card.encode()}
+    files = store.artifact(found.artifacts["weights"]).read_all()
+    if (base := base_fingerprint(files)) is not None:
+        # Here and not at the top: merging takes torch, copying does not.
+        from bootstrap.training.lora import merge
+
+        merged = merge(store.artifact(found.artifacts["base"]).read_all(), files)
+        origin = {"adapted": found.fingerprint, "base": base, "merged": merged.fingerprint}
+        files = {**merged.files, "merged.json": json.dumps(origin, indent=2, sort_keys=True).encode()}
+    files = {**files, "README.md": card.encode()}
     durable.make_folder(folder.parent)
     if not durable.write_folder(folder, files):
-        raise in_use
+        raise RecipeError(f"{folder} has been filled by someone else meanwhile; name a new folder")
     return found.name, len(files)

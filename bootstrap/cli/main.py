@@ -280,6 +280,31 @@ def export(
     print(f"{name}: {count} verified files in {folder}")
 
 
+@app.command("import")
+def import_command(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="A .gguf file, a Hugging Face folder, or a hub id: owner/name.")
+    ],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New folder for the model.")],
+    licence: Annotated[
+        str | None, typer.Option("--licence", metavar="ID", help="Licence, where the source names none.")
+    ] = None,
+) -> None:
+    """Bring a pretrained model into a folder that recipes can start from.
+
+    The weights become one safetensors file; code and pickles of the model's author are never run. Fingerprint, source
+    and licence stand in import.json.
+
+    \b
+    Examples:
+      bootstrap import SmolLM2-135M-Instruct.Q4_1.gguf models/smollm2-135m-instruct
+      bootstrap import HuggingFaceTB/SmolLM2-135M-Instruct models/smollm2-135m-instruct
+    """
+    from bootstrap.cli.import_model import import_model
+
+    print(import_model(source, folder, licence=licence))
+
+
 @app.command()
 def verify(store: Store = DEFAULT_STORE, lineage: Lineage = None, as_json: AsJson = False) -> None:
     """Recompute every hash in the store.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bootstrap.cli.command import command
 from bootstrap.errors import RecipeError, StoreError
+from bootstrap.store.durable import store_errors
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 
@@ -65,6 +66,15 @@ def check_name(lineage: str) -> str:
     if not lineage or lineage != Path(lineage).name or lineage.startswith("."):
         raise RecipeError(f"{lineage!r} cannot name a lineage; use letters, digits, `-` and `_`, without `/`")
     return lineage
+
+
+def new_folder(folder: Path) -> Path:
+    """Return the absolute path of a folder that is new or empty. Raises RecipeError for one in use, StoreError."""
+    folder = folder.absolute()
+    with store_errors(folder, doing="read"):
+        if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+            raise RecipeError(f"{folder} exists and is not an empty folder; name a new folder, or empty this one first")
+    return folder
 
 
 def committed(store: LineageStore) -> Sequence[Entry]:

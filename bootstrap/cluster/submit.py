@@ -34,7 +34,7 @@ from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 import bootstrap
 from bootstrap.config.base_model import FolderModel
 from bootstrap.config.load import load_recipe
-from bootstrap.config.recipe import Recipe
+from bootstrap.config.recipe import Recipe, dotted
 from bootstrap.errors import BootstrapError, ClusterError, LineageLocked, RecipeError
 from bootstrap.lineage.tracking import redact, resolve_tracking_uri
 from bootstrap.provenance import COMMIT_VARIABLE, git_commit
@@ -138,9 +138,9 @@ def _require_cluster_paths(recipe: Recipe) -> None:
     """Refuse model folders that are relative to the recipe: only the recipe itself travels."""
     named = [("base.model", recipe.base.model)]
     named += [
-        (f"generations.steps[{index}].distillation.teacher", distillation.teacher)
+        (dotted(("generations", "steps", index, *place)), teacher)
         for index, step in enumerate(recipe.generations.steps)
-        if (distillation := getattr(step, "distillation", None)) is not None
+        for place, teacher in step.teachers()
     ]
     for place, model in named:
         if isinstance(model, FolderModel):

@@ -78,4 +78,19 @@ class FolderModel(Settings):
         return self._written or path
 
 
-BaseModelSource = Annotated[ScratchModel | FolderModel, Field(discriminator="type")]
+class PretrainedModel(FolderModel):
+    """A local Hugging Face folder that a lineage starts from; a chat template in it frames the prompts."""
+
+    chat: Literal["template", "plain"] = "template"
+    """How prompts reach the model: as a user's turn in the folder's chat template, if it has one, or as they are."""
+    system: str | None = Field(default=None, min_length=1)
+    """System prompt before each user's turn; null leaves it to the template."""
+
+    @model_validator(mode="after")
+    def _system_prompt_is_shown(self) -> "PretrainedModel":
+        if self.system is not None and self.chat == "plain":
+            raise ValueError("a system prompt has no effect with chat plain; remove system, or set chat: template")
+        return self
+
+
+BaseModelSource = Annotated[ScratchModel | PretrainedModel, Field(discriminator="type")]

@@ -20,7 +20,6 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from bootstrap.config.base_model import FolderModel, ScratchModel, missing_files, scratch_vocabulary
 from bootstrap.config.files import FileTask, pinned
 from bootstrap.config.recipe import Conflicts, Place, Recipe, dotted
-from bootstrap.config.steps import Distillation
 from bootstrap.config.verifiers import Verifier
 from bootstrap.errors import RecipeError
 
@@ -511,19 +510,19 @@ def _folder_problems(recipe: Recipe) -> Iterator[_Problem]:
             vocabulary = _vocabulary(base)
             yield from (_Problem(place, message) for message in _fit_problems(recipe, base))
     for index, step in enumerate(recipe.generations.steps):
-        distillation: Distillation | None = getattr(step, "distillation", None)
-        if distillation is None or not isinstance(distillation.teacher, FolderModel):
-            continue
-        place = ("generations", "steps", index, "distillation", "teacher")
-        problem = _folder_problem(distillation.teacher)
-        if problem:
-            yield _Problem((*place, "path"), problem)
-        elif vocabulary is not None and (difference := _difference(_vocabulary(distillation.teacher), vocabulary)):
-            yield _Problem(
-                place,
-                f"the teacher's vocabulary is not the student's ({difference}), and forward_kl compares their "
-                "distributions token by token; use loss: ce, or a teacher with the same tokenizer",
-            )
+        for below, teacher in step.teachers():
+            if not isinstance(teacher, FolderModel):
+                continue
+            place = ("generations", "steps", index, *below)
+            problem = _folder_problem(teacher)
+            if problem:
+                yield _Problem((*place, "path"), problem)
+            elif vocabulary is not None and (difference := _difference(_vocabulary(teacher), vocabulary)):
+                yield _Problem(
+                    place,
+                    f"the teacher's vocabulary is not the student's ({difference}), and their distributions are "
+                    "compared token by token; use loss: ce, or a teacher with the same tokenizer",
+                )
 
 
 def _folder_problem(model: FolderModel) -> str | None:

@@ -18,8 +18,9 @@ from bootstrap.config.evaluation import Evaluation, Gate
 from bootstrap.config.generations import Accelerated, Generations
 from bootstrap.config.models import JudgeVerifier, roles
 from bootstrap.config.resources import Resources, Tracking
-from bootstrap.config.steps import DistillStep, Rejection, RlStep, SftStep, Step
+from bootstrap.config.steps import Rejection, RlStep, SftStep, Step
 from bootstrap.config.tasks import AdditionTask, Task
+from bootstrap.config.training import Training
 from bootstrap.config.verifiers import PluginVerifier, RubricVerifier, Verifier
 
 Place = tuple[str | int, ...]
@@ -68,6 +69,7 @@ class Recipe(Settings):
     task: Task
     verifier: Verifier = ExactVerifier()
     base: Base = Base()
+    training: Training = Training()
     generations: Generations
     evaluation: Evaluation = Evaluation()
     gate: Gate = Gate()
@@ -173,6 +175,12 @@ def _base_conflicts(recipe: Recipe) -> Iterator[Conflict]:
             )
     if not isinstance(model, ScratchModel):
         return
+    if recipe.training.adapter is not None:
+        yield Conflict(
+            ("training", "adapter"),
+            "a model from scratch has nothing to adapt; remove training.adapter, or start from a pretrained folder "
+            "(base.model of type folder)",
+        )
     if not recipe.base.steps:
         yield Conflict(
             ("base", "steps"),
@@ -196,13 +204,13 @@ def _generation_conflicts(recipe: Recipe) -> Iterator[Conflict]:
             yield from _stepping_stone_conflicts(recipe, step.source.stepping_stones, (*place, "source"))
         if isinstance(step, RlStep):
             yield from _stepping_stone_conflicts(recipe, step.stepping_stones, place)
-        distillation = step.distillation if isinstance(step, DistillStep | RlStep) else None
-        if distillation and isinstance(distillation.teacher, int) and distillation.teacher > 0:
-            yield Conflict(
-                (*place, "distillation", "teacher"),
-                f"generation 1 takes this step before generation {distillation.teacher} exists; "
-                "use parent, champion or base, or a folder that holds an exported generation",
-            )
+        for below, teacher in step.teachers():
+            if isinstance(teacher, int) and teacher > 0:
+                yield Conflict(
+                    (*place, *below),
+                    f"generation 1 takes this step before generation {teacher} exists; "
+                    "use parent, champion or base, or a folder that holds an exported generation",
+                )
 
 
 def _stepping_stone_conflicts(recipe: Recipe, share: float, place: Place) -> Iterator[Conflict]:

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from bootstrap.config.algorithms import Algorithm, GroupRelative, Grpo, PassAtK, ReinforcePlusPlus, Unrewarded
 from bootstrap.config.base import Operational, Settings
 from bootstrap.config.base_model import FolderModel
 
@@ -116,30 +117,103 @@ class SftStep(StepSettings):
     batch_size: int = Field(default=192, ge=1)
     """Sequences in one update."""
 
+    def teachers(self) -> "Teachers":
+        """Return nobody: references and accepted answers are imitated as they stand."""
+        return ()
+
 
 Teacher = Literal["parent", "champion", "base"] | Annotated[int, Field(ge=0)] | FolderModel
 """An earlier generation, by place in the lineage or by number, or an external model with the same vocabulary."""
 
 
-class Distillation(Settings):
+class TeacherRoute(Settings):
+    """From which level on another teacher teaches."""
+
+    from_level: int = Field(ge=1)
+    teacher: Teacher
+
+
+class Taught(Settings):
+    """Who gives the distribution that the student learns, and which distance between the two is made smaller."""
+
+    loss: Literal["ce", "forward_kl", "reverse_kl", "jsd"] = "ce"
+    """`ce`: cross-entropy on the text, no teacher's distribution. `forward_kl`: KL(teacher || student), covers what the
+    teacher does. `reverse_kl`: KL(student || teacher), keeps to what it does most. `jsd`: the generalised
+    Jensen-Shannon divergence between the two (GKD, arXiv:2306.13649)."""
+    beta: float | None = Field(default=None, gt=0, lt=1)
+    """Place of `jsd` between the forward KL (0) and the reverse KL (1); null is 0.5."""
+    top_k: int = Field(default=0, ge=0)
+    """Compare the teacher's k likeliest tokens and all others as one; 0 compares the whole vocabulary."""
+    teacher: Teacher = "parent"
+    """Who teaches; `ce` needs none."""
+    routes: tuple[TeacherRoute, ...] = ()
+    """Other teachers for higher levels: of those whose `from_level` an example's level has reached, the last."""
+
+    @model_validator(mode="after")
+    def _teacher_teaches(self) -> "Taught":
+        if self.loss == "ce" and (self.teacher != "parent" or self.routes):
+            raise ValueError("a teacher has no effect with loss ce; remove teacher, or set loss: forward_kl")
+        if self.beta is not None and self.loss != "jsd":
+            raise ValueError(f"beta has no effect with loss {self.loss}; remove beta, or set loss: jsd")
+        if self.top_k and self.loss == "ce":
+            raise ValueError("top_k has no effect with loss ce; remove top_k, or set loss: forward_kl")
+        starts = [route.from_level for route in self.routes]
+        if starts != sorted(set(starts)):
+            raise ValueError(f"routes start at levels {starts}; give each level once, in ascending order")
+        return self
+
+    @property
+    def kl_beta(self) -> float:
+        """The divergence as the learner knows it (`Batch.kl_beta`)."""
+        if self.loss == "jsd":
+            return 0.5 if self.beta is None else self.beta
+        return 1.0 if self.loss == "reverse_kl" else 0.0
+
+    def teacher_at(self, level: int) -> Teacher:
+        """Return who teaches examples of a level."""
+        return next((route.teacher for route in reversed(self.routes) if route.from_level <= level), self.teacher)
+
+    def teachers(self) -> tuple[tuple[tuple[str | int, ...], Teacher], ...]:
+        """Return (place below these settings, teacher) of everyone who teaches; none for `ce`."""
+        if self.loss == "ce":
+            return ()
+        routed = ((("routes", place, "teacher"), route.teacher) for place, route in enumerate(self.routes))
+        return ((("teacher",), self.teacher), *routed)
+
+
+class Distillation(Taught):
     """Learning from the lineage: its verified answers accumulated over generations, or a teacher's distribution."""
 
     weight: float = Field(default=1.0, gt=0)
     """Factor of this stream in the loss."""
     batch_size: int = Field(default=96, ge=1)
     """Replayed sequences in one update."""
-    loss: Literal["ce", "forward_kl"] = "ce"
-    """`ce`: cross-entropy on verified answers. `forward_kl`: KL(teacher || student) on the same sequences."""
-    teacher: Teacher = "parent"
-    """Who gives the distribution for `forward_kl`; `ce` needs none."""
     data: Literal["accumulate", "latest", "references"] = "accumulate"
     """What is replayed: everything verified so far, only the parent generation's, or base references alone."""
 
+
+class OnPolicyDistillation(Taught):
+    """A teacher's word on the student's own samples, right and wrong, in groups of equal rewards too."""
+
+    loss: Literal["token_reward", "forward_kl", "reverse_kl", "jsd"] = "token_reward"
+    """`token_reward`: each sampled token's advantage rises by the teacher's log-probability less the student's, which
+    makes the policy gradient that of the reverse KL at the price of one number a token. The others compare whole
+    distributions, as in `distillation` (GKD on the student's samples)."""
+    weight: float = Field(default=1.0, gt=0)
+    """Factor beside the verifier's advantage."""
+
     @model_validator(mode="after")
-    def _teacher_teaches(self) -> "Distillation":
-        if self.loss == "ce" and self.teacher != "parent":
-            raise ValueError("a teacher has no effect with loss ce; remove teacher, or set loss: forward_kl")
+    def _compares_distributions(self) -> "OnPolicyDistillation":
+        if self.top_k and self.loss == "token_reward":
+            raise ValueError("token_reward looks at the sampled token alone; remove top_k, or set loss: reverse_kl")
         return self
+
+
+Teachers = tuple[tuple[tuple[str | int, ...], Teacher], ...]
+
+
+def _placed(name: str, settings: Taught | None) -> Teachers:
+    return tuple(((name, *place), teacher) for place, teacher in settings.teachers()) if settings is not None else ()
 
 
 class DistillStep(StepSettings):
@@ -148,27 +222,9 @@ class DistillStep(StepSettings):
     type: Literal["distill"] = "distill"
     distillation: Distillation = Distillation()
 
-
-class Grpo(Settings):
-    """Group Relative Policy Optimization (arXiv:2402.03300) with the switches of DAPO and Dr. GRPO."""
-
-    type: Literal["grpo"] = "grpo"
-    normalize_std: bool = False
-    """Divide advantages by the group's standard deviation (original GRPO); off as in Dr. GRPO (arXiv:2503.20783)."""
-    aggregation: Literal["token", "sequence", "constant"] = "token"
-    """Mean over all tokens (DAPO), mean of per-sequence means (GRPO), or sum over a constant length (Dr. GRPO)."""
-    clip_low: float | None = Field(default=0.2, gt=0, le=1)
-    """Lower clip distance of the importance ratio; null leaves it unclipped."""
-    clip_high: float | None = Field(default=0.28, gt=0)
-    """Upper clip distance (DAPO's clip-higher, arXiv:2503.14476)."""
-    zero_variance: Literal["drop", "keep"] = "drop"
-    """`drop`: groups with equal rewards leave the batch; `keep`: their tokens still count in the mean."""
-    inner_epochs: int = Field(default=1, ge=1)
-    """Updates on the same rollouts; the ratio differs from 1 only from the second on."""
-
-
-Algorithm = Grpo
-"""The discriminated union of all algorithms; `type` tells them apart."""
+    def teachers(self) -> Teachers:
+        """Return (place below the step, teacher) of everyone who teaches in it."""
+        return _placed("distillation", self.distillation)
 
 
 class RlStep(StepSettings):
@@ -180,19 +236,68 @@ class RlStep(StepSettings):
     prompts_per_update: int = Field(default=24, ge=1)
     group_size: int = Field(default=8, ge=1)
     """Samples per prompt, compared with one another."""
+    probe: int | None = Field(default=None, ge=2)
+    """Samples drawn of every prompt before those that need no more are left alone (sGPO, arXiv:2606.08854): a prompt
+    then has as many as one over the share of right ones, at least `probe` and at most `group_size`. null draws
+    `group_size` of every prompt."""
     temperature: float = Field(default=1.0, gt=0)
     stepping_stones: float = Field(default=0.0, ge=0, lt=1)
     """Share of easier variants of the target level among the prompts (addition: one operand shorter)."""
     algorithm: Algorithm = Grpo()
     distillation: Distillation | None = Distillation()
     """null trains by policy gradient alone (a control: old levels erode)."""
+    teaching: OnPolicyDistillation | None = None
+    """Distillation on the step's own samples, in the same loss; `algorithm: {type: unrewarded}` leaves it alone."""
 
     @model_validator(mode="after")
     def _groups_can_compare(self) -> "RlStep":
-        if self.group_size == 1:
+        algorithm = self.algorithm
+        within = isinstance(algorithm, GroupRelative) or (
+            isinstance(algorithm, ReinforcePlusPlus) and algorithm.baseline
+        )
+        if self.group_size == 1 and within:
             raise ValueError(
                 "group_size 1 with a group-relative advantage always gives advantage 0 and cannot learn; "
-                "use group_size 2 or more (8 is usual)"
+                "use group_size 2 or more (8 is usual), or algorithm: {type: reinforce_pp, baseline: false}"
+            )
+        if self.group_size * self.prompts_per_update == 1:
+            raise ValueError(
+                "one sample in a round has nothing to be compared with; raise prompts_per_update or group_size"
+            )
+        if isinstance(algorithm, PassAtK) and algorithm.k >= self.group_size:
+            raise ValueError(
+                f"pass@{algorithm.k} of groups of {self.group_size} is one number for the whole group, so every "
+                f"advantage would be 0; set algorithm.k below group_size, for example {max(self.group_size // 2, 1)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _divergences_agree(self) -> "RlStep":
+        if isinstance(self.algorithm, Unrewarded) and self.teaching is None:
+            raise ValueError(
+                "algorithm unrewarded learns from a teacher alone, and none is named; "
+                "set teaching: {teacher: champion}, or algorithm: {type: grpo}"
+            )
+        one, other = self.distillation, self.teaching
+        if one is None or other is None or one.loss == "ce" or other.loss == "token_reward":
+            return self
+        if (one.kl_beta, one.top_k) != (other.kl_beta, other.top_k):
+            raise ValueError(
+                "distillation and teaching are summed in one divergence and name two; give both the same loss, beta "
+                "and top_k, or use teaching.loss: token_reward"
+            )
+        return self
+
+    def teachers(self) -> Teachers:
+        """Return (place below the step, teacher) of everyone who teaches in it."""
+        return (*_placed("distillation", self.distillation), *_placed("teaching", self.teaching))
+
+    @model_validator(mode="after")
+    def _probe_leaves_something(self) -> "RlStep":
+        if self.probe is not None and self.probe >= self.group_size:
+            raise ValueError(
+                f"probe {self.probe} leaves nothing to decide in groups of {self.group_size}; "
+                f"use probe: {max(self.group_size // 2, 2)}, a larger group_size, or remove probe"
             )
         return self
 

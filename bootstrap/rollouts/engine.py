@@ -5,8 +5,9 @@ ordered by length before they are batched and padded on the left only where leng
 caches, speculative decoding and continuous batching across calls, which serving engines do better.
 """
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from bootstrap.records import Finish, Request, Rollout, Sampling
+from bootstrap.rollouts.cache import key_value_cache
 from bootstrap.rollouts.sampling import distribution, draw, entropy, uniform
 
 COMPACT_SHARE = 0.125
@@ -29,12 +31,26 @@ class Engine(Protocol):
 
 
 class TransformersEngine:
-    """Samples from a model in memory; the learner may change the same weights between calls."""
+    """Samples from a model in memory; the learner may change the same weights between calls.
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, batch_rows: int) -> None:
+    `encode`: the tokens that a prompt's text becomes, by default the tokenizer's own; `compute`: the context in which
+    the model's blocks run, such as autocast.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        batch_rows: int,
+        encode: Callable[[str], tuple[int, ...]] | None = None,
+        compute: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    ) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.batch_rows = batch_rows
+        self.encode = encode or (lambda text: tuple(tokenizer.encode(text)))
+        self.compute = compute
         eos = model.generation_config.eos_token_id if model.generation_config is not None else None
         eos = tokenizer.eos_token_id if eos is None else eos
         self.eos = torch.tensor([eos] if isinstance(eos, int) else list(eos))
@@ -50,7 +66,7 @@ class TransformersEngine:
         """
         was_training = self.model.training
         self.model.eval()
-        encoded = {text: tuple(self.tokenizer.encode(text)) for text in {r.prompt.text for r in requests}}
+        encoded = {text: self.encode(text) for text in {r.prompt.text for r in requests}}
         order = sorted(range(len(requests)), key=lambda i: (len(encoded[requests[i].prompt.text]), requests[i].id))
         rollouts: dict[int, Rollout] = {}
         for start in range(0, len(order), self.batch_rows):
@@ -61,14 +77,16 @@ class TransformersEngine:
         self.model.train(was_training)
         return [rollouts[i] for i in range(len(requests))]
 
-    def _prefill(self, prompts: list[tuple[int, ...]]) -> tuple[Tensor, DynamicCache, Tensor | None]:
+    def _prefill(
+        self, prompts: list[tuple[int, ...]], *, max_new_tokens: int
+    ) -> tuple[Tensor, DynamicCache, Tensor | None]:
         """Run each prompt once: next-token logits (P, V), the cache, and the mask (P, T) when lengths differ."""
         longest = max(map(len, prompts))
         mask_PT = None
         if any(len(p) < longest for p in prompts):
             mask_PT = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=self.device)
         tokens_PT = torch.tensor([[self.pad] * (longest - len(p)) + list(p) for p in prompts], device=self.device)
-        cache = DynamicCache(config=self.model.config)
+        cache = key_value_cache(self.model.config, max_length=longest + max_new_tokens)
         logits_PV = self._forward(tokens_PT, mask_PT, cache)
         return logits_PV, cache, mask_PT
 
@@ -77,16 +95,19 @@ class TransformersEngine:
         positions = {}
         if mask_BT is not None:
             positions["position_ids"] = (mask_BT.cumsum(-1) - 1).clamp(min=0)[:, -tokens_BT.shape[1] :]
-        hidden = self.model.base_model(
-            input_ids=tokens_BT, attention_mask=mask_BT, past_key_values=cache, use_cache=True, **positions
-        ).last_hidden_state
-        return self.model.get_output_embeddings()(hidden[:, -1])
+        with self.compute():
+            hidden = self.model.base_model(
+                input_ids=tokens_BT, attention_mask=mask_BT, past_key_values=cache, use_cache=True, **positions
+            ).last_hidden_state
+        return self.model.get_output_embeddings()(hidden[:, -1].float())
 
     def _decode(
         self, requests: list[Request], encoded: dict[str, tuple[int, ...]], sampling: Sampling, policy: str
     ) -> list[Rollout]:
         texts = list(dict.fromkeys(r.prompt.text for r in requests))
-        logits_BV, cache, mask_BT = self._prefill([encoded[text] for text in texts])
+        logits_BV, cache, mask_BT = self._prefill(
+            [encoded[text] for text in texts], max_new_tokens=sampling.max_new_tokens
+        )
         row_of = {text: row for row, text in enumerate(texts)}
         share_B = torch.tensor([row_of[r.prompt.text] for r in requests], device=self.device)
         logits_BV = logits_BV[share_B]

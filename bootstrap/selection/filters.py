@@ -1,14 +1,18 @@
 """Which scored rollouts train the candidate, and why each other one does not. Every rollout gets one Selection.
 
-`accept` serves rejection sampling, `select_groups` reinforcement learning. Left out: advantages and weights
-(`training/`), and how the replay pool is drawn from (`replay.py`).
+`accept` serves rejection sampling, `select_groups` and `select_batch` reinforcement learning. Left out: advantages and
+weights (`training/`), and how the replay pool is drawn from (`replay.py`).
 """
 
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from bootstrap.records import Rollout, Selection, Status, Use, Verdict
+
+COMPARED = "compared"
+TRUNCATED = "cut by the length limit: counted in its group's mean, masked from the loss"
 
 
 def accept(
@@ -44,21 +48,54 @@ def accept(
     return selections
 
 
+def differ(rewards: Sequence[float]) -> bool:
+    """Return whether a group's rewards differ, so that its members can be told apart."""
+    return len(set(rewards)) > 1
+
+
 def select_groups(
-    rollouts: Sequence[Rollout], verdicts: Sequence[Verdict], *, zero_variance: Literal["drop", "keep"]
+    rollouts: Sequence[Rollout],
+    verdicts: Sequence[Verdict],
+    *,
+    zero_variance: Literal["drop", "keep"],
+    useful: Callable[[Sequence[float]], bool] = differ,
+    mask_truncated: bool = False,
 ) -> tuple[list[Selection], tuple[str, ...]]:
     """Return the selections, in order, and the live groups: those whose judged members differ in reward.
 
     Unverifiable members leave their group; fewer than two others cannot be compared. A group with equal rewards has
     advantage 0 throughout and gives no gradient; with `keep` the algorithm still counts its tokens in the mean, and
     the reason says so. The first right answer of a group joins the replay pool, whether or not the group is live.
+    `useful`: whether rewards that differ give an advantage at all, for algorithms that need more. `mask_truncated`:
+    answers cut by the length limit are compared and give no gradient themselves.
     """
     judged: dict[str, list[Verdict]] = {}
     for rollout, verdict in _pairs(rollouts, verdicts):
         members = judged.setdefault(rollout.group, [])
         if verdict.status is not Status.UNVERIFIABLE:
             members.append(verdict)
-    dead = {group: reason for group, members in judged.items() if (reason := _why_dead(members, zero_variance))}
+    dead = {group: reason for group, members in judged.items() if (reason := _why_dead(members, zero_variance, useful))}
+    return _select(rollouts, verdicts, dead, mask_truncated), tuple(group for group in judged if group not in dead)
+
+
+def select_batch(
+    rollouts: Sequence[Rollout], verdicts: Sequence[Verdict], *, mask_truncated: bool = False
+) -> tuple[list[Selection], tuple[str, ...]]:
+    """Return what `select_groups` does for an algorithm that compares all samples of a round with one another.
+
+    Every group with a judged member is live, unless all rewards of the round are equal: then none is.
+    """
+    judged = [(r.group, v.reward) for r, v in _pairs(rollouts, verdicts) if v.reward is not None]
+    live = tuple(dict.fromkeys(group for group, _ in judged)) if differ([reward for _, reward in judged]) else ()
+    reason = "zero variance (equal rewards in the whole round)"
+    dead = {rollout.group: reason for rollout in rollouts if rollout.group not in live}
+    return _select(rollouts, verdicts, dead, mask_truncated), live
+
+
+def _select(
+    rollouts: Sequence[Rollout], verdicts: Sequence[Verdict], dead: Mapping[str, str], mask_truncated: bool
+) -> list[Selection]:
+    """Return the selections when the groups in `dead` give no gradient, for the reason given there."""
     selections = []
     kept: set[str] = set()
     for rollout, verdict in zip(rollouts, verdicts, strict=True):
@@ -68,21 +105,38 @@ def select_groups(
             selections.append(_drop(rollout, f"unverifiable: {verdict.reason}"))
         elif rollout.group in dead:
             selections.append(Selection(rollout_id=rollout.id, use=Use.NONE, replay=right, reason=dead[rollout.group]))
+        elif mask_truncated and rollout.finish.is_truncated:
+            selections.append(Selection(rollout_id=rollout.id, use=Use.NONE, replay=right, reason=TRUNCATED))
         else:
-            selections.append(Selection(rollout_id=rollout.id, use=Use.RL, replay=right, reason="compared"))
-    return selections, tuple(group for group in judged if group not in dead)
+            selections.append(Selection(rollout_id=rollout.id, use=Use.RL, replay=right, reason=COMPARED))
+    return selections
 
 
-def _why_dead(members: Sequence[Verdict], zero_variance: Literal["drop", "keep"]) -> str | None:
+def _why_dead(
+    members: Sequence[Verdict], zero_variance: Literal["drop", "keep"], useful: Callable[[Sequence[float]], bool]
+) -> str | None:
     """Return why a group gives no gradient, or None when it does."""
     if len(members) < 2:
         return "fewer than two judged answers to compare"
-    if len({member.reward for member in members}) > 1:
-        return None
+    rewards = [member.reward for member in members if member.reward is not None]
+    counted = ", counted in the mean" if zero_variance == "keep" else ""
+    if differ(rewards):
+        return None if useful(rewards) else f"no advantage: the rest of the group is as good{counted}"
     statuses = {member.status for member in members}
     kind = {frozenset({Status.PASS}): "all right", frozenset({Status.FAIL}): "all wrong"}
-    counted = ", counted in the mean" if zero_variance == "keep" else ""
     return f"zero variance ({kind.get(frozenset(statuses), 'equal rewards')}){counted}"
+
+
+def more_samples(passed: Sequence[bool], *, at_most: int) -> int:
+    """Return how many further samples a prompt is worth after those in `passed`, up to `at_most` in total.
+
+    Adaptive group size (sGPO, arXiv:2606.08854): as many samples as one over the pass rate are likely to hold a right
+    one, so easy prompts stop early and the samples go to hard ones; a prompt with no right answer yet gets all. The
+    size depends on the answers that are then compared, so a group's mean is no longer quite unbiased.
+    """
+    right = sum(passed)
+    wanted = math.ceil(len(passed) / right) if right else at_most
+    return max(min(wanted, at_most) - len(passed), 0)
 
 
 def _pairs(rollouts: Sequence[Rollout], verdicts: Sequence[Verdict]) -> list[tuple[Rollout, Verdict]]:

@@ -138,6 +138,7 @@ class Context:
             "code": __version__,
             "seed": self.recipe.seed,
             "task": self.recipe.task.model_dump(mode="json"),
+            "training": self.recipe.training.model_dump(mode="json"),
             "verifiers": self.verifier_versions(),
             "workers": self.pool.size,
             "batch_rows": self.recipe.resources.batch_rows,

@@ -10,6 +10,7 @@ from dataclasses import replace
 from tokenizers import Tokenizer
 
 from bootstrap.records import Checkpoint, Example
+from bootstrap.training.chat import framing_of
 from bootstrap.training.special_tokens import end_of_sequence
 
 
@@ -20,10 +21,14 @@ class Encoder:
         self.tokenizer = Tokenizer.from_str(checkpoint.files["tokenizer.json"].decode())
         end = end_of_sequence(json.loads(checkpoint.files["tokenizer_config.json"]))
         self.eos = self.tokenizer.token_to_id(end)
+        self.framing = framing_of(checkpoint.files)
 
     def encode(self, examples: Sequence[Example]) -> list[Example]:
         """Return the examples with tokens; each text completion ends with the end-of-sequence token."""
-        prompts = self.tokenizer.encode_batch([e.prompt_text for e in examples])
+        prompts = self.tokenizer.encode_batch(
+            [self.framing.text(e.prompt_text) for e in examples],
+            add_special_tokens=self.framing.adds_special_tokens,
+        )
         completions = self.tokenizer.encode_batch([e.completion_text for e in examples], add_special_tokens=False)
         return [
             replace(

@@ -1,15 +1,37 @@
 """The `rl` step: sample -> score -> advantage -> update, with distillation on replayed levels in the same loss."""
 
-from bootstrap.config.steps import RlStep
-from bootstrap.records import Batch, Normalizers, Prompt, Rollout, Status, Use, Verdict
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from bootstrap.config.algorithms import GroupRelative, PassAtK, ReferenceKl, Unrewarded
+from bootstrap.config.steps import OnPolicyDistillation, RlStep
+from bootstrap.records import (
+    Batch,
+    Checkpoint,
+    Example,
+    Guide,
+    GuideForm,
+    Normalizers,
+    Prompt,
+    Rollout,
+    Selection,
+    Status,
+    Use,
+    Verdict,
+)
 from bootstrap.seeds import derive_seed
-from bootstrap.selection.filters import select_groups
+from bootstrap.selection.filters import COMPARED, TRUNCATED, differ, more_samples, select_batch, select_groups
 from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.stages.encoding import Encoder, completion_tokens
 from bootstrap.stages.generate import generate, judge, requests, sampling
-from bootstrap.stages.step import Round, Tables
-from bootstrap.stages.supervised import replay_examples, spread
-from bootstrap.training.algorithms.grpo import rl_stream
+from bootstrap.stages.step import MODEL_FOLDER, Round, Tables
+from bootstrap.stages.supervised import divergence_form, replay_examples, spread, teacher_of
+from bootstrap.training.algorithms import pass_at_k
+from bootstrap.training.algorithms.stream import Dead, policy_form, rl_stream
+
+FINGERPRINT = "fingerprint"
+"""File that names a reference's weights, beside their folder."""
 
 
 class RlTrainer:
@@ -21,8 +43,8 @@ class RlTrainer:
         self.context, self.plan, self.step, self.index = context, plan, step, index
         self.encoder = Encoder(plan.start)
         self.updates_per_round = step.algorithm.inner_epochs
-        self.num_prompts = step.updates * step.prompts_per_update
         self.how = sampling(context, levels=plan.target_levels, temperature=step.temperature)
+        self.reference = Reference(context, plan, step, index=index) if step.algorithm.kl is not None else None
 
     def prepare(self, tables: Tables, meter: Meter) -> None:
         pass
@@ -33,39 +55,80 @@ class RlTrainer:
     def _seed(self, *names: str | int) -> int:
         return derive_seed(self.context.recipe.seed, "step", self.plan.number, self.index, *names)
 
-    def _prompts(self, number: int) -> list[Prompt]:
+    def drawn(self, tables: Tables) -> int:
+        """Return the prompts that the rounds drew: those of each, and one for each group that had to be replaced."""
+        step = self.step
+        compared = {s.rollout_id for s in tables.selections if s.reason in (COMPARED, TRUNCATED)}
+        live: dict[int, set[int]] = {number: set() for number in range(step.updates)}
+        for identifier in compared:
+            _, _, update, place, _ = identifier.split(".")
+            live[int(update[1:])].add(int(place[1:]))
+        total = 0
+        for places in live.values():
+            drawn = step.prompts_per_update
+            for _ in range(self._redraws()):
+                drawn += step.prompts_per_update - sum(place < drawn for place in places)
+            total += drawn
+        return total
+
+    def _redraws(self) -> int:
+        return self.step.algorithm.resample if isinstance(self.step.algorithm, GroupRelative) else 0
+
+    def _prompts(self, number: int, count: int, *again: int) -> list[Prompt]:
+        """Return `count` prompts of a round; `again`: which redraw of the round this is, if it is one."""
         prompts = []
-        for level, count in spread(self.step.prompts_per_update, self.plan.target_levels):
-            stones = round(self.step.stepping_stones * count)
+        for level, share in spread(count, self.plan.target_levels):
+            stones = round(self.step.stepping_stones * share)
             draw = self.context.task.draw
-            if count > stones:
-                prompts += draw(level, count - stones, seed=self._seed("prompts", number, level))
+            if share > stones:
+                prompts += draw(level, share - stones, seed=self._seed("prompts", number, level, *again))
             if stones:
-                prompts += draw(level, stones, seed=self._seed("stepping_stones", number, level), stepping_stone=True)
+                seed = self._seed("stepping_stones", number, level, *again)
+                prompts += draw(level, stones, seed=seed, stepping_stone=True)
         return prompts
 
     def round(self, number: int, tables: Tables, meter: Meter) -> Round:
         context, plan, step = self.context, self.plan, self.step
-        prompts = self._prompts(number)
+        guides = self.reference.guides(number) if self.reference is not None else ()
+        prompts = self._prompts(number, step.prompts_per_update)
         prefix = f"g{plan.number}.s{self.index}.u{number}"
-        asked = requests(prompts, prefix=prefix, samples=step.group_size, seed=context.recipe.seed)
-        rollouts = generate(context, asked, self.how, shape=plan.shape, meter=meter)
-        verdicts = judge(context, rollouts, prompts, meter=meter)
-        selections, live = select_groups(rollouts, verdicts, zero_variance=step.algorithm.zero_variance)
+        rollouts, verdicts = self._answers(prompts, prefix, meter)
+        selections, live = self._select(rollouts, verdicts)
+        for again in range(1, self._redraws() + 1):
+            if not (missing := step.prompts_per_update - len(live)):
+                break
+            further = self._prompts(number, missing, again)
+            found, judged = self._answers(further, prefix, meter, earlier=prompts)
+            prompts, rollouts, verdicts = [*prompts, *further], [*rollouts, *found], [*verdicts, *judged]
+            selections, live = self._select(rollouts, verdicts)
+        if step.teaching is not None:
+            mask = step.algorithm.truncated_answers == "mask"
+            selections = [
+                s if mask and r.finish.is_truncated else _taught(s, v)
+                for r, s, v in zip(rollouts, selections, verdicts, strict=True)
+            ]
         tables.rollouts += rollouts
         tables.verdicts += verdicts
         tables.selections += selections
         groups = _judged_groups(rollouts, verdicts)
         rewards = {v.rollout_id: v.reward for v in verdicts if v.reward is not None}
         dead = [r for name, group in groups.items() if name not in live for r in group]
+        keeps = isinstance(step.algorithm, GroupRelative) and step.algorithm.zero_variance == "keep"
+        counted = keeps and step.teaching is None
+        mask = step.algorithm.truncated_answers == "mask"
         policy, rl_count = rl_stream(
             [groups[name] for name in live],
             rewards,
             step.algorithm,
-            num_dead_tokens=sum(len(r.tokens) for r in dead),
-            num_dead_sequences=len(dead),
+            dead=Dead(num_tokens=sum(len(r.tokens) for r in dead), num_sequences=len(dead)) if counted else None,
             max_new_tokens=self.how.max_new_tokens,
+            masked={r.id for r in rollouts if r.finish.is_truncated} if mask else (),
+            others=dead if step.teaching is not None else (),
+            guides=guides,
+            seed=self._seed("entropy", number),
         )
+        if step.teaching is not None:
+            policy = self._teach(policy, rollouts, step.teaching)
         useful = {s.rollout_id for s in selections if s.use is Use.RL or s.replay}
         meter.useful_tokens += sum(len(r.tokens) for r in rollouts if r.id in useful)
         batches = []
@@ -76,13 +139,14 @@ class RlTrainer:
                 count = step.distillation.batch_size
                 replayed = replay_examples(context, plan, step.distillation, self.encoder, count=count, seed=seed)
             count = float(max(completion_tokens(replayed), 1))
+            compared = [example for example in (*policy, *replayed) if example.kl_weight]
             batches.append(
                 Batch(
                     examples=[*policy, *replayed],
-                    normalizers=Normalizers(rl=rl_count, ce=count, kl=count),
-                    clip_low=step.algorithm.clip_low,
-                    clip_high=step.algorithm.clip_high,
+                    normalizers=Normalizers(rl=rl_count, ce=count, kl=float(max(completion_tokens(compared), 1))),
                     temperature=step.temperature,
+                    **policy_form(step.algorithm),
+                    **self._divergence(),
                 )
             )
         entropies = [entropy for r in rollouts for entropy in r.entropies]
@@ -93,6 +157,160 @@ class RlTrainer:
             entropy=sum(entropies) / len(entropies),
             length=sum(len(r.tokens) for r in rollouts) / len(rollouts),
         )
+
+    def _teach(
+        self, examples: Sequence[Example], rollouts: Sequence[Rollout], settings: OnPolicyDistillation
+    ) -> list[Example]:
+        """Return the examples with their teacher's word on them."""
+        levels = {rollout.id: rollout.level for rollout in rollouts}
+        found = []
+        for example in examples:
+            teacher = teacher_of(self.plan, settings, levels[example.source])
+            if settings.loss == "token_reward":
+                guide = Guide(model=teacher, weight=settings.weight, form=GuideForm.TOKEN_K1)
+                found.append(replace(example, guides=(*example.guides, guide)))
+            else:
+                found.append(replace(example, kl_weight=settings.weight, teacher=teacher))
+        return found
+
+    def _divergence(self) -> dict[str, Any]:
+        """Return the form of the `kl` stream, which replayed sequences and own samples share."""
+        for settings in (self.step.distillation, self.step.teaching):
+            if settings is not None and settings.loss not in ("ce", "token_reward"):
+                return divergence_form(settings)
+        return {}
+
+    def _answers(
+        self, prompts: Sequence[Prompt], prefix: str, meter: Meter, *, earlier: Sequence[Prompt] = ()
+    ) -> tuple[list[Rollout], list[Verdict]]:
+        """Return the rollouts of some of the round's prompts, those of a group together, and their verdicts.
+
+        `earlier`: prompts of the round that have theirs; the new ones are numbered after them.
+        With a probe, hard prompts are asked again and each half of a group is judged on its own.
+        """
+        step, context = self.step, self.context
+        everyone = requests([*earlier, *prompts], prefix=prefix, samples=step.group_size, seed=context.recipe.seed)
+        asked = everyone[len(earlier) * step.group_size :]
+        if step.probe is None:
+            rollouts = generate(context, asked, self.how, shape=self.plan.shape, meter=meter)
+            return rollouts, judge(context, rollouts, prompts, meter=meter)
+        places = [divmod(place, step.group_size) for place in range(len(asked))]
+        first = [request for request, (_, sample) in zip(asked, places, strict=True) if sample < step.probe]
+        found = generate(context, first, self.how, shape=self.plan.shape, meter=meter)
+        judged = judge(context, found, prompts, meter=meter)
+        sizes = [
+            step.probe
+            + more_samples(
+                [v.status is Status.PASS for v in judged[at : at + step.probe]],
+                at_most=step.group_size,
+            )
+            for at in range(0, len(judged), step.probe)
+        ]
+        rest = [
+            request
+            for request, (prompt, sample) in zip(asked, places, strict=True)
+            if step.probe <= sample < sizes[prompt]
+        ]
+        if rest:
+            further = generate(context, rest, self.how, shape=self.plan.shape, meter=meter, policy=found[0].policy)
+            found += further
+            judged += judge(context, further, prompts, meter=meter)
+        order = {request.id: place for place, request in enumerate(asked)}
+        pairs = sorted(zip(found, judged, strict=True), key=lambda pair: order[pair[0].id])
+        return [rollout for rollout, _ in pairs], [verdict for _, verdict in pairs]
+
+    def _select(
+        self, rollouts: Sequence[Rollout], verdicts: Sequence[Verdict]
+    ) -> tuple[list[Selection], tuple[str, ...]]:
+        algorithm = self.step.algorithm
+        mask = algorithm.truncated_answers == "mask"
+        if isinstance(algorithm, Unrewarded):
+            return select_batch(rollouts, verdicts, mask_truncated=mask)[0], ()
+        if not isinstance(algorithm, GroupRelative):
+            return select_batch(rollouts, verdicts, mask_truncated=mask)
+
+        def gives_advantage(rewards: Sequence[float]) -> bool:
+            if not isinstance(algorithm, PassAtK):
+                return differ(rewards)
+            return any(pass_at_k.advantages(rewards, k=algorithm.k, normalize_std=False))
+
+        return select_groups(
+            rollouts,
+            verdicts,
+            zero_variance=algorithm.zero_variance,
+            useful=gives_advantage,
+            mask_truncated=mask,
+        )
+
+
+class Reference:
+    """The weights that an `rl` step's KL term holds the policy to: those before its last refresh.
+
+    They are kept in the store's scratch area until the generation is committed, so that a killed run finds those of the
+    round it goes on from.
+    """
+
+    def __init__(self, context: Context, plan: Plan, step: RlStep, *, index: int) -> None:
+        assert step.algorithm.kl is not None, "a step without a KL term has no reference"
+        self.context, self.plan, self.index = context, plan, index
+        self.settings: ReferenceKl = step.algorithm.kl
+        self.every = step.checkpoint_every
+        self._since: int | None = None
+        self._fingerprint = ""
+
+    def guides(self, number: int) -> tuple[Guide, ...]:
+        """Return the guide of a round's examples; its weights are in every worker."""
+        since = self._round_before(number)
+        if since != self._since:
+            self._take(since, number)
+        form = GuideForm(f"{self.settings.where}_{self.settings.estimator}")
+        return (Guide(model=self._fingerprint, weight=self.settings.weight, form=form),)
+
+    def _round_before(self, number: int) -> int:
+        """Return the round before which the reference of a round was taken."""
+        return number - number % self.settings.refresh_every if self.settings.refresh_every else 0
+
+    def _key(self, number: int) -> dict[str, Any]:
+        return {
+            **self.context.identity(),
+            "recipe": self.context.recipe.digest(),
+            "generation": self.plan.number,
+            "step": self.index,
+            "round": number,
+        }
+
+    def _take(self, since: int, number: int) -> None:
+        store, pool = self.context.store, self.context.pool
+        kept = store.find_work("reference", self._key(since))
+        if since == number:
+            checkpoint = pool.export()
+            if kept is None:
+                contents = {f"{MODEL_FOLDER}{name}": data for name, data in checkpoint.files.items()}
+                fingerprint = checkpoint.fingerprint.encode()
+                store.put_work("reference", self._key(since), {**contents, FINGERPRINT: fingerprint})
+        else:
+            assert kept is not None, "a reference is stored before the rounds that it guides"
+            contents = kept.read_all()
+            fingerprint = contents.pop(FINGERPRINT).decode()
+            files = {name.removeprefix(MODEL_FOLDER): data for name, data in contents.items()}
+            checkpoint = Checkpoint(fingerprint=fingerprint, files=files)
+        # Rounds are repeated from the last part at most, so nothing asks for references from before that.
+        oldest = self._round_before(number - number % self.every)
+        if self._since is not None and self._since < oldest:
+            stale = store.find_work("reference", self._key(self._since))
+            assert stale is not None, "a reference stays until a newer one serves all rounds that may be repeated"
+            store.remove_work(stale)
+        pool.broadcast("drop_teachers")
+        for held in (*(teacher for _, teacher in self.plan.teachers.values()), checkpoint):
+            pool.broadcast("load_teacher", dict(held.files), held.fingerprint)
+        self._since, self._fingerprint = since, checkpoint.fingerprint
+
+
+def _taught(selection: Selection, verdict: Verdict) -> Selection:
+    """Return the selection when a teacher has a word on every judged sample."""
+    if selection.use is Use.RL or verdict.status is Status.UNVERIFIABLE:
+        return selection
+    return replace(selection, use=Use.RL, reason="taught")
 
 
 def _judged_groups(rollouts: list[Rollout], verdicts: list[Verdict]) -> dict[str, list[Rollout]]:

@@ -4,10 +4,10 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from bootstrap.compute import ModelShape
-from bootstrap.config.base_model import FolderModel, ScratchModel
+from bootstrap.config.base_model import FolderModel, PretrainedModel, ScratchModel
 from bootstrap.config.models import LineageModel, roles
 from bootstrap.config.recipe import Recipe
-from bootstrap.config.steps import Distillation, Step, Teacher
+from bootstrap.config.steps import RlStep, Step, Teacher
 from bootstrap.errors import RecipeError
 from bootstrap.evaluation.report import accuracies, judged_shares
 from bootstrap.records import Checkpoint, Edge, Generation
@@ -16,8 +16,10 @@ from bootstrap.selection.curriculum import replay_levels, retained_levels, targe
 from bootstrap.selection.replay import PoolEntry, ReplayPool
 from bootstrap.stages.context import Context, Plan
 from bootstrap.stages.step import Tables
-from bootstrap.store.fingerprint import fingerprint_safetensors
+from bootstrap.store.artifacts import Artifact
+from bootstrap.store.fingerprint import base_fingerprint, fingerprint_model
 from bootstrap.store.ledger import Entry
+from bootstrap.training.chat import framed
 
 MODEL_SUFFIXES = {".json", ".safetensors", ".jinja"}
 
@@ -30,6 +32,8 @@ def steps_of(recipe: Recipe, number: int) -> tuple[Step, ...]:
 def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
     """Return the plan of the next generation."""
     recipe = context.recipe
+    if recipe.training.adapter is not None and context.pool.provided is None:
+        context.pool.provide(_base(context, entries))
     if number == 0:
         start = _base_weights(context)
         levels = tuple(range(1, recipe.task.base_level + 1))
@@ -56,8 +60,9 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
     start = weights_of(context, entries, init)
     context.pool.hold(start)
     teachers = {
-        settings.teacher: _teacher(context, entries, settings.teacher, init=init, champion=champion)
-        for settings in _distillations(recipe.generations.steps)
+        teacher: _teacher(context, entries, teacher, init=init, champion=champion)
+        for step in recipe.generations.steps
+        for _, teacher in step.teachers()
     }
     asked = {
         name: (number, weights_of(context, entries, number))
@@ -109,6 +114,10 @@ def edges(recipe: Recipe, plan: Plan, *, sources: Collection[int]) -> tuple[Edge
     for teacher, (number, checkpoint) in plan.teachers.items():
         outside = teacher.model_dump(mode="json")["path"] if isinstance(teacher, FolderModel) else None
         found.append(Edge(role="teacher", generation=number, external=outside, fingerprint=checkpoint.fingerprint))
+    first = steps_of(recipe, plan.number)[:1]
+    if any(isinstance(step, RlStep) and step.algorithm.kl is not None for step in first):
+        # Later steps are held to weights that this generation has made itself.
+        found.append(Edge(role="reference", generation=plan.init, fingerprint=plan.start.fingerprint))
     for role, name in roles(recipe.verifier) if plan.number else ():
         number, checkpoint = plan.asked[name]
         found.append(Edge(role=role, generation=number, fingerprint=checkpoint.fingerprint))
@@ -118,13 +127,41 @@ def edges(recipe: Recipe, plan: Plan, *, sources: Collection[int]) -> tuple[Edge
 
 
 def _base_weights(context: Context) -> Checkpoint:
-    model = context.recipe.base.model
+    model, seed = context.recipe.base.model, context.recipe.seed
     if isinstance(model, ScratchModel):
-        seed = derive_seed(context.recipe.seed, "initial weights")
-        context.pool.build(model, context.task.characters, seed=seed)
+        context.pool.build(model, context.task.characters, seed=derive_seed(seed, "initial weights"))
+    elif context.recipe.training.adapter is not None:
+        context.pool.adapt(seed=derive_seed(seed, "initial adapter"))
     else:
-        context.pool.load_unverified(read_model_folder(Path(model.path)))
+        context.pool.load_unverified(_pretrained(model))
     return context.pool.export()
+
+
+def _pretrained(model: PretrainedModel) -> dict[str, bytes]:
+    return framed(read_model_folder(Path(model.path)), chat=model.chat == "template", system=model.system)
+
+
+def _base(context: Context, entries: Sequence[Entry]) -> Checkpoint:
+    """Return the whole model under this lineage's adapters: from the recipe's folder at first, then from the store."""
+    if entries:
+        ref = entries[0].generation.artifacts["base"]
+        files = context.store.artifact(ref).read_all()
+    else:
+        assert isinstance(context.recipe.base.model, PretrainedModel), "an adapter needs a pretrained base"
+        files = _pretrained(context.recipe.base.model)
+    base = Checkpoint(fingerprint=fingerprint_model(files), files=files)
+    context.store.put("weights", {"fingerprint": base.fingerprint}, base.files)
+    return base
+
+
+def base_artifacts(context: Context, checkpoint: Checkpoint) -> dict[str, Artifact]:
+    """Return the whole model that an adapter's weights rest upon, under the role `base`; nothing for whole models."""
+    fingerprint = base_fingerprint(checkpoint.files)
+    if fingerprint is None:
+        return {}
+    found = context.store.find("weights", {"fingerprint": fingerprint})
+    assert found is not None, "a base is stored before its adapters"
+    return {"base": found}
 
 
 def read_model_folder(folder: Path) -> dict[str, bytes]:
@@ -143,20 +180,13 @@ def _shape(context: Context) -> ModelShape:
     return context.pool.wait([context.pool.start(0, "shape_of_model")], what="the model's shape")[0]
 
 
-def _distillations(steps: Sequence[Step]) -> Iterator[Distillation]:
-    for step in steps:
-        settings = getattr(step, "distillation", None)
-        if settings is not None and settings.loss == "forward_kl":
-            yield settings
-
-
 def _teacher(
     context: Context, entries: Sequence[Entry], teacher: Teacher, *, init: int, champion: int
 ) -> tuple[int | None, Checkpoint]:
     """Return the teacher's generation (None for an external model) and weights."""
     if isinstance(teacher, FolderModel):
         files = read_model_folder(Path(teacher.path))
-        return None, Checkpoint(fingerprint=fingerprint_safetensors(files["model.safetensors"]), files=files)
+        return None, Checkpoint(fingerprint=fingerprint_model(files), files=files)
     number = _generation(teacher, init=init, champion=champion)
     assert number < len(entries), f"teacher {teacher} is no earlier generation"
     return number, weights_of(context, entries, number)

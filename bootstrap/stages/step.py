@@ -128,10 +128,11 @@ class Trainer(Protocol):
     """One step type: where its rounds' batches come from."""
 
     updates_per_round: int
-    num_prompts: int
-    """Prompts that the whole step draws: the books are balanced against this."""
     samples: bool
     """Whether a round samples from the weights that the round before has trained."""
+
+    def drawn(self, tables: Tables) -> int:
+        """Return the prompts that the whole step drew, by its settings and what it found; the books must agree."""
 
     def prepare(self, tables: Tables, meter: Meter) -> None:
         """Draw what all rounds share, into `tables`; called once, before the first round."""
@@ -192,7 +193,7 @@ def run_step(
         assert found is not None, "a step's weights are stored before the step"
         weights = found
         checkpoint = Checkpoint(fingerprint=result["fingerprint"], files=weights.read_all())
-    books = balance(tables.rollouts, tables.verdicts, tables.selections, num_prompts=trainer.num_prompts)
+    books = balance(tables.rollouts, tables.verdicts, tables.selections, num_prompts=trainer.drawn(tables))
     return StepResult(
         checkpoint=checkpoint,
         artifact=artifact,

@@ -1,6 +1,10 @@
 """Steps that imitate: `sft` on references or on the generation's own accepted answers, `distill` on the lineage's."""
 
-from bootstrap.config.steps import Distillation, DistillStep, Rejection, SftStep
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from bootstrap.config.steps import Distillation, DistillStep, Rejection, SftStep, Taught
 from bootstrap.records import Batch, Example, Normalizers, Rollout, Use
 from bootstrap.seeds import derive_seed, generator
 from bootstrap.selection.filters import accept
@@ -20,22 +24,38 @@ def replay_examples(
         pool = pool.latest(plan.init) if plan.init is not None else ReplayPool()
     elif settings.data == "references":
         pool = ReplayPool()
-    task = context.task
-    by_teacher = settings.loss == "forward_kl"
+    task, shown = context.task, dict[str, int]()
+
+    def demonstrate(levels: Sequence[int], number: int, at: int) -> list[tuple[str, str, str]]:
+        pairs = task.demonstrate(levels, number, seed=at)
+        shown.update({prompt.id: prompt.level for prompt, _ in pairs})
+        return [(prompt.id, prompt.text, answer) for prompt, answer in pairs]
+
+    by_teacher = settings.loss != "ce"
     examples = draw_replay(
         pool,
         levels=plan.replay_levels,
         count=count,
         base_level=context.recipe.task.base_level,
-        demonstrate=lambda levels, number, at: [
-            (prompt.id, prompt.text, answer) for prompt, answer in task.demonstrate(levels, number, seed=at)
-        ],
+        demonstrate=demonstrate,
         seed=seed,
         ce_weight=0.0 if by_teacher else settings.weight,
         kl_weight=settings.weight if by_teacher else 0.0,
-        teacher=plan.teachers[settings.teacher][1].fingerprint if by_teacher else None,
     )
+    if by_teacher:
+        level_of = {entry.rollout_id: level for level in pool.levels for entry in pool.entries(level)} | shown
+        examples = [replace(e, teacher=teacher_of(plan, settings, level_of[e.source])) for e in examples]
     return encoder.encode(examples)
+
+
+def divergence_form(settings: Taught) -> dict[str, Any]:
+    """Return the fields of a `Batch` that say what the `kl` stream's divergence is."""
+    return {"kl_beta": settings.kl_beta, "kl_top_k": settings.top_k}
+
+
+def teacher_of(plan: Plan, settings: Taught, level: int) -> str:
+    """Return the fingerprint of who teaches examples of a level."""
+    return plan.teachers[settings.teacher_at(level)][1].fingerprint
 
 
 class SupervisedTrainer:
@@ -48,8 +68,10 @@ class SupervisedTrainer:
         self.context, self.plan, self.step, self.index = context, plan, step, index
         self.encoder = Encoder(plan.start)
         self.newest: list[Example] = []
-        sampled = isinstance(step, SftStep) and isinstance(step.source, Rejection)
-        self.num_prompts = step.source.prompts if sampled else 0
+
+    def drawn(self, tables: Tables) -> int:
+        step = self.step
+        return step.source.prompts if isinstance(step, SftStep) and isinstance(step.source, Rejection) else 0
 
     def _seed(self, *names: str | int) -> int:
         return derive_seed(self.context.recipe.seed, "step", self.plan.number, self.index, *names)
@@ -120,7 +142,8 @@ class SupervisedTrainer:
                 [Example(source=p.id, prompt_text=p.text, completion_text=a, ce_weight=1.0) for p, a in shown]
             )
         count = float(max(completion_tokens(examples), 1))
-        return Round(batches=[Batch(examples=examples, normalizers=Normalizers(ce=count, kl=count))])
+        form = divergence_form(step.distillation) if isinstance(step, DistillStep) else {}
+        return Round(batches=[Batch(examples=examples, normalizers=Normalizers(ce=count, kl=count), **form)])
 
 
 def _imitate(rollout: Rollout) -> Example:

@@ -3,15 +3,54 @@
 Definition: SHA-256 over, for each tensor in order of its name, the canonical JSON of `[name, dtype, shape]` (dtype as
 safetensors spells it, such as "F32"), a newline, and the tensor's bytes (little-endian, row-major). Left out: values
 (finite or not) and the file's metadata, which are no part of the fingerprint.
+
+An adapter's folder holds `adapter_model.safetensors` and `adapter_config.json` as peft writes them, and `base.json`
+with the fingerprint of the weights it rests upon; its fingerprint is SHA-256 over all three.
 """
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from bootstrap.errors import StoreCorrupt
 
+MODEL_WEIGHTS = "model.safetensors"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_BASE = "base.json"
 _HEADER_LENGTH_BYTES = 8
+
+
+def fingerprint_model(files: Mapping[str, bytes]) -> str:
+    """Return the fingerprint of a folder's weights: of a whole model, or of an adapter together with its base.
+
+    Raises StoreCorrupt if a file is no valid one, KeyError if one is missing.
+    """
+    base = base_fingerprint(files)
+    if base is None:
+        return fingerprint_safetensors(files[MODEL_WEIGHTS])
+    parts = {
+        "adapter": fingerprint_safetensors(files[ADAPTER_WEIGHTS]),
+        "base": base,
+        "config": hashlib.sha256(files[ADAPTER_CONFIG]).hexdigest(),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def base_fingerprint(files: Mapping[str, bytes]) -> str | None:
+    """Return the fingerprint of the weights that an adapter's folder rests upon, None for a whole model's folder.
+
+    Raises StoreCorrupt if the reference cannot be read, KeyError if it is missing.
+    """
+    if ADAPTER_WEIGHTS not in files:
+        return None
+    try:
+        return str(json.loads(files[ADAPTER_BASE])["fingerprint"])
+    except (ValueError, TypeError, LookupError) as error:
+        if ADAPTER_BASE not in files:
+            raise
+        raise StoreCorrupt(f"{ADAPTER_BASE} names no fingerprint: {error!r}; restore it from a copy") from error
 
 
 def fingerprint_safetensors(data: bytes) -> str:

@@ -11,12 +11,12 @@ from pathlib import Path, PurePosixPath
 from bootstrap.errors import BooksUnbalanced, StoreCorrupt, StoreError
 from bootstrap.records import ArtifactRef, Generation, Record
 from bootstrap.store.artifacts import MANIFEST_NAME, Artifact
-from bootstrap.store.fingerprint import fingerprint_safetensors
+from bootstrap.store.fingerprint import ADAPTER_WEIGHTS, MODEL_WEIGHTS, base_fingerprint, fingerprint_model
 from bootstrap.store.ledger import check_books
 from bootstrap.store.lineage_store import Header, LineageStore
 
 WEIGHTS_ROLE = "weights"
-WEIGHTS_FILE = "model.safetensors"
+BASE_ROLE = "base"
 
 
 class Problem(Record):
@@ -61,6 +61,7 @@ class _Verification:
         self.problems: list[Problem] = []
         self.fingerprints: dict[int, str] = {}
         self.seen: dict[str, Artifact | None] = {}
+        self.bases: dict[Path, str] = {}
         self.num_records = self.num_files = self.num_bytes = 0
         self.referenced: set[str] = set()
 
@@ -124,7 +125,7 @@ class _Verification:
         if WEIGHTS_ROLE not in artifacts:
             self._problem(record, f"the record names no {WEIGHTS_ROLE}")
         elif (weights := artifacts[WEIGHTS_ROLE]) is not None:
-            self._weights(weights, generation)
+            self._weights(weights, generation, base=artifacts.get(BASE_ROLE))
 
     def _artifact(self, generation: Generation, role: str) -> Artifact | None:
         """Return the artifact if every file agrees with it; what does not is noted once."""
@@ -153,19 +154,41 @@ class _Verification:
                 self._problem(path / name, error)
         return artifact if len(self.problems) == num_problems else None
 
-    def _weights(self, artifact: Artifact, generation: Generation) -> None:
-        name = next((name for name in sorted(artifact.files) if PurePosixPath(name).name == WEIGHTS_FILE), None)
+    def _weights(self, artifact: Artifact, generation: Generation, *, base: Artifact | None) -> None:
+        """Check the fingerprint; an adapter's also names that of the whole model under it."""
+        kinds = (ADAPTER_WEIGHTS, MODEL_WEIGHTS)
+        name = next((name for name in sorted(artifact.files) if PurePosixPath(name).name in kinds), None)
         if name is None:
-            self._problem(artifact.path, f"the weights hold no {WEIGHTS_FILE}")
+            self._problem(artifact.path, f"the weights hold no {MODEL_WEIGHTS} and no {ADAPTER_WEIGHTS}")
             return
         try:
-            found = fingerprint_safetensors(artifact.read(name))
+            files = {PurePosixPath(name).name: data for name, data in artifact.read_all().items()}
+            found = fingerprint_model(files)
+            needed = base_fingerprint(files)
+            if needed is not None:
+                self._check_base(artifact, base, needed)
         except StoreError as error:
             self._problem(artifact.path / name, error)
+            return
+        except KeyError as error:
+            self._problem(artifact.path, f"the weights hold no {error.args[0]}")
             return
         if found != generation.fingerprint:
             self._problem(
                 artifact.path / name,
                 f"{artifact.path / name} has the fingerprint {found}, generation {generation.number} records "
                 f"{generation.fingerprint}; restore it from a copy of the store",
+            )
+
+    def _check_base(self, artifact: Artifact, base: Artifact | None, needed: str) -> None:
+        if base is None:
+            self._problem(artifact.path, f"the adapter rests upon weights {needed}, and no sound {BASE_ROLE} is there")
+            return
+        if base.path not in self.bases:
+            self.bases[base.path] = fingerprint_model({MODEL_WEIGHTS: base.read(MODEL_WEIGHTS)})
+        if self.bases[base.path] != needed:
+            self._problem(
+                base.path,
+                f"{base.path} has the fingerprint {self.bases[base.path]}, the adapter in {artifact.path} rests upon "
+                f"{needed}; restore it from a copy of the store",
             )

@@ -30,6 +30,8 @@ class MicroBatch:
     targets_N: Tensor
     advantages_N: Tensor
     old_logprobs_N: Tensor
+    loss_scale_N: Tensor
+    stay_weights_N: Tensor
     is_rl_N: Tensor
     ce_weights_N: Tensor
     kl_weights_N: Tensor
@@ -41,14 +43,20 @@ class MicroBatch:
 
 
 def micro_batches(
-    examples: Sequence[Example], *, pad: int, max_rows: int
+    examples: Sequence[Example], *, pad: int, max_rows: int, max_targets: int | None = None
 ) -> Iterator[tuple[list[Example], MicroBatch]]:
-    """Yield the examples in forward passes of at most `max_rows` sequences, similar lengths together."""
+    """Yield the examples in forward passes of at most `max_rows` sequences, similar lengths together.
+
+    `max_targets`: most completion tokens in one pass, unless a single sequence has more; their logits take the memory.
+    """
     ordered = sorted(examples, key=lambda example: -len(example.tokens))
     start = 0
     while start < len(ordered):
-        end, padding = start, 0
+        end, padding, targets = start, 0, 0
         while end < len(ordered) and end - start < max_rows and padding <= MAX_PADDING:
+            targets += len(ordered[end].tokens) - ordered[end].num_prompt_tokens
+            if max_targets is not None and end > start and targets > max_targets:
+                break
             padding += len(ordered[start].tokens) - len(ordered[end].tokens)
             end += 1
         part = ordered[start:end]
@@ -59,6 +67,7 @@ def micro_batches(
 def _collate(part: list[Example], *, pad: int) -> MicroBatch:
     longest = max(len(example.tokens) for example in part) - 1
     rows, positions, targets, advantages, old, is_rl, ce, kl = [], [], [], [], [], [], [], []
+    scales, stays = [], []
     for row, example in enumerate(part):
         tokens, num_prompt = example.tokens, example.num_prompt_tokens
         count = len(tokens) - num_prompt
@@ -69,6 +78,8 @@ def _collate(part: list[Example], *, pad: int) -> MicroBatch:
         targets += tokens[num_prompt:]
         advantages += example.advantages if on_policy else [0.0] * count
         old += example.logprobs if on_policy else [0.0] * count
+        scales += [example.loss_scale] * count
+        stays += example.stay_weights or [0.0] * count
         is_rl += [on_policy] * count
         ce += [example.ce_weight] * count
         kl += [example.kl_weight] * count
@@ -80,6 +91,8 @@ def _collate(part: list[Example], *, pad: int) -> MicroBatch:
         targets_N=torch.tensor(targets),
         advantages_N=torch.tensor(advantages),
         old_logprobs_N=torch.tensor(old),
+        loss_scale_N=torch.tensor(scales),
+        stay_weights_N=torch.tensor(stays),
         is_rl_N=torch.tensor(is_rl),
         ce_weights_N=torch.tensor(ce),
         kl_weights_N=torch.tensor(kl),

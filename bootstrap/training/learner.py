@@ -5,8 +5,10 @@ gradient of its shard, divided by the whole batch's normalizers; the sum over wo
 gradient of the whole batch, and every worker applies it to its own copy of the weights.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import safetensors.torch
@@ -17,11 +19,15 @@ from transformers import PreTrainedModel
 from bootstrap.compute import ModelShape, forward_flops, train_flops
 from bootstrap.config.steps import Optimizer
 from bootstrap.errors import WorkerError
-from bootstrap.records import Batch, Example, UpdateMetrics
+from bootstrap.records import Batch, Example, GuideForm, UpdateMetrics
 from bootstrap.training.batch import MicroBatch, micro_batches
-from bootstrap.training.loss import cross_entropy, forward_kl, policy_gradient
+from bootstrap.training.loss import cross_entropy, divergence, guide_reward, kl_estimate, policy_gradient, stay
 from bootstrap.training.model import model_shape
 from bootstrap.training.optimizer import build_optimizers
+from bootstrap.training.precision import recompute_blocks
+
+MAX_LOGITS = {"cpu": 2**26, "cuda": 2**30}
+"""Logits computed in one forward pass, by device; several arrays of this many numbers live at once."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +47,10 @@ class Gradient:
 
 
 class Learner:
-    """Weights under training: model, optimizers, and the teachers of the `kl` stream."""
+    """Weights under training: model, optimizers, and the teachers of the `kl` stream.
+
+    `compute`: the context in which a model's blocks run, such as autocast; `recompute`: keep only the blocks' inputs.
+    """
 
     def __init__(
         self,
@@ -51,13 +60,18 @@ class Learner:
         shape: ModelShape,
         max_rows: int,
         teachers: Mapping[str, PreTrainedModel],
+        compute: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        recompute: bool = False,
     ) -> None:
         self.model = model
         self.pad = model.config.pad_token_id or 0
         self.shape = shape
         self.max_rows = max_rows
         self.teachers = teachers
+        self.compute = compute
+        self.recompute = recompute
         self.device = next(model.parameters()).device
+        self.max_targets = max(MAX_LOGITS[self.device.type] // model.config.vocab_size, 1)
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.optimizers = build_optimizers(model, optimizer)
         self.base_lr = {name: [g["lr"] for g in o.param_groups] for name, o in self.optimizers.items()}
@@ -66,27 +80,39 @@ class Learner:
         """Return the gradient of this shard's examples; an empty shard gives zeros."""
         # Dropout stays off: it would draw from a generator of its own, and sampling knows none.
         self.model.eval()
+        if self.recompute:
+            recompute_blocks(self.model)
         for parameter in self.parameters:
             parameter.grad = None
         totals = {"rl": 0.0, "ce": 0.0, "kl": 0.0}
         ratio_max, num_clipped, num_rl, num_tokens, flops = 1.0, 0, 0, 0, 0.0
-        for examples, host in micro_batches(batch.examples, pad=self.pad, max_rows=self.max_rows):
+        for examples, host in micro_batches(
+            batch.examples, pad=self.pad, max_rows=self.max_rows, max_targets=self.max_targets
+        ):
             micro = host.to(self.device)
-            hidden = self.model.base_model(input_ids=micro.tokens_BT, use_cache=False).last_hidden_state
-            logits_NV = self.model.get_output_embeddings()(hidden[micro.row_N, micro.position_N]).float()
+            with self.compute():
+                hidden = self.model.base_model(input_ids=micro.tokens_BT, use_cache=False).last_hidden_state
+            logits_NV = self.model.get_output_embeddings()(hidden[micro.row_N, micro.position_N].float())
             logprobs_N = _logprobs(logits_NV, micro.targets_N)
+            is_rl_N = micro.is_rl_N
+            policy_N = (
+                logprobs_N if batch.temperature == 1 else _logprobs(logits_NV / batch.temperature, micro.targets_N)
+            )
+            advantages_N, held = self._guided(examples, micro, policy_N, temperature=batch.temperature)
             policy = policy_gradient(
-                (logprobs_N if batch.temperature == 1 else _logprobs(logits_NV / batch.temperature, micro.targets_N))[
-                    micro.is_rl_N
-                ],
-                micro.old_logprobs_N[micro.is_rl_N],
-                micro.advantages_N[micro.is_rl_N],
+                policy_N[is_rl_N],
+                micro.old_logprobs_N[is_rl_N],
+                advantages_N[is_rl_N],
                 clip_low=batch.clip_low,
                 clip_high=batch.clip_high,
+                surrogate=batch.surrogate,
+                ratio_level=batch.ratio_level,
+                dual_clip=batch.dual_clip,
+                row_N=micro.row_N[is_rl_N],
             )
-            rl = policy.loss / batch.normalizers.rl
+            rl = (policy.loss + held) / batch.normalizers.rl
             ce = cross_entropy(logprobs_N, micro.ce_weights_N) / batch.normalizers.ce
-            kl = self._kl(examples, micro, logits_NV) / batch.normalizers.kl
+            kl = self._kl(examples, micro, logits_NV, batch) / batch.normalizers.kl
             (rl + ce + kl).backward()
             for name, value in (("rl", rl), ("ce", ce), ("kl", kl)):
                 totals[name] += float(value.detach())
@@ -109,25 +135,58 @@ class Learner:
             flops=flops,
         )
 
-    def _kl(self, examples: list[Example], micro: MicroBatch, logits_NV: Tensor) -> Tensor:
+    def _guided(
+        self, examples: list[Example], micro: MicroBatch, logprobs_N: Tensor, *, temperature: float
+    ) -> tuple[Tensor, Tensor]:
+        """Return the advantages (N) with the guides' rewards in them, and the sum of what holds the policy in place."""
+        advantages_N, held = micro.advantages_N, logprobs_N.new_zeros(())
+        if any(example.stay_weights for example in examples):
+            held = held + stay(logprobs_N, micro.old_logprobs_N, micro.stay_weights_N)
+        for fingerprint, rows in _rows_by_guide(examples).items():
+            mine_N, logits_NV = self._frozen_logits(fingerprint, rows, micro)
+            guide_N = _logprobs(logits_NV.float() / temperature, micro.targets_N[mine_N])
+            row_N, scale_N = micro.row_N[mine_N], micro.loss_scale_N[mine_N]
+            for form in GuideForm:
+                weight_R = logprobs_N.new_tensor([_weight(example, fingerprint, form) for example in examples])
+                if not weight_R.any():
+                    continue
+                weight_N = weight_R[row_N] * scale_N
+                if form.in_loss:
+                    estimate_N = kl_estimate(logprobs_N[mine_N], guide_N, estimator=form.estimator)
+                    held = held + (weight_N * estimate_N).sum()
+                else:
+                    reward_N = guide_reward(micro.old_logprobs_N[mine_N], guide_N, row_N, form=form)
+                    advantages_N = advantages_N.index_put((mine_N,), advantages_N[mine_N] + weight_N * reward_N)
+        return advantages_N, held
+
+    def _kl(self, examples: list[Example], micro: MicroBatch, logits_NV: Tensor, batch: Batch) -> Tensor:
         """Sum the divergence to each example's teacher; one teacher forward pass per distinct teacher."""
         total = logits_NV.new_zeros(())
         for fingerprint, rows in _rows_by_teacher(examples).items():
-            rows_R = torch.tensor(rows, device=self.device)
-            mine_N = torch.isin(micro.row_N, rows_R)
-            # Rows are ascending, so a row's place among the teacher's is where it would be sorted in.
-            place_N = torch.searchsorted(rows_R, micro.row_N[mine_N])
-            teacher = self.teachers[fingerprint]
-            with torch.no_grad():
-                hidden = teacher.base_model(input_ids=micro.tokens_BT[rows_R], use_cache=False).last_hidden_state
-                teacher_logits_NV = teacher.get_output_embeddings()(hidden[place_N, micro.position_N[mine_N]])
-            total = total + forward_kl(logits_NV[mine_N], teacher_logits_NV, micro.kl_weights_N[mine_N])
+            mine_N, teacher_logits_NV = self._frozen_logits(fingerprint, rows, micro)
+            weights_N = micro.kl_weights_N[mine_N]
+            total = total + divergence(
+                logits_NV[mine_N], teacher_logits_NV, weights_N, beta=batch.kl_beta, top_k=batch.kl_top_k
+            )
         return total
+
+    @torch.no_grad()
+    def _frozen_logits(self, fingerprint: str, rows: list[int], micro: MicroBatch) -> tuple[Tensor, Tensor]:
+        """Return which tokens (N) belong to some rows, and a frozen model's logits at them; one forward pass."""
+        rows_R = torch.tensor(rows, device=self.device)
+        mine_N = torch.isin(micro.row_N, rows_R)
+        # Rows are ascending, so a row's place among the teacher's is where it would be sorted in.
+        place_N = torch.searchsorted(rows_R, micro.row_N[mine_N])
+        model = self.teachers[fingerprint]
+        with self.compute():
+            hidden = model.base_model(input_ids=micro.tokens_BT[rows_R], use_cache=False).last_hidden_state
+        return mine_N, model.get_output_embeddings()(hidden[place_N, micro.position_N[mine_N]].float())
 
     def _teacher_flops(self, examples: list[Example], micro: MicroBatch) -> float:
         return sum(
             forward_flops(model_shape(self.teachers[fingerprint]), [micro.lengths[row] for row in rows])
-            for fingerprint, rows in _rows_by_teacher(examples).items()
+            for passes in (_rows_by_teacher(examples), _rows_by_guide(examples))
+            for fingerprint, rows in passes.items()
         )
 
     def apply(self, gradients: list[Gradient], *, lr_factor: float, grad_clip: float) -> UpdateMetrics:
@@ -208,6 +267,20 @@ def _rows_by_teacher(examples: list[Example]) -> dict[str, list[int]]:
             assert example.teacher is not None, f"{example.source} has a kl weight and no teacher"
             rows.setdefault(example.teacher, []).append(row)
     return rows
+
+
+def _rows_by_guide(examples: list[Example]) -> dict[str, list[int]]:
+    """Return the rows that each guide of the `rl` stream has to look at, ascending."""
+    rows: dict[str, list[int]] = {}
+    for row, example in enumerate(examples):
+        assert example.advantages or not example.guides, f"{example.source} has a guide and no part in the rl stream"
+        for model in dict.fromkeys(guide.model for guide in example.guides):
+            rows.setdefault(model, []).append(row)
+    return rows
+
+
+def _weight(example: Example, model: str, form: GuideForm) -> float:
+    return sum(guide.weight for guide in example.guides if guide.model == model and guide.form is form)
 
 
 def _grad(parameter: torch.nn.Parameter) -> Tensor:

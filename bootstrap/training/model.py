@@ -18,15 +18,15 @@ from transformers import (
     SmolLM3Config,
     SmolLM3ForCausalLM,
 )
+from transformers.initialization import no_init_weights
 
 from bootstrap.compute import ModelShape
 from bootstrap.config.base_model import SPECIAL_TOKENS, ScratchModel, scratch_vocabulary
 from bootstrap.errors import RecipeError
 from bootstrap.records import Checkpoint
-from bootstrap.store.fingerprint import fingerprint_safetensors
+from bootstrap.store.fingerprint import MODEL_WEIGHTS, fingerprint_safetensors
+from bootstrap.training.chat import PROMPTING
 from bootstrap.training.special_tokens import token_text
-
-WEIGHTS = "model.safetensors"
 
 
 def character_tokenizer(characters: str, *, max_length: int) -> PreTrainedTokenizerFast:
@@ -83,7 +83,7 @@ def load(files: Mapping[str, bytes]) -> tuple[PreTrainedModel, PreTrainedTokeniz
     Raises RecipeError when the weights do not fit the configuration or hold values that are not finite.
     """
     config = AutoConfig.for_model(**json.loads(files["config.json"]))
-    with torch.random.fork_rng(devices=[]):
+    with no_init_weights():
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     tensors: dict[str, torch.Tensor] = {}
     for name in sorted(files):
@@ -126,6 +126,11 @@ def _check_head(model: PreTrainedModel) -> None:
         )
 
 
+def passed_on(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return those of a folder's files that its descendants take over as they are: what says how text is read."""
+    return {k: v for k, v in files.items() if k.startswith("tokenizer") or k.endswith(".jinja") or k == PROMPTING}
+
+
 def _load_tokenizer(files: Mapping[str, bytes]) -> PreTrainedTokenizerFast:
     settings = json.loads(files.get("tokenizer_config.json", b"{}"))
     tokens = {name: token_text(settings, name) for name in ("pad_token", "bos_token", "eos_token", "unk_token")}
@@ -154,7 +159,7 @@ def export(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, *, passed
     files = {
         "config.json": json.dumps(config, indent=2, sort_keys=True).encode(),
         "generation_config.json": model.generation_config.to_json_string().encode(),
-        WEIGHTS: weights,
+        MODEL_WEIGHTS: weights,
         **(passed_on or tokenizer_files(tokenizer)),
     }
     return Checkpoint(fingerprint=fingerprint_safetensors(weights), files=files)
@@ -182,13 +187,16 @@ def model_shape(model: PreTrainedModel) -> ModelShape:
     """Return what the FLOP formulas need."""
     config = model.config
     embedding = model.get_input_embeddings().weight
-    matmul = sum(p.numel() for p in model.parameters() if p.ndim == 2 and p is not embedding)
+    matrices = [p for p in model.parameters() if p.ndim == 2 and p is not embedding]
     if model.get_output_embeddings().weight is embedding:
-        matmul += embedding.numel()
+        matrices.append(embedding)
+    everything = list(model.parameters())
+    num_parameters = sum(p.numel() for p in everything)
     return ModelShape(
         num_layers=config.num_hidden_layers,
         hidden_size=config.hidden_size,
-        num_matmul_parameters=matmul,
-        num_parameters=sum(p.numel() for p in model.parameters()),
-        bytes_per_parameter=next(model.parameters()).element_size(),
+        num_matmul_parameters=sum(p.numel() for p in matrices),
+        num_parameters=num_parameters,
+        bytes_per_parameter=sum(p.nbytes for p in everything) / num_parameters,
+        num_frozen_matmul_parameters=sum(p.numel() for p in matrices if not p.requires_grad),
     )

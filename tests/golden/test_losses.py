@@ -6,10 +6,22 @@ import numpy as np
 import pytest
 import torch
 
-from bootstrap.config.steps import Grpo
-from bootstrap.records import Finish, Rollout
-from bootstrap.training.algorithms.grpo import STD_EPSILON, advantages, rl_stream
-from bootstrap.training.loss import cross_entropy, forward_kl, policy_gradient
+from bootstrap.config.algorithms import Grpo
+from bootstrap.records import Finish, GuideForm, RatioLevel, Rollout, Surrogate
+from bootstrap.training.algorithms.grpo import advantages
+from bootstrap.training.algorithms.normalize import STD_EPSILON
+from bootstrap.training.algorithms.stream import Dead, rl_stream
+from bootstrap.training.loss import (
+    STAY_WIDTH,
+    cross_entropy,
+    divergence,
+    forward_kl,
+    guide_reward,
+    kl_estimate,
+    policy_gradient,
+    stay,
+    sum_to_end,
+)
 
 
 def tokens(seed: int, n: int = 200) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -90,6 +102,167 @@ def test_forward_kl_to_oneself_is_zero():
     assert forward_kl(logits, logits, torch.ones(4)).item() == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.parametrize("level", RatioLevel)
+@pytest.mark.parametrize("surrogate", Surrogate)
+def test_at_ratio_one_every_form_has_the_gradient_of_reinforce(surrogate, level):
+    new, _, adv = tokens(6)
+    rows = torch.arange(200) // 10
+    adv = adv[::10].repeat_interleave(10)
+    new.requires_grad_()
+    found = policy_gradient(
+        new, new.detach(), adv, clip_low=0.2, clip_high=0.28, surrogate=surrogate, ratio_level=level, row_N=rows
+    )
+    found.loss.backward()
+    expected = 10 * adv if level is RatioLevel.PRODUCT and surrogate is Surrogate.CLIPPED else adv
+    assert torch.allclose(new.grad, -expected, atol=1e-5)
+    assert found.num_clipped == 0
+
+
+@pytest.mark.parametrize("level", RatioLevel)
+@pytest.mark.parametrize("surrogate", Surrogate)
+def test_an_empty_stream_has_no_loss_in_any_form(surrogate, level):
+    empty = torch.zeros(0)
+    found = policy_gradient(
+        empty,
+        empty,
+        empty,
+        clip_low=0.2,
+        clip_high=0.28,
+        surrogate=surrogate,
+        ratio_level=level,
+        dual_clip=3.0,
+        row_N=torch.zeros(0, dtype=torch.long),
+    )
+    assert found.loss == 0 and found.ratio_max == 1 and found.num_clipped == 0
+
+
+def test_the_dual_clip_bounds_the_loss_of_a_bad_token_that_became_likely():
+    new, old, adv = torch.tensor([0.0, 0.0]).requires_grad_(), torch.tensor([-4.0, -4.0]), torch.tensor([-1.0, 1.0])
+    found = policy_gradient(new, old, adv, clip_low=0.2, clip_high=0.28, dual_clip=3.0)
+    found.loss.backward()
+    assert found.loss.item() == pytest.approx(3.0 - 1.28)
+    assert torch.equal(new.grad, torch.zeros(2)) and found.num_clipped == 2
+
+
+def test_the_masked_surrogate_drops_what_is_out_of_bounds_and_truncation_keeps_it():
+    new = torch.log(torch.tensor([0.5, 1.0, 2.0])).requires_grad_()
+    old, adv = torch.zeros(3), torch.tensor([1.0, -1.0, 1.0])
+    for surrogate, weights in ((Surrogate.MASKED, [0.0, 1.0, 0.0]), (Surrogate.TRUNCATED, [0.8, 1.0, 1.5])):
+        new.grad = None
+        found = policy_gradient(new, old, adv, clip_low=0.2, clip_high=0.5, surrogate=surrogate)
+        found.loss.backward()
+        assert torch.allclose(new.grad, -torch.tensor(weights) * adv)
+        assert found.num_clipped == 2
+
+
+def test_values_are_summed_to_the_end_of_their_own_sequence():
+    values = torch.tensor([1.0, 2.0, 3.0, 10.0, 20.0, 5.0])
+    rows = torch.tensor([0, 0, 0, 2, 2, 7])
+    assert sum_to_end(values, rows).tolist() == [6.0, 5.0, 3.0, 30.0, 20.0, 5.0]
+    assert len(sum_to_end(torch.zeros(0), torch.zeros(0, dtype=torch.long))) == 0
+
+
+def every_kl(estimator: str) -> tuple[float, float, torch.Tensor, torch.Tensor]:
+    """Return the estimator's expectation under the policy, the KL, and the gradients of both, over 5 outcomes."""
+    generator = torch.Generator().manual_seed(3)
+    logits = torch.randn(5, generator=generator, dtype=torch.float64).requires_grad_()
+    guide = torch.log_softmax(torch.randn(5, generator=generator, dtype=torch.float64), -1)
+    policy = torch.log_softmax(logits, -1)
+    estimates = kl_estimate(policy, guide, estimator=estimator)
+    (as_loss,) = torch.autograd.grad((policy.exp().detach() * estimates).sum(), logits, retain_graph=True)
+    true = (policy.exp() * (policy - guide)).sum()
+    (gradient,) = torch.autograd.grad(true, logits)
+    mean = (policy.exp() * estimates).sum().item()
+    return mean, true.item(), as_loss, gradient
+
+
+def test_k1_and_k3_estimate_the_kl_without_bias_and_k2_does_not():
+    for estimator in ("k1", "k3"):
+        mean, true, _, _ = every_kl(estimator)
+        assert mean == pytest.approx(true)
+    mean, true, _, _ = every_kl("k2")
+    assert mean != pytest.approx(true, rel=1e-3)
+
+
+def test_as_a_loss_k2_has_the_gradient_of_the_kl_and_k1_has_none():
+    _, _, as_loss, gradient = every_kl("k2")
+    assert torch.allclose(as_loss, gradient) and gradient.abs().max() > 1e-2
+    assert torch.allclose(every_kl("k1")[2], torch.zeros(5, dtype=torch.float64))
+
+
+def test_a_guides_token_reward_has_the_gradient_of_the_reverse_kl():
+    generator = torch.Generator().manual_seed(4)
+    logits = torch.randn(5, generator=generator, dtype=torch.float64).requires_grad_()
+    guide = torch.log_softmax(torch.randn(5, generator=generator, dtype=torch.float64), -1)
+    policy = torch.log_softmax(logits, -1)
+    old = policy.detach()
+    reward = guide_reward(old, guide, torch.arange(5), form=GuideForm.TOKEN_K1)
+    # Expectation over the policy: every outcome weighted by its probability.
+    weighted = policy_gradient(policy, old, old.exp() * reward, clip_low=0.2, clip_high=0.28)
+    (mine,) = torch.autograd.grad(weighted.loss, logits, retain_graph=True)
+    (expected,) = torch.autograd.grad((policy.exp() * (policy - guide)).sum(), logits)
+    assert torch.allclose(mine, expected)
+
+
+@pytest.mark.parametrize("form", [GuideForm.REWARD_K1, GuideForm.REWARD_K2, GuideForm.REWARD_K3])
+def test_a_penalty_in_the_reward_reaches_all_tokens_before_it(form):
+    old, guide, rows = torch.tensor([-1.0, -2.0, -1.0]), torch.tensor([-2.0, -1.0, -1.5]), torch.tensor([0, 0, 1])
+    estimates = [{"k1": -d, "k2": d * d / 2, "k3": math.exp(d) - d - 1}[form.estimator] for d in (guide - old).tolist()]
+    expected = [-estimates[0] - estimates[1], -estimates[1], -estimates[2]]
+    assert guide_reward(old, guide, rows, form=form).tolist() == pytest.approx(expected)
+
+
+def test_stay_is_the_weighted_distance_from_the_sampling_log_probability():
+    new = torch.tensor([-1.0, -2.0, -3.0]).requires_grad_()
+    loss = stay(new, torch.tensor([-1.5, -1.0, -3.0]), torch.tensor([1.0, 2.0, 5.0]))
+    loss.backward()
+    assert loss.item() == pytest.approx(2.5 - 3 * STAY_WIDTH / 2) and new.grad.tolist() == [1.0, -2.0, 0.0]
+
+
+def test_rounding_alone_pulls_nothing_back():
+    new = torch.tensor([-1.0, -2.0]).requires_grad_()
+    stay(new, new.detach() + torch.tensor([1e-6, -1e-6]), torch.ones(2)).backward()
+    assert new.grad.abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("top_k", [1, 3, 8])
+def test_a_top_k_divergence_is_that_of_k_outcomes_and_the_rest_together(beta, top_k):
+    generator = torch.Generator().manual_seed(5)
+    student = 2 * torch.randn(4, 9, generator=generator, dtype=torch.float64)
+    teacher = 2 * torch.randn(4, 9, generator=generator, dtype=torch.float64)
+    weights = torch.rand(4, generator=generator)
+    coarse = []
+    for side in (student.float(), teacher.float()):
+        probabilities, expected = torch.softmax(side.double(), -1), []
+        for row, order in zip(probabilities, teacher.argsort(-1, descending=True), strict=True):
+            expected.append(torch.cat([row[order[:top_k]], row[order[top_k:]].sum().unsqueeze(0)]))
+        coarse.append(torch.stack(expected).log())
+    found = divergence(student, teacher, weights, beta=beta, top_k=top_k)
+    assert found.item() == pytest.approx(divergence(*coarse, weights, beta=beta).item(), rel=1e-5)
+    whole = divergence(student, teacher, weights, beta=beta).item()
+    assert 0 < found.item() <= whole + 1e-6
+    if top_k == 8:
+        assert found.item() == pytest.approx(whole, rel=1e-5), "the rest is one token"
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.5, 1.0])
+def test_a_top_k_divergence_and_its_gradient_are_zero_where_the_two_agree(beta):
+    logits = torch.randn(4, 9, generator=torch.Generator().manual_seed(6)).requires_grad_()
+    loss = divergence(logits, logits.detach(), torch.ones(4), beta=beta, top_k=3)
+    loss.backward()
+    assert loss.item() == pytest.approx(0, abs=1e-6)
+    assert torch.allclose(logits.grad, torch.zeros_like(logits), atol=1e-6)
+
+
+def test_the_top_k_reverse_divergence_pulls_mass_back_that_lies_outside_the_k():
+    teacher = torch.tensor([[4.0, 3.0, -5.0, -5.0]])
+    student = torch.tensor([[0.0, 0.0, 5.0, 5.0]]).requires_grad_()
+    divergence(student, teacher, torch.ones(1), beta=1.0, top_k=2).backward()
+    step = -student.grad[0]
+    assert step[:2].min() > 0 > step[2:].max()
+
+
 def test_group_advantages_are_centred_and_sum_to_zero():
     assert advantages([1.0, 0.0, 0.0, 1.0], normalize_std=False) == [0.5, -0.5, -0.5, 0.5]
     assert math.fsum(advantages([0.3, 0.1, 0.9], normalize_std=True)) == pytest.approx(0)
@@ -127,7 +300,7 @@ def rollout(name: str, length: int) -> Rollout:
 
 GROUP = [rollout("k0", 2), rollout("k1", 4)]
 REWARDS = {"g1.s0.u0.k0": 1.0, "g1.s0.u0.k1": 0.0}
-DEAD = {"num_dead_tokens": 10, "num_dead_sequences": 2, "max_new_tokens": 8}
+DEAD = Dead(num_tokens=10, num_sequences=2)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +315,9 @@ DEAD = {"num_dead_tokens": 10, "num_dead_sequences": 2, "max_new_tokens": 8}
     ],
 )
 def test_the_stream_weighs_tokens_as_the_aggregation_says(settings, normalizer, weights):
-    examples, found = rl_stream([GROUP], REWARDS, Grpo(**settings), **DEAD)
+    algorithm = Grpo(**settings)
+    dead = DEAD if algorithm.zero_variance == "keep" else None
+    examples, found = rl_stream([GROUP], REWARDS, algorithm, dead=dead, max_new_tokens=8)
     assert found == normalizer
     assert [e.advantages for e in examples] == [(weights[0],) * 2, (weights[1],) * 4]
     assert [e.logprobs for e in examples] == [r.logprobs for r in GROUP]
@@ -150,4 +325,4 @@ def test_the_stream_weighs_tokens_as_the_aggregation_says(settings, normalizer, 
 
 
 def test_without_live_groups_the_stream_is_empty_and_its_normalizer_positive():
-    assert rl_stream([], {}, Grpo(), num_dead_tokens=0, num_dead_sequences=0, max_new_tokens=8) == ([], 1.0)
+    assert rl_stream([], {}, Grpo(), max_new_tokens=8) == ([], 1.0)

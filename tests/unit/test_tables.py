@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bootstrap.errors import StoreCorrupt
-from bootstrap.records import Example, Finish, Prompt, Rollout, Selection, Split, Status, UpdateMetrics, Use, Verdict
+from bootstrap.records import Finish, Prompt, Rollout, Selection, Split, Status, UpdateMetrics, Use, Verdict
 from bootstrap.store.tables import from_parquet, to_parquet
 
 
@@ -45,7 +45,7 @@ def test_lists_of_differing_lengths_are_cut_where_they_were():
     assert from_parquet(to_parquet(rows, Rollout), Rollout) == rows
 
 
-@pytest.mark.parametrize("schema", [Prompt, Rollout, Verdict, Selection, Example, UpdateMetrics])
+@pytest.mark.parametrize("schema", [Prompt, Rollout, Verdict, Selection, UpdateMetrics])
 def test_a_table_without_rows_comes_back_without_rows(schema: type):
     assert from_parquet(to_parquet([], schema), schema) == []
 
@@ -70,14 +70,19 @@ def test_a_mapping_keeps_its_order():
     assert [list(row.breakdown) for row in from_parquet(to_parquet(rows, Verdict), Verdict)] == [["z", "a"], ["b"]]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Note:
+    text: str | None
+
+
 def test_optional_text_and_booleans_come_back():
-    examples = [Example(source="a", prompt_text=None), Example(source="b", prompt_text="", completion_text="é\u2028x")]
+    notes = [Note(text=None), Note(text=""), Note(text="é\u2028x")]
     prompts = [
         Prompt(id="p", task="addition", level=1, text="1+2=", split=Split.HELDOUT, stepping_stone=stone)
         for stone in (True, False)
     ]
     selections = [Selection(rollout_id="r", use=Use.NONE, replay=False, reason="equal rewards")]
-    assert from_parquet(to_parquet(examples, Example), Example) == examples
+    assert from_parquet(to_parquet(notes, Note), Note) == notes
     assert from_parquet(to_parquet(prompts, Prompt), Prompt) == prompts
     assert from_parquet(to_parquet(selections, Selection), Selection) == selections
 

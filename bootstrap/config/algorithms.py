@@ -1,0 +1,210 @@
+"""Algorithms of the `rl` step: how rewards become advantages, and what the policy loss makes of them.
+
+Advantage and loss are chosen apart: every algorithm has the fields of `PolicyGradient`. A class's defaults are the
+setting its paper vouches for. The estimators stand in `training/algorithms/`, the losses in `training/loss.py`.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from bootstrap.config.base import Settings
+from bootstrap.records import RatioLevel, Surrogate
+
+
+class ReferenceKl(Settings):
+    """KL to a reference: the weights that the step starts from, or as of its last refresh.
+
+    It acts on the samples that carry a policy gradient, so with `zero_variance` on those of live groups alone.
+    """
+
+    weight: float = Field(default=0.001, gt=0)
+    """Factor of the estimate; 0.001 as in DeepSeek-R1 (arXiv:2501.12948)."""
+    estimator: Literal["k1", "k2", "k3"] = "k3"
+    """Of the sampled token, with d = log reference - log policy: `-d`, `d^2 / 2` or `exp(d) - d - 1`."""
+    where: Literal["loss", "reward"] = "loss"
+    """`loss`: a term of its own, differentiated. `reward`: taken from the advantages, after their baseline."""
+    refresh_every: int | None = Field(default=None, ge=1)
+    """Rounds after which the current weights become the reference (400 in DeepSeek-R1); null keeps the first."""
+
+    @model_validator(mode="after")
+    def _has_a_gradient(self) -> "ReferenceKl":
+        if self.estimator == "k1" and self.where == "loss":
+            raise ValueError(
+                "the expected gradient of k1 as a loss is zero, so it would add noise alone; use where: reward, "
+                "or estimator: k2 (the same gradient as k1 in the reward) or k3"
+            )
+        return self
+
+
+class ClipCov(Settings):
+    """Clip-Cov (arXiv:2505.22617): some tokens with both advantage and log-probability high lose their gradient."""
+
+    type: Literal["clip_cov"] = "clip_cov"
+    share: float = Field(default=2e-4, gt=0, le=1)
+    """Share of the tokens that lose it, drawn at random among those within the bounds."""
+    low: float = 1.0
+    """Least covariance `(A - mean A)(logprob - mean logprob)` of a token that can be drawn."""
+    high: float = 5.0
+
+    @model_validator(mode="after")
+    def _bounds_hold_something(self) -> "ClipCov":
+        if self.low >= self.high:
+            raise ValueError(
+                f"no covariance is above low {self.low:g} and below high {self.high:g}; swap or widen them"
+            )
+        return self
+
+
+class KlCov(Settings):
+    """KL-Cov (arXiv:2505.22617): the tokens of largest covariance are held where they were when they were sampled."""
+
+    type: Literal["kl_cov"] = "kl_cov"
+    share: float = Field(default=2e-3, gt=0, le=1)
+    weight: float = Field(default=1.0, gt=0)
+    """Factor of `|logprob - logprob at sampling time|`."""
+
+
+EntropyControl = Annotated[ClipCov | KlCov, Field(discriminator="type")]
+
+
+class PolicyGradient(Settings):
+    """What all algorithms share: the policy loss, and which tokens it counts."""
+
+    aggregation: Literal["token", "sequence", "constant"] = "token"
+    """Mean over all tokens (DAPO), mean of per-sequence means (GRPO), or sum over a constant length (Dr. GRPO)."""
+    surrogate: Surrogate = Surrogate.CLIPPED
+    """`clipped`: min of the plain and the clipped product (PPO). `truncated`: the clipped ratio as a constant weight of
+    the log-probability (CISPO; truncated importance sampling). `masked`: the ratio as a constant weight within the
+    bounds, nothing outside (masked importance sampling)."""
+    ratio: RatioLevel = RatioLevel.TOKEN
+    """Importance ratio of each token, of its completion by geometric mean (GSPO), or of its completion by product."""
+    clip_low: float | None = Field(default=0.2, gt=0, le=1)
+    """Lower clip distance of the importance ratio; null leaves it unclipped."""
+    clip_high: float | None = Field(default=0.28, gt=0)
+    """Upper clip distance (DAPO's clip-higher, arXiv:2503.14476)."""
+    dual_clip: float | None = Field(default=None, gt=1)
+    """Largest ratio that counts for a negative advantage (arXiv:1912.09729; 3 is usual); null for no bound."""
+    inner_epochs: int = Field(default=1, ge=1)
+    """Updates on the same rollouts; the ratio differs from 1 only from the second on."""
+    truncated_answers: Literal["keep", "mask"] = "keep"
+    """`mask`: answers cut by the length limit count in their group's mean and not in the loss (DAPO's overlong
+    filtering)."""
+    kl: ReferenceKl | None = None
+    entropy: EntropyControl | None = None
+    """Keeps the policy's entropy from collapsing; null leaves it alone."""
+
+    @model_validator(mode="after")
+    def _loss_can_work(self) -> "PolicyGradient":
+        if self.dual_clip is not None and self.surrogate is not Surrogate.CLIPPED:
+            raise ValueError(
+                f"surrogate {self.surrogate} bounds the ratio of every token already; remove dual_clip, "
+                "or set surrogate: clipped"
+            )
+        if self.dual_clip is not None and self.clip_high is not None and self.dual_clip <= 1 + self.clip_high:
+            raise ValueError(
+                f"dual_clip {self.dual_clip:g} is not above the upper clip {1 + self.clip_high:g}; use 3, "
+                "or lower clip_high"
+            )
+        if self.surrogate is not Surrogate.CLIPPED and self.clip_low is None and self.clip_high is None:
+            raise ValueError(
+                f"surrogate {self.surrogate} without bounds is plain importance sampling of unbounded variance; "
+                "set clip_high, for example 1.0"
+            )
+        if isinstance(self.entropy, KlCov) and self.inner_epochs == 1:
+            raise ValueError(
+                "kl_cov holds tokens where they were sampled, and with inner_epochs 1 no update finds them elsewhere; "
+                "set inner_epochs: 2 or more, or entropy: {type: clip_cov}"
+            )
+        return self
+
+
+class GroupRelative(PolicyGradient):
+    """Algorithms that compare the samples of one prompt with one another."""
+
+    zero_variance: Literal["drop", "keep"] = "drop"
+    """`drop`: groups with equal rewards leave the batch; `keep`: their tokens still count in the mean."""
+    resample: int = Field(default=0, ge=0)
+    """Times that a round may draw new prompts in place of groups without a gradient (DAPO's dynamic sampling,
+    arXiv:2503.14476); what is still missing then stays out. 0 takes the round as it comes."""
+
+    @model_validator(mode="after")
+    def _replaces_what_it_drops(self) -> "GroupRelative":
+        if self.resample and self.zero_variance == "keep":
+            raise ValueError(
+                "resample replaces the groups that zero_variance keep would count in the mean; "
+                "set zero_variance: drop, or resample: 0"
+            )
+        return self
+
+
+class Grpo(GroupRelative):
+    """Group Relative Policy Optimization (arXiv:2402.03300) with the switches of DAPO and Dr. GRPO."""
+
+    type: Literal["grpo"] = "grpo"
+    normalize_std: bool | Literal["batch"] = False
+    """Divide advantages by the group's standard deviation (original GRPO), or by that of all rewards in the round
+    (`batch`); false as in Dr. GRPO (arXiv:2503.20783)."""
+
+
+class Gspo(GroupRelative):
+    """Group Sequence Policy Optimization (arXiv:2507.18071): GRPO with the importance ratio of whole completions."""
+
+    type: Literal["gspo"] = "gspo"
+    normalize_std: bool | Literal["batch"] = True
+    """As in grpo."""
+    aggregation: Literal["token", "sequence", "constant"] = "sequence"
+    ratio: RatioLevel = RatioLevel.SEQUENCE
+    clip_low: float | None = Field(default=3e-4, gt=0, le=1)
+    """Two orders of magnitude below grpo's: the mean over a completion hardly moves."""
+    clip_high: float | None = Field(default=4e-4, gt=0)
+
+
+class Cispo(GroupRelative):
+    """CISPO (arXiv:2506.13585): every token keeps a gradient, its importance ratio truncated and constant."""
+
+    type: Literal["cispo"] = "cispo"
+    normalize_std: bool | Literal["batch"] = "batch"
+    """As in grpo; by the batch as in ScaleRL (arXiv:2510.13786)."""
+    surrogate: Surrogate = Surrogate.TRUNCATED
+    clip_low: float | None = Field(default=None, gt=0, le=1)
+    clip_high: float | None = Field(default=4.0, gt=0)
+    """The ratio counts up to 1 + this (5 as in ScaleRL)."""
+
+
+class Rloo(GroupRelative):
+    """REINFORCE leave-one-out (arXiv:2402.14740): the baseline of a sample is the mean of the others."""
+
+    type: Literal["rloo"] = "rloo"
+    normalize_batch: bool = False
+    """Divide by the standard deviation of all advantages in the round."""
+
+
+class PassAtK(GroupRelative):
+    """GRPO on pass@k (arXiv:2508.10751): a sample earns what the best of k samples earns with it."""
+
+    type: Literal["pass_at_k"] = "pass_at_k"
+    k: int = Field(default=4, ge=1)
+    """Samples whose best counts; below `group_size`. 1 is grpo."""
+    normalize_std: bool = True
+    """Divide by the standard deviation of the best of k."""
+
+
+class ReinforcePlusPlus(PolicyGradient):
+    """REINFORCE++ (arXiv:2501.03262): advantages normalised over all tokens of the round, not within groups."""
+
+    type: Literal["reinforce_pp"] = "reinforce_pp"
+    baseline: bool = False
+    """Take the group's mean off first (REINFORCE++-baseline; needs several samples per prompt)."""
+
+
+class Unrewarded(PolicyGradient):
+    """No advantage from rewards: what is learnt is the teacher's word on the samples (`teaching`)."""
+
+    type: Literal["unrewarded"] = "unrewarded"
+
+
+Algorithm = Annotated[
+    Grpo | Gspo | Cispo | Rloo | PassAtK | ReinforcePlusPlus | Unrewarded, Field(discriminator="type")
+]
+"""The discriminated union of all algorithms; `type` tells them apart."""

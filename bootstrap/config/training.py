@@ -1,0 +1,46 @@
+"""How weights are trained, whatever the step: all of them or an adapter, in which precision, at which cost in memory.
+
+What a step learns from and for how long is `steps.py`'s.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from bootstrap.config.base import Settings
+
+
+class LoraAdapter(Settings):
+    """Low-rank updates of the base's matrices (LoRA, arXiv:2106.09685): W + alpha / rank * B A, with W as it was.
+
+    There is no dropout: a rollout's log-probabilities and the trainer's must be those of one function.
+    """
+
+    type: Literal["lora"] = "lora"
+    rank: int = Field(default=16, ge=1)
+    alpha: float = Field(default=32, gt=0)
+    """The update is scaled by `alpha` / `rank`."""
+    targets: Literal["all-linear"] | tuple[Annotated[str, Field(min_length=1)], ...] = "all-linear"
+    """Which matrices get one: all inside the blocks (arXiv:2305.14314), or those whose module is named, as `q_proj`."""
+    dora: bool = False
+    """Learn each row's length apart from its direction (DoRA, arXiv:2402.09353); better at small ranks, and slower."""
+
+    @field_validator("targets")
+    @classmethod
+    def _names_something(cls, targets: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if not targets:
+            raise ValueError(
+                "an adapter without targets learns nothing; use all-linear, or name modules such as q_proj"
+            )
+        return targets
+
+
+class Training(Settings):
+    adapter: LoraAdapter | None = None
+    """null trains all weights. An adapter needs a pretrained base (`base.model` of type folder), stored once."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Of the matrix products inside the blocks, in sampling and in training alike. Embedding, norms, output matrix and
+    softmax stay in 32 bits, and so do the weights that are trained."""
+    gradient_checkpointing: bool = False
+    """Keep only each block's input for the backward pass and compute the rest again: a third more work, far less
+    memory."""

@@ -1,0 +1,28 @@
+"""Scales that advantages are divided by: standard deviations of a group, or of all that a round sampled.
+
+Degenerate case: without variance the deviation is 0 and what it divides is 0 too; the epsilon keeps that 0.
+"""
+
+import math
+from collections.abc import Sequence
+
+STD_EPSILON = 1e-4
+"""Added to the standard deviation, as in the reference implementations, so that near-equal rewards do not explode."""
+
+
+def deviation(values: Sequence[float], *, mean: float | None = None) -> float:
+    """Return the population standard deviation, about `mean` where it is known; 0 for no values."""
+    if not values:
+        return 0.0
+    middle = math.fsum(values) / len(values) if mean is None else mean
+    return math.sqrt(math.fsum((v - middle) * (v - middle) for v in values) / len(values))
+
+
+def weighted_moments(values: Sequence[float], weights: Sequence[int]) -> tuple[float, float]:
+    """Return mean and population standard deviation with each value counted `weight` times; of nothing, zeros."""
+    total = sum(weights)
+    if not total:
+        return 0.0, 0.0
+    mean = math.fsum(v * w for v, w in zip(values, weights, strict=True)) / total
+    variance = math.fsum(w * (v - mean) ** 2 for v, w in zip(values, weights, strict=True)) / total
+    return mean, math.sqrt(variance)

@@ -1,0 +1,153 @@
+"""From scored groups of rollouts to the learner's `rl` stream: advantages, aggregation, entropy control, guides.
+
+The estimators are the other modules of this folder. What the loss does with a token's advantage is said by the batch
+(`policy_form`); the learner knows no algorithm.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bootstrap.config.algorithms import (
+    Algorithm,
+    Cispo,
+    ClipCov,
+    EntropyControl,
+    Grpo,
+    Gspo,
+    PassAtK,
+    ReinforcePlusPlus,
+    Rloo,
+    Unrewarded,
+)
+from bootstrap.records import Example, Guide, Rollout
+from bootstrap.seeds import generator
+from bootstrap.training.algorithms import covariance, grpo, pass_at_k, reinforce_pp, rloo
+from bootstrap.training.algorithms.normalize import STD_EPSILON, deviation
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dead:
+    """What a round sampled in groups that give no gradient."""
+
+    num_tokens: int = 0
+    num_sequences: int = 0
+
+
+def advantages(
+    groups: Sequence[Sequence[Rollout]], rewards: Mapping[str, float], settings: Algorithm, *, num_dead: int = 0
+) -> list[list[float]]:
+    """Return the advantage of each rollout of each live group.
+
+    `rewards`: of everything judged in the round, dead groups too; `num_dead`: rollouts judged and in no live group.
+    """
+    scored = [[rewards[rollout.id] for rollout in group] for group in groups]
+    if isinstance(settings, Unrewarded):
+        return [[0.0] * len(group) for group in groups]
+    if isinstance(settings, ReinforcePlusPlus):
+        lengths = [[len(rollout.tokens) for rollout in group] for group in groups]
+        return reinforce_pp.advantages(scored, lengths, baseline=settings.baseline)
+    if isinstance(settings, PassAtK):
+        return [pass_at_k.advantages(g, k=settings.k, normalize_std=settings.normalize_std) for g in scored]
+    if isinstance(settings, Rloo):
+        found = [rloo.advantages(group) for group in scored]
+        if not settings.normalize_batch:
+            return found
+        # Dead groups have advantage 0, and so does the mean.
+        values = [value for group in found for value in group]
+        return _divided(found, deviation([*values, *[0.0] * num_dead], mean=0.0))
+    assert isinstance(settings, Grpo | Gspo | Cispo), f"no estimator for {settings.type}"
+    found = [grpo.advantages(group, normalize_std=settings.normalize_std is True) for group in scored]
+    return _divided(found, deviation(list(rewards.values()))) if settings.normalize_std == "batch" else found
+
+
+def _divided(values: Sequence[Sequence[float]], std: float) -> list[list[float]]:
+    return [[value / (std + STD_EPSILON) for value in group] for group in values]
+
+
+def rl_stream(
+    groups: Sequence[Sequence[Rollout]],
+    rewards: Mapping[str, float],
+    settings: Algorithm,
+    *,
+    max_new_tokens: int,
+    dead: Dead | None = None,
+    masked: Collection[str] = (),
+    others: Sequence[Rollout] = (),
+    guides: tuple[Guide, ...] = (),
+    seed: int = 0,
+) -> tuple[list[Example], float]:
+    """Return the examples of live groups and the stream's normalizer.
+
+    `groups`: rollouts of each live group; `rewards`: by rollout id, of all that was judged; `dead`: groups that count
+    in the normalizer and give nothing else, None where they do not count; `masked`: rollouts that count in their
+    group's baseline and in nothing else, as do those without tokens; `others`: rollouts of no live group that take part
+    with advantage 0, for what else bears on them.
+    """
+    assert dead is None or not others, "what takes part is counted as such"
+    relative = advantages(groups, rewards, settings, num_dead=len(rewards) - sum(len(group) for group in groups))
+    examples = []
+    num_tokens, num_sequences = (dead.num_tokens, dead.num_sequences) if dead is not None else (0, 0)
+    for group, values in zip([*groups, others], [*relative, [0.0] * len(others)], strict=True):
+        for rollout, advantage in zip(group, values, strict=True):
+            length = len(rollout.tokens)
+            if not length or rollout.id in masked:
+                continue
+            scale = 1.0 / length if settings.aggregation == "sequence" else 1.0
+            num_tokens += length
+            num_sequences += 1
+            examples.append(
+                Example(
+                    source=rollout.id,
+                    tokens=rollout.prompt_tokens + rollout.tokens,
+                    num_prompt_tokens=len(rollout.prompt_tokens),
+                    advantages=(advantage * scale,) * length,
+                    logprobs=rollout.logprobs,
+                    loss_scale=scale,
+                    guides=guides,
+                )
+            )
+    if settings.entropy is not None:
+        examples = _controlled(examples, settings.entropy, seed=seed)
+    normalizer = {
+        "token": num_tokens,
+        "sequence": num_sequences,
+        "constant": num_sequences * max_new_tokens,
+    }[settings.aggregation]
+    return examples, float(max(normalizer, 1))
+
+
+def _controlled(examples: Sequence[Example], control: EntropyControl, *, seed: int) -> list[Example]:
+    """Return the examples with the tokens that the control chose out of the loss, or held where they were sampled."""
+    covariances = covariance.covariances(
+        [advantage / example.loss_scale for example in examples for advantage in example.advantages],
+        [logprob for example in examples for logprob in example.logprobs],
+    )
+    if isinstance(control, ClipCov):
+        rng = generator(seed, "clip_cov")
+        chosen = covariance.clip_cov(covariances, share=control.share, low=control.low, high=control.high, rng=rng)
+    else:
+        chosen = covariance.kl_cov(covariances, share=control.share)
+    found, start = [], 0
+    for example in examples:
+        places = range(start, start + len(example.advantages))
+        start = places.stop
+        if isinstance(control, ClipCov):
+            pairs = zip(places, example.advantages, strict=True)
+            change: dict[str, Any] = {"advantages": tuple(0.0 if place in chosen else a for place, a in pairs)}
+        else:
+            held = control.weight * example.loss_scale
+            change = {"stay_weights": tuple(held if place in chosen else 0.0 for place in places)}
+        found.append(replace(example, **change))
+    return found
+
+
+def policy_form(settings: Algorithm) -> dict[str, Any]:
+    """Return the fields of a `Batch` that say what the policy loss is."""
+    return {
+        "clip_low": settings.clip_low,
+        "clip_high": settings.clip_high,
+        "surrogate": settings.surrogate,
+        "ratio_level": settings.ratio,
+        "dual_clip": settings.dual_clip,
+    }

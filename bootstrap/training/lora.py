@@ -1,0 +1,187 @@
+"""Low-rank adapters (LoRA, arXiv:2106.09685; DoRA, arXiv:2402.09353) through peft, put into a model in place.
+
+An adapter's folder holds what peft writes (`adapter_model.safetensors`, `adapter_config.json`), `base.json` with the
+fingerprint of the weights it rests upon, and the tokenizer's files: `PeftModel.from_pretrained` opens it over its base.
+The base is frozen, and several adapted models share its tensors.
+
+Left out: adapters of embeddings, several adapters active at once, dropout.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import safetensors.torch
+import torch
+from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
+from peft.helpers import DoraCaching
+from peft.tuners.lora import LoraLayer, LoraModel
+from torch import nn
+from transformers import PreTrainedModel
+
+from bootstrap.config.training import LoraAdapter
+from bootstrap.errors import RecipeError
+from bootstrap.records import Checkpoint
+from bootstrap.store.fingerprint import ADAPTER_BASE, ADAPTER_CONFIG, ADAPTER_WEIGHTS, fingerprint_model
+from bootstrap.training import model as models
+from bootstrap.training.precision import sharing
+
+PEFT_PREFIX = "base_model.model."
+"""What peft puts before the names of tensors in a file."""
+_FIXED = {
+    "base_model_name_or_path": None,
+    "bias": "none",
+    "fan_in_fan_out": False,
+    "inference_mode": True,
+    "lora_dropout": 0.0,
+    "peft_type": "LORA",
+    "task_type": "CAUSAL_LM",
+}
+"""What stands alike in every adapter_config.json, for peft."""
+
+
+def fresh(base: PreTrainedModel, settings: LoraAdapter, *, seed: int) -> PreTrainedModel:
+    """Return the base with a new adapter in it, which changes nothing yet; the same seed gives the same one.
+
+    Raises RecipeError when a target names no matrix of the model.
+    """
+    config = {
+        **_FIXED,
+        "r": settings.rank,
+        "lora_alpha": settings.alpha,
+        "target_modules": _targets(base, settings.targets),
+        "use_dora": settings.dora,
+    }
+    model = _injected(base, config)
+    # In float32 whatever the base is kept in (peft's own start is rounded to the base's type), and drawn on the CPU
+    # wherever the base is: the same on every device.
+    generator = torch.Generator().manual_seed(seed)
+    for layer in _layers(model):
+        down = layer.lora_A["default"].weight
+        start = torch.empty(down.shape)
+        nn.init.kaiming_uniform_(start, a=math.sqrt(5), generator=generator)
+        down.data.copy_(start)
+        if settings.dora:
+            lengths = torch.linalg.norm(layer.get_base_layer().weight.float(), dim=1)
+            layer.lora_magnitude_vector["default"].weight.data = lengths
+    return model
+
+
+def load(base: PreTrainedModel, files: Mapping[str, bytes]) -> PreTrainedModel:
+    """Return the base with a folder's adapter in it.
+
+    Raises RecipeError when the adapter does not fit the base or holds values that are not finite.
+    """
+    config = json.loads(files[ADAPTER_CONFIG])
+    if different := sorted(key for key, value in _FIXED.items() if config.get(key) != value):
+        raise RecipeError(f"{ADAPTER_CONFIG} has {', '.join(different)} of another kind of adapter; train one here")
+    model = _injected(base, config)
+    tensors = {n.removeprefix(PEFT_PREFIX): t for n, t in safetensors.torch.load(files[ADAPTER_WEIGHTS]).items()}
+    expected = get_peft_model_state_dict(model)
+    if tensors.keys() != expected.keys():
+        unknown, missing = sorted(tensors.keys() - expected.keys()), sorted(expected.keys() - tensors.keys())
+        raise RecipeError(f"the adapter does not fit its base: unknown {unknown[:3]}, missing {missing[:3]}")
+    broken = [n for n, t in tensors.items() if t.shape != expected[n].shape or not torch.isfinite(t).all()]
+    if broken:
+        raise RecipeError(f"adapter with a wrong shape or values that are not finite: {', '.join(broken[:3])}")
+    set_peft_model_state_dict(model, tensors)
+    return model
+
+
+def is_adapted(model: PreTrainedModel) -> bool:
+    """Whether the model has an adapter in it."""
+    return hasattr(model, "peft_config")
+
+
+def export(model: PreTrainedModel, *, base: str, passed_on: Mapping[str, bytes]) -> Checkpoint:
+    """Return an adapted model's adapter as a folder in bytes, with the fingerprint of both.
+
+    `base`: fingerprint of the weights it rests upon; `passed_on`: tokenizer files of the base's folder.
+    """
+    lora = model.peft_config["default"]
+    config = {
+        **_FIXED,
+        "r": lora.r,
+        "lora_alpha": lora.lora_alpha,
+        "target_modules": sorted(lora.target_modules),
+        "use_dora": lora.use_dora,
+    }
+    tensors = {f"{PEFT_PREFIX}{n}": t.detach().cpu().contiguous() for n, t in get_peft_model_state_dict(model).items()}
+    files = {
+        **passed_on,
+        ADAPTER_CONFIG: json.dumps(config, indent=2, sort_keys=True).encode(),
+        ADAPTER_WEIGHTS: safetensors.torch.save(tensors, metadata={"format": "pt"}),
+        ADAPTER_BASE: json.dumps({"fingerprint": base}).encode(),
+    }
+    return Checkpoint(fingerprint=fingerprint_model(files), files=files)
+
+
+def merge(base: Mapping[str, bytes], adapter: Mapping[str, bytes]) -> Checkpoint:
+    """Return the whole model (float32) that a base's folder and an adapter's folder make together."""
+    whole, tokenizer = models.load(base)
+    model = load(whole, adapter)
+    for name, module in list(model.named_modules()):
+        if isinstance(module, LoraLayer):
+            module.merge(safe_merge=True)
+            model.set_submodule(name, module.get_base_layer())
+    return models.export(model, tokenizer, passed_on=models.passed_on(adapter))
+
+
+@contextmanager
+def sampling(model: PreTrainedModel) -> Iterator[None]:
+    """Keep what DoRA derives from the weights (each row's length) while they do not change."""
+    if not is_adapted(model) or not model.peft_config["default"].use_dora:
+        yield
+        return
+    with DoraCaching():
+        _forget(model)
+        yield
+    _forget(model)
+
+
+def _forget(model: PreTrainedModel) -> None:
+    for layer in _layers(model):
+        layer.lora_magnitude_vector["default"]._cache_clear()
+
+
+class _FloatLinear(nn.Linear):
+    """An adapter's matrix, which stays in float32 under autocast.
+
+    Products this thin gain nothing from bf16: on a CPU they take many times longer in it.
+    """
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(input.device.type, enabled=False):
+            return super().forward(input.float())
+
+
+def _injected(base: PreTrainedModel, config: Mapping[str, Any]) -> PreTrainedModel:
+    names = ("r", "lora_alpha", "target_modules", "use_dora", "task_type")
+    model = sharing(base)
+    tuner = LoraModel(model, LoraConfig(**{name: config[name] for name in names}), "default")
+    for name, parameter in tuner.model.named_parameters():
+        parameter.requires_grad_("lora_" in name)
+        if "lora_" in name:
+            parameter.data = parameter.data.float()
+    for layer in _layers(tuner.model):
+        layer.lora_A["default"].__class__ = layer.lora_B["default"].__class__ = _FloatLinear
+    return tuner.model.eval()
+
+
+def _layers(model: nn.Module) -> list[LoraLayer]:
+    return [module for module in model.modules() if isinstance(module, LoraLayer)]
+
+
+def _targets(base: PreTrainedModel, wanted: str | tuple[str, ...]) -> list[str]:
+    """Return the names of the modules that get an adapter, sorted."""
+    there = {name.rpartition(".")[2] for name, m in base.base_model.named_modules() if isinstance(m, nn.Linear)}
+    if wanted == "all-linear":
+        return sorted(there)
+    if unknown := sorted(set(wanted) - there):
+        raise RecipeError(
+            f"training.adapter.targets names {', '.join(unknown)}, and the model's matrices are "
+            f"{', '.join(sorted(there))}; name some of these, or all-linear"
+        )
+    return sorted(set(wanted))

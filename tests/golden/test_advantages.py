@@ -1,0 +1,213 @@
+"""Advantages against brute force and float64 formulas from the papers, and by hand for groups that say nothing."""
+
+import math
+from itertools import combinations
+from random import Random
+
+import numpy as np
+import pytest
+
+from bootstrap.config.algorithms import Cispo, ClipCov, Grpo, KlCov, PassAtK, ReinforcePlusPlus, Rloo
+from bootstrap.records import Finish, Guide, GuideForm, Rollout
+from bootstrap.training.algorithms import covariance, grpo, pass_at_k, reinforce_pp, rloo
+from bootstrap.training.algorithms.stream import advantages, rl_stream
+
+RIGHT, WRONG, ALONE = [1.0] * 4, [0.0] * 4, [1.0]
+
+
+def random_rewards(seed: int, groups: int = 5, size: int = 6) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(groups, size))
+
+
+def rollout(name: str, length: int, *, logprob: float = -0.5, finish: Finish = Finish.STOP) -> Rollout:
+    return Rollout(
+        id=name,
+        group=name.split(".")[0],
+        prompt_id="p",
+        prompt_text="1+2=",
+        level=1,
+        sample_index=0,
+        prompt_tokens=(1, 5, 6),
+        tokens=tuple(range(length)),
+        logprobs=(logprob,) * length,
+        entropies=(0.1,) * length,
+        text="x",
+        finish=finish,
+        policy="f",
+        seed=0,
+    )
+
+
+def groups_of(rewards: np.ndarray, lengths: np.ndarray) -> tuple[list[list[Rollout]], dict[str, float]]:
+    groups = [[rollout(f"g{i}.k{j}", int(n)) for j, n in enumerate(row)] for i, row in enumerate(lengths)]
+    return groups, {r.id: float(rewards[i, j]) for i, group in enumerate(groups) for j, r in enumerate(group)}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_leave_one_out_is_the_reward_less_the_mean_of_the_others(seed):
+    for group in random_rewards(seed):
+        expected = [r - np.delete(group, i).mean() for i, r in enumerate(group)]
+        assert rloo.advantages(list(group)) == pytest.approx(expected)
+        assert rloo.advantages(list(group)) == pytest.approx((group - group.mean()) * 6 / 5)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("k", [1, 2, 3, 5])
+def test_pass_at_k_is_the_mean_over_all_sets_of_k(seed, k):
+    for group in [*random_rewards(seed), *(np.array(r) for r in ([1.0, 0, 0, 0, 0, 1], [1.0, 1, 1, 0, 0, 0]))]:
+        sets = list(combinations(range(len(group)), k))
+        best = np.array([group[list(chosen)].max() for chosen in sets])
+        expected = np.array([best[[i in chosen for chosen in sets]].mean() for i in range(len(group))]) - best.mean()
+        plain = pass_at_k.advantages(list(group), k=k, normalize_std=False)
+        assert plain == pytest.approx(expected, abs=1e-12)
+        assert math.fsum(plain) == pytest.approx(0, abs=1e-12)
+        if best.std():
+            scaled = pass_at_k.advantages(list(group), k=k, normalize_std=True)
+            assert scaled == pytest.approx(expected / (best.std() + 1e-4), abs=1e-12)
+
+
+@pytest.mark.parametrize(("right", "k"), [(1, 2), (2, 4), (5, 3)])
+def test_pass_at_k_of_binary_rewards_is_the_papers_closed_form(right, k):
+    size = 8
+    wrong = size - right
+    mean = 1 - math.comb(wrong, k) / math.comb(size, k)
+    std = math.sqrt(mean * (1 - mean)) + 1e-4
+    found = pass_at_k.advantages([1.0] * right + [0.0] * wrong, k=k, normalize_std=True)
+    lost = (1 - mean - math.comb(wrong - 1, k - 1) / math.comb(size - 1, k - 1)) / std
+    assert found == pytest.approx([(1 - mean) / std] * right + [lost] * wrong)
+
+
+def test_pass_at_one_is_grpo():
+    group = list(random_rewards(7)[0])
+    assert pass_at_k.advantages(group, k=1, normalize_std=True) == pytest.approx(
+        grpo.advantages(group, normalize_std=True)
+    )
+
+
+def test_when_every_set_of_k_holds_a_right_answer_nothing_is_to_be_gained():
+    assert pass_at_k.advantages([1.0, 1.0, 1.0, 0.0], k=2, normalize_std=True) == [0.0] * 4
+    assert pass_at_k.advantages([1.0, 0.0], k=2, normalize_std=True) == [0.0] * 2
+
+
+@pytest.mark.parametrize("baseline", [False, True])
+def test_reinforce_plus_plus_is_whitened_over_all_tokens_of_the_round(baseline):
+    rewards, lengths = random_rewards(3), np.random.default_rng(4).integers(1, 9, size=(5, 6))
+    found = np.array(reinforce_pp.advantages(rewards.tolist(), lengths.tolist(), baseline=baseline))
+    centred = rewards - rewards.mean(axis=1, keepdims=True) if baseline else rewards
+    tokens = np.repeat(centred.ravel(), lengths.ravel())
+    assert found == pytest.approx((centred - tokens.mean()) / (tokens.std() + 1e-8))
+    spread = np.repeat(found.ravel(), lengths.ravel())
+    assert spread.mean() == pytest.approx(0, abs=1e-12) and spread.std() == pytest.approx(1)
+
+
+def test_a_round_with_equal_rewards_gives_reinforce_plus_plus_nothing():
+    for baseline in (False, True):
+        assert reinforce_pp.advantages([RIGHT, RIGHT], [[1, 2, 3, 4]] * 2, baseline=baseline) == [[0.0] * 4] * 2
+    assert reinforce_pp.advantages([[1.0], [0.0]], [[3], [0]], baseline=False)[0] == [0.0]
+
+
+@pytest.mark.parametrize("group", [RIGHT, WRONG, ALONE])
+def test_groups_that_are_all_right_all_wrong_or_alone_have_advantage_zero(group):
+    nothing = [0.0] * len(group)
+    assert grpo.advantages(group, normalize_std=True) == nothing
+    assert rloo.advantages(group) == nothing
+    assert pass_at_k.advantages(group, k=2, normalize_std=True) == nothing
+
+
+def test_batch_normalisation_divides_by_the_deviation_of_all_judged_rewards():
+    rewards = random_rewards(5)
+    groups, by_id = groups_of(rewards, np.full((5, 6), 2))
+    found = advantages(groups[:4], by_id, Grpo(normalize_std="batch"), num_dead=6)
+    centred = rewards[:4] - rewards[:4].mean(axis=1, keepdims=True)
+    assert np.array(found) == pytest.approx(centred / (rewards.std() + 1e-4))
+    assert advantages(groups[:4], by_id, Cispo(), num_dead=6) == found
+
+
+def test_normalised_leave_one_out_divides_by_the_deviation_of_all_advantages_dead_groups_included():
+    rewards = random_rewards(6)
+    rewards[4] = 0.7
+    groups, by_id = groups_of(rewards, np.full((5, 6), 2))
+    found = advantages(groups[:4], by_id, Rloo(normalize_batch=True), num_dead=6)
+    everything = np.array([rloo.advantages(list(group)) for group in rewards])
+    assert np.array(found) == pytest.approx(everything[:4] / (everything.std() + 1e-4))
+
+
+def test_truncated_answers_count_in_the_baseline_and_in_nothing_else():
+    groups, rewards = groups_of(np.array([[1.0, 0.0, 0.0]]), np.array([[2, 3, 4]]))
+    examples, count = rl_stream(groups, rewards, Grpo(), max_new_tokens=8, masked={"g0.k2"})
+    assert [e.source for e in examples] == ["g0.k0", "g0.k1"] and count == 5
+    assert examples[0].advantages == pytest.approx((2 / 3,) * 2)
+
+
+def test_an_answer_without_tokens_counts_in_the_baseline_and_in_nothing_else():
+    groups, rewards = groups_of(np.array([[1.0, 0.0]]), np.array([[2, 0]]))
+    for aggregation, expected in (("token", 2), ("sequence", 1), ("constant", 8)):
+        examples, count = rl_stream(groups, rewards, Grpo(aggregation=aggregation), max_new_tokens=8)
+        assert [e.source for e in examples] == ["g0.k0"] and count == expected
+
+
+def test_every_algorithm_weighs_its_own_advantages():
+    rewards = (random_rewards(8, 3, 6) > 0).astype(float)
+    groups, by_id = groups_of(rewards, np.full((3, 6), 2))
+    for settings, expected in (
+        (Rloo(), [rloo.advantages(list(row)) for row in rewards]),
+        (PassAtK(k=2), [pass_at_k.advantages(list(row), k=2, normalize_std=True) for row in rewards]),
+        (ReinforcePlusPlus(), reinforce_pp.advantages(rewards.tolist(), [[2] * 6] * 3, baseline=False)),
+    ):
+        examples, _ = rl_stream(groups, by_id, settings, max_new_tokens=8)
+        assert [e.advantages[0] for e in examples] == [value for row in expected for value in row]
+
+
+def test_covariance_is_the_papers_product_of_deviations():
+    values, logprobs = np.random.default_rng(0).normal(size=(2, 40))
+    expected = (values - values.mean()) * (logprobs - logprobs.mean())
+    assert covariance.covariances(list(values), list(logprobs)) == pytest.approx(expected)
+    assert covariance.covariances([], []) == []
+
+
+def test_clip_cov_draws_its_share_within_the_bounds_alone():
+    values = [0.5, 1.5, 9.0, 2.0, 3.0, -2.0, 1.0, 5.0, 4.0, 0.0]
+    chosen = covariance.clip_cov(values, share=0.2, low=1.0, high=5.0, rng=Random(1))
+    assert len(chosen) == 2 and chosen <= {1, 3, 4, 8}
+    assert covariance.clip_cov(values, share=1.0, low=1.0, high=5.0, rng=Random(1)) == {1, 3, 4, 8}
+    assert covariance.clip_cov(values, share=0.2, low=20, high=30, rng=Random(1)) == set()
+
+
+def test_kl_cov_holds_the_tokens_of_largest_covariance():
+    values = [0.5, 1.5, 9.0, 2.0]
+    assert covariance.kl_cov(values, share=0.5) == {2, 3}
+    assert covariance.kl_cov(values, share=1e-4) == {2}, "at least one"
+    assert covariance.kl_cov([], share=0.5) == set()
+
+
+def covarying() -> tuple[list[list[Rollout]], dict[str, float]]:
+    """A right answer that was likely (both deviations positive, hence the largest covariance) and two unlike it."""
+    group = [rollout("g.k0", 2, logprob=-0.1), rollout("g.k1", 2, logprob=-3.0), rollout("g.k2", 2, logprob=-0.2)]
+    return [group], {"g.k0": 1.0, "g.k1": 0.5, "g.k2": 0.0}
+
+
+def test_clip_cov_takes_the_gradient_of_the_tokens_it_draws():
+    groups, rewards = covarying()
+    control = ClipCov(share=1.0, low=0.1, high=5.0)
+    for aggregation in ("token", "sequence"):
+        examples, count = rl_stream(groups, rewards, Grpo(entropy=control, aggregation=aggregation), max_new_tokens=4)
+        plain, same = rl_stream(groups, rewards, Grpo(aggregation=aggregation), max_new_tokens=4)
+        assert [e.advantages for e in examples] == [(0.0, 0.0), *[e.advantages for e in plain[1:]]]
+        assert count == same, "the tokens still count in the mean"
+
+
+def test_kl_cov_holds_tokens_and_leaves_their_advantage():
+    groups, rewards = covarying()
+    control = KlCov(share=0.34, weight=2.0)
+    examples, _ = rl_stream(
+        groups, rewards, Grpo(entropy=control, inner_epochs=2, aggregation="sequence"), max_new_tokens=4
+    )
+    assert [e.stay_weights for e in examples] == [(1.0, 1.0), (0.0, 0.0), (0.0, 0.0)]
+    assert examples[0].advantages == (0.25, 0.25)
+
+
+def test_guides_travel_with_every_example():
+    groups, rewards = covarying()
+    guides = (Guide(model="m", weight=0.1, form=GuideForm.LOSS_K3),)
+    examples, _ = rl_stream(groups, rewards, Grpo(), max_new_tokens=4, guides=guides)
+    assert {e.guides for e in examples} == {guides}

@@ -1,0 +1,50 @@
+"""A pretrained model small enough for a test: a Llama with rotary positions, grouped heads and a tied output matrix."""
+
+from pathlib import Path
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from bootstrap.training.chat import TEMPLATE
+from bootstrap.training.model import character_tokenizer, export
+
+CHARACTERS = "abc=0123456789+ SUA:\n"
+CHAT = (
+    "{% for m in messages %}{{ {'system': 'S', 'user': 'U'}[m['role']] }}:{{ m['content'] }}\n{% endfor %}"
+    "{% if add_generation_prompt %}A:{% endif %}"
+)
+
+
+def small_llama(*, seed: int = 0) -> LlamaForCausalLM:
+    """Return a model whose choices are far from uniform."""
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=4 + len(CHARACTERS),
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=128,
+        tie_word_embeddings=True,
+        initializer_range=0.2,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
+    return LlamaForCausalLM(config).eval()
+
+
+def small_folder(*, seed: int = 0, chat: bool = False) -> dict[str, bytes]:
+    """Return a model folder in bytes."""
+    tokenizer = character_tokenizer(CHARACTERS, max_length=128)
+    files = dict(export(small_llama(seed=seed), tokenizer, passed_on={}).files)
+    return {**files, TEMPLATE: CHAT.encode()} if chat else files
+
+
+def write(files: dict[str, bytes], folder: Path) -> Path:
+    """Write a folder and return it."""
+    folder.mkdir(parents=True)
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    return folder

@@ -1,0 +1,62 @@
+"""Settings of algorithms: what each type means without a word said, and what is refused with its remedy."""
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from bootstrap.config.algorithms import Algorithm, ReferenceKl
+from bootstrap.config.steps import RlStep
+from bootstrap.records import RatioLevel, Surrogate
+
+ALGORITHM = TypeAdapter(Algorithm)
+
+
+@pytest.mark.parametrize(
+    ("settings", "remedy"),
+    [
+        ({"type": "grpo", "surrogate": "truncated", "dual_clip": 3}, "remove dual_clip"),
+        ({"type": "grpo", "dual_clip": 1.2}, "use 3"),
+        ({"type": "cispo", "clip_high": None}, "set clip_high"),
+        ({"type": "grpo", "surrogate": "masked", "clip_low": None, "clip_high": None}, "set clip_high"),
+        ({"type": "grpo", "entropy": {"type": "kl_cov"}}, "inner_epochs: 2"),
+        ({"type": "grpo", "entropy": {"type": "clip_cov", "low": 5, "high": 1}}, "swap"),
+        ({"type": "grpo", "kl": {"estimator": "k1"}}, "where: reward"),
+        ({"type": "grpo", "zero_variance": "keep", "resample": 2}, "zero_variance: drop"),
+        ({"type": "reinforce_pp", "zero_variance": "keep"}, "Extra inputs"),
+    ],
+)
+def test_losses_that_cannot_work_are_refused_with_the_remedy(settings, remedy):
+    with pytest.raises(ValidationError, match=remedy):
+        ALGORITHM.validate_python(settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "remedy"),
+    [
+        ({"group_size": 1}, "baseline: false"),
+        ({"group_size": 1, "algorithm": {"type": "rloo"}}, "group_size 2"),
+        ({"group_size": 1, "algorithm": {"type": "reinforce_pp", "baseline": True}}, "group_size 2"),
+        ({"group_size": 1, "prompts_per_update": 1, "algorithm": {"type": "reinforce_pp"}}, "raise prompts_per_update"),
+        ({"group_size": 4, "algorithm": {"type": "pass_at_k", "k": 4}}, "for example 2"),
+        ({"group_size": 4, "probe": 4}, "probe: 2"),
+    ],
+)
+def test_groups_that_cannot_compare_are_refused_with_the_remedy(settings, remedy):
+    with pytest.raises(ValidationError, match=remedy):
+        RlStep.model_validate(settings)
+
+
+def test_every_remedy_is_accepted():
+    RlStep.model_validate({"group_size": 1, "algorithm": {"type": "reinforce_pp"}})
+    RlStep.model_validate({"group_size": 4, "algorithm": {"type": "pass_at_k", "k": 2}})
+    RlStep.model_validate({"group_size": 4, "probe": 2})
+    ALGORITHM.validate_python({"type": "grpo", "dual_clip": 3})
+    ALGORITHM.validate_python({"type": "grpo", "inner_epochs": 2, "entropy": {"type": "kl_cov"}})
+    for where, estimator in (("reward", "k1"), ("loss", "k2"), ("loss", "k3"), ("reward", "k2"), ("reward", "k3")):
+        ReferenceKl(where=where, estimator=estimator)
+
+
+def test_types_differ_in_their_vetted_defaults():
+    grpo, gspo, cispo = (ALGORITHM.validate_python({"type": name}) for name in ("grpo", "gspo", "cispo"))
+    assert (grpo.surrogate, grpo.ratio, grpo.clip_high) == (Surrogate.CLIPPED, RatioLevel.TOKEN, 0.28)
+    assert (gspo.surrogate, gspo.ratio, gspo.aggregation) == (Surrogate.CLIPPED, RatioLevel.SEQUENCE, "sequence")
+    assert (cispo.surrogate, cispo.clip_low, cispo.normalize_std) == (Surrogate.TRUNCATED, None, "batch")

@@ -1,0 +1,124 @@
+"""Distillation by divergence and on the student's own samples, as steps of a lineage."""
+
+import pytest
+from pydantic import ValidationError
+from support.tiny import RL, grow, recipe
+
+from bootstrap.config.steps import Distillation, OnPolicyDistillation, RlStep
+from bootstrap.records import Use
+from bootstrap.stages.step import Tables
+from bootstrap.store.lineage_store import LineageStore
+
+OWN = {"type": "rl", "updates": 2, "prompts_per_update": 4, "checkpoint_every": 2, "distillation": None}
+
+
+def tables_of(root, entry) -> Tables:
+    return Tables.read(LineageStore(root).artifact(entry.generation.artifacts["step-0"]))
+
+
+def streams(tables: Tables) -> set[str]:
+    return {row.stream for row in tables.usage}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"loss": "reverse_kl", "teacher": "base"},
+        {"loss": "jsd", "beta": 0.3, "teacher": "base"},
+        {"loss": "forward_kl", "top_k": 2, "teacher": "base"},
+    ],
+    ids=lambda s: s["loss"],
+)
+def test_every_divergence_trains_on_replayed_sequences(tmp_path, settings):
+    sft = {"type": "sft", "updates": 3, "batch_size": 8}
+    step = {"type": "distill", "updates": 3, "distillation": {"batch_size": 8, **settings}}
+    entries = grow(recipe(steps=[sft, step], count=1), tmp_path)
+    generation = entries[1].generation
+    rows = Tables.read(LineageStore(tmp_path).artifact(generation.artifacts["step-1"])).updates
+    assert all(row.kl_loss > 0 for row in rows[:1]) and rows[0].ce_loss == 0
+    assert generation.teachers == (0,)
+    forward = {
+        "type": "distill",
+        "updates": 3,
+        "distillation": {"batch_size": 8, "loss": "forward_kl", "teacher": "base"},
+    }
+    other = grow(recipe(steps=[sft, forward], count=1), tmp_path / "forward")[1].generation
+    assert generation.fingerprint != other.fingerprint
+
+
+@pytest.mark.parametrize("loss", ["token_reward", "reverse_kl"])
+def test_a_teacher_alone_trains_on_every_sample_of_the_student(tmp_path, loss):
+    sft = {"type": "sft", "updates": 3, "batch_size": 8}
+    step = OWN | {"group_size": 1, "algorithm": {"type": "unrewarded"}, "teaching": {"loss": loss, "teacher": "base"}}
+    entries = grow(recipe(steps=[sft, step], count=1), tmp_path)
+    tables = Tables.read(LineageStore(tmp_path).artifact(entries[1].generation.artifacts["step-1"]))
+    assert {s.reason for s in tables.selections} == {"taught"} and len(tables.selections) == 8
+    assert all(row.grad_norm > 0 for row in tables.updates)
+    assert [row.kl_loss > 0 for row in tables.updates] == [loss == "reverse_kl"] * 2
+    assert entries[1].generation.teachers == (0,)
+
+
+def test_dead_groups_learn_from_the_teacher_beside_the_reward(tmp_path):
+    step = RL | {"updates": 2, "teaching": {"loss": "reverse_kl", "teacher": "base"}}
+    tables = tables_of(tmp_path, grow(recipe(steps=[step], count=1), tmp_path)[1])
+    assert {"compared", "taught"} >= {s.reason for s in tables.selections} >= {"taught"}
+    assert {s.use for s in tables.selections} == {Use.RL}
+    assert {"ce", "kl", "rl"} == streams(tables)
+
+
+def test_masked_answers_are_not_taught_either(tmp_path):
+    algorithm = {"type": "grpo", "truncated_answers": "mask", "resample": 1}
+    step = RL | {"updates": 3, "prompts_per_update": 8, "algorithm": algorithm, "teaching": {"teacher": "base"}}
+    tables = tables_of(tmp_path, grow(recipe(steps=[step], count=1), tmp_path)[1])
+    cut = {r.id for r in tables.rollouts if r.finish.is_truncated}
+    used = {s.rollout_id for s in tables.selections if s.use is Use.RL}
+    assert cut and used == {r.id for r in tables.rollouts} - cut
+    assert {row.source for row in tables.usage if row.stream == "rl"} == used
+
+
+def test_each_level_learns_from_the_teacher_of_its_route():
+    settings = Distillation.model_validate(
+        {"loss": "forward_kl", "teacher": "base", "routes": [{"from_level": 4, "teacher": "champion"}]}
+    )
+    assert [settings.teacher_at(level) for level in (1, 3, 4, 9)] == ["base", "base", "champion", "champion"]
+    assert settings.teachers() == ((("teacher",), "base"), (("routes", 0, "teacher"), "champion"))
+
+
+def test_routed_teachers_are_loaded_recorded_and_taught_from(tmp_path):
+    settings = {"loss": "forward_kl", "batch_size": 16, "routes": [{"from_level": 3, "teacher": "base"}]}
+    step = {"type": "sft", "updates": 3, "batch_size": 8}
+    steps = [step, {"type": "distill", "updates": 2, "distillation": settings}]
+    entries = grow(recipe(steps=steps, count=2, generations={"count": 2, "init": "previous", "steps": steps}), tmp_path)
+    assert entries[2].generation.teachers == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("step", "remedy"),
+    [
+        ({"distillation": {"teacher": "base"}}, "set loss: forward_kl"),
+        ({"distillation": {"routes": [{"from_level": 2, "teacher": "base"}]}}, "set loss: forward_kl"),
+        ({"distillation": {"beta": 0.5}}, "set loss: jsd"),
+        ({"distillation": {"top_k": 5}}, "remove top_k"),
+        ({"teaching": {"top_k": 5}}, "set loss: reverse_kl"),
+        ({"algorithm": {"type": "unrewarded"}}, "set teaching"),
+        ({"distillation": {"loss": "forward_kl"}, "teaching": {"loss": "reverse_kl"}}, "token_reward"),
+        (
+            {
+                "distillation": {
+                    "loss": "jsd",
+                    "routes": [{"from_level": 4, "teacher": 0}, {"from_level": 2, "teacher": 0}],
+                }
+            },
+            "ascending",
+        ),
+    ],
+)
+def test_teachers_that_could_not_teach_are_refused_with_the_remedy(step, remedy):
+    with pytest.raises(ValidationError, match=remedy):
+        RlStep.model_validate(step)
+
+
+def test_the_limits_of_the_jensen_shannon_divergence_have_names():
+    betas = {loss: Distillation(loss=loss).kl_beta for loss in ("ce", "forward_kl", "jsd", "reverse_kl")}
+    assert betas == {"ce": 0.0, "forward_kl": 0.0, "jsd": 0.5, "reverse_kl": 1.0}
+    assert OnPolicyDistillation(loss="jsd", beta=0.2).kl_beta == 0.2

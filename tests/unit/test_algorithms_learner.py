@@ -1,0 +1,177 @@
+"""The learner under every form of policy loss and guide: what an update may depend on, and that forms act."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from bootstrap.config.base_model import ScratchModel
+from bootstrap.config.steps import AdamW
+from bootstrap.pool import LocalPool
+from bootstrap.records import Batch, Example, Guide, GuideForm, Normalizers, RatioLevel, Surrogate
+from bootstrap.training.loss import STAY_WIDTH
+
+SMALL = ScratchModel(hidden_size=32, intermediate_size=48, num_layers=2, num_heads=2)
+CHARACTERS = "0123456789+="
+
+
+def build(seed: int, *, batch_rows: int = 64) -> LocalPool:
+    pool = LocalPool(1, batch_rows=batch_rows)
+    pool.build(SMALL, CHARACTERS, seed=seed)
+    return pool
+
+
+GUIDES = [build(seed).export() for seed in (98, 99)]
+
+
+def pool_of(*, batch_rows: int = 64) -> LocalPool:
+    pool = build(3, batch_rows=batch_rows)
+    pool.broadcast("begin", AdamW(lr=3e-3))
+    for given in GUIDES:
+        pool.broadcast("load_teacher", dict(given.files), given.fingerprint)
+    return pool
+
+
+def sequence(index: int, *guides: Guide) -> Example:
+    rng = np.random.default_rng(index)
+    prompt, completion = int(rng.integers(2, 7)), int(rng.integers(1, 6))
+    return Example(
+        source=f"e{index}",
+        tokens=tuple(int(t) for t in rng.integers(4, 16, prompt + completion)),
+        num_prompt_tokens=prompt,
+        advantages=(float(rng.normal()) / completion,) * completion,
+        logprobs=tuple(float(x) for x in -2.7 + 0.3 * rng.normal(size=completion)),
+        loss_scale=1.0 / completion,
+        stay_weights=tuple(float(x) for x in rng.random(completion)),
+        guides=guides,
+    )
+
+
+def batch(*forms: GuideForm, count: int = 12, **form) -> Batch:
+    def guides(index: int) -> tuple[Guide, ...]:
+        model = GUIDES[index % 2].fingerprint
+        return tuple(Guide(model=model, weight=0.1 * (1 + index % 3), form=one) for one in forms)
+
+    examples = [sequence(i, *guides(i)) for i in range(count)]
+    imitated = [replace(sequence(i), advantages=(), logprobs=(), stay_weights=(), ce_weight=1.0) for i in range(50, 55)]
+    form = {"clip_low": 0.2, "clip_high": 0.28} | form
+    return Batch(examples=[*examples, *imitated], normalizers=Normalizers(rl=12, ce=20), **form)
+
+
+FORMS = [
+    {"surrogate": Surrogate.CLIPPED, "ratio_level": RatioLevel.SEQUENCE, "dual_clip": 2.0},
+    {"surrogate": Surrogate.TRUNCATED, "ratio_level": RatioLevel.TOKEN, "temperature": 0.8},
+    {"surrogate": Surrogate.MASKED, "ratio_level": RatioLevel.PRODUCT},
+]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_no_form_depends_on_how_a_batch_is_cut(form):
+    whole = batch(*GuideForm, **form)
+    found = [pool_of(batch_rows=rows).workers[0].gradient(whole) for rows in (1, 5, 64)]
+    for one in found[:2]:
+        assert np.allclose(one.flat, found[2].flat, atol=1e-6)
+        assert one.rl_loss == pytest.approx(found[2].rl_loss, abs=1e-5)
+        assert (one.num_clipped, one.num_rl_tokens) == (found[2].num_clipped, found[2].num_rl_tokens)
+        assert one.flops == pytest.approx(found[2].flops)
+    assert np.abs(found[2].flat).max() > 1e-3
+
+
+@pytest.mark.parametrize("form", [GuideForm.LOSS_K2, GuideForm.LOSS_K3])
+def test_the_gradient_with_a_guide_in_the_loss_is_that_of_the_loss_by_finite_differences(form):
+    worker = pool_of().workers[0]
+    whole = batch(form, ratio_level=RatioLevel.SEQUENCE, clip_low=None, clip_high=None)
+    flat = worker.gradient(whole).flat
+    parameter = worker.model.lm_head.weight
+    offset = sum(p.numel() for p in worker.learner.parameters[:-1])
+    assert worker.learner.parameters[-1] is parameter
+
+    def loss() -> float:
+        found = worker.gradient(whole)
+        return found.rl_loss + found.ce_loss
+
+    for index in (70, 200, 333):
+        parameter.data.view(-1)[index] += 0.02
+        above = loss()
+        parameter.data.view(-1)[index] -= 0.04
+        below = loss()
+        parameter.data.view(-1)[index] += 0.02
+        assert flat[offset + index] == pytest.approx((above - below) / 0.04, rel=0.03, abs=3e-4)
+
+
+def on_policy(pool: LocalPool, *guides: Guide) -> Batch:
+    """Sequences with the log-probabilities that the policy gives their tokens now, and advantage 0."""
+    examples = [replace(sequence(i, *guides), stay_weights=(), loss_scale=1.0) for i in range(12)]
+    examples = [replace(e, advantages=(0.0,) * len(e.advantages)) for e in examples]
+    return Batch(examples=_at(pool, examples), normalizers=Normalizers(rl=12))
+
+
+def _at(pool: LocalPool, examples: list[Example]) -> list[Example]:
+    found = []
+    for example in examples:
+        tokens = torch.tensor([example.tokens])
+        with torch.no_grad():
+            logprobs = torch.log_softmax(pool.workers[0].model(tokens).logits[0, :-1], -1)
+        rows = range(example.num_prompt_tokens - 1, len(example.tokens) - 1)
+        values = tuple(float(logprobs[row, example.tokens[row + 1]]) for row in rows)
+        found.append(replace(example, logprobs=values))
+    return found
+
+
+def test_on_policy_k1_in_the_tokens_reward_and_k2_in_the_loss_have_one_gradient():
+    pool = pool_of()
+    flats = []
+    for form in (GuideForm.TOKEN_K1, GuideForm.LOSS_K2):
+        guide = Guide(model=GUIDES[0].fingerprint, weight=1.0, form=form)
+        flats.append(pool.workers[0].gradient(on_policy(pool, guide)).flat)
+    assert np.allclose(flats[0], flats[1], atol=1e-5) and np.abs(flats[0]).max() > 1e-3
+
+
+def test_a_guide_equal_to_the_policy_gives_no_gradient_in_any_form():
+    pool = pool_of()
+    own = pool.export()
+    pool.broadcast("load_teacher", dict(own.files), own.fingerprint)
+    guides = [Guide(model=own.fingerprint, weight=1.0, form=form) for form in GuideForm]
+    found = pool.workers[0].gradient(on_policy(pool, *guides))
+    assert np.abs(found.flat).max() < 1e-5
+    assert found.flops == pytest.approx(pool.workers[0].gradient(on_policy(pool)).flops * 4 / 3), "one pass per guide"
+
+
+def test_a_token_reward_pulls_the_policy_to_its_guide():
+    pool = pool_of()
+    guide = Guide(model=GUIDES[0].fingerprint, weight=1.0, form=GuideForm.TOKEN_K1)
+
+    def distance() -> float:
+        watched = on_policy(pool, replace(guide, form=GuideForm.LOSS_K2))
+        return pool.workers[0].gradient(watched).rl_loss
+
+    before = distance()
+    for _ in range(15):
+        # The tokens stay the same, so this is no longer the KL itself; where the two agree is the same.
+        pool.metrics(pool.update(on_policy(pool, guide), lr_factor=1.0, grad_clip=1.0))
+    assert distance() < 0.5 * before
+
+
+def test_held_tokens_are_pulled_back_to_where_they_were_sampled():
+    pool = pool_of()
+    plain = on_policy(pool)
+    examples = [replace(e, stay_weights=(1.0,) * len(e.advantages)) for e in plain.examples]
+    moved = [replace(e, logprobs=tuple(x + 0.5 for x in e.logprobs)) for e in examples]
+    assert np.abs(pool.workers[0].gradient(replace(plain, examples=examples)).flat).max() < 1e-4, "none has moved"
+    held = pool.workers[0].gradient(replace(plain, examples=moved))
+    moved_by = 0.5 - STAY_WIDTH / 2
+    assert held.rl_loss == pytest.approx(moved_by * sum(len(e.advantages) for e in moved) / 12, rel=1e-4)
+    assert np.abs(held.flat).max() > 1e-3
+
+
+@pytest.mark.parametrize(("beta", "top_k"), [(0.5, 0), (1.0, 0), (1.0, 4), (0.0, 4)])
+def test_every_divergence_pulls_the_student_to_its_teacher(beta, top_k):
+    pool = pool_of()
+    examples = [
+        replace(sequence(i), advantages=(), logprobs=(), stay_weights=(), kl_weight=1.0, teacher=GUIDES[0].fingerprint)
+        for i in range(20)
+    ]
+    taught = Batch(examples=examples, normalizers=Normalizers(kl=60), kl_beta=beta, kl_top_k=top_k)
+    losses = [pool.metrics(pool.update(taught, lr_factor=1.0, grad_clip=1.0)).kl_loss for _ in range(40)]
+    assert losses[0] > 5 * losses[-1] > 0

@@ -1,0 +1,195 @@
+"""Rounds of the `rl` step under every algorithm: they train, their books balance, and a killed one goes on alike."""
+
+import os
+from collections import Counter
+
+import pytest
+from support.tiny import RL, grow, recipe
+
+from bootstrap.errors import BooksUnbalanced
+from bootstrap.pool import LocalPool
+from bootstrap.records import Finish, Rollout, Status, Use, Verdict
+from bootstrap.selection.filters import TRUNCATED, more_samples, select_batch, select_groups
+from bootstrap.stages.reinforcement import RlTrainer
+from bootstrap.stages.step import Tables
+from bootstrap.store.lineage_store import LineageStore
+
+ALGORITHMS = [
+    {"type": "gspo"},
+    {"type": "cispo", "inner_epochs": 2},
+    {"type": "rloo", "normalize_batch": True, "dual_clip": 3.0},
+    {"type": "pass_at_k", "k": 2, "zero_variance": "keep"},
+    {"type": "reinforce_pp", "kl": {"where": "reward", "estimator": "k1", "weight": 0.05}},
+    {"type": "grpo", "inner_epochs": 2, "entropy": {"type": "kl_cov"}, "normalize_std": "batch"},
+    {"type": "grpo", "ratio": "product", "surrogate": "masked", "entropy": {"type": "clip_cov", "low": 0.01}},
+]
+
+
+def tables_of(root, entry) -> Tables:
+    return Tables.read(LineageStore(root).artifact(entry.generation.artifacts["step-0"]))
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda a: a["type"])
+def test_a_generation_trains_under_every_algorithm(tmp_path, algorithm):
+    step = RL | {"algorithm": algorithm, "updates": 2}
+    entries = grow(recipe(steps=[step], count=1), tmp_path)
+    tables = tables_of(tmp_path, entries[1])
+    assert len(tables.updates) == 2 * algorithm.get("inner_epochs", 1)
+    assert all(row.grad_norm > 0 for row in tables.updates)
+    assert entries[1].generation.fingerprint != entries[0].generation.fingerprint
+
+
+class Killed(Exception):
+    pass
+
+
+class FragilePool(LocalPool):
+    """A pool whose process dies at its n-th update."""
+
+    def __init__(self, size: int, *, updates: int) -> None:
+        super().__init__(size, batch_rows=64)
+        self.left = updates
+
+    def update(self, *args, **kwargs):
+        if not self.left:
+            raise Killed
+        self.left -= 1
+        return super().update(*args, **kwargs)
+
+
+@pytest.mark.parametrize("survived", [1, 3, 5, 6])
+def test_a_step_killed_between_refreshes_of_its_reference_goes_on_alike(tmp_path, survived):
+    kl = {"weight": 0.5, "estimator": "k2", "refresh_every": 3}
+    step = RL | {"algorithm": {"type": "grpo", "kl": kl}, "updates": 7}
+    settings = recipe(steps=[step], count=1)
+    straight = grow(settings, tmp_path / "straight")[1].generation
+    base_updates = settings.base.steps[0].updates
+    with pytest.raises(Killed):
+        grow(settings, tmp_path / "killed", pool=FragilePool(1, updates=base_updates + survived))
+    kept = sorted(name for name in os.listdir(tmp_path / "killed" / "work") if name.startswith("reference"))
+    assert 1 <= len(kept) <= 2
+    resumed = grow(settings, tmp_path / "killed")[1].generation
+    assert resumed.fingerprint == straight.fingerprint
+    never = step | {"algorithm": {"type": "grpo", "kl": kl | {"refresh_every": None}}}
+    assert grow(recipe(steps=[never], count=1), tmp_path / "never")[1].generation.fingerprint != straight.fingerprint
+
+
+def test_a_probe_stops_at_prompts_that_are_solved_and_asks_hard_ones_again(tmp_path):
+    step = RL | {"probe": 2, "group_size": 6, "updates": 3, "prompts_per_update": 8}
+    entries = grow(recipe(steps=[step], count=1), tmp_path)
+    tables = tables_of(tmp_path, entries[1])
+    assert [v.rollout_id for v in tables.verdicts] == [r.id for r in tables.rollouts]
+    passed = {v.rollout_id: v.status is Status.PASS for v in tables.verdicts}
+    sizes = Counter(r.group for r in tables.rollouts)
+    for group, size in sizes.items():
+        members = [r for r in tables.rollouts if r.group == group]
+        assert [r.sample_index for r in members] == list(range(size))
+        first = [passed[r.id] for r in members[:2]]
+        assert size == 2 + more_samples(first, at_most=6)
+    assert len(sizes) == 24 and max(sizes.values()) == 6
+
+
+def test_a_hard_prompt_is_worth_one_over_its_pass_rate():
+    assert more_samples([True, True], at_most=8) == 0
+    assert more_samples([True, False], at_most=8) == 0
+    assert more_samples([True, False, False, False], at_most=8) == 0
+    assert more_samples([False] * 4, at_most=8) == 4
+    assert more_samples([False] * 4, at_most=4) == 0
+
+
+def judged(rows):
+    """Rollouts and verdicts from (group, reward, finish); a reward of None is unverifiable, 1 passes."""
+    rollouts, verdicts = [], []
+    for place, (group, reward, finish) in enumerate(rows):
+        rollouts.append(
+            Rollout(
+                id=f"{group}.k{place}",
+                group=group,
+                prompt_id=group,
+                prompt_text="1+1=",
+                level=5,
+                sample_index=place,
+                prompt_tokens=(1,),
+                tokens=(2,),
+                logprobs=(0.0,),
+                entropies=(0.0,),
+                text="x",
+                finish=finish,
+                policy="f",
+                seed=0,
+            )
+        )
+        verdicts.append(
+            Verdict(
+                rollout_id=f"{group}.k{place}",
+                status=Status.UNVERIFIABLE if reward is None else Status.PASS if reward == 1 else Status.FAIL,
+                reward=reward,
+                breakdown={},
+                reason="so",
+                verifier="exact",
+                version="0",
+            )
+        )
+    return rollouts, verdicts
+
+
+def test_masked_answers_are_compared_and_give_no_gradient():
+    rollouts, verdicts = judged([("a", 1.0, Finish.STOP), ("a", 0.0, Finish.LENGTH), ("b", 0.0, Finish.LENGTH)])
+    for mask, use in ((True, Use.NONE), (False, Use.RL)):
+        selections, live = select_groups(rollouts, verdicts, zero_variance="drop", mask_truncated=mask)
+        assert [s.use for s in selections] == [Use.RL, use, Use.NONE] and live == ("a",)
+        assert (selections[1].reason == TRUNCATED) is mask
+        assert selections[2].reason == "fewer than two judged answers to compare"
+
+
+def test_a_group_that_its_algorithm_cannot_use_says_so():
+    rollouts, verdicts = judged([("a", 1.0, Finish.STOP), ("a", 0.0, Finish.STOP)])
+    selections, live = select_groups(rollouts, verdicts, zero_variance="keep", useful=lambda rewards: False)
+    assert live == () and {s.use for s in selections} == {Use.NONE}
+    assert selections[1].reason == "no advantage: the rest of the group is as good, counted in the mean"
+
+
+def test_a_round_compared_as_a_whole_uses_groups_of_equal_rewards_and_of_one():
+    rows = [("a", 1.0, Finish.STOP), ("a", 1.0, Finish.STOP), ("b", 0.0, Finish.STOP), ("b", None, Finish.STOP)]
+    selections, live = select_batch(*judged(rows))
+    assert live == ("a", "b")
+    assert [s.use for s in selections] == [Use.RL, Use.RL, Use.RL, Use.NONE]
+    assert [s.replay for s in selections] == [True, False, False, False]
+    selections, live = select_batch(*judged(rows[:2]))
+    assert live == () and {s.reason for s in selections} == {"zero variance (equal rewards in the whole round)"}
+    assert [s.replay for s in selections] == [True, False]
+
+
+def test_every_reason_of_a_round_is_in_the_books(tmp_path):
+    step = RL | {"algorithm": {"type": "grpo", "truncated_answers": "mask"}, "updates": 4, "prompts_per_update": 8}
+    books = grow(recipe(steps=[step], count=1), tmp_path)[1].generation.books
+    assert books.dropped[TRUNCATED] > 0
+    assert books.trained + sum(books.dropped.values()) == books.rollouts
+
+
+def test_groups_without_a_gradient_are_drawn_again_within_the_budget(tmp_path):
+    step = RL | {"algorithm": {"type": "grpo", "resample": 3}, "updates": 3, "prompts_per_update": 5}
+    entries = grow(recipe(steps=[step], count=1), tmp_path)
+    tables = tables_of(tmp_path, entries[1])
+    compared = {s.rollout_id for s in tables.selections if s.use is Use.RL}
+    redrawn = 0
+    for update in range(3):
+        rows = [r for r in tables.rollouts if r.id.split(".")[2] == f"u{update}"]
+        groups = list(dict.fromkeys(r.group for r in rows))
+        assert [g.rsplit(".p", 1)[1] for g in groups] == [str(place) for place in range(len(groups))]
+        live = {r.group for r in rows if r.id in compared}
+        assert len(live) == 5 or len(groups) > 5, "missing groups were drawn again"
+        assert len(live) <= 5 and len(groups) <= 5 * 4
+        redrawn += len(groups) - 5
+    assert redrawn > 0
+    assert entries[1].generation.books.prompts_drawn == 15 + redrawn
+    again = grow(recipe(steps=[step], count=1), tmp_path / "again")[1].generation
+    assert again.fingerprint == entries[1].generation.fingerprint
+
+
+def test_prompts_drawn_behind_the_books_back_block_the_commit(tmp_path, monkeypatch):
+    step = RL | {"algorithm": {"type": "grpo", "resample": 1}, "updates": 2}
+    drawn = RlTrainer.drawn
+    monkeypatch.setattr(RlTrainer, "drawn", lambda self, tables: drawn(self, tables) + 1)
+    with pytest.raises(BooksUnbalanced):
+        grow(recipe(steps=[step], count=1), tmp_path)

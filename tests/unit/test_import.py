@@ -1,0 +1,208 @@
+"""`bootstrap import`: pretrained models from GGUF files and folders, and what is refused."""
+
+import hashlib
+import json
+
+import gguf
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from support.pretrained import CHAT, small_folder, small_llama, write
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from bootstrap.cli.main import main
+from bootstrap.config.base_model import missing_files
+from bootstrap.errors import RecipeError
+from bootstrap.stages.resolve import read_model_folder
+from bootstrap.store.fingerprint import fingerprint_model, fingerprint_safetensors
+from bootstrap.training.model import load, weights_bytes
+from bootstrap.training.sources import read_source
+
+BYTES = [chr(b) if 33 <= b <= 126 else chr(256 + b) for b in range(33, 127)]
+TOKENS = ["<pad>", "<bos>", "<eos>", "<unk>", *BYTES, "Ġ", "Ġ1", "12", "ab"]
+MERGES = ["Ġ 1", "1 2", "a b"]
+
+
+def gguf_file(path, *, pre="smollm", licence="apache-2.0"):
+    """Write a small Llama as llama.cpp's converter does, and return the model it holds."""
+    config = small_llama().config
+    config.vocab_size = len(TOKENS)
+    torch.manual_seed(4)
+    model = AutoModelForCausalLM.from_config(config)
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_license(licence)
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_freq_base(10000.0)
+    writer.add_rope_dimension_count(config.hidden_size // config.num_attention_heads)
+    writer.add_vocab_size(len(TOKENS))
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(pre)
+    writer.add_token_list(TOKENS)
+    writer.add_token_merges(MERGES)
+    writer.add_token_types([3] * 4 + [1] * (len(TOKENS) - 4))
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_pad_token_id(0)
+    writer.add_unk_token_id(3)
+    writer.add_chat_template(CHAT)
+    names = {
+        "model.embed_tokens": "token_embd",
+        "model.norm": "output_norm",
+        "self_attn.q_proj": "attn_q",
+        "self_attn.k_proj": "attn_k",
+        "self_attn.v_proj": "attn_v",
+        "self_attn.o_proj": "attn_output",
+        "mlp.gate_proj": "ffn_gate",
+        "mlp.up_proj": "ffn_up",
+        "mlp.down_proj": "ffn_down",
+        "post_attention_layernorm": "ffn_norm",
+        "input_layernorm": "attn_norm",
+        "model.layers": "blk",
+    }
+    for name, tensor in model.state_dict().items():
+        if name == "lm_head.weight":
+            continue
+        data = tensor.numpy()
+        heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
+        for part, count in heads.items():
+            if part in name:
+                # llama.cpp pairs neighbouring rows for its rotation, transformers pairs the halves.
+                data = data.reshape(count, 2, -1, data.shape[-1]).swapaxes(1, 2).reshape(data.shape)
+        for theirs, short in names.items():
+            name = name.replace(theirs, short)
+        writer.add_tensor(name, np.ascontiguousarray(data))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return model
+
+
+def test_a_gguf_file_becomes_a_folder_with_its_weights_tokenizer_template_and_licence(tmp_path, capsys):
+    path = tmp_path / "small.gguf"
+    model = gguf_file(path)
+    assert main(["import", str(path), str(tmp_path / "m")]) == 0
+    folder = tmp_path / "m"
+    assert missing_files(folder) is None
+    facts = json.loads((folder / "import.json").read_text())
+    files = read_model_folder(folder)
+    assert facts == {
+        "fingerprint": fingerprint_model(files),
+        "licence": "apache-2.0",
+        "num_parameters": sum(p.numel() for p in model.parameters()),
+        "source": {"type": "gguf", "name": "small.gguf", "sha256": hashlib.sha256(path.read_bytes()).hexdigest()},
+    }
+    assert facts["fingerprint"][:16] in capsys.readouterr().out
+    assert weights_bytes(load(files)[0]) == weights_bytes(model)
+    assert (folder / "chat_template.jinja").read_text() == CHAT
+    assert "quantization_config" not in json.loads(files["config.json"])
+    theirs, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    assert torch.equal(theirs.get_input_embeddings().weight, model.get_input_embeddings().weight)
+    assert (tokenizer.eos_token, tokenizer.pad_token) == ("<eos>", "<pad>")
+
+
+def test_importing_the_same_file_twice_gives_the_same_bytes(tmp_path):
+    gguf_file(tmp_path / "small.gguf")
+    one, other = (read_source(str(tmp_path / "small.gguf")) for _ in range(2))
+    assert one == other
+
+
+def test_digits_stand_alone_where_the_vocabulary_was_learned_so(tmp_path):
+    for pre, expected in (("smollm", ["ab", "Ġ", "1", "2"]), ("gpt-2", ["ab", "Ġ1", "2"])):
+        gguf_file(tmp_path / f"{pre}.gguf", pre=pre)
+        _, tokenizer = load(read_source(str(tmp_path / f"{pre}.gguf")).files)
+        assert tokenizer.tokenize("ab 12") == expected
+
+
+def test_a_gguf_tokenizer_that_cannot_be_rebuilt_is_refused(tmp_path):
+    gguf_file(tmp_path / "odd.gguf", pre="unheard-of")
+    with pytest.raises(RecipeError, match=r"'unheard-of'.*Hugging Face folder"):
+        read_source(str(tmp_path / "odd.gguf"))
+    (tmp_path / "broken.gguf").write_bytes(b"GGUF" + bytes(10))
+    with pytest.raises(RecipeError, match="cannot be read as GGUF"):
+        read_source(str(tmp_path / "broken.gguf"))
+
+
+def test_a_folder_keeps_its_weights_bit_by_bit_and_loses_its_authors_code(tmp_path):
+    files = small_folder(chat=True)
+    config = json.loads(files["config.json"]) | {"auto_map": {"AutoModelForCausalLM": "evil.Model"}}
+    card = b"---\nlicense: mit\ntags: [x]\n---\n# A model\n"
+    extra = {"config.json": json.dumps(config).encode(), "evil.py": b"boom", "README.md": card, "old.bin": b"\x80\x04"}
+    found = read_source(str(write({**files, **extra}, tmp_path / "source")))
+    assert found.files["model.safetensors"] == files["model.safetensors"]
+    assert found.licence == "mit"
+    assert found.source == {"type": "folder", "name": "source"}
+    assert "auto_map" not in json.loads(found.files["config.json"])
+    assert not {"evil.py", "old.bin", "README.md"} & found.files.keys()
+
+
+def test_weights_in_several_files_become_one(tmp_path):
+    files = small_folder()
+    whole = safetensors.torch.load(files.pop("model.safetensors"))
+    parts = {"a.safetensors": sorted(whole)[::2], "b.safetensors": sorted(whole)[1::2]}
+    index = {"weight_map": {name: part for part, names in parts.items() for name in names}}
+    shards = {part: safetensors.torch.save({n: whole[n] for n in names}) for part, names in parts.items()}
+    index_file = {"model.safetensors.index.json": json.dumps(index).encode()}
+    folder = write({**files, **shards, **index_file}, tmp_path / "source")
+    found = read_source(str(folder))
+    assert fingerprint_safetensors(found.files["model.safetensors"]) == fingerprint_model(small_folder())
+    (folder / "b.safetensors").unlink()
+    with pytest.raises(RecipeError, match=r"lacks b\.safetensors"):
+        read_source(str(folder))
+
+
+def test_pickled_and_quantised_weights_are_refused_with_a_remedy(tmp_path):
+    files = small_folder()
+    pickled = {n: d for n, d in files.items() if n != "model.safetensors"} | {"pytorch_model.bin": b"\x80\x04"}
+    with pytest.raises(RecipeError, match=r"pickled weights \(pytorch_model\.bin\).*safetensors"):
+        read_source(str(write(pickled, tmp_path / "pickled")))
+    config = json.loads(files["config.json"]) | {"quantization_config": {"quant_method": "gptq"}}
+    quantised = {**files, "config.json": json.dumps(config).encode()}
+    with pytest.raises(RecipeError, match="quantised by gptq"):
+        read_source(str(write(quantised, tmp_path / "quantised")))
+    slow = {n: d for n, d in files.items() if n != "tokenizer.json"}
+    with pytest.raises(RecipeError, match=r"lacks tokenizer\.json"):
+        read_source(str(write(slow, tmp_path / "slow")))
+
+
+def test_what_is_neither_file_nor_folder_nor_hub_id_is_refused(tmp_path):
+    (tmp_path / "weights.pt").write_bytes(b"\x80\x04")
+    with pytest.raises(RecipeError, match="is no GGUF file"):
+        read_source(str(tmp_path / "weights.pt"))
+    for source in ("nowhere", "./a/b", "/a/b"):
+        with pytest.raises(RecipeError, match="no file or folder"):
+            read_source(source)
+
+
+def test_a_hub_that_cannot_be_reached_is_told_with_a_remedy(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(RecipeError, match=r"cannot fetch someone/something.*import it from there"):
+        read_source("someone/something")
+
+
+def test_a_licence_is_stated_where_the_source_names_none_and_never_contradicted(tmp_path, capsys):
+    source = write(small_folder(), tmp_path / "source")
+    assert main(["import", str(source), str(tmp_path / "a")]) == 0
+    assert "not named by the source" in capsys.readouterr().out
+    assert main(["import", str(source), str(tmp_path / "b"), "--licence", "mit"]) == 0
+    assert json.loads((tmp_path / "b" / "import.json").read_text())["licence"] == "mit"
+    (source / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
+    assert main(["import", str(source), str(tmp_path / "c"), "--licence", "mit"]) == 2
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_folder_in_use_is_left_alone(tmp_path, capsys):
+    source = write(small_folder(), tmp_path / "source")
+    target = write({"notes.txt": b"mine"}, tmp_path / "target")
+    assert main(["import", str(source), str(target)]) == 2
+    assert "not an empty folder" in capsys.readouterr().err
+    assert [path.name for path in target.iterdir()] == ["notes.txt"]
