@@ -66,6 +66,8 @@ def check_verifier(
         cases = [_case(settings, reference=reference, right=right, wrong=wrong)]
     if roles(settings):
         raise RecipeError(f"{settings.type} asks generations of a lineage; it is checked in each run, before it judges")
+    if settings.judges == "nothing":
+        raise RecipeError(f"{settings.type} is a control that looks at no answer, so there is nothing to check")
     verifier = build_verifier(settings, tools=Tools(processes=len(os.sched_getaffinity(0))))
     try:
         findings = check(verifier, cases, settings=settings)

@@ -7,8 +7,9 @@ from pydantic import Field, field_validator, model_validator
 
 from bootstrap.config.base import Settings
 
-Judges = Literal["answer", "form", "group"]
-"""What a verifier looks at: the answer against its reference, the form alone, or a group of answers to one prompt."""
+Judges = Literal["answer", "form", "group", "nothing"]
+"""What a verifier looks at: the answer against its reference, the form alone, a group of answers to one prompt, or
+nothing at all, as a control."""
 
 _BY_SCRIPT = {
     "Latin": "af az bs ca cs cy da de en eo es et eu fi fr ga gl hr hu id is it la lb lt lv ms mt nl no pl pt ro sk sl "
@@ -185,6 +186,17 @@ class LengthVerifier(Settings):
                 f"{self.max_tokens}; make it smaller"
             )
         return self
+
+
+class RandomVerifier(Settings):
+    """A coin is tossed for each answer, whatever it says: the control of arXiv:2506.10947."""
+
+    judges: ClassVar[Judges] = "nothing"
+    type: Literal["random"] = "random"
+    chance: float = Field(default=0.5, gt=0, lt=1)
+    """Probability of PASS and reward 1; otherwise FAIL and 0."""
+    seed: int = Field(default=0, ge=0)
+    """Root of the tosses; another one tosses anew for the same answers."""
 
 
 class JsonSchemaVerifier(Settings):

@@ -138,6 +138,12 @@ def _verifier_conflicts(recipe: Recipe) -> Iterator[Conflict]:
             f"{examiner.type} compares the answers of a group, and held-out prompts are answered once; set "
             "evaluation.verifier to one with references, for example {type: exact}",
         )
+    if examiner.judges == "nothing":
+        yield Conflict(
+            at,
+            f"{examiner.type} tells nothing about held-out answers, so the gate would toss coins too; set "
+            "evaluation.verifier to one with references, for example {type: exact}",
+        )
     if roles(examiner):
         yield Conflict(
             at,

@@ -15,6 +15,7 @@ from bootstrap.config.answers import (
     LengthVerifier,
     MathVerifier,
     NumericVerifier,
+    RandomVerifier,
     RegexVerifier,
 )
 from bootstrap.config.base import Settings
@@ -68,6 +69,11 @@ class RubricVerifier(Settings):
             raise ValueError("the weights add up to no finite number; make them smaller, only their ratios count")
         if not total > 0:
             raise ValueError("the weights add up to nothing positive; give at least one component a positive weight")
+        if coins := [component.name for component in components if component.verifier.judges == "nothing"]:
+            raise ValueError(
+                f"{', '.join(coins)} tosses a coin, and no verdict with it could be trusted; remove it, or use random "
+                "as the recipe's whole verifier, a control"
+            )
         if not any(component.decides for component in components):
             raise ValueError("no component decides, so nothing could be PASS; leave decides: true on one at least")
         return components
@@ -115,6 +121,7 @@ Verifier = Annotated[
     | JudgeVerifier
     | RewardModelVerifier
     | MajorityVerifier
+    | RandomVerifier
     | PluginVerifier
     | RubricVerifier,
     Field(discriminator="type"),

@@ -28,7 +28,8 @@ class Case:
 def probe(verifier: Verifier, cases: Sequence[Case]) -> int:
     """Return the number of answers probed, all judged as they should be.
 
-    A verifier of groups sees each answer among right ones. Raises VerifierError when the verifier judges form alone, a
+    A verifier of groups sees each answer among right ones. One that looks at nothing is a control and claims nothing
+    that could be proven: 0 answers. Raises VerifierError when the verifier judges form alone, a
     right answer does not PASS, a wrong one does not FAIL, or a wrong one's reward is not below the right one's.
     """
     if verifier.judges == "form":
@@ -36,6 +37,8 @@ def probe(verifier: Verifier, cases: Sequence[Case]) -> int:
             f"verifier {verifier.name} looks at the form of answers and cannot tell right from wrong; put it into a "
             "rubric beside a verifier that can, for example exact"
         )
+    if verifier.judges == "nothing":
+        return 0
     votes = NUM_VOTES if verifier.judges == "group" else 0
     answers = []
     for place, case in enumerate(cases):

@@ -39,6 +39,7 @@ CLASSES = {
     "judge": "bootstrap.scoring.judge:Judge",
     "reward_model": "bootstrap.scoring.reward_model:RewardModel",
     "majority": "bootstrap.scoring.majority:Majority",
+    "random": "bootstrap.scoring.random_reward:RandomReward",
     "plugin": "bootstrap.scoring.plugin:Plugin",
     "rubric": "bootstrap.scoring.rubric:Rubric",
 }

@@ -40,6 +40,20 @@ def test_a_lineage_judged_by_execution_is_the_same_every_time_and_says_how_it_wa
     assert first[1].annotations.cpu_seconds["score"] > 0
 
 
+def test_a_lineage_rewarded_by_a_coin_trains_on_right_and_wrong_alike_and_is_judged_by_another(tmp_path: Path) -> None:
+    settings = recipe(
+        verifier={"type": "random", "chance": 0.5}, evaluation={**tiny.EVALUATION, "verifier": {"type": "exact"}}
+    )
+    entries = tiny.grow(settings, tmp_path)
+    generation = entries[1].generation
+    assert set(generation.verifiers) == {"random", "held-out exact"}
+    tables = Tables.read(LineageStore(tmp_path).artifact(generation.artifacts["step-0"]))
+    assert {verdict.status for verdict in tables.verdicts} == {Status.PASS, Status.FAIL}
+    rewarded = [selection for selection in tables.selections if selection.replay]
+    assert rewarded
+    assert not verify(tmp_path).problems
+
+
 def test_generations_that_vote_are_edges_of_the_lineage_and_cost_tokens(tmp_path: Path) -> None:
     majority = {"type": "majority", "voters": ["base"], "voter_samples": 2, "voter_temperature": 1.0}
     settings = recipe(verifier=majority, evaluation={**tiny.EVALUATION, "verifier": {"type": "exact"}})

@@ -110,6 +110,7 @@ def test_a_recipe_brings_verifier_and_answers(capsys: pytest.CaptureFixture[str]
         (["judge"], "verifier judge: model: missing; add it; rubric: missing; add it; settings"),
         (["json_schema"], "verifier json_schema: json_schema: missing; add it; settings"),
         (["majority", "voters=[base]"], "asks generations of a lineage"),
+        (["random"], "nothing to check"),
     ],
 )
 def test_what_cannot_be_checked_says_what_is_missing(

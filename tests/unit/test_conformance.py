@@ -32,7 +32,8 @@ def bad(findings: list[Finding]) -> set[str]:
 
 
 def test_every_type_of_verifier_has_a_setup():
-    assert {name.partition(":")[0] for name in SETUPS} == set(CLASSES)
+    # A coin is right about nothing; what it must stand is tested apart (test_random_reward.py).
+    assert {name.partition(":")[0] for name in SETUPS} == set(CLASSES) - {"random"}
 
 
 @pytest.mark.parametrize("name", SETUPS)

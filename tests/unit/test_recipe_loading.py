@@ -432,6 +432,8 @@ def test_what_is_operational_is_no_part_of_the_identity_at_any_depth(recipe_path
             ["verifier={type: rubric, components: [{name: a, verifier: {type: code}}]}"],
             "verifier.components[0].verifier: code cannot read",
         ),
+        (["verifier={type: random}"], "verifier: random tells nothing about held-out answers"),
+        (["evaluation.verifier={type: random}"], "evaluation.verifier: random tells nothing about held-out answers"),
         (["evaluation.verifier={type: length, max_tokens: 9, soft_tokens: 3}"], "evaluation.verifier: length looks at"),
     ],
 )
