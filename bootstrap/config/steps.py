@@ -190,6 +190,26 @@ class Distillation(Taught):
     """Replayed sequences in one update."""
     data: Literal["accumulate", "latest", "references"] = "accumulate"
     """What is replayed: everything verified so far, only the parent generation's, or base references alone."""
+    decay: float = Field(default=1.0, gt=0, le=1)
+    """Factor by which the chance of an answer to be replayed falls with every generation of its age; 1 keeps all alike.
+    Base references do not age, so with a small factor they and the newest answers are most of what is replayed."""
+    min_reference_share: float = Field(default=0.0, ge=0, le=1)
+    """Least share of base references in each replayed batch: seed data that no generation has made. Levels beyond the
+    base grow in number, so without a floor the share of references falls as the lineage climbs (arXiv:2305.17493)."""
+
+    @model_validator(mode="after")
+    def _replay_can_act(self) -> "Distillation":
+        if self.decay < 1 and self.data != "accumulate":
+            raise ValueError(
+                f"decay has no effect with data {self.data}, which has no answers of different ages; remove decay, or "
+                "set data: accumulate"
+            )
+        if self.min_reference_share and self.data == "references":
+            raise ValueError(
+                "min_reference_share has no effect with data references, where all is reference; remove it, or set "
+                "data: accumulate"
+            )
+        return self
 
 
 class OnPolicyDistillation(Taught):

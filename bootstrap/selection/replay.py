@@ -9,8 +9,11 @@ Left out: which rollouts join the pool (`filters.py`) and how the learner weighs
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from random import Random
 
 from bootstrap.errors import RecipeError
 from bootstrap.records import Example
@@ -87,13 +90,20 @@ def draw_replay(
     ce_weight: float,
     kl_weight: float = 0.0,
     teacher: str | None = None,
+    decay: float = 1.0,
+    min_reference_share: float = 0.0,
 ) -> list[Example]:
     """Return `count` examples given as text, level uniform over `levels`, with replacement.
 
     Levels up to `base_level` come from `demonstrate`, those above from the pool; levels above it without an entry are
     left out of the draw. With base level 0 everything comes from the pool. An example's source is the id of the
     rollout, or of the prompt whose reference is shown. Raises RecipeError when no level has anything to replay.
+
+    `decay`: the chance of an answer falls by this factor for every generation by which it is older than the
+    newest of these levels; references keep theirs. `min_reference_share`: least share of the examples that show a
+    reference; where the draw gives fewer, random ones from the pool make way for references.
     """
+    assert 0 < decay <= 1 and 0 <= min_reference_share <= 1, f"decay {decay}, share {min_reference_share}"
     if count == 0:
         return []
     available = [level for level in levels if level <= base_level or pool.entries(level)]
@@ -104,8 +114,11 @@ def draw_replay(
             "samples, or set distillation: null"
         )
     rng = generator(seed, "replay")
-    drawn = [rng.choice(available) for _ in range(count)]
-    base_levels = [level for level in available if level <= base_level]
+    ages = _Ages(pool, available, base_level=base_level, decay=decay) if decay < 1 else None
+    drawn = [rng.choice(available) for _ in range(count)] if ages is None else ages.draw_levels(rng, count)
+    base_levels = [level for level in available if level <= base_level] or range(1, base_level + 1)
+    if min_reference_share and base_level:
+        _show_more(drawn, rng, base_level=base_level, base_levels=base_levels, share=min_reference_share)
     num_shown = sum(level <= base_level for level in drawn)
     shown = demonstrate(base_levels, num_shown, derive_seed(seed, "demonstrate")) if num_shown else []
     assert len(shown) == num_shown, f"{num_shown} demonstrations were asked for, {len(shown)} came"
@@ -115,7 +128,7 @@ def draw_replay(
         if level <= base_level:
             source, prompt_text, completion_text = next(rest)
         else:
-            entry = rng.choice(pool.entries(level))
+            entry = rng.choice(pool.entries(level)) if ages is None else ages.draw_entry(rng, level)
             source, prompt_text, completion_text = entry.rollout_id, entry.prompt_text, entry.completion_text
         examples.append(
             Example(
@@ -128,3 +141,37 @@ def draw_replay(
             )
         )
     return examples
+
+
+class _Ages:
+    """The chances of answers that fade: each keeps the one it has in a uniform draw, times `decay` to its age.
+
+    A level's chance is therefore the mean of its answers', and that of the whole draw sums to 1 again.
+    """
+
+    def __init__(self, pool: ReplayPool, levels: Sequence[int], *, base_level: int, decay: float) -> None:
+        replayed = [level for level in levels if level > base_level]
+        newest = max((entry.generation for level in replayed for entry in pool.entries(level)), default=0)
+        self._levels, self._pool = levels, pool
+        self._sums: Mapping[int, list[float]] = {
+            level: list(accumulate(decay ** (newest - entry.generation) for entry in pool.entries(level)))
+            for level in replayed
+        }
+        self._weights = [
+            self._sums[level][-1] / len(self._sums[level]) if level in self._sums else 1.0 for level in levels
+        ]
+
+    def draw_levels(self, rng: Random, count: int) -> list[int]:
+        return rng.choices(self._levels, weights=self._weights, k=count)
+
+    def draw_entry(self, rng: Random, level: int) -> PoolEntry:
+        return rng.choices(self._pool.entries(level), cum_weights=self._sums[level])[0]
+
+
+def _show_more(drawn: list[int], rng: Random, *, base_level: int, base_levels: Sequence[int], share: float) -> None:
+    """Turn random levels of the pool among `drawn` into base levels until these are `share` of all."""
+    from_pool = [place for place, level in enumerate(drawn) if level > base_level]
+    # Rounded first: 0.07 of 100 is a hair above 7 in binary.
+    wanted = math.ceil(round(share * len(drawn), 9))
+    for place in rng.sample(from_pool, max(wanted - (len(drawn) - len(from_pool)), 0)):
+        drawn[place] = rng.choice(base_levels)

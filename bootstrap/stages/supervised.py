@@ -41,6 +41,8 @@ def replay_examples(
         seed=seed,
         ce_weight=0.0 if by_teacher else settings.weight,
         kl_weight=settings.weight if by_teacher else 0.0,
+        decay=settings.decay,
+        min_reference_share=settings.min_reference_share,
     )
     if by_teacher:
         level_of = {entry.rollout_id: level for level in pool.levels for entry in pool.entries(level)} | shown

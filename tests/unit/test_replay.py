@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from bootstrap.config.steps import Distillation
 from bootstrap.config.tasks import AdditionTask
 from bootstrap.errors import RecipeError
 from bootstrap.prompts.build import build_task
@@ -123,3 +124,62 @@ def test_nothing_to_replay_is_one_clear_error():
 
 def test_a_draw_of_none_needs_nothing():
     assert draw(ReplayPool(), levels=[], count=0) == []
+
+
+def test_answers_fade_by_the_factor_to_their_age_within_a_level():
+    pool = ReplayPool([entry("old", generation=1), entry("new", generation=3)])
+    drawn = Counter(e.source for e in draw(pool, levels=[5], count=10000, decay=0.5))
+    assert drawn["old"] / drawn["new"] == pytest.approx(0.25, rel=0.1)
+
+
+def test_levels_of_old_answers_fade_as_a_whole_and_references_do_not():
+    pool = ReplayPool([entry("old", level=5, generation=1), entry("new", level=6, generation=2)])
+    drawn = Counter(e.source for e in draw(pool, levels=[4, 5, 6], count=10000, decay=0.5))
+    shown = 10000 - drawn["old"] - drawn["new"]
+    assert (shown / 10000, drawn["new"] / 10000) == pytest.approx((0.4, 0.4), abs=0.02)
+    assert drawn["old"] / 10000 == pytest.approx(0.2, abs=0.02)
+
+
+def test_the_newest_answers_of_the_levels_replayed_are_the_measure_however_old_they_are():
+    pool = ReplayPool([entry("a", generation=1), entry("b", level=9, generation=5000)])
+    assert {e.source for e in draw(pool, levels=[5], decay=0.01)} == {"a"}
+
+
+def test_without_decay_and_floor_a_draw_is_the_plain_one():
+    pool = ReplayPool([entry(f"r{n}", generation=n) for n in range(50)])
+    assert draw(pool, seed=3, decay=1.0, min_reference_share=0.0) == draw(pool, seed=3)
+
+
+@pytest.mark.parametrize(("share", "least"), [(0.5, 50), (0.07, 7), (0.071, 8), (1.0, 100)])
+def test_the_floor_of_references_is_kept_in_each_draw(share, least):
+    pool = ReplayPool([entry(f"r{level}", level=level) for level in range(2, 40)])
+    arguments = {"levels": range(1, 40), "base_level": 1}
+    pooled = {f"r{level}" for level in range(2, 40)}
+    counts = [
+        sum(e.source not in pooled for e in draw(pool, seed=seed, min_reference_share=share, **arguments))
+        for seed in range(20)
+    ]
+    assert min(counts) == least
+
+
+def test_the_floor_shows_references_even_where_no_base_level_is_replayed():
+    examples = draw(ReplayPool([entry("r")]), levels=[5], count=10, min_reference_share=0.3)
+    assert sum(e.source != "r" for e in examples) == 3
+
+
+def test_a_draw_above_the_floor_is_left_as_it_is():
+    pool = ReplayPool([entry("r")])
+    assert draw(pool, seed=1, min_reference_share=0.1) == draw(pool, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "remedy"),
+    [
+        ({"decay": 0.5, "data": "latest"}, "set data: accumulate"),
+        ({"decay": 0.5, "data": "references"}, "set data: accumulate"),
+        ({"min_reference_share": 0.5, "data": "references"}, "remove it"),
+    ],
+)
+def test_settings_of_replay_that_cannot_act_are_refused(settings, remedy):
+    with pytest.raises(ValueError, match=remedy):
+        Distillation(**settings)
