@@ -19,7 +19,7 @@ from bootstrap.config import verifiers
 from bootstrap.config.base_model import ScratchModel
 from bootstrap.config.training import Training
 from bootstrap.errors import FingerprintMismatch
-from bootstrap.records import Batch, Checkpoint, Example, Request, Rollout, Sampling, UpdateMetrics
+from bootstrap.records import Batch, Checkpoint, Example, Reading, Request, Rollout, Sampling, UpdateMetrics
 from bootstrap.scoring.verifier import Verifier, build_verifier
 
 
@@ -133,6 +133,13 @@ class Pool(ABC):
         self._one(list({r.policy for r in rollouts}) or [""])
         by_id = {r.id: r for r in rollouts}
         return [by_id[request.id] for request in requests]
+
+    def read(self, examples: Sequence[Example], *, temperature: float) -> list[Reading]:
+        """Return what the weights under training say of each example's completion tokens, in order of the examples."""
+        shards = _split_examples(examples, self.size)
+        handles = [self.start(w, "read", shard, temperature) for w, shard in enumerate(shards) if shard]
+        readings = {r.source: r for part in self.wait(handles, what="readings") for r in part}
+        return [readings[example.source] for example in examples]
 
     def update(self, batch: Batch, *, lr_factor: float, grad_clip: float) -> Any:
         """Begin one optimizer update over the whole batch; `metrics` of the handle waits for it.

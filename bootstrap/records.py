@@ -248,6 +248,8 @@ class Example:
     """`rl` weight of each completion token; empty when the sequence takes no part in the stream."""
     logprobs: tuple[float, ...] = ()
     """Log-probabilities of the completion tokens at sampling time, for the `rl` stream's ratio."""
+    importance: tuple[float, ...] = ()
+    """Constant weight of each completion token's advantage, guides' rewards included; empty for 1."""
     loss_scale: float = 1.0
     """What `advantages` were multiplied by for their aggregation; terms of the `rl` stream beside them need it too."""
     stay_weights: tuple[float, ...] = ()
@@ -258,6 +260,18 @@ class Example:
     kl_weight: float = 0.0
     teacher: str | None = None
     """Fingerprint of the teacher of the `kl` stream."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reading:
+    """What the weights under training say of one sequence's completion tokens, before an update learns from it."""
+
+    source: str
+    """The example's."""
+    logprobs: tuple[float, ...]
+    """At the temperature that was asked for."""
+    flops: float
+    """Model FLOPs of the sequence's forward pass."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,7 +17,7 @@ from bootstrap.config.base_model import ScratchModel
 from bootstrap.config.steps import Optimizer
 from bootstrap.config.training import Training
 from bootstrap.errors import FingerprintMismatch, RecipeError
-from bootstrap.records import Batch, Checkpoint, Request, Rollout, Sampling, UpdateMetrics
+from bootstrap.records import Batch, Checkpoint, Example, Reading, Request, Rollout, Sampling, UpdateMetrics
 from bootstrap.rollouts.engine import TransformersEngine
 from bootstrap.store.fingerprint import base_fingerprint, fingerprint_model, fingerprint_safetensors
 from bootstrap.training import chat, lora, precision
@@ -214,6 +214,11 @@ class Worker:
         """Return the gradient of this worker's shard of a batch."""
         assert self.learner is not None, "begin() comes before gradient()"
         return self.learner.gradient(batch)
+
+    def read(self, examples: Sequence[Example], temperature: float) -> list[Reading]:
+        """Return what the weights say of each example's completion tokens as they are now."""
+        assert self.learner is not None, "begin() comes before read()"
+        return self.learner.read(examples, temperature=temperature)
 
     def apply(self, lr_factor: float, grad_clip: float, *gradients: Gradient) -> UpdateMetrics:
         """Take the optimizer step of the whole batch; all workers do, with the same gradients in the same order."""

@@ -65,6 +65,33 @@ class KlCov(Settings):
     """Factor of `|logprob - logprob at sampling time|`."""
 
 
+class OffPolicyCorrection(Settings):
+    """Weight of tokens by `w = proximal / behaviour`: the trainer's probability at the start of a round over the
+    sampler's.
+
+    The two differ where they compute in another precision, in batches of another shape, or by another engine. The
+    importance ratio of the loss is then that to the trainer's own probability (decoupled PPO, arXiv:2110.00641), which
+    costs a forward pass over the round's answers.
+    """
+
+    level: RatioLevel = RatioLevel.PRODUCT
+    """`w` of each token, of its completion by product (exact), or of its completion by geometric mean."""
+    outside: Literal["mask", "truncate"] = "mask"
+    """What `w` beyond the bounds becomes: 0, so that the tokens give no policy gradient, or the bound."""
+    low: float | None = Field(default=None, gt=0, le=1)
+    """Least `w`; null for no bound."""
+    high: float | None = Field(default=3.0, ge=1)
+    """Largest `w`; 3 as in TRL; null for no bound."""
+
+    @model_validator(mode="after")
+    def _bounds_something(self) -> "OffPolicyCorrection":
+        if self.low is None and self.high is None:
+            raise ValueError(
+                "a correction without bounds is plain importance sampling of unbounded variance; set high: 3"
+            )
+        return self
+
+
 EntropyControl = Annotated[ClipCov | KlCov, Field(discriminator="type")]
 
 
@@ -87,12 +114,19 @@ class PolicyGradient(Settings):
     """Largest ratio that counts for a negative advantage (arXiv:1912.09729; 3 is usual); null for no bound."""
     inner_epochs: int = Field(default=1, ge=1)
     """Updates on the same rollouts; the ratio differs from 1 only from the second on."""
+    correction: OffPolicyCorrection | None = None
+    """null takes the sampler's log-probabilities for the trainer's."""
     truncated_answers: Literal["keep", "mask"] = "keep"
     """`mask`: answers cut by the length limit count in their group's mean and not in the loss (DAPO's overlong
     filtering)."""
     kl: ReferenceKl | None = None
     entropy: EntropyControl | None = None
     """Keeps the policy's entropy from collapsing; null leaves it alone."""
+
+    @property
+    def reads_again(self) -> bool:
+        """Whether a round's answers go through the trainer's model before its first update."""
+        return self.correction is not None
 
     @model_validator(mode="after")
     def _loss_can_work(self) -> "PolicyGradient":

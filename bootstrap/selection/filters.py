@@ -13,6 +13,7 @@ from bootstrap.records import Rollout, Selection, Status, Use, Verdict
 
 COMPARED = "compared"
 TRUNCATED = "cut by the length limit: counted in its group's mean, masked from the loss"
+OFF_POLICY = "sampler and trainer disagree: counted in its group's mean, masked from the loss"
 
 
 def accept(

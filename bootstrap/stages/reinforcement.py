@@ -1,6 +1,6 @@
 """The `rl` step: sample -> score -> advantage -> update, with distillation on replayed levels in the same loss."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from bootstrap.records import (
     GuideForm,
     Normalizers,
     Prompt,
+    Reading,
     Rollout,
     Selection,
     Status,
@@ -21,7 +22,15 @@ from bootstrap.records import (
     Verdict,
 )
 from bootstrap.seeds import derive_seed
-from bootstrap.selection.filters import COMPARED, TRUNCATED, differ, more_samples, select_batch, select_groups
+from bootstrap.selection.filters import (
+    COMPARED,
+    OFF_POLICY,
+    TRUNCATED,
+    differ,
+    more_samples,
+    select_batch,
+    select_groups,
+)
 from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.stages.encoding import Encoder, completion_tokens
 from bootstrap.stages.generate import generate, judge, requests, sampling
@@ -58,7 +67,7 @@ class RlTrainer:
     def drawn(self, tables: Tables) -> int:
         """Return the prompts that the rounds drew: those of each, and one for each group that had to be replaced."""
         step = self.step
-        compared = {s.rollout_id for s in tables.selections if s.reason in (COMPARED, TRUNCATED)}
+        compared = {s.rollout_id for s in tables.selections if s.reason in (COMPARED, TRUNCATED, OFF_POLICY)}
         live: dict[int, set[int]] = {number: set() for number in range(step.updates)}
         for identifier in compared:
             _, _, update, place, _ = identifier.split(".")
@@ -107,28 +116,35 @@ class RlTrainer:
                 s if mask and r.finish.is_truncated else _taught(s, v)
                 for r, s, v in zip(rollouts, selections, verdicts, strict=True)
             ]
-        tables.rollouts += rollouts
-        tables.verdicts += verdicts
-        tables.selections += selections
         groups = _judged_groups(rollouts, verdicts)
         rewards = {v.rollout_id: v.reward for v in verdicts if v.reward is not None}
         dead = [r for name, group in groups.items() if name not in live for r in group]
         keeps = isinstance(step.algorithm, GroupRelative) and step.algorithm.zero_variance == "keep"
         counted = keeps and step.teaching is None
         mask = step.algorithm.truncated_answers == "mask"
+        learned = [groups[name] for name in live]
+        others = dead if step.teaching is not None else []
+        readings = self._read([r for group in [*learned, others] for r in group], meter)
         policy, rl_count = rl_stream(
-            [groups[name] for name in live],
+            learned,
             rewards,
             step.algorithm,
             dead=Dead(num_tokens=sum(len(r.tokens) for r in dead), num_sequences=len(dead)) if counted else None,
             max_new_tokens=self.how.max_new_tokens,
             masked={r.id for r in rollouts if r.finish.is_truncated} if mask else (),
-            others=dead if step.teaching is not None else (),
+            others=others,
             guides=guides,
+            readings=readings,
             seed=self._seed("entropy", number),
         )
         if step.teaching is not None:
             policy = self._teach(policy, rollouts, step.teaching)
+        masked = {example.source for example in policy if _is_masked(example)}
+        policy = [example for example in policy if example.source not in masked]
+        selections = [replace(s, use=Use.NONE, reason=OFF_POLICY) if s.rollout_id in masked else s for s in selections]
+        tables.rollouts += rollouts
+        tables.verdicts += verdicts
+        tables.selections += selections
         useful = {s.rollout_id for s in selections if s.use is Use.RL or s.replay}
         meter.useful_tokens += sum(len(r.tokens) for r in rollouts if r.id in useful)
         batches = []
@@ -156,7 +172,24 @@ class RlTrainer:
             live_groups=len(live) / len(prompts),
             entropy=sum(entropies) / len(entropies),
             length=sum(len(r.tokens) for r in rollouts) / len(rollouts),
+            mismatch=_mismatch(rollouts, readings) if step.algorithm.reads_again else None,
         )
+
+    def _read(self, rollouts: Sequence[Rollout], meter: Meter) -> dict[str, Reading]:
+        """Return by rollout what the trainer's model says of its tokens, where the algorithm asks for it."""
+        if not self.step.algorithm.reads_again:
+            return {}
+        examples = [
+            Example(source=r.id, tokens=r.prompt_tokens + r.tokens, num_prompt_tokens=len(r.prompt_tokens))
+            for r in rollouts
+            if r.tokens
+        ]
+        with meter.clock("train"):
+            readings = self.context.pool.read(examples, temperature=self.step.temperature)
+        shape = self.plan.shape
+        moved = shape.num_parameters * shape.bytes_per_parameter * self.context.pool.size
+        meter.count("train", flops=sum(r.flops for r in readings), tokens=0, bytes_moved=moved)
+        return {reading.source: reading for reading in readings}
 
     def _teach(
         self, examples: Sequence[Example], rollouts: Sequence[Rollout], settings: OnPolicyDistillation
@@ -304,6 +337,23 @@ class Reference:
         for held in (*(teacher for _, teacher in self.plan.teachers.values()), checkpoint):
             pool.broadcast("load_teacher", dict(held.files), held.fingerprint)
         self._since, self._fingerprint = since, checkpoint.fingerprint
+
+
+def _is_masked(example: Example) -> bool:
+    """Whether the correction leaves an example without any gradient."""
+    held = any(example.stay_weights) or any(guide.form.in_loss for guide in example.guides)
+    return bool(example.importance) and not any(example.importance) and not held and not example.kl_weight
+
+
+def _mismatch(rollouts: Sequence[Rollout], readings: Mapping[str, Reading]) -> float | None:
+    """Return the mean distance of the trainer's log-probabilities from the sampler's, per token; None for no token."""
+    distances = [
+        abs(theirs - mine)
+        for rollout in rollouts
+        if rollout.id in readings
+        for theirs, mine in zip(rollout.logprobs, readings[rollout.id].logprobs, strict=True)
+    ]
+    return sum(distances) / len(distances) if distances else None
 
 
 def _taught(selection: Selection, verdict: Verdict) -> Selection:

@@ -59,6 +59,9 @@ class UpdateRow:
     """Mean entropy per sampled token, in nats."""
     length: float | None
     """Mean completion length in tokens."""
+    mismatch: float | None
+    """Mean of |log-probability in training - at sampling| per token, before the round's first update; None where no
+    answer was read again."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,6 +125,7 @@ class Round:
     live_groups: float | None = None
     entropy: float | None = None
     length: float | None = None
+    mismatch: float | None = None
 
 
 class Trainer(Protocol):
@@ -360,6 +364,7 @@ def _record(
             live_groups=drawn.live_groups,
             entropy=drawn.entropy,
             length=drawn.length,
+            mismatch=drawn.mismatch,
         )
     )
 

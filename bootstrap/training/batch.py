@@ -30,6 +30,7 @@ class MicroBatch:
     targets_N: Tensor
     advantages_N: Tensor
     old_logprobs_N: Tensor
+    importance_N: Tensor
     loss_scale_N: Tensor
     stay_weights_N: Tensor
     is_rl_N: Tensor
@@ -67,7 +68,7 @@ def micro_batches(
 def _collate(part: list[Example], *, pad: int) -> MicroBatch:
     longest = max(len(example.tokens) for example in part) - 1
     rows, positions, targets, advantages, old, is_rl, ce, kl = [], [], [], [], [], [], [], []
-    scales, stays = [], []
+    importance, scales, stays = [], [], []
     for row, example in enumerate(part):
         tokens, num_prompt = example.tokens, example.num_prompt_tokens
         count = len(tokens) - num_prompt
@@ -78,6 +79,7 @@ def _collate(part: list[Example], *, pad: int) -> MicroBatch:
         targets += tokens[num_prompt:]
         advantages += example.advantages if on_policy else [0.0] * count
         old += example.logprobs if on_policy else [0.0] * count
+        importance += example.importance or [1.0] * count
         scales += [example.loss_scale] * count
         stays += example.stay_weights or [0.0] * count
         is_rl += [on_policy] * count
@@ -91,6 +93,7 @@ def _collate(part: list[Example], *, pad: int) -> MicroBatch:
         targets_N=torch.tensor(targets),
         advantages_N=torch.tensor(advantages),
         old_logprobs_N=torch.tensor(old),
+        importance_N=torch.tensor(importance),
         loss_scale_N=torch.tensor(scales),
         stay_weights_N=torch.tensor(stays),
         is_rl_N=torch.tensor(is_rl),

@@ -5,7 +5,7 @@ gradient of its shard, divided by the whole batch's normalizers; the sum over wo
 gradient of the whole batch, and every worker applies it to its own copy of the weights.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from bootstrap.compute import ModelShape, forward_flops, train_flops
 from bootstrap.config.steps import Optimizer
 from bootstrap.errors import WorkerError
-from bootstrap.records import Batch, Example, GuideForm, UpdateMetrics
+from bootstrap.records import Batch, Example, GuideForm, Reading, UpdateMetrics
 from bootstrap.training.batch import MicroBatch, micro_batches
 from bootstrap.training.loss import cross_entropy, divergence, guide_reward, kl_estimate, policy_gradient, stay
 from bootstrap.training.model import model_shape
@@ -90,9 +90,7 @@ class Learner:
             batch.examples, pad=self.pad, max_rows=self.max_rows, max_targets=self.max_targets
         ):
             micro = host.to(self.device)
-            with self.compute():
-                hidden = self.model.base_model(input_ids=micro.tokens_BT, use_cache=False).last_hidden_state
-            logits_NV = self.model.get_output_embeddings()(hidden[micro.row_N, micro.position_N].float())
+            logits_NV = self.model.get_output_embeddings()(self._hidden(self.model, micro))
             logprobs_N = _logprobs(logits_NV, micro.targets_N)
             is_rl_N = micro.is_rl_N
             policy_N = (
@@ -102,7 +100,7 @@ class Learner:
             policy = policy_gradient(
                 policy_N[is_rl_N],
                 micro.old_logprobs_N[is_rl_N],
-                advantages_N[is_rl_N],
+                (advantages_N * micro.importance_N)[is_rl_N],
                 clip_low=batch.clip_low,
                 clip_high=batch.clip_high,
                 surrogate=batch.surrogate,
@@ -134,6 +132,27 @@ class Learner:
             num_tokens=num_tokens,
             flops=flops,
         )
+
+    def _hidden(self, model: PreTrainedModel, micro: MicroBatch) -> Tensor:
+        """Return a model's last hidden state (N, D) at each completion token's predictor, in float32."""
+        with self.compute():
+            hidden = model.base_model(input_ids=micro.tokens_BT, use_cache=False).last_hidden_state
+        return hidden[micro.row_N, micro.position_N].float()
+
+    @torch.no_grad()
+    def read(self, examples: Sequence[Example], *, temperature: float) -> list[Reading]:
+        """Return what the weights say of each example's completion tokens as they are now; in no particular order."""
+        self.model.eval()
+        found = []
+        for part, host in micro_batches(examples, pad=self.pad, max_rows=self.max_rows, max_targets=self.max_targets):
+            micro = host.to(self.device)
+            logits_NV = self.model.get_output_embeddings()(self._hidden(self.model, micro))
+            logprobs_N = _logprobs(logits_NV / temperature, micro.targets_N)
+            counts = [len(example.tokens) - example.num_prompt_tokens for example in part]
+            for example, length, values in zip(part, micro.lengths, logprobs_N.split(counts), strict=True):
+                flops = forward_flops(self.shape, [length])
+                found.append(Reading(source=example.source, logprobs=tuple(values.tolist()), flops=flops))
+        return found
 
     def _guided(
         self, examples: list[Example], micro: MicroBatch, logprobs_N: Tensor, *, temperature: float

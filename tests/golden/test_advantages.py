@@ -1,15 +1,26 @@
 """Advantages against brute force and float64 formulas from the papers, and by hand for groups that say nothing."""
 
 import math
+from dataclasses import replace
 from itertools import combinations
 from random import Random
 
 import numpy as np
 import pytest
 
-from bootstrap.config.algorithms import Cispo, ClipCov, Grpo, KlCov, PassAtK, ReinforcePlusPlus, Rloo
-from bootstrap.records import Finish, Guide, GuideForm, Rollout
+from bootstrap.config.algorithms import (
+    Cispo,
+    ClipCov,
+    Grpo,
+    KlCov,
+    OffPolicyCorrection,
+    PassAtK,
+    ReinforcePlusPlus,
+    Rloo,
+)
+from bootstrap.records import Finish, Guide, GuideForm, Reading, Rollout
 from bootstrap.training.algorithms import covariance, grpo, pass_at_k, reinforce_pp, rloo
+from bootstrap.training.algorithms.correction import weights
 from bootstrap.training.algorithms.stream import advantages, rl_stream
 
 RIGHT, WRONG, ALONE = [1.0] * 4, [0.0] * 4, [1.0]
@@ -211,3 +222,37 @@ def test_guides_travel_with_every_example():
     guides = (Guide(model="m", weight=0.1, form=GuideForm.LOSS_K3),)
     examples, _ = rl_stream(groups, rewards, Grpo(), max_new_tokens=4, guides=guides)
     assert {e.guides for e in examples} == {guides}
+
+
+def reading(name: str, *logprobs: float) -> Reading:
+    return Reading(source=name, logprobs=logprobs, flops=1.0)
+
+
+def test_a_correction_holds_the_policy_to_the_trainer_and_weighs_by_the_sampler():
+    groups, rewards = covarying()
+    readings = {"g.k0": reading("g.k0", -0.2, -0.1), "g.k1": reading("g.k1", -3.0, -1.5), "g.k2": reading("g.k2", 0, 0)}
+    settings = Grpo(correction={"level": "token", "outside": "truncate", "low": 0.95, "high": 4.0})
+    examples, count = rl_stream(groups, rewards, settings, max_new_tokens=4, readings=readings)
+    assert [e.logprobs for e in examples] == [(-0.2, -0.1), (-3.0, -1.5), (0, 0)] and count == 6
+    assert examples[0].importance == pytest.approx((0.95, 1.0))
+    assert examples[1].importance == pytest.approx((1.0, 4.0)), "exp(1.5) is over the bound"
+    assert examples[2].importance == pytest.approx((math.exp(0.2),) * 2)
+
+
+def test_where_trainer_and_sampler_agree_a_correction_changes_nothing():
+    groups, rewards = covarying()
+    readings = {r.id: reading(r.id, *r.logprobs) for group in groups for r in group}
+    for level in ("token", "product", "sequence"):
+        for outside in ("mask", "truncate"):
+            settings = Grpo(correction={"level": level, "outside": outside, "low": 1.0, "high": 1.0})
+            examples, _ = rl_stream(groups, rewards, settings, max_new_tokens=4, readings=readings)
+            plain, _ = rl_stream(groups, rewards, Grpo(), max_new_tokens=4)
+            assert [replace(e, importance=()) for e in examples] == plain
+            assert {w for e in examples for w in e.importance} == {1.0}
+
+
+def test_a_ratio_beyond_all_numbers_is_still_bounded():
+    settings = OffPolicyCorrection(outside="truncate", high=3.0)
+    assert weights((0.0,) * 9, (-200.0,) * 9, settings) == (3.0,) * 9
+    assert weights((-200.0,) * 9, (0.0,) * 9, settings) == (0.0,) * 9
+    assert weights((), (), settings) == ()

@@ -5,13 +5,16 @@ read, in place of a trainer with a model and a data set. Left out: advantages, w
 sampling (`test_advantages.py` has them from the formulas).
 """
 
+import math
 from collections import defaultdict
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from bootstrap.config.algorithms import OffPolicyCorrection
 from bootstrap.records import GuideForm, RatioLevel, Surrogate
+from bootstrap.training.algorithms.correction import weights
 from bootstrap.training.loss import divergence, kl_estimate, policy_gradient
 
 grpo_trainer = pytest.importorskip("trl.trainer.grpo_trainer", reason="TRL is a dependency of the tests alone")
@@ -36,6 +39,7 @@ class Case:
         self.old = self.logprobs + 0.4 * normal(B, T)
         self.guide = self.logprobs + 0.6 * normal(B, T)
         self.advantages = normal(B)
+        self.sampler = self.old + 0.5 * normal(B, T)
 
     def flat(self, values: torch.Tensor) -> torch.Tensor:
         return values[self.mask]
@@ -83,7 +87,14 @@ class Case:
         return loss.item(), logprobs.grad[self.mask]
 
     def ours(
-        self, aggregation: str, *, beta: float = 0.0, low: float | None = 0.2, high: float | None = 0.28, **form
+        self,
+        aggregation: str,
+        *,
+        beta: float = 0.0,
+        low: float | None = 0.2,
+        high: float | None = 0.28,
+        weight: torch.Tensor | float = 1.0,
+        **form,
     ) -> tuple[float, torch.Tensor]:
         """Return our loss and its gradient, with the weights and the normalizer of `stream.rl_stream`."""
         logprobs = self.flat(self.logprobs).clone().requires_grad_()
@@ -93,7 +104,7 @@ class Case:
         found = policy_gradient(
             logprobs,
             self.flat(self.old),
-            self.advantages[self.rows] * scale,
+            self.advantages[self.rows] * scale * weight,
             clip_low=low,
             clip_high=high,
             row_N=self.rows,
@@ -165,6 +176,34 @@ def test_importance_sampling_of_off_policy_rollouts_has_trls_gradient(seed, leve
     theirs = case.trl("dapo", old=case.logprobs, importance=weight.expand(B, T))
     mine = case.ours("token", low=None, high=0.3, surrogate=surrogate, ratio_level=level)
     assert_same_gradient(mine, theirs)
+
+
+MODES = {"token": RatioLevel.TOKEN, "sequence": RatioLevel.PRODUCT}
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("level", MODES)
+@pytest.mark.parametrize("outside", ["truncate", "mask"])
+@pytest.mark.parametrize(("low", "high"), [(None, 1.4), (0.6, 2.0), (0.7, None)])
+def test_the_two_ratios_of_decoupled_ppo_are_trls_importance_sampling_correction(seed, level, outside, low, high):
+    case = Case(seed)
+    # `_generate_and_score_completions`, `vllm_importance_sampling_mode` `{level}_{outside}`, in its own words.
+    difference = (case.old - case.sampler) * case.mask
+    ratio = torch.exp(difference.sum(dim=-1, keepdim=True) if level == "sequence" else difference)
+    if outside == "truncate":
+        ratio = torch.clamp(ratio, min=low, max=high)
+    else:
+        invalid = (ratio < (-math.inf if low is None else low)) | (ratio > (math.inf if high is None else high))
+        ratio = ratio.masked_fill(invalid, value=0.0)
+    settings = OffPolicyCorrection(level=MODES[level], outside=outside, low=low, high=high)
+    mine = [
+        weights(old[keep].tolist(), sampler[keep].tolist(), settings)
+        for old, sampler, keep in zip(case.old, case.sampler, case.mask, strict=True)
+    ]
+    flat = torch.tensor([value for row in mine for value in row], dtype=torch.float64)
+    assert torch.allclose(flat, case.flat(ratio.expand(B, T)), rtol=1e-12)
+    assert len(set(flat.tolist())) > 2, "some are within the bounds and some are not"
+    assert_same(case.ours("token", weight=flat), case.trl("dapo", importance=ratio.expand(B, T)))
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.1, 0.5, 0.9, 1.0])

@@ -22,6 +22,8 @@ ALGORITHM = TypeAdapter(Algorithm)
         ({"type": "grpo", "kl": {"estimator": "k1"}}, "where: reward"),
         ({"type": "grpo", "zero_variance": "keep", "resample": 2}, "zero_variance: drop"),
         ({"type": "reinforce_pp", "zero_variance": "keep"}, "Extra inputs"),
+        ({"type": "grpo", "correction": {"high": None}}, "set high: 3"),
+        ({"type": "grpo", "correction": {"high": 0.9}}, "greater than or equal to 1"),
     ],
 )
 def test_losses_that_cannot_work_are_refused_with_the_remedy(settings, remedy):

@@ -175,3 +175,34 @@ def test_every_divergence_pulls_the_student_to_its_teacher(beta, top_k):
     taught = Batch(examples=examples, normalizers=Normalizers(kl=60), kl_beta=beta, kl_top_k=top_k)
     losses = [pool.metrics(pool.update(taught, lr_factor=1.0, grad_clip=1.0)).kl_loss for _ in range(40)]
     assert losses[0] > 5 * losses[-1] > 0
+
+
+def test_importance_scales_the_gradient_of_advantages_and_of_guides_in_the_reward():
+    pool = pool_of()
+    whole = replace(batch(GuideForm.REWARD_K1, GuideForm.TOKEN_K1), examples=[])
+    guides = tuple(Guide(model=GUIDES[0].fingerprint, weight=0.3, form=f) for f in (GuideForm.REWARD_K1,))
+    one = replace(sequence(3, *guides), stay_weights=())
+
+    def gradient(example: Example) -> np.ndarray:
+        return pool.workers[0].gradient(replace(whole, examples=[example], clip_low=None, clip_high=None)).flat
+
+    plain = gradient(one)
+    assert np.allclose(gradient(replace(one, importance=(0.5,) * len(one.advantages))), 0.5 * plain, atol=1e-7)
+    assert not gradient(replace(one, importance=(0.0,) * len(one.advantages))).any() and np.abs(plain).max() > 1e-3
+
+
+def test_reading_gives_every_token_the_log_probability_that_the_model_gives_it():
+    pool = pool_of(batch_rows=5)
+    examples = [sequence(i) for i in range(12)]
+    expected = [e.logprobs for e in _at(pool, examples)]
+    for size in (1, 3):
+        workers = LocalPool(size, batch_rows=5)
+        workers.hold(pool.export())
+        workers.broadcast("begin", AdamW())
+        readings = workers.read(examples, temperature=1.0)
+        assert [r.source for r in readings] == [e.source for e in examples]
+        assert all(r.logprobs == pytest.approx(e, abs=1e-5) for r, e in zip(readings, expected, strict=True))
+    hot = workers.read(examples[:1], temperature=100.0)[0].logprobs
+    assert hot == pytest.approx((-np.log(16),) * len(hot), rel=0.01), "nearly uniform"
+    whole = Batch(examples=examples, normalizers=Normalizers())
+    assert sum(r.flops for r in readings) == pytest.approx(pool.workers[0].gradient(whole).flops / 3)

@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from support.tiny import RL, grow, recipe
@@ -9,7 +10,14 @@ from support.tiny import RL, grow, recipe
 from bootstrap.errors import BooksUnbalanced
 from bootstrap.pool import LocalPool
 from bootstrap.records import Finish, Rollout, Status, Use, Verdict
-from bootstrap.selection.filters import TRUNCATED, more_samples, select_batch, select_groups
+from bootstrap.selection.filters import (
+    COMPARED,
+    OFF_POLICY,
+    TRUNCATED,
+    more_samples,
+    select_batch,
+    select_groups,
+)
 from bootstrap.stages.reinforcement import RlTrainer
 from bootstrap.stages.step import Tables
 from bootstrap.store.lineage_store import LineageStore
@@ -37,6 +45,41 @@ def test_a_generation_trains_under_every_algorithm(tmp_path, algorithm):
     assert len(tables.updates) == 2 * algorithm.get("inner_epochs", 1)
     assert all(row.grad_norm > 0 for row in tables.updates)
     assert entries[1].generation.fingerprint != entries[0].generation.fingerprint
+
+
+class Deaf(LocalPool):
+    """A pool whose sampler reports wrong log-probabilities for every second sample, as an engine of its own might."""
+
+    def generate(self, *args, **kwargs):
+        found = super().generate(*args, **kwargs)
+        return [replace(r, logprobs=tuple(x - 1.0 for x in r.logprobs)) if r.sample_index % 2 else r for r in found]
+
+
+def test_answers_that_sampler_and_trainer_disagree_about_are_masked_and_stand_in_the_books(tmp_path):
+    step = RL | {"updates": 3, "prompts_per_update": 8, "algorithm": {"type": "grpo", "resample": 1}}
+    corrected = step | {"algorithm": step["algorithm"] | {"correction": {"high": 1.5}}}
+    entries = grow(recipe(steps=[corrected], count=1), tmp_path / "deaf", pool=Deaf(1, batch_rows=64))
+    tables = tables_of(tmp_path / "deaf", entries[1])
+    samples = {r.id: r.sample_index for r in tables.rollouts}
+    reasons = {(samples[s.rollout_id] % 2, s.reason) for s in tables.selections if s.reason in (COMPARED, OFF_POLICY)}
+    assert reasons == {(0, COMPARED), (1, OFF_POLICY)}
+    trained = {row.source for row in tables.usage if row.stream == Use.RL}
+    assert trained == {s.rollout_id for s in tables.selections if s.use is Use.RL}
+    assert any(row.mismatch for row in tables.updates)
+    assert all(0.3 < row.mismatch < 0.7 for row in tables.updates if row.mismatch is not None)
+    assert entries[1].generation.books.dropped[OFF_POLICY] > 0
+
+
+def test_a_correction_where_sampler_and_trainer_agree_trains_alike(tmp_path):
+    step = RL | {"updates": 2}
+    corrected = step | {"algorithm": {"type": "grpo", "correction": {"level": "token", "outside": "truncate"}}}
+    plain = tables_of(tmp_path / "plain", grow(recipe(steps=[step], count=1), tmp_path / "plain")[1])
+    found = tables_of(tmp_path / "corrected", grow(recipe(steps=[corrected], count=1), tmp_path / "corrected")[1])
+    assert [row.mismatch is None for row in plain.updates] == [True] * 2
+    assert all(row.mismatch is None or row.mismatch < 1e-5 for row in found.updates)
+    assert any(row.mismatch is not None for row in found.updates)
+    for mine, theirs in zip(found.updates, plain.updates, strict=True):
+        assert mine.grad_norm == pytest.approx(theirs.grad_norm, rel=1e-3)
 
 
 class Killed(Exception):

@@ -15,14 +15,16 @@ from bootstrap.config.algorithms import (
     EntropyControl,
     Grpo,
     Gspo,
+    OffPolicyCorrection,
     PassAtK,
     ReinforcePlusPlus,
     Rloo,
     Unrewarded,
 )
-from bootstrap.records import Example, Guide, Rollout
+from bootstrap.records import Example, Guide, Reading, Rollout
 from bootstrap.seeds import generator
 from bootstrap.training.algorithms import covariance, grpo, pass_at_k, reinforce_pp, rloo
+from bootstrap.training.algorithms.correction import weights
 from bootstrap.training.algorithms.normalize import STD_EPSILON, deviation
 
 
@@ -75,6 +77,7 @@ def rl_stream(
     masked: Collection[str] = (),
     others: Sequence[Rollout] = (),
     guides: tuple[Guide, ...] = (),
+    readings: Mapping[str, Reading] | None = None,
     seed: int = 0,
 ) -> tuple[list[Example], float]:
     """Return the examples of live groups and the stream's normalizer.
@@ -82,7 +85,7 @@ def rl_stream(
     `groups`: rollouts of each live group; `rewards`: by rollout id, of all that was judged; `dead`: groups that count
     in the normalizer and give nothing else, None where they do not count; `masked`: rollouts that count in their
     group's baseline and in nothing else, as do those without tokens; `others`: rollouts of no live group that take part
-    with advantage 0, for what else bears on them.
+    with advantage 0, for what else bears on them; `readings`: by rollout id, for settings that read answers again.
     """
     assert dead is None or not others, "what takes part is counted as such"
     relative = advantages(groups, rewards, settings, num_dead=len(rewards) - sum(len(group) for group in groups))
@@ -102,9 +105,9 @@ def rl_stream(
                     tokens=rollout.prompt_tokens + rollout.tokens,
                     num_prompt_tokens=len(rollout.prompt_tokens),
                     advantages=(advantage * scale,) * length,
-                    logprobs=rollout.logprobs,
                     loss_scale=scale,
                     guides=guides,
+                    **_ratio(rollout, readings, settings.correction),
                 )
             )
     if settings.entropy is not None:
@@ -115,6 +118,17 @@ def rl_stream(
         "constant": num_sequences * max_new_tokens,
     }[settings.aggregation]
     return examples, float(max(normalizer, 1))
+
+
+def _ratio(
+    rollout: Rollout, readings: Mapping[str, Reading] | None, correction: OffPolicyCorrection | None
+) -> dict[str, Any]:
+    """Return the fields of an example that say what its importance ratio is to: the sampler, or the trainer itself."""
+    if correction is None:
+        return {"logprobs": rollout.logprobs}
+    assert readings is not None, "a correction compares with what the trainer reads"
+    proximal = readings[rollout.id].logprobs
+    return {"logprobs": proximal, "importance": weights(proximal, rollout.logprobs, correction)}
 
 
 def _controlled(examples: Sequence[Example], control: EntropyControl, *, seed: int) -> list[Example]:

@@ -1,0 +1,35 @@
+"""Off-policy correction: how much a token counts whose sampler and trainer disagree about it.
+
+Estimator: decoupled PPO (arXiv:2110.00641, section 3) tells the policy that sampled (behaviour) from the one that an
+update must stay close to (proximal, the trainer's own at the start of the round). Its objective is the clipped one of
+the ratio to the proximal policy times `w = proximal / behaviour`, of each token, or of its completion by product (the
+exact weight of the sequence) or by geometric mean. As `w` is not negative, scaling the advantages by it is the same.
+Ratios beyond the bounds are set to the bound (truncated importance sampling) or to 0 (masked), as TRL's
+`vllm_importance_sampling_mode` has it. Degenerate case: where both policies agree every weight is 1.
+"""
+
+import math
+from collections.abc import Sequence
+
+from bootstrap.config.algorithms import OffPolicyCorrection
+from bootstrap.records import RatioLevel
+
+MAX_LOG_RATIO = 700.0
+"""Beyond it the ratio is no float64; any bound acts long before."""
+
+
+def weights(
+    proximal_T: Sequence[float], behaviour_T: Sequence[float], settings: OffPolicyCorrection
+) -> tuple[float, ...]:
+    """Return the weight of each of a completion's T tokens from its log-probabilities under both policies."""
+    log_ratios = [new - old for new, old in zip(proximal_T, behaviour_T, strict=True)]
+    if settings.level is not RatioLevel.TOKEN:
+        total = math.fsum(log_ratios)
+        mean = settings.level is RatioLevel.SEQUENCE
+        log_ratios = [total / max(len(log_ratios), 1) if mean else total] * len(log_ratios)
+    low = 0.0 if settings.low is None else settings.low
+    high = math.inf if settings.high is None else settings.high
+    ratios = (math.exp(min(value, MAX_LOG_RATIO)) for value in log_ratios)
+    if settings.outside == "mask":
+        return tuple(ratio if low <= ratio <= high else 0.0 for ratio in ratios)
+    return tuple(min(max(ratio, low), high) for ratio in ratios)
