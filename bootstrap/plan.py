@@ -19,9 +19,26 @@ from typing import Any
 from pydantic import Field, computed_field
 
 from bootstrap.compute import ModelShape, forward_flops, generate_flops, llama_shape, train_flops
-from bootstrap.config.base_model import FolderModel, ScratchModel, scratch_vocabulary
+from bootstrap.config.base_model import (
+    BaseModelSource,
+    FolderModel,
+    PretrainedModel,
+    ScratchModel,
+    scratch_vocabulary,
+)
+from bootstrap.config.models import EndpointTeacher
 from bootstrap.config.recipe import Recipe
-from bootstrap.config.steps import Distillation, DistillStep, MuonAdamW, Rejection, RlStep, SftStep, Step
+from bootstrap.config.steps import (
+    Distillation,
+    DistillStep,
+    MuonAdamW,
+    Rejection,
+    RlStep,
+    Sampler,
+    SftStep,
+    StageEnd,
+    Step,
+)
 from bootstrap.errors import RecipeError
 from bootstrap.prompts.build import build_task
 from bootstrap.prompts.files import Rows
@@ -103,13 +120,13 @@ class LineagePlan(Record):
 
 def make_plan(recipe: Recipe, *, lineage: str, workers: int, entries: Sequence[Entry] = ()) -> LineagePlan:
     """Return the plan of `recipe` on `workers` processes, `entries` being what its lineage has committed so far."""
-    estimate = _Estimate(recipe)
+    estimates = _Estimates(recipe)
     committed = [entry.generation for entry in entries]
-    pace = _pace(estimate, entries)
+    pace = _pace(estimates, entries)
     last = max(recipe.generations.count, len(committed) - 1)
     generations: list[GenerationPlan] = []
     for number in range(last + 1):
-        steps = recipe.generations.steps if number else recipe.base.steps
+        steps, estimate = recipe.steps_of(number), estimates.of(number)
         if number < len(committed):
             targets, parent = committed[number].target_levels, committed[number].parent
             start = recipe.base.model.type if parent is None else f"gen-{parent}"
@@ -124,7 +141,7 @@ def make_plan(recipe: Recipe, *, lineage: str, workers: int, entries: Sequence[E
             parent=parent,
             teachers=teachers,
             target_levels=targets,
-            steps=tuple(_describe(recipe, step, targets) for step in steps),
+            steps=tuple(_describe(recipe, step, targets, number=number) for step in steps),
             tokens=estimate.tokens(steps, targets),
             flops=estimate.flops(steps, targets),
             seconds=pace * estimate.seconds(steps, targets, workers=workers),
@@ -144,17 +161,17 @@ def make_plan(recipe: Recipe, *, lineage: str, workers: int, entries: Sequence[E
         lineage=lineage,
         recipe_digest=recipe.digest(),
         workers=workers,
-        num_parameters=estimate.shape.num_parameters,
-        memory_bytes_per_worker=estimate.memory_bytes(),
+        num_parameters=estimates.of(0).shape.num_parameters,
+        memory_bytes_per_worker=estimates.memory_bytes(),
         calibrated=bool(entries),
         generations=tuple(generations),
-        notes=(*notes(recipe), *_left_out(estimate.task)),
+        notes=(*notes(recipe), *_left_out(estimates.task)),
     )
 
 
 def notes(recipe: Recipe) -> Iterator[str]:
     """Yield what is allowed but worth knowing before the machine is busy with it."""
-    steps = recipe.generations.steps
+    steps = [step for _, step in recipe.generation_steps()]
     sampling = [step for step in steps if isinstance(step, RlStep) or isinstance(_source(step), Rejection)]
     if not sampling:
         yield (
@@ -201,18 +218,53 @@ def shape_of_config(config: dict[str, Any]) -> ModelShape:
     )
 
 
-class _Estimate:
-    """Lengths, tokens, FLOPs and memory of a recipe's stages."""
+class _Estimates:
+    """The estimates of a recipe's models: generation 0's, and those of stages that start from another."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         self.task = build_task(recipe.task)
+        self._made: dict[BaseModelSource, _Estimate] = {}
+
+    def of(self, number: int) -> "_Estimate":
+        """Return the estimate of a generation's model."""
+        model = self._model(number)
+        if model not in self._made:
+            self._made[model] = _Estimate(self.recipe, model=model, task=self.task)
+        return self._made[model]
+
+    def _model(self, number: int) -> BaseModelSource:
+        if number == 0:
+            return self.recipe.base.model
+        position = self.recipe.generations.position(number)
+        match position.stage.init:
+            case ScratchModel() | PretrainedModel() as model:
+                return model
+            case StageEnd(stage=name):
+                return self._model(self.recipe.generations.end_of(name))
+            case int(earlier):
+                return self._model(earlier)
+            case "previous":
+                return self._model(position.eldest - 1)
+        # Champions descend from the base, unless a stage promotes another model's child: its size is not known yet.
+        return self.recipe.base.model
+
+    def memory_bytes(self) -> int:
+        """Return bytes of one worker at its fullest."""
+        return max(self.of(number).memory_bytes() for number in range(self.recipe.generations.count + 1))
+
+
+class _Estimate:
+    """Lengths, tokens, FLOPs and memory of the stages of one of a recipe's models."""
+
+    def __init__(self, recipe: Recipe, *, model: BaseModelSource, task: Task) -> None:
+        self.recipe, self.model, self.task = recipe, model, task
         self._lengths: dict[int, tuple[float, float]] = {}
 
     @cached_property
     def config(self) -> dict[str, Any]:
         """The model's configuration in Hugging Face terms."""
-        model = self.recipe.base.model
+        model = self.model
         if isinstance(model, FolderModel):
             return json.loads((Path(model.path) / "config.json").read_bytes())
         return {
@@ -225,7 +277,7 @@ class _Estimate:
 
     @cached_property
     def shape(self) -> ModelShape:
-        model = self.recipe.base.model
+        model = self.model
         if isinstance(model, ScratchModel):
             return llama_shape(
                 num_layers=model.num_layers,
@@ -345,7 +397,7 @@ class _Estimate:
         recipe, shape = self.recipe, self.shape
         length = recipe.task.longest_sequence(recipe.highest_level())
         tokens = recipe.resources.batch_rows * length
-        steps = (*recipe.base.steps, *recipe.generations.steps)
+        steps = (*recipe.base.steps, *(step for _, step in recipe.generation_steps()))
         moments = 2 if any(not isinstance(step.optimizer, MuonAdamW) for step in steps) else 1
         per_token = shape.num_layers * (16 * shape.hidden_size + 3 * self.config["intermediate_size"])
         activations = tokens * (per_token + 2 * self.config["vocab_size"])
@@ -367,13 +419,12 @@ def _sampled(step: Step) -> tuple[int, int]:
     return (source.prompts, source.samples_per_prompt) if isinstance(source, Rejection) else (0, 0)
 
 
-def _pace(estimate: _Estimate, entries: Sequence[Entry]) -> float:
+def _pace(estimates: _Estimates, entries: Sequence[Entry]) -> float:
     """Return measured over planned seconds of the committed generations; 1 when there are none."""
-    recipe = estimate.recipe
     measured = planned = 0.0
     for entry in entries:
         generation = entry.generation
-        steps = recipe.generations.steps if generation.number else recipe.base.steps
+        steps, estimate = estimates.recipe.steps_of(generation.number), estimates.of(generation.number)
         measured += sum(entry.annotations.seconds.values())
         planned += estimate.seconds(steps, generation.target_levels, workers=generation.num_workers)
     return measured / planned if measured and planned else 1.0
@@ -381,7 +432,7 @@ def _pace(estimate: _Estimate, entries: Sequence[Entry]) -> float:
 
 def _targets(recipe: Recipe, committed: Sequence[Generation], number: int) -> tuple[int, ...]:
     """Return the targets of a planned generation, each one before it promoted and just reaching its own."""
-    base_level, curriculum = recipe.task.base_level, recipe.generations.curriculum
+    base_level = recipe.task.base_level
     if number == 0:
         return tuple(range(1, base_level + 1))
     accuracies = dict.fromkeys(range(1, base_level + 1), 1.0)
@@ -389,10 +440,12 @@ def _targets(recipe: Recipe, committed: Sequence[Generation], number: int) -> tu
         champion = committed[committed[-1].champion]
         accuracies = {row.level: row.accuracy for row in champion.report.levels}
     first = max(len(committed), 1)
-    targets = target_levels(curriculum, accuracies, base_level=base_level, generation=first)
-    for generation in range(first + 1, number + 1):
-        accuracies |= dict.fromkeys(range(1, max(targets) + 1), 1.0)
-        targets = target_levels(curriculum, accuracies, base_level=base_level, generation=generation)
+    targets: tuple[int, ...] = ()
+    for generation in range(first, number + 1):
+        position = recipe.generations.position(generation)
+        if targets and position.eldest == generation and recipe.gate_of(generation - 1) != "never":
+            accuracies |= dict.fromkeys(range(1, max(targets) + 1), 1.0)
+        targets = target_levels(position.stage.curriculum, accuracies, base_level=base_level, generation=generation)
     return targets
 
 
@@ -401,40 +454,57 @@ def _start(recipe: Recipe, committed: Sequence[Generation], number: int) -> str:
     if number == 0:
         model = recipe.base.model
         return "random weights" if isinstance(model, ScratchModel) else model.path
-    match recipe.generations.init:
-        case "base":
-            return "gen-0"
-        case "previous":
-            return f"gen-{number - 1}"
+    position = recipe.generations.position(number)
+    match position.stage.init:
+        case ScratchModel():
+            return "random weights"
+        case PretrainedModel(path=path):
+            return path
         case "champion":
-            if number == len(committed):
-                return f"gen-{committed[-1].champion} (champion)"
-            return "gen-0" if number == 1 else f"champion (gen-{number - 1} if promoted)"
+            if position.eldest <= len(committed):
+                return f"gen-{committed[position.eldest - 1].champion} (champion)"
+            return "gen-0" if position.eldest == 1 else f"champion (gen-{position.eldest - 1} if promoted)"
+    return f"gen-{_parent(recipe, committed, number)}"
 
 
-def _champion(committed: Sequence[Generation], number: int) -> int | None:
-    """Return the champion that a planned generation meets, or None while the gate has yet to decide it."""
-    if number == len(committed) and committed:
-        return committed[-1].champion
-    return 0 if number == 1 else None
+def _champion(recipe: Recipe, committed: Sequence[Generation], number: int) -> int | None:
+    """Return the champion when a planned generation's siblings begin, or None while the gate has yet to decide it."""
+    eldest = recipe.generations.position(number).eldest
+    if committed and eldest <= len(committed):
+        return committed[eldest - 1].champion
+    return 0 if eldest == 1 else None
 
 
 def _parent(recipe: Recipe, committed: Sequence[Generation], number: int) -> int | None:
-    """Return the generation that a planned one starts from; None for generation 0 and while it is undecided."""
+    """Return the generation that a planned one starts from; None for another model, and while it is undecided."""
     if number == 0:
         return None
-    return {"base": 0, "previous": number - 1, "champion": _champion(committed, number)}[recipe.generations.init]
+    position = recipe.generations.position(number)
+    match position.stage.init:
+        case StageEnd(stage=name):
+            return recipe.generations.end_of(name)
+        case int(earlier):
+            return earlier
+        case "base":
+            return 0
+        case "previous":
+            return position.eldest - 1
+        case "champion":
+            return _champion(recipe, committed, number)
+    return None
 
 
 def _teachers(recipe: Recipe, committed: Sequence[Generation], number: int) -> tuple[int, ...] | None:
     """Return the generations that teach a planned one, models outside the lineage left out; None while undecided."""
+    if number == 0:
+        return ()
     places = {
         "parent": _parent(recipe, committed, number),
-        "champion": _champion(committed, number),
+        "champion": _champion(recipe, committed, number),
         "base": 0,
     }
     named: list[int | None] = []
-    for step in recipe.generations.steps if number else ():
+    for step in recipe.steps_of(number):
         for _, teacher in step.teachers():
             if not isinstance(teacher, FolderModel):
                 named.append(places.get(teacher, teacher))
@@ -442,13 +512,13 @@ def _teachers(recipe: Recipe, committed: Sequence[Generation], number: int) -> t
     return None if None in named else tuple(known)
 
 
-def _describe(recipe: Recipe, step: Step, targets: Sequence[int]) -> StepPlan:
+def _describe(recipe: Recipe, step: Step, targets: Sequence[int], *, number: int) -> StepPlan:
     """Return a step in words."""
     base, aims = f"references of levels 1-{recipe.task.base_level}", _levels(targets)
     # Between the base's level and the targets lie the levels that only the lineage's own answers can replay.
     grown = [level for level in replay_levels(targets) if level > recipe.task.base_level]
     replay = f"{base} and the lineage's verified answers of {_levels(grown)}" if grown else base
-    judged = f"judged by {recipe.verifier.type}"
+    judged = f"judged by {recipe.verifiers()[recipe.verifier_place(number)].type}"
     named = (teacher.path if isinstance(teacher, FolderModel) else str(teacher) for _, teacher in step.teachers())
     teachers = tuple(dict.fromkeys(named))
     distillation = step.distillation if isinstance(step, DistillStep | RlStep) else None
@@ -465,7 +535,10 @@ def _describe(recipe: Recipe, step: Step, targets: Sequence[int]) -> StepPlan:
         summary = f"sft, {step.updates} updates of {step.batch_size}"
         if isinstance(source, Rejection):
             kept = judged if source.filter == "verified" else "kept right or wrong"
-            data = f"{source.prompts} x {source.samples_per_prompt} answers of {aims}, {kept}; replay of {replay}"
+            drawn = {"targets": aims, "reached": f"levels below {targets[0]}", "all": f"levels up to {targets[-1]}"}
+            by = "" if source.sampler == "start" else f" by {_sampler(source.sampler)}"
+            data = f"{source.prompts} x {source.samples_per_prompt} answers{by} of {drawn[source.levels]}, {kept}"
+            data += f"; replay of {replay}" if source.newest_share < 1 else ""
         else:
             data = base
     elif isinstance(step, RlStep):
@@ -474,6 +547,20 @@ def _describe(recipe: Recipe, step: Step, targets: Sequence[int]) -> StepPlan:
     else:
         summary, data = f"distill, {step.updates} updates of {step.distillation.batch_size}", replayed
     return StepPlan(type=step.type, summary=summary, updates=step.updates, data=data, teachers=teachers)
+
+
+def _sampler(sampler: Sampler) -> str:
+    """Return in words who answers in place of the starting weights."""
+    match sampler:
+        case FolderModel(path=path):
+            return path
+        case EndpointTeacher(model=model, url=url):
+            return f"{model} at {url}"
+        case StageEnd(stage=name):
+            return f"the last generation of {name}"
+        case int(number):
+            return f"gen-{number}"
+    return f"the {sampler}"
 
 
 def _levels(levels: Sequence[int]) -> str:

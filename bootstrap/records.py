@@ -111,10 +111,12 @@ class Outcome(StrEnum):
     BASE = "base"
     PROMOTED = "promoted"
     REJECTED = "rejected"
+    ASIDE = "aside"
+    """Kept beside the champion and not compared with it, by the recipe's word: a student, a control."""
 
     @property
     def may_be_champion(self) -> bool:
-        return self is not Outcome.REJECTED
+        return self in (Outcome.BASE, Outcome.PROMOTED)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -442,13 +444,14 @@ class Edge(Record):
     """A typed arrow from an earlier generation, or from a model outside the lineage, into this one."""
 
     role: str
-    """init, teacher, reference, judge, voter, data."""
+    """init, teacher, sampler, reference, judge, voter, data."""
     generation: int | None
     """None for a model outside the lineage."""
     external: str | None = None
     """That model's place as the recipe writes it."""
     fingerprint: str
-    """Weights' fingerprint; for data edges the digest of the pool taken from that generation."""
+    """Weights' fingerprint; for data edges the digest of the pool taken from that generation; for a server, which
+    shows no weights, the name of its model."""
 
 
 class ArtifactRef(Record):

@@ -12,7 +12,6 @@ from bootstrap.cli.remembered import recall_recipe
 from bootstrap.config.base import identity_of
 from bootstrap.config.load import load_recipe
 from bootstrap.config.models import roles
-from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError
 from bootstrap.prompts.build import build_task
 from bootstrap.scoring.verifier import Tools
@@ -40,18 +39,19 @@ def rescore_lineage(store: LineageStore, *, recipe_path: Path | None, as_json: b
     recipe = grown.model_copy(update={**taken, "evaluation": evaluation})
     task, entries = build_task(recipe.task), store.ledger.read()
     tools = Tools(processes=len(os.sched_getaffinity(0)), cache=store.cache_folder)
-    with open_verifiers(recipe, task, tools) as (verifier, examiner):
-        judges = None if roles(recipe.verifier) else verifier
-        found = Rescorer(recipe, store=store, task=task, verifier=judges, examiner=examiner).rescore(entries)
-        versions = {verifier.name: verifier.version}
-        if examiner is not verifier:
+    with open_verifiers(recipe, task, tools) as (verifiers, examiner):
+        asking = [verifier for verifier in recipe.verifiers().values() if roles(verifier)]
+        judges = {place: verifiers[place] for place, settings in recipe.verifiers().items() if not roles(settings)}
+        found = Rescorer(recipe, store=store, task=task, verifiers=judges, examiner=examiner).rescore(entries)
+        versions = {verifier.name: verifier.version for verifier in verifiers.values()}
+        if examiner not in verifiers.values():
             versions[f"{HELD_OUT}{examiner.name}"] = examiner.version
     if as_json:
         render.print_json(
             {"lineage": store.root.name, "verifiers": versions, "generations": [_json(row) for row in found]}
         )
     else:
-        _print(store.root.name, found, versions, recipe=recipe, training=judges is not None)
+        _print(store.root.name, found, versions, asking=[verifier.type for verifier in asking])
 
 
 def _json(row: Rescored) -> dict[str, Any]:
@@ -69,13 +69,11 @@ def _json(row: Rescored) -> dict[str, Any]:
     }
 
 
-def _print(
-    name: str, found: Sequence[Rescored], versions: Mapping[str, str], *, recipe: Recipe, training: bool
-) -> None:
+def _print(name: str, found: Sequence[Rescored], versions: Mapping[str, str], *, asking: Sequence[str]) -> None:
     listed = ", ".join(f"{verifier} {version}" for verifier, version in versions.items())
     render.say(f"lineage {name}, judged again by {listed}")
-    if not training:
-        render.say(f"training rollouts are left out: verifier {recipe.verifier.type} asks generations of the lineage")
+    for verifier in asking:
+        render.say(f"training rollouts are left out: verifier {verifier} asks generations of the lineage")
     table = Table("generation", "recorded by", "training verdicts", "held-out verdicts", "gate", "now", box=None)
     for row in found:
         table.add_row(

@@ -137,10 +137,11 @@ def _submit_once_up(
 def _require_cluster_paths(recipe: Recipe) -> None:
     """Refuse model folders that are relative to the recipe: only the recipe itself travels."""
     named = [("base.model", recipe.base.model)]
+    named += [(dotted(("generations", *place, "init")), stage.init) for place, stage in recipe.generations.parts()]
     named += [
-        (dotted(("generations", "steps", index, *place)), teacher)
-        for index, step in enumerate(recipe.generations.steps)
-        for place, teacher in step.teachers()
+        (dotted((*place, *below)), model)
+        for place, step in recipe.generation_steps()
+        for below, model in (*step.teachers(), *step.samplers())
     ]
     for place, model in named:
         if isinstance(model, FolderModel):

@@ -5,6 +5,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+Place = tuple[str | int, ...]
+"""Where a setting stands: keys and list indexes from the top of the recipe, or from a part of it."""
+
 
 class Settings(BaseModel):
     """Frozen, closed to unknown keys; the text under a field documents it and becomes the JSON Schema's description."""

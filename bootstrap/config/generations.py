@@ -1,11 +1,14 @@
 """How generations follow one another: where each starts, what it aims at, what it does."""
 
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from bootstrap.config.base import Operational, Settings
-from bootstrap.config.steps import Step
+from bootstrap.config.base import Operational, Place, Settings
+from bootstrap.config.base_model import PretrainedModel, ScratchModel
+from bootstrap.config.steps import StageEnd, Step
+from bootstrap.config.verifiers import Verifier
 
 
 class NextLevel(Settings):
@@ -46,11 +49,124 @@ class Fixed(Settings):
 Curriculum = Annotated[NextLevel | Accelerated | Fixed, Field(discriminator="type")]
 
 
-class Generations(Settings):
-    count: Annotated[int, Operational()] = Field(default=6, ge=0)
-    """Generations after generation 0."""
-    init: Literal["champion", "previous", "base"] = "champion"
-    """Whose weights a generation starts from; `previous` continues from the last candidate even if it was rejected."""
+class Cycle(Settings):
+    """What several generations in a row share."""
+
     curriculum: Curriculum = NextLevel()
+    branches: int = Field(default=1, ge=1)
+    """Children of one parent: so many generations in a row start from the same weights, aim at the same levels and
+    differ in their randomness; the gate compares each with the best so far."""
+
+
+class Stage(Cycle):
+    """A stretch of generations with steps of their own, as the stages of DeepSeek-R1 (arXiv:2501.12948)."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
+    """Lower-case letters, digits, `-` and `_`."""
+    generations: int = Field(default=1, ge=1)
+    init: (
+        Literal["champion", "previous", "base"]
+        | Annotated[int, Field(ge=0)]
+        | Annotated[StageEnd | ScratchModel | PretrainedModel, Field(discriminator="type")]
+    ) = "champion"
+    """Whose weights each of its generations starts from: an earlier generation's by place or number, the last one's of
+    an earlier stage, or those of another model: a fresh one (a smaller student) or a folder's."""
     steps: tuple[Step, ...] = Field(min_length=1)
     """Run in order; the last one's weights are the candidate."""
+    verifier: Verifier | None = None
+    """Judges what this stage trains on; null takes the recipe's."""
+    gate: Literal["compare", "always", "never"] = "compare"
+    """`compare`: promoted when better than the champion. `always`: promoted by the recipe's word, whatever it lost, for
+    stages that prepare the next one (R1's cold start). `never`: kept aside, for students and controls; its answers
+    serve its own descendants alone, and it aims by its own results."""
+
+
+class Position(NamedTuple):
+    """Where a generation stands in its stage."""
+
+    stage: Stage
+    place: Place
+    """Where the stage's settings stand in the recipe, below `generations`."""
+    first: int
+    """Number of the stage's first generation."""
+    eldest: int
+    """Number of the first of the siblings that start from one parent; the generation itself without branches."""
+
+
+class Generations(Cycle):
+    count: Annotated[int, Operational()] = Field(default=6, ge=0)
+    """Generations after generation 0; with stages, as many as they have together unless a lower number is given."""
+    init: Literal["champion", "previous", "base"] = "champion"
+    """Whose weights a generation starts from; `previous` continues from the last candidate even if it was rejected."""
+    steps: tuple[Step, ...] | None = Field(default=None, min_length=1)
+    """What every generation does, in order; the last one's weights are the candidate."""
+    stages: tuple[Stage, ...] | None = Field(default=None, min_length=1)
+    """Stretches of generations that differ, instead of `steps`."""
+
+    @model_validator(mode="after")
+    def _says_once_what_happens(self) -> "Generations":
+        if (self.steps is None) == (self.stages is None):
+            raise ValueError(
+                "give either steps, which every generation runs, or stages, for generations that differ; for example "
+                "steps: [{type: rl}]"
+            )
+        if self.stages is None:
+            return self
+        if own := [name for name in ("init", "curriculum", "branches") if name in self.model_fields_set]:
+            raise ValueError(f"{own[0]} belongs to each of the stages; move it there")
+        names = [stage.name for stage in self.stages]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"two stages are called {twice}; give each a name of its own")
+        held = sum(stage.generations for stage in self.stages)
+        if "count" not in self.model_fields_set:
+            # The class is frozen for everyone else; this is still part of its making.
+            object.__setattr__(self, "count", held)
+        if self.count > held:
+            raise ValueError(
+                f"the stages hold {held} generations and count asks for {self.count}; lower count, or raise a stage's "
+                "generations"
+            )
+        for index, stage in enumerate(self.stages):
+            if stage.generations % stage.branches:
+                whole = -(-stage.generations // stage.branches) * stage.branches
+                raise ValueError(
+                    f"stage {stage.name} has {stage.generations} generations, which is no multiple of its branches "
+                    f"({stage.branches}); raise generations to {whole}"
+                )
+            ends = (stage.init, *(end for step in stage.steps for _, end in step.samplers()))
+            for end in ends:
+                if isinstance(end, StageEnd) and end.stage not in names[:index]:
+                    raise ValueError(
+                        f"stage {stage.name} names stage {end.stage}, which does not come before it; "
+                        f"name one of: {', '.join(names[:index]) or 'none comes before'}"
+                    )
+        return self
+
+    def parts(self) -> Iterator[tuple[Place, Stage]]:
+        """Yield each stage with its place below `generations`; `steps` count as one stage."""
+        if self.stages is not None:
+            yield from ((("stages", index), stage) for index, stage in enumerate(self.stages))
+        else:
+            assert self.steps is not None, "steps or stages are given"
+            cycle = {"curriculum": self.curriculum, "branches": self.branches, "init": self.init, "steps": self.steps}
+            yield (), Stage(name="cycle", generations=max(self.count, 1), **cycle)
+
+    def position(self, number: int) -> Position:
+        """Return where generation `number`, 1 or more, stands."""
+        first = 1
+        for place, stage in self.parts():
+            if number < first + stage.generations or self.stages is None:
+                return Position(
+                    stage=stage, place=place, first=first, eldest=number - (number - first) % stage.branches
+                )
+            first += stage.generations
+        raise AssertionError(f"generation {number} is beyond the stages")
+
+    def end_of(self, name: str) -> int:
+        """Return the number of a stage's last generation."""
+        last = 0
+        for stage in self.stages or ():
+            last += stage.generations
+            if stage.name == name:
+                return last
+        raise AssertionError(f"no stage is called {name}")

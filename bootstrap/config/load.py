@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from bootstrap.config.base_model import FolderModel, ScratchModel, missing_files, scratch_vocabulary
+from bootstrap.config.base_model import FolderModel, PretrainedModel, ScratchModel, missing_files, scratch_vocabulary
 from bootstrap.config.files import FileTask, pinned
 from bootstrap.config.recipe import Conflicts, Place, Recipe, dotted
 from bootstrap.config.verifiers import Verifier
@@ -509,11 +509,17 @@ def _folder_problems(recipe: Recipe) -> Iterator[_Problem]:
         else:
             vocabulary = _vocabulary(base)
             yield from (_Problem(place, message) for message in _fit_problems(recipe, base))
-    for index, step in enumerate(recipe.generations.steps):
+    for place, stage in recipe.generations.parts():
+        if isinstance(stage.init, PretrainedModel) and (problem := _folder_problem(stage.init)):
+            yield _Problem(("generations", *place, "init", "path"), problem)
+    for step_place, step in recipe.generation_steps():
+        for below, sampler in step.samplers():
+            if isinstance(sampler, FolderModel) and (problem := _folder_problem(sampler)):
+                yield _Problem((*step_place, *below, "path"), problem)
         for below, teacher in step.teachers():
             if not isinstance(teacher, FolderModel):
                 continue
-            place = ("generations", "steps", index, *below)
+            place = (*step_place, *below)
             problem = _folder_problem(teacher)
             if problem:
                 yield _Problem((*place, "path"), problem)

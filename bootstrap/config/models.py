@@ -43,6 +43,17 @@ class Endpoint(Settings):
         return url
 
 
+class EndpointTeacher(Endpoint):
+    """A model on a server, of which only the text is known, as a source of answers to imitate."""
+
+    system: str | None = Field(default=None, min_length=1)
+    """System prompt before each prompt."""
+    max_tokens: int = Field(default=256, ge=1)
+    """Length of one answer; longer ones are cut and never accepted."""
+    budget: Annotated[int, Operational()] = Field(default=100_000, ge=1)
+    """Most questions asked in one step, cached replies and repeated tries not counted."""
+
+
 class GenerationJudge(Settings):
     """A generation of this lineage judges."""
 

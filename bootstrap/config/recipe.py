@@ -7,24 +7,21 @@ its remedy. What needs the file system (folders that must exist, vocabularies th
 import hashlib
 import json
 from collections.abc import Iterator
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
 from bootstrap.config.answers import ExactVerifier
-from bootstrap.config.base import Operational, Settings, identity_of
-from bootstrap.config.base_model import BaseModelSource, ScratchModel
+from bootstrap.config.base import Operational, Place, Settings, identity_of
+from bootstrap.config.base_model import BaseModelSource, PretrainedModel, ScratchModel
 from bootstrap.config.evaluation import Evaluation, Gate
-from bootstrap.config.generations import Accelerated, Generations
+from bootstrap.config.generations import Accelerated, Generations, Stage
 from bootstrap.config.models import JudgeVerifier, roles
 from bootstrap.config.resources import Resources, Tracking
 from bootstrap.config.steps import Rejection, RlStep, SftStep, Step
 from bootstrap.config.tasks import AdditionTask, Task
 from bootstrap.config.training import Training
 from bootstrap.config.verifiers import PluginVerifier, RubricVerifier, Verifier
-
-Place = tuple[str | int, ...]
-"""Where a setting stands: keys and list indexes from the top of the recipe."""
 
 
 class Conflict(NamedTuple):
@@ -92,9 +89,41 @@ class Recipe(Settings):
 
     def highest_level(self) -> int:
         """Highest level looked at when every generation raises the aim as its curriculum plans."""
-        curriculum = self.generations.curriculum
-        per_generation = curriculum.max_levels if isinstance(curriculum, Accelerated) else 1
-        return self.task.base_level + self.generations.count * per_generation + self.evaluation.lookahead
+        raised, left = 0, self.generations.count
+        for _, stage in self.generations.parts():
+            curriculum = stage.curriculum
+            size = min(stage.generations, left)
+            raised += -(-size // stage.branches) * (curriculum.max_levels if isinstance(curriculum, Accelerated) else 1)
+            left -= size
+        return self.task.base_level + raised + self.evaluation.lookahead
+
+    def steps_of(self, number: int) -> tuple[Step, ...]:
+        """Return the training steps of a generation."""
+        return self.generations.position(number).stage.steps if number else self.base.steps
+
+    def gate_of(self, number: int) -> Literal["compare", "always", "never"]:
+        """Return what the gate does with a generation."""
+        return self.generations.position(number).stage.gate if number else "always"
+
+    def verifier_place(self, number: int) -> Place:
+        """Return where the verifier stands that judges what a generation trains on."""
+        if number:
+            position = self.generations.position(number)
+            if position.stage.verifier is not None:
+                return ("generations", *position.place, "verifier")
+        return ("verifier",)
+
+    def verifiers(self) -> dict[Place, Verifier]:
+        """Return place -> verifier of everything that judges answers trained on."""
+        parts = ((("generations", *place), stage.verifier) for place, stage in self.generations.parts())
+        own = {(*place, "verifier"): verifier for place, verifier in parts if verifier is not None}
+        return {("verifier",): self.verifier, **own}
+
+    def generation_steps(self) -> Iterator[tuple[Place, Step]]:
+        """Yield (place, step) of all steps but generation 0's."""
+        for place, stage in self.generations.parts():
+            for index, step in enumerate(stage.steps):
+                yield ("generations", *place, "steps", index), step
 
     def identity(self) -> dict[str, Any]:
         """What a lineage's results depend on: not names, length, places, nor when a run saves or stops."""
@@ -112,7 +141,7 @@ READERS = {"code": "code", "reasoning_gym": "reasoning_gym"}
 def _verifier_conflicts(recipe: Recipe) -> Iterator[Conflict]:
     examiner = recipe.evaluation.verifier or recipe.verifier
     at = ("evaluation", "verifier") if recipe.evaluation.verifier else ("verifier",)
-    for place, verifier in {("verifier",): recipe.verifier, at: examiner}.items():
+    for place, verifier in {**recipe.verifiers(), at: examiner}.items():
         if verifier.judges == "form":
             yield Conflict(
                 place,
@@ -204,19 +233,71 @@ def _base_conflicts(recipe: Recipe) -> Iterator[Conflict]:
 
 
 def _generation_conflicts(recipe: Recipe) -> Iterator[Conflict]:
-    for index, step in enumerate(recipe.generations.steps):
-        place = ("generations", "steps", index)
-        if isinstance(step, SftStep) and isinstance(step.source, Rejection):
-            yield from _stepping_stone_conflicts(recipe, step.source.stepping_stones, (*place, "source"))
-        if isinstance(step, RlStep):
-            yield from _stepping_stone_conflicts(recipe, step.stepping_stones, place)
+    first = 1
+    for below, stage in recipe.generations.parts():
+        place = ("generations", *below)
+        if isinstance(stage.init, int) and stage.init >= first:
+            yield Conflict(
+                (*place, "init"),
+                f"generation {stage.init} is not made before generation {first} starts from it; name an earlier one, "
+                "champion or base",
+            )
+        if isinstance(stage.init, ScratchModel | PretrainedModel):
+            yield from _other_model_conflicts(recipe, stage, place)
+        yield from _stage_conflicts(recipe, stage, first=first, place=place)
+        first += stage.generations
+
+
+def _other_model_conflicts(recipe: Recipe, stage: Stage, place: Place) -> Iterator[Conflict]:
+    """Yield what speaks against a stage that starts from another model than the lineage's."""
+    if recipe.training.adapter is not None:
+        yield Conflict(
+            (*place, "init"),
+            "generations of a lineage with training.adapter are adapters of one base, which another model cannot be; "
+            "grow the student in a lineage of its own, with this one as an exported folder for sampler or teacher",
+        )
+    for index, step in enumerate(stage.steps):
         for below, teacher in step.teachers():
-            if isinstance(teacher, int) and teacher > 0:
+            if teacher == "parent":
                 yield Conflict(
-                    (*place, *below),
-                    f"generation 1 takes this step before generation {teacher} exists; "
-                    "use parent, champion or base, or a folder that holds an exported generation",
+                    (*place, "steps", index, *below),
+                    f"a generation that starts from another model ({stage.init.type}) has no parent to learn from; "
+                    "use champion, base or a number",
                 )
+    needed = recipe.task.longest_sequence(recipe.highest_level())
+    if isinstance(stage.init, ScratchModel) and stage.init.max_length < needed:
+        yield Conflict(
+            (*place, "init", "max_length"),
+            f"{stage.init.max_length} tokens are too few for level {recipe.highest_level()}; set max_length: {needed} "
+            "or more",
+        )
+
+
+def _stage_conflicts(recipe: Recipe, stage: Stage, *, first: int, place: Place) -> Iterator[Conflict]:
+    for index, step in enumerate(stage.steps):
+        place_of_step = (*place, "steps", index)
+        for below, sampler in step.samplers():
+            if isinstance(sampler, int) and sampler >= first:
+                yield Conflict(
+                    (*place_of_step, *below),
+                    f"generation {sampler} does not exist when generation {first} samples from it; name an earlier "
+                    "one, champion, previous or base",
+                )
+        yield from _step_conflicts(recipe, step, first=first, place=place_of_step)
+
+
+def _step_conflicts(recipe: Recipe, step: Step, *, first: int, place: Place) -> Iterator[Conflict]:
+    if isinstance(step, SftStep) and isinstance(step.source, Rejection):
+        yield from _stepping_stone_conflicts(recipe, step.source.stepping_stones, (*place, "source"))
+    if isinstance(step, RlStep):
+        yield from _stepping_stone_conflicts(recipe, step.stepping_stones, place)
+    for below, teacher in step.teachers():
+        if isinstance(teacher, int) and teacher >= first:
+            yield Conflict(
+                (*place, *below),
+                f"generation {first} takes this step before generation {teacher} exists; "
+                "use parent, champion or base, or a folder that holds an exported generation",
+            )
 
 
 def _stepping_stone_conflicts(recipe: Recipe, share: float, place: Place) -> Iterator[Conflict]:

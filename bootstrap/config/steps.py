@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from bootstrap.config.algorithms import Algorithm, GroupRelative, Grpo, PassAtK, ReinforcePlusPlus, Unrewarded
-from bootstrap.config.base import Operational, Settings
+from bootstrap.config.base import Operational, Place, Settings
 from bootstrap.config.base_model import FolderModel
+from bootstrap.config.models import EndpointTeacher
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
@@ -64,6 +65,10 @@ class StepSettings(Settings):
     checkpoint_every: Annotated[int, Operational()] = Field(default=20, ge=1)
     """Updates between checkpoints inside the step; a killed run repeats at most this many."""
 
+    def samplers(self) -> "tuple[tuple[Place, Sampler], ...]":
+        """Return (place below the step, sampler) of who answers in place of the weights that the step starts from."""
+        return ()
+
 
 class References(Settings):
     """The task's own reference answers, for levels up to its `base_level` and no further."""
@@ -71,12 +76,37 @@ class References(Settings):
     type: Literal["references"] = "references"
 
 
+Levels = Literal["targets", "reached", "all"]
+"""Levels that prompts are drawn from: those the generation aims at, all below its first target, or both."""
+
+
+class StageEnd(Settings):
+    """The last generation of an earlier stage."""
+
+    type: Literal["stage"] = "stage"
+    stage: str
+    """Its name."""
+
+
+Sampler = (
+    Literal["start", "previous", "parent", "champion", "base"]
+    | Annotated[int, Field(ge=0)]
+    | Annotated[StageEnd | FolderModel | EndpointTeacher, Field(discriminator="type")]
+)
+
+
 class Rejection(Settings):
-    """Rejection sampling: answers from this generation's starting weights, kept when the filter lets them pass."""
+    """Rejection sampling: a model's answers, kept when the filter lets them pass, and imitated."""
 
     type: Literal["rejection"] = "rejection"
+    sampler: Sampler = "start"
+    """Who answers: `start`, the weights that the step starts from; another generation, so that data and weights may
+    have different parents (R1's third stage, ReST-EM) or the student imitates its teacher (sequence-level
+    distillation, arXiv:1606.07947); or a model outside the lineage: a folder, or a server of which only the text is
+    known."""
+    levels: Levels = "targets"
     prompts: int = Field(default=2000, ge=1)
-    """Prompts drawn on the target levels, spread evenly."""
+    """Prompts drawn on these levels, spread evenly."""
     samples_per_prompt: int = Field(default=1, ge=1)
     max_accepted_per_prompt: int = Field(default=1, ge=1)
     """Cap on accepted samples of one prompt, so that easy prompts do not crowd out hard ones (arXiv:2312.06585)."""
@@ -90,7 +120,7 @@ class Rejection(Settings):
     stepping_stones: float = Field(default=0.0, ge=0, le=1)
     """Share of easier variants of the target level among the prompts (addition: one operand shorter)."""
     newest_share: float = Field(default=0.5, gt=0, le=1)
-    """Share of each batch taken from this generation's answers; the rest replays earlier levels."""
+    """Share of each batch taken from these answers; the rest replays earlier levels."""
 
     @model_validator(mode="after")
     def _can_differ(self) -> "Rejection":
@@ -98,6 +128,8 @@ class Rejection(Settings):
             raise ValueError(
                 "several greedy samples of one prompt are all alike; set samples_per_prompt: 1 or temperature above 0"
             )
+        if isinstance(self.sampler, EndpointTeacher) and self.top_k:
+            raise ValueError("a server's interface knows no top_k; remove it")
         if self.max_accepted_per_prompt > self.samples_per_prompt:
             raise ValueError(
                 f"max_accepted_per_prompt {self.max_accepted_per_prompt} never acts on {self.samples_per_prompt} "
@@ -119,6 +151,12 @@ class SftStep(StepSettings):
 
     def teachers(self) -> "Teachers":
         """Return nobody: references and accepted answers are imitated as they stand."""
+        return ()
+
+    def samplers(self) -> "tuple[tuple[Place, Sampler], ...]":
+        """Return (place below the step, sampler) of who answers in place of the weights that the step starts from."""
+        if isinstance(self.source, Rejection) and self.source.sampler != "start":
+            return ((("source", "sampler"), self.source.sampler),)
         return ()
 
 
@@ -173,7 +211,7 @@ class Taught(Settings):
         """Return who teaches examples of a level."""
         return next((route.teacher for route in reversed(self.routes) if route.from_level <= level), self.teacher)
 
-    def teachers(self) -> tuple[tuple[tuple[str | int, ...], Teacher], ...]:
+    def teachers(self) -> "Teachers":
         """Return (place below these settings, teacher) of everyone who teaches; none for `ce`."""
         if self.loss == "ce":
             return ()
@@ -229,7 +267,7 @@ class OnPolicyDistillation(Taught):
         return self
 
 
-Teachers = tuple[tuple[tuple[str | int, ...], Teacher], ...]
+Teachers = tuple[tuple[Place, Teacher], ...]
 
 
 def _placed(name: str, settings: Taught | None) -> Teachers:
@@ -253,6 +291,7 @@ class RlStep(StepSettings):
     type: Literal["rl"] = "rl"
     updates: int = Field(default=60, ge=1)
     """Rounds of sampling, each followed by the algorithm's inner epochs of optimizer updates."""
+    levels: Levels = "targets"
     prompts_per_update: int = Field(default=24, ge=1)
     group_size: int = Field(default=8, ge=1)
     """Samples per prompt, compared with one another."""

@@ -112,9 +112,17 @@ class ChatClient:
     """
 
     def __init__(
-        self, settings: Endpoint, *, temperature: float, max_tokens: int, budget: int, cache: Path | None
+        self,
+        settings: Endpoint,
+        *,
+        temperature: float,
+        max_tokens: int,
+        budget: int,
+        cache: Path | None,
+        system: str | None = None,
     ) -> None:
         self._settings = settings
+        self._system = [{"role": "system", "content": system}] if system is not None else []
         self._url = f"{settings.url.rstrip('/')}/chat/completions"
         self._secret = _key(settings.key_variable)
         self._parameters = {"temperature": temperature, settings.length_field: max_tokens}
@@ -219,7 +227,7 @@ class ChatClient:
         settings = self._settings
         body: dict[str, Any] = {
             "model": settings.model,
-            "messages": [{"role": "user", "content": question.prompt}],
+            "messages": [*self._system, {"role": "user", "content": question.prompt}],
             **self._parameters,
         }
         if self._parameters["temperature"]:
@@ -288,7 +296,7 @@ class ChatClient:
     def _name(self, question: Question) -> str:
         """Return the key under which a reply is kept: SHA-256 over the model, the prompt and the parameters."""
         seed = question.round if self._parameters["temperature"] else 0
-        parts = [self._settings.model, question.prompt, *self._parameters.values(), seed]
+        parts = [self._settings.model, *self._system, question.prompt, *self._parameters.values(), seed]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def _recall(self, name: str) -> bool:
@@ -310,7 +318,7 @@ class ChatClient:
             durable.write_file(self._cache / f"{name}.json", json.dumps(kept).encode())
 
     def _where(self) -> str:
-        return f"the judge {printable(self._settings.model)} at {self._settings.url}"
+        return f"model {printable(self._settings.model)} at {self._settings.url}"
 
     def _told(self, what: object) -> str:
         """Return a foreign text for a message: one bounded line without the key."""
@@ -326,7 +334,7 @@ def _key(variable: str | None) -> str | None:
     # A header that cannot be sent would be shown in the error about it.
     if not re.fullmatch(r"[!-~]+", key):
         raise VerifierError(
-            f"the environment variable {variable} holds no key; set it to the key of the judge's server, or remove "
+            f"the environment variable {variable} holds no key; set it to the key of the model's server, or remove "
             "key_variable from the recipe if the server needs none"
         )
     return key

@@ -4,16 +4,17 @@ import platform
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
 from bootstrap import __version__
 from bootstrap.compute import ModelShape
+from bootstrap.config.base import Place
 from bootstrap.config.models import LineageModel
 from bootstrap.config.recipe import Recipe
-from bootstrap.config.steps import Teacher
+from bootstrap.config.steps import Levels, Sampler, Teacher
 from bootstrap.pool import Pool
 from bootstrap.prompts.task import Task
 from bootstrap.records import Annotations, Checkpoint, Compute, Event, Observer
@@ -120,10 +121,12 @@ class Context:
 
     recipe: Recipe
     task: Task
+    verifiers: Mapping[Place, Verifier]
+    """What judges answers that are trained on, by place in the recipe (`Recipe.verifiers`)."""
     verifier: Verifier
-    """Judges what is trained on."""
+    """The one of them that judges for the generation being grown."""
     examiner: Verifier
-    """Judges held-out answers; the same object unless the recipe says otherwise."""
+    """Judges held-out answers; the recipe's own verifier unless the recipe says otherwise."""
     models: LineageModels
     """Generations that verifiers ask."""
     store: LineageStore
@@ -132,6 +135,10 @@ class Context:
     answers: dict[int, list[PoolEntry]] = field(default_factory=dict)
     """What each committed generation gave to the replay pool, kept so that it is read from disk once."""
 
+    def at(self, number: int) -> "Context":
+        """Return the context in which a generation grows: its stage's verifier judges."""
+        return replace(self, verifier=self.verifiers[self.recipe.verifier_place(number)])
+
     def identity(self) -> dict[str, Any]:
         """What the id of every stage output depends on besides its own settings."""
         return {
@@ -139,7 +146,7 @@ class Context:
             "seed": self.recipe.seed,
             "task": self.recipe.task.model_dump(mode="json"),
             "training": self.recipe.training.model_dump(mode="json"),
-            "verifiers": self.verifier_versions(),
+            "verifiers": [verifier.version for verifier in (*self.verifiers.values(), self.examiner)],
             "workers": self.pool.size,
             "batch_rows": self.recipe.resources.batch_rows,
         }
@@ -168,8 +175,15 @@ class Plan:
     pool: ReplayPool
     teachers: Mapping[Teacher, tuple[int | None, Checkpoint]]
     """Teacher as the recipe names it -> (generation number, weights)."""
+    samplers: Mapping[Sampler, tuple[int | None, Checkpoint]] = field(default_factory=dict)
+    """Who answers in place of the starting weights, as the recipe names it -> (generation number, weights)."""
     asked: Mapping[LineageModel, tuple[int, Checkpoint]] = field(default_factory=dict)
     """Generation that the verifier asks, as the recipe names it -> (number, weights)."""
+
+    def levels(self, wanted: Levels) -> tuple[int, ...]:
+        """Return the levels that a step draws prompts from."""
+        below = tuple(range(1, self.target_levels[0]))
+        return {"targets": self.target_levels, "reached": below, "all": (*below, *self.target_levels)}[wanted]
 
     def event(self, stage: str, done: int = 0, total: int = 0, *, message: str = "", **metrics: float) -> Event:
         return Event(generation=self.number, stage=stage, done=done, total=total, metrics=metrics, message=message)

@@ -19,27 +19,42 @@ class Encoder:
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.tokenizer = Tokenizer.from_str(checkpoint.files["tokenizer.json"].decode())
-        end = end_of_sequence(json.loads(checkpoint.files["tokenizer_config.json"]))
-        self.eos = self.tokenizer.token_to_id(end)
+        settings = json.loads(checkpoint.files["tokenizer_config.json"])
+        self.eos = self.tokenizer.token_to_id(end_of_sequence(settings))
+        unknown = settings.get("unk_token")
+        # Older files write a token as an object.
+        unknown = unknown["content"] if isinstance(unknown, dict) else unknown
+        self.unknown = self.tokenizer.token_to_id(unknown) if unknown is not None else None
         self.framing = framing_of(checkpoint.files)
 
     def encode(self, examples: Sequence[Example]) -> list[Example]:
         """Return the examples with tokens; each text completion ends with the end-of-sequence token."""
-        prompts = self.tokenizer.encode_batch(
-            [self.framing.text(e.prompt_text) for e in examples],
-            add_special_tokens=self.framing.adds_special_tokens,
-        )
-        completions = self.tokenizer.encode_batch([e.completion_text for e in examples], add_special_tokens=False)
+        pairs = self.pairs([(e.prompt_text, e.completion_text) for e in examples])
         return [
             replace(
                 example,
-                tokens=(*prompt.ids, *completion.ids, self.eos),
-                num_prompt_tokens=len(prompt.ids),
+                tokens=(*prompt, *completion),
+                num_prompt_tokens=len(prompt),
                 prompt_text=None,
                 completion_text=None,
             )
-            for example, prompt, completion in zip(examples, prompts, completions, strict=True)
+            for example, (prompt, completion) in zip(examples, pairs, strict=True)
         ]
+
+    def pairs(self, texts: Sequence[tuple[str, str]]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+        """Return the tokens of (prompt, completion) texts, the framing and the end of sequence included."""
+        prompts = self.tokenizer.encode_batch(
+            [self.framing.text(prompt) for prompt, _ in texts], add_special_tokens=self.framing.adds_special_tokens
+        )
+        completions = self.tokenizer.encode_batch([completion for _, completion in texts], add_special_tokens=False)
+        return [
+            (tuple(prompt.ids), (*completion.ids, self.eos))
+            for prompt, completion in zip(prompts, completions, strict=True)
+        ]
+
+    def writes(self, text: str) -> bool:
+        """Return whether the tokenizer has tokens for all of a text."""
+        return self.unknown is None or self.unknown not in self.tokenizer.encode(text, add_special_tokens=False).ids
 
 
 def completion_tokens(examples: Sequence[Example]) -> int:

@@ -4,7 +4,6 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bootstrap.compute import ModelShape
 from bootstrap.config.evaluation import Sampled
 from bootstrap.config.recipe import Recipe
 from bootstrap.evaluation.report import Judged, OutcomeRow, build_report, outcomes
@@ -38,7 +37,6 @@ def evaluate(
     levels: Sequence[int],
     sampled_levels: Sequence[int],
     trained_level: int,
-    shape: ModelShape,
     number: int,
     meter: Meter,
 ) -> Evaluation:
@@ -61,7 +59,6 @@ def evaluate(
             levels=levels,
             sampled_levels=sampled_levels,
             trained_level=trained_level,
-            shape=shape,
             number=number,
         )
         # Before the artifact, so that a run killed in between still knows how long it took.
@@ -78,7 +75,7 @@ def evaluate(
 
 
 def outcomes_of(
-    context: Context, entries: Sequence[Entry], number: int, *, levels: Collection[int], shape: ModelShape, meter: Meter
+    context: Context, entries: Sequence[Entry], number: int, *, levels: Collection[int], meter: Meter
 ) -> tuple[list[OutcomeRow], Artifact | None]:
     """Return a committed generation's outcomes on the held-out prompts of these levels, and what was evaluated for it.
 
@@ -100,7 +97,6 @@ def outcomes_of(
         levels=missing,
         sampled_levels=(),
         trained_level=max(generation.target_levels),
-        shape=shape,
         number=len(entries),
         meter=meter,
     )
@@ -143,12 +139,12 @@ def _measure(
     levels: Sequence[int],
     sampled_levels: Sequence[int],
     trained_level: int,
-    shape: ModelShape,
     number: int,
 ) -> tuple[dict[str, bytes], Meter]:
     """Answer the held-out prompts; return the artifact's files and what it took."""
     settings, counts = context.recipe.evaluation, Meter()
     context.pool.hold(checkpoint)
+    shape = context.pool.shape()
     suite: list[Prompt] = []
     greedy: dict[int, Judged] = {}
     sampled: dict[int, Judged] = {}

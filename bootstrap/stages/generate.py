@@ -39,13 +39,15 @@ def generate(
     meter: Meter,
     phase: str = "generate",
     policy: str | None = None,
+    by: str | None = None,
 ) -> list[Rollout]:
     """Return one rollout per request, in order, and count the work.
 
-    Raises FingerprintMismatch when a rollout was made by other weights than `policy` (None: by any, all alike).
+    `by`: fingerprint of a peer that answers instead of the weights in training; `shape` is the peer's then. Raises
+    FingerprintMismatch when a rollout was made by other weights than `policy` (None: by any, all alike).
     """
     with meter.clock(phase):
-        rollouts = context.pool.generate(asked, how)
+        rollouts = context.pool.generate(asked, how, by=by)
     if policy is not None and (strange := next((r for r in rollouts if r.policy != policy), None)):
         raise FingerprintMismatch(
             f"rollout {strange.id} was sampled by weights {strange.policy[:16]}, the plan names {policy[:16]}"

@@ -8,7 +8,7 @@ Left out: which names a verifier asks (`config.models.roles`) and what they mean
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from bootstrap.compute import ModelShape, generate_flops
 from bootstrap.config.models import LineageModel
@@ -37,6 +37,11 @@ class LineageModels:
         for fingerprint in self._loaded.keys() - kept:
             self._pool.drop_peer(fingerprint)
             del self._loaded[fingerprint]
+
+    @property
+    def loaded(self) -> Collection[str]:
+        """Fingerprints of the generations that the workers hold for verifiers."""
+        return self._loaded.keys()
 
     def complete(
         self,

@@ -52,7 +52,8 @@ class RlTrainer:
         self.context, self.plan, self.step, self.index = context, plan, step, index
         self.encoder = Encoder(plan.start)
         self.updates_per_round = step.algorithm.inner_epochs
-        self.how = sampling(context, levels=plan.target_levels, temperature=step.temperature)
+        self.levels = plan.levels(step.levels)
+        self.how = sampling(context, levels=self.levels, temperature=step.temperature)
         self.reference = Reference(context, plan, step, index=index) if step.algorithm.kl is not None else None
 
     def prepare(self, tables: Tables, meter: Meter) -> None:
@@ -86,7 +87,7 @@ class RlTrainer:
     def _prompts(self, number: int, count: int, *again: int) -> list[Prompt]:
         """Return `count` prompts of a round; `again`: which redraw of the round this is, if it is one."""
         prompts = []
-        for level, share in spread(count, self.plan.target_levels):
+        for level, share in spread(count, self.levels):
             stones = round(self.step.stepping_stones * share)
             draw = self.context.task.draw
             if share > stones:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from bootstrap.config.base import Place
 from bootstrap.config.recipe import Recipe
 from bootstrap.evaluation.gate import decide
 from bootstrap.evaluation.report import OutcomeRow
@@ -17,6 +18,7 @@ from bootstrap.prompts.task import Task
 from bootstrap.records import Decision, Finish, Generation, Prompt, Rollout, Split, Status, Verdict
 from bootstrap.scoring.verifier import Answer, Verifier, judge_within
 from bootstrap.stages.evaluate import judge_again
+from bootstrap.stages.gate import by_rule
 from bootstrap.stages.step import Tables
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
@@ -42,7 +44,7 @@ class Rescored:
     promoted: bool
     """As recorded."""
     decision: Decision | None
-    """As it would be taken now; None for generation 0, which has nobody to be compared with."""
+    """As it would be taken now; None where nothing was compared: generation 0, and what the recipe keeps aside."""
 
     @property
     def differs(self) -> bool:
@@ -54,11 +56,17 @@ class Rescorer:
     """The stored answers of one lineage under verifiers as they are now."""
 
     def __init__(
-        self, recipe: Recipe, *, store: LineageStore, task: Task, verifier: Verifier | None, examiner: Verifier
+        self,
+        recipe: Recipe,
+        *,
+        store: LineageStore,
+        task: Task,
+        verifiers: Mapping[Place, Verifier],
+        examiner: Verifier,
     ) -> None:
-        """`verifier` None leaves training rollouts out: for one that needs models at work."""
+        """`verifiers`: of training, by place, without those that need models at work; their rollouts are left out."""
         self._recipe, self._store, self._task = recipe, store, task
-        self._verifier, self._examiner = verifier, examiner
+        self._verifiers, self._examiner = verifiers, examiner
         self._rows: dict[int, list[OutcomeRow]] = {}
 
     def rescore(self, entries: Sequence[Entry]) -> list[Rescored]:
@@ -82,16 +90,15 @@ class Rescorer:
 
     def _decide(self, generation: Generation) -> Decision | None:
         recorded = generation.decision
-        if recorded.champion is None:
+        if recorded.champion is None or recorded.improvement is None:
             return None
-        assert recorded.improvement is not None, "a comparison with a champion tests improvement"
         targets = recorded.improvement.levels
         mastered = tuple(level for test in recorded.retention for level in test.levels)
         levels = {*targets, *mastered}
         theirs = list(self._rows[recorded.champion])
         if EVALUATIONS[1] in generation.artifacts:
             theirs += self._judged(generation, EVALUATIONS[1])[1]
-        return decide(
+        decision = decide(
             candidate=[row for row in self._rows[generation.number] if row.level in levels],
             champion=[row for row in theirs if row.level in levels],
             target_levels=targets,
@@ -99,6 +106,7 @@ class Rescorer:
             settings=self._recipe.gate,
             champion_number=recorded.champion,
         )
+        return by_rule(decision, self._recipe.gate_of(generation.number))
 
     def _judged(self, generation: Generation, role: str) -> tuple[list[OutcomeRow], list[OutcomeRow]]:
         """Return the stored held-out outcomes of one evaluation, and the same judged again."""
@@ -109,7 +117,8 @@ class Rescorer:
 
     def _training(self, generation: Generation) -> tuple[dict[str, int], int]:
         """Return what changes among the verdicts on training rollouts, and how many rollouts there are."""
-        if self._verifier is None:
+        verifier = self._verifiers.get(self._recipe.verifier_place(generation.number))
+        if verifier is None:
             return {}, 0
         old: list[Verdict] = []
         rollouts: list[Rollout] = []
@@ -129,7 +138,7 @@ class Rescorer:
             )
             for rollout in rollouts
         ]
-        judgements = judge_within(self._verifier, answers, max_unverifiable=self._recipe.max_unverifiable)
+        judgements = judge_within(verifier, answers, max_unverifiable=self._recipe.max_unverifiable)
         return _changes([verdict.status for verdict in old], [judgement.status for judgement in judgements]), len(old)
 
     def _prompt(self, rollout: Rollout) -> Prompt:

@@ -1,20 +1,24 @@
 """What a generation starts from, learns from and aims at: a function of the recipe and the ledger alone."""
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from bootstrap.compute import ModelShape
-from bootstrap.config.base_model import FolderModel, PretrainedModel, ScratchModel
-from bootstrap.config.models import LineageModel, roles
+from bootstrap.config import verifiers
+from bootstrap.config.base_model import BaseModelSource, FolderModel, PretrainedModel, ScratchModel
+from bootstrap.config.generations import Position
+from bootstrap.config.models import EndpointTeacher, LineageModel, roles
 from bootstrap.config.recipe import Recipe
-from bootstrap.config.steps import RlStep, Step, Teacher
+from bootstrap.config.steps import RlStep, Sampler, StageEnd, Teacher
 from bootstrap.errors import RecipeError
 from bootstrap.evaluation.report import accuracies, judged_shares
-from bootstrap.records import Checkpoint, Edge, Generation
+from bootstrap.records import Checkpoint, Edge, Generation, Outcome
 from bootstrap.seeds import derive_seed
 from bootstrap.selection.curriculum import replay_levels, retained_levels, target_levels
 from bootstrap.selection.replay import PoolEntry, ReplayPool
 from bootstrap.stages.context import Context, Plan
+from bootstrap.stages.samplers import policy_of
 from bootstrap.stages.step import Tables
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.fingerprint import base_fingerprint, fingerprint_model
@@ -24,72 +28,125 @@ from bootstrap.training.chat import framed
 MODEL_SUFFIXES = {".json", ".safetensors", ".jinja"}
 
 
-def steps_of(recipe: Recipe, number: int) -> tuple[Step, ...]:
-    """Return the training steps of a generation."""
-    return recipe.base.steps if number == 0 else recipe.generations.steps
-
-
 def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
     """Return the plan of the next generation."""
     recipe = context.recipe
     if recipe.training.adapter is not None and context.pool.provided is None:
         context.pool.provide(_base(context, entries))
     if number == 0:
-        start = _base_weights(context)
+        start = _model_weights(context, recipe.base.model, number=0)
         levels = tuple(range(1, recipe.task.base_level + 1))
         return Plan(
             number=0,
             init=None,
             start=start,
-            shape=_shape(context),
+            shape=context.pool.shape(),
             target_levels=levels,
             replay_levels=(),
             retained_levels=(),
             pool=ReplayPool(),
             teachers={},
         )
-    champion = entries[-1].generation.champion
-    init = {"champion": champion, "previous": number - 1, "base": 0}[recipe.generations.init]
-    report = entries[champion].generation.report
+    position = recipe.generations.position(number)
+    stage, champion = position.stage, entries[position.eldest - 1].generation.champion
+    start, init = _start(context, entries, position, champion=champion)
+    # A generation that the gate leaves alone goes its own way: what it starts from decides on what it aims at.
+    judged_by = champion if stage.gate != "never" or init is None else init
     aimed = target_levels(
-        recipe.generations.curriculum,
-        accuracies(report),
+        stage.curriculum,
+        accuracies(entries[judged_by].generation.report),
         base_level=recipe.task.base_level,
         generation=number,
     )
-    start = weights_of(context, entries, init)
     context.pool.hold(start)
+    named = Names(number=number, parent=init, champion=champion, previous=position.eldest - 1)
     teachers = {
-        teacher: _teacher(context, entries, teacher, init=init, champion=champion)
-        for step in recipe.generations.steps
+        teacher: _model(context, entries, teacher, named=named)
+        for step in stage.steps
         for _, teacher in step.teachers()
     }
-    asked = {
-        name: (number, weights_of(context, entries, number))
-        for _, name in roles(recipe.verifier)
-        for number in [_generation(name, init=init, champion=champion)]
+    samplers = {
+        sampler: _model(context, entries, sampler, named=named)
+        for step in stage.steps
+        for _, sampler in step.samplers()
+        if not isinstance(sampler, EndpointTeacher)
     }
-    pool = ReplayPool(answer for earlier in entries for answer in _answers(context, earlier))
+    asked = {
+        name: (asked_number, weights_of(context, entries, asked_number))
+        for _, name in roles(_verifier(recipe, number))
+        for asked_number in [named.number_of(name)]
+    }
+    contributors = _contributors(entries, init)
+    pool = ReplayPool(answer for earlier in contributors for answer in _answers(context, earlier))
+    best = entries[-1].generation
     plan = Plan(
         number=number,
         init=init,
         start=start,
-        shape=_shape(context),
+        shape=context.pool.shape(),
         target_levels=aimed,
         replay_levels=replay_levels(aimed, held=pool.levels),
-        retained_levels=retained_levels(
-            judged_shares(report.levels, min_prompts=recipe.gate.min_prompts),
+        retained_levels=()
+        if stage.gate == "never"
+        else retained_levels(
+            judged_shares(entries[best.champion].generation.report.levels, min_prompts=recipe.gate.min_prompts),
             recipe.evaluation.mastered,
             targets=aimed,
         ),
         pool=pool,
         teachers=teachers,
+        samplers=samplers,
         asked=asked,
     )
     context.pool.broadcast("drop_teachers")
     for _, checkpoint in teachers.values():
         context.pool.broadcast("load_teacher", dict(checkpoint.files), checkpoint.fingerprint)
     return plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Names:
+    """What the names of models in a recipe mean when a generation is planned."""
+
+    number: int
+    parent: int | None
+    champion: int
+    previous: int
+
+    def number_of(self, name: LineageModel | Literal["previous"]) -> int:
+        """Return the number of the generation that a recipe names."""
+        found = name if isinstance(name, int) else {**vars(self), "base": 0}[name]
+        assert isinstance(found, int) and found < self.number, f"generation {self.number} has no {name}"
+        return found
+
+
+def _verifier(recipe: Recipe, number: int) -> verifiers.Verifier:
+    return recipe.verifiers()[recipe.verifier_place(number)]
+
+
+def _start(
+    context: Context, entries: Sequence[Entry], position: Position, *, champion: int
+) -> tuple[Checkpoint, int | None]:
+    """Return the weights that a generation starts from and whose they are, None for those of another model."""
+    init = position.stage.init
+    if isinstance(init, ScratchModel | PretrainedModel):
+        return _model_weights(context, init, number=position.first), None
+    if isinstance(init, StageEnd):
+        number = context.recipe.generations.end_of(init.stage)
+    elif isinstance(init, int):
+        number = init
+    else:
+        number = {"champion": champion, "previous": position.eldest - 1, "base": 0}[init]
+    return weights_of(context, entries, number), number
+
+
+def _contributors(entries: Sequence[Entry], init: int | None) -> list[Entry]:
+    """Return whose answers may be replayed: everyone's, but of those kept aside only the generation's ancestors'."""
+    ancestors = set()
+    while init is not None:
+        ancestors.add(init)
+        init = entries[init].generation.parent
+    return [e for e in entries if e.generation.outcome is not Outcome.ASIDE or e.generation.number in ancestors]
 
 
 def weights_of(context: Context, entries: Sequence[Entry], number: int) -> Checkpoint:
@@ -105,20 +162,23 @@ def edges(recipe: Recipe, plan: Plan, *, sources: Collection[int]) -> tuple[Edge
     `sources`: the generations of those answers.
     """
     found = []
-    model = recipe.base.model
+    model = recipe.generations.position(plan.number).stage.init if plan.number else recipe.base.model
     if plan.init is not None:
         found.append(Edge(role="init", generation=plan.init, fingerprint=plan.start.fingerprint))
     elif isinstance(model, FolderModel):
-        path = model.model_dump(mode="json")["path"]
-        found.append(Edge(role="init", generation=None, external=path, fingerprint=plan.start.fingerprint))
-    for teacher, (number, checkpoint) in plan.teachers.items():
-        outside = teacher.model_dump(mode="json")["path"] if isinstance(teacher, FolderModel) else None
-        found.append(Edge(role="teacher", generation=number, external=outside, fingerprint=checkpoint.fingerprint))
-    first = steps_of(recipe, plan.number)[:1]
+        found.append(Edge(role="init", generation=None, external=_place(model), fingerprint=plan.start.fingerprint))
+    for role, models in {"teacher": plan.teachers, "sampler": plan.samplers}.items():
+        for name, (number, checkpoint) in models.items():
+            outside = _place(name) if isinstance(name, FolderModel) else None
+            found.append(Edge(role=role, generation=number, external=outside, fingerprint=checkpoint.fingerprint))
+    servers = (end for step in recipe.steps_of(plan.number) for _, end in step.samplers())
+    for server in dict.fromkeys(end for end in servers if isinstance(end, EndpointTeacher)):
+        found.append(Edge(role="sampler", generation=None, external=policy_of(server), fingerprint=policy_of(server)))
+    first = recipe.steps_of(plan.number)[:1]
     if any(isinstance(step, RlStep) and step.algorithm.kl is not None for step in first):
         # Later steps are held to weights that this generation has made itself.
         found.append(Edge(role="reference", generation=plan.init, fingerprint=plan.start.fingerprint))
-    for role, name in roles(recipe.verifier) if plan.number else ():
+    for role, name in roles(_verifier(recipe, plan.number)) if plan.number else ():
         number, checkpoint = plan.asked[name]
         found.append(Edge(role=role, generation=number, fingerprint=checkpoint.fingerprint))
     for number in sorted(sources):
@@ -126,10 +186,16 @@ def edges(recipe: Recipe, plan: Plan, *, sources: Collection[int]) -> tuple[Edge
     return tuple(found)
 
 
-def _base_weights(context: Context) -> Checkpoint:
-    model, seed = context.recipe.base.model, context.recipe.seed
+def _place(model: FolderModel) -> str:
+    """Return a folder as the recipe writes it."""
+    return model.model_dump(mode="json")["path"]
+
+
+def _model_weights(context: Context, model: BaseModelSource, *, number: int) -> Checkpoint:
+    """Return the weights of a model source; `number`: the first generation that starts from them."""
+    seed, place = context.recipe.seed, (number,) if number else ()
     if isinstance(model, ScratchModel):
-        context.pool.build(model, context.task.characters, seed=derive_seed(seed, "initial weights"))
+        context.pool.build(model, context.task.characters, seed=derive_seed(seed, "initial weights", *place))
     elif context.recipe.training.adapter is not None:
         context.pool.adapt(seed=derive_seed(seed, "initial adapter"))
     else:
@@ -176,25 +242,16 @@ def read_model_folder(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in names}
 
 
-def _shape(context: Context) -> ModelShape:
-    return context.pool.wait([context.pool.start(0, "shape_of_model")], what="the model's shape")[0]
-
-
-def _teacher(
-    context: Context, entries: Sequence[Entry], teacher: Teacher, *, init: int, champion: int
+def _model(
+    context: Context, entries: Sequence[Entry], name: Teacher | Sampler, *, named: Names
 ) -> tuple[int | None, Checkpoint]:
-    """Return the teacher's generation (None for an external model) and weights."""
-    if isinstance(teacher, FolderModel):
-        files = read_model_folder(Path(teacher.path))
+    """Return a teacher's or sampler's generation (None for a model outside the lineage) and weights."""
+    if isinstance(name, FolderModel):
+        files = read_model_folder(Path(name.path))
         return None, Checkpoint(fingerprint=fingerprint_model(files), files=files)
-    number = _generation(teacher, init=init, champion=champion)
-    assert number < len(entries), f"teacher {teacher} is no earlier generation"
+    assert not isinstance(name, EndpointTeacher), "a server's weights are not to be had"
+    number = context.recipe.generations.end_of(name.stage) if isinstance(name, StageEnd) else named.number_of(name)
     return number, weights_of(context, entries, number)
-
-
-def _generation(name: LineageModel, *, init: int, champion: int) -> int:
-    """Return the number of the generation that a recipe names."""
-    return name if isinstance(name, int) else {"parent": init, "champion": champion, "base": 0}[name]
 
 
 def _answers(context: Context, entry: Entry) -> list[PoolEntry]:

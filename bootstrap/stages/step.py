@@ -172,6 +172,7 @@ def step_inputs(context: Context, plan: Plan, step: Step, *, index: int, start: 
         "replay_levels": list(plan.replay_levels),
         "replay_pool": plan.pool.digest(),
         "teachers": [checkpoint.fingerprint for _, checkpoint in plan.teachers.values()],
+        "samplers": [checkpoint.fingerprint for _, checkpoint in plan.samplers.values()],
         "asked": [checkpoint.fingerprint for _, checkpoint in plan.asked.values()],
     }
 

@@ -5,13 +5,14 @@ from dataclasses import replace
 from typing import Any
 
 from bootstrap.config.steps import Distillation, DistillStep, Rejection, SftStep, Taught
-from bootstrap.records import Batch, Example, Normalizers, Rollout, Use
+from bootstrap.records import Batch, Example, Normalizers, Rollout, Selection, Use
 from bootstrap.seeds import derive_seed, generator
 from bootstrap.selection.filters import accept
 from bootstrap.selection.replay import ReplayPool, draw_replay
 from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.stages.encoding import Encoder, completion_tokens
-from bootstrap.stages.generate import generate, judge, requests, sampling
+from bootstrap.stages.generate import requests, sampling
+from bootstrap.stages.samplers import answers, judge_answers
 from bootstrap.stages.step import Round, Tables
 
 
@@ -86,7 +87,8 @@ class SupervisedTrainer:
         """Rejection sampling: answer prompts of the target levels, keep what the filter lets pass."""
         context, plan = self.context, self.plan
         prompts = []
-        for level, count in spread(source.prompts, plan.target_levels):
+        levels = plan.levels(source.levels)
+        for level, count in spread(source.prompts, levels):
             stones = round(source.stepping_stones * count)
             draw = context.task.draw
             prompts += draw(level, count - stones, seed=self._seed("prompts", level))
@@ -100,18 +102,20 @@ class SupervisedTrainer:
         )
         how = sampling(
             context,
-            levels=plan.target_levels,
+            levels=levels,
             temperature=source.temperature,
             top_k=source.top_k,
             top_p=source.top_p,
         )
         context.observe(plan.event("generate", 0, len(asked)))
         policy = plan.start.fingerprint if self.index == 0 else None
-        tables.rollouts = generate(context, asked, how, shape=plan.shape, meter=meter, policy=policy)
-        tables.verdicts = judge(context, tables.rollouts, prompts, meter=meter)
+        tables.rollouts = answers(context, plan, source, asked, how, encoder=self.encoder, policy=policy, meter=meter)
+        tables.verdicts = judge_answers(context, tables.rollouts, prompts, meter=meter)
         tables.selections = accept(
             tables.rollouts, tables.verdicts, filter=source.filter, max_per_prompt=source.max_accepted_per_prompt
         )
+        if source.sampler != "start":
+            tables.selections = [self._writable(*pair) for pair in zip(tables.rollouts, tables.selections, strict=True)]
         kept = {s.rollout_id for s in tables.selections if s.use is Use.CE}
         meter.useful_tokens += sum(len(r.tokens) for r in tables.rollouts if r.id in kept)
         nothing = "" if kept else "no answer passed the filter, so this step trains on replayed answers alone"
@@ -119,7 +123,23 @@ class SupervisedTrainer:
 
     def resume(self, tables: Tables) -> None:
         kept = {s.rollout_id for s in tables.selections if s.use is Use.CE}
-        self.newest = [_imitate(rollout) for rollout in tables.rollouts if rollout.id in kept]
+        own = isinstance(self.step, SftStep) and not self.step.samplers()
+        self.newest = [_imitate(r) if own else self._imitate_text(r) for r in tables.rollouts if r.id in kept]
+
+    def _writable(self, rollout: Rollout, selection: Selection) -> Selection:
+        """Drop what the student's vocabulary cannot write."""
+        if selection.use is Use.CE and not (rollout.text and self.encoder.writes(rollout.text)):
+            return Selection(
+                rollout_id=rollout.id, use=Use.NONE, replay=False, reason="the student's vocabulary cannot write it"
+            )
+        return selection
+
+    def _imitate_text(self, rollout: Rollout) -> Example:
+        """Return what another model wrote in the student's own tokens, which need not be that model's."""
+        [(prompt, completion)] = self.encoder.pairs([(rollout.prompt_text, rollout.text)])
+        if rollout.finish.is_truncated:
+            completion = completion[:-1]
+        return Example(source=rollout.id, tokens=(*prompt, *completion), num_prompt_tokens=len(prompt), ce_weight=1.0)
 
     def round(self, number: int, tables: Tables, meter: Meter) -> Round:
         step, seed = self.step, self._seed("round", number)

@@ -3,9 +3,11 @@
 One that asks generations of the lineage is proven anew for each generation, since its verdicts are theirs.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
+from bootstrap.config import verifiers as settings_of
+from bootstrap.config.base import Place
 from bootstrap.config.models import roles
 from bootstrap.config.recipe import Recipe
 from bootstrap.prompts.task import Task
@@ -18,23 +20,26 @@ PROBED_PROMPTS = 8
 
 
 @contextmanager
-def open_verifiers(recipe: Recipe, task: Task, tools: Tools) -> Iterator[tuple[Verifier, Verifier]]:
-    """Yield the verifier of training and the one of held-out answers, which may be the same, both trustworthy.
+def open_verifiers(recipe: Recipe, task: Task, tools: Tools) -> Iterator[tuple[Mapping[Place, Verifier], Verifier]]:
+    """Yield the verifiers of training, by place, and the one of held-out answers, which may be one of them.
 
     A verifier that asks the lineage's generations is left to `bind_models`. Raises VerifierError when one of them
     cannot be built or fails its probe.
     """
     with ExitStack() as stack:
-        verifier = build_verifier(recipe.verifier, tools=tools)
-        stack.callback(verifier.close)
-        examiner = verifier
+
+        def open_one(settings: settings_of.Verifier) -> Verifier:
+            verifier = build_verifier(settings, tools=tools)
+            stack.callback(verifier.close)
+            if not roles(settings):
+                probe(verifier, probe_cases(task))
+            return verifier
+
+        verifiers = {place: open_one(settings) for place, settings in recipe.verifiers().items()}
+        examiner = verifiers[("verifier",)]
         if recipe.evaluation.verifier is not None:
-            examiner = build_verifier(recipe.evaluation.verifier, tools=tools)
-            stack.callback(examiner.close)
-        for candidate in dict.fromkeys((verifier, examiner)):
-            if candidate is not verifier or not roles(recipe.verifier):
-                probe(candidate, probe_cases(task))
-        yield verifier, examiner
+            examiner = open_one(recipe.evaluation.verifier)
+        yield verifiers, examiner
 
 
 def bind_models(context: Context, plan: Plan) -> None:

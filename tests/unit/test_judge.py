@@ -305,7 +305,7 @@ def test_a_refusal_stops_the_run_at_once_and_names_the_remedy(status: int, remed
     with (
         chat_server(lambda asked, number: Sent(status=status, body=b"no such thing")) as server,
         pytest.raises(
-            VerifierError, match=rf"the judge wise at {server.url} refuses with status {status}: no such th"
+            VerifierError, match=rf"model wise at {server.url} refuses with status {status}: no such th"
         ) as refusal,
     ):
         judged(judge_at(server, retries=5, concurrency=1), *(f"metal {n}" for n in range(20)))

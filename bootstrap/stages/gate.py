@@ -1,0 +1,56 @@
+"""The gate as a stage: the candidate's answers against the champion's, and what the recipe lets follow from them.
+
+The statistics are `evaluation/gate.py`'s.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from bootstrap.config.recipe import Recipe
+from bootstrap.evaluation.gate import decide
+from bootstrap.records import Decision, Outcome
+from bootstrap.stages.context import Context, Meter, Plan
+from bootstrap.stages.evaluate import Evaluation, outcomes_of
+from bootstrap.store.artifacts import Artifact
+from bootstrap.store.ledger import Entry
+
+
+def gate(
+    context: Context, entries: Sequence[Entry], plan: Plan, candidate: Evaluation, *, meter: Meter
+) -> tuple[Decision, Artifact | None]:
+    """Compare the candidate with the champion on the same prompts; also return what was evaluated for that alone."""
+    if not entries:
+        # Generation 0 has nobody to compare with.
+        reason = f"generation 0: frontier {candidate.report.frontier}"
+        return Decision(promoted=True, reason=reason, champion=None), None
+    champion, rule = entries[-1].generation.champion, context.recipe.gate_of(plan.number)
+    if rule == "never":
+        return Decision(promoted=False, reason="kept aside, as the recipe says (gate: never)", champion=champion), None
+    levels = {*plan.retained_levels, *plan.target_levels}
+    theirs, further = outcomes_of(context, entries, champion, levels=levels, meter=meter)
+    decision = decide(
+        candidate=[row for row in candidate.rows if row.level in levels],
+        champion=theirs,
+        target_levels=plan.target_levels,
+        mastered_levels=plan.retained_levels,
+        settings=context.recipe.gate,
+        champion_number=champion,
+    )
+    return by_rule(decision, rule), further
+
+
+def by_rule(decision: Decision, rule: Literal["compare", "always", "never"]) -> Decision:
+    """Return the decision as the stage's rule has it."""
+    if rule != "always" or decision.promoted:
+        return decision
+    reason = f"promoted by the recipe's word (gate: always), though {decision.reason}"
+    return decision.model_copy(update={"promoted": True, "reason": reason})
+
+
+def outcome_of(recipe: Recipe, number: int, decision: Decision) -> Outcome:
+    """Return what becomes of a generation."""
+    if number == 0:
+        return Outcome.BASE
+    if recipe.gate_of(number) == "never":
+        return Outcome.ASIDE
+    return Outcome.PROMOTED if decision.promoted else Outcome.REJECTED

@@ -1,0 +1,132 @@
+"""Answers of other models than the one in training: earlier generations, a folder, a server that shows only its text.
+
+Left out: what the answers are for (`supervised.py`), and which generation a name means (`resolve.py`).
+"""
+
+from collections.abc import Sequence
+
+from bootstrap.config.models import EndpointTeacher
+from bootstrap.config.steps import Rejection
+from bootstrap.errors import VerifierError
+from bootstrap.records import Finish, Prompt, Request, Rollout, Sampling, Status, Verdict
+from bootstrap.scoring.endpoint import ChatClient, Question
+from bootstrap.stages.context import Context, Meter, Plan
+from bootstrap.stages.encoding import Encoder
+from bootstrap.stages.generate import generate, judge
+
+
+def policy_of(server: EndpointTeacher) -> str:
+    """Return what stands for the fingerprint of a server's model, whose weights are not to be had."""
+    return f"endpoint:{server.model}"
+
+
+def answers(
+    context: Context,
+    plan: Plan,
+    source: Rejection,
+    asked: Sequence[Request],
+    how: Sampling,
+    *,
+    encoder: Encoder,
+    policy: str | None,
+    meter: Meter,
+) -> list[Rollout]:
+    """Return one rollout per request, by whoever the recipe names.
+
+    `policy`: fingerprint of the weights in training where it is known; they answer for `start`. Raises VerifierError
+    when a server leaves too many questions unanswered.
+    """
+    sampler = source.sampler
+    if sampler == "start":
+        return generate(context, asked, how, shape=plan.shape, meter=meter, policy=policy)
+    if isinstance(sampler, EndpointTeacher):
+        return _ask_server(context, sampler, asked, source, encoder=encoder, meter=meter)
+    _, checkpoint = plan.samplers[sampler]
+    shape = context.pool.load_peer(checkpoint)
+    found = generate(
+        context, asked, how, shape=shape, meter=meter, policy=checkpoint.fingerprint, by=checkpoint.fingerprint
+    )
+    if checkpoint.fingerprint not in context.models.loaded:
+        context.pool.drop_peer(checkpoint.fingerprint)
+    return found
+
+
+def judge_answers(
+    context: Context, rollouts: Sequence[Rollout], prompts: Sequence[Prompt], *, meter: Meter
+) -> list[Verdict]:
+    """Return the verdict of each rollout, in order; what a server left unanswered is UNVERIFIABLE."""
+    answered = [rollout for rollout in rollouts if rollout.tokens]
+    verdicts = iter(judge(context, answered, prompts, meter=meter))
+    return [next(verdicts) if rollout.tokens else _unanswered(context, rollout) for rollout in rollouts]
+
+
+def _unanswered(context: Context, rollout: Rollout) -> Verdict:
+    return Verdict(
+        rollout_id=rollout.id,
+        status=Status.UNVERIFIABLE,
+        reward=None,
+        breakdown={},
+        reason="the server gave no answer",
+        verifier=context.verifier.name,
+        version=context.verifier.version,
+    )
+
+
+def _ask_server(
+    context: Context,
+    server: EndpointTeacher,
+    asked: Sequence[Request],
+    source: Rejection,
+    *,
+    encoder: Encoder,
+    meter: Meter,
+) -> list[Rollout]:
+    client = ChatClient(
+        server,
+        temperature=source.temperature,
+        max_tokens=server.max_tokens,
+        budget=server.budget,
+        cache=context.store.cache_folder,
+        system=server.system,
+    )
+    # Sample k of a prompt is a question of its own, and a killed run finds the replies it has had.
+    rounds = [int(request.id.rsplit(".k", 1)[1]) for request in asked]
+    with meter.clock("generate"):
+        replies = client.ask(
+            [Question(prompt=r.prompt.text, round=number) for r, number in zip(asked, rounds, strict=True)]
+        )
+    missing = [reply for reply in replies if reply.text is None]
+    if len(missing) > context.recipe.max_unverifiable * len(replies):
+        raise VerifierError(
+            f"model {server.model} at {server.url} answered {len(replies) - len(missing)} of {len(replies)} questions; "
+            f"{missing[0].problem}. Repair the server, raise budget or max_unverifiable, and run again: replies so far "
+            "are kept"
+        )
+    rollouts = [
+        Rollout(
+            id=request.id,
+            group=request.id.rsplit(".", 1)[0],
+            prompt_id=request.prompt.id,
+            prompt_text=request.prompt.text,
+            prompt_key=request.prompt.key,
+            level=request.prompt.level,
+            sample_index=number,
+            prompt_tokens=prompt,
+            tokens=completion if reply.text else (),
+            logprobs=(),
+            entropies=(),
+            text=reply.text or "",
+            finish=Finish.STOP if reply.finished else Finish.LENGTH,
+            policy=policy_of(server),
+            seed=request.seed,
+        )
+        for request, number, reply, (prompt, completion) in zip(
+            asked,
+            rounds,
+            replies,
+            encoder.pairs([(r.prompt.text, reply.text or "") for r, reply in zip(asked, replies, strict=True)]),
+            strict=True,
+        )
+    ]
+    meter.count("generate", flops=0.0, tokens=sum(len(rollout.tokens) for rollout in rollouts))
+    return rollouts
