@@ -99,6 +99,7 @@ def grow(context: Context, entries: Sequence[Entry], number: int, *, lineage: st
     refs |= {"champion-evaluation": further} if further else {}
     return Generation(
         number=number,
+        stage=context.recipe.stage_name(number),
         lineage=lineage,
         outcome=outcome_of(context.recipe, number, decision),
         edges=edges(context.recipe, plan, sources={n for result in results for n in result.sources}),

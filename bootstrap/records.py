@@ -15,7 +15,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 MEASURED = "measured"
 """Metadata of a row's field that differs from run to run: tables, which are hashed, leave it out."""
 
@@ -507,6 +507,8 @@ class Generation(Record):
 
     schema_version: int = SCHEMA_VERSION
     number: int
+    stage: str = ""
+    """Name of the recipe's stage that it belongs to; empty where all generations do the same."""
     lineage: str
     outcome: Outcome
     edges: tuple[Edge, ...]

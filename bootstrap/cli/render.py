@@ -16,7 +16,7 @@ from bootstrap.store.verify import VerifyReport
 
 WHOLE_TABLE_WIDTH = 150
 """Columns from which the outcome table fits on one line a generation, its reasons included."""
-NARROW_WITHOUT = {"from", "target", "gain", "reason", "tokens"}
+NARROW_WITHOUT = {"stage", "from", "target", "gain", "reason", "tokens"}
 PLAIN_WIDTH = 200
 """Columns where the output is no terminal: wide enough that tables need no folding."""
 

@@ -101,6 +101,10 @@ class Recipe(Settings):
         """Return the training steps of a generation."""
         return self.generations.position(number).stage.steps if number else self.base.steps
 
+    def stage_name(self, number: int) -> str:
+        """Return the name of a generation's stage; empty for generation 0 and where all generations do the same."""
+        return self.generations.position(number).stage.name if number and self.generations.stages else ""
+
     def gate_of(self, number: int) -> Literal["compare", "always", "never"]:
         """Return what the gate does with a generation."""
         return self.generations.position(number).stage.gate if number else "always"

@@ -91,8 +91,8 @@ def of_lineage(entries: Sequence[Entry], receipts: Mapping[int, Receipt], *, reg
         rows.append(
             (
                 _link(node.name, tracking.run_url("", receipt.experiment_id, receipt.run_id)),
-                "" if node.parent is None else f"gen-{node.parent}",
-                node.outcome.value,
+                text.plain(queries.origin(node), limit=80),
+                text.plain(f"{node.stage}: {node.outcome.value}" if node.stage else node.outcome.value),
                 "" if best is None else queries.accuracy(best),
                 str(node.report.frontier),
                 text.plain(node.decision.reason.removeprefix("rejected: "), limit=160),

@@ -377,7 +377,7 @@ class _Publisher:
             "teachers": ", ".join(queries.teachers(node)),
             "fingerprint": node.fingerprint,
             "base": _base_model(self.recipe),
-            "method": _method(self.recipe, is_base=node.parent is None),
+            "method": _method(self.recipe, node),
             "ledger_hash": next(entry.hash for entry in self.entries if entry.generation.number == node.number),
         }
         if weights is not None:
@@ -403,6 +403,7 @@ class _Publisher:
                     "bootstrap.gate": "accepted" if node.decision.promoted else "rejected",
                     "bootstrap.gate.reason": node.decision.reason[:_TAG_CHARACTERS],
                     "bootstrap.outcome": node.outcome.value,
+                    "bootstrap.stage": node.stage,
                     "bootstrap.fingerprint": node.fingerprint,
                 },
             )
@@ -540,6 +541,7 @@ class _Publisher:
             "bootstrap.outcome": node.outcome.value,
             "bootstrap.gate": "accepted" if node.decision.promoted else "rejected",
             "bootstrap.gate.reason": node.decision.reason,
+            "bootstrap.stage": node.stage,
             "bootstrap.parent": "" if node.parent is None else f"gen-{node.parent}",
             "bootstrap.teachers": ", ".join(queries.teachers(node)),
             "bootstrap.model_inputs": json.dumps(roles, sort_keys=True),
@@ -665,9 +667,12 @@ def _base_model(recipe: Mapping[str, Any]) -> str:
     return " ".join(str(model[key]) for key in ("type", "path") if key in model)
 
 
-def _method(recipe: Mapping[str, Any], *, is_base: bool) -> str:
+def _method(recipe: Mapping[str, Any], node: Generation) -> str:
     """Return the training steps in one word, for example `rl+distillation`."""
-    steps = recipe.get("base" if is_base else "generations", {}).get("steps", ())
+    part = recipe.get("generations" if node.number else "base", {})
+    for stage in part.get("stages") or ():
+        part = stage if stage["name"] == node.stage else part
+    steps = part.get("steps") or ()
     return ", ".join(step["type"] + ("+distillation" if step.get("distillation") else "") for step in steps)
 
 

@@ -44,6 +44,12 @@ def source(edge: Edge) -> str:
     return edge.external or "a model outside the lineage" if edge.generation is None else f"gen-{edge.generation}"
 
 
+def origin(generation: Generation) -> str:
+    """Return whose weights a generation started from, as `source` names them; empty for generation 0's own."""
+    found = next((source(edge) for edge in generation.edges if edge.role == "init"), None)
+    return found if found is not None else "fresh weights" if generation.number else ""
+
+
 def teachers(generation: Generation) -> list[str]:
     """Return who taught a generation, models outside the lineage included, as `source` names them."""
     return [source(edge) for edge in generation.edges if edge.role == "teacher"]
@@ -74,6 +80,7 @@ def generation(entry: Entry) -> dict[str, Any]:
         "name": node.name,
         "number": node.number,
         "lineage": node.lineage,
+        "stage": node.stage,
         "status": node.outcome.value,
         "decision": "promoted" if node.decision.promoted else "rejected",
         "reason": node.decision.reason,
@@ -137,6 +144,7 @@ def show(entries: Sequence[Entry], name: str) -> dict[str, Any]:
 def table(entries: Sequence[Entry]) -> list[dict[str, str]]:
     """Return the outcome table, one row of printable cells per generation, in the ledger's order."""
     champion = entries[-1].generation.champion if entries else None
+    staged = any(entry.generation.stage for entry in entries)
     rows = []
     for entry in entries:
         node = entry.generation
@@ -145,7 +153,8 @@ def table(entries: Sequence[Entry]) -> list[dict[str, str]]:
         rows.append(
             {
                 "generation": node.name + (" *" if node.number == champion else ""),
-                "from": "" if node.parent is None else f"gen-{node.parent}",
+                **({"stage": node.stage} if staged else {}),
+                "from": origin(node),
                 "target": text.level_range(node.target_levels) if node.target_levels else "",
                 "accuracy": "" if best is None else accuracy(best),
                 "gain": "" if test is None else text.points(test.candidate - test.champion),

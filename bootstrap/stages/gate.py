@@ -43,7 +43,7 @@ def by_rule(decision: Decision, rule: Literal["compare", "always", "never"]) -> 
     """Return the decision as the stage's rule has it."""
     if rule != "always" or decision.promoted:
         return decision
-    reason = f"promoted by the recipe's word (gate: always), though {decision.reason}"
+    reason = f"promoted by the recipe's word (gate: always), though {decision.reason.removeprefix('rejected: ')}"
     return decision.model_copy(update={"promoted": True, "reason": reason})
 
 
