@@ -82,7 +82,7 @@ class Pool(ABC):
         """Return the shape of the weights that the workers hold."""
         return self.wait([self.start(0, "shape_of_model")], what="the model's shape")[0]
 
-    def build(self, settings: ScratchModel, characters: str, *, seed: int) -> str:
+    def build(self, settings: ScratchModel, characters: Sequence[str], *, seed: int) -> str:
         """Make the same fresh weights in every worker and return their fingerprint."""
         self.holding = self._one(self.broadcast("build", settings, characters, seed))
         return self.holding

@@ -75,7 +75,7 @@ class Worker:
         model = lora.fresh(held.model, self.training.adapter, seed=seed)
         return self._install(model.to(self.device), held.tokenizer, held.passed_on, base=base)
 
-    def build(self, settings: ScratchModel, characters: str, seed: int) -> str:
+    def build(self, settings: ScratchModel, characters: Sequence[str], seed: int) -> str:
         """Make fresh weights; the same seed gives the same ones in every worker. Returns their fingerprint."""
         model, tokenizer = models.build_scratch(settings, characters, seed=seed)
         return self._install(self._prepared(model), tokenizer, {})

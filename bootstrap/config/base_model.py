@@ -1,5 +1,6 @@
 """Generation 0's weights before its own training steps: where a lineage begins."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,8 +14,8 @@ MODEL_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "model.
 """What a Hugging Face folder must hold to be read as a model."""
 
 
-def scratch_vocabulary(characters: str) -> dict[str, int]:
-    """Return token -> id of a model from scratch over a task's `characters`."""
+def scratch_vocabulary(characters: Sequence[str]) -> dict[str, int]:
+    """Return token -> id of a model from scratch over a task's `characters`, some of which may be tags."""
     return {token: index for index, token in enumerate((*SPECIAL_TOKENS, *characters))}
 
 

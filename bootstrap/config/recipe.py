@@ -18,10 +18,11 @@ from bootstrap.config.evaluation import Evaluation, Gate
 from bootstrap.config.generations import Accelerated, Generations, Stage
 from bootstrap.config.models import JudgeVerifier, roles
 from bootstrap.config.resources import Resources, Tracking
-from bootstrap.config.steps import Rejection, RlStep, SftStep, Step
+from bootstrap.config.steps import References, Rejection, RlStep, SftStep, Step
 from bootstrap.config.tasks import AdditionTask, Task
 from bootstrap.config.training import Training
 from bootstrap.config.verifiers import PluginVerifier, RubricVerifier, Verifier
+from bootstrap.config.working import WorkingTask
 
 
 class Conflict(NamedTuple):
@@ -206,6 +207,7 @@ def _unreadable(recipe: Recipe, verifier: Verifier, place: Place) -> Iterator[Co
 def _base_conflicts(recipe: Recipe) -> Iterator[Conflict]:
     model = recipe.base.model
     for index, step in enumerate(recipe.base.steps):
+        yield from _form_conflicts(recipe, step, ("base", "steps", index))
         if not (isinstance(step, SftStep) and step.source.type == "references"):
             yield Conflict(
                 ("base", "steps", index),
@@ -233,6 +235,16 @@ def _base_conflicts(recipe: Recipe) -> Iterator[Conflict]:
             f"{model.max_length} tokens are too few for level {recipe.highest_level()}, which "
             f"{recipe.generations.count} generations can reach; set max_length: {needed} or more, "
             "or lower generations.count",
+        )
+
+
+def _form_conflicts(recipe: Recipe, step: Step, place: Place) -> Iterator[Conflict]:
+    """Yield what is wrong with how a step wants its references written."""
+    shown = step.source.forms if isinstance(step, SftStep) and isinstance(step.source, References) else None
+    if shown is not None and not isinstance(recipe.task, WorkingTask):
+        yield Conflict(
+            (*place, "source", "forms"),
+            f"task {recipe.task.type} has one form of answer; remove forms, or use task: {{type: working}}",
         )
 
 
@@ -291,6 +303,7 @@ def _stage_conflicts(recipe: Recipe, stage: Stage, *, first: int, place: Place) 
 
 
 def _step_conflicts(recipe: Recipe, step: Step, *, first: int, place: Place) -> Iterator[Conflict]:
+    yield from _form_conflicts(recipe, step, place)
     if isinstance(step, SftStep) and isinstance(step.source, Rejection):
         yield from _stepping_stone_conflicts(recipe, step.source.stepping_stones, (*place, "source"))
     if isinstance(step, RlStep):
@@ -305,7 +318,7 @@ def _step_conflicts(recipe: Recipe, step: Step, *, first: int, place: Place) -> 
 
 
 def _stepping_stone_conflicts(recipe: Recipe, share: float, place: Place) -> Iterator[Conflict]:
-    if share and not isinstance(recipe.task, AdditionTask):
+    if share and not isinstance(recipe.task, AdditionTask | WorkingTask):
         yield Conflict(
             (*place, "stepping_stones"),
             f"stepping stones need a task with two operands; task {recipe.task.type} has one: remove the key",

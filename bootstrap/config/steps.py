@@ -8,6 +8,7 @@ from bootstrap.config.algorithms import Algorithm, GroupRelative, Grpo, PassAtK,
 from bootstrap.config.base import Operational, Place, Settings
 from bootstrap.config.base_model import FolderModel
 from bootstrap.config.models import EndpointTeacher
+from bootstrap.config.working import Forms
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
@@ -74,6 +75,8 @@ class References(Settings):
     """The task's own reference answers, for levels up to its `base_level` and no further."""
 
     type: Literal["references"] = "references"
+    forms: Forms | None = None
+    """How task `working` writes them in this step; null as the task says (`task.forms`)."""
 
 
 Levels = Literal["targets", "reached", "all"]

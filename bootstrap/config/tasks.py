@@ -11,6 +11,7 @@ from bootstrap.config.code import FunctionsTask
 from bootstrap.config.files import FileTask
 from bootstrap.config.gym import ReasoningGymTask
 from bootstrap.config.task import TaskSettings
+from bootstrap.config.working import WorkingTask
 
 
 class AdditionTask(TaskSettings):
@@ -66,6 +67,7 @@ class CopyTask(StringTask):
 
 
 Task = Annotated[
-    AdditionTask | ReversalTask | CopyTask | FunctionsTask | FileTask | ReasoningGymTask, Field(discriminator="type")
+    AdditionTask | ReversalTask | CopyTask | FunctionsTask | FileTask | ReasoningGymTask | WorkingTask,
+    Field(discriminator="type"),
 ]
 """The discriminated union of all tasks; `type` tells them apart."""

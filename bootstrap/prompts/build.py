@@ -5,6 +5,7 @@ from bootstrap.prompts.addition import Addition
 from bootstrap.prompts.functions import Functions
 from bootstrap.prompts.strings import Strings
 from bootstrap.prompts.task import ProceduralTask, Task
+from bootstrap.prompts.working import ShownWorking
 
 
 def build_task(settings: tasks.Task) -> Task:
@@ -12,6 +13,8 @@ def build_task(settings: tasks.Task) -> Task:
     match settings:
         case tasks.AdditionTask():
             return ProceduralTask(settings, family=Addition())
+        case tasks.WorkingTask():
+            return ShownWorking(settings)
         case tasks.ReversalTask():
             return ProceduralTask(settings, family=Strings(alphabet=settings.alphabet, backwards=True))
         case tasks.CopyTask():

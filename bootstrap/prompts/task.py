@@ -36,12 +36,15 @@ class Task(Protocol):
 
     name: str
     settings: tasks.Task
-    characters: str
-    """Every character of prompts and answers."""
+    characters: Sequence[str]
+    """Every character of prompts and answers; an entry of several characters is one token of a model from scratch."""
     has_stepping_stones: bool
 
     def max_answer_length(self, level: int) -> int:
-        """Return the characters of the longest reference answer at a level, stepping stones included."""
+        """Return the length of the longest reference answer at a level, stepping stones included.
+
+        In characters; what `characters` has as one entry counts once.
+        """
 
     def draw(
         self, level: int, count: int, *, seed: int, split: Split = Split.TRAIN, stepping_stone: bool = False
@@ -110,7 +113,7 @@ class Family(Protocol):
         """Return distinct wrong answers."""
 
     def max_answer_length(self, level: int) -> int:
-        """Return the characters of the longest answer."""
+        """Return the length of the longest answer, counted as `Task.max_answer_length` says."""
 
 
 class ProceduralTask:
@@ -177,7 +180,7 @@ class ProceduralTask:
                     prompt = rng.choice(self._list(level, split=Split.TRAIN, stepping_stone=False))
                 else:
                     prompt = self._sample(rng, level, split=Split.TRAIN, stepping_stone=False)
-            shown.append((prompt, self._family.answer(prompt.text)))
+            shown.append(self._demonstration(prompt, rng))
         return shown
 
     def reference(self, prompt: Prompt) -> str:
@@ -204,6 +207,10 @@ class ProceduralTask:
                 suite = self._sample_distinct(rng, level, count, split=Split.HELDOUT, stepping_stone=False)
             self._suites[level, count] = tuple(suite)
         return list(self._suites[level, count])
+
+    def _demonstration(self, prompt: Prompt, rng: Random) -> tuple[Prompt, str]:
+        """Return what is shown for a prompt; `rng` serves tasks that show it in several forms."""
+        return prompt, self._family.answer(prompt.text)
 
     def _is_listed(self, level: int, count: int, *, split: Split, stepping_stone: bool) -> bool:
         """Whether the level is listed whole: because it is small, or because rejecting repeats might never end."""

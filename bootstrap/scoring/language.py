@@ -7,6 +7,9 @@ mixes scripts, as Chinese into English, which is what R1 introduced it against.
 In scripts written without spaces (Chinese, Japanese, Thai, ...) each character is a word, so that a line of them weighs
 about as much as its translation. Single Latin and Greek letters are symbols and LaTeX commands are markup; neither are
 words, and neither are digits. A reasoning without any word has reward 0.
+
+Where the recipe gives the language's `alphabet`, the share is that of visible characters instead: for notations that no
+script tells apart, as the columns of a sum in digits or in letters. A reasoning without any has reward 0 too.
 """
 
 import regex
@@ -47,11 +50,22 @@ class Language(AnswerVerifier):
             return failed(self.name, found.reason)
         if len(found.text) > MAX_CHARACTERS:
             return failed(self.name, f"longer than {MAX_CHARACTERS} characters")
+        if self._settings.alphabet is not None:
+            return self._of_characters(found.text, self._settings.alphabet)
         words = [word for word in _WORD.findall(_COMMAND.sub(" ", found.text)) if not _SYMBOL.fullmatch(word)]
         if not words:
             return failed(self.name, "no word")
         count = sum(self._ours.fullmatch(word) is not None for word in words)
-        told = f"{count} of {len(words)} words in the script of {self._settings.language}"
-        share = count / len(words)
+        return self._share(count, len(words), f"words in the script of {self._settings.language}")
+
+    def _of_characters(self, text: str, alphabet: str) -> Judgement:
+        characters = [character for character in text if not character.isspace()]
+        if not characters:
+            return failed(self.name, "no visible character")
+        count = sum(character in alphabet for character in characters)
+        return self._share(count, len(characters), "characters of the alphabet")
+
+    def _share(self, count: int, total: int, what: str) -> Judgement:
+        share, told = count / total, f"{count} of {total} {what}"
         verdict = passed if share >= self._settings.min_share else failed
         return verdict(self.name, told, reward=share)

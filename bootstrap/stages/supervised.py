@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from bootstrap.config.steps import Distillation, DistillStep, Rejection, SftStep, Taught
+from bootstrap.config.steps import Distillation, DistillStep, References, Rejection, SftStep, Taught
+from bootstrap.prompts.task import Task
+from bootstrap.prompts.working import ShownWorking
 from bootstrap.records import Batch, Example, Normalizers, Rollout, Selection, Use
 from bootstrap.seeds import derive_seed, generator
 from bootstrap.selection.filters import accept
@@ -121,6 +123,14 @@ class SupervisedTrainer:
         nothing = "" if kept else "no answer passed the filter, so this step trains on replayed answers alone"
         context.observe(plan.event("select", len(kept), len(asked), message=nothing))
 
+    def _showing(self, source: References) -> Task:
+        """Return the task, which writes its demonstrations as the step says."""
+        task = self.context.task
+        if source.forms is None:
+            return task
+        assert isinstance(task, ShownWorking), "recipes with forms are of task working"
+        return task.showing(source.forms)
+
     def resume(self, tables: Tables) -> None:
         kept = {s.rollout_id for s in tables.selections if s.use is Use.CE}
         own = isinstance(self.step, SftStep) and not self.step.samplers()
@@ -157,7 +167,7 @@ class SupervisedTrainer:
                     self.context, self.plan, Distillation(), self.encoder, count=rest, seed=seed
                 )
         else:
-            shown = self.context.task.demonstrate(
+            shown = self._showing(step.source).demonstrate(
                 range(1, self.context.recipe.task.base_level + 1), step.batch_size, seed=seed, mixed=True
             )
             examples = self.encoder.encode(

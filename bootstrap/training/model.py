@@ -4,7 +4,8 @@ A folder of files travels as a mapping from name to content, so that a worker on
 """
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 
 import safetensors.torch
 import torch
@@ -29,12 +30,16 @@ from bootstrap.training.chat import PROMPTING
 from bootstrap.training.special_tokens import token_text
 
 
-def character_tokenizer(characters: str, *, max_length: int) -> PreTrainedTokenizerFast:
-    """Return a tokenizer with one token per character, which puts `<bos>` before every prompt."""
+def character_tokenizer(characters: Sequence[str], *, max_length: int) -> PreTrainedTokenizerFast:
+    """Return a tokenizer with one token per character, which puts `<bos>` before every prompt.
+
+    Entries of several characters, such as tags, are one token wherever they stand in a text.
+    """
     vocabulary = scratch_vocabulary(characters)
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS])
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
+    longer = [re.escape(entry) for entry in characters if len(entry) > 1]
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("|".join([*longer, "."])), "isolated")
     tokenizer.decoder = decoders.Fuse()
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<bos> $A", pair="<bos> $A $B", special_tokens=[("<bos>", vocabulary["<bos>"])]
@@ -52,7 +57,7 @@ def character_tokenizer(characters: str, *, max_length: int) -> PreTrainedTokeni
 
 
 def build_scratch(
-    settings: ScratchModel, characters: str, *, seed: int
+    settings: ScratchModel, characters: Sequence[str], *, seed: int
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """Return a fresh NoPE Llama and its character tokenizer; the same seed gives the same weights."""
     tokenizer = character_tokenizer(characters, max_length=settings.max_length)

@@ -260,6 +260,17 @@ def test_a_reasoning_over_the_bound_has_no_reward():
     assert judged(verifier, "a" * (language.MAX_CHARACTERS + 1)).reward == 0.0
 
 
+@pytest.mark.parametrize(("text", "expected"), [("12,13", 1.0), ("bc, bd", 0.2), ("bc,13", 0.6), ("", 0.0), (" ", 0.0)])
+def test_with_an_alphabet_the_reward_is_the_share_of_its_characters(text: str, expected: float):
+    verifier = build_verifier(answers.LanguageVerifier(alphabet="0123456789,", within=WHOLE))
+    assert judged(verifier, text).reward == pytest.approx(expected)
+
+
+def test_an_alphabet_beside_a_language_is_refused():
+    with pytest.raises(ValueError, match="remove one of them"):
+        answers.LanguageVerifier(alphabet="0123456789", language="ru")
+
+
 def test_an_unknown_language_is_refused_with_the_known_ones():
     with pytest.raises(ValidationError, match="'xx' is not known; known are af, am, ar"):
         answers.LanguageVerifier(language="xx")
