@@ -1,0 +1,194 @@
+"""Lineages whose generations differ: stages with their own start, sampler, verifier, gate and branches."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from support import chat_server, tiny
+
+from bootstrap.compute import ModelShape
+from bootstrap.config.recipe import Recipe
+from bootstrap.errors import VerifierError
+from bootstrap.pool import LocalPool
+from bootstrap.records import Edge, Outcome, Status
+from bootstrap.stages.step import Tables
+from bootstrap.store.ledger import Entry
+from bootstrap.store.lineage_store import LineageStore
+from bootstrap.store.verify import verify
+
+SAMPLED = {"type": "rejection", "prompts": 24, "samples_per_prompt": 2}
+SMALL = {"type": "scratch", "hidden_size": 16, "intermediate_size": 24, "num_layers": 1, "num_heads": 2}
+FROM_PARENT = {"distillation": {"loss": "forward_kl"}}
+STAGES: list[dict[str, Any]] = [
+    {"name": "twins", "generations": 2, "branches": 2, "steps": [tiny.RL]},
+    {
+        "name": "again",
+        "init": "base",
+        "gate": "always",
+        "verifier": {"type": "rubric", "components": [{"name": "right", "verifier": {"type": "exact"}}]},
+        "steps": [
+            tiny.REJECTION | {"source": SAMPLED | {"sampler": {"type": "stage", "stage": "twins"}, "levels": "all"}}
+        ],
+    },
+    {
+        "name": "student",
+        "init": SMALL,
+        "gate": "never",
+        "steps": [
+            tiny.REJECTION | {"source": SAMPLED | {"sampler": "champion", "levels": "reached", "newest_share": 1.0}},
+        ],
+    },
+    {
+        "name": "taught",
+        "init": "previous",
+        "gate": "never",
+        "steps": [tiny.DISTILL | {"distillation": {"batch_size": 8}}],
+    },
+    {"name": "last", "steps": [tiny.RL]},
+]
+
+
+def staged(stages: list[dict[str, Any]], **changes: Any) -> Recipe:
+    return tiny.recipe(generations={"stages": stages}, **changes)
+
+
+@pytest.fixture(scope="module")
+def lineage(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Entry]]:
+    root = tmp_path_factory.mktemp("staged")
+    return root, tiny.grow(staged(STAGES), root)
+
+
+def edge(entry: Entry, role: str) -> Edge:
+    [found] = [edge for edge in entry.generation.edges if edge.role == role]
+    return found
+
+
+def tables(root: Path, entry: Entry, step: int = 0) -> Tables:
+    return Tables.read(LineageStore(root).artifact(entry.generation.artifacts[f"step-{step}"]))
+
+
+def test_each_generation_carries_its_stage(lineage):
+    _, entries = lineage
+    assert [e.generation.stage for e in entries] == ["", "twins", "twins", "again", "student", "taught", "last"]
+
+
+def test_branches_start_from_one_parent_aim_alike_and_differ(lineage):
+    _, entries = lineage
+    one, other = entries[1], entries[2]
+    assert edge(one, "init") == edge(other, "init")
+    assert one.generation.target_levels == other.generation.target_levels
+    assert one.generation.fingerprint != other.generation.fingerprint
+
+
+def test_weights_and_data_may_have_different_parents(lineage):
+    root, entries = lineage
+    again = entries[3]
+    assert edge(again, "init").generation == 0
+    assert edge(again, "sampler").generation == 2
+    found = tables(root, again)
+    assert {rollout.policy for rollout in found.rollouts} == {entries[2].generation.fingerprint}
+    assert {rollout.level for rollout in found.rollouts} == set(range(1, max(again.generation.target_levels) + 1))
+
+
+def test_a_stage_is_judged_by_its_own_verifier(lineage):
+    root, entries = lineage
+    assert {verdict.verifier for verdict in tables(root, entries[3]).verdicts} == {"rubric"}
+    assert {verdict.verifier for verdict in tables(root, entries[1]).verdicts} == {"exact"}
+    assert set(entries[3].generation.verifiers) == {"rubric", "held-out exact"}
+
+
+def test_gate_always_promotes_by_the_recipes_word(lineage):
+    _, entries = lineage
+    again = entries[3].generation
+    assert again.outcome is Outcome.PROMOTED and again.champion == 3
+    assert again.decision.improvement is not None, "the comparison stands in the record all the same"
+
+
+def test_a_student_is_smaller_learns_from_the_champions_answers_and_is_kept_aside(lineage):
+    root, entries = lineage
+    student = entries[4].generation
+    assert student.outcome is Outcome.ASIDE and student.champion == 3 and student.parent is None
+    pool = LocalPool(1, batch_rows=8)
+    shapes: list[ModelShape] = []
+    for entry in (entries[3], entries[4]):
+        files = LineageStore(root).artifact(entry.generation.artifacts["weights"]).read_all()
+        pool.load_unverified(files)
+        shapes.append(pool.shape())
+    assert shapes[1].num_parameters < shapes[0].num_parameters
+    found = tables(root, entries[4])
+    assert {rollout.policy for rollout in found.rollouts} == {entries[3].generation.fingerprint}
+    assert max(rollout.level for rollout in found.rollouts) == min(student.target_levels) - 1
+    right = {verdict.rollout_id for verdict in found.verdicts if verdict.status is Status.PASS}
+    assert right and {row.source for row in found.usage} <= right
+
+
+def test_answers_of_a_generation_kept_aside_serve_its_descendants_alone(lineage):
+    root, entries = lineage
+
+    def sources(entry: Entry) -> set[str]:
+        return {row.source.split(".")[0] for row in tables(root, entry).usage if "." in row.source}
+
+    assert "g4" not in sources(entries[6])
+    assert {e.generation for e in entries[6].generation.edges if e.role == "data"} <= {1, 2, 3}
+
+
+def test_a_staged_lineage_verifies_and_grows_the_same_again(lineage, tmp_path):
+    root, entries = lineage
+    assert not verify(root).problems
+    assert [e.hash for e in tiny.grow(staged(STAGES), tmp_path)] == [e.hash for e in entries]
+
+
+def test_a_server_teaches_by_text_alone_and_what_cannot_be_written_is_dropped(tmp_path):
+    def behaviour(asked: chat_server.Asked, _: int) -> chat_server.Sent:
+        text = asked.prompt.removesuffix("=")
+        return chat_server.says("\N{SNOWMAN}" if text.startswith("a") else text)
+
+    with chat_server.chat_server(behaviour) as server:
+        source = SAMPLED | {
+            "sampler": {"type": "endpoint", "url": server.url, "model": "wise"},
+            "samples_per_prompt": 1,
+        }
+        source |= {"levels": "reached", "filter": "none"}
+        entries = tiny.grow(staged([{"name": "taught", "steps": [tiny.REJECTION | {"source": source}]}]), tmp_path)
+    found = tables(tmp_path, entries[1])
+    assert edge(entries[1], "sampler").external == "endpoint:wise"
+    assert {rollout.policy for rollout in found.rollouts} == {"endpoint:wise"}
+    unwritten = {s.rollout_id for s in found.selections if s.reason == "the student's vocabulary cannot write it"}
+    strange = {r.id for r in found.rollouts if r.prompt_text.startswith("a")}
+    assert unwritten and unwritten <= strange
+    assert {row.source for row in found.usage if "." in row.source}.isdisjoint(strange)
+
+
+def test_a_server_that_does_not_answer_costs_nothing_but_the_message(tmp_path):
+    with chat_server.chat_server(lambda asked, _: chat_server.says(None)) as server:
+        source = SAMPLED | {"sampler": {"type": "endpoint", "url": server.url, "model": "wise", "retries": 0}}
+        settings = staged([{"name": "taught", "steps": [tiny.REJECTION | {"source": source}]}])
+        with pytest.raises(VerifierError, match="run again: replies so far are kept"):
+            tiny.grow(settings, tmp_path)
+    assert len(LineageStore(tmp_path).ledger.read()) == 1
+
+
+@pytest.mark.parametrize(
+    ("stages", "message"),
+    [
+        ([{"name": "a", "init": {"type": "stage", "stage": "b"}, "steps": [tiny.RL]}], "does not come before it"),
+        ([{"name": "a", "steps": [tiny.RL]}, {"name": "a", "steps": [tiny.RL]}], "two stages are called a"),
+        ([{"name": "a", "generations": 3, "branches": 2, "steps": [tiny.RL]}], "raise generations to 4"),
+        ([{"name": "a", "init": 1, "steps": [tiny.RL]}], "is not made before generation 1"),
+        (
+            [{"name": "a", "init": SMALL, "steps": [tiny.DISTILL | {"distillation": {"loss": "forward_kl"}}]}],
+            "no parent",
+        ),
+        ([{"name": "a", "steps": [tiny.REJECTION | {"source": SAMPLED | {"sampler": 1}}]}], "does not exist when"),
+    ],
+)
+def test_stages_that_cannot_work_are_refused(stages: list[dict[str, Any]], message: str):
+    with pytest.raises(ValidationError, match=message):
+        staged(stages)
+
+
+def test_steps_and_stages_together_or_neither_are_refused():
+    for generations in ({}, {"steps": [tiny.RL], "stages": STAGES}):
+        with pytest.raises(ValidationError, match="either steps"):
+            tiny.recipe(generations=generations)
