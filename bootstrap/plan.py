@@ -317,7 +317,9 @@ class _Estimate:
             count = step.updates * step.batch_size
             if isinstance(step.source, Rejection):
                 share = step.source.newest_share
-                return share * self.sequence(targets) + (1 - share) * self.sequence(replay or targets), count
+                return share * self.sequence(_drawn(step, targets)) + (1 - share) * self.sequence(
+                    replay or targets
+                ), count
             return self.reference, count
         distillation = step.distillation
         if isinstance(step, DistillStep):
@@ -325,7 +327,7 @@ class _Estimate:
         updates = step.updates * step.algorithm.inner_epochs
         own = updates * step.prompts_per_update * step.group_size
         other = updates * distillation.batch_size if distillation else 0
-        tokens = own * self.sequence(targets)
+        tokens = own * self.sequence(_drawn(step, targets))
         if distillation:
             tokens += other * self._replayed(distillation, replay or targets)
         return tokens / (own + other), own + other
@@ -335,11 +337,13 @@ class _Estimate:
 
     def tokens(self, steps: Sequence[Step], targets: Sequence[int]) -> dict[str, int]:
         """Return tokens by phase; prompts count where they are trained on, not where they are only read."""
-        answer = fmean(self.lengths(level)[1] for level in targets)
+        generated = sum(
+            prod(_sampled(step)) * fmean(self.lengths(level)[1] for level in _drawn(step, targets)) for step in steps
+        )
         trained = (length * count for length, count in (self.trained(step, targets) for step in steps))
         evaluated = sum(count * self.lengths(level)[1] for level, _, count in self._evaluated(targets))
         return {
-            "generate": round(sum(prod(_sampled(step)) for step in steps) * answer),
+            "generate": round(generated),
             "train": round(sum(trained)),
             "evaluate": round(evaluated),
         }
@@ -351,8 +355,8 @@ class _Estimate:
         """
         generate = train = evaluate = 0.0
         for step in steps:
-            prompts, samples = _sampled(step)
-            generate += self._generate(targets, prompts / len(targets), samples)
+            (prompts, samples), levels = _sampled(step), _drawn(step, targets)
+            generate += self._generate(levels, prompts / len(levels), samples)
             length, count = self.trained(step, targets)
             train += count * train_flops(self.shape, [round(length)])
             distillation = step.distillation if isinstance(step, DistillStep | RlStep) else None
@@ -361,7 +365,7 @@ class _Estimate:
                 train += step.updates * distillation.batch_size * forward_flops(self.shape, [round(length)])
             if isinstance(step, RlStep) and step.teaching is not None:
                 own = step.updates * step.algorithm.inner_epochs * step.prompts_per_update * step.group_size
-                train += own * forward_flops(self.shape, [round(self.sequence(targets))])
+                train += own * forward_flops(self.shape, [round(self.sequence(_drawn(step, targets)))])
         for level, prompts, count in self._evaluated(targets):
             evaluate += self._generate([level], prompts, count / prompts)
         return {"generate": generate, "train": train, "evaluate": evaluate}
@@ -409,6 +413,14 @@ class _Estimate:
 
 def _source(step: Step) -> object:
     return step.source if isinstance(step, SftStep) else None
+
+
+def _drawn(step: Step, targets: Sequence[int]) -> Sequence[int]:
+    """Return the levels that a step draws prompts from; the targets for one that draws none."""
+    source = step if isinstance(step, RlStep) else _source(step)
+    wanted = source.levels if isinstance(source, RlStep | Rejection) else "targets"
+    below = range(1, targets[0])
+    return {"targets": targets, "reached": below, "all": (*below, *targets)}[wanted]
 
 
 def _sampled(step: Step) -> tuple[int, int]:
@@ -514,7 +526,7 @@ def _teachers(recipe: Recipe, committed: Sequence[Generation], number: int) -> t
 
 def _describe(recipe: Recipe, step: Step, targets: Sequence[int], *, number: int) -> StepPlan:
     """Return a step in words."""
-    base, aims = f"references of levels 1-{recipe.task.base_level}", _levels(targets)
+    base, drawn = f"references of levels 1-{recipe.task.base_level}", _levels(_drawn(step, targets))
     # Between the base's level and the targets lie the levels that only the lineage's own answers can replay.
     grown = [level for level in replay_levels(targets) if level > recipe.task.base_level]
     replay = f"{base} and the lineage's verified answers of {_levels(grown)}" if grown else base
@@ -535,15 +547,14 @@ def _describe(recipe: Recipe, step: Step, targets: Sequence[int], *, number: int
         summary = f"sft, {step.updates} updates of {step.batch_size}"
         if isinstance(source, Rejection):
             kept = judged if source.filter == "verified" else "kept right or wrong"
-            drawn = {"targets": aims, "reached": f"levels below {targets[0]}", "all": f"levels up to {targets[-1]}"}
             by = "" if source.sampler == "start" else f" by {_sampler(source.sampler)}"
-            data = f"{source.prompts} x {source.samples_per_prompt} answers{by} of {drawn[source.levels]}, {kept}"
+            data = f"{source.prompts} x {source.samples_per_prompt} answers{by} of {drawn}, {kept}"
             data += f"; replay of {replay}" if source.newest_share < 1 else ""
         else:
             data = base
     elif isinstance(step, RlStep):
         summary = f"rl ({step.algorithm.type}), {step.updates} rounds of {step.prompts_per_update} x {step.group_size}"
-        data = f"answers of {aims}, {judged}" + (f"; {replayed}" if replayed else "")
+        data = f"answers of {drawn}, {judged}" + (f"; {replayed}" if replayed else "")
     else:
         summary, data = f"distill, {step.updates} updates of {step.distillation.batch_size}", replayed
     return StepPlan(type=step.type, summary=summary, updates=step.updates, data=data, teachers=teachers)
