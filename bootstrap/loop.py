@@ -21,6 +21,7 @@ from bootstrap.stages.context import Context, Meter
 from bootstrap.stages.evaluate import evaluate
 from bootstrap.stages.gate import gate, outcome_of
 from bootstrap.stages.models import LineageModels
+from bootstrap.stages.origin import inherited
 from bootstrap.stages.reinforcement import RlTrainer
 from bootstrap.stages.resolve import base_artifacts, edges, resolve
 from bootstrap.stages.step import StepResult, run_step
@@ -95,7 +96,8 @@ def grow(context: Context, entries: Sequence[Entry], number: int, *, lineage: st
     )
     decision, further = gate(context, entries, plan, evaluation, meter=meter)
     refs = {f"step-{index}": result.artifact for index, result in enumerate(results)}
-    refs |= {"weights": weights, "evaluation": evaluation.artifact, **base_artifacts(context, checkpoint)}
+    refs |= {"weights": weights, "evaluation": evaluation.artifact}
+    refs |= {**base_artifacts(context, checkpoint), **inherited(context, number)}
     refs |= {"champion-evaluation": further} if further else {}
     return Generation(
         number=number,

@@ -22,6 +22,7 @@ from bootstrap.compute import ModelShape, forward_flops, generate_flops, llama_s
 from bootstrap.config.base_model import (
     BaseModelSource,
     FolderModel,
+    GenerationModel,
     PretrainedModel,
     ScratchModel,
     scratch_vocabulary,
@@ -118,9 +119,19 @@ class LineagePlan(Record):
         return {**self.model_dump(mode="json"), "remaining": totals}
 
 
-def make_plan(recipe: Recipe, *, lineage: str, workers: int, entries: Sequence[Entry] = ()) -> LineagePlan:
-    """Return the plan of `recipe` on `workers` processes, `entries` being what its lineage has committed so far."""
-    estimates = _Estimates(recipe)
+def make_plan(
+    recipe: Recipe,
+    *,
+    lineage: str,
+    workers: int,
+    entries: Sequence[Entry] = (),
+    config: dict[str, Any] | None = None,
+) -> LineagePlan:
+    """Return the plan of `recipe` on `workers` processes, `entries` being what its lineage has committed so far.
+
+    `config`: the base model's configuration in Hugging Face terms, which the recipe of a fork does not lead to.
+    """
+    estimates = _Estimates(recipe, config)
     committed = [entry.generation for entry in entries]
     pace = _pace(estimates, entries)
     last = max(recipe.generations.count, len(committed) - 1)
@@ -129,7 +140,9 @@ def make_plan(recipe: Recipe, *, lineage: str, workers: int, entries: Sequence[E
         steps, estimate = recipe.steps_of(number), estimates.of(number)
         if number < len(committed):
             targets, parent = committed[number].target_levels, committed[number].parent
-            start = recipe.base.model.type if parent is None else f"gen-{parent}"
+            model = recipe.base.model
+            origin = model.place if isinstance(model, GenerationModel) else model.type
+            start = origin if parent is None else f"gen-{parent}"
             teachers: tuple[int, ...] | None = committed[number].teachers
         else:
             targets, start = _targets(recipe, committed, number), _start(recipe, committed, number)
@@ -221,8 +234,9 @@ def shape_of_config(config: dict[str, Any]) -> ModelShape:
 class _Estimates:
     """The estimates of a recipe's models: generation 0's, and those of stages that start from another."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, config: dict[str, Any] | None) -> None:
         self.recipe = recipe
+        self._config = config
         self.task = build_task(recipe.task)
         self._made: dict[BaseModelSource, _Estimate] = {}
 
@@ -230,7 +244,8 @@ class _Estimates:
         """Return the estimate of a generation's model."""
         model = self._model(number)
         if model not in self._made:
-            self._made[model] = _Estimate(self.recipe, model=model, task=self.task)
+            config = self._config if isinstance(model, GenerationModel) else None
+            self._made[model] = _Estimate(self.recipe, model=model, task=self.task, config=config)
         return self._made[model]
 
     def _model(self, number: int) -> BaseModelSource:
@@ -257,8 +272,11 @@ class _Estimates:
 class _Estimate:
     """Lengths, tokens, FLOPs and memory of the stages of one of a recipe's models."""
 
-    def __init__(self, recipe: Recipe, *, model: BaseModelSource, task: Task) -> None:
+    def __init__(
+        self, recipe: Recipe, *, model: BaseModelSource, task: Task, config: dict[str, Any] | None = None
+    ) -> None:
         self.recipe, self.model, self.task = recipe, model, task
+        self._config = config
         self._lengths: dict[int, tuple[float, float]] = {}
 
     @cached_property
@@ -267,6 +285,9 @@ class _Estimate:
         model = self.model
         if isinstance(model, FolderModel):
             return json.loads((Path(model.path) / "config.json").read_bytes())
+        if isinstance(model, GenerationModel):
+            assert self._config is not None, "who plans a fork has found its origin"
+            return self._config
         return {
             "hidden_size": model.hidden_size,
             "intermediate_size": model.intermediate_size,
@@ -446,8 +467,10 @@ def _targets(recipe: Recipe, committed: Sequence[Generation], number: int) -> tu
     """Return the targets of a planned generation, each one before it promoted and just reaching its own."""
     base_level = recipe.task.base_level
     if number == 0:
-        return tuple(range(1, base_level + 1))
-    accuracies = dict.fromkeys(range(1, base_level + 1), 1.0)
+        return tuple(range(1, recipe.start_level + 1))
+    # The levels that a fork comes with count as grown already.
+    grown = recipe.start_level - base_level
+    accuracies = dict.fromkeys(range(1, recipe.start_level + 1), 1.0)
     if committed:
         champion = committed[committed[-1].champion]
         accuracies = {row.level: row.accuracy for row in champion.report.levels}
@@ -457,7 +480,9 @@ def _targets(recipe: Recipe, committed: Sequence[Generation], number: int) -> tu
         position = recipe.generations.position(generation)
         if targets and position.eldest == generation and recipe.gate_of(generation - 1) != "never":
             accuracies |= dict.fromkeys(range(1, max(targets) + 1), 1.0)
-        targets = target_levels(position.stage.curriculum, accuracies, base_level=base_level, generation=generation)
+        targets = target_levels(
+            position.stage.curriculum, accuracies, base_level=base_level, generation=generation + grown
+        )
     return targets
 
 
@@ -465,6 +490,8 @@ def _start(recipe: Recipe, committed: Sequence[Generation], number: int) -> str:
     """Return in words whose weights a planned generation starts from."""
     if number == 0:
         model = recipe.base.model
+        if isinstance(model, GenerationModel):
+            return model.place
         return "random weights" if isinstance(model, ScratchModel) else model.path
     position = recipe.generations.position(number)
     match position.stage.init:

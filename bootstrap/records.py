@@ -448,7 +448,9 @@ class Edge(Record):
     generation: int | None
     """None for a model outside the lineage."""
     external: str | None = None
-    """That model's place as the recipe writes it."""
+    """That model's place as the recipe writes it, `LINEAGE@gen-N` for a generation of another lineage."""
+    record: str | None = None
+    """Hash of that generation's ledger record."""
     fingerprint: str
     """Weights' fingerprint; for data edges the digest of the pool taken from that generation; for a server, which
     shows no weights, the name of its model."""
@@ -513,7 +515,7 @@ class Generation(Record):
     outcome: Outcome
     edges: tuple[Edge, ...]
     target_levels: tuple[int, ...]
-    """Levels whose improvement the gate demands; for generation 0 the levels of its references."""
+    """Levels whose improvement the gate demands; for generation 0 those that it was trained for."""
     fingerprint: str
     recipe_digest: str
     code_version: str
@@ -525,7 +527,7 @@ class Generation(Record):
     verifiers: dict[str, str]
     """Name -> version."""
     artifacts: dict[str, ArtifactRef]
-    """By role: weights, evaluation, and one per step (`step-0`, ...)."""
+    """By role: weights, evaluation, one per step (`step-0`, ...), an adapter's base, what a fork inherited."""
     report: Report
     decision: Decision
     compute: Compute

@@ -112,6 +112,35 @@ def run(
 
 
 @app.command()
+def fork(
+    source: Annotated[
+        str, typer.Argument(metavar="LINEAGE@GEN", help="Where from: addition@gen-3, addition@champion.")
+    ],
+    name: Annotated[str, typer.Argument(metavar="NEW", help="Name of the new lineage.")],
+    overrides: Overrides = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option("--recipe", metavar="RECIPE", help="Grow by this recipe; by default by the origin's."),
+    ] = None,
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """Start a new lineage from any generation of another one, rejected ones too.
+
+    The new lineage's generation 0 has that generation's weights and, if the task is the same, the verified answers
+    accumulated by then; the recipe's `base` section is replaced. The origin stays as it is. Growing is left to
+    `bootstrap run`, whose command is printed.
+
+    \b
+    Examples:
+      bootstrap fork quickstart@gen-3 wider generations.curriculum.type=accelerated
+      bootstrap fork quickstart@champion distilled --recipe pipelines/reversal.yaml
+    """
+    from bootstrap.cli.fork import fork_lineage
+
+    print(fork_lineage(source, name, overrides or [], recipe_path=recipe, store=store))
+
+
+@app.command()
 def submit(
     recipe: RecipePath,
     overrides: Overrides = None,

@@ -2,8 +2,9 @@
 
     <lineage>/recipe.json     the recipe, without its tracking settings, and the folder that its relative paths start at
 
-A convenience for later commands, no part of the lineage: what its results depend on is in its header. Without the file
-they fall back to that, which lacks what says how or where (a judge's address, a task file's path).
+A convenience, no part of the lineage: what its results depend on is in its header. Every command that takes a recipe
+takes this file too. Commands that need it and find none fall back to the header, which lacks what says how or where (a
+judge's address, a task file's path).
 """
 
 import json
@@ -20,7 +21,7 @@ FILE_NAME = "recipe.json"
 
 
 def remember_recipe(store: LineageStore, recipe: Recipe, *, folder: Path) -> None:
-    """Keep the recipe of a run, whose file lies in `folder`. For the lineage's one driver. Raises StoreError."""
+    """Keep a recipe whose relative paths start at `folder`. For the lineage's one driver. Raises StoreError."""
     settings = recipe.model_dump(mode="json", exclude={"tracking"})
     data = canonical_json({"folder": str(folder.absolute()), "recipe": settings})
     path = store.root / FILE_NAME

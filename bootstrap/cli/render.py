@@ -96,7 +96,8 @@ def _plan_row(generation: GenerationPlan) -> dict[str, str]:
 def print_generation(shown: Mapping[str, Any]) -> None:
     """Print what `queries.show` tells of one generation."""
     crown = ", the champion" if shown["is_champion"] else ""
-    parent = "the recipe's base model" if shown["parent"] is None else f"gen-{shown['parent']}"
+    outside = shown["forked_from"] or "the recipe's base model"
+    parent = outside if shown["parent"] is None else f"gen-{shown['parent']}"
     inside = [f"gen-{number}" for number in shown["teachers"]]
     teachers = ", ".join([*inside, *shown["outside_teachers"]]) or "none"
     target = text.level_range(tuple(shown["target_levels"]))
@@ -145,6 +146,8 @@ def print_verification(name: str, report: VerifyReport) -> None:
     )
     for problem in report.problems:
         say(f"  {problem.path}: {problem.message}")
+    for line in report.unproven:
+        say(f"  note: {line}")
     if report.unreferenced:
         say(f"  {len(report.unreferenced)} artifacts that no committed generation names yet")
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from bootstrap.cli import BEGAN, render
 from bootstrap.cli.progress import progress
@@ -15,7 +16,8 @@ from bootstrap.cli.remembered import remember_recipe
 from bootstrap.cli.stores import check_name, committed
 from bootstrap.cli.sync import sync_later, where_to_look
 from bootstrap.cli.target import remember
-from bootstrap.config.load import load_recipe
+from bootstrap.config.base_model import GenerationModel
+from bootstrap.config.load import load_recipe, recipe_folder
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import LineageMismatch
 from bootstrap.lineage import text
@@ -58,8 +60,32 @@ def planned(
             found.check(name, identity=recipe.identity())
         except LineageMismatch as error:
             entries, refusals = (), (f"this is the plan of a new lineage; `run` refuses: {error}",)
-    plan = make_plan(recipe, lineage=name, workers=num_workers(recipe, workers, local=local), entries=entries)
+    plan = make_plan(
+        recipe,
+        lineage=name,
+        workers=num_workers(recipe, workers, local=local),
+        entries=entries,
+        config=_origins_config(recipe, found, entries),
+    )
     return recipe, plan.model_copy(update={"notes": (*refusals, *plan.notes)})
+
+
+def _origins_config(recipe: Recipe, store: LineageStore, entries: Sequence[Entry]) -> dict[str, Any] | None:
+    """Return a fork's model configuration: from its origin, proven to fit, until generation 0 holds a copy.
+
+    None for a lineage that is no fork. Raises RecipeError when the origin is not there or does not fit.
+    """
+    model = recipe.base.model
+    if not isinstance(model, GenerationModel):
+        return None
+    # Here and not at the top: most lineages are no forks, and `--help` answers at once.
+    from bootstrap.stages.origin import Origin, check_origin, find_origin
+
+    if entries:
+        return Origin(store=store, entries=entries[:1]).config()
+    origin = find_origin(store.root.parent, model)
+    check_origin(recipe, origin, lineage=store.root.name)
+    return origin.config()
 
 
 def num_workers(recipe: Recipe, asked: int | None, *, local: bool) -> int:
@@ -100,7 +126,7 @@ def run_recipe(
         for note in plan.notes:
             render.say(f"note: {note}")
         remember(folder, recipe.tracking, tracking_uri=tracking_uri)
-        remember_recipe(folder, recipe, folder=path.parent)
+        remember_recipe(folder, recipe, folder=recipe_folder(path))
         before = len(folder.ledger.read())
         command = sync_command(
             folder.root,

@@ -94,4 +94,29 @@ class PretrainedModel(FolderModel):
         return self
 
 
-BaseModelSource = Annotated[ScratchModel | PretrainedModel, Field(discriminator="type")]
+class GenerationModel(Settings):
+    """A generation of another lineage in the same store, rejected ones too: what `bootstrap fork` writes.
+
+    The answers that the other lineage has accumulated by then are inherited, if both have the same task. `bootstrap
+    show` prints a generation's hashes.
+    """
+
+    type: Literal["generation"] = "generation"
+    lineage: str = Field(pattern=r"^[^/.@][^/@]*$")
+    """The other lineage's name: that of its folder."""
+    number: int = Field(ge=0)
+    fingerprint: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """Of its weights."""
+    record: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """Hash of its ledger record, which stands for all that went into it."""
+    level: int = Field(ge=1)
+    """Highest level that it was trained for, if above the task's `base_level`: the curriculum goes on from there, while
+    references still end at `base_level`."""
+
+    @property
+    def place(self) -> str:
+        """Where it is found, as `bootstrap fork` is told: `addition@gen-3`."""
+        return f"{self.lineage}@gen-{self.number}"
+
+
+BaseModelSource = Annotated[ScratchModel | PretrainedModel | GenerationModel, Field(discriminator="type")]

@@ -24,6 +24,8 @@ from bootstrap.config.verifiers import Verifier
 from bootstrap.errors import RecipeError
 
 _VERIFIER: TypeAdapter[Verifier] = TypeAdapter(Verifier)
+REMEMBERED = {"folder", "recipe"}
+"""Keys of the file in which a lineage remembers its recipe (`cli/remembered.py`)."""
 MAX_PROBLEMS = 10
 """Problems listed in one message; the rest is counted."""
 
@@ -31,6 +33,7 @@ MAX_PROBLEMS = 10
 def load_recipe(path: Path | str, overrides: Sequence[str] = (), *, check_folders: bool = True) -> Recipe:
     """Return the recipe in the file `path` with `overrides` (`key.sub=value`, values in YAML) laid over it.
 
+    The file may also be the `recipe.json` that a lineage remembers, which names the folder its relative paths start at.
     What a task's file holds becomes part of the recipe (`task.content`). `check_folders` False leaves out whether the
     folders and files it names exist and fit: for a recipe that will run on a machine with other disks. Raises
     RecipeError with every problem found, each with file and line (or the override), place and remedy.
@@ -40,7 +43,7 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = (), *, check_folder
     for override in overrides:
         _apply_override(source, override)
     try:
-        recipe = Recipe.model_validate_json(json.dumps(source.data), strict=True, context={"folder": path.parent})
+        recipe = Recipe.model_validate_json(json.dumps(source.data), strict=True, context={"folder": source.folder})
     except ValidationError as error:
         raise RecipeError(_report(source, _validation_problems(source, error))) from None
     if not check_folders:
@@ -54,6 +57,11 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = (), *, check_folder
     if problems:
         raise RecipeError(_report(source, problems))
     return recipe
+
+
+def recipe_folder(path: Path) -> Path:
+    """Return where the relative paths of the recipe in the file `path` start. Raises RecipeError as `load_recipe`."""
+    return _read(path).folder
 
 
 def recipe_of(identity: Mapping[str, Any]) -> Recipe:
@@ -124,6 +132,8 @@ class _Source:
     """Line of each key and list entry, counted from 1."""
     overrides: dict[Place, str] = field(default_factory=dict)
     """Text of the override that set a place."""
+    folder: Path = Path()
+    """Where relative paths start."""
 
     def origin(self, place: Place) -> str:
         """Return `file:line` or the override that a place comes from; for missing keys, that of what holds them."""
@@ -194,7 +204,10 @@ def _read(path: Path) -> _Source:
     if not isinstance(data, dict):
         what = "is empty" if data is None else "is no mapping of settings"
         raise RecipeError(f"the recipe {path} {what}; it starts with name:, task: and generations: at the left margin")
-    source.data = data
+    source.data, source.folder = data, path.parent
+    if data.keys() == REMEMBERED and isinstance(data["folder"], str) and isinstance(data["recipe"], dict):
+        source.data, source.folder = data["recipe"], Path(data["folder"])
+        source.lines = {place[1:]: line for place, line in source.lines.items()}
     return source
 
 
@@ -501,14 +514,18 @@ def _folder_problems(recipe: Recipe) -> Iterator[_Problem]:
     vocabulary: dict[str, int] | None = None
     if isinstance(base, ScratchModel):
         vocabulary = scratch_vocabulary(task.characters)
-    else:
+    elif isinstance(base, FolderModel):
         place = ("base", "model", "path")
         problem = _folder_problem(base)
         if problem:
             yield _Problem(place, problem)
         else:
             vocabulary = _vocabulary(base)
-            yield from (_Problem(place, message) for message in _fit_problems(recipe, base))
+            tokenizer, config = (
+                json.loads((Path(base.path) / name).read_bytes()) for name in ("tokenizer.json", "config.json")
+            )
+            problems = fit_problems(recipe, tokenizer=tokenizer, config=config)
+            yield from (_Problem(place, message) for message in problems)
     for place, stage in recipe.generations.parts():
         if isinstance(stage.init, PretrainedModel) and (problem := _folder_problem(stage.init)):
             yield _Problem(("generations", *place, "init", "path"), problem)
@@ -566,7 +583,10 @@ def _vocabulary(model: FolderModel) -> dict[str, int]:
 
     Raises KeyError, TypeError or ValueError for a file of another form.
     """
-    tokenizer = json.loads((Path(model.path) / "tokenizer.json").read_bytes())
+    return _vocabulary_of(json.loads((Path(model.path) / "tokenizer.json").read_bytes()))
+
+
+def _vocabulary_of(tokenizer: Mapping[str, Any]) -> dict[str, int]:
     vocabulary = tokenizer["model"]["vocab"]
     if isinstance(vocabulary, list):
         # Unigram models list (token, score) in the order of their ids.
@@ -583,18 +603,16 @@ def _difference(one: dict[str, int], other: dict[str, int]) -> str | None:
     return f"for example {token!r} is {one.get(token, 'absent')} against {other.get(token, 'absent')}"
 
 
-def _fit_problems(recipe: Recipe, base: FolderModel) -> Iterator[str]:
-    """Say where a folder's model cannot read the task or hold its longest sequence."""
-    folder = Path(base.path)
-    tokenizer = json.loads((folder / "tokenizer.json").read_bytes())
-    vocabulary = _vocabulary(base)
+def fit_problems(recipe: Recipe, *, tokenizer: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:
+    """Say where a model, by its tokenizer.json and config.json, cannot read the task or hold its longest sequence."""
+    vocabulary = _vocabulary_of(tokenizer)
     unknown = [character for character in recipe.task.characters if character not in vocabulary]
     if unknown and tokenizer["model"].get("type") == "WordLevel":
         yield (
             f"its tokenizer does not know {' '.join(unknown)} of task {recipe.task.type}; "
             "start from a model grown on this task, or from scratch"
         )
-    positions = json.loads((folder / "config.json").read_bytes()).get("max_position_embeddings")
+    positions = config.get("max_position_embeddings")
     needed = recipe.task.longest_sequence(recipe.highest_level())
     if isinstance(positions, int) and positions < needed:
         yield (

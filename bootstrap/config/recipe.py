@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from bootstrap.config.answers import ExactVerifier
 from bootstrap.config.base import Operational, Place, Settings, identity_of
-from bootstrap.config.base_model import BaseModelSource, PretrainedModel, ScratchModel
+from bootstrap.config.base_model import BaseModelSource, GenerationModel, PretrainedModel, ScratchModel
 from bootstrap.config.evaluation import Evaluation, Gate
 from bootstrap.config.generations import Accelerated, Generations, Stage
 from bootstrap.config.models import JudgeVerifier, roles
@@ -88,6 +88,12 @@ class Recipe(Settings):
             raise Conflicts(conflicts)
         return self
 
+    @property
+    def start_level(self) -> int:
+        """Highest level that generation 0 is trained for: that of the references, or what a fork comes with."""
+        model = self.base.model
+        return max(self.task.base_level, model.level if isinstance(model, GenerationModel) else 0)
+
     def highest_level(self) -> int:
         """Highest level looked at when every generation raises the aim as its curriculum plans."""
         raised, left = 0, self.generations.count
@@ -96,7 +102,7 @@ class Recipe(Settings):
             size = min(stage.generations, left)
             raised += -(-size // stage.branches) * (curriculum.max_levels if isinstance(curriculum, Accelerated) else 1)
             left -= size
-        return self.task.base_level + raised + self.evaluation.lookahead
+        return self.start_level + raised + self.evaluation.lookahead
 
     def steps_of(self, number: int) -> tuple[Step, ...]:
         """Return the training steps of a generation."""

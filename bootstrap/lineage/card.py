@@ -19,7 +19,13 @@ def model_card(entry: Entry, *, identity: Mapping[str, Any]) -> str:
     """
     generation = entry.generation
     model = identity["base"]["model"]
-    base = "random weights (from scratch)" if model["type"] == "scratch" else f"`{model['path']}`"
+    match model["type"]:
+        case "scratch":
+            base = "random weights (from scratch)"
+        case "generation":
+            base = f"generation {model['number']} of lineage {model['lineage']}, ledger record `{model['record']}`"
+        case _:
+            base = f"`{model['path']}`"
     edges = [
         f"- {edge.role}: {_source(edge)}, {'digest' if edge.role == 'data' else 'fingerprint'} `{edge.fingerprint}`"
         for edge in generation.edges

@@ -20,7 +20,8 @@ def verdict(generation: Generation) -> str:
     """Return one sentence: what became of the generation and why."""
     if generation.parent is None:
         frontier = generation.report.frontier
-        return f"{generation.name} is the base of {text.plain(generation.lineage)}: frontier level {frontier}."
+        forked = f", forked from {text.plain(origin)}" if (origin := queries.forked_from(generation)) else ""
+        return f"{generation.name} is the base of {text.plain(generation.lineage)}{forked}: frontier level {frontier}."
     reason = text.plain(generation.decision.reason.removeprefix("rejected: "), limit=1500)
     return f"{generation.name} was {generation.outcome.value}: {reason}."
 

@@ -165,6 +165,7 @@ class _Publisher:
                 "bootstrap.kind": "lineage",
                 "bootstrap.seed": str(entries[0].generation.seed),
                 "bootstrap.recipe_digest": entries[0].generation.recipe_digest,
+                **_origin_tags(entries[0].generation),
             },
         )
         self.receipts = outbox.receipts(entries, lineage_run_id=self.root_run.info.run_id)
@@ -544,6 +545,7 @@ class _Publisher:
             "bootstrap.stage": node.stage,
             "bootstrap.parent": "" if node.parent is None else f"gen-{node.parent}",
             "bootstrap.teachers": ", ".join(queries.teachers(node)),
+            **_origin_tags(node),
             "bootstrap.model_inputs": json.dumps(roles, sort_keys=True),
             "bootstrap.target_levels": ", ".join(map(str, node.target_levels)),
             "bootstrap.fingerprint": node.fingerprint,
@@ -664,7 +666,20 @@ def _num_rows(artifact: Artifact, file: str) -> int:
 
 def _base_model(recipe: Mapping[str, Any]) -> str:
     model = recipe.get("base", {}).get("model", {})
-    return " ".join(str(model[key]) for key in ("type", "path") if key in model)
+    return " ".join(str(model[key]) for key in ("type", "path", "lineage", "number") if key in model)
+
+
+def _origin_tags(node: Generation) -> dict[str, str]:
+    """Return the tags of a fork: which generation of another lineage its weights are, and the hash of its record."""
+    return {
+        name: value
+        for edge in node.edges
+        if edge.role == "init" and edge.record is not None
+        for name, value in (
+            ("bootstrap.forked_from", queries.source(edge)),
+            ("bootstrap.forked_from_record", edge.record),
+        )
+    }
 
 
 def _method(recipe: Mapping[str, Any], node: Generation) -> str:

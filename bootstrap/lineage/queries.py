@@ -55,6 +55,11 @@ def teachers(generation: Generation) -> list[str]:
     return [source(edge) for edge in generation.edges if edge.role == "teacher"]
 
 
+def forked_from(generation: Generation) -> str | None:
+    """Return the generation of another lineage that this one has its weights from, as `addition@gen-3`."""
+    return next((source(edge) for edge in generation.edges if edge.role == "init" and edge.record is not None), None)
+
+
 def champion_path(entries: Sequence[Entry]) -> list[int]:
     """Return the numbers of the generations from the base to the champion along the `init` edges."""
     parents = {entry.generation.number: entry.generation.parent for entry in entries}
@@ -87,6 +92,7 @@ def generation(entry: Entry) -> dict[str, Any]:
         "compared_with": node.decision.champion,
         "champion": node.champion,
         "parent": node.parent,
+        "forked_from": forked_from(node),
         "teachers": list(node.teachers),
         "outside_teachers": [source(edge) for edge in node.edges if edge.role == "teacher" and edge.generation is None],
         "fingerprint": node.fingerprint,

@@ -1,25 +1,26 @@
 """What a generation starts from, learns from and aims at: a function of the recipe and the ledger alone."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from bootstrap.config import verifiers
-from bootstrap.config.base_model import BaseModelSource, FolderModel, PretrainedModel, ScratchModel
+from bootstrap.config.base_model import BaseModelSource, FolderModel, GenerationModel, PretrainedModel, ScratchModel
 from bootstrap.config.generations import Position
 from bootstrap.config.models import EndpointTeacher, LineageModel, roles
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.steps import RlStep, Sampler, StageEnd, Teacher
 from bootstrap.errors import RecipeError
 from bootstrap.evaluation.report import accuracies, judged_shares
-from bootstrap.records import Checkpoint, Edge, Generation, Outcome
+from bootstrap.records import Checkpoint, Edge
 from bootstrap.seeds import derive_seed
 from bootstrap.selection.curriculum import replay_levels, retained_levels, target_levels
 from bootstrap.selection.replay import PoolEntry, ReplayPool
+from bootstrap.stages.answers import answers_of, contributors
 from bootstrap.stages.context import Context, Plan
+from bootstrap.stages.origin import find_origin
 from bootstrap.stages.samplers import policy_of
-from bootstrap.stages.step import Tables
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.fingerprint import base_fingerprint, fingerprint_model
 from bootstrap.store.ledger import Entry
@@ -35,7 +36,7 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
         context.pool.provide(_base(context, entries))
     if number == 0:
         start = _model_weights(context, recipe.base.model, number=0)
-        levels = tuple(range(1, recipe.task.base_level + 1))
+        levels = tuple(range(1, recipe.start_level + 1))
         return Plan(
             number=0,
             init=None,
@@ -56,7 +57,8 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
         stage.curriculum,
         accuracies(entries[judged_by].generation.report),
         base_level=recipe.task.base_level,
-        generation=number,
+        # The levels that a fork comes with count as grown already.
+        generation=number + recipe.start_level - recipe.task.base_level,
     )
     context.pool.hold(start)
     named = Names(number=number, parent=init, champion=champion, previous=position.eldest - 1)
@@ -76,8 +78,7 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
         for _, name in roles(_verifier(recipe, number))
         for asked_number in [named.number_of(name)]
     }
-    contributors = _contributors(entries, init)
-    pool = ReplayPool(answer for earlier in contributors for answer in _answers(context, earlier))
+    pool = ReplayPool(answer for earlier in contributors(entries, init) for answer in _answers(context, earlier))
     best = entries[-1].generation
     plan = Plan(
         number=number,
@@ -140,15 +141,6 @@ def _start(
     return weights_of(context, entries, number), number
 
 
-def _contributors(entries: Sequence[Entry], init: int | None) -> list[Entry]:
-    """Return whose answers may be replayed: everyone's, but of those kept aside only the generation's ancestors'."""
-    ancestors = set()
-    while init is not None:
-        ancestors.add(init)
-        init = entries[init].generation.parent
-    return [e for e in entries if e.generation.outcome is not Outcome.ASIDE or e.generation.number in ancestors]
-
-
 def weights_of(context: Context, entries: Sequence[Entry], number: int) -> Checkpoint:
     """Return a committed generation's weights, every file proven by its hash."""
     generation = entries[number].generation
@@ -167,6 +159,9 @@ def edges(recipe: Recipe, plan: Plan, *, sources: Collection[int]) -> tuple[Edge
         found.append(Edge(role="init", generation=plan.init, fingerprint=plan.start.fingerprint))
     elif isinstance(model, FolderModel):
         found.append(Edge(role="init", generation=None, external=_place(model), fingerprint=plan.start.fingerprint))
+    elif isinstance(model, GenerationModel):
+        origin = {"external": model.place, "fingerprint": model.fingerprint, "record": model.record}
+        found.append(Edge(role="init", generation=None, **origin))
     for role, models in {"teacher": plan.teachers, "sampler": plan.samplers}.items():
         for name, (number, checkpoint) in models.items():
             outside = _place(name) if isinstance(name, FolderModel) else None
@@ -196,7 +191,13 @@ def _model_weights(context: Context, model: BaseModelSource, *, number: int) -> 
     seed, place = context.recipe.seed, (number,) if number else ()
     if isinstance(model, ScratchModel):
         context.pool.build(model, context.task.characters, seed=derive_seed(seed, "initial weights", *place))
-    elif context.recipe.training.adapter is not None:
+        return context.pool.export()
+    if isinstance(model, GenerationModel):
+        weights = find_origin(context.store.root.parent, model).weights()
+        if context.recipe.training.adapter is None or base_fingerprint(weights.files) is not None:
+            context.pool.hold(weights)
+            return context.pool.export()
+    if context.recipe.training.adapter is not None:
         context.pool.adapt(seed=derive_seed(seed, "initial adapter"))
     else:
         context.pool.load_unverified(_pretrained(model))
@@ -208,10 +209,12 @@ def _pretrained(model: PretrainedModel) -> dict[str, bytes]:
 
 
 def _base(context: Context, entries: Sequence[Entry]) -> Checkpoint:
-    """Return the whole model under this lineage's adapters: from the recipe's folder at first, then from the store."""
+    """Return the whole model under this lineage's adapters: at first from where the recipe says, then its own copy."""
     if entries:
         ref = entries[0].generation.artifacts["base"]
         files = context.store.artifact(ref).read_all()
+    elif isinstance(context.recipe.base.model, GenerationModel):
+        files = find_origin(context.store.root.parent, context.recipe.base.model).whole()
     else:
         assert isinstance(context.recipe.base.model, PretrainedModel), "an adapter needs a pretrained base"
         files = _pretrained(context.recipe.base.model)
@@ -258,22 +261,5 @@ def _answers(context: Context, entry: Entry) -> list[PoolEntry]:
     """Return what one generation gives to the replay pool, in the order it was sampled."""
     number = entry.generation.number
     if number not in context.answers:
-        context.answers[number] = list(_read_answers(context, entry.generation))
+        context.answers[number] = list(answers_of(context.store, entry.generation))
     return context.answers[number]
-
-
-def _read_answers(context: Context, generation: Generation) -> Iterator[PoolEntry]:
-    for role, ref in sorted(generation.artifacts.items()):
-        if not role.startswith("step-"):
-            continue
-        tables = Tables.read(context.store.artifact(ref))
-        kept = {s.rollout_id for s in tables.selections if s.replay}
-        for rollout in tables.rollouts:
-            if rollout.id in kept:
-                yield PoolEntry(
-                    rollout_id=rollout.id,
-                    generation=generation.number,
-                    level=rollout.level,
-                    prompt_text=rollout.prompt_text,
-                    completion_text=rollout.text,
-                )

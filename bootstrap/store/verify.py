@@ -1,15 +1,16 @@
 """Recompute every hash of a lineage and say what does not agree. Reads only; needs no lock.
 
 Checked: the header's digest; the ledger's numbers, hashes and chain; for each committed generation its books, its
-edges, each artifact's manifest against the recorded digest and each file against the manifest, and the weights'
-fingerprint. Artifacts that no record names are listed, not blamed: a run may be on its way to commit them. Left out:
-annotations, which lie outside the hash, and whether the work would come out the same if done again.
+edges (a fork's also against the ledger of the lineage it comes from), each artifact's manifest against the recorded
+digest and each file against the manifest, and the weights' fingerprint. Artifacts that no record names are listed, not
+blamed: a run may be on its way to commit them. Left out: annotations, which lie outside the hash, and whether the work
+would come out the same if done again.
 """
 
 from pathlib import Path, PurePosixPath
 
 from bootstrap.errors import BooksUnbalanced, StoreCorrupt, StoreError
-from bootstrap.records import ArtifactRef, Generation, Record
+from bootstrap.records import ArtifactRef, Edge, Generation, Record
 from bootstrap.store.artifacts import MANIFEST_NAME, Artifact
 from bootstrap.store.fingerprint import ADAPTER_WEIGHTS, MODEL_WEIGHTS, base_fingerprint, fingerprint_model
 from bootstrap.store.ledger import check_books
@@ -31,6 +32,8 @@ class VerifyReport(Record):
 
     root: str
     problems: tuple[Problem, ...]
+    unproven: tuple[str, ...]
+    """What could not be checked, because the lineage that a fork comes from is elsewhere."""
     unreferenced: tuple[str, ...]
     """Artifact folders, relative to the root, that no committed generation names."""
     num_records: int
@@ -62,6 +65,7 @@ class _Verification:
         self.fingerprints: dict[int, str] = {}
         self.seen: dict[str, Artifact | None] = {}
         self.bases: dict[Path, str] = {}
+        self.unproven: list[str] = []
         self.num_records = self.num_files = self.num_bytes = 0
         self.referenced: set[str] = set()
 
@@ -78,6 +82,7 @@ class _Verification:
         return VerifyReport(
             root=str(root),
             problems=tuple(self.problems),
+            unproven=tuple(self.unproven),
             unreferenced=tuple(folder for folder in folders if folder not in self.referenced),
             num_records=self.num_records,
             num_artifacts=len(self.seen),
@@ -110,7 +115,8 @@ class _Verification:
             )
         for edge in generation.edges:
             if edge.generation is None:
-                # A model outside the lineage: its weights are not in this store.
+                # A model outside the lineage: its weights are not in this folder.
+                self._origin(record, edge)
                 continue
             found = self.fingerprints.get(edge.generation)
             if edge.generation >= generation.number:
@@ -126,6 +132,25 @@ class _Verification:
             self._problem(record, f"the record names no {WEIGHTS_ROLE}")
         elif (weights := artifacts[WEIGHTS_ROLE]) is not None:
             self._weights(weights, generation, base=artifacts.get(BASE_ROLE))
+
+    def _origin(self, record: Path, edge: Edge) -> None:
+        """Check that a generation of another lineage is what the edge says, if that lineage is in the same store."""
+        if edge.record is None or edge.external is None:
+            return
+        name, _, number = edge.external.rpartition("@gen-")
+        origin = LineageStore(self.store.root.parent / name)
+        if not origin.exists:
+            self.unproven.append(f"{edge.external} is not in this store, so where its weights come from stays unproven")
+            return
+        records = [result for result in origin.ledger.scan() if not isinstance(result, StoreCorrupt)]
+        found = next((entry for entry in records if str(entry.generation.number) == number), None)
+        there = None if found is None else (found.hash, found.generation.fingerprint)
+        if there != (edge.record, edge.fingerprint):
+            self._problem(
+                record,
+                f"its {edge.role} edge expects {edge.external} with the record {edge.record} and the fingerprint "
+                f"{edge.fingerprint}, found {'no such record' if there is None else ' and '.join(there)}",
+            )
 
     def _artifact(self, generation: Generation, role: str) -> Artifact | None:
         """Return the artifact if every file agrees with it; what does not is noted once."""

@@ -1,0 +1,70 @@
+"""`bootstrap fork`: a recipe that starts from a generation of another lineage, remembered as that of a new one.
+
+    <store>/<new>/lineage.json, recipe.json     nothing grown yet; `bootstrap run <store>/<new>/recipe.json` does that
+
+Left out: what generation 0 takes over when it is grown (`stages/origin.py`).
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from bootstrap.cli.command import command
+from bootstrap.cli.remembered import FILE_NAME, remember_recipe
+from bootstrap.cli.stores import DEFAULT_STORE, check_name, choose
+from bootstrap.config.base_model import GenerationModel
+from bootstrap.config.load import load_recipe, recipe_folder
+from bootstrap.errors import RecipeError
+from bootstrap.lineage.queries import find
+from bootstrap.stages.origin import check_origin, find_origin
+from bootstrap.store.lineage_store import LineageStore
+from bootstrap.store.lock import lineage_lock
+
+
+def fork_lineage(source: str, name: str, overrides: Sequence[str], *, recipe_path: Path | None, store: Path) -> str:
+    """Make the lineage `name` in `store`, to start from `source` (`LINEAGE@GEN`); return what to say.
+
+    It grows by the recipe in `recipe_path`, or by the origin's, with `overrides` laid over it. Raises RecipeError when
+    the names or the recipe cannot work, StoreError.
+    """
+    lineage, at, wanted = source.rpartition("@")
+    if not at or not lineage:
+        raise RecipeError(f"{source!r} names no generation; write LINEAGE@GEN, for example quickstart@gen-3")
+    origin_store = choose(store, lineage)
+    entry = find(origin_store.ledger.read(), wanted)
+    folder = LineageStore(store.absolute() / check_name(name))
+    if folder.root.exists():
+        raise RecipeError(f"there is a lineage or a folder {name} in {store} already; choose another name")
+    path = origin_store.root / FILE_NAME if recipe_path is None else recipe_path
+    if recipe_path is None and not path.is_file():
+        raise RecipeError(f"lineage {lineage} remembers no recipe; name one with --recipe")
+    generation = entry.generation
+    model = GenerationModel(
+        lineage=lineage,
+        number=generation.number,
+        fingerprint=generation.fingerprint,
+        record=entry.hash,
+        level=max(generation.target_levels),
+    )
+    origin = find_origin(store, model)
+    recipe = load_recipe(path, _changes(name, model, overrides))
+    shares = origin.shares_task(recipe)
+    if not shares:
+        # The levels of one task say nothing about those of another.
+        recipe = load_recipe(path, _changes(name, model.model_copy(update={"level": 1}), overrides))
+    check_origin(recipe, origin, lineage=name)
+    with lineage_lock(folder.root):
+        folder.open(name, identity=recipe.identity())
+        remember_recipe(folder, recipe, folder=recipe_folder(path))
+    count = len(origin.answers()) if shares else 0
+    told = f"{count} answers" if shares else "no answers, since its task is another"
+    where = () if store == DEFAULT_STORE else ("--store", store)
+    return (
+        f"lineage {name} starts from {model.place}: fingerprint {generation.fingerprint[:16]}, inherits {told}, goes "
+        f"on from level {recipe.start_level}\ngrow it with: {command('run', store / name / FILE_NAME, *where)}"
+    )
+
+
+def _changes(name: str, model: GenerationModel, overrides: Sequence[str]) -> list[str]:
+    base = {"model": model.model_dump(mode="json")}
+    return [f"base={json.dumps(base)}", *overrides, f"name={name}"]

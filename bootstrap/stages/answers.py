@@ -1,0 +1,49 @@
+"""What a committed generation gives to the replay pool: its own answers, and before them those that a fork inherited.
+
+Left out: which of them are replayed (`selection/replay.py`), and the fork itself (`origin.py`).
+"""
+
+from collections.abc import Iterator, Sequence
+
+from bootstrap.records import Generation, Outcome
+from bootstrap.selection.replay import PoolEntry
+from bootstrap.stages.step import Tables
+from bootstrap.store.ledger import Entry
+from bootstrap.store.lineage_store import LineageStore
+from bootstrap.store.tables import from_parquet
+
+INHERITED = "inherited"
+"""Role of the artifact with the answers that a fork's generation 0 comes with."""
+ANSWERS = "answers.parquet"
+
+
+def contributors(entries: Sequence[Entry], init: int | None) -> list[Entry]:
+    """Return whose answers may be replayed: everyone's, but of those kept aside only the generation's ancestors'."""
+    ancestors = set()
+    while init is not None:
+        ancestors.add(init)
+        init = entries[init].generation.parent
+    return [e for e in entries if e.generation.outcome is not Outcome.ASIDE or e.generation.number in ancestors]
+
+
+def answers_of(store: LineageStore, generation: Generation) -> Iterator[PoolEntry]:
+    """Yield the answers of one generation of the lineage in `store`, in the order they were sampled.
+
+    Raises StoreCorrupt if an artifact is broken.
+    """
+    if INHERITED in generation.artifacts:
+        yield from from_parquet(store.artifact(generation.artifacts[INHERITED]).read(ANSWERS), PoolEntry)
+    for role, ref in sorted(generation.artifacts.items()):
+        if not role.startswith("step-"):
+            continue
+        tables = Tables.read(store.artifact(ref))
+        kept = {s.rollout_id for s in tables.selections if s.replay}
+        for rollout in tables.rollouts:
+            if rollout.id in kept:
+                yield PoolEntry(
+                    rollout_id=rollout.id,
+                    generation=generation.number,
+                    level=rollout.level,
+                    prompt_text=rollout.prompt_text,
+                    completion_text=rollout.text,
+                )

@@ -1,0 +1,149 @@
+"""Where a fork comes from: a generation of another lineage in the same store, found, proven, and what it hands on.
+
+    <store>/<origin>/   weights, base under adapters, answers of its generations 0..N   (read only)
+    <store>/<fork>/     generation 0 holds copies of them, so that the origin is not needed once that is committed
+
+The answers keep where they come from: `g3.s0.u17.p4.k2` of lineage `addition` is `g0.addition.g3.s0.u17.p4.k2` in the
+fork, an answer that its generation 0 came with. Left out: writing the fork's recipe (`cli/fork.py`).
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bootstrap.config.base import identity_of
+from bootstrap.config.base_model import GenerationModel
+from bootstrap.config.load import fit_problems
+from bootstrap.config.recipe import Recipe
+from bootstrap.errors import RecipeError
+from bootstrap.records import Checkpoint, Generation
+from bootstrap.selection.replay import PoolEntry, ReplayPool
+from bootstrap.stages.answers import ANSWERS, INHERITED, answers_of, contributors
+from bootstrap.stages.context import Context
+from bootstrap.store.artifacts import Artifact
+from bootstrap.store.fingerprint import base_fingerprint
+from bootstrap.store.ledger import Entry
+from bootstrap.store.lineage_store import LineageStore
+from bootstrap.store.tables import to_parquet
+
+HELDOUT = "heldout_fraction"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """A generation of another lineage, and those before it."""
+
+    store: LineageStore
+    entries: Sequence[Entry]
+    """Up to the generation itself."""
+
+    @property
+    def generation(self) -> Generation:
+        return self.entries[-1].generation
+
+    def weights(self) -> Checkpoint:
+        """Return its weights, every file proven by its hash. Raises StoreCorrupt."""
+        files = self.store.artifact(self.generation.artifacts["weights"]).read_all()
+        return Checkpoint(fingerprint=self.generation.fingerprint, files=files)
+
+    def whole(self) -> dict[str, bytes]:
+        """Return a whole model's files: those of its weights, or of the base that they are an adapter of."""
+        role = "base" if "base" in self.generation.artifacts else "weights"
+        return self.store.artifact(self.generation.artifacts[role]).read_all()
+
+    def config(self) -> dict[str, Any]:
+        """Return the model's configuration in Hugging Face terms."""
+        return json.loads(self.whole()["config.json"])
+
+    def task(self) -> dict[str, Any]:
+        """Return the identity of the task that it was trained on."""
+        return self.store.header().identity["task"]
+
+    def shares_task(self, recipe: Recipe) -> bool:
+        """Whether its answers are answers to prompts of the recipe's task; how far references go may differ."""
+        return _without_references(self.task()) == _without_references(identity_of(recipe.task))
+
+    def answers(self) -> list[PoolEntry]:
+        """Return what its own children can replay, as answers of a fork's generation 0."""
+        able = contributors(self.entries, self.generation.number)
+        pool = ReplayPool(answer for entry in able for answer in answers_of(self.store, entry.generation))
+        name = self.generation.lineage
+        return [
+            replace(answer, generation=0, rollout_id=f"g0.{name}.{answer.rollout_id}")
+            for level in pool.levels
+            for answer in pool.entries(level)
+        ]
+
+
+def find_origin(store: Path, model: GenerationModel) -> Origin:
+    """Return the generation that a recipe starts from, in the folder `store` of lineages.
+
+    Raises RecipeError when there is none such or it is another by its hashes; StoreError, StoreCorrupt.
+    """
+    found = LineageStore(store / model.lineage)
+    if not found.exists:
+        raise RecipeError(
+            f"base.model: there is no lineage {model.lineage} in {store}, which generation 0 is taken from; copy it "
+            "there, or name its store with --store"
+        )
+    entries = found.ledger.read()
+    if model.number >= len(entries):
+        raise RecipeError(
+            f"base.model: there is no {model.place}; lineage {model.lineage} has {len(entries)} generations"
+        )
+    entry = entries[model.number]
+    for what, wanted, there in (
+        ("record", model.record, entry.hash),
+        ("fingerprint", model.fingerprint, entry.generation.fingerprint),
+    ):
+        if wanted != there:
+            raise RecipeError(
+                f"base.model.{what}: {model.place} in {store} has {there}, the recipe says {wanted}; `bootstrap show` "
+                "prints a generation's hashes"
+            )
+    return Origin(store=found, entries=entries[: model.number + 1])
+
+
+def check_origin(recipe: Recipe, origin: Origin, *, lineage: str) -> None:
+    """Raise RecipeError where the lineage called `lineage` cannot start from `origin` by this recipe."""
+    if problems := list(_problems(recipe, origin, lineage=lineage)):
+        raise RecipeError(f"base.model: {'; '.join(problems)}")
+
+
+def inherited(context: Context, number: int) -> dict[str, Artifact]:
+    """Return what a fork's generation 0 comes with beside its weights, by role; nothing for any other generation."""
+    model = context.recipe.base.model
+    if number or not isinstance(model, GenerationModel):
+        return {}
+    origin = find_origin(context.store.root.parent, model)
+    answers = origin.answers() if origin.shares_task(context.recipe) else []
+    if not answers:
+        return {}
+    contents = {ANSWERS: to_parquet(answers, PoolEntry)}
+    return {INHERITED: context.store.put("answers", {"record": model.record}, contents)}
+
+
+def _problems(recipe: Recipe, origin: Origin, *, lineage: str) -> Iterator[str]:
+    place = f"{origin.generation.lineage}@{origin.generation.name}"
+    if origin.generation.lineage == lineage:
+        yield f"lineage {lineage} cannot start from itself; name the new one otherwise (--lineage NAME)"
+    weights = origin.weights().files
+    yield from fit_problems(recipe, tokenizer=json.loads(weights["tokenizer.json"]), config=origin.config())
+    if base_fingerprint(weights) is not None:
+        theirs = origin.store.header().identity["training"]["adapter"]
+        if theirs != identity_of(recipe.training)["adapter"]:
+            yield (
+                f"{place} is an adapter, which goes on with the settings it has; set training.adapter to {theirs}, or "
+                "`bootstrap export` it and start from that folder"
+            )
+    task, own = origin.task(), identity_of(recipe.task)
+    if task["type"] == own["type"] and own.get(HELDOUT, 0) > task.get(HELDOUT, 0):
+        yield (
+            f"{place} was trained on prompts that would be held out; set task.{HELDOUT} to {task[HELDOUT]:g} or less"
+        )
+
+
+def _without_references(task: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in task.items() if name != "base_level"}

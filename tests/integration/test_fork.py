@@ -1,0 +1,244 @@
+"""Forks: new lineages that start from generations of another one, and what of it they carry on."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from support import tiny
+from support.pretrained import small_folder, write
+
+from bootstrap.cli.export import export_generation
+from bootstrap.cli.fork import fork_lineage
+from bootstrap.cli.remembered import FILE_NAME, recall_recipe, remember_recipe
+from bootstrap.cli.run import planned
+from bootstrap.config.load import load_recipe
+from bootstrap.errors import RecipeError, StoreError
+from bootstrap.lineage import queries
+from bootstrap.records import Edge
+from bootstrap.stages.answers import INHERITED, answers_of
+from bootstrap.stages.step import Tables
+from bootstrap.store.ledger import Entry
+from bootstrap.store.lineage_store import LineageStore
+from bootstrap.store.verify import verify
+
+FIXED = {"count": 1, "curriculum": {"type": "fixed"}, "steps": [tiny.RL]}
+
+
+@pytest.fixture(autouse=True)
+def _quick_probe(monkeypatch):
+    monkeypatch.setattr("bootstrap.loop.PROBE_SECONDS", 0.02)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> Path:
+    """A store with a lineage `tiny` of one generation beyond the base, which remembers its recipe."""
+    found = tmp_path_factory.mktemp("store")
+    settings = tiny.recipe(generations=FIXED)
+    tiny.grow(settings, found / "tiny")
+    remember_recipe(LineageStore(found / "tiny"), settings, folder=found)
+    return found
+
+
+def fork(store: Path, source: str, name: str, *overrides: str, recipe: Path | None = None) -> str:
+    return fork_lineage(source, name, overrides, recipe_path=recipe, store=store)
+
+
+def grown(store: Path, name: str) -> list[Entry]:
+    """Grow a fork by the recipe that is remembered beside it."""
+    return tiny.grow(load_recipe(store / name / FILE_NAME), store / name)
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_fork_starts_with_the_weights_and_grows(store, number):
+    before = contents(store / "tiny")
+    origin = LineageStore(store / "tiny").ledger.read()[number]
+    name = f"fork{number}"
+    told = fork(store, f"tiny@{number}", name)
+    assert f"{name}/recipe.json" in told and f"tiny@gen-{number}" in told
+    base, child = grown(store, name)
+    assert base.generation.fingerprint == origin.generation.fingerprint
+    assert base.generation.edges == (
+        Edge(
+            role="init",
+            generation=None,
+            external=f"tiny@gen-{number}",
+            fingerprint=origin.generation.fingerprint,
+            record=origin.hash,
+        ),
+    )
+    assert child.generation.parent == 0 and child.generation.fingerprint != base.generation.fingerprint
+    assert child.generation.target_levels == (5 + number,)
+    assert max(base.generation.target_levels) == 4 + number
+    report = verify(store / name)
+    assert report.is_clean and not report.unproven
+    assert contents(store / "tiny") == before
+
+
+def test_a_fork_of_the_base_repeats_its_origin(store):
+    fork(store, "tiny@base", "again")
+    theirs, own = LineageStore(store / "tiny").ledger.read(), grown(store, "again")
+    assert [e.generation.fingerprint for e in own] == [e.generation.fingerprint for e in theirs]
+
+
+def test_a_fork_inherits_the_answers_accumulated_by_then_and_trains_on_them(store):
+    fork(store, "tiny@1", "heir")
+    entries = grown(store, "heir")
+    theirs = list(answers_of(LineageStore(store / "tiny"), LineageStore(store / "tiny").ledger.read()[1].generation))
+    assert theirs, "the origin must have a right answer for this test to mean anything"
+    heir = LineageStore(store / "heir")
+    own = {answer.rollout_id: answer for answer in answers_of(heir, entries[0].generation)}
+    assert {f"g0.tiny.{answer.rollout_id}" for answer in theirs} >= own.keys()
+    assert {a.prompt_text for a in own.values()} == {a.prompt_text for a in theirs}
+    assert {answer.generation for answer in own.values()} == {0}
+    usage = Tables.read(heir.artifact(entries[1].generation.artifacts["step-0"])).usage
+    assert {row.source for row in usage} & own.keys()
+    assert [e.generation for e in entries[1].generation.edges if e.role == "data"] == [0]
+
+
+def test_a_fork_of_a_fork_names_both_lineages(store):
+    fork(store, "tiny@1", "first", "generations.count=0")
+    grown(store, "first")
+    fork(store, "first@0", "second", "generations.count=0")
+    (base,) = grown(store, "second")
+    answers = list(answers_of(LineageStore(store / "second"), base.generation))
+    assert answers and all(answer.rollout_id.startswith("g0.first.g0.tiny.g1.") for answer in answers)
+    assert max(base.generation.target_levels) == 5
+
+
+def test_a_committed_fork_needs_its_origin_no_more(store, tmp_path):
+    fork(store, "tiny@1", "alone")
+    load_recipe(store / "alone" / FILE_NAME)
+    tiny.grow(load_recipe(store / "alone" / FILE_NAME, ["generations.count=0"]), store / "alone")
+    shutil.copytree(store / "alone", tmp_path / "alone")
+    path = tmp_path / "alone" / FILE_NAME
+    _, plan = planned(path, [], store=tmp_path, lineage=None, workers=1)
+    assert [generation.status for generation in plan.generations] == ["base", "planned"]
+    assert plan.generations[0].start == "tiny@gen-1"
+    assert plan.generations[1].target_levels == (6,)
+    assert len(tiny.grow(load_recipe(path), tmp_path / "alone")) == 2
+    report = verify(tmp_path / "alone")
+    assert report.is_clean and "tiny@gen-1 is not in this store" in report.unproven[0]
+
+
+def test_verify_finds_an_origin_that_is_another(store, tmp_path):
+    fork(store, "tiny@1", "child", "generations.count=0")
+    grown(store, "child")
+    shutil.copytree(store / "child", tmp_path / "child")
+    tiny.grow(tiny.recipe(generations=FIXED, seed=3), tmp_path / "tiny")
+    (problem,) = verify(tmp_path / "child").problems
+    assert "init edge expects tiny@gen-1" in problem.message
+
+
+def test_a_fork_is_shown_where_people_look(store, tmp_path):
+    fork(store, "tiny@1", "shown")
+    entries = grown(store, "shown")
+    assert queries.show(entries, "gen-0")["forked_from"] == "tiny@gen-1"
+    assert queries.show(entries, "gen-1")["forked_from"] is None
+    assert queries.table(entries)[0]["from"] == "tiny@gen-1"
+    export_generation(LineageStore(store / "shown"), "base", tmp_path / "out")
+    assert "generation 1 of lineage tiny" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_another_recipe_may_carry_on(store, tmp_path):
+    settings = tiny.recipe(
+        seed=5, generations={"count": 1, "steps": [tiny.REJECTION]}, training={"gradient_checkpointing": True}
+    ).model_dump(mode="json")
+    path = tmp_path / "other.yaml"
+    path.write_text(json.dumps(settings | {"name": "other"}))
+    fork(store, "tiny@1", "carried", recipe=path)
+    recipe = recall_recipe(LineageStore(store / "carried"))
+    assert (recipe.name, recipe.seed, recipe.base.steps) == ("carried", 5, ())
+    entries = grown(store, "carried")
+    assert INHERITED in entries[0].generation.artifacts
+    assert "step-0" in entries[1].generation.artifacts
+
+
+def test_another_task_inherits_weights_alone_and_starts_at_its_own_level(store, tmp_path):
+    settings = tiny.recipe(
+        generations=FIXED, task={"type": "reversal", "alphabet": "abc", "base_level": 2, "heldout_fraction": 0.5}
+    )
+    path = tmp_path / "reverse.yaml"
+    path.write_text(json.dumps(settings.model_dump(mode="json")))
+    assert "no answers" in fork(store, "tiny@1", "backwards", recipe=path)
+    (base, child) = grown(store, "backwards")
+    assert INHERITED not in base.generation.artifacts
+    assert child.generation.target_levels == (3,)
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "overrides", "message"),
+    [
+        ("tiny", "new", (), "write LINEAGE@GEN"),
+        ("tinny@0", "new", (), "did you mean tiny"),
+        ("tiny@7", "new", (), "no generation is called '7'"),
+        ("tiny@0", "tiny", (), "choose another name"),
+        ("tiny@0", "../new", (), "cannot name a lineage"),
+        ("tiny@0", "New Name", (), "name"),
+        ("tiny@0", "new", ("task.alphabet=abcd",), "does not know d"),
+        ("tiny@0", "new", ("task.heldout_fraction=0.6",), "set task.heldout_fraction to 0.5 or less"),
+        ("tiny@0", "new", ("generations.count=90",), "the model holds 128 tokens"),
+        ("tiny@0", "new", ("training.adapters=null",), "did you mean adapter"),
+    ],
+)
+def test_what_cannot_be_forked_is_told_in_one_message(store, source, name, overrides, message):
+    with pytest.raises((RecipeError, StoreError), match=message):
+        fork(store, source, name, *overrides)
+    assert not (store / "new").exists()
+
+
+def test_a_fork_whose_origin_is_missing_or_another_is_refused(store, tmp_path):
+    fork(store, "tiny@1", "orphan")
+    path = store / "orphan" / FILE_NAME
+    with pytest.raises(RecipeError, match="there is no lineage tiny"):
+        planned(path, [], store=tmp_path, lineage=None, workers=1)
+    with pytest.raises(RecipeError, match=r"base\.model\.record: tiny@gen-1"):
+        planned(path, [f"base.model.record={'a' * 64}"], store=store, lineage="fresh", workers=1)
+    with pytest.raises(RecipeError, match="there is no tiny@gen-8"):
+        planned(path, ["base.model.number=8"], store=store, lineage="fresh", workers=1)
+    with pytest.raises(RecipeError, match="cannot start from itself"):
+        planned(path, [], store=store, lineage="tiny", workers=1)
+
+
+def test_a_lineage_of_adapters_is_forked_with_its_base(tmp_path):
+    folder = write(small_folder(), tmp_path / "model")
+    adamw = {"type": "adamw", "lr": 0.01}
+    settings = tiny.recipe(
+        base={"model": {"type": "folder", "path": str(folder)}},
+        training={"adapter": {"type": "lora", "rank": 4, "alpha": 8}},
+        generations={"count": 1, "steps": [{**tiny.RL, "updates": 2, "optimizer": adamw}]},
+    )
+    theirs = tiny.grow(settings, tmp_path / "store" / "tiny")
+    remember_recipe(LineageStore(tmp_path / "store" / "tiny"), settings, folder=tmp_path)
+    with pytest.raises(RecipeError, match=r"set training\.adapter to"):
+        fork(tmp_path / "store", "tiny@last", "new", "training.adapter.rank=8")
+    with pytest.raises(RecipeError, match=r"set training\.adapter to"):
+        fork(tmp_path / "store", "tiny@last", "new", "training.adapter=null")
+    fork(tmp_path / "store", "tiny@last", "new")
+    shutil.rmtree(folder)
+    base, child = grown(tmp_path / "store", "new")
+    assert base.generation.fingerprint == theirs[1].generation.fingerprint
+    assert base.generation.artifacts["base"].digest == theirs[1].generation.artifacts["base"].digest
+    assert child.generation.fingerprint != base.generation.fingerprint
+    assert verify(tmp_path / "store" / "new").is_clean
+
+
+def test_an_adapter_may_be_put_over_a_whole_generation(store):
+    fork(
+        store,
+        "tiny@1",
+        "thin",
+        "training.adapter={type: lora, rank: 4}",
+        "generations.steps.0.optimizer={type: adamw}",
+        "generations.count=0",
+    )
+    (base,) = grown(store, "thin")
+    origin = LineageStore(store / "tiny").ledger.read()[1].generation
+    weights = LineageStore(store / "thin").artifact(base.generation.artifacts["base"]).read("model.safetensors")
+    assert weights == LineageStore(store / "tiny").artifact(origin.artifacts["weights"]).read("model.safetensors")
+    assert base.generation.edges[0].fingerprint == origin.fingerprint != base.generation.fingerprint
+    assert [row.accuracy for row in base.generation.report.levels] == [row.accuracy for row in origin.report.levels]
