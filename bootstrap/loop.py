@@ -51,13 +51,14 @@ def run(
     pool.configure(recipe.training)
     models = LineageModels(pool)
     tools = Tools(processes=pool.size, cache=store.cache_folder, models=models, host=pool.host)
-    with open_verifiers(recipe, task, tools) as (verifiers, examiner):
+    with open_verifiers(recipe, task, tools) as (verifiers, examiner, panel):
         context = Context(
             recipe=recipe,
             task=task,
             verifiers=verifiers,
             verifier=verifiers[("verifier",)],
             examiner=examiner,
+            panel=panel,
             models=models,
             store=store,
             pool=pool,

@@ -315,10 +315,16 @@ class _Estimate:
     def lengths(self, level: int) -> tuple[float, float]:
         """Return mean prompt tokens (`<bos>` included) and longest answer tokens (`<eos>` included) at a level."""
         if level not in self._lengths:
-            prompts = self.task.draw(level, SAMPLED_PROMPTS, seed=0)
-            prompt = 1 + fmean(len(prompt.text) for prompt in prompts)
-            self._lengths[level] = (prompt, 1.0 + self.task.max_answer_length(level))
+            self._lengths[level] = _lengths(self.task, level)
         return self._lengths[level]
+
+    @cached_property
+    def watched(self) -> list[tuple[float, float, int]]:
+        """Mean prompt tokens, longest answer tokens and prompts of each level of each task of the panel."""
+        panel = [(settings, build_task(settings.task)) for settings in self.recipe.evaluation.panel.values()]
+        return [
+            (*_lengths(task, level), settings.prompts_per_level) for settings, task in panel for level in settings.asked
+        ]
 
     def sequence(self, levels: Sequence[int]) -> float:
         """Return the mean tokens of a prompt with its answer, level uniform over `levels`."""
@@ -363,6 +369,7 @@ class _Estimate:
         )
         trained = (length * count for length, count in (self.trained(step, targets) for step in steps))
         evaluated = sum(count * self.lengths(level)[1] for level, _, count in self._evaluated(targets))
+        evaluated += sum(count * answer for _, answer, count in self.watched)
         return {
             "generate": round(generated),
             "train": round(sum(trained)),
@@ -377,7 +384,7 @@ class _Estimate:
         generate = train = evaluate = 0.0
         for step in steps:
             (prompts, samples), levels = _sampled(step), _drawn(step, targets)
-            generate += self._generate(levels, prompts / len(levels), samples)
+            generate += self._generate([self.lengths(level) for level in levels], prompts / len(levels), samples)
             length, count = self.trained(step, targets)
             train += count * train_flops(self.shape, [round(length)])
             distillation = step.distillation if isinstance(step, DistillStep | RlStep) else None
@@ -388,13 +395,15 @@ class _Estimate:
                 own = step.updates * step.algorithm.inner_epochs * step.prompts_per_update * step.group_size
                 train += own * forward_flops(self.shape, [round(self.sequence(_drawn(step, targets)))])
         for level, prompts, count in self._evaluated(targets):
-            evaluate += self._generate([level], prompts, count / prompts)
+            evaluate += self._generate([self.lengths(level)], prompts, count / prompts)
+        for prompt, answer, count in self.watched:
+            evaluate += self._generate([(prompt, answer)], count, 1)
         return {"generate": generate, "train": train, "evaluate": evaluate}
 
-    def _generate(self, levels: Sequence[int], prompts: float, samples: float) -> float:
+    def _generate(self, lengths: Sequence[tuple[float, float]], prompts: float, samples: float) -> float:
         total = 0.0
-        for level in levels:
-            prompt, answer = (round(length) for length in self.lengths(level))
+        for pair in lengths:
+            prompt, answer = map(round, pair)
             prefill = generate_flops(self.shape, prefills=[prompt], completions=[])
             decode = generate_flops(self.shape, prefills=[], completions=[(prompt, answer)])
             total += prompts * (prefill + samples * decode)
@@ -430,6 +439,12 @@ class _Estimate:
         trained = 0 if recipe.training.adapter is not None else shape.num_parameters
         numbers = shape.num_parameters + trained * (1 + moments) + max(activations, cache)
         return round(numbers * shape.bytes_per_parameter)
+
+
+def _lengths(task: Task, level: int) -> tuple[float, float]:
+    """Return mean prompt tokens (`<bos>` included) and longest answer tokens (`<eos>` included) at a task's level."""
+    prompts = task.draw(level, SAMPLED_PROMPTS, seed=0)
+    return 1 + fmean(len(prompt.text) for prompt in prompts), 1.0 + task.max_answer_length(level)
 
 
 def _source(step: Step) -> object:

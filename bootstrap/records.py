@@ -406,6 +406,8 @@ class Report(Record):
     """Number of consecutive levels beyond those trained with at least half of the answers right."""
     mastered: float
     """The accuracy from which a level counts as mastered."""
+    panel: dict[str, tuple[LevelReport, ...]] = Field(default_factory=dict)
+    """Greedy results on the tasks of the evaluation's panel, level by level."""
 
     def level(self, number: int) -> LevelReport | None:
         return next((row for row in self.levels if row.level == number), None)
@@ -423,7 +425,7 @@ class LevelTest(Record):
     lost: int
     """Prompts that only the champion answers."""
     p_value: float | None = None
-    """Exact two-sided McNemar; None for retention rows."""
+    """Exact two-sided McNemar; None where only a fall is looked for."""
     difference_low: float
     """Lower confidence bound of candidate - champion."""
     passed: bool
@@ -438,6 +440,8 @@ class Decision(Record):
     """Generation compared with; None for generation 0."""
     improvement: LevelTest | None = None
     retention: tuple[LevelTest, ...] = ()
+    panel: dict[str, LevelTest] = Field(default_factory=dict)
+    """By task of the evaluation's panel, all its levels together."""
 
 
 class Edge(Record):

@@ -124,8 +124,11 @@ def print_generation(shown: Mapping[str, Any]) -> None:
         if value:
             say(f"{name:<{width}}  {value}")
     _print_rows("levels", [_level_row(row) for row in shown["levels"]])
+    watched = [{"task": task, **_level_row(row)} for task, rows in shown["panel"].items() for row in rows]
+    _print_rows("panel", watched)
     tests = [("improvement", shown["gate"])] if shown["gate"] else []
     tests += [("retention", row) for row in shown["retention"]]
+    tests += [(f"panel: {task}", row) for task, row in shown["panel_tests"].items()]
     _print_rows("gate", [_test_row(kind, row) for kind, row in tests])
     _print_rows(
         "edges",

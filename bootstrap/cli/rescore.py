@@ -33,16 +33,17 @@ def rescore_lineage(store: LineageStore, *, recipe_path: Path | None, as_json: b
             f"{recipe_path} has another task than lineage {store.root.name}, so its verifier cannot judge these "
             "answers; name a recipe that differs in its verifiers alone"
         )
-    # The gate and the suite are the lineage's own: only the verifiers are in question.
+    # The gate, the suite and the panel are the lineage's own: only the verifiers of its task are in question.
     evaluation = grown.evaluation.model_copy(update={"verifier": recipe.evaluation.verifier})
     taken = {name: getattr(recipe, name) for name in ("task", "verifier", "max_unverifiable")}
     recipe = grown.model_copy(update={**taken, "evaluation": evaluation})
     task, entries = build_task(recipe.task), store.ledger.read()
     tools = Tools(processes=len(os.sched_getaffinity(0)), cache=store.cache_folder)
-    with open_verifiers(recipe, task, tools) as (verifiers, examiner):
+    with open_verifiers(recipe, task, tools) as (verifiers, examiner, panel):
         asking = [verifier for verifier in recipe.verifiers().values() if roles(verifier)]
         judges = {place: verifiers[place] for place, settings in recipe.verifiers().items() if not roles(settings)}
-        found = Rescorer(recipe, store=store, task=task, verifiers=judges, examiner=examiner).rescore(entries)
+        rescorer = Rescorer(recipe, store=store, task=task, verifiers=judges, examiner=examiner, panel=panel)
+        found = rescorer.rescore(entries)
         versions = {verifier.name: verifier.version for verifier in verifiers.values()}
         if examiner not in verifiers.values():
             versions[f"{HELD_OUT}{examiner.name}"] = examiner.version

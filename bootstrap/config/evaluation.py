@@ -1,8 +1,12 @@
-"""Evaluation on held-out prompts and the gate that decides on promotion."""
+"""Evaluation on held-out prompts, the panel of other tasks, and the gate that decides on promotion."""
 
-from pydantic import Field, model_validator
+from typing import Annotated
 
+from pydantic import Field, field_validator, model_validator
+
+from bootstrap.config.answers import ExactVerifier
 from bootstrap.config.base import Settings
+from bootstrap.config.tasks import Task
 from bootstrap.config.verifiers import Verifier
 
 
@@ -29,6 +33,30 @@ class Sampled(Settings):
         return self
 
 
+class PanelTask(Settings):
+    """A task that is watched beside the recipe's own: answered greedily by every generation, never trained on."""
+
+    task: Task
+    verifier: Verifier = ExactVerifier()
+    """Judges its answers; it must be able to read the task's references."""
+    levels: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    """Levels asked; empty asks those from 1 to the task's `base_level`."""
+    prompts_per_level: int = Field(default=200, ge=1)
+    """Held-out prompts per level; a level with fewer possible ones uses all of them."""
+
+    @field_validator("levels")
+    @classmethod
+    def _levels_ascend(cls, levels: tuple[int, ...]) -> tuple[int, ...]:
+        if list(levels) != sorted(set(levels)):
+            raise ValueError(f"{list(levels)} is not ascending; give each level once, for example [1, 2]")
+        return levels
+
+    @property
+    def asked(self) -> tuple[int, ...]:
+        """The levels asked, ascending."""
+        return self.levels or tuple(range(1, self.task.base_level + 1))
+
+
 class Evaluation(Settings):
     prompts_per_level: int = Field(default=1000, ge=1)
     """Held-out prompts per level; a level with fewer possible ones uses all of them."""
@@ -40,6 +68,9 @@ class Evaluation(Settings):
     """null leaves sampled metrics out."""
     verifier: Verifier | None = None
     """Judges held-out answers; null takes the recipe's own. Set it where the reward is shaped or needs no reference."""
+    panel: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")], PanelTask] = Field(default={})
+    """Tasks, or forms of the one trained on, that a promotion must not cost; the gate keeps each (`gate.panel_margin`).
+    Their prompts train nobody, and they are in the report by the name given here."""
 
 
 class Gate(Settings):
@@ -47,5 +78,8 @@ class Gate(Settings):
     """Significance of the exact McNemar test of improvement on the target levels."""
     retention_margin: float = Field(default=0.03, ge=0, le=1)
     """A mastered level is retained when the lower bound of candidate - champion stays at or above minus this."""
+    panel_margin: float = Field(default=0.03, ge=0, le=1)
+    """The same for each task of `evaluation.panel`, its levels together, mastered or not. The bound falls with every
+    answer that differs: of 200 prompts, 5 lost and 5 gained bring it to -0.026."""
     min_prompts: int = Field(default=100, ge=1)
     """Levels with fewer held-out prompts are judged together with the next one."""

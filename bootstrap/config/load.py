@@ -49,11 +49,7 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = (), *, check_folder
     if not check_folders:
         return recipe
     problems = list(_folder_problems(recipe))
-    if isinstance(recipe.task, FileTask):
-        try:
-            recipe = recipe.model_copy(update={"task": pinned(recipe.task)})
-        except ValueError as error:
-            problems.append(_Problem(("task", "path"), str(error)))
+    recipe = _pinned(recipe, (), problems)
     if problems:
         raise RecipeError(_report(source, problems))
     return recipe
@@ -475,6 +471,8 @@ def _members(annotation: Any) -> dict[str, type[BaseModel]]:
         for argument in get_args(annotation)[: 1 if origin is Annotated else None]:
             found |= _members(argument)
         return found
+    if origin is dict:
+        return _members(get_args(annotation)[1])
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         tag = annotation.model_fields.get("type")
         return {tag.default if tag else "": annotation}
@@ -484,13 +482,17 @@ def _members(annotation: Any) -> dict[str, type[BaseModel]]:
 def _members_at(place: Place, data: Any) -> dict[str, type[BaseModel]]:
     """Return the settings' classes that may stand at `place`, by their type."""
     members: dict[str, type[BaseModel]] = {"": Recipe}
+    names_follow = False
     for part in place:
         model = _pick(members, data)
         data = _value_at((part,), data)
-        if isinstance(part, int):
+        if isinstance(part, int) or names_follow:
+            names_follow = False
             continue
-        members = _members(model.model_fields[part]) if model and part in model.model_fields else {}
-    return members
+        field = model.model_fields.get(part) if model else None
+        members = _members(field) if field else {}
+        names_follow = field is not None and get_origin(field.annotation) is dict
+    return {} if names_follow else members
 
 
 def _model_at(place: Place, data: Any) -> type[BaseModel] | None:
@@ -546,6 +548,25 @@ def _folder_problems(recipe: Recipe) -> Iterator[_Problem]:
                     f"the teacher's vocabulary is not the student's ({difference}), and their distributions are "
                     "compared token by token; use loss: ce, or a teacher with the same tokenizer",
                 )
+
+
+def _pinned(value: Any, place: Place, problems: list[_Problem]) -> Any:
+    """Return the settings with every task's file pinned to what it holds; what cannot be read joins `problems`."""
+    if isinstance(value, FileTask):
+        try:
+            return pinned(value)
+        except ValueError as error:
+            problems.append(_Problem((*place, "path"), str(error)))
+            return value
+    if isinstance(value, BaseModel):
+        parts = {name: getattr(value, name) for name in type(value).model_fields}
+        found = {name: _pinned(part, (*place, name), problems) for name, part in parts.items()}
+        changed = {name: part for name, part in found.items() if part is not parts[name]}
+        return value.model_copy(update=changed) if changed else value
+    if isinstance(value, dict):
+        found = {name: _pinned(part, (*place, name), problems) for name, part in value.items()}
+        return found if any(found[name] is not part for name, part in value.items()) else value
+    return value
 
 
 def _folder_problem(model: FolderModel) -> str | None:
@@ -604,18 +625,21 @@ def _difference(one: dict[str, int], other: dict[str, int]) -> str | None:
 
 
 def fit_problems(recipe: Recipe, *, tokenizer: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:
-    """Say where a model, by its tokenizer.json and config.json, cannot read the task or hold its longest sequence."""
-    vocabulary = _vocabulary_of(tokenizer)
-    unknown = [character for character in recipe.task.characters if character not in vocabulary]
-    if unknown and tokenizer["model"].get("type") == "WordLevel":
-        yield (
-            f"its tokenizer does not know {' '.join(unknown)} of task {recipe.task.type}; "
-            "start from a model grown on this task, or from scratch"
-        )
-    positions = config.get("max_position_embeddings")
-    needed = recipe.task.longest_sequence(recipe.highest_level())
-    if isinstance(positions, int) and positions < needed:
-        yield (
-            f"the model holds {positions} tokens, level {recipe.highest_level()} needs {needed}; "
-            "lower generations.count, or start from a model with a longer context"
-        )
+    """Say where a model, by its tokenizer.json and config.json, cannot read a task or hold its longest sequence."""
+    vocabulary, positions = _vocabulary_of(tokenizer), config.get("max_position_embeddings")
+    asked = [(recipe.task, recipe.highest_level(), f"task {recipe.task.type}", "lower generations.count")]
+    for name, watched in recipe.evaluation.panel.items():
+        asked.append((watched.task, max(watched.asked), f"task {name} of the panel", "ask lower levels"))
+    for task, level, name, remedy in asked:
+        unknown = [character for character in task.characters if character not in vocabulary]
+        if unknown and tokenizer["model"].get("type") == "WordLevel":
+            yield (
+                f"its tokenizer does not know {' '.join(unknown)} of {name}; "
+                "start from a model grown on this task, or from scratch"
+            )
+        needed = task.longest_sequence(level)
+        if isinstance(positions, int) and positions < needed:
+            yield (
+                f"the model holds {positions} tokens, level {level} of {name} needs {needed}; "
+                f"{remedy}, or start from a model with a longer context"
+            )

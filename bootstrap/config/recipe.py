@@ -83,6 +83,7 @@ class Recipe(Settings):
             *_base_conflicts(self),
             *_generation_conflicts(self),
             *_evaluation_conflicts(self),
+            *_panel_conflicts(self),
         ]
         if conflicts:
             raise Conflicts(conflicts)
@@ -159,7 +160,7 @@ def _verifier_conflicts(recipe: Recipe) -> Iterator[Conflict]:
                 f"{verifier.type} looks at the form of answers and cannot tell right from wrong; put it into a rubric "
                 "beside a verifier that decides, for example exact",
             )
-        yield from _unreadable(recipe, verifier, place)
+        yield from _unreadable(recipe.task, verifier, place)
         for _, name in roles(verifier):
             if isinstance(name, int) and name > 0:
                 yield Conflict(
@@ -192,21 +193,20 @@ def _verifier_conflicts(recipe: Recipe) -> Iterator[Conflict]:
         )
 
 
-def _unreadable(recipe: Recipe, verifier: Verifier, place: Place) -> Iterator[Conflict]:
+def _unreadable(task: Task, verifier: Verifier, place: Place) -> Iterator[Conflict]:
     """Yield what stands in the way of reading the task's references."""
     if isinstance(verifier, RubricVerifier):
         for index, component in enumerate(verifier.components):
-            yield from _unreadable(recipe, component.verifier, (*place, "components", index, "verifier"))
+            yield from _unreadable(task, component.verifier, (*place, "components", index, "verifier"))
         return
-    references = recipe.task.references
+    references = task.references
     reads = verifier.type if verifier.type in READERS.values() else "text"
     wanted = READERS.get(references, "text")
     if verifier.judges == "answer" and not isinstance(verifier, PluginVerifier | JudgeVerifier) and reads != wanted:
         instead = f"type: {wanted}" if wanted != "text" else "exact, numeric or another that compares text"
         yield Conflict(
             place,
-            f"{verifier.type} cannot read the references of task {recipe.task.type}, which are {references}; "
-            f"use {instead}",
+            f"{verifier.type} cannot read the references of task {task.type}, which are {references}; use {instead}",
         )
 
 
@@ -329,6 +329,41 @@ def _stepping_stone_conflicts(recipe: Recipe, share: float, place: Place) -> Ite
             (*place, "stepping_stones"),
             f"stepping stones need a task with two operands; task {recipe.task.type} has one: remove the key",
         )
+
+
+def _panel_conflicts(recipe: Recipe) -> Iterator[Conflict]:
+    model = recipe.base.model
+    for name, watched in recipe.evaluation.panel.items():
+        place = ("evaluation", "panel", name)
+        at = (*place, "verifier")
+        if watched.verifier.judges != "answer":
+            yield Conflict(
+                at,
+                f"{watched.verifier.type} compares no answer with a reference; use one that does, for example "
+                "{type: exact}",
+            )
+        if roles(watched.verifier):
+            yield Conflict(
+                at,
+                f"{watched.verifier.type} asks generations of the lineage, so its verdicts on them would drift with "
+                "them; use one that asks none, for example {type: exact}",
+            )
+        yield from _unreadable(watched.task, watched.verifier, at)
+        if not isinstance(model, ScratchModel):
+            continue
+        if strange := [c for c in watched.task.characters if c not in recipe.task.characters]:
+            yield Conflict(
+                (*place, "task"),
+                f"a model from scratch knows the characters of task {recipe.task.type} alone, not "
+                f"{' '.join(map(repr, strange))}; watch a task over its characters, or start from a pretrained folder",
+            )
+        needed = watched.task.longest_sequence(max(watched.asked))
+        if model.max_length < needed:
+            yield Conflict(
+                (*place, "levels"),
+                f"level {max(watched.asked)} needs {needed} tokens, base.model.max_length is {model.max_length}; ask "
+                "lower levels, or raise it",
+            )
 
 
 def _evaluation_conflicts(recipe: Recipe) -> Iterator[Conflict]:

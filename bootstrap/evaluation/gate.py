@@ -1,13 +1,15 @@
 """The gate: does the candidate replace the champion? Both answered the same held-out prompts.
 
-Two conditions, both on paired answers. Improvement: on the target levels together, more prompts gained than lost, and
+Three conditions, all on paired answers. Improvement: on the target levels together, more prompts gained than lost, and
 the exact McNemar test significant. Retention: on every level the champion has mastered, the lower confidence bound of
 candidate - champion stays at or above minus the margin; levels with few prompts are judged together with the next.
+Panel: on every task that is watched beside the one trained on, the same bound over all its levels, mastered or not,
+stays at or above minus a margin of its own.
 
 Left out: what happens to a rejected candidate (`loop.py`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bootstrap.config.evaluation import Gate
 from bootstrap.evaluation.intervals import paired_lower_bound
@@ -27,23 +29,35 @@ def decide(
     mastered_levels: Sequence[int],
     settings: Gate,
     champion_number: int,
+    candidate_panel: Sequence[OutcomeRow] = (),
+    champion_panel: Sequence[OutcomeRow] = (),
 ) -> Decision:
     """Return the decision and the tests it rests on.
 
     `candidate`, `champion`: rows of the same prompts, in any order; a prompt that either side could not be judged on
-    enters no test. Bounds are one-sided at confidence 1 - alpha.
+    enters no test; the panel's rows likewise, told apart by `task`. Bounds are one-sided at confidence 1 - alpha.
     """
     pairs = _pair(candidate, champion)
     improvement = _improvement(pairs, target_levels, settings)
     groups = pool_small({level: _count(pairs, [level]) for level in mastered_levels}, min_prompts=settings.min_prompts)
-    retention = tuple(_retention(pairs, group, settings) for group in groups)
-    promoted = improvement.passed and all(test.passed for test in retention)
+    retention = tuple(_kept(pairs, group, settings, margin=settings.retention_margin) for group in groups)
+    panel = {
+        task: _kept(
+            _pair(*([row for row in rows if row.task == task] for rows in (candidate_panel, champion_panel))),
+            sorted({row.level for row in candidate_panel if row.task == task}),
+            settings,
+            margin=settings.panel_margin,
+        )
+        for task in sorted({row.task for row in (*candidate_panel, *champion_panel)})
+    }
+    promoted = improvement.passed and all(test.passed for test in (*retention, *panel.values()))
     return Decision(
         promoted=promoted,
-        reason=_reason(improvement, retention, settings),
+        reason=_reason(improvement, retention, panel, settings),
         champion=champion_number,
         improvement=improvement,
         retention=retention,
+        panel=panel,
     )
 
 
@@ -68,9 +82,9 @@ def _improvement(pairs: dict[int, list[Pair]], levels: Sequence[int], settings: 
     return test.model_copy(update={"p_value": p_value, "passed": passed})
 
 
-def _retention(pairs: dict[int, list[Pair]], levels: Sequence[int], settings: Gate) -> LevelTest:
+def _kept(pairs: dict[int, list[Pair]], levels: Sequence[int], settings: Gate, *, margin: float) -> LevelTest:
     test = _compare(pairs, levels, settings)
-    return test.model_copy(update={"passed": test.difference_low >= -settings.retention_margin})
+    return test.model_copy(update={"passed": test.difference_low >= -margin})
 
 
 def _compare(pairs: dict[int, list[Pair]], levels: Sequence[int], settings: Gate) -> LevelTest:
@@ -95,7 +109,9 @@ def _count(pairs: dict[int, list[Pair]], levels: Sequence[int]) -> int:
     return sum(len(pairs.get(level, ())) for level in levels)
 
 
-def _reason(improvement: LevelTest, retention: Sequence[LevelTest], settings: Gate) -> str:
+def _reason(
+    improvement: LevelTest, retention: Sequence[LevelTest], panel: Mapping[str, LevelTest], settings: Gate
+) -> str:
     """Return the decision in one sentence."""
     faults = []
     if not improvement.passed:
@@ -103,17 +119,19 @@ def _reason(improvement: LevelTest, retention: Sequence[LevelTest], settings: Ga
             f"{_moved(improvement)} is no significant improvement "
             f"(p {_p(improvement)}, alpha {settings.alpha:g}, {improvement.gained} gained, {improvement.lost} lost)"
         )
-    for test in retention:
+    kept = [("", test, settings.retention_margin) for test in retention]
+    kept += [(f"{task} ", test, settings.panel_margin) for task, test in panel.items()]
+    for task, test, margin in kept:
         if not test.passed:
             verb = "fell " if test.candidate < test.champion else "is not shown to be retained: "
             faults.append(
-                f"{_moved(test, verb=verb)} "
-                f"(lower bound {test.difference_low:.3f}, margin {settings.retention_margin:.3f})"
+                f"{task}{_moved(test, verb=verb)} (lower bound {test.difference_low:.3f}, margin {margin:.3f})"
             )
     if faults:
         return "rejected: " + "; ".join(faults)
-    kept = sorted(level for test in retention for level in test.levels)
-    retained = f"{_span(kept)} retained" if kept else "no level was mastered before"
+    levels = sorted(level for test in retention for level in test.levels)
+    retained = f"{_span(levels)} retained" if levels else "no level was mastered before"
+    retained += f"; {', '.join(panel)} retained" if panel else ""
     return f"{_span(improvement.levels)}: {_shares(improvement)} (p {_p(improvement)}); {retained}"
 
 

@@ -31,6 +31,8 @@ class OutcomeRow:
     text: str = ""
     num_tokens: int = 0
     truncated: bool = False
+    task: str = ""
+    """The panel's name for the task; empty for the recipe's own."""
 
 
 def build_report(
@@ -43,13 +45,14 @@ def build_report(
     mastered: float,
     trained_level: int,
     min_prompts: int,
+    panel: Mapping[str, Mapping[int, Judged]],
 ) -> Report:
     """Return the report of one set of weights.
 
     `suite`: digest of the held-out prompts. `greedy`: by level, one greedy answer per prompt. `sampled`: by level,
     several samples per prompt, for those levels of `greedy` where they were taken; `k` of pass@k and majority@k.
     `trained_level`: the highest level trained on, beyond which the lead is counted. `min_prompts`: levels with fewer
-    prompts are judged mastered or not together with the next.
+    prompts are judged mastered or not together with the next. `panel`: greedy answers by task and level.
     """
     assert sampled.keys() <= greedy.keys(), "a level was sampled without greedy answers"
     levels = tuple(_level_report(level, greedy[level], sampled.get(level), k=k) for level in sorted(greedy))
@@ -61,6 +64,10 @@ def build_report(
         frontier=frontier(shares, mastered=mastered),
         lead=lead({row.level: row.accuracy for row in levels}, trained_level=trained_level),
         mastered=mastered,
+        panel={
+            name: tuple(_level_report(level, rows[level], None, k=0) for level in sorted(rows))
+            for name, rows in panel.items()
+        },
     )
 
 
@@ -80,8 +87,8 @@ def accuracies(report: Report) -> dict[int, float]:
     return {row.level: row.accuracy for row in report.levels}
 
 
-def outcomes(rollouts: Sequence[Rollout], verdicts: Sequence[Verdict]) -> list[OutcomeRow]:
-    """Return one row per greedy answer, in order."""
+def outcomes(rollouts: Sequence[Rollout], verdicts: Sequence[Verdict], *, task: str = "") -> list[OutcomeRow]:
+    """Return one row per greedy answer, in order; `task` as in the rows."""
     return [
         OutcomeRow(
             prompt_id=rollout.prompt_id,
@@ -90,6 +97,7 @@ def outcomes(rollouts: Sequence[Rollout], verdicts: Sequence[Verdict]) -> list[O
             text=rollout.text,
             num_tokens=len(rollout.tokens),
             truncated=rollout.finish.is_truncated,
+            task=task,
         )
         for rollout, verdict in _pairs((rollouts, verdicts))
     ]

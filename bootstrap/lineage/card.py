@@ -34,6 +34,15 @@ def model_card(entry: Entry, *, identity: Mapping[str, Any]) -> str:
         f"| {row.level} | {row.num_prompts} | {row.accuracy:.3f} | {row.interval.low:.3f} - {row.interval.high:.3f} |"
         for row in generation.report.levels
     ]
+    watched = [
+        f"| {task} | {row.level} | {row.num_prompts} | {row.accuracy:.3f} "
+        f"| {row.interval.low:.3f} - {row.interval.high:.3f} |"
+        for task, rows in generation.report.panel.items()
+        for row in rows
+    ]
+    if watched:
+        head = ["", "Other tasks, not trained on:", "", "| task | level | prompts | accuracy | 95 % interval |"]
+        watched = [*head, "|---|---|---|---|---|", *watched]
     artifacts = [f"- {role}: `{ref.digest}`" for role, ref in sorted(generation.artifacts.items())]
     verifiers = [f"- {name}, version `{version}`" for name, version in sorted(generation.verifiers.items())]
     return "\n".join(
@@ -71,6 +80,7 @@ def model_card(entry: Entry, *, identity: Mapping[str, Any]) -> str:
             "| level | prompts | accuracy | 95 % interval |",
             "|---|---|---|---|",
             *levels,
+            *watched,
             "",
         ]
     )

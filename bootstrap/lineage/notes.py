@@ -5,11 +5,11 @@ and shows a registered version's first line raw, so the first line is a plain se
 enters a note; what people wrote is made harmless by `text.plain`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from bootstrap.lineage import queries, text, tracking
 from bootstrap.lineage.outbox import Receipt
-from bootstrap.records import Generation
+from bootstrap.records import Generation, LevelReport
 from bootstrap.store.ledger import Entry
 
 TAG_LIMIT = 8000
@@ -54,21 +54,16 @@ def of_generation(entry: Entry, receipts: Mapping[int, Receipt], *, registered: 
     )
     if (share := queries.useful_share(node)) is not None:
         cost += f" Of the generated tokens {text.percent(share)} were of use."
-    rows = [
-        (
-            str(row.level) + (" (target)" if row.level in node.target_levels else ""),
-            text.percent(row.accuracy),
-            f"{100 * row.interval.low:.1f} to {100 * row.interval.high:.1f}",
-            str(row.num_prompts),
-        )
-        for row in node.report.levels
-    ]
+    rows = [_level(row, node.target_levels) for row in node.report.levels]
     parts = [
         verdict(node),
         " · ".join(links),
         f"Frontier: level {node.report.frontier}. {cost}",
         _table(("level", "accuracy", "interval", "prompts"), rows),
     ]
+    if node.report.panel:
+        rows = [(task, *_level(row)) for task, rows in node.report.panel.items() for row in rows]
+        parts.append(_table(("panel", "level", "accuracy", "interval", "prompts"), rows))
     return _fitting("\n\n".join(parts))
 
 
@@ -104,6 +99,15 @@ def of_lineage(entries: Sequence[Entry], receipts: Mapping[int, Receipt], *, reg
     while rows and len("\n\n".join([*parts, _table(head, rows)])) > TAG_LIMIT:
         rows.pop()
     return "\n\n".join([*parts, _table(head, rows)])
+
+
+def _level(row: LevelReport, targets: Collection[int] = ()) -> tuple[str, ...]:
+    return (
+        str(row.level) + (" (target)" if row.level in targets else ""),
+        text.percent(row.accuracy),
+        f"{100 * row.interval.low:.1f} to {100 * row.interval.high:.1f}",
+        str(row.num_prompts),
+    )
 
 
 def _link(label: str, url: str) -> str:

@@ -501,7 +501,19 @@ class _Publisher:
             for key, value in values.items()
             if value is not None
         ]
-        return evaluated + _plain(_costs(entry), at=at) + self._gate(node, at=at)
+        panel: dict[str, float] = {}
+        for task, rows in node.report.panel.items():
+            panel[f"panel/{task}/accuracy"] = queries.overall(rows)
+            for row in rows:
+                prefix = f"panel/{task}/level_{row.level}"
+                panel |= {f"{prefix}/accuracy": row.accuracy, f"{prefix}/low": row.interval.low}
+                panel[f"{prefix}/high"] = row.interval.high
+        return [
+            *evaluated,
+            *_plain(panel, at=at, model_id=model_id),
+            *_plain(_costs(entry), at=at),
+            *self._gate(node, at=at),
+        ]
 
     def _gate(self, node: Generation, *, at: int) -> list[Metric]:
         """The gate's tests; the champion's side is logged for the champion's model, whose page then leads here."""
@@ -510,6 +522,9 @@ class _Publisher:
         if test is not None:
             values = {"gate/delta": test.candidate - test.champion, "gate/p_value": test.p_value}
             metrics += _plain({**values, "gate/gained": test.gained, "gate/lost": test.lost}, at=at)
+        for task, row in decision.panel.items():
+            kept = {f"gate/panel/{task}/delta": row.candidate - row.champion}
+            metrics += _plain({**kept, f"gate/panel/{task}/low": row.difference_low}, at=at)
         other = self.receipts.get(decision.champion) if decision.champion is not None else None
         side = "parent" if decision.champion == node.parent else "champion"
         compared: dict[str, float] = {}
@@ -614,6 +629,7 @@ def _over_generations(entry: Entry, *, at: int) -> list[Metric]:
         "gen/flops": node.compute.total_flops,
         "gen/seconds": sum(entry.annotations.seconds.values()),
         "gen/useful_share": queries.useful_share(node),
+        **{f"gen/panel/{task}/accuracy": queries.overall(rows) for task, rows in node.report.panel.items()},
     }
     return _plain(values, at=at, step=node.number)
 

@@ -133,6 +133,8 @@ def show(entries: Sequence[Entry], name: str) -> dict[str, Any]:
         "edges": [{"source": source(edge), **edge.model_dump(mode="json")} for edge in node.edges],
         "retention": [row.model_dump(mode="json") for row in node.decision.retention],
         "levels": [row.model_dump(mode="json") for row in node.report.levels],
+        "panel": {task: [row.model_dump(mode="json") for row in rows] for task, rows in node.report.panel.items()},
+        "panel_tests": {task: row.model_dump(mode="json") for task, row in node.decision.panel.items()},
         "suite": node.report.suite,
         "mastered": node.report.mastered,
         "books": node.books.model_dump(mode="json"),
@@ -179,6 +181,12 @@ def accuracy(row: LevelReport) -> str:
     """Return one level's accuracy with its interval: `level 6: 96.8 % (95.5-97.7)`."""
     low, high = 100 * row.interval.low, 100 * row.interval.high
     return f"level {row.level}: {text.percent(row.accuracy)} ({low:.1f}-{high:.1f})"
+
+
+def overall(rows: Sequence[LevelReport]) -> float:
+    """Return the share of right answers over several levels; answers that could not be judged leave both sides."""
+    judged = sum(row.num_prompts - row.num_unverifiable for row in rows)
+    return sum(row.num_correct for row in rows) / judged if judged else 0.0
 
 
 def why(entries: Sequence[Entry]) -> list[dict[str, Any]]:

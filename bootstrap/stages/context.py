@@ -12,6 +12,7 @@ from typing import Any
 from bootstrap import __version__
 from bootstrap.compute import ModelShape
 from bootstrap.config.base import Place
+from bootstrap.config.evaluation import PanelTask
 from bootstrap.config.models import LineageModel
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.steps import Levels, Sampler, Teacher
@@ -25,6 +26,8 @@ from bootstrap.store.lineage_store import LineageStore
 
 HELD_OUT = "held-out "
 """What the name of a verifier for held-out answers alone begins with."""
+PANEL = "panel "
+"""What the name of a verifier for a task of the evaluation's panel begins with."""
 RECORDED_PACKAGES = ("torch", "transformers", "ray", "mlflow", "numpy")
 MEASURED = ("seconds", "cpu_seconds")
 """The meters that differ from run to run."""
@@ -116,6 +119,15 @@ class Meter:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Watched:
+    """One task of the evaluation's panel."""
+
+    settings: PanelTask
+    task: Task
+    verifier: Verifier
+
+
+@dataclass(frozen=True, kw_only=True)
 class Context:
     """The parts of a run that stay the same from generation to generation."""
 
@@ -127,6 +139,8 @@ class Context:
     """The one of them that judges for the generation being grown."""
     examiner: Verifier
     """Judges held-out answers; the recipe's own verifier unless the recipe says otherwise."""
+    panel: Mapping[str, Watched]
+    """Tasks that are evaluated beside the run's own, by the recipe's names for them, in the names' order."""
     models: LineageModels
     """Generations that verifiers ask."""
     store: LineageStore
@@ -152,11 +166,12 @@ class Context:
         }
 
     def verifier_versions(self) -> dict[str, str]:
-        """Return name -> version; a verifier for held-out answers alone stands under `held-out NAME`."""
+        """Return name -> version; a verifier for held-out answers alone stands under `held-out NAME`, one for a task of
+        the panel under `panel TASK`."""
         versions = {self.verifier.name: self.verifier.version}
         if self.examiner is not self.verifier:
             versions[f"{HELD_OUT}{self.examiner.name}"] = self.examiner.version
-        return versions
+        return versions | {f"{PANEL}{name}": watched.verifier.version for name, watched in self.panel.items()}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,16 +1,15 @@
-"""Evaluation of one set of weights on the task's held-out prompts, as a stage that is never run twice."""
+"""Evaluation of weights on held-out prompts of the task and of the panel, as a stage that is never run twice."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bootstrap.config.evaluation import Sampled
-from bootstrap.config.recipe import Recipe
 from bootstrap.evaluation.report import Judged, OutcomeRow, build_report, outcomes
 from bootstrap.prompts.task import Task, suite_digest
 from bootstrap.records import Checkpoint, Event, Prompt, Report, Rollout, Status, Verdict
 from bootstrap.scoring.verifier import Answer, Verifier, judge_within
-from bootstrap.stages.context import HELD_OUT, Context, Meter
+from bootstrap.stages.context import HELD_OUT, PANEL, Context, Meter, Watched
 from bootstrap.stages.generate import generate, judge, requests, sampling
 from bootstrap.stages.resolve import weights_of
 from bootstrap.store.artifacts import Artifact
@@ -21,12 +20,14 @@ SEED = 0
 """Samples of held-out prompts are drawn alike for every recipe seed: the suite is frozen."""
 GREEDY_SHOWN = 4
 """Greedy answers of each level that are kept for reading."""
+PANEL_FILE = "panel.parquet"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
     report: Report
     rows: Sequence[OutcomeRow]
+    panel: Sequence[OutcomeRow]
     artifact: Artifact
 
 
@@ -39,8 +40,12 @@ def evaluate(
     trained_level: int,
     number: int,
     meter: Meter,
+    with_panel: bool = True,
 ) -> Evaluation:
-    """Return greedy results on `levels` and sampled ones on `sampled_levels`; `trained_level` counts the lead."""
+    """Return greedy results on `levels` and the panel, and sampled ones on `sampled_levels`.
+
+    `trained_level`: the one from which the lead is counted.
+    """
     settings = context.recipe.evaluation
     inputs = {
         **context.identity(),
@@ -50,6 +55,7 @@ def evaluate(
         "levels": list(levels),
         "sampled_levels": list(sampled_levels),
         "trained_level": trained_level,
+        "panel": {name: watched.verifier.version for name, watched in context.panel.items()} if with_panel else {},
     }
     artifact = context.store.find("evaluate", inputs)
     if artifact is None:
@@ -60,6 +66,7 @@ def evaluate(
             sampled_levels=sampled_levels,
             trained_level=trained_level,
             number=number,
+            panel=context.panel if with_panel else {},
         )
         # Before the artifact, so that a run killed in between still knows how long it took.
         context.store.put_work("measured", inputs, {"measured.json": json.dumps(counts.measured()).encode()})
@@ -70,6 +77,7 @@ def evaluate(
     return Evaluation(
         report=Report.model_validate_json(artifact.read("report.json")),
         rows=from_parquet(artifact.read("outcomes.parquet"), OutcomeRow),
+        panel=panel_rows(artifact),
         artifact=artifact,
     )
 
@@ -87,7 +95,13 @@ def outcomes_of(
     stored = context.store.artifact(generation.artifacts["evaluation"])
     rows = [row for row in from_parquet(stored.read("outcomes.parquet"), OutcomeRow) if row.level in levels]
     if examined_by(generation.verifiers) != context.examiner.version:
-        rows = judge_again(rows, recipe=context.recipe, task=context.task, examiner=context.examiner)
+        rows = judge_again(
+            rows,
+            task=context.task,
+            count=context.recipe.evaluation.prompts_per_level,
+            examiner=context.examiner,
+            max_unverifiable=context.recipe.max_unverifiable,
+        )
     missing = sorted(set(levels) - {row.level for row in rows})
     if not missing:
         return rows, None
@@ -99,6 +113,7 @@ def outcomes_of(
         trained_level=max(generation.target_levels),
         number=len(entries),
         meter=meter,
+        with_panel=False,
     )
     return [*rows, *further.rows], further.artifact
 
@@ -106,15 +121,49 @@ def outcomes_of(
 def examined_by(versions: Mapping[str, str]) -> str:
     """Return the version of the verifier that judged held-out answers (see `Context.verifier_versions`)."""
     held_out = [version for name, version in versions.items() if name.startswith(HELD_OUT)]
-    return (held_out or list(versions.values()))[0]
+    own = [version for name, version in versions.items() if not name.startswith((HELD_OUT, PANEL))]
+    return (held_out or own)[0]
 
 
-def judge_again(rows: Sequence[OutcomeRow], *, recipe: Recipe, task: Task, examiner: Verifier) -> list[OutcomeRow]:
-    """Return the outcomes of the same answers to the held-out prompts as `examiner` judges them.
+def panel_rows(artifact: Artifact) -> list[OutcomeRow]:
+    """Return the panel's outcomes that an evaluation holds; none where no panel was asked."""
+    return from_parquet(artifact.read(PANEL_FILE), OutcomeRow) if PANEL_FILE in artifact.files else []
+
+
+def panel_of(context: Context, entries: Sequence[Entry], number: int) -> list[OutcomeRow]:
+    """Return a committed generation's outcomes on the panel, judged as the candidate's are (see `outcomes_of`)."""
+    generation = entries[number].generation
+    stored = panel_rows(context.store.artifact(generation.artifacts["evaluation"]))
+    found = []
+    for name, watched in context.panel.items():
+        rows = [row for row in stored if row.task == name]
+        if generation.verifiers[f"{PANEL}{name}"] != watched.verifier.version:
+            rows = judge_panel_again(rows, watched, max_unverifiable=context.recipe.max_unverifiable)
+        found += rows
+    return found
+
+
+def judge_panel_again(rows: Sequence[OutcomeRow], watched: Watched, *, max_unverifiable: float) -> list[OutcomeRow]:
+    """Return the outcomes of the same answers to one panel task's prompts as its verifier judges them now.
 
     Raises VerifierError when too many cannot be judged.
     """
-    count = recipe.evaluation.prompts_per_level
+    return judge_again(
+        rows,
+        task=watched.task,
+        count=watched.settings.prompts_per_level,
+        examiner=watched.verifier,
+        max_unverifiable=max_unverifiable,
+    )
+
+
+def judge_again(
+    rows: Sequence[OutcomeRow], *, task: Task, count: int, examiner: Verifier, max_unverifiable: float
+) -> list[OutcomeRow]:
+    """Return the outcomes of the same answers to held-out prompts, `count` a level, as `examiner` judges them.
+
+    Raises VerifierError when too many cannot be judged.
+    """
     prompts = {prompt.id: prompt for level in {row.level for row in rows} for prompt in task.heldout(level, count)}
     answers = [
         Answer(
@@ -127,7 +176,7 @@ def judge_again(rows: Sequence[OutcomeRow], *, recipe: Recipe, task: Task, exami
         )
         for row in rows
     ]
-    judgements = judge_within(examiner, answers, max_unverifiable=recipe.max_unverifiable)
+    judgements = judge_within(examiner, answers, max_unverifiable=max_unverifiable)
     correct = {Status.PASS: True, Status.FAIL: False, Status.UNVERIFIABLE: None}
     return [replace(row, correct=correct[found.status]) for row, found in zip(rows, judgements, strict=True)]
 
@@ -140,6 +189,7 @@ def _measure(
     sampled_levels: Sequence[int],
     trained_level: int,
     number: int,
+    panel: Mapping[str, Watched],
 ) -> tuple[dict[str, bytes], Meter]:
     """Answer the held-out prompts; return the artifact's files and what it took."""
     settings, counts = context.recipe.evaluation, Meter()
@@ -151,22 +201,26 @@ def _measure(
     kept: list[Rollout] = []
     kept_verdicts: list[Verdict] = []
 
-    def ask(prompts: Sequence[Prompt], level: int, how: Sampled | None) -> Judged:
-        """Answer greedily, or sample as the recipe says."""
+    def ask(
+        prompts: Sequence[Prompt], level: int, how: Sampled | None, *, of: str = "", watched: Watched | None = None
+    ) -> Judged:
+        """Answer greedily, or sample as the recipe says; prompts of the run's task, or of a panel task called `of`."""
+        task, verifier = (watched.task, watched.verifier) if watched else (context.task, context.examiner)
         name, samples = ("greedy", 1) if how is None else ("sampled", how.samples)
-        asked = requests(prompts, prefix=f"{name}.l{level}", samples=samples, seed=SEED)
+        asked = requests(prompts, prefix=f"{name}.{of}l{level}", samples=samples, seed=SEED)
         drawn = (
-            sampling(context, levels=[level], temperature=0.0)
+            sampling(context, levels=[level], temperature=0.0, task=task)
             if how is None
             else sampling(context, levels=[level], temperature=how.temperature, top_k=how.top_k, top_p=how.top_p)
         )
         rollouts = generate(
             context, asked, drawn, shape=shape, meter=counts, phase="evaluate", policy=checkpoint.fingerprint
         )
-        return rollouts, judge(context, rollouts, prompts, meter=counts, verifier=context.examiner)
+        return rollouts, judge(context, rollouts, prompts, meter=counts, verifier=verifier, task=task)
 
+    total = len(levels) + sum(len(watched.settings.asked) for watched in panel.values())
     for done, level in enumerate(levels):
-        context.observe(Event(generation=number, stage="evaluate", done=done, total=len(levels)))
+        context.observe(Event(generation=number, stage="evaluate", done=done, total=total))
         prompts = context.task.heldout(level, settings.prompts_per_level)
         suite += prompts
         greedy[level] = ask(prompts, level, None)
@@ -176,7 +230,17 @@ def _measure(
             kept_verdicts += sampled[level][1]
         kept += greedy[level][0][:GREEDY_SHOWN]
         kept_verdicts += greedy[level][1][:GREEDY_SHOWN]
-    context.observe(Event(generation=number, stage="evaluate", done=len(levels), total=len(levels)))
+    others: dict[str, dict[int, Judged]] = {name: {} for name in panel}
+    done = len(levels)
+    for name, watched in panel.items():
+        for level in watched.settings.asked:
+            context.observe(Event(generation=number, stage="evaluate", done=done, total=total))
+            prompts = watched.task.heldout(level, watched.settings.prompts_per_level)
+            others[name][level] = answers = ask(prompts, level, None, of=f"{name}.", watched=watched)
+            kept += answers[0][:GREEDY_SHOWN]
+            kept_verdicts += answers[1][:GREEDY_SHOWN]
+            done += 1
+    context.observe(Event(generation=number, stage="evaluate", done=total, total=total))
     report = build_report(
         fingerprint=checkpoint.fingerprint,
         suite=suite_digest(suite),
@@ -186,6 +250,7 @@ def _measure(
         mastered=settings.mastered,
         min_prompts=context.recipe.gate.min_prompts,
         trained_level=trained_level,
+        panel=others,
     )
     rows = [row for level in levels for row in outcomes(*greedy[level])]
     files = {
@@ -195,4 +260,8 @@ def _measure(
         "verdicts.parquet": to_parquet(kept_verdicts, Verdict),
         "meter.json": json.dumps(counts.to_json(measured=False), sort_keys=True).encode(),
     }
+    if panel:
+        answered = [(name, judged) for name, by_level in others.items() for judged in by_level.values()]
+        rows = [row for name, judged in answered for row in outcomes(*judged, task=name)]
+        files[PANEL_FILE] = to_parquet(rows, OutcomeRow)
     return files, counts

@@ -10,7 +10,7 @@ from bootstrap.config.recipe import Recipe
 from bootstrap.evaluation.gate import decide
 from bootstrap.records import Decision, Outcome
 from bootstrap.stages.context import Context, Meter, Plan
-from bootstrap.stages.evaluate import Evaluation, outcomes_of
+from bootstrap.stages.evaluate import Evaluation, outcomes_of, panel_of
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.ledger import Entry
 
@@ -35,6 +35,8 @@ def gate(
         mastered_levels=plan.retained_levels,
         settings=context.recipe.gate,
         champion_number=champion,
+        candidate_panel=candidate.panel,
+        champion_panel=panel_of(context, entries, champion),
     )
     return by_rule(decision, rule), further
 

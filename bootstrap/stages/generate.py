@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from bootstrap.compute import ModelShape, generate_flops
 from bootstrap.errors import FingerprintMismatch
+from bootstrap.prompts.task import Task
 from bootstrap.records import Prompt, Request, Rollout, Sampling, Verdict
 from bootstrap.scoring.verifier import Verifier, score
 from bootstrap.seeds import derive_seed
@@ -23,10 +24,16 @@ def requests(prompts: Sequence[Prompt], *, prefix: str, samples: int, seed: int)
 
 
 def sampling(
-    context: Context, *, levels: Sequence[int], temperature: float, top_k: int = 0, top_p: float = 1.0
+    context: Context,
+    *,
+    levels: Sequence[int],
+    temperature: float,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    task: Task | None = None,
 ) -> Sampling:
-    """Return how to sample answers of these levels."""
-    longest = max(context.task.max_answer_length(level) for level in levels)
+    """Return how to sample answers of these levels of the run's task, unless another is given."""
+    longest = max((task or context.task).max_answer_length(level) for level in levels)
     return Sampling(temperature=temperature, max_new_tokens=longest + 1 + ANSWER_MARGIN, top_k=top_k, top_p=top_p)
 
 
@@ -75,13 +82,14 @@ def judge(
     *,
     meter: Meter,
     verifier: Verifier | None = None,
+    task: Task | None = None,
 ) -> list[Verdict]:
-    """Return the verdict of each rollout, in order, by the run's verifier unless another is given.
+    """Return the verdict of each rollout, in order, by the run's verifier on the run's task unless others are given.
 
     Raises VerifierError when too many cannot be judged.
     """
     with meter.clock("score"):
-        references = {prompt.id: context.task.reference(prompt) for prompt in prompts}
+        references = {prompt.id: (task or context.task).reference(prompt) for prompt in prompts}
         verdicts = score(
             rollouts,
             references,

@@ -17,7 +17,8 @@ from bootstrap.evaluation.report import OutcomeRow
 from bootstrap.prompts.task import Task
 from bootstrap.records import Decision, Finish, Generation, Prompt, Rollout, Split, Status, Verdict
 from bootstrap.scoring.verifier import Answer, Verifier, judge_within
-from bootstrap.stages.evaluate import judge_again
+from bootstrap.stages.context import Watched
+from bootstrap.stages.evaluate import judge_again, judge_panel_again, panel_rows
 from bootstrap.stages.gate import by_rule
 from bootstrap.stages.step import Tables
 from bootstrap.store.ledger import Entry
@@ -39,7 +40,7 @@ class Rescored:
     """Changed verdicts on training rollouts: `PASS -> FAIL` -> how many."""
     num_training: int
     heldout: Mapping[str, int]
-    """Changed verdicts on greedy held-out answers."""
+    """Changed verdicts on greedy held-out answers, those of the panel included."""
     num_heldout: int
     promoted: bool
     """As recorded."""
@@ -63,11 +64,13 @@ class Rescorer:
         task: Task,
         verifiers: Mapping[Place, Verifier],
         examiner: Verifier,
+        panel: Mapping[str, Watched],
     ) -> None:
         """`verifiers`: of training, by place, without those that need models at work; their rollouts are left out."""
         self._recipe, self._store, self._task = recipe, store, task
-        self._verifiers, self._examiner = verifiers, examiner
+        self._verifiers, self._examiner, self._panel = verifiers, examiner, panel
         self._rows: dict[int, list[OutcomeRow]] = {}
+        self._panel_rows: dict[int, list[OutcomeRow]] = {}
 
     def rescore(self, entries: Sequence[Entry]) -> list[Rescored]:
         """Return every generation judged again, in order. Raises VerifierError when too many cannot be judged."""
@@ -75,15 +78,18 @@ class Rescorer:
 
     def _rescore(self, entries: Sequence[Entry], generation: Generation) -> Rescored:
         stored, own = self._judged(generation, EVALUATIONS[0])
-        self._rows[generation.number] = own
+        watched, watched_again = self._judged_panel(generation)
+        self._rows[generation.number], self._panel_rows[generation.number] = own, watched_again
         training, num_training = self._training(generation)
         return Rescored(
             number=generation.number,
             recorded=generation.verifiers,
             training=training,
             num_training=num_training,
-            heldout=_changes([_status(row) for row in stored], [_status(row) for row in own]),
-            num_heldout=len(own),
+            heldout=_changes(
+                [_status(row) for row in (*stored, *watched)], [_status(row) for row in (*own, *watched_again)]
+            ),
+            num_heldout=len(own) + len(watched),
             promoted=generation.decision.promoted,
             decision=self._decide(generation),
         )
@@ -105,6 +111,8 @@ class Rescorer:
             mastered_levels=mastered,
             settings=self._recipe.gate,
             champion_number=recorded.champion,
+            candidate_panel=self._panel_rows[generation.number],
+            champion_panel=self._panel_rows[recorded.champion],
         )
         return by_rule(decision, self._recipe.gate_of(generation.number))
 
@@ -112,7 +120,25 @@ class Rescorer:
         """Return the stored held-out outcomes of one evaluation, and the same judged again."""
         artifact = self._store.artifact(generation.artifacts[role])
         rows = from_parquet(artifact.read("outcomes.parquet"), OutcomeRow)
-        again = judge_again(rows, recipe=self._recipe, task=self._task, examiner=self._examiner)
+        again = judge_again(
+            rows,
+            task=self._task,
+            count=self._recipe.evaluation.prompts_per_level,
+            examiner=self._examiner,
+            max_unverifiable=self._recipe.max_unverifiable,
+        )
+        return rows, again
+
+    def _judged_panel(self, generation: Generation) -> tuple[list[OutcomeRow], list[OutcomeRow]]:
+        """Return the stored outcomes on the panel, and the same judged again."""
+        rows = panel_rows(self._store.artifact(generation.artifacts[EVALUATIONS[0]]))
+        again = [
+            row
+            for name, watched in self._panel.items()
+            for row in judge_panel_again(
+                [row for row in rows if row.task == name], watched, max_unverifiable=self._recipe.max_unverifiable
+            )
+        ]
         return rows, again
 
     def _training(self, generation: Generation) -> tuple[dict[str, int], int]:

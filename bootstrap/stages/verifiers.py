@@ -10,25 +10,28 @@ from bootstrap.config import verifiers as settings_of
 from bootstrap.config.base import Place
 from bootstrap.config.models import roles
 from bootstrap.config.recipe import Recipe
+from bootstrap.prompts.build import build_task
 from bootstrap.prompts.task import Task
 from bootstrap.scoring.probe import Case, probe
 from bootstrap.scoring.verifier import Tools, Verifier, build_verifier
-from bootstrap.stages.context import Context, Plan
+from bootstrap.stages.context import Context, Plan, Watched
 
 PROBED_PROMPTS = 8
 """Held-out prompts of each base level whose right and wrong answers a verifier must tell apart."""
 
 
 @contextmanager
-def open_verifiers(recipe: Recipe, task: Task, tools: Tools) -> Iterator[tuple[Mapping[Place, Verifier], Verifier]]:
-    """Yield the verifiers of training, by place, and the one of held-out answers, which may be one of them.
+def open_verifiers(
+    recipe: Recipe, task: Task, tools: Tools
+) -> Iterator[tuple[Mapping[Place, Verifier], Verifier, Mapping[str, Watched]]]:
+    """Yield the verifiers of training, by place, the one of held-out answers, which may be one of them, and the panel.
 
-    A verifier that asks the lineage's generations is left to `bind_models`. Raises VerifierError when one of them
-    cannot be built or fails its probe.
+    All of them are trustworthy; one that asks the lineage's generations is left to `bind_models`. Raises VerifierError
+    when one of them cannot be built or fails its probe.
     """
     with ExitStack() as stack:
 
-        def open_one(settings: settings_of.Verifier) -> Verifier:
+        def open_one(settings: settings_of.Verifier, task: Task = task) -> Verifier:
             verifier = build_verifier(settings, tools=tools)
             stack.callback(verifier.close)
             if not roles(settings):
@@ -39,7 +42,12 @@ def open_verifiers(recipe: Recipe, task: Task, tools: Tools) -> Iterator[tuple[M
         examiner = verifiers[("verifier",)]
         if recipe.evaluation.verifier is not None:
             examiner = open_one(recipe.evaluation.verifier)
-        yield verifiers, examiner
+        panel = {}
+        for name, settings in sorted(recipe.evaluation.panel.items()):
+            watched = build_task(settings.task)
+            verifier = open_one(settings.verifier, watched)
+            panel[name] = Watched(settings=settings, task=watched, verifier=verifier)
+        yield verifiers, examiner, panel
 
 
 def bind_models(context: Context, plan: Plan) -> None:

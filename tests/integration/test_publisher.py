@@ -168,6 +168,17 @@ def test_accuracy_has_its_interval_and_the_frozen_suite(published: Published) ->
     assert suites == {report.suite[:32]}
 
 
+def test_the_panel_has_accuracies_bounds_and_a_curve_over_generations(published: Published) -> None:
+    rejected = published.entries[2].generation
+    metrics = published.client.get_run(published.receipts[2].run_id).data.metrics
+    [row] = rejected.report.panel["copy"]
+    assert metrics["panel/copy/accuracy"] == metrics["panel/copy/level_1/accuracy"] == row.accuracy
+    assert metrics["gate/panel/copy/low"] == -0.14
+    assert metrics["gate/panel/copy/delta"] == pytest.approx(-0.12)
+    curve = published.client.get_metric_history(published.receipts[0].lineage_run_id, "gen/panel/copy/accuracy")
+    assert [point.step for point in curve] == [0, 1, 2, 3]
+
+
 def test_datasets_carry_the_hash_of_their_file(published: Published) -> None:
     generation = published.entries[3].generation
     artifact = LineageStore(published.root).artifact(generation.artifacts["step-0"])

@@ -43,7 +43,10 @@ class Judge(AnswerVerifier):
 def rescored(lineage, *, verifier, examiner):
     store, entries = lineage
     task = build_task(RECIPE.task)
-    return Rescorer(RECIPE, store=store, task=task, verifier=verifier, examiner=examiner).rescore(entries)
+    rescorer = Rescorer(
+        RECIPE, store=store, task=task, verifiers={("verifier",): verifier}, examiner=examiner, panel={}
+    )
+    return rescorer.rescore(entries)
 
 
 def test_the_same_verifier_finds_what_is_recorded(lineage):

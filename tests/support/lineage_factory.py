@@ -121,6 +121,7 @@ def grow(
         frontier=skill if outcome is not REJECTED else 1,
         lead=1,
         mastered=MASTERED,
+        panel={"copy": (_level(1, skill=1, worse=outcome is REJECTED, sampled=False),)},
     )
     rollouts, verdicts, selections = _rollouts(number, policy=fingerprint, level=target[-1])
     passed = sum(verdict.status is Status.PASS for verdict in verdicts)
@@ -269,6 +270,16 @@ def _decision(outcome: Outcome, report: Report, champion: Generation | None) -> 
         )
         for level in range(1, champion.report.frontier + 1)
     )
+    panel = LevelTest(
+        levels=(1,),
+        num_prompts=NUM_PROMPTS,
+        candidate=report.panel["copy"][0].accuracy,
+        champion=champion.report.panel["copy"][0].accuracy,
+        gained=1,
+        lost=1 if promoted else 121,
+        difference_low=-0.002 if promoted else -0.14,
+        passed=promoted,
+    )
     shares = f"{before.accuracy:.3f} -> {after.accuracy:.3f}"
     reason = (
         f"level {target}: {shares} (p 3e-40); levels 1-{champion.report.frontier} retained"
@@ -277,7 +288,12 @@ def _decision(outcome: Outcome, report: Report, champion: Generation | None) -> 
         "lost); level 2 fell 0.996 -> 0.877 (lower bound -0.124, margin 0.030)"
     )
     return Decision(
-        promoted=promoted, reason=reason, champion=champion.number, improvement=improvement, retention=retention
+        promoted=promoted,
+        reason=reason,
+        champion=champion.number,
+        improvement=improvement,
+        retention=retention,
+        panel={"copy": panel},
     )
 
 

@@ -124,7 +124,15 @@ def test_lineage_shows_every_lineage_of_the_store(store: Path, capsys: pytest.Ca
 def test_show_tells_all_of_one_generation(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = output(capsys, "show", "champion")
     node = LineageStore(store / "addition").ledger.read()[3].generation
-    for expected in (node.name, node.fingerprint, node.decision.reason, "improvement", "retention", "majority"):
+    for expected in (
+        node.name,
+        node.fingerprint,
+        node.decision.reason,
+        "improvement",
+        "retention",
+        "majority",
+        "panel: copy",
+    ):
         assert expected in text
     shown = json.loads(output(capsys, "show", "2", "--json"))
     assert shown["name"] == "gen-2"

@@ -1,5 +1,7 @@
 """The gate promotes what is better and forgets nothing, and says why in one sentence."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -176,3 +178,50 @@ def test_swapping_candidate_and_champion_never_promotes_both(levels, alpha, marg
     assert not (forth.promoted and back.promoted)
     assert forth.improvement.p_value == back.improvement.p_value
     assert forth.promoted == (not forth.reason.startswith("rejected"))
+
+
+def panel_rows(task, **levels):
+    return [replace(row, task=task) for row in rows(**levels)]
+
+
+def judge_panel(ours, theirs, **gate):
+    """Judge a candidate that improves on its own task, and these answers on the panel."""
+    return decide(
+        candidate=rows(_2=share(991)),
+        champion=rows(_2=share(231)),
+        target_levels=(2,),
+        mastered_levels=(),
+        settings=Gate(**gate),
+        champion_number=3,
+        candidate_panel=ours,
+        champion_panel=theirs,
+    )
+
+
+def test_a_panel_task_that_fell_rejects_a_better_candidate():
+    ours = [*panel_rows("copy", _1=share(90, 100), _3=share(80, 100)), *panel_rows("gcd", _1=share(50, 100))]
+    theirs = [*panel_rows("copy", _1=share(90, 100), _3=share(92, 100)), *panel_rows("gcd", _1=share(50, 100))]
+    decision = judge_panel(ours, theirs)
+    assert not decision.promoted
+    assert decision.improvement.passed
+    assert {task: test.passed for task, test in decision.panel.items()} == {"copy": False, "gcd": True}
+    assert decision.panel["copy"].levels == (1, 3)
+    assert decision.reason == "rejected: copy levels 1, 3 fell 0.910 -> 0.850 (lower bound -0.088, margin 0.030)"
+
+
+def test_a_panel_task_is_kept_although_nobody_masters_it():
+    decision = judge_panel(panel_rows("gcd", _1=share(102)), panel_rows("gcd", _1=share(100)))
+    assert decision.promoted
+    assert decision.reason.endswith("no level was mastered before; gcd retained")
+
+
+@pytest.mark.parametrize(("margin", "promoted"), [(0.0, False), (0.2, True)])
+def test_the_panels_margin_is_its_own(margin, promoted):
+    ours, theirs = panel_rows("gcd", _1=share(85, 100)), panel_rows("gcd", _1=share(92, 100))
+    decision = judge_panel(ours, theirs, panel_margin=margin)
+    assert decision.promoted is promoted
+
+
+def test_a_panel_prompt_that_one_side_was_not_asked_is_a_defect():
+    with pytest.raises(AssertionError, match="different held-out prompts"):
+        judge_panel(panel_rows("gcd", _1=share(2, 4)), panel_rows("gcd", _1=share(2, 3)))

@@ -101,3 +101,9 @@ def test_numbers_carry_a_prefix(value: float, shown: str) -> None:
 )
 def test_durations_are_read_at_a_glance(seconds: float, shown: str) -> None:
     assert text.duration(seconds) == shown
+
+
+def test_the_panel_stands_in_the_note_by_its_tasks(entries: Sequence[Entry]) -> None:
+    lines = notes.of_generation(entries[2], receipts(entries), registered="addition").splitlines()
+    head = lines.index("| panel | level | accuracy | interval | prompts |")
+    assert lines[head + 2].startswith("| copy | 1 | 86.9 % |")

@@ -1,5 +1,6 @@
 """Loading recipes: every mistake becomes one error that names the place, what is wrong and the remedy."""
 
+import hashlib
 import json
 import textwrap
 from pathlib import Path
@@ -69,7 +70,7 @@ def test_a_misspelt_key_is_named_with_its_line_and_the_key_that_was_meant(tmp_pa
 
 
 def test_a_key_like_no_other_is_answered_with_those_there_are(recipe_path: Path) -> None:
-    assert "gate.zzz: no such setting; there is alpha, retention_margin, min_prompts" in refusal(
+    assert "gate.zzz: no such setting; there is alpha, retention_margin, panel_margin, min_prompts" in refusal(
         recipe_path, "gate.zzz=1"
     )
 
@@ -120,7 +121,7 @@ def test_a_long_list_of_problems_is_cut_and_counted(tmp_path: Path) -> None:
         ("generations.steps=[]", "must be a list of at least 1 entries"),
         ("generations.steps=rl", "must be a list"),
         ("task=addition", "must be a section of settings (type is one of addition, reversal, copy, functions"),
-        ("gate=3", "must be a section of settings (alpha, retention_margin, min_prompts)"),
+        ("gate=3", "must be a section of settings (alpha, retention_margin, panel_margin, min_prompts)"),
         ("resources.workers=some", "must be a whole number or auto"),
         ("generations.steps.0.distillation.teacher=3.5", "must be one of parent, champion, base or a whole number"),
         ("generations.steps.0.optimizer.betas=[0.9, 1.0]", "betas[1]: must be less than 1"),
@@ -449,3 +450,48 @@ def test_a_label_free_verifier_trains_where_another_one_examines(recipe_path: Pa
     recipe = load_recipe(recipe_path, ["verifier={type: majority}", "evaluation.verifier={type: exact}"])
     assert recipe.verifier.type == "majority"
     assert recipe.evaluation.verifier is not None
+
+
+@pytest.mark.parametrize(
+    ("panel", "expected"),
+    [
+        ("{task: {type: copy, alphabet: xyz}}", "knows the characters of task addition alone, not 'x' 'y' 'z'"),
+        ("{task: {type: addition}, levels: [90]}", "level 90 needs 275 tokens, base.model.max_length is 128"),
+        ("{task: {type: addition}, levels: [2, 1]}", "panel.p.levels: [2, 1] is not ascending"),
+        ("{task: {type: addition}, verifier: {type: majority}}", "panel.p.verifier: majority compares no answer"),
+        ("{task: {type: addition}, verifier: {type: format}}", "panel.p.verifier: format compares no answer"),
+        ("{task: {type: addition}, verifier: {type: code}}", "code cannot read the references of task addition"),
+        ("{task: {type: addition}, level: [1]}", "panel.p.level: no such setting; did you mean levels?"),
+        ("{task: {type: copy, alphabit: '01'}}", "panel.p.task.alphabit: no such setting; did you mean alphabet?"),
+        ("{task: {type: sums}}", "panel.p.task"),
+        (
+            "{task: {type: addition}, verifier: {type: judge, rubric: r, model: {type: generation}}}",
+            "judge asks generations of the lineage",
+        ),
+    ],
+)
+def test_a_panel_that_cannot_work_is_refused(recipe_path: Path, panel: str, expected: str) -> None:
+    assert expected in refusal(recipe_path, f"evaluation.panel={{p: {panel}}}")
+
+
+def test_a_panels_file_is_pinned_to_its_content(recipe_path: Path) -> None:
+    rows = recipe_path.parent / "rows.jsonl"
+    rows.write_text('{"prompt": "1+1=", "answer": "2"}\n', encoding="utf-8")
+    override = "evaluation.panel={p: {task: {type: file, path: rows.jsonl, alphabet: '0123456789+='}}}"
+    recipe = load_recipe(recipe_path, [override, "base.model={type: scratch, max_length: 512}"])
+    assert recipe.evaluation.panel["p"].task.content == hashlib.sha256(rows.read_bytes()).hexdigest()
+    rows.unlink()
+    assert "evaluation.panel.p.task.path: there is no file" in refusal(
+        recipe_path, override, "base.model={type: scratch, max_length: 512}"
+    )
+
+
+def test_a_pretrained_base_must_read_the_panel(recipe_path: Path) -> None:
+    write_folder(recipe_path.parent / "model", scratch_vocabulary("0123456789+="), positions=30)
+    overrides = [
+        "base={model: {type: folder, path: model}}",
+        "evaluation.panel={p: {task: {type: copy}, levels: [40]}}",
+    ]
+    message = refusal(recipe_path, *overrides)
+    assert "does not know a b c d e f g h i j k of task p of the panel" in message
+    assert "level 40 of task p of the panel needs 83" in message

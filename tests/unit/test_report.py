@@ -62,6 +62,7 @@ def report(greedy, sampled=None, k=2, trained_level=2, min_prompts=1):
         mastered=0.95,
         trained_level=trained_level,
         min_prompts=1,
+        panel={},
     )
 
 
