@@ -357,7 +357,7 @@ def test_a_base_that_cannot_read_the_task_is_refused(recipe_path: Path) -> None:
 def test_a_base_too_short_for_the_lineage_is_refused(recipe_path: Path) -> None:
     write_folder(recipe_path.parent / "model", scratch_vocabulary("0123456789+="), positions=20)
     message = refusal(recipe_path, "base.model={type: folder, path: model}", "base.steps=[]")
-    assert "the model holds 20 tokens, level 6 needs 23" in message
+    assert "the model holds 20 tokens, level 6 of task addition needs 23" in message
 
 
 def test_a_teacher_with_the_same_vocabulary_may_give_its_distribution(recipe_path: Path) -> None:
