@@ -183,6 +183,13 @@ class Rollout:
     policy: str
     """Fingerprint of the weights that sampled it."""
     seed: int
+    unhinted: str = ""
+    """For an answer to a prompt with a hint: the prompt's text without it. Empty where there was no hint."""
+
+    @property
+    def imitated_prompt(self) -> str:
+        """The prompt's text that the answer is imitated and replayed under: never one with a hint."""
+        return self.unhinted or self.prompt_text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

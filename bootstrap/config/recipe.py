@@ -254,6 +254,26 @@ def _form_conflicts(recipe: Recipe, step: Step, place: Place) -> Iterator[Confli
         )
 
 
+def _hint_conflicts(recipe: Recipe, source: Rejection, place: Place) -> Iterator[Conflict]:
+    """Yield what keeps a step from asking again with a hint."""
+    if source.hints == "never":
+        return
+    if not isinstance(recipe.task, WorkingTask):
+        yield Conflict(
+            (*place, "hints"),
+            f"task {recipe.task.type} has no prompts with hints; remove hints, or use task: {{type: working}}",
+        )
+        return
+    sources = [step.source for step in recipe.base.steps if isinstance(step, SftStep)]
+    forms = [s.forms or recipe.task.forms for s in sources if isinstance(s, References)]
+    if isinstance(recipe.base.model, ScratchModel) and not any(form.hinted for form in forms):
+        yield Conflict(
+            (*place, "hints"),
+            "no reference of generation 0 is shown with a hint, so a model from scratch cannot use one; set "
+            "task.forms.hinted, for example 0.2, or remove hints",
+        )
+
+
 def _generation_conflicts(recipe: Recipe) -> Iterator[Conflict]:
     first = 1
     for below, stage in recipe.generations.parts():
@@ -311,6 +331,7 @@ def _stage_conflicts(recipe: Recipe, stage: Stage, *, first: int, place: Place) 
 def _step_conflicts(recipe: Recipe, step: Step, *, first: int, place: Place) -> Iterator[Conflict]:
     yield from _form_conflicts(recipe, step, place)
     if isinstance(step, SftStep) and isinstance(step.source, Rejection):
+        yield from _hint_conflicts(recipe, step.source, (*place, "source"))
         yield from _stepping_stone_conflicts(recipe, step.source.stepping_stones, (*place, "source"))
     if isinstance(step, RlStep):
         yield from _stepping_stone_conflicts(recipe, step.stepping_stones, place)

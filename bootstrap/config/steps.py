@@ -122,6 +122,11 @@ class Rejection(Settings):
     """`none` keeps every answer, right or wrong: the control without a verifier."""
     stepping_stones: float = Field(default=0.0, ge=0, le=1)
     """Share of easier variants of the target level among the prompts (addition: one operand shorter)."""
+    hints: Literal["never", "base", "references"] = "never"
+    """Whether prompts whose answers were all wrong are asked again with the right answer as a hint (STaR,
+    arXiv:2203.14465); what is right then is imitated without the hint. `base`: on levels up to the task's `base_level`.
+    `references`: on all levels, so that training sees references of those prompts, and beyond `base_level` not only the
+    verifier speaks."""
     newest_share: float = Field(default=0.5, gt=0, le=1)
     """Share of each batch taken from these answers; the rest replays earlier levels."""
 
@@ -133,6 +138,15 @@ class Rejection(Settings):
             )
         if isinstance(self.sampler, EndpointTeacher) and self.top_k:
             raise ValueError("a server's interface knows no top_k; remove it")
+        if self.hints != "never" and self.filter == "none":
+            raise ValueError(
+                "filter none takes wrong answers too, so nothing is asked again; remove hints, or set filter: verified"
+            )
+        if self.hints == "base" and self.levels == "targets":
+            raise ValueError(
+                "target levels lie beyond base_level, where hints: base gives none; set levels: reached or all, or "
+                "hints: references"
+            )
         if self.max_accepted_per_prompt > self.samples_per_prompt:
             raise ValueError(
                 f"max_accepted_per_prompt {self.max_accepted_per_prompt} never acts on {self.samples_per_prompt} "

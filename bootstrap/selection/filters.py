@@ -12,6 +12,8 @@ from typing import Literal
 from bootstrap.records import Rollout, Selection, Status, Use, Verdict
 
 COMPARED = "compared"
+VERIFIED_BY = {False: "verified", True: "verified, found with a hint"}
+"""Why an answer is imitated, by whether its prompt had a hint."""
 TRUNCATED = "cut by the length limit: counted in its group's mean, masked from the loss"
 OFF_POLICY = "sampler and trainer disagree: counted in its group's mean, masked from the loss"
 
@@ -44,7 +46,7 @@ def accept(
         else:
             answers.add(answer)
             accepted[rollout.prompt_id] += 1
-            reason = "verified" if filter == "verified" else "unfiltered"
+            reason = VERIFIED_BY[bool(rollout.unhinted)] if filter == "verified" else "unfiltered"
             selections.append(Selection(rollout_id=rollout.id, use=Use.CE, replay=True, reason=reason))
     return selections
 

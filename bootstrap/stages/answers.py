@@ -44,6 +44,6 @@ def answers_of(store: LineageStore, generation: Generation) -> Iterator[PoolEntr
                     rollout_id=rollout.id,
                     generation=generation.number,
                     level=rollout.level,
-                    prompt_text=rollout.prompt_text,
+                    prompt_text=rollout.imitated_prompt,
                     completion_text=rollout.text,
                 )

@@ -7,7 +7,7 @@ from typing import Any
 from bootstrap.config.steps import Distillation, DistillStep, References, Rejection, SftStep, Taught
 from bootstrap.prompts.task import Task
 from bootstrap.prompts.working import ShownWorking
-from bootstrap.records import Batch, Example, Normalizers, Rollout, Selection, Use
+from bootstrap.records import Batch, Example, Normalizers, Prompt, Rollout, Sampling, Selection, Status, Use
 from bootstrap.seeds import derive_seed, generator
 from bootstrap.selection.filters import accept
 from bootstrap.selection.replay import ReplayPool, draw_replay
@@ -98,7 +98,7 @@ class SupervisedTrainer:
                 prompts += draw(level, stones, seed=self._seed("stepping_stones", level), stepping_stone=True)
         asked = requests(
             prompts,
-            prefix=f"g{plan.number}.s{self.index}.u0",
+            prefix=self._prefix(),
             samples=source.samples_per_prompt,
             seed=context.recipe.seed,
         )
@@ -113,6 +113,8 @@ class SupervisedTrainer:
         policy = plan.start.fingerprint if self.index == 0 else None
         tables.rollouts = answers(context, plan, source, asked, how, encoder=self.encoder, policy=policy, meter=meter)
         tables.verdicts = judge_answers(context, tables.rollouts, prompts, meter=meter)
+        if source.hints != "never":
+            self._retry(source, prompts, how, tables, policy=policy, meter=meter)
         tables.selections = accept(
             tables.rollouts, tables.verdicts, filter=source.filter, max_per_prompt=source.max_accepted_per_prompt
         )
@@ -121,7 +123,46 @@ class SupervisedTrainer:
         kept = {s.rollout_id for s in tables.selections if s.use is Use.CE}
         meter.useful_tokens += sum(len(r.tokens) for r in tables.rollouts if r.id in kept)
         nothing = "" if kept else "no answer passed the filter, so this step trains on replayed answers alone"
-        context.observe(plan.event("select", len(kept), len(asked), message=nothing))
+        context.observe(plan.event("select", len(kept), len(tables.rollouts), message=nothing))
+
+    def _retry(
+        self,
+        source: Rejection,
+        prompts: Sequence[Prompt],
+        how: Sampling,
+        tables: Tables,
+        *,
+        policy: str | None,
+        meter: Meter,
+    ) -> None:
+        """Ask the prompts whose answers were all wrong as often again, with a hint: STaR's rationalization.
+
+        The answers join their prompts' groups, numbered after the first ones, and are judged like them.
+        """
+        context, task, samples = self.context, self.context.task, source.samples_per_prompt
+        assert isinstance(task, ShownWorking), "recipes with hints are of task working"
+        statuses: dict[str, set[Status]] = {}
+        for rollout, verdict in zip(tables.rollouts, tables.verdicts, strict=True):
+            statuses.setdefault(rollout.group, set()).add(verdict.status)
+        twice = requests(prompts, prefix=self._prefix(), samples=2 * samples, seed=context.recipe.seed)
+        again = [
+            request
+            for place, request in enumerate(twice)
+            if place % (2 * samples) >= samples
+            and statuses[request.id.rsplit(".", 1)[0]] == {Status.FAIL}
+            and (source.hints == "references" or request.prompt.level <= context.recipe.task.base_level)
+        ]
+        if not again:
+            return
+        hinted = [replace(request, prompt=task.hint(request.prompt)) for request in again]
+        context.observe(self.plan.event("generate", 0, len(hinted), message="wrong ones are asked again with a hint"))
+        found = answers(context, self.plan, source, hinted, how, encoder=self.encoder, policy=policy, meter=meter)
+        found = [replace(r, unhinted=asked.prompt.text) for r, asked in zip(found, again, strict=True)]
+        tables.rollouts += found
+        tables.verdicts += judge_answers(context, found, [request.prompt for request in hinted], meter=meter)
+
+    def _prefix(self) -> str:
+        return f"g{self.plan.number}.s{self.index}.u0"
 
     def _showing(self, source: References) -> Task:
         """Return the task, which writes its demonstrations as the step says."""
@@ -134,7 +175,9 @@ class SupervisedTrainer:
     def resume(self, tables: Tables) -> None:
         kept = {s.rollout_id for s in tables.selections if s.use is Use.CE}
         own = isinstance(self.step, SftStep) and not self.step.samplers()
-        self.newest = [_imitate(r) if own else self._imitate_text(r) for r in tables.rollouts if r.id in kept]
+        self.newest = [
+            _imitate(r) if own and not r.unhinted else self._imitate_text(r) for r in tables.rollouts if r.id in kept
+        ]
 
     def _writable(self, rollout: Rollout, selection: Selection) -> Selection:
         """Drop what the student's vocabulary cannot write."""
@@ -145,8 +188,8 @@ class SupervisedTrainer:
         return selection
 
     def _imitate_text(self, rollout: Rollout) -> Example:
-        """Return what another model wrote in the student's own tokens, which need not be that model's."""
-        [(prompt, completion)] = self.encoder.pairs([(rollout.prompt_text, rollout.text)])
+        """Return what another model wrote, or any with a hint, in the student's own tokens and without the hint."""
+        [(prompt, completion)] = self.encoder.pairs([(rollout.imitated_prompt, rollout.text)])
         if rollout.finish.is_truncated:
             completion = completion[:-1]
         return Example(source=rollout.id, tokens=(*prompt, *completion), num_prompt_tokens=len(prompt), ce_weight=1.0)
