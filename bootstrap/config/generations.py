@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from bootstrap.config.base import Operational, Place, Settings
 from bootstrap.config.base_model import PretrainedModel, ScratchModel
@@ -46,7 +46,22 @@ class Fixed(Settings):
     type: Literal["fixed"] = "fixed"
 
 
-Curriculum = Annotated[NextLevel | Accelerated | Fixed, Field(discriminator="type")]
+class Given(Settings):
+    """Aim at these levels in every generation: for stages that make a skill better where it is, as R1's, and not
+    longer. Levels that have references may be among them."""
+
+    type: Literal["given"] = "given"
+    levels: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)
+
+    @field_validator("levels")
+    @classmethod
+    def _in_order(cls, levels: tuple[int, ...]) -> tuple[int, ...]:
+        if list(levels) != sorted(set(levels)):
+            raise ValueError(f"give each level once, in ascending order: {sorted(set(levels))}")
+        return levels
+
+
+Curriculum = Annotated[NextLevel | Accelerated | Fixed | Given, Field(discriminator="type")]
 
 
 class Cycle(Settings):

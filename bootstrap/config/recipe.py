@@ -15,7 +15,7 @@ from bootstrap.config.answers import ExactVerifier
 from bootstrap.config.base import Operational, Place, Settings, identity_of
 from bootstrap.config.base_model import BaseModelSource, GenerationModel, PretrainedModel, ScratchModel
 from bootstrap.config.evaluation import Evaluation, Gate
-from bootstrap.config.generations import Accelerated, Generations, Stage
+from bootstrap.config.generations import Accelerated, Generations, Given, Stage
 from bootstrap.config.models import JudgeVerifier, roles
 from bootstrap.config.resources import Resources, Tracking
 from bootstrap.config.steps import References, Rejection, RlStep, SftStep, Step
@@ -97,13 +97,17 @@ class Recipe(Settings):
 
     def highest_level(self) -> int:
         """Highest level looked at when every generation raises the aim as its curriculum plans."""
-        raised, left = 0, self.generations.count
+        raised, given, left = 0, 0, self.generations.count
         for _, stage in self.generations.parts():
             curriculum = stage.curriculum
             size = min(stage.generations, left)
-            raised += -(-size // stage.branches) * (curriculum.max_levels if isinstance(curriculum, Accelerated) else 1)
+            if isinstance(curriculum, Given):
+                given = max(given, *curriculum.levels)
+            else:
+                each = curriculum.max_levels if isinstance(curriculum, Accelerated) else 1
+                raised += -(-size // stage.branches) * each
             left -= size
-        return self.start_level + raised + self.evaluation.lookahead
+        return max(self.start_level + raised, given) + self.evaluation.lookahead
 
     def steps_of(self, number: int) -> tuple[Step, ...]:
         """Return the training steps of a generation."""

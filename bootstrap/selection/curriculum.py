@@ -2,24 +2,26 @@
 
 `next` raises the level when accuracy passes a bound, as RLVE does (arXiv:2511.07317); `accelerated` takes all next
 levels that the champion already half solves, as the fast schedule of arXiv:2502.01612; `fixed` is that paper's plain
-schedule, one more level per round.
+schedule, one more level per round; `given` names the levels.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 
-from bootstrap.config.generations import Accelerated, Curriculum, Fixed
+from bootstrap.config.generations import Accelerated, Curriculum, Fixed, Given
 
 
 def target_levels(
     curriculum: Curriculum, accuracies: Mapping[int, float], *, base_level: int, generation: int
 ) -> tuple[int, ...]:
-    """Return the levels that a generation (from 1 on) aims at, ascending and consecutive.
+    """Return the levels that a generation (from 1 on) aims at, ascending; consecutive unless they are `given`.
 
     `accuracies` maps levels to shares of right held-out answers; a level that was not measured counts as not reached.
-    The first target is the first level beyond the base's that is not reached. The base's own levels are never aimed at:
+    The first target is the first level beyond the base's that is not reached. The base's own levels are not aimed at:
     they have references, which replay keeps showing, so one that dips is repaired by replay while the aim moves on.
     `accelerated` adds the following levels up to and including the first one below `until`.
     """
+    if isinstance(curriculum, Given):
+        return curriculum.levels
     if isinstance(curriculum, Fixed):
         return (base_level + generation,)
     first = base_level + 1

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bootstrap.config.generations import Accelerated, Fixed, NextLevel
+from bootstrap.config.generations import Accelerated, Fixed, Given, NextLevel
 from bootstrap.selection.curriculum import replay_levels, retained_levels, target_levels
 
 
@@ -70,3 +70,15 @@ def test_levels_above_the_target_are_replayed_where_the_pool_has_answers():
 def test_replay_covers_all_levels_below_the_first_target():
     assert replay_levels((7, 8, 9)) == (1, 2, 3, 4, 5, 6)
     assert replay_levels((1,)) == ()
+
+
+def test_given_levels_are_aimed_at_whatever_is_reached():
+    curriculum = Given(levels=(2, 4))
+    for accuracies in ({}, {1: 1.0, 2: 1.0, 3: 1.0, 4: 1.0, 5: 1.0}):
+        assert target_levels(curriculum, accuracies, base_level=3, generation=7) == (2, 4)
+
+
+@pytest.mark.parametrize("levels", [(3, 2), (2, 2), (), (0,)])
+def test_given_levels_stand_once_and_in_order(levels):
+    with pytest.raises(ValueError, match="levels"):
+        Given(levels=levels)
