@@ -7,7 +7,7 @@ subcommand imports what it needs when it is called.
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from typer.exceptions import TyperException
@@ -284,6 +284,53 @@ def show(
 
     found = queries.show(choose(store, lineage).ledger.read(), generation)
     render.print_json(found) if as_json else render.print_generation(found)
+
+
+@app.command()
+def report(
+    lineages: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[LINEAGE]...", help="Names in the store, or folders; all of the store if none."),
+    ] = None,
+    store: Store = DEFAULT_STORE,
+    metric: Annotated[
+        Literal["frontier", "accuracy", "pass-at-1", "pass-at-k"], typer.Option("--metric", help="What is quality.")
+    ] = "frontier",
+    levels: Annotated[
+        str | None,
+        typer.Option("--levels", metavar="LEVELS", help="For shares: 5, 5-8 or 1,3,5-8; by default the first target."),
+    ] = None,
+    evaluation: Annotated[
+        bool, typer.Option("--evaluation/--without-evaluation", help="Count the FLOPs of evaluation too.")
+    ] = True,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="PNG", help="The picture; by default in the store's reports folder.")
+    ] = None,
+    table: Annotated[bool, typer.Option("--table", help="Print a Markdown table of start, end and cost.")] = False,
+    publish: Annotated[bool, typer.Option("--publish/--no-publish", help="Show the picture in MLflow.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Compare compute with quality: one curve for each lineage, its sigmoid, and the FLOPs to fixed levels.
+
+    \b
+    Examples:
+      bootstrap report
+      bootstrap report quickstart no-verifier --metric accuracy --levels 5-8
+      bootstrap report quickstart --without-evaluation --out curve.png
+    """
+    from bootstrap.cli.report import report as print_report
+
+    print_report(
+        lineages or (),
+        store=store,
+        metric=metric,
+        levels=levels,
+        count_evaluation=evaluation,
+        out=out,
+        as_json=as_json,
+        as_markdown=table,
+        publish=publish,
+    )
 
 
 @app.command()

@@ -17,9 +17,7 @@ Importing this module imports MLflow, which takes seconds: import it where it is
 """
 
 import json
-import logging
 import math
-import os
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,11 +26,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-
-import mlflow
-import requests
-import sqlalchemy.exc
 from mlflow import MlflowClient
 from mlflow.entities import (
     Dataset,
@@ -47,10 +40,10 @@ from mlflow.entities import (
     Run,
     RunTag,
 )
-from mlflow.exceptions import MlflowException
 
-from bootstrap.errors import BootstrapError, LineageLocked, TrackingError
+from bootstrap.errors import LineageLocked, TrackingError
 from bootstrap.lineage import graph, notes, queries, samples, tracking
+from bootstrap.lineage.connection import connected
 from bootstrap.lineage.outbox import Outbox, Receipt
 from bootstrap.records import Generation
 from bootstrap.store.artifacts import Artifact
@@ -69,8 +62,6 @@ _DIGEST_CHARACTERS = 32
 _PARAM_BATCH, _METRIC_BATCH = 100, 1000
 _PARAM_CHARACTERS, _TAG_CHARACTERS = 6000, 5000
 _CURVES = "updates.parquet"
-_BOUNDS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
-"""An unreachable server costs seconds; whoever sets these variables knows better."""
 
 
 def publish(
@@ -93,24 +84,17 @@ def publish(
     name = tracking.experiment_name(entries[0].generation.lineage, experiment)
     outbox = Outbox(root, tracking_uri=tracking_uri, experiment=name)
     tracking.check_reachable(tracking_uri)
-    try:
-        with _alone(outbox.folder), _bounded_requests(), _quiet(), _tracking_uri(tracking_uri):
-            return _Publisher(
-                store,
-                # Read again: whoever held the lock may have published more than was committed a moment ago.
-                store.ledger.read(),
-                outbox=outbox,
-                tracking_uri=tracking_uri,
-                experiment=name,
-                recipe=recipe,
-                sample_rollouts=sample_rollouts,
-            ).publish()
-    except BootstrapError:
-        raise
-    except (MlflowException, requests.RequestException, sqlalchemy.exc.SQLAlchemyError, ImportError, OSError) as error:
-        # MLflow's message may quote the address, password included. Cut last: half a secret is one too.
-        reason = tracking.redact(" ".join(str(error).split()))[:300]
-        raise TrackingError(f"MLflow refused or could not be reached ({type(error).__name__}: {reason})") from error
+    with connected(tracking_uri), _alone(outbox.folder):
+        return _Publisher(
+            store,
+            # Read again: whoever held the lock may have published more than was committed a moment ago.
+            store.ledger.read(),
+            outbox=outbox,
+            tracking_uri=tracking_uri,
+            experiment=name,
+            recipe=recipe,
+            sample_rollouts=sample_rollouts,
+        ).publish()
 
 
 @contextmanager
@@ -719,41 +703,3 @@ def _milliseconds(moment: str) -> int:
 def _parts(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]
-
-
-@contextmanager
-def _bounded_requests() -> Iterator[None]:
-    """Keep MLflow's own retries short inside the block, unless the environment already sets them."""
-    added = {key: value for key, value in _BOUNDS.items() if key not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for key in added:
-            del os.environ[key]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep MLflow's notes about database tables and run links off the terminal inside the block."""
-    loggers = [logging.getLogger(name) for name in ("mlflow", "alembic")]
-    levels = [logger.level for logger in loggers]
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
-@contextmanager
-def _tracking_uri(uri: str) -> Iterator[None]:
-    """Make `uri` MLflow's global address inside the block: registering a LoggedModel's version looks it up there."""
-    before = os.environ.get("MLFLOW_TRACKING_URI")
-    mlflow.set_tracking_uri(uri)
-    try:
-        yield
-    finally:
-        mlflow.set_tracking_uri(before)

@@ -1,0 +1,333 @@
+"""`bootstrap report`: compute against quality of one or more lineages, as a table, a picture, JSON, and in MLflow."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from bootstrap.cli import render
+from bootstrap.cli.stores import choose, committed, lineages
+from bootstrap.cli.sync import DEFAULT_PORT
+from bootstrap.cli.target import recall, uri_to_show, without_credentials
+from bootstrap.errors import RecipeError, StoreError, TrackingError
+from bootstrap.evaluation.scaling import MIN_POINTS, Sigmoid, fit_sigmoid
+from bootstrap.lineage import text, tracking
+from bootstrap.lineage.curves import Curve, Quality, curve
+from bootstrap.lineage.outbox import Outbox
+from bootstrap.records import LevelReport, Outcome
+from bootstrap.store import durable
+from bootstrap.store.ledger import Entry
+from bootstrap.store.lineage_store import LineageStore
+
+SHARES = (0.5, 0.75, 0.9, 0.95)
+"""Shares of right answers to which the FLOPs are told."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reported:
+    """One lineage with its curve and, where it can be had, its law."""
+
+    store: LineageStore
+    entries: Sequence[Entry]
+    curve: Curve
+    fit: Sigmoid | None
+
+
+def report(
+    names: Sequence[str],
+    *,
+    store: Path,
+    metric: str,
+    levels: str | None,
+    count_evaluation: bool,
+    out: Path | None,
+    as_json: bool,
+    as_markdown: bool,
+    publish: bool,
+) -> None:
+    """Print the report and write its picture. Raises RecipeError for a metric that cannot be had, StoreError."""
+    stores = [_lineage(store, name) for name in names] if names else [choose(store, n) for n in lineages(store)]
+    if not stores:
+        raise StoreError(f"the store {store} holds no lineage yet; run a recipe first")
+    if len({found.root.absolute() for found in stores}) < len(stores):
+        raise RecipeError("a lineage is named twice; name each once")
+    grown = [(found, committed(found)) for found in stores]
+    if empty := [found.root.name for found, entries in grown if not entries]:
+        if names or len(empty) == len(grown):
+            raise RecipeError(f"lineage {empty[0]} has no generation yet; run its recipe first, or leave it out")
+        grown = [(found, entries) for found, entries in grown if entries]
+    quality = _quality(metric, levels, [entries for _, entries in grown])
+    highest = 1.0 if quality.is_share else math.inf
+    reported = []
+    for found, entries in grown:
+        one = curve(entries, quality=quality, count_evaluation=count_evaluation)
+        fit = fit_sigmoid(
+            [point.total for point in one.points],
+            [point.value for point in one.points],
+            start=one.points[0].value,
+            highest=highest,
+        )
+        reported.append(Reported(store=found, entries=entries, curve=one, fit=fit))
+    # matplotlib takes a second to load, which only this command needs.
+    from bootstrap.lineage import picture
+
+    figure = picture.draw(
+        [r.curve for r in reported],
+        [
+            picture.Fitted(value_at=r.fit.at, label=f"sigmoid, A {r.fit.ceiling.value:.3g}")
+            if r.fit is not None and "A" not in r.fit.unidentified
+            else None
+            for r in reported
+        ],
+        counted="all categories" if count_evaluation else "without evaluation",
+    )
+    data = {"metric": quality.label, "evaluation_counted": count_evaluation, "lineages": [_json(r) for r in reported]}
+    path = out or store / "reports" / f"{_file_name([r.curve.lineage for r in reported])}.png"
+    with durable.store_errors(path, doing="write"):
+        durable.make_folder(path.absolute().parent)
+        durable.write_file(path.absolute(), picture.to_png(figure))
+    if as_json:
+        render.print_json({**data, "picture": str(path)})
+    elif as_markdown:
+        render.say(_markdown(reported))
+    else:
+        _print(reported)
+    if publish:
+        numbers = json.dumps(data, indent=1, sort_keys=True)
+        _publish(reported, figure, numbers, store=store, quiet=as_json or as_markdown)
+    if not (as_json or as_markdown):
+        render.say(f"picture: {path}")
+
+
+def _lineage(store: Path, name: str) -> LineageStore:
+    """Return a lineage by its name in the store, or by the path of its folder."""
+    folder = Path(name)
+    if folder.name != name and LineageStore(folder).exists:
+        return LineageStore(folder)
+    return choose(store, name)
+
+
+def _quality(metric: str, levels: str | None, grown: Sequence[Sequence[Entry]]) -> Quality:
+    if metric == "frontier":
+        if levels is not None:
+            raise RecipeError("the frontier is of all levels; remove --levels, or use --metric accuracy")
+        return Quality()
+    if levels is None:
+        # What all lineages aim at first: the first level beyond generation 0's.
+        aims = {entries[1].generation.target_levels[0] for entries in grown if len(entries) > 1}
+        if len(aims) != 1:
+            raise RecipeError("these lineages first aim at different levels; name those to compare, as --levels 5-8")
+        chosen: tuple[int, ...] = (aims.pop(),)
+    else:
+        chosen = _levels(levels)
+    return Quality(kind=metric.replace("-", "_"), levels=chosen)  # type: ignore[arg-type]
+
+
+def _levels(text_of: str) -> tuple[int, ...]:
+    """Return the levels of `5`, `5-8` or `1,3,5-8`. Raises RecipeError for anything else."""
+    found: list[int] = []
+    for part in text_of.split(","):
+        first, _, last = part.partition("-")
+        if not (first.isdigit() and (last or first).isdigit() and 1 <= int(first) <= int(last or first) <= 10_000):
+            raise RecipeError(f"{text_of!r} names no levels; write 5, 5-8 or 1,3,5-8")
+        found += range(int(first), int(last or first) + 1)
+    return tuple(sorted(set(found)))
+
+
+def _json(one: Reported) -> dict[str, Any]:
+    found, fit = one.curve, one.fit
+    return {
+        "lineage": found.lineage,
+        "generation_0_flops": found.base_flops,
+        "levels_not_evaluated": list(found.unmeasured),
+        "points": [
+            {
+                "generation": point.generation,
+                "outcome": point.outcome.value,
+                "flops": dict(point.flops),
+                "total": point.total,
+                "champion": point.value,
+                "low": point.low,
+                "high": point.high,
+                "own": point.own,
+            }
+            for point in found.points
+        ],
+        "flops_to": {f"{goal:g}": found.flops_to(goal) for goal in _goals([one])},
+        "sigmoid": None
+        if fit is None
+        else {
+            "R_0": fit.start,
+            **{
+                name: {"value": _finite(estimate.value), "standard_error": _finite(estimate.error)}
+                for name, estimate in (("A", fit.ceiling), ("C_mid", fit.midpoint), ("B", fit.steepness))
+            },
+            "residual": fit.residual,
+            "points": fit.num_points,
+            "unidentified": list(fit.unidentified),
+        },
+    }
+
+
+def _finite(value: float) -> float | None:
+    """Return a number that JSON can hold; None where it is beyond all bounds."""
+    return value if math.isfinite(value) else None
+
+
+def _goals(reported: Sequence[Reported]) -> list[float]:
+    """Return the values to which FLOPs are told: those that some lineage reaches after its start."""
+    if reported[0].curve.quality.is_share:
+        goals: Sequence[float] = SHARES
+    else:
+        start = min(r.curve.points[0].value for r in reported)
+        end = max(point.value for r in reported for point in r.curve.points)
+        goals = [float(level) for level in range(int(start) + 1, int(end) + 1)]
+    return [goal for goal in goals if any(r.curve.flops_to(goal) for r in reported)]
+
+
+def _print(reported: Sequence[Reported]) -> None:
+    quality = reported[0].curve.quality
+    table = Table("lineage", "generations", quality.label, "FLOPs", "generation 0", "by category", box=None)
+    for one in reported:
+        found = one.curve
+        last = found.points[-1]
+        table.add_row(
+            found.lineage,
+            _counts(one),
+            f"{_value(found.points[0].value, found)} -> {_value(last.value, found)}",
+            text.si(last.total),
+            text.si(found.base_flops),
+            _categories(one),
+        )
+    render.console().print(table)
+    goals = _goals(reported)
+    if goals:
+        table = Table("FLOPs to reach", *(f"{goal:g}" for goal in goals), box=None)
+        for one in reported:
+            reached = [one.curve.flops_to(goal) for goal in goals]
+            table.add_row(
+                one.curve.lineage,
+                *("-" if flops is None else text.si(flops) if flops else "start" for flops in reached),
+            )
+        render.console().print(table)
+    for one in reported:
+        render.say(f"{one.curve.lineage}: {_law(one)}")
+    if unmeasured := sorted({level for one in reported for level in one.curve.unmeasured}):
+        render.say(
+            f"{text.level_range(tuple(unmeasured))}: counted as 0 for champions that were not evaluated so far beyond "
+            "their target (evaluation.lookahead)"
+        )
+
+
+def _law(one: Reported) -> str:
+    """Return the fit in words."""
+    if one.fit is None:
+        paid = sum(point.total > 0 for point in one.curve.points)
+        if paid < MIN_POINTS:
+            return f"no sigmoid: {paid} generations are fewer than the {MIN_POINTS} that three parameters need"
+        return "no sigmoid: nothing was gained over generation 0"
+    fit = one.fit
+    parameters = (
+        f"A {fit.ceiling.value:.3g} +- {fit.ceiling.error:.2g}, C_mid {text.si(fit.midpoint.value)} +- "
+        f"{text.si(fit.midpoint.error) if math.isfinite(fit.midpoint.error) else 'any'}, "
+        f"B {fit.steepness.value:.3g} +- {fit.steepness.error:.2g}"
+    )
+    unsure = f"; not identified by these points: {', '.join(fit.unidentified)}" if fit.unidentified else ""
+    return f"sigmoid R_0 {fit.start:.3g}, {parameters} (residual {fit.residual:.2g}, {fit.num_points} points){unsure}"
+
+
+def _counts(one: Reported) -> str:
+    outcomes = [point.outcome for point in one.curve.points[1:]]
+    aside = outcomes.count(Outcome.ASIDE)
+    promoted = f"{outcomes.count(Outcome.PROMOTED)}/{len(outcomes) - aside} promoted"
+    return f"{promoted}, {aside} aside" if aside else promoted
+
+
+def _value(value: float, found: Curve) -> str:
+    return text.percent(value) if found.quality.is_share else f"{value:g}"
+
+
+def _categories(one: Reported) -> str:
+    spent = one.curve.points[-1].flops
+    return ", ".join(f"{category} {text.si(flops)}" for category, flops in sorted(spent.items()))
+
+
+def _markdown(reported: Sequence[Reported]) -> str:
+    """Return the table that a README can show: one row per lineage."""
+    rows = [
+        "| lineage | generations | frontier | first target, start | end | wall time | FLOPs by category |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for one in reported:
+        entries, generations = one.entries, [entry.generation for entry in one.entries]
+        champion = generations[generations[-1].champion]
+        target = generations[1].target_levels[0] if len(generations) > 1 else max(generations[0].target_levels)
+        seconds = sum(sum(entry.annotations.seconds.values()) for entry in entries)
+        spent: dict[str, float] = {}
+        for generation in generations:
+            for category, flops in generation.compute.flops.items():
+                spent[category] = spent.get(category, 0.0) + flops
+        categories = ", ".join(f"{category} {text.si(flops)}" for category, flops in sorted(spent.items()))
+        cells = (
+            one.curve.lineage,
+            _counts(one),
+            f"{generations[0].report.frontier} -> {champion.report.frontier}",
+            f"level {target}: {_interval(generations[0].report.level(target))}",
+            _interval(champion.report.level(target)),
+            text.duration(seconds),
+            categories,
+        )
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def _interval(row: LevelReport | None) -> str:
+    if row is None:
+        return "not evaluated"
+    return f"{text.percent(row.accuracy)} ({100 * row.interval.low:.1f}-{100 * row.interval.high:.1f})"
+
+
+def _file_name(names: Sequence[str]) -> str:
+    joined = "-vs-".join(names)
+    return joined if len(joined) <= 100 else f"{names[0]}-and-{len(names) - 1}-more"
+
+
+def _publish(reported: Sequence[Reported], figure: Any, numbers: str, *, store: Path, quiet: bool) -> None:
+    """Show the picture in MLflow where the lineages are; trouble there costs a message and nothing else."""
+    uri = uri_to_show(reported[0].store, None)
+    try:
+        tracking.check_reachable(uri)
+        from bootstrap.lineage import comparison
+
+        if len(reported) == 1:
+            experiment, run = _published_run(reported[0], uri)
+            if not run:
+                render.say(f"{reported[0].curve.lineage} is not in MLflow yet; `bootstrap lineage --sync` publishes it")
+                return
+            comparison.show_in_lineage(run, figure, numbers, tracking_uri=uri)
+        else:
+            names = [r.curve.lineage for r in reported]
+            experiment, run = comparison.show_together(names, figure, numbers, tracking_uri=uri, store=store)
+    except TrackingError as error:
+        render.say(f"warning: the report is not in MLflow: {error}")
+        return
+    if not quiet:
+        shown = without_credentials(uri)
+        base = shown if tracking.is_remote(uri) else f"http://127.0.0.1:{DEFAULT_PORT}"
+        place = f"{comparison.FOLDER}/{comparison.PICTURE}"
+        render.say(f"in MLflow: {tracking.run_url(base, experiment, run)} (its artifact {place})")
+
+
+def _published_run(one: Reported, uri: str) -> tuple[str, str]:
+    """Return the ids of a lineage's experiment and run; empty while it is not published."""
+    target = recall(one.store)
+    name = tracking.experiment_name(one.store.root.name, target.experiment if target else None)
+    receipts = Outbox(one.store.root, tracking_uri=uri, experiment=name).receipts(one.entries)
+    if not receipts:
+        return "", ""
+    newest = receipts[max(receipts)]
+    return newest.experiment_id, newest.lineage_run_id
