@@ -76,3 +76,9 @@ class TrackingError(BootstrapError, ConnectionError):
     """MLflow cannot be reached or refused a record; the outbox keeps what is unpublished."""
 
     exit_code = 6
+
+
+class GuardStop(BootstrapError, RuntimeError):
+    """A guard of the recipe ended the run after a committed generation."""
+
+    exit_code = 7

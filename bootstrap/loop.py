@@ -1,6 +1,6 @@
 """The generation cycle and its commit points: the table of contents of this program.
 
-    resolve -> steps (generate -> score -> select -> train) -> evaluate -> gate -> commit -> publish
+    resolve -> steps (generate -> score -> select -> train) -> evaluate -> gate, guards -> commit -> publish
 
 Every call is resumable: a stage that is in the store is not computed again, a step goes on from its last part, and the
 ledger says which generations exist. What a stage does stands in `stages/`; workers are reached through the pool alone.
@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from bootstrap import __version__
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.steps import RlStep
+from bootstrap.evaluation.guards import heed
 from bootstrap.pool import Pool
 from bootstrap.prompts.build import build_task
 from bootstrap.records import Generation, Observer
@@ -20,6 +21,7 @@ from bootstrap.selection.books import combine
 from bootstrap.stages.context import Context, Meter
 from bootstrap.stages.evaluate import evaluate
 from bootstrap.stages.gate import gate, outcome_of
+from bootstrap.stages.health import examine
 from bootstrap.stages.models import LineageModels
 from bootstrap.stages.origin import inherited
 from bootstrap.stages.reinforcement import RlTrainer
@@ -42,10 +44,12 @@ def run(
     publish: Callable[[], None],
     observe: Observer,
     environment: Mapping[str, str],
+    past_guards: bool = False,
 ) -> list[Entry]:
-    """Grow the lineage to the recipe's length and return its ledger; what is committed already stays as it is.
+    """Grow the lineage to the recipe's length, or to where a guard stops it, and return its ledger.
 
-    `publish` is called after each commit and must not raise; `environment` is recorded with each generation.
+    What is committed already stays as it is. `publish` is called after each commit and must not raise; `environment` is
+    recorded with each generation; `past_guards` goes on where a guard stopped the last run.
     """
     task, entries = build_task(recipe.task), store.ledger.read()
     pool.configure(recipe.training)
@@ -64,13 +68,17 @@ def run(
             pool=pool,
             observe=observe,
         )
-        bound = pool.probe(PROBE_SECONDS) if len(entries) <= recipe.generations.count else {}
-        for number in range(len(entries), recipe.generations.count + 1):
+        stopped = bool(entries) and entries[-1].generation.stops and not past_guards
+        numbers = range(len(entries), recipe.generations.count + 1) if not stopped else ()
+        bound = pool.probe(PROBE_SECONDS) if numbers else {}
+        for number in numbers:
             started, meter = datetime.now(UTC), Meter()
             generation = grow(context.at(number), entries, number, lineage=lineage, meter=meter)
             entries.append(store.ledger.append(generation, meter.annotations(started, bound, environment)))
             store.clear_work()
             publish()
+            if generation.stops:
+                break
     return entries
 
 
@@ -96,8 +104,10 @@ def grow(context: Context, entries: Sequence[Entry], number: int, *, lineage: st
         meter=meter,
     )
     decision, further = gate(context, entries, plan, evaluation, meter=meter)
+    health, examined = examine(context, entries, plan, results, checkpoint, evaluation, meter=meter)
+    decision, champion = heed(decision, health, earlier=[entry.generation for entry in entries])
     refs = {f"step-{index}": result.artifact for index, result in enumerate(results)}
-    refs |= {"weights": weights, "evaluation": evaluation.artifact}
+    refs |= {"weights": weights, "evaluation": evaluation.artifact, "health": examined}
     refs |= {**base_artifacts(context, checkpoint), **inherited(context, number)}
     refs |= {"champion-evaluation": further} if further else {}
     return Generation(
@@ -119,5 +129,6 @@ def grow(context: Context, entries: Sequence[Entry], number: int, *, lineage: st
         decision=decision,
         compute=meter.compute(),
         books=combine(result.books for result in results),
-        champion=number if decision.promoted else entries[-1].generation.champion,
+        champion=champion,
+        health=health,
     )

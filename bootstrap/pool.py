@@ -19,7 +19,7 @@ from bootstrap.config import verifiers
 from bootstrap.config.base_model import ScratchModel
 from bootstrap.config.training import Training
 from bootstrap.errors import FingerprintMismatch
-from bootstrap.records import Batch, Checkpoint, Example, Reading, Request, Rollout, Sampling, UpdateMetrics
+from bootstrap.records import Batch, Checkpoint, Divergence, Example, Reading, Request, Rollout, Sampling, UpdateMetrics
 from bootstrap.scoring.verifier import Verifier, build_verifier
 
 
@@ -144,6 +144,24 @@ class Pool(ABC):
         handles = [self.start(w, "read", shard, temperature) for w, shard in enumerate(shards) if shard]
         readings = {r.source: r for part in self.wait(handles, what="readings") for r in part}
         return [readings[example.source] for example in examples]
+
+    def divergence(self, examples: Sequence[Example], *, to: Checkpoint) -> Divergence:
+        """Return how far the weights held are from others of the same vocabulary on these completions.
+
+        The teachers that workers held are gone afterwards. Raises FingerprintMismatch when the others are not what they
+        claim.
+        """
+        self.broadcast("drop_teachers")
+        self.broadcast("load_teacher", dict(to.files), to.fingerprint)
+        shards = _split_examples(examples, self.size)
+        handles = [self.start(w, "divergence", shard, to.fingerprint) for w, shard in enumerate(shards) if shard]
+        parts = self.wait(handles, what="divergence")
+        self.broadcast("drop_teachers")
+        return Divergence(
+            nats=sum(part.nats for part in parts),
+            num_tokens=sum(part.num_tokens for part in parts),
+            flops=sum(part.flops for part in parts),
+        )
 
     def update(self, batch: Batch, *, lr_factor: float, grad_clip: float) -> Any:
         """Begin one optimizer update over the whole batch; `metrics` of the handle waits for it.

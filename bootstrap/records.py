@@ -12,6 +12,7 @@ Ids are readable and derived from position, never from time: a rollout drawn as 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -335,6 +336,22 @@ class UpdateMetrics:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Divergence:
+    """How far one model is from another on given completions: sums over their tokens."""
+
+    nats: float
+    """KL(model || other) over the whole vocabulary."""
+    num_tokens: int
+    """Completion tokens compared."""
+    flops: float
+    """Of both models' forward passes."""
+
+    @property
+    def per_token(self) -> float:
+        return self.nats / self.num_tokens
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Checkpoint:
     """Weights on their way: a Hugging Face folder as bytes, and the fingerprint that proves it."""
 
@@ -418,6 +435,86 @@ class Report(Record):
 
     def level(self, number: int) -> LevelReport | None:
         return next((row for row in self.levels if row.level == number), None)
+
+
+class HealthMetric(StrEnum):
+    """What a guard can watch: the fields of `Health` that are numbers."""
+
+    ENTROPY = "entropy"
+    DISTINCT_ANSWERS = "distinct_answers"
+    PASS_AT_K_CHANGE = "pass_at_k_change"
+    LENGTH_RATIO = "length_ratio"
+    TRUNCATED = "truncated"
+    KL_PARENT = "kl_parent"
+    KL_BASE = "kl_base"
+    MODEL_MADE = "model_made"
+    DISAGREEMENT = "disagreement"
+    OVERLAP = "overlap"
+
+
+class GuardAction(StrEnum):
+    """What a guard does with a generation that is out of its bound; each of the later three also rejects it."""
+
+    WARN = "warn"
+    """Say so, in the run's progress and in the generation's record."""
+    REJECT = "reject"
+    """The candidate does not become champion, whatever the gate says."""
+    STOP = "stop"
+    """The run ends once the generation is committed; only `--past-guards` goes on."""
+    ROLL_BACK = "roll_back"
+    """The champion returns to the last one that broke no guard at all, warnings included; generation 0 if none is."""
+
+    @property
+    def rejects(self) -> bool:
+        return self is not GuardAction.WARN
+
+
+class Finding(Record):
+    """A bound that a generation broke."""
+
+    metric: HealthMetric
+    value: float
+    side: Literal["min", "max"]
+    bound: float
+    action: GuardAction
+
+    def __str__(self) -> str:
+        way = "below" if self.side == "min" else "above"
+        return f"{self.metric} {self.value:.4g} is {way} {self.bound:g} ({self.action.replace('_', ' ')})"
+
+
+class Health(Record):
+    """Signs of collapse in one generation; each is None where the lineage has nothing to measure it by.
+
+    The fixed prompts are held-out prompts of the base levels, the same in every generation (`health.prompts`).
+    """
+
+    entropy: float | None = None
+    """Mean entropy per sampled token in nats, over held-out prompts of the target levels."""
+    distinct_answers: float | None = None
+    """Mean number of distinct answers among the samples of such a prompt."""
+    pass_at_k_change: float | None = None
+    """Mean pass@k on the fixed prompts less that of generation 0 on the same prompts; None for generation 0."""
+    length_ratio: float | None = None
+    """Mean tokens of greedy held-out answers over those of the parent, same prompts, levels up to the target."""
+    truncated: float | None = None
+    """Share of greedy held-out answers that the length limit cut, levels up to the target."""
+    kl_parent: float | None = None
+    """KL(this || parent) in nats per token of its own samples on the fixed prompts, whole vocabulary."""
+    kl_base: float | None = None
+    """KL(this || generation 0), likewise."""
+    model_made: float | None = None
+    """Share of model-made sequences among those trained on, each counted as often as an update used it."""
+    disagreement: float | None = None
+    """Share of sampled held-out answers on which the verifier of training and that of evaluation differ; None where
+    they are the same."""
+    overlap: float | None = None
+    """Share of the prompts trained on that have an n-gram in common with one held-out prompt."""
+    findings: tuple[Finding, ...] = ()
+    """The recipe's guards that it broke."""
+
+    def value(self, metric: HealthMetric) -> float | None:
+        return getattr(self, metric.value)
 
 
 class LevelTest(Record):
@@ -545,10 +642,17 @@ class Generation(Record):
     books: Books
     champion: int
     """The lineage's champion once this generation is committed."""
+    health: Health = Health()
+    """Empty in records of lineages that were grown before it was measured."""
 
     @property
     def name(self) -> str:
         return f"gen-{self.number}"
+
+    @property
+    def stops(self) -> bool:
+        """Whether a guard ended the run here."""
+        return any(finding.action is GuardAction.STOP for finding in self.health.findings)
 
     @property
     def parent(self) -> int | None:

@@ -17,11 +17,12 @@ from bootstrap.config.base_model import ScratchModel
 from bootstrap.config.steps import Optimizer
 from bootstrap.config.training import Training
 from bootstrap.errors import FingerprintMismatch, RecipeError
-from bootstrap.records import Batch, Checkpoint, Example, Reading, Request, Rollout, Sampling, UpdateMetrics
+from bootstrap.records import Batch, Checkpoint, Divergence, Example, Reading, Request, Rollout, Sampling, UpdateMetrics
 from bootstrap.rollouts.engine import TransformersEngine
 from bootstrap.store.fingerprint import base_fingerprint, fingerprint_model, fingerprint_safetensors
 from bootstrap.training import chat, lora, precision
 from bootstrap.training import model as models
+from bootstrap.training.drift import divergence_from
 from bootstrap.training.learner import Gradient, Learner
 
 
@@ -184,6 +185,16 @@ class Worker:
     def drop_teachers(self) -> None:
         """Forget all teachers."""
         self.teachers.clear()
+
+    def divergence(self, examples: Sequence[Example], fingerprint: str) -> Divergence:
+        """Return how far the weights held are from a teacher's on these completions."""
+        return divergence_from(
+            self.teachers[fingerprint],
+            examples,
+            model=self.model,
+            max_rows=self.batch_rows,
+            compute=self._compute,
+        )
 
     def _check_weights(self, files: Mapping[str, bytes], fingerprint: str, *, what: str) -> None:
         found = fingerprint_model(files)

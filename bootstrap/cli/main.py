@@ -31,6 +31,7 @@ Exit codes:
   4    a verifier failed, or the books do not balance
   5    a worker or the cluster failed
   6    MLflow cannot be reached
+  7    a guard of the recipe ended the run; what is grown is committed
   130  stopped by Ctrl-C; the same command goes on from there
 """
 
@@ -59,6 +60,9 @@ NewLineage = Annotated[
 ]
 Workers = Annotated[
     int | None, typer.Option("--workers", min=1, metavar="N", help="Worker processes; overrides resources.workers.")
+]
+PastGuards = Annotated[
+    bool, typer.Option("--past-guards", help="Go on although a guard of the recipe ended the last run.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of a table.")]
 
@@ -95,6 +99,7 @@ def run(
     lineage: NewLineage = None,
     workers: Workers = None,
     local: Annotated[bool, typer.Option("--local", help="Run in this process, without Ray.")] = False,
+    past_guards: PastGuards = False,
 ) -> None:
     """Run a recipe, or go on with it where it stopped.
 
@@ -108,7 +113,15 @@ def run(
     """
     from bootstrap.cli.run import run_recipe
 
-    run_recipe(recipe, overrides or [], store=store, lineage=lineage, workers=workers, local=local)
+    run_recipe(
+        recipe,
+        overrides or [],
+        store=store,
+        lineage=lineage,
+        workers=workers,
+        local=local,
+        past_guards=past_guards,
+    )
 
 
 @app.command()
@@ -154,6 +167,7 @@ def submit(
         str | None, typer.Option("--submission-id", metavar="ID", help="The job's name in Ray; by default one is made.")
     ] = None,
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Show the job's log until it ends.")] = True,
+    past_guards: PastGuards = False,
 ) -> None:
     """Submit a recipe as a Ray job and follow its log.
 
@@ -180,6 +194,7 @@ def submit(
         workers=workers,
         submission_id=submission_id,
         follow=follow,
+        past_guards=past_guards,
         echo=lambda line: print(line, flush=True),
     )
     raise typer.Exit(code)

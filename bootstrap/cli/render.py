@@ -131,6 +131,14 @@ def print_generation(shown: Mapping[str, Any]) -> None:
     tests += [(f"panel: {task}", row) for task, row in shown["panel_tests"].items()]
     _print_rows("gate", [_test_row(kind, row) for kind, row in tests])
     _print_rows(
+        "health",
+        [
+            {"metric": metric, "value": f"{value:.4g}", "guard": _guard(shown["findings"], metric)}
+            for metric, value in shown["health"].items()
+            if value is not None
+        ],
+    )
+    _print_rows(
         "edges",
         [{"role": edge["role"], "from": edge["source"], "fingerprint": edge["fingerprint"]} for edge in shown["edges"]],
     )
@@ -184,6 +192,15 @@ def _test_row(kind: str, row: Mapping[str, Any]) -> dict[str, str]:
         "lower bound": text.points(row["difference_low"]),
         "passed": "yes" if row["passed"] else "no",
     }
+
+
+def _guard(findings: Sequence[Mapping[str, Any]], metric: str) -> str:
+    """Return the bounds of a metric that are broken."""
+    return "; ".join(
+        f"{row['side']} {row['bound']:g} broken: {row['action'].replace('_', ' ')}"
+        for row in findings
+        if row["metric"] == metric
+    )
 
 
 def _counts(counts: Mapping[str, float]) -> str:

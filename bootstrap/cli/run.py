@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Any
 
 from bootstrap.cli import BEGAN, render
+from bootstrap.cli.command import command
 from bootstrap.cli.progress import progress
 from bootstrap.cli.publish import Publisher, sync_command
 from bootstrap.cli.remembered import remember_recipe
@@ -19,12 +20,13 @@ from bootstrap.cli.target import remember
 from bootstrap.config.base_model import GenerationModel
 from bootstrap.config.load import load_recipe, recipe_folder
 from bootstrap.config.recipe import Recipe
-from bootstrap.errors import LineageMismatch
+from bootstrap.errors import GuardStop, LineageMismatch
 from bootstrap.lineage import text
 from bootstrap.lineage.tracking import resolve_tracking_uri
 from bootstrap.plan import LineagePlan, make_plan
 from bootstrap.pool import Pool
 from bootstrap.provenance import git_commit, source_digest
+from bootstrap.records import Generation, GuardAction
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.lock import lineage_lock
@@ -33,7 +35,7 @@ MAX_AUTO_WORKERS = 8
 """Most workers that `auto` starts on one machine."""
 JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """What Ray sets in the environment of a job's driver."""
-STAGES = ("generate", "score", "train", "evaluate", "other")
+STAGES = ("generate", "score", "train", "evaluate", "health", "other")
 
 
 def planned(
@@ -67,7 +69,25 @@ def planned(
         entries=entries,
         config=_origins_config(recipe, found, entries),
     )
-    return recipe, plan.model_copy(update={"notes": (*refusals, *plan.notes)})
+    stopped = (f"{_ended(entries[-1].generation)}; only --past-guards goes on",) if _is_stopped(entries) else ()
+    return recipe, plan.model_copy(update={"notes": (*refusals, *stopped, *plan.notes)})
+
+
+def _is_stopped(entries: Sequence[Entry]) -> bool:
+    return bool(entries) and entries[-1].generation.stops
+
+
+def _ended(stopped: Generation) -> str:
+    told = "; ".join(str(finding) for finding in stopped.health.findings if finding.action is GuardAction.STOP)
+    return f"a guard ended the run at {stopped.name}: {told}"
+
+
+def _stop_error(folder: LineageStore, stopped: Generation) -> GuardStop:
+    shown = command("show", stopped.name, "--store", folder.root.parent, "--lineage", folder.root.name)
+    return GuardStop(
+        f"{_ended(stopped)}. Look at it with {shown}; to go on all the same, give the same command with --past-guards, "
+        "or start a new lineage with other settings under --lineage NAME"
+    )
 
 
 def _origins_config(recipe: Recipe, store: LineageStore, entries: Sequence[Entry]) -> dict[str, Any] | None:
@@ -113,9 +133,19 @@ def num_workers(recipe: Recipe, asked: int | None, *, local: bool) -> int:
 
 
 def run_recipe(
-    path: Path, overrides: Sequence[str], *, store: Path, lineage: str | None, workers: int | None, local: bool
+    path: Path,
+    overrides: Sequence[str],
+    *,
+    store: Path,
+    lineage: str | None,
+    workers: int | None,
+    local: bool,
+    past_guards: bool = False,
 ) -> None:
-    """Grow the lineage to the recipe's length and print its table. Raises every error of the tree but TrackingError."""
+    """Grow the lineage to the recipe's length and print its table. Raises every error of the tree but TrackingError.
+
+    GuardStop when a guard ends the run, or ended the last one and `past_guards` does not go on.
+    """
     signal.signal(signal.SIGTERM, _stop)
     recipe, plan = planned(path, overrides, store=store, lineage=lineage, workers=workers, local=local)
     folder = LineageStore(store.absolute() / plan.lineage)
@@ -123,12 +153,14 @@ def run_recipe(
     tracking_uri = resolve_tracking_uri(recipe.tracking.uri, store.absolute())
     with lineage_lock(folder.root):
         folder.open(plan.lineage, identity=recipe.identity())
+        committed_before = folder.ledger.read()
+        if _is_stopped(committed_before) and not past_guards:
+            raise _stop_error(folder, committed_before[-1].generation)
         for note in plan.notes:
             render.say(f"note: {note}")
         remember(folder, recipe.tracking, tracking_uri=tracking_uri)
         remember_recipe(folder, recipe, folder=recipe_folder(path))
-        before = len(folder.ledger.read())
-        command = sync_command(
+        sync = sync_command(
             folder.root,
             experiment=recipe.tracking.experiment,
             sample_rollouts=recipe.tracking.sample_rollouts,
@@ -137,7 +169,7 @@ def run_recipe(
         with (
             progress(console, last=recipe.generations.count, expected=expected) as display,
             Publisher(
-                command,
+                sync,
                 warn=lambda reason: display.say(f"warning: {reason}; publish later with: {sync_later(folder)}"),
                 environment={"MLFLOW_TRACKING_URI": tracking_uri},
             ) as publisher,
@@ -147,6 +179,8 @@ def run_recipe(
                 newest = folder.ledger.read()[-1].generation
                 reason = newest.decision.reason.removeprefix("rejected: ")
                 display.say(f"{newest.name} {newest.outcome}: {reason}")
+                for finding in newest.health.findings:
+                    display.say(f"guard of {newest.name}: {finding}")
                 publisher()
 
             if plan.planned:
@@ -162,6 +196,7 @@ def run_recipe(
                         publish=publish,
                         observe=display,
                         environment=environment(),
+                        past_guards=past_guards,
                     )
             else:
                 start_up = time.monotonic() - BEGAN
@@ -173,8 +208,10 @@ def run_recipe(
     render.print_lineage(folder)
     where = where_to_look(folder, tracking_uri=tracking_uri, experiment=recipe.tracking.experiment)
     render.say(f"see it in MLflow: {where}")
-    added = folder.ledger.read()[before:]
+    added = folder.ledger.read()[len(committed_before) :]
     render.say(split(time.monotonic() - BEGAN, start_up=start_up, publishing=publishing, added=added))
+    if _is_stopped(added):
+        raise _stop_error(folder, added[-1].generation)
 
 
 def split(wall: float, *, start_up: float, publishing: float, added: Sequence[Entry]) -> str:

@@ -48,7 +48,7 @@ INTERRUPTED = 130
 _REACH_SECONDS = 10.0
 _START_SECONDS = 60.0
 _ATTEMPTS_TO_REACH = 5
-_OWN_EXIT_CODES = range(1, 7)
+_OWN_EXIT_CODES = range(1, 8)
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -62,6 +62,7 @@ def submit_recipe(
     workers: int | None,
     submission_id: str | None,
     follow: bool,
+    past_guards: bool = False,
     echo: Callable[[str], None],
 ) -> int:
     """Submit a recipe to the job server at `address` and return the exit code of the command.
@@ -69,8 +70,9 @@ def submit_recipe(
     `store`: absolute path on the cluster, None for `DEFAULT_STORE`. `submission_id` is the job's key: a job that has it
     already is followed rather than submitted again; None takes `<lineage>-a<attempt>`, the first that is free. With
     `follow`, lines of the job's log go to `echo` until it ends; its exit code is returned (130 if it was stopped).
-    Ctrl-C leaves the job running and returns 0. Raises RecipeError for what cannot work on a cluster, ClusterError when
-    the job server cannot be reached or refuses, LineageLocked when a job that still runs writes the same lineage.
+    `past_guards`: the job goes on where a guard ended the last run. Ctrl-C leaves the job running and returns 0. Raises
+    RecipeError for what cannot work on a cluster, ClusterError when the job server cannot be reached or refuses,
+    LineageLocked when a job that still runs writes the same lineage.
     """
     recipe = load_recipe(recipe_path, overrides, check_folders=False)
     name = lineage or recipe.name
@@ -85,7 +87,9 @@ def submit_recipe(
     for talkative in ("ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.packaging"):
         logging.getLogger(talkative).setLevel(logging.WARNING)
     client = _connect(address)
-    entrypoint = _entrypoint(recipe_path, overrides, store=store, lineage=name, workers=workers)
+    entrypoint = _entrypoint(
+        recipe_path, overrides, store=store, lineage=name, workers=workers, past_guards=past_guards
+    )
     metadata = {"bootstrap.lineage": name, "bootstrap.store": store or DEFAULT_STORE, "bootstrap.recipe": recipe.name}
     with _cluster_errors(address):
         jobs = {job.submission_id: job for job in client.list_jobs() if job.submission_id}
@@ -282,12 +286,20 @@ def _working_dir(recipe_path: Path) -> Iterator[Path]:
 
 
 def _entrypoint(
-    recipe_path: Path, overrides: list[str], *, store: str | None, lineage: str, workers: int | None
+    recipe_path: Path,
+    overrides: list[str],
+    *,
+    store: str | None,
+    lineage: str,
+    workers: int | None,
+    past_guards: bool,
 ) -> str:
     """Return the shell command that Ray runs in the job's working folder."""
     words = ["python", "-m", "bootstrap", "run", f"recipe/{recipe_path.name}", *overrides, "--lineage", lineage]
     if workers is not None:
         words += ["--workers", str(workers)]
+    if past_guards:
+        words.append("--past-guards")
     if store is None:
         # Only the shell on the cluster can look up its home folder; without one it says so and the job fails.
         home = "${HOME:?is not set on the cluster: submit with --store PATH}"

@@ -16,6 +16,7 @@ from bootstrap.config.base import Operational, Place, Settings, identity_of
 from bootstrap.config.base_model import BaseModelSource, GenerationModel, PretrainedModel, ScratchModel
 from bootstrap.config.evaluation import Evaluation, Gate
 from bootstrap.config.generations import Accelerated, Generations, Given, Stage
+from bootstrap.config.guards import DEFAULT_GUARDS, ON_FIXED_PROMPTS, SAMPLED, Guard, HealthSettings
 from bootstrap.config.models import JudgeVerifier, roles
 from bootstrap.config.resources import Resources, Tracking
 from bootstrap.config.steps import References, Rejection, RlStep, SftStep, Step
@@ -23,6 +24,7 @@ from bootstrap.config.tasks import AdditionTask, Task
 from bootstrap.config.training import Training
 from bootstrap.config.verifiers import PluginVerifier, RubricVerifier, Verifier
 from bootstrap.config.working import WorkingTask
+from bootstrap.records import GuardAction, HealthMetric
 
 
 class Conflict(NamedTuple):
@@ -71,6 +73,10 @@ class Recipe(Settings):
     generations: Generations
     evaluation: Evaluation = Evaluation()
     gate: Gate = Gate()
+    health: HealthSettings = HealthSettings()
+    guards: tuple[Guard, ...] = DEFAULT_GUARDS
+    """Bounds that a generation's health has to keep. A list given here takes the place of the default warnings, and may
+    name a metric several times, for example to warn early and to roll back late; [] is none."""
     max_unverifiable: Annotated[float, Operational()] = Field(default=0.02, ge=0, le=1)
     """Largest share of UNVERIFIABLE verdicts, in a round of sampling or a level's evaluation, before the run stops."""
     resources: Annotated[Resources, Operational()] = Resources()
@@ -84,6 +90,7 @@ class Recipe(Settings):
             *_generation_conflicts(self),
             *_evaluation_conflicts(self),
             *_panel_conflicts(self),
+            *_guard_conflicts(self),
         ]
         if conflicts:
             raise Conflicts(conflicts)
@@ -414,3 +421,37 @@ def _evaluation_conflicts(recipe: Recipe) -> Iterator[Conflict]:
             f"even a candidate that gains all {prompts} prompts is not significant at gate.alpha {gate.alpha:g}, so "
             f"nothing could be promoted; use {least} or more",
         )
+
+
+def _guard_conflicts(recipe: Recipe) -> Iterator[Conflict]:
+    """Yield guards that never act. The default ones may: they are for every recipe, and where one has nothing to
+    measure it says nothing."""
+    for index, guard in enumerate(recipe.guards):
+        place = ("guards", index)
+        if guard in DEFAULT_GUARDS:
+            continue
+        if guard.metric in SAMPLED and recipe.evaluation.sampled is None:
+            yield Conflict(
+                place,
+                f"{guard.metric} is measured on sampled held-out answers, and evaluation.sampled is null; give it, for "
+                "example evaluation: {sampled: {prompts: 64}}, or remove this guard",
+            )
+        if guard.metric in ON_FIXED_PROMPTS and not recipe.health.prompts:
+            yield Conflict(
+                place,
+                f"{guard.metric} is measured on the fixed prompts, and health.prompts is 0; raise it, for example "
+                "to 32, or remove this guard",
+            )
+        if guard.metric is HealthMetric.DISAGREEMENT and recipe.evaluation.verifier in (None, recipe.verifier):
+            yield Conflict(
+                place,
+                "training and held-out answers are judged by the same verifier, which never disagrees with itself; set "
+                "evaluation.verifier to another one, or remove this guard",
+            )
+        inits = [stage.init for _, stage in recipe.generations.parts()]
+        if guard.action is GuardAction.ROLL_BACK and set(inits) == {"previous"}:
+            yield Conflict(
+                place,
+                "every generation goes on from the last candidate (init: previous), so what collapsed is trained on "
+                "whatever the champion is; set init: champion, or action: stop",
+            )

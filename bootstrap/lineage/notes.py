@@ -58,8 +58,10 @@ def of_generation(entry: Entry, receipts: Mapping[int, Receipt], *, registered: 
     parts = [
         verdict(node),
         " · ".join(links),
+        *([_findings(node)] if node.health.findings else []),
         f"Frontier: level {node.report.frontier}. {cost}",
         _table(("level", "accuracy", "interval", "prompts"), rows),
+        *([_table(("health", "value", "guard"), health)] if (health := queries.health(node)) else []),
     ]
     if node.report.panel:
         rows = [(task, *_level(row)) for task, rows in node.report.panel.items() for row in rows]
@@ -108,6 +110,10 @@ def _level(row: LevelReport, targets: Collection[int] = ()) -> tuple[str, ...]:
         f"{100 * row.interval.low:.1f} to {100 * row.interval.high:.1f}",
         str(row.num_prompts),
     )
+
+
+def _findings(node: Generation) -> str:
+    return f"Guards: {'; '.join(map(str, node.health.findings))}."
 
 
 def _link(label: str, url: str) -> str:

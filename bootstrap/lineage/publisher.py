@@ -45,7 +45,7 @@ from bootstrap.errors import LineageLocked, TrackingError
 from bootstrap.lineage import graph, notes, queries, samples, tracking
 from bootstrap.lineage.connection import connected
 from bootstrap.lineage.outbox import Outbox, Receipt
-from bootstrap.records import Generation
+from bootstrap.records import Generation, HealthMetric
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
@@ -472,6 +472,8 @@ class _Publisher:
             for key in ("pass_at_1", "pass_at_k", "majority_at_k", "entropy", "distinct_answers"):
                 values[f"{prefix}/{key}"] = getattr(row, key)
         values |= {"eval/frontier": node.report.frontier, "eval/lead": node.report.lead}
+        values |= {f"health/{metric}": node.health.value(metric) for metric in HealthMetric}
+        values["health/findings"] = len(node.health.findings)
         evaluated = [
             Metric(
                 key,
@@ -542,6 +544,7 @@ class _Publisher:
             "bootstrap.gate": "accepted" if node.decision.promoted else "rejected",
             "bootstrap.gate.reason": node.decision.reason,
             "bootstrap.stage": node.stage,
+            "bootstrap.guards": "; ".join(map(str, node.health.findings)),
             "bootstrap.parent": "" if node.parent is None else f"gen-{node.parent}",
             "bootstrap.teachers": ", ".join(queries.teachers(node)),
             **_origin_tags(node),
@@ -614,6 +617,8 @@ def _over_generations(entry: Entry, *, at: int) -> list[Metric]:
         "gen/seconds": sum(entry.annotations.seconds.values()),
         "gen/useful_share": queries.useful_share(node),
         **{f"gen/panel/{task}/accuracy": queries.overall(rows) for task, rows in node.report.panel.items()},
+        **{f"gen/health/{metric}": node.health.value(metric) for metric in HealthMetric},
+        "gen/health/findings": len(node.health.findings),
     }
     return _plain(values, at=at, step=node.number)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from bootstrap.errors import RecipeError
 from bootstrap.lineage import text
-from bootstrap.records import Edge, Generation, LevelReport
+from bootstrap.records import Edge, Finding, Generation, HealthMetric, LevelReport
 from bootstrap.store.ledger import Entry
 
 
@@ -110,6 +110,8 @@ def generation(entry: Entry) -> dict[str, Any]:
             for row in node.report.levels
         },
         "gate": None if test is None else test.model_dump(mode="json"),
+        "health": {metric.value: node.health.value(metric) for metric in HealthMetric},
+        "findings": [finding.model_dump(mode="json") for finding in node.health.findings],
         "tokens": {**node.compute.tokens, "total": node.compute.total_tokens, "useful": node.compute.useful_tokens},
         "useful_share": useful_share(node),
         "flops": {**node.compute.flops, "total": node.compute.total_flops},
@@ -175,6 +177,17 @@ def table(entries: Sequence[Entry]) -> list[dict[str, str]]:
             }
         )
     return rows
+
+
+def health(generation: Generation) -> list[tuple[str, str, str]]:
+    """Return (metric, value, guards broken) of everything that was measured of a generation's health, printable."""
+    broken: dict[HealthMetric, list[Finding]] = {}
+    for finding in generation.health.findings:
+        broken.setdefault(finding.metric, []).append(finding)
+    values = {metric: value for metric in HealthMetric if (value := generation.health.value(metric)) is not None}
+    return [
+        (metric.value, f"{value:.4g}", "; ".join(map(str, broken.get(metric, ())))) for metric, value in values.items()
+    ]
 
 
 def accuracy(row: LevelReport) -> str:

@@ -1,9 +1,9 @@
 """Re-judging what is stored: which verdicts, and which promotions, another verifier would have made.
 
 Every generation's held-out answers and training rollouts lie in the store; they are judged again by the verifiers as
-they are now, and each gate's decision is taken again on the same levels and with the same champion as the recorded one.
-Nothing is written, but for replies of models that judge, which are kept in the cache. Left out: what would have grown
-from another promotion.
+they are now, and each gate's decision is taken again on the same levels and with the same champion as the recorded one,
+under the guards that the generation broke. Nothing is written, but for replies of models that judge, which are kept in
+the cache. Left out: what would have grown from another promotion, and health under another verifier.
 """
 
 from collections import Counter
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from bootstrap.config.base import Place
 from bootstrap.config.recipe import Recipe
 from bootstrap.evaluation.gate import decide
+from bootstrap.evaluation.guards import heed
 from bootstrap.evaluation.report import OutcomeRow
 from bootstrap.prompts.task import Task
 from bootstrap.records import Decision, Finish, Generation, Prompt, Rollout, Split, Status, Verdict
@@ -91,10 +92,11 @@ class Rescorer:
             ),
             num_heldout=len(own) + len(watched),
             promoted=generation.decision.promoted,
-            decision=self._decide(generation),
+            decision=self._decide(generation, [entry.generation for entry in entries]),
         )
 
-    def _decide(self, generation: Generation) -> Decision | None:
+    def _decide(self, generation: Generation, generations: Sequence[Generation]) -> Decision | None:
+        """Take the gate's decision again, and hold the recorded health against it as the guards did."""
         recorded = generation.decision
         if recorded.champion is None or recorded.improvement is None:
             return None
@@ -114,7 +116,8 @@ class Rescorer:
             candidate_panel=self._panel_rows[generation.number],
             champion_panel=self._panel_rows[recorded.champion],
         )
-        return by_rule(decision, self._recipe.gate_of(generation.number))
+        decision = by_rule(decision, self._recipe.gate_of(generation.number))
+        return heed(decision, generation.health, earlier=generations[: generation.number])[0]
 
     def _judged(self, generation: Generation, role: str) -> tuple[list[OutcomeRow], list[OutcomeRow]]:
         """Return the stored held-out outcomes of one evaluation, and the same judged again."""

@@ -40,7 +40,7 @@ def test_a_lineage_has_a_base_and_the_generations_asked_for(lineage):
         assert generation.parent == entries[generation.number - 1].generation.champion
         assert generation.teachers == (0,)
         assert generation.decision.improvement is not None
-        assert set(generation.artifacts) == {"weights", "evaluation", "step-0", "step-1", "step-2"}
+        assert set(generation.artifacts) == {"weights", "evaluation", "health", "step-0", "step-1", "step-2"}
 
 
 def test_every_hash_of_a_lineage_verifies(lineage):

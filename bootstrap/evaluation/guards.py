@@ -1,0 +1,58 @@
+"""From a generation's health to what becomes of it: the bounds that it broke, and a decision that heeds them.
+
+Left out: how health is measured (`health.py`) and the end of a run (`loop.py`).
+"""
+
+from collections.abc import Sequence
+
+from bootstrap.config.guards import Guard
+from bootstrap.records import Decision, Finding, Generation, GuardAction, Health
+
+REJECTED = "rejected: "
+
+
+def findings(health: Health, guards: Sequence[Guard]) -> tuple[Finding, ...]:
+    """Return the bounds that are broken, in the guards' order; what was not measured breaks none."""
+    found = []
+    for guard in guards:
+        value = health.value(guard.metric)
+        if value is None:
+            continue
+        for side, bound in (("min", guard.min), ("max", guard.max)):
+            if bound is not None and (value < bound if side == "min" else value > bound):
+                found.append(Finding(metric=guard.metric, value=value, side=side, bound=bound, action=guard.action))
+    return tuple(found)
+
+
+def heed(decision: Decision, health: Health, *, earlier: Sequence[Generation]) -> tuple[Decision, int]:
+    """Return the decision under the guards, and the champion after it.
+
+    `decision`: the gate's; `earlier`: all generations before. A guard that rejects overrules the gate, never the other
+    way round; generation 0 stays, since there is nothing to fall back on.
+    """
+    number = len(earlier)
+    if not earlier:
+        return decision, number
+    champion = earlier[-1].champion
+    broken = [finding for finding in health.findings if finding.action.rejects]
+    if not broken:
+        return decision, number if decision.promoted else champion
+    told = "; ".join(f"guard {finding}" for finding in broken)
+    if any(finding.action is GuardAction.ROLL_BACK for finding in broken):
+        back = last_within_bounds(earlier)
+        told += f"; the champion {'stays' if back == champion else 'returns to'} gen-{back}"
+        champion = back
+    reason = (
+        f"{REJECTED}{told}; the gate would have promoted it ({decision.reason})"
+        if decision.promoted
+        else f"{decision.reason}; {told}"
+    )
+    return decision.model_copy(update={"promoted": False, "reason": reason}), champion
+
+
+def last_within_bounds(earlier: Sequence[Generation]) -> int:
+    """Return the latest champion that broke no guard at all; generation 0 when none is."""
+    for generation in reversed(earlier):
+        if not earlier[generation.champion].health.findings:
+            return generation.champion
+    return 0

@@ -1,0 +1,228 @@
+"""The health of one generation, from what its evaluation and its steps left behind, as a stage that is never run twice.
+
+Two things are done for it alone: the fixed prompts are answered as far as the evaluation has not asked them (the same
+requests with the same seeds, so generation 0 needs none), and the divergence from the parent and from generation 0 is
+computed on these answers. Left out: the metrics' formulas (`evaluation/health.py`) and the guards' verdict
+(`evaluation/guards.py`).
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from bootstrap.config.models import roles
+from bootstrap.evaluation import health as metrics
+from bootstrap.evaluation.guards import findings
+from bootstrap.evaluation.report import OutcomeRow, outcomes
+from bootstrap.records import Checkpoint, Event, Example, Health, Prompt, Rollout, Use, Verdict
+from bootstrap.scoring.verifier import score
+from bootstrap.stages.context import Context, Meter, Plan
+from bootstrap.stages.encoding import Encoder
+from bootstrap.stages.evaluate import SEED, Evaluation, examined_by, judge_again
+from bootstrap.stages.generate import generate, judge, requests, sampling
+from bootstrap.stages.resolve import weights_of
+from bootstrap.stages.step import StepResult, Tables
+from bootstrap.stages.supervised import spread
+from bootstrap.store.artifacts import Artifact
+from bootstrap.store.ledger import Entry
+from bootstrap.store.tables import from_parquet, to_parquet
+
+PHASE = "health"
+ROLE = "health"
+"""Of the artifact among a generation's."""
+SAMPLED = "sampled."
+"""What ids of sampled held-out answers begin with."""
+
+
+def examine(
+    context: Context,
+    entries: Sequence[Entry],
+    plan: Plan,
+    results: Sequence[StepResult],
+    checkpoint: Checkpoint,
+    evaluation: Evaluation,
+    *,
+    meter: Meter,
+) -> tuple[Health, Artifact]:
+    """Return a generation's health, the guards that it broke included, and what it rests upon.
+
+    Raises VerifierError when too many answers to the fixed prompts cannot be judged.
+    """
+    recipe = context.recipe
+    inputs = {
+        **context.identity(),
+        "fingerprint": checkpoint.fingerprint,
+        "settings": recipe.health.model_dump(mode="json"),
+        "evaluation": evaluation.artifact.id,
+        "steps": [result.artifact.id for result in results],
+        "parent": None if plan.init is None else entries[plan.init].hash,
+        "base": entries[0].hash if entries else None,
+        "verifier": context.verifier.version,
+    }
+    artifact = context.store.find("health", inputs)
+    if artifact is None:
+        examination = _Examination(context, entries, plan, checkpoint, evaluation)
+        health, rows = examination.run([Tables.read(result.artifact) for result in results])
+        counts = examination.counts
+        context.store.put_work("measured", inputs, {"measured.json": json.dumps(counts.measured()).encode()})
+        files = {
+            "health.json": health.model_dump_json().encode(),
+            "fixed.parquet": to_parquet(rows, OutcomeRow),
+            "meter.json": json.dumps(counts.to_json(measured=False), sort_keys=True).encode(),
+        }
+        artifact = context.store.put("health", inputs, files)
+    meter.add(json.loads(artifact.read("meter.json")))
+    if (measured := context.store.find_work("measured", inputs)) is not None:
+        meter.add(json.loads(measured.read("measured.json")))
+    health = Health.model_validate_json(artifact.read("health.json"))
+    return health.model_copy(update={"findings": findings(health, recipe.guards)}), artifact
+
+
+@dataclass
+class _Examination:
+    """One generation's examination, with everything it needs to know."""
+
+    context: Context
+    entries: Sequence[Entry]
+    plan: Plan
+    checkpoint: Checkpoint
+    evaluation: Evaluation
+
+    def __post_init__(self) -> None:
+        self.counts = Meter()
+        artifact = self.evaluation.artifact
+        rollouts = from_parquet(artifact.read("samples.parquet"), Rollout)
+        verdicts = from_parquet(artifact.read("verdicts.parquet"), Verdict)
+        pairs = zip(rollouts, verdicts, strict=True)
+        self.sampled = [(rollout, verdict) for rollout, verdict in pairs if rollout.id.startswith(SAMPLED)]
+
+    def run(self, tables: Sequence[Tables]) -> tuple[Health, list[OutcomeRow]]:
+        """Return the health, no guard heeded, and the answers to the fixed prompts, one row per sample."""
+        self.context.observe(Event(generation=self.plan.number, stage="examine"))
+        fixed = self._fixed()
+        rows = outcomes([rollout for rollout, _ in fixed], [verdict for _, verdict in fixed])
+        with self.counts.clock(PHASE):
+            health = self._health(tables, rows, [rollout for rollout, _ in fixed])
+        return health, rows
+
+    def _health(self, tables: Sequence[Tables], rows: Sequence[OutcomeRow], fixed: Sequence[Rollout]) -> Health:
+        report, reach = self.evaluation.report, max(self.plan.target_levels)
+        parent = None if self.plan.init is None else self.entries[self.plan.init].generation.report
+        asked = [rollout for rollout, _ in self.sampled]
+        uses: Counter[str] = Counter()
+        for row in (row for table in tables for row in table.usage):
+            uses[row.source] += row.count
+        examples = [_shown(rollout) for rollout in fixed]
+        kl_parent = self._divergence(examples, self.plan.init)
+        return Health(
+            entropy=metrics.mean_entropy(asked),
+            distinct_answers=metrics.distinct_answers(asked),
+            pass_at_k_change=self._pass_at_k_change(rows),
+            length_ratio=None if parent is None else metrics.length_ratio(report, parent, up_to=reach),
+            truncated=metrics.truncated_share(report, up_to=reach),
+            kl_parent=kl_parent,
+            kl_base=kl_parent if self.plan.init == 0 else self._divergence(examples, 0),
+            model_made=metrics.model_made(uses),
+            disagreement=self._disagreement(asked, [verdict for _, verdict in self.sampled]),
+            overlap=self._overlap(tables, uses),
+        )
+
+    def _fixed(self) -> list[tuple[Rollout, Verdict]]:
+        """Return the answers to the fixed prompts, taken from the evaluation where it has them."""
+        context, how = self.context, self.context.recipe.evaluation.sampled
+        if how is None:
+            return []
+        known = {rollout.id: (rollout, verdict) for rollout, verdict in self.sampled}
+        found = []
+        levels = tuple(range(1, context.recipe.task.base_level + 1))
+        for level, count in spread(context.recipe.health.prompts, levels):
+            prompts = self._heldout(level)[:count]
+            wanted = requests(prompts, prefix=f"{SAMPLED}l{level}", samples=how.samples, seed=SEED)
+            if missing := [request for request in wanted if request.id not in known]:
+                context.pool.hold(self.checkpoint)
+                drawn = sampling(context, levels=[level], temperature=how.temperature, top_k=how.top_k, top_p=how.top_p)
+                rollouts = generate(
+                    context,
+                    missing,
+                    drawn,
+                    shape=self.plan.shape,
+                    meter=self.counts,
+                    phase=PHASE,
+                    policy=self.checkpoint.fingerprint,
+                )
+                verdicts = judge(context, rollouts, prompts, meter=self.counts, verifier=context.examiner)
+                known |= {pair[0].id: pair for pair in zip(rollouts, verdicts, strict=True)}
+            found += [known[request.id] for request in wanted]
+        return found
+
+    def _pass_at_k_change(self, rows: Sequence[OutcomeRow]) -> float | None:
+        context, how = self.context, self.context.recipe.evaluation.sampled
+        if how is None or not self.entries:
+            return None
+        first = self.entries[0].generation
+        base = from_parquet(context.store.artifact(first.artifacts[ROLE]).read("fixed.parquet"), OutcomeRow)
+        if examined_by(first.verifiers) != context.examiner.version:
+            base = judge_again(base, recipe=context.recipe, task=context.task, examiner=context.examiner)
+        return metrics.pass_at_k_change(rows, base, k=how.k)
+
+    def _divergence(self, examples: Sequence[Example], number: int | None) -> float | None:
+        """Return the divergence from a generation in nats per token; None where the two share no vocabulary."""
+        context = self.context
+        if number is None or not self.entries or not examples:
+            return None
+        other = weights_of(context, self.entries, number)
+        if Encoder(other).tokenizer.get_vocab() != Encoder(self.checkpoint).tokenizer.get_vocab():
+            return None
+        context.pool.hold(self.checkpoint)
+        found = context.pool.divergence(examples, to=other)
+        self.counts.count(PHASE, flops=found.flops, tokens=found.num_tokens)
+        return found.per_token
+
+    def _disagreement(self, rollouts: Sequence[Rollout], verdicts: Sequence[Verdict]) -> float | None:
+        """Let training's verifier judge the sampled held-out answers too; trouble with judging is no disagreement."""
+        context, recipe = self.context, self.context.recipe
+        lacks_models = roles(recipe.verifiers()[recipe.verifier_place(self.plan.number)]) and not self.plan.asked
+        if context.verifier is context.examiner or lacks_models:
+            return None
+        references = {
+            prompt.id: context.task.reference(prompt)
+            for level in {rollout.level for rollout in rollouts}
+            for prompt in self._heldout(level)
+        }
+        others = score(rollouts, references, verifier=context.verifier, max_unverifiable=1.0)
+        self.counts.verdicts += len(others)
+        return metrics.disagreement([verdict.status for verdict in others], [verdict.status for verdict in verdicts])
+
+    def _overlap(self, tables: Sequence[Tables], uses: Iterable[str]) -> float | None:
+        """Compare the prompts of own rollouts by n-grams, those of references, known by id alone, as a whole."""
+        kept = {
+            selection.rollout_id
+            for table in tables
+            for selection in table.selections
+            if selection.use is not Use.NONE or selection.replay
+        }
+        trained = {rollout.prompt_text for table in tables for rollout in table.rollouts if rollout.id in kept}
+        shown = {source for source in uses if not metrics.is_rollout(source)}
+        heldout = [prompt for row in self.evaluation.report.levels for prompt in self._heldout(row.level)]
+        same = shown & {prompt.id for prompt in heldout}
+        return metrics.overlap(
+            self._tokens(sorted(trained)),
+            self._tokens([prompt.text for prompt in heldout]),
+            n=self.context.recipe.health.ngram,
+            num_whole=len(shown),
+            num_same=len(same),
+        )
+
+    def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        encoded = Encoder(self.checkpoint).tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        return [one.ids for one in encoded]
+
+    def _heldout(self, level: int) -> list[Prompt]:
+        return self.context.task.heldout(level, self.context.recipe.evaluation.prompts_per_level)
+
+
+def _shown(rollout: Rollout) -> Example:
+    return Example(
+        source=rollout.id, tokens=rollout.prompt_tokens + rollout.tokens, num_prompt_tokens=len(rollout.prompt_tokens)
+    )
