@@ -2,9 +2,10 @@
 
 Committed generations are shown with what became of them. The others assume that each is promoted and reaches exactly
 its targets. Counts are upper bounds where the run decides (every group of an `rl` step carries a gradient, every
-level has all the held-out prompts asked for), and answers count as long as the longest right one. Seconds come from
-assumed rates until generations are committed; from then on the rates are scaled so that the plan of those agrees with
-their measured time. Left out: Ray, MLflow, verification time.
+level has all the held-out prompts asked for), and answers count as long as the longest right one, or as the recipe
+lets them be. A pretrained model's tokens are counted by its folder's tokenizer on a sample of prompts. Seconds come
+from assumed rates until generations are committed; from then on the rates are scaled so that the plan of those agrees
+with their measured time. Left out: Ray, MLflow, verification time.
 """
 
 import json
@@ -40,13 +41,16 @@ from bootstrap.config.steps import (
     StageEnd,
     Step,
 )
+from bootstrap.config.task import OpenTask
 from bootstrap.errors import RecipeError
 from bootstrap.prompts.build import build_task
 from bootstrap.prompts.files import Rows
 from bootstrap.prompts.task import Task
-from bootstrap.records import Generation, Record
+from bootstrap.records import Checkpoint, Example, Generation, Prompt, Record
 from bootstrap.selection.curriculum import replay_levels, target_levels
+from bootstrap.stages.encoding import Encoder
 from bootstrap.store.ledger import Entry
+from bootstrap.training.chat import framed
 
 RATES = {"train": 4e10, "generate": 1e10, "evaluate": 1e10}
 """Assumed FLOP/s of one worker on one CPU core by phase; decoding waits for memory and Python more than for matmuls."""
@@ -231,6 +235,42 @@ def shape_of_config(config: dict[str, Any]) -> ModelShape:
     )
 
 
+class _Lengths:
+    """A task's texts in tokens, special tokens included: an encoder's, or one for each character."""
+
+    def __init__(self, task: Task, encoder: Encoder | None) -> None:
+        self.task, self.encoder = task, encoder
+        self._drawn: dict[int, list[tuple[int, int]]] = {}
+
+    def pairs(self, shown: Sequence[tuple[Prompt, str]]) -> list[tuple[int, int]]:
+        """Return the tokens of prompts and of their answers."""
+        if self.encoder is None:
+            return [(1 + len(prompt.text), len(answer) + 1) for prompt, answer in shown]
+        encoded = self.encoder.encode(
+            [Example(source=prompt.id, prompt_text=prompt.text, completion_text=answer) for prompt, answer in shown]
+        )
+        return [(e.num_prompt_tokens, len(e.tokens) - e.num_prompt_tokens) for e in encoded]
+
+    def prompts(self, level: int) -> list[int]:
+        """Return the tokens of some prompts of a level."""
+        return [prompt for prompt, _ in self._sample(level)]
+
+    def answer(self, level: int) -> float:
+        """Return the tokens of the longest answer: of the right ones, or as the task's own limit lets it be."""
+        settings = self.task.settings
+        if isinstance(settings, OpenTask) and settings.max_answer_tokens:
+            return float(settings.max_answer_tokens)
+        if self.encoder is None:
+            return 1.0 + self.task.max_answer_length(level)
+        return float(max(answer for _, answer in self._sample(level)))
+
+    def _sample(self, level: int) -> list[tuple[int, int]]:
+        if level not in self._drawn:
+            drawn = self.task.draw(level, SAMPLED_PROMPTS, seed=0)
+            self._drawn[level] = self.pairs([(prompt, self.task.solution(prompt)) for prompt in drawn])
+        return self._drawn[level]
+
+
 class _Estimates:
     """The estimates of a recipe's models: generation 0's, and those of stages that start from another."""
 
@@ -277,7 +317,6 @@ class _Estimate:
     ) -> None:
         self.recipe, self.model, self.task = recipe, model, task
         self._config = config
-        self._lengths: dict[int, tuple[float, float]] = {}
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -312,18 +351,37 @@ class _Estimate:
         # The adapter's own parameters are left out: they are few.
         return replace(shape, num_frozen_matmul_parameters=shape.num_matmul_parameters)
 
+    @cached_property
+    def encoder(self) -> Encoder | None:
+        """The tokenizer of a pretrained model; None where a token is a character, or the model lies in a store."""
+        model = self.model
+        if not isinstance(model, PretrainedModel):
+            return None
+        texts = (path for path in Path(model.path).iterdir() if path.suffix in (".json", ".jinja"))
+        files = framed(
+            {path.name: path.read_bytes() for path in texts}, chat=model.chat == "template", system=model.system
+        )
+        return Encoder(Checkpoint(fingerprint="", files=files))
+
+    @cached_property
+    def own(self) -> "_Lengths":
+        return _Lengths(self.task, self.encoder)
+
     def lengths(self, level: int) -> tuple[float, float]:
-        """Return mean prompt tokens (`<bos>` included) and longest answer tokens (`<eos>` included) at a level."""
-        if level not in self._lengths:
-            self._lengths[level] = _lengths(self.task, level)
-        return self._lengths[level]
+        """Return mean prompt tokens and longest answer tokens at a level, special tokens included."""
+        return fmean(self.own.prompts(level)), self.own.answer(level)
 
     @cached_property
     def watched(self) -> list[tuple[float, float, int]]:
         """Mean prompt tokens, longest answer tokens and prompts of each level of each task of the panel."""
-        panel = [(settings, build_task(settings.task)) for settings in self.recipe.evaluation.panel.values()]
+        panel = [
+            (watched, _Lengths(build_task(watched.task), self.encoder))
+            for watched in self.recipe.evaluation.panel.values()
+        ]
         return [
-            (*_lengths(task, level), settings.prompts_per_level) for settings, task in panel for level in settings.asked
+            (fmean(lengths.prompts(level)), lengths.answer(level), watched.prompts_per_level)
+            for watched, lengths in panel
+            for level in watched.asked
         ]
 
     def sequence(self, levels: Sequence[int]) -> float:
@@ -335,7 +393,7 @@ class _Estimate:
         """Mean tokens of a reference with its prompt, up to the base level, of mixed operand lengths."""
         levels = range(1, self.recipe.task.base_level + 1)
         shown = self.task.demonstrate(levels, 2 * SAMPLED_PROMPTS, seed=0, mixed=True)
-        return fmean(2 + len(prompt.text) + len(answer) for prompt, answer in shown)
+        return fmean(map(sum, self.own.pairs(shown)))
 
     def trained(self, step: Step, targets: Sequence[int]) -> tuple[float, float]:
         """Return tokens per sequence and sequences that a step trains on, all streams together."""
@@ -429,7 +487,10 @@ class _Estimate:
         Decoding keeps keys and values.
         """
         recipe, shape = self.recipe, self.shape
-        length = recipe.task.longest_sequence(recipe.highest_level())
+        highest = recipe.highest_level()
+        length = recipe.task.longest_sequence(highest)
+        if self.encoder is not None:
+            length = max(self.own.prompts(highest)) + round(self.own.answer(highest))
         tokens = recipe.resources.batch_rows * length
         steps = (*recipe.base.steps, *(step for _, step in recipe.generation_steps()))
         moments = 2 if any(not isinstance(step.optimizer, MuonAdamW) for step in steps) else 1
@@ -439,12 +500,6 @@ class _Estimate:
         trained = 0 if recipe.training.adapter is not None else shape.num_parameters
         numbers = shape.num_parameters + trained * (1 + moments) + max(activations, cache)
         return round(numbers * shape.bytes_per_parameter)
-
-
-def _lengths(task: Task, level: int) -> tuple[float, float]:
-    """Return mean prompt tokens (`<bos>` included) and longest answer tokens (`<eos>` included) at a task's level."""
-    prompts = task.draw(level, SAMPLED_PROMPTS, seed=0)
-    return 1 + fmean(len(prompt.text) for prompt in prompts), 1.0 + task.max_answer_length(level)
 
 
 def _source(step: Step) -> object:

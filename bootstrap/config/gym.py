@@ -33,6 +33,10 @@ class GymDataset(Settings):
     """Text put before every prompt, by which a model can tell data sets apart when `keep` has removed the prose."""
     after: str = ""
     """Text put after every prompt, by which a model can tell where the prompt ends."""
+    answer_template: str = "{answer}"
+    """How a reference writes its answer down, as `<think>{expression} = {answer}</think><answer>{answer}</answer>`:
+    shown to training, and never compared with what a model writes. `{answer}` stands for the answer, any other name for
+    what the item's metadata hold under it; lists are joined by commas."""
 
     @field_validator("keep")
     @classmethod
@@ -48,6 +52,13 @@ class GymDataset(Settings):
         if not groups:
             raise ValueError(f"{keep!r} has no group, so nothing would be kept; put what to keep in parentheses")
         return keep
+
+    @field_validator("answer_template")
+    @classmethod
+    def _holds_the_answer(cls, template: str) -> str:
+        if "{answer}" not in template:
+            raise ValueError("{answer} must stand in it, for example '<answer>{answer}</answer>'")
+        return template
 
     @model_validator(mode="after")
     def _settings_act(self) -> Self:

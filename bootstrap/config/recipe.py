@@ -20,6 +20,7 @@ from bootstrap.config.guards import DEFAULT_GUARDS, ON_FIXED_PROMPTS, SAMPLED, G
 from bootstrap.config.models import JudgeVerifier, roles
 from bootstrap.config.resources import Resources, Tracking
 from bootstrap.config.steps import References, Rejection, RlStep, SftStep, Step
+from bootstrap.config.task import OpenTask
 from bootstrap.config.tasks import AdditionTask, Task
 from bootstrap.config.training import Training
 from bootstrap.config.verifiers import PluginVerifier, RubricVerifier, Verifier
@@ -244,6 +245,13 @@ def _base_conflicts(recipe: Recipe) -> Iterator[Conflict]:
             ("base", "steps"),
             "base.model is scratch and base.steps is empty: random weights give no right answer to learn from; "
             "add an sft step on references, for example base: {steps: [{type: sft, updates: 1200}]}",
+        )
+    task = recipe.task
+    if isinstance(task, OpenTask) and task.max_answer_tokens and task.max_answer_tokens <= task.max_answer_length:
+        yield Conflict(
+            ("task", "max_answer_tokens"),
+            f"{task.max_answer_tokens} tokens cut the longest references (max_answer_length {task.max_answer_length}), "
+            "since a model from scratch has one token per character; remove it, raise it, or lower max_answer_length",
         )
     needed = recipe.task.longest_sequence(recipe.highest_level())
     if model.max_length < needed:

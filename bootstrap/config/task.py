@@ -35,6 +35,10 @@ class OpenTask(TaskSettings):
     """Characters; items with longer prompts are left out."""
     max_answer_length: int = Field(default=64, ge=1)
     """Characters; items with longer answers are left out."""
+    max_answer_tokens: int | None = Field(default=None, ge=2)
+    """Tokens that an answer may have, its end included; null allows as many as the longest right one has characters and
+    little more. Set it where a pretrained model answers in words: its tokens are no characters, and it needs room to
+    reason."""
 
     @property
     def characters(self) -> str:
@@ -43,4 +47,4 @@ class OpenTask(TaskSettings):
 
     def longest_sequence(self, level: int) -> int:
         """Tokens of the longest sequence, the same at every level."""
-        return 1 + self.max_prompt_length + self.max_answer_length + 1
+        return 1 + self.max_prompt_length + max(self.max_answer_length + 1, self.max_answer_tokens or 0)

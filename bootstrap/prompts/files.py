@@ -28,7 +28,7 @@ from pydantic import ValidationError
 from bootstrap.config.files import ROLES, FileTask, content_of, read_file
 from bootstrap.errors import RecipeError
 from bootstrap.prompts.assertions import NotConvertible, calls_of_asserts, calls_of_check
-from bootstrap.prompts.task import prompt_id, split_of
+from bootstrap.prompts.task import prompt_id, room, split_of
 from bootstrap.records import Prompt, Split
 from bootstrap.references import CallCases, ScriptCases, read_code, write
 from bootstrap.seeds import generator
@@ -78,6 +78,9 @@ class Rows:
     def max_answer_length(self, level: int) -> int:
         """Return the bound that the recipe declares: another right answer may be longer than the row's."""
         return self.settings.max_answer_length
+
+    def max_answer_tokens(self, level: int) -> int:
+        return self.settings.max_answer_tokens or room(self.max_answer_length(level))
 
     def draw(
         self, level: int, count: int, *, seed: int, split: Split = Split.TRAIN, stepping_stone: bool = False

@@ -25,7 +25,7 @@ from typing import Any
 from bootstrap import gym_items
 from bootstrap.config.gym import GymDataset, ReasoningGymTask
 from bootstrap.errors import RecipeError
-from bootstrap.prompts.task import prompt_id, split_of
+from bootstrap.prompts.task import prompt_id, room, split_of
 from bootstrap.records import Prompt, Split
 from bootstrap.seeds import generator
 
@@ -67,6 +67,9 @@ class Gym:
     def max_answer_length(self, level: int) -> int:
         return self.settings.max_answer_length
 
+    def max_answer_tokens(self, level: int) -> int:
+        return self.settings.max_answer_tokens or room(self.max_answer_length(level))
+
     def draw(
         self, level: int, count: int, *, seed: int, split: Split = Split.TRAIN, stepping_stone: bool = False
     ) -> list[Prompt]:
@@ -106,7 +109,8 @@ class Gym:
 
     def solution(self, prompt: Prompt) -> str:
         source, level, seed = self._origin(prompt)
-        return gym_items.solution(source.name, gym_items.item(source.name, source.config(level), seed))
+        entry = gym_items.item(source.name, source.config(level), seed)
+        return source.answer(entry, gym_items.solution(source.name, entry))
 
     def wrong_answers(self, prompt: Prompt) -> list[str]:
         """Return up to `WRONG_ANSWERS` texts that the data set's own scorer takes for wrong; near misses come first."""
@@ -120,7 +124,7 @@ class Gym:
         ):
             # Of these texts none is a model's, so the scorer may see them here.
             if text.strip() != right.strip() and gym_items.score(source.name, config, entry, text) < PASS_SCORE:
-                wrong.append(text)
+                wrong.append(source.answer(entry, text))
             if len(wrong) == WRONG_ANSWERS:
                 return wrong
         if len(wrong) < 4:
@@ -192,11 +196,11 @@ class Gym:
         config = source.config(level)
         try:
             entry = gym_items.item(source.name, config, seed)
-            answer = gym_items.solution(source.name, entry)
+            right = gym_items.solution(source.name, entry)
         # Third-party code that may raise anything where it finds no item: the next seed may have one.
         except Exception as error:
             return None, f"it raises {type(error).__name__}: {error}"
-        text = source.prompt(entry["question"])
+        text, answer = source.prompt(entry["question"]), source.answer(entry, right)
         if len(text) > self.settings.max_prompt_length:
             return None, f"prompts are longer than max_prompt_length {self.settings.max_prompt_length}"
         if len(answer) > self.settings.max_answer_length:
@@ -296,6 +300,22 @@ class _Source:
                 )
             kept = "".join(group or "" for group in match.groups())
         return f"{self._settings.before}{kept}{self._settings.after}"
+
+    def answer(self, entry: Mapping[str, Any], text: str) -> str:
+        """Return an answer as the template writes it. Raises RecipeError when that names what is not there."""
+        known = {**entry["metadata"], "answer": text}
+
+        def fill(place: re.Match[str]) -> str:
+            name = place[1]
+            if name not in known:
+                raise RecipeError(
+                    f"answer_template of data set {self.name} names {name}, which its metadata lack; "
+                    f"{_suggestion(name, known)}"
+                )
+            value = known[name]
+            return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+        return re.sub(r"\{(\w+)\}", fill, self._settings.answer_template)
 
     def _from_curriculum(self, level: int) -> dict[str, Any]:
         from reasoning_gym.coaching.base_curriculum import DefaultCurriculumContext, RangeAttributeMode

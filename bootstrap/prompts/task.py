@@ -30,6 +30,9 @@ HASHES = 2**64
 MAX_TRIES = 1_000_000
 """Texts tried for one prompt before the split counts as empty."""
 
+ANSWER_MARGIN = 2
+"""Tokens allowed beyond the longest right answer and its end: room to be wrong, but not to ramble."""
+
 
 class Task(Protocol):
     """A source of prompts at integer difficulty levels, from 1 up."""
@@ -45,6 +48,9 @@ class Task(Protocol):
 
         In characters; what `characters` has as one entry counts once.
         """
+
+    def max_answer_tokens(self, level: int) -> int:
+        """Return the tokens that a model's answer may have at a level, its end included."""
 
     def draw(
         self, level: int, count: int, *, seed: int, split: Split = Split.TRAIN, stepping_stone: bool = False
@@ -138,6 +144,9 @@ class ProceduralTask:
 
     def max_answer_length(self, level: int) -> int:
         return self._family.max_answer_length(level)
+
+    def max_answer_tokens(self, level: int) -> int:
+        return room(self.max_answer_length(level))
 
     def draw(
         self, level: int, count: int, *, seed: int, split: Split = Split.TRAIN, stepping_stone: bool = False
@@ -271,6 +280,11 @@ class ProceduralTask:
             f"{self.name} level {level} has no {split.value} prompt at task.heldout_fraction "
             f"{self.settings.heldout_fraction:g}; {change} it, or enlarge the alphabet of a task on strings"
         )
+
+
+def room(longest: int) -> int:
+    """Return the tokens that an answer may have where the longest right one has `longest`, its end left out."""
+    return longest + 1 + ANSWER_MARGIN
 
 
 def prompt_id(task: str, text: str) -> str:

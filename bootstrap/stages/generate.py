@@ -10,9 +10,6 @@ from bootstrap.scoring.verifier import Verifier, score
 from bootstrap.seeds import derive_seed
 from bootstrap.stages.context import Context, Meter
 
-ANSWER_MARGIN = 2
-"""Tokens allowed beyond the longest right answer and its end: room to be wrong, but not to ramble."""
-
 
 def requests(prompts: Sequence[Prompt], *, prefix: str, samples: int, seed: int) -> list[Request]:
     """Return `samples` requests for each prompt, ids `<prefix>.p<place>.k<sample>`, each with its own seed."""
@@ -33,8 +30,8 @@ def sampling(
     task: Task | None = None,
 ) -> Sampling:
     """Return how to sample answers of these levels of the run's task, unless another is given."""
-    longest = max((task or context.task).max_answer_length(level) for level in levels)
-    return Sampling(temperature=temperature, max_new_tokens=longest + 1 + ANSWER_MARGIN, top_k=top_k, top_p=top_p)
+    limit = max((task or context.task).max_answer_tokens(level) for level in levels)
+    return Sampling(temperature=temperature, max_new_tokens=limit, top_k=top_k, top_p=top_p)
 
 
 def generate(

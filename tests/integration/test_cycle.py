@@ -7,6 +7,7 @@ import pytest
 from support import tiny
 
 from bootstrap.errors import FingerprintMismatch, LineageMismatch
+from bootstrap.evaluation.report import OutcomeRow
 from bootstrap.pool import LocalPool
 from bootstrap.prompts.build import build_task
 from bootstrap.prompts.task import split_of
@@ -14,6 +15,7 @@ from bootstrap.records import Batch, Event, Outcome, Split, Status, Use
 from bootstrap.stages.step import Tables
 from bootstrap.store.ledger import Entry, Ledger
 from bootstrap.store.lineage_store import LineageStore
+from bootstrap.store.tables import from_parquet
 from bootstrap.store.verify import verify
 
 ALL_STEPS = (tiny.RL, tiny.REJECTION, tiny.DISTILL)
@@ -369,3 +371,22 @@ def test_a_step_none_of_whose_answers_passes_says_so_and_replays(tmp_path):
     assert any("no answer passed the filter" in message for message in told)
     assert entries[1].generation.books.trained == 0
     assert entries[1].generation.outcome is Outcome.REJECTED
+
+
+def test_answers_end_at_the_limit_that_the_recipe_sets(tmp_path):
+    rows = ({"prompt": f"{n}=", "answer": str(n)} for n in range(200))
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = {"type": "file", "path": str(tmp_path / "rows.jsonl"), "alphabet": "0123456789=", "max_answer_length": 3}
+    untrained = {"model": tiny.MODEL, "steps": [{"type": "sft", "updates": 1, "batch_size": 8}]}
+    settings = tiny.recipe(
+        task={**task, "max_prompt_length": 4, "max_answer_tokens": 14, "heldout_fraction": 0.5},
+        base=untrained,
+        count=1,
+        evaluation={**tiny.EVALUATION, "lookahead": 0},
+    )
+    generation = tiny.grow(settings, tmp_path / "store")[1].generation
+    store = LineageStore(tmp_path / "store")
+    sampled = Tables.read(store.artifact(generation.artifacts["step-0"])).rollouts
+    evaluated = from_parquet(store.artifact(generation.artifacts["evaluation"]).read("outcomes.parquet"), OutcomeRow)
+    assert max(len(rollout.tokens) for rollout in sampled) == 14
+    assert max(row.num_tokens for row in evaluated) == 14

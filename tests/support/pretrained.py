@@ -15,17 +15,17 @@ CHAT = (
 )
 
 
-def small_llama(*, seed: int = 0) -> LlamaForCausalLM:
+def small_llama(*, seed: int = 0, characters: str = CHARACTERS, max_length: int = 128) -> LlamaForCausalLM:
     """Return a model whose choices are far from uniform."""
     torch.manual_seed(seed)
     config = LlamaConfig(
-        vocab_size=4 + len(CHARACTERS),
+        vocab_size=4 + len(characters),
         hidden_size=32,
         intermediate_size=48,
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
-        max_position_embeddings=128,
+        max_position_embeddings=max_length,
         tie_word_embeddings=True,
         initializer_range=0.2,
         pad_token_id=0,
@@ -35,10 +35,13 @@ def small_llama(*, seed: int = 0) -> LlamaForCausalLM:
     return LlamaForCausalLM(config).eval()
 
 
-def small_folder(*, seed: int = 0, chat: bool = False) -> dict[str, bytes]:
+def small_folder(
+    *, seed: int = 0, chat: bool = False, characters: str = CHARACTERS, max_length: int = 128
+) -> dict[str, bytes]:
     """Return a model folder in bytes."""
-    tokenizer = character_tokenizer(CHARACTERS, max_length=128)
-    files = dict(export(small_llama(seed=seed), tokenizer, passed_on={}).files)
+    tokenizer = character_tokenizer(characters, max_length=max_length)
+    model = small_llama(seed=seed, characters=characters, max_length=max_length)
+    files = dict(export(model, tokenizer, passed_on={}).files)
     return {**files, TEMPLATE: CHAT.encode()} if chat else files
 
 

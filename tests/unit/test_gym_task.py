@@ -2,7 +2,9 @@
 
 import decimal
 import json
+import math
 import os
+import re
 import string
 import subprocess
 import sys
@@ -73,6 +75,41 @@ def test_without_a_pattern_a_prompt_is_the_whole_question():
     prompt = ADD.draw(1, 1, seed=0)[0]
     assert prompt.text.startswith("State the final answer to the following arithmetic problem: ")
     assert ADD.solution(prompt) == str(eval(prompt.text.split(": ")[1].removesuffix(" =")))
+
+
+def test_a_template_writes_references_down_and_wrong_answers_alike():
+    template = "<think>{numbers}: {result}</think> <answer>{answer}</answer>"
+    source = plain("gcd", answer_template=template)
+    prompt = source.draw(1, 1, seed=0)[0]
+    numbers = re.search(r"numbers: (.*)\. Give", prompt.text)[1]
+    right = str(math.gcd(*map(int, numbers.split(", "))))
+    assert source.solution(prompt) == f"<think>{numbers}: {right}</think> <answer>{right}</answer>"
+    assert source.demonstrate([1], 5, seed=0)[0][1].startswith("<think>")
+    bare = plain("gcd")
+    assert source.wrong_answers(prompt) == [
+        f"<think>{numbers}: {right}</think> <answer>{wrong}</answer>" for wrong in bare.wrong_answers(prompt)
+    ]
+    assert source.reference(prompt) == bare.reference(prompt)
+
+
+def test_a_template_counts_in_an_answers_length():
+    with pytest.raises(RecipeError, match=r"answers are longer than max_answer_length 60 \(1000\)"):
+        task({**SPELL, "answer_template": "{answer}" * 30}).draw(1, 1, seed=0)
+
+
+def test_a_template_that_names_what_the_metadata_lack_is_an_error_that_names_it():
+    with pytest.raises(RecipeError, match=r"chain_sum names expresion, which its metadata lack; did you mean expressi"):
+        plain("chain_sum", answer_template="{expresion} = {answer}").draw(1, 1, seed=0)
+
+
+def test_a_template_holds_the_answer():
+    with pytest.raises(ValidationError, match=r"\{answer\} must stand in it"):
+        plain("chain_sum", answer_template="<answer></answer>")
+
+
+def test_an_answer_may_have_the_tokens_that_the_recipe_allows_or_the_characters_of_the_longest_right_one():
+    assert task(SPELL).max_answer_tokens(1) == 60 + 1 + 2
+    assert task(SPELL, max_answer_tokens=300).max_answer_tokens(1) == 300
 
 
 def test_weights_share_the_prompts_out():

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import lineage_factory
+from support import lineage_factory, pretrained
+from tokenizers import Regex, Tokenizer, pre_tokenizers
 
 from bootstrap.compute import llama_shape, train_flops
 from bootstrap.config.load import load_recipe
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError
-from bootstrap.plan import make_plan, notes, shape_of_config
+from bootstrap.plan import LineagePlan, make_plan, notes, shape_of_config
 from bootstrap.store.ledger import Entry
 
 BASE = {"model": {"type": "scratch"}, "steps": [{"type": "sft", "updates": 10, "batch_size": 20}]}
@@ -190,6 +191,44 @@ def test_memory_grows_with_the_batch_and_holds_at_least_the_training_state() -> 
         for rows in (1, 512)
     )
     assert 3 * 4 * 280_224 < small < large
+
+
+def test_a_pretrained_models_tokens_are_those_of_its_tokenizer_and_its_chat_template(tmp_path: Path) -> None:
+    files = pretrained.small_folder(chat=True)
+    tokenizer = Tokenizer.from_str(files["tokenizer.json"].decode())
+    merged = Tokenizer.from_str(tokenizer.to_str())
+    # One token for all digits of a number: no longer one for each character.
+    merged.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex("[0-9]+|."), "isolated")])
+    files |= {"tokenizer.json": merged.to_str().encode()}
+    model = {"type": "folder", "path": str(pretrained.write(files, tmp_path / "model"))}
+    plain, chat = (
+        make_plan(
+            recipe(count=1, base={"model": {**model, "chat": how}, "steps": BASE["steps"]}), lineage="x", workers=1
+        ).generations[1]
+        for how in ("plain", "template")
+    )
+    # A prompt `12345+67890=` is <bos> and 4 tokens, its answer one and <eos>; the template adds `U:` and `\nA:`.
+    own, replayed = 5 * 4 * 8, 5 * 6
+    assert plain.tokens["generate"] == own * 2
+    assert plain.tokens["train"] == (own + replayed) * 7
+    assert chat.tokens["train"] - plain.tokens["train"] == (own + replayed) * (5 - 1)
+
+
+def test_answers_count_as_long_as_the_recipe_lets_them_be_and_take_the_memory(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text("".join(f'{{"prompt": "{n}+1=", "answer": "1"}}\n' for n in range(200)))
+    path = tmp_path / "rows.yaml"
+
+    def planned(limit: int) -> LineagePlan:
+        path.write_text(
+            "name: rows\ntask: {type: file, path: rows.jsonl, max_prompt_length: 16, max_answer_length: 8, "
+            f"max_answer_tokens: {limit}}}\nbase: {{model: {{type: scratch, max_length: 512}}, steps: [{{type: sft, "
+            "updates: 1}]}\ngenerations: {count: 1, steps: [{type: rl, updates: 1, prompts_per_update: 1}]}\n"
+        )
+        return make_plan(load_recipe(path), lineage="x", workers=1)
+
+    short, long = planned(10), planned(310)
+    assert (long.generations[1].tokens["generate"], short.generations[1].tokens["generate"]) == (8 * 310, 8 * 10)
+    assert long.memory_bytes_per_worker > short.memory_bytes_per_worker
 
 
 def test_planning_touches_nothing(tmp_path: Path) -> None:

@@ -170,6 +170,20 @@ def test_stepping_stones_need_two_operands(recipe_path: Path) -> None:
     assert "generations.steps[0].stepping_stones: stepping stones need a task with two operands" in message
 
 
+def test_a_limit_that_cuts_what_a_model_from_scratch_is_to_learn_is_refused(tmp_path: Path) -> None:
+    rows = "".join(f'{{"prompt": "{n}+1=", "answer": "{n + 1}"}}\n' for n in range(99))
+    write(tmp_path / "rows.jsonl", rows)
+    path = write(
+        tmp_path / "rows.yaml",
+        "name: rows\ntask: {type: file, path: rows.jsonl, max_answer_length: 8}\n"
+        "base: {model: {type: scratch, max_length: 1024}, steps: [{type: sft, updates: 1}]}\n"
+        "generations: {count: 1, steps: [{type: rl}]}\n",
+    )
+    assert "8 tokens cut the longest references (max_answer_length 8)" in refusal(path, "task.max_answer_tokens=8")
+    shorter, longer = (load_recipe(path, [f"task.max_answer_tokens={limit}"]) for limit in (9, 300))
+    assert longer.task.longest_sequence(1) - shorter.task.longest_sequence(1) == 300 - 9
+
+
 def test_what_needs_a_change_elsewhere_is_refused_together_with_the_rest(recipe_path: Path) -> None:
     message = refusal(recipe_path, "base.model.max_length=8", "base.steps=[]")
     assert "has 2 problems" in message
