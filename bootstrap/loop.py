@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 
 from bootstrap import __version__
 from bootstrap.config.recipe import Recipe
-from bootstrap.config.steps import RlStep
 from bootstrap.evaluation.guards import heed
 from bootstrap.pool import Pool
 from bootstrap.prompts.build import build_task
@@ -24,10 +23,9 @@ from bootstrap.stages.gate import gate, outcome_of
 from bootstrap.stages.health import examine
 from bootstrap.stages.models import LineageModels
 from bootstrap.stages.origin import inherited
-from bootstrap.stages.reinforcement import RlTrainer
 from bootstrap.stages.resolve import base_artifacts, edges, resolve
 from bootstrap.stages.step import StepResult, run_step
-from bootstrap.stages.supervised import SupervisedTrainer
+from bootstrap.stages.trainers import build_trainer
 from bootstrap.stages.verifiers import bind_models, open_verifiers
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
@@ -89,7 +87,7 @@ def grow(context: Context, entries: Sequence[Entry], number: int, *, lineage: st
         bind_models(context, plan)
     checkpoint, results = plan.start, list[StepResult]()
     for index, step in enumerate(context.recipe.steps_of(number)):
-        trainer = (RlTrainer if isinstance(step, RlStep) else SupervisedTrainer)(context, plan, step, index=index)
+        trainer = build_trainer(context, plan, step, index=index)
         results.append(run_step(context, plan, step, trainer, index=index, start=checkpoint, meter=meter))
         checkpoint = results[-1].checkpoint
     weights = context.store.put("weights", {"fingerprint": checkpoint.fingerprint}, checkpoint.files)

@@ -2,10 +2,11 @@
 
 Committed generations are shown with what became of them. The others assume that each is promoted and reaches exactly
 its targets. Counts are upper bounds where the run decides (every group of an `rl` step carries a gradient, every
-level has all the held-out prompts asked for), and answers count as long as the longest right one, or as the recipe
-lets them be. A pretrained model's tokens are counted by its folder's tokenizer on a sample of prompts. Seconds come
-from assumed rates until generations are committed; from then on the rates are scaled so that the plan of those agrees
-with their measured time. Left out: Ray, MLflow, verification time.
+proposal of self-play is solved, every level has all the held-out prompts asked for). Answers count as long as the
+longest right one, or as the recipe lets them be, a proposed problem as long as a target's, and the proposer's few
+tokens not at all. A pretrained model's tokens are counted by its folder's tokenizer on a sample of prompts. Seconds
+come from assumed rates until generations are committed; from then on the rates are scaled so that the plan of those
+agrees with their measured time. Left out: Ray, MLflow, verification time.
 """
 
 import json
@@ -37,6 +38,7 @@ from bootstrap.config.steps import (
     Rejection,
     RlStep,
     Sampler,
+    SelfPlayStep,
     SftStep,
     StageEnd,
     Step,
@@ -189,7 +191,9 @@ def make_plan(
 def notes(recipe: Recipe) -> Iterator[str]:
     """Yield what is allowed but worth knowing before the machine is busy with it."""
     steps = [step for _, step in recipe.generation_steps()]
-    sampling = [step for step in steps if isinstance(step, RlStep) or isinstance(_source(step), Rejection)]
+    sampling = [
+        step for step in steps if isinstance(step, RlStep | SelfPlayStep) or isinstance(_source(step), Rejection)
+    ]
     if not sampling:
         yield (
             f"no step samples the target levels: nothing beyond level {recipe.task.base_level} is shown to training, "
@@ -197,8 +201,10 @@ def notes(recipe: Recipe) -> Iterator[str]:
         )
     if any(isinstance(source := _source(step), Rejection) and source.filter == "none" for step in steps):
         yield "filter none trains on wrong answers too (a control: no verifier); expect the gate to reject"
-    if any(isinstance(step, RlStep) and step.distillation is None for step in steps):
+    if any(isinstance(step, RlStep | SelfPlayStep) and step.distillation is None for step in steps):
         yield "distillation null leaves nothing to hold old levels (a control: policy gradient alone)"
+    if any(isinstance(step, SelfPlayStep) and step.proposer_reward != "learnability" for step in steps):
+        yield "the proposer is not paid for what can be learnt (a control: problems of any difficulty)"
 
 
 def _left_out(task: Task) -> Iterator[str]:
@@ -410,7 +416,8 @@ class _Estimate:
         if isinstance(step, DistillStep):
             return self._replayed(step.distillation, replay or targets), step.updates * step.distillation.batch_size
         updates = step.updates * step.algorithm.inner_epochs
-        own = updates * step.prompts_per_update * step.group_size
+        drawn, samples = _sampled(step)
+        own = step.algorithm.inner_epochs * drawn * samples
         other = updates * distillation.batch_size if distillation else 0
         tokens = own * self.sequence(_drawn(step, targets))
         if distillation:
@@ -445,7 +452,7 @@ class _Estimate:
             generate += self._generate([self.lengths(level) for level in levels], prompts / len(levels), samples)
             length, count = self.trained(step, targets)
             train += count * train_flops(self.shape, [round(length)])
-            distillation = step.distillation if isinstance(step, DistillStep | RlStep) else None
+            distillation = step.distillation if isinstance(step, DistillStep | RlStep | SelfPlayStep) else None
             if distillation and distillation.loss != "ce":
                 length = self._replayed(distillation, replay_levels(targets) or targets)
                 train += step.updates * distillation.batch_size * forward_flops(self.shape, [round(length)])
@@ -518,6 +525,8 @@ def _sampled(step: Step) -> tuple[int, int]:
     """Return the prompts a step draws and its samples of each."""
     if isinstance(step, RlStep):
         return step.updates * step.prompts_per_update, step.group_size
+    if isinstance(step, SelfPlayStep):
+        return step.updates * step.proposals, step.group_size
     source = _source(step)
     return (source.prompts, source.samples_per_prompt) if isinstance(source, Rejection) else (0, 0)
 
@@ -630,7 +639,7 @@ def _describe(recipe: Recipe, step: Step, targets: Sequence[int], *, number: int
     judged = f"judged by {recipe.verifiers()[recipe.verifier_place(number)].type}"
     named = (teacher.path if isinstance(teacher, FolderModel) else str(teacher) for _, teacher in step.teachers())
     teachers = tuple(dict.fromkeys(named))
-    distillation = step.distillation if isinstance(step, DistillStep | RlStep) else None
+    distillation = step.distillation if isinstance(step, DistillStep | RlStep | SelfPlayStep) else None
     replayed = ""
     if distillation:
         what = {
@@ -652,6 +661,10 @@ def _describe(recipe: Recipe, step: Step, targets: Sequence[int], *, number: int
     elif isinstance(step, RlStep):
         summary = f"rl ({step.algorithm.type}), {step.updates} rounds of {step.prompts_per_update} x {step.group_size}"
         data = f"answers of {drawn}, {judged}" + (f"; {replayed}" if replayed else "")
+    elif isinstance(step, SelfPlayStep):
+        summary = f"self_play, {step.updates} rounds of {step.proposals} problems x {step.group_size}"
+        data = f"solutions of its own problems up to level {targets[-1] + step.reach}, {judged}"
+        data += f"; {replayed}" if replayed else ""
     else:
         summary, data = f"distill, {step.updates} updates of {step.distillation.batch_size}", replayed
     return StepPlan(type=step.type, summary=summary, updates=step.updates, data=data, teachers=teachers)

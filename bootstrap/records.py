@@ -6,7 +6,8 @@ High-volume records are slotted dataclasses (they become parquet rows); what the
 pydantic models (they become canonical JSON). Nothing here computes; the stages do.
 
 Ids are readable and derived from position, never from time: a rollout drawn as prompt 4, sample 2 of update 17 in step
-0 of generation 3 is `g3.s0.u17.p4.k2`; its group (the samples of one prompt) is `g3.s0.u17.p4`.
+0 of generation 3 is `g3.s0.u17.p4.k2`; its group (the samples of one prompt) is `g3.s0.u17.p4`. In self-play, prompt 4
+of that update is what the model wrote as rollout `g3.s0.u17.propose.k4`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +27,15 @@ class Split(StrEnum):
 
     TRAIN = "train"
     HELDOUT = "heldout"
+
+
+class Role(StrEnum):
+    """What a model was asked for."""
+
+    SOLVE = "solve"
+    """An answer."""
+    PROPOSE = "propose"
+    """A problem (self-play)."""
 
 
 class Finish(StrEnum):
@@ -170,6 +180,7 @@ class Rollout:
     prompt_key: str = ""
     """The prompt's `key`."""
     level: int
+    """The prompt's; of a proposal, that of the problem it puts, 0 where it puts none."""
     sample_index: int
     prompt_tokens: tuple[int, ...]
     tokens: tuple[int, ...]
@@ -191,6 +202,11 @@ class Rollout:
     def imitated_prompt(self) -> str:
         """The prompt's text that the answer is imitated and replayed under: never one with a hint."""
         return self.unhinted or self.prompt_text
+
+    @property
+    def role(self) -> Role:
+        """What the model was asked for; the id says it."""
+        return Role.PROPOSE if self.group.endswith(f".{Role.PROPOSE}") else Role.SOLVE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

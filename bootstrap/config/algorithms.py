@@ -232,6 +232,20 @@ class ReinforcePlusPlus(PolicyGradient):
     """Take the group's mean off first (REINFORCE++-baseline; needs several samples per prompt)."""
 
 
+class RoleRelative(PolicyGradient):
+    """Task-Relative REINFORCE++ (arXiv:2505.03335): in self-play, rewards are compared within a role alone.
+
+    The advantage is the reward less the mean of its role's rewards in the round, so that neither role's mean shifts the
+    other's; its own loss is the mean over its own tokens.
+    """
+
+    type: Literal["trr_pp"] = "trr_pp"
+    normalize_std: bool = True
+    """Divide by the standard deviation of the rewards that are compared, as in the paper."""
+    solver_baseline: Literal["role", "problem"] = "role"
+    """What a solution is compared with: all solutions of the round, or those of the same problem (grpo's baseline)."""
+
+
 class Unrewarded(PolicyGradient):
     """No advantage from rewards: what is learnt is the teacher's word on the samples (`teaching`)."""
 

@@ -19,7 +19,7 @@ from bootstrap.config.generations import Accelerated, Generations, Given, Stage
 from bootstrap.config.guards import DEFAULT_GUARDS, ON_FIXED_PROMPTS, SAMPLED, Guard, HealthSettings
 from bootstrap.config.models import JudgeVerifier, roles
 from bootstrap.config.resources import Resources, Tracking
-from bootstrap.config.steps import References, Rejection, RlStep, SftStep, Step
+from bootstrap.config.steps import References, Rejection, RlStep, SelfPlayStep, SftStep, Step
 from bootstrap.config.task import OpenTask
 from bootstrap.config.tasks import AdditionTask, Task
 from bootstrap.config.training import Training
@@ -115,7 +115,8 @@ class Recipe(Settings):
                 each = curriculum.max_levels if isinstance(curriculum, Accelerated) else 1
                 raised += -(-size // stage.branches) * each
             left -= size
-        return max(self.start_level + raised, given) + self.evaluation.lookahead
+        reaches = [step.reach for _, step in self.generation_steps() if isinstance(step, SelfPlayStep)]
+        return max(self.start_level + raised, given) + max([self.evaluation.lookahead, *reaches])
 
     def steps_of(self, number: int) -> tuple[Step, ...]:
         """Return the training steps of a generation."""
@@ -232,6 +233,7 @@ def _base_conflicts(recipe: Recipe) -> Iterator[Conflict]:
                 "generation 0 has no ancestors to sample or to learn from; use an sft step with source references, "
                 "and move this step to generations.steps",
             )
+        yield from _proposal_conflicts(recipe, step, ("base", "steps", index))
     if not isinstance(model, ScratchModel):
         return
     if recipe.training.adapter is not None:
@@ -349,6 +351,9 @@ def _stage_conflicts(recipe: Recipe, stage: Stage, *, first: int, place: Place) 
 
 def _step_conflicts(recipe: Recipe, step: Step, *, first: int, place: Place) -> Iterator[Conflict]:
     yield from _form_conflicts(recipe, step, place)
+    yield from _proposal_conflicts(recipe, step, place)
+    if isinstance(step, SelfPlayStep):
+        yield from _self_play_conflicts(recipe, place)
     if isinstance(step, SftStep) and isinstance(step.source, Rejection):
         yield from _hint_conflicts(recipe, step.source, (*place, "source"))
         yield from _stepping_stone_conflicts(recipe, step.source.stepping_stones, (*place, "source"))
@@ -361,6 +366,35 @@ def _step_conflicts(recipe: Recipe, step: Step, *, first: int, place: Place) -> 
                 f"generation {first} takes this step before generation {teacher} exists; "
                 "use parent, champion or base, or a folder that holds an exported generation",
             )
+
+
+def _proposal_conflicts(recipe: Recipe, step: Step, place: Place) -> Iterator[Conflict]:
+    if _shown_proposals(step) and not recipe.task.executes:
+        yield Conflict(
+            (*place, "source", "proposals"),
+            f"task {recipe.task.type} has no executor that could read a model's problems; remove proposals, "
+            "or use task: {type: programs}",
+        )
+
+
+def _self_play_conflicts(recipe: Recipe, place: Place) -> Iterator[Conflict]:
+    if not recipe.task.executes:
+        yield Conflict(
+            place,
+            f"task {recipe.task.type} has no executor that could read a model's problems; use a step of type rl, "
+            "or task: {type: programs}",
+        )
+    elif isinstance(recipe.base.model, ScratchModel) and not any(map(_shown_proposals, recipe.base.steps)):
+        yield Conflict(
+            place,
+            "nobody has shown the base how a problem is put, so it would propose none; give an sft step of base.steps "
+            "source: {type: references, proposals: 0.1}",
+        )
+
+
+def _shown_proposals(step: Step) -> float:
+    """Return the share of proposals among a step's references."""
+    return step.source.proposals if isinstance(step, SftStep) and isinstance(step.source, References) else 0.0
 
 
 def _stepping_stone_conflicts(recipe: Recipe, share: float, place: Place) -> Iterator[Conflict]:

@@ -4,7 +4,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from bootstrap.config.algorithms import Algorithm, GroupRelative, Grpo, PassAtK, ReinforcePlusPlus, Unrewarded
+from bootstrap.config.algorithms import (
+    Algorithm,
+    GroupRelative,
+    Grpo,
+    PassAtK,
+    ReinforcePlusPlus,
+    RoleRelative,
+    Unrewarded,
+)
 from bootstrap.config.base import Operational, Place, Settings
 from bootstrap.config.base_model import FolderModel
 from bootstrap.config.models import EndpointTeacher
@@ -77,6 +85,8 @@ class References(Settings):
     type: Literal["references"] = "references"
     forms: Forms | None = None
     """How task `working` writes them in this step; null as the task says (`task.forms`)."""
+    proposals: float = Field(default=0.0, ge=0, lt=1)
+    """Share of each batch that shows how a problem is put instead of how it is answered: what `self_play` needs."""
 
 
 Levels = Literal["targets", "reached", "all"]
@@ -378,4 +388,53 @@ class RlStep(StepSettings):
         return self
 
 
-Step = Annotated[SftStep | DistillStep | RlStep, Field(discriminator="type")]
+class SelfPlayStep(StepSettings):
+    """Self-play (Absolute Zero, arXiv:2505.03335): one model puts problems and solves them, and learns from both.
+
+    Each round the model is asked for problems. The task's executor keeps those that are problems, belong to the train
+    split, are of bounded size and not among the recent ones; the model answers each several times, and the verifier
+    judges the answers. Both roles then share one policy-gradient update, beside distillation on replayed sequences.
+    """
+
+    type: Literal["self_play"] = "self_play"
+    updates: int = Field(default=60, ge=1)
+    """Rounds of proposing and solving, each followed by the algorithm's inner epochs of optimizer updates."""
+    proposals: int = Field(default=32, ge=2)
+    """Problems that the model is asked for in each round."""
+    group_size: int = Field(default=8, ge=2)
+    """Solutions of each problem; their share of right ones is its solve rate."""
+    temperature: float = Field(default=1.0, gt=0)
+    """Of both roles."""
+    proposer_reward: Literal["learnability", "valid", "none"] = "learnability"
+    """What a kept problem earns. `learnability`: 1 - solve rate, but 0 where all or none of the solutions are right.
+    `valid`: 1 (a control). `none`: the proposer is not trained (a control). What is no problem, too large or repeated
+    earns 0, never less: punishing it makes the proposer fall silent."""
+    proposer_weight: float = Field(default=1.0, gt=0)
+    """Factor of the proposer's loss beside the solver's; each is normalised by its own tokens."""
+    window: int = Field(default=2000, ge=1)
+    """Kept problems in which a proposal must not occur again; those of the step's earlier rounds and of its own."""
+    reach: int = Field(default=3, ge=0)
+    """Levels beyond the highest one aimed at that a proposal may have; larger ones are not solved and earn 0."""
+    algorithm: RoleRelative = RoleRelative()
+    distillation: Distillation | None = Distillation()
+    """null trains by policy gradient alone (a control: old levels erode)."""
+
+    @model_validator(mode="after")
+    def _settings_act(self) -> "SelfPlayStep":
+        if self.algorithm.reads_again:
+            raise ValueError(
+                "self_play learns from what it has just sampled and reads nothing again; remove correction"
+            )
+        if self.proposer_reward == "none" and self.proposer_weight != 1.0:
+            raise ValueError(
+                "proposer_weight has no effect where the proposer is not trained; remove it, or set "
+                "proposer_reward: learnability"
+            )
+        return self
+
+    def teachers(self) -> Teachers:
+        """Return (place below the step, teacher) of everyone who teaches in it."""
+        return _placed("distillation", self.distillation)
+
+
+Step = Annotated[SftStep | DistillStep | RlStep | SelfPlayStep, Field(discriminator="type")]

@@ -25,6 +25,11 @@ class TaskSettings(Settings):
         """What its references are, which a verifier must be able to read."""
         return "text"
 
+    @property
+    def executes(self) -> bool:
+        """Whether it can read and answer any problem of its form, so that a model may put problems too."""
+        return False
+
 
 class OpenTask(TaskSettings):
     """Base of tasks whose texts this program does not make itself, so that their alphabet and lengths are declared."""

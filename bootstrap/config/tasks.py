@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 from bootstrap.config.code import FunctionsTask
 from bootstrap.config.files import FileTask
 from bootstrap.config.gym import ReasoningGymTask
+from bootstrap.config.programs import ProgramsTask
 from bootstrap.config.task import TaskSettings
 from bootstrap.config.working import WorkingTask
 
@@ -67,7 +68,7 @@ class CopyTask(StringTask):
 
 
 Task = Annotated[
-    AdditionTask | ReversalTask | CopyTask | FunctionsTask | FileTask | ReasoningGymTask | WorkingTask,
+    AdditionTask | ReversalTask | CopyTask | FunctionsTask | ProgramsTask | FileTask | ReasoningGymTask | WorkingTask,
     Field(discriminator="type"),
 ]
 """The discriminated union of all tasks; `type` tells them apart."""

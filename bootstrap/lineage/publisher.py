@@ -61,7 +61,8 @@ LOCK_SECONDS = 60.0
 _DIGEST_CHARACTERS = 32
 _PARAM_BATCH, _METRIC_BATCH = 100, 1000
 _PARAM_CHARACTERS, _TAG_CHARACTERS = 6000, 5000
-_CURVES = "updates.parquet"
+_CURVES = {"updates.parquet": "train", "self_play.parquet": "self_play"}
+"""A step's tables that become curves -> what their metrics' names begin with."""
 
 
 def publish(
@@ -520,17 +521,18 @@ class _Publisher:
         return metrics + _plain(compared, at=at, model_id=other.model_id if other else None)
 
     def _curves(self, node: Generation, span: tuple[int, int]) -> list[Metric]:
-        """The steps' tables of updates as curves, one step after another, spread over the generation's time."""
+        """The steps' tables of `_CURVES`, one step after another, spread over the generation's time."""
         roles = sorted((role for role in node.artifacts if role.startswith("step-")), key=lambda role: int(role[5:]))
-        tables = [samples.columns(self.store.artifact(node.artifacts[role]), _CURVES) for role in roles]
-        rows = [row for table in tables for row in table]
         metrics = []
-        for step, row in enumerate(rows):
-            at = span[0] + (span[1] - span[0]) * (step + 1) // len(rows)
-            for key, value in row.items():
-                is_number = isinstance(value, int | float) and not isinstance(value, bool)
-                if key != "update" and is_number and math.isfinite(value):
-                    metrics.append(Metric(f"train/{key}", float(value), at, step))
+        for file, prefix in _CURVES.items():
+            tables = [samples.columns(self.store.artifact(node.artifacts[role]), file) for role in roles]
+            rows = [row for table in tables for row in table]
+            for step, row in enumerate(rows):
+                at = span[0] + (span[1] - span[0]) * (step + 1) // len(rows)
+                for key, value in row.items():
+                    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+                    if key != "update" and is_number and math.isfinite(value):
+                        metrics.append(Metric(f"{prefix}/{key}", float(value), at, step))
         return metrics
 
     def _tags(self, entry: Entry) -> dict[str, str]:

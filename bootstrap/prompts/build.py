@@ -3,6 +3,7 @@
 from bootstrap.config import tasks
 from bootstrap.prompts.addition import Addition
 from bootstrap.prompts.functions import Functions
+from bootstrap.prompts.programs import ProgramTask
 from bootstrap.prompts.strings import Strings
 from bootstrap.prompts.task import ProceduralTask, Task
 from bootstrap.prompts.working import ShownWorking
@@ -21,6 +22,8 @@ def build_task(settings: tasks.Task) -> Task:
             return ProceduralTask(settings, family=Strings(alphabet=settings.alphabet, backwards=False))
         case tasks.FunctionsTask():
             return ProceduralTask(settings, family=Functions(settings))
+        case tasks.ProgramsTask():
+            return ProgramTask(settings)
         case tasks.FileTask():
             from bootstrap.prompts.files import Rows
 

@@ -11,11 +11,14 @@ from bootstrap.seeds import derive_seed
 from bootstrap.stages.context import Context, Meter
 
 
-def requests(prompts: Sequence[Prompt], *, prefix: str, samples: int, seed: int) -> list[Request]:
-    """Return `samples` requests for each prompt, ids `<prefix>.p<place>.k<sample>`, each with its own seed."""
+def requests(prompts: Sequence[Prompt], *, prefix: str, samples: int, seed: int, first: int = 0) -> list[Request]:
+    """Return `samples` requests for each prompt, ids `<prefix>.p<place>.k<sample>`, each with its own seed.
+
+    Places count from `first`.
+    """
     return [
         Request(id=(rid := f"{prefix}.p{place}.k{k}"), prompt=prompt, seed=derive_seed(seed, "rollout", rid))
-        for place, prompt in enumerate(prompts)
+        for place, prompt in enumerate(prompts, start=first)
         for k in range(samples)
     ]
 

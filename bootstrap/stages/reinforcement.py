@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from bootstrap.config.algorithms import GroupRelative, PassAtK, ReferenceKl, Unrewarded
-from bootstrap.config.steps import OnPolicyDistillation, RlStep
+from bootstrap.config.steps import OnPolicyDistillation, RlStep, SelfPlayStep
 from bootstrap.records import (
     Batch,
     Checkpoint,
@@ -278,13 +278,13 @@ class RlTrainer:
 
 
 class Reference:
-    """The weights that an `rl` step's KL term holds the policy to: those before its last refresh.
+    """The weights that a step's KL term holds the policy to: those before its last refresh.
 
     They are kept in the store's scratch area until the generation is committed, so that a killed run finds those of the
     round it goes on from.
     """
 
-    def __init__(self, context: Context, plan: Plan, step: RlStep, *, index: int) -> None:
+    def __init__(self, context: Context, plan: Plan, step: RlStep | SelfPlayStep, *, index: int) -> None:
         assert step.algorithm.kl is not None, "a step without a KL term has no reference"
         self.context, self.plan, self.index = context, plan, index
         self.settings: ReferenceKl = step.algorithm.kl

@@ -16,7 +16,7 @@ from bootstrap.evaluation.gate import decide
 from bootstrap.evaluation.guards import heed
 from bootstrap.evaluation.report import OutcomeRow
 from bootstrap.prompts.task import Task
-from bootstrap.records import Decision, Finish, Generation, Prompt, Rollout, Split, Status, Verdict
+from bootstrap.records import Decision, Finish, Generation, Prompt, Role, Rollout, Split, Status, Verdict
 from bootstrap.scoring.verifier import Answer, Verifier, judge_within
 from bootstrap.stages.context import Watched
 from bootstrap.stages.evaluate import judge_again, judge_panel_again, panel_rows
@@ -154,8 +154,10 @@ class Rescorer:
         for role, ref in sorted(generation.artifacts.items()):
             if role.startswith("step-"):
                 tables = Tables.read(self._store.artifact(ref))
-                rollouts += tables.rollouts
-                old += tables.verdicts
+                # A proposal earns what its solutions are worth, which no verifier of answers can tell.
+                solved = {rollout.id for rollout in tables.rollouts if rollout.role is Role.SOLVE}
+                rollouts += [rollout for rollout in tables.rollouts if rollout.id in solved]
+                old += [verdict for verdict in tables.verdicts if verdict.rollout_id in solved]
         answers = [
             Answer(
                 prompt=rollout.prompt_text,

@@ -10,7 +10,7 @@ from bootstrap.config.base_model import BaseModelSource, FolderModel, Generation
 from bootstrap.config.generations import Position
 from bootstrap.config.models import EndpointTeacher, LineageModel, roles
 from bootstrap.config.recipe import Recipe
-from bootstrap.config.steps import RlStep, Sampler, StageEnd, Teacher
+from bootstrap.config.steps import RlStep, Sampler, SelfPlayStep, StageEnd, Teacher
 from bootstrap.errors import RecipeError
 from bootstrap.evaluation.report import accuracies, judged_shares
 from bootstrap.records import Checkpoint, Edge
@@ -170,7 +170,7 @@ def edges(recipe: Recipe, plan: Plan, *, sources: Collection[int]) -> tuple[Edge
     for server in dict.fromkeys(end for end in servers if isinstance(end, EndpointTeacher)):
         found.append(Edge(role="sampler", generation=None, external=policy_of(server), fingerprint=policy_of(server)))
     first = recipe.steps_of(plan.number)[:1]
-    if any(isinstance(step, RlStep) and step.algorithm.kl is not None for step in first):
+    if any(isinstance(step, RlStep | SelfPlayStep) and step.algorithm.kl is not None for step in first):
         # Later steps are held to weights that this generation has made itself.
         found.append(Edge(role="reference", generation=plan.init, fingerprint=plan.start.fingerprint))
     for role, name in roles(_verifier(recipe, plan.number)) if plan.number else ():

@@ -5,7 +5,7 @@ not at all: its tables, its counts, and before it the weights and the optimizer'
 complete part and goes on from there; everything a round draws is derived from its number, so the result does not depend
 on where the kills fell. When all parts are there, their tables become the step's artifact.
 
-What a round consists of is the trainer's (`supervised.py`, `reinforcement.py`).
+What a round consists of is the trainer's (`supervised.py`, `reinforcement.py`, `self_play.py`).
 """
 
 import json
@@ -74,6 +74,36 @@ class UsageRow:
     count: int
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SelfPlayRow:
+    """One round of self-play, as it is stored and drawn. Means are None where there is nothing to take them of."""
+
+    update: int
+    """The round."""
+    proposals: int
+    valid_share: float
+    """Share of the proposals that were kept and solved."""
+    malformed_share: float
+    """Share that were no problem."""
+    heldout_share: float
+    """Share that belong to the held-out split."""
+    repeated_share: float
+    too_large_share: float
+    distinct_share: float
+    """Distinct texts over proposals."""
+    learnable_share: float
+    """Share of the proposals with some, but not all solutions right."""
+    proposer_reward: float | None
+    """Mean over the proposals that earn one."""
+    solve_rate: float | None
+    """Mean over the kept problems."""
+    level: float | None
+    """Mean over the kept problems."""
+    max_level: int | None
+    length: float
+    """Mean tokens of the proposals."""
+
+
 @dataclass(kw_only=True)
 class Tables:
     """Rows that a step leaves behind."""
@@ -83,6 +113,7 @@ class Tables:
     selections: list[Selection] = field(default_factory=list)
     updates: list[UpdateRow] = field(default_factory=list)
     usage: list[UsageRow] = field(default_factory=list)
+    self_play: list[SelfPlayRow] = field(default_factory=list)
 
     def files(self) -> dict[str, bytes]:
         """Return one parquet file per table that has rows."""
@@ -113,6 +144,7 @@ TABLE_ROWS: dict[str, type] = {
     "selections": Selection,
     "updates": UpdateRow,
     "usage": UsageRow,
+    "self_play": SelfPlayRow,
 }
 
 
@@ -142,10 +174,10 @@ class Trainer(Protocol):
         """Draw what all rounds share, into `tables`; called once, before the first round."""
 
     def resume(self, tables: Tables) -> None:
-        """Take up what `prepare` left in `tables`."""
+        """Take up what `prepare` and the rounds done so far left in `tables`; called once, before the next round."""
 
     def round(self, number: int, tables: Tables, meter: Meter) -> Round:
-        """Return round `number`; what it draws depends on its number and the weights alone."""
+        """Return round `number`; what it draws depends on its number, the weights and earlier rounds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,6 +264,7 @@ def _run_parts(
     if first:
         state = store.find_work("state", _key(inputs, step, first - 1))
         assert state is not None, "a part's state is stored before the part"
+    trainer.resume(tables)
     checkpoint = _restore(context, step, start, state)
     for part in parts[first:]:
         rounds = range(part * step.checkpoint_every, min((part + 1) * step.checkpoint_every, step.updates))
@@ -282,7 +315,6 @@ def _prepare(context: Context, trainer: Trainer, inputs: dict[str, Any], *, star
         trainer.prepare(tables, meter)
         files = {**tables.files(), "meter.json": json.dumps(meter.to_json(measured=True)).encode()}
         context.store.put_work("prepared", inputs, files)
-    trainer.resume(tables)
     return tables, meter
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from bootstrap.config.steps import Distillation, DistillStep, References, Rejection, SftStep, Taught
+from bootstrap.prompts.programs import ProgramTask
 from bootstrap.prompts.task import Task
 from bootstrap.prompts.working import ShownWorking
 from bootstrap.records import Batch, Example, Normalizers, Prompt, Rollout, Sampling, Selection, Status, Use
@@ -210,9 +211,12 @@ class SupervisedTrainer:
                     self.context, self.plan, Distillation(), self.encoder, count=rest, seed=seed
                 )
         else:
-            shown = self._showing(step.source).demonstrate(
-                range(1, self.context.recipe.task.base_level + 1), step.batch_size, seed=seed, mixed=True
-            )
+            task, levels = self._showing(step.source), range(1, self.context.recipe.task.base_level + 1)
+            proposals = round(step.source.proposals * step.batch_size)
+            shown = task.demonstrate(levels, step.batch_size - proposals, seed=seed, mixed=True)
+            if proposals:
+                assert isinstance(task, ProgramTask), "a recipe shows proposals for a task that reads them alone"
+                shown += task.demonstrate_proposals(levels, proposals, seed=seed)
             examples = self.encoder.encode(
                 [Example(source=p.id, prompt_text=p.text, completion_text=a, ce_weight=1.0) for p, a in shown]
             )

@@ -34,6 +34,31 @@ DISTILL = {
     "checkpoint_every": 2,
     "distillation": {"loss": "forward_kl", "teacher": "base", "batch_size": 8},
 }
+SELF_PLAY = {
+    "type": "self_play",
+    "updates": 4,
+    "proposals": 6,
+    "group_size": 4,
+    "checkpoint_every": 2,
+    "reach": 1,
+    "distillation": {"batch_size": 8},
+}
+PROGRAMS = {
+    "task": {"type": "programs", "base_level": 2, "width": 2, "heldout_fraction": 0.3},
+    "base": {
+        "model": MODEL,
+        "steps": [
+            {
+                "type": "sft",
+                "updates": 120,
+                "batch_size": 32,
+                "source": {"type": "references", "proposals": 0.4},
+                "optimizer": {"type": "muon_adamw", "muon_lr": 0.02, "adamw_lr": 0.01},
+            }
+        ],
+    },
+}
+"""For a recipe with self-play: a base that has seen how problems are put and solves some of them."""
 
 
 def recipe(*, steps: Sequence[dict[str, Any]] = (RL,), count: int = 2, seed: int = 0, **changes: Any) -> Recipe:

@@ -19,6 +19,7 @@ from bootstrap.config.algorithms import (
     PassAtK,
     ReinforcePlusPlus,
     Rloo,
+    RoleRelative,
     Unrewarded,
 )
 from bootstrap.records import Example, Guide, Reading, Rollout
@@ -37,9 +38,13 @@ class Dead:
 
 
 def advantages(
-    groups: Sequence[Sequence[Rollout]], rewards: Mapping[str, float], settings: Algorithm, *, num_dead: int = 0
+    groups: Sequence[Sequence[Rollout]],
+    rewards: Mapping[str, float],
+    settings: Algorithm | RoleRelative,
+    *,
+    num_dead: int = 0,
 ) -> list[list[float]]:
-    """Return the advantage of each rollout of each live group.
+    """Return the advantage of each rollout of each live group; for `trr_pp` a group is what a role compares.
 
     `rewards`: of everything judged in the round, dead groups too; `num_dead`: rollouts judged and in no live group.
     """
@@ -58,6 +63,8 @@ def advantages(
         # Dead groups have advantage 0, and so does the mean.
         values = [value for group in found for value in group]
         return _divided(found, deviation([*values, *[0.0] * num_dead], mean=0.0))
+    if isinstance(settings, RoleRelative):
+        return [grpo.advantages(group, normalize_std=settings.normalize_std) for group in scored]
     assert isinstance(settings, Grpo | Gspo | Cispo), f"no estimator for {settings.type}"
     found = [grpo.advantages(group, normalize_std=settings.normalize_std is True) for group in scored]
     return _divided(found, deviation(list(rewards.values()))) if settings.normalize_std == "batch" else found
@@ -70,7 +77,7 @@ def _divided(values: Sequence[Sequence[float]], std: float) -> list[list[float]]
 def rl_stream(
     groups: Sequence[Sequence[Rollout]],
     rewards: Mapping[str, float],
-    settings: Algorithm,
+    settings: Algorithm | RoleRelative,
     *,
     max_new_tokens: int,
     dead: Dead | None = None,
@@ -156,7 +163,7 @@ def _controlled(examples: Sequence[Example], control: EntropyControl, *, seed: i
     return found
 
 
-def policy_form(settings: Algorithm) -> dict[str, Any]:
+def policy_form(settings: Algorithm | RoleRelative) -> dict[str, Any]:
     """Return the fields of a `Batch` that say what the policy loss is."""
     return {
         "clip_low": settings.clip_low,
