@@ -371,6 +371,57 @@ def export(
     print(f"{name}: {count} verified files in {folder}")
 
 
+@app.command()
+def pairs(
+    generation: Annotated[str, typer.Argument(metavar="GENERATION", help="3, gen-3, champion, base or last.")],
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="New file for the pairs, JSON Lines.")],
+    by: Annotated[
+        str, typer.Option("--by", metavar="REWARD", help="Component of the reward that decides, or brevity.")
+    ],
+    store: Store = DEFAULT_STORE,
+    lineage: Lineage = None,
+) -> None:
+    """Write preferences among a generation's right answers: of each prompt's, the best and the worst by one reward.
+
+    \b
+    Examples:
+      bootstrap pairs 2 pairs.jsonl --by language
+      bootstrap pairs champion pairs.jsonl --by brevity --lineage r1
+    """
+    from bootstrap.cli.reward_model import write_pairs
+    from bootstrap.cli.stores import choose
+
+    print(write_pairs(choose(store, lineage), generation, path, by=by))
+
+
+@app.command("reward-model")
+def reward_model(
+    path: Annotated[Path, typer.Argument(metavar="PAIRS", help="Pairs: prompt, chosen, rejected; JSON Lines.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New folder for the reward model.")],
+    base: Annotated[Path, typer.Option("--base", metavar="DIR", help="Language model that it is made from.")],
+    updates: Annotated[int, typer.Option("--updates", min=1, metavar="N")] = 100,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, metavar="N", help="Pairs in one update.")] = 32,
+    lr: Annotated[float, typer.Option("--lr", min=0, metavar="X", help="Learning rate, falling to 0.")] = 1e-3,
+    held_out: Annotated[
+        float, typer.Option("--held-out", min=0.01, max=0.99, metavar="X", help="Share of prompts to measure by.")
+    ] = 0.2,
+    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N")] = 0,
+) -> None:
+    """Train a reward model on preferences between answers, for the verifier reward_model.
+
+    \b
+    Examples:
+      bootstrap export base sft --lineage r1
+      bootstrap reward-model pairs.jsonl preferences --base sft
+    """
+    from bootstrap.cli.reward_model import train_reward_model
+
+    told = train_reward_model(
+        path, folder, base=base, updates=updates, batch_size=batch_size, lr=lr, held_out=held_out, seed=seed
+    )
+    print(told)
+
+
 @app.command("import")
 def import_command(
     source: Annotated[

@@ -17,8 +17,8 @@ rewards are rounded to DIGITS decimals, far coarser than that; each distinct tex
 
 The degenerate case: reward from a model is a target like any other, and longer training against it raises the score and
 lowers what it stood for (R1 used it in its last 400 steps only, arXiv:2501.12948, supplement B.5). It judges form, so a
-recipe needs a verifier of answers beside it. Left out: training such a model, and the process that holds it (the
-pool's `host`).
+recipe needs a verifier of answers beside it. Left out: training such a model (`training/preference.py`), and the
+process that holds it (the pool's `host`).
 """
 
 import hashlib
@@ -116,13 +116,7 @@ class RewardModel:
         limit = self._settings.max_length
         if len(answer.prompt) + len(answer.text) > limit * CHARACTERS_PER_TOKEN:
             return {}
-        prompt, text = defused(answer.prompt), defused(answer.text)
-        if self._as_chat:
-            turns = [{"role": "user", "content": prompt}, {"role": "assistant", "content": text}]
-            rendered = self._tokenizer.apply_chat_template(turns, tokenize=False)
-            found = self._tokenizer(rendered, add_special_tokens=False)
-        else:
-            found = self._tokenizer(prompt, text)
+        found = encoded(self._tokenizer, answer.prompt, answer.text, as_chat=self._as_chat)
         return {name: found[name] for name in self._inputs if name in found} if len(found[IDS]) <= limit else {}
 
     @torch.inference_mode()
@@ -158,6 +152,15 @@ class RewardModel:
         if reward >= settings.pass_score:
             return passed(self.name, f"at least {settings.pass_score:g}", reward=reward)
         return failed(self.name, f"below {settings.pass_score:g}", reward=reward)
+
+
+def encoded(tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str, *, as_chat: bool) -> Mapping[str, list[int]]:
+    """Return a model's inputs by name for one prompt and answer: a turn of each, or the tokenizer's two segments."""
+    prompt, answer = defused(prompt), defused(answer)
+    if not as_chat:
+        return tokenizer(prompt, answer)
+    turns = [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
+    return tokenizer(tokenizer.apply_chat_template(turns, tokenize=False), add_special_tokens=False)
 
 
 def _content(folder: Path) -> str:

@@ -1,0 +1,117 @@
+"""`bootstrap pairs` and `bootstrap reward-model`: preferences from a lineage's answers, and a model of them.
+
+A file of pairs is JSON Lines, one `{"prompt": ..., "chosen": ..., "rejected": ...}` a line, whoever made them. The
+model's folder is what the verifier `reward_model` reads:
+
+    <folder>/preferences.json     accuracy on the held-out pairs, how it was trained, hash of the pairs; no dates
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bootstrap.cli.stores import new_folder
+from bootstrap.errors import RecipeError
+from bootstrap.lineage.queries import find
+from bootstrap.store import durable
+from bootstrap.store.lineage_store import LineageStore
+
+if TYPE_CHECKING:
+    from bootstrap.training.preference import Pair
+
+FACTS = "preferences.json"
+FIELDS = ("prompt", "chosen", "rejected")
+
+
+def write_pairs(store: LineageStore, generation: str, path: Path, *, by: str) -> str:
+    """Write the preferences among a generation's answers to the new file `path`; return what to say.
+
+    Raises RecipeError for an unknown generation, a reward that its answers do not have, too few differing answers, and
+    a file that is there already.
+    """
+    from bootstrap.stages.preferences import pairs_of
+
+    found = find(store.ledger.read(), generation).generation
+    pairs = list(pairs_of(store, found, by=by))
+    if not pairs:
+        raise RecipeError(
+            f"no two right answers of {found.name} to one prompt differ in {by}, so nothing is preferred; name another "
+            "generation or reward"
+        )
+    if path.exists():
+        raise RecipeError(f"{path} is there already; name a new file")
+    durable.make_folder(path.parent)
+    durable.write_file(path, "".join(json.dumps(asdict(pair)) + "\n" for pair in pairs).encode())
+    return f"{found.name}: {len(pairs)} pairs by {by} in {path}"
+
+
+def train_reward_model(
+    path: Path, folder: Path, *, base: Path, updates: int, batch_size: int, lr: float, held_out: float, seed: int
+) -> str:
+    """Train a reward model from the language model in `base` and write it to the new folder; return what to say.
+
+    Raises RecipeError for a file or folder that cannot be used, StoreError when the folder cannot be written.
+    """
+    folder = new_folder(folder)
+    pairs = read_pairs(path)
+    from bootstrap.scoring.reward_model import IDS, encoded
+    from bootstrap.training.preference import split, train
+
+    shown, measured = split(pairs, held_out=held_out, seed=seed)
+    made = train(
+        base,
+        shown,
+        measured,
+        encode=lambda tokenizer, prompt, answer: encoded(
+            tokenizer, prompt, answer, as_chat=bool(tokenizer.chat_template)
+        )[IDS],
+        updates=updates,
+        batch_size=batch_size,
+        lr=lr,
+        seed=seed,
+    )
+    facts = {
+        "accuracy": made.accuracy,
+        "accuracy_before": made.before,
+        "batch_size": batch_size,
+        "held_out_pairs": len(measured),
+        "loss": made.loss,
+        "lr": lr,
+        "pairs": len(shown),
+        "pairs_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "seed": seed,
+        "updates": updates,
+    }
+    durable.make_folder(folder.parent)
+    if not durable.write_folder(folder, {**made.files, FACTS: json.dumps(facts, indent=2, sort_keys=True).encode()}):
+        raise RecipeError(f"{folder} has been filled by someone else meanwhile; name a new folder")
+    return (
+        f"{len(shown)} pairs trained on, loss {made.loss:.3f}; of {len(measured)} held-out pairs {made.accuracy:.1%} "
+        f"in the right order, {made.before:.1%} before\n"
+        f"judge with it in a recipe: {{type: reward_model, model: {{path: {folder}}}}}"
+    )
+
+
+def read_pairs(path: Path) -> "Sequence[Pair]":
+    """Return the pairs of a file. Raises RecipeError when it cannot be read or a line is no pair."""
+    from bootstrap.training.preference import Pair
+
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"cannot read pairs from {path}: {error}") from error
+    pairs = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise RecipeError(f"{path}, line {number} is no JSON: {error}") from error
+        if not isinstance(row, dict) or any(not isinstance(row.get(field), str) for field in FIELDS):
+            raise RecipeError(f"{path}, line {number} must hold texts called {', '.join(FIELDS)}")
+        if row["chosen"] == row["rejected"]:
+            raise RecipeError(f"{path}, line {number} prefers an answer to itself; remove the line")
+        pairs.append(Pair(**{field: row[field] for field in FIELDS}))
+    return pairs

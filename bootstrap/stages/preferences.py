@@ -1,0 +1,49 @@
+"""Preferences between a lineage's own sampled answers, by what its verifiers recorded about them.
+
+Of the answers to one prompt that are all right, the best and the worst by one component of the reward make a pair, as
+the language of the working, or by length. A model trained on such pairs judges what no rule is asked for any more, as
+R1's preference rewards do in its last stage (arXiv:2501.12948).
+
+Left out: people's preferences, which a file of pairs brings, and the training (`training/preference.py`).
+"""
+
+from collections.abc import Iterator
+
+from bootstrap.errors import RecipeError
+from bootstrap.records import Generation, Rollout, Status, Verdict
+from bootstrap.stages.step import Tables
+from bootstrap.store.lineage_store import LineageStore
+from bootstrap.training.preference import Pair
+
+BREVITY = "brevity"
+"""Prefers the answer with fewer tokens; not a component of any reward."""
+
+
+def pairs_of(store: LineageStore, generation: Generation, *, by: str) -> Iterator[Pair]:
+    """Yield one pair for each group of a generation's right answers that differ in `by`.
+
+    `by`: name of a component of the reward (nested ones dotted), more of which is preferred, or `BREVITY`. Raises
+    RecipeError when no right answer has that component, StoreCorrupt if an artifact is broken.
+    """
+    known: set[str] = set()
+    for role, ref in sorted(generation.artifacts.items()):
+        if not role.startswith("step-"):
+            continue
+        tables = Tables.read(store.artifact(ref))
+        groups: dict[str, list[tuple[float, Rollout]]] = {}
+        for rollout, verdict in zip(tables.rollouts, tables.verdicts, strict=True):
+            known |= verdict.breakdown.keys()
+            if verdict.status is Status.PASS and (score := _score(rollout, verdict, by)) is not None:
+                groups.setdefault(rollout.group, []).append((score, rollout))
+        for members in groups.values():
+            best, worst = max(members, key=lambda m: m[0]), min(members, key=lambda m: m[0])
+            if best[0] > worst[0]:
+                yield Pair(prompt=best[1].imitated_prompt, chosen=best[1].text, rejected=worst[1].text)
+    if by != BREVITY and by not in known:
+        raise RecipeError(
+            f"no answer of {generation.name} has a reward called {by}; there is {', '.join(sorted({*known, BREVITY}))}"
+        )
+
+
+def _score(rollout: Rollout, verdict: Verdict, by: str) -> float | None:
+    return -float(len(rollout.tokens)) if by == BREVITY else verdict.breakdown.get(by)
