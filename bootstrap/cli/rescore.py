@@ -40,8 +40,9 @@ def rescore_lineage(store: LineageStore, *, recipe_path: Path | None, as_json: b
     task, entries = build_task(recipe.task), store.ledger.read()
     tools = Tools(processes=len(os.sched_getaffinity(0)), cache=store.cache_folder)
     with open_verifiers(recipe, task, tools) as (verifiers, examiner, panel):
-        asking = [verifier for verifier in recipe.verifiers().values() if roles(verifier)]
-        judges = {place: verifiers[place] for place, settings in recipe.verifiers().items() if not roles(settings)}
+        opened = {place: settings for place, settings in recipe.verifiers().items() if place in verifiers}
+        asking = [settings for settings in opened.values() if roles(settings)]
+        judges = {place: verifiers[place] for place, settings in opened.items() if not roles(settings)}
         rescorer = Rescorer(recipe, store=store, task=task, verifiers=judges, examiner=examiner, panel=panel)
         found = rescorer.rescore(entries)
         versions = {verifier.name: verifier.version for verifier in verifiers.values()}

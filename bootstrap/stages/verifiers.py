@@ -26,6 +26,7 @@ def open_verifiers(
 ) -> Iterator[tuple[Mapping[Place, Verifier], Verifier, Mapping[str, Watched]]]:
     """Yield the verifiers of training, by place, the one of held-out answers, which may be one of them, and the panel.
 
+    Those of stages beyond `generations.count` are left closed: what they need may be made from the stages before.
     All of them are trustworthy; one that asks the lineage's generations is left to `bind_models`. Raises VerifierError
     when one of them cannot be built or fails its probe.
     """
@@ -38,7 +39,12 @@ def open_verifiers(
                 probe(verifier, probe_cases(task))
             return verifier
 
-        verifiers = {place: open_one(settings) for place, settings in recipe.verifiers().items()}
+        reached = {recipe.verifier_place(number) for number in range(1, recipe.generations.count + 1)}
+        verifiers = {
+            place: open_one(settings)
+            for place, settings in recipe.verifiers().items()
+            if place == ("verifier",) or place in reached
+        }
         examiner = verifiers[("verifier",)]
         if recipe.evaluation.verifier is not None:
             examiner = open_one(recipe.evaluation.verifier)
