@@ -163,7 +163,13 @@ class _Examination:
         first = self.entries[0].generation
         base = from_parquet(context.store.artifact(first.artifacts[ROLE]).read("fixed.parquet"), OutcomeRow)
         if examined_by(first.verifiers) != context.examiner.version:
-            base = judge_again(base, recipe=context.recipe, task=context.task, examiner=context.examiner)
+            base = judge_again(
+                base,
+                task=context.task,
+                count=context.recipe.evaluation.prompts_per_level,
+                examiner=context.examiner,
+                max_unverifiable=context.recipe.max_unverifiable,
+            )
         return metrics.pass_at_k_change(rows, base, k=how.k)
 
     def _divergence(self, examples: Sequence[Example], number: int | None) -> float | None:
