@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from bootstrap import __version__
 from bootstrap.config.recipe import Recipe
+from bootstrap.config.steps import MergeStep
 from bootstrap.evaluation.guards import heed
 from bootstrap.pool import Pool
 from bootstrap.prompts.build import build_task
@@ -21,6 +22,7 @@ from bootstrap.stages.context import Context, Meter
 from bootstrap.stages.evaluate import evaluate
 from bootstrap.stages.gate import gate, outcome_of
 from bootstrap.stages.health import examine
+from bootstrap.stages.merge import run_merge
 from bootstrap.stages.models import LineageModels
 from bootstrap.stages.origin import inherited
 from bootstrap.stages.resolve import base_artifacts, edges, resolve
@@ -87,6 +89,10 @@ def grow(context: Context, entries: Sequence[Entry], number: int, *, lineage: st
         bind_models(context, plan)
     checkpoint, results = plan.start, list[StepResult]()
     for index, step in enumerate(context.recipe.steps_of(number)):
+        if isinstance(step, MergeStep):
+            results.append(run_merge(context, plan, step, index=index, meter=meter))
+            checkpoint = results[-1].checkpoint
+            continue
         trainer = build_trainer(context, plan, step, index=index)
         results.append(run_step(context, plan, step, trainer, index=index, start=checkpoint, meter=meter))
         checkpoint = results[-1].checkpoint

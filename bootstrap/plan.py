@@ -34,6 +34,8 @@ from bootstrap.config.recipe import Recipe
 from bootstrap.config.steps import (
     Distillation,
     DistillStep,
+    Merged,
+    MergeStep,
     MuonAdamW,
     Rejection,
     RlStep,
@@ -404,6 +406,8 @@ class _Estimate:
     def trained(self, step: Step, targets: Sequence[int]) -> tuple[float, float]:
         """Return tokens per sequence and sequences that a step trains on, all streams together."""
         replay = replay_levels(targets)
+        if isinstance(step, MergeStep):
+            return 0.0, 0.0
         if isinstance(step, SftStep):
             count = step.updates * step.batch_size
             if isinstance(step.source, Rejection):
@@ -500,7 +504,8 @@ class _Estimate:
             length = max(self.own.prompts(highest)) + round(self.own.answer(highest))
         tokens = recipe.resources.batch_rows * length
         steps = (*recipe.base.steps, *(step for _, step in recipe.generation_steps()))
-        moments = 2 if any(not isinstance(step.optimizer, MuonAdamW) for step in steps) else 1
+        optimizers = [step.optimizer for step in steps if not isinstance(step, MergeStep)]
+        moments = 2 if any(not isinstance(optimizer, MuonAdamW) for optimizer in optimizers) else 1
         per_token = shape.num_layers * (16 * shape.hidden_size + 3 * self.config["intermediate_size"])
         activations = tokens * (per_token + 2 * self.config["vocab_size"])
         cache = tokens * 2 * shape.num_layers * shape.hidden_size
@@ -632,6 +637,11 @@ def _teachers(recipe: Recipe, committed: Sequence[Generation], number: int) -> t
 
 def _describe(recipe: Recipe, step: Step, targets: Sequence[int], *, number: int) -> StepPlan:
     """Return a step in words."""
+    if isinstance(step, MergeStep):
+        merged = ", ".join(_sampler(model) for model in step.models)
+        return StepPlan(
+            type=step.type, summary=f"merge ({step.method})", updates=0, data=f"weights of {merged}", teachers=()
+        )
     base, drawn = f"references of levels 1-{recipe.task.base_level}", _levels(_drawn(step, targets))
     # Between the base's level and the targets lie the levels that only the lineage's own answers can replay.
     grown = [level for level in replay_levels(targets) if level > recipe.task.base_level]
@@ -670,8 +680,8 @@ def _describe(recipe: Recipe, step: Step, targets: Sequence[int], *, number: int
     return StepPlan(type=step.type, summary=summary, updates=step.updates, data=data, teachers=teachers)
 
 
-def _sampler(sampler: Sampler) -> str:
-    """Return in words who answers in place of the starting weights."""
+def _sampler(sampler: Sampler | Merged) -> str:
+    """Return in words who answers in place of the starting weights, or is merged."""
     match sampler:
         case FolderModel(path=path):
             return path

@@ -179,6 +179,20 @@ class Pool(ABC):
         """Wait for an update and return what it reports."""
         return self.wait(update, what="update")[0]
 
+    def merge(
+        self,
+        models: Sequence[Checkpoint],
+        *,
+        method: str,
+        weights: Sequence[float],
+        density: float,
+        onto: Checkpoint | None,
+    ) -> Checkpoint:
+        """Return what models make together (`training/merge.py`), by the first worker; those it holds stay."""
+        files = [self.share(dict(checkpoint.files)) for checkpoint in (*models, *([onto] if onto is not None else []))]
+        handle = self.start(0, "merge", method, tuple(weights), density, onto is not None, *files)
+        return self.wait([handle], what="merged weights")[0]
+
     def export(self) -> Checkpoint:
         """Return the current weights, from the first worker."""
         return self.wait([self.start(0, "export")], what="export")[0]

@@ -568,7 +568,7 @@ class Edge(Record):
     """A typed arrow from an earlier generation, or from a model outside the lineage, into this one."""
 
     role: str
-    """init, teacher, sampler, reference, judge, voter, data."""
+    """init, merged, teacher, sampler, reference, judge, voter, data."""
     generation: int | None
     """None for a model outside the lineage."""
     external: str | None = None

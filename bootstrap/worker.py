@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -24,6 +24,7 @@ from bootstrap.training import chat, lora, precision
 from bootstrap.training import model as models
 from bootstrap.training.drift import divergence_from
 from bootstrap.training.learner import Gradient, Learner
+from bootstrap.training.merge import merge
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,6 +240,21 @@ class Worker:
         if self.twin is not None:
             self.twin.refresh()
         return metrics
+
+    def merge(
+        self,
+        method: Literal["linear", "ties"],
+        weights: Sequence[float],
+        density: float,
+        has_onto: bool,
+        *models: Mapping[str, bytes],
+    ) -> Checkpoint:
+        """Return what models make together; with `has_onto` the last one is what `ties` counts differences from.
+
+        What this worker holds stays as it is. Raises RecipeError for models that do not fit together.
+        """
+        *merged, onto = models if has_onto else (*models, None)
+        return merge(merged, method=method, weights=weights, density=density, onto=onto)
 
     def export(self) -> Checkpoint:
         """Return the weights as a folder in bytes: Hugging Face's, or with an adapter peft's."""

@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from bootstrap.config.base import Operational, Place, Settings
 from bootstrap.config.base_model import PretrainedModel, ScratchModel
-from bootstrap.config.steps import StageEnd, Step
+from bootstrap.config.steps import MergeStep, StageEnd, Step
 from bootstrap.config.verifiers import Verifier
 
 
@@ -148,7 +148,8 @@ class Generations(Cycle):
                     f"stage {stage.name} has {stage.generations} generations, which is no multiple of its branches "
                     f"({stage.branches}); raise generations to {whole}"
                 )
-            ends = (stage.init, *(end for step in stage.steps for _, end in step.samplers()))
+            merged = (model for step in stage.steps if isinstance(step, MergeStep) for model in step.models)
+            ends = (stage.init, *(end for step in stage.steps for _, end in step.samplers()), *merged)
             for end in ends:
                 if isinstance(end, StageEnd) and end.stage not in names[:index]:
                     raise ValueError(

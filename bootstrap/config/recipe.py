@@ -19,7 +19,7 @@ from bootstrap.config.generations import Accelerated, Generations, Given, Stage
 from bootstrap.config.guards import DEFAULT_GUARDS, ON_FIXED_PROMPTS, SAMPLED, Guard, HealthSettings
 from bootstrap.config.models import JudgeVerifier, roles
 from bootstrap.config.resources import Resources, Tracking
-from bootstrap.config.steps import References, Rejection, RlStep, SelfPlayStep, SftStep, Step
+from bootstrap.config.steps import MergeStep, References, Rejection, RlStep, SelfPlayStep, SftStep, Step
 from bootstrap.config.task import OpenTask
 from bootstrap.config.tasks import AdditionTask, Task
 from bootstrap.config.training import Training
@@ -346,7 +346,34 @@ def _stage_conflicts(recipe: Recipe, stage: Stage, *, first: int, place: Place) 
                     f"generation {sampler} does not exist when generation {first} samples from it; name an earlier "
                     "one, champion, previous or base",
                 )
+        if isinstance(step, MergeStep):
+            yield from _merge_conflicts(recipe, stage, step, first=first, place=place_of_step)
         yield from _step_conflicts(recipe, step, first=first, place=place_of_step)
+
+
+def _merge_conflicts(recipe: Recipe, stage: Stage, step: MergeStep, *, first: int, place: Place) -> Iterator[Conflict]:
+    if place[-1] != 0:
+        yield Conflict(
+            place,
+            "what the steps before it have trained would be lost, since it takes the weights of models it names; "
+            "let it be the first step, or merge in a stage of its own",
+        )
+    if isinstance(stage.init, ScratchModel | PretrainedModel):
+        yield Conflict(place, "nothing would be left of the model that this stage starts from; set init: champion")
+    for index, model in enumerate(step.models):
+        if isinstance(model, int) and model >= first:
+            yield Conflict(
+                (*place, "models", index),
+                f"generation {model} does not exist when generation {first} is merged from it; name an earlier one, "
+                "champion, previous or base",
+            )
+    adapter = recipe.training.adapter
+    if adapter is not None and adapter.dora:
+        yield Conflict(
+            place,
+            "adapters with dora: true cannot be merged, since they change lengths and directions apart; set "
+            "training.adapter.dora: false",
+        )
 
 
 def _step_conflicts(recipe: Recipe, step: Step, *, first: int, place: Place) -> Iterator[Conflict]:

@@ -1,5 +1,6 @@
 """Training steps inside a generation: `sft`, `distill`, `rl`, and what they share."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -437,4 +438,62 @@ class SelfPlayStep(StepSettings):
         return _placed("distillation", self.distillation)
 
 
-Step = Annotated[SftStep | DistillStep | RlStep | SelfPlayStep, Field(discriminator="type")]
+Merged = Literal["champion", "previous", "base"] | Annotated[int, Field(ge=0)] | StageEnd
+"""A generation whose weights are merged: by place, by number, or the last one of an earlier stage."""
+
+
+class MergeStep(Settings):
+    """Several generations' weights become one model's, without training: the candidate, or what the next steps train.
+
+    The first step of its generations, since it leaves nothing of the weights that they start from.
+    """
+
+    type: Literal["merge"] = "merge"
+    method: Literal["linear", "ties"] = "linear"
+    """`linear`: the weighted mean. `ties` (arXiv:2306.01708): generation 0's weights (with `training.adapter`: the
+    base's), moved by the mean of the differences to them, the largest ones only and those alone that agree in sign."""
+    models: tuple[Merged, ...] = Field(min_length=2)
+    weights: tuple[float, ...] | None = None
+    """One for each model. null: equal shares for `linear`, 1 each for `ties`, which takes the mean itself."""
+    density: float | None = Field(default=None, gt=0, lt=1)
+    """Share of each matrix's entries that `ties` keeps, the largest; null is 0.5."""
+
+    @model_validator(mode="after")
+    def _can_be_merged(self) -> "MergeStep":
+        if len(set(self.models)) < len(self.models):
+            raise ValueError("a model stands twice; name each once, and give it a larger share in weights")
+        if self.density is not None and self.method != "ties":
+            raise ValueError(f"density has no effect with method {self.method}; remove it, or set method: ties")
+        if self.weights is None:
+            return self
+        if len(self.weights) != len(self.models):
+            raise ValueError(f"{len(self.weights)} weights for {len(self.models)} models; give one for each")
+        if self.method == "linear" and not math.isclose(sum(self.weights), 1, abs_tol=1e-6):
+            raise ValueError(
+                f"weights sum to {sum(self.weights):g}, which would scale the model; let those of linear sum to 1"
+            )
+        if self.method == "ties" and min(self.weights) <= 0:
+            raise ValueError("ties elects signs before it weighs, so a weight of 0 or less makes no sense; raise it")
+        return self
+
+    @property
+    def kept(self) -> float:
+        """`density` with its default."""
+        return 0.5 if self.density is None else self.density
+
+    def shares(self) -> tuple[float, ...]:
+        """Return each model's weight."""
+        if self.weights is not None:
+            return self.weights
+        return (1.0,) * len(self.models) if self.method == "ties" else (1 / len(self.models),) * len(self.models)
+
+    def teachers(self) -> "Teachers":
+        """Return nobody."""
+        return ()
+
+    def samplers(self) -> "tuple[tuple[Place, Sampler], ...]":
+        """Return nobody."""
+        return ()
+
+
+Step = Annotated[SftStep | DistillStep | RlStep | SelfPlayStep | MergeStep, Field(discriminator="type")]

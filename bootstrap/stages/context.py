@@ -15,7 +15,7 @@ from bootstrap.config.base import Place
 from bootstrap.config.evaluation import PanelTask
 from bootstrap.config.models import LineageModel
 from bootstrap.config.recipe import Recipe
-from bootstrap.config.steps import Levels, Sampler, Teacher
+from bootstrap.config.steps import Levels, Merged, Sampler, Teacher
 from bootstrap.pool import Pool
 from bootstrap.prompts.task import Task
 from bootstrap.records import Annotations, Checkpoint, Compute, Event, Observer
@@ -192,6 +192,8 @@ class Plan:
     """Teacher as the recipe names it -> (generation number, weights)."""
     samplers: Mapping[Sampler, tuple[int | None, Checkpoint]] = field(default_factory=dict)
     """Who answers in place of the starting weights, as the recipe names it -> (generation number, weights)."""
+    merged: Mapping[Merged, tuple[int, Checkpoint]] = field(default_factory=dict)
+    """Whose weights a `merge` step combines, as the recipe names them -> (generation number, weights)."""
     asked: Mapping[LineageModel, tuple[int, Checkpoint]] = field(default_factory=dict)
     """Generation that the verifier asks, as the recipe names it -> (number, weights)."""
 

@@ -10,7 +10,7 @@ from bootstrap.config.base_model import BaseModelSource, FolderModel, Generation
 from bootstrap.config.generations import Position
 from bootstrap.config.models import EndpointTeacher, LineageModel, roles
 from bootstrap.config.recipe import Recipe
-from bootstrap.config.steps import RlStep, Sampler, SelfPlayStep, StageEnd, Teacher
+from bootstrap.config.steps import Merged, MergeStep, RlStep, Sampler, SelfPlayStep, StageEnd, Teacher
 from bootstrap.errors import RecipeError
 from bootstrap.evaluation.report import accuracies, judged_shares
 from bootstrap.records import Checkpoint, Edge
@@ -73,6 +73,13 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
         for _, sampler in step.samplers()
         if not isinstance(sampler, EndpointTeacher)
     }
+    merged = {
+        name: _model(context, entries, name, named=named)
+        for step in stage.steps
+        if isinstance(step, MergeStep)
+        # Differences of adapters are counted from the base that they share.
+        for name in (*step.models, *(("base",) if step.method == "ties" and recipe.training.adapter is None else ()))
+    }
     asked = {
         name: (asked_number, weights_of(context, entries, asked_number))
         for _, name in roles(_verifier(recipe, number))
@@ -97,6 +104,7 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
         pool=pool,
         teachers=teachers,
         samplers=samplers,
+        merged=merged,
         asked=asked,
     )
     context.pool.broadcast("drop_teachers")
@@ -149,7 +157,7 @@ def weights_of(context: Context, entries: Sequence[Entry], number: int) -> Check
 
 
 def edges(recipe: Recipe, plan: Plan, *, sources: Collection[int]) -> tuple[Edge, ...]:
-    """Return where the weights start, who teaches, whom the verifier asks, and whose answers were trained on.
+    """Return where weights start, what is merged, who teaches, whom the verifier asks, whose answers are trained on.
 
     `sources`: the generations of those answers.
     """
@@ -166,6 +174,8 @@ def edges(recipe: Recipe, plan: Plan, *, sources: Collection[int]) -> tuple[Edge
         for name, (number, checkpoint) in models.items():
             outside = _place(name) if isinstance(name, FolderModel) else None
             found.append(Edge(role=role, generation=number, external=outside, fingerprint=checkpoint.fingerprint))
+    merged = {number: checkpoint.fingerprint for number, checkpoint in plan.merged.values()}
+    found += [Edge(role="merged", generation=number, fingerprint=print_) for number, print_ in sorted(merged.items())]
     servers = (end for step in recipe.steps_of(plan.number) for _, end in step.samplers())
     for server in dict.fromkeys(end for end in servers if isinstance(end, EndpointTeacher)):
         found.append(Edge(role="sampler", generation=None, external=policy_of(server), fingerprint=policy_of(server)))
@@ -246,7 +256,7 @@ def read_model_folder(folder: Path) -> dict[str, bytes]:
 
 
 def _model(
-    context: Context, entries: Sequence[Entry], name: Teacher | Sampler, *, named: Names
+    context: Context, entries: Sequence[Entry], name: Teacher | Sampler | Merged, *, named: Names
 ) -> tuple[int | None, Checkpoint]:
     """Return a teacher's or sampler's generation (None for a model outside the lineage) and weights."""
     if isinstance(name, FolderModel):
