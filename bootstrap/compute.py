@@ -8,6 +8,9 @@ Embedding look-ups cost nothing; the output head is a matmul.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+MAX_LOGITS = {"cpu": 2**26, "cuda": 2**30}
+"""Logits that training computes in one forward pass, by device; several arrays of this many numbers live at once."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelShape:

@@ -20,7 +20,7 @@ from typing import Any
 
 from pydantic import Field, computed_field
 
-from bootstrap.compute import ModelShape, forward_flops, generate_flops, llama_shape, train_flops
+from bootstrap.compute import MAX_LOGITS, ModelShape, forward_flops, generate_flops, llama_shape, train_flops
 from bootstrap.config.base_model import (
     BaseModelSource,
     FolderModel,
@@ -494,21 +494,25 @@ class _Estimate:
         """Return bytes of one worker at its fullest: training or decoding `batch_rows` sequences of the longest kind.
 
         Training keeps weights, gradients and optimizer state (Muon: one moment, AdamW: two), and per token and layer
-        about 16 vectors of the hidden size and 3 of the intermediate size for the backward pass, and the logits twice.
-        Decoding keeps keys and values.
+        about 16 vectors of the hidden size and 3 of the intermediate size for the backward pass, and the logits twice;
+        where a large vocabulary makes too many logits (`MAX_LOGITS`), fewer sequences at once. Decoding keeps keys and
+        values.
         """
         recipe, shape = self.recipe, self.shape
         highest = recipe.highest_level()
+        answer = round(self.own.answer(highest))
         length = recipe.task.longest_sequence(highest)
         if self.encoder is not None:
-            length = max(self.own.prompts(highest)) + round(self.own.answer(highest))
-        tokens = recipe.resources.batch_rows * length
+            length = max(self.own.prompts(highest)) + answer
+        rows, vocabulary = recipe.resources.batch_rows, self.config["vocab_size"]
+        device = "cuda" if recipe.resources.gpus_per_worker else "cpu"
+        trained_rows = min(rows, max(MAX_LOGITS[device] // vocabulary // answer, 1))
         steps = (*recipe.base.steps, *(step for _, step in recipe.generation_steps()))
         optimizers = [step.optimizer for step in steps if not isinstance(step, MergeStep)]
         moments = 2 if any(not isinstance(optimizer, MuonAdamW) for optimizer in optimizers) else 1
         per_token = shape.num_layers * (16 * shape.hidden_size + 3 * self.config["intermediate_size"])
-        activations = tokens * (per_token + 2 * self.config["vocab_size"])
-        cache = tokens * 2 * shape.num_layers * shape.hidden_size
+        activations = trained_rows * (length * per_token + 2 * answer * vocabulary)
+        cache = rows * length * 2 * shape.num_layers * shape.hidden_size
         trained = 0 if recipe.training.adapter is not None else shape.num_parameters
         numbers = shape.num_parameters + trained * (1 + moments) + max(activations, cache)
         return round(numbers * shape.bytes_per_parameter)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from bootstrap.compute import ModelShape, forward_flops, train_flops
+from bootstrap.compute import MAX_LOGITS, ModelShape, forward_flops, train_flops
 from bootstrap.config.steps import Optimizer
 from bootstrap.errors import WorkerError
 from bootstrap.records import Batch, Example, GuideForm, Reading, UpdateMetrics
@@ -25,9 +25,6 @@ from bootstrap.training.loss import cross_entropy, divergence, guide_reward, kl_
 from bootstrap.training.model import model_shape
 from bootstrap.training.optimizer import build_optimizers
 from bootstrap.training.precision import recompute_blocks
-
-MAX_LOGITS = {"cpu": 2**26, "cuda": 2**30}
-"""Logits computed in one forward pass, by device; several arrays of this many numbers live at once."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

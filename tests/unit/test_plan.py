@@ -231,6 +231,21 @@ def test_answers_count_as_long_as_the_recipe_lets_them_be_and_take_the_memory(tm
     assert long.memory_bytes_per_worker > short.memory_bytes_per_worker
 
 
+def test_training_memory_ends_where_a_pass_may_have_no_more_logits(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    model = {"type": "folder", "path": str(pretrained.write(pretrained.small_folder(), path))}
+    base = {"model": model, "steps": BASE["steps"]}
+
+    def memory(rows: int, vocabulary: int) -> int:
+        config = json.loads((path / "config.json").read_text())
+        (path / "config.json").write_text(json.dumps(config | {"vocab_size": vocabulary}))
+        settings = recipe(count=1, base=base, resources={"batch_rows": rows})
+        return make_plan(settings, lineage="x", workers=1).memory_bytes_per_worker
+
+    assert memory(64, 1000) < 0.2 * memory(512, 1000)
+    assert memory(400, 2**20) < 1.01 * memory(200, 2**20)
+
+
 def test_planning_touches_nothing(tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text(
