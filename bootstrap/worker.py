@@ -273,13 +273,14 @@ class Worker:
         self.learner.restore(state)
 
     def probe(self, seconds: float) -> dict[str, float]:
-        """Measure this worker's bound: fp32 matmul operations and bytes read and written per second.
+        """Measure this worker's bound: matmul operations, in the recipe's precision, and bytes moved per second.
 
         Half of the time goes to square matmuls (512 wide on a CPU, where they fit the cache, 4096 on a GPU), half to
         copying 64 MiB (does not fit).
         """
         width = 4096 if self.device.type == "cuda" else 512
-        square = torch.randn(width, width, device=self.device)
+        dtype = torch.bfloat16 if self.training.precision == "bf16" else torch.float32
+        square = torch.randn(width, width, device=self.device, dtype=dtype)
         block = torch.zeros(16 * 2**20, device=self.device)
         target = torch.empty_like(block)
         return {
