@@ -58,6 +58,10 @@ from bootstrap.training.chat import framed
 
 RATES = {"train": 4e10, "generate": 1e10, "evaluate": 1e10}
 """Assumed FLOP/s of one worker on one CPU core by phase; decoding waits for memory and Python more than for matmuls."""
+WIDE = 512
+"""Width from which a model's matmuls outweigh what surrounds them."""
+WIDE_RATES = {"train": 1e11, "generate": 6e10, "evaluate": 6e10}
+"""The same of models this wide in bf16, on a CPU with instructions for it."""
 SAMPLED_PROMPTS = 32
 """Prompts drawn to measure a level's lengths."""
 
@@ -488,7 +492,9 @@ class _Estimate:
 
     def seconds(self, steps: Sequence[Step], targets: Sequence[int], *, workers: int) -> float:
         """Return wall time at the assumed rates."""
-        return sum(flops / (RATES[phase] * workers) for phase, flops in self.flops(steps, targets).items())
+        wide = self.shape.hidden_size >= WIDE and self.recipe.training.precision == "bf16"
+        rates = WIDE_RATES if wide else RATES
+        return sum(flops / (rates[phase] * workers) for phase, flops in self.flops(steps, targets).items())
 
     def memory_bytes(self) -> int:
         """Return bytes of one worker at its fullest: training or decoding `batch_rows` sequences of the longest kind.

@@ -95,6 +95,18 @@ def test_more_workers_take_less_time_for_the_same_work() -> None:
     assert one.generations[1].seconds == pytest.approx(2 * two.generations[1].seconds)
 
 
+def test_wide_models_in_bf16_are_assumed_to_come_nearer_to_the_machines_bound() -> None:
+    def rate(width: int, precision: str) -> float:
+        model = {"type": "scratch", "hidden_size": width, "intermediate_size": 2 * width, "num_heads": 8}
+        settings = recipe(count=1, base={"model": model, "steps": BASE["steps"]}, training={"precision": precision})
+        planned = make_plan(settings, lineage="x", workers=1).generations[1]
+        return sum(planned.flops.values()) / planned.seconds
+
+    narrow, wide, exact = rate(504, "bf16"), rate(512, "bf16"), rate(512, "fp32")
+    assert wide > 2 * narrow
+    assert exact == pytest.approx(narrow, rel=0.05)
+
+
 def test_committed_generations_show_what_became_of_them(entries: list[Entry]) -> None:
     plan = make_plan(recipe(count=5), lineage="addition", workers=2, entries=entries)
     assert [generation.status for generation in plan.generations] == [
