@@ -175,3 +175,14 @@ def test_a_forward_pass_takes_no_more_targets_than_allowed():
     assert all(len(micro.targets_N) <= 20 or len(part) == 1 for part, micro in passes)
     assert max(len(part) for part, _ in passes) > 1
     assert len(list(micro_batches(examples, pad=0, max_rows=64))) < len(passes)
+
+
+def test_the_machines_bound_is_measured_in_the_recipes_precision(monkeypatch) -> None:
+    seen, multiply = set(), torch.mm
+    monkeypatch.setattr(torch, "mm", lambda left, right: (seen.add(left.dtype), multiply(left, right))[1])
+    for precision, dtype in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
+        seen.clear()
+        worker = Worker(batch_rows=1, device="cpu")
+        worker.configure(Training(precision=precision))
+        assert worker.probe(0.02)["matmul_flops"] > 0
+        assert seen == {dtype}
