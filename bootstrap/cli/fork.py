@@ -60,8 +60,8 @@ def fork_lineage(source: str, name: str, overrides: Sequence[str], *, recipe_pat
     told = f"{count} answers" if shares else "no answers, since its task is another"
     where = () if store == DEFAULT_STORE else ("--store", store)
     return (
-        f"lineage {name} starts from {model.place}: fingerprint {generation.fingerprint[:16]}, inherits {told}, goes "
-        f"on from level {recipe.start_level}\ngrow it with: {command('run', store / name / FILE_NAME, *where)}"
+        f"lineage {name} starts from {model.place}: fingerprint {generation.fingerprint[:16]}, trained for levels "
+        f"up to {recipe.start_level}, inherits {told}\ngrow it with: {command('run', store / name / FILE_NAME, *where)}"
     )
 
 

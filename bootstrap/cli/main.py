@@ -140,8 +140,8 @@ def fork(
     """Start a new lineage from any generation of another one, rejected ones too.
 
     The new lineage's generation 0 has that generation's weights and, if the task is the same, the verified answers
-    accumulated by then; the recipe's `base` section is replaced. The origin stays as it is. Growing is left to
-    `bootstrap run`, whose command is printed.
+    accumulated by then; the recipe's `base` section is replaced, and its generations or stages begin anew. The origin
+    stays as it is. Growing is left to `bootstrap run`, whose command is printed.
 
     \b
     Examples:

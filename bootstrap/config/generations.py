@@ -127,7 +127,9 @@ class Generations(Cycle):
             )
         if self.stages is None:
             return self
-        if own := [name for name in ("init", "curriculum", "branches") if name in self.model_fields_set]:
+        # By value: a recipe that is written out whole, as lineages remember theirs, names every setting.
+        fields = type(self).model_fields
+        if own := [name for name in ("init", "curriculum", "branches") if getattr(self, name) != fields[name].default]:
             raise ValueError(f"{own[0]} belongs to each of the stages; move it there")
         names = [stage.name for stage in self.stages]
         if twice := next((name for name in names if names.count(name) > 1), None):

@@ -170,6 +170,18 @@ def test_another_task_inherits_weights_alone_and_starts_at_its_own_level(store, 
     assert child.generation.target_levels == (3,)
 
 
+def test_a_lineage_of_stages_is_remembered_and_forked(tmp_path):
+    stages = [{"name": "one", "gate": "never", "steps": [{**tiny.RL, "updates": 2}]}]
+    settings = tiny.recipe(generations={"stages": stages})
+    theirs = tiny.grow(settings, tmp_path / "tiny")
+    remember_recipe(LineageStore(tmp_path / "tiny"), settings, folder=tmp_path)
+    assert recall_recipe(LineageStore(tmp_path / "tiny")) == settings
+    fork(tmp_path, "tiny@1", "again")
+    base, child = grown(tmp_path, "again")
+    assert base.generation.fingerprint == theirs[1].generation.fingerprint
+    assert child.generation.stage == "one"
+
+
 @pytest.mark.parametrize(
     ("source", "name", "overrides", "message"),
     [
