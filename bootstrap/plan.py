@@ -46,9 +46,11 @@ from bootstrap.config.steps import (
     Step,
 )
 from bootstrap.config.task import OpenTask
+from bootstrap.config.tasks import tasks_of
 from bootstrap.errors import RecipeError
 from bootstrap.prompts.build import build_task
 from bootstrap.prompts.files import Rows
+from bootstrap.prompts.mixture import Mixture
 from bootstrap.prompts.task import Task
 from bootstrap.records import Checkpoint, Example, Generation, Prompt, Record
 from bootstrap.selection.curriculum import replay_levels, target_levels
@@ -215,6 +217,9 @@ def notes(recipe: Recipe) -> Iterator[str]:
 
 def _left_out(task: Task) -> Iterator[str]:
     """Yield what a task from a file leaves out."""
+    if isinstance(task, Mixture):
+        for part in task.parts.values():
+            yield from _left_out(part)
     if isinstance(task, Rows) and task.left_out:
         reasons = ", ".join(f"{count} {reason}" for reason, count in task.left_out.most_common())
         yield f"rows of {task.settings.path} that are left out: {reasons}"
@@ -269,12 +274,13 @@ class _Lengths:
 
     def answer(self, level: int) -> float:
         """Return the tokens of the longest answer: of the right ones, or as the task's own limit lets it be."""
-        settings = self.task.settings
-        if isinstance(settings, OpenTask) and settings.max_answer_tokens:
-            return float(settings.max_answer_tokens)
+        settings = tasks_of(self.task.settings).values()
+        limits = [float(s.max_answer_tokens) for s in settings if isinstance(s, OpenTask) and s.max_answer_tokens]
+        if len(limits) == len(settings):
+            return max(limits)
         if self.encoder is None:
-            return 1.0 + self.task.max_answer_length(level)
-        return float(max(answer for _, answer in self._sample(level)))
+            return max([1.0 + self.task.max_answer_length(level), *limits])
+        return max([*(float(answer) for _, answer in self._sample(level)), *limits])
 
     def _sample(self, level: int) -> list[tuple[int, int]]:
         if level not in self._drawn:

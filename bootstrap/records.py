@@ -179,6 +179,8 @@ class Rollout:
     prompt_text: str
     prompt_key: str = ""
     """The prompt's `key`."""
+    task: str = ""
+    """The prompt's `task`."""
     level: int
     """The prompt's; of a proposal, that of the problem it puts, 0 where it puts none."""
     sample_index: int
@@ -446,6 +448,8 @@ class Report(Record):
     """Number of consecutive levels beyond those trained with at least half of the answers right."""
     mastered: float
     """The accuracy from which a level counts as mastered."""
+    parts: dict[str, tuple[LevelReport, ...]] = Field(default_factory=dict)
+    """Greedy results on the parts of a mixture, level by level; empty where the task is one."""
     panel: dict[str, tuple[LevelReport, ...]] = Field(default_factory=dict)
     """Greedy results on the tasks of the evaluation's panel, level by level."""
 

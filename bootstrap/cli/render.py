@@ -124,8 +124,9 @@ def print_generation(shown: Mapping[str, Any]) -> None:
         if value:
             say(f"{name:<{width}}  {value}")
     _print_rows("levels", [_level_row(row) for row in shown["levels"]])
-    watched = [{"task": task, **_level_row(row)} for task, rows in shown["panel"].items() for row in rows]
-    _print_rows("panel", watched)
+    for kind in ("parts", "panel"):
+        of_tasks = [{"task": task, **_level_row(row)} for task, rows in shown[kind].items() for row in rows]
+        _print_rows(kind, of_tasks)
     tests = [("improvement", shown["gate"])] if shown["gate"] else []
     tests += [("retention", row) for row in shown["retention"]]
     tests += [(f"panel: {task}", row) for task, row in shown["panel_tests"].items()]

@@ -1,8 +1,8 @@
 """`bootstrap verifier check`: what right, wrong and hostile answers get from a verifier, as a table or JSON."""
 
 import os
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from rich.table import Table
@@ -22,14 +22,16 @@ from bootstrap.config.answers import (
 )
 from bootstrap.config.load import load_recipe, load_verifier
 from bootstrap.config.models import roles
-from bootstrap.config.verifiers import Verifier
+from bootstrap.config.verifiers import ByTaskVerifier, Verifier
 from bootstrap.errors import RecipeError, VerifierError
 from bootstrap.prompts.build import build_task
+from bootstrap.prompts.task import Task
 from bootstrap.references import Call, CallCases, write
 from bootstrap.scoring.conformance import Finding, check
 from bootstrap.scoring.probe import Case
 from bootstrap.scoring.verifier import Tools, build_verifier
-from bootstrap.stages.verifiers import probe_cases
+from bootstrap.scoring.verifier import Verifier as VerifierInUse
+from bootstrap.stages.verifiers import proofs
 
 PROMPTS_PER_LEVEL = 2
 MAX_BUILT_LENGTH = 100_000
@@ -58,19 +60,24 @@ def check_verifier(
         if name is not None or reference is not None:
             raise RecipeError("--recipe brings its verifier and its task's answers; leave out NAME and --reference")
         recipe = load_recipe(recipe_path, overrides)
-        settings, cases = recipe.verifier, probe_cases(build_task(recipe.task), prompts_per_level=PROMPTS_PER_LEVEL)
+        settings, task = recipe.verifier, build_task(recipe.task)
     elif name is None:
         raise RecipeError("name a verifier, for example exact or my_module:my_function, or give a recipe with --recipe")
     else:
         settings = load_verifier(name, overrides)
-        cases = [_case(settings, reference=reference, right=right, wrong=wrong)]
+        if isinstance(settings, ByTaskVerifier):
+            raise RecipeError("by_task is checked with the answers of a mixture's parts: give a recipe with --recipe")
+        task, case = None, _case(settings, reference=reference, right=right, wrong=wrong)
     if roles(settings):
         raise RecipeError(f"{settings.type} asks generations of a lineage; it is checked in each run, before it judges")
     if settings.judges == "nothing":
         raise RecipeError(f"{settings.type} is a control that looks at no answer, so there is nothing to check")
     verifier = build_verifier(settings, tools=Tools(processes=len(os.sched_getaffinity(0))))
     try:
-        findings = check(verifier, cases, settings=settings)
+        if task is None:
+            findings = check(verifier, [case], settings=settings)
+        else:
+            findings = list(_by_part(verifier, task, settings))
     finally:
         verifier.close()
     if as_json:
@@ -83,6 +90,14 @@ def check_verifier(
             f"verifier {verifier.name} failed {failures} of {len(findings)} checks; it must not give reward before "
             "those marked `no` are mended"
         )
+
+
+def _by_part(verifier: VerifierInUse, task: Task, settings: Verifier) -> Iterator[Finding]:
+    """Yield the findings about a recipe's verifier, those about one part of a mixture under the part's name."""
+    for part, one, cases in proofs(verifier, task, prompts_per_level=PROMPTS_PER_LEVEL):
+        own = settings.tasks[part] if isinstance(settings, ByTaskVerifier) else settings
+        for finding in check(one, cases, settings=own):
+            yield replace(finding, case=f"{part}: {finding.case}") if part else finding
 
 
 def _case(settings: Verifier, *, reference: str | None, right: str | None, wrong: Sequence[str]) -> Case:

@@ -167,5 +167,7 @@ def roles(settings: Settings) -> tuple[tuple[Literal["judge", "voter"], LineageM
             return (("judge", generation),)
         case MajorityVerifier(voters=voters):
             return tuple(("voter", voter) for voter in voters)
-    found = [role for part in getattr(settings, "components", ()) for role in roles(part.verifier)]
+    parts = [part.verifier for part in getattr(settings, "components", ())]
+    parts += getattr(settings, "tasks", {}).values()
+    found = [role for part in parts for role in roles(part)]
     return tuple(dict.fromkeys(found))

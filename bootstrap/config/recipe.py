@@ -21,9 +21,9 @@ from bootstrap.config.models import JudgeVerifier, roles
 from bootstrap.config.resources import Resources, Tracking
 from bootstrap.config.steps import MergeStep, References, Rejection, RlStep, SelfPlayStep, SftStep, Step
 from bootstrap.config.task import OpenTask
-from bootstrap.config.tasks import AdditionTask, Task
+from bootstrap.config.tasks import AdditionTask, MixtureTask, SingleTask, Task, tasks_of
 from bootstrap.config.training import Training
-from bootstrap.config.verifiers import PluginVerifier, RubricVerifier, Verifier
+from bootstrap.config.verifiers import ByTaskVerifier, PluginVerifier, RubricVerifier, SingleVerifier, Verifier
 from bootstrap.config.working import WorkingTask
 from bootstrap.records import GuardAction, HealthMetric
 
@@ -94,7 +94,8 @@ class Recipe(Settings):
             *_guard_conflicts(self),
         ]
         if conflicts:
-            raise Conflicts(conflicts)
+            # What speaks against one verifier of several parts is said once.
+            raise Conflicts(list(dict.fromkeys(conflicts)))
         return self
 
     @property
@@ -167,13 +168,17 @@ def _verifier_conflicts(recipe: Recipe) -> Iterator[Conflict]:
     examiner = recipe.evaluation.verifier or recipe.verifier
     at = ("evaluation", "verifier") if recipe.evaluation.verifier else ("verifier",)
     for place, verifier in {**recipe.verifiers(), at: examiner}.items():
-        if verifier.judges == "form":
-            yield Conflict(
-                place,
-                f"{verifier.type} looks at the form of answers and cannot tell right from wrong; put it into a rubric "
-                "beside a verifier that decides, for example exact",
-            )
-        yield from _unreadable(recipe.task, verifier, place)
+        yield from _part_conflicts(recipe.task, verifier, place)
+        for spot, task, one in _by_part(recipe.task, verifier, place):
+            # A part may be trained on by its form alone, as R1's general prompts are, where the gate looks at answers.
+            if one.judges == "form" and (spot == place or place == at):
+                other = "" if spot == place else ", or judge held-out answers otherwise (evaluation.verifier)"
+                yield Conflict(
+                    spot,
+                    f"{one.type} looks at the form of answers and cannot tell right from wrong; put it into a rubric "
+                    f"beside a verifier that decides, for example exact{other}",
+                )
+            yield from _unreadable(task, one, spot)
         for _, name in roles(verifier):
             if isinstance(name, int) and name > 0:
                 yield Conflict(
@@ -186,18 +191,8 @@ def _verifier_conflicts(recipe: Recipe) -> Iterator[Conflict]:
                 "generations of this lineage know the task's characters alone and can say no verdict; start from a "
                 "language model (base.model: {type: folder, path: ...}), or let an endpoint judge",
             )
-    if examiner.judges == "group":
-        yield Conflict(
-            at,
-            f"{examiner.type} compares the answers of a group, and held-out prompts are answered once; set "
-            "evaluation.verifier to one with references, for example {type: exact}",
-        )
-    if examiner.judges == "nothing":
-        yield Conflict(
-            at,
-            f"{examiner.type} tells nothing about held-out answers, so the gate would toss coins too; set "
-            "evaluation.verifier to one with references, for example {type: exact}",
-        )
+    for spot, _, one in _by_part(recipe.task, examiner, at):
+        yield from _examiner_conflicts(one, spot)
     if roles(examiner):
         yield Conflict(
             at,
@@ -206,7 +201,49 @@ def _verifier_conflicts(recipe: Recipe) -> Iterator[Conflict]:
         )
 
 
-def _unreadable(task: Task, verifier: Verifier, place: Place) -> Iterator[Conflict]:
+def _examiner_conflicts(examiner: SingleVerifier, place: Place) -> Iterator[Conflict]:
+    if examiner.judges == "group":
+        yield Conflict(
+            place,
+            f"{examiner.type} compares the answers of a group, and held-out prompts are answered once; set "
+            "evaluation.verifier to one with references, for example {type: exact}",
+        )
+    if examiner.judges == "nothing":
+        yield Conflict(
+            place,
+            f"{examiner.type} tells nothing about held-out answers, so the gate would toss coins too; set "
+            "evaluation.verifier to one with references, for example {type: exact}",
+        )
+
+
+def _part_conflicts(task: Task, verifier: Verifier, place: Place) -> Iterator[Conflict]:
+    """Yield where a verifier by task does not name the parts of the mixture."""
+    if not isinstance(verifier, ByTaskVerifier):
+        return
+    if not isinstance(task, MixtureTask):
+        yield Conflict(
+            place, f"task {task.type} is one task; name its verifier alone, or use task: {{type: mixture, ...}}"
+        )
+        return
+    if missing := sorted(task.parts.keys() - verifier.tasks.keys()):
+        yield Conflict((*place, "tasks"), f"nothing judges part {', '.join(missing)}; name a verifier for it")
+    if strange := sorted(verifier.tasks.keys() - task.parts.keys()):
+        yield Conflict(
+            (*place, "tasks"),
+            f"the mixture has no part {', '.join(strange)}; its parts are {', '.join(sorted(task.parts))}",
+        )
+
+
+def _by_part(task: Task, verifier: Verifier, place: Place) -> Iterator[tuple[Place, SingleTask, SingleVerifier]]:
+    """Yield (place, task, verifier) of each task that prompts come from and what judges its answers."""
+    for name, one in tasks_of(task).items():
+        if not isinstance(verifier, ByTaskVerifier):
+            yield place, one, verifier
+        elif name in verifier.tasks:
+            yield (*place, "tasks", name), one, verifier.tasks[name]
+
+
+def _unreadable(task: SingleTask, verifier: SingleVerifier, place: Place) -> Iterator[Conflict]:
     """Yield what stands in the way of reading the task's references."""
     if isinstance(verifier, RubricVerifier):
         for index, component in enumerate(verifier.components):
@@ -248,13 +285,15 @@ def _base_conflicts(recipe: Recipe) -> Iterator[Conflict]:
             "base.model is scratch and base.steps is empty: random weights give no right answer to learn from; "
             "add an sft step on references, for example base: {steps: [{type: sft, updates: 1200}]}",
         )
-    task = recipe.task
-    if isinstance(task, OpenTask) and task.max_answer_tokens and task.max_answer_tokens <= task.max_answer_length:
-        yield Conflict(
-            ("task", "max_answer_tokens"),
-            f"{task.max_answer_tokens} tokens cut the longest references (max_answer_length {task.max_answer_length}), "
-            "since a model from scratch has one token per character; remove it, raise it, or lower max_answer_length",
-        )
+    mixed = isinstance(recipe.task, MixtureTask)
+    for name, task in tasks_of(recipe.task).items():
+        if isinstance(task, OpenTask) and task.max_answer_tokens and task.max_answer_tokens <= task.max_answer_length:
+            yield Conflict(
+                ("task", *(("parts", name, "task") if mixed else ()), "max_answer_tokens"),
+                f"{task.max_answer_tokens} tokens cut the longest references (max_answer_length "
+                f"{task.max_answer_length}), since a model from scratch has one token per character; remove it, raise "
+                "it, or lower max_answer_length",
+            )
     needed = recipe.task.longest_sequence(recipe.highest_level())
     if model.max_length < needed:
         yield Conflict(
@@ -381,6 +420,13 @@ def _step_conflicts(recipe: Recipe, step: Step, *, first: int, place: Place) -> 
     yield from _proposal_conflicts(recipe, step, place)
     if isinstance(step, SelfPlayStep):
         yield from _self_play_conflicts(recipe, place)
+    for name, taught in ((name, getattr(step, name, None)) for name in ("distillation", "teaching")):
+        for index, route in enumerate(taught.routes if taught is not None else ()):
+            if route.task is not None and route.task not in tasks_of(recipe.task):
+                yield Conflict(
+                    (*place, name, "routes", index, "task"),
+                    f"no prompt is of task {route.task}; there is {', '.join(tasks_of(recipe.task))}",
+                )
     if isinstance(step, SftStep) and isinstance(step.source, Rejection):
         yield from _hint_conflicts(recipe, step.source, (*place, "source"))
         yield from _stepping_stone_conflicts(recipe, step.source.stepping_stones, (*place, "source"))
@@ -425,7 +471,7 @@ def _shown_proposals(step: Step) -> float:
 
 
 def _stepping_stone_conflicts(recipe: Recipe, share: float, place: Place) -> Iterator[Conflict]:
-    if share and not isinstance(recipe.task, AdditionTask | WorkingTask):
+    if share and not any(isinstance(task, AdditionTask | WorkingTask) for task in tasks_of(recipe.task).values()):
         yield Conflict(
             (*place, "stepping_stones"),
             f"stepping stones need a task with two operands; task {recipe.task.type} has one: remove the key",
@@ -437,22 +483,23 @@ def _panel_conflicts(recipe: Recipe) -> Iterator[Conflict]:
     for name, watched in recipe.evaluation.panel.items():
         place = ("evaluation", "panel", name)
         at = (*place, "verifier")
-        if watched.verifier.judges != "answer":
-            yield Conflict(
-                at,
-                f"{watched.verifier.type} compares no answer with a reference; use one that does, for example "
-                "{type: exact}",
-            )
+        yield from _part_conflicts(watched.task, watched.verifier, at)
+        for spot, task, one in _by_part(watched.task, watched.verifier, at):
+            if one.judges != "answer":
+                yield Conflict(
+                    spot,
+                    f"{one.type} compares no answer with a reference; use one that does, for example {{type: exact}}",
+                )
+            yield from _unreadable(task, one, spot)
         if roles(watched.verifier):
             yield Conflict(
                 at,
                 f"{watched.verifier.type} asks generations of the lineage, so its verdicts on them would drift with "
                 "them; use one that asks none, for example {type: exact}",
             )
-        yield from _unreadable(watched.task, watched.verifier, at)
         if not isinstance(model, ScratchModel):
             continue
-        if strange := [c for c in watched.task.characters if c not in recipe.task.characters]:
+        if strange := [c for c in watched.task.characters if c not in set(recipe.task.characters)]:
             yield Conflict(
                 (*place, "task"),
                 f"a model from scratch knows the characters of task {recipe.task.type} alone, not "

@@ -193,10 +193,18 @@ Teacher = Literal["parent", "champion", "base"] | Annotated[int, Field(ge=0)] | 
 
 
 class TeacherRoute(Settings):
-    """From which level on another teacher teaches."""
+    """Where another teacher teaches: from a level on, on one part of a mixture (MOPD, arXiv:2601.02780), or both."""
 
-    from_level: int = Field(ge=1)
+    from_level: int = Field(default=1, ge=1)
+    task: str | None = None
+    """The part's name; null is every part that no other route of this level names."""
     teacher: Teacher
+
+    @model_validator(mode="after")
+    def _leads_somewhere_else(self) -> "TeacherRoute":
+        if self.task is None and self.from_level == 1:
+            raise ValueError("the route is for every example, as teacher is; set from_level or task, or set teacher")
+        return self
 
 
 class Taught(Settings):
@@ -213,7 +221,8 @@ class Taught(Settings):
     teacher: Teacher = "parent"
     """Who teaches; `ce` needs none."""
     routes: tuple[TeacherRoute, ...] = ()
-    """Other teachers for higher levels: of those whose `from_level` an example's level has reached, the last."""
+    """Other teachers for higher levels or parts of a mixture: of those whose `from_level` an example's level has
+    reached, the last that names its task, or else the last that names none."""
 
     @model_validator(mode="after")
     def _teacher_teaches(self) -> "Taught":
@@ -223,9 +232,11 @@ class Taught(Settings):
             raise ValueError(f"beta has no effect with loss {self.loss}; remove beta, or set loss: jsd")
         if self.top_k and self.loss == "ce":
             raise ValueError("top_k has no effect with loss ce; remove top_k, or set loss: forward_kl")
-        starts = [route.from_level for route in self.routes]
-        if starts != sorted(set(starts)):
-            raise ValueError(f"routes start at levels {starts}; give each level once, in ascending order")
+        for task in dict.fromkeys(route.task for route in self.routes):
+            starts = [route.from_level for route in self.routes if route.task == task]
+            if starts != sorted(set(starts)):
+                of = "" if task is None else f" of task {task}"
+                raise ValueError(f"routes{of} start at levels {starts}; give each level once, in ascending order")
         return self
 
     @property
@@ -235,9 +246,11 @@ class Taught(Settings):
             return 0.5 if self.beta is None else self.beta
         return 1.0 if self.loss == "reverse_kl" else 0.0
 
-    def teacher_at(self, level: int) -> Teacher:
-        """Return who teaches examples of a level."""
-        return next((route.teacher for route in reversed(self.routes) if route.from_level <= level), self.teacher)
+    def teacher_at(self, level: int, *, task: str = "") -> Teacher:
+        """Return who teaches examples of a task at a level."""
+        reached = [route for route in reversed(self.routes) if route.from_level <= level]
+        routes = [route for name in (task, None) for route in reached if route.task == name]
+        return routes[0].teacher if routes else self.teacher
 
     def teachers(self) -> "Teachers":
         """Return (place below these settings, teacher) of everyone who teaches; none for `ce`."""

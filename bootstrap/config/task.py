@@ -30,6 +30,11 @@ class TaskSettings(Settings):
         """Whether it can read and answer any problem of its form, so that a model may put problems too."""
         return False
 
+    @property
+    def highest_level(self) -> int | None:
+        """The last level, where the settings name one."""
+        return None
+
 
 class OpenTask(TaskSettings):
     """Base of tasks whose texts this program does not make itself, so that their alphabet and lengths are declared."""

@@ -3,10 +3,12 @@
 `longest_sequence(level)` counts the tokens of a character vocabulary: `<bos>`, prompt, answer and `<eos>`.
 """
 
+from itertools import combinations
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from bootstrap.config.base import Settings
 from bootstrap.config.code import FunctionsTask
 from bootstrap.config.files import FileTask
 from bootstrap.config.gym import ReasoningGymTask
@@ -67,8 +69,86 @@ class CopyTask(StringTask):
     type: Literal["copy"] = "copy"
 
 
-Task = Annotated[
-    AdditionTask | ReversalTask | CopyTask | FunctionsTask | ProgramsTask | FileTask | ReasoningGymTask | WorkingTask,
-    Field(discriminator="type"),
-]
+_Single = (
+    AdditionTask | ReversalTask | CopyTask | FunctionsTask | ProgramsTask | FileTask | ReasoningGymTask | WorkingTask
+)
+SingleTask = Annotated[_Single, Field(discriminator="type")]
+"""Every task but a mixture."""
+
+LOOK_ALIKE = (frozenset({"addition", "working"}), frozenset({"reversal", "copy"}))
+"""Types whose prompts over the same characters are the same texts, with other answers."""
+
+
+class Part(Settings):
+    """One task of a mixture."""
+
+    task: SingleTask
+    weight: float = Field(default=1.0, gt=0)
+    """Its share of the prompts, relative to the other parts."""
+    before: str = ""
+    """Text put before each of its prompts, by which a model can tell apart parts whose prompts look alike."""
+
+
+class MixtureTask(Settings):
+    """Prompts of several tasks, level n from every part at its own level n, or its last where its levels end before."""
+
+    type: Literal["mixture"] = "mixture"
+    base_level: int = Field(ge=1)
+    """Highest level whose reference answers training may ever see, of every part; no higher than any part's own."""
+    parts: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")], Part] = Field(min_length=1)
+    """By the name that prompts, reports, verifiers (`by_task`) and teachers (`routes`) know each part by."""
+
+    @field_validator("parts")
+    @classmethod
+    def _parts_differ(cls, parts: dict[str, Part]) -> dict[str, Part]:
+        for (name, one), (other_name, other) in combinations(parts.items(), 2):
+            shared = set(one.task.characters) & set(other.task.characters) - {"="}
+            if {one.task.type, other.task.type} in LOOK_ALIKE and one.before == other.before and shared:
+                raise ValueError(
+                    f"prompts of {name} and {other_name} look alike and have different answers; give one of them a "
+                    "text to begin with (before), or characters of its own"
+                )
+        return parts
+
+    @model_validator(mode="after")
+    def _references_go_far_enough(self) -> "MixtureTask":
+        for name, part in self.parts.items():
+            if part.task.base_level < self._own(part, self.base_level):
+                raise ValueError(
+                    f"base_level {self.base_level} is beyond that of part {name}, whose references end at level "
+                    f"{part.task.base_level}; lower it to {part.task.base_level}, or raise parts.{name}.task.base_level"
+                )
+        return self
+
+    @property
+    def executes(self) -> bool:
+        """A problem that a model puts would be of no known part."""
+        return False
+
+    @property
+    def characters(self) -> tuple[str, ...]:
+        """Every character of prompts and answers of all parts: the vocabulary of a model from scratch."""
+        parts = (part for _, part in sorted(self.parts.items()))
+        return tuple(dict.fromkeys(c for part in parts for c in (*part.before, *part.task.characters)))
+
+    def longest_sequence(self, level: int) -> int:
+        """Tokens of the longest sequence of any part at `level`."""
+        return max(
+            len(part.before) + part.task.longest_sequence(self._own(part, level)) for part in self.parts.values()
+        )
+
+    @staticmethod
+    def _own(part: Part, level: int) -> int:
+        """Return the level of a part that is used at a level of the mixture."""
+        return level if part.task.highest_level is None else min(level, part.task.highest_level)
+
+
+Task = Annotated[_Single | MixtureTask, Field(discriminator="type")]
 """The discriminated union of all tasks; `type` tells them apart."""
+
+
+def tasks_of(task: Task) -> dict[str, SingleTask]:
+    """Return the tasks that prompts come from, by the name that they carry: a mixture's parts, or the one task."""
+    if isinstance(task, MixtureTask):
+        return {name: part.task for name, part in sorted(task.parts.items())}
+    return {task.type: task}

@@ -1,7 +1,7 @@
 """Verifiers: how an answer becomes PASS, FAIL or UNVERIFIABLE; the union of all, and how several make one."""
 
 from math import isfinite
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -43,7 +43,7 @@ class Component(Settings):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     """Its key in the reward's breakdown."""
-    verifier: "Verifier"
+    verifier: "SingleVerifier"
     weight: float = 1.0
     decides: bool = True
     """Whether PASS needs this component's PASS; a component that does not decide only shapes the reward."""
@@ -106,7 +106,24 @@ def _goes_below_0(settings: Settings) -> bool:
     return isinstance(settings, RewardModelVerifier) and settings.unfinished_reward < 0
 
 
-Verifier = Annotated[
+class ByTaskVerifier(Settings):
+    """A verifier for each part of a mixture, by the part's name.
+
+    A verifier of form, as a reward model, may judge a part that is trained on, where `evaluation.verifier` is another.
+    """
+
+    type: Literal["by_task"] = "by_task"
+    tasks: dict[str, "SingleVerifier"] = Field(min_length=1)
+    """As many as the mixture has parts."""
+
+    @property
+    def judges(self) -> Judges:
+        """What they look at: the answer if one of them does."""
+        found = {verifier.judges for verifier in self.tasks.values()}
+        return next(judges for judges in get_args(Judges) if judges in found)
+
+
+_Single = (
     ExactVerifier
     | NumericVerifier
     | ChoiceVerifier
@@ -123,10 +140,13 @@ Verifier = Annotated[
     | MajorityVerifier
     | RandomVerifier
     | PluginVerifier
-    | RubricVerifier,
-    Field(discriminator="type"),
-]
+    | RubricVerifier
+)
+SingleVerifier = Annotated[_Single, Field(discriminator="type")]
+"""Every verifier that judges all prompts alike."""
+Verifier = Annotated[_Single | ByTaskVerifier, Field(discriminator="type")]
 """The discriminated union of all verifiers; `type` tells them apart."""
 
 Component.model_rebuild()
 RubricVerifier.model_rebuild()
+ByTaskVerifier.model_rebuild()

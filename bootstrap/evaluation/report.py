@@ -64,6 +64,7 @@ def build_report(
         frontier=frontier(shares, mastered=mastered),
         lead=lead({row.level: row.accuracy for row in levels}, trained_level=trained_level),
         mastered=mastered,
+        parts=_parts(greedy),
         panel={
             name: tuple(_level_report(level, rows[level], None, k=0) for level in sorted(rows))
             for name, rows in panel.items()
@@ -101,6 +102,22 @@ def outcomes(rollouts: Sequence[Rollout], verdicts: Sequence[Verdict], *, task: 
         )
         for rollout, verdict in _pairs((rollouts, verdicts))
     ]
+
+
+def _parts(greedy: Mapping[int, Judged]) -> dict[str, tuple[LevelReport, ...]]:
+    """Return the greedy results by the prompts' task, where they are of several."""
+    by_task: dict[str, dict[int, tuple[list[Rollout], list[Verdict]]]] = {}
+    for level in sorted(greedy):
+        for rollout, verdict in _pairs(greedy[level]):
+            rollouts, verdicts = by_task.setdefault(rollout.task, {}).setdefault(level, ([], []))
+            rollouts.append(rollout)
+            verdicts.append(verdict)
+    if len(by_task) == 1:
+        return {}
+    return {
+        task: tuple(_level_report(level, judged, None, k=0) for level, judged in rows.items())
+        for task, rows in sorted(by_task.items())
+    }
 
 
 def _level_report(level: int, greedy: Judged, sampled: Judged | None, *, k: int) -> LevelReport:

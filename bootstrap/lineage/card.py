@@ -3,12 +3,12 @@
 Rendered from the ledger alone; left out: anything that must be asked of MLflow.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bootstrap.lineage import queries
 from bootstrap.lineage.text import plain
-from bootstrap.records import Edge
+from bootstrap.records import Edge, LevelReport
 from bootstrap.store.ledger import Entry
 
 
@@ -34,15 +34,8 @@ def model_card(entry: Entry, *, identity: Mapping[str, Any]) -> str:
         f"| {row.level} | {row.num_prompts} | {row.accuracy:.3f} | {row.interval.low:.3f} - {row.interval.high:.3f} |"
         for row in generation.report.levels
     ]
-    watched = [
-        f"| {task} | {row.level} | {row.num_prompts} | {row.accuracy:.3f} "
-        f"| {row.interval.low:.3f} - {row.interval.high:.3f} |"
-        for task, rows in generation.report.panel.items()
-        for row in rows
-    ]
-    if watched:
-        head = ["", "Other tasks, not trained on:", "", "| task | level | prompts | accuracy | 95 % interval |"]
-        watched = [*head, "|---|---|---|---|---|", *watched]
+    parts = _by_task("By task:", generation.report.parts)
+    watched = _by_task("Other tasks, not trained on:", generation.report.panel)
     artifacts = [f"- {role}: `{ref.digest}`" for role, ref in sorted(generation.artifacts.items())]
     verifiers = [f"- {name}, version `{version}`" for name, version in sorted(generation.verifiers.items())]
     return "\n".join(
@@ -80,10 +73,23 @@ def model_card(entry: Entry, *, identity: Mapping[str, Any]) -> str:
             "| level | prompts | accuracy | 95 % interval |",
             "|---|---|---|---|",
             *levels,
+            *parts,
             *watched,
             "",
         ]
     )
+
+
+def _by_task(title: str, tasks: Mapping[str, Sequence[LevelReport]]) -> list[str]:
+    """Return a table of several tasks' accuracy under its title; nothing where there are none."""
+    rows = [
+        f"| {task} | {row.level} | {row.num_prompts} | {row.accuracy:.3f} "
+        f"| {row.interval.low:.3f} - {row.interval.high:.3f} |"
+        for task, levels in tasks.items()
+        for row in levels
+    ]
+    head = ["", title, "", "| task | level | prompts | accuracy | 95 % interval |", "|---|---|---|---|---|"]
+    return [*head, *rows] if rows else []
 
 
 def _source(edge: Edge) -> str:

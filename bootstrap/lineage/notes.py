@@ -63,9 +63,10 @@ def of_generation(entry: Entry, receipts: Mapping[int, Receipt], *, registered: 
         _table(("level", "accuracy", "interval", "prompts"), rows),
         *([_table(("health", "value", "guard"), health)] if (health := queries.health(node)) else []),
     ]
-    if node.report.panel:
-        rows = [(task, *_level(row)) for task, rows in node.report.panel.items() for row in rows]
-        parts.append(_table(("panel", "level", "accuracy", "interval", "prompts"), rows))
+    for kind, tasks in {"part": node.report.parts, "panel": node.report.panel}.items():
+        rows = [(task, *_level(row)) for task, rows in tasks.items() for row in rows]
+        if rows:
+            parts.append(_table((kind, "level", "accuracy", "interval", "prompts"), rows))
     return _fitting("\n\n".join(parts))
 
 

@@ -488,16 +488,15 @@ class _Publisher:
             for key, value in values.items()
             if value is not None
         ]
-        panel: dict[str, float] = {}
-        for task, rows in node.report.panel.items():
-            panel[f"panel/{task}/accuracy"] = queries.overall(rows)
-            for row in rows:
-                prefix = f"panel/{task}/level_{row.level}"
-                panel |= {f"{prefix}/accuracy": row.accuracy, f"{prefix}/low": row.interval.low}
-                panel[f"{prefix}/high"] = row.interval.high
+        tasks = {f"panel/{task}/accuracy": queries.overall(rows) for task, rows in node.report.panel.items()}
+        for kind, reports in {"part": node.report.parts, "panel": node.report.panel}.items():
+            for task, row in ((task, row) for task, rows in reports.items() for row in rows):
+                prefix = f"{kind}/{task}/level_{row.level}"
+                tasks |= {f"{prefix}/accuracy": row.accuracy, f"{prefix}/low": row.interval.low}
+                tasks[f"{prefix}/high"] = row.interval.high
         return [
             *evaluated,
-            *_plain(panel, at=at, model_id=model_id),
+            *_plain(tasks, at=at, model_id=model_id),
             *_plain(_costs(entry), at=at),
             *self._gate(node, at=at),
         ]

@@ -135,6 +135,7 @@ def show(entries: Sequence[Entry], name: str) -> dict[str, Any]:
         "edges": [{"source": source(edge), **edge.model_dump(mode="json")} for edge in node.edges],
         "retention": [row.model_dump(mode="json") for row in node.decision.retention],
         "levels": [row.model_dump(mode="json") for row in node.report.levels],
+        "parts": {task: [row.model_dump(mode="json") for row in rows] for task, rows in node.report.parts.items()},
         "panel": {task: [row.model_dump(mode="json") for row in rows] for task, rows in node.report.panel.items()},
         "panel_tests": {task: row.model_dump(mode="json") for task, row in node.decision.panel.items()},
         "suite": node.report.suite,

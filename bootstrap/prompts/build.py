@@ -3,6 +3,7 @@
 from bootstrap.config import tasks
 from bootstrap.prompts.addition import Addition
 from bootstrap.prompts.functions import Functions
+from bootstrap.prompts.mixture import Mixture
 from bootstrap.prompts.programs import ProgramTask
 from bootstrap.prompts.strings import Strings
 from bootstrap.prompts.task import ProceduralTask, Task
@@ -14,6 +15,8 @@ def build_task(settings: tasks.Task) -> Task:
     match settings:
         case tasks.AdditionTask():
             return ProceduralTask(settings, family=Addition())
+        case tasks.MixtureTask():
+            return Mixture(settings, parts={name: build_task(part.task) for name, part in settings.parts.items()})
         case tasks.WorkingTask():
             return ShownWorking(settings)
         case tasks.ReversalTask():

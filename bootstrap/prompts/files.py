@@ -58,6 +58,7 @@ class Rows:
 
     name = "file"
     has_stepping_stones = False
+    highest_level = None
 
     def __init__(self, settings: FileTask) -> None:
         """Raise RecipeError when the file is missing, changed or broken, or when a level lacks prompts in a split."""

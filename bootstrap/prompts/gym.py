@@ -61,6 +61,7 @@ class Gym:
         self.characters = settings.characters
         self._alphabet = frozenset(settings.characters)
         self._sources = {dataset.name: _Source(dataset) for dataset in settings.datasets}
+        self.highest_level = min(source.highest_level for source in self._sources.values())
         self._weights = [dataset.weight for dataset in settings.datasets]
         self._heldout: dict[int, tuple[list[Prompt], bool]] = {}
 

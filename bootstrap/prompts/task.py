@@ -42,6 +42,8 @@ class Task(Protocol):
     characters: Sequence[str]
     """Every character of prompts and answers; an entry of several characters is one token of a model from scratch."""
     has_stepping_stones: bool
+    highest_level: int | None
+    """The last level that can be drawn; None where levels go on."""
 
     def max_answer_length(self, level: int) -> int:
         """Return the length of the longest reference answer at a level, stepping stones included.
@@ -124,6 +126,8 @@ class Family(Protocol):
 
 class ProceduralTask:
     """A family under the rules of this module. Holds no state but caches of what it would compute again."""
+
+    highest_level = None
 
     def __init__(self, settings: tasks.Task, *, family: Family) -> None:
         """Raise RecipeError when some small level has no prompt in one of the splits."""

@@ -183,6 +183,7 @@ class TransformersEngine:
                 prompt_id=request.prompt.id,
                 prompt_text=request.prompt.text,
                 prompt_key=request.prompt.key,
+                task=request.prompt.task,
                 level=request.prompt.level,
                 sample_index=int(request.id.rsplit(".k", 1)[1]),
                 prompt_tokens=encoded[request.prompt.text],

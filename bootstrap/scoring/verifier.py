@@ -40,6 +40,7 @@ CLASSES = {
     "reward_model": "bootstrap.scoring.reward_model:RewardModel",
     "majority": "bootstrap.scoring.majority:Majority",
     "random": "bootstrap.scoring.random_reward:RandomReward",
+    "by_task": "bootstrap.scoring.by_task:ByTask",
     "plugin": "bootstrap.scoring.plugin:Plugin",
     "rubric": "bootstrap.scoring.rubric:Rubric",
 }
@@ -62,6 +63,8 @@ class Answer:
     """Completion tokens, the end-of-sequence token included."""
     group: str = ""
     """Answers that share it answer the same prompt, by the same weights."""
+    task: str = ""
+    """The prompt's `task`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -236,6 +239,7 @@ def score(
             truncated=rollout.finish.is_truncated,
             num_tokens=len(rollout.tokens),
             group=rollout.group,
+            task=rollout.task,
         )
         for rollout in rollouts
     ]

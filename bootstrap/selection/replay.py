@@ -32,6 +32,8 @@ class PoolEntry:
     level: int
     prompt_text: str
     completion_text: str
+    task: str = ""
+    """The prompt's `task`."""
 
 
 class ReplayPool:

@@ -46,4 +46,5 @@ def answers_of(store: LineageStore, generation: Generation) -> Iterator[PoolEntr
                     level=rollout.level,
                     prompt_text=rollout.imitated_prompt,
                     completion_text=rollout.text,
+                    task=rollout.task,
                 )

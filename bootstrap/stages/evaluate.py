@@ -173,6 +173,7 @@ def judge_again(
             truncated=row.truncated,
             num_tokens=row.num_tokens,
             group=row.prompt_id,
+            task=prompts[row.prompt_id].task,
         )
         for row in rows
     ]

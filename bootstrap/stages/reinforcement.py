@@ -196,10 +196,10 @@ class RlTrainer:
         self, examples: Sequence[Example], rollouts: Sequence[Rollout], settings: OnPolicyDistillation
     ) -> list[Example]:
         """Return the examples with their teacher's word on them."""
-        levels = {rollout.id: rollout.level for rollout in rollouts}
+        kinds = {rollout.id: (rollout.level, rollout.task) for rollout in rollouts}
         found = []
         for example in examples:
-            teacher = teacher_of(self.plan, settings, levels[example.source])
+            teacher = teacher_of(self.plan, settings, *kinds[example.source])
             if settings.loss == "token_reward":
                 guide = Guide(model=teacher, weight=settings.weight, form=GuideForm.TOKEN_K1)
                 found.append(replace(example, guides=(*example.guides, guide)))

@@ -166,6 +166,7 @@ class Rescorer:
                 truncated=rollout.finish is Finish.LENGTH,
                 num_tokens=len(rollout.tokens),
                 group=rollout.group,
+                task=rollout.task,
             )
             for rollout in rollouts
         ]
@@ -175,7 +176,7 @@ class Rescorer:
     def _prompt(self, rollout: Rollout) -> Prompt:
         return Prompt(
             id=rollout.prompt_id,
-            task=self._task.name,
+            task=rollout.task,
             level=rollout.level,
             text=rollout.prompt_text,
             split=Split.TRAIN,

@@ -109,6 +109,7 @@ def _ask_server(
             prompt_id=request.prompt.id,
             prompt_text=request.prompt.text,
             prompt_key=request.prompt.key,
+            task=request.prompt.task,
             level=request.prompt.level,
             sample_index=number,
             prompt_tokens=prompt,

@@ -28,11 +28,11 @@ def replay_examples(
         pool = pool.latest(plan.init) if plan.init is not None else ReplayPool()
     elif settings.data == "references":
         pool = ReplayPool()
-    task, shown = context.task, dict[str, int]()
+    task, shown = context.task, dict[str, tuple[int, str]]()
 
     def demonstrate(levels: Sequence[int], number: int, at: int) -> list[tuple[str, str, str]]:
         pairs = task.demonstrate(levels, number, seed=at)
-        shown.update({prompt.id: prompt.level for prompt, _ in pairs})
+        shown.update({prompt.id: (prompt.level, prompt.task) for prompt, _ in pairs})
         return [(prompt.id, prompt.text, answer) for prompt, answer in pairs]
 
     by_teacher = settings.loss != "ce"
@@ -49,8 +49,9 @@ def replay_examples(
         min_reference_share=settings.min_reference_share,
     )
     if by_teacher:
-        level_of = {entry.rollout_id: level for level in pool.levels for entry in pool.entries(level)} | shown
-        examples = [replace(e, teacher=teacher_of(plan, settings, level_of[e.source])) for e in examples]
+        entries = (entry for level in pool.levels for entry in pool.entries(level))
+        kinds = {entry.rollout_id: (entry.level, entry.task) for entry in entries} | shown
+        examples = [replace(e, teacher=teacher_of(plan, settings, *kinds[e.source])) for e in examples]
     return encoder.encode(examples)
 
 
@@ -59,9 +60,9 @@ def divergence_form(settings: Taught) -> dict[str, Any]:
     return {"kl_beta": settings.kl_beta, "kl_top_k": settings.top_k}
 
 
-def teacher_of(plan: Plan, settings: Taught, level: int) -> str:
-    """Return the fingerprint of who teaches examples of a level."""
-    return plan.teachers[settings.teacher_at(level)][1].fingerprint
+def teacher_of(plan: Plan, settings: Taught, level: int, task: str) -> str:
+    """Return the fingerprint of who teaches examples of a task at a level."""
+    return plan.teachers[settings.teacher_at(level, task=task)][1].fingerprint
 
 
 class SupervisedTrainer:

@@ -5,13 +5,16 @@ One that asks generations of the lineage is proven anew for each generation, sin
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 from bootstrap.config import verifiers as settings_of
 from bootstrap.config.base import Place
 from bootstrap.config.models import roles
 from bootstrap.config.recipe import Recipe
 from bootstrap.prompts.build import build_task
+from bootstrap.prompts.mixture import Mixture
 from bootstrap.prompts.task import Task
+from bootstrap.scoring.by_task import ByTask
 from bootstrap.scoring.probe import Case, probe
 from bootstrap.scoring.verifier import Tools, Verifier, build_verifier
 from bootstrap.stages.context import Context, Plan, Watched
@@ -36,7 +39,7 @@ def open_verifiers(
             verifier = build_verifier(settings, tools=tools)
             stack.callback(verifier.close)
             if not roles(settings):
-                probe(verifier, probe_cases(task))
+                prove(verifier, task)
             return verifier
 
         reached = {recipe.verifier_place(number) for number in range(1, recipe.generations.count + 1)}
@@ -60,12 +63,30 @@ def bind_models(context: Context, plan: Plan) -> None:
     """Let the verifier ask the generations that the plan names. Raises VerifierError when it then fails its probe."""
     context.models.bind(plan.asked)
     if plan.asked:
-        probe(context.verifier, probe_cases(context.task))
+        prove(context.verifier, context.task)
 
 
-def probe_cases(task: Task, *, prompts_per_level: int = PROBED_PROMPTS) -> Sequence[Case]:
-    """Return cases from the held-out prompts of the levels whose references are known."""
-    levels = range(1, task.settings.base_level + 1)
+def prove(verifier: Verifier, task: Task) -> None:
+    """Raise VerifierError when a verifier, on answers to any part of a mixture, fails its probe."""
+    for _, one, cases in proofs(verifier, task, prompts_per_level=PROBED_PROMPTS):
+        probe(one, cases)
+
+
+def proofs(verifier: Verifier, task: Task, *, prompts_per_level: int) -> Iterator[tuple[str, Verifier, Sequence[Case]]]:
+    """Yield (part, verifier, cases) of what can be proven of a verifier; the part is empty where the task is one.
+
+    The recipe allows a part that is judged by its form alone where the gate goes by answers: nothing tells whether that
+    is right, so it is left out.
+    """
+    for part in task.parts if isinstance(task, Mixture) else ("",):
+        one = verifier.parts[part] if isinstance(verifier, ByTask) else verifier
+        if one is verifier or one.judges != "form":
+            yield part, one, probe_cases(task, part=part, prompts_per_level=prompts_per_level)
+
+
+def probe_cases(task: Task, *, part: str = "", prompts_per_level: int = PROBED_PROMPTS) -> list[Case]:
+    """Return cases from the held-out prompts of the levels whose references are known; of one part of a mixture."""
+    heldout = partial(task.heldout_of, part) if isinstance(task, Mixture) else task.heldout
     return [
         Case(
             prompt=prompt.text,
@@ -73,6 +94,6 @@ def probe_cases(task: Task, *, prompts_per_level: int = PROBED_PROMPTS) -> Seque
             right=task.solution(prompt),
             wrong=task.wrong_answers(prompt),
         )
-        for level in levels
-        for prompt in task.heldout(level, prompts_per_level)
+        for level in range(1, task.settings.base_level + 1)
+        for prompt in heldout(level, prompts_per_level)
     ]

@@ -5,14 +5,20 @@ from pathlib import Path
 import pytest
 from support import tiny
 
+from bootstrap.config.load import recipe_of
 from bootstrap.evaluation.report import OutcomeRow
 from bootstrap.plan import make_plan
+from bootstrap.pool import LocalPool
 from bootstrap.prompts.build import build_task
+from bootstrap.records import Batch, Status
 from bootstrap.scoring.exact import ExactMatch
-from bootstrap.scoring.verifier import build_verifier, passed
+from bootstrap.scoring.verifier import Tools, build_verifier, passed
+from bootstrap.stages.answers import answers_of
 from bootstrap.stages.context import Watched
 from bootstrap.stages.evaluate import PANEL_FILE
 from bootstrap.stages.rescore import Rescorer
+from bootstrap.stages.step import Tables
+from bootstrap.stages.verifiers import open_verifiers
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.tables import from_parquet
@@ -142,3 +148,113 @@ def test_a_champions_panel_judged_by_another_version_is_judged_again(tmp_path, m
     assert base[1].accuracy < 0.5
     right, asked = base[0].num_correct + base[1].num_prompts, base[0].num_prompts + base[1].num_prompts
     assert last.decision.panel["backwards"].champion == right / asked
+
+
+SUM = {"type": "addition", "base_level": 2}
+BACK = {"type": "reversal", "alphabet": "0123", "base_level": 2, "heldout_fraction": 0.5}
+COPY = {"type": "copy", "alphabet": "0123", "base_level": 1, "heldout_fraction": 0.5}
+PARTS = {"back": {"task": BACK, "weight": 3}, "sum": {"task": SUM}}
+TAUGHT = {
+    "type": "distill",
+    "updates": 2,
+    "distillation": {
+        "loss": "forward_kl",
+        "batch_size": 16,
+        "teacher": "base",
+        "routes": [{"task": "sum", "teacher": "parent"}],
+    },
+}
+MIXED = tiny.recipe(
+    steps=[tiny.REJECTION, tiny.RL | {"stepping_stones": 0.5}, TAUGHT],
+    count=2,
+    task={"type": "mixture", "base_level": 2, "parts": PARTS},
+    verifier={"type": "by_task", "tasks": {"sum": {"type": "numeric"}, "back": {"type": "exact"}}},
+    evaluation=tiny.EVALUATION | {"panel": {"copy": {"task": COPY, "levels": [1, 2], "prompts_per_level": 20}}},
+    gate={"min_prompts": 10, "alpha": 0.9, "retention_margin": 1, "panel_margin": 1},
+)
+
+
+class Spy(LocalPool):
+    """Keeps every batch that reaches the learner."""
+
+    def __init__(self) -> None:
+        super().__init__(1, batch_rows=64)
+        self.batches: list[Batch] = []
+
+    def update(self, batch: Batch, **how):
+        self.batches.append(batch)
+        return super().update(batch, **how)
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory) -> tuple[Path, list[Entry], Spy]:
+    root, spy = tmp_path_factory.mktemp("mixed"), Spy()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bootstrap.loop.PROBE_SECONDS", 0.02)
+        return root, tiny.grow(MIXED, root, pool=spy), spy
+
+
+def test_a_mixture_is_sampled_judged_and_replayed_part_by_part(mixed):
+    root, entries, _ = mixed
+    store, task = LineageStore(root), build_task(MIXED.task)
+    statuses = set()
+    for entry in entries[1:]:
+        for role in ("step-0", "step-1"):
+            tables = Tables.read(store.artifact(entry.generation.artifacts[role]))
+            assert {rollout.task for rollout in tables.rollouts} == {"back", "sum"}
+            for rollout, verdict in zip(tables.rollouts, tables.verdicts, strict=True):
+                assert set(verdict.breakdown) == {"exact" if rollout.task == "back" else "numeric"}
+                assert (rollout.task == "sum") is ("+" in rollout.prompt_text)
+                statuses.add((rollout.task, verdict.status))
+        answers = list(answers_of(store, entry.generation))
+        assert all((answer.task == "sum") is ("+" in answer.prompt_text) for answer in answers)
+    assert ("back", Status.PASS) in statuses
+    held_out = {prompt.id for level in range(1, 6) for prompt in task.heldout(level, 40)}
+    assert not verify(root).problems
+    drawn = {
+        r.prompt_id
+        for role in ("step-0", "step-1")
+        for r in Tables.read(store.artifact(entries[1].generation.artifacts[role])).rollouts
+    }
+    assert not drawn & held_out
+
+
+def test_a_mixtures_report_tells_the_parts_apart_and_the_panel_beside(mixed):
+    _, entries, _ = mixed
+    for entry in entries:
+        report = entry.generation.report
+        assert set(report.parts) == {"back", "sum"}
+        for row in report.levels:
+            own = [part for rows in report.parts.values() for part in rows if part.level == row.level]
+            assert sum(part.num_prompts for part in own) == row.num_prompts
+            assert sum(part.num_correct for part in own) == row.num_correct
+        assert [row.level for row in report.panel["copy"]] == [1, 2]
+    assert entries[0].generation.report.parts["back"][0].accuracy > 0.3
+    assert entries[1].generation.decision.panel["copy"].passed
+
+
+def test_each_part_learns_from_its_own_teacher(mixed):
+    root, entries, spy = mixed
+    task, base = build_task(MIXED.task), entries[0].generation
+    generation = entries[2].generation
+    parent = entries[generation.parent].generation
+    assert parent.number == 1, "the recipe's gate lets anything pass that gains"
+    taught = [b for b in spy.batches if any(e.kl_weight for e in b.examples)][-2:]
+    shown = {p.id: p.task for p, _ in task.demonstrate([1, 2], 4000, seed=0)}
+    shown |= {a.rollout_id: a.task for e in entries[1:] for a in answers_of(LineageStore(root), e.generation)}
+    found = {(shown[e.source], e.teacher) for b in taught for e in b.examples if e.source in shown}
+    assert found == {("back", base.fingerprint), ("sum", parent.fingerprint)}
+
+
+def test_the_same_mixture_grows_the_same_lineage_and_rescores_as_recorded(mixed, tmp_path):
+    root, entries, _ = mixed
+    again = tiny.grow(MIXED, tmp_path)
+    assert [e.hash for e in again] == [e.hash for e in entries]
+    grown = recipe_of(LineageStore(root).header().identity)
+    task = build_task(grown.task)
+    with open_verifiers(grown, task, Tools()) as (verifiers, examiner, panel):
+        rescorer = Rescorer(
+            grown, store=LineageStore(root), task=task, verifiers=verifiers, examiner=examiner, panel=panel
+        )
+        for row in rescorer.rescore(entries):
+            assert (row.training, row.heldout, row.differs) == ({}, {}, False)

@@ -84,6 +84,29 @@ def test_each_level_learns_from_the_teacher_of_its_route():
     assert settings.teachers() == ((("teacher",), "base"), (("routes", 0, "teacher"), "champion"))
 
 
+def test_a_route_of_the_examples_task_goes_before_one_of_all_tasks():
+    routes = [
+        {"task": "sum", "teacher": 0},
+        {"task": "sum", "from_level": 6, "teacher": "champion"},
+        {"from_level": 4, "teacher": "parent"},
+    ]
+    settings = Distillation.model_validate({"loss": "forward_kl", "teacher": "base", "routes": routes})
+    assert [settings.teacher_at(level, task="sum") for level in (1, 5, 6)] == [0, 0, "champion"]
+    assert [settings.teacher_at(level, task="back") for level in (1, 3, 4, 9)] == ["base", "base", "parent", "parent"]
+
+
+@pytest.mark.parametrize(
+    ("routes", "message"),
+    [
+        ([{"teacher": 0}], "the route is for every example"),
+        ([{"task": "a", "teacher": 0}, {"task": "a", "teacher": "base"}], "routes of task a start at levels"),
+    ],
+)
+def test_routes_that_lead_nowhere_are_refused(routes, message):
+    with pytest.raises(ValidationError, match=message):
+        Distillation.model_validate({"loss": "forward_kl", "routes": routes})
+
+
 def test_routed_teachers_are_loaded_recorded_and_taught_from(tmp_path):
     settings = {"loss": "forward_kl", "batch_size": 16, "routes": [{"from_level": 3, "teacher": "base"}]}
     step = {"type": "sft", "updates": 3, "batch_size": 8}

@@ -488,6 +488,34 @@ def test_a_panel_that_cannot_work_is_refused(recipe_path: Path, panel: str, expe
     assert expected in refusal(recipe_path, f"evaluation.panel={{p: {panel}}}")
 
 
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("task.parts.sum.wieght=2", "task.parts.sum.wieght: no such setting; did you mean weight?"),
+        (
+            "task.parts.sum.task.base_levle=2",
+            "sum.task.base_levle: no such setting; did you mean base_level",
+        ),
+        ("task.parts.back={task: {type: revesal}}", "task.parts.back.task"),
+        ("verifier={type: by_task, tasks: {sum: {type: exakt}}}", "verifier.tasks.sum"),
+        ("task.heldout_fraction=0.5", "task.heldout_fraction: no such setting"),
+    ],
+)
+def test_mistakes_inside_named_parts_are_named_with_their_place(
+    recipe_path: Path, override: str, expected: str
+) -> None:
+    mixture = "task={type: mixture, base_level: 2, parts: {sum: {task: {type: addition}}}}"
+    assert expected in refusal(recipe_path, mixture, override)
+
+
+def test_a_parts_file_is_pinned_to_its_content(recipe_path: Path) -> None:
+    rows = recipe_path.parent / "rows.jsonl"
+    rows.write_text('{"prompt": "1+1=", "answer": "2"}\n', encoding="utf-8")
+    task = "task={type: mixture, base_level: 1, parts: {f: {task: {type: file, path: rows.jsonl}}}}"
+    recipe = load_recipe(recipe_path, [task, "base.model={type: scratch, max_length: 512}"])
+    assert recipe.task.parts["f"].task.content == hashlib.sha256(rows.read_bytes()).hexdigest()
+
+
 def test_a_panels_file_is_pinned_to_its_content(recipe_path: Path) -> None:
     rows = recipe_path.parent / "rows.jsonl"
     rows.write_text('{"prompt": "1+1=", "answer": "2"}\n', encoding="utf-8")

@@ -1,0 +1,139 @@
+"""Several tasks in one: which part each prompt comes from, and the way back to that part.
+
+A prompt carries its part's name (`Prompt.task`) and an id made with it, so that parts of one kind stay apart; its split
+is the part's own, by the part's text alone. Level n of the mixture is level n of every part; a part whose levels end
+earlier stays at its last. Which part a prompt of training comes from is drawn by weight, for each prompt by itself, so
+that small draws are right in the mean; held-out prompts are dealt by weight in a fixed order, so that every beginning
+of a suite holds all parts.
+
+Left out: texts and answers (the parts'), and whose answers are replayed: right ones, as many as each part had.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from bootstrap.config.tasks import MixtureTask
+from bootstrap.errors import RecipeError
+from bootstrap.prompts.task import Task, prompt_id
+from bootstrap.records import Prompt, Split
+from bootstrap.seeds import derive_seed, generator
+
+
+class Mixture:
+    """Prompts of several tasks. Holds no state."""
+
+    name = "mixture"
+    highest_level = None
+
+    def __init__(self, settings: MixtureTask, *, parts: Mapping[str, Task]) -> None:
+        """`parts`: the tasks that the settings describe, by the settings' names."""
+        self.settings = settings
+        self.characters = settings.characters
+        # Recipes come back from a lineage's folder with their keys in another order.
+        self.parts = {name: parts[name] for name in sorted(settings.parts)}
+        self.has_stepping_stones = any(part.has_stepping_stones for part in self.parts.values())
+        self._weights = [settings.parts[name].weight for name in self.parts]
+
+    def max_answer_length(self, level: int) -> int:
+        return max(part.max_answer_length(_level(part, level)) for part in self.parts.values())
+
+    def max_answer_tokens(self, level: int) -> int:
+        return max(part.max_answer_tokens(_level(part, level)) for part in self.parts.values())
+
+    def draw(
+        self, level: int, count: int, *, seed: int, split: Split = Split.TRAIN, stepping_stone: bool = False
+    ) -> list[Prompt]:
+        """Return `count` prompts, each of a part drawn by weight; parts without stepping stones give ordinary ones."""
+        if stepping_stone and not (self.has_stepping_stones and level > 1):
+            raise RecipeError(
+                f"{self.name} level {level} has no stepping stones; set stepping_stones: 0"
+                + (" or aim at level 2 or higher" if self.has_stepping_stones else "")
+            )
+
+        def of(name: str, number: int) -> list[Prompt]:
+            part = self.parts[name]
+            at = _level(part, level)
+            stones = stepping_stone and part.has_stepping_stones and at > 1
+            drawn = part.draw(at, number, seed=derive_seed(seed, "part", name), split=split, stepping_stone=stones)
+            return [self._outer(name, prompt, level) for prompt in drawn]
+
+        names = self._names(count, seed, level, split.value, int(stepping_stone))
+        drawn = {name: iter(of(name, number)) for name, number in Counter(names).items()}
+        return [next(drawn[name]) for name in names]
+
+    def demonstrate(
+        self, levels: Sequence[int], count: int, *, seed: int, mixed: bool = False
+    ) -> list[tuple[Prompt, str]]:
+        """Return `count` train prompts with their references, each of a part drawn by weight, at the part's level."""
+        if beyond := [level for level in levels if level > self.settings.base_level]:
+            raise RecipeError(
+                f"references of {self.name} end at level {self.settings.base_level} (task.base_level), level "
+                f"{max(beyond)} was asked for; sample that level and let the verifier judge, or raise task.base_level"
+            )
+
+        def of(name: str, number: int) -> list[tuple[Prompt, str]]:
+            part = self.parts[name]
+            own = sorted({_level(part, level) for level in levels})
+            shown = part.demonstrate(own, number, seed=derive_seed(seed, "part", name), mixed=mixed)
+            return [(self._outer(name, prompt, prompt.level), answer) for prompt, answer in shown]
+
+        names = self._names(count, seed, "demonstrate", int(mixed), *levels)
+        shown = {name: iter(of(name, number)) for name, number in Counter(names).items()}
+        return [next(shown[name]) for name in names]
+
+    def reference(self, prompt: Prompt) -> str:
+        part, inner = self._inner(prompt)
+        return part.reference(inner)
+
+    def solution(self, prompt: Prompt) -> str:
+        part, inner = self._inner(prompt)
+        return part.solution(inner)
+
+    def wrong_answers(self, prompt: Prompt) -> list[str]:
+        part, inner = self._inner(prompt)
+        return part.wrong_answers(inner)
+
+    def heldout(self, level: int, count: int) -> list[Prompt]:
+        """Return held-out prompts, as many of each part as its weight says, or all that it has."""
+        names = self._dealt(count)
+        suites = {name: iter(self.heldout_of(name, level, number)) for name, number in Counter(names).items()}
+        found = (next(suites[name], None) for name in names)
+        return [prompt for prompt in found if prompt is not None]
+
+    def heldout_of(self, name: str, level: int, count: int) -> list[Prompt]:
+        """Return the held-out prompts of one part at a level of the mixture."""
+        part = self.parts[name]
+        return [self._outer(name, prompt, level) for prompt in part.heldout(_level(part, level), count)]
+
+    def _names(self, count: int, seed: int, *names: str | int) -> list[str]:
+        """Return the part of each of `count` prompts, drawn by weight."""
+        return generator(seed, "parts", *names).choices(list(self.parts), self._weights, k=count)
+
+    def _dealt(self, count: int) -> list[str]:
+        """Return the part of each of `count` prompts: every time the one that is furthest behind its share."""
+        total, given = sum(self._weights), dict.fromkeys(self.parts, 0)
+        shares = {name: weight / total for name, weight in zip(self.parts, self._weights, strict=True)}
+        names = []
+        for place in range(1, count + 1):
+            name = max(self.parts, key=lambda name: shares[name] * place - given[name])
+            given[name] += 1
+            names.append(name)
+        return names
+
+    def _outer(self, name: str, prompt: Prompt, level: int) -> Prompt:
+        text = self.settings.parts[name].before + prompt.text
+        return replace(prompt, id=prompt_id(name, text), task=name, text=text, level=level)
+
+    def _inner(self, prompt: Prompt) -> tuple[Task, Prompt]:
+        """Return the part that a prompt comes from, and the prompt as the part knows it."""
+        assert prompt.task in self.parts, f"a prompt of {prompt.task} was given to {self.name}"
+        part = self.parts[prompt.task]
+        text = prompt.text.removeprefix(self.settings.parts[prompt.task].before)
+        return part, replace(
+            prompt, id=prompt_id(part.name, text), task=part.name, text=text, level=_level(part, prompt.level)
+        )
+
+
+def _level(part: Task, level: int) -> int:
+    return level if part.highest_level is None else min(level, part.highest_level)
