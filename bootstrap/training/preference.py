@@ -130,13 +130,16 @@ def preference_loss(chosen_P: Tensor, rejected_P: Tensor) -> Tensor:
 
 def _open(folder: Path, *, seed: int) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
     logging.disable_progress_bar()
+    verbosity = logging.get_verbosity()
+    # The library tells at length that the head is new, which is the point.
+    logging.set_verbosity_error()
     local = {"local_files_only": True, "trust_remote_code": False}
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             tokenizer = AutoTokenizer.from_pretrained(folder, **local)
             model = AutoModelForSequenceClassification.from_pretrained(
-                folder, num_labels=1, use_safetensors=True, dtype=torch.float32, **local
+                folder, id2label={0: "score"}, label2id={"score": 0}, use_safetensors=True, dtype=torch.float32, **local
             )
     # What the library raises for a folder that it cannot read, or whose model has no form for classification.
     except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
@@ -145,6 +148,8 @@ def _open(folder: Path, *, seed: int) -> tuple[PreTrainedTokenizerBase, PreTrain
             f"{folder} cannot become a reward model: {told}; name a folder with a language model, for example one that "
             "bootstrap export wrote"
         ) from error
+    finally:
+        logging.set_verbosity(verbosity)
     if tokenizer.pad_token_id is None:
         raise RecipeError(f"the tokenizer in {folder} has no padding token; set tokenizer.pad_token and save it again")
     model.config.pad_token_id = tokenizer.pad_token_id
