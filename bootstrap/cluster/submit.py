@@ -145,7 +145,7 @@ def _require_cluster_paths(recipe: Recipe) -> None:
     named += [
         (dotted((*place, *below)), model)
         for place, step in recipe.generation_steps()
-        for below, model in (*step.teachers(), *step.samplers())
+        for below, model in (*step.teachers(), *step.samplers(), *step.references())
     ]
     for place, model in named:
         if isinstance(model, FolderModel):

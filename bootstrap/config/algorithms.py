@@ -9,15 +9,20 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from bootstrap.config.base import Settings
+from bootstrap.config.base_model import FolderModel
+from bootstrap.config.models import LineageModel
 from bootstrap.records import RatioLevel, Surrogate
 
 
 class ReferenceKl(Settings):
-    """KL to a reference: the weights that the step starts from, or as of its last refresh.
+    """KL to a reference: the weights that the step starts from, others of the lineage, or those of its last refresh.
 
     It acts on the samples that carry a policy gradient, so with `zero_variance` on those of live groups alone.
     """
 
+    model: Literal["start"] | LineageModel | FolderModel = "start"
+    """`start`: the weights that the step starts from. A generation, by place in the lineage or by number, or an
+    external model with the same vocabulary."""
     weight: float = Field(default=0.001, gt=0)
     """Factor of the estimate; 0.001 as in DeepSeek-R1 (arXiv:2501.12948)."""
     estimator: Literal["k1", "k2", "k3"] = "k3"
@@ -25,7 +30,7 @@ class ReferenceKl(Settings):
     where: Literal["loss", "reward"] = "loss"
     """`loss`: a term of its own, differentiated. `reward`: taken from the advantages, after their baseline."""
     refresh_every: int | None = Field(default=None, ge=1)
-    """Rounds after which the current weights become the reference (400 in DeepSeek-R1); null keeps the first."""
+    """Rounds after which the current weights become the reference (400 in DeepSeek-R1); null keeps `model`."""
 
     @model_validator(mode="after")
     def _has_a_gradient(self) -> "ReferenceKl":

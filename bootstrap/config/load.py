@@ -535,18 +535,20 @@ def _folder_problems(recipe: Recipe) -> Iterator[_Problem]:
         for below, sampler in step.samplers():
             if isinstance(sampler, FolderModel) and (problem := _folder_problem(sampler)):
                 yield _Problem((*step_place, *below, "path"), problem)
-        for below, teacher in step.teachers():
-            if not isinstance(teacher, FolderModel):
+        for below, model in (*step.teachers(), *step.references()):
+            if not isinstance(model, FolderModel):
                 continue
             place = (*step_place, *below)
-            problem = _folder_problem(teacher)
+            problem = _folder_problem(model)
             if problem:
                 yield _Problem((*place, "path"), problem)
-            elif vocabulary is not None and (difference := _difference(_vocabulary(teacher), vocabulary)):
+            elif vocabulary is not None and (difference := _difference(_vocabulary(model), vocabulary)):
+                is_teacher = (below, model) in step.teachers()
+                who, instead = ("teacher", "loss: ce, or a teacher") if is_teacher else ("reference", "a reference")
                 yield _Problem(
                     place,
-                    f"the teacher's vocabulary is not the student's ({difference}), and their distributions are "
-                    "compared token by token; use loss: ce, or a teacher with the same tokenizer",
+                    f"the {who}'s vocabulary is not the student's ({difference}), and their distributions are "
+                    f"compared token by token; use {instead} with the same tokenizer",
                 )
 
 

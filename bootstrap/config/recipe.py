@@ -359,8 +359,8 @@ def _other_model_conflicts(recipe: Recipe, stage: Stage, place: Place) -> Iterat
             "grow the student in a lineage of its own, with this one as an exported folder for sampler or teacher",
         )
     for index, step in enumerate(stage.steps):
-        for below, teacher in step.teachers():
-            if teacher == "parent":
+        for below, model in (*step.teachers(), *step.references()):
+            if model == "parent":
                 yield Conflict(
                     (*place, "steps", index, *below),
                     f"a generation that starts from another model ({stage.init.type}) has no parent to learn from; "
@@ -432,11 +432,11 @@ def _step_conflicts(recipe: Recipe, step: Step, *, first: int, place: Place) -> 
         yield from _stepping_stone_conflicts(recipe, step.source.stepping_stones, (*place, "source"))
     if isinstance(step, RlStep):
         yield from _stepping_stone_conflicts(recipe, step.stepping_stones, place)
-    for below, teacher in step.teachers():
-        if isinstance(teacher, int) and teacher >= first:
+    for below, model in (*step.teachers(), *step.references()):
+        if isinstance(model, int) and model >= first:
             yield Conflict(
                 (*place, *below),
-                f"generation {first} takes this step before generation {teacher} exists; "
+                f"generation {first} takes this step before generation {model} exists; "
                 "use parent, champion or base, or a folder that holds an exported generation",
             )
 

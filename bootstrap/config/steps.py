@@ -75,6 +75,14 @@ class StepSettings(Settings):
     checkpoint_every: Annotated[int, Operational()] = Field(default=20, ge=1)
     """Updates between checkpoints inside the step; a killed run repeats at most this many."""
 
+    def teachers(self) -> "Teachers":
+        """Return (place below the step, teacher) of everyone who teaches in it."""
+        return ()
+
+    def references(self) -> "Teachers":
+        """Return (place below the step, model) of what it is held to, other than the weights that it starts from."""
+        return ()
+
     def samplers(self) -> "tuple[tuple[Place, Sampler], ...]":
         """Return (place below the step, sampler) of who answers in place of the weights that the step starts from."""
         return ()
@@ -176,10 +184,6 @@ class SftStep(StepSettings):
     source: SftSource = References()
     batch_size: int = Field(default=192, ge=1)
     """Sequences in one update."""
-
-    def teachers(self) -> "Teachers":
-        """Return nobody: references and accepted answers are imitated as they stand."""
-        return ()
 
     def samplers(self) -> "tuple[tuple[Place, Sampler], ...]":
         """Return (place below the step, sampler) of who answers in place of the weights that the step starts from."""
@@ -391,6 +395,11 @@ class RlStep(StepSettings):
     def teachers(self) -> Teachers:
         """Return (place below the step, teacher) of everyone who teaches in it."""
         return (*_placed("distillation", self.distillation), *_placed("teaching", self.teaching))
+
+    def references(self) -> Teachers:
+        """Return the model of the KL term, unless it is the weights that the step starts from."""
+        kl = self.algorithm.kl
+        return ((("algorithm", "kl", "model"), kl.model),) if kl is not None and kl.model != "start" else ()
 
     @model_validator(mode="after")
     def _probe_leaves_something(self) -> "RlStep":

@@ -194,6 +194,8 @@ class Plan:
     """Who answers in place of the starting weights, as the recipe names it -> (generation number, weights)."""
     merged: Mapping[Merged, tuple[int, Checkpoint]] = field(default_factory=dict)
     """Whose weights a `merge` step combines, as the recipe names them -> (generation number, weights)."""
+    references: Mapping[Teacher, tuple[int | None, Checkpoint]] = field(default_factory=dict)
+    """Model that a KL term holds the policy to, as the recipe names it -> (generation number, weights)."""
     asked: Mapping[LineageModel, tuple[int, Checkpoint]] = field(default_factory=dict)
     """Generation that the verifier asks, as the recipe names it -> (number, weights)."""
 

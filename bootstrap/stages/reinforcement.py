@@ -278,10 +278,10 @@ class RlTrainer:
 
 
 class Reference:
-    """The weights that a step's KL term holds the policy to: those before its last refresh.
+    """The weights that a step's KL term holds the policy to: the recipe's, or those of its last refresh.
 
-    They are kept in the store's scratch area until the generation is committed, so that a killed run finds those of the
-    round it goes on from.
+    Those that the step has made or started from are kept in the store's scratch area until the generation is committed,
+    so that a killed run finds those of the round it goes on from.
     """
 
     def __init__(self, context: Context, plan: Plan, step: RlStep | SelfPlayStep, *, index: int) -> None:
@@ -291,6 +291,11 @@ class Reference:
         self.every = step.checkpoint_every
         self._since: int | None = None
         self._fingerprint = ""
+
+    def _named(self, since: int) -> Checkpoint | None:
+        """Return the model that the recipe names, for the rounds before the first refresh; None where it names none."""
+        model = self.settings.model
+        return self.plan.references[model][1] if since == 0 and model != "start" else None
 
     def guides(self, number: int) -> tuple[Guide, ...]:
         """Return the guide of a round's examples; its weights are in every worker."""
@@ -316,7 +321,9 @@ class Reference:
     def _take(self, since: int, number: int) -> None:
         store, pool = self.context.store, self.context.pool
         kept = store.find_work("reference", self._key(since))
-        if since == number:
+        if (named := self._named(since)) is not None:
+            checkpoint = named
+        elif since == number:
             checkpoint = pool.export()
             if kept is None:
                 contents = {f"{MODEL_FOLDER}{name}": data for name, data in checkpoint.files.items()}
@@ -330,7 +337,7 @@ class Reference:
             checkpoint = Checkpoint(fingerprint=fingerprint, files=files)
         # Rounds are repeated from the last part at most, so nothing asks for references from before that.
         oldest = self._round_before(number - number % self.every)
-        if self._since is not None and self._since < oldest:
+        if self._since is not None and self._since < oldest and self._named(self._since) is None:
             stale = store.find_work("reference", self._key(self._since))
             assert stale is not None, "a reference stays until a newer one serves all rounds that may be repeated"
             store.remove_work(stale)

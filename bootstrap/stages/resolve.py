@@ -80,6 +80,9 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
         # Differences of adapters are counted from the base that they share.
         for name in (*step.models, *(("base",) if step.method == "ties" and recipe.training.adapter is None else ()))
     }
+    references = {
+        model: _model(context, entries, model, named=named) for step in stage.steps for _, model in step.references()
+    }
     asked = {
         name: (asked_number, weights_of(context, entries, asked_number))
         for _, name in roles(_verifier(recipe, number))
@@ -105,6 +108,7 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
         teachers=teachers,
         samplers=samplers,
         merged=merged,
+        references=references,
         asked=asked,
     )
     context.pool.broadcast("drop_teachers")
@@ -171,24 +175,33 @@ def edges(recipe: Recipe, plan: Plan, *, sources: Collection[int]) -> tuple[Edge
         origin = {"external": model.place, "fingerprint": model.fingerprint, "record": model.record}
         found.append(Edge(role="init", generation=None, **origin))
     for role, models in {"teacher": plan.teachers, "sampler": plan.samplers}.items():
-        for name, (number, checkpoint) in models.items():
-            outside = _place(name) if isinstance(name, FolderModel) else None
-            found.append(Edge(role=role, generation=number, external=outside, fingerprint=checkpoint.fingerprint))
+        found += [_edge(role, *named) for named in models.items()]
     merged = {number: checkpoint.fingerprint for number, checkpoint in plan.merged.values()}
     found += [Edge(role="merged", generation=number, fingerprint=print_) for number, print_ in sorted(merged.items())]
     servers = (end for step in recipe.steps_of(plan.number) for _, end in step.samplers())
     for server in dict.fromkeys(end for end in servers if isinstance(end, EndpointTeacher)):
         found.append(Edge(role="sampler", generation=None, external=policy_of(server), fingerprint=policy_of(server)))
+    held = [_edge("reference", *named) for named in plan.references.items()]
     first = recipe.steps_of(plan.number)[:1]
-    if any(isinstance(step, RlStep | SelfPlayStep) and step.algorithm.kl is not None for step in first):
-        # Later steps are held to weights that this generation has made itself.
-        found.append(Edge(role="reference", generation=plan.init, fingerprint=plan.start.fingerprint))
+    trained = [step.algorithm for step in first if isinstance(step, RlStep | SelfPlayStep)]
+    if any(algorithm.kl is not None and algorithm.kl.model == "start" for algorithm in trained):
+        # Later steps that are held to their start are held to weights that this generation has made itself.
+        held.append(Edge(role="reference", generation=plan.init, fingerprint=plan.start.fingerprint))
+    # One generation may be named in several ways, as the parent and the champion mostly are.
+    found += dict.fromkeys(held)
     for role, name in roles(_verifier(recipe, plan.number)) if plan.number else ():
         number, checkpoint = plan.asked[name]
         found.append(Edge(role=role, generation=number, fingerprint=checkpoint.fingerprint))
     for number in sorted(sources):
         found.append(Edge(role="data", generation=number, fingerprint=plan.pool.latest(number).digest()))
     return tuple(found)
+
+
+def _edge(role: str, name: Teacher | Sampler, model: tuple[int | None, Checkpoint]) -> Edge:
+    """Return the edge from a model that the recipe names."""
+    number, checkpoint = model
+    outside = _place(name) if isinstance(name, FolderModel) else None
+    return Edge(role=role, generation=number, external=outside, fingerprint=checkpoint.fingerprint)
 
 
 def _place(model: FolderModel) -> str:

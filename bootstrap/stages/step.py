@@ -205,6 +205,7 @@ def step_inputs(context: Context, plan: Plan, step: Step, *, index: int, start: 
         "replay_pool": plan.pool.digest(),
         "teachers": [checkpoint.fingerprint for _, checkpoint in plan.teachers.values()],
         "samplers": [checkpoint.fingerprint for _, checkpoint in plan.samplers.values()],
+        "references": [checkpoint.fingerprint for _, checkpoint in plan.references.values()],
         "asked": [checkpoint.fingerprint for _, checkpoint in plan.asked.values()],
     }
 

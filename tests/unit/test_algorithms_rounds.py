@@ -5,11 +5,12 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from support.tiny import RL, grow, recipe
+from support.pretrained import write
+from support.tiny import REJECTION, RL, grow, recipe
 
 from bootstrap.errors import BooksUnbalanced
 from bootstrap.pool import LocalPool
-from bootstrap.records import Finish, Rollout, Status, Use, Verdict
+from bootstrap.records import Edge, Finish, Rollout, Status, Use, Verdict
 from bootstrap.selection.filters import (
     COMPARED,
     OFF_POLICY,
@@ -115,6 +116,46 @@ def test_a_step_killed_between_refreshes_of_its_reference_goes_on_alike(tmp_path
     assert resumed.fingerprint == straight.fingerprint
     never = step | {"algorithm": {"type": "grpo", "kl": kl | {"refresh_every": None}}}
     assert grow(recipe(steps=[never], count=1), tmp_path / "never")[1].generation.fingerprint != straight.fingerprint
+
+
+def test_a_step_is_held_to_the_generation_or_the_folder_that_its_recipe_names(tmp_path):
+    kl = {"weight": 0.5, "estimator": "k3"}
+
+    def settings(model, **changes):
+        step = RL | {"algorithm": {"type": "grpo", "kl": kl | {"model": model} | changes}}
+        return recipe(steps=[REJECTION, step | {"updates": 3, "prompts_per_update": 10}], count=1)
+
+    def held(entry) -> list[Edge]:
+        return [edge for edge in entry.generation.edges if edge.role == "reference"]
+
+    base = grow(settings("base"), tmp_path / "base")
+    assert [[edge.generation for edge in held(entry)] for entry in base] == [[], [0]]
+    assert held(base[1])[0].fingerprint == base[0].generation.fingerprint
+    same = grow(settings(0), tmp_path / "number")
+    assert [e.generation.fingerprint for e in same] == [e.generation.fingerprint for e in base]
+    start = grow(settings("start"), tmp_path / "start")
+    assert [held(entry) for entry in start] == [[], []], "the second step starts from weights of its own generation"
+    assert start[1].generation.fingerprint != base[1].generation.fingerprint
+
+    weights = LineageStore(tmp_path / "base").artifact(base[0].generation.artifacts["weights"])
+    folder = write(weights.read_all(), tmp_path / "exported")
+    outside = grow(settings({"type": "folder", "path": str(folder)}), tmp_path / "outside")
+    assert outside[1].generation.fingerprint == base[1].generation.fingerprint
+    assert [(edge.generation, edge.external) for edge in held(outside[1])] == [(None, str(folder))]
+
+    refreshed = grow(settings("base", refresh_every=1), tmp_path / "refreshed")[1].generation
+    assert refreshed.fingerprint != base[1].generation.fingerprint
+
+
+def test_a_step_with_a_named_reference_goes_on_alike_after_a_kill(tmp_path):
+    kl = {"weight": 0.5, "estimator": "k2", "refresh_every": 3, "model": "base"}
+    step = RL | {"algorithm": {"type": "grpo", "kl": kl}, "updates": 7}
+    settings = recipe(steps=[step], count=1)
+    straight = grow(settings, tmp_path / "straight")[1].generation
+    base_updates = settings.base.steps[0].updates
+    with pytest.raises(Killed):
+        grow(settings, tmp_path / "killed", pool=FragilePool(1, updates=base_updates + 5))
+    assert grow(settings, tmp_path / "killed")[1].generation.fingerprint == straight.fingerprint
 
 
 def test_a_probe_stops_at_prompts_that_are_solved_and_asks_hard_ones_again(tmp_path):

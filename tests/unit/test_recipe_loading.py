@@ -387,6 +387,23 @@ def test_a_teacher_with_another_vocabulary_is_refused_with_the_remedy(recipe_pat
     assert "use loss: ce" in message
 
 
+def test_a_reference_with_another_vocabulary_is_refused_with_the_remedy(recipe_path: Path) -> None:
+    write_folder(recipe_path.parent / "reference", scratch_vocabulary("0123456789+=-"))
+    named = "{type: rl, algorithm: {type: grpo, kl: {model: {type: folder, path: reference}}}}"
+    message = refusal(recipe_path, f"generations.steps=[{named}]")
+    assert "generations.steps[0].algorithm.kl.model: the reference's vocabulary is not the student's" in message
+    assert "use a reference with the same tokenizer" in message
+
+
+def test_a_reference_that_does_not_exist_yet_is_refused_with_the_remedy(recipe_path: Path) -> None:
+    message = refusal(recipe_path, "generations.steps=[{type: rl, algorithm: {type: grpo, kl: {model: 2}}}]")
+    assert "generations.steps[0].algorithm.kl.model: generation 1 takes this step before generation 2 exists" in message
+    for known in ("start", "parent", "champion", "base", "0"):
+        load_recipe(
+            recipe_path, [f"generations.steps=[{{type: rl, algorithm: {{type: grpo, kl: {{model: {known}}}}}}}]"]
+        )
+
+
 def test_unigram_vocabularies_are_compared_by_position(recipe_path: Path) -> None:
     vocabulary = scratch_vocabulary("0123456789+=")
     write_folder(recipe_path.parent / "model", vocabulary)
