@@ -280,6 +280,10 @@ class Example:
     """Constant weight of each completion token's advantage, guides' rewards included; empty for 1."""
     loss_scale: float = 1.0
     """What `advantages` were multiplied by for their aggregation; terms of the `rl` stream beside them need it too."""
+    values: tuple[float, ...] = ()
+    """The critic's value of each completion token's state at sampling time; empty with `returns`."""
+    returns: tuple[float, ...] = ()
+    """What the critic's values should become; empty when it learns nothing from the sequence."""
     stay_weights: tuple[float, ...] = ()
     """Weight of `|logprob - logprob at sampling time|` of each completion token in the `rl` stream; empty for none."""
     guides: tuple[Guide, ...] = ()
@@ -298,8 +302,12 @@ class Reading:
     """The example's."""
     logprobs: tuple[float, ...]
     """At the temperature that was asked for."""
+    values: tuple[float, ...]
+    """The critic's, of each token's state; empty where there is no critic."""
+    rewards: tuple[float, ...]
+    """What each token earns from the example's guides in the reward: the KL estimates, negative, times the weights."""
     flops: float
-    """Model FLOPs of the sequence's forward pass."""
+    """Model FLOPs of the sequence's forward passes, the guides' included."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -309,6 +317,8 @@ class Normalizers:
     rl: float = 1.0
     ce: float = 1.0
     kl: float = 1.0
+    value: float = 1.0
+    """Of the critic's loss, which has a gradient of its own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -324,6 +334,8 @@ class Batch:
     ratio_level: RatioLevel = RatioLevel.TOKEN
     dual_clip: float | None = None
     """Largest ratio that counts for a negative advantage, for `clipped`; None for no bound (arXiv:1912.09729)."""
+    value_clip: float | None = None
+    """Largest change of a critic's value from that at sampling time that still lowers its loss; None for no bound."""
     kl_beta: float = 0.0
     """Divergence of the `kl` stream: 0 is KL(teacher || student), 1 is KL(student || teacher), between them the
     generalised Jensen-Shannon divergence (arXiv:2306.13649)."""
@@ -341,8 +353,10 @@ class UpdateMetrics:
     rl_loss: float
     ce_loss: float
     kl_loss: float
+    value_loss: float
+    """The critic's; 0 without one."""
     grad_norm: float
-    """Global L2 norm before clipping."""
+    """Global L2 norm before clipping, the critic's head left out."""
     ratio_max: float
     """Largest importance ratio among `rl` tokens; 1 when there are none."""
     clip_fraction: float

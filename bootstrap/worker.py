@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 
 from bootstrap.compute import ModelShape
+from bootstrap.config.algorithms import ValueHead
 from bootstrap.config.base_model import ScratchModel
 from bootstrap.config.steps import Optimizer
 from bootstrap.config.training import Training
@@ -210,8 +211,8 @@ class Worker:
             precision.lower_frozen(model)
         return model, tokenizer
 
-    def begin(self, optimizer: Optimizer) -> None:
-        """Start a training step with a fresh optimizer."""
+    def begin(self, optimizer: Optimizer, critic: ValueHead | None = None) -> None:
+        """Start a training step with a fresh optimizer, and with a fresh critic where one is asked for."""
         self.learner = Learner(
             self.model,
             optimizer,
@@ -220,6 +221,7 @@ class Worker:
             teachers=self.teachers,
             compute=self._compute,
             recompute=self.training.gradient_checkpointing,
+            critic=critic,
         )
 
     def gradient(self, batch: Batch) -> Gradient:

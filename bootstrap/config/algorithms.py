@@ -251,6 +251,40 @@ class RoleRelative(PolicyGradient):
     """What a solution is compared with: all solutions of the round, or those of the same problem (grpo's baseline)."""
 
 
+class ValueHead(Settings):
+    """The critic: a linear head on the policy's last hidden state, which starts from zero in every step."""
+
+    lr: float = Field(default=1e-3, gt=0)
+    """Learning rate of its AdamW, under the step's schedule; its gradient is clipped on its own."""
+    clip: float | None = Field(default=0.2, gt=0)
+    """A value that has moved further than this from that at sampling time, towards its target, is not moved on (PPO's
+    clipped value loss); null for no clip."""
+    trunk_weight: float = Field(default=0.0, ge=0)
+    """Factor of the value loss in the policy's own weights (c1 of arXiv:1707.06347, eq. 9; 0.5 is usual); 0 stops its
+    gradient at the head."""
+
+
+class Ppo(PolicyGradient):
+    """Proximal Policy Optimization (arXiv:1707.06347) with a critic and generalised advantages (arXiv:1506.02438).
+
+    A KL term with `where: reward` is part of each token's reward, so the critic learns to expect it.
+    """
+
+    type: Literal["ppo"] = "ppo"
+    gamma: float = Field(default=1.0, gt=0, le=1)
+    """Discount of what comes later, per token; 1 as in Open-Reasoner-Zero (arXiv:2503.24290)."""
+    lam: float = Field(default=1.0, ge=0, le=1)
+    """Lambda of the generalised advantage: 1 trusts the rewards to come (Open-Reasoner-Zero), less the critic more."""
+    normalize: bool = True
+    """Take the mean off the advantages and divide by the standard deviation, over all tokens of the round."""
+    value: ValueHead = ValueHead()
+    clip_high: float | None = Field(default=0.2, gt=0)
+
+    @property
+    def reads_again(self) -> bool:
+        return True
+
+
 class Unrewarded(PolicyGradient):
     """No advantage from rewards: what is learnt is the teacher's word on the samples (`teaching`)."""
 
@@ -258,6 +292,6 @@ class Unrewarded(PolicyGradient):
 
 
 Algorithm = Annotated[
-    Grpo | Gspo | Cispo | Rloo | PassAtK | ReinforcePlusPlus | Unrewarded, Field(discriminator="type")
+    Grpo | Gspo | Cispo | Rloo | PassAtK | ReinforcePlusPlus | Ppo | Unrewarded, Field(discriminator="type")
 ]
 """The discriminated union of all algorithms; `type` tells them apart."""

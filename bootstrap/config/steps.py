@@ -10,9 +10,12 @@ from bootstrap.config.algorithms import (
     GroupRelative,
     Grpo,
     PassAtK,
+    Ppo,
+    ReferenceKl,
     ReinforcePlusPlus,
     RoleRelative,
     Unrewarded,
+    ValueHead,
 )
 from bootstrap.config.base import Operational, Place, Settings
 from bootstrap.config.base_model import FolderModel
@@ -74,6 +77,11 @@ class StepSettings(Settings):
     """Largest global L2 norm of the gradient."""
     checkpoint_every: Annotated[int, Operational()] = Field(default=20, ge=1)
     """Updates between checkpoints inside the step; a killed run repeats at most this many."""
+
+    @property
+    def critic(self) -> ValueHead | None:
+        """The value function that is trained beside the policy; None where there is none."""
+        return None
 
     def teachers(self) -> "Teachers":
         """Return (place below the step, teacher) of everyone who teaches in it."""
@@ -319,6 +327,10 @@ def _placed(name: str, settings: Taught | None) -> Teachers:
     return tuple(((name, *place), teacher) for place, teacher in settings.teachers()) if settings is not None else ()
 
 
+def _held_to(kl: ReferenceKl | None) -> Teachers:
+    return ((("algorithm", "kl", "model"), kl.model),) if kl is not None and kl.model != "start" else ()
+
+
 class DistillStep(StepSettings):
     """Distillation on replayed sequences alone."""
 
@@ -396,10 +408,13 @@ class RlStep(StepSettings):
         """Return (place below the step, teacher) of everyone who teaches in it."""
         return (*_placed("distillation", self.distillation), *_placed("teaching", self.teaching))
 
+    @property
+    def critic(self) -> ValueHead | None:
+        return self.algorithm.value if isinstance(self.algorithm, Ppo) else None
+
     def references(self) -> Teachers:
         """Return the model of the KL term, unless it is the weights that the step starts from."""
-        kl = self.algorithm.kl
-        return ((("algorithm", "kl", "model"), kl.model),) if kl is not None and kl.model != "start" else ()
+        return _held_to(self.algorithm.kl)
 
     @model_validator(mode="after")
     def _probe_leaves_something(self) -> "RlStep":
@@ -458,6 +473,10 @@ class SelfPlayStep(StepSettings):
     def teachers(self) -> Teachers:
         """Return (place below the step, teacher) of everyone who teaches in it."""
         return _placed("distillation", self.distillation)
+
+    def references(self) -> Teachers:
+        """Return the model of the KL term, unless it is the weights that the step starts from."""
+        return _held_to(self.algorithm.kl)
 
 
 Merged = Literal["champion", "previous", "base"] | Annotated[int, Field(ge=0)] | StageEnd

@@ -82,14 +82,20 @@ def select_groups(
 
 
 def select_batch(
-    rollouts: Sequence[Rollout], verdicts: Sequence[Verdict], *, mask_truncated: bool = False
+    rollouts: Sequence[Rollout],
+    verdicts: Sequence[Verdict],
+    *,
+    mask_truncated: bool = False,
+    must_differ: bool = True,
 ) -> tuple[list[Selection], tuple[str, ...]]:
     """Return what `select_groups` does for an algorithm that compares all samples of a round with one another.
 
-    Every group with a judged member is live, unless all rewards of the round are equal: then none is.
+    Every group with a judged member is live, unless all rewards of the round are equal: then none is, if they
+    `must_differ` to teach anything; a critic's expectations may do without.
     """
     judged = [(r.group, v.reward) for r, v in _pairs(rollouts, verdicts) if v.reward is not None]
-    live = tuple(dict.fromkeys(group for group, _ in judged)) if differ([reward for _, reward in judged]) else ()
+    teaches = differ([reward for _, reward in judged]) or not must_differ
+    live = tuple(dict.fromkeys(group for group, _ in judged)) if teaches else ()
     reason = "zero variance (equal rewards in the whole round)"
     dead = {rollout.group: reason for rollout in rollouts if rollout.group not in live}
     return _select(rollouts, verdicts, dead, mask_truncated), live

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from bootstrap.config.algorithms import GroupRelative, PassAtK, ReferenceKl, Unrewarded
+from bootstrap.config.algorithms import GroupRelative, PassAtK, Ppo, ReferenceKl, Unrewarded
 from bootstrap.config.steps import OnPolicyDistillation, RlStep, SelfPlayStep
 from bootstrap.records import (
     Batch,
@@ -125,7 +125,7 @@ class RlTrainer:
         mask = step.algorithm.truncated_answers == "mask"
         learned = [groups[name] for name in live]
         others = dead if step.teaching is not None else []
-        readings = self._read([r for group in [*learned, others] for r in group], meter)
+        readings = self._read([r for group in [*learned, others] for r in group], guides, meter)
         policy, rl_count = rl_stream(
             learned,
             rewards,
@@ -160,7 +160,12 @@ class RlTrainer:
             batches.append(
                 Batch(
                     examples=[*policy, *replayed],
-                    normalizers=Normalizers(rl=rl_count, ce=count, kl=float(max(completion_tokens(compared), 1))),
+                    normalizers=Normalizers(
+                        rl=rl_count,
+                        ce=count,
+                        kl=float(max(completion_tokens(compared), 1)),
+                        value=float(max(sum(len(example.returns) for example in policy), 1)),
+                    ),
                     temperature=step.temperature,
                     **policy_form(step.algorithm),
                     **self._divergence(),
@@ -176,12 +181,23 @@ class RlTrainer:
             mismatch=_mismatch(rollouts, readings) if step.algorithm.reads_again else None,
         )
 
-    def _read(self, rollouts: Sequence[Rollout], meter: Meter) -> dict[str, Reading]:
-        """Return by rollout what the trainer's model says of its tokens, where the algorithm asks for it."""
+    def _read(self, rollouts: Sequence[Rollout], guides: tuple[Guide, ...], meter: Meter) -> dict[str, Reading]:
+        """Return by rollout what the trainer's model says of its tokens, where the algorithm asks for it.
+
+        With a critic they also tell what the guides take from each token's reward.
+        """
         if not self.step.algorithm.reads_again:
             return {}
+        paying = [guide for guide in guides if not guide.form.in_loss] if self.step.critic is not None else []
         examples = [
-            Example(source=r.id, tokens=r.prompt_tokens + r.tokens, num_prompt_tokens=len(r.prompt_tokens))
+            Example(
+                source=r.id,
+                tokens=r.prompt_tokens + r.tokens,
+                num_prompt_tokens=len(r.prompt_tokens),
+                advantages=(0.0,) * len(r.tokens),
+                logprobs=r.logprobs,
+                guides=tuple(paying),
+            )
             for r in rollouts
             if r.tokens
         ]
@@ -261,7 +277,8 @@ class RlTrainer:
         if isinstance(algorithm, Unrewarded):
             return select_batch(rollouts, verdicts, mask_truncated=mask)[0], ()
         if not isinstance(algorithm, GroupRelative):
-            return select_batch(rollouts, verdicts, mask_truncated=mask)
+            must_differ = not isinstance(algorithm, Ppo)
+            return select_batch(rollouts, verdicts, mask_truncated=mask, must_differ=must_differ)
 
         def gives_advantage(rewards: Sequence[float]) -> bool:
             if not isinstance(algorithm, PassAtK):
@@ -350,7 +367,8 @@ class Reference:
 def _is_masked(example: Example) -> bool:
     """Whether the correction leaves an example without any gradient."""
     held = any(example.stay_weights) or any(guide.form.in_loss for guide in example.guides)
-    return bool(example.importance) and not any(example.importance) and not held and not example.kl_weight
+    taught = held or bool(example.kl_weight) or bool(example.returns)
+    return bool(example.importance) and not any(example.importance) and not taught
 
 
 def _mismatch(rollouts: Sequence[Rollout], readings: Mapping[str, Reading]) -> float | None:

@@ -47,6 +47,8 @@ class UpdateRow:
     rl_loss: float
     ce_loss: float
     kl_loss: float
+    value_loss: float
+    """The critic's; 0 without one."""
     grad_norm: float
     ratio_max: float
     clip_fraction: float
@@ -324,13 +326,13 @@ def _restore(context: Context, step: Step, start: Checkpoint, state: Artifact | 
     pool = context.pool
     if state is None:
         pool.hold(start)
-        pool.broadcast("begin", step.optimizer)
+        pool.broadcast("begin", step.optimizer, step.critic)
         return start
     contents = state.read_all()
     optimizer = contents.pop(OPTIMIZER_STATE)
     files = {name.removeprefix(MODEL_FOLDER): data for name, data in contents.items()}
     pool.load_unverified(files)
-    pool.broadcast("begin", step.optimizer)
+    pool.broadcast("begin", step.optimizer, step.critic)
     pool.broadcast("restore", optimizer)
     assert pool.holding is not None
     return Checkpoint(fingerprint=pool.holding, files=files)
@@ -390,6 +392,7 @@ def _record(
             rl_loss=metrics.rl_loss,
             ce_loss=metrics.ce_loss,
             kl_loss=metrics.kl_loss,
+            value_loss=metrics.value_loss,
             grad_norm=metrics.grad_norm,
             ratio_max=metrics.ratio_max,
             clip_fraction=metrics.clip_fraction,

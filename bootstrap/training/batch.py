@@ -33,6 +33,10 @@ class MicroBatch:
     importance_N: Tensor
     loss_scale_N: Tensor
     stay_weights_N: Tensor
+    values_N: Tensor
+    returns_N: Tensor
+    is_valued_N: Tensor
+    """Whether the critic learns from the token."""
     is_rl_N: Tensor
     ce_weights_N: Tensor
     kl_weights_N: Tensor
@@ -68,7 +72,7 @@ def micro_batches(
 def _collate(part: list[Example], *, pad: int) -> MicroBatch:
     longest = max(len(example.tokens) for example in part) - 1
     rows, positions, targets, advantages, old, is_rl, ce, kl = [], [], [], [], [], [], [], []
-    importance, scales, stays = [], [], []
+    importance, scales, stays, values, returns, is_valued = [], [], [], [], [], []
     for row, example in enumerate(part):
         tokens, num_prompt = example.tokens, example.num_prompt_tokens
         count = len(tokens) - num_prompt
@@ -82,6 +86,9 @@ def _collate(part: list[Example], *, pad: int) -> MicroBatch:
         importance += example.importance or [1.0] * count
         scales += [example.loss_scale] * count
         stays += example.stay_weights or [0.0] * count
+        values += example.values or [0.0] * count
+        returns += example.returns or [0.0] * count
+        is_valued += [bool(example.returns)] * count
         is_rl += [on_policy] * count
         ce += [example.ce_weight] * count
         kl += [example.kl_weight] * count
@@ -96,6 +103,9 @@ def _collate(part: list[Example], *, pad: int) -> MicroBatch:
         importance_N=torch.tensor(importance),
         loss_scale_N=torch.tensor(scales),
         stay_weights_N=torch.tensor(stays),
+        values_N=torch.tensor(values),
+        returns_N=torch.tensor(returns),
+        is_valued_N=torch.tensor(is_valued),
         is_rl_N=torch.tensor(is_rl),
         ce_weights_N=torch.tensor(ce),
         kl_weights_N=torch.tensor(kl),

@@ -17,14 +17,27 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from bootstrap.compute import MAX_LOGITS, ModelShape, forward_flops, train_flops
+from bootstrap.config.algorithms import ValueHead
 from bootstrap.config.steps import Optimizer
 from bootstrap.errors import WorkerError
 from bootstrap.records import Batch, Example, GuideForm, Reading, UpdateMetrics
 from bootstrap.training.batch import MicroBatch, micro_batches
-from bootstrap.training.loss import cross_entropy, divergence, guide_reward, kl_estimate, policy_gradient, stay
+from bootstrap.training.critic import Critic, build_optimizer
+from bootstrap.training.loss import (
+    cross_entropy,
+    divergence,
+    guide_reward,
+    kl_estimate,
+    policy_gradient,
+    stay,
+    value_loss,
+)
 from bootstrap.training.model import model_shape
 from bootstrap.training.optimizer import build_optimizers
 from bootstrap.training.precision import recompute_blocks
+
+WEIGHT = "weight"
+"""In the optimizer's state: the parameter itself, for those that are no part of the model."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,10 +45,11 @@ class Gradient:
     """A shard's gradient and its sums, already divided by the global normalizers."""
 
     flat: np.ndarray
-    """All trainable parameters' gradients in order, float32 (P,)."""
+    """All trainable parameters' gradients in order, the critic's last, float32 (P,)."""
     rl_loss: float
     ce_loss: float
     kl_loss: float
+    value_loss: float
     ratio_max: float
     num_clipped: int
     num_rl_tokens: int
@@ -44,7 +58,7 @@ class Gradient:
 
 
 class Learner:
-    """Weights under training: model, optimizers, and the teachers of the `kl` stream.
+    """Weights under training: model, critic if there is one, optimizers, and the teachers of the `kl` stream.
 
     `compute`: the context in which a model's blocks run, such as autocast; `recompute`: keep only the blocks' inputs.
     """
@@ -59,6 +73,7 @@ class Learner:
         teachers: Mapping[str, PreTrainedModel],
         compute: Callable[[], AbstractContextManager[Any]] = nullcontext,
         recompute: bool = False,
+        critic: ValueHead | None = None,
     ) -> None:
         self.model = model
         self.pad = model.config.pad_token_id or 0
@@ -71,7 +86,15 @@ class Learner:
         self.max_targets = max(MAX_LOGITS[self.device.type] // model.config.vocab_size, 1)
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.optimizers = build_optimizers(model, optimizer)
-        self.base_lr = {name: [g["lr"] for g in o.param_groups] for name, o in self.optimizers.items()}
+        self.critic: Critic | None = None
+        self.critic_optimizers: dict[str, torch.optim.Optimizer] = {}
+        if critic is not None:
+            width = model.get_output_embeddings().weight.shape[1]
+            self.critic = Critic(critic, hidden_size=width, device=self.device)
+            self.critic_optimizers = {"critic": build_optimizer(self.critic, critic)}
+        self.critic_parameters = list(self.critic.parameters()) if self.critic is not None else []
+        everyone = self.optimizers | self.critic_optimizers
+        self.base_lr = {name: [g["lr"] for g in o.param_groups] for name, o in everyone.items()}
 
     def gradient(self, batch: Batch) -> Gradient:
         """Return the gradient of this shard's examples; an empty shard gives zeros."""
@@ -79,15 +102,16 @@ class Learner:
         self.model.eval()
         if self.recompute:
             recompute_blocks(self.model)
-        for parameter in self.parameters:
+        for parameter in (*self.parameters, *self.critic_parameters):
             parameter.grad = None
-        totals = {"rl": 0.0, "ce": 0.0, "kl": 0.0}
+        totals = {"rl": 0.0, "ce": 0.0, "kl": 0.0, "value": 0.0}
         ratio_max, num_clipped, num_rl, num_tokens, flops = 1.0, 0, 0, 0, 0.0
         for examples, host in micro_batches(
             batch.examples, pad=self.pad, max_rows=self.max_rows, max_targets=self.max_targets
         ):
             micro = host.to(self.device)
-            logits_NV = self.model.get_output_embeddings()(self._hidden(self.model, micro))
+            hidden_ND = self._hidden(self.model, micro)
+            logits_NV = self.model.get_output_embeddings()(hidden_ND)
             logprobs_N = _logprobs(logits_NV, micro.targets_N)
             is_rl_N = micro.is_rl_N
             policy_N = (
@@ -108,7 +132,12 @@ class Learner:
             rl = (policy.loss + held) / batch.normalizers.rl
             ce = cross_entropy(logprobs_N, micro.ce_weights_N) / batch.normalizers.ce
             kl = self._kl(examples, micro, logits_NV, batch) / batch.normalizers.kl
-            (rl + ce + kl).backward()
+            loss = rl + ce + kl
+            if self.critic is not None:
+                value = self._value_loss(hidden_ND, micro, batch) / batch.normalizers.value
+                totals["value"] += float(value.detach())
+                loss = loss + value
+            loss.backward()
             for name, value in (("rl", rl), ("ce", ce), ("kl", kl)):
                 totals[name] += float(value.detach())
             ratio_max = max(ratio_max, float(policy.ratio_max))
@@ -117,12 +146,14 @@ class Learner:
             num_tokens += sum(micro.lengths)
             flops += train_flops(self.shape, micro.lengths)
             flops += self._teacher_flops(examples, micro)
-        flat = torch.cat([_grad(p).reshape(-1) for p in self.parameters]).float().cpu().numpy()
+        everyone = (*self.parameters, *self.critic_parameters)
+        flat = torch.cat([_grad(p).reshape(-1) for p in everyone]).float().cpu().numpy()
         return Gradient(
             flat=flat,
             rl_loss=totals["rl"],
             ce_loss=totals["ce"],
             kl_loss=totals["kl"],
+            value_loss=totals["value"],
             ratio_max=ratio_max,
             num_clipped=num_clipped,
             num_rl_tokens=num_rl,
@@ -143,13 +174,47 @@ class Learner:
         found = []
         for part, host in micro_batches(examples, pad=self.pad, max_rows=self.max_rows, max_targets=self.max_targets):
             micro = host.to(self.device)
-            logits_NV = self.model.get_output_embeddings()(self._hidden(self.model, micro))
-            logprobs_N = _logprobs(logits_NV / temperature, micro.targets_N)
-            counts = [len(example.tokens) - example.num_prompt_tokens for example in part]
-            for example, length, values in zip(part, micro.lengths, logprobs_N.split(counts), strict=True):
-                flops = forward_flops(self.shape, [length])
-                found.append(Reading(source=example.source, logprobs=tuple(values.tolist()), flops=flops))
+            hidden_ND = self._hidden(self.model, micro)
+            logprobs_N = _logprobs(self.model.get_output_embeddings()(hidden_ND) / temperature, micro.targets_N)
+            values_N = self.critic(hidden_ND) if self.critic is not None else None
+            rewards_N = self._token_rewards(part, micro, logprobs_N, temperature=temperature)
+            for row, example in enumerate(part):
+                mine_N = micro.row_N == row
+                guides = {guide.model: model_shape(self.teachers[guide.model]) for guide in example.guides}
+                shapes = (self.shape, *guides.values())
+                found.append(
+                    Reading(
+                        source=example.source,
+                        logprobs=tuple(logprobs_N[mine_N].tolist()),
+                        values=tuple(values_N[mine_N].tolist()) if values_N is not None else (),
+                        rewards=tuple(rewards_N[mine_N].tolist()),
+                        flops=sum(forward_flops(shape, [micro.lengths[row]]) for shape in shapes),
+                    )
+                )
         return found
+
+    def _token_rewards(
+        self, examples: list[Example], micro: MicroBatch, logprobs_N: Tensor, *, temperature: float
+    ) -> Tensor:
+        """Return what each token (N) earns from the guides in the reward."""
+        rewards_N = torch.zeros_like(logprobs_N)
+        for fingerprint, rows in _rows_by_guide(examples).items():
+            mine_N, logits_NV = self._frozen_logits(fingerprint, rows, micro)
+            guide_N = _logprobs(logits_NV.float() / temperature, micro.targets_N[mine_N])
+            for form in GuideForm:
+                if form.in_loss:
+                    continue
+                weight_R = logprobs_N.new_tensor([_weight(example, fingerprint, form) for example in examples])
+                estimate_N = kl_estimate(logprobs_N[mine_N], guide_N, estimator=form.estimator)
+                rewards_N[mine_N] -= weight_R[micro.row_N[mine_N]] * estimate_N
+        return rewards_N
+
+    def _value_loss(self, hidden_ND: Tensor, micro: MicroBatch, batch: Batch) -> Tensor:
+        """Sum the critic's loss over the tokens that it learns from."""
+        assert self.critic is not None, "there is no critic"
+        mine_N = micro.is_valued_N
+        values_N = self.critic(hidden_ND[mine_N])
+        return value_loss(values_N, micro.values_N[mine_N], micro.returns_N[mine_N], clip=batch.value_clip)
 
     def _guided(
         self, examples: list[Example], micro: MicroBatch, logprobs_N: Tensor, *, temperature: float
@@ -214,15 +279,20 @@ class Learner:
         flat = torch.from_numpy(gradients[0].flat.copy())
         for gradient in gradients[1:]:
             flat += torch.from_numpy(np.array(gradient.flat))
-        norm = float(flat.norm())
-        if not np.isfinite(norm):
+        size = sum(parameter.numel() for parameter in self.parameters)
+        policy, critic = flat[:size], flat[size:]
+        norm, critic_norm = float(policy.norm()), float(critic.norm())
+        if not np.isfinite(norm) or not np.isfinite(critic_norm):
             raise WorkerError(
                 "the gradient is not finite; lower the step's learning rate and start a new lineage with --lineage NAME"
             )
-        if norm > grad_clip:
-            flat *= grad_clip / norm
+        for part, length in ((policy, norm), (critic, critic_norm)):
+            if length > grad_clip:
+                part *= grad_clip / length
         if norm > 0:
-            self._step(flat, lr_factor)
+            self._step(self.parameters, self.optimizers, policy, lr_factor)
+        if critic_norm > 0:
+            self._step(self.critic_parameters, self.critic_optimizers, critic, lr_factor)
         rl, ce, kl = (sum(getattr(g, name) for g in gradients) for name in ("rl_loss", "ce_loss", "kl_loss"))
         num_rl = sum(g.num_rl_tokens for g in gradients)
         return UpdateMetrics(
@@ -230,6 +300,7 @@ class Learner:
             rl_loss=rl,
             ce_loss=ce,
             kl_loss=kl,
+            value_loss=sum(g.value_loss for g in gradients),
             grad_norm=norm,
             ratio_max=max(g.ratio_max for g in gradients),
             clip_fraction=sum(g.num_clipped for g in gradients) / max(num_rl, 1),
@@ -237,37 +308,54 @@ class Learner:
             flops=sum(g.flops for g in gradients),
         )
 
-    def _step(self, flat: Tensor, lr_factor: float) -> None:
+    def _step(
+        self,
+        parameters: Sequence[torch.nn.Parameter],
+        optimizers: Mapping[str, torch.optim.Optimizer],
+        flat: Tensor,
+        lr_factor: float,
+    ) -> None:
         offset = 0
-        for parameter in self.parameters:
+        for parameter in parameters:
             chunk = flat[offset : offset + parameter.numel()]
             parameter.grad = chunk.view_as(parameter).to(parameter.device, parameter.dtype)
             offset += parameter.numel()
-        for name, optimizer in self.optimizers.items():
+        for name, optimizer in optimizers.items():
             for group, lr in zip(optimizer.param_groups, self.base_lr[name], strict=True):
                 group["lr"] = lr * lr_factor
             optimizer.step()
 
     def state(self) -> bytes:
-        """Return the optimizers' state as safetensors; with the weights it is all that an update depends on."""
-        names = {id(p): name for name, p in self.model.named_parameters()}
+        """Return optimizers' state and critic as safetensors; with the weights it is all that an update depends on."""
+        named = self._named()
+        names = {id(p): name for name, p in named.items()}
         tensors = {
             f"{kind}|{names[id(parameter)]}|{key}": value.detach().cpu().contiguous().clone()
-            for kind, optimizer in self.optimizers.items()
+            for kind, optimizer in (self.optimizers | self.critic_optimizers).items()
             for parameter, state in optimizer.state.items()
             for key, value in state.items()
             if isinstance(value, Tensor)
         }
+        for parameter in self.critic_parameters:
+            tensors[f"critic|{names[id(parameter)]}|{WEIGHT}"] = parameter.detach().cpu().contiguous().clone()
         return safetensors.torch.save(tensors)
+
+    def _named(self) -> dict[str, torch.nn.Parameter]:
+        """Return every parameter, the critic's too, by name."""
+        critic = self.critic.named_parameters(prefix="critic") if self.critic is not None else ()
+        return {**dict(self.model.named_parameters()), **dict(critic)}
 
     def restore(self, state: bytes) -> None:
         """Continue from what `state` returned, on the same model and optimizer settings."""
-        parameters = dict(self.model.named_parameters())
+        parameters, optimizers = self._named(), self.optimizers | self.critic_optimizers
         for path, value in safetensors.torch.load(state).items():
             kind, name, key = path.split("|")
+            if key == WEIGHT:
+                parameters[name].data.copy_(value)
+                continue
             # Optimizers keep their step count on the CPU, wherever the weights are.
             place = parameters[name].device if key != "step" else value.device
-            self.optimizers[kind].state[parameters[name]][key] = value.to(place)
+            optimizers[kind].state[parameters[name]][key] = value.to(place)
 
 
 def _logprobs(logits_NV: Tensor, targets_N: Tensor) -> Tensor:

@@ -130,6 +130,19 @@ def stay(logprobs_N: Tensor, old_logprobs_N: Tensor, weights_N: Tensor) -> Tenso
     return (weights_N * distances_N).sum()
 
 
+def value_loss(values_N: Tensor, old_values_N: Tensor, returns_N: Tensor, *, clip: float | None) -> Tensor:
+    """Return the sum of `1/2 max((v - R)^2, (clip(v, old - c, old + c) - R)^2)`: PPO's critic, clipped as its policy.
+
+    As in the reference implementations (baselines' ppo2; arXiv:2005.12729, section 3): a value that has moved further
+    than c towards its target has no gradient. Without `clip` it is the squared error, halved.
+    """
+    errors_N = (values_N - returns_N).square()
+    if clip is not None:
+        near_N = torch.minimum(torch.maximum(values_N, old_values_N - clip), old_values_N + clip)
+        errors_N = torch.maximum(errors_N, (near_N - returns_N).square())
+    return errors_N.sum() / 2
+
+
 def cross_entropy(logprobs_N: Tensor, weights_N: Tensor) -> Tensor:
     """Return the sum of `-w logprob`: negative log-likelihood of the tokens shown."""
     return -(weights_N * logprobs_N).sum()

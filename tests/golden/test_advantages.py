@@ -15,11 +15,12 @@ from bootstrap.config.algorithms import (
     KlCov,
     OffPolicyCorrection,
     PassAtK,
+    Ppo,
     ReinforcePlusPlus,
     Rloo,
 )
-from bootstrap.records import Finish, Guide, GuideForm, Reading, Rollout
-from bootstrap.training.algorithms import covariance, grpo, pass_at_k, reinforce_pp, rloo
+from bootstrap.records import Example, Finish, Guide, GuideForm, Reading, Rollout
+from bootstrap.training.algorithms import covariance, gae, grpo, pass_at_k, reinforce_pp, rloo
 from bootstrap.training.algorithms.correction import weights
 from bootstrap.training.algorithms.stream import advantages, rl_stream
 
@@ -225,7 +226,7 @@ def test_guides_travel_with_every_example():
 
 
 def reading(name: str, *logprobs: float) -> Reading:
-    return Reading(source=name, logprobs=logprobs, flops=1.0)
+    return Reading(source=name, logprobs=logprobs, values=(), rewards=(), flops=1.0)
 
 
 def test_a_correction_holds_the_policy_to_the_trainer_and_weighs_by_the_sampler():
@@ -256,3 +257,61 @@ def test_a_ratio_beyond_all_numbers_is_still_bounded():
     assert weights((0.0,) * 9, (-200.0,) * 9, settings) == (3.0,) * 9
     assert weights((-200.0,) * 9, (0.0,) * 9, settings) == (0.0,) * 9
     assert weights((), (), settings) == ()
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("gamma", "lam"), [(1.0, 1.0), (0.9, 0.7), (1.0, 0.95), (0.8, 0.0)])
+def test_generalised_advantages_are_the_papers_discounted_sum_of_surprises(seed, gamma, lam):
+    rewards, values = np.random.default_rng(seed).normal(size=(2, 7))
+    surprises = rewards + gamma * np.append(values[1:], 0) - values
+    powers = (gamma * lam) ** np.arange(7)
+    expected = [(powers[: 7 - t] * surprises[t:]).sum() for t in range(7)]
+    assert gae.advantages(list(rewards), list(values), gamma=gamma, lam=lam) == pytest.approx(expected)
+    # Equation 16: a mixture of k-step returns less the value, with weights (1 - lam) lam^(k - 1).
+    for t in range(7):
+        returns = [
+            sum(gamma**i * rewards[t + i] for i in range(k)) + (gamma**k * values[t + k] if t + k < 7 else 0)
+            for k in range(1, 8 - t)
+        ]
+        weight = [(1 - lam) * lam ** (k - 1) for k in range(1, 7 - t)]
+        mixed = np.dot(weight, returns[:-1]) + (1 - sum(weight)) * returns[-1]
+        assert expected[t] == pytest.approx(mixed - values[t])
+
+
+def test_generalised_advantages_by_hand_at_their_ends():
+    rewards, values = [0.0, 0.5, 1.0], [0.25, 0.5, 0.75]
+    assert gae.advantages(rewards, values, gamma=1.0, lam=1.0) == [1.25, 1.0, 0.25], "reward to come less the value"
+    assert gae.advantages(rewards, values, gamma=1.0, lam=0.0) == [0.25, 0.75, 0.25], "one step's surprise"
+    assert gae.advantages(rewards, [0.0] * 3, gamma=0.5, lam=1.0) == [0.5, 1.0, 1.0], "discounted reward to come"
+    assert gae.advantages([1.0], [0.25], gamma=0.9, lam=0.9) == [0.75]
+    assert gae.advantages([], [], gamma=1.0, lam=1.0) == []
+
+
+def valued(normalize: bool, **form) -> tuple[list[Example], float]:
+    """Two completions of two tokens, with values, and a KL that costs the first token of the first."""
+    groups, rewards = groups_of(np.array([[1.0, 0.0]]), np.array([[2, 2]]))
+    readings = {
+        "g0.k0": Reading(source="g0.k0", logprobs=(0.0, 0.0), values=(0.5, 0.75), rewards=(-0.125, 0.0), flops=1.0),
+        "g0.k1": Reading(source="g0.k1", logprobs=(0.0, 0.0), values=(0.25, 0.0), rewards=(0.0, 0.0), flops=1.0),
+    }
+    guides = tuple(Guide(model="m", weight=1.0, form=f) for f in (GuideForm.REWARD_K1, GuideForm.LOSS_K3))
+    settings = Ppo(normalize=normalize, **form)
+    return rl_stream(groups, rewards, settings, max_new_tokens=4, readings=readings, guides=guides)
+
+
+def test_ppo_gives_each_token_its_own_advantage_and_the_critic_its_target():
+    examples, count = valued(normalize=False)
+    assert [e.advantages for e in examples] == [(0.375, 0.25), (-0.25, 0.0)] and count == 4
+    assert [e.values for e in examples] == [(0.5, 0.75), (0.25, 0.0)]
+    assert [e.returns for e in examples] == [(0.875, 1.0), (0.0, 0.0)], "the critic learns what the KL costs"
+    assert {guide.form for e in examples for guide in e.guides} == {GuideForm.LOSS_K3}, "the reward's is spent"
+    scaled, count = valued(normalize=False, aggregation="sequence")
+    assert scaled[0].advantages == (0.1875, 0.125) and scaled[0].returns == (0.875, 1.0) and count == 2
+
+
+def test_ppos_advantages_are_whitened_over_the_tokens_of_the_round():
+    examples, _ = valued(normalize=True)
+    values = np.array([0.375, 0.25, -0.25, 0.0])
+    found = [value for e in examples for value in e.advantages]
+    assert found == pytest.approx((values - values.mean()) / (values.std() + 1e-8))
+    assert [e.returns for e in examples] == [(0.875, 1.0), (0.0, 0.0)], "targets are left as they are"

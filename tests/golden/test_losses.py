@@ -21,6 +21,7 @@ from bootstrap.training.loss import (
     policy_gradient,
     stay,
     sum_to_end,
+    value_loss,
 )
 
 
@@ -326,3 +327,32 @@ def test_the_stream_weighs_tokens_as_the_aggregation_says(settings, normalizer, 
 
 def test_without_live_groups_the_stream_is_empty_and_its_normalizer_positive():
     assert rl_stream([], {}, Grpo(), max_new_tokens=8) == ([], 1.0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("clip", [None, 0.2])
+def test_the_critics_loss_and_gradient_are_those_of_the_formula_in_float64(seed, clip):
+    generator = np.random.default_rng(seed)
+    values, returns = generator.normal(size=(2, 40))
+    old = values + 0.4 * generator.normal(size=40)
+    near = values if clip is None else np.clip(values, old - clip, old + clip)
+    plain, clipped = (values - returns) ** 2, (near - returns) ** 2
+    tensor = torch.tensor(values, requires_grad=True)
+    loss = value_loss(tensor, torch.tensor(old), torch.tensor(returns), clip=clip)
+    loss.backward()
+    assert loss.item() == pytest.approx(np.maximum(plain, clipped).sum() / 2)
+    moves = (plain >= clipped) | (near == values)
+    assert tensor.grad.numpy() == pytest.approx(np.where(moves, values - returns, 0.0))
+    assert clip is None or 0 < moves.sum() < 40, "the clip must act"
+
+
+def test_a_value_that_has_moved_too_far_towards_its_target_is_not_moved_on():
+    def gradient(value: float, old: float, target: float) -> float:
+        tensor = torch.tensor([value], requires_grad=True)
+        value_loss(tensor, torch.tensor([old]), torch.tensor([target]), clip=0.2).backward()
+        return tensor.grad.item()
+
+    assert gradient(0.5, old=0.0, target=1.0) == 0.0
+    assert gradient(0.1, old=0.0, target=1.0) == pytest.approx(-0.9)
+    assert gradient(-0.5, old=0.0, target=1.0) == pytest.approx(-1.5), "it moved away, and may come back"
+    assert gradient(0.3, old=0.3, target=0.3) == 0.0

@@ -22,6 +22,8 @@ ALGORITHM = TypeAdapter(Algorithm)
         ({"type": "grpo", "kl": {"estimator": "k1"}}, "where: reward"),
         ({"type": "grpo", "zero_variance": "keep", "resample": 2}, "zero_variance: drop"),
         ({"type": "reinforce_pp", "zero_variance": "keep"}, "Extra inputs"),
+        ({"type": "ppo", "gamma": 0}, "greater than 0"),
+        ({"type": "ppo", "zero_variance": "drop"}, "Extra inputs"),
         ({"type": "grpo", "correction": {"high": None}}, "set high: 3"),
         ({"type": "grpo", "correction": {"high": 0.9}}, "greater than or equal to 1"),
     ],
@@ -55,6 +57,14 @@ def test_every_remedy_is_accepted():
     ALGORITHM.validate_python({"type": "grpo", "inner_epochs": 2, "entropy": {"type": "kl_cov"}})
     for where, estimator in (("reward", "k1"), ("loss", "k2"), ("loss", "k3"), ("reward", "k2"), ("reward", "k3")):
         ReferenceKl(where=where, estimator=estimator)
+
+
+def test_ppo_is_open_reasoner_zeros_without_a_word_said():
+    ppo = ALGORITHM.validate_python({"type": "ppo"})
+    assert (ppo.gamma, ppo.lam, ppo.kl, ppo.aggregation) == (1.0, 1.0, None, "token")
+    assert ppo.reads_again and not ALGORITHM.validate_python({"type": "grpo"}).reads_again
+    alone = RlStep.model_validate({"algorithm": {"type": "ppo"}, "group_size": 1})
+    assert alone.critic == ppo.value and RlStep().critic is None
 
 
 def test_types_differ_in_their_vetted_defaults():

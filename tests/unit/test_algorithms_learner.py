@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from bootstrap.config.algorithms import ValueHead
 from bootstrap.config.base_model import ScratchModel
 from bootstrap.config.steps import AdamW
 from bootstrap.pool import LocalPool
@@ -206,3 +207,105 @@ def test_reading_gives_every_token_the_log_probability_that_the_model_gives_it()
     assert hot == pytest.approx((-np.log(16),) * len(hot), rel=0.01), "nearly uniform"
     whole = Batch(examples=examples, normalizers=Normalizers())
     assert sum(r.flops for r in readings) == pytest.approx(pool.workers[0].gradient(whole).flops / 3)
+
+
+def valued(trunk_weight: float, *, size: int = 1, batch_rows: int = 64) -> LocalPool:
+    pool = LocalPool(size, batch_rows=batch_rows)
+    pool.build(SMALL, CHARACTERS, seed=3)
+    pool.broadcast("begin", AdamW(lr=3e-3), ValueHead(trunk_weight=trunk_weight, lr=0.02))
+    return pool
+
+
+def to_learn(count: int = 12) -> Batch:
+    """A batch whose sequences also say what a critic should make of them."""
+    rng = np.random.default_rng(5)
+    examples = []
+    for example in batch(count=count).examples:
+        if example.advantages:
+            size = len(example.advantages)
+            values, returns = (tuple(map(float, x)) for x in rng.normal(size=(2, size)))
+            example = replace(example, values=tuple(0.1 * x for x in values), returns=returns)
+        examples.append(example)
+    count = sum(len(example.returns) for example in examples)
+    return replace(batch(), examples=examples, normalizers=Normalizers(rl=12, ce=20, value=count), value_clip=0.5)
+
+
+def test_a_critics_gradient_does_not_depend_on_how_a_batch_is_cut():
+    pools = [valued(0.5, batch_rows=rows) for rows in (1, 5, 64)]
+    for pool in pools:
+        pool.metrics(pool.update(to_learn(), lr_factor=1.0, grad_clip=1.0))
+    found = [pool.workers[0].gradient(to_learn()) for pool in pools]
+    for one in found[:2]:
+        assert np.allclose(one.flat, found[2].flat, atol=1e-5)
+        assert one.value_loss == pytest.approx(found[2].value_loss, abs=1e-5)
+    assert np.abs(found[2].flat[-33:]).max() > 1e-3, "the head's own"
+
+
+def test_a_critic_that_stops_at_its_head_leaves_the_policys_gradient_bit_for_bit():
+    plain = pool_of().workers[0].gradient(to_learn()).flat
+    pools = {weight: valued(weight) for weight in (0.0, 0.5)}
+    for pool in pools.values():
+        pool.workers[0].learner.critic.head.weight.data.fill_(0.1)
+    found = {weight: pool.workers[0].gradient(to_learn()).flat for weight, pool in pools.items()}
+    assert np.array_equal(found[0.0][:-33], plain) and len(found[0.0]) == len(plain) + 33
+    assert not np.allclose(found[0.5][:-33], plain, atol=1e-4)
+    assert np.allclose(found[0.5][-33:], found[0.0][-33:], atol=1e-7)
+
+
+def test_the_gradient_with_a_critic_is_that_of_the_loss_by_finite_differences():
+    worker = valued(0.5).workers[0]
+    worker.learner.critic.head.weight.data.fill_(0.1)
+    whole = replace(to_learn(), examples=[replace(e, advantages=(), stay_weights=()) for e in to_learn().examples])
+    flat = worker.gradient(whole).flat
+    offset = 0
+    for parameter in (*worker.learner.parameters, *worker.learner.critic_parameters):
+        if parameter is worker.model.model.norm.weight or parameter is worker.learner.critic.head.weight:
+            factor = 1.0 if parameter is worker.learner.critic.head.weight else 0.5
+            for index in (3, 17):
+                losses = []
+                for step in (0.01, -0.02):
+                    parameter.data.view(-1)[index] += step
+                    found = worker.gradient(whole)
+                    losses.append(factor * found.value_loss + found.ce_loss)
+                parameter.data.view(-1)[index] += 0.01
+                assert flat[offset + index] == pytest.approx((losses[0] - losses[1]) / 0.02, rel=0.03, abs=3e-4)
+        offset += parameter.numel()
+
+
+def test_one_and_three_workers_train_the_same_critic_and_its_state_is_all_of_it():
+    pools = [valued(0.5, size=size) for size in (1, 3)]
+    losses = [
+        [pool.metrics(pool.update(to_learn(), lr_factor=1.0, grad_clip=1.0)).value_loss for _ in range(30)]
+        for pool in pools
+    ]
+    assert losses[1][:10] == pytest.approx(losses[0][:10], rel=1e-3)
+    assert losses[0][-1] < 0.8 * losses[0][0], "it learns"
+    checkpoint, state = pools[0].training_state()
+    resumed = valued(0.5)
+    resumed.hold(checkpoint)
+    resumed.broadcast("begin", AdamW(lr=3e-3), ValueHead(trunk_weight=0.5, lr=0.02))
+    resumed.broadcast("restore", state)
+    examples = to_learn().examples[:5]
+    assert resumed.read(examples, temperature=1.0) == pools[0].read(examples, temperature=1.0)
+    for pool in (pools[0], resumed):
+        pool.metrics(pool.update(to_learn(), lr_factor=0.5, grad_clip=1.0))
+    assert resumed.training_state()[1] == pools[0].training_state()[1]
+    assert resumed.export().fingerprint == pools[0].export().fingerprint
+
+
+def test_reading_tells_what_guides_take_from_each_tokens_reward():
+    pool = pool_of()
+    guides = tuple(
+        Guide(model=given.fingerprint, weight=weight, form=form)
+        for given, weight, form in zip(GUIDES, (0.5, 2.0), (GuideForm.REWARD_K1, GuideForm.REWARD_K3), strict=True)
+    )
+    (reading,) = pool.read([sequence(4, *guides)], temperature=1.0)
+    mine = np.array(_at(pool, [sequence(4)])[0].logprobs)
+    theirs = []
+    for given in GUIDES:
+        held = LocalPool(1, batch_rows=64)
+        held.hold(given)
+        theirs.append(np.array(_at(held, [sequence(4)])[0].logprobs) - mine)
+    expected = 0.5 * theirs[0] - 2.0 * (np.exp(theirs[1]) - theirs[1] - 1)
+    assert reading.rewards == pytest.approx(expected, abs=1e-5) and reading.values == ()
+    assert reading.flops == pytest.approx(3 * pool.read([sequence(4)], temperature=1.0)[0].flops)

@@ -29,6 +29,7 @@ ALGORITHMS = [
     {"type": "rloo", "normalize_batch": True, "dual_clip": 3.0},
     {"type": "pass_at_k", "k": 2, "zero_variance": "keep"},
     {"type": "reinforce_pp", "kl": {"where": "reward", "estimator": "k1", "weight": 0.05}},
+    {"type": "ppo", "lam": 0.95, "kl": {"where": "reward", "estimator": "k1", "weight": 0.05}, "inner_epochs": 2},
     {"type": "grpo", "inner_epochs": 2, "entropy": {"type": "kl_cov"}, "normalize_std": "batch"},
     {"type": "grpo", "ratio": "product", "surrogate": "masked", "entropy": {"type": "clip_cov", "low": 0.01}},
 ]
@@ -156,6 +157,27 @@ def test_a_step_with_a_named_reference_goes_on_alike_after_a_kill(tmp_path):
     with pytest.raises(Killed):
         grow(settings, tmp_path / "killed", pool=FragilePool(1, updates=base_updates + 5))
     assert grow(settings, tmp_path / "killed")[1].generation.fingerprint == straight.fingerprint
+
+
+@pytest.mark.parametrize("survived", [3, 6])
+def test_a_killed_step_goes_on_with_the_critic_that_it_had(tmp_path, survived):
+    critic = {"trunk_weight": 0.5, "lr": 0.01}
+    algorithm = {"type": "ppo", "lam": 0.9, "value": critic, "correction": {"level": "token", "outside": "truncate"}}
+    step = RL | {"algorithm": algorithm, "updates": 7, "prompts_per_update": 8}
+    settings = recipe(steps=[step], count=1)
+    straight = grow(settings, tmp_path / "straight")
+    base_updates = settings.base.steps[0].updates
+    with pytest.raises(Killed):
+        grow(settings, tmp_path / "killed", pool=FragilePool(1, updates=base_updates + survived))
+    resumed = grow(settings, tmp_path / "killed")
+    assert resumed[1].generation.fingerprint == straight[1].generation.fingerprint
+    rows = [
+        tables_of(tmp_path / name, entries[1]).updates
+        for name, entries in (("straight", straight), ("killed", resumed))
+    ]
+    assert rows[0] == rows[1]
+    assert any(row.value_loss > 0 for row in rows[0][:2]), "the critic has learnt something before the kill"
+    assert all(row.live_groups == 1.0 for row in rows[0])
 
 
 def test_a_probe_stops_at_prompts_that_are_solved_and_asks_hard_ones_again(tmp_path):

@@ -17,6 +17,7 @@ from bootstrap.config.algorithms import (
     Gspo,
     OffPolicyCorrection,
     PassAtK,
+    Ppo,
     ReinforcePlusPlus,
     Rloo,
     RoleRelative,
@@ -24,9 +25,9 @@ from bootstrap.config.algorithms import (
 )
 from bootstrap.records import Example, Guide, Reading, Rollout
 from bootstrap.seeds import generator
-from bootstrap.training.algorithms import covariance, grpo, pass_at_k, reinforce_pp, rloo
+from bootstrap.training.algorithms import covariance, gae, grpo, pass_at_k, reinforce_pp, rloo
 from bootstrap.training.algorithms.correction import weights
-from bootstrap.training.algorithms.normalize import STD_EPSILON, deviation
+from bootstrap.training.algorithms.normalize import STD_EPSILON, deviation, weighted_moments
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,7 +50,8 @@ def advantages(
     `rewards`: of everything judged in the round, dead groups too; `num_dead`: rollouts judged and in no live group.
     """
     scored = [[rewards[rollout.id] for rollout in group] for group in groups]
-    if isinstance(settings, Unrewarded):
+    if isinstance(settings, Unrewarded | Ppo):
+        # PPO's are no sample's: each token has its own (`_traces`).
         return [[0.0] * len(group) for group in groups]
     if isinstance(settings, ReinforcePlusPlus):
         lengths = [[len(rollout.tokens) for rollout in group] for group in groups]
@@ -96,6 +98,13 @@ def rl_stream(
     """
     assert dead is None or not others, "what takes part is counted as such"
     relative = advantages(groups, rewards, settings, num_dead=len(rewards) - sum(len(group) for group in groups))
+    traces = dict[str, tuple[list[float], list[float]]]()
+    if isinstance(settings, Ppo):
+        assert readings is not None, "a critic has read what it judges"
+        learned = [r for group in groups for r in group if r.tokens and r.id not in masked]
+        traces = _traces(learned, rewards, settings, readings)
+        # What they take from the reward is in the advantages.
+        guides = tuple(guide for guide in guides if guide.form.in_loss)
     examples = []
     num_tokens, num_sequences = (dead.num_tokens, dead.num_sequences) if dead is not None else (0, 0)
     for group, values in zip([*groups, others], [*relative, [0.0] * len(others)], strict=True):
@@ -106,12 +115,15 @@ def rl_stream(
             scale = 1.0 / length if settings.aggregation == "sequence" else 1.0
             num_tokens += length
             num_sequences += 1
+            own, returns = traces.get(rollout.id, ((), ()))
             examples.append(
                 Example(
                     source=rollout.id,
                     tokens=rollout.prompt_tokens + rollout.tokens,
                     num_prompt_tokens=len(rollout.prompt_tokens),
-                    advantages=(advantage * scale,) * length,
+                    advantages=tuple(value * scale for value in own) if own else (advantage * scale,) * length,
+                    values=readings[rollout.id].values if own and readings else (),
+                    returns=tuple(returns),
                     loss_scale=scale,
                     guides=guides,
                     **_ratio(rollout, readings, settings.correction),
@@ -125,6 +137,26 @@ def rl_stream(
         "constant": num_sequences * max_new_tokens,
     }[settings.aggregation]
     return examples, float(max(normalizer, 1))
+
+
+def _traces(
+    rollouts: Sequence[Rollout], rewards: Mapping[str, float], settings: Ppo, readings: Mapping[str, Reading]
+) -> dict[str, tuple[list[float], list[float]]]:
+    """Return by rollout the advantages of its tokens, and what the critic should have said of them."""
+    traces = {}
+    for rollout in rollouts:
+        reading = readings[rollout.id]
+        earned = [*reading.rewards[:-1], reading.rewards[-1] + rewards[rollout.id]]
+        found = gae.advantages(earned, reading.values, gamma=settings.gamma, lam=settings.lam)
+        traces[rollout.id] = found, [a + v for a, v in zip(found, reading.values, strict=True)]
+    if not settings.normalize:
+        return traces
+    everything = [value for found, _ in traces.values() for value in found]
+    mean, std = weighted_moments(everything, [1] * len(everything))
+    return {
+        name: ([(value - mean) / (std + reinforce_pp.EPSILON) for value in found], returns)
+        for name, (found, returns) in traces.items()
+    }
 
 
 def _ratio(
@@ -171,4 +203,5 @@ def policy_form(settings: Algorithm | RoleRelative) -> dict[str, Any]:
         "surrogate": settings.surrogate,
         "ratio_level": settings.ratio,
         "dual_clip": settings.dual_clip,
+        "value_clip": settings.value.clip if isinstance(settings, Ppo) else None,
     }

@@ -1,0 +1,34 @@
+"""The value function of PPO: a linear head on the policy's last hidden state, with an optimizer of its own.
+
+It is no part of the model: its weights lie beside the optimizer's state, start at zero with every step, and end with
+it. Left out: a critic with layers of its own, and one that outlives its step.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from bootstrap.config.algorithms import ValueHead
+
+
+class Critic(nn.Module):
+    """Value of each token's state from the hidden state in which the token is chosen."""
+
+    def __init__(self, settings: ValueHead, *, hidden_size: int, device: torch.device) -> None:
+        super().__init__()
+        self.trunk_weight = settings.trunk_weight
+        self.head = nn.Linear(hidden_size, 1, device=device)
+        # Without an opinion at first: every worker has the same one, and the first advantages are plain rewards.
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, hidden_ND: Tensor) -> Tensor:
+        """Return the values (N); their gradient reaches the hidden states times `trunk_weight`."""
+        fixed_ND = hidden_ND.detach()
+        if self.trunk_weight:
+            fixed_ND = fixed_ND + self.trunk_weight * (hidden_ND - fixed_ND)
+        return self.head(fixed_ND).squeeze(-1)
+
+
+def build_optimizer(critic: Critic, settings: ValueHead) -> torch.optim.AdamW:
+    """Return the critic's own optimizer, AdamW (arXiv:1711.05101) without decay."""
+    return torch.optim.AdamW(critic.parameters(), lr=settings.lr, weight_decay=0.0, foreach=True)
