@@ -532,6 +532,10 @@ class MergeStep(Settings):
         """Return nobody."""
         return ()
 
+    def references(self) -> "Teachers":
+        """Return nothing: it is held to no model."""
+        return ()
+
     def samplers(self) -> "tuple[tuple[Place, Sampler], ...]":
         """Return nobody."""
         return ()
