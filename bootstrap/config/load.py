@@ -390,15 +390,19 @@ def _say(details: Sequence[Mapping[str, Any]], place: Place, data: Any) -> str:
         elif kind in ("value_error", "assertion_error"):
             return str(context["error"])
         elif kind in ("model_type", "model_attributes_type", "dict_type"):
-            keys = ", ".join(owner.model_fields) if owner else f"type is one of {', '.join(_members_at(place, data))}"
+            types = ", ".join(_members_at(place, data))
+            keys = ", ".join(owner.model_fields) if owner else f"type is one of {types}" if types else "one per name"
             messages.append(f"a section of settings ({keys})")
         elif kind == "tuple_type":
             messages.append("a list")
+        elif kind == "string_pattern_mismatch" and detail["loc"][-1] == "[key]":
+            return f"this name must be of the form {context['pattern']}"
         elif kind == "string_pattern_mismatch":
             form = holder.model_fields[str(place[-1])].description if holder else None
             messages.append(f"of the form {context['pattern']} ({form})")
         elif kind == "too_short":
-            messages.append(f"a list of at least {context['min_length']} entries")
+            what = "a section" if isinstance(value, dict) else "a list"
+            messages.append(f"{what} of at least {context['min_length']} entries")
         elif kind == "finite_number":
             messages.append("a finite number")
         else:

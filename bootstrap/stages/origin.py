@@ -138,11 +138,24 @@ def _problems(recipe: Recipe, origin: Origin, *, lineage: str) -> Iterator[str]:
                 f"{place} is an adapter, which goes on with the settings it has; set training.adapter to {theirs}, or "
                 "`bootstrap export` it and start from that folder"
             )
-    task, own = origin.task(), identity_of(recipe.task)
-    if task["type"] == own["type"] and own.get(HELDOUT, 0) > task.get(HELDOUT, 0):
-        yield (
-            f"{place} was trained on prompts that would be held out; set task.{HELDOUT} to {task[HELDOUT]:g} or less"
-        )
+    # Which prompts are held out follows from a task's type and share alone, whatever a mixture calls the part.
+    trained: dict[str, float] = {}
+    for _, kind, share in _heldout(origin.task()):
+        trained[kind] = min(share, trained.get(kind, share))
+    for where, kind, share in _heldout(identity_of(recipe.task)):
+        if share > trained.get(kind, share):
+            yield (
+                f"{place} was trained on prompts that would be held out; set {where}.{HELDOUT} to {trained[kind]:g} "
+                "or less"
+            )
+
+
+def _heldout(task: dict[str, Any]) -> list[tuple[str, str, float]]:
+    """Return (place in the recipe, type, share held out) of a task, or of each part of a mixture."""
+    if task["type"] != "mixture":
+        return [("task", task["type"], task[HELDOUT])]
+    parts = [(f"task.parts.{name}.task", part["task"]) for name, part in task["parts"].items()]
+    return [(where, part["type"], part[HELDOUT]) for where, part in parts]
 
 
 def _without_references(task: dict[str, Any]) -> dict[str, Any]:

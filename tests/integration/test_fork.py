@@ -193,6 +193,15 @@ def test_a_lineage_of_stages_is_remembered_and_forked(tmp_path):
         ("tiny@0", "New Name", (), "name"),
         ("tiny@0", "new", ("task.alphabet=abcd",), "does not know d"),
         ("tiny@0", "new", ("task.heldout_fraction=0.6",), "set task.heldout_fraction to 0.5 or less"),
+        (
+            "tiny@0",
+            "new",
+            (
+                "task={type: mixture, base_level: 4, parts: {c: {task: {type: copy, alphabet: abc, "
+                "heldout_fraction: 0.6}}}}",
+            ),
+            "set task.parts.c.task.heldout_fraction to 0.5 or less",
+        ),
         ("tiny@0", "new", ("generations.count=90",), "the model holds 128 tokens"),
         ("tiny@0", "new", ("training.adapters=null",), "did you mean adapter"),
     ],

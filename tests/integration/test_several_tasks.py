@@ -1,12 +1,17 @@
 """Lineages that look at several tasks: a panel that is watched, and what another verifier would say of it."""
 
+import json
 from pathlib import Path
 
 import pytest
 from support import tiny
 
+from bootstrap.cli.main import main
+from bootstrap.cli.render import print_generation
 from bootstrap.config.load import recipe_of
 from bootstrap.evaluation.report import OutcomeRow
+from bootstrap.lineage import queries
+from bootstrap.lineage.card import model_card
 from bootstrap.plan import make_plan
 from bootstrap.pool import LocalPool
 from bootstrap.prompts.build import build_task
@@ -258,3 +263,31 @@ def test_the_same_mixture_grows_the_same_lineage_and_rescores_as_recorded(mixed,
         )
         for row in rescorer.rescore(entries):
             assert (row.training, row.heldout, row.differs) == ({}, {}, False)
+
+
+def test_show_and_the_card_tell_the_parts_and_the_panel(mixed, capsys):
+    root, entries, _ = mixed
+    print_generation(queries.show(entries, "gen-1"))
+    told = capsys.readouterr().out
+    card = model_card(entries[1], identity=LineageStore(root).header().identity)
+    parts, panel = told.split("parts", 1)[1].split("panel", 1)
+    assert "back" in parts and "sum" in parts and "copy" in panel
+    assert "panel: copy" in panel
+    for kind, names in {"By task:": ("back", "sum"), "Other tasks, not trained on:": ("copy",)}.items():
+        rows = [line for line in card.partition(kind)[2].split("\n\n")[1].splitlines() if line.startswith("| ")][1:]
+        assert {line.split()[1] for line in rows} == set(names)
+
+
+def test_a_verifier_check_looks_at_every_part_with_its_own_answers(tmp_path, capsys):
+    path = tmp_path / "mixed.json"
+    recipe = MIXED.model_dump(mode="json")
+    path.write_text(json.dumps(recipe), encoding="utf-8")
+    assert main(["verifier", "check", "--recipe", str(path), "--json"]) == 0
+    names = {finding["case"].partition(": ")[0] for finding in json.loads(capsys.readouterr().out)["findings"]}
+    assert names == {"back", "sum"}
+    back = {"type": "numeric", "answer": {"type": "last_line"}}
+    recipe["verifier"]["tasks"]["back"] = back | {"relative_tolerance": "0.99"}
+    path.write_text(json.dumps(recipe), encoding="utf-8")
+    assert main(["verifier", "check", "--recipe", str(path), "--json"]) != 0
+    failed = [f["case"] for f in json.loads(capsys.readouterr().out)["findings"] if not f["ok"]]
+    assert failed and all(case.startswith("back: ") for case in failed)

@@ -494,7 +494,7 @@ def test_a_label_free_verifier_trains_where_another_one_examines(recipe_path: Pa
         ("{task: {type: addition}, verifier: {type: code}}", "code cannot read the references of task addition"),
         ("{task: {type: addition}, level: [1]}", "panel.p.level: no such setting; did you mean levels?"),
         ("{task: {type: copy, alphabit: '01'}}", "panel.p.task.alphabit: no such setting; did you mean alphabet?"),
-        ("{task: {type: sums}}", "panel.p.task"),
+        ("{task: {type: sums}}", "panel.p.task: no such type 'sums'"),
         (
             "{task: {type: addition}, verifier: {type: judge, rubric: r, model: {type: generation}}}",
             "judge asks generations of the lineage",
@@ -513,9 +513,18 @@ def test_a_panel_that_cannot_work_is_refused(recipe_path: Path, panel: str, expe
             "task.parts.sum.task.base_levle=2",
             "sum.task.base_levle: no such setting; did you mean base_level",
         ),
-        ("task.parts.back={task: {type: revesal}}", "task.parts.back.task"),
-        ("verifier={type: by_task, tasks: {sum: {type: exakt}}}", "verifier.tasks.sum"),
+        (
+            "task.parts.back={task: {type: revesal}}",
+            "back.task: no such type 'revesal'; did you mean reversal",
+        ),
+        (
+            "verifier={type: by_task, tasks: {sum: {type: exakt}}}",
+            "tasks.sum: no such type 'exakt'; did you mean exact",
+        ),
         ("task.heldout_fraction=0.5", "task.heldout_fraction: no such setting"),
+        ("task.parts={}", "task.parts: must be a section of at least 1 entries, not {}"),
+        ("task.parts=3", "task.parts: must be a section of settings (one per name), not 3"),
+        ("evaluation.panel={P: {task: {type: copy}}}", "panel.P: this name must be of the form ^[a-z][a-z0-9_-]*$"),
     ],
 )
 def test_mistakes_inside_named_parts_are_named_with_their_place(
