@@ -357,6 +357,10 @@ class RlStep(StepSettings):
     then has as many as one over the share of right ones, at least `probe` and at most `group_size`. null draws
     `group_size` of every prompt."""
     temperature: float = Field(default=1.0, gt=0)
+    retire: float | None = Field(default=None, gt=0, le=1)
+    """Share of right answers, in all earlier `rl` rounds of the lineage, from which a prompt is not drawn again
+    (ScaleRL, arXiv:2510.13786, takes 0.9). It acts where prompts come back: on files and small levels. When all prompts
+    of a level are solved, nothing is drawn there. null draws from all."""
     stepping_stones: float = Field(default=0.0, ge=0, lt=1)
     """Share of easier variants of the target level among the prompts (addition: one operand shorter)."""
     algorithm: Algorithm = Grpo()

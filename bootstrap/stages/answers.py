@@ -1,4 +1,5 @@
-"""What a committed generation gives to the replay pool: its own answers, and before them those that a fork inherited.
+"""What a committed generation's answers give to later ones: to the replay pool, its own and before them those that a
+fork inherited; to the choice of prompts, how often each was answered right.
 
 Left out: which of them are replayed (`selection/replay.py`), and the fork itself (`origin.py`).
 """
@@ -7,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from bootstrap.records import Generation, Outcome
 from bootstrap.selection.replay import PoolEntry
+from bootstrap.selection.retirement import PassRates
 from bootstrap.stages.step import Tables
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
@@ -48,3 +50,16 @@ def answers_of(store: LineageStore, generation: Generation) -> Iterator[PoolEntr
                     completion_text=rollout.text,
                     task=rollout.task,
                 )
+
+
+def rates_of(store: LineageStore, generation: Generation, *, sampled: Sequence[bool]) -> PassRates:
+    """Return how often a generation's prompts were answered right; `sampled`: which of its steps count.
+
+    Raises StoreCorrupt if an artifact is broken.
+    """
+    rates = PassRates()
+    for index, counts in enumerate(sampled):
+        if counts:
+            tables = Tables.read(store.artifact(generation.artifacts[f"step-{index}"]))
+            rates.add(tables.rollouts, tables.verdicts)
+    return rates

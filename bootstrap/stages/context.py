@@ -21,6 +21,7 @@ from bootstrap.prompts.task import Task
 from bootstrap.records import Annotations, Checkpoint, Compute, Event, Observer
 from bootstrap.scoring.verifier import Verifier
 from bootstrap.selection.replay import PoolEntry, ReplayPool
+from bootstrap.selection.retirement import PassRates
 from bootstrap.stages.models import LineageModels
 from bootstrap.store.lineage_store import LineageStore
 
@@ -148,6 +149,8 @@ class Context:
     observe: Observer
     answers: dict[int, list[PoolEntry]] = field(default_factory=dict)
     """What each committed generation gave to the replay pool, kept so that it is read from disk once."""
+    rates: dict[int, PassRates] = field(default_factory=dict)
+    """What each committed generation found out about its prompts, kept likewise."""
 
     def at(self, number: int) -> "Context":
         """Return the context in which a generation grows: its stage's verifier judges."""
@@ -198,6 +201,8 @@ class Plan:
     """Model that a KL term holds the policy to, as the recipe names it -> (generation number, weights)."""
     asked: Mapping[LineageModel, tuple[int, Checkpoint]] = field(default_factory=dict)
     """Generation that the verifier asks, as the recipe names it -> (number, weights)."""
+    rates: PassRates = field(default_factory=PassRates)
+    """How often earlier generations answered each prompt right; empty where no step retires prompts."""
 
     def levels(self, wanted: Levels) -> tuple[int, ...]:
         """Return the levels that a step draws prompts from."""

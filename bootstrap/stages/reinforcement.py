@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from bootstrap.config.algorithms import GroupRelative, PassAtK, Ppo, ReferenceKl, Unrewarded
@@ -31,6 +32,7 @@ from bootstrap.selection.filters import (
     select_batch,
     select_groups,
 )
+from bootstrap.selection.retirement import PassRates, draw_unsolved
 from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.stages.encoding import Encoder, completion_tokens
 from bootstrap.stages.generate import generate, judge, requests, sampling
@@ -55,59 +57,74 @@ class RlTrainer:
         self.levels = plan.levels(step.levels)
         self.how = sampling(context, levels=self.levels, temperature=step.temperature)
         self.reference = Reference(context, plan, step, index=index) if step.algorithm.kl is not None else None
+        self.rates = plan.rates.copy()
 
     def prepare(self, tables: Tables, meter: Meter) -> None:
         pass
 
     def resume(self, tables: Tables) -> None:
-        pass
+        self.rates.add(tables.rollouts, tables.verdicts)
 
     def _seed(self, *names: str | int) -> int:
         return derive_seed(self.context.recipe.seed, "step", self.plan.number, self.index, *names)
 
     def drawn(self, tables: Tables) -> int:
-        """Return the prompts that the rounds drew: those of each, and one for each group that had to be replaced."""
+        """Return the prompts that the rounds drew: those of each, and one for each group that had to be replaced.
+
+        With retired prompts these are drawn once more, as the rounds did: a level may have had fewer.
+        """
         step = self.step
         compared = {s.rollout_id for s in tables.selections if s.reason in (COMPARED, TRUNCATED, OFF_POLICY)}
         live: dict[int, set[int]] = {number: set() for number in range(step.updates)}
         for identifier in compared:
             _, _, update, place, _ = identifier.split(".")
             live[int(update[1:])].add(int(place[1:]))
-        total = 0
-        for places in live.values():
-            drawn = step.prompts_per_update
-            for _ in range(self._redraws()):
-                drawn += step.prompts_per_update - sum(place < drawn for place in places)
+        total, rates = 0, self.plan.rates.copy()
+        for number, places in live.items():
+            drawn = 0
+            for again in range(self._redraws() + 1):
+                wanted = step.prompts_per_update - sum(place < drawn for place in places)
+                drawn += wanted if step.retire is None else len(self._prompts(number, wanted, again, rates=rates))
             total += drawn
+            if step.retire is not None:
+                rates.add(*_of_round(tables, number))
         return total
 
     def _redraws(self) -> int:
         return self.step.algorithm.resample if isinstance(self.step.algorithm, GroupRelative) else 0
 
-    def _prompts(self, number: int, count: int, *again: int) -> list[Prompt]:
-        """Return `count` prompts of a round; `again`: which redraw of the round this is, if it is one."""
-        prompts = []
+    def _prompts(self, number: int, count: int, again: int, *, rates: PassRates) -> list[Prompt]:
+        """Return `count` prompts of a round, fewer where levels are solved by the `rates` before it.
+
+        `again`: which redraw of the round this is; 0 is the first draw.
+        """
+        prompts, step = list[Prompt](), self.step
+        names = (again,) if again else ()
+        solved = rates.solved(step.retire) if step.retire is not None else frozenset()
         for level, share in spread(count, self.levels):
-            stones = round(self.step.stepping_stones * share)
-            draw = self.context.task.draw
-            if share > stones:
-                prompts += draw(level, share - stones, seed=self._seed("prompts", number, level, *again))
-            if stones:
-                seed = self._seed("stepping_stones", number, level, *again)
-                prompts += draw(level, stones, seed=seed, stepping_stone=True)
+            stones = round(step.stepping_stones * share)
+            for kind, wanted in (("prompts", share - stones), ("stepping_stones", stones)):
+                if wanted:
+                    draw = partial(
+                        self.context.task.draw,
+                        level,
+                        seed=self._seed(kind, number, level, *names),
+                        stepping_stone=kind == "stepping_stones",
+                    )
+                    prompts += draw_unsolved(draw, wanted, solved=solved)
         return prompts
 
     def round(self, number: int, tables: Tables, meter: Meter) -> Round:
         context, plan, step = self.context, self.plan, self.step
         guides = self.reference.guides(number) if self.reference is not None else ()
-        prompts = self._prompts(number, step.prompts_per_update)
+        prompts = self._prompts(number, step.prompts_per_update, 0, rates=self.rates)
         prefix = f"g{plan.number}.s{self.index}.u{number}"
         rollouts, verdicts = self._answers(prompts, prefix, meter)
         selections, live = self._select(rollouts, verdicts)
         for again in range(1, self._redraws() + 1):
             if not (missing := step.prompts_per_update - len(live)):
                 break
-            further = self._prompts(number, missing, again)
+            further = self._prompts(number, missing, again, rates=self.rates)
             found, judged = self._answers(further, prefix, meter, earlier=prompts)
             prompts, rollouts, verdicts = [*prompts, *further], [*rollouts, *found], [*verdicts, *judged]
             selections, live = self._select(rollouts, verdicts)
@@ -117,6 +134,7 @@ class RlTrainer:
                 s if mask and r.finish.is_truncated else _taught(s, v)
                 for r, s, v in zip(rollouts, selections, verdicts, strict=True)
             ]
+        self.rates.add(rollouts, verdicts)
         groups = _judged_groups(rollouts, verdicts)
         rewards = {v.rollout_id: v.reward for v in verdicts if v.reward is not None}
         dead = [r for name, group in groups.items() if name not in live for r in group]
@@ -175,9 +193,9 @@ class RlTrainer:
         return Round(
             batches=batches,
             reward=sum(rewards.values()) / len(rewards) if rewards else None,
-            live_groups=len(live) / len(prompts),
-            entropy=sum(entropies) / len(entropies),
-            length=sum(len(r.tokens) for r in rollouts) / len(rollouts),
+            live_groups=len(live) / len(prompts) if prompts else None,
+            entropy=sum(entropies) / len(entropies) if entropies else None,
+            length=sum(len(r.tokens) for r in rollouts) / len(rollouts) if rollouts else None,
             mismatch=_mismatch(rollouts, readings) if step.algorithm.reads_again else None,
         )
 
@@ -239,6 +257,8 @@ class RlTrainer:
         With a probe, hard prompts are asked again and each half of a group is judged on its own.
         """
         step, context = self.step, self.context
+        if not prompts:
+            return [], []
         everyone = requests([*earlier, *prompts], prefix=prefix, samples=step.group_size, seed=context.recipe.seed)
         asked = everyone[len(earlier) * step.group_size :]
         if step.probe is None:
@@ -380,6 +400,13 @@ def _mismatch(rollouts: Sequence[Rollout], readings: Mapping[str, Reading]) -> f
         for theirs, mine in zip(rollout.logprobs, readings[rollout.id].logprobs, strict=True)
     ]
     return sum(distances) / len(distances) if distances else None
+
+
+def _of_round(tables: Tables, number: int) -> tuple[list[Rollout], list[Verdict]]:
+    """Return the rollouts and the verdicts of a round."""
+    rollouts = [r for r in tables.rollouts if r.id.split(".")[2] == f"u{number}"]
+    members = {r.id for r in rollouts}
+    return rollouts, [v for v in tables.verdicts if v.rollout_id in members]
 
 
 def _taught(selection: Selection, verdict: Verdict) -> Selection:

@@ -10,14 +10,15 @@ from bootstrap.config.base_model import BaseModelSource, FolderModel, Generation
 from bootstrap.config.generations import Position
 from bootstrap.config.models import EndpointTeacher, LineageModel, roles
 from bootstrap.config.recipe import Recipe
-from bootstrap.config.steps import Merged, MergeStep, RlStep, Sampler, SelfPlayStep, StageEnd, Teacher
+from bootstrap.config.steps import Merged, MergeStep, RlStep, Sampler, SelfPlayStep, StageEnd, Step, Teacher
 from bootstrap.errors import RecipeError
 from bootstrap.evaluation.report import accuracies, judged_shares
 from bootstrap.records import Checkpoint, Edge
 from bootstrap.seeds import derive_seed
 from bootstrap.selection.curriculum import replay_levels, retained_levels, target_levels
 from bootstrap.selection.replay import PoolEntry, ReplayPool
-from bootstrap.stages.answers import answers_of, contributors
+from bootstrap.selection.retirement import PassRates
+from bootstrap.stages.answers import answers_of, contributors, rates_of
 from bootstrap.stages.context import Context, Plan
 from bootstrap.stages.origin import find_origin
 from bootstrap.stages.samplers import policy_of
@@ -109,6 +110,7 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
         samplers=samplers,
         merged=merged,
         references=references,
+        rates=_rates(context, entries, init) if any(_retires(step) for step in stage.steps) else PassRates(),
         asked=asked,
     )
     context.pool.broadcast("drop_teachers")
@@ -278,6 +280,22 @@ def _model(
     assert not isinstance(name, EndpointTeacher), "a server's weights are not to be had"
     number = context.recipe.generations.end_of(name.stage) if isinstance(name, StageEnd) else named.number_of(name)
     return number, weights_of(context, entries, number)
+
+
+def _retires(step: Step) -> bool:
+    return isinstance(step, RlStep) and step.retire is not None
+
+
+def _rates(context: Context, entries: Sequence[Entry], init: int | None) -> PassRates:
+    """Return how often the `rl` steps of earlier generations had each prompt answered right."""
+    total = PassRates()
+    for entry in contributors(entries, init):
+        number = entry.generation.number
+        if number not in context.rates:
+            sampled = [isinstance(step, RlStep) for step in context.recipe.steps_of(number)]
+            context.rates[number] = rates_of(context.store, entry.generation, sampled=sampled)
+        total.merge(context.rates[number])
+    return total
 
 
 def _answers(context: Context, entry: Entry) -> list[PoolEntry]:

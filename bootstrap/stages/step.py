@@ -208,6 +208,7 @@ def step_inputs(context: Context, plan: Plan, step: Step, *, index: int, start: 
         "teachers": [checkpoint.fingerprint for _, checkpoint in plan.teachers.values()],
         "samplers": [checkpoint.fingerprint for _, checkpoint in plan.samplers.values()],
         "references": [checkpoint.fingerprint for _, checkpoint in plan.references.values()],
+        "rates": plan.rates.digest(),
         "asked": [checkpoint.fingerprint for _, checkpoint in plan.asked.values()],
     }
 
