@@ -219,8 +219,10 @@ def test_a_control_pays_all_problems_alike_or_trains_no_proposer(control, tmp_pa
 def test_judging_again_leaves_proposals_alone(lineage):
     root, entries, _ = lineage
     store = LineageStore(root)
-    with open_verifiers(RECIPE, TASK, Tools()) as (verifiers, examiner):
-        found = Rescorer(RECIPE, store=store, task=TASK, verifiers=verifiers, examiner=examiner).rescore(entries)
+    with open_verifiers(RECIPE, TASK, Tools()) as (verifiers, examiner, panel):
+        found = Rescorer(RECIPE, store=store, task=TASK, verifiers=verifiers, examiner=examiner, panel=panel).rescore(
+            entries
+        )
     solutions = [sum(r.role is Role.SOLVE for r in tables.rollouts) for tables in steps(root, entries)]
     assert [one.num_training for one in found[1:]] == solutions
     assert not any(one.training or one.heldout or one.differs for one in found)
