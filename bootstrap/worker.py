@@ -21,7 +21,7 @@ from bootstrap.errors import FingerprintMismatch, RecipeError
 from bootstrap.records import Batch, Checkpoint, Divergence, Example, Reading, Request, Rollout, Sampling, UpdateMetrics
 from bootstrap.rollouts.engine import TransformersEngine
 from bootstrap.store.fingerprint import base_fingerprint, fingerprint_model, fingerprint_safetensors
-from bootstrap.training import chat, lora, precision
+from bootstrap.training import chat, lora, packing, precision
 from bootstrap.training import model as models
 from bootstrap.training.drift import divergence_from
 from bootstrap.training.learner import Gradient, Learner
@@ -173,7 +173,7 @@ class Worker:
         """Hold a frozen teacher for the `kl` stream.
 
         Raises FingerprintMismatch when its weights are not those that `fingerprint` names, RecipeError when its
-        vocabulary is another than the student's.
+        vocabulary is another than the student's or when it cannot keep packed sequences apart.
         """
         self._check_weights(files, fingerprint, what="the teacher's")
         teacher, tokenizer = self._frozen(files)
@@ -182,6 +182,9 @@ class Worker:
                 "the teacher's vocabulary differs from the student's, so their distributions cannot be compared; "
                 "use distillation.loss: ce, or a teacher with the same tokenizer"
             )
+        if self.training.packing:
+            with self._compute():
+                packing.check(teacher)
         self.teachers[fingerprint] = teacher
 
     def drop_teachers(self) -> None:
@@ -222,6 +225,7 @@ class Worker:
             compute=self._compute,
             recompute=self.training.gradient_checkpointing,
             critic=critic,
+            packed=self.training.packing,
         )
 
     def gradient(self, batch: Batch) -> Gradient:

@@ -44,3 +44,6 @@ class Training(Settings):
     gradient_checkpointing: bool = False
     """Keep only each block's input for the backward pass and compute the rest again: a third more work, far less
     memory."""
+    packing: bool = False
+    """Train on several short sequences in one row, kept apart by the attention mask: less padding where lengths differ,
+    numbers that differ by rounding."""

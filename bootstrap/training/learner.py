@@ -5,7 +5,7 @@ gradient of its shard, divided by the whole batch's normalizers; the sum over wo
 gradient of the whole batch, and every worker applies it to its own copy of the weights.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +21,7 @@ from bootstrap.config.algorithms import ValueHead
 from bootstrap.config.steps import Optimizer
 from bootstrap.errors import WorkerError
 from bootstrap.records import Batch, Example, GuideForm, Reading, UpdateMetrics
+from bootstrap.training import packing
 from bootstrap.training.batch import MicroBatch, micro_batches
 from bootstrap.training.critic import Critic, build_optimizer
 from bootstrap.training.loss import (
@@ -74,6 +75,7 @@ class Learner:
         compute: Callable[[], AbstractContextManager[Any]] = nullcontext,
         recompute: bool = False,
         critic: ValueHead | None = None,
+        packed: bool = False,
     ) -> None:
         self.model = model
         self.pad = model.config.pad_token_id or 0
@@ -82,6 +84,10 @@ class Learner:
         self.teachers = teachers
         self.compute = compute
         self.recompute = recompute
+        self.packed = packed
+        if packed:
+            with compute():
+                packing.check(model)
         self.device = next(model.parameters()).device
         self.max_targets = max(MAX_LOGITS[self.device.type] // model.config.vocab_size, 1)
         self.parameters = [p for p in model.parameters() if p.requires_grad]
@@ -106,9 +112,7 @@ class Learner:
             parameter.grad = None
         totals = {"rl": 0.0, "ce": 0.0, "kl": 0.0, "value": 0.0}
         ratio_max, num_clipped, num_rl, num_tokens, flops = 1.0, 0, 0, 0, 0.0
-        for examples, host in micro_batches(
-            batch.examples, pad=self.pad, max_rows=self.max_rows, max_targets=self.max_targets
-        ):
+        for examples, host in self._passes(batch.examples):
             micro = host.to(self.device)
             hidden_ND = self._hidden(self.model, micro)
             logits_NV = self.model.get_output_embeddings()(hidden_ND)
@@ -163,16 +167,26 @@ class Learner:
 
     def _hidden(self, model: PreTrainedModel, micro: MicroBatch) -> Tensor:
         """Return a model's last hidden state (N, D) at each completion token's predictor, in float32."""
+        hidden = self._forward(model, micro.tokens_BT, micro.sequence_BT)
+        return hidden[micro.place_S[micro.row_N], micro.position_N].float()
+
+    def _forward(self, model: PreTrainedModel, tokens_BT: Tensor, sequence_BT: Tensor | None) -> Tensor:
+        """Return a model's last hidden states (B, T, D)."""
+        apart = packing.attention(model, sequence_BT) if sequence_BT is not None else {}
         with self.compute():
-            hidden = model.base_model(input_ids=micro.tokens_BT, use_cache=False).last_hidden_state
-        return hidden[micro.row_N, micro.position_N].float()
+            return model.base_model(input_ids=tokens_BT, use_cache=False, **apart).last_hidden_state
+
+    def _passes(self, examples: Sequence[Example]) -> Iterator[tuple[list[Example], MicroBatch]]:
+        return micro_batches(
+            examples, pad=self.pad, max_rows=self.max_rows, max_targets=self.max_targets, packed=self.packed
+        )
 
     @torch.no_grad()
     def read(self, examples: Sequence[Example], *, temperature: float) -> list[Reading]:
         """Return what the weights say of each example's completion tokens as they are now; in no particular order."""
         self.model.eval()
         found = []
-        for part, host in micro_batches(examples, pad=self.pad, max_rows=self.max_rows, max_targets=self.max_targets):
+        for part, host in self._passes(examples):
             micro = host.to(self.device)
             hidden_ND = self._hidden(self.model, micro)
             logprobs_N = _logprobs(self.model.get_output_embeddings()(hidden_ND) / temperature, micro.targets_N)
@@ -254,13 +268,13 @@ class Learner:
     @torch.no_grad()
     def _frozen_logits(self, fingerprint: str, rows: list[int], micro: MicroBatch) -> tuple[Tensor, Tensor]:
         """Return which tokens (N) belong to some rows, and a frozen model's logits at them; one forward pass."""
-        rows_R = torch.tensor(rows, device=self.device)
-        mine_N = torch.isin(micro.row_N, rows_R)
-        # Rows are ascending, so a row's place among the teacher's is where it would be sorted in.
-        place_N = torch.searchsorted(rows_R, micro.row_N[mine_N])
+        mine_N = torch.isin(micro.row_N, torch.tensor(rows, device=self.device))
+        places_R = micro.place_S[rows].unique()
+        # Places are ascending, so a row's place among the teacher's is where it would be sorted in.
+        place_N = torch.searchsorted(places_R, micro.place_S[micro.row_N[mine_N]])
         model = self.teachers[fingerprint]
-        with self.compute():
-            hidden = model.base_model(input_ids=micro.tokens_BT[rows_R], use_cache=False).last_hidden_state
+        sequence_RT = micro.sequence_BT[places_R] if micro.sequence_BT is not None else None
+        hidden = self._forward(model, micro.tokens_BT[places_R], sequence_RT)
         return mine_N, model.get_output_embeddings()(hidden[place_N, micro.position_N[mine_N]].float())
 
     def _teacher_flops(self, examples: list[Example], micro: MicroBatch) -> float:

@@ -1,0 +1,69 @@
+"""Sequence packing: several short sequences in one row of a forward pass, none of which sees another.
+
+A row's attention is block-diagonal: a token sees its own sequence up to itself, and every sequence counts its positions
+from 0. What is masked has the weight 0 exactly, so a sequence's numbers do not depend on its neighbours in the row;
+they differ from those of a row of its own by rounding. Rows are as long as the longest sequence, filled first-fit.
+
+Left out: attention kernels for packed rows (here the mask is a matrix), attention over a sliding window.
+"""
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from bootstrap.errors import RecipeError
+
+TOLERANCE = 0.05
+"""By which a sequence in a shared row may differ from the same one alone: bf16 rounds that much, positions do more."""
+PADDING = -1
+"""Where a row holds no sequence, in place of a sequence's number."""
+
+
+def attention(model: PreTrainedModel, sequence_BT: Tensor) -> dict[str, Tensor]:
+    """Return a model's arguments `attention_mask` and `position_ids` for rows whose tokens belong to sequences (B, T).
+
+    Padding sees padding, because a token that sees nothing has no attention to give.
+    """
+    length = sequence_BT.shape[1]
+    columns_T = torch.arange(length, device=sequence_BT.device)
+    begins_BT = torch.ones_like(sequence_BT, dtype=torch.bool)
+    begins_BT[:, 1:] = sequence_BT[:, 1:] != sequence_BT[:, :-1]
+    starts_BT = torch.where(begins_BT, columns_T, 0).cummax(dim=1).values
+    same_BTT = sequence_BT.unsqueeze(2) == sequence_BT.unsqueeze(1)
+    sees_BTT = same_BTT & (columns_T.unsqueeze(0) <= columns_T.unsqueeze(1))
+    mask = sees_BTT.unsqueeze(1)
+    if not model.config._attn_implementation.startswith("sdpa"):
+        # Other implementations add the mask to the scores.
+        lowest = torch.finfo(model.dtype).min
+        mask = torch.zeros(mask.shape, dtype=model.dtype, device=mask.device).masked_fill(~mask, lowest)
+    return {"attention_mask": mask, "position_ids": columns_T - starts_BT}
+
+
+@torch.no_grad()
+def check(model: PreTrainedModel) -> None:
+    """Refuse a model that mixes the sequences of a row, or would lose its sliding window. Raises RecipeError."""
+    device = next(model.parameters()).device
+    tokens_BT = (torch.arange(6, device=device) % model.config.vocab_size).reshape(2, 3)
+    alone = model.base_model(input_ids=tokens_BT, use_cache=False).last_hidden_state[1]
+    settings = attention(model, torch.tensor([[0, 0, 0, 1, 1, 1]], device=device))
+    beside = [
+        model.base_model(input_ids=row_T.unsqueeze(0), use_cache=False, **settings).last_hidden_state[0, 3:]
+        for row_T in (tokens_BT.flatten(), torch.cat([tokens_BT[0].flip(0), tokens_BT[1]]))
+    ]
+    if (
+        _slides(model)
+        or not torch.equal(*beside)
+        or not torch.allclose(beside[0], alone, atol=TOLERANCE, rtol=TOLERANCE)
+    ):
+        raise RecipeError(
+            f"{type(model).__name__} does not keep sequences in one row apart by its attention mask alone; "
+            "set training.packing: false"
+        )
+
+
+def _slides(model: PreTrainedModel) -> bool:
+    """Whether some layer's attention ends at a window, which a mask made here would not know."""
+    kinds = getattr(model.config, "layer_types", None)
+    if kinds:
+        return "sliding_attention" in kinds
+    return getattr(model.config, "sliding_window", None) is not None
