@@ -16,6 +16,8 @@ VERIFIED_BY = {False: "verified", True: "verified, found with a hint"}
 """Why an answer is imitated, by whether its prompt had a hint."""
 TRUNCATED = "cut by the length limit: counted in its group's mean, masked from the loss"
 OFF_POLICY = "sampler and trainer disagree: counted in its group's mean, masked from the loss"
+OFF_POLICY_ALONE = "sampler and trainer disagree: masked from the loss"
+"""The same of an answer of no live group, which a teacher alone has a word on."""
 
 
 def accept(

@@ -26,6 +26,7 @@ from bootstrap.seeds import derive_seed
 from bootstrap.selection.filters import (
     COMPARED,
     OFF_POLICY,
+    OFF_POLICY_ALONE,
     TRUNCATED,
     differ,
     more_samples,
@@ -160,7 +161,7 @@ class RlTrainer:
             policy = self._teach(policy, rollouts, step.teaching)
         masked = {example.source for example in policy if _is_masked(example)}
         policy = [example for example in policy if example.source not in masked]
-        selections = [replace(s, use=Use.NONE, reason=OFF_POLICY) if s.rollout_id in masked else s for s in selections]
+        selections = [_left_out(s) if s.rollout_id in masked else s for s in selections]
         tables.rollouts += rollouts
         tables.verdicts += verdicts
         tables.selections += selections
@@ -414,6 +415,12 @@ def _taught(selection: Selection, verdict: Verdict) -> Selection:
     if selection.use is Use.RL or verdict.status is Status.UNVERIFIABLE:
         return selection
     return replace(selection, use=Use.RL, reason="taught")
+
+
+def _left_out(selection: Selection) -> Selection:
+    """Return the selection of an answer that the correction leaves without any gradient."""
+    reason = OFF_POLICY if selection.reason == COMPARED else OFF_POLICY_ALONE
+    return replace(selection, use=Use.NONE, reason=reason)
 
 
 def _judged_groups(rollouts: list[Rollout], verdicts: list[Verdict]) -> dict[str, list[Rollout]]:

@@ -14,6 +14,7 @@ from bootstrap.records import Edge, Finish, Rollout, Status, Use, Verdict
 from bootstrap.selection.filters import (
     COMPARED,
     OFF_POLICY,
+    OFF_POLICY_ALONE,
     TRUNCATED,
     more_samples,
     select_batch,
@@ -70,6 +71,23 @@ def test_answers_that_sampler_and_trainer_disagree_about_are_masked_and_stand_in
     assert any(row.mismatch for row in tables.updates)
     assert all(0.3 < row.mismatch < 0.7 for row in tables.updates if row.mismatch is not None)
     assert entries[1].generation.books.dropped[OFF_POLICY] > 0
+
+
+class Deafer(LocalPool):
+    """A pool whose sampler reports wrong log-probabilities for every sample."""
+
+    def generate(self, *args, **kwargs):
+        return [replace(r, logprobs=tuple(x - 1.0 for x in r.logprobs)) for r in super().generate(*args, **kwargs)]
+
+
+def test_masked_answers_of_replaced_groups_keep_the_books_balanced_under_a_teacher(tmp_path):
+    algorithm = {"type": "grpo", "resample": 1, "correction": {"high": 1.5}}
+    step = RL | {"updates": 2, "algorithm": algorithm, "teaching": {"teacher": "base"}}
+    entries = grow(recipe(steps=[step], count=1), tmp_path, pool=Deafer(1, batch_rows=64))
+    books = entries[1].generation.books
+    assert books.prompts_drawn > 8, "groups without a gradient were drawn again"
+    assert books.dropped[OFF_POLICY_ALONE] > 0
+    assert books.trained + sum(books.dropped.values()) == books.rollouts
 
 
 def test_a_correction_where_sampler_and_trainer_agree_trains_alike(tmp_path):
