@@ -22,7 +22,9 @@ def build_optimizers(model: PreTrainedModel, settings: Optimizer) -> dict[str, t
     muon = torch.optim.Muon(
         matrices, lr=settings.muon_lr, momentum=settings.momentum, weight_decay=settings.weight_decay
     )
-    return {"muon": muon, "adamw": _adamw(others, settings.adamw_lr, settings.betas, settings.weight_decay)}
+    # An adapter may have matrices alone, and AdamW takes no empty list.
+    rest = {"adamw": _adamw(others, settings.adamw_lr, settings.betas, settings.weight_decay)} if others else {}
+    return {"muon": muon, **rest}
 
 
 def _adamw(

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 
 from bootstrap.cli.export import export_generation
 from bootstrap.config.recipe import Recipe
-from bootstrap.config.steps import AdamW
+from bootstrap.config.steps import AdamW, MuonAdamW
 from bootstrap.config.training import LoraAdapter, Training
 from bootstrap.errors import FingerprintMismatch, RecipeError, StoreCorrupt
 from bootstrap.records import Batch, Example, Normalizers, Prompt, Request, Sampling, Split
@@ -105,6 +105,17 @@ def test_an_adapters_folder_holds_no_weights_of_the_base():
     assert "model.safetensors" not in files
     assert json.loads(files[ADAPTER_BASE])["fingerprint"] == fingerprint_model(small_folder())
     assert all("lora_" in name for name in safetensors.torch.load(files[ADAPTER_WEIGHTS]))
+
+
+@VARIANTS
+def test_muon_trains_an_adapter_that_has_matrices_alone_and_one_that_has_vectors_too(dora):
+    found = worker(small_folder(), dora=dora)
+    found.begin(MuonAdamW())
+    assert set(found.learner.optimizers) == ({"muon", "adamw"} if dora else {"muon"})
+    covered = [p for o in found.learner.optimizers.values() for group in o.param_groups for p in group["params"]]
+    assert {id(p) for p in covered} == {id(p) for p in found.learner.parameters}
+    losses = [found.apply(1.0, 1.0, found.gradient(imitate())).loss for _ in range(4)]
+    assert losses[-1] < losses[0]
 
 
 @VARIANTS
