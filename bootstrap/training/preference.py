@@ -102,7 +102,6 @@ def train(
     shown, measured = rows(pairs), rows(held_out)
     before = _accuracy(model, measured)
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.98), weight_decay=0.0)
-    model.train()
     losses = []
     for update in range(updates):
         rng = generator(seed, "preference batch", update)
@@ -116,7 +115,6 @@ def train(
             group["lr"] = lr * (1 - update / updates)
         optimizer.step()
         losses.append(loss.item())
-    model.eval()
     last = losses[-max(updates // 10, 1) :]
     return Preferences(
         files=_files(folder, model), accuracy=_accuracy(model, measured), before=before, loss=sum(last) / len(last)
@@ -153,7 +151,8 @@ def _open(folder: Path, *, seed: int) -> tuple[PreTrainedTokenizerBase, PreTrain
     if tokenizer.pad_token_id is None:
         raise RecipeError(f"the tokenizer in {folder} has no padding token; set tokenizer.pad_token and save it again")
     model.config.pad_token_id = tokenizer.pad_token_id
-    return tokenizer, model
+    # Dropout stays off in training too: it would draw from a generator of its own.
+    return tokenizer, model.eval()
 
 
 def _scores(model: PreTrainedModel, rows: Sequence[Sequence[int]]) -> Tensor:

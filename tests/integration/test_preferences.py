@@ -17,7 +17,7 @@ from bootstrap.scoring.verifier import Answer, build_verifier
 from bootstrap.store import durable
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.training.model import build_scratch, export
-from bootstrap.training.preference import CENTER, Pair, preference_loss, split
+from bootstrap.training.preference import CENTER, Pair, preference_loss, split, train
 from tests.support import tiny
 
 TASK = build_task(WorkingTask(base_level=3))
@@ -76,6 +76,29 @@ def test_the_same_seed_gives_the_same_weights_and_another_one_others(
     for name, seed, same in (("again", 0, True), ("other", 1, False)):
         train_reward_model(pairs_file, tmp_path / name, base=language_model, **{**HOW, "seed": seed})
         assert ((tmp_path / name / "model.safetensors").read_bytes() == weights) is same
+
+
+def test_a_model_that_knows_dropout_is_trained_without_it(language_model: Path, tmp_path: Path) -> None:
+    config = json.loads((language_model / "config.json").read_bytes()) | {"attention_dropout": 0.5}
+    for file in language_model.iterdir():
+        data = json.dumps(config).encode() if file.name == "config.json" else file.read_bytes()
+        durable.write_file(tmp_path / file.name, data)
+    pairs = [Pair(prompt=prompt, chosen="12", rejected="21") for prompt in ("1+1=", "2+1=")]
+    found = []
+    for state in (1, 2):
+        torch.manual_seed(state)
+        made = train(
+            tmp_path,
+            pairs,
+            pairs,
+            encode=lambda tokenizer, prompt, answer: tokenizer.encode(prompt + answer),
+            updates=4,
+            batch_size=2,
+            lr=1e-3,
+            seed=3,
+        )
+        found.append(made.files["model.safetensors"])
+    assert found[0] == found[1]
 
 
 def test_the_verifier_reads_it_and_prefers_as_it_was_taught(reward_model: Path) -> None:
