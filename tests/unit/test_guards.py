@@ -1,0 +1,158 @@
+"""Guards: which bounds are refused, which are broken, and what becomes of the gate's decision."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+from support import tiny
+from support.lineage_factory import PROMOTED, REJECTED, build
+
+from bootstrap.config.guards import DEFAULT_GUARDS, RANGES, Guard
+from bootstrap.config.recipe import Conflicts, Recipe
+from bootstrap.evaluation.guards import findings, heed
+from bootstrap.records import Decision, Generation, GuardAction, Health, HealthMetric
+
+BETTER = Decision(promoted=True, reason="level 5: 0.1 -> 0.9", champion=0)
+WORSE = Decision(promoted=False, reason="rejected: level 5 0.1 -> 0.1 is no significant improvement", champion=0)
+
+
+def guard(metric: str = "truncated", **settings: object) -> Guard:
+    return Guard.model_validate({"metric": metric, **settings})
+
+
+def ill(*guards: Guard, **values: float) -> Health:
+    """Health with the findings of these guards."""
+    health = Health(**values)
+    return health.model_copy(update={"findings": findings(health, guards)})
+
+
+@pytest.fixture(scope="module")
+def earlier(tmp_path_factory: pytest.TempPathFactory) -> list[Generation]:
+    """Base, promoted, rejected, promoted: the champion is generation 3."""
+    entries = build(tmp_path_factory.mktemp("store") / "addition", plan=(PROMOTED, REJECTED, PROMOTED))
+    return [entry.generation for entry in entries]
+
+
+def warned(generation: Generation) -> Generation:
+    return generation.model_copy(update={"health": ill(guard(max=0.1), truncated=0.2)})
+
+
+def test_the_bound_itself_is_within_bounds() -> None:
+    assert findings(Health(truncated=0.1), [guard(max=0.1)]) == ()
+    assert findings(Health(entropy=0.1), [guard("entropy", min=0.1)]) == ()
+
+
+def test_what_was_not_measured_breaks_nothing() -> None:
+    assert findings(Health(), DEFAULT_GUARDS) == ()
+
+
+def test_a_finding_says_what_is_beyond_which_bound() -> None:
+    health = Health(length_ratio=2.5, entropy=0.0004)
+    found = findings(health, [guard("length_ratio", min=0.5, max=2.0), guard("entropy", min=0.001, action="roll_back")])
+    assert [str(one) for one in found] == [
+        "length_ratio 2.5 is above 2 (warn)",
+        "entropy 0.0004 is below 0.001 (roll back)",
+    ]
+
+
+def test_one_metric_may_have_several_guards() -> None:
+    early, late = guard(max=0.1), guard(max=0.3, action="stop")
+    assert [one.action for one in findings(Health(truncated=0.2), [early, late])] == [GuardAction.WARN]
+    assert [one.action for one in findings(Health(truncated=0.4), [early, late])] == [
+        GuardAction.WARN,
+        GuardAction.STOP,
+    ]
+
+
+@pytest.mark.parametrize("decision", [BETTER, WORSE])
+def test_without_a_guard_that_rejects_the_gates_word_stands(decision: Decision, earlier: list[Generation]) -> None:
+    for health in (Health(truncated=0.9), ill(guard(max=0.1), truncated=0.9)):
+        champion = len(earlier) if decision.promoted else earlier[-1].champion
+        assert heed(decision, health, earlier=earlier) == (decision, champion)
+
+
+@pytest.mark.parametrize("action", ["reject", "stop"])
+def test_a_guard_overrules_the_gate_and_says_what_that_would_have_done(action: str, earlier: list[Generation]) -> None:
+    decision, champion = heed(BETTER, ill(guard(max=0.1, action=action), truncated=0.9), earlier=earlier)
+    assert (decision.promoted, champion) == (False, 3)
+    assert decision.reason == (
+        f"rejected: guard truncated 0.9 is above 0.1 ({action}); the gate would have promoted it (level 5: 0.1 -> 0.9)"
+    )
+
+
+def test_a_guard_adds_its_reason_to_the_gates_rejection(earlier: list[Generation]) -> None:
+    decision, _ = heed(WORSE, ill(guard(max=0.1, action="reject"), truncated=0.9), earlier=earlier)
+    assert decision.reason == f"{WORSE.reason}; guard truncated 0.9 is above 0.1 (reject)"
+
+
+def test_a_roll_back_returns_to_the_last_champion_that_broke_no_guard(earlier: list[Generation]) -> None:
+    health = ill(guard(max=0.3, action="roll_back"), truncated=0.9)
+    sound, first, second, third = earlier
+    assert heed(BETTER, health, earlier=earlier)[1] == 3
+    decision, champion = heed(BETTER, health, earlier=[sound, first, second, warned(third)])
+    assert champion == 1
+    assert "(roll back); the champion returns to gen-1;" in decision.reason
+    assert heed(BETTER, health, earlier=[sound, warned(first), second, warned(third)])[1] == 0
+
+
+def test_a_roll_back_falls_on_generation_0_when_no_champion_was_within_bounds(earlier: list[Generation]) -> None:
+    health = ill(guard(max=0.3, action="roll_back"), truncated=0.9)
+    assert heed(BETTER, health, earlier=[warned(one) for one in earlier])[1] == 0
+
+
+def test_generation_0_is_never_rejected() -> None:
+    base = Decision(promoted=True, reason="generation 0: frontier 4", champion=None)
+    assert heed(base, ill(guard(max=0.1, action="stop"), truncated=0.9), earlier=[]) == (base, 0)
+
+
+def test_default_guards_only_warn_and_watch_each_metric_but_one() -> None:
+    assert {one.action for one in DEFAULT_GUARDS} == {GuardAction.WARN}
+    assert set(HealthMetric) - {one.metric for one in DEFAULT_GUARDS} == {HealthMetric.DISTINCT_ANSWERS}
+
+
+@pytest.mark.parametrize(
+    ("settings", "remedy"),
+    [
+        ({}, "give min or max"),
+        ({"min": 0.5, "max": 0.2}, "swap them"),
+        ({"max": 1.0}, "never above 1, so max 1 cannot be broken; lower it"),
+        ({"min": 0.0}, "never below 0, so min 0 cannot be broken; raise it"),
+        ({"metric": "distinct_answers", "min": 1.0}, "never below 1"),
+        ({"metric": "entropi", "max": 1}, "entropy"),
+        ({"max": 0.1, "action": "ignore"}, "roll_back"),
+    ],
+)
+def test_a_guard_that_cannot_act_is_refused(settings: dict[str, object], remedy: str) -> None:
+    with pytest.raises(ValidationError, match=remedy):
+        Guard.model_validate({"metric": "truncated", **settings})
+
+
+def test_every_metric_has_a_range() -> None:
+    assert set(RANGES) == set(HealthMetric)
+
+
+@pytest.mark.parametrize(
+    ("changes", "settings", "remedy"),
+    [
+        ({"evaluation": {**tiny.EVALUATION, "sampled": None}}, {"metric": "entropy", "min": 0.2}, "evaluation.sampled"),
+        ({"health": {"prompts": 0}}, {"metric": "kl_base", "max": 0.2}, "health.prompts is 0"),
+        ({}, {"metric": "disagreement", "max": 0.2}, "set evaluation.verifier to another one"),
+        (
+            {"generations": {"count": 1, "init": "previous", "steps": [tiny.RL]}},
+            {"metric": "entropy", "min": 0.2, "action": "roll_back"},
+            "set init: champion, or action: stop",
+        ),
+    ],
+)
+def test_a_guard_that_never_acts_in_this_recipe_is_refused(
+    changes: dict[str, object], settings: dict[str, object], remedy: str
+) -> None:
+    recipe = tiny.recipe(**changes)
+    with pytest.raises((Conflicts, ValidationError), match=remedy):
+        tiny.recipe(**changes, guards=[settings])
+    assert recipe.guards == DEFAULT_GUARDS
+
+
+def test_a_recipe_that_was_written_out_with_its_defaults_loads_again() -> None:
+    recipe = tiny.recipe(evaluation={**tiny.EVALUATION, "sampled": None}, health={"prompts": 0})
+    assert Recipe.model_validate_json(recipe.model_dump_json(), context={"folder": Path()}) == recipe

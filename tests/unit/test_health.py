@@ -1,0 +1,162 @@
+"""Signs of collapse against values computed by hand."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bootstrap.evaluation import health
+from bootstrap.evaluation.report import OutcomeRow
+from bootstrap.records import Finish, Health, HealthMetric, Interval, LevelReport, Report, Rollout, Status
+
+P, F, U = Status.PASS, Status.FAIL, Status.UNVERIFIABLE
+
+
+def rollout(prompt: str, text: str, *, entropies: tuple[float, ...] = (0.0,)) -> Rollout:
+    return Rollout(
+        id=f"sampled.{prompt}.{text}",
+        group=prompt,
+        prompt_id=prompt,
+        prompt_text=prompt,
+        level=1,
+        sample_index=0,
+        prompt_tokens=(1,),
+        tokens=(2,) * len(entropies),
+        logprobs=(-0.1,) * len(entropies),
+        entropies=entropies,
+        text=text,
+        finish=Finish.STOP,
+        policy="p",
+        seed=0,
+    )
+
+
+def samples(**prompts: str) -> list[OutcomeRow]:
+    """One row per sample from prompt="110?": right, right, wrong, unjudged."""
+    marks = {"1": True, "0": False, "?": None}
+    return [
+        OutcomeRow(prompt_id=name, level=1, correct=marks[mark])
+        for name, answers in prompts.items()
+        for mark in answers
+    ]
+
+
+def report(**levels: tuple[int, float, float]) -> Report:
+    """A report from l1=(prompts, mean length, truncated share)."""
+    return Report(
+        fingerprint="f",
+        suite="s",
+        levels=tuple(
+            LevelReport(
+                level=int(name[1:]),
+                num_prompts=count,
+                num_correct=0,
+                accuracy=0.0,
+                interval=Interval(low=0, high=1),
+                mean_length=length,
+                truncated=cut,
+            )
+            for name, (count, length, cut) in levels.items()
+        ),
+        frontier=0,
+        lead=0,
+        mastered=0.95,
+    )
+
+
+def test_every_metric_that_a_guard_can_watch_is_a_number_of_health() -> None:
+    assert {metric.value for metric in HealthMetric} == set(Health.model_fields) - {"findings"}
+
+
+def test_entropy_is_the_mean_over_tokens_not_over_answers() -> None:
+    assert health.mean_entropy([rollout("a", "x", entropies=(0.5,)), rollout("a", "y", entropies=(0.1, 0.2, 0.0))]) == (
+        pytest.approx(0.2)
+    )
+    assert health.mean_entropy([]) is None
+
+
+def test_distinct_answers_are_counted_within_a_prompt() -> None:
+    answers = [rollout("a", "x"), rollout("a", "x"), rollout("a", "y"), rollout("b", "x")]
+    assert health.distinct_answers(answers) == 1.5
+    assert health.distinct_answers([]) is None
+
+
+def test_pass_at_k_changes_by_the_mean_over_prompts_that_both_sides_answered() -> None:
+    # k 2 of 4: one right gives 1 - C(3,2)/C(4,2) = 1/2, two right 5/6, none 0.
+    ours = samples(a="1000", b="1100", c="1111")
+    theirs = samples(a="1100", b="0000", d="1111")
+    assert health.pass_at_k_change(ours, theirs, k=2) == pytest.approx(((1 / 2 - 5 / 6) + (5 / 6 - 0)) / 2)
+
+
+def test_a_prompt_with_too_few_judged_samples_is_left_out_of_pass_at_k() -> None:
+    assert health.pass_at_k_change(samples(a="1???", b="11"), samples(a="1111", b="00"), k=2) == 1.0
+    assert health.pass_at_k_change(samples(a="1???"), samples(a="1111"), k=2) is None
+
+
+def test_lengths_are_compared_on_common_levels_weighted_by_prompts() -> None:
+    ours = report(l1=(10, 3.0, 0.0), l2=(30, 6.0, 0.0), l3=(30, 90.0, 0.0))
+    theirs = report(l1=(10, 3.0, 0.0), l2=(30, 4.0, 0.0))
+    assert health.length_ratio(ours, theirs, up_to=3) == pytest.approx((30 + 180) / (30 + 120))
+    assert health.length_ratio(ours, theirs, up_to=1) == 1.0
+    assert health.length_ratio(ours, report(l9=(5, 1.0, 0.0)), up_to=3) is None
+
+
+def test_the_truncated_share_counts_answers_and_leaves_levels_beyond_the_target_out() -> None:
+    cut = report(l1=(10, 1.0, 0.5), l2=(30, 1.0, 0.1), l3=(60, 1.0, 1.0))
+    assert health.truncated_share(cut, up_to=2) == pytest.approx((5 + 3) / 40)
+    assert health.truncated_share(cut, up_to=0) is None
+
+
+def test_verifiers_disagree_only_where_both_could_judge() -> None:
+    assert health.disagreement([P, F, P, U, P], [P, P, F, P, U]) == pytest.approx(2 / 3)
+    assert health.disagreement([U], [P]) is None
+
+
+def test_model_made_is_the_share_of_uses_and_not_of_sources() -> None:
+    assert health.model_made({"g1.s0.u0.p0.k0": 3, "00ff00ff00ff00ff": 1}) == 0.75
+    assert health.model_made({"00ff00ff00ff00ff": 7}) == 0.0
+    assert health.model_made({}) is None
+
+
+def test_an_n_gram_of_one_held_out_prompt_is_overlap() -> None:
+    heldout = [(9, 1, 2, 3, 4, 9), (5, 6, 7, 8)]
+    assert health.overlap([(1, 2, 3, 4, 0), (1, 2, 3, 0, 0)], heldout, n=4) == 0.5
+    assert health.overlap([(1, 2, 3, 4, 0), (1, 2, 3, 0, 0)], heldout, n=3) == 1.0
+    assert health.overlap([(1, 2, 3, 4, 0)], heldout, n=5) == 0.0
+
+
+def test_wording_that_several_held_out_prompts_share_is_no_overlap() -> None:
+    wording = (1, 2, 3, 4)
+    heldout = [(*wording, 7), (*wording, 8)]
+    assert health.overlap([(*wording, 9)], heldout, n=4) == 0.0
+    assert health.overlap([(*wording, 7)], heldout, n=4) == 1.0
+
+
+def test_a_prompt_shorter_than_an_n_gram_is_compared_as_a_whole() -> None:
+    assert health.overlap([(1, 2), (1, 3)], [(1, 2), (0, 1, 3)], n=10) == 0.5
+
+
+def test_prompts_known_by_id_alone_count_as_a_whole() -> None:
+    assert health.overlap([(1, 2, 3)], [(1, 2, 3)], n=3, num_whole=3, num_same=1) == 0.5
+    assert health.overlap([], [(1, 2, 3)], n=3) is None
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=8), max_size=6),
+    st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=8), max_size=6),
+    st.integers(1, 4),
+)
+def test_overlap_agrees_with_comparing_every_pair_of_prompts(
+    trained: list[list[int]], heldout: list[list[int]], n: int
+) -> None:
+    def grams(tokens: list[int]) -> set[str]:
+        text = "".join(map(str, tokens))
+        return {text[i : i + n] for i in range(len(text) - n + 1)} or {f"={text}"}
+
+    own = [
+        g
+        for i, one in enumerate(heldout)
+        for g in grams(one)
+        if not any(g in grams(h) for h in heldout[:i] + heldout[i + 1 :])
+    ]
+    expected = sum(bool(grams(one) & set(own)) for one in trained) / len(trained) if trained else None
+    assert health.overlap(trained, heldout, n=n) == expected
