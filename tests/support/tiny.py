@@ -95,6 +95,7 @@ def grow(
     workers: int = 1,
     observe: Callable[[Event], None] = lambda event: None,
     publish: Callable[[], None] = lambda: None,
+    past_guards: bool = False,
 ) -> list[Entry]:
     """Run a recipe in this process and return its ledger."""
     store = LineageStore(root)
@@ -107,4 +108,5 @@ def grow(
         publish=publish,
         observe=observe,
         environment={},
+        past_guards=past_guards,
     )

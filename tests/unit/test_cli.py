@@ -490,6 +490,24 @@ def test_a_run_ends_with_the_table_and_says_how_to_see_it(tmp_path: Path, recipe
     assert "changed: seed: 0 -> 1" in other.stderr
 
 
+def test_a_guard_that_ends_a_run_has_its_own_exit_code_and_is_heeded_until_it_is_overruled(recipe_path: Path) -> None:
+    guards = "guards=[{metric: model_made, min: 0.001, action: stop}]"
+    words = ("run", recipe_path, guards, "--local", "--workers", 1)
+    away = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
+    ended = bootstrap(*words, env=away)
+    assert ended.returncode == errors.GuardStop.exit_code
+    assert "guard of gen-0: model_made 0 is below 0.001 (stop)" in ended.stdout
+    assert "lineage tiny" in ended.stdout and "gen-1" not in ended.stdout
+    assert ended.stderr.count("error: ") == 1 and "Traceback" not in ended.stderr
+    assert "a guard ended the run at gen-0: model_made 0 is below 0.001 (stop). Look at it with" in ended.stderr
+    again = bootstrap(*words, env=away)
+    assert (again.returncode, again.stderr) == (ended.returncode, ended.stderr)
+    note = "note: a guard ended the run at gen-0: model_made 0 is below 0.001 (stop); only --past-guards goes on"
+    assert note in bootstrap("plan", recipe_path, guards).stdout
+    further = bootstrap(*words, "--past-guards", env=away)
+    assert "gen-1" in further.stdout, further.stderr
+
+
 def test_a_git_that_does_not_answer_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     git = tmp_path / "git"
     git.write_text("#!/bin/sh\nexec sleep 60\n")

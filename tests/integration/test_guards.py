@@ -1,0 +1,192 @@
+"""Guards end to end: health is measured from what is stored, and each action does what the recipe says."""
+
+from pathlib import Path
+
+import pytest
+from support import tiny
+
+from bootstrap.config.recipe import Recipe
+from bootstrap.lineage import queries
+from bootstrap.pool import LocalPool
+from bootstrap.records import GuardAction, HealthMetric, Outcome, Rollout, Verdict
+from bootstrap.scoring.verifier import Tools, build_verifier, score
+from bootstrap.stages.step import Tables
+from bootstrap.store.ledger import Entry
+from bootstrap.store.lineage_store import LineageStore
+from bootstrap.store.tables import from_parquet
+from bootstrap.store.verify import verify
+
+SHOWN = {"type": "sft", "updates": 2, "batch_size": 8}
+OWN = {
+    "type": "sft",
+    "updates": 2,
+    "batch_size": 8,
+    "source": {"type": "rejection", "prompts": 8, "filter": "none", "newest_share": 1.0},
+}
+MOVED = {"metric": "kl_parent", "max": 1e-9}
+"""Broken by every generation that has trained at all."""
+ALL_OWN = {"metric": "model_made", "max": 0.5}
+"""Broken by `OWN` alone."""
+
+
+@pytest.fixture(autouse=True)
+def _quick_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bootstrap.loop.PROBE_SECONDS", 0.02)
+
+
+def recipe(*guards: dict[str, object], generations: int = 2, **changes: object) -> Recipe:
+    """One generation shown references, then others that imitate their own answers; the gate promotes them all."""
+    stages = [
+        {"name": "shown", "gate": "always", "steps": [SHOWN]},
+        {"name": "own", "gate": "always", "generations": generations - 1, "steps": [OWN]},
+    ]
+    base = {"model": tiny.MODEL, "steps": [{"type": "sft", "updates": 10, "batch_size": 16}]}
+    settings = {"generations": {"stages": stages}, "base": base, "guards": list(guards), **changes}
+    return tiny.recipe(**settings)
+
+
+def outcomes(entries: list[Entry]) -> list[tuple[Outcome, int]]:
+    return [(entry.generation.outcome, entry.generation.champion) for entry in entries]
+
+
+def told(entries: list[Entry]) -> list[list[str]]:
+    return [[f"{f.metric} {f.action}" for f in entry.generation.health.findings] for entry in entries]
+
+
+def test_a_warning_is_recorded_and_changes_nothing(tmp_path: Path) -> None:
+    plain = tiny.grow(recipe(), tmp_path / "plain")
+    guarded = tiny.grow(recipe(MOVED, ALL_OWN), tmp_path / "guarded")
+    assert told(guarded) == [[], ["kl_parent warn"], ["kl_parent warn", "model_made warn"]]
+    assert told(plain) == [[], [], []]
+    for one, other in zip(plain, guarded, strict=True):
+        for name in ("fingerprint", "report", "decision", "champion", "outcome", "books", "compute"):
+            assert getattr(one.generation, name) == getattr(other.generation, name)
+        assert one.generation.health == other.generation.health.model_copy(update={"findings": ()})
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_default_guards_leave_decisions_as_they_are(tmp_path: Path, seed: int) -> None:
+    found = []
+    for name, changes in {"none": {"guards": []}, "default": {}}.items():
+        grown = tiny.grow(tiny.recipe(count=1, seed=seed, **changes), tmp_path / name)
+        found.append([(e.generation.fingerprint, e.generation.decision, e.generation.champion) for e in grown])
+    assert found[0] == found[1]
+
+
+def test_a_rejected_candidate_does_not_become_champion_whatever_the_gate_says(tmp_path: Path) -> None:
+    entries = tiny.grow(recipe({**ALL_OWN, "action": "reject"}), tmp_path)
+    assert outcomes(entries) == [(Outcome.BASE, 0), (Outcome.PROMOTED, 1), (Outcome.REJECTED, 1)]
+    reason = entries[2].generation.decision.reason
+    assert reason.startswith("rejected: guard model_made 1 is above 0.5 (reject); the gate would have promoted it")
+    assert not verify(tmp_path).problems
+
+
+def test_a_roll_back_returns_the_champion_to_the_last_one_within_all_bounds(tmp_path: Path) -> None:
+    entries = tiny.grow(recipe(MOVED, {**ALL_OWN, "action": "roll_back"}, generations=3), tmp_path)
+    assert outcomes(entries)[:3] == [(Outcome.BASE, 0), (Outcome.PROMOTED, 1), (Outcome.REJECTED, 0)]
+    assert "the champion returns to gen-0" in entries[2].generation.decision.reason
+    # What comes next starts there.
+    assert entries[3].generation.parent == 0
+    assert queries.champion_path(entries) == [0]
+
+
+def test_a_stop_ends_the_run_and_only_past_guards_goes_on(tmp_path: Path) -> None:
+    settings = recipe(MOVED, {**ALL_OWN, "action": "stop"}, generations=4)
+    published: list[int] = []
+    entries = tiny.grow(settings, tmp_path, publish=lambda: published.append(len(published)))
+    assert outcomes(entries) == [(Outcome.BASE, 0), (Outcome.PROMOTED, 1), (Outcome.REJECTED, 1)]
+    assert [entry.generation.stops for entry in entries] == [False, False, True]
+    assert published == [0, 1, 2], "what was grown is committed and told"
+    assert [e.hash for e in tiny.grow(settings, tmp_path)] == [e.hash for e in entries]
+    further = tiny.grow(settings, tmp_path, past_guards=True)
+    assert [e.hash for e in further[:3]] == [e.hash for e in entries]
+    assert len(further) == 4 and further[3].generation.stops, "the next stop is heeded again"
+    assert further[3].generation.parent == 1
+
+
+def test_a_base_out_of_bounds_ends_the_run_and_stays_the_base(tmp_path: Path) -> None:
+    entries = tiny.grow(recipe({"metric": "entropy", "min": 99.0, "action": "stop"}), tmp_path)
+    assert outcomes(entries) == [(Outcome.BASE, 0)]
+    assert entries[0].generation.stops
+
+
+def test_health_is_that_of_the_answers_and_tables_in_the_store(tmp_path: Path) -> None:
+    settings = tiny.recipe(
+        count=1,
+        steps=(tiny.RL,),
+        verifier={"type": "random"},
+        evaluation={**tiny.EVALUATION, "verifier": {"type": "exact"}},
+    )
+    generation = tiny.grow(settings, tmp_path)[1].generation
+    store = LineageStore(tmp_path)
+    evaluation = store.artifact(generation.artifacts["evaluation"])
+    pairs = [
+        (rollout, verdict)
+        for rollout, verdict in zip(
+            from_parquet(evaluation.read("samples.parquet"), Rollout),
+            from_parquet(evaluation.read("verdicts.parquet"), Verdict),
+            strict=True,
+        )
+        if rollout.id.startswith("sampled.")
+    ]
+    rollouts = [rollout for rollout, _ in pairs]
+    health = generation.health
+    entropies = [entropy for rollout in rollouts for entropy in rollout.entropies]
+    assert health.entropy == pytest.approx(sum(entropies) / len(entropies))
+    (target,) = generation.target_levels
+    assert health.entropy == pytest.approx(generation.report.level(target).entropy)
+    assert health.distinct_answers == pytest.approx(generation.report.level(target).distinct_answers)
+    coin = build_verifier(settings.verifier, tools=Tools())
+    judged = score(rollouts, dict.fromkeys((r.prompt_id for r in rollouts), "?"), verifier=coin, max_unverifiable=1.0)
+    differing = [mine.status is not theirs.status for mine, (_, theirs) in zip(judged, pairs, strict=True)]
+    assert health.disagreement == pytest.approx(sum(differing) / len(differing)) and 0 < health.disagreement < 1
+    tables = Tables.read(store.artifact(generation.artifacts["step-0"]))
+    made = sum(row.count for row in tables.usage if row.source.startswith("g"))
+    assert health.model_made == pytest.approx(made / sum(row.count for row in tables.usage)) and made
+    assert health.overlap == 0.0, (
+        "the tiny task's prompts are shorter than ten tokens, and no held-out one is trained on"
+    )
+    assert health.kl_parent == health.kl_base > 0
+
+
+def test_everything_a_guard_can_watch_is_measured_and_shown(tmp_path: Path) -> None:
+    settings = recipe(
+        ALL_OWN, verifier={"type": "random"}, evaluation={**tiny.EVALUATION, "verifier": {"type": "exact"}}
+    )
+    entries = tiny.grow(settings, tmp_path)
+    last = entries[2].generation
+    assert all(last.health.value(metric) is not None for metric in HealthMetric)
+    assert last.health.kl_parent != last.health.kl_base
+    shown = queries.show(entries, "gen-2")
+    assert set(shown["health"]) == {metric.value for metric in HealthMetric}
+    assert [row["action"] for row in shown["findings"]] == [GuardAction.WARN]
+    base = entries[0].generation.health
+    missing = {metric for metric in HealthMetric if base.value(metric) is None}
+    assert missing == {"pass_at_k_change", "length_ratio", "kl_parent", "kl_base"}, "generation 0 has nothing before it"
+
+
+def test_a_killed_examination_is_not_repeated_once_it_is_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = recipe()
+    undisturbed = [entry.hash for entry in tiny.grow(settings, tmp_path / "one")]
+    put = LineageStore.put
+
+    def killing(self: LineageStore, kind: str, *args: object) -> object:
+        result = put(self, kind, *args)
+        if kind == "health" and len(self.ledger.read()) == 2:
+            raise KeyboardInterrupt
+        return result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LineageStore, "put", killing)
+        with pytest.raises(KeyboardInterrupt):
+            tiny.grow(settings, tmp_path / "two")
+
+    class Deaf(LocalPool):
+        def divergence(self, *args: object, **kwargs: object) -> None:
+            raise AssertionError("it is in the store")
+
+    again = tiny.grow(settings, tmp_path / "two", pool=Deaf(1, batch_rows=64))
+    assert [entry.hash for entry in again] == undisturbed
+    assert again[2].annotations.seconds["health"] > 0
