@@ -21,8 +21,12 @@ from bootstrap.records import (
     Compute,
     Decision,
     Edge,
+    Finding,
     Finish,
     Generation,
+    GuardAction,
+    Health,
+    HealthMetric,
     Interval,
     LevelReport,
     LevelTest,
@@ -193,6 +197,7 @@ def grow(
             dropped={"group without variance": len(rollouts) - trained},
         ),
         champion=number if outcome.may_be_champion else champion.number,
+        health=_health(outcome),
     )
     annotations = Annotations(
         started=f"2026-01-01T10:{number % 60:02d}:00+00:00",
@@ -204,6 +209,13 @@ def grow(
         environment={"ray_submission_id": "addition-a1", "git_commit": "c" * 40},
     )
     return store.ledger.append(generation, annotations)
+
+
+def _health(outcome: Outcome) -> Health:
+    """Return health within bounds, but for answers of rejected generations, many of which were cut."""
+    cut = 0.25 if outcome is REJECTED else 0.0
+    above = Finding(metric=HealthMetric.TRUNCATED, value=cut, side="max", bound=0.1, action=GuardAction.WARN)
+    return Health(entropy=0.21, truncated=cut, overlap=0.0, findings=(above,) if cut else ())
 
 
 def _level(level: int, *, skill: int, worse: bool, sampled: bool) -> LevelReport:

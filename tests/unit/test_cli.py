@@ -139,6 +139,14 @@ def test_show_tells_all_of_one_generation(store: Path, capsys: pytest.CaptureFix
     assert shown["books"]["rollouts"] == 48
 
 
+def test_show_tells_health_and_which_guards_it_broke(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = {line.split()[0]: line.split() for line in output(capsys, "show", "gen-2").splitlines() if line.split()}
+    assert lines["truncated"] == ["truncated", "0.25", "max", "0.1", "broken:", "warn"]
+    assert lines["entropy"] == ["entropy", "0.21"]
+    assert "kl_parent" not in lines, "what was not measured is not shown"
+    assert "broken" not in output(capsys, "show", "gen-3")
+
+
 def test_square_brackets_in_foreign_text_are_printed_as_they_are(
     store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
