@@ -6,7 +6,7 @@ proposal of self-play is solved, every level has all the held-out prompts asked 
 longest right one, or as the recipe lets them be, a proposed problem as long as a target's, and the proposer's few
 tokens not at all. A pretrained model's tokens are counted by its folder's tokenizer on a sample of prompts. Seconds
 come from assumed rates until generations are committed; from then on the rates are scaled so that the plan of those
-agrees with their measured time. Left out: Ray, MLflow, verification time.
+agrees with their measured time. Left out: Ray, MLflow, verification time, the measuring of health.
 """
 
 import json

@@ -398,7 +398,7 @@ class Event:
 
     generation: int
     stage: str
-    """generate, select, train, evaluate."""
+    """generate, select, train, evaluate, examine."""
     done: int = 0
     total: int = 0
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -613,9 +613,9 @@ class Compute(Record):
     """Deterministic part of the compute ledger: counts, not seconds."""
 
     flops: dict[str, float] = Field(default_factory=dict)
-    """By phase: generate, train, evaluate."""
+    """By phase: generate, train, evaluate, health."""
     tokens: dict[str, int] = Field(default_factory=dict)
-    """By phase: generate, train (forward and backward), evaluate."""
+    """By phase: generate, train (forward and backward), evaluate, health."""
     useful_tokens: int = 0
     """Generated tokens with non-zero advantage, or selected for imitation or replay."""
     verdicts: int = 0
@@ -707,7 +707,7 @@ class Annotations(Record):
     finished: str
     host: str
     seconds: dict[str, float]
-    """By stage: generate, score, train, evaluate, other."""
+    """By stage: generate, score, train, evaluate, health, other."""
     cpu_seconds: dict[str, float] = Field(default_factory=dict)
     """CPU time outside the workers, by stage: score, the sandboxed processes."""
     versions: dict[str, str]

@@ -15,8 +15,8 @@ from bootstrap.errors import RecipeError
 from bootstrap.records import Generation, Outcome
 from bootstrap.store.ledger import Entry
 
-EVALUATE = "evaluate"
-"""The category of FLOPs that measure and improve nothing."""
+MEASURING = ("evaluate", "health")
+"""The categories of FLOPs that measure and improve nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +125,7 @@ def curve(entries: Sequence[Entry], *, quality: Quality, count_evaluation: bool 
 
 
 def _counted(flops: Mapping[str, float], count_evaluation: bool) -> float:
-    return sum(value for category, value in flops.items() if count_evaluation or category != EVALUATE)
+    return sum(value for category, value in flops.items() if count_evaluation or category not in MEASURING)
 
 
 def _sampled(generation: Generation, quality: Quality) -> bool:
