@@ -34,11 +34,11 @@ def _quick_probe(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bootstrap.loop.PROBE_SECONDS", 0.02)
 
 
-def recipe(*guards: dict[str, object], generations: int = 2, **changes: object) -> Recipe:
+def recipe(*guards: dict[str, object], count: int = 2, **changes: object) -> Recipe:
     """One generation shown references, then others that imitate their own answers; the gate promotes them all."""
     stages = [
         {"name": "shown", "gate": "always", "steps": [SHOWN]},
-        {"name": "own", "gate": "always", "generations": generations - 1, "steps": [OWN]},
+        {"name": "own", "gate": "always", "generations": count - 1, "steps": [OWN]},
     ]
     base = {"model": tiny.MODEL, "steps": [{"type": "sft", "updates": 10, "batch_size": 16}]}
     settings = {"generations": {"stages": stages}, "base": base, "guards": list(guards), **changes}
@@ -82,7 +82,7 @@ def test_a_rejected_candidate_does_not_become_champion_whatever_the_gate_says(tm
 
 
 def test_a_roll_back_returns_the_champion_to_the_last_one_within_all_bounds(tmp_path: Path) -> None:
-    entries = tiny.grow(recipe(MOVED, {**ALL_OWN, "action": "roll_back"}, generations=3), tmp_path)
+    entries = tiny.grow(recipe(MOVED, {**ALL_OWN, "action": "roll_back"}, count=3), tmp_path)
     assert outcomes(entries)[:3] == [(Outcome.BASE, 0), (Outcome.PROMOTED, 1), (Outcome.REJECTED, 0)]
     assert "the champion returns to gen-0" in entries[2].generation.decision.reason
     # What comes next starts there.
@@ -91,7 +91,7 @@ def test_a_roll_back_returns_the_champion_to_the_last_one_within_all_bounds(tmp_
 
 
 def test_a_stop_ends_the_run_and_only_past_guards_goes_on(tmp_path: Path) -> None:
-    settings = recipe(MOVED, {**ALL_OWN, "action": "stop"}, generations=4)
+    settings = recipe(MOVED, {**ALL_OWN, "action": "stop"}, count=4)
     published: list[int] = []
     entries = tiny.grow(settings, tmp_path, publish=lambda: published.append(len(published)))
     assert outcomes(entries) == [(Outcome.BASE, 0), (Outcome.PROMOTED, 1), (Outcome.REJECTED, 1)]
@@ -190,3 +190,22 @@ def test_a_killed_examination_is_not_repeated_once_it_is_stored(
     again = tiny.grow(settings, tmp_path / "two", pool=Deaf(1, batch_rows=64))
     assert [entry.hash for entry in again] == undisturbed
     assert again[2].annotations.seconds["health"] > 0
+
+
+def test_the_floor_of_references_holds_the_share_of_model_made_data_down(tmp_path: Path) -> None:
+    found = []
+    for share in (0.0, 0.9, 1.0):
+        distillation = {"batch_size": 10, "min_reference_share": share, "decay": 0.5}
+        stages = [
+            {"name": "own", "gate": "always", "curriculum": {"type": "fixed"}, "steps": [OWN]},
+            {
+                "name": "replayed",
+                "curriculum": {"type": "fixed"},
+                "steps": [{"type": "distill", "updates": 8, "distillation": distillation}],
+            },
+        ]
+        entries = tiny.grow(recipe(generations={"stages": stages}), tmp_path / str(share))
+        assert entries[1].generation.health.model_made == 1.0
+        found.append(entries[2].generation.health.model_made)
+    plain, tenth, none = found
+    assert none == 0.0 < tenth <= 0.1 < plain, "of five levels replayed, one is the model's own"
