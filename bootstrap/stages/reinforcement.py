@@ -40,7 +40,7 @@ from bootstrap.stages.generate import generate, judge, requests, sampling
 from bootstrap.stages.step import MODEL_FOLDER, Round, Tables
 from bootstrap.stages.supervised import divergence_form, replay_examples, spread, teacher_of
 from bootstrap.training.algorithms import pass_at_k
-from bootstrap.training.algorithms.stream import Dead, policy_form, rl_stream
+from bootstrap.training.algorithms.stream import policy_form, rl_stream
 
 FINGERPRINT = "fingerprint"
 """File that names a reference's weights, beside their folder."""
@@ -149,7 +149,7 @@ class RlTrainer:
             learned,
             rewards,
             step.algorithm,
-            dead=Dead(num_tokens=sum(len(r.tokens) for r in dead), num_sequences=len(dead)) if counted else None,
+            dead=dead if counted else (),
             max_new_tokens=self.how.max_new_tokens,
             masked={r.id for r in rollouts if r.finish.is_truncated} if mask else (),
             others=others,
@@ -159,7 +159,8 @@ class RlTrainer:
         )
         if step.teaching is not None:
             policy = self._teach(policy, rollouts, step.teaching)
-        masked = {example.source for example in policy if _is_masked(example)}
+        corrects = step.algorithm.correction is not None
+        masked = {example.source for example in policy if corrects and _is_masked(example)}
         policy = [example for example in policy if example.source not in masked]
         selections = [_left_out(s) if s.rollout_id in masked else s for s in selections]
         tables.rollouts += rollouts

@@ -206,6 +206,7 @@ def test_clip_cov_takes_the_gradient_of_the_tokens_it_draws():
         plain, same = rl_stream(groups, rewards, Grpo(aggregation=aggregation), max_new_tokens=4)
         assert [e.advantages for e in examples] == [(0.0, 0.0), *[e.advantages for e in plain[1:]]]
         assert count == same, "the tokens still count in the mean"
+        assert [e.importance for e in examples] == [(0.0, 0.0), (), ()], "what guides take from the reward goes too"
 
 
 def test_kl_cov_holds_tokens_and_leaves_their_advantage():

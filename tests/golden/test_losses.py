@@ -10,7 +10,7 @@ from bootstrap.config.algorithms import Grpo
 from bootstrap.records import Finish, GuideForm, RatioLevel, Rollout, Surrogate
 from bootstrap.training.algorithms.grpo import advantages
 from bootstrap.training.algorithms.normalize import STD_EPSILON
-from bootstrap.training.algorithms.stream import Dead, rl_stream
+from bootstrap.training.algorithms.stream import rl_stream
 from bootstrap.training.loss import (
     STAY_WIDTH,
     cross_entropy,
@@ -301,7 +301,7 @@ def rollout(name: str, length: int) -> Rollout:
 
 GROUP = [rollout("k0", 2), rollout("k1", 4)]
 REWARDS = {"g1.s0.u0.k0": 1.0, "g1.s0.u0.k1": 0.0}
-DEAD = Dead(num_tokens=10, num_sequences=2)
+DEAD = [rollout("k2", 3), rollout("k3", 7), rollout("k4", 0)]
 
 
 @pytest.mark.parametrize(
@@ -317,12 +317,20 @@ DEAD = Dead(num_tokens=10, num_sequences=2)
 )
 def test_the_stream_weighs_tokens_as_the_aggregation_says(settings, normalizer, weights):
     algorithm = Grpo(**settings)
-    dead = DEAD if algorithm.zero_variance == "keep" else None
+    dead = DEAD if algorithm.zero_variance == "keep" else ()
     examples, found = rl_stream([GROUP], REWARDS, algorithm, dead=dead, max_new_tokens=8)
     assert found == normalizer
     assert [e.advantages for e in examples] == [(weights[0],) * 2, (weights[1],) * 4]
     assert [e.logprobs for e in examples] == [r.logprobs for r in GROUP]
     assert [e.tokens for e in examples] == [r.prompt_tokens + r.tokens for r in GROUP]
+
+
+def test_masked_answers_of_dead_groups_do_not_count_in_the_mean_either():
+    for aggregation, expected in (("token", 9), ("sequence", 3), ("constant", 24)):
+        algorithm = Grpo(aggregation=aggregation, zero_variance="keep", truncated_answers="mask")
+        masked = {DEAD[1].id}
+        _, found = rl_stream([GROUP], REWARDS, algorithm, dead=DEAD, masked=masked, max_new_tokens=8)
+        assert found == expected
 
 
 def test_without_live_groups_the_stream_is_empty_and_its_normalizer_positive():

@@ -5,7 +5,7 @@ The estimators are the other modules of this folder. What the loss does with a t
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from bootstrap.config.algorithms import (
@@ -28,14 +28,6 @@ from bootstrap.seeds import generator
 from bootstrap.training.algorithms import covariance, gae, grpo, pass_at_k, reinforce_pp, rloo
 from bootstrap.training.algorithms.correction import weights
 from bootstrap.training.algorithms.normalize import STD_EPSILON, deviation, weighted_moments
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Dead:
-    """What a round sampled in groups that give no gradient."""
-
-    num_tokens: int = 0
-    num_sequences: int = 0
 
 
 def advantages(
@@ -82,7 +74,7 @@ def rl_stream(
     settings: Algorithm | RoleRelative,
     *,
     max_new_tokens: int,
-    dead: Dead | None = None,
+    dead: Sequence[Rollout] = (),
     masked: Collection[str] = (),
     others: Sequence[Rollout] = (),
     guides: tuple[Guide, ...] = (),
@@ -91,12 +83,12 @@ def rl_stream(
 ) -> tuple[list[Example], float]:
     """Return the examples of live groups and the stream's normalizer.
 
-    `groups`: rollouts of each live group; `rewards`: by rollout id, of all that was judged; `dead`: groups that count
-    in the normalizer and give nothing else, None where they do not count; `masked`: rollouts that count in their
-    group's baseline and in nothing else, as do those without tokens; `others`: rollouts of no live group that take part
-    with advantage 0, for what else bears on them; `readings`: by rollout id, for settings that read answers again.
+    `groups`: rollouts of each live group; `rewards`: by rollout id, of all that was judged; `dead`: rollouts that count
+    in the normalizer and give nothing else; `masked`: rollouts that count in their group's baseline and in nothing
+    else, dead or not, as do those without tokens; `others`: rollouts of no live group that take part with advantage 0,
+    for what else bears on them; `readings`: by rollout id, for settings that read answers again.
     """
-    assert dead is None or not others, "what takes part is counted as such"
+    assert not dead or not others, "what takes part is counted as such"
     relative = advantages(groups, rewards, settings, num_dead=len(rewards) - sum(len(group) for group in groups))
     traces = dict[str, tuple[list[float], list[float]]]()
     if isinstance(settings, Ppo):
@@ -106,7 +98,8 @@ def rl_stream(
         # What they take from the reward is in the advantages.
         guides = tuple(guide for guide in guides if guide.form.in_loss)
     examples = []
-    num_tokens, num_sequences = (dead.num_tokens, dead.num_sequences) if dead is not None else (0, 0)
+    counted = [len(rollout.tokens) for rollout in dead if rollout.tokens and rollout.id not in masked]
+    num_tokens, num_sequences = sum(counted), len(counted)
     for group, values in zip([*groups, others], [*relative, [0.0] * len(others)], strict=True):
         for rollout, advantage in zip(group, values, strict=True):
             length = len(rollout.tokens)
@@ -185,9 +178,18 @@ def _controlled(examples: Sequence[Example], control: EntropyControl, *, seed: i
     for example in examples:
         places = range(start, start + len(example.advantages))
         start = places.stop
+        change: dict[str, Any]
         if isinstance(control, ClipCov):
-            pairs = zip(places, example.advantages, strict=True)
-            change: dict[str, Any] = {"advantages": tuple(0.0 if place in chosen else a for place, a in pairs)}
+            if chosen.isdisjoint(places):
+                found.append(example)
+                continue
+            kept = [float(place not in chosen) for place in places]
+            # The learner adds what guides take from the reward to the advantages; weight 0 takes that along.
+            given = example.importance or (1.0,) * len(kept)
+            change = {
+                "advantages": tuple(k * a for k, a in zip(kept, example.advantages, strict=True)),
+                "importance": tuple(k * w for k, w in zip(kept, given, strict=True)),
+            }
         else:
             held = control.weight * example.loss_scale
             change = {"stay_weights": tuple(held if place in chosen else 0.0 for place in places)}
