@@ -385,9 +385,25 @@ def _stage_conflicts(recipe: Recipe, stage: Stage, *, first: int, place: Place) 
                     f"generation {sampler} does not exist when generation {first} samples from it; name an earlier "
                     "one, champion, previous or base",
                 )
+        below_aim = _levels_below_aim(step)
+        if below_aim and isinstance(stage.curriculum, Given) and stage.curriculum.levels[0] == 1:
+            yield Conflict(
+                (*place_of_step, *below_aim),
+                "no level lies below level 1, which the curriculum aims at; set levels: targets or all, or a higher "
+                "first level",
+            )
         if isinstance(step, MergeStep):
             yield from _merge_conflicts(recipe, stage, step, first=first, place=place_of_step)
         yield from _step_conflicts(recipe, step, first=first, place=place_of_step)
+
+
+def _levels_below_aim(step: Step) -> Place:
+    """Return where a step says that it draws prompts from the levels below the aim alone; nothing where it does not."""
+    if isinstance(step, RlStep) and step.levels == "reached":
+        return ("levels",)
+    if isinstance(step, SftStep) and isinstance(step.source, Rejection) and step.source.levels == "reached":
+        return ("source", "levels")
+    return ()
 
 
 def _merge_conflicts(recipe: Recipe, stage: Stage, step: MergeStep, *, first: int, place: Place) -> Iterator[Conflict]:

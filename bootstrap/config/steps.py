@@ -331,6 +331,15 @@ def _held_to(kl: ReferenceKl | None) -> Teachers:
     return ((("algorithm", "kl", "model"), kl.model),) if kl is not None and kl.model != "start" else ()
 
 
+def _check_refresh(kl: ReferenceKl | None, rounds: int) -> None:
+    """Raise ValueError when a step is over before the first refresh of its reference."""
+    if kl is not None and kl.refresh_every is not None and kl.refresh_every >= rounds:
+        raise ValueError(
+            f"a reference refreshed every {kl.refresh_every} rounds never is in {rounds}; lower "
+            "algorithm.kl.refresh_every, raise updates, or remove it"
+        )
+
+
 class DistillStep(StepSettings):
     """Distillation on replayed sequences alone."""
 
@@ -358,9 +367,9 @@ class RlStep(StepSettings):
     `group_size` of every prompt."""
     temperature: float = Field(default=1.0, gt=0)
     retire: float | None = Field(default=None, gt=0, le=1)
-    """Share of right answers, in all earlier `rl` rounds of the lineage, from which a prompt is not drawn again
-    (ScaleRL, arXiv:2510.13786, takes 0.9). It acts where prompts come back: on files and small levels. When all prompts
-    of a level are solved, nothing is drawn there. null draws from all."""
+    """Share of right answers, in the `rl` rounds of earlier generations and in this step's own, from which a prompt is
+    not drawn again (ScaleRL, arXiv:2510.13786, takes 0.9). It acts where prompts come back: on files and small levels.
+    When all prompts of a level are solved, nothing is drawn there. null draws from all."""
     stepping_stones: float = Field(default=0.0, ge=0, lt=1)
     """Share of easier variants of the target level among the prompts (addition: one operand shorter)."""
     algorithm: Algorithm = Grpo()
@@ -392,12 +401,35 @@ class RlStep(StepSettings):
         return self
 
     @model_validator(mode="after")
-    def _divergences_agree(self) -> "RlStep":
-        if isinstance(self.algorithm, Unrewarded) and self.teaching is None:
+    def _unrewarded_is_taught(self) -> "RlStep":
+        algorithm, teaching = self.algorithm, self.teaching
+        if not isinstance(algorithm, Unrewarded):
+            return self
+        if teaching is None:
             raise ValueError(
                 "algorithm unrewarded learns from a teacher alone, and none is named; "
                 "set teaching: {teacher: champion}, or algorithm: {type: grpo}"
             )
+        if algorithm.entropy is not None:
+            raise ValueError(
+                f"{algorithm.entropy.type} chooses tokens by their advantages, and those of unrewarded are all 0; "
+                "remove entropy, or set algorithm: {type: grpo}"
+            )
+        in_reward = algorithm.kl is not None and algorithm.kl.where == "reward"
+        if algorithm.correction is not None and teaching.loss != "token_reward" and not in_reward:
+            raise ValueError(
+                f"a correction weighs policy gradients, and unrewarded with teaching.loss {teaching.loss} has none; "
+                "remove correction, or set teaching.loss: token_reward"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _reference_is_refreshed(self) -> "RlStep":
+        _check_refresh(self.algorithm.kl, self.updates)
+        return self
+
+    @model_validator(mode="after")
+    def _divergences_agree(self) -> "RlStep":
         one, other = self.distillation, self.teaching
         if one is None or other is None or one.loss == "ce" or other.loss == "token_reward":
             return self
@@ -426,6 +458,11 @@ class RlStep(StepSettings):
             raise ValueError(
                 f"probe {self.probe} leaves nothing to decide in groups of {self.group_size}; "
                 f"use probe: {max(self.group_size // 2, 2)}, a larger group_size, or remove probe"
+            )
+        if self.probe is not None and isinstance(self.algorithm, PassAtK) and self.probe <= self.algorithm.k:
+            raise ValueError(
+                f"a prompt left alone after {self.probe} samples has nothing to compare by pass@{self.algorithm.k}; "
+                f"use probe: {self.algorithm.k + 1} or more, a smaller algorithm.k, or remove probe"
             )
         return self
 
@@ -467,6 +504,7 @@ class SelfPlayStep(StepSettings):
             raise ValueError(
                 "self_play learns from what it has just sampled and reads nothing again; remove correction"
             )
+        _check_refresh(self.algorithm.kl, self.updates)
         if self.proposer_reward == "none" and self.proposer_weight != 1.0:
             raise ValueError(
                 "proposer_weight has no effect where the proposer is not trained; remove it, or set "

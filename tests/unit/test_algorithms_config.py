@@ -42,6 +42,7 @@ def test_losses_that_cannot_work_are_refused_with_the_remedy(settings, remedy):
         ({"group_size": 1, "prompts_per_update": 1, "algorithm": {"type": "reinforce_pp"}}, "raise prompts_per_update"),
         ({"group_size": 4, "algorithm": {"type": "pass_at_k", "k": 4}}, "for example 2"),
         ({"group_size": 4, "probe": 4}, "probe: 2"),
+        ({"group_size": 8, "probe": 4, "algorithm": {"type": "pass_at_k", "k": 4}}, "probe: 5 or more"),
     ],
 )
 def test_groups_that_cannot_compare_are_refused_with_the_remedy(settings, remedy):
@@ -49,7 +50,31 @@ def test_groups_that_cannot_compare_are_refused_with_the_remedy(settings, remedy
         RlStep.model_validate(settings)
 
 
+TAUGHT = {"teaching": {"teacher": "base"}}
+DIVERGED = {"teaching": {"teacher": "base", "loss": "reverse_kl"}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "remedy"),
+    [
+        ({"algorithm": {"type": "unrewarded"}}, "set teaching"),
+        (TAUGHT | {"algorithm": {"type": "unrewarded", "entropy": {"type": "clip_cov"}}}, "remove entropy"),
+        (DIVERGED | {"algorithm": {"type": "unrewarded", "correction": {}}}, "remove correction"),
+        ({"updates": 60, "algorithm": {"type": "grpo", "kl": {"refresh_every": 60}}}, "lower algorithm.kl"),
+    ],
+)
+def test_settings_that_would_never_act_are_refused_with_the_remedy(settings, remedy):
+    with pytest.raises(ValidationError, match=remedy):
+        RlStep.model_validate(settings)
+
+
 def test_every_remedy_is_accepted():
+    RlStep.model_validate(TAUGHT | {"algorithm": {"type": "unrewarded", "correction": {}}})
+    RlStep.model_validate(DIVERGED | {"algorithm": {"type": "grpo", "correction": {}}})
+    kept = {"type": "unrewarded", "correction": {}, "kl": {"where": "reward", "estimator": "k1"}}
+    RlStep.model_validate(DIVERGED | {"algorithm": kept})
+    RlStep.model_validate({"updates": 60, "algorithm": {"type": "grpo", "kl": {"refresh_every": 59}}})
+    RlStep.model_validate({"group_size": 8, "probe": 5, "algorithm": {"type": "pass_at_k", "k": 4}})
     RlStep.model_validate({"group_size": 1, "algorithm": {"type": "reinforce_pp"}})
     RlStep.model_validate({"group_size": 4, "algorithm": {"type": "pass_at_k", "k": 2}})
     RlStep.model_validate({"group_size": 4, "probe": 2})

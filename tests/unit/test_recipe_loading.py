@@ -165,6 +165,20 @@ def test_combinations_that_cannot_work_are_refused_with_the_remedy(
         load_recipe(recipe_path, [override])
 
 
+@pytest.mark.parametrize(
+    ("step", "place"),
+    [
+        ("{type: rl, levels: reached}", "levels"),
+        ("{type: sft, updates: 1, source: {type: rejection, levels: reached}}", "source.levels"),
+    ],
+)
+def test_no_step_draws_from_levels_below_the_first(recipe_path: Path, step: str, place: str) -> None:
+    aims = {first: f"generations.curriculum={{type: given, levels: [{first}, 4]}}" for first in (1, 2)}
+    message = refusal(recipe_path, aims[1], f"generations.steps.0={step}")
+    assert f"generations.steps[0].{place}: no level lies below level 1" in message
+    load_recipe(recipe_path, [aims[2], f"generations.steps.0={step}"])
+
+
 def test_stepping_stones_need_two_operands(recipe_path: Path) -> None:
     message = refusal(recipe_path, "task={type: copy, base_level: 2}", "generations.steps.0.stepping_stones=0.5")
     assert "generations.steps[0].stepping_stones: stepping stones need a task with two operands" in message
