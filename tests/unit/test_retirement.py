@@ -172,7 +172,7 @@ def test_a_lineage_on_a_file_draws_no_prompt_again_that_it_has_solved(tmp_path):
 
 
 def test_rounds_without_an_unsolved_prompt_train_on_replayed_answers_alone(tmp_path):
-    entries = grow(on_a_file(tmp_path, rows=8, retire=0.01, algorithm={"type": "grpo", "resample": 1}), tmp_path / "l")
+    entries = grow(on_a_file(tmp_path, rows=30, retire=0.01, algorithm={"type": "grpo", "resample": 1}), tmp_path / "l")
     tables = Tables.read(LineageStore(tmp_path / "l").artifact(entries[2].generation.artifacts["step-0"]))
     idle = [row for row in tables.updates if row.reward is None]
     assert idle and all(row.ce_loss > 0 and row.live_groups is None and row.grad_norm > 0 for row in idle)
