@@ -109,7 +109,8 @@ def grow(context: Context, entries: Sequence[Entry], number: int, *, lineage: st
     )
     decision, further = gate(context, entries, plan, evaluation, meter=meter)
     health, examined = examine(context, entries, plan, results, checkpoint, evaluation, meter=meter)
-    decision, champion = heed(decision, health, earlier=[entry.generation for entry in entries])
+    aside = context.recipe.gate_of(number) == "never"
+    decision, champion = heed(decision, health, earlier=[entry.generation for entry in entries], aside=aside)
     refs = {f"step-{index}": result.artifact for index, result in enumerate(results)}
     refs |= {"weights": weights, "evaluation": evaluation.artifact, "health": examined}
     refs |= {**base_artifacts(context, checkpoint), **inherited(context, number)}

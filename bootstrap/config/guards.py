@@ -64,7 +64,8 @@ class Guard(Settings):
     action: GuardAction = GuardAction.WARN
     """`warn` says so; `reject` keeps the candidate from becoming champion, whatever the gate says; `stop` rejects it
     and ends the run, which goes on only with `--past-guards`; `roll_back` rejects it and returns the champion to the
-    last one that broke no guard, warnings included. Generation 0 has nothing to fall back on: it warns, or stops."""
+    last one that broke no guard, warnings included. Generation 0 has nothing to fall back on: it warns, or stops. One
+    that is kept aside (`gate: never`) leaves the champion where it is."""
 
     @model_validator(mode="after")
     def _can_be_broken(self) -> "Guard":

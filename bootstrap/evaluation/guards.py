@@ -24,11 +24,14 @@ def findings(health: Health, guards: Sequence[Guard]) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-def heed(decision: Decision, health: Health, *, earlier: Sequence[Generation]) -> tuple[Decision, int]:
+def heed(
+    decision: Decision, health: Health, *, earlier: Sequence[Generation], aside: bool = False
+) -> tuple[Decision, int]:
     """Return the decision under the guards, and the champion after it.
 
-    `decision`: the gate's; `earlier`: all generations before. A guard that rejects overrules the gate, never the other
-    way round; generation 0 stays, since there is nothing to fall back on.
+    `decision`: the gate's; `earlier`: all generations before; `aside`: whether this one is kept aside, so that its
+    health says nothing of the champion. A guard that rejects overrules the gate, never the other way round; generation
+    0 stays, since there is nothing to fall back on.
     """
     number = len(earlier)
     if not earlier:
@@ -38,7 +41,7 @@ def heed(decision: Decision, health: Health, *, earlier: Sequence[Generation]) -
     if not broken:
         return decision, number if decision.promoted else champion
     told = "; ".join(f"guard {finding}" for finding in broken)
-    if any(finding.action is GuardAction.ROLL_BACK for finding in broken):
+    if not aside and any(finding.action is GuardAction.ROLL_BACK for finding in broken):
         back = last_within_bounds(earlier)
         told += f"; the champion {'stays' if back == champion else 'returns to'} gen-{back}"
         champion = back

@@ -53,6 +53,17 @@ def told(entries: list[Entry]) -> list[list[str]]:
     return [[f"{f.metric} {f.action}" for f in entry.generation.health.findings] for entry in entries]
 
 
+def test_a_collapsed_generation_that_is_kept_aside_rolls_no_champion_back(tmp_path: Path) -> None:
+    stages = [
+        {"name": "shown", "gate": "always", "steps": [SHOWN]},
+        {"name": "control", "gate": "never", "steps": [OWN]},
+    ]
+    guards = (MOVED, ALL_OWN | {"action": "roll_back"})
+    entries = tiny.grow(recipe(*guards, generations={"stages": stages}), tmp_path)
+    assert told(entries)[1:] == [["kl_parent warn"], ["kl_parent warn", "model_made roll_back"]]
+    assert outcomes(entries)[1:] == [(Outcome.PROMOTED, 1), (Outcome.ASIDE, 1)]
+
+
 def test_a_warning_is_recorded_and_changes_nothing(tmp_path: Path) -> None:
     plain = tiny.grow(recipe(), tmp_path / "plain")
     guarded = tiny.grow(recipe(MOVED, ALL_OWN), tmp_path / "guarded")

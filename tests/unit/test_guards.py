@@ -100,6 +100,14 @@ def test_a_roll_back_falls_on_generation_0_when_no_champion_was_within_bounds(ea
     assert heed(BETTER, health, earlier=[warned(one) for one in earlier])[1] == 0
 
 
+def test_what_is_kept_aside_leaves_the_champion_where_it_is(earlier: list[Generation]) -> None:
+    health = ill(guard(max=0.3, action="roll_back"), truncated=0.9)
+    sound, first, second, third = earlier
+    decision, champion = heed(WORSE, health, earlier=[sound, first, second, warned(third)], aside=True)
+    assert champion == 3
+    assert decision.reason == f"{WORSE.reason}; guard truncated 0.9 is above 0.3 (roll back)"
+
+
 def test_generation_0_is_never_rejected() -> None:
     base = Decision(promoted=True, reason="generation 0: frontier 4", champion=None)
     assert heed(base, ill(guard(max=0.1, action="stop"), truncated=0.9), earlier=[]) == (base, 0)
