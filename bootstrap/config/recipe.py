@@ -180,10 +180,10 @@ def _verifier_conflicts(recipe: Recipe) -> Iterator[Conflict]:
                 )
             yield from _unreadable(task, one, spot)
         for _, name in roles(verifier):
-            if isinstance(name, int) and name > 0:
+            if isinstance(name, int) and name >= (first := _first_judged(recipe, place)):
                 yield Conflict(
                     place,
-                    f"generation 1 is judged before generation {name} exists; use parent, champion or base",
+                    f"generation {first} is judged before generation {name} exists; use parent, champion or base",
                 )
         if isinstance(recipe.base.model, ScratchModel) and any(role == "judge" for role, _ in roles(verifier)):
             yield Conflict(
@@ -199,6 +199,16 @@ def _verifier_conflicts(recipe: Recipe) -> Iterator[Conflict]:
             f"{examiner.type} asks generations of the lineage, so its verdicts on them would drift with them; set "
             "evaluation.verifier to one that asks none, for example {type: exact}",
         )
+
+
+def _first_judged(recipe: Recipe, place: Place) -> int:
+    """Return the number of the first generation that a verifier judges: a stage's own, or the first of all."""
+    first = 1
+    for below, stage in recipe.generations.parts():
+        if ("generations", *below, "verifier") == place:
+            return first
+        first += stage.generations
+    return 1
 
 
 def _examiner_conflicts(examiner: SingleVerifier, place: Place) -> Iterator[Conflict]:
@@ -359,13 +369,19 @@ def _other_model_conflicts(recipe: Recipe, stage: Stage, place: Place) -> Iterat
             "grow the student in a lineage of its own, with this one as an exported folder for sampler or teacher",
         )
     for index, step in enumerate(stage.steps):
-        for below, model in (*step.teachers(), *step.references()):
+        for below, model in (*step.teachers(), *step.references(), *step.samplers()):
             if model == "parent":
                 yield Conflict(
                     (*place, "steps", index, *below),
                     f"a generation that starts from another model ({stage.init.type}) has no parent to learn from; "
                     "use champion, base or a number",
                 )
+    if any(name == "parent" for _, name in roles(stage.verifier or recipe.verifier)):
+        yield Conflict(
+            (*place, *(("verifier",) if stage.verifier else ("init",))),
+            f"a generation that starts from another model ({stage.init.type}) has no parent for its verifier to ask; "
+            "give the stage a verifier that asks champion, base or a number",
+        )
     needed = recipe.task.longest_sequence(recipe.highest_level())
     if isinstance(stage.init, ScratchModel) and stage.init.max_length < needed:
         yield Conflict(
@@ -412,6 +428,12 @@ def _merge_conflicts(recipe: Recipe, stage: Stage, step: MergeStep, *, first: in
             place,
             "what the steps before it have trained would be lost, since it takes the weights of models it names; "
             "let it be the first step, or merge in a stage of its own",
+        )
+    if stage.branches > 1 and len(stage.steps) == 1:
+        yield Conflict(
+            place,
+            f"nothing is random in a merge, so all {stage.branches} branches would be the same model; remove branches, "
+            "or let a step train what is merged",
         )
     if isinstance(stage.init, ScratchModel | PretrainedModel):
         yield Conflict(place, "nothing would be left of the model that this stage starts from; set init: champion")

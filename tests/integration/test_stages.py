@@ -181,11 +181,45 @@ def test_a_server_that_does_not_answer_costs_nothing_but_the_message(tmp_path):
             "no parent",
         ),
         ([{"name": "a", "steps": [tiny.REJECTION | {"source": SAMPLED | {"sampler": 1}}]}], "does not exist when"),
+        (
+            [{"name": "a", "init": SMALL, "steps": [tiny.REJECTION | {"source": SAMPLED | {"sampler": "parent"}}]}],
+            "no parent to learn from",
+        ),
+        (
+            [{"name": "a", "init": SMALL, "steps": [tiny.RL], "verifier": {"type": "majority", "voters": ["parent"]}}],
+            "no parent for its verifier to ask",
+        ),
+        (
+            [
+                {"name": "a", "generations": 2, "steps": [tiny.RL]},
+                {"name": "b", "steps": [tiny.RL], "verifier": {"type": "majority", "voters": [3]}},
+            ],
+            "generation 3 is judged before generation 3 exists",
+        ),
+        (
+            [
+                {"name": "a", "generations": 2, "steps": [tiny.RL]},
+                {
+                    "name": "b",
+                    "generations": 2,
+                    "branches": 2,
+                    "steps": [{"type": "merge", "models": [1, 2]}],
+                },
+            ],
+            "all 2 branches would be the same model",
+        ),
     ],
 )
 def test_stages_that_cannot_work_are_refused(stages: list[dict[str, Any]], message: str):
     with pytest.raises(ValidationError, match=message):
         staged(stages)
+
+
+def test_a_later_stages_verifier_may_ask_an_earlier_generation_by_its_number(tmp_path):
+    voting = {"type": "majority", "voters": [1]}
+    stages = [{"name": "a", "steps": [tiny.RL]}, {"name": "b", "steps": [tiny.RL], "verifier": voting}]
+    entries = tiny.grow(staged(stages, evaluation=tiny.EVALUATION | {"verifier": {"type": "exact"}}), tmp_path)
+    assert edge(entries[2], "voter").generation == 1
 
 
 def test_steps_and_stages_together_or_neither_are_refused():
