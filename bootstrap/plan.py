@@ -209,7 +209,10 @@ def notes(recipe: Recipe) -> Iterator[str]:
         )
     if any(isinstance(source := _source(step), Rejection) and source.filter == "none" for step in steps):
         yield "filter none trains on wrong answers too (a control: no verifier); expect the gate to reject"
-    if any(isinstance(step, RlStep | SelfPlayStep) and step.distillation is None for step in steps):
+    if any(verifier.judges == "nothing" for verifier in recipe.verifiers().values()):
+        yield "verifier random rewards right and wrong answers alike (a control); expect the gate to reject"
+    alone = [step for step in steps if isinstance(step, RlStep | SelfPlayStep) and step.distillation is None]
+    if any(not (isinstance(step, RlStep) and step.teaching) for step in alone):
         yield "distillation null leaves nothing to hold old levels (a control: policy gradient alone)"
     if any(isinstance(step, SelfPlayStep) and step.proposer_reward != "learnability" for step in steps):
         yield "the proposer is not paid for what can be learnt (a control: problems of any difficulty)"

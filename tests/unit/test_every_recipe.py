@@ -60,3 +60,28 @@ def test_the_schema_refuses_what_the_loader_refuses() -> None:
     assert errors({**good, "task": {"type": "addtion"}})
     assert errors({**good, "task": {"base_level": 4}})
     assert errors({key: value for key, value in good.items() if key != "generations"})
+
+
+def flat(value: Any, place: str = "") -> dict[str, Any]:
+    """Return the leaves of nested mappings and lists by their dotted places."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    if items is None:
+        return {place: value}
+    return {key: leaf for name, part in items for key, leaf in flat(part, f"{place}.{name}".strip(".")).items()}
+
+
+@pytest.mark.parametrize(
+    ("control", "beside", "changed"),
+    [
+        ("control-random-reward", "quickstart", ("verifier", "evaluation.verifier")),
+        ("control-replace", "quickstart", ("generations.steps.0.distillation.data",)),
+        ("control-no-distillation", "quickstart", ("generations.steps.0.distillation",)),
+    ],
+)
+def test_a_control_differs_from_its_recipe_in_what_it_is_there_to_show(
+    control: str, beside: str, changed: tuple[str, ...]
+) -> None:
+    one, other = (flat(load_recipe(FOLDER / f"{name}.yaml").identity()) for name in (control, beside))
+    missing = object()
+    differing = {key for key in {*one, *other} if one.get(key, missing) != other.get(key, missing)}
+    assert {next((c for c in changed if key.startswith(c)), key) for key in differing} == set(changed)
