@@ -154,9 +154,7 @@ def make_plan(
         steps, estimate = recipe.steps_of(number), estimates.of(number)
         if number < len(committed):
             targets, parent = committed[number].target_levels, committed[number].parent
-            model = recipe.base.model
-            origin = model.place if isinstance(model, GenerationModel) else model.type
-            start = origin if parent is None else f"gen-{parent}"
+            start = f"gen-{parent}" if parent is not None else _start(recipe, committed, number)
             teachers: tuple[int, ...] | None = committed[number].teachers
         else:
             targets, start = _targets(recipe, committed, number), _start(recipe, committed, number)
@@ -603,18 +601,24 @@ def _start(recipe: Recipe, committed: Sequence[Generation], number: int) -> str:
         case PretrainedModel(path=path):
             return path
         case "champion":
-            if position.eldest <= len(committed):
-                return f"gen-{committed[position.eldest - 1].champion} (champion)"
-            return "gen-0" if position.eldest == 1 else f"champion (gen-{position.eldest - 1} if promoted)"
+            if undecided := _undecided(recipe, committed, number):
+                return f"champion (gen-{undecided[-1]} if promoted)"
+            return f"gen-{_champion(recipe, committed, number)}{' (champion)' if committed else ''}"
     return f"gen-{_parent(recipe, committed, number)}"
 
 
 def _champion(recipe: Recipe, committed: Sequence[Generation], number: int) -> int | None:
     """Return the champion when a planned generation's siblings begin, or None while the gate has yet to decide it."""
+    if _undecided(recipe, committed, number):
+        return None
+    before = committed[: recipe.generations.position(number).eldest]
+    return before[-1].champion if before else 0
+
+
+def _undecided(recipe: Recipe, committed: Sequence[Generation], number: int) -> list[int]:
+    """Return the generations before a planned one's siblings that the gate has yet to decide."""
     eldest = recipe.generations.position(number).eldest
-    if committed and eldest <= len(committed):
-        return committed[eldest - 1].champion
-    return 0 if eldest == 1 else None
+    return [one for one in range(max(len(committed), 1), eldest) if recipe.gate_of(one) != "never"]
 
 
 def _parent(recipe: Recipe, committed: Sequence[Generation], number: int) -> int | None:

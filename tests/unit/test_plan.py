@@ -54,6 +54,20 @@ def test_the_start_is_said_in_the_recipes_words() -> None:
     }
 
 
+def test_a_generation_that_is_kept_aside_is_no_champion_to_be() -> None:
+    first, last = {"name": "first", "steps": [RL]}, {"name": "last", "steps": [RL]}
+    small = {"name": "small", "gate": "never", "init": {"type": "scratch", "num_layers": 1}, "steps": [RL]}
+    starts = [
+        [generation.start for generation in make_plan(settings, lineage="x", workers=1).generations]
+        for stages in ([small, last], [first, small, last])
+        for settings in [recipe(generations={"count": len(stages), "steps": None, "stages": stages})]
+    ]
+    assert starts == [
+        ["random weights", "random weights", "gen-0"],
+        ["random weights", "gen-0", "random weights", "champion (gen-1 if promoted)"],
+    ]
+
+
 def test_parents_and_teachers_are_numbers_once_they_are_determined(entries: list[Entry]) -> None:
     steps = [
         {"type": "distill", "updates": 1, "distillation": {"loss": "forward_kl", "teacher": teacher}}
