@@ -96,8 +96,7 @@ def _plan_row(generation: GenerationPlan) -> dict[str, str]:
 def print_generation(shown: Mapping[str, Any]) -> None:
     """Print what `queries.show` tells of one generation."""
     crown = ", the champion" if shown["is_champion"] else ""
-    outside = shown["forked_from"] or "the recipe's base model"
-    parent = outside if shown["parent"] is None else f"gen-{shown['parent']}"
+    parent = shown["origin"] or "the recipe's base model"
     inside = [f"gen-{number}" for number in shown["teachers"]]
     teachers = ", ".join([*inside, *shown["outside_teachers"]]) or "none"
     target = text.level_range(tuple(shown["target_levels"]))

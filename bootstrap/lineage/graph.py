@@ -27,8 +27,7 @@ def lineage(
 
     `samples`: readable rollouts by generation, as `samples.readable` gives them; `identifiers`: names and ids that
     another system (MLflow) knows a generation by. An edge's `from` and `to` are generation numbers; `from` is null for
-    a model outside the lineage, which `source` names as it names generations; `role` is init, teacher, reference or
-    data.
+    a model outside the lineage, which `source` names as it names generations; `role` is that of `records.Edge`.
     """
     path = queries.champion_path(entries)
     nodes = []

@@ -45,7 +45,13 @@ def source(edge: Edge) -> str:
 
 
 def origin(generation: Generation) -> str:
-    """Return whose weights a generation started from, as `source` names them; empty for generation 0's own."""
+    """Return whose weights a generation started from, as `source` names them; empty for generation 0's own.
+
+    Of a merge nothing is left of those that it started from: it is the models that were merged.
+    """
+    merged = [source(edge) for edge in generation.edges if edge.role == "merged"]
+    if merged:
+        return f"{' + '.join(merged)} merged"
     found = next((source(edge) for edge in generation.edges if edge.role == "init"), None)
     return found if found is not None else "fresh weights" if generation.number else ""
 
@@ -130,6 +136,7 @@ def show(entries: Sequence[Entry], name: str) -> dict[str, Any]:
     node = entry.generation
     return {
         **generation(entry),
+        "origin": origin(node),
         "is_champion": entries[-1].generation.champion == node.number,
         "previous_hash": entry.previous,
         "edges": [{"source": source(edge), **edge.model_dump(mode="json")} for edge in node.edges],

@@ -108,6 +108,40 @@ def test_a_teacher_outside_the_lineage_hangs_as_a_label_on_the_card_it_taught(pa
     expect(page.locator("#panel")).not_to_contain_text("gen-null")
 
 
+def test_edges_of_every_kind_are_drawn_as_the_key_above_them_says(page: Page, tmp_path: Path) -> None:
+    shown = graph.lineage(build(tmp_path / "lineage", plan=(PROMOTED, PROMOTED)))
+    shown["edges"] = [e for e in shown["edges"] if e["role"] in ("init", "data")]
+    colours = {}
+    for role in ("merged", "sampler", "judge", "voter", "reference", "teacher"):
+        edge = {"from": 0, "source": "gen-0", "to": 2, "role": role, "fingerprint": "f" * 64, "on_path": False}
+        data = shown | {"edges": [*shown["edges"], edge]}
+        (tmp_path / f"{role}.html").write_text(graph.to_html(data))
+        page.goto((tmp_path / f"{role}.html").as_uri())
+        key = {"voter": "judge"}.get(role, role)
+        visible = page.locator("label:visible .key").evaluate_all("keys => keys.map(key => key.className)")
+        assert set(visible) == {"key path", "key dead", "key data", f"key {key}"}
+        drawn = page.locator(f"path[data-edge='{role} 0 2']")
+        expect(drawn).to_have_count(1)
+        colours[role] = drawn.evaluate("path => getComputedStyle(path).stroke")
+        assert colours[role] == page.locator(f".key.{key}").evaluate("key => getComputedStyle(key).borderTopColor")
+        if key != "merged":
+            page.locator(f"#show-{key}").uncheck()
+            expect(drawn).to_have_count(0)
+    assert len(set(colours.values())) == 5, "judges and voters look alike, all others differ"
+
+
+def test_a_card_with_a_stages_name_has_room_for_its_reason(page: Page, tmp_path: Path) -> None:
+    shown = graph.lineage(build(tmp_path / "lineage", plan=(PROMOTED, REJECTED)))
+    for node in shown["nodes"][1:]:
+        node["stage"] = "reasoning"
+    (tmp_path / "page.html").write_text(graph.to_html(shown))
+    page.goto((tmp_path / "page.html").as_uri())
+    for card in page.locator(".node:visible").all():
+        inside = card.locator(".reason").bounding_box()
+        outside = card.bounding_box()
+        assert inside and outside and inside["y"] + inside["height"] <= outside["y"] + outside["height"]
+
+
 def covered(boxes: list[dict[str, float]]) -> list[tuple[int, int]]:
     """Return the pairs of boxes that overlap."""
     return [

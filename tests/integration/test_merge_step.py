@@ -8,6 +8,7 @@ from support.pretrained import small_folder, write
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.steps import MergeStep
 from bootstrap.errors import RecipeError
+from bootstrap.lineage import queries
 from bootstrap.plan import make_plan
 from bootstrap.records import Books
 from bootstrap.store.fingerprint import ADAPTER_WEIGHTS, MODEL_WEIGHTS
@@ -54,6 +55,7 @@ def test_a_merged_generation_is_made_of_the_weights_that_it_names(tmp_path, step
     merged = [(edge.generation, edge.fingerprint) for edge in found.edges if edge.role == "merged"]
     wanted = (0, 1, 2) if ties else (1, 2)
     assert merged == [(number, entries[number].generation.fingerprint) for number in wanted]
+    assert queries.origin(found) == " + ".join(f"gen-{number}" for number in wanted) + " merged"
     assert found.books == Books() and "train" not in found.compute.flops
     assert verify(tmp_path / "tiny").is_clean
     if not ties:

@@ -7,9 +7,11 @@ import pytest
 from pydantic import ValidationError
 from support import chat_server, tiny
 
+from bootstrap.cli import render
 from bootstrap.compute import ModelShape
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import VerifierError
+from bootstrap.lineage import queries
 from bootstrap.pool import LocalPool
 from bootstrap.records import Edge, Outcome, Status
 from bootstrap.stages.step import Tables
@@ -121,6 +123,12 @@ def test_a_student_is_smaller_learns_from_the_champions_answers_and_is_kept_asid
     assert max(rollout.level for rollout in found.rollouts) == min(student.target_levels) - 1
     right = {verdict.rollout_id for verdict in found.verdicts if verdict.status is Status.PASS}
     assert right and {row.source for row in found.usage} <= right
+
+
+def test_a_student_with_fresh_weights_is_shown_as_one(lineage, capsys):
+    _, entries = lineage
+    render.print_generation(queries.show(entries, "4"))
+    assert "fresh weights; teachers" in capsys.readouterr().out
 
 
 def test_answers_of_a_generation_kept_aside_serve_its_descendants_alone(lineage):
