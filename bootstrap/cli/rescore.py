@@ -64,6 +64,7 @@ def _json(row: Rescored) -> dict[str, Any]:
         "num_training": row.num_training,
         "heldout_changes": dict(row.heldout),
         "num_heldout": row.num_heldout,
+        "outcome": row.outcome.value,
         "promoted": row.promoted,
         "would_be_promoted": row.promoted if row.decision is None else row.decision.promoted,
         "reason": None if row.decision is None else row.decision.reason,
@@ -83,7 +84,7 @@ def _print(name: str, found: Sequence[Rescored], versions: Mapping[str, str], *,
             ", ".join(f"{verifier} {version[:8]}" for verifier, version in row.recorded.items()),
             _told(row.training, row.num_training),
             _told(row.heldout, row.num_heldout),
-            _outcome(row.promoted),
+            row.outcome.value,
             "as recorded" if not row.differs else f"would be {_outcome(not row.promoted)}",
         )
     render.console().print(table)

@@ -16,7 +16,7 @@ from bootstrap.evaluation.gate import decide
 from bootstrap.evaluation.guards import heed
 from bootstrap.evaluation.report import OutcomeRow
 from bootstrap.prompts.task import Task
-from bootstrap.records import Decision, Finish, Generation, Prompt, Role, Rollout, Split, Status, Verdict
+from bootstrap.records import Decision, Finish, Generation, Outcome, Prompt, Role, Rollout, Split, Status, Verdict
 from bootstrap.scoring.verifier import Answer, Verifier, judge_within
 from bootstrap.stages.context import Watched
 from bootstrap.stages.evaluate import judge_again, judge_panel_again, panel_rows
@@ -43,8 +43,9 @@ class Rescored:
     heldout: Mapping[str, int]
     """Changed verdicts on greedy held-out answers, those of the panel included."""
     num_heldout: int
+    outcome: Outcome
+    """As recorded, and so is `promoted`."""
     promoted: bool
-    """As recorded."""
     decision: Decision | None
     """As it would be taken now; None where nothing was compared: generation 0, and what the recipe keeps aside."""
 
@@ -91,6 +92,7 @@ class Rescorer:
                 [_status(row) for row in (*stored, *watched)], [_status(row) for row in (*own, *watched_again)]
             ),
             num_heldout=len(own) + len(watched),
+            outcome=generation.outcome,
             promoted=generation.decision.promoted,
             decision=self._decide(generation, [entry.generation for entry in entries]),
         )

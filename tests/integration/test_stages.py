@@ -1,5 +1,6 @@
 """Lineages whose generations differ: stages with their own start, sampler, verifier, gate and branches."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from pydantic import ValidationError
 from support import chat_server, tiny
 
 from bootstrap.cli import render
+from bootstrap.cli.rescore import rescore_lineage
 from bootstrap.compute import ModelShape
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import VerifierError
@@ -129,6 +131,17 @@ def test_a_student_with_fresh_weights_is_shown_as_one(lineage, capsys):
     _, entries = lineage
     render.print_generation(queries.show(entries, "4"))
     assert "fresh weights; teachers" in capsys.readouterr().out
+
+
+def test_what_was_kept_aside_is_told_as_such_when_answers_are_judged_again(lineage, capsys):
+    root, entries = lineage
+    rescore_lineage(LineageStore(root), recipe_path=None, as_json=True)
+    rows = json.loads(capsys.readouterr().out)["generations"]
+    assert [row["outcome"] for row in rows] == [entry.generation.outcome for entry in entries]
+    assert not any(row["differs"] for row in rows)
+    rescore_lineage(LineageStore(root), recipe_path=None, as_json=False)
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith(" gen-4"))
+    assert "aside" in line and "rejected" not in line
 
 
 def test_answers_of_a_generation_kept_aside_serve_its_descendants_alone(lineage):
