@@ -254,8 +254,9 @@ class RoleRelative(PolicyGradient):
 class ValueHead(Settings):
     """The critic: a linear head on the policy's last hidden state, which starts from zero in every step."""
 
-    lr: float = Field(default=1e-3, gt=0)
-    """Learning rate of its AdamW, under the step's schedule; its gradient is clipped on its own."""
+    lr: float = Field(default=0.2, gt=0)
+    """About how far one update can move a value: the learning rate of its AdamW, times the width of the hidden state.
+    The step's schedule acts on it too; its gradient is clipped on its own."""
     clip: float | None = Field(default=0.2, gt=0)
     """A value that has moved further than this from that at sampling time, towards its target, is not moved on (PPO's
     clipped value loss); null for no clip."""

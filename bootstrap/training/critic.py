@@ -30,5 +30,9 @@ class Critic(nn.Module):
 
 
 def build_optimizer(critic: Critic, settings: ValueHead) -> torch.optim.AdamW:
-    """Return the critic's own optimizer, AdamW (arXiv:1711.05101) without decay."""
-    return torch.optim.AdamW(critic.parameters(), lr=settings.lr, weight_decay=0.0, foreach=True)
+    """Return the critic's own optimizer, AdamW (arXiv:1711.05101) without decay.
+
+    Adam moves every weight by about its rate, and a value is a sum over as many products as the state is wide.
+    """
+    rate = settings.lr / critic.head.in_features
+    return torch.optim.AdamW(critic.parameters(), lr=rate, weight_decay=0.0, foreach=True)

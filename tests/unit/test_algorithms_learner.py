@@ -212,7 +212,7 @@ def test_reading_gives_every_token_the_log_probability_that_the_model_gives_it()
 def valued(trunk_weight: float, *, size: int = 1, batch_rows: int = 64) -> LocalPool:
     pool = LocalPool(size, batch_rows=batch_rows)
     pool.build(SMALL, CHARACTERS, seed=3)
-    pool.broadcast("begin", AdamW(lr=3e-3), ValueHead(trunk_weight=trunk_weight, lr=0.02))
+    pool.broadcast("begin", AdamW(lr=3e-3), ValueHead(trunk_weight=trunk_weight, lr=0.64))
     return pool
 
 
@@ -283,7 +283,7 @@ def test_one_and_three_workers_train_the_same_critic_and_its_state_is_all_of_it(
     checkpoint, state = pools[0].training_state()
     resumed = valued(0.5)
     resumed.hold(checkpoint)
-    resumed.broadcast("begin", AdamW(lr=3e-3), ValueHead(trunk_weight=0.5, lr=0.02))
+    resumed.broadcast("begin", AdamW(lr=3e-3), ValueHead(trunk_weight=0.5, lr=0.64))
     resumed.broadcast("restore", state)
     examples = to_learn().examples[:5]
     assert resumed.read(examples, temperature=1.0) == pools[0].read(examples, temperature=1.0)

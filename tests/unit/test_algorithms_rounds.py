@@ -179,7 +179,7 @@ def test_a_step_with_a_named_reference_goes_on_alike_after_a_kill(tmp_path):
 
 @pytest.mark.parametrize("survived", [3, 6])
 def test_a_killed_step_goes_on_with_the_critic_that_it_had(tmp_path, survived):
-    critic = {"trunk_weight": 0.5, "lr": 0.01}
+    critic = {"trunk_weight": 0.5, "lr": 0.3}
     algorithm = {"type": "ppo", "lam": 0.9, "value": critic, "correction": {"level": "token", "outside": "truncate"}}
     step = RL | {"algorithm": algorithm, "updates": 7, "prompts_per_update": 8}
     settings = recipe(steps=[step], count=1)
