@@ -474,6 +474,9 @@ class _Estimate:
             if isinstance(step, RlStep) and step.teaching is not None:
                 own = step.updates * step.algorithm.inner_epochs * step.prompts_per_update * step.group_size
                 train += own * forward_flops(self.shape, [round(self.sequence(_drawn(step, targets)))])
+            if isinstance(step, RlStep) and step.algorithm.reads_again:
+                own = step.updates * step.prompts_per_update * step.group_size
+                train += own * forward_flops(self.shape, [round(self.sequence(_drawn(step, targets)))])
         for level, prompts, count in self._evaluated(targets):
             evaluate += self._generate([self.lengths(level)], prompts, count / prompts)
         for prompt, answer, count in self.watched:

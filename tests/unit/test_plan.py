@@ -163,6 +163,17 @@ def test_accelerated_aims_at_what_the_champion_half_solves(entries: list[Entry])
     assert plan.generations[4].target_levels == (7, 8)
 
 
+def test_answers_that_are_read_again_cost_a_forward_pass() -> None:
+    def trained(algorithm: dict[str, Any]) -> float:
+        settings = recipe({**RL, "algorithm": algorithm, "distillation": None})
+        return make_plan(settings, lineage="x", workers=1).generations[1].flops["train"]
+
+    plain = trained({"type": "grpo"})
+    # Forward and backward are three times the forward pass.
+    assert trained({"type": "ppo"}) == pytest.approx(plain * 4 / 3, rel=1e-6)
+    assert trained({"type": "grpo", "correction": {}}) == pytest.approx(plain * 4 / 3, rel=1e-6)
+
+
 def test_steps_say_their_data_and_their_teachers() -> None:
     distill = {"type": "distill", "updates": 3, "distillation": {"loss": "forward_kl", "teacher": "base"}}
     steps = make_plan(recipe(REJECTION, distill), lineage="x", workers=1).generations[2].steps
