@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bootstrap.config.base_model import MODEL_FILES, scratch_vocabulary
@@ -290,6 +290,7 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     assert "is not UTF-8 text" in refusal(path)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_any_text_is_loaded_or_refused_and_never_crashes(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     path = tmp_path_factory.getbasetemp() / "fuzz.yaml"
