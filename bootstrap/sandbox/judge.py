@@ -38,6 +38,11 @@ class Traces:
     """As wait(2) gives it."""
     cpu_seconds: float = 0.0
 
+    @property
+    def is_sealed(self) -> bool:
+        """Whether the child has said that it is confined, which it does before it is given the job."""
+        return self.report.startswith(SEALED)
+
     def report_room(self, limits: Limits) -> int:
         """Return how many bytes of report an honest run can need at most."""
         return _REPORT_MARGIN + (self.num_values or 0) * (limits.value_bytes + 1)
@@ -54,7 +59,7 @@ class Judgement:
 
 def judge(traces: Traces, limits: Limits) -> Judgement:
     """Return how a run ended."""
-    if not traces.report.startswith(SEALED):
+    if not traces.is_sealed:
         return Judgement(Ending.TROUBLE, printable(f"never sealed: {traces.report.decode('utf-8', 'replace')}"))
     if traces.killed:
         return Judgement(*traces.killed)

@@ -2,7 +2,8 @@
 
     submit() in any thread --tasks--> supervisor thread --job's kind, descriptors--> zygote --fork--> sealed child
                           <--settle--                   <--pidfd, status, CPU time--
-                                                        --code, inputs--> child --report, output--> supervisor
+                          <-----------"sealed", then report, output---------- child
+                          ------------code, inputs, once it is sealed-------->
 
 Who waits for whom, and for how long:
 
@@ -334,7 +335,6 @@ class Supervisor:
         self._tell(slot, self._requests[key], theirs)
         for fd in set(theirs):
             os.close(fd)
-        self._feed(run, is_registered=False)
 
     def _tell(self, slot: _Slot, message: bytes, fds: Iterable[int] = ()) -> None:
         # A zygote that has died is found out by the next reading from it.
@@ -363,7 +363,11 @@ class Supervisor:
             return
         limits, traces = run.task.limits, run.traces
         if name == "report":
+            was_sealed = traces.is_sealed
             traces.report += data
+            if traces.is_sealed and not was_sealed:
+                # Not before: a program can open its own pipes for reading, and take out what nobody has read yet.
+                self._feed(run, is_registered=False)
             if len(traces.report) > traces.report_room(limits):
                 self._stop(run, Ending.PROTOCOL, "the report is too long")
         elif name == "stdout" and len(traces.stdout) <= limits.output_bytes:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Iterator
@@ -424,6 +425,29 @@ def test_a_value_shared_many_times_is_bounded_by_what_it_would_take_to_write() -
     with pytest.raises(Refused) as caught:
         encode_value(value, max_bytes=2**14, max_depth=32)
     assert caught.value.ending is Ending.PROTOCOL
+
+
+def test_a_program_that_empties_its_own_pipes_spoils_its_own_report_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine reads the report late; what a program can take out of the pipe by then is none of our words."""
+    read = supervisor.Supervisor._receive
+
+    def read_late(self: supervisor.Supervisor, run: supervisor._Run, name: str) -> None:
+        time.sleep(0.2)
+        read(self, run, name)
+
+    steal = """
+    import os
+    taken = b""
+    for fd in range(16):
+        try:
+            taken += os.read(os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK), 65536)
+        except OSError:
+            pass
+    """
+    with Sandbox(level=Level.SEAL, limits=LIMITS) as sandbox:
+        monkeypatch.setattr(supervisor.Supervisor, "_receive", read_late)
+        outcome = only(sandbox, returning("taken.decode()", before=textwrap.dedent(steal)))
+    assert (outcome.ending, outcome.values) == (Ending.DONE, ("",))
 
 
 # Functions of ours
