@@ -11,13 +11,19 @@ from pydantic import Field, model_validator
 from bootstrap.config.base import Settings
 from bootstrap.config.base_model import FolderModel
 from bootstrap.config.models import LineageModel
-from bootstrap.records import RatioLevel, Surrogate
+from bootstrap.records import GuideForm, RatioLevel, Surrogate
 
 
 class ReferenceKl(Settings):
     """KL to a reference: the weights that the step starts from, others of the lineage, or those of its last refresh.
 
     It acts on the samples that carry a policy gradient, so with `zero_variance` on those of live groups alone.
+
+    k1 in the reward, and k2 in the loss where it is on policy, have the gradient of KL(policy || reference); k3 in the
+    loss, GRPO's term, has that of KL(reference || policy) on policy. Each makes the two agree. The others are no
+    penalty and are refused: the expected gradient of k1 as a loss is 0, and that of k2 or k3 in the reward,
+    `E[estimate grad log policy]`, is of second order in the difference of the two, without its sign, and may lead away
+    from the reference (arXiv:2510.01555).
     """
 
     model: Literal["start"] | LineageModel | FolderModel = "start"
@@ -25,15 +31,26 @@ class ReferenceKl(Settings):
     external model with the same vocabulary."""
     weight: float = Field(default=0.001, gt=0)
     """Factor of the estimate; 0.001 as in DeepSeek-R1 (arXiv:2501.12948)."""
-    estimator: Literal["k1", "k2", "k3"] = "k3"
-    """Of the sampled token, with d = log reference - log policy: `-d`, `d^2 / 2` or `exp(d) - d - 1`."""
+    estimator: Literal["k1", "k2", "k3"] | None = None
+    """Of the sampled token, with d = log reference - log policy: `-d`, `d^2 / 2` or `exp(d) - d - 1`. null: k3 in the
+    loss, k1 in the reward."""
     where: Literal["loss", "reward"] = "loss"
     """`loss`: a term of its own, differentiated. `reward`: taken from the advantages, after their baseline."""
     refresh_every: int | None = Field(default=None, ge=1)
     """Rounds after which the current weights become the reference (400 in DeepSeek-R1); null keeps `model`."""
 
+    @property
+    def form(self) -> GuideForm:
+        """How it bears on tokens: `where`, and `estimator` with its default."""
+        return GuideForm(f"{self.where}_{self.estimator or {'loss': 'k3', 'reward': 'k1'}[self.where]}")
+
     @model_validator(mode="after")
-    def _has_a_gradient(self) -> "ReferenceKl":
+    def _has_the_gradient_of_a_penalty(self) -> "ReferenceKl":
+        if self.estimator in ("k2", "k3") and self.where == "reward":
+            raise ValueError(
+                f"{self.estimator} in the reward is no penalty: its expected gradient does not know on which side of "
+                "the reference the policy is, and may lead away from it; use estimator: k1, or where: loss"
+            )
         if self.estimator == "k1" and self.where == "loss":
             raise ValueError(
                 "the expected gradient of k1 as a loss is zero, so it would add noise alone; use where: reward, "

@@ -341,8 +341,7 @@ class Reference:
         since = self._round_before(number)
         if since != self._since:
             self._take(since, number)
-        form = GuideForm(f"{self.settings.where}_{self.settings.estimator}")
-        return (Guide(model=self._fingerprint, weight=self.settings.weight, form=form),)
+        return (Guide(model=self._fingerprint, weight=self.settings.weight, form=self.settings.form),)
 
     def _round_before(self, number: int) -> int:
         """Return the round before which the reference of a round was taken."""

@@ -95,11 +95,12 @@ def sum_to_end(values_N: Tensor, row_N: Tensor) -> Tensor:
 def guide_reward(old_logprobs_N: Tensor, guide_logprobs_N: Tensor, row_N: Tensor, *, form: GuideForm) -> Tensor:
     """Return by how much the advantage of each token changes for a guide of weight 1; constant in the policy.
 
-    The KL estimates at sampling time, negative; `token_k1` those of the token alone, which makes the policy gradient
-    that of the reverse KL token by token (on-policy distillation), the others summed to the completion's end, which
-    makes it that of the sequence's penalty. They get no baseline: the mean of what other samples pay is not removed.
+    The KL estimates k1 at sampling time, negative; `token_k1` that of the token alone, which makes the policy gradient
+    that of the reverse KL token by token (on-policy distillation), `reward_k1` summed to the completion's end, which
+    makes it that of the whole sequence's reverse KL. They get no baseline: the mean of what other samples pay is not
+    removed. As a reward no other estimator has that gradient: those of k2 and k3 are of second order in the difference.
     """
-    reward_N = -kl_estimate(old_logprobs_N, guide_logprobs_N, estimator=form.estimator)
+    reward_N = guide_logprobs_N - old_logprobs_N
     return reward_N if form is GuideForm.TOKEN_K1 else sum_to_end(reward_N, row_N)
 
 

@@ -205,12 +205,42 @@ def test_a_guides_token_reward_has_the_gradient_of_the_reverse_kl():
     assert torch.allclose(mine, expected)
 
 
-@pytest.mark.parametrize("form", [GuideForm.REWARD_K1, GuideForm.REWARD_K2, GuideForm.REWARD_K3])
-def test_a_penalty_in_the_reward_reaches_all_tokens_before_it(form):
+def test_a_penalty_in_the_reward_reaches_all_tokens_before_it():
     old, guide, rows = torch.tensor([-1.0, -2.0, -1.0]), torch.tensor([-2.0, -1.0, -1.5]), torch.tensor([0, 0, 1])
-    estimates = [{"k1": -d, "k2": d * d / 2, "k3": math.exp(d) - d - 1}[form.estimator] for d in (guide - old).tolist()]
-    expected = [-estimates[0] - estimates[1], -estimates[1], -estimates[2]]
-    assert guide_reward(old, guide, rows, form=form).tolist() == pytest.approx(expected)
+    assert guide_reward(old, guide, rows, form=GuideForm.REWARD_K1).tolist() == [0.0, 1.0, -0.5]
+
+
+def two_tokens(logits: torch.Tensor) -> torch.Tensor:
+    """Return the log-probabilities of both tokens of every sequence of two out of 4 (16, 2): row 0 of the logits (5, 4)
+    is for the first token, row 1 + i for what follows token i."""
+    logprobs = torch.log_softmax(logits, -1)
+    return torch.stack([logprobs[0].repeat_interleave(4), logprobs[1:].reshape(-1)], dim=1)
+
+
+@pytest.mark.parametrize("distance", [0.01, 1.0])
+def test_the_expected_gradient_of_the_reward_form_is_that_of_the_kl_of_whole_sequences(distance):
+    generator = torch.Generator().manual_seed(8)
+    logits = torch.randn(5, 4, generator=generator, dtype=torch.float64).requires_grad_()
+    other = logits.detach() + distance * torch.randn(5, 4, generator=generator, dtype=torch.float64)
+    policy, guide = two_tokens(logits), two_tokens(other)
+    chance = policy.detach().sum(1).exp()
+    (true,) = torch.autograd.grad((policy.sum(1).exp() * (policy - guide).sum(1)).sum(), logits, retain_graph=True)
+
+    def reinforced(reward: torch.Tensor) -> torch.Tensor:
+        """Return the policy loss' gradient, every sequence weighted by how likely it is to be sampled."""
+        weighted = (chance.unsqueeze(1) * reward).reshape(-1)
+        flat = policy.reshape(-1)
+        loss = policy_gradient(flat, flat.detach(), weighted, clip_low=0.2, clip_high=0.28).loss
+        return torch.autograd.grad(loss, logits, retain_graph=True)[0]
+
+    rows = torch.arange(16).repeat_interleave(2)
+    reward = guide_reward(policy.detach().reshape(-1), guide.reshape(-1), rows, form=GuideForm.REWARD_K1)
+    assert torch.allclose(reinforced(reward.view(16, 2)), true, rtol=1e-9, atol=1e-12)
+    for refused in ("k2", "k3"):
+        estimates = kl_estimate(policy.detach(), guide, estimator=refused).sum(1, keepdim=True)
+        missed = reinforced(-estimates.expand(16, 2))
+        assert not torch.allclose(missed, true, rtol=0.5)
+        assert distance == 1.0 or missed.norm() < 0.05 * true.norm(), "of second order"
 
 
 def test_stay_is_the_weighted_distance_from_the_sampling_log_probability():
