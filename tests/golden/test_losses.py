@@ -12,6 +12,7 @@ from bootstrap.training.algorithms.grpo import advantages
 from bootstrap.training.algorithms.normalize import STD_EPSILON
 from bootstrap.training.algorithms.stream import rl_stream
 from bootstrap.training.loss import (
+    MAX_LOG_RATIO,
     STAY_WIDTH,
     cross_entropy,
     divergence,
@@ -143,6 +144,53 @@ def test_the_dual_clip_bounds_the_loss_of_a_bad_token_that_became_likely():
     found.loss.backward()
     assert found.loss.item() == pytest.approx(3.0 - 1.28)
     assert torch.equal(new.grad, torch.zeros(2)) and found.num_clipped == 2
+
+
+@pytest.mark.parametrize("level", RatioLevel)
+@pytest.mark.parametrize("surrogate", Surrogate)
+@pytest.mark.parametrize("dual_clip", [None, 3.0])
+def test_a_ratio_beyond_all_numbers_leaves_loss_and_gradient_finite(surrogate, level, dual_clip):
+    for drift in (1.0, -1.0):
+        new = torch.full((300,), -0.5).requires_grad_()
+        rows = torch.arange(300) // 100
+        advantages = torch.tensor([1.0, 0.0, -1.0]).repeat_interleave(100)
+        found = policy_gradient(
+            new,
+            new.detach() - drift * (100.0 if level is RatioLevel.TOKEN else 1.0),
+            advantages,
+            clip_low=0.2,
+            clip_high=None if dual_clip else 0.28,
+            surrogate=surrogate,
+            ratio_level=level,
+            dual_clip=dual_clip,
+            row_N=rows,
+        )
+        found.loss.backward()
+        assert found.loss.isfinite() and found.ratio_max.isfinite()
+        assert new.grad.isfinite().all() and new.grad.double().norm().isfinite()
+        assert not new.grad[100:200].any(), "advantage 0"
+
+
+def test_a_bad_answer_that_became_likely_is_pushed_back_however_likely():
+    new = torch.zeros(100).requires_grad_()
+    rows = torch.zeros(100, dtype=torch.long)
+    form = {"clip_low": 0.2, "clip_high": 0.28, "ratio_level": RatioLevel.PRODUCT, "row_N": rows}
+    policy_gradient(new, torch.full((100,), -1.0), -torch.ones(100), **form).loss.backward()
+    assert (new.grad > 0).all()
+
+
+def test_ratios_are_exact_up_to_their_bound():
+    new = torch.linspace(-30.0, MAX_LOG_RATIO, 50, dtype=torch.float64).requires_grad_()
+    found = policy_gradient(new, torch.zeros(50, dtype=torch.float64), torch.ones(50), clip_low=None, clip_high=None)
+    found.loss.backward()
+    assert torch.equal(-new.grad, torch.exp(new.detach()))
+
+
+def test_k3_to_a_guide_beyond_all_ratios_is_finite():
+    new = torch.tensor([-200.0, -1.0]).requires_grad_()
+    estimates = kl_estimate(new, torch.tensor([-0.5, -0.5]), estimator="k3")
+    estimates.sum().backward()
+    assert estimates.isfinite().all() and new.grad.isfinite().all() and new.grad[0] < 0
 
 
 def test_the_masked_surrogate_drops_what_is_out_of_bounds_and_truncation_keeps_it():
