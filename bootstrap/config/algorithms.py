@@ -4,9 +4,9 @@ Advantage and loss are chosen apart: every algorithm has the fields of `PolicyGr
 setting its paper vouches for. The estimators stand in `training/algorithms/`, the losses in `training/loss.py`.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from bootstrap.config.base import Settings
 from bootstrap.config.base_model import FolderModel
@@ -102,16 +102,18 @@ class OffPolicyCorrection(Settings):
     """What `w` beyond the bounds becomes: 0, so that the tokens give no policy gradient, or the bound."""
     low: float | None = Field(default=None, gt=0, le=1)
     """Least `w`; null for no bound."""
-    high: float | None = Field(default=3.0, ge=1)
-    """Largest `w`; 3 as in TRL; null for no bound."""
+    high: float = Field(default=3.0, ge=1)
+    """Largest `w`; 3 as in TRL."""
 
-    @model_validator(mode="after")
-    def _bounds_something(self) -> "OffPolicyCorrection":
-        if self.low is None and self.high is None:
+    @field_validator("high", mode="before")
+    @classmethod
+    def _is_bounded(cls, high: Any) -> Any:
+        if high is None:
             raise ValueError(
-                "a correction without bounds is plain importance sampling of unbounded variance; set high: 3"
+                "a correction without an upper bound is plain importance sampling of unbounded variance, and one "
+                "answer's weight may outgrow all numbers; set high: 3"
             )
-        return self
+        return high
 
 
 EntropyControl = Annotated[ClipCov | KlCov, Field(discriminator="type")]

@@ -27,6 +27,7 @@ ALGORITHM = TypeAdapter(Algorithm)
         ({"type": "ppo", "gamma": 0}, "greater than 0"),
         ({"type": "ppo", "zero_variance": "drop"}, "Extra inputs"),
         ({"type": "grpo", "correction": {"high": None}}, "set high: 3"),
+        ({"type": "grpo", "correction": {"low": 0.5, "high": None}}, "set high: 3"),
         ({"type": "grpo", "correction": {"high": 0.9}}, "greater than or equal to 1"),
     ],
 )
