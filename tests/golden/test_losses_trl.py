@@ -11,14 +11,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from trl.experimental.gkd import gkd_trainer
+from trl.trainer import grpo_trainer
 
 from bootstrap.config.algorithms import OffPolicyCorrection
 from bootstrap.records import GuideForm, RatioLevel, Surrogate
 from bootstrap.training.algorithms.correction import weights
 from bootstrap.training.loss import divergence, kl_estimate, policy_gradient
-
-grpo_trainer = pytest.importorskip("trl.trainer.grpo_trainer", reason="TRL is a dependency of the tests alone")
-distillation = pytest.importorskip("trl.experimental.gkd.gkd_trainer", reason="TRL is a dependency of the tests alone")
 
 B, T = 6, 9
 LENGTHS = (9, 1, 4, 7, 2, 9)
@@ -214,7 +213,7 @@ def test_the_divergence_is_trls_generalised_jensen_shannon(beta):
     theirs = mine.clone().requires_grad_()
     mine.requires_grad_()
     loss = divergence(mine, teacher, torch.ones(7), beta=beta)
-    expected = distillation.GKDTrainer.generalized_jsd_loss(
+    expected = gkd_trainer.GKDTrainer.generalized_jsd_loss(
         theirs.unsqueeze(0), teacher.unsqueeze(0), beta=beta, reduction="sum"
     )
     loss.backward()
