@@ -17,7 +17,9 @@ from bootstrap.records import GuideForm, RatioLevel, Surrogate
 class ReferenceKl(Settings):
     """KL to a reference: the weights that the step starts from, others of the lineage, or those of its last refresh.
 
-    It acts on the samples that carry a policy gradient, so with `zero_variance` on those of live groups alone.
+    It acts on the samples that take part in the policy loss, in the mean over their tokens: on those of groups with
+    equal rewards too with `zero_variance: keep` (TRL's term is on every token) or beside `teaching`, otherwise on those
+    of live groups alone.
 
     k1 in the reward, and k2 in the loss where it is on policy, have the gradient of KL(policy || reference); k3 in the
     loss, GRPO's term, has that of KL(reference || policy) on policy. Each makes the two agree. The others are no
@@ -181,7 +183,8 @@ class GroupRelative(PolicyGradient):
     """Algorithms that compare the samples of one prompt with one another."""
 
     zero_variance: Literal["drop", "keep"] = "drop"
-    """`drop`: groups with equal rewards leave the batch; `keep`: their tokens still count in the mean."""
+    """`drop`: groups with equal rewards leave the batch; `keep`: their tokens still count in the mean, and `kl` holds
+    them too."""
     resample: int = Field(default=0, ge=0)
     """Times that a round may draw new prompts in place of groups without a gradient (DAPO's dynamic sampling,
     arXiv:2503.14476); what is still missing then stays out. 0 takes the round as it comes."""

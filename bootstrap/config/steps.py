@@ -311,7 +311,8 @@ class OnPolicyDistillation(Taught):
     makes the policy gradient that of the reverse KL at the price of one number a token. The others compare whole
     distributions, as in `distillation` (GKD on the student's samples)."""
     weight: float = Field(default=1.0, gt=0)
-    """Factor beside the verifier's advantage."""
+    """Factor of the mean over the step's own samples, beside those of the verifier's advantage and of replayed
+    sequences, which keep theirs."""
 
     @model_validator(mode="after")
     def _compares_distributions(self) -> "OnPolicyDistillation":

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from bootstrap.config.algorithms import Grpo
-from bootstrap.records import Finish, GuideForm, RatioLevel, Rollout, Surrogate
+from bootstrap.config.algorithms import Grpo, KlCov
+from bootstrap.records import Finish, Guide, GuideForm, RatioLevel, Rollout, Surrogate
 from bootstrap.training.algorithms.grpo import advantages
 from bootstrap.training.algorithms.normalize import STD_EPSILON
 from bootstrap.training.algorithms.stream import rl_stream
@@ -409,6 +409,41 @@ def test_masked_answers_of_dead_groups_do_not_count_in_the_mean_either():
         masked = {DEAD[1].id}
         _, found = rl_stream([GROUP], REWARDS, algorithm, dead=DEAD, masked=masked, max_new_tokens=8)
         assert found == expected
+
+
+TEACHER = Guide(model="t", weight=0.5, form=GuideForm.TOKEN_K1)
+REFERENCE = Guide(model="r", weight=0.1, form=GuideForm.LOSS_K3)
+TAUGHT = {r.id: TEACHER for r in (*GROUP, *DEAD)}
+
+
+@pytest.mark.parametrize("aggregation", ["token", "sequence", "constant"])
+@pytest.mark.parametrize("zero_variance", ["drop", "keep"])
+@pytest.mark.parametrize("taught", [TAUGHT, {}])
+@pytest.mark.parametrize("guides", [(REFERENCE,), ()])
+def test_whatever_bears_on_dead_groups_the_advantages_keep_their_weight(aggregation, zero_variance, taught, guides):
+    algorithm = Grpo(aggregation=aggregation, zero_variance=zero_variance)
+    dead = DEAD if zero_variance == "keep" else ()
+    plain, alone = rl_stream([GROUP], REWARDS, algorithm, dead=dead, max_new_tokens=8)
+    examples, count = rl_stream(
+        [GROUP], REWARDS, algorithm, dead=dead, max_new_tokens=8, others=DEAD, guides=guides, taught=taught
+    )
+    for one, other in zip(examples, plain, strict=False):
+        assert [a / count for a in one.advantages] == pytest.approx([a / alone for a in other.advantages])
+    assert [e.source for e in examples] == [r.id for r in (*GROUP, *DEAD) if r.tokens]
+    assert {a for e in examples[2:] for a in e.advantages} == {0.0}
+    everyone = {"token": 16, "sequence": 4, "constant": 32}[aggregation]
+    assert count == (everyone if taught or guides or dead else alone), "what nothing bears on does not count"
+    assert {e.guides for e in examples} == {(*guides, *([TEACHER] if taught else []))}
+    scales = [1 / (len(e.tokens) - 3) if aggregation == "sequence" else 1.0 for e in examples]
+    assert [e.loss_scale for e in examples] == pytest.approx(scales), "guides are in the mean over all"
+
+
+def test_held_tokens_keep_their_weight_beside_a_teacher():
+    algorithm = Grpo(entropy=KlCov(share=0.34), inner_epochs=2)
+    plain, alone = rl_stream([GROUP], REWARDS, algorithm, max_new_tokens=8)
+    taught, count = rl_stream([GROUP], REWARDS, algorithm, max_new_tokens=8, others=DEAD, taught=TAUGHT)
+    found = [[w / count for w in e.stay_weights] for e in taught if e.stay_weights]
+    assert found == [pytest.approx([w / alone for w in e.stay_weights]) for e in plain]
 
 
 def test_without_live_groups_the_stream_is_empty_and_its_normalizer_positive():
