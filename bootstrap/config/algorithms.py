@@ -139,7 +139,11 @@ class PolicyGradient(Settings):
     dual_clip: float | None = Field(default=None, gt=1)
     """Largest ratio that counts for a negative advantage (arXiv:1912.09729; 3 is usual); null for no bound."""
     inner_epochs: int = Field(default=1, ge=1)
-    """Updates on the same rollouts; the ratio differs from 1 only from the second on."""
+    """Passes over the same rollouts, of `mini_batches` updates each."""
+    mini_batches: int = Field(default=1, ge=1)
+    """Updates into which a round's rollouts are split, whole groups together; R1 takes 16 (arXiv:2501.12948). Ratios
+    differ from 1, and clips act, from a round's second update on. Advantages are those of the whole round, means those
+    of the update; with fewer live groups than this, some updates have replayed sequences alone."""
     correction: OffPolicyCorrection | None = None
     """null takes the sampler's log-probabilities for the trainer's."""
     truncated_answers: Literal["keep", "mask"] = "keep"
@@ -148,6 +152,11 @@ class PolicyGradient(Settings):
     kl: ReferenceKl | None = None
     entropy: EntropyControl | None = None
     """Keeps the policy's entropy from collapsing; null leaves it alone."""
+
+    @property
+    def updates_per_round(self) -> int:
+        """Optimizer updates on the rollouts of one round."""
+        return self.inner_epochs * self.mini_batches
 
     @property
     def reads_again(self) -> bool:
@@ -171,10 +180,10 @@ class PolicyGradient(Settings):
                 f"surrogate {self.surrogate} without bounds is plain importance sampling of unbounded variance; "
                 "set clip_high, for example 1.0"
             )
-        if isinstance(self.entropy, KlCov) and self.inner_epochs == 1:
+        if isinstance(self.entropy, KlCov) and self.updates_per_round == 1:
             raise ValueError(
-                "kl_cov holds tokens where they were sampled, and with inner_epochs 1 no update finds them elsewhere; "
-                "set inner_epochs: 2 or more, or entropy: {type: clip_cov}"
+                "kl_cov holds tokens where they were sampled, and the one update of a round finds none elsewhere; set "
+                "inner_epochs: 2 or mini_batches: 2, or more, or entropy: {type: clip_cov}"
             )
         return self
 

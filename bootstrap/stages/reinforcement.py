@@ -40,7 +40,7 @@ from bootstrap.stages.generate import generate, judge, requests, sampling
 from bootstrap.stages.step import MODEL_FOLDER, Round, Tables
 from bootstrap.stages.supervised import divergence_form, replay_examples, spread, teacher_of
 from bootstrap.training.algorithms import pass_at_k
-from bootstrap.training.algorithms.stream import policy_form, rl_stream
+from bootstrap.training.algorithms.stream import policy_form, rl_streams
 
 FINGERPRINT = "fingerprint"
 """File that names a reference's weights, beside their folder."""
@@ -49,14 +49,14 @@ HELD = "no advantage: counted in the mean and held to the reference"
 
 
 class RlTrainer:
-    """Each round samples groups from the current weights; its inner epochs train on them."""
+    """Each round samples groups from the current weights; its updates train on them, in mini-batches."""
 
     samples = True
 
     def __init__(self, context: Context, plan: Plan, step: RlStep, *, index: int) -> None:
         self.context, self.plan, self.step, self.index = context, plan, step, index
         self.encoder = Encoder(plan.start)
-        self.updates_per_round = step.algorithm.inner_epochs
+        self.updates_per_round = step.algorithm.updates_per_round
         self.levels = plan.levels(step.levels)
         self.how = sampling(context, levels=self.levels, temperature=step.temperature)
         self.reference = Reference(context, plan, step, index=index) if step.algorithm.kl is not None else None
@@ -148,7 +148,7 @@ class RlTrainer:
         others = dead if step.teaching is not None or held else []
         taught = self._teachers([r for group in [*learned, others] for r in group])
         readings = self._read([r for group in [*learned, others] for r in group], guides, meter)
-        policy, rl_count = rl_stream(
+        streams = rl_streams(
             learned,
             rewards,
             step.algorithm,
@@ -161,10 +161,9 @@ class RlTrainer:
             readings=readings,
             seed=self._seed("entropy", number),
         )
-        policy = _diverging(policy, step.teaching, taught)
+        streams = [(_diverging(examples, step.teaching, taught), count) for examples, count in streams]
         corrects = step.algorithm.correction is not None
-        masked = {example.source for example in policy if corrects and _is_masked(example)}
-        policy = [example for example in policy if example.source not in masked]
+        masked = {e.source for examples, _ in streams for e in examples if corrects and _is_masked(e)}
         selections = [_left_out(s) if s.rollout_id in masked else s for s in selections]
         tables.rollouts += rollouts
         tables.verdicts += verdicts
@@ -172,10 +171,11 @@ class RlTrainer:
         useful = {s.rollout_id for s in selections if s.use is Use.RL or s.replay}
         meter.useful_tokens += sum(len(r.tokens) for r in rollouts if r.id in useful)
         batches = []
-        for epoch in range(step.algorithm.inner_epochs):
-            replayed = []
+        for inner in range(step.algorithm.updates_per_round):
+            examples, rl_count = streams[inner % len(streams)]
+            policy, replayed = [e for e in examples if e.source not in masked], list[Example]()
             if step.distillation is not None:
-                seed = self._seed("replay", number, epoch)
+                seed = self._seed("replay", number, inner)
                 count = step.distillation.batch_size
                 replayed = replay_examples(context, plan, step.distillation, self.encoder, count=count, seed=seed)
             examples, kl_count = _in_one_sum(policy, replayed)

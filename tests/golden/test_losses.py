@@ -1,6 +1,7 @@
 """Losses and advantages against float64 references and hand-computed values, gradients included."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from bootstrap.config.algorithms import Grpo, KlCov
 from bootstrap.records import Finish, Guide, GuideForm, RatioLevel, Rollout, Surrogate
 from bootstrap.training.algorithms.grpo import advantages
 from bootstrap.training.algorithms.normalize import STD_EPSILON
-from bootstrap.training.algorithms.stream import rl_stream
+from bootstrap.training.algorithms.stream import rl_stream, rl_streams
 from bootstrap.training.loss import (
     MAX_LOG_RATIO,
     STAY_WIDTH,
@@ -436,6 +437,37 @@ def test_whatever_bears_on_dead_groups_the_advantages_keep_their_weight(aggregat
     assert {e.guides for e in examples} == {(*guides, *([TEACHER] if taught else []))}
     scales = [1 / (len(e.tokens) - 3) if aggregation == "sequence" else 1.0 for e in examples]
     assert [e.loss_scale for e in examples] == pytest.approx(scales), "guides are in the mean over all"
+
+
+@pytest.mark.parametrize("taught", [True, False])
+def test_mini_batches_share_out_whole_groups_each_with_its_own_normalizer(taught):
+    groups = [[replace(r, id=f"g{i}.{r.id}", group=f"g{i}") for r in GROUP[: 2 - i % 2] + GROUP[1:]] for i in range(5)]
+    groups = [[replace(r, id=f"{r.id}.{k}") for k, r in enumerate(group)] for group in groups]
+    rewards = {r.id: float(k == 0) + i for i, group in enumerate(groups) for k, r in enumerate(group)}
+    dead = [replace(r, id=f"d{i}.{r.id}", group=f"d{i}") for i in range(3) for r in DEAD]
+    rewards |= {r.id: 0.0 for r in dead}
+    more = {"others": dead, "taught": dict.fromkeys(rewards, TEACHER)} if taught else {}
+    settings = Grpo(mini_batches=2, normalize_std="batch")
+    first, second = rl_streams(groups, rewards, settings, max_new_tokens=8, **more)
+    whole, _ = rl_stream(groups, rewards, Grpo(normalize_std="batch"), max_new_tokens=8)
+    found = [[e.source.split(".")[0] for e in examples if any(e.advantages)] for examples, _ in (first, second)]
+    assert [sorted(set(names)) for names in found] == [["g0", "g2", "g4"], ["g1", "g3"]]
+    assert sorted(e.source for examples, _ in (first, second) for e in examples) == sorted(
+        [e.source for e in whole] + [r.id for r in dead if taught and r.tokens]
+    ), "every one once"
+    plain = {e.source: e.advantages for e in whole}
+    for examples, normalizer in (first, second):
+        assert normalizer == sum(len(e.advantages) for e in examples)
+        own = [e for e in examples if any(e.advantages)]
+        grown = normalizer / sum(len(e.advantages) for e in own)
+        assert (grown > 1) is taught
+        for e in own:
+            assert e.advantages == pytest.approx([grown * a for a in plain[e.source]]), "those of the whole round"
+
+
+def test_of_fewer_groups_than_mini_batches_some_are_empty():
+    streams = rl_streams([GROUP], REWARDS, Grpo(mini_batches=3), max_new_tokens=8)
+    assert [(len(examples), count) for examples, count in streams] == [(2, 6.0), (0, 1.0), (0, 1.0)]
 
 
 def test_held_tokens_keep_their_weight_beside_a_teacher():

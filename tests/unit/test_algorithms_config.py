@@ -64,6 +64,7 @@ DIVERGED = {"teaching": {"teacher": "base", "loss": "reverse_kl"}}
         (TAUGHT | {"algorithm": {"type": "unrewarded", "entropy": {"type": "clip_cov"}}}, "remove entropy"),
         (DIVERGED | {"algorithm": {"type": "unrewarded", "correction": {}}}, "remove correction"),
         ({"updates": 60, "algorithm": {"type": "grpo", "kl": {"refresh_every": 60}}}, "lower algorithm.kl"),
+        ({"prompts_per_update": 8, "algorithm": {"type": "grpo", "mini_batches": 9}}, "lower algorithm.mini_batches"),
     ],
 )
 def test_settings_that_would_never_act_are_refused_with_the_remedy(settings, remedy):
@@ -83,6 +84,8 @@ def test_every_remedy_is_accepted():
     RlStep.model_validate({"group_size": 4, "probe": 2})
     ALGORITHM.validate_python({"type": "grpo", "dual_clip": 3})
     ALGORITHM.validate_python({"type": "grpo", "inner_epochs": 2, "entropy": {"type": "kl_cov"}})
+    ALGORITHM.validate_python({"type": "grpo", "mini_batches": 2, "entropy": {"type": "kl_cov"}})
+    RlStep.model_validate({"prompts_per_update": 8, "algorithm": {"type": "grpo", "mini_batches": 8}})
     for where, estimator in (("reward", "k1"), ("loss", "k2"), ("loss", "k3")):
         assert ReferenceKl(where=where, estimator=estimator).form == f"{where}_{estimator}"
 

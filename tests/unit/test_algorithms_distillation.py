@@ -2,10 +2,9 @@
 
 import pytest
 from pydantic import ValidationError
-from support.tiny import RL, grow, recipe
+from support.tiny import RL, Watched, grow, recipe
 
 from bootstrap.config.steps import Distillation, OnPolicyDistillation, RlStep
-from bootstrap.pool import LocalPool
 from bootstrap.records import Batch, Example, Use
 from bootstrap.stages.reinforcement import HELD
 from bootstrap.stages.step import Tables
@@ -66,18 +65,6 @@ def test_dead_groups_learn_from_the_teacher_beside_the_reward(tmp_path):
     assert {"compared", "taught"} >= {s.reason for s in tables.selections} >= {"taught"}
     assert {s.use for s in tables.selections} == {Use.RL}
     assert {"ce", "kl", "rl"} == streams(tables)
-
-
-class Watched(LocalPool):
-    """A pool that keeps the batches it learns from."""
-
-    def __init__(self) -> None:
-        super().__init__(1, batch_rows=64)
-        self.batches: list[Batch] = []
-
-    def update(self, batch, **how):
-        self.batches.append(batch)
-        return super().update(batch, **how)
 
 
 def last_batch(root, step) -> tuple[Batch, Tables]:

@@ -29,6 +29,9 @@ from bootstrap.training.algorithms import covariance, gae, grpo, pass_at_k, rein
 from bootstrap.training.algorithms.correction import weights
 from bootstrap.training.algorithms.normalize import STD_EPSILON, deviation, weighted_moments
 
+Stream = tuple[list[Example], float]
+"""Examples of the `rl` stream, and its normalizer."""
+
 
 def advantages(
     groups: Sequence[Sequence[Rollout]],
@@ -72,6 +75,17 @@ def rl_stream(
     groups: Sequence[Sequence[Rollout]],
     rewards: Mapping[str, float],
     settings: Algorithm | RoleRelative,
+    **more: Any,
+) -> Stream:
+    """Return the one stream of a round that is not split (`rl_streams`)."""
+    assert settings.mini_batches == 1, "a round in mini-batches has a stream for each"
+    return rl_streams(groups, rewards, settings, **more)[0]
+
+
+def rl_streams(
+    groups: Sequence[Sequence[Rollout]],
+    rewards: Mapping[str, float],
+    settings: Algorithm | RoleRelative,
     *,
     max_new_tokens: int,
     dead: Sequence[Rollout] = (),
@@ -81,8 +95,10 @@ def rl_stream(
     taught: Mapping[str, Guide] | None = None,
     readings: Mapping[str, Reading] | None = None,
     seed: int = 0,
-) -> tuple[list[Example], float]:
-    """Return the examples of live groups, those of `others` after them, and the stream's normalizer.
+) -> list[Stream]:
+    """Return for each mini-batch the examples of live groups, those of `others` after them, and the normalizer.
+
+    Every mini-batch has each n-th group, so that levels, which stand together, are spread over all.
 
     `groups`: rollouts of each live group; `rewards`: by rollout id, of all that was judged; `dead`: rollouts of no live
     group that count in the mean of the advantages; `masked`: rollouts that count in their group's baseline and in
@@ -129,20 +145,35 @@ def rl_stream(
     examples = [example(*pair) for pair in compared]
     if settings.entropy is not None:
         examples = _controlled(examples, settings.entropy, seed=seed)
+    joined = [example(rollout, 0.0) for rollout in others]
     counted = {r.id: len(r.tokens) for r in (*(r for r, _ in compared), *dead)}
     guided = {r.id: len(r.tokens) for r in others if own_guides.get(r.id, guides)}
-    mean, normalizer = (
-        _normalizer(lengths, settings, max_new_tokens=max_new_tokens) for lengths in (counted, counted | guided)
-    )
-    if normalizer > mean:
-        examples = [_weighed(one, normalizer / mean) for one in examples]
-    return [*examples, *(example(rollout, 0.0) for rollout in others)], normalizer
+    count, everyone = settings.mini_batches, [*groups, *_by_group([*dead, *others])]
+    homes = {rollout.id: place % count for place, group in enumerate(everyone) for rollout in group}
+    streams = []
+    for number in range(count):
+        own = [one for one in examples if homes[one.source] == number]
+        mean, normalizer = (
+            _normalizer([n for name, n in lengths.items() if homes[name] == number], settings, max_new_tokens)
+            for lengths in (counted, counted | guided)
+        )
+        if normalizer > mean:
+            own = [_weighed(one, normalizer / mean) for one in own]
+        streams.append(([*own, *(one for one in joined if homes[one.source] == number)], normalizer))
+    return streams
 
 
-def _normalizer(lengths: Mapping[str, int], settings: Algorithm | RoleRelative, *, max_new_tokens: int) -> float:
-    """Return by what a sum over completions is divided to aggregate it; `lengths`: their tokens, by rollout id."""
+def _by_group(rollouts: Sequence[Rollout]) -> list[list[Rollout]]:
+    groups: dict[str, list[Rollout]] = {}
+    for rollout in rollouts:
+        groups.setdefault(rollout.group, []).append(rollout)
+    return list(groups.values())
+
+
+def _normalizer(lengths: Sequence[int], settings: Algorithm | RoleRelative, max_new_tokens: int) -> float:
+    """Return by what a sum over completions is divided to aggregate it; `lengths`: their tokens."""
     count = {
-        "token": sum(lengths.values()),
+        "token": sum(lengths),
         "sequence": len(lengths),
         "constant": len(lengths) * max_new_tokens,
     }[settings.aggregation]
