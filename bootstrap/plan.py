@@ -53,7 +53,7 @@ from bootstrap.prompts.build import build_task
 from bootstrap.prompts.files import Rows
 from bootstrap.prompts.mixture import Mixture
 from bootstrap.prompts.task import Task
-from bootstrap.records import Checkpoint, Example, Generation, Prompt, Record
+from bootstrap.records import Checkpoint, Example, Generation, Prompt, RatioLevel, Record
 from bootstrap.selection.curriculum import replay_levels, target_levels
 from bootstrap.stages.encoding import Encoder
 from bootstrap.store.ledger import Entry
@@ -217,6 +217,16 @@ def notes(recipe: Recipe) -> Iterator[str]:
     alone = [step for step in steps if isinstance(step, RlStep | SelfPlayStep) and step.distillation is None]
     if any(not (isinstance(step, RlStep) and step.teaching) for step in alone):
         yield "distillation null leaves nothing to hold old levels (a control: policy gradient alone)"
+    for algorithm in (step.algorithm for step in steps if isinstance(step, RlStep | SelfPlayStep)):
+        idle = [
+            *([f"dual_clip {algorithm.dual_clip:g}"] if algorithm.dual_clip is not None else []),
+            *([f"ratio {algorithm.ratio}"] if algorithm.ratio is RatioLevel.SEQUENCE else []),
+        ]
+        if idle and algorithm.updates_per_round == 1 and algorithm.correction is None:
+            yield (
+                f"{' and '.join(idle)} never acts: with one update a round importance ratios are 1; for more of them "
+                "set algorithm.mini_batches or inner_epochs"
+            )
     if any(isinstance(step, SelfPlayStep) and step.proposer_reward != "learnability" for step in steps):
         yield "the proposer is not paid for what can be learnt (a control: problems of any difficulty)"
     if _precision(recipe) == "emulated bf16":
@@ -448,7 +458,7 @@ class _Estimate:
         distillation = step.distillation
         if isinstance(step, DistillStep):
             return self._replayed(step.distillation, replay or targets), step.updates * step.distillation.batch_size
-        updates = step.updates * step.algorithm.inner_epochs
+        updates = step.updates * step.algorithm.updates_per_round
         drawn, samples = _sampled(step)
         own = step.algorithm.inner_epochs * drawn * samples
         other = updates * distillation.batch_size if distillation else 0
@@ -488,7 +498,8 @@ class _Estimate:
             distillation = step.distillation if isinstance(step, DistillStep | RlStep | SelfPlayStep) else None
             if distillation and distillation.loss != "ce":
                 length = self._replayed(distillation, replay_levels(targets) or targets)
-                train += step.updates * distillation.batch_size * forward_flops(self.shape, [round(length)])
+                rounds = step.algorithm.updates_per_round if isinstance(step, RlStep | SelfPlayStep) else 1
+                train += step.updates * rounds * distillation.batch_size * forward_flops(self.shape, [round(length)])
             if isinstance(step, RlStep) and step.teaching is not None:
                 own = step.updates * step.algorithm.inner_epochs * step.prompts_per_update * step.group_size
                 train += own * forward_flops(self.shape, [round(self.sequence(_drawn(step, targets)))])
@@ -713,6 +724,8 @@ def _describe(recipe: Recipe, step: Step, targets: Sequence[int], *, number: int
             data = base
     elif isinstance(step, RlStep):
         summary = f"rl ({step.algorithm.type}), {step.updates} rounds of {step.prompts_per_update} x {step.group_size}"
+        if step.algorithm.mini_batches > 1:
+            summary += f" in {step.algorithm.mini_batches} mini-batches"
         data = f"answers of {drawn}, {judged}" + (f"; {replayed}" if replayed else "")
     elif isinstance(step, SelfPlayStep):
         summary = f"self_play, {step.updates} rounds of {step.proposals} problems x {step.group_size}"

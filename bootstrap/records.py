@@ -94,13 +94,12 @@ class GuideForm(StrEnum):
     """How a frozen model bears on the tokens of the `rl` stream.
 
     `k1`, `k2`, `k3` are estimators of KL(policy || guide) from the sampled token alone (Schulman 2020), with
-    `d = logprob under the guide - logprob`: `-d`, `d^2 / 2`, `exp(d) - d - 1`.
+    `d = logprob under the guide - logprob`: `-d`, `d^2 / 2`, `exp(d) - d - 1`. In the reward k1 alone, and in the loss
+    k2 and k3 alone, have a gradient that leads to the guide (`training/loss.py`).
     """
 
     REWARD_K1 = "reward_k1"
     """The advantage falls by the estimate at sampling time, summed from the token to the completion's end."""
-    REWARD_K2 = "reward_k2"
-    REWARD_K3 = "reward_k3"
     TOKEN_K1 = "token_k1"
     """The advantage falls by the token's own estimate alone: on-policy distillation (reverse KL, discount 0)."""
     LOSS_K2 = "loss_k2"

@@ -4,20 +4,28 @@ Advantage and loss are chosen apart: every algorithm has the fields of `PolicyGr
 setting its paper vouches for. The estimators stand in `training/algorithms/`, the losses in `training/loss.py`.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from bootstrap.config.base import Settings
 from bootstrap.config.base_model import FolderModel
 from bootstrap.config.models import LineageModel
-from bootstrap.records import RatioLevel, Surrogate
+from bootstrap.records import GuideForm, RatioLevel, Surrogate
 
 
 class ReferenceKl(Settings):
     """KL to a reference: the weights that the step starts from, others of the lineage, or those of its last refresh.
 
-    It acts on the samples that carry a policy gradient, so with `zero_variance` on those of live groups alone.
+    It acts on the samples that take part in the policy loss, in the mean over their tokens: on those of groups with
+    equal rewards too with `zero_variance: keep` (TRL's term is on every token) or beside `teaching`, otherwise on those
+    of live groups alone.
+
+    k1 in the reward, and k2 in the loss where it is on policy, have the gradient of KL(policy || reference); k3 in the
+    loss, GRPO's term, has that of KL(reference || policy) on policy. Each makes the two agree. The others are no
+    penalty and are refused: the expected gradient of k1 as a loss is 0, and that of k2 or k3 in the reward,
+    `E[estimate grad log policy]`, is of second order in the difference of the two, without its sign, and may lead away
+    from the reference (arXiv:2510.01555).
     """
 
     model: Literal["start"] | LineageModel | FolderModel = "start"
@@ -25,15 +33,26 @@ class ReferenceKl(Settings):
     external model with the same vocabulary."""
     weight: float = Field(default=0.001, gt=0)
     """Factor of the estimate; 0.001 as in DeepSeek-R1 (arXiv:2501.12948)."""
-    estimator: Literal["k1", "k2", "k3"] = "k3"
-    """Of the sampled token, with d = log reference - log policy: `-d`, `d^2 / 2` or `exp(d) - d - 1`."""
+    estimator: Literal["k1", "k2", "k3"] | None = None
+    """Of the sampled token, with d = log reference - log policy: `-d`, `d^2 / 2` or `exp(d) - d - 1`. null: k3 in the
+    loss, k1 in the reward."""
     where: Literal["loss", "reward"] = "loss"
     """`loss`: a term of its own, differentiated. `reward`: taken from the advantages, after their baseline."""
     refresh_every: int | None = Field(default=None, ge=1)
     """Rounds after which the current weights become the reference (400 in DeepSeek-R1); null keeps `model`."""
 
+    @property
+    def form(self) -> GuideForm:
+        """How it bears on tokens: `where`, and `estimator` with its default."""
+        return GuideForm(f"{self.where}_{self.estimator or {'loss': 'k3', 'reward': 'k1'}[self.where]}")
+
     @model_validator(mode="after")
-    def _has_a_gradient(self) -> "ReferenceKl":
+    def _has_the_gradient_of_a_penalty(self) -> "ReferenceKl":
+        if self.estimator in ("k2", "k3") and self.where == "reward":
+            raise ValueError(
+                f"{self.estimator} in the reward is no penalty: its expected gradient does not know on which side of "
+                "the reference the policy is, and may lead away from it; use estimator: k1, or where: loss"
+            )
         if self.estimator == "k1" and self.where == "loss":
             raise ValueError(
                 "the expected gradient of k1 as a loss is zero, so it would add noise alone; use where: reward, "
@@ -85,16 +104,18 @@ class OffPolicyCorrection(Settings):
     """What `w` beyond the bounds becomes: 0, so that the tokens give no policy gradient, or the bound."""
     low: float | None = Field(default=None, gt=0, le=1)
     """Least `w`; null for no bound."""
-    high: float | None = Field(default=3.0, ge=1)
-    """Largest `w`; 3 as in TRL; null for no bound."""
+    high: float = Field(default=3.0, ge=1)
+    """Largest `w`; 3 as in TRL."""
 
-    @model_validator(mode="after")
-    def _bounds_something(self) -> "OffPolicyCorrection":
-        if self.low is None and self.high is None:
+    @field_validator("high", mode="before")
+    @classmethod
+    def _is_bounded(cls, high: Any) -> Any:
+        if high is None:
             raise ValueError(
-                "a correction without bounds is plain importance sampling of unbounded variance; set high: 3"
+                "a correction without an upper bound is plain importance sampling of unbounded variance, and one "
+                "answer's weight may outgrow all numbers; set high: 3"
             )
-        return self
+        return high
 
 
 EntropyControl = Annotated[ClipCov | KlCov, Field(discriminator="type")]
@@ -118,7 +139,11 @@ class PolicyGradient(Settings):
     dual_clip: float | None = Field(default=None, gt=1)
     """Largest ratio that counts for a negative advantage (arXiv:1912.09729; 3 is usual); null for no bound."""
     inner_epochs: int = Field(default=1, ge=1)
-    """Updates on the same rollouts; the ratio differs from 1 only from the second on."""
+    """Passes over the same rollouts, of `mini_batches` updates each."""
+    mini_batches: int = Field(default=1, ge=1)
+    """Updates into which a round's rollouts are split, whole groups together; R1 takes 16 (arXiv:2501.12948). Ratios
+    differ from 1, and clips act, from a round's second update on. Advantages are those of the whole round, means those
+    of the update; with fewer live groups than this, some updates have replayed sequences alone."""
     correction: OffPolicyCorrection | None = None
     """null takes the sampler's log-probabilities for the trainer's."""
     truncated_answers: Literal["keep", "mask"] = "keep"
@@ -127,6 +152,11 @@ class PolicyGradient(Settings):
     kl: ReferenceKl | None = None
     entropy: EntropyControl | None = None
     """Keeps the policy's entropy from collapsing; null leaves it alone."""
+
+    @property
+    def updates_per_round(self) -> int:
+        """Optimizer updates on the rollouts of one round."""
+        return self.inner_epochs * self.mini_batches
 
     @property
     def reads_again(self) -> bool:
@@ -150,10 +180,10 @@ class PolicyGradient(Settings):
                 f"surrogate {self.surrogate} without bounds is plain importance sampling of unbounded variance; "
                 "set clip_high, for example 1.0"
             )
-        if isinstance(self.entropy, KlCov) and self.inner_epochs == 1:
+        if isinstance(self.entropy, KlCov) and self.updates_per_round == 1:
             raise ValueError(
-                "kl_cov holds tokens where they were sampled, and with inner_epochs 1 no update finds them elsewhere; "
-                "set inner_epochs: 2 or more, or entropy: {type: clip_cov}"
+                "kl_cov holds tokens where they were sampled, and the one update of a round finds none elsewhere; set "
+                "inner_epochs: 2 or mini_batches: 2, or more, or entropy: {type: clip_cov}"
             )
         return self
 
@@ -162,7 +192,8 @@ class GroupRelative(PolicyGradient):
     """Algorithms that compare the samples of one prompt with one another."""
 
     zero_variance: Literal["drop", "keep"] = "drop"
-    """`drop`: groups with equal rewards leave the batch; `keep`: their tokens still count in the mean."""
+    """`drop`: groups with equal rewards leave the batch; `keep`: their tokens still count in the mean, and `kl` holds
+    them too."""
     resample: int = Field(default=0, ge=0)
     """Times that a round may draw new prompts in place of groups without a gradient (DAPO's dynamic sampling,
     arXiv:2503.14476); what is still missing then stays out. 0 takes the round as it comes."""

@@ -311,7 +311,8 @@ class OnPolicyDistillation(Taught):
     makes the policy gradient that of the reverse KL at the price of one number a token. The others compare whole
     distributions, as in `distillation` (GKD on the student's samples)."""
     weight: float = Field(default=1.0, gt=0)
-    """Factor beside the verifier's advantage."""
+    """Factor of the mean over the step's own samples, beside those of the verifier's advantage and of replayed
+    sequences, which keep theirs."""
 
     @model_validator(mode="after")
     def _compares_distributions(self) -> "OnPolicyDistillation":
@@ -356,7 +357,8 @@ class RlStep(StepSettings):
 
     type: Literal["rl"] = "rl"
     updates: int = Field(default=60, ge=1)
-    """Rounds of sampling, each followed by the algorithm's inner epochs of optimizer updates."""
+    """Rounds of sampling, each followed by the algorithm's optimizer updates: its inner epochs, times the mini-batches
+    of each."""
     levels: Levels = "targets"
     prompts_per_update: int = Field(default=24, ge=1)
     group_size: int = Field(default=8, ge=1)
@@ -388,6 +390,11 @@ class RlStep(StepSettings):
             raise ValueError(
                 "group_size 1 with a group-relative advantage always gives advantage 0 and cannot learn; "
                 "use group_size 2 or more (8 is usual), or algorithm: {type: reinforce_pp, baseline: false}"
+            )
+        if algorithm.mini_batches > self.prompts_per_update:
+            raise ValueError(
+                f"{self.prompts_per_update} prompts a round do not go into {algorithm.mini_batches} mini-batches of "
+                "whole groups; lower algorithm.mini_batches, or raise prompts_per_update"
             )
         if self.group_size * self.prompts_per_update == 1:
             raise ValueError(
@@ -503,6 +510,10 @@ class SelfPlayStep(StepSettings):
         if self.algorithm.reads_again:
             raise ValueError(
                 "self_play learns from what it has just sampled and reads nothing again; remove correction"
+            )
+        if self.algorithm.mini_batches > 1:
+            raise ValueError(
+                "self_play learns from both roles of a round in one update; remove mini_batches, or set inner_epochs"
             )
         _check_refresh(self.algorithm.kl, self.updates)
         if self.proposer_reward == "none" and self.proposer_weight != 1.0:

@@ -40,21 +40,23 @@ from bootstrap.stages.generate import generate, judge, requests, sampling
 from bootstrap.stages.step import MODEL_FOLDER, Round, Tables
 from bootstrap.stages.supervised import divergence_form, replay_examples, spread, teacher_of
 from bootstrap.training.algorithms import pass_at_k
-from bootstrap.training.algorithms.stream import policy_form, rl_stream
+from bootstrap.training.algorithms.stream import policy_form, rl_streams
 
 FINGERPRINT = "fingerprint"
 """File that names a reference's weights, beside their folder."""
+HELD = "no advantage: counted in the mean and held to the reference"
+"""Why an answer of a dead group gives a gradient where no teacher does."""
 
 
 class RlTrainer:
-    """Each round samples groups from the current weights; its inner epochs train on them."""
+    """Each round samples groups from the current weights; its updates train on them, in mini-batches."""
 
     samples = True
 
     def __init__(self, context: Context, plan: Plan, step: RlStep, *, index: int) -> None:
         self.context, self.plan, self.step, self.index = context, plan, step, index
         self.encoder = Encoder(plan.start)
-        self.updates_per_round = step.algorithm.inner_epochs
+        self.updates_per_round = step.algorithm.updates_per_round
         self.levels = plan.levels(step.levels)
         self.how = sampling(context, levels=self.levels, temperature=step.temperature)
         self.reference = Reference(context, plan, step, index=index) if step.algorithm.kl is not None else None
@@ -129,39 +131,39 @@ class RlTrainer:
             found, judged = self._answers(further, prefix, meter, earlier=prompts)
             prompts, rollouts, verdicts = [*prompts, *further], [*rollouts, *found], [*verdicts, *judged]
             selections, live = self._select(rollouts, verdicts)
-        if step.teaching is not None:
-            mask = step.algorithm.truncated_answers == "mask"
+        keeps = isinstance(step.algorithm, GroupRelative) and step.algorithm.zero_variance == "keep"
+        held = keeps and bool(guides)
+        mask = step.algorithm.truncated_answers == "mask"
+        if step.teaching is not None or held:
+            reason = "taught" if step.teaching is not None else HELD
             selections = [
-                s if mask and r.finish.is_truncated else _taught(s, v)
+                s if mask and r.finish.is_truncated else _joined(s, v, reason)
                 for r, s, v in zip(rollouts, selections, verdicts, strict=True)
             ]
         self.rates.add(rollouts, verdicts)
         groups = _judged_groups(rollouts, verdicts)
         rewards = {v.rollout_id: v.reward for v in verdicts if v.reward is not None}
         dead = [r for name, group in groups.items() if name not in live for r in group]
-        keeps = isinstance(step.algorithm, GroupRelative) and step.algorithm.zero_variance == "keep"
-        counted = keeps and step.teaching is None
-        mask = step.algorithm.truncated_answers == "mask"
         learned = [groups[name] for name in live]
-        others = dead if step.teaching is not None else []
+        others = dead if step.teaching is not None or held else []
+        taught = self._teachers([r for group in [*learned, others] for r in group])
         readings = self._read([r for group in [*learned, others] for r in group], guides, meter)
-        policy, rl_count = rl_stream(
+        streams = rl_streams(
             learned,
             rewards,
             step.algorithm,
-            dead=dead if counted else (),
+            dead=dead if keeps else (),
             max_new_tokens=self.how.max_new_tokens,
             masked={r.id for r in rollouts if r.finish.is_truncated} if mask else (),
             others=others,
             guides=guides,
+            taught=_token_rewards(step.teaching, taught),
             readings=readings,
             seed=self._seed("entropy", number),
         )
-        if step.teaching is not None:
-            policy = self._teach(policy, rollouts, step.teaching)
+        streams = [(_diverging(examples, step.teaching, taught), count) for examples, count in streams]
         corrects = step.algorithm.correction is not None
-        masked = {example.source for example in policy if corrects and _is_masked(example)}
-        policy = [example for example in policy if example.source not in masked]
+        masked = {e.source for examples, _ in streams for e in examples if corrects and _is_masked(e)}
         selections = [_left_out(s) if s.rollout_id in masked else s for s in selections]
         tables.rollouts += rollouts
         tables.verdicts += verdicts
@@ -169,21 +171,21 @@ class RlTrainer:
         useful = {s.rollout_id for s in selections if s.use is Use.RL or s.replay}
         meter.useful_tokens += sum(len(r.tokens) for r in rollouts if r.id in useful)
         batches = []
-        for epoch in range(step.algorithm.inner_epochs):
-            replayed = []
+        for inner in range(step.algorithm.updates_per_round):
+            examples, rl_count = streams[inner % len(streams)]
+            policy, replayed = [e for e in examples if e.source not in masked], list[Example]()
             if step.distillation is not None:
-                seed = self._seed("replay", number, epoch)
+                seed = self._seed("replay", number, inner)
                 count = step.distillation.batch_size
                 replayed = replay_examples(context, plan, step.distillation, self.encoder, count=count, seed=seed)
-            count = float(max(completion_tokens(replayed), 1))
-            compared = [example for example in (*policy, *replayed) if example.kl_weight]
+            examples, kl_count = _in_one_sum(policy, replayed)
             batches.append(
                 Batch(
-                    examples=[*policy, *replayed],
+                    examples=examples,
                     normalizers=Normalizers(
                         rl=rl_count,
-                        ce=count,
-                        kl=float(max(completion_tokens(compared), 1)),
+                        ce=float(max(completion_tokens(replayed), 1)),
+                        kl=kl_count,
                         value=float(max(sum(len(example.returns) for example in policy), 1)),
                     ),
                     temperature=step.temperature,
@@ -228,20 +230,11 @@ class RlTrainer:
         meter.count("train", flops=sum(r.flops for r in readings), tokens=0, bytes_moved=moved)
         return {reading.source: reading for reading in readings}
 
-    def _teach(
-        self, examples: Sequence[Example], rollouts: Sequence[Rollout], settings: OnPolicyDistillation
-    ) -> list[Example]:
-        """Return the examples with their teacher's word on them."""
-        kinds = {rollout.id: (rollout.level, rollout.task) for rollout in rollouts}
-        found = []
-        for example in examples:
-            teacher = teacher_of(self.plan, settings, *kinds[example.source])
-            if settings.loss == "token_reward":
-                guide = Guide(model=teacher, weight=settings.weight, form=GuideForm.TOKEN_K1)
-                found.append(replace(example, guides=(*example.guides, guide)))
-            else:
-                found.append(replace(example, kl_weight=settings.weight, teacher=teacher))
-        return found
+    def _teachers(self, rollouts: Sequence[Rollout]) -> dict[str, str]:
+        """Return by rollout the fingerprint of who has a word on it; nothing where nobody teaches."""
+        if self.step.teaching is None:
+            return {}
+        return {r.id: teacher_of(self.plan, self.step.teaching, r.level, r.task) for r in rollouts}
 
     def _divergence(self) -> dict[str, Any]:
         """Return the form of the `kl` stream, which replayed sequences and own samples share."""
@@ -341,8 +334,7 @@ class Reference:
         since = self._round_before(number)
         if since != self._since:
             self._take(since, number)
-        form = GuideForm(f"{self.settings.where}_{self.settings.estimator}")
-        return (Guide(model=self._fingerprint, weight=self.settings.weight, form=form),)
+        return (Guide(model=self._fingerprint, weight=self.settings.weight, form=self.settings.form),)
 
     def _round_before(self, number: int) -> int:
         """Return the round before which the reference of a round was taken."""
@@ -386,6 +378,38 @@ class Reference:
         self._since, self._fingerprint = since, checkpoint.fingerprint
 
 
+def _token_rewards(teaching: OnPolicyDistillation | None, teachers: Mapping[str, str]) -> dict[str, Guide]:
+    """Return by rollout the guide by which its teacher rewards each token; nothing where none does."""
+    if teaching is None or teaching.loss != "token_reward":
+        return {}
+    return {
+        name: Guide(model=teacher, weight=teaching.weight, form=GuideForm.TOKEN_K1)
+        for name, teacher in teachers.items()
+    }
+
+
+def _diverging(
+    examples: list[Example], teaching: OnPolicyDistillation | None, teachers: Mapping[str, str]
+) -> list[Example]:
+    """Return the examples in the `kl` stream too, where their teachers' whole distributions are compared."""
+    if teaching is None or teaching.loss == "token_reward":
+        return examples
+    return [replace(e, kl_weight=teaching.weight, teacher=teachers[e.source]) for e in examples]
+
+
+def _in_one_sum(own: Sequence[Example], replayed: Sequence[Example]) -> tuple[list[Example], float]:
+    """Return own samples and replayed sequences together, and the normalizer of the `kl` stream that they share.
+
+    The stream is then the mean over own samples plus that over replayed sequences, each times the weight that its
+    examples came with, however many tokens each has.
+    """
+    own_count, count = (completion_tokens([e for e in part if e.kl_weight]) for part in (own, replayed))
+    normalizer = float(count or own_count or 1)
+    if count and own_count:
+        own = [replace(e, kl_weight=e.kl_weight * normalizer / own_count) for e in own]
+    return [*own, *replayed], normalizer
+
+
 def _is_masked(example: Example) -> bool:
     """Whether the correction leaves an example without any gradient."""
     held = any(example.stay_weights) or any(guide.form.in_loss for guide in example.guides)
@@ -411,11 +435,11 @@ def _of_round(tables: Tables, number: int) -> tuple[list[Rollout], list[Verdict]
     return rollouts, [v for v in tables.verdicts if v.rollout_id in members]
 
 
-def _taught(selection: Selection, verdict: Verdict) -> Selection:
-    """Return the selection when a teacher has a word on every judged sample."""
+def _joined(selection: Selection, verdict: Verdict, reason: str) -> Selection:
+    """Return the selection when something bears on every judged sample, whatever its group."""
     if selection.use is Use.RL or verdict.status is Status.UNVERIFIABLE:
         return selection
-    return replace(selection, use=Use.RL, reason="taught")
+    return replace(selection, use=Use.RL, reason=reason)
 
 
 def _left_out(selection: Selection) -> Selection:

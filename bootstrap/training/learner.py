@@ -215,12 +215,9 @@ class Learner:
         for fingerprint, rows in _rows_by_guide(examples).items():
             mine_N, logits_NV = self._frozen_logits(fingerprint, rows, micro)
             guide_N = _logprobs(logits_NV.float() / temperature, micro.targets_N[mine_N])
-            for form in GuideForm:
-                if form.in_loss:
-                    continue
-                weight_R = logprobs_N.new_tensor([_weight(example, fingerprint, form) for example in examples])
-                estimate_N = kl_estimate(logprobs_N[mine_N], guide_N, estimator=form.estimator)
-                rewards_N[mine_N] -= weight_R[micro.row_N[mine_N]] * estimate_N
+            form = GuideForm.REWARD_K1
+            weight_R = logprobs_N.new_tensor([_weight(example, fingerprint, form) for example in examples])
+            rewards_N[mine_N] += weight_R[micro.row_N[mine_N]] * (guide_N - logprobs_N[mine_N])
         return rewards_N
 
     def _value_loss(self, hidden_ND: Tensor, micro: MicroBatch, batch: Batch) -> Tensor:

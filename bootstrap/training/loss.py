@@ -12,6 +12,8 @@ from torch import Tensor
 
 from bootstrap.records import GuideForm, RatioLevel, Surrogate
 
+MAX_LOG_RATIO = 20.0
+"""Log-ratio from which a ratio grows no further: float32 ends near 88, and a gradient's norm near half of that."""
 STAY_WIDTH = 0.01
 """Change of a log-probability, in nats, from which on a held token is pulled back with full force."""
 
@@ -44,13 +46,14 @@ def policy_gradient(
     have the gradient of REINFORCE: `-A grad logprob`.
 
     `ratio_level` other than `token` needs `row_N`: the ratio of each token is that of its whole sequence. Its gradient
-    in `clipped` goes through every token of the sequence (GSPO, arXiv:2507.18071, eq. 5-7).
+    in `clipped` goes through every token of the sequence (GSPO, arXiv:2507.18071, eq. 5-7). Ratios are bounded by
+    `exp(MAX_LOG_RATIO)`, so that loss and gradient stay finite however far a sequence has moved.
     """
     log_ratio_N = logprobs_N - old_logprobs_N
     if ratio_level is not RatioLevel.TOKEN:
         assert row_N is not None, "the ratio of a sequence needs to know which tokens it has"
         log_ratio_N = _of_sequence(log_ratio_N, row_N, mean=ratio_level is RatioLevel.SEQUENCE)
-    ratio_N = torch.exp(log_ratio_N)
+    ratio_N = _exp(log_ratio_N)
     low = 0.0 if clip_low is None else 1.0 - clip_low
     high = torch.inf if clip_high is None else 1.0 + clip_high
     if surrogate is Surrogate.CLIPPED:
@@ -76,6 +79,15 @@ def policy_gradient(
     )
 
 
+def _exp(log_ratio_N: Tensor) -> Tensor:
+    """Return the ratios, those beyond `exp(MAX_LOG_RATIO)` at that value and with its gradient.
+
+    An infinite ratio would make NaN of what multiplies it by 0: an advantage of 0, or the gradient of the side that
+    a minimum has not taken. A gradient of 0 beyond the bound would leave a bad token that became likely as it is.
+    """
+    return torch.exp(log_ratio_N - (log_ratio_N.detach() - MAX_LOG_RATIO).clamp(min=0))
+
+
 def _of_sequence(values_N: Tensor, row_N: Tensor, *, mean: bool) -> Tensor:
     """Return for each token the sum, or the mean, of the values of its sequence."""
     _, inverse_N, counts_S = torch.unique_consecutive(row_N, return_inverse=True, return_counts=True)
@@ -95,11 +107,12 @@ def sum_to_end(values_N: Tensor, row_N: Tensor) -> Tensor:
 def guide_reward(old_logprobs_N: Tensor, guide_logprobs_N: Tensor, row_N: Tensor, *, form: GuideForm) -> Tensor:
     """Return by how much the advantage of each token changes for a guide of weight 1; constant in the policy.
 
-    The KL estimates at sampling time, negative; `token_k1` those of the token alone, which makes the policy gradient
-    that of the reverse KL token by token (on-policy distillation), the others summed to the completion's end, which
-    makes it that of the sequence's penalty. They get no baseline: the mean of what other samples pay is not removed.
+    The KL estimates k1 at sampling time, negative; `token_k1` that of the token alone, which makes the policy gradient
+    that of the reverse KL token by token (on-policy distillation), `reward_k1` summed to the completion's end, which
+    makes it that of the whole sequence's reverse KL. They get no baseline: the mean of what other samples pay is not
+    removed. As a reward no other estimator has that gradient: those of k2 and k3 are of second order in the difference.
     """
-    reward_N = -kl_estimate(old_logprobs_N, guide_logprobs_N, estimator=form.estimator)
+    reward_N = guide_logprobs_N - old_logprobs_N
     return reward_N if form is GuideForm.TOKEN_K1 else sum_to_end(reward_N, row_N)
 
 
@@ -117,7 +130,7 @@ def kl_estimate(logprobs_N: Tensor, guide_logprobs_N: Tensor, *, estimator: str)
     if estimator == "k2":
         return difference_N.square() / 2
     assert estimator == "k3", f"no estimator {estimator}"
-    return torch.exp(difference_N) - difference_N - 1
+    return _exp(difference_N) - difference_N - 1
 
 
 def stay(logprobs_N: Tensor, old_logprobs_N: Tensor, weights_N: Tensor) -> Tensor:

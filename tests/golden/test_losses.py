@@ -1,17 +1,19 @@
 """Losses and advantages against float64 references and hand-computed values, gradients included."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from bootstrap.config.algorithms import Grpo
-from bootstrap.records import Finish, GuideForm, RatioLevel, Rollout, Surrogate
+from bootstrap.config.algorithms import Grpo, KlCov
+from bootstrap.records import Finish, Guide, GuideForm, RatioLevel, Rollout, Surrogate
 from bootstrap.training.algorithms.grpo import advantages
 from bootstrap.training.algorithms.normalize import STD_EPSILON
-from bootstrap.training.algorithms.stream import rl_stream
+from bootstrap.training.algorithms.stream import rl_stream, rl_streams
 from bootstrap.training.loss import (
+    MAX_LOG_RATIO,
     STAY_WIDTH,
     cross_entropy,
     divergence,
@@ -145,6 +147,53 @@ def test_the_dual_clip_bounds_the_loss_of_a_bad_token_that_became_likely():
     assert torch.equal(new.grad, torch.zeros(2)) and found.num_clipped == 2
 
 
+@pytest.mark.parametrize("level", RatioLevel)
+@pytest.mark.parametrize("surrogate", Surrogate)
+@pytest.mark.parametrize("dual_clip", [None, 3.0])
+def test_a_ratio_beyond_all_numbers_leaves_loss_and_gradient_finite(surrogate, level, dual_clip):
+    for drift in (1.0, -1.0):
+        new = torch.full((300,), -0.5).requires_grad_()
+        rows = torch.arange(300) // 100
+        advantages = torch.tensor([1.0, 0.0, -1.0]).repeat_interleave(100)
+        found = policy_gradient(
+            new,
+            new.detach() - drift * (100.0 if level is RatioLevel.TOKEN else 1.0),
+            advantages,
+            clip_low=0.2,
+            clip_high=None if dual_clip else 0.28,
+            surrogate=surrogate,
+            ratio_level=level,
+            dual_clip=dual_clip,
+            row_N=rows,
+        )
+        found.loss.backward()
+        assert found.loss.isfinite() and found.ratio_max.isfinite()
+        assert new.grad.isfinite().all() and new.grad.double().norm().isfinite()
+        assert not new.grad[100:200].any(), "advantage 0"
+
+
+def test_a_bad_answer_that_became_likely_is_pushed_back_however_likely():
+    new = torch.zeros(100).requires_grad_()
+    rows = torch.zeros(100, dtype=torch.long)
+    form = {"clip_low": 0.2, "clip_high": 0.28, "ratio_level": RatioLevel.PRODUCT, "row_N": rows}
+    policy_gradient(new, torch.full((100,), -1.0), -torch.ones(100), **form).loss.backward()
+    assert (new.grad > 0).all()
+
+
+def test_ratios_are_exact_up_to_their_bound():
+    new = torch.linspace(-30.0, MAX_LOG_RATIO, 50, dtype=torch.float64).requires_grad_()
+    found = policy_gradient(new, torch.zeros(50, dtype=torch.float64), torch.ones(50), clip_low=None, clip_high=None)
+    found.loss.backward()
+    assert torch.equal(-new.grad, torch.exp(new.detach()))
+
+
+def test_k3_to_a_guide_beyond_all_ratios_is_finite():
+    new = torch.tensor([-200.0, -1.0]).requires_grad_()
+    estimates = kl_estimate(new, torch.tensor([-0.5, -0.5]), estimator="k3")
+    estimates.sum().backward()
+    assert estimates.isfinite().all() and new.grad.isfinite().all() and new.grad[0] < 0
+
+
 def test_the_masked_surrogate_drops_what_is_out_of_bounds_and_truncation_keeps_it():
     new = torch.log(torch.tensor([0.5, 1.0, 2.0])).requires_grad_()
     old, adv = torch.zeros(3), torch.tensor([1.0, -1.0, 1.0])
@@ -205,12 +254,42 @@ def test_a_guides_token_reward_has_the_gradient_of_the_reverse_kl():
     assert torch.allclose(mine, expected)
 
 
-@pytest.mark.parametrize("form", [GuideForm.REWARD_K1, GuideForm.REWARD_K2, GuideForm.REWARD_K3])
-def test_a_penalty_in_the_reward_reaches_all_tokens_before_it(form):
+def test_a_penalty_in_the_reward_reaches_all_tokens_before_it():
     old, guide, rows = torch.tensor([-1.0, -2.0, -1.0]), torch.tensor([-2.0, -1.0, -1.5]), torch.tensor([0, 0, 1])
-    estimates = [{"k1": -d, "k2": d * d / 2, "k3": math.exp(d) - d - 1}[form.estimator] for d in (guide - old).tolist()]
-    expected = [-estimates[0] - estimates[1], -estimates[1], -estimates[2]]
-    assert guide_reward(old, guide, rows, form=form).tolist() == pytest.approx(expected)
+    assert guide_reward(old, guide, rows, form=GuideForm.REWARD_K1).tolist() == [0.0, 1.0, -0.5]
+
+
+def two_tokens(logits: torch.Tensor) -> torch.Tensor:
+    """Return the log-probabilities of both tokens of every sequence of two out of 4 (16, 2): row 0 of the logits (5, 4)
+    is for the first token, row 1 + i for what follows token i."""
+    logprobs = torch.log_softmax(logits, -1)
+    return torch.stack([logprobs[0].repeat_interleave(4), logprobs[1:].reshape(-1)], dim=1)
+
+
+@pytest.mark.parametrize("distance", [0.01, 1.0])
+def test_the_expected_gradient_of_the_reward_form_is_that_of_the_kl_of_whole_sequences(distance):
+    generator = torch.Generator().manual_seed(8)
+    logits = torch.randn(5, 4, generator=generator, dtype=torch.float64).requires_grad_()
+    other = logits.detach() + distance * torch.randn(5, 4, generator=generator, dtype=torch.float64)
+    policy, guide = two_tokens(logits), two_tokens(other)
+    chance = policy.detach().sum(1).exp()
+    (true,) = torch.autograd.grad((policy.sum(1).exp() * (policy - guide).sum(1)).sum(), logits, retain_graph=True)
+
+    def reinforced(reward: torch.Tensor) -> torch.Tensor:
+        """Return the policy loss' gradient, every sequence weighted by how likely it is to be sampled."""
+        weighted = (chance.unsqueeze(1) * reward).reshape(-1)
+        flat = policy.reshape(-1)
+        loss = policy_gradient(flat, flat.detach(), weighted, clip_low=0.2, clip_high=0.28).loss
+        return torch.autograd.grad(loss, logits, retain_graph=True)[0]
+
+    rows = torch.arange(16).repeat_interleave(2)
+    reward = guide_reward(policy.detach().reshape(-1), guide.reshape(-1), rows, form=GuideForm.REWARD_K1)
+    assert torch.allclose(reinforced(reward.view(16, 2)), true, rtol=1e-9, atol=1e-12)
+    for refused in ("k2", "k3"):
+        estimates = kl_estimate(policy.detach(), guide, estimator=refused).sum(1, keepdim=True)
+        missed = reinforced(-estimates.expand(16, 2))
+        assert not torch.allclose(missed, true, rtol=0.5)
+        assert distance == 1.0 or missed.norm() < 0.05 * true.norm(), "of second order"
 
 
 def test_stay_is_the_weighted_distance_from_the_sampling_log_probability():
@@ -331,6 +410,72 @@ def test_masked_answers_of_dead_groups_do_not_count_in_the_mean_either():
         masked = {DEAD[1].id}
         _, found = rl_stream([GROUP], REWARDS, algorithm, dead=DEAD, masked=masked, max_new_tokens=8)
         assert found == expected
+
+
+TEACHER = Guide(model="t", weight=0.5, form=GuideForm.TOKEN_K1)
+REFERENCE = Guide(model="r", weight=0.1, form=GuideForm.LOSS_K3)
+TAUGHT = {r.id: TEACHER for r in (*GROUP, *DEAD)}
+
+
+@pytest.mark.parametrize("aggregation", ["token", "sequence", "constant"])
+@pytest.mark.parametrize("zero_variance", ["drop", "keep"])
+@pytest.mark.parametrize("taught", [TAUGHT, {}])
+@pytest.mark.parametrize("guides", [(REFERENCE,), ()])
+def test_whatever_bears_on_dead_groups_the_advantages_keep_their_weight(aggregation, zero_variance, taught, guides):
+    algorithm = Grpo(aggregation=aggregation, zero_variance=zero_variance)
+    dead = DEAD if zero_variance == "keep" else ()
+    plain, alone = rl_stream([GROUP], REWARDS, algorithm, dead=dead, max_new_tokens=8)
+    examples, count = rl_stream(
+        [GROUP], REWARDS, algorithm, dead=dead, max_new_tokens=8, others=DEAD, guides=guides, taught=taught
+    )
+    for one, other in zip(examples, plain, strict=False):
+        assert [a / count for a in one.advantages] == pytest.approx([a / alone for a in other.advantages])
+    assert [e.source for e in examples] == [r.id for r in (*GROUP, *DEAD) if r.tokens]
+    assert {a for e in examples[2:] for a in e.advantages} == {0.0}
+    everyone = {"token": 16, "sequence": 4, "constant": 32}[aggregation]
+    assert count == (everyone if taught or guides or dead else alone), "what nothing bears on does not count"
+    assert {e.guides for e in examples} == {(*guides, *([TEACHER] if taught else []))}
+    scales = [1 / (len(e.tokens) - 3) if aggregation == "sequence" else 1.0 for e in examples]
+    assert [e.loss_scale for e in examples] == pytest.approx(scales), "guides are in the mean over all"
+
+
+@pytest.mark.parametrize("taught", [True, False])
+def test_mini_batches_share_out_whole_groups_each_with_its_own_normalizer(taught):
+    groups = [[replace(r, id=f"g{i}.{r.id}", group=f"g{i}") for r in GROUP[: 2 - i % 2] + GROUP[1:]] for i in range(5)]
+    groups = [[replace(r, id=f"{r.id}.{k}") for k, r in enumerate(group)] for group in groups]
+    rewards = {r.id: float(k == 0) + i for i, group in enumerate(groups) for k, r in enumerate(group)}
+    dead = [replace(r, id=f"d{i}.{r.id}", group=f"d{i}") for i in range(3) for r in DEAD]
+    rewards |= {r.id: 0.0 for r in dead}
+    more = {"others": dead, "taught": dict.fromkeys(rewards, TEACHER)} if taught else {}
+    settings = Grpo(mini_batches=2, normalize_std="batch")
+    first, second = rl_streams(groups, rewards, settings, max_new_tokens=8, **more)
+    whole, _ = rl_stream(groups, rewards, Grpo(normalize_std="batch"), max_new_tokens=8)
+    found = [[e.source.split(".")[0] for e in examples if any(e.advantages)] for examples, _ in (first, second)]
+    assert [sorted(set(names)) for names in found] == [["g0", "g2", "g4"], ["g1", "g3"]]
+    assert sorted(e.source for examples, _ in (first, second) for e in examples) == sorted(
+        [e.source for e in whole] + [r.id for r in dead if taught and r.tokens]
+    ), "every one once"
+    plain = {e.source: e.advantages for e in whole}
+    for examples, normalizer in (first, second):
+        assert normalizer == sum(len(e.advantages) for e in examples)
+        own = [e for e in examples if any(e.advantages)]
+        grown = normalizer / sum(len(e.advantages) for e in own)
+        assert (grown > 1) is taught
+        for e in own:
+            assert e.advantages == pytest.approx([grown * a for a in plain[e.source]]), "those of the whole round"
+
+
+def test_of_fewer_groups_than_mini_batches_some_are_empty():
+    streams = rl_streams([GROUP], REWARDS, Grpo(mini_batches=3), max_new_tokens=8)
+    assert [(len(examples), count) for examples, count in streams] == [(2, 6.0), (0, 1.0), (0, 1.0)]
+
+
+def test_held_tokens_keep_their_weight_beside_a_teacher():
+    algorithm = Grpo(entropy=KlCov(share=0.34), inner_epochs=2)
+    plain, alone = rl_stream([GROUP], REWARDS, algorithm, max_new_tokens=8)
+    taught, count = rl_stream([GROUP], REWARDS, algorithm, max_new_tokens=8, others=DEAD, taught=TAUGHT)
+    found = [[w / count for w in e.stay_weights] for e in taught if e.stay_weights]
+    assert found == [pytest.approx([w / alone for w in e.stay_weights]) for e in plain]
 
 
 def test_without_live_groups_the_stream_is_empty_and_its_normalizer_positive():

@@ -11,14 +11,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from trl.experimental.gkd import gkd_trainer
+from trl.trainer import grpo_trainer
 
 from bootstrap.config.algorithms import OffPolicyCorrection
 from bootstrap.records import GuideForm, RatioLevel, Surrogate
 from bootstrap.training.algorithms.correction import weights
 from bootstrap.training.loss import divergence, kl_estimate, policy_gradient
-
-grpo_trainer = pytest.importorskip("trl.trainer.grpo_trainer", reason="TRL is a dependency of the tests alone")
-distillation = pytest.importorskip("trl.experimental.gkd.gkd_trainer", reason="TRL is a dependency of the tests alone")
 
 B, T = 6, 9
 LENGTHS = (9, 1, 4, 7, 2, 9)
@@ -184,7 +183,7 @@ MODES = {"token": RatioLevel.TOKEN, "sequence": RatioLevel.PRODUCT}
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("level", MODES)
 @pytest.mark.parametrize("outside", ["truncate", "mask"])
-@pytest.mark.parametrize(("low", "high"), [(None, 1.4), (0.6, 2.0), (0.7, None)])
+@pytest.mark.parametrize(("low", "high"), [(None, 1.4), (0.6, 2.0), (0.7, 1e6)])
 def test_the_two_ratios_of_decoupled_ppo_are_trls_importance_sampling_correction(seed, level, outside, low, high):
     case = Case(seed)
     # `_generate_and_score_completions`, `vllm_importance_sampling_mode` `{level}_{outside}`, in its own words.
@@ -193,7 +192,7 @@ def test_the_two_ratios_of_decoupled_ppo_are_trls_importance_sampling_correction
     if outside == "truncate":
         ratio = torch.clamp(ratio, min=low, max=high)
     else:
-        invalid = (ratio < (-math.inf if low is None else low)) | (ratio > (math.inf if high is None else high))
+        invalid = (ratio < (-math.inf if low is None else low)) | (ratio > high)
         ratio = ratio.masked_fill(invalid, value=0.0)
     settings = OffPolicyCorrection(level=MODES[level], outside=outside, low=low, high=high)
     mine = [
@@ -214,7 +213,7 @@ def test_the_divergence_is_trls_generalised_jensen_shannon(beta):
     theirs = mine.clone().requires_grad_()
     mine.requires_grad_()
     loss = divergence(mine, teacher, torch.ones(7), beta=beta)
-    expected = distillation.GKDTrainer.generalized_jsd_loss(
+    expected = gkd_trainer.GKDTrainer.generalized_jsd_loss(
         theirs.unsqueeze(0), teacher.unsqueeze(0), beta=beta, reduction="sum"
     )
     loss.backward()

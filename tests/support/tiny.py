@@ -7,7 +7,7 @@ from typing import Any
 from bootstrap.config.recipe import Recipe
 from bootstrap.loop import run
 from bootstrap.pool import LocalPool, Pool
-from bootstrap.records import Event
+from bootstrap.records import Batch, Event
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 
@@ -59,6 +59,18 @@ PROGRAMS = {
     },
 }
 """For a recipe with self-play: a base that has seen how problems are put and solves some of them."""
+
+
+class Watched(LocalPool):
+    """A pool that keeps the batches it learns from."""
+
+    def __init__(self) -> None:
+        super().__init__(1, batch_rows=64)
+        self.batches: list[Batch] = []
+
+    def update(self, batch: Batch, **how: Any) -> Any:
+        self.batches.append(batch)
+        return super().update(batch, **how)
 
 
 def recipe(*, steps: Sequence[dict[str, Any]] = (RL,), count: int = 2, seed: int = 0, **changes: Any) -> Recipe:

@@ -5,7 +5,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from bootstrap.config.algorithms import Algorithm, ReferenceKl
 from bootstrap.config.steps import RlStep
-from bootstrap.records import RatioLevel, Surrogate
+from bootstrap.records import GuideForm, RatioLevel, Surrogate
 
 ALGORITHM = TypeAdapter(Algorithm)
 
@@ -20,11 +20,14 @@ ALGORITHM = TypeAdapter(Algorithm)
         ({"type": "grpo", "entropy": {"type": "kl_cov"}}, "inner_epochs: 2"),
         ({"type": "grpo", "entropy": {"type": "clip_cov", "low": 5, "high": 1}}, "swap"),
         ({"type": "grpo", "kl": {"estimator": "k1"}}, "where: reward"),
+        ({"type": "grpo", "kl": {"estimator": "k2", "where": "reward"}}, "use estimator: k1, or where: loss"),
+        ({"type": "ppo", "kl": {"estimator": "k3", "where": "reward"}}, "use estimator: k1, or where: loss"),
         ({"type": "grpo", "zero_variance": "keep", "resample": 2}, "zero_variance: drop"),
         ({"type": "reinforce_pp", "zero_variance": "keep"}, "Extra inputs"),
         ({"type": "ppo", "gamma": 0}, "greater than 0"),
         ({"type": "ppo", "zero_variance": "drop"}, "Extra inputs"),
         ({"type": "grpo", "correction": {"high": None}}, "set high: 3"),
+        ({"type": "grpo", "correction": {"low": 0.5, "high": None}}, "set high: 3"),
         ({"type": "grpo", "correction": {"high": 0.9}}, "greater than or equal to 1"),
     ],
 )
@@ -61,6 +64,7 @@ DIVERGED = {"teaching": {"teacher": "base", "loss": "reverse_kl"}}
         (TAUGHT | {"algorithm": {"type": "unrewarded", "entropy": {"type": "clip_cov"}}}, "remove entropy"),
         (DIVERGED | {"algorithm": {"type": "unrewarded", "correction": {}}}, "remove correction"),
         ({"updates": 60, "algorithm": {"type": "grpo", "kl": {"refresh_every": 60}}}, "lower algorithm.kl"),
+        ({"prompts_per_update": 8, "algorithm": {"type": "grpo", "mini_batches": 9}}, "lower algorithm.mini_batches"),
     ],
 )
 def test_settings_that_would_never_act_are_refused_with_the_remedy(settings, remedy):
@@ -80,8 +84,15 @@ def test_every_remedy_is_accepted():
     RlStep.model_validate({"group_size": 4, "probe": 2})
     ALGORITHM.validate_python({"type": "grpo", "dual_clip": 3})
     ALGORITHM.validate_python({"type": "grpo", "inner_epochs": 2, "entropy": {"type": "kl_cov"}})
-    for where, estimator in (("reward", "k1"), ("loss", "k2"), ("loss", "k3"), ("reward", "k2"), ("reward", "k3")):
-        ReferenceKl(where=where, estimator=estimator)
+    ALGORITHM.validate_python({"type": "grpo", "mini_batches": 2, "entropy": {"type": "kl_cov"}})
+    RlStep.model_validate({"prompts_per_update": 8, "algorithm": {"type": "grpo", "mini_batches": 8}})
+    for where, estimator in (("reward", "k1"), ("loss", "k2"), ("loss", "k3")):
+        assert ReferenceKl(where=where, estimator=estimator).form == f"{where}_{estimator}"
+
+
+def test_the_estimator_of_a_reference_goes_by_where_it_acts():
+    assert ReferenceKl().form is GuideForm.LOSS_K3
+    assert ReferenceKl(where="reward").form is GuideForm.REWARD_K1
 
 
 def test_ppo_is_open_reasoner_zeros_without_a_word_said():

@@ -2,10 +2,11 @@
 
 import pytest
 from pydantic import ValidationError
-from support.tiny import RL, grow, recipe
+from support.tiny import RL, Watched, grow, recipe
 
 from bootstrap.config.steps import Distillation, OnPolicyDistillation, RlStep
-from bootstrap.records import Use
+from bootstrap.records import Batch, Example, Use
+from bootstrap.stages.reinforcement import HELD
 from bootstrap.stages.step import Tables
 from bootstrap.store.lineage_store import LineageStore
 
@@ -64,6 +65,49 @@ def test_dead_groups_learn_from_the_teacher_beside_the_reward(tmp_path):
     assert {"compared", "taught"} >= {s.reason for s in tables.selections} >= {"taught"}
     assert {s.use for s in tables.selections} == {Use.RL}
     assert {"ce", "kl", "rl"} == streams(tables)
+
+
+def last_batch(root, step) -> tuple[Batch, Tables]:
+    pool = Watched()
+    entries = grow(recipe(steps=[step | {"updates": 1}], count=1), root, pool=pool)
+    return pool.batches[-1], tables_of(root, entries[1])
+
+
+def test_teaching_leaves_the_weights_of_reward_and_replay_as_they_are(tmp_path):
+    step = RL | {"distillation": {"loss": "forward_kl", "teacher": "base", "batch_size": 8, "weight": 0.75}}
+    plain, _ = last_batch(tmp_path / "plain", step)
+    taught = {
+        loss: last_batch(tmp_path / loss, step | {"teaching": {"teacher": "base", "loss": loss, "weight": 0.5}})[0]
+        for loss in ("token_reward", "forward_kl")
+    }
+
+    def rewarded(batch: Batch) -> dict[str, list[float]]:
+        total = batch.normalizers.rl
+        return {e.source: [a / total for a in e.advantages] for e in batch.examples if any(e.advantages)}
+
+    def compared(batch: Batch, examples: list[Example]) -> float:
+        total = sum(e.kl_weight * (len(e.tokens) - e.num_prompt_tokens) for e in examples)
+        return total / batch.normalizers.kl
+
+    assert len(rewarded(plain)) >= 2, "a group is live"
+    for batch in (plain, *taught.values()):
+        replayed = [e for e in batch.examples if not e.advantages]
+        assert len(replayed) == 8 and compared(batch, replayed) == pytest.approx(0.75)
+        assert rewarded(batch) == {name: pytest.approx(weights) for name, weights in rewarded(plain).items()}
+    own = {loss: [e for e in batch.examples if e.advantages] for loss, batch in taught.items()}
+    assert {len(examples) for examples in own.values()} == {16}
+    assert len([e for e in plain.examples if e.advantages]) < 16, "dead groups are taught"
+    assert compared(taught["forward_kl"], own["forward_kl"]) == pytest.approx(0.5)
+    assert taught["token_reward"].normalizers.rl == sum(len(e.advantages) for e in own["token_reward"])
+
+
+def test_where_dead_groups_count_in_the_mean_they_are_held_to_the_reference_too(tmp_path):
+    batch, tables = last_batch(tmp_path, RL | {"algorithm": {"type": "grpo", "zero_variance": "keep", "kl": {}}})
+    own = [e for e in batch.examples if e.advantages]
+    assert all(e.guides for e in own) and len(own) == 16
+    assert batch.normalizers.rl == sum(len(e.advantages) for e in own)
+    assert {s.reason for s in tables.selections} == {"compared", HELD}
+    assert {row.source for row in tables.usage if row.stream == "rl"} == {r.id for r in tables.rollouts}
 
 
 def test_masked_answers_are_not_taught_either(tmp_path):

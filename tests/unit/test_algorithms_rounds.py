@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from support.pretrained import write
-from support.tiny import REJECTION, RL, grow, recipe
+from support.tiny import REJECTION, RL, Watched, grow, recipe
 
 from bootstrap.errors import BooksUnbalanced
 from bootstrap.pool import LocalPool
@@ -23,6 +23,7 @@ from bootstrap.selection.filters import (
 from bootstrap.stages.reinforcement import RlTrainer
 from bootstrap.stages.step import Tables
 from bootstrap.store.lineage_store import LineageStore
+from bootstrap.training.schedule import schedule_factor
 
 ALGORITHMS = [
     {"type": "gspo"},
@@ -118,6 +119,34 @@ class FragilePool(LocalPool):
             raise Killed
         self.left -= 1
         return super().update(*args, **kwargs)
+
+
+def test_mini_batches_learn_from_each_group_once_and_a_killed_step_goes_on_alike(tmp_path):
+    algorithm = {"type": "reinforce_pp", "mini_batches": 2}
+    step = RL | {"algorithm": algorithm, "updates": 3, "distillation": {"batch_size": 4}}
+    settings = recipe(steps=[step], count=1)
+    pool = Watched()
+    straight = grow(settings, tmp_path / "straight", pool=pool)[1]
+    tables = tables_of(tmp_path / "straight", straight)
+    batches = pool.batches[-6:]
+    for number in range(3):
+        parts = [{e.source for e in batch.examples if e.advantages} for batch in batches[2 * number : 2 * number + 2]]
+        groups = [{source.rsplit(".", 1)[0] for source in part} for part in parts]
+        compared = {s.rollout_id for s in tables.selections if s.reason == COMPARED and f".u{number}." in s.rollout_id}
+        assert parts[0] | parts[1] == compared and not groups[0] & groups[1]
+        assert not compared or len(groups[0]) == len(groups[1]) == 2
+        replayed = [[e for e in batch.examples if e.ce_weight] for batch in batches[2 * number : 2 * number + 2]]
+        assert len(replayed[0]) == len(replayed[1]) == 4 and replayed[0] != replayed[1]
+    learned = [row for row in tables.updates if row.rl_loss]
+    assert [row.update for row in tables.updates] == list(range(6)) and len(learned) >= 2
+    assert all(row.ratio_max == pytest.approx(1, abs=1e-4) for row in learned if row.update % 2 == 0)
+    assert any(abs(row.ratio_max - 1) > 1e-3 for row in learned if row.update % 2)
+    assert [row.lr_factor for row in tables.updates] == [
+        schedule_factor(settings.generations.steps[0].schedule, update=update, total=6) for update in range(6)
+    ]
+    with pytest.raises(Killed):
+        grow(settings, tmp_path / "killed", pool=FragilePool(1, updates=settings.base.steps[0].updates + 5))
+    assert grow(settings, tmp_path / "killed")[1].generation.fingerprint == straight.generation.fingerprint
 
 
 @pytest.mark.parametrize("survived", [1, 3, 5, 6])

@@ -214,6 +214,28 @@ def test_controls_are_allowed_and_noted() -> None:
     assert list(notes(recipe())) == []
 
 
+def test_bounds_of_ratios_that_are_all_1_are_noted() -> None:
+    idle = recipe({**RL, "algorithm": {"type": "gspo", "dual_clip": 3}})
+    assert [note.split(":")[0] for note in notes(idle)] == ["dual_clip 3 and ratio sequence never acts"]
+    for acts in ({"mini_batches": 2}, {"inner_epochs": 2}, {"correction": {}}):
+        assert list(notes(recipe({**RL, "algorithm": {"type": "gspo", "dual_clip": 3, **acts}}))) == []
+
+
+def test_replay_is_planned_for_every_update_of_a_round_and_each_answer_once_an_epoch() -> None:
+    def trained(**algorithm: int) -> float:
+        step = {**RL, "algorithm": {"type": "grpo", **algorithm}}
+        return make_plan(recipe(step), lineage="x", workers=1).generations[1].tokens["train"]
+
+    def alone(**algorithm: int) -> float:
+        step = {**RL, "algorithm": {"type": "grpo", **algorithm}, "distillation": None}
+        return make_plan(recipe(step), lineage="x", workers=1).generations[1].tokens["train"]
+
+    replay = trained() - alone()
+    assert alone(mini_batches=3) == alone()
+    assert trained(mini_batches=3) - alone(mini_batches=3) == pytest.approx(3 * replay, abs=3)
+    assert trained(mini_batches=3, inner_epochs=2) == pytest.approx(2 * alone() + 6 * replay, abs=3)
+
+
 def test_a_folders_shape_is_that_of_its_configuration() -> None:
     config = {
         "hidden_size": 96,

@@ -31,6 +31,7 @@ def test_a_problem_is_worth_more_the_harder_it_is_unless_nobody_or_everybody_sol
         ({"group_size": 1}, "greater than or equal to 2"),
         ({"proposer_reward": "none", "proposer_weight": 2.0}, "remove it, or set proposer_reward: learnability"),
         ({"algorithm": {"correction": {}}}, "remove correction"),
+        ({"algorithm": {"mini_batches": 2}}, "remove mini_batches"),
     ],
 )
 def test_settings_of_the_step_that_cannot_act_are_refused(change, remedy):

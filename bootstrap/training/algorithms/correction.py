@@ -15,7 +15,7 @@ from bootstrap.config.algorithms import OffPolicyCorrection
 from bootstrap.records import RatioLevel
 
 MAX_LOG_RATIO = 700.0
-"""Beyond it the ratio is no float64; any bound acts long before."""
+"""Beyond it the ratio is no float64; the bound acts long before."""
 
 
 def weights(
@@ -28,8 +28,7 @@ def weights(
         mean = settings.level is RatioLevel.SEQUENCE
         log_ratios = [total / max(len(log_ratios), 1) if mean else total] * len(log_ratios)
     low = 0.0 if settings.low is None else settings.low
-    high = math.inf if settings.high is None else settings.high
     ratios = (math.exp(min(value, MAX_LOG_RATIO)) for value in log_ratios)
     if settings.outside == "mask":
-        return tuple(ratio if low <= ratio <= high else 0.0 for ratio in ratios)
-    return tuple(min(max(ratio, low), high) for ratio in ratios)
+        return tuple(ratio if low <= ratio <= settings.high else 0.0 for ratio in ratios)
+    return tuple(min(max(ratio, low), settings.high) for ratio in ratios)

@@ -29,6 +29,9 @@ from bootstrap.training.algorithms import covariance, gae, grpo, pass_at_k, rein
 from bootstrap.training.algorithms.correction import weights
 from bootstrap.training.algorithms.normalize import STD_EPSILON, deviation, weighted_moments
 
+Stream = tuple[list[Example], float]
+"""Examples of the `rl` stream, and its normalizer."""
+
 
 def advantages(
     groups: Sequence[Sequence[Rollout]],
@@ -72,64 +75,118 @@ def rl_stream(
     groups: Sequence[Sequence[Rollout]],
     rewards: Mapping[str, float],
     settings: Algorithm | RoleRelative,
+    **more: Any,
+) -> Stream:
+    """Return the one stream of a round that is not split (`rl_streams`)."""
+    assert settings.mini_batches == 1, "a round in mini-batches has a stream for each"
+    return rl_streams(groups, rewards, settings, **more)[0]
+
+
+def rl_streams(
+    groups: Sequence[Sequence[Rollout]],
+    rewards: Mapping[str, float],
+    settings: Algorithm | RoleRelative,
     *,
     max_new_tokens: int,
     dead: Sequence[Rollout] = (),
     masked: Collection[str] = (),
     others: Sequence[Rollout] = (),
     guides: tuple[Guide, ...] = (),
+    taught: Mapping[str, Guide] | None = None,
     readings: Mapping[str, Reading] | None = None,
     seed: int = 0,
-) -> tuple[list[Example], float]:
-    """Return the examples of live groups and the stream's normalizer.
+) -> list[Stream]:
+    """Return for each mini-batch the examples of live groups, those of `others` after them, and the normalizer.
 
-    `groups`: rollouts of each live group; `rewards`: by rollout id, of all that was judged; `dead`: rollouts that count
-    in the normalizer and give nothing else; `masked`: rollouts that count in their group's baseline and in nothing
-    else, dead or not, as do those without tokens; `others`: rollouts of no live group that take part with advantage 0,
-    for what else bears on them; `readings`: by rollout id, for settings that read answers again.
+    Every mini-batch has each n-th group, so that levels, which stand together, are spread over all.
+
+    `groups`: rollouts of each live group; `rewards`: by rollout id, of all that was judged; `dead`: rollouts of no live
+    group that count in the mean of the advantages; `masked`: rollouts that count in their group's baseline and in
+    nothing else, dead or not, as do those without tokens; `others`: rollouts of no live group that take part with
+    advantage 0, for what else bears on them; `guides`: of every example; `taught`: by rollout id, a guide of its own;
+    `readings`: by rollout id, for settings that read answers again.
+
+    Guides and advantages keep their weights beside one another: a guide's mean is over all that take part, and where
+    `others` with a guide make the normalizer greater than the count of live groups and `dead`, advantages grow by as
+    much.
     """
-    assert not dead or not others, "what takes part is counted as such"
     relative = advantages(groups, rewards, settings, num_dead=len(rewards) - sum(len(group) for group in groups))
     traces = dict[str, tuple[list[float], list[float]]]()
+    compared = [
+        (rollout, advantage)
+        for group, values in zip(groups, relative, strict=True)
+        for rollout, advantage in zip(group, values, strict=True)
+        if rollout.tokens and rollout.id not in masked
+    ]
+    dead, others = ([r for r in part if r.tokens and r.id not in masked] for part in (dead, others))
     if isinstance(settings, Ppo):
         assert readings is not None, "a critic has read what it judges"
-        learned = [r for group in groups for r in group if r.tokens and r.id not in masked]
-        traces = _traces(learned, rewards, settings, readings)
+        traces = _traces([rollout for rollout, _ in compared], rewards, settings, readings)
         # What they take from the reward is in the advantages.
         guides = tuple(guide for guide in guides if guide.form.in_loss)
-    examples = []
-    counted = [len(rollout.tokens) for rollout in dead if rollout.tokens and rollout.id not in masked]
-    num_tokens, num_sequences = sum(counted), len(counted)
-    for group, values in zip([*groups, others], [*relative, [0.0] * len(others)], strict=True):
-        for rollout, advantage in zip(group, values, strict=True):
-            length = len(rollout.tokens)
-            if not length or rollout.id in masked:
-                continue
-            scale = 1.0 / length if settings.aggregation == "sequence" else 1.0
-            num_tokens += length
-            num_sequences += 1
-            own, returns = traces.get(rollout.id, ((), ()))
-            examples.append(
-                Example(
-                    source=rollout.id,
-                    tokens=rollout.prompt_tokens + rollout.tokens,
-                    num_prompt_tokens=len(rollout.prompt_tokens),
-                    advantages=tuple(value * scale for value in own) if own else (advantage * scale,) * length,
-                    values=readings[rollout.id].values if own and readings else (),
-                    returns=tuple(returns),
-                    loss_scale=scale,
-                    guides=guides,
-                    **_ratio(rollout, readings, settings.correction),
-                )
-            )
+    own_guides = {name: (*guides, guide) for name, guide in (taught or {}).items()}
+
+    def example(rollout: Rollout, advantage: float) -> Example:
+        length = len(rollout.tokens)
+        scale = 1.0 / length if settings.aggregation == "sequence" else 1.0
+        own, returns = traces.get(rollout.id, ((), ()))
+        return Example(
+            source=rollout.id,
+            tokens=rollout.prompt_tokens + rollout.tokens,
+            num_prompt_tokens=len(rollout.prompt_tokens),
+            advantages=tuple(value * scale for value in own) if own else (advantage * scale,) * length,
+            values=readings[rollout.id].values if own and readings else (),
+            returns=tuple(returns),
+            loss_scale=scale,
+            guides=own_guides.get(rollout.id, guides),
+            **_ratio(rollout, readings, settings.correction),
+        )
+
+    examples = [example(*pair) for pair in compared]
     if settings.entropy is not None:
         examples = _controlled(examples, settings.entropy, seed=seed)
-    normalizer = {
-        "token": num_tokens,
-        "sequence": num_sequences,
-        "constant": num_sequences * max_new_tokens,
+    joined = [example(rollout, 0.0) for rollout in others]
+    counted = {r.id: len(r.tokens) for r in (*(r for r, _ in compared), *dead)}
+    guided = {r.id: len(r.tokens) for r in others if own_guides.get(r.id, guides)}
+    count, everyone = settings.mini_batches, [*groups, *_by_group([*dead, *others])]
+    homes = {rollout.id: place % count for place, group in enumerate(everyone) for rollout in group}
+    streams = []
+    for number in range(count):
+        own = [one for one in examples if homes[one.source] == number]
+        mean, normalizer = (
+            _normalizer([n for name, n in lengths.items() if homes[name] == number], settings, max_new_tokens)
+            for lengths in (counted, counted | guided)
+        )
+        if normalizer > mean:
+            own = [_weighed(one, normalizer / mean) for one in own]
+        streams.append(([*own, *(one for one in joined if homes[one.source] == number)], normalizer))
+    return streams
+
+
+def _by_group(rollouts: Sequence[Rollout]) -> list[list[Rollout]]:
+    groups: dict[str, list[Rollout]] = {}
+    for rollout in rollouts:
+        groups.setdefault(rollout.group, []).append(rollout)
+    return list(groups.values())
+
+
+def _normalizer(lengths: Sequence[int], settings: Algorithm | RoleRelative, max_new_tokens: int) -> float:
+    """Return by what a sum over completions is divided to aggregate it; `lengths`: their tokens."""
+    count = {
+        "token": sum(lengths),
+        "sequence": len(lengths),
+        "constant": len(lengths) * max_new_tokens,
     }[settings.aggregation]
-    return examples, float(max(normalizer, 1))
+    return float(max(count, 1))
+
+
+def _weighed(example: Example, factor: float) -> Example:
+    """Return an example whose advantages, and what holds its tokens in place, weigh `factor` times as much."""
+    return replace(
+        example,
+        advantages=tuple(factor * value for value in example.advantages),
+        stay_weights=tuple(factor * value for value in example.stay_weights),
+    )
 
 
 def _traces(
