@@ -49,15 +49,18 @@ def run(
     """Grow the lineage to the recipe's length, or to where a guard stops it, and return its ledger.
 
     What is committed already stays as it is. `publish` is called after each commit and must not raise; `environment` is
-    recorded with each generation; `past_guards` goes on where a guard stopped the last run.
+    recorded with each generation, beside the precision of the workers; `past_guards` goes on where a guard stopped the
+    last run.
     """
     task, entries = build_task(recipe.task), store.ledger.read()
-    pool.configure(recipe.training)
+    training = pool.configure(recipe.training)
+    environment = {**environment, "precision": training.precision}
     models = LineageModels(pool)
     tools = Tools(processes=pool.size, cache=store.cache_folder, models=models, host=pool.host)
     with open_verifiers(recipe, task, tools) as (verifiers, examiner, panel):
         context = Context(
             recipe=recipe,
+            training=training,
             task=task,
             verifiers=verifiers,
             verifier=verifiers[("verifier",)],

@@ -20,6 +20,7 @@ from typing import Any
 
 from pydantic import Field, computed_field
 
+from bootstrap import processor
 from bootstrap.compute import MAX_LOGITS, ModelShape, forward_flops, generate_flops, llama_shape, train_flops
 from bootstrap.config.base_model import (
     BaseModelSource,
@@ -62,8 +63,12 @@ RATES = {"train": 4e10, "generate": 1e10, "evaluate": 1e10}
 """Assumed FLOP/s of one worker on one CPU core by phase; decoding waits for memory and Python more than for matmuls."""
 WIDE = 512
 """Width from which a model's matmuls outweigh what surrounds them."""
-WIDE_RATES = {"train": 1e11, "generate": 6e10, "evaluate": 6e10}
-"""The same of models this wide in bf16, on a CPU with instructions for it."""
+WIDE_RATES = {
+    "bf16": {"train": 1e11, "generate": 6e10, "evaluate": 6e10},
+    "fp32": {"train": 6e10, "generate": 3e10, "evaluate": 3e10},
+    "emulated bf16": {"train": 1.2e10, "generate": 6e9, "evaluate": 6e9},
+}
+"""The same of models this wide, by the precision of their matmuls."""
 SAMPLED_PROMPTS = 32
 """Prompts drawn to measure a level's lengths."""
 
@@ -214,6 +219,19 @@ def notes(recipe: Recipe) -> Iterator[str]:
         yield "distillation null leaves nothing to hold old levels (a control: policy gradient alone)"
     if any(isinstance(step, SelfPlayStep) and step.proposer_reward != "learnability" for step in steps):
         yield "the proposer is not paid for what can be learnt (a control: problems of any difficulty)"
+    if _precision(recipe) == "emulated bf16":
+        yield (
+            "this machine's processor has no instructions for bf16: it is emulated, some five times slower than fp32 "
+            "(training.precision: auto takes bf16 only where every worker has them)"
+        )
+
+
+def _precision(recipe: Recipe) -> str:
+    """Return what the matmuls are computed in where the workers' processor is this machine's."""
+    wanted, has_bf16 = recipe.training.precision, bool(recipe.resources.gpus_per_worker) or processor.has_bf16()
+    if wanted == "auto":
+        return "bf16" if has_bf16 else "fp32"
+    return wanted if wanted == "fp32" or has_bf16 else "emulated bf16"
 
 
 def _left_out(task: Task) -> Iterator[str]:
@@ -502,8 +520,7 @@ class _Estimate:
 
     def seconds(self, steps: Sequence[Step], targets: Sequence[int], *, workers: int) -> float:
         """Return wall time at the assumed rates."""
-        wide = self.shape.hidden_size >= WIDE and self.recipe.training.precision == "bf16"
-        rates = WIDE_RATES if wide else RATES
+        rates = WIDE_RATES[_precision(self.recipe)] if self.shape.hidden_size >= WIDE else RATES
         return sum(flops / (rates[phase] * workers) for phase, flops in self.flops(steps, targets).items())
 
     def memory_bytes(self) -> int:

@@ -59,9 +59,17 @@ class Pool(ABC):
         shared = [self.share(a) if isinstance(a, dict | bytes) else a for a in args]
         return self.wait([self.start(w, method, *shared) for w in range(self.size)], what=method)
 
-    def configure(self, training: Training) -> None:
-        """Have every worker sample and learn as the recipe says; comes before any weights."""
+    def configure(self, training: Training) -> Training:
+        """Have every worker sample and learn as the recipe says, and return what that comes to; before any weights.
+
+        Precision `auto` is bf16 where all of them have instructions for it, else fp32: one choice for all, since they
+        act as one model.
+        """
+        if training.precision == "auto":
+            precision = "bf16" if all(self.broadcast("has_bf16")) else "fp32"
+            training = training.model_copy(update={"precision": precision})
         self.broadcast("configure", training)
+        return training
 
     def provide(self, base: Checkpoint) -> None:
         """Have a whole model in every worker as the base of adapters, which travel without it from then on.

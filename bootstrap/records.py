@@ -716,4 +716,4 @@ class Annotations(Record):
     probe: dict[str, float] = Field(default_factory=dict)
     """matmul_flops and memory_bytes per second of all workers together."""
     environment: dict[str, str] = Field(default_factory=dict)
-    """Ray submission id, git commit, source digest: where known."""
+    """The workers' precision; Ray submission id, git commit, source digest: where known."""

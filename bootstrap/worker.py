@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import torch
 
+from bootstrap import processor
 from bootstrap.compute import ModelShape
 from bootstrap.config.algorithms import ValueHead
 from bootstrap.config.base_model import ScratchModel
@@ -53,8 +54,15 @@ class Worker:
         self.learner: Learner | None = None
         self.training = Training()
 
+    def has_bf16(self) -> bool:
+        """Return whether this worker's device has instructions for products in bf16."""
+        if self.device.type == "cuda":
+            return torch.cuda.is_bf16_supported(including_emulation=False)
+        return processor.has_bf16()
+
     def configure(self, training: Training) -> None:
         """Sample and learn as the recipe says; comes before any weights."""
+        assert training.precision != "auto", "the pool says what it comes to, for all workers alike"
         self.training = training
 
     def provide(self, files: Mapping[str, bytes], fingerprint: str) -> None:

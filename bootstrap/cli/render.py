@@ -109,6 +109,7 @@ def print_generation(shown: Mapping[str, Any]) -> None:
         "frontier": f"level {shown['frontier']}, lead {shown['lead']}; target {target}",
         "recipe": f"{shown['recipe_digest']}, seed {shown['seed']}, {shown['workers']} workers",
         "code": shown["code_version"],
+        "precision": shown["measured"]["environment"].get("precision", ""),
         "verifiers": ", ".join(f"{name} {version}" for name, version in shown["verifiers"].items()),
         "tokens": _counts(shown["tokens"]),
         "FLOPs": _counts(shown["flops"]),

@@ -16,6 +16,7 @@ from bootstrap.config.evaluation import PanelTask
 from bootstrap.config.models import LineageModel
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.steps import Levels, Merged, Sampler, Teacher
+from bootstrap.config.training import Training
 from bootstrap.pool import Pool
 from bootstrap.prompts.task import Task
 from bootstrap.records import Annotations, Checkpoint, Compute, Event, Observer
@@ -133,6 +134,8 @@ class Context:
     """The parts of a run that stay the same from generation to generation."""
 
     recipe: Recipe
+    training: Training
+    """The recipe's, with the precision that its workers compute in."""
     task: Task
     verifiers: Mapping[Place, Verifier]
     """What judges answers that are trained on, by place in the recipe (`Recipe.verifiers`)."""
@@ -162,7 +165,7 @@ class Context:
             "code": __version__,
             "seed": self.recipe.seed,
             "task": self.recipe.task.model_dump(mode="json"),
-            "training": self.recipe.training.model_dump(mode="json"),
+            "training": self.training.model_dump(mode="json"),
             "verifiers": [verifier.version for verifier in (*self.verifiers.values(), self.examiner)],
             "workers": self.pool.size,
             "batch_rows": self.recipe.resources.batch_rows,

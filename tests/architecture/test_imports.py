@@ -19,6 +19,7 @@ LAYERS = {
     "records": 0,
     "references": 0,
     "compute": 0,
+    "processor": 0,
     "provenance": 0,
     "config": 0,
     "gym_items": 1,

@@ -147,6 +147,15 @@ def test_show_tells_health_and_which_guards_it_broke(store: Path, capsys: pytest
     assert "broken" not in output(capsys, "show", "gen-3")
 
 
+def test_show_tells_in_which_precision_a_generation_was_computed(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = queries.show(LineageStore(store / "addition").ledger.read(), "1")
+    shown["measured"]["environment"]["precision"] = "bf16"
+    print_generation(shown)
+    assert ["precision", "bf16"] in [line.split() for line in capsys.readouterr().out.splitlines()]
+
+
 def test_square_brackets_in_foreign_text_are_printed_as_they_are(
     store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,6 +8,7 @@ import pytest
 from support import lineage_factory, pretrained
 from tokenizers import Regex, Tokenizer, pre_tokenizers
 
+from bootstrap import processor
 from bootstrap.compute import llama_shape, train_flops
 from bootstrap.config.load import load_recipe
 from bootstrap.config.recipe import Recipe
@@ -109,16 +110,31 @@ def test_more_workers_take_less_time_for_the_same_work() -> None:
     assert one.generations[1].seconds == pytest.approx(2 * two.generations[1].seconds)
 
 
-def test_wide_models_in_bf16_are_assumed_to_come_nearer_to_the_machines_bound() -> None:
-    def rate(width: int, precision: str) -> float:
+def test_wide_models_are_assumed_to_come_nearer_to_the_machines_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    def rate(width: int, precision: str, *, has_bf16: bool = True) -> float:
+        monkeypatch.setattr(processor, "has_bf16", lambda: has_bf16)
         model = {"type": "scratch", "hidden_size": width, "intermediate_size": 2 * width, "num_heads": 8}
         settings = recipe(count=1, base={"model": model, "steps": BASE["steps"]}, training={"precision": precision})
         planned = make_plan(settings, lineage="x", workers=1).generations[1]
         return sum(planned.flops.values()) / planned.seconds
 
     narrow, wide, exact = rate(504, "bf16"), rate(512, "bf16"), rate(512, "fp32")
-    assert wide > 2 * narrow
-    assert exact == pytest.approx(narrow, rel=0.05)
+    assert wide > 1.5 * exact > 2 * narrow
+    assert rate(512, "auto") == wide
+    assert rate(512, "auto", has_bf16=False) == exact
+    assert rate(512, "bf16", has_bf16=False) < exact / 4
+
+
+def test_bf16_on_a_processor_without_it_is_noted_with_the_setting_that_avoids_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(processor, "has_bf16", lambda: False)
+    (note,) = notes(recipe(training={"precision": "bf16"}))
+    assert "emulated" in note and "precision: auto" in note
+    assert not [*notes(recipe(training={"precision": "auto"})), *notes(recipe())]
+    assert not list(notes(recipe(training={"precision": "bf16"}, resources={"gpus_per_worker": 1})))
+    monkeypatch.setattr(processor, "has_bf16", lambda: True)
+    assert not list(notes(recipe(training={"precision": "bf16"})))
 
 
 def test_committed_generations_show_what_became_of_them(entries: list[Entry]) -> None:

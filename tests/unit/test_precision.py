@@ -2,11 +2,14 @@
 
 import pytest
 import torch
+from support import tiny
 from support.pretrained import small_folder
 from transformers import DynamicCache
 
+from bootstrap import processor
 from bootstrap.config.steps import AdamW
 from bootstrap.config.training import LoraAdapter, Training
+from bootstrap.pool import LocalPool
 from bootstrap.records import Batch, Example, Normalizers, Prompt, Request, Sampling, Split
 from bootstrap.rollouts import engine as engines
 from bootstrap.rollouts.cache import ReservedLayer, key_value_cache
@@ -186,3 +189,32 @@ def test_the_machines_bound_is_measured_in_the_recipes_precision(monkeypatch) ->
         worker.configure(Training(precision=precision))
         assert worker.probe(0.02)["matmul_flops"] > 0
         assert seen == {dtype}
+
+
+@pytest.mark.parametrize(("has_bf16", "expected"), [((True, True), "bf16"), ((True, False), "fp32")])
+def test_auto_is_bf16_where_every_worker_has_instructions_for_it(has_bf16, expected, monkeypatch):
+    pool = LocalPool(2, batch_rows=8)
+    for one, has in zip(pool.workers, has_bf16, strict=True):
+        monkeypatch.setattr(one, "has_bf16", lambda has=has: has)
+    assert pool.configure(Training(precision="auto", packing=True)) == Training(precision=expected, packing=True)
+    assert [one.training.precision for one in pool.workers] == [expected, expected]
+
+
+def test_a_precision_that_is_asked_for_is_taken_whatever_the_processor(monkeypatch):
+    monkeypatch.setattr(processor, "has_bf16", lambda: False)
+    assert LocalPool(1, batch_rows=8).configure(Training(precision="bf16")).precision == "bf16"
+
+
+def test_what_auto_came_to_is_recorded_and_tells_results_apart_within_one_recipe(tmp_path, monkeypatch):
+    monkeypatch.setattr("bootstrap.loop.PROBE_SECONDS", 0.02)
+    model = {"type": "scratch", "hidden_size": 16, "intermediate_size": 16, "num_layers": 1, "num_heads": 1}
+    base = {"model": model, "steps": [{"type": "sft", "updates": 1, "batch_size": 4}]}
+    settings = tiny.recipe(count=0, base=base, training={"precision": "auto"})
+    found = {}
+    for has_bf16, precision in ((True, "bf16"), (False, "fp32")):
+        monkeypatch.setattr(processor, "has_bf16", lambda has=has_bf16: has)
+        (found[precision],) = tiny.grow(settings, tmp_path / precision)
+        assert found[precision].annotations.environment["precision"] == precision
+    one, other = (entry.generation for entry in found.values())
+    assert one.recipe_digest == other.recipe_digest
+    assert one.artifacts["step-0"].path != other.artifacts["step-0"].path
