@@ -30,6 +30,7 @@ from bootstrap.config.base_model import (
     ScratchModel,
     scratch_vocabulary,
 )
+from bootstrap.config.descent import Descent
 from bootstrap.config.models import EndpointTeacher
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.steps import (
@@ -150,10 +151,10 @@ def make_plan(
 
     `config`: the base model's configuration in Hugging Face terms, which the recipe of a fork does not lead to.
     """
-    estimates = _Estimates(recipe, config)
     committed = [entry.generation for entry in entries]
-    pace = _pace(estimates, entries)
     last = max(recipe.generations.count, len(committed) - 1)
+    estimates = _Estimates(recipe, config, last=last)
+    pace = _pace(estimates, entries)
     generations: list[GenerationPlan] = []
     for number in range(last + 1):
         steps, estimate = recipe.steps_of(number), estimates.of(number)
@@ -321,8 +322,9 @@ class _Lengths:
 class _Estimates:
     """The estimates of a recipe's models: generation 0's, and those of stages that start from another."""
 
-    def __init__(self, recipe: Recipe, config: dict[str, Any] | None) -> None:
+    def __init__(self, recipe: Recipe, config: dict[str, Any] | None, *, last: int) -> None:
         self.recipe = recipe
+        self._descent = Descent(recipe, last=last)
         self._config = config
         self.task = build_task(recipe.task)
         self._made: dict[BaseModelSource, _Estimate] = {}
@@ -336,20 +338,8 @@ class _Estimates:
         return self._made[model]
 
     def _model(self, number: int) -> BaseModelSource:
-        if number == 0:
-            return self.recipe.base.model
-        position = self.recipe.generations.position(number)
-        match position.stage.init:
-            case ScratchModel() | PretrainedModel() as model:
-                return model
-            case StageEnd(stage=name):
-                return self._model(self.recipe.generations.end_of(name))
-            case int(earlier):
-                return self._model(earlier)
-            case "previous":
-                return self._model(position.eldest - 1)
-        # Champions descend from the base, unless a stage promotes another model's child: its size is not known yet.
-        return self.recipe.base.model
+        # Where the gate decides between several models, the lineage's own stands for them: their size is not known yet.
+        return self._descent.of(number) or self.recipe.base.model
 
     def memory_bytes(self) -> int:
         """Return bytes of one worker at its fullest."""

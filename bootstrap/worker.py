@@ -180,8 +180,9 @@ class Worker:
     def load_teacher(self, files: Mapping[str, bytes], fingerprint: str) -> None:
         """Hold a frozen teacher for the `kl` stream.
 
-        Raises FingerprintMismatch when its weights are not those that `fingerprint` names, RecipeError when its
-        vocabulary is another than the student's or when it cannot keep packed sequences apart.
+        Its output matrix may be padded to another width than the student's. Raises FingerprintMismatch when its weights
+        are not those that `fingerprint` names, RecipeError when its vocabulary is another than the student's, when it
+        has no outputs for some of these tokens, or when it cannot keep packed sequences apart.
         """
         self._check_weights(files, fingerprint, what="the teacher's")
         teacher, tokenizer = self._frozen(files)
@@ -189,6 +190,13 @@ class Worker:
             raise RecipeError(
                 "the teacher's vocabulary differs from the student's, so their distributions cannot be compared; "
                 "use distillation.loss: ce, or a teacher with the same tokenizer"
+            )
+        # A tokenizer may know of more tokens than both models have outputs for; these are drawn by neither.
+        needed = min(max(tokenizer.get_vocab().values()) + 1, models.output_width(self.model))
+        if (width := models.output_width(teacher)) < needed:
+            raise RecipeError(
+                f"the teacher has outputs for {width} of the {needed} tokens that the student can draw; use "
+                "distillation.loss: ce, or a teacher whose output matrix is as wide as its tokenizer"
             )
         if self.training.packing:
             with self._compute():

@@ -7,19 +7,23 @@ Nothing heavy is imported; weights are not read.
 
 import difflib
 import json
+import math
 import re
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from bootstrap.config.base_model import FolderModel, PretrainedModel, ScratchModel, missing_files, scratch_vocabulary
+from bootstrap.config.descent import Descent, Origin
 from bootstrap.config.files import FileTask, pinned
 from bootstrap.config.recipe import Conflicts, Place, Recipe, dotted
+from bootstrap.config.tasks import Task
 from bootstrap.config.verifiers import Verifier
 from bootstrap.errors import RecipeError
 
@@ -516,17 +520,13 @@ def _pick(members: Mapping[str, type[BaseModel]], data: Any) -> type[BaseModel] 
 
 def _folder_problems(recipe: Recipe) -> Iterator[_Problem]:
     """Check every Hugging Face folder that the recipe names: complete, with a vocabulary that fits."""
-    task, base = recipe.task, recipe.base.model
-    vocabulary: dict[str, int] | None = None
-    if isinstance(base, ScratchModel):
-        vocabulary = scratch_vocabulary(task.characters)
-    elif isinstance(base, FolderModel):
+    base = recipe.base.model
+    if isinstance(base, FolderModel):
         place = ("base", "model", "path")
         problem = _folder_problem(base)
         if problem:
             yield _Problem(place, problem)
         else:
-            vocabulary = _vocabulary(base)
             tokenizer, config = (
                 json.loads((Path(base.path) / name).read_bytes()) for name in ("tokenizer.json", "config.json")
             )
@@ -536,24 +536,59 @@ def _folder_problems(recipe: Recipe) -> Iterator[_Problem]:
         if isinstance(stage.init, PretrainedModel) and (problem := _folder_problem(stage.init)):
             yield _Problem(("generations", *place, "init", "path"), problem)
     for step_place, step in recipe.generation_steps():
-        for below, sampler in step.samplers():
-            if isinstance(sampler, FolderModel) and (problem := _folder_problem(sampler)):
+        for below, model in (*step.samplers(), *step.teachers(), *step.references()):
+            if isinstance(model, FolderModel) and (problem := _folder_problem(model)):
                 yield _Problem((*step_place, *below, "path"), problem)
-        for below, model in (*step.teachers(), *step.references()):
-            if not isinstance(model, FolderModel):
-                continue
-            place = (*step_place, *below)
-            problem = _folder_problem(model)
-            if problem:
-                yield _Problem((*place, "path"), problem)
-            elif vocabulary is not None and (difference := _difference(_vocabulary(model), vocabulary)):
+    yield from _comparison_problems(recipe)
+
+
+def _comparison_problems(recipe: Recipe) -> Iterator[_Problem]:
+    """Check that teachers and references can be compared with their students token by token, as far as is known."""
+    last = sum(stage.generations for _, stage in recipe.generations.parts())
+    descent, said = Descent(recipe, last=last), set[Place]()
+    outputs = cache(partial(_outputs, task=recipe.task))
+    for number in range(1, last + 1):
+        student = outputs(descent.of(number))
+        for index, step in enumerate(recipe.steps_of(number)):
+            for below, model in (*step.teachers(), *step.references()):
+                place = ("generations", *recipe.generations.position(number).place, "steps", index, *below)
+                known = outputs(descent.named(model, number=number))
+                if student is None or known is None or place in said:
+                    continue
                 is_teacher = (below, model) in step.teachers()
                 who, instead = ("teacher", "loss: ce, or a teacher") if is_teacher else ("reference", "a reference")
+                drawn = min(max(student.vocabulary.values()) + 1, student.count)
+                if difference := _difference(known.vocabulary, student.vocabulary):
+                    problem = f"the {who}'s vocabulary is not the student's ({difference})"
+                elif known.count < drawn:
+                    problem = f"the {who} has outputs for {known.count} of the {drawn} tokens that the student can draw"
+                else:
+                    continue
+                said.add(place)
                 yield _Problem(
                     place,
-                    f"the {who}'s vocabulary is not the student's ({difference}), and their distributions are "
-                    f"compared token by token; use {instead} with the same tokenizer",
+                    f"{problem}, and their distributions are compared token by token; use {instead} with the same "
+                    "tokenizer",
                 )
+
+
+class _Outputs(NamedTuple):
+    """What a model can say."""
+
+    vocabulary: Mapping[str, int]
+    count: float
+    """Rows of its output matrix, which mostly are some more than the tokens; infinite where its folder does not say."""
+
+
+def _outputs(model: Origin | None, *, task: Task) -> _Outputs | None:
+    """Return what a model can say; None where that is not known, or its folder has problems of its own."""
+    if isinstance(model, ScratchModel):
+        vocabulary = scratch_vocabulary(task.characters)
+        return _Outputs(vocabulary, len(vocabulary))
+    if not isinstance(model, FolderModel) or _folder_problem(model) is not None:
+        return None
+    count = json.loads((Path(model.path) / "config.json").read_bytes()).get("vocab_size")
+    return _Outputs(_vocabulary(model), count if isinstance(count, int) else math.inf)
 
 
 def _pinned(value: Any, place: Place, problems: list[_Problem]) -> Any:
@@ -621,12 +656,12 @@ def _vocabulary_of(tokenizer: Mapping[str, Any]) -> dict[str, int]:
     return dict(vocabulary) | {token["content"]: token["id"] for token in tokenizer.get("added_tokens") or ()}
 
 
-def _difference(one: dict[str, int], other: dict[str, int]) -> str | None:
+def _difference(one: Mapping[str, int], other: Mapping[str, int]) -> str | None:
     if one == other:
         return None
     if len(one) != len(other):
         return f"{len(one)} tokens against {len(other)}"
-    token = min(token for token in one | other if one.get(token) != other.get(token))
+    token = min(token for token in {**one, **other} if one.get(token) != other.get(token))
     return f"for example {token!r} is {one.get(token, 'absent')} against {other.get(token, 'absent')}"
 
 

@@ -1,8 +1,8 @@
 """How far a model is from another one on given completions: a forward pass of both, no gradient.
 
-KL(model || other) at each completion token, over the whole vocabulary and at temperature 1, whatever the completions
-were sampled at. On the model's own samples its mean estimates the divergence of the two per token. Left out: which
-completions (`stages/health.py`), and divergences that are trained on (`loss.py`).
+KL(model || other) at each completion token, over all outputs that both have and at temperature 1, whatever the
+completions were sampled at. On the model's own samples its mean estimates the divergence of the two per token. Left
+out: which completions (`stages/health.py`), and divergences that are trained on (`loss.py`).
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ from bootstrap.records import Divergence, Example
 from bootstrap.training.batch import MicroBatch, micro_batches
 from bootstrap.training.learner import MAX_LOGITS
 from bootstrap.training.loss import divergence
-from bootstrap.training.model import model_shape
+from bootstrap.training.model import model_shape, readable
 
 
 @torch.no_grad()
@@ -32,8 +32,8 @@ def divergence_from(
 ) -> Divergence:
     """Return KL(model || other) summed over the completion tokens of the examples, whose weights play no part.
 
-    Both models share one vocabulary. `max_rows`: most sequences in one forward pass; `compute`: the context in which
-    the blocks run.
+    Both models share one tokenizer; outputs that only one of them has are left out. `max_rows`: most sequences in one
+    forward pass; `compute`: the context in which the blocks run.
     """
     model.eval()
     device = next(model.parameters()).device
@@ -52,5 +52,5 @@ def divergence_from(
 def _logits(model: PreTrainedModel, micro: MicroBatch, compute: Callable[[], AbstractContextManager[Any]]) -> Tensor:
     """Return the logits (N, V) that predict the completion tokens."""
     with compute():
-        hidden = model.base_model(input_ids=micro.tokens_BT, use_cache=False).last_hidden_state
+        hidden = model.base_model(input_ids=readable(micro.tokens_BT, model), use_cache=False).last_hidden_state
     return model.get_output_embeddings()(hidden[micro.row_N, micro.position_N].float())

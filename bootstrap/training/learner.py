@@ -33,7 +33,7 @@ from bootstrap.training.loss import (
     stay,
     value_loss,
 )
-from bootstrap.training.model import model_shape
+from bootstrap.training.model import model_shape, output_width, readable
 from bootstrap.training.optimizer import build_optimizers
 from bootstrap.training.precision import recompute_blocks
 
@@ -214,10 +214,10 @@ class Learner:
         rewards_N = torch.zeros_like(logprobs_N)
         for fingerprint, rows in _rows_by_guide(examples).items():
             mine_N, logits_NV = self._frozen_logits(fingerprint, rows, micro)
-            guide_N = _logprobs(logits_NV.float() / temperature, micro.targets_N[mine_N])
-            form = GuideForm.REWARD_K1
+            guide_N = _guide_logprobs(logits_NV.float() / temperature, micro.targets_N[mine_N])
+            own_N, form = logprobs_N[mine_N], GuideForm.REWARD_K1
             weight_R = logprobs_N.new_tensor([_weight(example, fingerprint, form) for example in examples])
-            rewards_N[mine_N] += weight_R[micro.row_N[mine_N]] * (guide_N - logprobs_N[mine_N])
+            rewards_N[mine_N] += weight_R[micro.row_N[mine_N]] * (_heard(guide_N, own_N) - own_N)
         return rewards_N
 
     def _value_loss(self, hidden_ND: Tensor, micro: MicroBatch, batch: Batch) -> Tensor:
@@ -236,7 +236,7 @@ class Learner:
             held = held + stay(logprobs_N, micro.old_logprobs_N, micro.stay_weights_N)
         for fingerprint, rows in _rows_by_guide(examples).items():
             mine_N, logits_NV = self._frozen_logits(fingerprint, rows, micro)
-            guide_N = _logprobs(logits_NV.float() / temperature, micro.targets_N[mine_N])
+            guide_N = _guide_logprobs(logits_NV.float() / temperature, micro.targets_N[mine_N])
             row_N, scale_N = micro.row_N[mine_N], micro.loss_scale_N[mine_N]
             for form in GuideForm:
                 weight_R = logprobs_N.new_tensor([_weight(example, fingerprint, form) for example in examples])
@@ -244,10 +244,12 @@ class Learner:
                     continue
                 weight_N = weight_R[row_N] * scale_N
                 if form.in_loss:
-                    estimate_N = kl_estimate(logprobs_N[mine_N], guide_N, estimator=form.estimator)
+                    own_N = logprobs_N[mine_N]
+                    estimate_N = kl_estimate(own_N, _heard(guide_N, own_N), estimator=form.estimator)
                     held = held + (weight_N * estimate_N).sum()
                 else:
-                    reward_N = guide_reward(micro.old_logprobs_N[mine_N], guide_N, row_N, form=form)
+                    old_N = micro.old_logprobs_N[mine_N]
+                    reward_N = guide_reward(old_N, _heard(guide_N, old_N), row_N, form=form)
                     advantages_N = advantages_N.index_put((mine_N,), advantages_N[mine_N] + weight_N * reward_N)
         return advantages_N, held
 
@@ -264,15 +266,19 @@ class Learner:
 
     @torch.no_grad()
     def _frozen_logits(self, fingerprint: str, rows: list[int], micro: MicroBatch) -> tuple[Tensor, Tensor]:
-        """Return which tokens (N) belong to some rows, and a frozen model's logits at them; one forward pass."""
+        """Return which tokens (N) belong to some rows, and a frozen model's logits at them; one forward pass.
+
+        The logits are no wider than the student's: what the student cannot draw is left out of the comparison.
+        """
         mine_N = torch.isin(micro.row_N, torch.tensor(rows, device=self.device))
         places_R = micro.place_S[rows].unique()
         # Places are ascending, so a row's place among the teacher's is where it would be sorted in.
         place_N = torch.searchsorted(places_R, micro.place_S[micro.row_N[mine_N]])
         model = self.teachers[fingerprint]
         sequence_RT = micro.sequence_BT[places_R] if micro.sequence_BT is not None else None
-        hidden = self._forward(model, micro.tokens_BT[places_R], sequence_RT)
-        return mine_N, model.get_output_embeddings()(hidden[place_N, micro.position_N[mine_N]].float())
+        hidden = self._forward(model, readable(micro.tokens_BT[places_R], model), sequence_RT)
+        logits_NV = model.get_output_embeddings()(hidden[place_N, micro.position_N[mine_N]].float())
+        return mine_N, logits_NV[:, : output_width(self.model)]
 
     def _teacher_flops(self, examples: list[Example], micro: MicroBatch) -> float:
         return sum(
@@ -372,6 +378,22 @@ class Learner:
 def _logprobs(logits_NV: Tensor, targets_N: Tensor) -> Tensor:
     """Return the log-probability of each target in float32."""
     return torch.log_softmax(logits_NV, dim=-1).gather(-1, targets_N.unsqueeze(-1)).squeeze(-1)
+
+
+def _guide_logprobs(logits_NV: Tensor, targets_N: Tensor) -> Tensor:
+    """Return a guide's log-probability of each target, -inf for those that it has no output for.
+
+    The policy samples over the full width of its output matrix, padding included, and its own log-probabilities are
+    those of that distribution.
+    """
+    last = logits_NV.shape[-1] - 1
+    logprobs_N = _logprobs(logits_NV, targets_N.clamp(max=last))
+    return logprobs_N.masked_fill(targets_N > last, -torch.inf)
+
+
+def _heard(guide_logprobs_N: Tensor, own_logprobs_N: Tensor) -> Tensor:
+    """Let a guide agree with the policy on tokens that it has no output for: padding is not judged."""
+    return torch.where(guide_logprobs_N.isneginf(), own_logprobs_N.detach(), guide_logprobs_N)
 
 
 def _rows_by_teacher(examples: list[Example]) -> dict[str, list[int]]:

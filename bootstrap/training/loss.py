@@ -182,7 +182,12 @@ def divergence(
     one more outcome, so that both sides sum to 1: a sum over the k tokens alone is no divergence, and as a reverse KL
     its gradient pushes the student's mass out of sight (arXiv:2605.11182). By the data-processing inequality that is
     never more than the whole divergence, and equal to it where k leaves out one token.
+
+    Where one side is wider, because its output matrix is padded beyond the tokenizer's last token, both are compared on
+    the outputs that they share, each normalised over these.
     """
+    shared = min(student_logits_NV.shape[-1], teacher_logits_NV.shape[-1])
+    student_logits_NV, teacher_logits_NV = student_logits_NV[:, :shared], teacher_logits_NV[:, :shared]
     if not beta and not top_k:
         return forward_kl(student_logits_NV, teacher_logits_NV, weights_N)
     student_NV = torch.log_softmax(student_logits_NV.float(), dim=-1)

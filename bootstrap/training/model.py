@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import safetensors.torch
 import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
+from torch import Tensor
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -186,6 +187,16 @@ def tokenizer_files(tokenizer: PreTrainedTokenizerFast) -> dict[str, bytes]:
         "tokenizer.json": tokenizer.backend_tokenizer.to_str(pretty=True).encode(),
         "tokenizer_config.json": json.dumps(settings, indent=2, sort_keys=True).encode(),
     }
+
+
+def output_width(model: PreTrainedModel) -> int:
+    """Return how many outputs a model has for each token: those of its tokenizer, and mostly some padding."""
+    return model.get_output_embeddings().weight.shape[0]
+
+
+def readable(tokens_BT: Tensor, model: PreTrainedModel) -> Tensor:
+    """Return tokens as a model can read them: padding of a wider model of the same tokenizer becomes its last token."""
+    return tokens_BT.clamp(max=model.get_input_embeddings().weight.shape[0] - 1)
 
 
 def model_shape(model: PreTrainedModel) -> ModelShape:

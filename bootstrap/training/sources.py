@@ -8,9 +8,11 @@ Left out: quantised weights other than GGUF's (which are dequantised here), mode
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import safetensors.torch
@@ -32,6 +34,8 @@ INDEX = "model.safetensors.index.json"
 HUB_FILES = ("*.json", "*.safetensors", "*.jinja", "README.md")
 """What is fetched of a repository: no code, nothing pickled."""
 PICKLED = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
+_BRIEF = 300
+"""Characters of a library's error that are passed on."""
 _DIGITS_APART = {"smollm", "starcoder", "refact", "command-r"}
 """GGUF's names of vocabularies whose merges were learned with every digit on its own."""
 _GPT2 = {None, "default", "gpt-2"}
@@ -58,24 +62,51 @@ def read_source(source: str) -> Imported:
     if path.is_file():
         if path.suffix != ".gguf":
             raise RecipeError(f"{path} is no GGUF file (.gguf); name one, a Hugging Face folder, or a hub id")
-        return _checked(*_gguf(path))
+        return _checked(*_gguf(path), place=str(path))
     if path.is_dir():
-        return _checked(*_folder(path, {"type": "folder", "name": path.resolve().name}))
+        read = _folder(path, {"type": "folder", "name": path.resolve().name}, place=str(path))
+        return _checked(*read, place=str(path))
     name, _, revision = source.partition("@")
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise RecipeError(f"there is no file or folder {source}, and a hub id is of the form owner/name[@revision]")
-    return _checked(*_hub(name, revision or None))
+    return _checked(*_hub(name, revision or None), place=source)
 
 
-def _checked(files: Mapping[str, bytes], source: Mapping[str, str], licence: str | None) -> Imported:
-    """Open the folder as every run will."""
-    model, _ = models.load(files)
+def _checked(files: Mapping[str, bytes], source: Mapping[str, str], licence: str | None, *, place: str) -> Imported:
+    """Open the folder as every run will; `place`: where it comes from, in words."""
+    # What opens files of foreign make raises whatever it likes, tokenizers even a bare Exception.
+    try:
+        Tokenizer.from_str(files["tokenizer.json"].decode())
+    except Exception as error:
+        raise RecipeError(
+            f"tokenizer.json of {place} cannot be opened: {_brief(error)}; fetch it again, or save the model's fast "
+            "tokenizer with save_pretrained"
+        ) from error
+    try:
+        model, _ = models.load(files)
+    except RecipeError as error:
+        raise RecipeError(f"{place} cannot be opened: {error}; if it was cut on its way, fetch it again") from error
+    except SafetensorError as error:
+        raise RecipeError(
+            f"{MODEL_WEIGHTS} of {place} cannot be read: {_brief(error)}; if it was cut on its way, fetch it again"
+        ) from error
+    except Exception as error:
+        raise RecipeError(
+            f"config.json of {place} makes no model here: {_brief(error)}; choose a causal language model of a type "
+            "that the installed transformers knows, or a newer transformers"
+        ) from error
     return Imported(
         files=files,
         source=source,
         licence=licence,
         num_parameters=sum(parameter.numel() for parameter in model.parameters()),
     )
+
+
+def _brief(error: Exception) -> str:
+    """Return what an error says, as far as it fits into a line."""
+    lines = str(error).strip().splitlines() or [""]
+    return shorten(f"{type(error).__name__}: {lines[0]}", _BRIEF, placeholder=" ...")
 
 
 # --- GGUF --------------------------------------------------------------------------------------------------------
@@ -136,19 +167,24 @@ def _field(reader: GGUFReader, name: str) -> str | None:
 # --- Hugging Face folders ----------------------------------------------------------------------------------------
 
 
-def _folder(path: Path, source: dict[str, str]) -> tuple[dict[str, bytes], dict[str, str], str | None]:
+def _folder(
+    path: Path, source: dict[str, str], *, place: str, left_behind: Collection[str] = ()
+) -> tuple[dict[str, bytes], dict[str, str], str | None]:
+    """Read a folder; `place`: its name in messages, `left_behind`: files of the source that it holds no copy of."""
     there = {file.name: file for file in path.iterdir() if file.is_file()}
     wanted = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", TEMPLATE)
     files = {name: there[name].read_bytes() for name in wanted if name in there}
-    files[MODEL_WEIGHTS] = _weights(path, there)
+    settings = {name: _json(data, path / name) for name, data in files.items() if name.endswith(".json")}
+    files[MODEL_WEIGHTS] = _weights(there, place=place, left_behind=left_behind)
     if missing := [name for name in MODEL_FILES if name not in files]:
         raise RecipeError(
-            f"{path} lacks {', '.join(missing)}; open the model and its fast tokenizer with transformers and save both "
-            "with save_pretrained"
+            f"{place} lacks {', '.join(missing)}; open the model and its fast tokenizer with transformers and save "
+            "both with save_pretrained"
         )
-    config = _json(files["config.json"], path / "config.json")
-    if method := (config.get("quantization_config") or {}).get("quant_method"):
-        raise RecipeError(f"{path} holds weights quantised by {method}; import the model they were made from")
+    config = settings["config.json"]
+    quantised = config.get("quantization_config")
+    if method := quantised.get("quant_method") if isinstance(quantised, dict) else quantised:
+        raise RecipeError(f"{place} holds weights quantised by {method}; import the model they were made from")
     # Its author's code never runs here; if the weights need it, opening them fails.
     config.pop("auto_map", None)
     files["config.json"] = json.dumps(config, indent=2, sort_keys=True).encode()
@@ -158,20 +194,25 @@ def _folder(path: Path, source: dict[str, str]) -> tuple[dict[str, bytes], dict[
     return files, source, _card_licence(there.get("README.md"))
 
 
-def _weights(path: Path, there: Mapping[str, Path]) -> bytes:
+def _weights(there: Mapping[str, Path], *, place: str, left_behind: Collection[str]) -> bytes:
     """Return all tensors as one safetensors file."""
     if MODEL_WEIGHTS in there:
         return there[MODEL_WEIGHTS].read_bytes()
     if INDEX not in there:
-        if pickled := sorted(name for name, file in there.items() if file.suffix in PICKLED):
+        if pickled := sorted(name for name in {*there, *left_behind} if Path(name).suffix in PICKLED):
             raise RecipeError(
-                f"{path} holds pickled weights ({', '.join(pickled[:3])}), and opening these runs whatever code is in "
+                f"{place} holds pickled weights ({', '.join(pickled[:3])}), and opening these runs whatever code is in "
                 "them; ask for a revision with safetensors, or convert them with save_pretrained where that is no risk"
             )
-        raise RecipeError(f"{path} holds no {MODEL_WEIGHTS}; save the model there with save_pretrained")
-    shards = sorted(set(_json(there[INDEX].read_bytes(), there[INDEX]).get("weight_map", {}).values()))
+        raise RecipeError(
+            f"{place} holds no {MODEL_WEIGHTS}; name a folder or a revision that does (save_pretrained writes it)"
+        )
+    places = _json(there[INDEX].read_bytes(), there[INDEX]).get("weight_map")
+    if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
+        raise RecipeError(f"{there[INDEX]} does not say which file holds which weights; fetch the folder again")
+    shards = sorted(set(places.values()))
     if missing := [name for name in shards if name not in there]:
-        raise RecipeError(f"{path} lacks {', '.join(missing[:3])}, which {INDEX} names; fetch the folder again")
+        raise RecipeError(f"{place} lacks {', '.join(missing[:3])}, which {INDEX} names; fetch the folder again")
     tensors: dict[str, torch.Tensor] = {}
     for name in shards:
         try:
@@ -206,7 +247,7 @@ def _card_licence(card: Path | None) -> str | None:
 
 def _hub(name: str, revision: str | None) -> tuple[dict[str, bytes], dict[str, str], str | None]:
     # Here and not at the top: files and folders need no client.
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import list_repo_files, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
@@ -217,4 +258,10 @@ def _hub(name: str, revision: str | None) -> tuple[dict[str, bytes], dict[str, s
             "the folder elsewhere and import it from there"
         ) from error
     # A snapshot's folder is named by the commit it is of.
-    return _folder(folder, {"type": "hub", "name": name, "revision": folder.name})
+    commit, left_behind = folder.name, list[str]()
+    if not any(folder.glob("*.safetensors")):
+        # Why there are no weights is said by what was not fetched; a hub that does not answer now says no more.
+        with suppress(Exception):
+            left_behind = list_repo_files(name, revision=commit)
+    source = {"type": "hub", "name": name, "revision": commit}
+    return _folder(folder, source, place=f"{name} on the hub", left_behind=left_behind)

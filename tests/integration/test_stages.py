@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from support import chat_server, tiny
+from support import chat_server, pretrained, tiny
 
 from bootstrap.cli import render
 from bootstrap.cli.rescore import rescore_lineage
@@ -17,6 +17,7 @@ from bootstrap.lineage import queries
 from bootstrap.pool import LocalPool
 from bootstrap.records import Edge, Outcome, Status
 from bootstrap.stages.step import Tables
+from bootstrap.store.fingerprint import fingerprint_model
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.verify import verify
@@ -125,6 +126,19 @@ def test_a_student_is_smaller_learns_from_the_champions_answers_and_is_kept_asid
     assert max(rollout.level for rollout in found.rollouts) == min(student.target_levels) - 1
     right = {verdict.rollout_id for verdict in found.verdicts if verdict.status is Status.PASS}
     assert right and {row.source for row in found.usage} <= right
+
+
+def test_a_pretrained_student_learns_the_distribution_of_a_teacher_whose_outputs_are_padded(tmp_path):
+    student = pretrained.write(pretrained.small_folder(seed=1), tmp_path / "student")
+    files = pretrained.padded(pretrained.small_folder(seed=2), by=4)
+    teacher = {"type": "folder", "path": str(pretrained.write(files, tmp_path / "teacher"))}
+    step = {"type": "distill", "updates": 4, "distillation": {"loss": "forward_kl", "teacher": teacher}}
+    taught = {"name": "student", "gate": "never", "init": {"type": "folder", "path": str(student)}, "steps": [step]}
+    base = {"model": tiny.MODEL, "steps": [{"type": "sft", "updates": 2}]}
+    entries = tiny.grow(staged([taught], base=base), tmp_path / "grown")
+    assert edge(entries[1], "teacher").fingerprint == fingerprint_model(files)
+    updates = tables(tmp_path / "grown", entries[1]).updates
+    assert 0 < updates[-1].kl_loss < updates[0].kl_loss
 
 
 def test_a_student_with_fresh_weights_is_shown_as_one(lineage, capsys):

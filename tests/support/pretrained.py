@@ -1,7 +1,9 @@
 """A pretrained model small enough for a test: a Llama with rotary positions, grouped heads and a tied output matrix."""
 
+import json
 from pathlib import Path
 
+import safetensors.torch
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -43,6 +45,22 @@ def small_folder(
     model = small_llama(seed=seed, characters=characters, max_length=max_length)
     files = dict(export(model, tokenizer, passed_on={}).files)
     return {**files, TEMPLATE: CHAT.encode()} if chat else files
+
+
+def padded(files: dict[str, bytes], *, by: int) -> dict[str, bytes]:
+    """Return a folder whose embedding and output matrix have some more rows, or with a negative number fewer.
+
+    Further rows are far from zero, so that what looks at them shows it.
+    """
+    tensors = safetensors.torch.load(files["model.safetensors"])
+    for name in tensors.keys() & {"model.embed_tokens.weight", "lm_head.weight"}:
+        rows, width = tensors[name].shape
+        more = torch.randn(max(by, 0), width, generator=torch.Generator().manual_seed(1))
+        tensors[name] = torch.cat([tensors[name], more])[: rows + by].clone()
+    config = json.loads(files["config.json"])
+    config["vocab_size"] += by
+    weights = safetensors.torch.save(tensors, metadata={"format": "pt"})
+    return {**files, "config.json": json.dumps(config).encode(), "model.safetensors": weights}
 
 
 def write(files: dict[str, bytes], folder: Path) -> Path:

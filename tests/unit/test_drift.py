@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from support import pretrained
 from transformers import AutoModelForCausalLM
 
 from bootstrap.config.base_model import ScratchModel
 from bootstrap.errors import FingerprintMismatch
 from bootstrap.pool import LocalPool
 from bootstrap.records import Checkpoint, Example
+from bootstrap.store.fingerprint import fingerprint_model
 from bootstrap.training import model as models
 
 SMALL = ScratchModel(hidden_size=32, intermediate_size=48, num_layers=2, num_heads=2)
@@ -76,6 +78,22 @@ def test_the_number_of_workers_does_not_matter() -> None:
         found.append(pool.divergence(shown, to=other))
     assert [one.nats for one in found] == pytest.approx([found[0].nats] * 3, rel=1e-5)
     assert len({(one.num_tokens, one.flops) for one in found}) == 1
+
+
+def test_padding_of_one_of_the_output_matrices_plays_no_part() -> None:
+    mine, other, shown = made(1), made(2), examples(9)
+    wide = pretrained.padded(dict(other.files), by=5)
+    other_wide = Checkpoint(fingerprint=fingerprint_model(wide), files=wide)
+    pool = LocalPool(1, batch_rows=64)
+    pool.hold(mine)
+    assert pool.divergence(shown, to=other_wide).nats == pytest.approx(pool.divergence(shown, to=other).nats, rel=1e-5)
+    pool.hold(other)
+    there = pool.divergence(shown, to=mine).nats
+    pool.hold(other_wide)
+    assert pool.divergence(shown, to=mine).nats == pytest.approx(there, rel=1e-5)
+    # What the wider one has drawn of its padding, the other reads as some token of its own.
+    drawn = Example(source="padding", tokens=(1, 5, 18, 6), num_prompt_tokens=2)
+    assert pool.divergence([drawn], to=mine).nats > 0
 
 
 def test_weights_that_are_not_what_they_claim_are_refused() -> None:

@@ -206,3 +206,60 @@ def test_a_folder_in_use_is_left_alone(tmp_path, capsys):
     assert main(["import", str(source), str(target)]) == 2
     assert "not an empty folder" in capsys.readouterr().err
     assert [path.name for path in target.iterdir()] == ["notes.txt"]
+
+
+def refusal(source, target, capsys) -> str:
+    """Return the one error of an import that leaves nothing behind."""
+    assert main(["import", str(source), str(target)]) == 2
+    assert not target.exists()
+    return " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "expected"),
+    [
+        ("model.safetensors", lambda data: data[: len(data) // 2], "cannot be read: SafetensorError"),
+        ("model.safetensors", lambda data: b"", "cannot be read: SafetensorError"),
+        ("tokenizer.json", lambda data: data[:-20], "tokenizer.json is no JSON object"),
+        ("tokenizer.json", lambda data: b'{"model": {"type": "Sorcery"}}', "tokenizer.json of"),
+        ("tokenizer_config.json", lambda data: b"[]", "tokenizer_config.json is no JSON object"),
+        ("config.json", lambda data: data.replace(b'"llama"', b'"sorcery"'), "config.json of"),
+        ("config.json", lambda data: data.replace(b'"hidden_size": 32', b'"hidden_size": -1'), "makes no model here"),
+        ("config.json", lambda data: data.replace(b'"hidden_size": 32', b'"hidden_size": 64'), "cannot be opened"),
+    ],
+)
+def test_a_broken_file_is_one_error_with_its_name_and_a_remedy(tmp_path, capsys, name, change, expected):
+    files = small_folder()
+    changed = change(files[name])
+    assert changed != files[name]
+    source = write({**files, name: changed}, tmp_path / "source")
+    message = refusal(source, tmp_path / "m", capsys)
+    assert expected in message and str(source) in message
+    assert "fetch" in message or "choose" in message
+    assert "Traceback" not in message and len(message) < 700
+
+
+def test_an_index_of_another_form_is_refused(tmp_path, capsys):
+    files = {n: d for n, d in small_folder().items() if n != "model.safetensors"}
+    source = write({**files, "model.safetensors.index.json": b'{"weight_map": ["a"]}'}, tmp_path / "source")
+    assert "does not say which file holds which weights" in refusal(source, tmp_path / "m", capsys)
+
+
+@pytest.mark.parametrize("reachable", [True, False])
+def test_a_repository_of_pickled_weights_alone_is_refused_by_name_as_a_folder_is(
+    tmp_path, capsys, monkeypatch, reachable
+):
+    snapshot = write({n: d for n, d in small_folder().items() if n != "model.safetensors"}, tmp_path / "0123abc")
+
+    def listed(name, *, revision):
+        assert (name, revision) == ("someone/old", "0123abc")
+        if not reachable:
+            raise ConnectionError("away")
+        return ["config.json", "pytorch_model.bin"]
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, **asked: str(snapshot))
+    monkeypatch.setattr("huggingface_hub.list_repo_files", listed)
+    message = refusal("someone/old", tmp_path / "m", capsys)
+    expected = "holds pickled weights (pytorch_model.bin)" if reachable else "holds no model.safetensors"
+    assert f"someone/old on the hub {expected}" in message
+    assert str(snapshot) not in message

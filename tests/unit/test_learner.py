@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from support import pretrained
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from bootstrap.config.base_model import ScratchModel
 from bootstrap.config.steps import AdamW, MuonAdamW, Optimizer, Schedule
 from bootstrap.errors import FingerprintMismatch, RecipeError, WorkerError
 from bootstrap.pool import LocalPool
-from bootstrap.records import Batch, Checkpoint, Example, Normalizers, Prompt, Sampling, Split
+from bootstrap.records import Batch, Checkpoint, Example, Guide, GuideForm, Normalizers, Prompt, Sampling, Split
 from bootstrap.stages.generate import requests
+from bootstrap.store.fingerprint import fingerprint_model
 from bootstrap.training.learner import Learner
 from bootstrap.training.model import model_shape
 from bootstrap.training.schedule import schedule_factor
@@ -259,6 +261,58 @@ def test_a_teacher_with_another_vocabulary_is_refused():
     given = teacher.export()
     with pytest.raises(RecipeError, match="vocabulary"):
         pool_of(1).broadcast("load_teacher", dict(given.files), given.fingerprint)
+
+
+def checkpoint(files: dict[str, bytes]) -> Checkpoint:
+    return Checkpoint(fingerprint=fingerprint_model(files), files=files)
+
+
+def of_width(seed: int, *, by: int) -> Checkpoint:
+    maker = LocalPool(1, batch_rows=8)
+    maker.build(SMALL, CHARACTERS, seed=seed)
+    return checkpoint(pretrained.padded(dict(maker.export().files), by=by))
+
+
+def student(by: int, teacher: Checkpoint) -> LocalPool:
+    """Return a student whose output matrix is padded, beside a teacher."""
+    pool = LocalPool(1, batch_rows=64)
+    pool.hold(of_width(3, by=by))
+    pool.broadcast("load_teacher", dict(teacher.files), teacher.fingerprint)
+    pool.broadcast("begin", AdamW())
+    return pool
+
+
+@pytest.mark.parametrize(("mine", "theirs"), [(0, 5), (5, 0), (3, 5)])
+def test_a_teacher_that_is_padded_to_another_width_teaches_as_without_padding(mine, theirs):
+    def losses(mine: int, theirs: int) -> list[float]:
+        teacher = of_width(99, by=theirs)
+        examples = [sequence(i, kl=1.0, teacher=teacher.fingerprint) for i in range(6)]
+        batch = Batch(examples=examples, normalizers=Normalizers(kl=6))
+        worker = student(mine, teacher).workers[0]
+        settings = ({"kl_beta": 0.0}, {"kl_beta": 0.5}, {"kl_beta": 1.0, "kl_top_k": 4})
+        return [worker.gradient(replace(batch, **one)).kl_loss for one in settings]
+
+    # With padding on both sides the outputs that they share include some of it.
+    assert losses(mine, theirs) == pytest.approx(losses(min(mine, theirs), min(mine, theirs)), rel=1e-5)
+
+
+def test_a_teacher_without_outputs_for_tokens_that_the_student_can_draw_is_refused():
+    with pytest.raises(RecipeError, match=r"outputs for 15 of the 16 tokens.*loss: ce"):
+        student(0, of_width(99, by=-1))
+
+
+def test_a_guide_is_silent_on_padding_that_the_policy_drew_and_the_guide_lacks():
+    guide = of_width(99, by=0)
+    pool = student(5, guide)
+    forms = tuple(Guide(model=guide.fingerprint, weight=0.5, form=form) for form in GuideForm if not form.in_loss)
+    plain = replace(sequence(1, rl=True), tokens=(1, 5, 6, 7, 8), num_prompt_tokens=2, advantages=(0.0,) * 3)
+    plain = replace(plain, logprobs=(-2.7,) * 3)
+    drawn = replace(plain, tokens=(1, 5, 6, 18, 8), guides=forms)
+    (reading,) = pool.read([drawn], temperature=1.0)
+    assert reading.rewards[1] == 0 and all(reading.rewards[place] for place in (0, 2))
+    in_loss = tuple(Guide(model=guide.fingerprint, weight=0.5, form=form) for form in GuideForm)
+    gradient = pool.workers[0].gradient(Batch(examples=[replace(drawn, guides=in_loss)], normalizers=Normalizers()))
+    assert np.isfinite(gradient.flat).all() and gradient.rl_loss != 0
 
 
 def test_muon_takes_the_blocks_matrices_and_adamw_the_rest():

@@ -402,6 +402,72 @@ def test_a_teacher_with_another_vocabulary_is_refused_with_the_remedy(recipe_pat
     assert "use loss: ce" in message
 
 
+STUDENT = """\
+name: student
+task: {type: addition, base_level: 2}
+base: {steps: [{type: sft, updates: 10}]}
+generations:
+  stages:
+    - {name: grow, steps: [{type: rl, updates: 5}]}
+    - name: student
+      gate: never
+      init: {type: folder, path: small}
+      steps: [{type: distill, updates: 5, distillation: {loss: forward_kl, teacher: {type: folder, path: large}}}]
+    - name: further
+      gate: never
+      init: {type: stage, stage: student}
+      steps: [{type: distill, updates: 5, distillation: {loss: forward_kl, teacher: {type: folder, path: large}}}]
+"""
+ASCII = "0123456789+= abcdefgh"
+
+
+def student_recipe(folder: Path, *, small: str = ASCII, large: str = ASCII) -> Path:
+    """Return a recipe from scratch with a student from one folder, taught by a model from another."""
+    for name, characters in (("small", small), ("large", large)):
+        write_folder(folder / name, scratch_vocabulary(characters))
+    return write(folder / "student.yaml", STUDENT)
+
+
+def declare_outputs(folder: Path, count: int) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "vocab_size": count}))
+
+
+def test_a_student_from_a_folder_may_be_taught_in_its_own_vocabulary_whatever_the_bases(tmp_path: Path) -> None:
+    load_recipe(student_recipe(tmp_path))
+
+
+def test_a_teacher_is_compared_with_what_the_stage_starts_from_and_with_its_descendants(tmp_path: Path) -> None:
+    message = refusal(student_recipe(tmp_path, large="0123456789+="))
+    for stage in (1, 2):
+        place = f"generations.stages[{stage}].steps[0].distillation.teacher"
+        assert f"{place}: the teacher's vocabulary is not the student's" in message
+
+
+@pytest.mark.parametrize("teacher", ["base", "champion", "0"])
+def test_a_teacher_of_the_lineage_with_another_vocabulary_than_the_students_is_refused(
+    tmp_path: Path, teacher: str
+) -> None:
+    override = f"generations.stages.1.steps.0.distillation.teacher={teacher}"
+    message = refusal(student_recipe(tmp_path), override)
+    assert "generations.stages[1].steps[0].distillation.teacher: the teacher's vocabulary is not" in message
+
+
+def test_a_teacher_that_the_gate_has_yet_to_decide_is_let_through(tmp_path: Path) -> None:
+    changes = ["generations.stages.1.gate=compare", "generations.stages.2.steps.0.distillation.teacher=champion"]
+    load_recipe(student_recipe(tmp_path), changes)
+
+
+def test_a_padded_output_matrix_is_no_other_vocabulary_and_one_that_lacks_tokens_is_refused(tmp_path: Path) -> None:
+    path, size = student_recipe(tmp_path), len(scratch_vocabulary(ASCII))
+    for padding in ((0, 64), (64, 0)):
+        for name, more in zip(("small", "large"), padding, strict=True):
+            declare_outputs(tmp_path / name, size + more)
+        load_recipe(path)
+    declare_outputs(tmp_path / "large", size - 1)
+    assert f"has outputs for {size - 1} of the {size} tokens that the student can draw" in refusal(path)
+
+
 def test_a_reference_with_another_vocabulary_is_refused_with_the_remedy(recipe_path: Path) -> None:
     write_folder(recipe_path.parent / "reference", scratch_vocabulary("0123456789+=-"))
     named = "{type: rl, algorithm: {type: grpo, kl: {model: {type: folder, path: reference}}}}"
