@@ -123,7 +123,7 @@ def grow(context: Context, entries: Sequence[Entry], number: int, *, lineage: st
         stage=context.recipe.stage_name(number),
         lineage=lineage,
         outcome=outcome_of(context.recipe, number, decision),
-        edges=edges(context.recipe, plan, sources={n for result in results for n in result.sources}),
+        edges=edges(context, plan, sources={n for result in results for n in result.sources}),
         target_levels=plan.target_levels,
         fingerprint=checkpoint.fingerprint,
         recipe_digest=context.recipe.digest(),

@@ -581,6 +581,15 @@ class Decision(Record):
     """By task of the evaluation's panel, all its levels together."""
 
 
+class Spent(Record):
+    """FLOPs by phase of a generation and all that it descends from, each generation once."""
+
+    start: dict[str, float]
+    """Of generation 0: the price of the start."""
+    since: dict[str, float]
+    """Of all others."""
+
+
 class Edge(Record):
     """A typed arrow from an earlier generation, or from a model outside the lineage, into this one."""
 
@@ -592,6 +601,8 @@ class Edge(Record):
     """That model's place as the recipe writes it, `LINEAGE@gen-N` for a generation of another lineage."""
     record: str | None = None
     """Hash of that generation's ledger record."""
+    spent: Spent | None = None
+    """What that generation cost; None for everything but a generation of another lineage."""
     fingerprint: str
     """Weights' fingerprint; for data edges the digest of the pool taken from that generation; for a server, which
     shows no weights, the name of its model."""

@@ -325,7 +325,7 @@ def report(
     publish: Annotated[bool, typer.Option("--publish/--no-publish", help="Show the picture in MLflow.")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Compare compute with quality: one curve for each lineage, its sigmoid, and the FLOPs to fixed levels.
+    """Compare compute with quality: a curve for each lineage and each arm kept aside, sigmoids, FLOPs to fixed levels.
 
     \b
     Examples:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,12 @@ from bootstrap.cli.sync import DEFAULT_PORT
 from bootstrap.cli.target import recall, uri_to_show, without_credentials
 from bootstrap.errors import RecipeError, StoreError, TrackingError
 from bootstrap.evaluation.scaling import MIN_POINTS, Sigmoid, fit_sigmoid
-from bootstrap.lineage import text, tracking
-from bootstrap.lineage.curves import Curve, Quality, curve
+from bootstrap.lineage import queries, text, tracking
+from bootstrap.lineage.curves import Curve, Quality, arms, aside, competitors, curve
 from bootstrap.lineage.outbox import Outbox
-from bootstrap.records import LevelReport, Outcome
+from bootstrap.records import Generation, LevelReport, Outcome
 from bootstrap.store import durable
+from bootstrap.store.ancestry import ancestry, own_flops, total
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 
@@ -29,12 +30,14 @@ SHARES = (0.5, 0.75, 0.9, 0.95)
 
 @dataclass(frozen=True, kw_only=True)
 class Reported:
-    """One lineage with its curve and, where it can be had, its law."""
+    """One lineage with its curve, where it can be had its law, and its arms."""
 
     store: LineageStore
     entries: Sequence[Entry]
     curve: Curve
     fit: Sigmoid | None
+    """Over the FLOPs since the curve's own start, which for a fork are those after the origin."""
+    arms: tuple[Curve, ...]
 
 
 def report(
@@ -65,24 +68,21 @@ def report(
     reported = []
     for found, entries in grown:
         one = curve(entries, quality=quality, count_evaluation=count_evaluation)
-        fit = fit_sigmoid(
-            [point.total for point in one.points],
-            [point.value for point in one.points],
-            start=one.points[0].value,
-            highest=highest,
-        )
-        reported.append(Reported(store=found, entries=entries, curve=one, fit=fit))
+        beside = arms(entries, quality=quality, count_evaluation=count_evaluation)
+        reported.append(Reported(store=found, entries=entries, curve=one, fit=_fit(one, highest=highest), arms=beside))
     # matplotlib takes a second to load, which only this command needs.
     from bootstrap.lineage import picture
 
+    laws = [
+        picture.Fitted(value_at=r.fit.at, label=f"sigmoid, A {r.fit.ceiling.value:.3g}")
+        if r.fit is not None and "A" not in r.fit.unidentified
+        else None
+        for r in reported
+    ]
+    beside = [arm for r in reported for arm in r.arms]
     figure = picture.draw(
-        [r.curve for r in reported],
-        [
-            picture.Fitted(value_at=r.fit.at, label=f"sigmoid, A {r.fit.ceiling.value:.3g}")
-            if r.fit is not None and "A" not in r.fit.unidentified
-            else None
-            for r in reported
-        ],
+        [*(r.curve for r in reported), *beside],
+        [*laws, *(None for _ in beside)],
         counted="all categories" if count_evaluation else "without evaluation",
     )
     data = {"metric": quality.label, "evaluation_counted": count_evaluation, "lineages": [_json(r) for r in reported]}
@@ -103,6 +103,15 @@ def report(
         render.say(f"picture: {path}")
 
 
+def _fit(one: Curve, *, highest: float) -> Sigmoid | None:
+    """Return the law of the generations that could move the champion; None where their start is not known."""
+    start = one.points[0]
+    known = [(point.total - start.total, point.value) for point in one.points if point.value is not None]
+    if start.value is None:
+        return None
+    return fit_sigmoid([x for x, _ in known], [y for _, y in known], start=start.value, highest=highest)
+
+
 def _lineage(store: Path, name: str) -> LineageStore:
     """Return a lineage by its name in the store, or by the path of its folder."""
     folder = Path(name)
@@ -118,7 +127,7 @@ def _quality(metric: str, levels: str | None, grown: Sequence[Sequence[Entry]]) 
         return Quality()
     if levels is None:
         # What all lineages aim at first: the first level beyond generation 0's.
-        aims = {entries[1].generation.target_levels[0] for entries in grown if len(entries) > 1}
+        aims = {_first_target(entries) for entries in grown if len(entries) > 1}
         if len(aims) != 1:
             raise RecipeError("these lineages first aim at different levels; name those to compare, as --levels 5-8")
         chosen: tuple[int, ...] = (aims.pop(),)
@@ -138,30 +147,27 @@ def _levels(text_of: str) -> tuple[int, ...]:
     return tuple(sorted(set(found)))
 
 
+def _first_target(entries: Sequence[Entry]) -> int:
+    """Return what the first generation after generation 0 that competed aims at first, or, if none did, any one; of
+    generation 0 alone its hardest."""
+    generations = [entry.generation for entry in entries]
+    later = [*competitors(generations)[1:], *generations[1:]]
+    return later[0].target_levels[0] if later else max(generations[0].target_levels)
+
+
 def _json(one: Reported) -> dict[str, Any]:
     found, fit = one.curve, one.fit
     return {
         "lineage": found.lineage,
         "generation_0_flops": found.base_flops,
-        "levels_not_evaluated": list(found.unmeasured),
-        "points": [
-            {
-                "generation": point.generation,
-                "outcome": point.outcome.value,
-                "flops": dict(point.flops),
-                "total": point.total,
-                "champion": point.value,
-                "low": point.low,
-                "high": point.high,
-                "own": point.own,
-            }
-            for point in found.points
-        ],
+        "levels_not_measured": list(found.unmeasured),
+        "points": _points(found, "champion"),
         "flops_to": {f"{goal:g}": found.flops_to(goal) for goal in _goals([one])},
         "sigmoid": None
         if fit is None
         else {
             "R_0": fit.start,
+            "C_0": found.points[0].total,
             **{
                 name: {"value": _finite(estimate.value), "standard_error": _finite(estimate.error)}
                 for name, estimate in (("A", fit.ceiling), ("C_mid", fit.midpoint), ("B", fit.steepness))
@@ -170,7 +176,35 @@ def _json(one: Reported) -> dict[str, Any]:
             "points": fit.num_points,
             "unidentified": list(fit.unidentified),
         },
+        "arms": [
+            {
+                "stage": arm.stage,
+                "starts_from": None if arm.start is None else arm.start.generation,
+                "generation_0_flops": arm.base_flops,
+                "levels_not_measured": list(arm.unmeasured),
+                "own_flops": own_flops(aside(one.entries)[arm.stage or ""]),
+                "points": _points(arm, "value"),
+            }
+            for arm in one.arms
+        ],
     }
+
+
+def _points(found: Curve, value: str) -> list[dict[str, Any]]:
+    """Return the points of a curve, whose heights are called `value`."""
+    return [
+        {
+            "generation": point.generation,
+            "outcome": point.outcome.value,
+            "flops": dict(point.flops),
+            "total": point.total,
+            value: point.value,
+            "low": point.low,
+            "high": point.high,
+            "own": point.own,
+        }
+        for point in found.points
+    ]
 
 
 def _finite(value: float) -> float | None:
@@ -183,8 +217,8 @@ def _goals(reported: Sequence[Reported]) -> list[float]:
     if reported[0].curve.quality.is_share:
         goals: Sequence[float] = SHARES
     else:
-        start = min(r.curve.points[0].value for r in reported)
-        end = max(point.value for r in reported for point in r.curve.points)
+        start = min(r.curve.points[0].value or 0.0 for r in reported)
+        end = max(point.value or 0.0 for r in reported for point in r.curve.points)
         goals = [float(level) for level in range(int(start) + 1, int(end) + 1)]
     return [goal for goal in goals if any(r.curve.flops_to(goal) for r in reported)]
 
@@ -193,40 +227,49 @@ def _print(reported: Sequence[Reported]) -> None:
     quality = reported[0].curve.quality
     table = Table("lineage", "generations", quality.label, "FLOPs", "generation 0", "by category", box=None)
     for one in reported:
-        found = one.curve
-        last = found.points[-1]
-        table.add_row(
-            found.lineage,
-            _counts(one),
-            f"{_value(found.points[0].value, found)} -> {_value(last.value, found)}",
-            text.si(last.total),
-            text.si(found.base_flops),
-            _categories(one),
-        )
+        for found in (one.curve, *one.arms):
+            first, last = found.start or found.points[0], found.points[-1]
+            table.add_row(
+                found.name,
+                _counts(found),
+                f"{_value(first.value, found)} -> {_value(last.value, found)}",
+                text.si(last.total),
+                text.si(found.base_flops),
+                _categories(last.flops),
+            )
     render.console().print(table)
     goals = _goals(reported)
     if goals:
         table = Table("FLOPs to reach", *(f"{goal:g}" for goal in goals), box=None)
         for one in reported:
-            reached = [one.curve.flops_to(goal) for goal in goals]
-            table.add_row(
-                one.curve.lineage,
-                *("-" if flops is None else text.si(flops) if flops else "start" for flops in reached),
-            )
+            for found in (one.curve, *one.arms):
+                reached = [found.flops_to(goal) for goal in goals]
+                table.add_row(
+                    found.name, *("-" if flops is None else text.si(flops) if flops else "start" for flops in reached)
+                )
         render.console().print(table)
     for one in reported:
         render.say(f"{one.curve.lineage}: {_law(one)}")
-    if unmeasured := sorted({level for one in reported for level in one.curve.unmeasured}):
+    curves = [found for one in reported for found in (one.curve, *one.arms)]
+    if unmeasured := sorted({level for found in curves for level in found.unmeasured}):
         render.say(
-            f"{text.level_range(tuple(unmeasured))}: counted as 0 for champions that were not evaluated so far beyond "
-            "their target (evaluation.lookahead)"
+            f"{text.level_range(tuple(unmeasured))}: "
+            + (
+                "not sampled of every generation, which leaves gaps (evaluation.sampled looks at target levels alone)"
+                if quality.is_sampled
+                else "counted as 0 for generations that were not evaluated so far beyond their target "
+                "(evaluation.lookahead)"
+            )
         )
 
 
 def _law(one: Reported) -> str:
     """Return the fit in words."""
     if one.fit is None:
-        paid = sum(point.total > 0 for point in one.curve.points)
+        points = one.curve.points
+        if points[0].value is None:
+            return "no sigmoid: generation 0 was not sampled on these levels"
+        paid = sum(point.total > points[0].total and point.value is not None for point in points)
         if paid < MIN_POINTS:
             return f"no sigmoid: {paid} generations are fewer than the {MIN_POINTS} that three parameters need"
         return "no sigmoid: nothing was gained over generation 0"
@@ -240,49 +283,94 @@ def _law(one: Reported) -> str:
     return f"sigmoid R_0 {fit.start:.3g}, {parameters} (residual {fit.residual:.2g}, {fit.num_points} points){unsure}"
 
 
-def _counts(one: Reported) -> str:
-    outcomes = [point.outcome for point in one.curve.points[1:]]
-    aside = outcomes.count(Outcome.ASIDE)
-    promoted = f"{outcomes.count(Outcome.PROMOTED)}/{len(outcomes) - aside} promoted"
-    return f"{promoted}, {aside} aside" if aside else promoted
+def _counts(found: Curve) -> str:
+    outcomes = [point.outcome for point in found.points]
+    if found.stage is not None:
+        return f"{len(outcomes)} aside"
+    return f"{outcomes.count(Outcome.PROMOTED)}/{len(outcomes) - 1} promoted"
 
 
-def _value(value: float, found: Curve) -> str:
+def _value(value: float | None, found: Curve) -> str:
+    if value is None:
+        return "not sampled"
     return text.percent(value) if found.quality.is_share else f"{value:g}"
 
 
-def _categories(one: Reported) -> str:
-    spent = one.curve.points[-1].flops
-    return ", ".join(f"{category} {text.si(flops)}" for category, flops in sorted(spent.items()))
+def _categories(flops: Mapping[str, float]) -> str:
+    return ", ".join(f"{category} {text.si(spent)}" for category, spent in sorted(flops.items()))
 
 
 def _markdown(reported: Sequence[Reported]) -> str:
-    """Return the table that a README can show: one row per lineage."""
+    """Return the table that a README can show: a row for each lineage and one for each of its arms.
+
+    A lineage's row: the generations that competed and those that they descend from, generation 0 included; what a
+    fork's origin cost stands beside. An arm's: the generations of its stage alone, from the one that it starts from.
+    """
     rows = [
-        "| lineage | generations | frontier | first target, start | end | wall time | FLOPs by category |",
+        "| lineage, or arm from its own start | generations | frontier, start -> end | accuracy at the first target "
+        "(arms: at the champion's last if asked there, else at their own highest), start -> end | wall time | "
+        "FLOPs by category | generate + train after generation 0 |",
         "|---|---|---|---|---|---|---|",
     ]
     for one in reported:
         entries, generations = one.entries, [entry.generation for entry in one.entries]
         champion = generations[generations[-1].champion]
-        target = generations[1].target_levels[0] if len(generations) > 1 else max(generations[0].target_levels)
-        seconds = sum(sum(entry.annotations.seconds.values()) for entry in entries)
-        spent: dict[str, float] = {}
-        for generation in generations:
-            for category, flops in generation.compute.flops.items():
-                spent[category] = spent.get(category, 0.0) + flops
-        categories = ", ".join(f"{category} {text.si(flops)}" for category, flops in sorted(spent.items()))
-        cells = (
-            one.curve.lineage,
-            _counts(one),
-            f"{generations[0].report.frontier} -> {champion.report.frontier}",
-            f"level {target}: {_interval(generations[0].report.level(target))}",
-            _interval(champion.report.level(target)),
-            text.duration(seconds),
-            categories,
+        counted = ancestry(entries, [generation.number for generation in competitors(generations)])
+        own = [generations[number] for number in sorted(counted)]
+        inherited = next((edge for edge in generations[0].edges if edge.spent is not None), None)
+        categories = _categories(own_flops(own))
+        if inherited is not None and inherited.spent is not None:
+            before = total([inherited.spent.start, inherited.spent.since])
+            categories += f"; before the fork, {inherited.external}: {_categories(before)}"
+        target = _first_target(entries)
+        rows.append(
+            _row(one.curve, entries, own, start=generations[0], end=champion, level=target, categories=categories)
         )
-        rows.append(f"| {' | '.join(cells)} |")
+        for arm, (_, kept) in zip(one.arms, aside(entries).items(), strict=True):
+            end, parent = kept[-1], kept[0].parent
+            common = max(champion.target_levels)
+            rows.append(
+                _row(
+                    arm,
+                    entries,
+                    kept,
+                    start=None if parent is None else generations[parent],
+                    end=end,
+                    level=common if end.report.level(common) is not None else max(end.target_levels),
+                    categories=_categories(own_flops(kept)),
+                )
+            )
     return "\n".join(rows)
+
+
+def _row(
+    found: Curve,
+    entries: Sequence[Entry],
+    own: Sequence[Generation],
+    *,
+    start: Generation | None,
+    end: Generation,
+    level: int,
+    categories: str,
+) -> str:
+    """Return a row of the Markdown table; `own`: the generations that it counts; `start`: None where they start from
+    fresh weights or a merge."""
+    seconds = sum(sum(entries[generation.number].annotations.seconds.values()) for generation in own)
+    spent = own_flops(generation for generation in own if generation.number)
+    if start is not None:
+        frontier, accuracy = str(start.report.frontier), _interval(start.report.level(level))
+    else:
+        frontier = accuracy = queries.origin(own[0])
+    cells = (
+        found.name,
+        _counts(found),
+        f"{frontier} -> {end.report.frontier}",
+        f"level {level}: {accuracy} -> {_interval(end.report.level(level))}",
+        text.duration(seconds),
+        categories,
+        text.si(spent.get("generate", 0.0) + spent.get("train", 0.0)),
+    )
+    return f"| {' | '.join(cells)} |"
 
 
 def _interval(row: LevelReport | None) -> str:

@@ -1,7 +1,11 @@
-"""Compute against quality: a lineage's champion after each generation, over the FLOPs spent until then.
+"""Compute against quality: a lineage's champion after each generation, over the FLOPs spent until then; and beside it
+what was kept aside, arm by arm.
 
-The cost of a generation counts whether it was promoted or not: what was tried and rejected has been paid for. FLOPs
-are those since generation 0, whose own are the price of the start and reported beside.
+A generation costs what it and all that it descends from cost, along every edge and each once. The champion's curve goes
+over the generations that competed for that place, and counts those that were rejected too: what was tried has been paid
+for. What was kept aside (`gate: never`) is an arm of its own, and costs the champion nothing unless a competitor
+descends from it. FLOPs are those since generation 0, whose own are the price of the start and reported beside; a fork
+goes on from what its origin cost.
 
 Left out: laws fitted to the curve (`evaluation/scaling.py`), how it looks (`picture.py`).
 """
@@ -13,6 +17,7 @@ from typing import Literal
 
 from bootstrap.errors import RecipeError
 from bootstrap.records import Generation, Outcome
+from bootstrap.store.ancestry import spent
 from bootstrap.store.ledger import Entry
 
 MEASURING = ("evaluate", "health")
@@ -35,6 +40,10 @@ class Quality:
         return self.kind != "frontier"
 
     @property
+    def is_sampled(self) -> bool:
+        return self.kind.startswith("pass")
+
+    @property
     def label(self) -> str:
         if not self.is_share:
             return "frontier (level)"
@@ -53,74 +62,133 @@ class Point:
     """FLOPs since generation 0 by category, this generation's included."""
     total: float
     """Their sum over the counted categories."""
-    value: float
-    """The champion's, once this generation is committed."""
+    value: float | None
+    """The champion's, once this generation is committed; an arm's generation's own. None where it was not sampled."""
     low: float | None
     """95 % interval of a greedy share; None for the frontier and for sampled shares, of which no spread is kept."""
     high: float | None
-    own: float
+    own: float | None
     """The generation's own value, promoted or not."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """One lineage."""
+    """The champions of one lineage, or one arm of it: the generations of a stage that are kept aside."""
 
     lineage: str
+    stage: str | None = None
+    """The arm's; None for the champions."""
     quality: Quality
     points: tuple[Point, ...]
-    """In the ledger's order; the first is generation 0, at no cost."""
+    """In the ledger's order. The champions' begin with generation 0, at what a fork's origin cost or nothing."""
+    start: Point | None = None
+    """The generation that an arm starts from; None for fresh weights and for the champions."""
     base_flops: float
-    """What generation 0 itself cost, in the counted categories."""
+    """What generation 0 itself cost, in the counted categories, with that of a fork's origin; 0 for an arm that does
+    not descend from it."""
     unmeasured: tuple[int, ...]
-    """Levels that some champion was not asked about; they count as 0 there."""
+    """Levels that some generation was not asked about, of those whose values these are. For greedy shares they count as
+    0 there; for sampled ones the point has no value."""
+
+    @property
+    def name(self) -> str:
+        return self.lineage if self.stage is None else f"{self.lineage}: {self.stage}"
 
     def flops_to(self, value: float) -> float | None:
-        """Return the FLOPs after which the champion is first at `value` or better; None while it never is."""
-        return next((point.total for point in self.points if point.value >= value), None)
+        """Return the FLOPs after which the curve is first at `value` or better; None while it never is."""
+        reached = (point.total for point in self.points if point.value is not None and point.value >= value)
+        return next(reached, None)
 
 
 def curve(entries: Sequence[Entry], *, quality: Quality, count_evaluation: bool = True) -> Curve:
-    """Return the curve of a lineage of at least one generation.
+    """Return the curve of the champions of a lineage of at least one generation.
 
     A level beyond those that a generation was evaluated on counts as 0: evaluation looks `lookahead` levels past the
-    target, where answers are wrong already. Raises RecipeError for sampled metrics on levels nobody sampled.
+    target, where answers are wrong already. Sampled are target levels alone, so a sampled share that lacks one of its
+    levels has no value. Raises RecipeError for sampled shares that no generation has.
     """
     assert entries, "a lineage without generations has no curve"
     generations = [entry.generation for entry in entries]
-    spent: dict[str, float] = {}
-    points, unmeasured = [], set[int]()
-    for generation in generations:
-        if generation.number:
-            for category, flops in generation.compute.flops.items():
-                spent[category] = spent.get(category, 0.0) + flops
-        champion = generations[generation.champion]
-        value, low, high = _measure(champion, quality)
-        own, _, _ = _measure(generation, quality)
-        unmeasured |= {level for level in quality.levels if champion.report.level(level) is None}
-        points.append(
-            Point(
-                generation=generation.number,
-                outcome=generation.outcome,
-                flops=dict(spent),
-                total=_counted(spent, count_evaluation),
-                value=value,
-                low=low,
-                high=high,
-                own=own,
-            )
-        )
-    if quality.kind.startswith("pass") and not any(_sampled(g, quality) for g in generations):
+    if quality.is_sampled and all(_measure(generation, quality)[0] is None for generation in generations):
         raise RecipeError(
             f"no generation of {generations[0].lineage} was sampled on {quality.label}: only target levels are, where "
             "evaluation.sampled is set; use --metric accuracy"
         )
+    until: list[int] = []
+    points, unmeasured = [], set[int]()
+    for generation in competitors(generations):
+        until.append(generation.number)
+        champion = generations[generation.champion]
+        unmeasured |= _unmeasured(champion, quality)
+        points.append(_point(entries, generation, until, champion, quality, count_evaluation))
     return Curve(
         lineage=generations[0].lineage,
         quality=quality,
         points=tuple(points),
-        base_flops=_counted(generations[0].compute.flops, count_evaluation),
+        base_flops=_counted(spent(entries, [0]).start, count_evaluation),
         unmeasured=tuple(sorted(unmeasured)),
+    )
+
+
+def arms(entries: Sequence[Entry], *, quality: Quality, count_evaluation: bool = True) -> tuple[Curve, ...]:
+    """Return a curve for each stage whose generations are kept aside, in the ledger's order."""
+    found = []
+    for stage, generations in aside(entries).items():
+        parent = generations[0].parent
+        numbers = [generation.number for generation in generations]
+
+        def point(one: Generation) -> Point:
+            return _point(entries, one, [one.number], one, quality, count_evaluation)
+
+        found.append(
+            Curve(
+                lineage=generations[0].lineage,
+                stage=stage,
+                quality=quality,
+                points=tuple(point(generation) for generation in generations),
+                start=None if parent is None else point(entries[parent].generation),
+                base_flops=_counted(spent(entries, numbers).start, count_evaluation),
+                unmeasured=tuple(sorted({level for one in generations for level in _unmeasured(one, quality)})),
+            )
+        )
+    return tuple(found)
+
+
+def competitors(generations: Sequence[Generation]) -> list[Generation]:
+    """Return the generations that could become champion, generation 0 first."""
+    return [generation for generation in generations if generation.outcome is not Outcome.ASIDE]
+
+
+def aside(entries: Sequence[Entry]) -> dict[str, list[Generation]]:
+    """Return stage -> its generations, of those that are kept aside."""
+    found: dict[str, list[Generation]] = {}
+    for entry in entries:
+        if entry.generation.outcome is Outcome.ASIDE:
+            found.setdefault(entry.generation.stage, []).append(entry.generation)
+    return found
+
+
+def _point(
+    entries: Sequence[Entry],
+    generation: Generation,
+    paid: Sequence[int],
+    shown: Generation,
+    quality: Quality,
+    count_evaluation: bool,
+) -> Point:
+    """Return a generation's point: at what the generations `paid` cost with all that they descend from, as high as
+    `shown` is."""
+    flops = spent(entries, paid).since
+    value, low, high = _measure(shown, quality)
+    return Point(
+        generation=generation.number,
+        outcome=generation.outcome,
+        flops=flops,
+        total=_counted(flops, count_evaluation),
+        value=value,
+        low=low,
+        high=high,
+        own=_measure(generation, quality)[0],
     )
 
 
@@ -128,22 +196,26 @@ def _counted(flops: Mapping[str, float], count_evaluation: bool) -> float:
     return sum(value for category, value in flops.items() if count_evaluation or category not in MEASURING)
 
 
-def _sampled(generation: Generation, quality: Quality) -> bool:
-    rows = [generation.report.level(level) for level in quality.levels]
-    return any(row is not None and row.pass_at_1 is not None for row in rows)
+def _unmeasured(generation: Generation, quality: Quality) -> set[int]:
+    """Return the levels that nothing is known of, in the quality's terms."""
+    rows = {level: generation.report.level(level) for level in quality.levels}
+    if not quality.is_sampled:
+        return {level for level, row in rows.items() if row is None}
+    return {level for level, row in rows.items() if row is None or getattr(row, quality.kind) is None}
 
 
-def _measure(generation: Generation, quality: Quality) -> tuple[float, float | None, float | None]:
+def _measure(generation: Generation, quality: Quality) -> tuple[float | None, float | None, float | None]:
     """Return value and 95 % interval; that of a mean over levels by the half-widths in quadrature."""
     if not quality.is_share:
         return float(generation.report.frontier), None, None
-    rows, count = [generation.report.level(level) for level in quality.levels], len(quality.levels)
-    if quality.kind != "accuracy":
-        sampled = (getattr(row, quality.kind) if row is not None else None for row in rows)
-        return sum(share or 0.0 for share in sampled) / count, None, None
-    measured = [row for row in rows if row is not None]
-    value = sum(row.accuracy for row in measured) / count
-    halves = [(row.accuracy - row.interval.low, row.interval.high - row.accuracy) for row in measured]
+    rows = [row for level in quality.levels if (row := generation.report.level(level)) is not None]
+    count = len(quality.levels)
+    if quality.is_sampled:
+        if _unmeasured(generation, quality):
+            return None, None, None
+        return sum(getattr(row, quality.kind) for row in rows) / count, None, None
+    value = sum(row.accuracy for row in rows) / count
+    halves = [(row.accuracy - row.interval.low, row.interval.high - row.accuracy) for row in rows]
     below = math.sqrt(sum(half**2 for half, _ in halves)) / count
     above = math.sqrt(sum(half**2 for _, half in halves)) / count
     return value, max(value - below, 0.0), min(value + above, 1.0)

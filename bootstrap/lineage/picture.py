@@ -1,6 +1,7 @@
 """The curves of several lineages as one figure: what `curves.py` found and the laws fitted to it, nothing else."""
 
 import io
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -30,15 +31,20 @@ class Fitted:
 def draw(curves: Sequence[Curve], fits: Sequence[Fitted | None], *, counted: str) -> Figure:
     """Return the figure: the champion's value over the FLOPs since generation 0, on a logarithmic axis.
 
-    Steps are champions, dots promoted generations, crosses rejected ones at their own value, diamonds those kept aside;
-    the band is the 95 % interval of a share; the level on the left is generation 0. `counted`: which FLOPs are
-    on the axis, in words.
+    Steps are champions, dots promoted generations, crosses rejected ones at their own value; diamonds are an arm's
+    generations, with a line from the one that it starts from. Bands and bars are the 95 % interval of a share; the
+    level on the left is generation 0; what was not sampled leaves a gap. `counted`: which FLOPs are on the axis, in
+    words.
     """
     figure = Figure(figsize=(9.0, 5.2), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     for index, (curve, fit) in enumerate(zip(curves, fits, strict=True)):
-        _draw_one(axes, curve, fit, color=COLORS[index % len(COLORS)], dash=DASHES[index // len(COLORS) % len(DASHES)])
+        color, dash = COLORS[index % len(COLORS)], DASHES[index // len(COLORS) % len(DASHES)]
+        if curve.stage is None:
+            _draw_champions(axes, curve, fit, color=color, dash=dash)
+        else:
+            _draw_arm(axes, curve, color=color, dash=dash)
     axes.set_xscale("log")
     axes.set_xlabel(f"FLOPs after generation 0 ({counted})")
     axes.set_ylabel(curves[0].quality.label)
@@ -64,34 +70,49 @@ def to_png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def _draw_one(axes: Axes, curve: Curve, fit: Fitted | None, *, color: str, dash: str) -> None:
+def _draw_champions(axes: Axes, curve: Curve, fit: Fitted | None, *, color: str, dash: str) -> None:
     paid = [point for point in curve.points if point.total > 0]
     start = curve.points[0]
-    if not paid:
-        axes.plot([], [], color=color, marker="o", label=f"{curve.lineage} (generation 0 alone: {start.value:.3g})")
+    if not paid or len(curve.points) == 1:
+        told = "not sampled" if start.value is None else f"{start.value:.3g}"
+        axes.plot([], [], color=color, marker="o", label=f"{curve.name} (generation 0 alone: {told})")
         return
     # On a logarithmic axis nothing stands at 0: the start is drawn from a little before the first cost.
-    left = paid[0].total / 1.6
-    x = [left, *(point.total for point in paid)]
-    axes.step(x, [start.value, *(p.value for p in paid)], where="post", color=color, linestyle=dash, linewidth=1.6)
-    if all(point.low is not None for point in (start, *paid)):
-        low = [start.low, *(p.low for p in paid)]
-        high = [start.high, *(p.high for p in paid)]
+    shown = paid if start.total > 0 else [start, *paid]
+    x = [point.total or paid[0].total / 1.6 for point in shown]
+    axes.step(x, [_height(p.value) for p in shown], where="post", color=color, linestyle=dash, linewidth=1.6)
+    if all(point.low is not None for point in shown):
+        low, high = [_height(p.low) for p in shown], [_height(p.high) for p in shown]
         axes.fill_between(x, low, high, step="post", color=color, alpha=0.15, linewidth=0)
-    for outcome, marker in ((Outcome.PROMOTED, "o"), (Outcome.REJECTED, "x"), (Outcome.ASIDE, "D")):
+    for outcome, marker in ((Outcome.PROMOTED, "o"), (Outcome.REJECTED, "x")):
         chosen = [point for point in paid if point.outcome is outcome]
         if chosen:
-            axes.plot(
-                [point.total for point in chosen],
-                [point.own for point in chosen],
-                marker,
-                color=color,
-                markersize=5,
-                markerfacecolor="none" if outcome is Outcome.ASIDE else color,
-            )
-    axes.plot([], [], color=color, linestyle=dash, marker="o", markersize=5, label=curve.lineage)
+            axes.plot([p.total for p in chosen], [_height(p.own) for p in chosen], marker, color=color, markersize=5)
+    axes.plot([], [], color=color, linestyle=dash, marker="o", markersize=5, label=curve.name)
     if fit is not None:
-        grid = np.geomspace(left, paid[-1].total * 1.3, 200)
-        axes.plot(
-            grid, [fit.value_at(c) for c in grid], color=color, linestyle=(0, (1, 1.5)), linewidth=1.2, label=fit.label
-        )
+        grid = np.geomspace(x[0] if start.total == 0 else paid[1].total, paid[-1].total * 1.3, 200)
+        values = [fit.value_at(c - start.total) for c in grid]
+        axes.plot(grid, values, color=color, linestyle=(0, (1, 1.5)), linewidth=1.2, label=fit.label)
+
+
+def _draw_arm(axes: Axes, curve: Curve, *, color: str, dash: str) -> None:
+    own = [point for point in curve.points if point.total > 0]
+    shown = own if curve.start is None or not curve.start.total else [curve.start, *own]
+    axes.plot([p.total for p in shown], [_height(p.value) for p in shown], color=color, linestyle=dash, linewidth=0.8)
+    for point in own:
+        if point.low is not None and point.high is not None:
+            axes.vlines(point.total, point.low, point.high, color=color, linewidth=1.2)
+    axes.plot(
+        [p.total for p in own],
+        [_height(p.value) for p in own],
+        "D",
+        color=color,
+        markersize=5,
+        markerfacecolor="none",
+        label=curve.name,
+    )
+
+
+def _height(value: float | None) -> float:
+    """Return where a value stands; what is unknown leaves a gap."""
+    return math.nan if value is None else value

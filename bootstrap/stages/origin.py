@@ -1,7 +1,8 @@
 """Where a fork comes from: a generation of another lineage in the same store, found, proven, and what it hands on.
 
     <store>/<origin>/   weights, base under adapters, answers of its generations 0..N   (read only)
-    <store>/<fork>/     generation 0 holds copies of them, so that the origin is not needed once that is committed
+    <store>/<fork>/     generation 0 holds copies of them and what they cost, so that the origin is not needed once
+                        that is committed
 
 The answers keep where they come from: `g3.s0.u17.p4.k2` of lineage `addition` is `g0.addition.g3.s0.u17.p4.k2` in the
 fork, an answer that its generation 0 came with. Left out: writing the fork's recipe (`cli/fork.py`).
@@ -18,10 +19,11 @@ from bootstrap.config.base_model import GenerationModel
 from bootstrap.config.load import fit_problems
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError
-from bootstrap.records import Checkpoint, Generation
+from bootstrap.records import Checkpoint, Generation, Spent
 from bootstrap.selection.replay import PoolEntry, ReplayPool
 from bootstrap.stages.answers import ANSWERS, INHERITED, answers_of, contributors
 from bootstrap.stages.context import Context
+from bootstrap.store.ancestry import spent
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.fingerprint import base_fingerprint
 from bootstrap.store.ledger import Entry
@@ -64,6 +66,10 @@ class Origin:
     def shares_task(self, recipe: Recipe) -> bool:
         """Whether its answers are answers to prompts of the recipe's task; how far references go may differ."""
         return _without_references(self.task()) == _without_references(identity_of(recipe.task))
+
+    def spent(self) -> Spent:
+        """Return what it cost, with all that it descends from."""
+        return spent(self.entries, [self.generation.number])
 
     def answers(self) -> list[PoolEntry]:
         """Return what its own children can replay, as answers of a fork's generation 0."""

@@ -162,20 +162,29 @@ def weights_of(context: Context, entries: Sequence[Entry], number: int) -> Check
     return Checkpoint(fingerprint=generation.fingerprint, files=files)
 
 
-def edges(recipe: Recipe, plan: Plan, *, sources: Collection[int]) -> tuple[Edge, ...]:
+def edges(context: Context, plan: Plan, *, sources: Collection[int]) -> tuple[Edge, ...]:
     """Return where weights start, what is merged, who teaches, whom the verifier asks, whose answers are trained on.
 
     `sources`: the generations of those answers.
     """
-    found = []
+    recipe, found = context.recipe, []
     model = recipe.generations.position(plan.number).stage.init if plan.number else recipe.base.model
     if plan.init is not None:
         found.append(Edge(role="init", generation=plan.init, fingerprint=plan.start.fingerprint))
     elif isinstance(model, FolderModel):
         found.append(Edge(role="init", generation=None, external=_place(model), fingerprint=plan.start.fingerprint))
     elif isinstance(model, GenerationModel):
-        origin = {"external": model.place, "fingerprint": model.fingerprint, "record": model.record}
-        found.append(Edge(role="init", generation=None, **origin))
+        origin = find_origin(context.store.root.parent, model)
+        found.append(
+            Edge(
+                role="init",
+                generation=None,
+                external=model.place,
+                record=model.record,
+                spent=origin.spent(),
+                fingerprint=model.fingerprint,
+            )
+        )
     for role, models in {"teacher": plan.teachers, "sampler": plan.samplers}.items():
         found += [_edge(role, *named) for named in models.items()]
     merged = {number: checkpoint.fingerprint for number, checkpoint in plan.merged.values()}

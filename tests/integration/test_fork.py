@@ -15,9 +15,11 @@ from bootstrap.cli.run import planned
 from bootstrap.config.load import load_recipe
 from bootstrap.errors import RecipeError, StoreError
 from bootstrap.lineage import queries
+from bootstrap.lineage.curves import Quality, curve
 from bootstrap.records import Edge
 from bootstrap.stages.answers import INHERITED, answers_of
 from bootstrap.stages.step import Tables
+from bootstrap.store.ancestry import spent, total
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.verify import verify
@@ -69,6 +71,7 @@ def test_a_fork_starts_with_the_weights_and_grows(store, number):
             external=f"tiny@gen-{number}",
             fingerprint=origin.generation.fingerprint,
             record=origin.hash,
+            spent=spent(LineageStore(store / "tiny").ledger.read(), [number]),
         ),
     )
     assert child.generation.parent == 0 and child.generation.fingerprint != base.generation.fingerprint
@@ -108,6 +111,19 @@ def test_a_fork_of_a_fork_names_both_lineages(store):
     answers = list(answers_of(LineageStore(store / "second"), base.generation))
     assert answers and all(answer.rollout_id.startswith("g0.first.g0.tiny.g1.") for answer in answers)
     assert max(base.generation.target_levels) == 5
+    first, theirs = LineageStore(store / "first").ledger.read(), LineageStore(store / "tiny").ledger.read()
+    [handed_on] = [edge.spent for edge in base.generation.edges]
+    assert handed_on is not None and handed_on.since == theirs[1].generation.compute.flops
+    price = [one.generation.compute.flops for one in (theirs[0], first[0])]
+    assert handed_on.start == total(price), "both lineages' generation 0 is the price of the start"
+
+
+def test_a_forks_curve_starts_at_what_its_origin_cost(store):
+    fork(store, "tiny@1", "later", "generations.count=0")
+    origin = curve(LineageStore(store / "tiny").ledger.read(), quality=Quality())
+    forked = curve(grown(store, "later"), quality=Quality())
+    assert forked.points[0].total == origin.points[1].total > 0
+    assert forked.base_flops >= origin.base_flops > 0
 
 
 def test_a_committed_fork_needs_its_origin_no_more(store, tmp_path):

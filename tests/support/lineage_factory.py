@@ -44,7 +44,7 @@ from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.tables import to_parquet
 
-PROMOTED, REJECTED = Outcome.PROMOTED, Outcome.REJECTED
+PROMOTED, REJECTED, ASIDE = Outcome.PROMOTED, Outcome.REJECTED, Outcome.ASIDE
 SMALL = (PROMOTED, REJECTED, PROMOTED)
 """What `build` grows after the base when it is not told otherwise."""
 NASTY = "<img src=x onerror=alert(1)></script> [link](javascript:x) `code` & |pipe|\n# heading"
@@ -104,9 +104,15 @@ def build(
 
 
 def grow(
-    store: LineageStore, *, outcome: Outcome, name: str = "addition", teacher: bool = True, outside: str | None = None
+    store: LineageStore,
+    *,
+    outcome: Outcome,
+    name: str = "addition",
+    teacher: bool = True,
+    outside: str | None = None,
+    stage: str = "",
 ) -> Entry:
-    """Commit the next generation with the given outcome; `build` says what the rest means."""
+    """Commit the next generation with the given outcome, of the given stage; `build` says what the rest means."""
     entries = store.ledger.read()
     number = len(entries)
     champion = entries[entries[-1].generation.champion].generation if entries else None
@@ -164,6 +170,7 @@ def grow(
     }
     generation = Generation(
         number=number,
+        stage=stage,
         lineage=name,
         outcome=outcome,
         edges=() if champion is None else _edges(entries, champion, teacher=teacher, outside=outside),
@@ -247,7 +254,7 @@ def _edges(entries: Sequence[Entry], champion: Generation, *, teacher: bool, out
     edges += [
         Edge(role="data", generation=entry.generation.number, fingerprint=sha256(entry.hash.encode()))
         for entry in entries
-        if entry.generation.outcome is not REJECTED
+        if entry.generation.outcome not in (REJECTED, ASIDE)
     ]
     return tuple(edges)
 

@@ -2,19 +2,22 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from support import lineage_factory
-from support.lineage_factory import PROMOTED, REJECTED
+from support.lineage_factory import ASIDE, PROMOTED, REJECTED
 
+from bootstrap.cli import report
 from bootstrap.cli.main import main
 from bootstrap.errors import RecipeError
 from bootstrap.evaluation.scaling import MIN_POINTS, fit_sigmoid
-from bootstrap.lineage import picture
-from bootstrap.lineage.curves import Curve, Point, Quality, curve
-from bootstrap.records import Outcome
+from bootstrap.lineage import picture, text
+from bootstrap.lineage.curves import Curve, Point, Quality, arms, curve
+from bootstrap.records import Compute, Edge, Outcome, Spent
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 
@@ -174,3 +177,162 @@ def test_levels_that_cannot_be_read_are_refused(entries: list[Entry], tmp_path: 
 def test_sampled_shares_of_levels_nobody_sampled_are_refused(entries: list[Entry]):
     with pytest.raises(RecipeError, match="--metric accuracy"):
         curve(entries, quality=Quality(kind="pass_at_k", levels=(99,)))
+
+
+def node(
+    template: Entry, number: int, *, outcome: Outcome = PROMOTED, champion: int | None = None, **made: Any
+) -> Entry:
+    """Return a generation with what `made` says: `stage`; `init`, `teachers`, `data` (numbers); `train` (FLOPs);
+    `frontier`; `spent` (of a fork's origin)."""
+    roles = {"init": [made["init"]] if made.get("init") is not None else []}
+    roles |= {"teacher": made.get("teachers", []), "data": made.get("data", [])}
+    edges = [
+        Edge(role=role, generation=source, fingerprint="f" * 64) for role, found in roles.items() for source in found
+    ]
+    if "spent" in made:
+        there = {"external": "old@gen-2", "record": "r" * 64, "spent": made["spent"]}
+        edges.append(Edge(role="init", generation=None, fingerprint="f" * 64, **there))
+    changes = {
+        "number": number,
+        "stage": made.get("stage", ""),
+        "outcome": outcome,
+        "champion": number if champion is None else champion,
+        "edges": tuple(edges),
+        "compute": Compute(flops={"train": made.get("train", 100.0), "evaluate": 1.0}),
+        "report": template.generation.report.model_copy(update={"frontier": made.get("frontier", 4)}),
+    }
+    return replace(template, generation=template.generation.model_copy(update=changes))
+
+
+@pytest.fixture
+def distilled(entries: list[Entry]) -> list[Entry]:
+    """Two champions; a fresh student kept aside, two arms that start from it, one of which the champion teaches; a
+    champion that learns from that arm."""
+    one = entries[0]
+    kept = {"outcome": ASIDE, "champion": 2}
+    return [
+        node(one, 0, outcome=Outcome.BASE, train=10.0),
+        node(one, 1, init=0, train=100.0, frontier=5),
+        node(one, 2, init=1, data=[0, 1], train=200.0, frontier=6),
+        node(one, 3, **kept, stage="student", train=1000.0, frontier=3),
+        node(one, 4, **kept, stage="alone", init=3, train=40.0, frontier=3),
+        node(one, 5, **kept, stage="taught", init=3, teachers=[2], data=[1, 2], train=50.0, frontier=5),
+        node(one, 6, init=2, teachers=[5], train=400.0, frontier=7),
+    ]
+
+
+def test_an_arm_costs_what_it_descends_from_and_no_other_arm(distilled: list[Entry]):
+    found = {arm.name: arm for arm in arms(distilled, quality=Quality(), count_evaluation=False)}
+    costs = {name: [(p.generation, p.total, p.value) for p in arm.points] for name, arm in found.items()}
+    assert costs == {
+        "addition: student": [(3, 1000.0, 3.0)],
+        "addition: alone": [(4, 1040.0, 3.0)],
+        "addition: taught": [(5, 100.0 + 200.0 + 1000.0 + 50.0, 5.0)],
+    }
+    starts = {name: arm.start and (arm.start.generation, arm.start.total) for name, arm in found.items()}
+    assert starts == {"addition: student": None, "addition: alone": (3, 1000.0), "addition: taught": (3, 1000.0)}
+    assert {name: arm.base_flops for name, arm in found.items()} == {
+        "addition: student": 0.0,
+        "addition: alone": 0.0,
+        "addition: taught": 10.0,
+    }
+
+
+def test_what_is_kept_aside_costs_the_champion_only_where_the_champion_learns_from_it(distilled: list[Entry]):
+    found = curve(distilled, quality=Quality(), count_evaluation=False)
+    assert [(p.generation, p.total, p.value) for p in found.points] == [
+        (0, 0.0, 4.0),
+        (1, 100.0, 5.0),
+        (2, 300.0, 6.0),
+        (6, 300.0 + 1000.0 + 50.0 + 400.0, 7.0),
+    ]
+    assert found.base_flops == 10.0
+
+
+def test_only_generations_that_could_move_the_champion_are_fitted(entries: list[Entry]):
+    one = entries[0]
+    teachers = [node(one, n, init=n - 1, train=100.0, frontier=4 + n) for n in (1, 2, 3, 4)]
+    beside = [
+        node(one, n, outcome=ASIDE, champion=4, stage=f"arm-{n}", init=4, train=100.0, frontier=8) for n in (5, 6, 7, 8)
+    ]
+    lineage = [node(one, 0, outcome=Outcome.BASE), *teachers, *beside]
+    found = curve(lineage, quality=Quality())
+    assert sum(point.total > 0 for point in found.points) == 4 < MIN_POINTS <= len(lineage) - 1
+    assert report._fit(found, highest=math.inf) is None
+
+
+def test_a_fork_goes_on_from_what_its_origin_cost_and_is_fitted_from_there(entries: list[Entry]):
+    one = entries[0]
+    before = Spent(start={"train": 7.0}, since={"train": 500.0, "evaluate": 2.0})
+    fork = [node(one, 0, outcome=Outcome.BASE, train=0.0, spent=before)]
+    whole = [node(one, 0, outcome=Outcome.BASE, train=0.0)]
+    for number in range(1, MIN_POINTS + 1):
+        for grown in (fork, whole):
+            grown.append(node(one, number, init=number - 1, train=100.0, frontier=4 + round(8 * number / (number + 3))))
+    found, alone = (curve(grown, quality=Quality(), count_evaluation=False) for grown in (fork, whole))
+    assert [p.total for p in found.points] == [500.0 + 100.0 * n for n in range(MIN_POINTS + 1)]
+    assert found.base_flops == 7.0 and found.points[1].flops == {"train": 600.0, "evaluate": 3.0}
+    fits = [report._fit(one, highest=math.inf) for one in (found, alone)]
+    assert fits[0] == fits[1] and fits[0] is not None
+    figure = picture.draw([found], [picture.Fitted(value_at=fits[0].at, label="law")], counted="all categories")
+    [steps] = [line for line in figure.axes[0].lines if line.get_drawstyle() == "steps-post"]
+    assert next(iter(steps.get_xdata())) == 500.0
+
+
+def test_the_picture_draws_arms_beside_the_champions(distilled: list[Entry]):
+    beside = arms(distilled, quality=Quality())
+    figure = picture.draw([curve(distilled, quality=Quality()), *beside], [None] * 4, counted="all categories")
+    legend = figure.axes[0].get_legend()
+    assert legend is not None
+    names = ["addition", "addition: student", "addition: alone", "addition: taught"]
+    assert [entry.get_text() for entry in legend.get_texts()] == names
+    diamonds = [line for line in figure.axes[0].lines if line.get_marker() == "D"]
+    assert [list(line.get_ydata()) for line in diamonds] == [[3.0], [3.0], [5.0]]
+
+
+def test_a_sampled_share_of_a_level_that_was_not_sampled_is_a_gap_and_no_zero(entries: list[Entry]):
+    aimed = entries[1].generation.target_levels[0]
+    found = curve(entries, quality=Quality(kind="pass_at_k", levels=(aimed,)))
+    row = entries[1].generation.report.level(aimed)
+    assert row is not None and row.pass_at_k is not None
+    assert [point.value for point in found.points] == [None, row.pass_at_k, row.pass_at_k, None]
+    assert found.unmeasured == (aimed,)
+    assert found.flops_to(0.01) == found.points[1].total
+    assert report._fit(found, highest=1.0) is None
+    figure = picture.draw([found], [None], counted="all categories")
+    [steps] = [line for line in figure.axes[0].lines if line.get_drawstyle() == "steps-post"]
+    assert [math.isnan(value) for value in steps.get_ydata()] == [True, False, False, True]
+
+
+def test_the_commands_say_what_was_not_sampled(entries: list[Entry], tmp_path: Path, capsys):
+    asked = ("report", "--store", str(tmp_path / "runs"), "--no-publish", "--metric", "pass-at-k")
+    assert main([*asked, "--json"]) == 0
+    [found] = json.loads(capsys.readouterr().out)["lineages"]
+    assert found["points"][0]["champion"] is None and found["levels_not_measured"]
+    assert main([*asked]) == 0
+    told = capsys.readouterr().out
+    assert "not sampled of every generation" in told and "generation 0 was not sampled" in told
+
+
+def test_the_table_has_a_row_for_each_arm_with_its_own_cost(entries: list[Entry], tmp_path: Path, capsys):
+    store = LineageStore(tmp_path / "runs" / "addition")
+    for stage in ("gold", "seqkd"):
+        lineage_factory.grow(store, outcome=ASIDE, stage=stage)
+    grown = store.ledger.read()
+    asked = ("report", "--store", str(tmp_path / "runs"), "--no-publish")
+    assert main([*asked, "--table"]) == 0
+    head, _, lineage, *rows = capsys.readouterr().out.strip().splitlines()
+    cells = [cell.strip() for cell in head.strip("|").split("|")]
+    assert [row.split("|")[1].strip() for row in rows] == ["addition: gold", "addition: seqkd"]
+    last = dict(zip(cells, [cell.strip() for cell in rows[1].strip("|").split("|")], strict=True))
+    own = grown[5].generation.compute.flops
+    assert last["generate + train after generation 0"] == text.si(own["generate"] + own["train"])
+    assert last["FLOPs by category"].startswith("evaluate") and text.si(own["train"]) in last["FLOPs by category"]
+    assert last["wall time"] == text.duration(sum(grown[5].annotations.seconds.values()))
+    assert last["generations"] == "1 aside" and last["frontier, start -> end"] == "6 -> 6"
+    competed = [entry for entry in grown if entry.generation.outcome is not ASIDE]
+    assert text.duration(sum(sum(entry.annotations.seconds.values()) for entry in competed)) in lineage
+    assert main([*asked, "--json"]) == 0
+    [found] = json.loads(capsys.readouterr().out)["lineages"]
+    assert [arm["stage"] for arm in found["arms"]] == ["gold", "seqkd"]
+    assert found["arms"][1]["own_flops"] == own and len(found["points"]) == 4

@@ -1,0 +1,43 @@
+"""What a committed generation descends from, and what all of it cost.
+
+Left out: what became of it for that price (`lineage/curves.py`).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from bootstrap.records import Generation, Spent
+from bootstrap.store.ledger import Entry
+
+
+def ancestry(entries: Sequence[Entry], numbers: Iterable[int]) -> set[int]:
+    """Return these generations and all that they descend from along any edge: weights, data, teachers, judges."""
+    found: set[int] = set()
+    waiting = list(numbers)
+    while waiting:
+        number = waiting.pop()
+        if number not in found:
+            found.add(number)
+            waiting += [edge.generation for edge in entries[number].generation.edges if edge.generation is not None]
+    return found
+
+
+def spent(entries: Sequence[Entry], numbers: Iterable[int]) -> Spent:
+    """Return the FLOPs of these generations and of all that they descend from, each generation once; those of a fork's
+    origin come with the edge from there."""
+    chosen = [entries[number].generation for number in sorted(ancestry(entries, numbers))]
+    before = [edge.spent for generation in chosen for edge in generation.edges if edge.spent is not None]
+    return Spent(
+        start=total([*(one.start for one in before), own_flops(one for one in chosen if not one.number)]),
+        since=total([*(one.since for one in before), own_flops(one for one in chosen if one.number)]),
+    )
+
+
+def own_flops(generations: Iterable[Generation]) -> dict[str, float]:
+    """Return what these generations themselves cost, by phase."""
+    return total([generation.compute.flops for generation in generations])
+
+
+def total(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the sum of FLOPs by phase."""
+    phases = sorted({phase for part in parts for phase in part})
+    return {phase: sum(part.get(phase, 0.0) for part in parts) for phase in phases}
