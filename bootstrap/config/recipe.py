@@ -619,7 +619,9 @@ def _guard_conflicts(recipe: Recipe) -> Iterator[Conflict]:
                 f"{guard.metric} is measured on the fixed prompts, and health.prompts is 0; raise it, for example "
                 "to 32, or remove this guard",
             )
-        if guard.metric is HealthMetric.DISAGREEMENT and recipe.evaluation.verifier in (None, recipe.verifier):
+        examiner = recipe.evaluation.verifier or recipe.verifier
+        alike = all(verifier == examiner for verifier in recipe.verifiers().values())
+        if guard.metric is HealthMetric.DISAGREEMENT and alike:
             yield Conflict(
                 place,
                 "training and held-out answers are judged by the same verifier, which never disagrees with itself; set "
