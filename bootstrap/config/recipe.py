@@ -100,6 +100,11 @@ class Recipe(Settings):
         return self
 
     @property
+    def examiner(self) -> Verifier:
+        """What judges held-out answers."""
+        return self.evaluation.verifier or self.verifier
+
+    @property
     def start_level(self) -> int:
         """Highest level that generation 0 is trained for: that of the references, or what a fork comes with."""
         model = self.base.model
@@ -166,7 +171,7 @@ READERS = {"code": "code", "reasoning_gym": "reasoning_gym"}
 
 
 def _verifier_conflicts(recipe: Recipe) -> Iterator[Conflict]:
-    examiner = recipe.evaluation.verifier or recipe.verifier
+    examiner = recipe.examiner
     at = ("evaluation", "verifier") if recipe.evaluation.verifier else ("verifier",)
     for place, verifier in {**recipe.verifiers(), at: examiner}.items():
         yield from _part_conflicts(recipe.task, verifier, place)
@@ -619,8 +624,7 @@ def _guard_conflicts(recipe: Recipe) -> Iterator[Conflict]:
                 f"{guard.metric} is measured on the fixed prompts, and health.prompts is 0; raise it, for example "
                 "to 32, or remove this guard",
             )
-        examiner = recipe.evaluation.verifier or recipe.verifier
-        alike = all(verifier == examiner for verifier in recipe.verifiers().values())
+        alike = all(verifier == recipe.examiner for verifier in recipe.verifiers().values())
         if guard.metric is HealthMetric.DISAGREEMENT and alike:
             yield Conflict(
                 place,

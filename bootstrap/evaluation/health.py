@@ -4,13 +4,13 @@ What they are for and what bounds they have to keep stands in `config/guards.py`
 models, which needs their weights (`training/drift.py`), and what is measured on which prompts (`stages/health.py`).
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 
 import numpy as np
 
 from bootstrap.evaluation.metrics import pass_at_k
-from bootstrap.evaluation.report import OutcomeRow
+from bootstrap.evaluation.report import AnswerOf, OutcomeRow
 from bootstrap.records import LevelReport, Report, Rollout, Status
 
 Tokens = Sequence[int]
@@ -24,12 +24,12 @@ def mean_entropy(rollouts: Sequence[Rollout]) -> float | None:
     return _mean([entropy for rollout in rollouts for entropy in rollout.entropies])
 
 
-def distinct_answers(rollouts: Sequence[Rollout]) -> float | None:
+def distinct_answers(rollouts: Sequence[Rollout], *, answer_of: AnswerOf) -> float | None:
     """Return the mean number of distinct answers to a prompt; None without rollouts."""
-    texts: dict[str, set[str]] = {}
+    found: dict[str, set[Hashable]] = {}
     for rollout in rollouts:
-        texts.setdefault(rollout.prompt_id, set()).add(rollout.text)
-    return _mean([len(answers) for answers in texts.values()])
+        found.setdefault(rollout.prompt_id, set()).add(answer_of(rollout))
+    return _mean([len(answers) for answers in found.values()])
 
 
 def pass_at_k_change(rows: Sequence[OutcomeRow], base: Sequence[OutcomeRow], *, k: int) -> float | None:

@@ -10,12 +10,14 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from bootstrap.config.models import roles
 from bootstrap.evaluation import health as metrics
 from bootstrap.evaluation.guards import findings
 from bootstrap.evaluation.report import OutcomeRow, outcomes
 from bootstrap.records import Checkpoint, Event, Example, Health, Prompt, Rollout, Use, Verdict
+from bootstrap.scoring.given import given_answer
 from bootstrap.scoring.verifier import score
 from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.stages.encoding import Encoder
@@ -117,7 +119,9 @@ class _Examination:
         kl_parent = self._divergence(examples, self.plan.init)
         return Health(
             entropy=metrics.mean_entropy(asked),
-            distinct_answers=metrics.distinct_answers(asked),
+            distinct_answers=metrics.distinct_answers(
+                asked, answer_of=partial(given_answer, settings=self.context.recipe.examiner)
+            ),
             pass_at_k_change=self._pass_at_k_change(rows),
             length_ratio=None if parent is None else metrics.length_ratio(report, parent, up_to=reach),
             truncated=metrics.truncated_share(report, up_to=reach),

@@ -76,8 +76,9 @@ def test_entropy_is_the_mean_over_tokens_not_over_answers() -> None:
 
 def test_distinct_answers_are_counted_within_a_prompt() -> None:
     answers = [rollout("a", "x"), rollout("a", "x"), rollout("a", "y"), rollout("b", "x")]
-    assert health.distinct_answers(answers) == 1.5
-    assert health.distinct_answers([]) is None
+    assert health.distinct_answers(answers, answer_of=lambda r: r.text) == 1.5
+    assert health.distinct_answers(answers, answer_of=lambda r: "the same") == 1.0
+    assert health.distinct_answers([], answer_of=lambda r: r.text) is None
 
 
 def test_pass_at_k_changes_by_the_mean_over_prompts_that_both_sides_answered() -> None:
