@@ -294,3 +294,26 @@ def test_the_floor_of_references_holds_the_share_of_model_made_data_down(tmp_pat
         found.append(entries[2].generation.health.model_made)
     plain, tenth, none = found
     assert none == 0.0 < tenth <= 0.1 < plain, "of five levels replayed, one is the model's own"
+
+
+def test_rejection_replays_what_its_settings_say(tmp_path: Path) -> None:
+    found = {}
+    for name, replay in {
+        "plain": {},
+        "references": {"data": "references"},
+        "floor": {"min_reference_share": 1},
+    }.items():
+        source = OWN["source"] | {"newest_share": 0.25, "replay": replay}
+        stages = [
+            {"name": "own", "gate": "always", "curriculum": {"type": "fixed"}, "steps": [OWN]},
+            {"name": "mixed", "curriculum": {"type": "fixed"}, "steps": [OWN | {"updates": 4, "source": source}]},
+        ]
+        entries = tiny.grow(recipe(generations={"stages": stages}), tmp_path / name)
+        tables = Tables.read(LineageStore(tmp_path / name).artifact(entries[2].generation.artifacts["step-0"]))
+        kinds = (row.source.split(".")[0] if "." in row.source else "reference" for row in tables.usage)
+        found[name] = set(kinds)
+    assert found == {
+        "plain": {"g1", "g2", "reference"},
+        "references": {"g2", "reference"},
+        "floor": {"g2", "reference"},
+    }
