@@ -40,6 +40,7 @@ from bootstrap.config.steps import (
     MergeStep,
     MuonAdamW,
     Rejection,
+    Replay,
     RlStep,
     Sampler,
     SelfPlayStep,
@@ -686,22 +687,14 @@ def _describe(recipe: Recipe, step: Step, targets: Sequence[int], *, number: int
         return StepPlan(
             type=step.type, summary=f"merge ({step.method})", updates=0, data=f"weights of {merged}", teachers=()
         )
-    base, drawn = f"references of levels 1-{recipe.task.base_level}", _levels(_drawn(step, targets))
-    # Between the base's level and the targets lie the levels that only the lineage's own answers can replay.
-    grown = [level for level in replay_levels(targets) if level > recipe.task.base_level]
-    replay = f"{base} and the lineage's verified answers of {_levels(grown)}" if grown else base
+    base, drawn = _references(recipe), _levels(_drawn(step, targets))
     judged = f"judged by {recipe.verifiers()[recipe.verifier_place(number)].type}"
     named = (teacher.path if isinstance(teacher, FolderModel) else str(teacher) for _, teacher in step.teachers())
     teachers = tuple(dict.fromkeys(named))
     distillation = step.distillation if isinstance(step, DistillStep | RlStep | SelfPlayStep) else None
-    replayed = ""
-    if distillation:
-        what = {
-            "accumulate": replay,
-            "latest": "the parent generation's verified answers",
-            "references": base,
-        }[distillation.data]
-        replayed = f"{distillation.batch_size} a batch from {what}"
+    replayed = (
+        f"{distillation.batch_size} a batch from {_replayed(recipe, distillation, targets)}" if distillation else ""
+    )
     if isinstance(step, SftStep):
         source = step.source
         summary = f"sft, {step.updates} updates of {step.batch_size}"
@@ -709,7 +702,7 @@ def _describe(recipe: Recipe, step: Step, targets: Sequence[int], *, number: int
             kept = judged if source.filter == "verified" else "kept right or wrong"
             by = "" if source.sampler == "start" else f" by {_sampler(source.sampler)}"
             data = f"{source.prompts} x {source.samples_per_prompt} answers{by} of {drawn}, {kept}"
-            data += f"; replay of {replay}" if source.newest_share < 1 else ""
+            data += f"; replay of {_replayed(recipe, source.replay, targets)}" if source.newest_share < 1 else ""
         else:
             data = base
     elif isinstance(step, RlStep):
@@ -724,6 +717,27 @@ def _describe(recipe: Recipe, step: Step, targets: Sequence[int], *, number: int
     else:
         summary, data = f"distill, {step.updates} updates of {step.distillation.batch_size}", replayed
     return StepPlan(type=step.type, summary=summary, updates=step.updates, data=data, teachers=teachers)
+
+
+def _references(recipe: Recipe) -> str:
+    return f"references of levels 1-{recipe.task.base_level}"
+
+
+def _replayed(recipe: Recipe, replay: Replay, targets: Sequence[int]) -> str:
+    """Return in words what is replayed."""
+    base = _references(recipe)
+    steps = (step for _, step in recipe.generation_steps())
+    unfiltered = any(isinstance(source := _source(step), Rejection) and source.filter == "none" for step in steps)
+    kept = "own" if unfiltered else "verified"
+    # Between the base's level and the targets lie the levels that only the lineage's own answers can replay.
+    grown = [level for level in replay_levels(targets) if level > recipe.task.base_level]
+    words = {
+        "accumulate": f"{base} and the lineage's {kept} answers of {_levels(grown)}" if grown else base,
+        "latest": f"the parent generation's {kept} answers",
+        "references": base,
+    }[replay.data]
+    words += f", {replay.decay:g} as likely with each generation of age" if replay.decay < 1 else ""
+    return words + (f", at least {replay.min_reference_share:.0%} references" if replay.min_reference_share else "")
 
 
 def _sampler(sampler: Sampler | Merged) -> str:

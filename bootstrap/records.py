@@ -269,8 +269,9 @@ class Example:
     """Prompt and completion tokens; empty while the sequence is still text."""
     num_prompt_tokens: int = 0
     prompt_text: str | None = None
-    """With `completion_text`: a sequence still to be tokenised before it reaches the learner."""
+    """Of a sequence that was given as text."""
     completion_text: str | None = None
+    """Of a sequence still to be tokenised before it reaches the learner."""
     advantages: tuple[float, ...] = ()
     """`rl` weight of each completion token; empty when the sequence takes no part in the stream."""
     logprobs: tuple[float, ...] = ()

@@ -56,7 +56,8 @@ class Guard(Settings):
     """`entropy` (nats a sampled token), `distinct_answers` (of the samples of a prompt), `pass_at_k_change` (against
     generation 0), `length_ratio` (to the parent), `truncated` (share), `kl_parent` and `kl_base` (nats a token),
     `model_made` (share of what was trained on), `disagreement` (share of answers on which training's and held-out
-    verifier differ), `overlap` (share of trained prompts with an n-gram of a held-out one)."""
+    verifier differ), `overlap` (share of trained prompts, those of references and
+    replayed answers included, with an n-gram of one that is held out for the task or the panel)."""
     min: float | None = None
     """Least value within bounds."""
     max: float | None = None

@@ -15,6 +15,7 @@ from bootstrap.config.answers import ExactVerifier
 from bootstrap.config.base import Operational, Place, Settings, identity_of
 from bootstrap.config.base_model import BaseModelSource, GenerationModel, PretrainedModel, ScratchModel
 from bootstrap.config.evaluation import Evaluation, Gate
+from bootstrap.config.files import FileTask
 from bootstrap.config.generations import Accelerated, Generations, Given, Stage
 from bootstrap.config.guards import DEFAULT_GUARDS, ON_FIXED_PROMPTS, SAMPLED, Guard, HealthSettings
 from bootstrap.config.models import JudgeVerifier, roles
@@ -99,6 +100,11 @@ class Recipe(Settings):
         return self
 
     @property
+    def examiner(self) -> Verifier:
+        """What judges held-out answers."""
+        return self.evaluation.verifier or self.verifier
+
+    @property
     def start_level(self) -> int:
         """Highest level that generation 0 is trained for: that of the references, or what a fork comes with."""
         model = self.base.model
@@ -165,7 +171,7 @@ READERS = {"code": "code", "reasoning_gym": "reasoning_gym"}
 
 
 def _verifier_conflicts(recipe: Recipe) -> Iterator[Conflict]:
-    examiner = recipe.evaluation.verifier or recipe.verifier
+    examiner = recipe.examiner
     at = ("evaluation", "verifier") if recipe.evaluation.verifier else ("verifier",)
     for place, verifier in {**recipe.verifiers(), at: examiner}.items():
         yield from _part_conflicts(recipe.task, verifier, place)
@@ -521,6 +527,7 @@ def _panel_conflicts(recipe: Recipe) -> Iterator[Conflict]:
     for name, watched in recipe.evaluation.panel.items():
         place = ("evaluation", "panel", name)
         at = (*place, "verifier")
+        yield from _split_conflicts(recipe.task, watched.task, (*place, "task"))
         yield from _part_conflicts(watched.task, watched.verifier, at)
         for spot, task, one in _by_part(watched.task, watched.verifier, at):
             if one.judges != "answer":
@@ -550,6 +557,27 @@ def _panel_conflicts(recipe: Recipe) -> Iterator[Conflict]:
                 f"level {max(watched.asked)} needs {needed} tokens, base.model.max_length is {model.max_length}; ask "
                 "lower levels, or raise it",
             )
+
+
+def _split_conflicts(trained: Task, watched: Task, place: Place) -> Iterator[Conflict]:
+    """Yield where training would draw prompts that the panel holds out: a larger share of the same texts' hashes."""
+    held: dict[tuple[str, str | None], float] = {}
+    for task in tasks_of(trained).values():
+        held[_texts(task)] = min(task.heldout_fraction, held.get(_texts(task), 1.0))
+    for name, task in tasks_of(watched).items():
+        least = held.get(_texts(task), 1.0)
+        if task.heldout_fraction > least:
+            part = ("parts", name, "task") if isinstance(watched, MixtureTask) else ()
+            yield Conflict(
+                (*place, *part, "heldout_fraction"),
+                f"training draws from prompts of {task.type} that the panel would ask, since the recipe's own task "
+                f"holds only {least:g} of them out; set {least:g} or less",
+            )
+
+
+def _texts(task: SingleTask) -> tuple[str, str | None]:
+    """Return what says which texts a task's prompts are: the type that their split is by, and a file's path."""
+    return task.type, task.path if isinstance(task, FileTask) else None
 
 
 def _evaluation_conflicts(recipe: Recipe) -> Iterator[Conflict]:
@@ -596,7 +624,8 @@ def _guard_conflicts(recipe: Recipe) -> Iterator[Conflict]:
                 f"{guard.metric} is measured on the fixed prompts, and health.prompts is 0; raise it, for example "
                 "to 32, or remove this guard",
             )
-        if guard.metric is HealthMetric.DISAGREEMENT and recipe.evaluation.verifier in (None, recipe.verifier):
+        alike = all(verifier == recipe.examiner for verifier in recipe.verifiers().values())
+        if guard.metric is HealthMetric.DISAGREEMENT and alike:
             yield Conflict(
                 place,
                 "training and held-out answers are judged by the same verifier, which never disagrees with itself; set "

@@ -125,6 +125,33 @@ Sampler = (
 )
 
 
+class Replay(Settings):
+    """Which sequences of the lineage are trained on again, so that what they show is not forgotten."""
+
+    data: Literal["accumulate", "latest", "references"] = "accumulate"
+    """What is replayed: everything verified so far, only the parent generation's, or base references alone."""
+    decay: float = Field(default=1.0, gt=0, le=1)
+    """Factor by which the chance of an answer to be replayed falls with every generation of its age; 1 keeps all alike.
+    Base references do not age, so with a small factor they and the newest answers are most of what is replayed."""
+    min_reference_share: float = Field(default=0.0, ge=0, le=1)
+    """Least share of base references in each replayed batch: seed data that no generation has made. Levels beyond the
+    base grow in number, so without a floor the share of references falls as the lineage climbs (arXiv:2305.17493)."""
+
+    @model_validator(mode="after")
+    def _replay_can_act(self) -> "Replay":
+        if self.decay < 1 and self.data != "accumulate":
+            raise ValueError(
+                f"decay has no effect with data {self.data}, which has no answers of different ages; remove decay, or "
+                "set data: accumulate"
+            )
+        if self.min_reference_share and self.data == "references":
+            raise ValueError(
+                "min_reference_share has no effect with data references, where all is reference; remove it, or set "
+                "data: accumulate"
+            )
+        return self
+
+
 class Rejection(Settings):
     """Rejection sampling: a model's answers, kept when the filter lets them pass, and imitated."""
 
@@ -156,6 +183,8 @@ class Rejection(Settings):
     verifier speaks."""
     newest_share: float = Field(default=0.5, gt=0, le=1)
     """Share of each batch taken from these answers; the rest replays earlier levels."""
+    replay: Replay = Replay()
+    """What is replayed beside them. `data: latest` is the control that replaces data instead of accumulating it."""
 
     @model_validator(mode="after")
     def _can_differ(self) -> "Rejection":
@@ -173,6 +202,11 @@ class Rejection(Settings):
             raise ValueError(
                 "target levels lie beyond base_level, where hints: base gives none; set levels: reached or all, or "
                 "hints: references"
+            )
+        if self.newest_share == 1 and self.replay != Replay():
+            raise ValueError(
+                "replay never acts beside newest_share 1, which takes whole batches from the newest answers; remove "
+                "replay, or lower newest_share, for example to 0.5"
             )
         if self.max_accepted_per_prompt > self.samples_per_prompt:
             raise ValueError(
@@ -272,35 +306,13 @@ class Taught(Settings):
         return ((("teacher",), self.teacher), *routed)
 
 
-class Distillation(Taught):
+class Distillation(Taught, Replay):
     """Learning from the lineage: its verified answers accumulated over generations, or a teacher's distribution."""
 
     weight: float = Field(default=1.0, gt=0)
     """Factor of this stream in the loss."""
     batch_size: int = Field(default=96, ge=1)
     """Replayed sequences in one update."""
-    data: Literal["accumulate", "latest", "references"] = "accumulate"
-    """What is replayed: everything verified so far, only the parent generation's, or base references alone."""
-    decay: float = Field(default=1.0, gt=0, le=1)
-    """Factor by which the chance of an answer to be replayed falls with every generation of its age; 1 keeps all alike.
-    Base references do not age, so with a small factor they and the newest answers are most of what is replayed."""
-    min_reference_share: float = Field(default=0.0, ge=0, le=1)
-    """Least share of base references in each replayed batch: seed data that no generation has made. Levels beyond the
-    base grow in number, so without a floor the share of references falls as the lineage climbs (arXiv:2305.17493)."""
-
-    @model_validator(mode="after")
-    def _replay_can_act(self) -> "Distillation":
-        if self.decay < 1 and self.data != "accumulate":
-            raise ValueError(
-                f"decay has no effect with data {self.data}, which has no answers of different ages; remove decay, or "
-                "set data: accumulate"
-            )
-        if self.min_reference_share and self.data == "references":
-            raise ValueError(
-                "min_reference_share has no effect with data references, where all is reference; remove it, or set "
-                "data: accumulate"
-            )
-        return self
 
 
 class OnPolicyDistillation(Taught):

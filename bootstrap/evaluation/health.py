@@ -4,14 +4,19 @@ What they are for and what bounds they have to keep stands in `config/guards.py`
 models, which needs their weights (`training/drift.py`), and what is measured on which prompts (`stages/health.py`).
 """
 
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
+
+import numpy as np
 
 from bootstrap.evaluation.metrics import pass_at_k
-from bootstrap.evaluation.report import OutcomeRow
+from bootstrap.evaluation.report import AnswerOf, OutcomeRow
 from bootstrap.records import LevelReport, Report, Rollout, Status
 
 Tokens = Sequence[int]
+AT_ONCE = 4096
+"""Trained prompts whose n-grams are in memory at once."""
+MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 
 def mean_entropy(rollouts: Sequence[Rollout]) -> float | None:
@@ -19,12 +24,12 @@ def mean_entropy(rollouts: Sequence[Rollout]) -> float | None:
     return _mean([entropy for rollout in rollouts for entropy in rollout.entropies])
 
 
-def distinct_answers(rollouts: Sequence[Rollout]) -> float | None:
+def distinct_answers(rollouts: Sequence[Rollout], *, answer_of: AnswerOf) -> float | None:
     """Return the mean number of distinct answers to a prompt; None without rollouts."""
-    texts: dict[str, set[str]] = {}
+    found: dict[str, set[Hashable]] = {}
     for rollout in rollouts:
-        texts.setdefault(rollout.prompt_id, set()).add(rollout.text)
-    return _mean([len(answers) for answers in texts.values()])
+        found.setdefault(rollout.prompt_id, set()).add(answer_of(rollout))
+    return _mean([len(answers) for answers in found.values()])
 
 
 def pass_at_k_change(rows: Sequence[OutcomeRow], base: Sequence[OutcomeRow], *, k: int) -> float | None:
@@ -78,27 +83,61 @@ def model_made(uses: Mapping[str, int]) -> float | None:
     return sum(count for source, count in uses.items() if is_rollout(source)) / total if total else None
 
 
-def overlap(
-    trained: Collection[Tokens], heldout: Collection[Tokens], *, n: int, num_whole: int = 0, num_same: int = 0
-) -> float | None:
+def overlap(trained: Iterable[Tokens], heldout: Iterable[Tokens], *, n: int) -> float | None:
     """Return the share of trained prompts that have an n-gram in common with one held-out prompt.
 
     An n-gram counts when exactly one of the held-out prompts has it: what several have is the task's wording, which
-    tells nothing of any of them. A prompt shorter than n is compared as a whole. `num_whole`: further trained prompts,
-    compared by identity, `num_same` of which equal a held-out one. None when nothing was trained on.
+    tells nothing of any of them. A prompt shorter than n is compared as a whole. None when nothing was trained on.
+
+    N-grams are compared by hashes of 64 bits, and `trained` is gone through once, `AT_ONCE` prompts at a time: memory
+    is 8 bytes for each n-gram of the held-out prompts, however many prompts were trained on.
     """
-    total = len(trained) + num_whole
-    if not total:
-        return None
-    owners = Counter(gram for prompt in heldout for gram in set(_ngrams(prompt, n)))
-    found = sum(any(owners[gram] == 1 for gram in _ngrams(prompt, n)) for prompt in trained)
-    return (found + num_same) / total
+    owned = [np.unique(_ngrams([prompt], n)[0]) for prompt in heldout]
+    grams, owners = np.unique(np.concatenate(owned or [np.empty(0, np.uint64)]), return_counts=True)
+    telling = grams[owners == 1]
+    if not len(telling):
+        return 0.0 if any(True for _ in trained) else None
+    found = total = 0
+    for prompts in _portions(trained):
+        hashes, places = _ngrams(prompts, n)
+        nearest = np.searchsorted(telling[:-1], hashes)
+        found += len(np.unique(places[telling[nearest] == hashes]))
+        total += len(prompts)
+    return found / total if total else None
 
 
-def _ngrams(tokens: Tokens, n: int) -> Iterator[tuple[int, ...]]:
-    sequence = tuple(tokens)
-    for start in range(max(len(sequence) - n, 0) + 1):
-        yield sequence[start : start + n]
+def _portions(prompts: Iterable[Tokens]) -> Iterator[list[Tokens]]:
+    rest = iter(prompts)
+    while portion := list(islice(rest, AT_ONCE)):
+        yield portion
+
+
+def _ngrams(prompts: Sequence[Tokens], n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the hashes of all n-grams of the prompts, and each one's place among them (both N).
+
+    A polynomial of the scrambled tokens modulo 2**64; the length is part of it, so that a short prompt equals itself
+    alone.
+    """
+    lengths = np.array([len(prompt) for prompt in prompts])
+    tokens = _scrambled(np.fromiter(chain.from_iterable(prompts), np.uint64, count=lengths.sum()))
+    counts = np.maximum(lengths - n, 0) + 1
+    places_N = np.repeat(np.arange(len(prompts)), counts)
+    sizes_N = np.minimum(lengths, n)[places_N]
+    within_N = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    starts_N = np.repeat(np.cumsum(lengths) - lengths, counts) + within_N
+    hashes_N = _scrambled(sizes_N.astype(np.uint64))
+    for offset in range(min(n, int(lengths.max(initial=0)))):
+        inside = offset < sizes_N
+        hashes_N[inside] = hashes_N[inside] * MULTIPLIER + tokens[starts_N[inside] + offset]
+    return hashes_N, places_N
+
+
+def _scrambled(values: np.ndarray) -> np.ndarray:
+    """Return a 64-bit integer as good as random for each: the finaliser of SplitMix64 (doi:10.1145/2660193.2660195)."""
+    mixed = (values + np.uint64(1)) * MULTIPLIER
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))
 
 
 def _judged(rows: Sequence[OutcomeRow]) -> dict[str, list[bool]]:

@@ -1,7 +1,7 @@
 """Numbers from verdicts: pass@k, majority@k, frontier, lead, and the exact McNemar test. Pure functions."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from math import comb
 
 
@@ -11,14 +11,14 @@ def pass_at_k(num_right: int, *, num_samples: int, k: int) -> float:
     return 1 - comb(num_samples - num_right, k) / comb(num_samples, k)
 
 
-def majority_at_k(answers: Sequence[str], right: Sequence[bool], *, k: int) -> bool:
+def majority_at_k(answers: Sequence[Hashable], right: Sequence[bool], *, k: int) -> bool:
     """Return whether the most common of the first k answers is right; of several, the first to reach that count.
 
-    An answer text is right when any of its samples was judged right.
+    An answer is right when any of its samples was judged right.
     """
-    votes: Counter[str] = Counter()
-    winner, most = "", 0
-    judged_right = set()
+    votes: Counter[Hashable] = Counter()
+    winner, most = None, 0
+    judged_right: set[Hashable] = set()
     for answer, is_right in list(zip(answers, right, strict=True))[:k]:
         votes[answer] += 1
         if is_right:

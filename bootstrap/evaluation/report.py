@@ -5,7 +5,7 @@ UNVERIFIABLE answers are never numbers: they are counted beside, and leave both 
 Left out: which levels and prompts are asked (`prompts/`, the recipe) and whether the weights are promoted (`gate.py`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,8 @@ from bootstrap.records import LevelReport, Report, Rollout, Status, Verdict
 
 Judged = tuple[Sequence[Rollout], Sequence[Verdict]]
 """Rollouts and their verdicts, in the same order."""
+AnswerOf = Callable[[Rollout], Hashable]
+"""The answer that a rollout gives, as its verifier reads it: two samples that share it give the same answer."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +43,7 @@ def build_report(
     suite: str,
     greedy: Mapping[int, Judged],
     sampled: Mapping[int, Judged],
+    answer_of: AnswerOf,
     k: int,
     mastered: float,
     trained_level: int,
@@ -55,7 +58,8 @@ def build_report(
     prompts are judged mastered or not together with the next. `panel`: greedy answers by task and level.
     """
     assert sampled.keys() <= greedy.keys(), "a level was sampled without greedy answers"
-    levels = tuple(_level_report(level, greedy[level], sampled.get(level), k=k) for level in sorted(greedy))
+    metrics = {level: _sampled_metrics(judged, k=k, answer_of=answer_of) for level, judged in sampled.items()}
+    levels = tuple(_level_report(level, greedy[level], **metrics.get(level, {})) for level in sorted(greedy))
     shares = judged_shares(levels, min_prompts=min_prompts)
     return Report(
         fingerprint=fingerprint,
@@ -66,8 +70,7 @@ def build_report(
         mastered=mastered,
         parts=_parts(greedy),
         panel={
-            name: tuple(_level_report(level, rows[level], None, k=0) for level in sorted(rows))
-            for name, rows in panel.items()
+            name: tuple(_level_report(level, rows[level]) for level in sorted(rows)) for name, rows in panel.items()
         },
     )
 
@@ -115,12 +118,13 @@ def _parts(greedy: Mapping[int, Judged]) -> dict[str, tuple[LevelReport, ...]]:
     if len(by_task) == 1:
         return {}
     return {
-        task: tuple(_level_report(level, judged, None, k=0) for level, judged in rows.items())
+        task: tuple(_level_report(level, judged) for level, judged in rows.items())
         for task, rows in sorted(by_task.items())
     }
 
 
-def _level_report(level: int, greedy: Judged, sampled: Judged | None, *, k: int) -> LevelReport:
+def _level_report(level: int, greedy: Judged, **sampled: Any) -> LevelReport:
+    """Return the report of one level; `sampled`: its sampled fields."""
     pairs = _pairs(greedy)
     assert pairs, f"level {level} has no greedy answers"
     assert len({rollout.prompt_id for rollout, _ in pairs}) == len(pairs), f"level {level} asks a prompt twice"
@@ -136,11 +140,11 @@ def _level_report(level: int, greedy: Judged, sampled: Judged | None, *, k: int)
         num_unverifiable=correct.count(None),
         mean_length=_mean(len(rollout.tokens) for rollout, _ in pairs),
         truncated=_mean(rollout.finish.is_truncated for rollout, _ in pairs),
-        **(_sampled_metrics(sampled, k=k) if sampled else {}),
+        **sampled,
     )
 
 
-def _sampled_metrics(sampled: Judged, *, k: int) -> dict[str, Any]:
+def _sampled_metrics(sampled: Judged, *, k: int, answer_of: AnswerOf) -> dict[str, Any]:
     """Return the sampled fields of a LevelReport; a share over no judged prompt is None.
 
     A prompt enters pass@1 with its judged samples, and pass@k and majority@k when at least k of them were judged.
@@ -148,7 +152,7 @@ def _sampled_metrics(sampled: Judged, *, k: int) -> dict[str, Any]:
     by_prompt: dict[str, list[tuple[Rollout, bool | None]]] = {}
     for rollout, verdict in _pairs(sampled):
         by_prompt.setdefault(rollout.prompt_id, []).append((rollout, _correct(verdict)))
-    judged = [[(r.text, c) for r, c in samples if c is not None] for samples in by_prompt.values()]
+    judged = [[(answer_of(r), c) for r, c in samples if c is not None] for samples in by_prompt.values()]
     some = [samples for samples in judged if samples]
     enough = [samples for samples in judged if len(samples) >= k]
     entropies = [entropy for samples in by_prompt.values() for rollout, _ in samples for entropy in rollout.entropies]
@@ -160,10 +164,12 @@ def _sampled_metrics(sampled: Judged, *, k: int) -> dict[str, Any]:
             pass_at_k(sum(right for _, right in samples), num_samples=len(samples), k=k) for samples in enough
         ),
         "majority_at_k": _mean_or_none(
-            majority_at_k([text for text, _ in samples], [right for _, right in samples], k=k) for samples in enough
+            majority_at_k([answer for answer, _ in samples], [right for _, right in samples], k=k) for samples in enough
         ),
         "entropy": _mean_or_none(entropies),
-        "distinct_answers": _mean(len({rollout.text for rollout, _ in samples}) for samples in by_prompt.values()),
+        "distinct_answers": _mean(
+            len({answer_of(rollout) for rollout, _ in samples}) for samples in by_prompt.values()
+        ),
     }
 
 

@@ -113,7 +113,7 @@ def draw_replay(
         raise RecipeError(
             f"there is nothing to replay on levels {list(levels)}: the pool holds answers of levels "
             f"{list(pool.levels)} and references end at level {base_level}; use data: accumulate, draw more prompts or "
-            "samples, or set distillation: null"
+            "samples, or replay nothing (distillation: null, newest_share: 1.0)"
         )
     rng = generator(seed, "replay")
     ages = _Ages(pool, available, base_level=base_level, decay=decay) if decay < 1 else None

@@ -28,14 +28,16 @@ class Encoder:
         self.framing = framing_of(checkpoint.files)
 
     def encode(self, examples: Sequence[Example]) -> list[Example]:
-        """Return the examples with tokens; each text completion ends with the end-of-sequence token."""
+        """Return the examples with tokens; each text completion ends with the end-of-sequence token.
+
+        They keep the text of their prompt, which no one can tell from the source of a reference.
+        """
         pairs = self.pairs([(e.prompt_text, e.completion_text) for e in examples])
         return [
             replace(
                 example,
                 tokens=(*prompt, *completion),
                 num_prompt_tokens=len(prompt),
-                prompt_text=None,
                 completion_text=None,
             )
             for example, (prompt, completion) in zip(examples, pairs, strict=True)

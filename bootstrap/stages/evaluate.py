@@ -3,11 +3,13 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from bootstrap.config.evaluation import Sampled
 from bootstrap.evaluation.report import Judged, OutcomeRow, build_report, outcomes
 from bootstrap.prompts.task import Task, suite_digest
 from bootstrap.records import Checkpoint, Event, Prompt, Report, Rollout, Status, Verdict
+from bootstrap.scoring.given import given_answer
 from bootstrap.scoring.verifier import Answer, Verifier, judge_within
 from bootstrap.stages.context import HELD_OUT, PANEL, Context, Meter, Watched
 from bootstrap.stages.generate import generate, judge, requests, sampling
@@ -247,6 +249,7 @@ def _measure(
         suite=suite_digest(suite),
         greedy=greedy,
         sampled=sampled,
+        answer_of=partial(given_answer, settings=context.recipe.examiner),
         k=settings.sampled.k if settings.sampled is not None else 0,
         mastered=settings.mastered,
         min_prompts=context.recipe.gate.min_prompts,

@@ -8,14 +8,16 @@ computed on these answers. Left out: the metrics' formulas (`evaluation/health.p
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from bootstrap.config.models import roles
 from bootstrap.evaluation import health as metrics
 from bootstrap.evaluation.guards import findings
 from bootstrap.evaluation.report import OutcomeRow, outcomes
 from bootstrap.records import Checkpoint, Event, Example, Health, Prompt, Rollout, Use, Verdict
+from bootstrap.scoring.given import given_answer
 from bootstrap.scoring.verifier import score
 from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.stages.encoding import Encoder
@@ -117,7 +119,9 @@ class _Examination:
         kl_parent = self._divergence(examples, self.plan.init)
         return Health(
             entropy=metrics.mean_entropy(asked),
-            distinct_answers=metrics.distinct_answers(asked),
+            distinct_answers=metrics.distinct_answers(
+                asked, answer_of=partial(given_answer, settings=self.context.recipe.examiner)
+            ),
             pass_at_k_change=self._pass_at_k_change(rows),
             length_ratio=None if parent is None else metrics.length_ratio(report, parent, up_to=reach),
             truncated=metrics.truncated_share(report, up_to=reach),
@@ -201,28 +205,37 @@ class _Examination:
         return metrics.disagreement([verdict.status for verdict in others], [verdict.status for verdict in verdicts])
 
     def _overlap(self, tables: Sequence[Tables], uses: Iterable[str]) -> float | None:
-        """Compare the prompts of own rollouts by n-grams, those of references, known by id alone, as a whole."""
+        """Compare the texts of all prompts trained on with those held out, of the task and of the panel.
+
+        Trained on are the prompts of own answers that were used or join the replay pool, of references that were shown,
+        and of earlier answers that were replayed, a fork's inherited ones among them.
+        """
+        context = self.context
         kept = {
             selection.rollout_id
             for table in tables
             for selection in table.selections
             if selection.use is not Use.NONE or selection.replay
         }
-        trained = {rollout.prompt_text for table in tables for rollout in table.rollouts if rollout.id in kept}
-        shown = {source for source in uses if not metrics.is_rollout(source)}
+        trained = {rollout.imitated_prompt for table in tables for rollout in table.rollouts if rollout.id in kept}
+        trained |= {row.prompt for table in tables for row in table.shown}
+        used, pool = set(uses), self.plan.pool
+        entries = (entry for level in pool.levels for entry in pool.entries(level))
+        trained |= {entry.prompt_text for entry in entries if entry.rollout_id in used}
         heldout = [prompt for row in self.evaluation.report.levels for prompt in self._heldout(row.level)]
-        same = shown & {prompt.id for prompt in heldout}
-        return metrics.overlap(
-            self._tokens(sorted(trained)),
-            self._tokens([prompt.text for prompt in heldout]),
-            n=self.context.recipe.health.ngram,
-            num_whole=len(shown),
-            num_same=len(same),
-        )
+        for watched in context.panel.values():
+            for level in watched.settings.asked:
+                heldout += watched.task.heldout(level, watched.settings.prompts_per_level)
+        # One text that task and panel share is one prompt.
+        apart = dict.fromkeys(prompt.text for prompt in heldout)
+        return metrics.overlap(self._tokens(sorted(trained)), self._tokens(list(apart)), n=context.recipe.health.ngram)
 
-    def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
-        encoded = Encoder(self.checkpoint).tokenizer.encode_batch(list(texts), add_special_tokens=False)
-        return [one.ids for one in encoded]
+    def _tokens(self, texts: Sequence[str]) -> Iterator[list[int]]:
+        """Yield the tokens of each text, a portion of them in memory at once."""
+        tokenizer = Encoder(self.checkpoint).tokenizer
+        for start in range(0, len(texts), metrics.AT_ONCE):
+            portion = list(texts[start : start + metrics.AT_ONCE])
+            yield from (found.ids for found in tokenizer.encode_batch(portion, add_special_tokens=False))
 
     def _heldout(self, level: int) -> list[Prompt]:
         return self.context.task.heldout(level, self.context.recipe.evaluation.prompts_per_level)

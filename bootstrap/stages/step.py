@@ -77,6 +77,16 @@ class UsageRow:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ShownRow:
+    """One reference that was shown: the answer is the task's own, the prompt is found nowhere else."""
+
+    source: str
+    """Id of the prompt."""
+    prompt: str
+    """Its text."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SelfPlayRow:
     """One round of self-play, as it is stored and drawn. Means are None where there is nothing to take them of."""
 
@@ -115,6 +125,7 @@ class Tables:
     selections: list[Selection] = field(default_factory=list)
     updates: list[UpdateRow] = field(default_factory=list)
     usage: list[UsageRow] = field(default_factory=list)
+    shown: list[ShownRow] = field(default_factory=list)
     self_play: list[SelfPlayRow] = field(default_factory=list)
 
     def files(self) -> dict[str, bytes]:
@@ -146,6 +157,7 @@ TABLE_ROWS: dict[str, type] = {
     "selections": Selection,
     "updates": UpdateRow,
     "usage": UsageRow,
+    "shown": ShownRow,
     "self_play": SelfPlayRow,
 }
 
@@ -223,6 +235,7 @@ def run_step(
         tables, counts, checkpoint = _run_parts(context, plan, step, trainer, inputs=inputs, start=start, meter=meter)
         weights = context.store.put("weights", {"fingerprint": checkpoint.fingerprint}, checkpoint.files)
         tables.usage = _combine_usage(tables)
+        tables.shown = sorted(set(tables.shown), key=lambda row: row.source)
         result = {"fingerprint": checkpoint.fingerprint, "counts": counts.to_json(measured=False)}
         files = {**tables.files(), "result.json": json.dumps(result, sort_keys=True).encode()}
         artifact = context.store.put("step", inputs, files)
@@ -344,6 +357,7 @@ def _run_rounds(
 ) -> None:
     """Run some rounds, keeping the workers busy while the next batches are prepared."""
     pool, total = context.pool, step.updates * trainer.updates_per_round
+    shown: set[str] = set()
     in_flight: deque[tuple[int, float, Round, Any]] = deque()
     began = time.perf_counter()
 
@@ -367,6 +381,10 @@ def _run_rounds(
             with meter.clock("train"):
                 handle = pool.update(batch, lr_factor=factor, grad_clip=step.grad_clip)
             tables.usage += _usage(batch)
+            for row in _references(batch):
+                if row.source not in shown:
+                    shown.add(row.source)
+                    tables.shown.append(row)
             in_flight.append((update, factor, drawn, handle))
             collect(UPDATES_IN_FLIGHT - 1)
     collect(0)
@@ -417,6 +435,13 @@ def _usage(batch: Batch) -> list[UsageRow]:
             *(("kl",) if example.kl_weight else ()),
         )
     ]
+
+
+def _references(batch: Batch) -> Iterator[ShownRow]:
+    """Yield the references among the examples, which are not rollouts and were given as text."""
+    for example in batch.examples:
+        if "." not in example.source and example.prompt_text is not None:
+            yield ShownRow(source=example.source, prompt=example.prompt_text)
 
 
 def _generations(usage: Sequence[UsageRow]) -> Iterator[int]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from bootstrap.config.steps import Distillation, DistillStep, References, Rejection, SftStep, Taught
+from bootstrap.config.steps import Distillation, DistillStep, References, Rejection, Replay, SftStep, Taught
 from bootstrap.prompts.programs import ProgramTask
 from bootstrap.prompts.task import Task
 from bootstrap.prompts.working import ShownWorking
@@ -20,9 +20,12 @@ from bootstrap.stages.step import Round, Tables
 
 
 def replay_examples(
-    context: Context, plan: Plan, settings: Distillation, encoder: Encoder, *, count: int, seed: int
+    context: Context, plan: Plan, settings: Replay, encoder: Encoder, *, count: int, seed: int
 ) -> list[Example]:
-    """Return `count` replayed sequences of the levels below the target, weighted as the settings say."""
+    """Return `count` replayed sequences of the levels below the target.
+
+    Distillation says how they weigh and who teaches them; any other replay is cross-entropy of weight 1.
+    """
     pool = plan.pool
     if settings.data == "latest":
         pool = pool.latest(plan.init) if plan.init is not None else ReplayPool()
@@ -35,7 +38,8 @@ def replay_examples(
         shown.update({prompt.id: (prompt.level, prompt.task) for prompt, _ in pairs})
         return [(prompt.id, prompt.text, answer) for prompt, answer in pairs]
 
-    by_teacher = settings.loss != "ce"
+    taught = settings if isinstance(settings, Distillation) else Distillation()
+    by_teacher = taught.loss != "ce"
     examples = draw_replay(
         pool,
         levels=plan.replay_levels,
@@ -43,15 +47,15 @@ def replay_examples(
         base_level=context.recipe.task.base_level,
         demonstrate=demonstrate,
         seed=seed,
-        ce_weight=0.0 if by_teacher else settings.weight,
-        kl_weight=settings.weight if by_teacher else 0.0,
+        ce_weight=0.0 if by_teacher else taught.weight,
+        kl_weight=taught.weight if by_teacher else 0.0,
         decay=settings.decay,
         min_reference_share=settings.min_reference_share,
     )
     if by_teacher:
         entries = (entry for level in pool.levels for entry in pool.entries(level))
         kinds = {entry.rollout_id: (entry.level, entry.task) for entry in entries} | shown
-        examples = [replace(e, teacher=teacher_of(plan, settings, *kinds[e.source])) for e in examples]
+        examples = [replace(e, teacher=teacher_of(plan, taught, *kinds[e.source])) for e in examples]
     return encoder.encode(examples)
 
 
@@ -208,9 +212,8 @@ class SupervisedTrainer:
             rng = generator(seed, "newest")
             examples = [rng.choice(self.newest) for _ in range(num_newest)]
             if (rest := step.batch_size - num_newest) > 0:
-                examples += replay_examples(
-                    self.context, self.plan, Distillation(), self.encoder, count=rest, seed=seed
-                )
+                replay = step.source.replay
+                examples += replay_examples(self.context, self.plan, replay, self.encoder, count=rest, seed=seed)
         else:
             task, levels = self._showing(step.source), range(1, self.context.recipe.task.base_level + 1)
             proposals = round(step.source.proposals * step.batch_size)

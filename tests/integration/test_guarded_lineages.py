@@ -1,6 +1,8 @@
 """Guards end to end: health is measured from what is stored, and each action does what the recipe says."""
 
+import json
 from pathlib import Path
+from random import Random
 
 import pytest
 from support import tiny
@@ -8,6 +10,7 @@ from support import tiny
 from bootstrap.config.recipe import Recipe
 from bootstrap.lineage import queries
 from bootstrap.pool import LocalPool
+from bootstrap.prompts.build import build_task
 from bootstrap.records import GuardAction, HealthMetric, Outcome, Rollout, Verdict
 from bootstrap.scoring.verifier import Tools, build_verifier, score
 from bootstrap.stages.step import Tables
@@ -160,6 +163,77 @@ def test_health_is_that_of_the_answers_and_tables_in_the_store(tmp_path: Path) -
     assert health.kl_parent == health.kl_base > 0
 
 
+def twins(path: Path, *, seed: int, levels: int, marks: str) -> dict[str, object]:
+    """Write rows in pairs that differ in their last character alone; return the task, which holds half of them out."""
+    rng = Random(seed)
+    stems = ["".join(rng.choices("0123456789", k=12)) for _ in range(60)]
+    rows = [
+        {"prompt": f"{stem}{mark}", "answer": stem[0], "level": 1 + place % levels}
+        for place, stem in enumerate(stems)
+        for mark in marks
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return {
+        "type": "file",
+        "path": str(path),
+        "max_prompt_length": 16,
+        "max_answer_length": 1,
+        "heldout_fraction": 0.5,
+        "alphabet": "0123456789ab",
+    }
+
+
+def test_near_duplicates_of_held_out_prompts_are_seen_wherever_training_meets_them(tmp_path: Path) -> None:
+    given = {"type": "given", "levels": [2]}
+    stages = [
+        {"name": "own", "gate": "always", "curriculum": given, "steps": [OWN]},
+        {
+            "name": "replay",
+            "gate": "always",
+            "curriculum": {"type": "given", "levels": [3]},
+            "steps": [{"type": "distill", "updates": 2, "distillation": {"batch_size": 16}}],
+        },
+    ]
+    settings = recipe(
+        task=twins(tmp_path / "rows.jsonl", seed=0, levels=2, marks="ab"),
+        generations={"stages": stages},
+        base={"model": tiny.MODEL, "steps": [SHOWN]},
+        evaluation={**tiny.EVALUATION, "lookahead": 0},
+    )
+    entries = tiny.grow(settings, tmp_path / "lineage")
+    store, task = LineageStore(tmp_path / "lineage"), build_task(settings.task)
+    texts = {prompt.id: prompt.text for level in (1, 2) for prompt in task.draw(level, 40, seed=0)}
+    heldout = {prompt.text[:-1] for level in (1, 2) for prompt in task.heldout(level, 40)}
+    answered = dict[str, str]()
+    for entry in entries:
+        tables = Tables.read(store.artifact(entry.generation.artifacts["step-0"]))
+        answered |= {rollout.id: rollout.prompt_text for rollout in tables.rollouts}
+        used = {row.source for row in tables.usage} | {s.rollout_id for s in tables.selections if s.replay}
+        trained = {(answered | texts)[source] for source in used}
+        twin = [text for text in trained if text[:-1] in heldout]
+        assert entry.generation.health.overlap == len(twin) / len(trained) > 0
+    sources = {row.source for row in tables.usage}
+    assert sources & answered.keys() and sources & texts.keys(), "the last one replays answers and references"
+
+
+def test_near_duplicates_of_the_panels_held_out_prompts_are_seen_too(tmp_path: Path) -> None:
+    own, other = (twins(tmp_path / f"{mark}.jsonl", seed=0, levels=1, marks=mark) for mark in "ab")
+    watched = {"watched": {"task": other, "prompts_per_level": 40}}
+    alone, beside = (
+        tiny.grow(
+            recipe(
+                task=own,
+                generations={"count": 0, "steps": [SHOWN]},
+                base={"model": tiny.MODEL, "steps": [SHOWN]},
+                evaluation={**tiny.EVALUATION, "lookahead": 0, "panel": panel},
+            ),
+            tmp_path / f"panel-{len(panel)}",
+        )[0].generation.health.overlap
+        for panel in ({}, watched)
+    )
+    assert alone == 0.0 < beside
+
+
 def test_everything_a_guard_can_watch_is_measured_and_shown(tmp_path: Path) -> None:
     settings = recipe(
         ALL_OWN, verifier={"type": "random"}, evaluation={**tiny.EVALUATION, "verifier": {"type": "exact"}}
@@ -220,3 +294,26 @@ def test_the_floor_of_references_holds_the_share_of_model_made_data_down(tmp_pat
         found.append(entries[2].generation.health.model_made)
     plain, tenth, none = found
     assert none == 0.0 < tenth <= 0.1 < plain, "of five levels replayed, one is the model's own"
+
+
+def test_rejection_replays_what_its_settings_say(tmp_path: Path) -> None:
+    found = {}
+    for name, replay in {
+        "plain": {},
+        "references": {"data": "references"},
+        "floor": {"min_reference_share": 1},
+    }.items():
+        source = OWN["source"] | {"newest_share": 0.25, "replay": replay}
+        stages = [
+            {"name": "own", "gate": "always", "curriculum": {"type": "fixed"}, "steps": [OWN]},
+            {"name": "mixed", "curriculum": {"type": "fixed"}, "steps": [OWN | {"updates": 4, "source": source}]},
+        ]
+        entries = tiny.grow(recipe(generations={"stages": stages}), tmp_path / name)
+        tables = Tables.read(LineageStore(tmp_path / name).artifact(entries[2].generation.artifacts["step-0"]))
+        kinds = (row.source.split(".")[0] if "." in row.source else "reference" for row in tables.usage)
+        found[name] = set(kinds)
+    assert found == {
+        "plain": {"g1", "g2", "reference"},
+        "references": {"g2", "reference"},
+        "floor": {"g2", "reference"},
+    }

@@ -161,6 +161,17 @@ def test_a_guard_that_never_acts_in_this_recipe_is_refused(
     assert recipe.guards == DEFAULT_GUARDS
 
 
+def test_a_guard_on_disagreement_acts_where_a_stage_is_judged_by_another_verifier() -> None:
+    guard = {"metric": "disagreement", "max": 0.2}
+    stages = [{"name": "first", "steps": [tiny.RL]}, {"name": "last", "steps": [tiny.RL]}]
+    for same in (None, {"type": "exact"}):
+        stages[1]["verifier"] = same
+        with pytest.raises((Conflicts, ValidationError), match=r"set evaluation\.verifier to another one"):
+            tiny.recipe(generations={"stages": stages}, guards=[guard])
+    stages[1]["verifier"] = {"type": "numeric"}
+    tiny.recipe(generations={"stages": stages}, guards=[guard])
+
+
 def test_a_recipe_that_was_written_out_with_its_defaults_loads_again() -> None:
     recipe = tiny.recipe(evaluation={**tiny.EVALUATION, "sampled": None}, health={"prompts": 0})
     assert Recipe.model_validate_json(recipe.model_dump_json(), context={"folder": Path()}) == recipe

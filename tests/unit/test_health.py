@@ -76,8 +76,9 @@ def test_entropy_is_the_mean_over_tokens_not_over_answers() -> None:
 
 def test_distinct_answers_are_counted_within_a_prompt() -> None:
     answers = [rollout("a", "x"), rollout("a", "x"), rollout("a", "y"), rollout("b", "x")]
-    assert health.distinct_answers(answers) == 1.5
-    assert health.distinct_answers([]) is None
+    assert health.distinct_answers(answers, answer_of=lambda r: r.text) == 1.5
+    assert health.distinct_answers(answers, answer_of=lambda r: "the same") == 1.0
+    assert health.distinct_answers([], answer_of=lambda r: r.text) is None
 
 
 def test_pass_at_k_changes_by_the_mean_over_prompts_that_both_sides_answered() -> None:
@@ -135,14 +136,20 @@ def test_a_prompt_shorter_than_an_n_gram_is_compared_as_a_whole() -> None:
     assert health.overlap([(1, 2), (1, 3)], [(1, 2), (0, 1, 3)], n=10) == 0.5
 
 
-def test_prompts_known_by_id_alone_count_as_a_whole() -> None:
-    assert health.overlap([(1, 2, 3)], [(1, 2, 3)], n=3, num_whole=3, num_same=1) == 0.5
+def test_nothing_trained_on_overlaps_with_nothing() -> None:
     assert health.overlap([], [(1, 2, 3)], n=3) is None
+    assert health.overlap([(1, 2, 3), ()], [], n=3) == 0.0
+
+
+def test_overlap_goes_through_any_number_of_trained_prompts_once_in_portions() -> None:
+    many = 2 * health.AT_ONCE + 1
+    trained = ((place, 0, place % 7) for place in range(many))
+    assert health.overlap(trained, [(many - 1, 0), (3, 3, 3)], n=2) == 1 / many
 
 
 @given(
-    st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=8), max_size=6),
-    st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=8), max_size=6),
+    st.lists(st.lists(st.integers(0, 3), max_size=8), max_size=6),
+    st.lists(st.lists(st.integers(0, 3), max_size=8), max_size=6),
     st.integers(1, 4),
 )
 def test_overlap_agrees_with_comparing_every_pair_of_prompts(

@@ -200,6 +200,29 @@ def test_steps_say_their_data_and_their_teachers() -> None:
     assert steps[1].teachers == ("base",)
 
 
+def test_a_step_says_how_it_replays() -> None:
+    def told(source: dict[str, Any]) -> str:
+        step = {**REJECTION, "source": {**REJECTION["source"], **source}}
+        return make_plan(recipe(step), lineage="x", workers=1).generations[2].steps[0].data.partition("; replay of ")[2]
+
+    assert told({"replay": {"data": "references"}}) == "references of levels 1-4"
+    assert told({"replay": {"data": "latest"}}) == "the parent generation's verified answers"
+    assert told({"replay": {"decay": 0.5, "min_reference_share": 0.2}}) == (
+        "references of levels 1-4 and the lineage's verified answers of level 5, 0.5 as likely with each generation of "
+        "age, at least 20% references"
+    )
+    assert told({"newest_share": 1.0}) == ""
+
+
+def test_what_a_control_without_a_verifier_replays_is_its_own_and_not_called_verified() -> None:
+    unfiltered = {**REJECTION, "source": {**REJECTION["source"], "filter": "none"}}
+    step = make_plan(recipe(unfiltered), lineage="x", workers=1).generations[2].steps[0]
+    assert step.data == (
+        "40 x 2 answers of level 6, kept right or wrong; replay of references of levels 1-4 and the lineage's own "
+        "answers of level 5"
+    )
+
+
 def test_controls_are_allowed_and_noted() -> None:
     continued = recipe({"type": "sft", "updates": 5})
     unfiltered = recipe({**REJECTION, "source": {**REJECTION["source"], "filter": "none"}})

@@ -577,6 +577,15 @@ def test_a_label_free_verifier_trains_where_another_one_examines(recipe_path: Pa
         ("{task: {type: copy, alphabit: '01'}}", "panel.p.task.alphabit: no such setting; did you mean alphabet?"),
         ("{task: {type: sums}}", "panel.p.task: no such type 'sums'"),
         (
+            "{task: {type: addition, heldout_fraction: 0.5}}",
+            "panel.p.task.heldout_fraction: training draws from prompts of addition that the panel would ask, since "
+            "the recipe's own task holds only 0.125 of them out; set 0.125 or less",
+        ),
+        (
+            "{task: {type: mixture, base_level: 1, parts: {sum: {task: {type: addition, heldout_fraction: 0.2}}}}}",
+            "panel.p.task.parts.sum.task.heldout_fraction: training draws from prompts of addition",
+        ),
+        (
             "{task: {type: addition}, verifier: {type: judge, rubric: r, model: {type: generation}}}",
             "judge asks generations of the lineage",
         ),
@@ -584,6 +593,19 @@ def test_a_label_free_verifier_trains_where_another_one_examines(recipe_path: Pa
 )
 def test_a_panel_that_cannot_work_is_refused(recipe_path: Path, panel: str, expected: str) -> None:
     assert expected in refusal(recipe_path, f"evaluation.panel={{p: {panel}}}")
+
+
+def test_a_panel_may_hold_out_less_than_training_does_or_another_file(recipe_path: Path) -> None:
+    less = "evaluation.panel={p: {task: {type: addition, heldout_fraction: 0.1}}}"
+    assert load_recipe(recipe_path, [less]).evaluation.panel["p"].task.heldout_fraction == 0.1
+    for name in ("own", "other"):
+        rows = "".join(json.dumps({"prompt": f"{n}+1=", "answer": str(n + 1)}) + "\n" for n in range(9))
+        (recipe_path.parent / f"{name}.jsonl").write_text(rows, encoding="utf-8")
+    own = "task={type: file, path: own.jsonl, max_prompt_length: 20, max_answer_length: 20}"
+    panel = "evaluation.panel={p: {task: {type: file, path: %s.jsonl, max_prompt_length: 20, max_answer_length: 20, "
+    panel += "heldout_fraction: 0.9}}}"
+    assert load_recipe(recipe_path, [own, panel % "other"]).evaluation.panel["p"].task.heldout_fraction == 0.9
+    assert "set 0.125 or less" in refusal(recipe_path, own, panel % "own")
 
 
 @pytest.mark.parametrize(

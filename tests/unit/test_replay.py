@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from bootstrap.config.steps import Distillation
+from bootstrap.config.steps import Distillation, Rejection, Replay
 from bootstrap.config.tasks import AdditionTask
 from bootstrap.errors import RecipeError
 from bootstrap.prompts.build import build_task
@@ -183,3 +183,15 @@ def test_a_draw_above_the_floor_is_left_as_it_is():
 def test_settings_of_replay_that_cannot_act_are_refused(settings, remedy):
     with pytest.raises(ValueError, match=remedy):
         Distillation(**settings)
+    with pytest.raises(ValueError, match=remedy):
+        Rejection(replay=settings)
+
+
+def test_replay_beside_whole_batches_of_newest_answers_is_refused():
+    with pytest.raises(ValueError, match=r"replay never acts beside newest_share 1.*lower newest_share"):
+        Rejection(newest_share=1.0, replay={"data": "latest"})
+    assert Rejection(newest_share=1.0, replay={}).replay == Replay()
+
+
+def test_rejection_and_distillation_share_the_settings_of_replay_and_their_defaults():
+    assert all(getattr(Distillation(), name) == getattr(Rejection().replay, name) for name in Replay.model_fields)

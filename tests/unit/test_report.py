@@ -1,10 +1,14 @@
 """Reports: held-out answers and samples made into numbers."""
 
+from functools import partial
+
 import pytest
 
+from bootstrap.config.answers import ExactVerifier
 from bootstrap.evaluation.intervals import wilson
 from bootstrap.evaluation.report import OutcomeRow, accuracies, build_report, outcomes
 from bootstrap.records import Finish, Rollout, Status, Verdict
+from bootstrap.scoring.given import given_answer
 
 PASS, FAIL, UNVERIFIABLE = Status.PASS, Status.FAIL, Status.UNVERIFIABLE
 
@@ -52,12 +56,13 @@ def greedy(level, right, wrong):
     return judged(level, [(f"p{n}", "x", status, 3) for n, status in enumerate(statuses)])
 
 
-def report(greedy, sampled=None, k=2, trained_level=2, min_prompts=1):
+def report(greedy, sampled=None, k=2, trained_level=2, min_prompts=1, answer_of=lambda rollout: rollout.text):
     return build_report(
         fingerprint="f" * 64,
         suite="s" * 64,
         greedy=greedy,
         sampled=sampled or {},
+        answer_of=answer_of,
         k=k,
         mastered=0.95,
         trained_level=trained_level,
@@ -104,6 +109,16 @@ def test_sampled_metrics_are_means_over_prompts():
     assert row.majority_at_k == 0.5
     assert row.distinct_answers == 2.5
     assert row.entropy == pytest.approx(0.25)
+
+
+def test_samples_that_give_one_answer_vote_together_whatever_their_working():
+    right = [("a", f"{n}<answer>5</answer>", PASS, 2) for n in range(3)]
+    wrong = [("a", "<answer>6</answer>", FAIL, 2)] * 2
+    rows, samples = {1: greedy(1, 1, 1)}, {1: judged(1, wrong + right)}
+    tagged = partial(given_answer, settings=ExactVerifier(answer={"type": "tagged"}))
+    by_answer, by_text = (report(rows, samples, k=5, answer_of=how).levels[0] for how in (tagged, lambda r: r.text))
+    assert (by_answer.majority_at_k, by_answer.distinct_answers) == (1.0, 2.0)
+    assert (by_text.majority_at_k, by_text.distinct_answers) == (0.0, 4.0)
 
 
 def test_prompts_with_too_few_judged_samples_leave_pass_at_k():
