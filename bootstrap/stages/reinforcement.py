@@ -323,6 +323,7 @@ class Reference:
         self.every = step.checkpoint_every
         self._since: int | None = None
         self._fingerprint = ""
+        self._swept = 0
 
     def _named(self, since: int) -> Checkpoint | None:
         """Return the model that the recipe names, for the rounds before the first refresh; None where it names none."""
@@ -366,12 +367,13 @@ class Reference:
             fingerprint = contents.pop(FINGERPRINT).decode()
             files = {name.removeprefix(MODEL_FOLDER): data for name, data in contents.items()}
             checkpoint = Checkpoint(fingerprint=fingerprint, files=files)
-        # Rounds are repeated from the last part at most, so nothing asks for references from before that.
+        # Rounds are repeated from the last part at most, so nothing asks for references from before that, whether this
+        # run left them or one that was killed.
         oldest = self._round_before(number - number % self.every)
-        if self._since is not None and self._since < oldest and self._named(self._since) is None:
-            stale = store.find_work("reference", self._key(self._since))
-            assert stale is not None, "a reference stays until a newer one serves all rounds that may be repeated"
-            store.remove_work(stale)
+        for past in range(self._swept, oldest, self.settings.refresh_every or 1):
+            if (stale := store.find_work("reference", self._key(past))) is not None:
+                store.remove_work(stale)
+        self._swept = max(self._swept, oldest)
         pool.broadcast("drop_teachers")
         for held in (*(teacher for _, teacher in self.plan.teachers.values()), checkpoint):
             pool.broadcast("load_teacher", dict(held.files), held.fingerprint)

@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from support.pretrained import write
@@ -10,7 +11,7 @@ from support.tiny import REJECTION, RL, Watched, grow, recipe
 
 from bootstrap.errors import BooksUnbalanced
 from bootstrap.pool import LocalPool
-from bootstrap.records import Edge, Finish, Rollout, Status, Use, Verdict
+from bootstrap.records import Checkpoint, Edge, Finish, Rollout, Status, Use, Verdict
 from bootstrap.selection.filters import (
     COMPARED,
     OFF_POLICY,
@@ -20,7 +21,7 @@ from bootstrap.selection.filters import (
     select_batch,
     select_groups,
 )
-from bootstrap.stages.reinforcement import RlTrainer
+from bootstrap.stages.reinforcement import Reference, RlTrainer
 from bootstrap.stages.step import Tables
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.training.schedule import schedule_factor
@@ -164,6 +165,42 @@ def test_a_step_killed_between_refreshes_of_its_reference_goes_on_alike(tmp_path
     assert resumed.fingerprint == straight.fingerprint
     never = step | {"algorithm": {"type": "grpo", "kl": kl | {"refresh_every": None}}}
     assert grow(recipe(steps=[never], count=1), tmp_path / "never")[1].generation.fingerprint != straight.fingerprint
+
+
+class Growing:
+    """Weights that are others in every round, in place of a pool."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def export(self) -> Checkpoint:
+        return Checkpoint(fingerprint=f"weights of round {self.number}", files={"model": b"w"})
+
+    def broadcast(self, *args) -> None:
+        pass
+
+
+def test_a_reference_is_kept_from_the_last_part_on_and_no_longer(tmp_path):
+    kl = {"refresh_every": 1}
+    settings = recipe(steps=[RL | {"updates": 12, "checkpoint_every": 3, "algorithm": {"type": "grpo", "kl": kl}}])
+    store, pool = LineageStore(tmp_path), Growing()
+    store.open(settings.name, identity=settings.identity())
+    context = SimpleNamespace(recipe=settings, store=store, pool=pool, identity=dict)
+    plan = SimpleNamespace(number=1, teachers={}, references={})
+
+    def held(reference: Reference, number: int) -> int:
+        pool.number = number
+        (guide,) = reference.guides(number)
+        assert guide.model == f"weights of round {number}"
+        return len(os.listdir(tmp_path / "work"))
+
+    def reference() -> Reference:
+        return Reference(context, plan, settings.generations.steps[0], index=0)
+
+    first = reference()
+    assert [held(first, number) for number in range(8)] == [1, 2, 3, 1, 2, 3, 1, 2]
+    again = reference()
+    assert [held(again, number) for number in range(6, 12)] == [2, 2, 3, 1, 2, 3], "it was killed in round 7"
 
 
 def test_a_step_is_held_to_the_generation_or_the_folder_that_its_recipe_names(tmp_path):
