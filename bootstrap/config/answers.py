@@ -185,7 +185,10 @@ class LanguageVerifier(Settings):
 
 
 class LengthVerifier(Settings):
-    """DAPO's soft overlong penalty (arXiv:2503.14476, equation 13): 0 up to a length, falling to -1 at the limit."""
+    """DAPO's soft overlong penalty (arXiv:2503.14476, equation 13): 0 up to a length, falling to -1 at the limit.
+
+    PASS up to the limit, so that the penalty of the zone before it shapes the reward and makes no answer wrong.
+    """
 
     judges: ClassVar[Judges] = "form"
     type: Literal["length"] = "length"

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from bootstrap.config.answers import ExactVerifier
+from bootstrap.config.answers import ExactVerifier, LengthVerifier
 from bootstrap.config.base import Operational, Place, Settings, identity_of
 from bootstrap.config.base_model import BaseModelSource, GenerationModel, PretrainedModel, ScratchModel
 from bootstrap.config.evaluation import Evaluation, Gate
@@ -185,6 +185,7 @@ def _verifier_conflicts(recipe: Recipe) -> Iterator[Conflict]:
                     f"beside a verifier that decides, for example exact{other}",
                 )
             yield from _unreadable(task, one, spot)
+            yield from _idle_lengths(recipe, one, spot)
         for _, name in roles(verifier):
             if isinstance(name, int) and name >= (first := _first_judged(recipe, place)):
                 yield Conflict(
@@ -273,6 +274,24 @@ def _unreadable(task: SingleTask, verifier: SingleVerifier, place: Place) -> Ite
         yield Conflict(
             place,
             f"{verifier.type} cannot read the references of task {task.type}, which are {references}; use {instead}",
+        )
+
+
+def _idle_lengths(recipe: Recipe, verifier: SingleVerifier, place: Place) -> Iterator[Conflict]:
+    """Yield penalties of length that begin where no answer ends."""
+    if isinstance(verifier, RubricVerifier):
+        for index, component in enumerate(verifier.components):
+            yield from _idle_lengths(recipe, component.verifier, (*place, "components", index, "verifier"))
+    if not isinstance(verifier, LengthVerifier):
+        return
+    level, tasks = recipe.highest_level(), tasks_of(recipe.task).values()
+    limit = max(t.answer_room if isinstance(t, OpenTask) else t.longest_sequence(level) for t in tasks)
+    if (free := verifier.max_tokens - verifier.soft_tokens) >= limit:
+        raised = ", or raise the task's max_answer_tokens" if any(isinstance(t, OpenTask) for t in tasks) else ""
+        yield Conflict(
+            (*place, "max_tokens"),
+            f"the penalty begins after {free} tokens (max_tokens less soft_tokens), and no answer may have more than "
+            f"{limit}, so it never acts; lower max_tokens to {limit} or less{raised}",
         )
 
 

@@ -10,6 +10,15 @@ PRINTABLE = "".join(map(chr, range(32, 127))) + "\n"
 """Printable ASCII and the line end."""
 
 
+ANSWER_MARGIN = 2
+"""Tokens allowed beyond the longest right answer and its end: room to be wrong, but not to ramble."""
+
+
+def room(longest: int) -> int:
+    """Return the tokens that an answer may have where the longest right one has `longest`, its end left out."""
+    return longest + 1 + ANSWER_MARGIN
+
+
 References = Literal["text", "code", "reasoning_gym"]
 """What a task's references are: the right answer itself, or cases and items that verifiers of one kind can read."""
 
@@ -54,6 +63,11 @@ class OpenTask(TaskSettings):
     def characters(self) -> str:
         """Every character of prompts and answers: the vocabulary of a model from scratch."""
         return self.alphabet
+
+    @property
+    def answer_room(self) -> int:
+        """Tokens that an answer may have at most, its end included."""
+        return self.max_answer_tokens or room(self.max_answer_length)
 
     def longest_sequence(self, level: int) -> int:
         """Tokens of the longest sequence, the same at every level."""

@@ -26,9 +26,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from bootstrap.config.files import ROLES, FileTask, content_of, read_file
+from bootstrap.config.task import room
 from bootstrap.errors import RecipeError
 from bootstrap.prompts.assertions import NotConvertible, calls_of_asserts, calls_of_check
-from bootstrap.prompts.task import prompt_id, room, split_of
+from bootstrap.prompts.task import prompt_id, split_of
 from bootstrap.records import Prompt, Split
 from bootstrap.references import CallCases, ScriptCases, read_code, write
 from bootstrap.seeds import generator

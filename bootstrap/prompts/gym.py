@@ -24,8 +24,9 @@ from typing import Any
 
 from bootstrap import gym_items
 from bootstrap.config.gym import GymDataset, ReasoningGymTask
+from bootstrap.config.task import room
 from bootstrap.errors import RecipeError
-from bootstrap.prompts.task import prompt_id, room, split_of
+from bootstrap.prompts.task import prompt_id, split_of
 from bootstrap.records import Prompt, Split
 from bootstrap.seeds import generator
 

@@ -23,7 +23,8 @@ from collections.abc import Callable, Iterator, Sequence
 from random import Random
 
 from bootstrap.config.programs import DIGITS, OPERATIONS, PROPOSING, ProgramsTask
-from bootstrap.prompts.task import ProceduralTask, prompt_id, room, split_of
+from bootstrap.config.task import room
+from bootstrap.prompts.task import ProceduralTask, prompt_id, split_of
 from bootstrap.records import Prompt, Split
 from bootstrap.seeds import derive_seed
 

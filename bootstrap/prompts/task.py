@@ -17,6 +17,7 @@ from random import Random
 from typing import Protocol
 
 from bootstrap.config import tasks
+from bootstrap.config.task import room
 from bootstrap.errors import RecipeError
 from bootstrap.records import Prompt, Split
 from bootstrap.seeds import generator
@@ -29,9 +30,6 @@ HASHES = 2**64
 
 MAX_TRIES = 1_000_000
 """Texts tried for one prompt before the split counts as empty."""
-
-ANSWER_MARGIN = 2
-"""Tokens allowed beyond the longest right answer and its end: room to be wrong, but not to ramble."""
 
 
 class Task(Protocol):
@@ -284,11 +282,6 @@ class ProceduralTask:
             f"{self.name} level {level} has no {split.value} prompt at task.heldout_fraction "
             f"{self.settings.heldout_fraction:g}; {change} it, or enlarge the alphabet of a task on strings"
         )
-
-
-def room(longest: int) -> int:
-    """Return the tokens that an answer may have where the longest right one has `longest`, its end left out."""
-    return longest + 1 + ANSWER_MARGIN
 
 
 def prompt_id(task: str, text: str) -> str:

@@ -6,7 +6,8 @@ With `L` = `max_tokens`, `C` = `soft_tokens` and a completion of `n` tokens:
     ((L - C) - n) / C     L - C < n <= L
     -1                    L < n
 
-PASS means no penalty. A completion that the length limit cut would have been longer, so it has the whole penalty.
+PASS goes up to `L`: in a rubric an answer of the soft zone is right or wrong by the other components, and its reward
+alone is shaped. A completion that the length limit cut would have been longer, so it is FAIL and has the whole penalty.
 """
 
 from bootstrap.config.answers import LengthVerifier
@@ -25,11 +26,10 @@ class Length(AnswerVerifier):
     def judge_one(self, answer: Answer) -> Judgement:
         if answer.truncated:
             return failed(self.name, "truncated", reward=-1.0)
-        reward = penalty(
-            answer.num_tokens, max_tokens=self._settings.max_tokens, soft_tokens=self._settings.soft_tokens
-        )
-        told = f"{answer.num_tokens} tokens"
-        return passed(self.name, told, reward=reward) if reward == 0 else failed(self.name, told, reward=reward)
+        limit, told = self._settings.max_tokens, f"{answer.num_tokens} tokens"
+        reward = penalty(answer.num_tokens, max_tokens=limit, soft_tokens=self._settings.soft_tokens)
+        found = passed if answer.num_tokens <= limit else failed
+        return found(self.name, told, reward=reward)
 
 
 def penalty(num_tokens: int, *, max_tokens: int, soft_tokens: int) -> float:

@@ -167,7 +167,7 @@ SETUPS: dict[str, Setup | Callable[[Path], AbstractContextManager[Setup]]] = {
         ),
     ),
     "length": Setup(
-        settings=verifiers.LengthVerifier(max_tokens=20, soft_tokens=10), cases=(case("", "x" * 15, right="short"),)
+        settings=verifiers.LengthVerifier(max_tokens=20, soft_tokens=10), cases=(case("", "x" * 25, right="short"),)
     ),
     "json_schema": Setup(
         settings=verifiers.JsonSchemaVerifier(json_schema=PERSON),

@@ -302,7 +302,7 @@ def test_the_penalty_is_dapos(num_tokens: int, expected: float):
     verifier = build_verifier(answers.LengthVerifier(max_tokens=20_480, soft_tokens=4_096))
     judgement = judged(verifier, "text", num_tokens=num_tokens)
     assert judgement.reward == expected
-    assert judgement.status is (PASS if expected == 0 else FAIL)
+    assert judgement.status is (PASS if num_tokens <= 20_480 else FAIL), "in the soft zone an answer stays right"
 
 
 def test_a_truncated_completion_has_the_whole_penalty():

@@ -485,6 +485,22 @@ def test_a_reference_that_does_not_exist_yet_is_refused_with_the_remedy(recipe_p
         )
 
 
+def test_a_penalty_of_length_that_begins_where_no_answer_ends_is_refused_with_the_remedy(recipe_path: Path) -> None:
+    def shaped(right: str, most: int) -> str:
+        length = f"{{name: length, verifier: {{type: length, max_tokens: {most}, soft_tokens: 10}}}}"
+        return f"verifier={{type: rubric, components: [{{name: right, verifier: {{type: {right}}}}}, {length}]}}"
+
+    message = refusal(recipe_path, shaped("exact", 1000))
+    assert "verifier.components[1].verifier.max_tokens: the penalty begins after 990 tokens" in message
+    load_recipe(recipe_path, [shaped("exact", 12)])
+    gym = "task={type: reasoning_gym, base_level: 1, datasets: [{name: chain_sum}], max_answer_tokens: 400}"
+    examined = "evaluation.verifier={type: reasoning_gym}"
+    message = refusal(recipe_path, gym, examined, "base.model.max_length=1024", shaped("reasoning_gym", 410))
+    assert "no answer may have more than 400" in message
+    assert "lower max_tokens to 400 or less, or raise the task's max_answer_tokens" in message
+    load_recipe(recipe_path, [gym, examined, "base.model.max_length=1024", shaped("reasoning_gym", 400)])
+
+
 def test_unigram_vocabularies_are_compared_by_position(recipe_path: Path) -> None:
     vocabulary = scratch_vocabulary("0123456789+=")
     write_folder(recipe_path.parent / "model", vocabulary)

@@ -97,13 +97,22 @@ def test_only_deciding_components_decide():
         Component(name="length", verifier=LENGTH, weight=0.5, decides=False),
         combine="gate",
     )
-    long = judged(shaped, GOOD, num_tokens=20)
+    long = judged(shaped, GOOD, num_tokens=21)
     assert long.status is Status.PASS
     assert long.reward == pytest.approx((1 - 0.5) / 1.5)
     assert long.breakdown == {"right": 1.0, "length": -1.0}
-    assert long.reason == "length: 20 tokens"
+    assert long.reason == "length: 21 tokens"
     wrong = judged(shaped, "<answer>5</answer>", num_tokens=1)
     assert (wrong.status, wrong.reward) == (Status.FAIL, 0.0)
+
+
+@pytest.mark.parametrize("combine", ["sum", "gate"])
+def test_a_length_in_the_soft_zone_shapes_the_reward_and_makes_nothing_wrong(combine: str):
+    shaped = rubric(Component(name="right", verifier=EXACT), Component(name="length", verifier=LENGTH), combine=combine)
+    found = judged(shaped, GOOD, num_tokens=15)
+    assert (found.status, found.reward) == (Status.PASS, pytest.approx((1 - 0.5) / 2))
+    assert judged(shaped, "<answer>5</answer>", num_tokens=15).status is Status.FAIL
+    assert judged(shaped, GOOD, num_tokens=21).status is Status.FAIL
 
 
 def test_the_breakdown_of_a_nested_rubric_is_dotted():
