@@ -1,8 +1,8 @@
 """Policy losses and divergences against TRL's own code on random inputs, in float64, gradients included.
 
 TRL computes its losses inside its trainers' methods; they are called here on a plain object with the settings that they
-read, in place of a trainer with a model and a data set. Left out: advantages, which TRL computes in the middle of
-sampling (`test_advantages.py` has them from the formulas).
+read, in place of a trainer with a model and a data set. Advantages stand in the middle of TRL's sampling: of these it
+is the deviation that is TRL's own here (`test_advantages.py` has the formulas).
 """
 
 import math
@@ -13,10 +13,13 @@ import pytest
 import torch
 from trl.experimental.gkd import gkd_trainer
 from trl.trainer import grpo_trainer
+from trl.trainer.utils import nanstd
 
 from bootstrap.config.algorithms import OffPolicyCorrection
 from bootstrap.records import GuideForm, RatioLevel, Surrogate
+from bootstrap.training.algorithms import grpo
 from bootstrap.training.algorithms.correction import weights
+from bootstrap.training.algorithms.normalize import STD_EPSILON, deviation
 from bootstrap.training.loss import divergence, kl_estimate, policy_gradient
 
 B, T = 6, 9
@@ -203,6 +206,23 @@ def test_the_two_ratios_of_decoupled_ppo_are_trls_importance_sampling_correction
     assert torch.allclose(flat, case.flat(ratio.expand(B, T)), rtol=1e-12)
     assert len(set(flat.tolist())) > 2, "some are within the bounds and some are not"
     assert_same(case.ours("token", weight=flat), case.trl("dapo", importance=ratio.expand(B, T)))
+
+
+@pytest.mark.parametrize("size", [2, 3, 8])
+def test_normalised_advantages_are_trls_times_the_root_of_bessels_correction(size):
+    rewards = torch.randn(5, size, generator=torch.Generator().manual_seed(size), dtype=torch.float64)
+    rewards[4] = 0.5
+    # `_generate_and_score_completions`, `scale_rewards` "group" and "batch"; the correction is a float32 there.
+    centred = rewards - rewards.mean(1, keepdim=True)
+    group, batch = nanstd(rewards, dim=1).unsqueeze(1), nanstd(rewards)
+    mine = torch.tensor([grpo.advantages(row.tolist(), normalize_std=True) for row in rewards], dtype=torch.float64)
+    theirs, factor = centred / (group + 1e-4), math.sqrt(size / (size - 1))
+    assert torch.allclose(mine * (group / factor + STD_EPSILON), theirs * (group + 1e-4), rtol=1e-6)
+    # Beside a deviation this large the epsilon is nothing.
+    scaled = torch.tensor(grpo.advantages((1e4 * rewards[0]).tolist(), normalize_std=True), dtype=torch.float64)
+    assert torch.allclose(scaled, factor * centred[0] / group[0], rtol=1e-5)
+    assert not mine[4].any() and not theirs[4].any(), "equal rewards"
+    assert deviation(rewards.flatten().tolist()) * math.sqrt(5 * size / (5 * size - 1)) == pytest.approx(batch.item())
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.1, 0.5, 0.9, 1.0])
