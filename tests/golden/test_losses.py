@@ -326,6 +326,39 @@ def test_a_top_k_divergence_is_that_of_k_outcomes_and_the_rest_together(beta, to
         assert found.item() == pytest.approx(whole, rel=1e-5), "the rest is one token"
 
 
+@pytest.mark.parametrize("beta", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("top_k", [1, 3, 8])
+def test_the_gradient_of_a_top_k_divergence_matches_the_formula_in_float64(beta, top_k):
+    generator = torch.Generator().manual_seed(7)
+    student = (2 * torch.randn(4, 9, generator=generator)).requires_grad_()
+    teacher, weights = 2 * torch.randn(4, 9, generator=generator), torch.rand(4, generator=generator)
+    loss = divergence(student, teacher, weights, beta=beta, top_k=top_k)
+    loss.backward()
+    p, expected_loss, gradients = torch.softmax(teacher.double(), -1), 0.0, []
+    for logits, target, weight in zip(student.detach().double(), p, weights.double(), strict=True):
+        q, order = torch.softmax(logits, -1), target.argsort(descending=True)
+        outcomes = [[token] for token in order[:top_k].tolist()] + [order[top_k:].tolist()]
+        slopes = torch.zeros(9, dtype=torch.float64)
+        for tokens in outcomes:
+            one, other = target[tokens].sum(), q[tokens].sum()
+            middle = beta * one + (1 - beta) * other
+            # The divergence's term of this outcome, and its slope in the student's probability of it.
+            if beta == 0:
+                value, slope = one * (one / other).log(), -one / other
+            elif beta == 1:
+                value, slope = other * (other / one).log(), (other / one).log() + 1
+            else:
+                value = beta * one * (one / middle).log() + (1 - beta) * other * (other / middle).log()
+                slope = (1 - beta) * (other / middle).log()
+            expected_loss += (weight * value).item()
+            slopes[tokens] = slope
+        # Through the softmax: dq_i / dlogit_j = q_i (1[i = j] - q_j).
+        gradients.append(weight * q * (slopes - (q * slopes).sum()))
+    assert loss.item() == pytest.approx(expected_loss, rel=1e-5)
+    assert torch.allclose(student.grad.double(), torch.stack(gradients), atol=1e-6)
+    assert student.grad.abs().max() > 1e-2
+
+
 @pytest.mark.parametrize("beta", [0.0, 0.5, 1.0])
 def test_a_top_k_divergence_and_its_gradient_are_zero_where_the_two_agree(beta):
     logits = torch.randn(4, 9, generator=torch.Generator().manual_seed(6)).requires_grad_()
