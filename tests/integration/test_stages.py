@@ -195,8 +195,20 @@ def test_a_server_teaches_by_text_alone_and_what_cannot_be_written_is_dropped(tm
     assert {row.source for row in found.usage if "." in row.source}.isdisjoint(strange)
 
 
-def test_a_server_that_does_not_answer_costs_nothing_but_the_message(tmp_path):
-    with chat_server.chat_server(lambda asked, _: chat_server.says(None)) as server:
+def test_a_server_that_leaves_too_many_answers_empty_stops_the_step(tmp_path):
+    def behaviour(asked: chat_server.Asked, number: int) -> chat_server.Sent:
+        return chat_server.says("" if number % 4 == 0 else asked.prompt.removesuffix("="), finish="length")
+
+    with chat_server.chat_server(behaviour) as server:
+        source = SAMPLED | {"sampler": {"type": "endpoint", "url": server.url, "model": "wise", "retries": 0}}
+        settings = staged([{"name": "taught", "steps": [tiny.REJECTION | {"source": source}]}])
+        with pytest.raises(VerifierError, match=r"answered nothing \(.*max_tokens.*raise max_tokens"):
+            tiny.grow(settings, tmp_path)
+
+
+@pytest.mark.parametrize("says", [None, "", " \n"])
+def test_a_server_that_does_not_answer_costs_nothing_but_the_message(tmp_path, says):
+    with chat_server.chat_server(lambda asked, _: chat_server.says(says)) as server:
         source = SAMPLED | {"sampler": {"type": "endpoint", "url": server.url, "model": "wise", "retries": 0}}
         settings = staged([{"name": "taught", "steps": [tiny.REJECTION | {"source": source}]}])
         with pytest.raises(VerifierError, match="run again: replies so far are kept"):
