@@ -13,6 +13,7 @@ from bootstrap.lineage.queries import find
 from bootstrap.store import durable
 from bootstrap.store.fingerprint import base_fingerprint
 from bootstrap.store.lineage_store import LineageStore
+from bootstrap.store.pretrained import pretrained_of
 
 
 def export_generation(store: LineageStore, generation: str, folder: Path) -> tuple[str, int]:
@@ -24,8 +25,9 @@ def export_generation(store: LineageStore, generation: str, folder: Path) -> tup
     entry = find(store.ledger.read(), generation)
     found = entry.generation
     folder = new_folder(folder)
-    card = model_card(entry, identity=store.header().identity)
-    files = store.artifact(found.artifacts["weights"]).read_all()
+    weights = store.artifact(found.artifacts["weights"])
+    card = model_card(entry, identity=store.header().identity, pretrained=pretrained_of(weights))
+    files = weights.read_all()
     if (base := base_fingerprint(files)) is not None:
         # Here and not at the top: merging takes torch, copying does not.
         from bootstrap.training.lora import merge

@@ -2,7 +2,7 @@
 
     <folder>/import.json     fingerprint, source, licence, number of parameters; no dates
 
-Reading and checking are `training/sources.py`'s.
+Descendants take it over (`store/pretrained.py`). Reading and checking are `training/sources.py`'s.
 """
 
 import json
@@ -12,8 +12,7 @@ from bootstrap.cli.stores import new_folder
 from bootstrap.errors import RecipeError
 from bootstrap.store import durable
 from bootstrap.store.fingerprint import fingerprint_model
-
-IMPORT = "import.json"
+from bootstrap.store.pretrained import IMPORT
 
 
 def import_model(source: str, folder: Path, *, licence: str | None) -> str:

@@ -296,8 +296,12 @@ def show(
     from bootstrap.cli import render
     from bootstrap.cli.stores import choose
     from bootstrap.lineage import queries
+    from bootstrap.store.pretrained import pretrained_of
 
-    found = queries.show(choose(store, lineage).ledger.read(), generation)
+    chosen = choose(store, lineage)
+    entries = chosen.ledger.read()
+    weights = queries.find(entries, generation).generation.artifacts["weights"]
+    found = queries.show(entries, generation, pretrained=pretrained_of(chosen.artifact(weights)))
     render.print_json(found) if as_json else render.print_generation(found)
 
 

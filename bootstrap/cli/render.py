@@ -104,6 +104,7 @@ def print_generation(shown: Mapping[str, Any]) -> None:
         shown["name"]: f"{shown['status']}{crown}, of lineage {shown['lineage']}",
         "reason": shown["reason"],
         "parent": f"{parent}; teachers: {teachers}; children: {', '.join(shown['children']) or 'none'}",
+        "base": _pretrained(shown["pretrained"]),
         "fingerprint": shown["fingerprint"],
         "record": f"{shown['hash']} after {shown['previous_hash']}",
         "frontier": f"level {shown['frontier']}, lead {shown['lead']}; target {target}",
@@ -147,6 +148,10 @@ def print_generation(shown: Mapping[str, Any]) -> None:
         "artifacts",
         [{"role": role, "folder": ref["path"], "digest": ref["digest"]} for role, ref in shown["artifacts"].items()],
     )
+
+
+def _pretrained(found: Mapping[str, Any] | None) -> str:
+    return "" if found is None else f"{found['source']}, licence {found['licence'] or 'not named'}"
 
 
 def print_verification(name: str, report: VerifyReport) -> None:

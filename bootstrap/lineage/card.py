@@ -1,8 +1,10 @@
 """The model card of a generation: what it was made from and how well it does, for people who have only the model.
 
-Rendered from the ledger alone; left out: anything that must be asked of MLflow.
+Rendered from the ledger and what lies beside the weights; left out: anything that must be asked of MLflow.
 """
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,12 +12,16 @@ from bootstrap.lineage import queries
 from bootstrap.lineage.text import plain
 from bootstrap.records import Edge, LevelReport
 from bootstrap.store.ledger import Entry
+from bootstrap.store.pretrained import Pretrained
+
+_SPDX = re.compile(r"[a-z][a-z0-9]*([.+-][a-z0-9]+)*[+]?")
+"""How the hub writes licences that it knows: `apache-2.0`."""
 
 
-def model_card(entry: Entry, *, identity: Mapping[str, Any]) -> str:
+def model_card(entry: Entry, *, identity: Mapping[str, Any], pretrained: Pretrained | None = None) -> str:
     """Return a Hugging Face README.md for a committed generation.
 
-    `identity`: the recipe's identity, as the lineage's folder records it.
+    `identity`: the recipe's identity, as the lineage's folder records it; `pretrained`: what the weights go back to.
     """
     generation = entry.generation
     model = identity["base"]["model"]
@@ -41,6 +47,7 @@ def model_card(entry: Entry, *, identity: Mapping[str, Any]) -> str:
     return "\n".join(
         [
             "---",
+            *_terms(pretrained),
             "library_name: transformers",
             "pipeline_tag: text-generation",
             f"tags: [bootstrap, {generation.lineage}, {generation.name}]",
@@ -51,6 +58,7 @@ def model_card(entry: Entry, *, identity: Mapping[str, Any]) -> str:
             f"Outcome: **{generation.outcome}**. {plain(generation.decision.reason)}",
             "",
             f"- base: {base}",
+            *([f"- pretrained: {plain(_told(pretrained))}"] if pretrained is not None else []),
             f"- task: {identity['task']['type']}; references were shown up to level {identity['task']['base_level']}",
             f"- weights' fingerprint: `{generation.fingerprint}`",
             f"- ledger record: `{entry.hash}`",
@@ -78,6 +86,23 @@ def model_card(entry: Entry, *, identity: Mapping[str, Any]) -> str:
             "",
         ]
     )
+
+
+def _terms(pretrained: Pretrained | None) -> list[str]:
+    """Return the front matter's lines on what the weights go back to, foreign text as quoted YAML."""
+    if pretrained is None:
+        return []
+    base, licence = [f"base_model: {json.dumps(pretrained.name)}"], pretrained.licence
+    if licence is None:
+        return base
+    if _SPDX.fullmatch(licence):
+        return [f"license: {licence}", *base]
+    # The hub's way to name a licence that is not on its list.
+    return ["license: other", f"license_name: {json.dumps(licence)}", *base]
+
+
+def _told(pretrained: Pretrained) -> str:
+    return f"{pretrained.source}, licence {pretrained.licence or 'not named by its source'}"
 
 
 def _by_task(title: str, tasks: Mapping[str, Sequence[LevelReport]]) -> list[str]:

@@ -50,6 +50,7 @@ from bootstrap.store.artifacts import Artifact
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.lock import lineage_lock
+from bootstrap.store.pretrained import pretrained_of
 
 SCHEMA = "1"
 UPLOAD_BYTES = 2**30
@@ -151,6 +152,7 @@ class _Publisher:
                 "bootstrap.seed": str(entries[0].generation.seed),
                 "bootstrap.recipe_digest": entries[0].generation.recipe_digest,
                 **_origin_tags(entries[0].generation),
+                **self._base_tags(entries[0].generation),
             },
         )
         self.receipts = outbox.receipts(entries, lineage_run_id=self.root_run.info.run_id)
@@ -391,6 +393,7 @@ class _Publisher:
                     "bootstrap.outcome": node.outcome.value,
                     "bootstrap.stage": node.stage,
                     "bootstrap.fingerprint": node.fingerprint,
+                    **self._base_tags(node),
                 },
             )
         return str(match.version)
@@ -549,6 +552,7 @@ class _Publisher:
             "bootstrap.parent": "" if node.parent is None else f"gen-{node.parent}",
             "bootstrap.teachers": ", ".join(queries.teachers(node)),
             **_origin_tags(node),
+            **self._base_tags(node),
             "bootstrap.model_inputs": json.dumps(roles, sort_keys=True),
             "bootstrap.target_levels": ", ".join(map(str, node.target_levels)),
             "bootstrap.fingerprint": node.fingerprint,
@@ -563,6 +567,14 @@ class _Publisher:
         if "git_commit" in environment:
             tags["mlflow.source.git.commit"] = environment["git_commit"]
         return {key: value[:_TAG_CHARACTERS] for key, value in tags.items() if value}
+
+    def _base_tags(self, node: Generation) -> dict[str, str]:
+        """Return the tags that say which pretrained model the weights go back to, and on what terms."""
+        found = pretrained_of(self.store.artifact(node.artifacts["weights"]))
+        if found is None:
+            return {}
+        licence = {"bootstrap.base.license": found.licence} if found.licence else {}
+        return {"bootstrap.base.source": found.source, **licence}
 
     def _log(
         self,

@@ -5,12 +5,14 @@ Pure functions over the ledger's entries; every answer is plain JSON data. Leave
 
 import difflib
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from bootstrap.errors import RecipeError
 from bootstrap.lineage import text
 from bootstrap.records import Edge, Finding, Generation, HealthMetric, LevelReport
 from bootstrap.store.ledger import Entry
+from bootstrap.store.pretrained import Pretrained
 
 
 def find(entries: Sequence[Entry], name: str) -> Entry:
@@ -127,16 +129,18 @@ def generation(entry: Entry) -> dict[str, Any]:
     }
 
 
-def show(entries: Sequence[Entry], name: str) -> dict[str, Any]:
+def show(entries: Sequence[Entry], name: str, *, pretrained: Pretrained | None = None) -> dict[str, Any]:
     """Return everything the ledger knows about one generation: `generation`, edges, tests, books, artifacts, origin.
 
-    Raises RecipeError when the lineage has no generation called `name`.
+    `pretrained`: what its weights go back to, which its artifacts know. Raises RecipeError when the lineage has no
+    generation called `name`.
     """
     entry = find(entries, name)
     node = entry.generation
     return {
         **generation(entry),
         "origin": origin(node),
+        "pretrained": None if pretrained is None else asdict(pretrained),
         "is_champion": entries[-1].generation.champion == node.number,
         "previous_hash": entry.previous,
         "edges": [{"source": source(edge), **edge.model_dump(mode="json")} for edge in node.edges],

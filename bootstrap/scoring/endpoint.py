@@ -78,7 +78,7 @@ class Reply:
     """What a model says."""
 
     text: str | None
-    """None when there is no reply; `problem` says why."""
+    """Never blank; None when there is no reply, or nothing in it, and `problem` says why."""
     finished: bool = True
     """Whether it ended by itself rather than at the length limit."""
     problem: str = ""
@@ -291,6 +291,9 @@ class ChatClient:
             return Reply(text=None, problem=f"the answer is no chat completion: {excerpt}")
         if not isinstance(text, str) or finish not in ("stop", "length"):
             return Reply(text=None, problem=f"the model gave no text (finish_reason {printable(str(finish))})")
+        if not text.strip():
+            why = ", cut by max_tokens before its first word" if finish == "length" else ""
+            return Reply(text=None, problem=f"the model answered nothing (finish_reason {finish}{why})")
         return Reply(text=text, finished=finish == "stop")
 
     def _name(self, question: Question) -> str:
@@ -305,9 +308,11 @@ class ChatClient:
             return False
         try:
             found = json.loads((self._cache / f"{name}.json").read_bytes())
+            if not found["text"].strip():
+                return False
             self._known[name] = Reply(text=found["text"], finished=found["finished"])
         # What cannot be read is asked again.
-        except (OSError, ValueError, LookupError, TypeError):
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return False
         return True
 

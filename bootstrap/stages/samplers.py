@@ -34,7 +34,7 @@ def answers(
     """Return one rollout per request, by whoever the recipe names.
 
     `policy`: fingerprint of the weights in training where it is known; they answer for `start`. Raises VerifierError
-    when a server leaves too many questions unanswered.
+    when a server leaves too many questions unanswered; an empty answer is none.
     """
     sampler = source.sampler
     if sampler == "start":
@@ -99,8 +99,8 @@ def _ask_server(
     if len(missing) > context.recipe.max_unverifiable * len(replies):
         raise VerifierError(
             f"model {server.model} at {server.url} answered {len(replies) - len(missing)} of {len(replies)} questions; "
-            f"{missing[0].problem}. Repair the server, raise budget or max_unverifiable, and run again: replies so far "
-            "are kept"
+            f"{missing[0].problem}. Repair the server, raise max_tokens, budget or max_unverifiable, and run again: "
+            "replies so far are kept"
         )
     rollouts = [
         Rollout(

@@ -98,7 +98,7 @@ def is_adapted(model: PreTrainedModel) -> bool:
 def export(model: PreTrainedModel, *, base: str, passed_on: Mapping[str, bytes]) -> Checkpoint:
     """Return an adapted model's adapter as a folder in bytes, with the fingerprint of both.
 
-    `base`: fingerprint of the weights it rests upon; `passed_on`: tokenizer files of the base's folder.
+    `base`: fingerprint of the weights it rests upon; `passed_on`: files of the base's folder, kept as they are.
     """
     lora = model.peft_config["default"]
     config = {

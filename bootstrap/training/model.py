@@ -27,6 +27,7 @@ from bootstrap.config.base_model import SPECIAL_TOKENS, ScratchModel, scratch_vo
 from bootstrap.errors import RecipeError
 from bootstrap.records import Checkpoint
 from bootstrap.store.fingerprint import MODEL_WEIGHTS, fingerprint_safetensors
+from bootstrap.store.pretrained import IMPORT
 from bootstrap.training.chat import PROMPTING
 from bootstrap.training.special_tokens import token_text
 
@@ -133,8 +134,15 @@ def _check_head(model: PreTrainedModel) -> None:
 
 
 def passed_on(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Return those of a folder's files that its descendants take over as they are: what says how text is read."""
-    return {k: v for k, v in files.items() if k.startswith("tokenizer") or k.endswith(".jinja") or k == PROMPTING}
+    """Return those of a folder's files that its descendants take over as they are.
+
+    What says how text is read, and what the weights go back to.
+    """
+    return {
+        name: data
+        for name, data in files.items()
+        if name.startswith("tokenizer") or name.endswith(".jinja") or name in (PROMPTING, IMPORT)
+    }
 
 
 def _load_tokenizer(files: Mapping[str, bytes]) -> PreTrainedTokenizerFast:
@@ -156,7 +164,7 @@ def weights_bytes(model: PreTrainedModel) -> bytes:
 def export(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, *, passed_on: Mapping[str, bytes]) -> Checkpoint:
     """Return the folder that `AutoModelForCausalLM.from_pretrained` and `AutoTokenizer.from_pretrained` open.
 
-    `passed_on`: tokenizer files of the folder the model came from, kept as they are; empty for models from scratch.
+    `passed_on`: files of the folder the model came from, kept as they are; empty for models from scratch.
     """
     weights = weights_bytes(model)
     config = json.loads(model.config.to_json_string(use_diff=False))

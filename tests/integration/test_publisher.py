@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from support import lineage_factory
 from support.lineage_factory import NASTY, PROMOTED, RECIPE, REJECTED, build, grow
 
 from bootstrap.errors import StoreCorrupt, TrackingError
@@ -25,6 +26,7 @@ from bootstrap.lineage.publisher import flatten, publish
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.lock import lineage_lock
+from bootstrap.store.pretrained import IMPORT, MAX_CHARACTERS
 
 PLAN = (PROMOTED, REJECTED, PROMOTED)
 TABLES = (
@@ -456,6 +458,25 @@ def test_a_teacher_outside_the_lineage_stands_in_the_runs_tags_and_the_models_pa
     assert tags["bootstrap.teachers"] == "gen-0, /models/tutor"
     assert "teacher /models/tutor (outside the lineage)" in tags["mlflow.note.content"]
     assert client.get_logged_model(receipt.model_id).params["teachers"] == "gen-0, /models/tutor"
+
+
+def test_source_and_licence_of_a_pretrained_base_are_tags_of_lineage_generation_and_version(
+    tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = {"licence": "apache-2.0\n" + 300 * "x", "source": {"type": "hub", "name": "a/b", "revision": "0123"}}
+    plain = lineage_factory._model_files
+    more = {IMPORT: json.dumps(facts).encode()}
+    monkeypatch.setattr(lineage_factory, "_model_files", lambda weights, **named: plain(weights, **named) | more)
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    root, uri = tmp_path / "addition", f"sqlite:///{tmp_path}/mlflow.db"
+    entries = build(root, plan=())
+    put(root, uri)
+    receipt = Outbox(root, tracking_uri=uri, experiment="bootstrap/addition").receipts(entries)[0]
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    runs = (client.get_run(run_id).data for run_id in (receipt.lineage_run_id, receipt.run_id))
+    for tags in (*(run.tags for run in runs), client.get_model_version("addition", receipt.version).tags):
+        assert tags["bootstrap.base.source"] == "hub a/b@0123"
+        assert tags["bootstrap.base.license"] == f"apache-2.0 {300 * 'x'}"[:MAX_CHARACTERS]
 
 
 def test_publishing_leaves_the_environment_as_it_was(fresh: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:

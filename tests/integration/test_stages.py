@@ -20,6 +20,7 @@ from bootstrap.stages.step import Tables
 from bootstrap.store.fingerprint import fingerprint_model
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
+from bootstrap.store.pretrained import IMPORT, pretrained_of
 from bootstrap.store.verify import verify
 
 SAMPLED = {"type": "rejection", "prompts": 24, "samples_per_prompt": 2}
@@ -129,7 +130,9 @@ def test_a_student_is_smaller_learns_from_the_champions_answers_and_is_kept_asid
 
 
 def test_a_pretrained_student_learns_the_distribution_of_a_teacher_whose_outputs_are_padded(tmp_path):
-    student = pretrained.write(pretrained.small_folder(seed=1), tmp_path / "student")
+    facts = {"licence": "mit", "source": {"type": "gguf", "name": "small.gguf"}}
+    files = {**pretrained.small_folder(seed=1), IMPORT: json.dumps(facts).encode()}
+    student = pretrained.write(files, tmp_path / "student")
     files = pretrained.padded(pretrained.small_folder(seed=2), by=4)
     teacher = {"type": "folder", "path": str(pretrained.write(files, tmp_path / "teacher"))}
     step = {"type": "distill", "updates": 4, "distillation": {"loss": "forward_kl", "teacher": teacher}}
@@ -139,6 +142,8 @@ def test_a_pretrained_student_learns_the_distribution_of_a_teacher_whose_outputs
     assert edge(entries[1], "teacher").fingerprint == fingerprint_model(files)
     updates = tables(tmp_path / "grown", entries[1]).updates
     assert 0 < updates[-1].kl_loss < updates[0].kl_loss
+    base, student = (LineageStore(tmp_path / "grown").artifact(e.generation.artifacts["weights"]) for e in entries)
+    assert pretrained_of(base) is None and pretrained_of(student).licence == "mit"
 
 
 def test_a_student_with_fresh_weights_is_shown_as_one(lineage, capsys):
@@ -195,8 +200,20 @@ def test_a_server_teaches_by_text_alone_and_what_cannot_be_written_is_dropped(tm
     assert {row.source for row in found.usage if "." in row.source}.isdisjoint(strange)
 
 
-def test_a_server_that_does_not_answer_costs_nothing_but_the_message(tmp_path):
-    with chat_server.chat_server(lambda asked, _: chat_server.says(None)) as server:
+def test_a_server_that_leaves_too_many_answers_empty_stops_the_step(tmp_path):
+    def behaviour(asked: chat_server.Asked, number: int) -> chat_server.Sent:
+        return chat_server.says("" if number % 4 == 0 else asked.prompt.removesuffix("="), finish="length")
+
+    with chat_server.chat_server(behaviour) as server:
+        source = SAMPLED | {"sampler": {"type": "endpoint", "url": server.url, "model": "wise", "retries": 0}}
+        settings = staged([{"name": "taught", "steps": [tiny.REJECTION | {"source": source}]}])
+        with pytest.raises(VerifierError, match=r"answered nothing \(.*max_tokens.*raise max_tokens"):
+            tiny.grow(settings, tmp_path)
+
+
+@pytest.mark.parametrize("says", [None, "", " \n"])
+def test_a_server_that_does_not_answer_costs_nothing_but_the_message(tmp_path, says):
+    with chat_server.chat_server(lambda asked, _: chat_server.says(says)) as server:
         source = SAMPLED | {"sampler": {"type": "endpoint", "url": server.url, "model": "wise", "retries": 0}}
         settings = staged([{"name": "taught", "steps": [tiny.REJECTION | {"source": source}]}])
         with pytest.raises(VerifierError, match="run again: replies so far are kept"):

@@ -15,6 +15,7 @@ from bootstrap.config.base import identity_of
 from bootstrap.config.models import Endpoint, GenerationJudge, JudgeVerifier
 from bootstrap.errors import VerifierError
 from bootstrap.records import Status
+from bootstrap.scoring.endpoint import ChatClient, Question
 from bootstrap.scoring.judge import Judge, defused, parse
 from bootstrap.scoring.probe import Case, probe
 from bootstrap.scoring.verifier import Answer, Judgement, Tools, build_verifier
@@ -321,6 +322,21 @@ def test_a_server_that_is_not_there_stops_the_run(monkeypatch: pytest.MonkeyPatc
         server = ChatServer(url=f"http://127.0.0.1:{taken.getsockname()[1]}/v1")
         with pytest.raises(VerifierError, match=r"cannot be reached after 2 tries.*Start the server"):
             judged(judge_at(server, retries=1), *(f"metal {n}" for n in range(50)))
+
+
+def test_an_empty_answer_is_none_and_is_asked_again_by_the_next_run(tmp_path: Path) -> None:
+    def ask() -> str | None:
+        client = ChatClient(endpoint, temperature=0.0, max_tokens=8, budget=9, cache=tmp_path)
+        return client.ask([Question(prompt=QUESTION)])[0].text
+
+    with chat_server(lambda asked, number: says(" " if number == 0 else MERCURY)) as server:
+        endpoint = Endpoint(url=server.url, model="wise", retries=0)
+        assert ask() is None and not list(tmp_path.iterdir())
+        assert ask() == MERCURY
+        (kept,) = tmp_path.iterdir()
+        kept.write_text('{"model": "wise", "text": "", "finished": true}')
+        assert ask() == MERCURY
+    assert len(server.asked) == 3
 
 
 def test_a_server_that_fails_question_after_question_stops_the_run() -> None:
