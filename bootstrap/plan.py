@@ -31,7 +31,8 @@ from bootstrap.config.base_model import (
     scratch_vocabulary,
 )
 from bootstrap.config.descent import Descent
-from bootstrap.config.models import EndpointTeacher
+from bootstrap.config.generations import Stage
+from bootstrap.config.models import EndpointTeacher, StageEnd
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.steps import (
     Distillation,
@@ -45,7 +46,6 @@ from bootstrap.config.steps import (
     Sampler,
     SelfPlayStep,
     SftStep,
-    StageEnd,
     Step,
 )
 from bootstrap.config.task import OpenTask
@@ -58,6 +58,7 @@ from bootstrap.prompts.task import Task
 from bootstrap.records import Checkpoint, Example, Generation, Prompt, RatioLevel, Record
 from bootstrap.selection.curriculum import replay_levels, target_levels
 from bootstrap.stages.encoding import Encoder
+from bootstrap.stages.siblings import stands_for
 from bootstrap.store.ledger import Entry
 from bootstrap.training.chat import framed
 
@@ -617,16 +618,30 @@ def _start(recipe: Recipe, committed: Sequence[Generation], number: int) -> str:
             return model.place
         return "random weights" if isinstance(model, ScratchModel) else model.path
     position = recipe.generations.position(number)
-    match position.stage.init:
+    match _begin(position.stage):
         case ScratchModel():
             return "random weights"
         case PretrainedModel(path=path):
             return path
+        case MergeStep():
+            return "a merge"
         case "champion":
             if undecided := _undecided(recipe, committed, number):
                 return f"champion (gen-{undecided[-1]} if promoted)"
             return f"gen-{_champion(recipe, committed, number)}{' (champion)' if committed else ''}"
-    return f"gen-{_parent(recipe, committed, number)}"
+        case StageEnd(stage=name):
+            last = recipe.generations.ends()[name]
+        case _:
+            last = position.eldest - 1
+    if (parent := _parent(recipe, committed, number)) is not None:
+        return f"gen-{parent}"
+    siblings = recipe.generations.position(last).siblings
+    return f"the best of gen-{siblings[0]} to gen-{siblings[-1]}"
+
+
+def _begin(stage: Stage) -> MergeStep | ScratchModel | PretrainedModel | StageEnd | int | str:
+    """Return what a stage's generations start from: their `init`, unless the first step merges."""
+    return stage.steps[0] if isinstance(stage.steps[0], MergeStep) else stage.init
 
 
 def _champion(recipe: Recipe, committed: Sequence[Generation], number: int) -> int | None:
@@ -648,18 +663,26 @@ def _parent(recipe: Recipe, committed: Sequence[Generation], number: int) -> int
     if number == 0:
         return None
     position = recipe.generations.position(number)
-    match position.stage.init:
+    match _begin(position.stage):
         case StageEnd(stage=name):
-            return recipe.generations.end_of(name)
+            return _stands_for(recipe, committed, recipe.generations.ends()[name])
         case int(earlier):
             return earlier
         case "base":
             return 0
         case "previous":
-            return position.eldest - 1
+            return _stands_for(recipe, committed, position.eldest - 1)
         case "champion":
             return _champion(recipe, committed, number)
     return None
+
+
+def _stands_for(recipe: Recipe, committed: Sequence[Generation], number: int) -> int | None:
+    """Return who stands for a generation and its siblings; None while they are not all grown."""
+    siblings = recipe.generations.position(number).siblings if number else range(1)
+    if len(siblings) > 1 and siblings[-1] >= len(committed):
+        return None
+    return number if len(siblings) == 1 else stands_for(recipe.generations, committed, number)
 
 
 def _teachers(recipe: Recipe, committed: Sequence[Generation], number: int) -> tuple[int, ...] | None:

@@ -700,9 +700,16 @@ class Generation(Record):
         return any(finding.action is GuardAction.STOP for finding in self.health.findings)
 
     @property
+    def parents(self) -> tuple[int, ...]:
+        """The generations of the lineage whose weights this one started from: one, those merged, or none."""
+        merged = tuple(e.generation for e in self.edges if e.role == "merged" and e.generation is not None)
+        return merged or tuple(e.generation for e in self.edges if e.role == "init" and e.generation is not None)
+
+    @property
     def parent(self) -> int | None:
-        """The generation whose weights this one started from."""
-        return next((edge.generation for edge in self.edges if edge.role == "init"), None)
+        """The one generation whose weights this one started from; None where several were merged."""
+        merged = any(edge.role == "merged" for edge in self.edges)
+        return None if merged else next(iter(self.parents), None)
 
     @property
     def teachers(self) -> tuple[int, ...]:

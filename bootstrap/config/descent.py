@@ -3,8 +3,9 @@
 from typing import Literal
 
 from bootstrap.config.base_model import BaseModelSource, FolderModel, PretrainedModel, ScratchModel
+from bootstrap.config.models import StageEnd
 from bootstrap.config.recipe import Recipe
-from bootstrap.config.steps import Merged, MergeStep, StageEnd, Teacher
+from bootstrap.config.steps import Merged, MergeStep, Teacher
 
 Origin = BaseModelSource | FolderModel
 Name = Literal["previous"] | Merged | Teacher
@@ -35,7 +36,7 @@ class Descent:
             case FolderModel():
                 return name
             case StageEnd():
-                return self._origins[self._recipe.generations.end_of(name.stage)]
+                return self._origins[self._recipe.generations.ends()[name.stage]]
             case int():
                 return self._origins[name]
             case "base":

@@ -1,13 +1,15 @@
 """How generations follow one another: where each starts, what it aims at, what it does."""
 
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, field_validator, model_validator
 
 from bootstrap.config.base import Operational, Place, Settings
 from bootstrap.config.base_model import PretrainedModel, ScratchModel
-from bootstrap.config.steps import MergeStep, StageEnd, Step
+from bootstrap.config.models import StageEnd, roles
+from bootstrap.config.steps import MergeStep, Step
 from bootstrap.config.verifiers import Verifier
 
 
@@ -69,8 +71,10 @@ class Cycle(Settings):
 
     curriculum: Curriculum = NextLevel()
     branches: int = Field(default=1, ge=1)
-    """Children of one parent: so many generations in a row start from the same weights, aim at the same levels and
-    differ in their randomness; the gate compares each with the best so far."""
+    """Children of one parent, of which the best is kept: so many generations in a row start from the same weights, aim
+    at the same levels and differ in their randomness. The gate compares each with the champion from before them; of
+    those that pass (with `gate: always` all), the one with the most right answers on the levels aimed at is champion,
+    the earliest of equals, and `previous` or `{type: stage}` then name the best of them."""
 
 
 class Stage(Cycle):
@@ -85,7 +89,8 @@ class Stage(Cycle):
         | Annotated[StageEnd | ScratchModel | PretrainedModel, Field(discriminator="type")]
     ) = "champion"
     """Whose weights each of its generations starts from: an earlier generation's by place or number, the last one's of
-    an earlier stage, or those of another model: a fresh one (a smaller student) or a folder's."""
+    an earlier stage (of branches, the best one's), or those of another model: a fresh one (a smaller student) or a
+    folder's. A stage that begins with a merge has no use for it."""
     steps: tuple[Step, ...] = Field(min_length=1)
     """Run in order; the last one's weights are the candidate."""
     verifier: Verifier | None = None
@@ -107,12 +112,18 @@ class Position(NamedTuple):
     eldest: int
     """Number of the first of the siblings that start from one parent; the generation itself without branches."""
 
+    @property
+    def siblings(self) -> range:
+        """The numbers of those that start from one parent, the generation itself among them."""
+        return range(self.eldest, self.eldest + self.stage.branches)
+
 
 class Generations(Cycle):
     count: Annotated[int, Operational()] = Field(default=6, ge=0)
     """Generations after generation 0; with stages, as many as they have together unless a lower number is given."""
     init: Literal["champion", "previous", "base"] = "champion"
-    """Whose weights a generation starts from; `previous` continues from the last candidate even if it was rejected."""
+    """Whose weights a generation starts from; `previous` continues from the last candidate even if the gate rejected
+    it."""
     steps: tuple[Step, ...] | None = Field(default=None, min_length=1)
     """What every generation does, in order; the last one's weights are the candidate."""
     stages: tuple[Stage, ...] | None = Field(default=None, min_length=1)
@@ -151,7 +162,8 @@ class Generations(Cycle):
                     f"({stage.branches}); raise generations to {whole}"
                 )
             merged = (model for step in stage.steps if isinstance(step, MergeStep) for model in step.models)
-            ends = (stage.init, *(end for step in stage.steps for _, end in step.samplers()), *merged)
+            voters = (name for _, name in roles(stage.verifier)) if stage.verifier is not None else ()
+            ends = (stage.init, *(end for step in stage.steps for _, end in step.samplers()), *merged, *voters)
             for end in ends:
                 if isinstance(end, StageEnd) and end.stage not in names[:index]:
                     raise ValueError(
@@ -180,11 +192,9 @@ class Generations(Cycle):
             first += stage.generations
         raise AssertionError(f"generation {number} is beyond the stages")
 
-    def end_of(self, name: str) -> int:
-        """Return the number of a stage's last generation."""
-        last = 0
-        for stage in self.stages or ():
-            last += stage.generations
-            if stage.name == name:
-                return last
-        raise AssertionError(f"no stage is called {name}")
+    def ends(self) -> dict[str, int]:
+        """Return stage -> the number of its last generation."""
+        stages = self.stages or ()
+        return dict(
+            zip((stage.name for stage in stages), accumulate(stage.generations for stage in stages), strict=True)
+        )

@@ -66,7 +66,8 @@ class Guard(Settings):
     """`warn` says so; `reject` keeps the candidate from becoming champion, whatever the gate says; `stop` rejects it
     and ends the run, which goes on only with `--past-guards`; `roll_back` rejects it and returns the champion to the
     last one that broke no guard, warnings included. Generation 0 has nothing to fall back on: it warns, or stops. One
-    that is kept aside (`gate: never`) leaves the champion where it is."""
+    that is kept aside (`gate: never`) leaves the champion where it is. Nobody replays the answers of a generation that
+    is rejected here, nor of those that a roll-back leaves behind."""
 
     @model_validator(mode="after")
     def _can_be_broken(self) -> "Guard":

@@ -13,6 +13,18 @@ LineageModel = Literal["parent", "champion", "base"] | Annotated[int, Field(ge=0
 """A generation of the lineage: by its place, or by number."""
 
 
+class StageEnd(Settings):
+    """The last generation of an earlier stage; of branches, the best one."""
+
+    type: Literal["stage"] = "stage"
+    stage: str
+    """Its name."""
+
+
+Voter = LineageModel | StageEnd
+"""A generation whose vote is asked for."""
+
+
 class Endpoint(Settings):
     """A server with OpenAI's chat completions interface: vLLM, `transformers serve`, a hosted model."""
 
@@ -136,8 +148,9 @@ class MajorityVerifier(Settings):
     answer: Place = Whole(strip=True)
     min_share: float = Field(default=0.5, gt=0, le=1)
     """Share of the votes that the winner needs; below it, and where two answers lead, the whole group is FAIL."""
-    voters: tuple[LineageModel, ...] = ()
-    """Earlier generations that answer too; their answers vote and are not judged."""
+    voters: tuple[Voter, ...] = ()
+    """Earlier generations that answer too, by place, by number, or the last one of an earlier stage; their answers vote
+    and are not judged."""
     voter_samples: int = Field(default=1, ge=1)
     """Answers of each voter to one prompt."""
     voter_temperature: float = Field(default=0.0, ge=0)
@@ -160,7 +173,7 @@ class MajorityVerifier(Settings):
         return self
 
 
-def roles(settings: Settings) -> tuple[tuple[Literal["judge", "voter"], LineageModel], ...]:
+def roles(settings: Settings) -> tuple[tuple[Literal["judge", "voter"], Voter], ...]:
     """Return which generations of the lineage a verifier asks, and as what; a rubric asks what its components ask."""
     match settings:
         case JudgeVerifier(model=GenerationJudge(generation=generation)):

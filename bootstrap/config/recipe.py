@@ -18,7 +18,7 @@ from bootstrap.config.evaluation import Evaluation, Gate
 from bootstrap.config.files import FileTask
 from bootstrap.config.generations import Accelerated, Generations, Given, Stage
 from bootstrap.config.guards import DEFAULT_GUARDS, ON_FIXED_PROMPTS, SAMPLED, Guard, HealthSettings
-from bootstrap.config.models import JudgeVerifier, roles
+from bootstrap.config.models import JudgeVerifier, StageEnd, roles
 from bootstrap.config.resources import Resources, Tracking
 from bootstrap.config.steps import MergeStep, References, Rejection, RlStep, SelfPlayStep, SftStep, Step
 from bootstrap.config.task import OpenTask
@@ -191,6 +191,12 @@ def _verifier_conflicts(recipe: Recipe) -> Iterator[Conflict]:
                 yield Conflict(
                     place,
                     f"generation {first} is judged before generation {name} exists; use parent, champion or base",
+                )
+            if isinstance(name, StageEnd) and place[0] != "generations":
+                yield Conflict(
+                    place,
+                    f"generation 1 is judged before stage {name.stage} ends; use parent, champion or base, or give a "
+                    "later stage this verifier",
                 )
         if isinstance(recipe.base.model, ScratchModel) and any(role == "judge" for role, _ in roles(verifier)):
             yield Conflict(
@@ -381,6 +387,9 @@ def _generation_conflicts(recipe: Recipe) -> Iterator[Conflict]:
             )
         if isinstance(stage.init, ScratchModel | PretrainedModel):
             yield from _other_model_conflicts(recipe, stage, place)
+            yield from _parentless_conflicts(recipe, stage, place, starts_from=f"another model ({stage.init.type})")
+        elif isinstance(stage.steps[0], MergeStep):
+            yield from _parentless_conflicts(recipe, stage, place, starts_from="a merge")
         yield from _stage_conflicts(recipe, stage, first=first, place=place)
         first += stage.generations
 
@@ -393,26 +402,30 @@ def _other_model_conflicts(recipe: Recipe, stage: Stage, place: Place) -> Iterat
             "generations of a lineage with training.adapter are adapters of one base, which another model cannot be; "
             "grow the student in a lineage of its own, with this one as an exported folder for sampler or teacher",
         )
-    for index, step in enumerate(stage.steps):
-        for below, model in (*step.teachers(), *step.references(), *step.samplers()):
-            if model == "parent":
-                yield Conflict(
-                    (*place, "steps", index, *below),
-                    f"a generation that starts from another model ({stage.init.type}) has no parent to learn from; "
-                    "use champion, base or a number",
-                )
-    if any(name == "parent" for _, name in roles(stage.verifier or recipe.verifier)):
-        yield Conflict(
-            (*place, *(("verifier",) if stage.verifier else ("init",))),
-            f"a generation that starts from another model ({stage.init.type}) has no parent for its verifier to ask; "
-            "give the stage a verifier that asks champion, base or a number",
-        )
     needed = recipe.task.longest_sequence(recipe.highest_level())
     if isinstance(stage.init, ScratchModel) and stage.init.max_length < needed:
         yield Conflict(
             (*place, "init", "max_length"),
             f"{stage.init.max_length} tokens are too few for level {recipe.highest_level()}; set max_length: {needed} "
             "or more",
+        )
+
+
+def _parentless_conflicts(recipe: Recipe, stage: Stage, place: Place, *, starts_from: str) -> Iterator[Conflict]:
+    """Yield where a stage whose generations have no one parent names it."""
+    for index, step in enumerate(stage.steps):
+        for below, model in (*step.teachers(), *step.references(), *step.samplers()):
+            if model == "parent":
+                yield Conflict(
+                    (*place, "steps", index, *below),
+                    f"a generation that starts from {starts_from} has no parent to learn from; use champion, base or a "
+                    "number",
+                )
+    if any(name == "parent" for _, name in roles(stage.verifier or recipe.verifier)):
+        yield Conflict(
+            (*place, *(("verifier",) if stage.verifier else ("init",))),
+            f"a generation that starts from {starts_from} has no parent for its verifier to ask; give the stage a "
+            "verifier that asks champion, base or a number",
         )
 
 
@@ -460,8 +473,8 @@ def _merge_conflicts(recipe: Recipe, stage: Stage, step: MergeStep, *, first: in
             f"nothing is random in a merge, so all {stage.branches} branches would be the same model; remove branches, "
             "or let a step train what is merged",
         )
-    if isinstance(stage.init, ScratchModel | PretrainedModel):
-        yield Conflict(place, "nothing would be left of the model that this stage starts from; set init: champion")
+    if stage.init != "champion":
+        yield Conflict(place, "nothing would be left of the model that this stage starts from; remove its init")
     for index, model in enumerate(step.models):
         if isinstance(model, int) and model >= first:
             yield Conflict(
@@ -650,10 +663,34 @@ def _guard_conflicts(recipe: Recipe) -> Iterator[Conflict]:
                 "training and held-out answers are judged by the same verifier, which never disagrees with itself; set "
                 "evaluation.verifier to another one, or remove this guard",
             )
-        inits = [stage.init for _, stage in recipe.generations.parts()]
-        if guard.action is GuardAction.ROLL_BACK and set(inits) == {"previous"}:
+        competing = [stage for _, stage in recipe.generations.parts() if stage.gate != "never"]
+        if guard.action in (GuardAction.REJECT, GuardAction.ROLL_BACK) and (
+            kept := next((stage for stage in competing if stage.init == "previous"), None)
+        ):
+            where = f"stage {kept.name}" if recipe.generations.stages else "every generation"
             yield Conflict(
                 place,
-                "every generation goes on from the last candidate (init: previous), so what collapsed is trained on "
-                "whatever the champion is; set init: champion, or action: stop",
+                f"{where} goes on from the last candidate (init: previous), so what collapsed is trained on whatever "
+                "the champion is; set init: champion, or action: stop",
             )
+        elif guard.action is GuardAction.ROLL_BACK and not _follows_champion(recipe):
+            yield Conflict(
+                place,
+                "no later generation starts from the champion or learns from it, so what is grown stays the same "
+                "wherever the champion returns to; set init: champion, or action: reject",
+            )
+
+
+def _follows_champion(recipe: Recipe) -> bool:
+    """Whether the champion decides what is grown after the first generations: weights, teachers, samplers, judges."""
+    for index, (_, stage) in enumerate(recipe.generations.parts()):
+        if not index and recipe.generations.stages and stage.generations == stage.branches:
+            # These have generation 0 as their champion, whatever becomes of them.
+            continue
+        named = [model for step in stage.steps for _, model in (*step.teachers(), *step.references(), *step.samplers())]
+        named += [model for step in stage.steps if isinstance(step, MergeStep) for model in step.models]
+        named += [name for _, name in roles(stage.verifier or recipe.verifier)]
+        starts = not isinstance(stage.steps[0], MergeStep) and stage.init == "champion"
+        if starts or "champion" in named:
+            return True
+    return False

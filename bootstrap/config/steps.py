@@ -19,7 +19,7 @@ from bootstrap.config.algorithms import (
 )
 from bootstrap.config.base import Operational, Place, Settings
 from bootstrap.config.base_model import FolderModel
-from bootstrap.config.models import EndpointTeacher
+from bootstrap.config.models import EndpointTeacher, StageEnd
 from bootstrap.config.working import Forms
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -108,14 +108,6 @@ class References(Settings):
 
 Levels = Literal["targets", "reached", "all"]
 """Levels that prompts are drawn from: those the generation aims at, all below its first target, or both."""
-
-
-class StageEnd(Settings):
-    """The last generation of an earlier stage."""
-
-    type: Literal["stage"] = "stage"
-    stage: str
-    """Its name."""
 
 
 Sampler = (

@@ -6,7 +6,7 @@ Left out: how health is measured (`health.py`) and the end of a run (`loop.py`).
 from collections.abc import Sequence
 
 from bootstrap.config.guards import Guard
-from bootstrap.records import Decision, Finding, Generation, GuardAction, Health
+from bootstrap.records import Decision, Finding, Generation, GuardAction, Health, Outcome
 
 REJECTED = "rejected: "
 
@@ -51,6 +51,27 @@ def heed(
         else f"{decision.reason}; {told}"
     )
     return decision.model_copy(update={"promoted": False, "reason": reason}), champion
+
+
+def distrusted(generations: Sequence[Generation]) -> set[int]:
+    """Return the generations that guards speak against: each that a guard rejected, and those that a roll-back left.
+
+    Left by a roll-back are the champions from after the one that it returned to, and all whose weights come from
+    theirs until then. `generations`: all of a lineage, or its first ones, in order.
+    """
+    found: set[int] = set()
+    for generation in generations[1:]:
+        actions = {finding.action for finding in generation.health.findings}
+        if any(action.rejects for action in actions):
+            found.add(generation.number)
+        if GuardAction.ROLL_BACK in actions and generation.outcome is not Outcome.ASIDE:
+            earlier = generations[: generation.number]
+            left = {one.champion for one in earlier[generation.champion :]} - {generation.champion}
+            for one in earlier:
+                if left.intersection(one.parents):
+                    left.add(one.number)
+            found |= left
+    return found
 
 
 def last_within_bounds(earlier: Sequence[Generation]) -> int:

@@ -53,7 +53,9 @@ def lineage(
             "to": entry.generation.number,
             "role": edge.role,
             "fingerprint": edge.fingerprint,
-            "on_path": edge.role == "init" and entry.generation.number in path,
+            "on_path": edge.role in ("init", "merged")
+            and edge.generation in entry.generation.parents
+            and entry.generation.number in path,
         }
         for entry in entries
         for edge in entry.generation.edges

@@ -18,7 +18,7 @@ TAG_LIMIT = 8000
 
 def verdict(generation: Generation) -> str:
     """Return one sentence: what became of the generation and why."""
-    if generation.parent is None:
+    if generation.number == 0:
         frontier = generation.report.frontier
         forked = f", forked from {text.plain(origin)}" if (origin := queries.forked_from(generation)) else ""
         return f"{generation.name} is the base of {text.plain(generation.lineage)}{forked}: frontier level {frontier}."

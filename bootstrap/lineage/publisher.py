@@ -45,7 +45,7 @@ from bootstrap.errors import LineageLocked, TrackingError
 from bootstrap.lineage import graph, notes, queries, samples, tracking
 from bootstrap.lineage.connection import connected
 from bootstrap.lineage.outbox import Outbox, Receipt
-from bootstrap.records import Generation, HealthMetric
+from bootstrap.records import Generation, HealthMetric, Outcome
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
@@ -356,12 +356,12 @@ class _Publisher:
         return model
 
     def _model_params(self, node: Generation, weights: Artifact | None) -> dict[str, str]:
-        parent = self.receipts.get(node.parent) if node.parent is not None else None
+        parents = [self.receipts[number].model_id for number in node.parents if number in self.receipts]
         params = {
             "generation": str(node.number),
             "outcome": node.outcome.value,
-            "parent": "" if node.parent is None else f"gen-{node.parent}",
-            "parent_model_id": parent.model_id if parent else "",
+            "parent": _names(node.parents),
+            "parent_model_id": ", ".join(parents),
             "teachers": ", ".join(queries.teachers(node)),
             "fingerprint": node.fingerprint,
             "base": _base_model(self.recipe),
@@ -388,7 +388,7 @@ class _Publisher:
                 model_id=model.model_id,
                 tags={
                     "bootstrap.generation": str(node.number),
-                    "bootstrap.gate": "accepted" if node.decision.promoted else "rejected",
+                    "bootstrap.gate": _gate(node),
                     "bootstrap.gate.reason": node.decision.reason[:_TAG_CHARACTERS],
                     "bootstrap.outcome": node.outcome.value,
                     "bootstrap.stage": node.stage,
@@ -545,11 +545,11 @@ class _Publisher:
                 roles.setdefault(edge.role, []).append(self.receipts[edge.generation].model_id)
         tags = {
             "bootstrap.outcome": node.outcome.value,
-            "bootstrap.gate": "accepted" if node.decision.promoted else "rejected",
+            "bootstrap.gate": _gate(node),
             "bootstrap.gate.reason": node.decision.reason,
             "bootstrap.stage": node.stage,
             "bootstrap.guards": "; ".join(map(str, node.health.findings)),
-            "bootstrap.parent": "" if node.parent is None else f"gen-{node.parent}",
+            "bootstrap.parent": _names(node.parents),
             "bootstrap.teachers": ", ".join(queries.teachers(node)),
             **_origin_tags(node),
             **self._base_tags(node),
@@ -592,6 +592,17 @@ class _Publisher:
             self.client.log_batch(run_id, metrics=part)
         if tags:
             self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+
+def _gate(node: Generation) -> str:
+    """Return what the gate made of a generation, in a word to search for."""
+    if node.outcome is Outcome.ASIDE:
+        return "aside"
+    return "accepted" if node.decision.promoted else "rejected"
+
+
+def _names(numbers: Sequence[int]) -> str:
+    return ", ".join(f"gen-{number}" for number in numbers)
 
 
 def flatten(recipe: Mapping[str, Any]) -> dict[str, str]:

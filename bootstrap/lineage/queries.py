@@ -10,7 +10,7 @@ from typing import Any
 
 from bootstrap.errors import RecipeError
 from bootstrap.lineage import text
-from bootstrap.records import Edge, Finding, Generation, HealthMetric, LevelReport
+from bootstrap.records import Edge, Finding, Generation, HealthMetric, LevelReport, Outcome
 from bootstrap.store.ledger import Entry
 from bootstrap.store.pretrained import Pretrained
 
@@ -69,14 +69,15 @@ def forked_from(generation: Generation) -> str | None:
 
 
 def champion_path(entries: Sequence[Entry]) -> list[int]:
-    """Return the numbers of the generations from the base to the champion along the `init` edges."""
-    parents = {entry.generation.number: entry.generation.parent for entry in entries}
-    path: list[int] = []
-    number = entries[-1].generation.champion if entries else None
-    while number is not None:
-        path.append(number)
-        number = parents[number]
-    return path[::-1]
+    """Return the numbers of the generations that the champion's weights come from and its own, the oldest first."""
+    path: set[int] = set()
+    waiting = [entries[-1].generation.champion] if entries else []
+    while waiting:
+        number = waiting.pop()
+        if number not in path:
+            path.add(number)
+            waiting += entries[number].generation.parents
+    return sorted(path)
 
 
 def useful_share(generation: Generation) -> float | None:
@@ -95,11 +96,12 @@ def generation(entry: Entry) -> dict[str, Any]:
         "lineage": node.lineage,
         "stage": node.stage,
         "status": node.outcome.value,
-        "decision": "promoted" if node.decision.promoted else "rejected",
+        "decision": "aside" if node.outcome is Outcome.ASIDE else "promoted" if node.decision.promoted else "rejected",
         "reason": node.decision.reason,
         "compared_with": node.decision.champion,
         "champion": node.champion,
         "parent": node.parent,
+        "parents": list(node.parents),
         "forked_from": forked_from(node),
         "teachers": list(node.teachers),
         "outside_teachers": [source(edge) for edge in node.edges if edge.role == "teacher" and edge.generation is None],
@@ -154,7 +156,7 @@ def show(entries: Sequence[Entry], name: str, *, pretrained: Pretrained | None =
         "books": node.books.model_dump(mode="json"),
         "verifiers": dict(node.verifiers),
         "artifacts": {role: ref.model_dump(mode="json") for role, ref in node.artifacts.items()},
-        "children": [other.generation.name for other in entries if other.generation.parent == node.number],
+        "children": [other.generation.name for other in entries if node.number in other.generation.parents],
         "recipe_digest": node.recipe_digest,
         "code_version": node.code_version,
         "seed": node.seed,

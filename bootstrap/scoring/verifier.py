@@ -21,6 +21,7 @@ from typing import Protocol
 from bootstrap.config import verifiers
 from bootstrap.config.answers import Judges
 from bootstrap.config.base import Settings, identity_of
+from bootstrap.config.models import Voter
 from bootstrap.errors import VerifierError
 from bootstrap.records import Rollout, Status, Verdict
 
@@ -151,13 +152,13 @@ class Models(Protocol):
         self,
         prompts: Sequence[str],
         *,
-        model: str | int,
+        model: Voter,
         samples: int,
         temperature: float,
         max_new_tokens: int,
         seed: int,
     ) -> list[list[str]]:
-        """Return up to `samples` completions of each prompt by a generation, named by place (`champion`) or number.
+        """Return up to `samples` completions of each prompt by a generation, named by place, number or stage.
 
         Completions that the length limit cut are left out.
         """

@@ -65,10 +65,10 @@ class ReplayPool:
         """Return the entries of a level, oldest first; empty when there are none. Not to be changed."""
         return self._by_level.get(level, ())
 
-    def latest(self, generation: int) -> "ReplayPool":
-        """Return a pool of the entries that one generation added."""
+    def latest(self, *generations: int) -> "ReplayPool":
+        """Return a pool of the entries that these generations added."""
         return ReplayPool(
-            entry for level in self.levels for entry in self.entries(level) if entry.generation == generation
+            entry for level in self.levels for entry in self.entries(level) if entry.generation in generations
         )
 
     def digest(self) -> str:

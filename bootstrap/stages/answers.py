@@ -4,8 +4,9 @@ fork inherited; to the choice of prompts, how often each was answered right.
 Left out: which of them are replayed (`selection/replay.py`), and the fork itself (`origin.py`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
+from bootstrap.evaluation.guards import distrusted
 from bootstrap.records import Generation, Outcome
 from bootstrap.selection.replay import PoolEntry
 from bootstrap.selection.retirement import PassRates
@@ -19,13 +20,25 @@ INHERITED = "inherited"
 ANSWERS = "answers.parquet"
 
 
-def contributors(entries: Sequence[Entry], init: int | None) -> list[Entry]:
-    """Return whose answers may be replayed: everyone's, but of those kept aside only the generation's ancestors'."""
-    ancestors = set()
-    while init is not None:
-        ancestors.add(init)
-        init = entries[init].generation.parent
-    return [e for e in entries if e.generation.outcome is not Outcome.ASIDE or e.generation.number in ancestors]
+def contributors(entries: Sequence[Entry], parents: Collection[int]) -> list[Entry]:
+    """Return whose answers a child of `parents` may replay.
+
+    Everyone's, those of rejected candidates too, since a verifier let each answer pass; but of generations kept aside
+    only those that its weights come from, and of those that guards speak against (`evaluation.guards.distrusted`) none.
+    """
+    ancestors, waiting = set[int](), list(parents)
+    while waiting:
+        number = waiting.pop()
+        if number not in ancestors:
+            ancestors.add(number)
+            waiting += entries[number].generation.parents
+    doubted = distrusted([entry.generation for entry in entries])
+    return [
+        entry
+        for entry in entries
+        if entry.generation.number not in doubted
+        and (entry.generation.outcome is not Outcome.ASIDE or entry.generation.number in ancestors)
+    ]
 
 
 def answers_of(store: LineageStore, generation: Generation) -> Iterator[PoolEntry]:

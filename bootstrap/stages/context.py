@@ -13,7 +13,7 @@ from bootstrap import __version__
 from bootstrap.compute import ModelShape
 from bootstrap.config.base import Place
 from bootstrap.config.evaluation import PanelTask
-from bootstrap.config.models import LineageModel
+from bootstrap.config.models import Voter
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.steps import Levels, Merged, Sampler, Teacher
 from bootstrap.config.training import Training
@@ -186,7 +186,9 @@ class Plan:
 
     number: int
     init: int | None
-    """Generation whose weights it starts from; None for generation 0."""
+    """Generation whose weights it starts from; None for generation 0, those of another model, and a merge."""
+    parents: tuple[int, ...] = ()
+    """The generations whose weights it is made of: that one, or those merged."""
     start: Checkpoint
     shape: ModelShape
     target_levels: tuple[int, ...]
@@ -202,7 +204,7 @@ class Plan:
     """Whose weights a `merge` step combines, as the recipe names them -> (generation number, weights)."""
     references: Mapping[Teacher, tuple[int | None, Checkpoint]] = field(default_factory=dict)
     """Model that a KL term holds the policy to, as the recipe names it -> (generation number, weights)."""
-    asked: Mapping[LineageModel, tuple[int, Checkpoint]] = field(default_factory=dict)
+    asked: Mapping[Voter, tuple[int, Checkpoint]] = field(default_factory=dict)
     """Generation that the verifier asks, as the recipe names it -> (number, weights)."""
     rates: PassRates = field(default_factory=PassRates)
     """How often earlier generations answered each prompt right; empty where no step retires prompts."""

@@ -11,6 +11,7 @@ from bootstrap.evaluation.gate import decide
 from bootstrap.records import Decision, Outcome
 from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.stages.evaluate import Evaluation, outcomes_of, panel_of
+from bootstrap.stages.siblings import among_siblings, before, best_so_far
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.ledger import Entry
 
@@ -18,12 +19,14 @@ from bootstrap.store.ledger import Entry
 def gate(
     context: Context, entries: Sequence[Entry], plan: Plan, candidate: Evaluation, *, meter: Meter
 ) -> tuple[Decision, Artifact | None]:
-    """Compare the candidate with the champion on the same prompts; also return what was evaluated for that alone."""
+    """Compare the candidate with the champion from before its siblings, on the same prompts; if it passes, with the
+    best sibling so far. Also return what was evaluated for the comparison alone."""
     if not entries:
         # Generation 0 has nobody to compare with.
         reason = f"generation 0: frontier {candidate.report.frontier}"
         return Decision(promoted=True, reason=reason, champion=None), None
-    champion, rule = entries[-1].generation.champion, context.recipe.gate_of(plan.number)
+    position, committed = context.recipe.generations.position(plan.number), [entry.generation for entry in entries]
+    champion, rule = before(committed, position), position.stage.gate
     if rule == "never":
         return Decision(promoted=False, reason="kept aside, as the recipe says (gate: never)", champion=champion), None
     levels = {*plan.retained_levels, *plan.target_levels}
@@ -38,7 +41,7 @@ def gate(
         candidate_panel=candidate.panel,
         champion_panel=panel_of(context, entries, champion),
     )
-    return by_rule(decision, rule), further
+    return among_siblings(by_rule(decision, rule), best=best_so_far(committed, position)), further
 
 
 def by_rule(decision: Decision, rule: Literal["compare", "always", "never"]) -> Decision:

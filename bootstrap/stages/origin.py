@@ -73,7 +73,7 @@ class Origin:
 
     def answers(self) -> list[PoolEntry]:
         """Return what its own children can replay, as answers of a fork's generation 0."""
-        able = contributors(self.entries, self.generation.number)
+        able = contributors(self.entries, [self.generation.number])
         pool = ReplayPool(answer for entry in able for answer in answers_of(self.store, entry.generation))
         name = self.generation.lineage
         return [

@@ -21,6 +21,7 @@ from bootstrap.scoring.verifier import Answer, Verifier, judge_within
 from bootstrap.stages.context import Watched
 from bootstrap.stages.evaluate import judge_again, judge_panel_again, panel_rows
 from bootstrap.stages.gate import by_rule
+from bootstrap.stages.siblings import among_siblings, best_so_far
 from bootstrap.stages.step import Tables
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
@@ -73,6 +74,7 @@ class Rescorer:
         self._verifiers, self._examiner, self._panel = verifiers, examiner, panel
         self._rows: dict[int, list[OutcomeRow]] = {}
         self._panel_rows: dict[int, list[OutcomeRow]] = {}
+        self._decided: dict[int, Decision] = {}
 
     def rescore(self, entries: Sequence[Entry]) -> list[Rescored]:
         """Return every generation judged again, in order. Raises VerifierError when too many cannot be judged."""
@@ -118,8 +120,11 @@ class Rescorer:
             candidate_panel=self._panel_rows[generation.number],
             champion_panel=self._panel_rows[recorded.champion],
         )
-        decision = by_rule(decision, self._recipe.gate_of(generation.number))
-        return heed(decision, generation.health, earlier=generations[: generation.number])[0]
+        position, earlier = self._recipe.generations.position(generation.number), generations[: generation.number]
+        decision = self._decided[generation.number] = by_rule(decision, position.stage.gate)
+        if (best := best_so_far(earlier, position)) is not None:
+            best = best.model_copy(update={"decision": self._decided[best.number]})
+        return heed(among_siblings(decision, best=best), generation.health, earlier=earlier)[0]
 
     def _judged(self, generation: Generation, role: str) -> tuple[list[OutcomeRow], list[OutcomeRow]]:
         """Return the stored held-out outcomes of one evaluation, and the same judged again."""

@@ -1,16 +1,16 @@
 """What a generation starts from, learns from and aims at: a function of the recipe and the ledger alone."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from bootstrap.config import verifiers
 from bootstrap.config.base_model import BaseModelSource, FolderModel, GenerationModel, PretrainedModel, ScratchModel
 from bootstrap.config.generations import Position
-from bootstrap.config.models import EndpointTeacher, LineageModel, roles
+from bootstrap.config.models import EndpointTeacher, StageEnd, Voter, roles
 from bootstrap.config.recipe import Recipe
-from bootstrap.config.steps import Merged, MergeStep, RlStep, Sampler, SelfPlayStep, StageEnd, Step, Teacher
+from bootstrap.config.steps import Merged, MergeStep, RlStep, Sampler, SelfPlayStep, Step, Teacher
 from bootstrap.errors import RecipeError
 from bootstrap.evaluation.report import accuracies, judged_shares
 from bootstrap.records import Checkpoint, Edge
@@ -22,6 +22,7 @@ from bootstrap.stages.answers import answers_of, contributors, rates_of
 from bootstrap.stages.context import Context, Plan
 from bootstrap.stages.origin import find_origin
 from bootstrap.stages.samplers import policy_of
+from bootstrap.stages.siblings import before, stands_for
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.fingerprint import base_fingerprint, fingerprint_model
 from bootstrap.store.ledger import Entry
@@ -49,9 +50,28 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
             pool=ReplayPool(),
             teachers={},
         )
-    position = recipe.generations.position(number)
-    stage, champion = position.stage, entries[position.eldest - 1].generation.champion
-    start, init = _start(context, entries, position, champion=champion)
+    position, committed = recipe.generations.position(number), [entry.generation for entry in entries]
+    stage, champion = position.stage, before(committed, position)
+    named = Names(
+        number=number,
+        champion=champion,
+        previous=stands_for(recipe.generations, committed, position.eldest - 1),
+        ends={
+            name: stands_for(recipe.generations, committed, end)
+            for name, end in recipe.generations.ends().items()
+            if end < position.first
+        },
+    )
+    merged = {
+        name: _generation(context, entries, named.number_of(name))
+        for step in stage.steps
+        if isinstance(step, MergeStep)
+        # Differences of adapters are counted from the base that they share.
+        for name in (*step.models, *(("base",) if step.method == "ties" and recipe.training.adapter is None else ()))
+    }
+    start, init = _start(context, entries, position, named=named, merged=merged)
+    named = replace(named, parent=init)
+    parents = tuple(sorted({one for one, _ in merged.values()})) if init is None else (init,)
     # A generation that the gate leaves alone goes its own way: what it starts from decides on what it aims at.
     judged_by = champion if stage.gate != "never" or init is None else init
     aimed = target_levels(
@@ -62,7 +82,6 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
         generation=number + recipe.start_level - recipe.task.base_level,
     )
     context.pool.hold(start)
-    named = Names(number=number, parent=init, champion=champion, previous=position.eldest - 1)
     teachers = {
         teacher: _model(context, entries, teacher, named=named)
         for step in stage.steps
@@ -74,26 +93,16 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
         for _, sampler in step.samplers()
         if not isinstance(sampler, EndpointTeacher)
     }
-    merged = {
-        name: _model(context, entries, name, named=named)
-        for step in stage.steps
-        if isinstance(step, MergeStep)
-        # Differences of adapters are counted from the base that they share.
-        for name in (*step.models, *(("base",) if step.method == "ties" and recipe.training.adapter is None else ()))
-    }
     references = {
         model: _model(context, entries, model, named=named) for step in stage.steps for _, model in step.references()
     }
-    asked = {
-        name: (asked_number, weights_of(context, entries, asked_number))
-        for _, name in roles(_verifier(recipe, number))
-        for asked_number in [named.number_of(name)]
-    }
-    pool = ReplayPool(answer for earlier in contributors(entries, init) for answer in _answers(context, earlier))
-    best = entries[-1].generation
+    asked = {name: _generation(context, entries, named.number_of(name)) for _, name in roles(_verifier(recipe, number))}
+    able = contributors(entries, parents)
+    pool = ReplayPool(answer for earlier in able for answer in _answers(context, earlier))
     plan = Plan(
         number=number,
         init=init,
+        parents=parents,
         start=start,
         shape=context.pool.shape(),
         target_levels=aimed,
@@ -101,7 +110,7 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
         retained_levels=()
         if stage.gate == "never"
         else retained_levels(
-            judged_shares(entries[best.champion].generation.report.levels, min_prompts=recipe.gate.min_prompts),
+            judged_shares(entries[champion].generation.report.levels, min_prompts=recipe.gate.min_prompts),
             recipe.evaluation.mastered,
             targets=aimed,
         ),
@@ -110,7 +119,7 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
         samplers=samplers,
         merged=merged,
         references=references,
-        rates=_rates(context, entries, init) if any(_retires(step) for step in stage.steps) else PassRates(),
+        rates=_rates(context, able) if any(_retires(step) for step in stage.steps) else PassRates(),
         asked=asked,
     )
     context.pool.broadcast("drop_teachers")
@@ -124,12 +133,18 @@ class Names:
     """What the names of models in a recipe mean when a generation is planned."""
 
     number: int
-    parent: int | None
+    parent: int | None = None
+    """None for a generation that starts from another model or from a merge."""
     champion: int
+    """Before the generation's siblings."""
     previous: int
+    ends: Mapping[str, int]
+    """Stage -> who stands for its last generation and that one's siblings, for the stages before this one."""
 
-    def number_of(self, name: LineageModel | Literal["previous"]) -> int:
+    def number_of(self, name: Voter | Literal["previous"]) -> int:
         """Return the number of the generation that a recipe names."""
+        if isinstance(name, StageEnd):
+            return self.ends[name.stage]
         found = name if isinstance(name, int) else {**vars(self), "base": 0}[name]
         assert isinstance(found, int) and found < self.number, f"generation {self.number} has no {name}"
         return found
@@ -140,19 +155,24 @@ def _verifier(recipe: Recipe, number: int) -> verifiers.Verifier:
 
 
 def _start(
-    context: Context, entries: Sequence[Entry], position: Position, *, champion: int
+    context: Context,
+    entries: Sequence[Entry],
+    position: Position,
+    *,
+    named: Names,
+    merged: Mapping[Merged, tuple[int, Checkpoint]],
 ) -> tuple[Checkpoint, int | None]:
-    """Return the weights that a generation starts from and whose they are, None for those of another model."""
+    """Return the weights that a generation starts from and whose they are, None for those of another model.
+
+    A merge leaves nothing of what it starts from: one of its models stands in, which is no parent either.
+    """
     init = position.stage.init
+    if merged:
+        return next(iter(merged.values()))[1], None
     if isinstance(init, ScratchModel | PretrainedModel):
         return _model_weights(context, init, number=position.first), None
-    if isinstance(init, StageEnd):
-        number = context.recipe.generations.end_of(init.stage)
-    elif isinstance(init, int):
-        number = init
-    else:
-        number = {"champion": champion, "previous": position.eldest - 1, "base": 0}[init]
-    return weights_of(context, entries, number), number
+    number, start = _generation(context, entries, named.number_of(init))
+    return start, number
 
 
 def weights_of(context: Context, entries: Sequence[Entry], number: int) -> Checkpoint:
@@ -163,7 +183,7 @@ def weights_of(context: Context, entries: Sequence[Entry], number: int) -> Check
 
 
 def edges(context: Context, plan: Plan, *, sources: Collection[int]) -> tuple[Edge, ...]:
-    """Return where weights start, what is merged, who teaches, whom the verifier asks, whose answers are trained on.
+    """Return where weights start or what is merged, who teaches, whom the verifier asks, whose answers are trained on.
 
     `sources`: the generations of those answers.
     """
@@ -280,14 +300,17 @@ def read_model_folder(folder: Path) -> dict[str, bytes]:
 
 
 def _model(
-    context: Context, entries: Sequence[Entry], name: Teacher | Sampler | Merged, *, named: Names
+    context: Context, entries: Sequence[Entry], name: Teacher | Sampler, *, named: Names
 ) -> tuple[int | None, Checkpoint]:
     """Return a teacher's or sampler's generation (None for a model outside the lineage) and weights."""
     if isinstance(name, FolderModel):
         files = read_model_folder(Path(name.path))
         return None, Checkpoint(fingerprint=fingerprint_model(files), files=files)
     assert not isinstance(name, EndpointTeacher), "a server's weights are not to be had"
-    number = context.recipe.generations.end_of(name.stage) if isinstance(name, StageEnd) else named.number_of(name)
+    return _generation(context, entries, named.number_of(name))
+
+
+def _generation(context: Context, entries: Sequence[Entry], number: int) -> tuple[int, Checkpoint]:
     return number, weights_of(context, entries, number)
 
 
@@ -295,10 +318,10 @@ def _retires(step: Step) -> bool:
     return isinstance(step, RlStep) and step.retire is not None
 
 
-def _rates(context: Context, entries: Sequence[Entry], init: int | None) -> PassRates:
-    """Return how often the `rl` steps of earlier generations had each prompt answered right."""
+def _rates(context: Context, able: Sequence[Entry]) -> PassRates:
+    """Return how often the `rl` steps of these generations had each prompt answered right."""
     total = PassRates()
-    for entry in contributors(entries, init):
+    for entry in able:
         number = entry.generation.number
         if number not in context.rates:
             sampled = [isinstance(step, RlStep) for step in context.recipe.steps_of(number)]

@@ -28,7 +28,7 @@ def replay_examples(
     """
     pool = plan.pool
     if settings.data == "latest":
-        pool = pool.latest(plan.init) if plan.init is not None else ReplayPool()
+        pool = pool.latest(*plan.parents)
     elif settings.data == "references":
         pool = ReplayPool()
     task, shown = context.task, dict[str, tuple[int, str]]()

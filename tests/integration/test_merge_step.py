@@ -1,5 +1,7 @@
 """Merging as a generation of its own: what it is made of, that it is made the same again, and what is refused."""
 
+from dataclasses import replace
+
 import pytest
 import safetensors.torch
 from support import tiny
@@ -9,10 +11,13 @@ from bootstrap.config.recipe import Recipe
 from bootstrap.config.steps import MergeStep
 from bootstrap.errors import RecipeError
 from bootstrap.lineage import queries
+from bootstrap.lineage.graph import lineage
 from bootstrap.plan import make_plan
 from bootstrap.records import Books
+from bootstrap.stages.answers import answers_of
+from bootstrap.stages.siblings import aimed_accuracy
 from bootstrap.store.fingerprint import ADAPTER_WEIGHTS, MODEL_WEIGHTS
-from bootstrap.store.ledger import Ledger
+from bootstrap.store.ledger import Entry, Ledger
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.verify import verify
 from bootstrap.training.merge import merge
@@ -44,8 +49,9 @@ def test_a_merged_generation_is_made_of_the_weights_that_it_names(tmp_path, step
     found = entries[3].generation
     base, one, two = (files_of(tmp_path / "tiny", entry) for entry in entries[:3])
     ties = step is TIES
+    best = max((1, 2), key=lambda number: aimed_accuracy(entries[number].generation))
     expected = merge(
-        [base, two, one] if ties else [one, two],
+        [base, (one, two)[best - 1], one] if ties else [one, two],
         method="ties" if ties else "linear",
         weights=[1, 1, 1] if ties else [0.25, 0.75],
         density=0.3,
@@ -53,8 +59,11 @@ def test_a_merged_generation_is_made_of_the_weights_that_it_names(tmp_path, step
     )
     assert found.fingerprint == expected.fingerprint
     merged = [(edge.generation, edge.fingerprint) for edge in found.edges if edge.role == "merged"]
-    wanted = (0, 1, 2) if ties else (1, 2)
+    wanted = tuple(sorted({0, 1, best})) if ties else (1, 2)
     assert merged == [(number, entries[number].generation.fingerprint) for number in wanted]
+    assert not [edge for edge in found.edges if edge.role == "init"], "nothing is left of the champion's weights"
+    assert found.parents == wanted and found.parent is None
+    assert found.health.kl_parent is None and found.health.kl_base is not None
     assert queries.origin(found) == " + ".join(f"gen-{number}" for number in wanted) + " merged"
     assert found.books == Books() and "train" not in found.compute.flops
     assert verify(tmp_path / "tiny").is_clean
@@ -131,10 +140,29 @@ def test_students_of_another_shape_are_refused(tmp_path):
         tiny.grow(tiny.recipe(generations={"stages": stages}), tmp_path / "tiny")
 
 
+def test_what_is_trained_on_a_merge_replays_the_answers_of_those_merged(tmp_path):
+    latest = RL | {"distillation": {"batch_size": 8, "data": "latest"}}
+    entries = tiny.grow(soup(LINEAR, latest, guards=[]), tmp_path / "tiny")
+    used = {edge.generation for edge in entries[3].generation.edges if edge.role == "data"}
+    given = {
+        number for number in (1, 2) if list(answers_of(LineageStore(tmp_path / "tiny"), entries[number].generation))
+    }
+    assert given and used <= given, "kept aside, and its ancestors all the same"
+    graph = lineage([*entries[:3], promoted(entries[3])])
+    assert graph["path"] == [0, 1, 2, 3]
+    on_path = {(edge["from"], edge["to"], edge["role"]) for edge in graph["edges"] if edge["on_path"]}
+    assert on_path == {(0, 1, "init"), (0, 2, "init"), (1, 3, "merged"), (2, 3, "merged")}
+
+
+def promoted(entry: Entry) -> Entry:
+    return replace(entry, generation=entry.generation.model_copy(update={"champion": entry.generation.number}))
+
+
 def test_the_plan_tells_of_a_merge():
     plan = make_plan(soup(TIES), lineage="tiny", workers=1)
     (step,) = plan.generations[3].steps
     assert step.summary == "merge (ties)"
+    assert plan.generations[3].start == "a merge" and plan.generations[3].parent is None
     assert step.data == "weights of the base, the last generation of scouts, gen-1"
     assert plan.generations[3].tokens["train"] == 0 and plan.generations[3].flops["train"] == 0
 
@@ -172,6 +200,21 @@ def test_settings_that_cannot_merge_are_refused(step, message):
                 }
             },
             "nothing would be left of the model",
+        ),
+        (
+            {"generations": {"stages": [SCOUTS, {"name": "soup", "init": "previous", "steps": [LINEAR]}]}},
+            "remove its init",
+        ),
+        (
+            {
+                "generations": {
+                    "stages": [
+                        SCOUTS,
+                        {"name": "soup", "steps": [LINEAR, {**tiny.DISTILL, "distillation": {"loss": "forward_kl"}}]},
+                    ]
+                }
+            },
+            "starts from a merge has no parent",
         ),
         (
             {

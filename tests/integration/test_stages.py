@@ -16,6 +16,7 @@ from bootstrap.errors import VerifierError
 from bootstrap.lineage import queries
 from bootstrap.pool import LocalPool
 from bootstrap.records import Edge, Outcome, Status
+from bootstrap.stages.siblings import aimed_accuracy
 from bootstrap.stages.step import Tables
 from bootstrap.store.fingerprint import fingerprint_model
 from bootstrap.store.ledger import Entry
@@ -26,6 +27,7 @@ from bootstrap.store.verify import verify
 SAMPLED = {"type": "rejection", "prompts": 24, "samples_per_prompt": 2}
 SMALL = {"type": "scratch", "hidden_size": 16, "intermediate_size": 24, "num_layers": 1, "num_heads": 2}
 FROM_PARENT = {"distillation": {"loss": "forward_kl"}}
+VOTED_BY_B = {"type": "majority", "voters": [{"type": "stage", "stage": "b"}]}
 STAGES: list[dict[str, Any]] = [
     {"name": "twins", "generations": 2, "branches": 2, "steps": [tiny.RL]},
     {
@@ -91,9 +93,10 @@ def test_weights_and_data_may_have_different_parents(lineage):
     root, entries = lineage
     again = entries[3]
     assert edge(again, "init").generation == 0
-    assert edge(again, "sampler").generation == 2
+    best = max((1, 2), key=lambda number: aimed_accuracy(entries[number].generation))
+    assert edge(again, "sampler").generation == best
     found = tables(root, again)
-    assert {rollout.policy for rollout in found.rollouts} == {entries[2].generation.fingerprint}
+    assert {rollout.policy for rollout in found.rollouts} == {entries[best].generation.fingerprint}
     assert {rollout.level for rollout in found.rollouts} == set(range(1, max(again.generation.target_levels) + 1))
 
 
@@ -173,6 +176,28 @@ def test_answers_of_a_generation_kept_aside_serve_its_descendants_alone(lineage)
     assert {e.generation for e in entries[6].generation.edges if e.role == "data"} <= {1, 2, 3}
 
 
+def test_of_branches_the_best_is_kept_however_often_the_run_is_cut_off(tmp_path, capsys):
+    stages = [
+        {"name": "trio", "generations": 3, "branches": 3, "gate": "always", "steps": [tiny.RL]},
+        {"name": "next", "init": {"type": "stage", "stage": "trio"}, "steps": [tiny.RL]},
+        {"name": "further", "init": "previous", "gate": "never", "steps": [tiny.RL]},
+    ]
+    for count in range(6):
+        entries = tiny.grow(tiny.recipe(generations={"stages": stages, "count": count}), tmp_path / "cut")
+    trio = [entry.generation for entry in entries[1:4]]
+    assert [one.decision.champion for one in trio] == [0, 0, 0], "each against the champion from before them"
+    for until, one in enumerate(trio, start=1):
+        best = max(trio[:until], key=aimed_accuracy)
+        assert one.champion == best.number, "the best so far, the earliest of equals"
+        assert one.outcome is (Outcome.PROMOTED if one is best else Outcome.REJECTED)
+    assert edge(entries[4], "init").generation == best.number == entries[4].generation.decision.champion
+    assert edge(entries[5], "init").generation == 4
+    assert not verify(tmp_path / "cut").problems
+    rescore_lineage(LineageStore(tmp_path / "cut"), recipe_path=None, as_json=True)
+    assert not any(row["differs"] for row in json.loads(capsys.readouterr().out)["generations"])
+    assert [e.hash for e in tiny.grow(staged(stages), tmp_path / "whole")] == [e.hash for e in entries]
+
+
 def test_a_staged_lineage_verifies_and_grows_the_same_again(lineage, tmp_path):
     root, entries = lineage
     assert not verify(root).problems
@@ -250,6 +275,13 @@ def test_a_server_that_does_not_answer_costs_nothing_but_the_message(tmp_path, s
         ),
         (
             [
+                {"name": "a", "steps": [tiny.RL], "verifier": VOTED_BY_B},
+                {"name": "b", "steps": [tiny.RL]},
+            ],
+            "stage a names stage b, which does not come before it",
+        ),
+        (
+            [
                 {"name": "a", "generations": 2, "steps": [tiny.RL]},
                 {
                     "name": "b",
@@ -267,11 +299,18 @@ def test_stages_that_cannot_work_are_refused(stages: list[dict[str, Any]], messa
         staged(stages)
 
 
-def test_a_later_stages_verifier_may_ask_an_earlier_generation_by_its_number(tmp_path):
-    voting = {"type": "majority", "voters": [1]}
+@pytest.mark.parametrize("voter", [1, {"type": "stage", "stage": "a"}], ids=["number", "stage"])
+def test_a_later_stages_verifier_may_ask_an_earlier_generation_by_number_or_by_stage(tmp_path, voter):
+    voting = {"type": "majority", "voters": [voter]}
     stages = [{"name": "a", "steps": [tiny.RL]}, {"name": "b", "steps": [tiny.RL], "verifier": voting}]
     entries = tiny.grow(staged(stages, evaluation=tiny.EVALUATION | {"verifier": {"type": "exact"}}), tmp_path)
     assert edge(entries[2], "voter").generation == 1
+
+
+def test_the_recipes_own_verifier_cannot_ask_a_stage_to_come():
+    exact = tiny.EVALUATION | {"verifier": {"type": "exact"}}
+    with pytest.raises(ValidationError, match="judged before stage b ends"):
+        staged([{"name": "b", "steps": [tiny.RL]}], verifier=VOTED_BY_B, evaluation=exact)
 
 
 def test_steps_and_stages_together_or_neither_are_refused():

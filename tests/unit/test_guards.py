@@ -5,15 +5,24 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 from support import tiny
-from support.lineage_factory import PROMOTED, REJECTED, build
+from support.lineage_factory import ASIDE, PROMOTED, REJECTED, build
 
 from bootstrap.config.guards import DEFAULT_GUARDS, RANGES, Guard
 from bootstrap.config.recipe import Conflicts, Recipe
-from bootstrap.evaluation.guards import findings, heed
-from bootstrap.records import Decision, Generation, GuardAction, Health, HealthMetric
+from bootstrap.evaluation.guards import distrusted, findings, heed
+from bootstrap.records import Annotations, Decision, Edge, Generation, GuardAction, Health, HealthMetric
+from bootstrap.stages.answers import contributors
+from bootstrap.store.ledger import Entry
 
 BETTER = Decision(promoted=True, reason="level 5: 0.1 -> 0.9", champion=0)
 WORSE = Decision(promoted=False, reason="rejected: level 5 0.1 -> 0.1 is no significant improvement", champion=0)
+
+
+SAMPLED_BY_CHAMPION = tiny.REJECTION | {"source": {"type": "rejection", "prompts": 8, "sampler": "champion"}}
+
+
+def stage(name: str, **settings: object) -> dict[str, object]:
+    return {"name": name, "steps": [tiny.RL], **settings}
 
 
 def guard(metric: str = "truncated", **settings: object) -> Guard:
@@ -135,6 +144,76 @@ def test_a_guard_that_cannot_act_is_refused(settings: dict[str, object], remedy:
         Guard.model_validate({"metric": "truncated", **settings})
 
 
+@pytest.mark.parametrize(
+    "stages",
+    [
+        [stage("a"), stage("b")],
+        [stage("a", init=0, generations=2), stage("b", init=1, steps=[SAMPLED_BY_CHAMPION])],
+        [stage("a"), stage("b"), stage("c", init="previous", gate="never")],
+    ],
+)
+def test_a_roll_back_that_changes_what_is_grown_is_accepted(stages: list[dict[str, object]]) -> None:
+    guards = [{"metric": "entropy", "min": 0.2, "action": "roll_back"}]
+    assert tiny.recipe(generations={"stages": stages}, guards=guards).guards[0].action is GuardAction.ROLL_BACK
+
+
+def spoken_against(generation: Generation, action: str, **changes: object) -> Generation:
+    health = ill(guard(max=0.1, action=action), truncated=0.9)
+    return generation.model_copy(update={"health": health, **changes})
+
+
+def test_generations_that_a_guard_rejected_are_distrusted_and_those_that_it_warned_of_are_not(
+    earlier: list[Generation],
+) -> None:
+    sound, first, second, third = earlier
+    clean = second.model_copy(update={"health": Health()})
+    assert distrusted([sound, first, clean, third]) == set(), "the gate's rejections keep their verified answers"
+    for action in ("reject", "stop"):
+        assert distrusted([sound, spoken_against(first, action), clean, third]) == {1}
+    assert distrusted([sound, warned(first), clean, third]) == set()
+    assert distrusted([spoken_against(sound, "stop"), first, clean, third]) == set(), "generation 0 stays"
+
+
+def test_a_roll_back_leaves_the_champions_after_the_one_that_it_returns_to_and_their_children(
+    earlier: list[Generation],
+) -> None:
+    sound, first, second, third = earlier
+    # 1 is sound, 2 (warned of) descends from it and 3 from 2; 4 is no child of theirs and 5 rolls back to 1.
+    chain = [
+        sound,
+        first,
+        child(second, 2, of=1, champion=2),
+        child(third, 3, of=2, champion=2),
+        child(second, 4, of=1, champion=2),
+        spoken_against(child(third, 5, of=2, champion=1), "roll_back"),
+        child(third, 6, of=1, champion=6),
+    ]
+    assert distrusted(chain) == {2, 3, 5}
+    kept_aside = chain[5].model_copy(update={"outcome": ASIDE, "champion": 2})
+    assert distrusted([*chain[:5], kept_aside]) == {5}, "what is kept aside rolls no champion back"
+
+
+def child(template: Generation, number: int, *, of: int, champion: int) -> Generation:
+    edges = (Edge(role="init", generation=of, fingerprint="f" * 64),)
+    changes = {"number": number, "champion": champion, "edges": edges, "health": Health()}
+    return template.model_copy(update=changes)
+
+
+def test_answers_of_distrusted_generations_are_not_replayed(earlier: list[Generation]) -> None:
+    def numbers(generations: list[Generation], parents: list[int]) -> list[int]:
+        nothing = Annotations(started="", finished="", host="", seconds={}, versions={})
+        ledger = [Entry(generation=one, annotations=nothing, hash="", previous="") for one in generations]
+        return [entry.generation.number for entry in contributors(ledger, parents)]
+
+    sound, first, second, third = earlier
+    assert numbers([sound, first, second, third], [3]) == [0, 1, 2, 3]
+    assert numbers([sound, first, spoken_against(second, "reject"), third], [3]) == [0, 1, 3]
+    arm = child(third, 4, of=3, champion=3).model_copy(update={"outcome": ASIDE})
+    assert numbers([sound, first, second, third, arm], [3]) == [0, 1, 2, 3]
+    assert numbers([sound, first, second, third, arm], [1, 4]) == [0, 1, 2, 3, 4]
+    assert numbers([sound, first, second, third, spoken_against(arm, "reject")], [4]) == [0, 1, 2, 3]
+
+
 def test_every_metric_has_a_range() -> None:
     assert set(RANGES) == set(HealthMetric)
 
@@ -149,6 +228,21 @@ def test_every_metric_has_a_range() -> None:
             {"generations": {"count": 1, "init": "previous", "steps": [tiny.RL]}},
             {"metric": "entropy", "min": 0.2, "action": "roll_back"},
             "set init: champion, or action: stop",
+        ),
+        (
+            {"generations": {"count": 1, "init": "previous", "steps": [tiny.RL]}},
+            {"metric": "entropy", "min": 0.2, "action": "reject"},
+            "so what collapsed is trained on",
+        ),
+        (
+            {"generations": {"stages": [stage("a"), stage("b", init={"type": "stage", "stage": "a"})]}},
+            {"metric": "entropy", "min": 0.2, "action": "roll_back"},
+            "set init: champion, or action: reject",
+        ),
+        (
+            {"generations": {"stages": [stage("a", init=0), stage("b", init=1), stage("c", init=2)]}},
+            {"metric": "entropy", "min": 0.2, "action": "roll_back"},
+            "no later generation starts from the champion",
         ),
     ],
 )

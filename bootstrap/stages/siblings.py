@@ -1,0 +1,62 @@
+"""Several children of one parent, of which the best is kept.
+
+Each sibling is compared with the champion from before them. Of those that pass, the one with the most right answers on
+the levels aimed at is champion, the earliest of equals; a later record moves the champion on, and none is written anew.
+
+Left out: the comparison itself (`gate.py`), and guards, which may reject a sibling or roll the champion back.
+"""
+
+from collections.abc import Sequence
+
+from bootstrap.config.generations import Generations, Position
+from bootstrap.evaluation.guards import distrusted
+from bootstrap.records import Decision, Generation
+
+
+def before(committed: Sequence[Generation], position: Position) -> int:
+    """Return the champion from before a generation's siblings."""
+    return committed[position.eldest - 1].champion
+
+
+def best_so_far(committed: Sequence[Generation], position: Position) -> Generation | None:
+    """Return the champion if it is one of a generation's siblings."""
+    champion = committed[-1].champion
+    return committed[champion] if champion in position.siblings else None
+
+
+def among_siblings(decision: Decision, *, best: Generation | None) -> Decision:
+    """Return the decision in the light of `best`, the best sibling so far: only what is better passes."""
+    if best is None or not decision.promoted:
+        return decision
+    assert decision.improvement is not None, "what may be champion is compared with one"
+    own, theirs = decision.improvement.candidate, aimed_accuracy(best)
+    if own > theirs:
+        reason = f"{decision.reason}; better than its sibling {best.name} ({theirs:.3f})"
+        return decision.model_copy(update={"reason": reason})
+    reason = f"rejected: no better than its sibling {best.name} ({theirs:.3f}), though {decision.reason}"
+    return decision.model_copy(update={"promoted": False, "reason": reason})
+
+
+def stands_for(generations: Generations, committed: Sequence[Generation], number: int) -> int:
+    """Return who stands for generation `number` and its siblings, all committed, when the next ones name them.
+
+    The champion, if it is one of them; else, where the gate let none pass or kept all aside, the best that no guard
+    speaks against, or, if one does against each, the best.
+    """
+    if number == 0:
+        return 0
+    siblings = generations.position(number).siblings
+    if committed[siblings[-1]].champion in siblings:
+        return committed[siblings[-1]].champion
+    doubted = distrusted(committed)
+    able = [one for one in siblings if one not in doubted] or siblings
+    return max(able, key=lambda one: aimed_accuracy(committed[one]))
+
+
+def aimed_accuracy(generation: Generation) -> float:
+    """Return the share of right answers on all levels aimed at."""
+    if generation.decision.improvement is not None:
+        return generation.decision.improvement.candidate
+    rows = [row for row in generation.report.levels if row.level in generation.target_levels]
+    judged = sum(row.num_prompts - row.num_unverifiable for row in rows)
+    return sum(row.num_correct for row in rows) / judged if judged else 0.0
