@@ -59,6 +59,7 @@ from bootstrap.records import Checkpoint, Example, Generation, Prompt, RatioLeve
 from bootstrap.selection.curriculum import replay_levels, target_levels
 from bootstrap.stages.encoding import Encoder
 from bootstrap.stages.siblings import stands_for
+from bootstrap.stages.verifiers import awaited
 from bootstrap.store.ledger import Entry
 from bootstrap.training.chat import framed
 
@@ -232,6 +233,7 @@ def notes(recipe: Recipe) -> Iterator[str]:
             )
     if any(isinstance(step, SelfPlayStep) and step.proposer_reward != "learnability" for step in steps):
         yield "the proposer is not paid for what can be learnt (a control: problems of any difficulty)"
+    yield from filter(None, (awaited(recipe, place) for place in recipe.verifiers()))
     if _precision(recipe) == "emulated bf16":
         yield (
             "this machine's processor has no instructions for bf16: it is emulated, some five times slower than fp32 "

@@ -180,7 +180,16 @@ def roles(settings: Settings) -> tuple[tuple[Literal["judge", "voter"], Voter], 
             return (("judge", generation),)
         case MajorityVerifier(voters=voters):
             return tuple(("voter", voter) for voter in voters)
-    parts = [part.verifier for part in getattr(settings, "components", ())]
-    parts += getattr(settings, "tasks", {}).values()
-    found = [role for part in parts for role in roles(part)]
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(role for part in _parts(settings) for role in roles(part)))
+
+
+def reward_models(settings: Settings) -> tuple[FolderModel, ...]:
+    """Return the reward models of a verifier, or of a rubric's components."""
+    if isinstance(settings, RewardModelVerifier):
+        return (settings.model,)
+    return tuple(model for part in _parts(settings) for model in reward_models(part))
+
+
+def _parts(settings: Settings) -> list[Settings]:
+    components = [component.verifier for component in getattr(settings, "components", ())]
+    return [*components, *getattr(settings, "tasks", {}).values()]

@@ -170,7 +170,7 @@ def _content(folder: Path) -> str:
     if "config.json" not in names or not weights:
         raise VerifierError(
             f"{folder} holds no reward model: config.json and weights in safetensors are needed (pickled weights are "
-            "refused); save model and tokenizer there with save_pretrained"
+            "refused); make one with `bootstrap reward-model`, or save model and tokenizer there with save_pretrained"
         )
     try:
         found = {name: fingerprint_safetensors((folder / name).read_bytes()) for name in weights}

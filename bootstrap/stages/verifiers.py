@@ -6,11 +6,13 @@ One that asks generations of the lineage is proven anew for each generation, sin
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from pathlib import Path
 
 from bootstrap.config import verifiers as settings_of
 from bootstrap.config.base import Place
-from bootstrap.config.models import roles
+from bootstrap.config.models import reward_models, roles
 from bootstrap.config.recipe import Recipe
+from bootstrap.errors import VerifierError
 from bootstrap.prompts.build import build_task
 from bootstrap.prompts.mixture import Mixture
 from bootstrap.prompts.task import Task
@@ -43,11 +45,16 @@ def open_verifiers(
             return verifier
 
         reached = {recipe.verifier_place(number) for number in range(1, recipe.generations.count + 1)}
-        verifiers = {
-            place: open_one(settings)
-            for place, settings in recipe.verifiers().items()
-            if place == ("verifier",) or place in reached
-        }
+        verifiers = {}
+        for place, settings in recipe.verifiers().items():
+            if place == ("verifier",) or place in reached:
+                try:
+                    verifiers[place] = open_one(settings)
+                except VerifierError as error:
+                    # Only now: on a cluster the folder may lie where the verifier is hosted, and not here.
+                    if (advice := awaited(recipe, place)) is None:
+                        raise
+                    raise VerifierError(f"{error}. {advice}") from error
         examiner = verifiers[("verifier",)]
         if recipe.evaluation.verifier is not None:
             examiner = open_one(recipe.evaluation.verifier)
@@ -57,6 +64,22 @@ def open_verifiers(
             verifier = open_one(settings.verifier, watched)
             panel[name] = Watched(settings=settings, task=watched, verifier=verifier)
         yield verifiers, examiner, panel
+
+
+def awaited(recipe: Recipe, place: Place) -> str | None:
+    """Return which reward model of a stage's verifier is not there yet, and how a lineage makes one.
+
+    None where none is missing on this machine, or the verifier judges from the start.
+    """
+    missing = [m.path for m in reward_models(recipe.verifiers()[place]) if not (Path(m.path) / "config.json").is_file()]
+    judged = (n for n in range(1, recipe.generations.count + 1) if recipe.verifier_place(n) == place)
+    if place == ("verifier",) or not missing or (first := next(judged, None)) is None:
+        return None
+    return (
+        f"generation {first} is judged by a reward model that is not there yet ({missing[0]}): run with "
+        f"generations.count={first - 1}, let `bootstrap pairs` and `bootstrap reward-model` make it of that lineage's "
+        "answers, then run on"
+    )
 
 
 def bind_models(context: Context, plan: Plan) -> None:

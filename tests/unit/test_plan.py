@@ -12,8 +12,11 @@ from bootstrap import processor
 from bootstrap.compute import llama_shape, train_flops
 from bootstrap.config.load import load_recipe
 from bootstrap.config.recipe import Recipe
-from bootstrap.errors import RecipeError
+from bootstrap.errors import RecipeError, VerifierError
 from bootstrap.plan import LineagePlan, make_plan, notes, shape_of_config
+from bootstrap.prompts.build import build_task
+from bootstrap.scoring.verifier import Tools
+from bootstrap.stages.verifiers import open_verifiers
 from bootstrap.store.ledger import Entry
 
 BASE = {"model": {"type": "scratch"}, "steps": [{"type": "sft", "updates": 10, "batch_size": 20}]}
@@ -221,6 +224,39 @@ def test_what_a_control_without_a_verifier_replays_is_its_own_and_not_called_ver
         "40 x 2 answers of level 6, kept right or wrong; replay of references of levels 1-4 and the lineage's own "
         "answers of level 5"
     )
+
+
+def r1(path: Path, *, count: int) -> Recipe:
+    """Return the recipe of R1's stages with its reward model in another place."""
+    changes = [f"generations.stages.3.verifier.components.2.verifier.model.path={path}", f"generations.count={count}"]
+    return load_recipe(Path(__file__).parents[2] / "pipelines" / "r1.yaml", changes)
+
+
+def test_a_reward_model_that_is_not_there_yet_is_noted_with_the_commands_that_make_it(tmp_path: Path) -> None:
+    def noted(count: int) -> list[str]:
+        return [note for note in notes(r1(tmp_path / "preferences", count=count)) if "reward model" in note]
+
+    (note,) = noted(5)
+    for expected in (
+        "generation 4 is judged by a reward model that is not there yet",
+        str(tmp_path / "preferences"),
+        "run with generations.count=3",
+        "`bootstrap pairs` and `bootstrap reward-model`",
+    ):
+        assert expected in note
+    assert not noted(3)
+    (tmp_path / "preferences").mkdir()
+    (tmp_path / "preferences" / "config.json").write_text("{}")
+    assert not noted(5)
+
+
+def test_a_run_that_lacks_its_reward_model_says_where_to_stop_and_what_makes_it(tmp_path: Path) -> None:
+    settings = r1(tmp_path / "preferences", count=5)
+    with (
+        pytest.raises(VerifierError, match=r"holds no reward model.*generations\.count=3.*`bootstrap pairs`"),
+        open_verifiers(settings, build_task(settings.task), Tools()),
+    ):
+        pass
 
 
 def test_controls_are_allowed_and_noted() -> None:
