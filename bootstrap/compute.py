@@ -42,13 +42,13 @@ def llama_shape(
     )
 
 
-def forward_flops(shape: ModelShape, lengths: Iterable[int]) -> float:
-    """Return FLOPs of one causal forward pass over sequences of the given lengths (tokens)."""
+def forward_flops(shape: ModelShape, lengths: Iterable[float]) -> float:
+    """Return FLOPs of one causal forward pass over sequences of the given lengths (tokens, in an estimate means)."""
     attention = 2 * shape.num_layers * shape.hidden_size
     return float(sum(2 * shape.num_matmul_parameters * n + attention * n * n for n in lengths))
 
 
-def train_flops(shape: ModelShape, lengths: Iterable[int]) -> float:
+def train_flops(shape: ModelShape, lengths: Iterable[float]) -> float:
     """Return FLOPs of forward and backward over sequences of the given lengths.
 
     Frozen parameters pass gradients on and have none of their own, which spares a third of their work. What gradient

@@ -1,12 +1,14 @@
 """The dry run: what a recipe would do, generation by generation, and what it would cost. Touches nothing.
 
-Committed generations are shown with what became of them. The others assume that each is promoted and reaches exactly
-its targets. Counts are upper bounds where the run decides (every group of an `rl` step carries a gradient, every
-proposal of self-play is solved, every level has all the held-out prompts asked for). Answers count as long as the
-longest right one, or as the recipe lets them be, a proposed problem as long as a target's, and the proposer's few
-tokens not at all. A pretrained model's tokens are counted by its folder's tokenizer on a sample of prompts. Seconds
-come from assumed rates until generations are committed; from then on the rates are scaled so that the plan of those
-agrees with their measured time. Left out: Ray, MLflow, verification time, the measuring of health.
+Committed generations are shown with what became of them. The others assume that each reaches exactly what it practises
+and is promoted, unless the gate leaves it alone. FLOPs are those that the ledger counts, by its formulas. Counts are
+upper bounds where the run decides (every proposal of self-play is solved, every prompt gets all its samples, every
+level has all the held-out prompts asked for), except for groups whose rewards are all equal, which are most
+(`LIVE_SHARE`). Answers count as long as the longest right one, or as the recipe lets them be, a proposed problem as
+long as a target's, and the proposer's few tokens not at all. A pretrained model's tokens are counted by its folder's
+tokenizer on a sample of prompts. Seconds come from assumed rates until generations are committed; from then on the
+rates are scaled so that the plan of those agrees with their measured time. Left out: Ray, MLflow, verification time and
+what verifiers ask, the measuring of health.
 """
 
 import json
@@ -22,6 +24,7 @@ from pydantic import Field, computed_field
 
 from bootstrap import processor
 from bootstrap.compute import MAX_LOGITS, ModelShape, forward_flops, generate_flops, llama_shape, train_flops
+from bootstrap.config.algorithms import GroupRelative
 from bootstrap.config.base_model import (
     BaseModelSource,
     FolderModel,
@@ -47,6 +50,8 @@ from bootstrap.config.steps import (
     SelfPlayStep,
     SftStep,
     Step,
+    Taught,
+    Teacher,
 )
 from bootstrap.config.task import OpenTask
 from bootstrap.config.tasks import tasks_of
@@ -56,7 +61,7 @@ from bootstrap.prompts.files import Rows
 from bootstrap.prompts.mixture import Mixture
 from bootstrap.prompts.task import Task
 from bootstrap.records import Checkpoint, Example, Generation, Prompt, RatioLevel, Record
-from bootstrap.selection.curriculum import replay_levels, target_levels
+from bootstrap.selection.curriculum import aims_by, replay_levels, target_levels
 from bootstrap.stages.encoding import Encoder
 from bootstrap.stages.siblings import stands_for
 from bootstrap.stages.verifiers import awaited
@@ -73,6 +78,9 @@ WIDE_RATES = {
     "emulated bf16": {"train": 1.2e10, "generate": 6e9, "evaluate": 6e9},
 }
 """The same of models this wide, by the precision of their matmuls."""
+LIVE_SHARE = 0.15
+"""Assumed share of groups with unequal rewards, where only those carry a gradient: the six generations of
+`pipelines/quickstart.yaml` have 0.08 to 0.27, since a level is mastered long before its generation ends."""
 SAMPLED_PROMPTS = 32
 """Prompts drawn to measure a level's lengths."""
 
@@ -159,14 +167,14 @@ def make_plan(
     estimates = _Estimates(recipe, config, last=last)
     pace = _pace(estimates, entries)
     generations: list[GenerationPlan] = []
-    for number in range(last + 1):
-        steps, estimate = recipe.steps_of(number), estimates.of(number)
+    for number, targets in enumerate(_aims(recipe, committed, last=last)):
+        estimate = estimates.of(number)
         if number < len(committed):
-            targets, parent = committed[number].target_levels, committed[number].parent
+            parent = committed[number].parent
             start = f"gen-{parent}" if parent is not None else _start(recipe, committed, number)
             teachers: tuple[int, ...] | None = committed[number].teachers
         else:
-            targets, start = _targets(recipe, committed, number), _start(recipe, committed, number)
+            start = _start(recipe, committed, number)
             parent, teachers = _parent(recipe, committed, number), _teachers(recipe, committed, number)
         plan = GenerationPlan(
             number=number,
@@ -175,10 +183,10 @@ def make_plan(
             parent=parent,
             teachers=teachers,
             target_levels=targets,
-            steps=tuple(_describe(recipe, step, targets, number=number) for step in steps),
-            tokens=estimate.tokens(steps, targets),
-            flops=estimate.flops(steps, targets),
-            seconds=pace * estimate.seconds(steps, targets, workers=workers),
+            steps=tuple(_describe(recipe, step, targets, number=number) for step in recipe.steps_of(number)),
+            tokens=estimate.tokens(number, targets),
+            flops=estimate.flops(number, targets),
+            seconds=pace * estimate.seconds(number, targets, workers=workers),
         )
         if number < len(committed):
             entry = entries[number]
@@ -338,8 +346,23 @@ class _Estimates:
         model = self._model(number)
         if model not in self._made:
             config = self._config if isinstance(model, GenerationModel) else None
-            self._made[model] = _Estimate(self.recipe, model=model, task=self.task, config=config)
+            self._made[model] = _Estimate(self, model=model, config=config)
         return self._made[model]
+
+    def shape_of(self, named: Teacher | Sampler, number: int) -> ModelShape:
+        """Return the shape of a model that a generation's steps name, the champion's being the base's."""
+        match named:
+            case FolderModel(path=path):
+                return shape_of_config(json.loads((Path(path) / "config.json").read_bytes()))
+            case "champion" | "base":
+                return self.of(0).shape
+            case "previous":
+                return self.of(self.recipe.generations.position(number).eldest - 1).shape
+            case StageEnd(stage=name):
+                return self.of(self.recipe.generations.ends()[name]).shape
+            case int(earlier):
+                return self.of(earlier).shape
+        return self.of(number).shape
 
     def _model(self, number: int) -> BaseModelSource:
         # Where the gate decides between several models, the lineage's own stands for them: their size is not known yet.
@@ -353,10 +376,9 @@ class _Estimates:
 class _Estimate:
     """Lengths, tokens, FLOPs and memory of the stages of one of a recipe's models."""
 
-    def __init__(
-        self, recipe: Recipe, *, model: BaseModelSource, task: Task, config: dict[str, Any] | None = None
-    ) -> None:
-        self.recipe, self.model, self.task = recipe, model, task
+    def __init__(self, family: _Estimates, *, model: BaseModelSource, config: dict[str, Any] | None = None) -> None:
+        self.family, self.model = family, model
+        self.recipe, self.task = family.recipe, family.task
         self._config = config
 
     @cached_property
@@ -426,18 +448,21 @@ class _Estimate:
         ]
 
     def sequence(self, levels: Sequence[int]) -> float:
-        """Return the mean tokens of a prompt with its answer, level uniform over `levels`."""
-        return fmean(sum(self.lengths(level)) for level in levels)
+        """Return the mean tokens that training reads of a prompt with its answer, level uniform over `levels`.
+
+        The last one is predicted and never read.
+        """
+        return fmean(sum(self.lengths(level)) for level in levels) - 1
 
     @cached_property
     def reference(self) -> float:
-        """Mean tokens of a reference with its prompt, up to the base level, of mixed operand lengths."""
+        """The same of a reference up to the base level, of mixed operand lengths."""
         levels = range(1, self.recipe.task.base_level + 1)
         shown = self.task.demonstrate(levels, 2 * SAMPLED_PROMPTS, seed=0, mixed=True)
-        return fmean(map(sum, self.own.pairs(shown)))
+        return fmean(map(sum, self.own.pairs(shown))) - 1
 
     def trained(self, step: Step, targets: Sequence[int]) -> tuple[float, float]:
-        """Return tokens per sequence and sequences that a step trains on, all streams together."""
+        """Return tokens read per sequence and sequences that a step trains on, all streams together."""
         replay = replay_levels(targets)
         if isinstance(step, MergeStep):
             return 0.0, 0.0
@@ -452,9 +477,8 @@ class _Estimate:
         distillation = step.distillation
         if isinstance(step, DistillStep):
             return self._replayed(step.distillation, replay or targets), step.updates * step.distillation.batch_size
+        own = step.algorithm.inner_epochs * _learned(step)
         updates = step.updates * step.algorithm.updates_per_round
-        drawn, samples = _sampled(step)
-        own = step.algorithm.inner_epochs * drawn * samples
         other = updates * distillation.batch_size if distillation else 0
         tokens = own * self.sequence(_drawn(step, targets))
         if distillation:
@@ -464,8 +488,9 @@ class _Estimate:
     def _replayed(self, distillation: Distillation, replay: Sequence[int]) -> float:
         return self.reference if distillation.data == "references" else self.sequence(replay)
 
-    def tokens(self, steps: Sequence[Step], targets: Sequence[int]) -> dict[str, int]:
+    def tokens(self, number: int, targets: Sequence[int]) -> dict[str, int]:
         """Return tokens by phase; prompts count where they are trained on, not where they are only read."""
+        steps = self.recipe.steps_of(number)
         generated = sum(
             prod(_sampled(step)) * fmean(self.lengths(level)[1] for level in _drawn(step, targets)) for step in steps
         )
@@ -478,40 +503,64 @@ class _Estimate:
             "evaluate": round(evaluated),
         }
 
-    def flops(self, steps: Sequence[Step], targets: Sequence[int]) -> dict[str, float]:
-        """Return FLOPs by phase (formulas: compute.py), a teacher counted as large as the student.
-
-        A sequence's mean length stands for all of them.
-        """
+    def flops(self, number: int, targets: Sequence[int]) -> dict[str, float]:
+        """Return FLOPs by phase (formulas: compute.py). A sequence's mean length stands for all of them."""
         generate = train = evaluate = 0.0
-        for step in steps:
-            (prompts, samples), levels = _sampled(step), _drawn(step, targets)
-            generate += self._generate([self.lengths(level) for level in levels], prompts / len(levels), samples)
+        for step in self.recipe.steps_of(number):
+            generate += self._sampling(step, targets, number=number)
             length, count = self.trained(step, targets)
-            train += count * train_flops(self.shape, [round(length)])
-            distillation = step.distillation if isinstance(step, DistillStep | RlStep | SelfPlayStep) else None
-            if distillation and distillation.loss != "ce":
-                length = self._replayed(distillation, replay_levels(targets) or targets)
-                rounds = step.algorithm.updates_per_round if isinstance(step, RlStep | SelfPlayStep) else 1
-                train += step.updates * rounds * distillation.batch_size * forward_flops(self.shape, [round(length)])
-            if isinstance(step, RlStep) and step.teaching is not None:
-                own = step.updates * step.algorithm.inner_epochs * step.prompts_per_update * step.group_size
-                train += own * forward_flops(self.shape, [round(self.sequence(_drawn(step, targets)))])
-            if isinstance(step, RlStep) and step.algorithm.reads_again:
-                own = step.updates * step.prompts_per_update * step.group_size
-                train += own * forward_flops(self.shape, [round(self.sequence(_drawn(step, targets)))])
+            train += count * train_flops(self.shape, [length]) + self._frozen(step, targets, number=number)
         for level, prompts, count in self._evaluated(targets):
-            evaluate += self._generate([self.lengths(level)], prompts, count / prompts)
+            evaluate += self._generate(self.shape, [self.lengths(level)], prompts, count / prompts)
         for prompt, answer, count in self.watched:
-            evaluate += self._generate([(prompt, answer)], count, 1)
+            evaluate += self._generate(self.shape, [(prompt, answer)], count, 1)
         return {"generate": generate, "train": train, "evaluate": evaluate}
 
-    def _generate(self, lengths: Sequence[tuple[float, float]], prompts: float, samples: float) -> float:
+    def _sampling(self, step: Step, targets: Sequence[int], *, number: int) -> float:
+        """Return FLOPs of a step's answers, by whoever gives them; a server's are its own."""
+        source = _source(step)
+        sampler = source.sampler if isinstance(source, Rejection) else "start"
+        if isinstance(sampler, EndpointTeacher):
+            return 0.0
+        (prompts, samples), levels = _sampled(step), _drawn(step, targets)
+        lengths = [self.lengths(level) for level in levels]
+        return self._generate(self.family.shape_of(sampler, number), lengths, prompts / len(levels), samples)
+
+    def _frozen(self, step: Step, targets: Sequence[int], *, number: int) -> float:
+        """Return FLOPs of forward passes that nothing is learnt from: of teachers and references, and to read again."""
+        if not isinstance(step, DistillStep | RlStep | SelfPlayStep):
+            return 0.0
+
+        def passes(taught: Taught | None, *, length: float) -> float:
+            shapes = [self.family.shape_of(teacher, number) for _, teacher in taught.teachers()] if taught else []
+            return fmean(forward_flops(shape, [length]) for shape in shapes) if shapes else 0.0
+
+        algorithm = None if isinstance(step, DistillStep) else step.algorithm
+        epochs = algorithm.inner_epochs if algorithm else 1
+        total, distillation = 0.0, step.distillation
+        if distillation is not None:
+            length = self._replayed(distillation, replay_levels(targets) or targets)
+            updates = step.updates * (algorithm.updates_per_round if algorithm else 1)
+            total += updates * distillation.batch_size * passes(distillation, length=length)
+        if algorithm is None:
+            return total
+        own, length = _learned(step), self.sequence(_drawn(step, targets))
+        if isinstance(step, RlStep):
+            total += own * epochs * passes(step.teaching, length=length)
+        if algorithm.reads_again:
+            total += own * forward_flops(self.shape, [length])
+        if algorithm.kl is not None:
+            total += own * epochs * forward_flops(self.family.shape_of(algorithm.kl.model, number), [length])
+        return total
+
+    def _generate(
+        self, shape: ModelShape, lengths: Sequence[tuple[float, float]], prompts: float, samples: float
+    ) -> float:
         total = 0.0
         for pair in lengths:
             prompt, answer = map(round, pair)
-            prefill = generate_flops(self.shape, prefills=[prompt], completions=[])
-            decode = generate_flops(self.shape, prefills=[], completions=[(prompt, answer)])
+            prefill = generate_flops(shape, prefills=[prompt], completions=[])
+            decode = generate_flops(shape, prefills=[], completions=[(prompt, answer)])
             total += prompts * (prefill + samples * decode)
         return total
 
@@ -523,10 +572,10 @@ class _Estimate:
             if evaluation.sampled and level in targets:
                 yield level, evaluation.sampled.prompts, evaluation.sampled.prompts * evaluation.sampled.samples
 
-    def seconds(self, steps: Sequence[Step], targets: Sequence[int], *, workers: int) -> float:
+    def seconds(self, number: int, targets: Sequence[int], *, workers: int) -> float:
         """Return wall time at the assumed rates."""
         rates = WIDE_RATES[_precision(self.recipe)] if self.shape.hidden_size >= WIDE else RATES
-        return sum(flops / (rates[phase] * workers) for phase, flops in self.flops(steps, targets).items())
+        return sum(flops / (rates[phase] * workers) for phase, flops in self.flops(number, targets).items())
 
     def memory_bytes(self) -> int:
         """Return bytes of one worker at its fullest: training or decoding `batch_rows` sequences of the longest kind.
@@ -568,14 +617,33 @@ def _drawn(step: Step, targets: Sequence[int]) -> Sequence[int]:
     return {"targets": targets, "reached": below, "all": (*below, *targets)}[wanted]
 
 
-def _sampled(step: Step) -> tuple[int, int]:
-    """Return the prompts a step draws and its samples of each."""
-    if isinstance(step, RlStep):
-        return step.updates * step.prompts_per_update, step.group_size
-    if isinstance(step, SelfPlayStep):
-        return step.updates * step.proposals, step.group_size
+def _sampled(step: Step) -> tuple[float, int]:
+    """Return the prompts a step draws, those in place of others included, and its samples of each."""
+    if isinstance(step, RlStep | SelfPlayStep):
+        return _groups(step)[0], step.group_size
     source = _source(step)
     return (source.prompts, source.samples_per_prompt) if isinstance(source, Rejection) else (0, 0)
+
+
+def _groups(step: RlStep | SelfPlayStep) -> tuple[float, float]:
+    """Return the groups of samples that a step draws, and those of them that are trained on."""
+    algorithm = step.algorithm
+    if isinstance(step, SelfPlayStep):
+        wanted, compares = step.updates * step.proposals, step.algorithm.solver_baseline == "problem"
+    else:
+        # A teacher has a word on every sample.
+        wanted, compares = step.updates * step.prompts_per_update, step.teaching is None
+        compares = compares and isinstance(algorithm, GroupRelative)
+    if not compares:
+        return wanted, wanted
+    redraws = algorithm.resample if isinstance(algorithm, GroupRelative) else 0
+    drawn = wanted * sum((1 - LIVE_SHARE) ** again for again in range(redraws + 1))
+    return drawn, LIVE_SHARE * drawn
+
+
+def _learned(step: RlStep | SelfPlayStep) -> float:
+    """Return a step's own samples that one epoch trains on."""
+    return _groups(step)[1] * step.group_size
 
 
 def _pace(estimates: _Estimates, entries: Sequence[Entry]) -> float:
@@ -583,33 +651,53 @@ def _pace(estimates: _Estimates, entries: Sequence[Entry]) -> float:
     measured = planned = 0.0
     for entry in entries:
         generation = entry.generation
-        steps, estimate = estimates.recipe.steps_of(generation.number), estimates.of(generation.number)
         measured += sum(entry.annotations.seconds.values())
-        planned += estimate.seconds(steps, generation.target_levels, workers=generation.num_workers)
+        planned += estimates.of(generation.number).seconds(
+            generation.number, generation.target_levels, workers=generation.num_workers
+        )
     return measured / planned if measured and planned else 1.0
 
 
-def _targets(recipe: Recipe, committed: Sequence[Generation], number: int) -> tuple[int, ...]:
-    """Return the targets of a planned generation, each one before it promoted and just reaching its own."""
+def _aims(recipe: Recipe, committed: Sequence[Generation], *, last: int) -> list[tuple[int, ...]]:
+    """Return the targets of generations 0 to `last`: recorded ones, and from then on those that `resolve` would find.
+
+    A planned generation is assumed to have what it practises, and all below, right, and what it starts from had.
+    """
     base_level = recipe.task.base_level
-    if number == 0:
-        return tuple(range(1, recipe.start_level + 1))
     # The levels that a fork comes with count as grown already.
     grown = recipe.start_level - base_level
-    accuracies = dict.fromkeys(range(1, recipe.start_level + 1), 1.0)
-    if committed:
-        champion = committed[committed[-1].champion]
-        accuracies = {row.level: row.accuracy for row in champion.report.levels}
-    first = max(len(committed), 1)
-    targets: tuple[int, ...] = ()
-    for generation in range(first, number + 1):
-        position = recipe.generations.position(generation)
-        if targets and position.eldest == generation and recipe.gate_of(generation - 1) != "never":
-            accuracies |= dict.fromkeys(range(1, max(targets) + 1), 1.0)
-        targets = target_levels(
-            position.stage.curriculum, accuracies, base_level=base_level, generation=generation + grown
-        )
-    return targets
+    aims: list[tuple[int, ...]] = []
+    found: list[dict[int, float]] = []
+    for number in range(last + 1):
+        if number < len(committed):
+            aims.append(committed[number].target_levels)
+            found.append({row.level: row.accuracy for row in committed[number].report.levels})
+            continue
+        targets, reached = tuple(range(1, recipe.start_level + 1)), recipe.start_level
+        had: dict[int, float] = {}
+        if number:
+            stage = recipe.generations.position(number).stage
+            undecided = _undecided(recipe, committed, number)
+            champion = undecided[-1] if undecided else _champion(recipe, committed, number) or 0
+            init = champion if stage.init == "champion" else _parent(recipe, committed, number)
+            by = found[aims_by(stage, champion=champion, init=init)]
+            targets = target_levels(stage.curriculum, by, base_level=base_level, generation=number + grown)
+            reached = max(_practised(recipe, step, targets) for step in stage.steps)
+            had = found[init] if init is not None else {}
+        aims.append(targets)
+        found.append(had | dict.fromkeys(range(1, reached + 1), 1.0))
+    return aims
+
+
+def _practised(recipe: Recipe, step: Step, targets: Sequence[int]) -> int:
+    """Return the highest level of what a step trains on."""
+    if isinstance(step, MergeStep):
+        return 0
+    if isinstance(step, DistillStep) and step.distillation.data != "references":
+        return max(replay_levels(targets), default=0)
+    if isinstance(step, DistillStep) or not isinstance(_source(step), Rejection | None):
+        return recipe.task.base_level
+    return max(_drawn(step, targets), default=0)
 
 
 def _start(recipe: Recipe, committed: Sequence[Generation], number: int) -> str:

@@ -13,7 +13,7 @@ of that update is what the model wrote as rollout `g3.s0.u17.propose.k4`.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -198,6 +198,23 @@ class Rollout:
     seed: int
     unhinted: str = ""
     """For an answer to a prompt with a hint: the prompt's text without it. Empty where there was no hint."""
+
+    @classmethod
+    def to(cls, request: Request, **answer: Any) -> "Rollout":
+        """Return the rollout that answers a request; `answer`: the fields that the request does not decide."""
+        prompt, (group, sample) = request.prompt, request.id.rsplit(".k", 1)
+        return cls(
+            id=request.id,
+            group=group,
+            prompt_id=prompt.id,
+            prompt_text=prompt.text,
+            prompt_key=prompt.key,
+            task=prompt.task,
+            level=prompt.level,
+            sample_index=int(sample),
+            seed=request.seed,
+            **answer,
+        )
 
     @property
     def imitated_prompt(self) -> str:

@@ -29,7 +29,7 @@ from bootstrap.config.files import ROLES, FileTask, content_of, read_file
 from bootstrap.config.task import room
 from bootstrap.errors import RecipeError
 from bootstrap.prompts.assertions import NotConvertible, calls_of_asserts, calls_of_check
-from bootstrap.prompts.task import prompt_id, split_of
+from bootstrap.prompts.task import again_and_again, check_references, prompt_id, split_of
 from bootstrap.records import Prompt, Split
 from bootstrap.references import CallCases, ScriptCases, read_code, write
 from bootstrap.seeds import generator
@@ -89,23 +89,13 @@ class Rows:
     ) -> list[Prompt]:
         if stepping_stone:
             raise RecipeError("rows of a file have no stepping stones; set stepping_stones: 0")
-        listed = self._prompts(level, split)
         rng = generator(seed, "draw", self.name, level, split.value)
-        prompts: list[Prompt] = []
-        while len(prompts) < count:
-            prompts += rng.sample(listed, min(count - len(prompts), len(listed)))
-        return prompts
+        return again_and_again(self._prompts(level, split), count, rng=rng)
 
     def demonstrate(
         self, levels: Sequence[int], count: int, *, seed: int, mixed: bool = False
     ) -> list[tuple[Prompt, str]]:
-        beyond = [level for level in levels if level > self.settings.base_level]
-        if beyond:
-            raise RecipeError(
-                f"references of {self.name} end at level {self.settings.base_level} (task.base_level), level "
-                f"{max(beyond)} was asked for; sample that level and let the verifier judge, or raise task.base_level"
-            )
-        assert levels, "demonstrations need at least one level"
+        check_references(levels, self.name, base_level=self.settings.base_level)
         rng = generator(seed, "demonstrate", self.name, *levels)
         prompts = [rng.choice(self._prompts(rng.choice(levels), Split.TRAIN)) for _ in range(count)]
         return [(prompt, self.solution(prompt)) for prompt in prompts]

@@ -26,7 +26,7 @@ from bootstrap import gym_items
 from bootstrap.config.gym import GymDataset, ReasoningGymTask
 from bootstrap.config.task import room
 from bootstrap.errors import RecipeError
-from bootstrap.prompts.task import prompt_id, split_of
+from bootstrap.prompts.task import again_and_again, check_references, prompt_id, split_of
 from bootstrap.records import Prompt, Split
 from bootstrap.seeds import generator
 
@@ -79,21 +79,12 @@ class Gym:
             raise RecipeError(f"{self.name} has no stepping stones; set stepping_stones: 0")
         rng = generator(seed, "draw", self.name, level, split.value)
         distinct = self._distinct(rng, level, count, split)
-        prompts = list(distinct)
-        while len(prompts) < count:
-            prompts += rng.sample(distinct, min(count - len(prompts), len(distinct)))
-        return prompts
+        return again_and_again(distinct, count, rng=rng, first=distinct)
 
     def demonstrate(
         self, levels: Sequence[int], count: int, *, seed: int, mixed: bool = False
     ) -> list[tuple[Prompt, str]]:
-        beyond = [level for level in levels if level > self.settings.base_level]
-        if beyond:
-            raise RecipeError(
-                f"references of {self.name} end at level {self.settings.base_level} (task.base_level), level "
-                f"{max(beyond)} was asked for; sample that level and let the verifier judge, or raise task.base_level"
-            )
-        assert levels, "demonstrations need at least one level"
+        check_references(levels, self.name, base_level=self.settings.base_level)
         rng = generator(seed, "demonstrate", self.name, int(mixed), *levels)
         shown: list[tuple[Prompt, str]] = []
         while len(shown) < count:

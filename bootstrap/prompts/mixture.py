@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from bootstrap.config.tasks import MixtureTask
 from bootstrap.errors import RecipeError
-from bootstrap.prompts.task import Task, prompt_id
+from bootstrap.prompts.task import Task, check_references, prompt_id
 from bootstrap.records import Prompt, Split
 from bootstrap.seeds import derive_seed, generator
 
@@ -66,11 +66,7 @@ class Mixture:
         self, levels: Sequence[int], count: int, *, seed: int, mixed: bool = False
     ) -> list[tuple[Prompt, str]]:
         """Return `count` train prompts with their references, each of a part drawn by weight, at the part's level."""
-        if beyond := [level for level in levels if level > self.settings.base_level]:
-            raise RecipeError(
-                f"references of {self.name} end at level {self.settings.base_level} (task.base_level), level "
-                f"{max(beyond)} was asked for; sample that level and let the verifier judge, or raise task.base_level"
-            )
+        check_references(levels, self.name, base_level=self.settings.base_level)
 
         def of(name: str, number: int) -> list[tuple[Prompt, str]]:
             part = self.parts[name]

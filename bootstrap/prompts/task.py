@@ -161,23 +161,13 @@ class ProceduralTask:
             )
         rng = generator(seed, "draw", self.name, level, split.value, int(stepping_stone))
         if self._is_listed(level, count, split=split, stepping_stone=stepping_stone):
-            listed = self._list(level, split=split, stepping_stone=stepping_stone)
-            prompts: list[Prompt] = []
-            while len(prompts) < count:
-                prompts += rng.sample(listed, min(count - len(prompts), len(listed)))
-            return prompts
+            return again_and_again(self._list(level, split=split, stepping_stone=stepping_stone), count, rng=rng)
         return self._sample_distinct(rng, level, count, split=split, stepping_stone=stepping_stone)
 
     def demonstrate(
         self, levels: Sequence[int], count: int, *, seed: int, mixed: bool = False
     ) -> list[tuple[Prompt, str]]:
-        beyond = [level for level in levels if level > self.settings.base_level]
-        if beyond:
-            raise RecipeError(
-                f"references of {self.name} end at level {self.settings.base_level} (task.base_level), level "
-                f"{max(beyond)} was asked for; sample that level and let the verifier judge, or raise task.base_level"
-            )
-        assert levels, "demonstrations need at least one level"
+        check_references(levels, self.name, base_level=self.settings.base_level)
         for level in levels:
             self._check_level(level)
         rng = generator(seed, "demonstrate", self.name, int(mixed), *levels)
@@ -281,6 +271,24 @@ class ProceduralTask:
         return RecipeError(
             f"{self.name} level {level} has no {split.value} prompt at task.heldout_fraction "
             f"{self.settings.heldout_fraction:g}; {change} it, or enlarge the alphabet of a task on strings"
+        )
+
+
+def again_and_again(listed: Sequence[Prompt], count: int, *, rng: Random, first: Sequence[Prompt] = ()) -> list[Prompt]:
+    """Return `count` prompts: those of `first`, then `listed` as often as needed, each time in a new order."""
+    prompts = list(first)
+    while len(prompts) < count:
+        prompts += rng.sample(listed, min(count - len(prompts), len(listed)))
+    return prompts
+
+
+def check_references(levels: Sequence[int], name: str, *, base_level: int) -> None:
+    """Raise RecipeError when any of the levels lies beyond those whose references may be shown."""
+    assert levels, "demonstrations need at least one level"
+    if max(levels) > base_level:
+        raise RecipeError(
+            f"references of {name} end at level {base_level} (task.base_level), level {max(levels)} was asked for; "
+            "sample that level and let the verifier judge, or raise task.base_level"
         )
 
 

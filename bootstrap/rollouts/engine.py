@@ -177,15 +177,8 @@ class TransformersEngine:
             clean_up_tokenization_spaces=False,
         )
         return [
-            Rollout(
-                id=request.id,
-                group=request.id.rsplit(".", 1)[0],
-                prompt_id=request.prompt.id,
-                prompt_text=request.prompt.text,
-                prompt_key=request.prompt.key,
-                task=request.prompt.task,
-                level=request.prompt.level,
-                sample_index=int(request.id.rsplit(".k", 1)[1]),
+            Rollout.to(
+                request,
                 prompt_tokens=encoded[request.prompt.text],
                 tokens=tuple(tokens),
                 logprobs=tuple(logprobs),
@@ -193,7 +186,6 @@ class TransformersEngine:
                 text=text,
                 finish=Finish.STOP if ended else Finish.LENGTH,
                 policy=policy,
-                seed=request.seed,
             )
             for (request, tokens, logprobs, entropies, ended), text in zip(kept, texts, strict=True)
         ]

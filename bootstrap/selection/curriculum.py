@@ -7,7 +7,16 @@ schedule, one more level per round; `given` names the levels.
 
 from collections.abc import Collection, Mapping, Sequence
 
-from bootstrap.config.generations import Accelerated, Curriculum, Fixed, Given
+from bootstrap.config.generations import Accelerated, Curriculum, Fixed, Given, Stage
+
+
+def aims_by(stage: Stage, *, champion: int, init: int | None) -> int:
+    """Return the generation whose held-out accuracy says what a generation of the stage aims at.
+
+    That is the champion's, but one that the gate leaves alone goes its own way: what it starts from decides. `init`:
+    None where that is another model.
+    """
+    return champion if stage.gate != "never" or init is None else init
 
 
 def target_levels(

@@ -15,7 +15,7 @@ from bootstrap.errors import RecipeError
 from bootstrap.evaluation.report import accuracies, judged_shares
 from bootstrap.records import Checkpoint, Edge
 from bootstrap.seeds import derive_seed
-from bootstrap.selection.curriculum import replay_levels, retained_levels, target_levels
+from bootstrap.selection.curriculum import aims_by, replay_levels, retained_levels, target_levels
 from bootstrap.selection.replay import PoolEntry, ReplayPool
 from bootstrap.selection.retirement import PassRates
 from bootstrap.stages.answers import answers_of, contributors, rates_of
@@ -72,11 +72,9 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
     start, init = _start(context, entries, position, named=named, merged=merged)
     named = replace(named, parent=init)
     parents = tuple(sorted({one for one, _ in merged.values()})) if init is None else (init,)
-    # A generation that the gate leaves alone goes its own way: what it starts from decides on what it aims at.
-    judged_by = champion if stage.gate != "never" or init is None else init
     aimed = target_levels(
         stage.curriculum,
-        accuracies(entries[judged_by].generation.report),
+        accuracies(entries[aims_by(stage, champion=champion, init=init)].generation.report),
         base_level=recipe.task.base_level,
         # The levels that a fork comes with count as grown already.
         generation=number + recipe.start_level - recipe.task.base_level,

@@ -103,15 +103,8 @@ def _ask_server(
             "replies so far are kept"
         )
     rollouts = [
-        Rollout(
-            id=request.id,
-            group=request.id.rsplit(".", 1)[0],
-            prompt_id=request.prompt.id,
-            prompt_text=request.prompt.text,
-            prompt_key=request.prompt.key,
-            task=request.prompt.task,
-            level=request.prompt.level,
-            sample_index=number,
+        Rollout.to(
+            request,
             prompt_tokens=prompt,
             tokens=completion if reply.text else (),
             logprobs=(),
@@ -119,11 +112,9 @@ def _ask_server(
             text=reply.text or "",
             finish=Finish.STOP if reply.finished else Finish.LENGTH,
             policy=policy_of(server),
-            seed=request.seed,
         )
-        for request, number, reply, (prompt, completion) in zip(
+        for request, reply, (prompt, completion) in zip(
             asked,
-            rounds,
             replies,
             encoder.pairs([(r.prompt.text, reply.text or "") for r, reply in zip(asked, replies, strict=True)]),
             strict=True,

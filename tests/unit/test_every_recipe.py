@@ -70,6 +70,17 @@ def flat(value: Any, place: str = "") -> dict[str, Any]:
     return {key: leaf for name, part in items for key, leaf in flat(part, f"{place}.{name}".strip(".")).items()}
 
 
+def test_the_arms_of_the_distillation_recipe_are_planned_to_cost_alike() -> None:
+    recipe = load_recipe(FOLDER / "distill.yaml")
+    arms: dict[str, float] = {}
+    for generation in make_plan(recipe, lineage="x", workers=2).generations:
+        if (name := recipe.stage_name(generation.number)) and name not in ("teacher", "student"):
+            arm = name.removesuffix("-first")
+            arms[arm] = arms.get(arm, 0.0) + generation.flops["generate"] + generation.flops["train"]
+    assert arms.keys() == {"gold", "seqkd", "forward-kl", "on-policy", "rl"}
+    assert max(arms.values()) < 1.15 * min(arms.values())
+
+
 @pytest.mark.parametrize(
     ("control", "beside", "changed"),
     [
