@@ -34,7 +34,6 @@ import psutil
 import ray
 from ray.exceptions import (
     ActorAlreadyExistsError,
-    AuthenticationError,
     GetTimeoutError,
     ObjectLostError,
     OutOfMemoryError,
@@ -457,7 +456,7 @@ def _init(address: str, **options: Any) -> None:
     handler = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
-    except (AuthenticationError, OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # Ray raises no narrower one where its processes do not start in time
         where, remedy = f"Ray at {address} refuses this driver", _CONNECT_REMEDY
         if address == "local":
             where, remedy = "Ray did not start on this machine", _START_REMEDY
@@ -468,8 +467,8 @@ def _init(address: str, **options: Any) -> None:
 
 
 _START_REMEDY = (
-    "check that the folder for temporary files (RAY_TMPDIR, else TMPDIR or /tmp) can be written and has space, or run "
-    "with --local"
+    "check that the folder for temporary files (RAY_TMPDIR, else TMPDIR or /tmp) can be written and has space; run "
+    "again when the machine does less besides, or with --local"
 )
 _CONNECT_REMEDY = (
     "check the address, the token (RAY_AUTH_TOKEN) and that both sides run the same versions of Ray and Python, or run "

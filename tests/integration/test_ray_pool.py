@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from bootstrap.cluster import pool as ray_pool
 from bootstrap.cluster.pool import RayPool, available_workers
 from bootstrap.config.base_model import ScratchModel
 from bootstrap.config.steps import AdamW
@@ -262,6 +263,15 @@ def test_a_ray_that_cannot_write_its_files_is_refused_in_one_line(tmp_path: Path
     result = _run("RayPool(1, batch_rows=8)", home=tmp_path, RAY_TMPDIR="/dev/null/ray")
     assert result.stdout.startswith("ClusterError Ray did not start on this machine: "), result.stderr
     assert "RAY_TMPDIR" in result.stdout and result.stdout.count("\n") == 1
+
+
+def test_a_ray_that_does_not_start_in_time_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(**options: object) -> None:
+        raise Exception("The current node timed out during startup. This could happen\nfor many reasons.")
+
+    monkeypatch.setattr(ray_pool.ray, "init", late)
+    with pytest.raises(ClusterError, match=r"did not start on this machine: The current node timed out.*; .*--local"):
+        ray_pool._init("local")
 
 
 def test_workers_are_counted_on_the_cluster_that_this_process_is_a_driver_of(ray_cluster: None) -> None:
