@@ -38,7 +38,6 @@ from bootstrap.config.generations import Stage
 from bootstrap.config.models import EndpointTeacher, StageEnd
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.steps import (
-    Distillation,
     DistillStep,
     Merged,
     MergeStep,
@@ -470,9 +469,8 @@ class _Estimate:
             count = step.updates * step.batch_size
             if isinstance(step.source, Rejection):
                 share = step.source.newest_share
-                return share * self.sequence(_drawn(step, targets)) + (1 - share) * self.sequence(
-                    replay or targets
-                ), count
+                replayed = self._replayed(step.source.replay, replay or targets)
+                return share * self.sequence(_drawn(step, targets)) + (1 - share) * replayed, count
             return self.reference, count
         distillation = step.distillation
         if isinstance(step, DistillStep):
@@ -485,8 +483,8 @@ class _Estimate:
             tokens += other * self._replayed(distillation, replay or targets)
         return tokens / (own + other), own + other
 
-    def _replayed(self, distillation: Distillation, replay: Sequence[int]) -> float:
-        return self.reference if distillation.data == "references" else self.sequence(replay)
+    def _replayed(self, settings: Replay, replay: Sequence[int]) -> float:
+        return self.reference if settings.data == "references" else self.sequence(replay)
 
     def tokens(self, number: int, targets: Sequence[int]) -> dict[str, int]:
         """Return tokens by phase; prompts count where they are trained on, not where they are only read."""
@@ -634,6 +632,8 @@ def _groups(step: RlStep | SelfPlayStep) -> tuple[float, float]:
         # A teacher has a word on every sample.
         wanted, compares = step.updates * step.prompts_per_update, step.teaching is None
         compares = compares and isinstance(algorithm, GroupRelative)
+        # The reference holds groups with equal rewards too, where they are kept.
+        compares = compares and not (algorithm.zero_variance == "keep" and algorithm.kl is not None)
     if not compares:
         return wanted, wanted
     redraws = algorithm.resample if isinstance(algorithm, GroupRelative) else 0
@@ -680,6 +680,11 @@ def _aims(recipe: Recipe, committed: Sequence[Generation], *, last: int) -> list
             undecided = _undecided(recipe, committed, number)
             champion = undecided[-1] if undecided else _champion(recipe, committed, number) or 0
             init = champion if stage.init == "champion" else _parent(recipe, committed, number)
+            if init is None and stage.init == "previous":
+                # One of siblings to come, all of which aim at the same.
+                init = recipe.generations.position(number).eldest - 1
+            elif init is None and isinstance(stage.init, StageEnd):
+                init = recipe.generations.ends()[stage.init.stage]
             by = found[aims_by(stage, champion=champion, init=init)]
             targets = target_levels(stage.curriculum, by, base_level=base_level, generation=number + grown)
             reached = max(_practised(recipe, step, targets) for step in stage.steps)

@@ -295,13 +295,19 @@ def show(
     """
     from bootstrap.cli import render
     from bootstrap.cli.stores import choose
+    from bootstrap.errors import StoreCorrupt
     from bootstrap.lineage import queries
     from bootstrap.store.pretrained import pretrained_of
 
     chosen = choose(store, lineage)
     entries = chosen.ledger.read()
     weights = queries.find(entries, generation).generation.artifacts["weights"]
-    found = queries.show(entries, generation, pretrained=pretrained_of(chosen.artifact(weights)))
+    try:
+        pretrained = pretrained_of(chosen.artifact(weights))
+    except StoreCorrupt:
+        # What the ledger says of a generation can be read without its weights; `bootstrap verify` names the damage.
+        pretrained = None
+    found = queries.show(entries, generation, pretrained=pretrained)
     render.print_json(found) if as_json else render.print_generation(found)
 
 

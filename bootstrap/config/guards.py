@@ -63,7 +63,8 @@ class Guard(Settings):
     max: float | None = None
     """Greatest value within bounds."""
     action: GuardAction = GuardAction.WARN
-    """`warn` says so; `reject` keeps the candidate from becoming champion, whatever the gate says; `stop` rejects it
+    """`warn` says so; `reject` keeps the candidate from becoming champion, whatever the gate says, though a stage that
+    names it (`init: previous`, a number) goes on from it; `stop` rejects it
     and ends the run, which goes on only with `--past-guards`; `roll_back` rejects it and returns the champion to the
     last one that broke no guard, warnings included. Generation 0 has nothing to fall back on: it warns, or stops. One
     that is kept aside (`gate: never`) leaves the champion where it is. Nobody replays the answers of a generation that

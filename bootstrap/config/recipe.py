@@ -663,17 +663,7 @@ def _guard_conflicts(recipe: Recipe) -> Iterator[Conflict]:
                 "training and held-out answers are judged by the same verifier, which never disagrees with itself; set "
                 "evaluation.verifier to another one, or remove this guard",
             )
-        competing = [stage for _, stage in recipe.generations.parts() if stage.gate != "never"]
-        if guard.action in (GuardAction.REJECT, GuardAction.ROLL_BACK) and (
-            kept := next((stage for stage in competing if stage.init == "previous"), None)
-        ):
-            where = f"stage {kept.name}" if recipe.generations.stages else "every generation"
-            yield Conflict(
-                place,
-                f"{where} goes on from the last candidate (init: previous), so what collapsed is trained on whatever "
-                "the champion is; set init: champion, or action: stop",
-            )
-        elif guard.action is GuardAction.ROLL_BACK and not _follows_champion(recipe):
+        if guard.action is GuardAction.ROLL_BACK and not _follows_champion(recipe):
             yield Conflict(
                 place,
                 "no later generation starts from the champion or learns from it, so what is grown stays the same "

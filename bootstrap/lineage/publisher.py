@@ -570,7 +570,8 @@ class _Publisher:
 
     def _base_tags(self, node: Generation) -> dict[str, str]:
         """Return the tags that say which pretrained model the weights go back to, and on what terms."""
-        found = pretrained_of(self.store.artifact(node.artifacts["weights"]))
+        weights = node.artifacts.get("weights")
+        found = pretrained_of(self.store.artifact(weights)) if weights is not None else None
         if found is None:
             return {}
         licence = {"bootstrap.base.license": found.licence} if found.licence else {}

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from bootstrap.config.models import roles
+from bootstrap.errors import RecipeError
 from bootstrap.evaluation import health as metrics
 from bootstrap.evaluation.guards import findings
 from bootstrap.evaluation.report import OutcomeRow, outcomes
@@ -177,7 +178,7 @@ class _Examination:
         return metrics.pass_at_k_change(rows, base, k=how.k)
 
     def _divergence(self, examples: Sequence[Example], number: int | None) -> float | None:
-        """Return the divergence from a generation in nats per token; None where the two share no vocabulary."""
+        """Return the divergence from a generation in nats per token; None where the two cannot be compared."""
         context = self.context
         if number is None or not self.entries or not examples:
             return None
@@ -185,7 +186,10 @@ class _Examination:
         if Encoder(other).tokenizer.get_vocab() != Encoder(self.checkpoint).tokenizer.get_vocab():
             return None
         context.pool.hold(self.checkpoint)
-        found = context.pool.divergence(examples, to=other)
+        try:
+            found = context.pool.divergence(examples, to=other)
+        except RecipeError:  # fewer outputs than the other one's tokens
+            return None
         self.counts.count(PHASE, flops=found.flops, tokens=found.num_tokens)
         return found.per_token
 

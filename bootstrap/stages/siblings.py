@@ -14,8 +14,9 @@ from bootstrap.records import Decision, Generation
 
 
 def before(committed: Sequence[Generation], position: Position) -> int:
-    """Return the champion from before a generation's siblings."""
-    return committed[position.eldest - 1].champion
+    """Return the champion from before a generation's siblings, or the one that a roll-back among them returned to."""
+    since = reversed(committed[position.eldest - 1 : position.siblings.stop])
+    return next(one.champion for one in since if one.champion < position.eldest)
 
 
 def best_so_far(committed: Sequence[Generation], position: Position) -> Generation | None:

@@ -42,7 +42,7 @@ def pretrained_of(artifact: Artifact) -> Pretrained | None:
         source = dict(found["source"])
         licence = found["licence"]
     # A file of this name that `bootstrap import` has not written.
-    except (ValueError, TypeError, LookupError):
+    except (ValueError, TypeError, LookupError, RecursionError):
         return None
     name = _line(source.get("name", ""))
     return Pretrained(

@@ -217,7 +217,8 @@ class Learner:
             guide_N = _guide_logprobs(logits_NV.float() / temperature, micro.targets_N[mine_N])
             own_N, form = logprobs_N[mine_N], GuideForm.REWARD_K1
             weight_R = logprobs_N.new_tensor([_weight(example, fingerprint, form) for example in examples])
-            rewards_N[mine_N] += weight_R[micro.row_N[mine_N]] * (_heard(guide_N, own_N) - own_N)
+            estimate_N = kl_estimate(own_N, _heard(guide_N, own_N), estimator="k1")
+            rewards_N[mine_N] -= weight_R[micro.row_N[mine_N]] * estimate_N
         return rewards_N
 
     def _value_loss(self, hidden_ND: Tensor, micro: MicroBatch, batch: Batch) -> Tensor:

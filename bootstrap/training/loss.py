@@ -112,7 +112,7 @@ def guide_reward(old_logprobs_N: Tensor, guide_logprobs_N: Tensor, row_N: Tensor
     makes it that of the whole sequence's reverse KL. They get no baseline: the mean of what other samples pay is not
     removed. As a reward no other estimator has that gradient: those of k2 and k3 are of second order in the difference.
     """
-    reward_N = guide_logprobs_N - old_logprobs_N
+    reward_N = -kl_estimate(old_logprobs_N, guide_logprobs_N, estimator="k1")
     return reward_N if form is GuideForm.TOKEN_K1 else sum_to_end(reward_N, row_N)
 
 

@@ -69,6 +69,15 @@ def test_every_sibling_is_compared_with_the_champion_from_before_them(template: 
     assert before(found, TRIOS.position(4)) == 3
 
 
+def test_after_a_roll_back_among_siblings_the_next_one_is_compared_with_whom_it_returned_to(
+    template: Generation,
+) -> None:
+    found = [*grown(template, None, None, None, 0.9), template.model_copy(update={"number": 5, "champion": 0})]
+    found[3] = found[3].model_copy(update={"champion": 2})
+    assert before(found[:5], TRIOS.position(5)) == 2
+    assert before(found, TRIOS.position(6)) == 0
+
+
 def test_a_sibling_that_passes_and_is_not_kept_is_told_why(template: Generation) -> None:
     found = grown(template, 0.9, 0.8, 0.95)
     assert found[2].decision.reason == "rejected: no better than its sibling gen-1 (0.900), though level 5: 0.8"
