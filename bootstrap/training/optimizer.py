@@ -1,15 +1,16 @@
-"""Optimizers from torch, chosen by the recipe."""
+"""The optimizers that a recipe chooses."""
 
 import torch
 from transformers import PreTrainedModel
 
 from bootstrap.config.steps import AdamW, MuonAdamW, Optimizer
+from bootstrap.training.muon import Muon
 
 
 def build_optimizers(model: PreTrainedModel, settings: Optimizer) -> dict[str, torch.optim.Optimizer]:
     """Return the optimizers by name; together they cover every trainable parameter once.
 
-    Muon (Jordan 2024, torch.optim.Muon) orthogonalises the momentum of matrices; it is meant for the matrices inside
+    Muon orthogonalises the momentum of matrices; it is meant for the matrices inside
     the blocks, so the embedding, the head and all vectors go to AdamW (arXiv:1711.05101).
     """
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
@@ -19,9 +20,7 @@ def build_optimizers(model: PreTrainedModel, settings: Optimizer) -> dict[str, t
     outer = {id(model.get_input_embeddings().weight), id(model.get_output_embeddings().weight)}
     matrices = [p for _, p in trained if p.ndim == 2 and id(p) not in outer]
     others = [p for _, p in trained if p.ndim != 2 or id(p) in outer]
-    muon = torch.optim.Muon(
-        matrices, lr=settings.muon_lr, momentum=settings.momentum, weight_decay=settings.weight_decay
-    )
+    muon = Muon(matrices, lr=settings.muon_lr, momentum=settings.momentum, weight_decay=settings.weight_decay)
     # An adapter may have matrices alone, and AdamW takes no empty list.
     rest = {"adamw": _adamw(others, settings.adamw_lr, settings.betas, settings.weight_decay)} if others else {}
     return {"muon": muon, **rest}
