@@ -192,12 +192,12 @@ def test_a_run_killed_in_the_middle_of_the_step_repeats_itself_to_the_bit(lineag
 
 
 def test_both_roles_are_held_to_the_reference_that_the_recipe_names(tmp_path):
-    held = {**tiny.SELF_PLAY, "updates": 1, "algorithm": {"kl": {"model": "base", "weight": 0.1}}}
+    held = {**tiny.SELF_PLAY, "proposals": 16, "algorithm": {"kl": {"model": "base", "weight": 0.1}}}
     spy = Spy()
     entries = tiny.grow(tiny.recipe(steps=(held,), count=1, **tiny.PROGRAMS), tmp_path, pool=spy)
     edges = [(edge.generation, edge.fingerprint) for edge in entries[1].generation.edges if edge.role == "reference"]
     assert edges == [(0, entries[0].generation.fingerprint)]
-    policy = [example for example in spy.batches[-1].examples if example.advantages]
+    policy = [example for batch in spy.batches for example in batch.examples if example.advantages]
     assert {".propose." in example.source for example in policy} == {True, False}
     assert {guide.model for example in policy for guide in example.guides} == {edges[0][1]}
 
