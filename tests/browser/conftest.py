@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from support.lineage_factory import PROMOTED, RECIPE, REJECTED, build
 from support.site import Site
 
@@ -23,6 +23,8 @@ FLAGS = (
     "--disable-component-update",
     "--no-first-run",
 )
+PATIENCE = 60_000
+"""Milliseconds to wait for what should appear: on a busy machine MLflow's pages take their time."""
 FIRST_VISIT = {
     "mlflow.assistant.panelOpen_v1": "false",
     "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true",
@@ -60,7 +62,8 @@ def page(browser: Browser) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 1440, "height": 1000})
     for key, value in FIRST_VISIT.items():
         context.add_init_script(f"try {{ localStorage.setItem('{key}', '{value}') }} catch (error) {{ }}")
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
     opened = context.new_page()
     failures: list[str] = []
     opened.on("pageerror", lambda error: failures.append(str(error)))

@@ -36,7 +36,8 @@ MIXED: list[tuple[Job, Ending]] = [
 def test_1500_executions_leave_nothing_behind() -> None:
     row = bench_sandbox(executions=1500, processes=2, level=None)
     assert (row.processes_left, row.descriptors_left, row.files_left) == (0, 0, 0)
-    assert row.megabytes_grown < 1
+    # What allocators keep varies by a megabyte; a kilobyte lost by each execution would be more.
+    assert row.megabytes_grown < 1.5
     # Which rates are good is for the machine to say; a sealed execution that costs more than a bare one never is.
     assert row.sealed_per_second > row.bare_per_second
 
