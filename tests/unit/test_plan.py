@@ -118,6 +118,15 @@ def test_groups_drawn_in_place_of_others_are_counted() -> None:
     assert again["train"] == pytest.approx((2 - LIVE_SHARE) * plain["train"])
 
 
+def test_groups_of_equal_rewards_that_a_reference_holds_are_trained_on() -> None:
+    def trained(**algorithm: Any) -> float:
+        settings = recipe({**RL, "distillation": None, "algorithm": {"type": "grpo", **algorithm}})
+        return make_plan(settings, lineage="x", workers=1).generations[1].tokens["train"]
+
+    kept, held = trained(zero_variance="keep"), trained(zero_variance="keep", kl={"weight": 0.1})
+    assert kept == pytest.approx(LIVE_SHARE * held, rel=0.01)
+
+
 def test_a_reference_of_a_kl_term_costs_a_forward_pass() -> None:
     plain, held = (
         make_plan(recipe({**RL, "distillation": None, "algorithm": algorithm}), lineage="x", workers=1)

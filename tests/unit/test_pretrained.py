@@ -76,7 +76,7 @@ def test_a_source_is_told_in_words(tmp_path: Path) -> None:
     assert found == Pretrained(name="s.gguf", source="gguf s.gguf, sha256 ab", licence=None)
 
 
-@pytest.mark.parametrize("data", [b"", b"[]", b"{}", b'{"source": 3, "licence": null}'])
+@pytest.mark.parametrize("data", [b"", b"[]", b"{}", b'{"source": 3, "licence": null}', b"[" * 100_000])
 def test_a_file_of_another_kind_says_nothing(tmp_path: Path, data: bytes) -> None:
     assert pretrained_of(stored(tmp_path / "odd", {IMPORT: data})) is None
     assert pretrained_of(stored(tmp_path / "none", {"config.json": b"{}"})) is None
