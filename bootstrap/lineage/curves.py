@@ -120,7 +120,9 @@ def curve(entries: Sequence[Entry], *, quality: Quality, count_evaluation: bool 
         until.append(generation.number)
         champion = generations[generation.champion]
         unmeasured |= _unmeasured(champion, quality)
-        points.append(_point(entries, generation, until, champion, quality, count_evaluation))
+        points.append(
+            _point(entries, generation, paid=until, shown=champion, quality=quality, count_evaluation=count_evaluation)
+        )
     return Curve(
         lineage=generations[0].lineage,
         quality=quality,
@@ -138,7 +140,9 @@ def arms(entries: Sequence[Entry], *, quality: Quality, count_evaluation: bool =
         numbers = [generation.number for generation in generations]
 
         def point(one: Generation) -> Point:
-            return _point(entries, one, [one.number], one, quality, count_evaluation)
+            return _point(
+                entries, one, paid=[one.number], shown=one, quality=quality, count_evaluation=count_evaluation
+            )
 
         found.append(
             Curve(
@@ -171,6 +175,7 @@ def aside(entries: Sequence[Entry]) -> dict[str, list[Generation]]:
 def _point(
     entries: Sequence[Entry],
     generation: Generation,
+    *,
     paid: Sequence[int],
     shown: Generation,
     quality: Quality,
