@@ -34,6 +34,7 @@ import psutil
 import ray
 from ray.exceptions import (
     ActorAlreadyExistsError,
+    AuthenticationError,
     GetTimeoutError,
     ObjectLostError,
     OutOfMemoryError,
@@ -456,7 +457,10 @@ def _init(address: str, **options: Any) -> None:
     handler = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
-    except Exception as error:  # Ray raises no narrower one where its processes do not start in time
+    except Exception as error:
+        # Ray raises the plain Exception where its processes do not start in time; any other type is a defect of ours.
+        if type(error) is not Exception and not isinstance(error, _REFUSALS):
+            raise
         where, remedy = f"Ray at {address} refuses this driver", _CONNECT_REMEDY
         if address == "local":
             where, remedy = "Ray did not start on this machine", _START_REMEDY
@@ -466,6 +470,8 @@ def _init(address: str, **options: Any) -> None:
         signal.signal(signal.SIGTERM, handler)
 
 
+_REFUSALS = (AuthenticationError, OSError, RuntimeError, ValueError)
+"""What Ray raises where it cannot start or lets nobody in."""
 _START_REMEDY = (
     "check that the folder for temporary files (RAY_TMPDIR, else TMPDIR or /tmp) can be written and has space; run "
     "again when the machine does less besides, or with --local"

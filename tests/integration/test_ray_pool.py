@@ -274,6 +274,15 @@ def test_a_ray_that_does_not_start_in_time_is_told_in_one_line(monkeypatch: pyte
         ray_pool._init("local")
 
 
+def test_a_defect_of_ours_is_not_told_as_trouble_of_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    def defect(**options: object) -> None:
+        raise TypeError("init() got an unexpected keyword argument")
+
+    monkeypatch.setattr(ray_pool.ray, "init", defect)
+    with pytest.raises(TypeError, match="unexpected keyword"):
+        ray_pool._init("local")
+
+
 def test_workers_are_counted_on_the_cluster_that_this_process_is_a_driver_of(ray_cluster: None) -> None:
     def count(cpus: float, gpus: float = 0) -> int | None:
         return available_workers(address=None, cpus_per_worker=cpus, gpus_per_worker=gpus)
