@@ -7,12 +7,11 @@ takes this file too. Commands that need it and find none fall back to the header
 judge's address, a task file's path).
 """
 
-import json
 from pathlib import Path
 
-from bootstrap.config.load import recipe_of
+from bootstrap.config.load import load_recipe, recipe_of
 from bootstrap.config.recipe import Recipe
-from bootstrap.errors import RecipeError, StoreCorrupt
+from bootstrap.errors import RecipeError
 from bootstrap.store import durable
 from bootstrap.store.artifacts import canonical_json
 from bootstrap.store.lineage_store import LineageStore
@@ -34,20 +33,13 @@ def remember_recipe(store: LineageStore, recipe: Recipe, *, folder: Path) -> Non
 def recall_recipe(store: LineageStore) -> Recipe:
     """Return the recipe of the last run, or what the lineage's header tells of it.
 
-    Raises StoreError, StoreCorrupt, and RecipeError when the header does not tell enough.
+    Raises StoreError, and RecipeError when the file is damaged or of another version, or the header tells too little.
     """
     path = store.root / FILE_NAME
     with durable.store_errors(path, doing="read"):
-        data = path.read_bytes() if path.is_file() else None
-    if data is None:
-        try:
-            return recipe_of(store.header().identity)
-        except RecipeError as error:
-            raise RecipeError(f"{error}; run the lineage's recipe once more, which remembers the rest") from None
+        remembered = path.is_file()
+    remedy = "run the lineage's recipe once more, which remembers it anew"
     try:
-        kept = json.loads(data)
-        return Recipe.model_validate_json(
-            json.dumps(kept["recipe"]), strict=True, context={"folder": Path(kept["folder"])}
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreCorrupt(f"{path} is corrupt: {error}; remove it, and the next run writes it again") from error
+        return load_recipe(path, check_folders=False) if remembered else recipe_of(store.header().identity)
+    except RecipeError as error:
+        raise RecipeError(f"{error}; {remedy}") from None

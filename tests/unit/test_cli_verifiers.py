@@ -184,4 +184,10 @@ def test_what_the_identity_leaves_out_is_remembered_for_later(tmp_path: Path) ->
     found = recall_recipe(folder)
     assert found.identity() == loaded.identity()
     assert (found.task, found.verifier, found.max_unverifiable) == (loaded.task, loaded.verifier, 0.5)
-    assert "secret" not in (folder.root / "recipe.json").read_text()
+    kept = folder.root / "recipe.json"
+    text = kept.read_text()
+    assert "secret" not in text
+    for damaged in (text[: len(text) // 2], text.replace('"max_unverifiable"', '"of_another_version"'), "[]"):
+        kept.write_text(damaged)
+        with pytest.raises(RecipeError, match=r"(?s)recipe\.json.*run the lineage's recipe once more"):
+            recall_recipe(folder)
