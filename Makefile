@@ -4,9 +4,13 @@
 #   PYTHON=python3.12     the interpreter to use (3.11 or newer)
 #   PIP_FLAGS=...         more options for pip; without a GPU, an --extra-index-url with CPU builds of PyTorch spares
 #                         gigabytes of CUDA
+#   PYTEST_FLAGS=...      how many tests at a time (-n); a test process takes about one core and 2 GiB
 
 PYTHON ?= python3
 PIP_FLAGS ?=
+# Tests of one file, and all that start a Ray, stay in one process (tests/conftest.py); files in the order of folders,
+# which has the long ones first.
+PYTEST_FLAGS ?= -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --quiet --constraint constraints.txt $(PIP_FLAGS)
 PIP_DOWNLOAD := $(VENV)/bin/python -m pip download --quiet $(PIP_FLAGS)
@@ -26,7 +30,7 @@ install: $(VENV)/installed
 
 test: $(VENV)/installed-test chromium bubblewrap
 	$(VENV)/bin/ruff check .
-	$(VENV)/bin/python -m pytest -q
+	$(VENV)/bin/python -m pytest -q $(PYTEST_FLAGS)
 
 smollm2: $(SMOLLM2)/import.json
 

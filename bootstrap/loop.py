@@ -25,7 +25,7 @@ from bootstrap.stages.health import examine
 from bootstrap.stages.merge import run_merge
 from bootstrap.stages.models import LineageModels
 from bootstrap.stages.origin import inherited
-from bootstrap.stages.resolve import base_artifacts, edges, resolve
+from bootstrap.stages.resolve import base_artifacts, edges, resolve, training_of
 from bootstrap.stages.step import StepResult, run_step
 from bootstrap.stages.trainers import build_trainer
 from bootstrap.stages.verifiers import bind_models, open_verifiers
@@ -53,7 +53,7 @@ def run(
     last run.
     """
     task, entries = build_task(recipe.task), store.ledger.read()
-    training = pool.configure(recipe.training)
+    training = pool.configure(training_of(recipe, entries))
     environment = {**environment, "precision": training.precision}
     models = LineageModels(pool)
     tools = Tools(processes=pool.size, cache=store.cache_folder, models=models, host=pool.host)

@@ -1,8 +1,11 @@
 """Stands here so that this folder is on the import path, tests of every folder find `support`, and none finds a server.
 
 What a person's environment says about an MLflow server or a Ray cluster of theirs is hidden from all tests.
+
+Tests run in several processes (`pytest -n`): those of one file in one of them, which makes the file's fixtures once.
 """
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -17,6 +20,18 @@ SERVERS = (
     "RAY_API_SERVER_ADDRESS",
     "RAY_JOB_CONFIG_JSON_ENV_VAR",
 )
+
+STARTS_RAY = {"test_ray_job", "test_ray_models", "test_ray_pool"}
+"""Files whose tests start a Ray of their own: one process runs them all, since two at once may take the same ports."""
+
+# Before anything imports torch, which would otherwise take all cores in each of these processes.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        group = "ray" if item.path.stem in STARTS_RAY else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -41,7 +41,8 @@ class Training(Settings):
     precision: Literal["fp32", "bf16", "auto"] = "fp32"
     """Of the matrix products inside the blocks, in sampling and in training alike. Embedding, norms, output matrix and
     softmax stay in 32 bits, and so do the weights that are trained. `auto` is bf16 where every worker's device has
-    instructions for it, else fp32: a processor without them emulates bf16, several times slower than fp32."""
+    instructions for it, else fp32 (a processor without them emulates bf16, several times slower than fp32); a lineage
+    keeps what it came to."""
     gradient_checkpointing: bool = False
     """Keep only each block's input for the backward pass and compute the rest again: a third more work, far less
     memory."""

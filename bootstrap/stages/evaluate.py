@@ -90,17 +90,13 @@ def outcomes_of(
     """Return a committed generation's outcomes on the held-out prompts of these levels, and what was evaluated for it.
 
     Its own evaluation answers for the levels it covers, since the same weights give the same answers to the frozen
-    prompts; any other level is evaluated now, and so are all where workers of another precision answered. Where another
-    version of the verifier judged them, its answers are judged again: both sides of a comparison are sampled and judged
-    alike.
+    prompts; any other level is evaluated now. Where another version of the verifier judged them, its answers are judged
+    again: both sides of a comparison are judged alike.
     """
     generation = entries[number].generation
     stored = context.store.artifact(generation.artifacts["evaluation"])
     rows = [row for row in from_parquet(stored.read("outcomes.parquet"), OutcomeRow) if row.level in levels]
-    precision = context.training.precision
-    if entries[number].annotations.environment.get("precision", precision) != precision:
-        rows = []
-    if rows and examined_by(generation.verifiers) != context.examiner.version:
+    if examined_by(generation.verifiers) != context.examiner.version:
         rows = judge_again(
             rows,
             task=context.task,

@@ -11,6 +11,7 @@ from bootstrap.config.generations import Position
 from bootstrap.config.models import EndpointTeacher, StageEnd, Voter, roles
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.steps import Merged, MergeStep, RlStep, Sampler, SelfPlayStep, Step, Teacher
+from bootstrap.config.training import Training
 from bootstrap.errors import RecipeError
 from bootstrap.evaluation.report import accuracies, judged_shares
 from bootstrap.records import Checkpoint, Edge
@@ -29,6 +30,17 @@ from bootstrap.store.ledger import Entry
 from bootstrap.training.chat import framed
 
 MODEL_SUFFIXES = {".json", ".safetensors", ".jinja"}
+
+
+def training_of(recipe: Recipe, entries: Sequence[Entry]) -> Training:
+    """Return the recipe's settings, with what precision `auto` has come to where the lineage has grown already.
+
+    The gate compares stored answers with new ones, and these are to differ by their weights alone.
+    """
+    known = entries[-1].annotations.environment.get("precision") if entries else None
+    if known is None or recipe.training.precision != "auto":
+        return recipe.training
+    return Training.model_validate({**recipe.training.model_dump(), "precision": known})
 
 
 def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:

@@ -13,6 +13,7 @@ from bootstrap.pool import LocalPool
 from bootstrap.records import Batch, Example, Normalizers, Prompt, Request, Sampling, Split
 from bootstrap.rollouts import engine as engines
 from bootstrap.rollouts.cache import ReservedLayer, key_value_cache
+from bootstrap.stages.resolve import training_of
 from bootstrap.store.fingerprint import fingerprint_model
 from bootstrap.training.batch import micro_batches
 from bootstrap.worker import Worker
@@ -218,3 +219,14 @@ def test_what_auto_came_to_is_recorded_and_tells_results_apart_within_one_recipe
     one, other = (entry.generation for entry in found.values())
     assert one.recipe_digest == other.recipe_digest
     assert one.artifacts["step-0"].path != other.artifacts["step-0"].path
+
+
+def test_a_lineage_keeps_the_precision_that_auto_came_to(tmp_path, monkeypatch):
+    """On a machine that would choose another, so that no generation is compared across precisions."""
+    monkeypatch.setattr("bootstrap.loop.PROBE_SECONDS", 0.02)
+    for count, has_bf16 in ((0, True), (1, False)):
+        monkeypatch.setattr(processor, "has_bf16", lambda has=has_bf16: has)
+        entries = tiny.grow(tiny.recipe(count=count, training={"precision": "auto"}), tmp_path)
+    assert [entry.annotations.environment["precision"] for entry in entries] == ["bf16", "bf16"]
+    asked = tiny.recipe(count=2, training={"precision": "fp32"})
+    assert training_of(asked, entries).precision == "fp32"
