@@ -30,8 +30,10 @@ from bootstrap.store.fingerprint import (
     base_fingerprint,
     fingerprint_model,
 )
+from bootstrap.store.pretrained import IMPORT
 
 Tensors = Mapping[str, torch.Tensor]
+TOKENIZER = "tokenizer.json"
 DOWN, UP = ".lora_A.weight", ".lora_B.weight"
 
 
@@ -51,6 +53,12 @@ def merge(
     bases = {base_fingerprint(files) for files in models}
     if len(bases) != 1:
         raise RecipeError("models to merge are all whole, or adapters of one base; these rest upon different ones")
+    for file in (TOKENIZER, IMPORT):
+        if len({files.get(file) for files in [*models, *([onto] if onto is not None else [])]}) != 1:
+            raise RecipeError(
+                f"models to merge have different {file} files, so they read other tokens or come with other licences; "
+                "name generations that descend from one model"
+            )
     combined = torch.tensor(weights, dtype=torch.float64)
     name = MODEL_WEIGHTS if bases == {None} else ADAPTER_WEIGHTS
     tensors = _alike([*models, *([onto] if onto is not None else [])], name)

@@ -69,6 +69,16 @@ def test_models_of_different_shapes_are_refused(other):
 # --- adapters ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("file", ["tokenizer.json", "import.json"])
+@pytest.mark.parametrize("place", [0, 1, "onto"])
+def test_models_of_other_tokens_or_another_origin_are_refused(file, place):
+    models = {0: folder(a=[1.0]), 1: folder(a=[2.0]), "onto": folder(a=[0.0])}
+    for name, files in models.items():
+        files[file] = b"{}" if name == place else b'{"other": 1}'
+    with pytest.raises(RecipeError, match=f"different {file} files"):
+        merge([models[0], models[1]], method="ties", weights=[1, 1], density=0.5, onto=models["onto"])
+
+
 def adapter(seed: int, *, base: dict[str, bytes], rank: int = 4) -> dict[str, bytes]:
     """Return an adapter that has learned something, of its own by `seed`."""
     worker = Worker(batch_rows=8, device="cpu")
