@@ -24,6 +24,8 @@ from bootstrap.store.ancestry import ancestry, own_flops, total
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 
+FOLDER = ".reports"
+"""In the store, for pictures: no lineage's own, since none has a name that begins with a dot."""
 SHARES = (0.5, 0.75, 0.9, 0.95)
 """Shares of right answers to which the FLOPs are told."""
 
@@ -86,7 +88,7 @@ def report(
         counted="all categories" if count_evaluation else "without evaluation",
     )
     data = {"metric": quality.label, "evaluation_counted": count_evaluation, "lineages": [_json(r) for r in reported]}
-    path = out or store / "reports" / f"{_file_name([r.curve.lineage for r in reported])}.png"
+    path = out or store / FOLDER / f"{_file_name([r.curve.lineage for r in reported])}.png"
     with durable.store_errors(path, doing="write"):
         durable.make_folder(path.absolute().parent)
         durable.write_file(path.absolute(), picture.to_png(figure))

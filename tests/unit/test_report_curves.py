@@ -160,7 +160,7 @@ def test_the_command_writes_picture_and_numbers(entries: list[Entry], tmp_path: 
     assert main(["report", *store, "--table"]) == 0
     head, _, row = capsys.readouterr().out.strip().splitlines()
     assert head.count("|") == row.count("|") and "addition" in row and "2/3 promoted" in row
-    assert (tmp_path / "runs" / "reports" / "addition.png").exists()
+    assert (tmp_path / "runs" / ".reports" / "addition.png").exists()
 
 
 def test_levels_that_cannot_be_read_are_refused(entries: list[Entry], tmp_path: Path, capsys):
