@@ -1,4 +1,4 @@
-"""`bootstrap report` in a real MLflow database: one lineage's picture in its own run, a comparison's in one of its own."""
+"""`bootstrap report` in a real MLflow database: a lineage's picture in its own run, a comparison's in one for it."""
 
 import json
 import shutil
