@@ -3,12 +3,12 @@
 Committed generations are shown with what became of them. The others assume that each reaches exactly what it practises
 and is promoted, unless the gate leaves it alone. FLOPs are those that the ledger counts, by its formulas. Counts are
 upper bounds where the run decides (every proposal of self-play is solved, every prompt gets all its samples, a level
-that is not counted has all the held-out prompts asked for), except for groups whose rewards are all equal, which are
-most (`LIVE_SHARE`). Answers count as long as the longest right one, or as the recipe lets them be, a proposed problem as
-long as a target's, and the proposer's few tokens not at all. A pretrained model's tokens are counted by its folder's
-tokenizer on a sample of prompts. Seconds come from assumed rates until generations are committed; from then on the
-rates are scaled so that the plan of those agrees with their measured time. Left out: Ray, MLflow, verification time and
-what verifiers ask, the measuring of health.
+that cannot be counted has all the held-out prompts asked for), except for groups whose rewards are all equal, which
+are most (`LIVE_SHARE`). Answers count as long as the longest right one, or as the recipe lets them be, a proposed
+problem as long as a target's, and the proposer's few tokens not at all. A pretrained model's tokens are counted by its
+folder's tokenizer on a sample of prompts. Seconds come from assumed rates until generations are committed; from then on
+the rates are scaled so that the plan of those agrees with their measured time. Left out: Ray, MLflow, verification time
+and what verifiers ask, the measuring of health.
 """
 
 import json
@@ -273,7 +273,8 @@ def _left_out(task: Task) -> Iterator[str]:
 def _uncounted(estimates: "_Estimates", *, levels: Collection[int]) -> Iterator[str]:
     """Yield that evaluation is an upper bound, where it is; `levels`: all that are aimed at."""
     evaluation = estimates.recipe.evaluation
-    asked = [(estimates.task, level, evaluation.prompts_per_level) for level in range(1, max(levels) + 1)]
+    highest = max(levels) + evaluation.lookahead
+    asked = [(estimates.task, level, evaluation.prompts_per_level) for level in range(1, highest + 1)]
     for watched in evaluation.panel.values():
         task = build_task(watched.task)
         asked += [(task, level, watched.prompts_per_level) for level in watched.asked]

@@ -214,9 +214,11 @@ class ProceduralTask:
 
     def num_heldout(self, level: int, count: int) -> int | None:
         self._check_level(level)
-        if not self._is_listed(level, count, split=Split.HELDOUT, stepping_stone=False):
+        num_texts = self._family.num_texts(level, stepping_stone=False)
+        # Of 100 + 2 * count expected prompts, fewer than `count` are more than 10 standard deviations away.
+        if num_texts * self._threshold >= (100 + 2 * count) * HASHES:
             return count
-        if self._family.num_texts(level, stepping_stone=False) > ENUMERABLE:
+        if num_texts > ENUMERABLE:
             return None
         return min(count, len(self._list(level, split=Split.HELDOUT, stepping_stone=False)))
 
