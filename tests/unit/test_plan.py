@@ -165,8 +165,8 @@ def test_a_panels_small_levels_are_planned_by_the_prompts_that_they_have() -> No
 
 
 def test_evaluation_of_levels_that_cannot_be_counted_is_said_to_be_an_upper_bound() -> None:
-    gym = {"type": "reasoning_gym", "datasets": [{"name": "chain_sum"}]}
-    plan = make_plan(recipe(count=1, task=gym, verifier={"type": "reasoning_gym"}), lineage="x", workers=1)
+    settings = load_recipe(Path(__file__).parents[2] / "pipelines" / "gym.yaml")
+    plan = make_plan(settings, lineage="gym", workers=1)
     assert len([note for note in plan.notes if "upper bound" in note]) == 1
 
 
