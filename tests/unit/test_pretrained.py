@@ -16,7 +16,7 @@ from bootstrap.stages.resolve import read_model_folder
 from bootstrap.store.artifacts import Artifact, put_artifact
 from bootstrap.store.fingerprint import fingerprint_model
 from bootstrap.store.lineage_store import LineageStore
-from bootstrap.store.pretrained import IMPORT, MAX_CHARACTERS, Pretrained, exported, pretrained_of
+from bootstrap.store.pretrained import IMPORT, MAX_CHARACTERS, Pretrained, exported, pretrained_of, to_file
 from bootstrap.training import lora
 from bootstrap.worker import Worker
 
@@ -26,7 +26,7 @@ EVIL = 'mit"\n---\n# Buy\x1b[31m this\nlicense: apache-2.0 <img src=x>' + 500 * 
 
 def written(*, licence: object = "apache-2.0", source: object = HUB) -> dict[str, bytes]:
     facts = {"fingerprint": 64 * "0", "licence": licence, "num_parameters": 1, "source": source}
-    return {IMPORT: json.dumps(facts).encode()}
+    return {IMPORT: to_file(facts)}
 
 
 def stored(folder: Path, files: dict[str, bytes]) -> Artifact:

@@ -291,8 +291,7 @@ def test_a_sibling_costs_those_tried_before_it_and_none_that_comes_later(scouted
     assert [p.total for p in rest.points] == [105.0]
 
 
-def test_the_report_shows_the_best_of_an_arms_siblings(scouted: list[Entry], tmp_path: Path, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
+def test_the_report_shows_the_best_of_an_arms_siblings(scouted: list[Entry], tmp_path: Path, capsys):
     beside = arms(scouted, quality=Quality(), siblings=fours)
     one = report.Reported(
         store=LineageStore(tmp_path / "runs" / "addition"),
@@ -312,28 +311,18 @@ def test_the_report_shows_the_best_of_an_arms_siblings(scouted: list[Entry], tmp
 
 
 def test_a_lineage_knows_its_siblings_and_its_steps_by_its_header(tmp_path: Path):
-    rl = {"type": "rl", "updates": 1}
+    sft, rl = ({"type": kind, "updates": 1} for kind in ("sft", "rl"))
     stages = [
         {"name": "one", "generations": 2, "steps": [rl]},
-        {
-            "name": "scouts",
-            "generations": 6,
-            "branches": 3,
-            "gate": "never",
-            "steps": [{"type": "sft", "updates": 1}, rl],
-        },
+        {"name": "scouts", "generations": 6, "branches": 3, "gate": "never", "steps": [sft, rl]},
         {"name": "last", "init": {"type": "stage", "stage": "scouts"}, "steps": [rl]},
     ]
-    settings = {**lineage_factory.RECIPE, "generations": {"stages": stages}}
     for generations, expected in (
-        (
-            {"stages": stages},
-            [(0,), (1,), (2,), (3, 4, 5), (3, 4, 5), (3, 4, 5), (6, 7, 8), (6, 7, 8), (6, 7, 8), (9,)],
-        ),
+        ({"stages": stages}, [(0,), (1,), (2,), *[(3, 4, 5)] * 3, *[(6, 7, 8)] * 3, (9,)]),
         ({"branches": 2, "steps": [rl]}, [(0,), (1, 2), (1, 2), (3, 4), (3, 4)]),
         ({"steps": [rl]}, [(0,), (1,), (2,)]),
     ):
-        recipe = Recipe.model_validate({**settings, "generations": generations})
+        recipe = Recipe.model_validate({**lineage_factory.RECIPE, "generations": generations})
         header = LineageStore(tmp_path / str(len(expected))).open("addition", identity=recipe.identity())
         assert [tuple(header.siblings(number)) for number in range(len(expected))] == expected
         for number in range(len(expected)):
