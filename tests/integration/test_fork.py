@@ -147,10 +147,11 @@ def test_a_fork_draws_no_prompt_again_that_its_origin_has_solved(tmp_path):
     # More prompts than the file has: without retirement all come again.
     step = tiny.RL | {"updates": 6, "prompts_per_update": 6, "temperature": 1.0, "retire": 0.75}
     settings = tiny.recipe(steps=[step], count=1, task=task | {"max_answer_length": 2, "max_prompt_length": 6})
-    (_, theirs) = tiny.grow(settings, tmp_path / "tiny")
+    path = tmp_path / "recipe.yaml"
+    path.write_text(json.dumps(settings.model_dump(mode="json")))
+    (_, theirs) = tiny.grow(load_recipe(path), tmp_path / "tiny")
     origin, heir = LineageStore(tmp_path / "tiny"), LineageStore(tmp_path / "heir")
-    remember_recipe(origin, settings, folder=tmp_path)
-    fork(tmp_path, "tiny@1", "heir")
+    assert "no answers" not in fork(tmp_path, "tiny@1", "heir", recipe=path)
     (_, child) = grown(tmp_path, "heir")
     solved = rates_of(origin, theirs.generation, sampled=[True]).solved(0.75)
     assert solved, "some prompts must be solved for this test to mean anything"
