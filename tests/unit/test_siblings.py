@@ -63,6 +63,14 @@ def test_of_siblings_that_pass_the_best_is_champion_and_of_equals_the_earliest(
     assert [one.outcome is PROMOTED for one in found[1:]] == [one.champion == one.number for one in found[1:]]
 
 
+def test_sets_of_siblings_are_counted_over_all_stages() -> None:
+    assert [TRIOS.num_sets(number) for number in range(9)] == [0, 1, 1, 1, 2, 2, 2, 3, 3]
+    alone = {"name": "alone", "generations": 2, "steps": [tiny.RL]}
+    twins = {"name": "twins", "generations": 4, "branches": 2, "steps": [tiny.RL]}
+    staged = Generations.model_validate({"stages": [alone, twins]})
+    assert [staged.num_sets(number) for number in range(7)] == [0, 1, 2, 3, 3, 4, 4]
+
+
 def test_every_sibling_is_compared_with_the_champion_from_before_them(template: Generation) -> None:
     found = grown(template, 0.7, 0.8, 0.9)
     assert [before(found, TRIOS.position(number)) for number in (1, 2, 3)] == [0, 0, 0]
