@@ -638,13 +638,16 @@ def _evaluation_conflicts(recipe: Recipe) -> Iterator[Conflict]:
             f"no level has {gate.min_prompts} held-out prompts where evaluation.prompts_per_level is {prompts}, "
             f"so none could be judged on its own; use {prompts} or fewer",
         )
+    compared = (stage.branches for _, stage in recipe.generations.parts() if stage.gate == "compare")
+    branches = max(compared, default=1)
     # Exact two-sided McNemar is most decisive when every prompt is gained: p = 2 * 0.5^n.
-    least = next(n for n in range(1, 4096) if 2 * 0.5**n < gate.alpha)
+    least = next(n for n in range(1, 4096) if 2 * 0.5**n < gate.alpha / branches)
     if prompts < least:
+        shared = f" / {branches} branches" if branches > 1 else ""
         yield Conflict(
             ("evaluation", "prompts_per_level"),
-            f"even a candidate that gains all {prompts} prompts is not significant at gate.alpha {gate.alpha:g}, so "
-            f"nothing could be promoted; use {least} or more",
+            f"even a candidate that gains all {prompts} prompts is not significant at gate.alpha {gate.alpha:g}"
+            f"{shared}, so nothing could be promoted; use {least} or more",
         )
 
 

@@ -311,7 +311,7 @@ def test_a_killed_step_goes_on_with_the_critic_that_it_had(tmp_path, survived):
 
 
 def test_a_probe_stops_at_prompts_that_are_solved_and_asks_hard_ones_again(tmp_path):
-    step = RL | {"probe": 2, "group_size": 6, "updates": 3, "prompts_per_update": 8}
+    step = RL | {"probe": 2, "group_size": 6, "updates": 3, "prompts_per_update": 8, "levels": "all"}
     entries = grow(recipe(steps=[step], count=1), tmp_path)
     tables = tables_of(tmp_path, entries[1])
     assert [v.rollout_id for v in tables.verdicts] == [r.id for r in tables.rollouts]
