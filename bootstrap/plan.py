@@ -664,8 +664,6 @@ def _aims(recipe: Recipe, committed: Sequence[Generation], *, last: int) -> list
     A planned generation is assumed to have what it practises, and all below, right, and what it starts from had.
     """
     base_level = recipe.task.base_level
-    # The levels that a fork comes with count as grown already.
-    grown = recipe.start_level - base_level
     aims: list[tuple[int, ...]] = []
     found: list[dict[int, float]] = []
     for number in range(last + 1):
@@ -686,7 +684,7 @@ def _aims(recipe: Recipe, committed: Sequence[Generation], *, last: int) -> list
             elif init is None and isinstance(stage.init, StageEnd):
                 init = recipe.generations.ends()[stage.init.stage]
             by = found[aims_by(stage, champion=champion, init=init)]
-            targets = target_levels(stage.curriculum, by, base_level=base_level, generation=number + grown)
+            targets = target_levels(stage.curriculum, by, base_level=base_level, rise=recipe.rise(number))
             reached = max(_practised(recipe, step, targets) for step in stage.steps)
             had = found[init] if init is not None else {}
         aims.append(targets)

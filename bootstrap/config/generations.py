@@ -43,7 +43,9 @@ class Accelerated(Settings):
 
 
 class Fixed(Settings):
-    """Aim one level higher in every generation, whatever the results: what is left where no verifier tells them."""
+    """Aim one level higher in every generation, whatever the results: what is left where no verifier tells them.
+
+    Generations of earlier stages count too, and siblings (`branches`) as one."""
 
     type: Literal["fixed"] = "fixed"
 
@@ -72,7 +74,8 @@ class Cycle(Settings):
     curriculum: Curriculum = NextLevel()
     branches: int = Field(default=1, ge=1)
     """Children of one parent, of which the best is kept: so many generations in a row start from the same weights, aim
-    at the same levels and differ in their randomness. The gate compares each with the champion from before them; of
+    at the same levels and differ in their randomness alone: none replays what another has answered, nor is spared what
+    it has solved. The gate compares each with the champion from before them, at `gate.alpha` over their number; of
     those that pass (with `gate: always` all), the one with the most right answers on the levels aimed at is champion,
     the earliest of equals, and `previous` or `{type: stage}` then name the best of them."""
 
@@ -191,6 +194,15 @@ class Generations(Cycle):
                 )
             first += stage.generations
         raise AssertionError(f"generation {number} is beyond the stages")
+
+    def num_sets(self, number: int) -> int:
+        """Return how many sets of siblings generations 1 to `number` make up; without branches each is one itself."""
+        total, left = 0, number
+        for _, stage in self.parts():
+            size = left if self.stages is None else min(stage.generations, left)
+            total += -(-size // stage.branches)
+            left -= size
+        return total
 
     def ends(self) -> dict[str, int]:
         """Return stage -> the number of its last generation."""

@@ -16,7 +16,7 @@ from bootstrap.config.base import Operational, Place, Settings, identity_of
 from bootstrap.config.base_model import BaseModelSource, GenerationModel, PretrainedModel, ScratchModel
 from bootstrap.config.evaluation import Evaluation, Gate
 from bootstrap.config.files import FileTask
-from bootstrap.config.generations import Accelerated, Generations, Given, Stage
+from bootstrap.config.generations import Accelerated, Fixed, Generations, Given, Stage
 from bootstrap.config.guards import DEFAULT_GUARDS, ON_FIXED_PROMPTS, SAMPLED, Guard, HealthSettings
 from bootstrap.config.models import JudgeVerifier, StageEnd, roles
 from bootstrap.config.resources import Resources, Tracking
@@ -112,18 +112,29 @@ class Recipe(Settings):
 
     def highest_level(self) -> int:
         """Highest level looked at when every generation raises the aim as its curriculum plans."""
-        raised, given, left = 0, 0, self.generations.count
-        for _, stage in self.generations.parts():
+        generations, done = self.generations, 0
+        reached, given = self.start_level, 0
+        for _, stage in generations.parts():
+            if done == generations.count:
+                break
+            before, done = done, min(done + stage.generations, generations.count)
             curriculum = stage.curriculum
-            size = min(stage.generations, left)
             if isinstance(curriculum, Given):
                 given = max(given, *curriculum.levels)
+            elif isinstance(curriculum, Fixed):
+                reached = max(reached, self.task.base_level + self.rise(done))
             else:
                 each = curriculum.max_levels if isinstance(curriculum, Accelerated) else 1
-                raised += -(-size // stage.branches) * each
-            left -= size
+                reached += (generations.num_sets(done) - generations.num_sets(before)) * each
         reaches = [step.reach for _, step in self.generation_steps() if isinstance(step, SelfPlayStep)]
-        return max(self.start_level + raised, given) + max([self.evaluation.lookahead, *reaches])
+        return max(reached, given) + max([self.evaluation.lookahead, *reaches])
+
+    def rise(self, number: int) -> int:
+        """Return how many levels above the task's base level the curriculum `fixed` aims in a generation.
+
+        One for each set of siblings up to it, whatever their stage; the levels that a fork comes with count as grown.
+        """
+        return self.generations.num_sets(number) + self.start_level - self.task.base_level
 
     def steps_of(self, number: int) -> tuple[Step, ...]:
         """Return the training steps of a generation."""
@@ -627,13 +638,16 @@ def _evaluation_conflicts(recipe: Recipe) -> Iterator[Conflict]:
             f"no level has {gate.min_prompts} held-out prompts where evaluation.prompts_per_level is {prompts}, "
             f"so none could be judged on its own; use {prompts} or fewer",
         )
+    compared = (stage.branches for _, stage in recipe.generations.parts() if stage.gate == "compare")
+    branches = max(compared, default=1)
     # Exact two-sided McNemar is most decisive when every prompt is gained: p = 2 * 0.5^n.
-    least = next(n for n in range(1, 4096) if 2 * 0.5**n < gate.alpha)
+    least = next(n for n in range(1, 4096) if 2 * 0.5**n < gate.alpha / branches)
     if prompts < least:
+        shared = f" / {branches} branches" if branches > 1 else ""
         yield Conflict(
             ("evaluation", "prompts_per_level"),
-            f"even a candidate that gains all {prompts} prompts is not significant at gate.alpha {gate.alpha:g}, so "
-            f"nothing could be promoted; use {least} or more",
+            f"even a candidate that gains all {prompts} prompts is not significant at gate.alpha {gate.alpha:g}"
+            f"{shared}, so nothing could be promoted; use {least} or more",
         )
 
 

@@ -365,17 +365,18 @@ class RlStep(StepSettings):
     of each."""
     levels: Levels = "targets"
     prompts_per_update: int = Field(default=24, ge=1)
+    """Prompts that a round draws, spread evenly over the levels; chance says which levels have one more than others."""
     group_size: int = Field(default=8, ge=1)
     """Samples per prompt, compared with one another."""
     probe: int | None = Field(default=None, ge=2)
-    """Samples drawn of every prompt before those that need no more are left alone (sGPO, arXiv:2606.08854): a prompt
-    then has as many as one over the share of right ones, at least `probe` and at most `group_size`. null draws
-    `group_size` of every prompt."""
+    """Samples drawn of every prompt before those that need no more are left alone (after sGPO, arXiv:2606.08854): a
+    prompt then has as many as two over the share of right ones among these, which are two right ones expected, at least
+    `probe` and at most `group_size`; that many if none is right. null draws `group_size` of every prompt."""
     temperature: float = Field(default=1.0, gt=0)
     retire: float | None = Field(default=None, gt=0, le=1)
-    """Share of right answers, in the `rl` rounds of earlier generations and in this step's own, from which a prompt is
-    not drawn again (ScaleRL, arXiv:2510.13786, takes 0.9). It acts where prompts come back: on files and small levels.
-    When all prompts of a level are solved, nothing is drawn there. null draws from all."""
+    """Share of right answers, in the `rl` rounds of the generations that the weights come from and in this step's own,
+    from which a prompt is not drawn again (ScaleRL, arXiv:2510.13786, takes 0.9). It acts where prompts come back: on
+    files and small levels. When all prompts of a level are solved, nothing is drawn there. null draws from all."""
     stepping_stones: float = Field(default=0.0, ge=0, lt=1)
     """Share of easier variants of the target level among the prompts (addition: one operand shorter)."""
     algorithm: Algorithm = Grpo()

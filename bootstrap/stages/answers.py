@@ -20,24 +20,31 @@ INHERITED = "inherited"
 ANSWERS = "answers.parquet"
 
 
-def contributors(entries: Sequence[Entry], parents: Collection[int]) -> list[Entry]:
+def ancestors(entries: Sequence[Entry], parents: Collection[int]) -> frozenset[int]:
+    """Return the generations that the weights of a child of `parents` come from: these and all before them."""
+    found, waiting = set[int](), list(parents)
+    while waiting:
+        number = waiting.pop()
+        if number not in found:
+            found.add(number)
+            waiting += entries[number].generation.parents
+    return frozenset(found)
+
+
+def contributors(entries: Sequence[Entry], parents: Collection[int], *, siblings: Collection[int] = ()) -> list[Entry]:
     """Return whose answers a child of `parents` may replay.
 
     Everyone's, those of rejected candidates too, since a verifier let each answer pass; but of generations kept aside
     only those that its weights come from, and of those that guards speak against (`evaluation.guards.distrusted`) none.
+    `siblings`: those of the child, which differ in their randomness alone, so that none learns from another.
     """
-    ancestors, waiting = set[int](), list(parents)
-    while waiting:
-        number = waiting.pop()
-        if number not in ancestors:
-            ancestors.add(number)
-            waiting += entries[number].generation.parents
-    doubted = distrusted([entry.generation for entry in entries])
+    own = ancestors(entries, parents)
+    left_out = distrusted([entry.generation for entry in entries]) | set(siblings)
     return [
         entry
         for entry in entries
-        if entry.generation.number not in doubted
-        and (entry.generation.outcome is not Outcome.ASIDE or entry.generation.number in ancestors)
+        if entry.generation.number not in left_out
+        and (entry.generation.outcome is not Outcome.ASIDE or entry.generation.number in own)
     ]
 
 

@@ -207,7 +207,8 @@ class Plan:
     asked: Mapping[Voter, tuple[int, Checkpoint]] = field(default_factory=dict)
     """Generation that the verifier asks, as the recipe names it -> (number, weights)."""
     rates: PassRates = field(default_factory=PassRates)
-    """How often earlier generations answered each prompt right; empty where no step retires prompts."""
+    """How often the generations whose weights it comes from answered each prompt right; empty where no step retires
+    prompts."""
 
     def levels(self, wanted: Levels) -> tuple[int, ...]:
         """Return the levels that a step draws prompts from."""

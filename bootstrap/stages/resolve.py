@@ -19,7 +19,7 @@ from bootstrap.seeds import derive_seed
 from bootstrap.selection.curriculum import aims_by, replay_levels, retained_levels, target_levels
 from bootstrap.selection.replay import PoolEntry, ReplayPool
 from bootstrap.selection.retirement import PassRates
-from bootstrap.stages.answers import answers_of, contributors, rates_of
+from bootstrap.stages.answers import ancestors, answers_of, contributors, rates_of
 from bootstrap.stages.context import Context, Plan
 from bootstrap.stages.origin import find_origin
 from bootstrap.stages.samplers import policy_of
@@ -88,8 +88,7 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
         stage.curriculum,
         accuracies(entries[aims_by(stage, champion=champion, init=init)].generation.report),
         base_level=recipe.task.base_level,
-        # The levels that a fork comes with count as grown already.
-        generation=number + recipe.start_level - recipe.task.base_level,
+        rise=recipe.rise(number),
     )
     context.pool.hold(start)
     teachers = {
@@ -107,7 +106,8 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
         model: _model(context, entries, model, named=named) for step in stage.steps for _, model in step.references()
     }
     asked = {name: _generation(context, entries, named.number_of(name)) for _, name in roles(_verifier(recipe, number))}
-    able = contributors(entries, parents)
+    able = contributors(entries, parents, siblings=position.siblings)
+    own = ancestors(entries, parents)
     pool = ReplayPool(answer for earlier in able for answer in _answers(context, earlier))
     plan = Plan(
         number=number,
@@ -129,7 +129,10 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
         samplers=samplers,
         merged=merged,
         references=references,
-        rates=_rates(context, able) if any(_retires(step) for step in stage.steps) else PassRates(),
+        # What others have solved, these weights have yet to learn.
+        rates=_rates(context, [entry for entry in able if entry.generation.number in own])
+        if any(_retires(step) for step in stage.steps)
+        else PassRates(),
         asked=asked,
     )
     context.pool.broadcast("drop_teachers")
@@ -328,10 +331,10 @@ def _retires(step: Step) -> bool:
     return isinstance(step, RlStep) and step.retire is not None
 
 
-def _rates(context: Context, able: Sequence[Entry]) -> PassRates:
+def _rates(context: Context, known: Sequence[Entry]) -> PassRates:
     """Return how often the `rl` steps of these generations had each prompt answered right."""
     total = PassRates()
-    for entry in able:
+    for entry in known:
         number = entry.generation.number
         if number not in context.rates:
             sampled = [isinstance(step, RlStep) for step in context.recipe.steps_of(number)]

@@ -27,6 +27,8 @@ from bootstrap.store.verify import verify
 SAMPLED = {"type": "rejection", "prompts": 24, "samples_per_prompt": 2}
 SMALL = {"type": "scratch", "hidden_size": 16, "intermediate_size": 24, "num_layers": 1, "num_heads": 2}
 FROM_PARENT = {"distillation": {"loss": "forward_kl"}}
+OWN = {f"g{number}" for number in range(1, 10)}
+"""What sources are called that a lineage's generations after generation 0 have written."""
 VOTED_BY_B = {"type": "majority", "voters": [{"type": "stage", "stage": "b"}]}
 STAGES: list[dict[str, Any]] = [
     {"name": "twins", "generations": 2, "branches": 2, "steps": [tiny.RL]},
@@ -87,6 +89,31 @@ def test_branches_start_from_one_parent_aim_alike_and_differ(lineage):
     assert edge(one, "init") == edge(other, "init")
     assert one.generation.target_levels == other.generation.target_levels
     assert one.generation.fingerprint != other.generation.fingerprint
+
+
+def test_branches_aim_at_the_next_level_of_a_fixed_schedule_and_replay_nothing_of_one_another(tmp_path):
+    fixed = {"curriculum": {"type": "fixed"}}
+    step = tiny.RL | {"levels": "all", "prompts_per_update": 18}
+    stages = [
+        {"name": "first", "init": "base", **fixed, "steps": [step]},
+        {"name": "twins", "generations": 2, "branches": 2, "init": "previous", **fixed, "steps": [step]},
+        {"name": "next", "init": "previous", "gate": "never", **fixed, "steps": [step]},
+    ]
+    entries = tiny.grow(staged(stages), tmp_path)
+    assert [entry.generation.target_levels for entry in entries[1:]] == [(5,), (6,), (6,), (7,)]
+
+    def sources(entry: Entry) -> set[str]:
+        return {row.source.split(".")[0] for row in tables(tmp_path, entry).usage if row.stream == "ce"} & OWN
+
+    assert sources(entries[2]) == sources(entries[3]) == {"g1"}, "what each has answered at level 5 is its own"
+    assert {"g2", "g3"} <= sources(entries[4]), "later ones replay what both have answered"
+
+
+def test_branches_share_the_gates_error_among_them(lineage):
+    _, entries = lineage
+    reasons = [entry.generation.decision.reason for entry in entries[1:]]
+    assert ["alpha 0.05 / 2 branches" in reason for reason in reasons[:2]] == [True, True]
+    assert not any("branches" in reason for reason in reasons[2:])
 
 
 def test_weights_and_data_may_have_different_parents(lineage):
@@ -161,6 +188,8 @@ def test_what_was_kept_aside_is_told_as_such_when_answers_are_judged_again(linea
     rows = json.loads(capsys.readouterr().out)["generations"]
     assert [row["outcome"] for row in rows] == [entry.generation.outcome for entry in entries]
     assert not any(row["differs"] for row in rows)
+    decided = [entry.generation.decision.reason for entry in entries[1:4]]
+    assert [row["reason"] for row in rows[1:4]] == decided, "by the same tests, those of branches included"
     rescore_lineage(LineageStore(root), recipe_path=None, as_json=False)
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith(" gen-4"))
     assert "aside" in line and "rejected" not in line

@@ -45,6 +45,42 @@ def test_each_generation_aims_one_level_higher_than_the_last() -> None:
     assert {generation.status for generation in plan.generations} == {"planned"}
 
 
+FIXED = {"curriculum": {"type": "fixed"}}
+
+
+def test_a_fixed_schedule_counts_siblings_as_one() -> None:
+    settings = recipe(count=5, generations={"branches": 2, **FIXED})
+    plan = make_plan(settings, lineage="addition", workers=2)
+    assert [generation.target_levels for generation in plan.generations[1:]] == [(5,), (5,), (6,), (6,), (7,)]
+    assert settings.highest_level() == 7 + settings.evaluation.lookahead
+
+
+def test_a_fixed_schedule_counts_the_generations_of_earlier_stages() -> None:
+    given = {"curriculum": {"type": "given", "levels": [4]}}
+    stages = [
+        {"name": "first", "generations": 3, **given, "steps": [RL]},
+        {"name": "twins", "generations": 4, "branches": 2, **FIXED, "steps": [RL]},
+    ]
+    settings = recipe(generations={"count": 7, "steps": None, "stages": stages})
+    plan = make_plan(settings, lineage="addition", workers=2)
+    assert [g.target_levels for g in plan.generations[1:]] == [(4,), (4,), (4,), (8,), (8,), (9,), (9,)]
+    assert settings.highest_level() == 9 + settings.evaluation.lookahead
+    shorter = recipe(generations={"count": 3, "steps": None, "stages": stages})
+    assert shorter.highest_level() == 4 + settings.evaluation.lookahead, "no generation is of the second stage"
+
+
+def test_a_model_too_short_for_what_a_fixed_schedule_reaches_is_refused() -> None:
+    given = {"curriculum": {"type": "given", "levels": [4]}}
+    stages = [{"name": "a", "generations": 3, **given, "steps": [RL]}, {"name": "b", **FIXED, "steps": [RL]}]
+    generations = {"count": 4, "steps": None, "stages": stages}
+    needed = recipe(generations=generations).task.longest_sequence(8 + 2)
+    base = {"model": {"type": "scratch", "max_length": needed}, "steps": BASE["steps"]}
+    assert recipe(generations=generations, base=base).highest_level() == 10
+    base["model"]["max_length"] -= 1
+    with pytest.raises(ValueError, match=f"set max_length: {needed}"):
+        recipe(generations=generations, base=base)
+
+
 def test_the_start_is_said_in_the_recipes_words() -> None:
     starts = {
         init: [generation.start for generation in make_plan(settings, lineage="x", workers=1).generations]
