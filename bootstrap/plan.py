@@ -23,7 +23,16 @@ from typing import Any
 from pydantic import Field, computed_field
 
 from bootstrap import processor
-from bootstrap.compute import MAX_LOGITS, ModelShape, forward_flops, generate_flops, llama_shape, train_flops
+from bootstrap.compute import (
+    MAX_LOGITS,
+    MUON_COPIES,
+    MUON_PORTION,
+    ModelShape,
+    forward_flops,
+    generate_flops,
+    llama_shape,
+    train_flops,
+)
 from bootstrap.config.algorithms import GroupRelative
 from bootstrap.config.base_model import (
     BaseModelSource,
@@ -567,8 +576,8 @@ class _Estimate:
 
         Training keeps weights, gradients and optimizer state (Muon: one moment, AdamW: two), and per token and layer
         about 16 vectors of the hidden size and 3 of the intermediate size for the backward pass, and the logits twice;
-        where a large vocabulary makes too many logits (`MAX_LOGITS`), fewer sequences at once. Decoding keeps keys and
-        values.
+        where a large vocabulary makes too many logits (`MAX_LOGITS`), fewer sequences at once. After that, Muon's step
+        keeps copies of a portion of the matrices (`MUON_PORTION`). Decoding keeps keys and values.
         """
         recipe, shape = self.recipe, self.shape
         highest = recipe.highest_level()
@@ -586,7 +595,12 @@ class _Estimate:
         activations = trained_rows * (length * per_token + 2 * answer * vocabulary)
         cache = rows * length * 2 * shape.num_layers * shape.hidden_size
         trained = 0 if recipe.training.adapter is not None else shape.num_parameters
-        numbers = shape.num_parameters + trained * (1 + moments) + max(activations, cache)
+        copies = 0
+        if trained and any(isinstance(optimizer, MuonAdamW) for optimizer in optimizers):
+            # The two matrices into the SwiGLU layer are the largest group of one shape.
+            matrix = shape.hidden_size * self.config["intermediate_size"]
+            copies = MUON_COPIES * min(2 * shape.num_layers * matrix, max(MUON_PORTION, matrix))
+        numbers = shape.num_parameters + trained * (1 + moments) + max(activations, cache, copies)
         return round(numbers * shape.bytes_per_parameter)
 
 
