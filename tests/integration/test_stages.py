@@ -357,7 +357,7 @@ def test_a_later_stages_verifier_may_ask_an_earlier_generation_by_number_or_by_s
 
 def test_the_recipes_own_verifier_cannot_ask_a_stage_to_come():
     exact = tiny.EVALUATION | {"verifier": {"type": "exact"}}
-    with pytest.raises(ValidationError, match="stage b has not ended.*give a later stage this verifier"):
+    with pytest.raises(ValidationError, match=r"stage b has not ended.*give a later stage this verifier"):
         staged([{"name": "b", "steps": [tiny.RL]}], verifier=VOTED_BY_B, evaluation=exact)
 
 
