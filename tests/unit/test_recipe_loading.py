@@ -125,7 +125,10 @@ def test_a_long_list_of_problems_is_cut_and_counted(tmp_path: Path) -> None:
         ("task=addition", "must be a section of settings (type is one of addition, reversal, copy, functions"),
         ("gate=3", "must be a section of settings (alpha, retention_margin, panel_margin, min_prompts)"),
         ("resources.workers=some", "must be a whole number or auto"),
-        ("generations.steps.0.distillation.teacher=3.5", "must be one of parent, champion, base or a whole number"),
+        (
+            "generations.steps.0.distillation.teacher=3.5",
+            "must be one of parent, champion, previous, base or a whole number",
+        ),
         ("generations.steps.0.optimizer.betas=[0.9, 1.0]", "betas[1]: must be less than 1"),
     ],
 )
@@ -142,7 +145,10 @@ def test_values_keep_their_types_and_bounds(recipe_path: Path, override: str, ex
         ("generations.steps.0.group_size=1", "use group_size 2 or more"),
         ("generations.steps.0.stepping_stones=0.5", ""),
         ("generations.steps.0.distillation={teacher: base}", "set loss: forward_kl"),
-        ("generations.steps.0.distillation={loss: forward_kl, teacher: 1}", "before generation 1 exists"),
+        (
+            "generations.steps.0.distillation={loss: forward_kl, teacher: 1}",
+            "generation 1 does not exist when generation 1 needs it",
+        ),
         ("generations.steps.0.schedule={warmup: 0.5, decay: 0.9}", "overlap"),
         ("generations.curriculum={type: accelerated, until: 0.9}", "use type: next"),
         (
