@@ -3,18 +3,17 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from bootstrap.config import verifiers
 from bootstrap.config.base_model import BaseModelSource, FolderModel, GenerationModel, PretrainedModel, ScratchModel
-from bootstrap.config.generations import Position
-from bootstrap.config.models import EndpointTeacher, StageEnd, Voter, roles
+from bootstrap.config.generations import Generations, Position
+from bootstrap.config.models import EndpointTeacher, LineageModel, Model, StageEnd, roles
 from bootstrap.config.recipe import Recipe
-from bootstrap.config.steps import Merged, MergeStep, RlStep, Sampler, SelfPlayStep, Step, Teacher
+from bootstrap.config.steps import MergeStep, RlStep, SelfPlayStep, Step
 from bootstrap.config.training import Training
 from bootstrap.errors import RecipeError
 from bootstrap.evaluation.report import accuracies, judged_shares
-from bootstrap.records import Checkpoint, Edge
+from bootstrap.records import Checkpoint, Edge, Generation
 from bootstrap.seeds import derive_seed
 from bootstrap.selection.curriculum import aims_by, replay_levels, retained_levels, target_levels
 from bootstrap.selection.replay import PoolEntry, ReplayPool
@@ -64,16 +63,7 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
         )
     position, committed = recipe.generations.position(number), [entry.generation for entry in entries]
     stage, champion = position.stage, before(committed, position)
-    named = Names(
-        number=number,
-        champion=champion,
-        previous=stands_for(recipe.generations, committed, position.eldest - 1),
-        ends={
-            name: stands_for(recipe.generations, committed, end)
-            for name, end in recipe.generations.ends().items()
-            if end < position.first
-        },
-    )
+    named = Names(number=number, champion=champion, generations=recipe.generations, committed=committed)
     merged = {
         name: _generation(context, entries, named.number_of(name))
         for step in stage.steps
@@ -150,16 +140,18 @@ class Names:
     """None for a generation that starts from another model or from a merge."""
     champion: int
     """Before the generation's siblings."""
-    previous: int
-    ends: Mapping[str, int]
-    """Stage -> who stands for its last generation and that one's siblings, for the stages before this one."""
+    generations: Generations
+    committed: Sequence[Generation]
 
-    def number_of(self, name: Voter | Literal["previous"]) -> int:
+    def number_of(self, name: LineageModel) -> int:
         """Return the number of the generation that a recipe names."""
-        if isinstance(name, StageEnd):
-            return self.ends[name.stage]
-        found = name if isinstance(name, int) else {**vars(self), "base": 0}[name]
-        assert isinstance(found, int) and found < self.number, f"generation {self.number} has no {name}"
+        if name in ("champion", "parent"):
+            found = self.champion if name == "champion" else self.parent
+        else:
+            found = self.generations.youngest(name, number=self.number)
+        assert found is not None and found < self.number, f"generation {self.number} has no {name}"
+        if name == "previous" or isinstance(name, StageEnd):
+            return stands_for(self.generations, self.committed, found)
         return found
 
 
@@ -173,7 +165,7 @@ def _start(
     position: Position,
     *,
     named: Names,
-    merged: Mapping[Merged, tuple[int, Checkpoint]],
+    merged: Mapping[LineageModel, tuple[int, Checkpoint]],
 ) -> tuple[Checkpoint, int | None]:
     """Return the weights that a generation starts from and whose they are, None for those of another model.
 
@@ -241,7 +233,7 @@ def edges(context: Context, plan: Plan, *, sources: Collection[int]) -> tuple[Ed
     return tuple(found)
 
 
-def _edge(role: str, name: Teacher | Sampler, model: tuple[int | None, Checkpoint]) -> Edge:
+def _edge(role: str, name: Model, model: tuple[int | None, Checkpoint]) -> Edge:
     """Return the edge from a model that the recipe names."""
     number, checkpoint = model
     outside = _place(name) if isinstance(name, FolderModel) else None
@@ -312,9 +304,7 @@ def read_model_folder(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in names}
 
 
-def _model(
-    context: Context, entries: Sequence[Entry], name: Teacher | Sampler, *, named: Names
-) -> tuple[int | None, Checkpoint]:
+def _model(context: Context, entries: Sequence[Entry], name: Model, *, named: Names) -> tuple[int | None, Checkpoint]:
     """Return a teacher's or sampler's generation (None for a model outside the lineage) and weights."""
     if isinstance(name, FolderModel):
         files = read_model_folder(Path(name.path))
