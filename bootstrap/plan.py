@@ -2,17 +2,17 @@
 
 Committed generations are shown with what became of them. The others assume that each reaches exactly what it practises
 and is promoted, unless the gate leaves it alone. FLOPs are those that the ledger counts, by its formulas. Counts are
-upper bounds where the run decides (every proposal of self-play is solved, every prompt gets all its samples, every
-level has all the held-out prompts asked for), except for groups whose rewards are all equal, which are most
-(`LIVE_SHARE`). Answers count as long as the longest right one, or as the recipe lets them be, a proposed problem as
-long as a target's, and the proposer's few tokens not at all. A pretrained model's tokens are counted by its folder's
-tokenizer on a sample of prompts. Seconds come from assumed rates until generations are committed; from then on the
-rates are scaled so that the plan of those agrees with their measured time. Left out: Ray, MLflow, verification time and
-what verifiers ask, the measuring of health.
+upper bounds where the run decides (every proposal of self-play is solved, every prompt gets all its samples, a level
+that cannot be counted has all the held-out prompts asked for), except for groups whose rewards are all equal, which
+are most (`LIVE_SHARE`). Answers count as long as the longest right one, or as the recipe lets them be, a proposed
+problem as long as a target's, and the proposer's few tokens not at all. A pretrained model's tokens are counted by its
+folder's tokenizer on a sample of prompts. Seconds come from assumed rates until generations are committed; from then on
+the rates are scaled so that the plan of those agrees with their measured time. Left out: Ray, MLflow, verification time
+and what verifiers ask, the measuring of health.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from math import prod
@@ -211,7 +211,11 @@ def make_plan(
         memory_bytes_per_worker=estimates.memory_bytes(),
         calibrated=bool(entries),
         generations=tuple(generations),
-        notes=(*notes(recipe), *_left_out(estimates.task)),
+        notes=(
+            *notes(recipe),
+            *_left_out(estimates.task),
+            *_uncounted(estimates, levels={level for generation in generations for level in generation.target_levels}),
+        ),
     )
 
 
@@ -269,6 +273,27 @@ def _left_out(task: Task) -> Iterator[str]:
     if isinstance(task, Rows) and task.left_out:
         reasons = ", ".join(f"{count} {reason}" for reason, count in task.left_out.most_common())
         yield f"rows of {task.settings.path} that are left out: {reasons}"
+
+
+def _uncounted(estimates: "_Estimates", *, levels: Collection[int]) -> Iterator[str]:
+    """Yield that evaluation is an upper bound, where it is; `levels`: all that are aimed at."""
+    evaluation = estimates.recipe.evaluation
+    highest = max(levels) + evaluation.lookahead
+    asked = [(estimates.task, level, evaluation.prompts_per_level) for level in range(1, highest + 1)]
+    for watched in evaluation.panel.values():
+        task = build_task(watched.task)
+        asked += [(task, level, watched.prompts_per_level) for level in watched.asked]
+    if any(task.num_heldout(level, count) is None for task, level, count in asked):
+        yield (
+            "evaluation is planned with all the held-out prompts asked for (prompts_per_level), an upper bound: how "
+            "many a level has is known once it is drawn"
+        )
+
+
+def _num_heldout(task: Task, level: int, count: int) -> int:
+    """Return the held-out prompts of a level that are asked, at most, where `count` are asked for."""
+    found = task.num_heldout(level, count)
+    return count if found is None else found
 
 
 def shape_of_config(config: dict[str, Any]) -> ModelShape:
@@ -344,6 +369,13 @@ class _Estimates:
         self._config = config
         self.task = build_task(recipe.task)
         self._made: dict[BaseModelSource, _Estimate] = {}
+        self._heldout: dict[int, int] = {}
+
+    def num_heldout(self, level: int) -> int:
+        """Return the held-out prompts of a level that an evaluation asks, at most."""
+        if level not in self._heldout:
+            self._heldout[level] = _num_heldout(self.task, level, self.recipe.evaluation.prompts_per_level)
+        return self._heldout[level]
 
     def of(self, number: int) -> "_Estimate":
         """Return the estimate of a generation's model."""
@@ -437,7 +469,11 @@ class _Estimate:
             for watched in self.recipe.evaluation.panel.values()
         ]
         return [
-            (fmean(lengths.prompts(level)), lengths.answer(level), watched.prompts_per_level)
+            (
+                fmean(lengths.prompts(level)),
+                lengths.answer(level),
+                _num_heldout(lengths.task, level, watched.prompts_per_level),
+            )
             for watched, lengths in panel
             for level in watched.asked
         ]
@@ -562,9 +598,11 @@ class _Estimate:
         """Yield (level, prompts, completions) of an evaluation: greedy everywhere, sampled on the targets."""
         evaluation = self.recipe.evaluation
         for level in range(1, max(targets) + evaluation.lookahead + 1):
-            yield level, evaluation.prompts_per_level, evaluation.prompts_per_level
+            count = self.family.num_heldout(level)
+            yield level, count, count
             if evaluation.sampled and level in targets:
-                yield level, evaluation.sampled.prompts, evaluation.sampled.prompts * evaluation.sampled.samples
+                count = min(evaluation.sampled.prompts, count)
+                yield level, count, count * evaluation.sampled.samples
 
     def seconds(self, number: int, targets: Sequence[int], *, workers: int) -> float:
         """Return wall time at the assumed rates."""

@@ -1,6 +1,7 @@
 """Copy a generation's model out of a store, every byte proven on the way, with a model card beside it.
 
 An adapter comes out merged with its base, as a whole model that opens without peft; `merged.json` says what it is of.
+Where the model goes back to an imported one, `import.json` says so and names the weights beside it too.
 """
 
 import json
@@ -13,7 +14,7 @@ from bootstrap.lineage.queries import find
 from bootstrap.store import durable
 from bootstrap.store.fingerprint import base_fingerprint
 from bootstrap.store.lineage_store import LineageStore
-from bootstrap.store.pretrained import pretrained_of
+from bootstrap.store.pretrained import exported, pretrained_of
 
 
 def export_generation(store: LineageStore, generation: str, folder: Path) -> tuple[str, int]:
@@ -27,15 +28,16 @@ def export_generation(store: LineageStore, generation: str, folder: Path) -> tup
     folder = new_folder(folder)
     weights = store.artifact(found.artifacts["weights"])
     card = model_card(entry, identity=store.header().identity, pretrained=pretrained_of(weights))
-    files = weights.read_all()
+    files, fingerprint = weights.read_all(), found.fingerprint
     if (base := base_fingerprint(files)) is not None:
         # Here and not at the top: merging takes torch, copying does not.
         from bootstrap.training.lora import merge
 
         merged = merge(store.artifact(found.artifacts["base"]).read_all(), files)
-        origin = {"adapted": found.fingerprint, "base": base, "merged": merged.fingerprint}
+        fingerprint = merged.fingerprint
+        origin = {"adapted": found.fingerprint, "base": base, "merged": fingerprint}
         files = {**merged.files, "merged.json": json.dumps(origin, indent=2, sort_keys=True).encode()}
-    files = {**files, "README.md": card.encode()}
+    files = {**exported(files, fingerprint=fingerprint), "README.md": card.encode()}
     durable.make_folder(folder.parent)
     if not durable.write_folder(folder, files):
         raise RecipeError(f"{folder} has been filled by someone else meanwhile; name a new folder")

@@ -2,17 +2,17 @@
 
     <folder>/import.json     fingerprint, source, licence, number of parameters; no dates
 
-Descendants take it over (`store/pretrained.py`). Reading and checking are `training/sources.py`'s.
+Descendants take it over, and weights that it is not about are refused where a recipe starts from them
+(`store/pretrained.py`). Reading and checking are `training/sources.py`'s.
 """
 
-import json
 from pathlib import Path
 
 from bootstrap.cli.stores import new_folder
 from bootstrap.errors import RecipeError
 from bootstrap.store import durable
 from bootstrap.store.fingerprint import fingerprint_model
-from bootstrap.store.pretrained import IMPORT
+from bootstrap.store.pretrained import IMPORT, to_file
 
 
 def import_model(source: str, folder: Path, *, licence: str | None) -> str:
@@ -34,7 +34,7 @@ def import_model(source: str, folder: Path, *, licence: str | None) -> str:
         "num_parameters": found.num_parameters,
         "source": dict(found.source),
     }
-    files = {**found.files, IMPORT: json.dumps(facts, indent=2, sort_keys=True).encode()}
+    files = {**found.files, IMPORT: to_file(facts)}
     durable.make_folder(folder.parent)
     if not durable.write_folder(folder, files):
         raise RecipeError(f"{folder} has been filled by someone else meanwhile; name a new folder")

@@ -329,7 +329,8 @@ def report(
         bool, typer.Option("--evaluation/--without-evaluation", help="Count the FLOPs of evaluation too.")
     ] = True,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="PNG", help="The picture; by default in the store's reports folder.")
+        Path | None,
+        typer.Option("--out", metavar="PNG", help="The picture; by default in the store's folder .reports."),
     ] = None,
     table: Annotated[bool, typer.Option("--table", help="Print a Markdown table of start, end and cost.")] = False,
     publish: Annotated[bool, typer.Option("--publish/--no-publish", help="Show the picture in MLflow.")] = True,

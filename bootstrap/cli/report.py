@@ -16,14 +16,17 @@ from bootstrap.cli.target import recall, uri_to_show, without_credentials
 from bootstrap.errors import RecipeError, StoreError, TrackingError
 from bootstrap.evaluation.scaling import MIN_POINTS, Sigmoid, fit_sigmoid
 from bootstrap.lineage import queries, text, tracking
-from bootstrap.lineage.curves import Curve, Quality, arms, aside, competitors, curve
+from bootstrap.lineage.curves import Curve, Point, Quality, arms, aside, competitors, curve
 from bootstrap.lineage.outbox import Outbox
 from bootstrap.records import Generation, LevelReport, Outcome
+from bootstrap.stages.siblings import best_of
 from bootstrap.store import durable
-from bootstrap.store.ancestry import ancestry, own_flops, total
+from bootstrap.store.ancestry import Siblings, ancestry, own_flops, total
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 
+FOLDER = ".reports"
+"""In the store, for pictures: no lineage's own, since none has a name that begins with a dot."""
 SHARES = (0.5, 0.75, 0.9, 0.95)
 """Shares of right answers to which the FLOPs are told."""
 
@@ -38,6 +41,16 @@ class Reported:
     fit: Sigmoid | None
     """Over the FLOPs since the curve's own start, which for a fork are those after the origin."""
     arms: tuple[Curve, ...]
+    siblings: Siblings
+
+    def best(self, arm: Curve) -> Generation:
+        """Return who stands for the last siblings of an arm; without branches, its last generation."""
+        last = arm.points[-1].generation
+        return self.generations[best_of(self.generations, [one for one in self.siblings(last) if one <= last])]
+
+    @property
+    def generations(self) -> list[Generation]:
+        return [entry.generation for entry in self.entries]
 
 
 def report(
@@ -67,9 +80,11 @@ def report(
     highest = 1.0 if quality.is_share else math.inf
     reported = []
     for found, entries in grown:
-        one = curve(entries, quality=quality, count_evaluation=count_evaluation)
-        beside = arms(entries, quality=quality, count_evaluation=count_evaluation)
-        reported.append(Reported(store=found, entries=entries, curve=one, fit=_fit(one, highest=highest), arms=beside))
+        siblings = found.header().siblings
+        one = curve(entries, quality=quality, count_evaluation=count_evaluation, siblings=siblings)
+        beside = arms(entries, quality=quality, count_evaluation=count_evaluation, siblings=siblings)
+        fit = _fit(one, highest=highest)
+        reported.append(Reported(store=found, entries=entries, curve=one, fit=fit, arms=beside, siblings=siblings))
     # matplotlib takes a second to load, which only this command needs.
     from bootstrap.lineage import picture
 
@@ -86,7 +101,7 @@ def report(
         counted="all categories" if count_evaluation else "without evaluation",
     )
     data = {"metric": quality.label, "evaluation_counted": count_evaluation, "lineages": [_json(r) for r in reported]}
-    path = out or store / "reports" / f"{_file_name([r.curve.lineage for r in reported])}.png"
+    path = out or store / FOLDER / f"{_file_name([r.curve.lineage for r in reported])}.png"
     with durable.store_errors(path, doing="write"):
         durable.make_folder(path.absolute().parent)
         durable.write_file(path.absolute(), picture.to_png(figure))
@@ -183,6 +198,7 @@ def _json(one: Reported) -> dict[str, Any]:
                 "generation_0_flops": arm.base_flops,
                 "levels_not_measured": list(arm.unmeasured),
                 "own_flops": own_flops(aside(one.entries)[arm.stage or ""]),
+                "best": one.best(arm).number,
                 "points": _points(arm, "value"),
             }
             for arm in one.arms
@@ -229,10 +245,11 @@ def _print(reported: Sequence[Reported]) -> None:
     for one in reported:
         for found in (one.curve, *one.arms):
             first, last = found.start or found.points[0], found.points[-1]
+            end = last if found.stage is None else _point_of(found, one.best(found))
             table.add_row(
                 found.name,
                 _counts(found),
-                f"{_value(first.value, found)} -> {_value(last.value, found)}",
+                f"{_value(first.value, found)} -> {_value(end.value, found)}",
                 text.si(last.total),
                 text.si(found.base_flops),
                 _categories(last.flops),
@@ -296,6 +313,10 @@ def _value(value: float | None, found: Curve) -> str:
     return text.percent(value) if found.quality.is_share else f"{value:g}"
 
 
+def _point_of(found: Curve, generation: Generation) -> Point:
+    return next(point for point in found.points if point.generation == generation.number)
+
+
 def _categories(flops: Mapping[str, float]) -> str:
     return ", ".join(f"{category} {text.si(spent)}" for category, spent in sorted(flops.items()))
 
@@ -304,7 +325,8 @@ def _markdown(reported: Sequence[Reported]) -> str:
     """Return the table that a README can show: a row for each lineage and one for each of its arms.
 
     A lineage's row: the generations that competed and those that they descend from, generation 0 included; what a
-    fork's origin cost stands beside. An arm's: the generations of its stage alone, from the one that it starts from.
+    fork's origin cost stands beside. An arm's: the generations of its stage alone, from the one that it starts from to
+    the best of its last siblings.
     """
     rows = [
         "| lineage, or arm from its own start | generations | frontier, start -> end | accuracy at the first target "
@@ -313,9 +335,10 @@ def _markdown(reported: Sequence[Reported]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for one in reported:
-        entries, generations = one.entries, [entry.generation for entry in one.entries]
+        entries, generations = one.entries, one.generations
         champion = generations[generations[-1].champion]
-        counted = ancestry(entries, [generation.number for generation in competitors(generations)])
+        numbers = [generation.number for generation in competitors(generations)]
+        counted = ancestry(entries, numbers, siblings=one.siblings)
         own = [generations[number] for number in sorted(counted)]
         inherited = next((edge for edge in generations[0].edges if edge.spent is not None), None)
         categories = _categories(own_flops(own))
@@ -327,7 +350,7 @@ def _markdown(reported: Sequence[Reported]) -> str:
             _row(one.curve, entries, own, start=generations[0], end=champion, level=target, categories=categories)
         )
         for arm, (_, kept) in zip(one.arms, aside(entries).items(), strict=True):
-            end, parent = kept[-1], kept[0].parent
+            end, parent = one.best(arm), kept[0].parent
             common = max(champion.target_levels)
             rows.append(
                 _row(

@@ -1,7 +1,7 @@
 """A report's picture in MLflow: in each lineage's own run, and of several together in an experiment for reports.
 
     experiment bootstrap/<lineage>, run <lineage>      report/compute-vs-quality.png and report.json
-    experiment bootstrap/reports, run A, B, ...        the same of all of them
+    experiment bootstrap/.reports, run A, B, ...       the same of all of them
 
 Importing this module imports MLflow, which takes seconds: import it where it is used.
 """
@@ -15,8 +15,10 @@ from mlflow import MlflowClient
 from bootstrap.errors import TrackingError
 from bootstrap.lineage import tracking
 from bootstrap.lineage.connection import connected
+from bootstrap.store.artifacts import canonical_json, sha256
 
-EXPERIMENT = "bootstrap/reports"
+EXPERIMENT = "bootstrap/.reports"
+"""No lineage's own: none has a name that begins with a dot."""
 FOLDER, PICTURE, NUMBERS = "report", "compute-vs-quality.png", "report.json"
 _RUN_KEY = "bootstrap.run_key"
 
@@ -34,9 +36,10 @@ def show_together(
 
     Returns the ids of its experiment and of the run.
 
-    The same lineages have one run, however often they are compared. Raises TrackingError.
+    The same lineages have one run, however often and in whatever order they are compared. Raises TrackingError.
     """
-    name = ", ".join(lineages)
+    names = sorted(lineages)
+    name = ", ".join(names)
     with connected(tracking_uri):
         client = MlflowClient(tracking_uri=tracking_uri)
         found = client.get_experiment_by_name(EXPERIMENT)
@@ -47,7 +50,8 @@ def show_together(
             )
         location = tracking.artifact_location(tracking_uri, store.absolute())
         experiment = found.experiment_id if found else client.create_experiment(EXPERIMENT, artifact_location=location)
-        key = f"report/{name}"
+        # Hashed: a name may hold what a filter's quoting does not.
+        key = f"report/{sha256(canonical_json(names))}"
         runs = client.search_runs([experiment], f"tags.`{_RUN_KEY}` = '{key}'", max_results=1)
         run = runs[0] if runs else client.create_run(experiment, run_name=name, tags={_RUN_KEY: key})
         _put(client, run.info.run_id, figure, numbers)

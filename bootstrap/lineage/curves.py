@@ -1,9 +1,10 @@
 """Compute against quality: a lineage's champion after each generation, over the FLOPs spent until then; and beside it
 what was kept aside, arm by arm.
 
-A generation costs what it and all that it descends from cost, along every edge and each once. The champion's curve goes
-over the generations that competed for that place, and counts those that were rejected too: what was tried has been paid
-for. What was kept aside (`gate: never`) is an arm of its own, and costs the champion nothing unless a competitor
+A generation costs what it and all that it descends from cost, along every edge and each once; what descends from one
+of several siblings (`branches`) pays for all of them, and a sibling for those tried before it. The champion's curve
+goes over the generations that competed for that place, and counts those that were rejected too: what was tried has been
+paid for. What was kept aside (`gate: never`) is an arm of its own, and costs the champion nothing unless a competitor
 descends from it. FLOPs are those since generation 0, whose own are the price of the start and reported beside; a fork
 goes on from what its origin cost.
 
@@ -17,7 +18,7 @@ from typing import Literal
 
 from bootstrap.errors import RecipeError
 from bootstrap.records import Generation, Outcome
-from bootstrap.store.ancestry import spent
+from bootstrap.store.ancestry import Siblings, alone, spent
 from bootstrap.store.ledger import Entry
 
 MEASURING = ("evaluate", "health")
@@ -100,7 +101,9 @@ class Curve:
         return next(reached, None)
 
 
-def curve(entries: Sequence[Entry], *, quality: Quality, count_evaluation: bool = True) -> Curve:
+def curve(
+    entries: Sequence[Entry], *, quality: Quality, count_evaluation: bool = True, siblings: Siblings = alone
+) -> Curve:
     """Return the curve of the champions of a lineage of at least one generation.
 
     A level beyond those that a generation was evaluated on counts as 0: evaluation looks `lookahead` levels past the
@@ -120,9 +123,8 @@ def curve(entries: Sequence[Entry], *, quality: Quality, count_evaluation: bool 
         until.append(generation.number)
         champion = generations[generation.champion]
         unmeasured |= _unmeasured(champion, quality)
-        points.append(
-            _point(entries, generation, paid=until, shown=champion, quality=quality, count_evaluation=count_evaluation)
-        )
+        flops = spent(entries, until, siblings=siblings).since
+        points.append(_point(generation, flops, shown=champion, quality=quality, count_evaluation=count_evaluation))
     return Curve(
         lineage=generations[0].lineage,
         quality=quality,
@@ -132,26 +134,28 @@ def curve(entries: Sequence[Entry], *, quality: Quality, count_evaluation: bool 
     )
 
 
-def arms(entries: Sequence[Entry], *, quality: Quality, count_evaluation: bool = True) -> tuple[Curve, ...]:
+def arms(
+    entries: Sequence[Entry], *, quality: Quality, count_evaluation: bool = True, siblings: Siblings = alone
+) -> tuple[Curve, ...]:
     """Return a curve for each stage whose generations are kept aside, in the ledger's order."""
     found = []
     for stage, generations in aside(entries).items():
         parent = generations[0].parent
         numbers = [generation.number for generation in generations]
 
-        def point(one: Generation) -> Point:
-            return _point(
-                entries, one, paid=[one.number], shown=one, quality=quality, count_evaluation=count_evaluation
-            )
+        def point(one: Generation, *, until: int) -> Point:
+            tried = [sibling for sibling in siblings(one.number) if sibling < until]
+            flops = spent(entries, tried, siblings=siblings).since
+            return _point(one, flops, shown=one, quality=quality, count_evaluation=count_evaluation)
 
         found.append(
             Curve(
                 lineage=generations[0].lineage,
                 stage=stage,
                 quality=quality,
-                points=tuple(point(generation) for generation in generations),
-                start=None if parent is None else point(entries[parent].generation),
-                base_flops=_counted(spent(entries, numbers).start, count_evaluation),
+                points=tuple(point(generation, until=generation.number + 1) for generation in generations),
+                start=None if parent is None else point(entries[parent].generation, until=numbers[0]),
+                base_flops=_counted(spent(entries, numbers, siblings=siblings).start, count_evaluation),
                 unmeasured=tuple(sorted({level for one in generations for level in _unmeasured(one, quality)})),
             )
         )
@@ -173,17 +177,9 @@ def aside(entries: Sequence[Entry]) -> dict[str, list[Generation]]:
 
 
 def _point(
-    entries: Sequence[Entry],
-    generation: Generation,
-    *,
-    paid: Sequence[int],
-    shown: Generation,
-    quality: Quality,
-    count_evaluation: bool,
+    generation: Generation, flops: Mapping[str, float], *, shown: Generation, quality: Quality, count_evaluation: bool
 ) -> Point:
-    """Return a generation's point: at what the generations `paid` cost with all that they descend from, as high as
-    `shown` is."""
-    flops = spent(entries, paid).since
+    """Return a generation's point: at what has been paid by then, as high as `shown` is."""
     value, low, high = _measure(shown, quality)
     return Point(
         generation=generation.number,

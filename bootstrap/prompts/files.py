@@ -116,6 +116,9 @@ class Rows:
     def heldout(self, level: int, count: int) -> list[Prompt]:
         return sorted(self._prompts(level, Split.HELDOUT), key=lambda prompt: prompt.id)[:count]
 
+    def num_heldout(self, level: int, count: int) -> int | None:
+        return min(count, len(self._prompts(level, Split.HELDOUT)))
+
     def _row(self, prompt: Prompt) -> Row:
         row = self._rows.get(prompt.key)
         assert row is not None and row.text == prompt.text, f"prompt {prompt.id} ({prompt.key}) is not of this file"

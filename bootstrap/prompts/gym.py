@@ -136,6 +136,9 @@ class Gym:
             self._heldout[level] = (found, len(found) < count)
         return found[:count]
 
+    def num_heldout(self, level: int, count: int) -> int | None:
+        """Return None: a data set tells no number of questions."""
+
     def _distinct(self, rng: Random, level: int, count: int, split: Split) -> list[Prompt]:
         """Return `count` prompts with distinct texts, or all that were found when the split counts as exhausted."""
         found: dict[str, Prompt] = {}

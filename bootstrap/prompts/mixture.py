@@ -97,6 +97,13 @@ class Mixture:
         found = (next(suites[name], None) for name in names)
         return [prompt for prompt in found if prompt is not None]
 
+    def num_heldout(self, level: int, count: int) -> int | None:
+        """Return the sum over the parts, None where one does not tell its own."""
+        dealt = Counter(self._dealt(count))
+        found = [self.parts[name].num_heldout(_level(self.parts[name], level), part) for name, part in dealt.items()]
+        known = [number for number in found if number is not None]
+        return sum(known) if len(known) == len(found) else None
+
     def heldout_of(self, name: str, level: int, count: int) -> list[Prompt]:
         """Return the held-out prompts of one part at a level of the mixture."""
         part = self.parts[name]

@@ -90,6 +90,9 @@ class Task(Protocol):
         RecipeError when there are none.
         """
 
+    def num_heldout(self, level: int, count: int) -> int | None:
+        """Return how many prompts `heldout` gives; None where that is not known before a large level has been drawn."""
+
 
 class Family(Protocol):
     """What one kind of task knows: texts and their answers. It knows nothing of splits or of who may ask."""
@@ -208,6 +211,16 @@ class ProceduralTask:
                 suite = self._sample_distinct(rng, level, count, split=Split.HELDOUT, stepping_stone=False)
             self._suites[level, count] = tuple(suite)
         return list(self._suites[level, count])
+
+    def num_heldout(self, level: int, count: int) -> int | None:
+        self._check_level(level)
+        num_texts = self._family.num_texts(level, stepping_stone=False)
+        # Of 100 + 2 * count expected prompts, fewer than `count` are more than 10 standard deviations away.
+        if num_texts * self._threshold >= (100 + 2 * count) * HASHES:
+            return count
+        if num_texts > ENUMERABLE:
+            return None
+        return min(count, len(self._list(level, split=Split.HELDOUT, stepping_stone=False)))
 
     def _demonstration(self, prompt: Prompt, rng: Random) -> tuple[Prompt, str]:
         """Return what is shown for a prompt; `rng` serves tasks that show it in several forms."""

@@ -29,6 +29,7 @@ class PoolEntry:
 
     rollout_id: str
     generation: int
+    """The one that gave it. Of a fork's generation 0: 0 for what its origin itself gave, less for older answers."""
     level: int
     prompt_text: str
     completion_text: str
@@ -69,6 +70,12 @@ class ReplayPool:
         """Return a pool of the entries that these generations added."""
         return ReplayPool(
             entry for level in self.levels for entry in self.entries(level) if entry.generation in generations
+        )
+
+    def given_by(self, generation: int) -> "ReplayPool":
+        """Return a pool of the entries that a generation added, for generation 0 with all that a fork came with."""
+        return ReplayPool(
+            entry for level in self.levels for entry in self.entries(level) if max(entry.generation, 0) == generation
         )
 
     def digest(self) -> str:

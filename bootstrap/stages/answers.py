@@ -1,10 +1,11 @@
 """What a committed generation's answers give to later ones: to the replay pool, its own and before them those that a
-fork inherited; to the choice of prompts, how often each was answered right.
+fork inherited; to the choice of prompts, how often each was answered right, in the fork's origin too.
 
 Left out: which of them are replayed (`selection/replay.py`), and the fork itself (`origin.py`).
 """
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 
 from bootstrap.evaluation.guards import distrusted
 from bootstrap.records import Generation, Outcome
@@ -13,11 +14,20 @@ from bootstrap.selection.retirement import PassRates
 from bootstrap.stages.step import Tables
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
-from bootstrap.store.tables import from_parquet
+from bootstrap.store.tables import from_parquet, to_parquet
 
 INHERITED = "inherited"
-"""Role of the artifact with the answers that a fork's generation 0 comes with."""
-ANSWERS = "answers.parquet"
+"""Role of the artifact with the answers and the pass rates that a fork's generation 0 comes with."""
+ANSWERS, RATES = "answers.parquet", "rates.parquet"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RateRow:
+    """How often one prompt was answered right."""
+
+    prompt_id: str
+    right: int
+    judged: int
 
 
 def ancestors(entries: Sequence[Entry], parents: Collection[int]) -> frozenset[int]:
@@ -75,11 +85,22 @@ def answers_of(store: LineageStore, generation: Generation) -> Iterator[PoolEntr
 def rates_of(store: LineageStore, generation: Generation, *, sampled: Sequence[bool]) -> PassRates:
     """Return how often a generation's prompts were answered right; `sampled`: which of its steps count.
 
-    Raises StoreCorrupt if an artifact is broken.
+    For a fork's generation 0 also how often its origin's were. Raises StoreCorrupt if an artifact is broken.
     """
     rates = PassRates()
+    if INHERITED in generation.artifacts:
+        handed_on = store.artifact(generation.artifacts[INHERITED])
+        # Empty for forks that were begun before rates were handed on.
+        rows = from_parquet(handed_on.read(RATES), RateRow) if RATES in handed_on.files else []
+        rates.counts |= {row.prompt_id: (row.right, row.judged) for row in rows}
     for index, counts in enumerate(sampled):
         if counts:
             tables = Tables.read(store.artifact(generation.artifacts[f"step-{index}"]))
             rates.add(tables.rollouts, tables.verdicts)
     return rates
+
+
+def rates_file(rates: PassRates) -> bytes:
+    """Return pass rates as `rates_of` reads them."""
+    rows = [RateRow(prompt_id=name, right=right, judged=judged) for name, (right, judged) in rates.counts.items()]
+    return to_parquet(sorted(rows, key=lambda row: row.prompt_id), RateRow)

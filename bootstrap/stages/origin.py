@@ -1,11 +1,12 @@
 """Where a fork comes from: a generation of another lineage in the same store, found, proven, and what it hands on.
 
-    <store>/<origin>/   weights, base under adapters, answers of its generations 0..N   (read only)
+    <store>/<origin>/   weights, base under adapters, answers and pass rates of its generations 0..N   (read only)
     <store>/<fork>/     generation 0 holds copies of them and what they cost, so that the origin is not needed once
                         that is committed
 
 The answers keep where they come from: `g3.s0.u17.p4.k2` of lineage `addition` is `g0.addition.g3.s0.u17.p4.k2` in the
-fork, an answer that its generation 0 came with. Left out: writing the fork's recipe (`cli/fork.py`).
+fork, an answer that its generation 0 came with. They keep their age too: the origin's own count as generation 0's,
+those of the generation before it as generation -1's. Left out: writing the fork's recipe (`cli/fork.py`).
 """
 
 import json
@@ -21,7 +22,17 @@ from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError
 from bootstrap.records import Checkpoint, Generation, Spent
 from bootstrap.selection.replay import PoolEntry, ReplayPool
-from bootstrap.stages.answers import ANSWERS, INHERITED, answers_of, contributors
+from bootstrap.selection.retirement import PassRates
+from bootstrap.stages.answers import (
+    ANSWERS,
+    INHERITED,
+    RATES,
+    ancestors,
+    answers_of,
+    contributors,
+    rates_file,
+    rates_of,
+)
 from bootstrap.stages.context import Context
 from bootstrap.store.ancestry import spent
 from bootstrap.store.artifacts import Artifact
@@ -68,19 +79,30 @@ class Origin:
         return _without_references(self.task()) == _without_references(identity_of(recipe.task))
 
     def spent(self) -> Spent:
-        """Return what it cost, with all that it descends from."""
-        return spent(self.entries, [self.generation.number])
+        """Return what it cost, with all that it descends from and its elder siblings, among which it was found."""
+        siblings, number = self.store.header().siblings, self.generation.number
+        return spent(self.entries, [one for one in siblings(number) if one <= number], siblings=siblings)
 
     def answers(self) -> list[PoolEntry]:
-        """Return what its own children can replay, as answers of a fork's generation 0."""
+        """Return what its own children can replay, as what a fork's generation 0 comes with."""
         able = contributors(self.entries, [self.generation.number])
         pool = ReplayPool(answer for entry in able for answer in answers_of(self.store, entry.generation))
-        name = self.generation.lineage
+        name, number = self.generation.lineage, self.generation.number
         return [
-            replace(answer, generation=0, rollout_id=f"g0.{name}.{answer.rollout_id}")
+            replace(answer, generation=answer.generation - number, rollout_id=f"g0.{name}.{answer.rollout_id}")
             for level in pool.levels
             for answer in pool.entries(level)
         ]
+
+    def rates(self) -> PassRates:
+        """Return how often the `rl` steps that made its weights had each prompt answered right."""
+        header, total = self.store.header(), PassRates()
+        own = ancestors(self.entries, [self.generation.number])
+        for entry in contributors(self.entries, [self.generation.number]):
+            if (number := entry.generation.number) in own:
+                sampled = [step["type"] == "rl" for step in header.steps(number)]
+                total.merge(rates_of(self.store, entry.generation, sampled=sampled))
+        return total
 
 
 def find_origin(store: Path, model: GenerationModel) -> Origin:
@@ -124,11 +146,13 @@ def inherited(context: Context, number: int) -> dict[str, Artifact]:
     if number or not isinstance(model, GenerationModel):
         return {}
     origin = find_origin(context.store.root.parent, model)
-    answers = origin.answers() if origin.shares_task(context.recipe) else []
-    if not answers:
+    if not origin.shares_task(context.recipe):
         return {}
-    contents = {ANSWERS: to_parquet(answers, PoolEntry)}
-    return {INHERITED: context.store.put("answers", {"record": model.record}, contents)}
+    answers, rates = origin.answers(), origin.rates()
+    if not answers and not rates.counts:
+        return {}
+    contents = {ANSWERS: to_parquet(answers, PoolEntry), RATES: rates_file(rates)}
+    return {INHERITED: context.store.put("inherited", {"record": model.record}, contents)}
 
 
 def _problems(recipe: Recipe, origin: Origin, *, lineage: str) -> Iterator[str]:

@@ -26,6 +26,7 @@ from bootstrap.stages.siblings import before, stands_for
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.fingerprint import base_fingerprint, fingerprint_model
 from bootstrap.store.ledger import Entry
+from bootstrap.store.pretrained import IMPORT, other_weights, taken_over
 from bootstrap.training.chat import framed
 
 MODEL_SUFFIXES = {".json", ".safetensors", ".jinja"}
@@ -229,7 +230,7 @@ def edges(context: Context, plan: Plan, *, sources: Collection[int]) -> tuple[Ed
         number, checkpoint = plan.asked[name]
         found.append(Edge(role=role, generation=number, fingerprint=checkpoint.fingerprint))
     for number in sorted(sources):
-        found.append(Edge(role="data", generation=number, fingerprint=plan.pool.latest(number).digest()))
+        found.append(Edge(role="data", generation=number, fingerprint=plan.pool.given_by(number).digest()))
     return tuple(found)
 
 
@@ -293,7 +294,11 @@ def base_artifacts(context: Context, checkpoint: Checkpoint) -> dict[str, Artifa
 
 
 def read_model_folder(folder: Path) -> dict[str, bytes]:
-    """Return the files of a local Hugging Face folder that make a model. Raises RecipeError when some are missing."""
+    """Return the files of a local Hugging Face folder that make a model.
+
+    Raises RecipeError when some are missing, and for weights that the folder's `import.json` is not about: licence and
+    origin would be told of another model.
+    """
     names = sorted(path.name for path in folder.glob("*") if path.suffix in MODEL_SUFFIXES)
     wanted = ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors")
     if missing := [name for name in wanted if name not in names]:
@@ -301,7 +306,13 @@ def read_model_folder(folder: Path) -> dict[str, bytes]:
             f"{folder} lacks {', '.join(missing)}; save the model and its fast tokenizer with save_pretrained, "
             "weights in one safetensors file (max_shard_size)"
         )
-    return {name: (folder / name).read_bytes() for name in names}
+    files = {name: (folder / name).read_bytes() for name in names}
+    if (found := other_weights(files)) is not None:
+        raise RecipeError(
+            f"{folder / IMPORT} is about another model: {wanted[-1]} holds {found}; `bootstrap import` the model again "
+            f"(or export the generation again), or remove {IMPORT} if the weights are your own"
+        )
+    return taken_over(files)
 
 
 def _model(context: Context, entries: Sequence[Entry], name: Model, *, named: Names) -> tuple[int | None, Checkpoint]:

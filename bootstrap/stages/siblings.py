@@ -39,14 +39,16 @@ def among_siblings(decision: Decision, *, best: Generation | None) -> Decision:
 
 
 def stands_for(generations: Generations, committed: Sequence[Generation], number: int) -> int:
-    """Return who stands for generation `number` and its siblings, all committed, when the next ones name them.
+    """Return who stands for generation `number` and its siblings, all committed, when the next ones name them."""
+    return best_of(committed, generations.position(number).siblings) if number else 0
+
+
+def best_of(committed: Sequence[Generation], siblings: Sequence[int]) -> int:
+    """Return who stands for these siblings.
 
     The champion, if it is one of them; else, where the gate let none pass or kept all aside, the best that no guard
     speaks against, or, if one does against each, the best.
     """
-    if number == 0:
-        return 0
-    siblings = generations.position(number).siblings
     if committed[siblings[-1]].champion in siblings:
         return committed[siblings[-1]].champion
     doubted = distrusted(committed)

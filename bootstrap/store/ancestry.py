@@ -1,30 +1,45 @@
 """What a committed generation descends from, and what all of it cost.
 
+Of several siblings one is kept for what comes of them all: whoever descends from one pays for each of them.
+
 Left out: what became of it for that price (`lineage/curves.py`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from bootstrap.records import Generation, Spent
 from bootstrap.store.ledger import Entry
 
+Siblings = Callable[[int], Iterable[int]]
+"""Generation -> those that start from one parent, itself among them (`Header.siblings`)."""
 
-def ancestry(entries: Sequence[Entry], numbers: Iterable[int]) -> set[int]:
-    """Return these generations and all that they descend from along any edge: weights, data, teachers, judges."""
+
+def alone(number: int) -> Iterable[int]:
+    """Return the generation: what it means that a lineage has no siblings."""
+    return (number,)
+
+
+def ancestry(entries: Sequence[Entry], numbers: Iterable[int], *, siblings: Siblings = alone) -> set[int]:
+    """Return these generations and all that they descend from along any edge: weights, data, teachers, judges.
+
+    With the siblings of what they descend from, as far as these were there to choose among.
+    """
     found: set[int] = set()
     waiting = list(numbers)
     while waiting:
         number = waiting.pop()
         if number not in found:
             found.add(number)
-            waiting += [edge.generation for edge in entries[number].generation.edges if edge.generation is not None]
+            for edge in entries[number].generation.edges:
+                if edge.generation is not None:
+                    waiting += [one for one in siblings(edge.generation) if one < number]
     return found
 
 
-def spent(entries: Sequence[Entry], numbers: Iterable[int]) -> Spent:
+def spent(entries: Sequence[Entry], numbers: Iterable[int], *, siblings: Siblings = alone) -> Spent:
     """Return the FLOPs of these generations and of all that they descend from, each generation once; those of a fork's
     origin come with the edge from there."""
-    chosen = [entries[number].generation for number in sorted(ancestry(entries, numbers))]
+    chosen = [entries[number].generation for number in sorted(ancestry(entries, numbers, siblings=siblings))]
     before = [edge.spent for generation in chosen for edge in generation.edges if edge.spent is not None]
     return Spent(
         start=total([*(one.start for one in before), own_flops(one for one in chosen if not one.number)]),

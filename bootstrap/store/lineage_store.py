@@ -11,7 +11,7 @@
 Writers call `open` first, under `lineage_lock`; readers need neither. Left out: what the stages put in.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,36 @@ class Header(Record):
     """The recipe's identity: every setting that the lineage's results depend on."""
     digest: str
     """SHA-256 of `identity` as canonical JSON; equals `Recipe.digest()`."""
+
+    def steps(self, number: int) -> Sequence[Mapping[str, Any]]:
+        """Return the settings of a generation's training steps."""
+        return self._stage(number)[1]["steps"] if number else self.identity["base"]["steps"]
+
+    def siblings(self, number: int) -> range:
+        """Return the numbers of those that start from one parent, the generation itself among them.
+
+        Some may be yet to come.
+        """
+        if number == 0:
+            return range(1)
+        first, stage = self._stage(number)
+        # Absent where the lineage was begun before there were branches.
+        branches = stage.get("branches", 1)
+        eldest = number - (number - first) % branches
+        return range(eldest, eldest + branches)
+
+    def _stage(self, number: int) -> tuple[int, Mapping[str, Any]]:
+        """Return the number of the first generation of the stage of generation `number`, 1 or more, and its settings.
+
+        As they stand: what a recipe names, as a folder, need not be there any more.
+        """
+        generations, first = self.identity["generations"], 1
+        for stage in generations.get("stages") or ():
+            if number < first + stage["generations"]:
+                return first, stage
+            first += stage["generations"]
+        assert generations["steps"] is not None, f"generation {number} is beyond the stages"
+        return first, generations
 
 
 class LineageStore:

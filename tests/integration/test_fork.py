@@ -17,7 +17,9 @@ from bootstrap.errors import RecipeError, StoreError
 from bootstrap.lineage import queries
 from bootstrap.lineage.curves import Quality, curve
 from bootstrap.records import Edge
-from bootstrap.stages.answers import INHERITED, answers_of
+from bootstrap.selection.replay import ReplayPool
+from bootstrap.selection.retirement import PassRates
+from bootstrap.stages.answers import INHERITED, ancestors, answers_of, rates_of
 from bootstrap.stages.step import Tables
 from bootstrap.store.ancestry import spent, total
 from bootstrap.store.ledger import Entry
@@ -97,10 +99,75 @@ def test_a_fork_inherits_the_answers_accumulated_by_then_and_trains_on_them(stor
     own = {answer.rollout_id: answer for answer in answers_of(heir, entries[0].generation)}
     assert {f"g0.tiny.{answer.rollout_id}" for answer in theirs} >= own.keys()
     assert {a.prompt_text for a in own.values()} == {a.prompt_text for a in theirs}
-    assert {answer.generation for answer in own.values()} == {0}
+    assert {answer.generation for answer in own.values()} == {0}, "those of the origin itself"
     usage = Tables.read(heir.artifact(entries[1].generation.artifacts["step-0"])).usage
     assert {row.source for row in usage} & own.keys()
     assert [e.generation for e in entries[1].generation.edges if e.role == "data"] == [0]
+
+
+def test_a_fork_keeps_the_ages_of_its_answers_and_what_its_origin_has_solved(tmp_path):
+    steps = [tiny.RL | {"updates": 8, "retire": 0.9}]
+    settings = tiny.recipe(generations={"count": 2, "curriculum": {"type": "given", "levels": [5]}, "steps": steps})
+    theirs = tiny.grow(settings, tmp_path / "tiny")
+    origin = LineageStore(tmp_path / "tiny")
+    remember_recipe(origin, settings, folder=tmp_path)
+    given = {n: {a.rollout_id for a in answers_of(origin, theirs[n].generation)} for n in (1, 2)}
+    assert all(given.values()), "both generations must have a right answer for this test to mean anything"
+    overrides = ("count=1", "curriculum.levels=[6]", "steps.0.distillation.data=latest")
+    fork(tmp_path, "tiny@2", "heir", *(f"generations.{override}" for override in overrides))
+    base, child = grown(tmp_path, "heir")
+    heir = LineageStore(tmp_path / "heir")
+    inherited = list(answers_of(heir, base.generation))
+    ages = {answer.rollout_id.removeprefix("g0.tiny."): answer.generation for answer in inherited}
+    assert ages == {name: number - 2 for number, names in given.items() for name in names & ages.keys()}
+    assert set(ages.values()) == {-1, 0}
+    # As in the origin's own next generation: the latest are those of the parent alone.
+    latest = {name for name, age in ages.items() if age == 0}
+    usage = Tables.read(heir.artifact(child.generation.artifacts["step-0"])).usage
+    replayed = {row.source.removeprefix("g0.tiny.") for row in usage if row.source.startswith("g0.")}
+    assert replayed and replayed <= latest
+    [data] = [edge for edge in child.generation.edges if edge.role == "data"]
+    assert data.generation == 0 and data.fingerprint == ReplayPool(inherited).digest()
+    rates = PassRates()
+    for entry in theirs[1:3]:
+        if entry.generation.number in ancestors(theirs, [2]):
+            rates.merge(rates_of(origin, entry.generation, sampled=[True]))
+    assert rates.counts and rates_of(heir, base.generation, sampled=[]).counts == rates.counts
+    fork(tmp_path, "heir@0", "second", "generations.count=0")
+    (again,) = grown(tmp_path, "second")
+    second = LineageStore(tmp_path / "second")
+    assert [a.generation for a in answers_of(second, again.generation)] == [a.generation for a in inherited]
+    assert rates_of(second, again.generation, sampled=[]).counts == rates.counts
+
+
+def test_a_fork_draws_no_prompt_again_that_its_origin_has_solved(tmp_path):
+    rows = [{"prompt": f"{'ab'[n % 2]}{n}=", "answer": "ab"[n % 2]} for n in range(40)]
+    (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    task = {"type": "file", "path": str(tmp_path / "rows.jsonl"), "form": "text", "alphabet": "ab=0123456789"}
+    # More prompts than the file has: without retirement all come again.
+    step = tiny.RL | {"updates": 6, "prompts_per_update": 6, "temperature": 1.0, "retire": 0.75}
+    settings = tiny.recipe(steps=[step], count=1, task=task | {"max_answer_length": 2, "max_prompt_length": 6})
+    path = tmp_path / "recipe.yaml"
+    path.write_text(json.dumps(settings.model_dump(mode="json")))
+    (_, theirs) = tiny.grow(load_recipe(path), tmp_path / "tiny")
+    origin, heir = LineageStore(tmp_path / "tiny"), LineageStore(tmp_path / "heir")
+    assert "no answers" not in fork(tmp_path, "tiny@1", "heir", recipe=path)
+    (_, child) = grown(tmp_path, "heir")
+    solved = rates_of(origin, theirs.generation, sampled=[True]).solved(0.75)
+    assert solved, "some prompts must be solved for this test to mean anything"
+    drawn = {rollout.prompt_id for rollout in Tables.read(heir.artifact(child.generation.artifacts["step-0"])).rollouts}
+    assert not drawn & solved
+
+
+def test_a_fork_of_one_of_siblings_goes_on_from_what_it_and_its_elders_cost(tmp_path):
+    settings = tiny.recipe(generations=FIXED | {"count": 2, "branches": 2})
+    theirs = [entry.generation for entry in tiny.grow(settings, tmp_path / "tiny")]
+    remember_recipe(LineageStore(tmp_path / "tiny"), settings, folder=tmp_path)
+    for number in (1, 2):
+        fork(tmp_path, f"tiny@{number}", f"fork{number}", "generations.count=0")
+        [edge] = grown(tmp_path, f"fork{number}")[0].generation.edges
+        assert edge.spent is not None
+        assert edge.spent.since == total([one.compute.flops for one in theirs[1 : number + 1]])
 
 
 def test_a_fork_of_a_fork_names_both_lineages(store):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from support import tiny
 from support.pretrained import CHAT, small_folder, small_llama, write
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -200,6 +201,38 @@ def test_a_licence_is_stated_where_the_source_names_none_and_never_contradicted(
     (source / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
     assert main(["import", str(source), str(tmp_path / "c"), "--licence", "mit"]) == 2
     assert not (tmp_path / "c").exists()
+
+
+def test_weights_that_replace_imported_ones_are_refused_as_long_as_import_json_tells_of_others(tmp_path):
+    source, folder = write(small_folder(), tmp_path / "source"), tmp_path / "m"
+    assert main(["import", str(source), str(folder), "--licence", "mit"]) == 0
+    assert read_model_folder(folder).keys() >= small_folder().keys()
+    for weights in (small_folder(seed=1)["model.safetensors"], b"cut"):
+        (folder / "model.safetensors").write_bytes(weights)
+        with pytest.raises(RecipeError, match=r"`bootstrap import` the model again.* or remove import\.json"):
+            read_model_folder(folder)
+    (folder / "model.safetensors").write_bytes(small_folder(seed=1)["model.safetensors"])
+    (folder / "import.json").unlink()
+    assert fingerprint_model(read_model_folder(folder)) == fingerprint_model(small_folder(seed=1))
+
+
+def test_a_recipe_refuses_weights_that_are_not_the_imported_ones(tmp_path):
+    source, folder = write(small_folder(), tmp_path / "source"), tmp_path / "m"
+    assert main(["import", str(source), str(folder)]) == 0
+    (folder / "model.safetensors").write_bytes(small_folder(seed=1)["model.safetensors"])
+    settings = tiny.recipe(count=0, base={"model": {"type": "folder", "path": str(folder)}})
+    with pytest.raises(RecipeError, match=r"import\.json is about another model"):
+        tiny.grow(settings, tmp_path / "runs" / "tiny")
+
+
+def test_imported_weights_of_another_precision_are_the_imported_ones(tmp_path):
+    files = small_folder()
+    halves = {name: tensor.bfloat16() for name, tensor in safetensors.torch.load(files["model.safetensors"]).items()}
+    files["model.safetensors"] = safetensors.torch.save(halves, metadata={"format": "pt"})
+    folder = tmp_path / "m"
+    assert main(["import", str(write(files, tmp_path / "source")), str(folder)]) == 0
+    model, _ = load(read_model_folder(folder))
+    assert model.dtype == torch.float32
 
 
 def test_a_folder_in_use_is_left_alone(tmp_path, capsys):

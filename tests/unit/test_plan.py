@@ -171,6 +171,41 @@ def test_a_reference_of_a_kl_term_costs_a_forward_pass() -> None:
     assert held.generations[1].flops["train"] == pytest.approx(plain.generations[1].flops["train"] * 4 / 3, rel=1e-6)
 
 
+def test_small_levels_are_evaluated_on_the_held_out_prompts_that_they_have() -> None:
+    task = {"type": "addition", "base_level": 4}
+    sampled = {"prompts": 60, "samples": 2, "k": 1}
+
+    def planned(**asked: Any) -> LineagePlan:
+        evaluation = {"prompts_per_level": 2000, "lookahead": 1, "sampled": None, **asked}
+        return make_plan(recipe(count=1, task=task, evaluation=evaluation), lineage="x", workers=1)
+
+    own = build_task(recipe(task=task).task)
+    counts = {level: len(own.heldout(level, 2000)) for level in range(1, 6)}
+    assert counts[1] < 60 < counts[2] < counts[3] == counts[5] == 2000
+    plan = planned()
+    # An answer to level n has up to n + 1 digits and an end.
+    assert plan.generations[0].tokens["evaluate"] == sum(count * (level + 2) for level, count in counts.items())
+    assert not [note for note in plan.notes if "upper bound" in note]
+    more = planned(sampled=sampled).generations[0].tokens["evaluate"] - plan.generations[0].tokens["evaluate"]
+    assert more == 2 * sum(min(count, 60) * (level + 2) for level, count in counts.items() if level < 5)
+
+
+def test_a_panels_small_levels_are_planned_by_the_prompts_that_they_have() -> None:
+    def planned(asked: int) -> int:
+        watched = {"task": {**texts, "type": "reversal"}, "levels": [2, 9], "prompts_per_level": asked}
+        settings = recipe(count=0, task={**texts, "type": "copy"}, evaluation={"panel": {"reversal": watched}})
+        return make_plan(settings, lineage="x", workers=1).generations[0].tokens["evaluate"]
+
+    texts = {"alphabet": "abc", "base_level": 4, "heldout_fraction": 0.5}
+    assert planned(500) - planned(100) == 400 * (9 + 1), "level 2 has 9 texts"
+
+
+def test_evaluation_of_levels_that_cannot_be_counted_is_said_to_be_an_upper_bound() -> None:
+    settings = load_recipe(Path(__file__).parents[2] / "pipelines" / "gym.yaml")
+    plan = make_plan(settings, lineage="gym", workers=1)
+    assert len([note for note in plan.notes if "upper bound" in note]) == 1
+
+
 def test_parents_and_teachers_are_numbers_once_they_are_determined(entries: list[Entry]) -> None:
     steps = [
         {"type": "distill", "updates": 1, "distillation": {"loss": "forward_kl", "teacher": teacher}}

@@ -6,15 +6,17 @@ from pathlib import Path
 import pytest
 import yaml
 from support import lineage_factory
-from support.pretrained import small_folder
+from support.pretrained import small_folder, write
 
 from bootstrap.cli.main import main
 from bootstrap.config.training import LoraAdapter, Training
+from bootstrap.errors import RecipeError
 from bootstrap.lineage.card import model_card
+from bootstrap.stages.resolve import read_model_folder
 from bootstrap.store.artifacts import Artifact, put_artifact
 from bootstrap.store.fingerprint import fingerprint_model
 from bootstrap.store.lineage_store import LineageStore
-from bootstrap.store.pretrained import IMPORT, MAX_CHARACTERS, Pretrained, pretrained_of
+from bootstrap.store.pretrained import IMPORT, MAX_CHARACTERS, Pretrained, exported, pretrained_of, to_file
 from bootstrap.training import lora
 from bootstrap.worker import Worker
 
@@ -24,7 +26,7 @@ EVIL = 'mit"\n---\n# Buy\x1b[31m this\nlicense: apache-2.0 <img src=x>' + 500 * 
 
 def written(*, licence: object = "apache-2.0", source: object = HUB) -> dict[str, bytes]:
     facts = {"fingerprint": 64 * "0", "licence": licence, "num_parameters": 1, "source": source}
-    return {IMPORT: json.dumps(facts).encode()}
+    return {IMPORT: to_file(facts)}
 
 
 def stored(folder: Path, files: dict[str, bytes]) -> Artifact:
@@ -52,7 +54,7 @@ def front_matter(card: str) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("adapter", [None, LoraAdapter(rank=2, alpha=4)], ids=["whole", "adapter"])
-def test_descendants_and_merged_adapters_keep_what_they_go_back_to(adapter: LoraAdapter | None) -> None:
+def test_descendants_and_merged_adapters_keep_what_they_go_back_to(adapter: LoraAdapter | None, tmp_path: Path) -> None:
     files = {**small_folder(), **written()}
     for _ in range(2):
         worker = Worker(batch_rows=4, device="cpu")
@@ -66,6 +68,9 @@ def test_descendants_and_merged_adapters_keep_what_they_go_back_to(adapter: Lora
         assert made[IMPORT] == files[IMPORT]
         files = made if adapter is None else dict(lora.merge(files, made).files)
     assert files[IMPORT] == written()[IMPORT]
+    folder = write(exported(files, fingerprint=fingerprint_model(files)), tmp_path / "exported")
+    assert json.loads((folder / IMPORT).read_text())["exported"] == fingerprint_model(files)
+    assert read_model_folder(folder)[IMPORT] == written()[IMPORT], "an export is a start like any other"
 
 
 def test_a_source_is_told_in_words(tmp_path: Path) -> None:
@@ -104,7 +109,23 @@ def test_export_names_licence_and_base_model_in_the_card_of_a_descendant(lineage
     front = front_matter((tmp_path / "out" / "README.md").read_text())
     assert front["base_model"] == "someone/small"
     assert front.get("license") == licence
-    assert (tmp_path / "out" / IMPORT).read_bytes() == written(licence=licence)[IMPORT]
+    facts = json.loads((tmp_path / "out" / IMPORT).read_text())
+    assert facts == {
+        **json.loads(written(licence=licence)[IMPORT]),
+        "exported": store.ledger.read()[1].generation.fingerprint,
+    }
+
+
+def test_an_exported_folder_is_a_start_until_its_weights_are_others(lineage, tmp_path: Path) -> None:
+    store = lineage()
+    asked = ["--store", str(store.root.parent), "--lineage", "addition"]
+    for generation in ("gen-0", "gen-1"):
+        assert main(["export", generation, str(tmp_path / generation), *asked]) == 0
+        assert read_model_folder(tmp_path / generation)[IMPORT] == written()[IMPORT]
+    other = (tmp_path / "gen-0" / "model.safetensors").read_bytes()
+    (tmp_path / "gen-1" / "model.safetensors").write_bytes(other)
+    with pytest.raises(RecipeError, match=r"import\.json is about another model"):
+        read_model_folder(tmp_path / "gen-1")
 
 
 def test_show_tells_what_a_generation_goes_back_to(lineage, capsys: pytest.CaptureFixture[str]) -> None:

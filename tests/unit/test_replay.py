@@ -47,6 +47,30 @@ def test_latest_holds_one_generations_entries_and_leaves_the_pool_alone():
     assert len(pool.latest(3)) == 0
 
 
+def test_what_generation_0_gave_are_all_answers_that_a_fork_came_with_and_its_latest_those_of_the_origin_itself():
+    pool = ReplayPool([entry("a", generation=-2), entry("b", generation=0), entry("c", generation=1)])
+    held = {
+        "given": pool.given_by(0),
+        "later": pool.given_by(1),
+        "latest": pool.latest(0),
+    }
+    assert {name: [e.rollout_id for e in found.entries(5)] for name, found in held.items()} == {
+        "given": ["a", "b"],
+        "later": ["c"],
+        "latest": ["b"],
+    }
+
+
+def test_answers_that_a_fork_came_with_fade_by_their_age_in_its_origin():
+    ages = {"old": -2, "origin": 0, "own": 1}
+    pool = ReplayPool([entry(name, generation=generation) for name, generation in ages.items()])
+    drawn = Counter(example.source for example in draw(pool, levels=[5], count=20_000, decay=0.5))
+    # 1/8 : 1/2 : 1
+    assert {name: drawn[name] / 20_000 for name in ages} == pytest.approx(
+        {"old": 1 / 13, "origin": 4 / 13, "own": 8 / 13}, abs=0.02
+    )
+
+
 def test_the_digest_follows_every_field_and_the_order():
     base = ReplayPool([entry("a"), entry("b")]).digest()
     assert base == ReplayPool([entry("a"), entry("b")]).digest()

@@ -13,6 +13,7 @@ from support.lineage_factory import ASIDE, PROMOTED, REJECTED
 
 from bootstrap.cli import report
 from bootstrap.cli.main import main
+from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError
 from bootstrap.evaluation.scaling import MIN_POINTS, fit_sigmoid
 from bootstrap.lineage import picture, text
@@ -160,7 +161,7 @@ def test_the_command_writes_picture_and_numbers(entries: list[Entry], tmp_path: 
     assert main(["report", *store, "--table"]) == 0
     head, _, row = capsys.readouterr().out.strip().splitlines()
     assert head.count("|") == row.count("|") and "addition" in row and "2/3 promoted" in row
-    assert (tmp_path / "runs" / "reports" / "addition.png").exists()
+    assert (tmp_path / "runs" / ".reports" / "addition.png").exists()
 
 
 def test_levels_that_cannot_be_read_are_refused(entries: list[Entry], tmp_path: Path, capsys):
@@ -247,6 +248,85 @@ def test_what_is_kept_aside_costs_the_champion_only_where_the_champion_learns_fr
         (6, 300.0 + 1000.0 + 50.0 + 400.0, 7.0),
     ]
     assert found.base_flops == 10.0
+
+
+@pytest.fixture
+def scouted(entries: list[Entry]) -> list[Entry]:
+    """Four siblings kept aside, of which the second is the best; the last stage starts from that one."""
+    one = entries[1]
+
+    def scout(number: int, share: float) -> Entry:
+        made = node(one, number, outcome=ASIDE, champion=0, stage="scouts", init=0, train=10.0 * number, frontier=4)
+        decision, improvement = made.generation.decision, made.generation.decision.improvement
+        assert improvement is not None
+        changed = decision.model_copy(update={"improvement": improvement.model_copy(update={"candidate": share})})
+        report = made.generation.report.model_copy(update={"frontier": 4 + round(10 * share)})
+        update = {"decision": changed, "report": report}
+        return replace(made, generation=made.generation.model_copy(update=update))
+
+    scouts = [scout(number, share) for number, share in ((1, 0.2), (2, 0.4), (3, 0.3), (4, 0.1))]
+    last = node(one, 5, stage="last", init=2, train=1000.0, frontier=9)
+    return [node(one, 0, outcome=Outcome.BASE, train=1.0), *scouts, last]
+
+
+def fours(number: int) -> range:
+    """Generations 1 to 4 start from one parent."""
+    return range(1, 5) if 1 <= number <= 4 else range(number, number + 1)
+
+
+def test_what_starts_from_the_best_of_siblings_pays_for_all_of_them(scouted: list[Entry]):
+    found = curve(scouted, quality=Quality(), count_evaluation=False, siblings=fours)
+    assert [(p.generation, p.total) for p in found.points] == [(0, 0.0), (5, 10.0 + 20.0 + 30.0 + 40.0 + 1000.0)]
+    assert found.base_flops == 1.0
+
+
+def test_a_sibling_costs_those_tried_before_it_and_none_that_comes_later(scouted: list[Entry]):
+    one = scouted[1]
+    taught = node(one, 3, outcome=ASIDE, champion=0, stage="scouts", init=0, data=[1], train=30.0)
+    arm_of_the_last = node(one, 6, outcome=ASIDE, champion=5, stage="rest", init=2, train=5.0)
+    lineage = [*scouted[:3], taught, *scouted[4:], arm_of_the_last]
+    scouts, rest = arms(lineage, quality=Quality(), count_evaluation=False, siblings=fours)
+    assert [(p.generation, p.total) for p in scouts.points] == [(1, 10.0), (2, 30.0), (3, 60.0), (4, 100.0)]
+    assert rest.start is not None and rest.start.total == 100.0
+    assert [p.total for p in rest.points] == [105.0]
+
+
+def test_the_report_shows_the_best_of_an_arms_siblings(scouted: list[Entry], tmp_path: Path, capsys):
+    beside = arms(scouted, quality=Quality(), siblings=fours)
+    one = report.Reported(
+        store=LineageStore(tmp_path / "runs" / "addition"),
+        entries=scouted,
+        curve=curve(scouted, quality=Quality(), siblings=fours),
+        fit=None,
+        arms=beside,
+        siblings=fours,
+    )
+    report._print([one])
+    row = next(line for line in capsys.readouterr().out.splitlines() if "addition: scouts" in line)
+    assert "4 -> 8" in row and text.si(beside[0].points[-1].total) in row
+    assert report._json(one)["arms"][0]["best"] == 2
+    *_, lineage, arm = report._markdown([one]).splitlines()
+    assert "| 4 aside | 4 -> 8 |" in arm
+    assert lineage.endswith(f"| {text.si(10.0 + 20.0 + 30.0 + 40.0 + 1000.0)} |"), "the scouts are paid for"
+
+
+def test_a_lineage_knows_its_siblings_and_its_steps_by_its_header(tmp_path: Path):
+    sft, rl = ({"type": kind, "updates": 1} for kind in ("sft", "rl"))
+    stages = [
+        {"name": "one", "generations": 2, "steps": [rl]},
+        {"name": "scouts", "generations": 6, "branches": 3, "gate": "never", "steps": [sft, rl]},
+        {"name": "last", "init": {"type": "stage", "stage": "scouts"}, "steps": [rl]},
+    ]
+    for generations, expected in (
+        ({"stages": stages}, [(0,), (1,), (2,), *[(3, 4, 5)] * 3, *[(6, 7, 8)] * 3, (9,)]),
+        ({"branches": 2, "steps": [rl]}, [(0,), (1, 2), (1, 2), (3, 4), (3, 4)]),
+        ({"steps": [rl]}, [(0,), (1,), (2,)]),
+    ):
+        recipe = Recipe.model_validate({**lineage_factory.RECIPE, "generations": generations})
+        header = LineageStore(tmp_path / str(len(expected))).open("addition", identity=recipe.identity())
+        assert [tuple(header.siblings(number)) for number in range(len(expected))] == expected
+        for number in range(len(expected)):
+            assert [step["type"] for step in header.steps(number)] == [s.type for s in recipe.steps_of(number)]
 
 
 def test_only_generations_that_could_move_the_champion_are_fitted(entries: list[Entry]):
