@@ -10,6 +10,12 @@ from dataclasses import dataclass
 
 MAX_LOGITS = {"cpu": 2**26, "cuda": 2**30}
 """Logits that training computes in one forward pass, by device; several arrays of this many numbers live at once."""
+MUON_PORTION = 2**24
+"""Elements that Muon's step makes float32 copies of at once (64 MiB each): what a large model's step holds beside its
+state stays small, and a small model's matrices of one shape go through together."""
+MUON_COPIES = 5
+"""Copies of such a portion that live at once, at most: the stacked matrices, the iterate before and after a step of
+Newton-Schulz, and two products of the size of the smaller side."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

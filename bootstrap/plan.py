@@ -23,7 +23,16 @@ from typing import Any
 from pydantic import Field, computed_field
 
 from bootstrap import processor
-from bootstrap.compute import MAX_LOGITS, ModelShape, forward_flops, generate_flops, llama_shape, train_flops
+from bootstrap.compute import (
+    MAX_LOGITS,
+    MUON_COPIES,
+    MUON_PORTION,
+    ModelShape,
+    forward_flops,
+    generate_flops,
+    llama_shape,
+    train_flops,
+)
 from bootstrap.config.algorithms import GroupRelative
 from bootstrap.config.base_model import (
     BaseModelSource,
@@ -34,23 +43,19 @@ from bootstrap.config.base_model import (
     scratch_vocabulary,
 )
 from bootstrap.config.descent import Descent
-from bootstrap.config.generations import Stage
-from bootstrap.config.models import EndpointTeacher, StageEnd
+from bootstrap.config.models import EndpointTeacher, LineageModel, Model, StageEnd
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.steps import (
     DistillStep,
-    Merged,
     MergeStep,
     MuonAdamW,
     Rejection,
     Replay,
     RlStep,
-    Sampler,
     SelfPlayStep,
     SftStep,
     Step,
     Taught,
-    Teacher,
 )
 from bootstrap.config.task import OpenTask
 from bootstrap.config.tasks import tasks_of
@@ -374,30 +379,21 @@ class _Estimates:
 
     def of(self, number: int) -> "_Estimate":
         """Return the estimate of a generation's model."""
-        model = self._model(number)
+        return self._made_of(self._descent.of(number))
+
+    def _made_of(self, origin: BaseModelSource | None) -> "_Estimate":
+        # Where the gate decides between several models, the lineage's own stands for them: their size is not known yet.
+        model = origin or self.recipe.base.model
         if model not in self._made:
             config = self._config if isinstance(model, GenerationModel) else None
             self._made[model] = _Estimate(self, model=model, config=config)
         return self._made[model]
 
-    def shape_of(self, named: Teacher | Sampler, number: int) -> ModelShape:
-        """Return the shape of a model that a generation's steps name, the champion's being the base's."""
-        match named:
-            case FolderModel(path=path):
-                return shape_of_config(json.loads((Path(path) / "config.json").read_bytes()))
-            case "champion" | "base":
-                return self.of(0).shape
-            case "previous":
-                return self.of(self.recipe.generations.position(number).eldest - 1).shape
-            case StageEnd(stage=name):
-                return self.of(self.recipe.generations.ends()[name]).shape
-            case int(earlier):
-                return self.of(earlier).shape
-        return self.of(number).shape
-
-    def _model(self, number: int) -> BaseModelSource:
-        # Where the gate decides between several models, the lineage's own stands for them: their size is not known yet.
-        return self._descent.of(number) or self.recipe.base.model
+    def shape_of(self, name: Model, number: int) -> ModelShape:
+        """Return the shape of a model that a generation's steps name."""
+        if isinstance(name, FolderModel):
+            return shape_of_config(json.loads((Path(name.path) / "config.json").read_bytes()))
+        return self._made_of(self._descent.named(name, number=number)).shape
 
     def memory_bytes(self) -> int:
         """Return bytes of one worker at its fullest."""
@@ -618,8 +614,8 @@ class _Estimate:
 
         Training keeps weights, gradients and optimizer state (Muon: one moment, AdamW: two), and per token and layer
         about 16 vectors of the hidden size and 3 of the intermediate size for the backward pass, and the logits twice;
-        where a large vocabulary makes too many logits (`MAX_LOGITS`), fewer sequences at once. Decoding keeps keys and
-        values.
+        where a large vocabulary makes too many logits (`MAX_LOGITS`), fewer sequences at once. After that, Muon's step
+        keeps copies of a portion of the matrices (`MUON_PORTION`). Decoding keeps keys and values.
         """
         recipe, shape = self.recipe, self.shape
         highest = recipe.highest_level()
@@ -637,7 +633,12 @@ class _Estimate:
         activations = trained_rows * (length * per_token + 2 * answer * vocabulary)
         cache = rows * length * 2 * shape.num_layers * shape.hidden_size
         trained = 0 if recipe.training.adapter is not None else shape.num_parameters
-        numbers = shape.num_parameters + trained * (1 + moments) + max(activations, cache)
+        copies = 0
+        if trained and any(isinstance(optimizer, MuonAdamW) for optimizer in optimizers):
+            # The two matrices into the SwiGLU layer are the largest group of one shape.
+            matrix = shape.hidden_size * self.config["intermediate_size"]
+            copies = MUON_COPIES * min(2 * shape.num_layers * matrix, max(MUON_PORTION, matrix))
+        numbers = shape.num_parameters + trained * (1 + moments) + max(activations, cache, copies)
         return round(numbers * shape.bytes_per_parameter)
 
 
@@ -702,8 +703,6 @@ def _aims(recipe: Recipe, committed: Sequence[Generation], *, last: int) -> list
     A planned generation is assumed to have what it practises, and all below, right, and what it starts from had.
     """
     base_level = recipe.task.base_level
-    # The levels that a fork comes with count as grown already.
-    grown = recipe.start_level - base_level
     aims: list[tuple[int, ...]] = []
     found: list[dict[int, float]] = []
     for number in range(last + 1):
@@ -718,13 +717,11 @@ def _aims(recipe: Recipe, committed: Sequence[Generation], *, last: int) -> list
             undecided = _undecided(recipe, committed, number)
             champion = undecided[-1] if undecided else _champion(recipe, committed, number) or 0
             init = champion if stage.init == "champion" else _parent(recipe, committed, number)
-            if init is None and stage.init == "previous":
+            if init is None and not isinstance(stage.begin, ScratchModel | PretrainedModel | MergeStep):
                 # One of siblings to come, all of which aim at the same.
-                init = recipe.generations.position(number).eldest - 1
-            elif init is None and isinstance(stage.init, StageEnd):
-                init = recipe.generations.ends()[stage.init.stage]
+                init = recipe.generations.youngest(stage.begin, number=number)
             by = found[aims_by(stage, champion=champion, init=init)]
-            targets = target_levels(stage.curriculum, by, base_level=base_level, generation=number + grown)
+            targets = target_levels(stage.curriculum, by, base_level=base_level, rise=recipe.rise(number))
             reached = max(_practised(recipe, step, targets) for step in stage.steps)
             had = found[init] if init is not None else {}
         aims.append(targets)
@@ -751,7 +748,7 @@ def _start(recipe: Recipe, committed: Sequence[Generation], number: int) -> str:
             return model.place
         return "random weights" if isinstance(model, ScratchModel) else model.path
     position = recipe.generations.position(number)
-    match _begin(position.stage):
+    match position.stage.begin:
         case ScratchModel():
             return "random weights"
         case PretrainedModel(path=path):
@@ -762,19 +759,11 @@ def _start(recipe: Recipe, committed: Sequence[Generation], number: int) -> str:
             if undecided := _undecided(recipe, committed, number):
                 return f"champion (gen-{undecided[-1]} if promoted)"
             return f"gen-{_champion(recipe, committed, number)}{' (champion)' if committed else ''}"
-        case StageEnd(stage=name):
-            last = recipe.generations.ends()[name]
-        case _:
-            last = position.eldest - 1
     if (parent := _parent(recipe, committed, number)) is not None:
         return f"gen-{parent}"
-    siblings = recipe.generations.position(last).siblings
+    youngest = recipe.generations.youngest(position.stage.init, number=number)
+    siblings = recipe.generations.position(youngest).siblings
     return f"the best of gen-{siblings[0]} to gen-{siblings[-1]}"
-
-
-def _begin(stage: Stage) -> MergeStep | ScratchModel | PretrainedModel | StageEnd | int | str:
-    """Return what a stage's generations start from: their `init`, unless the first step merges."""
-    return stage.steps[0] if isinstance(stage.steps[0], MergeStep) else stage.init
 
 
 def _champion(recipe: Recipe, committed: Sequence[Generation], number: int) -> int | None:
@@ -795,19 +784,21 @@ def _parent(recipe: Recipe, committed: Sequence[Generation], number: int) -> int
     """Return the generation that a planned one starts from; None for another model, and while it is undecided."""
     if number == 0:
         return None
-    position = recipe.generations.position(number)
-    match _begin(position.stage):
-        case StageEnd(stage=name):
-            return _stands_for(recipe, committed, recipe.generations.ends()[name])
-        case int(earlier):
-            return earlier
-        case "base":
-            return 0
-        case "previous":
-            return _stands_for(recipe, committed, position.eldest - 1)
-        case "champion":
-            return _champion(recipe, committed, number)
-    return None
+    begin = recipe.generations.position(number).stage.begin
+    if isinstance(begin, ScratchModel | PretrainedModel | MergeStep):
+        return None
+    return _number_of(recipe, committed, number, begin)
+
+
+def _number_of(recipe: Recipe, committed: Sequence[Generation], number: int, name: LineageModel) -> int | None:
+    """Return the generation that a name means in a planned one; None while it is undecided."""
+    if name == "champion":
+        return _champion(recipe, committed, number)
+    if name == "parent":
+        return _parent(recipe, committed, number)
+    found = recipe.generations.youngest(name, number=number)
+    assert found is not None, "every other name is of a generation that the recipe says"
+    return _stands_for(recipe, committed, found) if name == "previous" or isinstance(name, StageEnd) else found
 
 
 def _stands_for(recipe: Recipe, committed: Sequence[Generation], number: int) -> int | None:
@@ -822,16 +813,12 @@ def _teachers(recipe: Recipe, committed: Sequence[Generation], number: int) -> t
     """Return the generations that teach a planned one, models outside the lineage left out; None while undecided."""
     if number == 0:
         return ()
-    places = {
-        "parent": _parent(recipe, committed, number),
-        "champion": _champion(recipe, committed, number),
-        "base": 0,
-    }
-    named: list[int | None] = []
-    for step in recipe.steps_of(number):
-        for _, teacher in step.teachers():
-            if not isinstance(teacher, FolderModel):
-                named.append(places.get(teacher, teacher))
+    named = [
+        _number_of(recipe, committed, number, teacher)
+        for step in recipe.steps_of(number)
+        for _, teacher in step.teachers()
+        if not isinstance(teacher, FolderModel)
+    ]
     known = [teacher for teacher in dict.fromkeys(named) if teacher is not None]
     return None if None in named else tuple(known)
 
@@ -839,14 +826,13 @@ def _teachers(recipe: Recipe, committed: Sequence[Generation], number: int) -> t
 def _describe(recipe: Recipe, step: Step, targets: Sequence[int], *, number: int) -> StepPlan:
     """Return a step in words."""
     if isinstance(step, MergeStep):
-        merged = ", ".join(_sampler(model) for model in step.models)
+        merged = ", ".join(_told(model) for model in step.models)
         return StepPlan(
             type=step.type, summary=f"merge ({step.method})", updates=0, data=f"weights of {merged}", teachers=()
         )
     base, drawn = _references(recipe), _levels(_drawn(step, targets))
     judged = f"judged by {recipe.verifiers()[recipe.verifier_place(number)].type}"
-    named = (teacher.path if isinstance(teacher, FolderModel) else str(teacher) for _, teacher in step.teachers())
-    teachers = tuple(dict.fromkeys(named))
+    teachers = tuple(dict.fromkeys(one if isinstance(one, str) else _told(one) for _, one in step.teachers()))
     distillation = step.distillation if isinstance(step, DistillStep | RlStep | SelfPlayStep) else None
     replayed = (
         f"{distillation.batch_size} a batch from {_replayed(recipe, distillation, targets)}" if distillation else ""
@@ -856,7 +842,7 @@ def _describe(recipe: Recipe, step: Step, targets: Sequence[int], *, number: int
         summary = f"sft, {step.updates} updates of {step.batch_size}"
         if isinstance(source, Rejection):
             kept = judged if source.filter == "verified" else "kept right or wrong"
-            by = "" if source.sampler == "start" else f" by {_sampler(source.sampler)}"
+            by = "" if source.sampler == "start" else f" by {_told(source.sampler)}"
             data = f"{source.prompts} x {source.samples_per_prompt} answers{by} of {drawn}, {kept}"
             data += f"; replay of {_replayed(recipe, source.replay, targets)}" if source.newest_share < 1 else ""
         else:
@@ -896,9 +882,9 @@ def _replayed(recipe: Recipe, replay: Replay, targets: Sequence[int]) -> str:
     return words + (f", at least {replay.min_reference_share:.0%} references" if replay.min_reference_share else "")
 
 
-def _sampler(sampler: Sampler | Merged) -> str:
-    """Return in words who answers in place of the starting weights, or is merged."""
-    match sampler:
+def _told(model: Model) -> str:
+    """Return in words what a step names."""
+    match model:
         case FolderModel(path=path):
             return path
         case EndpointTeacher(model=model, url=url):
@@ -907,7 +893,7 @@ def _sampler(sampler: Sampler | Merged) -> str:
             return f"the last generation of {name}"
         case int(number):
             return f"gen-{number}"
-    return f"the {sampler}"
+    return f"the {model}"
 
 
 def _levels(levels: Sequence[int]) -> str:

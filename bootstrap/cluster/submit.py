@@ -140,20 +140,15 @@ def _submit_once_up(
 
 def _require_cluster_paths(recipe: Recipe) -> None:
     """Refuse model folders that are relative to the recipe: only the recipe itself travels."""
-    named = [("base.model", recipe.base.model)]
-    named += [(dotted(("generations", *place, "init")), stage.init) for place, stage in recipe.generations.parts()]
-    named += [
-        (dotted((*place, *below)), model)
-        for place, step in recipe.generation_steps()
-        for below, model in (*step.teachers(), *step.samplers(), *step.references())
-    ]
-    for place, model in named:
+    parts = recipe.generations.parts()
+    named = [(("generations", *place, *below), model) for place, stage in parts for below, model in stage.named()]
+    for place, model in ((("base", "model"), recipe.base.model), *named):
         if isinstance(model, FolderModel):
             written = model.model_dump()["path"]
             if not PurePosixPath(written).is_absolute():
                 raise RecipeError(
-                    f"{place}.path {written} is relative to the recipe, and folders are not uploaded; put the folder "
-                    "on a disk that the cluster shares and give its absolute path"
+                    f"{dotted(place)}.path {written} is relative to the recipe, and folders are not uploaded; put the "
+                    "folder on a disk that the cluster shares and give its absolute path"
                 )
 
 

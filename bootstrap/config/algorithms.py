@@ -9,8 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from bootstrap.config.base import Settings
-from bootstrap.config.base_model import FolderModel
-from bootstrap.config.models import LineageModel
+from bootstrap.config.models import Reference
 from bootstrap.records import GuideForm, RatioLevel, Surrogate
 
 
@@ -28,9 +27,9 @@ class ReferenceKl(Settings):
     from the reference (arXiv:2510.01555).
     """
 
-    model: Literal["start"] | LineageModel | FolderModel = "start"
-    """`start`: the weights that the step starts from. A generation, by place in the lineage or by number, or an
-    external model with the same vocabulary."""
+    model: Reference = "start"
+    """`start`: the weights that the step starts from. A generation, by place in the lineage, by number or as the end
+    of a stage, or an external model with the same vocabulary."""
     weight: float = Field(default=0.001, gt=0)
     """Factor of the estimate; 0.001 as in DeepSeek-R1 (arXiv:2501.12948)."""
     estimator: Literal["k1", "k2", "k3"] | None = None
@@ -39,7 +38,8 @@ class ReferenceKl(Settings):
     where: Literal["loss", "reward"] = "loss"
     """`loss`: a term of its own, differentiated. `reward`: taken from the advantages, after their baseline."""
     refresh_every: int | None = Field(default=None, ge=1)
-    """Rounds after which the current weights become the reference (400 in DeepSeek-R1); null keeps `model`."""
+    """Rounds after which the current weights become the reference; null keeps `model`. DeepSeek-R1 takes 400 optimizer
+    steps (arXiv:2501.12948), which are 25 rounds of its 16 mini-batches."""
 
     @property
     def form(self) -> GuideForm:

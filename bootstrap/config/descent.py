@@ -1,14 +1,11 @@
 """Which model a generation's weights go back to, by the recipe alone: it decides on their tokenizer and their shape."""
 
-from typing import Literal
-
 from bootstrap.config.base_model import BaseModelSource, FolderModel, PretrainedModel, ScratchModel
-from bootstrap.config.models import StageEnd
+from bootstrap.config.models import Reference, Start
 from bootstrap.config.recipe import Recipe
-from bootstrap.config.steps import Merged, MergeStep, Teacher
+from bootstrap.config.steps import MergeStep
 
 Origin = BaseModelSource | FolderModel
-Name = Literal["previous"] | Merged | Teacher
 
 
 class Descent:
@@ -20,7 +17,9 @@ class Descent:
         self._crowned: list[frozenset[BaseModelSource | None]] = [frozenset(self._origins)]
         """Of each generation: what it and those before it go back to, as far as one of them may be champion."""
         for number in range(1, last + 1):
-            origin = self._resolve(number)
+            begin = recipe.generations.position(number).stage.begin
+            names = begin.models if isinstance(begin, MergeStep) else (begin,)
+            origin = _only(frozenset(self.named(name, number=number) for name in names))
             kept_aside = recipe.gate_of(number) == "never"
             self._origins.append(origin)
             self._crowned.append(self._crowned[-1] if kept_aside else self._crowned[-1] | {origin})
@@ -29,33 +28,19 @@ class Descent:
         """Return what a generation goes back to; None where the gate has yet to decide that."""
         return self._origins[number]
 
-    def named(self, name: Name, *, number: int) -> Origin | None:
+    def named(self, name: Reference | Start, *, number: int) -> Origin | None:
         """Return what a model that generation `number`'s stage names goes back to; None likewise."""
-        position = self._recipe.generations.position(number)
+        generations = self._recipe.generations
         match name:
-            case FolderModel():
+            case FolderModel() | ScratchModel() | PretrainedModel():
                 return name
-            case StageEnd():
-                return self._origins[self._recipe.generations.ends()[name.stage]]
-            case int():
-                return self._origins[name]
-            case "base":
-                return self._origins[0]
-            case "previous":
-                return self._origins[position.eldest - 1]
             case "champion":
-                return _only(self._crowned[position.eldest - 1])
-        return self._start(number)
-
-    def _resolve(self, number: int) -> Origin | None:
-        first = self._recipe.steps_of(number)[0]
-        if isinstance(first, MergeStep):
-            return _only(frozenset(self.named(name, number=number) for name in first.models))
-        return self._start(number)
-
-    def _start(self, number: int) -> Origin | None:
-        init = self._recipe.generations.position(number).stage.init
-        return init if isinstance(init, ScratchModel | PretrainedModel) else self.named(init, number=number)
+                return _only(self._crowned[generations.position(number).eldest - 1])
+            case "start" | "parent":
+                return self._origins[number]
+        earlier = generations.youngest(name, number=number)
+        assert earlier is not None, "every other name is of a generation that the recipe says"
+        return self._origins[earlier]
 
 
 def _only(origins: frozenset[Origin | None]) -> Origin | None:

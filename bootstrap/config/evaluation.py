@@ -75,7 +75,9 @@ class Evaluation(Settings):
 
 class Gate(Settings):
     alpha: float = Field(default=0.05, gt=0, lt=1)
-    """Significance of the exact McNemar test of improvement on the target levels."""
+    """Significance of the exact McNemar test of improvement on the target levels; where several branches are tested and
+    the best is kept, each is at this over their number (Bonferroni). 1 - alpha is the confidence of the lower bounds of
+    retention and panel, which branches do not change."""
     retention_margin: float = Field(default=0.03, ge=0, le=1)
     """A mastered level is retained when the lower bound of candidate - champion stays at or above minus this."""
     panel_margin: float = Field(default=0.03, ge=0, le=1)

@@ -7,9 +7,8 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field, field_validator, model_validator
 
 from bootstrap.config.base import Operational, Place, Settings
-from bootstrap.config.base_model import PretrainedModel, ScratchModel
-from bootstrap.config.models import StageEnd, roles
-from bootstrap.config.steps import MergeStep, Step
+from bootstrap.config.models import LineageModel, Model, StageEnd, Start, roles
+from bootstrap.config.steps import MergeStep, Placed, Step
 from bootstrap.config.verifiers import Verifier
 
 
@@ -43,7 +42,9 @@ class Accelerated(Settings):
 
 
 class Fixed(Settings):
-    """Aim one level higher in every generation, whatever the results: what is left where no verifier tells them."""
+    """Aim one level higher in every generation, whatever the results: what is left where no verifier tells them.
+
+    Generations of earlier stages count too, and siblings (`branches`) as one."""
 
     type: Literal["fixed"] = "fixed"
 
@@ -72,7 +73,8 @@ class Cycle(Settings):
     curriculum: Curriculum = NextLevel()
     branches: int = Field(default=1, ge=1)
     """Children of one parent, of which the best is kept: so many generations in a row start from the same weights, aim
-    at the same levels and differ in their randomness. The gate compares each with the champion from before them; of
+    at the same levels and differ in their randomness alone: none replays what another has answered, nor is spared what
+    it has solved. The gate compares each with the champion from before them, at `gate.alpha` over their number; of
     those that pass (with `gate: always` all), the one with the most right answers on the levels aimed at is champion,
     the earliest of equals, and `previous` or `{type: stage}` then name the best of them."""
 
@@ -83,11 +85,7 @@ class Stage(Cycle):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
     """Lower-case letters, digits, `-` and `_`."""
     generations: int = Field(default=1, ge=1)
-    init: (
-        Literal["champion", "previous", "base"]
-        | Annotated[int, Field(ge=0)]
-        | Annotated[StageEnd | ScratchModel | PretrainedModel, Field(discriminator="type")]
-    ) = "champion"
+    init: Start = "champion"
     """Whose weights each of its generations starts from: an earlier generation's by place or number, the last one's of
     an earlier stage (of branches, the best one's), or those of another model: a fresh one (a smaller student) or a
     folder's. A stage that begins with a merge has no use for it."""
@@ -99,6 +97,20 @@ class Stage(Cycle):
     """`compare`: promoted when better than the champion. `always`: promoted by the recipe's word, whatever it lost, for
     stages that prepare the next one (R1's cold start). `never`: kept aside, for students and controls; its answers
     serve its own descendants alone, and it aims by its own results."""
+
+    @property
+    def begin(self) -> Start | MergeStep:
+        """What its generations start from: `init`, unless the first step merges."""
+        return self.steps[0] if isinstance(self.steps[0], MergeStep) else self.init
+
+    def named(self) -> Placed[Model]:
+        """Return (place below the stage, name) of every model that the stage itself names."""
+        start = () if isinstance(self.begin, MergeStep) else ((("init",), self.init),)
+        steps = (
+            (("steps", index, *below), name) for index, step in enumerate(self.steps) for below, name in step.named()
+        )
+        asked = roles(self.verifier) if self.verifier is not None else ()
+        return (*start, *steps, *((("verifier",), name) for _, name in asked))
 
 
 class Position(NamedTuple):
@@ -154,22 +166,13 @@ class Generations(Cycle):
                 f"the stages hold {held} generations and count asks for {self.count}; lower count, or raise a stage's "
                 "generations"
             )
-        for index, stage in enumerate(self.stages):
+        for stage in self.stages:
             if stage.generations % stage.branches:
                 whole = -(-stage.generations // stage.branches) * stage.branches
                 raise ValueError(
                     f"stage {stage.name} has {stage.generations} generations, which is no multiple of its branches "
                     f"({stage.branches}); raise generations to {whole}"
                 )
-            merged = (model for step in stage.steps if isinstance(step, MergeStep) for model in step.models)
-            voters = (name for _, name in roles(stage.verifier)) if stage.verifier is not None else ()
-            ends = (stage.init, *(end for step in stage.steps for _, end in step.samplers()), *merged, *voters)
-            for end in ends:
-                if isinstance(end, StageEnd) and end.stage not in names[:index]:
-                    raise ValueError(
-                        f"stage {stage.name} names stage {end.stage}, which does not come before it; "
-                        f"name one of: {', '.join(names[:index]) or 'none comes before'}"
-                    )
         return self
 
     def parts(self) -> Iterator[tuple[Place, Stage]]:
@@ -192,9 +195,34 @@ class Generations(Cycle):
             first += stage.generations
         raise AssertionError(f"generation {number} is beyond the stages")
 
+    def num_sets(self, number: int) -> int:
+        """Return how many sets of siblings generations 1 to `number` make up; without branches each is one itself."""
+        total, left = 0, number
+        for _, stage in self.parts():
+            size = left if self.stages is None else min(stage.generations, left)
+            total += -(-size // stage.branches)
+            left -= size
+        return total
+
     def ends(self) -> dict[str, int]:
         """Return stage -> the number of its last generation."""
         stages = self.stages or ()
         return dict(
             zip((stage.name for stage in stages), accumulate(stage.generations for stage in stages), strict=True)
         )
+
+    def youngest(self, name: LineageModel, *, number: int) -> int | None:
+        """Return the generation that a name means in generation `number`; of siblings, one of which it means, the last.
+
+        None for the champion and the parent, which the recipe does not say.
+        """
+        match name:
+            case StageEnd():
+                return self.ends()[name.stage]
+            case int():
+                return name
+            case "base":
+                return 0
+            case "previous":
+                return self.position(number).eldest - 1
+        return None

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from bootstrap.config.base_model import FolderModel, PretrainedModel, ScratchModel, missing_files, scratch_vocabulary
+from bootstrap.config.base_model import FolderModel, ScratchModel, missing_files, scratch_vocabulary
 from bootstrap.config.descent import Descent, Origin
 from bootstrap.config.files import FileTask, pinned
 from bootstrap.config.recipe import Conflicts, Place, Recipe, dotted
@@ -533,12 +533,9 @@ def _folder_problems(recipe: Recipe) -> Iterator[_Problem]:
             problems = fit_problems(recipe, tokenizer=tokenizer, config=config)
             yield from (_Problem(place, message) for message in problems)
     for place, stage in recipe.generations.parts():
-        if isinstance(stage.init, PretrainedModel) and (problem := _folder_problem(stage.init)):
-            yield _Problem(("generations", *place, "init", "path"), problem)
-    for step_place, step in recipe.generation_steps():
-        for below, model in (*step.samplers(), *step.teachers(), *step.references()):
+        for below, model in stage.named():
             if isinstance(model, FolderModel) and (problem := _folder_problem(model)):
-                yield _Problem((*step_place, *below, "path"), problem)
+                yield _Problem(("generations", *place, *below, "path"), problem)
     yield from _comparison_problems(recipe)
 
 

@@ -1,4 +1,5 @@
-"""Verifiers that ask models: a judge, a reward model, a vote."""
+"""What a recipe calls models of its lineage and others, and the verifiers that ask models: a judge, a vote, a reward
+model."""
 
 from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
@@ -7,10 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from bootstrap.config.answers import Judges, Place, Whole
 from bootstrap.config.base import Operational, Settings
-from bootstrap.config.base_model import FolderModel
-
-LineageModel = Literal["parent", "champion", "base"] | Annotated[int, Field(ge=0)]
-"""A generation of the lineage: by its place, or by number."""
+from bootstrap.config.base_model import FolderModel, PretrainedModel, ScratchModel
 
 
 class StageEnd(Settings):
@@ -21,8 +19,12 @@ class StageEnd(Settings):
     """Its name."""
 
 
-Voter = LineageModel | StageEnd
-"""A generation whose vote is asked for."""
+LineagePlace = Literal["parent", "champion", "previous", "base"] | Annotated[int, Field(ge=0)]
+"""A generation of the lineage: by its place, or by number. `parent` is what a generation's weights start from;
+`previous` the last one before its siblings, whatever the gate said, or of siblings the best."""
+LineageModel = LineagePlace | StageEnd
+"""Every name that a generation of the lineage has in a recipe. Those that mean nothing where they stand, or no
+generation yet, are refused for all places alike (`recipe.py`)."""
 
 
 class Endpoint(Settings):
@@ -64,6 +66,20 @@ class EndpointTeacher(Endpoint):
     """Length of one answer; longer ones are cut and never accepted."""
     budget: Annotated[int, Operational()] = Field(default=100_000, ge=1)
     """Most questions asked in one step, cached replies and repeated tries not counted."""
+
+
+Teacher = LineagePlace | Annotated[StageEnd | FolderModel, Field(discriminator="type")]
+"""An earlier generation, or an external model with the same vocabulary."""
+Reference = Literal["start"] | Teacher
+"""What a policy is held to: `start`, the weights that the step starts from, or another model."""
+Sampler = (
+    Literal["start"] | LineagePlace | Annotated[StageEnd | FolderModel | EndpointTeacher, Field(discriminator="type")]
+)
+"""Who answers: `start`, the weights that the step starts from, or another model."""
+Start = LineagePlace | Annotated[StageEnd | ScratchModel | PretrainedModel, Field(discriminator="type")]
+"""Whose weights a generation starts from."""
+Model = Start | Sampler
+"""Everything that a recipe may name where it asks for a model."""
 
 
 class GenerationJudge(Settings):
@@ -148,9 +164,8 @@ class MajorityVerifier(Settings):
     answer: Place = Whole(strip=True)
     min_share: float = Field(default=0.5, gt=0, le=1)
     """Share of the votes that the winner needs; below it, and where two answers lead, the whole group is FAIL."""
-    voters: tuple[Voter, ...] = ()
-    """Earlier generations that answer too, by place, by number, or the last one of an earlier stage; their answers vote
-    and are not judged."""
+    voters: tuple[LineageModel, ...] = ()
+    """Earlier generations that answer too; their answers vote and are not judged."""
     voter_samples: int = Field(default=1, ge=1)
     """Answers of each voter to one prompt."""
     voter_temperature: float = Field(default=0.0, ge=0)
@@ -173,7 +188,7 @@ class MajorityVerifier(Settings):
         return self
 
 
-def roles(settings: Settings) -> tuple[tuple[Literal["judge", "voter"], Voter], ...]:
+def roles(settings: Settings) -> tuple[tuple[Literal["judge", "voter"], LineageModel], ...]:
     """Return which generations of the lineage a verifier asks, and as what; a rubric asks what its components ask."""
     match settings:
         case JudgeVerifier(model=GenerationJudge(generation=generation)):

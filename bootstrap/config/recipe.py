@@ -6,7 +6,7 @@ its remedy. What needs the file system (folders that must exist, vocabularies th
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, model_validator
@@ -16,9 +16,9 @@ from bootstrap.config.base import Operational, Place, Settings, identity_of
 from bootstrap.config.base_model import BaseModelSource, GenerationModel, PretrainedModel, ScratchModel
 from bootstrap.config.evaluation import Evaluation, Gate
 from bootstrap.config.files import FileTask
-from bootstrap.config.generations import Accelerated, Generations, Given, Stage
+from bootstrap.config.generations import Accelerated, Fixed, Generations, Given, Stage
 from bootstrap.config.guards import DEFAULT_GUARDS, ON_FIXED_PROMPTS, SAMPLED, Guard, HealthSettings
-from bootstrap.config.models import JudgeVerifier, StageEnd, roles
+from bootstrap.config.models import JudgeVerifier, Model, StageEnd, roles
 from bootstrap.config.resources import Resources, Tracking
 from bootstrap.config.steps import MergeStep, References, Rejection, RlStep, SelfPlayStep, SftStep, Step
 from bootstrap.config.task import OpenTask
@@ -112,18 +112,29 @@ class Recipe(Settings):
 
     def highest_level(self) -> int:
         """Highest level looked at when every generation raises the aim as its curriculum plans."""
-        raised, given, left = 0, 0, self.generations.count
-        for _, stage in self.generations.parts():
+        generations, done = self.generations, 0
+        reached, given = self.start_level, 0
+        for _, stage in generations.parts():
+            if done == generations.count:
+                break
+            before, done = done, min(done + stage.generations, generations.count)
             curriculum = stage.curriculum
-            size = min(stage.generations, left)
             if isinstance(curriculum, Given):
                 given = max(given, *curriculum.levels)
+            elif isinstance(curriculum, Fixed):
+                reached = max(reached, self.task.base_level + self.rise(done))
             else:
                 each = curriculum.max_levels if isinstance(curriculum, Accelerated) else 1
-                raised += -(-size // stage.branches) * each
-            left -= size
+                reached += (generations.num_sets(done) - generations.num_sets(before)) * each
         reaches = [step.reach for _, step in self.generation_steps() if isinstance(step, SelfPlayStep)]
-        return max(self.start_level + raised, given) + max([self.evaluation.lookahead, *reaches])
+        return max(reached, given) + max([self.evaluation.lookahead, *reaches])
+
+    def rise(self, number: int) -> int:
+        """Return how many levels above the task's base level the curriculum `fixed` aims in a generation.
+
+        One for each set of siblings up to it, whatever their stage; the levels that a fork comes with count as grown.
+        """
+        return self.generations.num_sets(number) + self.start_level - self.task.base_level
 
     def steps_of(self, number: int) -> tuple[Step, ...]:
         """Return the training steps of a generation."""
@@ -186,18 +197,6 @@ def _verifier_conflicts(recipe: Recipe) -> Iterator[Conflict]:
                 )
             yield from _unreadable(task, one, spot)
             yield from _idle_lengths(recipe, one, spot)
-        for _, name in roles(verifier):
-            if isinstance(name, int) and name >= (first := _first_judged(recipe, place)):
-                yield Conflict(
-                    place,
-                    f"generation {first} is judged before generation {name} exists; use parent, champion or base",
-                )
-            if isinstance(name, StageEnd) and place[0] != "generations":
-                yield Conflict(
-                    place,
-                    f"generation 1 is judged before stage {name.stage} ends; use parent, champion or base, or give a "
-                    "later stage this verifier",
-                )
         if isinstance(recipe.base.model, ScratchModel) and any(role == "judge" for role, _ in roles(verifier)):
             yield Conflict(
                 place,
@@ -212,16 +211,6 @@ def _verifier_conflicts(recipe: Recipe) -> Iterator[Conflict]:
             f"{examiner.type} asks generations of the lineage, so its verdicts on them would drift with them; set "
             "evaluation.verifier to one that asks none, for example {type: exact}",
         )
-
-
-def _first_judged(recipe: Recipe, place: Place) -> int:
-    """Return the number of the first generation that a verifier judges: a stage's own, or the first of all."""
-    first = 1
-    for below, stage in recipe.generations.parts():
-        if ("generations", *below, "verifier") == place:
-            return first
-        first += stage.generations
-    return 1
 
 
 def _examiner_conflicts(examiner: SingleVerifier, place: Place) -> Iterator[Conflict]:
@@ -376,22 +365,41 @@ def _hint_conflicts(recipe: Recipe, source: Rejection, place: Place) -> Iterator
 
 
 def _generation_conflicts(recipe: Recipe) -> Iterator[Conflict]:
-    first = 1
+    for _, name in roles(recipe.verifier):
+        yield from _name_conflicts(name, ("verifier",), first=1, ended=())
+    first, ended = 1, list[str]()
     for below, stage in recipe.generations.parts():
         place = ("generations", *below)
-        if isinstance(stage.init, int) and stage.init >= first:
-            yield Conflict(
-                (*place, "init"),
-                f"generation {stage.init} is not made before generation {first} starts from it; name an earlier one, "
-                "champion or base",
-            )
+        for spot, name in stage.named():
+            yield from _name_conflicts(name, (*place, *spot), first=first, ended=ended)
+        if isinstance(stage.begin, ScratchModel | PretrainedModel):
+            yield from _parentless_conflicts(recipe, stage, place, starts_from=f"another model ({stage.begin.type})")
+        elif isinstance(stage.begin, MergeStep):
+            yield from _parentless_conflicts(recipe, stage, place, starts_from="a merge")
         if isinstance(stage.init, ScratchModel | PretrainedModel):
             yield from _other_model_conflicts(recipe, stage, place)
-            yield from _parentless_conflicts(recipe, stage, place, starts_from=f"another model ({stage.init.type})")
-        elif isinstance(stage.steps[0], MergeStep):
-            yield from _parentless_conflicts(recipe, stage, place, starts_from="a merge")
-        yield from _stage_conflicts(recipe, stage, first=first, place=place)
+        yield from _stage_conflicts(recipe, stage, place=place)
         first += stage.generations
+        ended.append(stage.name)
+
+
+def _name_conflicts(name: Model, place: Place, *, first: int, ended: Sequence[str]) -> Iterator[Conflict]:
+    """Yield where a name means no generation yet when generation `first`, which follows the stages `ended`, grows."""
+    if isinstance(name, int) and name >= first:
+        yield Conflict(
+            place,
+            f"generation {name} does not exist when generation {first} needs it; name an earlier one, champion, "
+            "previous or base",
+        )
+    if isinstance(name, StageEnd) and name.stage not in ended:
+        instead = f"one of: {', '.join(ended)}" if ended else "champion, previous or base"
+        later = ", or give a later stage this verifier" if place == ("verifier",) else ""
+        yield Conflict(
+            place,
+            f"stage {name.stage} has not ended when generation {first} needs its best model; name {instead}{later}",
+        )
+    if name == "parent" and place[-1] == "init":
+        yield Conflict(place, "init says who the parent is; name champion, previous, base, a number or a stage's end")
 
 
 def _other_model_conflicts(recipe: Recipe, stage: Stage, place: Place) -> Iterator[Conflict]:
@@ -413,32 +421,21 @@ def _other_model_conflicts(recipe: Recipe, stage: Stage, place: Place) -> Iterat
 
 def _parentless_conflicts(recipe: Recipe, stage: Stage, place: Place, *, starts_from: str) -> Iterator[Conflict]:
     """Yield where a stage whose generations have no one parent names it."""
-    for index, step in enumerate(stage.steps):
-        for below, model in (*step.teachers(), *step.references(), *step.samplers()):
-            if model == "parent":
-                yield Conflict(
-                    (*place, "steps", index, *below),
-                    f"a generation that starts from {starts_from} has no parent to learn from; use champion, base or a "
-                    "number",
-                )
-    if any(name == "parent" for _, name in roles(stage.verifier or recipe.verifier)):
+    message = f"a generation that starts from {starts_from} has no parent"
+    for spot, name in stage.named():
+        if name == "parent":
+            yield Conflict((*place, *spot), f"{message}; name champion, previous, base, a number or a stage's end")
+    if stage.verifier is None and any(name == "parent" for _, name in roles(recipe.verifier)):
         yield Conflict(
-            (*place, *(("verifier",) if stage.verifier else ("init",))),
-            f"a generation that starts from {starts_from} has no parent for its verifier to ask; give the stage a "
-            "verifier that asks champion, base or a number",
+            (*place, "init"),
+            f"{message}, and the recipe's verifier asks it; give the stage a verifier that asks champion, previous, "
+            "base, a number or a stage's end",
         )
 
 
-def _stage_conflicts(recipe: Recipe, stage: Stage, *, first: int, place: Place) -> Iterator[Conflict]:
+def _stage_conflicts(recipe: Recipe, stage: Stage, *, place: Place) -> Iterator[Conflict]:
     for index, step in enumerate(stage.steps):
         place_of_step = (*place, "steps", index)
-        for below, sampler in step.samplers():
-            if isinstance(sampler, int) and sampler >= first:
-                yield Conflict(
-                    (*place_of_step, *below),
-                    f"generation {sampler} does not exist when generation {first} samples from it; name an earlier "
-                    "one, champion, previous or base",
-                )
         below_aim = _levels_below_aim(step)
         if below_aim and isinstance(stage.curriculum, Given) and stage.curriculum.levels[0] == 1:
             yield Conflict(
@@ -447,8 +444,8 @@ def _stage_conflicts(recipe: Recipe, stage: Stage, *, first: int, place: Place) 
                 "first level",
             )
         if isinstance(step, MergeStep):
-            yield from _merge_conflicts(recipe, stage, step, first=first, place=place_of_step)
-        yield from _step_conflicts(recipe, step, first=first, place=place_of_step)
+            yield from _merge_conflicts(recipe, stage, step, place=place_of_step)
+        yield from _step_conflicts(recipe, step, place=place_of_step)
 
 
 def _levels_below_aim(step: Step) -> Place:
@@ -460,7 +457,7 @@ def _levels_below_aim(step: Step) -> Place:
     return ()
 
 
-def _merge_conflicts(recipe: Recipe, stage: Stage, step: MergeStep, *, first: int, place: Place) -> Iterator[Conflict]:
+def _merge_conflicts(recipe: Recipe, stage: Stage, step: MergeStep, *, place: Place) -> Iterator[Conflict]:
     if place[-1] != 0:
         yield Conflict(
             place,
@@ -475,13 +472,6 @@ def _merge_conflicts(recipe: Recipe, stage: Stage, step: MergeStep, *, first: in
         )
     if stage.init != "champion":
         yield Conflict(place, "nothing would be left of the model that this stage starts from; remove its init")
-    for index, model in enumerate(step.models):
-        if isinstance(model, int) and model >= first:
-            yield Conflict(
-                (*place, "models", index),
-                f"generation {model} does not exist when generation {first} is merged from it; name an earlier one, "
-                "champion, previous or base",
-            )
     adapter = recipe.training.adapter
     if adapter is not None and adapter.dora:
         yield Conflict(
@@ -491,7 +481,7 @@ def _merge_conflicts(recipe: Recipe, stage: Stage, step: MergeStep, *, first: in
         )
 
 
-def _step_conflicts(recipe: Recipe, step: Step, *, first: int, place: Place) -> Iterator[Conflict]:
+def _step_conflicts(recipe: Recipe, step: Step, *, place: Place) -> Iterator[Conflict]:
     yield from _form_conflicts(recipe, step, place)
     yield from _proposal_conflicts(recipe, step, place)
     if isinstance(step, SelfPlayStep):
@@ -508,13 +498,6 @@ def _step_conflicts(recipe: Recipe, step: Step, *, first: int, place: Place) -> 
         yield from _stepping_stone_conflicts(recipe, step.source.stepping_stones, (*place, "source"))
     if isinstance(step, RlStep):
         yield from _stepping_stone_conflicts(recipe, step.stepping_stones, place)
-    for below, model in (*step.teachers(), *step.references()):
-        if isinstance(model, int) and model >= first:
-            yield Conflict(
-                (*place, *below),
-                f"generation {first} takes this step before generation {model} exists; "
-                "use parent, champion or base, or a folder that holds an exported generation",
-            )
 
 
 def _proposal_conflicts(recipe: Recipe, step: Step, place: Place) -> Iterator[Conflict]:
@@ -627,13 +610,16 @@ def _evaluation_conflicts(recipe: Recipe) -> Iterator[Conflict]:
             f"no level has {gate.min_prompts} held-out prompts where evaluation.prompts_per_level is {prompts}, "
             f"so none could be judged on its own; use {prompts} or fewer",
         )
+    compared = (stage.branches for _, stage in recipe.generations.parts() if stage.gate == "compare")
+    branches = max(compared, default=1)
     # Exact two-sided McNemar is most decisive when every prompt is gained: p = 2 * 0.5^n.
-    least = next(n for n in range(1, 4096) if 2 * 0.5**n < gate.alpha)
+    least = next(n for n in range(1, 4096) if 2 * 0.5**n < gate.alpha / branches)
     if prompts < least:
+        shared = f" / {branches} branches" if branches > 1 else ""
         yield Conflict(
             ("evaluation", "prompts_per_level"),
-            f"even a candidate that gains all {prompts} prompts is not significant at gate.alpha {gate.alpha:g}, so "
-            f"nothing could be promoted; use {least} or more",
+            f"even a candidate that gains all {prompts} prompts is not significant at gate.alpha {gate.alpha:g}"
+            f"{shared}, so nothing could be promoted; use {least} or more",
         )
 
 
@@ -677,10 +663,7 @@ def _follows_champion(recipe: Recipe) -> bool:
         if not index and recipe.generations.stages and stage.generations == stage.branches:
             # These have generation 0 as their champion, whatever becomes of them.
             continue
-        named = [model for step in stage.steps for _, model in (*step.teachers(), *step.references(), *step.samplers())]
-        named += [model for step in stage.steps if isinstance(step, MergeStep) for model in step.models]
-        named += [name for _, name in roles(stage.verifier or recipe.verifier)]
-        starts = not isinstance(stage.steps[0], MergeStep) and stage.init == "champion"
-        if starts or "champion" in named:
+        asked = () if stage.verifier else roles(recipe.verifier)
+        if "champion" in (name for _, name in (*stage.named(), *asked)):
             return True
     return False

@@ -1,7 +1,7 @@
 """Training steps inside a generation: `sft`, `distill`, `rl`, and what they share."""
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -18,11 +18,13 @@ from bootstrap.config.algorithms import (
     ValueHead,
 )
 from bootstrap.config.base import Operational, Place, Settings
-from bootstrap.config.base_model import FolderModel
-from bootstrap.config.models import EndpointTeacher, StageEnd
+from bootstrap.config.models import EndpointTeacher, LineageModel, Model, Reference, Sampler, Teacher
 from bootstrap.config.working import Forms
 
+_Name = TypeVar("_Name")
 Beta = Annotated[float, Field(ge=0, lt=1)]
+Placed = tuple[tuple[Place, _Name], ...]
+"""(Place, name) of models that settings name."""
 
 
 class MuonAdamW(Settings):
@@ -68,7 +70,31 @@ class Schedule(Settings):
         return self
 
 
-class StepSettings(Settings):
+class StepBase(Settings):
+    """Which models a step names, each with its place below the step: none, where a step does not say otherwise."""
+
+    def teachers(self) -> Placed[Teacher]:
+        """Return everyone who teaches in it."""
+        return ()
+
+    def references(self) -> Placed[Reference]:
+        """Return what it is held to, other than the weights that it starts from."""
+        return ()
+
+    def samplers(self) -> Placed[Sampler]:
+        """Return who answers in place of the weights that the step starts from."""
+        return ()
+
+    def merged(self) -> Placed[LineageModel]:
+        """Return whose weights it makes into one model's."""
+        return ()
+
+    def named(self) -> Placed[Model]:
+        """Return all of them."""
+        return (*self.samplers(), *self.teachers(), *self.references(), *self.merged())
+
+
+class StepSettings(StepBase):
     updates: int = Field(ge=1)
     """Optimizer updates in this step."""
     optimizer: Optimizer = MuonAdamW()
@@ -83,18 +109,6 @@ class StepSettings(Settings):
         """The value function that is trained beside the policy; None where there is none."""
         return None
 
-    def teachers(self) -> "Teachers":
-        """Return (place below the step, teacher) of everyone who teaches in it."""
-        return ()
-
-    def references(self) -> "Teachers":
-        """Return (place below the step, model) of what it is held to, other than the weights that it starts from."""
-        return ()
-
-    def samplers(self) -> "tuple[tuple[Place, Sampler], ...]":
-        """Return (place below the step, sampler) of who answers in place of the weights that the step starts from."""
-        return ()
-
 
 class References(Settings):
     """The task's own reference answers, for levels up to its `base_level` and no further."""
@@ -108,13 +122,6 @@ class References(Settings):
 
 Levels = Literal["targets", "reached", "all"]
 """Levels that prompts are drawn from: those the generation aims at, all below its first target, or both."""
-
-
-Sampler = (
-    Literal["start", "previous", "parent", "champion", "base"]
-    | Annotated[int, Field(ge=0)]
-    | Annotated[StageEnd | FolderModel | EndpointTeacher, Field(discriminator="type")]
-)
 
 
 class Replay(Settings):
@@ -219,15 +226,11 @@ class SftStep(StepSettings):
     batch_size: int = Field(default=192, ge=1)
     """Sequences in one update."""
 
-    def samplers(self) -> "tuple[tuple[Place, Sampler], ...]":
-        """Return (place below the step, sampler) of who answers in place of the weights that the step starts from."""
+    def samplers(self) -> Placed[Sampler]:
+        """Return who answers in place of the weights that the step starts from."""
         if isinstance(self.source, Rejection) and self.source.sampler != "start":
             return ((("source", "sampler"), self.source.sampler),)
         return ()
-
-
-Teacher = Literal["parent", "champion", "base"] | Annotated[int, Field(ge=0)] | FolderModel
-"""An earlier generation, by place in the lineage or by number, or an external model with the same vocabulary."""
 
 
 class TeacherRoute(Settings):
@@ -290,7 +293,7 @@ class Taught(Settings):
         routes = [route for name in (task, None) for route in reached if route.task == name]
         return routes[0].teacher if routes else self.teacher
 
-    def teachers(self) -> "Teachers":
+    def teachers(self) -> Placed[Teacher]:
         """Return (place below these settings, teacher) of everyone who teaches; none for `ce`."""
         if self.loss == "ce":
             return ()
@@ -325,14 +328,11 @@ class OnPolicyDistillation(Taught):
         return self
 
 
-Teachers = tuple[tuple[Place, Teacher], ...]
-
-
-def _placed(name: str, settings: Taught | None) -> Teachers:
+def _placed(name: str, settings: Taught | None) -> Placed[Teacher]:
     return tuple(((name, *place), teacher) for place, teacher in settings.teachers()) if settings is not None else ()
 
 
-def _held_to(kl: ReferenceKl | None) -> Teachers:
+def _held_to(kl: ReferenceKl | None) -> Placed[Reference]:
     return ((("algorithm", "kl", "model"), kl.model),) if kl is not None and kl.model != "start" else ()
 
 
@@ -351,8 +351,8 @@ class DistillStep(StepSettings):
     type: Literal["distill"] = "distill"
     distillation: Distillation = Distillation()
 
-    def teachers(self) -> Teachers:
-        """Return (place below the step, teacher) of everyone who teaches in it."""
+    def teachers(self) -> Placed[Teacher]:
+        """Return everyone who teaches in it."""
         return _placed("distillation", self.distillation)
 
 
@@ -365,17 +365,18 @@ class RlStep(StepSettings):
     of each."""
     levels: Levels = "targets"
     prompts_per_update: int = Field(default=24, ge=1)
+    """Prompts that a round draws, spread evenly over the levels; chance says which levels have one more than others."""
     group_size: int = Field(default=8, ge=1)
     """Samples per prompt, compared with one another."""
     probe: int | None = Field(default=None, ge=2)
-    """Samples drawn of every prompt before those that need no more are left alone (sGPO, arXiv:2606.08854): a prompt
-    then has as many as one over the share of right ones, at least `probe` and at most `group_size`. null draws
-    `group_size` of every prompt."""
+    """Samples drawn of every prompt before those that need no more are left alone (after sGPO, arXiv:2606.08854): a
+    prompt then has as many as two over the share of right ones among these, which are two right ones expected, at least
+    `probe` and at most `group_size`; that many if none is right. null draws `group_size` of every prompt."""
     temperature: float = Field(default=1.0, gt=0)
     retire: float | None = Field(default=None, gt=0, le=1)
-    """Share of right answers, in the `rl` rounds of earlier generations and in this step's own, from which a prompt is
-    not drawn again (ScaleRL, arXiv:2510.13786, takes 0.9). It acts where prompts come back: on files and small levels.
-    When all prompts of a level are solved, nothing is drawn there. null draws from all."""
+    """Share of right answers, in the `rl` rounds of the generations that the weights come from and in this step's own,
+    from which a prompt is not drawn again (ScaleRL, arXiv:2510.13786, takes 0.9). It acts where prompts come back: on
+    files and small levels. When all prompts of a level are solved, nothing is drawn there. null draws from all."""
     stepping_stones: float = Field(default=0.0, ge=0, lt=1)
     """Share of easier variants of the target level among the prompts (addition: one operand shorter)."""
     algorithm: Algorithm = Grpo()
@@ -451,15 +452,15 @@ class RlStep(StepSettings):
             )
         return self
 
-    def teachers(self) -> Teachers:
-        """Return (place below the step, teacher) of everyone who teaches in it."""
+    def teachers(self) -> Placed[Teacher]:
+        """Return everyone who teaches in it."""
         return (*_placed("distillation", self.distillation), *_placed("teaching", self.teaching))
 
     @property
     def critic(self) -> ValueHead | None:
         return self.algorithm.value if isinstance(self.algorithm, Ppo) else None
 
-    def references(self) -> Teachers:
+    def references(self) -> Placed[Reference]:
         """Return the model of the KL term, unless it is the weights that the step starts from."""
         return _held_to(self.algorithm.kl)
 
@@ -527,20 +528,16 @@ class SelfPlayStep(StepSettings):
             )
         return self
 
-    def teachers(self) -> Teachers:
-        """Return (place below the step, teacher) of everyone who teaches in it."""
+    def teachers(self) -> Placed[Teacher]:
+        """Return everyone who teaches in it."""
         return _placed("distillation", self.distillation)
 
-    def references(self) -> Teachers:
+    def references(self) -> Placed[Reference]:
         """Return the model of the KL term, unless it is the weights that the step starts from."""
         return _held_to(self.algorithm.kl)
 
 
-Merged = Literal["champion", "previous", "base"] | Annotated[int, Field(ge=0)] | StageEnd
-"""A generation whose weights are merged: by place, by number, or the last one of an earlier stage."""
-
-
-class MergeStep(Settings):
+class MergeStep(StepBase):
     """Several generations' weights become one model's, without training: the candidate, or what the next steps train.
 
     The first step of its generations, since it leaves nothing of the weights that they start from.
@@ -550,7 +547,8 @@ class MergeStep(Settings):
     method: Literal["linear", "ties"] = "linear"
     """`linear`: the weighted mean. `ties` (arXiv:2306.01708): generation 0's weights (with `training.adapter`: the
     base's), moved by the mean of the differences to them, the largest ones only and those alone that agree in sign."""
-    models: tuple[Merged, ...] = Field(min_length=2)
+    models: tuple[LineageModel, ...] = Field(min_length=2)
+    """Generations of the lineage, by place, by number, or as the end of a stage."""
     weights: tuple[float, ...] | None = None
     """One for each model. null: equal shares for `linear`, 1 each for `ties`, which takes the mean itself."""
     density: float | None = Field(default=None, gt=0, lt=1)
@@ -585,17 +583,9 @@ class MergeStep(Settings):
             return self.weights
         return (1.0,) * len(self.models) if self.method == "ties" else (1 / len(self.models),) * len(self.models)
 
-    def teachers(self) -> "Teachers":
-        """Return nobody."""
-        return ()
-
-    def references(self) -> "Teachers":
-        """Return nothing: it is held to no model."""
-        return ()
-
-    def samplers(self) -> "tuple[tuple[Place, Sampler], ...]":
-        """Return nobody."""
-        return ()
+    def merged(self) -> Placed[LineageModel]:
+        """Return whose weights it makes into one model's."""
+        return tuple((("models", index), model) for index, model in enumerate(self.models))
 
 
 Step = Annotated[SftStep | DistillStep | RlStep | SelfPlayStep | MergeStep, Field(discriminator="type")]

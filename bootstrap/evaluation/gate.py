@@ -29,6 +29,7 @@ def decide(
     mastered_levels: Sequence[int],
     settings: Gate,
     champion_number: int,
+    branches: int = 1,
     candidate_panel: Sequence[OutcomeRow] = (),
     champion_panel: Sequence[OutcomeRow] = (),
 ) -> Decision:
@@ -36,9 +37,12 @@ def decide(
 
     `candidate`, `champion`: rows of the same prompts, in any order; a prompt that either side could not be judged on
     enters no test; the panel's rows likewise, told apart by `task`. Bounds are one-sided at confidence 1 - alpha.
+    `branches`: siblings that are compared with the champion on the same prompts. Since the best that passes is kept,
+    each improvement is tested at alpha / branches (Bonferroni), so that all of them together err no more often than one
+    would. Retention has no choice among tests and stays as it is: each sibling has to pass its own.
     """
     pairs = _pair(candidate, champion)
-    improvement = _improvement(pairs, target_levels, settings)
+    improvement = _improvement(pairs, target_levels, settings, branches=branches)
     groups = pool_small({level: _count(pairs, [level]) for level in mastered_levels}, min_prompts=settings.min_prompts)
     retention = tuple(_kept(pairs, group, settings, margin=settings.retention_margin) for group in groups)
     panel = {
@@ -53,7 +57,7 @@ def decide(
     promoted = improvement.passed and all(test.passed for test in (*retention, *panel.values()))
     return Decision(
         promoted=promoted,
-        reason=_reason(improvement, retention, panel, settings),
+        reason=_reason(improvement, retention, panel, settings, branches=branches),
         champion=champion_number,
         improvement=improvement,
         retention=retention,
@@ -75,10 +79,10 @@ def _pair(candidate: Sequence[OutcomeRow], champion: Sequence[OutcomeRow]) -> di
     return pairs
 
 
-def _improvement(pairs: dict[int, list[Pair]], levels: Sequence[int], settings: Gate) -> LevelTest:
+def _improvement(pairs: dict[int, list[Pair]], levels: Sequence[int], settings: Gate, *, branches: int) -> LevelTest:
     test = _compare(pairs, levels, settings)
     p_value = mcnemar_exact(test.gained, lost=test.lost)
-    passed = p_value < settings.alpha and test.gained > test.lost
+    passed = p_value < settings.alpha / branches and test.gained > test.lost
     return test.model_copy(update={"p_value": p_value, "passed": passed})
 
 
@@ -110,14 +114,20 @@ def _count(pairs: dict[int, list[Pair]], levels: Sequence[int]) -> int:
 
 
 def _reason(
-    improvement: LevelTest, retention: Sequence[LevelTest], panel: Mapping[str, LevelTest], settings: Gate
+    improvement: LevelTest,
+    retention: Sequence[LevelTest],
+    panel: Mapping[str, LevelTest],
+    settings: Gate,
+    *,
+    branches: int,
 ) -> str:
     """Return the decision in one sentence."""
+    alpha = f"alpha {settings.alpha:g}" + (f" / {branches} branches" if branches > 1 else "")
     faults = []
     if not improvement.passed:
         faults.append(
             f"{_moved(improvement)} is no significant improvement "
-            f"(p {_p(improvement)}, alpha {settings.alpha:g}, {improvement.gained} gained, {improvement.lost} lost)"
+            f"(p {_p(improvement)}, {alpha}, {improvement.gained} gained, {improvement.lost} lost)"
         )
     kept = [("", test, settings.retention_margin) for test in retention]
     kept += [(f"{task} ", test, settings.panel_margin) for task, test in panel.items()]
@@ -132,7 +142,8 @@ def _reason(
     levels = sorted(level for test in retention for level in test.levels)
     retained = f"{_span(levels)} retained" if levels else "no level was mastered before"
     retained += f"; {', '.join(panel)} retained" if panel else ""
-    return f"{_span(improvement.levels)}: {_shares(improvement)} (p {_p(improvement)}); {retained}"
+    tested = f"p {_p(improvement)}" + (f", {alpha}" if branches > 1 else "")
+    return f"{_span(improvement.levels)}: {_shares(improvement)} ({tested}); {retained}"
 
 
 def _moved(test: LevelTest, *, verb: str = "") -> str:

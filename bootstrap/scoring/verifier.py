@@ -21,7 +21,7 @@ from typing import Protocol
 from bootstrap.config import verifiers
 from bootstrap.config.answers import Judges
 from bootstrap.config.base import Settings, identity_of
-from bootstrap.config.models import Voter
+from bootstrap.config.models import LineageModel
 from bootstrap.errors import VerifierError
 from bootstrap.records import Rollout, Status, Verdict
 
@@ -152,7 +152,7 @@ class Models(Protocol):
         self,
         prompts: Sequence[str],
         *,
-        model: Voter,
+        model: LineageModel,
         samples: int,
         temperature: float,
         max_new_tokens: int,

@@ -20,19 +20,20 @@ def aims_by(stage: Stage, *, champion: int, init: int | None) -> int:
 
 
 def target_levels(
-    curriculum: Curriculum, accuracies: Mapping[int, float], *, base_level: int, generation: int
+    curriculum: Curriculum, accuracies: Mapping[int, float], *, base_level: int, rise: int
 ) -> tuple[int, ...]:
-    """Return the levels that a generation (from 1 on) aims at, ascending; consecutive unless they are `given`.
+    """Return the levels that a generation aims at, ascending; consecutive unless they are `given`.
 
-    `accuracies` maps levels to shares of right held-out answers; a level that was not measured counts as not reached.
-    The first target is the first level beyond the base's that is not reached. The base's own levels are not aimed at:
-    they have references, which replay keeps showing, so one that dips is repaired by replay while the aim moves on.
+    `rise`: how far above the base's the `fixed` schedule has come (`Recipe.rise`). `accuracies` maps levels to shares
+    of right held-out answers; a level that was not measured counts as not reached. The first target is the first level
+    beyond the base's that is not reached. The base's own levels are not aimed at: they have references, which replay
+    keeps showing, so one that dips is repaired by replay while the aim moves on.
     `accelerated` adds the following levels up to and including the first one below `until`.
     """
     if isinstance(curriculum, Given):
         return curriculum.levels
     if isinstance(curriculum, Fixed):
-        return (base_level + generation,)
+        return (base_level + rise,)
     first = base_level + 1
     while accuracies.get(first, -1.0) >= curriculum.raise_at:
         first += 1

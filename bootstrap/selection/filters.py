@@ -141,12 +141,14 @@ def _why_dead(
 def more_samples(passed: Sequence[bool], *, at_most: int) -> int:
     """Return how many further samples a prompt is worth after those in `passed`, up to `at_most` in total.
 
-    Adaptive group size (sGPO, arXiv:2606.08854): as many samples as one over the pass rate are likely to hold a right
-    one, so easy prompts stop early and the samples go to hard ones; a prompt with no right answer yet gets all. The
-    size depends on the answers that are then compared, so a group's mean is no longer quite unbiased.
+    Adaptive group size: as many samples as are expected to hold two right ones at the pass rate of those in `passed`,
+    so easy prompts stop early and the samples go to hard ones; a prompt with no right answer yet gets all. sGPO
+    (arXiv:2606.08854) sizes for one right answer and throws away the samples that the rate is taken from. Here they
+    stay in the group, which therefore holds the first right one already wherever the rate is known: sized for one, it
+    would never grow. The size depends on the answers that are then compared, so a group's mean is not quite unbiased.
     """
     right = sum(passed)
-    wanted = math.ceil(len(passed) / right) if right else at_most
+    wanted = math.ceil(2 * len(passed) / right) if right else at_most
     return max(min(wanted, at_most) - len(passed), 0)
 
 

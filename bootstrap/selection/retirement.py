@@ -1,4 +1,4 @@
-"""Retirement of solved prompts: what the lineage answers right almost always is not drawn again (ScaleRL).
+"""Retirement of solved prompts: what a model and its ancestors answer right almost always is not drawn again (ScaleRL).
 
 ScaleRL (arXiv:2510.13786, section 3.2) keeps each prompt's pass rate over all its samples and draws those of 0.9 and
 more no longer: they give groups without a gradient. Prompts come from tasks that draw without repeats until a level is

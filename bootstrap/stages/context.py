@@ -13,9 +13,9 @@ from bootstrap import __version__
 from bootstrap.compute import ModelShape
 from bootstrap.config.base import Place
 from bootstrap.config.evaluation import PanelTask
-from bootstrap.config.models import Voter
+from bootstrap.config.models import LineageModel, Reference, Sampler, Teacher
 from bootstrap.config.recipe import Recipe
-from bootstrap.config.steps import Levels, Merged, Sampler, Teacher
+from bootstrap.config.steps import Levels
 from bootstrap.config.training import Training
 from bootstrap.pool import Pool
 from bootstrap.prompts.task import Task
@@ -200,14 +200,15 @@ class Plan:
     """Teacher as the recipe names it -> (generation number, weights)."""
     samplers: Mapping[Sampler, tuple[int | None, Checkpoint]] = field(default_factory=dict)
     """Who answers in place of the starting weights, as the recipe names it -> (generation number, weights)."""
-    merged: Mapping[Merged, tuple[int, Checkpoint]] = field(default_factory=dict)
+    merged: Mapping[LineageModel, tuple[int, Checkpoint]] = field(default_factory=dict)
     """Whose weights a `merge` step combines, as the recipe names them -> (generation number, weights)."""
-    references: Mapping[Teacher, tuple[int | None, Checkpoint]] = field(default_factory=dict)
+    references: Mapping[Reference, tuple[int | None, Checkpoint]] = field(default_factory=dict)
     """Model that a KL term holds the policy to, as the recipe names it -> (generation number, weights)."""
-    asked: Mapping[Voter, tuple[int, Checkpoint]] = field(default_factory=dict)
+    asked: Mapping[LineageModel, tuple[int, Checkpoint]] = field(default_factory=dict)
     """Generation that the verifier asks, as the recipe names it -> (number, weights)."""
     rates: PassRates = field(default_factory=PassRates)
-    """How often earlier generations answered each prompt right; empty where no step retires prompts."""
+    """How often the generations whose weights it comes from answered each prompt right; empty where no step retires
+    prompts."""
 
     def levels(self, wanted: Levels) -> tuple[int, ...]:
         """Return the levels that a step draws prompts from."""

@@ -38,6 +38,7 @@ def gate(
         mastered_levels=plan.retained_levels,
         settings=context.recipe.gate,
         champion_number=champion,
+        branches=position.stage.branches,
         candidate_panel=candidate.panel,
         champion_panel=panel_of(context, entries, champion),
     )

@@ -141,7 +141,7 @@ class _Examination:
         known = {rollout.id: (rollout, verdict) for rollout, verdict in self.sampled}
         found = []
         levels = tuple(range(1, context.recipe.task.base_level + 1))
-        for level, count in spread(context.recipe.health.prompts, levels):
+        for level, count in spread(context.recipe.health.prompts, levels, seed=None):
             prompts = self._heldout(level)[:count]
             wanted = requests(prompts, prefix=f"{SAMPLED}l{level}", samples=how.samples, seed=SEED)
             if missing := [request for request in wanted if request.id not in known]:

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Collection, Mapping, Sequence
 
 from bootstrap.compute import ModelShape, generate_flops
-from bootstrap.config.models import Voter
+from bootstrap.config.models import LineageModel
 from bootstrap.errors import VerifierError
 from bootstrap.pool import Pool
 from bootstrap.records import Checkpoint, Compute, Prompt, Request, Rollout, Sampling, Split
@@ -25,12 +25,12 @@ class LineageModels:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._named: dict[Voter, tuple[int, Checkpoint]] = {}
+        self._named: dict[LineageModel, tuple[int, Checkpoint]] = {}
         self._loaded: dict[str, ModelShape] = {}
         self._flops = 0.0
         self._tokens = 0
 
-    def bind(self, named: Mapping[Voter, tuple[int, Checkpoint]]) -> None:
+    def bind(self, named: Mapping[LineageModel, tuple[int, Checkpoint]]) -> None:
         """Let each name mean a generation (number and weights) from now on; weights named no more are dropped."""
         self._named = dict(named)
         kept = {checkpoint.fingerprint for _, checkpoint in self._named.values()}
@@ -47,7 +47,7 @@ class LineageModels:
         self,
         prompts: Sequence[str],
         *,
-        model: Voter,
+        model: LineageModel,
         samples: int,
         temperature: float,
         max_new_tokens: int,

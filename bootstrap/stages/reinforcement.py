@@ -83,14 +83,14 @@ class RlTrainer:
             _, _, update, place, _ = identifier.split(".")
             live[int(update[1:])].add(int(place[1:]))
         total, rates = 0, self.plan.rates.copy()
+        rounds = _by_round(tables) if step.retire is not None else {}
         for number, places in live.items():
             drawn = 0
             for again in range(self._redraws() + 1):
                 wanted = step.prompts_per_update - sum(place < drawn for place in places)
                 drawn += wanted if step.retire is None else len(self._prompts(number, wanted, again, rates=rates))
             total += drawn
-            if step.retire is not None:
-                rates.add(*_of_round(tables, number))
+            rates.add(*rounds.get(number, ((), ())))
         return total
 
     def _redraws(self) -> int:
@@ -104,7 +104,7 @@ class RlTrainer:
         prompts, step = list[Prompt](), self.step
         names = (again,) if again else ()
         solved = rates.solved(step.retire) if step.retire is not None else frozenset()
-        for level, share in spread(count, self.levels):
+        for level, share in spread(count, self.levels, seed=self._seed("levels", number, *names)):
             stones = round(step.stepping_stones * share)
             for kind, wanted in (("prompts", share - stones), ("stepping_stones", stones)):
                 if wanted:
@@ -430,11 +430,14 @@ def _mismatch(rollouts: Sequence[Rollout], readings: Mapping[str, Reading]) -> f
     return sum(distances) / len(distances) if distances else None
 
 
-def _of_round(tables: Tables, number: int) -> tuple[list[Rollout], list[Verdict]]:
-    """Return the rollouts and the verdicts of a round."""
-    rollouts = [r for r in tables.rollouts if r.id.split(".")[2] == f"u{number}"]
-    members = {r.id for r in rollouts}
-    return rollouts, [v for v in tables.verdicts if v.rollout_id in members]
+def _by_round(tables: Tables) -> dict[int, tuple[list[Rollout], list[Verdict]]]:
+    """Return the rollouts and the verdicts of each round that has any."""
+    rounds: dict[int, tuple[list[Rollout], list[Verdict]]] = {}
+    for rollout, verdict in zip(tables.rollouts, tables.verdicts, strict=True):
+        rollouts, verdicts = rounds.setdefault(int(rollout.id.split(".")[2].removeprefix("u")), ([], []))
+        rollouts.append(rollout)
+        verdicts.append(verdict)
+    return rounds
 
 
 def _joined(selection: Selection, verdict: Verdict, reason: str) -> Selection:

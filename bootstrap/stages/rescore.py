@@ -110,6 +110,7 @@ class Rescorer:
         theirs = list(self._rows[recorded.champion])
         if EVALUATIONS[1] in generation.artifacts:
             theirs += self._judged(generation, EVALUATIONS[1])[1]
+        position, earlier = self._recipe.generations.position(generation.number), generations[: generation.number]
         decision = decide(
             candidate=[row for row in self._rows[generation.number] if row.level in levels],
             champion=[row for row in theirs if row.level in levels],
@@ -117,10 +118,10 @@ class Rescorer:
             mastered_levels=mastered,
             settings=self._recipe.gate,
             champion_number=recorded.champion,
+            branches=position.stage.branches,
             candidate_panel=self._panel_rows[generation.number],
             champion_panel=self._panel_rows[recorded.champion],
         )
-        position, earlier = self._recipe.generations.position(generation.number), generations[: generation.number]
         decision = self._decided[generation.number] = by_rule(decision, position.stage.gate)
         if (best := best_so_far(earlier, position)) is not None:
             best = best.model_copy(update={"decision": self._decided[best.number]})

@@ -3,23 +3,22 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from bootstrap.config import verifiers
 from bootstrap.config.base_model import BaseModelSource, FolderModel, GenerationModel, PretrainedModel, ScratchModel
-from bootstrap.config.generations import Position
-from bootstrap.config.models import EndpointTeacher, StageEnd, Voter, roles
+from bootstrap.config.generations import Generations, Position
+from bootstrap.config.models import EndpointTeacher, LineageModel, Model, StageEnd, roles
 from bootstrap.config.recipe import Recipe
-from bootstrap.config.steps import Merged, MergeStep, RlStep, Sampler, SelfPlayStep, Step, Teacher
+from bootstrap.config.steps import MergeStep, RlStep, SelfPlayStep, Step
 from bootstrap.config.training import Training
 from bootstrap.errors import RecipeError
 from bootstrap.evaluation.report import accuracies, judged_shares
-from bootstrap.records import Checkpoint, Edge
+from bootstrap.records import Checkpoint, Edge, Generation
 from bootstrap.seeds import derive_seed
 from bootstrap.selection.curriculum import aims_by, replay_levels, retained_levels, target_levels
 from bootstrap.selection.replay import PoolEntry, ReplayPool
 from bootstrap.selection.retirement import PassRates
-from bootstrap.stages.answers import answers_of, contributors, rates_of
+from bootstrap.stages.answers import ancestors, answers_of, contributors, rates_of
 from bootstrap.stages.context import Context, Plan
 from bootstrap.stages.origin import find_origin
 from bootstrap.stages.samplers import policy_of
@@ -65,16 +64,7 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
         )
     position, committed = recipe.generations.position(number), [entry.generation for entry in entries]
     stage, champion = position.stage, before(committed, position)
-    named = Names(
-        number=number,
-        champion=champion,
-        previous=stands_for(recipe.generations, committed, position.eldest - 1),
-        ends={
-            name: stands_for(recipe.generations, committed, end)
-            for name, end in recipe.generations.ends().items()
-            if end < position.first
-        },
-    )
+    named = Names(number=number, champion=champion, generations=recipe.generations, committed=committed)
     merged = {
         name: _generation(context, entries, named.number_of(name))
         for step in stage.steps
@@ -89,8 +79,7 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
         stage.curriculum,
         accuracies(entries[aims_by(stage, champion=champion, init=init)].generation.report),
         base_level=recipe.task.base_level,
-        # The levels that a fork comes with count as grown already.
-        generation=number + recipe.start_level - recipe.task.base_level,
+        rise=recipe.rise(number),
     )
     context.pool.hold(start)
     teachers = {
@@ -108,7 +97,8 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
         model: _model(context, entries, model, named=named) for step in stage.steps for _, model in step.references()
     }
     asked = {name: _generation(context, entries, named.number_of(name)) for _, name in roles(_verifier(recipe, number))}
-    able = contributors(entries, parents)
+    able = contributors(entries, parents, siblings=position.siblings)
+    own = ancestors(entries, parents)
     pool = ReplayPool(answer for earlier in able for answer in _answers(context, earlier))
     plan = Plan(
         number=number,
@@ -130,7 +120,10 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
         samplers=samplers,
         merged=merged,
         references=references,
-        rates=_rates(context, able) if any(_retires(step) for step in stage.steps) else PassRates(),
+        # What others have solved, these weights have yet to learn.
+        rates=_rates(context, [entry for entry in able if entry.generation.number in own])
+        if any(_retires(step) for step in stage.steps)
+        else PassRates(),
         asked=asked,
     )
     context.pool.broadcast("drop_teachers")
@@ -148,16 +141,18 @@ class Names:
     """None for a generation that starts from another model or from a merge."""
     champion: int
     """Before the generation's siblings."""
-    previous: int
-    ends: Mapping[str, int]
-    """Stage -> who stands for its last generation and that one's siblings, for the stages before this one."""
+    generations: Generations
+    committed: Sequence[Generation]
 
-    def number_of(self, name: Voter | Literal["previous"]) -> int:
+    def number_of(self, name: LineageModel) -> int:
         """Return the number of the generation that a recipe names."""
-        if isinstance(name, StageEnd):
-            return self.ends[name.stage]
-        found = name if isinstance(name, int) else {**vars(self), "base": 0}[name]
-        assert isinstance(found, int) and found < self.number, f"generation {self.number} has no {name}"
+        if name in ("champion", "parent"):
+            found = self.champion if name == "champion" else self.parent
+        else:
+            found = self.generations.youngest(name, number=self.number)
+        assert found is not None and found < self.number, f"generation {self.number} has no {name}"
+        if name == "previous" or isinstance(name, StageEnd):
+            return stands_for(self.generations, self.committed, found)
         return found
 
 
@@ -171,7 +166,7 @@ def _start(
     position: Position,
     *,
     named: Names,
-    merged: Mapping[Merged, tuple[int, Checkpoint]],
+    merged: Mapping[LineageModel, tuple[int, Checkpoint]],
 ) -> tuple[Checkpoint, int | None]:
     """Return the weights that a generation starts from and whose they are, None for those of another model.
 
@@ -239,7 +234,7 @@ def edges(context: Context, plan: Plan, *, sources: Collection[int]) -> tuple[Ed
     return tuple(found)
 
 
-def _edge(role: str, name: Teacher | Sampler, model: tuple[int | None, Checkpoint]) -> Edge:
+def _edge(role: str, name: Model, model: tuple[int | None, Checkpoint]) -> Edge:
     """Return the edge from a model that the recipe names."""
     number, checkpoint = model
     outside = _place(name) if isinstance(name, FolderModel) else None
@@ -320,9 +315,7 @@ def read_model_folder(folder: Path) -> dict[str, bytes]:
     return taken_over(files)
 
 
-def _model(
-    context: Context, entries: Sequence[Entry], name: Teacher | Sampler, *, named: Names
-) -> tuple[int | None, Checkpoint]:
+def _model(context: Context, entries: Sequence[Entry], name: Model, *, named: Names) -> tuple[int | None, Checkpoint]:
     """Return a teacher's or sampler's generation (None for a model outside the lineage) and weights."""
     if isinstance(name, FolderModel):
         files = read_model_folder(Path(name.path))
@@ -339,10 +332,10 @@ def _retires(step: Step) -> bool:
     return isinstance(step, RlStep) and step.retire is not None
 
 
-def _rates(context: Context, able: Sequence[Entry]) -> PassRates:
+def _rates(context: Context, known: Sequence[Entry]) -> PassRates:
     """Return how often the `rl` steps of these generations had each prompt answered right."""
     total = PassRates()
-    for entry in able:
+    for entry in known:
         number = entry.generation.number
         if number not in context.rates:
             sampled = [isinstance(step, RlStep) for step in context.recipe.steps_of(number)]

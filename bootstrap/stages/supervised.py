@@ -96,7 +96,7 @@ class SupervisedTrainer:
         context, plan = self.context, self.plan
         prompts = []
         levels = plan.levels(source.levels)
-        for level, count in spread(source.prompts, levels):
+        for level, count in spread(source.prompts, levels, seed=self._seed("levels")):
             stones = round(source.stepping_stones * count)
             draw = context.task.draw
             prompts += draw(level, count - stones, seed=self._seed("prompts", level))
@@ -238,7 +238,12 @@ def _imitate(rollout: Rollout) -> Example:
     )
 
 
-def spread(count: int, levels: tuple[int, ...]) -> list[tuple[int, int]]:
-    """Return (level, share of `count`), as even as whole numbers allow, lower levels first to get one more."""
+def spread(count: int, levels: tuple[int, ...], *, seed: int | None) -> list[tuple[int, int]]:
+    """Return (level, share of `count`), as even as whole numbers allow, in the order of `levels`.
+
+    `seed` draws the levels that get one more, without favour, so that where prompts are few each level has its turn;
+    None gives it to the first ones, for what has to be the same every time.
+    """
     each, extra = divmod(count, len(levels))
-    return [(level, each + (place < extra)) for place, level in enumerate(levels)]
+    places = range(extra) if seed is None else generator(seed, "one more").sample(range(len(levels)), extra)
+    return [(level, each + (place in places)) for place, level in enumerate(levels)]

@@ -2,16 +2,20 @@
 
 torch iterates in bf16, one matrix after the other. On a CPU both are slow: one without instructions for bf16 emulates
 it, and the matrices of a small model cost less than the calls that multiply them. Here matrices of one shape go through
-Newton-Schulz together, on a CPU in float32, where the result is bf16's up to its rounding.
+Newton-Schulz together, on a CPU in float32, where the result is bf16's up to its rounding. Many large matrices go in
+portions, since each portion is copied several times.
 
 Left out: which parameters Muon is for (`optimizer.py`).
 """
 
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from bootstrap import compute
 
 
 class Muon(torch.optim.Muon):
@@ -27,7 +31,8 @@ class Muon(torch.optim.Muon):
                 if matrix.grad is not None:
                     alike[(matrix.shape, matrix.device)].append(matrix)
             for matrices in alike.values():
-                self._move(matrices, group)
+                for portion in portions(matrices):
+                    self._move(portion, group)
 
     def _move(self, matrices: list[Tensor], group: dict[str, Any]) -> None:
         """Move matrices of one shape (R, C)."""
@@ -39,13 +44,21 @@ class Muon(torch.optim.Muon):
                 state["momentum_buffer"] = torch.zeros_like(matrix)
             momenta.append(state["momentum_buffer"])
         torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
-        updates = torch._foreach_lerp(gradients, momenta, group["momentum"]) if group["nesterov"] else momenta
-        updates_MRC = orthogonalise(
-            torch.stack(updates), group["ns_coefficients"], steps=group["ns_steps"], eps=group["eps"]
+        # Not kept under a name, so that nothing but the stack lives on.
+        stacked_MRC = torch.stack(
+            torch._foreach_lerp(gradients, momenta, group["momentum"]) if group["nesterov"] else momenta
         )
+        updates_MRC = orthogonalise(stacked_MRC, group["ns_coefficients"], steps=group["ns_steps"], eps=group["eps"])
         rows, columns = matrices[0].shape
         torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])
         torch._foreach_add_(matrices, list(updates_MRC.unbind()), alpha=-group["lr"] * max(1, rows / columns) ** 0.5)
+
+
+def portions(matrices: list[Tensor]) -> Iterator[list[Tensor]]:
+    """Yield matrices of one shape in order, as many together as have `MUON_PORTION` elements, and one at least."""
+    size = max(compute.MUON_PORTION // matrices[0].numel(), 1)
+    for start in range(0, len(matrices), size):
+        yield matrices[start : start + size]
 
 
 def orthogonalise(matrices_MRC: Tensor, coefficients: tuple[float, float, float], *, steps: int, eps: float) -> Tensor:

@@ -8,6 +8,7 @@ Left out: quantised weights other than GGUF's (which are dequantised here), mode
 
 import hashlib
 import json
+import traceback
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ import safetensors.torch
 import torch
 import yaml
 from gguf import GGUFReader
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from tokenizers import Tokenizer, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -34,6 +36,20 @@ INDEX = "model.safetensors.index.json"
 HUB_FILES = ("*.json", "*.safetensors", "*.jinja", "README.md")
 """What is fetched of a repository: no code, nothing pickled."""
 PICKLED = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
+_OF_A_CONFIG = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    StrictDataclassError,
+    TypeError,
+    ValueError,
+)
+"""What transformers and torch raise for a configuration they cannot build: few values are checked, so that most fail
+where they are first used (0 heads divide, an unknown activation is looked up, torch asserts where the padding is)."""
 _BRIEF = 300
 """Characters of a library's error that are passed on."""
 _DIGITS_APART = {"smollm", "starcoder", "refact", "command-r"}
@@ -74,7 +90,7 @@ def read_source(source: str) -> Imported:
 
 def _checked(files: Mapping[str, bytes], source: Mapping[str, str], licence: str | None, *, place: str) -> Imported:
     """Open the folder as every run will; `place`: where it comes from, in words."""
-    # What opens files of foreign make raises whatever it likes, tokenizers even a bare Exception.
+    # Tokenizers raises a bare Exception.
     try:
         Tokenizer.from_str(files["tokenizer.json"].decode())
     except Exception as error:
@@ -90,7 +106,9 @@ def _checked(files: Mapping[str, bytes], source: Mapping[str, str], licence: str
         raise RecipeError(
             f"{MODEL_WEIGHTS} of {place} cannot be read: {_brief(error)}; if it was cut on its way, fetch it again"
         ) from error
-    except Exception as error:
+    except _OF_A_CONFIG as error:
+        if isinstance(error, AssertionError) and _is_ours(error):
+            raise
         raise RecipeError(
             f"config.json of {place} makes no model here: {_brief(error)}; choose a causal language model of a type "
             "that the installed transformers knows, or a newer transformers"
@@ -101,6 +119,12 @@ def _checked(files: Mapping[str, bytes], source: Mapping[str, str], licence: str
         licence=licence,
         num_parameters=sum(parameter.numel() for parameter in model.parameters()),
     )
+
+
+def _is_ours(error: AssertionError) -> bool:
+    """Whether an assertion failed in this package, which no file can bring about, and not in a library."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return frame.f_globals["__name__"].partition(".")[0] == __name__.partition(".")[0]
 
 
 def _brief(error: Exception) -> str:

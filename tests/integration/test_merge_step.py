@@ -186,12 +186,12 @@ def test_settings_that_cannot_merge_are_refused(step, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"steps": [{"type": "merge", "models": [0, 1]}]}, "generation 1 does not exist when generation 1 is merged"),
+        ({"steps": [{"type": "merge", "models": [0, 1]}]}, "generation 1 does not exist when generation 1 needs it"),
         ({"steps": [RL, LINEAR]}, "what the steps before it have trained would be lost"),
         ({"base": {"steps": [LINEAR]}}, "generation 0 has no ancestors"),
         (
             {"generations": {"stages": [{"name": "a", "steps": [TIES]}, {**SCOUTS, "init": "base"}]}},
-            "names stage scouts, which does not come before it",
+            "stage scouts has not ended when generation 1 needs its best model",
         ),
         (
             {

@@ -14,6 +14,7 @@ from bootstrap.compute import ModelShape
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import VerifierError
 from bootstrap.lineage import queries
+from bootstrap.plan import make_plan
 from bootstrap.pool import LocalPool
 from bootstrap.records import Edge, Outcome, Status
 from bootstrap.stages.siblings import aimed_accuracy
@@ -27,7 +28,11 @@ from bootstrap.store.verify import verify
 SAMPLED = {"type": "rejection", "prompts": 24, "samples_per_prompt": 2}
 SMALL = {"type": "scratch", "hidden_size": 16, "intermediate_size": 24, "num_layers": 1, "num_heads": 2}
 FROM_PARENT = {"distillation": {"loss": "forward_kl"}}
+OWN = {f"g{number}" for number in range(1, 10)}
+"""What sources are called that a lineage's generations after generation 0 have written."""
 VOTED_BY_B = {"type": "majority", "voters": [{"type": "stage", "stage": "b"}]}
+END_OF_TWINS = {"type": "stage", "stage": "twins"}
+TWINS = {"name": "twins", "generations": 2, "branches": 2, "gate": "never", "steps": [tiny.RL]}
 STAGES: list[dict[str, Any]] = [
     {"name": "twins", "generations": 2, "branches": 2, "steps": [tiny.RL]},
     {
@@ -61,6 +66,14 @@ def staged(stages: list[dict[str, Any]], **changes: Any) -> Recipe:
     return tiny.recipe(generations={"stages": stages}, **changes)
 
 
+def taught_by(teacher: Any) -> dict[str, Any]:
+    return tiny.DISTILL | {"distillation": {"loss": "forward_kl", "teacher": teacher, "batch_size": 8}}
+
+
+def held_to(reference: Any) -> dict[str, Any]:
+    return tiny.RL | {"algorithm": {"type": "grpo", "kl": {"model": reference, "weight": 0.01}}}
+
+
 @pytest.fixture(scope="module")
 def lineage(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Entry]]:
     root = tmp_path_factory.mktemp("staged")
@@ -87,6 +100,31 @@ def test_branches_start_from_one_parent_aim_alike_and_differ(lineage):
     assert edge(one, "init") == edge(other, "init")
     assert one.generation.target_levels == other.generation.target_levels
     assert one.generation.fingerprint != other.generation.fingerprint
+
+
+def test_branches_aim_at_the_next_level_of_a_fixed_schedule_and_replay_nothing_of_one_another(tmp_path):
+    fixed = {"curriculum": {"type": "fixed"}}
+    step = tiny.RL | {"levels": "all", "prompts_per_update": 18}
+    stages = [
+        {"name": "first", "init": "base", **fixed, "steps": [step]},
+        {"name": "twins", "generations": 2, "branches": 2, "init": "previous", **fixed, "steps": [step]},
+        {"name": "next", "init": "previous", "gate": "never", **fixed, "steps": [step]},
+    ]
+    entries = tiny.grow(staged(stages), tmp_path)
+    assert [entry.generation.target_levels for entry in entries[1:]] == [(5,), (6,), (6,), (7,)]
+
+    def sources(entry: Entry) -> set[str]:
+        return {row.source.split(".")[0] for row in tables(tmp_path, entry).usage if row.stream == "ce"} & OWN
+
+    assert sources(entries[2]) == sources(entries[3]) == {"g1"}, "what each has answered at level 5 is its own"
+    assert {"g2", "g3"} <= sources(entries[4]), "later ones replay what both have answered"
+
+
+def test_branches_share_the_gates_error_among_them(lineage):
+    _, entries = lineage
+    reasons = [entry.generation.decision.reason for entry in entries[1:]]
+    assert ["alpha 0.05 / 2 branches" in reason for reason in reasons[:2]] == [True, True]
+    assert not any("branches" in reason for reason in reasons[2:])
 
 
 def test_weights_and_data_may_have_different_parents(lineage):
@@ -161,6 +199,8 @@ def test_what_was_kept_aside_is_told_as_such_when_answers_are_judged_again(linea
     rows = json.loads(capsys.readouterr().out)["generations"]
     assert [row["outcome"] for row in rows] == [entry.generation.outcome for entry in entries]
     assert not any(row["differs"] for row in rows)
+    decided = [entry.generation.decision.reason for entry in entries[1:4]]
+    assert [row["reason"] for row in rows[1:4]] == decided, "by the same tests, those of branches included"
     rescore_lineage(LineageStore(root), recipe_path=None, as_json=False)
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith(" gen-4"))
     assert "aside" in line and "rejected" not in line
@@ -196,6 +236,27 @@ def test_of_branches_the_best_is_kept_however_often_the_run_is_cut_off(tmp_path,
     rescore_lineage(LineageStore(tmp_path / "cut"), recipe_path=None, as_json=True)
     assert not any(row["differs"] for row in json.loads(capsys.readouterr().out)["generations"])
     assert [e.hash for e in tiny.grow(staged(stages), tmp_path / "whole")] == [e.hash for e in entries]
+
+
+def test_the_best_of_a_stage_teaches_and_is_the_reference_and_the_plan_knows_it(tmp_path):
+    held = held_to(END_OF_TWINS) | {"distillation": taught_by("previous")["distillation"]}
+    stages = [
+        TWINS,
+        {"name": "taught", "init": "base", "gate": "never", "steps": [taught_by(END_OF_TWINS)]},
+        {"name": "held", "gate": "never", "steps": [held]},
+    ]
+    settings = staged(stages)
+    before = make_plan(settings, lineage="tiny", workers=1).generations
+    assert before[3].teachers is None, "the best of the twins is not known yet"
+    assert before[3].steps[0].teachers == ("the last generation of twins",)
+    entries = tiny.grow(settings, tmp_path)
+    best = max((1, 2), key=lambda number: aimed_accuracy(entries[number].generation))
+    assert edge(entries[3], "teacher").generation == best
+    assert edge(entries[4], "reference").generation == best
+    assert edge(entries[4], "teacher").generation == 3
+    after = make_plan(settings, lineage="tiny", workers=1, entries=entries[:3]).generations
+    assert (after[3].teachers, after[4].teachers) == ((best,), (3,))
+    assert after[3].flops["train"] == before[3].flops["train"] > 0
 
 
 def test_a_staged_lineage_verifies_and_grows_the_same_again(lineage, tmp_path):
@@ -249,10 +310,13 @@ def test_a_server_that_does_not_answer_costs_nothing_but_the_message(tmp_path, s
 @pytest.mark.parametrize(
     ("stages", "message"),
     [
-        ([{"name": "a", "init": {"type": "stage", "stage": "b"}, "steps": [tiny.RL]}], "does not come before it"),
+        (
+            [{"name": "a", "init": {"type": "stage", "stage": "b"}, "steps": [tiny.RL]}],
+            "stage b has not ended when generation 1",
+        ),
         ([{"name": "a", "steps": [tiny.RL]}, {"name": "a", "steps": [tiny.RL]}], "two stages are called a"),
         ([{"name": "a", "generations": 3, "branches": 2, "steps": [tiny.RL]}], "raise generations to 4"),
-        ([{"name": "a", "init": 1, "steps": [tiny.RL]}], "is not made before generation 1"),
+        ([{"name": "a", "init": 1, "steps": [tiny.RL]}], "generation 1 does not exist when generation 1 needs it"),
         (
             [{"name": "a", "init": SMALL, "steps": [tiny.DISTILL | {"distillation": {"loss": "forward_kl"}}]}],
             "no parent",
@@ -260,25 +324,25 @@ def test_a_server_that_does_not_answer_costs_nothing_but_the_message(tmp_path, s
         ([{"name": "a", "steps": [tiny.REJECTION | {"source": SAMPLED | {"sampler": 1}}]}], "does not exist when"),
         (
             [{"name": "a", "init": SMALL, "steps": [tiny.REJECTION | {"source": SAMPLED | {"sampler": "parent"}}]}],
-            "no parent to learn from",
+            "source.sampler: .* has no parent; name champion",
         ),
         (
             [{"name": "a", "init": SMALL, "steps": [tiny.RL], "verifier": {"type": "majority", "voters": ["parent"]}}],
-            "no parent for its verifier to ask",
+            "verifier: .* has no parent; name champion",
         ),
         (
             [
                 {"name": "a", "generations": 2, "steps": [tiny.RL]},
                 {"name": "b", "steps": [tiny.RL], "verifier": {"type": "majority", "voters": [3]}},
             ],
-            "generation 3 is judged before generation 3 exists",
+            "generation 3 does not exist when generation 3 needs it",
         ),
         (
             [
                 {"name": "a", "steps": [tiny.RL], "verifier": VOTED_BY_B},
                 {"name": "b", "steps": [tiny.RL]},
             ],
-            "stage a names stage b, which does not come before it",
+            "stage b has not ended when generation 1 needs its best model; name champion",
         ),
         (
             [
@@ -291,6 +355,19 @@ def test_a_server_that_does_not_answer_costs_nothing_but_the_message(tmp_path, s
                 },
             ],
             "all 2 branches would be the same model",
+        ),
+        (
+            [{"name": "a", "steps": [taught_by(END_OF_TWINS)]}, TWINS],
+            "distillation.teacher: stage twins has not ended when generation 1 needs its best model; name champion",
+        ),
+        (
+            [{"name": "a", "steps": [tiny.RL]}, TWINS | {"steps": [held_to(END_OF_TWINS)]}],
+            "kl.model: stage twins has not ended when generation 2 needs its best model; name one of: a",
+        ),
+        ([{"name": "a", "init": "parent", "steps": [tiny.RL]}], "init: init says who the parent is; name champion"),
+        (
+            [TWINS, {"name": "a", "steps": [{"type": "merge", "models": [1, "parent"]}]}],
+            r"models\[1\]: a generation that starts from a merge has no parent; name champion",
         ),
     ],
 )
@@ -309,7 +386,7 @@ def test_a_later_stages_verifier_may_ask_an_earlier_generation_by_number_or_by_s
 
 def test_the_recipes_own_verifier_cannot_ask_a_stage_to_come():
     exact = tiny.EVALUATION | {"verifier": {"type": "exact"}}
-    with pytest.raises(ValidationError, match="judged before stage b ends"):
+    with pytest.raises(ValidationError, match=r"stage b has not ended.*give a later stage this verifier"):
         staged([{"name": "b", "steps": [tiny.RL]}], verifier=VOTED_BY_B, evaluation=exact)
 
 

@@ -23,6 +23,7 @@ from bootstrap.selection.filters import (
 )
 from bootstrap.stages.reinforcement import Reference, RlTrainer
 from bootstrap.stages.step import Tables
+from bootstrap.stages.supervised import spread
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.training.schedule import schedule_factor
 
@@ -73,6 +74,51 @@ def test_answers_that_sampler_and_trainer_disagree_about_are_masked_and_stand_in
     assert any(row.mismatch for row in tables.updates)
     assert all(0.3 < row.mismatch < 0.7 for row in tables.updates if row.mismatch is not None)
     assert entries[1].generation.books.dropped[OFF_POLICY] > 0
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 5, 7, 13])
+def test_prompts_are_spread_evenly_and_chance_says_which_levels_have_one_more(count):
+    levels = (1, 2, 4, 5, 6)
+    assert spread(count, levels, seed=None) == spread(count, levels, seed=None)
+    totals = Counter[int]()
+    for seed in range(400):
+        shares = spread(count, levels, seed=seed)
+        assert shares == spread(count, levels, seed=seed)
+        assert [level for level, _ in shares] == list(levels)
+        assert sum(share for _, share in shares) == count
+        assert max(share for _, share in shares) - min(share for _, share in shares) <= 1
+        totals.update(dict(shares))
+    # Five standard deviations of a draw at even odds.
+    assert all(abs(totals[level] - 400 * count / 5) < 50 for level in levels)
+
+
+def test_what_has_to_be_the_same_every_time_is_spread_from_the_first_level_on():
+    assert spread(7, (1, 2, 3), seed=None) == [(1, 3), (2, 2), (3, 2)]
+
+
+@pytest.mark.parametrize("retire", [None, 0.9])
+def test_prompts_drawn_in_place_of_others_come_from_every_level_in_turn(tmp_path, monkeypatch, retire):
+    asked: dict[tuple[int, int], tuple[int, ...]] = {}
+    draw = RlTrainer._prompts
+
+    def watched(self, number, count, again, *, rates):
+        prompts = draw(self, number, count, again, rates=rates)
+        levels = tuple(prompt.level for prompt in prompts)
+        assert asked.setdefault((number, again), levels) == levels, "the books draw them once more"
+        return prompts
+
+    monkeypatch.setattr(RlTrainer, "_prompts", watched)
+    step = RL | {"levels": "all", "updates": 8, "prompts_per_update": 5, "retire": retire}
+    step |= {"algorithm": {"type": "grpo", "resample": 3}}
+    entries = grow(recipe(steps=[step], count=1), tmp_path / "straight")
+    assert all(sorted(levels) == [1, 2, 3, 4, 5] for (_, again), levels in asked.items() if not again and not retire)
+    few = [levels for (_, again), levels in asked.items() if again and 0 < len(levels) < 5]
+    assert {level for levels in few for level in levels} == {1, 2, 3, 4, 5}
+    assert any(5 in levels and 1 not in levels for levels in few), "the level aimed at has its turn"
+    settings = recipe(steps=[step], count=1)
+    with pytest.raises(Killed):
+        grow(settings, tmp_path / "killed", pool=FragilePool(1, updates=settings.base.steps[0].updates + 5))
+    assert grow(settings, tmp_path / "killed")[1].hash == entries[1].hash
 
 
 class Deafer(LocalPool):
@@ -265,7 +311,7 @@ def test_a_killed_step_goes_on_with_the_critic_that_it_had(tmp_path, survived):
 
 
 def test_a_probe_stops_at_prompts_that_are_solved_and_asks_hard_ones_again(tmp_path):
-    step = RL | {"probe": 2, "group_size": 6, "updates": 3, "prompts_per_update": 8}
+    step = RL | {"probe": 2, "group_size": 6, "updates": 3, "prompts_per_update": 8, "levels": "all"}
     entries = grow(recipe(steps=[step], count=1), tmp_path)
     tables = tables_of(tmp_path, entries[1])
     assert [v.rollout_id for v in tables.verdicts] == [r.id for r in tables.rollouts]
@@ -275,16 +321,19 @@ def test_a_probe_stops_at_prompts_that_are_solved_and_asks_hard_ones_again(tmp_p
         members = [r for r in tables.rollouts if r.group == group]
         assert [r.sample_index for r in members] == list(range(size))
         first = [passed[r.id] for r in members[:2]]
-        assert size == 2 + more_samples(first, at_most=6)
-    assert len(sizes) == 24 and max(sizes.values()) == 6
+        assert size == {2: 2, 1: 4, 0: 6}[sum(first)]
+    assert len(sizes) == 24 and set(sizes.values()) == {2, 4, 6}, "easy, medium and hard prompts"
 
 
-def test_a_hard_prompt_is_worth_one_over_its_pass_rate():
-    assert more_samples([True, True], at_most=8) == 0
-    assert more_samples([True, False], at_most=8) == 0
-    assert more_samples([True, False, False, False], at_most=8) == 0
-    assert more_samples([False] * 4, at_most=8) == 4
-    assert more_samples([False] * 4, at_most=4) == 0
+def test_a_prompt_is_worth_as_many_samples_as_are_expected_to_hold_two_right_ones():
+    def size(right: int, of: int, at_most: int = 16) -> int:
+        return of + more_samples([True] * right + [False] * (of - right), at_most=at_most)
+
+    assert [size(right, 4) for right in (4, 3, 2, 1, 0)] == [4, 4, 4, 8, 16]
+    assert [size(right, 5) for right in (5, 4, 3, 2, 1, 0)] == [5, 5, 5, 5, 10, 16]
+    assert [size(right, 2) for right in (2, 1, 0)] == [2, 4, 16]
+    assert size(1, 4, at_most=6) == 6, "no more than the largest group"
+    assert size(0, 4, at_most=4) == 4
 
 
 def judged(rows):

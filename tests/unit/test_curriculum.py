@@ -22,12 +22,12 @@ def shares(*values):
     ],
 )
 def test_the_next_level_is_the_first_one_not_reached(accuracies, targets):
-    assert target_levels(NextLevel(raise_at=0.9), accuracies, base_level=4, generation=1) == targets
+    assert target_levels(NextLevel(raise_at=0.9), accuracies, base_level=4, rise=1) == targets
 
 
 def test_a_base_that_missed_one_of_its_own_levels_still_aims_beyond_them():
     accuracies = shares(1, 1, 0.5, 0.99, 0.3)
-    assert target_levels(NextLevel(), accuracies, base_level=4, generation=1) == (5,)
+    assert target_levels(NextLevel(), accuracies, base_level=4, rise=1) == (5,)
     assert replay_levels((5,)) == (1, 2, 3, 4)
 
 
@@ -44,17 +44,17 @@ def test_a_base_that_missed_one_of_its_own_levels_still_aims_beyond_them():
 )
 def test_accelerated_aims_up_to_and_including_the_first_level_below_its_bound(accuracies, targets):
     curriculum = Accelerated(raise_at=0.9, until=0.5, max_levels=4)
-    assert target_levels(curriculum, accuracies, base_level=2, generation=1) == targets
+    assert target_levels(curriculum, accuracies, base_level=2, rise=1) == targets
 
 
 def test_a_fixed_schedule_rises_by_one_level_whatever_the_results():
     for accuracies in ({}, shares(1, 1, 1, 1, 1, 1, 1)):
-        aims = [target_levels(Fixed(), accuracies, base_level=4, generation=g) for g in (1, 2, 3)]
+        aims = [target_levels(Fixed(), accuracies, base_level=4, rise=g) for g in (1, 2, 3)]
         assert aims == [(5,), (6,), (7,)]
 
 
 def test_a_small_level_that_dips_does_not_send_the_aim_back():
-    assert target_levels(NextLevel(), shares(0.88, 1, 0.5, 0.99, 0.99, 0.99, 0.2), base_level=4, generation=1) == (7,)
+    assert target_levels(NextLevel(), shares(0.88, 1, 0.5, 0.99, 0.99, 0.99, 0.2), base_level=4, rise=1) == (7,)
 
 
 def test_every_mastered_level_but_the_targets_is_retained():
@@ -75,7 +75,7 @@ def test_replay_covers_all_levels_below_the_first_target():
 def test_given_levels_are_aimed_at_whatever_is_reached():
     curriculum = Given(levels=(2, 4))
     for accuracies in ({}, {1: 1.0, 2: 1.0, 3: 1.0, 4: 1.0, 5: 1.0}):
-        assert target_levels(curriculum, accuracies, base_level=3, generation=7) == (2, 4)
+        assert target_levels(curriculum, accuracies, base_level=3, rise=7) == (2, 4)
 
 
 @pytest.mark.parametrize("levels", [(3, 2), (2, 2), (), (0,)])

@@ -9,6 +9,7 @@ import yaml
 from support import pretrained
 
 from bootstrap.config.load import json_schema, load_recipe
+from bootstrap.config.models import StageEnd
 from bootstrap.config.task import PRINTABLE
 from bootstrap.plan import make_plan
 
@@ -48,6 +49,26 @@ def test_it_loads_and_can_be_planned(path: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_it_agrees_with_the_schema(path: Path) -> None:
     assert errors(read(path)) == []
+
+
+@pytest.mark.parametrize("name", ["self-improve", "self-improve-accelerated"])
+def test_each_of_three_lines_goes_on_from_itself_and_is_labelled_by_what_the_others_had_a_round_ago(name: str) -> None:
+    recipe = load_recipe(FOLDER / f"{name}.yaml")
+    stages = {stage.name: stage for stage in recipe.generations.stages}
+
+    def model(line: str, rounds: int) -> object:
+        return "base" if (line, rounds) == ("a", 0) else StageEnd(stage=f"{line}{rounds}")
+
+    last = len(stages) // 3
+    assert list(stages) == ["b0", "c0", *(f"{line}{k}" for k in range(1, last + 1) for line in "abc")]
+    assert last > 3 and all(stages[first].init == recipe.base.model for first in ("b0", "c0"))
+    for k in range(1, last + 1):
+        for line in "abc":
+            stage = stages[f"{line}{k}"]
+            assert stage.init == model(line, k - 1), stage.name
+            assert stage.verifier.voters == tuple(model(o, k - 1) for o in "abc" if o != line), stage.name
+            assert stage.curriculum == stages[f"a{k}"].curriculum, stage.name
+            assert (stage.gate == "never") == (line != "a"), stage.name
 
 
 def test_the_schema_is_a_schema() -> None:

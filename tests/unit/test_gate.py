@@ -22,7 +22,7 @@ def rows(**levels):
     ]
 
 
-def judge(candidate, champion, *, targets=(2,), mastered=(1,), **gate):
+def judge(candidate, champion, *, targets=(2,), mastered=(1,), branches=1, **gate):
     return decide(
         candidate=candidate,
         champion=champion,
@@ -30,6 +30,7 @@ def judge(candidate, champion, *, targets=(2,), mastered=(1,), **gate):
         mastered_levels=mastered,
         settings=Gate(**gate),
         champion_number=3,
+        branches=branches,
     )
 
 
@@ -60,6 +61,28 @@ def test_a_significant_loss_is_no_improvement():
     assert not decision.promoted
     assert decision.improvement.p_value < 1e-50
     assert "400 lost" in decision.reason
+
+
+def test_branches_share_the_error_of_the_test_of_improvement():
+    candidate, champion = rows(_1=share(998), _2=share(237)), rows(_1=share(998), _2=share(231))
+    assert mcnemar_exact(6, lost=0) == 0.03125
+    alone, pair = (judge(candidate, champion, branches=branches) for branches in (1, 2))
+    assert alone.promoted and not pair.promoted
+    assert pair.reason == (
+        "rejected: level 2 0.231 -> 0.237 is no significant improvement "
+        "(p 0.031, alpha 0.05 / 2 branches, 6 gained, 0 lost)"
+    )
+    assert pair.improvement.difference_low == alone.improvement.difference_low
+    better = judge(rows(_1=share(998), _2=share(238)), champion, branches=3)
+    assert better.promoted
+    assert better.reason == "level 2: 0.231 -> 0.238 (p 0.016, alpha 0.05 / 3 branches); level 1 retained"
+
+
+def test_branches_leave_retention_as_it_is():
+    kept, champion = rows(_1=share(985), _2=share(991)), rows(_1=share(998), _2=share(231))
+    assert [judge(kept, champion, branches=branches).retention for branches in (1, 50)] == [
+        judge(kept, champion).retention
+    ] * 2
 
 
 def test_a_mastered_level_that_fell_rejects_the_candidate():

@@ -1,5 +1,6 @@
 """Guards: which bounds are refused, which are broken, and what becomes of the gate's decision."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -200,10 +201,10 @@ def child(template: Generation, number: int, *, of: int, champion: int) -> Gener
 
 
 def test_answers_of_distrusted_generations_are_not_replayed(earlier: list[Generation]) -> None:
-    def numbers(generations: list[Generation], parents: list[int]) -> list[int]:
+    def numbers(generations: list[Generation], parents: list[int], **more: Collection[int]) -> list[int]:
         nothing = Annotations(started="", finished="", host="", seconds={}, versions={})
         ledger = [Entry(generation=one, annotations=nothing, hash="", previous="") for one in generations]
-        return [entry.generation.number for entry in contributors(ledger, parents)]
+        return [entry.generation.number for entry in contributors(ledger, parents, **more)]
 
     sound, first, second, third = earlier
     assert numbers([sound, first, second, third], [3]) == [0, 1, 2, 3]
@@ -212,6 +213,7 @@ def test_answers_of_distrusted_generations_are_not_replayed(earlier: list[Genera
     assert numbers([sound, first, second, third, arm], [3]) == [0, 1, 2, 3]
     assert numbers([sound, first, second, third, arm], [1, 4]) == [0, 1, 2, 3, 4]
     assert numbers([sound, first, second, third, spoken_against(arm, "reject")], [4]) == [0, 1, 2, 3]
+    assert numbers([sound, first, second, third], [1], siblings=range(2, 5)) == [0, 1]
 
 
 def test_every_metric_has_a_range() -> None:

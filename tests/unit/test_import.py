@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from types import FunctionType
 
 import gguf
 import numpy as np
@@ -17,6 +18,7 @@ from bootstrap.config.base_model import missing_files
 from bootstrap.errors import RecipeError
 from bootstrap.stages.resolve import read_model_folder
 from bootstrap.store.fingerprint import fingerprint_model, fingerprint_safetensors
+from bootstrap.training import model as models
 from bootstrap.training.model import load, weights_bytes
 from bootstrap.training.sources import read_source
 
@@ -248,6 +250,10 @@ def refusal(source, target, capsys) -> str:
     return " ".join(capsys.readouterr().err.split())
 
 
+def with_setting(name, value):
+    return lambda data: json.dumps(json.loads(data) | {name: value}).encode()
+
+
 @pytest.mark.parametrize(
     ("name", "change", "expected"),
     [
@@ -259,6 +265,18 @@ def refusal(source, target, capsys) -> str:
         ("config.json", lambda data: data.replace(b'"llama"', b'"sorcery"'), "config.json of"),
         ("config.json", lambda data: data.replace(b'"hidden_size": 32', b'"hidden_size": -1'), "makes no model here"),
         ("config.json", lambda data: data.replace(b'"hidden_size": 32', b'"hidden_size": 64'), "cannot be opened"),
+        *(
+            ("config.json", with_setting(name, value), "config.json of")
+            for name, value in {
+                "dtype": "float99",
+                "hidden_act": "sorcery",
+                "hidden_size": "wide",
+                "id2label": 4,
+                "num_key_value_heads": 0,
+                "pad_token_id": 99999,
+                "vocab_size": 2**40,
+            }.items()
+        ),
     ],
 )
 def test_a_broken_file_is_one_error_with_its_name_and_a_remedy(tmp_path, capsys, name, change, expected):
@@ -270,6 +288,20 @@ def test_a_broken_file_is_one_error_with_its_name_and_a_remedy(tmp_path, capsys,
     assert expected in message and str(source) in message
     assert "fetch" in message or "choose" in message
     assert "Traceback" not in message and len(message) < 700
+
+
+@pytest.mark.parametrize("kind", [AssertionError, MemoryError])
+def test_defects_of_our_own_and_a_full_memory_are_not_told_as_a_broken_file(tmp_path, monkeypatch, kind):
+    source = write(small_folder(), tmp_path / "source")
+
+    def broken(files):
+        raise kind("none of the file's doing")
+
+    # Where it is defined says whose it is.
+    broken = FunctionType(broken.__code__, vars(models), closure=broken.__closure__)
+    monkeypatch.setattr(models, "load", broken)
+    with pytest.raises(kind):
+        read_source(str(source))
 
 
 def test_an_index_of_another_form_is_refused(tmp_path, capsys):

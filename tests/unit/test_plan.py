@@ -9,7 +9,7 @@ from support import lineage_factory, pretrained
 from tokenizers import Regex, Tokenizer, pre_tokenizers
 
 from bootstrap import processor
-from bootstrap.compute import llama_shape, train_flops
+from bootstrap.compute import MUON_COPIES, MUON_PORTION, llama_shape, train_flops
 from bootstrap.config.load import load_recipe
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError, VerifierError
@@ -43,6 +43,42 @@ def test_each_generation_aims_one_level_higher_than_the_last() -> None:
     plan = make_plan(recipe(), lineage="addition", workers=2)
     assert [generation.target_levels for generation in plan.generations] == [(1, 2, 3, 4), (5,), (6,), (7,)]
     assert {generation.status for generation in plan.generations} == {"planned"}
+
+
+FIXED = {"curriculum": {"type": "fixed"}}
+
+
+def test_a_fixed_schedule_counts_siblings_as_one() -> None:
+    settings = recipe(count=5, generations={"branches": 2, **FIXED})
+    plan = make_plan(settings, lineage="addition", workers=2)
+    assert [generation.target_levels for generation in plan.generations[1:]] == [(5,), (5,), (6,), (6,), (7,)]
+    assert settings.highest_level() == 7 + settings.evaluation.lookahead
+
+
+def test_a_fixed_schedule_counts_the_generations_of_earlier_stages() -> None:
+    given = {"curriculum": {"type": "given", "levels": [4]}}
+    stages = [
+        {"name": "first", "generations": 3, **given, "steps": [RL]},
+        {"name": "twins", "generations": 4, "branches": 2, **FIXED, "steps": [RL]},
+    ]
+    settings = recipe(generations={"count": 7, "steps": None, "stages": stages})
+    plan = make_plan(settings, lineage="addition", workers=2)
+    assert [g.target_levels for g in plan.generations[1:]] == [(4,), (4,), (4,), (8,), (8,), (9,), (9,)]
+    assert settings.highest_level() == 9 + settings.evaluation.lookahead
+    shorter = recipe(generations={"count": 3, "steps": None, "stages": stages})
+    assert shorter.highest_level() == 4 + settings.evaluation.lookahead, "no generation is of the second stage"
+
+
+def test_a_model_too_short_for_what_a_fixed_schedule_reaches_is_refused() -> None:
+    given = {"curriculum": {"type": "given", "levels": [4]}}
+    stages = [{"name": "a", "generations": 3, **given, "steps": [RL]}, {"name": "b", **FIXED, "steps": [RL]}]
+    generations = {"count": 4, "steps": None, "stages": stages}
+    needed = recipe(generations=generations).task.longest_sequence(8 + 2)
+    base = {"model": {"type": "scratch", "max_length": needed}, "steps": BASE["steps"]}
+    assert recipe(generations=generations, base=base).highest_level() == 10
+    base["model"]["max_length"] -= 1
+    with pytest.raises(ValueError, match=f"set max_length: {needed}"):
+        recipe(generations=generations, base=base)
 
 
 def test_the_start_is_said_in_the_recipes_words() -> None:
@@ -448,6 +484,23 @@ def test_a_pretrained_models_tokens_are_those_of_its_tokenizer_and_its_chat_temp
     assert plain.tokens["generate"] == own * 2
     assert plain.tokens["train"] == trained * 6
     assert chat.tokens["train"] - plain.tokens["train"] == trained * (5 - 1)
+
+
+def test_memory_holds_the_copies_of_muons_step_up_to_a_portion_of_the_matrices() -> None:
+    def memory(kind: str, **sizes: int) -> int:
+        model = {"type": "scratch", "hidden_size": 1024, "intermediate_size": 4096, "num_layers": 1, **sizes}
+        steps = [{"type": "sft", "updates": 1, "optimizer": {"type": kind}}]
+        settings = recipe(
+            {**RL, "optimizer": {"type": kind}},
+            base={"model": model, "steps": steps},
+            resources={"batch_rows": 1},
+        )
+        plan = make_plan(settings, lineage="x", workers=1)
+        return plan.memory_bytes_per_worker - 4 * plan.num_parameters * (3 if kind == "muon_adamw" else 4)
+
+    group = 4 * 2 * 1024 * 4096
+    assert memory("muon_adamw") == MUON_COPIES * group > memory("adamw")
+    assert memory("muon_adamw", num_layers=8) == MUON_COPIES * 4 * MUON_PORTION < MUON_COPIES * 8 * group
 
 
 def test_answers_count_as_long_as_the_recipe_lets_them_be_and_take_the_memory(tmp_path: Path) -> None:

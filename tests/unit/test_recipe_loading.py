@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from bootstrap.config.base_model import MODEL_FILES, scratch_vocabulary
 from bootstrap.config.load import json_schema, load_recipe
+from bootstrap.config.models import LineageModel, Reference, Sampler, StageEnd, Start, Teacher
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError
 from bootstrap.prompts.build import build_task
@@ -123,7 +125,10 @@ def test_a_long_list_of_problems_is_cut_and_counted(tmp_path: Path) -> None:
         ("task=addition", "must be a section of settings (type is one of addition, reversal, copy, functions"),
         ("gate=3", "must be a section of settings (alpha, retention_margin, panel_margin, min_prompts)"),
         ("resources.workers=some", "must be a whole number or auto"),
-        ("generations.steps.0.distillation.teacher=3.5", "must be one of parent, champion, base or a whole number"),
+        (
+            "generations.steps.0.distillation.teacher=3.5",
+            "must be one of parent, champion, previous, base or a",
+        ),
         ("generations.steps.0.optimizer.betas=[0.9, 1.0]", "betas[1]: must be less than 1"),
     ],
 )
@@ -140,7 +145,10 @@ def test_values_keep_their_types_and_bounds(recipe_path: Path, override: str, ex
         ("generations.steps.0.group_size=1", "use group_size 2 or more"),
         ("generations.steps.0.stepping_stones=0.5", ""),
         ("generations.steps.0.distillation={teacher: base}", "set loss: forward_kl"),
-        ("generations.steps.0.distillation={loss: forward_kl, teacher: 1}", "before generation 1 exists"),
+        (
+            "generations.steps.0.distillation={loss: forward_kl, teacher: 1}",
+            "generation 1 does not exist when",
+        ),
         ("generations.steps.0.schedule={warmup: 0.5, decay: 0.9}", "overlap"),
         ("generations.curriculum={type: accelerated, until: 0.9}", "use type: next"),
         (
@@ -478,11 +486,22 @@ def test_a_reference_with_another_vocabulary_is_refused_with_the_remedy(recipe_p
 
 def test_a_reference_that_does_not_exist_yet_is_refused_with_the_remedy(recipe_path: Path) -> None:
     message = refusal(recipe_path, "generations.steps=[{type: rl, algorithm: {type: grpo, kl: {model: 2}}}]")
-    assert "generations.steps[0].algorithm.kl.model: generation 1 takes this step before generation 2 exists" in message
+    assert "generations.steps[0].algorithm.kl.model: generation 2 does not exist when generation 1 needs it" in message
     for known in ("start", "parent", "champion", "base", "0"):
         load_recipe(
             recipe_path, [f"generations.steps=[{{type: rl, algorithm: {{type: grpo, kl: {{model: {known}}}}}}}]"]
         )
+
+
+@pytest.mark.parametrize("union", [LineageModel, Teacher, Reference, Sampler, Start])
+def test_every_place_for_a_model_knows_every_name_in_the_lineage(union: Any) -> None:
+    for name in ("parent", "champion", "previous", "base", 3, StageEnd(stage="scouts")):
+        assert TypeAdapter(union).validate_python(name) == name
+
+
+def test_a_teacher_of_an_unknown_type_is_told_what_there_is(recipe_path: Path) -> None:
+    message = refusal(recipe_path, "generations.steps=[{type: distill, distillation: {teacher: {type: stagee}}}]")
+    assert "distillation.teacher: no such type 'stagee'; did you mean stage?" in message
 
 
 def test_a_penalty_of_length_that_begins_where_no_answer_ends_is_refused_with_the_remedy(recipe_path: Path) -> None:
@@ -555,7 +574,7 @@ def test_what_is_operational_is_no_part_of_the_identity_at_any_depth(recipe_path
         ),
         (
             ["verifier={type: majority, voters: [3]}", "evaluation.verifier={type: exact}"],
-            "verifier: generation 1 is judged before generation 3 exists",
+            "verifier: generation 3 does not exist when generation 1 needs it",
         ),
         (
             ["verifier={type: rubric, components: [{name: a, verifier: {type: code}}]}"],

@@ -2,6 +2,7 @@
 
 import json
 from random import Random
+from typing import Any
 
 import pytest
 from support.tiny import RL, grow, recipe
@@ -111,6 +112,10 @@ def test_a_large_level_has_others_for_all_that_are_solved():
     assert len({p.id for p in drawn} - solved) == 40
 
 
+STRICT = 1e-9
+"""An alpha at which the gate rejects whatever is grown from a few rows."""
+
+
 class Killed(Exception):
     pass
 
@@ -127,7 +132,7 @@ class FragilePool(LocalPool):
         return super().update(*args, **kwargs)
 
 
-def on_a_file(folder, *, rows: int, **step):
+def on_a_file(folder, *, rows: int, generations: dict[str, Any] | None = None, **step):
     """A lineage that learns to say a letter from a file, so easy that prompts are soon solved."""
     path = folder / "rows.jsonl"
     lines = [{"prompt": f"{'ab'[n % 2]}{n}=", "answer": "ab"[n % 2]} for n in range(rows)]
@@ -141,14 +146,17 @@ def on_a_file(folder, *, rows: int, **step):
         "max_prompt_length": 6,
     }
     step = RL | {"updates": 6, "prompts_per_update": 6, "group_size": 4, "temperature": 1.0} | step
-    return recipe(steps=[step], count=2, task=task)
+    settings = {"count": 2, "init": "previous", "steps": [step]} | (generations or {})
+    return recipe(generations=settings, task=task, gate={"min_prompts": 10, "alpha": STRICT})
 
 
 def history(root, entries) -> list[tuple[list[str], frozenset[str]]]:
-    """Return the prompts of each round of the lineage, and those that were solved before it."""
-    rates, found = PassRates(), []
+    """Return the prompts of each round of the lineage, and those that its weights had solved before it."""
+    known, found = {0: PassRates()}, []
     for entry in entries[1:]:
         tables = Tables.read(LineageStore(root).artifact(entry.generation.artifacts["step-0"]))
+        # In these lineages no weights come from several.
+        rates = known[entry.generation.number] = known[entry.generation.parent].copy()
         for number in range(6):
             rollouts = [r for r in tables.rollouts if r.id.split(".")[2] == f"u{number}"]
             ids = {r.id for r in rollouts}
@@ -165,10 +173,29 @@ def test_a_lineage_on_a_file_draws_no_prompt_again_that_it_has_solved(tmp_path):
     plain = history(tmp_path / "plain", grow(on_a_file(tmp_path, rows=40), tmp_path / "plain"))
     assert any(set(prompts) & solved for prompts, solved in plain), "without retirement they come back"
     assert plain[0] == rounds[0], "nothing is solved before the first round"
+    assert rounds[6][1], "the second generation has what the first one solved behind it"
     for entry, count in zip(entries[1:], (rounds[:6], rounds[6:]), strict=True):
         books = entry.generation.books
         assert books.prompts_drawn == sum(len(prompts) for prompts, _ in count)
         assert books.trained + sum(books.dropped.values()) == books.rollouts
+
+
+@pytest.mark.parametrize("changes", [{"init": "champion"}, {"init": "base"}, {"branches": 2}])
+def test_what_another_candidate_has_solved_is_drawn_by_one_that_does_not_descend_from_it(tmp_path, changes):
+    entries = grow(on_a_file(tmp_path, rows=30, retire=0.01, generations=changes), tmp_path / "l")
+    assert [entry.generation.parent for entry in entries[1:]] == [0, 0], "the first candidate is left behind"
+    rounds = history(tmp_path / "l", entries)
+    assert set(rounds[6][0]) & rounds[5][1], "what the first one has solved is among what the second one draws"
+    assert all(not set(prompts) & solved for prompts, solved in rounds)
+
+
+def test_siblings_are_spared_nothing_however_often_the_run_is_cut_off(tmp_path):
+    whole = on_a_file(tmp_path, rows=30, retire=0.01, generations={"branches": 2})
+    for count in (1, 2):
+        entries = grow(
+            on_a_file(tmp_path, rows=30, retire=0.01, generations={"branches": 2, "count": count}), tmp_path / "cut"
+        )
+    assert [entry.hash for entry in grow(whole, tmp_path / "whole")] == [entry.hash for entry in entries]
 
 
 def test_rounds_without_an_unsolved_prompt_train_on_replayed_answers_alone(tmp_path):

@@ -8,6 +8,7 @@ from support.lineage_factory import ASIDE, PROMOTED, REJECTED
 
 from bootstrap.config.generations import Generations
 from bootstrap.config.guards import Guard
+from bootstrap.config.recipe import Recipe
 from bootstrap.evaluation.guards import findings, heed
 from bootstrap.records import Decision, Generation, Health, Outcome
 from bootstrap.stages.siblings import aimed_accuracy, among_siblings, before, best_so_far, stands_for
@@ -61,6 +62,26 @@ def test_of_siblings_that_pass_the_best_is_champion_and_of_equals_the_earliest(
     found = grown(template, *shares)
     assert [one.champion for one in found[1:]] == champions
     assert [one.outcome is PROMOTED for one in found[1:]] == [one.champion == one.number for one in found[1:]]
+
+
+def test_sets_of_siblings_are_counted_over_all_stages() -> None:
+    assert [TRIOS.num_sets(number) for number in range(9)] == [0, 1, 1, 1, 2, 2, 2, 3, 3]
+    alone = {"name": "alone", "generations": 2, "steps": [tiny.RL]}
+    twins = {"name": "twins", "generations": 4, "branches": 2, "steps": [tiny.RL]}
+    staged = Generations.model_validate({"stages": [alone, twins]})
+    assert [staged.num_sets(number) for number in range(7)] == [0, 1, 2, 3, 3, 4, 4]
+
+
+def test_an_evaluation_too_small_to_tell_branches_apart_from_chance_is_refused() -> None:
+    def settings(branches: int, prompts: int) -> Recipe:
+        generations = {"count": 2, "branches": branches, "steps": [tiny.RL]}
+        evaluation = tiny.EVALUATION | {"prompts_per_level": prompts}
+        return tiny.recipe(generations=generations, evaluation=evaluation, gate={"min_prompts": 5})
+
+    settings(1, 6)
+    with pytest.raises(ValueError, match=r"gate\.alpha 0\.05 / 2 branches, so .*use 7 or more"):
+        settings(2, 6)
+    settings(2, 7)
 
 
 def test_every_sibling_is_compared_with_the_champion_from_before_them(template: Generation) -> None:
