@@ -28,6 +28,7 @@ STARTS_RAY = {"test_ray_job", "test_ray_models", "test_ray_pool"}
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+@pytest.hookimpl(tryfirst=True)  # Before pytest-xdist reads the groups.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         group = "ray" if item.path.stem in STARTS_RAY else str(item.path)
