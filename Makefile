@@ -8,8 +8,7 @@
 
 PYTHON ?= python3
 PIP_FLAGS ?=
-# Tests of one file, and all that start a Ray, stay in one process (tests/conftest.py); files in the order of folders,
-# which has the long ones first.
+# Tests of one file stay in one process (tests/conftest.py); files in the order of folders, which has the long ones first.
 PYTEST_FLAGS ?= -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --quiet --constraint constraints.txt $(PIP_FLAGS)
@@ -30,7 +29,8 @@ install: $(VENV)/installed
 
 test: $(VENV)/installed-test chromium bubblewrap
 	$(VENV)/bin/ruff check .
-	$(VENV)/bin/python -m pytest -q $(PYTEST_FLAGS)
+	$(VENV)/bin/python -m pytest -q -m "not ray" $(PYTEST_FLAGS)
+	$(VENV)/bin/python -m pytest -q -m ray
 
 smollm2: $(SMOLLM2)/import.json
 

@@ -21,9 +21,6 @@ SERVERS = (
     "RAY_JOB_CONFIG_JSON_ENV_VAR",
 )
 
-STARTS_RAY = {"test_ray_job", "test_ray_models", "test_ray_pool"}
-"""Files whose tests start a Ray of their own: one process runs them all, since two at once may take the same ports."""
-
 # Before anything imports torch, which would otherwise take all cores in each of these processes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -31,8 +28,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 @pytest.hookimpl(tryfirst=True)  # Before pytest-xdist reads the groups.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        group = "ray" if item.path.stem in STARTS_RAY else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+        of_folder = item.path.parent.name == "browser"  # Its files share a server and a browser.
+        item.add_marker(pytest.mark.xdist_group(str(item.path.parent if of_folder else item.path)))
 
 
 @pytest.fixture(scope="session", autouse=True)

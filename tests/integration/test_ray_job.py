@@ -12,6 +12,7 @@ from bootstrap.cluster.submit import submit_recipe
 from bootstrap.errors import ClusterError, LineageLocked, RecipeError
 from bootstrap.store.lineage_store import LineageStore
 
+pytestmark = pytest.mark.ray
 RECIPE = """
 name: tiny
 task: {type: addition, base_level: 1}

@@ -26,7 +26,7 @@ EOS = 2
 BATCH_ROWS = 64
 SAMPLING = Sampling(temperature=1.0, max_new_tokens=6)
 
-pytestmark = pytest.mark.usefixtures("ray_cluster")
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
 
 @pytest.fixture(scope="module")
