@@ -28,6 +28,9 @@ class Accelerated(Settings):
     """Held-out accuracy from which a level counts as reached."""
     until: float = Field(default=0.5, ge=0, le=1)
     """The first level below this accuracy is the last one aimed at."""
+    with_first_below: bool = True
+    """Whether that level is aimed at too. Without a verifier it is better left out (a wrong label stays one), unless no
+    other is left to aim at."""
     max_levels: int = Field(default=4, ge=1)
     """Largest number of levels aimed at together."""
 

@@ -113,21 +113,21 @@ class Recipe(Settings):
     def highest_level(self) -> int:
         """Highest level looked at when every generation raises the aim as its curriculum plans."""
         generations, done = self.generations, 0
-        reached, given = self.start_level, 0
+        reached = self.start_level
         for _, stage in generations.parts():
             if done == generations.count:
                 break
             before, done = done, min(done + stage.generations, generations.count)
             curriculum = stage.curriculum
             if isinstance(curriculum, Given):
-                given = max(given, *curriculum.levels)
+                reached = max(reached, *curriculum.levels)
             elif isinstance(curriculum, Fixed):
                 reached = max(reached, self.task.base_level + self.rise(done))
             else:
                 each = curriculum.max_levels if isinstance(curriculum, Accelerated) else 1
                 reached += (generations.num_sets(done) - generations.num_sets(before)) * each
         reaches = [step.reach for _, step in self.generation_steps() if isinstance(step, SelfPlayStep)]
-        return max(reached, given) + max([self.evaluation.lookahead, *reaches])
+        return reached + max([self.evaluation.lookahead, *reaches])
 
     def rise(self, number: int) -> int:
         """Return how many levels above the task's base level the curriculum `fixed` aims in a generation.

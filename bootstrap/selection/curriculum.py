@@ -28,7 +28,7 @@ def target_levels(
     of right held-out answers; a level that was not measured counts as not reached. The first target is the first level
     beyond the base's that is not reached. The base's own levels are not aimed at: they have references, which replay
     keeps showing, so one that dips is repaired by replay while the aim moves on.
-    `accelerated` adds the following levels up to and including the first one below `until`.
+    `accelerated` adds the following levels up to the first one below `until`, and that one if the recipe says so.
     """
     if isinstance(curriculum, Given):
         return curriculum.levels
@@ -41,6 +41,8 @@ def target_levels(
     if isinstance(curriculum, Accelerated):
         while len(targets) < curriculum.max_levels and accuracies.get(targets[-1], -1.0) >= curriculum.until:
             targets.append(targets[-1] + 1)
+        if not curriculum.with_first_below and accuracies.get(targets[-1], -1.0) < curriculum.until:
+            targets = targets[:-1] or targets
     return tuple(targets)
 
 

@@ -47,6 +47,21 @@ def test_accelerated_aims_up_to_and_including_the_first_level_below_its_bound(ac
     assert target_levels(curriculum, accuracies, base_level=2, rise=1) == targets
 
 
+@pytest.mark.parametrize(
+    ("accuracies", "targets"),
+    [
+        (shares(1, 1, 0.8, 0.6, 0.4, 0.9), (3, 4)),
+        (shares(1, 1, 0.4, 0.6), (3,)),
+        (shares(1, 1, 0.8, 0.7, 0.6, 0.6, 0.6, 0.6), (3, 4, 5, 6)),
+        (shares(1, 1, 0.5), (3,)),
+        (shares(1, 1), (3,)),
+    ],
+)
+def test_the_first_level_below_the_bound_can_be_left_out_unless_it_is_the_only_one(accuracies, targets):
+    curriculum = Accelerated(raise_at=0.9, until=0.5, max_levels=4, with_first_below=False)
+    assert target_levels(curriculum, accuracies, base_level=2, rise=1) == targets
+
+
 def test_a_fixed_schedule_rises_by_one_level_whatever_the_results():
     for accuracies in ({}, shares(1, 1, 1, 1, 1, 1, 1)):
         aims = [target_levels(Fixed(), accuracies, base_level=4, rise=g) for g in (1, 2, 3)]

@@ -69,6 +69,17 @@ def test_a_fixed_schedule_counts_the_generations_of_earlier_stages() -> None:
     assert shorter.highest_level() == 4 + settings.evaluation.lookahead, "no generation is of the second stage"
 
 
+def test_a_stage_goes_on_from_the_levels_that_an_earlier_one_was_given() -> None:
+    stages = [
+        {"name": "given", "curriculum": {"type": "given", "levels": [6, 7]}, "steps": [RL]},
+        {"name": "next", "generations": 2, "steps": [RL]},
+    ]
+    settings = recipe(generations={"count": 3, "steps": None, "stages": stages})
+    plan = make_plan(settings, lineage="addition", workers=2)
+    assert [g.target_levels for g in plan.generations[1:]] == [(6, 7), (8,), (9,)]
+    assert settings.highest_level() == 9 + settings.evaluation.lookahead
+
+
 def test_a_model_too_short_for_what_a_fixed_schedule_reaches_is_refused() -> None:
     given = {"curriculum": {"type": "given", "levels": [4]}}
     stages = [{"name": "a", "generations": 3, **given, "steps": [RL]}, {"name": "b", **FIXED, "steps": [RL]}]
