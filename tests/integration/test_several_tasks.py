@@ -90,8 +90,11 @@ def test_a_panel_changes_nothing_in_what_is_trained(watched, tmp_path):
 def test_the_plan_counts_the_panel():
     alone = WATCHED.model_copy(update={"evaluation": WATCHED.evaluation.model_copy(update={"panel": {}})})
     more, less = (make_plan(recipe, lineage="x", workers=1).generations[1] for recipe in (WATCHED, alone))
+    backwards = build_task(WATCHED.evaluation.panel["backwards"].task)
+    few, many = (len(backwards.heldout(level, 30)) for level in (1, 4))
+    assert few < many == 30
     # Answers of 1 and of 4 symbols, each with its end.
-    assert more.tokens["evaluate"] - less.tokens["evaluate"] == 30 * (2 + 5)
+    assert more.tokens["evaluate"] - less.tokens["evaluate"] == 2 * few + 5 * many
     assert more.flops["evaluate"] > less.flops["evaluate"]
 
 
