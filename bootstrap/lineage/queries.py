@@ -11,6 +11,7 @@ from typing import Any
 from bootstrap.errors import RecipeError
 from bootstrap.lineage import text
 from bootstrap.records import Edge, Finding, Generation, HealthMetric, LevelReport, Outcome
+from bootstrap.store.ancestry import ancestors
 from bootstrap.store.ledger import Entry
 from bootstrap.store.pretrained import Pretrained
 
@@ -70,14 +71,7 @@ def forked_from(generation: Generation) -> str | None:
 
 def champion_path(entries: Sequence[Entry]) -> list[int]:
     """Return the numbers of the generations that the champion's weights come from and its own, the oldest first."""
-    path: set[int] = set()
-    waiting = [entries[-1].generation.champion] if entries else []
-    while waiting:
-        number = waiting.pop()
-        if number not in path:
-            path.add(number)
-            waiting += entries[number].generation.parents
-    return sorted(path)
+    return sorted(ancestors(entries, [entries[-1].generation.champion])) if entries else []
 
 
 def useful_share(generation: Generation) -> float | None:

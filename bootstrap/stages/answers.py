@@ -12,6 +12,7 @@ from bootstrap.records import Generation, Outcome
 from bootstrap.selection.replay import PoolEntry
 from bootstrap.selection.retirement import PassRates
 from bootstrap.stages.step import Tables
+from bootstrap.store.ancestry import ancestors
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.tables import from_parquet, to_parquet
@@ -28,17 +29,6 @@ class RateRow:
     prompt_id: str
     right: int
     judged: int
-
-
-def ancestors(entries: Sequence[Entry], parents: Collection[int]) -> frozenset[int]:
-    """Return the generations that the weights of a child of `parents` come from: these and all before them."""
-    found, waiting = set[int](), list(parents)
-    while waiting:
-        number = waiting.pop()
-        if number not in found:
-            found.add(number)
-            waiting += entries[number].generation.parents
-    return frozenset(found)
 
 
 def contributors(entries: Sequence[Entry], parents: Collection[int], *, siblings: Collection[int] = ()) -> list[Entry]:
@@ -90,7 +80,7 @@ def rates_of(store: LineageStore, generation: Generation, *, sampled: Sequence[b
     rates = PassRates()
     if INHERITED in generation.artifacts:
         handed_on = store.artifact(generation.artifacts[INHERITED])
-        # Empty for forks that were begun before rates were handed on.
+        # Forks may have inherited answers alone.
         rows = from_parquet(handed_on.read(RATES), RateRow) if RATES in handed_on.files else []
         rates.counts |= {row.prompt_id: (row.right, row.judged) for row in rows}
     for index, counts in enumerate(sampled):

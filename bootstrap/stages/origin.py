@@ -27,14 +27,13 @@ from bootstrap.stages.answers import (
     ANSWERS,
     INHERITED,
     RATES,
-    ancestors,
     answers_of,
     contributors,
     rates_file,
     rates_of,
 )
 from bootstrap.stages.context import Context
-from bootstrap.store.ancestry import spent
+from bootstrap.store.ancestry import ancestors, spent
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.fingerprint import base_fingerprint
 from bootstrap.store.ledger import Entry

@@ -18,11 +18,12 @@ from bootstrap.seeds import derive_seed
 from bootstrap.selection.curriculum import aims_by, replay_levels, retained_levels, target_levels
 from bootstrap.selection.replay import PoolEntry, ReplayPool
 from bootstrap.selection.retirement import PassRates
-from bootstrap.stages.answers import ancestors, answers_of, contributors, rates_of
+from bootstrap.stages.answers import answers_of, contributors, rates_of
 from bootstrap.stages.context import Context, Plan
 from bootstrap.stages.origin import find_origin
 from bootstrap.stages.samplers import policy_of
 from bootstrap.stages.siblings import before, stands_for
+from bootstrap.store.ancestry import ancestors
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.fingerprint import base_fingerprint, fingerprint_model
 from bootstrap.store.ledger import Entry

@@ -19,6 +19,17 @@ def alone(number: int) -> Iterable[int]:
     return (number,)
 
 
+def ancestors(entries: Sequence[Entry], numbers: Iterable[int]) -> frozenset[int]:
+    """Return these generations and all that their weights come from."""
+    found, waiting = set[int](), list(numbers)
+    while waiting:
+        number = waiting.pop()
+        if number not in found:
+            found.add(number)
+            waiting += entries[number].generation.parents
+    return frozenset(found)
+
+
 def ancestry(entries: Sequence[Entry], numbers: Iterable[int], *, siblings: Siblings = alone) -> set[int]:
     """Return these generations and all that they descend from along any edge: weights, data, teachers, judges.
 

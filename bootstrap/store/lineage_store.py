@@ -55,7 +55,7 @@ class Header(Record):
         if number == 0:
             return range(1)
         first, stage = self._stage(number)
-        # Absent where the lineage was begun before there were branches.
+        # A header may leave it out: one child then.
         branches = stage.get("branches", 1)
         eldest = number - (number - first) % branches
         return range(eldest, eldest + branches)
