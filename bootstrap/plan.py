@@ -704,14 +704,17 @@ def _aims(recipe: Recipe, committed: Sequence[Generation], *, last: int) -> list
     """
     base_level = recipe.task.base_level
     aims: list[tuple[int, ...]] = []
+    highest: list[int] = []
     found: list[dict[int, float]] = []
     for number in range(last + 1):
         if number < len(committed):
-            aims.append(committed[number].target_levels)
-            found.append({row.level: row.accuracy for row in committed[number].report.levels})
+            generation = committed[number]
+            aims.append(generation.target_levels)
+            highest.append(max([*generation.target_levels, *(highest[one] for one in generation.parents)]))
+            found.append({row.level: row.accuracy for row in generation.report.levels})
             continue
         targets, reached = tuple(range(1, recipe.start_level + 1)), recipe.start_level
-        had: dict[int, float] = {}
+        init: int | None = None
         if number:
             stage = recipe.generations.position(number).stage
             undecided = _undecided(recipe, committed, number)
@@ -720,12 +723,18 @@ def _aims(recipe: Recipe, committed: Sequence[Generation], *, last: int) -> list
             if init is None and not isinstance(stage.begin, ScratchModel | PretrainedModel | MergeStep):
                 # One of siblings to come, all of which aim at the same.
                 init = recipe.generations.youngest(stage.begin, number=number)
-            by = found[aims_by(stage, champion=champion, init=init)]
-            targets = target_levels(stage.curriculum, by, base_level=base_level, rise=recipe.rise(number))
+            decides = aims_by(stage, champion=champion, init=init)
+            targets = target_levels(
+                stage.curriculum,
+                found[decides],
+                base_level=base_level,
+                rise=recipe.rise(number),
+                aimed=highest[decides],
+            )
             reached = max(_practised(recipe, step, targets) for step in stage.steps)
-            had = found[init] if init is not None else {}
         aims.append(targets)
-        found.append(had | dict.fromkeys(range(1, reached + 1), 1.0))
+        highest.append(max(*targets, 0 if init is None else highest[init]))
+        found.append(({} if init is None else found[init]) | dict.fromkeys(range(1, reached + 1), 1.0))
     return aims
 
 

@@ -28,9 +28,6 @@ class Accelerated(Settings):
     """Held-out accuracy from which a level counts as reached."""
     until: float = Field(default=0.5, ge=0, le=1)
     """The first level below this accuracy is the last one aimed at."""
-    with_first_below: bool = True
-    """Whether that level is aimed at too. Without a verifier it is better left out (a wrong label stays one), unless no
-    other is left to aim at."""
     max_levels: int = Field(default=4, ge=1)
     """Largest number of levels aimed at together."""
 
@@ -42,6 +39,18 @@ class Accelerated(Settings):
                 "lower until, or use type: next"
             )
         return self
+
+
+class Solved(Settings):
+    """Aim at all levels together that are solved already and were not aimed at before, or else at the first of those
+    that were not: for labels of the model's own, which are right only where the model is (arXiv:2502.01612,
+    accelerated)."""
+
+    type: Literal["solved"] = "solved"
+    solved_at: float = Field(default=0.99, gt=0, le=1)
+    """Held-out accuracy from which a level counts as solved."""
+    max_levels: int = Field(default=4, ge=1)
+    """Largest number of levels aimed at together."""
 
 
 class Fixed(Settings):
@@ -67,7 +76,7 @@ class Given(Settings):
         return levels
 
 
-Curriculum = Annotated[NextLevel | Accelerated | Fixed | Given, Field(discriminator="type")]
+Curriculum = Annotated[NextLevel | Accelerated | Solved | Fixed | Given, Field(discriminator="type")]
 
 
 class Cycle(Settings):

@@ -16,7 +16,7 @@ from bootstrap.config.base import Operational, Place, Settings, identity_of
 from bootstrap.config.base_model import BaseModelSource, GenerationModel, PretrainedModel, ScratchModel
 from bootstrap.config.evaluation import Evaluation, Gate
 from bootstrap.config.files import FileTask
-from bootstrap.config.generations import Accelerated, Fixed, Generations, Given, Stage
+from bootstrap.config.generations import Accelerated, Fixed, Generations, Given, Solved, Stage
 from bootstrap.config.guards import DEFAULT_GUARDS, ON_FIXED_PROMPTS, SAMPLED, Guard, HealthSettings
 from bootstrap.config.models import JudgeVerifier, Model, StageEnd, roles
 from bootstrap.config.resources import Resources, Tracking
@@ -124,7 +124,7 @@ class Recipe(Settings):
             elif isinstance(curriculum, Fixed):
                 reached = max(reached, self.task.base_level + self.rise(done))
             else:
-                each = curriculum.max_levels if isinstance(curriculum, Accelerated) else 1
+                each = curriculum.max_levels if isinstance(curriculum, Accelerated | Solved) else 1
                 reached += (generations.num_sets(done) - generations.num_sets(before)) * each
         reaches = [step.reach for _, step in self.generation_steps() if isinstance(step, SelfPlayStep)]
         return reached + max([self.evaluation.lookahead, *reaches])

@@ -1,13 +1,15 @@
 """What the next generation aims at, judged by the champion's held-out accuracy at each level.
 
-`next` raises the level when accuracy passes a bound, as RLVE does (arXiv:2511.07317); `accelerated` takes all next
-levels that the champion already half solves, as the fast schedule of arXiv:2502.01612; `fixed` is that paper's plain
-schedule, one more level per round; `given` names the levels.
+`next` raises the level when accuracy passes a bound, as RLVE does (arXiv:2511.07317); `accelerated` takes several next
+levels at once, up to the first that is too hard; `solved` takes those that are solved without having been trained on,
+the accelerated schedule of arXiv:2502.01612; `fixed` is that paper's plain schedule, one more level per round; `given`
+names the levels.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from itertools import count, islice, takewhile
 
-from bootstrap.config.generations import Accelerated, Curriculum, Fixed, Given, Stage
+from bootstrap.config.generations import Accelerated, Curriculum, Fixed, Given, Solved, Stage
 
 
 def aims_by(stage: Stage, *, champion: int, init: int | None) -> int:
@@ -20,20 +22,26 @@ def aims_by(stage: Stage, *, champion: int, init: int | None) -> int:
 
 
 def target_levels(
-    curriculum: Curriculum, accuracies: Mapping[int, float], *, base_level: int, rise: int
+    curriculum: Curriculum, accuracies: Mapping[int, float], *, base_level: int, rise: int, aimed: int
 ) -> tuple[int, ...]:
     """Return the levels that a generation aims at, ascending; consecutive unless they are `given`.
 
-    `rise`: how far above the base's the `fixed` schedule has come (`Recipe.rise`). `accuracies` maps levels to shares
-    of right held-out answers; a level that was not measured counts as not reached. The first target is the first level
+    `rise`: how far above the base's the `fixed` schedule has come (`Recipe.rise`). `aimed`: highest level aimed at by
+    the generation that decides and by its ancestors. `accuracies` maps levels to shares of right held-out answers of
+    the former; a level that was not measured counts as not reached. The first target is the first level
     beyond the base's that is not reached. The base's own levels are not aimed at: they have references, which replay
     keeps showing, so one that dips is repaired by replay while the aim moves on.
-    `accelerated` adds the following levels up to the first one below `until`, and that one if the recipe says so.
+    `accelerated` adds the following levels up to and including the first one below `until`. `solved` starts above
+    `aimed` instead, and adds levels as long as each of them is solved.
     """
     if isinstance(curriculum, Given):
         return curriculum.levels
     if isinstance(curriculum, Fixed):
         return (base_level + rise,)
+    if isinstance(curriculum, Solved):
+        first = max(aimed, base_level) + 1
+        solved = takewhile(lambda level: accuracies.get(level, -1.0) >= curriculum.solved_at, count(first))
+        return tuple(islice(solved, curriculum.max_levels)) or (first,)
     first = base_level + 1
     while accuracies.get(first, -1.0) >= curriculum.raise_at:
         first += 1
@@ -41,8 +49,6 @@ def target_levels(
     if isinstance(curriculum, Accelerated):
         while len(targets) < curriculum.max_levels and accuracies.get(targets[-1], -1.0) >= curriculum.until:
             targets.append(targets[-1] + 1)
-        if not curriculum.with_first_below and accuracies.get(targets[-1], -1.0) < curriculum.until:
-            targets = targets[:-1] or targets
     return tuple(targets)
 
 

@@ -76,11 +76,13 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
     start, init = _start(context, entries, position, named=named, merged=merged)
     named = replace(named, parent=init)
     parents = tuple(sorted({one for one, _ in merged.values()})) if init is None else (init,)
+    decides = aims_by(stage, champion=champion, init=init)
     aimed = target_levels(
         stage.curriculum,
-        accuracies(entries[aims_by(stage, champion=champion, init=init)].generation.report),
+        accuracies(committed[decides].report),
         base_level=recipe.task.base_level,
         rise=recipe.rise(number),
+        aimed=max(max(committed[one].target_levels) for one in ancestors(entries, (decides,))),
     )
     context.pool.hold(start)
     teachers = {

@@ -288,6 +288,16 @@ def test_an_accelerated_curriculum_aims_at_several_levels_and_samples_them_all(t
     assert improvement is not None and improvement.levels == aimed
 
 
+def test_a_solved_curriculum_goes_on_from_what_the_ancestors_of_the_weights_aimed_at(tmp_path):
+    aims = {}
+    for init in ("previous", "base"):
+        cycle = {"gate": "never", "curriculum": {"type": "solved", "solved_at": 1}, "steps": [tiny.REJECTION]}
+        stages = [{"name": name, "init": init, **cycle} for name in ("first", "second")]
+        entries = tiny.grow(tiny.recipe(generations={"stages": stages}), tmp_path / init)
+        aims[init] = [entry.generation.target_levels for entry in entries[1:]]
+    assert aims == {"previous": [(5,), (6,)], "base": [(5,), (5,)]}
+
+
 def test_a_champion_is_evaluated_on_levels_that_its_own_report_lacks(tmp_path):
     settings = tiny.recipe(
         generations={"count": 2, "init": "previous", "curriculum": {"type": "fixed"}, "steps": [tiny.REJECTION]},

@@ -2,8 +2,13 @@
 
 import pytest
 
-from bootstrap.config.generations import Accelerated, Fixed, Given, NextLevel
+from bootstrap.config.generations import Accelerated, Fixed, Given, NextLevel, Solved
 from bootstrap.selection.curriculum import replay_levels, retained_levels, target_levels
+
+
+def aims(curriculum, accuracies, *, base_level, rise=1, aimed=None):
+    aimed = base_level if aimed is None else aimed
+    return target_levels(curriculum, accuracies, base_level=base_level, rise=rise, aimed=aimed)
 
 
 def shares(*values):
@@ -22,12 +27,12 @@ def shares(*values):
     ],
 )
 def test_the_next_level_is_the_first_one_not_reached(accuracies, targets):
-    assert target_levels(NextLevel(raise_at=0.9), accuracies, base_level=4, rise=1) == targets
+    assert aims(NextLevel(raise_at=0.9), accuracies, base_level=4) == targets
 
 
 def test_a_base_that_missed_one_of_its_own_levels_still_aims_beyond_them():
     accuracies = shares(1, 1, 0.5, 0.99, 0.3)
-    assert target_levels(NextLevel(), accuracies, base_level=4, rise=1) == (5,)
+    assert aims(NextLevel(), accuracies, base_level=4) == (5,)
     assert replay_levels((5,)) == (1, 2, 3, 4)
 
 
@@ -44,32 +49,33 @@ def test_a_base_that_missed_one_of_its_own_levels_still_aims_beyond_them():
 )
 def test_accelerated_aims_up_to_and_including_the_first_level_below_its_bound(accuracies, targets):
     curriculum = Accelerated(raise_at=0.9, until=0.5, max_levels=4)
-    assert target_levels(curriculum, accuracies, base_level=2, rise=1) == targets
+    assert aims(curriculum, accuracies, base_level=2) == targets
 
 
 @pytest.mark.parametrize(
-    ("accuracies", "targets"),
+    ("accuracies", "aimed", "targets"),
     [
-        (shares(1, 1, 0.8, 0.6, 0.4, 0.9), (3, 4)),
-        (shares(1, 1, 0.4, 0.6), (3,)),
-        (shares(1, 1, 0.8, 0.7, 0.6, 0.6, 0.6, 0.6), (3, 4, 5, 6)),
-        (shares(1, 1, 0.5), (3,)),
-        (shares(1, 1), (3,)),
+        (shares(1, 1, 1, 0.99, 0.6), 2, (3, 4)),
+        (shares(1, 1, 1, 1, 1, 1, 1), 2, (3, 4, 5)),
+        (shares(1, 1, 0.98, 1), 2, (3,)),  # no further: what follows is not next
+        (shares(1, 1, 0.98, 1, 0.6), 3, (4,)),  # one that was trained on without success is not repeated
+        (shares(1, 1, 1, 1, 0.6), 4, (5,)),
+        (shares(1, 1, 1), 3, (4,)),  # not measured
+        (shares(1, 1, 1, 0.6), 1, (3,)),  # a start that aimed below the references
     ],
 )
-def test_the_first_level_below_the_bound_can_be_left_out_unless_it_is_the_only_one(accuracies, targets):
-    curriculum = Accelerated(raise_at=0.9, until=0.5, max_levels=4, with_first_below=False)
-    assert target_levels(curriculum, accuracies, base_level=2, rise=1) == targets
+def test_solved_aims_at_what_is_solved_without_having_been_aimed_at(accuracies, aimed, targets):
+    assert aims(Solved(max_levels=3), accuracies, base_level=2, aimed=aimed) == targets
 
 
 def test_a_fixed_schedule_rises_by_one_level_whatever_the_results():
     for accuracies in ({}, shares(1, 1, 1, 1, 1, 1, 1)):
-        aims = [target_levels(Fixed(), accuracies, base_level=4, rise=g) for g in (1, 2, 3)]
-        assert aims == [(5,), (6,), (7,)]
+        found = [aims(Fixed(), accuracies, base_level=4, rise=g) for g in (1, 2, 3)]
+        assert found == [(5,), (6,), (7,)]
 
 
 def test_a_small_level_that_dips_does_not_send_the_aim_back():
-    assert target_levels(NextLevel(), shares(0.88, 1, 0.5, 0.99, 0.99, 0.99, 0.2), base_level=4, rise=1) == (7,)
+    assert aims(NextLevel(), shares(0.88, 1, 0.5, 0.99, 0.99, 0.99, 0.2), base_level=4) == (7,)
 
 
 def test_every_mastered_level_but_the_targets_is_retained():
@@ -90,7 +96,7 @@ def test_replay_covers_all_levels_below_the_first_target():
 def test_given_levels_are_aimed_at_whatever_is_reached():
     curriculum = Given(levels=(2, 4))
     for accuracies in ({}, {1: 1.0, 2: 1.0, 3: 1.0, 4: 1.0, 5: 1.0}):
-        assert target_levels(curriculum, accuracies, base_level=3, rise=7) == (2, 4)
+        assert aims(curriculum, accuracies, base_level=3, rise=7) == (2, 4)
 
 
 @pytest.mark.parametrize("levels", [(3, 2), (2, 2), (), (0,)])

@@ -80,6 +80,17 @@ def test_a_stage_goes_on_from_the_levels_that_an_earlier_one_was_given() -> None
     assert settings.highest_level() == 9 + settings.evaluation.lookahead
 
 
+def test_a_solved_schedule_aims_beyond_what_the_weights_were_trained_on(entries: list[Entry]) -> None:
+    accuracies = {row.level: row.accuracy for row in entries[3].generation.report.levels}
+    curriculum = {"type": "solved", "solved_at": accuracies[8], "max_levels": 3}
+    settings = recipe(count=6, generations={"curriculum": curriculum})
+    fresh = make_plan(settings, lineage="addition", workers=2)
+    assert [g.target_levels for g in fresh.generations[1:]] == [(5,), (6,), (7,), (8,), (9,), (10,)]
+    assert settings.highest_level() == 4 + 6 * 3 + settings.evaluation.lookahead
+    grown = make_plan(settings, lineage="addition", workers=2, entries=entries)
+    assert [g.target_levels for g in grown.generations[3:6]] == [(6,), (7, 8), (9,)]
+
+
 def test_a_model_too_short_for_what_a_fixed_schedule_reaches_is_refused() -> None:
     given = {"curriculum": {"type": "given", "levels": [4]}}
     stages = [{"name": "a", "generations": 3, **given, "steps": [RL]}, {"name": "b", **FIXED, "steps": [RL]}]
