@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bootstrap.cli.command import command
 from bootstrap.errors import RecipeError, StoreError
+from bootstrap.lineage.tracking import ARTIFACTS_FOLDER
 from bootstrap.store.durable import store_errors
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
@@ -62,9 +63,11 @@ def several(store: Path, lineage: str | None) -> list[LineageStore]:
 
 
 def check_name(lineage: str) -> str:
-    """Return a lineage's name that can be a folder's. Raises RecipeError for one that leads elsewhere."""
+    """Return a lineage's name that can be a folder's. Raises RecipeError for one that leads elsewhere or is taken."""
     if not lineage or lineage != Path(lineage).name or lineage.startswith("."):
         raise RecipeError(f"{lineage!r} cannot name a lineage; use letters, digits, `-` and `_`, without `/`")
+    if lineage == ARTIFACTS_FOLDER:
+        raise RecipeError(f"{lineage!r} is where MLflow keeps artifacts in a store; give the lineage another name")
     return lineage
 
 

@@ -19,6 +19,8 @@ REACH_SECONDS = 3.0
 """Longest wait for a tracking server to accept a connection."""
 HTML_PATH = "lineage/lineage.html"
 """Where the lineage page lies among the artifacts of the lineage's run."""
+ARTIFACTS_FOLDER = "mlflow-artifacts"
+"""Where artifacts lie, beside the lineages."""
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _MODE = "?workflowType=machine_learning"
 # What stands before the last "@" of an address's host part; after a name and a colon that begin no port, a password
@@ -62,7 +64,7 @@ def artifact_location(tracking_uri: str, store: Path) -> str | None:
         return None
     is_sqlite = tracking_uri.startswith("sqlite:///")
     folder = Path(tracking_uri.removeprefix("sqlite:///")).parent if is_sqlite else Path(store).absolute()
-    return (folder / "mlflow-artifacts").as_uri()
+    return (folder / ARTIFACTS_FOLDER).as_uri()
 
 
 def experiment_name(lineage: str, experiment: str | None) -> str:

@@ -447,6 +447,8 @@ def test_names_of_lineages_cannot_lead_out_of_the_store() -> None:
     for name in ("", ".", "..", "a/b", ".hidden", "/abs"):
         with pytest.raises(errors.RecipeError):
             check_name(name)
+    with pytest.raises(errors.RecipeError, match="another name"):
+        check_name("mlflow-artifacts")
     assert check_name("run-2_b") == "run-2_b"
 
 
