@@ -13,7 +13,7 @@ from bootstrap.config.verifiers import Verifier
 
 
 class NextLevel(Settings):
-    """Aim at the first level that the champion has not reached."""
+    """Aim at the first level that is not reached."""
 
     type: Literal["next"] = "next"
     raise_at: float = Field(default=0.9, gt=0, le=1)
@@ -21,7 +21,7 @@ class NextLevel(Settings):
 
 
 class Accelerated(Settings):
-    """Aim at all next levels together, up to the first where the champion is below `until`."""
+    """Aim at all next levels together, up to the first one below `until`."""
 
     type: Literal["accelerated"] = "accelerated"
     raise_at: float = Field(default=0.9, gt=0, le=1)
@@ -100,7 +100,8 @@ class Stage(Cycle):
     init: Start = "champion"
     """Whose weights each of its generations starts from: an earlier generation's by place or number, the last one's of
     an earlier stage (of branches, the best one's), or those of another model: a fresh one (a smaller student) or a
-    folder's. A stage that begins with a merge has no use for it."""
+    folder's. A stage that begins with a merge has no use for it. The curriculum looks at what these weights can do; at
+    what the champion can where they are another model's or the base's."""
     steps: tuple[Step, ...] = Field(min_length=1)
     """Run in order; the last one's weights are the candidate."""
     verifier: Verifier | None = None
@@ -108,7 +109,7 @@ class Stage(Cycle):
     gate: Literal["compare", "always", "never"] = "compare"
     """`compare`: promoted when better than the champion. `always`: promoted by the recipe's word, whatever it lost, for
     stages that prepare the next one (R1's cold start). `never`: kept aside, for students and controls; its answers
-    serve its own descendants alone, and it aims by its own results."""
+    serve its own descendants alone, and from the base too it aims by its own results."""
 
     @property
     def begin(self) -> Start | MergeStep:

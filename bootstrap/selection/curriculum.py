@@ -1,7 +1,7 @@
-"""What the next generation aims at, judged by the champion's held-out accuracy at each level.
+"""What the next generation aims at, judged by held-out accuracy at each level.
 
 `next` raises the level when accuracy passes a bound, as RLVE does (arXiv:2511.07317); `accelerated` takes several next
-levels at once, up to the first that is too hard; `solved` takes those that are solved without having been trained on,
+levels at once, up to the first that is hard; `solved` takes those that are solved without having been trained on,
 the accelerated schedule of arXiv:2502.01612; `fixed` is that paper's plain schedule, one more level per round; `given`
 names the levels.
 """
@@ -15,10 +15,12 @@ from bootstrap.config.generations import Accelerated, Curriculum, Fixed, Given, 
 def aims_by(stage: Stage, *, champion: int, init: int | None) -> int:
     """Return the generation whose held-out accuracy says what a generation of the stage aims at.
 
-    That is the champion's, but one that the gate leaves alone goes its own way: what it starts from decides. `init`:
-    None where that is another model.
+    That is what it starts from (`init`, None for another model): these weights are to learn something new. The
+    champion's where they have nothing of their own to go by: another model, or the base, which the champion teaches
+    unless the gate leaves its children alone.
     """
-    return champion if stage.gate != "never" or init is None else init
+    taught = init is None or (stage.init == "base" and stage.gate != "never")
+    return champion if taught else init
 
 
 def target_levels(

@@ -145,6 +145,17 @@ def test_a_generation_that_the_gate_leaves_alone_aims_by_what_it_starts_from() -
     assert [g.target_levels for g in plan.generations[1:]] == [(5,), (6,), (5, 6), (5,), (6,), (7,), (7,)]
 
 
+def test_a_line_goes_on_from_its_own_results_whatever_the_champions_are() -> None:
+    def stage(name: str, level: int) -> dict[str, Any]:
+        return {"name": name, "init": "base", "curriculum": {"type": "given", "levels": [level]}, "steps": [RL]}
+
+    own = {"name": "own", "init": {"type": "stage", "stage": "low"}, "steps": [RL]}
+    others = [{"name": init, "init": init, "steps": [RL]} for init in ("previous", "base", "champion")]
+    stages = [stage("low", 5), stage("high", 7), own, *others]
+    plan = make_plan(recipe(generations={"count": 6, "steps": None, "stages": stages}), lineage="x", workers=1)
+    assert [g.target_levels for g in plan.generations[1:]] == [(5,), (7,), (6,), (7,), (8,), (9,)]
+
+
 def test_what_shows_references_alone_is_assumed_to_learn_no_further_level() -> None:
     plan = make_plan(recipe({"type": "sft", "updates": 5}), lineage="x", workers=1)
     assert [generation.target_levels for generation in plan.generations[1:]] == [(5,), (5,), (5,)]
