@@ -65,7 +65,7 @@ from bootstrap.prompts.files import Rows
 from bootstrap.prompts.mixture import Mixture
 from bootstrap.prompts.task import Task
 from bootstrap.records import Checkpoint, Example, Generation, Prompt, RatioLevel, Record
-from bootstrap.selection.curriculum import aims_by, replay_levels, target_levels
+from bootstrap.selection.curriculum import aims_by, drawn_levels, replay_levels, target_levels, trained_level
 from bootstrap.stages.encoding import Encoder
 from bootstrap.stages.siblings import stands_for
 from bootstrap.stages.verifiers import awaited
@@ -502,7 +502,7 @@ class _Estimate:
             if isinstance(step.source, Rejection):
                 share = step.source.newest_share
                 replayed = self._replayed(step.source.replay, replay or targets)
-                return share * self.sequence(_drawn(step, targets)) + (1 - share) * replayed, count
+                return share * self.sequence(drawn_levels(step, targets)) + (1 - share) * replayed, count
             return self.reference, count
         distillation = step.distillation
         if isinstance(step, DistillStep):
@@ -510,7 +510,7 @@ class _Estimate:
         own = step.algorithm.inner_epochs * _learned(step)
         updates = step.updates * step.algorithm.updates_per_round
         other = updates * distillation.batch_size if distillation else 0
-        tokens = own * self.sequence(_drawn(step, targets))
+        tokens = own * self.sequence(drawn_levels(step, targets))
         if distillation:
             tokens += other * self._replayed(distillation, replay or targets)
         return tokens / (own + other), own + other
@@ -522,7 +522,8 @@ class _Estimate:
         """Return tokens by phase; prompts count where they are trained on, not where they are only read."""
         steps = self.recipe.steps_of(number)
         generated = sum(
-            prod(_sampled(step)) * fmean(self.lengths(level)[1] for level in _drawn(step, targets)) for step in steps
+            prod(_sampled(step)) * fmean(self.lengths(level)[1] for level in drawn_levels(step, targets))
+            for step in steps
         )
         trained = (length * count for length, count in (self.trained(step, targets) for step in steps))
         evaluated = sum(count * self.lengths(level)[1] for level, _, count in self._evaluated(targets))
@@ -552,7 +553,7 @@ class _Estimate:
         sampler = source.sampler if isinstance(source, Rejection) else "start"
         if isinstance(sampler, EndpointTeacher):
             return 0.0
-        (prompts, samples), levels = _sampled(step), _drawn(step, targets)
+        (prompts, samples), levels = _sampled(step), drawn_levels(step, targets)
         lengths = [self.lengths(level) for level in levels]
         return self._generate(self.family.shape_of(sampler, number), lengths, prompts / len(levels), samples)
 
@@ -574,7 +575,7 @@ class _Estimate:
             total += updates * distillation.batch_size * passes(distillation, length=length)
         if algorithm is None:
             return total
-        own, length = _learned(step), self.sequence(_drawn(step, targets))
+        own, length = _learned(step), self.sequence(drawn_levels(step, targets))
         if isinstance(step, RlStep):
             total += own * epochs * passes(step.teaching, length=length)
         if algorithm.reads_again:
@@ -646,14 +647,6 @@ def _source(step: Step) -> object:
     return step.source if isinstance(step, SftStep) else None
 
 
-def _drawn(step: Step, targets: Sequence[int]) -> Sequence[int]:
-    """Return the levels that a step draws prompts from; the targets for one that draws none."""
-    source = step if isinstance(step, RlStep) else _source(step)
-    wanted = source.levels if isinstance(source, RlStep | Rejection) else "targets"
-    below = range(1, targets[0])
-    return {"targets": targets, "reached": below, "all": (*below, *targets)}[wanted]
-
-
 def _sampled(step: Step) -> tuple[float, int]:
     """Return the prompts a step draws, those in place of others included, and its samples of each."""
     if isinstance(step, RlStep | SelfPlayStep):
@@ -704,13 +697,14 @@ def _aims(recipe: Recipe, committed: Sequence[Generation], *, last: int) -> list
     """
     base_level = recipe.task.base_level
     aims: list[tuple[int, ...]] = []
-    highest: list[int] = []
+    trained: list[int] = []
     found: list[dict[int, float]] = []
     for number in range(last + 1):
         if number < len(committed):
             generation = committed[number]
             aims.append(generation.target_levels)
-            highest.append(max([*generation.target_levels, *(highest[one] for one in generation.parents)]))
+            reached = trained_level(recipe, number, generation.target_levels)
+            trained.append(max([reached, *(trained[one] for one in generation.parents)]))
             found.append({row.level: row.accuracy for row in generation.report.levels})
             continue
         targets, reached = tuple(range(1, recipe.start_level + 1)), recipe.start_level
@@ -729,24 +723,13 @@ def _aims(recipe: Recipe, committed: Sequence[Generation], *, last: int) -> list
                 found[decides],
                 base_level=base_level,
                 rise=recipe.rise(number),
-                aimed=highest[decides],
+                trained=trained[decides],
             )
-            reached = max(_practised(recipe, step, targets) for step in stage.steps)
+            reached = trained_level(recipe, number, targets)
         aims.append(targets)
-        highest.append(max(*targets, 0 if init is None else highest[init]))
+        trained.append(max(reached, 0 if init is None else trained[init]))
         found.append(({} if init is None else found[init]) | dict.fromkeys(range(1, reached + 1), 1.0))
     return aims
-
-
-def _practised(recipe: Recipe, step: Step, targets: Sequence[int]) -> int:
-    """Return the highest level of what a step trains on."""
-    if isinstance(step, MergeStep):
-        return 0
-    if isinstance(step, DistillStep) and step.distillation.data != "references":
-        return max(replay_levels(targets), default=0)
-    if isinstance(step, DistillStep) or not isinstance(_source(step), Rejection | None):
-        return recipe.task.base_level
-    return max(_drawn(step, targets), default=0)
 
 
 def _start(recipe: Recipe, committed: Sequence[Generation], number: int) -> str:
@@ -839,7 +822,7 @@ def _describe(recipe: Recipe, step: Step, targets: Sequence[int], *, number: int
         return StepPlan(
             type=step.type, summary=f"merge ({step.method})", updates=0, data=f"weights of {merged}", teachers=()
         )
-    base, drawn = _references(recipe), _levels(_drawn(step, targets))
+    base, drawn = _references(recipe), _levels(drawn_levels(step, targets))
     judged = f"judged by {recipe.verifiers()[recipe.verifier_place(number)].type}"
     teachers = tuple(dict.fromkeys(one if isinstance(one, str) else _told(one) for _, one in step.teachers()))
     distillation = step.distillation if isinstance(step, DistillStep | RlStep | SelfPlayStep) else None

@@ -42,8 +42,8 @@ class Accelerated(Settings):
 
 
 class Solved(Settings):
-    """Aim at all levels together that are solved already and were not aimed at before, or else at the first of those
-    that were not: for labels of the model's own, which are right only where the model is (arXiv:2502.01612,
+    """Aim at all levels together that are solved already without having been trained on, or else at the first one that
+    is not solved: for labels of the model's own, which are right only where the model is (arXiv:2502.01612,
     accelerated)."""
 
     type: Literal["solved"] = "solved"

@@ -7,9 +7,10 @@ names the levels.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from itertools import count, islice, takewhile
 
 from bootstrap.config.generations import Accelerated, Curriculum, Fixed, Given, Solved, Stage
+from bootstrap.config.recipe import Recipe
+from bootstrap.config.steps import DistillStep, Levels, MergeStep, Rejection, RlStep, SftStep, Step
 
 
 def aims_by(stage: Stage, *, champion: int, init: int | None) -> int:
@@ -24,29 +25,28 @@ def aims_by(stage: Stage, *, champion: int, init: int | None) -> int:
 
 
 def target_levels(
-    curriculum: Curriculum, accuracies: Mapping[int, float], *, base_level: int, rise: int, aimed: int
+    curriculum: Curriculum, accuracies: Mapping[int, float], *, base_level: int, rise: int, trained: int
 ) -> tuple[int, ...]:
     """Return the levels that a generation aims at, ascending; consecutive unless they are `given`.
 
-    `rise`: how far above the base's the `fixed` schedule has come (`Recipe.rise`). `aimed`: highest level aimed at by
-    the generation that decides and by its ancestors. `accuracies` maps levels to shares of right held-out answers of
-    the former; a level that was not measured counts as not reached. The first target is the first level
+    `rise`: how far above the base's the `fixed` schedule has come (`Recipe.rise`). `trained`: highest level that the
+    generation which decides, or an ancestor of it, was trained on. `accuracies` maps levels to its shares of right
+    held-out answers; a level that was not measured counts as not reached. The first target is the first level
     beyond the base's that is not reached. The base's own levels are not aimed at: they have references, which replay
     keeps showing, so one that dips is repaired by replay while the aim moves on.
-    `accelerated` adds the following levels up to and including the first one below `until`. `solved` starts above
-    `aimed` instead, and adds levels as long as each of them is solved.
+    `accelerated` adds the following levels up to and including the first one below `until`. `solved` takes the
+    levels above `trained` up to the last of those that are solved without a gap, or else that first level.
     """
     if isinstance(curriculum, Given):
         return curriculum.levels
     if isinstance(curriculum, Fixed):
         return (base_level + rise,)
-    if isinstance(curriculum, Solved):
-        first = max(aimed, base_level) + 1
-        solved = takewhile(lambda level: accuracies.get(level, -1.0) >= curriculum.solved_at, count(first))
-        return tuple(islice(solved, curriculum.max_levels)) or (first,)
+    bound = curriculum.solved_at if isinstance(curriculum, Solved) else curriculum.raise_at
     first = base_level + 1
-    while accuracies.get(first, -1.0) >= curriculum.raise_at:
+    while accuracies.get(first, -1.0) >= bound:
         first += 1
+    if isinstance(curriculum, Solved):
+        return tuple(range(max(trained, base_level) + 1, first))[: curriculum.max_levels] or (first,)
     targets = [first]
     if isinstance(curriculum, Accelerated):
         while len(targets) < curriculum.max_levels and accuracies.get(targets[-1], -1.0) >= curriculum.until:
@@ -57,6 +57,36 @@ def target_levels(
 def retained_levels(accuracies: Mapping[int, float], bound: float, *, targets: Sequence[int]) -> tuple[int, ...]:
     """Return every level at `bound` or better that is not aimed at, below the targets or above: none may be lost."""
     return tuple(sorted(level for level, share in accuracies.items() if share >= bound and level not in targets))
+
+
+def levels_of(wanted: Levels, targets: Sequence[int]) -> tuple[int, ...]:
+    """Return the levels that prompts are drawn from."""
+    below = tuple(range(1, targets[0]))
+    return {"targets": tuple(targets), "reached": below, "all": (*below, *targets)}[wanted]
+
+
+def drawn_levels(step: Step, targets: Sequence[int]) -> tuple[int, ...]:
+    """Return the levels that a step draws prompts from; the targets for one that draws none."""
+    source = step.source if isinstance(step, SftStep) else step
+    return levels_of(source.levels if isinstance(source, RlStep | Rejection) else "targets", targets)
+
+
+def trained_level(recipe: Recipe, number: int, targets: Sequence[int]) -> int:
+    """Return the highest level of what a generation that aims at `targets` trains on; 0 for one that merges."""
+    if number == 0:
+        return recipe.start_level
+    base_level = recipe.task.base_level
+    return max(_trained_level(step, targets, base_level=base_level) for step in recipe.steps_of(number))
+
+
+def _trained_level(step: Step, targets: Sequence[int], *, base_level: int) -> int:
+    if isinstance(step, MergeStep):
+        return 0
+    if isinstance(step, DistillStep) and step.distillation.data != "references":
+        return max(replay_levels(targets), default=0)
+    if isinstance(step, DistillStep) or (isinstance(step, SftStep) and not isinstance(step.source, Rejection)):
+        return base_level
+    return max(drawn_levels(step, targets), default=0)
 
 
 def replay_levels(targets: Sequence[int], *, held: Collection[int] = ()) -> tuple[int, ...]:

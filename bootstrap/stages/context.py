@@ -21,6 +21,7 @@ from bootstrap.pool import Pool
 from bootstrap.prompts.task import Task
 from bootstrap.records import Annotations, Checkpoint, Compute, Event, Observer
 from bootstrap.scoring.verifier import Verifier
+from bootstrap.selection.curriculum import levels_of
 from bootstrap.selection.replay import PoolEntry, ReplayPool
 from bootstrap.selection.retirement import PassRates
 from bootstrap.stages.models import LineageModels
@@ -212,8 +213,7 @@ class Plan:
 
     def levels(self, wanted: Levels) -> tuple[int, ...]:
         """Return the levels that a step draws prompts from."""
-        below = tuple(range(1, self.target_levels[0]))
-        return {"targets": self.target_levels, "reached": below, "all": (*below, *self.target_levels)}[wanted]
+        return levels_of(wanted, self.target_levels)
 
     def event(self, stage: str, done: int = 0, total: int = 0, *, message: str = "", **metrics: float) -> Event:
         return Event(generation=self.number, stage=stage, done=done, total=total, metrics=metrics, message=message)

@@ -15,7 +15,7 @@ from bootstrap.errors import RecipeError
 from bootstrap.evaluation.report import accuracies, judged_shares
 from bootstrap.records import Checkpoint, Edge, Generation
 from bootstrap.seeds import derive_seed
-from bootstrap.selection.curriculum import aims_by, replay_levels, retained_levels, target_levels
+from bootstrap.selection.curriculum import aims_by, replay_levels, retained_levels, target_levels, trained_level
 from bootstrap.selection.replay import PoolEntry, ReplayPool
 from bootstrap.selection.retirement import PassRates
 from bootstrap.stages.answers import answers_of, contributors, rates_of
@@ -82,7 +82,7 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
         accuracies(committed[decides].report),
         base_level=recipe.task.base_level,
         rise=recipe.rise(number),
-        aimed=max(max(committed[one].target_levels) for one in ancestors(entries, (decides,))),
+        trained=max(trained_level(recipe, one, committed[one].target_levels) for one in ancestors(entries, (decides,))),
     )
     context.pool.hold(start)
     teachers = {

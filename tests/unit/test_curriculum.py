@@ -1,14 +1,15 @@
 """What the next generation aims at."""
 
 import pytest
+from support import tiny
 
 from bootstrap.config.generations import Accelerated, Fixed, Given, NextLevel, Solved
-from bootstrap.selection.curriculum import replay_levels, retained_levels, target_levels
+from bootstrap.selection.curriculum import replay_levels, retained_levels, target_levels, trained_level
 
 
-def aims(curriculum, accuracies, *, base_level, rise=1, aimed=None):
-    aimed = base_level if aimed is None else aimed
-    return target_levels(curriculum, accuracies, base_level=base_level, rise=rise, aimed=aimed)
+def aims(curriculum, accuracies, *, base_level, rise=1, trained=None):
+    trained = base_level if trained is None else trained
+    return target_levels(curriculum, accuracies, base_level=base_level, rise=rise, trained=trained)
 
 
 def shares(*values):
@@ -53,19 +54,37 @@ def test_accelerated_aims_up_to_and_including_the_first_level_below_its_bound(ac
 
 
 @pytest.mark.parametrize(
-    ("accuracies", "aimed", "targets"),
+    ("accuracies", "trained", "targets"),
     [
         (shares(1, 1, 1, 0.99, 0.6), 2, (3, 4)),
         (shares(1, 1, 1, 1, 1, 1, 1), 2, (3, 4, 5)),
-        (shares(1, 1, 0.98, 1), 2, (3,)),  # no further: what follows is not next
-        (shares(1, 1, 0.98, 1, 0.6), 3, (4,)),  # one that was trained on without success is not repeated
+        (shares(1, 1, 0.98, 1), 2, (3,)),  # what is solved beyond a gap is not next
+        (shares(1, 1, 0.98, 1, 0.6), 3, (3,)),  # one that was trained on without success is tried again
         (shares(1, 1, 1, 1, 0.6), 4, (5,)),
+        (shares(1, 1, 1, 1, 1, 0.6), 4, (5,)),
         (shares(1, 1, 1), 3, (4,)),  # not measured
-        (shares(1, 1, 1, 0.6), 1, (3,)),  # a start that aimed below the references
+        (shares(1, 1, 1, 0.6), 1, (3,)),  # weights that saw only some of the references
     ],
 )
-def test_solved_aims_at_what_is_solved_without_having_been_aimed_at(accuracies, aimed, targets):
-    assert aims(Solved(max_levels=3), accuracies, base_level=2, aimed=aimed) == targets
+def test_solved_aims_at_what_is_solved_without_having_been_trained_on(accuracies, trained, targets):
+    assert aims(Solved(max_levels=3), accuracies, base_level=2, trained=trained) == targets
+
+
+@pytest.mark.parametrize(
+    ("step", "level"),
+    [
+        ({"type": "rl", "updates": 1}, 6),
+        ({"type": "rl", "updates": 1, "levels": "reached"}, 4),
+        ({"type": "sft", "updates": 1}, 3),
+        ({"type": "sft", "updates": 1, "source": {"type": "rejection", "prompts": 8, "levels": "all"}}, 6),
+        ({"type": "distill", "updates": 1, "distillation": {"data": "references"}}, 3),
+        ({"type": "distill", "updates": 1, "distillation": {"data": "accumulate"}}, 4),
+    ],
+)
+def test_a_generation_is_trained_up_to_the_highest_level_of_what_it_is_shown(step, level):
+    recipe = tiny.recipe(task={"type": "addition", "base_level": 3}, generations={"count": 1, "steps": [step]})
+    assert trained_level(recipe, 1, (5, 6)) == level
+    assert trained_level(recipe, 0, (1, 2, 3)) == 3
 
 
 def test_a_fixed_schedule_rises_by_one_level_whatever_the_results():
