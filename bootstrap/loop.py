@@ -89,7 +89,7 @@ def grow(context: Context, entries: Sequence[Entry], number: int, *, lineage: st
     """Return one generation, ready to commit."""
     with meter.clock("other"):
         plan = resolve(context, entries, number)
-        bind_models(context, plan)
+        bind_models(context, plan, meter)
     checkpoint, results = plan.start, list[StepResult]()
     for index, step in enumerate(context.recipe.steps_of(number)):
         if isinstance(step, MergeStep):

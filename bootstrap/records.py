@@ -377,7 +377,7 @@ class UpdateMetrics:
     ratio_max: float
     """Largest importance ratio among `rl` tokens; 1 when there are none."""
     clip_fraction: float
-    """Share of `rl` tokens whose gradient the clip removed."""
+    """Share of `rl` tokens whose ratio the clip bounds; but for `truncated` surrogates they give no gradient."""
     num_tokens: int
     """Tokens in the forward pass, padding left out."""
     flops: float

@@ -20,7 +20,7 @@ def aims_by(stage: Stage, *, champion: int, init: int | None) -> int:
     champion's where they have nothing of their own to go by: another model, or the base, which the champion teaches
     unless the gate leaves its children alone.
     """
-    taught = init is None or (stage.init == "base" and stage.gate != "never")
+    taught = init is None or (init == 0 and stage.gate != "never")
     return champion if taught else init
 
 

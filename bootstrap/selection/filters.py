@@ -38,16 +38,18 @@ def accept(
     accepted: Counter[str] = Counter()
     selections = []
     for rollout, verdict in _pairs(rollouts, verdicts):
-        answer = (rollout.prompt_id, rollout.text)
+        # Asked with a hint or without, it is one prompt.
+        prompt = rollout.imitated_prompt
+        answer = (prompt, rollout.text)
         if filter == "verified" and verdict.status is not Status.PASS:
             selections.append(_drop(rollout, f"not verified: {verdict.reason}"))
         elif answer in answers:
             selections.append(_drop(rollout, "duplicate answer of the same prompt"))
-        elif accepted[rollout.prompt_id] == max_per_prompt:
+        elif accepted[prompt] == max_per_prompt:
             selections.append(_drop(rollout, f"over the cap of {max_per_prompt} per prompt"))
         else:
             answers.add(answer)
-            accepted[rollout.prompt_id] += 1
+            accepted[prompt] += 1
             reason = VERIFIED_BY[bool(rollout.unhinted)] if filter == "verified" else "unfiltered"
             selections.append(Selection(rollout_id=rollout.id, use=Use.CE, replay=True, reason=reason))
     return selections

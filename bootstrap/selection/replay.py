@@ -38,9 +38,13 @@ class PoolEntry:
 
 
 class ReplayPool:
-    """Entries by level, in the order they were added; one per prompt text, the first."""
+    """Entries by level, in the order they were added; one per prompt text, the first.
+
+    What later generations answered to a prompt is known besides, for when theirs alone is asked for.
+    """
 
     def __init__(self, entries: Iterable[PoolEntry] = ()) -> None:
+        self._given: list[PoolEntry] = []
         self._by_level: dict[int, list[PoolEntry]] = {}
         self._texts: set[str] = set()
         self.add(entries)
@@ -57,6 +61,7 @@ class ReplayPool:
         """Add entries whose prompt text is new, in order, and return how many were."""
         before = len(self)
         for entry in entries:
+            self._given.append(entry)
             if entry.prompt_text not in self._texts:
                 self._texts.add(entry.prompt_text)
                 self._by_level.setdefault(entry.level, []).append(entry)
@@ -67,24 +72,24 @@ class ReplayPool:
         return self._by_level.get(level, ())
 
     def latest(self, *generations: int) -> "ReplayPool":
-        """Return a pool of the entries that these generations added."""
-        return ReplayPool(
-            entry for level in self.levels for entry in self.entries(level) if entry.generation in generations
-        )
+        """Return a pool of what these generations gave, to prompts that others had answered before too."""
+        return ReplayPool(entry for entry in self._given if entry.generation in generations)
 
     def given_by(self, generation: int) -> "ReplayPool":
-        """Return a pool of the entries that a generation added, for generation 0 with all that a fork came with."""
-        return ReplayPool(
-            entry for level in self.levels for entry in self.entries(level) if max(entry.generation, 0) == generation
-        )
+        """Return a pool of what a generation gave, for generation 0 with all that a fork came with."""
+        return ReplayPool(entry for entry in self._given if max(entry.generation, 0) == generation)
+
+    @property
+    def given(self) -> Sequence[PoolEntry]:
+        """All that was added, in order. Not to be changed."""
+        return self._given
 
     def digest(self) -> str:
-        """Return SHA-256 over all entries, level by level in the order they were added."""
+        """Return SHA-256 over all that was added, in order."""
         digest = hashlib.sha256()
-        for level in self.levels:
-            for entry in self.entries(level):
-                row = [entry.rollout_id, entry.generation, level, entry.prompt_text, entry.completion_text]
-                digest.update(json.dumps(row, separators=(",", ":")).encode() + b"\n")
+        for entry in self._given:
+            row = [entry.rollout_id, entry.generation, entry.level, entry.prompt_text, entry.completion_text]
+            digest.update(json.dumps(row, separators=(",", ":")).encode() + b"\n")
         return digest.hexdigest()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from bootstrap import __version__
 from bootstrap.compute import ModelShape
-from bootstrap.config.base import Place
+from bootstrap.config.base import Place, identity_of
 from bootstrap.config.evaluation import PanelTask
 from bootstrap.config.models import LineageModel, Reference, Sampler, Teacher
 from bootstrap.config.recipe import Recipe
@@ -165,9 +165,9 @@ class Context:
         return {
             "code": __version__,
             "seed": self.recipe.seed,
-            "task": self.recipe.task.model_dump(mode="json"),
-            "training": self.training.model_dump(mode="json"),
-            "verifiers": [verifier.version for verifier in (*self.verifiers.values(), self.examiner)],
+            "task": identity_of(self.recipe.task),
+            "training": identity_of(self.training),
+            "verifiers": [self.verifier.version, self.examiner.version],
             "workers": self.pool.size,
             "batch_rows": self.recipe.resources.batch_rows,
         }

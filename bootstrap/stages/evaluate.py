@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from bootstrap.config.base import identity_of
 from bootstrap.config.evaluation import Sampled
 from bootstrap.evaluation.report import Judged, OutcomeRow, build_report, outcomes
 from bootstrap.prompts.task import Task, suite_digest
@@ -52,7 +53,7 @@ def evaluate(
     inputs = {
         **context.identity(),
         "fingerprint": checkpoint.fingerprint,
-        "settings": settings.model_dump(mode="json", exclude={"lookahead"}),
+        "settings": identity_of(settings.model_copy(update={"lookahead": 0})),
         "min_prompts": context.recipe.gate.min_prompts,
         "levels": list(levels),
         "sampled_levels": list(sampled_levels),

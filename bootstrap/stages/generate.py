@@ -97,8 +97,13 @@ def judge(
             max_unverifiable=context.recipe.max_unverifiable,
         )
     meter.verdicts += len(verdicts)
+    count_asked(context, meter)
+    meter.cpu_seconds["score"] = meter.cpu_seconds.get("score", 0.0) + sum(v.cpu_seconds for v in verdicts)
+    return verdicts
+
+
+def count_asked(context: Context, meter: Meter) -> None:
+    """Book what verifiers have asked generations of the lineage since the last call, with whom they were asked for."""
     asked = context.models.take_compute()
     for phase, flops in asked.flops.items():
         meter.count(phase, flops=flops, tokens=asked.tokens[phase])
-    meter.cpu_seconds["score"] = meter.cpu_seconds.get("score", 0.0) + sum(v.cpu_seconds for v in verdicts)
-    return verdicts

@@ -23,7 +23,7 @@ from bootstrap.scoring.verifier import score
 from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.stages.encoding import Encoder
 from bootstrap.stages.evaluate import SEED, Evaluation, examined_by, judge_again
-from bootstrap.stages.generate import generate, judge, requests, sampling
+from bootstrap.stages.generate import count_asked, generate, judge, requests, sampling
 from bootstrap.stages.resolve import weights_of
 from bootstrap.stages.step import StepResult, Tables
 from bootstrap.stages.supervised import spread
@@ -206,6 +206,7 @@ class _Examination:
         }
         others = score(rollouts, references, verifier=context.verifier, max_unverifiable=1.0)
         self.counts.verdicts += len(others)
+        count_asked(context, self.counts)
         return metrics.disagreement([verdict.status for verdict in others], [verdict.status for verdict in verdicts])
 
     def _overlap(self, tables: Sequence[Tables], uses: Iterable[str]) -> float | None:
@@ -224,8 +225,7 @@ class _Examination:
         trained = {rollout.imitated_prompt for table in tables for rollout in table.rollouts if rollout.id in kept}
         trained |= {row.prompt for table in tables for row in table.shown}
         used, pool = set(uses), self.plan.pool
-        entries = (entry for level in pool.levels for entry in pool.entries(level))
-        trained |= {entry.prompt_text for entry in entries if entry.rollout_id in used}
+        trained |= {entry.prompt_text for entry in pool.given if entry.rollout_id in used}
         heldout = [prompt for row in self.evaluation.report.levels for prompt in self._heldout(row.level)]
         for watched in context.panel.values():
             for level in watched.settings.asked:

@@ -38,7 +38,7 @@ from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.stages.encoding import Encoder, completion_tokens
 from bootstrap.stages.generate import generate, judge, requests, sampling
 from bootstrap.stages.step import MODEL_FOLDER, Round, Tables
-from bootstrap.stages.supervised import divergence_form, replay_examples, spread, teacher_of
+from bootstrap.stages.supervised import divergence_form, num_stones, replay_examples, spread, teacher_of
 from bootstrap.training.algorithms import pass_at_k
 from bootstrap.training.algorithms.stream import policy_form, rl_streams
 
@@ -105,7 +105,7 @@ class RlTrainer:
         names = (again,) if again else ()
         solved = rates.solved(step.retire) if step.retire is not None else frozenset()
         for level, share in spread(count, self.levels, seed=self._seed("levels", number, *names)):
-            stones = round(step.stepping_stones * share)
+            stones = num_stones(share, level, step.stepping_stones)
             for kind, wanted in (("prompts", share - stones), ("stepping_stones", stones)):
                 if wanted:
                     draw = partial(
@@ -298,7 +298,7 @@ class RlTrainer:
         def gives_advantage(rewards: Sequence[float]) -> bool:
             if not isinstance(algorithm, PassAtK):
                 return differ(rewards)
-            return any(pass_at_k.advantages(rewards, k=algorithm.k, normalize_std=False))
+            return pass_at_k.differ(rewards, k=algorithm.k)
 
         return select_groups(
             rollouts,

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
+from bootstrap.config.base import identity_of
 from bootstrap.config.steps import Step
 from bootstrap.records import (
     Batch,
@@ -212,7 +213,7 @@ def step_inputs(context: Context, plan: Plan, step: Step, *, index: int, start: 
         **context.identity(),
         "generation": plan.number,
         "step": index,
-        "settings": step.model_dump(mode="json", exclude={"checkpoint_every"}),
+        "settings": identity_of(step),
         "start": start.fingerprint,
         "target_levels": list(plan.target_levels),
         "replay_levels": list(plan.replay_levels),

@@ -53,8 +53,7 @@ def replay_examples(
         min_reference_share=settings.min_reference_share,
     )
     if by_teacher:
-        entries = (entry for level in pool.levels for entry in pool.entries(level))
-        kinds = {entry.rollout_id: (entry.level, entry.task) for entry in entries} | shown
+        kinds = {entry.rollout_id: (entry.level, entry.task) for entry in pool.given} | shown
         examples = [replace(e, teacher=teacher_of(plan, taught, *kinds[e.source])) for e in examples]
     return encoder.encode(examples)
 
@@ -97,7 +96,7 @@ class SupervisedTrainer:
         prompts = []
         levels = plan.levels(source.levels)
         for level, count in spread(source.prompts, levels, seed=self._seed("levels")):
-            stones = round(source.stepping_stones * count)
+            stones = num_stones(count, level, source.stepping_stones)
             draw = context.task.draw
             prompts += draw(level, count - stones, seed=self._seed("prompts", level))
             if stones:
@@ -236,6 +235,11 @@ def _imitate(rollout: Rollout) -> Example:
         num_prompt_tokens=len(rollout.prompt_tokens),
         ce_weight=1.0,
     )
+
+
+def num_stones(count: int, level: int, share: float) -> int:
+    """Return how many of `count` prompts of a level are stepping stones: none of level 1, which has no level below."""
+    return round(share * count) if level > 1 else 0
 
 
 def spread(count: int, levels: tuple[int, ...], *, seed: int | None) -> list[tuple[int, int]]:

@@ -19,7 +19,8 @@ from bootstrap.prompts.task import Task
 from bootstrap.scoring.by_task import ByTask
 from bootstrap.scoring.probe import Case, probe
 from bootstrap.scoring.verifier import Tools, Verifier, build_verifier
-from bootstrap.stages.context import Context, Plan, Watched
+from bootstrap.stages.context import Context, Meter, Plan, Watched
+from bootstrap.stages.generate import count_asked
 
 PROBED_PROMPTS = 8
 """Held-out prompts of each base level whose right and wrong answers a verifier must tell apart."""
@@ -82,11 +83,16 @@ def awaited(recipe: Recipe, place: Place) -> str | None:
     )
 
 
-def bind_models(context: Context, plan: Plan) -> None:
-    """Let the verifier ask the generations that the plan names. Raises VerifierError when it then fails its probe."""
+def bind_models(context: Context, plan: Plan, meter: Meter) -> None:
+    """Let the verifier ask the generations that the plan names. Raises VerifierError when it then fails its probe.
+
+    Every process that grows the generation proves it, and what stages did is read from disk: so the probe's work is
+    the generation's own, and no stage's.
+    """
     context.models.bind(plan.asked)
     if plan.asked:
         prove(context.verifier, context.task)
+        count_asked(context, meter)
 
 
 def prove(verifier: Verifier, task: Task) -> None:

@@ -46,7 +46,8 @@ def policy_gradient(
     have the gradient of REINFORCE: `-A grad logprob`.
 
     `ratio_level` other than `token` needs `row_N`: the ratio of each token is that of its whole sequence. Its gradient
-    in `clipped` goes through every token of the sequence (GSPO, arXiv:2507.18071, eq. 5-7). Ratios are bounded by
+    in `clipped` goes through every token of the sequence (GSPO, arXiv:2507.18071, eq. 5-7); that of the product does so
+    once for each of the sequence's L tokens, so that each counts for 1/L. Ratios are bounded by
     `exp(MAX_LOG_RATIO)`, so that loss and gradient stay finite however far a sequence has moved.
     """
     log_ratio_N = logprobs_N - old_logprobs_N
@@ -65,6 +66,8 @@ def policy_gradient(
             floor_N = dual_clip * advantages_N
             acts_N = acts_N | ((advantages_N < 0) & (floor_N > gained_N))
             gained_N = torch.where(advantages_N < 0, torch.maximum(gained_N, floor_N), gained_N)
+        if ratio_level is RatioLevel.PRODUCT:
+            gained_N = gained_N / _of_sequence(torch.ones_like(gained_N), row_N, mean=False)
     else:
         ratio_N = ratio_N.detach()
         inside_N = (ratio_N >= low) & (ratio_N <= high)

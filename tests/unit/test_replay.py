@@ -47,6 +47,15 @@ def test_latest_holds_one_generations_entries_and_leaves_the_pool_alone():
     assert len(pool.latest(3)) == 0
 
 
+def test_latest_holds_what_a_generation_answered_to_prompts_of_an_earlier_one_too():
+    pool = ReplayPool([entry("a", prompt="x", generation=1), entry("b", prompt="x", generation=2)])
+    pool.add([entry("c", prompt="y", generation=2)])
+    latest = pool.latest(2)
+    assert [e.rollout_id for e in latest.entries(5)] == ["b", "c"]
+    assert [e.rollout_id for e in pool.entries(5)] == ["a", "c"]
+    assert pool.given_by(2).digest() == latest.digest() != pool.digest()
+
+
 def test_what_generation_0_gave_are_all_answers_that_a_fork_came_with_and_its_latest_those_of_the_origin_itself():
     pool = ReplayPool([entry("a", generation=-2), entry("b", generation=0), entry("c", generation=1)])
     held = {
