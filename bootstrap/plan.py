@@ -8,7 +8,8 @@ are most (`LIVE_SHARE`). Answers count as long as the longest right one, or as t
 problem as long as a target's, and the proposer's few tokens not at all. A pretrained model's tokens are counted by its
 folder's tokenizer on a sample of prompts. Seconds come from assumed rates until generations are committed; from then on
 the rates are scaled so that the plan of those agrees with their measured time. Left out: Ray, MLflow, verification time
-and what verifiers ask, the measuring of health.
+and what verifiers ask, the measuring of health, answers to prompts asked again with a hint, the evaluation of retained
+levels above the target, and in memory the weights of teachers and references.
 """
 
 import json

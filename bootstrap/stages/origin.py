@@ -77,15 +77,25 @@ class Origin:
         """Whether its answers are answers to prompts of the recipe's task; how far references go may differ."""
         return _without_references(self.task()) == _without_references(identity_of(recipe.task))
 
-    def spent(self) -> Spent:
-        """Return what it cost, with all that it descends from and its elder siblings, among which it was found."""
+    def spent(self, *, with_answers: bool) -> Spent:
+        """Return what it cost, with all that it descends from and its elder siblings, among which it was found.
+
+        `with_answers`: and with whatever gave `answers`, rejected candidates too.
+        """
         siblings, number = self.store.header().siblings, self.generation.number
-        return spent(self.entries, [one for one in siblings(number) if one <= number], siblings=siblings)
+        paid = {one for one in siblings(number) if one <= number}
+        if with_answers:
+            paid |= {given for given, answers in self._given().items() if answers}
+        return spent(self.entries, paid, siblings=siblings)
+
+    def _given(self) -> dict[int, list[PoolEntry]]:
+        """Return the answers of each generation that its own children can replay from."""
+        able = contributors(self.entries, [self.generation.number])
+        return {entry.generation.number: list(answers_of(self.store, entry.generation)) for entry in able}
 
     def answers(self) -> list[PoolEntry]:
         """Return what its own children can replay, as what a fork's generation 0 comes with."""
-        able = contributors(self.entries, [self.generation.number])
-        pool = ReplayPool(answer for entry in able for answer in answers_of(self.store, entry.generation))
+        pool = ReplayPool(answer for answers in self._given().values() for answer in answers)
         name, number = self.generation.lineage, self.generation.number
         return [
             replace(answer, generation=answer.generation - number, rollout_id=f"g0.{name}.{answer.rollout_id}")

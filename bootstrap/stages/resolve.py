@@ -210,7 +210,7 @@ def edges(context: Context, plan: Plan, *, sources: Collection[int]) -> tuple[Ed
                 generation=None,
                 external=model.place,
                 record=model.record,
-                spent=origin.spent(),
+                spent=origin.spent(with_answers=origin.shares_task(recipe)),
                 fingerprint=model.fingerprint,
             )
         )

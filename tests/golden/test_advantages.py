@@ -101,6 +101,14 @@ def test_when_every_set_of_k_holds_a_right_answer_nothing_is_to_be_gained():
     assert pass_at_k.advantages([1.0, 0.0], k=2, normalize_std=True) == [0.0] * 2
 
 
+def test_what_rounding_leaves_is_no_advantage():
+    rewards = [0.1, 0.9, 0.9, 0.2, 0.9, 0.9, 0.9, 0.9]
+    assert not pass_at_k.differ(rewards, k=3)
+    assert pass_at_k.advantages(rewards, k=3, normalize_std=False) == [0.0] * 8
+    assert pass_at_k.differ(rewards, k=2)
+    assert any(pass_at_k.advantages(rewards, k=2, normalize_std=False))
+
+
 @pytest.mark.parametrize("baseline", [False, True])
 def test_reinforce_plus_plus_is_whitened_over_all_tokens_of_the_round(baseline):
     rewards, lengths = random_rewards(3), np.random.default_rng(4).integers(1, 9, size=(5, 6))

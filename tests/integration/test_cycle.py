@@ -264,6 +264,17 @@ def test_stepping_stones_are_the_share_of_prompts_that_the_recipe_says(tmp_path)
         assert sum(len(a) != len(b) for a, b in operands.values()) == share * len(operands)
 
 
+def test_where_a_tasks_file_lies_is_no_part_of_the_results(tmp_path):
+    hashes = []
+    for name in ("here", "there"):
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text("".join(json.dumps({"prompt": f"{n}=", "answer": "ab"[n % 2]}) + "\n" for n in range(30)))
+        lengths = {"alphabet": "ab=0123456789", "max_answer_length": 2, "max_prompt_length": 6}
+        settings = tiny.recipe(count=1, steps=[tiny.RL], task={"type": "file", "path": str(path), **lengths})
+        hashes.append([entry.hash for entry in tiny.grow(settings, tmp_path / name)])
+    assert hashes[0] == hashes[1]
+
+
 def test_a_generation_starts_where_the_recipe_says(tmp_path):
     for init, parents in (("champion", None), ("previous", [0, 1]), ("base", [0, 0])):
         settings = tiny.recipe(generations={"count": 2, "init": init, "steps": [{**tiny.RL, "updates": 2}]})

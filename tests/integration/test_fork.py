@@ -170,6 +170,25 @@ def test_a_fork_of_one_of_siblings_goes_on_from_what_it_and_its_elders_cost(tmp_
         assert edge.spent.since == total([one.compute.flops for one in theirs[1 : number + 1]])
 
 
+def test_a_fork_pays_for_the_answers_that_it_comes_with(tmp_path):
+    stages = [
+        {"name": "given", "steps": [tiny.REJECTION]},
+        {"name": "student", "gate": "never", "init": tiny.MODEL, "steps": [tiny.DISTILL]},
+    ]
+    settings = tiny.recipe(generations={"stages": stages})
+    _, giver, student = (entry.generation for entry in tiny.grow(settings, tmp_path / "tiny"))
+    remember_recipe(LineageStore(tmp_path / "tiny"), settings, folder=tmp_path)
+    other = {"type": "copy", "alphabet": "ab", "base_level": 4, "heldout_fraction": 0.5}
+    for name, changes, paid in (
+        ("same", [], [giver, student]),
+        ("other", [f"task={json.dumps(other)}"], [student]),
+    ):
+        fork(tmp_path, "tiny@2", name, "generations={count: 0, steps: [{type: sft, updates: 1}]}", *changes)
+        [edge] = grown(tmp_path, name)[0].generation.edges
+        assert edge.spent is not None
+        assert edge.spent.since == total([one.compute.flops for one in paid])
+
+
 def test_a_fork_of_a_fork_names_both_lineages(store):
     fork(store, "tiny@1", "first", "generations.count=0")
     grown(store, "first")

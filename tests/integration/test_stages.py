@@ -384,6 +384,16 @@ def test_a_later_stages_verifier_may_ask_an_earlier_generation_by_number_or_by_s
     assert edge(entries[2], "voter").generation == 1
 
 
+def test_a_stage_to_come_with_a_verifier_of_its_own_changes_nothing_before_it(tmp_path):
+    own = {"type": "rubric", "components": [{"name": "right", "verifier": {"type": "exact"}}]}
+    stages = [{"name": "a", "steps": [tiny.RL]}, {"name": "b", "steps": [tiny.RL], "verifier": own}]
+    short, long = (
+        tiny.grow(tiny.recipe(generations={"count": count, "stages": stages}), tmp_path / str(count))
+        for count in (1, 2)
+    )
+    assert [entry.hash for entry in long[:2]] == [entry.hash for entry in short]
+
+
 def test_the_recipes_own_verifier_cannot_ask_a_stage_to_come():
     exact = tiny.EVALUATION | {"verifier": {"type": "exact"}}
     with pytest.raises(ValidationError, match=r"stage b has not ended.*give a later stage this verifier"):

@@ -7,7 +7,7 @@ import pytest
 from support import tiny
 
 from bootstrap.config.recipe import Recipe
-from bootstrap.records import Status
+from bootstrap.records import Event, Status
 from bootstrap.sandbox.job import Level
 from bootstrap.stages.step import Tables
 from bootstrap.store.lineage_store import LineageStore
@@ -63,3 +63,18 @@ def test_generations_that_vote_are_edges_of_the_lineage_and_cost_tokens(tmp_path
     assert (voter.generation, voter.fingerprint) == (0, base.fingerprint)
     assert first.compute.tokens["verify"] > 0
     assert "verify" not in base.compute.tokens
+
+
+@pytest.mark.parametrize("stage", ["train", "evaluate", "examine"])
+def test_what_voters_were_asked_for_is_booked_alike_where_a_run_is_cut_off(tmp_path: Path, stage: str) -> None:
+    majority = {"type": "majority", "voters": ["base"]}
+    settings = recipe(verifier=majority, evaluation={**tiny.EVALUATION, "verifier": {"type": "exact"}})
+    undisturbed = [entry.hash for entry in tiny.grow(settings, tmp_path / "undisturbed")]
+
+    def cut(event: Event) -> None:
+        if (event.generation, event.stage) == (1, stage):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tiny.grow(settings, tmp_path / "cut", observe=cut)
+    assert [entry.hash for entry in tiny.grow(settings, tmp_path / "cut")] == undisturbed

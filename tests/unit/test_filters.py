@@ -1,5 +1,7 @@
 """Every rollout gets one selection, with its reason."""
 
+from dataclasses import replace
+
 import pytest
 
 from bootstrap.records import Finish, Rollout, Status, Use, Verdict
@@ -17,7 +19,7 @@ def judged(rows):
                 id=f"{group}.k{number}",
                 group=group,
                 prompt_id=f"prompt of {group}",
-                prompt_text="1+1=",
+                prompt_text=f"{group}=",
                 level=5,
                 sample_index=number,
                 prompt_tokens=(1,),
@@ -67,6 +69,12 @@ def test_equal_answers_of_one_prompt_are_imitated_once():
         (Use.NONE, False, "duplicate answer of the same prompt"),
         (Use.CE, True, "verified"),
     ]
+
+
+def test_a_prompt_asked_again_with_a_hint_is_the_same_prompt():
+    rollouts, verdicts = judged([("a", "x", PASS), ("b", "y", PASS)])
+    rollouts[1] = replace(rollouts[1], prompt_text="a= (it is y)", unhinted="a=")
+    assert [s.use for s in accept(rollouts, verdicts, filter="verified", max_per_prompt=1)] == [Use.CE, Use.NONE]
 
 
 def test_no_prompt_gives_more_than_the_cap():
