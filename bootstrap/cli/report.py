@@ -417,14 +417,15 @@ def _publish(reported: Sequence[Reported], figure: Any, numbers: str, *, store: 
         if len(reported) == 1:
             experiment, run = _published_run(reported[0], uri)
             if not run:
-                render.say(f"{reported[0].curve.lineage} is not in MLflow yet; `bootstrap lineage --sync` publishes it")
+                name = reported[0].curve.lineage
+                render.warn(f"{name} is not in MLflow yet; `bootstrap lineage --sync` publishes it")
                 return
             comparison.show_in_lineage(run, figure, numbers, tracking_uri=uri)
         else:
             names = [r.curve.lineage for r in reported]
             experiment, run = comparison.show_together(names, figure, numbers, tracking_uri=uri, store=store)
     except TrackingError as error:
-        render.say(f"warning: the report is not in MLflow: {error}")
+        render.warn(f"warning: the report is not in MLflow: {error}")
         return
     if not quiet:
         shown = without_credentials(uri)
