@@ -143,6 +143,11 @@ def _quality(metric: str, levels: str | None, grown: Sequence[Sequence[Entry]]) 
     if levels is None:
         # What all lineages aim at first: the first level beyond generation 0's.
         aims = {_first_target(entries) for entries in grown if len(entries) > 1}
+        if not aims:
+            raise RecipeError(
+                "nothing is grown beyond generation 0 yet, so no level has been aimed at; name those to report, as "
+                "--levels 5-8"
+            )
         if len(aims) != 1:
             raise RecipeError("these lineages first aim at different levels; name those to compare, as --levels 5-8")
         chosen: tuple[int, ...] = (aims.pop(),)

@@ -175,6 +175,14 @@ def test_levels_that_cannot_be_read_are_refused(entries: list[Entry], tmp_path: 
     assert "did you mean addition" in capsys.readouterr().err
 
 
+def test_generation_0_alone_is_told_to_have_no_target(tmp_path: Path, capsys):
+    lineage_factory.build(tmp_path / "young" / "addition", plan=())
+    asked = ("report", "--store", str(tmp_path / "young"), "--no-publish", "--metric", "accuracy")
+    assert main([*asked]) == 2
+    assert "nothing is grown beyond generation 0" in capsys.readouterr().err
+    assert main([*asked, "--levels", "4"]) == 0
+
+
 def test_sampled_shares_of_levels_nobody_sampled_are_refused(entries: list[Entry]):
     with pytest.raises(RecipeError, match="--metric accuracy"):
         curve(entries, quality=Quality(kind="pass_at_k", levels=(99,)))
