@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,10 +161,11 @@ def _levels(text_of: str) -> tuple[int, ...]:
     """Return the levels of `5`, `5-8` or `1,3,5-8`. Raises RecipeError for anything else."""
     found: list[int] = []
     for part in text_of.split(","):
-        first, _, last = part.partition("-")
-        if not (first.isdigit() and (last or first).isdigit() and 1 <= int(first) <= int(last or first) <= 10_000):
+        numbers = re.fullmatch("([0-9]{1,5})(?:-([0-9]{1,5}))?", part)
+        first, last = (int(numbers[1]), int(numbers[2] or numbers[1])) if numbers else (0, 0)
+        if not 1 <= first <= last <= 10_000:
             raise RecipeError(f"{text_of!r} names no levels; write 5, 5-8 or 1,3,5-8")
-        found += range(int(first), int(last or first) + 1)
+        found += range(first, last + 1)
     return tuple(sorted(set(found)))
 
 

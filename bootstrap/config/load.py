@@ -279,11 +279,16 @@ def _build(loader: _Loader, node: yaml.Node, place: Place, source: _Source, abov
 # --- overrides ---------------------------------------------------------------------------------------------------
 
 
+_INDEX = re.compile("[0-9]{1,9}")
+"""Places in lists. Not `str.isdigit`: it holds for signs that `int` refuses, and for digits of any number."""
+
+
 def _apply_override(source: _Source, override: str) -> None:
     """Lay `key.sub=value` over the data. Raises RecipeError where the text or its place makes no sense."""
     key, equals, text = override.partition("=")
     place = tuple(
-        int(part) if part.isdigit() else part for part in re.sub(r"\[(\d+)\]", r".\1", key.strip()).split(".")
+        int(part) if _INDEX.fullmatch(part) else part
+        for part in re.sub(r"\[([0-9]+)\]", r".\1", key.strip()).split(".")
     )
     if not equals or not all(part != "" for part in place) or not isinstance(place[0], str):
         raise RecipeError(f"override {override!r} is not of the form key=value, for example generations.count=3")

@@ -166,7 +166,7 @@ def test_the_command_writes_picture_and_numbers(entries: list[Entry], tmp_path: 
 
 def test_levels_that_cannot_be_read_are_refused(entries: list[Entry], tmp_path: Path, capsys):
     store = ("--store", str(tmp_path / "runs"), "--no-publish")
-    for levels in ("0", "5-3", "x", "1-99999"):
+    for levels in ("0", "5-3", "x", "1-99999", "\u00b2", "\u0663", "5-\u00b2", "5-", 5000 * "9"):
         assert main(["report", *store, "--metric", "accuracy", "--levels", levels]) != 0
         assert "names no levels" in capsys.readouterr().err
     assert main(["report", "addition", "addition", *store]) != 0
