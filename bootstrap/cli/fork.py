@@ -31,6 +31,7 @@ def fork_lineage(source: str, name: str, overrides: Sequence[str], *, recipe_pat
     if not at or not lineage:
         raise RecipeError(f"{source!r} names no generation; write LINEAGE@GEN, for example quickstart@gen-3")
     origin_store = choose(store, lineage)
+    check_name(lineage)
     entry = find(origin_store.ledger.read(), wanted)
     folder = LineageStore(store.absolute() / check_name(name))
     if folder.root.exists():
@@ -67,4 +68,4 @@ def fork_lineage(source: str, name: str, overrides: Sequence[str], *, recipe_pat
 
 def _changes(name: str, model: GenerationModel, overrides: Sequence[str]) -> list[str]:
     base = {"model": model.model_dump(mode="json")}
-    return [f"base={json.dumps(base)}", *overrides, f"name={name}"]
+    return [f"base={json.dumps(base)}", *overrides, f"name={json.dumps(name)}"]

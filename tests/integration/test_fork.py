@@ -265,6 +265,11 @@ def test_a_lineage_of_stages_is_remembered_and_forked(tmp_path):
     assert child.generation.stage == "one"
 
 
+def test_a_name_that_reads_like_a_number_is_a_name(store):
+    fork(store, "tiny@0", "2024")
+    assert recall_recipe(LineageStore(store / "2024")).name == "2024"
+
+
 @pytest.mark.parametrize(
     ("source", "name", "overrides", "message"),
     [
@@ -273,7 +278,8 @@ def test_a_lineage_of_stages_is_remembered_and_forked(tmp_path):
         ("tiny@7", "new", (), "no generation is called '7'"),
         ("tiny@0", "tiny", (), "choose another name"),
         ("tiny@0", "../new", (), "cannot name a lineage"),
-        ("tiny@0", "New Name", (), "name"),
+        ("tiny@0", "New Name", (), "must be of the form"),
+        ("tiny@0", "me@home", (), "cannot name a lineage"),
         ("tiny@0", "new", ("task.alphabet=abcd",), "does not know d"),
         ("tiny@0", "new", ("task.heldout_fraction=0.6",), "set task.heldout_fraction to 0.5 or less"),
         (

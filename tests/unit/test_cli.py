@@ -444,7 +444,7 @@ def test_an_unreachable_mlflow_has_its_own_exit_code(store: Path, capsys: pytest
 
 
 def test_names_of_lineages_cannot_lead_out_of_the_store() -> None:
-    for name in ("", ".", "..", "a/b", ".hidden", "/abs"):
+    for name in ("", ".", "..", "a/b", ".hidden", "/abs", "me@home"):
         with pytest.raises(errors.RecipeError):
             check_name(name)
     with pytest.raises(errors.RecipeError, match="another name"):
