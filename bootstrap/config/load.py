@@ -64,6 +64,11 @@ def recipe_folder(path: Path) -> Path:
     return _read(path).folder
 
 
+def is_remembered(path: Path) -> bool:
+    """Whether the file `path` is a recipe that a lineage remembers. Raises RecipeError as `load_recipe`."""
+    return _read(path).remembered
+
+
 def recipe_of(identity: Mapping[str, Any]) -> Recipe:
     """Return the recipe that a lineage grows from, by the identity it stores; what is operational has its default.
 
@@ -134,6 +139,8 @@ class _Source:
     """Text of the override that set a place."""
     folder: Path = Path()
     """Where relative paths start."""
+    remembered: bool = False
+    """Whether a lineage remembers it, so that its settings lie one level below the file's."""
 
     def origin(self, place: Place) -> str:
         """Return `file:line` or the override that a place comes from; for missing keys, that of what holds them."""
@@ -206,7 +213,7 @@ def _read(path: Path) -> _Source:
         raise RecipeError(f"the recipe {path} {what}; it starts with name:, task: and generations: at the left margin")
     source.data, source.folder = data, path.parent
     if data.keys() == REMEMBERED and isinstance(data["folder"], str) and isinstance(data["recipe"], dict):
-        source.data, source.folder = data["recipe"], Path(data["folder"])
+        source.data, source.folder, source.remembered = data["recipe"], Path(data["folder"]), True
         source.lines = {place[1:]: line for place, line in source.lines.items()}
     return source
 
