@@ -641,9 +641,9 @@ class Compute(Record):
     """Deterministic part of the compute ledger: counts, not seconds."""
 
     flops: dict[str, float] = Field(default_factory=dict)
-    """By phase: generate, train, evaluate, health."""
+    """By phase: generate, train, evaluate, health, verify (judges and voters of the lineage)."""
     tokens: dict[str, int] = Field(default_factory=dict)
-    """By phase: generate, train (forward and backward), evaluate, health."""
+    """By phase: generate, train (forward and backward), evaluate, health, verify."""
     useful_tokens: int = 0
     """Generated tokens with non-zero advantage, or selected for imitation or replay."""
     verdicts: int = 0

@@ -14,6 +14,7 @@ from bootstrap.cli.remembered import FILE_NAME, remember_recipe
 from bootstrap.cli.stores import DEFAULT_STORE, check_name, choose
 from bootstrap.config.base_model import GenerationModel
 from bootstrap.config.load import load_recipe, recipe_folder
+from bootstrap.config.resources import Tracking
 from bootstrap.errors import RecipeError
 from bootstrap.lineage.queries import find
 from bootstrap.stages.origin import check_origin, find_origin
@@ -25,12 +26,21 @@ def fork_lineage(source: str, name: str, overrides: Sequence[str], *, recipe_pat
     """Make the lineage `name` in `store`, to start from `source` (`LINEAGE@GEN`); return what to say.
 
     It grows by the recipe in `recipe_path`, or by the origin's, with `overrides` laid over it. Raises RecipeError when
-    the names or the recipe cannot work, StoreError.
+    the names or the recipe cannot work, or an override is about tracking, StoreError.
     """
+    for override in overrides:
+        key = override.partition("=")[0].strip()
+        if key.partition(".")[0] == "tracking":
+            # The key alone: the value may hold a password.
+            raise RecipeError(
+                f"override {key}: a fork publishes nothing and remembers no tracking settings; give this to "
+                "`bootstrap run` when the new lineage grows"
+            )
     lineage, at, wanted = source.rpartition("@")
     if not at or not lineage:
         raise RecipeError(f"{source!r} names no generation; write LINEAGE@GEN, for example quickstart@gen-3")
     origin_store = choose(store, lineage)
+    check_name(lineage)
     entry = find(origin_store.ledger.read(), wanted)
     folder = LineageStore(store.absolute() / check_name(name))
     if folder.root.exists():
@@ -59,12 +69,14 @@ def fork_lineage(source: str, name: str, overrides: Sequence[str], *, recipe_pat
     count = len(origin.answers()) if shares else 0
     told = f"{count} answers" if shares else "no answers, since its task is another"
     where = () if store == DEFAULT_STORE else ("--store", store)
+    unkept = "" if recipe.tracking == Tracking() else "\nits tracking settings are not kept: give them to that command"
     return (
         f"lineage {name} starts from {model.place}: fingerprint {generation.fingerprint[:16]}, trained for levels "
         f"up to {recipe.start_level}, inherits {told}\ngrow it with: {command('run', store / name / FILE_NAME, *where)}"
+        f"{unkept}"
     )
 
 
 def _changes(name: str, model: GenerationModel, overrides: Sequence[str]) -> list[str]:
     base = {"model": model.model_dump(mode="json")}
-    return [f"base={json.dumps(base)}", *overrides, f"name={name}"]
+    return [f"base={json.dumps(base)}", *overrides, f"name={json.dumps(name)}"]

@@ -2,6 +2,8 @@
 
     <lineage>/recipe.json     the recipe, without its tracking settings, and the folder that its relative paths start at
 
+A run by it publishes where the lineage's last run did (`target.py`), unless it is told otherwise.
+
 A convenience, no part of the lineage: what its results depend on is in its header. Every command that takes a recipe
 takes this file too. Commands that need it and find none fall back to the header, which lacks what says how or where (a
 judge's address, a task file's path).

@@ -1,6 +1,7 @@
 """How answers look: tables on a terminal, JSON for programs. Nothing is computed here beyond layout."""
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,6 +31,11 @@ def console() -> Console:
 def say(line: str) -> None:
     """Print one line as it is, never folded."""
     console().print(line, markup=False, soft_wrap=True)
+
+
+def warn(line: str) -> None:
+    """Print one line on standard error, where it stays out of JSON and tables that programs read."""
+    print(line, file=sys.stderr)
 
 
 def print_json(value: Any) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,6 +144,11 @@ def _quality(metric: str, levels: str | None, grown: Sequence[Sequence[Entry]]) 
     if levels is None:
         # What all lineages aim at first: the first level beyond generation 0's.
         aims = {_first_target(entries) for entries in grown if len(entries) > 1}
+        if not aims:
+            raise RecipeError(
+                "nothing is grown beyond generation 0 yet, so no level has been aimed at; name those to report, as "
+                "--levels 5-8"
+            )
         if len(aims) != 1:
             raise RecipeError("these lineages first aim at different levels; name those to compare, as --levels 5-8")
         chosen: tuple[int, ...] = (aims.pop(),)
@@ -155,10 +161,11 @@ def _levels(text_of: str) -> tuple[int, ...]:
     """Return the levels of `5`, `5-8` or `1,3,5-8`. Raises RecipeError for anything else."""
     found: list[int] = []
     for part in text_of.split(","):
-        first, _, last = part.partition("-")
-        if not (first.isdigit() and (last or first).isdigit() and 1 <= int(first) <= int(last or first) <= 10_000):
+        numbers = re.fullmatch("([0-9]{1,5})(?:-([0-9]{1,5}))?", part)
+        first, last = (int(numbers[1]), int(numbers[2] or numbers[1])) if numbers else (0, 0)
+        if not 1 <= first <= last <= 10_000:
             raise RecipeError(f"{text_of!r} names no levels; write 5, 5-8 or 1,3,5-8")
-        found += range(int(first), int(last or first) + 1)
+        found += range(first, last + 1)
     return tuple(sorted(set(found)))
 
 
@@ -417,14 +424,15 @@ def _publish(reported: Sequence[Reported], figure: Any, numbers: str, *, store: 
         if len(reported) == 1:
             experiment, run = _published_run(reported[0], uri)
             if not run:
-                render.say(f"{reported[0].curve.lineage} is not in MLflow yet; `bootstrap lineage --sync` publishes it")
+                name = reported[0].curve.lineage
+                render.warn(f"{name} is not in MLflow yet; `bootstrap lineage --sync` publishes it")
                 return
             comparison.show_in_lineage(run, figure, numbers, tracking_uri=uri)
         else:
             names = [r.curve.lineage for r in reported]
             experiment, run = comparison.show_together(names, figure, numbers, tracking_uri=uri, store=store)
     except TrackingError as error:
-        render.say(f"warning: the report is not in MLflow: {error}")
+        render.warn(f"warning: the report is not in MLflow: {error}")
         return
     if not quiet:
         shown = without_credentials(uri)

@@ -100,9 +100,11 @@ def read_pairs(path: Path) -> "Sequence[Pair]":
     from bootstrap.training.preference import Pair
 
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"cannot read pairs from {path}: {error}") from error
+    # Not `splitlines`, which also cuts inside texts: JSON allows U+0085, U+2028 and U+2029 there as they are.
+    lines = text.removesuffix("\n").split("\n") if text else []
     pairs = []
     for number, line in enumerate(lines, start=1):
         try:

@@ -16,9 +16,9 @@ from bootstrap.cli.publish import Publisher, sync_command
 from bootstrap.cli.remembered import remember_recipe
 from bootstrap.cli.stores import check_name, committed
 from bootstrap.cli.sync import sync_later, where_to_look
-from bootstrap.cli.target import remember
+from bootstrap.cli.target import as_last_run, remember
 from bootstrap.config.base_model import GenerationModel
-from bootstrap.config.load import load_recipe, recipe_folder
+from bootstrap.config.load import is_remembered, load_recipe, recipe_folder
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import GuardStop, LineageMismatch
 from bootstrap.lineage import text
@@ -150,7 +150,9 @@ def run_recipe(
     recipe, plan = planned(path, overrides, store=store, lineage=lineage, workers=workers, local=local)
     folder = LineageStore(store.absolute() / plan.lineage)
     console = render.console()
-    tracking_uri = resolve_tracking_uri(recipe.tracking.uri, store.absolute())
+    # What a lineage remembers of its recipe says nothing of tracking, which is no wish to publish elsewhere.
+    tracking = as_last_run(folder, recipe.tracking) if is_remembered(path) else recipe.tracking
+    tracking_uri = resolve_tracking_uri(tracking.uri, store.absolute())
     with lineage_lock(folder.root):
         folder.open(plan.lineage, identity=recipe.identity())
         committed_before = folder.ledger.read()
@@ -158,12 +160,12 @@ def run_recipe(
             raise _stop_error(folder, committed_before[-1].generation)
         for note in plan.notes:
             render.say(f"note: {note}")
-        remember(folder, recipe.tracking, tracking_uri=tracking_uri)
+        remember(folder, tracking, tracking_uri=tracking_uri)
         remember_recipe(folder, recipe, folder=recipe_folder(path))
         sync = sync_command(
             folder.root,
-            experiment=recipe.tracking.experiment,
-            sample_rollouts=recipe.tracking.sample_rollouts,
+            experiment=tracking.experiment,
+            sample_rollouts=tracking.sample_rollouts,
         )
         expected = {generation.number: generation.seconds for generation in plan.planned}
         with (
@@ -206,7 +208,7 @@ def run_recipe(
             publisher.finish()
             publishing = time.monotonic() - finished
     render.print_lineage(folder)
-    where = where_to_look(folder, tracking_uri=tracking_uri, experiment=recipe.tracking.experiment)
+    where = where_to_look(folder, tracking_uri=tracking_uri, experiment=tracking.experiment)
     render.say(f"see it in MLflow: {where}")
     added = folder.ledger.read()[len(committed_before) :]
     render.say(split(time.monotonic() - BEGAN, start_up=start_up, publishing=publishing, added=added))

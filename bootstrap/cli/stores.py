@@ -64,8 +64,9 @@ def several(store: Path, lineage: str | None) -> list[LineageStore]:
 
 def check_name(lineage: str) -> str:
     """Return a lineage's name that can be a folder's. Raises RecipeError for one that leads elsewhere or is taken."""
-    if not lineage or lineage != Path(lineage).name or lineage.startswith("."):
-        raise RecipeError(f"{lineage!r} cannot name a lineage; use letters, digits, `-` and `_`, without `/`")
+    # `@` stands between a lineage and a generation of it.
+    if not lineage or lineage != Path(lineage).name or lineage.startswith(".") or "@" in lineage:
+        raise RecipeError(f"{lineage!r} cannot name a lineage; use letters, digits, `-` and `_`, without `/` and `@`")
     if lineage == ARTIFACTS_FOLDER:
         raise RecipeError(f"{lineage!r} is where MLflow keeps artifacts in a store; give the lineage another name")
     return lineage

@@ -2,8 +2,9 @@
 
     <lineage>/tracking.json     tracking URI without credentials, experiment, readable rollouts per generation
 
-A convenience for later commands, no part of the lineage: without the file they fall back to the environment and the
-store's own database. Secrets are not kept: a password comes back only by the environment or the command line.
+A convenience for later commands, and for runs by the recipe that is remembered beside it (`remembered.py`); no part of
+the lineage: without the file they fall back to the environment and the store's own database. Secrets are not kept: a
+password comes back only by the environment or the command line.
 """
 
 import os
@@ -59,6 +60,13 @@ def recall(store: LineageStore) -> Target | None:
         return Target.model_validate_json(data)
     except ValueError as error:
         raise StoreCorrupt(f"{path} is corrupt: {error}; remove it, and the next run writes it again") from error
+
+
+def as_last_run(store: LineageStore, settings: Tracking) -> Tracking:
+    """Return a run's tracking settings, with what they leave out as the last run had it; its URI gives way to the
+    environment's. Raises StoreError, StoreCorrupt."""
+    last = (recall(store) or Target()).model_dump(exclude={"uri"} if os.environ.get(VARIABLE) else None)
+    return settings.model_copy(update={name: last[name] for name in last.keys() - settings.model_fields_set})
 
 
 def uri_to_publish(store: LineageStore, asked: str | None) -> str:

@@ -28,14 +28,16 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
+from pydantic import BaseModel
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 import bootstrap
 from bootstrap.config.base_model import FolderModel
+from bootstrap.config.files import FileTask
 from bootstrap.config.load import load_recipe
-from bootstrap.config.recipe import Recipe, dotted
-from bootstrap.errors import BootstrapError, ClusterError, LineageLocked, RecipeError
+from bootstrap.config.recipe import Place, Recipe, dotted
+from bootstrap.errors import BootstrapError, ClusterError, GuardStop, LineageLocked, RecipeError
 from bootstrap.lineage.tracking import redact, resolve_tracking_uri
 from bootstrap.provenance import COMMIT_VARIABLE, git_commit
 
@@ -139,17 +141,30 @@ def _submit_once_up(
 
 
 def _require_cluster_paths(recipe: Recipe) -> None:
-    """Refuse model folders that are relative to the recipe: only the recipe itself travels."""
-    parts = recipe.generations.parts()
-    named = [(("generations", *place, *below), model) for place, stage in parts for below, model in stage.named()]
-    for place, model in ((("base", "model"), recipe.base.model), *named):
-        if isinstance(model, FolderModel):
-            written = model.model_dump()["path"]
-            if not PurePosixPath(written).is_absolute():
-                raise RecipeError(
-                    f"{dotted(place)}.path {written} is relative to the recipe, and folders are not uploaded; put the "
-                    "folder on a disk that the cluster shares and give its absolute path"
-                )
+    """Refuse files and folders that are relative to the recipe: only the recipe itself travels."""
+    written = [(place, settings.model_dump()["path"]) for place, settings in _with_paths(recipe, ())]
+    relative = [f"{dotted(place)}.path {path}" for place, path in written if not PurePosixPath(path).is_absolute()]
+    if relative:
+        one = len(relative) == 1
+        raise RecipeError(
+            f"{', '.join(relative)} {'is' if one else 'are'} relative to the recipe, and files and folders are not "
+            f"uploaded; put {'it' if one else 'them'} on a disk that the cluster shares and give absolute paths"
+        )
+
+
+def _with_paths(value: Any, place: Place) -> Iterator[tuple[Place, FolderModel | FileTask]]:
+    """Yield (place, settings) of every model folder and every task's file, reward models' and the panel's included."""
+    if isinstance(value, FolderModel | FileTask):
+        yield place, value
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from _with_paths(getattr(value, name), (*place, name))
+    elif isinstance(value, dict):
+        for name, part in value.items():
+            yield from _with_paths(part, (*place, name))
+    elif isinstance(value, tuple | list):
+        for index, part in enumerate(value):
+            yield from _with_paths(part, (*place, index))
 
 
 def _environment(recipe: Recipe, *, address: str, echo: Callable[[str], None]) -> Mapping[str, str]:
@@ -343,8 +358,16 @@ def _exit_code(job: JobDetails, submission_id: str, echo: Callable[[str], None])
         echo(f"job {submission_id} was stopped; submit the recipe again to continue from the last checkpoint")
         return INTERRUPTED
     reason = (job.message or "no reason given").strip().partition("\n")[0]
-    echo(f"job {submission_id} failed: {reason} Submit the recipe again to continue from the last checkpoint")
-    return job.driver_exit_code if job.driver_exit_code in _OWN_EXIT_CODES else ClusterError.exit_code
+    # What ends a job from outside (memory, a lost node) leaves no code of ours, and counts as the cluster's failure.
+    code = job.driver_exit_code if job.driver_exit_code in _OWN_EXIT_CODES else ClusterError.exit_code
+    if code == GuardStop.exit_code:
+        remedy = "A guard ended the run; submit the recipe again with --past-guards to go on all the same"
+    elif code == ClusterError.exit_code:
+        remedy = "Submit the recipe again to continue from the last checkpoint"
+    else:
+        remedy = "The error is above; it comes again until its cause is removed"
+    echo(f"job {submission_id} failed: {reason} {remedy}")
+    return code
 
 
 def _how_to_return(submission_id: str, address: str) -> str:

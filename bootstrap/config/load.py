@@ -64,6 +64,11 @@ def recipe_folder(path: Path) -> Path:
     return _read(path).folder
 
 
+def is_remembered(path: Path) -> bool:
+    """Whether the file `path` is a recipe that a lineage remembers. Raises RecipeError as `load_recipe`."""
+    return _read(path).remembered
+
+
 def recipe_of(identity: Mapping[str, Any]) -> Recipe:
     """Return the recipe that a lineage grows from, by the identity it stores; what is operational has its default.
 
@@ -134,6 +139,8 @@ class _Source:
     """Text of the override that set a place."""
     folder: Path = Path()
     """Where relative paths start."""
+    remembered: bool = False
+    """Whether a lineage remembers it, so that its settings lie one level below the file's."""
 
     def origin(self, place: Place) -> str:
         """Return `file:line` or the override that a place comes from; for missing keys, that of what holds them."""
@@ -206,7 +213,7 @@ def _read(path: Path) -> _Source:
         raise RecipeError(f"the recipe {path} {what}; it starts with name:, task: and generations: at the left margin")
     source.data, source.folder = data, path.parent
     if data.keys() == REMEMBERED and isinstance(data["folder"], str) and isinstance(data["recipe"], dict):
-        source.data, source.folder = data["recipe"], Path(data["folder"])
+        source.data, source.folder, source.remembered = data["recipe"], Path(data["folder"]), True
         source.lines = {place[1:]: line for place, line in source.lines.items()}
     return source
 
@@ -279,11 +286,16 @@ def _build(loader: _Loader, node: yaml.Node, place: Place, source: _Source, abov
 # --- overrides ---------------------------------------------------------------------------------------------------
 
 
+_INDEX = re.compile("[0-9]{1,9}")
+"""Places in lists. Not `str.isdigit`: it holds for signs that `int` refuses, and for digits of any number."""
+
+
 def _apply_override(source: _Source, override: str) -> None:
     """Lay `key.sub=value` over the data. Raises RecipeError where the text or its place makes no sense."""
     key, equals, text = override.partition("=")
     place = tuple(
-        int(part) if part.isdigit() else part for part in re.sub(r"\[(\d+)\]", r".\1", key.strip()).split(".")
+        int(part) if _INDEX.fullmatch(part) else part
+        for part in re.sub(r"\[([0-9]+)\]", r".\1", key.strip()).split(".")
     )
     if not equals or not all(part != "" for part in place) or not isinstance(place[0], str):
         raise RecipeError(f"override {override!r} is not of the form key=value, for example generations.count=3")

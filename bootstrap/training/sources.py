@@ -257,7 +257,10 @@ def _json(data: bytes, path: Path) -> dict[str, Any]:
 
 
 def _card_licence(card: Path | None) -> str | None:
-    """Return the licence that a model card's front matter names."""
+    """Return the licence that a model card's front matter names; several are joined by commas.
+
+    A licence that the hub has no id for stands there as `other`, its name in `license_name`.
+    """
     if card is None:
         return None
     _, mark, rest = card.read_text(encoding="utf-8", errors="replace").partition("---\n")
@@ -265,8 +268,11 @@ def _card_licence(card: Path | None) -> str | None:
         front = yaml.safe_load(rest.partition("\n---")[0]) if mark else None
     except yaml.YAMLError:
         return None
-    licence = front.get("license") if isinstance(front, dict) else None
-    return licence if isinstance(licence, str) else None
+    if not isinstance(front, dict):
+        return None
+    licence, own = front.get("license"), front.get("license_name")
+    named = [one for one in (licence if isinstance(licence, list) else [licence]) if isinstance(one, str)]
+    return ", ".join(own if one == "other" and isinstance(own, str) else one for one in named) or None
 
 
 def _hub(name: str, revision: str | None) -> tuple[dict[str, bytes], dict[str, str], str | None]:

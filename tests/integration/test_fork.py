@@ -251,8 +251,8 @@ def test_another_recipe_may_carry_on(store, tmp_path):
         seed=5, generations={"count": 1, "steps": [tiny.REJECTION]}, training={"gradient_checkpointing": True}
     ).model_dump(mode="json")
     path = tmp_path / "other.yaml"
-    path.write_text(json.dumps(settings | {"name": "other"}))
-    fork(store, "tiny@1", "carried", recipe=path)
+    path.write_text(json.dumps(settings | {"name": "other", "tracking": {"experiment": "mine"}}))
+    assert "tracking settings are not kept" in fork(store, "tiny@1", "carried", recipe=path)
     recipe = recall_recipe(LineageStore(store / "carried"))
     assert (recipe.name, recipe.seed, recipe.base.steps) == ("carried", 5, ())
     entries = grown(store, "carried")
@@ -284,6 +284,11 @@ def test_a_lineage_of_stages_is_remembered_and_forked(tmp_path):
     assert child.generation.stage == "one"
 
 
+def test_a_name_that_reads_like_a_number_is_a_name(store):
+    fork(store, "tiny@0", "2024")
+    assert recall_recipe(LineageStore(store / "2024")).name == "2024"
+
+
 @pytest.mark.parametrize(
     ("source", "name", "overrides", "message"),
     [
@@ -292,7 +297,10 @@ def test_a_lineage_of_stages_is_remembered_and_forked(tmp_path):
         ("tiny@7", "new", (), "no generation is called '7'"),
         ("tiny@0", "tiny", (), "choose another name"),
         ("tiny@0", "../new", (), "cannot name a lineage"),
-        ("tiny@0", "New Name", (), "name"),
+        ("tiny@0", "New Name", (), "must be of the form"),
+        ("tiny@0", "me@home", (), "cannot name a lineage"),
+        ("tiny@0", "new", ("tracking.experiment=mine",), "give this to `bootstrap run`"),
+        ("tiny@0", "new", ("tracking={uri: null}",), "remembers no tracking settings"),
         ("tiny@0", "new", ("task.alphabet=abcd",), "does not know d"),
         ("tiny@0", "new", ("task.heldout_fraction=0.6",), "set task.heldout_fraction to 0.5 or less"),
         (

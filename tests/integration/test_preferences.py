@@ -170,6 +170,14 @@ def test_a_file_that_holds_no_pairs_is_refused_by_line(tmp_path: Path, line: str
         read_pairs(path)
 
 
+def test_a_pair_may_hold_what_unicode_counts_as_the_end_of_a_line(tmp_path: Path) -> None:
+    path, texts = tmp_path / "pairs.jsonl", {"prompt": "a", "chosen": "b\u2028c", "rejected": "d\x85e"}
+    path.write_bytes(2 * (json.dumps(texts, ensure_ascii=False) + "\r\n").encode())
+    assert read_pairs(path) == 2 * [Pair(**texts)]
+    path.write_bytes(b"")
+    assert not read_pairs(path)
+
+
 def test_a_folder_without_a_language_model_is_refused(tmp_path: Path, pairs_file: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(RecipeError, match="cannot become a reward model"):

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ray.job_submission import JobDetails
 
+from bootstrap.cluster import submit
 from bootstrap.cluster.submit import submit_recipe
 from bootstrap.errors import ClusterError, LineageLocked, RecipeError
 from bootstrap.store.lineage_store import LineageStore
@@ -209,3 +211,85 @@ def test_a_model_folder_relative_to_the_recipe_is_refused(recipe: Path, tmp_path
         _submit(
             recipe, address="http://127.0.0.1:9", overrides=["base.model={type: folder, path: model}", "base.steps=[]"]
         )
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("task={type: file, path: rows.jsonl, alphabet: '01'}", r"task\.path rows\.jsonl is relative"),
+        (
+            "task={type: mixture, base_level: 1, parts: {a: {task: {type: file, path: rows.jsonl, alphabet: '01'}}, "
+            "b: {task: {type: file, path: /shared/b.jsonl, alphabet: '01'}}}}",
+            r"task\.parts\.a\.task\.path rows\.jsonl is relative",
+        ),
+        (
+            "evaluation.panel={other: {task: {type: file, path: rows.jsonl, alphabet: '0123456789+='}}}",
+            r"evaluation\.panel\.other\.task\.path rows\.jsonl is relative",
+        ),
+        (
+            "verifier={type: rubric, components: [{name: right, verifier: {type: exact}}, "
+            "{name: good, verifier: {type: reward_model, model: {path: judge}}, weight: 0.1}]}",
+            r"verifier\.components\[1\]\.verifier\.model\.path judge is relative",
+        ),
+    ],
+)
+def test_every_file_and_folder_relative_to_the_recipe_is_refused(recipe: Path, override: str, message: str) -> None:
+    overrides = [override, "base.model.max_length=512"]
+    with pytest.raises(RecipeError, match=f"{message} to the recipe.*are not uploaded; put it on"):
+        _submit(recipe, address="http://127.0.0.1:9", overrides=overrides)
+    with pytest.raises(ClusterError):
+        absolute = override.replace("path: rows", "path: /shared/rows").replace("path: judge", "path: /shared/judge")
+        _submit(recipe, address="http://127.0.0.1:9", overrides=[absolute, *overrides[1:]])
+
+
+def test_all_that_is_relative_to_the_recipe_is_named_at_once(recipe: Path) -> None:
+    overrides = ["base.model={type: folder, path: model}", "base.steps=[]"]
+    overrides.append("evaluation.panel={other: {task: {type: file, path: rows.jsonl, alphabet: '01'}}}")
+    with pytest.raises(
+        RecipeError, match=r"base\.model\.path model, evaluation\.\S+ rows\.jsonl are relative.* put them"
+    ):
+        _submit(recipe, address="http://127.0.0.1:9", overrides=overrides)
+
+
+class EndedJobs:
+    """What a job server says of one job that failed."""
+
+    def __init__(self, code: int | None) -> None:
+        self.job = JobDetails(
+            type="SUBMISSION",
+            entrypoint="",
+            status="FAILED",
+            submission_id="x",
+            message="It broke.",
+            driver_exit_code=code,
+        )
+
+    def list_jobs(self) -> list[JobDetails]:
+        return [self.job]
+
+    def get_job_info(self, _: str) -> JobDetails:
+        return self.job
+
+    def get_job_logs(self, _: str) -> str:
+        return ""
+
+
+@pytest.mark.parametrize(
+    ("code", "returned", "remedy"),
+    [
+        (None, 5, "continue from the last checkpoint"),
+        (137, 5, "continue from the last checkpoint"),
+        (5, 5, "continue from the last checkpoint"),
+        (7, 7, "--past-guards"),
+        (2, 2, "The error is above"),
+        (1, 1, "The error is above"),
+    ],
+)
+def test_a_failed_job_is_told_with_a_remedy_that_can_help(
+    recipe: Path, monkeypatch: pytest.MonkeyPatch, code: int | None, returned: int, remedy: str
+) -> None:
+    monkeypatch.setattr(submit, "_connect", lambda _: EndedJobs(code))
+    log: list[str] = []
+    assert _submit(recipe, address="http://127.0.0.1:9", submission_id="x", echo=log) == returned
+    assert log[-1].startswith("job x failed: It broke. ") and remedy in log[-1]
+    assert ("checkpoint" in log[-1]) == (returned == 5)

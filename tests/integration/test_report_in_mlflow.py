@@ -64,11 +64,11 @@ def put_into(store: Path, run: str, folder: Path) -> tuple[bytes, dict]:
 
 def test_the_picture_of_one_lineage_and_its_numbers_are_in_the_lineages_own_run(store, tmp_path, capsys):
     assert report(store, "addition") == 0
-    told = "".join(capsys.readouterr().out.split())
+    told = capsys.readouterr()
     entries = LineageStore(store / "addition").ledger.read()
     receipts = Outbox(store / "addition", tracking_uri=uri(store), experiment="bootstrap/addition").receipts(entries)
     run = receipts[1].lineage_run_id
-    assert run in told and "warning" not in told
+    assert run in "".join(told.out.split()) and "not in MLflow" not in told.err
     picture, numbers = put_into(store, run, tmp_path)
     assert picture.startswith(b"\x89PNG")
     [found] = numbers["lineages"]
@@ -84,7 +84,7 @@ def test_lineages_have_one_run_together_however_often_and_in_whatever_order_they
     assert list(first) == ["addition, reports"]
     assert report(store, "reports", "addition") == report(store, "addition", "reports") == 0
     assert runs(store, comparison.EXPERIMENT) == first
-    assert "warning" not in capsys.readouterr().out
+    assert "not in MLflow" not in capsys.readouterr().err
     [run] = first.values()
     picture, numbers = put_into(store, run, tmp_path)
     assert picture.startswith(b"\x89PNG")
@@ -102,8 +102,10 @@ def test_a_lineage_called_reports_keeps_its_experiment_and_its_folder_to_itself(
 
 def test_a_lineage_that_is_not_published_is_told_with_the_command_that_does(tmp_path, capsys):
     build(tmp_path / "runs" / "addition", plan=(PROMOTED,))
-    assert report(tmp_path / "runs", "addition") == 0
-    assert "`bootstrap lineage --sync` publishes it" in " ".join(capsys.readouterr().out.split())
+    assert report(tmp_path / "runs", "addition", "--json") == 0
+    told = capsys.readouterr()
+    assert "`bootstrap lineage --sync` publishes it" in told.err
+    assert json.loads(told.out)["metric"] == "frontier (level)"
 
 
 def test_a_deleted_experiment_costs_a_warning_with_the_command_that_restores_it(store, capsys):
@@ -112,8 +114,9 @@ def test_a_deleted_experiment_costs_a_warning_with_the_command_that_restores_it(
     found = client.get_experiment_by_name(comparison.EXPERIMENT)
     client.delete_experiment(found.experiment_id)
     capsys.readouterr()
-    assert report(store, *NAMES) == 0
-    told = " ".join(capsys.readouterr().out.split())
+    assert report(store, *NAMES, "--table") == 0
+    told = capsys.readouterr()
     client.restore_experiment(found.experiment_id)
-    assert "warning: the report is not in MLflow" in told
-    assert f"mlflow experiments restore -x {found.experiment_id}" in told
+    assert "warning: the report is not in MLflow" in told.err
+    assert f"mlflow experiments restore -x {found.experiment_id}" in told.err
+    assert told.out and all(line.startswith("|") for line in told.out.splitlines())

@@ -22,7 +22,7 @@ from bootstrap.cli.render import print_generation
 from bootstrap.cli.run import environment, num_workers, split
 from bootstrap.cli.stores import check_name
 from bootstrap.cli.sync import where_to_look
-from bootstrap.cli.target import recall, remember, uri_to_publish, without_credentials
+from bootstrap.cli.target import as_last_run, recall, remember, uri_to_publish, without_credentials
 from bootstrap.config.load import load_recipe
 from bootstrap.config.resources import Tracking
 from bootstrap.lineage import queries, text
@@ -281,6 +281,19 @@ def test_the_last_runs_tracking_is_remembered_without_secrets(store: Path, monke
     assert b"secret" not in (found.root / "tracking.json").read_bytes()
 
 
+def test_what_a_run_says_of_tracking_goes_before_what_the_last_one_did(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = LineageStore(store / "addition")
+    assert as_last_run(found, Tracking(experiment="new")) == Tracking(experiment="new")
+    last = Tracking(uri="http://last", experiment="mine", sample_rollouts=3)
+    remember(found, last, tracking_uri="http://last")
+    assert as_last_run(found, Tracking()) == last
+    assert as_last_run(found, Tracking(uri=None, sample_rollouts=5)) == Tracking(experiment="mine", sample_rollouts=5)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://environment")
+    assert as_last_run(found, Tracking()) == Tracking(experiment="mine", sample_rollouts=3)
+
+
 def test_a_stores_own_database_moves_with_the_store(store: Path) -> None:
     remember(LineageStore(store / "addition"), Tracking(), tracking_uri=f"sqlite:///{store}/mlflow.db")
     moved = store.rename(store.with_name("moved"))
@@ -444,7 +457,7 @@ def test_an_unreachable_mlflow_has_its_own_exit_code(store: Path, capsys: pytest
 
 
 def test_names_of_lineages_cannot_lead_out_of_the_store() -> None:
-    for name in ("", ".", "..", "a/b", ".hidden", "/abs"):
+    for name in ("", ".", "..", "a/b", ".hidden", "/abs", "me@home"):
         with pytest.raises(errors.RecipeError):
             check_name(name)
     with pytest.raises(errors.RecipeError, match="another name"):
@@ -500,6 +513,9 @@ def test_a_run_ends_with_the_table_and_says_how_to_see_it(tmp_path: Path, recipe
     assert " for 2 generations: start-up " in answer.stdout.splitlines()[-1]
     last = recall(LineageStore(tmp_path / "runs" / "tiny"))
     assert last is not None and last.uri == "http://127.0.0.1:9"
+    remembered = bootstrap("run", tmp_path / "runs" / "tiny" / "recipe.json", "--local", "tracking.experiment=mine")
+    assert "see it in MLflow: http://127.0.0.1:9" in remembered.stdout, remembered.stderr
+    assert recall(LineageStore(tmp_path / "runs" / "tiny")) == last.model_copy(update={"experiment": "mine"})
     before = {path: path.read_bytes() for path in (tmp_path / "runs" / "tiny" / "ledger").iterdir()}
     again = bootstrap("run", recipe_path, "--local", env={"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"})
     assert again.returncode == 0, again.stderr

@@ -203,6 +203,24 @@ def test_a_licence_is_stated_where_the_source_names_none_and_never_contradicted(
     assert not (tmp_path / "c").exists()
 
 
+@pytest.mark.parametrize(
+    ("front", "expected"),
+    [
+        ("license: other\nlicense_name: llama3", "llama3"),
+        ("license: other", "other"),
+        ("license: mit\nlicense_name: llama3", "mit"),
+        ("license: [mit, apache-2.0]", "mit, apache-2.0"),
+        ("license: [mit, other]\nlicense_name: llama3", "mit, llama3"),
+        ("license: []", None),
+        ("license: 3", None),
+    ],
+)
+def test_a_cards_licence_is_told_by_its_own_name_and_several_together(tmp_path, front, expected):
+    source = write(small_folder(), tmp_path / "source")
+    (source / "README.md").write_text(f"---\n{front}\n---\n")
+    assert read_source(str(source)).licence == expected
+
+
 def test_weights_that_replace_imported_ones_are_refused_as_long_as_import_json_tells_of_others(tmp_path):
     source, folder = write(small_folder(), tmp_path / "source"), tmp_path / "m"
     assert main(["import", str(source), str(folder), "--licence", "mit"]) == 0

@@ -166,13 +166,21 @@ def test_the_command_writes_picture_and_numbers(entries: list[Entry], tmp_path: 
 
 def test_levels_that_cannot_be_read_are_refused(entries: list[Entry], tmp_path: Path, capsys):
     store = ("--store", str(tmp_path / "runs"), "--no-publish")
-    for levels in ("0", "5-3", "x", "1-99999"):
+    for levels in ("0", "5-3", "x", "1-99999", "\u00b2", "\u0663", "5-\u00b2", "5-", 5000 * "9"):
         assert main(["report", *store, "--metric", "accuracy", "--levels", levels]) != 0
         assert "names no levels" in capsys.readouterr().err
     assert main(["report", "addition", "addition", *store]) != 0
     assert "named twice" in capsys.readouterr().err
     assert main(["report", "adition", *store]) != 0
     assert "did you mean addition" in capsys.readouterr().err
+
+
+def test_generation_0_alone_is_told_to_have_no_target(tmp_path: Path, capsys):
+    lineage_factory.build(tmp_path / "young" / "addition", plan=())
+    asked = ("report", "--store", str(tmp_path / "young"), "--no-publish", "--metric", "accuracy")
+    assert main([*asked]) == 2
+    assert "nothing is grown beyond generation 0" in capsys.readouterr().err
+    assert main([*asked, "--levels", "4"]) == 0
 
 
 def test_sampled_shares_of_levels_nobody_sampled_are_refused(entries: list[Entry]):
