@@ -18,6 +18,7 @@ from bootstrap.config.resources import Tracking
 from bootstrap.errors import RecipeError
 from bootstrap.lineage.queries import find
 from bootstrap.stages.origin import check_origin, find_origin
+from bootstrap.store.ancestry import ancestors
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.lock import lineage_lock
 
@@ -41,7 +42,8 @@ def fork_lineage(source: str, name: str, overrides: Sequence[str], *, recipe_pat
         raise RecipeError(f"{source!r} names no generation; write LINEAGE@GEN, for example quickstart@gen-3")
     origin_store = choose(store, lineage)
     check_name(lineage)
-    entry = find(origin_store.ledger.read(), wanted)
+    entries = origin_store.ledger.read()
+    entry = find(entries, wanted)
     folder = LineageStore(store.absolute() / check_name(name))
     if folder.root.exists():
         raise RecipeError(f"there is a lineage or a folder {name} in {store} already; choose another name")
@@ -54,7 +56,8 @@ def fork_lineage(source: str, name: str, overrides: Sequence[str], *, recipe_pat
         number=generation.number,
         fingerprint=generation.fingerprint,
         record=entry.hash,
-        level=max(generation.target_levels),
+        # What it started from may have come further than what it aims at itself.
+        level=max(max(entries[one].generation.target_levels) for one in ancestors(entries, [generation.number])),
     )
     origin = find_origin(store, model)
     recipe = load_recipe(path, _changes(name, model, overrides))

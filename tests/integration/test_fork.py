@@ -246,6 +246,18 @@ def test_a_fork_is_shown_where_people_look(store, tmp_path):
     assert "generation 1 of lineage tiny" in (tmp_path / "out" / "README.md").read_text()
 
 
+def test_a_fork_goes_on_from_the_highest_level_that_any_of_its_ancestors_was_trained_for(tmp_path):
+    stages = [
+        {"name": str(level), "init": "previous", "gate": "never", "steps": [tiny.REJECTION]}
+        | {"curriculum": {"type": "given", "levels": [level]}}
+        for level in (6, 5)
+    ]
+    settings = tiny.recipe(generations={"stages": stages})
+    tiny.grow(settings, tmp_path / "tiny")
+    remember_recipe(LineageStore(tmp_path / "tiny"), settings, folder=tmp_path)
+    assert "trained for levels up to 6" in fork(tmp_path, "tiny@2", "child")
+
+
 def test_another_recipe_may_carry_on(store, tmp_path):
     settings = tiny.recipe(
         seed=5, generations={"count": 1, "steps": [tiny.REJECTION]}, training={"gradient_checkpointing": True}
