@@ -142,7 +142,7 @@ def test_no_reference_beyond_the_base_level_is_ever_shown_to_training(tmp_path):
 
 def test_the_same_seed_gives_the_same_ledger_and_another_seed_another(lineage, tmp_path):
     _, entries = lineage
-    again = tiny.grow(tiny.recipe(steps=ALL_STEPS), tmp_path / "again")
+    again = tiny.grow(tiny.recipe(steps=ALL_STEPS), tmp_path / "again", fresh=True)
     assert [e.hash for e in again] == [e.hash for e in entries]
     other = tiny.grow(tiny.recipe(steps=ALL_STEPS, seed=1, count=0), tmp_path / "other")
     assert other[0].hash != entries[0].hash

@@ -29,7 +29,7 @@ def recipe(**changes: Any) -> Recipe:
 
 def test_a_lineage_judged_by_execution_is_the_same_every_time_and_says_how_it_was_confined(tmp_path: Path) -> None:
     settings = recipe(task={"type": "functions", "base_level": 2}, verifier=CODE)
-    first, again = (tiny.grow(settings, tmp_path / name) for name in ("first", "again"))
+    first, again = (tiny.grow(settings, tmp_path / name, fresh=True) for name in ("first", "again"))
     assert [entry.hash for entry in first] == [entry.hash for entry in again]
     assert not verify(tmp_path / "first").problems
     artifact = LineageStore(tmp_path / "first").artifact(first[1].generation.artifacts["step-0"])

@@ -1,6 +1,12 @@
 """A lineage small enough to grow in a second or two, with every kind of step, and a way to run it in this process."""
 
+import atexit
+import hashlib
+import json
+import shutil
+import tempfile
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -99,20 +105,32 @@ def recipe(*, steps: Sequence[dict[str, Any]] = (RL,), count: int = 2, seed: int
     return Recipe.model_validate(settings | changes)
 
 
+def unwatched(event: Event) -> None:
+    """See nothing of a run."""
+
+
 def grow(
     settings: Recipe,
     root: Path,
     *,
     pool: Pool | None = None,
     workers: int = 1,
-    observe: Callable[[Event], None] = lambda event: None,
+    observe: Callable[[Event], None] = unwatched,
     publish: Callable[[], None] = lambda: None,
     past_guards: bool = False,
+    fresh: bool = False,
 ) -> list[Entry]:
-    """Run a recipe in this process and return its ledger."""
+    """Run a recipe in this process and return its ledger.
+
+    Generation 0, on which most of the time goes, is made once in a process for all recipes that share it: a run that
+    nobody watches and that is not to be `fresh` finds it in its store, as a run that goes on after a kill does.
+    """
     store = LineageStore(root)
     store.open(settings.name, identity=settings.identity())
-    return run(
+    shared = None if fresh or pool is not None or observe is not unwatched else _base_of(settings, workers)
+    if shared is not None and shared.is_dir() and not store.ledger.read():
+        shutil.copytree(shared, root, dirs_exist_ok=True)
+    entries = run(
         settings,
         lineage=settings.name,
         store=store,
@@ -122,3 +140,21 @@ def grow(
         environment={},
         past_guards=past_guards,
     )
+    if shared is not None and not shared.is_dir():
+        for ref in entries[0].generation.artifacts.values():
+            shutil.copytree(root / ref.path, shared / ref.path)
+    return entries
+
+
+def _base_of(settings: Recipe, workers: int) -> Path:
+    """Return the folder for what generation 0 of a recipe leaves in a store."""
+    shown = {name: part for name, part in settings.identity().items() if name != "generations"}
+    key = json.dumps([shown, workers], sort_keys=True)
+    return _folder() / hashlib.sha256(key.encode()).hexdigest()
+
+
+@cache
+def _folder() -> Path:
+    folder = tempfile.mkdtemp(prefix="bases-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
