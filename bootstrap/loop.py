@@ -18,6 +18,7 @@ from bootstrap.prompts.build import build_task
 from bootstrap.records import Generation, Observer
 from bootstrap.scoring.verifier import Tools
 from bootstrap.selection.books import combine
+from bootstrap.selection.curriculum import last_evaluated
 from bootstrap.stages.context import Context, Meter
 from bootstrap.stages.evaluate import evaluate
 from bootstrap.stages.gate import gate, outcome_of
@@ -100,13 +101,15 @@ def grow(context: Context, entries: Sequence[Entry], number: int, *, lineage: st
         results.append(run_step(context, plan, step, trainer, index=index, start=checkpoint, meter=meter))
         checkpoint = results[-1].checkpoint
     weights = context.store.put("weights", {"fingerprint": checkpoint.fingerprint}, checkpoint.files)
-    reach = max(plan.target_levels)
+    last = last_evaluated(
+        plan.target_levels, lookahead=context.recipe.evaluation.lookahead, highest=context.task.highest_level
+    )
     evaluation = evaluate(
         context,
         checkpoint,
-        levels=range(1, max(reach + context.recipe.evaluation.lookahead, *plan.retained_levels, 0) + 1),
+        levels=range(1, max([last, *plan.retained_levels]) + 1),
         sampled_levels=plan.target_levels,
-        trained_level=reach,
+        trained_level=max(plan.target_levels),
         number=number,
         meter=meter,
     )

@@ -66,7 +66,14 @@ from bootstrap.prompts.files import Rows
 from bootstrap.prompts.mixture import Mixture
 from bootstrap.prompts.task import Task
 from bootstrap.records import Checkpoint, Example, Generation, Prompt, RatioLevel, Record
-from bootstrap.selection.curriculum import aims_by, drawn_levels, replay_levels, target_levels, trained_level
+from bootstrap.selection.curriculum import (
+    aims_by,
+    drawn_levels,
+    last_evaluated,
+    replay_levels,
+    target_levels,
+    trained_level,
+)
 from bootstrap.stages.encoding import Encoder
 from bootstrap.stages.siblings import stands_for
 from bootstrap.stages.verifiers import awaited
@@ -172,7 +179,7 @@ def make_plan(
     estimates = _Estimates(recipe, config, last=last)
     pace = _pace(estimates, entries)
     generations: list[GenerationPlan] = []
-    for number, targets in enumerate(_aims(recipe, committed, last=last)):
+    for number, targets in enumerate(_aims(recipe, committed, last=last, highest=estimates.task.highest_level)):
         estimate = estimates.of(number)
         if number < len(committed):
             parent = committed[number].parent
@@ -279,8 +286,8 @@ def _left_out(task: Task) -> Iterator[str]:
 def _uncounted(estimates: "_Estimates", *, levels: Collection[int]) -> Iterator[str]:
     """Yield that evaluation is an upper bound, where it is; `levels`: all that are aimed at."""
     evaluation = estimates.recipe.evaluation
-    highest = max(levels) + evaluation.lookahead
-    asked = [(estimates.task, level, evaluation.prompts_per_level) for level in range(1, highest + 1)]
+    last = last_evaluated(levels, lookahead=evaluation.lookahead, highest=estimates.task.highest_level)
+    asked = [(estimates.task, level, evaluation.prompts_per_level) for level in range(1, last + 1)]
     for watched in evaluation.panel.values():
         task = build_task(watched.task)
         asked += [(task, level, watched.prompts_per_level) for level in watched.asked]
@@ -599,7 +606,8 @@ class _Estimate:
     def _evaluated(self, targets: Sequence[int]) -> Iterator[tuple[int, int, int]]:
         """Yield (level, prompts, completions) of an evaluation: greedy everywhere, sampled on the targets."""
         evaluation = self.recipe.evaluation
-        for level in range(1, max(targets) + evaluation.lookahead + 1):
+        last = last_evaluated(targets, lookahead=evaluation.lookahead, highest=self.family.task.highest_level)
+        for level in range(1, last + 1):
             count = self.family.num_heldout(level)
             yield level, count, count
             if evaluation.sampled and level in targets:
@@ -691,10 +699,11 @@ def _pace(estimates: _Estimates, entries: Sequence[Entry]) -> float:
     return measured / planned if measured and planned else 1.0
 
 
-def _aims(recipe: Recipe, committed: Sequence[Generation], *, last: int) -> list[tuple[int, ...]]:
+def _aims(recipe: Recipe, committed: Sequence[Generation], *, last: int, highest: int | None) -> list[tuple[int, ...]]:
     """Return the targets of generations 0 to `last`: recorded ones, and from then on those that `resolve` would find.
 
-    A planned generation is assumed to have what it practises, and all below, right, and what it starts from had.
+    A planned generation is assumed to have what it practises, and all below, right, and what it starts from had, a
+    merge what any of its models had.
     """
     base_level = recipe.task.base_level
     aims: list[tuple[int, ...]] = []
@@ -709,7 +718,7 @@ def _aims(recipe: Recipe, committed: Sequence[Generation], *, last: int) -> list
             found.append({row.level: row.accuracy for row in generation.report.levels})
             continue
         targets, reached = tuple(range(1, recipe.start_level + 1)), recipe.start_level
-        init: int | None = None
+        starts: list[int] = []
         if number:
             stage = recipe.generations.position(number).stage
             undecided = _undecided(recipe, committed, number)
@@ -718,6 +727,10 @@ def _aims(recipe: Recipe, committed: Sequence[Generation], *, last: int) -> list
             if init is None and not isinstance(stage.begin, ScratchModel | PretrainedModel | MergeStep):
                 # One of siblings to come, all of which aim at the same.
                 init = recipe.generations.youngest(stage.begin, number=number)
+            starts = [init] if init is not None else []
+            if isinstance(stage.begin, MergeStep):
+                named = (recipe.generations.youngest(name, number=number) for name in stage.begin.models)
+                starts, init = [champion if one is None else one for one in named], None
             decides = aims_by(stage, champion=champion, init=init)
             targets = target_levels(
                 stage.curriculum,
@@ -725,11 +738,13 @@ def _aims(recipe: Recipe, committed: Sequence[Generation], *, last: int) -> list
                 base_level=base_level,
                 rise=recipe.rise(number),
                 trained=trained[decides],
+                highest=highest,
             )
             reached = trained_level(recipe, number, targets)
         aims.append(targets)
-        trained.append(max(reached, 0 if init is None else trained[init]))
-        found.append(({} if init is None else found[init]) | dict.fromkeys(range(1, reached + 1), 1.0))
+        trained.append(max([reached, *(trained[one] for one in starts)]))
+        had = {level: max(found[one].get(level, 0.0) for one in starts) for one in starts for level in found[one]}
+        found.append(had | dict.fromkeys(range(1, reached + 1), 1.0))
     return aims
 
 

@@ -10,15 +10,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bootstrap.cli.command import command
-from bootstrap.cli.remembered import FILE_NAME, remember_recipe
+from bootstrap.cli.remembered import FILE_NAME, recall_recipe, remember_recipe
 from bootstrap.cli.stores import DEFAULT_STORE, check_name, choose
 from bootstrap.config.base_model import GenerationModel
 from bootstrap.config.load import load_recipe, recipe_folder
 from bootstrap.config.resources import Tracking
 from bootstrap.errors import RecipeError
 from bootstrap.lineage.queries import find
+from bootstrap.selection.curriculum import trained_level
 from bootstrap.stages.origin import check_origin, find_origin
 from bootstrap.store.ancestry import ancestors
+from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.lock import lineage_lock
 
@@ -56,8 +58,7 @@ def fork_lineage(source: str, name: str, overrides: Sequence[str], *, recipe_pat
         number=generation.number,
         fingerprint=generation.fingerprint,
         record=entry.hash,
-        # What it started from may have come further than what it aims at itself.
-        level=max(max(entries[one].generation.target_levels) for one in ancestors(entries, [generation.number])),
+        level=_trained_level(origin_store, entries, generation.number),
     )
     origin = find_origin(store, model)
     recipe = load_recipe(path, _changes(name, model, overrides))
@@ -78,6 +79,19 @@ def fork_lineage(source: str, name: str, overrides: Sequence[str], *, recipe_pat
         f"up to {recipe.start_level}, inherits {told}\ngrow it with: {command('run', store / name / FILE_NAME, *where)}"
         f"{unkept}"
     )
+
+
+def _trained_level(store: LineageStore, entries: Sequence[Entry], number: int) -> int:
+    """Return the highest level that a generation or an ancestor of it was trained on.
+
+    Where the lineage's recipe is not remembered, which says what was trained on, the highest that they aimed at.
+    """
+    aims = {one: entries[one].generation.target_levels for one in ancestors(entries, [number])}
+    try:
+        recipe = recall_recipe(store)
+    except RecipeError:
+        return max(max(targets) for targets in aims.values())
+    return max(trained_level(recipe, one, targets) for one, targets in aims.items())
 
 
 def _changes(name: str, model: GenerationModel, overrides: Sequence[str]) -> list[str]:

@@ -44,7 +44,7 @@ class Accelerated(Settings):
 class Solved(Settings):
     """Aim at all levels together that are solved already without having been trained on, or else at the first one that
     is not solved: for labels of the model's own, which are right only where the model is (arXiv:2502.01612,
-    accelerated)."""
+    accelerated). For lines that go on from themselves: the weights that a generation starts from decide."""
 
     type: Literal["solved"] = "solved"
     solved_at: float = Field(default=0.99, gt=0, le=1)
@@ -100,8 +100,7 @@ class Stage(Cycle):
     init: Start = "champion"
     """Whose weights each of its generations starts from: an earlier generation's by place or number, the last one's of
     an earlier stage (of branches, the best one's), or those of another model: a fresh one (a smaller student) or a
-    folder's. A stage that begins with a merge has no use for it. The curriculum looks at what these weights can do; at
-    what the champion can where they are another model's or the base's."""
+    folder's. A stage that begins with a merge has no use for it."""
     steps: tuple[Step, ...] = Field(min_length=1)
     """Run in order; the last one's weights are the candidate."""
     verifier: Verifier | None = None
@@ -109,7 +108,7 @@ class Stage(Cycle):
     gate: Literal["compare", "always", "never"] = "compare"
     """`compare`: promoted when better than the champion. `always`: promoted by the recipe's word, whatever it lost, for
     stages that prepare the next one (R1's cold start). `never`: kept aside, for students and controls; its answers
-    serve its own descendants alone, and from the base too it aims by its own results."""
+    serve its own descendants alone, and it aims by its own results."""
 
     @property
     def begin(self) -> Start | MergeStep:

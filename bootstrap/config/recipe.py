@@ -434,6 +434,14 @@ def _parentless_conflicts(recipe: Recipe, stage: Stage, place: Place, *, starts_
 
 
 def _stage_conflicts(recipe: Recipe, stage: Stage, *, place: Place) -> Iterator[Conflict]:
+    goes_on = stage.init == "previous" or (stage.init == "champion" and stage.gate == "always")
+    if isinstance(stage.curriculum, Solved) and stage.generations > stage.branches and not goes_on:
+        yield Conflict(
+            (*place, "curriculum"),
+            "solved aims beyond what the weights were trained on that a generation starts from; where these stay the "
+            "same, or wait for the gate to find better what is solved already, so do the aims; set init: previous (or "
+            "gate: always in a stage)",
+        )
     for index, step in enumerate(stage.steps):
         place_of_step = (*place, "steps", index)
         below_aim = _levels_below_aim(step)

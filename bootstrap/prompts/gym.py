@@ -5,9 +5,8 @@ A prompt is one item: data set, level and seed find it again (`Prompt.key`). Ite
 of its own, from the lower half of `SEEDS` when it is held out and from the upper half when it is trained on; beyond
 that a prompt belongs to a split by the hash of its text, so that two seeds with one text never cross the splits.
 
-Levels are those of the data set's curriculum, all attributes raised together, or the recipe's own list. Levels beyond
-the last are as hard as the last, so that a lineage that skips levels can go on. Items that do not fit the task's
-alphabet and lengths are left out.
+Levels are those of the data set's curriculum, all attributes raised together, or the recipe's own list. A level beyond
+the last is an error that names the last. Items that do not fit the task's alphabet and lengths are left out.
 
 A level's texts cannot be listed: a draw takes a split for exhausted when it has found no further text for longer than
 it took to find all the others, and for `PATIENCE` tries at least; from then on its texts repeat.
@@ -264,9 +263,14 @@ class _Source:
             self.highest_level = max((len(attributes[name].levels) for name in rising), default=1)
 
     def config(self, level: int) -> dict[str, Any]:
-        """Return the data set's settings at a level, beyond its last those of the last. Raises RecipeError."""
-        level = min(level, self.highest_level)
+        """Return the data set's settings at a level. Raises RecipeError beyond the last, or where they are invalid."""
         if level not in self._configs:
+            if level > self.highest_level:
+                remedy = "add levels" if self._settings.levels else "give levels of your own"
+                raise RecipeError(
+                    f"level {level} of data set {self.name} was asked for, its highest is {self.highest_level}; "
+                    f"{remedy}, or lower generations.count or evaluation.lookahead"
+                )
             own = self._settings.levels[level - 1] if self._settings.levels else self._from_curriculum(level)
             config = {**own, **self._settings.config}
             try:

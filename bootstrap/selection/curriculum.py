@@ -8,39 +8,59 @@ names the levels.
 
 from collections.abc import Collection, Mapping, Sequence
 
-from bootstrap.config.generations import Accelerated, Curriculum, Fixed, Given, Solved, Stage
+from bootstrap.config.generations import Accelerated, Curriculum, Fixed, Given, NextLevel, Solved, Stage
 from bootstrap.config.recipe import Recipe
-from bootstrap.config.steps import DistillStep, Levels, MergeStep, Rejection, RlStep, SftStep, Step
+from bootstrap.config.steps import DistillStep, Levels, MergeStep, Rejection, RlStep, SelfPlayStep, SftStep, Step
 
 
 def aims_by(stage: Stage, *, champion: int, init: int | None) -> int:
     """Return the generation whose held-out accuracy says what a generation of the stage aims at.
 
-    That is what it starts from (`init`, None for another model): these weights are to learn something new. The
-    champion's where they have nothing of their own to go by: another model, or the base, which the champion teaches
-    unless the gate leaves its children alone.
+    That is the champion, which is to be beaten. But one that the gate leaves alone goes its own way, and one that takes
+    up what is `solved` has to go by the weights that answer: what it starts from (`init`, None for another model).
     """
-    taught = init is None or (init == 0 and stage.gate != "never")
-    return champion if taught else init
+    own = stage.gate == "never" or isinstance(stage.curriculum, Solved)
+    return init if own and init is not None else champion
 
 
 def target_levels(
-    curriculum: Curriculum, accuracies: Mapping[int, float], *, base_level: int, rise: int, trained: int
+    curriculum: Curriculum,
+    accuracies: Mapping[int, float],
+    *,
+    base_level: int,
+    rise: int,
+    trained: int,
+    highest: int | None,
 ) -> tuple[int, ...]:
     """Return the levels that a generation aims at, ascending; consecutive unless they are `given`.
 
-    `rise`: how far above the base's the `fixed` schedule has come (`Recipe.rise`). `trained`: highest level that the
-    generation which decides, or an ancestor of it, was trained on. `accuracies` maps levels to its shares of right
-    held-out answers; a level that was not measured counts as not reached. The first target is the first level
-    beyond the base's that is not reached. The base's own levels are not aimed at: they have references, which replay
-    keeps showing, so one that dips is repaired by replay while the aim moves on.
-    `accelerated` adds the following levels up to and including the first one below `until`. `solved` takes the
-    levels above `trained` up to the last of those that are solved without a gap, or else that first level.
+    None is above `highest`, the task's last one, unless it is given. `rise`: how far above the base's the `fixed`
+    schedule has come (`Recipe.rise`). `trained`: highest `trained_level` of the generation which decides and of its
+    ancestors. `accuracies` maps levels to its shares of right held-out answers; a level that was not measured counts as
+    not reached. The first target is the first level beyond the base's that is not reached. The base's own levels are
+    not aimed at: they have references, which replay keeps showing, so one that dips is repaired by replay while the aim
+    moves on. `accelerated` adds the following levels up to and including the first one below `until`. `solved` takes
+    the levels above `trained` up to the last of those that are solved without a gap, or else that first level.
     """
     if isinstance(curriculum, Given):
         return curriculum.levels
+    found = _wanted(curriculum, accuracies, base_level=base_level, rise=rise, trained=trained)
+    return found if highest is None else tuple(dict.fromkeys(min(level, highest) for level in found))
+
+
+def _wanted(
+    curriculum: NextLevel | Accelerated | Solved | Fixed,
+    accuracies: Mapping[int, float],
+    *,
+    base_level: int,
+    rise: int,
+    trained: int,
+) -> tuple[int, ...]:
     if isinstance(curriculum, Fixed):
         return (base_level + rise,)
+    if isinstance(curriculum, Solved):
+        # What was trained on and not measured again is no first level without an answer.
+        accuracies = dict.fromkeys(range(base_level + 1, trained + 1), 1.0) | accuracies
     bound = curriculum.solved_at if isinstance(curriculum, Solved) else curriculum.raise_at
     first = base_level + 1
     while accuracies.get(first, -1.0) >= bound:
@@ -71,8 +91,17 @@ def drawn_levels(step: Step, targets: Sequence[int]) -> tuple[int, ...]:
     return levels_of(source.levels if isinstance(source, RlStep | Rejection) else "targets", targets)
 
 
+def last_evaluated(targets: Sequence[int], *, lookahead: int, highest: int | None) -> int:
+    """Return the last level at which a generation is evaluated for its own sake; `highest`: the task's last one."""
+    last = max(targets) + lookahead
+    return last if highest is None else min(last, max(highest, *targets))
+
+
 def trained_level(recipe: Recipe, number: int, targets: Sequence[int]) -> int:
-    """Return the highest level of what a generation that aims at `targets` trains on; 0 for one that merges."""
+    """Return the highest level that a generation which aims at `targets` answers or is shown; 0 for one that merges.
+
+    What it replays besides is what others have answered.
+    """
     if number == 0:
         return recipe.start_level
     base_level = recipe.task.base_level
@@ -86,7 +115,8 @@ def _trained_level(step: Step, targets: Sequence[int], *, base_level: int) -> in
         return max(replay_levels(targets), default=0)
     if isinstance(step, DistillStep) or (isinstance(step, SftStep) and not isinstance(step.source, Rejection)):
         return base_level
-    return max(drawn_levels(step, targets), default=0)
+    reach = step.reach if isinstance(step, SelfPlayStep) else 0
+    return max(drawn_levels(step, targets), default=0) + reach
 
 
 def replay_levels(targets: Sequence[int], *, held: Collection[int] = ()) -> tuple[int, ...]:

@@ -83,6 +83,7 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
         base_level=recipe.task.base_level,
         rise=recipe.rise(number),
         trained=max(trained_level(recipe, one, committed[one].target_levels) for one in ancestors(entries, (decides,))),
+        highest=context.task.highest_level,
     )
     context.pool.hold(start)
     teachers = {

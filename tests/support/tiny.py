@@ -10,7 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from bootstrap.config.files import FileTask
 from bootstrap.config.recipe import Recipe
+from bootstrap.config.tasks import tasks_of
 from bootstrap.loop import run
 from bootstrap.pool import LocalPool, Pool
 from bootstrap.records import Batch, Event
@@ -127,7 +129,10 @@ def grow(
     """
     store = LineageStore(root)
     store.open(settings.name, identity=settings.identity())
-    shared = None if fresh or pool is not None or observe is not unwatched else _base_of(settings, workers)
+    watched = fresh or pool is not None or observe is not unwatched
+    # What a task's file holds is no part of a recipe that was not loaded, which would pin it.
+    reads_file = any(isinstance(task, FileTask) for task in tasks_of(settings.task).values())
+    shared = None if watched or reads_file else _base_of(settings, workers)
     if shared is not None and shared.is_dir() and not store.ledger.read():
         shutil.copytree(shared, root, dirs_exist_ok=True)
     entries = run(

@@ -4,12 +4,12 @@ import pytest
 from support import tiny
 
 from bootstrap.config.generations import Accelerated, Fixed, Given, NextLevel, Solved
-from bootstrap.selection.curriculum import replay_levels, retained_levels, target_levels, trained_level
+from bootstrap.selection.curriculum import last_evaluated, replay_levels, retained_levels, target_levels, trained_level
 
 
-def aims(curriculum, accuracies, *, base_level, rise=1, trained=None):
+def aims(curriculum, accuracies, *, base_level, rise=1, trained=None, highest=None):
     trained = base_level if trained is None else trained
-    return target_levels(curriculum, accuracies, base_level=base_level, rise=rise, trained=trained)
+    return target_levels(curriculum, accuracies, base_level=base_level, rise=rise, trained=trained, highest=highest)
 
 
 def shares(*values):
@@ -63,7 +63,7 @@ def test_accelerated_aims_up_to_and_including_the_first_level_below_its_bound(ac
         (shares(1, 1, 1, 1, 0.6), 4, (5,)),
         (shares(1, 1, 1, 1, 1, 0.6), 4, (5,)),
         (shares(1, 1, 1), 3, (4,)),  # not measured
-        (shares(1, 1, 1, 0.6), 1, (3,)),  # weights that saw only some of the references
+        (shares(1, 1), 5, (6,)),  # trained on and not measured again
     ],
 )
 def test_solved_aims_at_what_is_solved_without_having_been_trained_on(accuracies, trained, targets):
@@ -85,6 +85,28 @@ def test_a_generation_is_trained_up_to_the_highest_level_of_what_it_is_shown(ste
     recipe = tiny.recipe(task={"type": "addition", "base_level": 3}, generations={"count": 1, "steps": [step]})
     assert trained_level(recipe, 1, (5, 6)) == level
     assert trained_level(recipe, 0, (1, 2, 3)) == 3
+
+
+def test_self_play_trains_on_problems_beyond_its_aims():
+    recipe = tiny.recipe(count=1, steps=[tiny.SELF_PLAY | {"reach": 2}], **tiny.PROGRAMS)
+    assert trained_level(recipe, 1, (3,)) == 5
+
+
+@pytest.mark.parametrize(
+    ("curriculum", "targets"),
+    [
+        (NextLevel(), (5,)),
+        (Accelerated(until=0.5, max_levels=4), (4, 5)),
+        (Solved(solved_at=0.9), (4, 5)),
+        (Fixed(), (5,)),
+        (Given(levels=(6,)), (6,)),  # whoever gives a level that is not there is told
+    ],
+)
+def test_nothing_is_aimed_at_beyond_a_tasks_last_level(curriculum, targets):
+    reached = shares(1, 1, 1, 0.8, 0.7, 0.6, 0.6) if isinstance(curriculum, Accelerated) else shares(*[1] * 7)
+    assert aims(curriculum, reached, base_level=3, rise=4, highest=5) == targets
+    assert last_evaluated(targets, lookahead=2, highest=5) == max(5, *targets)
+    assert last_evaluated(targets, lookahead=2, highest=None) == max(targets) + 2
 
 
 def test_a_fixed_schedule_rises_by_one_level_whatever_the_results():

@@ -140,14 +140,14 @@ def test_the_levels_of_a_curriculum_raise_all_attributes_together():
     assert config(3, config={"min_digits": 2})["min_digits"] == 2
 
 
-@pytest.mark.parametrize(("task", "last"), [(ADD, 11), (BOTH, 6)], ids=["curriculum", "levels"])
-def test_a_level_beyond_the_last_has_the_last_ones_settings(task, last):
-    level = last + 2
-    for source in task._sources.values():
-        assert source.config(level) == source.config(min(level, source.highest_level))
-    drawn = task.draw(level, 5, seed=0)
-    assert all(prompt.level == level and task.solution(prompt) for prompt in drawn)
-    assert not {prompt.text for prompt in drawn} & {prompt.text for prompt in task.heldout(level, 50)}
+def test_a_level_beyond_the_curriculums_last_is_refused_with_the_last_ones_number():
+    with pytest.raises(RecipeError, match=r"level 12 of data set chain_sum was asked for, its highest is 11"):
+        ADD.draw(12, 1, seed=0)
+
+
+def test_a_level_beyond_the_recipes_own_is_refused_with_the_last_ones_number():
+    with pytest.raises(RecipeError, match=r"its highest is 6; add levels, or lower generations\.count"):
+        BOTH.heldout(7, 10)
 
 
 def test_settings_that_a_data_set_refuses_are_named_with_their_level():

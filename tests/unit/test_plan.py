@@ -1,6 +1,7 @@
 """The dry run: what it says of recipes and of lineages that have begun; its numbers are those of the formulas."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def test_a_stage_goes_on_from_the_levels_that_an_earlier_one_was_given() -> None
 def test_a_solved_schedule_aims_beyond_what_the_weights_were_trained_on(entries: list[Entry]) -> None:
     accuracies = {row.level: row.accuracy for row in entries[3].generation.report.levels}
     curriculum = {"type": "solved", "solved_at": accuracies[8], "max_levels": 3}
-    settings = recipe(count=6, generations={"curriculum": curriculum})
+    settings = recipe(count=6, generations={"curriculum": curriculum, "init": "previous"})
     fresh = make_plan(settings, lineage="addition", workers=2)
     assert [g.target_levels for g in fresh.generations[1:]] == [(5,), (6,), (7,), (8,), (9,), (10,)]
     assert settings.highest_level() == 4 + 6 * 3 + settings.evaluation.lookahead
@@ -145,15 +146,41 @@ def test_a_generation_that_the_gate_leaves_alone_aims_by_what_it_starts_from() -
     assert [g.target_levels for g in plan.generations[1:]] == [(5,), (6,), (5, 6), (5,), (6,), (7,), (7,)]
 
 
-def test_a_line_goes_on_from_its_own_results_whatever_the_champions_are() -> None:
-    def stage(name: str, level: int) -> dict[str, Any]:
-        return {"name": name, "init": "base", "curriculum": {"type": "given", "levels": [level]}, "steps": [RL]}
+def test_what_is_to_be_beaten_decides_and_what_is_solved_by_the_weights_that_go_on() -> None:
+    def stage(name: str, init: Any, curriculum: dict[str, Any]) -> dict[str, Any]:
+        return {"name": name, "init": init, "curriculum": curriculum, "steps": [RL]}
 
-    own = {"name": "own", "init": {"type": "stage", "stage": "low"}, "steps": [RL]}
-    others = [{"name": init, "init": init, "steps": [RL]} for init in ("previous", "base", "champion")]
-    stages = [stage("low", 5), stage("high", 7), own, *others]
-    plan = make_plan(recipe(generations={"count": 6, "steps": None, "stages": stages}), lineage="x", workers=1)
-    assert [g.target_levels for g in plan.generations[1:]] == [(5,), (7,), (6,), (7,), (8,), (9,)]
+    low = {"type": "stage", "stage": "low"}
+    stages = [
+        stage("low", "base", {"type": "given", "levels": [5]}),
+        stage("high", "base", {"type": "given", "levels": [7]}),
+        stage("next", low, {"type": "next"}),
+        stage("solved", low, {"type": "solved"}),
+        stage("previous", "previous", {"type": "solved"}),
+    ]
+    plan = make_plan(recipe(generations={"count": 5, "steps": None, "stages": stages}), lineage="x", workers=1)
+    assert [g.target_levels for g in plan.generations[1:]] == [(5,), (7,), (8,), (6,), (7,)]
+
+
+def test_a_merge_goes_on_from_what_its_models_were_trained_on() -> None:
+    given = {"gate": "never", "init": "base", "curriculum": {"type": "given", "levels": [6]}, "steps": [RL]}
+    ends = [{"type": "stage", "stage": name} for name in ("one", "two")]
+    stages = [
+        given | {"name": "one"},
+        given | {"name": "two"},
+        {"name": "merged", "gate": "never", "steps": [{"type": "merge", "models": ends}]},
+        {"name": "later", "init": "previous", "curriculum": {"type": "solved"}, "steps": [RL]},
+    ]
+    plan = make_plan(recipe(generations={"count": 4, "steps": None, "stages": stages}), lineage="x", workers=1)
+    assert plan.generations[4].target_levels == (7,)
+
+
+@pytest.mark.parametrize(("init", "fails"), [("champion", True), ("base", True), ("previous", False)])
+def test_solved_is_refused_where_its_aims_would_stay_the_same(init: str, fails: bool) -> None:
+    generations = {"init": init, "curriculum": {"type": "solved"}}
+    with pytest.raises(ValueError, match="set init: previous") if fails else nullcontext():
+        recipe(count=3, generations=generations)
+    recipe(count=1, generations=generations)
 
 
 def test_what_shows_references_alone_is_assumed_to_learn_no_further_level() -> None:
