@@ -80,7 +80,7 @@ from bootstrap.stages.verifiers import awaited
 from bootstrap.store.ledger import Entry
 from bootstrap.training.chat import framed
 
-RATES = {"train": 4e10, "generate": 1e10, "evaluate": 1e10}
+RATES = {"train": 2e10, "generate": 5e9, "evaluate": 1e10}
 """Assumed FLOP/s of one worker on one CPU core by phase; decoding waits for memory and Python more than for matmuls."""
 WIDE = 512
 """Width from which a model's matmuls outweigh what surrounds them."""
