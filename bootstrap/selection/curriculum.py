@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from bootstrap.config.generations import Accelerated, Curriculum, Fixed, Given, NextLevel, Solved, Stage
 from bootstrap.config.recipe import Recipe
-from bootstrap.config.steps import DistillStep, Levels, MergeStep, Rejection, RlStep, SelfPlayStep, SftStep, Step
+from bootstrap.config.steps import DistillStep, Levels, MergeStep, Rejection, RlStep, SftStep, Step
 
 
 def aims_by(stage: Stage, *, champion: int, init: int | None) -> int:
@@ -100,7 +100,7 @@ def last_evaluated(targets: Sequence[int], *, lookahead: int, highest: int | Non
 def trained_level(recipe: Recipe, number: int, targets: Sequence[int]) -> int:
     """Return the highest level that a generation which aims at `targets` answers or is shown; 0 for one that merges.
 
-    What it replays besides is what others have answered.
+    Left out: what it replays, which others have answered, and what self-play proposes beyond its aim, which is chance.
     """
     if number == 0:
         return recipe.start_level
@@ -115,8 +115,7 @@ def _trained_level(step: Step, targets: Sequence[int], *, base_level: int) -> in
         return max(replay_levels(targets), default=0)
     if isinstance(step, DistillStep) or (isinstance(step, SftStep) and not isinstance(step.source, Rejection)):
         return base_level
-    reach = step.reach if isinstance(step, SelfPlayStep) else 0
-    return max(drawn_levels(step, targets), default=0) + reach
+    return max(drawn_levels(step, targets), default=0)
 
 
 def replay_levels(targets: Sequence[int], *, held: Collection[int] = ()) -> tuple[int, ...]:

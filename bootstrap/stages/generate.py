@@ -103,7 +103,7 @@ def judge(
 
 
 def count_asked(context: Context, meter: Meter) -> None:
-    """Book what verifiers have asked generations of the lineage since the last call, with whom they were asked for."""
+    """Count what generations of the lineage have answered to verifiers since the last call."""
     asked = context.models.take_compute()
     for phase, flops in asked.flops.items():
         meter.count(phase, flops=flops, tokens=asked.tokens[phase])

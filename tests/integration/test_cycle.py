@@ -10,7 +10,7 @@ from bootstrap.errors import FingerprintMismatch, LineageMismatch
 from bootstrap.evaluation.report import OutcomeRow
 from bootstrap.pool import LocalPool
 from bootstrap.prompts.build import build_task
-from bootstrap.prompts.task import split_of
+from bootstrap.prompts.task import ProceduralTask, split_of
 from bootstrap.records import Batch, Event, Outcome, Split, Status, Use
 from bootstrap.stages import resolve
 from bootstrap.stages.step import Tables
@@ -275,6 +275,17 @@ def test_where_a_tasks_file_lies_is_no_part_of_the_results(tmp_path):
     assert hashes[0] == hashes[1]
 
 
+@pytest.mark.parametrize("kind", ["rl", "rejection"])
+def test_level_1_is_drawn_without_stepping_stones_since_no_level_lies_below_it(tmp_path, kind):
+    drawing = {"levels": "all", "stepping_stones": 0.5}
+    source = tiny.REJECTION["source"] | drawing
+    step = tiny.RL | {"updates": 1} | drawing if kind == "rl" else tiny.REJECTION | {"source": source}
+    settings = tiny.recipe(count=1, steps=[step], task={"type": "addition", "base_level": 2})
+    entries = tiny.grow(settings, tmp_path)
+    tables = Tables.read(LineageStore(tmp_path).artifact(entries[1].generation.artifacts["step-0"]))
+    assert {rollout.level for rollout in tables.rollouts} == {1, 2, 3}
+
+
 def test_a_generation_starts_where_the_recipe_says(tmp_path):
     for init, parents in (("champion", None), ("previous", [0, 1]), ("base", [0, 0])):
         settings = tiny.recipe(generations={"count": 2, "init": init, "steps": [{**tiny.RL, "updates": 2}]})
@@ -312,6 +323,14 @@ def test_a_solved_curriculum_goes_on_from_what_the_ancestors_of_the_weights_were
     ]
     entries = tiny.grow(tiny.recipe(generations={"stages": stages}), tmp_path)
     assert [entry.generation.target_levels for entry in entries[1:]] == [(6,), (7, 8), (5, 6)]
+
+
+def test_nothing_is_aimed_at_or_evaluated_beyond_a_tasks_last_level(tmp_path, monkeypatch):
+    monkeypatch.setattr(resolve, "accuracies", lambda _: dict.fromkeys(range(1, 20), 1.0))
+    monkeypatch.setattr(ProceduralTask, "highest_level", 5)
+    entries = tiny.grow(tiny.recipe(count=1, steps=[tiny.REJECTION]), tmp_path, fresh=True)
+    assert entries[1].generation.target_levels == (5,)
+    assert [max(row.level for row in entry.generation.report.levels) for entry in entries] == [5, 5]
 
 
 def test_a_champion_is_evaluated_on_levels_that_its_own_report_lacks(tmp_path):

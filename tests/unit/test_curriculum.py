@@ -4,6 +4,7 @@ import pytest
 from support import tiny
 
 from bootstrap.config.generations import Accelerated, Fixed, Given, NextLevel, Solved
+from bootstrap.plan import make_plan
 from bootstrap.selection.curriculum import last_evaluated, replay_levels, retained_levels, target_levels, trained_level
 
 
@@ -87,9 +88,11 @@ def test_a_generation_is_trained_up_to_the_highest_level_of_what_it_is_shown(ste
     assert trained_level(recipe, 0, (1, 2, 3)) == 3
 
 
-def test_self_play_trains_on_problems_beyond_its_aims():
-    recipe = tiny.recipe(count=1, steps=[tiny.SELF_PLAY | {"reach": 2}], **tiny.PROGRAMS)
-    assert trained_level(recipe, 1, (3,)) == 5
+def test_what_self_play_proposes_beyond_its_aim_is_not_counted_on():
+    recipe = tiny.recipe(count=3, steps=[tiny.SELF_PLAY | {"reach": 2}], **tiny.PROGRAMS)
+    assert trained_level(recipe, 1, (3,)) == 3
+    plan = make_plan(recipe, lineage="x", workers=1)
+    assert [generation.target_levels for generation in plan.generations] == [(1, 2), (3,), (4,), (5,)]
 
 
 @pytest.mark.parametrize(
