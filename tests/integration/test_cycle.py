@@ -279,7 +279,11 @@ def test_where_a_tasks_file_lies_is_no_part_of_the_results(tmp_path):
 def test_level_1_is_drawn_without_stepping_stones_since_no_level_lies_below_it(tmp_path, kind):
     drawing = {"levels": "all", "stepping_stones": 0.5}
     source = tiny.REJECTION["source"] | drawing
-    step = tiny.RL | {"updates": 1} | drawing if kind == "rl" else tiny.REJECTION | {"source": source}
+    step = (
+        tiny.RL | {"updates": 1, "prompts_per_update": 12} | drawing
+        if kind == "rl"
+        else tiny.REJECTION | {"source": source}
+    )
     settings = tiny.recipe(count=1, steps=[step], task={"type": "addition", "base_level": 2})
     entries = tiny.grow(settings, tmp_path)
     tables = Tables.read(LineageStore(tmp_path).artifact(entries[1].generation.artifacts["step-0"]))
