@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,12 +32,25 @@ JOB = CallJob(code="def square(x):\n    return x * x", function="square", inputs
 class Footprint:
     """What this process and its descendants hold at one moment."""
 
-    num_processes: int
-    num_descriptors: int
+    processes: frozenset[tuple[int, int]]
+    """Number and start time of each."""
+    descriptors: frozenset[tuple[str, str]]
+    """Number and target of each that this process has open."""
     resident_mb: float
     """Memory of this process and its descendants; pages that they share count for each."""
     files: frozenset[str]
     """Names in the temporary folder."""
+
+    def added_since(self, before: "Footprint") -> tuple[int, int, int]:
+        """Return how many processes, descriptors and files are here that were not there before.
+
+        What has gone in between does not make up for it: a process of somebody else may end at any time.
+        """
+        return (
+            len(self.processes - before.processes),
+            len(self.descriptors - before.descriptors),
+            len(self.files - before.files),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,15 +91,16 @@ def bench_sandbox(*, executions: int, processes: int, level: str | None) -> Sand
             grown = footprint().resident_mb - warm.resident_mb
             used = sandbox.level
         after = footprint()
+    processes_left, descriptors_left, files_left = after.added_since(before)
     return SandboxRow(
         level=used,
         processes=processes,
         executions=executions,
         sealed_per_second=statistics.median(sealed_rates),
         bare_per_second=statistics.median(bare_rates),
-        processes_left=after.num_processes - before.num_processes,
-        descriptors_left=after.num_descriptors - before.num_descriptors,
-        files_left=len(after.files - before.files),
+        processes_left=processes_left,
+        descriptors_left=descriptors_left,
+        files_left=files_left,
         megabytes_grown=grown,
     )
 
@@ -103,11 +117,11 @@ def _temporary_files_in(folder: str) -> Iterator[None]:
 
 def footprint() -> Footprint:
     """Return what this process and its descendants hold now."""
-    ours = family(os.getpid())
+    ours = {pid: fields for pid in family(os.getpid()) if (fields := _fields(pid))}
     return Footprint(
-        num_processes=len(ours),
-        num_descriptors=len(os.listdir("/proc/self/fd")),
-        resident_mb=sum(map(_resident_bytes, ours)) / 2**20,
+        processes=frozenset((pid, int(fields[19])) for pid, fields in ours.items()),
+        descriptors=frozenset(_descriptors()),
+        resident_mb=sum(int(fields[21]) for fields in ours.values()) * os.sysconf("SC_PAGE_SIZE") / 2**20,
         files=frozenset(os.listdir(tempfile.gettempdir())),
     )
 
@@ -147,9 +161,11 @@ def family(root: int) -> set[int]:
     return found
 
 
-def _resident_bytes(pid: int) -> int:
-    fields = _fields(pid)
-    return int(fields[21]) * os.sysconf("SC_PAGE_SIZE") if fields else 0
+def _descriptors() -> Iterator[tuple[str, str]]:
+    """Yield this process's open descriptors, but for the one that lists them."""
+    for number in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):
+            yield number, os.readlink(f"/proc/self/fd/{number}")
 
 
 def _fields(pid: int) -> list[bytes]:
