@@ -357,6 +357,10 @@ class Reference:
             checkpoint = named
         elif since == number:
             checkpoint = pool.export()
+            if kept is not None and kept.read(FINGERPRINT).decode() != checkpoint.fingerprint:
+                # Of a killed run of this step that something else went into, such as other weights of a teacher's.
+                store.remove_work(kept)
+                kept = None
             if kept is None:
                 contents = {f"{MODEL_FOLDER}{name}": data for name, data in checkpoint.files.items()}
                 fingerprint = checkpoint.fingerprint.encode()

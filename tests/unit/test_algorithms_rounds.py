@@ -249,6 +249,29 @@ def test_a_reference_is_kept_from_the_last_part_on_and_no_longer(tmp_path):
     assert [held(again, number) for number in range(6, 12)] == [2, 2, 3, 1, 2, 3], "it was killed in round 7"
 
 
+def test_a_kept_reference_of_other_weights_makes_way(tmp_path):
+    kl = {"refresh_every": 2}
+    settings = recipe(steps=[RL | {"updates": 4, "checkpoint_every": 4, "algorithm": {"type": "grpo", "kl": kl}}])
+    store, pool = LineageStore(tmp_path), Growing()
+    store.open(settings.name, identity=settings.identity())
+    context = SimpleNamespace(recipe=settings, store=store, pool=pool, identity=dict)
+    plan = SimpleNamespace(number=1, teachers={}, references={})
+
+    def reference() -> Reference:
+        return Reference(context, plan, settings.generations.steps[0], index=0)
+
+    def guide_of(held: Reference, *, weights: int, number: int) -> str:
+        pool.number = weights
+        (guide,) = held.guides(number)
+        return guide.model
+
+    first = reference()
+    assert [guide_of(first, weights=100 + n, number=n) for n in (0, 2)] == [f"weights of round {n}" for n in (100, 102)]
+    other = reference()
+    assert [guide_of(other, weights=200 + n, number=n) for n in (0, 2)] == [f"weights of round {n}" for n in (200, 202)]
+    assert guide_of(reference(), weights=203, number=3) == "weights of round 202", "the other run, killed in round 3"
+
+
 def test_a_step_is_held_to_the_generation_or_the_folder_that_its_recipe_names(tmp_path):
     kl = {"weight": 0.5, "estimator": "k3"}
 
