@@ -49,6 +49,7 @@ class Scene:
 
     def __enter__(self) -> "Scene":
         """Plant everything."""
+        self.children = set(children(os.getpid()))
         # Whoever daemonises below this process becomes its child instead of the system's, so that none can hide.
         LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         self.stack.callback(LIBC.prctl, PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
@@ -69,6 +70,10 @@ class Scene:
     def __exit__(self, *_: object) -> None:
         """Take everything away, and what attacks have left too, so that a hole is found and does not last."""
         self.stack.close()
+        for pid in set(children(os.getpid())) - self.children:
+            # The ended ones, whose own parents are gone; this process must not collect them test by test.
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
         for path in self._marked():
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
         for find, remove in (
