@@ -8,8 +8,8 @@
 
 PYTHON ?= python3
 PIP_FLAGS ?=
-# Tests of one file stay in one process (tests/conftest.py); files in the order of folders, which has the long ones first.
-PYTEST_FLAGS ?= -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+# Tests of one file stay in one process, which makes the file's fixtures once; the order of folders has long files first.
+PYTEST_FLAGS ?= -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --quiet --constraint constraints.txt $(PIP_FLAGS)
 PIP_DOWNLOAD := $(VENV)/bin/python -m pip download --quiet $(PIP_FLAGS)

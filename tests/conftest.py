@@ -1,8 +1,6 @@
 """Stands here so that this folder is on the import path, tests of every folder find `support`, and none finds a server.
 
 What a person's environment says about an MLflow server or a Ray cluster of theirs is hidden from all tests.
-
-Tests run in several processes (`pytest -n`): those of one file in one of them, which makes the file's fixtures once.
 """
 
 import os
@@ -23,13 +21,6 @@ SERVERS = (
 
 # Before anything imports torch, which would otherwise take all cores in each of these processes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-
-@pytest.hookimpl(tryfirst=True)  # Before pytest-xdist reads the groups.
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        of_folder = item.path.parent.name == "browser"  # Its files share a server and a browser.
-        item.add_marker(pytest.mark.xdist_group(str(item.path.parent if of_folder else item.path)))
 
 
 @pytest.fixture(scope="session", autouse=True)
