@@ -999,13 +999,13 @@ VALUES = [
             (
                 "deep list",
                 "deep()",
-                "def deep():\n    value = []\n    for _ in range(200000):\n        value = [value]\n    return value\n",
+                "def deep():\n    value = []\n    for _ in range(50000):\n        value = [value]\n    return value\n",
             ),
             ("list in itself", "loop()", "def loop():\n    value = []\n    value.append(value)\n    return value\n"),
             (
                 "deep dict",
                 "deep()",
-                "def deep():\n    value = {}\n    for _ in range(200000):\n        value = {'a': value}\n"
+                "def deep():\n    value = {}\n    for _ in range(50000):\n        value = {'a': value}\n"
                 "    return value\n",
             ),
             ("long string", "'x' * 10**7", ""),
