@@ -131,7 +131,8 @@ class Replay(Settings):
     """What is replayed: everything verified so far, only the parent generation's, or base references alone."""
     decay: float = Field(default=1.0, gt=0, le=1)
     """Factor by which the chance of an answer to be replayed falls with every generation of its age; 1 keeps all alike.
-    Base references do not age, so with a small factor they and the newest answers are most of what is replayed."""
+    Of several answers to a prompt the first is kept, with its age. Base references do not age, so with a small factor
+    they and the newest answers are most of what is replayed."""
     min_reference_share: float = Field(default=0.0, ge=0, le=1)
     """Least share of base references in each replayed batch: seed data that no generation has made. Levels beyond the
     base grow in number, so without a floor the share of references falls as the lineage climbs (arXiv:2305.17493)."""
