@@ -34,8 +34,8 @@ class Footprint:
 
     processes: frozenset[tuple[int, int]]
     """Number and start time of each."""
-    descriptors: frozenset[tuple[str, str]]
-    """Number and target of each that this process has open."""
+    descriptors: frozenset[tuple[int, int, int]]
+    """Number, device and inode of each that this process has open."""
     resident_mb: float
     """Memory of this process and its descendants; pages that they share count for each."""
     files: frozenset[str]
@@ -161,11 +161,12 @@ def family(root: int) -> set[int]:
     return found
 
 
-def _descriptors() -> Iterator[tuple[str, str]]:
+def _descriptors() -> Iterator[tuple[int, int, int]]:
     """Yield this process's open descriptors, but for the one that lists them."""
-    for number in os.listdir("/proc/self/fd"):
-        with suppress(FileNotFoundError):
-            yield number, os.readlink(f"/proc/self/fd/{number}")
+    for number in map(int, os.listdir("/proc/self/fd")):
+        with suppress(OSError):
+            status = os.fstat(number)
+            yield number, status.st_dev, status.st_ino
 
 
 def _fields(pid: int) -> list[bytes]:

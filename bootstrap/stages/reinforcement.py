@@ -37,7 +37,7 @@ from bootstrap.selection.retirement import PassRates, draw_unsolved
 from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.stages.encoding import Encoder, completion_tokens
 from bootstrap.stages.generate import generate, judge, requests, sampling
-from bootstrap.stages.step import MODEL_FOLDER, Round, Tables
+from bootstrap.stages.step import MODEL_FOLDER, Round, Tables, planned_inputs
 from bootstrap.stages.supervised import divergence_form, num_stones, replay_examples, spread, teacher_of
 from bootstrap.training.algorithms import pass_at_k
 from bootstrap.training.algorithms.stream import policy_form, rl_streams
@@ -318,8 +318,9 @@ class Reference:
 
     def __init__(self, context: Context, plan: Plan, step: RlStep | SelfPlayStep, *, index: int) -> None:
         assert step.algorithm.kl is not None, "a step without a KL term has no reference"
-        self.context, self.plan, self.index = context, plan, index
+        self.context, self.plan = context, plan
         self.settings: ReferenceKl = step.algorithm.kl
+        self._inputs = planned_inputs(context, plan, step, index=index)
         self.every = step.checkpoint_every
         self._since: int | None = None
         self._fingerprint = ""
@@ -342,13 +343,8 @@ class Reference:
         return number - number % self.settings.refresh_every if self.settings.refresh_every else 0
 
     def _key(self, number: int) -> dict[str, Any]:
-        return {
-            **self.context.identity(),
-            "recipe": self.context.recipe.digest(),
-            "generation": self.plan.number,
-            "step": self.index,
-            "round": number,
-        }
+        # With all that went into the weights: a run that was killed may have had another outside teacher.
+        return {**self._inputs, "recipe": self.context.recipe.digest(), "round": number}
 
     def _take(self, since: int, number: int) -> None:
         store, pool = self.context.store, self.context.pool
@@ -357,10 +353,6 @@ class Reference:
             checkpoint = named
         elif since == number:
             checkpoint = pool.export()
-            if kept is not None and kept.read(FINGERPRINT).decode() != checkpoint.fingerprint:
-                # Of a killed run of this step that something else went into, such as other weights of a teacher's.
-                store.remove_work(kept)
-                kept = None
             if kept is None:
                 contents = {f"{MODEL_FOLDER}{name}": data for name, data in checkpoint.files.items()}
                 fingerprint = checkpoint.fingerprint.encode()

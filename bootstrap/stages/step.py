@@ -209,12 +209,16 @@ class StepResult:
 
 def step_inputs(context: Context, plan: Plan, step: Step, *, index: int, start: Checkpoint) -> dict[str, Any]:
     """Return what the step's result depends on: the id of its artifact is the hash of this."""
+    return {**planned_inputs(context, plan, step, index=index), "start": start.fingerprint}
+
+
+def planned_inputs(context: Context, plan: Plan, step: Step, *, index: int) -> dict[str, Any]:
+    """Return the inputs of a step that its generation's plan knows: all but the weights that it starts from."""
     return {
         **context.identity(),
         "generation": plan.number,
         "step": index,
         "settings": identity_of(step),
-        "start": start.fingerprint,
         "target_levels": list(plan.target_levels),
         "replay_levels": list(plan.replay_levels),
         "replay_pool": plan.pool.digest(),

@@ -71,7 +71,7 @@ class Scene:
         """Take everything away, and what attacks have left too, so that a hole is found and does not last."""
         self.stack.close()
         for pid in set(children(os.getpid())) - self.children:
-            # The ended ones, whose own parents are gone; this process must not collect them test by test.
+            # Ended orphans; else they pile up as zombies from one set of targets to the next.
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
         for path in self._marked():

@@ -21,6 +21,8 @@ from bootstrap.selection.filters import (
     select_batch,
     select_groups,
 )
+from bootstrap.selection.replay import ReplayPool
+from bootstrap.selection.retirement import PassRates
 from bootstrap.stages.reinforcement import Reference, RlTrainer
 from bootstrap.stages.step import Tables
 from bootstrap.stages.supervised import spread
@@ -213,6 +215,13 @@ def test_a_step_killed_between_refreshes_of_its_reference_goes_on_alike(tmp_path
     assert grow(recipe(steps=[never], count=1), tmp_path / "never")[1].generation.fingerprint != straight.fingerprint
 
 
+def planned(**changes):
+    """Return as much of a plan as a reference asks for."""
+    models = {"teachers": {}, "samplers": {}, "references": {}, "asked": {}}
+    levels = {"target_levels": (), "replay_levels": ()}
+    return SimpleNamespace(number=1, pool=ReplayPool(), rates=PassRates(), **levels, **{**models, **changes})
+
+
 class Growing:
     """Weights that are others in every round, in place of a pool."""
 
@@ -232,7 +241,7 @@ def test_a_reference_is_kept_from_the_last_part_on_and_no_longer(tmp_path):
     store, pool = LineageStore(tmp_path), Growing()
     store.open(settings.name, identity=settings.identity())
     context = SimpleNamespace(recipe=settings, store=store, pool=pool, identity=dict)
-    plan = SimpleNamespace(number=1, teachers={}, references={})
+    plan = planned()
 
     def held(reference: Reference, number: int) -> int:
         pool.number = number
@@ -249,27 +258,23 @@ def test_a_reference_is_kept_from_the_last_part_on_and_no_longer(tmp_path):
     assert [held(again, number) for number in range(6, 12)] == [2, 2, 3, 1, 2, 3], "it was killed in round 7"
 
 
-def test_a_kept_reference_of_other_weights_makes_way(tmp_path):
+def test_a_reference_of_a_run_with_another_teacher_is_never_taken(tmp_path):
     kl = {"refresh_every": 2}
     settings = recipe(steps=[RL | {"updates": 4, "checkpoint_every": 4, "algorithm": {"type": "grpo", "kl": kl}}])
     store, pool = LineageStore(tmp_path), Growing()
     store.open(settings.name, identity=settings.identity())
     context = SimpleNamespace(recipe=settings, store=store, pool=pool, identity=dict)
-    plan = SimpleNamespace(number=1, teachers={}, references={})
 
-    def reference() -> Reference:
-        return Reference(context, plan, settings.generations.steps[0], index=0)
-
-    def guide_of(held: Reference, *, weights: int, number: int) -> str:
+    def guide_of(teacher: str, *, weights: int, number: int) -> str:
         pool.number = weights
-        (guide,) = held.guides(number)
+        plan = planned(teachers={"outside": (None, Checkpoint(fingerprint=teacher, files={}))})
+        (guide,) = Reference(context, plan, settings.generations.steps[0], index=0).guides(number)
         return guide.model
 
-    first = reference()
-    assert [guide_of(first, weights=100 + n, number=n) for n in (0, 2)] == [f"weights of round {n}" for n in (100, 102)]
-    other = reference()
-    assert [guide_of(other, weights=200 + n, number=n) for n in (0, 2)] == [f"weights of round {n}" for n in (200, 202)]
-    assert guide_of(reference(), weights=203, number=3) == "weights of round 202", "the other run, killed in round 3"
+    assert guide_of("a", weights=102, number=2) == "weights of round 102"
+    assert guide_of("b", weights=202, number=2) == "weights of round 202"
+    assert guide_of("a", weights=0, number=3) == "weights of round 102"
+    assert guide_of("b", weights=0, number=3) == "weights of round 202"
 
 
 def test_a_step_is_held_to_the_generation_or_the_folder_that_its_recipe_names(tmp_path):
