@@ -235,22 +235,28 @@ class Growing:
         pass
 
 
-def test_a_reference_is_kept_from_the_last_part_on_and_no_longer(tmp_path):
-    kl = {"refresh_every": 1}
-    settings = recipe(steps=[RL | {"updates": 12, "checkpoint_every": 3, "algorithm": {"type": "grpo", "kl": kl}}])
-    store, pool = LineageStore(tmp_path), Growing()
+def growing(folder, *, refresh_every, **changes):
+    """Return a step whose reference is refreshed, and the context of a lineage in a folder whose weights grow."""
+    kl = {"refresh_every": refresh_every}
+    settings = recipe(steps=[RL | {"algorithm": {"type": "grpo", "kl": kl}} | changes])
+    store = LineageStore(folder)
     store.open(settings.name, identity=settings.identity())
-    context = SimpleNamespace(recipe=settings, store=store, pool=pool, identity=dict)
+    context = SimpleNamespace(recipe=settings, store=store, pool=Growing(), identity=dict)
+    return settings.generations.steps[0], context
+
+
+def test_a_reference_is_kept_from_the_last_part_on_and_no_longer(tmp_path):
+    step, context = growing(tmp_path, refresh_every=1, updates=12, checkpoint_every=3)
     plan = planned()
 
     def held(reference: Reference, number: int) -> int:
-        pool.number = number
+        context.pool.number = number
         (guide,) = reference.guides(number)
         assert guide.model == f"weights of round {number}"
         return len(os.listdir(tmp_path / "work"))
 
     def reference() -> Reference:
-        return Reference(context, plan, settings.generations.steps[0], index=0)
+        return Reference(context, plan, step, index=0)
 
     first = reference()
     assert [held(first, number) for number in range(8)] == [1, 2, 3, 1, 2, 3, 1, 2]
@@ -259,16 +265,12 @@ def test_a_reference_is_kept_from_the_last_part_on_and_no_longer(tmp_path):
 
 
 def test_a_reference_of_a_run_with_another_teacher_is_never_taken(tmp_path):
-    kl = {"refresh_every": 2}
-    settings = recipe(steps=[RL | {"updates": 4, "checkpoint_every": 4, "algorithm": {"type": "grpo", "kl": kl}}])
-    store, pool = LineageStore(tmp_path), Growing()
-    store.open(settings.name, identity=settings.identity())
-    context = SimpleNamespace(recipe=settings, store=store, pool=pool, identity=dict)
+    step, context = growing(tmp_path, refresh_every=2, updates=4, checkpoint_every=4)
 
     def guide_of(teacher: str, *, weights: int, number: int) -> str:
-        pool.number = weights
+        context.pool.number = weights
         plan = planned(teachers={"outside": (None, Checkpoint(fingerprint=teacher, files={}))})
-        (guide,) = Reference(context, plan, settings.generations.steps[0], index=0).guides(number)
+        (guide,) = Reference(context, plan, step, index=0).guides(number)
         return guide.model
 
     assert guide_of("a", weights=102, number=2) == "weights of round 102"
