@@ -45,7 +45,7 @@ class Answers:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Test:
+class ImprovementTest:
     """What improvement is tested at."""
 
     alpha: float
@@ -81,7 +81,7 @@ def decide(
     target_levels: Sequence[int],
     protected: Protected,
     settings: Gate,
-    test: Test | None = None,
+    test: ImprovementTest | None = None,
     slices: Mapping[str, Collection[str]] | None = None,
 ) -> Decision:
     """Return the decision and the tests it rests on.
@@ -90,7 +90,7 @@ def decide(
     settings' without one. `slices`: declared slice -> ids of its prompts. A prompt that either side could not be judged
     on enters no test. Raises AssertionError where the two sides were asked different prompts.
     """
-    test, slices = test or Test(alpha=settings.alpha), slices or {}
+    test, slices = test or ImprovementTest(alpha=settings.alpha), slices or {}
     ours = _by_level(candidate.rows)
     theirs = {number: _by_level(answers.rows) for number, answers in line.items()}
 
@@ -113,9 +113,7 @@ def decide(
         mine, other = (
             _by_level(row for row in panel if row.task == task) for panel in (candidate.panel, line[number].panel)
         )
-        return _Paired(
-            levels=tuple(sorted(mine)), reference=(number,), pairs=_pairs(_flat(mine), _flat(other))
-        )
+        return _Paired(levels=tuple(sorted(mine)), reference=(number,), pairs=_pairs(_flat(mine), _flat(other)))
 
     improvement = _improvement(paired(dict.fromkeys(target_levels, champion)), test)
     counts = {level: len(ours.get(level, ())) for level in protected.levels}
@@ -147,7 +145,7 @@ def decide(
 
 def unrepeated(rows: Iterable[OutcomeRow]) -> list[OutcomeRow]:
     """Return the rows with each prompt at the lowest of its levels alone, in the order of levels."""
-    return [row for level in (by_level := _lowest(rows)) for row in by_level[level].values()]
+    return [row for known in _lowest(rows).values() for row in known.values()]
 
 
 def _lowest(rows: Iterable[OutcomeRow]) -> dict[int, dict[str, OutcomeRow]]:
@@ -165,9 +163,7 @@ def _lowest(rows: Iterable[OutcomeRow]) -> dict[int, dict[str, OutcomeRow]]:
 
 def _by_level(rows: Iterable[OutcomeRow]) -> dict[int, dict[str, bool | None]]:
     """Return level -> prompt -> whether its answer is right, each prompt at the lowest of its levels."""
-    return {
-        level: {prompt: row.correct for prompt, row in known.items()} for level, known in _lowest(rows).items()
-    }
+    return {level: {prompt: row.correct for prompt, row in known.items()} for level, known in _lowest(rows).items()}
 
 
 def _flat(by_level: Mapping[int, Mapping[str, bool | None]]) -> dict[str, bool | None]:
@@ -257,7 +253,7 @@ def _reason(
     pooled: LevelTest | None,
     slices: Mapping[str, LevelTest],
     panel: Mapping[str, LevelTest],
-    test: Test,
+    test: ImprovementTest,
 ) -> str:
     """Return the decision in one sentence."""
     faults = [] if improvement.passed else [_no_improvement(improvement, test)]
@@ -267,9 +263,7 @@ def _reason(
         fallen = [_unproven(f"{level_range(pooled.levels)}{together}", pooled)]
     faults += fallen
     faults += [_fallen(name, one) for name, one in slices.items() if not one.passed]
-    faults += [
-        _unproven(f"{task} {level_range(one.levels)}", one) for task, one in panel.items() if not one.passed
-    ]
+    faults += [_unproven(f"{task} {level_range(one.levels)}", one) for task, one in panel.items() if not one.passed]
     if faults:
         return "rejected: " + "; ".join(faults)
     levels = sorted(level for one in retention for level in one.levels)
