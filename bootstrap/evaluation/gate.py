@@ -181,7 +181,7 @@ def _pairs(ours: Mapping[str, bool | None], theirs: Mapping[str, bool | None]) -
     return [(one, other) for one, other in both if one is not None and other is not None]
 
 
-def _improvement(found: _Paired, test: Test) -> LevelTest:
+def _improvement(found: _Paired, test: ImprovementTest) -> LevelTest:
     counts = _compare(found, confidence=1 - test.alpha)
     p_value = mcnemar_exact(counts.gained, lost=counts.lost)
     passed = p_value < test.level and counts.gained > counts.lost
@@ -275,7 +275,7 @@ def _reason(
     return f"{level_range(improvement.levels)}: {_moved(improvement)} (p {improvement.p_value:.2g}{told}); {retained}"
 
 
-def _no_improvement(improvement: LevelTest, test: Test) -> str:
+def _no_improvement(improvement: LevelTest, test: ImprovementTest) -> str:
     if not improvement.num_prompts:
         return f"no held-out prompt of {level_range(improvement.levels)} could be judged for both"
     return (

@@ -91,7 +91,7 @@ def outcomes_of(
 ) -> tuple[list[OutcomeRow], Artifact | None]:
     """Return a committed generation's outcomes on the held-out prompts of these levels, and what was evaluated for it.
 
-    Each prompt stands at the lowest of all its levels. The generation's own evaluation answers for the levels it covers,
+    Each prompt stands at the lowest of its levels. The generation's own evaluation answers for the levels it covers,
     since the same weights give the same answers to the frozen prompts; any other level is evaluated now. Where another
     version of the verifier judged them, its answers are judged again: both sides of a comparison are judged alike.
     """
@@ -251,9 +251,8 @@ def _measure(
         fresh = [prompt for prompt in prompts if prompt.id not in answered]
         if fresh:
             rollouts, verdicts = ask(fresh, level, None)
-            answered |= {
-                prompt.id: pair for prompt, pair in zip(fresh, zip(rollouts, verdicts, strict=True), strict=True)
-            }
+            pairs = zip(rollouts, verdicts, strict=True)
+            answered |= {prompt.id: pair for prompt, pair in zip(fresh, pairs, strict=True)}
             own[level] = rollouts, verdicts
         suite += fresh
         greedy[level] = [answered[prompt.id][0] for prompt in prompts], [answered[prompt.id][1] for prompt in prompts]
