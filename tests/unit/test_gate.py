@@ -276,7 +276,7 @@ def test_a_panel_task_that_fell_rejects_a_better_candidate():
     assert decision.improvement.passed
     assert {task: test.passed for task, test in decision.panel.items()} == {"copy": False, "gcd": True}
     assert decision.panel["copy"].levels == (1, 3)
-    assert decision.reason == "rejected: copy levels 1, 3 fell 0.910 -> 0.850 (lower bound -0.095, margin 0.030)"
+    assert decision.reason == "rejected: copy levels 1, 3 fell 0.910 -> 0.850 (lower bound -0.094, margin 0.030)"
 
 
 def test_a_panel_task_is_kept_although_nobody_masters_it():
