@@ -7,20 +7,21 @@ its remedy. What needs the file system (folders that must exist, vocabularies th
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from bootstrap.config.answers import ExactVerifier, LengthVerifier
 from bootstrap.config.base import Operational, Place, Settings, identity_of
 from bootstrap.config.base_model import BaseModelSource, GenerationModel, PretrainedModel, ScratchModel
+from bootstrap.config.conflicts import Conflict, Conflicts
 from bootstrap.config.evaluation import Evaluation, Gate
-from bootstrap.config.files import FileTask
 from bootstrap.config.generations import Accelerated, Fixed, Generations, Given, Solved, Stage
 from bootstrap.config.guards import DEFAULT_GUARDS, ON_FIXED_PROMPTS, SAMPLED, Guard, HealthSettings
-from bootstrap.config.gym import GymDataset, ReasoningGymTask
+from bootstrap.config.levels import asked_conflicts, level_conflicts
 from bootstrap.config.models import JudgeVerifier, Model, StageEnd, roles
 from bootstrap.config.resources import Resources, Tracking
+from bootstrap.config.splits import split_conflicts
 from bootstrap.config.steps import MergeStep, References, Rejection, RlStep, SelfPlayStep, SftStep, Step
 from bootstrap.config.task import OpenTask
 from bootstrap.config.tasks import AdditionTask, MixtureTask, SingleTask, Task, tasks_of
@@ -28,30 +29,6 @@ from bootstrap.config.training import Training
 from bootstrap.config.verifiers import ByTaskVerifier, PluginVerifier, RubricVerifier, SingleVerifier, Verifier
 from bootstrap.config.working import WorkingTask
 from bootstrap.records import GuardAction, HealthMetric
-
-
-class Conflict(NamedTuple):
-    """Settings that cannot work together."""
-
-    place: Place
-    message: str
-    """What is wrong and what to do instead."""
-
-
-class Conflicts(ValueError):
-    """All conflicts of one recipe."""
-
-    def __init__(self, conflicts: list[Conflict]) -> None:
-        super().__init__("; ".join(f"{dotted(conflict.place)}: {conflict.message}" for conflict in conflicts))
-        self.conflicts = conflicts
-
-
-def dotted(place: Place) -> str:
-    """Return a place as people write it: `generations.steps[0].updates`."""
-    text = ""
-    for part in place:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
 
 
 class Base(Settings):
@@ -91,8 +68,8 @@ class Recipe(Settings):
             *_verifier_conflicts(self),
             *_base_conflicts(self),
             *_generation_conflicts(self),
-            *level_conflicts(self, self.task.highest_level, ""),
-            *_split_conflicts(self.task, self.task, ("task",), who="another part holds out"),
+            *self.level_conflicts(self.task.highest_level),
+            *split_conflicts(self.task, self.task, ("task",), who="another part holds out"),
             *_evaluation_conflicts(self),
             *_panel_conflicts(self),
             *_guard_conflicts(self),
@@ -170,6 +147,10 @@ class Recipe(Settings):
         for place, stage in self.generations.parts():
             for index, step in enumerate(stage.steps):
                 yield ("generations", *place, "steps", index), step
+
+    def level_conflicts(self, last: int | None) -> Iterator[Conflict]:
+        """Yield where levels beyond the task's `last` one are named; None where levels go on."""
+        return level_conflicts(self.generations, last, base_level=self.task.base_level, rise=self.rise)
 
     def identity(self) -> dict[str, Any]:
         """What a lineage's results depend on: not names, length, places, nor when a run saves or stops."""
@@ -553,8 +534,8 @@ def _panel_conflicts(recipe: Recipe) -> Iterator[Conflict]:
     for name, watched in recipe.evaluation.panel.items():
         place = ("evaluation", "panel", name)
         at = (*place, "verifier")
-        yield from _split_conflicts(recipe.task, watched.task, (*place, "task"), who="the panel would ask")
-        yield from panel_level_conflicts(recipe, name, watched.task.highest_level, "")
+        yield from split_conflicts(recipe.task, watched.task, (*place, "task"), who="the panel would ask")
+        yield from asked_conflicts(watched.asked, watched.task.highest_level, place)
         yield from _part_conflicts(watched.task, watched.verifier, at)
         for spot, task, one in _by_part(watched.task, watched.verifier, at):
             if one.judges != "answer":
@@ -584,107 +565,6 @@ def _panel_conflicts(recipe: Recipe) -> Iterator[Conflict]:
                 f"level {max(watched.asked)} needs {needed} tokens, base.model.max_length is {model.max_length}; ask "
                 "lower levels, or raise it",
             )
-
-
-def _split_conflicts(trained: Task, watched: Task, place: Place, *, who: str) -> Iterator[Conflict]:
-    """Yield where training would draw prompts that another task holds out, or the same one's other part.
-
-    That is where one task holds out a larger share of the same questions' hashes, or where two choose them by other
-    rules. `who`: who asks what `watched` holds out, in words.
-    """
-    for name, task in tasks_of(watched).items():
-        part = ("parts", name, "task") if isinstance(watched, MixtureTask) else ()
-        others = [other for other in tasks_of(trained).values() if other is not task and _may_share(task, other)]
-        for other in others:
-            if other.split_rule != task.split_rule:
-                yield Conflict(
-                    (*place, *part, "split_by"),
-                    f"training draws from prompts of {task.type} that {who}, since {_owner(trained, watched)} chooses "
-                    f"what is held out by {other.split_rule}; set split_by: {other.split_rule}",
-                )
-                break
-            for mine, theirs in _shared_data_sets(task, other):
-                if task.split_rule == "question" and mine.keep != theirs.keep:
-                    yield Conflict(
-                        (*place, *part, "datasets"),
-                        f"other questions of data set {mine.name} are held out than {_owner(trained, watched)} holds "
-                        "out, since another part of each is kept; give both the same keep",
-                    )
-        least = min((other.heldout_fraction for other in others), default=1.0)
-        if task.heldout_fraction > least:
-            yield Conflict(
-                (*place, *part, "heldout_fraction"),
-                f"training draws from prompts of {task.type} that {who}, since {_owner(trained, watched)} holds only "
-                f"{least:g} of them out; set {least:g} or less",
-            )
-
-
-def _owner(trained: Task, watched: Task) -> str:
-    return "another part" if trained is watched else "the recipe's own task"
-
-
-def _may_share(one: SingleTask, other: SingleTask) -> bool:
-    """Whether prompts of two tasks may ask the same questions, as far as their settings tell."""
-    kind = {"working": "addition"}
-    if kind.get(one.type, one.type) != kind.get(other.type, other.type):
-        return False
-    if isinstance(one, FileTask) and isinstance(other, FileTask):
-        return one.path == other.path
-    if isinstance(one, ReasoningGymTask):
-        return bool(_shared_data_sets(one, other))
-    return bool(set(one.characters) & set(other.characters) - {"="})
-
-
-def _shared_data_sets(one: SingleTask, other: SingleTask) -> list[tuple[GymDataset, GymDataset]]:
-    """Return the data sets that two tasks draw from, as each has them."""
-    if not (isinstance(one, ReasoningGymTask) and isinstance(other, ReasoningGymTask)):
-        return []
-    theirs = {dataset.name: dataset for dataset in other.datasets}
-    return [(dataset, theirs[dataset.name]) for dataset in one.datasets if dataset.name in theirs]
-
-
-def level_conflicts(recipe: Recipe, last: int | None, why: str) -> Iterator[Conflict]:
-    """Yield where a recipe names levels of its task beyond the `last` one; nothing where levels go on (None).
-
-    The other curricula stay at the last level by themselves. `why`: what is said of where the levels end, if anything.
-    """
-    if last is None:
-        return
-    generations, done = recipe.generations, 0
-    if recipe.task.base_level > last:
-        yield Conflict(
-            ("task", "base_level"),
-            f"references go up to level {recipe.task.base_level}, and the task's last level is {last}{why}; set "
-            f"base_level: {last} or less",
-        )
-    for below, stage in generations.parts():
-        curriculum, before = stage.curriculum, done
-        done = min(done + stage.generations, generations.count)
-        place = ("generations", *below, "curriculum")
-        if isinstance(curriculum, Given) and curriculum.levels[-1] > last:
-            yield Conflict(
-                (*place, "levels"),
-                f"level {curriculum.levels[-1]} is given, and the task's last level is {last}{why}; give levels up to "
-                f"{last}",
-            )
-        elif isinstance(curriculum, Fixed) and done > before:
-            reached = recipe.task.base_level + recipe.rise(done)
-            if reached > last:
-                yield Conflict(
-                    place,
-                    f"generation {done} would aim at level {reached}, and the task's last level is {last}{why}; lower "
-                    "generations.count, or take another curriculum, which stays at the last level",
-                )
-
-
-def panel_level_conflicts(recipe: Recipe, name: str, last: int | None, why: str) -> Iterator[Conflict]:
-    """Yield where the panel's task of that name is asked levels beyond its `last` one."""
-    asked = recipe.evaluation.panel[name].asked
-    if last is not None and asked[-1] > last:
-        yield Conflict(
-            ("evaluation", "panel", name, "levels"),
-            f"level {asked[-1]} is asked, and the last level of {name} is {last}{why}; ask levels up to {last}",
-        )
 
 
 def _evaluation_conflicts(recipe: Recipe) -> Iterator[Conflict]:
