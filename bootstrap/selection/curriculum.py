@@ -74,9 +74,15 @@ def _wanted(
     return tuple(targets)
 
 
-def retained_levels(accuracies: Mapping[int, float], bound: float, *, targets: Sequence[int]) -> tuple[int, ...]:
-    """Return every level at `bound` or better that is not aimed at, below the targets or above: none may be lost."""
-    return tuple(sorted(level for level, share in accuracies.items() if share >= bound and level not in targets))
+def retained_levels(
+    accuracies: Mapping[int, float], bound: float, *, targets: Sequence[int], highest: int | None = None
+) -> tuple[int, ...]:
+    """Return every level at `bound` or better that is not aimed at, below the targets or above: none may be lost.
+
+    None is above `highest`, the task's last one, though a report may have been made when levels beyond it repeated it.
+    """
+    kept = (level for level, share in accuracies.items() if share >= bound and level not in targets)
+    return tuple(sorted(level for level in kept if highest is None or level <= highest))
 
 
 def levels_of(wanted: Levels, targets: Sequence[int]) -> tuple[int, ...]:

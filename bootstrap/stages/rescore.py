@@ -8,14 +8,14 @@ the cache. Left out: what would have grown from another promotion, and health un
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bootstrap.config.base import Place
 from bootstrap.config.recipe import Recipe
 from bootstrap.evaluation.gate import decide
 from bootstrap.evaluation.guards import heed
 from bootstrap.evaluation.report import OutcomeRow
-from bootstrap.prompts.task import Task
+from bootstrap.prompts.task import Task, own_level
 from bootstrap.records import Decision, Finish, Generation, Outcome, Prompt, Role, Rollout, Split, Status, Verdict
 from bootstrap.scoring.verifier import Answer, Verifier, judge_within
 from bootstrap.stages.context import Watched
@@ -132,13 +132,14 @@ class Rescorer:
         artifact = self._store.artifact(generation.artifacts[role])
         rows = from_parquet(artifact.read("outcomes.parquet"), OutcomeRow)
         again = judge_again(
-            rows,
+            # When it was made, levels past the task's last one may have repeated that.
+            [replace(row, level=own_level(self._task, row.level)) for row in rows],
             task=self._task,
             count=self._recipe.evaluation.prompts_per_level,
             examiner=self._examiner,
             max_unverifiable=self._recipe.max_unverifiable,
         )
-        return rows, again
+        return rows, [replace(row, level=recorded.level) for row, recorded in zip(again, rows, strict=True)]
 
     def _judged_panel(self, generation: Generation) -> tuple[list[OutcomeRow], list[OutcomeRow]]:
         """Return the stored outcomes on the panel, and the same judged again."""

@@ -13,6 +13,7 @@ from bootstrap.config.steps import MergeStep, RlStep, SelfPlayStep, Step
 from bootstrap.config.training import Training
 from bootstrap.errors import RecipeError
 from bootstrap.evaluation.report import accuracies, judged_shares
+from bootstrap.prompts.task import own_level
 from bootstrap.records import Checkpoint, Edge, Generation
 from bootstrap.seeds import derive_seed
 from bootstrap.selection.curriculum import aims_by, replay_levels, retained_levels, target_levels, trained_level
@@ -51,7 +52,8 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
         context.pool.provide(_base(context, entries))
     if number == 0:
         start = _model_weights(context, recipe.base.model, number=0)
-        levels = tuple(range(1, recipe.start_level + 1))
+        # What a fork comes with may go by levels that its task has no more.
+        levels = tuple(range(1, own_level(context.task, recipe.start_level) + 1))
         return Plan(
             number=0,
             init=None,
@@ -118,6 +120,7 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
             judged_shares(entries[champion].generation.report.levels, min_prompts=recipe.gate.min_prompts),
             recipe.evaluation.mastered,
             targets=aimed,
+            highest=context.task.highest_level,
         ),
         pool=pool,
         teachers=teachers,
