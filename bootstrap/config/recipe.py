@@ -149,8 +149,13 @@ class Recipe(Settings):
                 yield ("generations", *place, "steps", index), step
 
     def level_conflicts(self, last: int | None) -> Iterator[Conflict]:
-        """Yield where levels beyond the task's `last` one are named; None where levels go on."""
-        return level_conflicts(self.generations, last, base_level=self.task.base_level, rise=self.rise)
+        """Yield where levels are named that the task has not, by its `last` one; None where levels go on."""
+        yield from level_conflicts(self.generations, last, base_level=self.task.base_level, rise=self.rise)
+        for place, step in self.generation_steps():
+            if last == 1 and (below := _levels_below_aim(step)):
+                yield Conflict(
+                    (*place, *below), "no level lies below level 1, the task's only one; set levels: targets or all"
+                )
 
     def identity(self) -> dict[str, Any]:
         """What a lineage's results depend on: not names, length, places, nor when a run saves or stops."""
