@@ -33,10 +33,12 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 import bootstrap
+from bootstrap.config.base import Place
 from bootstrap.config.base_model import FolderModel
+from bootstrap.config.conflicts import dotted
 from bootstrap.config.files import FileTask
 from bootstrap.config.load import load_recipe
-from bootstrap.config.recipe import Place, Recipe, dotted
+from bootstrap.config.recipe import Recipe
 from bootstrap.errors import BootstrapError, ClusterError, GuardStop, LineageLocked, RecipeError
 from bootstrap.lineage.tracking import redact, resolve_tracking_uri
 from bootstrap.provenance import COMMIT_VARIABLE, git_commit
