@@ -9,8 +9,8 @@ Left out: quantised weights other than GGUF's (which are dequantised here), mode
 import hashlib
 import json
 import traceback
-from collections.abc import Collection, Mapping
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
@@ -23,12 +23,13 @@ from gguf import GGUFReader
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from tokenizers import Tokenizer, pre_tokenizers
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from bootstrap.config.base_model import MODEL_FILES
 from bootstrap.errors import RecipeError
 from bootstrap.store.fingerprint import MODEL_WEIGHTS
+from bootstrap.training import fidelity
 from bootstrap.training import model as models
 from bootstrap.training.chat import TEMPLATE, template_of
 
@@ -81,15 +82,26 @@ def read_source(source: str) -> Imported:
         return _checked(*_gguf(path), place=str(path))
     if path.is_dir():
         read = _folder(path, {"type": "folder", "name": path.resolve().name}, place=str(path))
-        return _checked(*read, place=str(path))
+        return _checked(*read, place=str(path), folder=path)
     name, _, revision = source.partition("@")
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise RecipeError(f"there is no file or folder {source}, and a hub id is of the form owner/name[@revision]")
-    return _checked(*_hub(name, revision or None), place=source)
+    folder, read = _hub(name, revision or None)
+    return _checked(*read, place=source, folder=folder)
 
 
-def _checked(files: Mapping[str, bytes], source: Mapping[str, str], licence: str | None, *, place: str) -> Imported:
-    """Open the folder as every run will; `place`: where it comes from, in words."""
+def _checked(
+    files: Mapping[str, bytes],
+    source: Mapping[str, str],
+    licence: str | None,
+    *,
+    place: str,
+    folder: Path | None = None,
+) -> Imported:
+    """Open the folder as every run will, and prove that it is the model of the source.
+
+    `place`: where it comes from, in words; `folder`: the source, for transformers, which has read a GGUF file already.
+    """
     # Tokenizers raises a bare Exception.
     try:
         Tokenizer.from_str(files["tokenizer.json"].decode())
@@ -98,8 +110,60 @@ def _checked(files: Mapping[str, bytes], source: Mapping[str, str], licence: str
             f"tokenizer.json of {place} cannot be opened: {_brief(error)}; fetch it again, or save the model's fast "
             "tokenizer with save_pretrained"
         ) from error
+    with _told(place):
+        if folder is None:
+            model, _ = models.load(files)
+        else:
+            files, model = _as_in(folder, files, place=place)
+    return Imported(
+        files=files,
+        source=source,
+        licence=licence,
+        num_parameters=sum(parameter.numel() for parameter in model.parameters()),
+    )
+
+
+def _as_in(folder: Path, files: Mapping[str, bytes], *, place: str) -> tuple[Mapping[str, bytes], PreTrainedModel]:
+    """Return files and model that give the logits which transformers gives for a folder.
+
+    Weights keep their bytes where the model knows them by their names. Raises RecipeError where no form of them gives
+    the same logits.
+    """
     try:
         model, _ = models.load(files)
+    except RecipeError as error:
+        model, unfit = None, error
+    try:
+        original = fidelity.opened(folder, stored=files[MODEL_WEIGHTS], place=place)
+    except RecipeError as error:
+        raise _Refused(str(error)) from error
+    except _OF_A_CONFIG as error:
+        # What is wrong with weights is told in fewer words here.
+        if model is None:
+            raise unfit from error
+        raise
+    if model is None or fidelity.difference(files, model, original):
+        files = fidelity.renamed(files, original)
+        model, _ = models.load(files)
+        if told := fidelity.difference(files, model, original):
+            raise _Refused(
+                f"{place} would become another model: {told}; open it with transformers, save it with save_pretrained "
+                "and import that"
+            )
+    return files, model
+
+
+class _Refused(RecipeError):
+    """What is said of a source in full."""
+
+
+@contextmanager
+def _told(place: str) -> Iterator[None]:
+    """Tell what libraries raise for a broken folder as one error that names the file and a remedy."""
+    try:
+        yield
+    except _Refused:
+        raise
     except RecipeError as error:
         raise RecipeError(f"{place} cannot be opened: {error}; if it was cut on its way, fetch it again") from error
     except SafetensorError as error:
@@ -113,12 +177,6 @@ def _checked(files: Mapping[str, bytes], source: Mapping[str, str], licence: str
             f"config.json of {place} makes no model here: {_brief(error)}; choose a causal language model of a type "
             "that the installed transformers knows, or a newer transformers"
         ) from error
-    return Imported(
-        files=files,
-        source=source,
-        licence=licence,
-        num_parameters=sum(parameter.numel() for parameter in model.parameters()),
-    )
 
 
 def _is_ours(error: AssertionError) -> bool:
@@ -275,7 +333,8 @@ def _card_licence(card: Path | None) -> str | None:
     return ", ".join(own if one == "other" and isinstance(own, str) else one for one in named) or None
 
 
-def _hub(name: str, revision: str | None) -> tuple[dict[str, bytes], dict[str, str], str | None]:
+def _hub(name: str, revision: str | None) -> tuple[Path, tuple[dict[str, bytes], dict[str, str], str | None]]:
+    """Return the folder that a repository is fetched into, and what is read there."""
     # Here and not at the top: files and folders need no client.
     from huggingface_hub import list_repo_files, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
@@ -294,4 +353,4 @@ def _hub(name: str, revision: str | None) -> tuple[dict[str, bytes], dict[str, s
         with suppress(Exception):
             left_behind = list_repo_files(name, revision=commit)
     source = {"type": "hub", "name": name, "revision": commit}
-    return _folder(folder, source, place=f"{name} on the hub", left_behind=left_behind)
+    return folder, _folder(folder, source, place=f"{name} on the hub", left_behind=left_behind)

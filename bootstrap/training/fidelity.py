@@ -1,0 +1,161 @@
+"""A source as transformers opens it: its weights under the model's own names, and its logits to compare with.
+
+    source folder --from_pretrained--> logits  =  logits of what is stored, opened here and by from_pretrained
+
+Published weights bear other names than the model they make (GPT-2's lack `transformer.`), tie matrices that are stored
+once under either name, and keep masks and frequencies that are computed today. Transformers knows all of these. It also
+draws at random what is missing and drops what it does not know; both are refused here.
+
+Nothing pickled is opened, no code of the model's author runs, and nothing is fetched.
+"""
+
+import json
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers.utils import logging
+
+from bootstrap.errors import RecipeError
+from bootstrap.store.fingerprint import MODEL_WEIGHTS
+
+TOLERANCE = 1e-4
+"""Absolute and relative, of float32 logits: the same weights in the same model differ by float rounding at most."""
+LENGTH = 16
+"""Tokens of each sequence that is compared."""
+_COMPUTED = re.compile(
+    r"(rotary_emb\.(inv_freq|cos_cached|sin_cached)|(attn|attention)\.(masked_)?bias|position_ids)$"
+)
+"""Names of buffers that earlier versions of transformers stored, and that models compute."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What transformers makes of a folder."""
+
+    logits_BTV: Tensor
+    weights: bytes
+    """Under the names that the model has, in the precision of the source; what is tied stands there once."""
+    has_own_head: bool
+    """Whether config.json ties the output matrix to the embedding, and the weights hold two different ones."""
+
+
+def opened(folder: Path, *, stored: bytes, place: str) -> Source:
+    """Return what transformers makes of a folder; `stored`: all its weights, `place`: its name in messages.
+
+    Raises RecipeError for weights that are missing or that the model does not use, and what transformers raises for a
+    folder that it cannot open.
+    """
+    model, found = _from_pretrained(folder)
+    tensors = safetensors.torch.load(stored)
+    unused = sorted(name for name in found["unexpected_keys"] if not _is_computed(name, tensors[name]))
+    if missing := sorted(found["missing_keys"]):
+        beside = f", and holds {_few(unused)}, which its model does not know" if unused else ""
+        raise RecipeError(
+            f"{place} lacks weights of its model: {_few(missing)}{beside}; transformers would draw them at random, so "
+            "save the whole causal language model with save_pretrained and import that"
+        )
+    if unused:
+        raise RecipeError(
+            f"{place} holds weights that its model does not use: {_few(unused)}; transformers would leave them out, so "
+            "correct config.json, or open the model with transformers and save it with save_pretrained if it is whole "
+            "without them"
+        )
+    head, embedding = model.get_output_embeddings().weight, model.get_input_embeddings().weight
+    return Source(
+        logits_BTV=logits(model),
+        weights=_weights(model, tensors),
+        has_own_head=bool(getattr(model.config, "tie_word_embeddings", False)) and head is not embedding,
+    )
+
+
+def renamed(files: Mapping[str, bytes], source: Source) -> dict[str, bytes]:
+    """Return a folder's files with the weights under the names that the model has."""
+    config = json.loads(files["config.json"])
+    if source.has_own_head:
+        config["tie_word_embeddings"] = False
+    config_file = json.dumps(config, indent=2, sort_keys=True).encode()
+    return {**files, "config.json": config_file, MODEL_WEIGHTS: source.weights}
+
+
+def difference(files: Mapping[str, bytes], model: PreTrainedModel, source: Source) -> str | None:
+    """Return how a stored folder's logits differ from its source's, or None.
+
+    `model`: the folder as it is opened here; transformers opens it too.
+    """
+    if told := _apart(logits(model), source.logits_BTV):
+        return f"opened here, {told}"
+    with tempfile.TemporaryDirectory() as folder:
+        for name, data in files.items():
+            (Path(folder) / name).write_bytes(data)
+        theirs, _ = _from_pretrained(Path(folder))
+    told = _apart(logits(theirs), source.logits_BTV)
+    return f"stored and opened by transformers, {told}" if told else None
+
+
+@torch.inference_mode()
+def logits(model: PreTrainedModel) -> Tensor:
+    """Return the logits (2, LENGTH, V) of two fixed sequences, which together read tokens from all of the vocabulary."""
+    rows = model.get_input_embeddings().weight.shape[0]
+    steps_T = torch.arange(LENGTH)
+    tokens_BT = torch.stack([steps_T % rows, (rows - 1) * steps_T // (LENGTH - 1)])
+    return model.eval()(input_ids=tokens_BT, use_cache=False).logits.float()
+
+
+def _from_pretrained(folder: Path) -> tuple[PreTrainedModel, dict[str, set[str]]]:
+    """Return the model in float32, and which names did not fit."""
+    with _quiet():
+        return AutoModelForCausalLM.from_pretrained(
+            str(folder),
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Let transformers neither draw bars nor tell at length what this module tells in one line."""
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+
+
+def _weights(model: PreTrainedModel, stored: Mapping[str, Tensor]) -> bytes:
+    """Return a model's weights in the precision of those stored, which loses nothing where they have but one."""
+    tied = set(getattr(model, "all_tied_weights_keys", None) or {})
+    precisions = {tensor.dtype for tensor in stored.values() if tensor.is_floating_point()}
+    narrow = next(iter(precisions)) if precisions in ({torch.float16}, {torch.bfloat16}) else torch.float32
+    own = {name: tensor for name, tensor in model.state_dict().items() if name not in tied}
+    kept = {name: tensor.to(narrow) if tensor.is_floating_point() else tensor for name, tensor in own.items()}
+    return safetensors.torch.save({name: t.contiguous() for name, t in kept.items()}, metadata={"format": "pt"})
+
+
+def _is_computed(name: str, tensor: Tensor) -> bool:
+    """Whether a name is of a buffer; a mask has four dimensions or is one number, a bias has one."""
+    return _COMPUTED.search(name) is not None and (not name.endswith("bias") or tensor.ndim in (0, 4))
+
+
+def _apart(ours_BTV: Tensor, theirs_BTV: Tensor) -> str | None:
+    if ours_BTV.shape != theirs_BTV.shape:
+        return f"it gives {ours_BTV.shape[-1]} outputs for each token, its source {theirs_BTV.shape[-1]}"
+    if torch.allclose(ours_BTV, theirs_BTV, atol=TOLERANCE, rtol=TOLERANCE):
+        return None
+    return f"its logits differ from its source's by up to {(ours_BTV - theirs_BTV).abs().max():.3g}"
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
