@@ -1,6 +1,6 @@
 """A source as transformers opens it: its weights under the model's own names, and its logits to compare with.
 
-    source folder --from_pretrained--> logits  =  logits of what is stored, opened here and by from_pretrained
+    source --from_pretrained--> logits  =  logits of what is stored, opened here and by from_pretrained
 
 Published weights bear other names than the model they make (GPT-2's lack `transformer.`), tie matrices that are stored
 once under either name, and keep masks and frequencies that are computed today. Transformers knows all of these. It also
@@ -29,7 +29,8 @@ from bootstrap.store.fingerprint import MODEL_WEIGHTS
 TOLERANCE = 1e-4
 """Absolute and relative, of float32 logits: the same weights in the same model differ by float rounding at most."""
 LENGTH = 16
-"""Tokens of each sequence that is compared."""
+"""Tokens of each sequence that is compared, unless the model holds fewer."""
+_READ = {"config.json", "generation_config.json", MODEL_WEIGHTS}
 _COMPUTED = re.compile(
     r"(rotary_emb\.(inv_freq|cos_cached|sin_cached)|(attn|attention)\.(masked_)?bias|position_ids)$"
 )
@@ -38,7 +39,7 @@ _COMPUTED = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """What transformers makes of a folder."""
+    """What transformers makes of a source."""
 
     logits_BTV: Tensor
     weights: bytes
@@ -47,14 +48,14 @@ class Source:
     """Whether config.json ties the output matrix to the embedding, and the weights hold two different ones."""
 
 
-def opened(folder: Path, *, stored: bytes, place: str) -> Source:
-    """Return what transformers makes of a folder; `stored`: all its weights, `place`: its name in messages.
+def opened(files: Mapping[str, bytes], *, place: str) -> Source:
+    """Return what transformers makes of a source's files, its weights in one; `place`: its name in messages.
 
     Raises RecipeError for weights that are missing or that the model does not use, and what transformers raises for a
-    folder that it cannot open.
+    model that it cannot open.
     """
-    model, found = _from_pretrained(folder)
-    tensors = safetensors.torch.load(stored)
+    model, found = _from_pretrained(files)
+    tensors = safetensors.torch.load(files[MODEL_WEIGHTS])
     unused = sorted(name for name in found["unexpected_keys"] if not _is_computed(name, tensors[name]))
     if missing := sorted(found["missing_keys"]):
         beside = f", and holds {_few(unused)}, which its model does not know" if unused else ""
@@ -68,10 +69,15 @@ def opened(folder: Path, *, stored: bytes, place: str) -> Source:
             "correct config.json, or open the model with transformers and save it with save_pretrained if it is whole "
             "without them"
         )
+    return read(model, stored=tensors)
+
+
+def read(model: PreTrainedModel, *, stored: Mapping[str, Tensor] | None = None) -> Source:
+    """Return what a model is that transformers has opened; `stored`: the weights that it was opened from."""
     head, embedding = model.get_output_embeddings().weight, model.get_input_embeddings().weight
     return Source(
         logits_BTV=logits(model),
-        weights=_weights(model, tensors),
+        weights=_weights(model, stored or {}),
         has_own_head=bool(getattr(model.config, "tie_word_embeddings", False)) and head is not embedding,
     )
 
@@ -90,30 +96,42 @@ def difference(files: Mapping[str, bytes], model: PreTrainedModel, source: Sourc
 
     `model`: the folder as it is opened here; transformers opens it too.
     """
-    if told := _apart(logits(model), source.logits_BTV):
+    if told := apart(model, source):
         return f"opened here, {told}"
-    with tempfile.TemporaryDirectory() as folder:
-        for name, data in files.items():
-            (Path(folder) / name).write_bytes(data)
-        theirs, _ = _from_pretrained(Path(folder))
-    told = _apart(logits(theirs), source.logits_BTV)
-    return f"stored and opened by transformers, {told}" if told else None
+    told = apart(_from_pretrained(files)[0], source)
+    return f"opened by transformers once it is stored, {told}" if told else None
+
+
+def apart(model: PreTrainedModel, source: Source) -> str | None:
+    """Return how a model's logits differ from its source's, or None."""
+    ours_BTV, theirs_BTV = logits(model), source.logits_BTV
+    if ours_BTV.shape != theirs_BTV.shape:
+        return f"it has {ours_BTV.shape[-1]} outputs for each token, its source {theirs_BTV.shape[-1]}"
+    if torch.allclose(ours_BTV, theirs_BTV, atol=TOLERANCE, rtol=TOLERANCE):
+        return None
+    return f"its logits differ from its source's by up to {(ours_BTV - theirs_BTV).abs().max():.3g}"
 
 
 @torch.inference_mode()
 def logits(model: PreTrainedModel) -> Tensor:
-    """Return the logits (2, LENGTH, V) of two fixed sequences, which together read tokens from all of the vocabulary."""
+    """Return the logits (2, T, V) of two fixed sequences: the first tokens, and some from all of the vocabulary."""
     rows = model.get_input_embeddings().weight.shape[0]
-    steps_T = torch.arange(LENGTH)
+    most = getattr(model.config, "max_position_embeddings", None) or LENGTH
+    steps_T = torch.arange(min(LENGTH, most))
     tokens_BT = torch.stack([steps_T % rows, (rows - 1) * steps_T // (LENGTH - 1)])
     return model.eval()(input_ids=tokens_BT, use_cache=False).logits.float()
 
 
-def _from_pretrained(folder: Path) -> tuple[PreTrainedModel, dict[str, set[str]]]:
-    """Return the model in float32, and which names did not fit."""
-    with _quiet():
+def _from_pretrained(files: Mapping[str, bytes]) -> tuple[PreTrainedModel, dict[str, set[str]]]:
+    """Return the model in float32, and which names did not fit.
+
+    It lies in a folder with nothing beside it: transformers would follow what an adapter's file or an index says.
+    """
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        for name in _READ & files.keys():
+            (Path(folder) / name).write_bytes(files[name])
         return AutoModelForCausalLM.from_pretrained(
-            str(folder),
+            folder,
             dtype=torch.float32,
             use_safetensors=True,
             trust_remote_code=False,
@@ -147,14 +165,6 @@ def _weights(model: PreTrainedModel, stored: Mapping[str, Tensor]) -> bytes:
 def _is_computed(name: str, tensor: Tensor) -> bool:
     """Whether a name is of a buffer; a mask has four dimensions or is one number, a bias has one."""
     return _COMPUTED.search(name) is not None and (not name.endswith("bias") or tensor.ndim in (0, 4))
-
-
-def _apart(ours_BTV: Tensor, theirs_BTV: Tensor) -> str | None:
-    if ours_BTV.shape != theirs_BTV.shape:
-        return f"it gives {ours_BTV.shape[-1]} outputs for each token, its source {theirs_BTV.shape[-1]}"
-    if torch.allclose(ours_BTV, theirs_BTV, atol=TOLERANCE, rtol=TOLERANCE):
-        return None
-    return f"its logits differ from its source's by up to {(ours_BTV - theirs_BTV).abs().max():.3g}"
 
 
 def _few(names: list[str]) -> str:

@@ -28,10 +28,11 @@ from transformers.utils import logging as transformers_logging
 
 from bootstrap.config.base_model import MODEL_FILES
 from bootstrap.errors import RecipeError
-from bootstrap.store.fingerprint import MODEL_WEIGHTS
+from bootstrap.store.fingerprint import ADAPTER_CONFIG, MODEL_WEIGHTS
 from bootstrap.training import fidelity
 from bootstrap.training import model as models
 from bootstrap.training.chat import TEMPLATE, template_of
+from bootstrap.training.special_tokens import NAMES, token_text
 
 INDEX = "model.safetensors.index.json"
 HUB_FILES = ("*.json", "*.safetensors", "*.jinja", "README.md")
@@ -79,15 +80,15 @@ def read_source(source: str) -> Imported:
     if path.is_file():
         if path.suffix != ".gguf":
             raise RecipeError(f"{path} is no GGUF file (.gguf); name one, a Hugging Face folder, or a hub id")
-        return _checked(*_gguf(path), place=str(path))
+        *read, original = _gguf(path)
+        return _checked(*read, place=str(path), original=original)
     if path.is_dir():
         read = _folder(path, {"type": "folder", "name": path.resolve().name}, place=str(path))
-        return _checked(*read, place=str(path), folder=path)
+        return _checked(*read, place=str(path))
     name, _, revision = source.partition("@")
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise RecipeError(f"there is no file or folder {source}, and a hub id is of the form owner/name[@revision]")
-    folder, read = _hub(name, revision or None)
-    return _checked(*read, place=source, folder=folder)
+    return _checked(*_hub(name, revision or None), place=source)
 
 
 def _checked(
@@ -96,11 +97,11 @@ def _checked(
     licence: str | None,
     *,
     place: str,
-    folder: Path | None = None,
+    original: fidelity.Source | None = None,
 ) -> Imported:
     """Open the folder as every run will, and prove that it is the model of the source.
 
-    `place`: where it comes from, in words; `folder`: the source, for transformers, which has read a GGUF file already.
+    `place`: where it comes from, in words; `original`: what transformers made of the source, if it has opened it.
     """
     # Tokenizers raises a bare Exception.
     try:
@@ -111,10 +112,7 @@ def _checked(
             "tokenizer with save_pretrained"
         ) from error
     with _told(place):
-        if folder is None:
-            model, _ = models.load(files)
-        else:
-            files, model = _as_in(folder, files, place=place)
+        files, model = _faithful(files, original, place=place)
     return Imported(
         files=files,
         source=source,
@@ -123,26 +121,30 @@ def _checked(
     )
 
 
-def _as_in(folder: Path, files: Mapping[str, bytes], *, place: str) -> tuple[Mapping[str, bytes], PreTrainedModel]:
-    """Return files and model that give the logits which transformers gives for a folder.
+def _faithful(
+    files: Mapping[str, bytes], original: fidelity.Source | None, *, place: str
+) -> tuple[Mapping[str, bytes], PreTrainedModel]:
+    """Return files and their model, whose logits are those that transformers gives for the source.
 
     Weights keep their bytes where the model knows them by their names. Raises RecipeError where no form of them gives
     the same logits.
     """
+    model, unfit = None, None
     try:
         model, _ = models.load(files)
     except RecipeError as error:
-        model, unfit = None, error
+        unfit = error
     try:
-        original = fidelity.opened(folder, stored=files[MODEL_WEIGHTS], place=place)
+        original = original or fidelity.opened(files, place=place)
     except RecipeError as error:
         raise _Refused(str(error)) from error
     except _OF_A_CONFIG as error:
-        # What is wrong with weights is told in fewer words here.
-        if model is None:
+        # What is wrong has been told in fewer words, or can be.
+        if unfit is not None:
             raise unfit from error
+        _check_padding(json.loads(files["config.json"]), place=place)
         raise
-    if model is None or fidelity.difference(files, model, original):
+    if model is None or fidelity.apart(model, original):
         files = fidelity.renamed(files, original)
         model, _ = models.load(files)
         if told := fidelity.difference(files, model, original):
@@ -151,6 +153,16 @@ def _as_in(folder: Path, files: Mapping[str, bytes], *, place: str) -> tuple[Map
                 "and import that"
             )
     return files, model
+
+
+def _check_padding(config: Mapping[str, Any], *, place: str) -> None:
+    """Raise RecipeError for padding that torch makes no embedding with."""
+    pad, rows = config.get("pad_token_id"), config.get("vocab_size")
+    if isinstance(pad, int) and isinstance(rows, int) and not -rows <= pad < rows:
+        raise _Refused(
+            f"config.json of {place} pads with token {pad}, and the model's embedding has {rows} rows; choose a "
+            "pad_token_id below that, or null"
+        )
 
 
 class _Refused(RecipeError):
@@ -194,7 +206,7 @@ def _brief(error: Exception) -> str:
 # --- GGUF --------------------------------------------------------------------------------------------------------
 
 
-def _gguf(path: Path) -> tuple[dict[str, bytes], dict[str, str], str | None]:
+def _gguf(path: Path) -> tuple[dict[str, bytes], dict[str, str], str | None, fidelity.Source]:
     try:
         reader = GGUFReader(path)
     except (ValueError, OSError, IndexError) as error:
@@ -222,7 +234,8 @@ def _gguf(path: Path) -> tuple[dict[str, bytes], dict[str, str], str | None]:
         **({TEMPLATE: template.encode()} if isinstance(template, str) else {}),
     }
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return files, {"type": "gguf", "name": path.name, "sha256": digest}, _field(reader, "general.license")
+    source = {"type": "gguf", "name": path.name, "sha256": digest}
+    return files, source, _field(reader, "general.license"), fidelity.read(model)
 
 
 def _split_as_learned(tokenizer: Tokenizer, name: str | None, path: Path) -> None:
@@ -264,9 +277,14 @@ def _folder(
             "both with save_pretrained"
         )
     config = settings["config.json"]
-    quantised = config.get("quantization_config")
-    if method := quantised.get("quant_method") if isinstance(quantised, dict) else quantised:
+    if (method := _quantised_by(config, there)) is not None:
         raise RecipeError(f"{place} holds weights quantised by {method}; import the model they were made from")
+    if ADAPTER_CONFIG in there:
+        raise RecipeError(
+            f"{place} holds an adapter ({ADAPTER_CONFIG}) beside a model, and transformers opens both as one; merge them "
+            "(merge_and_unload, save_pretrained) and import that, or remove the adapter"
+        )
+    files["tokenizer_config.json"] = _naming_its_tokens(path, files, settings["tokenizer_config.json"])
     # Its author's code never runs here; if the weights need it, opening them fails.
     config.pop("auto_map", None)
     files["config.json"] = json.dumps(config, indent=2, sort_keys=True).encode()
@@ -274,6 +292,42 @@ def _folder(
     if template is not None:
         files[TEMPLATE] = template.encode()
     return files, source, _card_licence(there.get("README.md"))
+
+
+def _quantised_by(config: Mapping[str, Any], there: Collection[str]) -> str | None:
+    """Return what weights are quantised by, in words; None for those that are not.
+
+    Transformers has one key for it in config.json; other libraries have theirs, or a file of their own.
+    """
+    for key in ("quantization_config", "compression_config", "quantization"):
+        found = config.get(key)
+        if isinstance(found, dict) and found:
+            width = next((name for name in ("load_in_8bit", "load_in_4bit") if found.get(name)), None)
+            return str(found.get("quant_method") or (f"bitsandbytes ({width})" if width else f"what {key} says"))
+        if found:
+            return str(found)
+    return next((f"what {name} says" for name in ("quantize_config.json", "quant_config.json") if name in there), None)
+
+
+def _naming_its_tokens(path: Path, files: Mapping[str, bytes], settings: Mapping[str, Any]) -> bytes:
+    """Return a tokenizer_config.json that names the end of sequence, if transformers knows it from elsewhere.
+
+    From older files, or from the tokenizer's class: GPT-2's names none.
+    """
+    if token_text(settings, "eos_token") is not None:
+        return files["tokenizer_config.json"]
+    try:
+        known = Tokenizer.from_str(files["tokenizer.json"].decode())
+        theirs = AutoTokenizer.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
+    # Tokenizers raises a bare Exception; what is wrong with the files is told where they are opened.
+    except Exception:
+        return files["tokenizer_config.json"]
+    named = {
+        name: text
+        for name, text in theirs.special_tokens_map.items()
+        if name in NAMES and token_text(settings, name) is None and known.token_to_id(text) is not None
+    }
+    return json.dumps({**settings, **named}, indent=2, sort_keys=True).encode()
 
 
 def _weights(there: Mapping[str, Path], *, place: str, left_behind: Collection[str]) -> bytes:
@@ -333,8 +387,7 @@ def _card_licence(card: Path | None) -> str | None:
     return ", ".join(own if one == "other" and isinstance(own, str) else one for one in named) or None
 
 
-def _hub(name: str, revision: str | None) -> tuple[Path, tuple[dict[str, bytes], dict[str, str], str | None]]:
-    """Return the folder that a repository is fetched into, and what is read there."""
+def _hub(name: str, revision: str | None) -> tuple[dict[str, bytes], dict[str, str], str | None]:
     # Here and not at the top: files and folders need no client.
     from huggingface_hub import list_repo_files, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
@@ -353,4 +406,4 @@ def _hub(name: str, revision: str | None) -> tuple[Path, tuple[dict[str, bytes],
         with suppress(Exception):
             left_behind = list_repo_files(name, revision=commit)
     source = {"type": "hub", "name": name, "revision": commit}
-    return folder, _folder(folder, source, place=f"{name} on the hub", left_behind=left_behind)
+    return _folder(folder, source, place=f"{name} on the hub", left_behind=left_behind)
