@@ -31,9 +31,7 @@ TOLERANCE = 1e-4
 LENGTH = 16
 """Tokens of each sequence that is compared, unless the model holds fewer."""
 _READ = {"config.json", "generation_config.json", MODEL_WEIGHTS}
-_COMPUTED = re.compile(
-    r"(rotary_emb\.(inv_freq|cos_cached|sin_cached)|(attn|attention)\.(masked_)?bias|position_ids)$"
-)
+_COMPUTED = re.compile(r"(rotary_emb\.(inv_freq|cos_cached|sin_cached)|(attn|attention)\.(masked_)?bias|position_ids)$")
 """Names of buffers that earlier versions of transformers stored, and that models compute."""
 
 

@@ -281,8 +281,8 @@ def _folder(
         raise RecipeError(f"{place} holds weights quantised by {method}; import the model they were made from")
     if ADAPTER_CONFIG in there:
         raise RecipeError(
-            f"{place} holds an adapter ({ADAPTER_CONFIG}) beside a model, and transformers opens both as one; merge them "
-            "(merge_and_unload, save_pretrained) and import that, or remove the adapter"
+            f"{place} holds an adapter ({ADAPTER_CONFIG}) beside a model, and transformers opens both as one; merge "
+            "them (merge_and_unload, save_pretrained) and import that, or remove the adapter"
         )
     files["tokenizer_config.json"] = _naming_its_tokens(path, files, settings["tokenizer_config.json"])
     # Its author's code never runs here; if the weights need it, opening them fails.
