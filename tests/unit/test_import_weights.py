@@ -161,7 +161,10 @@ def refusal(files, tmp_path) -> str:
 
 
 REFUSED = {
-    "a head is missing": (folder_of(TENSORS, tie_word_embeddings=False), r"lacks weights of its model: lm_head\.weight"),
+    "a head is missing": (
+        folder_of(TENSORS, tie_word_embeddings=False),
+        r"lacks weights of its model: lm_head\.weight",
+    ),
     "a layer is missing": (
         folder_of({name: tensor for name, tensor in TENSORS.items() if ".1.mlp" not in name}),
         "lacks weights of its model: model.layers.1.mlp.down_proj.weight",
@@ -224,5 +227,5 @@ def test_a_tokenizer_whose_class_names_its_end_is_stored_with_it(tmp_path):
 
 def test_a_folder_that_was_not_imported_is_refused_with_the_remedy():
     files = folder_of({name.removeprefix("model."): tensor for name, tensor in TENSORS.items()})
-    with pytest.raises(RecipeError, match="do not fit config.json.*`bootstrap import`"):
+    with pytest.raises(RecipeError, match=r"do not fit config\.json.*`bootstrap import`"):
         load(files)
