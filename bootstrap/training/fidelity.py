@@ -24,6 +24,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging
 
 from bootstrap.errors import RecipeError
+from bootstrap.store import durable
 from bootstrap.store.fingerprint import MODEL_WEIGHTS
 
 TOLERANCE = 1e-4
@@ -125,11 +126,11 @@ def _from_pretrained(files: Mapping[str, bytes]) -> tuple[PreTrainedModel, dict[
 
     It lies in a folder with nothing beside it: transformers would follow what an adapter's file or an index says.
     """
-    with tempfile.TemporaryDirectory() as folder, _quiet():
-        for name in _READ & files.keys():
-            (Path(folder) / name).write_bytes(files[name])
+    with tempfile.TemporaryDirectory() as place, _quiet():
+        folder = Path(place) / "model"
+        durable.write_folder(folder, {name: files[name] for name in _READ & files.keys()})
         return AutoModelForCausalLM.from_pretrained(
-            folder,
+            str(folder),
             dtype=torch.float32,
             use_safetensors=True,
             trust_remote_code=False,

@@ -32,7 +32,9 @@ RENDERED = {
     "JSON that is set out": "{{ messages[-1] | tojson(indent=2) }}",
     "JSON in ASCII": "{{ messages[-1] | tojson(true, 1) }}{{ {'b': 'é', 'a': 1} | tojson(sort_keys=true) }}",
     "JSON with separators": "{{ messages | tojson(separators=(',', ':')) }}",
-    "loops that end early": "{% for i in [1, 2] %}{% if i == 1 %}{% continue %}{% endif %}{{ i }}{% break %}{% endfor %}",
+    "loops that end early": (
+        "{% for i in [1, 2, 3] %}{% if i < 2 %}{% continue %}{% endif %}{{ i }}{% break %}{% endfor %}"
+    ),
     "a namespace": "{% set ns = namespace(x=1, self=2) %}{% for i in [3] %}{% set ns.x = i %}{% endfor %}{{ ns.x }}",
     "a dictionary": "{{ dict(a=1, **{'b': 2}) }}{{ dict.fromkeys(['a'], 0) }}{{ dict([('a', 1)]).items() | list }}",
     "blocks on lines of their own": "  {% if true %}\n  {{ messages[-1].content }}  \n  {% endif %}\n\n  end\n",
