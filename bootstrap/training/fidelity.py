@@ -40,11 +40,10 @@ _COMPUTED = re.compile(r"(rotary_emb\.(inv_freq|cos_cached|sin_cached)|(attn|att
 class Source:
     """What transformers makes of a source."""
 
+    model: PreTrainedModel
     logits_BTV: Tensor
-    weights: bytes
-    """Under the names that the model has, in the precision of the source; what is tied stands there once."""
-    has_own_head: bool
-    """Whether config.json ties the output matrix to the embedding, and the weights hold two different ones."""
+    precision: torch.dtype
+    """That its weights are stored in without loss."""
 
 
 def opened(files: Mapping[str, bytes], *, place: str) -> Source:
@@ -68,42 +67,42 @@ def opened(files: Mapping[str, bytes], *, place: str) -> Source:
             "correct config.json, or open the model with transformers and save it with save_pretrained if it is whole "
             "without them"
         )
-    return read(model, stored=tensors)
-
-
-def read(model: PreTrainedModel, *, stored: Mapping[str, Tensor] | None = None) -> Source:
-    """Return what a model is that transformers has opened; `stored`: the weights that it was opened from."""
-    head, embedding = model.get_output_embeddings().weight, model.get_input_embeddings().weight
-    return Source(
-        logits_BTV=logits(model),
-        weights=_weights(model, stored or {}),
-        has_own_head=bool(getattr(model.config, "tie_word_embeddings", False)) and head is not embedding,
-    )
+    precisions = {tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()}
+    one = next(iter(precisions)) if precisions in ({torch.float16}, {torch.bfloat16}) else torch.float32
+    return Source(model=model, logits_BTV=logits(model), precision=one)
 
 
 def renamed(files: Mapping[str, bytes], source: Source) -> dict[str, bytes]:
-    """Return a folder's files with the weights under the names that the model has."""
-    config = json.loads(files["config.json"])
-    if source.has_own_head:
+    """Return a folder's files with the weights under the names that the model has; what is tied stands there once."""
+    model, config = source.model, json.loads(files["config.json"])
+    tied = set(getattr(model, "all_tied_weights_keys", None) or {})
+    own = {name: tensor for name, tensor in model.state_dict().items() if name not in tied}
+    kept = {name: t.to(source.precision) if t.is_floating_point() else t for name, t in own.items()}
+    head, embedding = model.get_output_embeddings().weight, model.get_input_embeddings().weight
+    if getattr(model.config, "tie_word_embeddings", False) and head is not embedding:
+        # The weights hold two matrices, which transformers then keeps apart.
         config["tie_word_embeddings"] = False
-    config_file = json.dumps(config, indent=2, sort_keys=True).encode()
-    return {**files, "config.json": config_file, MODEL_WEIGHTS: source.weights}
+    return {
+        **files,
+        "config.json": json.dumps(config, indent=2, sort_keys=True).encode(),
+        MODEL_WEIGHTS: safetensors.torch.save({n: t.contiguous() for n, t in kept.items()}, metadata={"format": "pt"}),
+    }
 
 
-def difference(files: Mapping[str, bytes], model: PreTrainedModel, source: Source) -> str | None:
+def difference(files: Mapping[str, bytes], ours_BTV: Tensor, source: Source) -> str | None:
     """Return how a stored folder's logits differ from its source's, or None.
 
-    `model`: the folder as it is opened here; transformers opens it too.
+    `ours_BTV`: those of the folder as it is opened here; transformers opens it too.
     """
-    if told := apart(model, source):
+    if told := apart(ours_BTV, source):
         return f"opened here, {told}"
-    told = apart(_from_pretrained(files)[0], source)
+    told = apart(logits(_from_pretrained(files)[0]), source)
     return f"opened by transformers once it is stored, {told}" if told else None
 
 
-def apart(model: PreTrainedModel, source: Source) -> str | None:
-    """Return how a model's logits differ from its source's, or None."""
-    ours_BTV, theirs_BTV = logits(model), source.logits_BTV
+def apart(ours_BTV: Tensor, source: Source) -> str | None:
+    """Return how logits differ from the source's, or None."""
+    theirs_BTV = source.logits_BTV
     if ours_BTV.shape != theirs_BTV.shape:
         return f"it has {ours_BTV.shape[-1]} outputs for each token, its source {theirs_BTV.shape[-1]}"
     if torch.allclose(ours_BTV, theirs_BTV, atol=TOLERANCE, rtol=TOLERANCE):
@@ -149,16 +148,6 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logging.set_verbosity(level)
-
-
-def _weights(model: PreTrainedModel, stored: Mapping[str, Tensor]) -> bytes:
-    """Return a model's weights in the precision of those stored, which loses nothing where they have but one."""
-    tied = set(getattr(model, "all_tied_weights_keys", None) or {})
-    precisions = {tensor.dtype for tensor in stored.values() if tensor.is_floating_point()}
-    narrow = next(iter(precisions)) if precisions in ({torch.float16}, {torch.bfloat16}) else torch.float32
-    own = {name: tensor for name, tensor in model.state_dict().items() if name not in tied}
-    kept = {name: tensor.to(narrow) if tensor.is_floating_point() else tensor for name, tensor in own.items()}
-    return safetensors.torch.save({name: t.contiguous() for name, t in kept.items()}, metadata={"format": "pt"})
 
 
 def _is_computed(name: str, tensor: Tensor) -> bool:

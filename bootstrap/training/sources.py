@@ -23,7 +23,7 @@ from gguf import GGUFReader
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from tokenizers import Tokenizer, pre_tokenizers
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from bootstrap.config.base_model import MODEL_FILES
@@ -112,30 +112,57 @@ def _checked(
             "tokenizer with save_pretrained"
         ) from error
     with _told(place):
-        files, model = _faithful(files, original, place=place)
-    return Imported(
-        files=files,
-        source=source,
-        licence=licence,
-        num_parameters=sum(parameter.numel() for parameter in model.parameters()),
-    )
+        files, num_parameters = _faithful(files, original, place=place)
+    return Imported(files=files, source=source, licence=licence, num_parameters=num_parameters)
 
 
 def _faithful(
     files: Mapping[str, bytes], original: fidelity.Source | None, *, place: str
-) -> tuple[Mapping[str, bytes], PreTrainedModel]:
-    """Return files and their model, whose logits are those that transformers gives for the source.
+) -> tuple[Mapping[str, bytes], int]:
+    """Return files whose model gives the logits that transformers gives for the source, and its number of parameters.
 
     Weights keep their bytes where the model knows them by their names. Raises RecipeError where no form of them gives
     the same logits.
     """
-    model, unfit = None, None
+    if original is not None:
+        ours = _opened(files)
+    else:
+        try:
+            ours, unfit = _opened(files), None
+        except RecipeError as error:
+            ours, unfit = None, error
+        original = _original(files, unfit, place=place)
+        if ours is not None and not fidelity.apart(ours.logits_BTV, original):
+            # What transformers has opened is what will be stored.
+            return files, ours.num_parameters
+        files = fidelity.renamed(files, original)
+        ours = _opened(files)
+    if told := fidelity.difference(files, ours.logits_BTV, original):
+        raise _Refused(
+            f"{place} would become another model: {told}; open it with transformers, save it with save_pretrained and "
+            "import that"
+        )
+    return files, ours.num_parameters
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Opened:
+    """What is kept of a model that runs would have: the model itself makes room for the next one."""
+
+    logits_BTV: torch.Tensor
+    num_parameters: int
+
+
+def _opened(files: Mapping[str, bytes]) -> _Opened:
+    model, _ = models.load(files)
+    count = sum(parameter.numel() for parameter in model.parameters())
+    return _Opened(logits_BTV=fidelity.logits(model), num_parameters=count)
+
+
+def _original(files: Mapping[str, bytes], unfit: RecipeError | None, *, place: str) -> fidelity.Source:
+    """Return what transformers makes of files; `unfit`: why they cannot be opened as they are, if so."""
     try:
-        model, _ = models.load(files)
-    except RecipeError as error:
-        unfit = error
-    try:
-        original = original or fidelity.opened(files, place=place)
+        return fidelity.opened(files, place=place)
     except RecipeError as error:
         raise _Refused(str(error)) from error
     except _OF_A_CONFIG as error:
@@ -144,15 +171,6 @@ def _faithful(
             raise unfit from error
         _check_padding(json.loads(files["config.json"]), place=place)
         raise
-    if model is None or fidelity.apart(model, original):
-        files = fidelity.renamed(files, original)
-        model, _ = models.load(files)
-        if told := fidelity.difference(files, model, original):
-            raise _Refused(
-                f"{place} would become another model: {told}; open it with transformers, save it with save_pretrained "
-                "and import that"
-            )
-    return files, model
 
 
 def _check_padding(config: Mapping[str, Any], *, place: str) -> None:
@@ -235,7 +253,8 @@ def _gguf(path: Path) -> tuple[dict[str, bytes], dict[str, str], str | None, fid
     }
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     source = {"type": "gguf", "name": path.name, "sha256": digest}
-    return files, source, _field(reader, "general.license"), fidelity.read(model)
+    original = fidelity.Source(model=model, logits_BTV=fidelity.logits(model), precision=torch.float32)
+    return files, source, _field(reader, "general.license"), original
 
 
 def _split_as_learned(tokenizer: Tokenizer, name: str | None, path: Path) -> None:

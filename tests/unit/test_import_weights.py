@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+from dataclasses import replace
 
 import pytest
 import safetensors.torch
@@ -203,9 +204,7 @@ def test_a_model_that_answers_otherwise_once_it_is_stored_is_refused(tmp_path, m
 
     def shifted(files, *, place):
         found = opened(files, place=place)
-        return fidelity.Source(
-            logits_BTV=found.logits_BTV + 0.01, weights=found.weights, has_own_head=found.has_own_head
-        )
+        return replace(found, logits_BTV=found.logits_BTV + 0.01)
 
     monkeypatch.setattr(fidelity, "opened", shifted)
     message = refusal(BASE, tmp_path)
