@@ -116,6 +116,12 @@ def load(files: Mapping[str, bytes]) -> tuple[PreTrainedModel, PreTrainedTokeniz
     ]
     if broken:
         raise RecipeError(f"weights with a wrong shape or values that are not finite: {', '.join(broken[:3])}")
+    for name, same in (getattr(model, "all_tied_weights_keys", None) or {}).items():
+        if name in tensors and same in tensors and not torch.equal(tensors[name], tensors[same]):
+            raise RecipeError(
+                f"config.json ties {name} to {same}, and the weights hold two different ones; `bootstrap import` the "
+                "folder, which keeps both as transformers does"
+            )
     model.load_state_dict(tensors, strict=False)
     model.tie_weights()
     if "generation_config.json" in files:

@@ -225,6 +225,7 @@ def test_a_tokenizer_whose_class_names_its_end_is_stored_with_it(tmp_path):
 
 
 def test_a_folder_that_was_not_imported_is_refused_with_the_remedy():
-    files = folder_of({name.removeprefix("model."): tensor for name, tensor in TENSORS.items()})
     with pytest.raises(RecipeError, match=r"do not fit config\.json.*`bootstrap import`"):
-        load(files)
+        load(FORMS["no prefix"])
+    with pytest.raises(RecipeError, match=r"ties lm_head\.weight to .* two different ones; `bootstrap import`"):
+        load(FORMS["tied by config.json, with a head of its own"])
