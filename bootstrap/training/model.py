@@ -95,7 +95,9 @@ def load(files: Mapping[str, bytes]) -> tuple[PreTrainedModel, PreTrainedTokeniz
     """
     settings = json.loads(files["config.json"])
     config = AutoConfig.for_model(**settings)
-    _correct_special_tokens(config, settings)
+    inner = settings.get("text_config") or {}
+    for part, told in ((config, settings), (config.get_text_config(), {**settings, **inner})):
+        _correct_special_tokens(part, told)
     with no_init_weights():
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     tensors: dict[str, torch.Tensor] = {}
@@ -127,7 +129,7 @@ def load(files: Mapping[str, bytes]) -> tuple[PreTrainedModel, PreTrainedTokeniz
     if "generation_config.json" in files:
         model.generation_config = GenerationConfig.from_dict(json.loads(files["generation_config.json"]))
     tokenizer = _load_tokenizer(files, rows=model.get_input_embeddings().weight.shape[0])
-    _name_ends(model, settings, tokenizer)
+    _name_ends(model, [*ends_named(settings), *ends_named(inner)], tokenizer)
     _check_head(model.eval())
     return model, tokenizer
 
@@ -146,17 +148,21 @@ def _correct_special_tokens(config: PretrainedConfig, settings: Mapping[str, Any
     """
     if "eos_token_id" not in settings:
         config.eos_token_id = None
-    pad, rows = config.pad_token_id, getattr(config, "vocab_size", None)
-    if isinstance(pad, int) and isinstance(rows, int) and not 0 <= pad < rows:
-        config.pad_token_id = None
+    # Some classes have no such attribute.
+    pad, rows = getattr(config, "pad_token_id", None), getattr(config, "vocab_size", None)
+    is_outside = isinstance(pad, int) and isinstance(rows, int) and not 0 <= pad < rows
+    config.pad_token_id = None if is_outside else pad
 
 
-def _name_ends(model: PreTrainedModel, settings: Mapping[str, Any], tokenizer: PreTrainedTokenizerFast) -> None:
-    """Let the generation configuration name every end token, so that what is taught as the end stops the sampler."""
+def _name_ends(model: PreTrainedModel, others: Sequence[int], tokenizer: PreTrainedTokenizerFast) -> None:
+    """Let the generation configuration name every end token, so that what is taught as the end stops the sampler.
+
+    `others`: those that config.json names.
+    """
     rows, generation = model.get_input_embeddings().weight.shape[0], model.generation_config
     told = ends_named({"eos_token_id": generation.eos_token_id})
     taught = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-    ends = [end for end in dict.fromkeys([*told, *ends_named(settings), *taught]) if 0 <= end < rows]
+    ends = [end for end in dict.fromkeys([*told, *others, *taught]) if 0 <= end < rows]
     # Files that name them all stay as they are.
     if set(ends) != set(told):
         generation.eos_token_id = ends[0] if len(ends) == 1 else ends or None

@@ -166,9 +166,8 @@ def _original(files: Mapping[str, bytes], unfit: RecipeError | None, *, place: s
     except RecipeError as error:
         raise _Refused(str(error)) from error
     except _OF_A_CONFIG as error:
-        # What is wrong has been told in fewer words, or can be.
         if unfit is not None:
-            raise unfit from error
+            raise RecipeError(f"{unfit}; transformers says: {_brief(error)}") from error
         _check_padding(json.loads(files["config.json"]), place=place)
         raise
 

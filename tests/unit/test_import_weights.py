@@ -3,18 +3,30 @@
 import json
 import re
 import socket
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
 from support.pretrained import small_folder, write
-from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel, GPTNeoXConfig
-from transformers import GPTNeoXForCausalLM as GPTNeoX
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+)
 
 from bootstrap.cli.main import main
+from bootstrap.config.steps import AdamW
 from bootstrap.errors import RecipeError
-from bootstrap.records import Prompt, Request, Sampling, Split
+from bootstrap.records import Batch, Checkpoint, Example, Normalizers, Prompt, Request, Sampling, Split
+from bootstrap.stages.encoding import Encoder
 from bootstrap.stages.resolve import read_model_folder
 from bootstrap.training import fidelity
 from bootstrap.training.model import load
@@ -68,13 +80,36 @@ def gpt_neox():
         eos_token_id=2,
         initializer_range=0.2,
     )
-    tensors = dict(GPTNeoX(config).state_dict())
+    tensors = dict(GPTNeoXForCausalLM(config).state_dict())
     tensors |= {
         "gpt_neox.layers.0.attention.bias": torch.ones(1, 1, 32, 32).bool(),
         "gpt_neox.layers.0.attention.masked_bias": torch.tensor(-1e9),
         "gpt_neox.layers.0.attention.rotary_emb.inv_freq": torch.ones(2),
     }
     return {**folder_of(tensors), "config.json": config.to_json_string(use_diff=False).encode()}
+
+
+def saved(kind, **settings):
+    """Return a folder as transformers itself saves a model of a type."""
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, vocab_size=25, **settings))
+    with tempfile.TemporaryDirectory() as place:
+        model.save_pretrained(place)
+        return {**BASE, **{path.name: path.read_bytes() for path in Path(place).iterdir()}}
+
+
+def mixtral():
+    """Return a mixture of experts: on the hub each has weights of its own, in memory they are one tensor."""
+    wide = {"hidden_size": 32, "intermediate_size": 16, "num_attention_heads": 4, "num_key_value_heads": 2}
+    ends = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    return saved("mixtral", num_hidden_layers=1, num_local_experts=3, num_experts_per_tok=2, **wide, **ends)
+
+
+def codegen():
+    """Return a model whose configuration knows no padding."""
+    return saved(
+        "codegen", n_embd=32, n_layer=1, n_head=4, n_positions=64, rotary_dim=4, bos_token_id=1, eos_token_id=2
+    )
 
 
 def in_precision(dtype):
@@ -96,6 +131,8 @@ FORMS = {
     "GPT-2 with masks": gpt2(drop_prefix=False, buffers=True),
     "GPT-2 as on the hub": gpt2(drop_prefix=True, buffers=True),
     "GPT-NeoX with masks and frequencies": gpt_neox(),
+    "Mixtral with an expert a weight": mixtral(),
+    "CodeGen": codegen(),
 }
 
 
@@ -141,9 +178,11 @@ def test_renamed_weights_in_several_files_become_one(tmp_path):
     assert torch.equal(logits(load(found.files)[0]), logits(load(BASE)[0]))
 
 
-def test_an_imported_gpt2_samples_and_gives_what_it_sampled_with(tmp_path):
+@pytest.mark.parametrize("form", ["GPT-2 as on the hub", "Mixtral with an expert a weight", "CodeGen"])
+def test_an_imported_model_samples_with_its_own_probabilities_and_learns(form, tmp_path):
+    files = read_source(str(write(FORMS[form], tmp_path / "source"))).files
     worker = Worker(batch_rows=8, device="cpu")
-    worker.load(read_source(str(write(gpt2(drop_prefix=True, buffers=True), tmp_path / "source"))).files, None)
+    worker.load(files, None)
     texts = ("a=", "abc=12")
     prompts = [Prompt(id=text, task="t", level=1, text=text, split=Split.TRAIN) for text in texts]
     requests = [Request(id=f"g0.s0.u0.p{at}.k0", prompt=prompt, seed=at) for at, prompt in enumerate(prompts)]
@@ -153,6 +192,12 @@ def test_an_imported_gpt2_samples_and_gives_what_it_sampled_with(tmp_path):
             theirs = worker.model(tokens).logits[0, len(rollout.prompt_tokens) - 1 : -1].log_softmax(-1)
         expected = theirs[torch.arange(len(rollout.tokens)), torch.tensor(rollout.tokens)]
         assert torch.allclose(torch.tensor(rollout.logprobs), expected, atol=1e-4)
+    worker.begin(AdamW())
+    taught = [Example(source=text, prompt_text=text, completion_text="12", ce_weight=1.0) for text in texts]
+    encoded = Encoder(Checkpoint(fingerprint="f", files=files)).encode(taught)
+    normalizers = Normalizers(rl=1, ce=6, kl=1)
+    found = worker.gradient(Batch(examples=encoded, normalizers=normalizers, clip_low=0.2, clip_high=0.2)).flat
+    assert np.isfinite(found).all() and np.abs(found).max() > 1e-3
 
 
 def refusal(files, tmp_path) -> str:

@@ -5,13 +5,14 @@ import json
 import numpy as np
 import pytest
 from support.pretrained import padded, small_folder
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from bootstrap.config.steps import AdamW
 from bootstrap.errors import RecipeError
 from bootstrap.records import Batch, Checkpoint, Example, Finish, Normalizers, Prompt, Request, Sampling, Split
 from bootstrap.rollouts.engine import TransformersEngine
 from bootstrap.stages.encoding import Encoder
-from bootstrap.training.model import export, load, passed_on
+from bootstrap.training.model import export, load, passed_on, weights_bytes
 from bootstrap.worker import Worker
 
 BASE = small_folder()
@@ -90,6 +91,22 @@ def test_the_end_that_a_models_class_supposes_is_none_of_a_folder_that_does_not_
     files = tokenizer(without_generation(), eos_token="a")
     config = {name: value for name, value in json.loads(files["config.json"]).items() if name != "eos_token_id"}
     assert opened({**files, "config.json": json.dumps(config).encode()}).eos.tolist() == [4]
+
+
+def test_the_ends_of_a_model_within_a_larger_one_are_its_own():
+    inner = {
+        **dict.fromkeys(("hidden_size", "intermediate_size"), 32),
+        **dict.fromkeys(("num_attention_heads", "linear_num_value_heads"), 4),
+        **dict.fromkeys(("num_key_value_heads", "linear_num_key_heads"), 2),
+        **dict.fromkeys(("head_dim", "linear_key_head_dim", "linear_value_head_dim"), 8),
+        **{"vocab_size": 25, "num_hidden_layers": 4, "eos_token_id": OTHER, "pad_token_id": -1},
+    }
+    config = AutoConfig.for_model("qwen3_5", text_config=inner)
+    weights = weights_bytes(AutoModelForCausalLM.from_config(config))
+    files = {**without_generation(), "config.json": config.to_json_string().encode(), "model.safetensors": weights}
+    model, _ = load(files)
+    assert model.generation_config.eos_token_id == [OTHER, EOS]
+    assert model.config.pad_token_id is None
 
 
 def test_an_answer_ends_with_the_first_end_token_and_holds_no_other():
