@@ -33,9 +33,17 @@ class Encoder:
     def encode(self, examples: Sequence[Example]) -> list[Example]:
         """Return the examples with tokens; each text completion ends with the end-of-sequence token.
 
-        They keep the text of their prompt, which no one can tell from the source of a reference.
+        They keep the text of their prompt, which no one can tell from the source of a reference. Raises RecipeError for
+        a text that becomes a token which the model has no row for.
         """
         pairs = self.pairs([(e.prompt_text, e.completion_text) for e in examples])
+        highest = max((max((*prompt, *completion)) for prompt, completion in pairs), default=0)
+        if self.rows is not None and highest >= self.rows:
+            raise RecipeError(
+                f"an example holds {self.tokenizer.id_to_token(highest)!r}, token {highest} of the tokenizer, and the "
+                f"model's embedding has {self.rows} rows; leave the example out, or remove the token from "
+                "tokenizer.json"
+            )
         return [
             replace(
                 example,
@@ -52,18 +60,10 @@ class Encoder:
             [self.framing.text(prompt) for prompt, _ in texts], add_special_tokens=self.framing.adds_special_tokens
         )
         completions = self.tokenizer.encode_batch([completion for _, completion in texts], add_special_tokens=False)
-        pairs = [
+        return [
             (tuple(prompt.ids), (*completion.ids, self.eos))
             for prompt, completion in zip(prompts, completions, strict=True)
         ]
-        highest = max((max(*prompt, *completion) for prompt, completion in pairs), default=0)
-        if self.rows is not None and highest >= self.rows:
-            raise RecipeError(
-                f"an example holds {self.tokenizer.id_to_token(highest)!r}, token {highest} of the tokenizer, and the "
-                f"model's embedding has {self.rows} rows; leave the example out, or remove the token from "
-                "tokenizer.json"
-            )
-        return pairs
 
     def writes(self, text: str) -> bool:
         """Return whether the tokenizer has tokens for all of a text."""

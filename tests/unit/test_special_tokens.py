@@ -37,10 +37,10 @@ def tokenizer(files=BASE, **settings):
     return with_setting(files, "tokenizer_config.json", **settings)
 
 
-def added(token):
+def added(token, *, special=True):
     """Return a folder whose tokenizer has one token more than the model has rows."""
     found = json.loads(BASE["tokenizer.json"])
-    plain = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    plain = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": special}
     found["added_tokens"].append({"id": 25, "content": token, **plain})
     return {**BASE, "tokenizer.json": json.dumps(found).encode()}
 
@@ -192,13 +192,14 @@ def gradient_of(files):
 
 
 def test_text_that_becomes_a_token_without_a_row_is_refused_by_driver_and_worker():
-    files = added("[PAD]")
-    prompt = Prompt(id="p", task="t", level=1, text="a=[PAD]", split=Split.TRAIN)
+    files = added("[NEW]", special=False)
+    prompt = Prompt(id="p", task="t", level=1, text="a=[NEW]", split=Split.TRAIN)
     request, how = Request(id="g0.s0.u0.p0.k0", prompt=prompt, seed=1), Sampling(temperature=1.0, max_new_tokens=2)
-    with pytest.raises(RecipeError, match=r"a prompt holds '\[PAD\]', token 25 .* 25 rows; leave the prompt out"):
+    with pytest.raises(RecipeError, match=r"a prompt holds '\[NEW\]', token 25 .* 25 rows; leave the prompt out"):
         opened(files).generate([request], how, policy="f")
-    with pytest.raises(RecipeError, match=r"an example holds '\[PAD\]', token 25"):
-        encoder(files).pairs([("a=", "1[PAD]")])
+    example = Example(source="s", prompt_text="a=", completion_text="1[NEW]", ce_weight=1.0)
+    with pytest.raises(RecipeError, match=r"an example holds '\[NEW\]', token 25 .* 25 rows; leave the example out"):
+        encoder(files).encode([example])
     wide = padded(files, by=1)
-    assert encoder(wide).pairs([("a=", "1[PAD]")])[0][1] == (*encoder(wide).pairs([("a=", "1")])[0][1][:-1], 25, EOS)
+    assert encoder(wide).encode([example])[0].tokens[-2:] == (25, EOS)
     assert opened(wide).generate([request], how, policy="f")[0].prompt_tokens[-1] == 25
