@@ -326,7 +326,8 @@ class RayPool(Pool):
                 owner = "a driver that is just starting or ending"
             raise LineageLocked(
                 f"another driver on this cluster writes the lineage {lineage}: {owner}. Wait until it ends, or stop it "
-                "(what it has finished is kept), or start a lineage of your own with --lineage NAME"
+                "(what it has finished is kept), or start a lineage of your own with --lineage NAME",
+                owner=owner,
             ) from None
 
     def _require_that_they_fit(self) -> None:

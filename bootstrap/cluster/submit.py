@@ -272,7 +272,8 @@ def _free_id(jobs: Mapping[str, JobDetails], metadata: Mapping[str, str], *, add
             raise LineageLocked(
                 f"job {submission_id} on {address} still writes the lineage {same['bootstrap.lineage']}; follow it "
                 f"with --submission-id {submission_id}, stop it with `ray job stop {submission_id} --address "
-                f"{address}`, or start a lineage of your own with --lineage NAME"
+                f"{address}`, or start a lineage of your own with --lineage NAME",
+                owner=f"job {submission_id}",
             )
     attempt = 1
     while f"{same['bootstrap.lineage']}-a{attempt}" in jobs:

@@ -113,10 +113,9 @@ def _alone(folder: Path) -> Iterator[None]:
                 if time.monotonic() < deadline:
                     time.sleep(0.2)
                     continue
-                owner = re.search(r"process \d+ on host \S+ since [^\s.]+", str(error))
                 raise TrackingError(
                     f"waited {LOCK_SECONDS:g} s for another process that is publishing this lineage to MLflow "
-                    f"({owner[0] if owner else 'which has not written its name'}); if it hangs, stop it"
+                    f"({error.owner or 'which has not written its name'}); if it hangs, stop it"
                 ) from error
         yield
 
