@@ -591,8 +591,8 @@ class Health(Record):
 class LevelTest(Record):
     """Paired comparison of the candidate on the same held-out prompts, each counted once, of one or more levels.
 
-    Improvement is over the champion. What must be kept is compared with the best that the champion line has reached
-    there, which may be earlier champions (`reference`); `champion`, `gained` and `lost` are then about those.
+    What must be kept may be compared with the best that the champion line has reached there, which may be earlier
+    champions (`reference`); `champion`, `gained` and `lost` are then about those.
     """
 
     levels: tuple[int, ...]
@@ -629,12 +629,12 @@ class Decision(Record):
     """Of each level that the champion line has mastered, or of several small ones together: none may fall by more than
     the margin."""
     pooled: LevelTest | None = None
-    """Of all these levels together: non-inferiority; None where no level was mastered, and in records from before it
-    was tested."""
+    """Of all these levels together, against the champion: non-inferiority; None where no level was mastered, and in
+    records from before it was tested."""
     slices: dict[str, LevelTest] = Field(default_factory=dict)
-    """By slice of a fixed data set, mastered or not."""
+    """By slice of a fixed data set, mastered or not, and by `panel TASK` that an earlier champion did better at."""
     panel: dict[str, LevelTest] = Field(default_factory=dict)
-    """By task of the evaluation's panel, all its levels together."""
+    """By task of the evaluation's panel, all its levels together, against the champion."""
 
 
 class Spent(Record):

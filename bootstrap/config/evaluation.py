@@ -87,11 +87,12 @@ class Gate(Settings):
     share on to the next one. `auto`: `lineage` where the task has fixed data, whose held-out prompts are used again and
     again, else `generation`."""
     retention_margin: float = Field(default=0.03, ge=0, le=1)
-    """How far a candidate may fall below the best that the champion line has reached: on every level that it once
-    mastered (observed), on these together (lower score bound), and in every slice of fixed data (observed and beyond
-    chance)."""
+    """How far a candidate may fall: on every level that the champion line has mastered, below the best that it reached
+    there (observed); on these together, below the champion (lower score bound); in every slice of fixed data, below the
+    best (observed, and beyond chance)."""
     panel_margin: float = Field(default=0.03, ge=0, le=1)
-    """The same for each task of `evaluation.panel`, its levels together, mastered or not, by the lower score bound. It
-    falls with every answer that differs: of 200 prompts, 5 lost and 5 gained bring it to -0.029."""
+    """The same for each task of `evaluation.panel`, its levels together, mastered or not: below the champion (lower
+    score bound), and below the best (observed, and beyond chance). The bound falls with every answer that differs: of
+    200 prompts, 5 lost and 5 gained bring it to -0.029."""
     min_prompts: int = Field(default=100, ge=1)
     """Levels with fewer held-out prompts are judged together with the next one."""

@@ -6,14 +6,17 @@ Five conditions, all on paired answers:
   significant.
 - Levels: on every level that the champion line has mastered, the share observed stays within the margin of the best
   that the line has reached there; levels with few prompts are judged together with the next.
-- Pooled: on all these levels together, the lower score bound of candidate - best stays within the margin.
-- Slices of fixed data, mastered or not: no slice falls by more than the margin, unless chance alone explains it.
-- Panel: on every task that is watched beside the one trained on, the lower score bound over all its levels stays within
-  a margin of its own.
+- Pooled: on all these levels together, the lower score bound of candidate - champion stays within the margin.
+- Panel: on every task that is watched beside the one trained on, the same bound over all its levels stays within a
+  margin of its own.
+- Slices of fixed data, and panel tasks that an earlier champion did better at: none is further below the best of the
+  line than its margin, unless chance alone explains it.
 
-The best of the line, and not its last, is the bar (`protection.py`): what a level loses over any number of promotions
-stays within one margin. A candidate has to pass every test, so that none of them needs a correction to keep out what is
-worse (Berger, Technometrics 24:295-300, 1982); what keeps equal candidates in is that levels are bounded together.
+Where the best of the line, and not its last, is the bar (`protection.py`), losses that are tolerated do not add up:
+over any number of promotions a level loses one margin at most. The bounds are against the champion, since the best of
+many is best by luck too, and a bound against it would keep out its equals. A candidate has to pass every test, so that
+none needs a correction to keep out what is worse (Berger, Technometrics 24:295-300, 1982); what lets equal candidates
+pass is that levels are bounded together.
 
 Left out: what alpha is (`spending.py`), and what happens to a rejected candidate (`loop.py`).
 """
@@ -122,13 +125,18 @@ def decide(
         for group in pool_small(counts, min_prompts=settings.min_prompts)
     ]
     retention = tuple(_observed(group, settings) for group in groups)
-    pooled = _bounded(paired(protected.levels), settings, margin=settings.retention_margin) if groups else None
+    together = paired(dict.fromkeys(protected.levels, champion))
+    pooled = _bounded(together, settings, margin=settings.retention_margin) if groups else None
     parts = {f"level {level}": paired({level: number}) for level, number in protected.below.items()}
     parts |= {name: of_slice(name, number) for name, number in protected.slices.items()}
-    within = {name: _beyond_chance(part, settings, num_tests=len(parts)) for name, part in parts.items()}
+    bests = {f"panel {task}": of_panel(task, number) for task, number in protected.panel.items() if number != champion}
+    margins = {**dict.fromkeys(parts, settings.retention_margin), **dict.fromkeys(bests, settings.panel_margin)}
+    within = {
+        name: _beyond_chance(part, settings, margin=margins[name], num_tests=len(margins))
+        for name, part in {**parts, **bests}.items()
+    }
     panel = {
-        task: _bounded(of_panel(task, number), settings, margin=settings.panel_margin)
-        for task, number in protected.panel.items()
+        task: _bounded(of_panel(task, champion), settings, margin=settings.panel_margin) for task in protected.panel
     }
     kept = (*retention, *([pooled] if pooled else ()), *within.values(), *panel.values())
     return Decision(
@@ -212,21 +220,19 @@ def _bounded(found: _Paired, settings: Gate, *, margin: float) -> LevelTest:
     return counts.model_copy(update={"passed": passed, "margin": margin, "alpha": settings.alpha})
 
 
-def _beyond_chance(found: _Paired, settings: Gate, *, num_tests: int) -> LevelTest:
-    """Test that a slice has not fallen by more than the margin, unless chance explains it.
+def _beyond_chance(found: _Paired, settings: Gate, *, margin: float, num_tests: int) -> LevelTest:
+    """Test that a slice is not further below the best than the margin, unless chance explains it.
 
     Where answers are far from mastered, models that are equal differ in many of them, and a small slice moves by more
     than the margin for no reason. So a fall counts where it is beyond the margin and the exact one-sided McNemar test
-    finds a loss, at alpha over the number of slices (Bonferroni).
+    finds a loss, at alpha over the number of such tests (Bonferroni).
     """
     counts = _compare(found, confidence=1 - settings.alpha)
     alpha, discordant = settings.alpha / num_tests, counts.gained + counts.lost
     tail = sum(math.comb(discordant, gains) for gains in range(counts.gained + 1)) / 2**discordant
-    beyond = counts.lost - counts.gained > settings.retention_margin * counts.num_prompts + 1e-9
+    beyond = counts.lost - counts.gained > margin * counts.num_prompts + 1e-9
     passed = bool(counts.num_prompts) and not (beyond and tail < alpha)
-    return counts.model_copy(
-        update={"passed": passed, "p_value": tail, "alpha": alpha, "margin": settings.retention_margin}
-    )
+    return counts.model_copy(update={"passed": passed, "p_value": tail, "alpha": alpha, "margin": margin})
 
 
 def _compare(found: _Paired, *, confidence: float) -> LevelTest:

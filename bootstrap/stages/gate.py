@@ -34,7 +34,7 @@ def gate(
     # What slices are compared on: the levels that both sides were evaluated at for their own sake.
     both = {row.level for row in candidate.report.levels} & {row.level for row in committed[champion].report.levels}
     asked = sorted(both) if kept.slices else []
-    wanted = {champion: {*plan.target_levels}}
+    wanted = {champion: {*plan.target_levels, *kept.levels}}
     for level, number in (*kept.levels.items(), *kept.below.items()):
         wanted.setdefault(number, set()).add(level)
     for number in kept.slices.values():
@@ -43,8 +43,8 @@ def gate(
     for number in sorted({*wanted, *kept.panel.values()}):
         levels = wanted.get(number, ())
         rows, evaluated = outcomes_of(context, entries, number, levels=levels, meter=meter) if levels else ((), None)
-        panel = panel_of(context, entries, number) if number in kept.panel.values() else ()
-        line[number] = Answers(rows=rows, panel=panel)
+        watched = number == champion or number in kept.panel.values()
+        line[number] = Answers(rows=rows, panel=panel_of(context, entries, number) if watched else ())
         # Only the champion is asked anew: the others are named for what they have answered.
         further = further or evaluated
     decision = decide(

@@ -301,7 +301,7 @@ def test_the_bar_is_the_best_of_the_line_and_not_its_last():
     """Gen-1 measured 0.990 on level 1 and gen-3, its successor, 0.965: 0.955 is within 0.03 of one of them alone."""
     decision = decide(
         candidate=Answers(rows=rows(_1=share(955), _2=share(991))),
-        line={1: Answers(rows=rows(_1=share(990))), 3: Answers(rows=rows(_2=share(231)))},
+        line={1: Answers(rows=rows(_1=share(990))), 3: Answers(rows=rows(_1=share(965), _2=share(231)))},
         champion=3,
         target_levels=(2,),
         protected=Protected(levels={1: 1}),
@@ -312,23 +312,52 @@ def test_the_bar_is_the_best_of_the_line_and_not_its_last():
     assert "level 1 fell 0.990 -> 0.955 from the best of gen-1 (margin 0.030)" in decision.reason
 
 
-def test_levels_whose_bests_are_of_several_generations_are_bounded_together():
+def test_levels_are_bounded_together_against_the_champion():
     decision = decide(
         candidate=Answers(rows=rows(_1=share(975), _2=share(974), _3=share(991))),
         line={
             1: Answers(rows=rows(_1=share(998))),
             2: Answers(rows=rows(_2=share(997))),
-            3: Answers(rows=rows(_3=share(231))),
+            3: Answers(rows=rows(_1=share(990), _2=share(985), _3=share(231))),
         },
         champion=3,
         target_levels=(3,),
         protected=Protected(levels={1: 1, 2: 2}),
         settings=Gate(),
     )
-    assert all(test.passed for test in decision.retention)
-    assert (decision.pooled.reference, decision.pooled.num_prompts) == ((1, 2), 2000)
-    assert decision.pooled.difference_low == paired_lower_bound(0, lost=46, total=2000)
+    assert [(test.reference, test.lost, test.passed) for test in decision.retention] == [
+        ((1,), 23, True),
+        ((2,), 23, True),
+    ]
+    assert (decision.pooled.reference, decision.pooled.num_prompts) == ((3,), 2000)
+    assert decision.pooled.difference_low == paired_lower_bound(0, lost=26, total=2000)
     assert decision.promoted
+
+
+def test_losses_that_no_level_shows_are_shown_by_all_together():
+    """Eight levels of 100 prompts lose two answers each and gain none: no level is beyond the margin, all are."""
+    levels = {f"_{n}": share(100, 100) for n in range(1, 9)}
+    fallen = {f"_{n}": share(97, 100) for n in range(1, 9)}
+    decision = judge(
+        rows(**fallen, _9=share(90, 100)), rows(**levels, _9=share(20, 100)), targets=(9,), mastered=range(1, 9)
+    )
+    assert all(test.passed for test in decision.retention)
+    assert decision.reason.startswith("rejected: levels 1-8 together fell 1.000 -> 0.970 (lower bound -0.0")
+
+
+def test_a_panel_task_may_not_sink_below_its_best_by_small_steps():
+    """The champion lost 40 of 500 answers since gen-1; the candidate keeps what is left, and is far below gen-1."""
+    best, left = panel_rows("gcd", _1=share(400, 500)), panel_rows("gcd", _1=share(360, 500))
+    decision = decide(
+        candidate=Answers(rows=rows(_2=share(991)), panel=left),
+        line={1: Answers(rows=(), panel=best), 3: Answers(rows=rows(_2=share(231)), panel=left)},
+        champion=3,
+        target_levels=(2,),
+        protected=Protected(panel={"gcd": 1}),
+        settings=Gate(),
+    )
+    assert decision.panel["gcd"].passed
+    assert decision.reason == "rejected: panel gcd fell 0.800 -> 0.720 from the best of gen-1 (margin 0.030)"
 
 
 def judge_slices(ours, theirs, **gate):
