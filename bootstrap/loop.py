@@ -15,7 +15,7 @@ from bootstrap.config.steps import MergeStep
 from bootstrap.evaluation.guards import heed
 from bootstrap.pool import Pool
 from bootstrap.prompts.build import build_task
-from bootstrap.records import Generation, Observer
+from bootstrap.records import Event, Generation, Observer
 from bootstrap.scoring.verifier import Tools
 from bootstrap.selection.books import combine
 from bootstrap.selection.curriculum import last_evaluated
@@ -57,7 +57,12 @@ def run(
     training = pool.configure(training_of(recipe, entries))
     environment = {**environment, "precision": training.precision}
     models = LineageModels(pool)
-    tools = Tools(processes=pool.size, cache=store.cache_folder, models=models, host=pool.host)
+
+    def progress(path: str, done: int, total: int) -> None:
+        event = Event(generation=len(entries), stage="read", done=done, total=total, message=f"rows of {path}")
+        observe(event)
+
+    tools = Tools(processes=pool.size, cache=store.cache_folder, models=models, host=pool.host, progress=progress)
     with open_verifiers(recipe, task, tools) as (verifiers, examiner, panel):
         context = Context(
             recipe=recipe,

@@ -60,12 +60,13 @@ from bootstrap.config.steps import (
 )
 from bootstrap.config.task import OpenTask
 from bootstrap.config.tasks import tasks_of
-from bootstrap.errors import RecipeError
+from bootstrap.errors import RecipeError, VerifierError
 from bootstrap.prompts.build import build_task
 from bootstrap.prompts.files import Rows
 from bootstrap.prompts.mixture import Mixture
 from bootstrap.prompts.task import Task
 from bootstrap.records import Checkpoint, Example, Generation, Prompt, RatioLevel, Record
+from bootstrap.scoring.verifier import Tools
 from bootstrap.selection.curriculum import (
     aims_by,
     drawn_levels,
@@ -75,6 +76,7 @@ from bootstrap.selection.curriculum import (
     trained_level,
 )
 from bootstrap.stages.encoding import Encoder
+from bootstrap.stages.readable import leave_out_by_settings
 from bootstrap.stages.siblings import stands_for
 from bootstrap.stages.verifiers import awaited
 from bootstrap.store.ledger import Entry
@@ -169,14 +171,16 @@ def make_plan(
     workers: int,
     entries: Sequence[Entry] = (),
     config: dict[str, Any] | None = None,
+    tools: Tools | None = None,
 ) -> LineagePlan:
     """Return the plan of `recipe` on `workers` processes, `entries` being what its lineage has committed so far.
 
     `config`: the base model's configuration in Hugging Face terms, which the recipe of a fork does not lead to.
+    `tools`: what the verifiers use that read the rows of a file. Raises RecipeError when they read too few.
     """
     committed = [entry.generation for entry in entries]
     last = max(recipe.generations.count, len(committed) - 1)
-    estimates = _Estimates(recipe, config, last=last)
+    estimates = _Estimates(recipe, config, last=last, tools=tools)
     pace = _pace(estimates, entries)
     generations: list[GenerationPlan] = []
     for number, targets in enumerate(_aims(recipe, committed, last=last, highest=estimates.task.highest_level)):
@@ -221,7 +225,8 @@ def make_plan(
         generations=tuple(generations),
         notes=(
             *notes(recipe),
-            *_left_out(estimates.task),
+            *estimates.unread,
+            *dict.fromkeys(note for task in (estimates.task, *estimates.panel.values()) for note in _left_out(task)),
             *_uncounted(estimates, levels={level for generation in generations for level in generation.target_levels}),
         ),
     )
@@ -279,8 +284,7 @@ def _left_out(task: Task) -> Iterator[str]:
         for part in task.parts.values():
             yield from _left_out(part)
     if isinstance(task, Rows) and task.left_out:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in task.left_out.most_common())
-        yield f"rows of {task.settings.path} that are left out: {reasons}"
+        yield f"rows of {task.settings.path} that are left out: {task.told_left_out()}"
 
 
 def _uncounted(estimates: "_Estimates", *, levels: Collection[int]) -> Iterator[str]:
@@ -288,9 +292,8 @@ def _uncounted(estimates: "_Estimates", *, levels: Collection[int]) -> Iterator[
     evaluation = estimates.recipe.evaluation
     last = last_evaluated(levels, lookahead=evaluation.lookahead, highest=estimates.task.highest_level)
     asked = [(estimates.task, level, evaluation.prompts_per_level) for level in range(1, last + 1)]
-    for watched in evaluation.panel.values():
-        task = build_task(watched.task)
-        asked += [(task, level, watched.prompts_per_level) for level in watched.asked]
+    for name, watched in evaluation.panel.items():
+        asked += [(estimates.panel[name], level, watched.prompts_per_level) for level in watched.asked]
     if any(task.num_heldout(level, count) is None for task, level, count in asked):
         yield (
             "evaluation is planned with all the held-out prompts asked for (prompts_per_level), an upper bound: how "
@@ -371,11 +374,23 @@ class _Lengths:
 class _Estimates:
     """The estimates of a recipe's models: generation 0's, and those of stages that start from another."""
 
-    def __init__(self, recipe: Recipe, config: dict[str, Any] | None, *, last: int) -> None:
+    def __init__(self, recipe: Recipe, config: dict[str, Any] | None, *, last: int, tools: Tools | None = None) -> None:
+        """Raise RecipeError when a file holds too much that its verifier has no use for."""
         self.recipe = recipe
         self._descent = Descent(recipe, last=last)
         self._config = config
         self.task = build_task(recipe.task)
+        self.panel = {name: build_task(watched.task) for name, watched in recipe.evaluation.panel.items()}
+        self.unread: list[str] = []
+        """Notes that say where it is not known here which rows of a file the verifiers have a use for."""
+        judged = [(self.task, verifier) for verifier in (*recipe.verifiers().values(), recipe.examiner)]
+        judged += [(self.panel[name], watched.verifier) for name, watched in recipe.evaluation.panel.items()]
+        for task, verifier in judged:
+            try:
+                leave_out_by_settings(task, verifier, tools=tools)
+            except VerifierError as error:
+                # A plan may be made where the run's packages, or what confines its programs, are not.
+                self.unread.append(f"which rows the verifier {verifier.type} has no use for is not known here: {error}")
         self._made: dict[BaseModelSource, _Estimate] = {}
         self._heldout: dict[int, int] = {}
 
@@ -473,8 +488,8 @@ class _Estimate:
     def watched(self) -> list[tuple[float, float, int]]:
         """Mean prompt tokens, longest answer tokens and prompts of each level of each task of the panel."""
         panel = [
-            (watched, _Lengths(build_task(watched.task), self.encoder))
-            for watched in self.recipe.evaluation.panel.values()
+            (watched, _Lengths(self.family.panel[name], self.encoder))
+            for name, watched in self.recipe.evaluation.panel.items()
         ]
         return [
             (

@@ -415,7 +415,7 @@ class Event:
 
     generation: int
     stage: str
-    """generate, select, train, evaluate, examine."""
+    """read (rows of a file), generate, select, train, evaluate, examine."""
     done: int = 0
     total: int = 0
     metrics: Mapping[str, float] = field(default_factory=dict)

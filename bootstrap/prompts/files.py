@@ -5,8 +5,12 @@ The rules of `task.py` hold: the split is by the hash of the prompt's text, draw
 file's hash makes as good as the row itself.
 
 Rows that cannot serve are left out and counted (`left_out`): other characters than the alphabet's, too long, a text
-that an earlier row has, asserts that do not convert. Rows that are broken (no JSON, a column missing) are errors: the
-file is not what the recipe takes it for.
+that an earlier row has, asserts that do not convert, an answer that is no finite number, and what a verifier has no use
+for (`leave_out`, by `stages/readable.py`). Rows that are broken (no JSON, a column missing) are errors: the file is not
+what the recipe takes it for.
+
+Lines that end in CR LF are read as lines that end in LF, unless the alphabet holds CR. A number as answer keeps its
+value: where a float does not, the reference is the number as the file writes it.
 
 Levels beyond the file's last hold the last one's rows, so that the lineage of a file with one level can go on.
 
@@ -20,7 +24,9 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from fractions import Fraction
+from math import isfinite
 from typing import Any
 
 from pydantic import ValidationError
@@ -41,6 +47,9 @@ CONSTANTS: tuple[Any, ...] = ("?", None, "no answer", True, False, "wrong", "non
 NO_ANSWERS = ("", "?", "no answer", "I do not know", "none of these", "-")
 """Wrong answers where other rows have too few others."""
 REASONS_SHOWN = 5
+LINES_SHOWN = 3
+CHARACTERS_SHOWN = 8
+OUTSIDE = "with characters outside task.alphabet"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +63,16 @@ class Row:
     solution: str
 
 
+class _Unfit(ValueError):
+    """A row whose values cannot serve; its text is the reason."""
+
+
+class _Decimal(float):
+    """A number of the file that is no integer, as a float, with what the file writes."""
+
+    text: str
+
+
 class Rows:
     """The task of one file, read whole when it is built."""
 
@@ -65,8 +84,13 @@ class Rows:
         """Raise RecipeError when the file is missing, changed or broken, or when a level lacks prompts in a split."""
         self.settings = settings
         self.characters = settings.characters
+        self._alphabet = frozenset(settings.alphabet)
         self.left_out: Counter[str] = Counter()
         """Rows that do not serve, by reason."""
+        self.left_out_lines: dict[str, list[int]] = {}
+        """The lines of the first of them."""
+        self._unused: set[str] = set()
+        """Keys of the rows that `leave_out` took out."""
         try:
             data = read_file(settings)
             self.content = content_of(settings, data)
@@ -119,6 +143,50 @@ class Rows:
     def num_heldout(self, level: int, count: int) -> int | None:
         return min(count, len(self._prompts(level, Split.HELDOUT)))
 
+    def rows(self) -> list[Row]:
+        """Return every row that serves by itself, those that verifiers have no use for included."""
+        return list(self._rows.values())
+
+    @property
+    def num_unused(self) -> int:
+        """How many of them are left out since a verifier has no use for them."""
+        return len(self._unused)
+
+    def leave_out(self, reasons: Mapping[str, str]) -> None:
+        """Leave rows out of every draw and suite, and count them; the others keep their splits and their order.
+
+        `reasons`: by the row's line number, as text; rows that are out already stay as they are counted. What is known
+        of a row stays known, for answers that were given when it was in. Raises RecipeError when a level then has no
+        prompt in a split.
+        """
+        for key, reason in reasons.items():
+            if key not in self._unused:
+                self._unused.add(key)
+                self._leave(reason, int(key))
+        self._lists.clear()
+        for (level, split), rows in self._levels.items():
+            rows[:] = [row for row in rows if str(row.line) not in self._unused]
+            if not rows:
+                raise self._too_few(level, split)
+
+    def told_left_out(self) -> str:
+        """Return in words how many rows are left out, by reason, and where the first of each stand."""
+        told = []
+        for reason, count in self.left_out.most_common(REASONS_SHOWN):
+            lines, further = self.left_out_lines[reason], count - len(self.left_out_lines[reason])
+            more = f" and {further} more" if further else ""
+            told.append(f"{count} {reason} (line{'s' if count > 1 else ''} {', '.join(map(str, lines))}{more})")
+        if others := len(self.left_out) - len(told):
+            rest = self.left_out.total() - sum(count for _, count in self.left_out.most_common(REASONS_SHOWN))
+            told.append(f"{rest} for {others} other reason{'s' if others > 1 else ''}")
+        return ", ".join(told)
+
+    def _leave(self, reason: str, line: int) -> None:
+        self.left_out[reason] += 1
+        lines = self.left_out_lines.setdefault(reason, [])
+        if len(lines) < LINES_SHOWN:
+            lines.append(line)
+
     def _row(self, prompt: Prompt) -> Row:
         row = self._rows.get(prompt.key)
         assert row is not None and row.text == prompt.text, f"prompt {prompt.id} ({prompt.key}) is not of this file"
@@ -153,15 +221,14 @@ class Rows:
         return levels
 
     def _too_few(self, level: int, split: Split) -> RecipeError:
-        num_rows = sum(row.level == level for row in self._rows.values())
+        num_rows = sum(row.level == level and str(row.line) not in self._unused for row in self._rows.values())
         change = "raise" if split is Split.HELDOUT else "lower"
         message = (
             f"{self.settings.path}: level {level} has no {split.value} prompt among its {num_rows} rows; add rows"
             + (f", or {change} task.heldout_fraction {self.settings.heldout_fraction:g}" if num_rows else "")
         )
         if self.left_out:
-            reasons = ", ".join(f"{count} {reason}" for reason, count in self.left_out.most_common(REASONS_SHOWN))
-            message += f". Rows left out: {reasons}"
+            message += f". Rows left out: {self.told_left_out()}"
         return RecipeError(message)
 
     def _read(self, data: bytes) -> dict[str, Row]:
@@ -173,13 +240,17 @@ class Rows:
             ) from None
         rows: dict[str, Row] = {}
         texts: set[str] = set()
+        outside: Counter[str] = Counter()
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
             try:
                 row = self._made(number, _parsed(line))
             except NotConvertible as reason:
-                self.left_out[f"with tests that do not convert: {reason}"] += 1
+                self._leave(f"with tests that do not convert: {reason}", number)
+                continue
+            except _Unfit as reason:
+                self._leave(str(reason), number)
                 continue
             except ValidationError as error:
                 first = error.errors()[0]
@@ -188,30 +259,45 @@ class Rows:
             except ValueError as error:
                 raise RecipeError(f"{self.settings.path}:{number}: {error}") from None
             if reason := self._misfit(row) or ("with the prompt of an earlier row" if row.text in texts else ""):
-                self.left_out[reason] += 1
+                self._leave(reason, number)
+                if reason == OUTSIDE:
+                    outside.update(self._outside(row))
                 continue
             texts.add(row.text)
             rows[str(number)] = row
+        if outside:
+            self._name(outside)
         return rows
 
+    def _name(self, outside: Counter[str]) -> None:
+        """Name the characters that kept rows out, those of most rows first."""
+        told = ", ".join(repr(character) for character, _ in outside.most_common(CHARACTERS_SHOWN))
+        further = len(outside) - CHARACTERS_SHOWN
+        reason = f"{OUTSIDE}: {told}" + (f" and {further} more" if further > 0 else "")
+        self.left_out[reason] = self.left_out.pop(OUTSIDE)
+        self.left_out_lines[reason] = self.left_out_lines.pop(OUTSIDE)
+
     def _made(self, line: int, data: Mapping[str, Any]) -> Row:
-        """Return the row. Raises ValueError where it is broken, NotConvertible where its tests say too much."""
+        """Return the row. Raises ValueError where it is broken, NotConvertible where its tests say too much, and
+        _Unfit."""
         form = self.settings.form
         columns = {role: self._column(data, role) for role in ROLES[form]}
         level = data.get(self.settings.level_column, 1)
         if type(level) is not int or level < 1:
             raise ValueError(f"{self.settings.level_column} must be a whole number from 1 up, not {_short(level)}")
-        prompt = _text(columns, "prompt")
+        prompt = self._lines(_text(columns, "prompt"))
         if form == "text":
             answer = columns["answer"]
             # Numbers and truth values are written as JSON does; a list or an object is no answer's text.
-            if isinstance(answer, int | float | bool):
+            if isinstance(answer, _Decimal):
+                answer = _written(answer)
+            elif isinstance(answer, int | bool):
                 answer = json.dumps(answer)
             if not isinstance(answer, str):
                 raise ValueError(f"answer must be text or a number, not {_short(answer)}")
-            reference = solution = answer
+            reference = solution = self._lines(answer)
         else:
-            solution = _text(columns, "solution")
+            solution = self._lines(_text(columns, "solution"))
             prompt, cases = self._cases(prompt, columns)
             reference = write(cases)
         return Row(
@@ -242,6 +328,9 @@ class Rows:
             raise ValueError(f"reference is of kind {cases.kind}, and task.form is {form}")
         return prompt, cases
 
+    def _lines(self, text: str) -> str:
+        return text if "\r" in self.settings.alphabet else text.replace("\r\n", "\n")
+
     def _column(self, data: Mapping[str, Any], role: str) -> Any:
         columns = self.settings.columns_of(role)
         for column in columns:
@@ -264,14 +353,15 @@ class Rows:
             return f"with a prompt over task.max_prompt_length {settings.max_prompt_length}"
         if len(row.solution) > settings.max_answer_length:
             return f"with an answer over task.max_answer_length {settings.max_answer_length}"
-        if not set(row.text) | set(row.solution) <= set(settings.alphabet):
-            return "with characters outside task.alphabet"
-        return ""
+        return OUTSIDE if self._outside(row) else ""
+
+    def _outside(self, row: Row) -> set[str]:
+        return (set(row.text) | set(row.solution)) - self._alphabet
 
     def _other_answers(self, row: Row) -> list[str]:
         """Return answers of other rows, from the next line on, that are neither this one's text nor its number."""
         own = _meaning(row.reference)
-        rows = list(self._rows.values())
+        rows = [other for key, other in self._rows.items() if key not in self._unused or other is row]
         start = next(place for place, other in enumerate(rows) if other.line == row.line)
         others = dict.fromkeys(
             other.reference for other in (*rows[start + 1 :], *rows[:start]) if _meaning(other.reference) != own
@@ -282,10 +372,28 @@ class Rows:
 
 def _parsed(line: str) -> dict[str, Any]:
     try:
-        data = json.loads(line)
+        data = json.loads(line, parse_float=_decimal, parse_constant=_decimal)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"not valid JSON: {error}; each line holds one JSON object") from None
     return _mapping(data)
+
+
+def _decimal(text: str) -> _Decimal:
+    number = _Decimal(text)
+    number.text = text
+    return number
+
+
+def _written(number: _Decimal) -> str:
+    """Return a number as JSON writes its float, or as the file does where that is another number. Raises _Unfit."""
+    if not isfinite(number):
+        raise _Unfit("with an answer that is no finite number")
+    shortest = json.dumps(float(number))
+    try:
+        return shortest if Decimal(number.text) == Decimal(shortest) else number.text
+    except InvalidOperation:
+        # An exponent of more digits than any number needs.
+        return number.text
 
 
 def _mapping(data: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ that names every choice must not win.
 """
 
 import re
+from collections.abc import Sequence
 
 from bootstrap.config.answers import ChoiceVerifier
 from bootstrap.scoring import extract
@@ -22,6 +23,10 @@ class Choice(AnswerVerifier):
         letter = f"[{settings.choices}]"
         self._choices = settings.choices
         self._grammar = re.compile(rf"\(({letter})\)|({letter})[.)]?")
+
+    def reads(self, references: Sequence[str]) -> list[str]:
+        told = f"none of the choices {self._choices}"
+        return [told if self._letter(reference) is None else "" for reference in references]
 
     def judge_one(self, answer: Answer) -> Judgement:
         """Return the judgement. Raises ValueError when the reference is none of the choices."""

@@ -78,6 +78,24 @@ class Math:
         outcomes = iter(self._run(jobs) if jobs else [])
         return [self._settled(each, next(outcomes)) if isinstance(each, _Open) else each for each in found]
 
+    def reads(self, references: Sequence[str]) -> list[str]:
+        """Return for each reference why no answer could be judged by it, or "" (see `Reader`).
+
+        What arithmetic cannot tell is evaluated in the sandbox, and must equal itself on both ways.
+        """
+        found = [self._unread(reference) for reference in references]
+        pairs = {
+            place: tuple(
+                dict.fromkeys((item.text, item.text) for block in each.blocks for item in block.items if _is_open(item))
+            )
+            for place, each in enumerate(found)
+            if isinstance(each, Reading)
+        }
+        places = [place for place, own in pairs.items() if own]
+        jobs = [TrustedJob(function=f"{KERNEL}:compare", arguments={"pairs": pairs[place]}) for place in places]
+        told = {place: _untold(outcome) for place, outcome in zip(places, self._run(jobs) if jobs else [], strict=True)}
+        return [told.get(place, "") if isinstance(each, Reading) else each for place, each in enumerate(found)]
+
     def close(self) -> None:
         if self._sandbox is not None:
             self._sandbox.close()
@@ -86,6 +104,13 @@ class Math:
     def _run(self, jobs: Sequence[TrustedJob]) -> list[Outcome]:
         assert self._sandbox is not None, "a verifier that is closed judges nothing more"
         return self._sandbox.run(jobs)
+
+    def _unread(self, reference: str) -> Reading | str:
+        """Return a reference as it is read, or why it cannot be."""
+        try:
+            return math_text.read(reference, kind=self._declared)
+        except Unreadable as error:
+            return str(error)
 
     def _guarded(self, answer: Answer) -> Judgement | _Open:
         try:
@@ -135,6 +160,25 @@ class Math:
         if undefined:
             return failed(self.name, f"no answer: {undefined}")
         return passed(self.name) if _are_equal(case.reference, case.answer, equal) else failed(self.name)
+
+
+def _is_open(item: Item) -> bool:
+    """Whether it takes the sandbox to know an expression's value."""
+    return item.exact is None and item.node.op != "infinity"
+
+
+def _untold(outcome: Outcome) -> str:
+    """Return why a reference, compared with itself, is not found equal, or ""."""
+    match outcome.ending:
+        case Ending.DONE:
+            [found] = outcome.values
+            return next((str(result["told"])[:MAX_TOLD] for result in found if result["finding"] != "equal"), "")
+        case Ending.CPU_LIMIT | Ending.MEMORY:
+            return f"evaluating it exceeds the limit: {outcome.ending}"
+    raise VerifierError(
+        f"the verifier math could not evaluate a reference: it ended with {outcome.ending}: {outcome.detail}; repair "
+        "what the sandbox needs, and run again"
+    )
 
 
 def _open_pairs(reference: Reading, answer: Reading) -> Iterator[Pair]:

@@ -9,6 +9,7 @@ Left out: numbers that need computing, as `2^10` or `\\sqrt{2}` (`math.py`).
 """
 
 import re
+from collections.abc import Sequence
 from fractions import Fraction
 
 from bootstrap.config.answers import NumericVerifier
@@ -39,6 +40,9 @@ class Numeric(AnswerVerifier):
         self._absolute = Fraction(settings.absolute_tolerance)
         self._relative = Fraction(settings.relative_tolerance)
 
+    def reads(self, references: Sequence[str]) -> list[str]:
+        return ["" if _is_number(reference) else "no number" for reference in references]
+
     def judge_one(self, answer: Answer) -> Judgement:
         """Return the judgement. Raises ValueError when the reference is no number."""
         try:
@@ -54,6 +58,14 @@ class Numeric(AnswerVerifier):
             return failed(self.name, str(error))
         close = abs(given - right) <= max(self._absolute, self._relative * abs(right))
         return passed(self.name) if close else failed(self.name)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        parse(text)
+    except NotANumber:
+        return False
+    return True
 
 
 def parse(text: str) -> Fraction:
