@@ -143,7 +143,7 @@ class Rows:
     def num_heldout(self, level: int, count: int) -> int | None:
         return min(count, len(self._prompts(level, Split.HELDOUT)))
 
-    def rows(self) -> list[Row]:
+    def every_row(self) -> list[Row]:
         """Return every row that serves by itself, those that verifiers have no use for included."""
         return list(self._rows.values())
 

@@ -92,7 +92,7 @@ def _readers_of(settings: Any, *, decides: bool = True) -> Iterator[tuple[Any, b
 
 
 def _leave_out(rows: Rows, verifier: Reader, *, decides: bool, before: str, tools: Tools) -> None:
-    every = rows.rows()
+    every = rows.every_row()
     key = _key(every, verifier, decides=decides, before=before)
     if (found := _known(key, tools.cache)) is None:
         found = _examined(rows.settings.path, every, verifier, decides=decides, before=before, tools=tools)
