@@ -23,10 +23,13 @@ MEASURED = "measured"
 
 
 class Split(StrEnum):
-    """Which half of a task's prompts one belongs to; decided by the hash of its text."""
+    """Which part of a task's prompts one belongs to; decided by the hash of its question."""
 
     TRAIN = "train"
     HELDOUT = "heldout"
+    """Prompts that gates ask."""
+    FINAL = "final"
+    """Prompts that no gate sees, for one comparison at the end."""
 
 
 class Role(StrEnum):
@@ -143,6 +146,8 @@ class Prompt:
     """An easier variant of the level (for addition: one operand shorter)."""
     key: str = ""
     """What the task needs beside the text to find the reference again, as a data set's name and seed."""
+    slice: str = ""
+    """What it is counted with beside its level, as a subject; empty for none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -26,10 +26,12 @@ ROLES: dict[Form, dict[str, tuple[str, ...]]] = {
 """What each form reads from a row -> the column it stands in, or several of which one must be there."""
 LEVEL = "level"
 """Role and column of a row's level, in every form; rows without it are of level 1."""
+SLICE = "slice"
+"""Role and column of a row's slice, in every form; rows without it are of none."""
 
 
 class FileTask(OpenTask):
-    """Rows of a JSON Lines file, by level. Levels beyond the file's last hold the rows of the last one."""
+    """Rows of a JSON Lines file, by level; the last level is the highest that a row names."""
 
     type: Literal["file"] = "file"
     base_level: int = Field(default=1, ge=1)
@@ -41,9 +43,9 @@ class FileTask(OpenTask):
     """`text`: prompt and answer. `calls`, `scripts`: prompt, hidden cases as JSON, and a solution. `humaneval`, `mbpp`:
     those data sets' own columns, their asserts turned into calls; rows whose asserts do not convert are left out."""
     columns: dict[str, str] = Field(default={})
-    """Column by role, where the file's differ from the form's own. Every form has the roles `prompt` and `level`; text
-    has `answer`, every other `solution`; beside these, calls and scripts have `reference`, humaneval `test` and
-    `entry_point`, mbpp `tests`."""
+    """Column by role, where the file's differ from the form's own. Every form has the roles `prompt`, `level` and
+    `slice` (what a promotion must not cost by itself, as a subject); text has `answer`, every other `solution`; beside
+    these, calls and scripts have `reference`, humaneval `test` and `entry_point`, mbpp `tests`."""
     prompt_template: str = "{prompt}"
     """What the model reads; `{prompt}` stands for the row's prompt."""
     answer_template: str = "{answer}"
@@ -63,7 +65,7 @@ class FileTask(OpenTask):
 
     @model_validator(mode="after")
     def _roles_exist(self) -> "FileTask":
-        known = (*ROLES[self.form], LEVEL)
+        known = (*ROLES[self.form], LEVEL, SLICE)
         if strange := sorted(set(self.columns) - set(known)):
             raise ValueError(
                 f"form {self.form} has no role {', '.join(strange)} in columns; there is {', '.join(known)}"
@@ -97,6 +99,10 @@ class FileTask(OpenTask):
     @property
     def level_column(self) -> str:
         return self.columns.get(LEVEL, LEVEL)
+
+    @property
+    def slice_column(self) -> str:
+        return self.columns.get(SLICE, SLICE)
 
 
 def content_of(task: FileTask, data: bytes) -> str:
