@@ -375,14 +375,14 @@ class _Estimates:
     """The estimates of a recipe's models: generation 0's, and those of stages that start from another."""
 
     def __init__(self, recipe: Recipe, config: dict[str, Any] | None, *, last: int, tools: Tools | None = None) -> None:
-        """Raise RecipeError when a file holds too much that its verifier has no use for."""
+        """Raise RecipeError when a file holds too many rows that its verifier cannot use."""
         self.recipe = recipe
         self._descent = Descent(recipe, last=last)
         self._config = config
         self.task = build_task(recipe.task)
         self.panel = {name: build_task(watched.task) for name, watched in recipe.evaluation.panel.items()}
         self.unread: list[str] = []
-        """Notes that say where it is not known here which rows of a file the verifiers have a use for."""
+        """Notes that say where it is not known here which rows of a file the verifiers can use."""
         judged = [(self.task, verifier) for verifier in (*recipe.verifiers().values(), recipe.examiner)]
         judged += [(self.panel[name], watched.verifier) for name, watched in recipe.evaluation.panel.items()]
         for task, verifier in judged:
@@ -390,7 +390,7 @@ class _Estimates:
                 leave_out_by_settings(task, verifier, tools=tools)
             except VerifierError as error:
                 # A plan may be made where the run's packages, or what confines its programs, are not.
-                self.unread.append(f"which rows the verifier {verifier.type} has no use for is not known here: {error}")
+                self.unread.append(f"which rows the verifier {verifier.type} can use is not known here: {error}")
         self._made: dict[BaseModelSource, _Estimate] = {}
         self._heldout: dict[int, int] = {}
 

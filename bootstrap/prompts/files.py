@@ -6,8 +6,8 @@ normalised: neither the template nor the line that a form adds to it. A prompt's
 the file's hash makes as good as the row itself.
 
 Rows that cannot serve are left out and counted (`left_out`): other characters than the alphabet's, too long, a text
-that an earlier row has, asserts that do not convert, an answer that is no finite number, and what a verifier has no use
-for (`leave_out`, by `stages/readable.py`). Rows that are broken (no JSON, a column missing) are errors: the file is not
+that an earlier row has, asserts that do not convert, an answer that is no finite number, and what a verifier cannot
+use (`leave_out`, by `stages/readable.py`). Rows that are broken (no JSON, a column missing) are errors: the file is not
 what the recipe takes it for.
 
 Lines that end in CR LF are read as lines that end in LF, unless the alphabet holds CR. A number as answer keeps its
@@ -180,12 +180,12 @@ class Rows:
         return min(count, len(self._prompts(level, Split.HELDOUT)))
 
     def every_row(self) -> list[Row]:
-        """Return every row that serves by itself, those that verifiers have no use for included."""
+        """Return every row that serves by itself, those that verifiers cannot use included."""
         return list(self._rows.values())
 
     @property
     def num_unused(self) -> int:
-        """How many of them are left out since a verifier has no use for them."""
+        """How many of them are left out since a verifier cannot use them."""
         return len(self._unused)
 
     def leave_out(self, reasons: Mapping[str, str]) -> None:

@@ -56,6 +56,8 @@ def evaluate(
         "settings": identity_of(settings.model_copy(update={"lookahead": 0})),
         "min_prompts": context.recipe.gate.min_prompts,
         "levels": list(levels),
+        # Which rows of a file are asked also follows from how this version of the program reads them.
+        "suite": suite_digest([p for level in levels for p in context.task.heldout(level, settings.prompts_per_level)]),
         "sampled_levels": list(sampled_levels),
         "trained_level": trained_level,
         "panel": {name: watched.verifier.version for name, watched in context.panel.items()} if with_panel else {},
@@ -90,8 +92,8 @@ def outcomes_of(
 ) -> tuple[list[OutcomeRow], Artifact | None]:
     """Return a committed generation's outcomes on the held-out prompts of these levels, and what was evaluated for it.
 
-    Its own evaluation answers for the levels it covers, since the same weights give the same answers to the frozen
-    prompts; any other level is evaluated now. Where another version of the verifier judged them, its answers are judged
+    Its own evaluation answers for the levels whose prompts it covers, since the same weights give the same answers to
+    the frozen prompts; any other level is evaluated now. Where another version of the verifier judged them, its answers are judged
     again: both sides of a comparison are judged alike.
     """
     generation = entries[number].generation
@@ -105,7 +107,13 @@ def outcomes_of(
             examiner=context.examiner,
             max_unverifiable=context.recipe.max_unverifiable,
         )
-    missing = sorted(set(levels) - {row.level for row in rows})
+    count = context.recipe.evaluation.prompts_per_level
+    suites = {level: {prompt.id for prompt in context.task.heldout(level, count)} for level in levels}
+    rows = [row for row in rows if row.prompt_id in suites[row.level]]
+    answered = {(row.level, row.prompt_id) for row in rows}
+    # Another version of a verifier may read rows of a file that this evaluation left out.
+    missing = sorted(level for level, ids in suites.items() if not all((level, each) in answered for each in ids))
+    rows = [row for row in rows if row.level not in missing]
     if not missing:
         return rows, None
     further = evaluate(
@@ -165,9 +173,11 @@ def judge_again(
 ) -> list[OutcomeRow]:
     """Return the outcomes of the same answers to held-out prompts, `count` a level, as `examiner` judges them.
 
-    Raises VerifierError when too many cannot be judged.
+    Answers to rows of a file that are left out now, since it cannot use them, are left out too. Raises VerifierError
+    when too many cannot be judged.
     """
     prompts = {prompt.id: prompt for level in {row.level for row in rows} for prompt in task.heldout(level, count)}
+    rows = [row for row in rows if row.prompt_id in prompts]
     answers = [
         Answer(
             prompt=prompts[row.prompt_id].text,

@@ -1,4 +1,4 @@
-"""Which rows of a file the verifiers have a use for: found out once, before any prompt is drawn.
+"""Which rows of a file the verifiers can use: found out once, before any prompt is drawn.
 
 A row is left out, and counted by its reason, where a verifier cannot read its reference, or finds the row's own answer
 wrong: no answer to such a row could be judged, or be right. Whether it is left out follows from the file and from the
@@ -40,7 +40,7 @@ _found: dict[str, dict[str, str]] = {}
 
 
 def leave_out_unreadable(task: Task, verifier: Verifier, *, tools: Tools | None = None) -> None:
-    """Leave out of a task what `verifier`, of the task or of a mixture's parts, has no use for.
+    """Leave out of a task what `verifier`, of the task or of a mixture's parts, cannot use.
 
     Raises RecipeError when that is too large a share of a file's rows, or leaves a level without prompts in a split;
     VerifierError when a row's own answer cannot be judged for reasons that are not the row's.
@@ -101,8 +101,8 @@ def _leave_out(rows: Rows, verifier: Reader, *, decides: bool, before: str, tool
     allowed = rows.settings.max_unreadable
     if rows.num_unused > allowed * len(every):
         raise RecipeError(
-            f"{rows.num_unused} of the {len(every)} rows of {rows.settings.path} are of no use to the verifier "
-            f"{verifier.name} ({rows.num_unused / len(every):.1%}, at most {allowed:.1%} allowed): "
+            f"the verifier {verifier.name} cannot use {rows.num_unused} of the {len(every)} rows of "
+            f"{rows.settings.path} ({rows.num_unused / len(every):.1%}, at most {allowed:.1%} allowed): "
             f"{rows.told_left_out()}. Choose the verifier and its settings for what the file holds, let "
             "task.answer_template put the answer where the verifier looks for it, mend the rows, or raise "
             "task.max_unreadable"
@@ -112,7 +112,7 @@ def _leave_out(rows: Rows, verifier: Reader, *, decides: bool, before: str, tool
 def _examined(
     path: str, every: Sequence[Row], verifier: Reader, *, decides: bool, before: str, tools: Tools
 ) -> dict[str, str]:
-    """Return by line why a row is of no use to the verifier."""
+    """Return by line why the verifier cannot use a row."""
     told = verifier.reads([row.reference for row in every])
     found = {
         str(row.line): printable(f"with a reference that {verifier.name} cannot read: {reason}")

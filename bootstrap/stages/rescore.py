@@ -138,7 +138,7 @@ class Rescorer:
             examiner=self._examiner,
             max_unverifiable=self._recipe.max_unverifiable,
         )
-        return rows, again
+        return _still_asked(rows, again), again
 
     def _judged_panel(self, generation: Generation) -> tuple[list[OutcomeRow], list[OutcomeRow]]:
         """Return the stored outcomes on the panel, and the same judged again."""
@@ -150,7 +150,7 @@ class Rescorer:
                 [row for row in rows if row.task == name], watched, max_unverifiable=self._recipe.max_unverifiable
             )
         ]
-        return rows, again
+        return _still_asked(rows, again), again
 
     def _training(self, generation: Generation) -> tuple[dict[str, int], int]:
         """Return what changes among the verdicts on training rollouts, and how many rollouts there are."""
@@ -190,6 +190,12 @@ class Rescorer:
             split=Split.TRAIN,
             key=rollout.prompt_key,
         )
+
+
+def _still_asked(rows: Sequence[OutcomeRow], again: Sequence[OutcomeRow]) -> list[OutcomeRow]:
+    """Return the rows that were judged again: a file's row that its verifier cannot use now is asked no more."""
+    asked = {(row.task, row.level, row.prompt_id) for row in again}
+    return [row for row in rows if (row.task, row.level, row.prompt_id) in asked]
 
 
 def _status(row: OutcomeRow) -> Status:
