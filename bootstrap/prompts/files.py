@@ -183,22 +183,25 @@ class Rows:
         """Return every row that serves by itself, those that verifiers cannot use included."""
         return list(self._rows.values())
 
-    @property
-    def num_unused(self) -> int:
-        """How many of them are left out since a verifier cannot use them."""
-        return len(self._unused)
-
-    def leave_out(self, reasons: Mapping[str, str]) -> None:
+    def leave_out(self, reasons: Mapping[str, str], *, verifier: str) -> None:
         """Leave rows out of every draw and suite, and count them; the others keep their splits and their order.
 
-        `reasons`: by the row's line number, as text; rows that are out already stay as they are counted. What is known
-        of a row stays known, for answers that were given when it was in. Raises RecipeError when a level then has no
-        prompt in a split.
+        `reasons`: why `verifier` cannot use a row, by the row's line number as text; rows that are out already stay as
+        they are counted. What is known of a row stays known, for answers that were given when it was in. Raises
+        RecipeError when more than `max_unreadable` of the rows are out, or a level has no prompt in a split.
         """
         for key, reason in reasons.items():
             if key not in self._unused:
                 self._unused.add(key)
                 self._leave(reason, int(key))
+        total, allowed = len(self._rows), self.settings.max_unreadable
+        if len(self._unused) > allowed * total:
+            raise RecipeError(
+                f"the verifier {verifier} cannot use {len(self._unused)} of the {total} rows of {self.settings.path} "
+                f"({len(self._unused) / total:.1%}, at most {allowed:.1%} allowed): {self.told_left_out()}. Choose the "
+                "verifier and its settings for what the file holds, let task.answer_template put the answer where the "
+                "verifier looks for it, mend the rows, or raise task.max_unreadable"
+            )
         self._lists.clear()
         for (level, split), rows in self._levels.items():
             rows[:] = [row for row in rows if str(row.line) not in self._unused]

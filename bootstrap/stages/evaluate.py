@@ -93,8 +93,8 @@ def outcomes_of(
     """Return a committed generation's outcomes on the held-out prompts of these levels, and what was evaluated for it.
 
     Its own evaluation answers for the levels whose prompts it covers, since the same weights give the same answers to
-    the frozen prompts; any other level is evaluated now. Where another version of the verifier judged them, its answers are judged
-    again: both sides of a comparison are judged alike.
+    the frozen prompts; any other level is evaluated now. Where another version of the verifier judged them, its answers
+    are judged again: both sides of a comparison are judged alike.
     """
     generation = entries[number].generation
     stored = context.store.artifact(generation.artifacts["evaluation"])

@@ -21,7 +21,7 @@ from typing import Any, cast
 
 from bootstrap.config import verifiers as settings_of
 from bootstrap.config.verifiers import ByTaskVerifier, RubricVerifier
-from bootstrap.errors import RecipeError, VerifierError
+from bootstrap.errors import VerifierError
 from bootstrap.prompts.files import Row, Rows
 from bootstrap.prompts.mixture import Mixture
 from bootstrap.prompts.task import Task
@@ -97,16 +97,7 @@ def _leave_out(rows: Rows, verifier: Reader, *, decides: bool, before: str, tool
     if (found := _known(key, tools.cache)) is None:
         found = _examined(rows.settings.path, every, verifier, decides=decides, before=before, tools=tools)
         _keep(key, found, tools.cache)
-    rows.leave_out(found)
-    allowed = rows.settings.max_unreadable
-    if rows.num_unused > allowed * len(every):
-        raise RecipeError(
-            f"the verifier {verifier.name} cannot use {rows.num_unused} of the {len(every)} rows of "
-            f"{rows.settings.path} ({rows.num_unused / len(every):.1%}, at most {allowed:.1%} allowed): "
-            f"{rows.told_left_out()}. Choose the verifier and its settings for what the file holds, let "
-            "task.answer_template put the answer where the verifier looks for it, mend the rows, or raise "
-            "task.max_unreadable"
-        )
+    rows.leave_out(found, verifier=verifier.name)
 
 
 def _examined(

@@ -352,6 +352,70 @@ def test_what_is_no_strict_bounded_json_is_wrong(text: str):
     assert judged(ANY, "1", text).status is UNVERIFIABLE
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '```json\n{"a": 1}\n```',
+        '```\n{"a": 1}\n```',
+        '  ```JSON \n{\n  "a": 1\n}\n```\n',
+        '{"a": 1}',
+    ],
+)
+def test_json_may_stand_in_one_code_fence(text: str):
+    assert judged(ANY, text, '{"a": 1}').status is PASS
+    assert judged(ANY, '{"a": 1}', text).status is PASS, "and so may a reference"
+    assert judged(ANY, text, '{"a": 2}').status is FAIL
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'so: ```json\n{"a": 1}\n```',
+        '```json\n{"a": 1}\n``` as asked',
+        '```json\n{"a": 1}\n```\n```json\n{"a": 1}\n```',
+        '```json {"a": 1}```',
+        '```python\n{"a": 1}\n```',
+        '```json\n{"a": 1}',
+        '````\n```json\n{"a": 1}\n```\n````',
+    ],
+)
+def test_what_stands_beside_a_code_fence_makes_it_no_json(text: str):
+    assert judged(ANY, text, '{"a": 1}').status is FAIL
+
+
+def test_a_string_may_hold_a_code_fence():
+    text = json.dumps({"a": "```json\n1\n```"}, indent=1)
+    assert judged(ANY, f"```json\n{text}\n```", text).status is PASS
+
+
+@pytest.mark.parametrize(
+    ("reference", "text", "status"),
+    [
+        ("9007199254740993.0", "9007199254740992.0", FAIL),
+        ("9007199254740993.0", "9007199254740993.00", PASS),
+        ("0.1000000000000000055", "0.1", FAIL),
+        ("[0.1]", "[1e-1]", PASS),
+        ("0.0", "-0.0", PASS),
+        ("1.0", "1", FAIL),
+        ("0e-99999999999999999999", "0.0", PASS),
+    ],
+)
+def test_decimals_are_equal_by_the_value_that_is_written(reference: str, text: str, status: Status):
+    assert judged(ANY, text, reference).status is status
+
+
+def test_a_number_that_a_float_takes_for_nothing_is_out_of_range():
+    assert judged(ANY, "1e-400", "0.0").status is FAIL
+    assert judged(ANY, "0.0", "1e-400").status is UNVERIFIABLE
+
+
+def test_the_schema_sees_decimals_as_numbers():
+    schema = {"type": "number", "multipleOf": 0.5, "exclusiveMinimum": 0, "enum": [1.5, 2.0]}
+    verifier = build_verifier(answers.JsonSchemaVerifier(json_schema=schema, answer=WHOLE))
+    assert judged(verifier, "15e-1", "1.5").status is PASS
+    assert judged(verifier, "2.25", "1.5").status is FAIL
+
+
 def test_brackets_inside_strings_are_no_nesting():
     text = json.dumps("[{" * 100 + '\\"')
     assert judged(ANY, text, text).status is PASS
@@ -396,6 +460,9 @@ def test_a_pattern_of_the_schema_is_bounded_in_time(monkeypatch: pytest.MonkeyPa
     verifier = build_verifier(answers.JsonSchemaVerifier(json_schema={"pattern": r"^(?:(a+)+\1)+b$|^ok$"}))
     assert judged(verifier, '"ok"', '"ok"').status is PASS
     assert judged(verifier, json.dumps("a" * 2000), '"ok"').status is UNVERIFIABLE
+    assert verifier.reads(['"ok"']) == [""]
+    with pytest.raises(VerifierError, match="backtracks without end"):
+        verifier.reads([json.dumps("a" * 2000)])
 
 
 # --- all ---------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Rows that hold the text of a control token: it stays text, in prompts and in answers, for driver and workers alike."""
+"""Rows that hold a control token's text: it stays text, in prompts and in answers, for driver and workers alike."""
 
 import json
 
