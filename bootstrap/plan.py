@@ -284,7 +284,7 @@ def _left_out(task: Task) -> Iterator[str]:
         for part in task.parts.values():
             yield from _left_out(part)
     if isinstance(task, Rows) and task.left_out:
-        yield f"rows of {task.settings.path} that are left out: {task.told_left_out()}"
+        yield f"rows of {task.settings.path} that are left out: {task.left_out.told()}"
 
 
 def _uncounted(estimates: "_Estimates", *, levels: Collection[int]) -> Iterator[str]:

@@ -23,9 +23,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
 from fractions import Fraction
-from math import isfinite
 from typing import Any
 
 from pydantic import ValidationError
@@ -34,6 +32,8 @@ from bootstrap.config.files import ROLES, SLICE, FileTask, content_of, read_file
 from bootstrap.config.task import room
 from bootstrap.errors import RecipeError
 from bootstrap.prompts.assertions import NotConvertible, calls_of_asserts, calls_of_check
+from bootstrap.prompts.json_numbers import NotFinite, Written, loads, number_text
+from bootstrap.prompts.left_out import LeftOut
 from bootstrap.prompts.task import (
     again_and_again,
     bounds_of,
@@ -54,8 +54,6 @@ CONSTANTS: tuple[Any, ...] = ("?", None, "no answer", True, False, "wrong", "non
 """What wrong programs return. No numbers, which a tolerance could let pass; at most one can be right."""
 NO_ANSWERS = ("", "?", "no answer", "I do not know", "none of these", "-")
 """Wrong answers where other rows have too few others."""
-REASONS_SHOWN = 5
-LINES_SHOWN = 3
 CHARACTERS_SHOWN = 8
 OUTSIDE = "with characters outside task.alphabet"
 MAX_SLICE = 80
@@ -76,16 +74,6 @@ class Row:
     slice: str
 
 
-class _Unfit(ValueError):
-    """A row whose values cannot serve; its text is the reason."""
-
-
-class _Decimal(float):
-    """A number of the file that is no integer, as a float, with what the file writes."""
-
-    text: str
-
-
 class Rows:
     """The task of one file, read whole when it is built."""
 
@@ -97,10 +85,8 @@ class Rows:
         self.settings = settings
         self.characters = settings.characters
         self._alphabet = frozenset(settings.alphabet)
-        self.left_out: Counter[str] = Counter()
+        self.left_out = LeftOut()
         """Rows that do not serve, by reason."""
-        self.left_out_lines: dict[str, list[int]] = {}
-        """The lines of the first of them."""
         self._unused: set[str] = set()
         """Keys of the rows that `leave_out` took out."""
         try:
@@ -193,12 +179,12 @@ class Rows:
         for key, reason in reasons.items():
             if key not in self._unused:
                 self._unused.add(key)
-                self._leave(reason, int(key))
+                self.left_out.add(reason, int(key))
         total, allowed = len(self._rows), self.settings.max_unreadable
         if len(self._unused) > allowed * total:
             raise RecipeError(
                 f"the verifier {verifier} cannot use {len(self._unused)} of the {total} rows of {self.settings.path} "
-                f"({len(self._unused) / total:.1%}, at most {allowed:.1%} allowed): {self.told_left_out()}. Choose the "
+                f"({len(self._unused) / total:.1%}, at most {allowed:.1%} allowed): {self.left_out.told()}. Choose the "
                 "verifier and its settings for what the file holds, let task.answer_template put the answer where the "
                 "verifier looks for it, mend the rows, or raise task.max_unreadable"
             )
@@ -207,24 +193,6 @@ class Rows:
             rows[:] = [row for row in rows if str(row.line) not in self._unused]
             if not rows:
                 raise self._too_few(level, split)
-
-    def told_left_out(self) -> str:
-        """Return in words how many rows are left out, by reason, and where the first of each stand."""
-        told = []
-        for reason, count in self.left_out.most_common(REASONS_SHOWN):
-            lines, further = self.left_out_lines[reason], count - len(self.left_out_lines[reason])
-            more = f" and {further} more" if further else ""
-            told.append(f"{count} {reason} (line{'s' if count > 1 else ''} {', '.join(map(str, lines))}{more})")
-        if others := len(self.left_out) - len(told):
-            rest = self.left_out.total() - sum(count for _, count in self.left_out.most_common(REASONS_SHOWN))
-            told.append(f"{rest} for {others} other reason{'s' if others > 1 else ''}")
-        return ", ".join(told)
-
-    def _leave(self, reason: str, line: int) -> None:
-        self.left_out[reason] += 1
-        lines = self.left_out_lines.setdefault(reason, [])
-        if len(lines) < LINES_SHOWN:
-            lines.append(line)
 
     def row(self, prompt: Prompt) -> Row:
         """Return the row of a prompt of this file."""
@@ -274,7 +242,7 @@ class Rows:
             + (f", or {change} {share}" if num_rows else "")
         )
         if self.left_out:
-            message += f". Rows left out: {self.told_left_out()}"
+            message += f". Rows left out: {self.left_out.told()}"
         return RecipeError(message)
 
     def _read(self, data: bytes) -> dict[str, Row]:
@@ -293,10 +261,10 @@ class Rows:
             try:
                 row = self._made(number, _parsed(line))
             except NotConvertible as reason:
-                self._leave(f"with tests that do not convert: {reason}", number)
+                self.left_out.add(f"with tests that do not convert: {reason}", number)
                 continue
-            except _Unfit as reason:
-                self._leave(str(reason), number)
+            except NotFinite:
+                self.left_out.add("with an answer that is no finite number", number)
                 continue
             except ValidationError as error:
                 first = error.errors()[0]
@@ -305,7 +273,7 @@ class Rows:
             except ValueError as error:
                 raise RecipeError(f"{self.settings.path}:{number}: {error}") from None
             if reason := self._misfit(row) or ("with the prompt of an earlier row" if row.text in texts else ""):
-                self._leave(reason, number)
+                self.left_out.add(reason, number)
                 if reason == OUTSIDE:
                     outside.update(self._outside(row))
                 continue
@@ -320,12 +288,11 @@ class Rows:
         told = ", ".join(repr(character) for character, _ in outside.most_common(CHARACTERS_SHOWN))
         further = len(outside) - CHARACTERS_SHOWN
         reason = f"{OUTSIDE}: {told}" + (f" and {further} more" if further > 0 else "")
-        self.left_out[reason] = self.left_out.pop(OUTSIDE)
-        self.left_out_lines[reason] = self.left_out_lines.pop(OUTSIDE)
+        self.left_out.retitle(OUTSIDE, reason)
 
     def _made(self, line: int, data: Mapping[str, Any]) -> Row:
         """Return the row. Raises ValueError where it is broken, NotConvertible where its tests say too much, and
-        _Unfit."""
+        NotFinite."""
         form = self.settings.form
         columns = {role: self._column(data, role) for role in ROLES[form]}
         level = data.get(self.settings.level_column, 1)
@@ -335,8 +302,8 @@ class Rows:
         if form == "text":
             answer = columns["answer"]
             # Numbers and truth values are written as JSON does; a list or an object is no answer's text.
-            if isinstance(answer, _Decimal):
-                answer = _written(answer)
+            if isinstance(answer, Written):
+                answer = number_text(answer)
             elif isinstance(answer, int | bool):
                 answer = json.dumps(answer)
             if not isinstance(answer, str):
@@ -433,28 +400,10 @@ class Rows:
 
 def _parsed(line: str) -> dict[str, Any]:
     try:
-        data = json.loads(line, parse_float=_decimal, parse_constant=_decimal)
+        data = loads(line)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"not valid JSON: {error}; each line holds one JSON object") from None
     return _mapping(data)
-
-
-def _decimal(text: str) -> _Decimal:
-    number = _Decimal(text)
-    number.text = text
-    return number
-
-
-def _written(number: _Decimal) -> str:
-    """Return a number as JSON writes its float, or as the file does where that is another number. Raises _Unfit."""
-    if not isfinite(number):
-        raise _Unfit("with an answer that is no finite number")
-    shortest = json.dumps(float(number))
-    try:
-        return shortest if Decimal(number.text) == Decimal(shortest) else number.text
-    except InvalidOperation:
-        # An exponent of more digits than any number needs.
-        return number.text
 
 
 def _mapping(data: Any) -> dict[str, Any]:

@@ -268,7 +268,7 @@ def test_characters_that_keep_rows_out_are_named_the_most_frequent_first(tmp_pat
         texts
     )
     assert reason.endswith(" and 2 more")
-    assert task.told_left_out() == f"11 {reason} (lines 121, 122, 123 and 8 more)"
+    assert task.left_out.told() == f"11 {reason} (lines 121, 122, 123 and 8 more)"
 
 
 def test_lines_may_end_as_windows_ends_them(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def test_one_row_that_cannot_be_read_is_left_out_and_nothing_else_moves(
         verifier.close()
     [(told, count)] = task.left_out.items()
     assert reason in told and count == 1
-    assert task.left_out_lines[told] == [ODD + 1]
+    assert task.left_out.lines[told] == [ODD + 1]
     assert served(whole) - served(task) == {f"q{ODD}"}
     kept = [prompt for prompt in whole.heldout(1, NUM_ROWS) if prompt.text != f"q{ODD}"]
     assert task.heldout(1, NUM_ROWS) == kept
@@ -147,6 +147,14 @@ def test_a_row_that_is_out_is_still_known_for_answers_that_were_given_to_it(tmp_
     leave_out_unreadable(task, build_verifier(NUMERIC))
     [prompt] = [p for p in (*whole.draw(1, NUM_ROWS, seed=0), *whole.heldout(1, NUM_ROWS)) if p.text == f"q{ODD}"]
     assert task.reference(prompt) == "words"
+
+
+def test_a_slice_of_rows_that_are_out_is_none(tmp_path: Path) -> None:
+    rows = [{**row, "subject": "odd" if n == ODD else "even"} for n, row in enumerate(rows_of("words"))]
+    task = Rows(file_task(tmp_path, rows, columns={"slice": "subject"}))
+    assert task.slices == ("even", "odd")
+    leave_out_unreadable(task, build_verifier(NUMERIC))
+    assert task.slices == ("even",)
 
 
 def test_reading_twice_counts_once(tmp_path: Path) -> None:
@@ -199,7 +207,7 @@ def test_rows_of_code_whose_own_solution_fails_are_left_out(tmp_path: Path) -> N
         verifier.close()
     [(reason, count)] = task.left_out.items()
     assert reason == "whose own answer code finds wrong: wrong: 0 of 3 cases right" and count == 2
-    assert task.left_out_lines[reason] == [5, 10]
+    assert task.left_out.lines[reason] == [5, 10]
     assert not served(task) & {"Add 4.", "Add 9."}
     assert said == [(task.settings.path, 40, 40)]
 
@@ -412,7 +420,7 @@ def test_what_was_found_is_kept_by_rows_and_version(tmp_path: Path, monkeypatch:
         verifier = Told(passed("numeric"), unread={"words": "no number"}, **changes)
         task = Rows(file_task(tmp_path, rows))
         leave_out_unreadable(task, verifier, tools=tools)
-        assert task.left_out_lines == {"with a reference that numeric cannot read: no number": [ODD + 1]}
+        assert task.left_out.lines == {"with a reference that numeric cannot read: no number": [ODD + 1]}
         return len(verifier.asked)
 
     assert asked(rows_of("words")) == NUM_ROWS - 1
