@@ -15,7 +15,7 @@ from bootstrap.config.steps import MergeStep
 from bootstrap.evaluation.guards import heed
 from bootstrap.pool import Pool
 from bootstrap.prompts.build import build_task
-from bootstrap.records import Event, Generation, Observer
+from bootstrap.records import Generation, Observer
 from bootstrap.scoring.verifier import Tools
 from bootstrap.selection.books import combine
 from bootstrap.selection.curriculum import last_evaluated
@@ -27,6 +27,7 @@ from bootstrap.stages.health import examine
 from bootstrap.stages.merge import run_merge
 from bootstrap.stages.models import LineageModels
 from bootstrap.stages.origin import inherited
+from bootstrap.stages.readable import as_events
 from bootstrap.stages.resolve import base_artifacts, edges, resolve, training_of
 from bootstrap.stages.step import StepResult, run_step
 from bootstrap.stages.trainers import build_trainer
@@ -58,12 +59,8 @@ def run(
     training = pool.configure(training_of(recipe, entries))
     environment = {**environment, "precision": training.precision}
     models = LineageModels(pool)
-
-    def progress(path: str, done: int, total: int) -> None:
-        event = Event(generation=len(entries), stage="read", done=done, total=total, message=f"rows of {path}")
-        observe(event)
-
-    tools = Tools(processes=pool.size, cache=store.cache_folder, models=models, host=pool.host, progress=progress)
+    told = as_events(observe, generation=len(entries))
+    tools = Tools(processes=pool.size, cache=store.cache_folder, models=models, host=pool.host, progress=told)
     with open_verifiers(recipe, task, tools) as (verifiers, examiner, panel):
         context = Context(
             recipe=recipe,

@@ -25,10 +25,10 @@ from bootstrap.errors import VerifierError
 from bootstrap.prompts.files import Row, Rows
 from bootstrap.prompts.mixture import Mixture
 from bootstrap.prompts.task import Task
-from bootstrap.records import Status
+from bootstrap.records import Event, Observer, Status
 from bootstrap.scoring.by_task import ByTask
 from bootstrap.scoring.rubric import Rubric
-from bootstrap.scoring.verifier import READERS, Answer, Reader, Tools, Verifier, build_verifier, printable
+from bootstrap.scoring.verifier import READERS, Answer, Progress, Reader, Tools, Verifier, build_verifier, printable
 from bootstrap.store import durable
 
 CACHE_FOLDER = "rows"
@@ -59,6 +59,13 @@ def leave_out_by_settings(task: Task, settings: settings_of.Verifier, *, tools: 
         for chosen, decides in _readers_of(own):
             with closing(build_verifier(chosen, tools=tools)) as one:
                 _leave_out(rows, cast(Reader, one), decides=decides, before=_before(task, part), tools=tools)
+
+
+def as_events(observe: Observer, *, generation: int) -> Progress:
+    """Return what tells an observer of a run how far the reading is; `generation`: the one that the run begins with."""
+    return lambda path, done, total: observe(
+        Event(generation=generation, stage="read", done=done, total=total, message=f"rows of {path}")
+    )
 
 
 def _files(task: Task) -> Iterator[tuple[str, Rows]]:

@@ -468,7 +468,10 @@ def test_a_champion_is_asked_again_where_its_evaluation_lacks_rows(
     # The evaluation is older than the verifier: it asked rows that are out now, or lacks rows that are in.
     kept, asked = (whole, task) if stored == "all" else (task, whole)
     data = to_parquet(outcomes(kept), OutcomeRow)
-    generation = SimpleNamespace(artifacts={"evaluation": "e"}, verifiers={"numeric": "v"}, target_levels=(1,))
+    report = SimpleNamespace(levels=[SimpleNamespace(level=1)])
+    generation = SimpleNamespace(
+        artifacts={"evaluation": "e"}, verifiers={"numeric": "v"}, target_levels=(1,), report=report
+    )
     store = SimpleNamespace(artifact=lambda ref: SimpleNamespace(read=lambda name: data))
     evaluation = SimpleNamespace(prompts_per_level=NUM_ROWS)
     context = SimpleNamespace(
