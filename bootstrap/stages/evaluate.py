@@ -177,6 +177,16 @@ def panel_of(context: Context, entries: Sequence[Entry], number: int) -> list[Ou
     return found
 
 
+def shared(panels: Sequence[Sequence[OutcomeRow]]) -> list[list[OutcomeRow]]:
+    """Return the outcomes on the prompts that all of some panels hold.
+
+    They differ where verifiers of different versions read other rows of a file; a panel is asked once.
+    """
+    held = [{(row.task, row.level, row.prompt_id) for row in panel} for panel in panels]
+    common = set.intersection(*held)
+    return [[row for row in panel if (row.task, row.level, row.prompt_id) in common] for panel in panels]
+
+
 def judge_panel_again(rows: Sequence[OutcomeRow], watched: Watched, *, max_unverifiable: float) -> list[OutcomeRow]:
     """Return the outcomes of the same answers to one panel task's prompts as its verifier judges them now.
 

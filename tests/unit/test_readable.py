@@ -458,6 +458,16 @@ def test_stored_answers_to_rows_that_are_out_now_are_judged_no_more(tmp_path: Pa
     assert 0 < len(again) < len(outcomes(whole))
 
 
+def test_panels_are_compared_on_the_prompts_that_all_were_asked() -> None:
+    def panel(*ids: str) -> list[OutcomeRow]:
+        return [OutcomeRow(prompt_id=each, level=1, correct=True, task="watched") for each in ids]
+
+    found = evaluate.shared([panel("a", "b", "c"), panel("b", "c", "d"), panel("c", "b")])
+    assert [[row.prompt_id for row in rows] for rows in found] == [["b", "c"], ["b", "c"], ["c", "b"]]
+    assert evaluate.shared([panel("a"), panel("a")]) == [panel("a"), panel("a")]
+    assert evaluate.shared([[]]) == [[]]
+
+
 @pytest.mark.parametrize("stored", ["all", "fewer"])
 def test_a_champion_is_asked_again_where_its_evaluation_lacks_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: str
