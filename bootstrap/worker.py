@@ -133,7 +133,14 @@ class Worker:
         def encode(prompt: str) -> tuple[int, ...]:
             return tuple(tokenizer.encode(framing.text(prompt), add_special_tokens=framing.adds_special_tokens))
 
-        return TransformersEngine(model, tokenizer, batch_rows=self.batch_rows, encode=encode, compute=self._compute)
+        return TransformersEngine(
+            model,
+            tokenizer,
+            batch_rows=self.batch_rows,
+            encode=encode,
+            opening=framing.opening,
+            compute=self._compute,
+        )
 
     def _compute(self) -> AbstractContextManager[Any]:
         return precision.compute(self.device, self.training.precision)

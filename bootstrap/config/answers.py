@@ -49,6 +49,10 @@ SCRIPTS = {
 """ISO 639-1 code -> Unicode scripts in which the language is mostly written today."""
 
 
+REASONING_TAGS = ("think", "thinking", "thought", "reason", "reasoning")
+"""Tags that chat templates open at the end of a prompt, so that the completion goes on inside."""
+
+
 class Whole(Settings):
     """The whole completion is the answer."""
 

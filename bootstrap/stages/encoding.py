@@ -10,7 +10,7 @@ from dataclasses import replace
 from tokenizers import Tokenizer
 
 from bootstrap.records import Checkpoint, Example
-from bootstrap.training.chat import framing_of
+from bootstrap.training.chat import framing_of, without_opening
 from bootstrap.training.special_tokens import end_of_sequence
 
 
@@ -44,11 +44,17 @@ class Encoder:
         ]
 
     def pairs(self, texts: Sequence[tuple[str, str]]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-        """Return the tokens of (prompt, completion) texts, the framing and the end of sequence included."""
+        """Return the tokens of (prompt, completion) texts, the framing and the end of sequence included.
+
+        A reasoning tag that the framing opens is not written again where the completion begins with it.
+        """
         prompts = self.tokenizer.encode_batch(
             [self.framing.text(prompt) for prompt, _ in texts], add_special_tokens=self.framing.adds_special_tokens
         )
-        completions = self.tokenizer.encode_batch([completion for _, completion in texts], add_special_tokens=False)
+        completions = self.tokenizer.encode_batch(
+            [without_opening(completion, self.framing.opening(prompt)) for prompt, completion in texts],
+            add_special_tokens=False,
+        )
         return [
             (tuple(prompt.ids), (*completion.ids, self.eos))
             for prompt, completion in zip(prompts, completions, strict=True)
