@@ -196,6 +196,25 @@ def test_anything_else_is_not_well_formed(text: str, reason: str):
     assert reason in judgement.reason
 
 
+BEGUN = "first, then\n</think>\n<answer>4</answer>"
+
+
+@pytest.mark.parametrize("settings", [answers.FormatVerifier(), answers.LanguageVerifier()])
+def test_a_reasoning_that_the_prompt_opened_is_judged_as_if_opened_here(settings: Any):
+    verifier = build_verifier(settings)
+    assert judged(verifier, f"<think>\n{BEGUN}", whole=True).reward == 1.0
+    # It is not known how the prompt was shown, so its end may have opened the reasoning.
+    assert judged(verifier, BEGUN).reward == 1.0
+    # It is known, and nothing opened the reasoning.
+    assert judged(verifier, BEGUN, whole=True).reward == 0.0
+    assert judged(verifier, f"a</think>{BEGUN}").reward == 0.0
+
+
+def test_an_answer_is_never_opened_by_a_prompt():
+    verifier = build_verifier(answers.ExactVerifier(answer=Tagged()))
+    assert judged(verifier, "4</answer>", "4").status is FAIL
+
+
 def test_the_tags_may_be_others_but_not_one():
     verifier = build_verifier(answers.FormatVerifier(think_tag="reason", answer_tag="result"))
     assert judged(verifier, "<reason>a</reason><result>b</result>").status is PASS
