@@ -54,7 +54,10 @@ MAX_PAIRS = 64
 MAX_TOLD = 240
 """Characters of both forms in the reason of a disagreement."""
 
-READERS = (extract, math_algebra, math_equal, math_nodes, math_scalar, math_separation, math_source, math_text, math_units)
+READERS = (
+    *(extract, math_algebra, math_equal, math_nodes, math_scalar),
+    *(math_separation, math_source, math_text, math_units),
+)
 """Modules that decide on verdicts beside this one and the kernel."""
 
 
@@ -170,7 +173,8 @@ class Math:
         for pair, result in zip(case.pairs, found, strict=True):
             match result["finding"]:
                 case "reference":
-                    return unverifiable(f"the reference {case.reference.text[:40]!r} cannot be evaluated: {result['told']}")
+                    text = case.reference.text[:40]
+                    return unverifiable(f"the reference {text!r} cannot be evaluated: {result['told']}")
                 case "disagreement":
                     return unverifiable(f"two ways disagree: {result['told'][:MAX_TOLD]}")
                 case "undefined":

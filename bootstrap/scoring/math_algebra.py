@@ -122,8 +122,8 @@ class _Work:
             raise Beyond
 
     def _bounded(self, polynomial: Polynomial) -> Polynomial:
-        largest = max((max(c.numerator.bit_length(), c.denominator.bit_length()) for c in polynomial.values()), default=0)
-        if len(polynomial) > MAX_TERMS or largest > MAX_COEFFICIENT_BITS:
+        numbers = (number for c in polynomial.values() for number in (c.numerator, c.denominator))
+        if len(polynomial) > MAX_TERMS or any(number.bit_length() > MAX_COEFFICIENT_BITS for number in numbers):
             raise Beyond
         return polynomial
 

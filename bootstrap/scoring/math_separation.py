@@ -63,14 +63,14 @@ def _bounds(node: Node, radicals: dict[Node, int]) -> _Bounds:
         case "negative":
             return _bounds(node.args[0], radicals)
         case "add":
-            (u, l), (v, m) = (_bounds(argument, radicals) for argument in node.args)
-            return _log_sum(u + m, l + v), l + m
+            (u, k), (v, m) = (_bounds(argument, radicals) for argument in node.args)
+            return _log_sum(u + m, k + v), k + m
         case "multiply":
-            (u, l), (v, m) = (_bounds(argument, radicals) for argument in node.args)
-            return u + v, l + m
+            (u, k), (v, m) = (_bounds(argument, radicals) for argument in node.args)
+            return u + v, k + m
         case "divide":
-            (u, l), (v, m) = (_bounds(argument, radicals) for argument in node.args)
-            return u + m, l + v
+            (u, k), (v, m) = (_bounds(argument, radicals) for argument in node.args)
+            return u + m, k + v
         case "root":
             radicals[node] = index = int(node.args[1].value)
             return _root(_bounds(node.args[0], radicals), index)

@@ -1,4 +1,4 @@
-r"""What people write in a box -> tokens. Wrappers around the whole go (`$...$`, `\boxed{}`, `\text{}`, a full stop), one
+r"""What people write in a box -> tokens. Wrappers around the whole go (`$...$`, `\boxed{}`, `\text{}`, a full stop), a
 sign has one token (`\dfrac` and `\frac`, `\leq` and `\le`), spacing goes, thousands become one number.
 
 Commas of thousands: those that are marked (`1{,}152`, `10,\!080`, `10\,080`) always; plain ones (`1,152`) where no
@@ -64,7 +64,8 @@ _SAME = {
     r"\arcsec": r"\arcsec",
 }
 _SIZES = re.compile(r"\\(?:left|right|big|Big|bigg|Bigg|bigl|bigr|Bigl|Bigr|biggl|biggr|Biggl|Biggr|middle)\Z")
-_SIZED = set("()[]|./<>") | {r"\{", r"\}", r"\lbrace", r"\rbrace", r"\lvert", r"\rvert", r"\vert", r"\lbrack", r"\rbrack"}
+_SIZED = {*"()[]|.", r"\{", r"\}", r"\lbrace", r"\rbrace", r"\lvert", r"\rvert", r"\vert", r"\lbrack", r"\rbrack"}
+# ruff: noqa: RUF001
 _SIGNS = str.maketrans(
     {"−": "-", "×": r"\times ", "·": r"\cdot ", "÷": r"\div ", "π": r"\pi ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne "}
     | {"∞": r"\infty ", "∪": r"\cup ", "∈": r"\in ", "±": r"\pm ", "∓": r"\mp ", "°": r"\degree ", "∅": r"\emptyset "}

@@ -34,15 +34,15 @@ from bootstrap.scoring.math_units import LETTERS, SIGNS, unit_of
 
 MAX_LETTERS = 3
 """Letters in a row that are read as a product; longer runs are words."""
-_MISSPELT = {*FUNCTIONS, "pi", "log", "or", "and", "min", "max", "gcd", "lcm", "mod", "deg", "inf", "oo", "nan", "sqrt"}
-_MISSPELT |= {"infinity", "frac", "NaN", "Infinity"}
+_MISSPELT = {*FUNCTIONS, "pi", "log", "or", "and", "min", "max", "gcd", "lcm", "mod", "deg", "inf", "oo", "nan", "NaN"}
+_MISSPELT |= {"sqrt", "frac", "infinity", "Infinity"}
 """Names of mathematics without their backslash: neither products of their letters nor words."""
 _WORDS = re.compile(r"[A-Za-z][A-Za-z0-9 .,'&:-]*|\(\s*[A-Za-z]\s*\)", re.ASCII)
 _RUN = re.compile(r"[A-Za-z]+", re.ASCII)
 _SHORT_WORDS = {"yes", "no", "odd", "all", "one", "two", "six", "ten", "red", "none", "east", "west"}
 _RELATIONS = {"<": "<", ">": ">", r"\le": "<=", r"\ge": ">=", r"\ne": "!="}
 _MIRRORED = {">": "<", ">=": "<="}
-_REALS = ([r"\mathbb", "{", "R", "}"], [r"\mathbb", "R"], [r"\Bbb", "{", "R", "}"], [r"\R"], [r"\Reals"], [r"\reals"])
+_REALS = ([r"\mathbb", "{", "R", "}"], [r"\mathbb", "R"], [r"\Bbb", "{", "R", "}"], [r"\R"], [r"\Reals"])
 _ENVIRONMENT = re.compile(r"\\begin\{(p|b|B|small)?matrix\}|\\begin\{array\}")
 _BASES = {
     word: base
@@ -112,10 +112,12 @@ class _Reader:
         if not tokens:
             raise Unreadable("nothing there")
         words = [token for token, _ in tokens]
-        if self._kind == "interval" or any(word in _RELATIONS or word == r"\in" for word in words):
-            if (found := self._intervals_or_relation(tokens)) is not None:
-                return found
+        related = self._kind == "interval" or any(word in _RELATIONS or word == r"\in" for word in words)
+        if related and (found := self._intervals_or_relation(tokens)) is not None:
+            return found
         sides = _split(tokens, "=")
+        if self._kind == "equation" and len(sides) != 2:
+            raise Unreadable("no equation")
         if len(sides) == 2 and (found := self._of_sides(tokens, sides)) is not None:
             return found
         if len(sides) > 2 and len(_split(_listed(tokens), ",")) == 1:
@@ -288,7 +290,7 @@ class _Reader:
             items = [self._item(cell, listed=True) for cell in _split(row, "&")]
             if factor:
                 scale = math_scalar.scalar(_split_letters(factor))
-                items = [_scaled(item, scale) for item in items]
+                items = [_scaled(item, scale, joined(_split_letters(factor))) for item in items]
             blocks.append(Block("row", tuple(items)))
         if len({len(block.items) for block in blocks}) != 1:
             raise Unreadable("rows of different length")
@@ -305,6 +307,8 @@ class _Reader:
             if len(ends) != 2:
                 raise Unreadable("no interval")
             blocks.append(Block(piece[0][0] + piece[-1][0], tuple(self._end(end) for end in ends)))
+        if all(block.shape == "{}" for block in blocks):
+            raise Unreadable("no interval")
         return blocks
 
     def _end(self, tokens: list[Token]) -> Item:
@@ -479,9 +483,9 @@ def _infinity(sign: str) -> Item:
     return Item(rf"{sign}\infty", _INFINITE[sign == "+"], None)
 
 
-def _scaled(item: Item, factor: Node) -> Item:
+def _scaled(item: Item, factor: Node, text: str) -> Item:
     node = Node("multiply", (factor, item.node))
-    return Item(item.text, node, exact(node), item.unit)
+    return Item(f"( {text} ) * ( {item.text} )", node, exact(node), item.unit)
 
 
 def _in_base(words: Sequence[str]) -> Block | None:

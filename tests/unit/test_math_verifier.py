@@ -10,7 +10,7 @@ import pytest
 from bootstrap.config.answers import MathVerifier, Whole
 from bootstrap.records import Status
 from bootstrap.sandbox.job import Ending, Level, Outcome
-from bootstrap.scoring import math_text
+from bootstrap.scoring import math_nodes, math_text
 from bootstrap.scoring.math import Math
 from bootstrap.scoring.verifier import Answer, Judgement, Tools, Verifier, build_verifier
 
@@ -159,14 +159,14 @@ def test_sympy_stays_out_of_this_process(math: Verifier):
         ("x=1", "equation"),
     ],
 )
-def test_a_text_has_one_kind(text: str, kind: math_text.Kind):
+def test_a_text_has_one_kind(text: str, kind: math_nodes.Kind):
     assert math_text.read(text).kind == kind
     assert math_text.read(text, kind=kind).kind == kind
     # A number is an expression, a list may be asked for as a set, and a pair in brackets as an interval.
     also = {"2": "expression", r"2\pi": "expression", "1, 2": "set", "(1,2)": "interval"}
-    for other in math_text.KINDS:
+    for other in math_nodes.KINDS:
         if other not in (kind, also.get(text)):
-            with pytest.raises(math_text.Unreadable):
+            with pytest.raises(math_nodes.Unreadable):
                 math_text.read(text, kind=other)
 
 
@@ -208,5 +208,5 @@ def test_a_text_has_one_kind(text: str, kind: math_text.Kind):
     ],
 )
 def test_what_people_read_differently_or_not_at_all_is_refused(text: str, reason: str):
-    with pytest.raises(math_text.Unreadable, match=reason):
+    with pytest.raises(math_nodes.Unreadable, match=reason):
         math_text.read(text)
