@@ -7,7 +7,7 @@ r"""Reads one scalar by recursive descent: words of LaTeX -> a tree.
                  | "\sqrt" ... | "\binom" ... | function ...
     mixed      = integer "\frac" "{" integer "}" "{" integer "}" | integer integer "/" integer     the fraction proper
 
-What people read differently is refused rather than guessed: `1/2x`, `\sin 2x`, `\log` without a base, `f(x)`,
+What people read differently is refused rather than guessed: `1/2x`, `\sin x/2`, `\log` without a base, `f(x)`,
 `2\frac{5}{3}`. Length, depth, exponents and factorials are bounded before anything is computed.
 """
 
@@ -27,7 +27,7 @@ _GREEK_NAMES = (
     "upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Sigma Phi Psi Omega ell"
 )
 _GREEK = {f"\\{name}" for name in _GREEK_NAMES.split()}
-_NAMED = ("\\mathbf{", "\\vec{", "\\hat{", "\\overline{", "\\overrightarrow{", "\\bm{", "\\boldsymbol{")
+_NAMED = ("\\mathbf{", "\\vec{", "\\hat{", "\\overline{", "\\overrightarrow{", "\\bm{", "\\boldsymbol{", "\\angle", "\\triangle")
 FUNCTIONS = ("sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "ln", "exp")
 _CALLS = {f"\\{name}" for name in FUNCTIONS}
 OPENING = {"(": ")", "[": "]", "{": "}", r"\{": r"\}"}
@@ -318,10 +318,16 @@ class _Parser:
         return exponent
 
     def _called(self) -> Node:
-        """Return the argument of a function: a group, or one atom with nothing after it that may belong to it."""
+        """Return the argument of a function: a group, or one atom or a number and a letter.
+
+        Nothing may follow that could belong to it.
+        """
         if self._next() in ("(", "{"):
             return self._group(self._next())
         node = self._atom()
+        if node.op == "number" and (is_letter(self._next()) or self._next() == r"\pi"):
+            # `\sin 2x` is the sine of 2x to everyone.
+            node = Node("multiply", (node, self._atom()))
         if self._next() == r"\degree":
             self._take()
             node = Node("multiply", (node, _DEGREE))

@@ -22,7 +22,10 @@ Token = tuple[str, bool]
 
 _SPACING = r"\s|~|\\[,;:! ]|\\(?:quad|qquad|displaystyle|textstyle|limits|nolimits|allowbreak|phantom\{\})(?![A-Za-z])"
 _UPRIGHT = "text|textrm|textnormal|textbf|textit|textsf|texttt|mbox|hbox|mathrm|mathbf|mathsf|mathit|operatorname|rm|bf"
-_NAMED = re.compile(r"\\(?:mathbf|vec|hat|overline|overrightarrow|bm|boldsymbol)\s*\{\s*([A-Za-z]{1,3})\s*\}")
+_NAMED = re.compile(
+    r"\\(?:mathbf|vec|hat|overline|overrightarrow|bm|boldsymbol)\s*\{\s*([A-Za-z]{1,3})\s*\}"
+    r"|\\(?:angle|triangle)\s*[A-Z]{1,3}(?![A-Za-z])"
+)
 _TOKEN = re.compile(
     rf"(?P<space>(?:{_SPACING})+)"
     rf"|\\(?:{_UPRIGHT})\s*\{{(?P<text>[^{{}}]*)\}}"
@@ -73,6 +76,9 @@ _SIGNS = str.maketrans(
 )
 _DEGREE = re.compile(r"(?:\{\s*\})?\^\s*(?:\\circ(?![A-Za-z])|\{\s*\\circ\s*\})|\\(?:degree|textdegree)(?![A-Za-z])")
 _CURRENCY = re.compile(r"\\?\$|\\textdollar(?![A-Za-z])")
+_CLOCK = re.compile(
+    r"(:[0-9]{2})(?:\s|~|\\[ ,])*(?:\\text\s*\{\s*)?([ap])\.?\s?m\.?(?![A-Za-z])\s*\}?", re.IGNORECASE
+)
 _PERCENT = re.compile(r"\\?%")
 _REPEATING = re.compile(r"(?<![0-9.])([0-9]*)\.([0-9]*)\\(?:overline|bar|dot)\s*(?:\{\s*([0-9]+)\s*\}|([0-9]))")
 MAX_REPEATING = 24
@@ -110,7 +116,7 @@ def _unwrapped_once(text: str) -> tuple[str, bool]:
         inner = text[len(opening) : -len(closing)]
         if text.startswith(opening) and text.endswith(closing) and len(text) >= len(opening) + len(closing):
             plain = opening.strip("$") or not re.search(r"(?<!\\)\$", inner)
-            if plain and not text.endswith(rf"\{closing}") and opening not in inner:
+            if plain and not text.endswith(rf"\{closing}") and (opening == "$" or opening not in inner):
                 return inner.strip(), False
     match = re.match(rf"\\(boxed|fbox|{_UPRIGHT})\s*\{{", text)
     if match and _closing(text, match.end()) == len(text) - 1:
@@ -142,7 +148,8 @@ def tokens_of(text: str, *, lists: bool = False) -> list[Token]:
     place, spaced = 0, False
     while place < len(text):
         match = _NAMED.match(text, place)
-        if (match and not match[0].startswith(r"\mathbf")) or (match and len(match[1]) == 1):
+        # Bold letters are vectors, bold words are words.
+        if match and (len(match[1] or "") == 1 or not match[0].startswith(r"\mathbf")):
             tokens.append((match[0].replace(" ", ""), spaced))
             place, spaced = match.end(), False
             continue
@@ -173,6 +180,7 @@ def tokens_of(text: str, *, lists: bool = False) -> list[Token]:
 
 def _with_signs(text: str) -> str:
     text = _DEGREE.sub(r" \\degree ", text.translate(_SIGNS))
+    text = _CLOCK.sub(lambda match: rf"{match[1]} \text{{{match[2].lower()}m}}", text)
     text = _PERCENT.sub(r" \\percent ", text)
     # Inside upright text, dollar signs enclose mathematics.
     text = re.sub(r"(\{[^{}$]*)\$([^{}$]*)\$([^{}$]*\})", r"\1\2\3", text)
@@ -244,4 +252,4 @@ def is_word(token: str) -> bool:
 
 def may_be_unit(token: str) -> bool:
     """Whether a plain run of letters is a unit or a word rather than a product of letters."""
-    return token in PLAIN or (token.isalpha() and len(token) > 3)
+    return token in PLAIN or token == "sq" or (token.isalpha() and len(token) > 3)

@@ -30,7 +30,7 @@ from bootstrap.scoring import math_scalar
 from bootstrap.scoring.math_nodes import Block, Item, Kind, Node, Reading, Unreadable, exact, joined
 from bootstrap.scoring.math_scalar import CLOSING, FUNCTIONS, OPENING, is_letter
 from bootstrap.scoring.math_source import Token, is_word, may_be_unit, tokens_of, unwrapped
-from bootstrap.scoring.math_units import LETTERS, SIGNS, unit_of
+from bootstrap.scoring.math_units import LETTERS, MULTIPLES, SIGNS, is_known, unit_of
 
 MAX_LETTERS = 3
 """Letters in a row that are read as a product; longer runs are words."""
@@ -60,7 +60,7 @@ def read(text: str, *, kind: Kind | None = None, unit_letters: frozenset[str] = 
     object, exceeds a bound, or divides by zero.
     """
     text, upright = unwrapped(text)
-    if kind in (None, "word") and (word := _word(text, upright=upright)):
+    if kind in (None, "word") and (word := _word(text, upright=upright or kind == "word")):
         return Reading("word", (Block(f"word {word}", ()),), ordered=True)
     if kind == "word":
         raise Unreadable("no word")
@@ -224,7 +224,7 @@ class _Reader:
         if words == [r"\emptyset"]:
             return Reading("set", (), ordered=False)
         if words in _REALS:
-            return Reading("interval", (Block("()", (_infinity("-"), _infinity("+"))),), ordered=False)
+            return Reading("interval", tuple(self._interval_pieces(tokens)), ordered=False)
         if any(word.startswith(r"\begin") for word in words):
             return self._matrix(tokens)
         if _is_enclosed(tokens, r"\{"):
@@ -303,6 +303,9 @@ class _Reader:
                 members = self._members(_split(piece[1:-1], ","))
                 blocks += [Block("{}", block.items) for block in members if block.shape == ""]
                 continue
+            if [token for token, _ in piece] in _REALS:
+                blocks.append(Block("()", (_infinity("-"), _infinity("+"))))
+                continue
             ends = _split(piece[1:-1], ",") if len(piece) > 4 and piece[0][0] in "([" and piece[-1][0] in ")]" else []
             if len(ends) != 2:
                 raise Unreadable("no interval")
@@ -337,7 +340,7 @@ class _Reader:
         return [self._item([(signed.get(t, t), s) for t, s in tokens], listed=listed) for signed in either]
 
     def _item(self, tokens: list[Token], *, listed: bool = False) -> Item:
-        value, unit = self._without_unit([token for token, _ in tokens])
+        value, unit = self._without_unit(_with_multiple([token for token, _ in tokens]))
         words = _split_letters(value)
         if listed and any(len(word) > 1 and word[0] == "0" and word.isdigit() for word in words):
             raise Unreadable("a number that begins with 0 in a list: perhaps thousands")
@@ -377,6 +380,14 @@ class _Reader:
 # --- units, names, tokens ----------------------------------------------------------------------------------------
 
 
+def _with_multiple(words: list[str]) -> list[str]:
+    """Return tokens with a power of ten for a word as `million` after a number."""
+    for place, word in enumerate(words[1:], start=1):
+        if (zeros := MULTIPLES.get(word.removeprefix("'"))) and words[place - 1][-1].isdigit():
+            return [*words[:place], "*", "10", "^", str(zeros), *words[place + 1 :]]
+    return words
+
+
 def _is_unit_word(words: Sequence[str]) -> bool:
     return bool(words) and (words[0] in LETTERS or is_word(words[0]) or may_be_unit(words[0]) or words[0] == "min")
 
@@ -407,6 +418,9 @@ def _without_currency(words: list[str]) -> tuple[list[str], str]:
     if more or not rest or not (is_first or place == len(words) - 1) or r"\percent" in rest:
         raise Unreadable("a sign of currency that is not beside one amount")
     unit = SIGNS[words[place]]
+    for start in range(1, len(rest)):
+        if rest[start].removeprefix("'") in ("per", "/") and (priced := unit_of(f"{unit} {_phrase(rest[start:])}")):
+            return rest[:start], priced
     if unit == "dollar" and rest[-1].removeprefix("'").casefold() in ("dollars", "dollar", "usd") and len(rest) > 1:
         rest = rest[:-1]
     return rest, unit
@@ -452,6 +466,9 @@ def _listed(tokens: Iterable[Token]) -> list[Token]:
             token, spaced = ",", True
         elif found and found[-1] == (",", True):
             spaced = True
+        elif found and token.isdigit() and is_known(found[-1][0].removeprefix("'")) and len(found) > 1:
+            # `6 feet 2 inches`
+            found.append((",", True))
         found.append((token, spaced))
     return found
 

@@ -50,6 +50,8 @@ _ALIASES = {
 }
 _NAMES = {alias: name for name, aliases in _ALIASES.items() for alias in (name, *aliases.split())}
 _COMPOUND = {"mph": (("mi", 1), ("h", -1)), "kph": (("km", 1), ("h", -1))}
+MULTIPLES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+"""Words after a number -> zeros that they stand for."""
 _FACTORS = {"square": 2, "sq": 2, "squared": 2, "cubic": 3, "cu": 3, "cubed": 3}
 _AFTER = ("squared", "cubed")
 LETTERS = frozenset("mgshlLCFKNJWVA")
@@ -109,6 +111,11 @@ def unit_of(phrase: str) -> str | None:
     if factor != 1 or not powers or (last == () and phrase.rstrip().endswith(("/", "per"))):
         return None
     return " ".join(name if power == 1 else f"{name}^{power}" for name, power in sorted(powers.items()) if power)
+
+
+def is_known(word: str) -> bool:
+    """Whether a word is a unit of the table."""
+    return word in _NAMES
 
 
 def _name(word: str) -> str:
