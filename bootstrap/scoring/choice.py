@@ -1,13 +1,14 @@
 """The answer is one letter of a multiple choice, and the right one: reward 1, otherwise 0.
 
-`B`, `(B)`, `B.` and `B)` are the same answer. Two letters, or a letter with words around it, are none: a completion
+`B`, `(B)`, `B.` and `B)` are the same answer, in another type too (`\\textbf{(B)}`, `$B$`, `**B**`). Two letters, or a letter with words around it, are none: a completion
 that names every choice must not win.
 """
 
 import re
 
 from bootstrap.config.answers import ChoiceVerifier
-from bootstrap.scoring import extract
+from bootstrap.scoring import extract, math_source
+from bootstrap.scoring.math_nodes import Unreadable
 from bootstrap.scoring.verifier import Answer, AnswerVerifier, Judgement, Tools, failed, passed, version_of
 
 
@@ -17,7 +18,7 @@ class Choice(AnswerVerifier):
     name, judges = "choice", ChoiceVerifier.judges
 
     def __init__(self, settings: ChoiceVerifier, tools: Tools) -> None:
-        self.version = version_of(__name__, extract.__name__, settings=settings)
+        self.version = version_of(__name__, extract.__name__, math_source.__name__, settings=settings)
         self._place = settings.answer
         letter = f"[{settings.choices}]"
         self._choices = settings.choices
@@ -25,9 +26,7 @@ class Choice(AnswerVerifier):
 
     def judge_one(self, answer: Answer) -> Judgement:
         """Return the judgement. Raises ValueError when the reference is none of the choices."""
-        right = self._letter(answer.reference)
-        if right is None:
-            raise ValueError(f"the reference {answer.reference[:40]!r} is none of the choices {self._choices}")
+        right = self.reads(answer.reference)
         found = extract.answer_of(answer, self._place)
         if found.text is None:
             return failed(self.name, found.reason)
@@ -36,6 +35,19 @@ class Choice(AnswerVerifier):
             return failed(self.name, f"no one letter of {self._choices}")
         return passed(self.name) if given == right else failed(self.name)
 
+    def reads(self, reference: str) -> str:
+        """Return the letter that a reference is. Raises ValueError when it is none of the choices."""
+        right = self._letter(reference)
+        if right is None:
+            raise ValueError(f"the reference {reference[:40]!r} is none of the choices {self._choices}")
+        return right
+
     def _letter(self, text: str) -> str | None:
+        try:
+            text, _ = math_source.unwrapped(text)
+            if text.startswith("(") and text.endswith(")"):
+                text = f"({math_source.unwrapped(text[1:-1])[0]})"
+        except Unreadable:
+            return None
         match = self._grammar.fullmatch(text)
         return match[1] or match[2] if match else None

@@ -202,7 +202,7 @@ def _latex(node: Node, letters: Mapping[str, str]) -> tuple[str, int]:
         case "function" if node.value == "exp":
             return f"e^{{{part(0, SUM)}}}", POWER
         case "function" if node.value == "abs":
-            return rf"\left|{part(0, SUM)}\right|", POWER
+            return rf"\lvert{{{part(0, SUM)}}}\rvert", POWER
         case "function":
             return rf"\{node.value}({part(0, SUM)})", POWER
     raise AssertionError(f"{node.op} is no scalar")

@@ -27,7 +27,8 @@ _GREEK_NAMES = (
     "upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Sigma Phi Psi Omega ell"
 )
 _GREEK = {f"\\{name}" for name in _GREEK_NAMES.split()}
-_NAMED = ("\\mathbf{", "\\vec{", "\\hat{", "\\overline{", "\\overrightarrow{", "\\bm{", "\\boldsymbol{", "\\angle", "\\triangle")
+_MARKS = ("mathbf{", "vec{", "hat{", "overline{", "overrightarrow{", "bm{", "boldsymbol{", "angle", "triangle")
+_NAMED = tuple(f"\\{mark}" for mark in _MARKS)
 FUNCTIONS = ("sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "ln", "exp")
 _CALLS = {f"\\{name}" for name in FUNCTIONS}
 OPENING = {"(": ")", "[": "]", "{": "}", r"\{": r"\}"}
