@@ -244,11 +244,19 @@ class MathVerifier(Settings):
     answer: Place = Boxed()
     kind: Literal[
         "auto",
-        *("number", "tuple", "set", "interval", "expression", "equation"),
-        *("inequality", "matrix", "ratio", "word"),
+        "number",
+        "tuple",
+        "set",
+        "interval",
+        "expression",
+        "equation",
+        "inequality",
+        "matrix",
+        "ratio",
+        "word",
     ] = "auto"
-    """What kind of object an answer must be; `auto` takes the reference's kind, `(1,2)` and `1, 2` being tuples, `1,234`
-    and `x = 5` numbers."""
+    """What kind of object an answer must be; `auto` takes the reference's kind, `(1,2)` and `1, 2` being tuples,
+    `1,234` and `x = 5` numbers."""
     cpu_seconds: float = Field(default=1.0, ge=0.02, le=60)
     """CPU time that one comparison may take."""
     min_level: Literal["seal", "seal+ns", "bwrap"] = "seal"

@@ -2,8 +2,8 @@
 
 A word counts for the target when each of its letters belongs to a script of the target language (Unicode's
 `Script_Extensions`: the long vowel mark of kana is Hiragana and Katakana). Letters of no script, as those of the
-mathematical alphabets, belong to no language. So languages of one script cannot be told apart: German counts as English. The reward catches a model that
-mixes scripts, as Chinese into English, which is what R1 introduced it against.
+mathematical alphabets, belong to no language. So languages of one script cannot be told apart: German counts as
+English. The reward catches a model that mixes scripts, as Chinese into English, which is what R1 introduced it against.
 
 In scripts written without spaces (Chinese, Japanese, Thai, ...) each character is a word, so that a line of them weighs
 about as much as its translation. Single Latin and Greek letters are symbols and LaTeX commands are markup; neither are

@@ -38,6 +38,7 @@ from bootstrap.scoring import (
     math_algebra,
     math_equal,
     math_nodes,
+    math_parts,
     math_scalar,
     math_separation,
     math_source,
@@ -56,7 +57,7 @@ MAX_TOLD = 240
 
 READERS = (
     *(extract, math_algebra, math_equal, math_nodes, math_scalar),
-    *(math_separation, math_source, math_text, math_units),
+    *(math_parts, math_separation, math_source, math_text, math_units),
 )
 """Modules that decide on verdicts beside this one and the kernel."""
 
@@ -103,6 +104,24 @@ class Math:
         outcomes = iter(self._run(jobs) if jobs else [])
         return [self._settled(each, next(outcomes)) if isinstance(each, _Open) else each for each in found]
 
+    def reads(self, references: Sequence[str]) -> list[str]:
+        """Return for each reference why no answer could be judged by it, or an empty text.
+
+        What arithmetic cannot tell is evaluated in the sandbox, where both readers must agree on it. Raises
+        VerifierError when the sandbox fails.
+        """
+        found: list[str | Reading] = []
+        for reference in references:
+            try:
+                found.append(self._read(reference))
+            except Unreadable as error:
+                found.append(str(error))
+        opened = [_open_nodes(each) if isinstance(each, Reading) else [] for each in found]
+        jobs = [TrustedJob(function=f"{KERNEL}:examine", arguments={"nodes": nodes}) for nodes in opened if nodes]
+        outcomes = iter(self._run(jobs) if jobs else [])
+        told = [_untold(next(outcomes)) if nodes else "" for nodes in opened]
+        return [each if isinstance(each, str) else why for each, why in zip(found, told, strict=True)]
+
     def close(self) -> None:
         if self._sandbox is not None:
             self._sandbox.close()
@@ -112,13 +131,13 @@ class Math:
         assert self._sandbox is not None, "a verifier that is closed judges nothing more"
         return self._sandbox.run(jobs)
 
-    def reads(self, reference: str) -> Reading:
+    def _read(self, reference: str) -> Reading:
         """Return what a reference means. Raises Unreadable, a ValueError that says why, where it cannot be read."""
         return math_text.read(reference, kind=self._declared)
 
     def _guarded(self, answer: Answer) -> Judgement | _Open:
         try:
-            reference = self.reads(answer.reference)
+            reference = self._read(answer.reference)
         except Unreadable as error:
             return unverifiable(f"the reference {answer.reference[:40]!r} cannot be read: {error}")
         found = extract.answer_of(answer, self._settings.answer)
@@ -183,6 +202,26 @@ class Math:
         if undefined:
             return failed(self.name, f"no answer: {undefined}")
         return passed(self.name) if math_equal.are_equal(case.reference, case.answer, equal) else failed(self.name)
+
+
+def _open_nodes(reading: Reading) -> list[math_nodes.Flat]:
+    """Return the expressions of a reference whose values take the sandbox."""
+    items = [item for block in reading.blocks for item in block.items]
+    return [flattened(item.node) for item in items if item.exact is None and item.node.op != "infinity"]
+
+
+def _untold(outcome: Outcome) -> str:
+    """Return why a reference cannot be evaluated, or an empty text."""
+    match outcome.ending:
+        case Ending.DONE:
+            [found] = outcome.values
+            return next((told[:MAX_TOLD] for told in found if told), "")
+        case Ending.CPU_LIMIT | Ending.MEMORY:
+            return f"evaluating it exceeds the limit: {outcome.ending}"
+    raise VerifierError(
+        f"the verifier math could not evaluate a reference: it ended with {outcome.ending}: {outcome.detail}; repair "
+        "what the sandbox needs, and run again"
+    )
 
 
 def _as_json(pairs: Sequence[math_equal.Pair]) -> list[list[math_nodes.Flat]]:

@@ -66,46 +66,82 @@ def compare(pairs: Sequence[Sequence[Flat]]) -> list[dict[str, str]]:
     return [_compare([rebuilt(reference), rebuilt(answer)]) for reference, answer in pairs]
 
 
+def examine(nodes: Sequence[Flat]) -> list[str]:
+    """Return for each tree of a reference why nothing can be compared with it, or an empty text."""
+    return [_examined(rebuilt(flat)) for flat in nodes]
+
+
+def _examined(node: Node) -> str:
+    scene = _Scene([node])
+    try:
+        scene.form(node, scene.values(node))
+    except (Undefined, _ReadersDiffer) as error:
+        return str(error)
+    return ""
+
+
 def _compare(nodes: Sequence[Node]) -> dict[str, str]:
-    variables = sorted(nodes[0].variables() | nodes[1].variables())
-    letters = dict(zip(variables, LETTERS, strict=False))
-    points = [{name: _coordinate(k, sign) for k, name in enumerate(variables)} for sign in _SIGNS]
-    # Without variables, all points are the same.
-    points = points if variables else points[:1]
+    scene = _Scene(nodes)
     values: list[list[Ball]] = []
     for node, finding in zip(nodes, ("reference", "undefined"), strict=True):
         try:
-            values.append([evaluate(node, point) for point in points])
+            values.append(scene.values(node))
         except Undefined as error:
             return {"finding": finding, "told": str(error)}
     apart = _are_apart(*values)
     if not apart and (math_algebra.equal(*nodes) or _is_separated(nodes)):
         return {"finding": "equal"}
-    apart = apart or _are_apart_further(nodes, points)
-    is_real = None if any(node.uses("i") for node in nodes) else True
-    symbols = {name: sympy.Symbol(letters[name], real=is_real) for name in variables}
-    forms = []
-    for node, balls in zip(nodes, values, strict=True):
-        text = latex(node, letters)
-        try:
-            form = _read(text, is_real=is_real)
-        # The reader raises bare exceptions for whatever it does not know.
-        except Exception as error:
-            return _disagreement("read by one reader alone", text, f"{type(error).__name__}: {error}")
-        for point, ball in zip(points, balls, strict=True):
-            if not _agrees(form, {symbols[name]: sympy.Rational(point[name]) for name in variables}, ball):
-                return _disagreement("read differently by two readers", text, str(form))
-        forms.append(form)
+    apart = apart or _are_apart_further(nodes, scene.points)
+    try:
+        reference = scene.form(nodes[0], values[0])
         # Now the reference is read for certain, and the answer's other reading could not make it equal. Asking for that
         # reading would let an answer choose, by what the other reader gets wrong, to have no verdict.
         if apart:
             return {"finding": "different"}
-    if forms[0] == forms[1] or sympy_symbolic_eq(*forms):
+        answer = scene.form(nodes[1], values[1])
+    except _ReadersDiffer as error:
+        return {"finding": "disagreement", "told": str(error)}
+    if reference == answer or sympy_symbolic_eq(reference, answer):
         return {"finding": "equal"}
     # Differences below every number of digits, as of x + 10^{-99999}.
-    if (forms[0] - forms[1]).is_zero is False:
+    if (reference - answer).is_zero is False:
         return {"finding": "different"}
-    return _disagreement("equal in numbers and not by algebra", str(forms[0]), str(forms[1]))
+    return {"finding": "disagreement", "told": _both("equal in numbers and not by algebra", reference, answer)}
+
+
+class _ReadersDiffer(ValueError):
+    """The two readers do not agree on what an expression means."""
+
+
+class _Scene:
+    """Where expressions are compared: the points at which they are evaluated, and their variables' other names."""
+
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        variables = sorted(set().union(*(node.variables() for node in nodes)))
+        self.letters = dict(zip(variables, LETTERS, strict=False))
+        points = [{name: _coordinate(k, sign) for k, name in enumerate(variables)} for sign in _SIGNS]
+        # Without variables, all points are the same.
+        self.points = points if variables else points[:1]
+        self._is_real = None if any(node.uses("i") for node in nodes) else True
+        self._symbols = {name: sympy.Symbol(self.letters[name], real=self._is_real) for name in variables}
+
+    def values(self, node: Node) -> list[Ball]:
+        """Return an expression's values at the points. Raises Undefined."""
+        return [evaluate(node, point) for point in self.points]
+
+    def form(self, node: Node, values: Sequence[Ball]) -> sympy.Basic:
+        """Return an expression of these values as the other reader reads it. Raises _ReadersDiffer."""
+        text = latex(node, self.letters)
+        try:
+            form = _read(text, is_real=self._is_real)
+        # The reader raises bare exceptions for whatever it does not know.
+        except Exception as error:
+            raise _ReadersDiffer(_both("read by one reader alone", text, f"{type(error).__name__}: {error}")) from error
+        for point, ball in zip(self.points, values, strict=True):
+            place = {symbol: sympy.Rational(point[name]) for name, symbol in self._symbols.items()}
+            if not _agrees(form, place, ball):
+                raise _ReadersDiffer(_both("read differently by two readers", text, form))
+        return form
 
 
 def _are_apart(reference: Sequence[Ball], answer: Sequence[Ball]) -> bool:
@@ -139,8 +175,8 @@ def _is_separated(nodes: Sequence[Node]) -> bool:
         return bool(abs(value) + error < mp.mpf(2) ** -bits)
 
 
-def _disagreement(what: str, left: str, right: str) -> dict[str, str]:
-    return {"finding": "disagreement", "told": f"{what}: {left[:MAX_FORM]} and {right[:MAX_FORM]}"}
+def _both(what: str, left: object, right: object) -> str:
+    return f"{what}: {str(left)[:MAX_FORM]} and {str(right)[:MAX_FORM]}"
 
 
 def _coordinate(place: int, sign: Callable[[int], int]) -> Fraction:

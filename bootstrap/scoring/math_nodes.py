@@ -12,9 +12,7 @@ from typing import Any, Literal, get_args
 MAX_BITS = 8_192
 """Size of numerators and denominators up to which values are computed exactly."""
 
-Kind = Literal[
-    "number", "tuple", "set", "interval", "expression", "equation", "inequality", "matrix", "ratio", "word"
-]
+Kind = Literal["number", "tuple", "set", "interval", "expression", "equation", "inequality", "matrix", "ratio", "word"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 

@@ -8,6 +8,9 @@ bracket makes them a list's, where no other comma stands, and where no list is a
 Left out: what the tokens mean (`math_text.py`).
 """
 
+# Signs that look like others are what it reads.
+# ruff: noqa: RUF001
+
 import re
 from fractions import Fraction
 
@@ -46,10 +49,8 @@ _SAME = {
     r"\div": "/",
     r"\colon": ":",
     r"\varnothing": r"\emptyset",
-    r"\le": r"\le",
     r"\leq": r"\le",
     r"\leqslant": r"\le",
-    r"\ge": r"\ge",
     r"\geq": r"\ge",
     r"\geqslant": r"\ge",
     r"\lt": "<",
@@ -64,11 +65,9 @@ _SAME = {
     r"\lvert": "|",
     r"\rvert": "|",
     r"\vert": "|",
-    r"\arcsec": r"\arcsec",
 }
 _SIZES = re.compile(r"\\(?:left|right|big|Big|bigg|Bigg|bigl|bigr|Bigl|Bigr|biggl|biggr|Biggl|Biggr|middle)\Z")
 _SIZED = {*"()[]|.", r"\{", r"\}", r"\lbrace", r"\rbrace", r"\lvert", r"\rvert", r"\vert", r"\lbrack", r"\rbrack"}
-# ruff: noqa: RUF001
 _SIGNS = str.maketrans(
     {"−": "-", "×": r"\times ", "·": r"\cdot ", "÷": r"\div ", "π": r"\pi ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne "}
     | {"∞": r"\infty ", "∪": r"\cup ", "∈": r"\in ", "±": r"\pm ", "∓": r"\mp ", "°": r"\degree ", "∅": r"\emptyset "}
@@ -76,9 +75,7 @@ _SIGNS = str.maketrans(
 )
 _DEGREE = re.compile(r"(?:\{\s*\})?\^\s*(?:\\circ(?![A-Za-z])|\{\s*\\circ\s*\})|\\(?:degree|textdegree)(?![A-Za-z])")
 _CURRENCY = re.compile(r"\\?\$|\\textdollar(?![A-Za-z])")
-_CLOCK = re.compile(
-    r"(:[0-9]{2})(?:\s|~|\\[ ,])*(?:\\text\s*\{\s*)?([ap])\.?\s?m\.?(?![A-Za-z])\s*\}?", re.IGNORECASE
-)
+_CLOCK = re.compile(r"(:[0-9]{2})(?:\s|~|\\[ ,])*(?:\\text\s*\{\s*)?([ap])\.?\s?m\.?(?![A-Za-z])\s*\}?", re.IGNORECASE)
 _PERCENT = re.compile(r"\\?%")
 _REPEATING = re.compile(r"(?<![0-9.])([0-9]*)\.([0-9]*)\\(?:overline|bar|dot)\s*(?:\{\s*([0-9]+)\s*\}|([0-9]))")
 MAX_REPEATING = 24

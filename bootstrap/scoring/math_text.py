@@ -23,34 +23,43 @@ Standard library only: the driver reads answers with it before it spends anythin
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import pairwise
 
 from bootstrap.scoring import math_scalar
 from bootstrap.scoring.math_nodes import Block, Item, Kind, Node, Reading, Unreadable, exact, joined
-from bootstrap.scoring.math_scalar import CLOSING, FUNCTIONS, OPENING, is_letter
+from bootstrap.scoring.math_parts import (
+    MAX_LETTERS,
+    MIRRORED,
+    MISSPELT,
+    REALS,
+    RELATIONS,
+    bracket_of,
+    in_base,
+    infinite,
+    is_enclosed,
+    is_like_thousands,
+    is_unit_word,
+    looks_like_interval,
+    mirrored,
+    name_of,
+    relation_of,
+    scaled,
+    split_at,
+    split_letters,
+    unit_phrase,
+    with_commas,
+    with_multiple,
+    without_currency,
+)
+from bootstrap.scoring.math_scalar import is_letter
 from bootstrap.scoring.math_source import Token, is_word, may_be_unit, tokens_of, unwrapped
-from bootstrap.scoring.math_units import LETTERS, MULTIPLES, SIGNS, is_known, unit_of
+from bootstrap.scoring.math_units import LETTERS, SIGNS, unit_of
 
-MAX_LETTERS = 3
-"""Letters in a row that are read as a product; longer runs are words."""
-_MISSPELT = {*FUNCTIONS, "pi", "log", "or", "and", "min", "max", "gcd", "lcm", "mod", "deg", "inf", "oo", "nan", "NaN"}
-_MISSPELT |= {"sqrt", "frac", "infinity", "Infinity"}
-"""Names of mathematics without their backslash: neither products of their letters nor words."""
 _WORDS = re.compile(r"[A-Za-z][A-Za-z0-9 .,'&:-]*|\(\s*[A-Za-z]\s*\)", re.ASCII)
 _RUN = re.compile(r"[A-Za-z]+", re.ASCII)
 _SHORT_WORDS = {"yes", "no", "odd", "all", "one", "two", "six", "ten", "red", "none", "east", "west"}
-_RELATIONS = {"<": "<", ">": ">", r"\le": "<=", r"\ge": ">=", r"\ne": "!="}
-_MIRRORED = {">": "<", ">=": "<="}
-_REALS = ([r"\mathbb", "{", "R", "}"], [r"\mathbb", "R"], [r"\Bbb", "{", "R", "}"], [r"\R"], [r"\Reals"])
 _ENVIRONMENT = re.compile(r"\\begin\{(p|b|B|small)?matrix\}|\\begin\{array\}")
-_BASES = {
-    word: base
-    for base, word in enumerate(["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"], start=2)
-} | {"sixteen": 16}
-_NUMERALS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-MAX_BASE = 36
-_INFINITE = [Node("infinity", value=sign) for sign in "-+"]
 
 
 def read(text: str, *, kind: Kind | None = None, unit_letters: frozenset[str] = frozenset()) -> Reading:
@@ -73,7 +82,7 @@ def read(text: str, *, kind: Kind | None = None, unit_letters: frozenset[str] = 
 
 def scalar(text: str) -> Node:
     """Return the tree of one scalar. Raises Unreadable as `read` does."""
-    return math_scalar.scalar(_split_letters([token for token, _ in tokens_of(text)]))
+    return math_scalar.scalar(split_letters([token for token, _ in tokens_of(text)]))
 
 
 def _word(text: str, *, upright: bool) -> str | None:
@@ -84,7 +93,7 @@ def _word(text: str, *, upright: bool) -> str | None:
     if not _WORDS.fullmatch(plain):
         return None
     runs = _RUN.findall(plain)
-    if not marked and (any(run in _MISSPELT for run in runs) or max(map(len, runs)) < 2 or _is_list(plain)):
+    if not marked and (any(run in MISSPELT for run in runs) or max(map(len, runs)) < 2 or _is_list(plain)):
         return None
     if max(map(len, runs)) == 1 and len(runs) == 1:
         # A letter of a multiple choice, where a small one is another one.
@@ -112,15 +121,15 @@ class _Reader:
         if not tokens:
             raise Unreadable("nothing there")
         words = [token for token, _ in tokens]
-        related = self._kind == "interval" or any(word in _RELATIONS or word == r"\in" for word in words)
+        related = self._kind == "interval" or any(word in RELATIONS or word == r"\in" for word in words)
         if related and (found := self._intervals_or_relation(tokens)) is not None:
             return found
-        sides = _split(tokens, "=")
+        sides = split_at(tokens, "=")
         if self._kind == "equation" and len(sides) != 2:
             raise Unreadable("no equation")
         if len(sides) == 2 and (found := self._of_sides(tokens, sides)) is not None:
             return found
-        if len(sides) > 2 and len(_split(_listed(tokens), ",")) == 1:
+        if len(sides) > 2 and len(split_at(with_commas(tokens), ",")) == 1:
             raise Unreadable("more than one `=`")
         return self._value(tokens)
 
@@ -128,11 +137,11 @@ class _Reader:
 
     def _of_sides(self, tokens: list[Token], sides: list[list[Token]]) -> Reading | None:
         """Return what `a = b` means: a named value, or an equation; None where its `=` belongs to a list's members."""
-        if len(_split(_listed(tokens), ",")) > 1:
+        if len(split_at(with_commas(tokens), ",")) > 1:
             return None
         if self._kind != "equation":
             for left, right in (sides, sides[::-1]):
-                name = _name(left)
+                name = name_of(left)
                 if name and (found := self._named(name, left, right)) is not None:
                     return found
         blocks = [
@@ -160,7 +169,7 @@ class _Reader:
 
     def _intervals_or_relation(self, tokens: list[Token]) -> Reading | None:
         if self._kind != "inequality":
-            pieces = _split([("|or", s) if t in ("'or", "or") else (t, s) for t, s in tokens], "|or")
+            pieces = split_at([("|or", s) if t in ("'or", "or") else (t, s) for t, s in tokens], "|or")
             found: list[Block] = []
             for piece in pieces:
                 blocks = self._bounds(piece)
@@ -171,13 +180,13 @@ class _Reader:
                 return Reading("interval", tuple(found), ordered=False)
             if len(pieces) > 1 or self._kind == "interval":
                 raise Unreadable("no interval")
-        relation = _relation(tokens)
+        relation = relation_of(tokens)
         if relation is None:
             return None
         operators, parts = relation
         items = [self._item(part) for part in parts]
         if all(operator in (">", ">=", "!=") for operator in operators):
-            operators = [_MIRRORED.get(operator, operator) for operator in operators]
+            operators = [MIRRORED.get(operator, operator) for operator in operators]
             items.reverse()
         return Reading("inequality", (Block("|".join(operators), tuple(items)),), ordered=True)
 
@@ -186,7 +195,7 @@ class _Reader:
         words = [token for token, _ in tokens]
         if r"\in" in words:
             place = words.index(r"\in")
-            name = _name(tokens[:place])
+            name = name_of(tokens[:place])
             if not name:
                 return None
             inner = self._value(tokens[place + 1 :])
@@ -195,24 +204,24 @@ class _Reader:
             if inner.kind != "interval":
                 return None
             return [Block(block.shape, block.items, name) for block in inner.blocks]
-        if (relation := _relation(tokens)) is None:
+        if (relation := relation_of(tokens)) is None:
             return self._interval_pieces(tokens) if self._kind == "interval" else None
         operators, parts = relation
-        if len(parts) == 2 and not _name(parts[0]) and _name(parts[1]):
-            operators, parts = _mirrored(operators), parts[::-1]
+        if len(parts) == 2 and not name_of(parts[0]) and name_of(parts[1]):
+            operators, parts = mirrored(operators), parts[::-1]
         if len(parts) == 3 and operators[0][0] == ">":
-            operators, parts = _mirrored(operators), parts[::-1]
-        name = _name(parts[0] if len(parts) == 2 else parts[1])
+            operators, parts = mirrored(operators), parts[::-1]
+        name = name_of(parts[0] if len(parts) == 2 else parts[1])
         ends = [self._end(part) for part in (parts[1:] if len(parts) == 2 else parts[::2])]
         if not name or any(end.node.variables() for end in ends):
             return None
         match operators:
             case ["<" | "<=" as below]:
-                return [Block("(" + _bracket(below, ")]"), (_infinity("-"), ends[0]), name)]
+                return [Block("(" + bracket_of(below, ")]"), (infinite("-"), ends[0]), name)]
             case [">" | ">=" as above]:
-                return [Block(_bracket(above, "([") + ")", (ends[0], _infinity("+")), name)]
+                return [Block(bracket_of(above, "([") + ")", (ends[0], infinite("+")), name)]
             case ["<" | "<=" as low, "<" | "<=" as high]:
-                return [Block(_bracket(low, "([") + _bracket(high, ")]"), tuple(ends), name)]
+                return [Block(bracket_of(low, "([") + bracket_of(high, ")]"), tuple(ends), name)]
         return None
 
     # --- values --------------------------------------------------------------------------------------------------
@@ -223,21 +232,21 @@ class _Reader:
         words = [token for token, _ in tokens]
         if words == [r"\emptyset"]:
             return Reading("set", (), ordered=False)
-        if words in _REALS:
+        if words in REALS:
             return Reading("interval", tuple(self._interval_pieces(tokens)), ordered=False)
         if any(word.startswith(r"\begin") for word in words):
             return self._matrix(tokens)
-        if _is_enclosed(tokens, r"\{"):
-            inner = _listed(tokens[1:-1])
-            return Reading("set", tuple(self._members(_split(inner, ",")) if inner else ()), ordered=False)
-        if r"\cup" in words or self._kind == "interval" or _looks_like_interval(tokens):
+        if is_enclosed(tokens, r"\{"):
+            inner = with_commas(tokens[1:-1])
+            return Reading("set", tuple(self._members(split_at(inner, ",")) if inner else ()), ordered=False)
+        if r"\cup" in words or self._kind == "interval" or looks_like_interval(tokens):
             return Reading("interval", tuple(self._interval_pieces(tokens)), ordered=False)
-        listed = _split(_listed(tokens), ",")
+        listed = split_at(with_commas(tokens), ",")
         if len(listed) > 1:
             return self._list(listed)
-        if _is_enclosed(tokens, "(") and len(members := _split(tokens[1:-1], ",")) > 1:
+        if is_enclosed(tokens, "(") and len(members := split_at(tokens[1:-1], ",")) > 1:
             return Reading("tuple", tuple(self._members(members)), ordered=True)
-        parts = _split(tokens, ":")
+        parts = split_at(tokens, ":")
         if 2 <= len(parts) <= 3:
             shape = "time" if re.fullmatch(r"[0-9]{1,2}(:[0-9]{2})+", "".join(words[: 2 * len(parts) - 1])) else ":"
             return Reading("ratio", (Block(shape, tuple(self._item(part) for part in parts)),), ordered=True)
@@ -249,7 +258,7 @@ class _Reader:
 
     def _list(self, listed: list[list[Token]]) -> Reading:
         asked = self._kind in ("tuple", "set")
-        if not asked and any(_is_like_thousands(left, right) for left, right in pairwise(listed)):
+        if not asked and any(is_like_thousands(left, right) for left, right in pairwise(listed)):
             raise Unreadable("a comma that may be a thousands separator; a space after it would tell")
         kind: Kind = "set" if self._kind == "set" else "tuple"
         signs = any(token in (r"\pm", r"\mp") for member in listed for token, _ in member)
@@ -259,19 +268,17 @@ class _Reader:
     def _members(self, members: Iterable[list[Token]]) -> Iterable[Block]:
         r"""Yield the members of a set or a tuple: scalars, named ones too, and tuples of scalars; of a `\pm` two."""
         for tokens in members:
-            if _is_enclosed(tokens, "(") and len(inner := _split(tokens[1:-1], ",")) > 1:
+            if is_enclosed(tokens, "(") and len(inner := split_at(tokens[1:-1], ",")) > 1:
                 yield Block("()", tuple(self._item(part, listed=True) for part in inner))
                 continue
-            sides = _split(tokens, "=")
-            name = _name(sides[0]) if len(sides) == 2 else ""
+            sides = split_at(tokens, "=")
+            name = name_of(sides[0]) if len(sides) == 2 else ""
             if len(sides) > 1 and not name:
                 raise Unreadable("an equation inside a list")
-            if name and _is_enclosed(sides[1], "(") and len(inner := _split(sides[1][1:-1], ",")) > 1:
+            if name and is_enclosed(sides[1], "(") and len(inner := split_at(sides[1][1:-1], ",")) > 1:
                 yield Block("()", tuple(self._item(part, listed=True) for part in inner), name)
                 continue
-            yield from (
-                Block(block.shape, block.items, name) for block in self._scalars(sides[-1], listed=True)
-            )
+            yield from (Block(block.shape, block.items, name) for block in self._scalars(sides[-1], listed=True))
 
     def _matrix(self, tokens: list[Token]) -> Reading:
         words = [token for token, _ in tokens]
@@ -284,13 +291,13 @@ class _Reader:
         if any(token.startswith((r"\begin", r"\end")) for token, _ in inner):
             raise Unreadable("a matrix in another")
         factor = [token for token, _ in before if token != "*"]
-        rows = _split(inner[:-1] if inner and inner[-1][0] == r"\\" else inner, r"\\")
+        rows = split_at(inner[:-1] if inner and inner[-1][0] == r"\\" else inner, r"\\")
         blocks = []
         for row in rows:
-            items = [self._item(cell, listed=True) for cell in _split(row, "&")]
+            items = [self._item(cell, listed=True) for cell in split_at(row, "&")]
             if factor:
-                scale = math_scalar.scalar(_split_letters(factor))
-                items = [_scaled(item, scale, joined(_split_letters(factor))) for item in items]
+                scale = math_scalar.scalar(split_letters(factor))
+                items = [scaled(item, scale, joined(split_letters(factor))) for item in items]
             blocks.append(Block("row", tuple(items)))
         if len({len(block.items) for block in blocks}) != 1:
             raise Unreadable("rows of different length")
@@ -298,15 +305,15 @@ class _Reader:
 
     def _interval_pieces(self, tokens: list[Token]) -> list[Block]:
         blocks: list[Block] = []
-        for piece in _split(tokens, r"\cup"):
-            if _is_enclosed(piece, r"\{"):
-                members = self._members(_split(piece[1:-1], ","))
+        for piece in split_at(tokens, r"\cup"):
+            if is_enclosed(piece, r"\{"):
+                members = self._members(split_at(piece[1:-1], ","))
                 blocks += [Block("{}", block.items) for block in members if block.shape == ""]
                 continue
-            if [token for token, _ in piece] in _REALS:
-                blocks.append(Block("()", (_infinity("-"), _infinity("+"))))
+            if [token for token, _ in piece] in REALS:
+                blocks.append(Block("()", (infinite("-"), infinite("+"))))
                 continue
-            ends = _split(piece[1:-1], ",") if len(piece) > 4 and piece[0][0] in "([" and piece[-1][0] in ")]" else []
+            ends = split_at(piece[1:-1], ",") if len(piece) > 4 and piece[0][0] in "([" and piece[-1][0] in ")]" else []
             if len(ends) != 2:
                 raise Unreadable("no interval")
             blocks.append(Block(piece[0][0] + piece[-1][0], tuple(self._end(end) for end in ends)))
@@ -317,7 +324,7 @@ class _Reader:
     def _end(self, tokens: list[Token]) -> Item:
         words = [token for token, _ in tokens]
         if words and words[-1] == r"\infty" and words[:-1] in ([], ["+"], ["-"]):
-            return _infinity("-" if words[0] == "-" else "+")
+            return infinite("-" if words[0] == "-" else "+")
         return self._item(tokens)
 
     def _scalars(self, tokens: list[Token], *, listed: bool = False) -> list[Block]:
@@ -325,7 +332,7 @@ class _Reader:
         words = [token for token, _ in tokens]
         if words and words[-1] == r"\infty":
             return [Block("", (self._end(tokens),))]
-        if (based := _in_base(words)) is not None:
+        if (based := in_base(words)) is not None:
             return [based]
         return [Block("", (item,)) for item in self._items(tokens, listed=listed)]
 
@@ -340,8 +347,8 @@ class _Reader:
         return [self._item([(signed.get(t, t), s) for t, s in tokens], listed=listed) for signed in either]
 
     def _item(self, tokens: list[Token], *, listed: bool = False) -> Item:
-        value, unit = self._without_unit(_with_multiple([token for token, _ in tokens]))
-        words = _split_letters(value)
+        value, unit = self._without_unit(with_multiple([token for token, _ in tokens]))
+        words = split_letters(value)
         if listed and any(len(word) > 1 and word[0] == "0" and word.isdigit() for word in words):
             raise Unreadable("a number that begins with 0 in a list: perhaps thousands")
         node = math_scalar.scalar(words)
@@ -350,11 +357,11 @@ class _Reader:
     def _without_unit(self, words: list[str]) -> tuple[list[str], str]:
         """Return what stands before a unit, and the unit in its one form."""
         if r"\dollar" in words or r"\euro" in words or r"\pound" in words:
-            return _without_currency(words)
+            return without_currency(words)
         for start in range(1, len(words)):
             if not self._begins_unit(words, start):
                 continue
-            phrase = _phrase(words[start:])
+            phrase = unit_phrase(words[start:])
             unit = unit_of(phrase) if phrase else None
             if unit is not None and r"\degree" not in words[:start]:
                 return words[:start], unit
@@ -367,198 +374,11 @@ class _Reader:
         if word in SIGNS:
             # The degrees of one term are a unit; inside a sum they are a factor.
             return word != r"\degree" or not any(w in ("+", "-") for w in words[1:start])
-        if is_word(word) or (may_be_unit(word) and word not in _MISSPELT):
+        if is_word(word) or (may_be_unit(word) and word not in MISSPELT):
             return True
         if before[-1] not in "0123456789)}":
             return False
         if word == "min":
             return True
-        is_speed = word in LETTERS and words[start + 1 : start + 2] == ["/"] and _is_unit_word(words[start + 2 :][:1])
+        is_speed = word in LETTERS and words[start + 1 : start + 2] == ["/"] and is_unit_word(words[start + 2 :][:1])
         return word in self._unit_letters or is_speed
-
-
-# --- units, names, tokens ----------------------------------------------------------------------------------------
-
-
-def _with_multiple(words: list[str]) -> list[str]:
-    """Return tokens with a power of ten for a word as `million` after a number."""
-    for place, word in enumerate(words[1:], start=1):
-        if (zeros := MULTIPLES.get(word.removeprefix("'"))) and words[place - 1][-1].isdigit():
-            return [*words[:place], "*", "10", "^", str(zeros), *words[place + 1 :]]
-    return words
-
-
-def _is_unit_word(words: Sequence[str]) -> bool:
-    return bool(words) and (words[0] in LETTERS or is_word(words[0]) or may_be_unit(words[0]) or words[0] == "min")
-
-
-def _phrase(words: Sequence[str]) -> str:
-    """Return tokens of units as the text that `unit_of` reads, or nothing where they are none."""
-    parts = []
-    for word in words:
-        if word in SIGNS:
-            parts.append(f" {SIGNS[word]}")
-        elif is_word(word) or word.isalpha():
-            parts.append(f" {word.removeprefix(chr(39))}")
-        elif word in ("^", "{", "}", "/", "-", "*") or (word.isdigit() and len(word) == 1):
-            parts.append(word)
-        elif word in ("(", ")"):
-            return ""
-        else:
-            return ""
-    return "".join(parts).strip()
-
-
-def _without_currency(words: list[str]) -> tuple[list[str], str]:
-    """Return an amount of money without its sign, which stands first, after a minus, or last."""
-    signs = [place for place, word in enumerate(words) if word in (r"\dollar", r"\euro", r"\pound")]
-    [place, *more] = signs
-    rest = words[:place] + words[place + 1 :]
-    is_first = place == 0 or words[:place] in (["-"], ["+"])
-    if more or not rest or not (is_first or place == len(words) - 1) or r"\percent" in rest:
-        raise Unreadable("a sign of currency that is not beside one amount")
-    unit = SIGNS[words[place]]
-    for start in range(1, len(rest)):
-        if rest[start].removeprefix("'") in ("per", "/") and (priced := unit_of(f"{unit} {_phrase(rest[start:])}")):
-            return rest[:start], priced
-    if unit == "dollar" and rest[-1].removeprefix("'").casefold() in ("dollars", "dollar", "usd") and len(rest) > 1:
-        rest = rest[:-1]
-    return rest, unit
-
-
-def _split_letters(words: Sequence[str]) -> list[str]:
-    """Return tokens whose runs of letters are single letters. Raises Unreadable at a word."""
-    found: list[str] = []
-    for word in words:
-        if is_word(word):
-            if len(word) != 2:
-                raise Unreadable(f"a word: {word[1:21]}")
-            found.append(word[1:])
-        elif len(word) > 1 and word.isalpha():
-            if len(word) > MAX_LETTERS or word in _MISSPELT:
-                raise Unreadable(f"a word: {word[:20]}")
-            found += word
-        else:
-            found.append(word)
-    return found
-
-
-def _name(tokens: Sequence[Token]) -> str:
-    """Return the name that a left side gives to a value, or nothing where it is no name."""
-    words = [token.removeprefix("'") for token, _ in tokens]
-    text = "".join(words)
-    if len(words) == 1 and (is_letter(text) or (text.isalpha() and text.isupper() and len(text) <= MAX_LETTERS)):
-        return text if text not in ("e", "i") else ""
-    if re.fullmatch(r"(?:[A-Za-z]|\\[a-z]+)_(?:\{?[A-Za-z0-9]{1,2}\}?)", text):
-        return re.sub(r"_\{?([A-Za-z0-9]+)\}?", r"_{\1}", text)
-    if re.fullmatch(r"[A-Za-z]\([a-z](?:,[a-z])*\)|\([a-zA-Z](?:,[a-zA-Z])+\)", text):
-        return text
-    return ""
-
-
-def _listed(tokens: Iterable[Token]) -> list[Token]:
-    """Return tokens with commas for the words `and` and `or` between members."""
-    found: list[Token] = []
-    for token, spaced in tokens:
-        if token in ("'and", "'or", "and", "or", ";"):
-            if found and found[-1][0] == ",":
-                continue
-            token, spaced = ",", True
-        elif found and found[-1] == (",", True):
-            spaced = True
-        elif found and token.isdigit() and is_known(found[-1][0].removeprefix("'")) and len(found) > 1:
-            # `6 feet 2 inches`
-            found.append((",", True))
-        found.append((token, spaced))
-    return found
-
-
-def _relation(tokens: list[Token]) -> tuple[list[str], list[list[Token]]] | None:
-    """Return the operators and the sides of a chain of inequalities in one direction, or None where it is none."""
-    operators = [_RELATIONS[token] for token, _ in tokens if token in _RELATIONS]
-    if not operators:
-        return None
-    directions = {operator[0] for operator in operators}
-    if len(operators) > 2 or len(directions) != 1 or (len(operators) == 2 and "!=" in operators):
-        raise Unreadable("no chain of inequalities in one direction")
-    parts = _split([("<", s) if t in _RELATIONS else (t, s) for t, s in tokens], "<")
-    if len(parts) != len(operators) + 1 or any("=" in (t for t, _ in part) for part in parts):
-        raise Unreadable("an inequality in brackets")
-    return operators, parts
-
-
-def _mirrored(operators: Sequence[str]) -> list[str]:
-    swapped = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
-    return [swapped.get(operator, operator) for operator in reversed(operators)]
-
-
-def _bracket(operator: str, brackets: str) -> str:
-    return brackets[len(operator) - 1]
-
-
-def _infinity(sign: str) -> Item:
-    return Item(rf"{sign}\infty", _INFINITE[sign == "+"], None)
-
-
-def _scaled(item: Item, factor: Node, text: str) -> Item:
-    node = Node("multiply", (factor, item.node))
-    return Item(f"( {text} ) * ( {item.text} )", node, exact(node), item.unit)
-
-
-def _in_base(words: Sequence[str]) -> Block | None:
-    """Return a number in another base, as `4210_{5}`, or None where it is none."""
-    words = [word.removeprefix("'") for word in words if word not in ("{", "}", "(", ")")]
-    if "base" in words:
-        place = words.index("base")
-        words = [*words[: place - (words[place - 1] == "_")], "_", *words[place + 1 :]]
-    if "_" not in words or len(words) - words.index("_") != 2:
-        return None
-    sign, digits = (words[0], words[1 : words.index("_")]) if words[0] == "-" else ("", words[: words.index("_")])
-    text, written = "".join(digits), words[-1]
-    base = _BASES.get(written) or (int(written) if written.isdigit() and len(written) <= 2 else 0)
-    if not text or not text.isalnum() or (not text[0].isdigit() and (len(text) == 1 or not text.isupper())):
-        return None
-    if not 2 <= base <= MAX_BASE or any(digit not in _NUMERALS[:base] for digit in text.upper()):
-        raise Unreadable("digits that the base does not have")
-    node = Node("number", value=str(int(text, base)))
-    node = Node("negative", (node,)) if sign else node
-    return Block("" if base == 10 else f"base {base}", (Item(f"{sign}{text}_{{{base}}}", node, exact(node)),))
-
-
-def _looks_like_interval(tokens: list[Token]) -> bool:
-    words = [token for token, _ in tokens]
-    bracketed = words[0] in "([" and words[-1] in ")]" and len(_split(tokens[1:-1], ",")) == 2
-    return bracketed and (words[0] == "[" or words[-1] == "]" or r"\infty" in words)
-
-
-def _is_like_thousands(left: list[Token], right: list[Token]) -> bool:
-    """Whether a comma between the two may belong to one number, as in `1,234`."""
-    (before, _), (after, spaced) = left[-1], right[0]
-    return before.isdigit() and bool(re.fullmatch(r"[0-9]{3}(\.[0-9]+)?", after)) and not spaced
-
-
-def _is_enclosed(tokens: Sequence[Token], opening: str) -> bool:
-    """Whether the first token is `opening` and the last one closes it."""
-    if not tokens or tokens[0][0] != opening:
-        return False
-    depth = 0
-    for place, (token, _) in enumerate(tokens):
-        depth += (token in OPENING) - (token in CLOSING)
-        if depth == 0:
-            return place == len(tokens) - 1 and token == OPENING[opening]
-    return False
-
-
-def _split(tokens: Iterable[Token], separator: str) -> list[list[Token]]:
-    """Return the parts between separators that stand in no bracket. Raises Unreadable when one is empty."""
-    parts: list[list[Token]] = [[]]
-    depth = 0
-    for token, spaced in tokens:
-        depth += (token in OPENING) - (token in CLOSING)
-        if token == separator and depth == 0:
-            parts.append([])
-        else:
-            parts[-1].append((token, spaced))
-    if not all(parts):
-        raise Unreadable(f"nothing beside a {separator}")
-    return parts

@@ -2,16 +2,17 @@
 
 Numbers are read by a strict grammar to exact fractions, so no float rounds and no library guesses: an optional sign,
 then digits with an optional decimal part and an optional exponent (`-12`, `.5`, `3.50`, `5.`, `1.2e5`), or two integers
-with a slash (`7/8`). Commas between groups of three digits are read over (`1,234`, `1{,}234`, `10,\\!080`), and one sign
-of currency before the digits or a percent sign after them is read as what the number counts (`$5`, `-$1,234.50`,
-`12 %`). An answer may leave that sign out, but not put in another or one that the reference lacks: `12 %` is neither
-0.12 nor, for a reference without it, 12. What people read differently is refused: other units, other separators, mixed
-numbers. Length and exponent are bounded before anything is computed.
+with a slash (`7/8`). Commas between groups of three digits are read over (`1,234`, `1{,}234`, `10,\\!080`). One sign of
+currency before the digits, or a percent sign after them, is what the number counts (`$5`, `-$1,234.50`, `12 %`): an
+answer may leave it out, but not put in another, nor one that the reference lacks, and `12 %` is not 0.12. What people
+read differently is refused: other units, other separators, mixed numbers. Length and exponent are bounded before
+anything is computed.
 
 Left out: numbers that need computing, as `2^10` or `\\sqrt{2}` (`math.py`).
 """
 
 import re
+from collections.abc import Sequence
 from fractions import Fraction
 
 from bootstrap.config.answers import NumericVerifier
@@ -48,7 +49,7 @@ class Numeric(AnswerVerifier):
     def judge_one(self, answer: Answer) -> Judgement:
         """Return the judgement. Raises ValueError when the reference is no number."""
         try:
-            right, what = self.reads(answer.reference)
+            right, what = quantity(answer.reference)
         except NotANumber as error:
             raise ValueError(f"the reference is no number: {error}") from None
         found = extract.answer_of(answer, self._place)
@@ -63,9 +64,17 @@ class Numeric(AnswerVerifier):
         close = abs(given - right) <= max(self._absolute, self._relative * abs(right))
         return passed(self.name) if close else failed(self.name)
 
-    def reads(self, reference: str) -> tuple[Fraction, str]:
-        """Return the exact value of a reference and its sign (see `quantity`). Raises NotANumber, a ValueError."""
-        return quantity(reference)
+    def reads(self, references: Sequence[str]) -> list[str]:
+        """Return for each reference why no answer could be judged by it, or an empty text."""
+        return ["" if _is_number(reference) else "no number" for reference in references]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        quantity(text)
+    except NotANumber:
+        return False
+    return True
 
 
 def parse(text: str) -> Fraction:
@@ -88,8 +97,8 @@ def quantity(text: str) -> tuple[Fraction, str]:
             raise NotANumber("no number: division by zero")
         value = Fraction(int(match["over"]), int(match["under"]))
     else:
-        part = match["part"] or ""
-        value = int(_NO_DIGITS.sub("", match["whole"]) + part) * Fraction(10) ** (int(match["exponent"] or 0) - len(part))
+        part, digits = match["part"] or "", _NO_DIGITS.sub("", match["whole"])
+        value = int(digits + part) * Fraction(10) ** (int(match["exponent"] or 0) - len(part))
     if match["currency"] and match["percent"]:
         raise NotANumber(f"no number: {text[:40]!r}")
     return -value if match["sign"] == "-" else value, (match["currency"] or match["percent"]).strip(" \\")
