@@ -196,7 +196,8 @@ class Rollout:
     entropies: tuple[float, ...]
     """Entropy of that distribution at each completion token, in nats."""
     text: str
-    """The completion decoded, special tokens left out."""
+    """The completion decoded, special tokens left out; where the prompt as shown ended with an open reasoning tag, as
+    `<think>`, that tag comes first."""
     finish: Finish
     policy: str
     """Fingerprint of the weights that sampled it."""

@@ -137,7 +137,14 @@ class Worker:
         def encode(prompt: str) -> tuple[int, ...]:
             return prompt_tokens(prompt, framing, controls=controls, encode=tokens)
 
-        return TransformersEngine(model, tokenizer, batch_rows=self.batch_rows, encode=encode, compute=self._compute)
+        return TransformersEngine(
+            model,
+            tokenizer,
+            batch_rows=self.batch_rows,
+            encode=encode,
+            opening=framing.opening,
+            compute=self._compute,
+        )
 
     def _compute(self) -> AbstractContextManager[Any]:
         return precision.compute(self.device, self.training.precision)

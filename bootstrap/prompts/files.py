@@ -52,6 +52,12 @@ NUM_WRONG = 5
 """Wrong answers shown to a verifier, per prompt."""
 CONSTANTS: tuple[Any, ...] = ("?", None, "no answer", True, False, "wrong", "none")
 """What wrong programs return. No numbers, which a tolerance could let pass; at most one can be right."""
+_FRACTION = re.compile(r"\\[dt]?frac\s*\{?\s*([0-9]{1,40})\s*\}?\s*\{?\s*([0-9]{1,40})\s*\}?")
+_NUMBER = re.compile(
+    r"(?P<number>(?:(?<![0-9A-Za-z)}])[-+]\s*)?"
+    r"(?:(?:[0-9]{1,3}(?:,[0-9]{3}){1,12}(?![0-9])|[0-9]{1,40})(?:\.[0-9]{0,40})?|\.[0-9]{1,40})"
+    r"(?:[eE][-+]?[0-9]{1,2}(?![0-9]))?)(?:\s*/\s*(?P<divisor>[0-9]{1,40}))?"
+)
 NO_ANSWERS = ("", "?", "no answer", "I do not know", "none of these", "-")
 """Wrong answers where other rows have too few others."""
 CHARACTERS_SHOWN = 8
@@ -424,12 +430,24 @@ def _short(value: Any) -> str:
 
 
 def _meaning(answer: str) -> Any:
-    """Return what two ways to write one answer have in common: the number, or the letters without blanks and case."""
-    text = "".join(answer.split()).casefold()
-    if re.fullmatch(r"[-+]?[0-9][0-9,]{0,40}(\.[0-9]{0,40})?(e[-+]?[0-9]{1,2})?(/[1-9][0-9]{0,40})?", text):
-        number, _, divisor = text.replace(",", "").partition("/")
-        return Fraction(number) / Fraction(divisor or 1)
-    return text
+    r"""Return what all ways to write one answer have in common: its numbers in order, or its letters without case.
+
+    Also what some different answers share, as `2x` and `2`: those are no wrong answers for each other here, for a
+    verifier may take `x = 5` or `5 \text{ cm}` for 5.
+    """
+    text = _FRACTION.sub(r" \1/\2 ", answer.replace("\\!", "").replace("{,}", ","))
+    numbers = [
+        _as_number(match["number"]) / (_as_number(match["divisor"] or "1") or 1)
+        for match in _NUMBER.finditer(text)
+    ]
+    if numbers:
+        return tuple(numbers)
+    letters = "".join(re.findall(r"[^\W_]+", re.sub(r"\\[A-Za-z]+", " ", answer))).casefold()
+    return letters or "".join(answer.split())
+
+
+def _as_number(text: str) -> Fraction:
+    return Fraction(text.replace(",", "").replace(" ", ""))
 
 
 def _head(code: str, function: str) -> str:

@@ -66,6 +66,10 @@ class Answer:
     """Answers that share it answer the same prompt, by the same weights."""
     task: str = ""
     """The prompt's `task`."""
+    whole: bool = False
+    """Whether `text` is known to begin where the answer does: a reasoning tag that the prompt as shown ended with
+    stands before the completion. False where it is not known how the prompt was shown: a reasoning that is closed and
+    never opened then counts as opened by the prompt."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -263,6 +267,7 @@ def score(
             num_tokens=len(rollout.tokens),
             group=rollout.group,
             task=rollout.task,
+            whole=True,
         )
         for rollout in rollouts
     ]

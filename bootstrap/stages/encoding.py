@@ -10,7 +10,7 @@ from dataclasses import replace
 from tokenizers import Tokenizer
 
 from bootstrap.records import Checkpoint, Example
-from bootstrap.training.chat import framing_of
+from bootstrap.training.chat import framing_of, without_opening
 from bootstrap.training.data_text import control_tokens, prompt_tokens
 from bootstrap.training.special_tokens import end_of_sequence
 
@@ -46,9 +46,13 @@ class Encoder:
         ]
 
     def pairs(self, texts: Sequence[tuple[str, str]]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-        """Return the tokens of (prompt, completion) texts, the framing and the end of sequence included."""
+        """Return the tokens of (prompt, completion) texts, the framing and the end of sequence included.
+
+        A reasoning tag that the framing opens is not written again where the completion begins with it.
+        """
         prompts = self._prompts([prompt for prompt, _ in texts])
-        completions = self._encoded([completion for _, completion in texts], False, True)
+        written = [without_opening(completion, self.framing.opening(prompt)) for prompt, completion in texts]
+        completions = self._encoded(written, False, True)
         return [(prompt, (*completion, self.eos)) for prompt, completion in zip(prompts, completions, strict=True)]
 
     def writes(self, text: str) -> bool:

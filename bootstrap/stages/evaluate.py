@@ -220,6 +220,7 @@ def judge_again(
             num_tokens=row.num_tokens,
             group=row.prompt_id,
             task=prompts[row.prompt_id].task,
+            whole=True,
         )
         for row in rows
     ]

@@ -183,6 +183,7 @@ class Rescorer:
                 num_tokens=len(rollout.tokens),
                 group=rollout.group,
                 task=rollout.task,
+                whole=True,
             )
             for rollout in rollouts
         ]
