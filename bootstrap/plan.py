@@ -65,7 +65,7 @@ from bootstrap.levels import level_range
 from bootstrap.prompts.build import build_task
 from bootstrap.prompts.files import Rows
 from bootstrap.prompts.mixture import Mixture
-from bootstrap.prompts.task import Task
+from bootstrap.prompts.task import Task, own_level
 from bootstrap.records import Checkpoint, Example, Generation, Prompt, RatioLevel, Record
 from bootstrap.scoring.verifier import Tools
 from bootstrap.selection.curriculum import (
@@ -76,6 +76,7 @@ from bootstrap.selection.curriculum import (
     target_levels,
     trained_level,
 )
+from bootstrap.stages.checks import check_tasks, notes_on
 from bootstrap.stages.encoding import Encoder
 from bootstrap.stages.readable import leave_out_by_settings
 from bootstrap.stages.siblings import stands_for
@@ -182,6 +183,8 @@ def make_plan(
     committed = [entry.generation for entry in entries]
     last = max(recipe.generations.count, len(committed) - 1)
     estimates = _Estimates(recipe, config, last=last, tools=tools)
+    if len(committed) <= last:
+        check_tasks(recipe, estimates.task, estimates.panel)
     pace = _pace(estimates, entries)
     generations: list[GenerationPlan] = []
     for number, targets in enumerate(_aims(recipe, committed, last=last, highest=estimates.task.highest_level)):
@@ -228,6 +231,7 @@ def make_plan(
             *notes(recipe),
             *estimates.unread,
             *dict.fromkeys(note for task in (estimates.task, *estimates.panel.values()) for note in _left_out(task)),
+            *notes_on(recipe, estimates.task, estimates.panel),
             *_uncounted(estimates, levels={level for generation in generations for level in generation.target_levels}),
         ),
     )
@@ -293,8 +297,9 @@ def _uncounted(estimates: "_Estimates", *, levels: Collection[int]) -> Iterator[
     evaluation = estimates.recipe.evaluation
     last = last_evaluated(levels, lookahead=evaluation.lookahead, highest=estimates.task.highest_level)
     asked = [(estimates.task, level, evaluation.prompts_per_level) for level in range(1, last + 1)]
-    for name, watched in evaluation.panel.items():
-        asked += [(estimates.panel[name], level, watched.prompts_per_level) for level in watched.asked]
+    for name, task in estimates.panel.items():
+        watched = evaluation.panel[name]
+        asked += [(task, level, watched.prompts_per_level) for level in watched.asked]
     if any(task.num_heldout(level, count) is None for task, level, count in asked):
         yield (
             "evaluation is planned with all the held-out prompts asked for (prompts_per_level), an upper bound: how "
@@ -366,6 +371,8 @@ class _Lengths:
         return max([*(float(answer) for _, answer in self._sample(level)), *limits])
 
     def _sample(self, level: int) -> list[tuple[int, int]]:
+        # A generation may have been grown when levels past the task's last one repeated it.
+        level = own_level(self.task, level)
         if level not in self._drawn:
             drawn = self.task.draw(level, SAMPLED_PROMPTS, seed=0)
             self._drawn[level] = self.pairs([(prompt, self.task.solution(prompt)) for prompt in drawn])
@@ -397,6 +404,7 @@ class _Estimates:
 
     def num_heldout(self, level: int) -> int:
         """Return the held-out prompts of a level that an evaluation asks, at most."""
+        level = own_level(self.task, level)
         if level not in self._heldout:
             self._heldout[level] = _num_heldout(self.task, level, self.recipe.evaluation.prompts_per_level)
         return self._heldout[level]
@@ -644,7 +652,7 @@ class _Estimate:
         keeps copies of a portion of the matrices (`MUON_PORTION`). Decoding keeps keys and values.
         """
         recipe, shape = self.recipe, self.shape
-        highest = recipe.highest_level()
+        highest = own_level(self.task, recipe.highest_level())
         answer = round(self.own.answer(highest))
         length = recipe.task.longest_sequence(highest)
         if self.encoder is not None:
@@ -733,7 +741,8 @@ def _aims(recipe: Recipe, committed: Sequence[Generation], *, last: int, highest
             trained.append(max([reached, *(trained[one] for one in generation.parents)]))
             found.append({row.level: row.accuracy for row in generation.report.levels})
             continue
-        targets, reached = tuple(range(1, recipe.start_level + 1)), recipe.start_level
+        start = recipe.start_level if highest is None else min(recipe.start_level, highest)
+        targets, reached = tuple(range(1, start + 1)), start
         starts: list[int] = []
         if number:
             stage = recipe.generations.position(number).stage

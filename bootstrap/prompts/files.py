@@ -437,8 +437,7 @@ def _meaning(answer: str) -> Any:
     """
     text = _FRACTION.sub(r" \1/\2 ", answer.replace("\\!", "").replace("{,}", ","))
     numbers = [
-        _as_number(match["number"]) / (_as_number(match["divisor"] or "1") or 1)
-        for match in _NUMBER.finditer(text)
+        _as_number(match["number"]) / (_as_number(match["divisor"] or "1") or 1) for match in _NUMBER.finditer(text)
     ]
     if numbers:
         return tuple(numbers)

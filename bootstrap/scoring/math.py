@@ -21,30 +21,16 @@ Left out: proofs, complex roots other than the principal one, equations and ineq
 reasons.
 """
 
-import hashlib
-import importlib.util
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from bootstrap.config.answers import MathVerifier
 from bootstrap.errors import VerifierError
 from bootstrap.sandbox.job import Ending, Level, Limits, Outcome, TrustedJob
 from bootstrap.sandbox.pool import DECIDING_MODULES, Sandbox
-from bootstrap.scoring import (
-    extract,
-    math_algebra,
-    math_equal,
-    math_nodes,
-    math_parts,
-    math_scalar,
-    math_separation,
-    math_source,
-    math_text,
-    math_units,
-)
+from bootstrap.scoring import extract, math_equal, math_nodes, math_text
 from bootstrap.scoring.math_nodes import Kind, Reading, Unreadable, flattened
 from bootstrap.scoring.verifier import Answer, Judgement, Tools, failed, passed, unverifiable, version_of
 
@@ -54,12 +40,6 @@ MAX_PAIRS = 64
 """Expressions of one answer compared in the sandbox, each with each that it could equal."""
 MAX_TOLD = 240
 """Characters of both forms in the reason of a disagreement."""
-
-READERS = (
-    *(extract, math_algebra, math_equal, math_nodes, math_scalar),
-    *(math_parts, math_separation, math_source, math_text, math_units),
-)
-"""Modules that decide on verdicts beside this one and the kernel."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,13 +60,7 @@ class Math:
         """Raise VerifierError when Math-Verify is missing, and SandboxUnavailable when nothing can be confined."""
         self._settings = settings
         self._declared: Kind | None = None if settings.kind == "auto" else settings.kind
-        self.version = version_of(
-            __name__,
-            *(module.__name__ for module in READERS),
-            *DECIDING_MODULES,
-            settings=settings,
-            also=_kernel(),
-        )
+        self.version = version_of(__name__, KERNEL, *DECIDING_MODULES, settings=settings, also=_kernel())
         self._sandbox: Sandbox | None = Sandbox(
             processes=tools.processes,
             min_level=Level(settings.min_level),
@@ -229,10 +203,9 @@ def _as_json(pairs: Sequence[math_equal.Pair]) -> list[list[math_nodes.Flat]]:
 
 
 def _kernel() -> str:
-    """Return what decides on symbolic comparisons: the kernel's source, versions of what it calls and of Python.
+    """Return what decides on symbolic comparisons beside the kernel: versions of what it calls and of Python.
 
-    The kernel is not imported here, since sympy has no place in this process. Raises VerifierError when a package is
-    missing.
+    Raises VerifierError when a package is missing.
     """
     try:
         versions = [f"{package} {version(package)}" for package in PACKAGES]
@@ -240,7 +213,4 @@ def _kernel() -> str:
         raise VerifierError(
             f"the verifier math needs {error.name}; run pip install 'math-verify[antlr4_13_2]'"
         ) from None
-    spec = importlib.util.find_spec(KERNEL)
-    assert spec is not None and spec.origin is not None, "the kernel is part of this package"
-    python = f"Python {sys.version_info.major}.{sys.version_info.minor}"
-    return ", ".join([*versions, python, hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()])
+    return ", ".join([*versions, f"Python {sys.version_info.major}.{sys.version_info.minor}"])

@@ -16,7 +16,7 @@ from bootstrap.config.recipe import Recipe
 from bootstrap.evaluation.gate import Answers, decide
 from bootstrap.evaluation.guards import heed
 from bootstrap.evaluation.report import OutcomeRow
-from bootstrap.prompts.task import Task
+from bootstrap.prompts.task import Task, own_level
 from bootstrap.records import Decision, Finish, Generation, Outcome, Prompt, Role, Rollout, Split, Status, Verdict
 from bootstrap.scoring.verifier import Answer, Verifier, judge_within
 from bootstrap.stages.bar import reached, test_of
@@ -107,7 +107,8 @@ class Rescorer:
         if recorded.champion is None or recorded.improvement is None:
             return None
         position, earlier = self._recipe.generations.position(generation.number), generations[: generation.number]
-        kept = reached(self._recipe, earlier, champion=recorded.champion)
+        highest = self._task.highest_level
+        kept = reached(self._recipe, earlier, champion=recorded.champion, highest=highest)
         line = {
             number: Answers(rows=self._rows[number], panel=self._panel_rows[number])
             for number in {recorded.champion, *kept.generations}
@@ -140,13 +141,16 @@ class Rescorer:
         artifact = self._store.artifact(generation.artifacts[role])
         rows = from_parquet(artifact.read("outcomes.parquet"), OutcomeRow)
         again = judge_again(
-            rows,
+            # When it was made, levels past the task's last one may have repeated that.
+            [replace(row, level=own_level(self._task, row.level)) for row in rows],
             task=self._task,
             count=self._recipe.evaluation.prompts_per_level,
             examiner=self._examiner,
             max_unverifiable=self._recipe.max_unverifiable,
         )
-        return _still_asked(rows, again), again
+        asked = {(row.level, row.prompt_id) for row in again}
+        kept = [row for row in rows if (own_level(self._task, row.level), row.prompt_id) in asked]
+        return kept, [replace(row, level=recorded.level) for row, recorded in zip(again, kept, strict=True)]
 
     def _judged_panel(self, generation: Generation) -> tuple[list[OutcomeRow], list[OutcomeRow]]:
         """Return the stored outcomes on the panel, and the same judged again."""
@@ -158,7 +162,9 @@ class Rescorer:
                 [row for row in rows if row.task == name], watched, max_unverifiable=self._recipe.max_unverifiable
             )
         ]
-        return _still_asked(rows, again), again
+        # A file's row that its verifier cannot use now is asked no more.
+        asked = {(row.task, row.prompt_id) for row in again}
+        return [row for row in rows if (row.task, row.prompt_id) in asked], again
 
     def _training(self, generation: Generation) -> tuple[dict[str, int], int]:
         """Return what changes among the verdicts on training rollouts, and how many rollouts there are."""
@@ -199,12 +205,6 @@ class Rescorer:
             split=Split.TRAIN,
             key=rollout.prompt_key,
         )
-
-
-def _still_asked(rows: Sequence[OutcomeRow], again: Sequence[OutcomeRow]) -> list[OutcomeRow]:
-    """Return the rows that were judged again: a file's row that its verifier cannot use now is asked no more."""
-    asked = {(row.task, row.level, row.prompt_id) for row in again}
-    return [row for row in rows if (row.task, row.level, row.prompt_id) in asked]
 
 
 def _status(row: OutcomeRow) -> Status:
