@@ -380,10 +380,13 @@ class _Reader:
         if word in SIGNS:
             # The degrees of one term are a unit; inside a sum they are a factor.
             return word != r"\degree" or not any(w in ("+", "-") for w in words[1:start])
-        if is_word(word) or (may_be_unit(word) and word not in MISSPELT):
+        if is_word(word):
             return True
-        if before[-1] not in "0123456789)}":
+        # Plain letters stand for a unit after a number alone: `4ms` may, in `x + 4ms` they are factors.
+        if before[-1] not in "0123456789)}" or any(w.isalpha() for w in words[:start]):
             return False
+        if may_be_unit(word) and word not in MISSPELT:
+            return True
         if word == "min":
             return True
         is_speed = word in LETTERS and words[start + 1 : start + 2] == ["/"] and is_unit_word(words[start + 2 :][:1])

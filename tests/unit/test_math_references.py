@@ -39,6 +39,8 @@ KINDS: dict[str, tuple[list[str], list[str]]] = {
     ),
     r"10 \text{ m}^2": (["10 m^2", "10 square meters"], ["10 mm", "10 m", "10m^2n"]),
     "5 kg": (["5", r"5\text{ kg}", "5 kilograms"], ["5 gk", "5 g", "6 kg"]),
+    "5 ms": (["5", r"5 \text{ ms}"], ["5 sm", "5 s"]),
+    "3 cm, 4": (["3 cm, 4", "3, 4"], ["3 cm, 4 kg", "3 kg, 4"]),
     "8 m/s": (["8", r"8\text{ m/s}", "8 meters per second"], ["8 m", "8ms^{-1} s^{0} s^{-1} s", "8 s/m"]),
     r"60 \text{ miles per hour}": (["60 mph", r"60 \text{ mph}"], ["60 miles", "60 km/h"]),
     r"\$4.50 \text{ per pound}": (
@@ -78,7 +80,10 @@ KINDS: dict[str, tuple[list[str], list[str]]] = {
     r"\infty": ([r"+\infty"], [r"-\infty", "0"]),
     # --- values with a name ---
     "x=5": (["5", "x = 5", "5 = x"], ["y=5", "x=-5", "x=6", r"x \ge 5", "x"]),
-    "5": (["x=5", r"\boxed{5}"], ["x=6", "5 cm", "5%", r"\$5", "5x", "5, 5", "x>5", "five", "5 or 6", "5!"]),
+    "5": (
+        ["x=5", r"\boxed{5}", "f(2) = 5", r"\angle ABC = 5", r"\text{Area} = 5"],
+        ["x=6", "5 cm", "5%", r"\$5", "5x", "5, 5", "x>5", "five", "5 or 6", "5!"],
+    ),
     "x^2-1": (["f(x) = x^2-1", "(x-1)(x+1)"], ["f(x) = x^2+1", "x^2-1=0"]),
     "x=1, y=2": (["1, 2", "x=1,y=2", r"x=1 \text{ and } y=2"], ["x=2, y=1", "y=1, x=2", "1"]),
     "y = 2x + 3": (
@@ -126,6 +131,8 @@ KINDS: dict[str, tuple[list[str], list[str]]] = {
         [r"\mathbf{i} - 2\mathbf{j}", r"2\mathbf{i} + \mathbf{j}", "i + 2j"],
     ),
     # --- expressions ---
+    "x + 4ms": (["4sm + x"], ["x + 4m", "x + 4"]),
+    "AB_1": (["AB_{1}"], ["AB_2", "A_1B"]),
     r"\sin 2x": ([r"\sin(2x)"], [r"2\sin(x)", r"\sin(x)", r"\sin(2)x"]),
     r"\tan 60^\circ": (
         [r"\sqrt{3}", r"\tan(60^{\circ})", r"\tan(\pi/3)"],
