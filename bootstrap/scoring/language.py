@@ -44,7 +44,8 @@ class Language(AnswerVerifier):
         self._settings = settings
         scripts = "".join(rf"\p{{Script_Extensions={script}}}" for script in SCRIPTS[settings.language])
         # Marks, joiners, apostrophes and letters that modify others have no script of their own.
-        self._ours = regex.compile(rf"(?V1)(?:[\p{{L}}&&[{scripts}]]|(?<!^){_MODIFIER}|[{_INSIDE}])++")
+        letter = rf"[\p{{L}}&&[{scripts}]]"
+        self._ours = regex.compile(rf"(?V1)(?:[{_INSIDE}]|{_MODIFIER})*+{letter}(?:{letter}|{_MODIFIER}|[{_INSIDE}])*+")
 
     def judge_one(self, answer: Answer) -> Judgement:
         found = extract.answer_of(answer, self._settings.within)

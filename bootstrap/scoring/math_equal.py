@@ -22,9 +22,9 @@ def differ_in_words(reference: Reading, answer: Reading, *, prompt: str) -> str:
     if names[0] and names[1] and not names[0] & names[1]:
         return "another name"
     ours, theirs = ({item.unit for block in r.blocks for item in block.items if item.unit} for r in (reference, answer))
-    if ours and theirs and not ours & theirs:
+    if ours and theirs - ours:
         return "another unit"
-    if not ours and theirs and not all(math_units.names(prompt, unit) for unit in theirs):
+    if not ours and not all(math_units.names(prompt, unit) for unit in theirs):
         return "a unit that neither the reference nor the prompt names"
     return ""
 

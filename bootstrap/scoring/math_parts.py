@@ -97,9 +97,11 @@ def name_of(tokens: Sequence[Token]) -> str:
         return text if text not in ("e", "i") else ""
     if re.fullmatch(r"(?:[A-Za-z]|\\[a-z]+)_(?:\{?[A-Za-z0-9]{1,2}\}?)", text):
         return re.sub(r"_\{?([A-Za-z0-9]+)\}?", r"_{\1}", text)
-    if re.fullmatch(r"[A-Za-z]\([a-z](?:,[a-z])*\)|\([a-zA-Z](?:,[a-zA-Z])+\)", text):
+    if re.fullmatch(
+        r"[A-Za-z](?:\^\{-1\})?\((?:-?[A-Za-z0-9]+,?)+\)|\([a-zA-Z](?:,[a-zA-Z])+\)|m?\\angle[A-Z]{1,3}", text
+    ):
         return text
-    return ""
+    return text.casefold() if len(words) == 1 and text.isalpha() and len(text) > MAX_LETTERS else ""
 
 
 def with_commas(tokens: Iterable[Token]) -> list[Token]:
@@ -162,7 +164,7 @@ def in_base(words: Sequence[str]) -> Block | None:
     sign, digits = (words[0], words[1 : words.index("_")]) if words[0] == "-" else ("", words[: words.index("_")])
     text, written = "".join(digits), words[-1]
     base = _BASES.get(written) or (int(written) if written.isdigit() and len(written) <= 2 else 0)
-    if not text or not text.isalnum() or (not text[0].isdigit() and (len(text) == 1 or not text.isupper())):
+    if not text.isalnum() or (text[0].isalpha() and (len(text) == 1 or not text.isupper() or base < 16)):
         return None
     if not 2 <= base <= MAX_BASE or any(digit not in _NUMERALS[:base] for digit in text.upper()):
         raise Unreadable("digits that the base does not have")

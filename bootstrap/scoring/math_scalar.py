@@ -30,7 +30,7 @@ _GREEK = {f"\\{name}" for name in _GREEK_NAMES.split()}
 _MARKS = ("mathbf{", "vec{", "hat{", "overline{", "overrightarrow{", "bm{", "boldsymbol{", "angle", "triangle")
 _NAMED = tuple(f"\\{mark}" for mark in _MARKS)
 FUNCTIONS = ("sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "ln", "exp")
-_CALLS = {f"\\{name}" for name in FUNCTIONS}
+CALLS = {f"\\{name}" for name in FUNCTIONS}
 OPENING = {"(": ")", "[": "]", "{": "}", r"\{": r"\}"}
 CLOSING = set(OPENING.values())
 _DEGREE = Node("divide", (Node("constant", value="pi"), Node("number", value="180")))
@@ -112,7 +112,7 @@ class _Parser:
             word[0] in "0123456789."
             or word in ("(", "{", r"\pi", r"\frac", r"\sqrt", r"\log", r"\binom")
             or is_letter(word)
-            or word in _CALLS
+            or word in CALLS
             or (word == "|" and not self._in_bars)
         )
 
@@ -159,7 +159,7 @@ class _Parser:
 
     def _power(self) -> Node:
         word = self._next()
-        is_call = word == r"\log" or word in _CALLS
+        is_call = word == r"\log" or word in CALLS
         node = self._atom()
         if self._next() == "!":
             self._take()
@@ -226,7 +226,7 @@ class _Parser:
                 raise Unreadable(r"\log without a base: 10 or e")
             base = self._argument()
             return Node("log", (base, self._called()))
-        if word in _CALLS:
+        if word in CALLS:
             exponent = self._take_function_exponent()
             node = Node("function", (self._called(),), value=word[1:])
             return Node("power", (node, exponent)) if exponent else node
@@ -333,6 +333,6 @@ class _Parser:
             self._take()
             node = Node("multiply", (node, _DEGREE))
         following = self._next()
-        if following not in ("", "+", "-", ")", "}", "]", ",", "|") and following not in _CALLS:
+        if following not in ("", "+", "-", ")", "}", "]", ",", "|") and following not in CALLS:
             raise Unreadable("a function's argument without brackets; they would tell where it ends")
         return node

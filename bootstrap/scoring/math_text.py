@@ -52,7 +52,7 @@ from bootstrap.scoring.math_parts import (
     with_multiple,
     without_currency,
 )
-from bootstrap.scoring.math_scalar import is_letter
+from bootstrap.scoring.math_scalar import CALLS, is_letter
 from bootstrap.scoring.math_source import Token, is_word, may_be_unit, tokens_of, unwrapped
 from bootstrap.scoring.math_units import LETTERS, SIGNS, unit_of
 
@@ -98,7 +98,7 @@ def _word(text: str, *, upright: bool) -> str | None:
     if max(map(len, runs)) == 1 and len(runs) == 1:
         # A letter of a multiple choice, where a small one is another one.
         return re.sub(r"[(). ]", "", plain)
-    if not marked and len(plain) <= MAX_LETTERS and plain.casefold() not in _SHORT_WORDS and not plain.istitle():
+    if len(plain) <= MAX_LETTERS and plain.casefold() not in _SHORT_WORDS and not plain.istitle():
         # Perhaps a product, as `ab`, and `AB` is another one.
         return plain
     return re.sub(r"\s*([,:-])\s*", r"\1", plain.casefold())
@@ -341,7 +341,7 @@ class _Reader:
         signs = words.count(r"\pm"), words.count(r"\mp")
         if signs == (0, 0):
             return [self._item(tokens, listed=listed)]
-        if signs not in ((1, 0), (1, 1)):
+        if max(signs) > 1:
             raise Unreadable(r"more than one \pm: whether the signs belong together cannot be told")
         either = ({r"\pm": "+", r"\mp": "-"}, {r"\pm": "-", r"\mp": "+"})
         return [self._item([(signed.get(t, t), s) for t, s in tokens], listed=listed) for signed in either]
@@ -363,8 +363,14 @@ class _Reader:
                 continue
             phrase = unit_phrase(words[start:])
             unit = unit_of(phrase) if phrase else None
-            if unit is not None and r"\degree" not in words[:start]:
-                return words[:start], unit
+            if unit is None or r"\degree" in words[:start]:
+                continue
+            if unit in ("degree", "radian") and not CALLS.isdisjoint(words[:start]):
+                # The unit of the function's argument, not of its value.
+                if words[start] == r"\degree":
+                    continue
+                raise Unreadable("a function of an angle whose unit is a word; a sign of degrees would tell")
+            return words[:start], unit
         return words, ""
 
     def _begins_unit(self, words: list[str], start: int) -> bool:
@@ -374,10 +380,13 @@ class _Reader:
         if word in SIGNS:
             # The degrees of one term are a unit; inside a sum they are a factor.
             return word != r"\degree" or not any(w in ("+", "-") for w in words[1:start])
-        if is_word(word) or (may_be_unit(word) and word not in MISSPELT):
+        if is_word(word):
             return True
-        if before[-1] not in "0123456789)}":
+        # Plain letters stand for a unit after a number alone: `4ms` may, in `x + 4ms` they are factors.
+        if before[-1] not in "0123456789)}" or any(w.isalpha() for w in words[:start]):
             return False
+        if may_be_unit(word) and word not in MISSPELT:
+            return True
         if word == "min":
             return True
         is_speed = word in LETTERS and words[start + 1 : start + 2] == ["/"] and is_unit_word(words[start + 2 :][:1])

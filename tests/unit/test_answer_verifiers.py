@@ -304,7 +304,8 @@ def share(text: str, code: str) -> float | None:
         ("en", "𝐓𝐡𝐞 answer", 1 / 2),
         ("zh", "µµ 我们", 2 / 3),
         ("uk", "комп\u02bcютер", 1.0),
-        ("uk", "\u02bc\u02bc слово", 1 / 2),
+        ("en", "\u02c8sun", 1.0),
+        ("en", "\u02c8\u02c8 sun", 1 / 2),
     ],
 )
 def test_the_reward_is_the_share_of_words_in_the_languages_script(code: str, text: str, expected: float):
