@@ -1,8 +1,8 @@
 """Pretrained models as they come (a GGUF file, a Hugging Face folder, a hub id) -> a model folder in bytes.
 
-A model folder: weights in one safetensors file, under the names that the model has, tokenizer.json, the chat template in
-a file of its own, no code of the model's author, nothing pickled. What comes out has been opened once, so that it opens
-again, and gives the logits that transformers gives for the source (`fidelity.py`).
+A model folder: weights in one safetensors file, under the names that the model has, tokenizer.json, the chat template
+in a file of its own, no code of the model's author, nothing pickled. What comes out has been opened once, so that it
+opens again, and gives the logits that transformers gives for the source (`fidelity.py`).
 
 Left out: quantised weights other than GGUF's (which are dequantised here), models that need code of their own.
 """
