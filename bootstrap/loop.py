@@ -27,6 +27,7 @@ from bootstrap.stages.health import examine
 from bootstrap.stages.merge import run_merge
 from bootstrap.stages.models import LineageModels
 from bootstrap.stages.origin import inherited
+from bootstrap.stages.readable import as_events
 from bootstrap.stages.resolve import base_artifacts, edges, resolve, training_of
 from bootstrap.stages.step import StepResult, run_step
 from bootstrap.stages.trainers import build_trainer
@@ -58,7 +59,8 @@ def run(
     training = pool.configure(training_of(recipe, entries))
     environment = {**environment, "precision": training.precision}
     models = LineageModels(pool)
-    tools = Tools(processes=pool.size, cache=store.cache_folder, models=models, host=pool.host)
+    told = as_events(observe, generation=len(entries))
+    tools = Tools(processes=pool.size, cache=store.cache_folder, models=models, host=pool.host, progress=told)
     with open_verifiers(recipe, task, tools) as (verifiers, examiner, panel):
         context = Context(
             recipe=recipe,

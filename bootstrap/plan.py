@@ -60,13 +60,14 @@ from bootstrap.config.steps import (
 )
 from bootstrap.config.task import OpenTask
 from bootstrap.config.tasks import tasks_of
-from bootstrap.errors import RecipeError
+from bootstrap.errors import RecipeError, VerifierError
 from bootstrap.levels import level_range
 from bootstrap.prompts.build import build_task
 from bootstrap.prompts.files import Rows
 from bootstrap.prompts.mixture import Mixture
 from bootstrap.prompts.task import Task, own_level
 from bootstrap.records import Checkpoint, Example, Generation, Prompt, RatioLevel, Record
+from bootstrap.scoring.verifier import Tools
 from bootstrap.selection.curriculum import (
     aims_by,
     drawn_levels,
@@ -77,6 +78,7 @@ from bootstrap.selection.curriculum import (
 )
 from bootstrap.stages.checks import check_tasks, notes_on
 from bootstrap.stages.encoding import Encoder
+from bootstrap.stages.readable import leave_out_by_settings
 from bootstrap.stages.siblings import stands_for
 from bootstrap.stages.verifiers import awaited
 from bootstrap.store.ledger import Entry
@@ -171,14 +173,16 @@ def make_plan(
     workers: int,
     entries: Sequence[Entry] = (),
     config: dict[str, Any] | None = None,
+    tools: Tools | None = None,
 ) -> LineagePlan:
     """Return the plan of `recipe` on `workers` processes, `entries` being what its lineage has committed so far.
 
     `config`: the base model's configuration in Hugging Face terms, which the recipe of a fork does not lead to.
+    `tools`: what the verifiers use that read the rows of a file. Raises RecipeError when they read too few.
     """
     committed = [entry.generation for entry in entries]
     last = max(recipe.generations.count, len(committed) - 1)
-    estimates = _Estimates(recipe, config, last=last)
+    estimates = _Estimates(recipe, config, last=last, tools=tools)
     if len(committed) <= last:
         check_tasks(recipe, estimates.task, estimates.panel)
     pace = _pace(estimates, entries)
@@ -225,7 +229,8 @@ def make_plan(
         generations=tuple(generations),
         notes=(
             *notes(recipe),
-            *_left_out(estimates.task),
+            *estimates.unread,
+            *dict.fromkeys(note for task in (estimates.task, *estimates.panel.values()) for note in _left_out(task)),
             *notes_on(recipe, estimates.task, estimates.panel),
             *_uncounted(estimates, levels={level for generation in generations for level in generation.target_levels}),
         ),
@@ -284,8 +289,7 @@ def _left_out(task: Task) -> Iterator[str]:
         for part in task.parts.values():
             yield from _left_out(part)
     if isinstance(task, Rows) and task.left_out:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in task.left_out.most_common())
-        yield f"rows of {task.settings.path} that are left out: {reasons}"
+        yield f"rows of {task.settings.path} that are left out: {task.left_out.told()}"
 
 
 def _uncounted(estimates: "_Estimates", *, levels: Collection[int]) -> Iterator[str]:
@@ -378,12 +382,23 @@ class _Lengths:
 class _Estimates:
     """The estimates of a recipe's models: generation 0's, and those of stages that start from another."""
 
-    def __init__(self, recipe: Recipe, config: dict[str, Any] | None, *, last: int) -> None:
+    def __init__(self, recipe: Recipe, config: dict[str, Any] | None, *, last: int, tools: Tools | None = None) -> None:
+        """Raise RecipeError when a file holds too many rows that its verifier cannot use."""
         self.recipe = recipe
         self._descent = Descent(recipe, last=last)
         self._config = config
         self.task = build_task(recipe.task)
         self.panel = {name: build_task(watched.task) for name, watched in recipe.evaluation.panel.items()}
+        self.unread: list[str] = []
+        """Notes that say where it is not known here which rows of a file the verifiers can use."""
+        judged = [(self.task, verifier) for verifier in (*recipe.verifiers().values(), recipe.examiner)]
+        judged += [(self.panel[name], watched.verifier) for name, watched in recipe.evaluation.panel.items()]
+        for task, verifier in judged:
+            try:
+                leave_out_by_settings(task, verifier, tools=tools)
+            except VerifierError as error:
+                # A plan may be made where the run's packages, or what confines its programs, are not.
+                self.unread.append(f"which rows the verifier {verifier.type} can use is not known here: {error}")
         self._made: dict[BaseModelSource, _Estimate] = {}
         self._heldout: dict[int, int] = {}
 

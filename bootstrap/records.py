@@ -196,7 +196,8 @@ class Rollout:
     entropies: tuple[float, ...]
     """Entropy of that distribution at each completion token, in nats."""
     text: str
-    """The completion decoded, special tokens left out."""
+    """The completion decoded, special tokens left out; where the prompt as shown ended with an open reasoning tag, as
+    `<think>`, that tag comes first."""
     finish: Finish
     policy: str
     """Fingerprint of the weights that sampled it."""
@@ -420,7 +421,7 @@ class Event:
 
     generation: int
     stage: str
-    """generate, select, train, evaluate, examine."""
+    """read (rows of a file), generate, select, train, evaluate, examine."""
     done: int = 0
     total: int = 0
     metrics: Mapping[str, float] = field(default_factory=dict)

@@ -14,11 +14,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
+from bootstrap.cli.render import warn
 from bootstrap.lineage.text import duration, si
 from bootstrap.records import Event
 
 LINE_EVERY_SECONDS = 30.0
 """Longest silence and shortest repetition of a plain line about one stage."""
+ROWS_EVERY_SECONDS = 5.0
 RELIABLE_SHARE = 0.05
 """Share of a stage that must be done before its own pace says how long the generation takes."""
 
@@ -108,6 +110,20 @@ class PlainProgress:
     def say(self, line: str) -> None:
         """Print a line of its own."""
         print(line, file=self.stream, flush=True)
+
+
+class RowsProgress:
+    """A line on standard error now and then while a verifier reads the rows of a large file before any run."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self.said = clock()
+
+    def __call__(self, path: str, done: int, total: int) -> None:
+        now = self.clock()
+        if now - self.said >= ROWS_EVERY_SECONDS:
+            self.said = now
+            warn(f"reading {path}: {done} of {total} rows")
 
 
 class _Detail(ProgressColumn):

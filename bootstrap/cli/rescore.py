@@ -8,6 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from bootstrap.cli import render
+from bootstrap.cli.progress import RowsProgress
 from bootstrap.cli.remembered import recall_recipe
 from bootstrap.config.base import identity_of, named
 from bootstrap.config.load import load_recipe
@@ -40,7 +41,7 @@ def rescore_lineage(store: LineageStore, *, recipe_path: Path | None, as_json: b
     taken = {name: getattr(recipe, name) for name in ("task", "verifier", "max_unverifiable")}
     recipe = grown.model_copy(update={**taken, "evaluation": evaluation})
     task, entries = build_task(recipe.task), store.ledger.read()
-    tools = Tools(processes=len(os.sched_getaffinity(0)), cache=store.cache_folder)
+    tools = Tools(processes=len(os.sched_getaffinity(0)), cache=store.cache_folder, progress=RowsProgress())
     with open_verifiers(recipe, task, tools) as (verifiers, examiner, panel):
         opened = {place: settings for place, settings in recipe.verifiers().items() if place in verifiers}
         asking = [settings for settings in opened.values() if roles(settings)]

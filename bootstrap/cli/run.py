@@ -11,7 +11,7 @@ from typing import Any
 
 from bootstrap.cli import BEGAN, render
 from bootstrap.cli.command import command
-from bootstrap.cli.progress import progress
+from bootstrap.cli.progress import RowsProgress, progress
 from bootstrap.cli.publish import Publisher, sync_command
 from bootstrap.cli.remembered import FILE_NAME, remember_recipe
 from bootstrap.cli.stores import check_name, committed
@@ -29,6 +29,7 @@ from bootstrap.plan import LineagePlan, make_plan
 from bootstrap.pool import Pool
 from bootstrap.provenance import git_commit, source_digest
 from bootstrap.records import Generation, GuardAction
+from bootstrap.scoring.verifier import Tools
 from bootstrap.store.finals import final_of
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
@@ -72,6 +73,7 @@ def planned(
         workers=num_workers(recipe, workers, local=local),
         entries=entries,
         config=_origins_config(recipe, found, entries),
+        tools=Tools(processes=len(os.sched_getaffinity(0)), progress=RowsProgress()),
     )
     stopped = (f"{_ended(entries[-1].generation)}; only --past-guards goes on",) if _is_stopped(entries) else ()
     return recipe, plan.model_copy(update={"notes": (*refusals, *stopped, *plan.notes)})

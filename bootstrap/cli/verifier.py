@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bootstrap.cli import render
+from bootstrap.cli.progress import RowsProgress
 from bootstrap.config.answers import (
     SCRIPTS,
     Boxed,
@@ -31,6 +32,7 @@ from bootstrap.scoring.conformance import Finding, check
 from bootstrap.scoring.probe import Case
 from bootstrap.scoring.verifier import Tools, build_verifier
 from bootstrap.scoring.verifier import Verifier as VerifierInUse
+from bootstrap.stages.readable import leave_out_unreadable
 from bootstrap.stages.verifiers import proofs
 
 PROMPTS_PER_LEVEL = 2
@@ -72,11 +74,13 @@ def check_verifier(
         raise RecipeError(f"{settings.type} asks generations of a lineage; it is checked in each run, before it judges")
     if settings.judges == "nothing":
         raise RecipeError(f"{settings.type} is a control that looks at no answer, so there is nothing to check")
-    verifier = build_verifier(settings, tools=Tools(processes=len(os.sched_getaffinity(0))))
+    tools = Tools(processes=len(os.sched_getaffinity(0)), progress=RowsProgress())
+    verifier = build_verifier(settings, tools=tools)
     try:
         if task is None:
             findings = check(verifier, [case], settings=settings)
         else:
+            leave_out_unreadable(task, verifier, tools=tools)
             findings = list(_by_part(verifier, task, settings))
     finally:
         verifier.close()

@@ -49,6 +49,10 @@ SCRIPTS = {
 """ISO 639-1 code -> Unicode scripts in which the language is mostly written today."""
 
 
+REASONING_TAGS = ("think", "thinking", "thought", "reason", "reasoning")
+"""Tags that chat templates open at the end of a prompt, so that the completion goes on inside."""
+
+
 class Whole(Settings):
     """The whole completion is the answer."""
 
@@ -89,9 +93,10 @@ class ExactVerifier(Settings):
 
 
 class NumericVerifier(Settings):
-    """The answer is a number (`-12`, `3.50`, `7/8`, `1.2e5`) equal to the reference within the tolerance.
+    """The answer is a number (`-12`, `3.50`, `7/8`, `1.2e5`, `1,234`) equal to the reference within the tolerance.
 
-    Thousands separators, units, percent signs and digits other than 0-9 make it a wrong answer.
+    A sign of currency or percent that the reference has (`$5`, `12 %`) may be left out. Other signs, units, other
+    separators and digits other than 0-9 make it a wrong answer.
     """
 
     judges: ClassVar[Judges] = "answer"
@@ -103,7 +108,7 @@ class NumericVerifier(Settings):
 
 
 class ChoiceVerifier(Settings):
-    """The answer is one letter of a multiple choice, as `B`, `(B)` or `B.`; upper and lower case differ."""
+    r"""The answer is one letter of a multiple choice, as `B`, `(B)` or `\textbf{B}`; upper and lower case differ."""
 
     judges: ClassVar[Judges] = "answer"
     type: Literal["choice"] = "choice"
@@ -237,8 +242,21 @@ class MathVerifier(Settings):
     judges: ClassVar[Judges] = "answer"
     type: Literal["math"] = "math"
     answer: Place = Boxed()
-    kind: Literal["auto", "number", "tuple", "set", "interval", "expression", "equation"] = "auto"
-    """What kind of object an answer must be; `auto` takes the reference's kind, `(1,2)` and `1,2` being tuples."""
+    kind: Literal[
+        "auto",
+        "number",
+        "tuple",
+        "set",
+        "interval",
+        "expression",
+        "equation",
+        "inequality",
+        "matrix",
+        "ratio",
+        "word",
+    ] = "auto"
+    """What kind of object an answer must be; `auto` takes the reference's kind, `(1,2)` and `1, 2` being tuples,
+    `1,234` and `x = 5` numbers."""
     cpu_seconds: float = Field(default=1.0, ge=0.02, le=60)
     """CPU time that one comparison may take."""
     min_level: Literal["seal", "seal+ns", "bwrap"] = "seal"

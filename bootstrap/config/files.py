@@ -50,6 +50,9 @@ class FileTask(OpenTask):
     """What the model reads; `{prompt}` stands for the row's prompt."""
     answer_template: str = "{answer}"
     """How a right answer is written down, for example in a code fence; `{answer}` stands for the row's."""
+    max_unreadable: Annotated[float, Operational()] = Field(default=0.1, ge=0, le=1)
+    """Share of the rows that a verifier may be unable to use: it cannot read their reference, or finds their own answer
+    wrong. They are left out and counted; beyond this share the run is refused."""
     _written: str = PrivateAttr(default="")
 
     @field_validator("prompt_template", "answer_template")

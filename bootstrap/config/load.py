@@ -1,8 +1,8 @@
 """From YAML to a `Recipe`, or to one error that names the line, the key, what is wrong and the remedy.
 
-The YAML read here is the 1.2 core schema: `yes` is a word, `1e-3` a number, `1:30` a word, a key stands once. Values
-keep their types (`"8"` is no number). Overrides (`key.sub=value`) are laid over the file's data before it is judged.
-Nothing heavy is imported; weights are not read.
+The YAML read here is the 1.2 core schema: `yes` is a word, `1e-3` and `0x1F` are numbers, `1:30` is a word, a key
+stands once. Values keep their types (`"8"` is no number). Overrides (`key.sub=value`) are laid over the file's data
+before it is judged. Nothing heavy is imported; weights are not read.
 """
 
 import difflib
@@ -33,6 +33,8 @@ from bootstrap.errors import RecipeError
 _VERIFIER: TypeAdapter[Verifier] = TypeAdapter(Verifier)
 REMEMBERED = {"folder", "recipe"}
 """Keys of the file in which a lineage remembers its recipe (`cli/remembered.py`)."""
+MAX_NUMBER = 1000
+"""Characters of one number."""
 MAX_PROBLEMS = 10
 """Problems listed in one message; the rest is counted."""
 
@@ -53,6 +55,8 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = (), *, check_folder
         recipe = Recipe.model_validate_json(json.dumps(source.data), strict=True, context={"folder": source.folder})
     except ValidationError as error:
         raise RecipeError(_report(source, _validation_problems(source, error))) from None
+    if problems := list(_infinite(source.data)):
+        raise RecipeError(_report(source, problems))
     if not check_folders:
         return recipe
     problems = list(_folder_problems(recipe))
@@ -94,6 +98,8 @@ def load_verifier(kind: str, overrides: Sequence[str] = ()) -> Verifier:
     source = _Source(path=Path(kind), data=data)
     for override in overrides:
         _apply_override(source, override)
+    if problem := next(_infinite(source.data), None):
+        raise RecipeError(f"verifier {kind}: {dotted(problem.place)}: {problem.message}")
     try:
         return _VERIFIER.validate_json(json.dumps(source.data), strict=True)
     except ValidationError as error:
@@ -172,13 +178,14 @@ class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
 
 
+_INT = r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+"
 _FLOAT = r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
 _SCALARS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str")}
 """What a value may be: other tags (`!!binary`, `!!timestamp`) make what JSON cannot hold."""
 for _tag, _pattern, _first in (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
-    ("int", r"[-+]?[0-9]+", list("-+0123456789")),
+    ("int", _INT, list("-+0123456789")),
     ("float", _FLOAT, list("-+.0123456789")),
     ("merge", r"<<", ["<"]),
 ):
@@ -192,12 +199,21 @@ def _bool(loader: _Loader, node: yaml.Node) -> bool:
     return text.lower() == "true"
 
 
+def _number(loader: _Loader, node: yaml.Node) -> int | float:
+    """Return a number as the core schema writes it: also in octal (`0o17`), in hexadecimal (`0x1F`), `.inf`, `.nan`."""
+    text, name = loader.construct_scalar(node), node.tag.rpartition(":")[2]
+    # Python bounds the digits of decimal numbers alone, and cannot write down what is longer.
+    if not re.fullmatch(_INT if name == "int" else _FLOAT, text) or len(text) > MAX_NUMBER:
+        raise ValueError(f"line {node.start_mark.line + 1}: !!{name} {text[:40]} is no number of that kind")
+    if name == "float":
+        return float(re.sub(r"\.(?=inf|nan)", "", text.lower()))
+    base = {"0o": 8, "0x": 16}.get(text[:2], 10)
+    return int(text if base == 10 else text[2:], base)
+
+
 _Loader.add_constructor("tag:yaml.org,2002:bool", _bool)
-_Loader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(loader.construct_scalar(node)))
-_Loader.add_constructor(
-    "tag:yaml.org,2002:float",
-    lambda loader, node: float(loader.construct_scalar(node).replace(".inf", "inf").replace(".nan", "nan")),
-)
+_Loader.add_constructor("tag:yaml.org,2002:int", _number)
+_Loader.add_constructor("tag:yaml.org,2002:float", _number)
 
 
 def _read(path: Path) -> _Source:
@@ -286,6 +302,15 @@ def _build(loader: _Loader, node: yaml.Node, place: Place, source: _Source, abov
             f"{node.tag}; write plain text, a number, true, false or null"
         )
     return loader.construct_object(node)
+
+
+def _infinite(value: Any, place: Place = ()) -> Iterator[_Problem]:
+    """Yield the numbers that a lineage's identity, which is JSON, could not hold; settings of any type take them."""
+    if isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _infinite(inner, (*place, key))
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield _Problem(place, f"must be a finite number, not {json.dumps(value)}")
 
 
 # --- overrides ---------------------------------------------------------------------------------------------------

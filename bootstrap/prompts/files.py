@@ -6,8 +6,12 @@ normalised: neither the template nor the line that a form adds to it. A prompt's
 the file's hash makes as good as the row itself.
 
 Rows that cannot serve are left out and counted (`left_out`): other characters than the alphabet's, too long, a text
-that an earlier row has, asserts that do not convert. Rows that are broken (no JSON, a column missing) are errors: the
-file is not what the recipe takes it for.
+that an earlier row has, asserts that do not convert, an answer that is no finite number, and what a verifier cannot
+use (`leave_out`, by `stages/readable.py`). Rows that are broken (no JSON, a column missing) are errors: the file is not
+what the recipe takes it for.
+
+Lines that end in CR LF are read as lines that end in LF, unless the alphabet holds CR. A number as answer keeps its
+value: where a float does not, the reference is the number as the file writes it.
 
 Left out: running anything. Wrong answers to code are programs that return a constant, wrong because some case expects
 another value.
@@ -28,6 +32,8 @@ from bootstrap.config.files import ROLES, SLICE, FileTask, content_of, read_file
 from bootstrap.config.task import room
 from bootstrap.errors import RecipeError
 from bootstrap.prompts.assertions import NotConvertible, calls_of_asserts, calls_of_check
+from bootstrap.prompts.json_numbers import NotFinite, Written, loads, number_text
+from bootstrap.prompts.left_out import LeftOut
 from bootstrap.prompts.task import (
     again_and_again,
     bounds_of,
@@ -46,9 +52,16 @@ NUM_WRONG = 5
 """Wrong answers shown to a verifier, per prompt."""
 CONSTANTS: tuple[Any, ...] = ("?", None, "no answer", True, False, "wrong", "none")
 """What wrong programs return. No numbers, which a tolerance could let pass; at most one can be right."""
+_FRACTION = re.compile(r"\\[dt]?frac\s*\{?\s*([0-9]{1,40})\s*\}?\s*\{?\s*([0-9]{1,40})\s*\}?")
+_NUMBER = re.compile(
+    r"(?P<number>(?:(?<![0-9A-Za-z)}])[-+]\s*)?"
+    r"(?:(?:[0-9]{1,3}(?:,[0-9]{3}){1,12}(?![0-9])|[0-9]{1,40})(?:\.[0-9]{0,40})?|\.[0-9]{1,40})"
+    r"(?:[eE][-+]?[0-9]{1,2}(?![0-9]))?)(?:\s*/\s*(?P<divisor>[0-9]{1,40}))?"
+)
 NO_ANSWERS = ("", "?", "no answer", "I do not know", "none of these", "-")
 """Wrong answers where other rows have too few others."""
-REASONS_SHOWN = 5
+CHARACTERS_SHOWN = 8
+OUTSIDE = "with characters outside task.alphabet"
 MAX_SLICE = 80
 """Characters of a slice's name."""
 
@@ -77,8 +90,11 @@ class Rows:
         """Raise RecipeError when the file is missing, changed or broken, or when a level lacks prompts in a split."""
         self.settings = settings
         self.characters = settings.characters
-        self.left_out: Counter[str] = Counter()
+        self._alphabet = frozenset(settings.alphabet)
+        self.left_out = LeftOut()
         """Rows that do not serve, by reason."""
+        self._unused: set[str] = set()
+        """Keys of the rows that `leave_out` took out."""
         try:
             data = read_file(settings)
             self.content = content_of(settings, data)
@@ -145,7 +161,7 @@ class Rows:
     @property
     def slices(self) -> tuple[str, ...]:
         """The slices that rows name, in order."""
-        return tuple(sorted({row.slice for row in self._rows.values()} - {""}))
+        return tuple(sorted({row.slice for key, row in self._rows.items() if key not in self._unused} - {""}))
 
     def rows(self, *splits: Split) -> list[Row]:
         """Return the rows of these splits, in the order of the file."""
@@ -154,6 +170,35 @@ class Rows:
 
     def num_heldout(self, level: int, count: int) -> int | None:
         return min(count, len(self._prompts(level, Split.HELDOUT)))
+
+    def every_row(self) -> list[Row]:
+        """Return every row that serves by itself, those that verifiers cannot use included."""
+        return list(self._rows.values())
+
+    def leave_out(self, reasons: Mapping[str, str], *, verifier: str) -> None:
+        """Leave rows out of every draw and suite, and count them; the others keep their splits and their order.
+
+        `reasons`: why `verifier` cannot use a row, by the row's line number as text; rows that are out already stay as
+        they are counted. What is known of a row stays known, for answers that were given when it was in. Raises
+        RecipeError when more than `max_unreadable` of the rows are out, or a level has no prompt in a split.
+        """
+        for key, reason in reasons.items():
+            if key not in self._unused:
+                self._unused.add(key)
+                self.left_out.add(reason, int(key))
+        total, allowed = len(self._rows), self.settings.max_unreadable
+        if len(self._unused) > allowed * total:
+            raise RecipeError(
+                f"the verifier {verifier} cannot use {len(self._unused)} of the {total} rows of {self.settings.path} "
+                f"({len(self._unused) / total:.1%}, at most {allowed:.1%} allowed): {self.left_out.told()}. Choose the "
+                "verifier and its settings for what the file holds, let task.answer_template put the answer where the "
+                "verifier looks for it, mend the rows, or raise task.max_unreadable"
+            )
+        self._lists.clear()
+        for (level, split), rows in self._levels.items():
+            rows[:] = [row for row in rows if str(row.line) not in self._unused]
+            if not rows:
+                raise self._too_few(level, split)
 
     def row(self, prompt: Prompt) -> Row:
         """Return the row of a prompt of this file."""
@@ -196,15 +241,14 @@ class Rows:
         return levels
 
     def _too_few(self, level: int, split: Split) -> RecipeError:
-        num_rows = sum(row.level == level for row in self._rows.values())
+        num_rows = sum(row.level == level and str(row.line) not in self._unused for row in self._rows.values())
         share, change = changed_share(self.settings, split)
         message = (
             f"{self.settings.path}: level {level} has no {split.value} prompt among its {num_rows} rows; add rows"
             + (f", or {change} {share}" if num_rows else "")
         )
         if self.left_out:
-            reasons = ", ".join(f"{count} {reason}" for reason, count in self.left_out.most_common(REASONS_SHOWN))
-            message += f". Rows left out: {reasons}"
+            message += f". Rows left out: {self.left_out.told()}"
         return RecipeError(message)
 
     def _read(self, data: bytes) -> dict[str, Row]:
@@ -216,13 +260,17 @@ class Rows:
             ) from None
         rows: dict[str, Row] = {}
         texts: set[str] = set()
+        outside: Counter[str] = Counter()
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
             try:
                 row = self._made(number, _parsed(line))
             except NotConvertible as reason:
-                self.left_out[f"with tests that do not convert: {reason}"] += 1
+                self.left_out.add(f"with tests that do not convert: {reason}", number)
+                continue
+            except NotFinite:
+                self.left_out.add("with an answer that is no finite number", number)
                 continue
             except ValidationError as error:
                 first = error.errors()[0]
@@ -231,30 +279,44 @@ class Rows:
             except ValueError as error:
                 raise RecipeError(f"{self.settings.path}:{number}: {error}") from None
             if reason := self._misfit(row) or ("with the prompt of an earlier row" if row.text in texts else ""):
-                self.left_out[reason] += 1
+                self.left_out.add(reason, number)
+                if reason == OUTSIDE:
+                    outside.update(self._outside(row))
                 continue
             texts.add(row.text)
             rows[str(number)] = row
+        if outside:
+            self._name(outside)
         return rows
 
+    def _name(self, outside: Counter[str]) -> None:
+        """Name the characters that kept rows out, those of most rows first."""
+        told = ", ".join(repr(character) for character, _ in outside.most_common(CHARACTERS_SHOWN))
+        further = len(outside) - CHARACTERS_SHOWN
+        reason = f"{OUTSIDE}: {told}" + (f" and {further} more" if further > 0 else "")
+        self.left_out.retitle(OUTSIDE, reason)
+
     def _made(self, line: int, data: Mapping[str, Any]) -> Row:
-        """Return the row. Raises ValueError where it is broken, NotConvertible where its tests say too much."""
+        """Return the row. Raises ValueError where it is broken, NotConvertible where its tests say too much, and
+        NotFinite."""
         form = self.settings.form
         columns = {role: self._column(data, role) for role in ROLES[form]}
         level = data.get(self.settings.level_column, 1)
         if type(level) is not int or level < 1:
             raise ValueError(f"{self.settings.level_column} must be a whole number from 1 up, not {_short(level)}")
-        question = prompt = _text(columns, "prompt")
+        question = prompt = self._lines(_text(columns, "prompt"))
         if form == "text":
             answer = columns["answer"]
             # Numbers and truth values are written as JSON does; a list or an object is no answer's text.
-            if isinstance(answer, int | float | bool):
+            if isinstance(answer, Written):
+                answer = number_text(answer)
+            elif isinstance(answer, int | bool):
                 answer = json.dumps(answer)
             if not isinstance(answer, str):
                 raise ValueError(f"answer must be text or a number, not {_short(answer)}")
-            reference = solution = answer
+            reference = solution = self._lines(answer)
         else:
-            solution = _text(columns, "solution")
+            solution = self._lines(_text(columns, "solution"))
             prompt, cases = self._cases(prompt, columns)
             reference = write(cases)
         return Row(
@@ -300,6 +362,9 @@ class Rows:
             raise ValueError(f"reference is of kind {cases.kind}, and task.form is {form}")
         return prompt, cases
 
+    def _lines(self, text: str) -> str:
+        return text if "\r" in self.settings.alphabet else text.replace("\r\n", "\n")
+
     def _column(self, data: Mapping[str, Any], role: str) -> Any:
         columns = self.settings.columns_of(role)
         for column in columns:
@@ -322,14 +387,15 @@ class Rows:
             return f"with a prompt over task.max_prompt_length {settings.max_prompt_length}"
         if len(row.solution) > settings.max_answer_length:
             return f"with an answer over task.max_answer_length {settings.max_answer_length}"
-        if not set(row.text) | set(row.solution) <= set(settings.alphabet):
-            return "with characters outside task.alphabet"
-        return ""
+        return OUTSIDE if self._outside(row) else ""
+
+    def _outside(self, row: Row) -> set[str]:
+        return (set(row.text) | set(row.solution)) - self._alphabet
 
     def _other_answers(self, row: Row) -> list[str]:
         """Return answers of other rows, from the next line on, that are neither this one's text nor its number."""
         own = _meaning(row.reference)
-        rows = list(self._rows.values())
+        rows = [other for key, other in self._rows.items() if key not in self._unused or other is row]
         start = next(place for place, other in enumerate(rows) if other.line == row.line)
         others = dict.fromkeys(
             other.reference for other in (*rows[start + 1 :], *rows[:start]) if _meaning(other.reference) != own
@@ -340,7 +406,7 @@ class Rows:
 
 def _parsed(line: str) -> dict[str, Any]:
     try:
-        data = json.loads(line)
+        data = loads(line)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"not valid JSON: {error}; each line holds one JSON object") from None
     return _mapping(data)
@@ -364,12 +430,23 @@ def _short(value: Any) -> str:
 
 
 def _meaning(answer: str) -> Any:
-    """Return what two ways to write one answer have in common: the number, or the letters without blanks and case."""
-    text = "".join(answer.split()).casefold()
-    if re.fullmatch(r"[-+]?[0-9][0-9,]{0,40}(\.[0-9]{0,40})?(e[-+]?[0-9]{1,2})?(/[1-9][0-9]{0,40})?", text):
-        number, _, divisor = text.replace(",", "").partition("/")
-        return Fraction(number) / Fraction(divisor or 1)
-    return text
+    r"""Return what all ways to write one answer have in common: its numbers in order, or its letters without case.
+
+    Also what some different answers share, as `2x` and `2`: those are no wrong answers for each other here, for a
+    verifier may take `x = 5` or `5 \text{ cm}` for 5.
+    """
+    text = _FRACTION.sub(r" \1/\2 ", answer.replace("\\!", "").replace("{,}", ","))
+    numbers = [
+        _as_number(match["number"]) / (_as_number(match["divisor"] or "1") or 1) for match in _NUMBER.finditer(text)
+    ]
+    if numbers:
+        return tuple(numbers)
+    letters = "".join(re.findall(r"[^\W_]+", re.sub(r"\\[A-Za-z]+", " ", answer))).casefold()
+    return letters or "".join(answer.split())
+
+
+def _as_number(text: str) -> Fraction:
+    return Fraction(text.replace(",", "").replace(" ", ""))
 
 
 def _head(code: str, function: str) -> str:

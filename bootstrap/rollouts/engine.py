@@ -34,8 +34,9 @@ class Engine(Protocol):
 class TransformersEngine:
     """Samples from a model in memory; the learner may change the same weights between calls.
 
-    `encode`: the tokens that a prompt's text becomes, by default the tokenizer's own; `compute`: the context in which
-    the model's blocks run, such as autocast.
+    `encode`: the tokens that a prompt's text becomes, by default the tokenizer's own; `opening`: what a completion goes
+    on from, as an open reasoning tag at the end of the prompt as shown, by default nothing; `compute`: the context in
+    which the model's blocks run, such as autocast.
     """
 
     def __init__(
@@ -45,12 +46,14 @@ class TransformersEngine:
         *,
         batch_rows: int,
         encode: Callable[[str], tuple[int, ...]] | None = None,
+        opening: Callable[[str], str] = lambda prompt: "",
         compute: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.batch_rows = batch_rows
         self.encode = encode or (lambda text: tuple(tokenizer.encode(text)))
+        self.opening = opening
         self.compute = compute
         self.rows = model.get_input_embeddings().weight.shape[0]
         self.eos = torch.tensor(self._ends())
@@ -202,6 +205,7 @@ class TransformersEngine:
             skip_special_tokens=False,
             clean_up_tokenization_spaces=False,
         )
+        openings = {text: self.opening(text) for text in {r.prompt.text for r in requests}}
         return [
             Rollout.to(
                 request,
@@ -209,7 +213,7 @@ class TransformersEngine:
                 tokens=tuple(tokens),
                 logprobs=tuple(logprobs),
                 entropies=tuple(entropies),
-                text=text,
+                text=openings[request.prompt.text] + text,
                 finish=Finish.STOP if ended else Finish.LENGTH,
                 policy=policy,
             )

@@ -80,6 +80,9 @@ class Code:
             judged[_key(answer)] = replace(judgements[-1], cpu_seconds=0.0)
         return judgements
 
+    def reads(self, references: Sequence[str]) -> list[str]:
+        return ["" if _holds_cases(reference) else "no cases to run" for reference in references]
+
     def close(self) -> None:
         if self._sandbox is not None:
             self._sandbox.close()
@@ -112,6 +115,14 @@ class Code:
         inputs = [(case.args, case.kwargs) for case in cases.cases]
         whole = cases.prefix + code + cases.suffix
         return Program(cases=cases, jobs=(CallJob(code=whole, function=cases.function, inputs=inputs),))
+
+
+def _holds_cases(reference: str) -> bool:
+    try:
+        references.read_code(reference)
+    except ValueError:
+        return False
+    return True
 
 
 def _key(answer: Answer) -> tuple[str, str, bool]:

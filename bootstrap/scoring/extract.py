@@ -8,7 +8,7 @@ Left out: what the answer means (each verifier's).
 import re
 from dataclasses import dataclass
 
-from bootstrap.config.answers import Boxed, LastLine, Place, Tagged, Whole
+from bootstrap.config.answers import REASONING_TAGS, Boxed, LastLine, Place, Tagged, Whole
 from bootstrap.scoring.verifier import Answer
 
 _BRACES = re.compile(r"\\boxed\{|\\.|[{}]", re.DOTALL)
@@ -25,7 +25,20 @@ class Found:
 
 def answer_of(answer: Answer, place: Place) -> Found:
     """Return the answer that stands at `place`; a completion that the length limit cut holds none."""
-    return Found(reason="truncated") if answer.truncated else extract(answer.text, place)
+    if answer.truncated:
+        return Found(reason="truncated")
+    reasons = isinstance(place, Tagged) and place.tag in REASONING_TAGS
+    return extract(opened(answer, place.tag) if reasons else answer.text, place)
+
+
+def opened(answer: Answer, tag: str) -> str:
+    """Return the text with the opening tag that the prompt may have ended with.
+
+    That is where how the prompt was shown is not known, and the text closes the tag once without opening it.
+    """
+    if answer.whole or f"<{tag}>" in answer.text or answer.text.count(f"</{tag}>") != 1:
+        return answer.text
+    return f"<{tag}>{answer.text}"
 
 
 def extract(completion: str, place: Place) -> Found:

@@ -1,10 +1,12 @@
 """R1's format reward (arXiv:2501.12948): reasoning between tags, then the answer between tags; reward 1, otherwise 0.
 
 Each of the four tags stands exactly once and in order, both parts hold more than white space, and nothing but white
-space stands outside. Form alone, never whether the answer is right.
+space stands outside. A tag that the prompt as shown ended with counts as the completion's first. Form alone, never
+whether the answer is right.
 """
 
 from bootstrap.config.answers import FormatVerifier
+from bootstrap.scoring import extract
 from bootstrap.scoring.verifier import Answer, AnswerVerifier, Judgement, Tools, failed, passed, version_of
 
 
@@ -14,17 +16,19 @@ class Format(AnswerVerifier):
     name, judges = "format", FormatVerifier.judges
 
     def __init__(self, settings: FormatVerifier, tools: Tools) -> None:
-        self.version = version_of(__name__, settings=settings)
+        self.version = version_of(__name__, extract.__name__, settings=settings)
         tags = (settings.think_tag, settings.answer_tag)
+        self._think = settings.think_tag
         self._tags = [mark for tag in tags for mark in (f"<{tag}>", f"</{tag}>")]
 
     def judge_one(self, answer: Answer) -> Judgement:
         if answer.truncated:
             return failed(self.name, "truncated")
+        text = extract.opened(answer, self._think)
         for mark in self._tags:
-            if (count := answer.text.count(mark)) != 1:
+            if (count := text.count(mark)) != 1:
                 return failed(self.name, f"{count} {mark} instead of one")
-        parts, rest = [], answer.text
+        parts, rest = [], text
         for mark in self._tags:
             part, found, rest = rest.partition(mark)
             if not found:

@@ -208,6 +208,9 @@ class ReasoningGym:
                 judgements[place] = self._told(outcome, reference, entry, text)
         return [judgement for judgement in judgements if judgement is not None]
 
+    def reads(self, references: Sequence[str]) -> list[str]:
+        return [self._unread(reference) for reference in references]
+
     def close(self) -> None:
         if self._sandbox is not None:
             self._sandbox.close()
@@ -220,15 +223,20 @@ class ReasoningGym:
             return failed(self.name, found.reason)
         if len(found.text) > self._settings.max_characters:
             return failed(self.name, f"longer than {self._settings.max_characters} characters")
-        try:
-            reference = gym_items.Reference.model_validate_json(answer.reference)
-        except ValueError as error:
-            return unverifiable(f"the reference names no item of reasoning-gym: {error}")
-        if why := self._trust(answer.reference):
+        if why := self._unread(answer.reference):
             return unverifiable(why)
+        reference = gym_items.Reference.model_validate_json(answer.reference)
         if (form := FORMS.get(reference.dataset)) and not form.fullmatch(found.text):
             return failed(self.name, f"no answer of the form that {reference.dataset} asks for")
         return reference, gym_items.item(reference.dataset, reference.config, reference.seed), found.text
+
+    def _unread(self, reference: str) -> str:
+        """Return why no answer can be judged by a reference, or nothing."""
+        try:
+            gym_items.Reference.model_validate_json(reference)
+        except ValueError as error:
+            return f"the reference names no item of reasoning-gym: {error}"
+        return self._trust(reference)
 
     def _distrust(self, text: str) -> str:
         """Return why a reference's item cannot be judged, or nothing."""

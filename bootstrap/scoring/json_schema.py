@@ -1,14 +1,17 @@
 """The answer is JSON that a JSON Schema accepts and that equals the reference: reward 1, otherwise 0.
 
 JSON is read strictly: one value, no key twice, no NaN or Infinity, no number that a float cannot hold, and bounds on
-length, depth and number of values, so that no answer costs more than another. Equality is by exact type: `1` (an
-integer), `1.0`, `"1"` and `true` are four values; the order of keys is free.
+length, depth and number of values, so that no answer costs more than another. It may stand in one code fence, whose
+first line may name `json`. Equality is by exact type and exact value: `1` (an integer), `1.0`, `"1"` and `true` are
+four values, and two decimals differ where one float stands for both; the order of keys is free.
 
 The schema stands alone: a `$ref` outside it is refused when the verifier is built, so nothing is ever fetched.
 """
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from importlib.metadata import version
 from math import isfinite
 from typing import Any, NoReturn
@@ -42,8 +45,22 @@ MATCH_SECONDS = 10.0
 """Wall-clock seconds after which a `pattern` of the schema is given up; the answer is then UNVERIFIABLE."""
 
 
+_FENCED = re.compile(r"```[ \t]*(?:json)?[ \t]*\n(.*)\n```", re.DOTALL | re.IGNORECASE)
+
+_ENDLESS = (
+    f"a pattern of the schema took more than {MATCH_SECONDS:g} s; it backtracks without end, so make its groups "
+    "possessive (`(...)++`) or atomic (`(?>...)`)"
+)
+
+
 class NotJson(ValueError):
     """A text is not one strict, bounded JSON value."""
+
+
+class _Decimal(float):
+    """A number with a decimal part or an exponent: a float for the schema, with the value that was written down."""
+
+    exact: Decimal
 
 
 class JsonSchema(AnswerVerifier):
@@ -64,10 +81,16 @@ class JsonSchema(AnswerVerifier):
         _check_stands_alone(schema)
         self._validator = _Validator(schema, registry=referencing.Registry())
 
+    def reads(self, references: Sequence[str]) -> list[str]:
+        try:
+            return [self._unread(reference) for reference in references]
+        except TimeoutError:
+            raise VerifierError(f"json_schema: {_ENDLESS}") from None
+
     def judge_one(self, answer: Answer) -> Judgement:
         """Return the judgement. Raises ValueError when the reference is not JSON that the schema accepts."""
         try:
-            right = loads(answer.reference)
+            right = loads(unfenced(answer.reference))
         except NotJson as error:
             raise ValueError(f"the reference is no JSON: {error}") from None
         found = extract.answer_of(answer, self._place)
@@ -77,17 +100,23 @@ class JsonSchema(AnswerVerifier):
             if problem := self._problem(right):
                 raise ValueError(f"the schema does not accept the reference: {problem}")
             try:
-                given = loads(found.text)
+                given = loads(unfenced(found.text))
             except NotJson as error:
                 return failed(self.name, str(error))
             if problem := self._problem(given):
                 return failed(self.name, f"against the schema: {problem}")
         except TimeoutError:
-            return unverifiable(
-                f"a pattern of the schema took more than {MATCH_SECONDS:g} s; it backtracks without end, so make its "
-                "groups possessive (`(...)++`) or atomic (`(?>...)`)"
-            )
+            return unverifiable(_ENDLESS)
         return passed(self.name) if _typed(given) == _typed(right) else failed(self.name)
+
+    def _unread(self, reference: str) -> str:
+        """Return why a reference cannot be compared with; empty when it can be."""
+        try:
+            right = loads(unfenced(reference))
+        except NotJson as error:
+            return str(error)
+        problem = self._problem(right)
+        return f"against the schema: {problem}" if problem else ""
 
     def _problem(self, value: Any) -> str:
         """Return where and by which keyword the schema refuses a value; empty when it accepts it.
@@ -101,6 +130,12 @@ class JsonSchema(AnswerVerifier):
         except RecursionError:
             raise VerifierError("a $ref of json_schema leads to itself without end; break the circle") from None
         return f"{error.json_path} ({error.validator})" if error else ""
+
+
+def unfenced(text: str) -> str:
+    """Return what stands in the one code fence that a text is; another text as it is."""
+    found = _FENCED.fullmatch(text.strip())
+    return text if found is None else found[1]
 
 
 def loads(text: str) -> Any:
@@ -154,9 +189,11 @@ def _integer(digits: str) -> int:
 def _float(digits: str) -> float:
     if len(digits) > MAX_DIGITS:
         raise NotJson(f"no JSON: a number of more than {MAX_DIGITS} characters")
-    value = float(digits)
-    if not isfinite(value):
+    value = _Decimal(digits)
+    # A float knows no number as small as some that can be written.
+    if not isfinite(value) or (value == 0 and re.search("[1-9]", re.split("[eE]", digits)[0])):
         raise NotJson("no JSON: a number out of range")
+    value.exact = Decimal(digits) if value else Decimal(0)
     return value
 
 
@@ -170,7 +207,7 @@ def _typed(value: Any) -> Any:
         return {key: _typed(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [_typed(inner) for inner in value]
-    return (type(value).__name__, value)
+    return ("float", value.exact) if isinstance(value, _Decimal) else (type(value).__name__, value)
 
 
 def _check_stands_alone(schema: dict[str, Any]) -> None:

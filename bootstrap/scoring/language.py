@@ -1,8 +1,9 @@
 """R1's language-consistency reward (arXiv:2501.12948): the share of target-language words in the reasoning.
 
-A word counts for the target when each of its letters belongs to a script of the target language (Unicode's `Script`
-property). So languages of one script cannot be told apart: German counts as English. The reward catches a model that
-mixes scripts, as Chinese into English, which is what R1 introduced it against.
+A word counts for the target when each of its letters belongs to a script of the target language (Unicode's
+`Script_Extensions`: the long vowel mark of kana is Hiragana and Katakana). Letters of no script, as those of the
+mathematical alphabets, belong to no language. So languages of one script cannot be told apart: German counts as
+English. The reward catches a model that mixes scripts, as Chinese into English, which is what R1 introduced it against.
 
 In scripts written without spaces (Chinese, Japanese, Thai, ...) each character is a word, so that a line of them weighs
 about as much as its translation. Single Latin and Greek letters are symbols and LaTeX commands are markup; neither are
@@ -23,12 +24,13 @@ MAX_CHARACTERS = 2**18
 
 _COMMAND = regex.compile(r"\\[A-Za-z]+")
 _UNSPACED = "".join(
-    rf"\p{{Script={script}}}"
+    rf"\p{{Script_Extensions={script}}}"
     for script in ("Han", "Hiragana", "Katakana", "Bopomofo", "Thai", "Lao", "Khmer", "Myanmar", "Tibetan")
 )
 _INSIDE = r"\p{M}'\u2019\u200c\u200d"
 """What may follow a letter inside a word: marks, apostrophes, joiners."""
 _WORD = regex.compile(rf"(?V1)[\p{{L}}&&[{_UNSPACED}]]\p{{M}}*+|(?:[\p{{L}}--[{_UNSPACED}]][{_INSIDE}]*+)++")
+_MODIFIER = r"[\p{Lm}&&[\p{Script_Extensions=Common}]]"
 _SYMBOL = regex.compile(r"[\p{Script=Latin}\p{Script=Greek}]")
 
 
@@ -40,9 +42,10 @@ class Language(AnswerVerifier):
     def __init__(self, settings: LanguageVerifier, tools: Tools) -> None:
         self.version = version_of(__name__, settings=settings, also=regex.__version__)
         self._settings = settings
-        scripts = "".join(rf"\p{{Script={script}}}" for script in SCRIPTS[settings.language])
-        # Marks, joiners and apostrophes have no script of their own (Unicode: Common, Inherited).
-        self._ours = regex.compile(rf"[{scripts}\p{{Script=Common}}\p{{Script=Inherited}}]++")
+        scripts = "".join(rf"\p{{Script_Extensions={script}}}" for script in SCRIPTS[settings.language])
+        # Marks, joiners, apostrophes and letters that modify others have no script of their own.
+        letter = rf"[\p{{L}}&&[{scripts}]]"
+        self._ours = regex.compile(rf"(?V1)(?:[{_INSIDE}]|{_MODIFIER})*+{letter}(?:{letter}|{_MODIFIER}|[{_INSIDE}])*+")
 
     def judge_one(self, answer: Answer) -> Judgement:
         found = extract.answer_of(answer, self._settings.within)

@@ -1,20 +1,28 @@
 r"""The answer equals the reference as mathematics: reward 1, otherwise 0.
 
 1. Both texts are read whole by a strict grammar (`math_text.py`), and must be objects of one kind: a tuple is no set,
-   `x=4` is no number. An answer that cannot be read is wrong; a reference that cannot be read is UNVERIFIABLE.
-2. Members whose values follow by exact arithmetic are compared as fractions, here and at once.
-3. What is left is compared in the sandbox, on two ways that must agree (`math_kernel.py`): by digits and by computer
-   algebra. Their disagreement is UNVERIFIABLE, with both forms in the reason.
+   a word no number. An answer that cannot be read is wrong; a reference that cannot be read is UNVERIFIABLE.
+2. Words are compared as text, upper case and white space aside. Members whose values follow by exact arithmetic are
+   compared as fractions, here and at once.
+3. What is left is compared in the sandbox (`math_kernel.py`): different is what is apart beyond all error, equal what
+   is proven by exact algebra, or found so on two ways that must agree. Their disagreement is UNVERIFIABLE, with both
+   forms in the reason.
+
+What people leave out may be left out, on one side alone: the name in `x = 5`, the unit beside a number. A unit that the
+reference lacks may stand in an answer only where the prompt names it and no other of what it measures; two names or
+units that differ are two answers, and no unit is converted: `50\%` is neither 0.5 nor, without a prompt that asks for
+per cent, 50. Numbers in a base other than ten equal those in the same base alone.
 
 An answer that exceeds the CPU or memory limit is wrong: it costs more than any reference does. Sets and united
 intervals are equal when each member of one equals one of the other; `[0,1] \cup [1,2]` is not found equal to `[0,2]`.
+Equations are equal side by side, or where the differences of their sides are multiples of each other.
 
-Left out: proofs, units, percentages, complex roots other than the principal one, equations that are equivalent but not
-equal side by side.
+Left out: proofs, complex roots other than the principal one, equations and inequalities that are equivalent for other
+reasons.
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 
@@ -22,8 +30,8 @@ from bootstrap.config.answers import MathVerifier
 from bootstrap.errors import VerifierError
 from bootstrap.sandbox.job import Ending, Level, Limits, Outcome, TrustedJob
 from bootstrap.sandbox.pool import DECIDING_MODULES, Sandbox
-from bootstrap.scoring import extract, math_text
-from bootstrap.scoring.math_text import Block, Item, Kind, Reading, Unreadable
+from bootstrap.scoring import extract, math_equal, math_nodes, math_text
+from bootstrap.scoring.math_nodes import Kind, Reading, Unreadable, flattened
 from bootstrap.scoring.verifier import Answer, Judgement, Tools, failed, passed, unverifiable, version_of
 
 KERNEL = "bootstrap.scoring.math_kernel"
@@ -33,9 +41,6 @@ MAX_PAIRS = 64
 MAX_TOLD = 240
 """Characters of both forms in the reason of a disagreement."""
 
-Pair = tuple[str, str]
-"""Texts of an expression of the reference and of one of the answer."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Open:
@@ -43,7 +48,7 @@ class _Open:
 
     reference: Reading
     answer: Reading
-    pairs: tuple[Pair, ...] = field(default=())
+    pairs: tuple[math_equal.Pair, ...] = field(default=())
 
 
 class Math:
@@ -66,12 +71,30 @@ class Math:
     def judge(self, answers: Sequence[Answer]) -> list[Judgement]:
         found = [self._guarded(answer) for answer in answers]
         jobs = [
-            TrustedJob(function=f"{KERNEL}:compare", arguments={"pairs": each.pairs})
+            TrustedJob(function=f"{KERNEL}:compare", arguments={"pairs": _as_json(each.pairs)})
             for each in found
             if isinstance(each, _Open)
         ]
         outcomes = iter(self._run(jobs) if jobs else [])
         return [self._settled(each, next(outcomes)) if isinstance(each, _Open) else each for each in found]
+
+    def reads(self, references: Sequence[str]) -> list[str]:
+        """Return for each reference why no answer could be judged by it, or an empty text.
+
+        What arithmetic cannot tell is evaluated in the sandbox, where both readers must agree on it. Raises
+        VerifierError when the sandbox fails.
+        """
+        found: list[str | Reading] = []
+        for reference in references:
+            try:
+                found.append(self._read(reference))
+            except Unreadable as error:
+                found.append(str(error))
+        opened = [_open_nodes(each) if isinstance(each, Reading) else [] for each in found]
+        jobs = [TrustedJob(function=f"{KERNEL}:examine", arguments={"nodes": nodes}) for nodes in opened if nodes]
+        outcomes = iter(self._run(jobs) if jobs else [])
+        told = [_untold(next(outcomes)) if nodes else "" for nodes in opened]
+        return [each if isinstance(each, str) else why for each, why in zip(found, told, strict=True)]
 
     def close(self) -> None:
         if self._sandbox is not None:
@@ -82,27 +105,49 @@ class Math:
         assert self._sandbox is not None, "a verifier that is closed judges nothing more"
         return self._sandbox.run(jobs)
 
+    def _read(self, reference: str) -> Reading:
+        """Return what a reference means. Raises Unreadable, a ValueError that says why, where it cannot be read."""
+        return math_text.read(reference, kind=self._declared)
+
     def _guarded(self, answer: Answer) -> Judgement | _Open:
         try:
-            reference = math_text.read(answer.reference, kind=self._declared)
+            reference = self._read(answer.reference)
         except Unreadable as error:
             return unverifiable(f"the reference {answer.reference[:40]!r} cannot be read: {error}")
         found = extract.answer_of(answer, self._settings.answer)
         if found.text is None:
             return failed(self.name, found.reason)
         try:
-            given = math_text.read(found.text, kind=self._declared or reference.kind)
+            reference, given = self._alike(reference, answer.reference, found.text)
         except Unreadable as error:
             return failed(self.name, f"no answer: {error}")
         # Where the kind is not declared, a list is no tuple, for the reference may mean either.
         if self._declared is None and reference.bare != given.bare:
             return failed(self.name, "no answer: a list is no tuple")
-        pairs = tuple(dict.fromkeys(_open_pairs(reference, given)))
+        if problem := math_equal.differ_in_words(reference, given, prompt=answer.prompt):
+            return failed(self.name, problem)
+        pairs = tuple(dict.fromkeys(math_equal.open_pairs(reference, given)))
         if len(pairs) > MAX_PAIRS:
             return failed(self.name, f"more than {MAX_PAIRS} comparisons")
         if pairs:
             return _Open(reference=reference, answer=given, pairs=pairs)
-        return passed(self.name) if _are_equal(reference, given, {}) else failed(self.name)
+        return passed(self.name) if math_equal.are_equal(reference, given, {}) else failed(self.name)
+
+    def _alike(self, reference: Reading, written: str, text: str) -> tuple[Reading, Reading]:
+        """Return the reference and an answer, read as objects of one kind. Raises Unreadable where the answer is none.
+
+        A pair in brackets may be an interval, which an answer that can be nothing else tells.
+        """
+        letters = reference.unit_letters
+        try:
+            return reference, math_text.read(text, kind=self._declared or reference.kind, unit_letters=letters)
+        except Unreadable:
+            if self._declared is not None or reference.kind != "tuple" or reference.bare:
+                raise
+            given = math_text.read(text)
+            if given.kind != "interval":
+                raise
+            return math_text.read(written, kind="interval"), given
 
     def _settled(self, case: _Open, outcome: Outcome) -> Judgement:
         return replace(self._judgement(case, outcome), sandbox=outcome.level.value, cpu_seconds=outcome.cpu_seconds)
@@ -116,12 +161,13 @@ class Math:
             case _:
                 # The comparison is our own program: however else it ends, the answer is not to blame.
                 return unverifiable(f"the comparison ended with {outcome.ending}: {outcome.detail}")
-        equal: dict[Pair, bool] = {}
+        equal: dict[math_equal.Pair, bool] = {}
         undefined = ""
         for pair, result in zip(case.pairs, found, strict=True):
             match result["finding"]:
                 case "reference":
-                    return unverifiable(f"the reference {pair[0][:40]!r} cannot be evaluated: {result['told']}")
+                    text = case.reference.text[:40]
+                    return unverifiable(f"the reference {text!r} cannot be evaluated: {result['told']}")
                 case "disagreement":
                     return unverifiable(f"two ways disagree: {result['told'][:MAX_TOLD]}")
                 case "undefined":
@@ -129,56 +175,31 @@ class Math:
             equal[pair] = result["finding"] == "equal"
         if undefined:
             return failed(self.name, f"no answer: {undefined}")
-        return passed(self.name) if _are_equal(case.reference, case.answer, equal) else failed(self.name)
+        return passed(self.name) if math_equal.are_equal(case.reference, case.answer, equal) else failed(self.name)
 
 
-def _open_pairs(reference: Reading, answer: Reading) -> Iterator[Pair]:
-    """Yield the pairs of expressions whose equality arithmetic cannot tell and the whole's depends on."""
-    for left, right in _block_pairs(reference, answer):
-        if left.shape == right.shape and len(left.items) == len(right.items):
-            results = [(_exactly(a, b), (a.text, b.text)) for a, b in zip(left.items, right.items, strict=True)]
-            if not any(result is False for result, _ in results):
-                yield from (pair for result, pair in results if result is None)
+def _open_nodes(reading: Reading) -> list[math_nodes.Flat]:
+    """Return the expressions of a reference whose values take the sandbox."""
+    items = [item for block in reading.blocks for item in block.items]
+    return [flattened(item.node) for item in items if item.exact is None and item.node.op != "infinity"]
 
 
-def _block_pairs(reference: Reading, answer: Reading) -> Iterator[tuple[Block, Block]]:
-    if not reference.ordered:
-        yield from ((left, right) for left in reference.blocks for right in answer.blocks)
-    elif len(reference.blocks) == len(answer.blocks):
-        yield from zip(reference.blocks, answer.blocks, strict=True)
-
-
-def _are_equal(reference: Reading, answer: Reading, equal: dict[Pair, bool]) -> bool:
-    """Whether both mean the same, given the equality of the open pairs."""
-
-    def same(left: Block, right: Block) -> bool:
-        return (
-            left.shape == right.shape
-            and len(left.items) == len(right.items)
-            and all(_decided(a, b, equal) for a, b in zip(left.items, right.items, strict=True))
-        )
-
-    if reference.ordered:
-        pairs = list(_block_pairs(reference, answer))
-        return bool(pairs) and all(same(left, right) for left, right in pairs)
-    return all(any(same(left, right) for right in answer.blocks) for left in reference.blocks) and all(
-        any(same(left, right) for left in reference.blocks) for right in answer.blocks
+def _untold(outcome: Outcome) -> str:
+    """Return why a reference cannot be evaluated, or an empty text."""
+    match outcome.ending:
+        case Ending.DONE:
+            [found] = outcome.values
+            return next((told[:MAX_TOLD] for told in found if told), "")
+        case Ending.CPU_LIMIT | Ending.MEMORY:
+            return f"evaluating it exceeds the limit: {outcome.ending}"
+    raise VerifierError(
+        f"the verifier math could not evaluate a reference: it ended with {outcome.ending}: {outcome.detail}; repair "
+        "what the sandbox needs, and run again"
     )
 
 
-def _decided(reference: Item, answer: Item, equal: dict[Pair, bool]) -> bool:
-    exactly = _exactly(reference, answer)
-    # A pair that was not compared belongs to blocks that differ elsewhere.
-    return equal.get((reference.text, answer.text), False) if exactly is None else exactly
-
-
-def _exactly(reference: Item, answer: Item) -> bool | None:
-    """Whether both are equal, where exact arithmetic tells, or None."""
-    if reference.exact is not None and answer.exact is not None:
-        return reference.exact == answer.exact
-    if "infinity" in (reference.node.op, answer.node.op):
-        return reference.node == answer.node
-    return True if reference.node == answer.node else None
+def _as_json(pairs: Sequence[math_equal.Pair]) -> list[list[math_nodes.Flat]]:
+    return [[flattened(node) for node in pair] for pair in pairs]
 
 
 def _kernel() -> str:

@@ -2,16 +2,18 @@ r"""Compares expressions by computer algebra. Runs in the confined process alone
 programs fed with a model's text, and what they cost cannot be told beforehand. No clock is used here; the sandbox
 bounds the CPU time.
 
-Each pair is compared on two ways that share nothing but the text:
+1. Both are evaluated by mpmath with `DIGITS` digits and a bound on the error, at fixed points. Where the values are
+   apart, they are different: the bounds prove it. The reference, as Math-Verify's LaTeX reader reads it, must have the
+   same values; else its meaning is in doubt, and that is a disagreement.
+2. Where they are not apart, equality is proven by exact algebra (`math_algebra.py`), or, of algebraic numbers, by a
+   difference below their separation bound (`math_separation.py`). Both are cheap, so that sums in another order or
+   nested roots never reach the simplification, which runs away with them.
+3. What is left needs two ways that share nothing but the tree: its values, and Math-Verify's reader with its
+   `sympy_symbolic_eq` (simplification of the difference). Its `verify` is not used: it rounds, so that $2^{-99}\pi$ and
+   $2^{-98}\pi$ are equal to it. Values that are not apart prove nothing alone: they are a disagreement, for the caller
+   to report, unless the algebra agrees.
 
-1. numerically: our own reader (`math_text.py`), evaluated by mpmath with `DIGITS` digits and a bound on the error, at
-   fixed points;
-2. symbolically: Math-Verify's LaTeX reader, then its `sympy_symbolic_eq` (simplification of the difference). Its
-   `verify` is not used: it rounds, so that $2^{-99}\pi$ and $2^{-98}\pi$ are equal to it.
-
-The reference's two readings must have the same values. Then an answer whose values are apart from the reference's is
-different by our own bounds alone, however its other reading turns out; equality needs both ways, and what is left is a
-disagreement, for the caller to report. Variables are real unless the imaginary unit occurs; powers, roots and
+ Variables are real unless the imaginary unit occurs; powers, roots and
 logarithms are principal values; two expressions are equal when they are equal wherever both are defined.
 """
 
@@ -27,7 +29,9 @@ from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy
 from math_verify.grader import sympy_symbolic_eq
 from mpmath import MPContext
 
-from bootstrap.scoring.math_text import Node, scalar
+from bootstrap.scoring import math_algebra, math_separation
+from bootstrap.scoring.math_nodes import Flat, Node, flattened, rebuilt
+from bootstrap.scoring.math_text import scalar
 
 DIGITS = 200
 FURTHER_DIGITS = 2_000
@@ -53,53 +57,91 @@ class Undefined(ValueError):
     """An expression has no value at a point."""
 
 
-def compare(pairs: Sequence[Sequence[str]]) -> list[dict[str, str]]:
-    """Return for each pair (reference, answer) what was found.
+def compare(pairs: Sequence[Sequence[Flat]]) -> list[dict[str, str]]:
+    """Return for each pair (reference, answer) of trees in postfix order what was found.
 
     `finding` is `equal`, `different`, `undefined` (the answer has no value), `reference` (the reference has none) or
     `disagreement`; `told` says more of the last three.
     """
-    return [_compare(reference, answer) for reference, answer in pairs]
+    return [_compare([rebuilt(reference), rebuilt(answer)]) for reference, answer in pairs]
 
 
-def _compare(reference: str, answer: str) -> dict[str, str]:
-    nodes = [scalar(reference), scalar(answer)]
-    variables = sorted(nodes[0].variables() | nodes[1].variables())
-    letters = dict(zip(variables, LETTERS, strict=False))
-    points = [{name: _coordinate(k, sign) for k, name in enumerate(variables)} for sign in _SIGNS]
-    # Without variables, all points are the same.
-    points = points if variables else points[:1]
+def examine(nodes: Sequence[Flat]) -> list[str]:
+    """Return for each tree of a reference why nothing can be compared with it, or an empty text."""
+    return [_examined(rebuilt(flat)) for flat in nodes]
+
+
+def _examined(node: Node) -> str:
+    scene = _Scene([node])
+    try:
+        scene.form(node, scene.values(node))
+    except (Undefined, _ReadersDiffer) as error:
+        return str(error)
+    return ""
+
+
+def _compare(nodes: Sequence[Node]) -> dict[str, str]:
+    scene = _Scene(nodes)
     values: list[list[Ball]] = []
     for node, finding in zip(nodes, ("reference", "undefined"), strict=True):
         try:
-            values.append([evaluate(node, point) for point in points])
+            values.append(scene.values(node))
         except Undefined as error:
             return {"finding": finding, "told": str(error)}
-    apart = _are_apart(*values) or _are_apart_further(nodes, points)
-    is_real = None if any(node.uses("i") for node in nodes) else True
-    symbols = {name: sympy.Symbol(letters[name], real=is_real) for name in variables}
-    forms = []
-    for node, balls in zip(nodes, values, strict=True):
-        text = latex(node, letters)
-        try:
-            form = _read(text, is_real=is_real)
-        # The reader raises bare exceptions for whatever it does not know.
-        except Exception as error:
-            return _disagreement("read by one reader alone", text, f"{type(error).__name__}: {error}")
-        for point, ball in zip(points, balls, strict=True):
-            if not _agrees(form, {symbols[name]: sympy.Rational(point[name]) for name in variables}, ball):
-                return _disagreement("read differently by two readers", text, str(form))
-        forms.append(form)
+    apart = _are_apart(*values)
+    if not apart and (math_algebra.equal(*nodes) or _is_separated(nodes)):
+        return {"finding": "equal"}
+    apart = apart or _are_apart_further(nodes, scene.points)
+    try:
+        reference = scene.form(nodes[0], values[0])
         # Now the reference is read for certain, and the answer's other reading could not make it equal. Asking for that
         # reading would let an answer choose, by what the other reader gets wrong, to have no verdict.
         if apart:
             return {"finding": "different"}
-    if forms[0] == forms[1] or sympy_symbolic_eq(*forms):
+        answer = scene.form(nodes[1], values[1])
+    except _ReadersDiffer as error:
+        return {"finding": "disagreement", "told": str(error)}
+    if reference == answer or sympy_symbolic_eq(reference, answer):
         return {"finding": "equal"}
     # Differences below every number of digits, as of x + 10^{-99999}.
-    if (forms[0] - forms[1]).is_zero is False:
+    if (reference - answer).is_zero is False:
         return {"finding": "different"}
-    return _disagreement("equal in numbers and not by algebra", str(forms[0]), str(forms[1]))
+    return {"finding": "disagreement", "told": _both("equal in numbers and not by algebra", reference, answer)}
+
+
+class _ReadersDiffer(ValueError):
+    """The two readers do not agree on what an expression means."""
+
+
+class _Scene:
+    """Where expressions are compared: the points at which they are evaluated, and their variables' other names."""
+
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        variables = sorted(set().union(*(node.variables() for node in nodes)))
+        self.letters = dict(zip(variables, LETTERS, strict=False))
+        points = [{name: _coordinate(k, sign) for k, name in enumerate(variables)} for sign in _SIGNS]
+        # Without variables, all points are the same.
+        self.points = points if variables else points[:1]
+        self._is_real = None if any(node.uses("i") for node in nodes) else True
+        self._symbols = {name: sympy.Symbol(self.letters[name], real=self._is_real) for name in variables}
+
+    def values(self, node: Node) -> list[Ball]:
+        """Return an expression's values at the points. Raises Undefined."""
+        return [evaluate(node, point) for point in self.points]
+
+    def form(self, node: Node, values: Sequence[Ball]) -> sympy.Basic:
+        """Return an expression of these values as the other reader reads it. Raises _ReadersDiffer."""
+        text = latex(node, self.letters)
+        try:
+            form = _read(text, is_real=self._is_real)
+        # The reader raises bare exceptions for whatever it does not know.
+        except Exception as error:
+            raise _ReadersDiffer(_both("read by one reader alone", text, f"{type(error).__name__}: {error}")) from error
+        for point, ball in zip(self.points, values, strict=True):
+            place = {symbol: sympy.Rational(point[name]) for name, symbol in self._symbols.items()}
+            if not _agrees(form, place, ball):
+                raise _ReadersDiffer(_both("read differently by two readers", text, form))
+        return form
 
 
 def _are_apart(reference: Sequence[Ball], answer: Sequence[Ball]) -> bool:
@@ -119,8 +161,22 @@ def _are_apart_further(nodes: Sequence[Node], points: Sequence[Mapping[str, Frac
             return False
 
 
-def _disagreement(what: str, left: str, right: str) -> dict[str, str]:
-    return {"finding": "disagreement", "told": f"{what}: {left[:MAX_FORM]} and {right[:MAX_FORM]}"}
+def _is_separated(nodes: Sequence[Node]) -> bool:
+    """Whether the difference of two algebraic numbers is proven to be zero: it is below what it could be otherwise."""
+    difference = Node("add", (nodes[0], Node("negative", (nodes[1],))))
+    bits = math_separation.bits(difference)
+    if bits is None:
+        return False
+    with mp.workprec(bits + 64):
+        try:
+            value, error = evaluate(difference, {})
+        except Undefined:
+            return False
+        return bool(abs(value) + error < mp.mpf(2) ** -bits)
+
+
+def _both(what: str, left: object, right: object) -> str:
+    return f"{what}: {str(left)[:MAX_FORM]} and {str(right)[:MAX_FORM]}"
 
 
 def _coordinate(place: int, sign: Callable[[int], int]) -> Fraction:
@@ -181,6 +237,8 @@ def _latex(node: Node, letters: Mapping[str, str]) -> tuple[str, int]:
             return rf"\log_{{{part(0, SUM)}}}({part(1, SUM)})", POWER
         case "function" if node.value == "exp":
             return f"e^{{{part(0, SUM)}}}", POWER
+        case "function" if node.value == "abs":
+            return rf"\lvert{{{part(0, SUM)}}}\rvert", POWER
         case "function":
             return rf"\{node.value}({part(0, SUM)})", POWER
     raise AssertionError(f"{node.op} is no scalar")
@@ -314,23 +372,25 @@ def _function(name: str, argument: Ball) -> Ball:
             return _logarithm(argument)
         case "exp":
             return mp.exp(a), abs(mp.exp(a)) * da
+        case "abs":
+            return abs(a), da
     raise AssertionError(f"{name} is no function")
 
 
 def _warm() -> None:
     """Fill the caches of sympy and of the grammar of its LaTeX reader, which every confined process begins with."""
-    compare(
-        [
-            (r"\frac{\sqrt{2}}{2}", r"1/\sqrt{2}"),
-            (r"x^2 - 2xy + 3x^2y^3 + \frac{1}{2}", r"\frac{1}{2} - 2xy + 3y^{3}x^{2} + x^2"),
-            ("x^2-y^2", "(x-y)(x+y)"),
-            (r"\sin^2(x) + \cos(x)\cos(x)", "1"),
-            (r"e^{2\pi} \ln(3)", r"\log_{2}(3) \ln(2) e^{2\pi}"),
-            (r"\tan(x)", r"\frac{\sin(x)}{\cos(x)}"),
-            (r"\sqrt{5+2\sqrt{6}}", r"\sqrt{2}+\sqrt{3}"),
-            ("3 + 4i", "4i + 3"),
-        ]
-    )
+    pairs = [
+        (r"\frac{\sqrt{2}}{2}", r"1/\sqrt{2}"),
+        (r"\pi + \sqrt{2}\pi", r"\pi(1 + \sqrt{2})"),
+        ("x^2-y^2", "(x-y)(x+y)"),
+        (r"\sin(x)\cos(y) + \cos(x)\sin(y)", r"\sin(x+y)"),
+        (r"e^{2\pi} \ln(3) + \frac{1}{2}x^2y^3", r"e^{\pi}e^{\pi}\log_{2}(3) \ln(2) + \frac{1}{2}y^3x^2"),
+        (r"\tan(x)", r"\frac{\sin(x)}{\cos(x)}"),
+        (r"\sqrt{x^2+2x+1}\sqrt{x^2}", r"\sqrt{x^2}\sqrt{(x+1)(x+1)}"),
+        (r"\arctan(x) + 4i", r"4i + \arctan(\frac{x+x}{2})"),
+        (r"\pi + \sqrt{2}", r"\pi + \sqrt{3}"),
+    ]
+    compare([[flattened(scalar(text)) for text in pair] for pair in pairs])
 
 
 _warm()

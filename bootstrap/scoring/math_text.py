@@ -1,157 +1,79 @@
-r"""Reads mathematics as people write it in a box: a strict subset of LaTeX, plain `2^10/3` included, to a tree.
+r"""Reads mathematics as people write it in a box: a strict subset of LaTeX, plain `2^10/3` included, to what it means.
 
-The whole text is read or none of it; what people read differently is refused rather than guessed: mixed numbers
-(`2\frac{1}{2}`), `1/2x`, `\sin 2x`, `\log` without a base, `f(x)`, `1,234`, percent signs, units, words. Length, depth,
-exponents and factorials are bounded before anything is computed.
+The whole text is read or none of it; what people read differently is refused rather than guessed (`math_scalar.py`).
 
-    answer     = scalar | equation | list | tuple | set | intervals
+    answer     = word | value | name "=" value | name "\in" intervals | equation | inequality | list
+    name       = letters | letter "(" letter ")" | "(" letter "," letter ... ")"
+    value      = quantity | tuple | set | intervals | matrix | ratio
+    quantity   = ["\$"] scalar [unit] | digits "_" base                `\pm` stands for two of them
     equation   = scalar "=" scalar
-    list       = scalar "," scalar {"," scalar}                       a tuple, or a set where a set is asked for
+    inequality = scalar relation scalar [relation scalar]              an interval, where it bounds one variable
+    list       = member ("," | "and" | "or") member ...                a tuple, or a set where a set is asked for
     tuple      = "(" list ")"
-    set        = "\{" [element {"," element}] "\}" | "\emptyset"      element = scalar | tuple
-    intervals  = interval {"\cup" interval}                           interval = "(" | "[" end "," end ")" | "]"
-    scalar     = [sign] product {sign product}
-    product    = power {("*" | "\cdot" | "\times" | "/" | "\div" | nothing) power}
-    power      = atom ["^" exponent] | integer "!"
-    atom       = number | letter ["_" index] | "\pi" | "e" | "i" | group | "\frac" ... | "\sqrt" ... | function ...
+    set        = "\{" [list] "\}" | "\emptyset"
+    intervals  = interval {"\cup" (interval | set)} | "\mathbb{R}"     interval = "(" | "[" end "," end ")" | "]"
+    matrix     = [scalar] "\begin{pmatrix}" row {"\\" row} "\end{pmatrix}"
+    ratio      = scalar ":" scalar [":" scalar]                        `3:2`, `12:30`
+    word       = text that is upright or made of words: `\text{Evelyn}`, `June 20`, `(C)` in `\text{}`
 
-Standard library only: the driver reads answers with it before it spends anything on them, and the confined process
-(`math_kernel.py`) reads them again.
+A word is never a product of letters, a unit neither: `5 kg` is no `5 gk`. Letters alone (`ab`) are a word; in
+mathematics (`2ab`), up to three in a row are a product.
+
+Standard library only: the driver reads answers with it before it spends anything on them.
 """
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
+from collections.abc import Iterable
 from itertools import pairwise
-from math import factorial
-from typing import Literal, get_args
 
-MAX_CHARACTERS = 256
-MAX_DEPTH = 16
-MAX_EXPONENT_DIGITS = 6
-MAX_FACTORIAL = 20
-MAX_VARIABLES = 16
-MAX_BITS = 8_192
-"""Size of numerators and denominators up to which values are computed exactly."""
-
-Kind = Literal["number", "tuple", "set", "interval", "expression", "equation"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
-
-_TOKEN = re.compile(
-    r"(?P<space>(?:\s|~|\\[,;:! ])+)"
-    r"|(?P<token>[0-9]+(?:\.[0-9]+)?|\.[0-9]+|\\[A-Za-z]+|\\[{}]|[A-Za-z()\[\]{}+\-*/^_!,=])",
-    re.ASCII,
+from bootstrap.scoring import math_scalar
+from bootstrap.scoring.math_nodes import Block, Item, Kind, Node, Reading, Unreadable, exact, joined
+from bootstrap.scoring.math_parts import (
+    MAX_LETTERS,
+    MIRRORED,
+    MISSPELT,
+    REALS,
+    RELATIONS,
+    bracket_of,
+    in_base,
+    infinite,
+    is_enclosed,
+    is_like_thousands,
+    is_unit_word,
+    looks_like_interval,
+    mirrored,
+    name_of,
+    relation_of,
+    scaled,
+    split_at,
+    split_letters,
+    unit_phrase,
+    with_commas,
+    with_multiple,
+    without_currency,
 )
-_UPRIGHT = re.compile(r"\\mathrm\s*\{\s*([ei])\s*\}")
-_SAME = {
-    r"\dfrac": r"\frac",
-    r"\tfrac": r"\frac",
-    r"\cdot": "*",
-    r"\times": "*",
-    r"\div": "/",
-    r"\varnothing": r"\emptyset",
-}
-_GREEK_NAMES = (
-    "alpha beta gamma delta epsilon varepsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau upsilon phi "
-    "varphi chi psi omega Gamma Delta Theta Lambda Xi Sigma Phi Psi Omega"
-)
-_GREEK = {f"\\{name}" for name in _GREEK_NAMES.split()}
-FUNCTIONS = ("sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "ln", "exp")
-_LETTERS = re.compile(r"\\[A-Za-z]+|[A-Za-z]+", re.ASCII)
-_MISSPELT = {*FUNCTIONS, "pi", "log", "or", "and", "min", "max", "gcd", "lcm", "mod", "deg", "inf", "oo", "nan"}
-"""Names and words that are no products of their letters, though they could be read so."""
-MAX_LETTERS = 3
-"""Letters in a row that are read as a product; longer runs are words."""
-_OPENING = {"(": ")", "[": "]", "{": "}", r"\{": r"\}"}
-_CLOSING = set(_OPENING.values())
+from bootstrap.scoring.math_scalar import CALLS, is_letter
+from bootstrap.scoring.math_source import Token, is_word, may_be_unit, tokens_of, unwrapped
+from bootstrap.scoring.math_units import LETTERS, SIGNS, unit_of
+
+_WORDS = re.compile(r"[A-Za-z][A-Za-z0-9 .,'&:-]*|\(\s*[A-Za-z]\s*\)", re.ASCII)
+_RUN = re.compile(r"[A-Za-z]+", re.ASCII)
+_SHORT_WORDS = {"yes", "no", "odd", "all", "one", "two", "six", "ten", "red", "none", "east", "west"}
+_ENVIRONMENT = re.compile(r"\\begin\{(p|b|B|small)?matrix\}|\\begin\{array\}")
 
 
-class Unreadable(ValueError):
-    """A text is no mathematics of this grammar, or has no value; the message says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """One operation.
-
-    op        arguments           value
-    number                        its digits
-    variable                      its name, as `x` or `x_{1}`
-    constant                      pi, e or i
-    infinity                      + or -
-    factorial                     its argument's digits
-    function  argument            a name of `FUNCTIONS`
-    log       base, argument
-    root      radicand, index
-    negative  argument
-    add, multiply, divide, power  two
-    """
-
-    op: str
-    args: tuple["Node", ...] = ()
-    value: str = ""
-
-    def variables(self) -> set[str]:
-        """Return the names of all variables in it."""
-        names = {self.value} if self.op == "variable" else set()
-        return names.union(*(argument.variables() for argument in self.args))
-
-    def uses(self, constant: str) -> bool:
-        """Whether a constant occurs in it."""
-        return (self.op == "constant" and self.value == constant) or any(a.uses(constant) for a in self.args)
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A scalar, or an end of an interval."""
-
-    text: str
-    """The tokens it was read from, spaces between; it reads the same again."""
-    node: Node
-    exact: Fraction | None
-    """Its value, where that follows by exact arithmetic within `MAX_BITS`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """One member of an answer: a scalar (no shape), a tuple or an interval (its brackets)."""
-
-    shape: str
-    items: tuple[Item, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What a text means."""
-
-    kind: Kind
-    blocks: tuple[Block, ...]
-    ordered: bool
-    """Whether the order of blocks counts and repetitions do: of a tuple, but not of a set, of united intervals, or of
-    the sides of an equation."""
-    bare: bool = False
-    """Whether it is a list without brackets."""
-
-
-_Token = tuple[str, bool]
-"""Its text, and whether a space stands before it."""
-
-
-def read(text: str, *, kind: Kind | None = None) -> Reading:
+def read(text: str, *, kind: Kind | None = None, unit_letters: frozenset[str] = frozenset()) -> Reading:
     """Return what a text means, as an object of `kind` (None: of whatever kind it is).
 
-    Raises Unreadable when it is none, is of another kind, exceeds a bound, or divides by zero.
+    `unit_letters`: letters that are units beside a number, as the reference's are. Raises Unreadable when it is no such
+    object, exceeds a bound, or divides by zero.
     """
-    if len(text) > MAX_CHARACTERS:
-        raise Unreadable(f"more than {MAX_CHARACTERS} characters")
-    text = text.strip()
-    if text.startswith("$") and text.endswith("$") and text.count("$") == 2:
-        text = text[1:-1]
-    tokens = _tokens(text)
-    if not tokens:
-        raise Unreadable("nothing there")
-    reading = _read(tokens, kind)
+    text, upright = unwrapped(text)
+    if kind in (None, "word") and (word := _word(text, upright=upright or kind == "word")):
+        return Reading("word", (Block(f"word {word}", ()),), ordered=True)
+    if kind == "word":
+        raise Unreadable("no word")
+    reading = _Reader(kind, unit_letters).read(tokens_of(text, lists=kind in ("tuple", "set")))
     fits = kind is None or reading.kind == kind or (kind == "expression" and reading.kind == "number")
     if not fits:
         raise Unreadable(f"of kind {reading.kind}, not {kind}")
@@ -160,369 +82,312 @@ def read(text: str, *, kind: Kind | None = None) -> Reading:
 
 def scalar(text: str) -> Node:
     """Return the tree of one scalar. Raises Unreadable as `read` does."""
-    return _Parser(_tokens(text)).whole()
+    return math_scalar.scalar(split_letters([token for token, _ in tokens_of(text)]))
 
 
-def exact(node: Node) -> Fraction | None:
-    """Return a tree's value where it follows by exact arithmetic within `MAX_BITS`, otherwise None.
+def _word(text: str, *, upright: bool) -> str | None:
+    """Return the one form of a text of words, or None where it is something else."""
+    plain = re.sub(r"\\(?:text|mbox|textbf|mathrm|mathbf)\s*\{([^{}\\$]*)\}", r" \1 ", text)
+    marked = upright or plain != text
+    plain = " ".join(plain.replace("~", " ").replace("\\ ", " ").split()).rstrip(".")
+    if not _WORDS.fullmatch(plain):
+        return None
+    runs = _RUN.findall(plain)
+    if not marked and (any(run in MISSPELT for run in runs) or max(map(len, runs)) < 2 or _is_list(plain)):
+        return None
+    if max(map(len, runs)) == 1 and len(runs) == 1:
+        # A letter of a multiple choice, where a small one is another one.
+        return re.sub(r"[(). ]", "", plain)
+    if len(plain) <= MAX_LETTERS and plain.casefold() not in _SHORT_WORDS and not plain.istitle():
+        # Perhaps a product, as `ab`, and `AB` is another one.
+        return plain
+    return re.sub(r"\s*([,:-])\s*", r"\1", plain.casefold())
 
-    Raises Unreadable where that arithmetic has no value.
-    """
-    values = [exact(argument) for argument in node.args]
-    match node.op, *values:
-        case "number", *_:
-            result = Fraction(node.value)
-        case "factorial", *_:
-            result = Fraction(factorial(int(node.value)))
-        case "divide", _, Fraction(numerator=0):
-            raise Unreadable("division by zero")
-        case "power", Fraction(numerator=0), Fraction() as exponent if exponent <= 0:
-            raise Unreadable("no value: a power of zero")
-        case "negative", Fraction() as argument:
-            result = -argument
-        case "add", Fraction() as left, Fraction() as right:
-            result = left + right
-        case "multiply", Fraction() as left, Fraction() as right:
-            result = left * right
-        case "divide", Fraction() as left, Fraction() as right:
-            result = left / right
-        case "power", Fraction() as base, Fraction(denominator=1) as exponent:
-            if max(base.numerator.bit_length(), base.denominator.bit_length()) * abs(exponent.numerator) > MAX_BITS:
+
+def _is_list(plain: str) -> bool:
+    """Whether a plain text is a list of symbols, as `A, B` or `x and y`."""
+    parts = re.split(r",| and | or ", plain)
+    return len(parts) > 1 and all(len(part.strip()) == 1 for part in parts)
+
+
+class _Reader:
+    """Reads the tokens of one answer."""
+
+    def __init__(self, kind: Kind | None, unit_letters: frozenset[str]) -> None:
+        self._kind = kind
+        self._unit_letters = unit_letters
+
+    def read(self, tokens: list[Token]) -> Reading:
+        if not tokens:
+            raise Unreadable("nothing there")
+        words = [token for token, _ in tokens]
+        related = self._kind == "interval" or any(word in RELATIONS or word == r"\in" for word in words)
+        if related and (found := self._intervals_or_relation(tokens)) is not None:
+            return found
+        sides = split_at(tokens, "=")
+        if self._kind == "equation" and len(sides) != 2:
+            raise Unreadable("no equation")
+        if len(sides) == 2 and (found := self._of_sides(tokens, sides)) is not None:
+            return found
+        if len(sides) > 2 and len(split_at(with_commas(tokens), ",")) == 1:
+            raise Unreadable("more than one `=`")
+        return self._value(tokens)
+
+    # --- equations and inequalities ------------------------------------------------------------------------------
+
+    def _of_sides(self, tokens: list[Token], sides: list[list[Token]]) -> Reading | None:
+        """Return what `a = b` means: a named value, or an equation; None where its `=` belongs to a list's members."""
+        if len(split_at(with_commas(tokens), ",")) > 1:
+            return None
+        if self._kind != "equation":
+            for left, right in (sides, sides[::-1]):
+                name = name_of(left)
+                if name and (found := self._named(name, left, right)) is not None:
+                    return found
+        blocks = [
+            Block("=", (left, right)) for left, right in self._both_signs(sides[0], sides[1])
+        ]  # `y = \pm x` is two equations.
+        return Reading("equation", tuple(blocks), ordered=False)
+
+    def _both_signs(self, left: list[Token], right: list[Token]) -> list[tuple[Item, Item]]:
+        lefts, rights = self._items(left), self._items(right)
+        if len(lefts) > 1 and len(rights) > 1:
+            raise Unreadable(r"a \pm on either side")
+        return [(a, b) for a in lefts for b in rights]
+
+    def _named(self, name: str, left: list[Token], right: list[Token]) -> Reading | None:
+        """Return the value that `name = value` gives to a name, or None where it is an equation between two."""
+        value = self._value(right)
+        nodes = [item.node for block in value.blocks for item in block.items]
+        if value.kind == "expression" and "(" not in name:
+            return None
+        symbols = {word for word, _ in left if is_letter(word)}
+        if "(" not in name and any(symbols & node.variables() for node in nodes):
+            return None
+        blocks = tuple(Block(block.shape, block.items, block.name or name) for block in value.blocks)
+        return Reading(value.kind, blocks, value.ordered, value.bare)
+
+    def _intervals_or_relation(self, tokens: list[Token]) -> Reading | None:
+        if self._kind != "inequality":
+            pieces = split_at([("|or", s) if t in ("'or", "or") else (t, s) for t, s in tokens], "|or")
+            found: list[Block] = []
+            for piece in pieces:
+                blocks = self._bounds(piece)
+                if blocks is None:
+                    break
+                found += blocks
+            else:
+                return Reading("interval", tuple(found), ordered=False)
+            if len(pieces) > 1 or self._kind == "interval":
+                raise Unreadable("no interval")
+        relation = relation_of(tokens)
+        if relation is None:
+            return None
+        operators, parts = relation
+        items = [self._item(part) for part in parts]
+        if all(operator in (">", ">=", "!=") for operator in operators):
+            operators = [MIRRORED.get(operator, operator) for operator in operators]
+            items.reverse()
+        return Reading("inequality", (Block("|".join(operators), tuple(items)),), ordered=True)
+
+    def _bounds(self, tokens: list[Token]) -> list[Block] | None:
+        """Return the intervals that a piece of an answer stands for, or None where it stands for none."""
+        words = [token for token, _ in tokens]
+        if r"\in" in words:
+            place = words.index(r"\in")
+            name = name_of(tokens[:place])
+            if not name:
                 return None
-            result = base**exponent.numerator
-        case _:
+            inner = self._value(tokens[place + 1 :])
+            if inner.kind == "tuple" and len(inner.blocks) == 2 and not inner.bare:
+                inner = Reading("interval", tuple(self._interval_pieces(tokens[place + 1 :])), ordered=False)
+            if inner.kind != "interval":
+                return None
+            return [Block(block.shape, block.items, name) for block in inner.blocks]
+        if (relation := relation_of(tokens)) is None:
+            return self._interval_pieces(tokens) if self._kind == "interval" else None
+        operators, parts = relation
+        if len(parts) == 2 and not name_of(parts[0]) and name_of(parts[1]):
+            operators, parts = mirrored(operators), parts[::-1]
+        if len(parts) == 3 and operators[0][0] == ">":
+            operators, parts = mirrored(operators), parts[::-1]
+        name = name_of(parts[0] if len(parts) == 2 else parts[1])
+        ends = [self._end(part) for part in (parts[1:] if len(parts) == 2 else parts[::2])]
+        if not name or any(end.node.variables() for end in ends):
             return None
-    return result if max(result.numerator.bit_length(), result.denominator.bit_length()) <= MAX_BITS else None
+        match operators:
+            case ["<" | "<=" as below]:
+                return [Block("(" + bracket_of(below, ")]"), (infinite("-"), ends[0]), name)]
+            case [">" | ">=" as above]:
+                return [Block(bracket_of(above, "([") + ")", (ends[0], infinite("+")), name)]
+            case ["<" | "<=" as low, "<" | "<=" as high]:
+                return [Block(bracket_of(low, "([") + bracket_of(high, ")]"), tuple(ends), name)]
+        return None
 
+    # --- values --------------------------------------------------------------------------------------------------
 
-def _tokens(text: str) -> list[_Token]:
-    text = _UPRIGHT.sub(r" \1 ", text)
-    for word in _LETTERS.findall(text):
-        if not word.startswith("\\") and (len(word) > MAX_LETTERS or word in _MISSPELT):
-            raise Unreadable(f"a word: {word[:20]}")
-    tokens: list[_Token] = []
-    place, spaced = 0, False
-    while place < len(text):
-        match = _TOKEN.match(text, place)
-        if match is None:
-            raise Unreadable(f"no mathematics known here: {text[place : place + 20]!r}")
-        place = match.end()
-        if match["space"]:
-            spaced = True
-        elif match["token"] in (r"\left", r"\right"):
-            after = _TOKEN.match(text, place)
-            if after is None or after["token"] not in {*_OPENING, *_CLOSING} - {"{", "}"}:
-                raise Unreadable(f"{match['token']} without a bracket")
-        else:
-            tokens.append((_SAME.get(match["token"], match["token"]), spaced))
-            spaced = False
-    return tokens
+    def _value(self, tokens: list[Token]) -> Reading:
+        if not tokens:
+            raise Unreadable("nothing there")
+        words = [token for token, _ in tokens]
+        if words == [r"\emptyset"]:
+            return Reading("set", (), ordered=False)
+        if words in REALS:
+            return Reading("interval", tuple(self._interval_pieces(tokens)), ordered=False)
+        if any(word.startswith(r"\begin") for word in words):
+            return self._matrix(tokens)
+        if is_enclosed(tokens, r"\{"):
+            inner = with_commas(tokens[1:-1])
+            return Reading("set", tuple(self._members(split_at(inner, ",")) if inner else ()), ordered=False)
+        if r"\cup" in words or self._kind == "interval" or looks_like_interval(tokens):
+            return Reading("interval", tuple(self._interval_pieces(tokens)), ordered=False)
+        listed = split_at(with_commas(tokens), ",")
+        if len(listed) > 1:
+            return self._list(listed)
+        if is_enclosed(tokens, "(") and len(members := split_at(tokens[1:-1], ",")) > 1:
+            return Reading("tuple", tuple(self._members(members)), ordered=True)
+        parts = split_at(tokens, ":")
+        if 2 <= len(parts) <= 3:
+            shape = "time" if re.fullmatch(r"[0-9]{1,2}(:[0-9]{2})+", "".join(words[: 2 * len(parts) - 1])) else ":"
+            return Reading("ratio", (Block(shape, tuple(self._item(part) for part in parts)),), ordered=True)
+        blocks = self._scalars(tokens)
+        if len(blocks) > 1:
+            return Reading("set" if self._kind == "set" else "tuple", tuple(blocks), ordered=False, bare=True)
+        [block] = blocks
+        return Reading("expression" if block.items[0].node.variables() else "number", (block,), ordered=True)
 
-
-def _read(tokens: list[_Token], kind: Kind | None) -> Reading:
-    sides = _split(tokens, "=")
-    if len(sides) > 2:
-        raise Unreadable("more than one `=`")
-    if len(sides) == 2:
-        return Reading("equation", tuple(Block("", (_item(side),)) for side in sides), ordered=False)
-    if [token for token, _ in tokens] == [r"\emptyset"]:
-        return Reading("set", (), ordered=False)
-    if _is_enclosed(tokens, r"\{"):
-        members = _split(tokens[1:-1], ",") if len(tokens) > 2 else []
-        return Reading("set", tuple(_member(member) for member in members), ordered=False)
-    pieces = _split(tokens, r"\cup")
-    if len(pieces) > 1 or kind == "interval" or _looks_like_interval(tokens):
-        return Reading("interval", tuple(_interval(piece) for piece in pieces), ordered=False)
-    listed = _split(tokens, ",")
-    if len(listed) > 1:
-        if any(_is_like_thousands(left, right) for left, right in pairwise(listed)):
+    def _list(self, listed: list[list[Token]]) -> Reading:
+        asked = self._kind in ("tuple", "set")
+        if not asked and any(is_like_thousands(left, right) for left, right in pairwise(listed)):
             raise Unreadable("a comma that may be a thousands separator; a space after it would tell")
-        return Reading(
-            "set" if kind == "set" else "tuple", tuple(_member(m) for m in listed), ordered=kind != "set", bare=True
-        )
-    if _is_enclosed(tokens, "(") and len(members := _split(tokens[1:-1], ",")) > 1:
-        return Reading("tuple", tuple(_member(member) for member in members), ordered=True)
-    item = _item(tokens)
-    return Reading("expression" if item.node.variables() else "number", (Block("", (item,)),), ordered=True)
+        kind: Kind = "set" if self._kind == "set" else "tuple"
+        signs = any(token in (r"\pm", r"\mp") for member in listed for token, _ in member)
+        ordered = kind != "set" and not signs
+        return Reading(kind, tuple(self._members(listed)), ordered=ordered, bare=True)
 
+    def _members(self, members: Iterable[list[Token]]) -> Iterable[Block]:
+        r"""Yield the members of a set or a tuple: scalars, named ones too, and tuples of scalars; of a `\pm` two."""
+        for tokens in members:
+            if is_enclosed(tokens, "(") and len(inner := split_at(tokens[1:-1], ",")) > 1:
+                yield Block("()", tuple(self._item(part, listed=True) for part in inner))
+                continue
+            sides = split_at(tokens, "=")
+            name = name_of(sides[0]) if len(sides) == 2 else ""
+            if len(sides) > 1 and not name:
+                raise Unreadable("an equation inside a list")
+            if name and is_enclosed(sides[1], "(") and len(inner := split_at(sides[1][1:-1], ",")) > 1:
+                yield Block("()", tuple(self._item(part, listed=True) for part in inner), name)
+                continue
+            yield from (Block(block.shape, block.items, name) for block in self._scalars(sides[-1], listed=True))
 
-def _member(tokens: list[_Token]) -> Block:
-    """Return a member of a set or a tuple: a scalar, or a tuple of scalars."""
-    if _is_enclosed(tokens, "(") and len(inner := _split(tokens[1:-1], ",")) > 1:
-        return Block("()", tuple(_item(part) for part in inner))
-    return Block("", (_item(tokens),))
+    def _matrix(self, tokens: list[Token]) -> Reading:
+        words = [token for token, _ in tokens]
+        start, end = words.index(next(w for w in words if w.startswith(r"\begin"))), len(words) - 1
+        before, inner = tokens[:start], tokens[start + 1 : -1]
+        if words[start] == r"\begin{array}" and before and (before[-1][0], words[-1]) in (("(", ")"), ("[", "]")):
+            before, inner, end = before[:-1], inner[:-1], end - 1
+        if not _ENVIRONMENT.fullmatch(words[start]) or words[end] != words[start].replace("begin", "end"):
+            raise Unreadable("no matrix of a known kind")
+        if any(token.startswith((r"\begin", r"\end")) for token, _ in inner):
+            raise Unreadable("a matrix in another")
+        factor = [token for token, _ in before if token != "*"]
+        rows = split_at(inner[:-1] if inner and inner[-1][0] == r"\\" else inner, r"\\")
+        blocks = []
+        for row in rows:
+            items = [self._item(cell, listed=True) for cell in split_at(row, "&")]
+            if factor:
+                scale = math_scalar.scalar(split_letters(factor))
+                items = [scaled(item, scale, joined(split_letters(factor))) for item in items]
+            blocks.append(Block("row", tuple(items)))
+        if len({len(block.items) for block in blocks}) != 1:
+            raise Unreadable("rows of different length")
+        return Reading("matrix", tuple(blocks), ordered=True)
 
+    def _interval_pieces(self, tokens: list[Token]) -> list[Block]:
+        blocks: list[Block] = []
+        for piece in split_at(tokens, r"\cup"):
+            if is_enclosed(piece, r"\{"):
+                members = self._members(split_at(piece[1:-1], ","))
+                blocks += [Block("{}", block.items) for block in members if block.shape == ""]
+                continue
+            if [token for token, _ in piece] in REALS:
+                blocks.append(Block("()", (infinite("-"), infinite("+"))))
+                continue
+            ends = split_at(piece[1:-1], ",") if len(piece) > 4 and piece[0][0] in "([" and piece[-1][0] in ")]" else []
+            if len(ends) != 2:
+                raise Unreadable("no interval")
+            blocks.append(Block(piece[0][0] + piece[-1][0], tuple(self._end(end) for end in ends)))
+        if all(block.shape == "{}" for block in blocks):
+            raise Unreadable("no interval")
+        return blocks
 
-def _interval(tokens: list[_Token]) -> Block:
-    if len(tokens) > 4 and tokens[0][0] in "([" and tokens[-1][0] in ")]":
-        ends = _split(tokens[1:-1], ",")
-        if len(ends) == 2:
-            return Block(tokens[0][0] + tokens[-1][0], tuple(_end(end) for end in ends))
-    raise Unreadable("no interval")
+    def _end(self, tokens: list[Token]) -> Item:
+        words = [token for token, _ in tokens]
+        if words and words[-1] == r"\infty" and words[:-1] in ([], ["+"], ["-"]):
+            return infinite("-" if words[0] == "-" else "+")
+        return self._item(tokens)
 
+    def _scalars(self, tokens: list[Token], *, listed: bool = False) -> list[Block]:
+        r"""Return a scalar as a block, or two of a `\pm`."""
+        words = [token for token, _ in tokens]
+        if words and words[-1] == r"\infty":
+            return [Block("", (self._end(tokens),))]
+        if (based := in_base(words)) is not None:
+            return [based]
+        return [Block("", (item,)) for item in self._items(tokens, listed=listed)]
 
-def _end(tokens: list[_Token]) -> Item:
-    words = [token for token, _ in tokens]
-    if words and words[-1] == r"\infty" and words[:-1] in ([], ["+"], ["-"]):
-        return Item(" ".join(words), Node("infinity", value="-" if words[0] == "-" else "+"), None)
-    return _item(tokens)
+    def _items(self, tokens: list[Token], *, listed: bool = False) -> list[Item]:
+        words = [token for token, _ in tokens]
+        signs = words.count(r"\pm"), words.count(r"\mp")
+        if signs == (0, 0):
+            return [self._item(tokens, listed=listed)]
+        if max(signs) > 1:
+            raise Unreadable(r"more than one \pm: whether the signs belong together cannot be told")
+        either = ({r"\pm": "+", r"\mp": "-"}, {r"\pm": "-", r"\mp": "+"})
+        return [self._item([(signed.get(t, t), s) for t, s in tokens], listed=listed) for signed in either]
 
+    def _item(self, tokens: list[Token], *, listed: bool = False) -> Item:
+        value, unit = self._without_unit(with_multiple([token for token, _ in tokens]))
+        words = split_letters(value)
+        if listed and any(len(word) > 1 and word[0] == "0" and word.isdigit() for word in words):
+            raise Unreadable("a number that begins with 0 in a list: perhaps thousands")
+        node = math_scalar.scalar(words)
+        return Item(joined(words), node, exact(node), unit)
 
-def _item(tokens: list[_Token]) -> Item:
-    node = _Parser(tokens).whole()
-    return Item(" ".join(token for token, _ in tokens), node, exact(node))
+    def _without_unit(self, words: list[str]) -> tuple[list[str], str]:
+        """Return what stands before a unit, and the unit in its one form."""
+        if r"\dollar" in words or r"\euro" in words or r"\pound" in words:
+            return without_currency(words)
+        for start in range(1, len(words)):
+            if not self._begins_unit(words, start):
+                continue
+            phrase = unit_phrase(words[start:])
+            unit = unit_of(phrase) if phrase else None
+            if unit is None or r"\degree" in words[:start]:
+                continue
+            if unit in ("degree", "radian") and not CALLS.isdisjoint(words[:start]):
+                # The unit of the function's argument, not of its value.
+                if words[start] == r"\degree":
+                    continue
+                raise Unreadable("a function of an angle whose unit is a word; a sign of degrees would tell")
+            return words[:start], unit
+        return words, ""
 
-
-def _looks_like_interval(tokens: list[_Token]) -> bool:
-    words = [token for token, _ in tokens]
-    bracketed = words[0] in "([" and words[-1] in ")]" and len(_split(tokens[1:-1], ",")) == 2
-    return bracketed and (words[0] == "[" or words[-1] == "]" or r"\infty" in words)
-
-
-def _is_like_thousands(left: list[_Token], right: list[_Token]) -> bool:
-    """Whether a comma between the two may belong to one number, as in `1,234`."""
-    (before, _), (after, spaced) = left[-1], right[0]
-    return before.isdigit() and bool(re.fullmatch(r"[0-9]{3}(\.[0-9]+)?", after)) and not spaced
-
-
-def _is_enclosed(tokens: Sequence[_Token], opening: str) -> bool:
-    """Whether the first token is `opening` and the last one closes it."""
-    if not tokens or tokens[0][0] != opening:
-        return False
-    depth = 0
-    for place, (token, _) in enumerate(tokens):
-        depth += (token in _OPENING) - (token in _CLOSING)
-        if depth == 0:
-            return place == len(tokens) - 1 and token == _OPENING[opening]
-    return False
-
-
-def _split(tokens: Iterable[_Token], separator: str) -> list[list[_Token]]:
-    """Return the parts between separators that stand in no bracket. Raises Unreadable when one is empty."""
-    parts: list[list[_Token]] = [[]]
-    depth = 0
-    for token, spaced in tokens:
-        depth += (token in _OPENING) - (token in _CLOSING)
-        if token == separator and depth == 0:
-            parts.append([])
-        else:
-            parts[-1].append((token, spaced))
-    if not all(parts):
-        raise Unreadable(f"nothing beside a {separator}")
-    return parts
-
-
-class _Parser:
-    """Reads one scalar by recursive descent."""
-
-    def __init__(self, tokens: Sequence[_Token]) -> None:
-        self._words = [token for token, _ in tokens]
-        self._place = 0
-        self._depth = 0
-        self._exponents = 0
-        """Exponents that the current place stands in."""
-
-    def whole(self) -> Node:
-        node = self._sum()
-        if self._next():
-            raise Unreadable(f"not understood at {self._next()!r}")
-        if len(node.variables()) > MAX_VARIABLES:
-            raise Unreadable(f"more than {MAX_VARIABLES} variables")
-        return node
-
-    def _next(self) -> str:
-        return self._words[self._place] if self._place < len(self._words) else ""
-
-    def _take(self) -> str:
-        word = self._next()
-        self._place += 1
-        return word
-
-    def _expect(self, word: str) -> None:
-        if self._take() != word:
-            raise Unreadable(f"a {word!r} is missing")
-
-    def _sum(self) -> Node:
-        sign = self._take() if self._next() in ("+", "-") else ""
-        node = self._product()
-        if sign == "-":
-            node = Node("negative", (node,))
-        while self._next() in ("+", "-"):
-            sign = self._take()
-            term = self._product()
-            node = Node("add", (node, Node("negative", (term,)) if sign == "-" else term))
-        return node
-
-    def _product(self) -> Node:
-        node = self._power()
-        divided = False
-        while True:
-            word = self._next()
-            if word in ("*", "/"):
-                self._take()
-                divided = word == "/"
-                node = Node("divide" if divided else "multiply", (node, self._power()))
-            elif self._begins_atom(word):
-                if divided:
-                    raise Unreadable("a product right after a slash; brackets would tell what is divided")
-                if word[0] in "0123456789.":
-                    raise Unreadable("a number right after something; a sign between would tell what is meant")
-                if word == r"\frac" and self._words[self._place - 1][-1] in "0123456789":
-                    raise Unreadable("a fraction right after a number: a mixed number or a product")
-                node = Node("multiply", (node, self._power()))
-            else:
-                return node
-
-    @staticmethod
-    def _begins_atom(word: str) -> bool:
-        return bool(word) and (
-            word[0] in "0123456789."
-            or word in ("(", "{", r"\pi", r"\frac", r"\sqrt", r"\log")
-            or word.isalpha()
-            or word in _GREEK
-            or word[1:] in FUNCTIONS
-        )
-
-    def _power(self) -> Node:
-        word = self._next()
-        is_call = word == r"\log" or word[1:] in FUNCTIONS
-        node = self._atom()
-        if self._next() == "!":
-            self._take()
-            if node.op != "number" or not node.value.isdigit() or int(node.value[:9]) > MAX_FACTORIAL:
-                raise Unreadable(f"a factorial of something else than an integer up to {MAX_FACTORIAL}")
-            node = Node("factorial", value=node.value)
-            if self._next() in ("!", "^"):
-                raise Unreadable(f"{self._next()!r} after a factorial")
-        if self._next() == "^":
-            if is_call:
-                raise Unreadable("a power after a function; brackets would tell of what")
-            self._take()
-            node = Node("power", (node, self._exponent()))
-            if self._next() in ("^", "!"):
-                raise Unreadable(f"{self._next()!r} after a power")
-        return node
-
-    def _exponent(self) -> Node:
-        self._exponents += 1
-        word = self._next()
-        if word in ("{", "("):
-            node = self._group(word)
-        elif word.isdigit():
-            node = self._number(self._take())
-        elif word.isalpha() or word in _GREEK or word == r"\pi":
-            node = self._atom()
-        else:
-            raise Unreadable("an exponent that is not in braces")
-        self._exponents -= 1
-        return node
-
-    def _atom(self) -> Node:
-        word = self._take()
-        if word in ("(", "{"):
-            self._place -= 1
-            return self._group(word)
-        if word and word[0] in "0123456789.":
-            return self._number(word)
-        if word == r"\pi" or word in ("e", "i"):
-            return Node("constant", value=word.removeprefix("\\"))
-        if word.isalpha() or word in _GREEK:
-            return self._variable(word)
-        if word == r"\frac":
-            above = self._argument()
-            return Node("divide", (above, self._argument()))
-        if word == r"\sqrt":
-            index = Node("number", value="2")
-            if self._next() == "[":
-                self._take()
-                index = Node("number", value=self._take())
-                if not index.value.isdigit() or not 2 <= int(index.value[:9]) <= 99:
-                    raise Unreadable("a root whose index is no integer from 2 to 99")
-                self._expect("]")
-            return Node("root", (self._argument(), index))
-        if word == r"\log":
-            if self._take() != "_":
-                raise Unreadable(r"\log without a base: 10 or e")
-            base = self._argument()
-            return Node("log", (base, self._called()))
-        if word[1:] in FUNCTIONS and word[0] == "\\":
-            exponent = self._take_function_exponent()
-            node = Node("function", (self._called(),), value=word[1:])
-            return Node("power", (node, exponent)) if exponent else node
-        raise Unreadable(f"not understood at {word!r}" if word else "it ends too early")
-
-    def _number(self, word: str) -> Node:
-        if self._next() in ("e", "E") and self._place + 1 < len(self._words):
-            after = self._words[self._place + 1]
-            if after[0] in "0123456789+-":
-                raise Unreadable("`e` between numbers: an exponent or Euler's number")
-        if self._exponents and len(word) > MAX_EXPONENT_DIGITS:
-            raise Unreadable(f"an exponent of more than {MAX_EXPONENT_DIGITS} digits")
-        return Node("number", value=word)
-
-    def _variable(self, word: str) -> Node:
-        name = word
-        if self._next() == "_":
-            self._take()
-            braced = self._next() == "{"
-            if braced:
-                self._take()
-            index = self._take()
-            if not (index.isdigit() if len(index) != 1 else index.isalnum()) or not index.isascii():
-                raise Unreadable("an index that is no letter and no number")
-            if braced:
-                self._expect("}")
-            name = f"{word}_{{{index}}}"
-        if word in ("f", "g", "h") and self._next() == "(":
-            raise Unreadable(f"{word}(...): a function or a product")
-        return Node("variable", value=name)
-
-    def _group(self, opening: str) -> Node:
-        self._depth += 1
-        if self._depth > MAX_DEPTH:
-            raise Unreadable(f"nested deeper than {MAX_DEPTH}")
-        self._expect(opening)
-        node = self._sum()
-        self._expect(_OPENING[opening])
-        self._depth -= 1
-        return node
-
-    def _argument(self) -> Node:
-        """Return the argument of a LaTeX command: a group in braces, or one digit or letter."""
-        word = self._next()
-        if word == "{":
-            return self._group("{")
-        if word.isdigit():
-            # LaTeX takes one digit: `\frac12` is one half.
-            if len(word) > 1:
-                self._words[self._place] = word[1:]
-            else:
-                self._place += 1
-            return Node("number", value=word[0])
-        if word.isalpha() or word in _GREEK or word == r"\pi":
-            self._place += 1
-            return (
-                Node("constant", value=word.removeprefix("\\"))
-                if word in ("e", "i", r"\pi")
-                else Node("variable", value=word)
-            )
-        raise Unreadable("a command without its argument")
-
-    def _take_function_exponent(self) -> Node | None:
-        r"""Return the exponent in `\sin^{2}(x)`, where it can mean nothing but a power."""
-        if self._next() != "^":
-            return None
-        self._take()
-        exponent = self._exponent()
-        if exponent.op != "number" or not exponent.value.isdigit() or int(exponent.value) < 2:
-            raise Unreadable("a function with an exponent other than an integer from 2 up")
-        return exponent
-
-    def _called(self) -> Node:
-        """Return the argument of a function: a group, or one atom with nothing after it that may belong to it."""
-        if self._next() in ("(", "{"):
-            return self._group(self._next())
-        node = self._atom()
-        if self._next() not in ("", "+", "-", ")", "}", "]", ","):
-            raise Unreadable("a function's argument without brackets; they would tell where it ends")
-        return node
+    def _begins_unit(self, words: list[str], start: int) -> bool:
+        word, before = words[start], words[start - 1]
+        if before[-1:] in ("^", "_", "+", "-", "*", "/") or before in (r"\frac", r"\sqrt", "(", "{", "["):
+            return False
+        if word in SIGNS:
+            # The degrees of one term are a unit; inside a sum they are a factor.
+            return word != r"\degree" or not any(w in ("+", "-") for w in words[1:start])
+        if is_word(word):
+            return True
+        # Plain letters stand for a unit after a number alone: `4ms` may, in `x + 4ms` they are factors.
+        if before[-1] not in "0123456789)}" or any(w.isalpha() for w in words[:start]):
+            return False
+        if may_be_unit(word) and word not in MISSPELT:
+            return True
+        if word == "min":
+            return True
+        is_speed = word in LETTERS and words[start + 1 : start + 2] == ["/"] and is_unit_word(words[start + 2 :][:1])
+        return word in self._unit_letters or is_speed

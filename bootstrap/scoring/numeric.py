@@ -1,14 +1,18 @@
 """The answer is a number equal to the reference within the tolerance: reward 1, otherwise 0.
 
 Numbers are read by a strict grammar to exact fractions, so no float rounds and no library guesses: an optional sign,
-then digits with an optional decimal part and an optional exponent (`-12`, `.5`, `3.50`, `1.2e5`), or two integers with
-a slash (`7/8`). What people read differently is refused: thousands separators, units, percent signs, `5.`, mixed
-numbers. Length and exponent are bounded before anything is computed.
+then digits with an optional decimal part and an optional exponent (`-12`, `.5`, `3.50`, `5.`, `1.2e5`), or two integers
+with a slash (`7/8`). Commas between groups of three digits are read over (`1,234`, `1{,}234`, `10,\\!080`). One sign of
+currency before the digits, or a percent sign after them, is what the number counts (`$5`, `-$1,234.50`, `12 %`): an
+answer may leave it out, but not put in another, nor one that the reference lacks, and `12 %` is not 0.12. What people
+read differently is refused: other units, other separators, mixed numbers. Length and exponent are bounded before
+anything is computed.
 
 Left out: numbers that need computing, as `2^10` or `\\sqrt{2}` (`math.py`).
 """
 
 import re
+from collections.abc import Sequence
 from fractions import Fraction
 
 from bootstrap.config.answers import NumericVerifier
@@ -18,10 +22,13 @@ from bootstrap.scoring.verifier import Answer, AnswerVerifier, Judgement, Tools,
 MAX_LENGTH = 256
 """Characters of a number."""
 
+_GROUPS = r"[1-9][0-9]{0,2}(?:(?:,|\{,\}|,\\!)[0-9]{3})+"
 _GRAMMAR = re.compile(
-    r"(?P<sign>[+-]?)(?:(?P<over>[0-9]+)/(?P<under>[0-9]+)"
-    r"|(?P<whole>[0-9]*)(?:\.(?P<part>[0-9]+))?(?<=[0-9])(?:[eE](?P<exponent>[+-]?[0-9]{1,3}))?)"
+    r"(?P<sign>[+-]?)(?P<currency>(?:\\?\$|€|£)?)(?:(?P<over>[0-9]+)/(?P<under>[0-9]+)"
+    rf"|(?P<whole>{_GROUPS}|[0-9]*)(?:(?:\.(?P<part>[0-9]+))?(?<=[0-9])(?:[eE](?P<exponent>[+-]?[0-9]{{1,3}}))?"
+    r"|(?<=[0-9])\.))(?P<percent>(?: ?\\?%)?)"
 )
+_NO_DIGITS = re.compile(r"[^0-9]")
 
 
 class NotANumber(ValueError):
@@ -42,22 +49,44 @@ class Numeric(AnswerVerifier):
     def judge_one(self, answer: Answer) -> Judgement:
         """Return the judgement. Raises ValueError when the reference is no number."""
         try:
-            right = parse(answer.reference)
+            right, what = quantity(answer.reference)
         except NotANumber as error:
             raise ValueError(f"the reference is no number: {error}") from None
         found = extract.answer_of(answer, self._place)
         if found.text is None:
             return failed(self.name, found.reason)
         try:
-            given = parse(found.text)
+            given, counted = quantity(found.text)
         except NotANumber as error:
             return failed(self.name, str(error))
+        if counted not in ("", what):
+            return failed(self.name, f"{counted} where the reference has {what or 'no sign'}")
         close = abs(given - right) <= max(self._absolute, self._relative * abs(right))
         return passed(self.name) if close else failed(self.name)
 
+    def reads(self, references: Sequence[str]) -> list[str]:
+        """Return for each reference why no answer could be judged by it, or an empty text."""
+        return ["" if _is_number(reference) else "no number" for reference in references]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        quantity(text)
+    except NotANumber:
+        return False
+    return True
+
 
 def parse(text: str) -> Fraction:
-    """Return the exact value of a number. Raises NotANumber for everything else."""
+    """Return the exact value of a number, whatever it counts. Raises NotANumber for everything else."""
+    return quantity(text)[0]
+
+
+def quantity(text: str) -> tuple[Fraction, str]:
+    """Return the exact value of a number and its sign: `%`, one of currency, or empty.
+
+    Raises NotANumber for everything else.
+    """
     if len(text) > MAX_LENGTH:
         raise NotANumber(f"no number: more than {MAX_LENGTH} characters")
     match = _GRAMMAR.fullmatch(text)
@@ -68,6 +97,8 @@ def parse(text: str) -> Fraction:
             raise NotANumber("no number: division by zero")
         value = Fraction(int(match["over"]), int(match["under"]))
     else:
-        part = match["part"] or ""
-        value = int(match["whole"] + part) * Fraction(10) ** (int(match["exponent"] or 0) - len(part))
-    return -value if match["sign"] == "-" else value
+        part, digits = match["part"] or "", _NO_DIGITS.sub("", match["whole"])
+        value = int(digits + part) * Fraction(10) ** (int(match["exponent"] or 0) - len(part))
+    if match["currency"] and match["percent"]:
+        raise NotANumber(f"no number: {text[:40]!r}")
+    return -value if match["sign"] == "-" else value, (match["currency"] or match["percent"]).strip(" \\")

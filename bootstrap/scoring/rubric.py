@@ -9,11 +9,11 @@ the others would be another reward. The reward travels with each component's by 
 names.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from math import prod
 
-from bootstrap.config.verifiers import RubricVerifier
+from bootstrap.config.verifiers import Component, RubricVerifier
 from bootstrap.records import Status
 from bootstrap.scoring.verifier import Answer, Judgement, Tools, Verifier, build_verifier, version_of
 
@@ -41,6 +41,10 @@ class Rubric:
     def judge(self, answers: Sequence[Answer]) -> list[Judgement]:
         by_component = [verifier.judge(answers) for verifier in self._verifiers]
         return [self._combined(judgements) for judgements in zip(*by_component, strict=True)]
+
+    def components(self) -> Iterator[tuple[Component, Verifier]]:
+        """Yield each component's settings with what judges for it."""
+        yield from zip(self._settings.components, self._verifiers, strict=True)
 
     def close(self) -> None:
         for verifier in self._verifiers:

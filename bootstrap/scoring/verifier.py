@@ -65,6 +65,10 @@ class Answer:
     """Answers that share it answer the same prompt, by the same weights."""
     task: str = ""
     """The prompt's `task`."""
+    whole: bool = False
+    """Whether `text` is known to begin where the answer does: a reasoning tag that the prompt as shown ended with
+    stands before the completion. False where it is not known how the prompt was shown: a reasoning that is closed and
+    never opened then counts as opened by the prompt."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,6 +105,10 @@ def unverifiable(reason: str) -> Judgement:
     return Judgement(status=Status.UNVERIFIABLE, reward=None, reason=reason)
 
 
+Progress = Callable[[str, int, int], None]
+"""Told, while a verifier reads a file's rows, which file that is, how many of its rows are done, and of how many."""
+
+
 class Verifier(Protocol):
     """Judges answers. The same answers always get the same judgements, whatever else the machine does."""
 
@@ -119,6 +127,16 @@ class Verifier(Protocol):
         """Let go of processes and connections. May be repeated."""
 
 
+class Reader(Verifier, Protocol):
+    """A verifier that compares answers with references and asks no one about them."""
+
+    def reads(self, references: Sequence[str]) -> list[str]:
+        """Return for each reference why no answer could be judged by it, or "" where answers can be.
+
+        Reasons name kinds, so that they can be counted. Raises VerifierError for trouble with anything else.
+        """
+
+
 class AnswerVerifier(ABC):
     """A verifier that judges each answer by itself."""
 
@@ -132,6 +150,10 @@ class AnswerVerifier(ABC):
 
     def judge(self, answers: Sequence[Answer]) -> list[Judgement]:
         return [self._guarded(answer) for answer in answers]
+
+    def reads(self, references: Sequence[str]) -> list[str]:
+        """Return "" for each reference: any text will do (see `Reader`)."""
+        return [""] * len(references)
 
     def close(self) -> None:  # noqa: B027 - most verifiers hold nothing
         pass
@@ -170,12 +192,16 @@ class Tools:
     processes: int = 1
     """Sandboxed processes at once."""
     cache: Path | None = None
-    """Folder in which answers of models that judge are kept; None keeps them in memory."""
+    """Folder in which answers of models that judge are kept, and which rows cannot be read; None keeps them in
+    memory."""
+    progress: Progress | None = None
     models: Models | None = None
     host: Callable[[verifiers.Verifier], Verifier] | None = None
     """Builds a verifier that holds a model in a process of its own; None builds it in this one."""
 
 
+READERS = ("exact", "numeric", "choice", "json_schema", "math", "code", "reasoning_gym", "plugin")
+"""Types that are a `Reader`; the others look at no reference, or ask a model about it."""
 HOSTED = ("reward_model",)
 """Types that `Tools.host` builds."""
 
@@ -239,6 +265,7 @@ def score(
             num_tokens=len(rollout.tokens),
             group=rollout.group,
             task=rollout.task,
+            whole=True,
         )
         for rollout in rollouts
     ]

@@ -11,7 +11,8 @@ from tokenizers import Tokenizer
 
 from bootstrap.errors import RecipeError
 from bootstrap.records import Checkpoint, Example
-from bootstrap.training.chat import framing_of
+from bootstrap.training.chat import framing_of, without_opening
+from bootstrap.training.data_text import control_tokens, prompt_tokens
 from bootstrap.training.special_tokens import end_id
 
 
@@ -29,6 +30,7 @@ class Encoder:
         unknown = unknown["content"] if isinstance(unknown, dict) else unknown
         self.unknown = self.tokenizer.token_to_id(unknown) if unknown is not None else None
         self.framing = framing_of(checkpoint.files)
+        self.controls = control_tokens(self.tokenizer)
 
     def encode(self, examples: Sequence[Example]) -> list[Example]:
         """Return the examples with tokens; each text completion ends with the end-of-sequence token.
@@ -55,19 +57,39 @@ class Encoder:
         ]
 
     def pairs(self, texts: Sequence[tuple[str, str]]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-        """Return the tokens of (prompt, completion) texts, the framing and the end of sequence included."""
-        prompts = self.tokenizer.encode_batch(
-            [self.framing.text(prompt) for prompt, _ in texts], add_special_tokens=self.framing.adds_special_tokens
-        )
-        completions = self.tokenizer.encode_batch([completion for _, completion in texts], add_special_tokens=False)
-        return [
-            (tuple(prompt.ids), (*completion.ids, self.eos))
-            for prompt, completion in zip(prompts, completions, strict=True)
-        ]
+        """Return the tokens of (prompt, completion) texts, the framing and the end of sequence included.
+
+        A reasoning tag that the framing opens is not written again where the completion begins with it.
+        """
+        prompts = self._prompts([prompt for prompt, _ in texts])
+        written = [without_opening(completion, self.framing.opening(prompt)) for prompt, completion in texts]
+        completions = self._encoded(written, False, True)
+        return [(prompt, (*completion, self.eos)) for prompt, completion in zip(prompts, completions, strict=True)]
 
     def writes(self, text: str) -> bool:
         """Return whether the tokenizer has tokens for all of a text."""
-        return self.unknown is None or self.unknown not in self.tokenizer.encode(text, add_special_tokens=False).ids
+        return self.unknown is None or self.unknown not in self._encoded([text], False, True)[0]
+
+    def _prompts(self, prompts: Sequence[str]) -> list[tuple[int, ...]]:
+        """Return the tokens of prompts as they are shown; those that hold no control token's text in one batch."""
+        adds = self.framing.adds_special_tokens
+        odd = {p for p in prompts if self.controls is not None and self.controls.search(p)}
+        plain = iter(self._encoded([self.framing.text(prompt) for prompt in prompts if prompt not in odd], adds, False))
+
+        def one(text: str, adds: bool, as_letters: bool) -> tuple[int, ...]:
+            return self._encoded([text], adds, as_letters)[0]
+
+        return [
+            prompt_tokens(prompt, self.framing, controls=self.controls, encode=one) if prompt in odd else next(plain)
+            for prompt in prompts
+        ]
+
+    def _encoded(self, texts: Sequence[str], adds_special_tokens: bool, as_letters: bool) -> list[tuple[int, ...]]:
+        """Return the tokens of texts; `as_letters`: what reads like a control token in them is text."""
+        self.tokenizer.encode_special_tokens = as_letters
+        found = self.tokenizer.encode_batch(texts, add_special_tokens=adds_special_tokens)
+        self.tokenizer.encode_special_tokens = False
+        return [tuple(each.ids) for each in found]
 
 
 def completion_tokens(examples: Sequence[Example]) -> int:

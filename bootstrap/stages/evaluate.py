@@ -9,7 +9,7 @@ from bootstrap.config.base import identity_of
 from bootstrap.config.evaluation import Sampled
 from bootstrap.evaluation.gate import unrepeated
 from bootstrap.evaluation.report import Judged, OutcomeRow, build_report, outcomes
-from bootstrap.prompts.task import Task, suite_digest
+from bootstrap.prompts.task import Task, own_level, suite_digest
 from bootstrap.records import Checkpoint, Event, Prompt, Report, Rollout, Status, Verdict
 from bootstrap.scoring.given import given_answer
 from bootstrap.scoring.verifier import Answer, Verifier, judge_within
@@ -57,6 +57,8 @@ def evaluate(
         "settings": identity_of(settings.model_copy(update={"lookahead": 0})),
         "min_prompts": context.recipe.gate.min_prompts,
         "levels": list(levels),
+        # Which rows of a file are asked also follows from how this version of the program reads them.
+        "suite": suite_digest([p for level in levels for p in context.task.heldout(level, settings.prompts_per_level)]),
         "sampled_levels": list(sampled_levels),
         "trained_level": trained_level,
         "panel": {name: watched.verifier.version for name, watched in context.panel.items()} if with_panel else {},
@@ -91,14 +93,16 @@ def outcomes_of(
 ) -> tuple[list[OutcomeRow], Artifact | None]:
     """Return a committed generation's outcomes on the held-out prompts of these levels, and what was evaluated for it.
 
-    Each prompt stands at the lowest of its levels. The generation's own evaluation answers for the levels it covers,
-    since the same weights give the same answers to the frozen prompts; any other level is evaluated now. Where another
-    version of the verifier judged them, its answers are judged again: both sides of a comparison are judged alike.
+    Each prompt stands at the lowest of its levels. The generation's own evaluation answers for the levels whose prompts
+    it covers, since the same weights give the same answers to the frozen prompts; any other level is evaluated now.
+    Where another version of the verifier judged them, its answers are judged again: both sides of a comparison are
+    judged alike.
     """
     generation = entries[number].generation
     stored = context.store.artifact(generation.artifacts["evaluation"])
     rows = unrepeated(from_parquet(stored.read("outcomes.parquet"), OutcomeRow))
     covered = {row.level for row in generation.report.levels}
+    answered = {row.prompt_id for row in rows}
     rows = [row for row in rows if row.level in levels]
     if examined_by(generation.verifiers) != context.examiner.version:
         rows = judge_again(
@@ -108,7 +112,16 @@ def outcomes_of(
             examiner=context.examiner,
             max_unverifiable=context.recipe.max_unverifiable,
         )
-    missing = sorted(set(levels) - covered)
+    # Another version of a verifier may read rows of a file that this evaluation left out, and leave others out.
+    count = context.recipe.evaluation.prompts_per_level
+    suites = {level: context.task.heldout(own_level(context.task, level), count) for level in levels}
+    missing = sorted(
+        level
+        for level, suite in suites.items()
+        if level not in covered or not answered.issuperset(prompt.id for prompt in suite)
+    )
+    asked = {prompt.id for suite in suites.values() for prompt in suite}
+    rows = [row for row in rows if row.level not in missing and row.prompt_id in asked]
     if not missing:
         return rows, None
     further = evaluate(
@@ -164,6 +177,16 @@ def panel_of(context: Context, entries: Sequence[Entry], number: int) -> list[Ou
     return found
 
 
+def shared(panels: Sequence[Sequence[OutcomeRow]]) -> list[list[OutcomeRow]]:
+    """Return the outcomes on the prompts that all of some panels hold.
+
+    They differ where verifiers of different versions read other rows of a file; a panel is asked once.
+    """
+    held = [{(row.task, row.level, row.prompt_id) for row in panel} for panel in panels]
+    common = set.intersection(*held)
+    return [[row for row in panel if (row.task, row.level, row.prompt_id) in common] for panel in panels]
+
+
 def judge_panel_again(rows: Sequence[OutcomeRow], watched: Watched, *, max_unverifiable: float) -> list[OutcomeRow]:
     """Return the outcomes of the same answers to one panel task's prompts as its verifier judges them now.
 
@@ -183,9 +206,11 @@ def judge_again(
 ) -> list[OutcomeRow]:
     """Return the outcomes of the same answers to held-out prompts, `count` a level, as `examiner` judges them.
 
-    Raises VerifierError when too many cannot be judged.
+    Answers to rows of a file that are left out now, since it cannot use them, are left out too. Raises VerifierError
+    when too many cannot be judged.
     """
     prompts = {prompt.id: prompt for level in {row.level for row in rows} for prompt in task.heldout(level, count)}
+    rows = [row for row in rows if row.prompt_id in prompts]
     answers = [
         Answer(
             prompt=prompts[row.prompt_id].text,
@@ -195,6 +220,7 @@ def judge_again(
             num_tokens=row.num_tokens,
             group=row.prompt_id,
             task=prompts[row.prompt_id].task,
+            whole=True,
         )
         for row in rows
     ]

@@ -11,7 +11,7 @@ from bootstrap.evaluation.gate import Answers, decide
 from bootstrap.records import Decision, Outcome
 from bootstrap.stages.bar import test_of
 from bootstrap.stages.context import Context, Meter, Plan
-from bootstrap.stages.evaluate import Evaluation, outcomes_of, panel_of, slices_of
+from bootstrap.stages.evaluate import Evaluation, outcomes_of, panel_of, shared, slices_of
 from bootstrap.stages.siblings import among_siblings, before, best_so_far
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.ledger import Entry
@@ -47,8 +47,11 @@ def gate(
         line[number] = Answers(rows=rows, panel=panel_of(context, entries, number) if watched else ())
         # Only the champion is asked anew: the others are named for what they have answered.
         further = further or evaluated
+    panels = shared([candidate.panel, *(line[number].panel for number in sorted(set(kept.panel.values())))])
+    for number, panel in zip(sorted(set(kept.panel.values())), panels[1:], strict=True):
+        line[number] = Answers(rows=line[number].rows, panel=panel)
     decision = decide(
-        candidate=Answers(rows=candidate.rows, panel=candidate.panel),
+        candidate=Answers(rows=candidate.rows, panel=panels[0]),
         line=line,
         champion=champion,
         target_levels=plan.target_levels,

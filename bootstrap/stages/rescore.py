@@ -148,7 +148,9 @@ class Rescorer:
             examiner=self._examiner,
             max_unverifiable=self._recipe.max_unverifiable,
         )
-        return rows, [replace(row, level=recorded.level) for row, recorded in zip(again, rows, strict=True)]
+        asked = {(row.level, row.prompt_id) for row in again}
+        kept = [row for row in rows if (own_level(self._task, row.level), row.prompt_id) in asked]
+        return kept, [replace(row, level=recorded.level) for row, recorded in zip(again, kept, strict=True)]
 
     def _judged_panel(self, generation: Generation) -> tuple[list[OutcomeRow], list[OutcomeRow]]:
         """Return the stored outcomes on the panel, and the same judged again."""
@@ -160,7 +162,9 @@ class Rescorer:
                 [row for row in rows if row.task == name], watched, max_unverifiable=self._recipe.max_unverifiable
             )
         ]
-        return rows, again
+        # A file's row that its verifier cannot use now is asked no more.
+        asked = {(row.task, row.prompt_id) for row in again}
+        return [row for row in rows if (row.task, row.prompt_id) in asked], again
 
     def _training(self, generation: Generation) -> tuple[dict[str, int], int]:
         """Return what changes among the verdicts on training rollouts, and how many rollouts there are."""
@@ -185,6 +189,7 @@ class Rescorer:
                 num_tokens=len(rollout.tokens),
                 group=rollout.group,
                 task=rollout.task,
+                whole=True,
             )
             for rollout in rollouts
         ]

@@ -21,6 +21,7 @@ from bootstrap.scoring.probe import Case, probe
 from bootstrap.scoring.verifier import Tools, Verifier, build_verifier
 from bootstrap.stages.context import Context, Meter, Plan, Watched
 from bootstrap.stages.generate import count_asked
+from bootstrap.stages.readable import leave_out_by_settings, leave_out_unreadable
 
 PROBED_PROMPTS = 8
 """Held-out prompts of each base level whose right and wrong answers a verifier must tell apart."""
@@ -36,13 +37,14 @@ def open_verifiers(
     All of them are trustworthy; one that asks the lineage's generations is left to `bind_models`. Raises VerifierError
     when one of them cannot be built or fails its probe.
     """
+    opened: list[tuple[settings_of.Verifier, Verifier, Task]] = []
     with ExitStack() as stack:
 
         def open_one(settings: settings_of.Verifier, task: Task = task) -> Verifier:
             verifier = build_verifier(settings, tools=tools)
             stack.callback(verifier.close)
-            if not roles(settings):
-                prove(verifier, task)
+            leave_out_unreadable(task, verifier, tools=tools)
+            opened.append((settings, verifier, task))
             return verifier
 
         reached = {recipe.verifier_place(number) for number in range(1, recipe.generations.count + 1)}
@@ -56,6 +58,9 @@ def open_verifiers(
                     if (advice := awaited(recipe, place)) is None:
                         raise
                     raise VerifierError(f"{error}. {advice}") from error
+            else:
+                # The rows of a file are those of the recipe, however many generations are asked for now.
+                leave_out_by_settings(task, settings, tools=tools)
         examiner = verifiers[("verifier",)]
         if recipe.evaluation.verifier is not None:
             examiner = open_one(recipe.evaluation.verifier)
@@ -64,6 +69,9 @@ def open_verifiers(
             watched = build_task(settings.task)
             verifier = open_one(settings.verifier, watched)
             panel[name] = Watched(settings=settings, task=watched, verifier=verifier)
+        for settings, verifier, judged in opened:
+            if not roles(settings):
+                prove(verifier, judged)
         yield verifiers, examiner, panel
 
 
@@ -96,7 +104,11 @@ def bind_models(context: Context, plan: Plan, meter: Meter) -> None:
 
 
 def prove(verifier: Verifier, task: Task) -> None:
-    """Raise VerifierError when a verifier, on answers to any part of a mixture, fails its probe."""
+    """Raise VerifierError when a verifier, on answers to any part of a mixture, fails its probe.
+
+    What it cannot read is left out of the task before.
+    """
+    leave_out_unreadable(task, verifier)
     for _, one, cases in proofs(verifier, task, prompts_per_level=PROBED_PROMPTS):
         probe(one, cases)
 

@@ -4,7 +4,8 @@
         LOCK              one driver at a time (lock.py)
         lineage.json      schema version, lineage name, the recipe's identity and its digest
         artifacts/        stage outputs that the ledger may name; never removed
-        cache/            replies of models that judge; may be removed, then they are asked again
+        cache/            replies of models that judge, and which rows verifiers cannot use; may be removed, then it
+                          is found out again
         work/             checkpoints inside a step, in the artifacts' form; gone once the step is done
         ledger/           committed generations (ledger.py)
 

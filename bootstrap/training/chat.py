@@ -8,17 +8,21 @@ but without a clock. Left out: tools, documents, conversations.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import jinja2
 
+from bootstrap.config.answers import REASONING_TAGS
 from bootstrap.errors import RecipeError
 from bootstrap.training.special_tokens import NAMES, token_text
 from bootstrap.training.templates import FAULTS, compiled
 
 PROMPTING = "prompting.json"
 TEMPLATE = "chat_template.jinja"
+_OPENED = re.compile(rf"<(?:{'|'.join(REASONING_TAGS)})>\s*\Z")
+"""A reasoning tag at the end of what the model is shown: its completion goes on inside the reasoning."""
 _ABSENT = {"tools": None, "documents": None}
 """What transformers passes where a conversation has none, so that templates which ask `is defined` find it."""
 
@@ -51,6 +55,22 @@ class Framing:
                 f"the model's chat template refuses the prompt: {error}; leave out base.model.system, or set "
                 "base.model.chat: plain"
             ) from error
+
+    def opening(self, prompt: str) -> str:
+        """Return the open reasoning tag that the prompt as shown ends with, white space after it included.
+
+        Empty where it ends with none. A completion with this before it is whole: what verifiers judge.
+        """
+        found = _OPENED.search(self.text(prompt))
+        return found.group() if found else ""
+
+
+def without_opening(completion: str, opening: str) -> str:
+    """Return what is left to write of a whole completion where the prompt as shown holds its `opening` already."""
+    if not opening:
+        return completion
+    # Another model's template may put other white space after the tag.
+    return completion.removeprefix(opening).removeprefix(opening.rstrip())
 
 
 def framing_of(files: Mapping[str, bytes]) -> Framing:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bootstrap.config.answers import MathVerifier, Whole
 from bootstrap.records import Status
-from bootstrap.scoring import math_text
+from bootstrap.scoring import math_nodes, math_text
 from bootstrap.scoring.verifier import Answer, Tools, Verifier, build_verifier
 
 FRACTIONS = st.builds(Fraction, st.integers(-(10**9), 10**9), st.integers(1, 10**6))
@@ -161,11 +161,11 @@ PIECES = st.sampled_from([*COMMANDS.split(), *"0123456789xyei+-*/^_!,=()[]{} .$%
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(PIECES, max_size=30).map("".join), st.sampled_from([None, *math_text.KINDS]))
-def test_any_text_is_read_or_refused_and_reads_the_same_again(text: str, kind: math_text.Kind | None):
+@given(st.lists(PIECES, max_size=30).map("".join), st.sampled_from([None, *math_nodes.KINDS]))
+def test_any_text_is_read_or_refused_and_reads_the_same_again(text: str, kind: math_nodes.Kind | None):
     try:
         reading = math_text.read(text, kind=kind)
-    except math_text.Unreadable as error:
+    except math_nodes.Unreadable as error:
         assert str(error)
         return
     for item in (item for block in reading.blocks for item in block.items):

@@ -49,6 +49,16 @@ NUMERIC = build_verifier(answers.NumericVerifier(answer=WHOLE))
         ("12e+2", "1200"),
         ("-0", "0"),
         ("0.1e1", "1"),
+        ("5.", "5"),
+        ("1,234", "1234"),
+        ("-1,234,567.50", "-2469135/2"),
+        ("1{,}234", "1234"),
+        (r"10,\!080", "10080"),
+        ("12%", "12"),
+        (r"12 \%", "12"),
+        ("$5", "5"),
+        (r"-\$1,000", "-1000"),
+        ("€2.50", "5/2"),
     ],
 )
 def test_a_number_is_read_exactly(text: str, value: str):
@@ -58,8 +68,9 @@ def test_a_number_is_read_exactly(text: str, value: str):
 @pytest.mark.parametrize(
     "text",
     [
-        *("", " ", "1 ", "-", "+", ".", "5.", "1..2", "1.2.3", "--1", "+-1", "1e", "e5", "1e5.0", "1/-2", "1/2/3"),
-        *("1/0", "1.5/2", "1/2e3", "1,234", "1 234", "1_234", "1'234", "12%", "$5", "5 apples", "0x10", "1j", "(1)"),
+        *("", " ", "1 ", "-", "+", ".", "5..", "1..2", "1.2.3", "--1", "+-1", "1e", "e5", "1e5.0", "1/-2", "1/2/3"),
+        *("1/0", "1.5/2", "1/2e3", "1 234", "1_234", "1'234", "12%%", "$$5", "5 apples", "0x10", "1j", "(1)"),
+        *("0,123", "1,23", "1,2345", "1234,567", "12,34,567", ",123", "1,234,", "$5%", "5 $", "$", "%", "$-5", "5 cm"),
         *("nan", "inf", "Infinity", "True", "None", "1e9999", "1e-9999", "1e999999999", "½", "²", "１２", "٣", "−5"),
         *("1\n", "\x001", "1\u200b", "1/2 or 3", "9" * 300),
     ],
@@ -69,6 +80,19 @@ def test_what_is_no_plain_number_is_refused(text: str):
         numeric.parse(text)
     assert judged(NUMERIC, text, "1").status is FAIL
     assert judged(NUMERIC, "1", text).status is UNVERIFIABLE
+
+
+@pytest.mark.parametrize(
+    ("reference", "right", "wrong"),
+    [
+        ("12 %", ["12", "12%", r"12\%"], ["0.12", "$12", "13 %"]),
+        ("$5", ["5", r"\$5.00", "$5"], ["5%", "€5", "$6", "-$5"]),
+        ("1,234", ["1234", "1,234.0"], ["1.234", "1", "234", "1, 234", "$1,234"]),
+    ],
+)
+def test_a_sign_beside_a_number_may_be_left_out_and_not_be_another(reference: str, right: list, wrong: list):
+    assert {judged(NUMERIC, text, reference).status for text in right} == {PASS}
+    assert {judged(NUMERIC, text, reference).status for text in wrong} == {FAIL}
 
 
 @pytest.mark.parametrize(
@@ -102,11 +126,34 @@ def test_a_tolerance_that_makes_no_sense_is_refused(tolerance: str):
 CHOICE = build_verifier(answers.ChoiceVerifier())
 
 
-@pytest.mark.parametrize("text", ["B", "(B)", "B.", "B)", " B\n"])
+IN_ANOTHER_TYPE = [
+    *(r"\text{B}", r"\text{(B)}", r"\textbf{B}", r"\mathrm{B}", r"\mathbf{(B)}", "$B$", r"\(B\)", "**B**", "{B}"),
+    *(r"\text{ B }", r"(\text{B})", r"$\textbf{(B)}$.", r"\boxed{B}"),
+]
+
+
+@pytest.mark.parametrize("text", ["B", "(B)", "B.", "B)", " B\n", *IN_ANOTHER_TYPE])
 def test_one_letter_is_a_choice(text: str):
     assert judged(CHOICE, text, "B").status is PASS
     assert judged(CHOICE, text, "(B)").status is PASS
     assert judged(CHOICE, text, "C").status is FAIL
+
+
+@pytest.mark.parametrize(
+    "text", [r"\text{A}B", r"\text{A or B}", r"\text{B}\text{B}", "B, not A", "$A$ or $B$", r"\text{b}"]
+)
+def test_two_letters_or_words_are_no_choice_in_any_type(text: str):
+    assert judged(CHOICE, text, "B").status is FAIL
+
+
+def test_verifiers_say_which_references_they_cannot_read():
+    assert CHOICE.reads(["A", r"\text{(C)}", "E", ""]) == [
+        "",
+        "",
+        "none of the choices ABCD",
+        "none of the choices ABCD",
+    ]
+    assert NUMERIC.reads(["1,234", "12 %", "5.", "four"]) == ["", "", "", "no number"]
 
 
 @pytest.mark.parametrize("text", ["", "b", "E", "A B", "AB", "A or B", "(B", "B..", "[B]", "B because", "ABCD", "В"])
@@ -196,6 +243,25 @@ def test_anything_else_is_not_well_formed(text: str, reason: str):
     assert reason in judgement.reason
 
 
+BEGUN = "first, then\n</think>\n<answer>4</answer>"
+
+
+@pytest.mark.parametrize("settings", [answers.FormatVerifier(), answers.LanguageVerifier()])
+def test_a_reasoning_that_the_prompt_opened_is_judged_as_if_opened_here(settings: Any):
+    verifier = build_verifier(settings)
+    assert judged(verifier, f"<think>\n{BEGUN}", whole=True).reward == 1.0
+    # It is not known how the prompt was shown, so its end may have opened the reasoning.
+    assert judged(verifier, BEGUN).reward == 1.0
+    # It is known, and nothing opened the reasoning.
+    assert judged(verifier, BEGUN, whole=True).reward == 0.0
+    assert judged(verifier, f"a</think>{BEGUN}").reward == 0.0
+
+
+def test_an_answer_is_never_opened_by_a_prompt():
+    verifier = build_verifier(answers.ExactVerifier(answer=Tagged()))
+    assert judged(verifier, "4</answer>", "4").status is FAIL
+
+
 def test_the_tags_may_be_others_but_not_one():
     verifier = build_verifier(answers.FormatVerifier(think_tag="reason", answer_tag="result"))
     assert judged(verifier, "<reason>a</reason><result>b</result>").status is PASS
@@ -229,6 +295,17 @@ def share(text: str, code: str) -> float | None:
         ("el", "ξέρουμε πως x = α", 1.0),
         ("zh", r"设 x = \frac{a}{b} + 12", 1.0),
         ("en", "wоrd", 0.0),
+        ("en", "コーヒー", 0.0),
+        ("ja", "コーヒーをのむ", 1.0),
+        ("ja", "ﾃﾞｰﾀｰ", 1.0),
+        ("en", "ﾃﾞｰﾀｰ", 0.0),
+        ("ru", "ーー слово", 1 / 3),
+        ("ru", "𝐓𝐡𝐞 𝐚𝐧𝐬𝐰𝐞𝐫 слово", 1 / 3),
+        ("en", "𝐓𝐡𝐞 answer", 1 / 2),
+        ("zh", "µµ 我们", 2 / 3),
+        ("uk", "комп\u02bcютер", 1.0),
+        ("en", "\u02c8sun", 1.0),
+        ("en", "\u02c8\u02c8 sun", 1 / 2),
     ],
 )
 def test_the_reward_is_the_share_of_words_in_the_languages_script(code: str, text: str, expected: float):
@@ -352,6 +429,70 @@ def test_what_is_no_strict_bounded_json_is_wrong(text: str):
     assert judged(ANY, "1", text).status is UNVERIFIABLE
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '```json\n{"a": 1}\n```',
+        '```\n{"a": 1}\n```',
+        '  ```JSON \n{\n  "a": 1\n}\n```\n',
+        '{"a": 1}',
+    ],
+)
+def test_json_may_stand_in_one_code_fence(text: str):
+    assert judged(ANY, text, '{"a": 1}').status is PASS
+    assert judged(ANY, '{"a": 1}', text).status is PASS, "and so may a reference"
+    assert judged(ANY, text, '{"a": 2}').status is FAIL
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'so: ```json\n{"a": 1}\n```',
+        '```json\n{"a": 1}\n``` as asked',
+        '```json\n{"a": 1}\n```\n```json\n{"a": 1}\n```',
+        '```json {"a": 1}```',
+        '```python\n{"a": 1}\n```',
+        '```json\n{"a": 1}',
+        '````\n```json\n{"a": 1}\n```\n````',
+    ],
+)
+def test_what_stands_beside_a_code_fence_makes_it_no_json(text: str):
+    assert judged(ANY, text, '{"a": 1}').status is FAIL
+
+
+def test_a_string_may_hold_a_code_fence():
+    text = json.dumps({"a": "```json\n1\n```"}, indent=1)
+    assert judged(ANY, f"```json\n{text}\n```", text).status is PASS
+
+
+@pytest.mark.parametrize(
+    ("reference", "text", "status"),
+    [
+        ("9007199254740993.0", "9007199254740992.0", FAIL),
+        ("9007199254740993.0", "9007199254740993.00", PASS),
+        ("0.1000000000000000055", "0.1", FAIL),
+        ("[0.1]", "[1e-1]", PASS),
+        ("0.0", "-0.0", PASS),
+        ("1.0", "1", FAIL),
+        ("0e-99999999999999999999", "0.0", PASS),
+    ],
+)
+def test_decimals_are_equal_by_the_value_that_is_written(reference: str, text: str, status: Status):
+    assert judged(ANY, text, reference).status is status
+
+
+def test_a_number_that_a_float_takes_for_nothing_is_out_of_range():
+    assert judged(ANY, "1e-400", "0.0").status is FAIL
+    assert judged(ANY, "0.0", "1e-400").status is UNVERIFIABLE
+
+
+def test_the_schema_sees_decimals_as_numbers():
+    schema = {"type": "number", "multipleOf": 0.5, "exclusiveMinimum": 0, "enum": [1.5, 2.0]}
+    verifier = build_verifier(answers.JsonSchemaVerifier(json_schema=schema, answer=WHOLE))
+    assert judged(verifier, "15e-1", "1.5").status is PASS
+    assert judged(verifier, "2.25", "1.5").status is FAIL
+
+
 def test_brackets_inside_strings_are_no_nesting():
     text = json.dumps("[{" * 100 + '\\"')
     assert judged(ANY, text, text).status is PASS
@@ -396,6 +537,9 @@ def test_a_pattern_of_the_schema_is_bounded_in_time(monkeypatch: pytest.MonkeyPa
     verifier = build_verifier(answers.JsonSchemaVerifier(json_schema={"pattern": r"^(?:(a+)+\1)+b$|^ok$"}))
     assert judged(verifier, '"ok"', '"ok"').status is PASS
     assert judged(verifier, json.dumps("a" * 2000), '"ok"').status is UNVERIFIABLE
+    assert verifier.reads(['"ok"']) == [""]
+    with pytest.raises(VerifierError, match="backtracks without end"):
+        verifier.reads([json.dumps("a" * 2000)])
 
 
 # --- all ---------------------------------------------------------------------------------------------------------

@@ -3,14 +3,14 @@
 import json
 
 import pytest
-from support.pretrained import CHAT, small_folder, write
+from support.pretrained import CHARACTERS, CHAT, small_folder, write
 from support.tiny import EVALUATION, grow
 from transformers import AutoTokenizer
 
 from bootstrap.config.base_model import PretrainedModel
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError
-from bootstrap.records import Checkpoint, Example, Prompt, Request, Sampling, Split
+from bootstrap.records import Checkpoint, Example, Finish, Prompt, Request, Sampling, Split
 from bootstrap.stages.encoding import Encoder
 from bootstrap.stages.step import Tables
 from bootstrap.store.lineage_store import LineageStore
@@ -110,3 +110,57 @@ def test_a_lineage_on_a_chat_model_asks_and_imitates_through_the_template(tmp_pa
     assert rollouts
     for rollout in rollouts:
         assert tokenizer.decode(rollout.prompt_tokens) == f"S:12\nU:{rollout.prompt_text}\nA:"
+
+
+THINKS = CHAT.replace("A:{%", "A: <think>\n{%")
+SHOWN = f"{CHARACTERS}<>/think"
+
+
+@pytest.fixture(scope="module")
+def thinking() -> dict[str, bytes]:
+    """A folder whose template ends each prompt with an open reasoning tag."""
+    return {**small_folder(chat=True, characters="".join(dict.fromkeys(SHOWN))), TEMPLATE: THINKS.encode()}
+
+
+@pytest.mark.parametrize(
+    ("end", "opening"),
+    [
+        ("A:", ""),
+        ("A:<think>", "<think>"),
+        ("A: <think> ", "<think> "),
+        (r"A:\n<reasoning>\n\n", "<reasoning>\n\n"),
+        ("<assistant>", ""),
+        (r"<think>\n\n</think>\n\n", ""),
+        ("<think>so", ""),
+    ],
+)
+def test_what_a_prompt_ends_with_opens_the_reasoning_or_nothing(end: str, opening: str):
+    template = "{{ messages[0]['content'] }}{{ '" + end + "' }}"
+    assert framing_of({TEMPLATE: template.encode()}).opening("why <think>") == opening
+    # Without a template the prompt itself may end so.
+    assert framing_of({}).opening("why <think>") == "<think>"
+
+
+def test_a_completion_begins_with_the_tag_that_its_prompt_ended_with(thinking):
+    rollout = sampled(thinking)
+    assert rollout.text.startswith("<think>\n")
+    encoder = Encoder(Checkpoint(fingerprint="f", files=thinking))
+    shown = encoder.tokenizer.decode(list(rollout.prompt_tokens), skip_special_tokens=False)
+    assert shown.count("<think>") == 1
+    ended = rollout.tokens[:-1] if rollout.finish is Finish.STOP else rollout.tokens
+    assert rollout.text == "<think>\n" + encoder.tokenizer.decode(list(ended), skip_special_tokens=False)
+
+
+@pytest.mark.parametrize("written", ["<think>\nabc</think>1", "<think>abc</think>1", "abc</think>1"])
+def test_an_imitated_completion_never_doubles_the_tag(thinking, written: str):
+    encoder = Encoder(Checkpoint(fingerprint="f", files=thinking))
+    [(prompt, completion)] = encoder.pairs([("abc=", written)])
+    text = encoder.tokenizer.decode([*prompt, *completion], skip_special_tokens=False)
+    assert text.endswith("A: <think>\nabc</think>1<eos>")
+    assert text.count("<think>") == 1
+
+
+def test_where_the_prompt_opens_nothing_an_imitated_completion_keeps_its_tag(thinking):
+    encoder = Encoder(Checkpoint(fingerprint="f", files={**thinking, TEMPLATE: CHAT.encode()}))
+    [(_, completion)] = encoder.pairs([("abc=", "<think>\nabc</think>1")])
+    assert encoder.tokenizer.decode(list(completion)).startswith("<think>\nabc")

@@ -8,8 +8,10 @@ from support import tiny
 
 from bootstrap.cli.main import main
 from bootstrap.cli.remembered import recall_recipe, remember_recipe
+from bootstrap.config.files import FileTask
 from bootstrap.config.load import load_recipe, recipe_of
 from bootstrap.errors import RecipeError
+from bootstrap.prompts.build import build_task
 from bootstrap.store.lineage_store import LineageStore
 
 CAREFUL = """
@@ -94,6 +96,30 @@ def test_a_recipe_brings_verifier_and_answers(capsys: pytest.CaptureFixture[str]
     recipe = Path(__file__).parents[2] / "pipelines" / "addition.yaml"
     assert main(["verifier", "check", "--recipe", str(recipe), "--json"]) == 0
     assert sum(row["status"] == "PASS" for row in findings(capsys).values()) >= 4
+
+
+def test_rows_that_the_verifier_cannot_read_are_not_checked_and_planned_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def write(odd: str) -> None:
+        rows = ({"prompt": f"q{n}", "answer": "words" if f"q{n}" == odd else str(n)} for n in range(40))
+        (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+
+    write("")
+    (tmp_path / "small.yaml").write_text(
+        "name: small\ntask: {type: file, path: rows.jsonl, heldout_fraction: 0.25}\nverifier: {type: numeric}\n"
+        "base: {model: {type: scratch, max_length: 400}, steps: [{type: sft, updates: 1}]}\n"
+        "generations: {count: 1, steps: [{type: rl, updates: 1}]}\nevaluation: {lookahead: 0}\n"
+    )
+    # The one that is shown to the verifier first.
+    first = build_task(FileTask(path=str(tmp_path / "rows.jsonl"), heldout_fraction=0.25)).heldout(1, 1)[0]
+    write(first.text)
+    assert main(["verifier", "check", "--recipe", str(tmp_path / "small.yaml"), "--json"]) == 0
+    assert findings(capsys)
+    assert main(["plan", str(tmp_path / "small.yaml"), "--json", "--store", str(tmp_path / "runs")]) == 0
+    [note] = [n for n in json.loads(capsys.readouterr().out)["notes"] if "left out" in n]
+    assert note.endswith(f"1 with a reference that numeric cannot read: no number (line {int(first.key)})")
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from bootstrap.prompts.build import build_task
 from bootstrap.prompts.files import Rows
 from bootstrap.prompts.task import Task, split_of
 from bootstrap.records import Split, Status
+from bootstrap.references import read_code
 from bootstrap.scoring.code import Code
 from bootstrap.scoring.probe import Case, probe
 from bootstrap.scoring.verifier import Answer, Tools, build_verifier
@@ -351,13 +352,97 @@ def test_rows_that_cannot_serve_are_left_out_and_counted(tmp_path: Path) -> None
     assert task.left_out == {
         "with a prompt over task.max_prompt_length 256": 1,
         "with an answer over task.max_answer_length 64": 1,
-        "with characters outside task.alphabet": 2,
+        "with characters outside task.alphabet: 'é', '\\t'": 2,
         "with the prompt of an earlier row": 1,
         "without prompt or answer": 2,
     }
     served = [prompt for level in (1, 2) for prompt in (*task.draw(level, 200, seed=0), *task.heldout(level, 200))]
     assert {prompt.text for prompt in served} == {row["prompt"] for row in SUMS}
     assert all(task.solution(prompt) != "other" for prompt in served)
+
+
+def test_characters_that_keep_rows_out_are_named_the_most_frequent_first(tmp_path: Path) -> None:
+    texts = [*["a\rb", "c\rd", "\u00a0x"], *(f"{chr(code)}{n}" for n, code in enumerate(range(0x3B1, 0x3B9)))]
+    task = task_of(tmp_path, [*SUMS, *({"prompt": text, "answer": "1"} for text in texts)])
+    [(reason, count)] = task.left_out.items()
+    assert reason.startswith("with characters outside task.alphabet: '\\r', '\\xa0', '\u03b1', ") and count == len(
+        texts
+    )
+    assert reason.endswith(" and 2 more")
+    assert task.left_out.told() == f"11 {reason} (lines 121, 122, 123 and 8 more)"
+
+
+def test_lines_may_end_as_windows_ends_them(tmp_path: Path) -> None:
+    def windows(value: Any) -> Any:
+        return value.replace("\n", "\r\n") if isinstance(value, str) else value
+
+    for form, rows in (("mbpp", MBPP), ("humaneval", HUMANEVAL), ("calls", CALLS)):
+        task = task_of(tmp_path, rows, form=form)
+        changed = [{key: windows(value) if key != "reference" else value for key, value in row.items()} for row in rows]
+        other = task_of(tmp_path, changed, form=form)
+        assert not other.left_out
+        assert other.every_row() == task.every_row()
+    told = [{"prompt": f"{n}\r\nthen?", "answer": f"{n}\r\n"} for n in range(60)]
+    assert {row.reference[-2:] for row in task_of(tmp_path, told).every_row()} == {f"{n}\n"[-2:] for n in range(60)}
+    # A model that knows the character is shown it.
+    kept = task_of(tmp_path, told, alphabet="0123456789then?\r\n").every_row()
+    assert [row.text for row in kept] == [row["prompt"] for row in told]
+    alone = task_of(tmp_path, [*SUMS, {"prompt": "a\rb", "answer": "1"}])
+    assert alone.left_out == {"with characters outside task.alphabet: '\\r'": 1}
+
+
+@pytest.mark.parametrize(
+    ("written", "reference"),
+    [
+        ("0.7", "0.7"),
+        ("1e-7", "1e-07"),
+        ("1.50", "1.5"),
+        ("-0.0", "-0.0"),
+        ("12345678901234567890", "12345678901234567890"),
+        ("9007199254740993.0", "9007199254740993.0"),
+        ("3.14159265358979323846", "3.14159265358979323846"),
+        ("0.1000000000000000055", "0.1000000000000000055"),
+        ("1e-400", "1e-400"),
+        ("0e-99999999999999999999", "0e-99999999999999999999"),
+        ("true", "true"),
+    ],
+)
+def test_a_number_as_answer_keeps_its_value(tmp_path: Path, written: str, reference: str) -> None:
+    task = task_of(tmp_path, [*SUMS, f'{{"prompt": "x", "answer": {written}}}'])
+    assert [row.reference for row in task.every_row() if row.text == "x"] == [reference]
+
+
+@pytest.mark.parametrize("written", ["NaN", "Infinity", "-Infinity", "1e400", "-1e999"])
+def test_what_is_no_finite_number_is_no_answer(tmp_path: Path, written: str) -> None:
+    task = task_of(tmp_path, [*SUMS, f'{{"prompt": "x", "answer": {written}}}'])
+    assert task.left_out == {"with an answer that is no finite number": 1}
+    beside = task_of(tmp_path, [*SUMS, f'{{"prompt": "x", "answer": "1", "score": {written}}}'])
+    assert not beside.left_out, "a column that nobody reads may hold anything"
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e400"])
+@pytest.mark.parametrize(
+    "place", ['"args": [@], "expected": 1', '"args": [1], "expected": @', '"tolerance": @, "expected": 1']
+)
+def test_cases_hold_finite_numbers_alone(tmp_path: Path, number: str, place: str) -> None:
+    cases = f'{{"function": "f", "cases": [{{{place.replace("@", number)}}}]}}'
+    for reference in (cases, json.dumps(cases.replace('{"function"', '{"kind": "calls", "function"'))):
+        row = f'{{"prompt": "x", "solution": "y", "reference": {reference}}}'
+        with pytest.raises(RecipeError, match=r"rows\.jsonl:41: the cases: calls\.cases\.0\."):
+            task_of(tmp_path, [*CALLS, row], form="calls")
+
+
+def test_numbers_of_cases_stay_python_s(tmp_path: Path) -> None:
+    cases = '[{"args": [7, 0.5, 1e3], "expected": 2.0}]'
+    row = f'{{"prompt": "x", "solution": "y", "reference": {{"function": "f", "cases": {cases}}}}}'
+    task = task_of(tmp_path, [*CALLS, row], form="calls")
+    [case] = read_code(next(row.reference for row in task.every_row() if row.text == "x")).cases
+    assert [(type(value), value) for value in (*case.args, case.expected)] == [
+        (int, 7),
+        (float, 0.5),
+        (float, 1000.0),
+        (float, 2.0),
+    ]
 
 
 def test_rows_whose_tests_do_not_convert_are_left_out_with_the_reason(tmp_path: Path) -> None:

@@ -32,6 +32,14 @@ def reference(name, seed=0, **config):
     return gym_items.canonical({"dataset": name, "config": config, "seed": seed, "digest": found})
 
 
+def test_a_reference_is_read_where_its_item_can_be_judged(verifier):
+    good = reference("chain_sum")
+    stale = good.replace('"digest":"', '"digest":"0')
+    told = verifier.reads([good, "no JSON", stale])
+    assert told[0] == "" and "names no item" in told[1] and "makes another item here" in told[2]
+    assert [judge(verifier, each, "x")[0].reward is None for each in (good, "no JSON", stale)] == [False, True, True]
+
+
 def entry(written):
     read = gym_items.Reference.model_validate_json(written)
     return gym_items.item(read.dataset, read.config, read.seed)

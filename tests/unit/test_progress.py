@@ -2,9 +2,19 @@
 
 import io
 
+import pytest
 from rich.console import Console
 
-from bootstrap.cli.progress import LINE_EVERY_SECONDS, PlainProgress, RichProgress, TimeLeft, describe, progress
+from bootstrap.cli.progress import (
+    LINE_EVERY_SECONDS,
+    ROWS_EVERY_SECONDS,
+    PlainProgress,
+    RichProgress,
+    RowsProgress,
+    TimeLeft,
+    describe,
+    progress,
+)
 from bootstrap.records import Event
 
 
@@ -107,3 +117,16 @@ def test_the_display_fits_where_it_is_shown() -> None:
     terminal, log = Console(file=io.StringIO(), force_terminal=True), Console(file=io.StringIO())
     assert isinstance(progress(terminal, last=1, expected={}), RichProgress)
     assert isinstance(progress(log, last=1, expected={}), PlainProgress)
+
+
+def test_reading_a_large_file_is_told_now_and_then_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    show = RowsProgress(clock=clock)
+    for batch in range(1, 41):
+        clock.now = batch * ROWS_EVERY_SECONDS / 10
+        show("rows.jsonl", batch * 256, 40 * 256)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.splitlines() == [
+        f"reading rows.jsonl: {done} of 10240 rows" for done in (2560, 5120, 7680, 10240)
+    ]

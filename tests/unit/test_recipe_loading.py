@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from bootstrap.config.base_model import MODEL_FILES, scratch_vocabulary
-from bootstrap.config.load import json_schema, load_recipe
+from bootstrap.config.load import json_schema, load_recipe, load_verifier
 from bootstrap.config.models import LineageModel, Reference, Sampler, StageEnd, Start, Teacher
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError
@@ -316,6 +316,33 @@ def test_yaml_1_1_surprises_do_not_happen(tmp_path: Path) -> None:
     recipe = load_recipe(path)
     assert recipe.description == "on"
     assert recipe.seed == 10
+
+
+@pytest.mark.parametrize(
+    ("written", "seed"), [("0x1F", 31), ("0xff", 255), ("0o17", 15), ("0o0", 0), ("010", 10), ("!!int 0x10", 16)]
+)
+def test_integers_are_those_of_the_core_schema(recipe_path: Path, written: str, seed: int) -> None:
+    assert load_recipe(recipe_path, [f"seed={written}"]).seed == seed
+    assert load_recipe(write(recipe_path, f"{RECIPE}seed: {written}\n")).seed == seed
+
+
+@pytest.mark.parametrize("word", ["0o8", "0xg", "-0x1", "0X1F", "1_000", "0b1", "inf", "nan"])
+def test_what_the_core_schema_does_not_call_a_number_stays_a_word(recipe_path: Path, word: str) -> None:
+    assert load_recipe(write(recipe_path, f"{RECIPE}description: {word}\n")).description == word
+
+
+@pytest.mark.parametrize("written", [".inf", "-.Inf", "+.INF", ".nan", ".NaN"])
+def test_numbers_that_are_not_finite_are_refused_as_numbers(recipe_path: Path, written: str) -> None:
+    assert "gate.alpha: must be a finite number, not " in refusal(recipe_path, f"gate.alpha={written}")
+    plugin = f"verifier={{type: plugin, uses: 'a:b', settings: {{bounds: [1, {written}]}}}}"
+    assert "verifier.settings.bounds[1]: must be a finite number, not " in refusal(recipe_path, plugin)
+    with pytest.raises(RecipeError, match=r"verifier plugin: settings.bound: must be a finite number, not "):
+        load_verifier("plugin", ["uses=a:b", f"settings.bound={written}"])
+
+
+@pytest.mark.parametrize("written", ["!!int 1_000", "!!int 1.5", "!!float 1_0", "!!float word", "0x" + "f" * 5000])
+def test_a_number_by_its_tag_alone_is_refused(recipe_path: Path, written: str) -> None:
+    assert "is no number of that kind" in refusal(write(recipe_path, f"{RECIPE}seed: {written}\n"))
 
 
 def test_anchors_and_merges_are_written_out(tmp_path: Path) -> None:

@@ -1,0 +1,39 @@
+"""Which rows of a file do not serve, and why: counted by reason, with the lines of the first of each."""
+
+from collections import Counter
+
+REASONS_SHOWN = 5
+LINES_SHOWN = 3
+
+
+class LeftOut(Counter[str]):
+    """Reason -> how many rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: dict[str, list[int]] = {}
+        """Reason -> line numbers of the first of its rows."""
+
+    def add(self, reason: str, line: int) -> None:
+        """Count one row."""
+        self[reason] += 1
+        lines = self.lines.setdefault(reason, [])
+        if len(lines) < LINES_SHOWN:
+            lines.append(line)
+
+    def retitle(self, reason: str, name: str) -> None:
+        """Give a reason another name."""
+        self[name], self.lines[name] = self.pop(reason), self.lines.pop(reason)
+
+    def told(self) -> str:
+        """Return in words how many rows there are of the most frequent reasons, and where the first of each stand."""
+        shown = self.most_common(REASONS_SHOWN)
+        told = []
+        for reason, count in shown:
+            lines, further = self.lines[reason], count - len(self.lines[reason])
+            more = f" and {further} more" if further else ""
+            told.append(f"{count} {reason} (line{'s' if count > 1 else ''} {', '.join(map(str, lines))}{more})")
+        if others := len(self) - len(shown):
+            rest = self.total() - sum(count for _, count in shown)
+            told.append(f"{rest} for {others} other reason{'s' if others > 1 else ''}")
+        return ", ".join(told)

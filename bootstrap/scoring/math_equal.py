@@ -1,0 +1,111 @@
+"""Whether two readings mean the same, given what is equal among their expressions.
+
+Left out: how expressions are compared that exact arithmetic cannot tell apart (`math_kernel.py`).
+"""
+
+from collections.abc import Iterator, Mapping
+from itertools import product
+
+from bootstrap.scoring import math_algebra, math_units
+from bootstrap.scoring.math_nodes import Block, Item, Node, Reading
+
+Pair = tuple[Node, Node]
+"""An expression of the reference and one of the answer."""
+
+
+def differ_in_words(reference: Reading, answer: Reading, *, prompt: str) -> str:
+    """Return why the names or units beside the values rule equality out, or nothing.
+
+    A name or a unit may be missing on one side; a unit that the reference lacks must be the one that `prompt` names.
+    """
+    names = [{block.name for block in reading.blocks if block.name} for reading in (reference, answer)]
+    if names[0] and names[1] and not names[0] & names[1]:
+        return "another name"
+    ours, theirs = ({item.unit for block in r.blocks for item in block.items if item.unit} for r in (reference, answer))
+    if ours and theirs - ours:
+        return "another unit"
+    if not ours and not all(math_units.names(prompt, unit) for unit in theirs):
+        return "a unit that neither the reference nor the prompt names"
+    return ""
+
+
+def open_pairs(reference: Reading, answer: Reading) -> Iterator[Pair]:
+    """Yield the pairs of expressions whose equality arithmetic cannot tell and the whole's depends on."""
+    for left, right in _block_pairs(reference, answer):
+        if not _may_be_same(left, right) or _is_multiple(left, right):
+            continue
+        for a_items, b_items in _matches(left, right):
+            results = [(_exactly(a, b), (a.node, b.node)) for a, b in zip(a_items, b_items, strict=True)]
+            if not any(result is False for result, _ in results):
+                yield from (pair for result, pair in results if result is None)
+
+
+def are_equal(reference: Reading, answer: Reading, equal: Mapping[Pair, bool]) -> bool:
+    """Whether both mean the same, given the equality of the open pairs."""
+
+    def same(left: Block, right: Block) -> bool:
+        return _may_be_same(left, right) and (
+            _is_multiple(left, right)
+            or any(
+                all(_decided(a, b, equal) for a, b in zip(a_items, b_items, strict=True))
+                for a_items, b_items in _matches(left, right)
+            )
+        )
+
+    if _ordered(reference, answer):
+        pairs = list(_block_pairs(reference, answer))
+        return bool(pairs) and all(same(left, right) for left, right in pairs)
+    if reference.kind == "tuple" and len(reference.blocks) != len(answer.blocks):
+        return False
+    return all(any(same(left, right) for right in answer.blocks) for left in reference.blocks) and all(
+        any(same(left, right) for left in reference.blocks) for right in answer.blocks
+    )
+
+
+def _ordered(reference: Reading, answer: Reading) -> bool:
+    return reference.ordered and answer.ordered
+
+
+def _block_pairs(reference: Reading, answer: Reading) -> Iterator[tuple[Block, Block]]:
+    if not _ordered(reference, answer):
+        yield from product(reference.blocks, answer.blocks)
+    elif len(reference.blocks) == len(answer.blocks):
+        yield from zip(reference.blocks, answer.blocks, strict=True)
+
+
+def _may_be_same(left: Block, right: Block) -> bool:
+    return (
+        left.shape == right.shape
+        and len(left.items) == len(right.items)
+        and (not left.name or not right.name or left.name == right.name)
+        and all(not b.unit or not a.unit or a.unit == b.unit for a, b in zip(left.items, right.items, strict=True))
+    )
+
+
+def _matches(left: Block, right: Block) -> Iterator[tuple[tuple[Item, ...], tuple[Item, ...]]]:
+    """Yield the ways in which the items of two blocks can be paired: the sides of an equation either way."""
+    yield left.items, right.items
+    if left.shape in ("=", "!="):
+        yield left.items, right.items[::-1]
+
+
+def _is_multiple(left: Block, right: Block) -> bool:
+    """Whether two equations are multiples of each other."""
+    return left.shape == right.shape == "=" and math_algebra.proportional(
+        (left.items[0].node, left.items[1].node), (right.items[0].node, right.items[1].node)
+    )
+
+
+def _decided(reference: Item, answer: Item, equal: Mapping[Pair, bool]) -> bool:
+    exactly = _exactly(reference, answer)
+    # A pair that was not compared belongs to blocks that differ elsewhere.
+    return equal.get((reference.node, answer.node), False) if exactly is None else exactly
+
+
+def _exactly(reference: Item, answer: Item) -> bool | None:
+    """Whether both are equal, where exact arithmetic tells, or None."""
+    if reference.exact is not None and answer.exact is not None:
+        return reference.exact == answer.exact
+    if "infinity" in (reference.node.op, answer.node.op):
+        return reference.node == answer.node
+    return True if reference.node == answer.node else None

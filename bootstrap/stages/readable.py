@@ -1,0 +1,176 @@
+"""Which rows of a file the verifiers can use: found out once, before any prompt is drawn.
+
+A row is left out, and counted by its reason, where a verifier cannot read its reference, or finds the row's own answer
+wrong: no answer to such a row could be judged, or be right. Whether it is left out follows from the file and from the
+verifiers alone, so that every suite and every draw is the same in each process and each run. More than
+`task.max_unreadable` of a file's rows say that file and verifier do not fit, which is an error.
+
+Only verifiers that ask no one are asked (`READERS`): a model's word about thousands of rows would cost more than the
+run. Of a rubric every component must read the reference, and those that decide must accept the answer. What was found
+is kept by all that it follows from, in the lineage's cache and in this process.
+
+Left out: trust in a verifier (`scoring/probe.py`), which is proven on the rows that are left.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, cast
+
+from bootstrap.config import verifiers as settings_of
+from bootstrap.config.verifiers import ByTaskVerifier, RubricVerifier
+from bootstrap.errors import VerifierError
+from bootstrap.prompts.files import Row, Rows
+from bootstrap.prompts.mixture import Mixture
+from bootstrap.prompts.task import Task
+from bootstrap.records import Event, Observer, Status
+from bootstrap.scoring.by_task import ByTask
+from bootstrap.scoring.rubric import Rubric
+from bootstrap.scoring.verifier import READERS, Answer, Progress, Reader, Tools, Verifier, build_verifier, printable
+from bootstrap.store import durable
+
+CACHE_FOLDER = "rows"
+BATCH = 256
+"""Rows whose own answers are judged at a time."""
+
+_found: dict[str, dict[str, str]] = {}
+"""What this process found out, so that a plan and the run after it read a file once."""
+
+
+def leave_out_unreadable(task: Task, verifier: Verifier, *, tools: Tools | None = None) -> None:
+    """Leave out of a task what `verifier`, of the task or of a mixture's parts, cannot use.
+
+    Raises RecipeError when that is too large a share of a file's rows, or leaves a level without prompts in a split;
+    VerifierError when a row's own answer cannot be judged for reasons that are not the row's.
+    """
+    for part, rows in _files(task):
+        own = verifier.parts[part] if isinstance(verifier, ByTask) else verifier
+        for one, decides in _readers(own):
+            _leave_out(rows, one, decides=decides, before=_before(task, part), tools=tools or Tools())
+
+
+def leave_out_by_settings(task: Task, settings: settings_of.Verifier, *, tools: Tools | None = None) -> None:
+    """Do the same for a verifier that is not open: only what reads references is built, and closed again."""
+    tools = tools or Tools()
+    for part, rows in _files(task):
+        own = settings.tasks[part] if isinstance(settings, ByTaskVerifier) else settings
+        for chosen, decides in _readers_of(own):
+            with closing(build_verifier(chosen, tools=tools)) as one:
+                _leave_out(rows, cast(Reader, one), decides=decides, before=_before(task, part), tools=tools)
+
+
+def as_events(observe: Observer, *, generation: int) -> Progress:
+    """Return what tells an observer of a run how far the reading is; `generation`: the one that the run begins with."""
+    return lambda path, done, total: observe(
+        Event(generation=generation, stage="read", done=done, total=total, message=f"rows of {path}")
+    )
+
+
+def _files(task: Task) -> Iterator[tuple[str, Rows]]:
+    """Yield the files among a task's parts, by the part's name; that of a task without parts is empty."""
+    parts: Mapping[str, Task] = task.parts if isinstance(task, Mixture) else {"": task}
+    for name, one in parts.items():
+        if isinstance(one, Rows):
+            yield name, one
+
+
+def _before(task: Task, part: str) -> str:
+    return task.settings.parts[part].before if isinstance(task, Mixture) else ""
+
+
+def _readers(verifier: Verifier, *, decides: bool = True) -> Iterator[tuple[Reader, bool]]:
+    """Yield the verifiers in a verifier that read references, and whether PASS needs theirs."""
+    if isinstance(verifier, Rubric):
+        for component, one in verifier.components():
+            yield from _readers(one, decides=decides and component.decides)
+    elif verifier.name in READERS:
+        yield cast(Reader, verifier), decides
+
+
+def _readers_of(settings: Any, *, decides: bool = True) -> Iterator[tuple[Any, bool]]:
+    """Yield the settings of the same."""
+    if isinstance(settings, RubricVerifier):
+        for component in settings.components:
+            yield from _readers_of(component.verifier, decides=decides and component.decides)
+    elif settings.type in READERS:
+        yield settings, decides
+
+
+def _leave_out(rows: Rows, verifier: Reader, *, decides: bool, before: str, tools: Tools) -> None:
+    every = rows.every_row()
+    key = _key(every, verifier, decides=decides, before=before)
+    if (found := _known(key, tools.cache)) is None:
+        found = _examined(rows.settings.path, every, verifier, decides=decides, before=before, tools=tools)
+        _keep(key, found, tools.cache)
+    rows.leave_out(found, verifier=verifier.name)
+
+
+def _examined(
+    path: str, every: Sequence[Row], verifier: Reader, *, decides: bool, before: str, tools: Tools
+) -> dict[str, str]:
+    """Return by line why the verifier cannot use a row."""
+    told = verifier.reads([row.reference for row in every])
+    found = {
+        str(row.line): printable(f"with a reference that {verifier.name} cannot read: {reason}")
+        for row, reason in zip(every, told, strict=True)
+        if reason
+    }
+    read = [row for row in every if str(row.line) not in found] if decides else []
+    for start in range(0, len(read), BATCH):
+        batch = read[start : start + BATCH]
+        answers = [
+            Answer(
+                prompt=before + row.text,
+                text=row.solution,
+                reference=row.reference,
+                num_tokens=len(row.solution) + 1,
+                group=f"row.{row.line}",
+            )
+            for row in batch
+        ]
+        for row, judgement in zip(batch, verifier.judge(answers), strict=True):
+            if judgement.status is Status.FAIL:
+                reason = f"whose own answer {verifier.name} finds wrong: {judgement.reason}"
+            elif judgement.status is Status.UNVERIFIABLE:
+                # A function of the user's own has no other way to say that it cannot read a reference.
+                if verifier.name != "plugin":
+                    raise VerifierError(
+                        f"verifier {verifier.name} could not judge the answer that {path}:{row.line} gives itself: "
+                        f"{printable(judgement.reason)}. Repair what the verifier needs, and run again"
+                    )
+                reason = f"that {verifier.name} cannot judge: {judgement.reason}"
+            else:
+                continue
+            found[str(row.line)] = printable(reason)
+        if tools.progress is not None:
+            tools.progress(path, start + len(batch), len(read))
+    return found
+
+
+def _key(every: Sequence[Row], verifier: Reader, *, decides: bool, before: str) -> str:
+    """Return a hash of all that the findings follow from."""
+    digest = hashlib.sha256(json.dumps([verifier.name, verifier.version, decides, before]).encode())
+    for row in every:
+        digest.update(json.dumps([row.line, row.text, row.reference, row.solution]).encode())
+    return digest.hexdigest()
+
+
+def _known(key: str, cache: Path | None) -> dict[str, str] | None:
+    """Return what was found before, or None; a file that cannot be read is as good as none."""
+    if key not in _found and cache is not None:
+        try:
+            found = json.loads((cache / CACHE_FOLDER / f"{key}.json").read_bytes())
+        except (OSError, ValueError):
+            return None
+        if isinstance(found, dict) and all(isinstance(reason, str) for reason in found.values()):
+            _found[key] = found
+    return _found.get(key)
+
+
+def _keep(key: str, found: dict[str, str], cache: Path | None) -> None:
+    _found[key] = found
+    if cache is not None:
+        durable.make_folder(cache / CACHE_FOLDER)
+        durable.write_file(cache / CACHE_FOLDER / f"{key}.json", json.dumps(found).encode())
