@@ -18,7 +18,7 @@ from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.tables import from_parquet
 from bootstrap.store.verify import verify
 
-TASK = {"type": "copy", "alphabet": "abc", "base_level": 3, "heldout_fraction": 0.4, "final_fraction": 0.2}
+TASK = {"type": "copy", "alphabet": "abcdefgh", "base_level": 3, "heldout_fraction": 0.3, "final_fraction": 0.3}
 RECIPE = tiny.recipe(task=TASK, count=2, evaluation=tiny.EVALUATION | {"final_prompts": 30})
 
 
