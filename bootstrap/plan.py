@@ -61,6 +61,7 @@ from bootstrap.config.steps import (
 from bootstrap.config.task import OpenTask
 from bootstrap.config.tasks import tasks_of
 from bootstrap.errors import RecipeError
+from bootstrap.levels import level_range
 from bootstrap.prompts.build import build_task
 from bootstrap.prompts.files import Rows
 from bootstrap.prompts.mixture import Mixture
@@ -838,7 +839,7 @@ def _describe(recipe: Recipe, step: Step, targets: Sequence[int], *, number: int
         return StepPlan(
             type=step.type, summary=f"merge ({step.method})", updates=0, data=f"weights of {merged}", teachers=()
         )
-    base, drawn = _references(recipe), _levels(drawn_levels(step, targets))
+    base, drawn = _references(recipe), level_range(drawn_levels(step, targets))
     judged = f"judged by {recipe.verifiers()[recipe.verifier_place(number)].type}"
     teachers = tuple(dict.fromkeys(one if isinstance(one, str) else _told(one) for _, one in step.teachers()))
     distillation = step.distillation if isinstance(step, DistillStep | RlStep | SelfPlayStep) else None
@@ -882,7 +883,7 @@ def _replayed(recipe: Recipe, replay: Replay, targets: Sequence[int]) -> str:
     # Between the base's level and the targets lie the levels that only the lineage's own answers can replay.
     grown = [level for level in replay_levels(targets) if level > recipe.task.base_level]
     words = {
-        "accumulate": f"{base} and the lineage's {kept} answers of {_levels(grown)}" if grown else base,
+        "accumulate": f"{base} and the lineage's {kept} answers of {level_range(grown)}" if grown else base,
         "latest": f"the parent generation's {kept} answers",
         "references": base,
     }[replay.data]
@@ -902,7 +903,3 @@ def _told(model: Model) -> str:
         case int(number):
             return f"gen-{number}"
     return f"the {model}"
-
-
-def _levels(levels: Sequence[int]) -> str:
-    return f"level {levels[0]}" if len(levels) == 1 else f"levels {levels[0]}-{levels[-1]}"

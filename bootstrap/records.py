@@ -23,10 +23,13 @@ MEASURED = "measured"
 
 
 class Split(StrEnum):
-    """Which half of a task's prompts one belongs to; decided by the hash of its text."""
+    """Which part of a task's prompts one belongs to; decided by the hash of its question."""
 
     TRAIN = "train"
     HELDOUT = "heldout"
+    """Prompts that gates ask."""
+    FINAL = "final"
+    """Prompts that no gate sees, for one comparison at the end."""
 
 
 class Role(StrEnum):
@@ -143,6 +146,8 @@ class Prompt:
     """An easier variant of the level (for addition: one operand shorter)."""
     key: str = ""
     """What the task needs beside the text to find the reference again, as a data set's name and seed."""
+    slice: str = ""
+    """What it is counted with beside its level, as a subject; empty for none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -448,6 +453,8 @@ class LevelReport(Record):
     interval: Interval
     """Wilson interval of `accuracy`."""
     num_unverifiable: int = 0
+    num_repeated: int = 0
+    """Prompts that a lower level asks too; their one answer counts here as well."""
     mean_length: float
     """Completion tokens of greedy answers, end-of-sequence included."""
     truncated: float
@@ -463,6 +470,17 @@ class LevelReport(Record):
     """Mean entropy per sampled token, in nats."""
     distinct_answers: float | None = None
     """Mean number of distinct sampled answers per prompt."""
+
+
+class Share(Record):
+    """Greedy held-out results on some prompts."""
+
+    num_prompts: int
+    num_correct: int
+    accuracy: float
+    """Share of right answers among those that could be judged; 0 where none could."""
+    interval: Interval
+    """Wilson interval of `accuracy`."""
 
 
 class Report(Record):
@@ -481,6 +499,8 @@ class Report(Record):
     """The accuracy from which a level counts as mastered."""
     parts: dict[str, tuple[LevelReport, ...]] = Field(default_factory=dict)
     """Greedy results on the parts of a mixture, level by level; empty where the task is one."""
+    slices: dict[str, Share] = Field(default_factory=dict)
+    """Greedy results by slice of a fixed data set, over all levels evaluated; empty where no slice is declared."""
     panel: dict[str, tuple[LevelReport, ...]] = Field(default_factory=dict)
     """Greedy results on the tasks of the evaluation's panel, level by level."""
 
@@ -569,10 +589,15 @@ class Health(Record):
 
 
 class LevelTest(Record):
-    """Paired comparison of candidate and champion on the same held-out prompts of one or more levels."""
+    """Paired comparison of the candidate on the same held-out prompts, each counted once, of one or more levels.
+
+    Improvement is over the champion. What must be kept is compared with the best that the champion line has reached
+    there, which may be earlier champions (`reference`); `champion`, `gained` and `lost` are then about those.
+    """
 
     levels: tuple[int, ...]
     num_prompts: int
+    """Prompts that both sides were judged on."""
     candidate: float
     champion: float
     gained: int
@@ -580,10 +605,16 @@ class LevelTest(Record):
     lost: int
     """Prompts that only the champion answers."""
     p_value: float | None = None
-    """Exact two-sided McNemar; None where only a fall is looked for."""
+    """Exact McNemar, two-sided for improvement, one-sided for the loss in a slice; None where none is tested."""
     difference_low: float
     """Lower confidence bound of candidate - champion."""
     passed: bool
+    reference: tuple[int, ...] = ()
+    """The generations whose answers the candidate is compared with, ascending; empty for the champion's."""
+    alpha: float | None = None
+    """Level of the test; None where none is tested, and in records from before it was kept."""
+    margin: float | None = None
+    """Largest fall allowed; None for improvement, and in records from before it was kept."""
 
 
 class Decision(Record):
@@ -595,6 +626,13 @@ class Decision(Record):
     """Generation compared with; None for generation 0."""
     improvement: LevelTest | None = None
     retention: tuple[LevelTest, ...] = ()
+    """Of each level that the champion line has mastered, or of several small ones together: none may fall by more than
+    the margin."""
+    pooled: LevelTest | None = None
+    """Of all these levels together: non-inferiority; None where no level was mastered, and in records from before it
+    was tested."""
+    slices: dict[str, LevelTest] = Field(default_factory=dict)
+    """By slice of a fixed data set, mastered or not."""
     panel: dict[str, LevelTest] = Field(default_factory=dict)
     """By task of the evaluation's panel, all its levels together."""
 

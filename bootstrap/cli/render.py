@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bootstrap.cli.command import command
+from bootstrap.levels import level_range
 from bootstrap.lineage import queries, text
 from bootstrap.plan import GenerationPlan, LineagePlan
 from bootstrap.store.lineage_store import LineageStore
@@ -91,7 +92,7 @@ def _plan_row(generation: GenerationPlan) -> dict[str, str]:
         "generation": generation.name,
         "status": generation.status,
         "starts from": generation.start,
-        "target": text.level_range(generation.target_levels),
+        "target": level_range(generation.target_levels),
         "steps": ", ".join(step.summary for step in generation.steps) or "none",
         "tokens": text.si(sum(generation.tokens.values())),
         "FLOPs": text.si(sum(generation.flops.values())),
@@ -105,7 +106,7 @@ def print_generation(shown: Mapping[str, Any]) -> None:
     parent = shown["origin"] or "the recipe's base model"
     inside = [f"gen-{number}" for number in shown["teachers"]]
     teachers = ", ".join([*inside, *shown["outside_teachers"]]) or "none"
-    target = text.level_range(tuple(shown["target_levels"]))
+    target = level_range(shown["target_levels"])
     facts = {
         shown["name"]: f"{shown['status']}{crown}, of lineage {shown['lineage']}",
         "reason": shown["reason"],
@@ -195,7 +196,7 @@ def _level_row(row: Mapping[str, Any]) -> dict[str, str]:
 def _test_row(kind: str, row: Mapping[str, Any]) -> dict[str, str]:
     return {
         "test": kind,
-        "on": text.level_range(tuple(row["levels"])),
+        "on": level_range(row["levels"]),
         "champion": text.percent(row["champion"]),
         "candidate": text.percent(row["candidate"]),
         "gained": str(row["gained"]),

@@ -16,6 +16,7 @@ from bootstrap.cli.sync import DEFAULT_PORT
 from bootstrap.cli.target import recall, uri_to_show, without_credentials
 from bootstrap.errors import RecipeError, StoreError, TrackingError
 from bootstrap.evaluation.scaling import MIN_POINTS, Sigmoid, fit_sigmoid
+from bootstrap.levels import level_range
 from bootstrap.lineage import queries, text, tracking
 from bootstrap.lineage.curves import Curve, Point, Quality, arms, aside, competitors, curve
 from bootstrap.lineage.outbox import Outbox
@@ -277,7 +278,7 @@ def _print(reported: Sequence[Reported]) -> None:
     curves = [found for one in reported for found in (one.curve, *one.arms)]
     if unmeasured := sorted({level for found in curves for level in found.unmeasured}):
         render.say(
-            f"{text.level_range(tuple(unmeasured))}: "
+            f"{level_range(unmeasured)}: "
             + (
                 "not sampled of every generation, which leaves gaps (evaluation.sampled looks at target levels alone)"
                 if quality.is_sampled

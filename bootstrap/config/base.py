@@ -1,6 +1,7 @@
 """The one base class of all settings, and which settings a lineage's results do not depend on."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -21,18 +22,32 @@ class Operational:
     """Marks a field, as in `url: Annotated[str, Operational()]`, that says how or where, and never what comes out."""
 
 
+@dataclass(frozen=True)
+class Later:
+    """Marks a field, as in `share: Annotated[float, Later(0.0)]`, that came when lineages had been grown without it.
+
+    `before`: the value that does what was done without the field. Identities leave it out where it has that value, so
+    that such lineages keep theirs; a stored recipe without the field stands for it (`completed`).
+    """
+
+    before: Any
+
+
 def identity_of(settings: Settings) -> dict[str, Any]:
-    """Return the settings as JSON data, without the operational ones at any depth."""
+    """Return the settings as JSON data, without the operational ones, and `Later` ones as before, at any depth."""
     return _pruned(settings, settings.model_dump(mode="json"))
 
 
 def _pruned(value: Any, data: Any) -> Any:
-    """Return `data`, the JSON form of `value`, without what is operational in it."""
+    """Return `data`, the JSON form of `value`, without what identities leave out."""
     if isinstance(value, BaseModel):
         kept = {
             name: field
             for name, field in type(value).model_fields.items()
-            if not any(isinstance(mark, Operational) for mark in field.metadata)
+            if not any(
+                isinstance(mark, Operational) or (isinstance(mark, Later) and data[name] == mark.before)
+                for mark in field.metadata
+            )
         }
         return {name: _pruned(getattr(value, name), data[name]) for name in kept}
     if isinstance(value, tuple | list):

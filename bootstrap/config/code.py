@@ -6,10 +6,10 @@ from pydantic import Field
 
 from bootstrap.config.answers import Judges
 from bootstrap.config.base import Settings
-from bootstrap.config.task import References, TaskSettings
+from bootstrap.config.task import QuestionTask, References
 
 
-class FunctionsTask(TaskSettings):
+class FunctionsTask(QuestionTask):
     """A Python function in one line that does n operations one after another: `a+b*3:` may become `x=a;x+=b;x*=3`."""
 
     type: Literal["functions"] = "functions"

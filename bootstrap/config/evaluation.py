@@ -1,11 +1,11 @@
 """Evaluation on held-out prompts, the panel of other tasks, and the gate that decides on promotion."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from bootstrap.config.answers import ExactVerifier
-from bootstrap.config.base import Settings
+from bootstrap.config.base import Later, Operational, Settings
 from bootstrap.config.tasks import Task
 from bootstrap.config.verifiers import Verifier
 
@@ -66,6 +66,9 @@ class Evaluation(Settings):
     """Greedy accuracy from which a level counts as mastered."""
     sampled: Sampled | None = Sampled()
     """null leaves sampled metrics out."""
+    final_prompts: Annotated[int, Operational()] = Field(default=1000, ge=1)
+    """Prompts per level of the final set, which no gate sees: once the lineage has grown to its length, the champion is
+    compared with generation 0 on them. There is a set where the task keeps a share for it (`task.final_fraction`)."""
     verifier: Verifier | None = None
     """Judges held-out answers; null takes the recipe's own. Set it where the reward is shaped or needs no reference."""
     panel: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")], PanelTask] = Field(default={})
@@ -76,12 +79,19 @@ class Evaluation(Settings):
 class Gate(Settings):
     alpha: float = Field(default=0.05, gt=0, lt=1)
     """Significance of the exact McNemar test of improvement on the target levels; where several branches are tested and
-    the best is kept, each is at this over their number (Bonferroni). 1 - alpha is the confidence of the lower bounds of
-    retention and panel, which branches do not change."""
+    the best is kept, each is at this over their number (Bonferroni). 1 - alpha is the confidence of the bounds of
+    retention and panel, which neither branches nor `spending` change."""
+    spending: Annotated[Literal["auto", "generation", "lineage"], Later("auto")] = "auto"
+    """What alpha is shared by. `generation`: each is tested at alpha. `lineage`: all planned generations that are
+    compared share it, so that equal models are promoted at most once in 1 / alpha lineages; a promotion passes its
+    share on to the next one. `auto`: `lineage` where the task has fixed data, whose held-out prompts are used again and
+    again, else `generation`."""
     retention_margin: float = Field(default=0.03, ge=0, le=1)
-    """A mastered level is retained when the lower bound of candidate - champion stays at or above minus this."""
+    """How far a candidate may fall below the best that the champion line has reached: on every level that it once
+    mastered (observed), on these together (lower score bound), and in every slice of fixed data (observed and beyond
+    chance)."""
     panel_margin: float = Field(default=0.03, ge=0, le=1)
-    """The same for each task of `evaluation.panel`, its levels together, mastered or not. The bound falls with every
-    answer that differs: of 200 prompts, 5 lost and 5 gained bring it to -0.026."""
+    """The same for each task of `evaluation.panel`, its levels together, mastered or not, by the lower score bound. It
+    falls with every answer that differs: of 200 prompts, 5 lost and 5 gained bring it to -0.029."""
     min_prompts: int = Field(default=100, ge=1)
     """Levels with fewer held-out prompts are judged together with the next one."""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PrivateAttr, ValidationInfo, field_serializer, field_validator, model_validator
 
-from bootstrap.config.base import Operational
+from bootstrap.config.base import Later, Operational
 from bootstrap.config.task import OpenTask, References
 
 Form = Literal["text", "calls", "scripts", "humaneval", "mbpp"]
@@ -26,10 +26,12 @@ ROLES: dict[Form, dict[str, tuple[str, ...]]] = {
 """What each form reads from a row -> the column it stands in, or several of which one must be there."""
 LEVEL = "level"
 """Role and column of a row's level, in every form; rows without it are of level 1."""
+SLICE = "slice"
+"""Role and column of a row's slice, in every form; rows without it are of none."""
 
 
 class FileTask(OpenTask):
-    """Rows of a JSON Lines file, by level. Levels beyond the file's last hold the rows of the last one."""
+    """Rows of a JSON Lines file, by level; the last level is the highest that a row names."""
 
     type: Literal["file"] = "file"
     base_level: int = Field(default=1, ge=1)
@@ -40,10 +42,14 @@ class FileTask(OpenTask):
     form: Form = "text"
     """`text`: prompt and answer. `calls`, `scripts`: prompt, hidden cases as JSON, and a solution. `humaneval`, `mbpp`:
     those data sets' own columns, their asserts turned into calls; rows whose asserts do not convert are left out."""
+    asserts: Annotated[Literal["equal", "exact"], Later("exact")] = "equal"
+    """What `==` in an assert means (humaneval, mbpp). `equal`: what Python says, 2 == 2.0 and (1, 2) != [1, 2].
+    `exact`: the same type as well, tuples counted as lists, and fewer asserts convert; for lineages that were grown so,
+    as all are whose stored recipe does not name it."""
     columns: dict[str, str] = Field(default={})
-    """Column by role, where the file's differ from the form's own. Every form has the roles `prompt` and `level`; text
-    has `answer`, every other `solution`; beside these, calls and scripts have `reference`, humaneval `test` and
-    `entry_point`, mbpp `tests`."""
+    """Column by role, where the file's differ from the form's own. Every form has the roles `prompt`, `level` and
+    `slice` (what a promotion must not cost by itself, as a subject); text has `answer`, every other `solution`; beside
+    these, calls and scripts have `reference`, humaneval `test` and `entry_point`, mbpp `tests`."""
     prompt_template: str = "{prompt}"
     """What the model reads; `{prompt}` stands for the row's prompt."""
     answer_template: str = "{answer}"
@@ -60,7 +66,7 @@ class FileTask(OpenTask):
 
     @model_validator(mode="after")
     def _roles_exist(self) -> "FileTask":
-        known = (*ROLES[self.form], LEVEL)
+        known = (*ROLES[self.form], LEVEL, SLICE)
         if strange := sorted(set(self.columns) - set(known)):
             raise ValueError(
                 f"form {self.form} has no role {', '.join(strange)} in columns; there is {', '.join(known)}"
@@ -94,6 +100,10 @@ class FileTask(OpenTask):
     @property
     def level_column(self) -> str:
         return self.columns.get(LEVEL, LEVEL)
+
+    @property
+    def slice_column(self) -> str:
+        return self.columns.get(SLICE, SLICE)
 
 
 def content_of(task: FileTask, data: bytes) -> str:

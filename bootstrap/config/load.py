@@ -23,7 +23,8 @@ from bootstrap.config.base_model import FolderModel, ScratchModel, missing_files
 from bootstrap.config.descent import Descent, Origin
 from bootstrap.config.files import FileTask, pinned
 from bootstrap.config.recipe import Conflicts, Place, Recipe, dotted
-from bootstrap.config.tasks import Task
+from bootstrap.config.task import completed
+from bootstrap.config.tasks import SPLIT_KINDS, Task
 from bootstrap.config.verifiers import Verifier
 from bootstrap.errors import RecipeError
 
@@ -74,8 +75,9 @@ def recipe_of(identity: Mapping[str, Any]) -> Recipe:
 
     Raises RecipeError when another version of this program wrote it.
     """
+    data = completed({**identity, "name": "stored"}, kinds=SPLIT_KINDS)
     try:
-        return Recipe.model_validate_json(json.dumps({**identity, "name": "stored"}), strict=True)
+        return Recipe.model_validate_json(json.dumps(data), strict=True)
     except ValidationError as error:
         raise RecipeError(f"the lineage's stored recipe is not one of this version: {error}") from None
 
@@ -213,7 +215,8 @@ def _read(path: Path) -> _Source:
         raise RecipeError(f"the recipe {path} {what}; it starts with name:, task: and generations: at the left margin")
     source.data, source.folder = data, path.parent
     if data.keys() == REMEMBERED and isinstance(data["folder"], str) and isinstance(data["recipe"], dict):
-        source.data, source.folder, source.remembered = data["recipe"], Path(data["folder"]), True
+        source.data = completed(data["recipe"], kinds=SPLIT_KINDS)
+        source.folder, source.remembered = Path(data["folder"]), True
         source.lines = {place[1:]: line for place, line in source.lines.items()}
     return source
 

@@ -1,10 +1,10 @@
 """What the settings of all tasks share."""
 
-from typing import Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from bootstrap.config.base import Settings
+from bootstrap.config.base import Later, Settings
 
 PRINTABLE = "".join(map(chr, range(32, 127))) + "\n"
 """Printable ASCII and the line end."""
@@ -23,11 +23,32 @@ References = Literal["text", "code", "reasoning_gym"]
 """What a task's references are: the right answer itself, or cases and items that verifiers of one kind can read."""
 
 
+SplitBy = Literal["question", "text"]
+"""What decides on which side of the split a prompt is: its question, or all of the text that the model reads."""
+
+
 class TaskSettings(Settings):
     base_level: int = Field(ge=1)
     """Highest level whose reference answers training may ever see; beyond it only the verifier speaks."""
     heldout_fraction: float = Field(default=0.125, ge=0.001, lt=1)
-    """Share of all possible prompts, by hash of their text, kept for evaluation and never trained on."""
+    """Share of all possible questions, by their hash, kept for evaluation and never trained on."""
+    final_fraction: Annotated[float, Later(0.0)] = Field(default=0.0, ge=0, lt=1)
+    """Share of all possible questions, by their hash, that no gate sees: for one comparison at the end. They are taken
+    beside the held-out ones; 0 keeps none."""
+
+    @model_validator(mode="after")
+    def _something_is_left_to_train_on(self) -> Self:
+        if self.heldout_fraction + self.final_fraction >= 1:
+            raise ValueError(
+                f"heldout_fraction {self.heldout_fraction:g} and final_fraction {self.final_fraction:g} leave nothing "
+                "to train on; lower one of them, so that their sum is below 1"
+            )
+        return self
+
+    @property
+    def split_rule(self) -> SplitBy:
+        """What decides on the split; where a prompt's text is its question, there is one rule."""
+        return "text"
 
     @property
     def references(self) -> References:
@@ -41,11 +62,41 @@ class TaskSettings(Settings):
 
     @property
     def highest_level(self) -> int | None:
-        """The last level, where the settings name one."""
+        """The last level, where the settings name one; a file's is known when it has been read."""
         return None
 
 
-class OpenTask(TaskSettings):
+class QuestionTask(TaskSettings):
+    """Base of tasks that ask one question in several texts."""
+
+    split_by: Annotated[SplitBy, Later("text")] = "question"
+    """`question`: the hash of the question decides which prompts are held out, whatever form it is asked in. `text`:
+    that of all that the model reads, so that another template holds out other questions; for lineages that were grown
+    so, as all are whose stored recipe does not name it."""
+
+    @property
+    def split_rule(self) -> SplitBy:
+        """What decides on the split."""
+        return self.split_by
+
+
+def completed(data: Any, *, kinds: frozenset[str]) -> Any:
+    """Return a stored recipe's data with `split_by: text` in each task of these types that does not name it, and with
+    `asserts: exact` in each task of a file.
+
+    Such a task was split by its prompts' texts, its asserts compared types; a new recipe's that names neither is split
+    by questions, and its asserts mean `==`.
+    """
+    if isinstance(data, dict):
+        found = {name: completed(value, kinds=kinds) for name, value in data.items()}
+        is_task = "heldout_fraction" in data and data.get("type") in kinds
+        if is_task:
+            found = {"split_by": "text", **({"asserts": "exact"} if data["type"] == "file" else {}), **found}
+        return found
+    return [completed(value, kinds=kinds) for value in data] if isinstance(data, list) else data
+
+
+class OpenTask(QuestionTask):
     """Base of tasks whose texts this program does not make itself, so that their alphabet and lengths are declared."""
 
     alphabet: str = Field(default=PRINTABLE, min_length=2)

@@ -4,7 +4,7 @@
 """
 
 from itertools import combinations
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -13,11 +13,11 @@ from bootstrap.config.code import FunctionsTask
 from bootstrap.config.files import FileTask
 from bootstrap.config.gym import ReasoningGymTask
 from bootstrap.config.programs import ProgramsTask
-from bootstrap.config.task import TaskSettings
+from bootstrap.config.task import QuestionTask, TaskSettings
 from bootstrap.config.working import WorkingTask
 
 
-class AdditionTask(TaskSettings):
+class AdditionTask(QuestionTask):
     """Sum of two numbers, digits least significant first: `21+43=640`; level n has two n-digit operands."""
 
     type: Literal["addition"] = "addition"
@@ -74,6 +74,10 @@ _Single = (
 )
 SingleTask = Annotated[_Single, Field(discriminator="type")]
 """Every task but a mixture."""
+SPLIT_KINDS = frozenset(
+    kind.model_fields["type"].default for kind in get_args(_Single) if issubclass(kind, QuestionTask)
+)
+"""Types of tasks that ask one question in several texts (`config/task.completed`)."""
 
 LOOK_ALIKE = (frozenset({"addition", "working"}), frozenset({"reversal", "copy"}))
 """Types whose prompts over the same characters are the same texts, with other answers."""
@@ -136,6 +140,13 @@ class MixtureTask(Settings):
         return max(
             len(part.before) + part.task.longest_sequence(self._own(part, level)) for part in self.parts.values()
         )
+
+    @property
+    def highest_level(self) -> int | None:
+        """The last level at which any part has one of its own; None where one goes on, or its settings do not tell."""
+        last = [part.task.highest_level for part in self.parts.values()]
+        known = [level for level in last if level is not None]
+        return max(known) if len(known) == len(last) else None
 
     @staticmethod
     def _own(part: Part, level: int) -> int:

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from bootstrap.config.base import Settings
-from bootstrap.config.task import TaskSettings
+from bootstrap.config.task import QuestionTask
 
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 """Each is one token of a model from scratch."""
@@ -36,7 +36,7 @@ class Forms(Settings):
         return self
 
 
-class WorkingTask(TaskSettings):
+class WorkingTask(QuestionTask):
     """Addition with working between tags: `74+58=` has `<think>12,13</think><answer>132</answer>`.
 
     The operands stand least significant digit first, the answer as people write it; level n has two n-digit operands.

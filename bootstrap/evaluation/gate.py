@@ -1,168 +1,311 @@
-"""The gate: does the candidate replace the champion? Both answered the same held-out prompts.
+"""The gate: does the candidate replace the champion? All answered the same held-out prompts; each prompt counts once.
 
-Three conditions, all on paired answers. Improvement: on the target levels together, more prompts gained than lost, and
-the exact McNemar test significant. Retention: on every level the champion has mastered, the lower confidence bound of
-candidate - champion stays at or above minus the margin; levels with few prompts are judged together with the next.
-Panel: on every task that is watched beside the one trained on, the same bound over all its levels, mastered or not,
-stays at or above minus a margin of its own.
+Five conditions, all on paired answers:
 
-Left out: what happens to a rejected candidate (`loop.py`).
+- Improvement: on the target levels together, more prompts gained than lost on the champion, and the exact McNemar test
+  significant.
+- Levels: on every level that the champion line has mastered, the share observed stays within the margin of the best
+  that the line has reached there; levels with few prompts are judged together with the next.
+- Pooled: on all these levels together, the lower score bound of candidate - best stays within the margin.
+- Slices of fixed data, mastered or not: no slice falls by more than the margin, unless chance alone explains it.
+- Panel: on every task that is watched beside the one trained on, the lower score bound over all its levels stays within
+  a margin of its own.
+
+The best of the line, and not its last, is the bar (`protection.py`): what a level loses over any number of promotions
+stays within one margin. A candidate has to pass every test, so that none of them needs a correction to keep out what is
+worse (Berger, Technometrics 24:295-300, 1982); what keeps equal candidates in is that levels are bounded together.
+
+Left out: what alpha is (`spending.py`), and what happens to a rejected candidate (`loop.py`).
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from bootstrap.config.evaluation import Gate
 from bootstrap.evaluation.intervals import paired_lower_bound
 from bootstrap.evaluation.metrics import mcnemar_exact, pool_small
+from bootstrap.evaluation.protection import Protected
 from bootstrap.evaluation.report import OutcomeRow
+from bootstrap.levels import level_range
 from bootstrap.records import Decision, LevelTest
 
 Pair = tuple[bool, bool]
-"""Whether candidate and champion answered one prompt."""
+"""Whether the candidate and the one it is compared with answered one prompt."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answers:
+    """What one generation answered on held-out prompts."""
+
+    rows: Sequence[OutcomeRow]
+    """Of the recipe's own task, in any order; a prompt that stands in several levels belongs to the lowest."""
+    panel: Sequence[OutcomeRow] = ()
+    """Of the tasks of the panel, told apart by `task`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Test:
+    """What improvement is tested at."""
+
+    alpha: float
+    branches: int = 1
+    """Siblings that are compared with the champion on the same prompts. Since the best that passes is kept, each is
+    tested at alpha / branches (Bonferroni). Nothing else has a choice among tests: each sibling has to pass its own."""
+    shared: str = ""
+    """Who else shares alpha, for the decision's reason."""
+
+    @property
+    def level(self) -> float:
+        return self.alpha / self.branches
+
+    def __str__(self) -> str:
+        branches = f" / {self.branches} branches" if self.branches > 1 else ""
+        return f"alpha {self.alpha:.3g}{branches}{self.shared}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Paired:
+    """The pairs of a comparison, and with whom."""
+
+    levels: tuple[int, ...]
+    reference: tuple[int, ...]
+    pairs: Sequence[Pair] = field(repr=False)
 
 
 def decide(
     *,
-    candidate: Sequence[OutcomeRow],
-    champion: Sequence[OutcomeRow],
+    candidate: Answers,
+    line: Mapping[int, Answers],
+    champion: int,
     target_levels: Sequence[int],
-    mastered_levels: Sequence[int],
+    protected: Protected,
     settings: Gate,
-    champion_number: int,
-    branches: int = 1,
-    candidate_panel: Sequence[OutcomeRow] = (),
-    champion_panel: Sequence[OutcomeRow] = (),
+    test: Test | None = None,
+    slices: Mapping[str, Collection[str]] | None = None,
 ) -> Decision:
     """Return the decision and the tests it rests on.
 
-    `candidate`, `champion`: rows of the same prompts, in any order; a prompt that either side could not be judged on
-    enters no test; the panel's rows likewise, told apart by `task`. Bounds are one-sided at confidence 1 - alpha.
-    `branches`: siblings that are compared with the champion on the same prompts. Since the best that passes is kept,
-    each improvement is tested at alpha / branches (Bonferroni), so that all of them together err no more often than one
-    would. Retention has no choice among tests and stays as it is: each sibling has to pass its own.
+    `line`: generation -> answers, of the champion and of all that `protected` names. `test`: alpha of improvement, the
+    settings' without one. `slices`: declared slice -> ids of its prompts. A prompt that either side could not be judged
+    on enters no test. Raises AssertionError where the two sides were asked different prompts.
     """
-    pairs = _pair(candidate, champion)
-    improvement = _improvement(pairs, target_levels, settings, branches=branches)
-    groups = pool_small({level: _count(pairs, [level]) for level in mastered_levels}, min_prompts=settings.min_prompts)
-    retention = tuple(_kept(pairs, group, settings, margin=settings.retention_margin) for group in groups)
-    panel = {
-        task: _kept(
-            _pair(*([row for row in rows if row.task == task] for rows in (candidate_panel, champion_panel))),
-            sorted({row.level for row in candidate_panel if row.task == task}),
-            settings,
-            margin=settings.panel_margin,
+    test, slices = test or Test(alpha=settings.alpha), slices or {}
+    ours = _by_level(candidate.rows)
+    theirs = {number: _by_level(answers.rows) for number, answers in line.items()}
+
+    def paired(reference: Mapping[int, int]) -> _Paired:
+        """Pair the answers on levels, each with those of its generation."""
+        pairs = [
+            pair
+            for level, number in sorted(reference.items())
+            for pair in _pairs(ours.get(level, {}), theirs[number].get(level, {}))
+        ]
+        return _Paired(levels=tuple(sorted(reference)), reference=tuple(sorted({*reference.values()})), pairs=pairs)
+
+    def of_slice(name: str, number: int) -> _Paired:
+        members = slices[name]
+        mine, other = (_only(_flat(rows), members) for rows in (ours, theirs[number]))
+        levels = tuple(sorted(level for level, rows in ours.items() if any(prompt in rows for prompt in members)))
+        return _Paired(levels=levels, reference=(number,), pairs=_pairs(mine, other))
+
+    def of_panel(task: str, number: int) -> _Paired:
+        mine, other = (
+            _by_level(row for row in panel if row.task == task) for panel in (candidate.panel, line[number].panel)
         )
-        for task in sorted({row.task for row in (*candidate_panel, *champion_panel)})
+        return _Paired(
+            levels=tuple(sorted(mine)), reference=(number,), pairs=_pairs(_flat(mine), _flat(other))
+        )
+
+    improvement = _improvement(paired(dict.fromkeys(target_levels, champion)), test)
+    counts = {level: len(ours.get(level, ())) for level in protected.levels}
+    groups = [
+        paired({level: protected.levels[level] for level in group})
+        for group in pool_small(counts, min_prompts=settings.min_prompts)
+    ]
+    retention = tuple(_observed(group, settings) for group in groups)
+    pooled = _bounded(paired(protected.levels), settings, margin=settings.retention_margin) if groups else None
+    parts = {f"level {level}": paired({level: number}) for level, number in protected.below.items()}
+    parts |= {name: of_slice(name, number) for name, number in protected.slices.items()}
+    within = {name: _beyond_chance(part, settings, num_tests=len(parts)) for name, part in parts.items()}
+    panel = {
+        task: _bounded(of_panel(task, number), settings, margin=settings.panel_margin)
+        for task, number in protected.panel.items()
     }
-    promoted = improvement.passed and all(test.passed for test in (*retention, *panel.values()))
+    kept = (*retention, *([pooled] if pooled else ()), *within.values(), *panel.values())
     return Decision(
-        promoted=promoted,
-        reason=_reason(improvement, retention, panel, settings, branches=branches),
-        champion=champion_number,
+        promoted=improvement.passed and all(one.passed for one in kept),
+        reason=_reason(improvement, retention, pooled, within, panel, test),
+        champion=champion,
         improvement=improvement,
         retention=retention,
+        pooled=pooled,
+        slices=within,
         panel=panel,
     )
 
 
-def _pair(candidate: Sequence[OutcomeRow], champion: Sequence[OutcomeRow]) -> dict[int, list[Pair]]:
-    """Return level -> answers of both sides to the prompts judged for both."""
-    theirs = {(row.level, row.prompt_id): row.correct for row in champion}
-    ours = {(row.level, row.prompt_id): row.correct for row in candidate}
-    assert len(theirs) == len(champion) and len(ours) == len(candidate), "a held-out prompt was asked twice"
-    assert theirs.keys() == ours.keys(), "candidate and champion were asked different held-out prompts"
-    pairs: dict[int, list[Pair]] = {}
-    for key, correct in ours.items():
-        other = theirs[key]
-        if correct is not None and other is not None:
-            pairs.setdefault(key[0], []).append((correct, other))
-    return pairs
+def unrepeated(rows: Iterable[OutcomeRow]) -> list[OutcomeRow]:
+    """Return the rows with each prompt at the lowest of its levels alone, in the order of levels."""
+    return [row for level in (by_level := _lowest(rows)) for row in by_level[level].values()]
 
 
-def _improvement(pairs: dict[int, list[Pair]], levels: Sequence[int], settings: Gate, *, branches: int) -> LevelTest:
-    test = _compare(pairs, levels, settings)
-    p_value = mcnemar_exact(test.gained, lost=test.lost)
-    passed = p_value < settings.alpha / branches and test.gained > test.lost
-    return test.model_copy(update={"p_value": p_value, "passed": passed})
+def _lowest(rows: Iterable[OutcomeRow]) -> dict[int, dict[str, OutcomeRow]]:
+    """Return level -> prompt -> row, each prompt at the lowest of its levels."""
+    seen: set[str] = set()
+    found: dict[int, dict[str, OutcomeRow]] = {}
+    for row in sorted(rows, key=lambda row: row.level):
+        known = found.setdefault(row.level, {})
+        assert row.prompt_id not in known, "a held-out prompt was asked twice"
+        if row.prompt_id not in seen:
+            known[row.prompt_id] = row
+            seen.add(row.prompt_id)
+    return found
 
 
-def _kept(pairs: dict[int, list[Pair]], levels: Sequence[int], settings: Gate, *, margin: float) -> LevelTest:
-    test = _compare(pairs, levels, settings)
-    return test.model_copy(update={"passed": test.difference_low >= -margin})
+def _by_level(rows: Iterable[OutcomeRow]) -> dict[int, dict[str, bool | None]]:
+    """Return level -> prompt -> whether its answer is right, each prompt at the lowest of its levels."""
+    return {
+        level: {prompt: row.correct for prompt, row in known.items()} for level, known in _lowest(rows).items()
+    }
 
 
-def _compare(pairs: dict[int, list[Pair]], levels: Sequence[int], settings: Gate) -> LevelTest:
-    """Return the counts of a comparison, not yet passed."""
-    rows = [pair for level in levels for pair in pairs.get(level, ())]
-    assert rows, f"no judged held-out prompts on {_span(levels)}"
-    gained = sum(ours and not theirs for ours, theirs in rows)
-    lost = sum(theirs and not ours for ours, theirs in rows)
-    return LevelTest(
-        levels=tuple(sorted(levels)),
-        num_prompts=len(rows),
-        candidate=sum(ours for ours, _ in rows) / len(rows),
-        champion=sum(theirs for _, theirs in rows) / len(rows),
-        gained=gained,
-        lost=lost,
-        difference_low=paired_lower_bound(gained, lost=lost, total=len(rows), confidence=1 - settings.alpha),
-        passed=False,
+def _flat(by_level: Mapping[int, Mapping[str, bool | None]]) -> dict[str, bool | None]:
+    return {prompt: correct for rows in by_level.values() for prompt, correct in rows.items()}
+
+
+def _only(rows: Mapping[str, bool | None], members: Collection[str]) -> dict[str, bool | None]:
+    return {prompt: correct for prompt, correct in rows.items() if prompt in members}
+
+
+def _pairs(ours: Mapping[str, bool | None], theirs: Mapping[str, bool | None]) -> list[Pair]:
+    """Return the answers of both sides to the prompts judged for both."""
+    assert ours.keys() == theirs.keys(), "candidate and champion were asked different held-out prompts"
+    both = ((correct, theirs[prompt]) for prompt, correct in ours.items())
+    return [(one, other) for one, other in both if one is not None and other is not None]
+
+
+def _improvement(found: _Paired, test: Test) -> LevelTest:
+    counts = _compare(found, confidence=1 - test.alpha)
+    p_value = mcnemar_exact(counts.gained, lost=counts.lost)
+    passed = p_value < test.level and counts.gained > counts.lost
+    return counts.model_copy(update={"p_value": p_value, "passed": passed, "alpha": test.level, "reference": ()})
+
+
+def _observed(found: _Paired, settings: Gate) -> LevelTest:
+    """Test that the share itself stays within the margin of the best: the sum of losses is then bounded by it."""
+    counts = _compare(found, confidence=1 - settings.alpha)
+    fallen, allowed = counts.lost - counts.gained, settings.retention_margin * counts.num_prompts
+    # Margins are decimals, which products miss by a rounding error.
+    passed = bool(counts.num_prompts) and fallen <= allowed + 1e-9
+    return counts.model_copy(update={"passed": passed, "margin": settings.retention_margin})
+
+
+def _bounded(found: _Paired, settings: Gate, *, margin: float) -> LevelTest:
+    """Test non-inferiority: the lower score bound stays within the margin.
+
+    Of few prompts the bound lies below the margin even when every answer is the same. The margin is then what so many
+    prompts can tell apart, so that such a candidate passes, and one that lost anything on the whole does not.
+    """
+    counts = _compare(found, confidence=1 - settings.alpha)
+    if not counts.num_prompts:
+        return counts.model_copy(update={"margin": margin})
+    finest = -paired_lower_bound(0, lost=0, total=counts.num_prompts, confidence=1 - settings.alpha)
+    margin = max(margin, finest)
+    passed = counts.difference_low >= -margin
+    return counts.model_copy(update={"passed": passed, "margin": margin, "alpha": settings.alpha})
+
+
+def _beyond_chance(found: _Paired, settings: Gate, *, num_tests: int) -> LevelTest:
+    """Test that a slice has not fallen by more than the margin, unless chance explains it.
+
+    Where answers are far from mastered, models that are equal differ in many of them, and a small slice moves by more
+    than the margin for no reason. So a fall counts where it is beyond the margin and the exact one-sided McNemar test
+    finds a loss, at alpha over the number of slices (Bonferroni).
+    """
+    counts = _compare(found, confidence=1 - settings.alpha)
+    alpha, discordant = settings.alpha / num_tests, counts.gained + counts.lost
+    tail = sum(math.comb(discordant, gains) for gains in range(counts.gained + 1)) / 2**discordant
+    beyond = counts.lost - counts.gained > settings.retention_margin * counts.num_prompts + 1e-9
+    passed = bool(counts.num_prompts) and not (beyond and tail < alpha)
+    return counts.model_copy(
+        update={"passed": passed, "p_value": tail, "alpha": alpha, "margin": settings.retention_margin}
     )
 
 
-def _count(pairs: dict[int, list[Pair]], levels: Sequence[int]) -> int:
-    return sum(len(pairs.get(level, ())) for level in levels)
+def _compare(found: _Paired, *, confidence: float) -> LevelTest:
+    """Return the counts of a comparison, not yet passed; of no judged prompt, nothing is shown."""
+    total = len(found.pairs)
+    gained = sum(ours and not theirs for ours, theirs in found.pairs)
+    lost = sum(theirs and not ours for ours, theirs in found.pairs)
+    return LevelTest(
+        levels=found.levels,
+        num_prompts=total,
+        candidate=sum(ours for ours, _ in found.pairs) / total if total else 0.0,
+        champion=sum(theirs for _, theirs in found.pairs) / total if total else 0.0,
+        gained=gained,
+        lost=lost,
+        difference_low=paired_lower_bound(gained, lost=lost, total=total, confidence=confidence) if total else -1.0,
+        passed=False,
+        reference=found.reference,
+    )
 
 
 def _reason(
     improvement: LevelTest,
     retention: Sequence[LevelTest],
+    pooled: LevelTest | None,
+    slices: Mapping[str, LevelTest],
     panel: Mapping[str, LevelTest],
-    settings: Gate,
-    *,
-    branches: int,
+    test: Test,
 ) -> str:
     """Return the decision in one sentence."""
-    alpha = f"alpha {settings.alpha:g}" + (f" / {branches} branches" if branches > 1 else "")
-    faults = []
-    if not improvement.passed:
-        faults.append(
-            f"{_moved(improvement)} is no significant improvement "
-            f"(p {_p(improvement)}, {alpha}, {improvement.gained} gained, {improvement.lost} lost)"
-        )
-    kept = [("", test, settings.retention_margin) for test in retention]
-    kept += [(f"{task} ", test, settings.panel_margin) for task, test in panel.items()]
-    for task, test, margin in kept:
-        if not test.passed:
-            verb = "fell " if test.candidate < test.champion else "is not shown to be retained: "
-            faults.append(
-                f"{task}{_moved(test, verb=verb)} (lower bound {test.difference_low:.3f}, margin {margin:.3f})"
-            )
+    faults = [] if improvement.passed else [_no_improvement(improvement, test)]
+    fallen = [_fallen(level_range(one.levels), one) for one in retention if not one.passed]
+    if pooled is not None and not pooled.passed and not fallen:
+        together = " together" if len(pooled.levels) > 1 else ""
+        fallen = [_unproven(f"{level_range(pooled.levels)}{together}", pooled)]
+    faults += fallen
+    faults += [_fallen(name, one) for name, one in slices.items() if not one.passed]
+    faults += [
+        _unproven(f"{task} {level_range(one.levels)}", one) for task, one in panel.items() if not one.passed
+    ]
     if faults:
         return "rejected: " + "; ".join(faults)
-    levels = sorted(level for test in retention for level in test.levels)
-    retained = f"{_span(levels)} retained" if levels else "no level was mastered before"
+    levels = sorted(level for one in retention for level in one.levels)
+    retained = f"{level_range(levels)} retained" if levels else "no level was mastered before"
+    if slices:
+        retained += f"; no loss beyond chance in {len(slices)} slice{'s' if len(slices) > 1 else ''}"
     retained += f"; {', '.join(panel)} retained" if panel else ""
-    tested = f"p {_p(improvement)}" + (f", {alpha}" if branches > 1 else "")
-    return f"{_span(improvement.levels)}: {_shares(improvement)} ({tested}); {retained}"
+    told = f", {test}" if test.branches > 1 or test.shared else ""
+    return f"{level_range(improvement.levels)}: {_moved(improvement)} (p {improvement.p_value:.2g}{told}); {retained}"
 
 
-def _moved(test: LevelTest, *, verb: str = "") -> str:
-    return f"{_span(test.levels)} {verb}{_shares(test)}"
+def _no_improvement(improvement: LevelTest, test: Test) -> str:
+    if not improvement.num_prompts:
+        return f"no held-out prompt of {level_range(improvement.levels)} could be judged for both"
+    return (
+        f"{level_range(improvement.levels)} {_moved(improvement)} is no significant improvement "
+        f"(p {improvement.p_value:.2g}, {test}, {improvement.gained} gained, {improvement.lost} lost)"
+    )
 
 
-def _shares(test: LevelTest) -> str:
-    return f"{test.champion:.3f} -> {test.candidate:.3f}"
+def _fallen(name: str, one: LevelTest) -> str:
+    if not one.num_prompts:
+        return f"no held-out prompt of {name} could be judged for both"
+    return f"{name} fell {_moved(one)} from {_best(one)} (margin {one.margin:.3f})"
 
 
-def _p(test: LevelTest) -> str:
-    assert test.p_value is not None, "only improvement is tested for significance"
-    return f"{test.p_value:.2g}"
+def _unproven(name: str, one: LevelTest) -> str:
+    if not one.num_prompts:
+        return f"no held-out prompt of {name} could be judged for both"
+    verb = "fell" if one.candidate < one.champion else "is not shown to be retained:"
+    return f"{name} {verb} {_moved(one)} (lower bound {one.difference_low:.3f}, margin {one.margin:.3f})"
 
 
-def _span(levels: Sequence[int]) -> str:
-    """Return `level 5`, `levels 1-4` or `levels 1, 3`."""
-    ordered = sorted(levels)
-    if len(ordered) == 1:
-        return f"level {ordered[0]}"
-    consecutive = ordered == list(range(ordered[0], ordered[-1] + 1))
-    return f"levels {ordered[0]}-{ordered[-1]}" if consecutive else f"levels {', '.join(map(str, ordered))}"
+def _moved(one: LevelTest) -> str:
+    return f"{one.champion:.3f} -> {one.candidate:.3f}"
+
+
+def _best(one: LevelTest) -> str:
+    return "the best of " + ", ".join(f"gen-{number}" for number in one.reference)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bootstrap.errors import RecipeError
+from bootstrap.levels import level_range
 from bootstrap.records import Generation, Outcome
 from bootstrap.store.ancestry import Siblings, alone, spent
 from bootstrap.store.ledger import Entry
@@ -48,9 +49,8 @@ class Quality:
     def label(self) -> str:
         if not self.is_share:
             return "frontier (level)"
-        span = f"{self.levels[0]}" if len(self.levels) == 1 else f"{self.levels[0]}-{self.levels[-1]}"
         what = {"accuracy": "greedy accuracy", "pass_at_1": "pass@1", "pass_at_k": "pass@k"}[self.kind]
-        return f"{what}, level{'' if len(self.levels) == 1 else 's'} {span}"
+        return f"{what}, {level_range(self.levels)}"
 
 
 @dataclass(frozen=True, kw_only=True)

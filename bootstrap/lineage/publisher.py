@@ -42,6 +42,7 @@ from mlflow.entities import (
 )
 
 from bootstrap.errors import LineageLocked, TrackingError
+from bootstrap.levels import level_range
 from bootstrap.lineage import graph, notes, queries, samples, tracking
 from bootstrap.lineage.connection import connected
 from bootstrap.lineage.outbox import Outbox, Receipt
@@ -518,8 +519,7 @@ class _Publisher:
         side = "parent" if decision.champion == node.parent else "champion"
         compared: dict[str, float] = {}
         for row in (*([test] if test else ()), *decision.retention):
-            name = f"level_{row.levels[0]}" if len(row.levels) == 1 else f"levels_{row.levels[0]}_to_{row.levels[-1]}"
-            compared[f"gate/{side}/{name}/accuracy"] = row.champion
+            compared[f"gate/{side}/{_levels_key(row.levels)}/accuracy"] = row.champion
         return metrics + _plain(compared, at=at, model_id=other.model_id if other else None)
 
     def _curves(self, node: Generation, span: tuple[int, int]) -> list[Metric]:
@@ -719,6 +719,11 @@ def _method(recipe: Mapping[str, Any], node: Generation) -> str:
         part = stage if stage["name"] == node.stage else part
     steps = part.get("steps") or ()
     return ", ".join(step["type"] + ("+distillation" if step.get("distillation") else "") for step in steps)
+
+
+def _levels_key(levels: Sequence[int]) -> str:
+    """Return levels as part of a metric's name: `level_5`, `levels_1_to_4`, `levels_1_3_5_to_8`."""
+    return level_range(levels).replace(", ", "_").replace(" ", "_").replace("-", "_to_")
 
 
 def _key(name: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from bootstrap.errors import RecipeError
+from bootstrap.levels import level_range
 from bootstrap.lineage import text
 from bootstrap.records import Edge, Finding, Generation, HealthMetric, LevelReport, Outcome
 from bootstrap.store.ancestry import ancestors
@@ -173,7 +174,7 @@ def table(entries: Sequence[Entry]) -> list[dict[str, str]]:
                 "generation": node.name + (" *" if node.number == champion else ""),
                 **({"stage": node.stage} if staged else {}),
                 "from": origin(node),
-                "target": text.level_range(node.target_levels) if node.target_levels else "",
+                "target": level_range(node.target_levels) if node.target_levels else "",
                 "accuracy": "" if best is None else accuracy(best),
                 "gain": "" if test is None else text.points(test.candidate - test.champion),
                 "frontier": str(node.report.frontier),

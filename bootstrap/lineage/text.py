@@ -50,15 +50,6 @@ def points(difference: float) -> str:
     return f"{100 * difference:+.1f} pp"
 
 
-def level_range(levels: tuple[int, ...]) -> str:
-    """Return levels as a person lists them: (5,) -> `level 5`; (5, 6, 7) -> `levels 5-7`; (5, 9) -> `levels 5, 9`."""
-    if len(levels) == 1:
-        return f"level {levels[0]}"
-    if levels and levels == tuple(range(levels[0], levels[-1] + 1)):
-        return f"levels {levels[0]}-{levels[-1]}"
-    return "levels " + ", ".join(map(str, levels))
-
-
 def plain(text: str, *, limit: int = 2000) -> str:
     """Return `text` as one line in which Markdown and HTML find nothing to act on.
 

@@ -15,8 +15,12 @@ from random import Random
 class Addition:
     """Texts of the addition task and their answers."""
 
-    name = "addition"
+    name = kind = "addition"
     has_stepping_stones = True
+
+    def question(self, text: str) -> str:
+        """Return the sum with its operands in order, since `12+3=` and `3+12=` ask the same."""
+        return "+".join(sorted(text.removesuffix("=").split("+")))
 
     def num_texts(self, level: int, *, stepping_stone: bool) -> int:
         if stepping_stone:

@@ -227,15 +227,16 @@ class Rows:
         form = self.settings.form
         if form == "humaneval":
             name = _text(columns, "entry_point")
-            return prompt, CallCases(function=name, prefix=prompt, cases=calls_of_check(_text(columns, "test")))
+            values, calls = VALUES[self.settings.asserts], calls_of_check(_text(columns, "test"), exact=exact)
+            return prompt, CallCases(function=name, prefix=prompt, values=values, cases=calls)
         if form == "mbpp":
             tests = columns["tests"]
             if not isinstance(tests, list) or not all(isinstance(test, str) for test in tests):
                 raise ValueError(f"tests must be a list of asserts, not {_short(tests)}")
-            function, calls = calls_of_asserts(tests)
+            function, calls = calls_of_asserts(tests, exact=exact)
             # The texts name no function, and the tests, which do, are hidden.
             head = _head(_text(columns, "solution"), function)
-            return f"{prompt}\n{head}\n", CallCases(function=function, cases=calls)
+            return f"{prompt}\n{head}\n", CallCases(function=function, values=values, cases=calls)
         content = columns["reference"]
         cases = read_code(content if isinstance(content, str) else json.dumps({"kind": form, **_mapping(content)}))
         if cases.kind != form:

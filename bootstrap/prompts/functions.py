@@ -36,12 +36,23 @@ SUFFIX = "\n return x\n"
 class Functions:
     """Texts of the task, right answers, and the hidden inputs that tell right from wrong."""
 
-    name = "functions"
+    name = kind = "functions"
     has_stepping_stones = False
 
     def __init__(self, settings: FunctionsTask) -> None:
         alphabet = set(OPERANDS + OPERATORS + "x=;:")
         assert alphabet == set(settings.characters), "the settings declare the characters that this module writes"
+
+    def question(self, text: str) -> str:
+        """Return the description with operations that may change places in order: `b+a:` and `a+b:` ask the same.
+
+        These are the factors of a product, and the terms of a sum with their signs; a description is a chain of both.
+        """
+        first, steps = _parts(text)
+        runs = [(is_product, list(run)) for is_product, run in itertools.groupby(steps, lambda step: step[0] == "*")]
+        # The first operand is one more of its run, under the sign that it would have in any other place.
+        runs[0][1].insert(0, ("*" if runs[0][0] else "+", first))
+        return "".join(operator + operand for _, run in runs for operator, operand in sorted(run))
 
     def num_texts(self, level: int, *, stepping_stone: bool) -> int:
         assert not stepping_stone, f"{self.name} has no stepping stones"

@@ -24,7 +24,7 @@ from random import Random
 
 from bootstrap.config.programs import DIGITS, OPERATIONS, PROPOSING, ProgramsTask
 from bootstrap.config.task import room
-from bootstrap.prompts.task import ProceduralTask, prompt_id, split_of
+from bootstrap.prompts.task import ProceduralTask, prompt_id
 from bootstrap.records import Prompt, Split
 from bootstrap.seeds import derive_seed
 
@@ -51,12 +51,15 @@ def execute(program: str, digits: str) -> str:
 class Programs:
     """Texts of the task and what the programs print."""
 
-    name = "programs"
+    name = kind = "programs"
     has_stepping_stones = False
 
     def __init__(self, *, width: int) -> None:
         self.width = width
         self._form = re.compile(f"[{OPERATIONS}]+:[{DIGITS}]{{{width}}}=")
+
+    def question(self, text: str) -> str:
+        return text
 
     def num_texts(self, level: int, *, stepping_stone: bool) -> int:
         assert not stepping_stone, f"{self.name} has no stepping stones"
@@ -123,8 +126,7 @@ class ProgramTask(ProceduralTask):
         level = self.programs.level_of(text)
         if level is None:
             return None
-        split = split_of(self.name, text, heldout_fraction=self.settings.heldout_fraction)
-        return Prompt(id=prompt_id(self.name, text), task=self.name, level=level, text=text, split=split)
+        return Prompt(id=prompt_id(self.name, text), task=self.name, level=level, text=text, split=self.split_of(text))
 
     def max_problem_tokens(self, level: int) -> int:
         """Return the tokens that a model's problem may have up to a level, its end included."""

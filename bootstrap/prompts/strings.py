@@ -16,9 +16,12 @@ class Strings:
     has_stepping_stones = False
 
     def __init__(self, *, alphabet: str, backwards: bool) -> None:
-        self.name = "reversal" if backwards else "copy"
+        self.name = self.kind = "reversal" if backwards else "copy"
         self._alphabet = alphabet
         self._backwards = backwards
+
+    def question(self, text: str) -> str:
+        return text
 
     def num_texts(self, level: int, *, stepping_stone: bool) -> int:
         assert not stepping_stone, f"{self.name} has no stepping stones"

@@ -2,7 +2,9 @@
 
 A task is a *family* of texts (`addition.py`, `strings.py`: texts and their answers, nothing else) under these rules:
 
-- A prompt belongs to the train or to the held-out split by the hash of its text alone; no draw ever crosses over.
+- A prompt belongs to the train, the held-out or the final split by the hash of its question alone; no draw ever
+  crosses over. The question is what is asked, whatever form it is asked in: `1+23=` and `23+1=` are one, and so are a
+  file's row under two templates. Lineages may have been grown with the hash of the whole text (`split_by: text`).
 - Draws depend on their arguments alone, never on earlier draws.
 - Training sees references through `demonstrate` alone, which refuses levels beyond the task's `base_level`.
   `reference` and `wrong_answers` serve verifiers.
@@ -11,13 +13,14 @@ Left out: which level comes next (`selection/curriculum.py`) and how answers are
 """
 
 import hashlib
+import unicodedata
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from random import Random
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from bootstrap.config import tasks
-from bootstrap.config.task import room
+from bootstrap.config.task import TaskSettings, room
 from bootstrap.errors import RecipeError
 from bootstrap.records import Prompt, Split
 from bootstrap.seeds import generator
@@ -41,7 +44,7 @@ class Task(Protocol):
     """Every character of prompts and answers; an entry of several characters is one token of a model from scratch."""
     has_stepping_stones: bool
     highest_level: int | None
-    """The last level that can be drawn; None where levels go on."""
+    """The last level with prompts of its own, beyond which asking raises RecipeError; None where levels go on."""
 
     def max_answer_length(self, level: int) -> int:
         """Return the length of the longest reference answer at a level, stepping stones included.
@@ -93,12 +96,23 @@ class Task(Protocol):
     def num_heldout(self, level: int, count: int) -> int | None:
         """Return how many prompts `heldout` gives; None where that is not known before a large level has been drawn."""
 
+    def final(self, level: int, count: int) -> list[Prompt]:
+        """Return the frozen prompts of a level that no gate sees, by the rules of `heldout`.
+
+        Empty where the settings keep none (`final_fraction` 0); raises RecipeError where they do and there are none.
+        """
+
 
 class Family(Protocol):
     """What one kind of task knows: texts and their answers. It knows nothing of splits or of who may ask."""
 
     name: str
     has_stepping_stones: bool
+    kind: str
+    """What its questions are hashed with beside their text; tasks that ask the same in other forms share it."""
+
+    def question(self, text: str) -> str:
+        """Return what a text asks, the same for all texts that ask the same."""
 
     def num_texts(self, level: int, *, stepping_stone: bool) -> int:
         """Return how many texts there are; it grows with the level."""
@@ -131,21 +145,28 @@ class ProceduralTask:
     highest_level = None
 
     def __init__(self, settings: tasks.Task, *, family: Family) -> None:
-        """Raise RecipeError when some small level has no prompt in one of the splits."""
+        """Raise RecipeError when some small level has no prompt in one of the splits that the settings keep."""
         self.name = family.name
         self.settings = settings
         self.characters = settings.characters
         self.has_stepping_stones = family.has_stepping_stones
         self._family = family
-        self._threshold = _heldout_threshold(settings.heldout_fraction)
+        self._bounds = bounds_of(settings)
         self._lists: dict[tuple[int, Split, bool], tuple[Prompt, ...]] = {}
-        self._suites: dict[tuple[int, int], tuple[Prompt, ...]] = {}
+        self._suites: dict[tuple[int, int, Split], tuple[Prompt, ...]] = {}
         level = 1
         while family.num_texts(level, stepping_stone=False) <= ENUMERABLE:
-            for split in Split:
-                if not any(_digest(self.name, t, self._threshold)[1] is split for t in self._texts(level)):
+            found = {self.split_of(text) for text in self._texts(level)}
+            for split in self._bounds.splits:
+                if split not in found:
                     raise self._empty(level, split)
             level += 1
+
+    def split_of(self, text: str) -> Split:
+        """Return the split of a prompt's text."""
+        if self.settings.split_rule == "text":
+            return _side(_hash(self.name, text), self._bounds)
+        return _side(_hash(self._family.kind, self._family.question(text)), self._bounds)
 
     def max_answer_length(self, level: int) -> int:
         return self._family.max_answer_length(level)
@@ -162,6 +183,8 @@ class ProceduralTask:
                 f"{self.name} level {level} has no stepping stones; set stepping_stones: 0"
                 + (" or aim at level 2 or higher" if self.has_stepping_stones else "")
             )
+        if split not in self._bounds.splits:
+            raise self._empty(level, split)
         rng = generator(seed, "draw", self.name, level, split.value, int(stepping_stone))
         if self._is_listed(level, count, split=split, stepping_stone=stepping_stone):
             return again_and_again(self._list(level, split=split, stepping_stone=stepping_stone), count, rng=rng)
@@ -200,23 +223,30 @@ class ProceduralTask:
         return self._family.wrong_answers(prompt.text)
 
     def heldout(self, level: int, count: int) -> list[Prompt]:
+        return self._suite(level, count, split=Split.HELDOUT)
+
+    def final(self, level: int, count: int) -> list[Prompt]:
+        return self._suite(level, count, split=Split.FINAL) if Split.FINAL in self._bounds.splits else []
+
+    def _suite(self, level: int, count: int, *, split: Split) -> list[Prompt]:
         self._check_level(level)
-        if (level, count) not in self._suites:
-            if self._is_listed(level, count, split=Split.HELDOUT, stepping_stone=False):
+        key = (level, count, split)
+        if key not in self._suites:
+            if self._is_listed(level, count, split=split, stepping_stone=False):
                 # The order of the ids is as good as random, and no seed enters it.
-                listed = self._list(level, split=Split.HELDOUT, stepping_stone=False)
+                listed = self._list(level, split=split, stepping_stone=False)
                 suite = sorted(listed, key=lambda prompt: prompt.id)[:count]
             else:
-                rng = generator(0, "heldout", self.name, level)
-                suite = self._sample_distinct(rng, level, count, split=Split.HELDOUT, stepping_stone=False)
-            self._suites[level, count] = tuple(suite)
-        return list(self._suites[level, count])
+                rng = generator(0, split.value, self.name, level)
+                suite = self._sample_distinct(rng, level, count, split=split, stepping_stone=False)
+            self._suites[key] = tuple(suite)
+        return list(self._suites[key])
 
     def num_heldout(self, level: int, count: int) -> int | None:
         self._check_level(level)
         num_texts = self._family.num_texts(level, stepping_stone=False)
         # Of 100 + 2 * count expected prompts, fewer than `count` are more than 10 standard deviations away.
-        if num_texts * self._threshold >= (100 + 2 * count) * HASHES:
+        if num_texts * self._bounds.share(Split.HELDOUT) >= (100 + 2 * count) * HASHES:
             return count
         if num_texts > ENUMERABLE:
             return None
@@ -229,7 +259,7 @@ class ProceduralTask:
     def _is_listed(self, level: int, count: int, *, split: Split, stepping_stone: bool) -> bool:
         """Whether the level is listed whole: because it is small, or because rejecting repeats might never end."""
         num_texts = self._family.num_texts(level, stepping_stone=stepping_stone)
-        share = self._threshold if split is Split.HELDOUT else HASHES - self._threshold
+        share = self._bounds.share(split)
         # With 100 + 4 * count expected prompts, fewer than `count` actual ones are practically impossible. In integers,
         # because the texts of a long level outnumber what a float can hold.
         return num_texts <= ENUMERABLE or num_texts * share < (100 + 4 * count) * HASHES
@@ -267,23 +297,23 @@ class ProceduralTask:
         raise self._empty(max(levels), Split.TRAIN)
 
     def _prompt(self, text: str, level: int, split: Split, stepping_stone: bool) -> Prompt | None:
-        """Return the prompt of a text, or None when it belongs to the other split."""
-        identifier, actual = _digest(self.name, text, self._threshold)
-        if actual is not split:
+        """Return the prompt of a text, or None when it belongs to another split."""
+        if self.split_of(text) is not split:
             return None
+        identifier = prompt_id(self.name, text)
         return Prompt(id=identifier, task=self.name, level=level, text=text, split=split, stepping_stone=stepping_stone)
 
     def _texts(self, level: int, stepping_stone: bool = False) -> Iterator[str]:
         return self._family.texts(level, stepping_stone=stepping_stone)
 
     def _check_level(self, level: int) -> None:
-        assert level >= 1, f"levels start at 1, not {level}"
+        check_level(self, level)
 
     def _empty(self, level: int, split: Split) -> RecipeError:
-        change = "raise" if split is Split.HELDOUT else "lower"
+        share, change = changed_share(self.settings, split)
         return RecipeError(
-            f"{self.name} level {level} has no {split.value} prompt at task.heldout_fraction "
-            f"{self.settings.heldout_fraction:g}; {change} it, or enlarge the alphabet of a task on strings"
+            f"{self.name} level {level} has no {split.value} prompt at {share}; {change} it, or enlarge the alphabet "
+            "of a task on strings"
         )
 
 
@@ -305,17 +335,69 @@ def check_references(levels: Sequence[int], name: str, *, base_level: int) -> No
         )
 
 
+def check_level(task: Task, level: int) -> None:
+    """Raise RecipeError when a level lies beyond the task's last."""
+    assert level >= 1, f"levels start at 1, not {level}"
+    if own_level(task, level) < level:
+        raise RecipeError(
+            f"level {level} of {task.name} was asked for, its last is {task.highest_level}; name levels up to "
+            f"{task.highest_level} (curriculum, panel, base_level), or lower generations.count or evaluation.lookahead"
+        )
+
+
+def own_level(task: Task, level: int) -> int:
+    """Return the level, or the task's last one where it lies beyond."""
+    return level if task.highest_level is None else min(level, task.highest_level)
+
+
+def changed_share(settings: TaskSettings, split: Split) -> tuple[str, str]:
+    """Return which share of the settings to change, and how, where a split has too few prompts."""
+    name = "final_fraction" if split is Split.FINAL else "heldout_fraction"
+    change = "lower" if split is Split.TRAIN else "raise"
+    return f"task.{name} {getattr(settings, name):g}", change
+
+
+def normalised(text: str) -> str:
+    """Return a text in Unicode's composed form (NFC), each run of white space as one blank, none at the ends."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
 def prompt_id(task: str, text: str) -> str:
     """Return the first 16 hex digits of SHA-256 over the task's name, a newline and the text."""
-    return _digest(task, text, 0)[0]
+    return _hash(task, text)[:8].hex()
 
 
-def split_of(task: str, text: str, *, heldout_fraction: float) -> Split:
-    """Return the split of a text: held out when bytes 8-15 of its hash, an integer, lie below that share of 2**64.
+class Bounds(NamedTuple):
+    """Where the splits end among the `HASHES` values of a question's hash: held out, then final, then train."""
 
-    Bytes other than the id's, so that an id says nothing about the split.
+    heldout: int
+    final: int
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """The splits that are kept."""
+        return (Split.TRAIN, Split.HELDOUT) if self.final == self.heldout else tuple(Split)
+
+    def share(self, split: Split) -> int:
+        """Return how many values belong to a split."""
+        if split is Split.TRAIN:
+            return HASHES - self.final
+        return self.heldout if split is Split.HELDOUT else self.final - self.heldout
+
+
+def bounds_of(settings: TaskSettings) -> Bounds:
+    """Return the bounds of a task's splits, exact integer parts of shares of `HASHES`."""
+    return _bounds(settings.heldout_fraction, settings.final_fraction)
+
+
+def split_of(kind: str, question: str, *, heldout_fraction: float, final_fraction: float = 0.0) -> Split:
+    """Return the split of a question: held out when bytes 8-15 of its hash, an integer, lie below that share of 2**64,
+    final when they lie in the share that follows.
+
+    `kind`: what questions of the task are hashed with. Bytes other than an id's, so that where a text is its question
+    its id says nothing about the split.
     """
-    return _digest(task, text, _heldout_threshold(heldout_fraction))[1]
+    return _side(_hash(kind, question), _bounds(heldout_fraction, final_fraction))
 
 
 def suite_digest(prompts: Sequence[Prompt]) -> str:
@@ -323,12 +405,14 @@ def suite_digest(prompts: Sequence[Prompt]) -> str:
     return hashlib.sha256("".join(f"{prompt.id}\n" for prompt in prompts).encode()).hexdigest()
 
 
-def _heldout_threshold(fraction: float) -> int:
-    """Return the exact integer part of `fraction` * `HASHES`."""
-    return int(Fraction(fraction) * HASHES)
+def _bounds(heldout: float, final: float) -> Bounds:
+    return Bounds(int(Fraction(heldout) * HASHES), int((Fraction(heldout) + Fraction(final)) * HASHES))
 
 
-def _digest(task: str, text: str, threshold: int) -> tuple[str, Split]:
-    digest = hashlib.sha256(f"{task}\n{text}".encode()).digest()
-    split = Split.HELDOUT if int.from_bytes(digest[8:16], "big") < threshold else Split.TRAIN
-    return digest[:8].hex(), split
+def _hash(name: str, text: str) -> bytes:
+    return hashlib.sha256(f"{name}\n{text}".encode()).digest()
+
+
+def _side(digest: bytes, bounds: Bounds) -> Split:
+    value = int.from_bytes(digest[8:16], "big")
+    return Split.HELDOUT if value < bounds.heldout else Split.FINAL if value < bounds.final else Split.TRAIN

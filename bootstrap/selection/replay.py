@@ -16,6 +16,7 @@ from itertools import accumulate
 from random import Random
 
 from bootstrap.errors import RecipeError
+from bootstrap.levels import level_range
 from bootstrap.records import Example
 from bootstrap.seeds import derive_seed, generator
 
@@ -123,9 +124,9 @@ def draw_replay(
     available = [level for level in levels if level <= base_level or pool.entries(level)]
     if not available:
         raise RecipeError(
-            f"there is nothing to replay on levels {list(levels)}: the pool holds answers of levels "
-            f"{list(pool.levels)} and references end at level {base_level}; use data: accumulate, draw more prompts or "
-            "samples, or replay nothing (distillation: null, newest_share: 1.0)"
+            f"there is nothing to replay on {level_range(levels)}: the pool holds answers of "
+            f"{level_range(pool.levels)} and references end at level {base_level}; use data: accumulate, draw more "
+            "prompts or samples, or replay nothing (distillation: null, newest_share: 1.0)"
         )
     rng = generator(seed, "replay")
     ages = _Ages(pool, available, base_level=base_level, decay=decay) if decay < 1 else None

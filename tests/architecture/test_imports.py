@@ -18,6 +18,7 @@ LAYERS = {
     "seeds": 0,
     "records": 0,
     "references": 0,
+    "levels": 0,
     "python_values": 0,
     "compute": 0,
     "processor": 0,

@@ -1,0 +1,104 @@
+"""What a champion line has reached, and who reached it: the bar that the gate holds every candidate to.
+
+The bar is the best that any champion of the line measured, not the last one's share: losses that the gate tolerates do
+not add up from one generation to the next.
+
+Left out: the tests themselves (`gate.py`).
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from bootstrap.evaluation.guards import distrusted
+from bootstrap.evaluation.report import judged_shares
+from bootstrap.records import Generation, LevelReport, Report, Share
+
+K = TypeVar("K", int, str)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Protected:
+    """What no promotion may cost, each with the generation that did best there, the latest of equals."""
+
+    levels: Mapping[int, int] = field(default_factory=dict)
+    """By level that some champion of the line has mastered."""
+    below: Mapping[int, int] = field(default_factory=dict)
+    """By level of fixed data that none of them has mastered."""
+    slices: Mapping[str, int] = field(default_factory=dict)
+    """By declared slice of fixed data."""
+    panel: Mapping[str, int] = field(default_factory=dict)
+    """By task of the evaluation's panel."""
+
+    @property
+    def generations(self) -> frozenset[int]:
+        return frozenset(n for kind in (self.levels, self.below, self.slices, self.panel) for n in kind.values())
+
+
+def champion_line(generations: Sequence[Generation], champion: int, *, restarts: Collection[int]) -> tuple[int, ...]:
+    """Return the champions of a lineage up to `champion`, ascending.
+
+    `generations`: those committed before the candidate. Those that a guard's roll-back left are no part of the line.
+    `restarts`: generations that were promoted by the recipe's word, whatever they lost: the line begins anew there.
+    """
+    left = distrusted(generations)
+    first = max((number for number in restarts if number <= champion), default=0)
+    found = {one.champion for one in generations if first <= one.champion <= champion} - left
+    return tuple(sorted(found | {champion}))
+
+
+def protected(
+    line: Mapping[int, Report],
+    *,
+    mastered: float,
+    min_prompts: int,
+    fixed: bool,
+) -> Protected:
+    """Return what a champion line has reached.
+
+    `line`: generation -> report. `mastered`: the share from which a level counts as mastered. `min_prompts`: levels
+    with fewer prompts are judged mastered or not together with the next. `fixed`: whether the data are, so that levels
+    below `mastered` are kept too.
+    """
+    reached = {
+        level
+        for report in line.values()
+        for level, share in judged_shares(report.levels, min_prompts=min_prompts).items()
+        if share >= mastered
+    }
+    levels, latest = sorted(reached), line[max(line)]
+    below = [row.level for row in latest.levels if fixed and row.level not in reached]
+    return Protected(
+        levels=_best(line, levels, lambda report, level: _share(report.level(level))),
+        below=_best(line, below, lambda report, level: _share(report.level(level))),
+        slices=_best(line, sorted(latest.slices), lambda report, name: _share(report.slices.get(name))),
+        panel=_best(line, sorted(latest.panel), lambda report, name: _pooled(report.panel.get(name, ()))),
+    )
+
+
+def _best(
+    line: Mapping[int, Report], keys: Sequence[K], share: Callable[[Report, K], tuple[int, float] | None]
+) -> dict[K, int]:
+    """Return by key the generation with the largest share, the latest of equals.
+
+    `share` gives (prompts, share of right answers) or None. Only generations that answered as many prompts as the
+    latest one to answer any are compared: a share of others says something else.
+    """
+    best: dict[K, int] = {}
+    for key in keys:
+        found = {number: one for number, report in line.items() if (one := share(report, key)) is not None}
+        if found:
+            prompts = found[max(found)][0]
+            best[key] = max((right, number) for number, (asked, right) in found.items() if asked == prompts)[1]
+    return best
+
+
+def _share(row: LevelReport | Share | None) -> tuple[int, float] | None:
+    return None if row is None else (row.num_prompts, row.accuracy)
+
+
+def _pooled(rows: Sequence[LevelReport]) -> tuple[int, float] | None:
+    judged = sum(row.num_prompts - row.num_unverifiable for row in rows)
+    if not judged:
+        return None
+    return sum(row.num_prompts for row in rows), sum(row.num_correct for row in rows) / judged
