@@ -113,9 +113,7 @@ def decide(
         mine, other = (
             _by_level(row for row in panel if row.task == task) for panel in (candidate.panel, line[number].panel)
         )
-        return _Paired(
-            levels=tuple(sorted(mine)), reference=(number,), pairs=_pairs(_flat(mine), _flat(other))
-        )
+        return _Paired(levels=tuple(sorted(mine)), reference=(number,), pairs=_pairs(_flat(mine), _flat(other)))
 
     improvement = _improvement(paired(dict.fromkeys(target_levels, champion)), test)
     counts = {level: len(ours.get(level, ())) for level in protected.levels}
@@ -165,9 +163,7 @@ def _lowest(rows: Iterable[OutcomeRow]) -> dict[int, dict[str, OutcomeRow]]:
 
 def _by_level(rows: Iterable[OutcomeRow]) -> dict[int, dict[str, bool | None]]:
     """Return level -> prompt -> whether its answer is right, each prompt at the lowest of its levels."""
-    return {
-        level: {prompt: row.correct for prompt, row in known.items()} for level, known in _lowest(rows).items()
-    }
+    return {level: {prompt: row.correct for prompt, row in known.items()} for level, known in _lowest(rows).items()}
 
 
 def _flat(by_level: Mapping[int, Mapping[str, bool | None]]) -> dict[str, bool | None]:
@@ -267,9 +263,7 @@ def _reason(
         fallen = [_unproven(f"{level_range(pooled.levels)}{together}", pooled)]
     faults += fallen
     faults += [_fallen(name, one) for name, one in slices.items() if not one.passed]
-    faults += [
-        _unproven(f"{task} {level_range(one.levels)}", one) for task, one in panel.items() if not one.passed
-    ]
+    faults += [_unproven(f"{task} {level_range(one.levels)}", one) for task, one in panel.items() if not one.passed]
     if faults:
         return "rejected: " + "; ".join(faults)
     levels = sorted(level for one in retention for level in one.levels)
