@@ -1,14 +1,13 @@
 """Prompts from a JSON Lines file: one row, one prompt, at the level that the row names.
 
-The rules of `task.py` hold: the split is by the hash of the prompt's text, draws depend on their arguments alone, and
-`demonstrate` refuses levels beyond the task's `base_level`. A prompt's `key` is its row's line number, which the
-file's hash makes as good as the row itself.
+The rules of `task.py` hold: the split is by the hash of the row's question, draws depend on their arguments alone, and
+`demonstrate` refuses levels beyond the task's `base_level`. The question is the row's own text with its white space
+normalised: neither the template nor the line that a form adds to it. A prompt's `key` is its row's line number, which
+the file's hash makes as good as the row itself.
 
 Rows that cannot serve are left out and counted (`left_out`): other characters than the alphabet's, too long, a text
 that an earlier row has, asserts that do not convert. Rows that are broken (no JSON, a column missing) are errors: the
 file is not what the recipe takes it for.
-
-Levels beyond the file's last hold the last one's rows, so that the lineage of a file with one level can go on.
 
 Left out: running anything. Wrong answers to code are programs that return a constant, wrong because some case expects
 another value.
@@ -25,11 +24,20 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bootstrap.config.files import ROLES, FileTask, content_of, read_file
+from bootstrap.config.files import ROLES, SLICE, FileTask, content_of, read_file
 from bootstrap.config.task import room
 from bootstrap.errors import RecipeError
 from bootstrap.prompts.assertions import NotConvertible, calls_of_asserts, calls_of_check
-from bootstrap.prompts.task import again_and_again, check_references, prompt_id, split_of
+from bootstrap.prompts.task import (
+    again_and_again,
+    bounds_of,
+    changed_share,
+    check_level,
+    check_references,
+    normalised,
+    prompt_id,
+    split_of,
+)
 from bootstrap.python_values import equal
 from bootstrap.records import Prompt, Split
 from bootstrap.references import Call, CallCases, ScriptCases, oversize, read_code, write
@@ -42,6 +50,8 @@ CONSTANTS: tuple[Any, ...] = ("?", None, "no answer", True, False, "wrong", "non
 NO_ANSWERS = ("", "?", "no answer", "I do not know", "none of these", "-")
 """Wrong answers where other rows have too few others."""
 REASONS_SHOWN = 5
+MAX_SLICE = 80
+"""Characters of a slice's name."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,9 +60,12 @@ class Row:
 
     line: int
     level: int
+    question: str
+    """What it asks, normalised, without what templates and forms add."""
     text: str
     reference: str
     solution: str
+    slice: str
 
 
 class Rows:
@@ -60,7 +73,6 @@ class Rows:
 
     name = "file"
     has_stepping_stones = False
-    highest_level = None
 
     def __init__(self, settings: FileTask) -> None:
         """Raise RecipeError when the file is missing, changed or broken, or when a level lacks prompts in a split."""
@@ -73,10 +85,17 @@ class Rows:
             self.content = content_of(settings, data)
         except ValueError as error:
             raise RecipeError(f"task.path: {error}") from None
+        self._splits = bounds_of(settings).splits
         self._rows = self._read(data)
+        if SLICE in settings.columns and not self.slices:
+            raise RecipeError(
+                f"{settings.path}: no row that serves has a label in column {settings.slice_column}; name another in "
+                f"task.columns.{SLICE}, or remove it"
+            )
         self._lists: dict[tuple[int, Split], list[Prompt]] = {}
         self._levels = self._by_level()
-        self.last_level = max(level for level, _ in self._levels)
+        self.highest_level: int | None = max(level for level, _ in self._levels)
+        """The highest level that a row names."""
 
     def max_answer_length(self, level: int) -> int:
         """Return the bound that the recipe declares: another right answer may be longer than the row's."""
@@ -90,6 +109,8 @@ class Rows:
     ) -> list[Prompt]:
         if stepping_stone:
             raise RecipeError("rows of a file have no stepping stones; set stepping_stones: 0")
+        if split not in self._splits:
+            raise self._too_few(level, split)
         rng = generator(seed, "draw", self.name, level, split.value)
         return again_and_again(self._prompts(level, split), count, rng=rng)
 
@@ -102,13 +123,13 @@ class Rows:
         return [(prompt, self.solution(prompt)) for prompt in prompts]
 
     def reference(self, prompt: Prompt) -> str:
-        return self._row(prompt).reference
+        return self.row(prompt).reference
 
     def solution(self, prompt: Prompt) -> str:
-        return self._row(prompt).solution
+        return self.row(prompt).solution
 
     def wrong_answers(self, prompt: Prompt) -> list[str]:
-        row = self._row(prompt)
+        row = self.row(prompt)
         if self.settings.form == "text":
             return self._other_answers(row)
         wrong = [self._answer(program) for program in _wrong_programs(row.reference)]
@@ -117,16 +138,32 @@ class Rows:
     def heldout(self, level: int, count: int) -> list[Prompt]:
         return sorted(self._prompts(level, Split.HELDOUT), key=lambda prompt: prompt.id)[:count]
 
+    def final(self, level: int, count: int) -> list[Prompt]:
+        if Split.FINAL not in self._splits:
+            return []
+        return sorted(self._prompts(level, Split.FINAL), key=lambda prompt: prompt.id)[:count]
+
+    @property
+    def slices(self) -> tuple[str, ...]:
+        """The slices that rows name, in order."""
+        return tuple(sorted({row.slice for row in self._rows.values()} - {""}))
+
+    def rows(self, *splits: Split) -> list[Row]:
+        """Return the rows of these splits, in the order of the file."""
+        found = [row for (_, split), rows in self._levels.items() if split in splits for row in rows]
+        return sorted(found, key=lambda row: row.line)
+
     def num_heldout(self, level: int, count: int) -> int | None:
         return min(count, len(self._prompts(level, Split.HELDOUT)))
 
-    def _row(self, prompt: Prompt) -> Row:
+    def row(self, prompt: Prompt) -> Row:
+        """Return the row of a prompt of this file."""
         row = self._rows.get(prompt.key)
         assert row is not None and row.text == prompt.text, f"prompt {prompt.id} ({prompt.key}) is not of this file"
         return row
 
     def _prompts(self, level: int, split: Split) -> list[Prompt]:
-        assert level >= 1, f"levels start at 1, not {level}"
+        check_level(self, level)
         if (level, split) not in self._lists:
             self._lists[level, split] = [
                 Prompt(
@@ -136,29 +173,35 @@ class Rows:
                     text=row.text,
                     split=split,
                     key=str(row.line),
+                    slice=row.slice,
                 )
-                for row in self._levels[min(level, self.last_level), split]
+                for row in self._levels[level, split]
             ]
         return self._lists[level, split]
 
     def _by_level(self) -> dict[tuple[int, Split], list[Row]]:
-        levels: dict[tuple[int, Split], list[Row]] = {}
+        settings, levels = self.settings, dict[tuple[int, Split], list[Row]]()
         for row in self._rows.values():
-            split = split_of(self.name, row.text, heldout_fraction=self.settings.heldout_fraction)
+            split = split_of(
+                self.name,
+                row.question if settings.split_rule == "question" else row.text,
+                heldout_fraction=settings.heldout_fraction,
+                final_fraction=settings.final_fraction,
+            )
             levels.setdefault((row.level, split), []).append(row)
         last = max((level for level, _ in levels), default=1)
         for level in range(1, last + 1):
-            for split in Split:
+            for split in self._splits:
                 if (level, split) not in levels:
                     raise self._too_few(level, split)
         return levels
 
     def _too_few(self, level: int, split: Split) -> RecipeError:
         num_rows = sum(row.level == level for row in self._rows.values())
-        change = "raise" if split is Split.HELDOUT else "lower"
+        share, change = changed_share(self.settings, split)
         message = (
             f"{self.settings.path}: level {level} has no {split.value} prompt among its {num_rows} rows; add rows"
-            + (f", or {change} task.heldout_fraction {self.settings.heldout_fraction:g}" if num_rows else "")
+            + (f", or {change} {share}" if num_rows else "")
         )
         if self.left_out:
             reasons = ", ".join(f"{count} {reason}" for reason, count in self.left_out.most_common(REASONS_SHOWN))
@@ -202,7 +245,7 @@ class Rows:
         level = data.get(self.settings.level_column, 1)
         if type(level) is not int or level < 1:
             raise ValueError(f"{self.settings.level_column} must be a whole number from 1 up, not {_short(level)}")
-        prompt = _text(columns, "prompt")
+        question = prompt = _text(columns, "prompt")
         if form == "text":
             answer = columns["answer"]
             # Numbers and truth values are written as JSON does; a list or an object is no answer's text.
@@ -218,10 +261,25 @@ class Rows:
         return Row(
             line=line,
             level=level,
+            question=normalised(question),
             text=self.settings.prompt_template.replace("{prompt}", prompt),
             reference=reference,
             solution=self._answer(solution),
+            slice=self._slice(data),
         )
+
+    def _slice(self, data: Mapping[str, Any]) -> str:
+        """Return the row's slice, empty where it has none. Raises ValueError for what is no label."""
+        column = self.settings.slice_column
+        label = data.get(column)
+        if isinstance(label, int | float | bool):
+            label = json.dumps(label)
+        if label is not None and (not isinstance(label, str) or len(label.strip()) > MAX_SLICE):
+            raise ValueError(
+                f"{column} must be text of at most {MAX_SLICE} characters or a number, not {_short(data[column])}; "
+                f"name another column in task.columns.{SLICE}, or mend the row"
+            )
+        return (label or "").strip()
 
     def _cases(self, prompt: str, columns: Mapping[str, Any]) -> tuple[str, CallCases | ScriptCases]:
         """Return the prompt as the model is to read it, and the hidden cases."""

@@ -2,8 +2,9 @@
 
 A prompt is one item: data set, level and seed find it again (`Prompt.key`). Item n of a data set of seed s draws from
 `Random(s + n)`, so that overlapping ranges of seeds would show training what is held out. Here every item has a seed
-of its own, from the lower half of `SEEDS` when it is held out and from the upper half when it is trained on; beyond
-that a prompt belongs to a split by the hash of its text, so that two seeds with one text never cross the splits.
+of its own, from the upper half of `SEEDS` when it is trained on and from the lower half when it is not; beyond that a
+prompt belongs to a split by the hash of its question, so that two seeds with one question never cross the splits. The
+question is what `keep` leaves of the item's own, without what is put before and after it.
 
 Levels are those of the data set's curriculum, all attributes raised together, or the recipe's own list. A level beyond
 the last is an error that names the last. Items that do not fit the task's alphabet and lengths are left out.
@@ -26,11 +27,19 @@ from bootstrap import gym_items
 from bootstrap.config.gym import GymDataset, ReasoningGymTask
 from bootstrap.config.task import room
 from bootstrap.errors import RecipeError
-from bootstrap.prompts.task import again_and_again, check_references, prompt_id, split_of
+from bootstrap.prompts.task import (
+    again_and_again,
+    bounds_of,
+    changed_share,
+    check_references,
+    normalised,
+    prompt_id,
+    split_of,
+)
 from bootstrap.records import Prompt, Split
 from bootstrap.seeds import generator
 
-SEEDS = {Split.HELDOUT: range(2**31), Split.TRAIN: range(2**31, 2**32)}
+SEEDS = {Split.HELDOUT: range(2**31), Split.FINAL: range(2**31), Split.TRAIN: range(2**31, 2**32)}
 """Seeds of a split's items. NumPy, which some data sets use, takes 32 bits."""
 
 PATIENCE = 1000
@@ -64,7 +73,8 @@ class Gym:
         self._sources = {dataset.name: _Source(dataset) for dataset in settings.datasets}
         self.highest_level = min(source.highest_level for source in self._sources.values())
         self._weights = [dataset.weight for dataset in settings.datasets]
-        self._heldout: dict[int, tuple[list[Prompt], bool]] = {}
+        self._splits = bounds_of(settings).splits
+        self._suites: dict[tuple[int, Split], tuple[list[Prompt], bool]] = {}
 
     def max_answer_length(self, level: int) -> int:
         return self.settings.max_answer_length
@@ -77,6 +87,8 @@ class Gym:
     ) -> list[Prompt]:
         if stepping_stone:
             raise RecipeError(f"{self.name} has no stepping stones; set stepping_stones: 0")
+        if split not in self._splits:
+            raise self._empty(level, split)
         rng = generator(seed, "draw", self.name, level, split.value)
         distinct = self._distinct(rng, level, count, split)
         return again_and_again(distinct, count, rng=rng, first=distinct)
@@ -129,11 +141,17 @@ class Gym:
         return wrong
 
     def heldout(self, level: int, count: int) -> list[Prompt]:
-        found, is_all = self._heldout.get(level, ([], False))
+        return self._suite(level, count, Split.HELDOUT)
+
+    def final(self, level: int, count: int) -> list[Prompt]:
+        return self._suite(level, count, Split.FINAL) if Split.FINAL in self._splits else []
+
+    def _suite(self, level: int, count: int, split: Split) -> list[Prompt]:
+        found, is_all = self._suites.get((level, split), ([], False))
         if len(found) < count and not is_all:
             # From the start again: a longer suite begins with the shorter one.
-            found = self._distinct(generator(0, "heldout", self.name, level), level, count, Split.HELDOUT)
-            self._heldout[level] = (found, len(found) < count)
+            found = self._distinct(generator(0, split.value, self.name, level), level, count, split)
+            self._suites[level, split] = (found, len(found) < count)
         return found[:count]
 
     def num_heldout(self, level: int, count: int) -> int | None:
@@ -153,12 +171,24 @@ class Gym:
             elif tries - latest > latest + PATIENCE:
                 break
         if count and not found:
-            change = "raise" if split is Split.HELDOUT else "lower"
-            raise RecipeError(
-                f"{self.name} level {level} has no {split.value} prompt at task.heldout_fraction "
-                f"{self.settings.heldout_fraction:g}; {change} it, or give the level settings with more questions"
-            )
+            raise self._empty(level, split)
         return list(found.values())
+
+    def _empty(self, level: int, split: Split) -> RecipeError:
+        share, change = changed_share(self.settings, split)
+        return RecipeError(
+            f"{self.name} level {level} has no {split.value} prompt at {share}; {change} it, or give the level "
+            "settings with more questions"
+        )
+
+    def _split_of(self, text: str, question: str) -> Split:
+        settings = self.settings
+        return split_of(
+            self.name,
+            normalised(question) if settings.split_rule == "question" else text,
+            heldout_fraction=settings.heldout_fraction,
+            final_fraction=settings.final_fraction,
+        )
 
     def _stream(self, rng: Random, level: int, split: Split) -> Iterator[Prompt | None]:
         """Yield prompts without end, and None for each that belongs to the other split."""
@@ -168,14 +198,14 @@ class Gym:
         while True:
             source = rng.choices(sources, self._weights)[0]
             seed = seeds.start + rng.randrange(len(seeds))
-            text, why_not = self._text(source, level, seed)
+            text, told = self._text(source, level, seed)
             if text is None:
-                unfit[f"{source.name}: {why_not}"] += 1
+                unfit[f"{source.name}: {told}"] += 1
                 if unfit.total() >= MAX_UNFIT:
                     raise self._impossible(level, unfit)
                 continue
             unfit.clear()
-            if split_of(self.name, text, heldout_fraction=self.settings.heldout_fraction) is not split:
+            if self._split_of(text, told) is not split:
                 yield None
                 continue
             yield Prompt(
@@ -188,7 +218,7 @@ class Gym:
             )
 
     def _text(self, source: "_Source", level: int, seed: int) -> tuple[str | None, str]:
-        """Return an item's prompt, or None and why the task leaves the item out."""
+        """Return an item's prompt and its question, or None and why the task leaves the item out."""
         config = source.config(level)
         try:
             entry = gym_items.item(source.name, config, seed)
@@ -196,14 +226,15 @@ class Gym:
         # Third-party code that may raise anything where it finds no item: the next seed may have one.
         except Exception as error:
             return None, f"it raises {type(error).__name__}: {error}"
-        text, answer = source.prompt(entry["question"]), source.answer(entry, right)
+        question, answer = source.kept(entry["question"]), source.answer(entry, right)
+        text = source.prompt(question)
         if len(text) > self.settings.max_prompt_length:
             return None, f"prompts are longer than max_prompt_length {self.settings.max_prompt_length}"
         if len(answer) > self.settings.max_answer_length:
             return None, f"answers are longer than max_answer_length {self.settings.max_answer_length}"
         if strange := next((c for c in text + answer if c not in self._alphabet), None):
             return None, f"texts have characters beyond the alphabet, as {strange!r}"
-        return text, ""
+        return text, question
 
     def _impossible(self, level: int, unfit: Mapping[str, int]) -> RecipeError:
         reasons = "; ".join(f"{reason} ({count})" for reason, count in Counter(unfit).most_common(3))
@@ -284,17 +315,20 @@ class _Source:
             self._configs[level] = config
         return self._configs[level]
 
-    def prompt(self, question: str) -> str:
-        """Return the prompt of a question. Raises RecipeError when `keep` does not match it."""
-        kept = question
-        if self._settings.keep is not None:
-            match = re.search(self._settings.keep, question)
-            if match is None:
-                raise RecipeError(
-                    f"keep {self._settings.keep!r} of data set {self.name} does not match the question {question!r}; "
-                    "change the pattern so that it matches every question of the data set"
-                )
-            kept = "".join(group or "" for group in match.groups())
+    def kept(self, question: str) -> str:
+        """Return what the recipe keeps of a question. Raises RecipeError when `keep` does not match it."""
+        if self._settings.keep is None:
+            return question
+        match = re.search(self._settings.keep, question)
+        if match is None:
+            raise RecipeError(
+                f"keep {self._settings.keep!r} of data set {self.name} does not match the question {question!r}; "
+                "change the pattern so that it matches every question of the data set"
+            )
+        return "".join(group or "" for group in match.groups())
+
+    def prompt(self, kept: str) -> str:
+        """Return the prompt of what is kept of a question."""
         return f"{self._settings.before}{kept}{self._settings.after}"
 
     def answer(self, entry: Mapping[str, Any], text: str) -> str:

@@ -1,21 +1,22 @@
 """Several tasks in one: which part each prompt comes from, and the way back to that part.
 
 A prompt carries its part's name (`Prompt.task`) and an id made with it, so that parts of one kind stay apart; its split
-is the part's own, by the part's text alone. Level n of the mixture is level n of every part; a part whose levels end
-earlier stays at its last. Which part a prompt of training comes from is drawn by weight, for each prompt by itself, so
-that small draws are right in the mean; held-out prompts are dealt by weight in a fixed order, so that every beginning
-of a suite holds all parts.
+is the part's own, by the part's question alone. Level n of the mixture is level n of every part; a part whose levels
+end earlier stays at its last, with the same prompts under the same ids. The mixture's last level is the last at which
+some part has one of its own. Which part a prompt of training comes from is drawn by weight, for each prompt by itself,
+so that small draws are right in the mean; held-out prompts are dealt by weight in a fixed order, so that every
+beginning of a suite holds all parts.
 
 Left out: texts and answers (the parts'), and whose answers are replayed: right ones, as many as each part had.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from bootstrap.config.tasks import MixtureTask
 from bootstrap.errors import RecipeError
-from bootstrap.prompts.task import Task, check_references, prompt_id
+from bootstrap.prompts.task import Task, check_level, check_references, own_level, prompt_id
 from bootstrap.records import Prompt, Split
 from bootstrap.seeds import derive_seed, generator
 
@@ -24,7 +25,6 @@ class Mixture:
     """Prompts of several tasks. Holds no state."""
 
     name = "mixture"
-    highest_level = None
 
     def __init__(self, settings: MixtureTask, *, parts: Mapping[str, Task]) -> None:
         """`parts`: the tasks that the settings describe, by the settings' names."""
@@ -33,18 +33,22 @@ class Mixture:
         # Recipes come back from a lineage's folder with their keys in another order.
         self.parts = {name: parts[name] for name in sorted(settings.parts)}
         self.has_stepping_stones = any(part.has_stepping_stones for part in self.parts.values())
+        last = [part.highest_level for part in self.parts.values()]
+        known = [level for level in last if level is not None]
+        self.highest_level = max(known) if len(known) == len(last) else None
         self._weights = [settings.parts[name].weight for name in self.parts]
 
     def max_answer_length(self, level: int) -> int:
-        return max(part.max_answer_length(_level(part, level)) for part in self.parts.values())
+        return max(part.max_answer_length(own_level(part, level)) for part in self.parts.values())
 
     def max_answer_tokens(self, level: int) -> int:
-        return max(part.max_answer_tokens(_level(part, level)) for part in self.parts.values())
+        return max(part.max_answer_tokens(own_level(part, level)) for part in self.parts.values())
 
     def draw(
         self, level: int, count: int, *, seed: int, split: Split = Split.TRAIN, stepping_stone: bool = False
     ) -> list[Prompt]:
         """Return `count` prompts, each of a part drawn by weight; parts without stepping stones give ordinary ones."""
+        check_level(self, level)
         if stepping_stone and not (self.has_stepping_stones and level > 1):
             raise RecipeError(
                 f"{self.name} level {level} has no stepping stones; set stepping_stones: 0"
@@ -53,7 +57,7 @@ class Mixture:
 
         def of(name: str, number: int) -> list[Prompt]:
             part = self.parts[name]
-            at = _level(part, level)
+            at = own_level(part, level)
             stones = stepping_stone and part.has_stepping_stones and at > 1
             drawn = part.draw(at, number, seed=derive_seed(seed, "part", name), split=split, stepping_stone=stones)
             return [self._outer(name, prompt, level) for prompt in drawn]
@@ -67,10 +71,11 @@ class Mixture:
     ) -> list[tuple[Prompt, str]]:
         """Return `count` train prompts with their references, each of a part drawn by weight, at the part's level."""
         check_references(levels, self.name, base_level=self.settings.base_level)
+        check_level(self, max(levels))
 
         def of(name: str, number: int) -> list[tuple[Prompt, str]]:
             part = self.parts[name]
-            own = sorted({_level(part, level) for level in levels})
+            own = sorted({own_level(part, level) for level in levels})
             shown = part.demonstrate(own, number, seed=derive_seed(seed, "part", name), mixed=mixed)
             return [(self._outer(name, prompt, prompt.level), answer) for prompt, answer in shown]
 
@@ -79,35 +84,44 @@ class Mixture:
         return [next(shown[name]) for name in names]
 
     def reference(self, prompt: Prompt) -> str:
-        part, inner = self._inner(prompt)
+        part, inner = self.inner(prompt)
         return part.reference(inner)
 
     def solution(self, prompt: Prompt) -> str:
-        part, inner = self._inner(prompt)
+        part, inner = self.inner(prompt)
         return part.solution(inner)
 
     def wrong_answers(self, prompt: Prompt) -> list[str]:
-        part, inner = self._inner(prompt)
+        part, inner = self.inner(prompt)
         return part.wrong_answers(inner)
 
     def heldout(self, level: int, count: int) -> list[Prompt]:
         """Return held-out prompts, as many of each part as its weight says, or all that it has."""
-        names = self._dealt(count)
-        suites = {name: iter(self.heldout_of(name, level, number)) for name, number in Counter(names).items()}
-        found = (next(suites[name], None) for name in names)
-        return [prompt for prompt in found if prompt is not None]
+        check_level(self, level)
+        return _in_order(self._dealt(count), lambda name, number: self.heldout_of(name, level, number))
+
+    def final(self, level: int, count: int) -> list[Prompt]:
+        """Return prompts that no gate sees, as `heldout` does; parts that keep none give none."""
+        check_level(self, level)
+
+        def of(name: str, number: int) -> list[Prompt]:
+            part = self.parts[name]
+            return [self._outer(name, prompt, level) for prompt in part.final(own_level(part, level), number)]
+
+        return _in_order(self._dealt(count), of)
 
     def num_heldout(self, level: int, count: int) -> int | None:
         """Return the sum over the parts, None where one does not tell its own."""
+        check_level(self, level)
         dealt = Counter(self._dealt(count))
-        found = [self.parts[name].num_heldout(_level(self.parts[name], level), part) for name, part in dealt.items()]
+        found = [self.parts[name].num_heldout(own_level(self.parts[name], level), part) for name, part in dealt.items()]
         known = [number for number in found if number is not None]
         return sum(known) if len(known) == len(found) else None
 
     def heldout_of(self, name: str, level: int, count: int) -> list[Prompt]:
         """Return the held-out prompts of one part at a level of the mixture."""
         part = self.parts[name]
-        return [self._outer(name, prompt, level) for prompt in part.heldout(_level(part, level), count)]
+        return [self._outer(name, prompt, level) for prompt in part.heldout(own_level(part, level), count)]
 
     def _names(self, count: int, seed: int, *names: str | int) -> list[str]:
         """Return the part of each of `count` prompts, drawn by weight."""
@@ -128,15 +142,18 @@ class Mixture:
         text = self.settings.parts[name].before + prompt.text
         return replace(prompt, id=prompt_id(name, text), task=name, text=text, level=level)
 
-    def _inner(self, prompt: Prompt) -> tuple[Task, Prompt]:
+    def inner(self, prompt: Prompt) -> tuple[Task, Prompt]:
         """Return the part that a prompt comes from, and the prompt as the part knows it."""
         assert prompt.task in self.parts, f"a prompt of {prompt.task} was given to {self.name}"
         part = self.parts[prompt.task]
         text = prompt.text.removeprefix(self.settings.parts[prompt.task].before)
         return part, replace(
-            prompt, id=prompt_id(part.name, text), task=part.name, text=text, level=_level(part, prompt.level)
+            prompt, id=prompt_id(part.name, text), task=part.name, text=text, level=own_level(part, prompt.level)
         )
 
 
-def _level(part: Task, level: int) -> int:
-    return level if part.highest_level is None else min(level, part.highest_level)
+def _in_order(names: Sequence[str], of: Callable[[str, int], list[Prompt]]) -> list[Prompt]:
+    """Return the prompts that `of` gives for each name and how often it stands, in the order of the names."""
+    suites = {name: iter(of(name, number)) for name, number in Counter(names).items()}
+    found = (next(suites[name], None) for name in names)
+    return [prompt for prompt in found if prompt is not None]
