@@ -101,7 +101,7 @@ _CODE: TypeAdapter[CallCases | ScriptCases] = TypeAdapter(CodeCases)
 
 
 def write(cases: CallCases | ScriptCases) -> str:
-    """Return the reference's text. What is at its default and not in the first version's references is left out."""
+    """Return the reference's text: for one content always the same, whatever this version knows beside it."""
     content = cases.model_dump(mode="json")
     if isinstance(cases, CallCases):
         if cases.values == "json":
@@ -109,7 +109,9 @@ def write(cases: CallCases | ScriptCases) -> str:
         for case in content["cases"]:
             if not case["identical"]:
                 del case["identical"]
-    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    # A function sees the order of a dict's keys.
+    keeps_order = isinstance(cases, CallCases) and cases.values == "python"
+    return json.dumps(content, sort_keys=not keeps_order, separators=(",", ":"), allow_nan=False)
 
 
 def read_code(reference: str) -> CallCases | ScriptCases:
