@@ -25,8 +25,8 @@ from bootstrap.sandbox.supervisor import Supervisor, Task
 DECIDING_MODULES = tuple(
     f"{__package__}.{name}"
     for name in (
-        *("bpf", "confine", "job", "judge", "landlock", "launch", "linux", "policy", "pool", "runner", "supervisor"),
-        *("wire", "zygote"),
+        *("bpf", "confine", "job", "judge", "landlock", "launch", "linux", "policy", "pool", "runner", "stand_ins"),
+        *("supervisor", "wire", "zygote"),
     )
 )
 """All modules that decide how a job ends, for the versions of verifiers; the imports above load every one of them."""
@@ -160,8 +160,8 @@ class Sandbox:
             content = {"code": job.code, "function": job.function, "inputs": inputs, "python": job.python}
             limits = self._widened(value_bytes=job.value_bytes, depth=job.depth)
             return Task("call", limits, encode_payload(content), len(inputs), settle)
-        payload = encode_payload({"code": job.code}) + job.stdin.encode("utf-8", "surrogateescape")
-        return Task("script", self._widened(output_bytes=job.output_bytes), payload, None, settle)
+        limits, stdin = self._widened(output_bytes=job.output_bytes), job.stdin.encode("utf-8", "surrogateescape")
+        return Task("script", limits, encode_payload({"code": job.code}), None, settle, stdin=stdin)
 
     def _widened(self, **wanted: int) -> Limits:
         """Return the pool's limits, each at least as wanted; powers of two, so that there are few to tell apart."""

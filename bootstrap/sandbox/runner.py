@@ -24,7 +24,8 @@ import types
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from bootstrap.sandbox.confine import RESULT_FD
+from bootstrap.sandbox import stand_ins
+from bootstrap.sandbox.confine import RESULT_FD, STDIN_FD
 from bootstrap.sandbox.job import Ending, Limits
 from bootstrap.sandbox.wire import Refused, decode_arguments, encode_value
 
@@ -57,6 +58,10 @@ def run_job(kind: str, limits: Limits) -> NoReturn:
     """Read the job from descriptor 0, run it and end the process. Called once, after sealing."""
     send(SEALED)
     job = _loads(_read_exactly(int.from_bytes(_read_exactly(LENGTH_BYTES), "big")))
+    os.dup2(STDIN_FD, 0)
+    os.close(STDIN_FD)
+    if kind != "trusted":
+        stand_ins.provide()
     # The same program on the same input does the same, however often it runs.
     random.seed(0)
     gc.enable()

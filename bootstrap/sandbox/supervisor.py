@@ -22,6 +22,7 @@ another file's. A child is killed through its pidfd, never by number.
 Left out: what a sealed child may do (`policy`), and how its traces become an outcome (`judge`).
 """
 
+import fcntl
 import json
 import os
 import select
@@ -66,11 +67,13 @@ class Task:
     """`call`, `script` or `trusted`."""
     limits: Limits
     payload: bytes
-    """What the child reads: see `judge.encode_payload`; for a script its standard input follows."""
+    """What the child reads first: see `judge.encode_payload`."""
     num_values: int | None
     """Values owed; None for a script."""
     settle: Callable[[Outcome, Traces | None], None]
     """Called once, in the supervisor's thread, with the outcome and what it was read from."""
+    stdin: bytes = b""
+    """A script's standard input."""
     may_retry: bool = True
     was_stuck: bool = False
     """It hit its wall limit once."""
@@ -328,6 +331,8 @@ class Supervisor:
             theirs.append(other)
             if name != "job":
                 self._selector.register(ours, selectors.EVENT_READ, partial(self._receive, run, name))
+        # A function reads on where its job ends, that is, nothing.
+        theirs.append(_file_of(task.stdin) if task.kind == "script" else theirs[0])
         key = (task.kind, task.limits)
         if key not in self._requests:
             request = {"kind": task.kind, "limits": asdict(task.limits)}
@@ -481,6 +486,18 @@ class Supervisor:
             # It cannot reach its limit sooner than this.
             soonest = (limits.cpu_seconds - used) / (os.cpu_count() or 1)
             run.next_look = now + min(LONGEST_LOOK, max(soonest, 0.002))
+
+
+def _file_of(data: bytes) -> int:
+    """Return a descriptor of a file in memory that nobody can change: programs ask for its size, or open it again."""
+    fd = os.memfd_create("stdin", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+    os.lseek(fd, 0, os.SEEK_SET)
+    seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
+    return fd
 
 
 def _number(pidfd: int) -> int:
