@@ -25,8 +25,8 @@ from bootstrap.sandbox.supervisor import Supervisor, Task
 DECIDING_MODULES = tuple(
     f"{__package__}.{name}"
     for name in (
-        *("bpf", "confine", "job", "judge", "landlock", "launch", "linux", "policy", "pool", "runner", "stand_ins"),
-        *("supervisor", "wire", "zygote"),
+        *("bpf", "confine", "job", "judge", "kernel", "landlock", "launch", "linux", "policy", "pool", "runner"),
+        *("stand_ins", "supervisor", "wire", "zygote"),
     )
 )
 """All modules that decide how a job ends, for the versions of verifiers; the imports above load every one of them."""
