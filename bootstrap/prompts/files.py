@@ -24,7 +24,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bootstrap.config.files import ROLES, SLICE, FileTask, content_of, read_file
+from bootstrap.config.files import ASSERTING, ROLES, SLICE, FileTask, content_of, read_file
 from bootstrap.config.task import room
 from bootstrap.errors import RecipeError
 from bootstrap.prompts.assertions import NotConvertible, calls_of_asserts, calls_of_check
@@ -301,7 +301,7 @@ class Rows:
             cases = read_code(content if isinstance(content, str) else json.dumps({"kind": form, **_mapping(content)}))
             if cases.kind != form:
                 raise ValueError(f"reference is of kind {cases.kind}, and task.form is {form}")
-        if not exact and (reason := oversize(cases)):
+        if (form not in ASSERTING or not exact) and (reason := oversize(cases)):
             raise NotConvertible(reason)
         return prompt, cases
 
