@@ -21,6 +21,7 @@ from bootstrap.selection.books import combine
 from bootstrap.selection.curriculum import last_evaluated
 from bootstrap.stages.context import Context, Meter
 from bootstrap.stages.evaluate import evaluate
+from bootstrap.stages.final import compare_finally
 from bootstrap.stages.gate import gate, outcome_of
 from bootstrap.stages.health import examine
 from bootstrap.stages.merge import run_merge
@@ -83,6 +84,8 @@ def run(
             publish()
             if generation.stops:
                 break
+        if not entries[-1].generation.stops or past_guards:
+            compare_finally(context, entries)
     return entries
 
 
@@ -107,7 +110,7 @@ def grow(context: Context, entries: Sequence[Entry], number: int, *, lineage: st
     evaluation = evaluate(
         context,
         checkpoint,
-        levels=range(1, max([last, *plan.retained_levels]) + 1),
+        levels=range(1, max(last, plan.protected.highest_level) + 1),
         sampled_levels=plan.target_levels,
         trained_level=max(plan.target_levels),
         number=number,

@@ -772,6 +772,29 @@ class Generation(Record):
         return tuple(e.generation for e in self.edges if e.role == "teacher" and e.generation is not None)
 
 
+class FinalComparison(Record):
+    """The delivered champion against generation 0 on the final set, which no gate has seen; each prompt counts once."""
+
+    record: str
+    """Hash of the lineage's last ledger record when it was made."""
+    champion: int
+    levels: tuple[int, ...]
+    num_prompts: int
+    """Prompts that both were judged on."""
+    num_unverifiable: int
+    accuracy: float
+    """The champion's share of right greedy answers."""
+    base_accuracy: float
+    """Generation 0's."""
+    gained: int
+    """Prompts that only the champion answers."""
+    lost: int
+    p_value: float
+    """Exact two-sided McNemar."""
+    difference: Interval | None
+    """Score interval of accuracy - base_accuracy; None where nothing could be judged."""
+
+
 class Annotations(Record):
     """What was measured around a generation; outside the ledger's hash, because it differs from run to run."""
 

@@ -12,6 +12,7 @@ from bootstrap.errors import RecipeError
 from bootstrap.lineage.card import model_card
 from bootstrap.lineage.queries import find
 from bootstrap.store import durable
+from bootstrap.store.finals import final_of
 from bootstrap.store.fingerprint import base_fingerprint
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.pretrained import exported, pretrained_of
@@ -23,11 +24,17 @@ def export_generation(store: LineageStore, generation: str, folder: Path) -> tup
     Returns the generation's name and the number of files. Raises RecipeError for an unknown generation or a folder
     that is in use, StoreCorrupt when a file differs from its hash, StoreError when the folder cannot be written.
     """
-    entry = find(store.ledger.read(), generation)
+    entries = store.ledger.read()
+    entry = find(entries, generation)
     found = entry.generation
     folder = new_folder(folder)
     weights = store.artifact(found.artifacts["weights"])
-    card = model_card(entry, identity=store.header().identity, pretrained=pretrained_of(weights))
+    card = model_card(
+        entry,
+        identity=store.header().identity,
+        pretrained=pretrained_of(weights),
+        final=final_of(store, entries),
+    )
     files, fingerprint = weights.read_all(), found.fingerprint
     if (base := base_fingerprint(files)) is not None:
         # Here and not at the top: merging takes torch, copying does not.

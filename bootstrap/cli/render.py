@@ -13,6 +13,7 @@ from bootstrap.cli.command import command
 from bootstrap.levels import level_range
 from bootstrap.lineage import queries, text
 from bootstrap.plan import GenerationPlan, LineagePlan
+from bootstrap.store.finals import final_of
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.verify import VerifyReport
 
@@ -44,8 +45,8 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def print_lineage(store: LineageStore) -> None:
-    """Print the outcome table of a lineage: one row per generation, the champion marked."""
+def print_lineage(store: LineageStore, *, with_final: bool = True) -> None:
+    """Print a lineage's outcome table: one row per generation, the champion marked; last, what the final set says."""
     name, entries = store.root.name, store.ledger.read()
     if not entries:
         say(f"lineage {name}: no generation is committed yet")
@@ -61,6 +62,8 @@ def print_lineage(store: LineageStore) -> None:
     champion = entries[entries[-1].generation.champion].generation
     export = command("export", "champion", "DIR", "--store", store.root.parent, "--lineage", name)
     say(f"champion: {champion.name}, frontier level {champion.report.frontier}; export it with: {export}")
+    if with_final and (final := final_of(store, entries)) is not None:
+        say(queries.final_line(final))
 
 
 def print_plan(plan: LineagePlan) -> None:
@@ -135,10 +138,8 @@ def print_generation(shown: Mapping[str, Any]) -> None:
     for kind in ("parts", "panel"):
         of_tasks = [{"task": task, **_level_row(row)} for task, rows in shown[kind].items() for row in rows]
         _print_rows(kind, of_tasks)
-    tests = [("improvement", shown["gate"])] if shown["gate"] else []
-    tests += [("retention", row) for row in shown["retention"]]
-    tests += [(f"panel: {task}", row) for task, row in shown["panel_tests"].items()]
-    _print_rows("gate", [_test_row(kind, row) for kind, row in tests])
+    _print_rows("slices", [_slice_row(name, row) for name, row in shown["slices"].items()])
+    _print_rows("gate", [_test_row(row) for row in shown["gate_tests"]])
     _print_rows(
         "health",
         [
@@ -193,16 +194,28 @@ def _level_row(row: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _test_row(kind: str, row: Mapping[str, Any]) -> dict[str, str]:
+def _slice_row(name: str, row: Mapping[str, Any]) -> dict[str, str]:
     return {
-        "test": kind,
+        "slice": name,
+        "accuracy": text.percent(row["accuracy"]),
+        "interval": f"{100 * row['interval']['low']:.1f}-{100 * row['interval']['high']:.1f}",
+        "prompts": str(row["num_prompts"]),
+    }
+
+
+def _test_row(row: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "test": row["test"],
         "on": level_range(row["levels"]),
-        "champion": text.percent(row["champion"]),
+        "compared with": ", ".join(f"gen-{number}" for number in row["reference"]),
+        "before": text.percent(row["champion"]),
         "candidate": text.percent(row["candidate"]),
         "gained": str(row["gained"]),
         "lost": str(row["lost"]),
         "p": "" if row["p_value"] is None else f"{row['p_value']:.2g}",
+        "alpha": "" if row["alpha"] is None else f"{row['alpha']:.2g}",
         "lower bound": text.points(row["difference_low"]),
+        "margin": "" if row["margin"] is None else text.points(-row["margin"]),
         "passed": "yes" if row["passed"] else "no",
     }
 

@@ -20,13 +20,15 @@ from bootstrap.cli.target import as_last_run, remember
 from bootstrap.config.base_model import GenerationModel
 from bootstrap.config.load import is_remembered, load_recipe, recipe_folder
 from bootstrap.config.recipe import Recipe
+from bootstrap.config.tasks import tasks_of
 from bootstrap.errors import GuardStop, LineageMismatch
-from bootstrap.lineage import text
+from bootstrap.lineage import queries, text
 from bootstrap.lineage.tracking import resolve_tracking_uri
 from bootstrap.plan import LineagePlan, make_plan
 from bootstrap.pool import Pool
 from bootstrap.provenance import git_commit, source_digest
 from bootstrap.records import Generation, GuardAction
+from bootstrap.store.finals import final_of
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.lock import lineage_lock
@@ -185,7 +187,8 @@ def run_recipe(
                     display.say(f"guard of {newest.name}: {finding}")
                 publisher()
 
-            if plan.planned:
+            unfinished = plan.planned or _lacks_final(recipe, folder, committed_before)
+            if unfinished:
                 from bootstrap import loop
 
                 with make_pool(recipe, plan.workers, local=local, root=folder.root) as pool:
@@ -207,13 +210,23 @@ def run_recipe(
             finished = time.monotonic()
             publisher.finish()
             publishing = time.monotonic() - finished
-    render.print_lineage(folder)
+    render.print_lineage(folder, with_final=False)
     where = where_to_look(folder, tracking_uri=tracking_uri, experiment=tracking.experiment)
     render.say(f"see it in MLflow: {where}")
     added = folder.ledger.read()[len(committed_before) :]
     render.say(split(time.monotonic() - BEGAN, start_up=start_up, publishing=publishing, added=added))
+    if (final := final_of(folder, folder.ledger.read())) is not None:
+        render.say(queries.final_line(final))
     if _is_stopped(added):
         raise _stop_error(folder, added[-1].generation)
+
+
+def _lacks_final(recipe: Recipe, store: LineageStore, entries: Sequence[Entry]) -> bool:
+    """Whether a lineage that has grown to its length was stopped before its final comparison."""
+    if not any(task.final_fraction for task in tasks_of(recipe.task).values()):
+        return False
+    found = final_of(store, entries)
+    return found is None or found.record != entries[-1].hash
 
 
 def split(wall: float, *, start_up: float, publishing: float, added: Sequence[Entry]) -> str:

@@ -109,6 +109,11 @@ class FileTask(OpenTask):
         return "text" if self.form == "text" else "code"
 
     @property
+    def is_fixed(self) -> bool:
+        """A file's questions are a given set."""
+        return True
+
+    @property
     def level_column(self) -> str:
         return self.columns.get(LEVEL, LEVEL)
 

@@ -6,6 +6,7 @@ its remedy. What needs the file system (folders that must exist, vocabularies th
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -109,6 +110,27 @@ class Recipe(Settings):
         """Highest level that generation 0 is trained for: that of the references, or what a fork comes with."""
         model = self.base.model
         return max(self.task.base_level, model.level if isinstance(model, GenerationModel) else 0)
+
+    @property
+    def has_fixed_data(self) -> bool:
+        """Whether some of its questions are a given set, such as a file's."""
+        return any(task.is_fixed for task in tasks_of(self.task).values())
+
+    @property
+    def spends_over_lineage(self) -> bool:
+        """Whether all generations that are compared share the gate's alpha."""
+        spending = self.gate.spending
+        return spending == "lineage" or (spending == "auto" and self.has_fixed_data)
+
+    @property
+    def num_compared(self) -> int:
+        """How often the gate compares a candidate with the champion, siblings counted as one."""
+        generations, first, total = self.generations, 1, 0
+        while first <= generations.count:
+            stage = generations.position(first).stage
+            total += stage.gate == "compare"
+            first += stage.branches
+        return total
 
     def highest_level(self) -> int:
         """Highest level looked at when every generation raises the aim as its curriculum plans."""
@@ -618,17 +640,52 @@ def _evaluation_conflicts(recipe: Recipe) -> Iterator[Conflict]:
             f"no level has {gate.min_prompts} held-out prompts where evaluation.prompts_per_level is {prompts}, "
             f"so none could be judged on its own; use {prompts} or fewer",
         )
-    compared = (stage.branches for _, stage in recipe.generations.parts() if stage.gate == "compare")
-    branches = max(compared, default=1)
-    # Exact two-sided McNemar is most decisive when every prompt is gained: p = 2 * 0.5^n.
-    least = next(n for n in range(1, 4096) if 2 * 0.5**n < gate.alpha / branches)
-    if prompts < least:
-        shared = f" / {branches} branches" if branches > 1 else ""
+    least, asked = _least_prompts(recipe), prompts * _most_targets(recipe)
+    if asked < least:
         yield Conflict(
             ("evaluation", "prompts_per_level"),
-            f"even a candidate that gains all {prompts} prompts is not significant at gate.alpha {gate.alpha:g}"
-            f"{shared}, so nothing could be promoted; use {least} or more",
+            f"even a candidate that gains all {asked} prompts is not significant at {_weakest_alpha(recipe)}, "
+            f"so nothing could be promoted; use {-(-least * prompts // asked)} or more",
         )
+
+
+def _most_targets(recipe: Recipe) -> int:
+    """Return how many levels a generation that is compared aims at, at most: the gate tests them together."""
+    return max(
+        (
+            len(stage.curriculum.levels)
+            if isinstance(stage.curriculum, Given)
+            else stage.curriculum.max_levels
+            if isinstance(stage.curriculum, Accelerated | Solved)
+            else 1
+            for _, stage in recipe.generations.parts()
+            if stage.gate == "compare"
+        ),
+        default=1,
+    )
+
+
+def _least_prompts(recipe: Recipe) -> int:
+    """Return how many prompts a candidate has to gain, losing none, to be promoted at all.
+
+    Exact two-sided McNemar is most decisive when every prompt is gained: p = 2 * 0.5^n.
+    """
+    alpha = recipe.gate.alpha / _shares(recipe) / _branches(recipe)
+    return math.floor(1 - math.log2(alpha)) + 1
+
+
+def _weakest_alpha(recipe: Recipe) -> str:
+    shared = f" / {_shares(recipe)} comparisons" if _shares(recipe) > 1 else ""
+    branches = f" / {_branches(recipe)} branches" if _branches(recipe) > 1 else ""
+    return f"gate.alpha {recipe.gate.alpha:g}{shared}{branches}"
+
+
+def _shares(recipe: Recipe) -> int:
+    return max(recipe.num_compared, 1) if recipe.spends_over_lineage else 1
+
+
+def _branches(recipe: Recipe) -> int:
+    return max((stage.branches for _, stage in recipe.generations.parts() if stage.gate == "compare"), default=1)
 
 
 def _guard_conflicts(recipe: Recipe) -> Iterator[Conflict]:

@@ -61,6 +61,11 @@ class TaskSettings(Settings):
         return False
 
     @property
+    def is_fixed(self) -> bool:
+        """Whether its questions are a given set, of which the held-out ones are asked again and again."""
+        return False
+
+    @property
     def highest_level(self) -> int | None:
         """The last level, where the settings name one; a file's is known when it has been read."""
         return None

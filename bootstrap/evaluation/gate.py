@@ -45,7 +45,7 @@ class Answers:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Test:
+class ImprovementTest:
     """What improvement is tested at."""
 
     alpha: float
@@ -81,7 +81,7 @@ def decide(
     target_levels: Sequence[int],
     protected: Protected,
     settings: Gate,
-    test: Test | None = None,
+    test: ImprovementTest | None = None,
     slices: Mapping[str, Collection[str]] | None = None,
 ) -> Decision:
     """Return the decision and the tests it rests on.
@@ -90,7 +90,7 @@ def decide(
     settings' without one. `slices`: declared slice -> ids of its prompts. A prompt that either side could not be judged
     on enters no test. Raises AssertionError where the two sides were asked different prompts.
     """
-    test, slices = test or Test(alpha=settings.alpha), slices or {}
+    test, slices = test or ImprovementTest(alpha=settings.alpha), slices or {}
     ours = _by_level(candidate.rows)
     theirs = {number: _by_level(answers.rows) for number, answers in line.items()}
 
@@ -145,7 +145,7 @@ def decide(
 
 def unrepeated(rows: Iterable[OutcomeRow]) -> list[OutcomeRow]:
     """Return the rows with each prompt at the lowest of its levels alone, in the order of levels."""
-    return [row for level in (by_level := _lowest(rows)) for row in by_level[level].values()]
+    return [row for known in _lowest(rows).values() for row in known.values()]
 
 
 def _lowest(rows: Iterable[OutcomeRow]) -> dict[int, dict[str, OutcomeRow]]:
@@ -181,7 +181,7 @@ def _pairs(ours: Mapping[str, bool | None], theirs: Mapping[str, bool | None]) -
     return [(one, other) for one, other in both if one is not None and other is not None]
 
 
-def _improvement(found: _Paired, test: Test) -> LevelTest:
+def _improvement(found: _Paired, test: ImprovementTest) -> LevelTest:
     counts = _compare(found, confidence=1 - test.alpha)
     p_value = mcnemar_exact(counts.gained, lost=counts.lost)
     passed = p_value < test.level and counts.gained > counts.lost
@@ -253,7 +253,7 @@ def _reason(
     pooled: LevelTest | None,
     slices: Mapping[str, LevelTest],
     panel: Mapping[str, LevelTest],
-    test: Test,
+    test: ImprovementTest,
 ) -> str:
     """Return the decision in one sentence."""
     faults = [] if improvement.passed else [_no_improvement(improvement, test)]
@@ -275,7 +275,7 @@ def _reason(
     return f"{level_range(improvement.levels)}: {_moved(improvement)} (p {improvement.p_value:.2g}{told}); {retained}"
 
 
-def _no_improvement(improvement: LevelTest, test: Test) -> str:
+def _no_improvement(improvement: LevelTest, test: ImprovementTest) -> str:
     if not improvement.num_prompts:
         return f"no held-out prompt of {level_range(improvement.levels)} could be judged for both"
     return (

@@ -31,8 +31,14 @@ class Protected:
     """By task of the evaluation's panel."""
 
     @property
-    def generations(self) -> frozenset[int]:
-        return frozenset(n for kind in (self.levels, self.below, self.slices, self.panel) for n in kind.values())
+    def generations(self) -> set[int]:
+        """All that did best somewhere."""
+        return {number for kind in (self.levels, self.below, self.slices, self.panel) for number in kind.values()}
+
+    @property
+    def highest_level(self) -> int:
+        """The highest level that a candidate has to be asked; 0 for none."""
+        return max((*self.levels, *self.below), default=0)
 
 
 def champion_line(generations: Sequence[Generation], champion: int, *, restarts: Collection[int]) -> tuple[int, ...]:

@@ -5,13 +5,13 @@ UNVERIFIABLE answers are never numbers: they are counted beside, and leave both 
 Left out: which levels and prompts are asked (`prompts/`, the recipe) and whether the weights are promoted (`gate.py`).
 """
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bootstrap.evaluation.intervals import wilson
 from bootstrap.evaluation.metrics import frontier, lead, majority_at_k, pass_at_k, pool_small
-from bootstrap.records import LevelReport, Report, Rollout, Status, Verdict
+from bootstrap.records import LevelReport, Report, Rollout, Share, Status, Verdict
 
 Judged = tuple[Sequence[Rollout], Sequence[Verdict]]
 """Rollouts and their verdicts, in the same order."""
@@ -49,17 +49,23 @@ def build_report(
     trained_level: int,
     min_prompts: int,
     panel: Mapping[str, Mapping[int, Judged]],
+    slices: Mapping[str, Collection[str]] | None = None,
 ) -> Report:
     """Return the report of one set of weights.
 
-    `suite`: digest of the held-out prompts. `greedy`: by level, one greedy answer per prompt. `sampled`: by level,
+    `suite`: digest of the held-out prompts. `greedy`: by level, one greedy answer per prompt; a prompt that stands in
+    several levels has one answer, which counts in each of them and once in all together. `sampled`: by level,
     several samples per prompt, for those levels of `greedy` where they were taken; `k` of pass@k and majority@k.
     `trained_level`: the highest level trained on, beyond which the lead is counted. `min_prompts`: levels with fewer
     prompts are judged mastered or not together with the next. `panel`: greedy answers by task and level.
+    `slices`: slice -> ids of its prompts.
     """
     assert sampled.keys() <= greedy.keys(), "a level was sampled without greedy answers"
     metrics = {level: _sampled_metrics(judged, k=k, answer_of=answer_of) for level, judged in sampled.items()}
-    levels = tuple(_level_report(level, greedy[level], **metrics.get(level, {})) for level in sorted(greedy))
+    levels = tuple(
+        _level_report(level, greedy[level], num_repeated=repeated, **metrics.get(level, {}))
+        for level, repeated in _repeated(greedy).items()
+    )
     shares = judged_shares(levels, min_prompts=min_prompts)
     return Report(
         fingerprint=fingerprint,
@@ -69,6 +75,7 @@ def build_report(
         lead=lead({row.level: row.accuracy for row in levels}, trained_level=trained_level),
         mastered=mastered,
         parts=_parts(greedy),
+        slices={name: share for name, ids in (slices or {}).items() if (share := _slice(greedy, ids)) is not None},
         panel={
             name: tuple(_level_report(level, rows[level]) for level in sorted(rows)) for name, rows in panel.items()
         },
@@ -79,7 +86,8 @@ def judged_shares(levels: Iterable[LevelReport], *, min_prompts: int) -> dict[in
     """Return level -> the greedy accuracy by which it counts as mastered: that of its group of `pool_small`."""
     rows = {row.level: row for row in levels}
     shares = {}
-    for group in pool_small({level: row.num_prompts for level, row in rows.items()}, min_prompts=min_prompts):
+    counts = {level: row.num_prompts - row.num_repeated for level, row in rows.items()}
+    for group in pool_small(counts, min_prompts=min_prompts):
         num_judged = sum(rows[level].num_prompts - rows[level].num_unverifiable for level in group)
         share = sum(rows[level].num_correct for level in group) / num_judged if num_judged else 0.0
         shares |= dict.fromkeys(group, share)
@@ -107,6 +115,37 @@ def outcomes(rollouts: Sequence[Rollout], verdicts: Sequence[Verdict], *, task: 
     ]
 
 
+def _repeated(greedy: Mapping[int, Judged]) -> dict[int, int]:
+    """Return level -> how many of its prompts a lower level holds too, ascending."""
+    seen: set[str] = set()
+    found = {}
+    for level in sorted(greedy):
+        asked = {rollout.prompt_id for rollout in greedy[level][0]}
+        found[level] = len(asked & seen)
+        seen |= asked
+    return found
+
+
+def _slice(greedy: Mapping[int, Judged], members: Collection[str]) -> Share | None:
+    """Return the results on these prompts, each counted once; None where none was asked."""
+    correct = {
+        rollout.prompt_id: _correct(verdict)
+        for judged in greedy.values()
+        for rollout, verdict in _pairs(judged)
+        if rollout.prompt_id in members
+    }
+    if not correct:
+        return None
+    right = list(correct.values()).count(True)
+    judged = len(correct) - list(correct.values()).count(None)
+    return Share(
+        num_prompts=len(correct),
+        num_correct=right,
+        accuracy=right / judged if judged else 0.0,
+        interval=wilson(right, total=judged),
+    )
+
+
 def _parts(greedy: Mapping[int, Judged]) -> dict[str, tuple[LevelReport, ...]]:
     """Return the greedy results by the prompts' task, where they are of several."""
     by_task: dict[str, dict[int, tuple[list[Rollout], list[Verdict]]]] = {}
@@ -123,7 +162,7 @@ def _parts(greedy: Mapping[int, Judged]) -> dict[str, tuple[LevelReport, ...]]:
     }
 
 
-def _level_report(level: int, greedy: Judged, **sampled: Any) -> LevelReport:
+def _level_report(level: int, greedy: Judged, *, num_repeated: int = 0, **sampled: Any) -> LevelReport:
     """Return the report of one level; `sampled`: its sampled fields."""
     pairs = _pairs(greedy)
     assert pairs, f"level {level} has no greedy answers"
@@ -138,6 +177,7 @@ def _level_report(level: int, greedy: Judged, **sampled: Any) -> LevelReport:
         accuracy=num_correct / num_judged if num_judged else 0.0,
         interval=wilson(num_correct, total=num_judged),
         num_unverifiable=correct.count(None),
+        num_repeated=num_repeated,
         mean_length=_mean(len(rollout.tokens) for rollout, _ in pairs),
         truncated=_mean(rollout.finish.is_truncated for rollout, _ in pairs),
         **sampled,

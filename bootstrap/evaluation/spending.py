@@ -1,10 +1,10 @@
 """How alpha is shared by the generations of a lineage, which are all judged on the same held-out prompts.
 
-Tested at alpha each, twelve candidates that are no better promote one of them in 10 to 13 lineages of 100. Shared, the
-error of all of them together is at most alpha: each begins with an equal share (Bonferroni), and a promotion passes what
-it was tested at on to the next, as in the fallback procedure (Wiens, Pharmaceutical Statistics 2:211-215, 2003). What
-is true at every step keeps its error: of candidates that are no better, each is tested at its own share and those of the
-promotions right before it, and no share counts for two of them.
+Of twelve candidates that are no better, each tested at alpha, one is promoted in 10 to 13 lineages of 100. Where they
+share alpha, that happens in at most alpha of the lineages. Each begins with an equal share (Bonferroni); a promotion
+passes on to the next what it was tested at: the fallback procedure (Wiens, Pharmaceutical Statistics 2:211-215, 2003).
+The bound holds since no share counts for two candidates that are no better: each of these is tested at its own share
+and those of the promotions right before it, which were right.
 """
 
 from collections.abc import Sequence

@@ -10,7 +10,7 @@ from typing import Any
 
 from bootstrap.lineage import queries
 from bootstrap.lineage.text import plain
-from bootstrap.records import Edge, LevelReport
+from bootstrap.records import Edge, FinalComparison, LevelReport
 from bootstrap.store.ledger import Entry
 from bootstrap.store.pretrained import Pretrained
 
@@ -18,10 +18,17 @@ _SPDX = re.compile(r"[a-z][a-z0-9]*([.+-][a-z0-9]+)*[+]?")
 """How the hub writes licences that it knows: `apache-2.0`."""
 
 
-def model_card(entry: Entry, *, identity: Mapping[str, Any], pretrained: Pretrained | None = None) -> str:
+def model_card(
+    entry: Entry,
+    *,
+    identity: Mapping[str, Any],
+    pretrained: Pretrained | None = None,
+    final: FinalComparison | None = None,
+) -> str:
     """Return a Hugging Face README.md for a committed generation.
 
-    `identity`: the recipe's identity, as the lineage's folder records it; `pretrained`: what the weights go back to.
+    `identity`: the recipe's identity, as the lineage's folder records it; `pretrained`: what the weights go back to;
+    `final`: the lineage's final comparison, told of the champion that it was made for.
     """
     generation = entry.generation
     model = identity["base"]["model"]
@@ -58,6 +65,7 @@ def model_card(entry: Entry, *, identity: Mapping[str, Any], pretrained: Pretrai
             f"Outcome: **{generation.outcome}**. {plain(generation.decision.reason)}",
             "",
             f"- base: {base}",
+            *([f"- {queries.final_line(final)}"] if final is not None and final.champion == generation.number else []),
             *([f"- pretrained: {plain(_told(pretrained))}"] if pretrained is not None else []),
             f"- task: {identity['task']['type']}; references were shown up to level {identity['task']['base_level']}",
             f"- weights' fingerprint: `{generation.fingerprint}`",

@@ -11,7 +11,17 @@ from typing import Any
 from bootstrap.errors import RecipeError
 from bootstrap.levels import level_range
 from bootstrap.lineage import text
-from bootstrap.records import Edge, Finding, Generation, HealthMetric, LevelReport, Outcome
+from bootstrap.records import (
+    Decision,
+    Edge,
+    FinalComparison,
+    Finding,
+    Generation,
+    HealthMetric,
+    LevelReport,
+    LevelTest,
+    Outcome,
+)
 from bootstrap.store.ancestry import ancestors
 from bootstrap.store.ledger import Entry
 from bootstrap.store.pretrained import Pretrained
@@ -142,10 +152,12 @@ def show(entries: Sequence[Entry], name: str, *, pretrained: Pretrained | None =
         "previous_hash": entry.previous,
         "edges": [{"source": source(edge), **edge.model_dump(mode="json")} for edge in node.edges],
         "retention": [row.model_dump(mode="json") for row in node.decision.retention],
+        "gate_tests": [{"test": name, **row.model_dump(mode="json")} for name, row in gate_tests(node.decision)],
         "levels": [row.model_dump(mode="json") for row in node.report.levels],
         "parts": {task: [row.model_dump(mode="json") for row in rows] for task, rows in node.report.parts.items()},
         "panel": {task: [row.model_dump(mode="json") for row in rows] for task, rows in node.report.panel.items()},
         "panel_tests": {task: row.model_dump(mode="json") for task, row in node.decision.panel.items()},
+        "slices": {name: share.model_dump(mode="json") for name, share in node.report.slices.items()},
         "suite": node.report.suite,
         "mastered": node.report.mastered,
         "books": node.books.model_dump(mode="json"),
@@ -158,6 +170,29 @@ def show(entries: Sequence[Entry], name: str, *, pretrained: Pretrained | None =
         "workers": node.num_workers,
         "measured": entry.annotations.model_dump(mode="json"),
     }
+
+
+def gate_tests(decision: Decision) -> list[tuple[str, LevelTest]]:
+    """Return (what it is of, test) of every test that a decision rests on, in the gate's order."""
+    return [
+        *([("improvement", decision.improvement)] if decision.improvement else ()),
+        *(("retention", one) for one in decision.retention),
+        *([("retention, together", decision.pooled)] if decision.pooled else ()),
+        *((f"slice: {name}", one) for name, one in decision.slices.items()),
+        *((f"panel: {task}", one) for task, one in decision.panel.items()),
+    ]
+
+
+def final_line(final: FinalComparison) -> str:
+    """Return the final comparison in one sentence."""
+    if final.difference is None:
+        return f"final set: none of its {final.num_unverifiable} prompts could be judged for both models"
+    low, high = (text.points(bound) for bound in (final.difference.low, final.difference.high))
+    return (
+        f"final set, {final.num_prompts} prompts of {level_range(final.levels)} that no gate has seen: "
+        f"gen-{final.champion} {text.percent(final.accuracy)}, gen-0 {text.percent(final.base_accuracy)}, "
+        f"{text.points(final.accuracy - final.base_accuracy)} (95 % interval {low} to {high})"
+    )
 
 
 def table(entries: Sequence[Entry]) -> list[dict[str, str]]:

@@ -74,11 +74,6 @@ def _wanted(
     return tuple(targets)
 
 
-def retained_levels(accuracies: Mapping[int, float], bound: float, *, targets: Sequence[int]) -> tuple[int, ...]:
-    """Return every level at `bound` or better that is not aimed at, below the targets or above: none may be lost."""
-    return tuple(sorted(level for level, share in accuracies.items() if share >= bound and level not in targets))
-
-
 def levels_of(wanted: Levels, targets: Sequence[int]) -> tuple[int, ...]:
     """Return the levels that prompts are drawn from."""
     below = tuple(range(1, targets[0]))

@@ -17,6 +17,7 @@ from bootstrap.config.models import LineageModel, Reference, Sampler, Teacher
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.steps import Levels
 from bootstrap.config.training import Training
+from bootstrap.evaluation.protection import Protected
 from bootstrap.pool import Pool
 from bootstrap.prompts.task import Task
 from bootstrap.records import Annotations, Checkpoint, Compute, Event, Observer
@@ -194,8 +195,8 @@ class Plan:
     shape: ModelShape
     target_levels: tuple[int, ...]
     replay_levels: tuple[int, ...]
-    retained_levels: tuple[int, ...]
-    """Levels that the champion has mastered and that are not aimed at: the gate lets none of them fall."""
+    protected: Protected
+    """What the champion line has reached, which the gate lets no promotion cost."""
     pool: ReplayPool
     teachers: Mapping[Teacher, tuple[int | None, Checkpoint]]
     """Teacher as the recipe names it -> (generation number, weights)."""

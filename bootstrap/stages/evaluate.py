@@ -1,12 +1,13 @@
 """Evaluation of weights on held-out prompts of the task and of the panel, as a stage that is never run twice."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from bootstrap.config.base import identity_of
 from bootstrap.config.evaluation import Sampled
+from bootstrap.evaluation.gate import unrepeated
 from bootstrap.evaluation.report import Judged, OutcomeRow, build_report, outcomes
 from bootstrap.prompts.task import Task, suite_digest
 from bootstrap.records import Checkpoint, Event, Prompt, Report, Rollout, Status, Verdict
@@ -90,13 +91,15 @@ def outcomes_of(
 ) -> tuple[list[OutcomeRow], Artifact | None]:
     """Return a committed generation's outcomes on the held-out prompts of these levels, and what was evaluated for it.
 
-    Its own evaluation answers for the levels it covers, since the same weights give the same answers to the frozen
-    prompts; any other level is evaluated now. Where another version of the verifier judged them, its answers are judged
-    again: both sides of a comparison are judged alike.
+    Each prompt stands at the lowest of its levels. The generation's own evaluation answers for the levels it covers,
+    since the same weights give the same answers to the frozen prompts; any other level is evaluated now. Where another
+    version of the verifier judged them, its answers are judged again: both sides of a comparison are judged alike.
     """
     generation = entries[number].generation
     stored = context.store.artifact(generation.artifacts["evaluation"])
-    rows = [row for row in from_parquet(stored.read("outcomes.parquet"), OutcomeRow) if row.level in levels]
+    rows = unrepeated(from_parquet(stored.read("outcomes.parquet"), OutcomeRow))
+    covered = {row.level for row in generation.report.levels}
+    rows = [row for row in rows if row.level in levels]
     if examined_by(generation.verifiers) != context.examiner.version:
         rows = judge_again(
             rows,
@@ -105,7 +108,7 @@ def outcomes_of(
             examiner=context.examiner,
             max_unverifiable=context.recipe.max_unverifiable,
         )
-    missing = sorted(set(levels) - {row.level for row in rows})
+    missing = sorted(set(levels) - covered)
     if not missing:
         return rows, None
     further = evaluate(
@@ -118,7 +121,22 @@ def outcomes_of(
         meter=meter,
         with_panel=False,
     )
-    return [*rows, *further.rows], further.artifact
+    below = {
+        prompt.id
+        for level in range(1, max(missing))
+        if level not in missing
+        for prompt in context.task.heldout(level, context.recipe.evaluation.prompts_per_level)
+    }
+    return [*rows, *(row for row in further.rows if row.prompt_id not in below)], further.artifact
+
+
+def slices_of(prompts: Iterable[Prompt]) -> dict[str, set[str]]:
+    """Return slice -> ids of its prompts, by the slices' names; prompts without a slice are left out."""
+    found: dict[str, set[str]] = {}
+    for prompt in prompts:
+        if prompt.slice:
+            found.setdefault(prompt.slice, set()).add(prompt.id)
+    return dict(sorted(found.items()))
 
 
 def examined_by(versions: Mapping[str, str]) -> str:
@@ -201,6 +219,8 @@ def _measure(
     shape = context.pool.shape()
     suite: list[Prompt] = []
     greedy: dict[int, Judged] = {}
+    own: dict[int, Judged] = {}
+    """Greedy answers to the prompts that no lower level holds."""
     sampled: dict[int, Judged] = {}
     kept: list[Rollout] = []
     kept_verdicts: list[Verdict] = []
@@ -223,17 +243,26 @@ def _measure(
         return rollouts, judge(context, rollouts, prompts, meter=counts, verifier=verifier, task=task)
 
     total = len(levels) + sum(len(watched.settings.asked) for watched in panel.values())
+    answered: dict[str, tuple[Rollout, Verdict]] = {}
     for done, level in enumerate(levels):
         context.observe(Event(generation=number, stage="evaluate", done=done, total=total))
         prompts = context.task.heldout(level, settings.prompts_per_level)
-        suite += prompts
-        greedy[level] = ask(prompts, level, None)
+        # The same weights answer a prompt that a lower level holds too as they did there.
+        fresh = [prompt for prompt in prompts if prompt.id not in answered]
+        if fresh:
+            rollouts, verdicts = ask(fresh, level, None)
+            pairs = zip(rollouts, verdicts, strict=True)
+            answered |= {prompt.id: pair for prompt, pair in zip(fresh, pairs, strict=True)}
+            own[level] = rollouts, verdicts
+        suite += fresh
+        greedy[level] = [answered[prompt.id][0] for prompt in prompts], [answered[prompt.id][1] for prompt in prompts]
         if settings.sampled is not None and level in sampled_levels:
             sampled[level] = ask(prompts[: settings.sampled.prompts], level, settings.sampled)
             kept += sampled[level][0]
             kept_verdicts += sampled[level][1]
-        kept += greedy[level][0][:GREEDY_SHOWN]
-        kept_verdicts += greedy[level][1][:GREEDY_SHOWN]
+        if level in own:
+            kept += own[level][0][:GREEDY_SHOWN]
+            kept_verdicts += own[level][1][:GREEDY_SHOWN]
     others: dict[str, dict[int, Judged]] = {name: {} for name in panel}
     done = len(levels)
     for name, watched in panel.items():
@@ -256,8 +285,9 @@ def _measure(
         min_prompts=context.recipe.gate.min_prompts,
         trained_level=trained_level,
         panel=others,
+        slices=slices_of(suite),
     )
-    rows = [row for level in levels for row in outcomes(*greedy[level])]
+    rows = [row for judged in own.values() for row in outcomes(*judged)]
     files = {
         "report.json": report.model_dump_json().encode(),
         "outcomes.parquet": to_parquet(rows, OutcomeRow),

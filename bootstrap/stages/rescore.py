@@ -1,25 +1,27 @@
 """Re-judging what is stored: which verdicts, and which promotions, another verifier would have made.
 
 Every generation's held-out answers and training rollouts lie in the store; they are judged again by the verifiers as
-they are now, and each gate's decision is taken again on the same levels and with the same champion as the recorded one,
-under the guards that the generation broke. Nothing is written, but for replies of models that judge, which are kept in
-the cache. Left out: what would have grown from another promotion, and health under another verifier.
+they are now, and each decision is taken again by the gate as it is now, on the same target levels and against the same
+champions as recorded, under the guards that the generation broke. Nothing is written, but for replies of models that
+judge, which are kept in the cache. Left out: what would have grown from another promotion, and health under another
+verifier.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bootstrap.config.base import Place
 from bootstrap.config.recipe import Recipe
-from bootstrap.evaluation.gate import decide
+from bootstrap.evaluation.gate import Answers, decide
 from bootstrap.evaluation.guards import heed
 from bootstrap.evaluation.report import OutcomeRow
 from bootstrap.prompts.task import Task
 from bootstrap.records import Decision, Finish, Generation, Outcome, Prompt, Role, Rollout, Split, Status, Verdict
 from bootstrap.scoring.verifier import Answer, Verifier, judge_within
+from bootstrap.stages.bar import reached, test_of
 from bootstrap.stages.context import Watched
-from bootstrap.stages.evaluate import judge_again, judge_panel_again, panel_rows
+from bootstrap.stages.evaluate import judge_again, judge_panel_again, panel_rows, slices_of
 from bootstrap.stages.gate import by_rule
 from bootstrap.stages.siblings import among_siblings, best_so_far
 from bootstrap.stages.step import Tables
@@ -104,23 +106,29 @@ class Rescorer:
         recorded = generation.decision
         if recorded.champion is None or recorded.improvement is None:
             return None
-        targets = recorded.improvement.levels
-        mastered = tuple(level for test in recorded.retention for level in test.levels)
-        levels = {*targets, *mastered}
-        theirs = list(self._rows[recorded.champion])
-        if EVALUATIONS[1] in generation.artifacts:
-            theirs += self._judged(generation, EVALUATIONS[1])[1]
         position, earlier = self._recipe.generations.position(generation.number), generations[: generation.number]
+        kept = reached(self._recipe, earlier, champion=recorded.champion)
+        line = {
+            number: Answers(rows=self._rows[number], panel=self._panel_rows[number])
+            for number in {recorded.champion, *kept.generations}
+        }
+        if EVALUATIONS[1] in generation.artifacts:
+            further = self._judged(generation, EVALUATIONS[1])[1]
+            line[recorded.champion] = replace(line[recorded.champion], rows=[*self._rows[recorded.champion], *further])
+        asked = {row.level for row in self._rows[generation.number]}
         decision = decide(
-            candidate=[row for row in self._rows[generation.number] if row.level in levels],
-            champion=[row for row in theirs if row.level in levels],
-            target_levels=targets,
-            mastered_levels=mastered,
+            candidate=Answers(rows=self._rows[generation.number], panel=self._panel_rows[generation.number]),
+            line=line,
+            champion=recorded.champion,
+            target_levels=recorded.improvement.levels,
+            protected=kept,
             settings=self._recipe.gate,
-            champion_number=recorded.champion,
-            branches=position.stage.branches,
-            candidate_panel=self._panel_rows[generation.number],
-            champion_panel=self._panel_rows[recorded.champion],
+            test=test_of(self._recipe, earlier, position),
+            slices=slices_of(
+                prompt
+                for level in sorted(asked & {row.level for row in self._rows[recorded.champion]})
+                for prompt in self._task.heldout(level, self._recipe.evaluation.prompts_per_level)
+            ),
         )
         decision = self._decided[generation.number] = by_rule(decision, position.stage.gate)
         if (best := best_so_far(earlier, position)) is not None:

@@ -12,13 +12,15 @@ from bootstrap.config.recipe import Recipe
 from bootstrap.config.steps import MergeStep, RlStep, SelfPlayStep, Step
 from bootstrap.config.training import Training
 from bootstrap.errors import RecipeError
-from bootstrap.evaluation.report import accuracies, judged_shares
+from bootstrap.evaluation.protection import Protected
+from bootstrap.evaluation.report import accuracies
 from bootstrap.records import Checkpoint, Edge, Generation
 from bootstrap.seeds import derive_seed
-from bootstrap.selection.curriculum import aims_by, replay_levels, retained_levels, target_levels, trained_level
+from bootstrap.selection.curriculum import aims_by, replay_levels, target_levels, trained_level
 from bootstrap.selection.replay import PoolEntry, ReplayPool
 from bootstrap.selection.retirement import PassRates
 from bootstrap.stages.answers import answers_of, contributors, rates_of
+from bootstrap.stages.bar import reached
 from bootstrap.stages.context import Context, Plan
 from bootstrap.stages.origin import find_origin
 from bootstrap.stages.samplers import policy_of
@@ -59,7 +61,7 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
             shape=context.pool.shape(),
             target_levels=levels,
             replay_levels=(),
-            retained_levels=(),
+            protected=Protected(),
             pool=ReplayPool(),
             teachers={},
         )
@@ -112,13 +114,7 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
         shape=context.pool.shape(),
         target_levels=aimed,
         replay_levels=replay_levels(aimed, held=pool.levels),
-        retained_levels=()
-        if stage.gate == "never"
-        else retained_levels(
-            judged_shares(entries[champion].generation.report.levels, min_prompts=recipe.gate.min_prompts),
-            recipe.evaluation.mastered,
-            targets=aimed,
-        ),
+        protected=Protected() if stage.gate == "never" else reached(recipe, committed, champion=champion),
         pool=pool,
         teachers=teachers,
         samplers=samplers,

@@ -2,16 +2,19 @@
 
 Checked: the header's digest; the ledger's numbers, hashes and chain; for each committed generation its books, its
 edges (a fork's also against the ledger of the lineage it comes from), each artifact's manifest against the recorded
-digest and each file against the manifest, and the weights' fingerprint. Artifacts that no record names are listed, not
+digest and each file against the manifest, and the weights' fingerprint; each final comparison, its files against the
+manifest and the record that it is about. Artifacts that no record names are listed, not
 blamed: a run may be on its way to commit them. Left out: annotations, which lie outside the hash, and whether the work
 would come out the same if done again.
 """
 
+from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
 from bootstrap.errors import BooksUnbalanced, StoreCorrupt, StoreError
-from bootstrap.records import ArtifactRef, Edge, Generation, Record
-from bootstrap.store.artifacts import MANIFEST_NAME, Artifact
+from bootstrap.records import ArtifactRef, Edge, FinalComparison, Generation, Record
+from bootstrap.store.artifacts import MANIFEST_NAME, Artifact, load_artifact
+from bootstrap.store.finals import FILE, KIND
 from bootstrap.store.fingerprint import ADAPTER_WEIGHTS, MODEL_WEIGHTS, base_fingerprint, fingerprint_model
 from bootstrap.store.ledger import check_books
 from bootstrap.store.lineage_store import Header, LineageStore
@@ -70,13 +73,17 @@ class _Verification:
         self.referenced: set[str] = set()
 
     def run(self) -> VerifyReport:
-        header = self._header()
+        header, hashes = self._header(), set[str]()
         for result in self.store.ledger.scan():
             if isinstance(result, StoreCorrupt):
                 self._problem(self.store.ledger.folder, result)
             else:
                 self.num_records += 1
+                hashes.add(result.hash)
                 self._generation(result.generation, header)
+        for folder in self.store.artifact_folders():
+            if folder.name.startswith(f"{KIND}-"):
+                self._final(folder, hashes)
         root = self.store.root
         folders = [path.relative_to(root).as_posix() for path in self.store.artifact_folders()]
         return VerifyReport(
@@ -178,6 +185,22 @@ class _Verification:
             except StoreError as error:
                 self._problem(path / name, error)
         return artifact if len(self.problems) == num_problems else None
+
+    def _final(self, folder: Path, hashes: Collection[str]) -> None:
+        """Check a final comparison, which is made after the last record and so stands in none."""
+        ref = folder.relative_to(self.store.root).as_posix()
+        self.referenced.add(ref)
+        try:
+            artifact = load_artifact(folder)
+            self.seen[ref] = artifact
+            self.num_bytes += sum(len(artifact.read(name)) for name in sorted(artifact.files))
+            self.num_files += len(artifact.files)
+            report = FinalComparison.model_validate_json(artifact.read(FILE))
+        except (StoreError, ValueError) as error:
+            self._problem(folder, error)
+            return
+        if report.record not in hashes:
+            self._problem(folder, f"it is about the ledger record {report.record}, which is not in this lineage")
 
     def _weights(self, artifact: Artifact, generation: Generation, *, base: Artifact | None) -> None:
         """Check the fingerprint; an adapter's also names that of the whole model under it."""

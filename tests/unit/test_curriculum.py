@@ -5,7 +5,7 @@ from support import tiny
 
 from bootstrap.config.generations import Accelerated, Fixed, Given, NextLevel, Solved
 from bootstrap.plan import make_plan
-from bootstrap.selection.curriculum import last_evaluated, replay_levels, retained_levels, target_levels, trained_level
+from bootstrap.selection.curriculum import last_evaluated, replay_levels, target_levels, trained_level
 
 
 def aims(curriculum, accuracies, *, base_level, rise=1, trained=None, highest=None):
@@ -120,12 +120,6 @@ def test_a_fixed_schedule_rises_by_one_level_whatever_the_results():
 
 def test_a_small_level_that_dips_does_not_send_the_aim_back():
     assert aims(NextLevel(), shares(0.88, 1, 0.5, 0.99, 0.99, 0.99, 0.2), base_level=4) == (7,)
-
-
-def test_every_mastered_level_but_the_targets_is_retained():
-    accuracies = shares(0.94, 1, 0.95, 0.9, 1, 0.97)
-    assert retained_levels(accuracies, 0.95, targets=(6,)) == (2, 3, 5)
-    assert retained_levels({}, 0.95, targets=(1,)) == ()
 
 
 def test_levels_above_the_target_are_replayed_where_the_pool_has_answers():

@@ -72,7 +72,7 @@ def test_a_misspelt_key_is_named_with_its_line_and_the_key_that_was_meant(tmp_pa
 
 
 def test_a_key_like_no_other_is_answered_with_those_there_are(recipe_path: Path) -> None:
-    assert "gate.zzz: no such setting; there is alpha, retention_margin, panel_margin, min_prompts" in refusal(
+    assert "gate.zzz: no such setting; there is alpha, spending, retention_margin, panel_margin, min_prompts" in refusal(
         recipe_path, "gate.zzz=1"
     )
 
@@ -123,7 +123,7 @@ def test_a_long_list_of_problems_is_cut_and_counted(tmp_path: Path) -> None:
         ("generations.steps=[]", "must be a list of at least 1 entries"),
         ("generations.steps=rl", "must be a list"),
         ("task=addition", "must be a section of settings (type is one of addition, reversal, copy, functions"),
-        ("gate=3", "must be a section of settings (alpha, retention_margin, panel_margin, min_prompts)"),
+        ("gate=3", "must be a section of settings (alpha, spending, retention_margin, panel_margin, min_prompts)"),
         ("resources.workers=some", "must be a whole number or auto"),
         (
             "generations.steps.0.distillation.teacher=3.5",
