@@ -43,7 +43,9 @@ class FileTask(OpenTask):
     """SHA-256 of the file. A run pins it; written into the recipe, another content is refused."""
     form: Form = "text"
     """`text`: prompt and answer. `calls`, `scripts`: prompt, hidden cases as JSON, and a solution. `humaneval`, `mbpp`:
-    those data sets' own columns, their asserts turned into calls; rows whose asserts do not convert are left out."""
+    those data sets' own columns, their asserts turned into calls; rows whose asserts do not convert are left out.
+    Values of calls are JSON of the very type; beside `cases`, `"values": "python"` makes them Python's, compared as
+    `==` does and with tags for what JSON lacks, as `{"$tuple": [1, 2]}`."""
     asserts: Annotated[Literal["equal", "exact"], Later("exact")] = "equal"
     """What `==` in an assert of humaneval and mbpp means. `equal`: what Python says, 2 == 2.0 and (1, 2) != [1, 2].
     `exact`: the same type as well, tuples counted as lists, and fewer asserts convert; for lineages that were grown so,

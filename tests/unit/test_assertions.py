@@ -118,6 +118,13 @@ def test_what_is_asserted_to_be_something_must_be_that_itself(value: object) -> 
     assert one(f"assert f(1) is {value}", exact=True) == Call(args=(1,), expected=value)
 
 
+def test_a_bare_name_among_the_asserts_tests_nothing() -> None:
+    test = "def check(candidate):\n    assert candidate(1) == 1\n    print\n    assert candidate(2) == 2\n"
+    assert len(calls_of_check(test)) == 2
+    with pytest.raises(NotConvertible, match="no call with a literal: print"):
+        calls_of_check(test, exact=True)
+
+
 def test_keys_of_an_argument_keep_their_order() -> None:
     assert list(one("assert f({'b': 1, 'a': 2}) == 'b'").args[0]) == ["b", "a"]
 

@@ -12,6 +12,7 @@ from bootstrap.config.code import CodeVerifier
 from bootstrap.config.files import FileTask
 from bootstrap.config.task import completed
 from bootstrap.config.tasks import SPLIT_KINDS
+from bootstrap.errors import RecipeError
 from bootstrap.prompts.files import Rows
 from bootstrap.records import Status
 from bootstrap.references import MAX_EXPECTED_BYTES, CallCases, read_code
@@ -175,6 +176,23 @@ def test_a_row_that_expects_more_than_any_answer_may_return_is_left_out_with_the
     reason = f"case 1 expects output of {size} bytes, over {MAX_EXPECTED_BYTES}"
     assert task.left_out == {f"with tests that do not convert: {reason}": 1}
     assert len(cases_of(task)) == len(rows)
+
+
+def test_cases_of_one_s_own_may_hold_python_values(tmp_path: Path, code: Code) -> None:
+    cases = [{"args": [{"$tuple": [1, 2]}], "expected": {"$set": [1, 2]}}, {"args": [[]], "expected": {"$set": []}}]
+    rows = [
+        {
+            "prompt": f"Elements, {n}.",
+            "solution": "def f(x):\n    return set(x)",
+            "reference": {"function": "f", "values": "python", "cases": cases},
+        }
+        for n in range(12)
+    ]
+    task = task_of(tmp_path, rows, form="calls")
+    assert probe(code, list(cases_of(task).values())[:2]) > 2
+    rows[0]["reference"]["cases"] = [{"expected": {"$set": [1, 1]}}]
+    with pytest.raises(RecipeError, match=r"rows\.jsonl:1: the cases: calls: .*an element twice"):
+        task_of(tmp_path, rows, form="calls")
 
 
 # --- lineages grown by earlier versions -----------------------------------------------------------------------------
