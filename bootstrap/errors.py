@@ -1,7 +1,7 @@
 """Every error a user can meet, named by the boundary that was crossed.
 
-Each type also subclasses the built-in exception it specialises, takes one message as its only argument (so it
-survives pickling between processes), and carries the exit code of the command line. A message says what is wrong and
+Each type also subclasses the built-in exception it specialises, takes one message as its only positional argument (so
+it survives pickling between processes), and carries the exit code of the command line. A message says what is wrong and
 what to do about it. Broken promises between our own functions are assertions, not members of this tree.
 """
 
@@ -29,7 +29,14 @@ class StoreCorrupt(StoreError):
 
 
 class LineageLocked(StoreError):
-    """Another living driver writes this lineage."""
+    """Another living driver writes this lineage.
+
+    `owner` names it as a clause of a sentence, where it is known; it survives pickling, as every attribute does.
+    """
+
+    def __init__(self, message: str, *, owner: str | None = None) -> None:
+        super().__init__(message)
+        self.owner = owner
 
 
 class LineageMismatch(StoreError):

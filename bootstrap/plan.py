@@ -65,7 +65,7 @@ from bootstrap.levels import level_range
 from bootstrap.prompts.build import build_task
 from bootstrap.prompts.files import Rows
 from bootstrap.prompts.mixture import Mixture
-from bootstrap.prompts.task import Task
+from bootstrap.prompts.task import Task, own_level
 from bootstrap.records import Checkpoint, Example, Generation, Prompt, RatioLevel, Record
 from bootstrap.selection.curriculum import (
     aims_by,
@@ -75,6 +75,7 @@ from bootstrap.selection.curriculum import (
     target_levels,
     trained_level,
 )
+from bootstrap.stages.checks import check_tasks, notes_on
 from bootstrap.stages.encoding import Encoder
 from bootstrap.stages.siblings import stands_for
 from bootstrap.stages.verifiers import awaited
@@ -178,6 +179,8 @@ def make_plan(
     committed = [entry.generation for entry in entries]
     last = max(recipe.generations.count, len(committed) - 1)
     estimates = _Estimates(recipe, config, last=last)
+    if len(committed) <= last:
+        check_tasks(recipe, estimates.task, estimates.panel)
     pace = _pace(estimates, entries)
     generations: list[GenerationPlan] = []
     for number, targets in enumerate(_aims(recipe, committed, last=last, highest=estimates.task.highest_level)):
@@ -223,6 +226,7 @@ def make_plan(
         notes=(
             *notes(recipe),
             *_left_out(estimates.task),
+            *notes_on(recipe, estimates.task, estimates.panel),
             *_uncounted(estimates, levels={level for generation in generations for level in generation.target_levels}),
         ),
     )
@@ -289,8 +293,8 @@ def _uncounted(estimates: "_Estimates", *, levels: Collection[int]) -> Iterator[
     evaluation = estimates.recipe.evaluation
     last = last_evaluated(levels, lookahead=evaluation.lookahead, highest=estimates.task.highest_level)
     asked = [(estimates.task, level, evaluation.prompts_per_level) for level in range(1, last + 1)]
-    for watched in evaluation.panel.values():
-        task = build_task(watched.task)
+    for name, task in estimates.panel.items():
+        watched = evaluation.panel[name]
         asked += [(task, level, watched.prompts_per_level) for level in watched.asked]
     if any(task.num_heldout(level, count) is None for task, level, count in asked):
         yield (
@@ -363,6 +367,8 @@ class _Lengths:
         return max([*(float(answer) for _, answer in self._sample(level)), *limits])
 
     def _sample(self, level: int) -> list[tuple[int, int]]:
+        # A generation may have been grown when levels past the task's last one repeated it.
+        level = own_level(self.task, level)
         if level not in self._drawn:
             drawn = self.task.draw(level, SAMPLED_PROMPTS, seed=0)
             self._drawn[level] = self.pairs([(prompt, self.task.solution(prompt)) for prompt in drawn])
@@ -377,11 +383,13 @@ class _Estimates:
         self._descent = Descent(recipe, last=last)
         self._config = config
         self.task = build_task(recipe.task)
+        self.panel = {name: build_task(watched.task) for name, watched in recipe.evaluation.panel.items()}
         self._made: dict[BaseModelSource, _Estimate] = {}
         self._heldout: dict[int, int] = {}
 
     def num_heldout(self, level: int) -> int:
         """Return the held-out prompts of a level that an evaluation asks, at most."""
+        level = own_level(self.task, level)
         if level not in self._heldout:
             self._heldout[level] = _num_heldout(self.task, level, self.recipe.evaluation.prompts_per_level)
         return self._heldout[level]
@@ -474,8 +482,8 @@ class _Estimate:
     def watched(self) -> list[tuple[float, float, int]]:
         """Mean prompt tokens, longest answer tokens and prompts of each level of each task of the panel."""
         panel = [
-            (watched, _Lengths(build_task(watched.task), self.encoder))
-            for watched in self.recipe.evaluation.panel.values()
+            (watched, _Lengths(self.family.panel[name], self.encoder))
+            for name, watched in self.recipe.evaluation.panel.items()
         ]
         return [
             (
@@ -629,7 +637,7 @@ class _Estimate:
         keeps copies of a portion of the matrices (`MUON_PORTION`). Decoding keeps keys and values.
         """
         recipe, shape = self.recipe, self.shape
-        highest = recipe.highest_level()
+        highest = own_level(self.task, recipe.highest_level())
         answer = round(self.own.answer(highest))
         length = recipe.task.longest_sequence(highest)
         if self.encoder is not None:
@@ -718,7 +726,8 @@ def _aims(recipe: Recipe, committed: Sequence[Generation], *, last: int, highest
             trained.append(max([reached, *(trained[one] for one in generation.parents)]))
             found.append({row.level: row.accuracy for row in generation.report.levels})
             continue
-        targets, reached = tuple(range(1, recipe.start_level + 1)), recipe.start_level
+        start = recipe.start_level if highest is None else min(recipe.start_level, highest)
+        targets, reached = tuple(range(1, start + 1)), start
         starts: list[int] = []
         if number:
             stage = recipe.generations.position(number).stage

@@ -1,9 +1,12 @@
-"""Which code runs: the commit of the checkout and a digest of this program's source. Annotations, never identity."""
+"""Which code runs: the commit of the checkout and a digest of this program's source.
+
+Both are annotations of what is finished and never its identity; unfinished work goes on with the same source alone."""
 
 import hashlib
 import os
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent
@@ -31,8 +34,9 @@ def git_commit() -> str | None:
     return answer.stdout.strip() or None
 
 
+@cache
 def source_digest() -> str:
-    """Return SHA-256 over every Python file of this package, by name."""
+    """Return SHA-256 over every Python file of this package, by name, as they were when a run first asked."""
     digest = hashlib.sha256()
     for path in sorted(ROOT.rglob("*.py")):
         content = hashlib.sha256(path.read_bytes()).hexdigest()

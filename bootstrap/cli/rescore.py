@@ -9,7 +9,7 @@ from rich.table import Table
 
 from bootstrap.cli import render
 from bootstrap.cli.remembered import recall_recipe
-from bootstrap.config.base import identity_of
+from bootstrap.config.base import identity_of, named
 from bootstrap.config.load import load_recipe
 from bootstrap.config.models import roles
 from bootstrap.errors import RecipeError
@@ -29,9 +29,11 @@ def rescore_lineage(store: LineageStore, *, recipe_path: Path | None, as_json: b
     grown = recall_recipe(store)
     recipe = grown if recipe_path is None else load_recipe(recipe_path)
     if identity_of(recipe.task) != identity_of(grown.task):
+        ours, theirs = (named(identity_of(one.task), "split_by") for one in (recipe, grown))
+        by_text = " (the lineage's prompts are split by their texts: set split_by: text)" if ours and not theirs else ""
         raise RecipeError(
             f"{recipe_path} has another task than lineage {store.root.name}, so its verifier cannot judge these "
-            "answers; name a recipe that differs in its verifiers alone"
+            f"answers; name a recipe that differs in its verifiers alone{by_text}"
         )
     # The gate, the suite and the panel are the lineage's own: only the verifiers of its task are in question.
     evaluation = grown.evaluation.model_copy(update={"verifier": recipe.evaluation.verifier})

@@ -13,10 +13,11 @@ from bootstrap.cli import BEGAN, render
 from bootstrap.cli.command import command
 from bootstrap.cli.progress import progress
 from bootstrap.cli.publish import Publisher, sync_command
-from bootstrap.cli.remembered import remember_recipe
+from bootstrap.cli.remembered import FILE_NAME, remember_recipe
 from bootstrap.cli.stores import check_name, committed
 from bootstrap.cli.sync import sync_later, where_to_look
 from bootstrap.cli.target import as_last_run, remember
+from bootstrap.config.base import named
 from bootstrap.config.base_model import GenerationModel
 from bootstrap.config.load import is_remembered, load_recipe, recipe_folder
 from bootstrap.config.recipe import Recipe
@@ -63,7 +64,8 @@ def planned(
         try:
             found.check(name, identity=recipe.identity())
         except LineageMismatch as error:
-            entries, refusals = (), (f"this is the plan of a new lineage; `run` refuses: {error}",)
+            told = f"{error}{_told_by_text(found, recipe)}"
+            entries, refusals = (), (f"this is the plan of a new lineage; `run` refuses: {told}",)
     plan = make_plan(
         recipe,
         lineage=name,
@@ -73,6 +75,19 @@ def planned(
     )
     stopped = (f"{_ended(entries[-1].generation)}; only --past-guards goes on",) if _is_stopped(entries) else ()
     return recipe, plan.model_copy(update={"notes": (*refusals, *stopped, *plan.notes)})
+
+
+def _told_by_text(store: LineageStore, recipe: Recipe) -> str:
+    """Return why a lineage that was split by its prompts' texts does not go on with a recipe that splits questions."""
+    ours, theirs = recipe.identity(), store.header().identity
+    if named(theirs, "split_by") or not named(ours, "split_by"):
+        return ""
+    own = command("run", store.root / FILE_NAME, *(("--store", store.root.parent)))
+    return (
+        ". Its held-out questions were chosen by the texts of prompts, so training by questions (split_by: question) "
+        f"would show some of what its gate asks; it goes on as it began by its own recipe ({own}) or with split_by: "
+        "text in its tasks, and opens, verifies, shows and exports as ever"
+    )
 
 
 def _is_stopped(entries: Sequence[Entry]) -> bool:
@@ -156,7 +171,10 @@ def run_recipe(
     tracking = as_last_run(folder, recipe.tracking) if is_remembered(path) else recipe.tracking
     tracking_uri = resolve_tracking_uri(tracking.uri, store.absolute())
     with lineage_lock(folder.root):
-        folder.open(plan.lineage, identity=recipe.identity())
+        try:
+            folder.open(plan.lineage, identity=recipe.identity())
+        except LineageMismatch as error:
+            raise LineageMismatch(f"{error}{_told_by_text(folder, recipe)}") from None
         committed_before = folder.ledger.read()
         if _is_stopped(committed_before) and not past_guards:
             raise _stop_error(folder, committed_before[-1].generation)

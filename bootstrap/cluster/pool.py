@@ -18,6 +18,7 @@ Left out: the lineage's lock on one machine (the store's), and any choice of wha
 import logging
 import math
 import os
+import re
 import secrets
 import signal
 import socket
@@ -54,6 +55,7 @@ LOCK_NAMESPACE = "bootstrap"
 REMEDY = "run the same command again: it continues from the last checkpoint"
 
 _CONNECT_SECONDS = 5.0
+_MAX_PORT = 65535
 _NOTICE_SECONDS = 30.0
 _MAX_OBJECT_STORE_BYTES = 2 * 2**30
 _MAX_COUNTED_WORKERS = 64
@@ -327,7 +329,8 @@ class RayPool(Pool):
                 owner = "a driver that is just starting or ending"
             raise LineageLocked(
                 f"another driver on this cluster writes the lineage {lineage}: {owner}. Wait until it ends, or stop it "
-                "(what it has finished is kept), or start a lineage of your own with --lineage NAME"
+                "(what it has finished is kept), or start a lineage of your own with --lineage NAME",
+                owner=owner,
             ) from None
 
     def _require_that_they_fit(self) -> None:
@@ -492,13 +495,30 @@ def _require_reachable(address: str) -> None:
             f"{address} is no address for a driver, which must run inside the cluster; use `bootstrap submit --address "
             "http://HOST:8265`, give HOST:PORT of the cluster's head, or unset RAY_ADDRESS to use this machine alone"
         )
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal():
-        return  # `auto` and what else Ray resolves itself.
+    place = _host_and_port(address)
+    if place is None:
+        return
     try:
-        socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
-    except OSError as error:
-        raise ClusterError(f"no Ray answers at {address} ({error.strerror or error}); {_CONNECT_REMEDY}") from None
+        socket.create_connection(place, timeout=_CONNECT_SECONDS).close()
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ClusterError(f"no Ray answers at {address} ({reason}); {_CONNECT_REMEDY}") from None
+
+
+def _host_and_port(address: str) -> tuple[str, int] | None:
+    """Return where `HOST:PORT` or `[IPv6 ADDRESS]:PORT` leads; None for `auto` and what else Ray resolves itself.
+
+    Raises ClusterError for an address whose host and port cannot be told apart, or that has no such port.
+    """
+    found = re.fullmatch(r"(?:\[([^\[\]]+)\]|([^:\[\]]+)):(\d+)", address, re.ASCII)
+    if found is None:
+        if address.count(":") > 1:
+            raise ClusterError(f"{address} does not say where its host ends; write an IPv6 address as [ADDRESS]:PORT")
+        return None
+    host, port = found[1] or found[2], int(found[3])
+    if port > _MAX_PORT:
+        raise ClusterError(f"{address} has no port of a network; ports end at {_MAX_PORT}")
+    return host, port
 
 
 def _use_a_token() -> None:

@@ -13,9 +13,11 @@ a fixed list of variables and never a secret: tokens and passwords belong into t
 what a run does, and restarting it (submit again: it continues from the last checkpoint).
 """
 
+import http.client
 import json
 import logging
 import os
+import re
 import shlex
 import shutil
 import tempfile
@@ -33,10 +35,12 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 import bootstrap
+from bootstrap.config.base import Place
 from bootstrap.config.base_model import FolderModel
+from bootstrap.config.conflicts import dotted
 from bootstrap.config.files import FileTask
 from bootstrap.config.load import load_recipe
-from bootstrap.config.recipe import Place, Recipe, dotted
+from bootstrap.config.recipe import Recipe
 from bootstrap.errors import BootstrapError, ClusterError, GuardStop, LineageLocked, RecipeError
 from bootstrap.lineage.tracking import redact, resolve_tracking_uri
 from bootstrap.provenance import COMMIT_VARIABLE, git_commit
@@ -51,6 +55,8 @@ _REACH_SECONDS = 10.0
 _START_SECONDS = 60.0
 _ATTEMPTS_TO_REACH = 5
 _OWN_EXIT_CODES = range(1, 8)
+_NETLOC = re.compile(r"(?:[^@]*@)?(?:\[[^\[\]\s]+\]|[^:\[\]\s]+)(?::\d+)?", re.ASCII)
+"""Host and port of an address; one host has colons in it alone where brackets say where it ends."""
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -204,8 +210,19 @@ def _job_server(address: str) -> str:
     """Return the URL of the job server. Raises ClusterError for addresses of another kind."""
     if "://" not in address:
         address = f"http://{address}"
+    wrong = ClusterError(
+        f"{redact(address)} is not a job server's address; give the dashboard's, http://HOST:8265 (an IPv6 address "
+        "stands in brackets)"
+    )
     if not address.startswith(("http://", "https://")):
-        raise ClusterError(f"{address} is not a job server's address; give the dashboard's, http://HOST:8265")
+        raise wrong
+    try:
+        parts = urlsplit(address)
+        _ = parts.port  # Reading it is what proves it.
+    except ValueError:
+        raise wrong from None
+    if not _NETLOC.fullmatch(parts.netloc):
+        raise wrong
     return address.rstrip("/")
 
 
@@ -221,7 +238,7 @@ def _connect(address: str) -> JobSubmissionClient:
             is_ray = "ray_version" in json.load(answer)
     except urllib.error.HTTPError as error:
         is_ray = error.code in (401, 403)  # Ray with a token: its client says what is missing.
-    except ValueError:
+    except (ValueError, http.client.HTTPException):
         is_ray = False
     except OSError as error:
         reason = getattr(error, "reason", error)
@@ -272,7 +289,8 @@ def _free_id(jobs: Mapping[str, JobDetails], metadata: Mapping[str, str], *, add
             raise LineageLocked(
                 f"job {submission_id} on {address} still writes the lineage {same['bootstrap.lineage']}; follow it "
                 f"with --submission-id {submission_id}, stop it with `ray job stop {submission_id} --address "
-                f"{address}`, or start a lineage of your own with --lineage NAME"
+                f"{address}`, or start a lineage of your own with --lineage NAME",
+                owner=f"job {submission_id}",
             )
     attempt = 1
     while f"{same['bootstrap.lineage']}-a{attempt}" in jobs:

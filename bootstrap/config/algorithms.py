@@ -66,7 +66,8 @@ class ClipCov(Settings):
 
     type: Literal["clip_cov"] = "clip_cov"
     share: float = Field(default=2e-4, gt=0, le=1)
-    """Share of the tokens that lose it, drawn at random among those within the bounds."""
+    """Share of a round's tokens that lose it, rounded down and at least one, drawn at random among those within the
+    bounds; fewer where fewer lie there."""
     low: float = 1.0
     """Least covariance `(A - mean A)(logprob - mean logprob)` of a token that can be drawn."""
     high: float = 5.0
@@ -85,6 +86,7 @@ class KlCov(Settings):
 
     type: Literal["kl_cov"] = "kl_cov"
     share: float = Field(default=2e-3, gt=0, le=1)
+    """Share of a round's tokens that are held, rounded down and at least one."""
     weight: float = Field(default=1.0, gt=0)
     """Factor of `|logprob - logprob at sampling time|`."""
 

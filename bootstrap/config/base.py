@@ -38,6 +38,13 @@ def identity_of(settings: Settings) -> dict[str, Any]:
     return _pruned(settings, settings.model_dump(mode="json"))
 
 
+def named(data: Any, name: str) -> bool:
+    """Whether settings as JSON data name a key at any depth."""
+    if isinstance(data, Mapping):
+        return name in data or any(named(value, name) for value in data.values())
+    return isinstance(data, list | tuple) and any(named(value, name) for value in data)
+
+
 def _pruned(value: Any, data: Any) -> Any:
     """Return `data`, the JSON form of `value`, without what identities leave out."""
     if isinstance(value, BaseModel):

@@ -19,10 +19,12 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from bootstrap.config.base import Place
 from bootstrap.config.base_model import FolderModel, ScratchModel, missing_files, scratch_vocabulary
+from bootstrap.config.conflicts import Conflicts, dotted
 from bootstrap.config.descent import Descent, Origin
 from bootstrap.config.files import FileTask, pinned
-from bootstrap.config.recipe import Conflicts, Place, Recipe, dotted
+from bootstrap.config.recipe import Recipe
 from bootstrap.config.task import completed
 from bootstrap.config.tasks import SPLIT_KINDS, Task
 from bootstrap.config.verifiers import Verifier

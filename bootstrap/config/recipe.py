@@ -8,19 +8,21 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from bootstrap.config.answers import ExactVerifier, LengthVerifier
 from bootstrap.config.base import Operational, Place, Settings, identity_of
 from bootstrap.config.base_model import BaseModelSource, GenerationModel, PretrainedModel, ScratchModel
+from bootstrap.config.conflicts import Conflict, Conflicts
 from bootstrap.config.evaluation import Evaluation, Gate
-from bootstrap.config.files import FileTask
 from bootstrap.config.generations import Accelerated, Fixed, Generations, Given, Solved, Stage
 from bootstrap.config.guards import DEFAULT_GUARDS, ON_FIXED_PROMPTS, SAMPLED, Guard, HealthSettings
+from bootstrap.config.levels import asked_conflicts, level_conflicts
 from bootstrap.config.models import JudgeVerifier, Model, StageEnd, roles
 from bootstrap.config.resources import Resources, Tracking
+from bootstrap.config.splits import split_conflicts
 from bootstrap.config.steps import MergeStep, References, Rejection, RlStep, SelfPlayStep, SftStep, Step
 from bootstrap.config.task import OpenTask
 from bootstrap.config.tasks import AdditionTask, MixtureTask, SingleTask, Task, tasks_of
@@ -28,30 +30,6 @@ from bootstrap.config.training import Training
 from bootstrap.config.verifiers import ByTaskVerifier, PluginVerifier, RubricVerifier, SingleVerifier, Verifier
 from bootstrap.config.working import WorkingTask
 from bootstrap.records import GuardAction, HealthMetric
-
-
-class Conflict(NamedTuple):
-    """Settings that cannot work together."""
-
-    place: Place
-    message: str
-    """What is wrong and what to do instead."""
-
-
-class Conflicts(ValueError):
-    """All conflicts of one recipe."""
-
-    def __init__(self, conflicts: list[Conflict]) -> None:
-        super().__init__("; ".join(f"{dotted(conflict.place)}: {conflict.message}" for conflict in conflicts))
-        self.conflicts = conflicts
-
-
-def dotted(place: Place) -> str:
-    """Return a place as people write it: `generations.steps[0].updates`."""
-    text = ""
-    for part in place:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
 
 
 class Base(Settings):
@@ -91,6 +69,8 @@ class Recipe(Settings):
             *_verifier_conflicts(self),
             *_base_conflicts(self),
             *_generation_conflicts(self),
+            *self.level_conflicts(self.task.highest_level),
+            *split_conflicts(self.task, self.task, ("task",), who="another part holds out"),
             *_evaluation_conflicts(self),
             *_panel_conflicts(self),
             *_guard_conflicts(self),
@@ -189,6 +169,15 @@ class Recipe(Settings):
         for place, stage in self.generations.parts():
             for index, step in enumerate(stage.steps):
                 yield ("generations", *place, "steps", index), step
+
+    def level_conflicts(self, last: int | None) -> Iterator[Conflict]:
+        """Yield where levels are named that the task has not, by its `last` one; None where levels go on."""
+        yield from level_conflicts(self.generations, last, base_level=self.task.base_level, rise=self.rise)
+        for place, step in self.generation_steps():
+            if last == 1 and (below := _levels_below_aim(step)):
+                yield Conflict(
+                    (*place, *below), "no level lies below level 1, the task's only one; set levels: targets or all"
+                )
 
     def identity(self) -> dict[str, Any]:
         """What a lineage's results depend on: not names, length, places, nor when a run saves or stops."""
@@ -572,7 +561,8 @@ def _panel_conflicts(recipe: Recipe) -> Iterator[Conflict]:
     for name, watched in recipe.evaluation.panel.items():
         place = ("evaluation", "panel", name)
         at = (*place, "verifier")
-        yield from _split_conflicts(recipe.task, watched.task, (*place, "task"))
+        yield from split_conflicts(recipe.task, watched.task, (*place, "task"), who="the panel would ask")
+        yield from asked_conflicts(watched.asked, watched.task.highest_level, place)
         yield from _part_conflicts(watched.task, watched.verifier, at)
         for spot, task, one in _by_part(watched.task, watched.verifier, at):
             if one.judges != "answer":
@@ -602,27 +592,6 @@ def _panel_conflicts(recipe: Recipe) -> Iterator[Conflict]:
                 f"level {max(watched.asked)} needs {needed} tokens, base.model.max_length is {model.max_length}; ask "
                 "lower levels, or raise it",
             )
-
-
-def _split_conflicts(trained: Task, watched: Task, place: Place) -> Iterator[Conflict]:
-    """Yield where training would draw prompts that the panel holds out: a larger share of the same texts' hashes."""
-    held: dict[tuple[str, str | None], float] = {}
-    for task in tasks_of(trained).values():
-        held[_texts(task)] = min(task.heldout_fraction, held.get(_texts(task), 1.0))
-    for name, task in tasks_of(watched).items():
-        least = held.get(_texts(task), 1.0)
-        if task.heldout_fraction > least:
-            part = ("parts", name, "task") if isinstance(watched, MixtureTask) else ()
-            yield Conflict(
-                (*place, *part, "heldout_fraction"),
-                f"training draws from prompts of {task.type} that the panel would ask, since the recipe's own task "
-                f"holds only {least:g} of them out; set {least:g} or less",
-            )
-
-
-def _texts(task: SingleTask) -> tuple[str, str | None]:
-    """Return what says which texts a task's prompts are: the type that their split is by, and a file's path."""
-    return task.type, task.path if isinstance(task, FileTask) else None
 
 
 def _evaluation_conflicts(recipe: Recipe) -> Iterator[Conflict]:

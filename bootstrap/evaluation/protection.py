@@ -59,21 +59,24 @@ def protected(
     mastered: float,
     min_prompts: int,
     fixed: bool,
+    highest: int | None = None,
 ) -> Protected:
     """Return what a champion line has reached.
 
     `line`: generation -> report. `mastered`: the share from which a level counts as mastered. `min_prompts`: levels
     with fewer prompts are judged mastered or not together with the next. `fixed`: whether the data are, so that levels
-    below `mastered` are kept too.
+    below `mastered` are kept too. `highest`: the task's last level; reports of earlier versions may repeat it beyond.
     """
     reached = {
         level
         for report in line.values()
         for level, share in judged_shares(report.levels, min_prompts=min_prompts).items()
-        if share >= mastered
+        if share >= mastered and (highest is None or level <= highest)
     }
     levels, latest = sorted(reached), line[max(line)]
-    below = [row.level for row in latest.levels if fixed and row.level not in reached]
+    below = [
+        row.level for row in latest.levels if fixed and row.level not in reached and row.level <= (highest or row.level)
+    ]
     return Protected(
         levels=_best(line, levels, lambda report, level: _share(report.level(level))),
         below=_best(line, below, lambda report, level: _share(report.level(level))),

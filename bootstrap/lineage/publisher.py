@@ -113,10 +113,9 @@ def _alone(folder: Path) -> Iterator[None]:
                 if time.monotonic() < deadline:
                     time.sleep(0.2)
                     continue
-                owner = re.search(r"process \d+ on host \S+ since [^\s.]+", str(error))
                 raise TrackingError(
                     f"waited {LOCK_SECONDS:g} s for another process that is publishing this lineage to MLflow "
-                    f"({owner[0] if owner else 'which has not written its name'}); if it hangs, stop it"
+                    f"({error.owner or 'which has not written its name'}); if it hangs, stop it"
                 ) from error
         yield
 
@@ -422,12 +421,11 @@ class _Publisher:
             if not role.startswith("step-"):
                 continue
             artifact = self.store.artifact(ref)
-            producer = node.parent
             for file, context in (("rollouts.parquet", "rollouts"), ("selections.parquet", "training")):
                 if file in artifact.files and (rows := _num_rows(artifact, file)):
                     tags = {"bootstrap.rows": str(rows), "bootstrap.artifact": ref.path}
-                    if producer in self.receipts and context == "rollouts":
-                        tags["bootstrap.producer_model_id"] = self.receipts[producer].model_id
+                    if context == "rollouts":
+                        tags |= self._producers(node, artifact)
                     found.append(
                         _dataset(
                             f"{context}-{node.name}-{role}",
@@ -456,6 +454,14 @@ class _Publisher:
         tags = {"bootstrap.prompts": str(prompts)}
         found.append(_dataset(name, digest, context="eval", source=source, tags=tags, profile={"num_prompts": prompts}))
         return found
+
+    def _producers(self, node: Generation, artifact: Artifact) -> dict[str, str]:
+        """Return the tags that say whose answers a step's rollouts are, the most frequent first."""
+        policies = (row["policy"] for row in samples.columns(artifact, "rollouts.parquet", wanted=["policy"]))
+        found = queries.producers(self.entries, node, policies)
+        models = [self.receipts[number].model_id for _, number in found.values() if number in self.receipts]
+        tags = {"bootstrap.producer": ", ".join(f"{name} ({count})" for name, (count, _) in found.items())}
+        return tags | ({"bootstrap.producer_model_id": ", ".join(models)} if models else {})
 
     def _samples(self, node: Generation, run_id: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         """Write the readable rollouts as a table; return the tag by which MLflow shows it as one."""

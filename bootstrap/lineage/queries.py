@@ -4,7 +4,8 @@ Pure functions over the ledger's entries; every answer is plain JSON data. Leave
 """
 
 import difflib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -56,6 +57,31 @@ def headline(generation: Generation) -> LevelReport | None:
 def source(edge: Edge) -> str:
     """Return where an edge comes from: `gen-3`, or the place of a model outside the lineage."""
     return edge.external or "a model outside the lineage" if edge.generation is None else f"gen-{edge.generation}"
+
+
+def producers(
+    entries: Sequence[Entry], generation: Generation, policies: Iterable[str]
+) -> dict[str, tuple[int, int | None]]:
+    """Return who gave a generation's training its answers: name -> (answers, number of the generation if it is one).
+
+    `policies`: for each answer the fingerprint of the weights that made it, or what a server has for one. What is
+    neither a generation's nor that of a model outside the lineage are the generation's own weights between two updates,
+    named `gen-N in training`.
+    """
+    edges = {edge.fingerprint: edge for edge in reversed(generation.edges) if edge.role != "data"}
+    # Of generations with the same weights the one that the recipe meant, else the first.
+    numbers = {entry.generation.fingerprint: entry.generation.number for entry in reversed(entries)}
+    found: dict[str, tuple[int, int | None]] = {}
+    for policy, count in Counter(policies).items():
+        edge, number = edges.get(policy), numbers.get(policy)
+        if edge is not None:
+            name, number = source(edge), edge.generation
+        elif number is not None:
+            name = f"gen-{number}"
+        else:
+            name = f"{generation.name} in training"
+        found[name] = (found.get(name, (0, None))[0] + count, number)
+    return dict(sorted(found.items(), key=lambda item: (-item[1][0], item[0])))
 
 
 def origin(generation: Generation) -> str:

@@ -24,8 +24,11 @@ ARTIFACTS_FOLDER = "mlflow-artifacts"
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _MODE = "?workflowType=machine_learning"
 # What stands before the last "@" of an address's host part; after a name and a colon that begin no port, a password
-# may hold slashes too, as database addresses allow.
-_USER = re.compile(r"(?<=://)(?:[^\s/?#]*@|[^\s/?#:@]*:(?!\d+(?:[/?#\s]|$))[^\s@]*@)")
+# may hold slashes too, as database addresses allow. An IPv6 address in brackets is a host and no name.
+_USER = re.compile(
+    r"(?<=://)(?!\[[0-9A-Fa-f:.]+\](?::\d+)?(?:[/?#\s]|$))"
+    r"(?:[^\s/?#]*@|[^\s/?#:@]*:(?!\d+(?:[/?#\s]|$))[^\s@]*@)"
+)
 _SECRET = re.compile(r"((?:password|passwd|pwd|token|secret)(?:=|%3D))[^&;\s'\"]+?(?=%3B|[&;\s'\"]|$)", re.I)
 
 
@@ -87,7 +90,8 @@ def check_reachable(tracking_uri: str) -> None:
         socket.create_connection((host, port), timeout=REACH_SECONDS).close()
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise TrackingError(f"MLflow at {host}:{port} cannot be reached ({reason})") from error
+        shown = f"[{host}]" if ":" in host else host
+        raise TrackingError(f"MLflow at {shown}:{port} cannot be reached ({reason})") from error
 
 
 def public(uri: str) -> str:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
+from bootstrap.errors import RecipeError
 from bootstrap.records import Finish, Request, Rollout, Sampling
 from bootstrap.rollouts.cache import key_value_cache
 from bootstrap.rollouts.sampling import distribution, draw, entropy, uniform
@@ -51,11 +52,36 @@ class TransformersEngine:
         self.batch_rows = batch_rows
         self.encode = encode or (lambda text: tuple(tokenizer.encode(text)))
         self.compute = compute
-        eos = model.generation_config.eos_token_id if model.generation_config is not None else None
-        eos = tokenizer.eos_token_id if eos is None else eos
-        self.eos = torch.tensor([eos] if isinstance(eos, int) else list(eos))
+        self.rows = model.get_input_embeddings().weight.shape[0]
+        self.eos = torch.tensor(self._ends())
         self.device = next(model.parameters()).device
-        self.pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else int(self.eos[0])
+        pads = (tokenizer.pad_token_id, int(self.eos[0]))
+        self.pad = next(pad for pad in pads if pad is not None and 0 <= pad < self.rows)
+
+    def _ends(self) -> list[int]:
+        """Return the tokens that end an answer: those of the generation configuration, and the tokenizer's.
+
+        What is taught as the end is the tokenizer's; a base model's configuration may name another.
+        """
+        named = self.model.generation_config.eos_token_id if self.model.generation_config is not None else None
+        named = named if isinstance(named, list | tuple) else [named]
+        ends = [end for end in dict.fromkeys([*named, self.tokenizer.eos_token_id]) if end is not None]
+        if there := [end for end in ends if 0 <= end < self.rows]:
+            return there
+        raise RecipeError(
+            "neither the model's tokenizer_config.json (eos_token) nor its generation_config.json (eos_token_id) names "
+            "a token of the model that ends an answer; set tokenizer.eos_token and save the folder again with "
+            "save_pretrained"
+        )
+
+    def _encoded(self, text: str) -> tuple[int, ...]:
+        tokens = self.encode(text)
+        if (highest := max(tokens, default=0)) >= self.rows:
+            raise RecipeError(
+                f"a prompt holds {self.tokenizer.decode([highest])!r}, token {highest} of the tokenizer, and the "
+                f"model's embedding has {self.rows} rows; leave the prompt out, or remove the token from tokenizer.json"
+            )
+        return tokens
 
     @torch.inference_mode()
     def generate(self, requests: Sequence[Request], sampling: Sampling, *, policy: str) -> list[Rollout]:
@@ -66,7 +92,7 @@ class TransformersEngine:
         """
         was_training = self.model.training
         self.model.eval()
-        encoded = {text: self.encode(text) for text in {r.prompt.text for r in requests}}
+        encoded = {text: self._encoded(text) for text in {r.prompt.text for r in requests}}
         order = sorted(range(len(requests)), key=lambda i: (len(encoded[requests[i].prompt.text]), requests[i].id))
         rollouts: dict[int, Rollout] = {}
         for start in range(0, len(order), self.batch_rows):

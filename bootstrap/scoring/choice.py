@@ -17,7 +17,7 @@ class Choice(AnswerVerifier):
     name, judges = "choice", ChoiceVerifier.judges
 
     def __init__(self, settings: ChoiceVerifier, tools: Tools) -> None:
-        self.version = version_of(__name__, extract.__name__, settings=settings)
+        self.version = version_of(__name__, settings=settings)
         self._place = settings.answer
         letter = f"[{settings.choices}]"
         self._choices = settings.choices

@@ -61,11 +61,7 @@ class Code:
     name, judges = "code", CodeVerifier.judges
 
     def __init__(self, settings: CodeVerifier, tools: Tools) -> None:
-        self.version = version_of(
-            *(__name__, references.__name__, python_values.__name__, *DECIDING_MODULES),
-            settings=settings,
-            also=platform.python_version(),
-        )
+        self.version = version_of(__name__, *DECIDING_MODULES, settings=settings, also=platform.python_version())
         self._settings = settings
         self._processes = tools.processes
         self._limits = Limits(cpu_seconds=settings.cpu_seconds, address_space=settings.memory_mb * 2**20)

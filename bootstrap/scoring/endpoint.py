@@ -1,30 +1,30 @@
 """A client for OpenAI's chat completions interface: many questions, each asked once, replies kept by content.
 
-    ask (caller's thread) ---- questions not known yet ----> `concurrency` threads ---- HTTP ----> server
-                          <--- replies, kept at once --------
+    ask (caller) ---- questions not known yet ----> `concurrency` tasks of one event loop ---- HTTP ----> server
+                 <--- replies, kept at once -------
 
     who waits           for whom                 bound, and what happens when it is hit
-    a thread            one reply                timeout_seconds -> tried again, then a reply without text
-    a thread            the next try             30 s of backoff, or Retry-After up to 120 s; longer -> VerifierError
-    the caller          its threads              the sum of the above
+    a task              one reply, all of it     timeout_seconds -> tried again, then a reply without text
+    a task              the next try             30 s of backoff, or Retry-After up to 120 s; longer -> VerifierError
+    the caller          its tasks                the sum of the above
 
-What may pass (no connection, a slow answer, 408, 429, 5xx) is tried again; a server that cannot be reached, refuses the
-request, or fails question after question stops the run, because thousands of unverifiable answers would say less. Only
-replies are kept, never failures. The key is read from the environment and is part of no message, file or log.
+The bound on a reply is one for everything: connecting, headers and body, however they drip. What may pass (no
+connection, a slow answer, 408, 429, 5xx) is tried again; a server that cannot be reached, refuses the request, or fails
+question after question stops the run, because thousands of unverifiable answers would say less. Only replies are kept,
+never failures. The key is read from the environment and is part of no message, file or log.
 
-It rests on `requests`: the `openai` client would bring a second HTTP stack for one POST, and it draws its backoff from
-global randomness. Left out: what is asked and what a reply means (`judge.py`); streaming, tools, several choices.
+It rests on `httpx2`, whose tasks can be ended at any moment: a client whose calls block bounds each read alone, and a
+server that sends a byte now and then holds it for ever. The backoff is our own, since it draws from no global
+randomness. Left out: what is asked and what a reply means (`judge.py`); streaming, tools, several choices.
 """
 
+import asyncio
 import hashlib
 import json
 import os
 import re
-import threading
-import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack
+import ssl
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -32,7 +32,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import requests
+import httpx2
 
 from bootstrap.config.models import Endpoint
 from bootstrap.errors import VerifierError
@@ -45,10 +45,11 @@ BACKOFF_SECONDS = 0.5
 MAX_BACKOFF_SECONDS = 30.0
 MAX_RETRY_AFTER_SECONDS = 120.0
 CONNECT_SECONDS = 10.0
+CONNECT_SHARE = 0.9
+"""Longest part of a short timeout that connecting may take, so that a server out of reach is told from a slow one."""
 GIVE_UP_AFTER = 8
 """Questions in a row that fail for good before the run stops."""
 MAX_REPLY_BYTES = 2**20
-CHUNK_BYTES = 2**16
 PASSING_STATUS = {408, 429}
 
 _MOVED = "set model.url to the address that the server redirects to"
@@ -92,18 +93,6 @@ class _MayPass(Exception):
         self.problem, self.unreachable, self.retry_after = problem, unreachable, retry_after
 
 
-class _Keyed(requests.auth.AuthBase):
-    """Sends the key, or nothing; either way what a .netrc file says about the host stays unsent."""
-
-    def __init__(self, key: str | None) -> None:
-        self._key = key
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._key is not None:
-            request.headers["Authorization"] = f"Bearer {self._key}"
-        return request
-
-
 class ChatClient:
     """Asks one model at one server. `cache`: folder of replies that outlive the process; None keeps them in memory.
 
@@ -125,6 +114,10 @@ class ChatClient:
         self._system = [{"role": "system", "content": system}] if system is not None else []
         self._url = f"{settings.url.rstrip('/')}/chat/completions"
         self._secret = _key(settings.key_variable)
+        # Plain, since what a small compressed answer holds may be of any size.
+        self._headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+        if self._secret is not None:
+            self._headers["Authorization"] = f"Bearer {self._secret}"
         self._parameters = {"temperature": temperature, settings.length_field: max_tokens}
         self._budget = budget
         self._asked = 0
@@ -133,7 +126,6 @@ class ChatClient:
             durable.make_folder(cache)
         self._known: dict[str, Reply] = {}
         self._failed_in_a_row = 0
-        self._local = threading.local()
 
     def ask(self, questions: Sequence[Question]) -> list[Reply]:
         """Return one reply per question, in order.
@@ -151,78 +143,73 @@ class ChatClient:
         spent = Reply(text=None, problem=f"the budget of {self._budget} questions is spent")
         failed = dict.fromkeys(missing.keys() - allowed.keys(), spent)
         if allowed:
-            failed |= self._ask_server(allowed)
+            failed |= asyncio.run(self._ask_server(allowed))
         return [self._known.get(name) or failed[name] for name in keys]
 
-    def _ask_server(self, questions: dict[str, Question]) -> dict[str, Reply]:
+    async def _ask_server(self, questions: dict[str, Question]) -> dict[str, Reply]:
         """Ask, keep the replies, and return the failures."""
-        failed = {}
-        stop = threading.Event()
-        workers = min(self._settings.concurrency, len(questions))
-        with (
-            ExitStack() as sessions,
-            ThreadPoolExecutor(
-                workers, thread_name_prefix="judge", initializer=self._open, initargs=(sessions,)
-            ) as threads,
-        ):
-            names = {
-                threads.submit(self._ask_unless, stop, name, question): name for name, question in questions.items()
-            }
-            try:
-                for future in as_completed(names):
-                    reply = future.result()
-                    if reply.text is not None:
-                        self._failed_in_a_row = 0
-                        self._keep(names[future], reply)
-                        continue
-                    failed[names[future]] = reply
-                    self._failed_in_a_row += 1
-                    if self._failed_in_a_row >= GIVE_UP_AFTER:
-                        raise VerifierError(
-                            f"{self._where()} failed {self._failed_in_a_row} questions in a row, the last one so: "
-                            f"{reply.problem}. Repair the server, or lower model.concurrency or raise "
-                            "model.timeout_seconds if it is overloaded, and run again: replies so far are kept"
-                        )
-            finally:
-                # However the waiting ends, nothing more is asked.
-                stop.set()
-                for future in names:
-                    future.cancel()
+        failed: dict[str, Reply] = {}
+        waiting = iter(questions.items())
+        try:
+            async with self._opened() as client, asyncio.TaskGroup() as tasks:
+                for _ in range(min(self._settings.concurrency, len(questions))):
+                    tasks.create_task(self._work(client, waiting, failed))
+        except BaseExceptionGroup as group:
+            # The first that failed has ended the others.
+            raise group.exceptions[0] from None
         return failed
 
-    def _open(self, sessions: ExitStack) -> None:
-        """Give this thread a session of its own, since they are not made to be shared."""
-        self._local.session = sessions.enter_context(requests.Session())
-
-    def _ask_unless(self, stop: threading.Event, name: str, question: Question) -> Reply:
-        """Ask unless the asking has come to an end, and end it when it cannot go on."""
-        if stop.is_set():
-            return Reply(text=None, problem="not asked any more")
+    def _opened(self) -> httpx2.AsyncClient:
+        timeout = self._settings.timeout_seconds
         try:
-            return self._ask_with_patience(name, question, stop)
-        except VerifierError:
-            stop.set()
-            raise
+            # Only connecting has a bound of its own; the deadline covers all the rest.
+            return httpx2.AsyncClient(
+                timeout=httpx2.Timeout(None, connect=min(CONNECT_SECONDS, CONNECT_SHARE * timeout)),
+                limits=httpx2.Limits(max_connections=None, max_keepalive_connections=self._settings.concurrency),
+            )
+        except (ImportError, ValueError, httpx2.InvalidURL) as error:
+            raise VerifierError(
+                f"{self._where()} cannot be asked: {self._told(error)}; check the environment's proxy (HTTP_PROXY, "
+                "HTTPS_PROXY, ALL_PROXY), or name the server in NO_PROXY"
+            ) from None
 
-    def _ask_with_patience(self, name: str, question: Question, stop: threading.Event) -> Reply:
+    async def _work(
+        self, client: httpx2.AsyncClient, waiting: Iterator[tuple[str, Question]], failed: dict[str, Reply]
+    ) -> None:
+        """Ask one question after another. Raises VerifierError when there is no use in going on."""
+        for name, question in waiting:
+            reply = await self._ask_with_patience(client, name, question)
+            if reply.text is not None:
+                self._failed_in_a_row = 0
+                self._keep(name, reply)
+                continue
+            failed[name] = reply
+            self._failed_in_a_row += 1
+            if self._failed_in_a_row >= GIVE_UP_AFTER:
+                raise VerifierError(
+                    f"{self._where()} failed {self._failed_in_a_row} questions in a row, the last one so: "
+                    f"{reply.problem}. Repair the server, or lower model.concurrency or raise model.timeout_seconds if "
+                    "it is overloaded, and run again: replies so far are kept"
+                )
+
+    async def _ask_with_patience(self, client: httpx2.AsyncClient, name: str, question: Question) -> Reply:
         tries = self._settings.retries + 1
+        problem = ""
         for number in range(1, tries + 1):
             try:
-                return self._ask_once(question)
+                return await self._ask_once(client, question)
             except _MayPass as failure:
                 problem = failure.problem
                 if number < tries:
-                    pause = max(_backoff(name, number), failure.retry_after)
+                    await asyncio.sleep(max(_backoff(name, number), failure.retry_after))
                 elif failure.unreachable:
                     raise VerifierError(
                         f"{self._where()} cannot be reached after {tries} tries: {problem}. Start the server, check "
                         "model.url and, where a proxy is set, NO_PROXY; then run again: replies so far are kept"
                     ) from None
-            if number < tries and stop.wait(pause):
-                break
         return Reply(text=None, problem=f"{problem} (tries: {tries})")
 
-    def _ask_once(self, question: Question) -> Reply:
+    async def _ask_once(self, client: httpx2.AsyncClient, question: Question) -> Reply:
         """Return the reply, or one without text when the server sends none; raises _MayPass, VerifierError."""
         settings = self._settings
         body: dict[str, Any] = {
@@ -232,42 +219,41 @@ class ChatClient:
         }
         if self._parameters["temperature"]:
             body["seed"] = question.round
-        deadline = time.monotonic() + settings.timeout_seconds
+        begun = False
         try:
-            response = self._local.session.post(
-                self._url,
-                json=body,
-                auth=_Keyed(self._secret),
-                timeout=(min(CONNECT_SECONDS, settings.timeout_seconds), settings.timeout_seconds),
-                allow_redirects=False,
-                stream=True,
-            )
-        except requests.exceptions.SSLError as error:
-            raise VerifierError(f"{self._where()} has no valid certificate: {self._told(error)}") from None
-        except requests.ConnectionError as error:
-            raise _MayPass(self._told(error), unreachable=True) from None
-        except requests.Timeout:
-            raise _MayPass(f"no answer within {settings.timeout_seconds:g} s") from None
-        except requests.RequestException as error:
+            async with (
+                asyncio.timeout(settings.timeout_seconds),
+                # Written here, as ASCII: a prompt may hold what UTF-8 has no place for.
+                client.stream("POST", self._url, content=json.dumps(body).encode(), headers=self._headers) as response,
+            ):
+                begun = True
+                content = await self._body(response)
+        except TimeoutError:
+            which = "whole answer" if begun else "answer"
+            raise _MayPass(f"no {which} within {settings.timeout_seconds:g} s") from None
+        except (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, httpx2.InvalidURL) as error:
             raise VerifierError(f"{self._where()} cannot be asked: {self._told(error)}; check model.url") from None
-        with response:
-            content = self._body(response, deadline)
+        except httpx2.HTTPError as error:
+            if _is_untrusted(error):
+                raise VerifierError(
+                    f"{self._where()} has no valid certificate: {self._why(error)}; repair it, or begin model.url with "
+                    "http:// if the server speaks no TLS"
+                ) from None
+            if begun:
+                raise _MayPass(f"the answer broke off: {self._why(error)}") from None
+            raise _MayPass(self._why(error), unreachable=True) from None
         return self._reply(response, content)
 
-    def _body(self, response: requests.Response, deadline: float) -> bytes:
-        content = b""
-        try:
-            for chunk in response.iter_content(CHUNK_BYTES):
-                content += chunk
-                if time.monotonic() > deadline:
-                    raise _MayPass(f"no whole answer within {self._settings.timeout_seconds:g} s")
-                if len(content) > MAX_REPLY_BYTES:
-                    break
-        except requests.RequestException as error:
-            raise _MayPass(f"the answer broke off: {self._told(error)}") from None
-        return content
+    async def _body(self, response: httpx2.Response) -> bytes:
+        """Return the body, cut after the chunk with which it exceeds `MAX_REPLY_BYTES`."""
+        content = bytearray()
+        async for chunk in response.aiter_bytes():
+            content += chunk
+            if len(content) > MAX_REPLY_BYTES:
+                break
+        return bytes(content)
 
-    def _reply(self, response: requests.Response, content: bytes) -> Reply:
+    def _reply(self, response: httpx2.Response, content: bytes) -> Reply:
         status = response.status_code
         excerpt = self._told(content[:4096].decode(errors="replace"))
         if status in PASSING_STATUS or status >= 500:
@@ -325,6 +311,10 @@ class ChatClient:
     def _where(self) -> str:
         return f"model {printable(self._settings.model)} at {self._settings.url}"
 
+    def _why(self, error: Exception) -> str:
+        """Return what an error says, for a message; some say nothing beyond their name."""
+        return self._told(str(error).strip() or type(error).__name__)
+
     def _told(self, what: object) -> str:
         """Return a foreign text for a message: one bounded line without the key."""
         text = re.sub(r"\s+", " ", str(what)).strip() or "an empty answer"
@@ -343,6 +333,16 @@ def _key(variable: str | None) -> str | None:
             "key_variable from the recipe if the server needs none"
         )
     return key
+
+
+def _is_untrusted(error: BaseException) -> bool:
+    """Whether a connection failed because its other end could not be trusted."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
 
 
 def _backoff(name: str, number: int) -> float:

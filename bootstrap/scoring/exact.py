@@ -15,7 +15,7 @@ class ExactMatch(AnswerVerifier):
     name, judges = "exact", ExactVerifier.judges
 
     def __init__(self, settings: ExactVerifier, tools: Tools) -> None:
-        self.version = version_of(__name__, extract.__name__, settings=settings)
+        self.version = version_of(__name__, settings=settings)
         self._place = settings.answer
 
     def judge_one(self, answer: Answer) -> Judgement:

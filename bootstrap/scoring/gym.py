@@ -33,7 +33,7 @@ from bootstrap import gym_items
 from bootstrap.config.gym import ReasoningGymVerifier
 from bootstrap.errors import VerifierError
 from bootstrap.sandbox.job import Ending, Level, Limits, Outcome, TrustedJob
-from bootstrap.sandbox.pool import Sandbox
+from bootstrap.sandbox.pool import DECIDING_MODULES, Sandbox
 from bootstrap.scoring import extract
 from bootstrap.scoring.verifier import (
     Answer,
@@ -176,9 +176,7 @@ class ReasoningGym:
     def __init__(self, settings: ReasoningGymVerifier, tools: Tools) -> None:
         """Raise VerifierError when the package is missing or of another release than the one reviewed."""
         gym_items.library(VerifierError)
-        self.version = version_of(
-            __name__, extract.__name__, gym_items.__name__, settings=settings, also=gym_items.REVIEWED
-        )
+        self.version = version_of(__name__, SANDBOXED, *DECIDING_MODULES, settings=settings, also=gym_items.REVIEWED)
         self._settings = settings
         self._processes = tools.processes
         self._sandbox: Sandbox | None = None

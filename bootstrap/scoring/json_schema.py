@@ -53,9 +53,7 @@ class JsonSchema(AnswerVerifier):
 
     def __init__(self, settings: JsonSchemaVerifier, tools: Tools) -> None:
         """Raise VerifierError when the schema is none, or needs another document."""
-        self.version = version_of(
-            __name__, extract.__name__, settings=settings, also=f"{version('jsonschema')} {regex.__version__}"
-        )
+        self.version = version_of(__name__, settings=settings, also=f"{version('jsonschema')} {regex.__version__}")
         self._place = settings.answer
         schema = settings.json_schema
         try:

@@ -33,7 +33,7 @@ from typing import Protocol
 
 from bootstrap.config.models import Endpoint, JudgeVerifier
 from bootstrap.errors import VerifierError
-from bootstrap.scoring import endpoint, extract
+from bootstrap.scoring import extract
 from bootstrap.scoring.endpoint import ChatClient, Question, Reply
 from bootstrap.scoring.verifier import Answer, Judgement, Models, Tools, failed, passed, unverifiable, version_of
 from bootstrap.seeds import derive_seed
@@ -95,7 +95,7 @@ class Judge:
 
     def __init__(self, settings: JudgeVerifier, tools: Tools) -> None:
         """Raise VerifierError when the key is missing, or a generation is to judge where there is no lineage."""
-        self.version = version_of(__name__, endpoint.__name__, extract.__name__, settings=_what_decides(settings))
+        self.version = version_of(__name__, settings=_what_decides(settings))
         self._settings = settings
         self._panel: Panel
         if isinstance(settings.model, Endpoint):

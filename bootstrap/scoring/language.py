@@ -38,7 +38,7 @@ class Language(AnswerVerifier):
     name, judges = "language", LanguageVerifier.judges
 
     def __init__(self, settings: LanguageVerifier, tools: Tools) -> None:
-        self.version = version_of(__name__, extract.__name__, settings=settings, also=regex.__version__)
+        self.version = version_of(__name__, settings=settings, also=regex.__version__)
         self._settings = settings
         scripts = "".join(rf"\p{{Script={script}}}" for script in SCRIPTS[settings.language])
         # Marks, joiners and apostrophes have no script of their own (Unicode: Common, Inherited).

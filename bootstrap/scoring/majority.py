@@ -38,7 +38,7 @@ class Majority:
 
     def __init__(self, settings: MajorityVerifier, tools: Tools) -> None:
         """Raise VerifierError when generations are to vote where there is no lineage."""
-        self.version = version_of(__name__, extract.__name__, settings=settings)
+        self.version = version_of(__name__, settings=settings)
         self._settings = settings
         self._models = tools.models
         if settings.voters and self._models is None:

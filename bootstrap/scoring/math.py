@@ -13,13 +13,10 @@ Left out: proofs, units, percentages, complex roots other than the principal one
 equal side by side.
 """
 
-import hashlib
-import importlib.util
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from bootstrap.config.answers import MathVerifier
 from bootstrap.errors import VerifierError
@@ -58,9 +55,7 @@ class Math:
         """Raise VerifierError when Math-Verify is missing, and SandboxUnavailable when nothing can be confined."""
         self._settings = settings
         self._declared: Kind | None = None if settings.kind == "auto" else settings.kind
-        self.version = version_of(
-            __name__, math_text.__name__, extract.__name__, *DECIDING_MODULES, settings=settings, also=_kernel()
-        )
+        self.version = version_of(__name__, KERNEL, *DECIDING_MODULES, settings=settings, also=_kernel())
         self._sandbox: Sandbox | None = Sandbox(
             processes=tools.processes,
             min_level=Level(settings.min_level),
@@ -187,10 +182,9 @@ def _exactly(reference: Item, answer: Item) -> bool | None:
 
 
 def _kernel() -> str:
-    """Return what decides on symbolic comparisons: the kernel's source, versions of what it calls and of Python.
+    """Return what decides on symbolic comparisons beside the kernel: versions of what it calls and of Python.
 
-    The kernel is not imported here, since sympy has no place in this process. Raises VerifierError when a package is
-    missing.
+    Raises VerifierError when a package is missing.
     """
     try:
         versions = [f"{package} {version(package)}" for package in PACKAGES]
@@ -198,7 +192,4 @@ def _kernel() -> str:
         raise VerifierError(
             f"the verifier math needs {error.name}; run pip install 'math-verify[antlr4_13_2]'"
         ) from None
-    spec = importlib.util.find_spec(KERNEL)
-    assert spec is not None and spec.origin is not None, "the kernel is part of this package"
-    python = f"Python {sys.version_info.major}.{sys.version_info.minor}"
-    return ", ".join([*versions, python, hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()])
+    return ", ".join([*versions, f"Python {sys.version_info.major}.{sys.version_info.minor}"])

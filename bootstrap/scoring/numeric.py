@@ -34,7 +34,7 @@ class Numeric(AnswerVerifier):
     name, judges = "numeric", NumericVerifier.judges
 
     def __init__(self, settings: NumericVerifier, tools: Tools) -> None:
-        self.version = version_of(__name__, extract.__name__, settings=settings)
+        self.version = version_of(__name__, settings=settings)
         self._place = settings.answer
         self._absolute = Fraction(settings.absolute_tolerance)
         self._relative = Fraction(settings.relative_tolerance)

@@ -13,6 +13,7 @@ code that a model wrote belongs into the verifier `code`.
 import importlib
 import inspect
 import sys
+import sysconfig
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from math import isfinite
@@ -21,6 +22,7 @@ from typing import Any
 
 from bootstrap.config.verifiers import PluginVerifier
 from bootstrap.errors import VerifierError
+from bootstrap.scoring.meaning import meaning_of, spec_of
 from bootstrap.scoring.verifier import (
     Answer,
     AnswerVerifier,
@@ -34,6 +36,7 @@ from bootstrap.scoring.verifier import (
 
 GROUP = "bootstrap.verifiers"
 """Group of the entry points."""
+_LIBRARIES = {Path(place).resolve() for place in sysconfig.get_paths().values()}
 SIGNATURE = "verify(text, *, reference, prompt, **settings)"
 
 
@@ -48,7 +51,7 @@ class Plugin(AnswerVerifier):
         self._settings = settings.settings
         self._function = _find(settings.uses)
         self._check_signature()
-        self.version = version_of(__name__, settings=settings, also=_source(self._function, settings.uses))
+        self.version = version_of(__name__, settings=settings, also=_meaning(self._function, settings.uses))
 
     def judge_one(self, answer: Answer) -> Judgement:
         """Return the judgement. Raises VerifierError when the function fails or returns what is no verdict."""
@@ -124,15 +127,35 @@ def _find(uses: str) -> Callable[..., Any]:
     return function
 
 
-def _source(function: Callable[..., Any], uses: str) -> str:
-    """Return the source of the module that defines the function: what the version is made of."""
+def _meaning(function: Callable[..., Any], uses: str) -> str:
+    """Return what the module that defines the function means, with what it uses of its neighbours.
+
+    Neighbours are the modules of its package and, where it lies among no installed packages, those beside it.
+    """
     try:
-        return inspect.getsource(sys.modules[function.__module__])
-    except (AttributeError, KeyError, OSError, TypeError):
+        module = function.__module__
+        package, folder = module.partition(".")[0], _folder_of(module)
+        beside = None if folder in _LIBRARIES else folder
+        return meaning_of(
+            module,
+            follow=lambda other: (
+                other.partition(".")[0] == package or (beside is not None and _folder_of(other) == beside)
+            ),
+        )
+    except (AttributeError, OSError, SyntaxError, TypeError):
         raise VerifierError(
             f"the source of the verifier {uses} cannot be read, so its verdicts could not be told apart by version; "
             "define it as a function in a Python file"
         ) from None
+
+
+def _folder_of(module: str) -> Path | None:
+    """Return the folder in which the first part of a module's name lies; None for what is no file."""
+    spec = spec_of(module.partition(".")[0])
+    if spec is None:
+        return None
+    places = [*(spec.submodule_search_locations or ()), *([spec.origin] if spec.has_location and spec.origin else ())]
+    return Path(places[0]).resolve().parent if places else None
 
 
 def _is_reward(value: float) -> bool:

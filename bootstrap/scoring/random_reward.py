@@ -23,7 +23,7 @@ class RandomReward:
     name, judges = "random", RandomVerifier.judges
 
     def __init__(self, settings: RandomVerifier, tools: Tools) -> None:
-        self.version = version_of(__name__, seeds.__name__, settings=settings)
+        self.version = version_of(__name__, settings=settings)
         self._settings = settings
 
     def judge(self, answers: Sequence[Answer]) -> list[Judgement]:

@@ -80,7 +80,9 @@ class RewardModel:
         self._as_chat = bool(template) and settings.input != "pair"
         self._inputs = [name for name in INPUTS if name in inspect.signature(self._model.forward).parameters]
         # Without a padding token a model cannot tell padding from text, so it sees one text at a time.
-        pad = self._tokenizer.pad_token_id
+        pad, rows = self._tokenizer.pad_token_id, self._model.get_input_embeddings().weight.shape[0]
+        # A token that was added to the tokenizer alone has no row in the embedding.
+        pad = pad if pad is not None and 0 <= pad < rows else None
         self._batch_size = 1 if pad is None else settings.batch_size
         self._padding = {} if pad is None else {IDS: pad}
         if pad is not None:

@@ -9,9 +9,7 @@ stands (`extract.py`), and whether a verifier deserves trust (`probe.py`).
 
 import hashlib
 import importlib
-import inspect
 import json
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +22,7 @@ from bootstrap.config.base import Settings, identity_of
 from bootstrap.config.models import LineageModel
 from bootstrap.errors import VerifierError
 from bootstrap.records import Rollout, Status, Verdict
+from bootstrap.scoring.meaning import meaning_of
 
 CLASSES = {
     "exact": "bootstrap.scoring.exact:ExactMatch",
@@ -107,7 +106,7 @@ class Verifier(Protocol):
 
     name: str
     version: str
-    """First 16 hex digits of SHA-256 over the code and the settings."""
+    """First 16 hex digits of SHA-256 over what the code means and the settings."""
     judges: Judges
 
     def judge(self, answers: Sequence[Answer]) -> list[Judgement]:
@@ -194,14 +193,13 @@ def build_verifier(settings: verifiers.Verifier, *, tools: Tools | None = None) 
 
 
 def version_of(*modules: str, settings: Settings, also: str = "") -> str:
-    """Return a verifier's version: first 16 hex digits of SHA-256 over the modules' sources and its settings.
+    """Return a verifier's version: first 16 hex digits of SHA-256 over what its modules mean and its settings.
 
-    Settings that are operational, such as a server's address, do not count. `also`: what else decides on verdicts, as
-    the version of a library.
+    What they use of shared modules counts with them (`meaning.py`). Settings that are operational, such as a server's
+    address, do not count. `also`: what else decides on verdicts, as the version of a library.
     """
-    sources = [inspect.getsource(sys.modules[module]) for module in modules]
     chosen = json.dumps(identity_of(settings), sort_keys=True)
-    content = "\x1f".join([*sources, chosen, also])
+    content = "\x1f".join([meaning_of(*modules), chosen, also])
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 

@@ -114,5 +114,8 @@ def _trained_level(step: Step, targets: Sequence[int], *, base_level: int) -> in
 
 
 def replay_levels(targets: Sequence[int], *, held: Collection[int] = ()) -> tuple[int, ...]:
-    """Return the levels to replay: all below the first target, and those the pool `held` answers of, but no target."""
-    return tuple(sorted({*range(1, min(targets)), *held} - set(targets)))
+    """Return the levels to replay: all below the first target, and those the pool `held` answers of, but no target.
+
+    Where the targets are all there is, as in a file of one level, they are replayed themselves.
+    """
+    return tuple(sorted({*range(1, min(targets)), *held} - set(targets))) or tuple(targets)

@@ -13,8 +13,8 @@ from bootstrap.evaluation.spending import shared_alpha
 from bootstrap.records import Generation, Outcome
 
 
-def reached(recipe: Recipe, committed: Sequence[Generation], *, champion: int) -> Protected:
-    """Return what the champions up to `champion` have reached."""
+def reached(recipe: Recipe, committed: Sequence[Generation], *, champion: int, highest: int | None) -> Protected:
+    """Return what the champions up to `champion` have reached; `highest`: the task's last level, None without one."""
     by_word = [one.number for one in committed[1:] if recipe.gate_of(one.number) == "always"]
     line = champion_line(committed, champion, restarts=by_word)
     return protected(
@@ -22,6 +22,7 @@ def reached(recipe: Recipe, committed: Sequence[Generation], *, champion: int) -
         mastered=recipe.evaluation.mastered,
         min_prompts=recipe.gate.min_prompts,
         fixed=recipe.has_fixed_data,
+        highest=highest,
     )
 
 

@@ -20,6 +20,7 @@ from bootstrap.config.training import Training
 from bootstrap.evaluation.protection import Protected
 from bootstrap.pool import Pool
 from bootstrap.prompts.task import Task
+from bootstrap.provenance import source_digest
 from bootstrap.records import Annotations, Checkpoint, Compute, Event, Observer
 from bootstrap.scoring.verifier import Verifier
 from bootstrap.selection.curriculum import levels_of
@@ -172,6 +173,14 @@ class Context:
             "workers": self.pool.size,
             "batch_rows": self.recipe.resources.batch_rows,
         }
+
+    def in_progress(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what unfinished work on `inputs` is known by: the very source that does it belongs to that.
+
+        What is finished is known by the program's version, so that an edit does not undo it; half a piece of work must
+        not go on under code that may do the other half otherwise.
+        """
+        return {**inputs, "source": source_digest()}
 
     def verifier_versions(self) -> dict[str, str]:
         """Return name -> version; a verifier for held-out answers alone stands under `held-out NAME`, one for a task of

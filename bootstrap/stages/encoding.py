@@ -9,9 +9,10 @@ from dataclasses import replace
 
 from tokenizers import Tokenizer
 
+from bootstrap.errors import RecipeError
 from bootstrap.records import Checkpoint, Example
 from bootstrap.training.chat import framing_of
-from bootstrap.training.special_tokens import end_of_sequence
+from bootstrap.training.special_tokens import end_id
 
 
 class Encoder:
@@ -20,7 +21,9 @@ class Encoder:
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.tokenizer = Tokenizer.from_str(checkpoint.files["tokenizer.json"].decode())
         settings = json.loads(checkpoint.files["tokenizer_config.json"])
-        self.eos = self.tokenizer.token_to_id(end_of_sequence(settings))
+        # An adapter's folder has no configuration; its base has been read by then.
+        self.rows = json.loads(checkpoint.files.get("config.json", b"{}")).get("vocab_size")
+        self.eos = end_id(self.tokenizer, settings, rows=self.rows)
         unknown = settings.get("unk_token")
         # Older files write a token as an object.
         unknown = unknown["content"] if isinstance(unknown, dict) else unknown
@@ -30,9 +33,17 @@ class Encoder:
     def encode(self, examples: Sequence[Example]) -> list[Example]:
         """Return the examples with tokens; each text completion ends with the end-of-sequence token.
 
-        They keep the text of their prompt, which no one can tell from the source of a reference.
+        They keep the text of their prompt, which no one can tell from the source of a reference. Raises RecipeError for
+        a text that becomes a token which the model has no row for.
         """
         pairs = self.pairs([(e.prompt_text, e.completion_text) for e in examples])
+        highest = max((max((*prompt, *completion)) for prompt, completion in pairs), default=0)
+        if self.rows is not None and highest >= self.rows:
+            raise RecipeError(
+                f"an example holds {self.tokenizer.id_to_token(highest)!r}, token {highest} of the tokenizer, and the "
+                f"model's embedding has {self.rows} rows; leave the example out, or remove the token from "
+                "tokenizer.json"
+            )
         return [
             replace(
                 example,

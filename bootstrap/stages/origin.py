@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bootstrap.config.base import identity_of
 from bootstrap.config.base_model import GenerationModel
@@ -41,6 +41,7 @@ from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.tables import to_parquet
 
 HELDOUT = "heldout_fraction"
+FINAL = "final_fraction"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,24 +178,49 @@ def _problems(recipe: Recipe, origin: Origin, *, lineage: str) -> Iterator[str]:
                 f"{place} is an adapter, which goes on with the settings it has; set training.adapter to {theirs}, or "
                 "`bootstrap export` it and start from that folder"
             )
-    # Which prompts are held out follows from a task's type and share alone, whatever a mixture calls the part.
-    trained: dict[str, float] = {}
-    for _, kind, share in _heldout(origin.task()):
-        trained[kind] = min(share, trained.get(kind, share))
-    for where, kind, share in _heldout(identity_of(recipe.task)):
-        if share > trained.get(kind, share):
+    # Which prompts are held out follows from a task's type, share and rule alone, whatever a mixture calls the part.
+    trained: dict[str, _Heldout] = {}
+    for _, kind, held in _heldout(origin.task()):
+        known = trained.setdefault(kind, held)
+        trained[kind] = _Heldout(min(held.share, known.share), min(held.kept, known.kept), held.rule)
+    for where, kind, held in _heldout(identity_of(recipe.task)):
+        if (theirs := trained.get(kind)) is None:
+            continue
+        message = f"{place} was trained on prompts that would be held out"
+        if held.rule != theirs.rule:
+            yield f"{message}, since those were chosen by {theirs.rule}; set {where}.split_by to {theirs.rule}"
+        elif held.share > theirs.share:
+            yield f"{message}; set {where}.{HELDOUT} to {theirs.share:g} or less"
+        elif held.kept > max(held.share, theirs.kept):
+            most = max(theirs.kept - held.share, 0.0)
             yield (
-                f"{place} was trained on prompts that would be held out; set {where}.{HELDOUT} to {trained[kind]:g} "
-                "or less"
+                f"{place} was trained on prompts that would be kept for the final comparison; set {where}.{FINAL} to "
+                f"{most:g} or less"
             )
 
 
-def _heldout(task: dict[str, Any]) -> list[tuple[str, str, float]]:
-    """Return (place in the recipe, type, share held out) of a task, or of each part of a mixture."""
-    if task["type"] != "mixture":
-        return [("task", task["type"], task[HELDOUT])]
-    parts = [(f"task.parts.{name}.task", part["task"]) for name, part in task["parts"].items()]
-    return [(where, part["type"], part[HELDOUT]) for where, part in parts]
+class _Heldout(NamedTuple):
+    share: float
+    """Held out."""
+    kept: float
+    """Not trained on: held out, or kept for the final comparison."""
+    rule: str
+    """What the split is by."""
+
+
+def _heldout(task: dict[str, Any]) -> list[tuple[str, str, _Heldout]]:
+    """Return (place in the recipe, type, what is held out) of a task, or of each part of a mixture."""
+    parts = {"task": task}
+    if task["type"] == "mixture":
+        parts = {f"task.parts.{name}.task": part["task"] for name, part in task["parts"].items()}
+    return [
+        (
+            where,
+            part["type"],
+            _Heldout(part[HELDOUT], part[HELDOUT] + part.get(FINAL, 0.0), part.get("split_by", "text")),
+        )
+        for where, part in parts.items()
+    ]
 
 
 def _without_references(task: dict[str, Any]) -> dict[str, Any]:

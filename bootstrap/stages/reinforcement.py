@@ -344,7 +344,7 @@ class Reference:
 
     def _key(self, number: int) -> dict[str, Any]:
         # With all that went into the weights: a run that was killed may have had another outside teacher.
-        return {**self._inputs, "recipe": self.context.recipe.digest(), "round": number}
+        return self.context.in_progress({**self._inputs, "recipe": self.context.recipe.digest(), "round": number})
 
     def _take(self, since: int, number: int) -> None:
         store, pool = self.context.store, self.context.pool

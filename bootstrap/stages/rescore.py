@@ -16,7 +16,7 @@ from bootstrap.config.recipe import Recipe
 from bootstrap.evaluation.gate import Answers, decide
 from bootstrap.evaluation.guards import heed
 from bootstrap.evaluation.report import OutcomeRow
-from bootstrap.prompts.task import Task
+from bootstrap.prompts.task import Task, own_level
 from bootstrap.records import Decision, Finish, Generation, Outcome, Prompt, Role, Rollout, Split, Status, Verdict
 from bootstrap.scoring.verifier import Answer, Verifier, judge_within
 from bootstrap.stages.bar import reached, test_of
@@ -107,7 +107,8 @@ class Rescorer:
         if recorded.champion is None or recorded.improvement is None:
             return None
         position, earlier = self._recipe.generations.position(generation.number), generations[: generation.number]
-        kept = reached(self._recipe, earlier, champion=recorded.champion)
+        highest = self._task.highest_level
+        kept = reached(self._recipe, earlier, champion=recorded.champion, highest=highest)
         line = {
             number: Answers(rows=self._rows[number], panel=self._panel_rows[number])
             for number in {recorded.champion, *kept.generations}
@@ -140,13 +141,14 @@ class Rescorer:
         artifact = self._store.artifact(generation.artifacts[role])
         rows = from_parquet(artifact.read("outcomes.parquet"), OutcomeRow)
         again = judge_again(
-            rows,
+            # When it was made, levels past the task's last one may have repeated that.
+            [replace(row, level=own_level(self._task, row.level)) for row in rows],
             task=self._task,
             count=self._recipe.evaluation.prompts_per_level,
             examiner=self._examiner,
             max_unverifiable=self._recipe.max_unverifiable,
         )
-        return rows, again
+        return rows, [replace(row, level=recorded.level) for row, recorded in zip(again, rows, strict=True)]
 
     def _judged_panel(self, generation: Generation) -> tuple[list[OutcomeRow], list[OutcomeRow]]:
         """Return the stored outcomes on the panel, and the same judged again."""

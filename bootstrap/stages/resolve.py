@@ -14,6 +14,7 @@ from bootstrap.config.training import Training
 from bootstrap.errors import RecipeError
 from bootstrap.evaluation.protection import Protected
 from bootstrap.evaluation.report import accuracies
+from bootstrap.prompts.task import own_level
 from bootstrap.records import Checkpoint, Edge, Generation
 from bootstrap.seeds import derive_seed
 from bootstrap.selection.curriculum import aims_by, replay_levels, target_levels, trained_level
@@ -53,7 +54,8 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
         context.pool.provide(_base(context, entries))
     if number == 0:
         start = _model_weights(context, recipe.base.model, number=0)
-        levels = tuple(range(1, recipe.start_level + 1))
+        # What a fork comes with may go by levels that its task has no more.
+        levels = tuple(range(1, own_level(context.task, recipe.start_level) + 1))
         return Plan(
             number=0,
             init=None,
@@ -114,7 +116,9 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
         shape=context.pool.shape(),
         target_levels=aimed,
         replay_levels=replay_levels(aimed, held=pool.levels),
-        protected=Protected() if stage.gate == "never" else reached(recipe, committed, champion=champion),
+        protected=Protected()
+        if stage.gate == "never"
+        else reached(recipe, committed, champion=champion, highest=context.task.highest_level),
         pool=pool,
         teachers=teachers,
         samplers=samplers,

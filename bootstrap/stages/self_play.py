@@ -167,7 +167,7 @@ class SelfPlayTrainer:
     def _fault(self, problem: Prompt | None) -> Fault | None:
         if problem is None:
             return Fault.MALFORMED
-        if problem.split is Split.HELDOUT:
+        if problem.split is not Split.TRAIN:
             return Fault.HELD_OUT
         if problem.level > self.highest:
             return Fault.TOO_LARGE

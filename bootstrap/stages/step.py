@@ -28,7 +28,7 @@ from bootstrap.records import (
     Verdict,
 )
 from bootstrap.selection.books import balance
-from bootstrap.stages.context import MEASURED, Context, Meter, Plan
+from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.tables import from_parquet, to_parquet
 from bootstrap.training.schedule import schedule_factor
@@ -239,6 +239,8 @@ def run_step(
     if artifact is None:
         tables, counts, checkpoint = _run_parts(context, plan, step, trainer, inputs=inputs, start=start, meter=meter)
         weights = context.store.put("weights", {"fingerprint": checkpoint.fingerprint}, checkpoint.files)
+        # Before the artifact, so that a run killed in between still knows how long it took.
+        context.store.put_work("measured", inputs, {"measured.json": json.dumps(counts.measured()).encode()})
         tables.usage = _combine_usage(tables)
         tables.shown = sorted(set(tables.shown), key=lambda row: row.source)
         result = {"fingerprint": checkpoint.fingerprint, "counts": counts.to_json(measured=False)}
@@ -247,7 +249,8 @@ def run_step(
     else:
         tables, result = Tables.read(artifact), json.loads(artifact.read("result.json"))
         meter.add(result["counts"])
-        meter.add(_measured(context, step, inputs))
+        if (measured := context.store.find_work("measured", inputs)) is not None:
+            meter.add(json.loads(measured.read("measured.json")))
         found = context.store.find("weights", {"fingerprint": result["fingerprint"]})
         assert found is not None, "a step's weights are stored before the step"
         weights = found
@@ -278,13 +281,13 @@ def _run_parts(
     tables.extend(prepared)
     first, state = 0, None
     for part in parts:
-        if (done := store.find_work("part", _key(inputs, step, part))) is None:
+        if (done := store.find_work("part", _key(context, inputs, step, part))) is None:
             break
         first = part + 1
         tables.extend(Tables.read(done))
         counts.add(json.loads(done.read("meter.json")))
     if first:
-        state = store.find_work("state", _key(inputs, step, first - 1))
+        state = store.find_work("state", _key(context, inputs, step, first - 1))
         assert state is not None, "a part's state is stored before the part"
     trainer.resume(tables)
     checkpoint = _restore(context, step, start, state)
@@ -294,7 +297,7 @@ def _run_parts(
         _run_rounds(context, plan, step, trainer, rounds, rows, spent)
         with spent.clock("other"):
             checkpoint, optimizer = context.pool.training_state()
-            key = _key(inputs, step, part)
+            key = _key(context, inputs, step, part)
             contents = {f"{MODEL_FOLDER}{name}": data for name, data in checkpoint.files.items()}
             new = store.put_work("state", key, {**contents, OPTIMIZER_STATE: optimizer})
             files = {**rows.files(), "meter.json": json.dumps(spent.to_json(measured=True)).encode()}
@@ -308,27 +311,16 @@ def _run_parts(
     return tables, counts, checkpoint
 
 
-def _key(inputs: dict[str, Any], step: Step, part: int) -> dict[str, Any]:
+def _key(context: Context, inputs: dict[str, Any], step: Step, part: int) -> dict[str, Any]:
     """Return what a part of a step is known by."""
-    return {**inputs, "every": step.checkpoint_every, "part": part}
-
-
-def _measured(context: Context, step: Step, inputs: dict[str, Any]) -> dict[str, Any]:
-    """Return how long a finished step took; its parts stay in the scratch area until their generation is committed."""
-    keys = [("prepared", inputs)]
-    keys += [("part", _key(inputs, step, part)) for part in range(-(-step.updates // step.checkpoint_every))]
-    meter = Meter()
-    for kind, key in keys:
-        if (found := context.store.find_work(kind, key)) is not None:
-            counts = json.loads(found.read("meter.json"))
-            meter.add({name: counts[name] for name in MEASURED})
-    return meter.measured()
+    return context.in_progress({**inputs, "every": step.checkpoint_every, "part": part})
 
 
 def _prepare(context: Context, trainer: Trainer, inputs: dict[str, Any], *, start: Checkpoint) -> tuple[Tables, Meter]:
     """Return what the trainer drew before its first round, from the store if a killed run left it there."""
     tables, meter = Tables(), Meter()
-    found = context.store.find_work("prepared", inputs)
+    key = context.in_progress(inputs)
+    found = context.store.find_work("prepared", key)
     if found is not None:
         tables = Tables.read(found)
         meter.add(json.loads(found.read("meter.json")))
@@ -336,7 +328,7 @@ def _prepare(context: Context, trainer: Trainer, inputs: dict[str, Any], *, star
         context.pool.hold(start)
         trainer.prepare(tables, meter)
         files = {**tables.files(), "meter.json": json.dumps(meter.to_json(measured=True)).encode()}
-        context.store.put_work("prepared", inputs, files)
+        context.store.put_work("prepared", key, files)
     return tables, meter
 
 

@@ -48,7 +48,7 @@ def lineage_lock(root: Path) -> Iterator[None]:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise LineageLocked(_refusal(root, os.pread(descriptor, 4096, 0))) from None
+                raise _refusal(root, os.pread(descriptor, 4096, 0)) from None
             owner = {"pid": os.getpid(), "host": socket.gethostname(), "started": _now()}
             durable.overwrite(descriptor, json.dumps(owner).encode())
         yield
@@ -58,15 +58,17 @@ def lineage_lock(root: Path) -> Iterator[None]:
             os.close(descriptor)
 
 
-def _refusal(root: Path, note: bytes) -> str:
+def _refusal(root: Path, note: bytes) -> LineageLocked:
     try:
-        owner = json.loads(note)
-        who = f"process {owner['pid']} on host {owner['host']} since {owner['started']}"
+        found = json.loads(note)
+        owner = f"process {found['pid']} on host {found['host']} since {found['started']}"
     except (ValueError, KeyError, TypeError):
-        who = "a process that has not yet written its name into the lock"
-    return (
+        owner = None
+    who = owner or "a process that has not yet written its name into the lock"
+    return LineageLocked(
         f"another driver writes the lineage {root}: {who}. Wait until it ends, or stop that process "
-        "(what it has finished is kept), or start a lineage of your own with --lineage NAME"
+        "(what it has finished is kept), or start a lineage of your own with --lineage NAME",
+        owner=owner,
     )
 
 

@@ -3,24 +3,24 @@
 Driver and workers frame alike, from the same files, so no torch and no transformers here. The folder says how
 (`prompting.json`), which makes a generation's folder complete: whoever opens it can ask it as it was trained.
 
-Templates are programs from a model's folder; they run in Jinja's sandbox. They are given no clock (`strftime_now`):
-prompts that change from day to day could not be grown again. Left out: tools, documents, conversations.
+Templates are programs from a model's folder; they run in Jinja's sandbox, as transformers runs them (`templates.py`),
+but without a clock. Left out: tools, documents, conversations.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import jinja2
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from bootstrap.errors import RecipeError
-from bootstrap.training.special_tokens import token_text
+from bootstrap.training.special_tokens import NAMES, token_text
+from bootstrap.training.templates import FAULTS, compiled
 
 PROMPTING = "prompting.json"
 TEMPLATE = "chat_template.jinja"
-_TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token")
+_ABSENT = {"tools": None, "documents": None}
+"""What transformers passes where a conversation has none, so that templates which ask `is defined` find it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +45,8 @@ class Framing:
         messages = [] if self.system is None else [{"role": "system", "content": self.system}]
         messages.append({"role": "user", "content": prompt})
         try:
-            return self.template.render(messages=messages, add_generation_prompt=True, **self.tokens)
-        except jinja2.TemplateError as error:
+            return self.template.render(messages=messages, add_generation_prompt=True, **_ABSENT, **self.tokens)
+        except FAULTS as error:
             raise RecipeError(
                 f"the model's chat template refuses the prompt: {error}; leave out base.model.system, or set "
                 "base.model.chat: plain"
@@ -61,7 +61,7 @@ def framing_of(files: Mapping[str, bytes]) -> Framing:
     return Framing(
         template=None if source is None else _compiled(source),
         system=choice.get("system"),
-        tokens={name: text for name in _TOKENS if (text := token_text(settings, name)) is not None},
+        tokens={name: text for name in NAMES if (text := token_text(settings, name)) is not None},
     )
 
 
@@ -92,18 +92,9 @@ def template_of(files: Mapping[str, bytes]) -> str | None:
 
 
 def _compiled(source: str) -> jinja2.Template:
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-    )
-    environment.globals["raise_exception"] = _refuse
-    environment.filters["tojson"] = lambda value, **options: json.dumps(value, ensure_ascii=False, **options)
     try:
-        return environment.from_string(source)
-    except jinja2.TemplateError as error:
+        return compiled(source)
+    except (jinja2.TemplateError, RecursionError) as error:
         raise RecipeError(
             f"the model's chat template cannot be read: {error}; correct it, or set base.model.chat: plain"
         ) from error
-
-
-def _refuse(message: str) -> Any:
-    raise jinja2.TemplateError(message)

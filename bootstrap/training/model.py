@@ -5,7 +5,8 @@ A folder of files travels as a mapping from name to content, so that a worker on
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -15,6 +16,7 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     GenerationConfig,
+    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     SmolLM3Config,
@@ -29,7 +31,7 @@ from bootstrap.records import Checkpoint
 from bootstrap.store.fingerprint import MODEL_WEIGHTS, fingerprint_safetensors
 from bootstrap.store.pretrained import IMPORT
 from bootstrap.training.chat import PROMPTING
-from bootstrap.training.special_tokens import token_text
+from bootstrap.training.special_tokens import end_id, ends_named, token_text
 
 
 def character_tokenizer(characters: Sequence[str], *, max_length: int) -> PreTrainedTokenizerFast:
@@ -87,9 +89,15 @@ def build_scratch(
 def load(files: Mapping[str, bytes]) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """Return model (float32) and tokenizer from a folder's files.
 
-    Raises RecipeError when the weights do not fit the configuration or hold values that are not finite.
+    The model's generation configuration names every token that ends an answer: those of both configuration files, and
+    the tokenizer's. Raises RecipeError when the weights do not fit the configuration or hold values that are not
+    finite, and when the tokenizer's end of sequence is no token of the model.
     """
-    config = AutoConfig.for_model(**json.loads(files["config.json"]))
+    settings = json.loads(files["config.json"])
+    config = AutoConfig.for_model(**settings)
+    inner = settings.get("text_config") or {}
+    for part, told in ((config, settings), (config.get_text_config(), {**settings, **inner})):
+        _correct_special_tokens(part, told)
     with no_init_weights():
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     tensors: dict[str, torch.Tensor] = {}
@@ -97,10 +105,12 @@ def load(files: Mapping[str, bytes]) -> tuple[PreTrainedModel, PreTrainedTokeniz
         if name.endswith(".safetensors"):
             tensors.update(safetensors.torch.load(files[name]))
     expected = dict(model.state_dict())
-    tied = set(getattr(model, "all_tied_weights_keys", None) or {})
-    unknown, absent = sorted(set(tensors) - set(expected)), sorted(set(expected) - set(tensors) - tied)
+    unknown, absent = misfits(model, tensors)
     if unknown or absent:
-        raise RecipeError(f"weights do not fit config.json: unknown {unknown[:3]}, missing {absent[:3]}")
+        raise RecipeError(
+            f"weights do not fit config.json: unknown {unknown[:3]}, missing {absent[:3]}; `bootstrap import` names "
+            "them as the model does, if transformers knows how"
+        )
     broken = [
         name
         for name, tensor in tensors.items()
@@ -108,12 +118,54 @@ def load(files: Mapping[str, bytes]) -> tuple[PreTrainedModel, PreTrainedTokeniz
     ]
     if broken:
         raise RecipeError(f"weights with a wrong shape or values that are not finite: {', '.join(broken[:3])}")
+    for name, same in (getattr(model, "all_tied_weights_keys", None) or {}).items():
+        if name in tensors and same in tensors and not torch.equal(tensors[name], tensors[same]):
+            raise RecipeError(
+                f"config.json ties {name} to {same}, and the weights hold two different ones; `bootstrap import` the "
+                "folder, which keeps both as transformers does"
+            )
     model.load_state_dict(tensors, strict=False)
     model.tie_weights()
     if "generation_config.json" in files:
         model.generation_config = GenerationConfig.from_dict(json.loads(files["generation_config.json"]))
+    tokenizer = _load_tokenizer(files, rows=model.get_input_embeddings().weight.shape[0])
+    _name_ends(model, [*ends_named(settings), *ends_named(inner)], tokenizer)
     _check_head(model.eval())
-    return model, _load_tokenizer(files)
+    return model, tokenizer
+
+
+def misfits(model: PreTrainedModel, names: Collection[str]) -> tuple[list[str], list[str]]:
+    """Return which names of weights a model does not know, and which of its own are not among them."""
+    expected, tied = set(model.state_dict()), set(getattr(model, "all_tied_weights_keys", None) or {})
+    return sorted(set(names) - expected), sorted(expected - set(names) - tied)
+
+
+def _correct_special_tokens(config: PretrainedConfig, settings: Mapping[str, Any]) -> None:
+    """Take out of a configuration what its file does not say: a class's own end token, and padding without a row.
+
+    The end token that a class supposes is some word of another model's tokenizer. Padding is never looked at, so it may
+    be any token that the embedding has.
+    """
+    if "eos_token_id" not in settings:
+        config.eos_token_id = None
+    # Some classes have no such attribute.
+    pad, rows = getattr(config, "pad_token_id", None), getattr(config, "vocab_size", None)
+    is_outside = isinstance(pad, int) and isinstance(rows, int) and not 0 <= pad < rows
+    config.pad_token_id = None if is_outside else pad
+
+
+def _name_ends(model: PreTrainedModel, others: Sequence[int], tokenizer: PreTrainedTokenizerFast) -> None:
+    """Let the generation configuration name every end token, so that what is taught as the end stops the sampler.
+
+    `others`: those that config.json names.
+    """
+    rows, generation = model.get_input_embeddings().weight.shape[0], model.generation_config
+    told = ends_named({"eos_token_id": generation.eos_token_id})
+    taught = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    ends = [end for end in dict.fromkeys([*told, *others, *taught]) if 0 <= end < rows]
+    # Files that name them all stay as they are.
+    if set(ends) != set(told):
+        generation.eos_token_id = ends[0] if len(ends) == 1 else ends or None
 
 
 @torch.no_grad()
@@ -145,12 +197,18 @@ def passed_on(files: Mapping[str, bytes]) -> dict[str, bytes]:
     }
 
 
-def _load_tokenizer(files: Mapping[str, bytes]) -> PreTrainedTokenizerFast:
+def _load_tokenizer(files: Mapping[str, bytes], *, rows: int) -> PreTrainedTokenizerFast:
+    """Return the tokenizer; `rows`: of the embedding. Special tokens that it has no token for are left out.
+
+    Otherwise they would become new tokens, which the model has no row for and the driver knows nothing of.
+    """
     settings = json.loads(files.get("tokenizer_config.json", b"{}"))
-    tokens = {name: token_text(settings, name) for name in ("pad_token", "bos_token", "eos_token", "unk_token")}
-    kept = {name: text for name, text in tokens.items() if text is not None}
-    kept |= {name: settings[name] for name in ("padding_side", "model_max_length") if name in settings}
     tokenizer = Tokenizer.from_str(files["tokenizer.json"].decode())
+    tokens = {name: token_text(settings, name) for name in ("pad_token", "bos_token", "eos_token", "unk_token")}
+    if tokens["eos_token"] is not None:
+        end_id(tokenizer, settings, rows=rows)
+    kept = {name: text for name, text in tokens.items() if text is not None and tokenizer.token_to_id(text) is not None}
+    kept |= {name: settings[name] for name in ("padding_side", "model_max_length") if name in settings}
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **kept)
 
 

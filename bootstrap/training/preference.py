@@ -148,9 +148,15 @@ def _open(folder: Path, *, seed: int) -> tuple[PreTrainedTokenizerBase, PreTrain
         ) from error
     finally:
         logging.set_verbosity(verbosity)
-    if tokenizer.pad_token_id is None:
+    pad, rows = tokenizer.pad_token_id, model.get_input_embeddings().weight.shape[0]
+    if pad is None:
         raise RecipeError(f"the tokenizer in {folder} has no padding token; set tokenizer.pad_token and save it again")
-    model.config.pad_token_id = tokenizer.pad_token_id
+    if not 0 <= pad < rows:
+        raise RecipeError(
+            f"the tokenizer in {folder} pads with token {pad}, and the model's embedding has {rows} rows; set "
+            "tokenizer.pad_token to one of the model's tokens and save it again"
+        )
+    model.config.pad_token_id = pad
     # Dropout stays off in training too: it would draw from a generator of its own.
     return tokenizer, model.eval()
 

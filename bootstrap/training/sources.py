@@ -1,7 +1,8 @@
 """Pretrained models as they come (a GGUF file, a Hugging Face folder, a hub id) -> a model folder in bytes.
 
-A model folder: weights in one safetensors file, tokenizer.json, the chat template in a file of its own, no code of the
-model's author, nothing pickled. What comes out has been opened once, so that it opens again.
+A model folder: weights in one safetensors file, under the names that the model has, tokenizer.json, the chat template
+in a file of its own, no code of the model's author, nothing pickled. What comes out has been opened once, so that it
+opens again, and gives the logits that transformers gives for the source (`fidelity.py`).
 
 Left out: quantised weights other than GGUF's (which are dequantised here), models that need code of their own.
 """
@@ -9,8 +10,8 @@ Left out: quantised weights other than GGUF's (which are dequantised here), mode
 import hashlib
 import json
 import traceback
-from collections.abc import Collection, Mapping
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
@@ -28,9 +29,11 @@ from transformers.utils import logging as transformers_logging
 
 from bootstrap.config.base_model import MODEL_FILES
 from bootstrap.errors import RecipeError
-from bootstrap.store.fingerprint import MODEL_WEIGHTS
+from bootstrap.store.fingerprint import ADAPTER_CONFIG, MODEL_WEIGHTS
+from bootstrap.training import fidelity
 from bootstrap.training import model as models
 from bootstrap.training.chat import TEMPLATE, template_of
+from bootstrap.training.special_tokens import NAMES, token_text
 
 INDEX = "model.safetensors.index.json"
 HUB_FILES = ("*.json", "*.safetensors", "*.jinja", "README.md")
@@ -78,7 +81,8 @@ def read_source(source: str) -> Imported:
     if path.is_file():
         if path.suffix != ".gguf":
             raise RecipeError(f"{path} is no GGUF file (.gguf); name one, a Hugging Face folder, or a hub id")
-        return _checked(*_gguf(path), place=str(path))
+        *read, original = _gguf(path)
+        return _checked(*read, place=str(path), original=original)
     if path.is_dir():
         read = _folder(path, {"type": "folder", "name": path.resolve().name}, place=str(path))
         return _checked(*read, place=str(path))
@@ -88,8 +92,18 @@ def read_source(source: str) -> Imported:
     return _checked(*_hub(name, revision or None), place=source)
 
 
-def _checked(files: Mapping[str, bytes], source: Mapping[str, str], licence: str | None, *, place: str) -> Imported:
-    """Open the folder as every run will; `place`: where it comes from, in words."""
+def _checked(
+    files: Mapping[str, bytes],
+    source: Mapping[str, str],
+    licence: str | None,
+    *,
+    place: str,
+    original: fidelity.Source | None = None,
+) -> Imported:
+    """Open the folder as every run will, and prove that it is the model of the source.
+
+    `place`: where it comes from, in words; `original`: what transformers made of the source, if it has opened it.
+    """
     # Tokenizers raises a bare Exception.
     try:
         Tokenizer.from_str(files["tokenizer.json"].decode())
@@ -98,8 +112,88 @@ def _checked(files: Mapping[str, bytes], source: Mapping[str, str], licence: str
             f"tokenizer.json of {place} cannot be opened: {_brief(error)}; fetch it again, or save the model's fast "
             "tokenizer with save_pretrained"
         ) from error
+    with _told(place):
+        files, num_parameters = _faithful(files, original, place=place)
+    return Imported(files=files, source=source, licence=licence, num_parameters=num_parameters)
+
+
+def _faithful(
+    files: Mapping[str, bytes], original: fidelity.Source | None, *, place: str
+) -> tuple[Mapping[str, bytes], int]:
+    """Return files whose model gives the logits that transformers gives for the source, and its number of parameters.
+
+    Weights keep their bytes where the model knows them by their names. Raises RecipeError where no form of them gives
+    the same logits.
+    """
+    if original is not None:
+        ours = _opened(files)
+    else:
+        try:
+            ours, unfit = _opened(files), None
+        except RecipeError as error:
+            ours, unfit = None, error
+        original = _original(files, unfit, place=place)
+        if ours is not None and not fidelity.apart(ours.logits_BTV, original):
+            # What transformers has opened is what will be stored.
+            return files, ours.num_parameters
+        files = fidelity.renamed(files, original)
+        ours = _opened(files)
+    if told := fidelity.difference(files, ours.logits_BTV, original):
+        raise _Refused(
+            f"{place} would become another model: {told}; open it with transformers, save it with save_pretrained and "
+            "import that"
+        )
+    return files, ours.num_parameters
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Opened:
+    """What is kept of a model that runs would have: the model itself makes room for the next one."""
+
+    logits_BTV: torch.Tensor
+    num_parameters: int
+
+
+def _opened(files: Mapping[str, bytes]) -> _Opened:
+    model, _ = models.load(files)
+    count = sum(parameter.numel() for parameter in model.parameters())
+    return _Opened(logits_BTV=fidelity.logits(model), num_parameters=count)
+
+
+def _original(files: Mapping[str, bytes], unfit: RecipeError | None, *, place: str) -> fidelity.Source:
+    """Return what transformers makes of files; `unfit`: why they cannot be opened as they are, if so."""
     try:
-        model, _ = models.load(files)
+        return fidelity.opened(files, place=place)
+    except RecipeError as error:
+        raise _Refused(str(error)) from error
+    except _OF_A_CONFIG as error:
+        if unfit is not None:
+            raise RecipeError(f"{unfit}; transformers says: {_brief(error)}") from error
+        _check_padding(json.loads(files["config.json"]), place=place)
+        raise
+
+
+def _check_padding(config: Mapping[str, Any], *, place: str) -> None:
+    """Raise RecipeError for padding that torch makes no embedding with."""
+    pad, rows = config.get("pad_token_id"), config.get("vocab_size")
+    if isinstance(pad, int) and isinstance(rows, int) and not -rows <= pad < rows:
+        raise _Refused(
+            f"config.json of {place} pads with token {pad}, and the model's embedding has {rows} rows; choose a "
+            "pad_token_id below that, or null"
+        )
+
+
+class _Refused(RecipeError):
+    """What is said of a source in full."""
+
+
+@contextmanager
+def _told(place: str) -> Iterator[None]:
+    """Tell what libraries raise for a broken folder as one error that names the file and a remedy."""
+    try:
+        yield
+    except _Refused:
+        raise
     except RecipeError as error:
         raise RecipeError(f"{place} cannot be opened: {error}; if it was cut on its way, fetch it again") from error
     except SafetensorError as error:
@@ -113,12 +207,6 @@ def _checked(files: Mapping[str, bytes], source: Mapping[str, str], licence: str
             f"config.json of {place} makes no model here: {_brief(error)}; choose a causal language model of a type "
             "that the installed transformers knows, or a newer transformers"
         ) from error
-    return Imported(
-        files=files,
-        source=source,
-        licence=licence,
-        num_parameters=sum(parameter.numel() for parameter in model.parameters()),
-    )
 
 
 def _is_ours(error: AssertionError) -> bool:
@@ -136,7 +224,7 @@ def _brief(error: Exception) -> str:
 # --- GGUF --------------------------------------------------------------------------------------------------------
 
 
-def _gguf(path: Path) -> tuple[dict[str, bytes], dict[str, str], str | None]:
+def _gguf(path: Path) -> tuple[dict[str, bytes], dict[str, str], str | None, fidelity.Source]:
     try:
         reader = GGUFReader(path)
     except (ValueError, OSError, IndexError) as error:
@@ -164,7 +252,9 @@ def _gguf(path: Path) -> tuple[dict[str, bytes], dict[str, str], str | None]:
         **({TEMPLATE: template.encode()} if isinstance(template, str) else {}),
     }
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return files, {"type": "gguf", "name": path.name, "sha256": digest}, _field(reader, "general.license")
+    source = {"type": "gguf", "name": path.name, "sha256": digest}
+    original = fidelity.Source(model=model, logits_BTV=fidelity.logits(model), precision=torch.float32)
+    return files, source, _field(reader, "general.license"), original
 
 
 def _split_as_learned(tokenizer: Tokenizer, name: str | None, path: Path) -> None:
@@ -206,9 +296,14 @@ def _folder(
             "both with save_pretrained"
         )
     config = settings["config.json"]
-    quantised = config.get("quantization_config")
-    if method := quantised.get("quant_method") if isinstance(quantised, dict) else quantised:
+    if (method := _quantised_by(config, there)) is not None:
         raise RecipeError(f"{place} holds weights quantised by {method}; import the model they were made from")
+    if ADAPTER_CONFIG in there:
+        raise RecipeError(
+            f"{place} holds an adapter ({ADAPTER_CONFIG}) beside a model, and transformers opens both as one; merge "
+            "them (merge_and_unload, save_pretrained) and import that, or remove the adapter"
+        )
+    files["tokenizer_config.json"] = _naming_its_tokens(path, files, settings["tokenizer_config.json"])
     # Its author's code never runs here; if the weights need it, opening them fails.
     config.pop("auto_map", None)
     files["config.json"] = json.dumps(config, indent=2, sort_keys=True).encode()
@@ -216,6 +311,42 @@ def _folder(
     if template is not None:
         files[TEMPLATE] = template.encode()
     return files, source, _card_licence(there.get("README.md"))
+
+
+def _quantised_by(config: Mapping[str, Any], there: Collection[str]) -> str | None:
+    """Return what weights are quantised by, in words; None for those that are not.
+
+    Transformers has one key for it in config.json; other libraries have theirs, or a file of their own.
+    """
+    for key in ("quantization_config", "compression_config", "quantization"):
+        found = config.get(key)
+        if isinstance(found, dict) and found:
+            width = next((name for name in ("load_in_8bit", "load_in_4bit") if found.get(name)), None)
+            return str(found.get("quant_method") or (f"bitsandbytes ({width})" if width else f"what {key} says"))
+        if found:
+            return str(found)
+    return next((f"what {name} says" for name in ("quantize_config.json", "quant_config.json") if name in there), None)
+
+
+def _naming_its_tokens(path: Path, files: Mapping[str, bytes], settings: Mapping[str, Any]) -> bytes:
+    """Return a tokenizer_config.json that names the end of sequence, if transformers knows it from elsewhere.
+
+    From older files, or from the tokenizer's class: GPT-2's names none.
+    """
+    if token_text(settings, "eos_token") is not None:
+        return files["tokenizer_config.json"]
+    try:
+        known = Tokenizer.from_str(files["tokenizer.json"].decode())
+        theirs = AutoTokenizer.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
+    # Tokenizers raises a bare Exception; what is wrong with the files is told where they are opened.
+    except Exception:
+        return files["tokenizer_config.json"]
+    named = {
+        name: text
+        for name, text in theirs.special_tokens_map.items()
+        if name in NAMES and token_text(settings, name) is None and known.token_to_id(text) is not None
+    }
+    return json.dumps({**settings, **named}, indent=2, sort_keys=True).encode()
 
 
 def _weights(there: Mapping[str, Path], *, place: str, left_behind: Collection[str]) -> bytes:

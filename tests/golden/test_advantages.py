@@ -193,6 +193,13 @@ def test_clip_cov_draws_its_share_within_the_bounds_alone():
     assert covariance.clip_cov(values, share=0.2, low=20, high=30, rng=Random(1)) == set()
 
 
+def test_a_share_is_rounded_down_and_never_to_nothing():
+    values = [float(place) for place in range(10)]
+    for share, count in ((0.29, 2), (0.2, 2), (0.19, 1), (2e-4, 1), (1.0, 10)):
+        assert len(covariance.kl_cov(values, share=share)) == count
+        assert len(covariance.clip_cov(values, share=share, low=-1, high=11, rng=Random(1))) == count
+
+
 def test_kl_cov_holds_the_tokens_of_largest_covariance():
     values = [0.5, 1.5, 9.0, 2.0]
     assert covariance.kl_cov(values, share=0.5) == {2, 3}

@@ -216,6 +216,32 @@ def test_a_run_killed_after_every_durable_write_ends_with_the_same_ledger(tmp_pa
     assert len(updates) <= 2 * (60 + 4 + 4), "at most the part that was cut off is computed again"
 
 
+@pytest.mark.parametrize(("edited", "again"), [(False, 0), (True, 2)])
+def test_half_a_step_goes_on_with_the_same_source_alone_and_finished_ones_stay(tmp_path, monkeypatch, edited, again):
+    held = tiny.RL | {"algorithm": {"type": "grpo", "kl": {"weight": 0.1}}}
+    settings = tiny.recipe(steps=(tiny.REJECTION, held), count=1)
+    undisturbed = [e.hash for e in tiny.grow(settings, tmp_path / "undisturbed")]
+    put_work, root = LineageStore.put_work, tmp_path / "killed"
+
+    def killing(self, kind, inputs, contents):
+        artifact = put_work(self, kind, inputs, contents)
+        if kind == "part" and inputs["generation"] == 1 and inputs["step"] == 1:
+            raise Killed
+        return artifact
+
+    monkeypatch.setattr(LineageStore, "put_work", killing)
+    with pytest.raises(Killed):
+        tiny.grow(settings, root)
+    monkeypatch.setattr(LineageStore, "put_work", put_work)
+    if edited:
+        monkeypatch.setattr("bootstrap.stages.context.source_digest", lambda: "another")
+    updates: list[Event] = []
+    entries = tiny.grow(settings, root, observe=lambda e: updates.append(e) if e.stage == "train" else None)
+    # The step's first part of two updates was kept; the step before it was finished, whatever the source.
+    assert [event.done for event in updates] == [*range(1, again + 1), 3, 4]
+    assert [e.hash for e in entries] == undisturbed, "the source is no part of what is finished"
+
+
 def test_a_checkpoint_inside_a_step_is_gone_once_its_generation_is_committed(lineage):
     root, _ = lineage
     assert list((root / "work").iterdir()) == []

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from bootstrap.config.recipe import Conflicts, Recipe
+from bootstrap.config.conflicts import Conflicts
+from bootstrap.config.recipe import Recipe
 from bootstrap.records import Status, Use
 from bootstrap.stages.step import Tables
 from bootstrap.store.ledger import Entry

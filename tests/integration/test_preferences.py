@@ -182,3 +182,14 @@ def test_a_folder_without_a_language_model_is_refused(tmp_path: Path, pairs_file
     (tmp_path / "empty").mkdir()
     with pytest.raises(RecipeError, match="cannot become a reward model"):
         train_reward_model(pairs_file, tmp_path / "made", base=tmp_path / "empty", **HOW)
+
+
+def test_padding_without_a_row_in_the_embedding_is_refused(
+    language_model: Path, pairs_file: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "padded"
+    files = {path.name: path.read_bytes() for path in language_model.iterdir()}
+    settings = json.loads(files["tokenizer_config.json"]) | {"pad_token": "[PAD]"}
+    durable.write_folder(folder, {**files, "tokenizer_config.json": json.dumps(settings).encode()})
+    with pytest.raises(RecipeError, match=r"pads with token \d+, and the model's embedding has \d+ rows"):
+        train_reward_model(pairs_file, tmp_path / "made", base=folder, **HOW)

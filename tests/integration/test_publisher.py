@@ -23,7 +23,7 @@ from bootstrap.errors import StoreCorrupt, TrackingError
 from bootstrap.lineage import publisher, queries, tracking
 from bootstrap.lineage.outbox import Outbox, Receipt
 from bootstrap.lineage.publisher import flatten, publish
-from bootstrap.records import Outcome
+from bootstrap.records import Edge, Outcome
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.lock import lineage_lock
@@ -209,8 +209,39 @@ def test_datasets_carry_the_hash_of_their_file(published: Published) -> None:
     assert tags["bootstrap.sha256"] == artifact.files["rollouts.parquet"][0]
     assert tags["bootstrap.rows"] == "48"
     assert tags["bootstrap.producer_model_id"] == published.receipts[1].model_id
+    assert tags["bootstrap.producer"] == "gen-1 (48)"
     assert {tag["bootstrap.from_generation"] for _, tag in by_context["replay"]} == {"0", "1"}
     assert len(by_context["training"]) == len(by_context["eval"]) == 1
+
+
+def test_answers_are_tagged_with_whoever_gave_them(
+    tmp_path: Path, empty_database: Path, published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, base = lineage_factory._rollouts, published.entries[0].generation.fingerprint
+
+    def by_others(number: int, *, policy: str, level: int) -> Any:
+        rollouts, *rest = plain(number, policy=policy, level=level)
+        by = [base, *12 * ["endpoint:wise"], *15 * ["f" * 64], *20 * [policy]]
+        mixed = [replace(rollout, policy=who) for rollout, who in zip(rollouts, by, strict=True)]
+        return mixed, *rest
+
+    def taught_by_a_server(*args: Any, **named: Any) -> tuple[Edge, ...]:
+        server = Edge(role="sampler", generation=None, external="endpoint:wise", fingerprint="endpoint:wise")
+        return (*edges(*args, **named), server)
+
+    edges = lineage_factory._edges
+    monkeypatch.setattr(lineage_factory, "_rollouts", by_others)
+    monkeypatch.setattr(lineage_factory, "_edges", taught_by_a_server)
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    root, uri = tmp_path / "addition", f"sqlite:///{tmp_path}/mlflow.db"
+    entries = build(root, plan=(PROMOTED, PROMOTED))
+    put(root, uri)
+    receipts = Outbox(root, tracking_uri=uri, experiment="bootstrap/addition").receipts(entries)
+    inputs = MlflowClient(tracking_uri=uri).get_run(receipts[2].run_id).inputs.dataset_inputs
+    tagged = [{tag.key: tag.value for tag in item.tags} for item in inputs]
+    [tags] = [tags for tags in tagged if tags["mlflow.data.context"] == "rollouts"]
+    assert tags["bootstrap.producer"] == "gen-1 (20), gen-2 in training (15), endpoint:wise (12), gen-0 (1)"
+    assert tags["bootstrap.producer_model_id"] == f"{receipts[1].model_id}, {receipts[0].model_id}"
 
 
 def test_training_is_drawn_as_curves_and_generations_as_steps_of_the_lineage(published: Published) -> None:

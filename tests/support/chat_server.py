@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -127,3 +128,41 @@ def chat_server(behave: Behaviour) -> Iterator[ChatServer]:
         server.shutdown()
         server.server_close()
         thread.join(timeout=5)
+
+
+def dripping(server: socket.socket, pieces: Callable[[], Iterator[bytes]], stop: threading.Event) -> None:
+    """Answer every request in small pieces, one after another, until the test is over."""
+
+    def answer(connection: socket.socket) -> None:
+        with connection:
+            connection.recv(65536)
+            for piece in pieces():
+                if stop.wait(0.1):
+                    return
+                try:
+                    connection.sendall(piece)
+                except OSError:
+                    return  # The client has given up.
+
+    while not stop.is_set():
+        try:
+            connection, _ = server.accept()
+        except OSError:
+            return
+        threading.Thread(target=answer, args=(connection,), daemon=True).start()
+
+
+@contextmanager
+def drip_server(pieces: Callable[[], Iterator[bytes]]) -> Iterator[str]:
+    """Serve on a free port of 127.0.0.1 what comes in pieces; yields the base address."""
+    stop = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NO_PROXY", "127.0.0.1")
+        thread = threading.Thread(target=dripping, args=(server, pieces, stop), daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.getsockname()[1]}/v1"
+        finally:
+            stop.set()
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join(10)

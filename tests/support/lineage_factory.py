@@ -133,7 +133,8 @@ def grow(
         mastered=MASTERED,
         panel={"copy": (_level(1, skill=1, worse=outcome is REJECTED, sampled=False),)},
     )
-    rollouts, verdicts, selections = _rollouts(number, policy=fingerprint, level=target[-1])
+    asked = fingerprint if champion is None else champion.fingerprint
+    rollouts, verdicts, selections = _rollouts(number, policy=asked, level=target[-1])
     passed = sum(verdict.status is Status.PASS for verdict in verdicts)
     trained = sum(selection.use is not Use.NONE for selection in selections)
     generated = sum(len(rollout.tokens) for rollout in rollouts)

@@ -11,6 +11,7 @@ from bootstrap.records import Status
 from bootstrap.references import MAX_EXPECTED_BYTES, Call, CallCases, Script, ScriptCases, read_code, write
 from bootstrap.sandbox.job import Ending, Level, Outcome
 from bootstrap.sandbox.pool import Sandbox
+from bootstrap.scoring import meaning
 from bootstrap.scoring.code import Code, judgement_of, lines_of, program_of, same
 from bootstrap.scoring.probe import Case, probe
 from bootstrap.scoring.verifier import Answer, Tools, build_verifier
@@ -455,3 +456,10 @@ def test_each_case_is_compared_by_what_it_says(code: Code) -> None:
     judgements = verifier.judge([answer(program, write(PYTHON)) for program in programs])
     verifier.close()
     assert [judgement.reward for judgement in judgements] == list(programs.values())
+
+
+def test_how_python_values_compare_is_part_of_the_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = Code(CodeVerifier(), Tools()).version
+    followed = tuple(name for name in meaning.FOLLOWED if name != "bootstrap.python_values")
+    monkeypatch.setattr(meaning, "FOLLOWED", followed)
+    assert Code(CodeVerifier(), Tools()).version != before

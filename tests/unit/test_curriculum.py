@@ -128,7 +128,7 @@ def test_levels_above_the_target_are_replayed_where_the_pool_has_answers():
 
 def test_replay_covers_all_levels_below_the_first_target():
     assert replay_levels((7, 8, 9)) == (1, 2, 3, 4, 5, 6)
-    assert replay_levels((1,)) == ()
+    assert replay_levels((1,)) == (1,), "where the targets are all there is, they are replayed themselves"
 
 
 def test_given_levels_are_aimed_at_whatever_is_reached():

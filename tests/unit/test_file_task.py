@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from bootstrap.config.answers import ExactVerifier
 from bootstrap.config.code import CodeVerifier
 from bootstrap.config.files import FileTask, pinned
+from bootstrap.config.task import PRINTABLE
 from bootstrap.errors import RecipeError
 from bootstrap.prompts.build import build_task
 from bootstrap.prompts.files import Rows
@@ -140,10 +141,19 @@ def test_the_suite_does_not_depend_on_the_order_of_the_rows(tmp_path: Path) -> N
     assert [prompt.text for prompt in one.heldout(1, 5)] == [prompt.text for prompt in other.heldout(1, 5)]
 
 
-def test_levels_beyond_the_last_hold_its_rows(tmp_path: Path) -> None:
-    task = task_of(tmp_path, SUMS)
-    assert [prompt.text for prompt in task.heldout(5, 9)] == [prompt.text for prompt in task.heldout(2, 9)]
-    assert {prompt.level for prompt in task.heldout(5, 9)} == {5}
+def test_a_level_beyond_the_last_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    task = task_of(tmp_path, SUMS, base_level=3, final_fraction=0.2)
+    assert task.highest_level == 2
+    asked = (
+        lambda: task.draw(3, 1, seed=0),
+        lambda: task.heldout(3, 1),
+        lambda: task.final(3, 1),
+        lambda: task.num_heldout(3, 1),
+        lambda: task.demonstrate([3], 1, seed=0),
+    )
+    for ask in asked:
+        with pytest.raises(RecipeError, match=r"level 3 of file was asked for, its last is 2; name levels up to 2"):
+            ask()
 
 
 def test_references_end_at_the_base_level(tmp_path: Path) -> None:
@@ -231,6 +241,97 @@ def test_a_complete_function_is_as_good_as_a_body(tmp_path: Path, code: Code) ->
     whole = prompt.text + task.solution(prompt)
     (judgement,) = code.judge([Answer(prompt="", text=whole, reference=task.reference(prompt))])
     assert judgement.status is Status.PASS, judgement.reason
+
+
+# --- questions, slices, and what is kept for the end ------------------------------------------------------------------
+
+
+def sides(task: Rows, rows: Sequence[Any], column: str = "prompt") -> dict[str, Split]:
+    """The split of each row that serves, by its own text."""
+    found = {row.line: split for split in Split for row in task.rows(split)}
+    return {row[column]: found[line] for line, row in enumerate(rows, start=1) if line in found}
+
+
+def test_another_template_or_form_holds_out_the_same_questions(tmp_path: Path) -> None:
+    share = {"heldout_fraction": 0.3, "final_fraction": 0.2}
+    plain = sides(task_of(tmp_path, SUMS, **share), SUMS)
+    assert set(plain.values()) == set(Split)
+    assert sides(task_of(tmp_path, SUMS, prompt_template="Reckon {prompt}\nA: ", **share), SUMS) == plain
+    assert sides(task_of(tmp_path, SUMS, answer_template="<answer>{answer}</answer>", **share), SUMS) == plain
+    as_text = [{"text": row["text"], "answer": row["code"]} for row in MBPP]
+    mbpp = sides(task_of(tmp_path, MBPP, form="mbpp", **share), MBPP, "text")
+    assert mbpp == sides(task_of(tmp_path, as_text, columns={"prompt": "text"}, **share), MBPP, "text")
+
+
+def test_by_text_another_template_holds_out_others(tmp_path: Path) -> None:
+    plain = sides(task_of(tmp_path, SUMS, split_by="text"), SUMS)
+    assert sides(task_of(tmp_path, SUMS, split_by="text", prompt_template="Reckon {prompt}"), SUMS) != plain
+    assert all(split is split_of("file", text, heldout_fraction=0.125) for text, split in plain.items())
+
+
+def test_white_space_and_composed_letters_make_no_other_question(tmp_path: Path) -> None:
+    words = [f"caf\u00e9 number {n}" for n in range(40)]
+    forms = [f"  cafe\u0301\n\tnumber   {n} " for n in range(40)]
+    settings = {"alphabet": PRINTABLE + "\t\u00e9\u0301", "heldout_fraction": 0.4}
+    mixed = [{"prompt": text, "answer": str(n)} for n, text in enumerate([*words, *forms])]
+    found = sides(task_of(tmp_path, mixed, **settings), mixed)
+    assert len(found) == 80, "both forms serve, since a model reads two texts"
+    assert [found[text] for text in words] == [found[text] for text in forms]
+    assert {Split.TRAIN, Split.HELDOUT} == set(found.values())
+
+
+def test_a_question_with_two_answers_is_on_one_side_at_every_level(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": f"{'  ' * level}What is {n}?", "answer": f"{level}", "level": level}
+        for level in (1, 2)
+        for n in range(40)
+    ]
+    found = sides(task_of(tmp_path, rows, heldout_fraction=0.3), rows)
+    assert all(found[f"  What is {n}?"] is found[f"    What is {n}?"] for n in range(40))
+
+
+def test_final_rows_are_drawn_for_nothing_else(tmp_path: Path) -> None:
+    task = task_of(tmp_path, SUMS, final_fraction=0.3)
+    final = task.final(1, 100)
+    assert final and {prompt.split for prompt in final} == {Split.FINAL}
+    assert final[:3] == task.final(1, 3) == task_of(tmp_path, SUMS, final_fraction=0.3).final(1, 3)
+    others = [
+        *task.draw(1, 300, seed=0),
+        *task.heldout(1, 100),
+        *(prompt for prompt, _ in task.demonstrate([1], 300, seed=0)),
+    ]
+    assert not {prompt.id for prompt in final} & {prompt.id for prompt in others}
+    assert task_of(tmp_path, SUMS).final(1, 3) == []
+    with pytest.raises(RecipeError, match=r"has no final prompt among its 60 rows; add rows, or raise task.final_frac"):
+        task_of(tmp_path, SUMS, final_fraction=0.000001)
+
+
+def test_a_row_is_of_the_slice_that_it_names(tmp_path: Path) -> None:
+    rows = [{**row, "subject": ("  sums of four ", 7, None)[n % 3]} for n, row in enumerate(SUMS)]
+    task = task_of(tmp_path, rows, columns={"slice": "subject"}, final_fraction=0.2)
+    assert task.slices == ("7", "sums of four")
+    wanted = {row["prompt"]: ("sums of four", "7", "")[n % 3] for n, row in enumerate(SUMS)}
+    prompts = [*task.draw(1, 60, seed=0), *task.heldout(1, 60), *task.final(1, 60)]
+    assert {prompt.text: prompt.slice for prompt in prompts}.items() <= wanted.items()
+    assert {prompt.slice for prompt in prompts} == {"sums of four", "7", ""}
+    plain = task_of(tmp_path, rows, final_fraction=0.2)
+    assert plain.slices == ()
+    assert [prompt.id for prompt in plain.heldout(1, 60)] == [prompt.id for prompt in task.heldout(1, 60)]
+    own = task_of(tmp_path, [{**row, "slice": "own"} for row in SUMS])
+    assert own.slices == ("own",), "the column that is called so needs no naming"
+
+
+@pytest.mark.parametrize("label", [["a"], {"a": 1}, "x" * 81])
+def test_what_is_no_label_is_refused_with_its_line(tmp_path: Path, label: Any) -> None:
+    with pytest.raises(RecipeError, match=r"rows.jsonl:121: slice must be text of at most 80 characters or a number"):
+        task_of(tmp_path, [*SUMS, {"prompt": "x", "answer": "y", "slice": label}])
+
+
+def test_a_column_of_slices_that_no_row_has_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        RecipeError, match=r"no row that serves has a label in column subjekt; name another in task.col"
+    ):
+        task_of(tmp_path, SUMS, columns={"slice": "subjekt"})
 
 
 # --- what is left out, and counted ----------------------------------------------------------------------------------
@@ -360,14 +461,15 @@ def test_content_is_pinned_and_another_is_refused(tmp_path: Path) -> None:
 def test_paths_start_at_the_recipe_and_are_written_down_as_they_stand(tmp_path: Path) -> None:
     write_rows(tmp_path, SUMS)
     task = FileTask.model_validate({"type": "file", "path": "rows.jsonl"}, context={"folder": tmp_path})
-    assert Rows(task).last_level == 2
+    assert Rows(task).highest_level == 2
     assert pinned(task).model_dump(mode="json")["path"] == "rows.jsonl"
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"columns": {"answr": "x"}}, "form text has no role answr in columns; there is prompt, answer, level"),
+        ({"columns": {"answr": "x"}}, "form text has no role answr in columns; there is prompt, answer, level, slice"),
+        ({"heldout_fraction": 0.5, "final_fraction": 0.5}, "leave nothing to train on; lower one of them"),
         ({"columns": {"test": "x"}, "form": "mbpp"}, "form mbpp has no role test in columns"),
         ({"prompt_template": "Q:"}, "{prompt} must stand in it exactly once"),
         ({"answer_template": "{answer}{answer}"}, "{answer} must stand in it exactly once"),

@@ -8,8 +8,9 @@ from pydantic import ValidationError
 from support import tiny
 from support.lineage_factory import ASIDE, PROMOTED, REJECTED, build
 
+from bootstrap.config.conflicts import Conflicts
 from bootstrap.config.guards import DEFAULT_GUARDS, RANGES, Guard
-from bootstrap.config.recipe import Conflicts, Recipe
+from bootstrap.config.recipe import Recipe
 from bootstrap.evaluation.guards import distrusted, findings, heed
 from bootstrap.records import Annotations, Decision, Edge, Generation, GuardAction, Health, HealthMetric
 from bootstrap.stages.answers import contributors

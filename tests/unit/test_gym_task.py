@@ -22,7 +22,7 @@ from bootstrap.config.load import load_recipe
 from bootstrap.errors import RecipeError
 from bootstrap.prompts.build import build_task
 from bootstrap.prompts.gym import SEEDS, Gym
-from bootstrap.prompts.task import split_of
+from bootstrap.prompts.task import normalised, split_of
 from bootstrap.records import Split
 
 SPELL = {
@@ -170,7 +170,11 @@ def test_no_seed_and_no_text_is_ever_in_both_splits(source, level, seed, other, 
     for split, prompts in ((Split.TRAIN, train), (Split.HELDOUT, held_out)):
         for prompt in prompts:
             assert prompt.split is split
-            assert split_of(source.name, prompt.text, heldout_fraction=source.settings.heldout_fraction) is split
+            name, level_of, number = prompt.key.split("/")
+            held = source._sources[name]
+            entry = gym_items.item(name, held.config(int(level_of)), int(number))
+            question = normalised(held.kept(entry["question"]))
+            assert split_of(source.name, question, heldout_fraction=source.settings.heldout_fraction) is split
             assert int(prompt.key.split("/")[2]) in SEEDS[split]
 
 

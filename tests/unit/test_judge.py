@@ -1,14 +1,17 @@
 """The judge: what it asks, what it reads, and how its client behaves towards servers of every kind."""
 
+import itertools
 import json
 import re
 import socket
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from support.chat_server import Asked, ChatServer, Sent, answers_in, chat_server, honest, says
+from support.chat_server import Asked, ChatServer, Sent, answers_in, chat_server, drip_server, honest, says
 
 from bootstrap.config.answers import Tagged
 from bootstrap.config.base import identity_of
@@ -268,6 +271,74 @@ def test_a_question_that_fails_every_time_is_unverifiable_and_says_why() -> None
         [found] = judged(judge_at(server, votes=1), "Hg")
     assert found.status is Status.UNVERIFIABLE
     assert "status 500: out of memory (tries: 1)" in found.reason
+
+
+def head_in_drops() -> Iterator[bytes]:
+    yield b"HTTP/1.1 200 OK\r\n"
+    for number in itertools.count():
+        yield f"X-{number}: 1\r\n".encode()
+
+
+def body_in_drops() -> Iterator[bytes]:
+    yield b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n"
+    yield from itertools.repeat(b" ")
+
+
+def chunks_in_drops() -> Iterator[bytes]:
+    yield b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    yield from itertools.repeat(b"1\r\n \r\n")
+
+
+@pytest.mark.parametrize(
+    ("pieces", "problem"),
+    [(head_in_drops, "no answer"), (body_in_drops, "no whole answer"), (chunks_in_drops, "no whole answer")],
+)
+def test_a_server_that_drips_costs_the_timeout_and_no_more(pieces: Callable[[], Iterator[bytes]], problem: str) -> None:
+    with drip_server(pieces) as url:
+        endpoint = Endpoint(url=url, model="wise", timeout_seconds=1, retries=0)
+        client = ChatClient(endpoint, temperature=0.0, max_tokens=8, budget=9, cache=None)
+        begun = time.monotonic()
+        [reply] = client.ask([Question(prompt=QUESTION)])
+        # It would drip for hours; a busy machine is given half a minute.
+        assert time.monotonic() - begun < 30
+    assert reply.text is None
+    assert reply.problem == f"{problem} within 1 s (tries: 1)"
+
+
+def test_a_server_that_ends_its_answer_early_is_asked_again() -> None:
+    def half(asked: Asked, number: int) -> Sent:
+        whole = says("VERDICT: EQUAL")
+        short = {"Content-Length": str(len(whole.body) + 100), "Connection": "close"}
+        return Sent(body=whole.body, headers=short) if number == 0 else whole
+
+    with chat_server(half) as server:
+        assert statuses(judged(judge_at(server, retries=1, votes=1), "Hg")) == "P"
+        assert len(server.asked) == 2
+
+
+def test_a_server_without_tls_has_no_valid_certificate() -> None:
+    with (
+        chat_server(honest(MERCURY)) as server,
+        pytest.raises(VerifierError, match=r"has no valid certificate: .*begin model.url with http://"),
+    ):
+        server.url = server.url.replace("http://", "https://")
+        judged(judge_at(server, retries=3), "Hg")
+
+
+def test_a_proxy_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "gopher://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(VerifierError, match=r"cannot be asked: .*ALL_PROXY"):
+        judged(judge_at(ChatServer(url="http://127.0.0.1:9/v1")), "Hg")
+
+
+def test_what_utf8_has_no_place_for_is_asked_all_the_same() -> None:
+    with chat_server(lambda asked, number: says(MERCURY)) as server:
+        endpoint = Endpoint(url=server.url, model="wise", retries=0)
+        client = ChatClient(endpoint, temperature=0.0, max_tokens=8, budget=9, cache=None)
+        assert client.ask([Question(prompt="\ud800?")])[0].text == MERCURY
+        assert server.asked[0].prompt == "\ud800?"
 
 
 def test_a_slow_server_costs_the_timeout_and_no_more() -> None:

@@ -1,5 +1,6 @@
 """The lineage's lock: one driver at a time, the owner named, gone with the owner however it ends."""
 
+import copy
 import os
 import signal
 import socket
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap.errors import LineageLocked, StoreError
-from bootstrap.store.lock import lineage_lock
+from bootstrap.store.lock import LOCK_NAME, lineage_lock
 
 HOLDER = """
 import sys, time
@@ -64,6 +65,24 @@ def test_a_second_driver_is_refused_at_once_naming_process_host_and_remedy(tmp_p
     assert f"process {process.pid} on host {socket.gethostname()}" in message
     assert str(tmp_path) in message
     assert "--lineage NAME" in message
+
+
+def test_a_refusal_carries_its_owner_beyond_the_process(tmp_path: Path):
+    odd = tmp_path / "process 1 on host x since y"
+    with lineage_lock(odd), pytest.raises(LineageLocked) as caught, lineage_lock(odd):
+        pass
+    copied = copy.copy(caught.value)
+    for error in (caught.value, copied):
+        assert error.owner.startswith(f"process {os.getpid()} on host {socket.gethostname()} since 2")
+    assert str(copied) == str(caught.value)
+
+
+def test_an_owner_that_has_not_written_its_name_is_none(tmp_path: Path):
+    with lineage_lock(tmp_path):
+        (tmp_path / LOCK_NAME).write_bytes(b"")
+        with pytest.raises(LineageLocked, match="has not yet written its name") as caught, lineage_lock(tmp_path):
+            pass
+    assert caught.value.owner is None
 
 
 def test_the_lock_is_free_after_its_owner_was_killed(tmp_path: Path):

@@ -1,6 +1,8 @@
 """A mixture of tasks: prompts of every part by weight, each with its part's own answers, splits and levels."""
 
+import json
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -119,6 +121,64 @@ def test_a_part_whose_levels_end_stays_at_its_last():
             assert mixture.solution(prompt)
     shown = mixture.demonstrate([1, 2, 3], 60, seed=0)
     assert {(prompt.task, prompt.level) for prompt, _ in shown} == {("sum", 1), ("sum", 2), ("sum", 3), ("chain", 1)}
+
+
+def rows_of(folder: Path, levels: int, name: str = "rows.jsonl", **settings: Any) -> dict[str, Any]:
+    """A part from a file of so many levels, forty rows each."""
+    rows = [
+        {"prompt": f"row {n} of {level}", "answer": str(n), "level": level, "slice": "odd" if n % 2 else "even"}
+        for level in range(1, levels + 1)
+        for n in range(40)
+    ]
+    (folder / name).write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    task = {"type": "file", "path": str(folder / name), "base_level": levels, "heldout_fraction": 0.3, **settings}
+    return {"task": task}
+
+
+def test_the_last_level_is_the_last_of_any_part(tmp_path):
+    one, two = rows_of(tmp_path, 1, "one.jsonl"), rows_of(tmp_path, 2, "two.jsonl")
+    assert build_task(settings(1, one=one, two=two)).highest_level == 2
+    assert build_task(settings(1, one=one, sum=SUM)).highest_level is None
+    mixture = build_task(settings(1, one=one, two=two))
+    for ask in (
+        lambda: mixture.heldout(3, 5),
+        lambda: mixture.num_heldout(3, 5),
+        lambda: mixture.draw(3, 5, seed=0),
+        lambda: mixture.final(3, 5),
+    ):
+        with pytest.raises(RecipeError, match="level 3 of mixture was asked for, its last is 2"):
+            ask()
+
+
+def test_settings_that_tell_their_last_level_tell_a_mixtures():
+    assert settings(1, chain={"task": CHAIN}).highest_level == 1
+    assert settings(1, chain={"task": CHAIN}, sum=SUM).highest_level is None
+
+
+def test_a_held_out_prompt_of_a_part_that_has_ended_has_one_id_at_every_level(tmp_path):
+    mixture = build_task(settings(1, file=rows_of(tmp_path, 2), sum=SUM))
+    asked = [[p for p in mixture.heldout(level, 60) if p.task == "file"] for level in (2, 3, 7)]
+    assert asked[0] and [p.id for p in asked[0]] == [p.id for p in asked[1]] == [p.id for p in asked[2]]
+    assert [{p.level for p in prompts} for prompts in asked] == [{2}, {3}, {7}]
+    assert {p.slice for p in asked[2]} == {"odd", "even"}
+    assert all(mixture.reference(p) == p.text.split()[1] for p in asked[2])
+
+
+def test_final_prompts_come_of_the_parts_that_keep_some(tmp_path):
+    kept = {**SUM["task"], "final_fraction": 0.2}
+    mixture = build_task(settings(1, sum={"task": kept}, back=BACK, file=rows_of(tmp_path, 2, final_fraction=0.3)))
+    final = mixture.final(2, 30)
+    assert {p.task for p in final[:4]} == {p.task for p in final} == {"sum", "file"}
+    assert final == mixture.final(2, 30) and {p.split for p in final} == {Split.FINAL}
+    others = [*mixture.draw(2, 2000, seed=0), *mixture.heldout(2, 2000)]
+    assert not {p.id for p in final} & {p.id for p in others}
+    assert build_task(settings(back=BACK)).final(2, 30) == []
+
+
+def test_a_text_before_prompts_changes_no_split(tmp_path):
+    plain = {"task": {"type": "addition", "heldout_fraction": 0.4}}
+    one, other = (build_task(settings(sum={**plain, "before": before})) for before in ("", "+"))
+    assert {p.text for p in one.heldout(1, 90)} == {p.text.removeprefix("+") for p in other.heldout(1, 90)}
 
 
 @pytest.mark.parametrize(

@@ -72,8 +72,9 @@ def test_a_misspelt_key_is_named_with_its_line_and_the_key_that_was_meant(tmp_pa
 
 
 def test_a_key_like_no_other_is_answered_with_those_there_are(recipe_path: Path) -> None:
-    assert "gate.zzz: no such setting; there is alpha, spending, retention_margin, panel_margin, min_prompts" in refusal(
-        recipe_path, "gate.zzz=1"
+    assert (
+        "gate.zzz: no such setting; there is alpha, spending, retention_margin, panel_margin, min_prompts"
+        in refusal(recipe_path, "gate.zzz=1")
     )
 
 

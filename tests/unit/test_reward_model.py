@@ -89,6 +89,14 @@ def test_a_tokenizer_without_padding_is_judged_one_by_one(tmp_path: Path, chat_l
     assert rewards(built(folder), *TEXTS) == pytest.approx(rewards(built(chat_llama), *TEXTS), abs=1.01e-4)
 
 
+def test_padding_without_a_row_in_the_embedding_is_never_read(tmp_path: Path, chat_llama: Path) -> None:
+    words = classifiers.tokenizer(pad=False)
+    words.add_special_tokens({"pad_token": "[PAD]"})
+    folder = classifiers.save(tmp_path / "m", classifiers.llama(), words)
+    expected = rewards(built(chat_llama), *TEXTS)
+    assert rewards(built(folder, batch_size=4), *TEXTS) == pytest.approx(expected, abs=1.01e-4)
+
+
 def test_pass_begins_at_the_declared_score(chat_llama: Path) -> None:
     scores = rewards(built(chat_llama), *TEXTS)
     bound = sorted(scores)[3]

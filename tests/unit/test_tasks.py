@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bootstrap.config.tasks import AdditionTask, CopyTask, ReversalTask
+from bootstrap.config.base import identity_of
+from bootstrap.config.tasks import AdditionTask, CopyTask, FunctionsTask, ReversalTask, WorkingTask
 from bootstrap.errors import RecipeError
 from bootstrap.prompts.addition import Addition
 from bootstrap.prompts.build import build_task
@@ -27,8 +28,7 @@ ALL = [ADDITION, REVERSAL, COPY]
 
 def asked(task, text):
     """A prompt with a text of our choice."""
-    fraction = task.settings.heldout_fraction
-    split = split_of(task.name, text, heldout_fraction=fraction)
+    split = task.split_of(text)
     return Prompt(id=prompt_id(task.name, text), task=task.name, level=1, text=text, split=split)
 
 
@@ -138,24 +138,45 @@ def test_a_draw_depends_on_its_seed_and_on_nothing_drawn_before(task):
 
 
 def test_draws_have_golden_values():
-    assert [p.text for p in ADDITION.draw(1, 4, seed=7)] == ["6+1=", "6+4=", "6+5=", "0+6="]
+    assert [p.text for p in ADDITION.draw(1, 4, seed=7)] == ["6+3=", "6+6=", "6+7=", "0+8="]
     assert [p.text for p in ADDITION.draw(5, 2, seed=7)] == ["32958+20062=", "72291+08485="]
     assert [p.text for p in ADDITION.draw(5, 2, seed=7, stepping_stone=True)] == ["5+87037=", "62+67256="]
     assert [p.text for p in REVERSAL.draw(5, 2, seed=7)] == ["dikbf=", "edcfg="]
     assert [p.text for p in COPY.draw(5, 2, seed=7)] == ["icaci=", "kidfk="]
     assert ADDITION.draw(5, 1, seed=7)[0].id == "34f558541fefc281"
     shown = ADDITION.demonstrate([1, 2, 3, 4], 2, seed=7)
-    assert [(p.text, p.level, answer) for p, answer in shown] == [("931+489=", 3, "3211"), ("323+787=", 3, "0111")]
+    assert [(p.text, p.level, answer) for p, answer in shown] == [("931+489=", 3, "3211"), ("716+403=", 3, "1290")]
     mixed = ADDITION.demonstrate([1, 2, 3, 4], 2, seed=7, mixed=True)
     assert [(p.text, answer) for p, answer in mixed] == [("9454+923=", "87840"), ("72+8643=", "59430")]
+
+
+def test_a_lineage_grown_with_the_split_of_texts_draws_what_it_has_always_drawn():
+    task = build_task(AdditionTask(split_by="text"))
+    assert [p.text for p in task.draw(1, 4, seed=7)] == ["6+1=", "6+4=", "6+5=", "0+6="]
+    shown = task.demonstrate([1, 2, 3, 4], 2, seed=7)
+    assert [(p.text, answer) for p, answer in shown] == [("931+489=", "3211"), ("323+787=", "0111")]
+    assert [suite_digest(task.heldout(level, 50))[:16] for level in (1, 2, 5)] == [
+        "7452341e1e46f049",
+        "33847f082a69b3d1",
+        "fcd712b95c1f8b8a",
+    ]
+
+
+def test_final_suites_have_golden_digests():
+    task = build_task(AdditionTask(final_fraction=0.2))
+    assert [suite_digest(task.final(level, 50))[:16] for level in (1, 2, 5)] == [
+        "bc8e2dab58792631",
+        "faf3c863f0649707",
+        "721faffcd70480df",
+    ]
 
 
 def test_held_out_suites_have_golden_digests():
     digests = {(task.name, level): suite_digest(task.heldout(level, 50))[:16] for task in ALL for level in (1, 2, 5)}
     assert digests == {
-        ("addition", 1): "7452341e1e46f049",
-        ("addition", 2): "33847f082a69b3d1",
-        ("addition", 5): "fcd712b95c1f8b8a",
+        ("addition", 1): "b36f77c7f5f75c7a",
+        ("addition", 2): "73a396c68e3e5241",
+        ("addition", 5): "327bf05f6d883aad",
         ("reversal", 1): "9ffba026025181b2",
         ("reversal", 2): "d4e5d6fe6f319fd2",
         ("reversal", 5): "1da49ad83a004c07",
@@ -245,8 +266,81 @@ def test_a_suite_is_distinct_and_a_longer_one_begins_with_the_shorter(task):
 
 def test_a_suite_of_a_small_level_is_all_there_is():
     every = {f"{a}+{b}=" for a in range(10) for b in range(10)}
-    heldout = {text for text in every if split_of("addition", text, heldout_fraction=0.125) is Split.HELDOUT}
+    heldout = {
+        f"{a}+{b}="
+        for a in range(10)
+        for b in range(10)
+        if split_of("addition", f"{min(a, b)}+{max(a, b)}", heldout_fraction=0.125) is Split.HELDOUT
+    }
+    assert heldout < every
     assert {prompt.text for prompt in ADDITION.heldout(1, 1000)} == heldout
+
+
+@pytest.mark.parametrize("settings", [AdditionTask(final_fraction=0.2), WorkingTask(final_fraction=0.2)])
+def test_sums_with_their_operands_changed_over_are_on_one_side(settings):
+    task = build_task(settings)
+    assert {task.split_of(f"{a}+{b}=") for a in range(10) for b in range(10)} == set(Split)
+    for a, b in product(range(100), range(100)):
+        assert task.split_of(f"{a}+{b}=") is task.split_of(f"{b}+{a}=")
+
+
+def test_sums_with_and_without_working_are_on_one_side():
+    assert all(
+        build_task(WorkingTask()).split_of(text) is ADDITION.split_of(text)
+        for text in (f"{a}+{b}=" for a in range(30) for b in range(30))
+    )
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("a+b:", "b+a:"), ("a*7:", "7*a:"), ("a+b*3:", "b+a*3:"), ("a-b+c:", "c+a-b:"), ("b*2-3+c*a:", "2*b+c-3*a:")],
+)
+def test_descriptions_with_operations_changed_over_ask_the_same(one, other):
+    task = build_task(FunctionsTask())
+    assert task._family.question(one) == task._family.question(other)
+    assert task._family.cases(one).cases != task._family.cases(one[:-1] + "+2:").cases
+
+
+@pytest.mark.parametrize("level", [1, 2])
+def test_descriptions_of_one_question_have_one_result(level):
+    family, inputs = build_task(FunctionsTask())._family, {"a": 37, "b": -91, "c": 203}
+    results = {}
+    for text in family.texts(level, stepping_stone=False):
+        result = _run(text, inputs)
+        assert results.setdefault(family.question(text), result) == result
+    assert len(results) < family.num_texts(level, stepping_stone=False)
+
+
+def _run(text, inputs):
+    known = {**inputs, **{digit: int(digit) for digit in "23456789"}}
+    result = known[text[0]]
+    for operator, operand in zip(text[1:-1:2], text[2:-1:2], strict=True):
+        result = {"+": result + known[operand], "-": result - known[operand], "*": result * known[operand]}[operator]
+    return result
+
+
+@pytest.mark.parametrize("task", ALL, ids=lambda task: task.name)
+def test_without_a_share_for_the_end_nothing_is_kept_and_nothing_changes(task):
+    assert task.final(3, 10) == []
+    with pytest.raises(RecipeError, match=r"has no final prompt at task.final_fraction 0; raise it"):
+        task.draw(3, 1, seed=0, split=Split.FINAL)
+    assert "final_fraction" not in identity_of(task.settings)
+    kept = build_task(task.settings.model_copy(update={"final_fraction": 0.25}))
+    assert kept.heldout(3, 40) == task.heldout(3, 40), "what gates ask stays the same"
+    assert identity_of(kept.settings)["final_fraction"] == 0.25
+    final = {prompt.id for prompt in kept.final(2, 3000)}
+    trained = {prompt.id for prompt in task.draw(2, 9000, seed=0)}
+    assert final and final <= trained and not final & {prompt.id for prompt in kept.draw(2, 9000, seed=0)}
+
+
+@pytest.mark.parametrize("level", [1, 2, 9])
+def test_final_prompts_are_frozen_and_a_longer_suite_begins_with_the_shorter(level):
+    task = build_task(AdditionTask(final_fraction=0.2))
+    suite = task.final(level, 60)
+    assert suite[:5] == task.final(level, 5) == build_task(task.settings).final(level, 5)
+    assert len({prompt.id for prompt in suite}) == len(suite)
+    assert {(prompt.split, prompt.level) for prompt in suite} == {(Split.FINAL, level)}
+    assert not {prompt.id for prompt in suite} & {prompt.id for prompt in task.heldout(level, 1000)}
 
 
 def test_about_the_recipes_share_is_held_out():

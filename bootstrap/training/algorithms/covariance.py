@@ -24,13 +24,20 @@ def covariances(advantages_N: Sequence[float], logprobs_N: Sequence[float]) -> l
 
 
 def clip_cov(covariances_N: Sequence[float], *, share: float, low: float, high: float, rng: Random) -> set[int]:
-    """Return the places that lose their gradient: at most `share` of all, drawn among those between the bounds."""
+    """Return the places that lose their gradient, drawn among those between the bounds.
+
+    They are `share` of all places as `_count` has it, or all that lie between the bounds where those are fewer.
+    """
     within = [place for place, value in enumerate(covariances_N) if low < value < high]
-    count = min(max(int(share * len(covariances_N)), 1), len(within))
-    return set(rng.sample(within, count))
+    return set(rng.sample(within, min(_count(share, len(covariances_N)), len(within))))
 
 
 def kl_cov(covariances_N: Sequence[float], *, share: float) -> set[int]:
-    """Return the places that are held: the largest `share`, at least one where there is any."""
-    count = min(max(int(share * len(covariances_N)), 1), len(covariances_N))
+    """Return the places that are held: those of largest covariance, `share` of all as `_count` has it."""
+    count = _count(share, len(covariances_N))
     return set(sorted(range(len(covariances_N)), key=lambda place: (-covariances_N[place], place))[:count])
+
+
+def _count(share: float, total: int) -> int:
+    """Return the share as a number of places, as the authors' program does: rounded down, and never below one."""
+    return max(int(share * total), 1)

@@ -1,0 +1,123 @@
+"""Addresses of clusters, job servers and tracking servers: IPv6 in brackets, and one clear error for what is none."""
+
+import socket
+import threading
+from contextlib import closing
+
+import pytest
+
+from bootstrap.cluster import pool, submit
+from bootstrap.errors import ClusterError, TrackingError
+from bootstrap.lineage import tracking
+
+
+@pytest.fixture
+def connected(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Where connections were sought; all are refused."""
+    sought: list[tuple[str, int]] = []
+
+    def refuse(place: tuple[str, int], timeout: float) -> socket.socket:
+        sought.append(place)
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    return sought
+
+
+@pytest.mark.parametrize(
+    ("address", "place"),
+    [
+        ("[::1]:6379", ("::1", 6379)),
+        ("[fd00::1%eth0]:6379", ("fd00::1%eth0", 6379)),
+        ("127.0.0.1:6379", ("127.0.0.1", 6379)),
+        ("head:6379", ("head", 6379)),
+    ],
+)
+def test_a_clusters_address_leads_to_its_host(
+    address: str, place: tuple[str, int], connected: list[tuple[str, int]]
+) -> None:
+    with pytest.raises(ClusterError, match=r"no Ray answers at .* \(Connection refused\)"):
+        pool._require_reachable(address)
+    assert connected == [place]
+
+
+@pytest.mark.parametrize("address", ["auto", "head"])
+def test_what_names_no_port_is_left_to_ray(address: str, connected: list[tuple[str, int]]) -> None:
+    pool._require_reachable(address)
+    assert connected == []
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [("::1:6379", r"as \[ADDRESS\]:PORT"), ("[::1]", r"as \[ADDRESS\]:PORT"), ("head:99999", "ports end at 65535")],
+)
+def test_a_clusters_address_that_leads_nowhere_is_refused_in_words(
+    address: str, words: str, connected: list[tuple[str, int]]
+) -> None:
+    with pytest.raises(ClusterError, match=words):
+        pool._require_reachable(address)
+    assert connected == []
+
+
+def test_a_host_that_is_no_name_is_a_cluster_without_an_answer() -> None:
+    with pytest.raises(ClusterError, match="no Ray answers at"):
+        pool._require_reachable(f"{'a' * 70}:6379")
+
+
+@pytest.mark.parametrize(
+    ("address", "url"),
+    [
+        ("[::1]:8265", "http://[::1]:8265"),
+        ("http://[fd00::1]:8265/", "http://[fd00::1]:8265"),
+        ("head:8265", "http://head:8265"),
+        ("https://rays.example.org/prefix", "https://rays.example.org/prefix"),
+    ],
+)
+def test_a_job_servers_address_becomes_its_url(address: str, url: str) -> None:
+    assert submit._job_server(address) == url
+
+
+@pytest.mark.parametrize(
+    "address", ["http://::1:8265", "::1", "http://[::1:8265", "head:port", "head:99999", "http://", "ray://head:10001"]
+)
+def test_what_is_no_job_servers_address_is_refused_in_words(address: str) -> None:
+    with pytest.raises(ClusterError, match=r"http://HOST:8265 \(an IPv6 address stands in brackets\)"):
+        submit._job_server(address)
+
+
+def test_a_server_that_speaks_another_protocol_is_no_job_server() -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+
+        def greet() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b"220 mail ready\r\n")
+
+        thread = threading.Thread(target=greet)
+        thread.start()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("NO_PROXY", "127.0.0.1")
+            with pytest.raises(ClusterError, match="is no Ray job server"):
+                submit._connect(f"http://127.0.0.1:{server.getsockname()[1]}")
+        thread.join(10)
+
+
+def test_a_tracking_server_is_named_with_its_brackets(connected: list[tuple[str, int]]) -> None:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        pytest.raises(TrackingError, match=r"MLflow at \[fd00::1\]:5000 cannot be reached"),
+    ):
+        patch.setenv("NO_PROXY", "fd00::1")
+        tracking.check_reachable("http://[fd00::1]:5000")
+    assert connected == [("fd00::1", 5000)]
+
+
+@pytest.mark.parametrize("address", ["http://[fd00::1]:5000/a@b", "http://[::1]/#/x@y"])
+def test_an_ipv6_host_is_no_user_name_to_hide(address: str) -> None:
+    assert tracking.redact(address) == address
+    assert tracking.redact(address.replace("://", "://me:secret@")) == address
+
+
+def test_a_name_in_brackets_is_hidden_with_its_password() -> None:
+    assert tracking.redact("http://[abc]:secret@host/x") == "http://host/x"
