@@ -44,6 +44,7 @@ from ray.exceptions import (
     RayTaskError,
 )
 
+from bootstrap.cluster.sockets import require_usable_folder
 from bootstrap.config import verifiers
 from bootstrap.config.answers import Judges
 from bootstrap.errors import BootstrapError, ClusterError, LineageLocked, WaitTimeout, WorkerError
@@ -457,6 +458,8 @@ def _join(address: str) -> None:
 
 def _init(address: str, **options: Any) -> None:
     """Make this process a Ray driver. Raises ClusterError."""
+    if address == "local":
+        require_usable_folder(os.environ, pid=os.getpid())
     handler = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PrivateAttr, ValidationInfo, field_serializer, field_validator, model_validator
 
-from bootstrap.config.base import Operational
+from bootstrap.config.base import Later, Operational
 from bootstrap.config.task import OpenTask, References
 
 Form = Literal["text", "calls", "scripts", "humaneval", "mbpp"]
@@ -24,6 +24,8 @@ ROLES: dict[Form, dict[str, tuple[str, ...]]] = {
     "mbpp": {"prompt": ("text", "prompt"), "tests": ("test_list",), "solution": ("code",)},
 }
 """What each form reads from a row -> the column it stands in, or several of which one must be there."""
+ASSERTING: tuple[Form, ...] = ("humaneval", "mbpp")
+"""Forms whose tests are asserts."""
 LEVEL = "level"
 """Role and column of a row's level, in every form; rows without it are of level 1."""
 SLICE = "slice"
@@ -41,7 +43,13 @@ class FileTask(OpenTask):
     """SHA-256 of the file. A run pins it; written into the recipe, another content is refused."""
     form: Form = "text"
     """`text`: prompt and answer. `calls`, `scripts`: prompt, hidden cases as JSON, and a solution. `humaneval`, `mbpp`:
-    those data sets' own columns, their asserts turned into calls; rows whose asserts do not convert are left out."""
+    those data sets' own columns, their asserts turned into calls; rows whose asserts do not convert are left out.
+    Values of calls are JSON of the very type; beside `cases`, `"values": "python"` makes them Python's, compared as
+    `==` does and with tags for what JSON lacks, as `{"$tuple": [1, 2]}`."""
+    asserts: Annotated[Literal["equal", "exact"], Later("exact")] = "equal"
+    """What `==` in an assert of humaneval and mbpp means. `equal`: what Python says, 2 == 2.0 and (1, 2) != [1, 2].
+    `exact`: the same type as well, tuples counted as lists, and fewer asserts convert; for lineages that were grown so,
+    as all are whose stored recipe does not name it. Forms without asserts have `exact`."""
     columns: dict[str, str] = Field(default={})
     """Column by role, where the file's differ from the form's own. Every form has the roles `prompt`, `level` and
     `slice` (what a promotion must not cost by itself, as a subject); text has `answer`, every other `solution`; beside
@@ -70,6 +78,15 @@ class FileTask(OpenTask):
             raise ValueError(
                 f"form {self.form} has no role {', '.join(strange)} in columns; there is {', '.join(known)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _asserts_where_there_are_some(self) -> "FileTask":
+        if self.form not in ASSERTING:
+            if self.asserts == "equal" and "asserts" in self.model_fields_set:
+                raise ValueError(f"form {self.form} has no asserts; leave asserts out")
+            # The class is frozen for everyone else; this is still part of its making.
+            object.__setattr__(self, "asserts", "exact")
         return self
 
     @model_validator(mode="after")

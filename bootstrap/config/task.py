@@ -86,14 +86,22 @@ class QuestionTask(TaskSettings):
 
 
 def completed(data: Any, *, kinds: frozenset[str]) -> Any:
-    """Return a stored recipe's data with `split_by: text` in each task of these types that does not name it.
+    """Return a stored recipe's data with `split_by: text` in each task of these types that does not name it, and with
+    `asserts: exact` in each file of asserts.
 
-    Such a task was split by its prompts' texts; what a new recipe leaves out is split by questions.
+    Such a task was split by its prompts' texts, and its asserts compared types; a new recipe's that names neither is
+    split by questions, and its asserts mean `==`.
     """
     if isinstance(data, dict):
         found = {name: completed(value, kinds=kinds) for name, value in data.items()}
         is_task = "heldout_fraction" in data and data.get("type") in kinds
-        return {**found, "split_by": found.get("split_by", "text")} if is_task else found
+        if is_task:
+            found = {
+                "split_by": "text",
+                **({"asserts": "exact"} if data.get("form") in ("humaneval", "mbpp") else {}),
+                **found,
+            }
+        return found
     return [completed(value, kinds=kinds) for value in data] if isinstance(data, list) else data
 
 

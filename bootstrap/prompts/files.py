@@ -28,7 +28,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bootstrap.config.files import ROLES, SLICE, FileTask, content_of, read_file
+from bootstrap.config.files import ASSERTING, ROLES, SLICE, FileTask, content_of, read_file
 from bootstrap.config.task import room
 from bootstrap.errors import RecipeError
 from bootstrap.prompts.assertions import NotConvertible, calls_of_asserts, calls_of_check
@@ -44,8 +44,9 @@ from bootstrap.prompts.task import (
     prompt_id,
     split_of,
 )
+from bootstrap.python_values import equal
 from bootstrap.records import Prompt, Split
-from bootstrap.references import CallCases, ScriptCases, read_code, write
+from bootstrap.references import Call, CallCases, ScriptCases, oversize, read_code, write
 from bootstrap.seeds import generator
 
 NUM_WRONG = 5
@@ -345,21 +346,25 @@ class Rows:
     def _cases(self, prompt: str, columns: Mapping[str, Any]) -> tuple[str, CallCases | ScriptCases]:
         """Return the prompt as the model is to read it, and the hidden cases."""
         form = self.settings.form
+        exact = self.settings.asserts == "exact"
         if form == "humaneval":
-            name = _text(columns, "entry_point")
-            return prompt, CallCases(function=name, prefix=prompt, cases=calls_of_check(_text(columns, "test")))
-        if form == "mbpp":
+            name, calls = _text(columns, "entry_point"), calls_of_check(_text(columns, "test"), exact=exact)
+            cases = CallCases(function=name, prefix=prompt, values="json" if exact else "python", cases=calls)
+        elif form == "mbpp":
             tests = columns["tests"]
             if not isinstance(tests, list) or not all(isinstance(test, str) for test in tests):
                 raise ValueError(f"tests must be a list of asserts, not {_short(tests)}")
-            function, calls = calls_of_asserts(tests)
+            function, calls = calls_of_asserts(tests, exact=exact)
             # The texts name no function, and the tests, which do, are hidden.
-            head = _head(_text(columns, "solution"), function)
-            return f"{prompt}\n{head}\n", CallCases(function=function, cases=calls)
-        content = columns["reference"]
-        cases = read_code(content if isinstance(content, str) else json.dumps({"kind": form, **_mapping(content)}))
-        if cases.kind != form:
-            raise ValueError(f"reference is of kind {cases.kind}, and task.form is {form}")
+            prompt += f"\n{_head(_text(columns, 'solution'), function)}\n"
+            cases = CallCases(function=function, values="json" if exact else "python", cases=calls)
+        else:
+            content = columns["reference"]
+            cases = read_code(content if isinstance(content, str) else json.dumps({"kind": form, **_mapping(content)}))
+            if cases.kind != form:
+                raise ValueError(f"reference is of kind {cases.kind}, and task.form is {form}")
+        if (form not in ASSERTING or not exact) and (reason := oversize(cases)):
+            raise NotConvertible(reason)
         return prompt, cases
 
     def _lines(self, text: str) -> str:
@@ -469,7 +474,7 @@ def _wrong_programs(reference: str) -> list[str]:
         return ["pass\n"] * any(case.stdout.strip() for case in cases.cases) + [
             f"print({output!r})\n" for output in outputs if any(case.stdout.strip() != output for case in cases.cases)
         ]
-    wrong = [value for value in CONSTANTS if any(_differs(value, case.expected) for case in cases.cases)]
+    wrong = [value for value in CONSTANTS if any(_differs(value, case, cases.values) for case in cases.cases)]
     if not cases.prefix.strip():
         return [f"def {cases.function}(*args, **kwargs):\n    return {value!r}\n" for value in wrong]
     if cases.prefix.rstrip(" ").endswith("return"):
@@ -478,5 +483,8 @@ def _wrong_programs(reference: str) -> list[str]:
     return [f"    return {value!r}\n" for value in wrong]
 
 
-def _differs(value: Any, expected: Any) -> bool:
-    return type(value) is not type(expected) or value != expected
+def _differs(value: Any, case: Call, values: str) -> bool:
+    """Whether a constant is not what a case expects."""
+    if values == "python" and not case.identical:
+        return not equal(case.expected, value, tolerance=case.tolerance)
+    return type(value) is not type(case.expected) or value != case.expected

@@ -17,6 +17,8 @@ from bootstrap.sandbox.policy import Policy
 
 RESULT_FD = 3
 """Where the program's values go. 0 brings the job and then its standard input, 1 and 2 are its output."""
+STDIN_FD = 5
+"""Holds the standard input until the job is read. 4 is the Landlock ruleset's until that is in force."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class SealError(Exception):
 def confine(seal: Seal, limits: Limits, *, parent: int) -> None:
     """Give up everything that the program must not have; `parent` is the process that forked this one.
 
-    Descriptors 0 to 3 stay open and nothing else. Raise SealError naming the step that failed.
+    Descriptors 0 to 3 and 5 stay open and nothing else. Raise SealError naming the step that failed.
     """
     step = "new session"
     try:
@@ -48,7 +50,7 @@ def confine(seal: Seal, limits: Limits, *, parent: int) -> None:
         ruleset = RESULT_FD + 1
         if seal.ruleset_fd != ruleset:
             os.dup2(seal.ruleset_fd, ruleset, inheritable=False)
-        os.closerange(ruleset + 1, _descriptor_bound())
+        os.closerange(STDIN_FD + 1, _descriptor_bound())
         step = "empty environment"
         os.environ.clear()
         step = "resource limits"

@@ -62,6 +62,12 @@ class CallJob:
     """Name of a function that the program defines at its top level."""
     inputs: Sequence[tuple[Sequence[Any], Mapping[str, Any]]]
     """Positional and keyword arguments of each call, JSON values."""
+    python: bool = False
+    """Arguments and returned values are Python's, written as JSON with tags: see `wire`."""
+    value_bytes: int = 0
+    """At least so much room for one returned value, where the pool's own limit is lower."""
+    depth: int = 0
+    """At least so many levels of a returned value, where the pool's own limit is lower."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,6 +76,8 @@ class ScriptJob:
 
     code: str
     stdin: str = ""
+    output_bytes: int = 0
+    """At least so much room for what it prints, where the pool's own limit is lower."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,7 +112,8 @@ class Ending(StrEnum):
     PROTOCOL = "protocol"
     """It ended without all its values, or put something else than bounded strict JSON on the result channel."""
     TYPE = "type"
-    """It returned a value that is no plain JSON value: an object, a NaN, a subclass of a plain type."""
+    """It returned a value that the wire does not carry: an object, or in the `json` vocabulary a NaN, a subclass of a
+    plain type."""
     TROUBLE = "trouble"
     """The sandbox's own failure: says nothing about the program."""
 
@@ -120,7 +129,8 @@ class Outcome:
 
     ending: Ending
     values: tuple[Any, ...] = ()
-    """One JSON value per input of a `CallJob`, or the one value of a `TrustedJob`; empty unless DONE."""
+    """One JSON value per input of a `CallJob`, with tags where it asks for them, or the one value of a `TrustedJob`;
+    empty unless DONE."""
     stdout: str = ""
     """What a script printed, undecodable bytes replaced; empty unless DONE."""
     detail: str = ""

@@ -9,6 +9,7 @@ Left out: how the zygotes are minded (`supervisor`) and what a job may do (`poli
 import os
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 
@@ -24,8 +25,8 @@ from bootstrap.sandbox.supervisor import Supervisor, Task
 DECIDING_MODULES = tuple(
     f"{__package__}.{name}"
     for name in (
-        *("bpf", "confine", "job", "judge", "landlock", "launch", "linux", "policy", "pool", "runner", "supervisor"),
-        *("wire", "zygote"),
+        *("bpf", "confine", "job", "judge", "kernel", "landlock", "launch", "linux", "policy", "pool", "runner"),
+        *("stand_ins", "supervisor", "wire", "zygote"),
     )
 )
 """All modules that decide how a job ends, for the versions of verifiers; the imports above load every one of them."""
@@ -156,10 +157,18 @@ class Sandbox:
         if isinstance(job, CallJob):
             assert job.inputs, "a program that is called on nothing proves nothing"
             inputs = [[list(positional), dict(named)] for positional, named in job.inputs]
-            payload = encode_payload({"code": job.code, "function": job.function, "inputs": inputs})
-            return Task("call", self.limits, payload, len(inputs), settle)
-        payload = encode_payload({"code": job.code}) + job.stdin.encode("utf-8", "surrogateescape")
-        return Task("script", self.limits, payload, None, settle)
+            content = {"code": job.code, "function": job.function, "inputs": inputs, "python": job.python}
+            limits = self._widened(value_bytes=job.value_bytes, depth=job.depth)
+            return Task("call", limits, encode_payload(content), len(inputs), settle)
+        limits, stdin = self._widened(output_bytes=job.output_bytes), job.stdin.encode("utf-8", "surrogateescape")
+        return Task("script", limits, encode_payload({"code": job.code}), None, settle, stdin=stdin)
+
+    def _widened(self, **wanted: int) -> Limits:
+        """Return the pool's limits, each at least as wanted; powers of two, so that there are few to tell apart."""
+        wider = {
+            name: 1 << (size - 1).bit_length() for name, size in wanted.items() if size > getattr(self.limits, name)
+        }
+        return replace(self.limits, **wider) if wider else self.limits
 
     def _format(self, detail: str) -> Outcome:
         return Outcome(ending=Ending.FORMAT, detail=detail, level=self.level)

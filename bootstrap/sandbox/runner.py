@@ -24,9 +24,10 @@ import types
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from bootstrap.sandbox.confine import RESULT_FD
+from bootstrap.sandbox import stand_ins
+from bootstrap.sandbox.confine import RESULT_FD, STDIN_FD
 from bootstrap.sandbox.job import Ending, Limits
-from bootstrap.sandbox.wire import Refused, encode_value
+from bootstrap.sandbox.wire import Refused, decode_arguments, encode_value
 
 __builtins__ = dict(vars(builtins))
 
@@ -57,6 +58,10 @@ def run_job(kind: str, limits: Limits) -> NoReturn:
     """Read the job from descriptor 0, run it and end the process. Called once, after sealing."""
     send(SEALED)
     job = _loads(_read_exactly(int.from_bytes(_read_exactly(LENGTH_BYTES), "big")))
+    os.dup2(STDIN_FD, 0)
+    os.close(STDIN_FD)
+    if kind != "trusted":
+        stand_ins.provide()
     # The same program on the same input does the same, however often it runs.
     random.seed(0)
     gc.enable()
@@ -142,12 +147,13 @@ def _make_module(name: str) -> types.ModuleType:
     return module
 
 
-def _values(limits: Limits, calls: list[tuple[Callable[..., Any], list, dict]]) -> bytes:
+def _values(limits: Limits, calls: list[tuple[Callable[..., Any], list, dict]], *, python: bool = False) -> bytes:
     """Call each function in turn and return the report; a value is written down before the next call can touch it."""
     lines = [b"done\n"]
     for function, positional, named in calls:
         value = function(*positional, **named)
-        lines.append(encode_value(value, max_bytes=limits.value_bytes, max_depth=limits.depth) + b"\n")
+        line = encode_value(value, max_bytes=limits.value_bytes, max_depth=limits.depth, python=python)
+        lines.append(line + b"\n")
     return b"".join(lines)
 
 
@@ -157,7 +163,8 @@ def _run_trusted(job: dict[str, Any], limits: Limits) -> bytes:
 
 
 def _run_calls(job: dict[str, Any], limits: Limits) -> bytes:
-    inputs = job["inputs"]
+    python = job["python"]
+    inputs = decode_arguments(job["inputs"]) if python else job["inputs"]
     code = _compile_program(job["code"])
     # Not `__main__`: what a program does only as a script is not asked for here.
     module = _make_module("program")
@@ -165,7 +172,7 @@ def _run_calls(job: dict[str, Any], limits: Limits) -> bytes:
     function = module.__dict__.get(job["function"])
     if function is None:
         raise Refused(Ending.ERROR, f"the program defines no function {job['function']}")
-    return _values(limits, [(function, positional, named) for positional, named in inputs])
+    return _values(limits, [(function, positional, named) for positional, named in inputs], python=python)
 
 
 def _run_script(job: dict[str, Any]) -> bytes:

@@ -24,7 +24,6 @@ Left out: what a sealed child may do (`policy`), and how its traces become an ou
 
 import json
 import os
-import select
 import selectors
 import signal
 import socket
@@ -37,6 +36,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 
 from bootstrap.errors import SandboxUnavailable
+from bootstrap.sandbox import kernel
 from bootstrap.sandbox.attacks import BREACHED, PROBE_CPU_SECONDS, Attack, Targets
 from bootstrap.sandbox.job import Ending, Level, Limits, Outcome
 from bootstrap.sandbox.judge import Judgement, Traces, encode_payload, judge
@@ -66,11 +66,13 @@ class Task:
     """`call`, `script` or `trusted`."""
     limits: Limits
     payload: bytes
-    """What the child reads: see `judge.encode_payload`; for a script its standard input follows."""
+    """What the child reads first: see `judge.encode_payload`."""
     num_values: int | None
     """Values owed; None for a script."""
     settle: Callable[[Outcome, Traces | None], None]
     """Called once, in the supervisor's thread, with the outcome and what it was read from."""
+    stdin: bytes = b""
+    """A script's standard input."""
     may_retry: bool = True
     was_stuck: bool = False
     """It hit its wall limit once."""
@@ -217,8 +219,20 @@ class Supervisor:
     # Zygotes and their probes
 
     def _make_slot(self) -> _Slot:
-        zygote = start_zygote(self._setup, self._level)
-        slot = _Slot(zygote, Targets(), deadline=time.monotonic() + STARTUP_SECONDS)
+        try:
+            targets = Targets()
+        except (OSError, UnicodeError) as error:
+            cause = getattr(error, "strerror", None) or error
+            raise SandboxUnavailable(
+                f"its probes cannot plant files in the folder for temporary files: {cause}; name another, short and "
+                "writable, in TMPDIR"
+            ) from None
+        try:
+            zygote = start_zygote(self._setup, self._level)
+        except SandboxUnavailable:
+            targets.close()
+            raise
+        slot = _Slot(zygote, targets, deadline=time.monotonic() + STARTUP_SECONDS)
         self._selector.register(zygote.control, selectors.EVENT_READ, partial(self._on_zygote, slot))
         return slot
 
@@ -328,6 +342,8 @@ class Supervisor:
             theirs.append(other)
             if name != "job":
                 self._selector.register(ours, selectors.EVENT_READ, partial(self._receive, run, name))
+        # A function reads on where its job ends, that is, nothing.
+        theirs.append(kernel.file_of(task.stdin) if task.kind == "script" else theirs[0])
         key = (task.kind, task.limits)
         if key not in self._requests:
             request = {"kind": task.kind, "limits": asdict(task.limits)}
@@ -465,61 +481,19 @@ class Supervisor:
         run.next_look = now + LONGEST_LOOK
         if "pidfd" not in run.fds or run.is_killed:
             return
-        run.pid = run.pid or _number(run.fds["pidfd"])
+        run.pid = run.pid or kernel.number_of(run.fds["pidfd"])
         limits = run.task.limits
-        used, num_threads = _usage(run.pid)
+        used, num_threads = kernel.usage(run.pid)
         if used > limits.cpu_seconds:
             self._stop(run, Ending.CPU_LIMIT, f"more than {limits.cpu_seconds:g} s of CPU time")
         elif num_threads > THREAD_LIMIT:
             self._stop(run, Ending.ERROR, f"more than {THREAD_LIMIT} threads")
         elif now - run.started > limits.wall_seconds:
-            if _has_ended(run.fds["pidfd"]):
+            if kernel.has_ended(run.fds["pidfd"]):
                 return  # it kept its limit; who has not got round to it is the zygote
-            run.was_ready = _readiness(run.pid, used, now - run.started)
+            run.was_ready = kernel.readiness(run.pid, used, now - run.started)
             self._stop(run, Ending.IDLE, f"waited without using its CPU time for {limits.wall_seconds:g} s")
         else:
             # It cannot reach its limit sooner than this.
             soonest = (limits.cpu_seconds - used) / (os.cpu_count() or 1)
             run.next_look = now + min(LONGEST_LOOK, max(soonest, 0.002))
-
-
-def _number(pidfd: int) -> int:
-    """Return the number by which this process knows the child, whatever number it has in its own namespace."""
-    with open(f"/proc/self/fdinfo/{pidfd}", encoding="ascii") as lines:
-        return int(next(line for line in lines if line.startswith("Pid:")).split()[1])
-
-
-def _has_ended(pidfd: int) -> bool:
-    poller = select.poll()
-    poller.register(pidfd, select.POLLIN)
-    return bool(poller.poll(0))
-
-
-def _usage(pid: int) -> tuple[float, int]:
-    """Return CPU seconds and number of threads of a child that has not been reaped; zeros when it has."""
-    try:
-        # The CPU-time clock of another process, as clock_getcpuclockid(3) names it.
-        used = time.clock_gettime((~pid << 3) | 2)
-        with open(f"/proc/{pid}/stat", "rb") as line:
-            # The name, in parentheses, may hold anything; the 20th field of all counts the threads.
-            return used, int(line.read().rpartition(b")")[2].split()[17])
-    except (OSError, IndexError):
-        return 0.0, 0
-
-
-def _readiness(pid: int, cpu_seconds: float, wall_seconds: float) -> float | None:
-    """Return for which share of its time a process ran or waited for a CPU, by its busiest thread; None if unknown.
-
-    A program that sleeps is not ready; one that the machine does not get round to is. Unlike CPU time, this does not
-    depend on what else the machine does. `cpu_seconds`, what all its threads used, is the least it can have been: a
-    thread that has ended left nothing else behind.
-    """
-    busiest = 0
-    with suppress(OSError):
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            # One that ends meanwhile says nothing about the others.
-            with suppress(OSError, ValueError), open(f"/proc/{pid}/task/{thread}/schedstat", "rb") as line:
-                ran, waited, _ = line.read().split()
-                busiest = max(busiest, int(ran) + int(waited))
-    # Every thread has run for a while; a kernel that does not count writes zeros.
-    return max(busiest / 1e9, cpu_seconds) / wall_seconds if busiest else None

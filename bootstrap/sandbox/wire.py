@@ -1,7 +1,12 @@
 """Plain values as bounded strict JSON, on both sides of the sandbox's wall.
 
-Inside, `encode_value` accepts exact built-in types only, so that no method of the program's own runs or decides
-anything. Outside, `decode_value` accepts only what `encode_value` writes, byte for byte.
+Inside, `encode_value` reads values by the methods of the built-in types alone, so that no method of the program's own
+runs or decides anything. Outside, `decode_value` accepts only what `encode_value` writes, byte for byte.
+
+There are two vocabularies. `json`: exact types, tuples as lists, all else refused. `python`: what JSON cannot hold is
+an object with a tag as its one key, as `{"$tuple":[1]}`; an object of a class that derives from a built-in type is
+written as one of that type. A dict that could look like a tag is written with one, so no value of the program's passes
+for another. (Which tags there are, and what equals what, says `bootstrap.python_values`; a test holds both together.)
 
 These functions look names up in a private copy of the built-ins: what a program does to `builtins` and `json` inside
 does not reach them.
@@ -13,6 +18,10 @@ import json.encoder
 import math
 import re
 import sys
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
 
 from bootstrap.sandbox.job import Ending
 
@@ -26,8 +35,23 @@ _get_digits = sys.get_int_max_str_digits
 _set_digits = sys.set_int_max_str_digits
 _isfinite = math.isfinite
 _loads = json.loads
+_is_subclass = type.__subclasscheck__
+_get_numerator = vars(Fraction)["_numerator"].__get__
+_get_denominator = vars(Fraction)["_denominator"].__get__
+_get_real = vars(complex)["real"].__get__
+_get_imaginary = vars(complex)["imag"].__get__
+_decimal_ratio = Decimal.as_integer_ratio
+_decimal_is_finite = Decimal.is_finite
+_decimal_adjusted = Decimal.adjusted
+_KEYS, _ITEMS = type({}.keys()), type({}.items())
+_BASES = (int, float, str, list, tuple, dict, set, frozenset, bytes, bytearray, complex, Fraction, Decimal)
+"""What a value may be an object of, in the `python` vocabulary, or of a class derived from it."""
 _find_marks = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL).finditer
 # A string without an end matches as well, so that no text is scanned twice.
+
+
+_Encode = Callable[[Any, list[str], int, int], int]
+_TOO_DEEP = "a value nested deeper than allowed"
 
 
 class Refused(Exception):
@@ -39,16 +63,17 @@ class Refused(Exception):
         self.detail = detail
 
 
-def encode_value(value: object, *, max_bytes: int, max_depth: int) -> bytes:
-    """Return a value as ASCII JSON without blanks, tuples as lists.
+def encode_value(value: object, *, max_bytes: int, max_depth: int, python: bool = False) -> bytes:
+    """Return a value as ASCII JSON without blanks, in the vocabulary `python` or `json` (see the module's head).
 
-    Raise Refused: TYPE for what JSON cannot hold exactly, PROTOCOL for what is too long or too deep.
+    `max_depth` counts JSON's own levels, those of tags included. Raise Refused: TYPE for what the vocabulary cannot
+    hold exactly, PROTOCOL for what is too long or too deep.
     """
     parts: list[str] = []
     digits = _get_digits()
     _set_digits(0)
     try:
-        _encode(value, parts, max_bytes, max_depth)
+        (_encode_python if python else _encode)(value, parts, max_bytes, max_depth)
     finally:
         _set_digits(digits)
     return "".join(parts).encode("ascii")
@@ -60,42 +85,131 @@ def _encode(value: object, parts: list[str], room: int, depth: int) -> int:
     if value is None or kind is bool:
         text = "null" if value is None else "true" if value else "false"
     elif kind is int:
-        if int.bit_length(value) > _MAX_BITS or len(text := int.__repr__(value)) - (value < 0) > MAX_DIGITS:
-            raise Refused(Ending.TYPE, f"a whole number of more than {MAX_DIGITS} digits")
+        text = _digits_of(value)
     elif kind is float:
         if not _isfinite(value):
             raise Refused(Ending.TYPE, "a float that is no number")
         text = float.__repr__(value)
     elif kind is str:
-        if len(value) > room:
-            raise Refused(Ending.PROTOCOL, "a value longer than value_bytes")
-        if not str.isascii(value) and any("\ud800" <= character <= "\udfff" for character in value):
-            raise Refused(Ending.TYPE, "text with lone surrogates")
-        text = _quote(value)
-    elif kind is list or kind is tuple or kind is dict:
-        if not depth:
-            raise Refused(Ending.PROTOCOL, "a value nested deeper than allowed")
-        return _encode_container(value, kind, parts, room, depth - 1)
+        text = _quoted(value, room)
+    elif kind is list or kind is tuple:
+        return _encode_items(kind.__iter__(value), parts, room, depth, _encode)
+    elif kind is dict:
+        return _encode_object(value, parts, room, depth, _encode)
     else:
         raise Refused(Ending.TYPE, f"a value of type {_name(kind)}")
     return _append(text, parts, room)
 
 
-def _encode_container(value: list | tuple | dict, kind: type, parts: list[str], room: int, depth: int) -> int:
-    opening, closing = ("{", "}") if kind is dict else ("[", "]")
-    room = _append(opening, parts, room)
+def _encode_python(value: object, parts: list[str], room: int, depth: int) -> int:
+    """Append the text of a value in the `python` vocabulary and return how many bytes are left."""
+    kind = type(value)
+    if value is None or kind is bool:
+        return _encode(value, parts, room, depth)
+    if kind is _KEYS or kind is _ITEMS:
+        return _encode_tagged("set", kind.__iter__(value), parts, room, depth)
+    base = None
+    for each in _BASES:
+        if kind is each or _is_subclass(each, kind):
+            base = each
+            break
+    if base is int:
+        return _append(_digits_of(value), parts, room)
+    if base is float:
+        text = float.__repr__(value)
+        return _append(text if _isfinite(float.__float__(value)) else f'{{"$float":"{text}"}}', parts, room)
+    if base is str:
+        return _append(_quoted(str.__str__(value), room), parts, room)
+    if base is list:
+        return _encode_items(list.__iter__(value), parts, room, depth, _encode_python)
+    if base is tuple or base is set or base is frozenset:
+        return _encode_tagged(base.__name__, base.__iter__(value), parts, room, depth)
+    if base is dict:
+        for key in dict.__iter__(value):
+            if type(key) is not str or str.startswith(key, "$"):
+                return _encode_tagged("dict", dict.items(value), parts, room, depth)
+        return _encode_object(value, parts, room, depth, _encode_python)
+    if base is bytes or base is bytearray:
+        if base.__len__(value) > room:
+            raise Refused(Ending.PROTOCOL, "a value longer than value_bytes")
+        return _append(f'{{"$bytes":"{base.hex(value)}"}}', parts, room)
+    if base is complex:
+        return _encode_tagged("complex", (_get_real(value), _get_imaginary(value)), parts, room, depth)
+    if base is Fraction or base is Decimal:
+        return _encode_ratio(value, base, parts, room, depth)
+    raise Refused(Ending.TYPE, f"a value of type {_name(kind)}")
+
+
+def _encode_ratio(value: object, base: type, parts: list[str], room: int, depth: int) -> int:
+    if base is Fraction:
+        ratio = (_get_numerator(value), _get_denominator(value))
+        if not _is_subclass(int, type(ratio[0])) or not _is_subclass(int, type(ratio[1])):
+            raise Refused(Ending.TYPE, "a fraction of what are no whole numbers")
+    elif not _decimal_is_finite(value):
+        text = "nan" if Decimal.is_nan(value) else "-inf" if Decimal.is_signed(value) else "inf"
+        return _append(f'{{"$float":"{text}"}}', parts, room)
+    elif abs(_decimal_adjusted(value)) > MAX_DIGITS:
+        raise Refused(Ending.TYPE, f"a decimal of more than {MAX_DIGITS} digits")
+    else:
+        ratio = _decimal_ratio(value)
+    return _encode_tagged("fraction", ratio, parts, room, depth)
+
+
+def _digits_of(value: object) -> str:
+    if int.bit_length(value) > _MAX_BITS or len(text := int.__repr__(value)) - (text[0] == "-") > MAX_DIGITS:
+        raise Refused(Ending.TYPE, f"a whole number of more than {MAX_DIGITS} digits")
+    return text
+
+
+def _quoted(value: str, room: int) -> str:
+    """Return text in quotes; `value` is of the type itself."""
+    if len(value) > room:
+        raise Refused(Ending.PROTOCOL, "a value longer than value_bytes")
+    if not str.isascii(value) and any("\ud800" <= character <= "\udfff" for character in value):
+        raise Refused(Ending.TYPE, "text with lone surrogates")
+    return _quote(value)
+
+
+def _encode_tagged(tag: str, items: Iterable, parts: list[str], room: int, depth: int) -> int:
+    """Append an object whose one key is a tag; the pairs of a dict and what the others hold stand in a list."""
+    room = _append(f'{{"${tag}":', parts, room)
+    if not depth:
+        raise Refused(Ending.PROTOCOL, _TOO_DEEP)
+    room = _encode_items(items, parts, room, depth - 1, _encode_pair if tag == "dict" else _encode_python)
+    return _append("}", parts, room)
+
+
+def _encode_pair(pair: tuple, parts: list[str], room: int, depth: int) -> int:
+    return _encode_items(pair, parts, room, depth, _encode_python)
+
+
+def _encode_items(items: Iterable, parts: list[str], room: int, depth: int, encode: _Encode) -> int:
+    if not depth:
+        raise Refused(Ending.PROTOCOL, _TOO_DEEP)
+    room = _append("[", parts, room)
     first = True
-    for item in dict.items(value) if kind is dict else kind.__iter__(value):
+    for item in items:
         if not first:
             room = _append(",", parts, room)
         first = False
-        if kind is dict:
-            key, item = item
-            if type(key) is not str:
-                raise Refused(Ending.TYPE, f"a dict key of type {_name(type(key))}")
-            room = _append(":", parts, _encode(key, parts, room, depth))
-        room = _encode(item, parts, room, depth)
-    return _append(closing, parts, room)
+        room = encode(item, parts, room, depth - 1)
+    return _append("]", parts, room)
+
+
+def _encode_object(value: dict, parts: list[str], room: int, depth: int, encode: _Encode) -> int:
+    if not depth:
+        raise Refused(Ending.PROTOCOL, _TOO_DEEP)
+    room = _append("{", parts, room)
+    first = True
+    for key, item in dict.items(value):
+        if not first:
+            room = _append(",", parts, room)
+        first = False
+        if type(key) is not str:
+            raise Refused(Ending.TYPE, f"a dict key of type {_name(type(key))}")
+        room = _append(":", parts, encode(key, parts, room, depth - 1))
+        room = encode(item, parts, room, depth - 1)
+    return _append("}", parts, room)
 
 
 def _append(text: str, parts: list[str], room: int) -> int:
@@ -142,3 +256,27 @@ def _parse_int(text: str) -> int:
 
 def _refuse(text: str) -> object:
     raise ValueError(f"{text} is no JSON")
+
+
+def decode_arguments(written: Any) -> Any:
+    """Return the values that a task wrote down in the `python` vocabulary: its own words, none of the program's."""
+    if type(written) is list:
+        return [decode_arguments(item) for item in written]
+    if type(written) is not dict:
+        return written
+    (tag, content), *others = written.items() or [("", None)]
+    if others or tag not in _READERS:
+        return {key: decode_arguments(item) for key, item in written.items()}
+    return _READERS[tag](decode_arguments(content))
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "$tuple": tuple,
+    "$set": set,
+    "$frozenset": frozenset,
+    "$dict": dict,
+    "$bytes": bytes.fromhex,
+    "$float": float,
+    "$complex": lambda parts: complex(*parts),
+    "$fraction": lambda parts: Fraction(*parts),
+}

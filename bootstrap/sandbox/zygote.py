@@ -1,7 +1,7 @@
 """The warm process that every sealed child is forked from: one per slot of the pool, executed with no environment.
 
     pool --config--> zygote --hello--> pool
-    pool --job's kind and limits, 4 descriptors--> zygote --"forked", pidfd--> pool ... --"exited", status, CPU--> pool
+    pool --job's kind and limits, 5 descriptors--> zygote --"forked", pidfd--> pool ... --"exited", status, CPU--> pool
 
 The job itself does not pass through here: it goes from the pool to the child by descriptor 0, so that no text of the
 model's ever reaches this process, and nothing of one job can reach the next.
@@ -219,7 +219,7 @@ def _tell(control: socket.socket, message: dict[str, Any], fds: tuple[int, ...] 
 def _serve(world: _World, *, scratch: bool) -> None:
     zygote = os.getpid()
     while True:
-        data, fds, _, _ = socket.recv_fds(world.control, MESSAGE_BYTES, 4)
+        data, fds, _, _ = socket.recv_fds(world.control, MESSAGE_BYTES, 5)
         if not data:
             return
         request = json.loads(data)
@@ -312,8 +312,8 @@ def _be_child(world: _World, request: dict[str, Any], fds: list[int], zygote: in
 
 
 def _place(fds: list[int]) -> None:
-    """Move the four descriptors of a job to 0, 1, 2 and 3."""
-    # First out of the way: a number between 0 and 3 may be one that another still has to move from.
-    high = [fd if fd > confine.RESULT_FD else os.dup(fd) for fd in fds]
-    for target, fd in enumerate(high):
+    """Move the five descriptors of a job to 0, 1, 2, 3 and 5."""
+    # First out of the way: one of these numbers may be what another still has to move from.
+    high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 16) for fd in fds]
+    for target, fd in zip((0, 1, 2, confine.RESULT_FD, confine.STDIN_FD), high, strict=True):
         os.dup2(fd, target)

@@ -7,8 +7,13 @@ evidence, and what comes back is bounded plain data. A program can therefore do 
 a reference's `prefix` and `suffix`: they are one program with the answer, which may cut them off, redefine them or end
 before them, and gains nothing by it.
 
-Values are compared by exact type and value: `True` is not `1`, and `2.0` is not `2`, unless a float is expected and the
-case declares a tolerance. `-0.0` equals `0.0`. JSON has no tuples, so a tuple counts as a list.
+How values compare, the reference says. `values: json`: by exact type and value; `True` is not `1`, `2.0` is not `2`,
+unless a float is expected and the case declares a tolerance; `-0.0` equals `0.0`; JSON has no tuples, so a tuple counts
+as a list. `values: python`: as `==` does between built-in values (`bootstrap.python_values`), which is what an assert
+asks; an object of a derived class counts as what it is without the class, so none has a say in its own comparison.
+
+Room for values and output follows what is expected: a program may return or print `ROOM` times as much, or as much as
+the sandbox allows anyway. Where that is more than a reference may expect, nothing runs (UNVERIFIABLE).
 
 Left out: confinement and limits (`bootstrap.sandbox`), and a defence against answers that know the hidden inputs with
 their results by heart: only hidden, varied inputs are one, and those are the task's.
@@ -23,14 +28,20 @@ from fractions import Fraction
 from math import isfinite
 from typing import Any
 
-from bootstrap import references
+from bootstrap import python_values, references
 from bootstrap.config.code import CodeVerifier
 from bootstrap.records import Status
-from bootstrap.references import CallCases, ScriptCases
+from bootstrap.references import Call, CallCases, ScriptCases
 from bootstrap.sandbox.job import CallJob, Ending, Job, Level, Limits, Outcome, ScriptJob
 from bootstrap.sandbox.pool import DECIDING_MODULES, Sandbox
 from bootstrap.scoring.verifier import Answer, Judgement, Tools, failed, unverifiable, version_of
 
+ROOM = 2
+"""How many times the expected bytes an answer's value or output may take."""
+SLACK = 2**10
+"""Bytes beyond that."""
+SLACK_LEVELS = 8
+"""Levels of nesting beyond the expected ones."""
 FENCE = "```"
 EXCEPTIONS = frozenset(name for name, kind in vars(builtins).items() if isinstance(kind, type))
 OPENING = re.compile(r"```[ \t]*(?:python3?|py)?[ \t]*", re.IGNORECASE)
@@ -110,11 +121,30 @@ class Code:
             return unverifiable(
                 "the reference holds no cases to run; a code verifier needs a task whose answers are code"
             )
+        if trouble := references.oversize(cases):
+            return unverifiable(f"no answer could be judged: {trouble}")
         if isinstance(cases, ScriptCases):
-            return Program(cases=cases, jobs=tuple(ScriptJob(code=code, stdin=case.stdin) for case in cases.cases))
-        inputs = [(case.args, case.kwargs) for case in cases.cases]
-        whole = cases.prefix + code + cases.suffix
-        return Program(cases=cases, jobs=(CallJob(code=whole, function=cases.function, inputs=inputs),))
+            return Program(
+                cases=cases,
+                jobs=tuple(
+                    ScriptJob(
+                        code=code,
+                        stdin=case.stdin,
+                        output_bytes=ROOM * len(case.stdout.encode(errors="surrogatepass")) + SLACK,
+                    )
+                    for case in cases.cases
+                ),
+            )
+        sizes, depths = zip(*(references.extent(case.expected) for case in cases.cases), strict=True)
+        job = CallJob(
+            code=cases.prefix + code + cases.suffix,
+            function=cases.function,
+            inputs=[(case.args, case.kwargs) for case in cases.cases],
+            python=cases.values == "python",
+            value_bytes=ROOM * max(sizes) + SLACK,
+            depth=max(depths) + SLACK_LEVELS,
+        )
+        return Program(cases=cases, jobs=(job,))
 
 
 def _holds_cases(reference: str) -> bool:
@@ -153,7 +183,7 @@ def judgement_of(cases: CallCases | ScriptCases, outcomes: Sequence[Outcome], *,
             ended = replace(outcome, ending=Ending.PROTOCOL, values=(), detail=detail)
         if ended is None:
             right = [
-                same(case.expected, value, tolerance=case.tolerance)
+                _is_right(case, value, values=cases.values)
                 for case, value in zip(cases.cases, outcome.values, strict=True)
             ]
     share = sum(right) / len(right)
@@ -163,6 +193,14 @@ def judgement_of(cases: CallCases | ScriptCases, outcomes: Sequence[Outcome], *,
         status, reason = Status.FAIL, _reason(ended) if ended else f"wrong: {sum(right)} of {len(right)} cases right"
     given = share if reward == "share" else float(status is Status.PASS)
     return Judgement(status=status, reward=given, breakdown={Code.name: given}, reason=reason, **cost)
+
+
+def _is_right(case: Call, found: Any, *, values: str) -> bool:
+    if case.identical:
+        return found is case.expected
+    if values == "python":
+        return python_values.equal(case.expected, found, tolerance=case.tolerance)
+    return same(case.expected, found, tolerance=case.tolerance)
 
 
 def _reason(outcome: Outcome) -> str:

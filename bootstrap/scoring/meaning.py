@@ -23,7 +23,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-FOLLOWED = ("bootstrap.scoring", "bootstrap.references", "bootstrap.gym_items", "bootstrap.seeds")
+FOLLOWED = (
+    *("bootstrap.scoring", "bootstrap.references", "bootstrap.python_values"),
+    *("bootstrap.gym_items", "bootstrap.seeds"),
+)
 CONSTANTS_OF = "bootstrap.config"
 MACHINERY = frozenset(
     {

@@ -19,6 +19,7 @@ LAYERS = {
     "records": 0,
     "references": 0,
     "levels": 0,
+    "python_values": 0,
     "compute": 0,
     "processor": 0,
     "provenance": 0,
@@ -81,6 +82,9 @@ WRITERS = {
     # Reading the policy's folders, writing to pipes, and wiping the scratch folder of a process that is gone.
     "sandbox.landlock": {"open"},
     "sandbox.supervisor": {"write"},
+    # A script's input as a file in memory; pipes in the place of sockets.
+    "sandbox.kernel": {"write"},
+    "sandbox.stand_ins": {"write"},
     "sandbox.zygote": {"open", "write", "rename", "rmdir", "unlink"},
     # What a Ray job takes along is gathered in a temporary folder.
     "cluster.submit": {"mkdir", "copytree", "copyfile"},

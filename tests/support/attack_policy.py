@@ -321,7 +321,7 @@ def state(folder: Path, session: int) -> dict[str, object]:
     return {
         "new session": os.getsid(0) == session,
         "die with the zygote": ctypes_signal.value,
-        "close descriptors": [fd for fd in range(5, 64) if is_open(fd)],
+        "close descriptors": [fd for fd in range(confine.STDIN_FD + 1, 64) if is_open(fd)],
         "empty environment": dict(os.environ),
         "drop capabilities": any(sets),
         "no_new_privs": LIBC.prctl(39, 0, 0, 0, 0),

@@ -670,7 +670,8 @@ NETWORK = [
             ("tcp fast open", "socket.socket().sendto(b'x', socket.MSG_FASTOPEN, ('127.0.0.1', TCP))"),
             ("multipath tcp", "socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262).connect(('127.0.0.1', TCP))"),
             ("listens", "socket.create_server(('127.0.0.1', 0))"),
-            ("pair", "return len(socket.socketpair())"),
+            # The module's own function; `socket.socketpair` is the sandbox's stand-in of pipes.
+            ("pair", "import _socket\nreturn len(_socket.socketpair())"),
             ("kernel's ciphers", "socket.socket(38, socket.SOCK_SEQPACKET)"),
             ("urllib", "import urllib.request\nurllib.request.urlopen(f'http://127.0.0.1:{TCP}', timeout=1)"),
             ("asyncio", "import asyncio\nasyncio.run(asyncio.open_connection('127.0.0.1', TCP))"),

@@ -3,6 +3,7 @@
 import pytest
 
 from bootstrap.prompts.assertions import NotConvertible, calls_of_asserts, calls_of_check
+from bootstrap.python_values import write_value
 from bootstrap.references import Call
 
 HUMANEVAL = """
@@ -23,8 +24,8 @@ def check(candidate):
 """In the form of the data set's rows."""
 
 
-def one(test: str) -> Call:
-    name, (call,) = calls_of_asserts([test])
+def one(test: str, *, exact: bool = False) -> Call:
+    name, (call,) = calls_of_asserts([test], exact=exact)
     assert name == "f"
     return call
 
@@ -34,8 +35,9 @@ def test_a_check_function_becomes_its_calls() -> None:
         Call(args=([1.0, 2.0, 3.9], 0.3), expected=True),
         Call(args=([],), kwargs={"k": -1}, expected=[[], {"a": None}]),
         Call(args=(3.5,), expected=0.5, tolerance=9.999999999999997e-07),
-        Call(args=("x",), expected=None),
+        Call(args=("x",), expected=None, identical=True),
     )
+    assert calls_of_check(HUMANEVAL, exact=True)[-1] == Call(args=("x",), expected=None)
 
 
 def test_a_list_of_asserts_becomes_calls_of_the_function_they_name() -> None:
@@ -51,10 +53,7 @@ def test_a_list_of_asserts_becomes_calls_of_the_function_they_name() -> None:
 @pytest.mark.parametrize(
     ("test", "expected"),
     [
-        ("assert f(1) == (1, 'a')", [1, "a"]),
         ("assert f(1) == -2.5", -2.5),
-        ("assert f(1) is True", True),
-        ("assert f(1) is False", False),
         ("assert f(1)", True),
         ("assert not f(1)", False),
         ("assert f(1) == {'a': [1]}, 'message'", {"a": [1]}),
@@ -84,15 +83,86 @@ def test_a_tolerance_goes_along(test: str, number: float, tolerance: float) -> N
 
 
 @pytest.mark.parametrize(
-    ("test", "reason"),
+    ("literal", "value"),
     [
+        ("(1, 'a')", (1, "a")),
+        ("[(1, [2]), ()]", [(1, [2]), ()]),
+        ("{1, 2}", {1, 2}),
+        ("set([2, 1])", {1, 2}),
+        ("frozenset({1})", frozenset({1})),
+        ("{1: 'x', (2, 3): None}", {1: "x", (2, 3): None}),
+        ("b'x'", b"x"),
+        ("1j", 1j),
+        ("1e999", float("inf")),
+        ("2.0 / 3.0", 2.0 / 3.0),
+        ("3 * 19", 57),
+        ("(3 + 5 + 7, 3 * 5 * 7)", (15, 105)),
+        ("[-0, 1 ** 0]", [0, 1]),
+        ("'abcde' + 'cade' + 'CADE'", "abcdecadeCADE"),
+        ("[0] * 5", [0] * 5),
+        ("tuple([1, 2])", (1, 2)),
+        ("{'$tuple': [1]}", {"$tuple": [1]}),
+    ],
+)
+def test_a_value_is_what_python_makes_of_it_as_argument_and_as_expected(literal: str, value: object) -> None:
+    for call in (one(f"assert f({literal}) == 0"), one(f"assert f(x={literal}) == 0")):
+        assert [*call.args, *call.kwargs.values()] == [write_value(value)]
+    for call in (one(f"assert f(0) == {literal}"), one(f"assert {literal} == f(0)")):
+        assert call.expected == write_value(value) and not call.identical
+
+
+@pytest.mark.parametrize("value", [None, True, False])
+def test_what_is_asserted_to_be_something_must_be_that_itself(value: object) -> None:
+    assert one(f"assert f(1) is {value}") == Call(args=(1,), expected=value, identical=True)
+    assert one(f"assert f(1) == {value}") == Call(args=(1,), expected=value)
+    assert one(f"assert f(1) is {value}", exact=True) == Call(args=(1,), expected=value)
+
+
+def test_a_bare_name_among_the_asserts_tests_nothing() -> None:
+    test = "def check(candidate):\n    assert candidate(1) == 1\n    print\n    assert candidate(2) == 2\n"
+    assert len(calls_of_check(test)) == 2
+    with pytest.raises(NotConvertible, match="no call with a literal: print"):
+        calls_of_check(test, exact=True)
+
+
+def test_keys_of_an_argument_keep_their_order() -> None:
+    assert list(one("assert f({'b': 1, 'a': 2}) == 'b'").args[0]) == ["b", "a"]
+
+
+def test_tests_of_earlier_lineages_are_read_as_they_were() -> None:
+    assert one("assert f([1]) == (1, ('a', 2.0))", exact=True) == Call(args=([1],), expected=[1, ["a", 2.0]])
+    for test, reason in (
         ("assert f((1, 2)) == 3", "an argument is a tuple"),
         ("assert f([{'a': (1,)}]) == 3", "an argument is a tuple"),
         ("assert set(f(1)) == {1}", "2 functions are called"),
+        ("assert f(1 + 1) == 2", "no literal: 1 + 1"),
+        ("assert f(1) == {1, 2}", "JSON cannot hold"),
+        ("assert f(1) == {1: 2}", "JSON cannot hold"),
+        ("assert f(1) == 1j", "JSON cannot hold"),
+        ("assert f(1) == 1e999", "JSON cannot hold"),
+        ("assert f(b'x') == 1", "JSON cannot hold"),
+    ):
+        with pytest.raises(NotConvertible, match=reason.replace("+", "[+]")):
+            one(test, exact=True)
+
+
+@pytest.mark.parametrize(
+    ("test", "reason"),
+    [
+        ("assert set(f(1)) == {1}", "no call with a literal: set(f(1)) == {1}"),
+        ("assert len(f(1)) == 1", "2 functions are called"),
+        ("assert f(1) == [1] + g", "no literal: [1] + g"),
+        ("assert f(1) == 1 / 0", "no value (ZeroDivisionError): 1 / 0"),
+        ("assert f(1) == 10 ** 10 ** 10", "a whole number of more than"),
+        ("assert f(1) == [0] * 10 ** 9", "more than 100000 characters and elements"),
+        ("assert f(1) == {[1]: 2}", "no value (TypeError)"),
+        ("assert f(1) == float('nan')", "a NaN, which equals nothing"),
+        ("assert f(1) == [float('nan')]", "a NaN, which equals nothing"),
+        ("assert f(1) == range(3)", "a value of type range cannot be written down"),
+        ("assert f(1) == " + "[" * 150 + "]" * 150, "nested more than 120 deep"),
         ("assert f(1) == g(1)", "2 functions are called"),
         ("assert f(1) == x", "no literal: x"),
         ("assert f(x) == 1", "no literal: x"),
-        ("assert f(1 + 1) == 2", "no literal: 1 + 1"),
         ("assert f(*[1]) == 2", "no literal"),
         ("assert f(**{'a': 1}) == 2", "no call with a literal"),
         ("assert f(f(1)) == 2", "no literal: f(1)"),
@@ -101,11 +171,6 @@ def test_a_tolerance_goes_along(test: str, number: float, tolerance: float) -> N
         ("assert f(1) == f(1) == 2", "no call with a literal"),
         ("assert f(1) == 2 or True", "no call with a literal"),
         ("assert f(1)[0] == 2", "no call with a literal"),
-        ("assert f(1) == {1, 2}", "JSON cannot hold"),
-        ("assert f(1) == {1: 2}", "JSON cannot hold"),
-        ("assert f(1) == 1j", "JSON cannot hold"),
-        ("assert f(1) == 1e999", "JSON cannot hold"),
-        ("assert f(b'x') == 1", "JSON cannot hold"),
         ("assert abs(f(1) - 2) < 0", "a tolerance of 0"),
         ("assert math.isclose(f(1), 0.0)", "a tolerance of 0"),
         ("assert abs(f(1) - 'a') < 1", "no number"),

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 import pytest
 
 from bootstrap.config.code import CodeVerifier
+from bootstrap.python_values import write_value
 from bootstrap.records import Status
-from bootstrap.references import Call, CallCases, Script, ScriptCases, read_code, write
+from bootstrap.references import MAX_EXPECTED_BYTES, Call, CallCases, Script, ScriptCases, read_code, write
 from bootstrap.sandbox.job import Ending, Level, Outcome
 from bootstrap.sandbox.pool import Sandbox
+from bootstrap.scoring import meaning
 from bootstrap.scoring.code import Code, judgement_of, lines_of, program_of, same
 from bootstrap.scoring.probe import Case, probe
 from bootstrap.scoring.verifier import Answer, Tools, build_verifier
@@ -255,6 +257,64 @@ def test_a_script_that_should_print_nothing_must_still_end_well(code: Code) -> N
     assert statuses == [Status.PASS, *[Status.FAIL] * 4]
 
 
+def nested(depth: int) -> object:
+    value: object = 0
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("expected", "program"),
+    [
+        (list(range(5000)), "def f(x): return list(range(5000))"),
+        ("a" * 20_000, "def f(x): return 'a' * 20_000"),
+        ("é" * 6000, "def f(x): return chr(233) * 6000"),
+        (nested(39), "def f(x):\n    for _ in range(39): x = [x]\n    return x"),
+        (nested(100), "def f(x):\n    for _ in range(100): x = [x]\n    return x"),
+        ("a" * (MAX_EXPECTED_BYTES - 2), f"def f(x): return 'a' * {MAX_EXPECTED_BYTES - 2}"),
+    ],
+    ids=["list", "text", "escapes", "depth", "more depth", "the largest"],
+)
+@pytest.mark.parametrize("values", ["json", "python"])
+def test_room_for_a_value_follows_what_is_expected(code: Code, expected: object, program: str, values: str) -> None:
+    cases = CallCases(function="f", values=values, cases=(Call(args=(0,), expected=expected),))
+    right, wrong = code.judge([answer(program, write(cases)), answer("def f(x): return 'b' * 10**7", write(cases))])
+    assert right.status is Status.PASS, right.reason
+    assert (wrong.status, wrong.reason) == (Status.FAIL, "protocol: a value longer than value_bytes")
+
+
+@pytest.mark.parametrize("size", [65_537, 300_000, MAX_EXPECTED_BYTES])
+def test_room_for_output_follows_what_is_expected(code: Code, size: int) -> None:
+    reference = write(ScriptCases(cases=(Script(stdin="", stdout="x" * size),)))
+    texts = (f"print('x' * {size})", f"print('x' * {size - 1})", "while True: print('x' * 1000)")
+    right, short, endless = code.judge([answer(text, reference) for text in texts])
+    assert right.status is Status.PASS, right.reason
+    assert short.status is Status.FAIL
+    assert endless.status is Status.FAIL and endless.reason.startswith("output_limit: ")
+
+
+@pytest.mark.parametrize(
+    ("cases", "reason"),
+    [
+        (
+            ScriptCases(cases=(Script(stdin="", stdout="1"), Script(stdin="", stdout="x" * (MAX_EXPECTED_BYTES + 1)))),
+            f"case 2 expects output of {MAX_EXPECTED_BYTES + 1} bytes, over {MAX_EXPECTED_BYTES}",
+        ),
+        (
+            CallCases(function="f", cases=(Call(expected="x" * MAX_EXPECTED_BYTES),)),
+            f"case 1 expects a value of {MAX_EXPECTED_BYTES + 2} bytes, over {MAX_EXPECTED_BYTES}",
+        ),
+        (CallCases(function="f", cases=(Call(expected=nested(121)),)), "case 1 expects a value nested over 120 deep"),
+    ],
+)
+def test_what_no_answer_may_return_is_unverifiable_with_the_reason(
+    code: Code, cases: CallCases | ScriptCases, reason: str
+) -> None:
+    (judgement,) = code.judge([answer("def f(): pass", write(cases))])
+    assert (judgement.status, judgement.reason) == (Status.UNVERIFIABLE, f"no answer could be judged: {reason}")
+
+
 def test_answers_alike_run_once_and_each_gets_its_verdict(code: Code) -> None:
     other = write(CallCases(function="f", cases=(Call(args=(1,), expected=3),)))
     answers = [answer(RIGHT), answer(RIGHT), answer(RIGHT, other), answer("def f(x): return 3"), answer(RIGHT)]
@@ -322,3 +382,84 @@ def test_a_reference_holds_json_values_alone(value: object) -> None:
 
 def test_an_expected_tuple_is_a_list() -> None:
     assert Call(expected=(1, (2, 3))).expected == [1, [2, 3]]
+
+
+EARLIER = (
+    '{"cases":[{"args":[{"a":1,"b":2}],"expected":[1,2.0],"kwargs":{"z":0},"tolerance":0.0}],'
+    '"function":"f","kind":"calls","prefix":"","suffix":""}'
+)
+"""As references were written before values could be Python's."""
+
+
+def test_an_earlier_reference_is_read_and_written_as_it_was_and_means_what_it_meant(code: Code) -> None:
+    cases = read_code(EARLIER)
+    assert isinstance(cases, CallCases) and cases.values == "json"
+    assert write(cases) == EARLIER
+    programs = {
+        "def f(x, z): return [1, 2.0]": Status.PASS,
+        "def f(x, z): return (1, 2.0)": Status.PASS,
+        "def f(x, z): return [1, 2]": Status.FAIL,
+        "def f(x, z): return [True, 2.0]": Status.FAIL,
+        "class L(list): pass\ndef f(x, z): return L([1, 2.0])": Status.FAIL,
+    }
+    judgements = code.judge([answer(program, EARLIER) for program in programs])
+    assert [judgement.status for judgement in judgements] == list(programs.values())
+
+
+PYTHON = CallCases(
+    function="f",
+    values="python",
+    cases=(
+        Call(args=(write_value({"b": (1,), "a": {2}}),), expected=write_value([("b", (1,)), ("a", {2})])),
+        Call(args=(1,), kwargs={"x": write_value({3: b"x"})}, expected=None, identical=True),
+        Call(args=(0.5,), expected=0.5, tolerance=0.25),
+    ),
+)
+
+
+def test_a_reference_of_python_values_survives_being_written_down_with_the_order_of_its_keys() -> None:
+    again = read_code(write(PYTHON))
+    assert again == PYTHON and write(again) == write(PYTHON)
+    assert isinstance(again, CallCases)
+    assert list(again.cases[0].args[0]) == ["b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ({"expected": {"$list": [1]}}, "no tag"),
+        ({"expected": {"$set": [1, 1]}}, "an element twice"),
+        ({"expected": {"$float": "nan"}}, "a NaN equals nothing"),
+        ({"args": [{"$tuple": 1}], "expected": 1}, "no list"),
+        ({"kwargs": {"x": {"$bytes": "?"}}, "expected": 1}, "hexadecimal"),
+        ({"expected": 1, "identical": True}, "None, True or False"),
+    ],
+)
+def test_a_reference_of_what_are_no_python_values_is_refused(call: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_code(json.dumps({"kind": "calls", "function": "f", "values": "python", "cases": [call]}))
+    read_code(json.dumps({"kind": "calls", "function": "f", "values": "python", "cases": [{"expected": 1}]}))
+
+
+def test_a_nan_may_be_an_argument() -> None:
+    read_code('{"kind":"calls","function":"f","values":"python","cases":[{"args":[{"$float":"nan"}],"expected":1}]}')
+
+
+def test_each_case_is_compared_by_what_it_says(code: Code) -> None:
+    programs = {
+        "def f(a, x=None): return [*a.items()] if x is None and a.__class__ is dict else None if x else a + 0.2": 1.0,
+        "def f(a, x=None): return [*a.items()] if a.__class__ is dict else 0 if x else a": 2 / 3,
+        "def f(a, x=None): return sorted(a.items()) if a.__class__ is dict else None if x else a": 2 / 3,
+        "def f(a, x=None): return [*map(list, a.items())] if a.__class__ is dict else False if x else a + 0.3": 0.0,
+    }
+    verifier = Code(CodeVerifier(reward="share"), Tools())
+    judgements = verifier.judge([answer(program, write(PYTHON)) for program in programs])
+    verifier.close()
+    assert [judgement.reward for judgement in judgements] == list(programs.values())
+
+
+def test_how_python_values_compare_is_part_of_the_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = Code(CodeVerifier(), Tools()).version
+    followed = tuple(name for name in meaning.FOLLOWED if name != "bootstrap.python_values")
+    monkeypatch.setattr(meaning, "FOLLOWED", followed)
+    assert Code(CodeVerifier(), Tools()).version != before

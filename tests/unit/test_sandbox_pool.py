@@ -19,7 +19,7 @@ import bootstrap
 from bootstrap.config.answers import MathVerifier
 from bootstrap.config.code import CodeVerifier
 from bootstrap.errors import SandboxUnavailable
-from bootstrap.sandbox import supervisor
+from bootstrap.sandbox import kernel, supervisor
 from bootstrap.sandbox.job import CallJob, Ending, Job, Level, Limits, Outcome, ScriptJob, TrustedJob
 from bootstrap.sandbox.judge import Traces, judge
 from bootstrap.sandbox.pool import DECIDING_MODULES, Sandbox
@@ -618,12 +618,12 @@ def test_a_zygote_that_stalls_before_it_tells_of_a_kill_is_replaced(monkeypatch:
 def test_a_readiness_that_cannot_be_read_is_unknown_and_not_zero() -> None:
     with open("/proc/sys/kernel/pid_max", encoding="ascii") as text:
         nobody = int(text.read())
-    assert supervisor._readiness(nobody, 0.0, 1.0) is None
+    assert kernel.readiness(nobody, 0.0, 1.0) is None
     with subprocess.Popen(["sleep", "60"]) as sleeper:
         time.sleep(0.2)
-        asleep = supervisor._readiness(sleeper.pid, 0.0, 10.0)
+        asleep = kernel.readiness(sleeper.pid, 0.0, 10.0)
         # CPU time of threads that have ended, which no file lists any more.
-        busy = supervisor._readiness(sleeper.pid, 3.0, 10.0)
+        busy = kernel.readiness(sleeper.pid, 3.0, 10.0)
         sleeper.kill()
     assert asleep is not None
     assert asleep < 0.1
@@ -632,7 +632,7 @@ def test_a_readiness_that_cannot_be_read_is_unknown_and_not_zero() -> None:
 
 def test_a_program_whose_readiness_is_unknown_is_trouble_and_never_idle(monkeypatch: pytest.MonkeyPatch) -> None:
     # As on a kernel without these statistics.
-    monkeypatch.setattr(supervisor, "_readiness", lambda *_: None)
+    monkeypatch.setattr(kernel, "readiness", lambda *_: None)
     with Sandbox(level=Level.SEAL, processes=1, limits=Limits(cpu_seconds=0.05)) as sandbox:
         assert only(sandbox, script("import time\ntime.sleep(1000)")).ending is Ending.TROUBLE
 

@@ -1,0 +1,83 @@
+"""What programs may take for granted and the confinement takes away, put in its place before one runs.
+
+`/dev/stdin` and its like, which not every level has, name the descriptors that a program holds anyway. `asyncio` wakes
+its loop by a pair of sockets, which no program may make; a pair of pipes does that as well.
+
+Everything here is the program's to change and decides nothing.
+"""
+
+import builtins
+import io
+import os
+import socket
+from typing import Any
+
+STANDARD_STREAMS = {
+    f"{folder}/{name}": fd
+    for folder, names in {
+        "/dev": ("stdin", "stdout", "stderr"),
+        "/dev/fd": ("0", "1", "2"),
+        "/proc/self/fd": ("0", "1", "2"),
+    }.items()
+    for fd, name in enumerate(names)
+}
+"""Descriptor by the file that names it."""
+
+
+def provide() -> None:
+    """Put all of it in place in this process."""
+    builtins.open = io.open = _Opening(io.open)  # type: ignore[assignment]
+    os.open = _Opening(os.open, is_raw=True)  # type: ignore[assignment]
+    socket.socketpair = _pair_of_pipes  # type: ignore[assignment]
+
+
+class _Opening:
+    """Opens files as the function that it stands for does; no function of Python's, which a class would bind."""
+
+    def __init__(self, real: Any, *, is_raw: bool = False) -> None:
+        self._real = real
+        self._is_raw = is_raw
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        name = os.fspath(args[0]) if args and isinstance(args[0], str | os.PathLike) else None
+        fd = STANDARD_STREAMS.get(name) if isinstance(name, str) else None
+        if fd is None:
+            return self._real(*args, **named)
+        return os.dup(fd) if self._is_raw else self._real(os.dup(fd), *args[1:], **named)
+
+
+class _End:
+    """One end of a pair: bytes sent into it come out of the other."""
+
+    def __init__(self, reading: int, writing: int, *, shown: int) -> None:
+        self._fds = (reading, writing)
+        self._shown = shown
+
+    def fileno(self) -> int:
+        """Return the descriptor that this end is waited on by, or -1 once it is closed."""
+        return self._shown if self._fds else -1
+
+    def setblocking(self, flag: bool) -> None:
+        """Make both directions wait, or not."""
+        for fd in self._fds:
+            os.set_blocking(fd, flag)
+
+    def recv(self, size: int) -> bytes:
+        """Return up to `size` bytes from the other end."""
+        return os.read(self._fds[0], size)
+
+    def send(self, data: bytes) -> int:
+        """Send bytes to the other end and return how many."""
+        return os.write(self._fds[1], data)
+
+    def close(self) -> None:
+        """Close both directions; a second call does nothing."""
+        fds, self._fds = self._fds, ()
+        for fd in fds:
+            os.close(fd)
+
+
+def _pair_of_pipes(*_: Any, **__: Any) -> tuple[_End, _End]:
+    """Return two ends; the first is waited on for bytes, the second for room."""
+    (one_reads, other_writes), (other_reads, one_writes) = os.pipe(), os.pipe()
+    return _End(one_reads, one_writes, shown=one_reads), _End(other_reads, other_writes, shown=other_writes)
