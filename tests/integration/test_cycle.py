@@ -449,6 +449,20 @@ def test_a_step_none_of_whose_answers_passes_says_so_and_replays(tmp_path):
     assert entries[1].generation.outcome is Outcome.REJECTED
 
 
+def test_answers_that_all_fail_for_one_reason_are_told_by_its_name_once_a_step(tmp_path, monkeypatch):
+    monkeypatch.setattr("bootstrap.stages.verifiers.prove", lambda *_: None)
+    warnings: list[tuple[int, str]] = []
+    tagged = {"type": "exact", "answer": {"type": "tagged"}}
+    settings = tiny.recipe(steps=(tiny.REJECTION, tiny.RL), count=1, verifier=tagged)
+    tiny.grow(
+        settings,
+        tmp_path,
+        observe=lambda event: warnings.append((event.generation, event.warning)) if event.warning else None,
+    )
+    assert [number for number, _ in warnings] == [1, 1], "once for each step that asks"
+    assert all("answers failed for one reason: " in warning and "answer" in warning for _, warning in warnings)
+
+
 def test_a_lineage_none_of_whose_answers_can_be_judged_grows_and_says_so(tmp_path, monkeypatch):
     # Allowed by the recipe: nothing is learned from such answers, and nothing falls over them.
     real = ExactMatch.judge_one
