@@ -426,6 +426,8 @@ class Event:
     total: int = 0
     metrics: Mapping[str, float] = field(default_factory=dict)
     message: str = ""
+    warning: str = ""
+    """What whoever watches should know even if they look later; told once."""
 
 
 Observer = Callable[[Event], None]

@@ -74,6 +74,11 @@ def describe(event: Event, left: float | None) -> str:
     return " · ".join(parts)
 
 
+def warned(event: Event) -> str:
+    """Return an event's warning as a line of its own."""
+    return f"warning: generation {event.generation}: {event.warning}"
+
+
 class PlainProgress:
     """One line per stage on a stream that is no terminal, and one per half minute inside a long stage."""
 
@@ -98,6 +103,8 @@ class PlainProgress:
     def __call__(self, event: Event) -> None:
         now = self.clock()
         left = self.time_left.update(event, now)
+        if event.warning:
+            self.say(warned(event))
         key = (event.generation, event.stage)
         if key in self.printed and now - self.printed[key] < LINE_EVERY_SECONDS:
             return
@@ -167,6 +174,8 @@ class RichProgress:
 
     def __call__(self, event: Event) -> None:
         left = self.time_left.update(event, self.clock())
+        if event.warning:
+            self.say(warned(event))
         self.progress.update(
             self.bar,
             description=f"generation {event.generation}/{self.last} {event.stage}",

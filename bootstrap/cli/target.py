@@ -93,7 +93,7 @@ def uri_to_show(store: LineageStore, asked: str | None) -> str:
 
 def own_database(store: Path) -> str:
     """Return the URI of the database inside the store."""
-    return tracking.resolve_tracking_uri(f"sqlite:///{store.absolute() / 'mlflow.db'}", store)
+    return tracking.database_uri(store / "mlflow.db")
 
 
 def without_credentials(uri: str) -> str:

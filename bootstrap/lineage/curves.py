@@ -114,8 +114,9 @@ def curve(
     generations = [entry.generation for entry in entries]
     if quality.is_sampled and all(_measure(generation, quality)[0] is None for generation in generations):
         raise RecipeError(
-            f"no generation of {generations[0].lineage} was sampled on {quality.label}: only target levels are, where "
-            "evaluation.sampled is set; use --metric accuracy"
+            f"no generation of {generations[0].lineage} has judged samples for {quality.label}: sampled are target "
+            "levels alone, where evaluation.sampled is set, and what the verifier cannot judge does not count; use "
+            "--metric accuracy"
         )
     until: list[int] = []
     points, unmeasured = [], set[int]()

@@ -6,11 +6,11 @@
     LoggedModel <lineage>-gen-N     weights as safetensors, lineage facts as params, note with links
     registered model <lineage>      one version per generation, aliases gen-N and champion
 
-MLflow is a projection: it can be rebuilt from the ledger at any time. Publishing again changes nothing, because runs
-are found by the tag `bootstrap.run_key` (lineage and record hash), metrics carry timestamps kept in the run's own tags
-(MLflow drops a row that equals another in key, step, value and time), and inputs, outputs, models and versions are
-looked up before they are made. One publisher per lineage and target at a time, by a lock; the next one waits for it, at
-most `LOCK_SECONDS`, and then publishes what is left.
+MLflow is a projection: it can be rebuilt from the ledger at any time, and what people delete there comes back
+(`shown.py`). Publishing again changes nothing, because runs are found by the tag `bootstrap.run_key` (lineage and
+record hash), metrics carry timestamps kept in the run's own tags (MLflow drops a row that equals another in key, step,
+value and time), and inputs, outputs, models and versions are looked up before they are made. One publisher per lineage
+and target at a time, by a lock; the next one waits for it, at most `LOCK_SECONDS`, and then publishes what is left.
 
 Leaves out which generations are due (`outbox.py`), what the notes say (`notes.py`), how the page looks (`graph.py`).
 Importing this module imports MLflow, which takes seconds: import it where it is used.
@@ -46,6 +46,7 @@ from bootstrap.levels import level_range
 from bootstrap.lineage import graph, notes, queries, samples, tracking
 from bootstrap.lineage.connection import connected
 from bootstrap.lineage.outbox import Outbox, Receipt
+from bootstrap.lineage.shown import HEAD, RUN_KEY, Shown, model_name
 from bootstrap.records import Generation, HealthMetric, Outcome
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.ledger import Entry
@@ -138,13 +139,44 @@ class _Publisher:
         self.recipe = {key: value for key, value in recipe.items() if key != "tracking"}
         self.sample_rollouts = sample_rollouts
         self.lineage = entries[0].generation.lineage
-        self.registered = re.sub(r"[^\w.-]", "-", self.lineage)
         self.client = MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
         location = tracking.artifact_location(tracking_uri, store.root.absolute().parent)
         self.experiment_id = self._experiment(experiment, location)
-        self.root_run = self._run(
-            f"{self.lineage}/{entries[0].hash[:16]}",
-            name=self.lineage,
+        self.shown = Shown(self.client, self.experiment_id, entries)
+
+    def publish(self) -> list[int]:
+        if self.shown.root_key is None:
+            return []
+        self.registered = self.shown.registered_name()
+        self.root_run = self._root(self.shown.root_key)
+        root_run_id = self.root_run.info.run_id
+        self.receipts = self.outbox.receipts(self.entries, lineage_run_id=root_run_id)
+        unmarked = [entry for entry in self.entries if entry.generation.number not in self.receipts]
+        recovered = {entry.generation.number: found for entry in unmarked if (found := self._recovered(entry))}
+        self.receipts |= recovered
+        head_is_shown = self.outbox.shows(self.entries[-1], lineage_run_id=root_run_id)
+        whole = self.shown.is_whole(self.receipts, registered=self.registered, head_is_shown=head_is_shown)
+        due = [entry for entry in self.entries if not whole or entry.generation.number not in self.receipts]
+        if not unmarked and not due and head_is_shown:
+            return []
+        self._registered_model()
+        for number, receipt in recovered.items() if whole else ():
+            self.outbox.mark(number, receipt)
+        for entry in due:
+            number = entry.generation.number
+            self.receipts[number] = receipt = self._generation(entry)
+            self.outbox.mark(number, receipt)
+        self._lineage()
+        self.outbox.mark_head(self.entries[-1], lineage_run_id=root_run_id)
+        return [entry.generation.number for entry in (unmarked if whole else due)]
+
+    # The lineage: experiment, its run, its registered model.
+
+    def _root(self, key: str) -> Run:
+        entries = self.entries
+        return self._run(
+            key,
+            name=self.lineage if self.registered == model_name(self.lineage) else self.registered,
             started=entries[0].annotations.started,
             finished=entries[-1].annotations.finished,
             tags={
@@ -155,23 +187,6 @@ class _Publisher:
                 **self._base_tags(entries[0].generation),
             },
         )
-        self.receipts = outbox.receipts(entries, lineage_run_id=self.root_run.info.run_id)
-
-    def publish(self) -> list[int]:
-        root_run_id = self.root_run.info.run_id
-        pending = [entry for entry in self.entries if entry.generation.number not in self.receipts]
-        if not pending and self.outbox.shows(self.entries[-1], lineage_run_id=root_run_id):
-            return []
-        self._registered_model()
-        for entry in pending:
-            number = entry.generation.number
-            self.receipts[number] = receipt = self._generation(entry)
-            self.outbox.mark(number, receipt)
-        self._lineage()
-        self.outbox.mark_head(self.entries[-1], lineage_run_id=root_run_id)
-        return [entry.generation.number for entry in pending]
-
-    # The lineage: experiment, its run, its registered model.
 
     def _experiment(self, name: str, location: str | None) -> str:
         tags = {
@@ -197,10 +212,12 @@ class _Publisher:
         if not self.client.search_registered_models(f"name = '{self.registered}'", max_results=1):
             self.client.create_registered_model(
                 self.registered,
-                tags={"bootstrap.lineage": self.lineage},
+                tags={"bootstrap.lineage": self.lineage, RUN_KEY: str(self.shown.root_key)},
                 description=f"Generations of {self.lineage}; the alias champion is what the lineage delivers, and "
                 "the alias gen-N is generation N (version numbers are not generation numbers).",
             )
+        else:
+            self.client.set_registered_model_tag(self.registered, RUN_KEY, str(self.shown.root_key))
 
     def _lineage(self) -> None:
         """Bring the lineage's run, page and aliases up to the ledger's head. The champion's alias moves last."""
@@ -222,7 +239,7 @@ class _Publisher:
             "mlflow.note.content": note,
             "bootstrap.champion": champion.name,
             "bootstrap.frontier": str(champion.report.frontier),
-            "bootstrap.ledger_hash": self.entries[-1].hash,
+            HEAD: self.entries[-1].hash,
             "bootstrap.code_version": self.entries[-1].generation.code_version,
         }
         self._log(run_id, tags=tags)
@@ -237,10 +254,10 @@ class _Publisher:
             f"attributes.status = 'RUNNING' and tags.`mlflow.parentRunId` = '{root_run_id}'",
         )
         for run in running:
+            if (finished := run.data.tags.get("bootstrap.finished")) is None:
+                continue  # Somebody's own.
             status = "FINISHED" if run.info.run_id in published else "KILLED"
-            self.client.set_terminated(
-                run.info.run_id, status, end_time=_milliseconds(run.data.tags["bootstrap.finished"])
-            )
+            self.client.set_terminated(run.info.run_id, status, end_time=_milliseconds(finished))
         self.client.set_terminated(
             root_run_id, "FINISHED", end_time=_milliseconds(self.entries[-1].annotations.finished)
         )
@@ -249,34 +266,24 @@ class _Publisher:
 
     def _generation(self, entry: Entry) -> Receipt:
         node, measured = entry.generation, entry.annotations
+        root_run_id = self.root_run.info.run_id
         run = self._run(
-            f"{self.lineage}/{node.name}/{entry.hash[:16]}",
+            self.shown.key_of(entry),
             name=node.name,
             started=measured.started,
             finished=measured.finished,
             tags={
-                "mlflow.parentRunId": self.root_run.info.run_id,
+                "mlflow.parentRunId": root_run_id,
                 "bootstrap.kind": "generation",
                 "bootstrap.generation": str(node.number),
                 "bootstrap.ledger_hash": entry.hash,
             },
         )
         run_id, tags = run.info.run_id, run.data.tags
-        receipt = Receipt(
-            hash=entry.hash,
-            experiment_id=self.experiment_id,
-            lineage_run_id=self.root_run.info.run_id,
-            run_id=run_id,
-            model_id=tags.get("bootstrap.model_id", ""),
-            version=tags.get("bootstrap.model_version", ""),
-        )
         rows = samples.readable(self.store.root, node, count=self.sample_rollouts)
-        receipt = receipt.model_copy(update={"samples": tuple(samples.pick(rows, count=PAGE_SAMPLES))})
-        if tags.get("bootstrap.published") == entry.hash:
-            return receipt
         model = self._model(entry, run_id)
         version = self._version(entry, run_id, model)
-        receipt = receipt.model_copy(update={"model_id": model.model_id, "version": version})
+        receipt = self._receipt(entry, run_id, model_id=model.model_id, version=version, rows=rows)
         note = notes.of_generation(entry, {**self.receipts, node.number: receipt}, registered=self.registered)
         versions = json.dumps([{"name": self.registered, "version": version}])
         model_tags = {"mlflow.note.content": note, "mlflow.modelVersions": versions}
@@ -285,7 +292,10 @@ class _Publisher:
         self.client.set_registered_model_alias(self.registered, node.name, version)
         self._inputs_and_outputs(node, run_id, model.model_id)
         table = self._samples(node, run_id, rows)
-        span = _milliseconds(tags["bootstrap.started"]), _milliseconds(tags["bootstrap.finished"])
+        span = (
+            _milliseconds(tags.get("bootstrap.started", measured.started)),
+            _milliseconds(tags.get("bootstrap.finished", measured.finished)),
+        )
         self._log(
             run_id,
             params={key: value for key, value in flatten(self.recipe).items() if key not in run.data.params},
@@ -295,6 +305,8 @@ class _Publisher:
         self._log(self.root_run.info.run_id, metrics=_over_generations(entry, at=span[1]))
         self.client.set_terminated(run_id, "FINISHED", end_time=span[1])
         done = {
+            # Another than it was made below, where the lineage's run is gone for good.
+            "mlflow.parentRunId": root_run_id,
             "bootstrap.model_id": receipt.model_id,
             "bootstrap.model_version": receipt.version,
             "bootstrap.published": entry.hash,
@@ -302,19 +314,34 @@ class _Publisher:
         self._log(run_id, tags=done)
         return receipt
 
-    def _run(self, key: str, *, name: str, started: str, finished: str, tags: Mapping[str, str]) -> Run:
-        """Return the oldest run with this key, made if there is none. Its own start and end times are kept in tags."""
-        key = key.replace("'", "-").replace("`", "-")
-        found = self.client.search_runs(
-            [self.experiment_id],
-            f"tags.`bootstrap.run_key` = '{key}'",
-            order_by=["attributes.start_time ASC"],
-            max_results=1,
+    def _recovered(self, entry: Entry) -> Receipt | None:
+        """Return the receipt of a generation that is published, by what its run says; None for one that is not."""
+        run = self.shown.run(self.shown.key_of(entry))
+        if run is None or run.data.tags.get("bootstrap.published") != entry.hash:
+            return None
+        rows = samples.readable(self.store.root, entry.generation, count=self.sample_rollouts)
+        ids = run.data.tags.get("bootstrap.model_id", ""), run.data.tags.get("bootstrap.model_version", "")
+        return self._receipt(entry, run.info.run_id, model_id=ids[0], version=ids[1], rows=rows)
+
+    def _receipt(
+        self, entry: Entry, run_id: str, *, model_id: str, version: str, rows: Sequence[dict[str, Any]]
+    ) -> Receipt:
+        return Receipt(
+            hash=entry.hash,
+            experiment_id=self.experiment_id,
+            lineage_run_id=self.root_run.info.run_id,
+            run_id=run_id,
+            model_id=model_id,
+            version=version,
+            samples=tuple(samples.pick(rows, count=PAGE_SAMPLES)),
         )
-        if found:
-            return found[0]
+
+    def _run(self, key: str, *, name: str, started: str, finished: str, tags: Mapping[str, str]) -> Run:
+        """Return the run with this key, made if there is none. Its own start and end times are kept in tags."""
+        if (found := self.shown.run(key)) is not None:
+            return found
         common = {
-            "bootstrap.run_key": key,
+            RUN_KEY: key,
             "bootstrap.lineage": self.lineage,
             "bootstrap.schema": SCHEMA,
             "bootstrap.started": started,

@@ -11,7 +11,7 @@ import re
 import socket
 import urllib.request
 from pathlib import Path
-from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
 from bootstrap.errors import RecipeError, TrackingError
 
@@ -40,12 +40,13 @@ def resolve_tracking_uri(uri: str | None, store: Path) -> str:
     for one whose host and port cannot be read.
     """
     place = "tracking.uri" if uri or not os.environ.get("MLFLOW_TRACKING_URI") else "MLFLOW_TRACKING_URI"
-    uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(store).absolute() / 'mlflow.db'}"
+    uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or database_uri(Path(store) / "mlflow.db")
     parts = _split(uri, place=place)
     scheme, separator, rest = uri.partition("://")
     if separator and (is_remote(uri) or scheme.partition("+")[0] in _DATABASES):
         if scheme == "sqlite" and not rest.startswith("//"):
-            return f"sqlite:///{Path(rest.removeprefix('/')).absolute()}"
+            path, mark, options = rest.removeprefix("/").partition("?")
+            return f"{database_uri(Path(unquote(path)))}{mark}{options}"
         if is_remote(uri) and not parts.hostname:
             raise RecipeError(f"{place} {public(uri)!r} names no host; write http://HOST:PORT")
         return uri
@@ -65,9 +66,22 @@ def artifact_location(tracking_uri: str, store: Path) -> str | None:
     """Return where artifacts go, as a file URI: beside a SQLite database, else in `store`; None: the server decides."""
     if is_remote(tracking_uri):
         return None
-    is_sqlite = tracking_uri.startswith("sqlite:///")
-    folder = Path(tracking_uri.removeprefix("sqlite:///")).parent if is_sqlite else Path(store).absolute()
+    database = database_path(tracking_uri)
+    folder = Path(store).absolute() if database is None else database.parent
     return (folder / ARTIFACTS_FOLDER).as_uri()
+
+
+def database_uri(path: Path) -> str:
+    """Return the address of a SQLite database, with what an address would read otherwise percent-encoded."""
+    text = re.sub("%(?=[0-9A-Fa-f]{2})", "%25", str(path.absolute()))
+    return f"sqlite:///{text.replace('?', '%3F')}"
+
+
+def database_path(uri: str) -> Path | None:
+    """Return where the SQLite database of an address lies; None for an address of another kind."""
+    if not uri.startswith("sqlite:///"):
+        return None
+    return Path(unquote(uri.removeprefix("sqlite:///").partition("?")[0]))
 
 
 def experiment_name(lineage: str, experiment: str | None) -> str:

@@ -95,7 +95,11 @@ def passed(name: str, reason: str = "right", *, reward: float = 1.0) -> Judgemen
     return Judgement(status=Status.PASS, reward=reward, breakdown={name: reward}, reason=reason)
 
 
-def failed(name: str, reason: str = "wrong", *, reward: float = 0.0) -> Judgement:
+WRONG = "wrong"
+"""The reason of an answer that is well formed and not right."""
+
+
+def failed(name: str, reason: str = WRONG, *, reward: float = 0.0) -> Judgement:
     """Return a FAIL of the verifier `name`."""
     return Judgement(status=Status.FAIL, reward=reward, breakdown={name: reward}, reason=reason)
 

@@ -225,5 +225,8 @@ class Plan:
         """Return the levels that a step draws prompts from."""
         return levels_of(wanted, self.target_levels)
 
-    def event(self, stage: str, done: int = 0, total: int = 0, *, message: str = "", **metrics: float) -> Event:
-        return Event(generation=self.number, stage=stage, done=done, total=total, metrics=metrics, message=message)
+    def event(
+        self, stage: str, done: int = 0, total: int = 0, *, message: str = "", warning: str = "", **metrics: float
+    ) -> Event:
+        told = {"message": message, "warning": warning}
+        return Event(generation=self.number, stage=stage, done=done, total=total, metrics=metrics, **told)

@@ -5,10 +5,13 @@ from collections.abc import Sequence
 from bootstrap.compute import ModelShape, generate_flops
 from bootstrap.errors import FingerprintMismatch
 from bootstrap.prompts.task import Task
-from bootstrap.records import Prompt, Request, Rollout, Sampling, Verdict
-from bootstrap.scoring.verifier import Verifier, score
+from bootstrap.records import Prompt, Request, Rollout, Sampling, Status, Verdict
+from bootstrap.scoring.verifier import WRONG, Verifier, score
 from bootstrap.seeds import derive_seed
 from bootstrap.stages.context import Context, Meter
+
+TELLING = 8
+"""Fewest answers of which one reason is told: of fewer the same one may be chance."""
 
 
 def requests(prompts: Sequence[Prompt], *, prefix: str, samples: int, seed: int, first: int = 0) -> list[Request]:
@@ -100,6 +103,22 @@ def judge(
     count_asked(context, meter)
     meter.cpu_seconds["score"] = meter.cpu_seconds.get("score", 0.0) + sum(v.cpu_seconds for v in verdicts)
     return verdicts
+
+
+def common_fault(verdicts: Sequence[Verdict]) -> str:
+    """Return in words that all answers failed for one reason; empty where they did not, or are just wrong.
+
+    A reward that never comes hides its cause: a form that the model was not told of, a limit that is too short. Fewer
+    than `TELLING` answers say nothing of that.
+    """
+    reasons = {(verdict.status, verdict.reason) for verdict in verdicts}
+    if len(verdicts) < TELLING or len(reasons) > 1:
+        return ""
+    [(status, reason)] = reasons
+    # A rubric's reason names those of its components, each after the component's name.
+    if status is not Status.FAIL or all(part.rpartition(": ")[2] == WRONG for part in reason.split("; ")):
+        return ""
+    return f"all {len(verdicts)} answers failed for one reason: {reason}"
 
 
 def count_asked(context: Context, meter: Meter) -> None:

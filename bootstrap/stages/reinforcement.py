@@ -36,7 +36,7 @@ from bootstrap.selection.filters import (
 from bootstrap.selection.retirement import PassRates, draw_unsolved
 from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.stages.encoding import Encoder, completion_tokens
-from bootstrap.stages.generate import generate, judge, requests, sampling
+from bootstrap.stages.generate import common_fault, generate, judge, requests, sampling
 from bootstrap.stages.step import MODEL_FOLDER, Round, Tables, planned_inputs
 from bootstrap.stages.supervised import divergence_form, num_stones, replay_examples, spread, teacher_of
 from bootstrap.training.algorithms import pass_at_k
@@ -201,6 +201,7 @@ class RlTrainer:
             entropy=sum(entropies) / len(entropies) if entropies else None,
             length=sum(len(r.tokens) for r in rollouts) / len(rollouts) if rollouts else None,
             mismatch=_mismatch(rollouts, readings) if step.algorithm.reads_again else None,
+            common_fault=common_fault(verdicts),
         )
 
     def _read(self, rollouts: Sequence[Rollout], guides: tuple[Guide, ...], meter: Meter) -> dict[str, Reading]:

@@ -45,7 +45,7 @@ from bootstrap.seeds import derive_seed
 from bootstrap.selection.filters import select_batch, select_groups
 from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.stages.encoding import Encoder, completion_tokens
-from bootstrap.stages.generate import generate, judge, requests, sampling
+from bootstrap.stages.generate import common_fault, generate, judge, requests, sampling
 from bootstrap.stages.reinforcement import Reference
 from bootstrap.stages.step import Round, SelfPlayRow, Tables
 from bootstrap.stages.supervised import divergence_form, replay_examples
@@ -140,6 +140,7 @@ class SelfPlayTrainer:
             live_groups=sum(0 < rate < 1 for rate in rates.values()) / len(rates) if rates else None,
             entropy=fmean(entropies),
             length=fmean(len(r.tokens) for r in solutions) if solutions else None,
+            common_fault=common_fault(verdicts),
         )
 
     def _seed(self, *names: str | int) -> int:

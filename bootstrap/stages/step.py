@@ -173,6 +173,8 @@ class Round:
     entropy: float | None = None
     length: float | None = None
     mismatch: float | None = None
+    common_fault: str = ""
+    """In words, where all answers failed for one reason that is more than being wrong."""
 
 
 class Trainer(Protocol):
@@ -290,11 +292,12 @@ def _run_parts(
         state = store.find_work("state", _key(context, inputs, step, first - 1))
         assert state is not None, "a part's state is stored before the part"
     trainer.resume(tables)
+    faults = {""}
     checkpoint = _restore(context, step, start, state)
     for part in parts[first:]:
         rounds = range(part * step.checkpoint_every, min((part + 1) * step.checkpoint_every, step.updates))
         rows, spent = Tables(), Meter()
-        _run_rounds(context, plan, step, trainer, rounds, rows, spent)
+        _run_rounds(context, plan, step, trainer, rounds, rows, spent, faults=faults)
         with spent.clock("other"):
             checkpoint, optimizer = context.pool.training_state()
             key = _key(context, inputs, step, part)
@@ -350,9 +353,20 @@ def _restore(context: Context, step: Step, start: Checkpoint, state: Artifact | 
 
 
 def _run_rounds(
-    context: Context, plan: Plan, step: Step, trainer: Trainer, rounds: range, tables: Tables, meter: Meter
+    context: Context,
+    plan: Plan,
+    step: Step,
+    trainer: Trainer,
+    rounds: range,
+    tables: Tables,
+    meter: Meter,
+    *,
+    faults: set[str],
 ) -> None:
-    """Run some rounds, keeping the workers busy while the next batches are prepared."""
+    """Run some rounds, keeping the workers busy while the next batches are prepared.
+
+    `faults`: what rounds have been warned of; what these are warned of joins it.
+    """
     pool, total = context.pool, step.updates * trainer.updates_per_round
     shown: set[str] = set()
     in_flight: deque[tuple[int, float, Round, Any]] = deque()
@@ -366,7 +380,9 @@ def _run_rounds(
             _record(update, factor, drawn, metrics, tables, meter, context=context, plan=plan)
             told = {"loss": metrics.loss} | ({"reward": drawn.reward} if drawn.reward is not None else {})
             speed = sum(meter.tokens.values()) / (time.perf_counter() - began)
-            context.observe(plan.event("train", update + 1, total, tokens_per_second=speed, **told))
+            warning = "" if drawn.common_fault in faults else drawn.common_fault
+            faults.add(warning)
+            context.observe(plan.event("train", update + 1, total, tokens_per_second=speed, warning=warning, **told))
 
     for number in rounds:
         if trainer.samples:

@@ -14,7 +14,7 @@ from bootstrap.selection.filters import accept
 from bootstrap.selection.replay import ReplayPool, draw_replay
 from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.stages.encoding import Encoder, completion_tokens
-from bootstrap.stages.generate import requests, sampling
+from bootstrap.stages.generate import common_fault, requests, sampling
 from bootstrap.stages.samplers import answers, judge_answers
 from bootstrap.stages.step import Round, Tables
 
@@ -128,7 +128,8 @@ class SupervisedTrainer:
         kept = {s.rollout_id for s in tables.selections if s.use is Use.CE}
         meter.useful_tokens += sum(len(r.tokens) for r in tables.rollouts if r.id in kept)
         nothing = "" if kept else "no answer passed the filter, so this step trains on replayed answers alone"
-        context.observe(plan.event("select", len(kept), len(tables.rollouts), message=nothing))
+        fault = common_fault(tables.verdicts)
+        context.observe(plan.event("select", len(kept), len(tables.rollouts), message=nothing, warning=fault))
 
     def _retry(
         self,

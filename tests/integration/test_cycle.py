@@ -12,6 +12,7 @@ from bootstrap.pool import LocalPool
 from bootstrap.prompts.build import build_task
 from bootstrap.prompts.task import ProceduralTask, split_of
 from bootstrap.records import Batch, Event, Outcome, Split, Status, Use
+from bootstrap.scoring.exact import ExactMatch
 from bootstrap.stages import resolve
 from bootstrap.stages.step import Tables
 from bootstrap.store.ledger import Entry, Ledger
@@ -446,6 +447,44 @@ def test_a_step_none_of_whose_answers_passes_says_so_and_replays(tmp_path):
     assert any("no answer passed the filter" in message for message in told)
     assert entries[1].generation.books.trained == 0
     assert entries[1].generation.outcome is Outcome.REJECTED
+
+
+def test_answers_that_all_fail_for_one_reason_are_told_by_its_name_once_a_step(tmp_path, monkeypatch):
+    monkeypatch.setattr("bootstrap.stages.verifiers.prove", lambda *_: None)
+    warnings: list[tuple[int, str]] = []
+    tagged = {"type": "exact", "answer": {"type": "tagged"}}
+    settings = tiny.recipe(steps=(tiny.REJECTION, tiny.RL), count=1, verifier=tagged)
+    tiny.grow(
+        settings,
+        tmp_path,
+        observe=lambda event: warnings.append((event.generation, event.warning)) if event.warning else None,
+    )
+    assert [number for number, _ in warnings] == [1, 1], "once for each step that asks"
+    assert all("answers failed for one reason: " in warning and "answer" in warning for _, warning in warnings)
+
+
+def test_a_lineage_none_of_whose_answers_can_be_judged_grows_and_says_so(tmp_path, monkeypatch):
+    # Allowed by the recipe: nothing is learned from such answers, and nothing falls over them.
+    real = ExactMatch.judge_one
+
+    def judge_one(self, answer):
+        if not self._place.strip:
+            raise ValueError("out of order")
+        return real(self, answer)
+
+    monkeypatch.setattr("bootstrap.stages.verifiers.prove", lambda *_: None)
+    monkeypatch.setattr(ExactMatch, "judge_one", judge_one)
+    examiner = {"type": "exact", "answer": {"type": "whole", "strip": True}}
+    settings = tiny.recipe(
+        steps=(tiny.REJECTION, tiny.RL | {"retire": 0.5, "algorithm": {"type": "grpo", "normalize_std": "batch"}}),
+        count=1,
+        max_unverifiable=1,
+        evaluation=tiny.EVALUATION | {"verifier": examiner},
+    )
+    books = tiny.grow(settings, tmp_path)[1].generation.books
+    assert books.unverifiable == books.rollouts == 20 + 64
+    assert books.trained == books.passed == books.failed == 0
+    assert not verify(tmp_path).problems
 
 
 def test_answers_end_at_the_limit_that_the_recipe_sets(tmp_path):

@@ -73,14 +73,6 @@ def counts(uri: str) -> dict[str, int]:
         return {table: database.execute(f"select count(*) from {table}").fetchone()[0] for table in TABLES}
 
 
-@pytest.fixture(scope="module")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh MLflow database: making one takes seconds, copying it does not."""
-    path = tmp_path_factory.mktemp("template") / "mlflow.db"
-    MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
-    return path
-
-
 @pytest.fixture
 def fresh(tmp_path: Path, empty_database: Path) -> tuple[Path, str]:
     """A grown, unpublished lineage and an empty database."""

@@ -49,6 +49,18 @@ def test_a_plain_line_is_printed_for_each_stage_and_not_for_each_update() -> Non
     ]
 
 
+def test_a_warning_is_a_line_of_its_own_however_soon_it_comes() -> None:
+    stream, console = io.StringIO(), Console(file=io.StringIO(), force_terminal=True, width=120)
+    shown = Event(generation=1, stage="train", done=2, total=9, warning="all 8 answers failed for one reason: [no] tag")
+    with PlainProgress(stream, last=2, expected={}) as plain, RichProgress(console, last=2, expected={}) as rich:
+        for show in (plain, rich):
+            show(train(1, 1))
+            show(shown)
+    line = "warning: generation 1: all 8 answers failed for one reason: [no] tag"
+    assert line in stream.getvalue().splitlines()
+    assert line in console.file.getvalue()
+
+
 def test_a_long_stage_is_heard_of_now_and_then() -> None:
     stream, clock = io.StringIO(), Clock()
     with PlainProgress(stream, last=0, expected={}, clock=clock) as show:

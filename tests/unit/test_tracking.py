@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from sqlalchemy.engine import make_url
 
 from bootstrap.errors import RecipeError, TrackingError
 from bootstrap.lineage import tracking
@@ -135,3 +136,30 @@ def test_asking_the_ledger_and_finding_the_store_load_no_mlflow() -> None:
         "bootstrap.lineage.tracking, bootstrap.lineage.server; assert 'mlflow' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("folder", "written"),
+    [
+        ("two words", "two words"),
+        ("über 日本", "über 日本"),
+        ("100%", "100%"),
+        ("feature%2Fx", "feature%252Fx"),
+        ("q?z", "q%3Fz"),
+        ("a#b;c&d='e'", "a#b;c&d='e'"),
+    ],
+)
+def test_a_databases_address_leads_to_its_file_whatever_the_folder_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, written: str
+) -> None:
+    uri = tracking.resolve_tracking_uri(None, tmp_path / folder)
+    assert uri == f"sqlite:///{tmp_path}/{written}/mlflow.db"
+    assert make_url(uri).database == str(tmp_path / folder / "mlflow.db")
+    assert tracking.database_path(uri) == tmp_path / folder / "mlflow.db"
+    assert tracking.artifact_location(uri, tmp_path) == (tmp_path / folder / "mlflow-artifacts").as_uri()
+    (tmp_path / folder).mkdir()
+    monkeypatch.chdir(tmp_path / folder)
+    relative = tracking.resolve_tracking_uri("sqlite:///own%20.db?timeout=3", tmp_path)
+    assert relative == f"sqlite:///{tmp_path}/{written}/own .db?timeout=3"
+    assert make_url(relative).database == str(tmp_path / folder / "own .db")
+    assert tracking.database_path("postgresql://h/db") is None
