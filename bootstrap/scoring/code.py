@@ -92,7 +92,7 @@ class Code:
         return judgements
 
     def reads(self, references: Sequence[str]) -> list[str]:
-        return ["" if _holds_cases(reference) else "no cases to run" for reference in references]
+        return [_unread(reference) for reference in references]
 
     def close(self) -> None:
         if self._sandbox is not None:
@@ -147,12 +147,13 @@ class Code:
         return Program(cases=cases, jobs=(job,))
 
 
-def _holds_cases(reference: str) -> bool:
+def _unread(reference: str) -> str:
+    """Return why a reference's cases cannot be run, or ""."""
     try:
-        references.read_code(reference)
+        cases = references.read_code(reference)
     except ValueError:
-        return False
-    return True
+        return "no cases to run"
+    return references.oversize(cases)
 
 
 def _key(answer: Answer) -> tuple[str, str, bool]:

@@ -463,3 +463,12 @@ def test_how_python_values_compare_is_part_of_the_version(monkeypatch: pytest.Mo
     followed = tuple(name for name in meaning.FOLLOWED if name != "bootstrap.python_values")
     monkeypatch.setattr(meaning, "FOLLOWED", followed)
     assert Code(CodeVerifier(), Tools()).version != before
+
+
+def test_what_no_program_may_return_is_unreadable_at_load():
+    verifier = build_verifier(CodeVerifier())
+    cases = CallCases(function="f", cases=(Call(args=(1,), expected="x" * (2 * MAX_EXPECTED_BYTES)),))
+    found = verifier.reads([write(cases), "no cases", '{"kind": "calls"}'])
+    verifier.close()
+    assert "case 1 expects" in found[0]
+    assert found[1:] == ["no cases to run"] * 2
