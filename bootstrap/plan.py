@@ -239,6 +239,17 @@ def make_plan(
 
 def notes(recipe: Recipe) -> Iterator[str]:
     """Yield what is allowed but worth knowing before the machine is busy with it."""
+    if recipe.spends_over_lineage and recipe.num_compared > 1:
+        alpha, shares = recipe.gate.alpha, recipe.num_compared
+        yield (
+            f"gate.alpha {alpha:g} is shared by {shares} comparisons: the first is tested at {alpha / shares:.2g}, "
+            "and a promotion passes its share on"
+        )
+    if recipe.has_fixed_data and not any(task.final_fraction for task in tasks_of(recipe.task).values()):
+        yield (
+            "there is no final set: the gate's own prompts, used again and again, flatter what it promotes; "
+            "task.final_fraction: 0.05 keeps prompts for one comparison at the end"
+        )
     steps = [step for _, step in recipe.generation_steps()]
     sampling = [
         step for step in steps if isinstance(step, RlStep | SelfPlayStep) or isinstance(_source(step), Rejection)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import lineage_factory, pretrained
+from support import lineage_factory, pretrained, tiny
 from tokenizers import Regex, Tokenizer, pre_tokenizers
 
 from bootstrap import processor
@@ -620,3 +620,21 @@ def test_rows_that_a_file_task_leaves_out_are_told(tmp_path: Path) -> None:
     found = make_plan(load_recipe(path), lineage="rows", workers=1)
     [note] = [note for note in found.notes if "left out" in note]
     assert "3 " in note
+
+
+def test_a_plan_on_fixed_data_tells_how_alpha_is_shared_and_of_the_final_set(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(json.dumps({"prompt": f"{n}=", "answer": str(n)}) for n in range(10, 99)))
+    task = {
+        "type": "file",
+        "path": str(path),
+        "alphabet": "0123456789=",
+        "max_prompt_length": 4,
+        "max_answer_length": 3,
+    }
+    told = " ".join(notes(tiny.recipe(task=task)))
+    assert "gate.alpha 0.05 is shared by 2 comparisons: the first is tested at 0.025" in told
+    assert "there is no final set" in told
+    kept = " ".join(notes(tiny.recipe(task={**task, "final_fraction": 0.2})))
+    assert "there is no final set" not in kept
+    assert not any("alpha" in note or "final" in note for note in notes(tiny.recipe()))

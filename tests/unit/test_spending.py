@@ -76,3 +76,18 @@ def test_fixed_data_share_alpha_unless_told_otherwise(tmp_path):
     assert not tiny.recipe().spends_over_lineage
     assert tiny.recipe().identity() == tiny.recipe(gate={"min_prompts": 10, "spending": "auto"}).identity()
     assert "spending" not in tiny.recipe().identity()["gate"]
+
+
+def test_the_targets_prompts_count_together(tmp_path):
+    """Six gained and none lost are significant at 0.05: two levels of three prompts have them, one has not."""
+
+    def settings(curriculum, prompts, **gate):
+        generations = {"count": 4, "curriculum": curriculum, "steps": [tiny.RL]}
+        evaluation = tiny.EVALUATION | {"prompts_per_level": prompts, "sampled": None}
+        return tiny.recipe(generations=generations, evaluation=evaluation, gate={"min_prompts": 2, **gate})
+
+    settings({"type": "given", "levels": [3, 5]}, 3)
+    with pytest.raises(ValueError, match=r"all 3 prompts is not significant at gate\.alpha 0\.05, .*use 6 or more"):
+        settings({"type": "given", "levels": [5]}, 3)
+    with pytest.raises(ValueError, match=r"gate\.alpha 0\.05 / 4 comparisons, so .*use 4 or more"):
+        settings({"type": "given", "levels": [3, 5]}, 3, spending="lineage")
