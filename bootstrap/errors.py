@@ -5,6 +5,8 @@ it survives pickling between processes), and carries the exit code of the comman
 what to do about it. Broken promises between our own functions are assertions, not members of this tree.
 """
 
+import os
+
 
 class BootstrapError(Exception):
     """Root of the tree; anything else that escapes is a defect of this program."""
@@ -89,3 +91,17 @@ class GuardStop(BootstrapError, RuntimeError):
     """A guard of the recipe ended the run after a committed generation."""
 
     exit_code = 7
+
+
+def system_reason(error: BaseException) -> str:
+    """Return what the operating system said beneath an error of a client's: `Connection refused`.
+
+    Where it said nothing, what the error says itself, or its name.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno is not None:
+            # Names that cannot be resolved have negative numbers and words of their own.
+            return os.strerror(cause.errno) if cause.errno > 0 else str(cause.strerror)
+        cause = cause.__cause__ or cause.__context__
+    return str(error).strip() or type(error).__name__

@@ -13,7 +13,7 @@ a fixed list of variables and never a secret: tokens and passwords belong into t
 what a run does, and restarting it (submit again: it continues from the last checkpoint).
 """
 
-import http.client
+import asyncio
 import json
 import logging
 import os
@@ -22,14 +22,13 @@ import shlex
 import shutil
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx2
 from pydantic import BaseModel
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
@@ -41,7 +40,7 @@ from bootstrap.config.conflicts import dotted
 from bootstrap.config.files import FileTask
 from bootstrap.config.load import load_recipe
 from bootstrap.config.recipe import Recipe
-from bootstrap.errors import BootstrapError, ClusterError, GuardStop, LineageLocked, RecipeError
+from bootstrap.errors import BootstrapError, ClusterError, GuardStop, LineageLocked, RecipeError, system_reason
 from bootstrap.lineage.tracking import redact, resolve_tracking_uri
 from bootstrap.provenance import COMMIT_VARIABLE, git_commit
 
@@ -52,6 +51,7 @@ STOP_SECONDS = 60
 INTERRUPTED = 130
 
 _REACH_SECONDS = 10.0
+_MAX_VERSION_BYTES = 2**16
 _START_SECONDS = 60.0
 _ATTEMPTS_TO_REACH = 5
 _OWN_EXIT_CODES = range(1, 8)
@@ -234,19 +234,35 @@ def _connect(address: str) -> JobSubmissionClient:
     )
     try:
         # Ray's client waits without a bound, so the first question is asked without it.
-        with urllib.request.urlopen(f"{address}/api/version", timeout=_REACH_SECONDS) as answer:
-            is_ray = "ray_version" in json.load(answer)
-    except urllib.error.HTTPError as error:
-        is_ray = error.code in (401, 403)  # Ray with a token: its client says what is missing.
-    except (ValueError, http.client.HTTPException):
+        status, body = asyncio.run(_version_at(address))
+        # Ray with a token says no: its client tells what is missing.
+        is_ray = status in (401, 403) or (status == 200 and "ray_version" in json.loads(body))
+    except TimeoutError:
+        reason = f"no whole answer within {_REACH_SECONDS:g} s"
+        raise ClusterError(f"no Ray job server answers at {address} ({reason}); {remedy}") from None
+    except httpx2.NetworkError as error:
+        raise ClusterError(f"no Ray job server answers at {address} ({system_reason(error)}); {remedy}") from None
+    except (ValueError, TypeError, httpx2.HTTPError, httpx2.InvalidURL):
         is_ray = False
-    except OSError as error:
-        reason = getattr(error, "reason", error)
-        raise ClusterError(f"no Ray job server answers at {address} ({_short(reason)}); {remedy}") from None
     if not is_ray:
         raise ClusterError(f"what answers at {address} is no Ray job server; {remedy}")
     with _cluster_errors(address), _without("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
         return JobSubmissionClient(address)
+
+
+async def _version_at(address: str) -> tuple[int, bytes]:
+    """Return status and body of what a job server says of its version; all of it within `_REACH_SECONDS`."""
+    async with (
+        asyncio.timeout(_REACH_SECONDS),
+        httpx2.AsyncClient(timeout=None, follow_redirects=True) as client,
+        client.stream("GET", f"{address}/api/version") as answer,
+    ):
+        body = b""
+        async for chunk in answer.aiter_bytes():
+            body += chunk
+            if len(body) > _MAX_VERSION_BYTES:
+                break
+        return answer.status_code, body
 
 
 @contextmanager

@@ -35,7 +35,7 @@ from typing import Any
 import httpx2
 
 from bootstrap.config.models import Endpoint
-from bootstrap.errors import VerifierError
+from bootstrap.errors import VerifierError, system_reason
 from bootstrap.scoring.verifier import printable
 from bootstrap.seeds import generator
 from bootstrap.store import durable
@@ -234,10 +234,10 @@ class ChatClient:
         except (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, httpx2.InvalidURL) as error:
             raise VerifierError(f"{self._where()} cannot be asked: {self._told(error)}; check model.url") from None
         except httpx2.HTTPError as error:
-            if _is_untrusted(error):
+            if (distrust := _distrust(error)) is not None:
                 raise VerifierError(
-                    f"{self._where()} has no valid certificate: {self._why(error)}; repair it, or begin model.url with "
-                    "http:// if the server speaks no TLS"
+                    f"{self._where()} has no valid certificate: {self._told(distrust)}; repair it, or begin model.url "
+                    "with http:// if the server speaks no TLS"
                 ) from None
             if begun:
                 raise _MayPass(f"the answer broke off: {self._why(error)}") from None
@@ -312,8 +312,8 @@ class ChatClient:
         return f"model {printable(self._settings.model)} at {self._settings.url}"
 
     def _why(self, error: Exception) -> str:
-        """Return what an error says, for a message; some say nothing beyond their name."""
-        return self._told(str(error).strip() or type(error).__name__)
+        """Return what is beneath an error, for a message."""
+        return self._told(system_reason(error))
 
     def _told(self, what: object) -> str:
         """Return a foreign text for a message: one bounded line without the key."""
@@ -335,14 +335,12 @@ def _key(variable: str | None) -> str | None:
     return key
 
 
-def _is_untrusted(error: BaseException) -> bool:
-    """Whether a connection failed because its other end could not be trusted."""
+def _distrust(error: BaseException) -> ssl.SSLError | None:
+    """Return why the other end of a connection could not be trusted; None where it failed otherwise."""
     cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLError):
-            return True
+    while cause is not None and not isinstance(cause, ssl.SSLError):
         cause = cause.__cause__ or cause.__context__
-    return False
+    return cause
 
 
 def _backoff(name: str, number: int) -> float:

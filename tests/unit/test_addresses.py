@@ -1,10 +1,14 @@
 """Addresses of clusters, job servers and tracking servers: IPv6 in brackets, and one clear error for what is none."""
 
+import itertools
 import socket
 import threading
+import time
+from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
+from support.chat_server import drip_server
 
 from bootstrap.cluster import pool, submit
 from bootstrap.errors import ClusterError, TrackingError
@@ -101,6 +105,27 @@ def test_a_server_that_speaks_another_protocol_is_no_job_server() -> None:
             with pytest.raises(ClusterError, match="is no Ray job server"):
                 submit._connect(f"http://127.0.0.1:{server.getsockname()[1]}")
         thread.join(10)
+
+
+def test_a_job_server_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    def drops() -> Iterator[bytes]:
+        yield b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
+        yield from itertools.repeat(b" ")
+
+    monkeypatch.setattr(submit, "_REACH_SECONDS", 0.5)
+    with drip_server(drops) as url:
+        begun = time.monotonic()
+        with pytest.raises(ClusterError, match=r"no Ray job server answers .* \(no whole answer within 0.5 s\)"):
+            submit._connect(url.removesuffix("/v1"))
+        assert time.monotonic() - begun < 30
+
+
+def test_nobody_at_a_job_servers_address_is_said_in_the_systems_words() -> None:
+    with socket.socket() as taken, pytest.MonkeyPatch.context() as patch:
+        taken.bind(("127.0.0.1", 0))
+        patch.setenv("NO_PROXY", "127.0.0.1")
+        with pytest.raises(ClusterError, match=r"no Ray job server answers at .* \(Connection refused\)"):
+            submit._connect(f"http://127.0.0.1:{taken.getsockname()[1]}")
 
 
 def test_a_tracking_server_is_named_with_its_brackets(connected: list[tuple[str, int]]) -> None:
