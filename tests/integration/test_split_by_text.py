@@ -1,6 +1,7 @@
 """Lineages that were grown with the split of prompts' texts: they go on as they began, and nothing else goes on."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,14 @@ from bootstrap.cli.remembered import FILE_NAME, recall_recipe, remember_recipe
 from bootstrap.config.load import load_recipe, recipe_of
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError
+from bootstrap.plan import make_plan
 from bootstrap.prompts.build import build_task
-from bootstrap.records import Split
+from bootstrap.prompts.files import Rows
+from bootstrap.records import Prompt, Split
+from bootstrap.scoring.verifier import Tools
+from bootstrap.stages.rescore import Rescorer
 from bootstrap.stages.step import Tables
+from bootstrap.stages.verifiers import open_verifiers
 from bootstrap.store.lineage_store import LineageStore
 
 TASK = {"type": "addition", "base_level": 2, "heldout_fraction": 0.3}
@@ -117,3 +123,48 @@ def test_a_fork_goes_on_with_its_origins_rule_and_no_other(store: Path, tmp_path
     with pytest.raises(RecipeError, match=r"kept for the final comparison; set task\.final_fraction to 0 or less"):
         fork_lineage("tiny@1", "final", ["task.final_fraction=0.2"], recipe_path=None, store=store)
     assert not (store / "other").exists() and not (store / "final").exists()
+
+
+def test_a_lineage_that_aimed_beyond_a_files_last_level_goes_on_at_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Levels past the last one held its rows then, so a file of one level had a second and a third."""
+    rows = [{"prompt": f"{a}{b}=", "answer": f"{a}{b}"} for a in "abcd" for b in "abcdefgh"]
+    (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    task = {
+        "type": "file",
+        "path": str(tmp_path / "rows.jsonl"),
+        "alphabet": "abcdefgh=",
+        "max_prompt_length": 4,
+        "max_answer_length": 4,
+        "heldout_fraction": 0.5,
+        "split_by": "text",
+    }
+    own = Rows._prompts
+
+    def repeated(self: Rows, level: int, split: Split) -> list[Prompt]:
+        return [replace(prompt, level=level) for prompt in own(self, 1, split)]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Rows, "_prompts", repeated)
+        patch.setattr(Rows, "highest_level", property(lambda self: None, lambda self, value: None), raising=False)
+        before = tiny.grow(tiny.recipe(task=task, steps=[tiny.REJECTION], count=1), tmp_path / "tiny")
+    assert before[1].generation.target_levels == (2,)
+    assert [row.level for row in before[1].generation.report.levels] == [1, 2, 3]
+
+    longer = tiny.recipe(task=task, steps=[tiny.REJECTION], count=2)
+    plan = make_plan(longer, lineage="tiny", workers=1, entries=before)
+    assert [generation.target_levels for generation in plan.generations] == [(1,), (2,), (1,)]
+    entries = tiny.grow(longer, tmp_path / "tiny")
+    assert entries[2].generation.target_levels == (1,)
+    assert [row.level for row in entries[2].generation.report.levels] == [1]
+
+    built = build_task(longer.task)
+    with open_verifiers(longer, built, Tools(processes=1)) as (verifiers, examiner, panel):
+        store = LineageStore(tmp_path / "tiny")
+        rescorer = Rescorer(longer, store=store, task=built, verifiers=verifiers, examiner=examiner, panel=panel)
+        found = rescorer.rescore(entries)
+    assert [row.heldout for row in found] == [{}, {}, {}]
+    assert [row.num_heldout for row in found] == [
+        sum(level.num_prompts for level in entry.generation.report.levels) for entry in entries
+    ]
