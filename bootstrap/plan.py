@@ -307,7 +307,8 @@ def _uncounted(estimates: "_Estimates", *, levels: Collection[int]) -> Iterator[
     """Yield that evaluation is an upper bound, where it is; `levels`: all that are aimed at."""
     evaluation = estimates.recipe.evaluation
     last = last_evaluated(levels, lookahead=evaluation.lookahead, highest=estimates.task.highest_level)
-    asked = [(estimates.task, level, evaluation.prompts_per_level) for level in range(1, last + 1)]
+    own = {own_level(estimates.task, level) for level in range(1, last + 1)}
+    asked = [(estimates.task, level, evaluation.prompts_per_level) for level in sorted(own)]
     for name, task in estimates.panel.items():
         watched = evaluation.panel[name]
         asked += [(task, level, watched.prompts_per_level) for level in watched.asked]

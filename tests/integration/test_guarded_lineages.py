@@ -195,7 +195,7 @@ def test_near_duplicates_of_held_out_prompts_are_seen_wherever_training_meets_th
         },
     ]
     settings = recipe(
-        task=twins(tmp_path / "rows.jsonl", seed=0, levels=2, marks="ab"),
+        task=twins(tmp_path / "rows.jsonl", seed=0, levels=3, marks="ab"),
         generations={"stages": stages},
         base={"model": tiny.MODEL, "steps": [SHOWN]},
         evaluation={**tiny.EVALUATION, "lookahead": 0},

@@ -1,5 +1,6 @@
 """Self-play in one process: who proposed what, what it earned, which of it trained, and that kills do not show."""
 
+from collections import deque
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from bootstrap.prompts.build import build_task
 from bootstrap.records import Batch, Role, Split, Status, Use
 from bootstrap.scoring.verifier import Tools
 from bootstrap.stages.rescore import Rescorer
-from bootstrap.stages.self_play import HELD_OUT, Fault
+from bootstrap.stages.self_play import HELD_OUT, Fault, SelfPlayTrainer
 from bootstrap.stages.step import Tables
 from bootstrap.stages.verifiers import open_verifiers
 from bootstrap.store.ledger import Entry
@@ -106,6 +107,15 @@ def test_what_is_held_out_takes_no_part(lineage):
                 assert rollout.id not in trained
                 dropped += 1
     assert dropped
+
+
+def test_what_is_kept_for_the_end_is_no_problem_either():
+    trainer = object.__new__(SelfPlayTrainer)
+    trainer.highest, trainer.recent = 9, deque()
+    task = build_task(TASK.settings.model_copy(update={"final_fraction": 0.3}))
+    final, trained = task.final(2, 1)[0], task.draw(2, 1, seed=0)[0]
+    assert trainer._fault(task.read(final.text)) is Fault.HELD_OUT
+    assert trainer._fault(task.read(trained.text)) is None
 
 
 def test_the_roles_are_compared_apart_and_each_loss_is_a_mean_over_its_own_tokens(lineage):

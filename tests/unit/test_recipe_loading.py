@@ -652,6 +652,15 @@ def test_a_label_free_verifier_trains_where_another_one_examines(recipe_path: Pa
             "panel.p.task.parts.sum.task.heldout_fraction: training draws from prompts of addition",
         ),
         (
+            "{task: {type: working, heldout_fraction: 0.5}}",
+            "panel.p.task.heldout_fraction: training draws from prompts of working that the panel would ask",
+        ),
+        (
+            "{task: {type: addition, split_by: text}}",
+            "panel.p.task.split_by: training draws from prompts of addition that the panel would ask, since the "
+            "recipe's own task chooses what is held out by question; set split_by: question",
+        ),
+        (
             "{task: {type: addition}, verifier: {type: judge, rubric: r, model: {type: generation}}}",
             "judge asks generations of the lineage",
         ),
@@ -659,6 +668,65 @@ def test_a_label_free_verifier_trains_where_another_one_examines(recipe_path: Pa
 )
 def test_a_panel_that_cannot_work_is_refused(recipe_path: Path, panel: str, expected: str) -> None:
     assert expected in refusal(recipe_path, f"evaluation.panel={{p: {panel}}}")
+
+
+SPELL = "{type: reasoning_gym, datasets: [{name: spell_backward, levels: [{}]%s}]}"
+SPELLING = "{type: mixture, base_level: 1, parts: {spell: {task: %s}}}" % (SPELL % "")
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (", keep: '(.)$'", "panel.p.task.datasets: other questions of data set spell_backward are held out than the"),
+        (", before: 's'", None),
+    ],
+)
+def test_a_data_set_of_which_other_words_are_kept_holds_out_other_questions(
+    recipe_path: Path, settings: str, expected: str | None
+) -> None:
+    own = [
+        f"task={SPELL % ''}",
+        "verifier={type: reasoning_gym}",
+        "base.model.max_length=512",
+        "evaluation.lookahead=0",
+    ]
+    own += ["generations.curriculum={type: given, levels: [1]}", "generations.steps.0.distillation=null"]
+    own += [f"evaluation.panel={{p: {{task: {SPELL % settings}, verifier: {{type: reasoning_gym}}}}}}"]
+    if expected:
+        assert expected in refusal(recipe_path, *own)
+    else:
+        assert load_recipe(recipe_path, own).evaluation.panel["p"].task.datasets[0].before == "s"
+
+
+def test_parts_of_one_kind_hold_out_the_same_questions(recipe_path: Path) -> None:
+    def mixture(**other: Any) -> str:
+        parts = {"one": {"task": {"type": "addition"}}, "two": {"task": {"type": "addition", **other}, "before": "+"}}
+        return f"task={json.dumps({'type': 'mixture', 'base_level': 4, 'parts': parts})}"
+
+    assert load_recipe(recipe_path, [mixture()]).task.type == "mixture"
+    assert (
+        "task.parts.two.task.heldout_fraction: training draws from prompts of addition that another part holds out, "
+        "since another part holds only 0.125 of them out; set 0.125 or less"
+    ) in refusal(recipe_path, mixture(heldout_fraction=0.5))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["generations.curriculum={type: given, levels: [1, 2]}"], "level 2 is given, and the task's last level is 1"),
+        (["generations.curriculum={type: fixed}"], "would aim at level"),
+        (
+            [f"evaluation.panel={{p: {{task: {SPELLING}, levels: [1, 2], verifier: {{type: reasoning_gym}}}}}}"],
+            "evaluation.panel.p.levels: level 2 is asked, and this task's last level is 1",
+        ),
+    ],
+)
+def test_levels_beyond_those_that_settings_list_are_refused(
+    recipe_path: Path, overrides: list[str], expected: str
+) -> None:
+    own = [f"task={SPELLING}", "verifier={type: reasoning_gym}", "base.model.max_length=512"]
+    assert load_recipe(recipe_path, own).task.highest_level == 1
+    assert expected in refusal(recipe_path, *own, *overrides)
 
 
 def test_a_panel_may_hold_out_less_than_training_does_or_another_file(recipe_path: Path) -> None:
