@@ -283,6 +283,13 @@ def test_an_expression_beyond_the_steps_is_not_proven():
     assert not math_algebra.equal(large, scalar("(b+a+c+d+h+j)^{60}+x-x"))
 
 
+def test_equations_beyond_the_steps_are_not_proven_the_same():
+    left, right = scalar("(a+b+c+d)^{12}"), scalar("(d+c+b+a)^{12}")
+    assert math_algebra.equal(left, right)
+    assert not math_algebra.proportional((left, scalar("y")), (right, scalar("y")))
+    assert math_algebra.proportional((scalar("2y"), scalar("4x+2")), (scalar("1+2x"), scalar("y")))
+
+
 def test_a_tree_survives_being_flattened_however_deep():
     node = scalar("1" + "+x" * 120)
     assert rebuilt(flattened(node)) == node
