@@ -23,6 +23,8 @@ from bootstrap.scoring.math_nodes import MAX_BITS, Node
 
 MAX_STEPS = 30_000
 """Products of two terms that one comparison may take."""
+MAX_EQUATION_STEPS = 3_000
+"""The same of two equations, which are compared outside the confined process."""
 MAX_TERMS = 600
 MAX_POWER = 64
 MAX_COEFFICIENT_BITS = min(MAX_BITS, 4_096)
@@ -57,7 +59,7 @@ def proportional(left: tuple[Node, Node], right: tuple[Node, Node]) -> bool:
 
     Only equations without denominators, which would leave points out.
     """
-    work = _Work()
+    work = _Work(MAX_EQUATION_STEPS)
     try:
         differences = []
         for above, below in (work.ratio(Node("add", (a, Node("negative", (b,))))) for a, b in (left, right)):
@@ -75,8 +77,8 @@ def proportional(left: tuple[Node, Node], right: tuple[Node, Node]) -> bool:
 class _Work:
     """One comparison: its atoms, and the steps that are left."""
 
-    def __init__(self) -> None:
-        self._steps = MAX_STEPS
+    def __init__(self, steps: int = MAX_STEPS) -> None:
+        self._steps = steps
         self._reduced: dict[str, tuple[int, Polynomial]] = {}
         """Atom -> power of it that is a polynomial in others, and that polynomial."""
 

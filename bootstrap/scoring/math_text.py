@@ -383,7 +383,7 @@ class _Reader:
         if is_word(word):
             return True
         # Plain letters stand for a unit after a number alone: `4ms` may, in `x + 4ms` they are factors.
-        if before[-1] not in "0123456789)}" or any(w.isalpha() for w in words[:start]):
+        if (before[-1] not in "0123456789)}" and before != r"\pi") or any(w.isalpha() for w in words[:start]):
             return False
         if may_be_unit(word) and word not in MISSPELT:
             return True

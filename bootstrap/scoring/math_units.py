@@ -49,9 +49,10 @@ _ALIASES = {
     "pm": "p.m.",
 }
 _NAMES = {alias: name for name, aliases in _ALIASES.items() for alias in (name, *aliases.split())}
-_ABBREVIATIONS = "ms ns us kW kWh MW Hz kHz MHz GHz Pa kPa eV keV MeV mol kJ cal kcal rpm mA kV mV dB dL dl cL cl tsp tbsp KB MB GB TB"
+_SCALED = "ms ns us kW kWh MW Hz kHz MHz GHz Pa kPa eV keV MeV mA kV mV dB dL dl cL cl KB MB GB TB"
+_ABBREVIATIONS = (*_SCALED.split(), "mol", "kJ", "cal", "kcal", "rpm", "tsp", "tbsp")
 """Units that are written in no other way; not those that are as likely products of letters, as `ac` and `nm`."""
-_NAMES |= {name: name for name in _ABBREVIATIONS.split()}
+_NAMES |= {name: name for name in _ABBREVIATIONS}
 _COMPOUND = {"mph": (("mi", 1), ("h", -1)), "kph": (("km", 1), ("h", -1))}
 MULTIPLES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 """Words after a number -> zeros that they stand for."""

@@ -204,6 +204,24 @@ def test_one_number_written_in_two_ways_is_no_wrong_answer(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
+    "answers",
+    [
+        [r"\frac{1}{2}", "0.5", r"\dfrac12", ".5", "1/2", r"x = \frac{1}{2}"],
+        ["10080", r"10,\!080", "10{,}080", r"\$10,080", r"10080 \text{ cm}", r"10080^\circ"],
+        ["C", r"\text{(C)}", "c", r"\textbf{C}", "(C)", r"\text{ C }"],
+    ],
+)
+def test_one_answer_in_another_type_or_with_its_unit_is_no_wrong_answer(tmp_path: Path, answers: list[str]) -> None:
+    others = [*answers, "-7", "east"]
+    task = task_of(tmp_path, [{"prompt": f"{n}", "answer": others[n % 8]} for n in range(80)])
+    for prompt in task.draw(1, 60, seed=0):
+        if task.reference(prompt) in answers:
+            wrong = task.wrong_answers(prompt)
+            assert not set(wrong) & set(answers)
+            assert {"-7", "east"} <= set(wrong)
+
+
+@pytest.mark.parametrize(
     ("form", "rows"),
     [("calls", CALLS), ("calls", BODIES), ("scripts", SCRIPTS), ("humaneval", HUMANEVAL), ("mbpp", MBPP)],
     ids=["calls", "calls with a prefix", "scripts", "humaneval", "mbpp"],

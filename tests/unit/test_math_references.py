@@ -39,6 +39,7 @@ KINDS: dict[str, tuple[list[str], list[str]]] = {
     ),
     r"10 \text{ m}^2": (["10 m^2", "10 square meters"], ["10 mm", "10 m", "10m^2n"]),
     "5 kg": (["5", r"5\text{ kg}", "5 kilograms"], ["5 gk", "5 g", "6 kg"]),
+    r"36\pi \text{ cm}^3": ([r"36\pi cm^3", r"36\pi"], [r"36\pi cm^2", "36 cm^3"]),
     "5 ms": (["5", r"5 \text{ ms}"], ["5 sm", "5 s"]),
     "3 cm, 4": (["3 cm, 4", "3, 4"], ["3 cm, 4 kg", "3 kg, 4"]),
     "8 m/s": (["8", r"8\text{ m/s}", "8 meters per second"], ["8 m", "8ms^{-1} s^{0} s^{-1} s", "8 s/m"]),
@@ -280,6 +281,13 @@ def test_what_is_not_algebraic_or_too_large_has_no_bound(text: str):
 def test_an_expression_beyond_the_steps_is_not_proven():
     large = scalar("(a+b+c+d+h+j)^{60}")
     assert not math_algebra.equal(large, scalar("(b+a+c+d+h+j)^{60}+x-x"))
+
+
+def test_equations_beyond_the_steps_are_not_proven_the_same():
+    left, right = scalar("(a+b+c+d)^{12}"), scalar("(d+c+b+a)^{12}")
+    assert math_algebra.equal(left, right)
+    assert not math_algebra.proportional((left, scalar("y")), (right, scalar("y")))
+    assert math_algebra.proportional((scalar("2y"), scalar("4x+2")), (scalar("1+2x"), scalar("y")))
 
 
 def test_a_tree_survives_being_flattened_however_deep():

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from bootstrap.config.answers import ExactVerifier, Whole
+from bootstrap.config.answers import ExactVerifier, FormatVerifier, Whole
 from bootstrap.config.tasks import AdditionTask, CopyTask, ReversalTask
 from bootstrap.errors import VerifierError
 from bootstrap.prompts.build import build_task
@@ -55,6 +55,15 @@ class Fragile(AnswerVerifier):
         right = answer.text == answer.reference
         status = Status.PASS if right else Status.FAIL
         return Judgement(status=status, reward=float(right), breakdown={}, reason="")
+
+
+def test_rollouts_are_judged_as_whole_answers():
+    # Their texts hold the tag that a prompt ended with: what is missing was neither there nor written.
+    verifier = build_verifier(FormatVerifier())
+    begun = "so it is</think><answer>2</answer>"
+    rollouts = [rollout("a", begun), rollout("b", f"<think>{begun}")]
+    verdicts = score(rollouts, {"p": "2"}, verifier=verifier, max_unverifiable=0)
+    assert [verdict.status for verdict in verdicts] == [Status.FAIL, Status.PASS]
 
 
 @dataclass
