@@ -159,7 +159,7 @@ def test_a_champions_panel_judged_by_another_version_is_judged_again(tmp_path, m
 
 
 # A few updates of so small a model pass the gate by luck: with this split of the sums they do.
-SUM = {"type": "addition", "base_level": 2, "split_by": "text"}
+SUM = {"type": "addition", "base_level": 2}
 BACK = {"type": "reversal", "alphabet": "0123", "base_level": 2, "heldout_fraction": 0.5}
 COPY = {"type": "copy", "alphabet": "0123", "base_level": 1, "heldout_fraction": 0.5}
 PARTS = {"back": {"task": BACK, "weight": 3}, "sum": {"task": SUM}}
