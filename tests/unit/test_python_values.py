@@ -80,7 +80,7 @@ VALUES = [
 ]
 
 
-@pytest.mark.parametrize("value", VALUES, ids=repr)
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: f"{type(value).__name__} {len(repr(value))}")
 def test_what_is_written_is_json_and_equals_itself(value: object) -> None:
     written = json.loads(json.dumps(write_value(value), allow_nan=False))
     check(written)

@@ -46,7 +46,7 @@ VALUES = [
 ]
 
 
-@pytest.mark.parametrize("value", VALUES, ids=repr)
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: f"{type(value).__name__} {len(repr(value))}")
 def test_a_function_gets_the_very_value_and_gives_it_back(sandbox: Sandbox, value: object) -> None:
     outcome = called(sandbox, "def f(x):\n    return [x, repr(type(x)), repr(x)]", value)
     assert outcome.ending is Ending.DONE, outcome.detail
