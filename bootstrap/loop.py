@@ -125,7 +125,7 @@ def grow(context: Context, entries: Sequence[Entry], number: int, *, lineage: st
     refs = {f"step-{index}": result.artifact for index, result in enumerate(results)}
     refs |= {"weights": weights, "evaluation": evaluation.artifact, "health": examined}
     refs |= {**base_artifacts(context, checkpoint), **inherited(context, number)}
-    refs |= {"champion-evaluation": further} if further else {}
+    refs |= further
     return Generation(
         number=number,
         stage=context.recipe.stage_name(number),

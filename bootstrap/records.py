@@ -476,10 +476,12 @@ class LevelReport(Record):
 
 
 class Share(Record):
-    """Greedy held-out results on some prompts."""
+    """Greedy held-out results on one level's prompts of a slice, without those that a lower level asks too."""
 
+    level: int
     num_prompts: int
     num_correct: int
+    num_unverifiable: int
     accuracy: float
     """Share of right answers among those that could be judged; 0 where none could."""
     interval: Interval
@@ -502,8 +504,8 @@ class Report(Record):
     """The accuracy from which a level counts as mastered."""
     parts: dict[str, tuple[LevelReport, ...]] = Field(default_factory=dict)
     """Greedy results on the parts of a mixture, level by level; empty where the task is one."""
-    slices: dict[str, Share] = Field(default_factory=dict)
-    """Greedy results by slice of a fixed data set, over all levels evaluated; empty where no slice is declared."""
+    slices: dict[str, tuple[Share, ...]] = Field(default_factory=dict)
+    """Greedy results by slice of a fixed data set, level by level; empty where no slice is declared."""
     panel: dict[str, tuple[LevelReport, ...]] = Field(default_factory=dict)
     """Greedy results on the tasks of the evaluation's panel, level by level."""
 
@@ -635,7 +637,8 @@ class Decision(Record):
     """Of all these levels together, against the champion: non-inferiority; None where no level was mastered, and in
     records from before it was tested."""
     slices: dict[str, LevelTest] = Field(default_factory=dict)
-    """By slice of a fixed data set, mastered or not, and by `panel TASK` that an earlier champion did better at."""
+    """What may be below the best of the line by chance alone: `slice NAME` and `level N` below mastered of fixed data,
+    and `panel TASK` that an earlier champion did better at."""
     panel: dict[str, LevelTest] = Field(default_factory=dict)
     """By task of the evaluation's panel, all its levels together, against the champion."""
 
@@ -780,6 +783,8 @@ class FinalComparison(Record):
 
     record: str
     """Hash of the lineage's last ledger record when it was made."""
+    generation: int
+    """Number of that record's generation."""
     champion: int
     levels: tuple[int, ...]
     num_prompts: int
@@ -796,6 +801,8 @@ class FinalComparison(Record):
     """Exact two-sided McNemar."""
     difference: Interval | None
     """Score interval of accuracy - base_accuracy; None where nothing could be judged."""
+    compute: Compute
+    """What it took, which no generation's books hold."""
 
 
 class Annotations(Record):

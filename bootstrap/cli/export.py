@@ -10,7 +10,7 @@ from pathlib import Path
 from bootstrap.cli.stores import new_folder
 from bootstrap.errors import RecipeError
 from bootstrap.lineage.card import model_card
-from bootstrap.lineage.queries import find
+from bootstrap.lineage.queries import final_line, find
 from bootstrap.store import durable
 from bootstrap.store.finals import final_of
 from bootstrap.store.fingerprint import base_fingerprint
@@ -29,11 +29,12 @@ def export_generation(store: LineageStore, generation: str, folder: Path) -> tup
     found = entry.generation
     folder = new_folder(folder)
     weights = store.artifact(found.artifacts["weights"])
+    final = final_of(store, entries)
     card = model_card(
         entry,
         identity=store.header().identity,
         pretrained=pretrained_of(weights),
-        final=final_of(store, entries),
+        final="" if final is None or final.champion != found.number else final_line(final, entries),
     )
     files, fingerprint = weights.read_all(), found.fingerprint
     if (base := base_fingerprint(files)) is not None:

@@ -63,7 +63,7 @@ def print_lineage(store: LineageStore, *, with_final: bool = True) -> None:
     export = command("export", "champion", "DIR", "--store", store.root.parent, "--lineage", name)
     say(f"champion: {champion.name}, frontier level {champion.report.frontier}; export it with: {export}")
     if with_final and (final := final_of(store, entries)) is not None:
-        say(queries.final_line(final))
+        say(queries.final_line(final, entries))
 
 
 def print_plan(plan: LineagePlan) -> None:
@@ -138,7 +138,7 @@ def print_generation(shown: Mapping[str, Any]) -> None:
     for kind in ("parts", "panel"):
         of_tasks = [{"task": task, **_level_row(row)} for task, rows in shown[kind].items() for row in rows]
         _print_rows(kind, of_tasks)
-    _print_rows("slices", [_slice_row(name, row) for name, row in shown["slices"].items()])
+    _print_rows("slices", [_slice_row(name, row) for name, rows in shown["slices"].items() for row in rows])
     _print_rows("gate", [_test_row(row) for row in shown["gate_tests"]])
     _print_rows(
         "health",
@@ -197,6 +197,7 @@ def _level_row(row: Mapping[str, Any]) -> dict[str, str]:
 def _slice_row(name: str, row: Mapping[str, Any]) -> dict[str, str]:
     return {
         "slice": name,
+        "level": str(row["level"]),
         "accuracy": text.percent(row["accuracy"]),
         "interval": f"{100 * row['interval']['low']:.1f}-{100 * row['interval']['high']:.1f}",
         "prompts": str(row["num_prompts"]),

@@ -235,8 +235,9 @@ def run_recipe(
     render.say(f"see it in MLflow: {where}")
     added = folder.ledger.read()[len(committed_before) :]
     render.say(split(time.monotonic() - BEGAN, start_up=start_up, publishing=publishing, added=added))
-    if (final := final_of(folder, folder.ledger.read())) is not None:
-        render.say(queries.final_line(final))
+    entries = folder.ledger.read()
+    if (final := final_of(folder, entries)) is not None:
+        render.say(queries.final_line(final, entries))
     if _is_stopped(added):
         raise _stop_error(folder, added[-1].generation)
 

@@ -22,8 +22,10 @@ Left out: what alpha is (`spending.py`), and what happens to a rejected candidat
 """
 
 import math
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from bootstrap.config.evaluation import Gate
 from bootstrap.evaluation.intervals import paired_lower_bound
@@ -85,58 +87,65 @@ def decide(
     protected: Protected,
     settings: Gate,
     test: ImprovementTest | None = None,
+    members: Mapping[int, Collection[str]] | None = None,
     slices: Mapping[str, Collection[str]] | None = None,
+    asked_alike: bool = True,
 ) -> Decision:
     """Return the decision and the tests it rests on.
 
     `line`: generation -> answers, of the champion and of all that `protected` names. `test`: alpha of improvement, the
-    settings' without one. `slices`: declared slice -> ids of its prompts. A prompt that either side could not be judged
-    on enters no test. Raises AssertionError where the two sides were asked different prompts.
+    settings' without one. `members`: target level -> ids of all its prompts, those that stand in lower levels too;
+    without an entry, those that stand in no lower one. `slices`: declared slice -> ids of its prompts. A prompt that
+    either side could not be judged on enters no test. Two sides that were asked different prompts are a defect; where
+    they are not `asked_alike`, what both were asked counts.
     """
-    test, slices = test or ImprovementTest(alpha=settings.alpha), slices or {}
+    test, members, slices = test or ImprovementTest(alpha=settings.alpha), members or {}, slices or {}
     ours = _by_level(candidate.rows)
     theirs = {number: _by_level(answers.rows) for number, answers in line.items()}
+    pair = partial(_pairs, asked_alike=asked_alike)
 
-    def paired(reference: Mapping[int, int]) -> _Paired:
+    def on_levels(reference: Mapping[int, int]) -> _Paired:
         """Pair the answers on levels, each with those of its generation."""
         pairs = [
-            pair
+            found
             for level, number in sorted(reference.items())
-            for pair in _pairs(ours.get(level, {}), theirs[number].get(level, {}))
+            for found in pair(ours.get(level, {}), theirs[number].get(level, {}))
         ]
         return _Paired(levels=tuple(sorted(reference)), reference=tuple(sorted({*reference.values()})), pairs=pairs)
 
-    def of_slice(name: str, number: int) -> _Paired:
-        members = slices[name]
-        mine, other = (_only(_flat(rows), members) for rows in (ours, theirs[number]))
-        levels = tuple(sorted(level for level, rows in ours.items() if any(prompt in rows for prompt in members)))
-        return _Paired(levels=levels, reference=(number,), pairs=_pairs(mine, other))
+    def on_prompts(prompts: Collection[str], number: int, *, levels: Iterable[int] | None = None) -> _Paired:
+        """Pair the answers to these prompts, whatever levels they stand in, with those of a generation."""
+        mine, other = (_only(_flat(rows), prompts) for rows in (ours, theirs[number]))
+        stand = levels or (level for level, rows in ours.items() if not mine.keys().isdisjoint(rows))
+        return _Paired(levels=tuple(sorted(stand)), reference=(number,), pairs=pair(mine, other))
 
-    def of_panel(task: str, number: int) -> _Paired:
+    def on_panel(task: str, number: int) -> _Paired:
         mine, other = (
             _by_level(row for row in panel if row.task == task) for panel in (candidate.panel, line[number].panel)
         )
-        return _Paired(levels=tuple(sorted(mine)), reference=(number,), pairs=_pairs(_flat(mine), _flat(other)))
+        return _Paired(levels=tuple(sorted(mine)), reference=(number,), pairs=pair(_flat(mine), _flat(other)))
 
-    improvement = _improvement(paired(dict.fromkeys(target_levels, champion)), test)
+    aimed = {prompt for level in target_levels for prompt in members.get(level, ours.get(level, {}))}
+    improvement = _improvement(on_prompts(aimed, champion, levels=target_levels), test)
     counts = {level: len(ours.get(level, ())) for level in protected.levels}
     groups = [
-        paired({level: protected.levels[level] for level in group})
+        on_levels({level: protected.levels[level] for level in group})
         for group in pool_small(counts, min_prompts=settings.min_prompts)
     ]
     retention = tuple(_observed(group, settings) for group in groups)
-    together = paired(dict.fromkeys(protected.levels, champion))
+    together = on_levels(dict.fromkeys(protected.levels, champion))
     pooled = _bounded(together, settings, margin=settings.retention_margin) if groups else None
-    parts = {f"level {level}": paired({level: number}) for level, number in protected.below.items()}
-    parts |= {name: of_slice(name, number) for name, number in protected.slices.items()}
-    bests = {f"panel {task}": of_panel(task, number) for task, number in protected.panel.items() if number != champion}
+    # A level whose prompts all stand in lower ones says nothing that these do not say.
+    parts = {f"level {level}": on_levels({level: n}) for level, n in protected.below.items() if ours.get(level)}
+    parts |= {f"slice {name}": on_prompts(slices[name], number) for name, number in protected.slices.items()}
+    bests = {f"panel {task}": on_panel(task, number) for task, number in protected.panel.items() if number != champion}
     margins = {**dict.fromkeys(parts, settings.retention_margin), **dict.fromkeys(bests, settings.panel_margin)}
     within = {
         name: _beyond_chance(part, settings, margin=margins[name], num_tests=len(margins))
         for name, part in {**parts, **bests}.items()
     }
     panel = {
-        task: _bounded(of_panel(task, champion), settings, margin=settings.panel_margin) for task in protected.panel
+        task: _bounded(on_panel(task, champion), settings, margin=settings.panel_margin) for task in protected.panel
     }
     kept = (*retention, *([pooled] if pooled else ()), *within.values(), *panel.values())
     return Decision(
@@ -182,10 +191,12 @@ def _only(rows: Mapping[str, bool | None], members: Collection[str]) -> dict[str
     return {prompt: correct for prompt, correct in rows.items() if prompt in members}
 
 
-def _pairs(ours: Mapping[str, bool | None], theirs: Mapping[str, bool | None]) -> list[Pair]:
+def _pairs(ours: Mapping[str, bool | None], theirs: Mapping[str, bool | None], *, asked_alike: bool) -> list[Pair]:
     """Return the answers of both sides to the prompts judged for both."""
-    assert ours.keys() == theirs.keys(), "candidate and champion were asked different held-out prompts"
-    both = ((correct, theirs[prompt]) for prompt, correct in ours.items())
+    assert not asked_alike or ours.keys() == theirs.keys(), (
+        "candidate and champion were asked different held-out prompts"
+    )
+    both = ((ours[prompt], theirs[prompt]) for prompt in ours if prompt in theirs)
     return [(one, other) for one, other in both if one is not None and other is not None]
 
 
@@ -231,7 +242,8 @@ def _beyond_chance(found: _Paired, settings: Gate, *, margin: float, num_tests: 
     alpha, discordant = settings.alpha / num_tests, counts.gained + counts.lost
     tail = sum(math.comb(discordant, gains) for gains in range(counts.gained + 1)) / 2**discordant
     beyond = counts.lost - counts.gained > margin * counts.num_prompts + 1e-9
-    passed = bool(counts.num_prompts) and not (beyond and tail < alpha)
+    # Of a slice that nobody can judge nothing is shown, no loss either.
+    passed = not (beyond and tail < alpha)
     return counts.model_copy(update={"passed": passed, "p_value": tail, "alpha": alpha, "margin": margin})
 
 
@@ -275,7 +287,9 @@ def _reason(
     levels = sorted(level for one in retention for level in one.levels)
     retained = f"{level_range(levels)} retained" if levels else "no level was mastered before"
     if slices:
-        retained += f"; no loss beyond chance in {len(slices)} slice{'s' if len(slices) > 1 else ''}"
+        kinds = Counter(name.split()[0] for name in slices)
+        told = (f"{count} {kind}{'s' if count > 1 and kind != 'panel' else ''}" for kind, count in kinds.items())
+        retained += f"; no loss beyond chance in {', '.join(told)}"
     retained += f"; {', '.join(panel)} retained" if panel else ""
     told = f", {test}" if test.branches > 1 or test.shared else ""
     return f"{level_range(improvement.levels)}: {_moved(improvement)} (p {improvement.p_value:.2g}{told}); {retained}"

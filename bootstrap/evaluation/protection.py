@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from bootstrap.evaluation.guards import distrusted
 from bootstrap.evaluation.report import judged_shares
-from bootstrap.records import Generation, LevelReport, Report, Share
+from bootstrap.records import Decision, Generation, LevelReport, Report
 
 K = TypeVar("K", int, str)
 
@@ -27,6 +27,8 @@ class Protected:
     """By level of fixed data that none of them has mastered."""
     slices: Mapping[str, int] = field(default_factory=dict)
     """By declared slice of fixed data."""
+    slice_levels: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """The levels that a slice is compared on."""
     panel: Mapping[str, int] = field(default_factory=dict)
     """By task of the evaluation's panel."""
 
@@ -45,12 +47,20 @@ def champion_line(generations: Sequence[Generation], champion: int, *, restarts:
     """Return the champions of a lineage up to `champion`, ascending.
 
     `generations`: those committed before the candidate. Those that a guard's roll-back left are no part of the line.
-    `restarts`: generations that were promoted by the recipe's word, whatever they lost: the line begins anew there.
+    `restarts`: generations that were promoted by the recipe's word, though they lost something (`was_by_word`); the
+    line begins anew there.
     """
     left = distrusted(generations)
     first = max((number for number in restarts if number <= champion), default=0)
     found = {one.champion for one in generations if first <= one.champion <= champion} - left
     return tuple(sorted(found | {champion}))
+
+
+def was_by_word(decision: Decision) -> bool:
+    """Whether a promotion came about although a test had failed, as the recipe may say (`gate: always`)."""
+    kept = (*decision.retention, *decision.slices.values(), *decision.panel.values())
+    tests = (decision.improvement, decision.pooled, *kept)
+    return decision.promoted and not all(test.passed for test in tests if test is not None)
 
 
 def protected(
@@ -80,7 +90,8 @@ def protected(
     return Protected(
         levels=_best(line, levels, lambda report, level: _share(report.level(level))),
         below=_best(line, below, lambda report, level: _share(report.level(level))),
-        slices=_best(line, sorted(latest.slices), lambda report, name: _share(report.slices.get(name))),
+        slices={name: _best_slice(line, name) for name in sorted(latest.slices)},
+        slice_levels={name: tuple(share.level for share in shares) for name, shares in sorted(latest.slices.items())},
         panel=_best(line, sorted(latest.panel), lambda report, name: _pooled(report.panel.get(name, ()))),
     )
 
@@ -102,8 +113,20 @@ def _best(
     return best
 
 
-def _share(row: LevelReport | Share | None) -> tuple[int, float] | None:
-    return None if row is None else (row.num_prompts, row.accuracy)
+def _best_slice(line: Mapping[int, Report], name: str) -> int:
+    """Return who did best at a slice on the levels of the latest report, among those that answered as many prompts."""
+    wanted = {share.level: share.num_prompts for share in line[max(line)].slices[name]}
+    found = {}
+    for number, report in line.items():
+        own = [share for share in report.slices.get(name, ()) if wanted.get(share.level) == share.num_prompts]
+        judged = sum(share.num_prompts - share.num_unverifiable for share in own)
+        if len(own) == len(wanted) and judged:
+            found[number] = sum(share.num_correct for share in own) / judged
+    return max(found, key=lambda number: (found[number], number), default=max(line))
+
+
+def _share(row: LevelReport | None) -> tuple[int, float] | None:
+    return None if row is None else (row.num_prompts - row.num_repeated, row.accuracy)
 
 
 def _pooled(rows: Sequence[LevelReport]) -> tuple[int, float] | None:

@@ -5,7 +5,7 @@ UNVERIFIABLE answers are never numbers: they are counted beside, and leave both 
 Left out: which levels and prompts are asked (`prompts/`, the recipe) and whether the weights are promoted (`gate.py`).
 """
 
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +49,8 @@ def build_report(
     trained_level: int,
     min_prompts: int,
     panel: Mapping[str, Mapping[int, Judged]],
-    slices: Mapping[str, Collection[str]] | None = None,
+    rows: Sequence[OutcomeRow] = (),
+    slices: Mapping[str, str] | None = None,
 ) -> Report:
     """Return the report of one set of weights.
 
@@ -58,7 +59,8 @@ def build_report(
     several samples per prompt, for those levels of `greedy` where they were taken; `k` of pass@k and majority@k.
     `trained_level`: the highest level trained on, beyond which the lead is counted. `min_prompts`: levels with fewer
     prompts are judged mastered or not together with the next. `panel`: greedy answers by task and level.
-    `slices`: slice -> ids of its prompts.
+    `rows`: the greedy outcomes, each prompt at the lowest of its levels, and `slices`: prompt -> slice, of those that
+    have one.
     """
     assert sampled.keys() <= greedy.keys(), "a level was sampled without greedy answers"
     metrics = {level: _sampled_metrics(judged, k=k, answer_of=answer_of) for level, judged in sampled.items()}
@@ -75,7 +77,7 @@ def build_report(
         lead=lead({row.level: row.accuracy for row in levels}, trained_level=trained_level),
         mastered=mastered,
         parts=_parts(greedy),
-        slices={name: share for name, ids in (slices or {}).items() if (share := _slice(greedy, ids)) is not None},
+        slices=_slices(rows, slices or {}),
         panel={
             name: tuple(_level_report(level, rows[level]) for level in sorted(rows)) for name, rows in panel.items()
         },
@@ -126,24 +128,62 @@ def _repeated(greedy: Mapping[int, Judged]) -> dict[int, int]:
     return found
 
 
-def _slice(greedy: Mapping[int, Judged], members: Collection[str]) -> Share | None:
-    """Return the results on these prompts, each counted once; None where none was asked."""
-    correct = {
-        rollout.prompt_id: _correct(verdict)
-        for judged in greedy.values()
-        for rollout, verdict in _pairs(judged)
-        if rollout.prompt_id in members
+def _slices(rows: Sequence[OutcomeRow], slices: Mapping[str, str]) -> dict[str, tuple[Share, ...]]:
+    """Return the results by slice, level by level; prompts without a slice are left out."""
+    of = {row.prompt_id: slices[row.prompt_id] for row in rows if row.prompt_id in slices}
+    found = {name: _by_level(row for row in rows if of.get(row.prompt_id) == name) for name in sorted(set(of.values()))}
+    return {
+        name: tuple(
+            Share(level=level, **_counts([row.correct for row in by_level[level]])) for level in sorted(by_level)
+        )
+        for name, by_level in found.items()
     }
-    if not correct:
-        return None
-    right = list(correct.values()).count(True)
-    judged = len(correct) - list(correct.values()).count(None)
-    return Share(
-        num_prompts=len(correct),
-        num_correct=right,
-        accuracy=right / judged if judged else 0.0,
-        interval=wilson(right, total=judged),
+
+
+def _counts(correct: Sequence[bool | None]) -> dict[str, Any]:
+    """Return what a share says of these answers."""
+    right, judged = correct.count(True), len(correct) - correct.count(None)
+    return {
+        "num_prompts": len(correct),
+        "num_correct": right,
+        "num_unverifiable": len(correct) - judged,
+        "accuracy": right / judged if judged else 0.0,
+        "interval": wilson(right, total=judged),
+    }
+
+
+def rejudged(
+    report: Report, rows: Sequence[OutcomeRow], *, panel: Sequence[OutcomeRow], slices: Mapping[str, str]
+) -> Report:
+    """Return a report as far as the outcomes of its greedy answers, judged anew, say: levels, slices and panel.
+
+    `rows`: each prompt at the lowest of its levels; levels without one are left out. What is not about right and wrong
+    stays as recorded, and so do frontier and lead. `slices`: prompt -> slice, of those that have one.
+    """
+    known = {row.level: row for row in report.levels}
+    by_level = _by_level(rows)
+    tasks = {name: _by_level(row for row in panel if row.task == name) for name in report.panel}
+    return report.model_copy(
+        update={
+            "levels": tuple(_recounted(known[level], by_level[level]) for level in sorted(by_level) if level in known),
+            "slices": _slices(rows, slices),
+            "panel": {
+                name: tuple(_recounted(row, tasks[name][row.level]) for row in levels if row.level in tasks[name])
+                for name, levels in report.panel.items()
+            },
+        }
     )
+
+
+def _by_level(rows: Iterable[OutcomeRow]) -> dict[int, list[OutcomeRow]]:
+    found: dict[int, list[OutcomeRow]] = {}
+    for row in rows:
+        found.setdefault(row.level, []).append(row)
+    return found
+
+
+def _recounted(row: LevelReport, answers: Sequence[OutcomeRow]) -> LevelReport:
+    return row.model_copy(update={**_counts([answer.correct for answer in answers]), "num_repeated": 0})
 
 
 def _parts(greedy: Mapping[int, Judged]) -> dict[str, tuple[LevelReport, ...]]:

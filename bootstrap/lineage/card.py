@@ -10,7 +10,7 @@ from typing import Any
 
 from bootstrap.lineage import queries
 from bootstrap.lineage.text import plain
-from bootstrap.records import Edge, FinalComparison, LevelReport
+from bootstrap.records import Edge, LevelReport
 from bootstrap.store.ledger import Entry
 from bootstrap.store.pretrained import Pretrained
 
@@ -23,12 +23,12 @@ def model_card(
     *,
     identity: Mapping[str, Any],
     pretrained: Pretrained | None = None,
-    final: FinalComparison | None = None,
+    final: str = "",
 ) -> str:
     """Return a Hugging Face README.md for a committed generation.
 
     `identity`: the recipe's identity, as the lineage's folder records it; `pretrained`: what the weights go back to;
-    `final`: the lineage's final comparison, told of the champion that it was made for.
+    `final`: what the lineage's final comparison says of it.
     """
     generation = entry.generation
     model = identity["base"]["model"]
@@ -65,7 +65,7 @@ def model_card(
             f"Outcome: **{generation.outcome}**. {plain(generation.decision.reason)}",
             "",
             f"- base: {base}",
-            *([f"- {queries.final_line(final)}"] if final is not None and final.champion == generation.number else []),
+            *([f"- {final}"] if final else []),
             *([f"- pretrained: {plain(_told(pretrained))}"] if pretrained is not None else []),
             f"- task: {identity['task']['type']}; references were shown up to level {identity['task']['base_level']}",
             f"- weights' fingerprint: `{generation.fingerprint}`",

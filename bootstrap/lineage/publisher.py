@@ -552,7 +552,13 @@ class _Publisher:
         side = "parent" if decision.champion == node.parent else "champion"
         compared: dict[str, float] = {}
         for row in (*([test] if test else ()), *decision.retention):
-            compared[f"gate/{side}/{_levels_key(row.levels)}/accuracy"] = row.champion
+            # What is kept is compared with the best of the champion line, which may be earlier than the champion.
+            if set(row.reference) <= {decision.champion}:
+                compared[f"gate/{side}/{_levels_key(row.levels)}/accuracy"] = row.champion
+            else:
+                metrics += _plain({f"gate/best/{_levels_key(row.levels)}/accuracy": row.champion}, at=at)
+        if decision.pooled is not None:
+            metrics += _plain({"gate/retention/low": decision.pooled.difference_low}, at=at)
         return metrics + _plain(compared, at=at, model_id=other.model_id if other else None)
 
     def _curves(self, node: Generation, span: tuple[int, int]) -> list[Metric]:

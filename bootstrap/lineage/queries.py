@@ -183,7 +183,7 @@ def show(entries: Sequence[Entry], name: str, *, pretrained: Pretrained | None =
         "parts": {task: [row.model_dump(mode="json") for row in rows] for task, rows in node.report.parts.items()},
         "panel": {task: [row.model_dump(mode="json") for row in rows] for task, rows in node.report.panel.items()},
         "panel_tests": {task: row.model_dump(mode="json") for task, row in node.decision.panel.items()},
-        "slices": {name: share.model_dump(mode="json") for name, share in node.report.slices.items()},
+        "slices": {name: [row.model_dump(mode="json") for row in rows] for name, rows in node.report.slices.items()},
         "suite": node.report.suite,
         "mastered": node.report.mastered,
         "books": node.books.model_dump(mode="json"),
@@ -204,20 +204,21 @@ def gate_tests(decision: Decision) -> list[tuple[str, LevelTest]]:
         *([("improvement", decision.improvement)] if decision.improvement else ()),
         *(("retention", one) for one in decision.retention),
         *([("retention, together", decision.pooled)] if decision.pooled else ()),
-        *((f"slice: {name}", one) for name, one in decision.slices.items()),
+        *decision.slices.items(),
         *((f"panel: {task}", one) for task, one in decision.panel.items()),
     ]
 
 
-def final_line(final: FinalComparison) -> str:
-    """Return the final comparison in one sentence."""
+def final_line(final: FinalComparison, entries: Sequence[Entry]) -> str:
+    """Return the final comparison in one sentence; it says so where the lineage has grown on since."""
     if final.difference is None:
         return f"final set: none of its {final.num_unverifiable} prompts could be judged for both models"
+    since = "" if final.record == entries[-1].hash else f", as of gen-{final.generation}"
     low, high = (text.points(bound) for bound in (final.difference.low, final.difference.high))
     return (
         f"final set, {final.num_prompts} prompts of {level_range(final.levels)} that no gate has seen: "
         f"gen-{final.champion} {text.percent(final.accuracy)}, gen-0 {text.percent(final.base_accuracy)}, "
-        f"{text.points(final.accuracy - final.base_accuracy)} (95 % interval {low} to {high})"
+        f"{text.points(final.accuracy - final.base_accuracy)} (95 % interval {low} to {high}){since}"
     )
 
 

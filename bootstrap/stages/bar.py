@@ -1,24 +1,35 @@
 """What a candidate is held to: what its champion line has reached, and the alpha that it is tested at.
 
-A function of the recipe and the ledger alone. The statistics are `evaluation/protection.py`'s and `spending.py`'s.
+A function of the recipe, the ledger, and what the verifiers say now of the answers that it names. The statistics are
+`evaluation/protection.py`'s and `spending.py`'s.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from bootstrap.config.generations import Position
 from bootstrap.config.recipe import Recipe
 from bootstrap.evaluation.gate import ImprovementTest
-from bootstrap.evaluation.protection import Protected, champion_line, protected
+from bootstrap.evaluation.protection import Protected, champion_line, protected, was_by_word
 from bootstrap.evaluation.spending import shared_alpha
-from bootstrap.records import Generation, Outcome
+from bootstrap.records import Generation, Outcome, Report
 
 
-def reached(recipe: Recipe, committed: Sequence[Generation], *, champion: int, highest: int | None) -> Protected:
-    """Return what the champions up to `champion` have reached; `highest`: the task's last level, None without one."""
-    by_word = [one.number for one in committed[1:] if recipe.gate_of(one.number) == "always"]
+def reached(
+    recipe: Recipe,
+    committed: Sequence[Generation],
+    *,
+    champion: int,
+    highest: int | None,
+    report_of: Callable[[int], Report],
+) -> Protected:
+    """Return what the champions up to `champion` have reached.
+
+    `highest`: the task's last level, None without one; `report_of`: a generation's report as the verifiers judge now.
+    """
+    by_word = [one.number for one in committed[1:] if was_by_word(one.decision)]
     line = champion_line(committed, champion, restarts=by_word)
     return protected(
-        {number: committed[number].report for number in line},
+        {number: report_of(number) for number in line},
         mastered=recipe.evaluation.mastered,
         min_prompts=recipe.gate.min_prompts,
         fixed=recipe.has_fixed_data,
@@ -26,19 +37,24 @@ def reached(recipe: Recipe, committed: Sequence[Generation], *, champion: int, h
     )
 
 
-def test_of(recipe: Recipe, committed: Sequence[Generation], position: Position) -> ImprovementTest:
-    """Return what a generation's improvement is tested at."""
-    branches = position.stage.branches
-    if not recipe.spends_over_lineage:
-        return ImprovementTest(alpha=recipe.gate.alpha, branches=branches)
-    planned, promoted = recipe.num_compared, list[bool]()
-    number = 1
+def improvement_test(recipe: Recipe, committed: Sequence[Generation], position: Position) -> ImprovementTest:
+    """Return what a generation's improvement is tested at, `committed` being all before its siblings."""
+    alpha, branches = recipe.gate.alpha, position.stage.branches
+    if position.stage.gate != "compare" or not recipe.spends_over_lineage:
+        return ImprovementTest(alpha=alpha, branches=branches)
+    spent, done, number = 0.0, 0, 1
     while number < position.eldest:
         siblings = recipe.generations.position(number).siblings
         if recipe.gate_of(number) == "compare":
-            promoted.append(any(committed[one].outcome is Outcome.PROMOTED for one in siblings))
+            done += 1
+            test = committed[number].decision.improvement
+            if test is not None and test.alpha is not None and not _promoted(committed, siblings):
+                spent += test.alpha * len(siblings)
         number = siblings.stop
-    alpha = shared_alpha(recipe.gate.alpha, planned=planned, promoted=promoted)
-    return ImprovementTest(
-        alpha=alpha, branches=branches, shared=f" of {recipe.gate.alpha:g} over {planned} comparisons"
-    )
+    remaining = max(recipe.num_compared - done, 1)
+    share = shared_alpha(alpha, spent=spent, remaining=remaining)
+    return ImprovementTest(alpha=share, branches=branches, shared=f" of {alpha:g} over the lineage")
+
+
+def _promoted(committed: Sequence[Generation], siblings: range) -> bool:
+    return any(committed[number].outcome is Outcome.PROMOTED for number in siblings)

@@ -17,6 +17,7 @@ from bootstrap.config.models import LineageModel, Reference, Sampler, Teacher
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.steps import Levels
 from bootstrap.config.training import Training
+from bootstrap.evaluation.gate import Answers
 from bootstrap.evaluation.protection import Protected
 from bootstrap.pool import Pool
 from bootstrap.prompts.task import Task
@@ -155,6 +156,8 @@ class Context:
     observe: Observer
     answers: dict[int, list[PoolEntry]] = field(default_factory=dict)
     """What each committed generation gave to the replay pool, kept so that it is read from disk once."""
+    known: dict[int, Answers] = field(default_factory=dict)
+    """What each committed generation answered on held-out prompts, judged as the verifiers judge now, kept likewise."""
     rates: dict[int, PassRates] = field(default_factory=dict)
     """What each committed generation found out about its prompts, kept likewise."""
 

@@ -1,20 +1,19 @@
 """Evaluation of weights on held-out prompts of the task and of the panel, as a stage that is never run twice."""
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from bootstrap.config.base import identity_of
 from bootstrap.config.evaluation import Sampled
-from bootstrap.evaluation.gate import unrepeated
 from bootstrap.evaluation.report import Judged, OutcomeRow, build_report, outcomes
-from bootstrap.prompts.task import Task, own_level, suite_digest
-from bootstrap.records import Checkpoint, Event, Prompt, Report, Rollout, Status, Verdict
+from bootstrap.prompts.task import suite_digest
+from bootstrap.records import Checkpoint, Event, Prompt, Report, Rollout, Verdict
 from bootstrap.scoring.given import given_answer
-from bootstrap.scoring.verifier import Answer, Verifier, judge_within
-from bootstrap.stages.context import HELD_OUT, PANEL, Context, Meter, Watched
+from bootstrap.stages.context import Context, Meter, Watched
 from bootstrap.stages.generate import generate, judge, requests, sampling
+from bootstrap.stages.heldout import PANEL_FILE, known_answers, panel_rows
 from bootstrap.stages.resolve import weights_of
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.ledger import Entry
@@ -24,7 +23,6 @@ SEED = 0
 """Samples of held-out prompts are drawn alike for every recipe seed: the suite is frozen."""
 GREEDY_SHOWN = 4
 """Greedy answers of each level that are kept for reading."""
-PANEL_FILE = "panel.parquet"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,34 +92,14 @@ def outcomes_of(
     """Return a committed generation's outcomes on the held-out prompts of these levels, and what was evaluated for it.
 
     Each prompt stands at the lowest of its levels. The generation's own evaluation answers for the levels whose prompts
-    it covers, since the same weights give the same answers to the frozen prompts; any other level is evaluated now.
-    Where another version of the verifier judged them, its answers are judged again: both sides of a comparison are
-    judged alike.
+    it covers; any other level is evaluated now.
     """
-    generation = entries[number].generation
-    stored = context.store.artifact(generation.artifacts["evaluation"])
-    rows = unrepeated(from_parquet(stored.read("outcomes.parquet"), OutcomeRow))
-    covered = {row.level for row in generation.report.levels}
-    answered = {row.prompt_id for row in rows}
-    rows = [row for row in rows if row.level in levels]
-    if examined_by(generation.verifiers) != context.examiner.version:
-        rows = judge_again(
-            rows,
-            task=context.task,
-            count=context.recipe.evaluation.prompts_per_level,
-            examiner=context.examiner,
-            max_unverifiable=context.recipe.max_unverifiable,
-        )
-    # Another version of a verifier may read rows of a file that this evaluation left out, and leave others out.
-    count = context.recipe.evaluation.prompts_per_level
-    suites = {level: context.task.heldout(own_level(context.task, level), count) for level in levels}
-    missing = sorted(
-        level
-        for level, suite in suites.items()
-        if level not in covered or not answered.issuperset(prompt.id for prompt in suite)
-    )
-    asked = {prompt.id for suite in suites.values() for prompt in suite}
-    rows = [row for row in rows if row.level not in missing and row.prompt_id in asked]
+    known, count = known_answers(context, entries, number).rows, context.recipe.evaluation.prompts_per_level
+    answered = {row.prompt_id for row in known}
+    suites = {level: [prompt.id for prompt in context.task.heldout(level, count)] for level in levels}
+    missing = sorted(level for level, suite in suites.items() if not answered.issuperset(suite))
+    asked = {prompt for suite in suites.values() for prompt in suite}
+    rows = [row for row in known if row.level in levels and row.level not in missing and row.prompt_id in asked]
     if not missing:
         return rows, None
     further = evaluate(
@@ -129,104 +107,14 @@ def outcomes_of(
         weights_of(context, entries, number),
         levels=missing,
         sampled_levels=(),
-        trained_level=max(generation.target_levels),
+        trained_level=max(entries[number].generation.target_levels),
         number=len(entries),
         meter=meter,
         with_panel=False,
     )
-    below = {
-        prompt.id
-        for level in range(1, max(missing))
-        if level not in missing
-        for prompt in context.task.heldout(level, context.recipe.evaluation.prompts_per_level)
-    }
+    lower = (level for level in range(1, max(missing)) if level not in missing)
+    below = {prompt.id for level in lower for prompt in context.task.heldout(level, count)}
     return [*rows, *(row for row in further.rows if row.prompt_id not in below)], further.artifact
-
-
-def slices_of(prompts: Iterable[Prompt]) -> dict[str, set[str]]:
-    """Return slice -> ids of its prompts, by the slices' names; prompts without a slice are left out."""
-    found: dict[str, set[str]] = {}
-    for prompt in prompts:
-        if prompt.slice:
-            found.setdefault(prompt.slice, set()).add(prompt.id)
-    return dict(sorted(found.items()))
-
-
-def examined_by(versions: Mapping[str, str]) -> str:
-    """Return the version of the verifier that judged held-out answers (see `Context.verifier_versions`)."""
-    held_out = [version for name, version in versions.items() if name.startswith(HELD_OUT)]
-    own = [version for name, version in versions.items() if not name.startswith((HELD_OUT, PANEL))]
-    return (held_out or own)[0]
-
-
-def panel_rows(artifact: Artifact) -> list[OutcomeRow]:
-    """Return the panel's outcomes that an evaluation holds; none where no panel was asked."""
-    return from_parquet(artifact.read(PANEL_FILE), OutcomeRow) if PANEL_FILE in artifact.files else []
-
-
-def panel_of(context: Context, entries: Sequence[Entry], number: int) -> list[OutcomeRow]:
-    """Return a committed generation's outcomes on the panel, judged as the candidate's are (see `outcomes_of`)."""
-    generation = entries[number].generation
-    stored = panel_rows(context.store.artifact(generation.artifacts["evaluation"]))
-    found = []
-    for name, watched in context.panel.items():
-        rows = [row for row in stored if row.task == name]
-        if generation.verifiers[f"{PANEL}{name}"] != watched.verifier.version:
-            rows = judge_panel_again(rows, watched, max_unverifiable=context.recipe.max_unverifiable)
-        found += rows
-    return found
-
-
-def shared(panels: Sequence[Sequence[OutcomeRow]]) -> list[list[OutcomeRow]]:
-    """Return the outcomes on the prompts that all of some panels hold.
-
-    They differ where verifiers of different versions read other rows of a file; a panel is asked once.
-    """
-    held = [{(row.task, row.level, row.prompt_id) for row in panel} for panel in panels]
-    common = set.intersection(*held)
-    return [[row for row in panel if (row.task, row.level, row.prompt_id) in common] for panel in panels]
-
-
-def judge_panel_again(rows: Sequence[OutcomeRow], watched: Watched, *, max_unverifiable: float) -> list[OutcomeRow]:
-    """Return the outcomes of the same answers to one panel task's prompts as its verifier judges them now.
-
-    Raises VerifierError when too many cannot be judged.
-    """
-    return judge_again(
-        rows,
-        task=watched.task,
-        count=watched.settings.prompts_per_level,
-        examiner=watched.verifier,
-        max_unverifiable=max_unverifiable,
-    )
-
-
-def judge_again(
-    rows: Sequence[OutcomeRow], *, task: Task, count: int, examiner: Verifier, max_unverifiable: float
-) -> list[OutcomeRow]:
-    """Return the outcomes of the same answers to held-out prompts, `count` a level, as `examiner` judges them.
-
-    Answers to rows of a file that are left out now, since it cannot use them, are left out too. Raises VerifierError
-    when too many cannot be judged.
-    """
-    prompts = {prompt.id: prompt for level in {row.level for row in rows} for prompt in task.heldout(level, count)}
-    rows = [row for row in rows if row.prompt_id in prompts]
-    answers = [
-        Answer(
-            prompt=prompts[row.prompt_id].text,
-            text=row.text,
-            reference=task.reference(prompts[row.prompt_id]),
-            truncated=row.truncated,
-            num_tokens=row.num_tokens,
-            group=row.prompt_id,
-            task=prompts[row.prompt_id].task,
-            whole=True,
-        )
-        for row in rows
-    ]
-    judgements = judge_within(examiner, answers, max_unverifiable=max_unverifiable)
-    correct = {Status.PASS: True, Status.FAIL: False, Status.UNVERIFIABLE: None}
-    return [replace(row, correct=correct[found.status]) for row, found in zip(rows, judgements, strict=True)]
 
 
 def _measure(
@@ -300,6 +188,7 @@ def _measure(
             kept_verdicts += answers[1][:GREEDY_SHOWN]
             done += 1
     context.observe(Event(generation=number, stage="evaluate", done=total, total=total))
+    rows = [row for judged in own.values() for row in outcomes(*judged)]
     report = build_report(
         fingerprint=checkpoint.fingerprint,
         suite=suite_digest(suite),
@@ -311,9 +200,9 @@ def _measure(
         min_prompts=context.recipe.gate.min_prompts,
         trained_level=trained_level,
         panel=others,
-        slices=slices_of(suite),
+        rows=rows,
+        slices={prompt.id: prompt.slice for prompt in suite if prompt.slice},
     )
-    rows = [row for judged in own.values() for row in outcomes(*judged)]
     files = {
         "report.json": report.model_dump_json().encode(),
         "outcomes.parquet": to_parquet(rows, OutcomeRow),

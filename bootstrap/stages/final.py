@@ -19,7 +19,7 @@ from bootstrap.records import Event, FinalComparison, Outcome, Prompt
 from bootstrap.stages.context import Context, Meter
 from bootstrap.stages.evaluate import SEED
 from bootstrap.stages.generate import generate, judge, requests, sampling
-from bootstrap.stages.resolve import weights_of
+from bootstrap.stages.resolve import provide_base, weights_of
 from bootstrap.store.finals import FILE, KIND
 from bootstrap.store.ledger import Entry
 from bootstrap.store.tables import to_parquet
@@ -38,9 +38,10 @@ def compare_finally(context: Context, entries: Sequence[Entry]) -> FinalComparis
     found = context.store.find(KIND, inputs)
     if found is not None:
         return FinalComparison.model_validate_json(found.read(FILE))
-    champion = entries[-1].generation.champion
-    base = _answers(context, entries, 0, by_level)
-    best = _answers(context, entries, champion, by_level) if champion else base
+    champion, meter = entries[-1].generation.champion, Meter()
+    provide_base(context, entries)
+    base = _answers(context, entries, 0, by_level, meter=meter)
+    best = _answers(context, entries, champion, by_level, meter=meter) if champion else base
     pairs = [
         (ours.correct, theirs.correct)
         for ours, theirs in zip(best, base, strict=True)
@@ -49,6 +50,7 @@ def compare_finally(context: Context, entries: Sequence[Entry]) -> FinalComparis
     gained, lost = pairs.count((True, False)), pairs.count((False, True))
     report = FinalComparison(
         record=entries[-1].hash,
+        generation=entries[-1].generation.number,
         champion=champion,
         levels=tuple(by_level),
         num_prompts=len(pairs),
@@ -59,6 +61,7 @@ def compare_finally(context: Context, entries: Sequence[Entry]) -> FinalComparis
         lost=lost,
         p_value=mcnemar_exact(gained, lost=lost),
         difference=paired_interval(gained, lost=lost, total=len(pairs)) if pairs else None,
+        compute=meter.compute(),
     )
     files = {FILE: report.model_dump_json().encode()}
     files |= {f"outcomes-{n}.parquet": to_parquet(rows, OutcomeRow) for n, rows in ((0, base), (champion, best))}
@@ -83,10 +86,10 @@ def _final_prompts(context: Context, entries: Sequence[Entry]) -> dict[int, list
 
 
 def _answers(
-    context: Context, entries: Sequence[Entry], number: int, by_level: dict[int, list[Prompt]]
+    context: Context, entries: Sequence[Entry], number: int, by_level: dict[int, list[Prompt]], *, meter: Meter
 ) -> list[OutcomeRow]:
     """Return a generation's greedy answers, judged, in the prompts' order."""
-    checkpoint, meter, rows = weights_of(context, entries, number), Meter(), list[OutcomeRow]()
+    checkpoint, rows = weights_of(context, entries, number), list[OutcomeRow]()
     context.pool.hold(checkpoint)
     for done, (level, prompts) in enumerate(by_level.items()):
         context.observe(Event(generation=number, stage="final", done=done, total=len(by_level)))
@@ -96,7 +99,7 @@ def _answers(
             sampling(context, levels=[level], temperature=0.0),
             shape=context.pool.shape(),
             meter=meter,
-            phase="evaluate",
+            phase="final",
             policy=checkpoint.fingerprint,
         )
         rows += outcomes(rollouts, judge(context, rollouts, prompts, meter=meter, verifier=context.examiner))

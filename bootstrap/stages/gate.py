@@ -4,52 +4,48 @@ The statistics are `evaluation/gate.py`'s.
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from bootstrap.config.recipe import Recipe
 from bootstrap.evaluation.gate import Answers, decide
+from bootstrap.evaluation.protection import Protected
+from bootstrap.prompts.task import Task
 from bootstrap.records import Decision, Outcome
-from bootstrap.stages.bar import test_of
+from bootstrap.stages.bar import improvement_test
 from bootstrap.stages.context import Context, Meter, Plan
-from bootstrap.stages.evaluate import Evaluation, outcomes_of, panel_of, shared, slices_of
+from bootstrap.stages.evaluate import Evaluation, outcomes_of
+from bootstrap.stages.heldout import known_answers, shared, slices_of
 from bootstrap.stages.siblings import among_siblings, before, best_so_far
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.ledger import Entry
 
+CHAMPION_EVALUATION = "champion-evaluation"
+
 
 def gate(
     context: Context, entries: Sequence[Entry], plan: Plan, candidate: Evaluation, *, meter: Meter
-) -> tuple[Decision, Artifact | None]:
+) -> tuple[Decision, dict[str, Artifact]]:
     """Compare the candidate with the champion from before its siblings and with the best of the line, on the same
-    prompts; if it passes, with the best sibling so far. Also return what was evaluated for the comparison alone."""
+    prompts; if it passes, with the best sibling so far. Also return, by role, what was evaluated for the comparison
+    alone."""
     if not entries:
         # Generation 0 has nobody to compare with.
         reason = f"generation 0: frontier {candidate.report.frontier}"
-        return Decision(promoted=True, reason=reason, champion=None), None
+        return Decision(promoted=True, reason=reason, champion=None), {}
     position, committed = context.recipe.generations.position(plan.number), [entry.generation for entry in entries]
     champion, rule = before(committed, position), position.stage.gate
     if rule == "never":
-        return Decision(promoted=False, reason="kept aside, as the recipe says (gate: never)", champion=champion), None
-    kept, count = plan.protected, context.recipe.evaluation.prompts_per_level
-    # What slices are compared on: the levels that both sides were evaluated at for their own sake.
-    both = {row.level for row in candidate.report.levels} & {row.level for row in committed[champion].report.levels}
-    asked = sorted(both) if kept.slices else []
-    wanted = {champion: {*plan.target_levels, *kept.levels}}
-    for level, number in (*kept.levels.items(), *kept.below.items()):
-        wanted.setdefault(number, set()).add(level)
-    for number in kept.slices.values():
-        wanted.setdefault(number, set()).update(asked)
-    line, further = dict[int, Answers](), None
-    for number in sorted({*wanted, *kept.panel.values()}):
-        levels = wanted.get(number, ())
-        rows, evaluated = outcomes_of(context, entries, number, levels=levels, meter=meter) if levels else ((), None)
-        watched = number == champion or number in kept.panel.values()
-        line[number] = Answers(rows=rows, panel=panel_of(context, entries, number) if watched else ())
-        # Only the champion is asked anew: the others are named for what they have answered.
-        further = further or evaluated
-    panels = shared([candidate.panel, *(line[number].panel for number in sorted(set(kept.panel.values())))])
-    for number, panel in zip(sorted(set(kept.panel.values())), panels[1:], strict=True):
-        line[number] = Answers(rows=line[number].rows, panel=panel)
+        return Decision(promoted=False, reason="kept aside, as the recipe says (gate: never)", champion=champion), {}
+    kept = plan.protected
+    levels = levels_of_bar(kept, champion, plan.target_levels)
+    line, further = dict[int, Answers](), dict[str, Artifact]()
+    for number in sorted(levels):
+        rows, evaluated = outcomes_of(context, entries, number, levels=levels[number], meter=meter)
+        line[number] = Answers(rows=rows, panel=known_answers(context, entries, number).panel)
+        if evaluated is not None:
+            further[further_role(number, champion)] = evaluated
+    panels = shared([candidate.panel, *(line[number].panel for number in line)])
+    line = {n: Answers(rows=line[n].rows, panel=panel) for n, panel in zip(line, panels[1:], strict=True)}
     decision = decide(
         candidate=Answers(rows=candidate.rows, panel=panels[0]),
         line=line,
@@ -57,10 +53,39 @@ def gate(
         target_levels=plan.target_levels,
         protected=kept,
         settings=context.recipe.gate,
-        test=test_of(context.recipe, committed, position),
-        slices=slices_of(prompt for level in asked for prompt in context.task.heldout(level, count)),
+        test=improvement_test(context.recipe, committed, position),
+        **suites(context.task, kept, plan.target_levels, count=context.recipe.evaluation.prompts_per_level),
     )
     return among_siblings(by_rule(decision, rule), best=best_so_far(committed, position)), further
+
+
+def levels_of_bar(kept: Protected, champion: int, targets: Sequence[int]) -> dict[int, set[int]]:
+    """Return generation -> the levels that its answers are compared on. The champion's are all up to the highest, since
+    prompts of the targets may stand in lower levels too."""
+    below = range(1, max((*targets, kept.highest_level)) + 1)
+    found: dict[int, set[int]] = {champion: {*below}}
+    for level, number in (*kept.levels.items(), *kept.below.items()):
+        found.setdefault(number, set()).add(level)
+    for name, number in kept.slices.items():
+        found.setdefault(number, set()).update(kept.slice_levels[name])
+    for number in kept.panel.values():
+        found.setdefault(number, set())
+    return found
+
+
+def further_role(number: int, champion: int) -> str:
+    """Return the role of the artifact with a generation's answers to prompts that its own evaluation did not ask."""
+    return CHAMPION_EVALUATION if number == champion else f"evaluation-of-{number}"
+
+
+def suites(task: Task, kept: Protected, targets: Sequence[int], *, count: int) -> dict[str, Any]:
+    """Return the prompts of the target levels and of the slices, as `decide` takes them; `count` a level."""
+    members = {level: [prompt.id for prompt in task.heldout(level, count)] for level in targets}
+    slices = {
+        name: {prompt for prompt, own in slices_of(task, levels, count=count).items() if own == name}
+        for name, levels in kept.slice_levels.items()
+    }
+    return {"members": members, "slices": slices}
 
 
 def by_rule(decision: Decision, rule: Literal["compare", "always", "never"]) -> Decision:

@@ -22,8 +22,9 @@ from bootstrap.scoring.given import given_answer
 from bootstrap.scoring.verifier import score
 from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.stages.encoding import Encoder
-from bootstrap.stages.evaluate import SEED, Evaluation, examined_by, judge_again
+from bootstrap.stages.evaluate import SEED, Evaluation
 from bootstrap.stages.generate import count_asked, generate, judge, requests, sampling
+from bootstrap.stages.heldout import examined_by, judge_again
 from bootstrap.stages.resolve import weights_of
 from bootstrap.stages.step import StepResult, Tables
 from bootstrap.stages.supervised import spread

@@ -13,24 +13,36 @@ from dataclasses import dataclass, replace
 
 from bootstrap.config.base import Place
 from bootstrap.config.recipe import Recipe
-from bootstrap.evaluation.gate import Answers, decide
+from bootstrap.evaluation.gate import Answers, decide, unrepeated
 from bootstrap.evaluation.guards import heed
-from bootstrap.evaluation.report import OutcomeRow
+from bootstrap.evaluation.report import OutcomeRow, rejudged
 from bootstrap.prompts.task import Task, own_level
-from bootstrap.records import Decision, Finish, Generation, Outcome, Prompt, Role, Rollout, Split, Status, Verdict
+from bootstrap.records import (
+    Decision,
+    Finish,
+    Generation,
+    Outcome,
+    Prompt,
+    Report,
+    Role,
+    Rollout,
+    Split,
+    Status,
+    Verdict,
+)
 from bootstrap.scoring.verifier import Answer, Verifier, judge_within
-from bootstrap.stages.bar import reached, test_of
+from bootstrap.stages.bar import improvement_test, reached
 from bootstrap.stages.context import Watched
-from bootstrap.stages.evaluate import judge_again, judge_panel_again, panel_rows, slices_of
-from bootstrap.stages.gate import by_rule
+from bootstrap.stages.gate import by_rule, further_role, levels_of_bar, suites
+from bootstrap.stages.heldout import judge_again, judge_panel_again, panel_rows, slices_of
 from bootstrap.stages.siblings import among_siblings, best_so_far
 from bootstrap.stages.step import Tables
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.tables import from_parquet
 
-EVALUATIONS = ("evaluation", "champion-evaluation")
-"""Roles of the artifacts that hold held-out answers: the generation's own, and its champion's on further levels."""
+EVALUATION = "evaluation"
+"""Role of the artifact that holds a generation's own held-out answers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +95,7 @@ class Rescorer:
         return [self._rescore(entries, entry.generation) for entry in entries]
 
     def _rescore(self, entries: Sequence[Entry], generation: Generation) -> Rescored:
-        stored, own = self._judged(generation, EVALUATIONS[0])
+        stored, own = self._judged(generation, EVALUATION)
         watched, watched_again = self._judged_panel(generation)
         self._rows[generation.number], self._panel_rows[generation.number] = own, watched_again
         training, num_training = self._training(generation)
@@ -107,34 +119,49 @@ class Rescorer:
         if recorded.champion is None or recorded.improvement is None:
             return None
         position, earlier = self._recipe.generations.position(generation.number), generations[: generation.number]
+        champion, targets = recorded.champion, recorded.improvement.levels
         highest = self._task.highest_level
-        kept = reached(self._recipe, earlier, champion=recorded.champion, highest=highest)
+        kept = reached(
+            self._recipe, earlier, champion=champion, highest=highest, report_of=lambda n: self._report(generations[n])
+        )
         line = {
-            number: Answers(rows=self._rows[number], panel=self._panel_rows[number])
-            for number in {recorded.champion, *kept.generations}
+            number: Answers(rows=self._rows_of(number, generation, champion), panel=self._panel_rows[number])
+            for number in levels_of_bar(kept, champion, targets)
         }
-        if EVALUATIONS[1] in generation.artifacts:
-            further = self._judged(generation, EVALUATIONS[1])[1]
-            line[recorded.champion] = replace(line[recorded.champion], rows=[*self._rows[recorded.champion], *further])
-        asked = {row.level for row in self._rows[generation.number]}
+        test = improvement_test(self._recipe, earlier, position)
+        if recorded.improvement.alpha is not None:
+            test = replace(test, alpha=recorded.improvement.alpha * test.branches)
         decision = decide(
             candidate=Answers(rows=self._rows[generation.number], panel=self._panel_rows[generation.number]),
             line=line,
-            champion=recorded.champion,
-            target_levels=recorded.improvement.levels,
+            champion=champion,
+            target_levels=targets,
             protected=kept,
             settings=self._recipe.gate,
-            test=test_of(self._recipe, earlier, position),
-            slices=slices_of(
-                prompt
-                for level in sorted(asked & {row.level for row in self._rows[recorded.champion]})
-                for prompt in self._task.heldout(level, self._recipe.evaluation.prompts_per_level)
-            ),
+            test=test,
+            # Verifiers of other versions may have read other rows of a file.
+            asked_alike=False,
+            **suites(self._task, kept, targets, count=self._recipe.evaluation.prompts_per_level),
         )
         decision = self._decided[generation.number] = by_rule(decision, position.stage.gate)
         if (best := best_so_far(earlier, position)) is not None:
             best = best.model_copy(update={"decision": self._decided[best.number]})
         return heed(among_siblings(decision, best=best), generation.health, earlier=earlier)[0]
+
+    def _rows_of(self, number: int, generation: Generation, champion: int) -> list[OutcomeRow]:
+        """Return what a generation answered for its own evaluation, and for the gate of `generation` alone."""
+        rows, role = self._rows[number], further_role(number, champion)
+        if role not in generation.artifacts:
+            return rows
+        known = {row.prompt_id for row in rows}
+        return [*rows, *(row for row in self._judged(generation, role)[1] if row.prompt_id not in known)]
+
+    def _report(self, generation: Generation) -> Report:
+        """Return a generation's report as the verifiers judge now."""
+        count = self._recipe.evaluation.prompts_per_level
+        slices = slices_of(self._task, [row.level for row in generation.report.levels], count=count)
+        rows = unrepeated(self._rows[generation.number])
+        return rejudged(generation.report, rows, panel=self._panel_rows[generation.number], slices=slices)
 
     def _judged(self, generation: Generation, role: str) -> tuple[list[OutcomeRow], list[OutcomeRow]]:
         """Return the stored held-out outcomes of one evaluation, and the same judged again."""
@@ -154,7 +181,7 @@ class Rescorer:
 
     def _judged_panel(self, generation: Generation) -> tuple[list[OutcomeRow], list[OutcomeRow]]:
         """Return the stored outcomes on the panel, and the same judged again."""
-        rows = panel_rows(self._store.artifact(generation.artifacts[EVALUATIONS[0]]))
+        rows = panel_rows(self._store.artifact(generation.artifacts[EVALUATION]))
         again = [
             row
             for name, watched in self._panel.items()

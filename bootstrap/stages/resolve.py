@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from bootstrap.config import verifiers
@@ -23,6 +24,7 @@ from bootstrap.selection.retirement import PassRates
 from bootstrap.stages.answers import answers_of, contributors, rates_of
 from bootstrap.stages.bar import reached
 from bootstrap.stages.context import Context, Plan
+from bootstrap.stages.heldout import known_report
 from bootstrap.stages.origin import find_origin
 from bootstrap.stages.samplers import policy_of
 from bootstrap.stages.siblings import before, stands_for
@@ -50,8 +52,7 @@ def training_of(recipe: Recipe, entries: Sequence[Entry]) -> Training:
 def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
     """Return the plan of the next generation."""
     recipe = context.recipe
-    if recipe.training.adapter is not None and context.pool.provided is None:
-        context.pool.provide(_base(context, entries))
+    provide_base(context, entries)
     if number == 0:
         start = _model_weights(context, recipe.base.model, number=0)
         # What a fork comes with may go by levels that its task has no more.
@@ -118,7 +119,13 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
         replay_levels=replay_levels(aimed, held=pool.levels),
         protected=Protected()
         if stage.gate == "never"
-        else reached(recipe, committed, champion=champion, highest=context.task.highest_level),
+        else reached(
+            recipe,
+            committed,
+            champion=champion,
+            highest=context.task.highest_level,
+            report_of=partial(known_report, context, entries),
+        ),
         pool=pool,
         teachers=teachers,
         samplers=samplers,
@@ -134,6 +141,12 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
     for _, checkpoint in teachers.values():
         context.pool.broadcast("load_teacher", dict(checkpoint.files), checkpoint.fingerprint)
     return plan
+
+
+def provide_base(context: Context, entries: Sequence[Entry]) -> None:
+    """Give the workers the whole model under a lineage's adapters, unless they have it or weights are whole."""
+    if context.recipe.training.adapter is not None and context.pool.provided is None:
+        context.pool.provide(_base(context, entries))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """The final set: prompts that nothing else asks, on which the delivered champion is compared with generation 0 once."""
 
 import json
+import shutil
 
 import pytest
 from support import tiny
@@ -19,7 +20,8 @@ from bootstrap.store.tables import from_parquet
 from bootstrap.store.verify import verify
 
 TASK = {"type": "copy", "alphabet": "abcdefgh", "base_level": 3, "heldout_fraction": 0.3, "final_fraction": 0.3}
-RECIPE = tiny.recipe(task=TASK, count=2, evaluation=tiny.EVALUATION | {"final_prompts": 30})
+STAGES = [{"name": "all", "generations": 2, "gate": "always", "steps": [tiny.RL]}]
+RECIPE = tiny.recipe(task=TASK, generations={"stages": STAGES}, evaluation=tiny.EVALUATION | {"final_prompts": 30})
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +52,8 @@ def test_the_champion_is_compared_with_generation_0_on_prompts_of_the_final_set_
 def test_base_and_champion_are_paired(grown):
     store, entries = grown
     final = final_of(store, entries)
+    assert final.champion == 2
+    assert final.gained + final.lost > 0 and final.compute.total_tokens > 0
     assert final.gained - final.lost == round((final.accuracy - final.base_accuracy) * final.num_prompts)
     assert final.difference.low <= final.accuracy - final.base_accuracy <= final.difference.high
 
@@ -71,7 +75,7 @@ def test_it_is_verified_and_quoted(grown, tmp_path):
     store, entries = grown
     report = verify(store.root)
     assert report.is_clean and not report.unreferenced
-    line = final_line(final_of(store, entries))
+    line = final_line(final_of(store, entries), entries)
     assert "prompts of levels 1-" in line and "that no gate has seen: gen-" in line and "95 % interval" in line
     export_generation(store, "champion", tmp_path / "champion")
     assert line in (tmp_path / "champion" / "README.md").read_text()
@@ -79,22 +83,33 @@ def test_it_is_verified_and_quoted(grown, tmp_path):
     assert " ".join(line.split()) in " ".join(shown.output.split())
 
 
-def test_a_lineage_that_goes_on_is_compared_again_at_its_new_end(grown, tmp_path):
-    import shutil
+def test_a_lineage_that_goes_on_is_compared_again_at_its_new_end(tmp_path):
+    def recipe(count):
+        generations = RECIPE.generations.model_copy(update={"count": count})
+        return RECIPE.model_copy(update={"generations": generations})
 
+    store = LineageStore(tmp_path / "tiny")
+    first = tiny.grow(recipe(1), store.root)
+    early = final_of(store, first)
+    assert (early.generation, early.record) == (1, first[-1].hash)
+    assert "as of" not in final_line(early, first)
+    more = tiny.grow(recipe(2), store.root)
+    assert final_of(store, more).record == more[-1].hash
+    assert final_line(early, more).endswith(", as of gen-1")
+    assert verify(store.root).is_clean
+
+
+def test_a_run_that_was_killed_before_the_comparison_makes_it(grown, tmp_path):
     store, entries = grown
     root = tmp_path / "tiny"
     shutil.copytree(store.root, root)
-    longer = RECIPE.model_copy(update={"generations": RECIPE.generations.model_copy(update={"count": 3})})
-    more = tiny.grow(longer, root)
-    found = final_of(LineageStore(root), more)
-    assert found.record == more[-1].hash != entries[-1].hash
-    assert verify(root).is_clean
+    for folder in root.glob(f"artifacts/{KIND}-*"):
+        shutil.rmtree(folder)
+    assert tiny.grow(RECIPE, root, pool=LocalPool(1, batch_rows=64)) == entries
+    assert final_of(LineageStore(root), entries) == final_of(store, entries)
 
 
 def test_a_comparison_that_was_tampered_with_is_a_problem(grown, tmp_path):
-    import shutil
-
     store, _ = grown
     root = tmp_path / "tiny"
     shutil.copytree(store.root, root)

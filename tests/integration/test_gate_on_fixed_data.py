@@ -45,19 +45,19 @@ def test_every_slice_and_level_below_mastered_is_tested(grown):
         decision, report = entry.generation.decision, entry.generation.report
         champion = entries[decision.champion].generation.report
         below = {row.level for row in champion.levels} - {n for test in decision.retention for n in test.levels}
-        assert {f"level {n}" for n in below} | set(champion.slices) == {
-            name for name in decision.slices if not name.startswith("panel ")
-        }
-        for name, share in report.slices.items():
-            assert decision.slices[name].num_prompts == share.num_prompts
-            assert decision.slices[name].candidate == pytest.approx(share.accuracy)
+        assert {f"level {n}" for n in below} | {f"slice {name}" for name in champion.slices} == set(decision.slices)
+        for name, shares in report.slices.items():
+            test, asked = decision.slices[f"slice {name}"], sum(share.num_prompts for share in shares)
+            assert test.num_prompts == asked
+            assert test.candidate == pytest.approx(sum(share.num_correct for share in shares) / asked)
 
 
 def test_slices_of_the_report_are_those_of_the_file(grown):
     _, _, entries = grown
     report = entries[0].generation.report
     assert set(report.slices) == {f"{letter}..." for letter in "abcde"}
-    assert sum(share.num_prompts for share in report.slices.values()) == sum(row.num_prompts for row in report.levels)
+    asked = sum(share.num_prompts for shares in report.slices.values() for share in shares)
+    assert asked == sum(row.num_prompts for row in report.levels)
 
 
 def test_alpha_is_shared(grown):

@@ -20,7 +20,7 @@ from bootstrap.scoring.exact import ExactMatch
 from bootstrap.scoring.verifier import Tools, build_verifier, passed
 from bootstrap.stages.answers import answers_of
 from bootstrap.stages.context import Watched
-from bootstrap.stages.evaluate import PANEL_FILE
+from bootstrap.stages.heldout import PANEL_FILE
 from bootstrap.stages.rescore import Rescorer
 from bootstrap.stages.step import Tables
 from bootstrap.stages.verifiers import open_verifiers

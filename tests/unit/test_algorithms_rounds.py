@@ -241,7 +241,7 @@ def growing(folder, *, refresh_every, **changes):
     settings = recipe(steps=[RL | {"algorithm": {"type": "grpo", "kl": kl}} | changes])
     store = LineageStore(folder)
     store.open(settings.name, identity=settings.identity())
-    context = SimpleNamespace(recipe=settings, store=store, pool=Growing(), identity=dict)
+    context = SimpleNamespace(recipe=settings, store=store, pool=Growing(), identity=dict, in_progress=dict)
     return settings.generations.steps[0], context
 
 

@@ -380,8 +380,8 @@ def test_a_slice_that_paid_for_the_others_rejects_a_better_candidate():
     ours = "1" * 250 + "0" * 250 + "1" * 200 + "0" * 300
     decision = judge_slices(ours, theirs)
     assert decision.improvement.passed
-    assert {name: test.passed for name, test in decision.slices.items()} == {"a": False, "b": True}
-    assert decision.reason == "rejected: a fell 0.600 -> 0.500 from the best of gen-3 (margin 0.030)"
+    assert {name: test.passed for name, test in decision.slices.items()} == {"slice a": False, "slice b": True}
+    assert decision.reason == "rejected: slice a fell 0.600 -> 0.500 from the best of gen-3 (margin 0.030)"
 
 
 def test_a_slice_that_moves_within_chance_does_not_reject():
@@ -389,7 +389,7 @@ def test_a_slice_that_moves_within_chance_does_not_reject():
     theirs = "1" * 50 + "0" * 50 + "0" * 100
     ours = "0" * 12 + "1" * 38 + "1" * 8 + "0" * 42 + "1" * 40 + "0" * 60
     decision = judge_slices(ours, theirs)
-    assert decision.slices["a"].lost - decision.slices["a"].gained > 0.03 * 100
+    assert decision.slices["slice a"].lost - decision.slices["slice a"].gained > 0.03 * 100
     assert decision.promoted
     assert decision.reason.endswith("no level was mastered before; no loss beyond chance in 2 slices")
 
@@ -404,3 +404,46 @@ def test_levels_of_fixed_data_below_mastered_are_kept_too():
         settings=Gate(),
     )
     assert decision.reason == "rejected: level 1 fell 0.600 -> 0.400 from the best of gen-3 (margin 0.030)"
+
+
+def test_a_slice_may_be_called_as_a_level_is():
+    decision = decide(
+        candidate=Answers(rows=rows(_1=share(400), _2=share(900))),
+        line={3: Answers(rows=rows(_1=share(600), _2=share(231)))},
+        champion=3,
+        target_levels=(2,),
+        protected=Protected(below={1: 3}, slices={"level 1": 3}),
+        settings=Gate(),
+        slices={"level 1": {"_2.0"}},
+    )
+    assert {name: test.passed for name, test in decision.slices.items()} == {"level 1": False, "slice level 1": True}
+
+
+def test_a_slice_that_nobody_could_judge_keeps_nothing_out():
+    decision = decide(
+        candidate=Answers(rows=rows(_1="?" + share(990, 999))),
+        line={3: Answers(rows=rows(_1="1" + share(231, 999)))},
+        champion=3,
+        target_levels=(1,),
+        protected=Protected(slices={"rare": 3}),
+        settings=Gate(),
+        slices={"rare": {"_1.0"}},
+    )
+    assert decision.promoted
+    assert decision.slices["slice rare"].num_prompts == 0
+
+
+def test_a_target_counts_all_its_prompts_whatever_lower_level_holds_them_too():
+    """Level 2 asks the ten prompts of level 1 again, and no other: what is gained there is gained at level 2."""
+    decision = decide(
+        candidate=Answers(rows=rows(_1=share(10, 10))),
+        line={3: Answers(rows=rows(_1=share(2, 10)))},
+        champion=3,
+        target_levels=(2,),
+        protected=Protected(below={1: 3, 2: 3}),
+        settings=Gate(),
+        members={2: [f"_1.{number}" for number in range(10)]},
+    )
+    assert (decision.improvement.levels, decision.improvement.gained) == ((2,), 8)
+    assert decision.promoted
+    assert set(decision.slices) == {"level 1"}

@@ -6,9 +6,9 @@ from support.lineage_factory import PROMOTED, REJECTED, build
 from bootstrap.config.evaluation import Gate
 from bootstrap.evaluation.gate import Answers, decide
 from bootstrap.evaluation.intervals import wilson
-from bootstrap.evaluation.protection import Protected, champion_line, protected
+from bootstrap.evaluation.protection import Protected, champion_line, protected, was_by_word
 from bootstrap.evaluation.report import OutcomeRow
-from bootstrap.records import Finding, GuardAction, Health, LevelReport, Report, Share
+from bootstrap.records import Decision, Finding, GuardAction, Health, LevelReport, LevelTest, Report, Share
 
 NUM_PROMPTS = 200
 
@@ -25,6 +25,17 @@ def level(number, right, total=NUM_PROMPTS):
     )
 
 
+def slice_share(number, right, total=200):
+    return Share(
+        level=number,
+        num_prompts=total,
+        num_correct=right,
+        num_unverifiable=0,
+        accuracy=right / total,
+        interval=wilson(right, total=total),
+    )
+
+
 def report(*levels, panel=None, slices=None):
     return Report(
         fingerprint="f",
@@ -34,10 +45,7 @@ def report(*levels, panel=None, slices=None):
         lead=0,
         mastered=0.95,
         panel={name: (level(1, right),) for name, right in (panel or {}).items()},
-        slices={
-            name: Share(num_prompts=200, num_correct=right, accuracy=right / 200, interval=wilson(right, total=200))
-            for name, right in (slices or {}).items()
-        },
+        slices={name: (slice_share(1, right),) for name, right in (slices or {}).items()},
     )
 
 
@@ -74,7 +82,12 @@ def test_slices_panel_and_levels_of_fixed_data_have_a_bar_of_their_own():
         3: report(level(1, 120), panel={"copy": 80}, slices={"algebra": 110, "number theory": 90}),
     }
     found = bar(line, fixed=True)
-    assert found == Protected(below={1: 3}, slices={"algebra": 0, "number theory": 3}, panel={"copy": 0})
+    assert found == Protected(
+        below={1: 3},
+        slices={"algebra": 0, "number theory": 3},
+        slice_levels={"algebra": (1,), "number theory": (1,)},
+        panel={"copy": 0},
+    )
     assert found.generations == {0, 3}
     assert bar(line).below == {}
 
@@ -118,3 +131,24 @@ def test_champions_that_a_roll_back_left_are_no_bar(tmp_path):
     left = Health(findings=(Finding(metric="entropy", value=0.0, side="min", bound=0.1, action=GuardAction.ROLL_BACK),))
     generations[3] = generations[3].model_copy(update={"champion": 1, "health": left})
     assert champion_line(generations, 1, restarts=()) == (0, 1)
+
+
+def test_a_slice_keeps_its_bar_while_levels_are_added():
+    """Gen-3 was asked a second level: the slice is compared on both levels with whoever was asked both."""
+    early = report(level(1, 100)).model_copy(update={"slices": {"algebra": (slice_share(1, 120),)}})
+    both = {"algebra": (slice_share(1, 110), slice_share(2, 100))}
+    less = {"algebra": (slice_share(1, 90), slice_share(2, 90))}
+    line = {0: early, 2: early.model_copy(update={"slices": both}), 3: early.model_copy(update={"slices": less})}
+    found = bar(line, fixed=True)
+    assert (found.slices, found.slice_levels) == ({"algebra": 2}, {"algebra": (1, 2)})
+
+
+def test_a_promotion_is_by_word_where_a_test_failed():
+    lost = LevelTest(
+        levels=(1,), num_prompts=9, candidate=0.1, champion=0.9, gained=0, lost=7, difference_low=-1, passed=False
+    )
+    kept = lost.model_copy(update={"passed": True})
+    decision = Decision(promoted=True, reason="", champion=0, improvement=kept, retention=(kept, lost))
+    assert was_by_word(decision)
+    assert not was_by_word(decision.model_copy(update={"promoted": False}))
+    assert not was_by_word(decision.model_copy(update={"retention": (kept,)}))

@@ -24,7 +24,8 @@ from bootstrap.prompts.files import Rows
 from bootstrap.records import Report, Split
 from bootstrap.scoring.verifier import Answer, Judgement, Tools, Verifier, build_verifier, failed, passed, unverifiable
 from bootstrap.stages import evaluate, readable
-from bootstrap.stages.evaluate import Evaluation, judge_again, outcomes_of
+from bootstrap.stages.evaluate import Evaluation, outcomes_of
+from bootstrap.stages.heldout import judge_again
 from bootstrap.stages.readable import leave_out_by_settings, leave_out_unreadable
 from bootstrap.stages.verifiers import open_verifiers, prove
 from bootstrap.store.tables import to_parquet

@@ -7,28 +7,41 @@ from support import tiny
 
 from bootstrap.evaluation.spending import shared_alpha
 from bootstrap.records import Outcome
-from bootstrap.stages.bar import test_of as improvement_test  # pytest would collect a name that begins with `test`
+from bootstrap.stages.bar import improvement_test
 
 
-@pytest.mark.parametrize(
-    ("promoted", "shares"),
-    [((), 1), ((False,), 1), ((True,), 2), ((True, True), 3), ((True, False), 1), ((True, False, True), 2)],
-)
-def test_a_promotion_passes_its_share_on(promoted, shares):
-    assert shared_alpha(0.06, planned=6, promoted=promoted) == pytest.approx(0.01 * shares)
+def levels(promoted, *, alpha=0.06, planned=None):
+    """Return what each candidate of a lineage is tested at, the next one included; `planned`: by candidate."""
+    spent, found = 0.0, []
+    planned = planned or [len(promoted) + 1] * (len(promoted) + 1)
+    for place, count in enumerate(planned):
+        found.append(shared_alpha(alpha, spent=spent, remaining=count - place))
+        if place < len(promoted) and not promoted[place]:
+            spent += found[-1]
+    return found
 
 
-def test_no_candidate_is_tested_at_more_than_alpha():
-    assert shared_alpha(0.05, planned=3, promoted=[True] * 9) == pytest.approx(0.05)
+def test_what_is_left_is_shared_equally():
+    assert levels([False] * 5) == pytest.approx([0.01] * 6)
 
 
-@given(st.lists(st.booleans(), min_size=1, max_size=24))
-def test_candidates_that_are_no_better_share_alpha(better):
-    """Where only what is better is promoted, the levels of all others add up to alpha at most (union bound)."""
-    spent = [
-        shared_alpha(0.05, planned=len(better), promoted=better[:place]) for place, one in enumerate(better) if not one
-    ]
-    assert sum(spent) <= 0.05 + 1e-12
+def test_a_promotion_spends_nothing():
+    assert levels([True, True, False], alpha=0.06) == pytest.approx([0.015, 0.02, 0.03, 0.03])
+
+
+def test_a_lineage_that_is_carried_on_shares_what_is_left():
+    assert levels([False, False], planned=[2, 2, 4]) == pytest.approx([0.03, 0.03, 0.0])
+    assert levels([True, False], planned=[2, 2, 4]) == pytest.approx([0.03, 0.06, 0.0])
+    assert levels([False, True], planned=[2, 2, 4]) == pytest.approx([0.03, 0.03, 0.015])
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=24), st.data())
+def test_candidates_that_are_no_better_share_alpha(better, data):
+    """Where only what is better is promoted, the levels of all others add up to alpha at most (union bound), also
+    where the lineage's length is set anew at every step."""
+    planned = [data.draw(st.integers(place + 1, place + 30)) for place in range(len(better))]
+    tested = levels(better, alpha=0.05, planned=planned)
+    assert sum(level for level, one in zip(tested, better, strict=True) if not one) <= 0.05 + 1e-12
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +55,12 @@ def test_the_gate_tests_at_the_share_and_says_so(two):
     decision = entries[1].generation.decision
     assert decision.improvement.alpha == pytest.approx(0.025)
     promoted = decision.promoted
-    told = "alpha 0.025 of 0.05 over 2 comparisons"
+    told = "alpha 0.025 of 0.05 over the lineage"
     assert told in decision.reason
     assert entries[2].generation.decision.improvement.alpha == pytest.approx(0.05 if promoted else 0.025)
 
 
-@pytest.mark.parametrize(("outcome", "alpha"), [(Outcome.PROMOTED, 0.02), (Outcome.REJECTED, 0.01)])
+@pytest.mark.parametrize(("outcome", "alpha"), [(Outcome.PROMOTED, 0.04 / 3), (Outcome.REJECTED, 0.01)])
 def test_siblings_are_one_comparison(two, outcome, alpha):
     _, entries = two
     steps = [tiny.RL]
@@ -59,12 +72,24 @@ def test_siblings_are_one_comparison(two, outcome, alpha):
     recipe = tiny.recipe(generations={"stages": stages}, gate={"min_prompts": 10, "spending": "lineage"})
     assert recipe.num_compared == 5
     first = entries[1].generation
-    committed = [first.model_copy(update={"number": number, "outcome": Outcome.REJECTED}) for number in range(7)]
+    tested = first.decision.improvement.model_copy(update={"alpha": 0.005})
+    decision = first.decision.model_copy(update={"improvement": tested})
+    committed = [
+        first.model_copy(update={"number": number, "outcome": Outcome.REJECTED, "decision": decision})
+        for number in range(7)
+    ]
     committed[4] = committed[4].model_copy(update={"outcome": outcome})
     found = improvement_test(recipe, committed, recipe.generations.position(7))
     assert (found.alpha, found.branches) == (pytest.approx(alpha), 1)
     pair = improvement_test(recipe, committed[:3], recipe.generations.position(3))
     assert (pair.level, pair.branches) == (pytest.approx(0.005), 2)
+
+
+def test_what_the_recipe_promotes_by_its_word_shares_nothing():
+    generations = {"stages": [{"name": "all", "generations": 2, "gate": "always", "steps": [tiny.RL]}]}
+    recipe = tiny.recipe(generations=generations, gate={"min_prompts": 10, "spending": "lineage"})
+    assert recipe.num_compared == 0
+    assert improvement_test(recipe, [], recipe.generations.position(1)).alpha == 0.05
 
 
 def test_fixed_data_share_alpha_unless_told_otherwise(tmp_path):
