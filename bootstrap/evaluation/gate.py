@@ -65,6 +65,8 @@ class ImprovementTest:
         return self.alpha / self.branches
 
     def __str__(self) -> str:
+        if not self.alpha:
+            return "alpha is spent: each of the lineage's comparisons without a promotion took its share"
         branches = f" / {self.branches} branches" if self.branches > 1 else ""
         return f"alpha {self.alpha:.3g}{branches}{self.shared}"
 
@@ -126,7 +128,7 @@ def decide(
         return _Paired(levels=tuple(sorted(mine)), reference=(number,), pairs=pair(_flat(mine), _flat(other)))
 
     aimed = {prompt for level in target_levels for prompt in members.get(level, ours.get(level, {}))}
-    improvement = _improvement(on_prompts(aimed, champion, levels=target_levels), test)
+    improvement = _improvement(on_prompts(aimed, champion, levels=target_levels), settings, test)
     counts = {level: len(ours.get(level, ())) for level in protected.levels}
     groups = [
         on_levels({level: protected.levels[level] for level in group})
@@ -200,8 +202,8 @@ def _pairs(ours: Mapping[str, bool | None], theirs: Mapping[str, bool | None], *
     return [(one, other) for one, other in both if one is not None and other is not None]
 
 
-def _improvement(found: _Paired, test: ImprovementTest) -> LevelTest:
-    counts = _compare(found, confidence=1 - test.alpha)
+def _improvement(found: _Paired, settings: Gate, test: ImprovementTest) -> LevelTest:
+    counts = _compare(found, confidence=1 - settings.alpha)
     p_value = mcnemar_exact(counts.gained, lost=counts.lost)
     passed = p_value < test.level and counts.gained > counts.lost
     return counts.model_copy(update={"p_value": p_value, "passed": passed, "alpha": test.level, "reference": ()})

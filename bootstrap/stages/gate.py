@@ -9,7 +9,7 @@ from typing import Any, Literal
 from bootstrap.config.recipe import Recipe
 from bootstrap.evaluation.gate import Answers, decide
 from bootstrap.evaluation.protection import Protected
-from bootstrap.prompts.task import Task
+from bootstrap.prompts.task import Task, own_level
 from bootstrap.records import Decision, Outcome
 from bootstrap.stages.bar import improvement_test
 from bootstrap.stages.context import Context, Meter, Plan
@@ -80,7 +80,7 @@ def further_role(number: int, champion: int) -> str:
 
 def suites(task: Task, kept: Protected, targets: Sequence[int], *, count: int) -> dict[str, Any]:
     """Return the prompts of the target levels and of the slices, as `decide` takes them; `count` a level."""
-    members = {level: [prompt.id for prompt in task.heldout(level, count)] for level in targets}
+    members = {level: [prompt.id for prompt in task.heldout(own_level(task, level), count)] for level in targets}
     slices = {
         name: {prompt for prompt, own in slices_of(task, levels, count=count).items() if own == name}
         for name, levels in kept.slice_levels.items()

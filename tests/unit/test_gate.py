@@ -447,3 +447,17 @@ def test_a_target_counts_all_its_prompts_whatever_lower_level_holds_them_too():
     assert (decision.improvement.levels, decision.improvement.gained) == ((2,), 8)
     assert decision.promoted
     assert set(decision.slices) == {"level 1"}
+
+
+def test_where_alpha_is_spent_nothing_is_promoted_and_the_reason_says_so():
+    decision = decide(
+        candidate=Answers(rows=rows(_1=share(900))),
+        line={3: Answers(rows=rows(_1=share(100)))},
+        champion=3,
+        target_levels=(1,),
+        protected=Protected(),
+        settings=Gate(),
+        test=ImprovementTest(alpha=0.0, shared=" of 0.05 over the lineage"),
+    )
+    assert not decision.promoted
+    assert "alpha is spent" in decision.reason

@@ -23,7 +23,7 @@ from bootstrap.prompts.build import build_task
 from bootstrap.prompts.files import Rows
 from bootstrap.records import Report, Split
 from bootstrap.scoring.verifier import Answer, Judgement, Tools, Verifier, build_verifier, failed, passed, unverifiable
-from bootstrap.stages import evaluate, readable
+from bootstrap.stages import evaluate, heldout, readable
 from bootstrap.stages.evaluate import Evaluation, outcomes_of
 from bootstrap.stages.heldout import judge_again
 from bootstrap.stages.readable import leave_out_by_settings, leave_out_unreadable
@@ -463,10 +463,10 @@ def test_panels_are_compared_on_the_prompts_that_all_were_asked() -> None:
     def panel(*ids: str) -> list[OutcomeRow]:
         return [OutcomeRow(prompt_id=each, level=1, correct=True, task="watched") for each in ids]
 
-    found = evaluate.shared([panel("a", "b", "c"), panel("b", "c", "d"), panel("c", "b")])
+    found = heldout.shared([panel("a", "b", "c"), panel("b", "c", "d"), panel("c", "b")])
     assert [[row.prompt_id for row in rows] for rows in found] == [["b", "c"], ["b", "c"], ["c", "b"]]
-    assert evaluate.shared([panel("a"), panel("a")]) == [panel("a"), panel("a")]
-    assert evaluate.shared([[]]) == [[]]
+    assert heldout.shared([panel("a"), panel("a")]) == [panel("a"), panel("a")]
+    assert heldout.shared([[]]) == [[]]
 
 
 @pytest.mark.parametrize("stored", ["all", "fewer"])
@@ -483,13 +483,15 @@ def test_a_champion_is_asked_again_where_its_evaluation_lacks_rows(
     generation = SimpleNamespace(
         artifacts={"evaluation": "e"}, verifiers={"numeric": "v"}, target_levels=(1,), report=report
     )
-    store = SimpleNamespace(artifact=lambda ref: SimpleNamespace(read=lambda name: data))
+    store = SimpleNamespace(artifact=lambda ref: SimpleNamespace(read=lambda name: data, files={}))
     evaluation = SimpleNamespace(prompts_per_level=NUM_ROWS)
     context = SimpleNamespace(
         store=store,
         task=asked,
         examiner=SimpleNamespace(version="v"),
         recipe=SimpleNamespace(evaluation=evaluation, max_unverifiable=0.0),
+        panel={},
+        known={},
     )
     monkeypatch.setattr(evaluate, "weights_of", lambda *_: None)
     anew: list[Any] = []
