@@ -166,5 +166,5 @@ def test_a_lineage_that_aimed_beyond_a_files_last_level_goes_on_at_that(
         found = rescorer.rescore(entries)
     assert [row.heldout for row in found] == [{}, {}, {}]
     assert [row.num_heldout for row in found] == [
-        sum(level.num_prompts for level in entry.generation.report.levels) for entry in entries
+        sum(level.num_prompts - level.num_repeated for level in entry.generation.report.levels) for entry in entries
     ]
