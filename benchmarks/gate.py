@@ -16,6 +16,9 @@ share of prompts that two equal models answer differently. Columns, in per cent,
     margin lost   candidates promoted that are better on the target and worse by the margin on every mastered level
     one level     the same, worse by 10 points on one mastered level and equal on the others
 
+A second table has a task of the panel, of which half is answered: candidates that are better on the target are kept out
+where they are equal on the panel, and promoted where they are worse there by the panel's margin.
+
 Left out: what a real model's answers depend on beyond chance, such as being worse at similar prompts together.
 """
 
@@ -29,7 +32,7 @@ import numpy as np
 from bootstrap.config.evaluation import Gate
 from bootstrap.evaluation.gate import Answers, decide
 from bootstrap.evaluation.intervals import wilson
-from bootstrap.evaluation.protection import protected
+from bootstrap.evaluation.protection import Protected, protected
 from bootstrap.evaluation.report import OutcomeRow
 from bootstrap.evaluation.spending import shared_alpha
 from bootstrap.records import Decision, LevelReport, Report
@@ -39,11 +42,13 @@ TARGET = 0.4
 """Share of the target level's prompts that the champion answers."""
 TARGET_DISCORDANCE = 0.1
 """Where answers are far from mastered, equal models differ in many."""
-MASTERED = 0.97
+MASTERED = 0.95
 BETTER = 0.2
 """Gain on the target of a candidate that is better."""
 ONE_LEVEL = 0.1
 """Loss on one level of a candidate that has ruined it."""
+PANEL_PROMPTS = (200, 1000, 2000)
+PANEL_DISCORDANCE = (0.02, 0.1)
 SETTINGS = Gate()
 
 
@@ -76,12 +81,16 @@ def main() -> None:
         rates = measure(scene, arguments.lineages)
         cells = " | ".join(f"{100 * rate:.1f} %" for rate in rates)
         print(f"| {scene.prompts} | {scene.levels} | {100 * scene.discordance:g} % | {cells} |", flush=True)
+    print("\n| panel prompts | discordance | kept out | margin lost |\n|---|---|---|---|")
+    for prompts, discordance in itertools.product(PANEL_PROMPTS, PANEL_DISCORDANCE):
+        equal, worse = measure_panel(prompts, discordance, arguments.lineages)
+        print(f"| {prompts} | {100 * discordance:g} % | {100 * equal:.1f} % | {100 * worse:.1f} % |", flush=True)
 
 
 def measure(scene: Scene, lineages: int) -> tuple[float, ...]:
     """Return the row's rates, in the order of the columns."""
     equal, ever, shared, first, last, margin, one = ([] for _ in range(7))
-    share = shared_alpha(SETTINGS.alpha, planned=GENERATIONS, promoted=())
+    share = shared_alpha(SETTINGS.alpha, spent=0.0, remaining=GENERATIONS)
     for seed in range(lineages):
         rng = np.random.default_rng(seed)
         line = [model(scene, rng)]
@@ -98,6 +107,32 @@ def measure(scene: Scene, lineages: int) -> tuple[float, ...]:
         first.append(not judge(scene, line[:1], line[1]).promoted)
         last.append(not judge(scene, line, model(scene, rng, target=TARGET + 2 * BETTER)).promoted)
     return tuple(float(np.mean(found)) for found in (equal, ever, shared, first, last, margin, one))
+
+
+def measure_panel(prompts: int, discordance: float, lineages: int) -> tuple[float, float]:
+    """Return how often an equal candidate is kept out by a panel task, and how often one is let in that lost the margin."""
+    kept_out, let_in = [], []
+    for seed in range(lineages):
+        rng = np.random.default_rng(seed)
+        better = [np.zeros(50, dtype=bool), np.ones(50, dtype=bool)]
+        for lost, found in ((0.0, kept_out), (SETTINGS.panel_margin, let_in)):
+            champion, candidate = (
+                Answers(
+                    rows=rows([target]),
+                    panel=rows([level(prompts, 0.5 - loss, discordance=discordance, lost=loss, rng=rng)], task="panel"),
+                )
+                for target, loss in zip(better, (0.0, lost), strict=True)
+            )
+            decision = decide(
+                candidate=candidate,
+                line={0: champion},
+                champion=0,
+                target_levels=(1,),
+                protected=Protected(panel={"panel": 0}),
+                settings=SETTINGS,
+            )
+            found.append(decision.promoted)
+    return 1 - float(np.mean(kept_out)), float(np.mean(let_in))
 
 
 @dataclass(frozen=True)
@@ -152,9 +187,9 @@ def judge(scene: Scene, line: Sequence[Model], candidate: Model) -> Decision:
     )
 
 
-def rows(answers: list[np.ndarray]) -> list[OutcomeRow]:
+def rows(answers: list[np.ndarray], *, task: str = "") -> list[OutcomeRow]:
     return [
-        OutcomeRow(prompt_id=f"{number}.{place}", level=number, correct=bool(right))
+        OutcomeRow(prompt_id=f"{number}.{place}", level=number, correct=bool(right), task=task)
         for number, level in enumerate(answers, start=1)
         for place, right in enumerate(level)
     ]
