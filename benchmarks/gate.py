@@ -110,7 +110,7 @@ def measure(scene: Scene, lineages: int) -> tuple[float, ...]:
 
 
 def measure_panel(prompts: int, discordance: float, lineages: int) -> tuple[float, float]:
-    """Return how often an equal candidate is kept out by a panel task, and how often one is let in that lost the margin."""
+    """Return how often a panel task keeps out an equal candidate, and lets in one that lost the margin."""
     kept_out, let_in = [], []
     for seed in range(lineages):
         rng = np.random.default_rng(seed)
