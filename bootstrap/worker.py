@@ -24,7 +24,7 @@ from bootstrap.rollouts.engine import TransformersEngine
 from bootstrap.store.fingerprint import base_fingerprint, fingerprint_model, fingerprint_safetensors
 from bootstrap.training import chat, lora, packing, precision
 from bootstrap.training import model as models
-from bootstrap.training.data_text import control_tokens, prompt_tokens
+from bootstrap.training.data_text import Letters, prompt_tokens
 from bootstrap.training.drift import divergence_from
 from bootstrap.training.learner import Gradient, Learner
 from bootstrap.training.merge import merge
@@ -129,13 +129,13 @@ class Worker:
         return self.fingerprint()
 
     def _engine(self, model: Any, tokenizer: Any, files: Mapping[str, bytes]) -> TransformersEngine:
-        framing, controls = chat.framing_of(files), control_tokens(tokenizer.backend_tokenizer)
+        framing, letters = chat.framing_of(files), Letters(tokenizer.backend_tokenizer)
 
-        def tokens(text: str, adds: bool, as_letters: bool) -> list[int]:
-            return tokenizer.encode(text, add_special_tokens=adds, split_special_tokens=as_letters)
+        def tokens(text: str, adds: bool) -> list[int]:
+            return tokenizer.encode(text, add_special_tokens=adds)
 
         def encode(prompt: str) -> tuple[int, ...]:
-            return prompt_tokens(prompt, framing, controls=controls, encode=tokens)
+            return prompt_tokens(prompt, framing, letters=letters, encode=tokens)
 
         return TransformersEngine(
             model,

@@ -4,7 +4,10 @@ What a person's environment says about an MLflow server or a Ray cluster of thei
 """
 
 import os
+import socket
+import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -29,3 +32,22 @@ def no_servers_of_the_user() -> Iterator[None]:
         for name in SERVERS:
             patch.delenv(name, raising=False)
         yield
+
+
+@pytest.fixture
+def stuck_resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Let names be resolved when the test is over: whether the resolver was asked, and whether it has come back."""
+    told: list[str] = []
+    over = threading.Event()
+
+    def resolve(*_: Any, **__: Any) -> Any:
+        told.append("asked")
+        # Far longer than any deadline under test, so that a caller who waits for it fails and does not hang.
+        over.wait(60)
+        told.append("came back")
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    monkeypatch.setenv("NO_PROXY", "*")
+    yield told
+    over.set()

@@ -260,6 +260,7 @@ def show_lineage(
     from bootstrap.cli import render
     from bootstrap.cli.stores import several
     from bootstrap.lineage import queries
+    from bootstrap.store.finals import final_of
 
     stores = several(store, lineage)
     if sync:
@@ -271,8 +272,9 @@ def show_lineage(
             )
             print(f"{found.root.name}: MLflow is up to date at {where}", file=sys.stderr)
     if as_json:
+        read = [(found, found.ledger.read()) for found in stores]
         render.print_json(
-            {found.root.name: [queries.generation(entry) for entry in found.ledger.read()] for found in stores}
+            {found.root.name: queries.generations(entries, final_of(found, entries)) for found, entries in read}
         )
         return
     for found in stores:

@@ -223,6 +223,9 @@ def run_recipe(
                         environment=environment(),
                         past_guards=past_guards,
                     )
+                if final_of(folder, folder.ledger.read()) != final_of(folder, committed_before):
+                    # It is made after the last commit.
+                    publisher()
             else:
                 start_up = time.monotonic() - BEGAN
                 publisher()

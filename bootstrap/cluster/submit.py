@@ -34,6 +34,7 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 import bootstrap
+from bootstrap import lookups
 from bootstrap.config.base import Place
 from bootstrap.config.base_model import FolderModel
 from bootstrap.config.conflicts import dotted
@@ -234,7 +235,7 @@ def _connect(address: str) -> JobSubmissionClient:
     )
     try:
         # Ray's client waits without a bound, so the first question is asked without it.
-        status, body = asyncio.run(_version_at(address))
+        status, body = lookups.run(_version_at(address))
         # Ray with a token says no: its client tells what is missing.
         is_ray = status in (401, 403) or (status == 200 and "ray_version" in json.loads(body))
     except TimeoutError:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from bootstrap.lineage import queries, text, tracking
 from bootstrap.lineage.outbox import Receipt
-from bootstrap.records import Generation, LevelReport
+from bootstrap.records import FinalComparison, Generation, LevelReport
 from bootstrap.store.ledger import Entry
 
 TAG_LIMIT = 8000
@@ -70,8 +70,14 @@ def of_generation(entry: Entry, receipts: Mapping[int, Receipt], *, registered: 
     return _fitting("\n\n".join(parts))
 
 
-def of_lineage(entries: Sequence[Entry], receipts: Mapping[int, Receipt], *, registered: str) -> str:
-    """Return the note of the lineage's run: the champion, links, the newest generations as a table."""
+def of_lineage(
+    entries: Sequence[Entry],
+    receipts: Mapping[int, Receipt],
+    *,
+    registered: str,
+    final: FinalComparison | None = None,
+) -> str:
+    """Return the note of the lineage's run: the champion, links, what the final set says, the newest as a table."""
     champion = entries[entries[-1].generation.champion].generation
     first = (
         f"{champion.name} is the champion of {text.plain(champion.lineage)} among {len(entries)} generations: "
@@ -99,6 +105,9 @@ def of_lineage(entries: Sequence[Entry], receipts: Mapping[int, Receipt], *, reg
         )
     head = ("generation", "from", "gate", "accuracy", "frontier", "reason")
     parts = [first, " · ".join(links)]
+    if final is not None:
+        line = queries.final_line(final, entries)
+        parts.append(f"{line[0].upper()}{line[1:]}.")
     while rows and len("\n\n".join([*parts, _table(head, rows)])) > TAG_LIMIT:
         rows.pop()
     return "\n\n".join([*parts, _table(head, rows)])

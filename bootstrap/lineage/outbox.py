@@ -2,7 +2,7 @@
 
     <lineage>/outbox/<hash of tracking URI and experiment>/
         000000.json     the ids MLflow gave it
-        head.json       the ledger's head that the pages about the whole lineage show, and their run
+        head.json       the ledger's head and final comparison that the lineage's own pages show, and their run
 
 A marker counts only beside the lineage's run that it names, which is another in a store that was emptied. A marker is
 written after its generation is published, so a crash in between publishes it again, which changes nothing.
@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bootstrap.records import Record
+from bootstrap.records import FinalComparison, Record
 from bootstrap.store import durable
 from bootstrap.store.artifacts import sha256
 from bootstrap.store.ledger import Entry
@@ -72,22 +72,23 @@ class Outbox:
         data = json.dumps(receipt.model_dump(mode="json"), sort_keys=True, indent=1)
         durable.write_file(self._path(number), data.encode())
 
-    def shows(self, entry: Entry, *, lineage_run_id: str) -> bool:
-        """Whether the pages about the whole lineage, those of this run, show `entry` as its newest."""
+    def shows(self, entry: Entry, *, lineage_run_id: str, final: FinalComparison | None) -> bool:
+        """Whether the pages about the whole lineage, those of this run, show `entry` as its newest, and `final`."""
         path = self.folder / _HEAD_NAME
         try:
             with durable.store_errors(path, doing="read"):
-                return path.exists() and json.loads(path.read_bytes()) == _head(entry, lineage_run_id)
+                return path.exists() and json.loads(path.read_bytes()) == _head(entry, lineage_run_id, final)
         except ValueError:
             return False
 
-    def mark_head(self, entry: Entry, *, lineage_run_id: str) -> None:
-        """Record that the pages about the whole lineage show `entry` as its newest. Raises StoreError."""
-        durable.write_file(self.folder / _HEAD_NAME, json.dumps(_head(entry, lineage_run_id)).encode())
+    def mark_head(self, entry: Entry, *, lineage_run_id: str, final: FinalComparison | None) -> None:
+        """Record that the pages about the whole lineage show `entry` as its newest, and `final`. Raises StoreError."""
+        durable.write_file(self.folder / _HEAD_NAME, json.dumps(_head(entry, lineage_run_id, final)).encode())
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:06d}.json"
 
 
-def _head(entry: Entry, lineage_run_id: str) -> dict[str, str]:
-    return {"hash": entry.hash, "lineage_run_id": lineage_run_id}
+def _head(entry: Entry, lineage_run_id: str, final: FinalComparison | None) -> dict[str, str]:
+    made = {} if final is None else {"final": sha256(final.model_dump_json().encode())}
+    return {"hash": entry.hash, "lineage_run_id": lineage_run_id, **made}

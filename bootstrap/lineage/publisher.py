@@ -1,7 +1,8 @@
 """Ledger -> MLflow: one experiment, a run for the lineage, below it a run and a model for every generation.
 
     experiment bootstrap/<lineage>
-        run <lineage>          gen/* metrics with step = generation; lineage/lineage.html and .json, config/recipe.json
+        run <lineage>          gen/* metrics with step = generation; final/* of the final comparison;
+                               lineage/lineage.html and .json, config/recipe.json
             run gen-N          recipe as params; inputs: parent's model, datasets; output: own model; metrics; samples
     LoggedModel <lineage>-gen-N     weights as safetensors, lineage facts as params, note with links
     registered model <lineage>      one version per generation, aliases gen-N and champion
@@ -49,6 +50,7 @@ from bootstrap.lineage.outbox import Outbox, Receipt
 from bootstrap.lineage.shown import HEAD, RUN_KEY, Shown, model_name
 from bootstrap.records import Generation, HealthMetric, Outcome
 from bootstrap.store.artifacts import Artifact
+from bootstrap.store.finals import final_of
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.lock import lineage_lock
@@ -154,7 +156,9 @@ class _Publisher:
         unmarked = [entry for entry in self.entries if entry.generation.number not in self.receipts]
         recovered = {entry.generation.number: found for entry in unmarked if (found := self._recovered(entry))}
         self.receipts |= recovered
-        head_is_shown = self.outbox.shows(self.entries[-1], lineage_run_id=root_run_id)
+        # It is made after the last commit, so the ledger alone does not say what is due.
+        self.final = final_of(self.store, self.entries)
+        head_is_shown = self.outbox.shows(self.entries[-1], lineage_run_id=root_run_id, final=self.final)
         whole = self.shown.is_whole(self.receipts, registered=self.registered, head_is_shown=head_is_shown)
         due = [entry for entry in self.entries if not whole or entry.generation.number not in self.receipts]
         if not unmarked and not due and head_is_shown:
@@ -167,7 +171,7 @@ class _Publisher:
             self.receipts[number] = receipt = self._generation(entry)
             self.outbox.mark(number, receipt)
         self._lineage()
-        self.outbox.mark_head(self.entries[-1], lineage_run_id=root_run_id)
+        self.outbox.mark_head(self.entries[-1], lineage_run_id=root_run_id, final=self.final)
         return [entry.generation.number for entry in (unmarked if whole else due)]
 
     # The lineage: experiment, its run, its registered model.
@@ -234,7 +238,7 @@ class _Publisher:
         self.client.log_text(run_id, graph.to_html(page), tracking.HTML_PATH)
         self.client.log_text(run_id, graph.to_json(page), "lineage/lineage.json")
         self.client.log_text(run_id, json.dumps(self.recipe, indent=1, sort_keys=True), "config/recipe.json")
-        note = notes.of_lineage(self.entries, self.receipts, registered=self.registered)
+        note = notes.of_lineage(self.entries, self.receipts, registered=self.registered, final=self.final)
         tags = {
             "mlflow.note.content": note,
             "bootstrap.champion": champion.name,
@@ -242,9 +246,29 @@ class _Publisher:
             HEAD: self.entries[-1].hash,
             "bootstrap.code_version": self.entries[-1].generation.code_version,
         }
-        self._log(run_id, tags=tags)
+        self._log(run_id, metrics=self._final_metrics(), tags=tags)
         self._settle(run_id)
         self.client.set_registered_model_alias(self.registered, "champion", self.receipts[champion.number].version)
+
+    def _final_metrics(self) -> list[Metric]:
+        """What the final comparison says, at the generation it was made at."""
+        final = self.final
+        if final is None:
+            return []
+        judged, bounds = final.num_prompts > 0, final.difference
+        values = {
+            "final/accuracy": final.accuracy if judged else None,
+            "final/base_accuracy": final.base_accuracy if judged else None,
+            "final/difference": final.accuracy - final.base_accuracy if judged else None,
+            "final/low": None if bounds is None else bounds.low,
+            "final/high": None if bounds is None else bounds.high,
+            "final/prompts": final.num_prompts,
+        }
+        entry = self.entries[final.generation]
+        run = self.shown.run(self.shown.key_of(entry))
+        kept = {} if run is None else run.data.tags
+        at = _milliseconds(kept.get("bootstrap.finished", entry.annotations.finished))
+        return _plain(values, at=at, step=final.generation)
 
     def _settle(self, root_run_id: str) -> None:
         """Leave no run of this lineage RUNNING: half-made ones that no record stands for any more end as KILLED."""

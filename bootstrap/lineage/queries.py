@@ -162,6 +162,18 @@ def generation(entry: Entry) -> dict[str, Any]:
     }
 
 
+def generations(entries: Sequence[Entry], final: FinalComparison | None) -> list[dict[str, Any]]:
+    """Return all generations as plain JSON data: `generation`, and beside it under `final` the final comparison.
+
+    That stands, with its sentence, at the generation that was the newest when it was made; all others have None.
+    """
+    said = None if final is None else {**final.model_dump(mode="json"), "sentence": final_line(final, entries)}
+    return [
+        {**generation(entry), "final": said if final is not None and final.record == entry.hash else None}
+        for entry in entries
+    ]
+
+
 def show(entries: Sequence[Entry], name: str, *, pretrained: Pretrained | None = None) -> dict[str, Any]:
     """Return everything the ledger knows about one generation: `generation`, edges, tests, books, artifacts, origin.
 

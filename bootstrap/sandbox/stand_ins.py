@@ -26,24 +26,30 @@ STANDARD_STREAMS = {
 
 def provide() -> None:
     """Put all of it in place in this process."""
-    builtins.open = io.open = _Opening(io.open)  # type: ignore[assignment]
-    os.open = _Opening(os.open, is_raw=True)  # type: ignore[assignment]
+    builtins.open = io.open = _Opening(io.open, named="file")  # type: ignore[assignment]
+    os.open = _Opening(os.open, named="path", is_raw=True)  # type: ignore[assignment]
     socket.socketpair = _pair_of_pipes  # type: ignore[assignment]
 
 
 class _Opening:
-    """Opens files as the function that it stands for does; no function of Python's, which a class would bind."""
+    """Opens files as the function that it stands for does; no function of Python's, which a class would bind.
 
-    def __init__(self, real: Any, *, is_raw: bool = False) -> None:
+    `named`: what that function calls its first argument.
+    """
+
+    def __init__(self, real: Any, *, named: str, is_raw: bool = False) -> None:
         self._real = real
+        self._named = named
         self._is_raw = is_raw
 
     def __call__(self, *args: Any, **named: Any) -> Any:
-        name = os.fspath(args[0]) if args and isinstance(args[0], str | os.PathLike) else None
-        fd = STANDARD_STREAMS.get(name) if isinstance(name, str) else None
-        if fd is None:
+        given = args[0] if args else named.get(self._named)
+        fd = STANDARD_STREAMS.get(os.fsdecode(given)) if isinstance(given, str | bytes | os.PathLike) else None
+        # Named as well as given by its place, the file is refused by the function itself.
+        if fd is None or (args and self._named in named):
             return self._real(*args, **named)
-        return os.dup(fd) if self._is_raw else self._real(os.dup(fd), *args[1:], **named)
+        others = {name: value for name, value in named.items() if name != self._named}
+        return os.dup(fd) if self._is_raw else self._real(os.dup(fd), *args[1:], **others)
 
 
 class _End:

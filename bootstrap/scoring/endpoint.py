@@ -8,10 +8,10 @@
     a task              the next try             30 s of backoff, or Retry-After up to 120 s; longer -> VerifierError
     the caller          its tasks                the sum of the above
 
-The bound on a reply is one for everything: connecting, headers and body, however they drip. What may pass (no
-connection, a slow answer, 408, 429, 5xx) is tried again; a server that cannot be reached, refuses the request, or fails
-question after question stops the run, because thousands of unverifiable answers would say less. Only replies are kept,
-never failures. The key is read from the environment and is part of no message, file or log.
+The bound on a reply is one for everything: resolving the name, connecting, headers and body, however they drip. What
+may pass (no connection, a slow answer, 408, 429, 5xx) is tried again; a server that cannot be reached, refuses the
+request, or fails question after question stops the run, because thousands of unverifiable answers would say less. Only
+replies are kept, never failures. The key is read from the environment and is part of no message, file or log.
 
 It rests on `httpx2`, whose tasks can be ended at any moment: a client whose calls block bounds each read alone, and a
 server that sends a byte now and then holds it for ever. The backoff is our own, since it draws from no global
@@ -34,6 +34,7 @@ from typing import Any
 
 import httpx2
 
+from bootstrap import lookups
 from bootstrap.config.models import Endpoint
 from bootstrap.errors import VerifierError, system_reason
 from bootstrap.scoring.verifier import printable
@@ -143,7 +144,7 @@ class ChatClient:
         spent = Reply(text=None, problem=f"the budget of {self._budget} questions is spent")
         failed = dict.fromkeys(missing.keys() - allowed.keys(), spent)
         if allowed:
-            failed |= asyncio.run(self._ask_server(allowed))
+            failed |= lookups.run(self._ask_server(allowed))
         return [self._known.get(name) or failed[name] for name in keys]
 
     async def _ask_server(self, questions: dict[str, Question]) -> dict[str, Reply]:

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from bootstrap.errors import RecipeError
 from bootstrap.records import Checkpoint, Example
 from bootstrap.training.chat import framing_of, without_opening
-from bootstrap.training.data_text import control_tokens, prompt_tokens
+from bootstrap.training.data_text import Letters
 from bootstrap.training.special_tokens import end_id
 
 
@@ -30,7 +30,7 @@ class Encoder:
         unknown = unknown["content"] if isinstance(unknown, dict) else unknown
         self.unknown = self.tokenizer.token_to_id(unknown) if unknown is not None else None
         self.framing = framing_of(checkpoint.files)
-        self.controls = control_tokens(self.tokenizer)
+        self.letters = Letters(self.tokenizer)
 
     def encode(self, examples: Sequence[Example]) -> list[Example]:
         """Return the examples with tokens; each text completion ends with the end-of-sequence token.
@@ -63,33 +63,31 @@ class Encoder:
         """
         prompts = self._prompts([prompt for prompt, _ in texts])
         written = [without_opening(completion, self.framing.opening(prompt)) for prompt, completion in texts]
-        completions = self._encoded(written, False, True)
+        completions = self._answers(written)
         return [(prompt, (*completion, self.eos)) for prompt, completion in zip(prompts, completions, strict=True)]
 
     def writes(self, text: str) -> bool:
         """Return whether the tokenizer has tokens for all of a text."""
-        return self.unknown is None or self.unknown not in self._encoded([text], False, True)[0]
+        return self.unknown is None or self.unknown not in self._answers([text])[0]
 
     def _prompts(self, prompts: Sequence[str]) -> list[tuple[int, ...]]:
         """Return the tokens of prompts as they are shown; those that hold no control token's text in one batch."""
         adds = self.framing.adds_special_tokens
-        odd = {p for p in prompts if self.controls is not None and self.controls.search(p)}
-        plain = iter(self._encoded([self.framing.text(prompt) for prompt in prompts if prompt not in odd], adds, False))
+        odd = {prompt for prompt in prompts if self.letters.are_in(prompt)}
+        plain = iter(self._encoded([self.framing.text(prompt) for prompt in prompts if prompt not in odd], adds))
+        return [self.letters.prompt(prompt, self.framing) if prompt in odd else next(plain) for prompt in prompts]
 
-        def one(text: str, adds: bool, as_letters: bool) -> tuple[int, ...]:
-            return self._encoded([text], adds, as_letters)[0]
-
-        return [
-            prompt_tokens(prompt, self.framing, controls=self.controls, encode=one) if prompt in odd else next(plain)
-            for prompt in prompts
-        ]
-
-    def _encoded(self, texts: Sequence[str], adds_special_tokens: bool, as_letters: bool) -> list[tuple[int, ...]]:
-        """Return the tokens of texts; `as_letters`: what reads like a control token in them is text."""
-        self.tokenizer.encode_special_tokens = as_letters
-        found = self.tokenizer.encode_batch(texts, add_special_tokens=adds_special_tokens)
+    def _answers(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """Return the tokens of texts that no template frames; those that hold no control token's text in one batch."""
+        odd = {text for text in texts if self.letters.are_in(text)}
+        # A normalizer may make a control token of what does not read like one.
+        self.tokenizer.encode_special_tokens = True
+        plain = iter(self._encoded([text for text in texts if text not in odd], False))
         self.tokenizer.encode_special_tokens = False
-        return [tuple(each.ids) for each in found]
+        return [self.letters.tokens(text, adds_special_tokens=False) if text in odd else next(plain) for text in texts]
+
+    def _encoded(self, texts: Sequence[str], adds_special_tokens: bool) -> list[tuple[int, ...]]:
+        return [tuple(each.ids) for each in self.tokenizer.encode_batch(texts, add_special_tokens=adds_special_tokens)]
 
 
 def completion_tokens(examples: Sequence[Example]) -> int:

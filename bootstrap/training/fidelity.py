@@ -13,7 +13,7 @@ import json
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging
 
-from bootstrap.errors import RecipeError
+from bootstrap.errors import RecipeError, StoreError, system_reason
 from bootstrap.store import durable
 from bootstrap.store.fingerprint import MODEL_WEIGHTS
 
@@ -121,13 +121,21 @@ def logits(model: PreTrainedModel) -> Tensor:
 
 
 def _from_pretrained(files: Mapping[str, bytes]) -> tuple[PreTrainedModel, dict[str, set[str]]]:
-    """Return the model in float32, and which names did not fit.
+    """Return the model in float32, and which names did not fit. Raises StoreError where no room is for its files.
 
     It lies in a folder with nothing beside it: transformers would follow what an adapter's file or an index says.
     """
-    with tempfile.TemporaryDirectory() as place, _quiet():
-        folder = Path(place) / "model"
-        durable.write_folder(folder, {name: files[name] for name in _READ & files.keys()})
+    with ExitStack() as held:
+        try:
+            folder = Path(held.enter_context(tempfile.TemporaryDirectory())) / "model"
+            durable.write_folder(folder, {name: files[name] for name in _READ & files.keys()})
+        except OSError as error:
+            needed = sum(len(files[name]) for name in _READ & files.keys()) / 2**20
+            raise StoreError(
+                f"the folder for temporary files cannot hold the model while it is opened ({needed:.3g} MiB): "
+                f"{system_reason(error)}; free some space there, or name another folder with TMPDIR"
+            ) from error
+        held.enter_context(_quiet())
         return AutoModelForCausalLM.from_pretrained(
             str(folder),
             dtype=torch.float32,

@@ -30,7 +30,7 @@ from transformers.utils import logging as transformers_logging
 from bootstrap.config.base_model import MODEL_FILES
 from bootstrap.errors import RecipeError
 from bootstrap.store.fingerprint import ADAPTER_CONFIG, MODEL_WEIGHTS
-from bootstrap.training import fidelity
+from bootstrap.training import fidelity, shortage
 from bootstrap.training import model as models
 from bootstrap.training.chat import TEMPLATE, template_of
 from bootstrap.training.special_tokens import NAMES, token_text
@@ -75,21 +75,25 @@ class Imported:
 def read_source(source: str) -> Imported:
     """Return the model that `source` names: a `.gguf` file, a folder, or `owner/name[@revision]` on the hub.
 
-    Raises RecipeError saying what stands in the way and what to do.
+    Raises RecipeError saying what stands in the way and what to do, StoreError where a disk has no room for it.
     """
     path = Path(source).expanduser()
     if path.is_file():
         if path.suffix != ".gguf":
             raise RecipeError(f"{path} is no GGUF file (.gguf); name one, a Hugging Face folder, or a hub id")
-        *read, original = _gguf(path)
+        with shortage.told(str(path)):
+            *read, original = _gguf(path)
         return _checked(*read, place=str(path), original=original)
     if path.is_dir():
-        read = _folder(path, {"type": "folder", "name": path.resolve().name}, place=str(path))
+        with shortage.told(str(path)):
+            read = _folder(path, {"type": "folder", "name": path.resolve().name}, place=str(path))
         return _checked(*read, place=str(path))
     name, _, revision = source.partition("@")
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise RecipeError(f"there is no file or folder {source}, and a hub id is of the form owner/name[@revision]")
-    return _checked(*_hub(name, revision or None), place=source)
+    with shortage.told(source):
+        read = _hub(name, revision or None)
+    return _checked(*read, place=source)
 
 
 def _checked(
@@ -104,16 +108,17 @@ def _checked(
 
     `place`: where it comes from, in words; `original`: what transformers made of the source, if it has opened it.
     """
-    # Tokenizers raises a bare Exception.
-    try:
-        Tokenizer.from_str(files["tokenizer.json"].decode())
-    except Exception as error:
-        raise RecipeError(
-            f"tokenizer.json of {place} cannot be opened: {_brief(error)}; fetch it again, or save the model's fast "
-            "tokenizer with save_pretrained"
-        ) from error
-    with _told(place):
-        files, num_parameters = _faithful(files, original, place=place)
+    with shortage.told(place, weights=len(files[MODEL_WEIGHTS])):
+        # Tokenizers raises a bare Exception.
+        try:
+            Tokenizer.from_str(files["tokenizer.json"].decode())
+        except Exception as error:
+            raise RecipeError(
+                f"tokenizer.json of {place} cannot be opened: {_brief(error)}; fetch it again, or save the model's "
+                "fast tokenizer with save_pretrained"
+            ) from error
+        with _told(place):
+            files, num_parameters = _faithful(files, original, place=place)
     return Imported(files=files, source=source, licence=licence, num_parameters=num_parameters)
 
 

@@ -4,7 +4,8 @@ The same Jinja sandbox, tags, filters and globals as `transformers.utils.chat_te
 private; a test compares both. Neither torch nor transformers is imported, because the driver frames prompts too.
 
 Templates are given no clock, since prompts that change from day to day could not be grown again. One that asks whether
-there is a clock goes on without; one that takes it for granted reads `DATE`.
+there is a clock goes on without; one that takes it for granted reads `DATE`. Nor are they given chance: Jinja's filter
+`random` and its `lipsum()` fail where they are reached.
 """
 
 import json
@@ -39,7 +40,8 @@ def compiled(source: str) -> jinja2.Template:
         trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", _Generation]
     )
     environment.filters["tojson"] = _tojson
-    environment.globals |= {"raise_exception": _refuse, "dict": _Dict(), "namespace": _Namespace}
+    environment.globals |= {"raise_exception": _refuse, "dict": _Dict(), "namespace": _Namespace, "lipsum": _draw}
+    environment.filters["random"] = _draw
     if not _asks_for_clock(environment.parse(source)):
         environment.globals[CLOCK] = DATE.strftime
     return environment.from_string(source)
@@ -63,6 +65,13 @@ def _tojson(
 
 def _refuse(message: str) -> NoReturn:
     raise jinja2.TemplateError(message)
+
+
+def _draw(*_: Any, **__: Any) -> NoReturn:
+    raise jinja2.TemplateError(
+        "it draws at random (`random` or `lipsum`), so that no prompt would be shown the same way twice; write what it "
+        "draws into the template"
+    )
 
 
 class _Generation(Extension):

@@ -19,6 +19,7 @@ LAYERS = {
     "records": 0,
     "references": 0,
     "levels": 0,
+    "lookups": 0,
     "python_values": 0,
     "compute": 0,
     "processor": 0,

@@ -130,6 +130,25 @@ def test_edges_of_every_kind_are_drawn_as_the_key_above_them_says(page: Page, tm
     assert len(set(colours.values())) == 5, "judges and voters look alike, all others differ"
 
 
+def test_the_gates_table_says_at_which_level_and_against_whom_it_tested(page: Page, tmp_path: Path) -> None:
+    shown = graph.lineage(build(tmp_path / "lineage", plan=(PROMOTED,)))
+    first, second, third, *_ = shown["nodes"][1]["gate_tests"]
+    first |= {"alpha": 0.0125, "margin": None, "reference": []}
+    second |= {"alpha": 0.025, "margin": 0.03, "reference": [0, 1]}
+    # A record from before they were kept.
+    third |= {"alpha": None, "margin": None, "reference": []}
+    (tmp_path / "page.html").write_text(graph.to_html(shown))
+    page.set_viewport_size({"width": 1000, "height": 900})
+    page.goto((tmp_path / "page.html").as_uri())
+    page.locator(".node[data-number='1']").click()
+    notes = page.locator("#panel tr.note")
+    told = ["alpha 0.0125", "alpha 0.025 · may fall by 3.0 points · compared with gen-0, gen-1"]
+    expect(notes).to_have_text(told)
+    expect(notes.first.locator("xpath=preceding-sibling::tr[1]")).to_contain_text("improvement")
+    assert page.locator("#panel").evaluate("panel => panel.scrollWidth <= panel.clientWidth")
+    shot(page, tmp_path, "gate")
+
+
 def test_a_card_with_a_stages_name_has_room_for_its_reason(page: Page, tmp_path: Path) -> None:
     shown = graph.lineage(build(tmp_path / "lineage", plan=(PROMOTED, REJECTED)))
     for node in shown["nodes"][1:]:

@@ -1,14 +1,17 @@
 """Rows that hold a control token's text: it stays text, in prompts and in answers, for driver and workers alike."""
 
 import json
+from collections.abc import Callable
 
 import pytest
 from support.pretrained import small_folder
-from tokenizers import AddedToken, Tokenizer
+from tokenizers import AddedToken, Tokenizer, normalizers, pre_tokenizers, processors
+from tokenizers import models as tokenizer_models
 
 from bootstrap.records import Checkpoint, Example, Prompt, Request, Sampling, Split
 from bootstrap.stages.encoding import Encoder
-from bootstrap.training.chat import TEMPLATE, framed
+from bootstrap.training.chat import TEMPLATE, framed, framing_of
+from bootstrap.training.data_text import Letters
 from bootstrap.worker import Worker
 
 CHARACTERS = "abc=<eos>pdunk|im_UA:\n\ue000"
@@ -68,6 +71,51 @@ def test_a_control_token_in_a_prompt_is_the_letters_it_is(framing: str, control:
 def test_a_control_token_in_an_answer_does_not_end_it(control: str) -> None:
     answer = shown(folder(PLAIN), "a=", f"a{control}b")[1]
     assert answer == [*(f"a{control}b"), "<eos>"]
+
+
+LETTERS = "\u2581abceosdu<>/|im_n:UA\n"
+
+
+def t5(eos: str, scheme: str) -> Tokenizer:
+    """Return a tokenizer of T5's kind, whose vocabulary itself would rather write `eos` than its letters."""
+    pieces = [("<pad>", 0.0), (eos, 0.0), ("<unk>", 0.0), *((letter, -3.0) for letter in LETTERS), ("\u2581a", -2.0)]
+    found = Tokenizer(tokenizer_models.Unigram(pieces, unk_id=2))
+    found.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)
+    found.add_special_tokens(["<pad>", eos, "<unk>"])
+    found.post_processor = processors.TemplateProcessing(single=f"$A {eos}", special_tokens=[(eos, 1)])
+    return found
+
+
+def llama2(eos: str) -> Tokenizer:
+    """Return a tokenizer of Llama 2's kind: it writes a blank before each piece; merges make `<eos>` of letters."""
+    vocabulary = ["<unk>", eos, *LETTERS, "\u2581a", "<e", "os", "<eos"]
+    merges = [("\u2581", "a"), ("<", "e"), ("o", "s"), ("<e", "os"), *([("<eos", ">")] if eos == "<eos>" else [])]
+    found = Tokenizer(tokenizer_models.BPE({text: n for n, text in enumerate(vocabulary)}, merges, unk_token="<unk>"))
+    found.normalizer = normalizers.Sequence([normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")])
+    found.add_special_tokens(["<unk>", eos, TURN])
+    found.post_processor = processors.TemplateProcessing(single=f"{eos} $A", special_tokens=[(eos, 1)])
+    return found
+
+
+KINDS: dict[str, Callable[[str], Tokenizer]] = {
+    "a blank before every piece": lambda eos: t5(eos, "always"),
+    "a blank before the first piece": lambda eos: t5(eos, "first"),
+    "a blank by the normalizer": llama2,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("template", [None, "<eos>U: {{ messages[-1].content }}<eos> A:"])
+@pytest.mark.parametrize("text", ["a<eos>b", "<eos>", "<eos> a", "a <eos><eos>", "\ue000<eos>\ue001", "<unk>a<pad>"])
+def test_a_text_gets_the_tokens_of_a_tokenizer_without_its_control_tokens(
+    kind: str, template: str | None, text: str
+) -> None:
+    # The same tokenizer with control tokens that no text holds.
+    told = KINDS[kind]("@1").to_str().replace('"<unk>"', '"@2"').replace('"<pad>"', '"@3"')
+    shown = text if template is None else f"@1U: {text}@1 A:"
+    expected = Tokenizer.from_str(told).encode(shown, add_special_tokens=template is None).ids
+    files = {} if template is None else {TEMPLATE: template.encode()}
+    assert list(Letters(KINDS[kind]("<eos>")).prompt(text, framing_of(files))) == expected
 
 
 def test_a_batch_keeps_its_order(monkeypatch: pytest.MonkeyPatch) -> None:

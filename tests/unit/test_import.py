@@ -1,7 +1,9 @@
 """`bootstrap import`: pretrained models from GGUF files and folders, and what is refused."""
 
+import errno
 import hashlib
 import json
+import os
 from types import FunctionType
 
 import gguf
@@ -17,7 +19,9 @@ from bootstrap.cli.main import main
 from bootstrap.config.base_model import missing_files
 from bootstrap.errors import RecipeError
 from bootstrap.stages.resolve import read_model_folder
+from bootstrap.store import durable
 from bootstrap.store.fingerprint import fingerprint_model, fingerprint_safetensors
+from bootstrap.training import fidelity
 from bootstrap.training import model as models
 from bootstrap.training.model import load, weights_bytes
 from bootstrap.training.sources import read_source
@@ -268,6 +272,13 @@ def refusal(source, target, capsys) -> str:
     return " ".join(capsys.readouterr().err.split())
 
 
+def failing(error):
+    def fail(*_, **__):
+        raise error
+
+    return fail
+
+
 def with_setting(name, value):
     return lambda data: json.dumps(json.loads(data) | {name: value}).encode()
 
@@ -308,18 +319,71 @@ def test_a_broken_file_is_one_error_with_its_name_and_a_remedy(tmp_path, capsys,
     assert "Traceback" not in message and len(message) < 700
 
 
-@pytest.mark.parametrize("kind", [AssertionError, MemoryError])
-def test_defects_of_our_own_and_a_full_memory_are_not_told_as_a_broken_file(tmp_path, monkeypatch, kind):
+def test_defects_of_our_own_are_not_told_as_a_broken_file(tmp_path, monkeypatch):
     source = write(small_folder(), tmp_path / "source")
 
     def broken(files):
-        raise kind("none of the file's doing")
+        raise AssertionError("none of the file's doing")
 
     # Where it is defined says whose it is.
     broken = FunctionType(broken.__code__, vars(models), closure=broken.__closure__)
     monkeypatch.setattr(models, "load", broken)
-    with pytest.raises(kind):
+    with pytest.raises(AssertionError):
         read_source(str(source))
+
+
+ALLOCATION = (
+    "[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: not enough memory: you tried to allocate {} bytes."
+)
+
+
+@pytest.mark.parametrize(
+    "lack",
+    [
+        MemoryError(),
+        RuntimeError(ALLOCATION.format(4096)),
+        torch.OutOfMemoryError("CUDA out of memory."),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+    ],
+)
+@pytest.mark.parametrize("where", [(models, "load"), (fidelity, "_from_pretrained"), (fidelity, "logits")])
+def test_too_little_memory_is_not_told_as_a_broken_file(tmp_path, monkeypatch, capsys, where, lack):
+    source = write(small_folder(), tmp_path / "source")
+    monkeypatch.setattr(*where, failing(lack))
+    message = refusal(source, tmp_path / "m", capsys)
+    assert f"{source} cannot be opened: the memory does not suffice" in message and "with more memory" in message
+    assert "config.json" not in message
+
+
+def test_a_size_that_no_weights_have_is_told_as_a_broken_configuration(tmp_path, monkeypatch, capsys):
+    source = write(small_folder(), tmp_path / "source")
+    monkeypatch.setattr(models, "load", failing(RuntimeError(ALLOCATION.format(2**45))))
+    assert "config.json of" in refusal(source, tmp_path / "m", capsys)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+def test_a_full_folder_for_temporary_files_is_not_told_as_a_broken_file(tmp_path, monkeypatch, capsys, number):
+    source = write(small_folder(), tmp_path / "source")
+    monkeypatch.setattr(durable.OS, "write", failing(OSError(number, os.strerror(number))))
+    assert main(["import", str(source), str(tmp_path / "m")]) == 3
+    message = capsys.readouterr().err
+    assert "folder for temporary files" in message and os.strerror(number) in message and "TMPDIR" in message
+    assert "config.json" not in message and "--store" not in message
+
+
+def test_a_folder_for_temporary_files_that_is_not_there_is_named(tmp_path, monkeypatch, capsys):
+    source = write(small_folder(), tmp_path / "source")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    assert main(["import", str(source), str(tmp_path / "m")]) == 3
+    message = capsys.readouterr().err
+    assert "folder for temporary files" in message and "TMPDIR" in message and "config.json" not in message
+
+
+def test_a_full_disk_while_a_model_is_fetched_is_not_told_as_a_wrong_name(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("huggingface_hub.snapshot_download", failing(OSError(errno.ENOSPC, "No space left on device")))
+    assert main(["import", "someone/something", str(tmp_path / "m")]) == 3
+    message = capsys.readouterr().err
+    assert "No space left on device" in message and "HF_HOME" in message and "check the name" not in message
 
 
 def test_an_index_of_another_form_is_refused(tmp_path, capsys):

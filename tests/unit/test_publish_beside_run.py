@@ -1,10 +1,22 @@
 """The publishing child: one at a time, never waited for by the loop, its failure said once, its end bounded."""
 
+import json
 import sys
 import time
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
+import pytest
+from support import lineage_factory
+
+from bootstrap.cli.main import main
 from bootstrap.cli.publish import Publisher, sync_command
+from bootstrap.config.recipe import Recipe
+from bootstrap.records import Outcome
+from bootstrap.store.finals import final_of
+from bootstrap.store.lineage_store import LineageStore
 
 
 def python(program: str) -> list[str]:
@@ -116,3 +128,27 @@ def test_the_tracking_address_travels_in_the_environment_where_others_cannot_rea
         assert not publish.finish()
     assert "23 letters: http://host" in warnings[0]
     assert not any("secret" in part for part in publish.command)
+
+
+def test_a_final_comparison_is_published_although_it_is_made_after_the_last_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published: list[bool] = []
+
+    class Recording(Publisher):
+        def __call__(self) -> None:
+            store = LineageStore(tmp_path / "addition")
+            published.append(final_of(store, store.ledger.read()) is not None)
+
+    def grown(recipe: Recipe, *, store: LineageStore, publish: Callable[[], None], **_: Any) -> None:
+        lineage_factory.grow(store, outcome=Outcome.BASE)
+        publish()
+        lineage_factory.compare_finally(store)
+
+    recipe = {key: value for key, value in lineage_factory.RECIPE.items() if key != "tracking"}
+    (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
+    monkeypatch.setattr("bootstrap.cli.run.Publisher", Recording)
+    monkeypatch.setattr("bootstrap.cli.run.make_pool", lambda *_, **__: nullcontext())
+    monkeypatch.setattr("bootstrap.loop.run", grown)
+    assert main(["run", str(tmp_path / "recipe.yaml"), "--store", str(tmp_path), "--local", "--workers", "1"]) == 0
+    assert published == [False, True]

@@ -16,6 +16,11 @@ WAYS = {
     "open(0)": "print(open(0).read().strip())",
     "/dev/stdin": "print(open('/dev/stdin').read().strip())",
     "/dev/stdin, raw": "import os\nprint(os.read(os.open('/dev/stdin', os.O_RDONLY), 99).decode().strip())",
+    "/dev/stdin, named": "print(open(mode='r', file='/dev/stdin').read().strip())",
+    "/dev/stdin, raw and named": (
+        "import os\nprint(os.read(os.open(path='/dev/stdin', flags=os.O_RDONLY), 99).decode().strip())"
+    ),
+    "/dev/stdin in bytes": "print(open(b'/dev/stdin').read().strip())",
     "/dev/stdin as a path": "from pathlib import Path\nprint(Path('/dev/stdin').read_text().strip())",
     "/proc/self/fd/0": "print(open('/proc/self/fd/0').read().strip())",
     "fileinput": "import fileinput\nfor line in fileinput.input():\n    print(line.strip())",

@@ -88,6 +88,20 @@ def test_a_template_that_takes_a_clock_for_granted_reads_the_same_day_for_ever()
     assert framing_of(files).text("x") == "Today: 26 July 2024\nx"
 
 
+@pytest.mark.parametrize(
+    "drawn",
+    ["{{ messages | random }}", "{{ lipsum() }}", "{{ lipsum(n=1) }}", "{{ [[1, 2]] | map('random') | list }}"],
+)
+def test_a_template_that_draws_at_random_is_refused_with_the_cause(drawn):
+    with pytest.raises(RecipeError, match=r"refuses the prompt: it draws at random .* write what it draws into the"):
+        framing_of({**small_folder(), TEMPLATE: drawn.encode()}).text("x")
+
+
+def test_a_template_that_draws_at_random_elsewhere_serves():
+    source = "{% if tools %}{{ tools | random }}{% endif %}{{ messages[-1].content }}"
+    assert framing_of({**small_folder(), TEMPLATE: source.encode()}).text("x") == "x"
+
+
 @pytest.mark.parametrize("asked", ["strftime_now is defined", "not (strftime_now is undefined)"])
 def test_a_template_that_asks_for_a_clock_says_itself_what_it_writes_without(asked):
     source = "{% if " + asked + " %}{{ strftime_now('%Y') }}{% else %}undated{% endif %}"
