@@ -13,17 +13,14 @@ what the recipe takes it for.
 Lines that end in CR LF are read as lines that end in LF, unless the alphabet holds CR. A number as answer keeps its
 value: where a float does not, the reference is the number as the file writes it.
 
-Left out: running anything. Wrong answers to code are programs that return a constant, wrong because some case expects
-another value.
+Left out: running anything, and what answers share (`wrong_answers.py`).
 """
 
 import ast
 import json
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 from pydantic import ValidationError
@@ -44,23 +41,13 @@ from bootstrap.prompts.task import (
     prompt_id,
     split_of,
 )
-from bootstrap.python_values import equal
+from bootstrap.prompts.wrong_answers import NO_ANSWERS, meaning, wrong_programs
 from bootstrap.records import Prompt, Split
-from bootstrap.references import Call, CallCases, ScriptCases, oversize, read_code, write
+from bootstrap.references import CallCases, ScriptCases, oversize, read_code, write
 from bootstrap.seeds import generator
 
 NUM_WRONG = 5
 """Wrong answers shown to a verifier, per prompt."""
-CONSTANTS: tuple[Any, ...] = ("?", None, "no answer", True, False, "wrong", "none")
-"""What wrong programs return. No numbers, which a tolerance could let pass; at most one can be right."""
-_FRACTION = re.compile(r"\\[dt]?frac\s*\{?\s*([0-9]{1,40})\s*\}?\s*\{?\s*([0-9]{1,40})\s*\}?")
-_NUMBER = re.compile(
-    r"(?P<number>(?:(?<![0-9A-Za-z)}])[-+]\s*)?"
-    r"(?:(?:[0-9]{1,3}(?:,[0-9]{3}){1,12}(?![0-9])|[0-9]{1,40})(?:\.[0-9]{0,40})?|\.[0-9]{1,40})"
-    r"(?:[eE][-+]?[0-9]{1,2}(?![0-9]))?)(?:\s*/\s*(?P<divisor>[0-9]{1,40}))?"
-)
-NO_ANSWERS = ("", "?", "no answer", "I do not know", "none of these", "-")
-"""Wrong answers where other rows have too few others."""
 CHARACTERS_SHOWN = 8
 OUTSIDE = "with characters outside task.alphabet"
 MAX_SLICE = 80
@@ -148,7 +135,7 @@ class Rows:
         row = self.row(prompt)
         if self.settings.form == "text":
             return self._other_answers(row)
-        wrong = [self._answer(program) for program in _wrong_programs(row.reference)]
+        wrong = [self._answer(program) for program in wrong_programs(row.reference)]
         return [answer for answer in wrong if answer != row.solution][:NUM_WRONG]
 
     def heldout(self, level: int, count: int) -> list[Prompt]:
@@ -399,13 +386,13 @@ class Rows:
 
     def _other_answers(self, row: Row) -> list[str]:
         """Return answers of other rows, from the next line on, that are neither this one's text nor its number."""
-        own = _meaning(row.reference)
+        own = meaning(row.reference)
         rows = [other for key, other in self._rows.items() if key not in self._unused or other is row]
         start = next(place for place, other in enumerate(rows) if other.line == row.line)
         others = dict.fromkeys(
-            other.reference for other in (*rows[start + 1 :], *rows[:start]) if _meaning(other.reference) != own
+            other.reference for other in (*rows[start + 1 :], *rows[:start]) if meaning(other.reference) != own
         )
-        others = [*list(others)[: NUM_WRONG - 1], *(answer for answer in NO_ANSWERS if _meaning(answer) != own)]
+        others = [*list(others)[: NUM_WRONG - 1], *(answer for answer in NO_ANSWERS if meaning(answer) != own)]
         return [self._answer(answer) for answer in dict.fromkeys(others)][:NUM_WRONG]
 
 
@@ -434,26 +421,6 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _meaning(answer: str) -> Any:
-    r"""Return what all ways to write one answer have in common: its numbers in order, or its letters without case.
-
-    Also what some different answers share, as `2x` and `2`: those are no wrong answers for each other here, for a
-    verifier may take `x = 5` or `5 \text{ cm}` for 5.
-    """
-    text = _FRACTION.sub(r" \1/\2 ", answer.replace("\\!", "").replace("{,}", ","))
-    numbers = [
-        _as_number(match["number"]) / (_as_number(match["divisor"] or "1") or 1) for match in _NUMBER.finditer(text)
-    ]
-    if numbers:
-        return tuple(numbers)
-    letters = "".join(re.findall(r"[^\W_]+", re.sub(r"\\[A-Za-z]+", " ", answer))).casefold()
-    return letters or "".join(answer.split())
-
-
-def _as_number(text: str) -> Fraction:
-    return Fraction(text.replace(",", "").replace(" ", ""))
-
-
 def _head(code: str, function: str) -> str:
     """Return the line `def name(arguments):` of a function that `code` defines. Raises NotConvertible."""
     try:
@@ -464,27 +431,3 @@ def _head(code: str, function: str) -> str:
         if isinstance(node, ast.FunctionDef) and node.name == function:
             return f"def {function}({ast.unparse(node.args)}):"
     raise NotConvertible(f"the solution does not define {function}"[:100])
-
-
-def _wrong_programs(reference: str) -> list[str]:
-    """Return programs that give something else than some case expects."""
-    cases = read_code(reference)
-    if isinstance(cases, ScriptCases):
-        outputs = ("?", "no answer", "wrong", "0", "none")
-        return ["pass\n"] * any(case.stdout.strip() for case in cases.cases) + [
-            f"print({output!r})\n" for output in outputs if any(case.stdout.strip() != output for case in cases.cases)
-        ]
-    wrong = [value for value in CONSTANTS if any(_differs(value, case, cases.values) for case in cases.cases)]
-    if not cases.prefix.strip():
-        return [f"def {cases.function}(*args, **kwargs):\n    return {value!r}\n" for value in wrong]
-    if cases.prefix.rstrip(" ").endswith("return"):
-        return [repr(value) for value in wrong]
-    # After the head of a function: a body that returns at once, indented as the head asks for.
-    return [f"    return {value!r}\n" for value in wrong]
-
-
-def _differs(value: Any, case: Call, values: str) -> bool:
-    """Whether a constant is not what a case expects."""
-    if values == "python" and not case.identical:
-        return not equal(case.expected, value, tolerance=case.tolerance)
-    return type(value) is not type(case.expected) or value != case.expected
