@@ -5,9 +5,10 @@ The rules of `task.py` hold: the split is by the hash of the row's question, dra
 normalised: neither the template nor the line that a form adds to it. A prompt's `key` is its row's line number, which
 the file's hash makes as good as the row itself.
 
-Rows that cannot serve are left out and counted (`left_out`): other characters than the alphabet's, too long, a text
-that an earlier row has, asserts that do not convert, an answer that is no finite number, and what a verifier cannot
-use (`leave_out`, by `stages/readable.py`). Rows that are broken (no JSON, a column missing) are errors: the file is not
+Rows that cannot serve are left out and counted (`left_out`): other characters than the alphabet's, too long, a question
+that an earlier row asks (with `split_by: text`, a text that it has), asserts that do not convert, an answer that is no
+finite number or has too many digits, and what a verifier cannot use (`leave_out`, by `stages/readable.py`). Rows that
+are broken (no JSON, a column missing) are errors: the file is not
 what the recipe takes it for.
 
 Lines that end in CR LF are read as lines that end in LF, unless the alphabet holds CR. A number as answer keeps its
@@ -18,9 +19,11 @@ Left out: running anything, and what answers share (`wrong_answers.py`).
 
 import ast
 import json
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from pydantic import ValidationError
@@ -29,7 +32,7 @@ from bootstrap.config.files import ASSERTING, ROLES, SLICE, FileTask, content_of
 from bootstrap.config.task import room
 from bootstrap.errors import RecipeError
 from bootstrap.prompts.assertions import NotConvertible, calls_of_asserts, calls_of_check
-from bootstrap.prompts.json_numbers import NotFinite, Written, loads, number_text
+from bootstrap.prompts.json_numbers import NotFinite, TooManyDigits, Written, check_digits, loads, number_text
 from bootstrap.prompts.left_out import LeftOut
 from bootstrap.prompts.task import (
     again_and_again,
@@ -52,6 +55,7 @@ CHARACTERS_SHOWN = 8
 OUTSIDE = "with characters outside task.alphabet"
 MAX_SLICE = 80
 """Characters of a slice's name."""
+JOINERS = "\u200c\u200d"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,6 +66,8 @@ class Row:
     level: int
     question: str
     """What it asks, normalised, without what templates and forms add."""
+    asked: str
+    """The same with what the form adds, as the head of a function: rows that share it ask one question."""
     text: str
     reference: str
     solution: str
@@ -81,8 +87,8 @@ class Rows:
         self._alphabet = frozenset(settings.alphabet)
         self.left_out = LeftOut()
         """Rows that do not serve, by reason."""
-        self._unused: set[str] = set()
-        """Keys of the rows that `leave_out` took out."""
+        self._unused: dict[str, str] = {}
+        """Key of each row that `leave_out` took out -> the verifier that cannot use it."""
         try:
             data = read_file(settings)
             self.content = content_of(settings, data)
@@ -172,12 +178,16 @@ class Rows:
         """
         for key, reason in reasons.items():
             if key not in self._unused:
-                self._unused.add(key)
+                self._unused[key] = verifier
                 self.left_out.add(reason, int(key))
         total, allowed = len(self._rows), self.settings.max_unreadable
         if len(self._unused) > allowed * total:
+            each = Counter(self._unused.values())
+            who = f"the verifier {verifier} cannot" if len(each) == 1 else "the verifiers together cannot"
+            shares = ", ".join(f"{name} {count}" for name, count in each.items())
+            counts = f": {shares}" if len(each) > 1 else ""
             raise RecipeError(
-                f"the verifier {verifier} cannot use {len(self._unused)} of the {total} rows of {self.settings.path} "
+                f"{who} use {len(self._unused)} of the {total} rows of {self.settings.path}{counts} "
                 f"({len(self._unused) / total:.1%}, at most {allowed:.1%} allowed): {self.left_out.told()}. Choose the "
                 "verifier and its settings for what the file holds, let task.answer_template put the answer where the "
                 "verifier looks for it, mend the rows, or raise task.max_unreadable"
@@ -247,7 +257,7 @@ class Rows:
                 f"{self.settings.path} is not UTF-8 text (byte {error.start}); save it as UTF-8"
             ) from None
         rows: dict[str, Row] = {}
-        texts: set[str] = set()
+        known: dict[str, Row] = {}
         outside: Counter[str] = Counter()
         for number, line in enumerate(lines, start=1):
             if not line.strip():
@@ -260,18 +270,22 @@ class Rows:
             except NotFinite:
                 self.left_out.add("with an answer that is no finite number", number)
                 continue
+            except TooManyDigits as error:
+                self.left_out.add(f"with {error}", number)
+                continue
             except ValidationError as error:
                 first = error.errors()[0]
                 place = ".".join(map(str, first["loc"]))
                 raise RecipeError(f"{self.settings.path}:{number}: the cases: {place}: {first['msg']}") from None
             except ValueError as error:
                 raise RecipeError(f"{self.settings.path}:{number}: {error}") from None
-            if reason := self._misfit(row) or ("with the prompt of an earlier row" if row.text in texts else ""):
+            asked = row.asked if self.settings.split_rule == "question" else row.text
+            if reason := self._misfit(row) or self._known(row, asked, known):
                 self.left_out.add(reason, number)
                 if reason == OUTSIDE:
                     outside.update(self._outside(row))
                 continue
-            texts.add(row.text)
+            known[asked] = row
             rows[str(number)] = row
         if outside:
             self._name(outside)
@@ -285,8 +299,8 @@ class Rows:
         self.left_out.retitle(OUTSIDE, reason)
 
     def _made(self, line: int, data: Mapping[str, Any]) -> Row:
-        """Return the row. Raises ValueError where it is broken, NotConvertible where its tests say too much, and
-        NotFinite."""
+        """Return the row. Raises ValueError where it is broken, NotConvertible where its tests say too much, NotFinite,
+        and TooManyDigits."""
         form = self.settings.form
         columns = {role: self._column(data, role) for role in ROLES[form]}
         level = data.get(self.settings.level_column, 1)
@@ -311,6 +325,7 @@ class Rows:
             line=line,
             level=level,
             question=normalised(question),
+            asked=normalised(prompt),
             text=self.settings.prompt_template.replace("{prompt}", prompt),
             reference=reference,
             solution=self._answer(solution),
@@ -321,14 +336,20 @@ class Rows:
         """Return the row's slice, empty where it has none. Raises ValueError for what is no label."""
         column = self.settings.slice_column
         label = data.get(column)
-        if isinstance(label, int | float | bool):
+        if isinstance(label, Written) and not isfinite(label):
+            label = label.text
+        elif isinstance(label, int | float | bool):
             label = json.dumps(label)
+        remedy = f"name another column in task.columns.{SLICE}, or mend the row"
         if label is not None and (not isinstance(label, str) or len(label.strip()) > MAX_SLICE):
             raise ValueError(
                 f"{column} must be text of at most {MAX_SLICE} characters or a number, not {_short(data[column])}; "
-                f"name another column in task.columns.{SLICE}, or mend the row"
+                f"{remedy}"
             )
-        return (label or "").strip()
+        label = (label or "").strip()
+        if hidden := next((character for character in label if _is_hidden(character)), None):
+            raise ValueError(f"{column} holds {_short(hidden)}, which no label can show, in {_short(label)}; {remedy}")
+        return label
 
     def _cases(self, prompt: str, columns: Mapping[str, Any]) -> tuple[str, CallCases | ScriptCases]:
         """Return the prompt as the model is to read it, and the hidden cases."""
@@ -347,6 +368,7 @@ class Rows:
             cases = CallCases(function=function, values="json" if exact else "python", cases=calls)
         else:
             content = columns["reference"]
+            check_digits(_value(content) if isinstance(content, str) else content)
             cases = read_code(content if isinstance(content, str) else json.dumps({"kind": form, **_mapping(content)}))
             if cases.kind != form:
                 raise ValueError(f"reference is of kind {cases.kind}, and task.form is {form}")
@@ -363,12 +385,20 @@ class Rows:
             if column in data:
                 return data[column]
         raise ValueError(
-            f"there is no column {' or '.join(columns)}; the row has {', '.join(map(str, data)) or 'none'}. "
+            f"there is no column {' or '.join(columns)}; the row has {', '.join(map(_shown, data)) or 'none'}. "
             f"Name the right one in task.columns.{role}, or correct task.form"
         )
 
     def _answer(self, answer: str) -> str:
         return self.settings.answer_template.replace("{answer}", answer)
+
+    def _known(self, row: Row, asked: str, known: Mapping[str, Row]) -> str:
+        """Return that an earlier row asks the same, or ""; such rows would count one question several times."""
+        if asked not in known:
+            return ""
+        if known[asked].text == row.text:
+            return "with the prompt of an earlier row"
+        return "with the question of an earlier row, white space aside"
 
     def _misfit(self, row: Row) -> str:
         """Return why a row cannot serve, or ""."""
@@ -404,6 +434,14 @@ def _parsed(line: str) -> dict[str, Any]:
     return _mapping(data)
 
 
+def _value(text: str) -> Any:
+    """Return the value of a JSON text; None for what is none, which its reader tells better."""
+    try:
+        return loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
 def _mapping(data: Any) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ValueError(f"no JSON object: {_short(data)}")
@@ -416,8 +454,18 @@ def _text(columns: Mapping[str, Any], role: str) -> str:
     return columns[role]
 
 
+def _is_hidden(character: str) -> bool:
+    """Whether a label with it would not be seen as it is: control characters, half of a surrogate pair, marks of
+    writing direction, line separators. Joiners, which some scripts are written with, are not."""
+    return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") and character not in JOINERS
+
+
+def _shown(name: str) -> str:
+    return name if name.isprintable() else _short(name)
+
+
 def _short(value: Any) -> str:
-    text = json.dumps(value)
+    text = value.text if isinstance(value, Written) else json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
