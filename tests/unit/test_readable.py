@@ -39,12 +39,15 @@ from bootstrap.stages import evaluate, readable
 from bootstrap.stages.evaluate import Evaluation, outcomes_of
 from bootstrap.stages.heldout import judge_again, shared
 from bootstrap.stages.readable import leave_out_by_settings, leave_out_unreadable
+from bootstrap.stages.shown import Shown
 from bootstrap.stages.verifiers import open_verifiers, prove
 from bootstrap.store.tables import to_parquet
+from bootstrap.training.chat import framing_of
 
 STRIPPED = settings_of.Whole(strip=True)
 NUMERIC = settings_of.NumericVerifier()
 CODE = CodeVerifier(cpu_seconds=1.0)
+PLAIN = Shown(framing=framing_of({}))
 NUM_ROWS = 80
 ODD = 17
 """Place of the odd row; its line is one more."""
@@ -511,7 +514,7 @@ def test_stored_answers_to_rows_that_are_out_now_are_judged_no_more(tmp_path: Pa
     whole, task = Rows(settings), Rows(settings)
     numeric = build_verifier(NUMERIC)
     leave_out_unreadable(task, numeric)
-    again = judge_again(outcomes(whole), task=task, count=NUM_ROWS, examiner=numeric, max_unverifiable=0.0)
+    again = judge_again(outcomes(whole), task=task, count=NUM_ROWS, examiner=numeric, max_unverifiable=0.0, shown=PLAIN)
     assert [row.prompt_id for row in again] == [p.id for p in task.heldout(1, NUM_ROWS)]
     assert 0 < len(again) < len(outcomes(whole))
 
