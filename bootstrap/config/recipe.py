@@ -114,6 +114,11 @@ class Recipe(Settings):
 
     def highest_level(self) -> int:
         """Highest level looked at when every generation raises the aim as its curriculum plans."""
+        reaches = [step.reach for _, step in self.generation_steps() if isinstance(step, SelfPlayStep)]
+        return self.highest_aim() + max([self.evaluation.lookahead, *reaches])
+
+    def highest_aim(self) -> int:
+        """Highest level aimed at then; a task may end below it."""
         generations, done = self.generations, 0
         reached = self.start_level
         for _, stage in generations.parts():
@@ -128,8 +133,7 @@ class Recipe(Settings):
             else:
                 each = curriculum.max_levels if isinstance(curriculum, Accelerated | Solved) else 1
                 reached += (generations.num_sets(done) - generations.num_sets(before)) * each
-        reaches = [step.reach for _, step in self.generation_steps() if isinstance(step, SelfPlayStep)]
-        return reached + max([self.evaluation.lookahead, *reaches])
+        return reached
 
     def rise(self, number: int) -> int:
         """Return how many levels above the task's base level the curriculum `fixed` aims in a generation.

@@ -5,25 +5,25 @@ The rules of `task.py` hold: the split is by the hash of the row's question, dra
 normalised: neither the template nor the line that a form adds to it. A prompt's `key` is its row's line number, which
 the file's hash makes as good as the row itself.
 
-Rows that cannot serve are left out and counted (`left_out`): other characters than the alphabet's, too long, a text
-that an earlier row has, asserts that do not convert, an answer that is no finite number, and what a verifier cannot
-use (`leave_out`, by `stages/readable.py`). Rows that are broken (no JSON, a column missing) are errors: the file is not
+Rows that cannot serve are left out and counted (`left_out`): other characters than the alphabet's, too long, a question
+that an earlier row asks (with `split_by: text`, a text that it has), asserts that do not convert, an answer that is no
+finite number or has too many digits, and what a verifier cannot use (`leave_out`, by `stages/readable.py`). Rows that
+are broken (no JSON, a column missing) are errors: the file is not
 what the recipe takes it for.
 
 Lines that end in CR LF are read as lines that end in LF, unless the alphabet holds CR. A number as answer keeps its
 value: where a float does not, the reference is the number as the file writes it.
 
-Left out: running anything. Wrong answers to code are programs that return a constant, wrong because some case expects
-another value.
+Left out: running anything, and what answers share (`wrong_answers.py`).
 """
 
 import ast
 import json
-import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
+from math import isfinite
 from typing import Any
 
 from pydantic import ValidationError
@@ -32,7 +32,7 @@ from bootstrap.config.files import ASSERTING, ROLES, SLICE, FileTask, content_of
 from bootstrap.config.task import room
 from bootstrap.errors import RecipeError
 from bootstrap.prompts.assertions import NotConvertible, calls_of_asserts, calls_of_check
-from bootstrap.prompts.json_numbers import NotFinite, Written, loads, number_text
+from bootstrap.prompts.json_numbers import NotFinite, TooManyDigits, Written, check_digits, loads, number_text
 from bootstrap.prompts.left_out import LeftOut
 from bootstrap.prompts.task import (
     again_and_again,
@@ -44,27 +44,18 @@ from bootstrap.prompts.task import (
     prompt_id,
     split_of,
 )
-from bootstrap.python_values import equal
+from bootstrap.prompts.wrong_answers import NO_ANSWERS, meaning, wrong_programs
 from bootstrap.records import Prompt, Split
-from bootstrap.references import Call, CallCases, ScriptCases, oversize, read_code, write
+from bootstrap.references import CallCases, ScriptCases, oversize, read_code, write
 from bootstrap.seeds import generator
 
 NUM_WRONG = 5
 """Wrong answers shown to a verifier, per prompt."""
-CONSTANTS: tuple[Any, ...] = ("?", None, "no answer", True, False, "wrong", "none")
-"""What wrong programs return. No numbers, which a tolerance could let pass; at most one can be right."""
-_FRACTION = re.compile(r"\\[dt]?frac\s*\{?\s*([0-9]{1,40})\s*\}?\s*\{?\s*([0-9]{1,40})\s*\}?")
-_NUMBER = re.compile(
-    r"(?P<number>(?:(?<![0-9A-Za-z)}])[-+]\s*)?"
-    r"(?:(?:[0-9]{1,3}(?:,[0-9]{3}){1,12}(?![0-9])|[0-9]{1,40})(?:\.[0-9]{0,40})?|\.[0-9]{1,40})"
-    r"(?:[eE][-+]?[0-9]{1,2}(?![0-9]))?)(?:\s*/\s*(?P<divisor>[0-9]{1,40}))?"
-)
-NO_ANSWERS = ("", "?", "no answer", "I do not know", "none of these", "-")
-"""Wrong answers where other rows have too few others."""
 CHARACTERS_SHOWN = 8
 OUTSIDE = "with characters outside task.alphabet"
 MAX_SLICE = 80
 """Characters of a slice's name."""
+JOINERS = "\u200c\u200d"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,6 +66,8 @@ class Row:
     level: int
     question: str
     """What it asks, normalised, without what templates and forms add."""
+    asked: str
+    """The same with what the form adds, as the head of a function: rows that share it ask one question."""
     text: str
     reference: str
     solution: str
@@ -94,8 +87,8 @@ class Rows:
         self._alphabet = frozenset(settings.alphabet)
         self.left_out = LeftOut()
         """Rows that do not serve, by reason."""
-        self._unused: set[str] = set()
-        """Keys of the rows that `leave_out` took out."""
+        self._unused: dict[str, str] = {}
+        """Key of each row that `leave_out` took out -> the verifier that cannot use it."""
         try:
             data = read_file(settings)
             self.content = content_of(settings, data)
@@ -148,7 +141,7 @@ class Rows:
         row = self.row(prompt)
         if self.settings.form == "text":
             return self._other_answers(row)
-        wrong = [self._answer(program) for program in _wrong_programs(row.reference)]
+        wrong = [self._answer(program) for program in wrong_programs(row.reference)]
         return [answer for answer in wrong if answer != row.solution][:NUM_WRONG]
 
     def heldout(self, level: int, count: int) -> list[Prompt]:
@@ -185,12 +178,16 @@ class Rows:
         """
         for key, reason in reasons.items():
             if key not in self._unused:
-                self._unused.add(key)
+                self._unused[key] = verifier
                 self.left_out.add(reason, int(key))
         total, allowed = len(self._rows), self.settings.max_unreadable
         if len(self._unused) > allowed * total:
+            each = Counter(self._unused.values())
+            who = f"the verifier {verifier} cannot" if len(each) == 1 else "the verifiers together cannot"
+            shares = ", ".join(f"{name} {count}" for name, count in each.items())
+            counts = f": {shares}" if len(each) > 1 else ""
             raise RecipeError(
-                f"the verifier {verifier} cannot use {len(self._unused)} of the {total} rows of {self.settings.path} "
+                f"{who} use {len(self._unused)} of the {total} rows of {self.settings.path}{counts} "
                 f"({len(self._unused) / total:.1%}, at most {allowed:.1%} allowed): {self.left_out.told()}. Choose the "
                 "verifier and its settings for what the file holds, let task.answer_template put the answer where the "
                 "verifier looks for it, mend the rows, or raise task.max_unreadable"
@@ -260,7 +257,7 @@ class Rows:
                 f"{self.settings.path} is not UTF-8 text (byte {error.start}); save it as UTF-8"
             ) from None
         rows: dict[str, Row] = {}
-        texts: set[str] = set()
+        known: dict[str, Row] = {}
         outside: Counter[str] = Counter()
         for number, line in enumerate(lines, start=1):
             if not line.strip():
@@ -273,18 +270,22 @@ class Rows:
             except NotFinite:
                 self.left_out.add("with an answer that is no finite number", number)
                 continue
+            except TooManyDigits as error:
+                self.left_out.add(f"with {error}", number)
+                continue
             except ValidationError as error:
                 first = error.errors()[0]
                 place = ".".join(map(str, first["loc"]))
                 raise RecipeError(f"{self.settings.path}:{number}: the cases: {place}: {first['msg']}") from None
             except ValueError as error:
                 raise RecipeError(f"{self.settings.path}:{number}: {error}") from None
-            if reason := self._misfit(row) or ("with the prompt of an earlier row" if row.text in texts else ""):
+            asked = row.asked if self.settings.split_rule == "question" else row.text
+            if reason := self._misfit(row) or self._known(row, asked, known):
                 self.left_out.add(reason, number)
                 if reason == OUTSIDE:
                     outside.update(self._outside(row))
                 continue
-            texts.add(row.text)
+            known[asked] = row
             rows[str(number)] = row
         if outside:
             self._name(outside)
@@ -298,8 +299,8 @@ class Rows:
         self.left_out.retitle(OUTSIDE, reason)
 
     def _made(self, line: int, data: Mapping[str, Any]) -> Row:
-        """Return the row. Raises ValueError where it is broken, NotConvertible where its tests say too much, and
-        NotFinite."""
+        """Return the row. Raises ValueError where it is broken, NotConvertible where its tests say too much, NotFinite,
+        and TooManyDigits."""
         form = self.settings.form
         columns = {role: self._column(data, role) for role in ROLES[form]}
         level = data.get(self.settings.level_column, 1)
@@ -324,6 +325,7 @@ class Rows:
             line=line,
             level=level,
             question=normalised(question),
+            asked=normalised(prompt),
             text=self.settings.prompt_template.replace("{prompt}", prompt),
             reference=reference,
             solution=self._answer(solution),
@@ -334,14 +336,20 @@ class Rows:
         """Return the row's slice, empty where it has none. Raises ValueError for what is no label."""
         column = self.settings.slice_column
         label = data.get(column)
-        if isinstance(label, int | float | bool):
+        if isinstance(label, Written) and not isfinite(label):
+            label = label.text
+        elif isinstance(label, int | float | bool):
             label = json.dumps(label)
+        remedy = f"name another column in task.columns.{SLICE}, or mend the row"
         if label is not None and (not isinstance(label, str) or len(label.strip()) > MAX_SLICE):
             raise ValueError(
                 f"{column} must be text of at most {MAX_SLICE} characters or a number, not {_short(data[column])}; "
-                f"name another column in task.columns.{SLICE}, or mend the row"
+                f"{remedy}"
             )
-        return (label or "").strip()
+        label = (label or "").strip()
+        if hidden := next((character for character in label if _is_hidden(character)), None):
+            raise ValueError(f"{column} holds {_short(hidden)}, which no label can show, in {_short(label)}; {remedy}")
+        return label
 
     def _cases(self, prompt: str, columns: Mapping[str, Any]) -> tuple[str, CallCases | ScriptCases]:
         """Return the prompt as the model is to read it, and the hidden cases."""
@@ -360,6 +368,7 @@ class Rows:
             cases = CallCases(function=function, values="json" if exact else "python", cases=calls)
         else:
             content = columns["reference"]
+            check_digits(_value(content) if isinstance(content, str) else content)
             cases = read_code(content if isinstance(content, str) else json.dumps({"kind": form, **_mapping(content)}))
             if cases.kind != form:
                 raise ValueError(f"reference is of kind {cases.kind}, and task.form is {form}")
@@ -376,12 +385,20 @@ class Rows:
             if column in data:
                 return data[column]
         raise ValueError(
-            f"there is no column {' or '.join(columns)}; the row has {', '.join(map(str, data)) or 'none'}. "
+            f"there is no column {' or '.join(columns)}; the row has {', '.join(map(_shown, data)) or 'none'}. "
             f"Name the right one in task.columns.{role}, or correct task.form"
         )
 
     def _answer(self, answer: str) -> str:
         return self.settings.answer_template.replace("{answer}", answer)
+
+    def _known(self, row: Row, asked: str, known: Mapping[str, Row]) -> str:
+        """Return that an earlier row asks the same, or ""; such rows would count one question several times."""
+        if asked not in known:
+            return ""
+        if known[asked].text == row.text:
+            return "with the prompt of an earlier row"
+        return "with the question of an earlier row, white space aside"
 
     def _misfit(self, row: Row) -> str:
         """Return why a row cannot serve, or ""."""
@@ -399,13 +416,13 @@ class Rows:
 
     def _other_answers(self, row: Row) -> list[str]:
         """Return answers of other rows, from the next line on, that are neither this one's text nor its number."""
-        own = _meaning(row.reference)
+        own = meaning(row.reference)
         rows = [other for key, other in self._rows.items() if key not in self._unused or other is row]
         start = next(place for place, other in enumerate(rows) if other.line == row.line)
         others = dict.fromkeys(
-            other.reference for other in (*rows[start + 1 :], *rows[:start]) if _meaning(other.reference) != own
+            other.reference for other in (*rows[start + 1 :], *rows[:start]) if meaning(other.reference) != own
         )
-        others = [*list(others)[: NUM_WRONG - 1], *(answer for answer in NO_ANSWERS if _meaning(answer) != own)]
+        others = [*list(others)[: NUM_WRONG - 1], *(answer for answer in NO_ANSWERS if meaning(answer) != own)]
         return [self._answer(answer) for answer in dict.fromkeys(others)][:NUM_WRONG]
 
 
@@ -415,6 +432,14 @@ def _parsed(line: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"not valid JSON: {error}; each line holds one JSON object") from None
     return _mapping(data)
+
+
+def _value(text: str) -> Any:
+    """Return the value of a JSON text; None for what is none, which its reader tells better."""
+    try:
+        return loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _mapping(data: Any) -> dict[str, Any]:
@@ -429,29 +454,19 @@ def _text(columns: Mapping[str, Any], role: str) -> str:
     return columns[role]
 
 
+def _is_hidden(character: str) -> bool:
+    """Whether a label with it would not be seen as it is: control characters, half of a surrogate pair, marks of
+    writing direction, line separators. Joiners, which some scripts are written with, are not."""
+    return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") and character not in JOINERS
+
+
+def _shown(name: str) -> str:
+    return name if name.isprintable() else _short(name)
+
+
 def _short(value: Any) -> str:
-    text = json.dumps(value)
+    text = value.text if isinstance(value, Written) else json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _meaning(answer: str) -> Any:
-    r"""Return what all ways to write one answer have in common: its numbers in order, or its letters without case.
-
-    Also what some different answers share, as `2x` and `2`: those are no wrong answers for each other here, for a
-    verifier may take `x = 5` or `5 \text{ cm}` for 5.
-    """
-    text = _FRACTION.sub(r" \1/\2 ", answer.replace("\\!", "").replace("{,}", ","))
-    numbers = [
-        _as_number(match["number"]) / (_as_number(match["divisor"] or "1") or 1) for match in _NUMBER.finditer(text)
-    ]
-    if numbers:
-        return tuple(numbers)
-    letters = "".join(re.findall(r"[^\W_]+", re.sub(r"\\[A-Za-z]+", " ", answer))).casefold()
-    return letters or "".join(answer.split())
-
-
-def _as_number(text: str) -> Fraction:
-    return Fraction(text.replace(",", "").replace(" ", ""))
 
 
 def _head(code: str, function: str) -> str:
@@ -464,27 +479,3 @@ def _head(code: str, function: str) -> str:
         if isinstance(node, ast.FunctionDef) and node.name == function:
             return f"def {function}({ast.unparse(node.args)}):"
     raise NotConvertible(f"the solution does not define {function}"[:100])
-
-
-def _wrong_programs(reference: str) -> list[str]:
-    """Return programs that give something else than some case expects."""
-    cases = read_code(reference)
-    if isinstance(cases, ScriptCases):
-        outputs = ("?", "no answer", "wrong", "0", "none")
-        return ["pass\n"] * any(case.stdout.strip() for case in cases.cases) + [
-            f"print({output!r})\n" for output in outputs if any(case.stdout.strip() != output for case in cases.cases)
-        ]
-    wrong = [value for value in CONSTANTS if any(_differs(value, case, cases.values) for case in cases.cases)]
-    if not cases.prefix.strip():
-        return [f"def {cases.function}(*args, **kwargs):\n    return {value!r}\n" for value in wrong]
-    if cases.prefix.rstrip(" ").endswith("return"):
-        return [repr(value) for value in wrong]
-    # After the head of a function: a body that returns at once, indented as the head asks for.
-    return [f"    return {value!r}\n" for value in wrong]
-
-
-def _differs(value: Any, case: Call, values: str) -> bool:
-    """Whether a constant is not what a case expects."""
-    if values == "python" and not case.identical:
-        return not equal(case.expected, value, tolerance=case.tolerance)
-    return type(value) is not type(case.expected) or value != case.expected

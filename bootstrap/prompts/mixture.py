@@ -113,10 +113,14 @@ class Mixture:
     def num_heldout(self, level: int, count: int) -> int | None:
         """Return the sum over the parts, None where one does not tell its own."""
         check_level(self, level)
-        dealt = Counter(self._dealt(count))
+        dealt = self.dealt(count)
         found = [self.parts[name].num_heldout(own_level(self.parts[name], level), part) for name, part in dealt.items()]
         known = [number for number in found if number is not None]
         return sum(known) if len(known) == len(found) else None
+
+    def dealt(self, count: int) -> Counter[str]:
+        """Return how many of `count` prompts of a suite are each part's."""
+        return Counter(self._dealt(count))
 
     def heldout_of(self, name: str, level: int, count: int) -> list[Prompt]:
         """Return the held-out prompts of one part at a level of the mixture."""

@@ -8,7 +8,7 @@ Left out: questions that other words ask, which only a reader can tell.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bootstrap.prompts.files import Row, Rows
@@ -40,17 +40,19 @@ def files_of(task: Task) -> dict[str, Rows]:
     return {name: part for name, part in parts.items() if isinstance(part, Rows)}
 
 
-def rows_of(task: Task, prompts: Iterable[Prompt]) -> Iterator[Row]:
-    """Yield the row of each prompt that comes from a file."""
+def questions_of(task: Task, prompts: Iterable[Prompt]) -> dict[str, set[str]]:
+    """Return the questions of the prompts that come from a file, by name as `files_of` gives the file."""
+    found: dict[str, set[str]] = {}
     for prompt in prompts:
         part, inner = task.inner(prompt) if isinstance(task, Mixture) else (task, prompt)
         if isinstance(part, Rows):
-            yield part.row(inner)
+            found.setdefault(prompt.task, set()).add(part.row(inner).question)
+    return found
 
 
-def kept_from_gates(files: Iterable[Rows]) -> set[str]:
-    """Return the questions of files that no gate may ask: those that are trained on, and those kept for the end."""
-    return {row.question for part in files for row in part.rows(Split.TRAIN, Split.FINAL)}
+def kept_from_gates(rows: Rows) -> set[str]:
+    """Return the questions of a file that no gate may ask: those that are trained on, and those kept for the end."""
+    return {row.question for row in rows.rows(Split.TRAIN, Split.FINAL)}
 
 
 def near_duplicates(rows: Rows) -> list[Near]:

@@ -68,6 +68,8 @@ class CallJob:
     """At least so much room for one returned value, where the pool's own limit is lower."""
     depth: int = 0
     """At least so many levels of a returned value, where the pool's own limit is lower."""
+    patience: int = 1
+    """How many times the pool's CPU time it may use."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,6 +80,8 @@ class ScriptJob:
     stdin: str = ""
     output_bytes: int = 0
     """At least so much room for what it prints, where the pool's own limit is lower."""
+    patience: int = 1
+    """How many times the pool's CPU time it may use."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -158,17 +158,19 @@ class Sandbox:
             assert job.inputs, "a program that is called on nothing proves nothing"
             inputs = [[list(positional), dict(named)] for positional, named in job.inputs]
             content = {"code": job.code, "function": job.function, "inputs": inputs, "python": job.python}
-            limits = self._widened(value_bytes=job.value_bytes, depth=job.depth)
+            limits = self._widened(job.patience, value_bytes=job.value_bytes, depth=job.depth)
             return Task("call", limits, encode_payload(content), len(inputs), settle)
-        limits, stdin = self._widened(output_bytes=job.output_bytes), job.stdin.encode("utf-8", "surrogateescape")
+        limits = self._widened(job.patience, output_bytes=job.output_bytes)
+        stdin = job.stdin.encode("utf-8", "surrogateescape")
         return Task("script", limits, encode_payload({"code": job.code}), None, settle, stdin=stdin)
 
-    def _widened(self, **wanted: int) -> Limits:
-        """Return the pool's limits, each at least as wanted; powers of two, so that there are few to tell apart."""
+    def _widened(self, patience: int, **wanted: int) -> Limits:
+        """Return the pool's limits, CPU time `patience` times, each other one at least as wanted; those are powers of
+        two, so that there are few to tell apart."""
         wider = {
             name: 1 << (size - 1).bit_length() for name, size in wanted.items() if size > getattr(self.limits, name)
         }
-        return replace(self.limits, **wider) if wider else self.limits
+        return replace(self.limits, cpu_seconds=patience * self.limits.cpu_seconds, **wider)
 
     def _format(self, detail: str) -> Outcome:
         return Outcome(ending=Ending.FORMAT, detail=detail, level=self.level)

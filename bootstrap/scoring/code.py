@@ -47,6 +47,9 @@ EXCEPTIONS = frozenset(name for name, kind in vars(builtins).items() if isinstan
 OPENING = re.compile(r"```[ \t]*(?:python3?|py)?[ \t]*", re.IGNORECASE)
 
 
+Key = tuple[str, str, bool, int]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Program:
     """One answer made ready to run: its jobs, one per answer or one per script input, and what they must give."""
@@ -72,13 +75,13 @@ class Code:
 
         All programs go into the sandbox together; answers alike with references alike run once.
         """
-        ready: dict[tuple[str, str, bool], Program | Judgement] = {}
+        ready: dict[Key, Program | Judgement] = {}
         for answer in answers:
             if (key := _key(answer)) not in ready:
                 ready[key] = self._prepare(answer)
         jobs = [each for found in ready.values() if isinstance(found, Program) for each in found.jobs]
         outcomes = iter(self._run(jobs) if jobs else ())
-        judged: dict[tuple[str, str, bool], Judgement] = {}
+        judged: dict[Key, Judgement] = {}
         for key, found in ready.items():
             if isinstance(found, Program):
                 own = [next(outcomes) for _ in found.jobs]
@@ -131,6 +134,7 @@ class Code:
                         code=code,
                         stdin=case.stdin,
                         output_bytes=ROOM * len(case.stdout.encode(errors="surrogatepass")) + SLACK,
+                        patience=answer.patience,
                     )
                     for case in cases.cases
                 ),
@@ -143,6 +147,7 @@ class Code:
             python=cases.values == "python",
             value_bytes=ROOM * max(sizes) + SLACK,
             depth=max(depths) + SLACK_LEVELS,
+            patience=answer.patience,
         )
         return Program(cases=cases, jobs=(job,))
 
@@ -156,9 +161,9 @@ def _unread(reference: str) -> str:
     return references.oversize(cases)
 
 
-def _key(answer: Answer) -> tuple[str, str, bool]:
+def _key(answer: Answer) -> Key:
     """Return all that the judgement of an answer depends on."""
-    return answer.text, answer.reference, answer.truncated
+    return answer.text, answer.reference, answer.truncated, answer.patience
 
 
 def judgement_of(cases: CallCases | ScriptCases, outcomes: Sequence[Outcome], *, reward: str) -> Judgement:

@@ -20,7 +20,7 @@ from bootstrap.records import Status
 from bootstrap.scoring import numeric
 from bootstrap.scoring.extract import extract
 from bootstrap.scoring.probe import NUM_VOTES, Case
-from bootstrap.scoring.verifier import Answer, Judgement, Verifier, printable
+from bootstrap.scoring.verifier import PATIENCE, Answer, Judgement, Verifier, printable
 
 MAX_SHOWN = 40
 """Characters of an answer in a finding's name."""
@@ -101,6 +101,7 @@ def _trials(verifier: Verifier, cases: Sequence[Case]) -> Iterator[_Trial]:
                 truncated=truncated,
                 num_tokens=len(text) + 1,
                 group=f"check.{number}",
+                patience=PATIENCE if kind == "right" else 1,
             )
             voter = replace(answer, text=case.right, truncated=False, num_tokens=len(case.right) + 1)
             yield _Trial(name, (answer, *[voter] * votes), kind, case)

@@ -6,6 +6,14 @@
 None where it cannot judge; a ValueError says the same with a reason. Anything else that it returns or raises is a
 defect of the function and stops the run with its name. Answers that the length limit cut are FAIL without asking it.
 
+A function that asks no one, no model and no server, may say which references it can read:
+
+    def reads(reference: str, **settings) -> str: ...  # "", or why no answer to it could be judged
+    verify.reads = reads
+
+It is then asked about every row of a file before a run, and judges the row's own answer: what it cannot read or finds
+wrong is left out. Without `reads` it judges rollouts and the probe's few answers alone, since it may cost money.
+
 `bootstrap verifier check` shows what hostile answers get from it. It runs in the driver's process with all its rights:
 code that a model wrote belongs into the verifier `code`.
 """
@@ -14,7 +22,7 @@ import importlib
 import inspect
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
 from math import isfinite
 from pathlib import Path
@@ -38,6 +46,7 @@ GROUP = "bootstrap.verifiers"
 """Group of the entry points."""
 _LIBRARIES = {Path(place).resolve() for place in sysconfig.get_paths().values()}
 SIGNATURE = "verify(text, *, reference, prompt, **settings)"
+READS = "reads(reference, **settings)"
 
 
 class Plugin(AnswerVerifier):
@@ -50,8 +59,39 @@ class Plugin(AnswerVerifier):
         self._uses = settings.uses
         self._settings = settings.settings
         self._function = _find(settings.uses)
-        self._check_signature()
+        self._reads = getattr(self._function, "reads", None)
+        self._check_signature(self._function, "", reference="", prompt="", written=SIGNATURE)
+        if self._reads is not None:
+            self._check_signature(self._reads, "", written=READS)
         self.version = version_of(__name__, settings=settings, also=_meaning(self._function, settings.uses))
+
+    @property
+    def is_reader(self) -> bool:
+        """Whether the function says which references it reads, and hence that it asks no one."""
+        return self._reads is not None
+
+    def reads(self, references: Sequence[str]) -> list[str]:
+        """Return what the function's `reads` says of each, "" without one (see `Reader`). Raises VerifierError when it
+        fails or returns what is no text."""
+        return [self._unread(reference) for reference in references]
+
+    def _unread(self, reference: str) -> str:
+        if self._reads is None:
+            return ""
+        try:
+            found = self._reads(reference, **self._settings)
+        # As for the function itself.
+        except Exception as error:
+            raise VerifierError(
+                f"reads of the verifier {self._uses} raised {type(error).__name__}: {error}; mend it, or let it return "
+                "why no answer to a reference can be judged"
+            ) from error
+        if not isinstance(found, str):
+            raise VerifierError(
+                f"reads of the verifier {self._uses} returned {_shown(found)}; it must return text: empty, or why no "
+                "answer to the reference can be judged"
+            )
+        return found
 
     def judge_one(self, answer: Answer) -> Judgement:
         """Return the judgement. Raises VerifierError when the function fails or returns what is no verdict."""
@@ -86,17 +126,20 @@ class Plugin(AnswerVerifier):
             "a pair of both, or None"
         )
 
-    def _check_signature(self) -> None:
+    def _check_signature(self, function: Any, *given: str, written: str, **named: str) -> None:
+        """Raise VerifierError unless the function can be called so with the recipe's settings."""
+        name = written.partition("(")[0]
+        which = self._uses if function is self._function else f"{name} of {self._uses}"
         try:
-            signature = inspect.signature(self._function)
+            signature = inspect.signature(function)
         except (TypeError, ValueError):
-            raise VerifierError(f"{self._uses} is no function that can be looked at; write it as {SIGNATURE}") from None
+            raise VerifierError(f"{which} is no function that can be looked at; write it as {written}") from None
         try:
-            signature.bind("", reference="", prompt="", **self._settings)
+            signature.bind(*given, **named, **self._settings)
         except TypeError as error:
             raise VerifierError(
-                f"the verifier {self._uses} cannot be called with the recipe's settings: {error}; write it as "
-                f"{SIGNATURE} with a parameter for each of its settings"
+                f"the verifier {which} cannot be called with the recipe's settings: {error}; write it as "
+                f"{written} with a parameter for each of its settings"
             ) from None
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from bootstrap.errors import VerifierError
 from bootstrap.records import Status
-from bootstrap.scoring.verifier import Answer, Judgement, Verifier
+from bootstrap.scoring.verifier import PATIENCE, Answer, Judgement, Verifier
 
 NUM_VOTES = 3
 """Right answers beside each wrong one in the group that a verifier of groups is shown."""
@@ -51,6 +51,7 @@ def probe(verifier: Verifier, cases: Sequence[Case]) -> int:
                         reference=case.reference,
                         num_tokens=len(filled) + 1,
                         group=f"probe.{place}.{number}",
+                        patience=PATIENCE,
                     )
                 )
     judgements = iter(verifier.judge(answers)[:: votes + 1])

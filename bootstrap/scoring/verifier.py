@@ -46,6 +46,8 @@ CLASSES = {
 }
 """Settings' `type` -> module and class; a verifier's module, with all that it needs, is imported only when named."""
 
+PATIENCE = 5
+"""`Answer.patience` of answers whose verdict is known: how fast a machine is decides on no row, and on no probe."""
 REASONS_SHOWN = 3
 MAX_REASON = 300
 
@@ -69,6 +71,8 @@ class Answer:
     """Whether `text` is known to begin where the answer does: a reasoning tag that the prompt as shown ended with
     stands before the completion. False where it is not known how the prompt was shown: a reasoning that is closed and
     never opened then counts as opened by the prompt."""
+    patience: int = 1
+    """How many times the CPU time that a verifier allows judging it may take."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -205,7 +209,8 @@ class Tools:
 
 
 READERS = ("exact", "numeric", "choice", "json_schema", "math", "code", "reasoning_gym", "plugin")
-"""Types that are a `Reader`; the others look at no reference, or ask a model about it."""
+"""Types that are a `Reader`, `plugin` where its function says what it reads; the others look at no reference, or ask a
+model about it."""
 HOSTED = ("reward_model",)
 """Types that `Tools.host` builds."""
 

@@ -1,20 +1,26 @@
-"""What only a task's rows can tell of a recipe: levels that are not there, and questions on both sides of a gate.
+"""What only a task's prompts can tell of a recipe: levels that are not there or have no final prompt, questions on both
+sides of a gate, and how little a gate can tell of few prompts.
 
 `check_tasks` refuses what cannot work before anything is grown; `notes_on` says what is worth knowing.
 """
 
-from collections.abc import Iterator, Mapping
+import bisect
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from bootstrap.config.base import Place
 from bootstrap.config.conflicts import Conflict, dotted
 from bootstrap.config.levels import asked_conflicts
 from bootstrap.config.recipe import Recipe
-from bootstrap.config.tasks import tasks_of
 from bootstrap.errors import RecipeError
+from bootstrap.evaluation.intervals import paired_lower_bound
 from bootstrap.prompts.files import Rows
-from bootstrap.prompts.overlap import RUN, files_of, kept_from_gates, near_duplicates, rows_of
-from bootstrap.prompts.task import Task
-from bootstrap.records import Split
+from bootstrap.prompts.mixture import Mixture
+from bootstrap.prompts.overlap import RUN, files_of, kept_from_gates, near_duplicates, questions_of
+from bootstrap.prompts.task import Task, own_level
+from bootstrap.records import Prompt, Split
 from bootstrap.scoring.verifier import printable
 
 SHOWN = 60
@@ -22,10 +28,14 @@ SHOWN = 60
 EXAMPLES = 2
 """Pairs of questions that are shown."""
 SLICES_NAMED = 8
+TOUCHY = 0.1
+"""Share of a panel task's answers by which generations that are equal may well differ."""
+Questions = tuple[Rows, set[str]]
+"""A file and some of its questions."""
 
 
 def check_tasks(recipe: Recipe, task: Task, panel: Mapping[str, Task]) -> None:
-    """Raise RecipeError, each problem with its place and remedy, where the tasks' rows speak against the recipe.
+    """Raise RecipeError, each problem with its place and remedy, where the tasks' prompts speak against the recipe.
 
     `panel`: the tasks of the evaluation's panel, by name.
     """
@@ -34,52 +44,96 @@ def check_tasks(recipe: Recipe, task: Task, panel: Mapping[str, Task]) -> None:
         asked = recipe.evaluation.panel[name].asked
         problems += asked_conflicts(asked, watched.highest_level, ("evaluation", "panel", name))
     # Where a level is not there, its questions cannot be asked for.
-    if not problems and not _is_by_text(recipe, task):
-        problems = [*_shared(recipe, task, panel)]
+    if not problems:
+        shared = [found.conflict for found in _shared(recipe, task, panel) if not found.by_text]
+        problems = [*shared, *_without_final(recipe, task)]
     if problems:
         raise RecipeError("; ".join(f"{dotted(problem.place)}: {problem.message}" for problem in problems))
 
 
 def notes_on(recipe: Recipe, task: Task, panel: Mapping[str, Task]) -> Iterator[str]:
-    """Yield what readers should know of the rows: their slices, near-duplicates, and what a gate asks regardless."""
-    if _is_by_text(recipe, task):
-        for problem in _shared(recipe, task, panel):
-            yield f"{dotted(problem.place)}: {problem.message}"
+    """Yield what readers should know of the rows: their slices, near-duplicates, what a gate asks regardless, and where
+    so few prompts are asked that it cannot tell a loss, or takes chance for one."""
+    for found in _shared(recipe, task, panel):
+        if found.by_text:
+            yield f"{dotted(found.conflict.place)}: {found.conflict.message}"
     for rows in files_of(task).values():
         yield from _slices(rows)
         yield from _near(rows)
+    yield from _small_slices(recipe, task)
+    for name, watched in panel.items():
+        yield from _touchy(recipe, name, watched)
 
 
-def _is_by_text(recipe: Recipe, task: Task) -> bool:
-    """Whether rows are split by prompts' texts, as in lineages that were grown so; these may go on."""
-    settings = tasks_of(recipe.task)
-    return any(settings[name].split_rule == "text" for name in files_of(task))
+@dataclass(frozen=True, kw_only=True)
+class Shared:
+    """Questions that a gate asks and that are trained on or kept for the end."""
+
+    conflict: Conflict
+    by_text: bool
+    """Whether one of the two files is split by its prompts' texts, as in lineages that were grown so; these go on."""
 
 
-def _shared(recipe: Recipe, task: Task, panel: Mapping[str, Task]) -> Iterator[Conflict]:
+def _shared(recipe: Recipe, task: Task, panel: Mapping[str, Task]) -> Iterator[Shared]:
     """Yield where a gate asks questions of files that are trained on or kept for the end."""
     files = files_of(task)
+    kept = {name: kept_from_gates(rows) for name, rows in files.items()}
     for name, watched in panel.items():
-        wanted = recipe.evaluation.panel[name]
+        wanted, own = recipe.evaluation.panel[name], files_of(watched)
         prompts = [prompt for level in wanted.asked for prompt in watched.heldout(level, wanted.prompts_per_level)]
-        asked = {row.question for row in rows_of(watched, prompts)}
-        yield from _told(asked, files, ("evaluation", "panel", name, "task"))
+        asked = [(own[part], questions) for part, questions in questions_of(watched, prompts).items()]
+        others = [(rows, kept[other]) for other, rows in files.items()]
+        yield from _told(asked, others, ("evaluation", "panel", name, "task"))
     for name, rows in files.items():
-        others = {other: part for other, part in files.items() if part is not rows}
-        yield from _told({row.question for row in rows.rows(Split.HELDOUT)}, others, ("task", "parts", name, "task"))
+        others = [(part, kept[other]) for other, part in files.items() if part is not rows]
+        held_out = {row.question for row in rows.rows(Split.HELDOUT)}
+        yield from _told([(rows, held_out)], others, ("task", "parts", name, "task"))
 
 
-def _told(asked: set[str], files: Mapping[str, Rows], place: Place) -> Iterator[Conflict]:
-    if shared := sorted(asked & kept_from_gates(files.values())):
-        least = min(rows.settings.heldout_fraction for rows in files.values())
-        paths = " and ".join(sorted({rows.settings.path for rows in files.values()}))
-        yield Conflict(
+def _told(asked: Sequence[Questions], kept: Sequence[Questions], place: Place) -> Iterator[Shared]:
+    """Yield which questions of `asked` are among those that are `kept` from gates; each pair of files by itself."""
+    pairs = [(mine, rows, both) for mine, own in asked for rows, others in kept if (both := own & others)]
+    for by_text in (False, True):
+        found = [
+            (rows, both)
+            for mine, rows, both in pairs
+            if by_text == ("text" in (mine.settings.split_rule, rows.settings.split_rule))
+        ]
+        if not found:
+            continue
+        shared = sorted(set[str]().union(*(both for _, both in found)))
+        least = min(rows.settings.heldout_fraction for rows, _ in found)
+        paths = " and ".join(sorted({rows.settings.path for rows, _ in found}))
+        total = len(set[str]().union(*(own for _, own in asked)))
+        conflict = Conflict(
             place,
-            f"{len(shared)} of its {len(asked)} held-out questions are trained on, or kept for the final comparison, "
-            f"in {paths}, for example {_short(shared[0])}; set its heldout_fraction to {least:g} or less with "
+            f"{len(shared)} of its {total} held-out questions are trained on, or kept for the final comparison, in "
+            f"{paths}, for example {_short(shared[0])}; set its heldout_fraction to {least:g} or less with "
             "split_by: question in both, which holds out the same questions of each, or take these rows out of one of "
             "the files",
         )
+        yield Shared(conflict=conflict, by_text=by_text)
+
+
+def _without_final(recipe: Recipe, task: Task) -> Iterator[Conflict]:
+    """Yield where a task keeps a final share and some level that may be aimed at has no prompt in it.
+
+    Otherwise the comparison at the end would find out, when all generations have grown.
+    """
+    for name, part in _parts(task).items():
+        if not part.settings.final_fraction:
+            continue
+        for level in range(1, own_level(part, own_level(task, recipe.highest_aim())) + 1):
+            try:
+                part.final(level, 1)
+            except RecipeError as error:
+                place = ("task", *(("parts", name, "task") if part is not task else ()), "final_fraction")
+                yield Conflict(place, f"level {level} may be aimed at, and {error}; or set final_fraction: 0")
+                break
+
+
+def _parts(task: Task) -> Mapping[str, Task]:
+    return task.parts if isinstance(task, Mixture) else {task.name: task}
 
 
 def _slices(rows: Rows) -> Iterator[str]:
@@ -88,6 +142,59 @@ def _slices(rows: Rows) -> Iterator[str]:
         yield (
             f"rows of {rows.settings.path} are of {len(names)} slice{'' if len(names) == 1 else 's'} "
             f"({rows.settings.slice_column}): {', '.join(names[:SLICES_NAMED])}{more}"
+        )
+
+
+def _small_slices(recipe: Recipe, task: Task) -> Iterator[str]:
+    """Yield the slices of which the gate could not reject a total loss: 0.5^n is the p-value of n lost and none gained,
+    and alpha is shared by slices and levels (`evaluation/gate.py`)."""
+    names = sorted({name for rows in files_of(task).values() for name in rows.slices})
+    levels = range(1, own_level(task, recipe.highest_level()) + 1)
+    if not names:
+        return
+    asked = Counter({prompt.id: prompt.slice for prompt in _with_slices(recipe, task, levels)}.values())
+    share = recipe.gate.alpha / (len(names) + len(levels))
+    small = [f"{printable(name)} ({asked[name]})" for name in names if 0.5 ** asked[name] >= share]
+    if not small:
+        return
+    least = next(count for count in itertools.count(1) if 0.5**count < share)
+    more = f" and {len(small) - SLICES_NAMED} more" if len(small) > SLICES_NAMED else ""
+    yield (
+        f"{len(small)} of {len(names)} slices have so few held-out prompts that the gate could not reject the loss of "
+        f"all of them: {', '.join(small[:SLICES_NAMED])}{more}; {least} are needed. Add rows, join slices, or raise "
+        "heldout_fraction or evaluation.prompts_per_level"
+    )
+
+
+def _with_slices(recipe: Recipe, task: Task, levels: Iterable[int]) -> Iterator[Prompt]:
+    """Yield the held-out prompts of files that are asked; what is generated has no slices, and takes long to draw."""
+    count = recipe.evaluation.prompts_per_level
+    for level in levels:
+        if isinstance(task, Mixture):
+            for name in files_of(task):
+                yield from task.heldout_of(name, level, task.dealt(count)[name])
+        else:
+            yield from task.heldout(level, count)
+
+
+def _touchy(recipe: Recipe, name: str, watched: Task) -> Iterator[str]:
+    """Yield that a panel task's lower bound falls below its margin when few answers differ, as many won as lost."""
+    wanted, gate = recipe.evaluation.panel[name], recipe.gate
+    found = [(watched.num_heldout(level, wanted.prompts_per_level), wanted.prompts_per_level) for level in wanted.asked]
+    total = sum(most if number is None else number for number, most in found)
+
+    def low(swapped: int) -> float:
+        return paired_lower_bound(swapped, lost=swapped, total=total, confidence=1 - gate.alpha)
+
+    # The gate allows what so many prompts can tell apart (`evaluation/gate.py`), so that no difference is none.
+    margin = max(gate.panel_margin, -low(0))
+    most = min(int(TOUCHY * total) // 2 + 1, total // 2)
+    swapped = bisect.bisect_left(range(most + 1), True, key=lambda swapped: low(swapped) < -margin) - 1
+    if 2 * swapped < TOUCHY * total:
+        yield (
+            f"evaluation.panel.{name}: a candidate that is as good passes only while at most {2 * swapped} of its "
+            f"{total} answers differ from the champion's: beyond, the lower bound falls below gate.panel_margin "
+            f"{gate.panel_margin:g}. Raise its prompts_per_level, or gate.panel_margin"
         )
 
 

@@ -26,6 +26,7 @@ from bootstrap.stages.evaluate import SEED, Evaluation
 from bootstrap.stages.generate import count_asked, generate, judge, requests, sampling
 from bootstrap.stages.heldout import examined_by, judge_again
 from bootstrap.stages.resolve import weights_of
+from bootstrap.stages.shown import shown_by
 from bootstrap.stages.step import StepResult, Tables
 from bootstrap.stages.supervised import spread
 from bootstrap.store.artifacts import Artifact
@@ -175,6 +176,7 @@ class _Examination:
                 count=context.recipe.evaluation.prompts_per_level,
                 examiner=context.examiner,
                 max_unverifiable=context.recipe.max_unverifiable,
+                shown=shown_by(context.store, first),
             )
         return metrics.pass_at_k_change(rows, base, k=how.k)
 

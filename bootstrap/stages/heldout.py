@@ -11,9 +11,10 @@ from dataclasses import replace
 from bootstrap.evaluation.gate import Answers, unrepeated
 from bootstrap.evaluation.report import OutcomeRow, rejudged
 from bootstrap.prompts.task import Task, own_level
-from bootstrap.records import Report, Status
+from bootstrap.records import Generation, Report, Status
 from bootstrap.scoring.verifier import Answer, Verifier, judge_within
 from bootstrap.stages.context import HELD_OUT, PANEL, Context, Watched
+from bootstrap.stages.shown import Shown, shown_by
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.ledger import Entry
 from bootstrap.store.tables import from_parquet
@@ -41,8 +42,9 @@ def known_answers(context: Context, entries: Sequence[Entry], number: int) -> An
                 count=context.recipe.evaluation.prompts_per_level,
                 examiner=context.examiner,
                 max_unverifiable=context.recipe.max_unverifiable,
+                shown=shown_by(context.store, generation),
             )
-        context.known[number] = Answers(rows=rows, panel=_panel(context, generation.verifiers, panel_rows(stored)))
+        context.known[number] = Answers(rows=rows, panel=_panel(context, generation, panel_rows(stored)))
     return context.known[number]
 
 
@@ -65,12 +67,13 @@ def slices_of(task: Task, levels: Iterable[int], *, count: int) -> dict[str, str
     return {prompt.id: prompt.slice for level in own for prompt in task.heldout(level, count) if prompt.slice}
 
 
-def _panel(context: Context, versions: Mapping[str, str], stored: Sequence[OutcomeRow]) -> list[OutcomeRow]:
+def _panel(context: Context, generation: Generation, stored: Sequence[OutcomeRow]) -> list[OutcomeRow]:
     found = []
     for name, watched in context.panel.items():
         rows = [row for row in stored if row.task == name]
-        if versions[f"{PANEL}{name}"] != watched.verifier.version:
-            rows = judge_panel_again(rows, watched, max_unverifiable=context.recipe.max_unverifiable)
+        if generation.verifiers[f"{PANEL}{name}"] != watched.verifier.version:
+            shown = shown_by(context.store, generation)
+            rows = judge_panel_again(rows, watched, max_unverifiable=context.recipe.max_unverifiable, shown=shown)
         found += rows
     return found
 
@@ -97,10 +100,12 @@ def shared(panels: Sequence[Sequence[OutcomeRow]]) -> list[list[OutcomeRow]]:
     return [[row for row in panel if (row.task, row.level, row.prompt_id) in common] for panel in panels]
 
 
-def judge_panel_again(rows: Sequence[OutcomeRow], watched: Watched, *, max_unverifiable: float) -> list[OutcomeRow]:
+def judge_panel_again(
+    rows: Sequence[OutcomeRow], watched: Watched, *, max_unverifiable: float, shown: Shown
+) -> list[OutcomeRow]:
     """Return the outcomes of the same answers to one panel task's prompts as its verifier judges them now.
 
-    Raises VerifierError when too many cannot be judged.
+    `shown`: how the one that answered was shown them. Raises VerifierError when too many cannot be judged.
     """
     return judge_again(
         rows,
@@ -108,16 +113,17 @@ def judge_panel_again(rows: Sequence[OutcomeRow], watched: Watched, *, max_unver
         count=watched.settings.prompts_per_level,
         examiner=watched.verifier,
         max_unverifiable=max_unverifiable,
+        shown=shown,
     )
 
 
 def judge_again(
-    rows: Sequence[OutcomeRow], *, task: Task, count: int, examiner: Verifier, max_unverifiable: float
+    rows: Sequence[OutcomeRow], *, task: Task, count: int, examiner: Verifier, max_unverifiable: float, shown: Shown
 ) -> list[OutcomeRow]:
     """Return the outcomes of the same answers to held-out prompts, `count` a level, as `examiner` judges them.
 
-    Answers to rows of a file that are left out now, since it cannot use them, are left out too. Raises VerifierError
-    when too many cannot be judged.
+    `shown`: how the one that answered was shown them. Answers to rows of a file that are left out now, since it cannot
+    use them, are left out too. Raises VerifierError when too many cannot be judged.
     """
     prompts = {prompt.id: prompt for level in {row.level for row in rows} for prompt in task.heldout(level, count)}
     rows = [row for row in rows if row.prompt_id in prompts]
@@ -130,7 +136,7 @@ def judge_again(
             num_tokens=row.num_tokens,
             group=row.prompt_id,
             task=prompts[row.prompt_id].task,
-            whole=True,
+            whole=shown.is_whole(row.text, prompt=prompts[row.prompt_id].text),
         )
         for row in rows
     ]

@@ -6,8 +6,10 @@ verifiers alone, so that every suite and every draw is the same in each process 
 `task.max_unreadable` of a file's rows say that file and verifier do not fit, which is an error.
 
 Only verifiers that ask no one are asked (`READERS`): a model's word about thousands of rows would cost more than the
-run. Of a rubric every component must read the reference, and those that decide must accept the answer. What was found
-is kept by all that it follows from, in the lineage's cache and in this process.
+run. A function of the user's own may ask one, so it is left alone unless it says what it reads (`scoring/plugin.py`).
+Of a rubric every component must read the reference, and those that decide must accept the answer. Code may take
+`PATIENCE` times the CPU time that the verifier allows an answer, so that a slow machine leaves out no row. What was
+found is kept by all that it follows from, in the lineage's cache and in this process.
 
 Left out: trust in a verifier (`scoring/probe.py`), which is proven on the rows that are left.
 """
@@ -27,8 +29,19 @@ from bootstrap.prompts.mixture import Mixture
 from bootstrap.prompts.task import Task
 from bootstrap.records import Event, Observer, Status
 from bootstrap.scoring.by_task import ByTask
+from bootstrap.scoring.plugin import Plugin
 from bootstrap.scoring.rubric import Rubric
-from bootstrap.scoring.verifier import READERS, Answer, Progress, Reader, Tools, Verifier, build_verifier, printable
+from bootstrap.scoring.verifier import (
+    PATIENCE,
+    READERS,
+    Answer,
+    Progress,
+    Reader,
+    Tools,
+    Verifier,
+    build_verifier,
+    printable,
+)
 from bootstrap.store import durable
 
 CACHE_FOLDER = "rows"
@@ -58,7 +71,8 @@ def leave_out_by_settings(task: Task, settings: settings_of.Verifier, *, tools: 
         own = settings.tasks[part] if isinstance(settings, ByTaskVerifier) else settings
         for chosen, decides in _readers_of(own):
             with closing(build_verifier(chosen, tools=tools)) as one:
-                _leave_out(rows, cast(Reader, one), decides=decides, before=_before(task, part), tools=tools)
+                if _is_reader(one):
+                    _leave_out(rows, cast(Reader, one), decides=decides, before=_before(task, part), tools=tools)
 
 
 def as_events(observe: Observer, *, generation: int) -> Progress:
@@ -85,8 +99,12 @@ def _readers(verifier: Verifier, *, decides: bool = True) -> Iterator[tuple[Read
     if isinstance(verifier, Rubric):
         for component, one in verifier.components():
             yield from _readers(one, decides=decides and component.decides)
-    elif verifier.name in READERS:
+    elif _is_reader(verifier):
         yield cast(Reader, verifier), decides
+
+
+def _is_reader(verifier: Verifier) -> bool:
+    return verifier.name in READERS and not (isinstance(verifier, Plugin) and not verifier.is_reader)
 
 
 def _readers_of(settings: Any, *, decides: bool = True) -> Iterator[tuple[Any, bool]]:
@@ -127,6 +145,7 @@ def _examined(
                 reference=row.reference,
                 num_tokens=len(row.solution) + 1,
                 group=f"row.{row.line}",
+                patience=PATIENCE,
             )
             for row in batch
         ]
@@ -134,7 +153,7 @@ def _examined(
             if judgement.status is Status.FAIL:
                 reason = f"whose own answer {verifier.name} finds wrong: {judgement.reason}"
             elif judgement.status is Status.UNVERIFIABLE:
-                # A function of the user's own has no other way to say that it cannot read a reference.
+                # None of a function of the user's own may mean the row as well.
                 if verifier.name != "plugin":
                     raise VerifierError(
                         f"verifier {verifier.name} could not judge the answer that {path}:{row.line} gives itself: "

@@ -35,6 +35,7 @@ from bootstrap.stages.bar import improvement_test, reached
 from bootstrap.stages.context import Watched
 from bootstrap.stages.gate import by_rule, further_role, levels_of_bar, suites
 from bootstrap.stages.heldout import judge_again, judge_panel_again, panel_rows, slices_of
+from bootstrap.stages.shown import Shown, shown_by
 from bootstrap.stages.siblings import among_siblings, best_so_far
 from bootstrap.stages.step import Tables
 from bootstrap.store.ledger import Entry
@@ -89,13 +90,15 @@ class Rescorer:
         self._rows: dict[int, list[OutcomeRow]] = {}
         self._panel_rows: dict[int, list[OutcomeRow]] = {}
         self._decided: dict[int, Decision] = {}
+        self._shown: dict[int, Shown] = {}
 
     def rescore(self, entries: Sequence[Entry]) -> list[Rescored]:
         """Return every generation judged again, in order. Raises VerifierError when too many cannot be judged."""
         return [self._rescore(entries, entry.generation) for entry in entries]
 
     def _rescore(self, entries: Sequence[Entry], generation: Generation) -> Rescored:
-        stored, own = self._judged(generation, EVALUATION)
+        self._shown[generation.number] = shown_by(self._store, generation)
+        stored, own = self._judged(generation, EVALUATION, by=generation.number)
         watched, watched_again = self._judged_panel(generation)
         self._rows[generation.number], self._panel_rows[generation.number] = own, watched_again
         training, num_training = self._training(generation)
@@ -154,7 +157,7 @@ class Rescorer:
         if role not in generation.artifacts:
             return rows
         known = {row.prompt_id for row in rows}
-        return [*rows, *(row for row in self._judged(generation, role)[1] if row.prompt_id not in known)]
+        return [*rows, *(row for row in self._judged(generation, role, by=number)[1] if row.prompt_id not in known)]
 
     def _report(self, generation: Generation) -> Report:
         """Return a generation's report as the verifiers judge now."""
@@ -163,8 +166,8 @@ class Rescorer:
         rows = unrepeated(self._rows[generation.number])
         return rejudged(generation.report, rows, panel=self._panel_rows[generation.number], slices=slices)
 
-    def _judged(self, generation: Generation, role: str) -> tuple[list[OutcomeRow], list[OutcomeRow]]:
-        """Return the stored held-out outcomes of one evaluation, and the same judged again."""
+    def _judged(self, generation: Generation, role: str, *, by: int) -> tuple[list[OutcomeRow], list[OutcomeRow]]:
+        """Return the stored held-out outcomes of one evaluation, and the same judged again; `by`: who answered."""
         artifact = self._store.artifact(generation.artifacts[role])
         rows = from_parquet(artifact.read("outcomes.parquet"), OutcomeRow)
         again = judge_again(
@@ -174,6 +177,7 @@ class Rescorer:
             count=self._recipe.evaluation.prompts_per_level,
             examiner=self._examiner,
             max_unverifiable=self._recipe.max_unverifiable,
+            shown=self._shown[by],
         )
         asked = {(row.level, row.prompt_id) for row in again}
         kept = [row for row in rows if (own_level(self._task, row.level), row.prompt_id) in asked]
@@ -181,12 +185,15 @@ class Rescorer:
 
     def _judged_panel(self, generation: Generation) -> tuple[list[OutcomeRow], list[OutcomeRow]]:
         """Return the stored outcomes on the panel, and the same judged again."""
-        rows = panel_rows(self._store.artifact(generation.artifacts[EVALUATION]))
+        rows, shown = panel_rows(self._store.artifact(generation.artifacts[EVALUATION])), self._shown[generation.number]
         again = [
             row
             for name, watched in self._panel.items()
             for row in judge_panel_again(
-                [row for row in rows if row.task == name], watched, max_unverifiable=self._recipe.max_unverifiable
+                [row for row in rows if row.task == name],
+                watched,
+                max_unverifiable=self._recipe.max_unverifiable,
+                shown=shown,
             )
         ]
         # A file's row that its verifier cannot use now is asked no more.
@@ -207,6 +214,7 @@ class Rescorer:
                 solved = {rollout.id for rollout in tables.rollouts if rollout.role is Role.SOLVE}
                 rollouts += [rollout for rollout in tables.rollouts if rollout.id in solved]
                 old += [verdict for verdict in tables.verdicts if verdict.rollout_id in solved]
+        shown = self._shown[generation.number]
         answers = [
             Answer(
                 prompt=rollout.prompt_text,
@@ -216,7 +224,7 @@ class Rescorer:
                 num_tokens=len(rollout.tokens),
                 group=rollout.group,
                 task=rollout.task,
-                whole=True,
+                whole=shown.is_whole(rollout.text, prompt=rollout.prompt_text),
             )
             for rollout in rollouts
         ]

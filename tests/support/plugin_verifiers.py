@@ -32,6 +32,37 @@ def clumsy(text, *, reference, prompt):
     return {"4": True, "5": False}[text]
 
 
+def digits(text, *, reference, prompt, least=1):
+    """Says what it reads."""
+    return text == reference
+
+
+def _digits(reference, *, least=1):
+    return "" if reference.isdigit() and len(reference) >= least else "no digits"
+
+
+digits.reads = _digits
+
+
+def vague(text, *, reference, prompt, says):
+    """Says it without words, or falls over."""
+    return text == reference
+
+
+def _vague(reference, *, says):
+    return {"nothing": None, "truth": True}[says]
+
+
+vague.reads = _vague
+
+
+def blind(text, *, reference, prompt):
+    return text == reference
+
+
+blind.reads = lambda: ""
+
+
 def forgetful(reference, prompt):
     """Takes no text."""
 

@@ -11,11 +11,14 @@ from bootstrap.cli.main import main
 from bootstrap.config.files import FileTask
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError
+from bootstrap.evaluation.intervals import paired_lower_bound
 from bootstrap.plan import LineagePlan, make_plan
 from bootstrap.prompts.build import build_task
 from bootstrap.prompts.files import Rows
 from bootstrap.prompts.overlap import near_duplicates
+from bootstrap.prompts.task import split_of
 from bootstrap.records import Split
+from bootstrap.stages.checks import check_tasks
 
 BASE = {"model": {"type": "scratch"}, "steps": [{"type": "sft", "updates": 2, "batch_size": 4}]}
 RL = {"type": "rl", "updates": 2, "prompts_per_update": 2, "group_size": 4, "distillation": {"batch_size": 4}}
@@ -148,6 +151,50 @@ def test_a_part_may_not_hold_out_what_another_trains_on(tmp_path: Path) -> None:
     assert planned(mixture)
 
 
+def parts(folder: Path, **tasks: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "mixture", "base_level": 1, "parts": {name: {"task": task} for name, task in tasks.items()}}
+
+
+OTHERS = [{"prompt": f"Spell {row['prompt']}", "answer": "1"} for row in WORDS]
+"""Eighty questions that no other file here asks."""
+
+
+def test_a_part_that_is_split_by_texts_excuses_no_other_part(tmp_path: Path) -> None:
+    unrelated = file(tmp_path, OTHERS, "unrelated.jsonl", split_by="text")
+    one = file(tmp_path, heldout_fraction=0.2)
+    other = file(tmp_path, name="other.jsonl", heldout_fraction=0.5)
+    mixture = parts(tmp_path, one=one, other=other, unrelated=unrelated)
+    message = refusal(mixture)
+    assert message.startswith("task.parts.other.task: ") and "unrelated.jsonl" not in message
+    assert planned({**mixture, "parts": {name: part for name, part in mixture["parts"].items() if name != "other"}})
+
+
+def test_of_two_files_that_share_questions_the_one_split_by_texts_is_told(tmp_path: Path) -> None:
+    by_text = file(tmp_path, name="texts.jsonl", heldout_fraction=0.3, split_by="text")
+    panel = file(tmp_path, name="panel.jsonl", heldout_fraction=0.6, prompt_template="Q: {prompt}")
+    by_question = file(tmp_path, OTHERS, "others.jsonl", heldout_fraction=0.2)
+    notes = planned(parts(tmp_path, texts=by_text, others=by_question), panel={"other": panel}).notes
+    [told] = [note for note in notes if note.startswith("evaluation.panel.other.task: ")]
+    assert "texts.jsonl" in told and "others.jsonl" not in told
+    # Its file shares questions with one of each: that of the other is refused.
+    both = file(tmp_path, [*WORDS, *OTHERS], "panel.jsonl", heldout_fraction=0.6)
+    message = refusal(parts(tmp_path, texts=by_text, others=by_question), panel={"other": both})
+    assert "others.jsonl" in message and "texts.jsonl" not in message
+
+
+def test_the_remedy_names_the_files_that_share_questions_and_their_share(tmp_path: Path) -> None:
+    task = parts(
+        tmp_path,
+        shares=file(tmp_path, name="shares.jsonl", heldout_fraction=0.3),
+        unrelated=file(tmp_path, OTHERS, "unrelated.jsonl", heldout_fraction=0.05),
+    )
+    panel = file(tmp_path, name="panel.jsonl", heldout_fraction=0.6)
+    message = refusal(task, panel={"other": panel})
+    assert "shares.jsonl, for example" in message and "unrelated.jsonl" not in message
+    assert "set its heldout_fraction to 0.3 or less" in message
+    assert planned(task, panel={"other": {**panel, "heldout_fraction": 0.3}})
+
+
 def test_a_lineage_that_was_split_by_texts_is_told_and_goes_on(tmp_path: Path) -> None:
     task = file(tmp_path, heldout_fraction=0.3, split_by="text")
     panel = file(tmp_path, name="panel.jsonl", heldout_fraction=0.3, split_by="text", prompt_template="Q: {prompt}")
@@ -221,3 +268,119 @@ def test_the_plan_tells_slices_and_near_duplicates_with_two_examples_in_one_line
     assert near.count("line ") == 4 and "\\x1b" in near and near.isprintable()
     [slices] = [note for note in notes if note.startswith("rows of ") and "slice" in note.partition(" are of ")[2]]
     assert "are of 7 slices (subject): a, b, c, h, k, p, s" in slices
+
+
+# --- the final set --------------------------------------------------------------------------------------------------
+
+
+class NoFinal:
+    """A task of which no level from `first` on has a prompt in the final set."""
+
+    def __init__(self, task: Any, *, first: int) -> None:
+        self._task, self._first = task, first
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._task, name)
+
+    def final(self, level: int, count: int) -> Any:
+        if level >= self._first:
+            raise RecipeError(f"level {level} has no final prompt at task.final_fraction 0.01; raise it")
+        return self._task.final(level, count)
+
+
+SUMS = {"type": "addition", "base_level": 1, "final_fraction": 0.2}
+
+
+@pytest.mark.parametrize(("first", "refused"), [(2, 2), (3, 3), (4, None)])
+def test_a_level_that_may_be_aimed_at_must_have_a_final_prompt(first: int, refused: int | None) -> None:
+    # Two generations aim at levels up to 3; evaluation looks further.
+    settings = recipe(SUMS)
+    task = NoFinal(build_task(settings.task), first=first)
+    if refused is None:
+        return check_tasks(settings, task, {})
+    with pytest.raises(RecipeError) as caught:
+        check_tasks(settings, task, {})
+    assert str(caught.value) == (
+        f"task.final_fraction: level {refused} may be aimed at, and level {refused} has no final prompt at "
+        "task.final_fraction 0.01; raise it; or set final_fraction: 0"
+    )
+
+
+def test_a_task_that_keeps_no_final_share_is_asked_for_none() -> None:
+    settings = recipe({**SUMS, "final_fraction": 0.0})
+    check_tasks(settings, NoFinal(build_task(settings.task), first=1), {})
+
+
+def test_each_part_of_a_mixture_must_have_final_prompts(tmp_path: Path) -> None:
+    settings = recipe(parts(tmp_path, sums=SUMS, words=file(tmp_path, heldout_fraction=0.2)))
+    task = build_task(settings.task)
+    task.parts = {**task.parts, "sums": NoFinal(task.parts["sums"], first=3)}
+    with pytest.raises(RecipeError, match=r"^task\.parts\.sums\.task\.final_fraction: level 3 may be aimed at"):
+        check_tasks(settings, task, {})
+
+
+# --- few prompts ----------------------------------------------------------------------------------------------------
+
+
+def note_with(words: str, notes: Sequence[str]) -> str | None:
+    found = [note for note in notes if words in note]
+    assert len(found) < 2
+    return found[0] if found else None
+
+
+def sliced(rows: int, odd: int) -> list[dict[str, Any]]:
+    """`rows` rows of slice `many`, and as many of slice `few` as give `odd` held-out ones."""
+    many = [{"prompt": f"Name {n} of many", "answer": "1", "slice": "many"} for n in range(rows)]
+    few = [{"prompt": f"Name {n} of few", "answer": "1", "slice": "few"} for n in range(400)]
+    held = [row for row in few if split_of("file", row["prompt"], heldout_fraction=0.3) is Split.HELDOUT]
+    trained = [row for row in few if row not in held]
+    return [*many, *trained[:5], *held[:odd]]
+
+
+@pytest.mark.parametrize(("odd", "told"), [(0, True), (5, True), (6, False)])
+def test_slices_of_which_a_total_loss_could_be_chance_are_named(tmp_path: Path, odd: int, told: bool) -> None:
+    # Two slices and one level share alpha 0.05: 2^-5 > 0.05 / 3 > 2^-6.
+    plan = planned(file(tmp_path, sliced(100, odd), heldout_fraction=0.3))
+    note = note_with("the gate could not reject the loss of all of them", plan.notes)
+    assert (note is not None) == told
+    assert not told or ("1 of 2 slices have so few held-out prompts" in note and f": few ({odd}); 6 are needed" in note)
+
+
+def test_slices_of_a_part_count_the_prompts_that_the_part_is_dealt(tmp_path: Path) -> None:
+    task = parts(tmp_path, words=file(tmp_path, sliced(100, 20), heldout_fraction=0.3), sums={**SUMS})
+    settings = recipe(task)
+    asked = settings.evaluation.model_copy(update={"prompts_per_level": 8})
+    few = make_plan(settings.model_copy(update={"evaluation": asked}), lineage="words", workers=1)
+    words = "the gate could not reject the loss of all of them"
+    assert note_with(words, planned(task).notes) is None
+    assert note_with(words, few.notes).startswith("2 of 2 slices")
+
+
+@pytest.mark.parametrize(
+    ("prompts", "margin", "most"), [(200, 0.03, 10), (200, 0.06, None), (1000, 0.03, None), (20, 0.03, 0), (1, 0.03, 0)]
+)
+def test_a_panel_task_of_few_prompts_is_told_with_how_few_may_differ(
+    tmp_path: Path, prompts: int, margin: float, most: int | None
+) -> None:
+    settings = recipe({**SUMS, "final_fraction": 0.0}, panel={"other": {"type": "addition", "base_level": 4}})
+    evaluation = settings.evaluation
+    watched = evaluation.panel["other"].model_copy(update={"levels": (4,), "prompts_per_level": prompts})
+    settings = settings.model_copy(
+        update={
+            "evaluation": evaluation.model_copy(update={"panel": {"other": watched}}),
+            "gate": settings.gate.model_copy(update={"panel_margin": margin}),
+        }
+    )
+    note = note_with("evaluation.panel.other: ", make_plan(settings, lineage="words", workers=1).notes)
+    if most is None:
+        assert note is None
+        return
+    assert f"at most {most} of its {prompts} answers differ" in note and f"gate.panel_margin {margin:g}" in note
+    assert "Raise its prompts_per_level, or gate.panel_margin" in note
+
+    def low(swapped: int) -> float:
+        return paired_lower_bound(swapped, lost=swapped, total=prompts, confidence=0.95)
+
+    allowed = max(margin, -low(0))
+    assert low(most // 2) >= -allowed
+    assert most + 2 > prompts or low(most // 2 + 1) < -allowed

@@ -292,21 +292,10 @@ def test_white_space_and_composed_letters_make_no_other_question(tmp_path: Path)
     words = [f"caf\u00e9 number {n}" for n in range(40)]
     forms = [f"  cafe\u0301\n\tnumber   {n} " for n in range(40)]
     settings = {"alphabet": PRINTABLE + "\t\u00e9\u0301", "heldout_fraction": 0.4}
-    mixed = [{"prompt": text, "answer": str(n)} for n, text in enumerate([*words, *forms])]
-    found = sides(task_of(tmp_path, mixed, **settings), mixed)
-    assert len(found) == 80, "both forms serve, since a model reads two texts"
-    assert [found[text] for text in words] == [found[text] for text in forms]
+    one, other = ([{"prompt": text, "answer": "1"} for text in texts] for texts in (words, forms))
+    found, again = (sides(task_of(tmp_path, rows, **settings), rows) for rows in (one, other))
+    assert [found[text] for text in words] == [again[text] for text in forms]
     assert {Split.TRAIN, Split.HELDOUT} == set(found.values())
-
-
-def test_a_question_with_two_answers_is_on_one_side_at_every_level(tmp_path: Path) -> None:
-    rows = [
-        {"prompt": f"{'  ' * level}What is {n}?", "answer": f"{level}", "level": level}
-        for level in (1, 2)
-        for n in range(40)
-    ]
-    found = sides(task_of(tmp_path, rows, heldout_fraction=0.3), rows)
-    assert all(found[f"  What is {n}?"] is found[f"    What is {n}?"] for n in range(40))
 
 
 def test_final_rows_are_drawn_for_nothing_else(tmp_path: Path) -> None:

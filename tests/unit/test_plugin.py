@@ -111,6 +111,27 @@ def test_a_function_that_cannot_serve_is_refused_with_the_remedy(uses: str, sett
         plugin(uses, **settings)
 
 
+def test_a_function_may_say_what_it_reads():
+    verifier = plugin(f"{OURS}:digits", least=2)
+    assert verifier.is_reader
+    assert verifier.reads(["42", "4", "four"]) == ["", "no digits", "no digits"]
+    silent = plugin(f"{OURS}:same")
+    assert not silent.is_reader and silent.reads(["four"]) == [""]
+
+
+@pytest.mark.parametrize(
+    ("says", "told"), [("nothing", "returned a NoneType"), ("truth", "returned a bool"), ("more", "raised KeyError")]
+)
+def test_what_is_no_word_on_a_reference_stops_the_run_with_the_function_s_name(says: str, told: str):
+    with pytest.raises(VerifierError, match=f"reads of the verifier {OURS}:vague {told}.* can be judged"):
+        plugin(f"{OURS}:vague", says=says).reads(["4"])
+
+
+def test_a_reads_that_cannot_be_called_is_refused_with_the_remedy():
+    with pytest.raises(VerifierError, match=r"reads of .*:blind cannot be called.*reads\(reference, \*\*settings\)"):
+        plugin(f"{OURS}:blind")
+
+
 def test_a_module_that_is_no_python_is_refused(folder: Path):
     (folder / "mine.py").write_text("def verify(:\n")
     with pytest.raises(VerifierError, match="cannot be imported"):

@@ -1,9 +1,10 @@
 """Rows that a verifier cannot use: left out before anything is drawn, counted, and refused where they are too many."""
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,17 +23,31 @@ from bootstrap.plan import make_plan
 from bootstrap.prompts.build import build_task
 from bootstrap.prompts.files import Rows
 from bootstrap.records import Report, Split
-from bootstrap.scoring.verifier import Answer, Judgement, Tools, Verifier, build_verifier, failed, passed, unverifiable
-from bootstrap.stages import evaluate, heldout, readable
+from bootstrap.scoring.probe import Case, probe
+from bootstrap.scoring.verifier import (
+    PATIENCE,
+    Answer,
+    Judgement,
+    Tools,
+    Verifier,
+    build_verifier,
+    failed,
+    passed,
+    unverifiable,
+)
+from bootstrap.stages import evaluate, readable
 from bootstrap.stages.evaluate import Evaluation, outcomes_of
-from bootstrap.stages.heldout import judge_again
+from bootstrap.stages.heldout import judge_again, shared
 from bootstrap.stages.readable import leave_out_by_settings, leave_out_unreadable
+from bootstrap.stages.shown import Shown
 from bootstrap.stages.verifiers import open_verifiers, prove
 from bootstrap.store.tables import to_parquet
+from bootstrap.training.chat import framing_of
 
 STRIPPED = settings_of.Whole(strip=True)
 NUMERIC = settings_of.NumericVerifier()
 CODE = CodeVerifier(cpu_seconds=1.0)
+PLAIN = Shown(framing=framing_of({}))
 NUM_ROWS = 80
 ODD = 17
 """Place of the odd row; its line is one more."""
@@ -213,6 +228,27 @@ def test_rows_of_code_whose_own_solution_fails_are_left_out(tmp_path: Path) -> N
     assert said == [(task.settings.path, 40, 40)]
 
 
+def test_a_slow_machine_leaves_out_no_row_of_code_and_fails_no_probe(tmp_path: Path) -> None:
+    # Each solution takes more than the CPU time that an answer may take, as on a machine that is slower.
+    rows = calls([])
+    busy = "    while process_time() < 0.7:\n        pass\n"
+    for place in (0, 1):
+        solution = rows[place]["solution"].replace(":\n", f":\n{busy}", 1)
+        rows[place]["solution"] = f"from time import process_time\n{solution}"
+    task = Rows(file_task(tmp_path, rows, form="calls", max_answer_length=200))
+    verifier = build_verifier(CodeVerifier(cpu_seconds=0.4), tools=Tools(processes=2))
+    try:
+        prove(verifier, task)
+        slow = task.every_row()[0]
+        answer = Answer(prompt=slow.text, text=slow.solution, reference=slow.reference)
+        cut, known = verifier.judge([answer, replace(answer, patience=PATIENCE)])
+        probe(verifier, [Case(prompt=slow.text, reference=slow.reference, right=slow.solution, wrong=())])
+    finally:
+        verifier.close()
+    assert not task.left_out
+    assert cut.reason.startswith("cpu_limit") and known.reason == "right"
+
+
 def test_trouble_with_judging_is_no_word_on_the_row(tmp_path: Path) -> None:
     task = Rows(file_task(tmp_path, rows_of("7")))
     with pytest.raises(
@@ -222,19 +258,43 @@ def test_trouble_with_judging_is_no_word_on_the_row(tmp_path: Path) -> None:
     assert not task.left_out and len(served(task)) == NUM_ROWS
 
 
-def test_a_user_s_function_says_by_itself_what_it_cannot_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "picky_verifier.py").write_text(
-        "def verify(text, *, reference, prompt):\n"
-        "    if not reference.isdigit():\n"
-        "        raise ValueError('digits are wanted')\n"
-        "    assert prompt.startswith('Q: q')\n"
-        "    return text == reference\n"
-    )
+PICKY = """
+asked = []
+def verify(text, *, reference, prompt):
+    asked.append(reference)
+    if reference == '8':
+        raise ValueError('eight is too many')
+    assert prompt.startswith('Q: q')
+    return text == reference and text != '9'
+"""
+
+
+@pytest.mark.parametrize("by_settings", [False, True])
+@pytest.mark.parametrize("reads", [False, True])
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_user_s_function_is_asked_about_rows_only_where_it_says_what_it_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: bool, by_settings: bool, inside: bool
+) -> None:
+    declared = "verify.reads = lambda reference: '' if reference.isdigit() else 'digits are wanted'\n"
+    (tmp_path / "picky_verifier.py").write_text(PICKY + declared * reads)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "picky_verifier", raising=False)
     part = {"task": file_task(tmp_path, rows_of("-7")), "before": "Q: "}
     task = build_task(MixtureTask.model_validate({"base_level": 1, "parts": {"one": part}}))
-    leave_out_unreadable(task, build_verifier(PluginVerifier(uses="picky_verifier:verify")))
-    assert task.parts["one"].left_out == {"that plugin cannot judge: picky_verifier:verify: digits are wanted": 1}
+    settings: Any = PluginVerifier(uses="picky_verifier:verify")
+    if inside:
+        settings = RubricVerifier(components=(Component(name="own", verifier=settings),))
+    if by_settings:
+        leave_out_by_settings(task, settings)
+    else:
+        leave_out_unreadable(task, build_verifier(settings))
+    expected = {
+        "with a reference that plugin cannot read: digits are wanted": [ODD + 1],
+        "that plugin cannot judge: picky_verifier:verify: eight is too many": [9],
+        "whose own answer plugin finds wrong: wrong": [10],
+    }
+    assert task.parts["one"].left_out.lines == (expected if reads else {})
+    assert len(sys.modules["picky_verifier"].asked) == (NUM_ROWS - 1 if reads else 0)
 
 
 # --- too many -------------------------------------------------------------------------------------------------------
@@ -454,7 +514,7 @@ def test_stored_answers_to_rows_that_are_out_now_are_judged_no_more(tmp_path: Pa
     whole, task = Rows(settings), Rows(settings)
     numeric = build_verifier(NUMERIC)
     leave_out_unreadable(task, numeric)
-    again = judge_again(outcomes(whole), task=task, count=NUM_ROWS, examiner=numeric, max_unverifiable=0.0)
+    again = judge_again(outcomes(whole), task=task, count=NUM_ROWS, examiner=numeric, max_unverifiable=0.0, shown=PLAIN)
     assert [row.prompt_id for row in again] == [p.id for p in task.heldout(1, NUM_ROWS)]
     assert 0 < len(again) < len(outcomes(whole))
 
@@ -463,10 +523,10 @@ def test_panels_are_compared_on_the_prompts_that_all_were_asked() -> None:
     def panel(*ids: str) -> list[OutcomeRow]:
         return [OutcomeRow(prompt_id=each, level=1, correct=True, task="watched") for each in ids]
 
-    found = heldout.shared([panel("a", "b", "c"), panel("b", "c", "d"), panel("c", "b")])
+    found = shared([panel("a", "b", "c"), panel("b", "c", "d"), panel("c", "b")])
     assert [[row.prompt_id for row in rows] for rows in found] == [["b", "c"], ["b", "c"], ["c", "b"]]
-    assert heldout.shared([panel("a"), panel("a")]) == [panel("a"), panel("a")]
-    assert heldout.shared([[]]) == [[]]
+    assert shared([panel("a"), panel("a")]) == [panel("a"), panel("a")]
+    assert shared([[]]) == [[]]
 
 
 @pytest.mark.parametrize("stored", ["all", "fewer"])
@@ -483,7 +543,7 @@ def test_a_champion_is_asked_again_where_its_evaluation_lacks_rows(
     generation = SimpleNamespace(
         artifacts={"evaluation": "e"}, verifiers={"numeric": "v"}, target_levels=(1,), report=report
     )
-    store = SimpleNamespace(artifact=lambda ref: SimpleNamespace(read=lambda name: data, files={}))
+    store = SimpleNamespace(artifact=lambda ref: SimpleNamespace(read=lambda name: data, files=("outcomes.parquet",)))
     evaluation = SimpleNamespace(prompts_per_level=NUM_ROWS)
     context = SimpleNamespace(
         store=store,
