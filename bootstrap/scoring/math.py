@@ -37,7 +37,7 @@ from bootstrap.scoring.verifier import Answer, Judgement, Tools, failed, passed,
 KERNEL = "bootstrap.scoring.math_kernel"
 PACKAGES = ("math-verify", "latex2sympy2_extended", "sympy", "mpmath", "antlr4-python3-runtime")
 MAX_PAIRS = 64
-"""Expressions of one answer compared in the sandbox, each with each that it could equal."""
+"""Expressions and equations of one answer compared in the sandbox, each with each that it could equal."""
 MAX_TOLD = 240
 """Characters of both forms in the reason of a disagreement."""
 
@@ -126,11 +126,13 @@ class Math:
             return failed(self.name, "no answer: a list is no tuple")
         if problem := math_equal.differ_in_words(reference, given, prompt=answer.prompt):
             return failed(self.name, problem)
-        pairs = tuple(dict.fromkeys(math_equal.open_pairs(reference, given)))
-        if len(pairs) > MAX_PAIRS:
-            return failed(self.name, f"more than {MAX_PAIRS} comparisons")
+        pairs: dict[math_equal.Pair, None] = {}
+        for pair in math_equal.open_pairs(reference, given):
+            pairs[pair] = None
+            if len(pairs) > MAX_PAIRS:
+                return failed(self.name, f"more than {MAX_PAIRS} comparisons")
         if pairs:
-            return _Open(reference=reference, answer=given, pairs=pairs)
+            return _Open(reference=reference, answer=given, pairs=tuple(pairs))
         return passed(self.name) if math_equal.are_equal(reference, given, {}) else failed(self.name)
 
     def _alike(self, reference: Reading, written: str, text: str) -> tuple[Reading, Reading]:

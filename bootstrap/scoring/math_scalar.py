@@ -20,6 +20,7 @@ MAX_DEPTH = 16
 MAX_EXPONENT_DIGITS = 6
 MAX_FACTORIAL = 100
 MAX_BINOMIAL = 200
+MAX_INDEX = 99
 MAX_VARIABLES = 16
 
 _GREEK_NAMES = (
@@ -163,7 +164,7 @@ class _Parser:
         node = self._atom()
         if self._next() == "!":
             self._take()
-            if node.op != "number" or not node.value.isdigit() or int(node.value[:9]) > MAX_FACTORIAL:
+            if node.op != "number" or not node.value.isdigit() or int(node.value) > MAX_FACTORIAL:
                 raise Unreadable(f"a factorial of something else than an integer up to {MAX_FACTORIAL}")
             node = Node("factorial", value=node.value)
             if self._next() in ("!", "^"):
@@ -217,8 +218,8 @@ class _Parser:
             if self._next() == "[":
                 self._take()
                 index = Node("number", value=self._take())
-                if not index.value.isdigit() or not 2 <= int(index.value[:9]) <= 99:
-                    raise Unreadable("a root whose index is no integer from 2 to 99")
+                if not index.value.isdigit() or not 2 <= int(index.value) <= MAX_INDEX:
+                    raise Unreadable(f"a root whose index is no integer from 2 to {MAX_INDEX}")
                 self._expect("]")
             return Node("root", (self._argument(), index))
         if word == r"\log":
@@ -245,9 +246,9 @@ class _Parser:
         above, below = self._argument(), self._argument()
         if not all(node.op == "number" and node.value.isdigit() for node in (above, below)):
             raise Unreadable("a binomial coefficient of something else than integers")
-        if int(above.value[:9]) > MAX_BINOMIAL:
+        if int(above.value) > MAX_BINOMIAL:
             raise Unreadable(f"a binomial coefficient of more than {MAX_BINOMIAL}")
-        return Node("number", value=str(comb(int(above.value), int(below.value[:9]))))
+        return Node("number", value=str(comb(int(above.value), int(below.value))))
 
     def _number(self, word: str) -> Node:
         if self._next() in ("e", "E") and self._next(1) and self._next(1)[0] in "0123456789+-":

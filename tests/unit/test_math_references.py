@@ -284,8 +284,7 @@ def test_an_expression_beyond_the_steps_is_not_proven():
 
 
 def test_equations_beyond_the_steps_are_not_proven_the_same():
-    left, right = scalar("(a+b+c+d)^{12}"), scalar("(d+c+b+a)^{12}")
-    assert math_algebra.equal(left, right)
+    left, right = scalar("(a+b+c+d+h+j)^{60}"), scalar("(j+h+d+c+b+a)^{60}")
     assert not math_algebra.proportional((left, scalar("y")), (right, scalar("y")))
     assert math_algebra.proportional((scalar("2y"), scalar("4x+2")), (scalar("1+2x"), scalar("y")))
 
