@@ -3,6 +3,7 @@ r"""Reads one scalar by recursive descent: words of LaTeX -> a tree.
     scalar     = [sign] product {sign product}
     product    = power {("*" | "/" | nothing) power}
     power      = atom ["^" exponent] | integer "!"
+    number     = digits ["." digits] ["e" ["-"] digits]                `1.5e3`, without a blank, is 1500
     atom       = number | mixed | letter ["_" index] | "\pi" | "e" | "i" | group | "|" scalar "|" | "\frac" ...
                  | "\sqrt" ... | "\binom" ... | function ...
     mixed      = integer "\frac" "{" integer "}" "{" integer "}" | integer integer "/" integer     the fraction proper
@@ -12,12 +13,14 @@ What people read differently is refused rather than guessed: `1/2x`, `\sin x/2`,
 """
 
 from collections.abc import Sequence
+from fractions import Fraction
 from math import comb
 
 from bootstrap.scoring.math_nodes import Node, Unreadable
 
 MAX_DEPTH = 16
 MAX_EXPONENT_DIGITS = 6
+MAX_DECIMAL_EXPONENT = 999
 MAX_FACTORIAL = 100
 MAX_BINOMIAL = 200
 MAX_INDEX = 99
@@ -45,6 +48,16 @@ def is_letter(word: str) -> bool:
 def scalar(words: Sequence[str]) -> Node:
     """Return the tree of one scalar, of tokens whose runs of letters are split. Raises Unreadable."""
     return _Parser(words).whole()
+
+
+def _without_exponent(word: str) -> str:
+    """Return a number as `1.5e3` without its exponent, as digits or a fraction of them."""
+    _, mark, exponent = word.lower().partition("e")
+    if not mark:
+        return word
+    if abs(int(exponent)) > MAX_DECIMAL_EXPONENT:
+        raise Unreadable(f"a power of ten beyond {MAX_DECIMAL_EXPONENT}")
+    return str(Fraction(word))
 
 
 class _Parser:
@@ -253,9 +266,10 @@ class _Parser:
     def _number(self, word: str) -> Node:
         if self._next() in ("e", "E") and self._next(1) and self._next(1)[0] in "0123456789+-":
             raise Unreadable("`e` between numbers: an exponent or Euler's number")
-        if self._exponents and len(word) > MAX_EXPONENT_DIGITS:
+        value = _without_exponent(word)
+        if self._exponents and max(len(word), len(value)) > MAX_EXPONENT_DIGITS:
             raise Unreadable(f"an exponent of more than {MAX_EXPONENT_DIGITS} digits")
-        return Node("number", value=word)
+        return Node("number", value=value)
 
     def _variable(self, word: str) -> Node:
         name = word
