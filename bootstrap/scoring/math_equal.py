@@ -76,7 +76,18 @@ def _block_pairs(reference: Reading, answer: Reading) -> Iterator[tuple[Block, B
     if not _ordered(reference, answer):
         yield from product(reference.blocks, answer.blocks)
     elif len(reference.blocks) == len(answer.blocks):
-        yield from zip(reference.blocks, answer.blocks, strict=True)
+        ours, theirs = _by_name(reference), _by_name(answer)
+        if ours and theirs and ours.keys() == theirs.keys():
+            # Names tell what is what, as in `x=1, y=2`; the order then tells nothing.
+            yield from ((block, theirs[name]) for name, block in ours.items())
+        else:
+            yield from zip(reference.blocks, answer.blocks, strict=True)
+
+
+def _by_name(reading: Reading) -> dict[str, Block]:
+    """Return the members by name where each has one of its own, otherwise nothing."""
+    members = {block.name: block for block in reading.blocks}
+    return members if len(members) == len(reading.blocks) and "" not in members else {}
 
 
 def _may_be_same(left: Block, right: Block) -> bool:
