@@ -176,6 +176,7 @@ def test_a_text_has_one_kind(text: str, kind: math_nodes.Kind):
         "(1,2)": ("interval",),
         "x=1": ("expression", "equation"),
         "x<1": ("inequality",),
+        "y=2x": ("expression",),
     }
     for other in math_nodes.KINDS:
         if other not in (kind, *also.get(text, ())):
