@@ -8,7 +8,8 @@ r"""The answer equals the reference as mathematics: reward 1, otherwise 0.
    is proven by exact algebra, or found so on two ways that must agree. Their disagreement is UNVERIFIABLE, with both
    forms in the reason.
 
-What people leave out may be left out, on one side alone: the name in `x = 5`, the unit beside a number. A unit that the
+What people leave out may be left out, on one side alone: the name in `x = 5` and in `y = 2x + 1`, the unit beside a
+number. A unit that the
 reference lacks may stand in an answer only where the prompt names it and no other of what it measures; two names or
 units that differ are two answers, and no unit is converted: `50\%` is neither 0.5 nor, without a prompt that asks for
 per cent, 50. Numbers in a base other than ten equal those in the same base alone.
@@ -37,7 +38,7 @@ from bootstrap.scoring.verifier import Answer, Judgement, Tools, failed, passed,
 KERNEL = "bootstrap.scoring.math_kernel"
 PACKAGES = ("math-verify", "latex2sympy2_extended", "sympy", "mpmath", "antlr4-python3-runtime")
 MAX_PAIRS = 64
-"""Expressions of one answer compared in the sandbox, each with each that it could equal."""
+"""Expressions and equations of one answer compared in the sandbox, each with each that it could equal."""
 MAX_TOLD = 240
 """Characters of both forms in the reason of a disagreement."""
 
@@ -126,28 +127,41 @@ class Math:
             return failed(self.name, "no answer: a list is no tuple")
         if problem := math_equal.differ_in_words(reference, given, prompt=answer.prompt):
             return failed(self.name, problem)
-        pairs = tuple(dict.fromkeys(math_equal.open_pairs(reference, given)))
-        if len(pairs) > MAX_PAIRS:
-            return failed(self.name, f"more than {MAX_PAIRS} comparisons")
+        pairs: dict[math_equal.Pair, None] = {}
+        for pair in math_equal.open_pairs(reference, given):
+            pairs[pair] = None
+            if len(pairs) > MAX_PAIRS:
+                return failed(self.name, f"more than {MAX_PAIRS} comparisons")
         if pairs:
-            return _Open(reference=reference, answer=given, pairs=pairs)
+            return _Open(reference=reference, answer=given, pairs=tuple(pairs))
         return passed(self.name) if math_equal.are_equal(reference, given, {}) else failed(self.name)
 
     def _alike(self, reference: Reading, written: str, text: str) -> tuple[Reading, Reading]:
         """Return the reference and an answer, read as objects of one kind. Raises Unreadable where the answer is none.
 
-        A pair in brackets may be an interval, which an answer that can be nothing else tells.
+        A pair in brackets may be an interval, which an answer that can be nothing else tells. So does one that is no
+        equation tell that the `y` of `y = 2x` names an expression.
         """
         letters = reference.unit_letters
         try:
             return reference, math_text.read(text, kind=self._declared or reference.kind, unit_letters=letters)
         except Unreadable:
+            if self._declared is None and reference.kind == "equation":
+                return self._named(written, text, letters)
             if self._declared is not None or reference.kind != "tuple" or reference.bare:
                 raise
             given = math_text.read(text)
             if given.kind != "interval":
                 raise
             return math_text.read(written, kind="interval"), given
+
+    def _named(self, written: str, text: str, letters: frozenset[str]) -> tuple[Reading, Reading]:
+        """Return an equation as the expression that it names, and the answer. Raises Unreadable where one is none."""
+        given = math_text.read(text, kind="expression", unit_letters=letters)
+        reference = math_text.read(written, kind="expression")
+        if any(block.name for block in given.blocks):
+            raise Unreadable("another equation")
+        return reference, given
 
     def _settled(self, case: _Open, outcome: Outcome) -> Judgement:
         return replace(self._judgement(case, outcome), sandbox=outcome.level.value, cpu_seconds=outcome.cpu_seconds)

@@ -15,16 +15,15 @@ proven; nested roots taken apart, or angles added, are not. `None` never means t
 Standard library only.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from fractions import Fraction
 from math import factorial, gcd, lcm
 
 from bootstrap.scoring.math_nodes import MAX_BITS, Node
 
 MAX_STEPS = 30_000
-"""Products of two terms that one comparison may take."""
-MAX_EQUATION_STEPS = 3_000
-"""The same of two equations, which are compared outside the confined process."""
+"""Products of two terms, operations read, and `STEP_BITS` of coefficients kept, that one comparison may take."""
+STEP_BITS = 1_024
 MAX_TERMS = 600
 MAX_POWER = 64
 MAX_COEFFICIENT_BITS = min(MAX_BITS, 4_096)
@@ -35,6 +34,8 @@ Monomial = tuple[tuple[str, int], ...]
 """Atoms with their exponents, sorted."""
 Polynomial = dict[Monomial, Fraction]
 Ratio = tuple[Polynomial, Polynomial]
+_Form = tuple[tuple[tuple[Monomial, Fraction], ...], ...]
+"""A quotient whose terms are sorted: its numerator's and its denominator's, scaled to one form."""
 
 _ONE: Monomial = ()
 _SPLIT = {"tan": ("sin", "cos"), "cot": ("cos", "sin"), "sec": ("", "cos"), "csc": ("", "sin")}
@@ -59,7 +60,7 @@ def proportional(left: tuple[Node, Node], right: tuple[Node, Node]) -> bool:
 
     Only equations without denominators, which would leave points out.
     """
-    work = _Work(MAX_EQUATION_STEPS)
+    work = _Work()
     try:
         differences = []
         for above, below in (work.ratio(Node("add", (a, Node("negative", (b,))))) for a, b in (left, right)):
@@ -77,15 +78,17 @@ def proportional(left: tuple[Node, Node], right: tuple[Node, Node]) -> bool:
 class _Work:
     """One comparison: its atoms, and the steps that are left."""
 
-    def __init__(self, steps: int = MAX_STEPS) -> None:
-        self._steps = steps
+    def __init__(self) -> None:
+        self._steps = MAX_STEPS
+        self._numbers: dict[_Form | int, int] = {}
+        """Normal forms and integers inside atoms -> number: names that held them whole would grow with each nesting."""
         self._reduced: dict[str, tuple[int, Polynomial]] = {}
         """Atom -> power of it that is a polynomial in others, and that polynomial."""
 
     # --- polynomials ---------------------------------------------------------------------------------------------
 
     def product(self, left: Polynomial, right: Polynomial) -> Polynomial:
-        self._spend(len(left) * len(right))
+        self._spend(len(left) * len(right) * (1 + (_bits(left) + _bits(right)) // STEP_BITS))
         found: Polynomial = {}
         todo: list[tuple[Monomial, Fraction]] = []
         for a, x in left.items():
@@ -98,7 +101,7 @@ class _Work:
                 _add(found, monomial, coefficient)
                 continue
             rest, polynomial = reduced
-            self._spend(len(polynomial))
+            self._spend(len(polynomial) * (1 + coefficient.numerator.bit_length() // STEP_BITS))
             todo += [(_times(rest, other), coefficient * factor) for other, factor in polynomial.items()]
         return self._bounded(found)
 
@@ -124,15 +127,28 @@ class _Work:
             raise Beyond
 
     def _bounded(self, polynomial: Polynomial) -> Polynomial:
-        numbers = (number for c in polynomial.values() for number in (c.numerator, c.denominator))
-        if len(polynomial) > MAX_TERMS or any(number.bit_length() > MAX_COEFFICIENT_BITS for number in numbers):
+        if len(polynomial) > MAX_TERMS or _bits(polynomial) > MAX_COEFFICIENT_BITS:
             raise Beyond
+        self._spend(len(polynomial) * _bits(polynomial) // STEP_BITS)
         return polynomial
+
+    def _number(self, inner: "_Form | int") -> str:
+        """Return a short name of what stands inside an atom, the same for the same."""
+        return f"#{self._numbers.setdefault(inner, len(self._numbers))}"
+
+    def _form(self, ratio: Ratio) -> str:
+        """Return a short name that is the same for quotients that are proven equal by scaling alone."""
+        above, below = ratio
+        self._spend(len(above) + len(below))
+        leading = below[min(below)]
+        first, second = (tuple(sorted((m, c / leading) for m, c in part.items())) for part in (above, below))
+        return self._number((first, second))
 
     # --- quotients -----------------------------------------------------------------------------------------------
 
     def ratio(self, node: Node) -> Ratio:
         """Return an expression as a quotient. Raises Beyond."""
+        self._spend(1)
         match node.op:
             case "number":
                 return _constant(Fraction(node.value))
@@ -185,23 +201,28 @@ class _Work:
         return result
 
     def _power(self, base: Node, exponent: Node) -> Ratio:
-        power = _value(self.ratio(exponent))
+        above = self.ratio(exponent)
+        power = _value(above)
         if power is not None and power.denominator == 1:
             return self._integer_power(self.ratio(base), power.numerator)
         if power is not None and power.denominator <= MAX_POWER:
             return self._integer_power(self._root(self.ratio(base), power.denominator), power.numerator)
-        return _atom(f"power({_key(self.ratio(base))}; {_key(self.ratio(exponent))})")
+        return _atom(f"power({self._form(self.ratio(base))}; {self._form(above)})")
 
     def _root(self, radicand: Ratio, index: int) -> Ratio:
         above, below = radicand
         if not above:
             return radicand
         if set(below) != {_ONE}:
-            return _atom(f"root({index}; {_key(radicand)})")
+            return _atom(f"root({index}; {self._form(radicand)})")
         # All of it over one integer denominator, which goes out of the root: root(k, P/q) = root(k, P q^(k-1)) / q.
         scale = below[_ONE]
         polynomial = {monomial: c / scale for monomial, c in above.items()}
-        denominator = lcm(*(c.denominator for c in polynomial.values()))
+        denominator = 1
+        for c in polynomial.values():
+            denominator = lcm(denominator, c.denominator)
+            if denominator.bit_length() * index > MAX_COEFFICIENT_BITS:
+                raise Beyond
         integers = {monomial: int(c * denominator) for monomial, c in polynomial.items()}
         content = gcd(*integers.values())
         inner = {monomial: c // content for monomial, c in integers.items()}
@@ -214,7 +235,7 @@ class _Work:
             self._reduced["i"] = (2, {_ONE: Fraction(-1)})
             return self._product_of(result, _atom("i"))
         radicand_left: Polynomial = {monomial: Fraction(c) for monomial, c in inner.items()}
-        atom = f"root({index}; {_key((radicand_left, {_ONE: Fraction(1)}))})"
+        atom = f"root({index}; {self._form((radicand_left, {_ONE: Fraction(1)}))})"
         self._reduced[atom] = (index, radicand_left)
         return self._product_of(result, _atom(atom))
 
@@ -226,7 +247,7 @@ class _Work:
         for prime, power in self._factors(number).items():
             outside *= prime ** (power // index)
             if power % index:
-                atom = f"root({index}; {prime})"
+                atom = f"root({index}; {self._number(prime)})"
                 self._reduced[atom] = (index, {_ONE: Fraction(prime)})
                 atoms[atom] = power % index
         return {tuple(sorted(atoms.items())): Fraction(outside)}, {_ONE: Fraction(1)}
@@ -247,11 +268,11 @@ class _Work:
     def _logarithm(self, argument: Ratio) -> Ratio:
         value = _value(argument)
         if value is None or value <= 0:
-            return _atom(f"ln({_key(argument)})")
+            return _atom(f"ln({self._form(argument)})")
         found: Polynomial = {}
         for sign, number in ((1, value.numerator), (-1, value.denominator)):
             for prime, power in self._factors(number).items():
-                _add(found, ((f"ln({prime})", 1),), Fraction(sign * power))
+                _add(found, ((f"ln({self._number(prime)})", 1),), Fraction(sign * power))
         return found, {_ONE: Fraction(1)}
 
     def _function(self, name: str, argument: Node) -> Ratio:
@@ -260,7 +281,7 @@ class _Work:
         inner = self.ratio(argument)
         if name == "ln":
             return self._logarithm(inner)
-        key = _key(inner)
+        key = self._form(inner)
         if name in ("sin", "cos", *_SPLIT):
             sine, cosine = f"sin({key})", f"cos({key})"
             self._reduced[sine] = (2, {_ONE: Fraction(1), ((cosine, 2),): Fraction(-1)})
@@ -342,11 +363,7 @@ def _without(monomial: Monomial, powers: Mapping[str, int]) -> Monomial:
     return tuple((atom, power - powers.get(atom, 0)) for atom, power in monomial if power != powers.get(atom, 0))
 
 
-def _key(ratio: Ratio) -> str:
-    """Return a text that is the same for quotients that are proven equal by scaling alone."""
-    above, below = ratio
-    leading = below[min(below)]
-    write: Callable[[Polynomial], str] = lambda polynomial: " + ".join(  # noqa: E731
-        f"{c / leading} {monomial}" for monomial, c in sorted(polynomial.items())
-    )
-    return f"{write(above)} / {write(below)}"
+def _bits(polynomial: Polynomial) -> int:
+    """Return the size of the largest numerator or denominator."""
+    sizes = (max(c.numerator.bit_length(), c.denominator.bit_length()) for c in polynomial.values())
+    return max(sizes, default=0)

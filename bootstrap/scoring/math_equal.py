@@ -1,16 +1,17 @@
-"""Whether two readings mean the same, given what is equal among their expressions.
+"""Whether two readings mean the same, given what is equal among their expressions and equations.
 
-Left out: how expressions are compared that exact arithmetic cannot tell apart (`math_kernel.py`).
+Left out: how those are compared that exact arithmetic cannot tell apart (`math_kernel.py`), which takes a confined
+process: nothing here does more with a text than compare it.
 """
 
 from collections.abc import Iterator, Mapping
 from itertools import product
 
-from bootstrap.scoring import math_algebra, math_units
+from bootstrap.scoring import math_units
 from bootstrap.scoring.math_nodes import Block, Item, Node, Reading
 
 Pair = tuple[Node, Node]
-"""An expression of the reference and one of the answer."""
+"""An expression of the reference and one of the answer, or an equation of either."""
 
 
 def differ_in_words(reference: Reading, answer: Reading, *, prompt: str) -> str:
@@ -30,9 +31,13 @@ def differ_in_words(reference: Reading, answer: Reading, *, prompt: str) -> str:
 
 
 def open_pairs(reference: Reading, answer: Reading) -> Iterator[Pair]:
-    """Yield the pairs of expressions whose equality arithmetic cannot tell and the whole's depends on."""
+    """Yield the pairs of expressions and equations whose equality arithmetic cannot tell and the whole's depends on."""
     for left, right in _block_pairs(reference, answer):
-        if not _may_be_same(left, right) or _is_multiple(left, right):
+        if not _may_be_same(left, right):
+            continue
+        if left.shape == "=":
+            if not _is_written_alike(left, right):
+                yield _equation(left), _equation(right)
             continue
         for a_items, b_items in _matches(left, right):
             results = [(_exactly(a, b), (a.node, b.node)) for a, b in zip(a_items, b_items, strict=True)]
@@ -44,12 +49,13 @@ def are_equal(reference: Reading, answer: Reading, equal: Mapping[Pair, bool]) -
     """Whether both mean the same, given the equality of the open pairs."""
 
     def same(left: Block, right: Block) -> bool:
-        return _may_be_same(left, right) and (
-            _is_multiple(left, right)
-            or any(
-                all(_decided(a, b, equal) for a, b in zip(a_items, b_items, strict=True))
-                for a_items, b_items in _matches(left, right)
-            )
+        if not _may_be_same(left, right):
+            return False
+        if left.shape == "=":
+            return _is_written_alike(left, right) or equal.get((_equation(left), _equation(right)), False)
+        return any(
+            all(_decided(a, b, equal) for a, b in zip(a_items, b_items, strict=True))
+            for a_items, b_items in _matches(left, right)
         )
 
     if _ordered(reference, answer):
@@ -70,7 +76,18 @@ def _block_pairs(reference: Reading, answer: Reading) -> Iterator[tuple[Block, B
     if not _ordered(reference, answer):
         yield from product(reference.blocks, answer.blocks)
     elif len(reference.blocks) == len(answer.blocks):
-        yield from zip(reference.blocks, answer.blocks, strict=True)
+        ours, theirs = _by_name(reference), _by_name(answer)
+        if ours and theirs and ours.keys() == theirs.keys():
+            # Names tell what is what, as in `x=1, y=2`; the order then tells nothing.
+            yield from ((block, theirs[name]) for name, block in ours.items())
+        else:
+            yield from zip(reference.blocks, answer.blocks, strict=True)
+
+
+def _by_name(reading: Reading) -> dict[str, Block]:
+    """Return the members by name where each has one of its own, otherwise nothing."""
+    members = {block.name: block for block in reading.blocks}
+    return members if len(members) == len(reading.blocks) and "" not in members else {}
 
 
 def _may_be_same(left: Block, right: Block) -> bool:
@@ -83,17 +100,20 @@ def _may_be_same(left: Block, right: Block) -> bool:
 
 
 def _matches(left: Block, right: Block) -> Iterator[tuple[tuple[Item, ...], tuple[Item, ...]]]:
-    """Yield the ways in which the items of two blocks can be paired: the sides of an equation either way."""
+    """Yield the ways in which the items of two blocks can be paired: the sides of an inequation either way."""
     yield left.items, right.items
-    if left.shape in ("=", "!="):
+    if left.shape == "!=":
         yield left.items, right.items[::-1]
 
 
-def _is_multiple(left: Block, right: Block) -> bool:
-    """Whether two equations are multiples of each other."""
-    return left.shape == right.shape == "=" and math_algebra.proportional(
-        (left.items[0].node, left.items[1].node), (right.items[0].node, right.items[1].node)
-    )
+def _equation(block: Block) -> Node:
+    return Node("equation", tuple(item.node for item in block.items))
+
+
+def _is_written_alike(left: Block, right: Block) -> bool:
+    """Whether two equations have the same sides, on the same side or not."""
+    sides = _equation(left).args, _equation(right).args
+    return sides[0] in (sides[1], sides[1][::-1])
 
 
 def _decided(reference: Item, answer: Item, equal: Mapping[Pair, bool]) -> bool:

@@ -58,12 +58,13 @@ class Undefined(ValueError):
 
 
 def compare(pairs: Sequence[Sequence[Flat]]) -> list[dict[str, str]]:
-    """Return for each pair (reference, answer) of trees in postfix order what was found.
+    """Return for each pair (reference, answer) of trees in postfix order, of scalars or equations, what was found.
 
     `finding` is `equal`, `different`, `undefined` (the answer has no value), `reference` (the reference has none) or
     `disagreement`; `told` says more of the last three.
     """
-    return [_compare([rebuilt(reference), rebuilt(answer)]) for reference, answer in pairs]
+    trees = ([rebuilt(reference), rebuilt(answer)] for reference, answer in pairs)
+    return [_compare_equations(*two) if two[0].op == "equation" else _compare(two) for two in trees]
 
 
 def examine(nodes: Sequence[Flat]) -> list[str]:
@@ -78,6 +79,29 @@ def _examined(node: Node) -> str:
     except (Undefined, _ReadersDiffer) as error:
         return str(error)
     return ""
+
+
+def _compare_equations(reference: Node, answer: Node) -> dict[str, str]:
+    """Return what was found of two equations: whether they are multiples of each other, or equal side by side."""
+    if math_algebra.proportional(_sides(reference), _sides(answer)):
+        return {"finding": "equal"}
+    found: list[dict[str, str]] = []
+    for sides in (answer.args, answer.args[::-1]):
+        pairs = zip(reference.args, sides, strict=True)
+        results = [{"finding": "equal"} if a == b else _compare([a, b]) for a, b in pairs]
+        if all(result["finding"] == "equal" for result in results):
+            return {"finding": "equal"}
+        found += results
+    # What keeps from judging comes first, as among the expressions of one answer.
+    for finding in ("reference", "disagreement", "undefined"):
+        if told := next((result for result in found if result["finding"] == finding), None):
+            return told
+    return {"finding": "different"}
+
+
+def _sides(equation: Node) -> tuple[Node, Node]:
+    left, right = equation.args
+    return left, right
 
 
 def _compare(nodes: Sequence[Node]) -> dict[str, str]:

@@ -35,6 +35,7 @@ class Node:
     root      radicand, index
     negative  argument
     add, multiply, divide, power  two
+    equation  its sides
     """
 
     op: str

@@ -98,7 +98,9 @@ def name_of(tokens: Sequence[Token]) -> str:
     if re.fullmatch(r"(?:[A-Za-z]|\\[a-z]+)_(?:\{?[A-Za-z0-9]{1,2}\}?)", text):
         return re.sub(r"_\{?([A-Za-z0-9]+)\}?", r"_{\1}", text)
     if re.fullmatch(
-        r"[A-Za-z](?:\^\{-1\})?\((?:-?[A-Za-z0-9]+,?)+\)|\([a-zA-Z](?:,[a-zA-Z])+\)|m?\\angle[A-Z]{1,3}", text
+        # One character a turn: of a run that can be cut in many ways, a text without an end would take them all.
+        r"[A-Za-z](?:\^\{-1\})?\((?:-?[A-Za-z0-9],?)+\)|\([a-zA-Z](?:,[a-zA-Z])+\)|m?\\angle[A-Z]{1,3}",
+        text,
     ):
         return text
     return text.casefold() if len(words) == 1 and text.isalpha() and len(text) > MAX_LETTERS else ""

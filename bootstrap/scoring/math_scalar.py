@@ -3,6 +3,7 @@ r"""Reads one scalar by recursive descent: words of LaTeX -> a tree.
     scalar     = [sign] product {sign product}
     product    = power {("*" | "/" | nothing) power}
     power      = atom ["^" exponent] | integer "!"
+    number     = digits ["." digits] ["e" ["-"] digits]                `1.5e3`, without a blank, is 1500
     atom       = number | mixed | letter ["_" index] | "\pi" | "e" | "i" | group | "|" scalar "|" | "\frac" ...
                  | "\sqrt" ... | "\binom" ... | function ...
     mixed      = integer "\frac" "{" integer "}" "{" integer "}" | integer integer "/" integer     the fraction proper
@@ -12,14 +13,17 @@ What people read differently is refused rather than guessed: `1/2x`, `\sin x/2`,
 """
 
 from collections.abc import Sequence
+from fractions import Fraction
 from math import comb
 
 from bootstrap.scoring.math_nodes import Node, Unreadable
 
 MAX_DEPTH = 16
 MAX_EXPONENT_DIGITS = 6
+MAX_DECIMAL_EXPONENT = 999
 MAX_FACTORIAL = 100
 MAX_BINOMIAL = 200
+MAX_INDEX = 99
 MAX_VARIABLES = 16
 
 _GREEK_NAMES = (
@@ -44,6 +48,16 @@ def is_letter(word: str) -> bool:
 def scalar(words: Sequence[str]) -> Node:
     """Return the tree of one scalar, of tokens whose runs of letters are split. Raises Unreadable."""
     return _Parser(words).whole()
+
+
+def _without_exponent(word: str) -> str:
+    """Return a number as `1.5e3` without its exponent, as digits or a fraction of them."""
+    _, mark, exponent = word.lower().partition("e")
+    if not mark:
+        return word
+    if abs(int(exponent)) > MAX_DECIMAL_EXPONENT:
+        raise Unreadable(f"a power of ten beyond {MAX_DECIMAL_EXPONENT}")
+    return str(Fraction(word))
 
 
 class _Parser:
@@ -163,7 +177,7 @@ class _Parser:
         node = self._atom()
         if self._next() == "!":
             self._take()
-            if node.op != "number" or not node.value.isdigit() or int(node.value[:9]) > MAX_FACTORIAL:
+            if node.op != "number" or not node.value.isdigit() or int(node.value) > MAX_FACTORIAL:
                 raise Unreadable(f"a factorial of something else than an integer up to {MAX_FACTORIAL}")
             node = Node("factorial", value=node.value)
             if self._next() in ("!", "^"):
@@ -217,8 +231,8 @@ class _Parser:
             if self._next() == "[":
                 self._take()
                 index = Node("number", value=self._take())
-                if not index.value.isdigit() or not 2 <= int(index.value[:9]) <= 99:
-                    raise Unreadable("a root whose index is no integer from 2 to 99")
+                if not index.value.isdigit() or not 2 <= int(index.value) <= MAX_INDEX:
+                    raise Unreadable(f"a root whose index is no integer from 2 to {MAX_INDEX}")
                 self._expect("]")
             return Node("root", (self._argument(), index))
         if word == r"\log":
@@ -245,16 +259,17 @@ class _Parser:
         above, below = self._argument(), self._argument()
         if not all(node.op == "number" and node.value.isdigit() for node in (above, below)):
             raise Unreadable("a binomial coefficient of something else than integers")
-        if int(above.value[:9]) > MAX_BINOMIAL:
+        if int(above.value) > MAX_BINOMIAL:
             raise Unreadable(f"a binomial coefficient of more than {MAX_BINOMIAL}")
-        return Node("number", value=str(comb(int(above.value), int(below.value[:9]))))
+        return Node("number", value=str(comb(int(above.value), int(below.value))))
 
     def _number(self, word: str) -> Node:
         if self._next() in ("e", "E") and self._next(1) and self._next(1)[0] in "0123456789+-":
             raise Unreadable("`e` between numbers: an exponent or Euler's number")
-        if self._exponents and len(word) > MAX_EXPONENT_DIGITS:
+        value = _without_exponent(word)
+        if self._exponents and max(len(word), len(value)) > MAX_EXPONENT_DIGITS:
             raise Unreadable(f"an exponent of more than {MAX_EXPONENT_DIGITS} digits")
-        return Node("number", value=word)
+        return Node("number", value=value)
 
     def _variable(self, word: str) -> Node:
         name = word

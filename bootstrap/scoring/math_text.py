@@ -159,9 +159,13 @@ class _Reader:
         """Return the value that `name = value` gives to a name, or None where it is an equation between two."""
         value = self._value(right)
         nodes = [item.node for block in value.blocks for item in block.items]
-        if value.kind == "expression" and "(" not in name:
+        # Without being asked for an expression, what gives one to a letter is the equation of a line or the like.
+        if value.kind == "expression" and "(" not in name and self._kind != "expression":
             return None
-        symbols = {word for word, _ in left if is_letter(word)}
+        symbols = {name, *(word for word, _ in left if is_letter(word))}
+        if value.kind == "expression" and name.isupper():
+            # `AB` may be a product as well.
+            symbols |= set(name)
         if "(" not in name and any(symbols & node.variables() for node in nodes):
             return None
         blocks = tuple(Block(block.shape, block.items, block.name or name) for block in value.blocks)

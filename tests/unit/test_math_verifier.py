@@ -176,6 +176,7 @@ def test_a_text_has_one_kind(text: str, kind: math_nodes.Kind):
         "(1,2)": ("interval",),
         "x=1": ("expression", "equation"),
         "x<1": ("inequality",),
+        "y=2x": ("expression",),
     }
     for other in math_nodes.KINDS:
         if other not in (kind, *also.get(text, ())):
@@ -203,7 +204,18 @@ def test_a_text_has_one_kind(text: str, kind: math_nodes.Kind):
         ("1 < x > 2", "one direction"),
         (r"\begin{pmatrix} 1 & 2 \\ 3 \end{pmatrix}", "different length"),
         (r"\begin{vmatrix} 1 & 2 \\ 3 & 4 \end{vmatrix}", "known kind"),
-        ("1e5", "Euler"),
+        ("2 e 3", "Euler"),
+        ("2e 3", "Euler"),
+        ("2 e3", "Euler"),
+        ("2e + 3", "Euler"),
+        ("1e1000", "power of ten beyond"),
+        ("1e-99999999999", "power of ten beyond"),
+        ("2^{1e6}", "exponent of more than 6"),
+        ("1e2e3", "Euler"),
+        ("1e2.5", "a number right after"),
+        ("x1e2", "a number right after"),
+        (r"\frac1e5", "without its argument"),
+        ("1e2 1/2", "a number right after"),
         (r"\sin 2xy", "where it ends"),
         (r"\sin x / 2", "where it ends"),
         (r"\sin(x)^2", "of what"),

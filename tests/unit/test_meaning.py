@@ -197,7 +197,7 @@ def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
 def test_verifiers_versions_follow_what_they_share_as_far_as_they_use_it(edited) -> None:
     before = versions()
     shared = "bootstrap.scoring.verifier"
-    assert changed(before, edited(shared, 'reason: str = "wrong"', 'reason: str = "not right"')) == {
+    assert changed(before, edited(shared, 'WRONG = "wrong"', 'WRONG = "not right"')) == {
         "exact",
         "choice",
         "language",
