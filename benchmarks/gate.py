@@ -1,11 +1,11 @@
 """How often the gate errs: false promotions and false rejections of simulated lineages, judged by the gate itself.
 
     python benchmarks/gate.py                  # the table of docs/gate.md
-    python benchmarks/gate.py --lineages 20    # a quick look
+    python benchmarks/gate.py --prompts 100 --lineages 50    # a quick look
 
 Two models are equal when each prompt is as likely to be answered right by one as by the other. A level has prompts that
 every model answers alike and prompts that each model answers at the toss of a coin: twice the discordance, which is the
-share of prompts that two equal models answer differently. Columns, in per cent, all at the recipe's default settings:
+share of prompts that two equal models answer differently. Columns, all at the recipe's default settings:
 
     equal         equal candidates promoted, of all that were compared
     in 12         lineages of 12 generations of equal candidates with a promotion, each tested at alpha
@@ -67,23 +67,28 @@ class Scene:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--lineages", type=int, default=300, help="simulated lineages a row (default: 300)")
     parser.add_argument("--prompts", type=int, nargs="+", default=[100, 200, 1000], help="prompts per level")
+    parser.add_argument(
+        "--lineages",
+        type=int,
+        nargs="+",
+        default=[800, 400, 200],
+        help="simulated lineages a row, by number of prompts",
+    )
     parser.add_argument("--levels", type=int, nargs="+", default=[1, 8], help="mastered levels")
     parser.add_argument("--discordance", type=float, nargs="+", default=[0.02, 0.05], help="of mastered levels")
     arguments = parser.parse_args()
     names = ("equal", "in 12", "in 12 shared", "kept out", "at the 12th", "margin lost", "one level")
     print("| prompts per level | mastered levels | discordance | " + " | ".join(names) + " |")
     print("|---" * (3 + len(names)) + "|")
-    for scene in itertools.starmap(
-        Scene, itertools.product(arguments.prompts, arguments.levels, arguments.discordance)
-    ):
-        rates = measure(scene, arguments.lineages)
-        cells = " | ".join(f"{100 * rate:.1f} %" for rate in rates)
-        print(f"| {scene.prompts} | {scene.levels} | {100 * scene.discordance:g} % | {cells} |", flush=True)
+    for prompts, lineages in zip(arguments.prompts, arguments.lineages, strict=True):
+        for levels, discordance in itertools.product(arguments.levels, arguments.discordance):
+            rates = measure(Scene(prompts, levels, discordance), lineages)
+            cells = " | ".join(f"{100 * rate:.1f} %" for rate in rates)
+            print(f"| {prompts} | {levels} | {100 * discordance:g} % | {cells} |", flush=True)
     print("\n| panel prompts | discordance | kept out | margin lost |\n|---|---|---|---|")
     for prompts, discordance in itertools.product(PANEL_PROMPTS, PANEL_DISCORDANCE):
-        equal, worse = measure_panel(prompts, discordance, arguments.lineages)
+        equal, worse = measure_panel(prompts, discordance, arguments.lineages[0])
         print(f"| {prompts} | {100 * discordance:g} % | {100 * equal:.1f} % | {100 * worse:.1f} % |", flush=True)
 
 
