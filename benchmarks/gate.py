@@ -72,7 +72,7 @@ def main() -> None:
         "--lineages",
         type=int,
         nargs="+",
-        default=[800, 400, 200],
+        default=[400, 200, 100],
         help="simulated lineages a row, by number of prompts",
     )
     parser.add_argument("--levels", type=int, nargs="+", default=[1, 8], help="mastered levels")
