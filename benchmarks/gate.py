@@ -78,6 +78,8 @@ def main() -> None:
     parser.add_argument("--levels", type=int, nargs="+", default=[1, 8], help="mastered levels")
     parser.add_argument("--discordance", type=float, nargs="+", default=[0.02, 0.05], help="of mastered levels")
     arguments = parser.parse_args()
+    if len(arguments.lineages) != len(arguments.prompts):
+        parser.error(f"{len(arguments.prompts)} numbers of prompts need as many of --lineages")
     names = ("equal", "in 12", "in 12 shared", "kept out", "at the 12th", "margin lost", "one level")
     print("| prompts per level | mastered levels | discordance | " + " | ".join(names) + " |")
     print("|---" * (3 + len(names)) + "|")

@@ -1,6 +1,6 @@
 """The generation cycle and its commit points: the table of contents of this program.
 
-    resolve -> steps (generate -> score -> select -> train) -> evaluate -> gate, guards -> commit -> publish
+    resolve -> steps (generate -> score -> select -> train) -> evaluate -> gate, guards -> commit -> publish; final
 
 Every call is resumable: a stage that is in the store is not computed again, a step goes on from its last part, and the
 ledger says which generations exist. What a stage does stands in `stages/`; workers are reached through the pool alone.

@@ -615,7 +615,8 @@ class LevelTest(Record):
     """Lower confidence bound of candidate - champion."""
     passed: bool
     reference: tuple[int, ...] = ()
-    """The generations whose answers the candidate is compared with, ascending; empty for the champion's."""
+    """The generations whose answers the candidate is compared with, ascending; empty for improvement, which is over the
+    champion, and in records from before it was kept."""
     alpha: float | None = None
     """Level of the test; None where none is tested, and in records from before it was kept."""
     margin: float | None = None

@@ -88,8 +88,8 @@ class Gate(Settings):
     again, else `generation`."""
     retention_margin: float = Field(default=0.03, ge=0, le=1)
     """How far a candidate may fall: on every level that the champion line has mastered, below the best that it reached
-    there (observed); on these together, below the champion (lower score bound); in every slice of fixed data, below the
-    best (observed, and beyond chance)."""
+    there (observed); on these together, below the champion (lower score bound); in every slice of fixed data, and on
+    its levels below `evaluation.mastered`, below the best (observed, and beyond chance)."""
     panel_margin: float = Field(default=0.03, ge=0, le=1)
     """The same for each task of `evaluation.panel`, its levels together, mastered or not: below the champion (lower
     score bound), and below the best (observed, and beyond chance). The bound falls with every answer that differs: of

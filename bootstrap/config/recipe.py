@@ -613,52 +613,40 @@ def _evaluation_conflicts(recipe: Recipe) -> Iterator[Conflict]:
             f"no level has {gate.min_prompts} held-out prompts where evaluation.prompts_per_level is {prompts}, "
             f"so none could be judged on its own; use {prompts} or fewer",
         )
-    least, asked = _least_prompts(recipe), prompts * _most_targets(recipe)
-    if asked < least:
+    yield from _too_few_to_promote(recipe)
+
+
+def _too_few_to_promote(recipe: Recipe) -> Iterator[Conflict]:
+    """Yield where no generation that is compared could be promoted, even if it gained every prompt and lost none."""
+    prompts = recipe.evaluation.prompts_per_level
+    shares = recipe.num_compared if recipe.spends_over_lineage else 1
+    lacking = []
+    for _, stage in recipe.generations.parts():
+        if stage.gate != "compare" or not recipe.num_compared:
+            continue
+        alpha = recipe.gate.alpha / shares / stage.branches
+        # Exact two-sided McNemar is most decisive when every prompt is gained: p = 2 * 0.5^n.
+        least, asked = math.floor(1 - math.log2(alpha)) + 1, prompts * _num_targets(stage)
+        if asked >= least:
+            return
+        lacking.append((-(-least * prompts // asked), asked, stage.branches))
+    if lacking:
+        needed, asked, branches = min(lacking)
+        shared = f" / {shares} comparisons" if shares > 1 else ""
+        shared += f" / {branches} branches" if branches > 1 else ""
         yield Conflict(
             ("evaluation", "prompts_per_level"),
-            f"even a candidate that gains all {asked} prompts is not significant at {_weakest_alpha(recipe)}, "
-            f"so nothing could be promoted; use {-(-least * prompts // asked)} or more",
+            f"even a candidate that gains all {asked} prompts is not significant at gate.alpha {recipe.gate.alpha:g}"
+            f"{shared}, so nothing could be promoted; use {needed} or more",
         )
 
 
-def _most_targets(recipe: Recipe) -> int:
-    """Return how many levels a generation that is compared aims at, at most: the gate tests them together."""
-    return max(
-        (
-            len(stage.curriculum.levels)
-            if isinstance(stage.curriculum, Given)
-            else stage.curriculum.max_levels
-            if isinstance(stage.curriculum, Accelerated | Solved)
-            else 1
-            for _, stage in recipe.generations.parts()
-            if stage.gate == "compare"
-        ),
-        default=1,
-    )
-
-
-def _least_prompts(recipe: Recipe) -> int:
-    """Return how many prompts a candidate has to gain, losing none, to be promoted at all.
-
-    Exact two-sided McNemar is most decisive when every prompt is gained: p = 2 * 0.5^n.
-    """
-    alpha = recipe.gate.alpha / _shares(recipe) / _branches(recipe)
-    return math.floor(1 - math.log2(alpha)) + 1
-
-
-def _weakest_alpha(recipe: Recipe) -> str:
-    shared = f" / {_shares(recipe)} comparisons" if _shares(recipe) > 1 else ""
-    branches = f" / {_branches(recipe)} branches" if _branches(recipe) > 1 else ""
-    return f"gate.alpha {recipe.gate.alpha:g}{shared}{branches}"
-
-
-def _shares(recipe: Recipe) -> int:
-    return max(recipe.num_compared, 1) if recipe.spends_over_lineage else 1
-
-
-def _branches(recipe: Recipe) -> int:
-    return max((stage.branches for _, stage in recipe.generations.parts() if stage.gate == "compare"), default=1)
+def _num_targets(stage: Stage) -> int:
+    """Return how many levels a generation aims at, at most: the gate tests them together."""
+    curriculum = stage.curriculum
+    if isinstance(curriculum, Given):
+        return len(curriculum.levels)
+    return curriculum.max_levels if isinstance(curriculum, Accelerated | Solved) else 1
 
 
 def _guard_conflicts(recipe: Recipe) -> Iterator[Conflict]:

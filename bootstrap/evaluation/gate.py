@@ -129,15 +129,15 @@ def decide(
 
     aimed = {prompt for level in target_levels for prompt in members.get(level, ours.get(level, {}))}
     improvement = _improvement(on_prompts(aimed, champion, levels=target_levels), settings, test)
-    counts = {level: len(ours.get(level, ())) for level in protected.levels}
+    # A level whose prompts all stand in lower ones, or that was not asked, says nothing of its own.
+    counts = {level: len(ours[level]) for level in protected.levels if ours.get(level)}
     groups = [
         on_levels({level: protected.levels[level] for level in group})
         for group in pool_small(counts, min_prompts=settings.min_prompts)
     ]
     retention = tuple(_observed(group, settings) for group in groups)
-    together = on_levels(dict.fromkeys(protected.levels, champion))
+    together = on_levels(dict.fromkeys(counts, champion))
     pooled = _bounded(together, settings, margin=settings.retention_margin) if groups else None
-    # A level whose prompts all stand in lower ones says nothing that these do not say.
     parts = {f"level {level}": on_levels({level: n}) for level, n in protected.below.items() if ours.get(level)}
     parts |= {f"slice {name}": on_prompts(slices[name], number) for name, number in protected.slices.items()}
     bests = {f"panel {task}": on_panel(task, number) for task, number in protected.panel.items() if number != champion}
@@ -290,7 +290,8 @@ def _reason(
     retained = f"{level_range(levels)} retained" if levels else "no level was mastered before"
     if slices:
         kinds = Counter(name.split()[0] for name in slices)
-        told = (f"{count} {kind}{'s' if count > 1 and kind != 'panel' else ''}" for kind, count in kinds.items())
+        names = {"panel": "panel task"}
+        told = (f"{count} {names.get(kind, kind)}{'s' if count > 1 else ''}" for kind, count in kinds.items())
         retained += f"; no loss beyond chance in {', '.join(told)}"
     retained += f"; {', '.join(panel)} retained" if panel else ""
     told = f", {test}" if test.branches > 1 or test.shared else ""

@@ -24,7 +24,7 @@ class Protected:
     levels: Mapping[int, int] = field(default_factory=dict)
     """By level that some champion of the line has mastered."""
     below: Mapping[int, int] = field(default_factory=dict)
-    """By level of fixed data that none of them has mastered."""
+    """By level that none of them has mastered, where some of the questions are a given set."""
     slices: Mapping[str, int] = field(default_factory=dict)
     """By declared slice of fixed data."""
     slice_levels: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
@@ -43,24 +43,26 @@ class Protected:
         return max((*self.levels, *self.below), default=0)
 
 
-def champion_line(generations: Sequence[Generation], champion: int, *, restarts: Collection[int]) -> tuple[int, ...]:
+def champion_line(
+    generations: Sequence[Generation], champion: int, *, restarts: Collection[int], superseded: Collection[int] = ()
+) -> tuple[int, ...]:
     """Return the champions of a lineage up to `champion`, ascending.
 
     `generations`: those committed before the candidate. Those that a guard's roll-back left are no part of the line.
     `restarts`: generations that were promoted by the recipe's word, though they lost something (`was_by_word`); the
-    line begins anew there.
+    line begins anew there. `superseded`: champions that a sibling has taken the place of.
     """
     left = distrusted(generations)
     first = max((number for number in restarts if number <= champion), default=0)
     found = {one.champion for one in generations if first <= one.champion <= champion} - left
+    found -= {*superseded}
     return tuple(sorted(found | {champion}))
 
 
 def was_by_word(decision: Decision) -> bool:
-    """Whether a promotion came about although a test had failed, as the recipe may say (`gate: always`)."""
-    kept = (*decision.retention, *decision.slices.values(), *decision.panel.values())
-    tests = (decision.improvement, decision.pooled, *kept)
-    return decision.promoted and not all(test.passed for test in tests if test is not None)
+    """Whether a promotion came about although something was lost, as the recipe may say (`gate: always`)."""
+    kept = (*decision.retention, decision.pooled, *decision.slices.values(), *decision.panel.values())
+    return decision.promoted and not all(test.passed for test in kept if test is not None)
 
 
 def protected(
@@ -92,7 +94,9 @@ def protected(
         below=_best(line, below, lambda report, level: _share(report.level(level))),
         slices={name: _best_slice(line, name) for name in sorted(latest.slices)},
         slice_levels={name: tuple(share.level for share in shares) for name, shares in sorted(latest.slices.items())},
-        panel=_best(line, sorted(latest.panel), lambda report, name: _pooled(report.panel.get(name, ()))),
+        # A task that nobody could be judged on is compared with the latest, and found to be so.
+        panel=dict.fromkeys(sorted(latest.panel), max(line))
+        | _best(line, sorted(latest.panel), lambda report, name: _pooled(report.panel.get(name, ()))),
     )
 
 

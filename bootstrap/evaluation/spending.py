@@ -15,4 +15,6 @@ def shared_alpha(alpha: float, *, spent: float, remaining: int) -> float:
     next one included.
     """
     assert remaining > 0, "the next comparison is one of those that remain"
-    return max(alpha - spent, 0.0) / remaining
+    left = alpha - spent
+    # What is spent in equal parts adds up but for a rounding error.
+    return left / remaining if left > 1e-9 * alpha else 0.0

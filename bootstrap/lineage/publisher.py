@@ -581,6 +581,9 @@ class _Publisher:
                 compared[f"gate/{side}/{_levels_key(row.levels)}/accuracy"] = row.champion
             else:
                 metrics += _plain({f"gate/best/{_levels_key(row.levels)}/accuracy": row.champion}, at=at)
+        if decision.slices:
+            worst = min(row.candidate - row.champion for row in decision.slices.values())
+            metrics += _plain({"gate/slices/worst": worst}, at=at)
         if decision.pooled is not None:
             metrics += _plain({"gate/retention/low": decision.pooled.difference_low}, at=at)
         return metrics + _plain(compared, at=at, model_id=other.model_id if other else None)

@@ -27,7 +27,7 @@ def reached(
     `highest`: the task's last level, None without one; `report_of`: a generation's report as the verifiers judge now.
     """
     by_word = [one.number for one in committed[1:] if was_by_word(one.decision)]
-    line = champion_line(committed, champion, restarts=by_word)
+    line = champion_line(committed, champion, restarts=by_word, superseded=_superseded(recipe, committed))
     return protected(
         {number: report_of(number) for number in line},
         mastered=recipe.evaluation.mastered,
@@ -37,8 +37,22 @@ def reached(
     )
 
 
+def _superseded(recipe: Recipe, committed: Sequence[Generation]) -> set[int]:
+    """Return the champions that a later one of their own siblings has taken the place of."""
+    found, number = set[int](), 1
+    while number < len(committed):
+        siblings = recipe.generations.position(number).siblings
+        crowned = [one.champion for one in committed[number : siblings.stop] if one.champion in siblings]
+        found |= {one for one in crowned if one != crowned[-1]}
+        number = siblings.stop
+    return found
+
+
 def improvement_test(recipe: Recipe, committed: Sequence[Generation], position: Position) -> ImprovementTest:
-    """Return what a generation's improvement is tested at, `committed` being all before its siblings."""
+    """Return what a generation's improvement is tested at, `committed` being all before its siblings.
+
+    Comparisons that were recorded before alpha was kept count as having spent nothing.
+    """
     alpha, branches = recipe.gate.alpha, position.stage.branches
     if position.stage.gate != "compare" or not recipe.spends_over_lineage:
         return ImprovementTest(alpha=alpha, branches=branches)

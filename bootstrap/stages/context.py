@@ -196,7 +196,7 @@ class Context:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What one generation sets out to do; every field is a function of the recipe and the ledger."""
+    """What one generation sets out to do; every field is a function of the recipe and the lineage."""
 
     number: int
     init: int | None

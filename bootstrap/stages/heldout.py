@@ -49,11 +49,16 @@ def known_answers(context: Context, entries: Sequence[Entry], number: int) -> An
 
 
 def known_report(context: Context, entries: Sequence[Entry], number: int) -> Report:
-    """Return a committed generation's report as the verifiers judge now; the recorded one where they are the same."""
+    """Return a committed generation's report as the verifiers judge now, each prompt at the lowest of its levels.
+
+    That is the recorded one where the verifiers are the same and no prompt stands in several levels.
+    """
     generation = entries[number].generation
+    # Only a mixture's level holds what a lower one holds: a part whose levels have ended.
+    apart = not hasattr(context.task, "parts")
     panel = {name: watched.verifier.version for name, watched in context.panel.items()}
     same = all(generation.verifiers.get(f"{PANEL}{name}") == version for name, version in panel.items())
-    if same and examined_by(generation.verifiers) == context.examiner.version:
+    if apart and same and examined_by(generation.verifiers) == context.examiner.version:
         return generation.report
     answers = known_answers(context, entries, number)
     levels, count = [row.level for row in generation.report.levels], context.recipe.evaluation.prompts_per_level

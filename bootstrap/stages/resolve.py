@@ -1,4 +1,4 @@
-"""What a generation starts from, learns from and aims at: a function of the recipe and the ledger alone."""
+"""What a generation starts from, learns from and aims at: a function of the recipe and the lineage alone."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace

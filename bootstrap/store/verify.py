@@ -194,7 +194,8 @@ class _Verification:
             artifact = load_artifact(folder)
             self.seen[ref] = artifact
             self.num_bytes += sum(len(artifact.read(name)) for name in sorted(artifact.files))
-            self.num_files += len(artifact.files)
+            self.num_files += 1 + len(artifact.files)
+            self.num_bytes += (folder / MANIFEST_NAME).stat().st_size
             report = FinalComparison.model_validate_json(artifact.read(FILE))
         except (StoreError, ValueError) as error:
             self._problem(folder, error)

@@ -1,6 +1,7 @@
 """What a champion line has reached stays the bar: losses never add up, whatever the gate tolerates each time."""
 
 import pytest
+from support import tiny
 from support.lineage_factory import PROMOTED, REJECTED, build
 
 from bootstrap.config.evaluation import Gate
@@ -9,6 +10,7 @@ from bootstrap.evaluation.intervals import wilson
 from bootstrap.evaluation.protection import Protected, champion_line, protected, was_by_word
 from bootstrap.evaluation.report import OutcomeRow
 from bootstrap.records import Decision, Finding, GuardAction, Health, LevelReport, LevelTest, Report, Share
+from bootstrap.stages.bar import reached
 
 NUM_PROMPTS = 200
 
@@ -143,12 +145,33 @@ def test_a_slice_keeps_its_bar_while_levels_are_added():
     assert (found.slices, found.slice_levels) == ({"algebra": 2}, {"algebra": (1, 2)})
 
 
-def test_a_promotion_is_by_word_where_a_test_failed():
+def test_a_promotion_is_by_word_where_something_was_lost():
     lost = LevelTest(
         levels=(1,), num_prompts=9, candidate=0.1, champion=0.9, gained=0, lost=7, difference_low=-1, passed=False
     )
     kept = lost.model_copy(update={"passed": True})
     decision = Decision(promoted=True, reason="", champion=0, improvement=kept, retention=(kept, lost))
     assert was_by_word(decision)
+    assert not was_by_word(decision.model_copy(update={"improvement": lost, "retention": (kept,)}))
     assert not was_by_word(decision.model_copy(update={"promoted": False}))
     assert not was_by_word(decision.model_copy(update={"retention": (kept,)}))
+
+
+def test_a_champion_that_a_sibling_replaced_is_no_bar(tmp_path):
+    """Of two siblings the first was champion until the second passed: what was delivered is the second alone."""
+    generations = [entry.generation for entry in build(tmp_path / "addition", plan=(PROMOTED, PROMOTED, PROMOTED))]
+    recipe = tiny.recipe(generations={"count": 3, "branches": 2, "steps": [tiny.RL]})
+    asked = []
+
+    def report_of(number):
+        asked.append(number)
+        return generations[number].report
+
+    reached(recipe, generations, champion=2, highest=None, report_of=report_of)
+    assert asked == [0, 2]
+
+
+def test_a_panel_task_that_nobody_could_be_judged_on_is_compared_all_the_same():
+    unjudged = level(1, 0).model_copy(update={"num_unverifiable": NUM_PROMPTS})
+    line = {number: report(level(1, 190)).model_copy(update={"panel": {"copy": (unjudged,)}}) for number in (0, 2)}
+    assert bar(line).panel == {"copy": 2}

@@ -1,8 +1,8 @@
 """Alpha over a lineage: what equal candidates are promoted by stays within alpha, whatever is promoted in between."""
 
+from random import Random
+
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from support import tiny
 
 from bootstrap.evaluation.spending import shared_alpha
@@ -35,13 +35,9 @@ def test_a_lineage_that_is_carried_on_shares_what_is_left():
     assert levels([False, True], planned=[2, 2, 4]) == pytest.approx([0.03, 0.03, 0.015])
 
 
-@given(st.lists(st.booleans(), min_size=1, max_size=24), st.data())
-def test_candidates_that_are_no_better_share_alpha(better, data):
-    """Where only what is better is promoted, the levels of all others add up to alpha at most (union bound), also
-    where the lineage's length is set anew at every step."""
-    planned = [data.draw(st.integers(place + 1, place + 30)) for place in range(len(better))]
-    tested = levels(better, alpha=0.05, planned=planned)
-    assert sum(level for level, one in zip(tested, better, strict=True) if not one) <= 0.05 + 1e-12
+def test_what_is_spent_in_equal_parts_leaves_nothing():
+    assert shared_alpha(0.05, spent=sum([0.05 / 3] * 3), remaining=1) == 0.0
+    assert shared_alpha(0.01, spent=sum([0.01 / 7] * 7), remaining=2) == 0.0
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +81,25 @@ def test_siblings_are_one_comparison(two, outcome, alpha):
     assert (pair.level, pair.branches) == (pytest.approx(0.005), 2)
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_candidates_that_are_no_better_share_alpha(two, seed):
+    """Where only what is better is promoted, the levels of all others add up to alpha at most (union bound), also where
+    the lineage's length is set anew at every step."""
+    rng = Random(seed)
+    template, committed, spent = two[1][1].generation, [two[1][0].generation], 0.0
+    for number in range(1, 25):
+        count = rng.randrange(number, number + 20)
+        recipe = tiny.recipe(count=count, gate={"min_prompts": 10, "spending": "lineage"})
+        level = improvement_test(recipe, committed, recipe.generations.position(number)).level
+        better = rng.random() < 0.5
+        spent += 0.0 if better else level
+        test = template.decision.improvement.model_copy(update={"alpha": level})
+        decision = template.decision.model_copy(update={"improvement": test})
+        outcome = Outcome.PROMOTED if better else Outcome.REJECTED
+        committed.append(template.model_copy(update={"number": number, "decision": decision, "outcome": outcome}))
+    assert 0 < spent <= 0.05 + 1e-12
+
+
 def test_what_the_recipe_promotes_by_its_word_shares_nothing():
     generations = {"stages": [{"name": "all", "generations": 2, "gate": "always", "steps": [tiny.RL]}]}
     recipe = tiny.recipe(generations=generations, gate={"min_prompts": 10, "spending": "lineage"})
@@ -103,7 +118,7 @@ def test_fixed_data_share_alpha_unless_told_otherwise(tmp_path):
     assert "spending" not in tiny.recipe().identity()["gate"]
 
 
-def test_the_targets_prompts_count_together(tmp_path):
+def test_the_targets_prompts_count_together():
     """Six gained and none lost are significant at 0.05: two levels of three prompts have them, one has not."""
 
     def settings(curriculum, prompts, **gate):
@@ -116,3 +131,15 @@ def test_the_targets_prompts_count_together(tmp_path):
         settings({"type": "given", "levels": [5]}, 3)
     with pytest.raises(ValueError, match=r"gate\.alpha 0\.05 / 4 comparisons, so .*use 4 or more"):
         settings({"type": "given", "levels": [3, 5]}, 3, spending="lineage")
+
+
+def test_only_stages_that_are_compared_need_prompts_enough():
+    def settings(*stages, prompts):
+        named = [{"name": f"s{n}", "steps": [tiny.RL], **stage} for n, stage in enumerate(stages)]
+        evaluation = tiny.EVALUATION | {"prompts_per_level": prompts, "sampled": None}
+        return tiny.recipe(generations={"stages": named}, evaluation=evaluation, gate={"min_prompts": 2})
+
+    settings({"gate": "never"}, {"gate": "always"}, prompts=4)
+    settings({"generations": 8, "branches": 8}, {}, prompts=6)
+    with pytest.raises(ValueError, match="8 branches, so nothing could be promoted; use 9 or more"):
+        settings({"generations": 8, "branches": 8}, {"gate": "always"}, prompts=6)
