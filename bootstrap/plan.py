@@ -76,6 +76,7 @@ from bootstrap.selection.curriculum import (
     target_levels,
     trained_level,
 )
+from bootstrap.stages.bar import improvement_test
 from bootstrap.stages.checks import check_tasks, notes_on
 from bootstrap.stages.encoding import Encoder
 from bootstrap.stages.readable import leave_out_by_settings
@@ -229,6 +230,7 @@ def make_plan(
         generations=tuple(generations),
         notes=(
             *notes(recipe),
+            *_spent(recipe, entries),
             *estimates.unread,
             *dict.fromkeys(note for task in (estimates.task, *estimates.panel.values()) for note in _left_out(task)),
             *notes_on(recipe, estimates.task, estimates.panel),
@@ -237,13 +239,26 @@ def make_plan(
     )
 
 
+def _spent(recipe: Recipe, entries: Sequence[Entry]) -> Iterator[str]:
+    """Yield where the lineage has spent its alpha, so that nothing it grows can be promoted."""
+    if not entries or len(entries) > recipe.generations.count:
+        return
+    position = recipe.generations.position(len(entries))
+    test = improvement_test(recipe, [entry.generation for entry in entries], position)
+    if not test.alpha:
+        yield (
+            "the lineage's alpha is spent by rejections, so the gate will promote nothing more; `bootstrap fork` begins "
+            "a lineage with an alpha of its own"
+        )
+
+
 def notes(recipe: Recipe) -> Iterator[str]:
     """Yield what is allowed but worth knowing before the machine is busy with it."""
     if recipe.spends_over_lineage and recipe.num_compared > 1:
         alpha, shares = recipe.gate.alpha, recipe.num_compared
         yield (
             f"gate.alpha {alpha:g} is shared by {shares} comparisons: the first is tested at {alpha / shares:.2g}, "
-            "and a promotion passes its share on"
+            "a rejection spends what it was tested at, and a promotion spends nothing"
         )
     if recipe.has_fixed_data and not any(task.final_fraction for task in tasks_of(recipe.task).values()):
         yield (

@@ -633,7 +633,7 @@ def test_a_plan_on_fixed_data_tells_how_alpha_is_shared_and_of_the_final_set(tmp
         "max_answer_length": 3,
     }
     told = " ".join(notes(tiny.recipe(task=task)))
-    assert "gate.alpha 0.05 is shared by 2 comparisons: the first is tested at 0.025" in told
+    assert "gate.alpha 0.05 is shared by 2 comparisons: the first is tested at 0.025, a rejection" in told
     assert "there is no final set" in told
     kept = " ".join(notes(tiny.recipe(task={**task, "final_fraction": 0.2})))
     assert "there is no final set" not in kept

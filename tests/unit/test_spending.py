@@ -1,11 +1,13 @@
 """Alpha over a lineage: what equal candidates are promoted by stays within alpha, whatever is promoted in between."""
 
+from dataclasses import replace
 from random import Random
 
 import pytest
 from support import tiny
 
 from bootstrap.evaluation.spending import shared_alpha
+from bootstrap.plan import make_plan
 from bootstrap.records import Outcome
 from bootstrap.stages.bar import improvement_test
 
@@ -143,3 +145,15 @@ def test_only_stages_that_are_compared_need_prompts_enough():
     settings({"generations": 8, "branches": 8}, {}, prompts=6)
     with pytest.raises(ValueError, match="8 branches, so nothing could be promoted; use 9 or more"):
         settings({"generations": 8, "branches": 8}, {"gate": "always"}, prompts=6)
+
+
+def test_a_plan_says_that_alpha_is_spent(two):
+    recipe, entries = two
+    longer = tiny.recipe(count=3, gate={"min_prompts": 10, "spending": "lineage"})
+    rejected = [
+        replace(entry, generation=entry.generation.model_copy(update={"outcome": Outcome.REJECTED}))
+        for entry in entries
+    ]
+    told = make_plan(longer, lineage="tiny", workers=1, entries=rejected).notes
+    assert any("alpha is spent by rejections" in note for note in told)
+    assert not any("is spent" in note for note in make_plan(longer, lineage="tiny", workers=1).notes)
