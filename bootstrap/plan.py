@@ -247,8 +247,8 @@ def _spent(recipe: Recipe, entries: Sequence[Entry]) -> Iterator[str]:
     test = improvement_test(recipe, [entry.generation for entry in entries], position)
     if not test.alpha:
         yield (
-            "the lineage's alpha is spent by rejections, so the gate will promote nothing more; `bootstrap fork` begins "
-            "a lineage with an alpha of its own"
+            "the lineage's alpha is spent by rejections, so the gate will promote nothing more; `bootstrap fork` "
+            "begins a lineage with an alpha of its own"
         )
 
 

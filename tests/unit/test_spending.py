@@ -148,12 +148,9 @@ def test_only_stages_that_are_compared_need_prompts_enough():
 
 
 def test_a_plan_says_that_alpha_is_spent(two):
-    recipe, entries = two
     longer = tiny.recipe(count=3, gate={"min_prompts": 10, "spending": "lineage"})
-    rejected = [
-        replace(entry, generation=entry.generation.model_copy(update={"outcome": Outcome.REJECTED}))
-        for entry in entries
-    ]
-    told = make_plan(longer, lineage="tiny", workers=1, entries=rejected).notes
+    rejected = {"outcome": Outcome.REJECTED}
+    entries = [replace(entry, generation=entry.generation.model_copy(update=rejected)) for entry in two[1]]
+    told = make_plan(longer, lineage="tiny", workers=1, entries=entries).notes
     assert any("alpha is spent by rejections" in note for note in told)
     assert not any("is spent" in note for note in make_plan(longer, lineage="tiny", workers=1).notes)
