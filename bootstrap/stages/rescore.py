@@ -31,7 +31,7 @@ from bootstrap.records import (
     Verdict,
 )
 from bootstrap.scoring.verifier import Answer, Verifier, judge_within
-from bootstrap.stages.bar import reached
+from bootstrap.stages.bar import improvement_test, reached
 from bootstrap.stages.context import Watched
 from bootstrap.stages.gate import by_rule, further_role, levels_of_bar, suites
 from bootstrap.stages.heldout import judge_again, judge_panel_again, panel_rows, slices_of
@@ -131,9 +131,12 @@ class Rescorer:
             number: Answers(rows=self._rows_of(number, generation, champion), panel=self._panel_rows[number])
             for number in levels_of_bar(kept, champion, targets)
         }
-        # Before alpha was kept with the record, each was tested at the whole of it.
         branches, alpha = position.stage.branches, recorded.improvement.alpha
-        test = ImprovementTest(alpha=self._recipe.gate.alpha if alpha is None else alpha * branches, branches=branches)
+        if alpha is None:
+            # Before alpha was kept with the record, each was tested at the whole of it.
+            test = ImprovementTest(alpha=self._recipe.gate.alpha, branches=branches)
+        else:
+            test = replace(improvement_test(self._recipe, earlier, position), alpha=alpha * branches)
         decision = decide(
             candidate=Answers(rows=self._rows[generation.number], panel=self._panel_rows[generation.number]),
             line=line,
