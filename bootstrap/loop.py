@@ -79,7 +79,7 @@ def run(
         numbers = range(len(entries), recipe.generations.count + 1) if not stopped else ()
         bound = pool.probe(PROBE_SECONDS) if numbers else {}
         for number in numbers:
-            started, meter = datetime.now(UTC), Meter()
+            started, meter = datetime.now(UTC), context.meter()
             generation = grow(context.at(number), entries, number, lineage=lineage, meter=meter)
             entries.append(store.ledger.append(generation, meter.annotations(started, bound, environment)))
             store.clear_work()

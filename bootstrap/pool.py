@@ -21,6 +21,7 @@ from bootstrap.config.training import Training
 from bootstrap.errors import FingerprintMismatch
 from bootstrap.records import Batch, Checkpoint, Divergence, Example, Reading, Request, Rollout, Sampling, UpdateMetrics
 from bootstrap.scoring.verifier import Verifier, build_verifier
+from bootstrap.telemetry import Telemetry
 
 
 class Pool(ABC):
@@ -31,6 +32,8 @@ class Pool(ABC):
     """Fingerprint of the weights that all workers hold; None while they are being trained."""
     provided: str | None = None
     """Fingerprint of the base that adapters rest upon, once all workers hold it."""
+    telemetry: Telemetry = Telemetry()
+    """Where the run's figures go."""
 
     @abstractmethod
     def start(self, worker: int, method: str, *args: Any) -> Any:

@@ -17,14 +17,16 @@ from bootstrap.cli.remembered import FILE_NAME, remember_recipe
 from bootstrap.cli.stores import check_name, committed
 from bootstrap.cli.sync import sync_later, where_to_look
 from bootstrap.cli.target import as_last_run, remember
+from bootstrap.cli.watch import Watch
 from bootstrap.config.base import named
 from bootstrap.config.base_model import GenerationModel
 from bootstrap.config.load import is_remembered, load_recipe, recipe_folder
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.tasks import tasks_of
-from bootstrap.errors import GuardStop, LineageMismatch
+from bootstrap.errors import GuardStop, LineageMismatch, TrackingError
 from bootstrap.lineage import queries, text
-from bootstrap.lineage.tracking import resolve_tracking_uri
+from bootstrap.lineage.outbox import Outbox
+from bootstrap.lineage.tracking import experiment_name, resolve_tracking_uri
 from bootstrap.plan import LineagePlan, make_plan
 from bootstrap.pool import Pool
 from bootstrap.provenance import git_commit, source_digest
@@ -190,17 +192,25 @@ def run_recipe(
             sample_rollouts=tracking.sample_rollouts,
         )
         expected = {generation.number: generation.seconds for generation in plan.planned}
+        outbox = Outbox(
+            folder.root,
+            tracking_uri=tracking_uri,
+            experiment=experiment_name(plan.lineage, tracking.experiment),
+        )
+
+        def warn(reason: str) -> None:
+            display.say(f"warning: {reason}; publish later with: {sync_later(folder)}")
+            watch.telemetry.failed(TrackingError(reason))
+
         with (
             progress(console, last=recipe.generations.count, expected=expected) as display,
-            Publisher(
-                sync,
-                warn=lambda reason: display.say(f"warning: {reason}; publish later with: {sync_later(folder)}"),
-                environment={"MLFLOW_TRACKING_URI": tracking_uri},
-            ) as publisher,
+            Publisher(sync, warn=warn, environment={"MLFLOW_TRACKING_URI": tracking_uri}) as publisher,
         ):
+            watch = Watch(display, generations=len(committed_before), unpublished=outbox.length)
 
             def publish() -> None:
                 newest = folder.ledger.read()[-1].generation
+                watch.committed(newest)
                 reason = newest.decision.reason.removeprefix("rejected: ")
                 display.say(f"{newest.name} {newest.outcome}: {reason}")
                 for finding in newest.health.findings:
@@ -211,7 +221,10 @@ def run_recipe(
             if unfinished:
                 from bootstrap import loop
 
-                with make_pool(recipe, plan.workers, local=local, root=folder.root) as pool:
+                with (
+                    make_pool(recipe, plan.workers, local=local, root=folder.root) as pool,
+                    watch.telling(pool.telemetry, committed_before[-1].generation if committed_before else None),
+                ):
                     start_up = time.monotonic() - BEGAN
                     loop.run(
                         recipe,
@@ -219,7 +232,7 @@ def run_recipe(
                         store=folder,
                         pool=pool,
                         publish=publish,
-                        observe=display,
+                        observe=watch,
                         environment=environment(),
                         past_guards=past_guards,
                     )

@@ -45,11 +45,13 @@ from ray.exceptions import (
 )
 
 from bootstrap.cluster.sockets import require_usable_folder
+from bootstrap.cluster.telemetry import RayTelemetry, WorkerTelemetry
 from bootstrap.config import verifiers
 from bootstrap.config.answers import Judges
 from bootstrap.errors import BootstrapError, ClusterError, LineageLocked, WaitTimeout, WorkerError
 from bootstrap.pool import Pool
 from bootstrap.scoring.verifier import Answer, Judgement, Verifier, build_verifier
+from bootstrap.telemetry import Telemetry
 
 LOCK_NAMESPACE = "bootstrap"
 REMEDY = "run the same command again: it continues from the last checkpoint"
@@ -80,22 +82,26 @@ class _WorkerActor:
         """Return process id and node address; the first answer proves that the actor has its resources."""
         return os.getpid(), ray.util.get_node_ip_address()
 
-    def prepare(self, batch_rows: int) -> None:
+    def prepare(self, batch_rows: int, lineage: str, index: int) -> None:
         """Make the worker, which takes seconds; it is no part of the constructor, so that placement shows by itself."""
         # Here and not at the top: the driver imports this module to name the actor, and stays free of torch.
         from bootstrap.worker import Worker
 
         self._worker = Worker(batch_rows=batch_rows)
+        self._telemetry = WorkerTelemetry(lineage, index)
 
     def call(self, method: str, *args: Any) -> Any:
         """Return what the worker's method returns, or a `_Failure`."""
         for argument in args:
             if isinstance(argument, _Failure):
                 return argument
+        started = time.perf_counter()
         try:
             return getattr(self._worker, method)(*args)
         except BootstrapError as error:
             return _Failure(error)
+        finally:
+            self._telemetry.called(method, time.perf_counter() - started)
 
 
 class _VerifierActor:
@@ -194,6 +200,8 @@ class RayPool(Pool):
             self._private = self._connect(address)
             if lineage is not None and not self._private:
                 self._take_lock(lineage)
+            name = "" if lineage is None else Path(lineage).name
+            self.telemetry = RayTelemetry(name)
             if self._private:
                 self._require_that_they_fit()
             actor = ray.remote(_WorkerActor).options(
@@ -206,7 +214,7 @@ class RayPool(Pool):
             self._actors = [actor.remote() for _ in range(size)]
             self.places = self._await_placement()
             prepared = [
-                _Call(ref=actor.prepare.remote(batch_rows), worker=index, method="prepare", needs=())
+                _Call(ref=actor.prepare.remote(batch_rows, name, index), worker=index, method="prepare", needs=())
                 for index, actor in enumerate(self._actors)
             ]
             self.wait(prepared, what="the start of the workers")
@@ -219,12 +227,15 @@ class RayPool(Pool):
         return _Call(ref=self._actors[worker].call.remote(method, *plain), worker=worker, method=method, needs=needs)
 
     def wait(self, handles: Sequence[Any], *, what: str) -> list[Any]:
+        began = time.perf_counter()
         try:
             results = ray.get([call.ref for call in handles], timeout=self.wait_seconds)
         except GetTimeoutError:
             raise WaitTimeout(self._overdue(handles, what)) from None
         except RayError as error:
             raise self._translated(error, what) from error
+        finally:
+            self.telemetry.waited(what, time.perf_counter() - began)
         for result in results:
             if isinstance(result, _Failure):
                 raise result.error
@@ -268,7 +279,7 @@ class RayPool(Pool):
 
     def _hosted(self, ref: Any, *, what: str) -> Any:
         """Return what a call of a hosted verifier returns."""
-        began = datetime.now(UTC)
+        began, clock = datetime.now(UTC), time.perf_counter()
         try:
             result = ray.get(ref, timeout=self.wait_seconds)
         except GetTimeoutError:
@@ -279,6 +290,8 @@ class RayPool(Pool):
             ) from None
         except RayError as error:
             raise self._translated(error, what) from error
+        finally:
+            self.telemetry.waited(what, time.perf_counter() - clock)
         if isinstance(result, _Failure):
             raise result.error
         return result
@@ -294,6 +307,8 @@ class RayPool(Pool):
         for actor in (*self._actors, *self._hosts, *filter(None, [self._lock])):
             ray.kill(actor)
         self._actors, self._hosts, self._lock = [], [], None
+        self.telemetry.close()
+        self.telemetry = Telemetry()
         if self._initialised:
             self._initialised = False
             ray.shutdown()

@@ -11,6 +11,7 @@ MLflow; what publishing means is `publisher.py`'s.
 """
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,17 @@ class Outbox:
             if receipt.hash == entry.hash:
                 found[entry.generation.number] = receipt
         return found
+
+    def length(self, generations: int) -> int:
+        """Return how many of the first so many generations have no marker.
+
+        It opens no marker, so it may be asked often; a marker that no longer counts passes for one that does.
+        """
+        try:
+            marked = set(os.listdir(self.folder))
+        except OSError:
+            marked = set()
+        return sum(self._path(number).name not in marked for number in range(generations))
 
     def mark(self, number: int, receipt: Receipt) -> None:
         """Record that generation `number` is published. Raises StoreError."""

@@ -29,6 +29,7 @@ from bootstrap.selection.replay import PoolEntry, ReplayPool
 from bootstrap.selection.retirement import PassRates
 from bootstrap.stages.models import LineageModels
 from bootstrap.store.lineage_store import LineageStore
+from bootstrap.telemetry import Telemetry
 
 HELD_OUT = "held-out "
 """What the name of a verifier for held-out answers alone begins with."""
@@ -41,7 +42,12 @@ MEASURED = ("seconds", "cpu_seconds")
 
 @dataclass(kw_only=True)
 class Meter:
-    """Counts (deterministic, part of the ledger) and seconds (annotations) of one generation."""
+    """Counts (deterministic, part of the ledger) and seconds (annotations) of one generation.
+
+    What is counted or timed is told to `telemetry` too; what `add` takes over was told when it was done.
+    """
+
+    telemetry: Telemetry = field(default_factory=Telemetry)
 
     flops: dict[str, float] = field(default_factory=dict)
     tokens: dict[str, int] = field(default_factory=dict)
@@ -57,6 +63,7 @@ class Meter:
         self.flops[phase] = self.flops.get(phase, 0.0) + flops
         self.tokens[phase] = self.tokens.get(phase, 0) + tokens
         self.bytes_moved[phase] = self.bytes_moved.get(phase, 0.0) + bytes_moved
+        self.telemetry.work(phase, tokens=tokens, flops=flops)
 
     @contextmanager
     def clock(self, phase: str) -> Iterator[None]:
@@ -65,7 +72,9 @@ class Meter:
         try:
             yield
         finally:
-            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
+            seconds = time.perf_counter() - start
+            self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
+            self.telemetry.work(phase, seconds=seconds)
 
     def add(self, other: Mapping[str, Any]) -> None:
         """Add what another meter's `to_json` holds; parts that it leaves out count nothing."""
@@ -164,6 +173,10 @@ class Context:
     def at(self, number: int) -> "Context":
         """Return the context in which a generation grows: its stage's verifier judges."""
         return replace(self, verifier=self.verifiers[self.recipe.verifier_place(number)])
+
+    def meter(self) -> Meter:
+        """Return a fresh meter, which tells the pool's telemetry what it counts."""
+        return Meter(telemetry=self.pool.telemetry)
 
     def identity(self) -> dict[str, Any]:
         """What the id of every stage output depends on besides its own settings."""

@@ -128,7 +128,7 @@ def _measure(
     panel: Mapping[str, Watched],
 ) -> tuple[dict[str, bytes], Meter]:
     """Answer the held-out prompts; return the artifact's files and what it took."""
-    settings, counts = context.recipe.evaluation, Meter()
+    settings, counts = context.recipe.evaluation, context.meter()
     context.pool.hold(checkpoint)
     shape = context.pool.shape()
     suite: list[Prompt] = []

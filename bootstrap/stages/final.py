@@ -38,7 +38,7 @@ def compare_finally(context: Context, entries: Sequence[Entry]) -> FinalComparis
     found = context.store.find(KIND, inputs)
     if found is not None:
         return FinalComparison.model_validate_json(found.read(FILE))
-    champion, meter = entries[-1].generation.champion, Meter()
+    champion, meter = entries[-1].generation.champion, context.meter()
     provide_base(context, entries)
     base = _answers(context, entries, 0, by_level, meter=meter)
     best = _answers(context, entries, champion, by_level, meter=meter) if champion else base

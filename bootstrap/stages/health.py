@@ -95,7 +95,7 @@ class _Examination:
     evaluation: Evaluation
 
     def __post_init__(self) -> None:
-        self.counts = Meter()
+        self.counts = self.context.meter()
         artifact = self.evaluation.artifact
         rollouts = from_parquet(artifact.read("samples.parquet"), Rollout)
         verdicts = from_parquet(artifact.read("verdicts.parquet"), Verdict)

@@ -296,7 +296,7 @@ def _run_parts(
     checkpoint = _restore(context, step, start, state)
     for part in parts[first:]:
         rounds = range(part * step.checkpoint_every, min((part + 1) * step.checkpoint_every, step.updates))
-        rows, spent = Tables(), Meter()
+        rows, spent = Tables(), context.meter()
         _run_rounds(context, plan, step, trainer, rounds, rows, spent, faults=faults)
         with spent.clock("other"):
             checkpoint, optimizer = context.pool.training_state()
@@ -321,7 +321,7 @@ def _key(context: Context, inputs: dict[str, Any], step: Step, part: int) -> dic
 
 def _prepare(context: Context, trainer: Trainer, inputs: dict[str, Any], *, start: Checkpoint) -> tuple[Tables, Meter]:
     """Return what the trainer drew before its first round, from the store if a killed run left it there."""
-    tables, meter = Tables(), Meter()
+    tables, meter = Tables(), context.meter()
     key = context.in_progress(inputs)
     found = context.store.find_work("prepared", key)
     if found is not None:
@@ -378,7 +378,9 @@ def _run_rounds(
             with meter.clock("train"):
                 metrics = pool.metrics(handle)
             _record(update, factor, drawn, metrics, tables, meter, context=context, plan=plan)
-            told = {"loss": metrics.loss} | ({"reward": drawn.reward} if drawn.reward is not None else {})
+            told = {"loss": metrics.loss}
+            told |= {"reward": drawn.reward} if drawn.reward is not None else {}
+            told |= {"informative": drawn.live_groups} if drawn.live_groups is not None else {}
             speed = sum(meter.tokens.values()) / (time.perf_counter() - began)
             warning = "" if drawn.common_fault in faults else drawn.common_fault
             faults.add(warning)

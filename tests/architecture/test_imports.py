@@ -21,6 +21,7 @@ LAYERS = {
     "levels": 0,
     "lookups": 0,
     "python_values": 0,
+    "telemetry": 0,
     "compute": 0,
     "processor": 0,
     "provenance": 0,

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from bootstrap.config.recipe import Recipe
 from bootstrap.records import Outcome
 from bootstrap.store.finals import final_of
 from bootstrap.store.lineage_store import LineageStore
+from bootstrap.telemetry import Telemetry
 
 
 def python(program: str) -> list[str]:
@@ -148,7 +150,9 @@ def test_a_final_comparison_is_published_although_it_is_made_after_the_last_comm
     recipe = {key: value for key, value in lineage_factory.RECIPE.items() if key != "tracking"}
     (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
     monkeypatch.setattr("bootstrap.cli.run.Publisher", Recording)
-    monkeypatch.setattr("bootstrap.cli.run.make_pool", lambda *_, **__: nullcontext())
+    monkeypatch.setattr(
+        "bootstrap.cli.run.make_pool", lambda *_, **__: nullcontext(SimpleNamespace(telemetry=Telemetry()))
+    )
     monkeypatch.setattr("bootstrap.loop.run", grown)
     assert main(["run", str(tmp_path / "recipe.yaml"), "--store", str(tmp_path), "--local", "--workers", "1"]) == 0
     assert published == [False, True]
