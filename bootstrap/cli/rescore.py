@@ -17,7 +17,7 @@ from bootstrap.errors import RecipeError
 from bootstrap.prompts.build import build_task
 from bootstrap.scoring.verifier import Tools
 from bootstrap.stages.context import HELD_OUT
-from bootstrap.stages.rescore import Rescored, Rescorer
+from bootstrap.stages.rescore import NoModels, Rescored, Rescorer
 from bootstrap.stages.verifiers import open_verifiers
 from bootstrap.store.lineage_store import LineageStore
 
@@ -41,7 +41,9 @@ def rescore_lineage(store: LineageStore, *, recipe_path: Path | None, as_json: b
     taken = {name: getattr(recipe, name) for name in ("task", "verifier", "max_unverifiable")}
     recipe = grown.model_copy(update={**taken, "evaluation": evaluation})
     task, entries = build_task(recipe.task), store.ledger.read()
-    tools = Tools(processes=len(os.sched_getaffinity(0)), cache=store.cache_folder, progress=RowsProgress())
+    tools = Tools(
+        processes=len(os.sched_getaffinity(0)), cache=store.cache_folder, models=NoModels(), progress=RowsProgress()
+    )
     with open_verifiers(recipe, task, tools) as (verifiers, examiner, panel):
         opened = {place: settings for place, settings in recipe.verifiers().items() if place in verifiers}
         asking = [settings for settings in opened.values() if roles(settings)]
@@ -78,7 +80,7 @@ def _json(row: Rescored) -> dict[str, Any]:
 def _print(name: str, found: Sequence[Rescored], versions: Mapping[str, str], *, asking: Sequence[str]) -> None:
     listed = ", ".join(f"{verifier} {version}" for verifier, version in versions.items())
     render.say(f"lineage {name}, judged again by {listed}")
-    for verifier in asking:
+    for verifier in dict.fromkeys(asking):
         render.say(f"training rollouts are left out: verifier {verifier} asks generations of the lineage")
     table = Table("generation", "recorded by", "training verdicts", "held-out verdicts", "gate", "now", box=None)
     for row in found:
@@ -103,6 +105,8 @@ def _print(name: str, found: Sequence[Rescored], versions: Mapping[str, str], *,
 
 
 def _told(changes: Mapping[str, int], total: int) -> str:
+    if not total:
+        return "none judged"
     told = ", ".join(f"{count} {change}" for change, count in changes.items())
     return f"{told} of {total}" if told else f"{total} as recorded"
 

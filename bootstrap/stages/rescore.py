@@ -10,9 +10,12 @@ verifier.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from bootstrap.config.base import Place
+from bootstrap.config.models import LineageModel
 from bootstrap.config.recipe import Recipe
+from bootstrap.errors import VerifierError
 from bootstrap.evaluation.gate import Answers, ImprovementTest, decide, unrepeated
 from bootstrap.evaluation.guards import heed
 from bootstrap.evaluation.report import OutcomeRow, rejudged
@@ -69,6 +72,17 @@ class Rescored:
     def differs(self) -> bool:
         """Whether the gate would decide otherwise."""
         return self.decision is not None and self.decision.promoted is not self.promoted
+
+
+class NoModels:
+    """Stands for the lineage's generations where they are not loaded: those who ask them open, to judge nothing."""
+
+    def complete(self, prompts: Sequence[str], *, model: LineageModel, **_: Any) -> list[list[str]]:
+        """Raise VerifierError."""
+        raise VerifierError(
+            f"this verifier asks {model} of the lineage, whose weights are not loaded to judge stored answers again; "
+            "name a recipe whose held-out answers are judged without (evaluation.verifier)"
+        )
 
 
 class Rescorer:

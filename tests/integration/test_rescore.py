@@ -1,10 +1,13 @@
 """Re-judging stored answers: nothing changes under the same verifier, and another one's verdicts change the gate."""
 
+import json
 from pathlib import Path
 
 import pytest
 from support import tiny
 
+from bootstrap.cli.remembered import remember_recipe
+from bootstrap.cli.rescore import rescore_lineage
 from bootstrap.config.answers import ExactVerifier
 from bootstrap.config.load import recipe_of
 from bootstrap.errors import RecipeError, VerifierError
@@ -102,6 +105,23 @@ def test_too_many_answers_that_cannot_be_judged_stop_the_rescoring(lineage):
     doubt = Judge(lambda answer: unverifiable("no idea"))
     with pytest.raises(VerifierError, match=r"could not judge .*no idea"):
         rescored(lineage, verifier=None, examiner=doubt)
+
+
+def test_votes_of_generations_are_left_out_and_held_out_answers_are_judged_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    vote = {"type": "majority", "voters": ["base"]}
+    changes = {"verifier": vote, "evaluation": {**tiny.EVALUATION, "verifier": {"type": "exact"}}}
+    recipe = tiny.recipe(steps=[tiny.REJECTION], count=1, **changes)
+    store = LineageStore(tmp_path / recipe.name)
+    entries = tiny.grow(recipe, store.root)
+    remember_recipe(store, recipe, folder=tmp_path)
+    rescore_lineage(store, recipe_path=None, as_json=True)
+    [_, told] = json.loads(capsys.readouterr().out)["generations"]
+    assert told["num_training"] == 0 and told["heldout_changes"] == {}
+    assert told["num_heldout"] == sum(level.num_prompts for level in entries[1].generation.report.levels)
+    rescore_lineage(store, recipe_path=None, as_json=False)
+    assert "left out: verifier majority asks generations" in capsys.readouterr().out
 
 
 def test_the_stored_recipe_is_the_one_the_lineage_grows_from(lineage):
