@@ -12,6 +12,11 @@ weights live nowhere else: recovery is the driver's, from its last checkpoint. A
 since Ray cannot hand an exception on through a call that depends on the failed one; they surface in the driver as
 themselves. The driver imports neither torch nor `bootstrap.worker`.
 
+Ray's dashboard shows who is at what: actors are named `LINEAGE worker N`, and each call after the stage it is for and
+the worker's method, `train: gradient`, which is the title of the worker's process too while it runs. Ray takes an
+actor's `repr` once, when the actor is made, so that the stage cannot stand there. Names are free for the next driver at
+once, whatever becomes of this one, because every pool has a namespace of its own.
+
 Left out: the lineage's lock on one machine (the store's), and any choice of what runs when (the loop's).
 """
 
@@ -28,7 +33,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import psutil
@@ -44,12 +49,13 @@ from ray.exceptions import (
     RayTaskError,
 )
 
+from bootstrap import lookups
 from bootstrap.cluster.sockets import require_usable_folder
 from bootstrap.cluster.telemetry import RayTelemetry, WorkerTelemetry
 from bootstrap.config import verifiers
 from bootstrap.config.answers import Judges
-from bootstrap.errors import BootstrapError, ClusterError, LineageLocked, WaitTimeout, WorkerError
-from bootstrap.pool import Pool
+from bootstrap.errors import BootstrapError, ClusterError, LineageLocked, WaitTimeout, WorkerError, system_reason
+from bootstrap.pool import STAGE, Pool
 from bootstrap.scoring.verifier import Answer, Judgement, Verifier, build_verifier
 from bootstrap.telemetry import Telemetry
 
@@ -75,7 +81,17 @@ class _Failure:
     error: BootstrapError
 
 
-class _WorkerActor:
+class _Named:
+    """An actor that Ray's dashboard and error reports call by its name."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return self._name
+
+
+class _WorkerActor(_Named):
     """A `Worker` in a process of its own."""
 
     def place(self) -> tuple[int, str]:
@@ -104,7 +120,7 @@ class _WorkerActor:
             self._telemetry.called(method, time.perf_counter() - started)
 
 
-class _VerifierActor:
+class _VerifierActor(_Named):
     """A verifier that holds a model, in a process of its own."""
 
     def prepare(self, settings: verifiers.Verifier) -> tuple[str, str, str] | _Failure:
@@ -136,7 +152,8 @@ class _HostedVerifier:
     def judge(self, answers: Sequence[Answer]) -> list[Judgement]:
         """Return one judgement per answer. Raises WaitTimeout, WorkerError, and what the verifier raises."""
         assert self._actor is not None, "a closed verifier judges no more"
-        return self._pool._hosted(self._actor.judge.remote(list(answers)), what=f"verifier {self.name}")
+        call = self._actor.judge.options(name=_task("judge"))
+        return self._pool._hosted(call.remote(list(answers)), what=f"verifier {self.name}")
 
     def close(self) -> None:
         """End the process. May be repeated."""
@@ -150,6 +167,9 @@ class _LockActor:
 
     def __init__(self, owner: str) -> None:
         self._owner = owner
+
+    def __repr__(self) -> str:
+        return f"lock held by {self._owner}"
 
     def owner(self) -> str:
         return self._owner
@@ -192,6 +212,9 @@ class RayPool(Pool):
         self._actors: list[Any] = []
         self._hosts: list[Any] = []
         self._lock: Any = None
+        self._lineage = PurePath(lineage).name if lineage else ""
+        self._namespace = f"bootstrap {secrets.token_hex(8)}"
+        self._num_hosted = 0
         self.places: list[tuple[int, str]] = []
         """Process id and node address of each worker."""
         self._initialised = False
@@ -200,31 +223,43 @@ class RayPool(Pool):
             self._private = self._connect(address)
             if lineage is not None and not self._private:
                 self._take_lock(lineage)
-            name = "" if lineage is None else Path(lineage).name
-            self.telemetry = RayTelemetry(name)
+            self.telemetry = RayTelemetry(self._lineage)
             if self._private:
                 self._require_that_they_fit()
-            actor = ray.remote(_WorkerActor).options(
-                num_cpus=cpus_per_worker,
-                num_gpus=gpus_per_worker,
-                max_restarts=0,
-                max_task_retries=0,
-                runtime_env={"env_vars": _worker_environment()},
-            )
-            self._actors = [actor.remote() for _ in range(size)]
+            self._actors = [
+                self._actor(_WorkerActor, f"worker {index}", cpus=cpus_per_worker, gpus=gpus_per_worker)
+                for index in range(size)
+            ]
             self.places = self._await_placement()
             prepared = [
-                _Call(ref=actor.prepare.remote(batch_rows, name, index), worker=index, method="prepare", needs=())
+                _Call(
+                    ref=actor.prepare.remote(batch_rows, self._lineage, index), worker=index, method="prepare", needs=()
+                )
                 for index, actor in enumerate(self._actors)
             ]
             self.wait(prepared, what="the start of the workers")
             undo.pop_all()
 
+    def _actor(self, kind: type[_Named], name: str, *, cpus: float, gpus: float) -> Any:
+        """Begin an actor of this pool, named after the lineage."""
+        name = f"{self._lineage} {name}" if self._lineage else name
+        options = {
+            "name": name,
+            "namespace": self._namespace,
+            "num_cpus": cpus,
+            "num_gpus": gpus,
+            "max_restarts": 0,
+            "max_task_retries": 0,
+            "runtime_env": {"env_vars": _worker_environment()},
+        }
+        return ray.remote(kind).options(**options).remote(name)
+
     def start(self, worker: int, method: str, *args: Any) -> Any:
         # Ray resolves references among top-level arguments, worker to worker, without passing the driver.
         plain = [argument.ref if isinstance(argument, _Call) else argument for argument in args]
         needs = tuple(argument for argument in args if isinstance(argument, _Call))
-        return _Call(ref=self._actors[worker].call.remote(method, *plain), worker=worker, method=method, needs=needs)
+        call = self._actors[worker].call.options(name=_task(method))
+        return _Call(ref=call.remote(method, *plain), worker=worker, method=method, needs=needs)
 
     def wait(self, handles: Sequence[Any], *, what: str) -> list[Any]:
         began = time.perf_counter()
@@ -258,17 +293,8 @@ class RayPool(Pool):
                 f"{ray.available_resources().get('GPU', 0):g} left; lower resources.workers or "
                 "resources.gpus_per_worker, or submit to a cluster that has more"
             )
-        actor = (
-            ray.remote(_VerifierActor)
-            .options(
-                num_cpus=0,
-                num_gpus=gpus,
-                max_restarts=0,
-                max_task_retries=0,
-                runtime_env={"env_vars": _worker_environment()},
-            )
-            .remote()
-        )
+        actor = self._actor(_VerifierActor, f"verifier {self._num_hosted} {settings.type}", cpus=0, gpus=gpus)
+        self._num_hosted += 1
         self._hosts.append(actor)
         with ExitStack() as undo:
             undo.callback(self._dismiss, actor)
@@ -514,10 +540,9 @@ def _require_reachable(address: str) -> None:
     if place is None:
         return
     try:
-        socket.create_connection(place, timeout=_CONNECT_SECONDS).close()
+        lookups.reach(*place, seconds=_CONNECT_SECONDS)
     except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ClusterError(f"no Ray answers at {address} ({reason}); {_CONNECT_REMEDY}") from None
+        raise ClusterError(f"no Ray answers at {address} ({system_reason(error)}); {_CONNECT_REMEDY}") from None
 
 
 def _host_and_port(address: str) -> tuple[str, int] | None:
@@ -549,6 +574,12 @@ def _use_a_token() -> None:
         return
     # Ray itself turns authentication on for a local cluster, and takes this token rather than make one.
     os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+
+
+def _task(method: str) -> str:
+    """Return what Ray's dashboard calls a call that begins now: `train: gradient`."""
+    stage = STAGE.get()
+    return method if stage in ("", method) else f"{stage}: {method}"
 
 
 def _worker_environment() -> Mapping[str, str]:

@@ -19,7 +19,7 @@ from bootstrap.config.steps import Levels
 from bootstrap.config.training import Training
 from bootstrap.evaluation.gate import Answers
 from bootstrap.evaluation.protection import Protected
-from bootstrap.pool import Pool
+from bootstrap.pool import STAGE, Pool
 from bootstrap.prompts.task import Task
 from bootstrap.provenance import source_digest
 from bootstrap.records import Annotations, Checkpoint, Compute, Event, Observer
@@ -67,11 +67,12 @@ class Meter:
 
     @contextmanager
     def clock(self, phase: str) -> Iterator[None]:
-        """Add the wall time of the block to a phase."""
-        start = time.perf_counter()
+        """Add the wall time of the block to a phase, and label the workers' calls in it with that."""
+        start, label = time.perf_counter(), STAGE.set(phase)
         try:
             yield
         finally:
+            STAGE.reset(label)
             seconds = time.perf_counter() - start
             self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
             self.telemetry.work(phase, seconds=seconds)

@@ -31,7 +31,7 @@ def test_reading_recipes_plans_and_lineages_loads_nothing_heavy(module: str) -> 
     assert loaded(f"import {module}") == set()
 
 
-@pytest.mark.parametrize("argv", [("--help",), ("run", "--help"), ("schema",)])
+@pytest.mark.parametrize("argv", [("--help",), ("run", "--help"), ("jobs", "--help"), ("schema",)])
 def test_the_command_line_answers_without_heavy_packages(argv: tuple[str, ...]) -> None:
     assert loaded(AS_PROGRAM, argv=argv) == set()
 

@@ -6,10 +6,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
+import ray
 import safetensors.numpy
 
 from bootstrap.cluster import pool as ray_pool
@@ -19,6 +22,7 @@ from bootstrap.config.steps import AdamW
 from bootstrap.errors import ClusterError, FingerprintMismatch, LineageLocked, RecipeError, WaitTimeout, WorkerError
 from bootstrap.pool import LocalPool, Pool
 from bootstrap.records import Batch, Checkpoint, Example, Normalizers, Prompt, Request, Rollout, Sampling, Split
+from bootstrap.stages.context import Meter
 
 MODEL = ScratchModel(hidden_size=32, intermediate_size=64, num_layers=2, num_heads=2, max_length=32)
 CHARACTERS = "0123456789+="
@@ -229,6 +233,41 @@ def test_a_second_driver_of_a_lineage_is_refused_by_the_cluster(tmp_path: Path, 
         RayPool(1, batch_rows=BATCH_ROWS, cpus_per_worker=64, wait_seconds=1, lineage=lineage)
 
 
+def test_workers_are_named_after_lineage_and_number_and_several_pools_of_one_lineage_live_together(
+    tmp_path: Path, ray_cluster: None
+) -> None:
+    lineages = [tmp_path / store / "addition" for store in ("one", "other")]
+    with ExitStack() as stack:
+        for lineage in lineages:
+            stack.enter_context(RayPool(1, batch_rows=BATCH_ROWS, cpus_per_worker=0, lineage=str(lineage)))
+        # What is dying keeps its names for a while; they are not in the way.
+        stack.enter_context(RayPool(2, batch_rows=BATCH_ROWS, cpus_per_worker=0))
+        found = [actor["name"] for actor in ray.util.list_named_actors(all_namespaces=True)]
+        ours = sorted(name for name in found if "worker" in name)
+        assert ours.count("addition worker 0") == 2
+        assert {"worker 0", "worker 1"} <= set(ours)
+        assert {f"lineage {lineage}" for lineage in lineages} <= set(found)
+
+
+def test_a_call_is_named_after_its_stage_and_method_while_it_runs(two_workers: RayPool) -> None:
+    title = psutil.Process(two_workers.places[0][0]).cmdline
+
+    def named(expected: str) -> bool:
+        deadline, seen = time.monotonic() + 60, False
+        while not seen and time.monotonic() < deadline:
+            call = two_workers.start(0, "probe", 0.5)
+            while not seen and not ray.wait([call.ref], timeout=0)[0]:
+                seen = title()[0] == expected
+            two_workers.wait([call], what="probe")
+        return seen
+
+    assert named("ray::probe")
+    with Meter().clock("train"), Meter().clock("evaluate"):
+        assert named("ray::evaluate: probe")
+    with Meter().clock("probe"):
+        assert named("ray::probe")
+
+
 def test_an_address_where_nobody_listens_is_refused_within_seconds(tmp_path: Path) -> None:
     # In a process of its own: this one is already a driver.
     began = time.monotonic()
@@ -308,8 +347,6 @@ for address in (None, "local"):
 def test_counting_joins_the_cluster_and_the_pool_that_follows_uses_and_leaves_it(
     tmp_path: Path, ray_cluster: None
 ) -> None:
-    import ray
-
     result = _run(
         """
 import signal

@@ -85,7 +85,20 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: object, code: int) -
 
 def test_help_shows_every_command_an_example_and_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     text = output(capsys, "--help")
-    for name in ("run", "submit", "plan", "lineage", "show", "export", "verify", "ui", "schema"):
+    for name in (
+        "run",
+        "submit",
+        "jobs",
+        "attach",
+        "stop",
+        "plan",
+        "lineage",
+        "show",
+        "export",
+        "verify",
+        "ui",
+        "schema",
+    ):
         assert f"\n  {name} " in text
         assert "Example" in output(capsys, name, "--help")
     assert "bootstrap run pipelines/quickstart.yaml" in text
@@ -378,7 +391,7 @@ def test_progress_of_a_benchmark_stays_out_of_its_json(
 
 
 def test_submit_names_its_default_store(capsys: pytest.CaptureFixture[str]) -> None:
-    from bootstrap.cluster.submit import DEFAULT_STORE
+    from bootstrap.cluster.jobs import DEFAULT_STORE
 
     assert DEFAULT_STORE in output(capsys, "submit", "--help")
 
