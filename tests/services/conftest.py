@@ -35,6 +35,8 @@ generations:
     - {type: sft, updates: 80, batch_size: 96, source: {type: rejection, prompts: 400, temperature: 1.0}}
     - {type: rl, updates: 10, prompts_per_update: 8, group_size: 4, distillation: {batch_size: 16}}
 evaluation: {prompts_per_level: 200, lookahead: 2, sampled: null}
+guards:
+  - {metric: length_ratio, max: 0.001, action: warn}
 resources: {workers: 1, batch_rows: 128, wait_seconds: 300}
 """
 COMMIT_SECONDS = 600.0
