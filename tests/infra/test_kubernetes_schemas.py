@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import TREES
-from support.kubernetes import SCHEMAS, TREE, Document, build, errors
+from support.kubernetes import SCHEMAS, TREE, TREES, Document, build, errors
 
 Built = Callable[[str], list[Document]]
 
@@ -114,25 +113,22 @@ def test_a_wrong_key_or_path_in_a_kustomization_stops_the_build(right: str, wron
         build(folder)
 
 
-def test_a_patch_that_fits_no_longer_stops_the_build(tree: Path):
-    folder = tree / "overlays" / "renamed"
-    folder.mkdir()
-    (folder / "kustomization.yaml").write_text(
+def test_a_component_refuses_a_cluster_whose_workers_it_does_not_know(tree: Path):
+    renamed, on_top = tree / "overlays" / "renamed", tree / "overlays" / "renamed-gpu"
+    renamed.mkdir()
+    (renamed / "kustomization.yaml").write_text(
         """
 resources: [../../base]
 patches:
   - target: {kind: RayCluster}
     patch: '[{"op": "replace", "path": "/spec/workerGroupSpecs/0/groupName", "value": "others"}]'
-components: [../../components/gpu]
 """
     )
-    # Components run before the patches of the overlay that names them: a second overlay puts one on top.
-    outer = tree / "overlays" / "renamed-gpu"
-    outer.mkdir()
-    (outer / "kustomization.yaml").write_text("resources: [../renamed]\ncomponents: [../../components/gpu]\n")
-    build(folder)
-    with pytest.raises(AssertionError, match="test"):
-        build(outer)
+    on_top.mkdir()
+    (on_top / "kustomization.yaml").write_text("resources: [../renamed]\ncomponents: [../../components/gpu]\n")
+    build(renamed)
+    with pytest.raises(AssertionError, match="groupName"):
+        build(on_top)
 
 
 @pytest.mark.parametrize("name", ["kuberay", "prometheus-operator", "compose-spec"])

@@ -26,6 +26,12 @@ REPOSITORY = Path(__file__).parents[2]
 TREE = REPOSITORY / "infra" / "k8s"
 SCHEMAS = REPOSITORY / "tests" / "infra" / "schemas"
 
+COMPONENTS = ("gpu", "spot", "autoscale", "job")
+"""In the order that their comments ask for."""
+COMBINED = "everything"
+"""An overlay of all components, which the fixture `tree` writes."""
+TREES = ("base", *(f"overlays/{name}" for name in COMPONENTS), f"overlays/{COMBINED}")
+
 Document = dict[str, Any]
 
 _INSIDE: Mapping[str, tuple[str, str]] = {
@@ -50,6 +56,26 @@ def build(folder: Path) -> list[Document]:
     assert done.returncode == 0, done.stderr
     assert not done.stderr, f"kustomize warns: {done.stderr}"
     return list(yaml.load_all(done.stdout, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+
+
+def write_overlay(tree: Path, name: str, components: Sequence[str]) -> Path:
+    """Write an overlay of the base and these components into a copy of the tree; return its folder."""
+    folder = tree / "overlays" / name
+    folder.mkdir()
+    kustomization = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": ["../../base"],
+        "components": [f"../../components/{component}" for component in components],
+    }
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    return folder
+
+
+def secret_names() -> list[str]:
+    """Return the names that secrets.example.env asks values for."""
+    lines = (TREE / "base" / "secrets.example.env").read_text().splitlines()
+    return [line.removesuffix("=") for line in lines if line and not line.startswith("#")]
 
 
 def errors(document: Document) -> list[str]:
