@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from support.kubernetes import (
     COMPONENTS,
     REPOSITORY,
@@ -279,6 +280,20 @@ def test_versions_are_those_of_constraints(name: str, built: Built, versions: Ma
     ours = {image for image in images if image.startswith("bootstrap")}
     assert ours == {"bootstrap:cpu", f"bootstrap-mlflow:{versions['mlflow']}"} | gpu
     assert all(re.fullmatch(r"[\w./-]+:\d+\.\d+[\w.-]*", image) for image in images - ours)
+
+
+def test_compose_and_kubernetes_run_the_same_services(built: Built):
+    """A tag of one image differs nowhere, or what is tested on one machine is not what a cluster runs."""
+    tags: dict[str, set[str]] = {}
+    images = [container["image"] for pod in pods(built("overlays/everything")) for container in pod.spec["containers"]]
+    for file in sorted((REPOSITORY / "infra").glob("compose*.yaml")):
+        images += [one["image"] for one in yaml.safe_load(file.read_text())["services"].values() if "image" in one]
+    for image in images:
+        name, _, tag = image.partition(":")
+        if not name.startswith("bootstrap"):
+            tags.setdefault(name, set()).add(tag)
+    assert tags.keys() >= {"postgres", "chrislusf/seaweedfs"}
+    assert not {name: sorted(found) for name, found in tags.items() if len(found) > 1}
 
 
 def workers(documents: Sequence[Document]) -> Document:
