@@ -143,7 +143,7 @@ def num_workers(recipe: Recipe, asked: int | None, *, local: bool) -> int:
     # Outside a Ray job and without an address there is no cluster to ask, and Ray takes seconds to load.
     address = os.environ.get("RAY_ADDRESS")
     if not local and (address or JOB_VARIABLE in os.environ):
-        from bootstrap.cluster.pool import available_workers
+        from bootstrap.cluster.connection import available_workers
 
         room = available_workers(
             address=address, cpus_per_worker=resources.cpus_per_worker, gpus_per_worker=resources.gpus_per_worker

@@ -15,8 +15,9 @@ import pytest
 import ray
 import safetensors.numpy
 
-from bootstrap.cluster import pool as ray_pool
-from bootstrap.cluster.pool import RayPool, available_workers
+from bootstrap.cluster import connection
+from bootstrap.cluster.connection import available_workers
+from bootstrap.cluster.pool import RayPool
 from bootstrap.config.base_model import ScratchModel
 from bootstrap.config.steps import AdamW
 from bootstrap.errors import ClusterError, FingerprintMismatch, LineageLocked, RecipeError, WaitTimeout, WorkerError
@@ -308,18 +309,18 @@ def test_a_ray_that_does_not_start_in_time_is_told_in_one_line(monkeypatch: pyte
     def late(**options: object) -> None:
         raise Exception("The current node timed out during startup. This could happen\nfor many reasons.")
 
-    monkeypatch.setattr(ray_pool.ray, "init", late)
+    monkeypatch.setattr(connection.ray, "init", late)
     with pytest.raises(ClusterError, match=r"did not start on this machine: The current node timed out.*; .*--local"):
-        ray_pool._init("local")
+        connection.start("local")
 
 
 def test_a_defect_of_ours_is_not_told_as_trouble_of_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     def defect(**options: object) -> None:
         raise TypeError("init() got an unexpected keyword argument")
 
-    monkeypatch.setattr(ray_pool.ray, "init", defect)
+    monkeypatch.setattr(connection.ray, "init", defect)
     with pytest.raises(TypeError, match="unexpected keyword"):
-        ray_pool._init("local")
+        connection.start("local")
 
 
 def test_workers_are_counted_on_the_cluster_that_this_process_is_a_driver_of(ray_cluster: None) -> None:
@@ -335,7 +336,7 @@ def test_without_a_cluster_no_workers_are_counted_and_no_ray_is_started(tmp_path
     result = _run(
         """
 import ray
-from bootstrap.cluster.pool import available_workers
+from bootstrap.cluster.connection import available_workers
 for address in (None, "local"):
     print(available_workers(address=address, cpus_per_worker=1, gpus_per_worker=0), ray.is_initialized())
 """,
@@ -351,7 +352,7 @@ def test_counting_joins_the_cluster_and_the_pool_that_follows_uses_and_leaves_it
         """
 import signal
 import ray
-from bootstrap.cluster.pool import available_workers
+from bootstrap.cluster.connection import available_workers
 signal.signal(signal.SIGTERM, lambda *_: None)
 mine = signal.getsignal(signal.SIGTERM)
 print(available_workers(address=None, cpus_per_worker=2, gpus_per_worker=0))
@@ -370,10 +371,8 @@ print(available_workers(address=None, cpus_per_worker=1, gpus_per_worker=0), ray
 
 
 def test_driver_addresses_of_another_kind_are_refused_with_the_remedy() -> None:
-    from bootstrap.cluster.pool import _require_reachable
-
     with pytest.raises(ClusterError, match="bootstrap submit --address"):
-        _require_reachable("ray://head:10001")
+        connection.require_reachable("ray://head:10001")
 
 
 def _run(code: str, *, home: Path, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -118,7 +118,7 @@ def test_ray_shows_job_and_worker_to_someone_with_the_token(
     expect(page.get_by_role("row").filter(has_text="ALIVE")).to_have_count(2)
     shot(page, "ray-cluster")
     page.goto(f"{stack.ray}/#/actors")
-    expect(page.get_by_role("row").filter(has_text="_WorkerActor")).not_to_have_count(0)
+    expect(page.get_by_role("row").filter(has_text=f"{LINEAGE} worker 0")).not_to_have_count(0)
     shot(page, "ray-actors")
 
 

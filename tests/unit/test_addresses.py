@@ -10,7 +10,7 @@ import pytest
 from support.chat_server import drip_server
 
 from bootstrap import lookups
-from bootstrap.cluster import jobs, pool
+from bootstrap.cluster import connection, jobs
 from bootstrap.errors import ClusterError, TrackingError
 from bootstrap.lineage import tracking
 
@@ -41,13 +41,13 @@ def test_a_clusters_address_leads_to_its_host(
     address: str, place: tuple[str, int], connected: list[tuple[str, int]]
 ) -> None:
     with pytest.raises(ClusterError, match=r"no Ray answers at .* \(Connection refused\)"):
-        pool._require_reachable(address)
+        connection.require_reachable(address)
     assert connected == [place]
 
 
 @pytest.mark.parametrize("address", ["auto", "head"])
 def test_what_names_no_port_is_left_to_ray(address: str, connected: list[tuple[str, int]]) -> None:
-    pool._require_reachable(address)
+    connection.require_reachable(address)
     assert connected == []
 
 
@@ -59,13 +59,13 @@ def test_a_clusters_address_that_leads_nowhere_is_refused_in_words(
     address: str, words: str, connected: list[tuple[str, int]]
 ) -> None:
     with pytest.raises(ClusterError, match=words):
-        pool._require_reachable(address)
+        connection.require_reachable(address)
     assert connected == []
 
 
 def test_a_host_that_is_no_name_is_a_cluster_without_an_answer() -> None:
     with pytest.raises(ClusterError, match="no Ray answers at"):
-        pool._require_reachable(f"{'a' * 70}:6379")
+        connection.require_reachable(f"{'a' * 70}:6379")
 
 
 @pytest.mark.parametrize(
@@ -138,9 +138,9 @@ def test_nobody_at_a_job_servers_address_is_said_in_the_systems_words() -> None:
 def test_a_cluster_whose_name_is_not_resolved_is_given_up(
     monkeypatch: pytest.MonkeyPatch, stuck_resolver: list[str]
 ) -> None:
-    monkeypatch.setattr(pool, "_CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(connection, "_CONNECT_SECONDS", 0.2)
     with pytest.raises(ClusterError, match=r"no Ray answers at head.invalid:6379 \(no answer within 0.2 s\)"):
-        pool._require_reachable("head.invalid:6379")
+        connection.require_reachable("head.invalid:6379")
     assert stuck_resolver == ["asked"], "the resolver has not come back"
 
 

@@ -486,7 +486,7 @@ def test_workers_are_as_asked_else_as_the_recipe_says_else_one_per_core(recipe_p
 
 
 def test_auto_workers_fill_the_cluster_that_is_joined(recipe_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bootstrap.cluster import pool
+    from bootstrap.cluster import connection
 
     rooms = {"head:6379": 40, "local": None}
     asked = list[tuple[float, float]]()
@@ -495,7 +495,7 @@ def test_auto_workers_fill_the_cluster_that_is_joined(recipe_path: Path, monkeyp
         asked.append((cpus_per_worker, gpus_per_worker))
         return rooms[str(address)]
 
-    monkeypatch.setattr(pool, "available_workers", room)
+    monkeypatch.setattr(connection, "available_workers", room)
     recipe = load_recipe(recipe_path, ["resources.gpus_per_worker=0.5"])
     cores = min(len(os.sched_getaffinity(0)), 8)
     monkeypatch.setenv("RAY_ADDRESS", "head:6379")

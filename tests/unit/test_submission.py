@@ -1,6 +1,8 @@
 """A submission is one job: its id shows the same job again and never another's; a cluster without an agent is told."""
 
+import itertools
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -134,13 +136,14 @@ def test_a_job_agent_that_gave_up_its_port_is_told_at_once_with_port_and_log(
 def test_an_agent_that_ray_tells_nothing_of_is_told_after_a_while_with_the_usual_port_and_log(
     recipe: Path, monkeypatch: pytest.MonkeyPatch, nodes: Any
 ) -> None:
-    monkeypatch.setattr(jobs, "_START_SECONDS", 0.05)
+    clock = itertools.count(0, 25)
+    monkeypatch.setattr(jobs, "time", SimpleNamespace(monotonic=lambda: next(clock), sleep=lambda _: None))
     serve(monkeypatch, client := Agentless(10**9, nodes))
     with pytest.raises(
-        ClusterError, match=r"has not been there for 0 s \(it listens on port 52365\)\. /tmp/ray/session_"
+        ClusterError, match=r"has not been there for 75 s \(it listens on port 52365\)\. /tmp/ray/session_"
     ):
         submit(recipe)
-    assert len(client.submitted) > 1
+    assert len(client.submitted) == 3
 
 
 def test_an_agent_that_is_late_is_waited_for(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
