@@ -34,7 +34,7 @@ test: $(VENV)/installed-test chromium bubblewrap
 	$(VENV)/bin/python -m pytest -q -m "not ray" $(PYTEST_FLAGS)
 	$(VENV)/bin/python -m pytest -q -m ray
 
-# Not among the others: it starts eight servers, and takes some of them from Debian.
+# Not part of `test`, since it takes servers from Debian.
 test-services: $(VENV)/installed-services chromium servers
 	$(VENV)/bin/python -m pytest -q tests/services
 

@@ -63,7 +63,10 @@ def stack() -> Iterator[Stack]:
     variables = {name: secrets.token_hex(24) for name in compose.read_variables(INFRA / ".env.example")} | SMALL
     services = compose.services(compose.load(INFRA / "compose.yaml", variables))
     with native.running(services, home=INFRA, without=MISSING) as running:
-        yield Stack(services=running, variables=variables)
+        made = Stack(services=running, variables=variables)
+        assert native.leftovers(made.ground.root)
+        yield made
+    assert native.leftovers(made.ground.root) == [], "these processes outlived their services"
 
 
 @pytest.fixture(scope="session")

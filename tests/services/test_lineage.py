@@ -76,6 +76,15 @@ def test_artifacts_are_read_through_mlflow_and_lie_in_the_bucket(grown: Grown, s
     assert all(key.startswith("mlflow/") for key in stored)
 
 
+def test_mlflow_outlives_a_restart_of_its_database_alone(grown: Grown, stack: Stack) -> None:
+    client = MlflowClient(stack.mlflow)
+    before = client.get_experiment_by_name(f"bootstrap/{LINEAGE}")
+    stack.services["postgres"].stop()
+    stack.services["postgres"].start()
+    after = client.get_experiment_by_name(f"bootstrap/{LINEAGE}")
+    assert before and after and before.experiment_id == after.experiment_id
+
+
 def test_ray_takes_nothing_from_someone_without_its_token(stack: Stack, http: requests.Session) -> None:
     def status(**headers: str) -> int:
         job = {"entrypoint": "true"}

@@ -59,6 +59,12 @@ def test_prometheus_reaches_the_head_the_worker_and_itself(
     assert found == {(job, f"127.0.0.1:{stack.ground.port(name, port)}", "up") for job, name, port in ports}
 
 
+def test_ray_finds_prometheus_where_it_is_told(stack: Stack, http: requests.Session) -> None:
+    token = {"Authorization": f"Bearer {stack.variables['RAY_AUTH_TOKEN']}"}
+    answer = http.get(f"{stack.ray}/api/prometheus_health", headers=token, timeout=10)
+    assert answer.json()["msg"] == "prometheus running"
+
+
 def test_grafana_finds_prometheus_and_both_folders_of_dashboards(stack: Stack) -> None:
     """Grafana itself is in no package here: what it is told is compared with what the others do."""
     settings = yaml.safe_load((INFRA / "compose.yaml").read_text())["services"]["grafana"]
@@ -125,9 +131,9 @@ def test_ray_shows_job_and_worker_to_someone_with_the_token(
 def test_prometheus_draws_a_query_of_the_dashboards(
     settled: float, stack: Stack, browser: Browser, shot: Callable[[Page, str], None]
 ) -> None:
-    query = next(query for query in dashboards.queries(DASHBOARDS) if "bootstrap_tokens" in query.text)
+    query = next(query.text for query in dashboards.queries(DASHBOARDS) if "bootstrap_tokens" in query.text)
     # One script of the page as Debian builds it is of a kind that browsers refuse.
     with chromium.new_page(browser, strict=False) as page:
-        page.goto(f"{stack.prometheus}/graph?g0.expr={quote(query.text)}&g0.tab=0&g0.range_input=10m")
+        page.goto(f"{stack.prometheus}/graph?g0.expr={quote(query)}&g0.tab=0&g0.range_input=10m")
         expect(page.get_by_text(re.compile(r"Total time series: [1-9]"))).to_be_visible()
         shot(page, "prometheus")

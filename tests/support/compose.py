@@ -5,6 +5,7 @@ never passes by a setting it has overlooked. Left out: what only a container eng
 """
 
 import re
+import signal
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
@@ -54,6 +55,7 @@ class Service:
     mounts: tuple[Mount, ...]
     health: Health | None
     depends_on: Mapping[str, str]
+    stop_signal: signal.Signals
     stop_seconds: float
     settings: Mapping[str, Any]
 
@@ -134,6 +136,7 @@ def _service(name: str, settings: Mapping[str, Any]) -> Service:
         mounts=tuple(_mounts(settings)),
         health=_health(name, settings["healthcheck"]) if "healthcheck" in settings else None,
         depends_on=depends_on,
+        stop_signal=signal.Signals[settings.get("stop_signal", "SIGTERM")],
         stop_seconds=_seconds(settings.get("stop_grace_period", "10s")),
         settings=settings,
     )

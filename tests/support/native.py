@@ -2,7 +2,7 @@
 
     compose.Service --translate--> argv, environment, folders --start--> process (own session, log file)
                                                                --wait--> its own health check, natively
-                                                               --stop--> SIGTERM, its stop_grace_period, SIGKILL
+                                                               --stop--> its stop_signal and grace period, SIGKILL
 
 What a container gives and a process has not is translated by `Ground` alone: service names become 127.0.0.1, ports free
 ones, mounts temporary folders, programs those of this machine. Two services need more before they start, which the
@@ -158,7 +158,7 @@ class Running:
         if self.process is None or self.process.poll() is not None:
             return
         family = _family(self.process.pid)
-        self.process.terminate()
+        self.process.send_signal(self.service.stop_signal)
         try:
             self.process.wait(self.service.stop_seconds)
         except subprocess.TimeoutExpired:
@@ -239,6 +239,15 @@ def running(services: list[Service], *, home: Path, without: Iterable[str] = ())
                 one.start()
             started[service.name] = one
         yield started
+
+
+def leftovers(root: Path) -> list[str]:
+    """Return the processes that work in the folder `root`, where all services start: none once they have ended."""
+    found = []
+    for process in psutil.process_iter(["pid", "cwd", "name"]):
+        if (process.info["cwd"] or "").startswith(str(root)):
+            found.append(f"{process.info['pid']} {process.info['name']}")
+    return found
 
 
 def _prepare_postgres(one: Running) -> None:

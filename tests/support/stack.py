@@ -49,11 +49,14 @@ class Stack:
     def bootstrap(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "bootstrap", *words]
 
-    def run(self, *words: str) -> str:
-        """Run `bootstrap` on the lineage and return what it prints; fails the test when it fails."""
+    def run(self, *words: str, store: Path | None = None, **environment: str) -> str:
+        """Run `bootstrap` on the lineage and return what it prints; fails the test when it fails.
+
+        `store`: another folder above the lineage than the services'. `environment`: more variables.
+        """
         done = subprocess.run(
-            self.bootstrap(*words, "--store", str(self.store), "--lineage", LINEAGE),
-            env=self.client_environment(),
+            self.bootstrap(*words, "--store", str(store or self.store), "--lineage", LINEAGE),
+            env=self.client_environment() | environment,
             capture_output=True,
             text=True,
             timeout=300,
