@@ -51,6 +51,10 @@ class Pool(ABC):
     def share(self, value: Any) -> Any:
         """Put a value where every worker can read it, and return a handle to pass as an argument."""
 
+    def release(self) -> None:
+        """Let the workers go, and what they hold; `telemetry` works on until `close`. May be repeated."""
+        return None
+
     @abstractmethod
     def close(self) -> None:
         """Let the workers go; the pool is of no use afterwards."""

@@ -46,26 +46,24 @@ class WorkerActor(Named):
         """Return process id and node address; the first answer proves that the actor has its resources."""
         return os.getpid(), ray.util.get_node_ip_address()
 
-    def prepare(self, batch_rows: int, lineage: str, index: int) -> None:
+    def prepare(self, batch_rows: int, store: str, lineage: str, index: int) -> None:
         """Make the worker, which takes seconds; it is no part of the constructor, so that placement shows by itself."""
         # Here and not at the top: the driver imports this module to name the actor, and stays free of torch.
         from bootstrap.worker import Worker
 
         self._worker = Worker(batch_rows=batch_rows)
-        self._telemetry = WorkerTelemetry(lineage, index)
+        self._telemetry = WorkerTelemetry(store=store, lineage=lineage, worker=index)
 
     def call(self, method: str, *args: Any) -> Any:
         """Return what the worker's method returns, or a `Failure`."""
         for argument in args:
             if isinstance(argument, Failure):
                 return argument
-        started = time.perf_counter()
         try:
-            return getattr(self._worker, method)(*args)
+            with self._telemetry.call(method):
+                return getattr(self._worker, method)(*args)
         except BootstrapError as error:
             return Failure(error)
-        finally:
-            self._telemetry.called(method, time.perf_counter() - started)
 
 
 class VerifierActor(Named):

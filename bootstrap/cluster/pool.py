@@ -125,7 +125,7 @@ class RayPool(Pool):
         self._actors: list[Any] = []
         self._hosts: list[Any] = []
         self._lock: Any = None
-        self._lineage = PurePath(lineage).name if lineage else ""
+        self._store, self._lineage = (str(PurePath(lineage).parent), PurePath(lineage).name) if lineage else ("", "")
         self._namespace = f"bootstrap {secrets.token_hex(8)}"
         self._num_hosted = 0
         self.places: list[tuple[int, str]] = []
@@ -136,18 +136,18 @@ class RayPool(Pool):
             self._private, self._initialised = connect(address, cpus=size * cpus_per_worker)
             if lineage is not None and not self._private:
                 self._take_lock(lineage)
-            self.telemetry = RayTelemetry(self._lineage)
+            self.telemetry = RayTelemetry(store=self._store, lineage=self._lineage)
             if self._private:
                 self._require_that_they_fit()
             self._actors = [
                 self._actor(WorkerActor, f"worker {index}", cpus=cpus_per_worker, gpus=gpus_per_worker)
                 for index in range(size)
             ]
-            self.places = self._await_placement()
+            with self.telemetry.waiting("places for the workers"):
+                self.places = self._await_placement()
+            who = (self._store, self._lineage)
             prepared = [
-                _Call(
-                    ref=actor.prepare.remote(batch_rows, self._lineage, index), worker=index, method="prepare", needs=()
-                )
+                _Call(ref=actor.prepare.remote(batch_rows, *who, index), worker=index, method="prepare", needs=())
                 for index, actor in enumerate(self._actors)
             ]
             self.wait(prepared, what="the start of the workers")
@@ -175,15 +175,13 @@ class RayPool(Pool):
         return _Call(ref=call.remote(method, *plain), worker=worker, method=method, needs=needs)
 
     def wait(self, handles: Sequence[Any], *, what: str) -> list[Any]:
-        began = time.perf_counter()
         try:
-            results = ray.get([call.ref for call in handles], timeout=self.wait_seconds)
+            with self.telemetry.waiting(what):
+                results = ray.get([call.ref for call in handles], timeout=self.wait_seconds)
         except GetTimeoutError:
             raise WaitTimeout(self._overdue(handles, what)) from None
         except RayError as error:
             raise self._translated(error, what) from error
-        finally:
-            self.telemetry.waited(what, time.perf_counter() - began)
         for result in results:
             if isinstance(result, Failure):
                 raise result.error
@@ -218,9 +216,10 @@ class RayPool(Pool):
 
     def _hosted(self, ref: Any, *, what: str) -> Any:
         """Return what a call of a hosted verifier returns."""
-        began, clock = datetime.now(UTC), time.perf_counter()
+        began = datetime.now(UTC)
         try:
-            result = ray.get(ref, timeout=self.wait_seconds)
+            with self.telemetry.waiting(what):
+                result = ray.get(ref, timeout=self.wait_seconds)
         except GetTimeoutError:
             raise WaitTimeout(
                 f"waited {self.wait_seconds:g} s for {what}, asked at {_clock(began)} ({self._supply()}; a hosted "
@@ -229,8 +228,6 @@ class RayPool(Pool):
             ) from None
         except RayError as error:
             raise self._translated(error, what) from error
-        finally:
-            self.telemetry.waited(what, time.perf_counter() - clock)
         if isinstance(result, Failure):
             raise result.error
         return result
@@ -241,11 +238,17 @@ class RayPool(Pool):
             self._hosts.remove(actor)
             ray.kill(actor)
 
+    def release(self) -> None:
+        for actor in (*self._actors, *self._hosts):
+            ray.kill(actor)
+        self._actors, self._hosts = [], []
+
     def close(self) -> None:
         """End the workers, and Ray (a cluster is left, not ended) if this pool joined it. May be repeated."""
-        for actor in (*self._actors, *self._hosts, *filter(None, [self._lock])):
-            ray.kill(actor)
-        self._actors, self._hosts, self._lock = [], [], None
+        self.release()
+        if self._lock is not None:
+            ray.kill(self._lock)
+            self._lock = None
         self.telemetry.close()
         self.telemetry = Telemetry()
         if self._initialised:

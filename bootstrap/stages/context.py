@@ -70,12 +70,11 @@ class Meter:
         """Add the wall time of the block to a phase, and label the workers' calls in it with that."""
         start, label = time.perf_counter(), STAGE.set(phase)
         try:
-            yield
+            with self.telemetry.stage(phase):
+                yield
         finally:
             STAGE.reset(label)
-            seconds = time.perf_counter() - start
-            self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
-            self.telemetry.work(phase, seconds=seconds)
+            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
 
     def add(self, other: Mapping[str, Any]) -> None:
         """Add what another meter's `to_json` holds; parts that it leaves out count nothing."""
