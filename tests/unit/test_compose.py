@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from support import compose
 
 INFRA = Path(__file__).parents[2] / "infra"
@@ -101,6 +102,45 @@ def test_only_the_head_reaches_mlflow_and_only_mlflow_its_stores(document: dict[
     assert internal == {"tracking", "database", "objects"}
     # Ray takes the address that leads out for its own: a second one would be a guess.
     assert networks["head"] - internal == networks["worker"] == {"cluster"}
+
+
+def test_every_address_in_the_settings_is_of_a_service_within_reach(document: dict[str, Any]) -> None:
+    found = set()
+    for name, service in document["services"].items():
+        texts = " ".join((*service.get("command", ()), *service.get("environment", {}).values()))
+        for other in re.findall(r"(?:://|@|=)([a-z][a-z0-9-]*):\d+", texts):
+            assert set(service["networks"]) & set(document["services"][other]["networks"]), f"{name} -> {other}"
+            found.add((name, other))
+    assert found == {
+        ("head", "mlflow"),
+        ("head", "prometheus"),
+        ("head", "grafana"),
+        ("worker", "head"),
+        ("worker-gpu", "head"),
+        ("mlflow", "mlflow"),
+        ("mlflow", "postgres"),
+        ("mlflow", "s3"),
+    }
+
+
+def test_mlflow_answers_under_the_name_that_the_head_calls(services: dict[str, compose.Service]) -> None:
+    called = services["head"].environment["MLFLOW_TRACKING_URI"].removeprefix("http://")
+    (option,) = [word for word in services["mlflow"].argv if word.startswith("--allowed-hosts=")]
+    assert called in option.removeprefix("--allowed-hosts=").split(",")
+
+
+def test_prometheus_and_grafana_call_services_within_reach(document: dict[str, Any]) -> None:
+    jobs = yaml.safe_load((INFRA / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
+    targets = [
+        target.partition(":")[0] for job in jobs for group in job["static_configs"] for target in group["targets"]
+    ]
+    names = [name for job in jobs for found in job.get("dns_sd_configs", ()) for name in found["names"]]
+    folder = INFRA / "grafana" / "provisioning" / "datasources"
+    (source,) = yaml.safe_load((folder / "prometheus.yaml").read_text())["datasources"]
+    assert {*targets, *names} == {"head", "worker", "worker-gpu", "localhost"}
+    assert source["url"] == "http://prometheus:9090"
+    for name in ("head", "worker", "worker-gpu", "grafana"):
+        assert set(document["services"]["prometheus"]["networks"]) & set(document["services"][name]["networks"])
 
 
 def test_every_container_is_confined(document: dict[str, Any]) -> None:
