@@ -1,6 +1,6 @@
-# `make quickstart` shows it work, `make test` proves it, `make smollm2` fetches a pretrained model, `make r1-smollm2`
-# runs the R1 recipe on that, `make test-services` runs what infra/compose.yaml names and a lineage among it; all of them
-# install into .venv and may be repeated.
+# `make quickstart` shows it work, `make test` proves it (`make lint` is the part without a run), `make smollm2` fetches a
+# pretrained model, `make r1-smollm2` runs the R1 recipe on that, `make test-services` runs what infra/compose.yaml names
+# and a lineage among it; all of them install into .venv and may be repeated.
 #
 #   PYTHON=python3.12     the interpreter to use (3.11 or newer)
 #   PIP_FLAGS=...         more options for pip; without a GPU, an --extra-index-url with CPU builds of PyTorch spares
@@ -22,15 +22,20 @@ SMOLLM2_FILE := SmolLM2-135M-Instruct.Q4_1.gguf
 # What the browser test looks for, in this order; else it takes the one that Playwright installs.
 BROWSERS := chromium chromium-browser google-chrome
 
-.PHONY: quickstart install test test-services smollm2 r1-smollm2 chromium bubblewrap servers clean
+.PHONY: quickstart install lint test test-services smollm2 r1-smollm2 chromium bubblewrap servers clean
 
 quickstart: install
 	$(VENV)/bin/bootstrap run pipelines/quickstart.yaml
 
 install: $(VENV)/installed
 
-test: $(VENV)/installed-test chromium bubblewrap
+# PyPI has no linter of style sheets that is kept up: tests/unit/test_lineage_page.py and tests/browser check ours.
+lint: $(VENV)/installed-test
 	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/oxlint --deny-warnings bootstrap
+
+test: lint chromium bubblewrap
 	$(VENV)/bin/python -m pytest -q -m "not ray" $(PYTEST_FLAGS)
 	$(VENV)/bin/python -m pytest -q -m ray
 
