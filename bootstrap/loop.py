@@ -13,9 +13,10 @@ from bootstrap import __version__
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.steps import MergeStep
 from bootstrap.evaluation.guards import heed
+from bootstrap.ledger_records import Generation
 from bootstrap.pool import Pool
 from bootstrap.prompts.build import build_task
-from bootstrap.records import Generation, Observer
+from bootstrap.records import Observer
 from bootstrap.scoring.verifier import Tools
 from bootstrap.selection.books import combine
 from bootstrap.selection.curriculum import last_evaluated
@@ -124,8 +125,7 @@ def grow(context: Context, entries: Sequence[Entry], number: int, *, lineage: st
     decision, champion = heed(decision, health, earlier=[entry.generation for entry in entries], aside=aside)
     refs = {f"step-{index}": result.artifact for index, result in enumerate(results)}
     refs |= {"weights": weights, "evaluation": evaluation.artifact, "health": examined}
-    refs |= {**base_artifacts(context, checkpoint), **inherited(context, number)}
-    refs |= further
+    refs |= {**base_artifacts(context, checkpoint), **inherited(context, number), **further}
     return Generation(
         number=number,
         stage=context.recipe.stage_name(number),

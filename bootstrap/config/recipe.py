@@ -29,7 +29,7 @@ from bootstrap.config.tasks import AdditionTask, MixtureTask, SingleTask, Task, 
 from bootstrap.config.training import Training
 from bootstrap.config.verifiers import ByTaskVerifier, PluginVerifier, RubricVerifier, SingleVerifier, Verifier
 from bootstrap.config.working import WorkingTask
-from bootstrap.records import GuardAction, HealthMetric
+from bootstrap.ledger_records import GuardAction, HealthMetric
 
 
 class Base(Settings):

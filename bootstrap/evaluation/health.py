@@ -11,7 +11,8 @@ import numpy as np
 
 from bootstrap.evaluation.metrics import pass_at_k
 from bootstrap.evaluation.report import AnswerOf, OutcomeRow
-from bootstrap.records import LevelReport, Report, Rollout, Status
+from bootstrap.ledger_records import LevelReport, Report
+from bootstrap.records import Rollout, Status
 
 Tokens = Sequence[int]
 AT_ONCE = 4096

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bootstrap.ledger_records import ArtifactRef, Generation
 from bootstrap.lineage import queries, samples
-from bootstrap.records import ArtifactRef, Generation
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore

@@ -18,7 +18,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bootstrap.records import FinalComparison, Record
+from bootstrap.ledger_records import FinalComparison
+from bootstrap.records import Record
 from bootstrap.store import durable
 from bootstrap.store.artifacts import sha256
 from bootstrap.store.ledger import Entry

@@ -30,12 +30,12 @@ from mlflow import MlflowClient
 from mlflow.entities import LoggedModelInput, LoggedModelOutput, Run
 
 from bootstrap.errors import LineageLocked, TrackingError
+from bootstrap.ledger_records import Generation
 from bootstrap.lineage import batches, datasets, graph, metrics, notes, samples, tags, tracking
 from bootstrap.lineage.connection import connected
 from bootstrap.lineage.outbox import Outbox, Receipt
 from bootstrap.lineage.registry import Registry
 from bootstrap.lineage.shown import RUN_KEY, Shown, model_name
-from bootstrap.records import Generation
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.finals import final_of
 from bootstrap.store.ledger import Entry

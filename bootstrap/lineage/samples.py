@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bootstrap.errors import StoreCorrupt
-from bootstrap.records import Generation, Status
+from bootstrap.ledger_records import Generation
+from bootstrap.records import Status
 from bootstrap.store.artifacts import Artifact, sha256
 from bootstrap.store.lineage_store import LineageStore
 

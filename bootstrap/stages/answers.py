@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from bootstrap.evaluation.guards import distrusted
-from bootstrap.records import Generation, Outcome
+from bootstrap.ledger_records import Generation, Outcome
 from bootstrap.selection.replay import PoolEntry
 from bootstrap.selection.retirement import PassRates
 from bootstrap.stages.step import Tables

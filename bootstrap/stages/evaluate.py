@@ -8,8 +8,9 @@ from functools import partial
 from bootstrap.config.base import identity_of
 from bootstrap.config.evaluation import Sampled
 from bootstrap.evaluation.report import Judged, OutcomeRow, build_report, outcomes
+from bootstrap.ledger_records import Report
 from bootstrap.prompts.task import suite_digest
-from bootstrap.records import Checkpoint, Event, Prompt, Report, Rollout, Verdict
+from bootstrap.records import Checkpoint, Event, Prompt, Rollout, Verdict
 from bootstrap.scoring.given import given_answer
 from bootstrap.stages.context import Context, Meter, Watched
 from bootstrap.stages.generate import generate, judge, requests, sampling

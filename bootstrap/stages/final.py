@@ -14,8 +14,9 @@ from bootstrap.evaluation.gate import unrepeated
 from bootstrap.evaluation.intervals import paired_interval
 from bootstrap.evaluation.metrics import mcnemar_exact
 from bootstrap.evaluation.report import OutcomeRow, outcomes
+from bootstrap.ledger_records import FinalComparison, Outcome
 from bootstrap.prompts.task import suite_digest
-from bootstrap.records import Event, FinalComparison, Outcome, Prompt
+from bootstrap.records import Event, Prompt
 from bootstrap.stages.context import Context, Meter
 from bootstrap.stages.evaluate import SEED
 from bootstrap.stages.generate import generate, judge, requests, sampling

@@ -17,7 +17,8 @@ from bootstrap.errors import RecipeError
 from bootstrap.evaluation import health as metrics
 from bootstrap.evaluation.guards import findings
 from bootstrap.evaluation.report import OutcomeRow, outcomes
-from bootstrap.records import Checkpoint, Event, Example, Health, Prompt, Rollout, Use, Verdict
+from bootstrap.ledger_records import Health
+from bootstrap.records import Checkpoint, Event, Example, Prompt, Rollout, Use, Verdict
 from bootstrap.scoring.given import given_answer
 from bootstrap.scoring.verifier import score
 from bootstrap.stages.context import Context, Meter, Plan

@@ -13,8 +13,9 @@ from collections.abc import Collection, Mapping, Sequence
 from bootstrap.compute import ModelShape, generate_flops
 from bootstrap.config.models import LineageModel
 from bootstrap.errors import VerifierError
+from bootstrap.ledger_records import Compute
 from bootstrap.pool import Pool
-from bootstrap.records import Checkpoint, Compute, Prompt, Request, Rollout, Sampling, Split
+from bootstrap.records import Checkpoint, Prompt, Request, Rollout, Sampling, Split
 from bootstrap.seeds import derive_seed
 
 PHASE = "verify"

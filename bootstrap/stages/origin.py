@@ -20,7 +20,8 @@ from bootstrap.config.base_model import GenerationModel
 from bootstrap.config.load import fit_problems
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError
-from bootstrap.records import Checkpoint, Generation, Spent
+from bootstrap.ledger_records import Generation, Spent
+from bootstrap.records import Checkpoint
 from bootstrap.selection.replay import PoolEntry, ReplayPool
 from bootstrap.selection.retirement import PassRates
 from bootstrap.stages.answers import (

@@ -10,7 +10,8 @@ Left out: people's preferences, which a file of pairs brings, and the training (
 from collections.abc import Iterator
 
 from bootstrap.errors import RecipeError
-from bootstrap.records import Generation, Rollout, Status, Verdict
+from bootstrap.ledger_records import Generation
+from bootstrap.records import Rollout, Status, Verdict
 from bootstrap.stages.step import Tables
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.training.preference import Pair

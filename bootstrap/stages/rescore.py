@@ -19,20 +19,9 @@ from bootstrap.errors import VerifierError
 from bootstrap.evaluation.gate import Answers, ImprovementTest, decide, unrepeated
 from bootstrap.evaluation.guards import heed
 from bootstrap.evaluation.report import OutcomeRow, rejudged
+from bootstrap.ledger_records import Decision, Generation, Outcome, Report
 from bootstrap.prompts.task import Task, own_level
-from bootstrap.records import (
-    Decision,
-    Finish,
-    Generation,
-    Outcome,
-    Prompt,
-    Report,
-    Role,
-    Rollout,
-    Split,
-    Status,
-    Verdict,
-)
+from bootstrap.records import Finish, Prompt, Role, Rollout, Split, Status, Verdict
 from bootstrap.scoring.verifier import Answer, Verifier, judge_within
 from bootstrap.stages.bar import improvement_test, reached
 from bootstrap.stages.context import Watched

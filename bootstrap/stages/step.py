@@ -17,16 +17,8 @@ from typing import Any, Protocol
 
 from bootstrap.config.base import identity_of
 from bootstrap.config.steps import Step
-from bootstrap.records import (
-    Batch,
-    Books,
-    Checkpoint,
-    Rollout,
-    Selection,
-    UpdateMetrics,
-    Use,
-    Verdict,
-)
+from bootstrap.ledger_records import Books
+from bootstrap.records import Batch, Checkpoint, Rollout, Selection, UpdateMetrics, Use, Verdict
 from bootstrap.selection.books import balance
 from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.store.artifacts import Artifact

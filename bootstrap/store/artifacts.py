@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bootstrap.errors import StoreCorrupt, StoreError
-from bootstrap.records import ArtifactRef
+from bootstrap.ledger_records import ArtifactRef
 from bootstrap.store import durable
 
 MANIFEST_NAME = "manifest.json"

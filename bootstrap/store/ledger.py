@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bootstrap.errors import BooksUnbalanced, StoreCorrupt, StoreError
-from bootstrap.records import Annotations, Generation
+from bootstrap.ledger_records import Annotations, Generation
 from bootstrap.store import durable
 from bootstrap.store.artifacts import canonical_json, sha256
 

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from bootstrap.errors import LineageMismatch, StoreCorrupt, StoreError
-from bootstrap.records import SCHEMA_VERSION, ArtifactRef, Record
+from bootstrap.ledger_records import SCHEMA_VERSION, ArtifactRef
+from bootstrap.records import Record
 from bootstrap.store import durable
 from bootstrap.store.artifacts import (
     REMEDY,

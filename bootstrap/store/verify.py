@@ -12,7 +12,8 @@ from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
 from bootstrap.errors import BooksUnbalanced, StoreCorrupt, StoreError
-from bootstrap.records import ArtifactRef, Edge, FinalComparison, Generation, Record
+from bootstrap.ledger_records import ArtifactRef, Edge, FinalComparison, Generation
+from bootstrap.records import Record
 from bootstrap.store.artifacts import MANIFEST_NAME, Artifact, load_artifact
 from bootstrap.store.finals import FILE, KIND
 from bootstrap.store.fingerprint import ADAPTER_WEIGHTS, MODEL_WEIGHTS, base_fingerprint, fingerprint_model

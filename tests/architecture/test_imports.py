@@ -17,6 +17,7 @@ LAYERS = {
     "errors": 0,
     "seeds": 0,
     "records": 0,
+    "ledger_records": 0,
     "references": 0,
     "levels": 0,
     "lookups": 0,

@@ -8,10 +8,11 @@ from support import tiny
 
 from bootstrap.errors import FingerprintMismatch, LineageMismatch
 from bootstrap.evaluation.report import OutcomeRow
+from bootstrap.ledger_records import Outcome
 from bootstrap.pool import LocalPool
 from bootstrap.prompts.build import build_task
 from bootstrap.prompts.task import ProceduralTask, split_of
-from bootstrap.records import Batch, Event, Outcome, Split, Status, Use
+from bootstrap.records import Batch, Event, Split, Status, Use
 from bootstrap.scoring.exact import ExactMatch
 from bootstrap.stages import resolve
 from bootstrap.stages.step import Tables

@@ -14,9 +14,9 @@ from bootstrap.cli.remembered import FILE_NAME, recall_recipe, remember_recipe
 from bootstrap.cli.run import planned
 from bootstrap.config.load import load_recipe
 from bootstrap.errors import RecipeError, StoreError
+from bootstrap.ledger_records import Edge
 from bootstrap.lineage import queries
 from bootstrap.lineage.curves import Quality, curve
-from bootstrap.records import Edge
 from bootstrap.selection.replay import ReplayPool
 from bootstrap.selection.retirement import PassRates
 from bootstrap.stages.answers import INHERITED, ancestors, answers_of, rates_of

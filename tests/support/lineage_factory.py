@@ -15,7 +15,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from bootstrap.config.recipe import Recipe
-from bootstrap.records import (
+from bootstrap.ledger_records import (
     Annotations,
     Books,
     Compute,
@@ -23,7 +23,6 @@ from bootstrap.records import (
     Edge,
     FinalComparison,
     Finding,
-    Finish,
     Generation,
     GuardAction,
     Health,
@@ -33,12 +32,8 @@ from bootstrap.records import (
     LevelTest,
     Outcome,
     Report,
-    Rollout,
-    Selection,
-    Status,
-    Use,
-    Verdict,
 )
+from bootstrap.records import Finish, Rollout, Selection, Status, Use, Verdict
 from bootstrap.store.artifacts import canonical_json, sha256
 from bootstrap.store.finals import FILE, KIND
 from bootstrap.store.fingerprint import fingerprint_safetensors

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bootstrap.records import (
+from bootstrap.ledger_records import (
     Annotations,
     ArtifactRef,
     Books,

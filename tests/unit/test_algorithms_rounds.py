@@ -10,8 +10,9 @@ from support.pretrained import write
 from support.tiny import EVALUATION, REJECTION, RL, Watched, grow, recipe
 
 from bootstrap.errors import BooksUnbalanced
+from bootstrap.ledger_records import Edge
 from bootstrap.pool import LocalPool
-from bootstrap.records import Checkpoint, Edge, Finish, Rollout, Status, Use, Verdict
+from bootstrap.records import Checkpoint, Finish, Rollout, Status, Use, Verdict
 from bootstrap.selection.filters import (
     COMPARED,
     OFF_POLICY,

@@ -16,7 +16,7 @@ from support.store_doubles import (
 )
 
 from bootstrap.errors import StoreError
-from bootstrap.records import Edge, Generation
+from bootstrap.ledger_records import Edge, Generation
 from bootstrap.store.artifacts import canonical_json
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.verify import VerifyReport, verify
