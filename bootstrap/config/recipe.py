@@ -4,14 +4,13 @@ Combinations of settings that cannot work are refused here, all of them at once 
 its remedy. What needs the file system (folders that must exist, vocabularies that must agree) is `load.py`'s to check.
 """
 
-import hashlib
-import json
 import math
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from bootstrap.canonical import digest_of
 from bootstrap.config.answers import ExactVerifier, LengthVerifier
 from bootstrap.config.base import Operational, Place, Settings, identity_of
 from bootstrap.config.base_model import BaseModelSource, GenerationModel, PretrainedModel, ScratchModel
@@ -189,7 +188,7 @@ class Recipe(Settings):
 
     def digest(self) -> str:
         """SHA-256 of `identity` as canonical JSON."""
-        return hashlib.sha256(json.dumps(self.identity(), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+        return digest_of(self.identity())
 
 
 READERS = {"code": "code", "reasoning_gym": "reasoning_gym"}

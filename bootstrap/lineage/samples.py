@@ -11,10 +11,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bootstrap.canonical import sha256
 from bootstrap.errors import StoreCorrupt
 from bootstrap.ledger_records import Generation
 from bootstrap.records import Status
-from bootstrap.store.artifacts import Artifact, sha256
+from bootstrap.store.artifacts import Artifact
 from bootstrap.store.lineage_store import LineageStore
 
 COLUMNS = ("rollout", "level", "prompt", "answer", "verdict", "reward", "reason", "use", "breakdown", "verifier")

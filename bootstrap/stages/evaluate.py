@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from bootstrap.canonical import json_file
 from bootstrap.config.base import identity_of
 from bootstrap.config.evaluation import Sampled
 from bootstrap.evaluation.report import Judged, OutcomeRow, build_report, outcomes
@@ -209,7 +210,7 @@ def _measure(
         "outcomes.parquet": to_parquet(rows, OutcomeRow),
         "samples.parquet": to_parquet(kept, Rollout),
         "verdicts.parquet": to_parquet(kept_verdicts, Verdict),
-        "meter.json": json.dumps(counts.to_json(measured=False), sort_keys=True).encode(),
+        "meter.json": json_file(counts.to_json(measured=False)),
     }
     if panel:
         answered = [(name, judged) for name, by_level in others.items() for judged in by_level.values()]

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from bootstrap.canonical import json_file
 from bootstrap.config.models import roles
 from bootstrap.errors import RecipeError
 from bootstrap.evaluation import health as metrics
@@ -75,7 +76,7 @@ def examine(
         files = {
             "health.json": health.model_dump_json().encode(),
             "fixed.parquet": to_parquet(rows, OutcomeRow),
-            "meter.json": json.dumps(counts.to_json(measured=False), sort_keys=True).encode(),
+            "meter.json": json_file(counts.to_json(measured=False)),
         }
         artifact = context.store.put("health", inputs, files)
     meter.add(json.loads(artifact.read("meter.json")))

@@ -7,9 +7,9 @@ with its own tokenizer and continues them as plain text, as it was trained to.
 Left out: which names a verifier asks (`config.models.roles`) and what they mean (`resolve.py`).
 """
 
-import hashlib
 from collections.abc import Collection, Mapping, Sequence
 
+from bootstrap.canonical import sha256
 from bootstrap.compute import ModelShape, generate_flops
 from bootstrap.config.models import LineageModel
 from bootstrap.errors import VerifierError
@@ -103,4 +103,4 @@ def _prompt(text: str) -> Prompt:
 
 
 def _name(text: str) -> str:
-    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
+    return sha256(text.encode(errors="surrogatepass"))[:16]

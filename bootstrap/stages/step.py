@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
+from bootstrap.canonical import json_file
 from bootstrap.config.base import identity_of
 from bootstrap.config.steps import Step
 from bootstrap.ledger_records import Books
@@ -238,7 +239,7 @@ def run_step(
         tables.usage = _combine_usage(tables)
         tables.shown = sorted(set(tables.shown), key=lambda row: row.source)
         result = {"fingerprint": checkpoint.fingerprint, "counts": counts.to_json(measured=False)}
-        files = {**tables.files(), "result.json": json.dumps(result, sort_keys=True).encode()}
+        files = {**tables.files(), "result.json": json_file(result)}
         artifact = context.store.put("step", inputs, files)
     else:
         tables, result = Tables.read(artifact), json.loads(artifact.read("result.json"))

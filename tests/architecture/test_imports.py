@@ -18,6 +18,7 @@ LAYERS = {
     "seeds": 0,
     "records": 0,
     "ledger_records": 0,
+    "canonical": 0,
     "references": 0,
     "levels": 0,
     "lookups": 0,

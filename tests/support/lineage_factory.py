@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
+from bootstrap.canonical import canonical_json, sha256
 from bootstrap.config.recipe import Recipe
 from bootstrap.ledger_records import (
     Annotations,
@@ -34,7 +35,6 @@ from bootstrap.ledger_records import (
     Report,
 )
 from bootstrap.records import Finish, Rollout, Selection, Status, Use, Verdict
-from bootstrap.store.artifacts import canonical_json, sha256
 from bootstrap.store.finals import FILE, KIND
 from bootstrap.store.fingerprint import fingerprint_safetensors
 from bootstrap.store.ledger import Entry
