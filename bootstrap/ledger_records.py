@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from bootstrap.ids import StepRole
 from bootstrap.records import Record
 
 SCHEMA_VERSION = 3
@@ -346,6 +347,12 @@ class Generation(Record):
     @property
     def name(self) -> str:
         return f"gen-{self.number}"
+
+    @property
+    def steps(self) -> dict[StepRole, ArtifactRef]:
+        """The artifacts of its steps, in the order in which these ran."""
+        roles = ((StepRole.parse(name), ref) for name, ref in self.artifacts.items())
+        return dict(sorted((role, ref) for role, ref in roles if role is not None))
 
     @property
     def stops(self) -> bool:

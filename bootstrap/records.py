@@ -5,9 +5,7 @@
 All are slotted dataclasses; high-volume ones become parquet rows. Nothing here computes; the stages do. What follows
 the checkpoint is kept by the ledger (`ledger_records.py`).
 
-Ids are readable and derived from position, never from time: a rollout drawn as prompt 4, sample 2 of update 17 in step
-0 of generation 3 is `g3.s0.u17.p4.k2`; its group (the samples of one prompt) is `g3.s0.u17.p4`. In self-play, prompt 4
-of that update is what the model wrote as rollout `g3.s0.u17.propose.k4`.
+Ids are text here, as they are stored; `ids.py` says what they are made of.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +14,8 @@ from enum import StrEnum
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
+
+from bootstrap.ids import RolloutId, SampleId
 
 MEASURED = "measured"
 """Metadata of a row's field that differs from run to run: tables, which are hashed, leave it out."""
@@ -193,16 +193,16 @@ class Rollout:
     @classmethod
     def to(cls, request: Request, **answer: Any) -> "Rollout":
         """Return the rollout that answers a request; `answer`: the fields that the request does not decide."""
-        prompt, (group, sample) = request.prompt, request.id.rsplit(".k", 1)
+        prompt, sample = request.prompt, SampleId.parse(request.id)
         return cls(
             id=request.id,
-            group=group,
+            group=sample.group,
             prompt_id=prompt.id,
             prompt_text=prompt.text,
             prompt_key=prompt.key,
             task=prompt.task,
             level=prompt.level,
-            sample_index=int(sample),
+            sample_index=sample.number,
             seed=request.seed,
             **answer,
         )
@@ -214,8 +214,8 @@ class Rollout:
 
     @property
     def role(self) -> Role:
-        """What the model was asked for; the id says it."""
-        return Role.PROPOSE if self.group.endswith(f".{Role.PROPOSE}") else Role.SOLVE
+        """What the model was asked for, as the id of a training step's rollout says."""
+        return Role.PROPOSE if RolloutId.parse(self.id).is_proposal else Role.SOLVE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,6 +11,7 @@ import numpy as np
 
 from bootstrap.evaluation.metrics import pass_at_k
 from bootstrap.evaluation.report import AnswerOf, OutcomeRow
+from bootstrap.ids import is_rollout
 from bootstrap.ledger_records import LevelReport, Report
 from bootstrap.records import Rollout, Status
 
@@ -71,11 +72,6 @@ def disagreement(one: Sequence[Status], other: Sequence[Status]) -> float | None
     """Return the share of answers on which two verifiers differ, among those that both could judge."""
     judged = [pair for pair in zip(one, other, strict=True) if Status.UNVERIFIABLE not in pair]
     return _mean([mine is not theirs for mine, theirs in judged])
-
-
-def is_rollout(source: str) -> bool:
-    """Return whether the source of a trained sequence is a rollout; ids of prompts are hexadecimal and have no dot."""
-    return "." in source
 
 
 def model_made(uses: Mapping[str, int]) -> float | None:

@@ -369,8 +369,7 @@ class _Publisher:
 
     def _tables(self, node: Generation) -> dict[str, list[dict[str, float]]]:
         """Return the tables of `_CURVES`, one step after another."""
-        roles = sorted((role for role in node.artifacts if role.startswith("step-")), key=lambda role: int(role[5:]))
-        steps = [self.store.artifact(node.artifacts[role]) for role in roles]
+        steps = [self.store.artifact(ref) for ref in node.steps.values()]
         return {
             prefix: [row for step in steps for row in samples.numbers(step, file)] for file, prefix in _CURVES.items()
         }

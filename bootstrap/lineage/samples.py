@@ -30,8 +30,7 @@ def readable(root: Path, generation: Generation, *, count: int) -> list[dict[str
     StoreCorrupt if an artifact is broken.
     """
     store = LineageStore(root)
-    roles = sorted(role for role in generation.artifacts if role.startswith("step-"))
-    rows = [row for role in roles for row in _rows(store.artifact(generation.artifacts[role]), "rollouts.parquet")]
+    rows = [row for ref in generation.steps.values() for row in _rows(store.artifact(ref), "rollouts.parquet")]
     if not rows and "evaluation" in generation.artifacts:
         rows = _rows(store.artifact(generation.artifacts["evaluation"]), "samples.parquet")
     return pick(rows, count=count)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from bootstrap.compute import ModelShape, generate_flops
 from bootstrap.errors import FingerprintMismatch
+from bootstrap.ids import HeldoutId, RoundId, SampleId, group_id
 from bootstrap.prompts.task import Task
 from bootstrap.records import Prompt, Request, Rollout, Sampling, Status, Verdict
 from bootstrap.scoring.verifier import WRONG, Verifier, score
@@ -14,13 +15,19 @@ TELLING = 8
 """Fewest answers of which one reason is told: of fewer the same one may be chance."""
 
 
-def requests(prompts: Sequence[Prompt], *, prefix: str, samples: int, seed: int, first: int = 0) -> list[Request]:
-    """Return `samples` requests for each prompt, ids `<prefix>.p<place>.k<sample>`, each with its own seed.
+def requests(
+    prompts: Sequence[Prompt], *, prefix: RoundId | HeldoutId | str, samples: int, seed: int, first: int = 0
+) -> list[Request]:
+    """Return `samples` requests for each prompt, each with its own seed, that are groups of what `prefix` names.
 
-    Places count from `first`.
+    Places of the groups count from `first`.
     """
     return [
-        Request(id=(rid := f"{prefix}.p{place}.k{k}"), prompt=prompt, seed=derive_seed(seed, "rollout", rid))
+        Request(
+            id=(rid := str(SampleId(group_id(prefix, place), k))),
+            prompt=prompt,
+            seed=derive_seed(seed, "rollout", rid),
+        )
         for place, prompt in enumerate(prompts, start=first)
         for k in range(samples)
     ]

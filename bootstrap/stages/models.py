@@ -13,6 +13,7 @@ from bootstrap.canonical import sha256
 from bootstrap.compute import ModelShape, generate_flops
 from bootstrap.config.models import LineageModel
 from bootstrap.errors import VerifierError
+from bootstrap.ids import SampleId
 from bootstrap.ledger_records import Compute
 from bootstrap.pool import Pool
 from bootstrap.records import Checkpoint, Prompt, Request, Rollout, Sampling, Split
@@ -67,7 +68,7 @@ class LineageModels:
         fingerprint = self._load(self._named[model][1])
         distinct = list(dict.fromkeys(prompts))
         asked = [
-            Request(id=f"{name}.k{k}", prompt=prompt, seed=derive_seed(seed, "completion", name, k))
+            Request(id=str(SampleId(name, k)), prompt=prompt, seed=derive_seed(seed, "completion", name, k))
             for prompt, name in ((_prompt(text), _name(text)) for text in distinct)
             for k in range(samples)
         ]

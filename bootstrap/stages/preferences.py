@@ -27,9 +27,7 @@ def pairs_of(store: LineageStore, generation: Generation, *, by: str) -> Iterato
     RecipeError when no right answer has that component, StoreCorrupt if an artifact is broken.
     """
     known: set[str] = set()
-    for role, ref in sorted(generation.artifacts.items()):
-        if not role.startswith("step-"):
-            continue
+    for ref in generation.steps.values():
         tables = Tables.read(store.artifact(ref))
         groups: dict[str, list[tuple[float, Rollout]]] = {}
         for rollout, verdict in zip(tables.rollouts, tables.verdicts, strict=True):

@@ -7,6 +7,7 @@ from typing import Any
 
 from bootstrap.config.algorithms import GroupRelative, PassAtK, Ppo, ReferenceKl, Unrewarded
 from bootstrap.config.steps import OnPolicyDistillation, RlStep, SelfPlayStep
+from bootstrap.ids import RolloutId, RoundId
 from bootstrap.records import (
     Batch,
     Checkpoint,
@@ -80,8 +81,9 @@ class RlTrainer:
         compared = {s.rollout_id for s in tables.selections if s.reason in (COMPARED, TRUNCATED, OFF_POLICY)}
         live: dict[int, set[int]] = {number: set() for number in range(step.updates)}
         for identifier in compared:
-            _, _, update, place, _ = identifier.split(".")
-            live[int(update[1:])].add(int(place[1:]))
+            rollout = RolloutId.parse(identifier)
+            assert rollout.place is not None, "a step that proposes nothing has answers alone"
+            live[rollout.round.number].add(rollout.place)
         total, rates = 0, self.plan.rates.copy()
         rounds = _by_round(tables) if step.retire is not None else {}
         for number, places in live.items():
@@ -121,7 +123,7 @@ class RlTrainer:
         context, plan, step = self.context, self.plan, self.step
         guides = self.reference.guides(number) if self.reference is not None else ()
         prompts = self._prompts(number, step.prompts_per_update, 0, rates=self.rates)
-        prefix = f"g{plan.number}.s{self.index}.u{number}"
+        prefix = RoundId(generation=plan.number, step=self.index, number=number)
         rollouts, verdicts = self._answers(prompts, prefix, meter)
         selections, live = self._select(rollouts, verdicts)
         for again in range(1, self._redraws() + 1):
@@ -245,7 +247,7 @@ class RlTrainer:
         return {}
 
     def _answers(
-        self, prompts: Sequence[Prompt], prefix: str, meter: Meter, *, earlier: Sequence[Prompt] = ()
+        self, prompts: Sequence[Prompt], prefix: RoundId, meter: Meter, *, earlier: Sequence[Prompt] = ()
     ) -> tuple[list[Rollout], list[Verdict]]:
         """Return the rollouts of some of the round's prompts, those of a group together, and their verdicts.
 
@@ -431,7 +433,7 @@ def _by_round(tables: Tables) -> dict[int, tuple[list[Rollout], list[Verdict]]]:
     """Return the rollouts and the verdicts of each round that has any."""
     rounds: dict[int, tuple[list[Rollout], list[Verdict]]] = {}
     for rollout, verdict in zip(tables.rollouts, tables.verdicts, strict=True):
-        rollouts, verdicts = rounds.setdefault(int(rollout.id.split(".")[2].removeprefix("u")), ([], []))
+        rollouts, verdicts = rounds.setdefault(RolloutId.parse(rollout.id).round.number, ([], []))
         rollouts.append(rollout)
         verdicts.append(verdict)
     return rounds

@@ -213,13 +213,12 @@ class Rescorer:
             return {}, 0
         old: list[Verdict] = []
         rollouts: list[Rollout] = []
-        for role, ref in sorted(generation.artifacts.items()):
-            if role.startswith("step-"):
-                tables = Tables.read(self._store.artifact(ref))
-                # A proposal earns what its solutions are worth, which no verifier of answers can tell.
-                solved = {rollout.id for rollout in tables.rollouts if rollout.role is Role.SOLVE}
-                rollouts += [rollout for rollout in tables.rollouts if rollout.id in solved]
-                old += [verdict for verdict in tables.verdicts if verdict.rollout_id in solved]
+        for ref in generation.steps.values():
+            tables = Tables.read(self._store.artifact(ref))
+            # A proposal earns what its solutions are worth, which no verifier of answers can tell.
+            solved = {rollout.id for rollout in tables.rollouts if rollout.role is Role.SOLVE}
+            rollouts += [rollout for rollout in tables.rollouts if rollout.id in solved]
+            old += [verdict for verdict in tables.verdicts if verdict.rollout_id in solved]
         shown = self._shown[generation.number]
         answers = [
             Answer(

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from bootstrap.canonical import json_file
 from bootstrap.config.base import identity_of
 from bootstrap.config.steps import Step
+from bootstrap.ids import RolloutId, StepRole, is_rollout
 from bootstrap.ledger_records import Books
 from bootstrap.records import Batch, Checkpoint, Rollout, Selection, UpdateMetrics, Use, Verdict
 from bootstrap.selection.books import balance
@@ -200,6 +201,11 @@ class StepResult:
     books: Books
     sources: frozenset[int]
     """Earlier generations whose answers it was trained on."""
+
+
+def by_role(results: Sequence[StepResult]) -> dict[str, Artifact]:
+    """Return the artifacts of a generation's steps by role."""
+    return {str(StepRole(index)): result.artifact for index, result in enumerate(results)}
 
 
 def step_inputs(context: Context, plan: Plan, step: Step, *, index: int, start: Checkpoint) -> dict[str, Any]:
@@ -448,15 +454,15 @@ def _usage(batch: Batch) -> list[UsageRow]:
 def _references(batch: Batch) -> Iterator[ShownRow]:
     """Yield the references among the examples, which are not rollouts and were given as text."""
     for example in batch.examples:
-        if "." not in example.source and example.prompt_text is not None:
+        if not is_rollout(example.source) and example.prompt_text is not None:
             yield ShownRow(source=example.source, prompt=example.prompt_text)
 
 
 def _generations(usage: Sequence[UsageRow]) -> Iterator[int]:
-    """Yield the generation of each source that is a rollout; ids of prompts are hexadecimal and have no dot."""
+    """Yield the generation of this lineage that gave each source which is a rollout."""
     for row in usage:
-        if "." in row.source:
-            yield int(row.source.split(".", 1)[0].removeprefix("g"))
+        if is_rollout(row.source):
+            yield RolloutId.parse(row.source).contributor
 
 
 def _combine_usage(tables: Tables) -> list[UsageRow]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from bootstrap.config.steps import Distillation, DistillStep, References, Rejection, Replay, SftStep, Taught
+from bootstrap.ids import RoundId, SampleId
 from bootstrap.prompts.programs import ProgramTask
 from bootstrap.prompts.task import Task
 from bootstrap.prompts.working import ShownWorking
@@ -103,7 +104,7 @@ class SupervisedTrainer:
                 prompts += draw(level, stones, seed=self._seed("stepping_stones", level), stepping_stone=True)
         asked = requests(
             prompts,
-            prefix=self._prefix(),
+            prefix=self._round(),
             samples=source.samples_per_prompt,
             seed=context.recipe.seed,
         )
@@ -150,12 +151,12 @@ class SupervisedTrainer:
         statuses: dict[str, set[Status]] = {}
         for rollout, verdict in zip(tables.rollouts, tables.verdicts, strict=True):
             statuses.setdefault(rollout.group, set()).add(verdict.status)
-        twice = requests(prompts, prefix=self._prefix(), samples=2 * samples, seed=context.recipe.seed)
+        twice = requests(prompts, prefix=self._round(), samples=2 * samples, seed=context.recipe.seed)
         again = [
             request
             for place, request in enumerate(twice)
             if place % (2 * samples) >= samples
-            and statuses[request.id.rsplit(".", 1)[0]] == {Status.FAIL}
+            and statuses[SampleId.parse(request.id).group] == {Status.FAIL}
             and (source.hints == "references" or request.prompt.level <= context.recipe.task.base_level)
         ]
         if not again:
@@ -167,8 +168,8 @@ class SupervisedTrainer:
         tables.rollouts += found
         tables.verdicts += judge_answers(context, found, [request.prompt for request in hinted], meter=meter)
 
-    def _prefix(self) -> str:
-        return f"g{self.plan.number}.s{self.index}.u0"
+    def _round(self) -> RoundId:
+        return RoundId(generation=self.plan.number, step=self.index)
 
     def _showing(self, source: References) -> Task:
         """Return the task, which writes its demonstrations as the step says."""

@@ -16,6 +16,7 @@ ROOT = Path(bootstrap.__file__).parent
 LAYERS = {
     "errors": 0,
     "seeds": 0,
+    "ids": 0,
     "records": 0,
     "ledger_records": 0,
     "canonical": 0,
