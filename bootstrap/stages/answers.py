@@ -12,7 +12,7 @@ from bootstrap.ids import StepRole
 from bootstrap.ledger_records import Generation, Outcome
 from bootstrap.selection.replay import PoolEntry
 from bootstrap.selection.retirement import PassRates
-from bootstrap.stages.step import Tables
+from bootstrap.stages.tables import Tables
 from bootstrap.store.ancestry import ancestors
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore

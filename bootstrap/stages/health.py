@@ -30,8 +30,9 @@ from bootstrap.stages.generate import count_asked, generate, judge, requests, sa
 from bootstrap.stages.heldout import examined_by, judge_again
 from bootstrap.stages.resolve import weights_of
 from bootstrap.stages.shown import shown_by
-from bootstrap.stages.step import StepResult, Tables
+from bootstrap.stages.step import StepResult
 from bootstrap.stages.supervised import spread
+from bootstrap.stages.tables import Tables
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.ledger import Entry
 from bootstrap.store.tables import from_parquet, to_parquet

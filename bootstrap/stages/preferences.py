@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from bootstrap.errors import RecipeError
 from bootstrap.ledger_records import Generation
 from bootstrap.records import Rollout, Status, Verdict
-from bootstrap.stages.step import Tables
+from bootstrap.stages.tables import Tables
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.training.preference import Pair
 

@@ -38,8 +38,9 @@ from bootstrap.selection.retirement import PassRates, draw_unsolved
 from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.stages.encoding import Encoder, completion_tokens
 from bootstrap.stages.generate import common_fault, generate, judge, requests, sampling
-from bootstrap.stages.step import MODEL_FOLDER, Round, Tables, planned_inputs
+from bootstrap.stages.step import MODEL_FOLDER, Round, planned_inputs
 from bootstrap.stages.supervised import divergence_form, num_stones, replay_examples, spread, teacher_of
+from bootstrap.stages.tables import Tables
 from bootstrap.training.algorithms import pass_at_k
 from bootstrap.training.algorithms.stream import policy_form, rl_streams
 

@@ -29,7 +29,7 @@ from bootstrap.stages.gate import by_rule, further_role, levels_of_bar, suites
 from bootstrap.stages.heldout import judge_again, judge_panel_again, panel_rows, slices_of
 from bootstrap.stages.shown import Shown, shown_by
 from bootstrap.stages.siblings import among_siblings, best_so_far
-from bootstrap.stages.step import Tables
+from bootstrap.stages.tables import Tables
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.tables import from_parquet

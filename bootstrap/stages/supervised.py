@@ -17,7 +17,8 @@ from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.stages.encoding import Encoder, completion_tokens
 from bootstrap.stages.generate import common_fault, requests, sampling
 from bootstrap.stages.samplers import answers, judge_answers
-from bootstrap.stages.step import Round, Tables
+from bootstrap.stages.step import Round
+from bootstrap.stages.tables import Tables
 
 
 def replay_examples(

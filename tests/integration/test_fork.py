@@ -20,7 +20,7 @@ from bootstrap.lineage.curves import Quality, curve
 from bootstrap.selection.replay import ReplayPool
 from bootstrap.selection.retirement import PassRates
 from bootstrap.stages.answers import INHERITED, ancestors, answers_of, rates_of
-from bootstrap.stages.step import Tables
+from bootstrap.stages.tables import Tables
 from bootstrap.store.ancestry import spent, total
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore

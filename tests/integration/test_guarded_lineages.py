@@ -14,7 +14,7 @@ from bootstrap.pool import LocalPool
 from bootstrap.prompts.build import build_task
 from bootstrap.records import Rollout, Verdict
 from bootstrap.scoring.verifier import Tools, build_verifier, score
-from bootstrap.stages.step import Tables
+from bootstrap.stages.tables import Tables
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.tables import from_parquet

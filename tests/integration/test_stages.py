@@ -19,7 +19,7 @@ from bootstrap.plan import make_plan
 from bootstrap.pool import LocalPool
 from bootstrap.records import Status
 from bootstrap.stages.siblings import aimed_accuracy
-from bootstrap.stages.step import Tables
+from bootstrap.stages.tables import Tables
 from bootstrap.store.fingerprint import fingerprint_model
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
