@@ -46,7 +46,7 @@ from bootstrap.selection.filters import select_batch, select_groups
 from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.stages.encoding import Encoder, completion_tokens
 from bootstrap.stages.generate import common_fault, generate, judge, requests, sampling
-from bootstrap.stages.reinforcement import Reference
+from bootstrap.stages.reference import Reference
 from bootstrap.stages.step import Round
 from bootstrap.stages.supervised import divergence_form, replay_examples
 from bootstrap.stages.tables import SelfPlayRow, Tables

@@ -24,7 +24,8 @@ from bootstrap.selection.filters import (
 )
 from bootstrap.selection.replay import ReplayPool
 from bootstrap.selection.retirement import PassRates
-from bootstrap.stages.reinforcement import Reference, RlTrainer
+from bootstrap.stages.reference import Reference
+from bootstrap.stages.reinforcement import RlTrainer
 from bootstrap.stages.supervised import spread
 from bootstrap.stages.tables import Tables
 from bootstrap.store.lineage_store import LineageStore
