@@ -26,12 +26,11 @@ from bootstrap.scoring.verifier import score
 from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.stages.encoding import Encoder
 from bootstrap.stages.evaluate import SEED, Evaluation
-from bootstrap.stages.generate import count_asked, generate, judge, requests, sampling
+from bootstrap.stages.generate import count_asked, generate, judge, requests, sampling, spread
 from bootstrap.stages.heldout import examined_by, judge_again
 from bootstrap.stages.resolve import weights_of
 from bootstrap.stages.shown import shown_by
 from bootstrap.stages.step import StepResult
-from bootstrap.stages.supervised import spread
 from bootstrap.stages.tables import Tables
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.ledger import Entry

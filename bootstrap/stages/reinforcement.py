@@ -3,17 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from bootstrap.config.algorithms import GroupRelative, PassAtK, Ppo, Unrewarded
 from bootstrap.config.steps import OnPolicyDistillation, RlStep
 from bootstrap.ids import RolloutId, RoundId
 from bootstrap.records import (
-    Batch,
     Example,
     Guide,
     GuideForm,
-    Normalizers,
     Prompt,
     Reading,
     Rollout,
@@ -34,12 +31,12 @@ from bootstrap.selection.filters import (
     select_groups,
 )
 from bootstrap.selection.retirement import PassRates, draw_unsolved
+from bootstrap.stages.assembly import assemble, distilled, divergence_form, teacher_of
 from bootstrap.stages.context import Context, Meter, Plan
-from bootstrap.stages.encoding import Encoder, completion_tokens
-from bootstrap.stages.generate import common_fault, generate, judge, requests, sampling
+from bootstrap.stages.encoding import Encoder
+from bootstrap.stages.generate import common_fault, generate, judge, num_stones, requests, sampling, spread
 from bootstrap.stages.reference import Reference
 from bootstrap.stages.step import Round
-from bootstrap.stages.supervised import divergence_form, num_stones, replay_examples, spread, teacher_of
 from bootstrap.stages.tables import Tables
 from bootstrap.training.algorithms import pass_at_k
 from bootstrap.training.algorithms.stream import policy_form, rl_streams
@@ -174,24 +171,15 @@ class RlTrainer:
         batches = []
         for inner in range(step.algorithm.updates_per_round):
             examples, rl_count = streams[inner % len(streams)]
-            policy, replayed = [e for e in examples if e.source not in masked], list[Example]()
-            if step.distillation is not None:
-                seed = self._seed("replay", number, inner)
-                count = step.distillation.batch_size
-                replayed = replay_examples(context, plan, step.distillation, self.encoder, count=count, seed=seed)
-            examples, kl_count = _in_one_sum(policy, replayed)
+            seed = self._seed("replay", number, inner)
             batches.append(
-                Batch(
-                    examples=examples,
-                    normalizers=Normalizers(
-                        rl=rl_count,
-                        ce=float(max(completion_tokens(replayed), 1)),
-                        kl=kl_count,
-                        value=float(max(sum(len(example.returns) for example in policy), 1)),
-                    ),
+                assemble(
+                    [example for example in examples if example.source not in masked],
+                    distilled(context, plan, step.distillation, self.encoder, seed=seed),
+                    rl=rl_count,
                     temperature=step.temperature,
                     **policy_form(step.algorithm),
-                    **self._divergence(),
+                    **divergence_form(step.distillation, step.teaching),
                 )
             )
         entropies = [entropy for r in rollouts for entropy in r.entropies]
@@ -237,13 +225,6 @@ class RlTrainer:
         if self.step.teaching is None:
             return {}
         return {r.id: teacher_of(self.plan, self.step.teaching, r.level, r.task) for r in rollouts}
-
-    def _divergence(self) -> dict[str, Any]:
-        """Return the form of the `kl` stream, which replayed sequences and own samples share."""
-        for settings in (self.step.distillation, self.step.teaching):
-            if settings is not None and settings.loss not in ("ce", "token_reward"):
-                return divergence_form(settings)
-        return {}
 
     def _answers(
         self, prompts: Sequence[Prompt], prefix: RoundId, meter: Meter, *, earlier: Sequence[Prompt] = ()
@@ -328,19 +309,6 @@ def _diverging(
     if teaching is None or teaching.loss == "token_reward":
         return examples
     return [replace(e, kl_weight=teaching.weight, teacher=teachers[e.source]) for e in examples]
-
-
-def _in_one_sum(own: Sequence[Example], replayed: Sequence[Example]) -> tuple[list[Example], float]:
-    """Return own samples and replayed sequences together, and the normalizer of the `kl` stream that they share.
-
-    The stream is then the mean over own samples plus that over replayed sequences, each times the weight that its
-    examples came with, however many tokens each has.
-    """
-    own_count, count = (completion_tokens([e for e in part if e.kl_weight]) for part in (own, replayed))
-    normalizer = float(count or own_count or 1)
-    if count and own_count:
-        own = [replace(e, kl_weight=e.kl_weight * normalizer / own_count) for e in own]
-    return [*own, *replayed], normalizer
 
 
 def _is_masked(example: Example) -> bool:

@@ -28,7 +28,6 @@ from bootstrap.prompts.programs import ProgramTask
 from bootstrap.records import (
     Batch,
     Example,
-    Normalizers,
     Prompt,
     Request,
     Rollout,
@@ -43,12 +42,12 @@ from bootstrap.scoring import learnability
 from bootstrap.scoring.verifier import printable, version_of
 from bootstrap.seeds import derive_seed
 from bootstrap.selection.filters import select_batch, select_groups
+from bootstrap.stages.assembly import assemble, distilled, divergence_form
 from bootstrap.stages.context import Context, Meter, Plan
-from bootstrap.stages.encoding import Encoder, completion_tokens
+from bootstrap.stages.encoding import Encoder
 from bootstrap.stages.generate import common_fault, generate, judge, requests, sampling
 from bootstrap.stages.reference import Reference
 from bootstrap.stages.step import Round
-from bootstrap.stages.supervised import divergence_form, replay_examples
 from bootstrap.stages.tables import SelfPlayRow, Tables
 from bootstrap.training.algorithms.stream import policy_form, rl_stream
 
@@ -245,18 +244,14 @@ class SelfPlayTrainer:
         return rl_stream(groups, rewards, self.step.algorithm, max_new_tokens=how.max_new_tokens, masked=masked, **more)
 
     def _batch(self, policy: Sequence[Example], rl_count: float, number: int, epoch: int) -> Batch:
-        step, replayed, form = self.step, list[Example](), dict[str, Any]()
-        if step.distillation is not None:
-            seed, count = self._seed("replay", number, epoch), step.distillation.batch_size
-            replayed = replay_examples(self.context, self.plan, step.distillation, self.encoder, count=count, seed=seed)
-            form = divergence_form(step.distillation)
-        tokens = float(max(completion_tokens(replayed), 1))
-        return Batch(
-            examples=[*policy, *replayed],
-            normalizers=Normalizers(rl=rl_count, ce=tokens, kl=tokens),
+        step, seed = self.step, self._seed("replay", number, epoch)
+        return assemble(
+            policy,
+            distilled(self.context, self.plan, step.distillation, self.encoder, seed=seed),
+            rl=rl_count,
             temperature=step.temperature,
             **policy_form(step.algorithm),
-            **form,
+            **divergence_form(step.distillation),
         )
 
 

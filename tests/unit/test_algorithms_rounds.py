@@ -24,9 +24,9 @@ from bootstrap.selection.filters import (
 )
 from bootstrap.selection.replay import ReplayPool
 from bootstrap.selection.retirement import PassRates
+from bootstrap.stages.generate import spread
 from bootstrap.stages.reference import Reference
 from bootstrap.stages.reinforcement import RlTrainer
-from bootstrap.stages.supervised import spread
 from bootstrap.stages.tables import Tables
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.training.schedule import schedule_factor
