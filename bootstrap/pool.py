@@ -20,7 +20,8 @@ from bootstrap.config import verifiers
 from bootstrap.config.base_model import ScratchModel
 from bootstrap.config.training import Training
 from bootstrap.errors import FingerprintMismatch
-from bootstrap.records import Batch, Checkpoint, Divergence, Example, Reading, Request, Rollout, Sampling, UpdateMetrics
+from bootstrap.learner_records import Divergence, Reading, UpdateMetrics
+from bootstrap.records import Batch, Checkpoint, Example, Request, Rollout, Sampling
 from bootstrap.scoring.verifier import Verifier, build_verifier
 from bootstrap.telemetry import Telemetry
 

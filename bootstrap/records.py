@@ -2,10 +2,11 @@
 
     Prompt -> Rollout -> Verdict -> Selection -> Example (a Batch) -> Checkpoint -> Report -> Decision -> Generation
 
-All are slotted dataclasses; high-volume ones become parquet rows. Nothing here computes; the stages do. What follows
-the checkpoint is kept by the ledger (`ledger_records.py`).
+All are slotted dataclasses; high-volume ones become parquet rows. Nothing here computes; the stages do. Ids
+are text here, as they are stored; `ids.py` says what they are made of.
 
-Ids are text here, as they are stored; `ids.py` says what they are made of.
+Left out: how a batch is learned from and what the learner tells of it (`learner_records.py`), and what the ledger keeps
+(`ledger_records.py`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from bootstrap.ids import RolloutId, SampleId
+from bootstrap.learner_records import GuideForm, RatioLevel, Surrogate
 
 MEASURED = "measured"
 """Metadata of a row's field that differs from run to run: tables, which are hashed, leave it out."""
@@ -68,53 +70,6 @@ class Use(StrEnum):
     """It was imitated (cross-entropy)."""
     NONE = "none"
     """It gave no gradient in this step; `Selection.reason` says why."""
-
-
-class RatioLevel(StrEnum):
-    """Of what the importance ratio of a token in the `rl` stream is: `r = exp(log-ratio)`."""
-
-    TOKEN = "token"
-    """Of the token."""
-    SEQUENCE = "sequence"
-    """Of its completion: the geometric mean of the tokens' ratios (GSPO, arXiv:2507.18071)."""
-    PRODUCT = "product"
-    """Of its completion: the product of the tokens' ratios, the exact weight of the whole sequence."""
-
-
-class Surrogate(StrEnum):
-    """What the `rl` stream does with the ratio `r` of a token and its advantage `A`; bounds are the batch's clips."""
-
-    CLIPPED = "clipped"
-    """`min(r A, clip(r) A)`: no gradient where the clip acts (PPO, arXiv:1707.06347)."""
-    TRUNCATED = "truncated"
-    """`stop_gradient(clip(r)) A logprob`: every token keeps a gradient, of bounded weight (CISPO, arXiv:2506.13585)."""
-    MASKED = "masked"
-    """`stop_gradient(r) A logprob` where `r` is within the bounds, nothing elsewhere."""
-
-
-class GuideForm(StrEnum):
-    """How a frozen model bears on the tokens of the `rl` stream.
-
-    `k1`, `k2`, `k3` are estimators of KL(policy || guide) from the sampled token alone (Schulman 2020), with
-    `d = logprob under the guide - logprob`: `-d`, `d^2 / 2`, `exp(d) - d - 1`. In the reward k1 alone, and in the loss
-    k2 and k3 alone, have a gradient that leads to the guide (`training/loss.py`).
-    """
-
-    REWARD_K1 = "reward_k1"
-    """The advantage falls by the estimate at sampling time, summed from the token to the completion's end."""
-    TOKEN_K1 = "token_k1"
-    """The advantage falls by the token's own estimate alone: on-policy distillation (reverse KL, discount 0)."""
-    LOSS_K2 = "loss_k2"
-    """The estimate is differentiated as a term of the loss."""
-    LOSS_K3 = "loss_k3"
-
-    @property
-    def in_loss(self) -> bool:
-        return self in (GuideForm.LOSS_K2, GuideForm.LOSS_K3)
-
-    @property
-    def estimator(self) -> str:
-        return self.value.rsplit("_", 1)[1]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -303,22 +258,6 @@ class Example:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Reading:
-    """What the weights under training say of one sequence's completion tokens, before an update learns from it."""
-
-    source: str
-    """The example's."""
-    logprobs: tuple[float, ...]
-    """At the temperature that was asked for."""
-    values: tuple[float, ...]
-    """The critic's, of each token's state; empty where there is no critic."""
-    rewards: tuple[float, ...]
-    """What each token earns from the example's guides in the reward: the KL estimates, negative, times the weights."""
-    flops: float
-    """Model FLOPs of the sequence's forward passes, the guides' included."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Normalizers:
     """By what each stream's sum is divided: a count over the whole batch, however it is sharded."""
 
@@ -351,44 +290,6 @@ class Batch:
     """Compare the teacher's k likeliest tokens and all others as one; 0 compares the whole vocabulary."""
     temperature: float = 1.0
     """Sampling temperature of the `rl` stream, so that ratios compare like with like."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class UpdateMetrics:
-    """What one optimizer update reports: sums already divided by their normalizers."""
-
-    loss: float
-    rl_loss: float
-    ce_loss: float
-    kl_loss: float
-    value_loss: float
-    """The critic's; 0 without one."""
-    grad_norm: float
-    """Global L2 norm before clipping, the critic's head left out."""
-    ratio_max: float
-    """Largest importance ratio among `rl` tokens; 1 when there are none."""
-    clip_fraction: float
-    """Share of `rl` tokens whose ratio the clip bounds; but for `truncated` surrogates they give no gradient."""
-    num_tokens: int
-    """Tokens in the forward pass, padding left out."""
-    flops: float
-    """Model FLOPs of forward and backward, teachers' forward passes included."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Divergence:
-    """How far one model is from another on given completions: sums over their tokens."""
-
-    nats: float
-    """KL(model || other) over the whole vocabulary."""
-    num_tokens: int
-    """Completion tokens compared."""
-    flops: float
-    """Of both models' forward passes."""
-
-    @property
-    def per_token(self) -> float:
-        return self.nats / self.num_tokens
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -19,7 +19,8 @@ from bootstrap.config.base_model import ScratchModel
 from bootstrap.config.steps import Optimizer
 from bootstrap.config.training import Training
 from bootstrap.errors import FingerprintMismatch, RecipeError
-from bootstrap.records import Batch, Checkpoint, Divergence, Example, Reading, Request, Rollout, Sampling, UpdateMetrics
+from bootstrap.learner_records import Divergence, Reading, UpdateMetrics
+from bootstrap.records import Batch, Checkpoint, Example, Request, Rollout, Sampling
 from bootstrap.rollouts.engine import TransformersEngine
 from bootstrap.store.fingerprint import base_fingerprint, fingerprint_model, fingerprint_safetensors
 from bootstrap.training import chat, lora, packing, precision

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from bootstrap.config.base import Settings
 from bootstrap.config.models import Reference
-from bootstrap.records import GuideForm, RatioLevel, Surrogate
+from bootstrap.learner_records import GuideForm, RatioLevel, Surrogate
 
 
 class ReferenceKl(Settings):

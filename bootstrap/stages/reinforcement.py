@@ -7,18 +7,8 @@ from functools import partial
 from bootstrap.config.algorithms import GroupRelative, PassAtK, Ppo, Unrewarded
 from bootstrap.config.steps import OnPolicyDistillation, RlStep
 from bootstrap.ids import RolloutId, RoundId
-from bootstrap.records import (
-    Example,
-    Guide,
-    GuideForm,
-    Prompt,
-    Reading,
-    Rollout,
-    Selection,
-    Status,
-    Use,
-    Verdict,
-)
+from bootstrap.learner_records import GuideForm, Reading
+from bootstrap.records import Example, Guide, Prompt, Rollout, Selection, Status, Use, Verdict
 from bootstrap.seeds import derive_seed
 from bootstrap.selection.filters import (
     COMPARED,

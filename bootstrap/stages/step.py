@@ -19,8 +19,9 @@ from bootstrap.canonical import json_file
 from bootstrap.config.base import identity_of
 from bootstrap.config.steps import Step
 from bootstrap.ids import RolloutId, StepRole, is_rollout
+from bootstrap.learner_records import UpdateMetrics
 from bootstrap.ledger_records import Books
-from bootstrap.records import Batch, Checkpoint, UpdateMetrics, Use
+from bootstrap.records import Batch, Checkpoint, Use
 from bootstrap.selection.books import balance
 from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.stages.tables import ShownRow, Tables, UpdateRow, UsageRow

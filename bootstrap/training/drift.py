@@ -14,7 +14,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from bootstrap.compute import forward_flops
-from bootstrap.records import Divergence, Example
+from bootstrap.learner_records import Divergence
+from bootstrap.records import Example
 from bootstrap.training.batch import MicroBatch, micro_batches
 from bootstrap.training.learner import MAX_LOGITS
 from bootstrap.training.loss import divergence

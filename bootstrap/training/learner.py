@@ -20,7 +20,8 @@ from bootstrap.compute import MAX_LOGITS, ModelShape, forward_flops, train_flops
 from bootstrap.config.algorithms import ValueHead
 from bootstrap.config.steps import Optimizer
 from bootstrap.errors import WorkerError
-from bootstrap.records import Batch, Example, GuideForm, Reading, UpdateMetrics
+from bootstrap.learner_records import GuideForm, Reading, UpdateMetrics
+from bootstrap.records import Batch, Example
 from bootstrap.training import packing
 from bootstrap.training.batch import MicroBatch, micro_batches
 from bootstrap.training.critic import Critic, build_optimizer

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bootstrap.records import GuideForm, RatioLevel, Surrogate
+from bootstrap.learner_records import GuideForm, RatioLevel, Surrogate
 
 MAX_LOG_RATIO = 20.0
 """Log-ratio from which a ratio grows no further: float32 ends near 88, and a gradient's norm near half of that."""

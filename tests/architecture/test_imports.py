@@ -19,6 +19,7 @@ LAYERS = {
     "ids": 0,
     "records": 0,
     "ledger_records": 0,
+    "learner_records": 0,
     "canonical": 0,
     "references": 0,
     "levels": 0,

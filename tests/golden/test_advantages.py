@@ -19,7 +19,8 @@ from bootstrap.config.algorithms import (
     ReinforcePlusPlus,
     Rloo,
 )
-from bootstrap.records import Example, Finish, Guide, GuideForm, Reading, Rollout
+from bootstrap.learner_records import GuideForm, Reading
+from bootstrap.records import Example, Finish, Guide, Rollout
 from bootstrap.training.algorithms import covariance, gae, grpo, pass_at_k, reinforce_pp, rloo
 from bootstrap.training.algorithms.correction import weights
 from bootstrap.training.algorithms.stream import advantages, rl_stream

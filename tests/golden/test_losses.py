@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from bootstrap.config.algorithms import Grpo, KlCov
-from bootstrap.records import Finish, Guide, GuideForm, RatioLevel, Rollout, Surrogate
+from bootstrap.learner_records import GuideForm, RatioLevel, Surrogate
+from bootstrap.records import Finish, Guide, Rollout
 from bootstrap.training.algorithms.grpo import advantages
 from bootstrap.training.algorithms.normalize import STD_EPSILON
 from bootstrap.training.algorithms.stream import rl_stream, rl_streams

@@ -16,7 +16,7 @@ from trl.trainer import grpo_trainer
 from trl.trainer.utils import nanstd
 
 from bootstrap.config.algorithms import OffPolicyCorrection
-from bootstrap.records import GuideForm, RatioLevel, Surrogate
+from bootstrap.learner_records import GuideForm, RatioLevel, Surrogate
 from bootstrap.training.algorithms import grpo
 from bootstrap.training.algorithms.correction import weights
 from bootstrap.training.algorithms.normalize import STD_EPSILON, deviation

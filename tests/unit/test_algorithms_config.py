@@ -5,7 +5,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from bootstrap.config.algorithms import Algorithm, ReferenceKl
 from bootstrap.config.steps import RlStep
-from bootstrap.records import GuideForm, RatioLevel, Surrogate
+from bootstrap.learner_records import GuideForm, RatioLevel, Surrogate
 
 ALGORITHM = TypeAdapter(Algorithm)
 

@@ -9,8 +9,9 @@ import torch
 from bootstrap.config.algorithms import ValueHead
 from bootstrap.config.base_model import ScratchModel
 from bootstrap.config.steps import AdamW
+from bootstrap.learner_records import GuideForm, RatioLevel, Surrogate
 from bootstrap.pool import LocalPool
-from bootstrap.records import Batch, Example, Guide, GuideForm, Normalizers, RatioLevel, Surrogate
+from bootstrap.records import Batch, Example, Guide, Normalizers
 from bootstrap.training.loss import STAY_WIDTH
 
 SMALL = ScratchModel(hidden_size=32, intermediate_size=48, num_layers=2, num_heads=2)

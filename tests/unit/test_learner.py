@@ -14,8 +14,9 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from bootstrap.config.base_model import ScratchModel
 from bootstrap.config.steps import AdamW, MuonAdamW, Optimizer, Schedule
 from bootstrap.errors import FingerprintMismatch, RecipeError, WorkerError
+from bootstrap.learner_records import GuideForm
 from bootstrap.pool import LocalPool
-from bootstrap.records import Batch, Checkpoint, Example, Guide, GuideForm, Normalizers, Prompt, Sampling, Split
+from bootstrap.records import Batch, Checkpoint, Example, Guide, Normalizers, Prompt, Sampling, Split
 from bootstrap.stages.generate import requests
 from bootstrap.store.fingerprint import fingerprint_model
 from bootstrap.training.learner import Learner

@@ -13,8 +13,9 @@ from bootstrap.config.base_model import ScratchModel
 from bootstrap.config.steps import AdamW
 from bootstrap.config.training import Training
 from bootstrap.errors import RecipeError
+from bootstrap.learner_records import GuideForm, RatioLevel
 from bootstrap.pool import LocalPool
-from bootstrap.records import Batch, Example, Guide, GuideForm, Normalizers, RatioLevel
+from bootstrap.records import Batch, Example, Guide, Normalizers
 from bootstrap.training import packing
 from bootstrap.training.batch import micro_batches
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bootstrap.errors import StoreCorrupt
-from bootstrap.records import Finish, Prompt, Rollout, Selection, Split, Status, UpdateMetrics, Use, Verdict
+from bootstrap.learner_records import UpdateMetrics
+from bootstrap.records import Finish, Prompt, Rollout, Selection, Split, Status, Use, Verdict
 from bootstrap.store.tables import from_parquet, to_parquet
 
 

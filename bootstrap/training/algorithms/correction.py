@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 
 from bootstrap.config.algorithms import OffPolicyCorrection
-from bootstrap.records import RatioLevel
+from bootstrap.learner_records import RatioLevel
 
 MAX_LOG_RATIO = 700.0
 """Beyond it the ratio is no float64; the bound acts long before."""

@@ -23,7 +23,8 @@ from bootstrap.config.algorithms import (
     RoleRelative,
     Unrewarded,
 )
-from bootstrap.records import Example, Guide, Reading, Rollout
+from bootstrap.learner_records import Reading
+from bootstrap.records import Example, Guide, Rollout
 from bootstrap.seeds import generator
 from bootstrap.training.algorithms import covariance, gae, grpo, pass_at_k, reinforce_pp, rloo
 from bootstrap.training.algorithms.correction import weights
