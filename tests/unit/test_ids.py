@@ -1,6 +1,7 @@
 """Ids: what is printed is parsed again, and stored ids keep their form."""
 
 import pytest
+from support.store_doubles import toy_generation
 
 from bootstrap.errors import StoreCorrupt
 from bootstrap.ids import (
@@ -14,6 +15,7 @@ from bootstrap.ids import (
     group_id,
     is_rollout,
 )
+from bootstrap.ledger_records import ArtifactRef
 
 ROUND = RoundId(generation=3, step=0, number=17)
 
@@ -90,3 +92,10 @@ def test_a_generation_of_another_lineage_is_named_by_both() -> None:
     assert ForeignGeneration.parse("addition@gen-3") == ForeignGeneration("addition", 3)
     assert str(ForeignGeneration("addition", 3)) == "addition@gen-3"
     assert ForeignGeneration.parse("some/model") is None
+
+
+def test_a_generations_steps_come_in_the_order_they_ran() -> None:
+    refs = {role: ArtifactRef(id=role, digest="", path="") for role in ("weights", "step-10", "step-2", "step-0")}
+    found = toy_generation(0, refs).steps
+    assert list(found) == [StepRole(0), StepRole(2), StepRole(10)]
+    assert found[StepRole(10)] is refs["step-10"]
