@@ -35,9 +35,8 @@ from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 import bootstrap
 from bootstrap import lookups
-from bootstrap.config.base import Place
+from bootstrap.config.base import Place, dotted
 from bootstrap.config.base_model import FolderModel
-from bootstrap.config.conflicts import dotted
 from bootstrap.config.files import FileTask
 from bootstrap.config.load import load_recipe
 from bootstrap.config.recipe import Recipe

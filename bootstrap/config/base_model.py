@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PrivateAttr, ValidationInfo, field_serializer, model_validator
 
-from bootstrap.config.base import Settings
+from bootstrap.config.base import ByType, Settings
 
 SPECIAL_TOKENS = ("<pad>", "<bos>", "<eos>", "<unk>")
 """First entries of a scratch model's vocabulary, in this order; the task's characters follow."""
@@ -30,7 +30,31 @@ def missing_files(folder: Path) -> str | None:
     )
 
 
-class ScratchModel(Settings):
+class ModelSettings(Settings):
+    """Weights from outside the lineage; the properties hold where a kind says nothing else."""
+
+    @property
+    def is_scratch(self) -> bool:
+        """Whether its weights are random and its vocabulary is the task's characters."""
+        return False
+
+    @property
+    def folder(self) -> Path | None:
+        """Where it lies as a Hugging Face folder; None where it does not."""
+        return None
+
+    @property
+    def declared_length(self) -> int | None:
+        """Tokens of its longest sequence, prompt and completion together; None where its own files say."""
+        return None
+
+    @property
+    def trained_level(self) -> int:
+        """Highest level that it is known to be trained for; 0 where nothing is known."""
+        return 0
+
+
+class ScratchModel(ModelSettings):
     """A fresh Llama without positional encoding (`SmolLM3ForCausalLM`, all layers NoPE) over the task's characters."""
 
     type: Literal["scratch"] = "scratch"
@@ -45,6 +69,16 @@ class ScratchModel(Settings):
     initializer_range: float = Field(default=0.02, gt=0)
     """Standard deviation of the initial weights."""
 
+    @property
+    def is_scratch(self) -> bool:
+        """Whether its weights are random: yes."""
+        return True
+
+    @property
+    def declared_length(self) -> int:
+        """Tokens of its longest sequence."""
+        return self.max_length
+
     @model_validator(mode="after")
     def _heads_divide_width(self) -> "ScratchModel":
         if self.hidden_size % self.num_heads:
@@ -55,7 +89,7 @@ class ScratchModel(Settings):
         return self
 
 
-class FolderModel(Settings):
+class FolderModel(ModelSettings):
     """A local Hugging Face folder: config.json, safetensors weights, tokenizer files."""
 
     type: Literal["folder"] = "folder"
@@ -72,6 +106,11 @@ class FolderModel(Settings):
                 self, "path", str((Path(info.context["folder"]) / Path(self.path).expanduser()).resolve())
             )
         return self
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+        return Path(self.path)
 
     @field_serializer("path")
     def _as_written(self, path: str) -> str:
@@ -94,7 +133,7 @@ class PretrainedModel(FolderModel):
         return self
 
 
-class GenerationModel(Settings):
+class GenerationModel(ModelSettings):
     """A generation of another lineage in the same store, rejected ones too: what `bootstrap fork` writes.
 
     The answers that the other lineage has accumulated by then are inherited, if both have the same task. `bootstrap
@@ -114,9 +153,14 @@ class GenerationModel(Settings):
     references still end at `base_level`."""
 
     @property
+    def trained_level(self) -> int:
+        """Highest level that it was trained for."""
+        return self.level
+
+    @property
     def place(self) -> str:
         """Where it is found, as `bootstrap fork` is told: `addition@gen-3`."""
         return f"{self.lineage}@gen-{self.number}"
 
 
-BaseModelSource = Annotated[ScratchModel | PretrainedModel | GenerationModel, Field(discriminator="type")]
+BaseModelSource = Annotated[ScratchModel | PretrainedModel | GenerationModel, ByType()]

@@ -4,8 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from bootstrap.config.answers import Judges
-from bootstrap.config.base import Settings
+from bootstrap.config.answers import Judges, VerifierSettings
 from bootstrap.config.task import QuestionTask, References
 
 
@@ -30,7 +29,7 @@ class FunctionsTask(QuestionTask):
         return 1 + (2 * level + 2) + (5 * level + 3) + 1
 
 
-class CodeVerifier(Settings):
+class CodeVerifier(VerifierSettings):
     """The answer is Python that gives the expected results on inputs that it has never seen, run in the sandbox."""
 
     judges: ClassVar[Judges] = "answer"
@@ -45,3 +44,8 @@ class CodeVerifier(Settings):
     """Address space that one answer may use."""
     min_level: Literal["seal", "seal+ns", "bwrap"] = "seal"
     """Weakest confinement that is accepted; a machine that cannot give it stops the run."""
+
+    @property
+    def reads(self) -> References:
+        """Cases."""
+        return "code"

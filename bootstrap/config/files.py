@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, PrivateAttr, ValidationInfo, field_serializer, field_validator, model_validator
 
@@ -119,6 +119,18 @@ class FileTask(OpenTask):
         return True
 
     @property
+    def question_sources(self) -> frozenset[str]:
+        """The file."""
+        return frozenset({self.path})
+
+    def pinned(self) -> Self:
+        """Return the task with `content` filled in, so that a lineage's identity holds what was in the file.
+
+        Raises ValueError, with the remedy, when the file cannot be read or holds another content than the task says.
+        """
+        return self.model_copy(update={"content": content_of(self, read_file(self))})
+
+    @property
     def level_column(self) -> str:
         return self.columns.get(LEVEL, LEVEL)
 
@@ -136,14 +148,6 @@ def content_of(task: FileTask, data: bytes) -> str:
             "restore the file, or remove task.content and grow a lineage of its own (--lineage NAME)"
         )
     return found
-
-
-def pinned(task: FileTask) -> FileTask:
-    """Return the task with `content` filled in, so that a lineage's identity holds what was in the file.
-
-    Raises ValueError, with the remedy, when the file cannot be read or holds another content than the task says.
-    """
-    return task.model_copy(update={"content": content_of(task, read_file(task))})
 
 
 def read_file(task: FileTask) -> bytes:

@@ -1,10 +1,11 @@
 """What the settings of all tasks share."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from bootstrap.config.base import Later, Settings
+from bootstrap.config.base import Later, Place, Settings
 
 PRINTABLE = "".join(map(chr, range(32, 127))) + "\n"
 """Printable ASCII and the line end."""
@@ -27,7 +28,30 @@ SplitBy = Literal["question", "text"]
 """What decides on which side of the split a prompt is: its question, or all of the text that the model reads."""
 
 
-class TaskSettings(Settings):
+class TaskKind(Settings):
+    """What others ask a task about; the answers hold where a kind says nothing else."""
+
+    @property
+    def executes(self) -> bool:
+        """Whether it can read and answer any problem of its form, so that a model may put problems too."""
+        return False
+
+    @property
+    def has_forms(self) -> bool:
+        """Whether its answers can be shown in several forms, of which one has a hint in the prompt."""
+        return False
+
+    @property
+    def part_names(self) -> frozenset[str] | None:
+        """The names of a mixture's parts; None for one task."""
+        return None
+
+    def place_of(self, name: str) -> Place:
+        """Return where the settings of one of its tasks (`tasks_of`) stand below its own."""
+        return ()
+
+
+class TaskSettings(TaskKind):
     base_level: int = Field(ge=1)
     """Highest level whose reference answers training may ever see; beyond it only the verifier speaks."""
     heldout_fraction: float = Field(default=0.125, ge=0.001, lt=1)
@@ -56,11 +80,6 @@ class TaskSettings(Settings):
         return "text"
 
     @property
-    def executes(self) -> bool:
-        """Whether it can read and answer any problem of its form, so that a model may put problems too."""
-        return False
-
-    @property
     def is_fixed(self) -> bool:
         """Whether its questions are a given set, of which the held-out ones are asked again and again."""
         return False
@@ -69,6 +88,48 @@ class TaskSettings(Settings):
     def highest_level(self) -> int | None:
         """The last level, where the settings name one; a file's is known when it has been read."""
         return None
+
+    @property
+    def has_stepping_stones(self) -> bool:
+        """Whether its prompts have easier variants of the same level."""
+        return False
+
+    @property
+    def has_answer_limit(self) -> bool:
+        """Whether `max_answer_tokens` may bound its answers."""
+        return False
+
+    def most_answer_tokens(self, level: int) -> int:
+        """Return a bound on the tokens of an answer at a level, its end included."""
+        return self.longest_sequence(level)
+
+    @property
+    def cuts_references(self) -> bool:
+        """Whether its answers' limit is too small for its longest reference, at one token a character."""
+        return False
+
+    @property
+    def question_kind(self) -> str:
+        """Tasks of one kind may ask the same questions, in other forms or not."""
+        return self.type
+
+    @property
+    def question_sources(self) -> frozenset[str] | None:
+        """Where its questions come from; None where any of its characters make one."""
+        return None
+
+    @property
+    def kept_parts(self) -> dict[str, str | None]:
+        """Source -> pattern of the part of a question that becomes the prompt; None for all of it."""
+        return {}
+
+    def pinned(self) -> Self:
+        """Return the task with the hash of all data that it reads. Raises ValueError where they cannot be read."""
+        return self
+
+    def with_tasks(self, tasks: "Mapping[str, TaskSettings]") -> Self:
+        """Return this task with others in the place of some of its tasks, by name (`tasks_of`)."""
+        return tasks.get(self.type, self)
 
 
 class QuestionTask(TaskSettings):
@@ -125,9 +186,18 @@ class OpenTask(QuestionTask):
         return self.alphabet
 
     @property
-    def answer_room(self) -> int:
-        """Tokens that an answer may have at most, its end included."""
+    def has_answer_limit(self) -> bool:
+        """Whether `max_answer_tokens` may bound its answers: yes."""
+        return True
+
+    def most_answer_tokens(self, level: int) -> int:
+        """Return a bound on the tokens of an answer, its end included: the same at every level."""
         return self.max_answer_tokens or room(self.max_answer_length)
+
+    @property
+    def cuts_references(self) -> bool:
+        """Whether `max_answer_tokens` has no room for `max_answer_length` characters and an end."""
+        return self.max_answer_tokens is not None and self.max_answer_tokens <= self.max_answer_length
 
     def longest_sequence(self, level: int) -> int:
         """Tokens of the longest sequence, the same at every level."""

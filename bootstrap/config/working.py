@@ -56,6 +56,21 @@ class WorkingTask(QuestionTask):
         """Tokens of the longest sequence at `level`: a hinted prompt with its answer and `?`, the completion, ends."""
         return 1 + (2 * level + 2) + (level + 1 + 1) + self.longest_answer(level) + 1
 
+    @property
+    def has_forms(self) -> bool:
+        """Whether answers can be shown in several forms: yes (`Forms`)."""
+        return True
+
+    @property
+    def has_stepping_stones(self) -> bool:
+        """One operand may be shorter."""
+        return True
+
+    @property
+    def question_kind(self) -> str:
+        """It asks for the same sums as task `addition`."""
+        return "addition"
+
     @staticmethod
     def longest_answer(level: int) -> int:
         """Tokens of the longest completion: four tags, two digits and a comma a column, the sum."""

@@ -6,7 +6,8 @@ from functools import partial
 from typing import Any
 
 from bootstrap.config.algorithms import GroupRelative, PassAtK, Ppo, ReferenceKl, Unrewarded
-from bootstrap.config.steps import OnPolicyDistillation, RlStep, SelfPlayStep
+from bootstrap.config.distillation import OnPolicyDistillation
+from bootstrap.config.steps import RlStep, SelfPlayStep
 from bootstrap.records import (
     Batch,
     Checkpoint,

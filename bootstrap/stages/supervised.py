@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from bootstrap.config.steps import Distillation, DistillStep, References, Rejection, Replay, SftStep, Taught
+from bootstrap.config.distillation import Distillation, Taught
+from bootstrap.config.sources import References, Rejection, Replay
+from bootstrap.config.steps import DistillStep, SftStep
 from bootstrap.prompts.programs import ProgramTask
 from bootstrap.prompts.task import Task
 from bootstrap.prompts.working import ShownWorking

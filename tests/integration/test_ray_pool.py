@@ -15,7 +15,7 @@ import safetensors.numpy
 from bootstrap.cluster import pool as ray_pool
 from bootstrap.cluster.pool import RayPool, available_workers
 from bootstrap.config.base_model import ScratchModel
-from bootstrap.config.steps import AdamW
+from bootstrap.config.optimizers import AdamW
 from bootstrap.errors import ClusterError, FingerprintMismatch, LineageLocked, RecipeError, WaitTimeout, WorkerError
 from bootstrap.pool import LocalPool, Pool
 from bootstrap.records import Batch, Checkpoint, Example, Normalizers, Prompt, Request, Rollout, Sampling, Split

@@ -8,7 +8,7 @@ import torch
 
 from bootstrap.config.algorithms import ValueHead
 from bootstrap.config.base_model import ScratchModel
-from bootstrap.config.steps import AdamW
+from bootstrap.config.optimizers import AdamW
 from bootstrap.pool import LocalPool
 from bootstrap.records import Batch, Example, Guide, GuideForm, Normalizers, RatioLevel, Surrogate
 from bootstrap.training.loss import STAY_WIDTH

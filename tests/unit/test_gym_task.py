@@ -375,7 +375,7 @@ def test_another_release_than_the_one_reviewed_is_refused(monkeypatch):
         ({"attributes": ("word_len",)}, "attributes and inclusive belong to the curriculum"),
         ({"inclusive": True}, "attributes and inclusive belong to the curriculum"),
         ({"weight": 0.0}, "greater than 0"),
-        ({"name": "Spell Backward"}, "pattern"),
+        ({"name": "Spell Backward"}, "must be of the form"),
     ],
 )
 def test_settings_of_a_data_set_that_cannot_work_are_refused(changes, message):

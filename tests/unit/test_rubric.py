@@ -190,7 +190,7 @@ SCORE = {
         ({"components": [A, NESTED], "combine": "product"}, "the reward of n can be negative.*use combine: sum"),
         ({"components": [A, SCORE], "combine": "product"}, "the reward of s can be negative.*use combine: sum"),
         ({"components": [A | {"weight": 1e308}, B | {"weight": 1e308}]}, "no finite number; make them smaller"),
-        ({"components": [A | {"name": "a.b"}]}, "pattern"),
+        ({"components": [A | {"name": "a.b"}]}, "must be of the form"),
     ],
 )
 def test_a_rubric_that_makes_no_sense_is_refused(data: dict, remedy: str):
