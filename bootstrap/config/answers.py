@@ -89,10 +89,8 @@ AnswerPlace = Annotated[Whole | Tagged | Boxed | LastLine, ByType()]
 class VerifierSettings(Settings):
     """What judges answers; the properties hold where a kind says nothing else."""
 
-    @property
-    def reads(self) -> str | None:
-        """Which references it can read, as tasks name theirs (`TaskSettings.references`); None reads all of them."""
-        return "text"
+    reads: ClassVar[str | None] = "text"
+    """Which references it can read, as tasks name theirs (`TaskSettings.references`); None reads all of them."""
 
     @property
     def can_be_negative(self) -> bool:

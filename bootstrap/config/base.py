@@ -15,6 +15,7 @@ from pydantic import (
     WrapValidator,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 
 from bootstrap.config.faults import (
     MissingSetting,
@@ -64,7 +65,12 @@ class Settings(BaseModel):
         if not isinstance(data, dict):
             raise NotOfForm(f"a section of settings ({', '.join(fields)})")
         wrong: list[Any] = [
-            {"type": "value_error", "loc": (name,), "input": value, "ctx": {"error": UnknownSetting(name, [*fields])}}
+            {
+                "type": "value_error",
+                "loc": (name,),
+                "input": value,
+                "ctx": {"error": UnknownSetting(str(name), [*fields])},
+            }
             for name, value in data.items()
             if name not in fields
         ]
@@ -86,8 +92,7 @@ class Settings(BaseModel):
             return detail
         field, context = cls.model_fields[detail["loc"][0]], detail.get("ctx", {})
         if detail["type"] == "missing":
-            types = types_of(field.annotation) if ByType() in field.metadata else ()
-            fault: ValueError = MissingSetting(types=types, description=field.description)
+            fault: ValueError = MissingSetting(types=_types_in(field), description=field.description)
         elif detail["type"] == "string_pattern_mismatch":
             fault = NotOfForm(f"of the form {context['pattern']}{in_parentheses(field.description)}")
         elif isinstance(fault := context.get("error"), MissingType):
@@ -115,6 +120,14 @@ class ByType:
             return inner(data)
 
         return handler.generate_schema(Annotated[source, Field(discriminator="type"), WrapValidator(check_type)])
+
+
+def _types_in(field: FieldInfo) -> tuple[str, ...]:
+    """Return the types of the sections that a field holds: it is one, or a collection of them; else empty."""
+    if ByType() in field.metadata:
+        return types_of(field.annotation)
+    unions = (part.__origin__ for part in get_args(field.annotation) if ByType() in getattr(part, "__metadata__", ()))
+    return tuple(kind for union in unions for kind in types_of(union))
 
 
 def types_of(union: Any) -> tuple[str, ...]:

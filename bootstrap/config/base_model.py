@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PrivateAttr, ValidationInfo, field_serializer, model_validator
 
@@ -33,10 +33,8 @@ def missing_files(folder: Path) -> str | None:
 class ModelSettings(Settings):
     """Weights from outside the lineage; the properties hold where a kind says nothing else."""
 
-    @property
-    def is_scratch(self) -> bool:
-        """Whether its weights are random and its vocabulary is the task's characters."""
-        return False
+    is_scratch: ClassVar[bool] = False
+    """Whether its weights are random and its vocabulary is the task's characters."""
 
     @property
     def folder(self) -> Path | None:
@@ -57,6 +55,7 @@ class ModelSettings(Settings):
 class ScratchModel(ModelSettings):
     """A fresh Llama without positional encoding (`SmolLM3ForCausalLM`, all layers NoPE) over the task's characters."""
 
+    is_scratch: ClassVar[bool] = True
     type: Literal["scratch"] = "scratch"
     hidden_size: int = Field(default=96, ge=8)
     """Width of the residual stream."""
@@ -68,11 +67,6 @@ class ScratchModel(ModelSettings):
     """Longest sequence the configuration declares, prompt and completion together."""
     initializer_range: float = Field(default=0.02, gt=0)
     """Standard deviation of the initial weights."""
-
-    @property
-    def is_scratch(self) -> bool:
-        """Whether its weights are random: yes."""
-        return True
 
     @property
     def declared_length(self) -> int:

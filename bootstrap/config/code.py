@@ -33,6 +33,7 @@ class CodeVerifier(VerifierSettings):
     """The answer is Python that gives the expected results on inputs that it has never seen, run in the sandbox."""
 
     judges: ClassVar[Judges] = "answer"
+    reads: ClassVar[str | None] = "code"
     type: Literal["code"] = "code"
     code: Literal["whole", "fenced"] = "whole"
     """The whole completion, or the one block between two lines of three backticks in it."""
@@ -44,8 +45,3 @@ class CodeVerifier(VerifierSettings):
     """Address space that one answer may use."""
     min_level: Literal["seal", "seal+ns", "bwrap"] = "seal"
     """Weakest confinement that is accepted; a machine that cannot give it stops the run."""
-
-    @property
-    def reads(self) -> References:
-        """Cases."""
-        return "code"

@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, PrivateAttr, ValidationInfo, field_serializer, field_validator, model_validator
 
@@ -35,6 +35,7 @@ SLICE = "slice"
 class FileTask(OpenTask):
     """Rows of a JSON Lines file, by level; the last level is the highest that a row names."""
 
+    is_fixed: ClassVar[bool] = True
     type: Literal["file"] = "file"
     base_level: int = Field(default=1, ge=1)
     path: Annotated[str, Operational()] = Field(min_length=1)
@@ -112,11 +113,6 @@ class FileTask(OpenTask):
     def references(self) -> References:
         """Text, or cases for the code verifier."""
         return "text" if self.form == "text" else "code"
-
-    @property
-    def is_fixed(self) -> bool:
-        """A file's questions are a given set."""
-        return True
 
     @property
     def question_sources(self) -> frozenset[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import accumulate
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, field_validator, model_validator
 
@@ -15,20 +15,15 @@ from bootstrap.config.verifiers import Verifier
 class CurriculumSettings(Settings):
     """How a generation's aims follow from those before; the answers hold where a kind says nothing else."""
 
+    ignores_results: ClassVar[bool] = False
+    """Whether the aim rises with every generation, whatever the results."""
+    aims_by_start: ClassVar[bool] = False
+    """Whether the aims depend on what the weights that a generation starts from can do."""
+
     @property
     def given(self) -> tuple[int, ...]:
         """The levels aimed at in every generation; empty where results decide."""
         return ()
-
-    @property
-    def ignores_results(self) -> bool:
-        """Whether the aim rises with every generation, whatever the results."""
-        return False
-
-    @property
-    def aims_by_start(self) -> bool:
-        """Whether the aims depend on what the weights that a generation starts from can do."""
-        return False
 
     @property
     def num_targets(self) -> int:
@@ -82,6 +77,7 @@ class Solved(CurriculumSettings):
     is not solved: for labels of the model's own, which are right only where the model is (arXiv:2502.01612,
     accelerated). For lines that go on from themselves: the weights that a generation starts from decide."""
 
+    aims_by_start: ClassVar[bool] = True
     type: Literal["solved"] = "solved"
     solved_at: float = Field(default=0.99, gt=0, le=1)
     """Held-out accuracy from which a level counts as solved."""
@@ -93,23 +89,14 @@ class Solved(CurriculumSettings):
         """`max_levels`."""
         return self.max_levels
 
-    @property
-    def aims_by_start(self) -> bool:
-        """Whether the aims depend on the starting weights: yes."""
-        return True
-
 
 class Fixed(CurriculumSettings):
     """Aim one level higher in every generation, whatever the results: what is left where no verifier tells them.
 
     Generations of earlier stages count too, and siblings (`branches`) as one."""
 
+    ignores_results: ClassVar[bool] = True
     type: Literal["fixed"] = "fixed"
-
-    @property
-    def ignores_results(self) -> bool:
-        """Whether the aim rises whatever the results: yes."""
-        return True
 
     def highest_aim(self, reached: int, *, num_sets: int, fixed: int) -> int:
         """Return where the last set of siblings aims, or what was reached before."""

@@ -137,6 +137,7 @@ class ReasoningGymVerifier(VerifierSettings):
     """
 
     judges: ClassVar[Judges] = "answer"
+    reads: ClassVar[str | None] = "reasoning_gym"
     type: Literal["reasoning_gym"] = "reasoning_gym"
     answer: AnswerPlace = Whole(strip=True)
     pass_score: float = Field(default=0.99, gt=0, le=1)
@@ -149,8 +150,3 @@ class ReasoningGymVerifier(VerifierSettings):
     """CPU time that scoring one answer may take, where the scorer reads it as an expression, inside the sandbox."""
     min_level: Literal["seal", "seal+ns", "bwrap"] = "seal"
     """Weakest confinement that is accepted for such scorers; a machine that cannot give it stops the run."""
-
-    @property
-    def reads(self) -> References:
-        """Items."""
-        return "reasoning_gym"

@@ -111,6 +111,7 @@ class JudgeVerifier(VerifierSettings):
     """A language model compares the answer with the reference by a rubric, blind to which is which; votes decide."""
 
     judges: ClassVar[Judges] = "answer"
+    reads: ClassVar[str | None] = None
     type: Literal["judge"] = "judge"
     model: Annotated[Endpoint | GenerationJudge, ByType()]
     rubric: str = Field(min_length=1)
@@ -131,11 +132,6 @@ class JudgeVerifier(VerifierSettings):
     budget: Annotated[int, Operational()] = Field(default=100_000, ge=1)
     """Most questions asked in one run, cached replies and repeated tries not counted; beyond it answers are
     unverifiable."""
-
-    @property
-    def reads(self) -> None:
-        """A judge reads references of any kind."""
-        return None
 
     @model_validator(mode="after")
     def _votes_can_differ(self) -> "JudgeVerifier":

@@ -99,7 +99,7 @@ def _data_place(detail: Mapping[str, Any], data: Any) -> Place:
         in_section = isinstance(data, dict) and part in data and (last or part != data.get("type"))
         if in_list or in_section:
             data = data[part]
-        elif not (last and isinstance(_fault(detail), MissingSetting)):
+        elif not (last and (detail["type"] == "missing" or isinstance(_fault(detail), MissingSetting))):
             continue
         place.append(part)
     return tuple(place)
@@ -114,6 +114,9 @@ def _message(details: Sequence[Mapping[str, Any]], value: Any) -> str:
             forms.append(fault.form)
         elif fault is not None:
             return str(fault)
+        elif detail["type"] == "missing":
+            # An entry of a list with a fixed number of them; settings word what they lack themselves.
+            return str(MissingSetting())
         elif detail["type"] == "string_pattern_mismatch" and detail["loc"][-1] == "[key]":
             return f"this name must be of the form {detail['ctx']['pattern']}"
         else:
@@ -134,7 +137,6 @@ def _form(detail: Mapping[str, Any], value: Any) -> str:
 
 _FORMS = {
     "int_type": "a whole number",
-    "int_from_float": "a whole number",
     "float_type": "a number",
     "string_type": "text",
     "bool_type": "true or false",

@@ -1,7 +1,7 @@
 """What the settings of all tasks share."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -31,15 +31,10 @@ SplitBy = Literal["question", "text"]
 class TaskKind(Settings):
     """What others ask a task about; the answers hold where a kind says nothing else."""
 
-    @property
-    def executes(self) -> bool:
-        """Whether it can read and answer any problem of its form, so that a model may put problems too."""
-        return False
-
-    @property
-    def has_forms(self) -> bool:
-        """Whether its answers can be shown in several forms, of which one has a hint in the prompt."""
-        return False
+    executes: ClassVar[bool] = False
+    """Whether it can read and answer any problem of its form, so that a model may put problems too."""
+    has_forms: ClassVar[bool] = False
+    """Whether its answers can be shown in several forms, of which one has a hint in the prompt."""
 
     @property
     def part_names(self) -> frozenset[str] | None:
@@ -52,6 +47,14 @@ class TaskKind(Settings):
 
 
 class TaskSettings(TaskKind):
+    is_fixed: ClassVar[bool] = False
+    """Whether its questions are a given set, of which the held-out ones are asked again and again."""
+    has_stepping_stones: ClassVar[bool] = False
+    """Whether its prompts have easier variants of the same level."""
+    has_answer_limit: ClassVar[bool] = False
+    """Whether `max_answer_tokens` may bound its answers."""
+    question_kind: ClassVar[str | None] = None
+    """What several types of tasks ask in forms of their own; None for questions that no other type asks."""
     base_level: int = Field(ge=1)
     """Highest level whose reference answers training may ever see; beyond it only the verifier speaks."""
     heldout_fraction: float = Field(default=0.125, ge=0.001, lt=1)
@@ -80,24 +83,9 @@ class TaskSettings(TaskKind):
         return "text"
 
     @property
-    def is_fixed(self) -> bool:
-        """Whether its questions are a given set, of which the held-out ones are asked again and again."""
-        return False
-
-    @property
     def highest_level(self) -> int | None:
         """The last level, where the settings name one; a file's is known when it has been read."""
         return None
-
-    @property
-    def has_stepping_stones(self) -> bool:
-        """Whether its prompts have easier variants of the same level."""
-        return False
-
-    @property
-    def has_answer_limit(self) -> bool:
-        """Whether `max_answer_tokens` may bound its answers."""
-        return False
 
     def most_answer_tokens(self, level: int) -> int:
         """Return a bound on the tokens of an answer at a level, its end included."""
@@ -107,11 +95,6 @@ class TaskSettings(TaskKind):
     def cuts_references(self) -> bool:
         """Whether its answers' limit is too small for its longest reference, at one token a character."""
         return False
-
-    @property
-    def question_kind(self) -> str:
-        """Tasks of one kind may ask the same questions, in other forms or not."""
-        return self.type
 
     @property
     def question_sources(self) -> frozenset[str] | None:
@@ -169,6 +152,7 @@ def completed(data: Any, *, kinds: frozenset[str]) -> Any:
 class OpenTask(QuestionTask):
     """Base of tasks whose texts this program does not make itself, so that their alphabet and lengths are declared."""
 
+    has_answer_limit: ClassVar[bool] = True
     alphabet: str = Field(default=PRINTABLE, min_length=2)
     """Every character of prompts and answers: the vocabulary of a model from scratch. Others are left out."""
     max_prompt_length: int = Field(default=256, ge=1)
@@ -184,11 +168,6 @@ class OpenTask(QuestionTask):
     def characters(self) -> str:
         """Every character of prompts and answers: the vocabulary of a model from scratch."""
         return self.alphabet
-
-    @property
-    def has_answer_limit(self) -> bool:
-        """Whether `max_answer_tokens` may bound its answers: yes."""
-        return True
 
     def most_answer_tokens(self, level: int) -> int:
         """Return a bound on the tokens of an answer, its end included: the same at every level."""

@@ -5,7 +5,7 @@
 
 from collections.abc import Mapping
 from itertools import combinations
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -21,6 +21,8 @@ from bootstrap.config.working import WorkingTask
 class AdditionTask(QuestionTask):
     """Sum of two numbers, digits least significant first: `21+43=640`; level n has two n-digit operands."""
 
+    has_stepping_stones: ClassVar[bool] = True
+    question_kind: ClassVar[str | None] = "sums"
     type: Literal["addition"] = "addition"
     base_level: int = Field(default=4, ge=1)
 
@@ -32,11 +34,6 @@ class AdditionTask(QuestionTask):
     def longest_sequence(self, level: int) -> int:
         """Tokens of the longest sequence at `level`: two operands, their sum of one digit more, `+` and `=`."""
         return 1 + (2 * level + 2) + (level + 1) + 1
-
-    @property
-    def has_stepping_stones(self) -> bool:
-        """One operand may be shorter."""
-        return True
 
 
 class StringTask(TaskSettings):

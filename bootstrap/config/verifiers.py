@@ -33,16 +33,12 @@ class PluginVerifier(VerifierSettings):
     """
 
     judges: ClassVar[Judges] = "answer"
+    reads: ClassVar[str | None] = None
     type: Literal["plugin"] = "plugin"
     uses: str = Field(pattern=r"^[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?$")
     """`module:function` that can be imported, or the name of an entry point in the group `bootstrap.verifiers`."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """Further keyword arguments of the function."""
-
-    @property
-    def reads(self) -> None:
-        """Its code reads references of any kind."""
-        return None
 
 
 class Component(Settings):
@@ -59,6 +55,7 @@ class Component(Settings):
 class RubricVerifier(VerifierSettings):
     """Several verifiers, one reward, which travels with the reward of each; what one cannot judge, none judges."""
 
+    reads: ClassVar[str | None] = None
     type: Literal["rubric"] = "rubric"
     components: tuple[Component, ...] = Field(min_length=1)
     combine: Literal["sum", "product", "gate"] = "sum"
@@ -106,11 +103,6 @@ class RubricVerifier(VerifierSettings):
     def can_be_negative(self) -> bool:
         """Whether its reward may be negative: by a component's, or by a negative weight."""
         return any(component.weight < 0 or component.verifier.can_be_negative for component in self.components)
-
-    @property
-    def reads(self) -> None:
-        """Its components read references themselves."""
-        return None
 
     def parts(self) -> Iterator[tuple[Place, VerifierSettings]]:
         """Yield its components' verifiers, each with its place."""

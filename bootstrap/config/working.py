@@ -1,6 +1,6 @@
 """The task whose answers show their working, and the forms in which its demonstrations are written."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -42,6 +42,9 @@ class WorkingTask(QuestionTask):
     The operands stand least significant digit first, the answer as people write it; level n has two n-digit operands.
     """
 
+    has_forms: ClassVar[bool] = True
+    has_stepping_stones: ClassVar[bool] = True
+    question_kind: ClassVar[str | None] = "sums"
     type: Literal["working"] = "working"
     base_level: int = Field(default=4, ge=1)
     forms: Forms = Forms()
@@ -55,21 +58,6 @@ class WorkingTask(QuestionTask):
     def longest_sequence(self, level: int) -> int:
         """Tokens of the longest sequence at `level`: a hinted prompt with its answer and `?`, the completion, ends."""
         return 1 + (2 * level + 2) + (level + 1 + 1) + self.longest_answer(level) + 1
-
-    @property
-    def has_forms(self) -> bool:
-        """Whether answers can be shown in several forms: yes (`Forms`)."""
-        return True
-
-    @property
-    def has_stepping_stones(self) -> bool:
-        """One operand may be shorter."""
-        return True
-
-    @property
-    def question_kind(self) -> str:
-        """It asks for the same sums as task `addition`."""
-        return "addition"
 
     @staticmethod
     def longest_answer(level: int) -> int:

@@ -41,11 +41,10 @@ def _beside(recipe: UncheckedRecipe, watched: Task, place: Place, *, asker: str,
 
 def may_share_questions(one: SingleTask, other: SingleTask) -> bool:
     """Whether prompts of two tasks may ask the same questions, as far as their settings tell."""
-    if one.question_kind != other.question_kind:
-        return False
     if one.type != other.type:
-        # Two forms of one question, which its hash keeps on one side.
-        return one.split_rule == other.split_rule == "question"
+        # Two forms of one question are on one side where its hash decides.
+        by_question = one.split_rule == other.split_rule == "question"
+        return by_question and one.question_kind is not None and one.question_kind == other.question_kind
     if one.question_sources is not None and other.question_sources is not None:
         return bool(one.question_sources & other.question_sources)
     return bool(set(one.characters) & set(other.characters) - {"="})
