@@ -13,6 +13,7 @@ from support.stack import INFRA, LINEAGE, Grown, Stack, model_file
 
 pytestmark = pytest.mark.services
 BUCKET = (INFRA / "bucket.py").read_text()
+IN_PLACE = ("pg_restore", "--username=mlflow", "--dbname=mlflow", "--clean", "--if-exists", "--exit-on-error")
 
 
 def runs(url: str) -> dict[str, object]:
@@ -76,6 +77,14 @@ def test_a_database_and_a_bucket_restored_elsewhere_show_the_same_lineage(
         for receipt in grown.receipts(stack).values():
             name = "model.safetensors"
             assert model_file(url, receipt, name) == model_file(stack.mlflow, receipt, name)
+
+    # In place, with MLflow at work: what was done since the backup is gone.
+    before, client = runs(stack.mlflow), MlflowClient(stack.mlflow)
+    client.set_tag(next(iter(before)), "since", "the backup")
+    assert runs(stack.mlflow) != before
+    with dump.open("rb") as source:
+        stack.services["postgres"].execute(IN_PLACE, stdin=source)
+    assert runs(stack.mlflow) == before
 
 
 def test_a_copy_of_the_store_is_a_whole_lineage_and_fills_an_empty_mlflow(

@@ -9,6 +9,7 @@ ones, mounts temporary folders, programs those of this machine. Two services nee
 functions `_prepare_*` do. Left out: images, limits, capabilities, networks.
 """
 
+import contextlib
 import os
 import re
 import shutil
@@ -139,8 +140,7 @@ class Running:
         """Start the process and return when it is healthy. Raises NativeError."""
         with self.log.open("ab") as log:
             self.process = _popen(self, self.argv, log)
-        if self.service.health:
-            self._await_health()
+        self._await_health()
 
     def run(self) -> None:
         """Run a service that ends by itself. Raises NativeError when it fails."""
@@ -154,21 +154,26 @@ class Running:
             raise NativeError(f"{self.service.name} ended with {code}: {self.tail()}")
 
     def stop(self) -> None:
-        """End the process as an engine ends a container; whatever it leaves behind is killed."""
-        if self.process is None or self.process.poll() is not None:
+        """End the process as an engine ends a container; whatever it leaves behind is killed.
+
+        That goes for what an earlier end of its own has left too.
+        """
+        if self.process is None:
             return
         family = _family(self.process.pid)
-        self.process.send_signal(self.service.stop_signal)
-        try:
-            self.process.wait(self.service.stop_seconds)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait(10)
+        if self.process.poll() is None:
+            self.process.send_signal(self.service.stop_signal)
+            try:
+                self.process.wait(self.service.stop_seconds)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(10)
         for member in family:
-            # A pid that now belongs to another process is told apart by its time of birth.
-            if member.is_running():
+            # It tells a pid that now belongs to another process apart by the time of birth.
+            with contextlib.suppress(psutil.NoSuchProcess):
                 member.kill()
         psutil.wait_procs(family, timeout=10)
+        self.process = None
 
     def execute(self, words: Iterable[str], *, stdin: IO[bytes] | None = None, stdout: IO[bytes] | None = None) -> None:
         """Run a command as `docker compose exec -T` does. Raises NativeError when it fails or takes minutes."""
@@ -200,7 +205,7 @@ class Running:
         return self.log.read_text(errors="replace")[-2000:]
 
     def _await_health(self) -> None:
-        assert self.process and self.service.health
+        assert self.process and self.service.health, f"{self.service.name} has no health check"
         deadline = time.monotonic() + self.service.health.patience_seconds
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
@@ -230,12 +235,12 @@ def running(services: list[Service], *, home: Path, without: Iterable[str] = ())
             if service.name in without:
                 continue
             one = Running(service=service, ground=ground, log=root / f"{service.name}.log")
+            undo.callback(one.stop)
             if prepare := _PREPARATIONS.get(service.name):
                 prepare(one)
             if service.name in ends:
                 one.run()
             else:
-                undo.callback(one.stop)
                 one.start()
             started[service.name] = one
         yield started
@@ -318,10 +323,18 @@ def _popen(
 
 
 def _family(pid: int) -> list[psutil.Process]:
+    """Return what descends from a service's process, or is in its session, without itself."""
+    found = {member.pid: member for member in psutil.process_iter() if _session(member.pid) == pid}
+    with contextlib.suppress(psutil.NoSuchProcess):
+        found |= {member.pid: member for member in psutil.Process(pid).children(recursive=True)}
+    return [member for member in found.values() if member.pid != pid]
+
+
+def _session(pid: int) -> int | None:
     try:
-        return psutil.Process(pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return None
 
 
 def _search_path() -> list[Path]:
