@@ -1,9 +1,11 @@
-# `make quickstart` shows it work, `make test` proves it, `make smollm2` fetches a pretrained model, `make r1-smollm2`
-# runs the R1 recipe on that; all of them install into .venv and may be repeated.
+# `make quickstart` shows it work, `make test` proves it (`make lint` is the part without a run), `make smollm2` fetches a
+# pretrained model, `make r1-smollm2` runs the R1 recipe on that, `make test-services` runs what infra/compose.yaml names
+# and a lineage among it; all of them install into .venv and may be repeated.
 #
 #   PYTHON=python3.12     the interpreter to use (3.11 or newer)
 #   PIP_FLAGS=...         more options for pip; without a GPU, an --extra-index-url with CPU builds of PyTorch spares
 #                         gigabytes of CUDA
+#   SCREENSHOTS=...       a folder that test-services leaves its pictures in
 #   PYTEST_FLAGS=...      how many tests at a time (-n); a test process takes about one core and 2 GiB
 
 PYTHON ?= python3
@@ -20,17 +22,26 @@ SMOLLM2_FILE := SmolLM2-135M-Instruct.Q4_1.gguf
 # What the browser test looks for, in this order; else it takes the one that Playwright installs.
 BROWSERS := chromium chromium-browser google-chrome
 
-.PHONY: quickstart install test smollm2 r1-smollm2 chromium bubblewrap clean
+.PHONY: quickstart install lint test test-services smollm2 r1-smollm2 chromium bubblewrap servers clean
 
 quickstart: install
 	$(VENV)/bin/bootstrap run pipelines/quickstart.yaml
 
 install: $(VENV)/installed
 
-test: $(VENV)/installed-test chromium bubblewrap
+# PyPI has no linter of style sheets that is kept up: tests/unit/test_lineage_page.py and tests/browser check ours.
+lint: $(VENV)/installed-test
 	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/oxlint --deny-warnings bootstrap
+
+test: lint chromium bubblewrap
 	$(VENV)/bin/python -m pytest -q -m "not ray" $(PYTEST_FLAGS)
 	$(VENV)/bin/python -m pytest -q -m ray
+
+# Not part of `test`, since it takes servers from Debian.
+test-services: $(VENV)/installed-services chromium servers
+	$(VENV)/bin/python -m pytest -q tests/services
 
 smollm2: $(SMOLLM2)/import.json
 
@@ -60,6 +71,10 @@ $(VENV)/installed-test: $(VENV)/installed
 	$(PIP) --editable '.[test]'
 	@touch $@
 
+$(VENV)/installed-services: $(VENV)/installed-test
+	$(PIP) --editable '.[services]'
+	@touch $@
+
 chromium: $(VENV)/installed-test
 	@for name in $(BROWSERS); do \
 		if command -v $$name >/dev/null; then exit 0; fi; \
@@ -79,6 +94,19 @@ bubblewrap:
 	@if ! command -v bwrap >/dev/null && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
 		apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q --yes --no-install-recommends bubblewrap; \
 	fi || echo "bubblewrap could not be installed; the sandbox is tested without its level bwrap" >&2
+
+# PostgreSQL and Prometheus; the test starts its own, on ports and in folders of its own.
+servers:
+	@if command -v prometheus >/dev/null && command -v wget >/dev/null && \
+		ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then \
+		exit 0; \
+	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		sh tests/services/debian.sh postgresql prometheus wget; \
+	else \
+		echo "error: test-services needs the packages postgresql, prometheus and wget; install them with your system's" \
+			"package manager" >&2; \
+		exit 2; \
+	fi
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -1,4 +1,4 @@
-"""Event loops whose deadlines hold while a name is resolved.
+"""Waits whose deadlines hold while a name is resolved: for a connection, and for what an event loop does.
 
 `asyncio` resolves names in threads of an executor, and waits for these when a loop is closed and when the process ends.
 A resolver that hears nothing takes half a minute, whatever deadline its caller has. Here each look-up has a thread that
@@ -19,6 +19,47 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     """Return what `work` returns, as `asyncio.run` does, without waiting for look-ups that it has given up."""
     with asyncio.Runner(loop_factory=_Loop) as runner:
         return runner.run(work)
+
+
+def reach(host: str, port: int, *, seconds: float) -> None:
+    """Return once a connection was accepted, at any of the addresses that a name has; it is closed at once.
+
+    Raises OSError with what the system said, TimeoutError after `seconds` in all, UnicodeError for what is no name.
+    """
+    try:
+        run(_any_connection(host, port, seconds=seconds))
+    except TimeoutError as error:
+        # The system's own has a number, and its words say the same.
+        raise error if error.errno else TimeoutError(f"no answer within {seconds:g} s") from None
+
+
+async def _any_connection(host: str, port: int, *, seconds: float) -> None:
+    refused = OSError(f"{host} has no address")
+    async with asyncio.timeout(seconds):
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        # At once, so that an address where nobody answers does not use up the time of another one.
+        attempts = [asyncio.create_task(_connection(*how, place)) for *how, _, place in found]
+        try:
+            for attempt in asyncio.as_completed(attempts):
+                failure = await attempt
+                if failure is None:
+                    return
+                refused = failure
+        finally:
+            for attempt in attempts:
+                attempt.cancel()
+    raise refused
+
+
+async def _connection(family: int, kind: int, protocol: int, place: Any) -> OSError | None:
+    """Return why nobody accepted a connection at one address, or None where somebody did."""
+    try:
+        with socket.socket(family, kind, protocol) as connection:
+            connection.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(connection, place)
+    except OSError as error:
+        return error
+    return None
 
 
 class _Loop(asyncio.SelectorEventLoop):

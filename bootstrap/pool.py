@@ -11,6 +11,7 @@ a call reaches a worker. What a worker does with a call is `worker.py`'s; placem
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +23,9 @@ from bootstrap.errors import FingerprintMismatch
 from bootstrap.records import Batch, Checkpoint, Divergence, Example, Reading, Request, Rollout, Sampling, UpdateMetrics
 from bootstrap.scoring.verifier import Verifier, build_verifier
 from bootstrap.telemetry import Telemetry
+
+STAGE: ContextVar[str] = ContextVar("stage", default="")
+"""What the driver's calls are for, set by the clock of that stage; a label for whoever watches, never an input."""
 
 
 class Pool(ABC):
@@ -46,6 +50,10 @@ class Pool(ABC):
     @abstractmethod
     def share(self, value: Any) -> Any:
         """Put a value where every worker can read it, and return a handle to pass as an argument."""
+
+    def release(self) -> None:
+        """Let the workers go, and what they hold; `telemetry` works on until `close`. May be repeated."""
+        return None
 
     @abstractmethod
     def close(self) -> None:

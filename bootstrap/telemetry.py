@@ -1,13 +1,14 @@
 """What a run tells about itself while it works, for whoever exports it.
 
-    stages --- event, work, verdicts ---+
-    pool --- waited --------------------+---> Telemetry ---> nothing (here), or Prometheus (`cluster/telemetry.py`)
-    command line --- committed, ... ----+
+    stages --- event, stage, work, verdicts ---+
+    pool --- waiting --------------------------+---> Telemetry ---> nothing, or Prometheus (`cluster/telemetry.py`)
+    command line --- committed, ... -----------+
 
 Nothing that a run does depends on what is told. The ledger keeps the same counts for good; this is for watching.
 """
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 from bootstrap.records import Event, Generation, Status
 
@@ -18,14 +19,19 @@ class Telemetry:
     def event(self, event: Event) -> None:
         """Take the progress of a stage."""
 
-    def work(self, stage: str, *, seconds: float = 0.0, tokens: int = 0, flops: float = 0.0) -> None:
-        """Take work done just now: the driver's wall time, tokens sampled or trained on, floating-point operations."""
+    def stage(self, stage: str) -> AbstractContextManager[None]:
+        """Take the driver's wall time in the block as a stage's."""
+        return nullcontext()
+
+    def waiting(self, what: str) -> AbstractContextManager[None]:
+        """Take the wall time in the block as the driver's waiting for `what` of its workers."""
+        return nullcontext()
+
+    def work(self, stage: str, *, tokens: int, flops: float) -> None:
+        """Take work done just now: tokens sampled or trained on, floating-point operations."""
 
     def verdicts(self, counts: Mapping[Status, int]) -> None:
         """Take how many answers were judged just now, by status."""
-
-    def waited(self, what: str, seconds: float) -> None:
-        """Take the wall time that the driver waited for its workers to return `what`."""
 
     def newest(self, generation: Generation) -> None:
         """Take the newest generation of the ledger, which may be of an earlier run."""

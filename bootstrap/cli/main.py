@@ -14,6 +14,7 @@ from typer.exceptions import TyperException
 
 from bootstrap import __version__
 from bootstrap.cli.command import command
+from bootstrap.cli.jobs import Address, Told, attach, jobs, require_address, stop, tell
 from bootstrap.cli.stores import DEFAULT_STORE
 from bootstrap.errors import BootstrapError
 
@@ -157,9 +158,7 @@ def fork(
 def submit(
     recipe: RecipePath,
     overrides: Overrides = None,
-    address: Annotated[
-        str, typer.Option("--address", metavar="URL", help="The Ray cluster's dashboard, http://HOST:8265.")
-    ] = ...,
+    address: Address = None,
     store: Annotated[str | None, typer.Option("--store", metavar="DIR", help=SUBMIT_STORE)] = None,
     lineage: NewLineage = None,
     workers: Workers = None,
@@ -171,7 +170,7 @@ def submit(
 ) -> None:
     """Submit a recipe as a Ray job and follow its log.
 
-    The job belongs to the cluster: Ctrl-C ends the view, not the job.
+    The job belongs to the cluster: Ctrl-C ends the view, not the job, and `bootstrap attach` comes back to it.
 
     \b
     Examples:
@@ -181,6 +180,7 @@ def submit(
     from bootstrap.cli.stores import check_name
     from bootstrap.config.load import load_recipe
 
+    address = require_address(address)
     # A faulty recipe is told at once, before Ray's client takes its seconds to load.
     load_recipe(recipe, overrides or [], check_folders=False)
     from bootstrap.cluster.submit import submit_recipe
@@ -195,9 +195,13 @@ def submit(
         submission_id=submission_id,
         follow=follow,
         past_guards=past_guards,
-        echo=lambda line: print(line, flush=True),
+        echo=tell,
     )
-    raise typer.Exit(code)
+    raise typer.Exit(Told(code))
+
+
+for of_a_job in (jobs, attach, stop):
+    app.command()(of_a_job)
 
 
 @app.command()
@@ -679,6 +683,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         print(f"error: {message.rstrip('.')}; see `{command('--help')}`", file=sys.stderr)
         return error.exit_code
-    if code == INTERRUPTED:
+    if code == INTERRUPTED and not isinstance(code, Told):
         print("stopped; run the same command again to continue", file=sys.stderr)
     return code or 0

@@ -103,6 +103,29 @@ def _plan_row(generation: GenerationPlan) -> dict[str, str]:
     }
 
 
+def print_jobs(jobs: Sequence[Mapping[str, Any]], *, others: int, address: str) -> None:
+    """Print a cluster's jobs, as `JobServer.listed` returns them: one row a job, then how many are others'."""
+    if not jobs:
+        say(f"there is no job of this program on {address}")
+    _print_rows(f"jobs on {address}", [_job_row(job) for job in jobs])
+    if others:
+        say(f"{others} other job{'' if others == 1 else 's'} there: not this program's")
+
+
+def _job_row(job: Mapping[str, Any]) -> dict[str, str]:
+    code = f" ({job['exit_code']})" if job["status"] == "failed" and job["exit_code"] is not None else ""
+    return {
+        "job": job["id"],
+        "lineage": job["lineage"] or "",
+        "recipe": job["recipe"] or "",
+        "store": job["store"] or "",
+        "status": f"{job['status']}{code}",
+        "started": (job["started"] or "").replace("T", " ").replace("+00:00", " UTC"),
+        "took": "" if job["seconds"] is None else text.duration(job["seconds"]),
+        "why": job["message"],
+    }
+
+
 def print_generation(shown: Mapping[str, Any]) -> None:
     """Print what `queries.show` tells of one generation."""
     crown = ", the champion" if shown["is_champion"] else ""

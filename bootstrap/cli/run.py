@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -143,7 +144,7 @@ def num_workers(recipe: Recipe, asked: int | None, *, local: bool) -> int:
     # Outside a Ray job and without an address there is no cluster to ask, and Ray takes seconds to load.
     address = os.environ.get("RAY_ADDRESS")
     if not local and (address or JOB_VARIABLE in os.environ):
-        from bootstrap.cluster.pool import available_workers
+        from bootstrap.cluster.connection import available_workers
 
         room = available_workers(
             address=address, cpus_per_worker=resources.cpus_per_worker, gpus_per_worker=resources.gpus_per_worker
@@ -217,14 +218,13 @@ def run_recipe(
                     display.say(f"guard of {newest.name}: {finding}")
                 publisher()
 
-            unfinished = plan.planned or _lacks_final(recipe, folder, committed_before)
-            if unfinished:
-                from bootstrap import loop
+            with ExitStack() as work:
+                if plan.planned or _lacks_final(recipe, folder, committed_before):
+                    from bootstrap import loop
 
-                with (
-                    make_pool(recipe, plan.workers, local=local, root=folder.root) as pool,
-                    watch.telling(pool.telemetry, committed_before[-1].generation if committed_before else None),
-                ):
+                    pool = work.enter_context(make_pool(recipe, plan.workers, local=local, root=folder.root))
+                    newest = committed_before[-1].generation if committed_before else None
+                    work.enter_context(watch.telling(pool.telemetry, newest))
                     start_up = time.monotonic() - BEGAN
                     loop.run(
                         recipe,
@@ -236,16 +236,19 @@ def run_recipe(
                         environment=environment(),
                         past_guards=past_guards,
                     )
-                if final_of(folder, folder.ledger.read()) != final_of(folder, committed_before):
-                    # It is made after the last commit.
+                    # Their places are free for others while MLflow is brought up to date.
+                    pool.release()
+                    if final_of(folder, folder.ledger.read()) != final_of(folder, committed_before):
+                        # It is made after the last commit.
+                        publisher()
+                else:
+                    start_up = time.monotonic() - BEGAN
                     publisher()
-            else:
-                start_up = time.monotonic() - BEGAN
-                publisher()
-            display.say("bringing MLflow up to date")
-            finished = time.monotonic()
-            publisher.finish()
-            publishing = time.monotonic() - finished
+                display.say("bringing MLflow up to date")
+                finished = time.monotonic()
+                publisher.finish()
+                publishing = time.monotonic() - finished
+                watch.look()
     render.print_lineage(folder, with_final=False)
     where = where_to_look(folder, tracking_uri=tracking_uri, experiment=tracking.experiment)
     render.say(f"see it in MLflow: {where}")

@@ -40,7 +40,7 @@ class Watch:
             telemetry.newest(newest)
         try:
             yield
-        except BaseException as error:
+        except Exception as error:
             telemetry.failed(error)
             raise
         finally:

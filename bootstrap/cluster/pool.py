@@ -12,30 +12,27 @@ weights live nowhere else: recovery is the driver's, from its last checkpoint. A
 since Ray cannot hand an exception on through a call that depends on the failed one; they surface in the driver as
 themselves. The driver imports neither torch nor `bootstrap.worker`.
 
+Actors' names are free for the next driver at once, whatever becomes of this one, because every pool has a namespace of
+its own.
+
 Left out: the lineage's lock on one machine (the store's), and any choice of what runs when (the loop's).
 """
 
 import logging
-import math
 import os
-import re
 import secrets
-import signal
 import socket
-import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any
 
-import psutil
 import ray
 from ray.exceptions import (
     ActorAlreadyExistsError,
-    AuthenticationError,
     GetTimeoutError,
     ObjectLostError,
     OutOfMemoryError,
@@ -44,90 +41,35 @@ from ray.exceptions import (
     RayTaskError,
 )
 
-from bootstrap.cluster.sockets import require_usable_folder
-from bootstrap.cluster.telemetry import RayTelemetry, WorkerTelemetry
+from bootstrap.cluster.actors import (
+    Failure,
+    LockActor,
+    Named,
+    VerifierActor,
+    WorkerActor,
+    task_name,
+    worker_environment,
+)
+from bootstrap.cluster.connection import connect, first_line
+from bootstrap.cluster.telemetry import RayTelemetry
 from bootstrap.config import verifiers
 from bootstrap.config.answers import Judges
-from bootstrap.errors import BootstrapError, ClusterError, LineageLocked, WaitTimeout, WorkerError
+from bootstrap.errors import ClusterError, LineageLocked, WaitTimeout, WorkerError
 from bootstrap.pool import Pool
-from bootstrap.scoring.verifier import Answer, Judgement, Verifier, build_verifier
+from bootstrap.scoring.verifier import Answer, Judgement, Verifier
 from bootstrap.telemetry import Telemetry
 
 LOCK_NAMESPACE = "bootstrap"
 REMEDY = "run the same command again: it continues from the last checkpoint"
 
-_CONNECT_SECONDS = 5.0
-_MAX_PORT = 65535
 _NOTICE_SECONDS = 30.0
-_MAX_OBJECT_STORE_BYTES = 2 * 2**30
-_MAX_COUNTED_WORKERS = 64
-
-_unclaimed = False
-"""Whether `available_workers` joined a cluster that no pool has taken over yet; what is left so, Ray leaves at exit."""
+_OWNER_SECONDS = 5.0
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    """A worker's own error on its way to the driver; calls that depend on it hand it on."""
-
-    error: BootstrapError
-
-
-class _WorkerActor:
-    """A `Worker` in a process of its own."""
-
-    def place(self) -> tuple[int, str]:
-        """Return process id and node address; the first answer proves that the actor has its resources."""
-        return os.getpid(), ray.util.get_node_ip_address()
-
-    def prepare(self, batch_rows: int, lineage: str, index: int) -> None:
-        """Make the worker, which takes seconds; it is no part of the constructor, so that placement shows by itself."""
-        # Here and not at the top: the driver imports this module to name the actor, and stays free of torch.
-        from bootstrap.worker import Worker
-
-        self._worker = Worker(batch_rows=batch_rows)
-        self._telemetry = WorkerTelemetry(lineage, index)
-
-    def call(self, method: str, *args: Any) -> Any:
-        """Return what the worker's method returns, or a `_Failure`."""
-        for argument in args:
-            if isinstance(argument, _Failure):
-                return argument
-        started = time.perf_counter()
-        try:
-            return getattr(self._worker, method)(*args)
-        except BootstrapError as error:
-            return _Failure(error)
-        finally:
-            self._telemetry.called(method, time.perf_counter() - started)
-
-
-class _VerifierActor:
-    """A verifier that holds a model, in a process of its own."""
-
-    def prepare(self, settings: verifiers.Verifier) -> tuple[str, str, str] | _Failure:
-        """Load it and return its name, its version and what it judges, or a `_Failure`."""
-        try:
-            self._verifier = build_verifier(settings)
-        except BootstrapError as error:
-            return _Failure(error)
-        return self._verifier.name, self._verifier.version, self._verifier.judges
-
-    def judge(self, answers: Sequence[Answer]) -> list[Judgement] | _Failure:
-        """Return what the verifier says, with the CPU time it took spread over the answers, or a `_Failure`."""
-        start = time.process_time()
-        try:
-            judgements = self._verifier.judge(answers)
-        except BootstrapError as error:
-            return _Failure(error)
-        each = (time.process_time() - start) / max(len(judgements), 1)
-        return [replace(judgement, cpu_seconds=each) for judgement in judgements]
-
-
 class _HostedVerifier:
-    """The driver's end of a `_VerifierActor`."""
+    """The driver's end of a `VerifierActor`."""
 
     def __init__(self, pool: "RayPool", actor: Any, name: str, version: str, judges: Judges) -> None:
         self.name, self.version, self.judges = name, version, judges
@@ -136,23 +78,14 @@ class _HostedVerifier:
     def judge(self, answers: Sequence[Answer]) -> list[Judgement]:
         """Return one judgement per answer. Raises WaitTimeout, WorkerError, and what the verifier raises."""
         assert self._actor is not None, "a closed verifier judges no more"
-        return self._pool._hosted(self._actor.judge.remote(list(answers)), what=f"verifier {self.name}")
+        call = self._actor.judge.options(name=task_name("judge"))
+        return self._pool._hosted(call.remote(list(answers)), what=f"verifier {self.name}")
 
     def close(self) -> None:
         """End the process. May be repeated."""
         if self._actor is not None:
             self._pool._dismiss(self._actor)
             self._actor = None
-
-
-class _LockActor:
-    """Its name is the lock; its note tells whoever is refused who holds it."""
-
-    def __init__(self, owner: str) -> None:
-        self._owner = owner
-
-    def owner(self) -> str:
-        return self._owner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,52 +125,65 @@ class RayPool(Pool):
         self._actors: list[Any] = []
         self._hosts: list[Any] = []
         self._lock: Any = None
+        self._store, self._lineage = (str(PurePath(lineage).parent), PurePath(lineage).name) if lineage else ("", "")
+        self._namespace = f"bootstrap {secrets.token_hex(8)}"
+        self._num_hosted = 0
         self.places: list[tuple[int, str]] = []
         """Process id and node address of each worker."""
         self._initialised = False
         with ExitStack() as undo:
             undo.callback(self.close)
-            self._private = self._connect(address)
+            self._private, self._initialised = connect(address, cpus=size * cpus_per_worker)
             if lineage is not None and not self._private:
                 self._take_lock(lineage)
-            name = "" if lineage is None else Path(lineage).name
-            self.telemetry = RayTelemetry(name)
+            self.telemetry = RayTelemetry(store=self._store, lineage=self._lineage)
             if self._private:
                 self._require_that_they_fit()
-            actor = ray.remote(_WorkerActor).options(
-                num_cpus=cpus_per_worker,
-                num_gpus=gpus_per_worker,
-                max_restarts=0,
-                max_task_retries=0,
-                runtime_env={"env_vars": _worker_environment()},
-            )
-            self._actors = [actor.remote() for _ in range(size)]
-            self.places = self._await_placement()
+            self._actors = [
+                self._actor(WorkerActor, f"worker {index}", cpus=cpus_per_worker, gpus=gpus_per_worker)
+                for index in range(size)
+            ]
+            with self.telemetry.waiting("places for the workers"):
+                self.places = self._await_placement()
+            who = (self._store, self._lineage)
             prepared = [
-                _Call(ref=actor.prepare.remote(batch_rows, name, index), worker=index, method="prepare", needs=())
+                _Call(ref=actor.prepare.remote(batch_rows, *who, index), worker=index, method="prepare", needs=())
                 for index, actor in enumerate(self._actors)
             ]
             self.wait(prepared, what="the start of the workers")
             undo.pop_all()
 
+    def _actor(self, kind: type[Named], name: str, *, cpus: float, gpus: float) -> Any:
+        """Begin an actor of this pool, named after the lineage."""
+        name = f"{self._lineage} {name}" if self._lineage else name
+        options = {
+            "name": name,
+            "namespace": self._namespace,
+            "num_cpus": cpus,
+            "num_gpus": gpus,
+            "max_restarts": 0,
+            "max_task_retries": 0,
+            "runtime_env": {"env_vars": worker_environment()},
+        }
+        return ray.remote(kind).options(**options).remote(name)
+
     def start(self, worker: int, method: str, *args: Any) -> Any:
         # Ray resolves references among top-level arguments, worker to worker, without passing the driver.
         plain = [argument.ref if isinstance(argument, _Call) else argument for argument in args]
         needs = tuple(argument for argument in args if isinstance(argument, _Call))
-        return _Call(ref=self._actors[worker].call.remote(method, *plain), worker=worker, method=method, needs=needs)
+        call = self._actors[worker].call.options(name=task_name(method))
+        return _Call(ref=call.remote(method, *plain), worker=worker, method=method, needs=needs)
 
     def wait(self, handles: Sequence[Any], *, what: str) -> list[Any]:
-        began = time.perf_counter()
         try:
-            results = ray.get([call.ref for call in handles], timeout=self.wait_seconds)
+            with self.telemetry.waiting(what):
+                results = ray.get([call.ref for call in handles], timeout=self.wait_seconds)
         except GetTimeoutError:
             raise WaitTimeout(self._overdue(handles, what)) from None
         except RayError as error:
             raise self._translated(error, what) from error
-        finally:
-            self.telemetry.waited(what, time.perf_counter() - began)
         for result in results:
-            if isinstance(result, _Failure):
+            if isinstance(result, Failure):
                 raise result.error
         return results
 
@@ -258,17 +204,8 @@ class RayPool(Pool):
                 f"{ray.available_resources().get('GPU', 0):g} left; lower resources.workers or "
                 "resources.gpus_per_worker, or submit to a cluster that has more"
             )
-        actor = (
-            ray.remote(_VerifierActor)
-            .options(
-                num_cpus=0,
-                num_gpus=gpus,
-                max_restarts=0,
-                max_task_retries=0,
-                runtime_env={"env_vars": _worker_environment()},
-            )
-            .remote()
-        )
+        actor = self._actor(VerifierActor, f"verifier {self._num_hosted} {settings.type}", cpus=0, gpus=gpus)
+        self._num_hosted += 1
         self._hosts.append(actor)
         with ExitStack() as undo:
             undo.callback(self._dismiss, actor)
@@ -279,9 +216,10 @@ class RayPool(Pool):
 
     def _hosted(self, ref: Any, *, what: str) -> Any:
         """Return what a call of a hosted verifier returns."""
-        began, clock = datetime.now(UTC), time.perf_counter()
+        began = datetime.now(UTC)
         try:
-            result = ray.get(ref, timeout=self.wait_seconds)
+            with self.telemetry.waiting(what):
+                result = ray.get(ref, timeout=self.wait_seconds)
         except GetTimeoutError:
             raise WaitTimeout(
                 f"waited {self.wait_seconds:g} s for {what}, asked at {_clock(began)} ({self._supply()}; a hosted "
@@ -290,9 +228,7 @@ class RayPool(Pool):
             ) from None
         except RayError as error:
             raise self._translated(error, what) from error
-        finally:
-            self.telemetry.waited(what, time.perf_counter() - clock)
-        if isinstance(result, _Failure):
+        if isinstance(result, Failure):
             raise result.error
         return result
 
@@ -302,44 +238,33 @@ class RayPool(Pool):
             self._hosts.remove(actor)
             ray.kill(actor)
 
+    def release(self) -> None:
+        for actor in (*self._actors, *self._hosts):
+            ray.kill(actor)
+        self._actors, self._hosts = [], []
+
     def close(self) -> None:
         """End the workers, and Ray (a cluster is left, not ended) if this pool joined it. May be repeated."""
-        for actor in (*self._actors, *self._hosts, *filter(None, [self._lock])):
-            ray.kill(actor)
-        self._actors, self._hosts, self._lock = [], [], None
+        self.release()
+        if self._lock is not None:
+            ray.kill(self._lock)
+            self._lock = None
         self.telemetry.close()
         self.telemetry = Telemetry()
         if self._initialised:
             self._initialised = False
             ray.shutdown()
 
-    def _connect(self, address: str | None) -> bool:
-        """Make sure that this process is a Ray driver; return whether that started a Ray of its own."""
-        global _unclaimed
-        if ray.is_initialized():
-            self._initialised, _unclaimed = _unclaimed, False
-            return False
-        cluster = _existing_cluster(address)
-        if cluster is not None:
-            _join(cluster)
-        else:
-            _use_a_token()
-            cores = max(os.cpu_count() or 1, math.ceil(self.size * self._each.get("CPU", 0)))
-            store_bytes = min(_MAX_OBJECT_STORE_BYTES, psutil.virtual_memory().total // 8)
-            _init("local", num_cpus=cores, include_dashboard=False, object_store_memory=store_bytes)
-        self._initialised = True
-        return cluster is None
-
     def _take_lock(self, lineage: str) -> None:
         """Hold the lineage on the whole cluster. Raises LineageLocked, naming the owner."""
         name = f"lineage {lineage}"
         owner = f"process {os.getpid()} on host {socket.gethostname()} since {_clock(datetime.now(UTC))}"
         try:
-            self._lock = ray.remote(_LockActor).options(name=name, namespace=LOCK_NAMESPACE, num_cpus=0).remote(owner)
+            self._lock = ray.remote(LockActor).options(name=name, namespace=LOCK_NAMESPACE, num_cpus=0).remote(owner)
         except ActorAlreadyExistsError:
             try:
                 holder = ray.get_actor(name, namespace=LOCK_NAMESPACE)
-                owner = ray.get(holder.owner.remote(), timeout=_CONNECT_SECONDS)
+                owner = ray.get(holder.owner.remote(), timeout=_OWNER_SECONDS)
             except (ValueError, GetTimeoutError, RayActorError):
                 owner = "a driver that is just starting or ending"
             raise LineageLocked(
@@ -427,7 +352,7 @@ class RayPool(Pool):
                 f"{REMEDY.capitalize()}"
             )
         if isinstance(error, ObjectLostError):
-            return WorkerError(f"a worker's result was lost during {what}: {_first_line(error)}. {REMEDY.capitalize()}")
+            return WorkerError(f"a worker's result was lost during {what}: {first_line(error)}. {REMEDY.capitalize()}")
         return WorkerError(f"a worker failed during {what}: {_last_line(error)}. {REMEDY.capitalize()}")
 
     def _named(self, worker: int) -> str:
@@ -435,127 +360,6 @@ class RayPool(Pool):
             return f"worker {worker}"
         process, node = self.places[worker]
         return f"worker {worker} (process {process} on node {node})"
-
-
-def available_workers(*, address: str | None, cpus_per_worker: float, gpus_per_worker: float) -> int | None:
-    """Return how many workers fit on the existing cluster that a pool would join, from 1 to 64; None if there is none.
-
-    The cluster is the one that this process has joined, or else that `address`, `RAY_ADDRESS` or a running Ray job
-    names. It is joined, and the next `RayPool` of this process uses and leaves it. What other drivers hold is counted
-    too: a pool waits for it. Raises ClusterError when the cluster cannot be reached.
-    """
-    global _unclaimed
-    if not ray.is_initialized():
-        cluster = _existing_cluster(address)
-        if cluster is None:
-            return None
-        _join(cluster)
-        _unclaimed = True
-    total = ray.cluster_resources()
-    asked = {"CPU": cpus_per_worker, "GPU": gpus_per_worker}
-    if not any(asked.values()):
-        asked = {"CPU": 1}
-    # Within rounding: ten workers of a tenth each fit on one GPU.
-    fits = min(int(total.get(name, 0) / each + 1e-9) for name, each in asked.items() if each)
-    return min(max(fits, 1), _MAX_COUNTED_WORKERS)
-
-
-def _existing_cluster(address: str | None) -> str | None:
-    """Return the address of the cluster to join, or None where a Ray of our own is wanted."""
-    found = address or os.environ.get("RAY_ADDRESS") or ("auto" if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else "")
-    return None if found in ("", "local") else found
-
-
-def _join(address: str) -> None:
-    _require_reachable(address)
-    _init(address)
-
-
-def _init(address: str, **options: Any) -> None:
-    """Make this process a Ray driver. Raises ClusterError."""
-    if address == "local":
-        require_usable_folder(os.environ, pid=os.getpid())
-    handler = signal.getsignal(signal.SIGTERM)
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
-    except Exception as error:
-        # Ray raises the plain Exception where its processes do not start in time; any other type is a defect of ours.
-        if type(error) is not Exception and not isinstance(error, _REFUSALS):
-            raise
-        where, remedy = f"Ray at {address} refuses this driver", _CONNECT_REMEDY
-        if address == "local":
-            where, remedy = "Ray did not start on this machine", _START_REMEDY
-        raise ClusterError(f"{where}: {_first_line(error)}; {remedy}") from error
-    # Ray installs a handler that exits at once; one that was here before knows what to save first.
-    if callable(handler) and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, handler)
-
-
-_REFUSALS = (AuthenticationError, OSError, RuntimeError, ValueError)
-"""What Ray raises where it cannot start or lets nobody in."""
-_START_REMEDY = (
-    "check that the folder for temporary files (RAY_TMPDIR, else TMPDIR or /tmp) can be written and has space; run "
-    "again when the machine does less besides, or with --local"
-)
-_CONNECT_REMEDY = (
-    "check the address, the token (RAY_AUTH_TOKEN) and that both sides run the same versions of Ray and Python, or run "
-    "with --local"
-)
-
-
-def _require_reachable(address: str) -> None:
-    """Raise ClusterError within seconds when nobody listens, or when the address is not one for drivers."""
-    if "://" in address:
-        raise ClusterError(
-            f"{address} is no address for a driver, which must run inside the cluster; use `bootstrap submit --address "
-            "http://HOST:8265`, give HOST:PORT of the cluster's head, or unset RAY_ADDRESS to use this machine alone"
-        )
-    place = _host_and_port(address)
-    if place is None:
-        return
-    try:
-        socket.create_connection(place, timeout=_CONNECT_SECONDS).close()
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ClusterError(f"no Ray answers at {address} ({reason}); {_CONNECT_REMEDY}") from None
-
-
-def _host_and_port(address: str) -> tuple[str, int] | None:
-    """Return where `HOST:PORT` or `[IPv6 ADDRESS]:PORT` leads; None for `auto` and what else Ray resolves itself.
-
-    Raises ClusterError for an address whose host and port cannot be told apart, or that has no such port.
-    """
-    found = re.fullmatch(r"(?:\[([^\[\]]+)\]|([^:\[\]]+)):(\d+)", address, re.ASCII)
-    if found is None:
-        if address.count(":") > 1:
-            raise ClusterError(f"{address} does not say where its host ends; write an IPv6 address as [ADDRESS]:PORT")
-        return None
-    host, port = found[1] or found[2], int(found[3])
-    if port > _MAX_PORT:
-        raise ClusterError(f"{address} has no port of a network; ports end at {_MAX_PORT}")
-    return host, port
-
-
-def _use_a_token() -> None:
-    """Protect a Ray of our own with a token that lives in this process and its children alone.
-
-    Ray would write one to the home folder, which changes how the next `ray start` of the same user behaves. What the
-    environment or the home folder already say is kept.
-    """
-    if "RAY_AUTH_MODE" in os.environ or {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():
-        return
-    home = os.environ.get("HOME")
-    if home and (Path(home) / ".ray" / "auth_token").exists():
-        return
-    # Ray itself turns authentication on for a local cluster, and takes this token rather than make one.
-    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
-
-
-def _worker_environment() -> Mapping[str, str]:
-    """Return a worker's variables: one thread each, and the driver's choice about the model hub."""
-    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    kept = {name: os.environ[name] for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE") if name in os.environ}
-    return {**one_thread, "TOKENIZERS_PARALLELISM": "false", **kept}
 
 
 def _first_error(refs: Sequence[Any]) -> RayError | None:
@@ -571,10 +375,6 @@ def _cause_of_death(error: RayActorError) -> str:
     """Return the sentence in Ray's report that says why, without its list of guesses."""
     line = str(error).strip().splitlines()[-1].partition(" Some common causes")[0]
     return f"{line.strip().rstrip('.')} (often a crash, or the kernel ending a process when memory is short)"
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
 
 
 def _last_line(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""A recipe as a Ray job: checks what only fails far away, uploads, submits, follows the log.
+"""A recipe as a Ray job: checks what only fails far away, says what the job is, uploads and submits it.
 
     this machine                                    cluster
     recipe, package ---- upload (no weights) ----> working folder of the job, thrown away with it
@@ -10,54 +10,60 @@ processes, so the head is started from the environment that holds the dependenci
 `source .venv/bin/activate; ray start --head`. Everything worth keeping goes to `--store`, which must be an absolute
 path as the cluster's head sees it. The job's environment can be read by everyone who reaches the dashboard, so it holds
 a fixed list of variables and never a secret: tokens and passwords belong into the cluster's own environment. Left out:
-what a run does, and restarting it (submit again: it continues from the last checkpoint).
+the job server (`jobs.py`), what a run does, and restarting it (submit again: it continues from the last checkpoint).
 """
 
-import asyncio
+import hashlib
 import json
 import logging
 import os
-import re
 import shlex
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx2
 from pydantic import BaseModel
-from ray.exceptions import AuthenticationError
-from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
+from ray.job_submission import JobDetails
 
 import bootstrap
-from bootstrap import lookups
+from bootstrap.cluster.jobs import (
+    DEFAULT_STORE,
+    LINEAGE,
+    RECIPE,
+    STOP_SECONDS,
+    STORE,
+    JobServer,
+    how_to_return,
+    is_own,
+    job_server_url,
+)
 from bootstrap.config.base import Place, dotted
 from bootstrap.config.base_model import FolderModel
 from bootstrap.config.files import FileTask
 from bootstrap.config.load import load_recipe
 from bootstrap.config.recipe import Recipe
-from bootstrap.errors import BootstrapError, ClusterError, GuardStop, LineageLocked, RecipeError, system_reason
+from bootstrap.errors import LineageLocked, RecipeError
 from bootstrap.lineage.tracking import redact, resolve_tracking_uri
 from bootstrap.provenance import COMMIT_VARIABLE, git_commit
 
-DEFAULT_STORE = "~/bootstrap-runs"
-"""Where a job's lineages go without `--store`; `~` is the home folder of whoever runs the cluster's head node."""
-STOP_SECONDS = 60
-"""Time that a stopped job has to save its last checkpoint before Ray ends it."""
-INTERRUPTED = 130
+DIGEST, SECTIONS = "bootstrap.digest", "bootstrap.sections"
+"""Names in a job's metadata: the recipe's digest, as ledgers record it; section -> digest of its settings, as JSON."""
 
-_REACH_SECONDS = 10.0
-_MAX_VERSION_BYTES = 2**16
-_START_SECONDS = 60.0
-_ATTEMPTS_TO_REACH = 5
-_OWN_EXIT_CODES = range(1, 8)
-_NETLOC = re.compile(r"(?:[^@]*@)?(?:\[[^\[\]\s]+\]|[^:\[\]\s]+)(?::\d+)?", re.ASCII)
-"""Host and port of an address; one host has colons in it alone where brackets say where it ends."""
+_COMPARED = {
+    RECIPE: "the recipe",
+    LINEAGE: "the lineage",
+    STORE: "the store",
+    "bootstrap.workers": "--workers",
+    "bootstrap.past_guards": "--past-guards",
+}
+"""What metadata say of a job in words, and what messages call it."""
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_NUM_DIGITS = 16
+"""Digits of a section's digest: enough to tell two apart, few enough for a page of the dashboard."""
 
 
 def submit_recipe(
@@ -76,11 +82,11 @@ def submit_recipe(
     """Submit a recipe to the job server at `address` and return the exit code of the command.
 
     `store`: absolute path on the cluster, None for `DEFAULT_STORE`. `submission_id` is the job's key: a job that has it
-    already is followed rather than submitted again; None takes `<lineage>-a<attempt>`, the first that is free. With
-    `follow`, lines of the job's log go to `echo` until it ends; its exit code is returned (130 if it was stopped).
-    `past_guards`: the job goes on where a guard ended the last run. Ctrl-C leaves the job running and returns 0. Raises
-    RecipeError for what cannot work on a cluster, ClusterError when the job server cannot be reached or refuses,
-    LineageLocked when a job that still runs writes the same lineage.
+    already and is the same one is followed rather than submitted again; None takes `<lineage>-a<attempt>`, the first
+    that is free. With `follow`, lines of the job's log go to `echo` until it ends; its exit code is returned (130 if it
+    was stopped). `past_guards`: the job goes on where a guard ended the last run. Ctrl-C leaves the job running and
+    returns 0. Raises RecipeError for what cannot work on a cluster and for the id of another job, ClusterError when the
+    job server cannot be reached or refuses, LineageLocked when a job that still runs writes the same lineage.
     """
     recipe = load_recipe(recipe_path, overrides, check_folders=False)
     name = lineage or recipe.name
@@ -90,60 +96,88 @@ def submit_recipe(
             f"--store {store} is relative, and a job's current folder is thrown away with the job; give the absolute "
             "path that the cluster's head node sees, on a disk that outlives it"
         )
+    address = job_server_url(address)
     environment = _environment(recipe, address=address, echo=echo)
-    address = _job_server(address)
     for talkative in ("ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.packaging"):
         logging.getLogger(talkative).setLevel(logging.WARNING)
-    client = _connect(address)
+    server = JobServer(address)
     entrypoint = _entrypoint(
         recipe_path, overrides, store=store, lineage=name, workers=workers, past_guards=past_guards
     )
-    metadata = {"bootstrap.lineage": name, "bootstrap.store": store or DEFAULT_STORE, "bootstrap.recipe": recipe.name}
-    with _cluster_errors(address):
-        jobs = {job.submission_id: job for job in client.list_jobs() if job.submission_id}
-        if submission_id in jobs:
-            echo(f"job {submission_id} exists already on {address}")
-        else:
-            submission_id = submission_id or _free_id(jobs, metadata, address=address)
-            with _working_dir(recipe_path) as folder:
-                job = {
-                    "entrypoint": entrypoint,
-                    "submission_id": submission_id,
-                    "runtime_env": {"working_dir": str(folder), "env_vars": dict(environment)},
-                    "metadata": metadata,
-                }
-                _submit_once_up(client, job, address=address, echo=echo)
-            echo(f"submitted job {submission_id} to {address}: lineage {name} in {metadata['bootstrap.store']}")
+    metadata = describe(recipe, lineage=name, store=store or DEFAULT_STORE, workers=workers, past_guards=past_guards)
+    jobs = server.submitted()
+    if submission_id in jobs:
+        _require_the_same(jobs[submission_id], metadata, address=server.address)
+        echo(f"job {submission_id} exists already on {server.address}")
+    else:
+        submission_id = submission_id or _free_id(jobs, metadata, address=server.address)
+        with _working_dir(recipe_path) as folder:
+            job = {
+                "entrypoint": entrypoint,
+                "submission_id": submission_id,
+                "runtime_env": {"working_dir": str(folder), "env_vars": dict(environment)},
+                "metadata": dict(metadata),
+            }
+            server.submit(job, echo=echo)
+        echo(f"submitted job {submission_id} to {server.address}: lineage {name} in {metadata[STORE]}")
     if not follow:
-        echo(_how_to_return(submission_id, address))
+        echo(how_to_return(submission_id, server.address))
         return 0
+    return server.follow(submission_id, echo=echo)
+
+
+def describe(recipe: Recipe, *, lineage: str, store: str, workers: int | None, past_guards: bool) -> Mapping[str, str]:
+    """Return a job's metadata: what it is, so that another job of the same id can be told from it."""
+    settings = recipe.model_dump(mode="json", exclude={"name", "description"})
+    return {
+        # What Ray's dashboard shows as the job's name.
+        "job_name": lineage,
+        LINEAGE: lineage,
+        STORE: store,
+        RECIPE: recipe.name,
+        "bootstrap.workers": "as the recipe says" if workers is None else str(workers),
+        "bootstrap.past_guards": "yes" if past_guards else "no",
+        DIGEST: recipe.digest(),
+        SECTIONS: json.dumps({name: _digest(section) for name, section in settings.items()}),
+    }
+
+
+def _digest(section: Any) -> str:
+    return hashlib.sha256(json.dumps(section, sort_keys=True).encode()).hexdigest()[:_NUM_DIGITS]
+
+
+def _require_the_same(job: JobDetails, metadata: Mapping[str, str], *, address: str) -> None:
+    """Refuse to take a job for what it is not. Raises RecipeError that names what differs."""
+    look = f"look at that job with `bootstrap attach {job.submission_id} --address {address}`"
+    theirs = job.metadata or {}
+    if not is_own(job):
+        differing, look = (
+            ["it is not one of this program's"],
+            f"see what is there with `bootstrap jobs --address {address}`",
+        )
+    else:
+        # Of a job that an earlier version submitted, what it says of itself is compared.
+        differing = [
+            f"{called} is {theirs[key]} there and {metadata[key]} here"
+            for key, called in _COMPARED.items()
+            if theirs.get(key, metadata[key]) != metadata[key]
+        ]
+        if sections := _differing_sections(theirs, metadata):
+            differing.append(f"the settings of {', '.join(sections)} differ")
+    if differing:
+        raise RecipeError(
+            f"job {job.submission_id} on {address} is another one: {'; '.join(differing)}. Give another "
+            f"--submission-id, or none and a free one is made; or {look}"
+        )
+
+
+def _differing_sections(theirs: Mapping[str, str], ours: Mapping[str, str]) -> list[str]:
+    """Return the recipe's sections whose settings differ, as far as the metadata of both name them."""
     try:
-        return _follow(client, submission_id, address=address, echo=echo)
-    except KeyboardInterrupt:
-        echo(f"job {submission_id} goes on without this viewer\n{_how_to_return(submission_id, address)}")
-        return 0
-
-
-def _submit_once_up(
-    client: JobSubmissionClient, job: Mapping[str, Any], *, address: str, echo: Callable[[str], None]
-) -> None:
-    """Submit a job; a cluster that answers before it can take jobs is asked again, for at most `_START_SECONDS`."""
-    start = time.monotonic()
-    while True:
-        try:
-            client.submit_job(**job)
-            return
-        except RuntimeError as error:
-            waited = time.monotonic() - start
-            if "No available agent" not in str(error):
-                raise
-            if waited > _START_SECONDS:
-                raise ClusterError(
-                    f"Ray at {address} has had no node that takes jobs for {waited:.0f} s; check its head node"
-                ) from error
-            if waited < 1:
-                echo(f"{address} is still starting; waiting up to {_START_SECONDS:.0f} s")
-            time.sleep(1)
+        there, here = dict(json.loads(theirs.get(SECTIONS, ours[SECTIONS]))), json.loads(ours[SECTIONS])
+    except (ValueError, TypeError):
+        return ["a recipe that cannot be told"]
+    return sorted(name for name in there.keys() | here.keys() if there.get(name) != here.get(name))
 
 
 def _require_cluster_paths(recipe: Recipe) -> None:
@@ -206,112 +240,21 @@ def _environment(recipe: Recipe, *, address: str, echo: Callable[[str], None]) -
     return variables
 
 
-def _job_server(address: str) -> str:
-    """Return the URL of the job server. Raises ClusterError for addresses of another kind."""
-    if "://" not in address:
-        address = f"http://{address}"
-    wrong = ClusterError(
-        f"{redact(address)} is not a job server's address; give the dashboard's, http://HOST:8265 (an IPv6 address "
-        "stands in brackets)"
-    )
-    if not address.startswith(("http://", "https://")):
-        raise wrong
-    try:
-        parts = urlsplit(address)
-        _ = parts.port  # Reading it is what proves it.
-    except ValueError:
-        raise wrong from None
-    if not _NETLOC.fullmatch(parts.netloc):
-        raise wrong
-    return address.rstrip("/")
-
-
-def _connect(address: str) -> JobSubmissionClient:
-    """Return a client of the job server. Raises ClusterError within seconds when it does not answer as one."""
-    remedy = (
-        "check that the cluster runs and that this is its dashboard's address (http://HOST:8265; from outside, a port "
-        "forward or tunnel)"
-    )
-    try:
-        # Ray's client waits without a bound, so the first question is asked without it.
-        status, body = lookups.run(_version_at(address))
-        # Ray with a token says no: its client tells what is missing.
-        is_ray = status in (401, 403) or (status == 200 and "ray_version" in json.loads(body))
-    except TimeoutError:
-        reason = f"no whole answer within {_REACH_SECONDS:g} s"
-        raise ClusterError(f"no Ray job server answers at {address} ({reason}); {remedy}") from None
-    except httpx2.NetworkError as error:
-        raise ClusterError(f"no Ray job server answers at {address} ({system_reason(error)}); {remedy}") from None
-    except (ValueError, TypeError, httpx2.HTTPError, httpx2.InvalidURL):
-        is_ray = False
-    if not is_ray:
-        raise ClusterError(f"what answers at {address} is no Ray job server; {remedy}")
-    with _cluster_errors(address), _without("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
-        return JobSubmissionClient(address)
-
-
-async def _version_at(address: str) -> tuple[int, bytes]:
-    """Return status and body of what a job server says of its version; all of it within `_REACH_SECONDS`."""
-    async with (
-        asyncio.timeout(_REACH_SECONDS),
-        httpx2.AsyncClient(timeout=None, follow_redirects=True) as client,
-        client.stream("GET", f"{address}/api/version") as answer,
-    ):
-        body = b""
-        async for chunk in answer.aiter_bytes():
-            body += chunk
-            if len(body) > _MAX_VERSION_BYTES:
-                break
-        return answer.status_code, body
-
-
-@contextmanager
-def _without(*names: str) -> Iterator[None]:
-    """Hide variables by which Ray's client would override the address that it is given."""
-    hidden = {name: os.environ.pop(name) for name in names if name in os.environ}
-    try:
-        yield
-    finally:
-        os.environ.update(hidden)
-
-
-@contextmanager
-def _cluster_errors(address: str) -> Iterator[None]:
-    """Turn what Ray's client raises into ClusterError with one line."""
-    try:
-        yield
-    except AuthenticationError:
-        raise ClusterError(
-            f"Ray at {address} asks for a token or refuses the one given; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN "
-            "to the cluster's token"
-        ) from None
-    except BootstrapError:
-        raise
-    except (OSError, RuntimeError, ValueError) as error:
-        raise ClusterError(f"Ray at {address} refused: {_short(error)}") from error
-
-
-def _short(error: object) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error).strip().rpartition("\n")[2].rstrip(".") or type(error).__name__
-
-
 def _free_id(jobs: Mapping[str, JobDetails], metadata: Mapping[str, str], *, address: str) -> str:
     """Return `<lineage>-a<attempt>`, the first free. Raises LineageLocked while a job of the same lineage runs."""
-    same = {key: metadata[key] for key in ("bootstrap.lineage", "bootstrap.store")}
+    same = {key: metadata[key] for key in (LINEAGE, STORE)}
     for submission_id, job in jobs.items():
         if not job.status.is_terminal() and same.items() <= (job.metadata or {}).items():
             raise LineageLocked(
-                f"job {submission_id} on {address} still writes the lineage {same['bootstrap.lineage']}; follow it "
-                f"with --submission-id {submission_id}, stop it with `ray job stop {submission_id} --address "
-                f"{address}`, or start a lineage of your own with --lineage NAME",
+                f"job {submission_id} on {address} still writes the lineage {same[LINEAGE]}; follow it with "
+                f"`bootstrap attach {submission_id} --address {address}`, stop it with `bootstrap stop {submission_id} "
+                f"--address {address}`, or start a lineage of your own with --lineage NAME",
                 owner=f"job {submission_id}",
             )
     attempt = 1
-    while f"{same['bootstrap.lineage']}-a{attempt}" in jobs:
+    while f"{same[LINEAGE]}-a{attempt}" in jobs:
         attempt += 1
-    return f"{same['bootstrap.lineage']}-a{attempt}"
+    return f"{same[LINEAGE]}-a{attempt}"
 
 
 @contextmanager
@@ -349,65 +292,3 @@ def _entrypoint(
         home = "${HOME:?is not set on the cluster: submit with --store PATH}"
         return f'{shlex.join(words)} --store "{DEFAULT_STORE.replace("~", home)}"'
     return shlex.join([*words, "--store", store])
-
-
-def _follow(client: JobSubmissionClient, submission_id: str, *, address: str, echo: Callable[[str], None]) -> int:
-    """Echo the log line by line until the job ends; return its exit code.
-
-    Raises ClusterError when the server cannot be reached several times in a row; the job itself goes on.
-    """
-    shown, failures = 0, 0
-    while True:
-        try:
-            # Status first: what a job wrote before it ended is then in the log that follows.
-            job, log = client.get_job_info(submission_id), client.get_job_logs(submission_id)
-        except (OSError, RuntimeError) as error:
-            failures += 1
-            if failures == _ATTEMPTS_TO_REACH:
-                raise ClusterError(
-                    f"lost sight of job {submission_id} at {address} ({_short(error)}); it may well go on. "
-                    + _how_to_return(submission_id, address).replace("\n", "; ")
-                ) from error
-            time.sleep(2 * failures)
-            continue
-        failures = 0
-        # While the job runs, its last line may be half written.
-        end = len(log) if job.status.is_terminal() else log.rfind("\n") + 1
-        if end > shown:
-            for line in log[shown:end].splitlines():
-                echo(line)
-            shown = end
-        if job.status.is_terminal():
-            return _exit_code(job, submission_id, echo)
-        # The server sends the whole log each time, so a longer one is asked for less often.
-        time.sleep(1 + len(log) / 200_000)
-
-
-def _exit_code(job: JobDetails, submission_id: str, echo: Callable[[str], None]) -> int:
-    """Say how the job ended; return its own exit code where it is one of ours."""
-    if job.status == JobStatus.SUCCEEDED:
-        echo(f"job {submission_id} succeeded")
-        return 0
-    if job.status == JobStatus.STOPPED or job.driver_exit_code == INTERRUPTED:
-        echo(f"job {submission_id} was stopped; submit the recipe again to continue from the last checkpoint")
-        return INTERRUPTED
-    reason = (job.message or "no reason given").strip().partition("\n")[0]
-    # What ends a job from outside (memory, a lost node) leaves no code of ours, and counts as the cluster's failure.
-    code = job.driver_exit_code if job.driver_exit_code in _OWN_EXIT_CODES else ClusterError.exit_code
-    if code == GuardStop.exit_code:
-        remedy = "A guard ended the run; submit the recipe again with --past-guards to go on all the same"
-    elif code == ClusterError.exit_code:
-        remedy = "Submit the recipe again to continue from the last checkpoint"
-    else:
-        remedy = "The error is above; it comes again until its cause is removed"
-    echo(f"job {submission_id} failed: {reason} {remedy}")
-    return code
-
-
-def _how_to_return(submission_id: str, address: str) -> str:
-    """Return the commands that follow and stop a job, one a line."""
-    return (
-        f"  follow it:  bootstrap submit RECIPE --address {address} --submission-id {submission_id}\n"
-        f"         or:  ray job logs {submission_id} --address {address} --follow\n"
-        f"    stop it:  ray job stop {submission_id} --address {address}"
-    )

@@ -5,13 +5,17 @@
 
 Ray prefixes each name with `ray_` and adds labels of its own (node, process); counters end in `_total`. A process hands
 on its figures every ten seconds and once more when it ends. The agent forgets a gauge that is not set again within two
-such intervals, so a thread repeats them while the run lasts; counters stay. Recording one figure takes microseconds.
-Series of one lineage carry its name as a label; text that a model wrote is never one.
+such intervals, so a thread repeats them while the run lasts; counters stay in the agent until its node ends, those of
+earlier runs too. Recording one figure takes microseconds. Labels name the store and the lineage; text that a model
+wrote is never one.
 """
 
+import logging
 import threading
-from collections.abc import Mapping
-from typing import Any
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 
 from ray.util.metrics import Counter, Gauge
 
@@ -19,7 +23,7 @@ from bootstrap.records import Event, Generation, Status
 from bootstrap.telemetry import Telemetry
 
 PREFIX = "bootstrap_"
-REPEAT_SECONDS = 5.0
+BEAT_SECONDS = 5.0
 GAUGES = {
     "generation": ("Number of the generation that is being grown.", ()),
     "stage": ("1 for the stage at work, 0 for those before it.", ("stage",)),
@@ -48,6 +52,22 @@ WORKER_COUNTERS = {
     "worker_busy_seconds": ("Wall time of a worker's calls, by method.", ("worker", "method")),
 }
 
+_Described = tuple[str, tuple[str, ...]]
+"""What a figure is, and its labels beside those of all."""
+_Labels = tuple[tuple[str, str], ...]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True)
+class _Open:
+    """A block whose time is being counted."""
+
+    name: str
+    labels: Mapping[str, str]
+    counted: float
+    """Clock reading up to which its time is counted."""
+
 
 def series() -> frozenset[str]:
     """Return the names under which Prometheus finds the figures."""
@@ -56,54 +76,107 @@ def series() -> frozenset[str]:
 
 
 class _Series:
-    """Some gauges and counters of one process; each carries the label `lineage`."""
+    """The gauges and counters of one process; each carries the labels `store` and `lineage`.
 
-    def __init__(self, lineage: str, gauges: Mapping[str, Any], counters: Mapping[str, Any]) -> None:
-        self._lineage = lineage
+    Nothing here raises: what cannot be recorded is said once, and the run goes on. A thread repeats the gauges and
+    counts the time that passes in blocks that are still open, so that long ones show as they go.
+    """
+
+    def __init__(
+        self, gauges: Mapping[str, _Described], counters: Mapping[str, _Described], *, store: str, lineage: str
+    ) -> None:
+        self._always = {"store": store, "lineage": lineage}
         self._gauges = {name: Gauge(f"{PREFIX}{name}", *_described(*told)) for name, told in gauges.items()}
         self._counters = {name: Counter(f"{PREFIX}{name}", *_described(*told)) for name, told in counters.items()}
-        self._last: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+        self._last: dict[tuple[str, _Labels], float] = {}
+        self._open: dict[object, _Open] = {}
         self._lock = threading.Lock()
+        self._said = False
+        self._closed = threading.Event()
+        self._beat = threading.Thread(target=self._run, name="telemetry", daemon=True)
+        self._beat.start()
 
     def set(self, name: str, value: float, **labels: str) -> None:
         with self._lock:
             self._last[name, tuple(labels.items())] = value
-            self._gauges[name].set(value, {"lineage": self._lineage, **labels})
+            self._record(self._gauges[name].set, value, labels)
 
-    def repeat(self) -> None:
-        """Set every gauge again to what it was set to last."""
+    def forget(self, name: str) -> None:
+        """Repeat a gauge no more, whatever its labels."""
         with self._lock:
-            for (name, labels), value in self._last.items():
-                self._gauges[name].set(value, {"lineage": self._lineage, **dict(labels)})
+            self._last = {key: value for key, value in self._last.items() if key[0] != name}
 
     def add(self, name: str, value: float, **labels: str) -> None:
         # Ray's counters refuse an increment of nothing.
         if value > 0:
-            self._counters[name].inc(value, {"lineage": self._lineage, **labels})
+            self._record(self._counters[name].inc, value, labels)
+
+    @contextmanager
+    def timing(self, name: str, **labels: str) -> Iterator[None]:
+        """Add the wall time of the block to a counter, as it passes."""
+        key, opened = object(), _Open(name=name, labels=labels, counted=time.perf_counter())
+        with self._lock:
+            self._open[key] = opened
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._open[key]
+                self._count(opened)
+
+    def close(self) -> None:
+        """End the thread. May be repeated."""
+        self._closed.set()
+        self._beat.join()
+
+    def _run(self) -> None:
+        while not self._closed.wait(BEAT_SECONDS):
+            self.beat()
+
+    def beat(self) -> None:
+        """Repeat every gauge, and count what has passed of the open blocks."""
+        with self._lock:
+            for (name, labels), value in self._last.items():
+                self._record(self._gauges[name].set, value, dict(labels))
+            for opened in self._open.values():
+                self._count(opened)
+
+    def _count(self, opened: _Open) -> None:
+        now = time.perf_counter()
+        self.add(opened.name, now - opened.counted, **opened.labels)
+        opened.counted = now
+
+    def _record(self, record: Callable[..., None], value: float, labels: Mapping[str, str]) -> None:
+        try:
+            # Ray knows ASCII alone in labels.
+            record(value, {name: _ascii(text) for name, text in {**self._always, **labels}.items()})
+        except Exception:
+            if not self._said:
+                self._said = True
+                _log.warning("Ray does not take this run's figures; they are missing in Prometheus", exc_info=True)
+
+
+def _ascii(text: str) -> str:
+    return text.encode("ascii", "backslashreplace").decode()
 
 
 def _described(text: str, labels: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
-    return text, ("lineage", *labels)
+    return text, ("store", "lineage", *labels)
 
 
 class RayTelemetry(Telemetry):
     """Exports what the driver of a lineage is told. Ray must be initialised."""
 
-    def __init__(self, lineage: str) -> None:
-        self._series = _Series(lineage, GAUGES, COUNTERS)
+    def __init__(self, *, store: str, lineage: str) -> None:
+        self._series = _Series(GAUGES, COUNTERS, store=store, lineage=lineage)
         self._stage = ""
-        self._closed = threading.Event()
-        self._repeater = threading.Thread(target=self._repeat, name="telemetry", daemon=True)
-        self._repeater.start()
 
     def close(self) -> None:
-        """Leave off repeating. May be repeated."""
-        self._closed.set()
-        self._repeater.join()
+        self._series.close()
 
-    def _repeat(self) -> None:
-        while not self._closed.wait(REPEAT_SECONDS):
-            self._series.repeat()
+    def beat(self) -> None:
+        """Do at once what the thread does now and then."""
+        self._series.beat()
 
     def event(self, event: Event) -> None:
         self._series.set("generation", event.generation)
@@ -119,9 +192,15 @@ class RayTelemetry(Telemetry):
         if event.warning:
             self._series.add("errors", 1, kind="warning")
 
-    def work(self, stage: str, *, seconds: float = 0.0, tokens: int = 0, flops: float = 0.0) -> None:
-        for name, value in (("stage_seconds", seconds), ("tokens", tokens), ("flops", flops)):
-            self._series.add(name, value, stage=stage)
+    def stage(self, stage: str) -> AbstractContextManager[None]:
+        return self._series.timing("stage_seconds", stage=stage)
+
+    def waiting(self, what: str) -> AbstractContextManager[None]:
+        return self._series.timing("waiting_seconds", what=what)
+
+    def work(self, stage: str, *, tokens: int, flops: float) -> None:
+        self._series.add("tokens", tokens, stage=stage)
+        self._series.add("flops", flops, stage=stage)
 
     def verdicts(self, counts: Mapping[Status, int]) -> None:
         for status, count in counts.items():
@@ -129,11 +208,10 @@ class RayTelemetry(Telemetry):
         if total := sum(counts.values()):
             self._series.set("unverifiable_share", counts.get(Status.UNVERIFIABLE, 0) / total)
 
-    def waited(self, what: str, seconds: float) -> None:
-        self._series.add("waiting_seconds", seconds, what=what)
-
     def newest(self, generation: Generation) -> None:
         report = generation.report
+        for name in ("accuracy", "target_accuracy"):
+            self._series.forget(name)
         for row in report.levels:
             self._series.set("accuracy", row.accuracy, level=str(row.level))
         if (target := report.level(min(generation.target_levels))) is not None:
@@ -157,9 +235,10 @@ class RayTelemetry(Telemetry):
 class WorkerTelemetry:
     """Exports what one worker of a lineage does."""
 
-    def __init__(self, lineage: str, worker: int) -> None:
-        self._series, self._worker = _Series(lineage, {}, WORKER_COUNTERS), str(worker)
+    def __init__(self, *, store: str, lineage: str, worker: int) -> None:
+        self._series = _Series({}, WORKER_COUNTERS, store=store, lineage=lineage)
+        self._worker = str(worker)
 
-    def called(self, method: str, seconds: float) -> None:
-        """Take the wall time of one call."""
-        self._series.add("worker_busy_seconds", seconds, worker=self._worker, method=method)
+    def call(self, method: str) -> AbstractContextManager[None]:
+        """Take the wall time of the block as that of a call."""
+        return self._series.timing("worker_busy_seconds", worker=self._worker, method=method)

@@ -1,16 +1,17 @@
 """Ledger -> the lineage page: nodes and typed edges as JSON, and one self-contained HTML file that draws them.
 
 Pure: the same ledger and samples give the same bytes. The page loads nothing, links nowhere and stores nothing, because
-MLflow shows it inside a sandboxed frame without origin; it carries its data as JSON and writes every text by
-`textContent`, so what a model wrote is shown and never obeyed. Leaves out reading artifacts from disk (`publisher.py`).
+MLflow shows it inside a sandboxed frame without origin; it carries its data as JSON and writes every text as a text
+node, so what a model wrote is shown and never obeyed. Leaves out how the page looks (`page/`) and reading artifacts
+from disk (`publisher.py`).
 """
 
-import importlib.resources
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bootstrap.lineage import queries
+from bootstrap.lineage.page import inline
 from bootstrap.store.ledger import Entry
 
 SCHEMA = 1
@@ -78,12 +79,10 @@ def to_json(graph: Mapping[str, Any]) -> str:
 
 def to_html(graph: Mapping[str, Any]) -> str:
     """Return the graph as one self-contained page."""
-    template = importlib.resources.files("bootstrap.lineage").joinpath("page.html").read_text("utf-8")
     data = json.dumps(graph, sort_keys=True, separators=(",", ":"))
     # Inside a script element only "<" can end the element or open a comment; as an escape it is the same JSON.
     data = data.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-    before, marker, after = template.partition("{{data}}")
-    assert marker, "page.html has no place for the data"
+    before, _, after = inline.template().partition("{{data}}")
     return before + data + after
 
 

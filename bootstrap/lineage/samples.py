@@ -52,15 +52,34 @@ def columns(artifact: Artifact, name: str, *, wanted: list[str] | None = None) -
     """
     if name not in artifact.files:
         return []
+    table = _table(artifact, name, wanted=wanted)
+    if wanted is not None and table.column_names != wanted:
+        raise StoreCorrupt(f"{artifact.path / name} lacks one of the columns {wanted}; run `bootstrap verify`")
+    return table.to_pylist()
+
+
+def numbers(artifact: Artifact, name: str) -> list[dict[str, float]]:
+    """Return the columns of an artifact's table that hold numbers, as rows; none when it has no such file.
+
+    A row leaves out what was not measured. Raises StoreCorrupt if the file is broken.
+    """
+    if name not in artifact.files:
+        return []
+    table = _table(artifact, name)
+    numeric = [
+        field.name for field in table.schema if pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
+    ]
+    rows = table.select(numeric).to_pylist()
+    return [{key: float(value) for key, value in row.items() if value is not None} for row in rows]
+
+
+def _table(artifact: Artifact, name: str, *, wanted: list[str] | None = None) -> pa.Table:
     try:
-        table = pq.read_table(pa.BufferReader(artifact.read(name)), columns=wanted, use_threads=False)
+        return pq.read_table(pa.BufferReader(artifact.read(name)), columns=wanted, use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise StoreCorrupt(
             f"{artifact.path / name} cannot be read as a table: {error}; run `bootstrap verify`"
         ) from error
-    if wanted is not None and table.column_names != wanted:
-        raise StoreCorrupt(f"{artifact.path / name} lacks one of the columns {wanted}; run `bootstrap verify`")
-    return table.to_pylist()
 
 
 def _rows(artifact: Artifact, name: str) -> list[dict[str, Any]]:

@@ -22,13 +22,12 @@ from mlflow.entities.model_registry import RegisteredModel
 
 from bootstrap.errors import TrackingError
 from bootstrap.lineage.outbox import Receipt
+from bootstrap.lineage.tags import LEDGER_HASH
 from bootstrap.store.artifacts import sha256
 from bootstrap.store.ledger import Entry
 
 RUN_KEY = "bootstrap.run_key"
 """Tag of runs and registered models: whose they are."""
-HEAD = "bootstrap.ledger_hash"
-"""Tag of a root run: the newest record that its pages show."""
 _DIGITS = 8
 _PAGE = 1000
 
@@ -121,7 +120,7 @@ class Shown:
         plain, ours = self._plain_key, {entry.hash for entry in self._entries}
         roots = [key for key in self._runs if key == plain or key.startswith(f"{plain}/")]
         for key in roots:
-            head = self._runs[key].data.tags.get(HEAD)
+            head = self._runs[key].data.tags.get(LEDGER_HASH)
             if head is None or head in ours:
                 return key
         for key in roots:

@@ -1,7 +1,9 @@
-"""Numbers and names as people read them, and foreign text made harmless for Markdown.
+"""Numbers and names as people read them, and foreign text made harmless for Markdown and for MLflow's keys.
 
 Leaves out what is said: sentences are made in `notes.py`, tables in `queries.py`.
 """
+
+import re
 
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
 _LOOKALIKES = str.maketrans(
@@ -57,3 +59,8 @@ def plain(text: str, *, limit: int = 2000) -> str:
     """
     flat = " ".join(text.replace("->", "→").split()).translate(_LOOKALIKES)
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
+
+
+def mlflow_key(name: str) -> str:
+    """Return `name` with only characters that MLflow allows in the keys of params, metrics and tags."""
+    return re.sub(r"[^\w./ -]", "_", name)

@@ -8,15 +8,15 @@ Leaves out talking to the store (`publisher.py`) and starting a server for it (`
 
 import os
 import re
-import socket
 import urllib.request
 from pathlib import Path
 from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
-from bootstrap.errors import RecipeError, TrackingError
+from bootstrap import lookups
+from bootstrap.errors import RecipeError, TrackingError, system_reason
 
 REACH_SECONDS = 3.0
-"""Longest wait for a tracking server to accept a connection."""
+"""Longest wait for a tracking server to accept a connection, the look-up of its name included."""
 HTML_PATH = "lineage/lineage.html"
 """Where the lineage page lies among the artifacts of the lineage's run."""
 ARTIFACTS_FOLDER = "mlflow-artifacts"
@@ -101,9 +101,9 @@ def check_reachable(tracking_uri: str) -> None:
     if parts.scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(host):
         return
     try:
-        socket.create_connection((host, port), timeout=REACH_SECONDS).close()
+        lookups.reach(host, port, seconds=REACH_SECONDS)
     except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or error
+        reason = system_reason(error)
         shown = f"[{host}]" if ":" in host else host
         raise TrackingError(f"MLflow at {shown}:{port} cannot be reached ({reason})") from error
 

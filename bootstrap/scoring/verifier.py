@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import json
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -238,15 +239,24 @@ def version_of(*modules: str, settings: Settings, also: str = "") -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def judge_within(verifier: Verifier, answers: Sequence[Answer], *, max_unverifiable: float) -> list[Judgement]:
+def judge_within(
+    verifier: Verifier,
+    answers: Sequence[Answer],
+    *,
+    max_unverifiable: float,
+    tell: Callable[[Mapping[Status, int]], None] | None = None,
+) -> list[Judgement]:
     """Return one judgement per answer, in order.
 
-    Raises VerifierError when the share of UNVERIFIABLE ones exceeds `max_unverifiable`.
+    `tell` is given their number by status, first of all. Raises VerifierError when the share of UNVERIFIABLE ones
+    exceeds `max_unverifiable`.
     """
     judgements = verifier.judge(answers) if answers else []
     assert len(judgements) == len(answers), (
         f"{verifier.name} gave {len(judgements)} judgements of {len(answers)} answers"
     )
+    if tell is not None:
+        tell(Counter(judgement.status for judgement in judgements))
     unjudged = [judgement for judgement in judgements if judgement.status is Status.UNVERIFIABLE]
     if len(unjudged) > max_unverifiable * len(judgements):
         reasons = "; ".join(list(dict.fromkeys(printable(judgement.reason) for judgement in unjudged))[:REASONS_SHOWN])
@@ -259,11 +269,16 @@ def judge_within(verifier: Verifier, answers: Sequence[Answer], *, max_unverifia
 
 
 def score(
-    rollouts: Sequence[Rollout], references: Mapping[str, str], *, verifier: Verifier, max_unverifiable: float
+    rollouts: Sequence[Rollout],
+    references: Mapping[str, str],
+    *,
+    verifier: Verifier,
+    max_unverifiable: float,
+    tell: Callable[[Mapping[Status, int]], None] | None = None,
 ) -> list[Verdict]:
     """Return one verdict per rollout, in order; `references` maps prompt ids to right answers.
 
-    Raises VerifierError when the share of UNVERIFIABLE verdicts exceeds `max_unverifiable`.
+    `tell` as in `judge_within`. Raises VerifierError when the share of UNVERIFIABLE ones exceeds `max_unverifiable`.
     """
     answers = [
         Answer(
@@ -278,7 +293,7 @@ def score(
         )
         for rollout in rollouts
     ]
-    judgements = judge_within(verifier, answers, max_unverifiable=max_unverifiable)
+    judgements = judge_within(verifier, answers, max_unverifiable=max_unverifiable, tell=tell)
     return [
         Verdict(
             rollout_id=rollout.id,

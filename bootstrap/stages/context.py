@@ -19,7 +19,7 @@ from bootstrap.config.sources import Levels
 from bootstrap.config.training import Training
 from bootstrap.evaluation.gate import Answers
 from bootstrap.evaluation.protection import Protected
-from bootstrap.pool import Pool
+from bootstrap.pool import STAGE, Pool
 from bootstrap.prompts.task import Task
 from bootstrap.provenance import source_digest
 from bootstrap.records import Annotations, Checkpoint, Compute, Event, Observer
@@ -67,14 +67,14 @@ class Meter:
 
     @contextmanager
     def clock(self, phase: str) -> Iterator[None]:
-        """Add the wall time of the block to a phase."""
-        start = time.perf_counter()
+        """Add the wall time of the block to a phase, and label the workers' calls in it with that."""
+        start, label = time.perf_counter(), STAGE.set(phase)
         try:
-            yield
+            with self.telemetry.stage(phase):
+                yield
         finally:
-            seconds = time.perf_counter() - start
-            self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
-            self.telemetry.work(phase, seconds=seconds)
+            STAGE.reset(label)
+            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
 
     def add(self, other: Mapping[str, Any]) -> None:
         """Add what another meter's `to_json` holds; parts that it leaves out count nothing."""

@@ -1,6 +1,5 @@
 """Sampling as the stages do it: requests with ids and seeds, the length limit, the counts, proof of the policy."""
 
-from collections import Counter
 from collections.abc import Sequence
 
 from bootstrap.compute import ModelShape, generate_flops
@@ -99,9 +98,9 @@ def judge(
             references,
             verifier=verifier or context.verifier,
             max_unverifiable=context.recipe.max_unverifiable,
+            tell=meter.telemetry.verdicts,
         )
     meter.verdicts += len(verdicts)
-    meter.telemetry.verdicts(Counter(verdict.status for verdict in verdicts))
     count_asked(context, meter)
     meter.cpu_seconds["score"] = meter.cpu_seconds.get("score", 0.0) + sum(v.cpu_seconds for v in verdicts)
     return verdicts

@@ -1,5 +1,6 @@
 """What a person sees of a lineage in MLflow's own pages, and the lineage page inside them."""
 
+import re
 from itertools import combinations
 from pathlib import Path
 
@@ -7,8 +8,10 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from support.lineage_factory import NASTY, PROMOTED, REJECTED, build
 from support.site import Site
+from support.styles import declarations, selectors
 
 from bootstrap.lineage import graph, tracking
+from bootstrap.lineage.page import inline
 
 
 def shot(page: Page, folder: Path, name: str) -> None:
@@ -188,3 +191,24 @@ def test_the_keyboard_alone_opens_moves_and_closes(browser: Browser, tmp_path: P
     assert page.evaluate("document.activeElement.dataset.number") == "1"
     assert not dialogs and page.locator("img").count() == 0, "what a model wrote is shown, not obeyed"
     page.close()
+
+
+def test_the_browser_knows_every_selector_property_and_value_of_the_style_sheet(page: Page) -> None:
+    sheet = Path(inline.__file__).with_name("page.css").read_text(encoding="utf-8")
+    found = declarations(sheet)
+    variables = {name: value for _, name, value in found}
+    resolved = [
+        (rule, name, re.sub(r"var\((--[\w-]+)\)", lambda match: variables[match[1]], value))
+        for rule, name, value in found
+    ]
+    known = "([rule, name, value]) => !CSS.supports(name, value)"
+    assert page.evaluate(f"all => all.filter({known})", resolved) == []
+    assert page.evaluate("all => all.filter(one => !CSS.supports(`selector(${one})`))", single(selectors(sheet))) == []
+    wrong = [("", "colr", "red"), ("", "color", "reed")]
+    assert page.evaluate(f"all => all.filter({known}).length", wrong) == 2
+    assert page.evaluate("CSS.supports('selector(a::befor)')") is False
+
+
+def single(lists: list[str]) -> list[str]:
+    """Return the selectors of lists of selectors, one by one; none of ours has a comma inside brackets."""
+    return [selector.strip() for one in lists for selector in one.split(",")]

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,23 @@ def ray_cluster(ray_environment: None) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def ray_head(ray_environment: None) -> Iterator[str]:
     """Run a head node with a job server; returns the job server's address."""
-    ports = _free_ports(4)
+    with _head(*_free_ports(4)) as address:
+        yield address
+
+
+@pytest.fixture
+def agentless_head(ray_environment: None) -> Iterator[tuple[str, int]]:
+    """Run a head node whose job agent finds its port taken; returns the job server's address and that port."""
+    with socket.socket() as taken:
+        *ports, port = _free_ports(4)
+        taken.bind(("", port))
+        taken.listen()
+        with _head(*ports, port) as address:
+            yield address, port
+
+
+@contextmanager
+def _head(port: int, dashboard_port: int, client_port: int, agent_port: int) -> Iterator[str]:
     # Socket paths inside the folder must stay below 108 characters, so pytest's own temporary folders are too deep.
     with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
         log_path = Path(folder) / "head.log"
@@ -63,9 +80,9 @@ def ray_head(ray_environment: None) -> Iterator[str]:
                 [
                     Path(sys.executable).with_name("ray"),
                     *("start", "--head", "--block", "--num-cpus=2", "--disable-usage-stats"),
-                    *(f"--port={ports[0]}", f"--dashboard-port={ports[1]}", "--dashboard-host=127.0.0.1"),
+                    *(f"--port={port}", f"--dashboard-port={dashboard_port}", "--dashboard-host=127.0.0.1"),
                     # With the agent's usual port taken by another Ray, a head starts and takes no jobs.
-                    *(f"--ray-client-server-port={ports[2]}", f"--dashboard-agent-listen-port={ports[3]}"),
+                    *(f"--ray-client-server-port={client_port}", f"--dashboard-agent-listen-port={agent_port}"),
                     f"--temp-dir={folder}",
                     f"--object-store-memory={200 * 2**20}",
                 ],
@@ -79,8 +96,8 @@ def ray_head(ray_environment: None) -> Iterator[str]:
                 },
             )
         try:
-            _await_listener(ports[1], head=head, log_path=log_path)
-            yield f"http://127.0.0.1:{ports[1]}"
+            _await_listener(dashboard_port, head=head, log_path=log_path)
+            yield f"http://127.0.0.1:{dashboard_port}"
         finally:
             head.terminate()
             try:

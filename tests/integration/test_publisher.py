@@ -20,10 +20,10 @@ from support import lineage_factory
 from support.lineage_factory import NASTY, PROMOTED, RECIPE, REJECTED, build, grow
 
 from bootstrap.errors import StoreCorrupt, TrackingError
-from bootstrap.lineage import publisher, queries, tracking
+from bootstrap.lineage import publisher, tracking
 from bootstrap.lineage.outbox import Outbox, Receipt
-from bootstrap.lineage.publisher import flatten, publish
-from bootstrap.records import Edge, Outcome
+from bootstrap.lineage.publisher import publish
+from bootstrap.records import Edge
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.lock import lineage_lock
@@ -139,20 +139,6 @@ def test_a_rejected_generation_keeps_its_version_with_the_reason(published: Publ
     assert version.tags["bootstrap.gate"] == "rejected"
     assert "level 2 fell 0.996 -> 0.877" in version.tags["bootstrap.gate.reason"]
     assert version.description.startswith("gen-2 was rejected: ")
-
-
-def test_a_generation_kept_aside_is_not_called_rejected(published: Published) -> None:
-    words = {}
-    for entry in published.entries:
-        for outcome in (entry.generation.outcome, Outcome.ASIDE):
-            node = entry.generation.model_copy(update={"outcome": outcome})
-            words[outcome] = publisher._gate(node), queries.generation(replace(entry, generation=node))["decision"]
-    assert words == {
-        Outcome.BASE: ("accepted", "promoted"),
-        Outcome.PROMOTED: ("accepted", "promoted"),
-        Outcome.REJECTED: ("rejected", "rejected"),
-        Outcome.ASIDE: ("aside", "aside"),
-    }
 
 
 def test_the_champions_side_of_the_gate_leads_from_its_model_to_the_child(published: Published) -> None:
@@ -532,9 +518,3 @@ def test_a_torn_marker_counts_as_unpublished(fresh: tuple[Path, str]) -> None:
     marker.write_text(marker.read_text()[:20])
     assert put(root, uri) == [2]
     assert counts(uri) == before
-
-
-def test_a_recipe_becomes_params_that_mlflow_accepts() -> None:
-    params = flatten({"a": {"b": [1, 2], "c": [{"d": True}, {"d": None}], "ü@": "x" * 9000, "e": ""}})
-    assert params["a.b"] == "[1, 2]" and params["a.c.0.d"] == "true"
-    assert set(params) == {"a.b", "a.c.0.d", "a.ü_"} and len(params["a.ü_"]) == 6000

@@ -1,15 +1,17 @@
 """A recipe as a Ray job: submitted to a real head it grows its lineage; what cannot work there is refused here."""
 
 import http.server
+import json
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ray.job_submission import JobDetails
+from ray.job_submission import JobStatus, JobSubmissionClient
+from ray.util.state import list_actors, list_tasks
 
-from bootstrap.cluster import submit
+from bootstrap.cli.main import main
 from bootstrap.cluster.submit import submit_recipe
 from bootstrap.errors import ClusterError, LineageLocked, RecipeError
 from bootstrap.store.lineage_store import LineageStore
@@ -78,11 +80,14 @@ def test_a_submitted_recipe_grows_its_lineage_and_submitting_again_changes_nothi
     assert time.monotonic() - began < 60
     assert LineageStore(store / "grown").ledger.read() == entries
 
-    # The submission id is the job's key: it shows that job rather than start another.
+    # The submission id is the job's key: it shows that job rather than start another, and never one for another.
     known: list[str] = []
-    assert _submit(recipe, address=ray_head, store=str(store), submission_id="grown-a1", echo=known) == 0
+    settings = {"store": str(store), "lineage": "grown", "submission_id": "grown-a1"}
+    assert _submit(recipe, address=ray_head, echo=known, **settings) == 0
     assert known[0] == f"job grown-a1 exists already on {ray_head}"
     assert known[1:] == log[1:]
+    with pytest.raises(RecipeError, match="the settings of generations differ"):
+        _submit(recipe, address=ray_head, overrides=["generations.count=2"], **settings)
 
 
 def test_a_failed_job_returns_its_own_exit_code_and_says_why(recipe: Path, tmp_path: Path, ray_head: str) -> None:
@@ -95,10 +100,8 @@ def test_a_failed_job_returns_its_own_exit_code_and_says_why(recipe: Path, tmp_p
 
 
 def test_a_viewer_that_leaves_does_not_stop_the_job_and_a_second_submission_is_refused(
-    recipe: Path, tmp_path: Path, ray_head: str
+    recipe: Path, tmp_path: Path, ray_head: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from ray.job_submission import JobSubmissionClient
-
     lines: list[str] = []
 
     def leave_at_first_sight_of_work(line: str) -> None:
@@ -119,16 +122,73 @@ def test_a_viewer_that_leaves_does_not_stop_the_job_and_a_second_submission_is_r
     client = JobSubmissionClient(ray_head)
     try:
         assert code == 0
-        assert "--submission-id left-a1" in lines[-1]
-        assert "ray job stop left-a1" in lines[-1]
+        assert f"bootstrap attach left-a1 --address {ray_head}" in lines[-1]
+        assert f"bootstrap stop left-a1 --address {ray_head}" in lines[-1]
         assert not client.get_job_status("left-a1").is_terminal()
-        with pytest.raises(LineageLocked, match="--submission-id left-a1"):
+        with pytest.raises(LineageLocked, match="bootstrap attach left-a1"):
             _submit(recipe, address=ray_head, **settings)
+        _await_names_of_work(ray_head)
+        # Asked to stop, the driver ends by itself, long before Ray's patience does.
+        assert main(["stop", "left-a1", "--address", ray_head]) == 0
+        asked, ended = capsys.readouterr().out.splitlines()
+        assert asked.startswith("asked job left-a1 to stop")
+        assert ended.startswith(f"job left-a1 is stopped; what it finished is kept in {tmp_path / 'runs'}. ")
+        assert client.get_job_status("left-a1") == JobStatus.STOPPED
     finally:
         client.stop_job("left-a1")
-    # Asked to stop, the driver ends by itself, long before Ray's patience does.
-    assert _submit(recipe, address=ray_head, submission_id="left-a1", **settings) == 130
+    assert main(["stop", "left-a1", "--address", ray_head]) == 0
+    assert capsys.readouterr().out == "job left-a1 has ended already: stopped\n"
+    assert main(["attach", "left-a1", "--address", ray_head]) == 130
+    assert "generation 0/1 train" in capsys.readouterr().out
     assert len(LineageStore(tmp_path / "runs" / "left").ledger.read()) == 0
+
+
+def _await_names_of_work(address: str) -> None:
+    """Return once Ray tells what the job `left-a1` is at: it writes down what happens about once a second."""
+    job = JobSubmissionClient(address).get_job_info("left-a1").job_id
+    ours = {"address": address, "filters": [("job_id", "=", job)], "detail": True, "raise_on_missing_output": False}
+    actors = {actor.name: actor for actor in list_actors(**ours)}
+    assert actors["left worker 0"].repr_name == "left worker 0"
+    [lock] = [actor for name, actor in actors.items() if name.startswith("lineage /") and name.endswith("/left")]
+    assert lock.repr_name.startswith("lock held by process ")
+    deadline, names = time.monotonic() + 60, set()
+    while not {"train: gradient", "train: apply"} <= names:
+        assert time.monotonic() < deadline, names
+        names = {task.name for task in list_tasks(**ours, limit=1000)}
+        time.sleep(0.5)
+
+
+def test_jobs_of_others_are_counted_and_never_stopped(
+    recipe: Path, ray_head: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", ray_head)
+    client = JobSubmissionClient(ray_head)
+    client.submit_job(entrypoint="sleep 600", submission_id="theirs", metadata={"owner": "somebody"})
+    try:
+        assert main(["jobs", "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert told["other_jobs"] >= 1
+        assert "theirs" not in {job["id"] for job in told["jobs"]}
+        assert main(["stop", "theirs"]) == 2
+        assert "job theirs on" in capsys.readouterr().err
+        assert not client.get_job_status("theirs").is_terminal()
+        with pytest.raises(RecipeError, match="it is not one of this program's"):
+            _submit(recipe, address=ray_head, submission_id="theirs")
+    finally:
+        client.stop_job("theirs")
+
+
+def test_a_head_whose_job_agent_finds_its_port_taken_is_told_with_port_and_log(
+    recipe: Path, agentless_head: tuple[str, int]
+) -> None:
+    address, port = agentless_head
+    with pytest.raises(ClusterError) as caught:
+        _submit(recipe, address=address)
+    message = str(caught.value)
+    assert f"did not start on port {port}. " in message and "\n" not in message
+    assert "--dashboard-agent-listen-port=PORT" in message
+    [log] = [word for word in message.split() if word.endswith("/dashboard_agent.log")]
+    assert f"port {port}" in Path(log).read_text()
 
 
 def test_an_address_without_a_job_server_is_refused_within_seconds_in_one_line(recipe: Path) -> None:
@@ -249,47 +309,3 @@ def test_all_that_is_relative_to_the_recipe_is_named_at_once(recipe: Path) -> No
         RecipeError, match=r"base\.model\.path model, evaluation\.\S+ rows\.jsonl are relative.* put them"
     ):
         _submit(recipe, address="http://127.0.0.1:9", overrides=overrides)
-
-
-class EndedJobs:
-    """What a job server says of one job that failed."""
-
-    def __init__(self, code: int | None) -> None:
-        self.job = JobDetails(
-            type="SUBMISSION",
-            entrypoint="",
-            status="FAILED",
-            submission_id="x",
-            message="It broke.",
-            driver_exit_code=code,
-        )
-
-    def list_jobs(self) -> list[JobDetails]:
-        return [self.job]
-
-    def get_job_info(self, _: str) -> JobDetails:
-        return self.job
-
-    def get_job_logs(self, _: str) -> str:
-        return ""
-
-
-@pytest.mark.parametrize(
-    ("code", "returned", "remedy"),
-    [
-        (None, 5, "continue from the last checkpoint"),
-        (137, 5, "continue from the last checkpoint"),
-        (5, 5, "continue from the last checkpoint"),
-        (7, 7, "--past-guards"),
-        (2, 2, "The error is above"),
-        (1, 1, "The error is above"),
-    ],
-)
-def test_a_failed_job_is_told_with_a_remedy_that_can_help(
-    recipe: Path, monkeypatch: pytest.MonkeyPatch, code: int | None, returned: int, remedy: str
-) -> None:
-    monkeypatch.setattr(submit, "_connect", lambda _: EndedJobs(code))
-    log: list[str] = []
-    assert _submit(recipe, address="http://127.0.0.1:9", submission_id="x", echo=log) == returned
-    assert log[-1].startswith("job x failed: It broke. ") and remedy in log[-1]
-    assert ("checkpoint" in log[-1]) == (returned == 5)

@@ -83,7 +83,7 @@ from bootstrap.config.base_model import FolderModel
 from bootstrap.config.models import RewardModelVerifier
 from bootstrap.scoring.verifier import Answer, Tools, build_verifier
 def actors():
-    return sum("_VerifierActor" in " ".join(p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"]))
+    return sum("VerifierActor" in " ".join(p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"]))
 before = actors()
 with RayPool(1, batch_rows=8, wait_seconds=120) as pool:
     settings = RewardModelVerifier(model=FolderModel(path={settings.model.path!r}), max_length=256)

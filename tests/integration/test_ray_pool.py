@@ -6,19 +6,24 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
+import ray
 import safetensors.numpy
 
-from bootstrap.cluster import pool as ray_pool
-from bootstrap.cluster.pool import RayPool, available_workers
+from bootstrap.cluster import connection
+from bootstrap.cluster.connection import available_workers
+from bootstrap.cluster.pool import RayPool
 from bootstrap.config.base_model import ScratchModel
 from bootstrap.config.optimizers import AdamW
 from bootstrap.errors import ClusterError, FingerprintMismatch, LineageLocked, RecipeError, WaitTimeout, WorkerError
 from bootstrap.pool import LocalPool, Pool
 from bootstrap.records import Batch, Checkpoint, Example, Normalizers, Prompt, Request, Rollout, Sampling, Split
+from bootstrap.stages.context import Meter
 
 MODEL = ScratchModel(hidden_size=32, intermediate_size=64, num_layers=2, num_heads=2, max_length=32)
 CHARACTERS = "0123456789+="
@@ -229,6 +234,41 @@ def test_a_second_driver_of_a_lineage_is_refused_by_the_cluster(tmp_path: Path, 
         RayPool(1, batch_rows=BATCH_ROWS, cpus_per_worker=64, wait_seconds=1, lineage=lineage)
 
 
+def test_workers_are_named_after_lineage_and_number_and_several_pools_of_one_lineage_live_together(
+    tmp_path: Path, ray_cluster: None
+) -> None:
+    lineages = [tmp_path / store / "addition" for store in ("one", "other")]
+    with ExitStack() as stack:
+        for lineage in lineages:
+            stack.enter_context(RayPool(1, batch_rows=BATCH_ROWS, cpus_per_worker=0, lineage=str(lineage)))
+        # What is dying keeps its names for a while; they are not in the way.
+        stack.enter_context(RayPool(2, batch_rows=BATCH_ROWS, cpus_per_worker=0))
+        found = [actor["name"] for actor in ray.util.list_named_actors(all_namespaces=True)]
+        ours = sorted(name for name in found if "worker" in name)
+        assert ours.count("addition worker 0") == 2
+        assert {"worker 0", "worker 1"} <= set(ours)
+        assert {f"lineage {lineage}" for lineage in lineages} <= set(found)
+
+
+def test_a_call_is_named_after_its_stage_and_method_while_it_runs(two_workers: RayPool) -> None:
+    title = psutil.Process(two_workers.places[0][0]).cmdline
+
+    def named(expected: str) -> bool:
+        deadline, seen = time.monotonic() + 60, False
+        while not seen and time.monotonic() < deadline:
+            call = two_workers.start(0, "probe", 0.5)
+            while not seen and not ray.wait([call.ref], timeout=0)[0]:
+                seen = title()[0] == expected
+            two_workers.wait([call], what="probe")
+        return seen
+
+    assert named("ray::probe")
+    with Meter().clock("train"), Meter().clock("evaluate"):
+        assert named("ray::evaluate: probe")
+    with Meter().clock("probe"):
+        assert named("ray::probe")
+
+
 def test_an_address_where_nobody_listens_is_refused_within_seconds(tmp_path: Path) -> None:
     # In a process of its own: this one is already a driver.
     began = time.monotonic()
@@ -269,18 +309,18 @@ def test_a_ray_that_does_not_start_in_time_is_told_in_one_line(monkeypatch: pyte
     def late(**options: object) -> None:
         raise Exception("The current node timed out during startup. This could happen\nfor many reasons.")
 
-    monkeypatch.setattr(ray_pool.ray, "init", late)
+    monkeypatch.setattr(connection.ray, "init", late)
     with pytest.raises(ClusterError, match=r"did not start on this machine: The current node timed out.*; .*--local"):
-        ray_pool._init("local")
+        connection.start("local")
 
 
 def test_a_defect_of_ours_is_not_told_as_trouble_of_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     def defect(**options: object) -> None:
         raise TypeError("init() got an unexpected keyword argument")
 
-    monkeypatch.setattr(ray_pool.ray, "init", defect)
+    monkeypatch.setattr(connection.ray, "init", defect)
     with pytest.raises(TypeError, match="unexpected keyword"):
-        ray_pool._init("local")
+        connection.start("local")
 
 
 def test_workers_are_counted_on_the_cluster_that_this_process_is_a_driver_of(ray_cluster: None) -> None:
@@ -296,7 +336,7 @@ def test_without_a_cluster_no_workers_are_counted_and_no_ray_is_started(tmp_path
     result = _run(
         """
 import ray
-from bootstrap.cluster.pool import available_workers
+from bootstrap.cluster.connection import available_workers
 for address in (None, "local"):
     print(available_workers(address=address, cpus_per_worker=1, gpus_per_worker=0), ray.is_initialized())
 """,
@@ -308,13 +348,11 @@ for address in (None, "local"):
 def test_counting_joins_the_cluster_and_the_pool_that_follows_uses_and_leaves_it(
     tmp_path: Path, ray_cluster: None
 ) -> None:
-    import ray
-
     result = _run(
         """
 import signal
 import ray
-from bootstrap.cluster.pool import available_workers
+from bootstrap.cluster.connection import available_workers
 signal.signal(signal.SIGTERM, lambda *_: None)
 mine = signal.getsignal(signal.SIGTERM)
 print(available_workers(address=None, cpus_per_worker=2, gpus_per_worker=0))
@@ -333,10 +371,8 @@ print(available_workers(address=None, cpus_per_worker=1, gpus_per_worker=0), ray
 
 
 def test_driver_addresses_of_another_kind_are_refused_with_the_remedy() -> None:
-    from bootstrap.cluster.pool import _require_reachable
-
     with pytest.raises(ClusterError, match="bootstrap submit --address"):
-        _require_reachable("ray://head:10001")
+        connection.require_reachable("ray://head:10001")
 
 
 def _run(code: str, *, home: Path, **variables: str) -> subprocess.CompletedProcess[str]:

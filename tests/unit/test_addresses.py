@@ -9,7 +9,8 @@ from contextlib import closing
 import pytest
 from support.chat_server import drip_server
 
-from bootstrap.cluster import pool, submit
+from bootstrap import lookups
+from bootstrap.cluster import connection, jobs
 from bootstrap.errors import ClusterError, TrackingError
 from bootstrap.lineage import tracking
 
@@ -19,11 +20,11 @@ def connected(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """Where connections were sought; all are refused."""
     sought: list[tuple[str, int]] = []
 
-    def refuse(place: tuple[str, int], timeout: float) -> socket.socket:
-        sought.append(place)
+    def refuse(host: str, port: int, *, seconds: float) -> None:
+        sought.append((host, port))
         raise ConnectionRefusedError(111, "Connection refused")
 
-    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr(lookups, "reach", refuse)
     return sought
 
 
@@ -40,13 +41,13 @@ def test_a_clusters_address_leads_to_its_host(
     address: str, place: tuple[str, int], connected: list[tuple[str, int]]
 ) -> None:
     with pytest.raises(ClusterError, match=r"no Ray answers at .* \(Connection refused\)"):
-        pool._require_reachable(address)
+        connection.require_reachable(address)
     assert connected == [place]
 
 
 @pytest.mark.parametrize("address", ["auto", "head"])
 def test_what_names_no_port_is_left_to_ray(address: str, connected: list[tuple[str, int]]) -> None:
-    pool._require_reachable(address)
+    connection.require_reachable(address)
     assert connected == []
 
 
@@ -58,13 +59,13 @@ def test_a_clusters_address_that_leads_nowhere_is_refused_in_words(
     address: str, words: str, connected: list[tuple[str, int]]
 ) -> None:
     with pytest.raises(ClusterError, match=words):
-        pool._require_reachable(address)
+        connection.require_reachable(address)
     assert connected == []
 
 
 def test_a_host_that_is_no_name_is_a_cluster_without_an_answer() -> None:
     with pytest.raises(ClusterError, match="no Ray answers at"):
-        pool._require_reachable(f"{'a' * 70}:6379")
+        connection.require_reachable(f"{'a' * 70}:6379")
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def test_a_host_that_is_no_name_is_a_cluster_without_an_answer() -> None:
     ],
 )
 def test_a_job_servers_address_becomes_its_url(address: str, url: str) -> None:
-    assert submit._job_server(address) == url
+    assert jobs.job_server_url(address) == url
 
 
 @pytest.mark.parametrize(
@@ -85,7 +86,7 @@ def test_a_job_servers_address_becomes_its_url(address: str, url: str) -> None:
 )
 def test_what_is_no_job_servers_address_is_refused_in_words(address: str) -> None:
     with pytest.raises(ClusterError, match=r"http://HOST:8265 \(an IPv6 address stands in brackets\)"):
-        submit._job_server(address)
+        jobs.job_server_url(address)
 
 
 def test_a_server_that_speaks_another_protocol_is_no_job_server() -> None:
@@ -102,7 +103,7 @@ def test_a_server_that_speaks_another_protocol_is_no_job_server() -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("NO_PROXY", "127.0.0.1")
             with pytest.raises(ClusterError, match="is no Ray job server"):
-                submit._connect(f"http://127.0.0.1:{server.getsockname()[1]}")
+                jobs._connect(f"http://127.0.0.1:{server.getsockname()[1]}")
         thread.join(10)
 
 
@@ -111,18 +112,18 @@ def test_a_job_server_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) ->
         yield b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
         yield from itertools.repeat(b" ", 600)  # A minute's, then it breaks off.
 
-    monkeypatch.setattr(submit, "_REACH_SECONDS", 0.5)
+    monkeypatch.setattr(jobs, "_REACH_SECONDS", 0.5)
     given_up = r"no Ray job server answers .* \(no whole answer within 0.5 s\)"
     with drip_server(drops) as url, pytest.raises(ClusterError, match=given_up):
-        submit._connect(url.removesuffix("/v1"))
+        jobs._connect(url.removesuffix("/v1"))
 
 
 def test_a_job_server_whose_name_is_not_resolved_is_given_up(
     monkeypatch: pytest.MonkeyPatch, stuck_resolver: list[str]
 ) -> None:
-    monkeypatch.setattr(submit, "_REACH_SECONDS", 0.2)
+    monkeypatch.setattr(jobs, "_REACH_SECONDS", 0.2)
     with pytest.raises(ClusterError, match=r"no Ray job server answers .* \(no whole answer within 0.2 s\)"):
-        submit._connect("http://head.invalid:8265")
+        jobs._connect("http://head.invalid:8265")
     assert stuck_resolver == ["asked"], "the resolver has not come back"
 
 
@@ -131,7 +132,37 @@ def test_nobody_at_a_job_servers_address_is_said_in_the_systems_words() -> None:
         taken.bind(("127.0.0.1", 0))
         patch.setenv("NO_PROXY", "127.0.0.1")
         with pytest.raises(ClusterError, match=r"no Ray job server answers at .* \(Connection refused\)"):
-            submit._connect(f"http://127.0.0.1:{taken.getsockname()[1]}")
+            jobs._connect(f"http://127.0.0.1:{taken.getsockname()[1]}")
+
+
+def test_a_cluster_whose_name_is_not_resolved_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, stuck_resolver: list[str]
+) -> None:
+    monkeypatch.setattr(connection, "_CONNECT_SECONDS", 0.2)
+    with pytest.raises(ClusterError, match=r"no Ray answers at head.invalid:6379 \(no answer within 0.2 s\)"):
+        connection.require_reachable("head.invalid:6379")
+    assert stuck_resolver == ["asked"], "the resolver has not come back"
+
+
+def test_a_tracking_server_whose_name_is_not_resolved_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, stuck_resolver: list[str]
+) -> None:
+    monkeypatch.setattr(tracking, "REACH_SECONDS", 0.2)
+    with pytest.raises(TrackingError, match=r"mlflow.invalid:5000 cannot be reached \(no answer within 0.2 s\)"):
+        tracking.check_reachable("http://mlflow.invalid:5000")
+    assert stuck_resolver == ["asked"], "the resolver has not come back"
+
+
+def test_one_address_of_a_name_that_answers_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as server, socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        kind = (socket.AF_INET, socket.SOCK_STREAM, 0, "")
+        places = [(*kind, taken.getsockname()), (*kind, server.getsockname())]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: places)
+        lookups.reach("two", 1, seconds=5)
+        places.pop()
+        with pytest.raises(ConnectionRefusedError):
+            lookups.reach("one", 1, seconds=5)
 
 
 def test_a_tracking_server_is_named_with_its_brackets(connected: list[tuple[str, int]]) -> None:

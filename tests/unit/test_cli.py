@@ -85,7 +85,20 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: object, code: int) -
 
 def test_help_shows_every_command_an_example_and_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     text = output(capsys, "--help")
-    for name in ("run", "submit", "plan", "lineage", "show", "export", "verify", "ui", "schema"):
+    for name in (
+        "run",
+        "submit",
+        "jobs",
+        "attach",
+        "stop",
+        "plan",
+        "lineage",
+        "show",
+        "export",
+        "verify",
+        "ui",
+        "schema",
+    ):
         assert f"\n  {name} " in text
         assert "Example" in output(capsys, name, "--help")
     assert "bootstrap run pipelines/quickstart.yaml" in text
@@ -378,7 +391,7 @@ def test_progress_of_a_benchmark_stays_out_of_its_json(
 
 
 def test_submit_names_its_default_store(capsys: pytest.CaptureFixture[str]) -> None:
-    from bootstrap.cluster.submit import DEFAULT_STORE
+    from bootstrap.cluster.jobs import DEFAULT_STORE
 
     assert DEFAULT_STORE in output(capsys, "submit", "--help")
 
@@ -473,7 +486,7 @@ def test_workers_are_as_asked_else_as_the_recipe_says_else_one_per_core(recipe_p
 
 
 def test_auto_workers_fill_the_cluster_that_is_joined(recipe_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bootstrap.cluster import pool
+    from bootstrap.cluster import connection
 
     rooms = {"head:6379": 40, "local": None}
     asked = list[tuple[float, float]]()
@@ -482,7 +495,7 @@ def test_auto_workers_fill_the_cluster_that_is_joined(recipe_path: Path, monkeyp
         asked.append((cpus_per_worker, gpus_per_worker))
         return rooms[str(address)]
 
-    monkeypatch.setattr(pool, "available_workers", room)
+    monkeypatch.setattr(connection, "available_workers", room)
     recipe = load_recipe(recipe_path, ["resources.gpus_per_worker=0.5"])
     cores = min(len(os.sched_getaffinity(0)), 8)
     monkeypatch.setenv("RAY_ADDRESS", "head:6379")

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from bootstrap.levels import level_range, level_runs
 from bootstrap.lineage.curves import Quality
-from bootstrap.lineage.publisher import _levels_key
 
 
 @pytest.mark.parametrize(
@@ -36,9 +35,3 @@ def test_the_runs_hold_every_level_and_no_other(levels: set[int]) -> None:
 def test_a_curves_label_names_the_levels_that_it_is_of() -> None:
     assert Quality(kind="accuracy", levels=(1, 3, 5, 6, 7, 8)).label == "greedy accuracy, levels 1, 3, 5-8"
     assert Quality(kind="pass_at_1", levels=(5,)).label == "pass@1, level 5"
-
-
-def test_metrics_of_other_levels_have_other_names() -> None:
-    assert _levels_key((1, 2, 3, 4)) == "levels_1_to_4"
-    assert _levels_key((5,)) == "level_5"
-    assert _levels_key((1, 4)) == "levels_1_4"

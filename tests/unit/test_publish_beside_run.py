@@ -150,9 +150,8 @@ def test_a_final_comparison_is_published_although_it_is_made_after_the_last_comm
     recipe = {key: value for key, value in lineage_factory.RECIPE.items() if key != "tracking"}
     (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
     monkeypatch.setattr("bootstrap.cli.run.Publisher", Recording)
-    monkeypatch.setattr(
-        "bootstrap.cli.run.make_pool", lambda *_, **__: nullcontext(SimpleNamespace(telemetry=Telemetry()))
-    )
+    pool = SimpleNamespace(telemetry=Telemetry(), release=lambda: None)
+    monkeypatch.setattr("bootstrap.cli.run.make_pool", lambda *_, **__: nullcontext(pool))
     monkeypatch.setattr("bootstrap.loop.run", grown)
     assert main(["run", str(tmp_path / "recipe.yaml"), "--store", str(tmp_path), "--local", "--workers", "1"]) == 0
     assert published == [False, True]

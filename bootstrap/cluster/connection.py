@@ -1,0 +1,169 @@
+"""This process as a driver of Ray: which cluster it joins, within a bound, or a private Ray that it starts.
+
+Every refusal is one ClusterError with its remedy. Left out: what runs there (`pool.py`), and job servers (`jobs.py`).
+"""
+
+import logging
+import math
+import os
+import re
+import secrets
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import psutil
+import ray
+from ray.exceptions import AuthenticationError
+
+from bootstrap import lookups
+from bootstrap.cluster.sockets import require_usable_folder
+from bootstrap.errors import ClusterError, system_reason
+
+_CONNECT_SECONDS = 5.0
+_MAX_PORT = 65535
+_MAX_OBJECT_STORE_BYTES = 2 * 2**30
+_MAX_COUNTED_WORKERS = 64
+
+_unclaimed = False
+"""Whether `available_workers` joined a cluster that no pool has taken over yet; what is left so, Ray leaves at exit."""
+
+
+def connect(address: str | None, *, cpus: float) -> tuple[bool, bool]:
+    """Make sure that this process is a driver of Ray; return whether that Ray is private, and whether ours to leave.
+
+    `address`: as `RayPool` takes it; `cpus`: least number of CPUs that a private Ray is told to have. A Ray that this
+    process had joined before is used as it is. Raises ClusterError.
+    """
+    global _unclaimed
+    if ray.is_initialized():
+        ours, _unclaimed = _unclaimed, False
+        return False, ours
+    cluster = _existing_cluster(address)
+    if cluster is not None:
+        _join(cluster)
+    else:
+        use_a_token()
+        cores = max(os.cpu_count() or 1, math.ceil(cpus))
+        store_bytes = min(_MAX_OBJECT_STORE_BYTES, psutil.virtual_memory().total // 8)
+        start("local", num_cpus=cores, include_dashboard=False, object_store_memory=store_bytes)
+    return cluster is None, True
+
+
+def available_workers(*, address: str | None, cpus_per_worker: float, gpus_per_worker: float) -> int | None:
+    """Return how many workers fit on the existing cluster that a pool would join, from 1 to 64; None if there is none.
+
+    The cluster is the one that this process has joined, or else that `address`, `RAY_ADDRESS` or a running Ray job
+    names. It is joined, and the next `RayPool` of this process uses and leaves it. What other drivers hold is counted
+    too: a pool waits for it. Raises ClusterError when the cluster cannot be reached.
+    """
+    global _unclaimed
+    if not ray.is_initialized():
+        cluster = _existing_cluster(address)
+        if cluster is None:
+            return None
+        _join(cluster)
+        _unclaimed = True
+    total = ray.cluster_resources()
+    asked = {"CPU": cpus_per_worker, "GPU": gpus_per_worker}
+    if not any(asked.values()):
+        asked = {"CPU": 1}
+    # Within rounding: ten workers of a tenth each fit on one GPU.
+    fits = min(int(total.get(name, 0) / each + 1e-9) for name, each in asked.items() if each)
+    return min(max(fits, 1), _MAX_COUNTED_WORKERS)
+
+
+def _existing_cluster(address: str | None) -> str | None:
+    """Return the address of the cluster to join, or None where a Ray of our own is wanted."""
+    found = address or os.environ.get("RAY_ADDRESS") or ("auto" if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else "")
+    return None if found in ("", "local") else found
+
+
+def _join(address: str) -> None:
+    require_reachable(address)
+    start(address)
+
+
+def start(address: str, **options: Any) -> None:
+    """Make this process a Ray driver. Raises ClusterError."""
+    if address == "local":
+        require_usable_folder(os.environ, pid=os.getpid())
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
+    except Exception as error:
+        # Ray raises the plain Exception where its processes do not start in time; any other type is a defect of ours.
+        if type(error) is not Exception and not isinstance(error, _REFUSALS):
+            raise
+        where, remedy = f"Ray at {address} refuses this driver", _CONNECT_REMEDY
+        if address == "local":
+            where, remedy = "Ray did not start on this machine", _START_REMEDY
+        raise ClusterError(f"{where}: {first_line(error)}; {remedy}") from error
+    # Ray installs a handler that exits at once; one that was here before knows what to save first.
+    if callable(handler) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
+
+
+_REFUSALS = (AuthenticationError, OSError, RuntimeError, ValueError)
+"""What Ray raises where it cannot start or lets nobody in."""
+_START_REMEDY = (
+    "check that the folder for temporary files (RAY_TMPDIR, else TMPDIR or /tmp) can be written and has space; run "
+    "again when the machine does less besides, or with --local"
+)
+_CONNECT_REMEDY = (
+    "check the address, the token (RAY_AUTH_TOKEN) and that both sides run the same versions of Ray and Python, or run "
+    "with --local"
+)
+
+
+def require_reachable(address: str) -> None:
+    """Raise ClusterError within seconds when nobody listens, or when the address is not one for drivers."""
+    if "://" in address:
+        raise ClusterError(
+            f"{address} is no address for a driver, which must run inside the cluster; use `bootstrap submit --address "
+            "http://HOST:8265`, give HOST:PORT of the cluster's head, or unset RAY_ADDRESS to use this machine alone"
+        )
+    place = _host_and_port(address)
+    if place is None:
+        return
+    try:
+        lookups.reach(*place, seconds=_CONNECT_SECONDS)
+    except (OSError, UnicodeError) as error:
+        raise ClusterError(f"no Ray answers at {address} ({system_reason(error)}); {_CONNECT_REMEDY}") from None
+
+
+def _host_and_port(address: str) -> tuple[str, int] | None:
+    """Return where `HOST:PORT` or `[IPv6 ADDRESS]:PORT` leads; None for `auto` and what else Ray resolves itself.
+
+    Raises ClusterError for an address whose host and port cannot be told apart, or that has no such port.
+    """
+    found = re.fullmatch(r"(?:\[([^\[\]]+)\]|([^:\[\]]+)):(\d+)", address, re.ASCII)
+    if found is None:
+        if address.count(":") > 1:
+            raise ClusterError(f"{address} does not say where its host ends; write an IPv6 address as [ADDRESS]:PORT")
+        return None
+    host, port = found[1] or found[2], int(found[3])
+    if port > _MAX_PORT:
+        raise ClusterError(f"{address} has no port of a network; ports end at {_MAX_PORT}")
+    return host, port
+
+
+def use_a_token() -> None:
+    """Protect a Ray of our own with a token that lives in this process and its children alone.
+
+    Ray would write one to the home folder, which changes how the next `ray start` of the same user behaves. What the
+    environment or the home folder already say is kept.
+    """
+    if "RAY_AUTH_MODE" in os.environ or {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():
+        return
+    home = os.environ.get("HOME")
+    if home and (Path(home) / ".ray" / "auth_token").exists():
+        return
+    # Ray itself turns authentication on for a local cluster, and takes this token rather than make one.
+    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, or its name."""
+    return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__

@@ -1,0 +1,219 @@
+"""Ledger -> the numbers that MLflow draws: of one generation, of its training as curves, of the lineage as a whole.
+
+    eval/ part/ panel/      held-out accuracy by level, with its interval
+    gate/                   the gate's tests
+    health/ cost/           what the guards watch; FLOPs, tokens, seconds
+    train/ self_play/       one point per update
+    gen/ final/             on the lineage's run, with step = generation
+
+Pure: records in, points out, and what was not measured is no point. Leaves out reading tables from disk (`samples.py`),
+texts (`tags.py`) and logging (`publisher.py`); imports no MLflow.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from bootstrap.levels import level_range
+from bootstrap.lineage import datasets, queries
+from bootstrap.lineage.text import mlflow_key
+from bootstrap.records import Decision, FinalComparison, Generation, HealthMetric, LevelReport, LevelTest
+from bootstrap.store.ledger import Entry
+
+_POSITION = "update"
+"""The column of a step's table that counts its rows; the curve's own steps stand for it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Point:
+    """One value of one metric."""
+
+    key: str
+    value: float
+    at: int
+    """Milliseconds since 1970."""
+    step: int = 0
+    model_id: str | None = None
+    """The MLflow model whose page shows the value beside the run's."""
+    dataset: tuple[str, str] | None = None
+    """Name and digest of the MLflow dataset that it was measured on."""
+
+
+def of_generation(entry: Entry, *, at: int, models: Mapping[int, str]) -> list[Point]:
+    """Return what a generation's run shows besides its curves.
+
+    `at`: when the generation was finished, in milliseconds since 1970. `models`: MLflow's model ids by generation
+    number, the generation's own among them.
+    """
+    node, own = entry.generation, models[entry.generation.number]
+    champion = node.decision.champion
+    suite = (datasets.suite_name(node), datasets.mlflow_digest(node.report.suite))
+    return [
+        *_points(_evaluated(node), at=at, model_id=own, dataset=suite),
+        *_points(_by_task(node), at=at, model_id=own),
+        *_points(_costs(entry), at=at),
+        *_points(_gate(node), at=at),
+        *_points(_compared(node), at=at, model_id=None if champion is None else models.get(champion)),
+    ]
+
+
+def of_training(tables: Mapping[str, Sequence[Mapping[str, float]]], *, start: int, end: int) -> list[Point]:
+    """Return a generation's curves: one point per row and column, spread over the time from `start` to `end`.
+
+    `tables`: what the metrics' names begin with -> the rows of all steps, one step after another. `start`, `end`: in
+    milliseconds since 1970. Infinite values and NaN are no points.
+    """
+    return [
+        Point(key=f"{prefix}/{key}", value=value, at=start + (end - start) * (step + 1) // len(rows), step=step)
+        for prefix, rows in tables.items()
+        for step, row in enumerate(rows)
+        for key, value in row.items()
+        if key != _POSITION and math.isfinite(value)
+    ]
+
+
+def over_generations(entry: Entry, *, at: int) -> list[Point]:
+    """Return what the lineage's run shows as curves over generations: this generation's points."""
+    node, best = entry.generation, queries.headline(entry.generation)
+    values = {
+        "gen/frontier": node.report.frontier,
+        "gen/lead": node.report.lead,
+        "gen/target_accuracy": None if best is None else best.accuracy,
+        "gen/promoted": node.decision.promoted,
+        "gen/champion": node.champion,
+        "gen/tokens": node.compute.total_tokens,
+        "gen/flops": node.compute.total_flops,
+        "gen/seconds": sum(entry.annotations.seconds.values()),
+        "gen/useful_share": queries.useful_share(node),
+        **{f"gen/panel/{task}/accuracy": queries.overall(rows) for task, rows in node.report.panel.items()},
+        **{f"gen/health/{metric}": node.health.value(metric) for metric in HealthMetric},
+        "gen/health/findings": len(node.health.findings),
+    }
+    return _points(values, at=at, step=node.number)
+
+
+def of_final(final: FinalComparison, *, at: int) -> list[Point]:
+    """Return what the final comparison says, with the generation it was made at as the step."""
+    judged, bounds = final.num_prompts > 0, final.difference
+    values = {
+        "final/accuracy": final.accuracy if judged else None,
+        "final/base_accuracy": final.base_accuracy if judged else None,
+        "final/difference": final.accuracy - final.base_accuracy if judged else None,
+        "final/low": None if bounds is None else bounds.low,
+        "final/high": None if bounds is None else bounds.high,
+        "final/prompts": final.num_prompts,
+    }
+    return _points(values, at=at, step=final.generation)
+
+
+def levels_key(levels: Sequence[int]) -> str:
+    """Return levels as part of a metric's name: `level_5`, `levels_1_to_4`, `levels_1_3_5_to_8`."""
+    return level_range(levels).replace(", ", "_").replace(" ", "_").replace("-", "_to_")
+
+
+def _points(
+    values: Mapping[str, float | None],
+    *,
+    at: int,
+    step: int = 0,
+    model_id: str | None = None,
+    dataset: tuple[str, str] | None = None,
+) -> list[Point]:
+    return [
+        Point(key=key, value=float(value), at=at, step=step, model_id=model_id, dataset=dataset)
+        for key, value in values.items()
+        if value is not None
+    ]
+
+
+def _evaluated(node: Generation) -> dict[str, float | None]:
+    """Return what was measured of the generation on the suite of held-out prompts."""
+    values: dict[str, float | None] = {}
+    for row in node.report.levels:
+        prefix = f"eval/level_{row.level}"
+        values |= _accuracy(prefix, row) | {
+            f"{prefix}/pass_at_1": row.pass_at_1,
+            f"{prefix}/pass_at_k": row.pass_at_k,
+            f"{prefix}/majority_at_k": row.majority_at_k,
+            f"{prefix}/entropy": row.entropy,
+            f"{prefix}/distinct_answers": row.distinct_answers,
+        }
+    values |= {"eval/frontier": node.report.frontier, "eval/lead": node.report.lead}
+    values |= {f"health/{metric}": node.health.value(metric) for metric in HealthMetric}
+    return values | {"health/findings": len(node.health.findings)}
+
+
+def _by_task(node: Generation) -> dict[str, float | None]:
+    """Return accuracies by task: of the tasks trained on (part), and of the others that are watched (panel)."""
+    report = node.report
+    values: dict[str, float | None] = {
+        f"panel/{task}/accuracy": queries.overall(rows) for task, rows in report.panel.items()
+    }
+    for kind, reports in {"part": report.parts, "panel": report.panel}.items():
+        for task, rows in reports.items():
+            for row in rows:
+                values |= _accuracy(f"{kind}/{task}/level_{row.level}", row)
+    return values
+
+
+def _accuracy(prefix: str, row: LevelReport) -> dict[str, float | None]:
+    return {
+        f"{prefix}/accuracy": row.accuracy,
+        f"{prefix}/low": row.interval.low,
+        f"{prefix}/high": row.interval.high,
+    }
+
+
+def _costs(entry: Entry) -> dict[str, float | None]:
+    compute, measured = entry.generation.compute, entry.annotations
+    return {
+        **{f"cost/flops/{mlflow_key(phase)}": value for phase, value in compute.flops.items()},
+        **{f"cost/tokens/{mlflow_key(phase)}": value for phase, value in compute.tokens.items()},
+        **{f"cost/seconds/{mlflow_key(stage)}": value for stage, value in measured.seconds.items()},
+        **{f"cost/cpu_seconds/{mlflow_key(stage)}": value for stage, value in measured.cpu_seconds.items()},
+        **{f"cost/bound_fraction/{mlflow_key(phase)}": value for phase, value in measured.bound_fraction.items()},
+        "cost/flops/total": compute.total_flops,
+        "cost/tokens/total": compute.total_tokens,
+        "cost/tokens/useful": compute.useful_tokens,
+        "cost/seconds/total": sum(measured.seconds.values()),
+    }
+
+
+def _gate(node: Generation) -> dict[str, float | None]:
+    """Return the gate's tests, but for the champion's side of them."""
+    decision, test = node.decision, node.decision.improvement
+    values: dict[str, float | None] = {"gate/promoted": decision.promoted}
+    if test is not None:
+        values |= {"gate/delta": test.candidate - test.champion, "gate/p_value": test.p_value}
+        values |= {"gate/gained": test.gained, "gate/lost": test.lost}
+    for task, row in decision.panel.items():
+        values[f"gate/panel/{task}/delta"] = row.candidate - row.champion
+        values[f"gate/panel/{task}/low"] = row.difference_low
+    for row in _level_tests(decision):
+        if not _is_against_champion(row, decision):
+            values[f"gate/best/{levels_key(row.levels)}/accuracy"] = row.champion
+    if decision.slices:
+        values["gate/slices/worst"] = min(row.candidate - row.champion for row in decision.slices.values())
+    if decision.pooled is not None:
+        values["gate/retention/low"] = decision.pooled.difference_low
+    return values
+
+
+def _compared(node: Generation) -> dict[str, float | None]:
+    """Return the champion's side of the gate's tests. On the champion's model, whose page then leads to this run."""
+    decision = node.decision
+    side = "parent" if decision.champion == node.parent else "champion"
+    return {
+        f"gate/{side}/{levels_key(row.levels)}/accuracy": row.champion
+        for row in _level_tests(decision)
+        if _is_against_champion(row, decision)
+    }
+
+
+def _level_tests(decision: Decision) -> list[LevelTest]:
+    return [*([decision.improvement] if decision.improvement else ()), *decision.retention]
+
+
+def _is_against_champion(test: LevelTest, decision: Decision) -> bool:
+    """Whether a test compares with the champion, not with the best of its line, which may be earlier."""
+    return set(test.reference) <= {decision.champion}

@@ -1,0 +1,93 @@
+// The arrows between cards: one family of lines for each role, as the key above the picture says.
+
+import { data, numbers } from "./data.js";
+import { byId, draw } from "./dom.js";
+
+/** Families that a checkbox shows or hides. */
+export const OPTIONAL = ["teacher", "data", "reference", "sampler", "judge"];
+/** Gives the family that an edge's role is drawn as. */
+export const family = role => role === "voter" ? "judge" : role;
+
+const STYLES = {
+  path: { stroke: "var(--accent)", width: 3.5, dash: "", offset: 0 },
+  init: { stroke: "var(--dead)", width: 2, dash: "", offset: 0 },
+  teacher: { stroke: "var(--teacher)", width: 1.8, dash: "7 4", offset: -5 },
+  reference: { stroke: "var(--gold)", width: 1.8, dash: "7 4", offset: 7 },
+  merged: { stroke: "var(--accent)", width: 1.8, dash: "7 4", offset: -9 },
+  sampler: { stroke: "var(--good)", width: 1.8, dash: "7 4", offset: 10 },
+  judge: { stroke: "var(--bad)", width: 1.8, dash: "2 4", offset: 2 },
+  data: { stroke: "var(--data)", width: 1.8, dash: "2 4", offset: 4 },
+};
+/** Later ones lie on top. */
+const RANK = { data: 0, judge: 1, reference: 2, sampler: 3, teacher: 4, merged: 5, init: 6 };
+
+/** Draws all edges that are to be shown. `places`: index of a node -> where its card is; `rows`: tops and channels of
+ * the rows of cards; `gap`: between cards; `chosen`: the generation whose edges all show. Lengths are in pixels. */
+export function drawEdges(picture, { places, rows, gap, width, height, chosen }) {
+  picture.replaceChildren();
+  picture.setAttribute("width", width);
+  picture.setAttribute("height", height);
+  picture.append(tips());
+  const drawn = new Set();
+  const list = data.edges.toSorted((a, b) => RANK[family(a.role)] - RANK[family(b.role)] || a.on_path - b.on_path);
+  for (const edge of list) {
+    const role = family(edge.role), mine = edge.to === chosen;
+    const kind = edge.on_path ? "path" : role, style = STYLES[kind];
+    if (OPTIONAL.includes(role) && !(mine || byId("show-" + role).checked)) continue;
+    if (edge.from === null) continue;
+    const from = places.get(numbers.get(edge.from)), to = places.get(numbers.get(edge.to));
+    if (!from || !to || from === to) continue;
+    const shift = edge.role === "init" ? 0 : style.offset;
+    const a = { ...from, y: from.y + shift * 2.2 }, b = { ...to, y: to.y + shift * 2.2 };
+    const straight = edge.role === "init" && isClear(from, to, places);
+    const path = rounded(straight ? [[a.right, a.y], [b.left, b.y]] : route(a, b, rows, { gap, offset: style.offset }));
+    if (drawn.has(kind + path)) continue;
+    drawn.add(kind + path);
+    picture.append(draw("path", { d: path, fill: "none", stroke: style.stroke, "stroke-width": style.width,
+      "stroke-dasharray": style.dash, "marker-end": `url(#tip-${kind})`,
+      opacity: edge.role === "data" && !mine ? .45 : 1, "data-edge": `${edge.role} ${edge.from} ${edge.to}` }));
+  }
+}
+
+function tips() {
+  const marks = draw("defs", {});
+  for (const [name, style] of Object.entries(STYLES)) {
+    const mark = draw("marker", { id: "tip-" + name, viewBox: "0 0 8 8", refX: 7.4, refY: 4, markerWidth: 9,
+      markerHeight: 9, markerUnits: "userSpaceOnUse", orient: "auto" });
+    mark.append(draw("path", { d: "M0,0.6 L8,4 L0,7.4 z", fill: style.stroke }));
+    marks.append(mark);
+  }
+  return marks;
+}
+
+/** Says whether a straight line from one place to another crosses no card. */
+function isClear(from, to, places) {
+  return from.row === to.row && from.column < to.column && !from.low && !to.low &&
+    [...places.values()].every(place => place.row !== from.row || place.low ||
+      place.column <= from.column || place.column >= to.column);
+}
+
+/** Gives the corners of a line between two cards that goes through the channels between rows and columns. */
+function route(from, to, rows, { gap, offset }) {
+  const x1 = from.right, x2 = to.left, out = x1 + gap / 2 + offset, into = x2 - gap / 2 + offset;
+  const channel = from.row !== to.row ? rows[to.row].top - gap / 2 - 4 : rows[from.row].channel;
+  if (from.row === to.row && from.column + 1 === to.column) {
+    if (Math.abs(from.y - to.y) < 1) return [[x1, from.y], [x2, to.y]];
+    return [[x1, from.y], [out, from.y], [out, to.y], [x2, to.y]];
+  }
+  return [[x1, from.y], [out, from.y], [out, channel + offset], [into, channel + offset], [into, to.y], [x2, to.y]];
+}
+
+/** Gives a path through the corners, each rounded as far as its sides allow. */
+function rounded(corners) {
+  let path = `M${corners[0]}`;
+  for (let index = 1; index < corners.length - 1; index += 1) {
+    const [ax, ay] = corners[index - 1], [bx, by] = corners[index], [cx, cy] = corners[index + 1];
+    const before = Math.hypot(bx - ax, by - ay), after = Math.hypot(cx - bx, cy - by);
+    const r = Math.min(8, before / 2, after / 2);
+    if (r < .5) { path += `L${bx},${by}`; continue; }
+    path += `L${bx - (bx - ax) / before * r},${by - (by - ay) / before * r}` +
+      `Q${bx},${by} ${bx + (cx - bx) / after * r},${by + (cy - by) / after * r}`;
+  }
+  return path + `L${corners[corners.length - 1]}`;
+}

@@ -1,0 +1,39 @@
+// Numbers as people read them; `text.py` and `levels.py` say the same in notes and tables.
+
+import { make } from "./dom.js";
+
+/** Gives three significant digits and a decimal prefix: 1234567 -> "1.23M". */
+export function si(value) {
+  const prefixes = ["", "k", "M", "G", "T", "P", "E", "Z", "Y"];
+  let scaled = value, index = 0;
+  while (Math.abs(scaled) >= 999.5 && index < prefixes.length - 1) { scaled /= 1000; index += 1; }
+  return (index === 0 && Number.isInteger(scaled) ? scaled : Number(scaled.toPrecision(3))) + prefixes[index];
+}
+
+export function duration(seconds) {
+  if (seconds < 59.95) return seconds.toFixed(1) + " s";
+  const whole = Math.round(seconds), minutes = Math.floor(whole / 60);
+  if (minutes < 60) return minutes + " min " + String(whole % 60).padStart(2, "0") + " s";
+  return Math.floor(minutes / 60) + " h " + String(minutes % 60).padStart(2, "0") + " min";
+}
+
+export const percent = share => (100 * share).toFixed(1) + " %";
+export const points = share => (share > -5e-4 ? "+" : "−") + Math.abs(100 * share).toFixed(1) + " pp";
+export const flop = value => si(value).replace(/([A-Z]?)$/, " $1FLOP");
+
+/** Gives a difference of two shares in points, coloured by its sign. */
+export function signed(value) {
+  return make("span", { class: Math.abs(value) < 5e-4 ? "" : value > 0 ? "up" : "down" }, points(value));
+}
+
+/** Gives levels as runs of consecutive ones, however many: "levels 1–4, 6". */
+export function levels(list) {
+  if (!list.length) return "—";
+  const runs = [];
+  for (const level of [...new Set(list)].toSorted((a, b) => a - b)) {
+    const last = runs[runs.length - 1];
+    if (last && level === last[1] + 1) last[1] = level; else runs.push([level, level]);
+  }
+  const words = runs.map(([first, last]) => first === last ? `${first}` : `${first}–${last}`);
+  return (list.length > 1 ? "levels " : "level ") + words.join(", ");
+}

@@ -1,0 +1,101 @@
+"""Generations -> MLflow's models: one LoggedModel each, with the weights, and one version of the registered model.
+
+    LoggedModel <lineage>-gen-N     the weights as safetensors, or where they lie; found by the run that made it
+    registered model                one version per generation, aliases gen-N and champion
+
+What is there is looked up before anything is made, so doing it again changes nothing. Leaves out what the params, tags
+and notes say (`tags.py`, `notes.py`) and which name is free (`shown.py`).
+"""
+
+import json
+import re
+from collections.abc import Mapping
+
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModel, LoggedModelStatus
+
+from bootstrap.lineage.shown import RUN_KEY
+from bootstrap.lineage.tags import LEDGER_HASH
+from bootstrap.store.artifacts import Artifact
+from bootstrap.store.ledger import Entry
+
+UPLOAD_BYTES = 2**30
+"""Weights up to this size are copied into MLflow; larger ones stay where they are, named by path and digest."""
+
+
+class Registry:
+    """The models of one lineage in one experiment; `name`: the registered model's."""
+
+    def __init__(self, client: MlflowClient, experiment_id: str, *, lineage: str, name: str) -> None:
+        self._client, self._experiment_id = client, experiment_id
+        self.lineage, self.name = lineage, name
+
+    def open(self, key: str) -> None:
+        """Make the registered model if there is none, and mark it as that of the lineage's run with this key."""
+        if not self._client.search_registered_models(f"name = '{self.name}'", max_results=1):
+            self._client.create_registered_model(
+                self.name,
+                tags={"bootstrap.lineage": self.lineage, RUN_KEY: key},
+                description=f"Generations of {self.lineage}; the alias champion is what the lineage delivers, and "
+                "the alias gen-N is generation N (version numbers are not generation numbers).",
+            )
+        else:
+            self._client.set_registered_model_tag(self.name, RUN_KEY, key)
+
+    def model(self, entry: Entry, run_id: str, *, params: Mapping[str, str], weights: Artifact | None) -> LoggedModel:
+        """Return the model of a generation's run, with its weights if they are to be copied.
+
+        Raises StoreCorrupt if a file of the weights is broken; then none of them is copied.
+        """
+        found = self._client.search_logged_models(
+            [self._experiment_id], filter_string=f"source_run_id = '{run_id}'", max_results=1
+        )
+        copied = weights if weights is not None and _num_bytes(weights) < UPLOAD_BYTES else None
+        model = (
+            found[0]
+            if found
+            else self._client.create_logged_model(
+                self._experiment_id,
+                name=re.sub(r"[^\w-]", "-", f"{self.lineage}-{entry.generation.name}"),
+                source_run_id=run_id,
+                model_type="bootstrap_generation",
+                params=dict(params),
+                tags={
+                    LEDGER_HASH: entry.hash,
+                    "bootstrap.lineage": self.lineage,
+                    **({} if copied else {"mlflow.model.isExternal": "true"}),
+                },
+            )
+        )
+        if model.status != LoggedModelStatus.READY:
+            if copied is not None:
+                for name in copied.files:
+                    copied.read(name)  # A broken file is refused here, not spread.
+                self._client.log_model_artifacts(model.model_id, str(copied.path), "model")
+            model = self._client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+        return model
+
+    def version(self, run_id: str, model_id: str, *, tags: Mapping[str, str]) -> str:
+        """Return the version of the registered model that is this run's model, made with the tags if there is none."""
+        source = f"models:/{model_id}"
+        found = self._client.search_model_versions(f"name = '{self.name}' and run_id = '{run_id}'")
+        match = next((version for version in found if version.source == source), None)
+        if match is None:
+            match = self._client.create_model_version(
+                self.name, source, run_id=run_id, model_id=model_id, tags=dict(tags)
+            )
+        return str(match.version)
+
+    def describe(self, model_id: str, version: str, *, note: str) -> None:
+        """Show the note on the pages of a model and of its version, and lead from one to the other."""
+        versions = json.dumps([{"name": self.name, "version": version}])
+        self._client.set_logged_model_tags(model_id, {"mlflow.note.content": note, "mlflow.modelVersions": versions})
+        self._client.update_model_version(self.name, version, description=note)
+
+    def point(self, alias: str, version: str) -> None:
+        """Move an alias to a version."""
+        self._client.set_registered_model_alias(self.name, alias, version)
+
+
+def _num_bytes(weights: Artifact) -> int:
+    return sum(size for _, size in weights.files.values())

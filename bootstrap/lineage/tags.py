@@ -1,0 +1,212 @@
+"""Ledger -> the texts that MLflow shows and searches: tags of runs and versions, params of runs and models.
+
+Pure: records in, texts out, cut to what MLflow has room for. Leaves out numbers (`metrics.py`), the notes in sentences
+(`notes.py`) and logging (`publisher.py`); imports no MLflow.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bootstrap.lineage import queries
+from bootstrap.lineage.text import mlflow_key
+from bootstrap.records import Generation, Outcome
+from bootstrap.store.artifacts import Artifact
+from bootstrap.store.ledger import Entry
+from bootstrap.store.pretrained import Pretrained
+
+LEDGER_HASH = "bootstrap.ledger_hash"
+"""Tag of a generation's run and model: its record; of a lineage's run: the newest record that its pages show."""
+_KEY_CHARACTERS, _PARAM_CHARACTERS, _TAG_CHARACTERS = 250, 6000, 5000
+
+
+def of_lineage(first: Generation, *, base: Pretrained | None) -> dict[str, str]:
+    """Return the tags of the lineage's run that no later generation changes. `base`: what its weights go back to."""
+    return {
+        "bootstrap.kind": "lineage",
+        "bootstrap.seed": str(first.seed),
+        "bootstrap.recipe_digest": first.recipe_digest,
+        **_origin(first),
+        **_pretrained(base),
+    }
+
+
+def of_head(entries: Sequence[Entry]) -> dict[str, str]:
+    """Return the tags of the lineage's run that every generation brings up to date."""
+    head = entries[-1]
+    champion = entries[head.generation.champion].generation
+    return {
+        "bootstrap.champion": champion.name,
+        "bootstrap.frontier": str(champion.report.frontier),
+        LEDGER_HASH: head.hash,
+        "bootstrap.code_version": head.generation.code_version,
+    }
+
+
+def of_run(entry: Entry) -> dict[str, str]:
+    """Return the tags by which a generation's run is found; it has them from the start."""
+    return {
+        "bootstrap.kind": "generation",
+        "bootstrap.generation": str(entry.generation.number),
+        LEDGER_HASH: entry.hash,
+    }
+
+
+def of_generation(entry: Entry, *, models: Mapping[int, str], base: Pretrained | None) -> dict[str, str]:
+    """Return the tags of a generation's run: what the gate made of it, from what, how; nothing that is empty.
+
+    `models`: MLflow's model ids by generation number; `base`: what the weights go back to.
+    """
+    node, environment = entry.generation, entry.annotations.environment
+    inputs: dict[str, list[str]] = {}
+    for edge in node.edges:
+        if edge.role != "data" and edge.generation in models:
+            inputs.setdefault(edge.role, []).append(models[edge.generation])
+    tags = {
+        "bootstrap.outcome": node.outcome.value,
+        "bootstrap.gate": gate(node),
+        "bootstrap.gate.reason": node.decision.reason,
+        "bootstrap.stage": node.stage,
+        "bootstrap.guards": "; ".join(map(str, node.health.findings)),
+        "bootstrap.parent": _names(node.parents),
+        "bootstrap.teachers": ", ".join(queries.teachers(node)),
+        **_origin(node),
+        **_pretrained(base),
+        "bootstrap.model_inputs": json.dumps(inputs, sort_keys=True),
+        "bootstrap.target_levels": ", ".join(map(str, node.target_levels)),
+        "bootstrap.fingerprint": node.fingerprint,
+        "bootstrap.recipe_digest": node.recipe_digest,
+        "bootstrap.code_version": node.code_version,
+        "bootstrap.seed": str(node.seed),
+        "bootstrap.workers": str(node.num_workers),
+        "bootstrap.verifiers": json.dumps(node.verifiers, sort_keys=True),
+        **{f"bootstrap.{mlflow_key(name)}": value for name, value in environment.items()},
+        "mlflow.source.git.commit": environment.get("git_commit", ""),
+    }
+    return _filled(tags, limit=_TAG_CHARACTERS)
+
+
+def of_version(node: Generation, *, base: Pretrained | None) -> dict[str, str]:
+    """Return the tags of a generation's version of the registered model. `base`: what the weights go back to."""
+    return {
+        "bootstrap.generation": str(node.number),
+        "bootstrap.gate": gate(node),
+        "bootstrap.gate.reason": node.decision.reason[:_TAG_CHARACTERS],
+        "bootstrap.outcome": node.outcome.value,
+        "bootstrap.stage": node.stage,
+        "bootstrap.fingerprint": node.fingerprint,
+        **_pretrained(base),
+    }
+
+
+def model_params(
+    entry: Entry, *, recipe: Mapping[str, Any], models: Mapping[int, str], weights: Artifact | None
+) -> dict[str, str]:
+    """Return the params of a generation's MLflow model; nothing that is empty.
+
+    `recipe`: as plain JSON; `models`: MLflow's model ids by generation number; `weights`: None where none are kept.
+    """
+    node = entry.generation
+    params = {
+        "generation": str(node.number),
+        "outcome": node.outcome.value,
+        "parent": _names(node.parents),
+        "parent_model_id": ", ".join(models[number] for number in node.parents if number in models),
+        "teachers": ", ".join(queries.teachers(node)),
+        "fingerprint": node.fingerprint,
+        "base": _base_model(recipe),
+        "method": _method(recipe, node),
+        "ledger_hash": entry.hash,
+    }
+    if weights is not None:
+        params["weights_path"] = str(weights.path.absolute())
+        for file, label in (("model.safetensors", "weights_sha256"), ("tokenizer.json", "tokenizer_sha256")):
+            if file in weights.files:
+                params[label] = weights.files[file][0]
+    # MLflow merges the run's params into the model's page, where an empty one says nothing.
+    return _filled(params, limit=_PARAM_CHARACTERS)
+
+
+def recipe_params(recipe: Mapping[str, Any]) -> dict[str, str]:
+    """Return a nested recipe as MLflow params: dotted keys of legal characters, short text values, nothing empty.
+
+    `recipe`: as plain JSON. Lists of plain values stay one param; lists of settings are numbered:
+    `generations.steps.0.updates`.
+    """
+    params: dict[str, str] = {}
+
+    def walk(value: Any, path: str) -> None:
+        match value:
+            case {**settings}:
+                for key, inner in settings.items():
+                    walk(inner, f"{path}.{mlflow_key(key)}" if path else mlflow_key(key))
+            case [*items] if any(map(_is_settings, items)):
+                for index, item in enumerate(items):
+                    walk(item, f"{path}.{index}")
+            case None | "" | []:
+                pass
+            case [*_] | True | False:
+                params[path[:_KEY_CHARACTERS]] = json.dumps(value)[:_PARAM_CHARACTERS]
+            case _:
+                params[path[:_KEY_CHARACTERS]] = str(value)[:_PARAM_CHARACTERS]
+
+    walk(recipe, "")
+    return params
+
+
+def gate(node: Generation) -> str:
+    """Return what the gate made of a generation, in a word to search for: accepted, rejected, aside."""
+    if node.outcome is Outcome.ASIDE:
+        return "aside"
+    return "accepted" if node.decision.promoted else "rejected"
+
+
+def _origin(node: Generation) -> dict[str, str]:
+    """Return the tags of a fork: which generation of another lineage its weights are, and the hash of its record."""
+    return {
+        name: value
+        for edge in node.edges
+        if edge.role == "init" and edge.record is not None
+        for name, value in (
+            ("bootstrap.forked_from", queries.source(edge)),
+            ("bootstrap.forked_from_record", edge.record),
+        )
+    }
+
+
+def _pretrained(base: Pretrained | None) -> dict[str, str]:
+    """Return the tags that say which pretrained model the weights go back to, and on what terms."""
+    if base is None:
+        return {}
+    return {"bootstrap.base.source": base.source, **({"bootstrap.base.license": base.licence} if base.licence else {})}
+
+
+def _base_model(recipe: Mapping[str, Any]) -> str:
+    model = recipe.get("base", {}).get("model", {})
+    return " ".join(str(model[key]) for key in ("type", "path", "lineage", "number") if key in model)
+
+
+def _method(recipe: Mapping[str, Any], node: Generation) -> str:
+    """Return the training steps as words, for example `sft, rl+distillation`."""
+    part = recipe.get("generations" if node.number else "base", {})
+    for stage in part.get("stages") or ():
+        part = stage if stage["name"] == node.stage else part
+    steps = part.get("steps") or ()
+    return ", ".join(step["type"] + ("+distillation" if step.get("distillation") else "") for step in steps)
+
+
+def _names(numbers: Sequence[int]) -> str:
+    return ", ".join(f"gen-{number}" for number in numbers)
+
+
+def _is_settings(value: Any) -> bool:
+    match value:
+        case {}:
+            return True
+        case _:
+            return False
+
+
+def _filled(texts: Mapping[str, str], *, limit: int) -> dict[str, str]:
+    """Return the texts that are not empty, each cut to `limit` characters."""
+    return {key: value[:limit] for key, value in texts.items() if value}

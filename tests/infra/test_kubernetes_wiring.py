@@ -1,0 +1,371 @@
+"""The manifests agree with one another: names, ports, selectors, versions, and who may reach whom."""
+
+import copy
+import itertools
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from support.kubernetes import (
+    COMPONENTS,
+    REPOSITORY,
+    TREES,
+    Document,
+    Pod,
+    build,
+    pods,
+    ray_cluster,
+    secret_names,
+    selects,
+    write_overlay,
+)
+
+Built = Callable[[str], list[Document]]
+
+every_tree = pytest.mark.parametrize("name", TREES)
+
+OUTSIDE = {"prometheus", "kuberay-operator"}
+"""Who else is let in, by the label app.kubernetes.io/name, from whatever namespace."""
+MODEL_NODES = {"ray-head", "ray-worker"}
+
+
+def of_kind(documents: Sequence[Document], kind: str) -> list[Document]:
+    return [document for document in documents if document["kind"] == kind]
+
+
+# --- the network ---------------------------------------------------------------------------------------------------
+
+
+@every_tree
+def test_a_service_leads_to_ports_that_its_pods_have(name: str, built: Built):
+    documents = built(name)
+    for service in of_kind(documents, "Service"):
+        behind = [pod for pod in pods(documents) if selects({"matchLabels": service["spec"]["selector"]}, pod.labels)]
+        assert behind, service["metadata"]["name"]
+        for port, pod in itertools.product(service["spec"]["ports"], behind):
+            assert pod.ports[port["targetPort"]] == port["port"]
+
+
+@every_tree
+def test_the_monitor_finds_a_service_that_every_node_of_ray_stands_behind(name: str, built: Built):
+    documents = built(name)
+    (monitor,) = of_kind(documents, "ServiceMonitor")
+    (service,) = [
+        one for one in of_kind(documents, "Service") if selects(monitor["spec"]["selector"], one["metadata"]["labels"])
+    ]
+    assert {end["port"] for end in monitor["spec"]["endpoints"]} <= {port["name"] for port in service["spec"]["ports"]}
+    selector = {"matchLabels": service["spec"]["selector"]}
+    assert {pod.component for pod in pods(documents) if selects(selector, pod.labels)} == MODEL_NODES
+
+
+@every_tree
+def test_an_address_in_a_container_is_a_service_with_that_port(name: str, built: Built):
+    documents = built(name)
+    served = {
+        (service["metadata"]["name"], port["port"])
+        for service in of_kind(documents, "Service")
+        for port in service["spec"]["ports"]
+    }
+    found = {
+        (match[1], int(match[2]))
+        for pod in pods(documents)
+        for variable in environment(pod)
+        for match in re.finditer(r"(?:://|@)([a-z][a-z0-9.-]*):(\d+)", variable.get("value", ""))
+    }
+    assert found == {("mlflow", 5000), ("postgres", 5432), ("s3", 8333)}
+    assert found <= served
+
+
+@every_tree
+def test_mlflow_lets_in_the_host_name_that_drivers_use(name: str, built: Built):
+    (server,) = [pod for pod in pods(built(name)) if pod.component == "mlflow"]
+    (allowed,) = [one for one in server.spec["containers"][0]["args"] if one.startswith("--allowed-hosts=")]
+    (head,) = [pod for pod in pods(built(name)) if pod.component == "ray-head"]
+    (uri,) = [one["value"] for one in environment(head) if one["name"] == "MLFLOW_TRACKING_URI"]
+    assert uri.removeprefix("http://") in allowed.partition("=")[2].split(",")
+
+
+@every_tree
+def test_a_policy_selects_pods_that_there_are_and_opens_ports_that_they_have(name: str, built: Built):
+    documents = built(name)
+    for policy in of_kind(documents, "NetworkPolicy"):
+        spec, label = policy["spec"], policy["metadata"]["name"]
+        chosen = [pod for pod in pods(documents) if selects(spec["podSelector"], pod.labels)]
+        assert chosen and spec["policyTypes"] == ["Ingress"], label
+        assert spec["podSelector"]["matchLabels"]["app.kubernetes.io/part-of"] == "bootstrap", label
+        for rule in spec.get("ingress", ()):
+            for port, pod in itertools.product(rule.get("ports", ()), chosen):
+                assert port["port"] in pod.ports.values(), label
+            for peer in rule["from"]:
+                if "namespaceSelector" in peer:
+                    assert peer["podSelector"]["matchLabels"]["app.kubernetes.io/name"] in OUTSIDE, label
+                else:
+                    assert any(selects(peer["podSelector"], pod.labels) for pod in pods(documents)), label
+
+
+def reachable(documents: Sequence[Document]) -> set[tuple[str, str, int | str]]:
+    """Return who reaches which port of whom, by component, as the policies have it; `*` is every port."""
+    policies = [document["spec"] for document in of_kind(documents, "NetworkPolicy")]
+    found: set[tuple[str, str, int | str]] = set()
+    outsiders = [
+        Pod("", "", {"app.kubernetes.io/name": name, "app.kubernetes.io/component": name}, {}) for name in OUTSIDE
+    ]
+    stranger = Pod("", "", {"app.kubernetes.io/component": "stranger"}, {})
+    inside = pods(documents)
+    for source, target in itertools.product([*inside, *outsiders, stranger], inside):
+        governing = [policy for policy in policies if selects(policy["podSelector"], target.labels)]
+        if not governing:
+            found.add((source.component, target.component, "*"))
+        for rule in itertools.chain.from_iterable(policy.get("ingress", ()) for policy in governing):
+            if any(is_peer(peer, source, inside=source in inside) for peer in rule["from"]):
+                ports = [port["port"] for port in rule.get("ports", ())] or ["*"]
+                found |= {(source.component, target.component, port) for port in ports}
+    return found
+
+
+def is_peer(peer: Mapping[str, Any], pod: Pod, *, inside: bool) -> bool:
+    return (inside or "namespaceSelector" in peer) and selects(peer["podSelector"], pod.labels)
+
+
+REACHABLE: set[tuple[str, str, int | str]] = {
+    *((source, target, "*") for source in MODEL_NODES for target in MODEL_NODES),
+    *(("prometheus", target, 8080) for target in MODEL_NODES),
+    ("kuberay-operator", "ray-head", 8265),
+    ("ray-head", "mlflow", 5000),
+    ("mlflow", "postgres", 5432),
+    ("mlflow", "s3", 8333),
+}
+SUBMITTER = ("ray-submitter", "ray-head", 8265)
+
+
+@every_tree
+def test_the_head_alone_reaches_mlflow_and_mlflow_alone_its_stores(name: str, built: Built):
+    documents = built(name)
+    # Nothing listens on a pod that only submits.
+    found = {row for row in reachable(documents) if row[1] != "ray-submitter"}
+    assert found == (REACHABLE | {SUBMITTER} if of_kind(documents, "RayJob") else REACHABLE)
+
+
+def test_a_policy_that_lets_in_too_many_shows_as_reachable(built: Built):
+    documents = copy.deepcopy(built("base"))
+    (policy,) = [one for one in of_kind(documents, "NetworkPolicy") if one["metadata"]["name"] == "bootstrap-mlflow"]
+    policy["spec"]["ingress"][0]["from"][0]["podSelector"] = {}
+    assert ("ray-worker", "mlflow", 5000) in reachable(documents) - REACHABLE
+    without = [one for one in documents if one["metadata"]["name"] not in ("bootstrap-deny", "bootstrap-s3")]
+    assert ("stranger", "s3", "*") in reachable(without)
+
+
+# --- pods ----------------------------------------------------------------------------------------------------------
+
+
+def environment(pod: Pod) -> Iterator[Document]:
+    for container in pod.spec["containers"]:
+        yield from container.get("env", ())
+
+
+@every_tree
+def test_every_pod_is_confined_and_bounded(name: str, built: Built):
+    documents = built(name)
+    found = pods(documents)
+    assert {pod.component for pod in found} >= MODEL_NODES | {"mlflow", "postgres", "s3"}
+    for pod in found:
+        inside = pod.spec["securityContext"]
+        assert inside["runAsNonRoot"] and inside["runAsUser"] >= 999, pod.owner
+        assert inside["seccompProfile"] == {"type": "RuntimeDefault"}, pod.owner
+        # Kubernetes would set a variable such as MLFLOW_PORT for each Service, and MLflow reads that one.
+        assert pod.spec["enableServiceLinks"] is False, pod.owner
+        scaled = pod.component == "ray-head" and asks_for_nodes(documents)
+        assert pod.spec["automountServiceAccountToken"] is scaled, pod.owner
+        volumes = {volume["name"] for volume in pod.spec["volumes"]} | claims(documents, pod)
+        for container in pod.spec["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }, pod.owner
+            assert container["resources"]["limits"].keys() >= {"cpu", "memory"}, pod.owner
+            assert container["resources"]["requests"].keys() == container["resources"]["limits"].keys(), pod.owner
+            assert {mount["name"] for mount in container["volumeMounts"]} == volumes, pod.owner
+            assert "/tmp" in {mount["mountPath"] for mount in container["volumeMounts"]}, pod.owner
+            # KubeRay makes the probes of Ray's own containers.
+            if not pod.component.startswith("ray-"):
+                assert container.keys() >= {"startupProbe", "readinessProbe", "livenessProbe"}, pod.owner
+
+
+def asks_for_nodes(documents: Sequence[Document]) -> bool:
+    return any(ray_cluster(document).get("enableInTreeAutoscaling", False) for document in documents)
+
+
+def claims(documents: Sequence[Document], pod: Pod) -> set[str]:
+    """Return the volumes that a StatefulSet claims for its pods."""
+    return {
+        claim["metadata"]["name"]
+        for document in of_kind(documents, "StatefulSet")
+        if pod.owner == f"StatefulSet/{document['metadata']['name']}"
+        for claim in document["spec"]["volumeClaimTemplates"]
+    }
+
+
+@every_tree
+def test_every_node_of_ray_mounts_the_one_store(name: str, built: Built):
+    documents = built(name)
+    (claim,) = of_kind(documents, "PersistentVolumeClaim")
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+    for pod in pods(documents):
+        if pod.component in MODEL_NODES:
+            (store,) = [volume for volume in pod.spec["volumes"] if volume["name"] == "store"]
+            assert store["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
+            assert {"name": "store", "mountPath": "/store"} in pod.spec["containers"][0]["volumeMounts"]
+
+
+@every_tree
+def test_a_budget_covers_pods_that_there_are_by_a_count_that_kubernetes_can_make(name: str, built: Built):
+    documents = built(name)
+    for budget in of_kind(documents, "PodDisruptionBudget"):
+        covered = [pod for pod in pods(documents) if selects(budget["spec"]["selector"], pod.labels)]
+        assert covered
+        # Kubernetes asks a pod's owner for its scale to count who may be missing; RayCluster has none.
+        if any(pod.component.startswith("ray-") for pod in covered):
+            assert isinstance(budget["spec"]["minAvailable"], int) and "maxUnavailable" not in budget["spec"]
+
+
+# --- secrets -------------------------------------------------------------------------------------------------------
+
+SECRET_NAMES = re.compile("PASSWORD|TOKEN|SECRET|ACCESS_KEY")
+
+
+@every_tree
+def test_a_secret_comes_from_the_one_secret_and_stands_nowhere_else(name: str, built: Built):
+    documents = built(name)
+    (secret,) = of_kind(documents, "Secret")
+    assert sorted(secret["data"]) == sorted(secret_names())
+    rest = repr([document for document in documents if document is not secret])
+    assert "made-up" not in rest
+    named = [
+        variable for pod in pods(documents) for variable in environment(pod) if SECRET_NAMES.search(variable["name"])
+    ]
+    assert {variable["valueFrom"]["secretKeyRef"]["key"] for variable in named} == set(secret["data"])
+    for variable in named:
+        assert variable["valueFrom"]["secretKeyRef"]["name"] == secret["metadata"]["name"]
+        assert "value" not in variable
+
+
+def test_the_example_of_secrets_holds_none_and_git_ignores_the_real_ones():
+    assert secret_names() == ["POSTGRES_PASSWORD", "S3_ACCESS_KEY", "S3_SECRET_KEY"]
+    assert "infra/k8s/base/secrets.env" in (REPOSITORY / ".gitignore").read_text().splitlines()
+
+
+@every_tree
+def test_a_variable_that_another_one_holds_is_defined_before_it(name: str, built: Built):
+    for pod in pods(built(name)):
+        known: set[str] = set()
+        for variable in environment(pod):
+            assert set(re.findall(r"\$\((\w+)\)", variable.get("value", ""))) <= known
+            known.add(variable["name"])
+
+
+# --- versions and components ---------------------------------------------------------------------------------------
+
+
+@every_tree
+def test_versions_are_those_of_constraints(name: str, built: Built, versions: Mapping[str, str]):
+    documents = built(name)
+    (cluster,) = filter(None, map(ray_cluster, documents))
+    assert cluster["rayVersion"] == versions["ray"]
+    images = {container["image"] for pod in pods(documents) for container in pod.spec["containers"]}
+    gpu = {"bootstrap:gpu"} if cluster["workerGroupSpecs"][0]["rayStartParams"].get("num-gpus") else set()
+    ours = {image for image in images if image.startswith("bootstrap")}
+    assert ours == {"bootstrap:cpu", f"bootstrap-mlflow:{versions['mlflow']}"} | gpu
+    assert all(re.fullmatch(r"[\w./-]+:\d+\.\d+[\w.-]*", image) for image in images - ours)
+
+
+def test_compose_and_kubernetes_run_the_same_services(built: Built):
+    """A tag of one image differs nowhere, or what is tested on one machine is not what a cluster runs."""
+    tags: dict[str, set[str]] = {}
+    images = [container["image"] for pod in pods(built("overlays/everything")) for container in pod.spec["containers"]]
+    for file in sorted((REPOSITORY / "infra").glob("compose*.yaml")):
+        images += [one["image"] for one in yaml.safe_load(file.read_text())["services"].values() if "image" in one]
+    for image in images:
+        name, _, tag = image.partition(":")
+        if not name.startswith("bootstrap"):
+            tags.setdefault(name, set()).add(tag)
+    assert tags.keys() >= {"postgres", "chrislusf/seaweedfs"}
+    assert not {name: sorted(found) for name, found in tags.items() if len(found) > 1}
+
+
+def workers(documents: Sequence[Document]) -> Document:
+    (cluster,) = filter(None, map(ray_cluster, documents))
+    (group,) = cluster["workerGroupSpecs"]
+    return group
+
+
+@pytest.mark.parametrize("name", ["overlays/gpu", "overlays/everything"])
+def test_gpu_gives_kubernetes_and_ray_the_same_number_of_gpus(name: str, built: Built):
+    group = workers(built(name))
+    (container,) = group["template"]["spec"]["containers"]
+    assert container["image"] == "bootstrap:gpu"
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == group["rayStartParams"]["num-gpus"] == "1"
+
+
+@pytest.mark.parametrize("name", ["overlays/spot", "overlays/everything"])
+def test_spot_sends_workers_to_spot_nodes_and_keeps_the_head_off_them(name: str, built: Built):
+    documents = built(name)
+    head, worker = (next(pod for pod in pods(documents) if pod.component == one) for one in ("ray-head", "ray-worker"))
+    (of_head,) = node_terms(head)
+    wanted = [rule for term in node_terms(worker) for rule in term["matchExpressions"]]
+    assert [(rule["key"], rule["values"]) for rule in wanted] == [
+        (rule["key"], rule["values"]) for rule in of_head["matchExpressions"]
+    ]
+    assert {rule["operator"] for rule in wanted} == {"In"}
+    assert {rule["operator"] for rule in of_head["matchExpressions"]} == {"NotIn"}
+    tolerated = {one["key"] for one in worker.spec["tolerations"]}
+    assert tolerated >= {"cloud.google.com/gke-spot", "kubernetes.azure.com/scalesetpriority"}
+    assert ("nvidia.com/gpu" in tolerated) is (name == "overlays/everything")
+    # Ray drains a node for 30 s at most.
+    assert 30 < worker.spec["terminationGracePeriodSeconds"] < 60
+
+
+def node_terms(pod: Pod) -> list[Document]:
+    rule = pod.spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    return rule["nodeSelectorTerms"]
+
+
+@every_tree
+def test_workers_are_as_many_as_their_bounds_allow(name: str, built: Built):
+    group, scaled = workers(built(name)), asks_for_nodes(built(name))
+    assert 1 <= group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
+    assert (group["minReplicas"] < group["maxReplicas"]) is scaled
+
+
+@pytest.mark.parametrize("name", ["overlays/job", "overlays/everything"])
+def test_job_brings_the_cluster_that_the_other_components_describe(name: str, built: Built, tree: Path):
+    documents = built(name)
+    assert not of_kind(documents, "RayCluster")
+    (job,) = of_kind(documents, "RayJob")
+    others = [component for component in COMPONENTS if component != "job"] if name != "overlays/job" else []
+    standing = standing_cluster(tree, built, others)
+    assert job["spec"]["rayClusterSpec"] == standing["spec"]
+    # The operator appends a suffix, and a Service's name ends at 63 characters.
+    assert len(job["metadata"]["name"]) <= 47
+
+
+def standing_cluster(tree: Path, built: Built, components: Sequence[str]) -> Document:
+    if not components:
+        (cluster,) = of_kind(built("base"), "RayCluster")
+        return cluster
+    (cluster,) = of_kind(build(write_overlay(tree, "standing", components)), "RayCluster")
+    return cluster
+
+
+@pytest.mark.parametrize("name", ["overlays/job", "overlays/everything"])
+def test_the_job_runs_a_recipe_that_is_in_the_image_on_the_store(name: str, built: Built):
+    (job,) = of_kind(built(name), "RayJob")
+    words = job["spec"]["entrypoint"].split()
+    assert words[:4] == ["python", "-m", "bootstrap", "run"]
+    recipe = words[4].removeprefix("/opt/bootstrap/")
+    assert (REPOSITORY / recipe).is_file() and recipe != words[4]
+    assert words[5:] == ["--store", "/store/runs"]
+    assert job["spec"]["backoffLimit"] > 0 and job["spec"]["shutdownAfterJobFinishes"]
