@@ -18,6 +18,8 @@ from packaging.specifiers import SpecifierSet
 from support.dockerfile import health_command, history, stages, variables
 from support.kubernetes import REPOSITORY
 
+from bootstrap import __version__
+
 DOCKERFILE = REPOSITORY / "infra" / "Dockerfile"
 TEXT = DOCKERFILE.read_text()
 IMAGES = ("cpu", "gpu", "mlflow")
@@ -91,10 +93,10 @@ def test_every_version_is_that_of_constraints(versions: Mapping[str, str]):
     for install in installs:
         assert "--constraint /constraints.txt" in install or "--no-deps" in install, install
         assert "==" not in install and "--no-cache-dir" in install
-    # Wherever the image of MLflow is named, so in comments that tell how to build it.
-    named = {tag for file in sorted((REPOSITORY / "infra").rglob("*")) if file.is_file()
-             for tag in re.findall(r"bootstrap-mlflow:([\w.]+)", file.read_text())}  # fmt: skip
-    assert named == {versions["mlflow"]}
+    # Wherever an image is named, so in comments that tell how to build it.
+    texts = [file.read_text() for file in sorted((REPOSITORY / "infra").rglob("*")) if file.is_file()]
+    named = {found for text in texts for found in re.findall(r"bootstrap-(cpu|gpu|mlflow):([\w.]+)", text)}
+    assert named == {("cpu", __version__), ("gpu", __version__), ("mlflow", versions["mlflow"])}
 
 
 def test_the_base_image_has_a_python_that_the_package_takes():
