@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 import subprocess
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -418,6 +419,31 @@ def test_one_list_of_images_gives_every_node_a_new_version(tree: Path):
     assert {image for image in images if "bootstrap" in image} == {
         f"REGISTRY/bootstrap-{name}:2" for name in ("cpu", "gpu", "mlflow")
     }
+
+
+def test_the_overlay_of_the_readme_takes_the_base_and_images_of_ones_own(tree: Path):
+    text = (REPOSITORY / "infra" / "README.md").read_text()
+    (written,) = re.findall(r"<<END\n(.*?)^    END$", text, re.MULTILINE | re.DOTALL)
+    folder = tree / "overlays" / "own"
+    folder.mkdir()
+    (folder / "kustomization.yaml").write_text(textwrap.dedent(written))
+    documents = build(folder)
+    assert not [wrong for document in documents for wrong in errors(document)]
+    images = {container["image"] for pod in pods(documents) for container in pod.spec["containers"]}
+    assert {image for image in images if "bootstrap" in image} == {
+        "REGISTRY/bootstrap-cpu:1",
+        "REGISTRY/bootstrap-mlflow:1",
+    }
+
+
+def test_the_readme_names_what_there_is(built: Built):
+    text = (REPOSITORY / "infra" / "README.md").read_text()
+    named = set(re.findall(r"\b(cronjob|raycluster|deploy|service)/([a-z0-9-]+)", text))
+    kinds = {"cronjob": "CronJob", "raycluster": "RayCluster", "deploy": "Deployment", "service": "Service"}
+    # The operator makes the head's Service.
+    for kind, name in named - {("service", "bootstrap-head-svc")}:
+        assert name in {one["metadata"]["name"] for one in of_kind(built("base"), kinds[kind])}, f"{kind}/{name}"
+    assert len(named) == 5
 
 
 PATCHES = {
