@@ -164,6 +164,13 @@ def test_the_head_alone_reaches_mlflow_and_mlflow_alone_its_stores(name: str, bu
     assert found == (REACHABLE | {SUBMITTER} if of_kind(documents, "RayJob") else REACHABLE)
 
 
+@pytest.mark.parametrize("labels", OUTSIDE, ids=lambda labels: labels[NAME])
+def test_everybody_outside_who_needs_to_is_let_in(labels: Mapping[str, str], built: Built):
+    policies = of_kind(built("base"), "NetworkPolicy")
+    rules = itertools.chain.from_iterable(policy["spec"].get("ingress", ()) for policy in policies)
+    assert any(is_peer(peer, Pod("", "", labels, {}), inside=False) for rule in rules for peer in rule["from"])
+
+
 def test_a_policy_that_lets_in_too_many_shows_as_reachable(built: Built):
     documents = copy.deepcopy(built("base"))
     (policy,) = [one for one in of_kind(documents, "NetworkPolicy") if one["metadata"]["name"] == "bootstrap-mlflow"]
