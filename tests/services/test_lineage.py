@@ -130,7 +130,7 @@ def test_a_run_without_a_store_is_refused(stack: Stack) -> None:
         timeout=300,
     )
     assert done.returncode != 0
-    assert "choose another folder with --store" in done.stdout + done.stderr
+    assert "choose another folder with --store" in done.stdout + done.stderr, done.stdout
 
 
 def test_s3_and_postgres_ask_for_their_keys(stack: Stack, http: requests.Session) -> None:
