@@ -35,7 +35,7 @@ from bootstrap.evaluation.intervals import wilson
 from bootstrap.evaluation.protection import Protected, protected
 from bootstrap.evaluation.report import OutcomeRow
 from bootstrap.evaluation.spending import shared_alpha
-from bootstrap.records import Decision, LevelReport, Report
+from bootstrap.ledger_records import Decision, LevelReport, Report
 
 GENERATIONS = 12
 TARGET = 0.4

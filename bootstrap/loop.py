@@ -13,9 +13,10 @@ from bootstrap import __version__
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.steps import MergeStep
 from bootstrap.evaluation.guards import heed
+from bootstrap.ledger_records import Generation
 from bootstrap.pool import Pool
 from bootstrap.prompts.build import build_task
-from bootstrap.records import Generation, Observer
+from bootstrap.records import Observer
 from bootstrap.scoring.verifier import Tools
 from bootstrap.selection.books import combine
 from bootstrap.selection.curriculum import last_evaluated
@@ -29,7 +30,7 @@ from bootstrap.stages.models import LineageModels
 from bootstrap.stages.origin import inherited
 from bootstrap.stages.readable import as_events
 from bootstrap.stages.resolve import base_artifacts, edges, resolve, training_of
-from bootstrap.stages.step import StepResult, run_step
+from bootstrap.stages.step import StepResult, by_role, run_step
 from bootstrap.stages.trainers import build_trainer
 from bootstrap.stages.verifiers import bind_models, open_verifiers
 from bootstrap.store.ledger import Entry
@@ -122,10 +123,9 @@ def grow(context: Context, entries: Sequence[Entry], number: int, *, lineage: st
     health, examined = examine(context, entries, plan, results, checkpoint, evaluation, meter=meter)
     aside = context.recipe.gate_of(number) == "never"
     decision, champion = heed(decision, health, earlier=[entry.generation for entry in entries], aside=aside)
-    refs = {f"step-{index}": result.artifact for index, result in enumerate(results)}
+    refs = by_role(results)
     refs |= {"weights": weights, "evaluation": evaluation.artifact, "health": examined}
-    refs |= {**base_artifacts(context, checkpoint), **inherited(context, number)}
-    refs |= further
+    refs |= {**base_artifacts(context, checkpoint), **inherited(context, number), **further}
     return Generation(
         number=number,
         stage=context.recipe.stage_name(number),

@@ -53,12 +53,13 @@ from bootstrap.config.steps import DistillStep, MergeStep, RlStep, SelfPlayStep,
 from bootstrap.config.task import OpenTask
 from bootstrap.config.tasks import tasks_of
 from bootstrap.errors import RecipeError, VerifierError
+from bootstrap.ledger_records import Generation
 from bootstrap.levels import level_range
 from bootstrap.prompts.build import build_task
 from bootstrap.prompts.files import Rows
 from bootstrap.prompts.mixture import Mixture
 from bootstrap.prompts.task import Task, own_level
-from bootstrap.records import Checkpoint, Example, Generation, Prompt, RatioLevel, Record
+from bootstrap.records import Checkpoint, Example, Prompt, RatioLevel, Record
 from bootstrap.scoring.verifier import Tools
 from bootstrap.selection.curriculum import (
     aims_by,

@@ -2,12 +2,13 @@
 
 Both are annotations of what is finished and never its identity; unfinished work goes on with the same source alone."""
 
-import hashlib
 import os
 import shutil
 import subprocess
 from functools import cache
 from pathlib import Path
+
+from bootstrap.canonical import sha256, sha256_of
 
 ROOT = Path(__file__).parent
 COMMIT_VARIABLE = "BOOTSTRAP_GIT_COMMIT"
@@ -37,8 +38,7 @@ def git_commit() -> str | None:
 @cache
 def source_digest() -> str:
     """Return SHA-256 over every Python file of this package, by name, as they were when a run first asked."""
-    digest = hashlib.sha256()
-    for path in sorted(ROOT.rglob("*.py")):
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
-        digest.update(f"{path.relative_to(ROOT).as_posix()}\n{content}\n".encode())
-    return digest.hexdigest()
+    return sha256_of(
+        f"{path.relative_to(ROOT).as_posix()}\n{sha256(path.read_bytes())}\n".encode()
+        for path in sorted(ROOT.rglob("*.py"))
+    )

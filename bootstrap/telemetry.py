@@ -10,7 +10,8 @@ Nothing that a run does depends on what is told. The ledger keeps the same count
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 
-from bootstrap.records import Event, Generation, Status
+from bootstrap.ledger_records import Generation
+from bootstrap.records import Event, Status
 
 
 class Telemetry:

@@ -4,9 +4,9 @@ An adapter comes out merged with its base, as a whole model that opens without p
 Where the model goes back to an imported one, `import.json` says so and names the weights beside it too.
 """
 
-import json
 from pathlib import Path
 
+from bootstrap.canonical import json_file
 from bootstrap.cli.stores import new_folder
 from bootstrap.errors import RecipeError
 from bootstrap.lineage.card import model_card
@@ -44,7 +44,7 @@ def export_generation(store: LineageStore, generation: str, folder: Path) -> tup
         merged = merge(store.artifact(found.artifacts["base"]).read_all(), files)
         fingerprint = merged.fingerprint
         origin = {"adapted": found.fingerprint, "base": base, "merged": fingerprint}
-        files = {**merged.files, "merged.json": json.dumps(origin, indent=2, sort_keys=True).encode()}
+        files = {**merged.files, "merged.json": json_file(origin, indent=2)}
     files = {**exported(files, fingerprint=fingerprint), "README.md": card.encode()}
     durable.make_folder(folder.parent)
     if not durable.write_folder(folder, files):

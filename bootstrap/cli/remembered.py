@@ -11,11 +11,11 @@ judge's address, a task file's path).
 
 from pathlib import Path
 
+from bootstrap.canonical import canonical_json
 from bootstrap.config.load import load_recipe, recipe_of
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError
 from bootstrap.store import durable
-from bootstrap.store.artifacts import canonical_json
 from bootstrap.store.lineage_store import LineageStore
 
 FILE_NAME = "recipe.json"

@@ -16,11 +16,11 @@ from bootstrap.cli.sync import DEFAULT_PORT
 from bootstrap.cli.target import recall, uri_to_show, without_credentials
 from bootstrap.errors import RecipeError, StoreError, TrackingError
 from bootstrap.evaluation.scaling import MIN_POINTS, Sigmoid, fit_sigmoid
+from bootstrap.ledger_records import Generation, LevelReport, Outcome
 from bootstrap.levels import level_range
 from bootstrap.lineage import queries, text, tracking
 from bootstrap.lineage.curves import Curve, Point, Quality, arms, aside, competitors, curve
 from bootstrap.lineage.outbox import Outbox
-from bootstrap.records import Generation, LevelReport, Outcome
 from bootstrap.stages.siblings import best_of
 from bootstrap.store import durable
 from bootstrap.store.ancestry import Siblings, ancestry, own_flops, total

@@ -6,13 +6,13 @@ model's folder is what the verifier `reward_model` reads:
     <folder>/preferences.json     accuracy on the held-out pairs, how it was trained, hash of the pairs; no dates
 """
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bootstrap.canonical import json_file, sha256
 from bootstrap.cli.stores import new_folder
 from bootstrap.errors import RecipeError
 from bootstrap.lineage.queries import find
@@ -81,12 +81,12 @@ def train_reward_model(
         "loss": made.loss,
         "lr": lr,
         "pairs": len(shown),
-        "pairs_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "pairs_sha256": sha256(path.read_bytes()),
         "seed": seed,
         "updates": updates,
     }
     durable.make_folder(folder.parent)
-    if not durable.write_folder(folder, {**made.files, FACTS: json.dumps(facts, indent=2, sort_keys=True).encode()}):
+    if not durable.write_folder(folder, {**made.files, FACTS: json_file(facts, indent=2)}):
         raise RecipeError(f"{folder} has been filled by someone else meanwhile; name a new folder")
     return (
         f"{len(shown)} pairs trained on, loss {made.loss:.3f}; of {len(measured)} held-out pairs {made.accuracy:.1%} "

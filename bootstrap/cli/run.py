@@ -25,13 +25,13 @@ from bootstrap.config.load import is_remembered, load_recipe, recipe_folder
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.tasks import tasks_of
 from bootstrap.errors import GuardStop, LineageMismatch, TrackingError
+from bootstrap.ledger_records import Generation, GuardAction
 from bootstrap.lineage import queries, text
 from bootstrap.lineage.outbox import Outbox
 from bootstrap.lineage.tracking import experiment_name, resolve_tracking_uri
 from bootstrap.plan import LineagePlan, make_plan
 from bootstrap.pool import Pool
 from bootstrap.provenance import git_commit, source_digest
-from bootstrap.records import Generation, GuardAction
 from bootstrap.scoring.verifier import Tools
 from bootstrap.store.finals import final_of
 from bootstrap.store.ledger import Entry

@@ -11,12 +11,12 @@ import os
 import re
 from pathlib import Path
 
+from bootstrap.canonical import canonical_json
 from bootstrap.config.resources import Tracking
 from bootstrap.errors import StoreCorrupt
 from bootstrap.lineage import tracking
 from bootstrap.records import Record
 from bootstrap.store import durable
-from bootstrap.store.artifacts import canonical_json
 from bootstrap.store.lineage_store import LineageStore
 
 FILE_NAME = "tracking.json"

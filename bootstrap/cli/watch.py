@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from bootstrap.records import Event, Generation, Observer
+from bootstrap.ledger_records import Generation
+from bootstrap.records import Event, Observer
 from bootstrap.telemetry import Telemetry
 
 LOOK_EVERY_SECONDS = 10.0

@@ -13,7 +13,6 @@ a fixed list of variables and never a secret: tokens and passwords belong into t
 the job server (`jobs.py`), what a run does, and restarting it (submit again: it continues from the last checkpoint).
 """
 
-import hashlib
 import json
 import logging
 import os
@@ -30,6 +29,7 @@ from pydantic import BaseModel
 from ray.job_submission import JobDetails
 
 import bootstrap
+from bootstrap.canonical import json_file, sha256
 from bootstrap.cluster.jobs import (
     DEFAULT_STORE,
     LINEAGE,
@@ -143,7 +143,7 @@ def describe(recipe: Recipe, *, lineage: str, store: str, workers: int | None, p
 
 
 def _digest(section: Any) -> str:
-    return hashlib.sha256(json.dumps(section, sort_keys=True).encode()).hexdigest()[:_NUM_DIGITS]
+    return sha256(json_file(section))[:_NUM_DIGITS]
 
 
 def _require_the_same(job: JobDetails, metadata: Mapping[str, str], *, address: str) -> None:

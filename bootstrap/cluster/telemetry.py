@@ -19,7 +19,8 @@ from dataclasses import dataclass
 
 from ray.util.metrics import Counter, Gauge
 
-from bootstrap.records import Event, Generation, Status
+from bootstrap.ledger_records import Generation
+from bootstrap.records import Event, Status
 from bootstrap.telemetry import Telemetry
 
 PREFIX = "bootstrap_"

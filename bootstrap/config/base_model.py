@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, PrivateAttr, ValidationInfo, field_serializer, model_validator
 
 from bootstrap.config.base import ByType, Settings
+from bootstrap.ids import ForeignGeneration
 
 SPECIAL_TOKENS = ("<pad>", "<bos>", "<eos>", "<unk>")
 """First entries of a scratch model's vocabulary, in this order; the task's characters follow."""
@@ -154,7 +155,7 @@ class GenerationModel(ModelSettings):
     @property
     def place(self) -> str:
         """Where it is found, as `bootstrap fork` is told: `addition@gen-3`."""
-        return f"{self.lineage}@gen-{self.number}"
+        return str(ForeignGeneration(self.lineage, self.number))
 
 
 BaseModelSource = Annotated[ScratchModel | PretrainedModel | GenerationModel, ByType()]

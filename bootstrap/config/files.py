@@ -1,11 +1,11 @@
 """Tasks from files: which columns mean what, and the hash that pins what is in the file."""
 
-import hashlib
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, PrivateAttr, ValidationInfo, field_serializer, field_validator, model_validator
 
+from bootstrap.canonical import sha256
 from bootstrap.config.base import Later, Operational
 from bootstrap.config.task import OpenTask, References
 
@@ -137,7 +137,7 @@ class FileTask(OpenTask):
 
 def content_of(task: FileTask, data: bytes) -> str:
     """Return the SHA-256 of the file's bytes. Raises ValueError when the task is pinned to another content."""
-    found = hashlib.sha256(data).hexdigest()
+    found = sha256(data)
     if task.content is not None and found != task.content:
         raise ValueError(
             f"{task.path} has changed: its SHA-256 is {found[:16]}..., task.content says {task.content[:16]}...; "

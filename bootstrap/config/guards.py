@@ -1,13 +1,13 @@
 """Collapse guards: how a generation's health is measured, which bounds it has to keep, and what happens where not.
 
-The metrics are those of `records.Health`; failures that they show and published cures are tabled in the papers named
-beside the defaults. Left out: the gate's own conditions (`evaluation.py`).
+The metrics are those of `ledger_records.Health`; failures that they show and published cures are tabled in the papers
+named beside the defaults. Left out: the gate's own conditions (`evaluation.py`).
 """
 
 from pydantic import Field, model_validator
 
 from bootstrap.config.base import Settings
-from bootstrap.records import GuardAction, HealthMetric
+from bootstrap.ledger_records import GuardAction, HealthMetric
 
 SAMPLED = frozenset(
     {

@@ -1,12 +1,11 @@
 """The settings of a recipe, and what follows from them; whether they can work together is for `recipe.py` to say."""
 
-import hashlib
-import json
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from bootstrap.canonical import digest_of
 from bootstrap.config.answers import ExactVerifier
 from bootstrap.config.base import Operational, Place, Settings, identity_of
 from bootstrap.config.base_model import BaseModelSource, ScratchModel
@@ -152,4 +151,4 @@ class UncheckedRecipe(Settings):
 
     def digest(self) -> str:
         """SHA-256 of `identity` as canonical JSON."""
-        return hashlib.sha256(json.dumps(self.identity(), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+        return digest_of(self.identity())

@@ -32,8 +32,8 @@ from bootstrap.evaluation.intervals import paired_lower_bound
 from bootstrap.evaluation.metrics import mcnemar_exact, pool_small
 from bootstrap.evaluation.protection import Protected
 from bootstrap.evaluation.report import OutcomeRow
+from bootstrap.ledger_records import Decision, LevelTest
 from bootstrap.levels import level_range
-from bootstrap.records import Decision, LevelTest
 
 Pair = tuple[bool, bool]
 """Whether the candidate and the one it is compared with answered one prompt."""

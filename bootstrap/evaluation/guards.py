@@ -6,7 +6,7 @@ Left out: how health is measured (`health.py`) and the end of a run (`loop.py`).
 from collections.abc import Sequence
 
 from bootstrap.config.guards import Guard
-from bootstrap.records import Decision, Finding, Generation, GuardAction, Health, Outcome
+from bootstrap.ledger_records import Decision, Finding, Generation, GuardAction, Health, Outcome
 
 REJECTED = "rejected: "
 

@@ -11,7 +11,9 @@ import numpy as np
 
 from bootstrap.evaluation.metrics import pass_at_k
 from bootstrap.evaluation.report import AnswerOf, OutcomeRow
-from bootstrap.records import LevelReport, Report, Rollout, Status
+from bootstrap.ids import is_rollout
+from bootstrap.ledger_records import LevelReport, Report
+from bootstrap.records import Rollout, Status
 
 Tokens = Sequence[int]
 AT_ONCE = 4096
@@ -70,11 +72,6 @@ def disagreement(one: Sequence[Status], other: Sequence[Status]) -> float | None
     """Return the share of answers on which two verifiers differ, among those that both could judge."""
     judged = [pair for pair in zip(one, other, strict=True) if Status.UNVERIFIABLE not in pair]
     return _mean([mine is not theirs for mine, theirs in judged])
-
-
-def is_rollout(source: str) -> bool:
-    """Return whether the source of a trained sequence is a rollout; ids of prompts are hexadecimal and have no dot."""
-    return "." in source
 
 
 def model_made(uses: Mapping[str, int]) -> float | None:

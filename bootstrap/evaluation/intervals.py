@@ -5,7 +5,7 @@ from statistics import NormalDist
 
 from scipy.optimize import brentq
 
-from bootstrap.records import Interval
+from bootstrap.ledger_records import Interval
 
 
 def wilson(num_right: int, *, total: int, confidence: float = 0.95) -> Interval:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from bootstrap.evaluation.guards import distrusted
 from bootstrap.evaluation.report import judged_shares
-from bootstrap.records import Decision, Generation, LevelReport, Report
+from bootstrap.ledger_records import Decision, Generation, LevelReport, Report
 
 K = TypeVar("K", int, str)
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from bootstrap.evaluation.intervals import wilson
 from bootstrap.evaluation.metrics import frontier, lead, majority_at_k, pass_at_k, pool_small
-from bootstrap.records import LevelReport, Report, Rollout, Share, Status, Verdict
+from bootstrap.ledger_records import LevelReport, Report, Share
+from bootstrap.records import Rollout, Status, Verdict
 
 Judged = tuple[Sequence[Rollout], Sequence[Verdict]]
 """Rollouts and their verdicts, in the same order."""

@@ -8,9 +8,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bootstrap.ledger_records import Edge, LevelReport
 from bootstrap.lineage import queries
 from bootstrap.lineage.text import plain
-from bootstrap.records import Edge, LevelReport
 from bootstrap.store.ledger import Entry
 from bootstrap.store.pretrained import Pretrained
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
 
+from bootstrap.canonical import digest_of
 from bootstrap.errors import TrackingError
 from bootstrap.lineage import tracking
 from bootstrap.lineage.connection import connected
-from bootstrap.store.artifacts import canonical_json, sha256
 
 EXPERIMENT = "bootstrap/.reports"
 """No lineage's own: none has a name that begins with a dot."""
@@ -51,7 +51,7 @@ def show_together(
         location = tracking.artifact_location(tracking_uri, store.absolute())
         experiment = found.experiment_id if found else client.create_experiment(EXPERIMENT, artifact_location=location)
         # Hashed: a name may hold what a filter's quoting does not.
-        key = f"report/{sha256(canonical_json(names))}"
+        key = f"report/{digest_of(names)}"
         runs = client.search_runs([experiment], f"tags.`{_RUN_KEY}` = '{key}'", max_results=1)
         run = runs[0] if runs else client.create_run(experiment, run_name=name, tags={_RUN_KEY: key})
         _put(client, run.info.run_id, figure, numbers)

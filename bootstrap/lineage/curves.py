@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bootstrap.errors import RecipeError
+from bootstrap.ledger_records import Generation, Outcome
 from bootstrap.levels import level_range
-from bootstrap.records import Generation, Outcome
 from bootstrap.store.ancestry import Siblings, alone, spent
 from bootstrap.store.ledger import Entry
 

@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bootstrap.ids import StepRole
+from bootstrap.ledger_records import ArtifactRef, Generation
 from bootstrap.lineage import queries, samples
-from bootstrap.records import ArtifactRef, Generation
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
@@ -47,9 +48,8 @@ def of_generation(
     `models`: MLflow's model ids by generation number. Raises StoreCorrupt if an artifact is broken.
     """
     found = []
-    for role, ref in sorted(node.artifacts.items()):
-        if role.startswith("step-"):
-            found += _of_step(store.artifact(ref), entries, node, ref=ref, role=role, models=models)
+    for role, ref in node.steps.items():
+        found += _of_step(store.artifact(ref), entries, node, ref=ref, role=role, models=models)
     found += [
         Data(
             name=f"replay-gen-{edge.generation}",
@@ -89,7 +89,7 @@ def _of_step(
     node: Generation,
     *,
     ref: ArtifactRef,
-    role: str,
+    role: StepRole,
     models: Mapping[int, str],
 ) -> list[Data]:
     found = []

@@ -28,7 +28,7 @@ def lineage(
 
     `samples`: readable rollouts by generation, as `samples.readable` gives them; `identifiers`: names and ids that
     another system (MLflow) knows a generation by. An edge's `from` and `to` are generation numbers; `from` is null for
-    a model outside the lineage, which `source` names as it names generations; `role` is that of `records.Edge`.
+    a model outside the lineage, which `source` names as it names generations; `role` is that of `ledger_records.Edge`.
     """
     path = queries.champion_path(entries)
     nodes = []

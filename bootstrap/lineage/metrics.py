@@ -14,10 +14,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from bootstrap.ledger_records import Decision, FinalComparison, Generation, HealthMetric, LevelReport, LevelTest
 from bootstrap.levels import level_range
 from bootstrap.lineage import datasets, queries
 from bootstrap.lineage.text import mlflow_key
-from bootstrap.records import Decision, FinalComparison, Generation, HealthMetric, LevelReport, LevelTest
 from bootstrap.store.ledger import Entry
 
 _POSITION = "update"

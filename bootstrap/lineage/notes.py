@@ -7,9 +7,9 @@ enters a note; what people wrote is made harmless by `text.plain`.
 
 from collections.abc import Collection, Mapping, Sequence
 
+from bootstrap.ledger_records import FinalComparison, Generation, LevelReport
 from bootstrap.lineage import queries, text, tracking
 from bootstrap.lineage.outbox import Receipt
-from bootstrap.records import FinalComparison, Generation, LevelReport
 from bootstrap.store.ledger import Entry
 
 TAG_LIMIT = 8000

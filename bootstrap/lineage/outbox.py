@@ -18,9 +18,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bootstrap.records import FinalComparison, Record
+from bootstrap.canonical import json_file, sha256
+from bootstrap.ledger_records import FinalComparison
+from bootstrap.records import Record
 from bootstrap.store import durable
-from bootstrap.store.artifacts import sha256
 from bootstrap.store.ledger import Entry
 
 _HEAD_NAME = "head.json"
@@ -81,8 +82,8 @@ class Outbox:
     def mark(self, number: int, receipt: Receipt) -> None:
         """Record that generation `number` is published. Raises StoreError."""
         durable.make_folder(self.folder)
-        data = json.dumps(receipt.model_dump(mode="json"), sort_keys=True, indent=1)
-        durable.write_file(self._path(number), data.encode())
+        data = json_file(receipt.model_dump(mode="json"), indent=1)
+        durable.write_file(self._path(number), data)
 
     def shows(self, entry: Entry, *, lineage_run_id: str, final: FinalComparison | None) -> bool:
         """Whether the pages about the whole lineage, those of this run, show `entry` as its newest, and `final`."""

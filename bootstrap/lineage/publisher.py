@@ -30,12 +30,12 @@ from mlflow import MlflowClient
 from mlflow.entities import LoggedModelInput, LoggedModelOutput, Run
 
 from bootstrap.errors import LineageLocked, TrackingError
+from bootstrap.ledger_records import Generation
 from bootstrap.lineage import batches, datasets, graph, metrics, notes, samples, tags, tracking
 from bootstrap.lineage.connection import connected
 from bootstrap.lineage.outbox import Outbox, Receipt
 from bootstrap.lineage.registry import Registry
 from bootstrap.lineage.shown import RUN_KEY, Shown, model_name
-from bootstrap.records import Generation
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.finals import final_of
 from bootstrap.store.ledger import Entry
@@ -369,8 +369,7 @@ class _Publisher:
 
     def _tables(self, node: Generation) -> dict[str, list[dict[str, float]]]:
         """Return the tables of `_CURVES`, one step after another."""
-        roles = sorted((role for role in node.artifacts if role.startswith("step-")), key=lambda role: int(role[5:]))
-        steps = [self.store.artifact(node.artifacts[role]) for role in roles]
+        steps = [self.store.artifact(ref) for ref in node.steps.values()]
         return {
             prefix: [row for step in steps for row in samples.numbers(step, file)] for file, prefix in _CURVES.items()
         }

@@ -10,9 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from bootstrap.errors import RecipeError
-from bootstrap.levels import level_range
-from bootstrap.lineage import text
-from bootstrap.records import (
+from bootstrap.ledger_records import (
     Decision,
     Edge,
     FinalComparison,
@@ -23,6 +21,8 @@ from bootstrap.records import (
     LevelTest,
     Outcome,
 )
+from bootstrap.levels import level_range
+from bootstrap.lineage import text
 from bootstrap.store.ancestry import ancestors
 from bootstrap.store.ledger import Entry
 from bootstrap.store.pretrained import Pretrained

@@ -11,9 +11,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bootstrap.canonical import sha256
 from bootstrap.errors import StoreCorrupt
-from bootstrap.records import Generation, Status
-from bootstrap.store.artifacts import Artifact, sha256
+from bootstrap.ledger_records import Generation
+from bootstrap.records import Status
+from bootstrap.store.artifacts import Artifact
 from bootstrap.store.lineage_store import LineageStore
 
 COLUMNS = ("rollout", "level", "prompt", "answer", "verdict", "reward", "reason", "use", "breakdown", "verifier")
@@ -28,8 +30,7 @@ def readable(root: Path, generation: Generation, *, count: int) -> list[dict[str
     StoreCorrupt if an artifact is broken.
     """
     store = LineageStore(root)
-    roles = sorted(role for role in generation.artifacts if role.startswith("step-"))
-    rows = [row for role in roles for row in _rows(store.artifact(generation.artifacts[role]), "rollouts.parquet")]
+    rows = [row for ref in generation.steps.values() for row in _rows(store.artifact(ref), "rollouts.parquet")]
     if not rows and "evaluation" in generation.artifacts:
         rows = _rows(store.artifact(generation.artifacts["evaluation"]), "samples.parquet")
     return pick(rows, count=count)

@@ -20,10 +20,10 @@ from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 from mlflow.entities.model_registry import RegisteredModel
 
+from bootstrap.canonical import sha256
 from bootstrap.errors import TrackingError
 from bootstrap.lineage.outbox import Receipt
 from bootstrap.lineage.tags import LEDGER_HASH
-from bootstrap.store.artifacts import sha256
 from bootstrap.store.ledger import Entry
 
 RUN_KEY = "bootstrap.run_key"

@@ -8,9 +8,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bootstrap.ledger_records import Generation, Outcome
 from bootstrap.lineage import queries
 from bootstrap.lineage.text import mlflow_key
-from bootstrap.records import Generation, Outcome
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.ledger import Entry
 from bootstrap.store.pretrained import Pretrained

@@ -19,6 +19,7 @@ from fractions import Fraction
 from random import Random
 from typing import NamedTuple, Protocol
 
+from bootstrap.canonical import sha256
 from bootstrap.config import tasks
 from bootstrap.config.task import TaskSettings, room
 from bootstrap.errors import RecipeError
@@ -402,7 +403,7 @@ def split_of(kind: str, question: str, *, heldout_fraction: float, final_fractio
 
 def suite_digest(prompts: Sequence[Prompt]) -> str:
     """Return SHA-256 over the prompts' ids, in order."""
-    return hashlib.sha256("".join(f"{prompt.id}\n" for prompt in prompts).encode()).hexdigest()
+    return sha256("".join(f"{prompt.id}\n" for prompt in prompts).encode())
 
 
 def _bounds(heldout: float, final: float) -> Bounds:

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from bootstrap.errors import BooksUnbalanced
-from bootstrap.records import Books, Rollout, Selection, Status, Use, Verdict
+from bootstrap.ledger_records import Books
+from bootstrap.records import Rollout, Selection, Status, Use, Verdict
 
 IDS_SHOWN = 3
 

@@ -7,14 +7,13 @@ data (arXiv:2404.01413).
 Left out: which rollouts join the pool (`filters.py`) and how the learner weighs them (`training/`).
 """
 
-import hashlib
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from random import Random
 
+from bootstrap.canonical import canonical_json, sha256_of
 from bootstrap.errors import RecipeError
 from bootstrap.levels import level_range
 from bootstrap.records import Example
@@ -87,11 +86,10 @@ class ReplayPool:
 
     def digest(self) -> str:
         """Return SHA-256 over all that was added, in order."""
-        digest = hashlib.sha256()
-        for entry in self._given:
-            row = [entry.rollout_id, entry.generation, entry.level, entry.prompt_text, entry.completion_text]
-            digest.update(json.dumps(row, separators=(",", ":")).encode() + b"\n")
-        return digest.hexdigest()
+        return sha256_of(
+            canonical_json([e.rollout_id, e.generation, e.level, e.prompt_text, e.completion_text]) + b"\n"
+            for e in self._given
+        )
 
 
 def draw_replay(

@@ -5,11 +5,10 @@ more no longer: they give groups without a gradient. Prompts come from tasks tha
 used up, so this acts where prompts come back, on files and small levels; a large procedural level has none to retire.
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
+from bootstrap.canonical import digest_of
 from bootstrap.records import Prompt, Rollout, Status, Verdict
 
 
@@ -43,7 +42,7 @@ class PassRates:
 
     def digest(self) -> str:
         """Return SHA-256 over all counts."""
-        return hashlib.sha256(json.dumps(sorted(self.counts.items()), separators=(",", ":")).encode()).hexdigest()
+        return digest_of(sorted(self.counts.items()))
 
 
 def draw_unsolved(draw: Callable[[int], list[Prompt]], count: int, *, solved: Collection[str]) -> list[Prompt]:

@@ -8,10 +8,11 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from bootstrap.evaluation.guards import distrusted
-from bootstrap.records import Generation, Outcome
+from bootstrap.ids import StepRole
+from bootstrap.ledger_records import Generation, Outcome
 from bootstrap.selection.replay import PoolEntry
 from bootstrap.selection.retirement import PassRates
-from bootstrap.stages.step import Tables
+from bootstrap.stages.tables import Tables
 from bootstrap.store.ancestry import ancestors
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
@@ -55,9 +56,7 @@ def answers_of(store: LineageStore, generation: Generation) -> Iterator[PoolEntr
     """
     if INHERITED in generation.artifacts:
         yield from from_parquet(store.artifact(generation.artifacts[INHERITED]).read(ANSWERS), PoolEntry)
-    for role, ref in sorted(generation.artifacts.items()):
-        if not role.startswith("step-"):
-            continue
+    for ref in generation.steps.values():
         tables = Tables.read(store.artifact(ref))
         kept = {s.rollout_id for s in tables.selections if s.replay}
         for rollout in tables.rollouts:
@@ -85,7 +84,7 @@ def rates_of(store: LineageStore, generation: Generation, *, sampled: Sequence[b
         rates.counts |= {row.prompt_id: (row.right, row.judged) for row in rows}
     for index, counts in enumerate(sampled):
         if counts:
-            tables = Tables.read(store.artifact(generation.artifacts[f"step-{index}"]))
+            tables = Tables.read(store.artifact(generation.steps[StepRole(index)]))
             rates.add(tables.rollouts, tables.verdicts)
     return rates
 

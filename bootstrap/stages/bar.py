@@ -11,7 +11,7 @@ from bootstrap.config.recipe import Recipe
 from bootstrap.evaluation.gate import ImprovementTest
 from bootstrap.evaluation.protection import Protected, champion_line, protected, was_by_word
 from bootstrap.evaluation.spending import shared_alpha
-from bootstrap.records import Generation, Outcome, Report
+from bootstrap.ledger_records import Generation, Outcome, Report
 
 
 def reached(

@@ -19,10 +19,11 @@ from bootstrap.config.sources import Levels
 from bootstrap.config.training import Training
 from bootstrap.evaluation.gate import Answers
 from bootstrap.evaluation.protection import Protected
+from bootstrap.ledger_records import Annotations, Compute
 from bootstrap.pool import STAGE, Pool
 from bootstrap.prompts.task import Task
 from bootstrap.provenance import source_digest
-from bootstrap.records import Annotations, Checkpoint, Compute, Event, Observer
+from bootstrap.records import Checkpoint, Event, Observer
 from bootstrap.scoring.verifier import Verifier
 from bootstrap.selection.curriculum import levels_of
 from bootstrap.selection.replay import PoolEntry, ReplayPool

@@ -5,11 +5,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from bootstrap.canonical import json_file
 from bootstrap.config.base import identity_of
 from bootstrap.config.evaluation import Sampled
 from bootstrap.evaluation.report import Judged, OutcomeRow, build_report, outcomes
+from bootstrap.ids import Asking, HeldoutId
+from bootstrap.ledger_records import Report
 from bootstrap.prompts.task import suite_digest
-from bootstrap.records import Checkpoint, Event, Prompt, Report, Rollout, Verdict
+from bootstrap.records import Checkpoint, Event, Prompt, Rollout, Verdict
 from bootstrap.scoring.given import given_answer
 from bootstrap.stages.context import Context, Meter, Watched
 from bootstrap.stages.generate import generate, judge, requests, sampling
@@ -144,8 +147,9 @@ def _measure(
     ) -> Judged:
         """Answer greedily, or sample as the recipe says; prompts of the run's task, or of a panel task called `of`."""
         task, verifier = (watched.task, watched.verifier) if watched else (context.task, context.examiner)
-        name, samples = ("greedy", 1) if how is None else ("sampled", how.samples)
-        asked = requests(prompts, prefix=f"{name}.{of}l{level}", samples=samples, seed=SEED)
+        asking, samples = (Asking.GREEDY, 1) if how is None else (Asking.SAMPLED, how.samples)
+        prefix = HeldoutId(asking=asking, level=level, task=of)
+        asked = requests(prompts, prefix=prefix, samples=samples, seed=SEED)
         drawn = (
             sampling(context, levels=[level], temperature=0.0, task=task)
             if how is None
@@ -183,7 +187,7 @@ def _measure(
         for level in watched.settings.asked:
             context.observe(Event(generation=number, stage="evaluate", done=done, total=total))
             prompts = watched.task.heldout(level, watched.settings.prompts_per_level)
-            others[name][level] = answers = ask(prompts, level, None, of=f"{name}.", watched=watched)
+            others[name][level] = answers = ask(prompts, level, None, of=name, watched=watched)
             kept += answers[0][:GREEDY_SHOWN]
             kept_verdicts += answers[1][:GREEDY_SHOWN]
             done += 1
@@ -208,7 +212,7 @@ def _measure(
         "outcomes.parquet": to_parquet(rows, OutcomeRow),
         "samples.parquet": to_parquet(kept, Rollout),
         "verdicts.parquet": to_parquet(kept_verdicts, Verdict),
-        "meter.json": json.dumps(counts.to_json(measured=False), sort_keys=True).encode(),
+        "meter.json": json_file(counts.to_json(measured=False)),
     }
     if panel:
         answered = [(name, judged) for name, by_level in others.items() for judged in by_level.values()]

@@ -14,8 +14,10 @@ from bootstrap.evaluation.gate import unrepeated
 from bootstrap.evaluation.intervals import paired_interval
 from bootstrap.evaluation.metrics import mcnemar_exact
 from bootstrap.evaluation.report import OutcomeRow, outcomes
+from bootstrap.ids import Asking, HeldoutId
+from bootstrap.ledger_records import FinalComparison, Outcome
 from bootstrap.prompts.task import suite_digest
-from bootstrap.records import Event, FinalComparison, Outcome, Prompt
+from bootstrap.records import Event, Prompt
 from bootstrap.stages.context import Context, Meter
 from bootstrap.stages.evaluate import SEED
 from bootstrap.stages.generate import generate, judge, requests, sampling
@@ -95,7 +97,7 @@ def _answers(
         context.observe(Event(generation=number, stage="final", done=done, total=len(by_level)))
         rollouts = generate(
             context,
-            requests(prompts, prefix=f"final.l{level}", samples=1, seed=SEED),
+            requests(prompts, prefix=HeldoutId(asking=Asking.FINAL, level=level), samples=1, seed=SEED),
             sampling(context, levels=[level], temperature=0.0),
             shape=context.pool.shape(),
             meter=meter,

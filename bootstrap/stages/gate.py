@@ -9,8 +9,8 @@ from typing import Any, Literal
 from bootstrap.config.recipe import Recipe
 from bootstrap.evaluation.gate import Answers, decide
 from bootstrap.evaluation.protection import Protected
+from bootstrap.ledger_records import Decision, Outcome
 from bootstrap.prompts.task import Task, own_level
-from bootstrap.records import Decision, Outcome
 from bootstrap.stages.bar import improvement_test
 from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.stages.evaluate import Evaluation, outcomes_of

@@ -1,26 +1,50 @@
-"""Sampling as the stages do it: requests with ids and seeds, the length limit, the counts, proof of the policy."""
+"""Sampling as the stages do it: prompts per level, requests with ids and seeds, the length limit, the counts, proof of
+the policy."""
 
 from collections.abc import Sequence
 
 from bootstrap.compute import ModelShape, generate_flops
 from bootstrap.errors import FingerprintMismatch
+from bootstrap.ids import HeldoutId, RoundId, SampleId, group_id
 from bootstrap.prompts.task import Task
 from bootstrap.records import Prompt, Request, Rollout, Sampling, Status, Verdict
 from bootstrap.scoring.verifier import WRONG, Verifier, score
-from bootstrap.seeds import derive_seed
+from bootstrap.seeds import derive_seed, generator
 from bootstrap.stages.context import Context, Meter
 
 TELLING = 8
 """Fewest answers of which one reason is told: of fewer the same one may be chance."""
 
 
-def requests(prompts: Sequence[Prompt], *, prefix: str, samples: int, seed: int, first: int = 0) -> list[Request]:
-    """Return `samples` requests for each prompt, ids `<prefix>.p<place>.k<sample>`, each with its own seed.
+def num_stones(count: int, level: int, share: float) -> int:
+    """Return how many of `count` prompts of a level are stepping stones: none of level 1, which has no level below."""
+    return round(share * count) if level > 1 else 0
 
-    Places count from `first`.
+
+def spread(count: int, levels: tuple[int, ...], *, seed: int | None) -> list[tuple[int, int]]:
+    """Return (level, share of `count`), as even as whole numbers allow, in the order of `levels`.
+
+    `seed` draws the levels that get one more, without favour, so that where prompts are few each level has its turn;
+    None gives it to the first ones, for what has to be the same every time.
+    """
+    each, extra = divmod(count, len(levels))
+    places = range(extra) if seed is None else generator(seed, "one more").sample(range(len(levels)), extra)
+    return [(level, each + (place in places)) for place, level in enumerate(levels)]
+
+
+def requests(
+    prompts: Sequence[Prompt], *, prefix: RoundId | HeldoutId | str, samples: int, seed: int, first: int = 0
+) -> list[Request]:
+    """Return `samples` requests for each prompt, each with its own seed, that are groups of what `prefix` names.
+
+    Places of the groups count from `first`.
     """
     return [
-        Request(id=(rid := f"{prefix}.p{place}.k{k}"), prompt=prompt, seed=derive_seed(seed, "rollout", rid))
+        Request(
+            id=(rid := str(SampleId(group_id(prefix, place), k))),
+            prompt=prompt,
+            seed=derive_seed(seed, "rollout", rid),
+        )
         for place, prompt in enumerate(prompts, start=first)
         for k in range(samples)
     ]

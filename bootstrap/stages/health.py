@@ -12,23 +12,26 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from bootstrap.canonical import json_file
 from bootstrap.config.models import roles
 from bootstrap.errors import RecipeError
 from bootstrap.evaluation import health as metrics
 from bootstrap.evaluation.guards import findings
 from bootstrap.evaluation.report import OutcomeRow, outcomes
-from bootstrap.records import Checkpoint, Event, Example, Health, Prompt, Rollout, Use, Verdict
+from bootstrap.ids import Asking, HeldoutId
+from bootstrap.ledger_records import Health
+from bootstrap.records import Checkpoint, Event, Example, Prompt, Rollout, Use, Verdict
 from bootstrap.scoring.given import given_answer
 from bootstrap.scoring.verifier import score
 from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.stages.encoding import Encoder
 from bootstrap.stages.evaluate import SEED, Evaluation
-from bootstrap.stages.generate import count_asked, generate, judge, requests, sampling
+from bootstrap.stages.generate import count_asked, generate, judge, requests, sampling, spread
 from bootstrap.stages.heldout import examined_by, judge_again
 from bootstrap.stages.resolve import weights_of
 from bootstrap.stages.shown import shown_by
-from bootstrap.stages.step import StepResult, Tables
-from bootstrap.stages.supervised import spread
+from bootstrap.stages.step import StepResult
+from bootstrap.stages.tables import Tables
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.ledger import Entry
 from bootstrap.store.tables import from_parquet, to_parquet
@@ -36,8 +39,6 @@ from bootstrap.store.tables import from_parquet, to_parquet
 PHASE = "health"
 ROLE = "health"
 """Of the artifact among a generation's."""
-SAMPLED = "sampled."
-"""What ids of sampled held-out answers begin with."""
 
 
 def examine(
@@ -74,7 +75,7 @@ def examine(
         files = {
             "health.json": health.model_dump_json().encode(),
             "fixed.parquet": to_parquet(rows, OutcomeRow),
-            "meter.json": json.dumps(counts.to_json(measured=False), sort_keys=True).encode(),
+            "meter.json": json_file(counts.to_json(measured=False)),
         }
         artifact = context.store.put("health", inputs, files)
     meter.add(json.loads(artifact.read("meter.json")))
@@ -100,7 +101,7 @@ class _Examination:
         rollouts = from_parquet(artifact.read("samples.parquet"), Rollout)
         verdicts = from_parquet(artifact.read("verdicts.parquet"), Verdict)
         pairs = zip(rollouts, verdicts, strict=True)
-        self.sampled = [(rollout, verdict) for rollout, verdict in pairs if rollout.id.startswith(SAMPLED)]
+        self.sampled = [(rollout, verdict) for rollout, verdict in pairs if _is_sampled(rollout.id)]
 
     def run(self, tables: Sequence[Tables]) -> tuple[Health, list[OutcomeRow]]:
         """Return the health, no guard heeded, and the answers to the fixed prompts, one row per sample."""
@@ -145,7 +146,9 @@ class _Examination:
         levels = tuple(range(1, context.recipe.task.base_level + 1))
         for level, count in spread(context.recipe.health.prompts, levels, seed=None):
             prompts = self._heldout(level)[:count]
-            wanted = requests(prompts, prefix=f"{SAMPLED}l{level}", samples=how.samples, seed=SEED)
+            wanted = requests(
+                prompts, prefix=HeldoutId(asking=Asking.SAMPLED, level=level), samples=how.samples, seed=SEED
+            )
             if missing := [request for request in wanted if request.id not in known]:
                 context.pool.hold(self.checkpoint)
                 drawn = sampling(context, levels=[level], temperature=how.temperature, top_k=how.top_k, top_p=how.top_p)
@@ -252,3 +255,9 @@ def _shown(rollout: Rollout) -> Example:
     return Example(
         source=rollout.id, tokens=rollout.prompt_tokens + rollout.tokens, num_prompt_tokens=len(rollout.prompt_tokens)
     )
+
+
+def _is_sampled(identity: str) -> bool:
+    """Whether a rollout is a sampled answer to a held-out prompt."""
+    heldout = HeldoutId.of_answer(identity)
+    return heldout is not None and heldout.asking is Asking.SAMPLED

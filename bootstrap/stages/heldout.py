@@ -10,8 +10,9 @@ from dataclasses import replace
 
 from bootstrap.evaluation.gate import Answers, unrepeated
 from bootstrap.evaluation.report import OutcomeRow, rejudged
+from bootstrap.ledger_records import Generation, Report
 from bootstrap.prompts.task import Task, own_level
-from bootstrap.records import Generation, Report, Status
+from bootstrap.records import Status
 from bootstrap.scoring.verifier import Answer, Verifier, judge_within
 from bootstrap.stages.context import HELD_OUT, PANEL, Context, Watched
 from bootstrap.stages.shown import Shown, shown_by

@@ -5,8 +5,10 @@ A worker does it, as a stage that is never run twice. How weights are combined i
 
 import json
 
+from bootstrap.canonical import json_file
 from bootstrap.config.steps import MergeStep
-from bootstrap.records import Books, Checkpoint
+from bootstrap.ledger_records import Books
+from bootstrap.records import Checkpoint
 from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.stages.step import StepResult
 
@@ -40,7 +42,7 @@ def run_merge(context: Context, plan: Plan, step: MergeStep, *, index: int, mete
             )
         context.store.put("weights", {"fingerprint": merged.fingerprint}, merged.files)
         result = {"fingerprint": merged.fingerprint, "models": [number for number, _ in models]}
-        artifact = context.store.put("step", inputs, {"result.json": json.dumps(result, sort_keys=True).encode()})
+        artifact = context.store.put("step", inputs, {"result.json": json_file(result)})
     fingerprint = json.loads(artifact.read("result.json"))["fingerprint"]
     weights = context.store.find("weights", {"fingerprint": fingerprint})
     assert weights is not None, "a step's weights are stored before the step"

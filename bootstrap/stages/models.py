@@ -7,14 +7,16 @@ with its own tokenizer and continues them as plain text, as it was trained to.
 Left out: which names a verifier asks (`config.models.roles`) and what they mean (`resolve.py`).
 """
 
-import hashlib
 from collections.abc import Collection, Mapping, Sequence
 
+from bootstrap.canonical import sha256
 from bootstrap.compute import ModelShape, generate_flops
 from bootstrap.config.models import LineageModel
 from bootstrap.errors import VerifierError
+from bootstrap.ids import SampleId
+from bootstrap.ledger_records import Compute
 from bootstrap.pool import Pool
-from bootstrap.records import Checkpoint, Compute, Prompt, Request, Rollout, Sampling, Split
+from bootstrap.records import Checkpoint, Prompt, Request, Rollout, Sampling, Split
 from bootstrap.seeds import derive_seed
 
 PHASE = "verify"
@@ -66,7 +68,7 @@ class LineageModels:
         fingerprint = self._load(self._named[model][1])
         distinct = list(dict.fromkeys(prompts))
         asked = [
-            Request(id=f"{name}.k{k}", prompt=prompt, seed=derive_seed(seed, "completion", name, k))
+            Request(id=str(SampleId(name, k)), prompt=prompt, seed=derive_seed(seed, "completion", name, k))
             for prompt, name in ((_prompt(text), _name(text)) for text in distinct)
             for k in range(samples)
         ]
@@ -102,4 +104,4 @@ def _prompt(text: str) -> Prompt:
 
 
 def _name(text: str) -> str:
-    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
+    return sha256(text.encode(errors="surrogatepass"))[:16]

@@ -20,7 +20,9 @@ from bootstrap.config.base_model import GenerationModel
 from bootstrap.config.folders import fit_problems
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError
-from bootstrap.records import Checkpoint, Generation, Spent
+from bootstrap.ids import RolloutId
+from bootstrap.ledger_records import Generation, Spent
+from bootstrap.records import Checkpoint
 from bootstrap.selection.replay import PoolEntry, ReplayPool
 from bootstrap.selection.retirement import PassRates
 from bootstrap.stages.answers import (
@@ -99,7 +101,11 @@ class Origin:
         pool = ReplayPool(answer for answers in self._given().values() for answer in answers)
         name, number = self.generation.lineage, self.generation.number
         return [
-            replace(answer, generation=answer.generation - number, rollout_id=f"g0.{name}.{answer.rollout_id}")
+            replace(
+                answer,
+                generation=answer.generation - number,
+                rollout_id=str(RolloutId.parse(answer.rollout_id).inherited_from(name)),
+            )
             for level in pool.levels
             for answer in pool.entries(level)
         ]

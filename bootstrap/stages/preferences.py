@@ -10,8 +10,9 @@ Left out: people's preferences, which a file of pairs brings, and the training (
 from collections.abc import Iterator
 
 from bootstrap.errors import RecipeError
-from bootstrap.records import Generation, Rollout, Status, Verdict
-from bootstrap.stages.step import Tables
+from bootstrap.ledger_records import Generation
+from bootstrap.records import Rollout, Status, Verdict
+from bootstrap.stages.tables import Tables
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.training.preference import Pair
 
@@ -26,9 +27,7 @@ def pairs_of(store: LineageStore, generation: Generation, *, by: str) -> Iterato
     RecipeError when no right answer has that component, StoreCorrupt if an artifact is broken.
     """
     known: set[str] = set()
-    for role, ref in sorted(generation.artifacts.items()):
-        if not role.startswith("step-"):
-            continue
+    for ref in generation.steps.values():
         tables = Tables.read(store.artifact(ref))
         groups: dict[str, list[tuple[float, Rollout]]] = {}
         for rollout, verdict in zip(tables.rollouts, tables.verdicts, strict=True):

@@ -14,13 +14,14 @@ found is kept by all that it follows from, in the lineage's cache and in this pr
 Left out: trust in a verifier (`scoring/probe.py`), which is proven on the rows that are left.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
+from bootstrap.canonical import json_file, sha256_of
 from bootstrap.config import verifiers as settings_of
 from bootstrap.config.verifiers import ByTaskVerifier, RubricVerifier
 from bootstrap.errors import VerifierError
@@ -170,10 +171,8 @@ def _examined(
 
 def _key(every: Sequence[Row], verifier: Reader, *, decides: bool, before: str) -> str:
     """Return a hash of all that the findings follow from."""
-    digest = hashlib.sha256(json.dumps([verifier.name, verifier.version, decides, before]).encode())
-    for row in every:
-        digest.update(json.dumps([row.line, row.text, row.reference, row.solution]).encode())
-    return digest.hexdigest()
+    rows = ([row.line, row.text, row.reference, row.solution] for row in every)
+    return sha256_of(map(json_file, chain([[verifier.name, verifier.version, decides, before]], rows)))
 
 
 def _known(key: str, cache: Path | None) -> dict[str, str] | None:

@@ -3,18 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
-from bootstrap.config.algorithms import GroupRelative, PassAtK, Ppo, ReferenceKl, Unrewarded
+from bootstrap.config.algorithms import GroupRelative, PassAtK, Ppo, Unrewarded
 from bootstrap.config.distillation import OnPolicyDistillation
-from bootstrap.config.steps import RlStep, SelfPlayStep
+from bootstrap.config.steps import RlStep
+from bootstrap.ids import RolloutId, RoundId
 from bootstrap.records import (
-    Batch,
-    Checkpoint,
     Example,
     Guide,
     GuideForm,
-    Normalizers,
     Prompt,
     Reading,
     Rollout,
@@ -35,16 +32,16 @@ from bootstrap.selection.filters import (
     select_groups,
 )
 from bootstrap.selection.retirement import PassRates, draw_unsolved
+from bootstrap.stages.assembly import assemble, distilled, divergence_form, teacher_of
 from bootstrap.stages.context import Context, Meter, Plan
-from bootstrap.stages.encoding import Encoder, completion_tokens
-from bootstrap.stages.generate import common_fault, generate, judge, requests, sampling
-from bootstrap.stages.step import MODEL_FOLDER, Round, Tables, planned_inputs
-from bootstrap.stages.supervised import divergence_form, num_stones, replay_examples, spread, teacher_of
+from bootstrap.stages.encoding import Encoder
+from bootstrap.stages.generate import common_fault, generate, judge, num_stones, requests, sampling, spread
+from bootstrap.stages.reference import Reference
+from bootstrap.stages.step import Round
+from bootstrap.stages.tables import Tables
 from bootstrap.training.algorithms import pass_at_k
 from bootstrap.training.algorithms.stream import policy_form, rl_streams
 
-FINGERPRINT = "fingerprint"
-"""File that names a reference's weights, beside their folder."""
 HELD = "no advantage: counted in the mean and held to the reference"
 """Why an answer of a dead group gives a gradient where no teacher does."""
 
@@ -81,8 +78,9 @@ class RlTrainer:
         compared = {s.rollout_id for s in tables.selections if s.reason in (COMPARED, TRUNCATED, OFF_POLICY)}
         live: dict[int, set[int]] = {number: set() for number in range(step.updates)}
         for identifier in compared:
-            _, _, update, place, _ = identifier.split(".")
-            live[int(update[1:])].add(int(place[1:]))
+            rollout = RolloutId.parse(identifier)
+            assert rollout.place is not None, "a step that proposes nothing has answers alone"
+            live[rollout.round.number].add(rollout.place)
         total, rates = 0, self.plan.rates.copy()
         rounds = _by_round(tables) if step.retire is not None else {}
         for number, places in live.items():
@@ -122,7 +120,7 @@ class RlTrainer:
         context, plan, step = self.context, self.plan, self.step
         guides = self.reference.guides(number) if self.reference is not None else ()
         prompts = self._prompts(number, step.prompts_per_update, 0, rates=self.rates)
-        prefix = f"g{plan.number}.s{self.index}.u{number}"
+        prefix = RoundId(generation=plan.number, step=self.index, number=number)
         rollouts, verdicts = self._answers(prompts, prefix, meter)
         selections, live = self._select(rollouts, verdicts)
         for again in range(1, self._redraws() + 1):
@@ -174,24 +172,15 @@ class RlTrainer:
         batches = []
         for inner in range(step.algorithm.updates_per_round):
             examples, rl_count = streams[inner % len(streams)]
-            policy, replayed = [e for e in examples if e.source not in masked], list[Example]()
-            if step.distillation is not None:
-                seed = self._seed("replay", number, inner)
-                count = step.distillation.batch_size
-                replayed = replay_examples(context, plan, step.distillation, self.encoder, count=count, seed=seed)
-            examples, kl_count = _in_one_sum(policy, replayed)
+            seed = self._seed("replay", number, inner)
             batches.append(
-                Batch(
-                    examples=examples,
-                    normalizers=Normalizers(
-                        rl=rl_count,
-                        ce=float(max(completion_tokens(replayed), 1)),
-                        kl=kl_count,
-                        value=float(max(sum(len(example.returns) for example in policy), 1)),
-                    ),
+                assemble(
+                    [example for example in examples if example.source not in masked],
+                    distilled(context, plan, step.distillation, self.encoder, seed=seed),
+                    rl=rl_count,
                     temperature=step.temperature,
                     **policy_form(step.algorithm),
-                    **self._divergence(),
+                    **divergence_form(step.distillation, step.teaching),
                 )
             )
         entropies = [entropy for r in rollouts for entropy in r.entropies]
@@ -238,15 +227,8 @@ class RlTrainer:
             return {}
         return {r.id: teacher_of(self.plan, self.step.teaching, r.level, r.task) for r in rollouts}
 
-    def _divergence(self) -> dict[str, Any]:
-        """Return the form of the `kl` stream, which replayed sequences and own samples share."""
-        for settings in (self.step.distillation, self.step.teaching):
-            if settings is not None and settings.loss not in ("ce", "token_reward"):
-                return divergence_form(settings)
-        return {}
-
     def _answers(
-        self, prompts: Sequence[Prompt], prefix: str, meter: Meter, *, earlier: Sequence[Prompt] = ()
+        self, prompts: Sequence[Prompt], prefix: RoundId, meter: Meter, *, earlier: Sequence[Prompt] = ()
     ) -> tuple[list[Rollout], list[Verdict]]:
         """Return the rollouts of some of the round's prompts, those of a group together, and their verdicts.
 
@@ -311,73 +293,6 @@ class RlTrainer:
         )
 
 
-class Reference:
-    """The weights that a step's KL term holds the policy to: the recipe's, or those of its last refresh.
-
-    Those that the step has made or started from are kept in the store's scratch area until the generation is committed,
-    so that a killed run finds those of the round it goes on from.
-    """
-
-    def __init__(self, context: Context, plan: Plan, step: RlStep | SelfPlayStep, *, index: int) -> None:
-        assert step.algorithm.kl is not None, "a step without a KL term has no reference"
-        self.context, self.plan = context, plan
-        self.settings: ReferenceKl = step.algorithm.kl
-        self._inputs = planned_inputs(context, plan, step, index=index)
-        self.every = step.checkpoint_every
-        self._since: int | None = None
-        self._fingerprint = ""
-        self._swept = 0
-
-    def _named(self, since: int) -> Checkpoint | None:
-        """Return the model that the recipe names, for the rounds before the first refresh; None where it names none."""
-        model = self.settings.model
-        return self.plan.references[model][1] if since == 0 and model != "start" else None
-
-    def guides(self, number: int) -> tuple[Guide, ...]:
-        """Return the guide of a round's examples; its weights are in every worker."""
-        since = self._round_before(number)
-        if since != self._since:
-            self._take(since, number)
-        return (Guide(model=self._fingerprint, weight=self.settings.weight, form=self.settings.form),)
-
-    def _round_before(self, number: int) -> int:
-        """Return the round before which the reference of a round was taken."""
-        return number - number % self.settings.refresh_every if self.settings.refresh_every else 0
-
-    def _key(self, number: int) -> dict[str, Any]:
-        # With all that went into the weights: a run that was killed may have had another outside teacher.
-        return self.context.in_progress({**self._inputs, "recipe": self.context.recipe.digest(), "round": number})
-
-    def _take(self, since: int, number: int) -> None:
-        store, pool = self.context.store, self.context.pool
-        kept = store.find_work("reference", self._key(since))
-        if (named := self._named(since)) is not None:
-            checkpoint = named
-        elif since == number:
-            checkpoint = pool.export()
-            if kept is None:
-                contents = {f"{MODEL_FOLDER}{name}": data for name, data in checkpoint.files.items()}
-                fingerprint = checkpoint.fingerprint.encode()
-                store.put_work("reference", self._key(since), {**contents, FINGERPRINT: fingerprint})
-        else:
-            assert kept is not None, "a reference is stored before the rounds that it guides"
-            contents = kept.read_all()
-            fingerprint = contents.pop(FINGERPRINT).decode()
-            files = {name.removeprefix(MODEL_FOLDER): data for name, data in contents.items()}
-            checkpoint = Checkpoint(fingerprint=fingerprint, files=files)
-        # Rounds are repeated from the last part at most, so nothing asks for references from before that, whether this
-        # run left them or one that was killed.
-        oldest = self._round_before(number - number % self.every)
-        for past in range(self._swept, oldest, self.settings.refresh_every or 1):
-            if (stale := store.find_work("reference", self._key(past))) is not None:
-                store.remove_work(stale)
-        self._swept = max(self._swept, oldest)
-        pool.broadcast("drop_teachers")
-        for held in (*(teacher for _, teacher in self.plan.teachers.values()), checkpoint):
-            pool.broadcast("load_teacher", dict(held.files), held.fingerprint)
-        self._since, self._fingerprint = since, checkpoint.fingerprint
-
-
 def _token_rewards(teaching: OnPolicyDistillation | None, teachers: Mapping[str, str]) -> dict[str, Guide]:
     """Return by rollout the guide by which its teacher rewards each token; nothing where none does."""
     if teaching is None or teaching.loss != "token_reward":
@@ -395,19 +310,6 @@ def _diverging(
     if teaching is None or teaching.loss == "token_reward":
         return examples
     return [replace(e, kl_weight=teaching.weight, teacher=teachers[e.source]) for e in examples]
-
-
-def _in_one_sum(own: Sequence[Example], replayed: Sequence[Example]) -> tuple[list[Example], float]:
-    """Return own samples and replayed sequences together, and the normalizer of the `kl` stream that they share.
-
-    The stream is then the mean over own samples plus that over replayed sequences, each times the weight that its
-    examples came with, however many tokens each has.
-    """
-    own_count, count = (completion_tokens([e for e in part if e.kl_weight]) for part in (own, replayed))
-    normalizer = float(count or own_count or 1)
-    if count and own_count:
-        own = [replace(e, kl_weight=e.kl_weight * normalizer / own_count) for e in own]
-    return [*own, *replayed], normalizer
 
 
 def _is_masked(example: Example) -> bool:
@@ -432,7 +334,7 @@ def _by_round(tables: Tables) -> dict[int, tuple[list[Rollout], list[Verdict]]]:
     """Return the rollouts and the verdicts of each round that has any."""
     rounds: dict[int, tuple[list[Rollout], list[Verdict]]] = {}
     for rollout, verdict in zip(tables.rollouts, tables.verdicts, strict=True):
-        rollouts, verdicts = rounds.setdefault(int(rollout.id.split(".")[2].removeprefix("u")), ([], []))
+        rollouts, verdicts = rounds.setdefault(RolloutId.parse(rollout.id).round.number, ([], []))
         rollouts.append(rollout)
         verdicts.append(verdict)
     return rounds

@@ -19,20 +19,9 @@ from bootstrap.errors import VerifierError
 from bootstrap.evaluation.gate import Answers, ImprovementTest, decide, unrepeated
 from bootstrap.evaluation.guards import heed
 from bootstrap.evaluation.report import OutcomeRow, rejudged
+from bootstrap.ledger_records import Decision, Generation, Outcome, Report
 from bootstrap.prompts.task import Task, own_level
-from bootstrap.records import (
-    Decision,
-    Finish,
-    Generation,
-    Outcome,
-    Prompt,
-    Report,
-    Role,
-    Rollout,
-    Split,
-    Status,
-    Verdict,
-)
+from bootstrap.records import Finish, Prompt, Role, Rollout, Split, Status, Verdict
 from bootstrap.scoring.verifier import Answer, Verifier, judge_within
 from bootstrap.stages.bar import improvement_test, reached
 from bootstrap.stages.context import Watched
@@ -40,7 +29,7 @@ from bootstrap.stages.gate import by_rule, further_role, levels_of_bar, suites
 from bootstrap.stages.heldout import judge_again, judge_panel_again, panel_rows, slices_of
 from bootstrap.stages.shown import Shown, shown_by
 from bootstrap.stages.siblings import among_siblings, best_so_far
-from bootstrap.stages.step import Tables
+from bootstrap.stages.tables import Tables
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.tables import from_parquet
@@ -224,13 +213,12 @@ class Rescorer:
             return {}, 0
         old: list[Verdict] = []
         rollouts: list[Rollout] = []
-        for role, ref in sorted(generation.artifacts.items()):
-            if role.startswith("step-"):
-                tables = Tables.read(self._store.artifact(ref))
-                # A proposal earns what its solutions are worth, which no verifier of answers can tell.
-                solved = {rollout.id for rollout in tables.rollouts if rollout.role is Role.SOLVE}
-                rollouts += [rollout for rollout in tables.rollouts if rollout.id in solved]
-                old += [verdict for verdict in tables.verdicts if verdict.rollout_id in solved]
+        for ref in generation.steps.values():
+            tables = Tables.read(self._store.artifact(ref))
+            # A proposal earns what its solutions are worth, which no verifier of answers can tell.
+            solved = {rollout.id for rollout in tables.rollouts if rollout.role is Role.SOLVE}
+            rollouts += [rollout for rollout in tables.rollouts if rollout.id in solved]
+            old += [verdict for verdict in tables.verdicts if verdict.rollout_id in solved]
         shown = self._shown[generation.number]
         answers = [
             Answer(

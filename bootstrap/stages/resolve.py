@@ -15,8 +15,9 @@ from bootstrap.config.training import Training
 from bootstrap.errors import RecipeError
 from bootstrap.evaluation.protection import Protected
 from bootstrap.evaluation.report import accuracies
+from bootstrap.ledger_records import Edge, Generation
 from bootstrap.prompts.task import own_level
-from bootstrap.records import Checkpoint, Edge, Generation
+from bootstrap.records import Checkpoint
 from bootstrap.seeds import derive_seed
 from bootstrap.selection.curriculum import aims_by, replay_levels, target_levels, trained_level
 from bootstrap.selection.replay import PoolEntry, ReplayPool

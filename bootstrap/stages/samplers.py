@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from bootstrap.config.models import EndpointTeacher
 from bootstrap.config.sources import Rejection
 from bootstrap.errors import VerifierError
+from bootstrap.ids import SampleId
 from bootstrap.records import Finish, Prompt, Request, Rollout, Sampling, Status, Verdict
 from bootstrap.scoring.endpoint import ChatClient, Question
 from bootstrap.stages.context import Context, Meter, Plan
@@ -90,7 +91,7 @@ def _ask_server(
         system=server.system,
     )
     # Sample k of a prompt is a question of its own, and a killed run finds the replies it has had.
-    rounds = [int(request.id.rsplit(".k", 1)[1]) for request in asked]
+    rounds = [SampleId.parse(request.id).number for request in asked]
     with meter.clock("generate"):
         replies = client.ask(
             [Question(prompt=r.prompt.text, round=number) for r, number in zip(asked, rounds, strict=True)]

@@ -23,14 +23,13 @@ from statistics import fmean
 from typing import Any
 
 from bootstrap.config.steps import SelfPlayStep
+from bootstrap.ids import RolloutId, RoundId
 from bootstrap.prompts.programs import ProgramTask
 from bootstrap.records import (
     Batch,
     Example,
-    Normalizers,
     Prompt,
     Request,
-    Role,
     Rollout,
     Sampling,
     Selection,
@@ -43,12 +42,13 @@ from bootstrap.scoring import learnability
 from bootstrap.scoring.verifier import printable, version_of
 from bootstrap.seeds import derive_seed
 from bootstrap.selection.filters import select_batch, select_groups
+from bootstrap.stages.assembly import assemble, distilled, divergence_form
 from bootstrap.stages.context import Context, Meter, Plan
-from bootstrap.stages.encoding import Encoder, completion_tokens
+from bootstrap.stages.encoding import Encoder
 from bootstrap.stages.generate import common_fault, generate, judge, requests, sampling
-from bootstrap.stages.reinforcement import Reference
-from bootstrap.stages.step import Round, SelfPlayRow, Tables
-from bootstrap.stages.supervised import divergence_form, replay_examples
+from bootstrap.stages.reference import Reference
+from bootstrap.stages.step import Round
+from bootstrap.stages.tables import SelfPlayRow, Tables
 from bootstrap.training.algorithms.stream import policy_form, rl_stream
 
 PROPOSER = "learnability"
@@ -110,7 +110,7 @@ class SelfPlayTrainer:
     def round(self, number: int, tables: Tables, meter: Meter) -> Round:
         plan, step = self.plan, self.step
         guides = self.reference.guides(number) if self.reference is not None else ()
-        prefix = f"g{plan.number}.s{self.index}.u{number}"
+        prefix = RoundId(generation=plan.number, step=self.index, number=number)
         proposals = self._propose(prefix, meter)
         solutions, verdicts = self._solve(proposals, prefix, meter)
         rates = _solve_rates(solutions, verdicts)
@@ -146,11 +146,11 @@ class SelfPlayTrainer:
     def _seed(self, *names: str | int) -> int:
         return derive_seed(self.context.recipe.seed, "step", self.plan.number, self.index, *names)
 
-    def _propose(self, prefix: str, meter: Meter) -> list[Proposal]:
+    def _propose(self, prefix: RoundId, meter: Meter) -> list[Proposal]:
         """Ask for the round's problems and read each reply; what is kept joins the window at once."""
         asked = [
             Request(
-                id=(rid := f"{prefix}.{Role.PROPOSE}.k{place}"),
+                id=(rid := prefix.proposal(place)),
                 prompt=self.task.proposing,
                 seed=derive_seed(self.context.recipe.seed, "rollout", rid),
             )
@@ -174,7 +174,9 @@ class SelfPlayTrainer:
             return Fault.TOO_LARGE
         return Fault.REPEATED if problem.text in self.recent else None
 
-    def _solve(self, proposals: Sequence[Proposal], prefix: str, meter: Meter) -> tuple[list[Rollout], list[Verdict]]:
+    def _solve(
+        self, proposals: Sequence[Proposal], prefix: RoundId, meter: Meter
+    ) -> tuple[list[Rollout], list[Verdict]]:
         """Answer the problems that were kept; a problem's place in the ids is that of its proposal."""
         kept = [(place, p.problem) for place, p in enumerate(proposals) if p.fault is None and p.problem is not None]
         if not kept:
@@ -197,7 +199,7 @@ class SelfPlayTrainer:
             about = printable(rollout.text) if proposal.fault is Fault.MALFORMED else ""
             reason = f"{proposal.fault}: {about}" if about else str(proposal.fault)
             return Verdict(status=Status.FAIL, reward=0.0, breakdown={"valid": 0.0}, reason=reason, **common)
-        rate = rates.get(_problem_group(rollout))
+        rate = rates.get(RolloutId.parse(rollout.id).solutions)
         if rate is None:
             reason = "no solution could be judged"
             return Verdict(status=Status.UNVERIFIABLE, reward=None, breakdown={}, reason=reason, **common)
@@ -242,25 +244,15 @@ class SelfPlayTrainer:
         return rl_stream(groups, rewards, self.step.algorithm, max_new_tokens=how.max_new_tokens, masked=masked, **more)
 
     def _batch(self, policy: Sequence[Example], rl_count: float, number: int, epoch: int) -> Batch:
-        step, replayed, form = self.step, list[Example](), dict[str, Any]()
-        if step.distillation is not None:
-            seed, count = self._seed("replay", number, epoch), step.distillation.batch_size
-            replayed = replay_examples(self.context, self.plan, step.distillation, self.encoder, count=count, seed=seed)
-            form = divergence_form(step.distillation)
-        tokens = float(max(completion_tokens(replayed), 1))
-        return Batch(
-            examples=[*policy, *replayed],
-            normalizers=Normalizers(rl=rl_count, ce=tokens, kl=tokens),
+        step, seed = self.step, self._seed("replay", number, epoch)
+        return assemble(
+            policy,
+            distilled(self.context, self.plan, step.distillation, self.encoder, seed=seed),
+            rl=rl_count,
             temperature=step.temperature,
             **policy_form(step.algorithm),
-            **form,
+            **divergence_form(step.distillation),
         )
-
-
-def _problem_group(proposal: Rollout) -> str:
-    """Return the group of the solutions of what a rollout proposed."""
-    prefix, _, place = proposal.id.rsplit(".", 2)
-    return f"{prefix}.p{place.removeprefix('k')}"
 
 
 def _solve_rates(rollouts: Sequence[Rollout], verdicts: Sequence[Verdict]) -> dict[str, float]:

@@ -10,7 +10,7 @@ text is whole, whoever stored it.
 
 from dataclasses import dataclass
 
-from bootstrap.records import Generation
+from bootstrap.ledger_records import Generation
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.training.chat import PROMPTING, TEMPLATE, Framing, framing_of
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from bootstrap.config.generations import Generations, Position
 from bootstrap.evaluation.guards import distrusted
-from bootstrap.records import Decision, Generation
+from bootstrap.ledger_records import Decision, Generation
 
 
 def before(committed: Sequence[Generation], position: Position) -> int:

@@ -12,155 +12,25 @@ import json
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from typing import Any, Protocol
 
+from bootstrap.canonical import json_file
 from bootstrap.config.base import identity_of
 from bootstrap.config.steps import Step
-from bootstrap.records import (
-    Batch,
-    Books,
-    Checkpoint,
-    Rollout,
-    Selection,
-    UpdateMetrics,
-    Use,
-    Verdict,
-)
+from bootstrap.ids import RolloutId, StepRole, is_rollout
+from bootstrap.ledger_records import Books
+from bootstrap.records import Batch, Checkpoint, UpdateMetrics, Use
 from bootstrap.selection.books import balance
 from bootstrap.stages.context import Context, Meter, Plan
+from bootstrap.stages.tables import ShownRow, Tables, UpdateRow, UsageRow
 from bootstrap.store.artifacts import Artifact
-from bootstrap.store.tables import from_parquet, to_parquet
 from bootstrap.training.schedule import schedule_factor
 
 UPDATES_IN_FLIGHT = 3
 """Updates handed to the workers before the driver waits for the oldest: it prepares batches while they compute."""
 OPTIMIZER_STATE = "optimizer.safetensors"
 MODEL_FOLDER = "model/"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class UpdateRow:
-    """One optimizer update, as it is stored and drawn."""
-
-    update: int
-    loss: float
-    rl_loss: float
-    ce_loss: float
-    kl_loss: float
-    value_loss: float
-    """The critic's; 0 without one."""
-    grad_norm: float
-    ratio_max: float
-    clip_fraction: float
-    lr_factor: float
-    reward: float | None
-    """Mean reward of the round's judged rollouts; None when it drew none."""
-    live_groups: float | None
-    """Share of groups with unequal rewards."""
-    entropy: float | None
-    """Mean entropy per sampled token, in nats."""
-    length: float | None
-    """Mean completion length in tokens."""
-    mismatch: float | None
-    """Mean of |log-probability in training - at sampling| per token, before the round's first update; None where no
-    answer was read again."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class UsageRow:
-    """How often one source was trained on."""
-
-    source: str
-    """Id of a rollout, or of a prompt whose reference was shown."""
-    stream: str
-    count: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ShownRow:
-    """One reference that was shown: the answer is the task's own, the prompt is found nowhere else."""
-
-    source: str
-    """Id of the prompt."""
-    prompt: str
-    """Its text."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SelfPlayRow:
-    """One round of self-play, as it is stored and drawn. Means are None where there is nothing to take them of."""
-
-    update: int
-    """The round."""
-    proposals: int
-    valid_share: float
-    """Share of the proposals that were kept and solved."""
-    malformed_share: float
-    """Share that were no problem."""
-    heldout_share: float
-    """Share that belong to the held-out split."""
-    repeated_share: float
-    too_large_share: float
-    distinct_share: float
-    """Distinct texts over proposals."""
-    learnable_share: float
-    """Share of the proposals with some, but not all solutions right."""
-    proposer_reward: float | None
-    """Mean over the proposals that earn one."""
-    solve_rate: float | None
-    """Mean over the kept problems."""
-    level: float | None
-    """Mean over the kept problems."""
-    max_level: int | None
-    length: float
-    """Mean tokens of the proposals."""
-
-
-@dataclass(kw_only=True)
-class Tables:
-    """Rows that a step leaves behind."""
-
-    rollouts: list[Rollout] = field(default_factory=list)
-    verdicts: list[Verdict] = field(default_factory=list)
-    selections: list[Selection] = field(default_factory=list)
-    updates: list[UpdateRow] = field(default_factory=list)
-    usage: list[UsageRow] = field(default_factory=list)
-    shown: list[ShownRow] = field(default_factory=list)
-    self_play: list[SelfPlayRow] = field(default_factory=list)
-
-    def files(self) -> dict[str, bytes]:
-        """Return one parquet file per table that has rows."""
-        return {
-            f"{name}.parquet": to_parquet(rows, row)
-            for name, row in TABLE_ROWS.items()
-            if (rows := getattr(self, name))
-        }
-
-    @classmethod
-    def read(cls, artifact: Artifact) -> "Tables":
-        return cls(
-            **{
-                name: from_parquet(artifact.read(file), row)
-                for name, row in TABLE_ROWS.items()
-                if (file := f"{name}.parquet") in artifact.files
-            }
-        )
-
-    def extend(self, other: "Tables") -> None:
-        for table in fields(self):
-            getattr(self, table.name).extend(getattr(other, table.name))
-
-
-TABLE_ROWS: dict[str, type] = {
-    "rollouts": Rollout,
-    "verdicts": Verdict,
-    "selections": Selection,
-    "updates": UpdateRow,
-    "usage": UsageRow,
-    "shown": ShownRow,
-    "self_play": SelfPlayRow,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,6 +79,11 @@ class StepResult:
     """Earlier generations whose answers it was trained on."""
 
 
+def by_role(results: Sequence[StepResult]) -> dict[str, Artifact]:
+    """Return the artifacts of a generation's steps by role."""
+    return {str(StepRole(index)): result.artifact for index, result in enumerate(results)}
+
+
 def step_inputs(context: Context, plan: Plan, step: Step, *, index: int, start: Checkpoint) -> dict[str, Any]:
     """Return what the step's result depends on: the id of its artifact is the hash of this."""
     return {**planned_inputs(context, plan, step, index=index), "start": start.fingerprint}
@@ -246,7 +121,7 @@ def run_step(
         tables.usage = _combine_usage(tables)
         tables.shown = sorted(set(tables.shown), key=lambda row: row.source)
         result = {"fingerprint": checkpoint.fingerprint, "counts": counts.to_json(measured=False)}
-        files = {**tables.files(), "result.json": json.dumps(result, sort_keys=True).encode()}
+        files = {**tables.files(), "result.json": json_file(result)}
         artifact = context.store.put("step", inputs, files)
     else:
         tables, result = Tables.read(artifact), json.loads(artifact.read("result.json"))
@@ -455,15 +330,15 @@ def _usage(batch: Batch) -> list[UsageRow]:
 def _references(batch: Batch) -> Iterator[ShownRow]:
     """Yield the references among the examples, which are not rollouts and were given as text."""
     for example in batch.examples:
-        if "." not in example.source and example.prompt_text is not None:
+        if not is_rollout(example.source) and example.prompt_text is not None:
             yield ShownRow(source=example.source, prompt=example.prompt_text)
 
 
 def _generations(usage: Sequence[UsageRow]) -> Iterator[int]:
-    """Yield the generation of each source that is a rollout; ids of prompts are hexadecimal and have no dot."""
+    """Yield the generation of this lineage that gave each source which is a rollout."""
     for row in usage:
-        if "." in row.source:
-            yield int(row.source.split(".", 1)[0].removeprefix("g"))
+        if is_rollout(row.source):
+            yield RolloutId.parse(row.source).contributor
 
 
 def _combine_usage(tables: Tables) -> list[UsageRow]:

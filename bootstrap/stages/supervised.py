@@ -2,72 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
-from bootstrap.config.distillation import Distillation, Taught
-from bootstrap.config.sources import References, Rejection, Replay
+from bootstrap.config.sources import References, Rejection
 from bootstrap.config.steps import DistillStep, SftStep
+from bootstrap.ids import RoundId, SampleId
 from bootstrap.prompts.programs import ProgramTask
 from bootstrap.prompts.task import Task
 from bootstrap.prompts.working import ShownWorking
-from bootstrap.records import Batch, Example, Normalizers, Prompt, Rollout, Sampling, Selection, Status, Use
+from bootstrap.records import Example, Prompt, Rollout, Sampling, Selection, Status, Use
 from bootstrap.seeds import derive_seed, generator
 from bootstrap.selection.filters import accept
-from bootstrap.selection.replay import ReplayPool, draw_replay
+from bootstrap.stages.assembly import assemble, distilled, divergence_form, replay_examples
 from bootstrap.stages.context import Context, Meter, Plan
-from bootstrap.stages.encoding import Encoder, completion_tokens
-from bootstrap.stages.generate import common_fault, requests, sampling
+from bootstrap.stages.encoding import Encoder
+from bootstrap.stages.generate import common_fault, num_stones, requests, sampling, spread
 from bootstrap.stages.samplers import answers, judge_answers
-from bootstrap.stages.step import Round, Tables
-
-
-def replay_examples(
-    context: Context, plan: Plan, settings: Replay, encoder: Encoder, *, count: int, seed: int
-) -> list[Example]:
-    """Return `count` replayed sequences of the levels below the target.
-
-    Distillation says how they weigh and who teaches them; any other replay is cross-entropy of weight 1.
-    """
-    pool = plan.pool
-    if settings.data == "latest":
-        pool = pool.latest(*plan.parents)
-    elif settings.data == "references":
-        pool = ReplayPool()
-    task, shown = context.task, dict[str, tuple[int, str]]()
-
-    def demonstrate(levels: Sequence[int], number: int, at: int) -> list[tuple[str, str, str]]:
-        pairs = task.demonstrate(levels, number, seed=at)
-        shown.update({prompt.id: (prompt.level, prompt.task) for prompt, _ in pairs})
-        return [(prompt.id, prompt.text, answer) for prompt, answer in pairs]
-
-    taught = settings if isinstance(settings, Distillation) else Distillation()
-    by_teacher = taught.loss != "ce"
-    examples = draw_replay(
-        pool,
-        levels=plan.replay_levels,
-        count=count,
-        base_level=context.recipe.task.base_level,
-        demonstrate=demonstrate,
-        seed=seed,
-        ce_weight=0.0 if by_teacher else taught.weight,
-        kl_weight=taught.weight if by_teacher else 0.0,
-        decay=settings.decay,
-        min_reference_share=settings.min_reference_share,
-    )
-    if by_teacher:
-        kinds = {entry.rollout_id: (entry.level, entry.task) for entry in pool.given} | shown
-        examples = [replace(e, teacher=teacher_of(plan, taught, *kinds[e.source])) for e in examples]
-    return encoder.encode(examples)
-
-
-def divergence_form(settings: Taught) -> dict[str, Any]:
-    """Return the fields of a `Batch` that say what the `kl` stream's divergence is."""
-    return {"kl_beta": settings.kl_beta, "kl_top_k": settings.top_k}
-
-
-def teacher_of(plan: Plan, settings: Taught, level: int, task: str) -> str:
-    """Return the fingerprint of who teaches examples of a task at a level."""
-    return plan.teachers[settings.teacher_at(level, task=task)][1].fingerprint
+from bootstrap.stages.step import Round
+from bootstrap.stages.tables import Tables
 
 
 class SupervisedTrainer:
@@ -105,7 +56,7 @@ class SupervisedTrainer:
                 prompts += draw(level, stones, seed=self._seed("stepping_stones", level), stepping_stone=True)
         asked = requests(
             prompts,
-            prefix=self._prefix(),
+            prefix=self._round(),
             samples=source.samples_per_prompt,
             seed=context.recipe.seed,
         )
@@ -152,12 +103,12 @@ class SupervisedTrainer:
         statuses: dict[str, set[Status]] = {}
         for rollout, verdict in zip(tables.rollouts, tables.verdicts, strict=True):
             statuses.setdefault(rollout.group, set()).add(verdict.status)
-        twice = requests(prompts, prefix=self._prefix(), samples=2 * samples, seed=context.recipe.seed)
+        twice = requests(prompts, prefix=self._round(), samples=2 * samples, seed=context.recipe.seed)
         again = [
             request
             for place, request in enumerate(twice)
             if place % (2 * samples) >= samples
-            and statuses[request.id.rsplit(".", 1)[0]] == {Status.FAIL}
+            and statuses[SampleId.parse(request.id).group] == {Status.FAIL}
             and (source.hints == "references" or request.prompt.level <= context.recipe.task.base_level)
         ]
         if not again:
@@ -169,8 +120,8 @@ class SupervisedTrainer:
         tables.rollouts += found
         tables.verdicts += judge_answers(context, found, [request.prompt for request in hinted], meter=meter)
 
-    def _prefix(self) -> str:
-        return f"g{self.plan.number}.s{self.index}.u0"
+    def _round(self) -> RoundId:
+        return RoundId(generation=self.plan.number, step=self.index)
 
     def _showing(self, source: References) -> Task:
         """Return the task, which writes its demonstrations as the step says."""
@@ -205,10 +156,7 @@ class SupervisedTrainer:
     def round(self, number: int, tables: Tables, meter: Meter) -> Round:
         step, seed = self.step, self._seed("round", number)
         if isinstance(step, DistillStep):
-            settings = step.distillation
-            examples = replay_examples(
-                self.context, self.plan, settings, self.encoder, count=settings.batch_size, seed=seed
-            )
+            examples = distilled(self.context, self.plan, step.distillation, self.encoder, seed=seed)
         elif isinstance(step.source, Rejection):
             num_newest = round(step.source.newest_share * step.batch_size) if self.newest else 0
             rng = generator(seed, "newest")
@@ -226,9 +174,8 @@ class SupervisedTrainer:
             examples = self.encoder.encode(
                 [Example(source=p.id, prompt_text=p.text, completion_text=a, ce_weight=1.0) for p, a in shown]
             )
-        count = float(max(completion_tokens(examples), 1))
-        form = divergence_form(step.distillation) if isinstance(step, DistillStep) else {}
-        return Round(batches=[Batch(examples=examples, normalizers=Normalizers(ce=count, kl=count), **form)])
+        taught = step.distillation if isinstance(step, DistillStep) else None
+        return Round(batches=[assemble([], examples, **divergence_form(taught))])
 
 
 def _imitate(rollout: Rollout) -> Example:
@@ -238,19 +185,3 @@ def _imitate(rollout: Rollout) -> Example:
         num_prompt_tokens=len(rollout.prompt_tokens),
         ce_weight=1.0,
     )
-
-
-def num_stones(count: int, level: int, share: float) -> int:
-    """Return how many of `count` prompts of a level are stepping stones: none of level 1, which has no level below."""
-    return round(share * count) if level > 1 else 0
-
-
-def spread(count: int, levels: tuple[int, ...], *, seed: int | None) -> list[tuple[int, int]]:
-    """Return (level, share of `count`), as even as whole numbers allow, in the order of `levels`.
-
-    `seed` draws the levels that get one more, without favour, so that where prompts are few each level has its turn;
-    None gives it to the first ones, for what has to be the same every time.
-    """
-    each, extra = divmod(count, len(levels))
-    places = range(extra) if seed is None else generator(seed, "one more").sample(range(len(levels)), extra)
-    return [(level, each + (place in places)) for place, level in enumerate(levels)]

@@ -7,7 +7,7 @@ Left out: what became of it for that price (`lineage/curves.py`).
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from bootstrap.records import Generation, Spent
+from bootstrap.ledger_records import Generation, Spent
 from bootstrap.store.ledger import Entry
 
 Siblings = Callable[[int], Iterable[int]]

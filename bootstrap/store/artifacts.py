@@ -9,7 +9,6 @@ digest is the hash of the manifest, so it stands for every byte. No clocks and n
 folder an artifact lies in and when it may go (`lineage_store.py`), and what its files mean.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -17,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bootstrap.canonical import canonical_json, digest_of, sha256
 from bootstrap.errors import StoreCorrupt, StoreError
-from bootstrap.records import ArtifactRef
+from bootstrap.ledger_records import ArtifactRef
 from bootstrap.store import durable
 
 MANIFEST_NAME = "manifest.json"
@@ -28,20 +28,10 @@ REMEDY = (
 )
 
 
-def canonical_json(value: Any) -> bytes:
-    """Return the one JSON text for `value`: sorted keys, no white space, ASCII. Raises ValueError for NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-
-
-def sha256(data: bytes) -> str:
-    """Return the SHA-256 of `data` in hex."""
-    return hashlib.sha256(data).hexdigest()
-
-
 def stage_id(kind: str, inputs: Mapping[str, Any]) -> str:
     """Return the id of the stage output of `kind` made from `inputs` (JSON values): SHA-256 of both."""
     # Through JSON and back first: keys that are numbers sort as the strings that the manifest will give back.
-    return sha256(canonical_json(json.loads(canonical_json({"kind": kind, "inputs": inputs}))))
+    return digest_of(json.loads(canonical_json({"kind": kind, "inputs": inputs})))
 
 
 def folder_name(kind: str, identity: str) -> str:

@@ -6,7 +6,7 @@ Left out: making one (`stages/final.py`).
 from collections.abc import Sequence
 
 from bootstrap.errors import StoreCorrupt
-from bootstrap.records import FinalComparison
+from bootstrap.ledger_records import FinalComparison
 from bootstrap.store.artifacts import REMEDY, load_artifact
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore

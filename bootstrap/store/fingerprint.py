@@ -8,11 +8,11 @@ An adapter's folder holds `adapter_model.safetensors` and `adapter_config.json` 
 with the fingerprint of the weights it rests upon; its fingerprint is SHA-256 over all three.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
 
+from bootstrap.canonical import canonical_json, digest_of, sha256, sha256_of
 from bootstrap.errors import StoreCorrupt
 
 MODEL_WEIGHTS = "model.safetensors"
@@ -33,9 +33,9 @@ def fingerprint_model(files: Mapping[str, bytes]) -> str:
     parts = {
         "adapter": fingerprint_safetensors(files[ADAPTER_WEIGHTS]),
         "base": base,
-        "config": hashlib.sha256(files[ADAPTER_CONFIG]).hexdigest(),
+        "config": sha256(files[ADAPTER_CONFIG]),
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return digest_of(parts)
 
 
 def base_fingerprint(files: Mapping[str, bytes]) -> str | None:
@@ -62,11 +62,11 @@ def fingerprint_safetensors(data: bytes) -> str:
         tensors, body = _parse(data)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreCorrupt(f"the weights are no valid safetensors file: {error}; restore them from a copy") from error
-    digest = hashlib.sha256()
-    for name, (dtype, shape, begin, end) in sorted(tensors.items()):
-        digest.update(json.dumps([name, dtype, shape], sort_keys=True, separators=(",", ":")).encode() + b"\n")
-        digest.update(body[begin:end])
-    return digest.hexdigest()
+    return sha256_of(
+        part
+        for name, (dtype, shape, begin, end) in sorted(tensors.items())
+        for part in (canonical_json([name, dtype, shape]) + b"\n", body[begin:end])
+    )
 
 
 def _parse(data: bytes) -> tuple[dict[str, tuple[str, list[int], int, int]], memoryview]:

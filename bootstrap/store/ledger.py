@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bootstrap.canonical import canonical_json, digest_of
 from bootstrap.errors import BooksUnbalanced, StoreCorrupt, StoreError
-from bootstrap.records import Annotations, Generation
+from bootstrap.ledger_records import Annotations, Generation
 from bootstrap.store import durable
-from bootstrap.store.artifacts import canonical_json, sha256
 
 FOLDER_NAME = "ledger"
 NO_PREVIOUS = "0" * 64
@@ -138,7 +138,7 @@ def check_books(generation: Generation) -> None:
 
 
 def _hash(payload: Any, previous: str) -> str:
-    return sha256(canonical_json({"payload": payload, "previous": previous}))
+    return digest_of({"payload": payload, "previous": previous})
 
 
 def _load(path: Path, previous: str | None) -> Entry:

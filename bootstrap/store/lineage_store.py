@@ -16,18 +16,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bootstrap.canonical import canonical_json, digest_of
 from bootstrap.errors import LineageMismatch, StoreCorrupt, StoreError
-from bootstrap.records import SCHEMA_VERSION, ArtifactRef, Record
+from bootstrap.ledger_records import SCHEMA_VERSION, ArtifactRef
+from bootstrap.records import Record
 from bootstrap.store import durable
-from bootstrap.store.artifacts import (
-    REMEDY,
-    Artifact,
-    canonical_json,
-    find_artifact,
-    load_artifact,
-    put_artifact,
-    sha256,
-)
+from bootstrap.store.artifacts import REMEDY, Artifact, find_artifact, load_artifact, put_artifact
 from bootstrap.store.ledger import Ledger
 
 HEADER_NAME = "lineage.json"
@@ -135,7 +129,7 @@ class LineageStore:
             header = Header.model_validate_json(data)
         except ValueError as error:
             raise StoreCorrupt(f"{path} is corrupt: {error}; restore it from a copy of the store") from error
-        if (computed := sha256(canonical_json(header.identity))) != header.digest:
+        if (computed := digest_of(header.identity)) != header.digest:
             raise StoreCorrupt(
                 f"{path} is corrupt: expected the digest {computed} of its identity, found {header.digest}; "
                 "restore it from a copy of the store"
@@ -222,7 +216,7 @@ class LineageStore:
 
 
 def _header(lineage: str, identity: Mapping[str, Any]) -> Header:
-    return Header(lineage=lineage, identity=dict(identity), digest=sha256(canonical_json(identity)))
+    return Header(lineage=lineage, identity=dict(identity), digest=digest_of(identity))
 
 
 def _visible(folder: Path) -> list[Path]:

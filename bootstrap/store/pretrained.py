@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bootstrap.canonical import json_file
 from bootstrap.errors import StoreCorrupt
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.fingerprint import MODEL_WEIGHTS, fingerprint_safetensors
@@ -53,7 +54,7 @@ def pretrained_of(artifact: Artifact) -> Pretrained | None:
 
 def to_file(facts: Mapping[str, Any]) -> bytes:
     """Return the content of `import.json`; equal facts give equal bytes."""
-    return json.dumps(facts, indent=2, sort_keys=True).encode()
+    return json_file(facts, indent=2)
 
 
 def exported(files: Mapping[str, bytes], *, fingerprint: str) -> dict[str, bytes]:

@@ -12,7 +12,9 @@ from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
 from bootstrap.errors import BooksUnbalanced, StoreCorrupt, StoreError
-from bootstrap.records import ArtifactRef, Edge, FinalComparison, Generation, Record
+from bootstrap.ids import ForeignGeneration
+from bootstrap.ledger_records import ArtifactRef, Edge, FinalComparison, Generation
+from bootstrap.records import Record
 from bootstrap.store.artifacts import MANIFEST_NAME, Artifact, load_artifact
 from bootstrap.store.finals import FILE, KIND
 from bootstrap.store.fingerprint import ADAPTER_WEIGHTS, MODEL_WEIGHTS, base_fingerprint, fingerprint_model
@@ -144,13 +146,13 @@ class _Verification:
         """Check that a generation of another lineage is what the edge says, if that lineage is in the same store."""
         if edge.record is None or edge.external is None:
             return
-        name, _, number = edge.external.rpartition("@gen-")
-        origin = LineageStore(self.store.root.parent / name)
-        if not origin.exists:
+        named = ForeignGeneration.parse(edge.external)
+        origin = LineageStore(self.store.root.parent / named.lineage) if named is not None else None
+        if named is None or origin is None or not origin.exists:
             self.unproven.append(f"{edge.external} is not in this store, so where its weights come from stays unproven")
             return
         records = [result for result in origin.ledger.scan() if not isinstance(result, StoreCorrupt)]
-        found = next((entry for entry in records if str(entry.generation.number) == number), None)
+        found = next((entry for entry in records if entry.generation.number == named.number), None)
         there = None if found is None else (found.hash, found.generation.fingerprint)
         if there != (edge.record, edge.fingerprint):
             self._problem(

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import jinja2
 
+from bootstrap.canonical import json_file
 from bootstrap.config.answers import REASONING_TAGS
 from bootstrap.errors import RecipeError
 from bootstrap.training.special_tokens import NAMES, token_text
@@ -98,7 +99,7 @@ def framed(files: Mapping[str, bytes], *, chat: bool, system: str | None) -> dic
                 f"put the template into the folder as {TEMPLATE}"
             )
         return kept
-    return {**kept, PROMPTING: json.dumps({"chat": chat, "system": system}, sort_keys=True).encode()}
+    return {**kept, PROMPTING: json_file({"chat": chat, "system": system})}
 
 
 def template_of(files: Mapping[str, bytes]) -> str | None:

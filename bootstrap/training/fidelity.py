@@ -23,6 +23,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging
 
+from bootstrap.canonical import json_file
 from bootstrap.errors import RecipeError, StoreError, system_reason
 from bootstrap.store import durable
 from bootstrap.store.fingerprint import MODEL_WEIGHTS
@@ -84,7 +85,7 @@ def renamed(files: Mapping[str, bytes], source: Source) -> dict[str, bytes]:
         config["tie_word_embeddings"] = False
     return {
         **files,
-        "config.json": json.dumps(config, indent=2, sort_keys=True).encode(),
+        "config.json": json_file(config, indent=2),
         MODEL_WEIGHTS: safetensors.torch.save({n: t.contiguous() for n, t in kept.items()}, metadata={"format": "pt"}),
     }
 

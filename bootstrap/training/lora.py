@@ -21,6 +21,7 @@ from peft.tuners.lora import LoraLayer, LoraModel
 from torch import nn
 from transformers import PreTrainedModel
 
+from bootstrap.canonical import json_file
 from bootstrap.config.training import LoraAdapter
 from bootstrap.errors import RecipeError
 from bootstrap.records import Checkpoint
@@ -111,7 +112,7 @@ def export(model: PreTrainedModel, *, base: str, passed_on: Mapping[str, bytes])
     tensors = {f"{PEFT_PREFIX}{n}": t.detach().cpu().contiguous() for n, t in get_peft_model_state_dict(model).items()}
     files = {
         **passed_on,
-        ADAPTER_CONFIG: json.dumps(config, indent=2, sort_keys=True).encode(),
+        ADAPTER_CONFIG: json_file(config, indent=2),
         ADAPTER_WEIGHTS: safetensors.torch.save(tensors, metadata={"format": "pt"}),
         ADAPTER_BASE: json.dumps({"fingerprint": base}).encode(),
     }

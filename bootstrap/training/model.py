@@ -24,6 +24,7 @@ from transformers import (
 )
 from transformers.initialization import no_init_weights
 
+from bootstrap.canonical import json_file
 from bootstrap.compute import ModelShape
 from bootstrap.config.base_model import SPECIAL_TOKENS, ScratchModel, scratch_vocabulary
 from bootstrap.errors import RecipeError
@@ -229,7 +230,7 @@ def export(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, *, passed
     config["architectures"] = [type(model).__name__]
     config["dtype"] = "float32"
     files = {
-        "config.json": json.dumps(config, indent=2, sort_keys=True).encode(),
+        "config.json": json_file(config, indent=2),
         "generation_config.json": model.generation_config.to_json_string().encode(),
         MODEL_WEIGHTS: weights,
         **(passed_on or tokenizer_files(tokenizer)),
@@ -251,7 +252,7 @@ def tokenizer_files(tokenizer: PreTrainedTokenizerFast) -> dict[str, bytes]:
     }
     return {
         "tokenizer.json": tokenizer.backend_tokenizer.to_str(pretty=True).encode(),
-        "tokenizer_config.json": json.dumps(settings, indent=2, sort_keys=True).encode(),
+        "tokenizer_config.json": json_file(settings, indent=2),
     }
 
 

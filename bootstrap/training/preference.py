@@ -11,7 +11,6 @@ how a text becomes tokens (the caller's, who must do as the verifier does) and w
 """
 
 import copy
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from torch.nn.functional import logsigmoid
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
+from bootstrap.canonical import json_file
 from bootstrap.errors import RecipeError
 from bootstrap.seeds import derive_seed, generator
 from bootstrap.store.fingerprint import MODEL_WEIGHTS
@@ -181,7 +181,7 @@ def _files(folder: Path, model: PreTrainedModel) -> dict[str, bytes]:
     config = copy.deepcopy(model.config).to_dict() | {"architectures": [type(model).__name__], "dtype": "float32"}
     given = {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
     return {
-        "config.json": json.dumps(config, indent=2, sort_keys=True).encode(),
+        "config.json": json_file(config, indent=2),
         MODEL_WEIGHTS: weights_bytes(model),
         **passed_on(given),
     }

@@ -7,7 +7,6 @@ opens again, and gives the logits that transformers gives for the source (`fidel
 Left out: quantised weights other than GGUF's (which are dequantised here), models that need code of their own.
 """
 
-import hashlib
 import json
 import traceback
 from collections.abc import Collection, Iterator, Mapping
@@ -27,6 +26,7 @@ from tokenizers import Tokenizer, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
+from bootstrap.canonical import json_file, sha256
 from bootstrap.config.base_model import MODEL_FILES
 from bootstrap.errors import RecipeError
 from bootstrap.store.fingerprint import ADAPTER_CONFIG, MODEL_WEIGHTS
@@ -250,13 +250,13 @@ def _gguf(path: Path) -> tuple[dict[str, bytes], dict[str, str], str | None, fid
     _split_as_learned(tokenizer.backend_tokenizer, _field(reader, "tokenizer.ggml.pre"), path)
     template = tokenizer.chat_template
     files = {
-        "config.json": json.dumps(config, indent=2, sort_keys=True).encode(),
+        "config.json": json_file(config, indent=2),
         "generation_config.json": model.generation_config.to_json_string().encode(),
         MODEL_WEIGHTS: models.weights_bytes(model),
         **models.tokenizer_files(tokenizer),
         **({TEMPLATE: template.encode()} if isinstance(template, str) else {}),
     }
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = sha256(path.read_bytes())
     source = {"type": "gguf", "name": path.name, "sha256": digest}
     original = fidelity.Source(model=model, logits_BTV=fidelity.logits(model), precision=torch.float32)
     return files, source, _field(reader, "general.license"), original
@@ -311,7 +311,7 @@ def _folder(
     files["tokenizer_config.json"] = _naming_its_tokens(path, files, settings["tokenizer_config.json"])
     # Its author's code never runs here; if the weights need it, opening them fails.
     config.pop("auto_map", None)
-    files["config.json"] = json.dumps(config, indent=2, sort_keys=True).encode()
+    files["config.json"] = json_file(config, indent=2)
     template = template_of(files)
     if template is not None:
         files[TEMPLATE] = template.encode()
@@ -351,7 +351,7 @@ def _naming_its_tokens(path: Path, files: Mapping[str, bytes], settings: Mapping
         for name, text in theirs.special_tokens_map.items()
         if name in NAMES and token_text(settings, name) is None and known.token_to_id(text) is not None
     }
-    return json.dumps({**settings, **named}, indent=2, sort_keys=True).encode()
+    return json_file({**settings, **named}, indent=2)
 
 
 def _weights(there: Mapping[str, Path], *, place: str, left_behind: Collection[str]) -> bytes:

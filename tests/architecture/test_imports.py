@@ -16,7 +16,10 @@ ROOT = Path(bootstrap.__file__).parent
 LAYERS = {
     "errors": 0,
     "seeds": 0,
+    "ids": 0,
     "records": 0,
+    "ledger_records": 0,
+    "canonical": 0,
     "references": 0,
     "levels": 0,
     "lookups": 0,

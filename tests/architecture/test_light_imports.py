@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support import lineage_factory
 
-from bootstrap.records import Outcome
+from bootstrap.ledger_records import Outcome
 
 HEAVY = ("torch", "ray", "mlflow", "transformers", "peft")
 PROBE = """

@@ -8,13 +8,14 @@ from support import tiny
 
 from bootstrap.errors import FingerprintMismatch, LineageMismatch
 from bootstrap.evaluation.report import OutcomeRow
+from bootstrap.ledger_records import Outcome
 from bootstrap.pool import LocalPool
 from bootstrap.prompts.build import build_task
 from bootstrap.prompts.task import ProceduralTask, split_of
-from bootstrap.records import Batch, Event, Outcome, Split, Status, Use
+from bootstrap.records import Batch, Event, Split, Status, Use
 from bootstrap.scoring.exact import ExactMatch
 from bootstrap.stages import resolve
-from bootstrap.stages.step import Tables
+from bootstrap.stages.tables import Tables
 from bootstrap.store.ledger import Entry, Ledger
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.tables import from_parquet

@@ -13,7 +13,7 @@ from bootstrap.evaluation.report import OutcomeRow
 from bootstrap.lineage.queries import final_line
 from bootstrap.pool import LocalPool
 from bootstrap.prompts.build import build_task
-from bootstrap.stages.step import Tables
+from bootstrap.stages.tables import Tables
 from bootstrap.store.finals import KIND, final_of
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.tables import from_parquet

@@ -12,9 +12,9 @@ from mlflow.entities import Run
 from support.lineage_factory import PROMOTED, RECIPE, build, compare_finally, grow
 
 from bootstrap.cli.main import main
+from bootstrap.ledger_records import FinalComparison
 from bootstrap.lineage.publisher import publish
 from bootstrap.lineage.queries import final_line
-from bootstrap.records import FinalComparison
 from bootstrap.store.artifacts import load_artifact
 from bootstrap.store.lineage_store import LineageStore
 

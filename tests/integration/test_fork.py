@@ -14,13 +14,13 @@ from bootstrap.cli.remembered import FILE_NAME, recall_recipe, remember_recipe
 from bootstrap.cli.run import planned
 from bootstrap.config.load import load_recipe
 from bootstrap.errors import RecipeError, StoreError
+from bootstrap.ledger_records import Edge
 from bootstrap.lineage import queries
 from bootstrap.lineage.curves import Quality, curve
-from bootstrap.records import Edge
 from bootstrap.selection.replay import ReplayPool
 from bootstrap.selection.retirement import PassRates
 from bootstrap.stages.answers import INHERITED, ancestors, answers_of, rates_of
-from bootstrap.stages.step import Tables
+from bootstrap.stages.tables import Tables
 from bootstrap.store.ancestry import spent, total
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore

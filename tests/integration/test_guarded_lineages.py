@@ -8,12 +8,13 @@ import pytest
 from support import tiny
 
 from bootstrap.config.recipe import Recipe
+from bootstrap.ledger_records import GuardAction, HealthMetric, Outcome
 from bootstrap.lineage import queries
 from bootstrap.pool import LocalPool
 from bootstrap.prompts.build import build_task
-from bootstrap.records import GuardAction, HealthMetric, Outcome, Rollout, Verdict
+from bootstrap.records import Rollout, Verdict
 from bootstrap.scoring.verifier import Tools, build_verifier, score
-from bootstrap.stages.step import Tables
+from bootstrap.stages.tables import Tables
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.tables import from_parquet

@@ -8,7 +8,7 @@ import pytest
 from bootstrap.config.conflicts import Conflicts
 from bootstrap.config.recipe import Recipe
 from bootstrap.records import Status, Use
-from bootstrap.stages.step import Tables
+from bootstrap.stages.tables import Tables
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 from tests.support import tiny

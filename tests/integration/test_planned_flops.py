@@ -7,7 +7,7 @@ import pytest
 from support import tiny
 
 from bootstrap.plan import make_plan
-from bootstrap.stages.step import Tables
+from bootstrap.stages.tables import Tables
 from bootstrap.store.lineage_store import LineageStore
 
 

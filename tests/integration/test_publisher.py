@@ -20,10 +20,10 @@ from support import lineage_factory
 from support.lineage_factory import NASTY, PROMOTED, RECIPE, REJECTED, build, grow
 
 from bootstrap.errors import StoreCorrupt, TrackingError
+from bootstrap.ledger_records import Edge
 from bootstrap.lineage import publisher, tracking
 from bootstrap.lineage.outbox import Outbox, Receipt
 from bootstrap.lineage.publisher import publish
-from bootstrap.records import Edge
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.lock import lineage_lock

@@ -134,7 +134,7 @@ def test_the_stored_recipe_is_the_one_the_lineage_grows_from(lineage):
 
 def test_verdicts_are_stored_without_what_is_measured(lineage):
     store, entries = lineage
-    from bootstrap.stages.step import Tables
+    from bootstrap.stages.tables import Tables
 
     tables = Tables.read(store.artifact(entries[1].generation.artifacts["step-0"]))
     assert {verdict.cpu_seconds for verdict in tables.verdicts} == {0.0}

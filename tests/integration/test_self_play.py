@@ -12,7 +12,7 @@ from bootstrap.records import Batch, Role, Split, Status, Use
 from bootstrap.scoring.verifier import Tools
 from bootstrap.stages.rescore import Rescorer
 from bootstrap.stages.self_play import HELD_OUT, Fault, SelfPlayTrainer
-from bootstrap.stages.step import Tables
+from bootstrap.stages.tables import Tables
 from bootstrap.stages.verifiers import open_verifiers
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore

@@ -22,7 +22,7 @@ from bootstrap.stages.answers import answers_of
 from bootstrap.stages.context import Watched
 from bootstrap.stages.heldout import PANEL_FILE
 from bootstrap.stages.rescore import Rescorer
-from bootstrap.stages.step import Tables
+from bootstrap.stages.tables import Tables
 from bootstrap.stages.verifiers import open_verifiers
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore

@@ -20,7 +20,7 @@ from bootstrap.prompts.files import Rows
 from bootstrap.records import Prompt, Split
 from bootstrap.scoring.verifier import Tools
 from bootstrap.stages.rescore import Rescorer
-from bootstrap.stages.step import Tables
+from bootstrap.stages.tables import Tables
 from bootstrap.stages.verifiers import open_verifiers
 from bootstrap.store.lineage_store import LineageStore
 

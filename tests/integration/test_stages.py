@@ -13,12 +13,13 @@ from bootstrap.cli.rescore import rescore_lineage
 from bootstrap.compute import ModelShape
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import VerifierError
+from bootstrap.ledger_records import Edge, Outcome
 from bootstrap.lineage import queries
 from bootstrap.plan import make_plan
 from bootstrap.pool import LocalPool
-from bootstrap.records import Edge, Outcome, Status
+from bootstrap.records import Status
 from bootstrap.stages.siblings import aimed_accuracy
-from bootstrap.stages.step import Tables
+from bootstrap.stages.tables import Tables
 from bootstrap.store.fingerprint import fingerprint_model
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore

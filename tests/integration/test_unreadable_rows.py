@@ -12,7 +12,7 @@ from bootstrap.records import Event
 from bootstrap.scoring.verifier import Tools
 from bootstrap.stages import readable
 from bootstrap.stages.rescore import Rescorer
-from bootstrap.stages.step import Tables
+from bootstrap.stages.tables import Tables
 from bootstrap.stages.verifiers import open_verifiers
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.tables import from_parquet

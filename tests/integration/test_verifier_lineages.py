@@ -9,7 +9,7 @@ from support import tiny
 from bootstrap.config.recipe import Recipe
 from bootstrap.records import Event, Status
 from bootstrap.sandbox.job import Level
-from bootstrap.stages.step import Tables
+from bootstrap.stages.tables import Tables
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.verify import verify
 

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
+from bootstrap.canonical import canonical_json, sha256
 from bootstrap.config.recipe import Recipe
-from bootstrap.records import (
+from bootstrap.ledger_records import (
     Annotations,
     Books,
     Compute,
@@ -23,7 +24,6 @@ from bootstrap.records import (
     Edge,
     FinalComparison,
     Finding,
-    Finish,
     Generation,
     GuardAction,
     Health,
@@ -33,13 +33,8 @@ from bootstrap.records import (
     LevelTest,
     Outcome,
     Report,
-    Rollout,
-    Selection,
-    Status,
-    Use,
-    Verdict,
 )
-from bootstrap.store.artifacts import canonical_json, sha256
+from bootstrap.records import Finish, Rollout, Selection, Status, Use, Verdict
 from bootstrap.store.finals import FILE, KIND
 from bootstrap.store.fingerprint import fingerprint_safetensors
 from bootstrap.store.ledger import Entry

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bootstrap.records import (
+from bootstrap.canonical import canonical_json, sha256
+from bootstrap.ledger_records import (
     Annotations,
     ArtifactRef,
     Books,
@@ -28,7 +29,6 @@ from bootstrap.records import (
     Outcome,
     Report,
 )
-from bootstrap.store.artifacts import canonical_json, sha256
 from bootstrap.store.durable import Files
 from bootstrap.store.fingerprint import fingerprint_safetensors
 from bootstrap.store.lineage_store import LineageStore

@@ -8,7 +8,7 @@ from bootstrap.config.distillation import Distillation, OnPolicyDistillation
 from bootstrap.config.steps import RlStep
 from bootstrap.records import Batch, Example, Use
 from bootstrap.stages.reinforcement import HELD
-from bootstrap.stages.step import Tables
+from bootstrap.stages.tables import Tables
 from bootstrap.store.lineage_store import LineageStore
 
 OWN = {"type": "rl", "updates": 2, "prompts_per_update": 4, "checkpoint_every": 2, "distillation": None}

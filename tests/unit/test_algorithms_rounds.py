@@ -10,8 +10,9 @@ from support.pretrained import write
 from support.tiny import EVALUATION, REJECTION, RL, Watched, grow, recipe
 
 from bootstrap.errors import BooksUnbalanced
+from bootstrap.ledger_records import Edge
 from bootstrap.pool import LocalPool
-from bootstrap.records import Checkpoint, Edge, Finish, Rollout, Status, Use, Verdict
+from bootstrap.records import Checkpoint, Finish, Rollout, Status, Use, Verdict
 from bootstrap.selection.filters import (
     COMPARED,
     OFF_POLICY,
@@ -23,9 +24,10 @@ from bootstrap.selection.filters import (
 )
 from bootstrap.selection.replay import ReplayPool
 from bootstrap.selection.retirement import PassRates
-from bootstrap.stages.reinforcement import Reference, RlTrainer
-from bootstrap.stages.step import Tables
-from bootstrap.stages.supervised import spread
+from bootstrap.stages.generate import spread
+from bootstrap.stages.reference import Reference
+from bootstrap.stages.reinforcement import RlTrainer
+from bootstrap.stages.tables import Tables
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.training.schedule import schedule_factor
 

@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 
 from bootstrap.errors import BooksUnbalanced
-from bootstrap.records import Books, Finish, Rollout, Selection, Status, Use, Verdict
+from bootstrap.ledger_records import Books
+from bootstrap.records import Finish, Rollout, Selection, Status, Use, Verdict
 from bootstrap.selection.books import balance, combine
 
 

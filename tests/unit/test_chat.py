@@ -12,7 +12,7 @@ from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError
 from bootstrap.records import Checkpoint, Example, Finish, Prompt, Request, Sampling, Split
 from bootstrap.stages.encoding import Encoder
-from bootstrap.stages.step import Tables
+from bootstrap.stages.tables import Tables
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.training.chat import PROMPTING, TEMPLATE, framed, framing_of
 from bootstrap.worker import Worker

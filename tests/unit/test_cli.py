@@ -15,6 +15,7 @@ from support import lineage_factory
 
 from bootstrap import errors, provenance
 from bootstrap.bench.workers import WorkersRow
+from bootstrap.canonical import canonical_json
 from bootstrap.cli import bench, ui
 from bootstrap.cli import command as commands
 from bootstrap.cli.main import EPILOG, main
@@ -28,7 +29,6 @@ from bootstrap.config.resources import Tracking
 from bootstrap.lineage import queries, text
 from bootstrap.lineage.outbox import Outbox, Receipt
 from bootstrap.store import durable
-from bootstrap.store.artifacts import canonical_json
 from bootstrap.store.lineage_store import HEADER_NAME, Header, LineageStore
 
 TINY = """\

@@ -12,7 +12,7 @@ from bootstrap.config.conflicts import Conflicts
 from bootstrap.config.guards import DEFAULT_GUARDS, RANGES, Guard
 from bootstrap.config.recipe import Recipe
 from bootstrap.evaluation.guards import distrusted, findings, heed
-from bootstrap.records import Annotations, Decision, Edge, Generation, GuardAction, Health, HealthMetric
+from bootstrap.ledger_records import Annotations, Decision, Edge, Generation, GuardAction, Health, HealthMetric
 from bootstrap.stages.answers import contributors
 from bootstrap.store.ledger import Entry
 

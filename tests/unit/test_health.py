@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from bootstrap.evaluation import health
 from bootstrap.evaluation.report import OutcomeRow
-from bootstrap.records import Finish, Health, HealthMetric, Interval, LevelReport, Report, Rollout, Status
+from bootstrap.ledger_records import Health, HealthMetric, Interval, LevelReport, Report
+from bootstrap.records import Finish, Rollout, Status
 
 P, F, U = Status.PASS, Status.FAIL, Status.UNVERIFIABLE
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from support.store_doubles import ANNOTATIONS, toy_generation
 
+from bootstrap.canonical import canonical_json
 from bootstrap.errors import BooksUnbalanced, StoreCorrupt, StoreError
-from bootstrap.records import Books
-from bootstrap.store.artifacts import canonical_json
+from bootstrap.ledger_records import Books
 from bootstrap.store.ledger import Ledger, check_books
 
 

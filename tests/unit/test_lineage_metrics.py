@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.lineage_factory import ASIDE, PROMOTED, REJECTED, build, compare_finally
 
+from bootstrap.ledger_records import HealthMetric, Outcome
 from bootstrap.lineage import metrics
 from bootstrap.lineage.metrics import Point
-from bootstrap.records import HealthMetric, Outcome
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 

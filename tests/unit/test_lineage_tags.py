@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.lineage_factory import ASIDE, PROMOTED, RECIPE, REJECTED, build
 
+from bootstrap.ledger_records import Edge, Outcome
 from bootstrap.lineage import queries, tags
-from bootstrap.records import Edge, Outcome
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.pretrained import Pretrained

@@ -9,7 +9,7 @@ from bootstrap.evaluation.gate import Answers, decide
 from bootstrap.evaluation.intervals import wilson
 from bootstrap.evaluation.protection import Protected, champion_line, protected, was_by_word
 from bootstrap.evaluation.report import OutcomeRow
-from bootstrap.records import Decision, Finding, GuardAction, Health, LevelReport, LevelTest, Report, Share
+from bootstrap.ledger_records import Decision, Finding, GuardAction, Health, LevelReport, LevelTest, Report, Share
 from bootstrap.stages.bar import reached
 
 NUM_PROMPTS = 200

@@ -15,7 +15,7 @@ from support import lineage_factory
 from bootstrap.cli.main import main
 from bootstrap.cli.publish import Publisher, sync_command
 from bootstrap.config.recipe import Recipe
-from bootstrap.records import Outcome
+from bootstrap.ledger_records import Outcome
 from bootstrap.store.finals import final_of
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.telemetry import Telemetry

@@ -19,10 +19,11 @@ from bootstrap.config.tasks import MixtureTask
 from bootstrap.config.verifiers import ByTaskVerifier, Component, PluginVerifier, RubricVerifier
 from bootstrap.errors import RecipeError, SandboxUnavailable, VerifierError
 from bootstrap.evaluation.report import OutcomeRow
+from bootstrap.ledger_records import Report
 from bootstrap.plan import make_plan
 from bootstrap.prompts.build import build_task
 from bootstrap.prompts.files import Rows
-from bootstrap.records import Report, Split
+from bootstrap.records import Split
 from bootstrap.scoring.probe import Case, probe
 from bootstrap.scoring.verifier import (
     PATIENCE,

@@ -16,9 +16,9 @@ from bootstrap.cli.main import main
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError
 from bootstrap.evaluation.scaling import MIN_POINTS, fit_sigmoid
+from bootstrap.ledger_records import Compute, Edge, Outcome, Spent
 from bootstrap.lineage import picture, text
 from bootstrap.lineage.curves import Curve, Point, Quality, arms, curve
-from bootstrap.records import Compute, Edge, Outcome, Spent
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 

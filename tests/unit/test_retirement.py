@@ -10,7 +10,7 @@ from support.tiny import RL, grow, recipe
 from bootstrap.pool import LocalPool
 from bootstrap.records import Finish, Prompt, Rollout, Split, Status, Verdict
 from bootstrap.selection.retirement import PassRates, draw_unsolved
-from bootstrap.stages.step import Tables
+from bootstrap.stages.tables import Tables
 from bootstrap.store.lineage_store import LineageStore
 
 

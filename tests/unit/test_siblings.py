@@ -10,7 +10,7 @@ from bootstrap.config.generations import Generations
 from bootstrap.config.guards import Guard
 from bootstrap.config.recipe import Recipe
 from bootstrap.evaluation.guards import findings, heed
-from bootstrap.records import Decision, Generation, Health, Outcome
+from bootstrap.ledger_records import Decision, Generation, Health, Outcome
 from bootstrap.stages.siblings import aimed_accuracy, among_siblings, before, best_so_far, stands_for
 
 TRIOS = Generations.model_validate({"count": 6, "branches": 3, "steps": [tiny.RL]})

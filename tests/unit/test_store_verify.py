@@ -15,9 +15,9 @@ from support.store_doubles import (
     toy_weights,
 )
 
+from bootstrap.canonical import canonical_json
 from bootstrap.errors import StoreError
-from bootstrap.records import Edge, Generation
-from bootstrap.store.artifacts import canonical_json
+from bootstrap.ledger_records import Edge, Generation
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.verify import VerifyReport, verify
 

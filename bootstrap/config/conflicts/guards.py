@@ -10,7 +10,7 @@ from bootstrap.config.conflicts import Conflict
 from bootstrap.config.guards import DEFAULT_GUARDS, ON_FIXED_PROMPTS, SAMPLED, Guard
 from bootstrap.config.models import roles
 from bootstrap.config.unchecked import UncheckedRecipe
-from bootstrap.records import GuardAction, HealthMetric
+from bootstrap.ledger_records import GuardAction, HealthMetric
 
 
 def _own_guards(recipe: UncheckedRecipe) -> Iterator[tuple[Place, Guard]]:

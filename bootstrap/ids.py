@@ -1,0 +1,190 @@
+"""Ids of what is sampled and of a generation's artifacts: each is parsed and printed here alone.
+
+    g3.s0.u17                    round 17 of step 0 of generation 3
+    g3.s0.u17.p4                 group: the samples of prompt 4 of that round
+    g3.s0.u17.p4.k2              its sample 2
+    g3.s0.u17.propose.k4         what the model wrote in self-play as problem 4, which is prompt 4 of the round
+    g0.NAME.g3.s0.u17.p4.k2      what a fork inherited from lineage NAME
+    greedy.l5.p0.k0              held-out answer: level 5, prompt 0; `sampled` and `final` likewise
+    greedy.TASK.l5.p0.k0         the same of a task of the panel
+    step-0                       role of the artifact of step 0
+    NAME@gen-3                   generation 3 of lineage NAME
+
+They are readable and derived from position, never from time. Records and tables hold them as text. Left out: ids of
+prompts, which are hexadecimal and have no dot (`records.Prompt`), and ids of artifacts, which are hashes.
+"""
+
+import re
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Self
+
+from bootstrap.errors import StoreCorrupt
+
+_PROPOSE = "propose"
+_ROLLOUT = re.compile(rf"(?:g0\.(.+)\.)?g(\d+)\.s(\d+)\.u(\d+)\.(?:p(\d+)|{_PROPOSE})\.k(\d+)")
+_HELDOUT = re.compile(r"(greedy|sampled|final)\.(?:(.+)\.)?l(\d+)\.p\d+\.k\d+")
+_STEP = re.compile(r"step-(\d+)")
+_FOREIGN = re.compile(r"(.+)@gen-(\d+)")
+
+
+def group_id(prefix: object, place: int) -> str:
+    """Return the group of the samples of one prompt, by its place in what `prefix` names: a round, held-out prompts."""
+    return f"{prefix}.p{place}"
+
+
+def is_rollout(source: str) -> bool:
+    """Whether the source of a trained sequence is a rollout; otherwise it is the prompt whose reference is shown."""
+    return "." in source
+
+
+@dataclass(frozen=True, slots=True)
+class SampleId:
+    """One sample of a group, whatever the group is called."""
+
+    group: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.group}.k{self.number}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the id that `text` is. Raises ValueError when it is none."""
+        group, mark, number = text.rpartition(".k")
+        if not mark:
+            raise ValueError(f"{text!r} names no sample of a group")
+        return cls(group, int(number))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RoundId:
+    """One round of a training step."""
+
+    generation: int
+    step: int
+    number: int = 0
+
+    def __str__(self) -> str:
+        return f"g{self.generation}.s{self.step}.u{self.number}"
+
+    def proposal(self, place: int) -> str:
+        """Return the id of what the model writes as problem `place` of the round (self-play)."""
+        return str(SampleId(f"{self}.{_PROPOSE}", place))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RolloutId:
+    """One rollout of a training step."""
+
+    round: RoundId
+    place: int | None
+    """Of its prompt in the round; None for a proposal."""
+    sample: int
+    """Of a proposal: the place of its problem among the round's prompts."""
+    lineage: str = ""
+    """The lineage that a fork inherited it from; empty for the lineage's own."""
+
+    def __str__(self) -> str:
+        own = self.round.proposal(self.sample) if self.place is None else str(SampleId(self._group, self.sample))
+        return f"g0.{self.lineage}.{own}" if self.lineage else own
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the id that `text`, read from a store, is. Raises StoreCorrupt when it is none."""
+        if (found := _ROLLOUT.fullmatch(text)) is None:
+            raise StoreCorrupt(f"{text!r} is no id of a rollout; restore the lineage from a copy")
+        lineage, generation, step, number, place, sample = found.groups()
+        return cls(
+            round=RoundId(generation=int(generation), step=int(step), number=int(number)),
+            place=None if place is None else int(place),
+            sample=int(sample),
+            lineage=lineage or "",
+        )
+
+    def inherited_from(self, lineage: str) -> Self:
+        """Return the id by which a fork of `lineage` knows it."""
+        return replace(self, lineage=f"{lineage}.g0.{self.lineage}" if self.lineage else lineage)
+
+    @property
+    def is_proposal(self) -> bool:
+        return self.place is None
+
+    @property
+    def contributor(self) -> int:
+        """The generation of this lineage that it comes from: 0 for what a fork inherited."""
+        return 0 if self.lineage else self.round.generation
+
+    @property
+    def solutions(self) -> str:
+        """The group of the answers to the problem of a proposal."""
+        assert self.is_proposal, f"{self} proposes nothing"
+        return group_id(self.round, self.sample)
+
+    @property
+    def _group(self) -> str:
+        assert self.place is not None, "a proposal has no prompt of its own"
+        return group_id(self.round, self.place)
+
+
+class Asking(StrEnum):
+    """How held-out prompts are asked."""
+
+    GREEDY = "greedy"
+    SAMPLED = "sampled"
+    FINAL = "final"
+    """Greedily, prompts of the final set."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeldoutId:
+    """The held-out prompts of one level, as asked in one way."""
+
+    asking: Asking
+    level: int
+    task: str = ""
+    """Of the panel; empty for the run's own."""
+
+    def __str__(self) -> str:
+        return ".".join(filter(None, (self.asking, self.task, f"l{self.level}")))
+
+    @classmethod
+    def of_answer(cls, text: str) -> Self | None:
+        """Return which prompts a rollout answers; None for one of a training step."""
+        if (found := _HELDOUT.fullmatch(text)) is None:
+            return None
+        asking, task, level = found.groups()
+        return cls(asking=Asking(asking), level=int(level), task=task or "")
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class StepRole:
+    """The role of a step's artifact in its generation; ordered as the steps ran."""
+
+    index: int
+
+    def __str__(self) -> str:
+        return f"step-{self.index}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """Return the role that `text` is; None for that of another artifact."""
+        found = _STEP.fullmatch(text)
+        return None if found is None else cls(int(found[1]))
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignGeneration:
+    """A generation of another lineage."""
+
+    lineage: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.lineage}@gen-{self.number}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """Return the generation that `text` names; None when it names another kind of model."""
+        found = _FOREIGN.fullmatch(text)
+        return None if found is None else cls(found[1], int(found[2]))
