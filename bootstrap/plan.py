@@ -44,20 +44,12 @@ from bootstrap.config.base_model import (
     scratch_vocabulary,
 )
 from bootstrap.config.descent import Descent
+from bootstrap.config.distillation import Taught
 from bootstrap.config.models import EndpointTeacher, LineageModel, Model, StageEnd
+from bootstrap.config.optimizers import MuonAdamW
 from bootstrap.config.recipe import Recipe
-from bootstrap.config.steps import (
-    DistillStep,
-    MergeStep,
-    MuonAdamW,
-    Rejection,
-    Replay,
-    RlStep,
-    SelfPlayStep,
-    SftStep,
-    Step,
-    Taught,
-)
+from bootstrap.config.sources import Rejection, Replay
+from bootstrap.config.steps import DistillStep, MergeStep, RlStep, SelfPlayStep, SftStep, Step
 from bootstrap.config.task import OpenTask
 from bootstrap.config.tasks import tasks_of
 from bootstrap.errors import RecipeError, VerifierError

@@ -16,7 +16,7 @@ from bootstrap import processor
 from bootstrap.compute import ModelShape
 from bootstrap.config.algorithms import ValueHead
 from bootstrap.config.base_model import ScratchModel
-from bootstrap.config.steps import Optimizer
+from bootstrap.config.optimizers import Optimizer
 from bootstrap.config.training import Training
 from bootstrap.errors import FingerprintMismatch, RecipeError
 from bootstrap.learner_records import Divergence, Reading, UpdateMetrics

@@ -3,12 +3,15 @@
     docker compose --file infra/compose.yaml exec -T mlflow python -c "$(cat infra/bucket.py)" save > bucket.tar
     docker compose --file infra/compose.yaml exec -T mlflow python -c "$(cat infra/bucket.py)" load < bucket.tar
 
-A second argument names another bucket than `lineage`. `load` replaces objects that are there and deletes none.
+A second argument names another bucket than `lineage`. A bucket that is missing counts as empty, since it comes with the
+first object. `load` replaces objects that are there and deletes none.
 """
 
 import os
 import sys
 import tarfile
+from collections.abc import Iterator
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any, BinaryIO
 
@@ -19,19 +22,28 @@ def save(client: Any, bucket: str, archive: BinaryIO) -> int:
     """Write every object to the archive, under its key; return how many."""
     count = 0
     with tarfile.open(fileobj=archive, mode="w|") as tar:
-        for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
-            for entry in page.get("Contents", ()):
-                answer = client.get_object(Bucket=bucket, Key=entry["Key"])
-                member = tarfile.TarInfo(entry["Key"])
-                member.size, member.mtime = answer["ContentLength"], int(answer["LastModified"].timestamp())
-                tar.addfile(member, answer["Body"])
-                count += 1
+        for key in keys(client, bucket):
+            answer = client.get_object(Bucket=bucket, Key=key)
+            member = tarfile.TarInfo(key)
+            member.size, member.mtime = answer["ContentLength"], int(answer["LastModified"].timestamp())
+            tar.addfile(member, answer["Body"])
+            count += 1
     return count
+
+
+def keys(client: Any, bucket: str) -> Iterator[str]:
+    """Yield the key of every object."""
+    with suppress(client.exceptions.NoSuchBucket):
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+            yield from (entry["Key"] for entry in page.get("Contents", ()))
 
 
 def load(client: Any, bucket: str, archive: BinaryIO) -> int:
     """Write every file of the archive to the bucket; return how many."""
     count = 0
+    # Where buckets do not come with their first object.
+    with suppress(client.exceptions.BucketAlreadyOwnedByYou, client.exceptions.BucketAlreadyExists):
+        client.create_bucket(Bucket=bucket)
     with tarfile.open(fileobj=archive, mode="r|") as tar:
         for member in tar:
             if (content := tar.extractfile(member)) is not None:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 
 SERVERS = (
@@ -21,6 +22,10 @@ SERVERS = (
     "RAY_API_SERVER_ADDRESS",
     "RAY_JOB_CONFIG_JSON_ENV_VAR",
 )
+
+# No test may fail because the machine is busy.
+hypothesis.settings.register_profile("patient")
+hypothesis.settings.load_profile("patient")
 
 # Before anything imports torch, which would otherwise take all cores in each of these processes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from bootstrap.config.base_model import ScratchModel
-from bootstrap.config.steps import MuonAdamW
+from bootstrap.config.optimizers import MuonAdamW
 from bootstrap.config.tasks import AdditionTask
 from bootstrap.pool import Pool
 from bootstrap.prompts.build import build_task

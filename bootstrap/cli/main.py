@@ -223,10 +223,11 @@ def plan(
       bootstrap plan pipelines/addition.yaml generations.count=20 --workers 8 --json
     """
     from bootstrap.cli import render
+    from bootstrap.cli.plan import print_plan
     from bootstrap.cli.run import planned
 
     found = planned(recipe, overrides or [], store=store, lineage=lineage, workers=workers)[1]
-    render.print_json(found.to_json()) if as_json else render.print_plan(found)
+    render.print_json(found.to_json()) if as_json else print_plan(found)
 
 
 @app.command("lineage")

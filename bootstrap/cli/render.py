@@ -12,7 +12,6 @@ from rich.table import Table
 from bootstrap.cli.command import command
 from bootstrap.levels import level_range
 from bootstrap.lineage import queries, text
-from bootstrap.plan import GenerationPlan, LineagePlan
 from bootstrap.store.finals import final_of
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.verify import VerifyReport
@@ -53,10 +52,10 @@ def print_lineage(store: LineageStore, *, with_final: bool = True) -> None:
         return
     rows = queries.table(entries)
     if console().width >= WHOLE_TABLE_WIDTH:
-        _print_rows(f"lineage {name}", rows)
+        print_rows(f"lineage {name}", rows)
     else:
         # A narrow terminal would break every cell: what the accuracy and the reason repeat goes, reasons follow below.
-        _print_rows(f"lineage {name}", [{k: v for k, v in row.items() if k not in NARROW_WITHOUT} for row in rows])
+        print_rows(f"lineage {name}", [{k: v for k, v in row.items() if k not in NARROW_WITHOUT} for row in rows])
         for row in rows:
             say(f"{row['generation']} {row['gate']}: {row['reason'].removeprefix('rejected: ')}")
     champion = entries[entries[-1].generation.champion].generation
@@ -66,48 +65,11 @@ def print_lineage(store: LineageStore, *, with_final: bool = True) -> None:
         say(queries.final_line(final, entries))
 
 
-def print_plan(plan: LineagePlan) -> None:
-    """Print a plan: one row per generation, then what is left to do."""
-    _print_rows(f"plan of lineage {plan.lineage}", [_plan_row(generation) for generation in plan.generations])
-    seen: list[str] = []
-    for generation in plan.generations:
-        for step in generation.steps:
-            teachers = f"; teacher: {', '.join(step.teachers)}" if step.teachers else ""
-            line = f"{generation.name}: {step.summary}; {step.data}{teachers}"
-            if generation.status == "planned" and line not in seen:
-                seen.append(line)
-    for line in seen:
-        say(line)
-    left = plan.to_json()["remaining"]
-    basis = "paced by the committed generations" if plan.calibrated else "at assumed rates of one CPU core a worker"
-    say(
-        f"{len(plan.planned)} generations to go on {plan.workers} workers: {text.si(left['tokens'])} tokens, "
-        f"{text.si(left['flops'])} FLOPs, about {text.duration(left['seconds'])} ({basis})"
-    )
-    memory = text.si(plan.memory_bytes_per_worker, unit="B")
-    say(f"model: {text.si(plan.num_parameters)} parameters; memory: up to {memory} a worker")
-    for note in plan.notes:
-        say(f"note: {note}")
-
-
-def _plan_row(generation: GenerationPlan) -> dict[str, str]:
-    return {
-        "generation": generation.name,
-        "status": generation.status,
-        "starts from": generation.start,
-        "target": level_range(generation.target_levels),
-        "steps": ", ".join(step.summary for step in generation.steps) or "none",
-        "tokens": text.si(sum(generation.tokens.values())),
-        "FLOPs": text.si(sum(generation.flops.values())),
-        "seconds": f"{generation.seconds:.1f}",
-    }
-
-
 def print_jobs(jobs: Sequence[Mapping[str, Any]], *, others: int, address: str) -> None:
     """Print a cluster's jobs, as `JobServer.listed` returns them: one row a job, then how many are others'."""
     if not jobs:
         say(f"there is no job of this program on {address}")
-    _print_rows(f"jobs on {address}", [_job_row(job) for job in jobs])
+    print_rows(f"jobs on {address}", [_job_row(job) for job in jobs])
     if others:
         say(f"{others} other job{'' if others == 1 else 's'} there: not this program's")
 
@@ -157,13 +119,13 @@ def print_generation(shown: Mapping[str, Any]) -> None:
     for name, value in facts.items():
         if value:
             say(f"{name:<{width}}  {value}")
-    _print_rows("levels", [_level_row(row) for row in shown["levels"]])
+    print_rows("levels", [_level_row(row) for row in shown["levels"]])
     for kind in ("parts", "panel"):
         of_tasks = [{"task": task, **_level_row(row)} for task, rows in shown[kind].items() for row in rows]
-        _print_rows(kind, of_tasks)
-    _print_rows("slices", [_slice_row(name, row) for name, rows in shown["slices"].items() for row in rows])
-    _print_rows("gate", [_test_row(row) for row in shown["gate_tests"]])
-    _print_rows(
+        print_rows(kind, of_tasks)
+    print_rows("slices", [_slice_row(name, row) for name, rows in shown["slices"].items() for row in rows])
+    print_rows("gate", [_test_row(row) for row in shown["gate_tests"]])
+    print_rows(
         "health",
         [
             {"metric": metric, "value": f"{value:.4g}", "guard": _guard(shown["findings"], metric)}
@@ -171,11 +133,11 @@ def print_generation(shown: Mapping[str, Any]) -> None:
             if value is not None
         ],
     )
-    _print_rows(
+    print_rows(
         "edges",
         [{"role": edge["role"], "from": edge["source"], "fingerprint": edge["fingerprint"]} for edge in shown["edges"]],
     )
-    _print_rows(
+    print_rows(
         "artifacts",
         [{"role": role, "folder": ref["path"], "digest": ref["digest"]} for role, ref in shown["artifacts"].items()],
     )
@@ -257,7 +219,7 @@ def _counts(counts: Mapping[str, float]) -> str:
     return ", ".join(f"{phase} {text.si(count)}" for phase, count in counts.items())
 
 
-def _print_rows(title: str, rows: Sequence[Mapping[str, str]]) -> None:
+def print_rows(title: str, rows: Sequence[Mapping[str, str]]) -> None:
     """Print a table; columns that are empty in every row are left out, and so is a table without rows."""
     if not rows:
         return

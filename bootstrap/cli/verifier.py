@@ -12,12 +12,12 @@ from bootstrap.cli import render
 from bootstrap.cli.progress import RowsProgress
 from bootstrap.config.answers import (
     SCRIPTS,
+    AnswerPlace,
     Boxed,
     FormatVerifier,
     LanguageVerifier,
     LastLine,
     LengthVerifier,
-    Place,
     Tagged,
     Whole,
 )
@@ -146,7 +146,7 @@ def _form_case(settings: Verifier) -> Case | None:
     return Case(prompt="What is it?", reference="42", right=right, wrong=others)
 
 
-def _placed(place: Place, text: str) -> str:
+def _placed(place: AnswerPlace, text: str) -> str:
     """Return an answer where the verifier looks for it."""
     match place:
         case Tagged(tag=tag):

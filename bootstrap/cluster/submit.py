@@ -41,9 +41,8 @@ from bootstrap.cluster.jobs import (
     is_own,
     job_server_url,
 )
-from bootstrap.config.base import Place
+from bootstrap.config.base import Place, dotted
 from bootstrap.config.base_model import FolderModel
-from bootstrap.config.conflicts import dotted
 from bootstrap.config.files import FileTask
 from bootstrap.config.load import load_recipe
 from bootstrap.config.recipe import Recipe

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from bootstrap.config.base import Settings
+from bootstrap.config.base import ByType, Settings
 from bootstrap.config.models import Reference
 from bootstrap.learner_records import GuideForm, RatioLevel, Surrogate
 
@@ -120,7 +120,7 @@ class OffPolicyCorrection(Settings):
         return high
 
 
-EntropyControl = Annotated[ClipCov | KlCov, Field(discriminator="type")]
+EntropyControl = Annotated[ClipCov | KlCov, ByType()]
 
 
 class PolicyGradient(Settings):
@@ -325,7 +325,5 @@ class Unrewarded(PolicyGradient):
     type: Literal["unrewarded"] = "unrewarded"
 
 
-Algorithm = Annotated[
-    Grpo | Gspo | Cispo | Rloo | PassAtK | ReinforcePlusPlus | Ppo | Unrewarded, Field(discriminator="type")
-]
+Algorithm = Annotated[Grpo | Gspo | Cispo | Rloo | PassAtK | ReinforcePlusPlus | Ppo | Unrewarded, ByType()]
 """The discriminated union of all algorithms; `type` tells them apart."""

@@ -1,11 +1,13 @@
 """Verifiers of answers that are text: where the answer stands in a completion, and how it is compared."""
 
-from decimal import Decimal
+from collections.abc import Iterator
+from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from bootstrap.config.base import Settings
+from bootstrap.config.base import ByType, Place, Settings
+from bootstrap.config.faults import NotOfForm
 
 Judges = Literal["answer", "form", "group", "nothing"]
 """What a verifier looks at: the answer against its reference, the form alone, a group of answers to one prompt, or
@@ -80,19 +82,49 @@ class LastLine(Settings):
     type: Literal["last_line"] = "last_line"
 
 
-Place = Annotated[Whole | Tagged | Boxed | LastLine, Field(discriminator="type")]
+AnswerPlace = Annotated[Whole | Tagged | Boxed | LastLine, ByType()]
 """Where the answer stands in a completion."""
 
 
-class ExactVerifier(Settings):
+class VerifierSettings(Settings):
+    """What judges answers; the properties hold where a kind says nothing else."""
+
+    reads: ClassVar[str | None] = "text"
+    """Which references it can read, as tasks name theirs (`TaskSettings.references`); None reads all of them."""
+
+    @property
+    def can_be_negative(self) -> bool:
+        """Whether its settings let its reward be negative; what a plug-in gives is not known here."""
+        return False
+
+    @property
+    def free_tokens(self) -> int | None:
+        """Length of an answer from which its reward falls; None where length does not matter."""
+        return None
+
+    @property
+    def judged_parts(self) -> frozenset[str] | None:
+        """Parts of a mixture that it has a verifier for; None where one judges all prompts."""
+        return None
+
+    def parts(self) -> "Iterator[tuple[Place, VerifierSettings]]":
+        """Yield the verifiers that it is made of, each with its place below it."""
+        yield from ()
+
+    def of_task(self, name: str) -> "tuple[Place, VerifierSettings] | None":
+        """Return what judges the prompts of a task, with its place below it; None where nothing does."""
+        return (), self
+
+
+class ExactVerifier(VerifierSettings):
     """The answer equals the reference, character by character."""
 
     judges: ClassVar[Judges] = "answer"
     type: Literal["exact"] = "exact"
-    answer: Place = Whole()
+    answer: AnswerPlace = Whole()
 
 
-class NumericVerifier(Settings):
+class NumericVerifier(VerifierSettings):
     """The answer is a number (`-12`, `3.50`, `7/8`, `1.2e5`, `1,234`) equal to the reference within the tolerance.
 
     A sign of currency or percent that the reference has (`$5`, `12 %`) may be left out. Other signs, units, other
@@ -101,18 +133,30 @@ class NumericVerifier(Settings):
 
     judges: ClassVar[Judges] = "answer"
     type: Literal["numeric"] = "numeric"
-    answer: Place = Whole(strip=True)
+    answer: AnswerPlace = Whole(strip=True)
     absolute_tolerance: Decimal = Field(default=Decimal(0), ge=0, max_digits=60, decimal_places=40)
     relative_tolerance: Decimal = Field(default=Decimal(0), ge=0, lt=1, max_digits=60, decimal_places=40)
     """Share of the reference's magnitude; the wider of the two tolerances counts."""
 
+    @field_validator("absolute_tolerance", "relative_tolerance", mode="before")
+    @classmethod
+    def _as_written(cls, tolerance: Any) -> Any:
+        """Take the digits of a number as they are written, which strict validation would not make a Decimal."""
+        if isinstance(tolerance, Decimal):
+            return tolerance
+        try:
+            # A bool is text that is no number.
+            return Decimal(str(tolerance))
+        except InvalidOperation:
+            raise NotOfForm("a number") from None
 
-class ChoiceVerifier(Settings):
+
+class ChoiceVerifier(VerifierSettings):
     r"""The answer is one letter of a multiple choice, as `B`, `(B)` or `\textbf{B}`; upper and lower case differ."""
 
     judges: ClassVar[Judges] = "answer"
     type: Literal["choice"] = "choice"
-    answer: Place = Whole(strip=True)
+    answer: AnswerPlace = Whole(strip=True)
     choices: str = Field(default="ABCD", min_length=2, pattern=r"^[A-Za-z0-9]+$")
     """Every letter that may be chosen, one after the other."""
 
@@ -124,7 +168,7 @@ class ChoiceVerifier(Settings):
         return choices
 
 
-class RegexVerifier(Settings):
+class RegexVerifier(VerifierSettings):
     """The completion matches a pattern: form, never whether it is right, so a rubric must hold one that tells."""
 
     judges: ClassVar[Judges] = "form"
@@ -135,7 +179,7 @@ class RegexVerifier(Settings):
     """Longer completions are FAIL without being matched."""
 
 
-class FormatVerifier(Settings):
+class FormatVerifier(VerifierSettings):
     """The completion is `<think>...</think>`, then `<answer>...</answer>`, each once, as in R1 (arXiv:2501.12948)."""
 
     judges: ClassVar[Judges] = "form"
@@ -150,7 +194,7 @@ class FormatVerifier(Settings):
         return self
 
 
-class LanguageVerifier(Settings):
+class LanguageVerifier(VerifierSettings):
     """Share of the words in the target language's script: R1's language-consistency reward (arXiv:2501.12948).
 
     Scripts are told apart, not languages: English words count as German ones, and most Chinese ones as Japanese.
@@ -163,7 +207,7 @@ class LanguageVerifier(Settings):
     alphabet: str | None = Field(default=None, min_length=1)
     """The target language's characters, where they tell it from others better than a script does, as the digits of
     written arithmetic; the share is then that of the visible characters. null goes by `language`."""
-    within: Place = Tagged(tag="think")
+    within: AnswerPlace = Tagged(tag="think")
     """The part that is looked at: the reasoning."""
     min_share: float = Field(default=0.9, gt=0, le=1)
     """From which share the verdict is PASS; the reward is the share itself."""
@@ -189,7 +233,7 @@ class LanguageVerifier(Settings):
         return self
 
 
-class LengthVerifier(Settings):
+class LengthVerifier(VerifierSettings):
     """DAPO's soft overlong penalty (arXiv:2503.14476, equation 13): 0 up to a length, falling to -1 at the limit.
 
     PASS up to the limit, so that the penalty of the zone before it shapes the reward and makes no answer wrong.
@@ -202,6 +246,16 @@ class LengthVerifier(Settings):
     soft_tokens: int = Field(ge=1)
     """Width of the zone before `max_tokens` in which the penalty grows."""
 
+    @property
+    def can_be_negative(self) -> bool:
+        """Whether its reward may be negative: yes."""
+        return True
+
+    @property
+    def free_tokens(self) -> int:
+        """Length from which the penalty grows."""
+        return self.max_tokens - self.soft_tokens
+
     @model_validator(mode="after")
     def _zone_fits(self) -> "LengthVerifier":
         if self.soft_tokens >= self.max_tokens:
@@ -212,7 +266,7 @@ class LengthVerifier(Settings):
         return self
 
 
-class RandomVerifier(Settings):
+class RandomVerifier(VerifierSettings):
     """A coin is tossed for each answer, whatever it says: the control of arXiv:2506.10947."""
 
     judges: ClassVar[Judges] = "nothing"
@@ -223,7 +277,7 @@ class RandomVerifier(Settings):
     """Root of the tosses; another one tosses anew for the same answers."""
 
 
-class JsonSchemaVerifier(Settings):
+class JsonSchemaVerifier(VerifierSettings):
     """The answer is JSON that a JSON Schema (draft 2020-12) accepts, and equals the reference as JSON.
 
     The order of keys is free; `1`, `1.0`, `"1"` and `true` are four values.
@@ -231,17 +285,17 @@ class JsonSchemaVerifier(Settings):
 
     judges: ClassVar[Judges] = "answer"
     type: Literal["json_schema"] = "json_schema"
-    answer: Place = Whole(strip=True)
+    answer: AnswerPlace = Whole(strip=True)
     json_schema: dict[str, Any]
     """It stands alone: a `$ref` leads to its own `$defs`, nothing is fetched."""
 
 
-class MathVerifier(Settings):
+class MathVerifier(VerifierSettings):
     """The answer equals the reference as mathematics: exact numbers first, then symbolically inside the sandbox."""
 
     judges: ClassVar[Judges] = "answer"
     type: Literal["math"] = "math"
-    answer: Place = Boxed()
+    answer: AnswerPlace = Boxed()
     kind: Literal[
         "auto",
         "number",

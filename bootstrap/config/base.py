@@ -2,20 +2,137 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Self, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+
+from bootstrap.config.faults import (
+    MissingSetting,
+    MissingType,
+    NotOfForm,
+    UnknownSetting,
+    UnknownType,
+    in_parentheses,
+)
 
 Place = tuple[str | int, ...]
 """Where a setting stands: keys and list indexes from the top of the recipe, or from a part of it."""
+_Item = TypeVar("_Item")
+Placed = tuple[tuple[Place, _Item], ...]
+"""Parts of settings, each with its place below them."""
+
+
+def below(place: Place, parts: Placed[_Item]) -> Placed[_Item]:
+    """Return the parts of settings that stand at `place` themselves."""
+    return tuple(((*place, *inner), part) for inner, part in parts)
+
+
+def dotted(place: Place) -> str:
+    """Return a place as people write it: `generations.steps[0].updates`."""
+    text = ""
+    for part in place:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
 
 
 class Settings(BaseModel):
-    """Frozen, closed to unknown keys; the text under a field documents it and becomes the JSON Schema's description."""
+    """Frozen, closed to unknown keys; the text under a field documents it and becomes the JSON Schema's description.
+
+    Data that does not fit is refused in the recipe's words (`faults.py`), all of it at once.
+    """
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, validate_default=True
     )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _say_what_does_not_fit(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        if isinstance(data, cls):
+            return handler(data)
+        fields = cls.model_fields
+        if not isinstance(data, dict):
+            raise NotOfForm(f"a section of settings ({', '.join(fields)})")
+        wrong: list[Any] = [
+            {
+                "type": "value_error",
+                "loc": (name,),
+                "input": value,
+                "ctx": {"error": UnknownSetting(str(name), [*fields])},
+            }
+            for name, value in data.items()
+            if name not in fields
+        ]
+        # Frozen settings hold tuples, and strict validation takes no list for one.
+        known = {n: tuple(value) if isinstance(value, list) else value for n, value in data.items() if n in fields}
+        try:
+            settings = handler(known)
+        except ValidationError as error:
+            wrong = [*map(cls._in_words, error.errors(include_url=False)), *wrong]
+        else:
+            if not wrong:
+                return settings
+        raise ValidationError.from_exception_data(cls.__name__, wrong)
+
+    @classmethod
+    def _in_words(cls, detail: Any) -> Any:
+        """Return pydantic's account of an error, in the words of the field that it is about where it needs them."""
+        if len(detail["loc"]) != 1:
+            return detail
+        field, context = cls.model_fields[detail["loc"][0]], detail.get("ctx", {})
+        if detail["type"] == "missing":
+            fault: ValueError = MissingSetting(types=_types_in(field), description=field.description)
+        elif detail["type"] == "string_pattern_mismatch":
+            fault = NotOfForm(f"of the form {context['pattern']}{in_parentheses(field.description)}")
+        elif isinstance(fault := context.get("error"), MissingType):
+            fault.default = getattr(field.default, "type", None)
+        else:
+            return detail
+        return {**detail, "type": "value_error", "ctx": {"error": fault}}
+
+
+@dataclass(frozen=True)
+class ByType:
+    """Marks a union of settings, as in `Annotated[A | B, ByType()]`, whose members are told apart by `type`."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
+        types = types_of(source)
+
+        def check_type(data: Any, inner: ValidatorFunctionWrapHandler) -> Any:
+            if isinstance(data, dict):
+                if "type" not in data:
+                    raise MissingType(types)
+                if data["type"] not in types:
+                    raise UnknownType(data["type"], types)
+            elif not isinstance(data, BaseModel):
+                raise NotOfForm(f"a section of settings (type is one of {', '.join(types)})")
+            return inner(data)
+
+        return handler.generate_schema(Annotated[source, Field(discriminator="type"), WrapValidator(check_type)])
+
+
+def _types_in(field: FieldInfo) -> tuple[str, ...]:
+    """Return the types of the sections that a field holds: it is one, or a collection of them; else empty."""
+    if ByType() in field.metadata:
+        return types_of(field.annotation)
+    unions = (part.__origin__ for part in get_args(field.annotation) if ByType() in getattr(part, "__metadata__", ()))
+    return tuple(kind for union in unions for kind in types_of(union))
+
+
+def types_of(union: Any) -> tuple[str, ...]:
+    """Return the `type` of each member of a union of settings."""
+    return tuple(member.model_fields["type"].default for member in get_args(union))
 
 
 class Operational:

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PrivateAttr, ValidationInfo, field_serializer, model_validator
 
-from bootstrap.config.base import Settings
+from bootstrap.config.base import ByType, Settings
 from bootstrap.ids import ForeignGeneration
 
 SPECIAL_TOKENS = ("<pad>", "<bos>", "<eos>", "<unk>")
@@ -31,9 +31,32 @@ def missing_files(folder: Path) -> str | None:
     )
 
 
-class ScratchModel(Settings):
+class ModelSettings(Settings):
+    """Weights from outside the lineage; the properties hold where a kind says nothing else."""
+
+    is_scratch: ClassVar[bool] = False
+    """Whether its weights are random and its vocabulary is the task's characters."""
+
+    @property
+    def folder(self) -> Path | None:
+        """Where it lies as a Hugging Face folder; None where it does not."""
+        return None
+
+    @property
+    def declared_length(self) -> int | None:
+        """Tokens of its longest sequence, prompt and completion together; None where its own files say."""
+        return None
+
+    @property
+    def trained_level(self) -> int:
+        """Highest level that it is known to be trained for; 0 where nothing is known."""
+        return 0
+
+
+class ScratchModel(ModelSettings):
     """A fresh Llama without positional encoding (`SmolLM3ForCausalLM`, all layers NoPE) over the task's characters."""
 
+    is_scratch: ClassVar[bool] = True
     type: Literal["scratch"] = "scratch"
     hidden_size: int = Field(default=96, ge=8)
     """Width of the residual stream."""
@@ -46,6 +69,11 @@ class ScratchModel(Settings):
     initializer_range: float = Field(default=0.02, gt=0)
     """Standard deviation of the initial weights."""
 
+    @property
+    def declared_length(self) -> int:
+        """Tokens of its longest sequence."""
+        return self.max_length
+
     @model_validator(mode="after")
     def _heads_divide_width(self) -> "ScratchModel":
         if self.hidden_size % self.num_heads:
@@ -56,7 +84,7 @@ class ScratchModel(Settings):
         return self
 
 
-class FolderModel(Settings):
+class FolderModel(ModelSettings):
     """A local Hugging Face folder: config.json, safetensors weights, tokenizer files."""
 
     type: Literal["folder"] = "folder"
@@ -73,6 +101,11 @@ class FolderModel(Settings):
                 self, "path", str((Path(info.context["folder"]) / Path(self.path).expanduser()).resolve())
             )
         return self
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+        return Path(self.path)
 
     @field_serializer("path")
     def _as_written(self, path: str) -> str:
@@ -95,7 +128,7 @@ class PretrainedModel(FolderModel):
         return self
 
 
-class GenerationModel(Settings):
+class GenerationModel(ModelSettings):
     """A generation of another lineage in the same store, rejected ones too: what `bootstrap fork` writes.
 
     The answers that the other lineage has accumulated by then are inherited, if both have the same task. `bootstrap
@@ -115,9 +148,14 @@ class GenerationModel(Settings):
     references still end at `base_level`."""
 
     @property
+    def trained_level(self) -> int:
+        """Highest level that it was trained for."""
+        return self.level
+
+    @property
     def place(self) -> str:
         """Where it is found, as `bootstrap fork` is told: `addition@gen-3`."""
         return str(ForeignGeneration(self.lineage, self.number))
 
 
-BaseModelSource = Annotated[ScratchModel | PretrainedModel | GenerationModel, Field(discriminator="type")]
+BaseModelSource = Annotated[ScratchModel | PretrainedModel | GenerationModel, ByType()]

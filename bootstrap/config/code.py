@@ -4,8 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from bootstrap.config.answers import Judges
-from bootstrap.config.base import Settings
+from bootstrap.config.answers import Judges, VerifierSettings
 from bootstrap.config.task import QuestionTask, References
 
 
@@ -30,10 +29,11 @@ class FunctionsTask(QuestionTask):
         return 1 + (2 * level + 2) + (5 * level + 3) + 1
 
 
-class CodeVerifier(Settings):
+class CodeVerifier(VerifierSettings):
     """The answer is Python that gives the expected results on inputs that it has never seen, run in the sandbox."""
 
     judges: ClassVar[Judges] = "answer"
+    reads: ClassVar[str | None] = "code"
     type: Literal["code"] = "code"
     code: Literal["whole", "fenced"] = "whole"
     """The whole completion, or the one block between two lines of three backticks in it."""

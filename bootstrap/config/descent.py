@@ -1,11 +1,8 @@
 """Which model a generation's weights go back to, by the recipe alone: it decides on their tokenizer and their shape."""
 
-from bootstrap.config.base_model import BaseModelSource, FolderModel, PretrainedModel, ScratchModel
-from bootstrap.config.models import Reference, Start
+from bootstrap.config.base_model import ModelSettings
+from bootstrap.config.models import Reference, Start, outside_model
 from bootstrap.config.recipe import Recipe
-from bootstrap.config.steps import MergeStep
-
-Origin = BaseModelSource | FolderModel
 
 
 class Descent:
@@ -13,35 +10,33 @@ class Descent:
 
     def __init__(self, recipe: Recipe, *, last: int) -> None:
         self._recipe = recipe
-        self._origins: list[BaseModelSource | None] = [recipe.base.model]
-        self._crowned: list[frozenset[BaseModelSource | None]] = [frozenset(self._origins)]
+        self._origins: list[ModelSettings | None] = [recipe.base.model]
+        self._crowned: list[frozenset[ModelSettings | None]] = [frozenset(self._origins)]
         """Of each generation: what it and those before it go back to, as far as one of them may be champion."""
         for number in range(1, last + 1):
-            begin = recipe.generations.position(number).stage.begin
-            names = begin.models if isinstance(begin, MergeStep) else (begin,)
-            origin = _only(frozenset(self.named(name, number=number) for name in names))
+            stage = recipe.generations.position(number).stage
+            origin = _only(frozenset(self.named(name, number=number) for name in stage.starts))
             kept_aside = recipe.gate_of(number) == "never"
             self._origins.append(origin)
             self._crowned.append(self._crowned[-1] if kept_aside else self._crowned[-1] | {origin})
 
-    def of(self, number: int) -> BaseModelSource | None:
+    def of(self, number: int) -> ModelSettings | None:
         """Return what a generation goes back to; None where the gate has yet to decide that."""
         return self._origins[number]
 
-    def named(self, name: Reference | Start, *, number: int) -> Origin | None:
+    def named(self, name: Reference | Start, *, number: int) -> ModelSettings | None:
         """Return what a model that generation `number`'s stage names goes back to; None likewise."""
         generations = self._recipe.generations
-        match name:
-            case FolderModel() | ScratchModel() | PretrainedModel():
-                return name
-            case "champion":
-                return _only(self._crowned[generations.position(number).eldest - 1])
-            case "start" | "parent":
-                return self._origins[number]
+        if outside := outside_model(name):
+            return outside
+        if name == "champion":
+            return _only(self._crowned[generations.position(number).eldest - 1])
+        if name in ("start", "parent"):
+            return self._origins[number]
         earlier = generations.youngest(name, number=number)
         assert earlier is not None, "every other name is of a generation that the recipe says"
         return self._origins[earlier]
 
 
-def _only(origins: frozenset[Origin | None]) -> Origin | None:
+def _only(origins: frozenset[ModelSettings | None]) -> ModelSettings | None:
     return next(iter(origins)) if len(origins) == 1 else None

@@ -1,7 +1,7 @@
 """Tasks from files: which columns mean what, and the hash that pins what is in the file."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, PrivateAttr, ValidationInfo, field_serializer, field_validator, model_validator
 
@@ -35,6 +35,7 @@ SLICE = "slice"
 class FileTask(OpenTask):
     """Rows of a JSON Lines file, by level; the last level is the highest that a row names."""
 
+    is_fixed: ClassVar[bool] = True
     type: Literal["file"] = "file"
     base_level: int = Field(default=1, ge=1)
     path: Annotated[str, Operational()] = Field(min_length=1)
@@ -114,9 +115,16 @@ class FileTask(OpenTask):
         return "text" if self.form == "text" else "code"
 
     @property
-    def is_fixed(self) -> bool:
-        """A file's questions are a given set."""
-        return True
+    def question_sources(self) -> frozenset[str]:
+        """The file."""
+        return frozenset({self.path})
+
+    def pinned(self) -> Self:
+        """Return the task with `content` filled in, so that a lineage's identity holds what was in the file.
+
+        Raises ValueError, with the remedy, when the file cannot be read or holds another content than the task says.
+        """
+        return self.model_copy(update={"content": content_of(self, read_file(self))})
 
     @property
     def level_column(self) -> str:
@@ -136,14 +144,6 @@ def content_of(task: FileTask, data: bytes) -> str:
             "restore the file, or remove task.content and grow a lineage of its own (--lineage NAME)"
         )
     return found
-
-
-def pinned(task: FileTask) -> FileTask:
-    """Return the task with `content` filled in, so that a lineage's identity holds what was in the file.
-
-    Raises ValueError, with the remedy, when the file cannot be read or holds another content than the task says.
-    """
-    return task.model_copy(update={"content": content_of(task, read_file(task))})
 
 
 def read_file(task: FileTask) -> bytes:

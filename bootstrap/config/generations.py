@@ -2,17 +2,43 @@
 
 from collections.abc import Iterator
 from itertools import accumulate
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, field_validator, model_validator
 
-from bootstrap.config.base import Operational, Place, Settings
-from bootstrap.config.models import LineageModel, Model, StageEnd, Start, roles
-from bootstrap.config.steps import MergeStep, Placed, Step
+from bootstrap.config.base import ByType, Operational, Place, Placed, Settings, below
+from bootstrap.config.models import LineageModel, Model, StageEnd, Start, outside_model, roles
+from bootstrap.config.steps import MergeStep, Step
 from bootstrap.config.verifiers import Verifier
 
 
-class NextLevel(Settings):
+class CurriculumSettings(Settings):
+    """How a generation's aims follow from those before; the answers hold where a kind says nothing else."""
+
+    ignores_results: ClassVar[bool] = False
+    """Whether the aim rises with every generation, whatever the results."""
+    aims_by_start: ClassVar[bool] = False
+    """Whether the aims depend on what the weights that a generation starts from can do."""
+
+    @property
+    def given(self) -> tuple[int, ...]:
+        """The levels aimed at in every generation; empty where results decide."""
+        return ()
+
+    @property
+    def num_targets(self) -> int:
+        """Largest number of levels aimed at together."""
+        return 1
+
+    def highest_aim(self, reached: int, *, num_sets: int, fixed: int) -> int:
+        """Return the highest level aimed at within `num_sets` sets of siblings that all raise the aim.
+
+        `reached`: the highest level before them. `fixed`: where the last set aims if each set raises the aim by one.
+        """
+        return reached + num_sets * self.num_targets
+
+
+class NextLevel(CurriculumSettings):
     """Aim at the first level that is not reached."""
 
     type: Literal["next"] = "next"
@@ -20,7 +46,7 @@ class NextLevel(Settings):
     """Held-out accuracy from which a level counts as reached and the aim moves one up."""
 
 
-class Accelerated(Settings):
+class Accelerated(CurriculumSettings):
     """Aim at all next levels together, up to the first one below `until`."""
 
     type: Literal["accelerated"] = "accelerated"
@@ -30,6 +56,11 @@ class Accelerated(Settings):
     """The first level below this accuracy is the last one aimed at."""
     max_levels: int = Field(default=4, ge=1)
     """Largest number of levels aimed at together."""
+
+    @property
+    def num_targets(self) -> int:
+        """`max_levels`."""
+        return self.max_levels
 
     @model_validator(mode="after")
     def _can_accelerate(self) -> "Accelerated":
@@ -41,27 +72,38 @@ class Accelerated(Settings):
         return self
 
 
-class Solved(Settings):
+class Solved(CurriculumSettings):
     """Aim at all levels together that are solved already without having been trained on, or else at the first one that
     is not solved: for labels of the model's own, which are right only where the model is (arXiv:2502.01612,
     accelerated). For lines that go on from themselves: the weights that a generation starts from decide."""
 
+    aims_by_start: ClassVar[bool] = True
     type: Literal["solved"] = "solved"
     solved_at: float = Field(default=0.99, gt=0, le=1)
     """Held-out accuracy from which a level counts as solved."""
     max_levels: int = Field(default=4, ge=1)
     """Largest number of levels aimed at together."""
 
+    @property
+    def num_targets(self) -> int:
+        """`max_levels`."""
+        return self.max_levels
 
-class Fixed(Settings):
+
+class Fixed(CurriculumSettings):
     """Aim one level higher in every generation, whatever the results: what is left where no verifier tells them.
 
     Generations of earlier stages count too, and siblings (`branches`) as one."""
 
+    ignores_results: ClassVar[bool] = True
     type: Literal["fixed"] = "fixed"
 
+    def highest_aim(self, reached: int, *, num_sets: int, fixed: int) -> int:
+        """Return where the last set of siblings aims, or what was reached before."""
+        return max(reached, fixed)
 
-class Given(Settings):
+
+class Given(CurriculumSettings):
     """Aim at these levels in every generation: for stages that make a skill better where it is, as R1's, and not
     longer. Levels that have references may be among them."""
 
@@ -75,8 +117,22 @@ class Given(Settings):
             raise ValueError(f"give each level once, in ascending order: {sorted(set(levels))}")
         return levels
 
+    @property
+    def given(self) -> tuple[int, ...]:
+        """`levels`."""
+        return self.levels
 
-Curriculum = Annotated[NextLevel | Accelerated | Solved | Fixed | Given, Field(discriminator="type")]
+    @property
+    def num_targets(self) -> int:
+        """How many levels are given."""
+        return len(self.levels)
+
+    def highest_aim(self, reached: int, *, num_sets: int, fixed: int) -> int:
+        """Return the highest of the levels, or what was reached before."""
+        return max(reached, *self.levels)
+
+
+Curriculum = Annotated[NextLevel | Accelerated | Solved | Fixed | Given, ByType()]
 
 
 class Cycle(Settings):
@@ -113,14 +169,26 @@ class Stage(Cycle):
     @property
     def begin(self) -> Start | MergeStep:
         """What its generations start from: `init`, unless the first step merges."""
-        return self.steps[0] if isinstance(self.steps[0], MergeStep) else self.init
+        return self.steps[0].as_merge or self.init
+
+    @property
+    def starts(self) -> tuple[Start, ...]:
+        """Whose weights its generations start from: one model's, or those that are merged."""
+        merge = self.steps[0].as_merge
+        return merge.models if merge else (self.init,)
+
+    @property
+    def parentless(self) -> str:
+        """What its generations start from in the place of one parent, in words; empty where they have one."""
+        if self.steps[0].as_merge:
+            return "a merge"
+        outside = outside_model(self.init)
+        return f"another model ({outside.type})" if outside else ""
 
     def named(self) -> Placed[Model]:
         """Return (place below the stage, name) of every model that the stage itself names."""
-        start = () if isinstance(self.begin, MergeStep) else ((("init",), self.init),)
-        steps = (
-            (("steps", index, *below), name) for index, step in enumerate(self.steps) for below, name in step.named()
-        )
+        start = () if self.steps[0].as_merge else ((("init",), self.init),)
+        steps = (part for index, step in enumerate(self.steps) for part in below(("steps", index), step.named()))
         asked = roles(self.verifier) if self.verifier is not None else ()
         return (*start, *steps, *((("verifier",), name) for _, name in asked))
 

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from bootstrap.config.answers import Judges, Place, Whole
+from bootstrap.config.answers import AnswerPlace, Judges, VerifierSettings, Whole
 from bootstrap.config.base import Settings
 from bootstrap.config.task import OpenTask, References
 from bootstrap.errors import RecipeError
@@ -109,6 +109,16 @@ class ReasoningGymTask(OpenTask):
         """The last level that all data sets with `levels` have; None where every one follows its curriculum."""
         return min((len(dataset.levels) for dataset in self.datasets if dataset.levels), default=None)
 
+    @property
+    def question_sources(self) -> frozenset[str]:
+        """The data sets."""
+        return frozenset(self.kept_parts)
+
+    @property
+    def kept_parts(self) -> dict[str, str | None]:
+        """Return data set -> `keep`."""
+        return {dataset.name: dataset.keep for dataset in self.datasets}
+
     def longest_sequence(self, level: int) -> int:
         """Tokens of the longest sequence, the same at every level. Raises RecipeError beyond the last of `levels`."""
         if self.highest_level is not None and level > self.highest_level:
@@ -120,15 +130,16 @@ class ReasoningGymTask(OpenTask):
         return super().longest_sequence(level)
 
 
-class ReasoningGymVerifier(Settings):
+class ReasoningGymVerifier(VerifierSettings):
     """The data set's own scorer judges, with a threshold, since its scores for wrong answers can be positive.
 
     Some scorers also accept wrong answers; there an answer must fulfil a stricter condition as well.
     """
 
     judges: ClassVar[Judges] = "answer"
+    reads: ClassVar[str | None] = "reasoning_gym"
     type: Literal["reasoning_gym"] = "reasoning_gym"
-    answer: Place = Whole(strip=True)
+    answer: AnswerPlace = Whole(strip=True)
     pass_score: float = Field(default=0.99, gt=0, le=1)
     """From which score an answer is right."""
     partial_credit: bool = False

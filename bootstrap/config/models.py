@@ -6,9 +6,9 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from bootstrap.config.answers import Judges, Place, Whole
-from bootstrap.config.base import Operational, Settings
-from bootstrap.config.base_model import FolderModel, PretrainedModel, ScratchModel
+from bootstrap.config.answers import AnswerPlace, Judges, VerifierSettings, Whole
+from bootstrap.config.base import ByType, Operational, Settings
+from bootstrap.config.base_model import FolderModel, ModelSettings, PretrainedModel, ScratchModel
 
 
 class StageEnd(Settings):
@@ -24,7 +24,7 @@ LineagePlace = Literal["parent", "champion", "previous", "base"] | Annotated[int
 `previous` the last one before its siblings, whatever the gate said, or of siblings the best."""
 LineageModel = LineagePlace | StageEnd
 """Every name that a generation of the lineage has in a recipe. Those that mean nothing where they stand, or no
-generation yet, are refused for all places alike (`recipe.py`)."""
+generation yet, are refused for all places alike (`conflicts/models.py`)."""
 
 
 class Endpoint(Settings):
@@ -68,18 +68,36 @@ class EndpointTeacher(Endpoint):
     """Most questions asked in one step, cached replies and repeated tries not counted."""
 
 
-Teacher = LineagePlace | Annotated[StageEnd | FolderModel, Field(discriminator="type")]
+Teacher = LineagePlace | Annotated[StageEnd | FolderModel, ByType()]
 """An earlier generation, or an external model with the same vocabulary."""
 Reference = Literal["start"] | Teacher
 """What a policy is held to: `start`, the weights that the step starts from, or another model."""
-Sampler = (
-    Literal["start"] | LineagePlace | Annotated[StageEnd | FolderModel | EndpointTeacher, Field(discriminator="type")]
-)
+Sampler = Literal["start"] | LineagePlace | Annotated[StageEnd | FolderModel | EndpointTeacher, ByType()]
 """Who answers: `start`, the weights that the step starts from, or another model."""
-Start = LineagePlace | Annotated[StageEnd | ScratchModel | PretrainedModel, Field(discriminator="type")]
+Start = LineagePlace | Annotated[StageEnd | ScratchModel | PretrainedModel, ByType()]
 """Whose weights a generation starts from."""
 Model = Start | Sampler
 """Everything that a recipe may name where it asks for a model."""
+
+
+def outside_model(name: Model) -> ModelSettings | None:
+    """Return the model outside the lineage that a name means; None for a generation, and for a server's model."""
+    return name if isinstance(name, ModelSettings) else None
+
+
+def server_model(name: Model) -> EndpointTeacher | None:
+    """Return the model on a server that a name means; None for other names."""
+    return name if isinstance(name, EndpointTeacher) else None
+
+
+def stage_named(name: Model) -> str | None:
+    """Return the stage whose end a name means; None for other names."""
+    return name.stage if isinstance(name, StageEnd) else None
+
+
+def number_named(name: Model) -> int | None:
+    """Return the generation that a name means by its number; None for other names."""
+    return name if isinstance(name, int) else None
 
 
 class GenerationJudge(Settings):
@@ -89,15 +107,16 @@ class GenerationJudge(Settings):
     generation: LineageModel = "champion"
 
 
-class JudgeVerifier(Settings):
+class JudgeVerifier(VerifierSettings):
     """A language model compares the answer with the reference by a rubric, blind to which is which; votes decide."""
 
     judges: ClassVar[Judges] = "answer"
+    reads: ClassVar[str | None] = None
     type: Literal["judge"] = "judge"
-    model: Annotated[Endpoint | GenerationJudge, Field(discriminator="type")]
+    model: Annotated[Endpoint | GenerationJudge, ByType()]
     rubric: str = Field(min_length=1)
     """What makes an answer right, in words for the judge."""
-    answer: Place = Whole(strip=True)
+    answer: AnswerPlace = Whole(strip=True)
     """The part of the completion that is judged."""
     accepts: Literal["equal", "no_worse"] = "equal"
     """`equal`: right means as right as the reference; an answer that the judge prefers to it is FAIL, because there the
@@ -124,7 +143,7 @@ class JudgeVerifier(Settings):
         return self
 
 
-class RewardModelVerifier(Settings):
+class RewardModelVerifier(VerifierSettings):
     """A sequence-classification model scores prompt and answer together."""
 
     judges: ClassVar[Judges] = "form"
@@ -146,6 +165,11 @@ class RewardModelVerifier(Settings):
     max_length: int = Field(default=2048, ge=8)
     """Tokens of prompt and answer; longer ones cannot be judged."""
 
+    @property
+    def can_be_negative(self) -> bool:
+        """Whether its reward may be negative: without activation, or by what an unfinished answer gets."""
+        return self.activation == "none" or self.unfinished_reward < 0
+
     @model_validator(mode="after")
     def _unfinished_never_passes(self) -> "RewardModelVerifier":
         if self.unfinished_reward >= self.pass_score:
@@ -156,12 +180,12 @@ class RewardModelVerifier(Settings):
         return self
 
 
-class MajorityVerifier(Settings):
+class MajorityVerifier(VerifierSettings):
     """The answer most of a group agrees on counts as right: self-consistency, without any reference."""
 
     judges: ClassVar[Judges] = "group"
     type: Literal["majority"] = "majority"
-    answer: Place = Whole(strip=True)
+    answer: AnswerPlace = Whole(strip=True)
     min_share: float = Field(default=0.5, gt=0, le=1)
     """Share of the votes that the winner needs; below it, and where two answers lead, the whole group is FAIL."""
     voters: tuple[LineageModel, ...] = ()
@@ -188,23 +212,18 @@ class MajorityVerifier(Settings):
         return self
 
 
-def roles(settings: Settings) -> tuple[tuple[Literal["judge", "voter"], LineageModel], ...]:
+def roles(settings: VerifierSettings) -> tuple[tuple[Literal["judge", "voter"], LineageModel], ...]:
     """Return which generations of the lineage a verifier asks, and as what; a rubric asks what its components ask."""
     match settings:
         case JudgeVerifier(model=GenerationJudge(generation=generation)):
             return (("judge", generation),)
         case MajorityVerifier(voters=voters):
             return tuple(("voter", voter) for voter in voters)
-    return tuple(dict.fromkeys(role for part in _parts(settings) for role in roles(part)))
+    return tuple(dict.fromkeys(role for _, part in settings.parts() for role in roles(part)))
 
 
-def reward_models(settings: Settings) -> tuple[FolderModel, ...]:
+def reward_models(settings: VerifierSettings) -> tuple[FolderModel, ...]:
     """Return the reward models of a verifier, or of a rubric's components."""
     if isinstance(settings, RewardModelVerifier):
         return (settings.model,)
-    return tuple(model for part in _parts(settings) for model in reward_models(part))
-
-
-def _parts(settings: Settings) -> list[Settings]:
-    components = [component.verifier for component in getattr(settings, "components", ())]
-    return [*components, *getattr(settings, "tasks", {}).values()]
+    return tuple(model for _, part in settings.parts() for model in reward_models(part))

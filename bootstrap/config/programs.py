@@ -1,6 +1,6 @@
 """Programs: a task whose problems anyone can write, since an executor knows every answer."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -20,15 +20,11 @@ class ProgramsTask(TaskSettings):
     `self_play`): whatever it writes, the executor says whether it is one and what its answer is.
     """
 
+    executes: ClassVar[bool] = True
     type: Literal["programs"] = "programs"
     base_level: int = Field(default=4, ge=1)
     width: int = Field(default=4, ge=2, le=16)
     """Digits that every program works on."""
-
-    @property
-    def executes(self) -> bool:
-        """Problems may come from the model."""
-        return True
 
     @property
     def characters(self) -> str:

@@ -1,7 +1,7 @@
 """Training steps inside a generation: `sft`, `distill`, `rl`, and what they share."""
 
 import math
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -17,65 +17,23 @@ from bootstrap.config.algorithms import (
     Unrewarded,
     ValueHead,
 )
-from bootstrap.config.base import Operational, Place, Settings
-from bootstrap.config.models import EndpointTeacher, LineageModel, Model, Reference, Sampler, Teacher
-from bootstrap.config.working import Forms
-
-_Name = TypeVar("_Name")
-Beta = Annotated[float, Field(ge=0, lt=1)]
-Placed = tuple[tuple[Place, _Name], ...]
-"""(Place, name) of models that settings name."""
-
-
-class MuonAdamW(Settings):
-    """Muon for the blocks' matrices, AdamW for everything else (embeddings, head, norms)."""
-
-    type: Literal["muon_adamw"] = "muon_adamw"
-    muon_lr: float = Field(default=0.004, gt=0)
-    adamw_lr: float = Field(default=0.0004, gt=0)
-    momentum: float = Field(default=0.95, ge=0, lt=1)
-    betas: tuple[Beta, Beta] = (0.9, 0.98)
-    weight_decay: float = Field(default=0.0, ge=0)
-
-
-class AdamW(Settings):
-    """AdamW for all parameters."""
-
-    type: Literal["adamw"] = "adamw"
-    lr: float = Field(default=0.0004, gt=0)
-    betas: tuple[Beta, Beta] = (0.9, 0.98)
-    weight_decay: float = Field(default=0.0, ge=0)
-
-
-Optimizer = Annotated[MuonAdamW | AdamW, Field(discriminator="type")]
-
-
-class Schedule(Settings):
-    """Learning-rate factor over a step's updates: linear warm-up, flat, linear decay to `final`."""
-
-    warmup: float = Field(default=0.0, ge=0, le=1)
-    """Share of the updates."""
-    decay: float = Field(default=1.0, ge=0, le=1)
-    """Share of the updates, at the end."""
-    final: float = Field(default=0.05, ge=0, le=1)
-    """Factor that the decay leads to; it would be reached one update after the last."""
-
-    @model_validator(mode="after")
-    def _fits(self) -> "Schedule":
-        if self.warmup + self.decay > 1:
-            raise ValueError(
-                f"warmup {self.warmup} and decay {self.decay} overlap; let them sum to 1 or less, "
-                f"for example decay: {1 - self.warmup:g}"
-            )
-        return self
+from bootstrap.config.base import ByType, Operational, Placed, Settings, below
+from bootstrap.config.distillation import Distillation, OnPolicyDistillation, Taught
+from bootstrap.config.models import LineageModel, Model, Reference, Sampler, Teacher
+from bootstrap.config.optimizers import MuonAdamW, Optimizer, Schedule
+from bootstrap.config.sources import Levels, References, Rejection, SftSource
 
 
 class StepBase(Settings):
-    """Which models a step names, each with its place below the step: none, where a step does not say otherwise."""
+    """What a step consists of, each part with its place below the step: nothing, where a kind says nothing else."""
+
+    def taught(self) -> Placed[Taught]:
+        """Return the settings by which teachers teach in it."""
+        return ()
 
     def teachers(self) -> Placed[Teacher]:
         """Return everyone who teaches in it."""
-        return ()
+        return tuple(teacher for place, taught in self.taught() for teacher in below(place, taught.teachers()))
 
     def references(self) -> Placed[Reference]:
         """Return what it is held to, other than the weights that it starts from."""
@@ -92,6 +50,28 @@ class StepBase(Settings):
     def named(self) -> Placed[Model]:
         """Return all of them."""
         return (*self.samplers(), *self.teachers(), *self.references(), *self.merged())
+
+    def shown(self) -> Placed[References]:
+        """Return the settings by which it shows the task's own reference answers."""
+        return ()
+
+    def rejections(self) -> Placed[Rejection]:
+        """Return the settings by which it samples answers and imitates those that pass."""
+        return ()
+
+    def draws(self) -> "Placed[RlStep | Rejection]":
+        """Return the settings by which it draws prompts on certain levels."""
+        return self.rejections()
+
+    @property
+    def proposal_reach(self) -> int | None:
+        """Levels beyond the highest one aimed at that a proposed problem may have; None where none are proposed."""
+        return None
+
+    @property
+    def as_merge(self) -> "MergeStep | None":
+        """The step itself if it merges weights; None if it trains."""
+        return None
 
 
 class StepSettings(StepBase):
@@ -110,115 +90,6 @@ class StepSettings(StepBase):
         return None
 
 
-class References(Settings):
-    """The task's own reference answers, for levels up to its `base_level` and no further."""
-
-    type: Literal["references"] = "references"
-    forms: Forms | None = None
-    """How task `working` writes them in this step; null as the task says (`task.forms`)."""
-    proposals: float = Field(default=0.0, ge=0, lt=1)
-    """Share of each batch that shows how a problem is put instead of how it is answered: what `self_play` needs."""
-
-
-Levels = Literal["targets", "reached", "all"]
-"""Levels that prompts are drawn from: those the generation aims at, all below its first target, or both."""
-
-
-class Replay(Settings):
-    """Which sequences of the lineage are trained on again, so that what they show is not forgotten."""
-
-    data: Literal["accumulate", "latest", "references"] = "accumulate"
-    """What is replayed: everything verified so far, only the parent generation's, or base references alone."""
-    decay: float = Field(default=1.0, gt=0, le=1)
-    """Factor by which the chance of an answer to be replayed falls with every generation of its age; 1 keeps all alike.
-    Of several answers to a prompt the first is kept, with its age. Base references do not age, so with a small factor
-    they and the newest answers are most of what is replayed."""
-    min_reference_share: float = Field(default=0.0, ge=0, le=1)
-    """Least share of base references in each replayed batch: seed data that no generation has made. Levels beyond the
-    base grow in number, so without a floor the share of references falls as the lineage climbs (arXiv:2305.17493)."""
-
-    @model_validator(mode="after")
-    def _replay_can_act(self) -> "Replay":
-        if self.decay < 1 and self.data != "accumulate":
-            raise ValueError(
-                f"decay has no effect with data {self.data}, which has no answers of different ages; remove decay, or "
-                "set data: accumulate"
-            )
-        if self.min_reference_share and self.data == "references":
-            raise ValueError(
-                "min_reference_share has no effect with data references, where all is reference; remove it, or set "
-                "data: accumulate"
-            )
-        return self
-
-
-class Rejection(Settings):
-    """Rejection sampling: a model's answers, kept when the filter lets them pass, and imitated."""
-
-    type: Literal["rejection"] = "rejection"
-    sampler: Sampler = "start"
-    """Who answers: `start`, the weights that the step starts from; another generation, so that data and weights may
-    have different parents (R1's third stage, ReST-EM) or the student imitates its teacher (sequence-level
-    distillation, arXiv:1606.07947); or a model outside the lineage: a folder, or a server of which only the text is
-    known."""
-    levels: Levels = "targets"
-    prompts: int = Field(default=2000, ge=1)
-    """Prompts drawn on these levels, spread evenly."""
-    samples_per_prompt: int = Field(default=1, ge=1)
-    max_accepted_per_prompt: int = Field(default=1, ge=1)
-    """Cap on accepted samples of one prompt, so that easy prompts do not crowd out hard ones (arXiv:2312.06585)."""
-    temperature: float = Field(default=1.0, ge=0)
-    top_k: int = Field(default=0, ge=0)
-    """Sample among the k likeliest tokens; 0 among all."""
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    """Sample among the fewest tokens that together have this probability; 1 among all."""
-    filter: Literal["verified", "none"] = "verified"
-    """`none` keeps every answer, right or wrong: the control without a verifier."""
-    stepping_stones: float = Field(default=0.0, ge=0, le=1)
-    """Share of easier variants of the target level among the prompts (addition: one operand shorter)."""
-    hints: Literal["never", "base", "references"] = "never"
-    """Whether prompts whose answers were all wrong are asked again with the right answer as a hint (STaR,
-    arXiv:2203.14465); what is right then is imitated without the hint. `base`: on levels up to the task's `base_level`.
-    `references`: on all levels, so that training sees references of those prompts, and beyond `base_level` not only the
-    verifier speaks."""
-    newest_share: float = Field(default=0.5, gt=0, le=1)
-    """Share of each batch taken from these answers; the rest replays earlier levels."""
-    replay: Replay = Replay()
-    """What is replayed beside them. `data: latest` is the control that replaces data instead of accumulating it."""
-
-    @model_validator(mode="after")
-    def _can_differ(self) -> "Rejection":
-        if self.samples_per_prompt > 1 and self.temperature == 0:
-            raise ValueError(
-                "several greedy samples of one prompt are all alike; set samples_per_prompt: 1 or temperature above 0"
-            )
-        if isinstance(self.sampler, EndpointTeacher) and self.top_k:
-            raise ValueError("a server's interface knows no top_k; remove it")
-        if self.hints != "never" and self.filter == "none":
-            raise ValueError(
-                "filter none takes wrong answers too, so nothing is asked again; remove hints, or set filter: verified"
-            )
-        if self.hints == "base" and self.levels == "targets":
-            raise ValueError(
-                "target levels lie beyond base_level, where hints: base gives none; set levels: reached or all, or "
-                "hints: references"
-            )
-        if self.newest_share == 1 and self.replay != Replay():
-            raise ValueError(
-                "replay never acts beside newest_share 1, which takes whole batches from the newest answers; remove "
-                "replay, or lower newest_share, for example to 0.5"
-            )
-        if self.max_accepted_per_prompt > self.samples_per_prompt:
-            raise ValueError(
-                f"max_accepted_per_prompt {self.max_accepted_per_prompt} never acts on {self.samples_per_prompt} "
-                f"sample(s) of a prompt; use {self.samples_per_prompt} or less, or raise samples_per_prompt"
-            )
-        return self
-
-
-SftSource = Annotated[References | Rejection, Field(discriminator="type")]
-
-
 class SftStep(StepSettings):
     """Supervised fine-tuning: cross-entropy on references, or on the generation's own accepted answers plus replay."""
 
@@ -227,106 +98,18 @@ class SftStep(StepSettings):
     batch_size: int = Field(default=192, ge=1)
     """Sequences in one update."""
 
+    def shown(self) -> Placed[References]:
+        """Return the settings by which it shows the task's own reference answers."""
+        return ((("source",), self.source),) if isinstance(self.source, References) else ()
+
+    def rejections(self) -> Placed[Rejection]:
+        """Return the settings by which it samples answers and imitates those that pass."""
+        return ((("source",), self.source),) if isinstance(self.source, Rejection) else ()
+
     def samplers(self) -> Placed[Sampler]:
         """Return who answers in place of the weights that the step starts from."""
-        if isinstance(self.source, Rejection) and self.source.sampler != "start":
-            return ((("source", "sampler"), self.source.sampler),)
-        return ()
-
-
-class TeacherRoute(Settings):
-    """Where another teacher teaches: from a level on, on one part of a mixture (MOPD, arXiv:2601.02780), or both."""
-
-    from_level: int = Field(default=1, ge=1)
-    task: str | None = None
-    """The part's name; null is every part that no other route of this level names."""
-    teacher: Teacher
-
-    @model_validator(mode="after")
-    def _leads_somewhere_else(self) -> "TeacherRoute":
-        if self.task is None and self.from_level == 1:
-            raise ValueError("the route is for every example, as teacher is; set from_level or task, or set teacher")
-        return self
-
-
-class Taught(Settings):
-    """Who gives the distribution that the student learns, and which distance between the two is made smaller."""
-
-    loss: Literal["ce", "forward_kl", "reverse_kl", "jsd"] = "ce"
-    """`ce`: cross-entropy on the text, no teacher's distribution. `forward_kl`: KL(teacher || student), covers what the
-    teacher does. `reverse_kl`: KL(student || teacher), keeps to what it does most. `jsd`: the generalised
-    Jensen-Shannon divergence between the two (GKD, arXiv:2306.13649)."""
-    beta: float | None = Field(default=None, gt=0, lt=1)
-    """Place of `jsd` between the forward KL (0) and the reverse KL (1); null is 0.5."""
-    top_k: int = Field(default=0, ge=0)
-    """Compare the teacher's k likeliest tokens and all others as one; 0 compares the whole vocabulary."""
-    teacher: Teacher = "parent"
-    """Who teaches; `ce` needs none."""
-    routes: tuple[TeacherRoute, ...] = ()
-    """Other teachers for higher levels or parts of a mixture: of those whose `from_level` an example's level has
-    reached, the last that names its task, or else the last that names none."""
-
-    @model_validator(mode="after")
-    def _teacher_teaches(self) -> "Taught":
-        if self.loss == "ce" and (self.teacher != "parent" or self.routes):
-            raise ValueError("a teacher has no effect with loss ce; remove teacher, or set loss: forward_kl")
-        if self.beta is not None and self.loss != "jsd":
-            raise ValueError(f"beta has no effect with loss {self.loss}; remove beta, or set loss: jsd")
-        if self.top_k and self.loss == "ce":
-            raise ValueError("top_k has no effect with loss ce; remove top_k, or set loss: forward_kl")
-        for task in dict.fromkeys(route.task for route in self.routes):
-            starts = [route.from_level for route in self.routes if route.task == task]
-            if starts != sorted(set(starts)):
-                of = "" if task is None else f" of task {task}"
-                raise ValueError(f"routes{of} start at levels {starts}; give each level once, in ascending order")
-        return self
-
-    @property
-    def kl_beta(self) -> float:
-        """The divergence as the learner knows it (`Batch.kl_beta`)."""
-        if self.loss == "jsd":
-            return 0.5 if self.beta is None else self.beta
-        return 1.0 if self.loss == "reverse_kl" else 0.0
-
-    def teacher_at(self, level: int, *, task: str = "") -> Teacher:
-        """Return who teaches examples of a task at a level."""
-        reached = [route for route in reversed(self.routes) if route.from_level <= level]
-        routes = [route for name in (task, None) for route in reached if route.task == name]
-        return routes[0].teacher if routes else self.teacher
-
-    def teachers(self) -> Placed[Teacher]:
-        """Return (place below these settings, teacher) of everyone who teaches; none for `ce`."""
-        if self.loss == "ce":
-            return ()
-        routed = ((("routes", place, "teacher"), route.teacher) for place, route in enumerate(self.routes))
-        return ((("teacher",), self.teacher), *routed)
-
-
-class Distillation(Taught, Replay):
-    """Learning from the lineage: its verified answers accumulated over generations, or a teacher's distribution."""
-
-    weight: float = Field(default=1.0, gt=0)
-    """Factor of this stream in the loss."""
-    batch_size: int = Field(default=96, ge=1)
-    """Replayed sequences in one update."""
-
-
-class OnPolicyDistillation(Taught):
-    """A teacher's word on the student's own samples, right and wrong, in groups of equal rewards too."""
-
-    loss: Literal["token_reward", "forward_kl", "reverse_kl", "jsd"] = "token_reward"
-    """`token_reward`: each sampled token's advantage rises by the teacher's log-probability less the student's, which
-    makes the policy gradient that of the reverse KL at the price of one number a token. The others compare whole
-    distributions, as in `distillation` (GKD on the student's samples)."""
-    weight: float = Field(default=1.0, gt=0)
-    """Factor of the mean over the step's own samples, beside those of the verifier's advantage and of replayed
-    sequences, which keep theirs."""
-
-    @model_validator(mode="after")
-    def _compares_distributions(self) -> "OnPolicyDistillation":
-        if self.top_k and self.loss == "token_reward":
-            raise ValueError("token_reward looks at the sampled token alone; remove top_k, or set loss: reverse_kl")
-        return self
+        named = (((*place, "sampler"), source.sampler) for place, source in self.rejections())
+        return tuple((place, sampler) for place, sampler in named if sampler != "start")
 
 
 def _placed(name: str, settings: Taught | None) -> Placed[Teacher]:
@@ -352,9 +135,9 @@ class DistillStep(StepSettings):
     type: Literal["distill"] = "distill"
     distillation: Distillation = Distillation()
 
-    def teachers(self) -> Placed[Teacher]:
-        """Return everyone who teaches in it."""
-        return _placed("distillation", self.distillation)
+    def taught(self) -> Placed[Taught]:
+        """Return the settings by which teachers teach in it."""
+        return ((("distillation",), self.distillation),)
 
 
 class RlStep(StepSettings):
@@ -479,6 +262,15 @@ class RlStep(StepSettings):
             )
         return self
 
+    def taught(self) -> Placed[Taught]:
+        """Return the settings by which teachers teach in it."""
+        named = ((("distillation",), self.distillation), (("teaching",), self.teaching))
+        return tuple((place, taught) for place, taught in named if taught is not None)
+
+    def draws(self) -> "Placed[RlStep | Rejection]":
+        """Return the step itself."""
+        return (((), self),)
+
 
 class SelfPlayStep(StepSettings):
     """Self-play (Absolute Zero, arXiv:2505.03335): one model puts problems and solves them, and learns from both.
@@ -529,9 +321,14 @@ class SelfPlayStep(StepSettings):
             )
         return self
 
-    def teachers(self) -> Placed[Teacher]:
-        """Return everyone who teaches in it."""
-        return _placed("distillation", self.distillation)
+    def taught(self) -> Placed[Taught]:
+        """Return the settings by which teachers teach in it."""
+        return ((("distillation",), self.distillation),) if self.distillation is not None else ()
+
+    @property
+    def proposal_reach(self) -> int:
+        """`reach`."""
+        return self.reach
 
     def references(self) -> Placed[Reference]:
         """Return the model of the KL term, unless it is the weights that the step starts from."""
@@ -584,9 +381,14 @@ class MergeStep(StepBase):
             return self.weights
         return (1.0,) * len(self.models) if self.method == "ties" else (1 / len(self.models),) * len(self.models)
 
+    @property
+    def as_merge(self) -> "MergeStep":
+        """The step itself."""
+        return self
+
     def merged(self) -> Placed[LineageModel]:
         """Return whose weights it makes into one model's."""
         return tuple((("models", index), model) for index, model in enumerate(self.models))
 
 
-Step = Annotated[SftStep | DistillStep | RlStep | SelfPlayStep | MergeStep, Field(discriminator="type")]
+Step = Annotated[SftStep | DistillStep | RlStep | SelfPlayStep | MergeStep, ByType()]

@@ -1,10 +1,11 @@
 """What the settings of all tasks share."""
 
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from bootstrap.config.base import Later, Settings
+from bootstrap.config.base import Later, Place, Settings
 
 PRINTABLE = "".join(map(chr, range(32, 127))) + "\n"
 """Printable ASCII and the line end."""
@@ -27,7 +28,33 @@ SplitBy = Literal["question", "text"]
 """What decides on which side of the split a prompt is: its question, or all of the text that the model reads."""
 
 
-class TaskSettings(Settings):
+class TaskKind(Settings):
+    """What others ask a task about; the answers hold where a kind says nothing else."""
+
+    executes: ClassVar[bool] = False
+    """Whether it can read and answer any problem of its form, so that a model may put problems too."""
+    has_forms: ClassVar[bool] = False
+    """Whether its answers can be shown in several forms, of which one has a hint in the prompt."""
+
+    @property
+    def part_names(self) -> frozenset[str] | None:
+        """The names of a mixture's parts; None for one task."""
+        return None
+
+    def place_of(self, name: str) -> Place:
+        """Return where the settings of one of its tasks (`tasks_of`) stand below its own."""
+        return ()
+
+
+class TaskSettings(TaskKind):
+    is_fixed: ClassVar[bool] = False
+    """Whether its questions are a given set, of which the held-out ones are asked again and again."""
+    has_stepping_stones: ClassVar[bool] = False
+    """Whether its prompts have easier variants of the same level."""
+    has_answer_limit: ClassVar[bool] = False
+    """Whether `max_answer_tokens` may bound its answers."""
+    question_kind: ClassVar[str | None] = None
+    """What several types of tasks ask in forms of their own; None for questions that no other type asks."""
     base_level: int = Field(ge=1)
     """Highest level whose reference answers training may ever see; beyond it only the verifier speaks."""
     heldout_fraction: float = Field(default=0.125, ge=0.001, lt=1)
@@ -56,19 +83,36 @@ class TaskSettings(Settings):
         return "text"
 
     @property
-    def executes(self) -> bool:
-        """Whether it can read and answer any problem of its form, so that a model may put problems too."""
-        return False
-
-    @property
-    def is_fixed(self) -> bool:
-        """Whether its questions are a given set, of which the held-out ones are asked again and again."""
-        return False
-
-    @property
     def highest_level(self) -> int | None:
         """The last level, where the settings name one; a file's is known when it has been read."""
         return None
+
+    def most_answer_tokens(self, level: int) -> int:
+        """Return a bound on the tokens of an answer at a level, its end included."""
+        return self.longest_sequence(level)
+
+    @property
+    def cuts_references(self) -> bool:
+        """Whether its answers' limit is too small for its longest reference, at one token a character."""
+        return False
+
+    @property
+    def question_sources(self) -> frozenset[str] | None:
+        """Where its questions come from; None where any of its characters make one."""
+        return None
+
+    @property
+    def kept_parts(self) -> dict[str, str | None]:
+        """Source -> pattern of the part of a question that becomes the prompt; None for all of it."""
+        return {}
+
+    def pinned(self) -> Self:
+        """Return the task with the hash of all data that it reads. Raises ValueError where they cannot be read."""
+        return self
+
+    def with_tasks(self, tasks: "Mapping[str, TaskSettings]") -> Self:
+        """Return this task with others in the place of some of its tasks, by name (`tasks_of`)."""
+        return tasks.get(self.type, self)
 
 
 class QuestionTask(TaskSettings):
@@ -108,6 +152,7 @@ def completed(data: Any, *, kinds: frozenset[str]) -> Any:
 class OpenTask(QuestionTask):
     """Base of tasks whose texts this program does not make itself, so that their alphabet and lengths are declared."""
 
+    has_answer_limit: ClassVar[bool] = True
     alphabet: str = Field(default=PRINTABLE, min_length=2)
     """Every character of prompts and answers: the vocabulary of a model from scratch. Others are left out."""
     max_prompt_length: int = Field(default=256, ge=1)
@@ -124,10 +169,14 @@ class OpenTask(QuestionTask):
         """Every character of prompts and answers: the vocabulary of a model from scratch."""
         return self.alphabet
 
-    @property
-    def answer_room(self) -> int:
-        """Tokens that an answer may have at most, its end included."""
+    def most_answer_tokens(self, level: int) -> int:
+        """Return a bound on the tokens of an answer, its end included: the same at every level."""
         return self.max_answer_tokens or room(self.max_answer_length)
+
+    @property
+    def cuts_references(self) -> bool:
+        """Whether `max_answer_tokens` has no room for `max_answer_length` characters and an end."""
+        return self.max_answer_tokens is not None and self.max_answer_tokens <= self.max_answer_length
 
     def longest_sequence(self, level: int) -> int:
         """Tokens of the longest sequence, the same at every level."""

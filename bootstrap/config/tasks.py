@@ -3,23 +3,26 @@
 `longest_sequence(level)` counts the tokens of a character vocabulary: `<bos>`, prompt, answer and `<eos>`.
 """
 
+from collections.abc import Mapping
 from itertools import combinations
-from typing import Annotated, Literal, get_args
+from typing import Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from bootstrap.config.base import Settings
+from bootstrap.config.base import ByType, Place, Settings
 from bootstrap.config.code import FunctionsTask
 from bootstrap.config.files import FileTask
 from bootstrap.config.gym import ReasoningGymTask
 from bootstrap.config.programs import ProgramsTask
-from bootstrap.config.task import QuestionTask, TaskSettings
+from bootstrap.config.task import QuestionTask, TaskKind, TaskSettings
 from bootstrap.config.working import WorkingTask
 
 
 class AdditionTask(QuestionTask):
     """Sum of two numbers, digits least significant first: `21+43=640`; level n has two n-digit operands."""
 
+    has_stepping_stones: ClassVar[bool] = True
+    question_kind: ClassVar[str | None] = "sums"
     type: Literal["addition"] = "addition"
     base_level: int = Field(default=4, ge=1)
 
@@ -72,7 +75,7 @@ class CopyTask(StringTask):
 _Single = (
     AdditionTask | ReversalTask | CopyTask | FunctionsTask | ProgramsTask | FileTask | ReasoningGymTask | WorkingTask
 )
-SingleTask = Annotated[_Single, Field(discriminator="type")]
+SingleTask = Annotated[_Single, ByType()]
 """Every task but a mixture."""
 SPLIT_KINDS = frozenset(
     kind.model_fields["type"].default for kind in get_args(_Single) if issubclass(kind, QuestionTask)
@@ -93,7 +96,7 @@ class Part(Settings):
     """Text put before each of its prompts, by which a model can tell apart parts whose prompts look alike."""
 
 
-class MixtureTask(Settings):
+class MixtureTask(TaskKind):
     """Prompts of several tasks, level n from every part at its own level n, or its last where its levels end before."""
 
     type: Literal["mixture"] = "mixture"
@@ -125,11 +128,6 @@ class MixtureTask(Settings):
         return self
 
     @property
-    def executes(self) -> bool:
-        """A problem that a model puts would be of no known part."""
-        return False
-
-    @property
     def characters(self) -> tuple[str, ...]:
         """Every character of prompts and answers of all parts: the vocabulary of a model from scratch."""
         parts = (part for _, part in sorted(self.parts.items()))
@@ -148,13 +146,30 @@ class MixtureTask(Settings):
         known = [level for level in last if level is not None]
         return max(known) if len(known) == len(last) else None
 
+    @property
+    def part_names(self) -> frozenset[str]:
+        """The names of its parts."""
+        return frozenset(self.parts)
+
+    def place_of(self, name: str) -> Place:
+        """Return where a part's task stands."""
+        return ("parts", name, "task")
+
+    def with_tasks(self, tasks: Mapping[str, TaskSettings]) -> Self:
+        """Return the mixture with other tasks in some of its parts."""
+        parts = {
+            name: part.model_copy(update={"task": tasks[name]}) if name in tasks else part
+            for name, part in self.parts.items()
+        }
+        return self.model_copy(update={"parts": parts})
+
     @staticmethod
     def _own(part: Part, level: int) -> int:
         """Return the level of a part that is used at a level of the mixture."""
         return level if part.task.highest_level is None else min(level, part.task.highest_level)
 
 
-Task = Annotated[_Single | MixtureTask, Field(discriminator="type")]
+Task = Annotated[_Single | MixtureTask, ByType()]
 """The discriminated union of all tasks; `type` tells them apart."""
 
 

@@ -1,5 +1,6 @@
 """Verifiers: how an answer becomes PASS, FAIL or UNVERIFIABLE; the union of all, and how several make one."""
 
+from collections.abc import Iterator
 from math import isfinite
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
@@ -17,20 +18,22 @@ from bootstrap.config.answers import (
     NumericVerifier,
     RandomVerifier,
     RegexVerifier,
+    VerifierSettings,
 )
-from bootstrap.config.base import Settings
+from bootstrap.config.base import ByType, Place, Settings
 from bootstrap.config.code import CodeVerifier
 from bootstrap.config.gym import ReasoningGymVerifier
 from bootstrap.config.models import JudgeVerifier, MajorityVerifier, RewardModelVerifier
 
 
-class PluginVerifier(Settings):
+class PluginVerifier(VerifierSettings):
     """A verifier of the user's own: `verify(text, *, reference, prompt, **settings)`.
 
     It returns True or False, a reward (PASS from 1), both as a pair, or None where it cannot judge.
     """
 
     judges: ClassVar[Judges] = "answer"
+    reads: ClassVar[str | None] = None
     type: Literal["plugin"] = "plugin"
     uses: str = Field(pattern=r"^[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?$")
     """`module:function` that can be imported, or the name of an entry point in the group `bootstrap.verifiers`."""
@@ -49,9 +52,10 @@ class Component(Settings):
     """Whether PASS needs this component's PASS; a component that does not decide only shapes the reward."""
 
 
-class RubricVerifier(Settings):
+class RubricVerifier(VerifierSettings):
     """Several verifiers, one reward, which travels with the reward of each; what one cannot judge, none judges."""
 
+    reads: ClassVar[str | None] = None
     type: Literal["rubric"] = "rubric"
     components: tuple[Component, ...] = Field(min_length=1)
     combine: Literal["sum", "product", "gate"] = "sum"
@@ -82,7 +86,7 @@ class RubricVerifier(Settings):
     def _product_makes_sense(self) -> "RubricVerifier":
         if self.combine == "product" and any(component.weight != 1 for component in self.components):
             raise ValueError("weights have no effect on a product; remove them, or use combine: sum")
-        if self.combine == "product" and (negative := [c.name for c in self.components if _goes_below_0(c.verifier)]):
+        if self.combine == "product" and (negative := [c.name for c in self.components if c.verifier.can_be_negative]):
             raise ValueError(
                 f"the reward of {', '.join(negative)} can be negative, and two of those would make a good product; "
                 "use combine: sum"
@@ -95,18 +99,19 @@ class RubricVerifier(Settings):
         found = {component.verifier.judges for component in self.components if component.decides}
         return "answer" if "answer" in found else "group" if "group" in found else "form"
 
+    @property
+    def can_be_negative(self) -> bool:
+        """Whether its reward may be negative: by a component's, or by a negative weight."""
+        return any(component.weight < 0 or component.verifier.can_be_negative for component in self.components)
 
-def _goes_below_0(settings: Settings) -> bool:
-    """Whether a verifier's settings let its reward be negative; what a plug-in gives is not known here."""
-    match settings:
-        case LengthVerifier() | RewardModelVerifier(activation="none"):
-            return True
-        case RubricVerifier(components=components):
-            return any(component.weight < 0 or _goes_below_0(component.verifier) for component in components)
-    return isinstance(settings, RewardModelVerifier) and settings.unfinished_reward < 0
+    def parts(self) -> Iterator[tuple[Place, VerifierSettings]]:
+        """Yield its components' verifiers, each with its place."""
+        yield from (
+            (("components", index, "verifier"), component.verifier) for index, component in enumerate(self.components)
+        )
 
 
-class ByTaskVerifier(Settings):
+class ByTaskVerifier(VerifierSettings):
     """A verifier for each part of a mixture, by the part's name.
 
     A verifier of form, as a reward model, may judge a part that is trained on, where `evaluation.verifier` is another.
@@ -121,6 +126,19 @@ class ByTaskVerifier(Settings):
         """What they look at: the answer if one of them does."""
         found = {verifier.judges for verifier in self.tasks.values()}
         return next(judges for judges in get_args(Judges) if judges in found)
+
+    @property
+    def judged_parts(self) -> frozenset[str]:
+        """The names of `tasks`."""
+        return frozenset(self.tasks)
+
+    def parts(self) -> Iterator[tuple[Place, VerifierSettings]]:
+        """Yield each part's verifier with its place."""
+        yield from ((("tasks", name), verifier) for name, verifier in self.tasks.items())
+
+    def of_task(self, name: str) -> tuple[Place, VerifierSettings] | None:
+        """Return the part's verifier with its place; None for a part that has none."""
+        return (("tasks", name), self.tasks[name]) if name in self.tasks else None
 
 
 _Single = (
@@ -142,9 +160,9 @@ _Single = (
     | PluginVerifier
     | RubricVerifier
 )
-SingleVerifier = Annotated[_Single, Field(discriminator="type")]
+SingleVerifier = Annotated[_Single, ByType()]
 """Every verifier that judges all prompts alike."""
-Verifier = Annotated[_Single | ByTaskVerifier, Field(discriminator="type")]
+Verifier = Annotated[_Single | ByTaskVerifier, ByType()]
 """The discriminated union of all verifiers; `type` tells them apart."""
 
 Component.model_rebuild()

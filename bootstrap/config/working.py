@@ -1,6 +1,6 @@
 """The task whose answers show their working, and the forms in which its demonstrations are written."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -42,6 +42,9 @@ class WorkingTask(QuestionTask):
     The operands stand least significant digit first, the answer as people write it; level n has two n-digit operands.
     """
 
+    has_forms: ClassVar[bool] = True
+    has_stepping_stones: ClassVar[bool] = True
+    question_kind: ClassVar[str | None] = "sums"
     type: Literal["working"] = "working"
     base_level: int = Field(default=4, ge=1)
     forms: Forms = Forms()

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 
-from bootstrap.config.answers import Boxed, LastLine, Place, Tagged, Whole
+from bootstrap.config.answers import AnswerPlace, Boxed, LastLine, Tagged, Whole
 from bootstrap.config.base import Settings
 from bootstrap.config.verifiers import RubricVerifier
 from bootstrap.records import Status
@@ -222,7 +222,7 @@ def _same_number(left: str, right: str | None) -> bool:
         return False
 
 
-def _places(settings: Settings | None) -> Iterator[Place]:
+def _places(settings: Settings | None) -> Iterator[AnswerPlace]:
     if isinstance(settings, RubricVerifier):
         for component in settings.components:
             if component.decides and component.verifier.judges != "form":

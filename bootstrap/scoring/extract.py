@@ -8,7 +8,7 @@ Left out: what the answer means (each verifier's).
 import re
 from dataclasses import dataclass
 
-from bootstrap.config.answers import REASONING_TAGS, Boxed, LastLine, Place, Tagged, Whole
+from bootstrap.config.answers import REASONING_TAGS, AnswerPlace, Boxed, LastLine, Tagged, Whole
 from bootstrap.scoring.verifier import Answer
 
 _BRACES = re.compile(r"\\boxed\{|\\.|[{}]", re.DOTALL)
@@ -23,7 +23,7 @@ class Found:
     reason: str = ""
 
 
-def answer_of(answer: Answer, place: Place) -> Found:
+def answer_of(answer: Answer, place: AnswerPlace) -> Found:
     """Return the answer that stands at `place`; a completion that the length limit cut holds none."""
     if answer.truncated:
         return Found(reason="truncated")
@@ -41,7 +41,7 @@ def opened(answer: Answer, tag: str) -> str:
     return f"<{tag}>{answer.text}"
 
 
-def extract(completion: str, place: Place) -> Found:
+def extract(completion: str, place: AnswerPlace) -> Found:
     """Return the answer that stands at `place`."""
     match place:
         case Whole():

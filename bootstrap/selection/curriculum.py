@@ -10,7 +10,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 from bootstrap.config.generations import Accelerated, Curriculum, Fixed, Given, NextLevel, Solved, Stage
 from bootstrap.config.recipe import Recipe
-from bootstrap.config.steps import DistillStep, Levels, MergeStep, Rejection, RlStep, SftStep, Step
+from bootstrap.config.sources import Levels, Rejection
+from bootstrap.config.steps import DistillStep, MergeStep, RlStep, SftStep, Step
 
 
 def aims_by(stage: Stage, *, champion: int, init: int | None) -> int:

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from bootstrap.config.steps import Distillation, Replay, Taught
+from bootstrap.config.distillation import Distillation, Taught
+from bootstrap.config.sources import Replay
 from bootstrap.records import Batch, Example, Normalizers
 from bootstrap.selection.replay import ReplayPool, draw_replay
 from bootstrap.stages.context import Context, Plan

@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from bootstrap.config.base import Place
-from bootstrap.config.conflicts import Conflict, dotted
-from bootstrap.config.levels import asked_conflicts
+from bootstrap.config.base import Place, dotted
+from bootstrap.config.conflicts import Conflict
+from bootstrap.config.conflicts.levels import LastLevels, beyond
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError
 from bootstrap.evaluation.intervals import paired_lower_bound
@@ -39,10 +39,8 @@ def check_tasks(recipe: Recipe, task: Task, panel: Mapping[str, Task]) -> None:
 
     `panel`: the tasks of the evaluation's panel, by name.
     """
-    problems = [*recipe.level_conflicts(task.highest_level)]
-    for name, watched in panel.items():
-        asked = recipe.evaluation.panel[name].asked
-        problems += asked_conflicts(asked, watched.highest_level, ("evaluation", "panel", name))
+    highest = {name: watched.highest_level for name, watched in panel.items()}
+    problems = [*beyond(recipe, LastLevels(task=task.highest_level, panel=highest))]
     # Where a level is not there, its questions cannot be asked for.
     if not problems:
         shared = [found.conflict for found in _shared(recipe, task, panel) if not found.by_text]

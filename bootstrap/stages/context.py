@@ -15,7 +15,7 @@ from bootstrap.config.base import Place, identity_of
 from bootstrap.config.evaluation import PanelTask
 from bootstrap.config.models import LineageModel, Reference, Sampler, Teacher
 from bootstrap.config.recipe import Recipe
-from bootstrap.config.steps import Levels
+from bootstrap.config.sources import Levels
 from bootstrap.config.training import Training
 from bootstrap.evaluation.gate import Answers
 from bootstrap.evaluation.protection import Protected

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from bootstrap.config.base import identity_of
 from bootstrap.config.base_model import GenerationModel
-from bootstrap.config.load import fit_problems
+from bootstrap.config.folders import fit_problems
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError
 from bootstrap.ids import RolloutId

@@ -5,7 +5,8 @@ from dataclasses import replace
 from functools import partial
 
 from bootstrap.config.algorithms import GroupRelative, PassAtK, Ppo, Unrewarded
-from bootstrap.config.steps import OnPolicyDistillation, RlStep
+from bootstrap.config.distillation import OnPolicyDistillation
+from bootstrap.config.steps import RlStep
 from bootstrap.ids import RolloutId, RoundId
 from bootstrap.learner_records import GuideForm, Reading
 from bootstrap.records import Example, Guide, Prompt, Rollout, Selection, Status, Use, Verdict

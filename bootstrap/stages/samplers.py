@@ -6,7 +6,7 @@ Left out: what the answers are for (`supervised.py`), and which generation a nam
 from collections.abc import Sequence
 
 from bootstrap.config.models import EndpointTeacher
-from bootstrap.config.steps import Rejection
+from bootstrap.config.sources import Rejection
 from bootstrap.errors import VerifierError
 from bootstrap.ids import SampleId
 from bootstrap.records import Finish, Prompt, Request, Rollout, Sampling, Status, Verdict

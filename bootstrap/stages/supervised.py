@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bootstrap.config.steps import DistillStep, References, Rejection, SftStep
+from bootstrap.config.sources import References, Rejection
+from bootstrap.config.steps import DistillStep, SftStep
 from bootstrap.ids import RoundId, SampleId
 from bootstrap.prompts.programs import ProgramTask
 from bootstrap.prompts.task import Task

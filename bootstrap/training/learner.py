@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 
 from bootstrap.compute import MAX_LOGITS, ModelShape, forward_flops, train_flops
 from bootstrap.config.algorithms import ValueHead
-from bootstrap.config.steps import Optimizer
+from bootstrap.config.optimizers import Optimizer
 from bootstrap.errors import WorkerError
 from bootstrap.learner_records import GuideForm, Reading, UpdateMetrics
 from bootstrap.records import Batch, Example

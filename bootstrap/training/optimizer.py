@@ -3,7 +3,7 @@
 import torch
 from transformers import PreTrainedModel
 
-from bootstrap.config.steps import AdamW, MuonAdamW, Optimizer
+from bootstrap.config.optimizers import AdamW, MuonAdamW, Optimizer
 from bootstrap.training.muon import Muon
 
 

@@ -1,6 +1,6 @@
 """The learning rate over a step's updates. Needs no torch: the driver knows the update, the workers do not."""
 
-from bootstrap.config.steps import Schedule
+from bootstrap.config.optimizers import Schedule
 
 
 def schedule_factor(schedule: Schedule, *, update: int, total: int) -> float:

@@ -2,8 +2,12 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from support import lineage_factory
+
+from bootstrap.ledger_records import Outcome
 
 HEAVY = ("torch", "ray", "mlflow", "transformers", "peft")
 PROBE = """
@@ -18,9 +22,9 @@ print(*[name for name in {heavy!r} if name in sys.modules])
 AS_PROGRAM = 'runpy.run_module("bootstrap", run_name="__main__")'
 
 
-def loaded(statement: str, *, argv: tuple[str, ...] = ()) -> set[str]:
+def loaded(statement: str, *, argv: tuple[str, ...] = (), heavy: tuple[str, ...] = HEAVY) -> set[str]:
     """Return the heavy packages that a fresh interpreter has loaded after the statement."""
-    program = PROBE.format(statement=statement, heavy=HEAVY, argv=["bootstrap", *argv])
+    program = PROBE.format(statement=statement, heavy=heavy, argv=["bootstrap", *argv])
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
     assert answer.returncode == 0, answer.stderr
     return set(answer.stdout.splitlines()[-1].split())
@@ -41,6 +45,13 @@ def test_reading_recipes_plans_and_lineages_loads_nothing_heavy(modules: str) ->
 @pytest.mark.parametrize("argv", [("--help",), ("run", "--help"), ("jobs", "--help"), ("schema",)])
 def test_the_command_line_answers_without_heavy_packages(argv: tuple[str, ...]) -> None:
     assert loaded(AS_PROGRAM, argv=argv) == set()
+
+
+def test_questions_about_a_lineage_load_neither_recipes_nor_statistics(tmp_path: Path) -> None:
+    lineage_factory.build(tmp_path / "addition", plan=[Outcome.PROMOTED])
+    for words in (("lineage",), ("lineage", "--json"), ("show", "base")):
+        argv = (*words, "--store", str(tmp_path))
+        assert loaded(AS_PROGRAM, argv=argv, heavy=(*HEAVY, "scipy", "bootstrap.config.recipe")) == set(), words
 
 
 def test_the_driver_stays_free_of_torch() -> None:

@@ -9,7 +9,7 @@ from peft import PeftModel
 from support.pretrained import small_folder, write
 from transformers import AutoModelForCausalLM
 
-from bootstrap.config.steps import AdamW
+from bootstrap.config.optimizers import AdamW
 from bootstrap.config.training import LoraAdapter, Training
 from bootstrap.errors import RecipeError
 from bootstrap.records import Batch, Example, Normalizers

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from bootstrap.config.base_model import ScratchModel
-from bootstrap.config.steps import MuonAdamW
+from bootstrap.config.optimizers import MuonAdamW
 from bootstrap.records import Batch, Example, Normalizers, Prompt, Request, Sampling, Split
 from bootstrap.worker import Worker
 

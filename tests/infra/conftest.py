@@ -1,4 +1,4 @@
-"""The trees of infra/k8s as kustomize builds them, with passwords that a test made up."""
+"""The trees of infra/k8s as kustomize builds them."""
 
 import shutil
 from collections.abc import Callable, Mapping
@@ -6,16 +6,14 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from support.kubernetes import COMBINED, COMPONENTS, REPOSITORY, TREE, Document, build, secret_names, write_overlay
+from support.kubernetes import COMBINED, COMPONENTS, REPOSITORY, TREE, Document, build, write_overlay
 
 
 @pytest.fixture(scope="session")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of infra/k8s with secrets.env filled, and an overlay of all components."""
+    """A copy of infra/k8s, with an overlay of all components."""
     copy = tmp_path_factory.mktemp("infra") / "k8s"
     shutil.copytree(TREE, copy)
-    lines = [f"{name}=made-up-{number}\n" for number, name in enumerate(secret_names())]
-    (copy / "base/secrets.env").write_text("".join(lines))
     write_overlay(copy, COMBINED, COMPONENTS)
     return copy
 

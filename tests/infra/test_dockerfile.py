@@ -5,18 +5,18 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
 import tomllib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from support.answering import PROXIED, answering
 from support.dockerfile import health_command, history, stages, variables
 from support.kubernetes import REPOSITORY
+
+from bootstrap import __version__
 
 DOCKERFILE = REPOSITORY / "infra" / "Dockerfile"
 TEXT = DOCKERFILE.read_text()
@@ -91,10 +91,10 @@ def test_every_version_is_that_of_constraints(versions: Mapping[str, str]):
     for install in installs:
         assert "--constraint /constraints.txt" in install or "--no-deps" in install, install
         assert "==" not in install and "--no-cache-dir" in install
-    # Wherever the image of MLflow is named, so in comments that tell how to build it.
-    named = {tag for file in sorted((REPOSITORY / "infra").rglob("*")) if file.is_file()
-             for tag in re.findall(r"bootstrap-mlflow:([\w.]+)", file.read_text())}  # fmt: skip
-    assert named == {versions["mlflow"]}
+    # Wherever an image is named, so in comments that tell how to build it.
+    texts = [file.read_text() for file in sorted((REPOSITORY / "infra").rglob("*")) if file.is_file()]
+    named = {found for text in texts for found in re.findall(r"bootstrap-(cpu|gpu|mlflow):([\w.]+)", text)}
+    assert named == {("cpu", __version__), ("gpu", __version__), ("mlflow", versions["mlflow"])}
 
 
 def test_the_base_image_has_a_python_that_the_package_takes():
@@ -125,30 +125,6 @@ def test_what_is_copied_exists_and_reaches_the_engine():
     assert all((REPOSITORY / path).exists() for path in copied)
 
 
-@contextmanager
-def answering(status: int) -> Iterator[tuple[int, list[str]]]:
-    """Serve every GET with one status on a free port; yield the port and the paths asked for."""
-    paths: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            paths.append(self.path)
-            self.send_response(status)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
-        try:
-            yield server.server_port, paths
-        finally:
-            server.shutdown()
-            thread.join(10)
-
-
 # What the servers answer on these paths was seen on real ones: Ray 2.60 with and without a token, MLflow 3.17.
 SIGNS = {"cpu": (52365, "/api/healthz"), "gpu": (52365, "/api/healthz"), "mlflow": (5000, "/health")}
 
@@ -158,10 +134,8 @@ def is_healthy(target: str, port: int) -> bool:
     program, option, code = health_command(history(stages(TEXT), target))
     usual, _ = SIGNS[target]
     assert (program, option) == ("python", "-c") and code.count(f", {usual}, ") == 1
-    # An engine may hand its proxy to every container.
-    proxied = {**os.environ, "http_proxy": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9", "no_proxy": ""}
     command = [sys.executable, "-I", "-c", code.replace(f", {usual}, ", f", {port}, ")]
-    return subprocess.run(command, capture_output=True, timeout=60, env=proxied).returncode == 0
+    return subprocess.run(command, capture_output=True, timeout=60, env={**os.environ, **PROXIED}).returncode == 0
 
 
 @pytest.mark.parametrize(("status", "healthy"), [(200, True), (503, False), (401, False)])

@@ -19,7 +19,7 @@ from bootstrap.cluster import connection
 from bootstrap.cluster.connection import available_workers
 from bootstrap.cluster.pool import RayPool
 from bootstrap.config.base_model import ScratchModel
-from bootstrap.config.steps import AdamW
+from bootstrap.config.optimizers import AdamW
 from bootstrap.errors import ClusterError, FingerprintMismatch, LineageLocked, RecipeError, WaitTimeout, WorkerError
 from bootstrap.pool import LocalPool, Pool
 from bootstrap.records import Batch, Checkpoint, Example, Normalizers, Prompt, Request, Rollout, Sampling, Split

@@ -12,7 +12,7 @@ SPACES = " \t\n\r\f\v\x1c\x85\xa0\u2003\u2028"
 NUMBERLIKE = st.text(alphabet=f"0123456789+-.,/eE\\frac{{}}x={SPACES}", max_size=80)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.one_of(NUMBERLIKE, st.text(max_size=60)))
 @example("= -\t1")
 @example("-\n1/\u20032")

@@ -53,14 +53,14 @@ def ordered(values: list[Fraction], *, brackets: str) -> str:
     return left + ", ".join(map(str, values)) + right
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(FRACTIONS)
 def test_a_number_is_equal_to_itself_however_it_is_spelt(math: Verifier, value: Fraction):
     texts = spellings(value)
     assert set(verdicts(math, list(product(texts, texts)))) == {Status.PASS}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(FRACTIONS.filter(bool), st.integers(1, 1000))
 def test_another_numerator_denominator_or_sign_never_passes(math: Verifier, value: Fraction, step: int):
     others = [
@@ -72,7 +72,7 @@ def test_another_numerator_denominator_or_sign_never_passes(math: Verifier, valu
     assert set(verdicts(math, [(str(value), text) for text in texts])) == {Status.FAIL}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(2, 99), st.integers(-300, 300), st.integers(1, 5))
 def test_another_exponent_never_passes(math: Verifier, base: int, exponent: int, step: int):
     pairs = [(f"{base}^{{{exponent}}}", f"{base}^{{{exponent + change}}}") for change in (step, -step)]
@@ -80,7 +80,7 @@ def test_another_exponent_never_passes(math: Verifier, base: int, exponent: int,
     assert verdicts(math, [(f"{base}^{{{exponent}}}", f"1/{base}^{{{-exponent}}}")]) == [Status.PASS]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(DISTINCT, st.randoms(use_true_random=False))
 def test_order_counts_in_tuples_and_lists_and_not_in_sets(math: Verifier, values: list[Fraction], rng: Random):
     other = values[:]
@@ -92,7 +92,7 @@ def test_order_counts_in_tuples_and_lists_and_not_in_sets(math: Verifier, values
     assert set(verdicts(math, mixed)) == {Status.FAIL}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(DISTINCT, FRACTIONS)
 def test_a_member_more_or_less_never_passes(math: Verifier, values: list[Fraction], extra: Fraction):
     for brackets in ("(|)", "|", r"\{|\}"):
@@ -102,7 +102,7 @@ def test_a_member_more_or_less_never_passes(math: Verifier, values: list[Fractio
         assert verdicts(math, [(reference, longer), (reference, shorter)]) == [expected, Status.FAIL]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(FRACTIONS, FRACTIONS, st.sampled_from(list(product("([", ")]"))), st.sampled_from(list(product("([", ")]"))))
 def test_the_ends_of_an_interval_count(math: Verifier, low: Fraction, high: Fraction, ends: tuple, others: tuple):
     def written(marks: tuple, *values: Fraction) -> str:
@@ -131,7 +131,7 @@ SMALL = st.integers(-9, 9)
 ROOTS = st.lists(st.tuples(SMALL.filter(bool), SMALL), min_size=2, max_size=3)
 
 
-@settings(max_examples=2, deadline=None)
+@settings(max_examples=2)
 @given(st.lists(st.tuples(ROOTS, SMALL.filter(bool)), min_size=6, max_size=6))
 def test_a_polynomial_is_equal_to_its_factors_and_to_no_other(math: Verifier, cases: list):
     factored = ["".join(f"({a}x+{b})".replace("+-", "-") for a, b in roots) for roots, _ in cases]
@@ -140,7 +140,7 @@ def test_a_polynomial_is_equal_to_its_factors_and_to_no_other(math: Verifier, ca
     assert verdicts(math, right + wrong) == [Status.PASS] * len(right) + [Status.FAIL] * len(wrong)
 
 
-@settings(max_examples=2, deadline=None)
+@settings(max_examples=2)
 @given(st.lists(st.tuples(st.integers(2, 60), st.integers(2, 12), st.integers(-9, 9)), min_size=6, max_size=6))
 def test_a_root_is_equal_to_itself_with_a_square_taken_out_and_to_no_other(math: Verifier, cases: list):
     right = [(rf"\sqrt{{{n * k * k}}}+{m}".replace("+-", "-"), rf"{m}+{k}\sqrt{{{n}}}") for n, k, m in cases]
@@ -160,7 +160,7 @@ COMMANDS = r"\frac \sqrt \left \right \{ \} \cup \infty \sin \log \pi \cdot \mat
 PIECES = st.sampled_from([*COMMANDS.split(), *"0123456789xyei+-*/^_!,=()[]{} .$%", "12", "é", "\x00", "\ud800"])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(PIECES, max_size=30).map("".join), st.sampled_from([None, *math_nodes.KINDS]))
 def test_any_text_is_read_or_refused_and_reads_the_same_again(text: str, kind: math_nodes.Kind | None):
     try:

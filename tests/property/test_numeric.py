@@ -22,7 +22,7 @@ def verdict(verifier, reference: str, text: str) -> Status:
     return judgement.status
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(FRACTIONS, st.integers(1, 1000))
 def test_an_unreduced_fraction_is_the_same_number(value: Fraction, factor: int):
     text = f"{value.numerator * factor}/{value.denominator * factor}"
@@ -30,7 +30,7 @@ def test_an_unreduced_fraction_is_the_same_number(value: Fraction, factor: int):
     assert verdict(EXACT, str(value), text) is Status.PASS
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(DECIMALS, st.integers(-40, 40), st.integers(0, 5))
 def test_moving_the_point_and_padding_with_zeros_changes_nothing(value: Decimal, shift: int, zeros: int):
     plain = f"{value:f}"
@@ -40,7 +40,7 @@ def test_moving_the_point_and_padding_with_zeros_changes_nothing(value: Decimal,
     assert verdict(EXACT, plain, f"{text}E{-shift:+d}") is Status.PASS
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(FRACTIONS.filter(bool), st.integers(1, 10**6))
 def test_another_numerator_sign_or_exponent_never_passes(value: Fraction, step: int):
     other = Fraction(value.numerator + step, value.denominator)
@@ -50,7 +50,7 @@ def test_another_numerator_sign_or_exponent_never_passes(value: Fraction, step: 
     assert verdict(EXACT, f"{digits}e{step % 99}", f"{digits}e{step % 99 + 1}") is Status.FAIL
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(DECIMALS, DECIMALS)
 def test_within_the_tolerance_means_at_most_that_far_apart(left: Decimal, right: Decimal):
     close = abs(Fraction(left) - Fraction(right)) <= Fraction(1, 4)
@@ -59,7 +59,7 @@ def test_within_the_tolerance_means_at_most_that_far_apart(left: Decimal, right:
     assert verdict(NEAR, f"{left:f}", near) is Status.PASS
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.one_of(st.text(max_size=300), st.text("0123456789+-./eE,_ ", max_size=30)))
 def test_any_text_is_a_number_or_refused(text: str):
     try:

@@ -38,7 +38,7 @@ seeds = st.integers(min_value=0, max_value=2**63 - 1)
 counts = st.integers(min_value=0, max_value=150)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(task=tasks, level=levels, seed=seeds, count=counts)
 def test_train_draws_and_held_out_suites_share_no_prompt(task, level, seed, count):
     heldout = {prompt.text for prompt in task.heldout(level, 200)}
@@ -49,7 +49,7 @@ def test_train_draws_and_held_out_suites_share_no_prompt(task, level, seed, coun
     assert not heldout & train and not final & train and not heldout & final
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(task=tasks, level=levels, seed=seeds, split=st.sampled_from(Split))
 def test_every_drawn_prompt_is_in_the_split_it_names(task, level, seed, split):
     for prompt in task.draw(level, 40, seed=seed, split=split):
@@ -57,7 +57,7 @@ def test_every_drawn_prompt_is_in_the_split_it_names(task, level, seed, split):
         assert side_of(task, prompt.text) is split
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(task=tasks, top=st.integers(min_value=1, max_value=4), seed=seeds, mixed=st.booleans())
 def test_demonstrations_never_show_a_held_out_prompt(task, top, seed, mixed):
     for prompt, _ in task.demonstrate(range(1, top + 1), 60, seed=seed, mixed=mixed):
@@ -65,7 +65,7 @@ def test_demonstrations_never_show_a_held_out_prompt(task, top, seed, mixed):
         assert side_of(task, prompt.text) is Split.TRAIN
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(fraction=st.floats(min_value=0.01, max_value=0.99), text=st.text(max_size=20))
 def test_a_held_out_text_stays_held_out_when_the_fraction_grows(fraction, text):
     assert split_of("addition", text, heldout_fraction=fraction) is not Split.FINAL

@@ -1,5 +1,6 @@
 """Backup and restore, by the commands that a person runs on the containers: the store, the database, the bucket."""
 
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,11 +9,12 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from support import native
+from support import compose, native, readme
 from support.stack import INFRA, LINEAGE, Grown, Stack, model_file
 
+from bootstrap.store.lineage_store import LineageStore
+
 pytestmark = pytest.mark.services
-BUCKET = (INFRA / "bucket.py").read_text()
 
 
 def runs(url: str) -> dict[str, object]:
@@ -34,7 +36,7 @@ def in_order(value: object) -> object:
 
 @contextmanager
 def empty(stack: Stack, name: str) -> Iterator[native.Running]:
-    """Make an empty database and an empty bucket of this name; leave the block with the MLflow that has these alone."""
+    """Make an empty database of this name; leave the block with the MLflow that has it and a bucket of its own."""
     settings = stack.services["mlflow"].service
     database = settings.environment["MLFLOW_BACKEND_STORE_URI"].removesuffix("/mlflow") + f"/{name}"
     service = replace(
@@ -46,47 +48,62 @@ def empty(stack: Stack, name: str) -> Iterator[native.Running]:
     stack.ground.admit(service)
     server = native.Running(service=service, ground=stack.ground, log=stack.ground.root / f"{name}.log")
     stack.services["postgres"].execute(["createdb", "--username=mlflow", name])
-    bucket = stack.services["bucket"]
-    bucket.execute([*bucket.service.argv[:-1], bucket.service.argv[-1].replace("lineage", name)])
     try:
         yield server
     finally:
         server.stop()
 
 
-def test_a_database_and_a_bucket_restored_elsewhere_show_the_same_lineage(
+@contextmanager
+def another(stack: Stack) -> Iterator[dict[str, native.Running]]:
+    """Start MLflow and what it needs on data of their own, as on another host; a head that runs commands alone."""
+    services = compose.services(compose.load(INFRA / "compose.yaml", stack.variables))
+    needed = {"mlflow", "postgres", "s3"}
+    without = {service.name for service in services} - needed
+    with native.running(services, home=INFRA, without=without) as started:
+        ground = started["mlflow"].ground
+        (head,) = [service for service in services if service.name == "head"]
+        yield started | {"head": native.Running(service=head, ground=ground, log=ground.root / "head.log")}
+
+
+def test_a_backup_restored_on_another_host_by_the_commands_of_the_readme_is_the_same_lineage(
     grown: Grown, stack: Stack, tmp_path: Path
 ) -> None:
     stack.run("lineage", "--sync")
-    dump, archive = tmp_path / "mlflow.dump", tmp_path / "bucket.tar"
-    with dump.open("wb") as out:
-        stack.services["postgres"].execute(["pg_dump", "--username=mlflow", "--format=custom", "mlflow"], stdout=out)
-    with archive.open("wb") as out:
-        stack.services["mlflow"].execute(["python", "-c", BUCKET, "save"], stdout=out)
+    for line in readme.commands("Backup"):
+        readme.run(line, stack.services, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bucket.tar", "mlflow.dump", "store.tar"]
 
-    with empty(stack, "restored") as server:
-        restore = ["pg_restore", "--username=mlflow", "--dbname=restored", "--exit-on-error"]
-        with dump.open("rb") as source:
-            stack.services["postgres"].execute(restore, stdin=source)
-        server.start()
-        with archive.open("rb") as source:
-            server.execute(["python", "-c", BUCKET, "load", "restored"], stdin=source)
-        url = stack.ground.url("restored", 5000)
+    with another(stack) as services:
+        for line in readme.commands("Restore"):
+            readme.run(line.replace("NAME", LINEAGE), services, tmp_path)
+        ground = services["mlflow"].ground
+        url = ground.url("mlflow", 5000)
         assert runs(url) == runs(stack.mlflow)
         for receipt in grown.receipts(stack).values():
             name = "model.safetensors"
             assert model_file(url, receipt, name) == model_file(stack.mlflow, receipt, name)
+        copied = LineageStore(ground.folder(services["head"].service, "/store") / "runs" / LINEAGE)
+        assert copied.ledger.read() == grown.store.ledger.read()
+
+
+def test_an_upgrade_by_the_commands_of_the_readme_leaves_a_database_of_this_version_as_it_is(
+    grown: Grown, stack: Stack
+) -> None:
+    stack.run("lineage", "--sync")
+    before = runs(stack.mlflow)
+    (line,) = readme.commands("Upgrade", containing="mlflow db upgrade")
+    *_, command = shlex.split(line)
+    stack.services["mlflow"].execute(["sh", "-c", command])
+    assert runs(stack.mlflow) == before
 
 
 def test_a_copy_of_the_store_is_a_whole_lineage_and_fills_an_empty_mlflow(
     grown: Grown, stack: Stack, tmp_path: Path
 ) -> None:
     stack.run("lineage", "--sync")
-    archive, copied = tmp_path / "store.tar", tmp_path / "store"
-    with archive.open("wb") as out:
-        stack.services["head"].execute(["tar", "--create", "--directory=/store", "."], stdout=out)
-    copied.mkdir()
-    shutil.unpack_archive(archive, copied, filter="data")
+    copied = tmp_path / "store"
+    shutil.copytree(stack.store, copied)
     stack.run("verify", store=copied)
     with empty(stack, "anew") as server:
         server.start()

@@ -1,7 +1,9 @@
 """A lineage among the services of the compose file: nothing is lost while MLflow and its database are away."""
 
 import json
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import boto3
 import psutil
@@ -105,6 +107,30 @@ def test_mlflow_answers_only_under_the_names_that_the_compose_file_gives_it(
     assert http.get(url, timeout=10).status_code == 200
     for host in ("evil.example", "192.168.1.1:5000", f"localhost.evil.example:{stack.ground.port('mlflow', 5000)}"):
         assert http.get(url, headers={"Host": host}, timeout=10).status_code == 403, host
+
+
+def test_mlflow_takes_changes_from_its_own_page_and_from_no_other(stack: Stack, http: requests.Session) -> None:
+    url = f"{stack.mlflow}/api/2.0/mlflow/experiments/search"
+
+    def status(origin: str) -> int:
+        return http.post(url, json={"max_results": 1}, headers={"Origin": origin}, timeout=10).status_code
+
+    assert status(stack.mlflow) == 200
+    assert status("https://mlflow.example.org") == 403
+
+
+def test_a_run_without_a_store_is_refused(stack: Stack) -> None:
+    """Its lineage would lie in the container and end with it."""
+    recipe = Path(__file__).parents[2] / "pipelines" / "quickstart.yaml"
+    done = subprocess.run(
+        stack.bootstrap("submit", str(recipe), "--address", stack.ray),
+        env=stack.client_environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode != 0
+    assert "choose another folder with --store" in done.stdout + done.stderr, done.stdout
 
 
 def test_s3_and_postgres_ask_for_their_keys(stack: Stack, http: requests.Session) -> None:

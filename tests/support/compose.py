@@ -14,7 +14,6 @@ from typing import Any
 
 import yaml
 
-COMPLETED = "service_completed_successfully"
 HEALTHY = "service_healthy"
 
 VARIABLE = re.compile(
@@ -116,18 +115,13 @@ def services(document: Mapping[str, Any]) -> list[Service]:
     return [made[name] for name in order.static_order()]
 
 
-def one_shot(found: Iterable[Service]) -> set[str]:
-    """Return the services that others wait for to end."""
-    return {name for service in found for name, condition in service.depends_on.items() if condition == COMPLETED}
-
-
 def _service(name: str, settings: Mapping[str, Any]) -> Service:
     environment = settings.get("environment", {})
     if not isinstance(environment, dict) or not all(isinstance(value, str) for value in environment.values()):
         raise ComposeError(f"{name}: environment is no mapping of names to texts")
     argv = (*settings.get("entrypoint", ()), *settings.get("command", ()))
     depends_on = {other: how["condition"] for other, how in settings.get("depends_on", {}).items()}
-    if unknown := set(depends_on.values()) - {HEALTHY, COMPLETED}:
+    if unknown := set(depends_on.values()) - {HEALTHY}:
         raise ComposeError(f"{name}: depends_on has conditions that are not understood: {sorted(unknown)}")
     return Service(
         name=name,

@@ -72,12 +72,6 @@ def write_overlay(tree: Path, name: str, components: Sequence[str]) -> Path:
     return folder
 
 
-def secret_names() -> list[str]:
-    """Return the names that secrets.example.env asks values for."""
-    lines = (TREE / "base" / "secrets.example.env").read_text().splitlines()
-    return [line.removesuffix("=") for line in lines if line and not line.startswith("#")]
-
-
 def errors(document: Document) -> list[str]:
     """Return what is wrong with a manifest, as `path: reason`; a kind that no schema is known for is wrong too."""
     kind = document.get("kind")
@@ -158,6 +152,8 @@ def _templates(document: Document) -> Iterator[tuple[str, Document, Mapping[str,
     spec = document.get("spec", {})
     if document["kind"] in ("Deployment", "StatefulSet"):
         yield "template", spec["template"], {}
+    if document["kind"] == "CronJob":
+        yield "job", spec["jobTemplate"]["spec"]["template"], {}
     if "submitterPodTemplate" in spec:
         yield "submitter", spec["submitterPodTemplate"], {}
     cluster = ray_cluster(document)

@@ -9,6 +9,7 @@ ones, mounts temporary folders, programs those of this machine. Two services nee
 functions `_prepare_*` do. Left out: images, limits, capabilities, networks.
 """
 
+import contextlib
 import os
 import re
 import shutil
@@ -25,12 +26,12 @@ from typing import IO, Any
 
 import psutil
 import yaml
-from support.compose import Service, one_shot
+from support.compose import Service
 
 LOOPBACK = "127.0.0.1"
 KEPT = ("LANG", "LC_ALL", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 """Variables of this machine that a container would not have, and without which programs may not work here."""
-ONE_SHOT_SECONDS = 120.0
+COMMAND_SECONDS = 120.0
 _OWN_PORT = re.compile(r"(?:port=|(?:127\.0\.0\.1|localhost|0\.0\.0\.0):)(\d{4,5})\b")
 """A port in a service's settings; behind another service's name it is that one's."""
 _GRPC = 10_000
@@ -62,7 +63,7 @@ class Ground:
         """Give every port that the service opens one of this machine."""
         texts = (*service.argv, *service.environment.values(), *(service.health.argv if service.health else ()))
         for port in {int(found) for text in texts for found in _OWN_PORT.findall(text)}:
-            if (key := (self._owner(service), port)) not in self.ports:
+            if (key := (service.name, port)) not in self.ports:
                 self.ports[key] = next(self._free)
 
     def port(self, service: str, port: int) -> int:
@@ -87,7 +88,7 @@ class Ground:
         """Return a text of the service's settings with the names, ports and paths of this machine."""
         for (owner, port), free in self.ports.items():
             text = re.sub(rf"\b{owner}:{port}\b", f"{LOOPBACK}:{free}", text)
-            if owner == self._owner(service):
+            if owner == service.name:
                 text = re.sub(rf"(?:{re.escape(LOOPBACK)}|localhost|0\.0\.0\.0):{port}\b", f"{LOOPBACK}:{free}", text)
                 text = re.sub(rf"port={port}\b", f"port={free}", text)
         text = re.sub(r"\b0\.0\.0\.0\b|(?<=listen_addresses=)\*", LOOPBACK, text)
@@ -104,19 +105,14 @@ class Ground:
 
     def environment(self, service: Service) -> dict[str, str]:
         """Return what the process finds in its environment: nothing of the caller's but what `KEPT` names."""
-        home = self.root / f"{service.name}-home"
-        home.mkdir(exist_ok=True)
+        assert service.settings["read_only"], f"{service.name} may write to its home folder"
         return {
             **{name: os.environ[name] for name in KEPT if name in os.environ},
             "PATH": os.pathsep.join(map(str, _search_path())),
-            "HOME": str(home),
+            # Nothing can be written there, not even by root.
+            "HOME": "/dev/null/home",
             **{name: self.translate(service, value) for name, value in service.environment.items()},
         }
-
-    @staticmethod
-    def _owner(service: Service) -> str:
-        """Return the service whose network the service lives in: its own, or that of `network_mode: service:...`."""
-        return service.settings.get("network_mode", service.name).removeprefix("service:")
 
 
 @dataclass
@@ -139,36 +135,29 @@ class Running:
         """Start the process and return when it is healthy. Raises NativeError."""
         with self.log.open("ab") as log:
             self.process = _popen(self, self.argv, log)
-        if self.service.health:
-            self._await_health()
-
-    def run(self) -> None:
-        """Run a service that ends by itself. Raises NativeError when it fails."""
-        with self.log.open("ab") as log:
-            self.process = _popen(self, self.argv, log)
-        try:
-            code = self.process.wait(ONE_SHOT_SECONDS)
-        except subprocess.TimeoutExpired:
-            raise NativeError(f"{self.service.name} has not ended in {ONE_SHOT_SECONDS:g} s: {self.tail()}") from None
-        if code:
-            raise NativeError(f"{self.service.name} ended with {code}: {self.tail()}")
+        self._await_health()
 
     def stop(self) -> None:
-        """End the process as an engine ends a container; whatever it leaves behind is killed."""
-        if self.process is None or self.process.poll() is not None:
+        """End the process as an engine ends a container; whatever it leaves behind is killed.
+
+        That goes for what an earlier end of its own has left too.
+        """
+        if self.process is None:
             return
         family = _family(self.process.pid)
-        self.process.send_signal(self.service.stop_signal)
-        try:
-            self.process.wait(self.service.stop_seconds)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait(10)
+        if self.process.poll() is None:
+            self.process.send_signal(self.service.stop_signal)
+            try:
+                self.process.wait(self.service.stop_seconds)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(10)
         for member in family:
-            # A pid that now belongs to another process is told apart by its time of birth.
-            if member.is_running():
+            # It tells a pid that now belongs to another process apart by the time of birth.
+            with contextlib.suppress(psutil.NoSuchProcess):
                 member.kill()
         psutil.wait_procs(family, timeout=10)
+        self.process = None
 
     def execute(self, words: Iterable[str], *, stdin: IO[bytes] | None = None, stdout: IO[bytes] | None = None) -> None:
         """Run a command as `docker compose exec -T` does. Raises NativeError when it fails or takes minutes."""
@@ -176,7 +165,7 @@ class Running:
         with self.log.open("ab") as log:
             process = _popen(self, argv, log, stdin=stdin, stdout=stdout)
             try:
-                code = process.wait(ONE_SHOT_SECONDS)
+                code = process.wait(COMMAND_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
                 code = process.wait()
@@ -200,7 +189,7 @@ class Running:
         return self.log.read_text(errors="replace")[-2000:]
 
     def _await_health(self) -> None:
-        assert self.process and self.service.health
+        assert self.process and self.service.health, f"{self.service.name} has no health check"
         deadline = time.monotonic() + self.service.health.patience_seconds
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
@@ -219,7 +208,6 @@ def running(services: list[Service], *, home: Path, without: Iterable[str] = ())
 
     `home`: the folder of the compose file. `without`: services that no program of this machine can stand for.
     """
-    ends = one_shot(services)
     with ExitStack() as undo:
         root = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="svc", ignore_cleanup_errors=True)))
         # PostgreSQL runs as another user.
@@ -230,13 +218,10 @@ def running(services: list[Service], *, home: Path, without: Iterable[str] = ())
             if service.name in without:
                 continue
             one = Running(service=service, ground=ground, log=root / f"{service.name}.log")
+            undo.callback(one.stop)
             if prepare := _PREPARATIONS.get(service.name):
                 prepare(one)
-            if service.name in ends:
-                one.run()
-            else:
-                undo.callback(one.stop)
-                one.start()
+            one.start()
             started[service.name] = one
         yield started
 
@@ -318,10 +303,18 @@ def _popen(
 
 
 def _family(pid: int) -> list[psutil.Process]:
+    """Return what descends from a service's process, or is in its session, without itself."""
+    found = {member.pid: member for member in psutil.process_iter() if _session(member.pid) == pid}
+    with contextlib.suppress(psutil.NoSuchProcess):
+        found |= {member.pid: member for member in psutil.Process(pid).children(recursive=True)}
+    return [member for member in found.values() if member.pid != pid]
+
+
+def _session(pid: int) -> int | None:
     try:
-        return psutil.Process(pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return None
 
 
 def _search_path() -> list[Path]:

@@ -43,8 +43,8 @@ class Stack:
 
     @property
     def store(self) -> Path:
-        """The folder that `/store` is in the containers."""
-        return self.ground.folder(self.services["head"].service, "/store")
+        """The folder that `/store/runs` is in the containers."""
+        return self.ground.folder(self.services["head"].service, "/store") / "runs"
 
     def bootstrap(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "bootstrap", *words]

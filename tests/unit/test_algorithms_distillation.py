@@ -4,7 +4,8 @@ import pytest
 from pydantic import ValidationError
 from support.tiny import RL, Watched, grow, recipe
 
-from bootstrap.config.steps import Distillation, OnPolicyDistillation, RlStep
+from bootstrap.config.distillation import Distillation, OnPolicyDistillation
+from bootstrap.config.steps import RlStep
 from bootstrap.records import Batch, Example, Use
 from bootstrap.stages.reinforcement import HELD
 from bootstrap.stages.tables import Tables

@@ -8,7 +8,7 @@ import torch
 
 from bootstrap.config.algorithms import ValueHead
 from bootstrap.config.base_model import ScratchModel
-from bootstrap.config.steps import AdamW
+from bootstrap.config.optimizers import AdamW
 from bootstrap.learner_records import GuideForm, RatioLevel, Surrogate
 from bootstrap.pool import LocalPool
 from bootstrap.records import Batch, Example, Guide, Normalizers

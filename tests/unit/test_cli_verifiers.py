@@ -133,8 +133,11 @@ def test_rows_that_the_verifier_cannot_read_are_not_checked_and_planned_for(
         (["regex", "pattern=a"], "needs answers to be checked with"),
         (["language", "language=ja"], "needs answers to be checked with"),
         (["length", "max_tokens=100000000", "soft_tokens=3"], "needs answers to be checked with"),
-        (["judge"], "verifier judge: model: missing; add it; rubric: missing; add it; settings"),
-        (["json_schema"], "verifier json_schema: json_schema: missing; add it; settings"),
+        (
+            ["judge"],
+            "verifier judge: model: missing; add it with one of the types endpoint, generation; rubric: missing",
+        ),
+        (["json_schema"], "verifier json_schema: json_schema: missing; add it (It stands alone"),
         (["majority", "voters=[base]"], "asks generations of a lineage"),
         (["random"], "nothing to check"),
     ],

@@ -1,13 +1,19 @@
 """infra/compose.yaml: secrets are refused when empty, ports stay on loopback, and who reaches whom is as drawn."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from mlflow.server import security_utils as security
 from support import compose
+from support.answering import PROXIED, answering
 
 INFRA = Path(__file__).parents[2] / "infra"
 SECRETS = compose.read_variables(INFRA / ".env.example")
@@ -92,8 +98,7 @@ def test_ports_are_published_on_this_machine_alone_unless_said_otherwise(documen
 
 
 def test_only_the_head_reaches_mlflow_and_only_mlflow_its_stores(document: dict[str, Any]) -> None:
-    own = {name: service for name, service in document["services"].items() if "network_mode" not in service}
-    networks = {name: set(service["networks"]) for name, service in own.items()}
+    networks = {name: set(service["networks"]) for name, service in document["services"].items()}
     pairs = {(a, b) for a, b in permutations(networks, 2) if networks[a] & networks[b]}
     assert {a for a, b in pairs if b == "mlflow"} == {"head", "postgres", "s3"}
     for store in ("postgres", "s3"):
@@ -109,6 +114,9 @@ def test_every_address_in_the_settings_is_of_a_service_within_reach(document: di
     for name, service in document["services"].items():
         texts = " ".join((*service.get("command", ()), *service.get("environment", {}).values()))
         for other in re.findall(r"(?:://|@|=)([a-z][a-z0-9-]*):\d+", texts):
+            if other == "localhost":
+                # How a browser calls a page.
+                continue
             assert set(service["networks"]) & set(document["services"][other]["networks"]), f"{name} -> {other}"
             found.add((name, other))
     assert found == {
@@ -160,13 +168,64 @@ def test_every_image_is_built_here_or_pinned(document: dict[str, Any]) -> None:
 
 def test_services_start_after_what_they_need_and_are_asked_how_they_are(services: dict[str, compose.Service]) -> None:
     order = list(services)
-    for before, after in (("s3", "bucket"), ("bucket", "mlflow"), ("postgres", "mlflow"), ("mlflow", "head")):
+    for before, after in (("s3", "mlflow"), ("postgres", "mlflow"), ("head", "worker"), ("prometheus", "grafana")):
         assert order.index(before) < order.index(after)
-    assert order.index("head") < order.index("worker")
+    # An MLflow that cannot be reached never holds up a run.
+    assert not services["head"].depends_on
     assert "worker-gpu" not in services
-    once = compose.one_shot(services.values())
-    assert once == {"bucket"}
-    assert {name for name, service in services.items() if service.health is None} == once
+    assert all(service.health for service in services.values())
+
+
+ASKED = {
+    "head": "/api/gcs_healthz",
+    "worker": "/api/local_raylet_healthz",
+    "mlflow": "/health",
+    "s3": "/healthz",
+    "prometheus": "/-/healthy",
+    "grafana": "/api/health",
+}
+
+
+@pytest.mark.parametrize(("status", "healthy"), [(200, True), (503, False)])
+@pytest.mark.parametrize("name", ASKED)
+def test_a_health_check_asks_the_server_itself_and_no_proxy(
+    name: str, status: int, healthy: bool, services: dict[str, compose.Service]
+) -> None:
+    health = services[name].health
+    assert health
+    program, *words = health.argv
+    if program != "python" and not shutil.which(program):
+        pytest.skip(f"{program} is not installed")
+    with answering(status) as (port, paths):
+        argv = [re.sub(r"127\.0\.0\.1:\d+", f"127.0.0.1:{port}", word) for word in words]
+        argv = [sys.executable if program == "python" else program, *argv]
+        done = subprocess.run(argv, capture_output=True, timeout=60, env={**os.environ, **PROXIED})
+    assert (done.returncode == 0) is healthy, done.stderr
+    assert set(paths) == {ASKED[name]}
+
+
+def test_services_that_talk_to_others_go_round_a_proxy(services: dict[str, compose.Service]) -> None:
+    for name in ("head", "worker", "mlflow", "prometheus", "grafana"):
+        environment = services[name].environment
+        assert environment["NO_PROXY"] == environment["no_proxy"]
+        assert {*services, "worker-gpu"} <= set(environment["NO_PROXY"].split(","))
+
+
+def test_mlflow_lets_a_page_change_something_that_the_variables_name() -> None:
+    def options(**variables: str) -> dict[str, str]:
+        words = compose.load(INFRA / "compose.yaml", FILLED | variables)["services"]["mlflow"]["command"]
+        return dict(word.split("=", 1) for word in words if "=" in word)
+
+    published = options(MLFLOW_HOSTS="mlflow.example.org", MLFLOW_ORIGINS="https://mlflow.example.org")
+    hosts = published["--allowed-hosts"].split(",")
+    for name in ("mlflow:5000", "mlflow.example.org"):
+        assert security.is_allowed_host_header(hosts, name)
+    origins = published["--cors-allowed-origins"].split(",")
+    assert not security.should_block_cors_request("https://mlflow.example.org", "POST", origins)
+    usual = options()["--cors-allowed-origins"].split(",")
+    for local in ("http://localhost:5000", "http://127.0.0.1:5000"):
+        assert not security.should_block_cors_request(local, "POST", usual)
+    assert security.should_block_cors_request("https://mlflow.example.org", "POST", usual)
 
 
 def test_a_stopped_head_has_time_for_the_last_checkpoint(services: dict[str, compose.Service]) -> None:

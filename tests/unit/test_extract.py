@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from bootstrap.config.answers import Boxed, LastLine, Place, Tagged, Whole
+from bootstrap.config.answers import AnswerPlace, Boxed, LastLine, Tagged, Whole
 from bootstrap.scoring.extract import answer_of, extract
 from bootstrap.scoring.verifier import Answer
 
@@ -32,7 +32,7 @@ BOXED, TAGGED, LAST = Boxed(), Tagged(), LastLine()
         (LAST, "3\r\n4\r\n", "4"),
     ],
 )
-def test_an_answer_is_found_where_it_stands(place: Place, completion: str, expected: str):
+def test_an_answer_is_found_where_it_stands(place: AnswerPlace, completion: str, expected: str):
     assert extract(completion, place).text == expected
 
 
@@ -60,14 +60,14 @@ def test_an_answer_is_found_where_it_stands(place: Place, completion: str, expec
         (LAST, "", "white space"),
     ],
 )
-def test_what_is_not_there_exactly_once_is_not_there(place: Place, completion: str, reason: str):
+def test_what_is_not_there_exactly_once_is_not_there(place: AnswerPlace, completion: str, reason: str):
     found = extract(completion, place)
     assert found.text is None
     assert reason in found.reason
 
 
 @pytest.mark.parametrize("place", [Whole(), TAGGED, BOXED, LAST])
-def test_a_truncated_completion_holds_no_answer(place: Place):
+def test_a_truncated_completion_holds_no_answer(place: AnswerPlace):
     answer = Answer(prompt="", text=r"<answer>\boxed{4}</answer>", reference="4", truncated=True)
     found = answer_of(answer, place)
     assert (found.text, found.reason) == (None, "truncated")
@@ -75,7 +75,7 @@ def test_a_truncated_completion_holds_no_answer(place: Place):
 
 @pytest.mark.parametrize("piece", ["\\boxed{", "\\boxed{4}", "{", "}", "\\", "<answer>", "\n", "\\boxed{}{"])
 @pytest.mark.parametrize("place", [TAGGED, BOXED, LAST])
-def test_the_time_taken_grows_with_the_length_alone(place: Place, piece: str):
+def test_the_time_taken_grows_with_the_length_alone(place: AnswerPlace, piece: str):
     hostile = piece * (1_000_000 // len(piece))
     start = time.process_time()
     extract(hostile, place)

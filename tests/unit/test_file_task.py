@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from bootstrap.config.answers import ExactVerifier
 from bootstrap.config.code import CodeVerifier
-from bootstrap.config.files import FileTask, pinned
+from bootstrap.config.files import FileTask
 from bootstrap.config.task import PRINTABLE
 from bootstrap.errors import RecipeError
 from bootstrap.prompts.build import build_task
@@ -540,12 +540,12 @@ def test_stepping_stones_are_refused(tmp_path: Path) -> None:
 
 def test_content_is_pinned_and_another_is_refused(tmp_path: Path) -> None:
     path = write_rows(tmp_path, SUMS)
-    task = pinned(FileTask(path=path))
+    task = FileTask(path=path).pinned()
     assert task.content == hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    assert pinned(task) == task
+    assert task.pinned() == task
     assert Rows(task).content == task.content
     write_rows(tmp_path, SUMS[1:])
-    for refused in (lambda: pinned(task), lambda: Rows(task)):
+    for refused in (task.pinned, lambda: Rows(task)):
         with pytest.raises(ValueError, match="has changed: its SHA-256 is"):
             refused()
 
@@ -554,7 +554,7 @@ def test_paths_start_at_the_recipe_and_are_written_down_as_they_stand(tmp_path: 
     write_rows(tmp_path, SUMS)
     task = FileTask.model_validate({"type": "file", "path": "rows.jsonl"}, context={"folder": tmp_path})
     assert Rows(task).highest_level == 2
-    assert pinned(task).model_dump(mode="json")["path"] == "rows.jsonl"
+    assert task.pinned().model_dump(mode="json")["path"] == "rows.jsonl"
 
 
 @pytest.mark.parametrize(
@@ -565,7 +565,7 @@ def test_paths_start_at_the_recipe_and_are_written_down_as_they_stand(tmp_path: 
         ({"columns": {"test": "x"}, "form": "mbpp"}, "form mbpp has no role test in columns"),
         ({"prompt_template": "Q:"}, "{prompt} must stand in it exactly once"),
         ({"answer_template": "{answer}{answer}"}, "{answer} must stand in it exactly once"),
-        ({"content": "abc"}, "match pattern"),
+        ({"content": "abc"}, "must be of the form"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], message: str) -> None:

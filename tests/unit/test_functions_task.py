@@ -82,7 +82,7 @@ def test_small_levels_list_every_text_once(level: int) -> None:
 
 
 @given(level=st.integers(1, 30), seed=st.integers(0, 2**32))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_bounds_on_length_are_exact(level: int, seed: int) -> None:
     text = FAMILY.sample(Random(seed), level=level, stepping_stone=False)
     answer = FAMILY.answer(text)
@@ -92,7 +92,7 @@ def test_the_bounds_on_length_are_exact(level: int, seed: int) -> None:
 
 
 @given(data=st.data(), level=st.integers(1, 6))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_hidden_results_are_those_of_the_polynomial(data: st.DataObject, level: int) -> None:
     text = data.draw(texts(level))
     cases = FAMILY.cases(text).cases
@@ -112,7 +112,7 @@ def test_hidden_inputs_tell_all_functions_of_one_operation_apart() -> None:
 
 
 @given(data=st.data(), level=st.integers(2, 5))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_hidden_inputs_tell_functions_apart_or_they_are_one_polynomial(data: st.DataObject, level: int) -> None:
     text, other = data.draw(texts(level)), data.draw(texts(level))
     inputs = hidden_inputs(text)

@@ -222,7 +222,7 @@ def test_different_prompts_on_both_sides_are_a_broken_promise():
 answers = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     levels=st.lists(answers, min_size=2, max_size=4),
     alpha=st.floats(0.01, 0.6),

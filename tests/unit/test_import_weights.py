@@ -23,7 +23,7 @@ from transformers import (
 )
 
 from bootstrap.cli.main import main
-from bootstrap.config.steps import AdamW
+from bootstrap.config.optimizers import AdamW
 from bootstrap.errors import RecipeError
 from bootstrap.records import Batch, Checkpoint, Example, Normalizers, Prompt, Request, Sampling, Split
 from bootstrap.stages.encoding import Encoder

@@ -12,7 +12,7 @@ from support import pretrained
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from bootstrap.config.base_model import ScratchModel
-from bootstrap.config.steps import AdamW, MuonAdamW, Optimizer, Schedule
+from bootstrap.config.optimizers import AdamW, MuonAdamW, Optimizer, Schedule
 from bootstrap.errors import FingerprintMismatch, RecipeError, WorkerError
 from bootstrap.learner_records import GuideForm
 from bootstrap.pool import LocalPool

@@ -6,7 +6,7 @@ import pytest
 
 from bootstrap.config.base_model import ScratchModel
 from bootstrap.config.models import GenerationJudge, JudgeVerifier, MajorityVerifier
-from bootstrap.config.steps import AdamW
+from bootstrap.config.optimizers import AdamW
 from bootstrap.errors import FingerprintMismatch, VerifierError
 from bootstrap.pool import LocalPool
 from bootstrap.records import Batch, Checkpoint, Example, Normalizers, Prompt, Request, Sampling, Split

@@ -11,8 +11,8 @@ from support.tiny import DISTILL, EVALUATION, REJECTION, RL, grow, recipe
 from transformers import AutoModelForCausalLM
 
 from bootstrap.cli.export import export_generation
+from bootstrap.config.optimizers import AdamW, MuonAdamW
 from bootstrap.config.recipe import Recipe
-from bootstrap.config.steps import AdamW, MuonAdamW
 from bootstrap.config.training import LoraAdapter, Training
 from bootstrap.errors import FingerprintMismatch, RecipeError, StoreCorrupt
 from bootstrap.records import Batch, Example, Normalizers, Prompt, Request, Sampling, Split

@@ -187,7 +187,7 @@ def test_a_text_before_prompts_changes_no_split(tmp_path):
         ({"a": SUM, "b": {"task": {"type": "reversal", "base_level": 2}}}, "references end at level 2; lower it to 2"),
         ({"back": BACK, "copy": {"task": {"type": "copy", "alphabet": "dxyz"}}}, "back and copy look alike"),
         ({"one": SUM, "two": {"task": {"type": "working"}}}, "one and two look alike"),
-        ({"inner": {"task": {"type": "mixture", "base_level": 1, "parts": {"a": SUM}}}}, "does not match any"),
+        ({"inner": {"task": {"type": "mixture", "base_level": 1, "parts": {"a": SUM}}}}, "no such type 'mixture'"),
         ({"Sum": SUM}, "should match pattern"),
     ],
 )

@@ -10,7 +10,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, MistralConfig, MistralForC
 
 from bootstrap.config.algorithms import ValueHead
 from bootstrap.config.base_model import ScratchModel
-from bootstrap.config.steps import AdamW
+from bootstrap.config.optimizers import AdamW
 from bootstrap.config.training import Training
 from bootstrap.errors import RecipeError
 from bootstrap.learner_records import GuideForm, RatioLevel

@@ -7,7 +7,7 @@ from support.pretrained import small_folder
 from transformers import DynamicCache
 
 from bootstrap import processor
-from bootstrap.config.steps import AdamW
+from bootstrap.config.optimizers import AdamW
 from bootstrap.config.training import LoraAdapter, Training
 from bootstrap.pool import LocalPool
 from bootstrap.records import Batch, Example, Normalizers, Prompt, Request, Sampling, Split

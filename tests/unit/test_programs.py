@@ -31,7 +31,7 @@ def test_each_operation_prints_its_name_and_what_it_leaves(program, digits, prin
     assert execute(program, digits) == printed
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.text(OPERATIONS, max_size=40), st.text(DIGITS, min_size=2, max_size=16))
 def test_every_program_ends_with_as_many_digits_as_it_began_with(program, digits):
     printed = execute(program, digits)
@@ -39,13 +39,13 @@ def test_every_program_ends_with_as_many_digits_as_it_began_with(program, digits
     assert "".join(printed[:: 1 + len(digits)]) == program
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 20), st.integers(0, 2**62))
 def test_what_the_task_draws_it_reads_back(level, seed):
     assert [TASK.read(prompt.text) for prompt in TASK.draw(level, 3, seed=seed)] == TASK.draw(level, 3, seed=seed)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.text(TASK.characters, max_size=10))
 def test_a_text_is_a_problem_exactly_when_the_executor_can_answer_it(text):
     program, colon, digits = text.partition(":")

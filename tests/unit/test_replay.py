@@ -4,7 +4,8 @@ from collections import Counter
 
 import pytest
 
-from bootstrap.config.steps import Distillation, Rejection, Replay
+from bootstrap.config.distillation import Distillation
+from bootstrap.config.sources import Rejection, Replay
 from bootstrap.config.tasks import AdditionTask
 from bootstrap.errors import RecipeError
 from bootstrap.prompts.build import build_task

@@ -7,7 +7,7 @@ import pytest
 from support.pretrained import padded, small_folder
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from bootstrap.config.steps import AdamW
+from bootstrap.config.optimizers import AdamW
 from bootstrap.errors import RecipeError
 from bootstrap.records import Batch, Checkpoint, Example, Finish, Normalizers, Prompt, Request, Sampling, Split
 from bootstrap.rollouts.engine import TransformersEngine

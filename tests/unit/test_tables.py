@@ -129,7 +129,7 @@ def bits(row: Mixed) -> Any:
 
 
 @given(st.lists(mixed, max_size=6))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_rows_come_back_bit_for_bit(rows: list[Mixed]):
     back = from_parquet(to_parquet(rows, Mixed), Mixed)
     assert [bits(row) for row in back] == [bits(row) for row in rows]

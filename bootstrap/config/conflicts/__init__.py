@@ -1,8 +1,12 @@
-"""What is wrong with a recipe, with its place and its remedy."""
+"""Settings of a recipe that cannot work together: one module a theme, one function a rule.
+
+A rule takes the recipe and yields each conflict that it finds, with its place and its remedy. `RULES` of a module lists
+its rules; `recipe.py` runs them all. What needs the file system is `folders.py`'s to check.
+"""
 
 from typing import NamedTuple
 
-from bootstrap.config.base import Place
+from bootstrap.config.base import Place, dotted
 
 
 class Conflict(NamedTuple):
@@ -19,11 +23,3 @@ class Conflicts(ValueError):
     def __init__(self, conflicts: list[Conflict]) -> None:
         super().__init__("; ".join(f"{dotted(conflict.place)}: {conflict.message}" for conflict in conflicts))
         self.conflicts = conflicts
-
-
-def dotted(place: Place) -> str:
-    """Return a place as people write it: `generations.steps[0].updates`."""
-    text = ""
-    for part in place:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text

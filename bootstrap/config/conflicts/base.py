@@ -1,0 +1,69 @@
+"""Generation 0: what it starts from, and the steps that train it before the lineage begins."""
+
+from collections.abc import Iterator
+
+from bootstrap.config.conflicts import Conflict
+from bootstrap.config.tasks import tasks_of
+from bootstrap.config.unchecked import UncheckedRecipe
+
+
+def steps_that_need_ancestors(recipe: UncheckedRecipe) -> Iterator[Conflict]:
+    """Generation 0 learns from references alone: no model came before it."""
+    for index, step in enumerate(recipe.base.steps):
+        if not step.shown():
+            yield Conflict(
+                ("base", "steps", index),
+                "generation 0 has no ancestors to sample or to learn from; use an sft step with source references, "
+                "and move this step to generations.steps",
+            )
+
+
+def adapter_of_random_weights(recipe: UncheckedRecipe) -> Iterator[Conflict]:
+    """An adapter needs a pretrained base."""
+    if recipe.base.model.is_scratch and recipe.training.adapter is not None:
+        yield Conflict(
+            ("training", "adapter"),
+            "a model from scratch has nothing to adapt; remove training.adapter, or start from a pretrained folder "
+            "(base.model of type folder)",
+        )
+
+
+def untrained_base(recipe: UncheckedRecipe) -> Iterator[Conflict]:
+    """Random weights need a first step on references."""
+    if recipe.base.model.is_scratch and not recipe.base.steps:
+        yield Conflict(
+            ("base", "steps"),
+            "base.model is scratch and base.steps is empty: random weights give no right answer to learn from; "
+            "add an sft step on references, for example base: {steps: [{type: sft, updates: 1200}]}",
+        )
+
+
+def references_cut_short(recipe: UncheckedRecipe) -> Iterator[Conflict]:
+    """A model from scratch has one token a character, so an answer's limit must hold the longest reference."""
+    if not recipe.base.model.is_scratch:
+        return
+    for name, task in tasks_of(recipe.task).items():
+        if task.cuts_references:
+            yield Conflict(
+                ("task", *recipe.task.place_of(name), "max_answer_tokens"),
+                f"{task.max_answer_tokens} tokens cut the longest references (max_answer_length "
+                f"{task.max_answer_length}), since a model from scratch has one token per character; remove it, raise "
+                "it, or lower max_answer_length",
+            )
+
+
+def base_too_short(recipe: UncheckedRecipe) -> Iterator[Conflict]:
+    """The base must hold the longest sequence that the lineage can reach."""
+    if (length := recipe.base.model.declared_length) is None:
+        return
+    needed = recipe.task.longest_sequence(recipe.highest_level())
+    if length < needed:
+        yield Conflict(
+            ("base", "model", "max_length"),
+            f"{length} tokens are too few for level {recipe.highest_level()}, which "
+            f"{recipe.generations.count} generations can reach; set max_length: {needed} or more, "
+            "or lower generations.count",
+        )
+
+
+RULES = (steps_that_need_ancestors, adapter_of_random_weights, untrained_base, references_cut_short, base_too_short)

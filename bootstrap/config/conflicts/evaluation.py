@@ -1,0 +1,57 @@
+"""Evaluation and gate: whether so many held-out prompts can decide anything."""
+
+import math
+from collections.abc import Iterator
+
+from bootstrap.config.conflicts import Conflict
+from bootstrap.config.unchecked import UncheckedRecipe
+
+
+def more_sampled_than_asked(recipe: UncheckedRecipe) -> Iterator[Conflict]:
+    """Sampled prompts are some of those that a level has."""
+    sampled, prompts = recipe.evaluation.sampled, recipe.evaluation.prompts_per_level
+    if sampled and sampled.prompts > prompts:
+        yield Conflict(
+            ("evaluation", "sampled", "prompts"),
+            f"{sampled.prompts} prompts cannot be sampled where evaluation.prompts_per_level is {prompts}; "
+            f"use {prompts} or fewer",
+        )
+
+
+def no_level_large_enough(recipe: UncheckedRecipe) -> Iterator[Conflict]:
+    """Some level has enough prompts to be judged on its own."""
+    least, prompts = recipe.gate.min_prompts, recipe.evaluation.prompts_per_level
+    if least > prompts:
+        yield Conflict(
+            ("gate", "min_prompts"),
+            f"no level has {least} held-out prompts where evaluation.prompts_per_level is {prompts}, "
+            f"so none could be judged on its own; use {prompts} or fewer",
+        )
+
+
+def too_few_to_promote(recipe: UncheckedRecipe) -> Iterator[Conflict]:
+    """Some generation that is compared could be promoted if it gained every prompt and lost none."""
+    prompts = recipe.evaluation.prompts_per_level
+    shares = recipe.num_compared if recipe.spends_over_lineage else 1
+    lacking = []
+    for _, stage in recipe.generations.parts():
+        if stage.gate != "compare" or not recipe.num_compared:
+            continue
+        alpha = recipe.gate.alpha / shares / stage.branches
+        # Exact two-sided McNemar is most decisive when every prompt is gained: p = 2 * 0.5^n.
+        least, asked = math.floor(1 - math.log2(alpha)) + 1, prompts * stage.curriculum.num_targets
+        if asked >= least:
+            return
+        lacking.append((-(-least * prompts // asked), asked, stage.branches))
+    if lacking:
+        needed, asked, branches = min(lacking)
+        shared = f" / {shares} comparisons" if shares > 1 else ""
+        shared += f" / {branches} branches" if branches > 1 else ""
+        yield Conflict(
+            ("evaluation", "prompts_per_level"),
+            f"even a candidate that gains all {asked} prompts is not significant at gate.alpha {recipe.gate.alpha:g}"
+            f"{shared}, so nothing could be promoted; use {needed} or more",
+        )
+
+
+RULES = (more_sampled_than_asked, no_level_large_enough, too_few_to_promote)

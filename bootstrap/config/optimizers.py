@@ -1,0 +1,52 @@
+"""Optimizers of a training step, and how the learning rate changes over it."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from bootstrap.config.base import ByType, Settings
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
+class MuonAdamW(Settings):
+    """Muon for the blocks' matrices, AdamW for everything else (embeddings, head, norms)."""
+
+    type: Literal["muon_adamw"] = "muon_adamw"
+    muon_lr: float = Field(default=0.004, gt=0)
+    adamw_lr: float = Field(default=0.0004, gt=0)
+    momentum: float = Field(default=0.95, ge=0, lt=1)
+    betas: tuple[Beta, Beta] = (0.9, 0.98)
+    weight_decay: float = Field(default=0.0, ge=0)
+
+
+class AdamW(Settings):
+    """AdamW for all parameters."""
+
+    type: Literal["adamw"] = "adamw"
+    lr: float = Field(default=0.0004, gt=0)
+    betas: tuple[Beta, Beta] = (0.9, 0.98)
+    weight_decay: float = Field(default=0.0, ge=0)
+
+
+Optimizer = Annotated[MuonAdamW | AdamW, ByType()]
+
+
+class Schedule(Settings):
+    """Learning-rate factor over a step's updates: linear warm-up, flat, linear decay to `final`."""
+
+    warmup: float = Field(default=0.0, ge=0, le=1)
+    """Share of the updates."""
+    decay: float = Field(default=1.0, ge=0, le=1)
+    """Share of the updates, at the end."""
+    final: float = Field(default=0.05, ge=0, le=1)
+    """Factor that the decay leads to; it would be reached one update after the last."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Schedule":
+        if self.warmup + self.decay > 1:
+            raise ValueError(
+                f"warmup {self.warmup} and decay {self.decay} overlap; let them sum to 1 or less, "
+                f"for example decay: {1 - self.warmup:g}"
+            )
+        return self
