@@ -34,7 +34,6 @@ from bootstrap.compute import (
     llama_shape,
     train_flops,
 )
-from bootstrap.config.algorithms import GroupRelative
 from bootstrap.config.base_model import (
     BaseModelSource,
     FolderModel,
@@ -711,17 +710,16 @@ def _groups(step: RlStep | SelfPlayStep) -> tuple[float, float]:
     """Return the groups of samples that a step draws, and those of them that are trained on."""
     algorithm = step.algorithm
     if isinstance(step, SelfPlayStep):
-        wanted, compares = step.updates * step.proposals, step.algorithm.solver_baseline == "problem"
+        wanted, compares = step.updates * step.proposals, algorithm.compares == "group"
     else:
         # A teacher has a word on every sample.
         wanted, compares = step.updates * step.prompts_per_update, step.teaching is None
-        compares = compares and isinstance(algorithm, GroupRelative)
+        compares = compares and algorithm.compares == "group"
         # The reference holds groups with equal rewards too, where they are kept.
-        compares = compares and not (algorithm.zero_variance == "keep" and algorithm.kl is not None)
+        compares = compares and not (algorithm.keeps_zero_variance and algorithm.kl is not None)
     if not compares:
         return wanted, wanted
-    redraws = algorithm.resample if isinstance(algorithm, GroupRelative) else 0
-    drawn = wanted * sum((1 - LIVE_SHARE) ** again for again in range(redraws + 1))
+    drawn = wanted * sum((1 - LIVE_SHARE) ** again for again in range(algorithm.redraws + 1))
     return drawn, LIVE_SHARE * drawn
 
 

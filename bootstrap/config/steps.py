@@ -7,14 +7,9 @@ from pydantic import Field, model_validator
 
 from bootstrap.config.algorithms import (
     Algorithm,
-    GroupRelative,
     Grpo,
-    PassAtK,
-    Ppo,
     ReferenceKl,
-    ReinforcePlusPlus,
     RoleRelative,
-    Unrewarded,
     ValueHead,
 )
 from bootstrap.config.base import ByType, Operational, Placed, Settings, below
@@ -112,10 +107,6 @@ class SftStep(StepSettings):
         return tuple((place, sampler) for place, sampler in named if sampler != "start")
 
 
-def _placed(name: str, settings: Taught | None) -> Placed[Teacher]:
-    return tuple(((name, *place), teacher) for place, teacher in settings.teachers()) if settings is not None else ()
-
-
 def _held_to(kl: ReferenceKl | None) -> Placed[Reference]:
     return ((("algorithm", "kl", "model"), kl.model),) if kl is not None and kl.model != "start" else ()
 
@@ -172,14 +163,7 @@ class RlStep(StepSettings):
     @model_validator(mode="after")
     def _groups_can_compare(self) -> "RlStep":
         algorithm = self.algorithm
-        within = isinstance(algorithm, GroupRelative) or (
-            isinstance(algorithm, ReinforcePlusPlus) and algorithm.baseline
-        )
-        if self.group_size == 1 and within:
-            raise ValueError(
-                "group_size 1 with a group-relative advantage always gives advantage 0 and cannot learn; "
-                "use group_size 2 or more (8 is usual), or algorithm: {type: reinforce_pp, baseline: false}"
-            )
+        algorithm.check_group_size(self.group_size)
         if algorithm.mini_batches > self.prompts_per_update:
             raise ValueError(
                 f"{self.prompts_per_update} prompts a round do not go into {algorithm.mini_batches} mini-batches of "
@@ -189,17 +173,12 @@ class RlStep(StepSettings):
             raise ValueError(
                 "one sample in a round has nothing to be compared with; raise prompts_per_update or group_size"
             )
-        if isinstance(algorithm, PassAtK) and algorithm.k >= self.group_size:
-            raise ValueError(
-                f"pass@{algorithm.k} of groups of {self.group_size} is one number for the whole group, so every "
-                f"advantage would be 0; set algorithm.k below group_size, for example {max(self.group_size // 2, 1)}"
-            )
         return self
 
     @model_validator(mode="after")
     def _unrewarded_is_taught(self) -> "RlStep":
         algorithm, teaching = self.algorithm, self.teaching
-        if not isinstance(algorithm, Unrewarded):
+        if algorithm.compares != "nothing":
             return self
         if teaching is None:
             raise ValueError(
@@ -236,13 +215,10 @@ class RlStep(StepSettings):
             )
         return self
 
-    def teachers(self) -> Placed[Teacher]:
-        """Return everyone who teaches in it."""
-        return (*_placed("distillation", self.distillation), *_placed("teaching", self.teaching))
-
     @property
     def critic(self) -> ValueHead | None:
-        return self.algorithm.value if isinstance(self.algorithm, Ppo) else None
+        """The algorithm's."""
+        return self.algorithm.critic
 
     def references(self) -> Placed[Reference]:
         """Return the model of the KL term, unless it is the weights that the step starts from."""
@@ -255,11 +231,8 @@ class RlStep(StepSettings):
                 f"probe {self.probe} leaves nothing to decide in groups of {self.group_size}; "
                 f"use probe: {max(self.group_size // 2, 2)}, a larger group_size, or remove probe"
             )
-        if self.probe is not None and isinstance(self.algorithm, PassAtK) and self.probe <= self.algorithm.k:
-            raise ValueError(
-                f"a prompt left alone after {self.probe} samples has nothing to compare by pass@{self.algorithm.k}; "
-                f"use probe: {self.algorithm.k + 1} or more, a smaller algorithm.k, or remove probe"
-            )
+        if self.probe is not None:
+            self.algorithm.check_probe(self.probe)
         return self
 
     def taught(self) -> Placed[Taught]:
