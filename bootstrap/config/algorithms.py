@@ -6,12 +6,15 @@ setting its paper vouches for. A class answers for itself what others ask of an 
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from bootstrap.config.base import ByType, Settings
 from bootstrap.config.models import Reference
+from bootstrap.config.plugins import PluginSettings
+from bootstrap.errors import RecipeError
+from bootstrap.plugins import Kind
 from bootstrap.records import GuideForm, RatioLevel, Surrogate
 
 
@@ -167,6 +170,10 @@ class PolicyGradient(Settings):
     kl: ReferenceKl | None = None
     entropy: EntropyControl | None = None
     """Keeps the policy's entropy from collapsing; null leaves it alone."""
+
+    def pinned(self) -> Self:
+        """Return the settings with the hash of the user's code that they name. Raises RecipeError for lack of it."""
+        return self
 
     @property
     def updates_per_round(self) -> int:
@@ -455,5 +462,23 @@ class Unrewarded(PolicyGradient):
         return "nothing"
 
 
-Algorithm = Annotated[Grpo | Gspo | Cispo | Rloo | PassAtK | ReinforcePlusPlus | Ppo | Unrewarded, ByType()]
+class PluginAlgorithm(PluginSettings, GroupRelative):
+    """An algorithm of the user's own: `advantages(rewards, *, lengths, **options)`.
+
+    It returns one number for each sample, or one for each of its tokens; the rest is as in grpo.
+    """
+
+    kind: ClassVar[Kind] = Kind(
+        name="algorithm",
+        results="advantages",
+        written="advantages(rewards, *, lengths, **options)",
+        error=RecipeError,
+    )
+    estimator: ClassVar[str] = "bootstrap.training.algorithms.plugin"
+    type: Literal["plugin"] = "plugin"
+
+
+Algorithm = Annotated[
+    Grpo | Gspo | Cispo | Rloo | PassAtK | ReinforcePlusPlus | Ppo | Unrewarded | PluginAlgorithm, ByType()
+]
 """The discriminated union of all algorithms; `type` tells them apart."""

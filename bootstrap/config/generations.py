@@ -1,8 +1,8 @@
 """How generations follow one another: where each starts, what it aims at, what it does."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -263,6 +263,21 @@ class Generations(Cycle):
             assert self.steps is not None, "steps or stages are given"
             cycle = {"curriculum": self.curriculum, "branches": self.branches, "init": self.init, "steps": self.steps}
             yield (), Stage(name="cycle", generations=max(self.count, 1), **cycle)
+
+    def with_steps(self, change: Callable[[Place, Step], Step]) -> Self:
+        """Return the same generations with steps as `change` makes them of each place below these settings and step."""
+
+        def changed(steps: Sequence[Step], *place: str | int) -> tuple[Step, ...]:
+            return tuple(change((*place, "steps", index), step) for index, step in enumerate(steps))
+
+        if self.stages is None:
+            assert self.steps is not None, "steps or stages are given"
+            return self.model_copy(update={"steps": changed(self.steps)})
+        stages = (
+            stage.model_copy(update={"steps": changed(stage.steps, "stages", index)})
+            for index, stage in enumerate(self.stages)
+        )
+        return self.model_copy(update={"stages": tuple(stages)})
 
     def position(self, number: int) -> Position:
         """Return where generation `number`, 1 or more, stands."""

@@ -1,7 +1,7 @@
 """Training steps inside a generation: `sft`, `distill`, `rl`, and what they share."""
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -57,6 +57,10 @@ class StepBase(Settings):
     def draws(self) -> "Placed[RlStep | Rejection]":
         """Return the settings by which it draws prompts on certain levels."""
         return self.rejections()
+
+    def pinned(self) -> Self:
+        """Return the step with the hash of the user's code that it names. Raises RecipeError for lack of it."""
+        return self
 
     @property
     def proposal_reach(self) -> int | None:
@@ -239,6 +243,10 @@ class RlStep(StepSettings):
         """Return the settings by which teachers teach in it."""
         named = ((("distillation",), self.distillation), (("teaching",), self.teaching))
         return tuple((place, taught) for place, taught in named if taught is not None)
+
+    def pinned(self) -> Self:
+        """Return the step with its algorithm pinned."""
+        return self.model_copy(update={"algorithm": self.algorithm.pinned()})
 
     def draws(self) -> "Placed[RlStep | Rejection]":
         """Return the step itself."""

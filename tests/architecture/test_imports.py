@@ -19,6 +19,8 @@ LAYERS = {
     "records": 0,
     "references": 0,
     "levels": 0,
+    "meaning": 0,
+    "plugins": 0,
     "lookups": 0,
     "python_values": 0,
     "telemetry": 0,
