@@ -5,7 +5,7 @@ A worker does it, as a stage that is never run twice. How weights are combined i
 
 import json
 
-from bootstrap.config.steps import MergeStep
+from bootstrap.config.step import MergeStep
 from bootstrap.records import Books, Checkpoint
 from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.stages.step import StepResult

@@ -7,7 +7,8 @@ from typing import Any
 
 from bootstrap.config.algorithms import ReferenceKl
 from bootstrap.config.distillation import OnPolicyDistillation
-from bootstrap.config.steps import RlStep, SelfPlayStep
+from bootstrap.config.self_play import SelfPlayStep
+from bootstrap.config.steps import RlStep
 from bootstrap.records import (
     Batch,
     Checkpoint,
