@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 
 from bootstrap import __version__
 from bootstrap.config.recipe import Recipe
-from bootstrap.config.steps import MergeStep
 from bootstrap.evaluation.guards import heed
 from bootstrap.ledger_records import Generation
 from bootstrap.pool import Pool
@@ -99,8 +98,8 @@ def grow(context: Context, entries: Sequence[Entry], number: int, *, lineage: st
         bind_models(context, plan, meter)
     checkpoint, results = plan.start, list[StepResult]()
     for index, step in enumerate(context.recipe.steps_of(number)):
-        if isinstance(step, MergeStep):
-            results.append(run_merge(context, plan, step, index=index, meter=meter))
+        if (merge := step.as_merge) is not None:
+            results.append(run_merge(context, plan, merge, index=index, meter=meter))
             checkpoint = results[-1].checkpoint
             continue
         trainer = build_trainer(context, plan, step, index=index)

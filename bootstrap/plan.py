@@ -13,10 +13,9 @@ levels above the target, and in memory the weights of teachers and references.
 """
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
-from math import prod
+from functools import cached_property, partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -34,22 +33,14 @@ from bootstrap.compute import (
     llama_shape,
     train_flops,
 )
-from bootstrap.config.algorithms import GroupRelative
-from bootstrap.config.base_model import (
-    BaseModelSource,
-    FolderModel,
-    GenerationModel,
-    PretrainedModel,
-    ScratchModel,
-    scratch_vocabulary,
-)
+from bootstrap.config.base_model import ModelSettings, scratch_vocabulary
 from bootstrap.config.descent import Descent
 from bootstrap.config.distillation import Taught
-from bootstrap.config.models import EndpointTeacher, LineageModel, Model, StageEnd
-from bootstrap.config.optimizers import MuonAdamW
+from bootstrap.config.models import LineageModel, Model, means_best, outside_model, server_model, told
 from bootstrap.config.recipe import Recipe
-from bootstrap.config.sources import Rejection, Replay
-from bootstrap.config.steps import DistillStep, MergeStep, RlStep, SelfPlayStep, SftStep, Step
+from bootstrap.config.sources import Replay
+from bootstrap.config.step import Portion, Words
+from bootstrap.config.steps import Step
 from bootstrap.config.task import OpenTask
 from bootstrap.config.tasks import tasks_of
 from bootstrap.errors import RecipeError, VerifierError
@@ -260,22 +251,19 @@ def notes(recipe: Recipe) -> Iterator[str]:
             "task.final_fraction: 0.05 keeps prompts for one comparison at the end"
         )
     steps = [step for _, step in recipe.generation_steps()]
-    sampling = [
-        step for step in steps if isinstance(step, RlStep | SelfPlayStep) or isinstance(_source(step), Rejection)
-    ]
-    if not sampling:
+    if not any(step.num_prompts for step in steps):
         yield (
             f"no step samples the target levels: nothing beyond level {recipe.task.base_level} is shown to training, "
             "and the gate promotes only what generalises by itself (a control: continued training)"
         )
-    if any(isinstance(source := _source(step), Rejection) and source.filter == "none" for step in steps):
+    if _is_unfiltered(steps):
         yield "filter none trains on wrong answers too (a control: no verifier); expect the gate to reject"
     if any(verifier.judges == "nothing" for verifier in recipe.verifiers().values()):
         yield "verifier random rewards right and wrong answers alike (a control); expect the gate to reject"
-    alone = [step for step in steps if isinstance(step, RlStep | SelfPlayStep) and step.distillation is None]
-    if any(not (isinstance(step, RlStep) and step.teaching) for step in alone):
+    algorithms = [(step, step.policy_gradient) for step in steps if step.policy_gradient is not None]
+    if any(step.anchor is None and step.own_teaching is None for step, _ in algorithms):
         yield "distillation null leaves nothing to hold old levels (a control: policy gradient alone)"
-    for algorithm in (step.algorithm for step in steps if isinstance(step, RlStep | SelfPlayStep)):
+    for _, algorithm in algorithms:
         idle = [
             *([f"dual_clip {algorithm.dual_clip:g}"] if algorithm.dual_clip is not None else []),
             *([f"ratio {algorithm.ratio}"] if algorithm.ratio is RatioLevel.SEQUENCE else []),
@@ -285,7 +273,7 @@ def notes(recipe: Recipe) -> Iterator[str]:
                 f"{' and '.join(idle)} never acts: with one update a round importance ratios are 1; for more of them "
                 "set algorithm.mini_batches or inner_epochs"
             )
-    if any(isinstance(step, SelfPlayStep) and step.proposer_reward != "learnability" for step in steps):
+    if any(step.pays_for_anything for step in steps):
         yield "the proposer is not paid for what can be learnt (a control: problems of any difficulty)"
     yield from filter(None, (awaited(recipe, place) for place in recipe.verifiers()))
     if _precision(recipe) == "emulated bf16":
@@ -420,7 +408,7 @@ class _Estimates:
             except VerifierError as error:
                 # A plan may be made where the run's packages, or what confines its programs, are not.
                 self.unread.append(f"which rows the verifier {verifier.type} can use is not known here: {error}")
-        self._made: dict[BaseModelSource, _Estimate] = {}
+        self._made: dict[ModelSettings, _Estimate] = {}
         self._heldout: dict[int, int] = {}
 
     def num_heldout(self, level: int) -> int:
@@ -434,18 +422,18 @@ class _Estimates:
         """Return the estimate of a generation's model."""
         return self._made_of(self._descent.of(number))
 
-    def _made_of(self, origin: BaseModelSource | None) -> "_Estimate":
+    def _made_of(self, origin: ModelSettings | None) -> "_Estimate":
         # Where the gate decides between several models, the lineage's own stands for them: their size is not known yet.
         model = origin or self.recipe.base.model
         if model not in self._made:
-            config = self._config if isinstance(model, GenerationModel) else None
-            self._made[model] = _Estimate(self, model=model, config=config)
+            self._made[model] = _Estimate(self, model=model, config=self._config)
         return self._made[model]
 
     def shape_of(self, name: Model, number: int) -> ModelShape:
         """Return the shape of a model that a generation's steps name."""
-        if isinstance(name, FolderModel):
-            return shape_of_config(json.loads((Path(name.path) / "config.json").read_bytes()))
+        outside = outside_model(name)
+        if outside is not None and outside.folder is not None:
+            return shape_of_config(json.loads((outside.folder / "config.json").read_bytes()))
         return self._made_of(self._descent.named(name, number=number)).shape
 
     def memory_bytes(self) -> int:
@@ -456,7 +444,7 @@ class _Estimates:
 class _Estimate:
     """Lengths, tokens, FLOPs and memory of the stages of one of a recipe's models."""
 
-    def __init__(self, family: _Estimates, *, model: BaseModelSource, config: dict[str, Any] | None = None) -> None:
+    def __init__(self, family: _Estimates, *, model: ModelSettings, config: dict[str, Any] | None = None) -> None:
         self.family, self.model = family, model
         self.recipe, self.task = family.recipe, family.task
         self._config = config
@@ -464,28 +452,27 @@ class _Estimate:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The model's configuration in Hugging Face terms."""
-        model = self.model
-        if isinstance(model, FolderModel):
-            return json.loads((Path(model.path) / "config.json").read_bytes())
-        if isinstance(model, GenerationModel):
+        if self.model.folder is not None:
+            return json.loads((self.model.folder / "config.json").read_bytes())
+        scratch = self.model.as_scratch
+        if scratch is None:
             assert self._config is not None, "who plans a fork has found its origin"
             return self._config
         return {
-            "hidden_size": model.hidden_size,
-            "intermediate_size": model.intermediate_size,
-            "num_hidden_layers": model.num_layers,
-            "num_attention_heads": model.num_heads,
+            "hidden_size": scratch.hidden_size,
+            "intermediate_size": scratch.intermediate_size,
+            "num_hidden_layers": scratch.num_layers,
+            "num_attention_heads": scratch.num_heads,
             "vocab_size": len(scratch_vocabulary(self.recipe.task.characters)),
         }
 
     @cached_property
     def shape(self) -> ModelShape:
-        model = self.model
-        if isinstance(model, ScratchModel):
+        if (scratch := self.model.as_scratch) is not None:
             return llama_shape(
-                num_layers=model.num_layers,
-                hidden_size=model.hidden_size,
-                intermediate_size=model.intermediate_size,
+                num_layers=scratch.num_layers,
+                hidden_size=scratch.hidden_size,
+                intermediate_size=scratch.intermediate_size,
                 vocab_size=self.config["vocab_size"],
             )
         shape = shape_of_config(self.config)
@@ -497,8 +484,8 @@ class _Estimate:
     @cached_property
     def encoder(self) -> Encoder | None:
         """The tokenizer of a pretrained model; None where a token is a character, or the model lies in a store."""
-        model = self.model
-        if not isinstance(model, PretrainedModel):
+        model = self.model.as_pretrained
+        if model is None:
             return None
         texts = (path for path in Path(model.path).iterdir() if path.suffix in (".json", ".jinja"))
         files = framed(
@@ -547,35 +534,30 @@ class _Estimate:
 
     def trained(self, step: Step, targets: Sequence[int]) -> tuple[float, float]:
         """Return tokens read per sequence and sequences that a step trains on, all streams together."""
-        replay = replay_levels(targets)
-        if isinstance(step, MergeStep):
-            return 0.0, 0.0
-        if isinstance(step, SftStep):
-            count = step.updates * step.batch_size
-            if isinstance(step.source, Rejection):
-                share = step.source.newest_share
-                replayed = self._replayed(step.source.replay, replay or targets)
-                return share * self.sequence(drawn_levels(step, targets)) + (1 - share) * replayed, count
-            return self.reference, count
-        distillation = step.distillation
-        if isinstance(step, DistillStep):
-            return self._replayed(step.distillation, replay or targets), step.updates * step.distillation.batch_size
-        own = step.algorithm.inner_epochs * _learned(step)
-        updates = step.updates * step.algorithm.updates_per_round
-        other = updates * distillation.batch_size if distillation else 0
-        tokens = own * self.sequence(drawn_levels(step, targets))
-        if distillation:
-            tokens += other * self._replayed(distillation, replay or targets)
-        return tokens / (own + other), own + other
+        portions = step.portions(learned=_learned(step))
+        count = sum(portion.count for portion in portions)
+        if len(portions) == 1:
+            return self._length(portions[0], step, targets), count
+        tokens = sum(portion.count * self._length(portion, step, targets) for portion in portions)
+        return tokens / count if count else 0.0, count
+
+    def _length(self, portion: Portion, step: Step, targets: Sequence[int]) -> float:
+        """Return tokens read per sequence of what a step trains on."""
+        match portion.what:
+            case "references":
+                return self.reference
+            case "replayed":
+                return self.sequence(replay_levels(targets) or targets)
+        return self.sequence(drawn_levels(step, targets))
 
     def _replayed(self, settings: Replay, replay: Sequence[int]) -> float:
         return self.reference if settings.data == "references" else self.sequence(replay)
 
     def tokens(self, number: int, targets: Sequence[int]) -> dict[str, int]:
         """Return tokens by phase; prompts count where they are trained on, not where they are only read."""
-        steps = self.recipe.steps_of(number)
+        steps, own = self.recipe.steps_of(number), self.lengths
         generated = sum(
-            prod(_sampled(step)) * fmean(self.lengths(level)[1] for level in drawn_levels(step, targets))
+            _groups(step)[0] * step.samples_per_prompt * fmean(own(level)[1] for level in drawn_levels(step, targets))
             for step in steps
         )
         trained = (length * count for length, count in (self.trained(step, targets) for step in steps))
@@ -602,35 +584,30 @@ class _Estimate:
 
     def _sampling(self, step: Step, targets: Sequence[int], *, number: int) -> float:
         """Return FLOPs of a step's answers, by whoever gives them; a server's are its own."""
-        source = _source(step)
-        sampler = source.sampler if isinstance(source, Rejection) else "start"
-        if isinstance(sampler, EndpointTeacher):
+        sampler = next((name for _, name in step.samplers()), "start")
+        if server_model(sampler) is not None:
             return 0.0
-        (prompts, samples), levels = _sampled(step), drawn_levels(step, targets)
-        lengths = [self.lengths(level) for level in levels]
-        return self._generate(self.family.shape_of(sampler, number), lengths, prompts / len(levels), samples)
+        levels = drawn_levels(step, targets)
+        lengths, prompts = [self.lengths(level) for level in levels], _groups(step)[0] / len(levels)
+        return self._generate(self.family.shape_of(sampler, number), lengths, prompts, step.samples_per_prompt)
 
     def _frozen(self, step: Step, targets: Sequence[int], *, number: int) -> float:
         """Return FLOPs of forward passes that nothing is learnt from: of teachers and references, and to read again."""
-        if not isinstance(step, DistillStep | RlStep | SelfPlayStep):
-            return 0.0
 
         def passes(taught: Taught | None, *, length: float) -> float:
             shapes = [self.family.shape_of(teacher, number) for _, teacher in taught.teachers()] if taught else []
             return fmean(forward_flops(shape, [length]) for shape in shapes) if shapes else 0.0
 
-        algorithm = None if isinstance(step, DistillStep) else step.algorithm
-        epochs = algorithm.inner_epochs if algorithm else 1
-        total, distillation = 0.0, step.distillation
+        total, algorithm, distillation = 0.0, step.policy_gradient, step.anchor
         if distillation is not None:
             length = self._replayed(distillation, replay_levels(targets) or targets)
-            updates = step.updates * (algorithm.updates_per_round if algorithm else 1)
+            updates = step.rounds * (algorithm.updates_per_round if algorithm else 1)
             total += updates * distillation.batch_size * passes(distillation, length=length)
         if algorithm is None:
             return total
-        own, length = _learned(step), self.sequence(drawn_levels(step, targets))
-        if isinstance(step, RlStep):
-            total += own * epochs * passes(step.teaching, length=length)
+        own, epochs = _learned(step), algorithm.inner_epochs
+        length = self.sequence(drawn_levels(step, targets))
+        total += own * epochs * passes(step.own_teaching, length=length)
         if algorithm.reads_again:
             total += own * forward_flops(self.shape, [length])
         if algorithm.kl is not None:
@@ -682,14 +659,14 @@ class _Estimate:
         device = "cuda" if recipe.resources.gpus_per_worker else "cpu"
         trained_rows = min(rows, max(MAX_LOGITS[device] // vocabulary // answer, 1))
         steps = (*recipe.base.steps, *(step for _, step in recipe.generation_steps()))
-        optimizers = [step.optimizer for step in steps if not isinstance(step, MergeStep)]
-        moments = 2 if any(not isinstance(optimizer, MuonAdamW) for optimizer in optimizers) else 1
+        optimizers = [step.trained_by for step in steps if step.trained_by is not None]
+        moments = max((optimizer.moments for optimizer in optimizers), default=1)
         per_token = shape.num_layers * (16 * shape.hidden_size + 3 * self.config["intermediate_size"])
         activations = trained_rows * (length * per_token + 2 * answer * vocabulary)
         cache = rows * length * 2 * shape.num_layers * shape.hidden_size
         trained = 0 if recipe.training.adapter is not None else shape.num_parameters
         copies = 0
-        if trained and any(isinstance(optimizer, MuonAdamW) for optimizer in optimizers):
+        if trained and any(optimizer.copies_matrices for optimizer in optimizers):
             # The two matrices into the SwiGLU layer are the largest group of one shape.
             matrix = shape.hidden_size * self.config["intermediate_size"]
             copies = MUON_COPIES * min(2 * shape.num_layers * matrix, max(MUON_PORTION, matrix))
@@ -697,39 +674,24 @@ class _Estimate:
         return round(numbers * shape.bytes_per_parameter)
 
 
-def _source(step: Step) -> object:
-    return step.source if isinstance(step, SftStep) else None
+def _is_unfiltered(steps: Iterable[Step]) -> bool:
+    """Whether some step imitates wrong answers too."""
+    return any(source.filter == "none" for step in steps for _, source in step.rejections())
 
 
-def _sampled(step: Step) -> tuple[float, int]:
-    """Return the prompts a step draws, those in place of others included, and its samples of each."""
-    if isinstance(step, RlStep | SelfPlayStep):
-        return _groups(step)[0], step.group_size
-    source = _source(step)
-    return (source.prompts, source.samples_per_prompt) if isinstance(source, Rejection) else (0, 0)
-
-
-def _groups(step: RlStep | SelfPlayStep) -> tuple[float, float]:
-    """Return the groups of samples that a step draws, and those of them that are trained on."""
-    algorithm = step.algorithm
-    if isinstance(step, SelfPlayStep):
-        wanted, compares = step.updates * step.proposals, step.algorithm.solver_baseline == "problem"
-    else:
-        # A teacher has a word on every sample.
-        wanted, compares = step.updates * step.prompts_per_update, step.teaching is None
-        compares = compares and isinstance(algorithm, GroupRelative)
-        # The reference holds groups with equal rewards too, where they are kept.
-        compares = compares and not (algorithm.zero_variance == "keep" and algorithm.kl is not None)
-    if not compares:
+def _groups(step: Step) -> tuple[float, float]:
+    """Return the groups of samples that a step draws, those in place of others included, and those trained on."""
+    wanted = step.num_prompts
+    if not step.leaves_out_equal_rewards:
         return wanted, wanted
-    redraws = algorithm.resample if isinstance(algorithm, GroupRelative) else 0
+    redraws = step.policy_gradient.redraws if step.policy_gradient is not None else 0
     drawn = wanted * sum((1 - LIVE_SHARE) ** again for again in range(redraws + 1))
     return drawn, LIVE_SHARE * drawn
 
 
-def _learned(step: RlStep | SelfPlayStep) -> float:
+def _learned(step: Step) -> float:
     """Return a step's own samples that one epoch trains on."""
-    return _groups(step)[1] * step.group_size
+    return _groups(step)[1] * step.samples_per_prompt
 
 
 def _pace(estimates: _Estimates, entries: Sequence[Entry]) -> float:
@@ -770,12 +732,13 @@ def _aims(recipe: Recipe, committed: Sequence[Generation], *, last: int, highest
             undecided = _undecided(recipe, committed, number)
             champion = undecided[-1] if undecided else _champion(recipe, committed, number) or 0
             init = champion if stage.init == "champion" else _parent(recipe, committed, number)
-            if init is None and not isinstance(stage.begin, ScratchModel | PretrainedModel | MergeStep):
+            merge = stage.steps[0].as_merge
+            if init is None and not stage.parentless:
                 # One of siblings to come, all of which aim at the same.
-                init = recipe.generations.youngest(stage.begin, number=number)
+                init = recipe.generations.youngest(stage.init, number=number)
             starts = [init] if init is not None else []
-            if isinstance(stage.begin, MergeStep):
-                named = (recipe.generations.youngest(name, number=number) for name in stage.begin.models)
+            if merge is not None:
+                named = (recipe.generations.youngest(name, number=number) for name in merge.models)
                 starts, init = [champion if one is None else one for one in named], None
             decides = aims_by(stage, champion=champion, init=init)
             targets = target_levels(
@@ -797,22 +760,16 @@ def _aims(recipe: Recipe, committed: Sequence[Generation], *, last: int, highest
 def _start(recipe: Recipe, committed: Sequence[Generation], number: int) -> str:
     """Return in words whose weights a planned generation starts from."""
     if number == 0:
-        model = recipe.base.model
-        if isinstance(model, GenerationModel):
-            return model.place
-        return "random weights" if isinstance(model, ScratchModel) else model.path
+        return told(recipe.base.model)
     position = recipe.generations.position(number)
-    match position.stage.begin:
-        case ScratchModel():
-            return "random weights"
-        case PretrainedModel(path=path):
-            return path
-        case MergeStep():
-            return "a merge"
-        case "champion":
-            if undecided := _undecided(recipe, committed, number):
-                return f"champion (gen-{undecided[-1]} if promoted)"
-            return f"gen-{_champion(recipe, committed, number)}{' (champion)' if committed else ''}"
+    if position.stage.steps[0].as_merge is not None:
+        return "a merge"
+    if outside_model(position.stage.init) is not None:
+        return told(position.stage.init)
+    if position.stage.init == "champion":
+        if undecided := _undecided(recipe, committed, number):
+            return f"champion (gen-{undecided[-1]} if promoted)"
+        return f"gen-{_champion(recipe, committed, number)}{' (champion)' if committed else ''}"
     if (parent := _parent(recipe, committed, number)) is not None:
         return f"gen-{parent}"
     youngest = recipe.generations.youngest(position.stage.init, number=number)
@@ -838,10 +795,10 @@ def _parent(recipe: Recipe, committed: Sequence[Generation], number: int) -> int
     """Return the generation that a planned one starts from; None for another model, and while it is undecided."""
     if number == 0:
         return None
-    begin = recipe.generations.position(number).stage.begin
-    if isinstance(begin, ScratchModel | PretrainedModel | MergeStep):
+    stage = recipe.generations.position(number).stage
+    if stage.parentless:
         return None
-    return _number_of(recipe, committed, number, begin)
+    return _number_of(recipe, committed, number, stage.init)
 
 
 def _number_of(recipe: Recipe, committed: Sequence[Generation], number: int, name: LineageModel) -> int | None:
@@ -852,7 +809,7 @@ def _number_of(recipe: Recipe, committed: Sequence[Generation], number: int, nam
         return _parent(recipe, committed, number)
     found = recipe.generations.youngest(name, number=number)
     assert found is not None, "every other name is of a generation that the recipe says"
-    return _stands_for(recipe, committed, found) if name == "previous" or isinstance(name, StageEnd) else found
+    return _stands_for(recipe, committed, found) if means_best(name) else found
 
 
 def _stands_for(recipe: Recipe, committed: Sequence[Generation], number: int) -> int | None:
@@ -871,7 +828,7 @@ def _teachers(recipe: Recipe, committed: Sequence[Generation], number: int) -> t
         _number_of(recipe, committed, number, teacher)
         for step in recipe.steps_of(number)
         for _, teacher in step.teachers()
-        if not isinstance(teacher, FolderModel)
+        if outside_model(teacher) is None
     ]
     known = [teacher for teacher in dict.fromkeys(named) if teacher is not None]
     return None if None in named else tuple(known)
@@ -879,52 +836,30 @@ def _teachers(recipe: Recipe, committed: Sequence[Generation], number: int) -> t
 
 def _describe(recipe: Recipe, step: Step, targets: Sequence[int], *, number: int) -> StepPlan:
     """Return a step in words."""
-    if isinstance(step, MergeStep):
-        merged = ", ".join(_told(model) for model in step.models)
-        return StepPlan(
-            type=step.type, summary=f"merge ({step.method})", updates=0, data=f"weights of {merged}", teachers=()
-        )
-    base, drawn = _references(recipe), level_range(drawn_levels(step, targets))
-    judged = f"judged by {recipe.verifiers()[recipe.verifier_place(number)].type}"
-    teachers = tuple(dict.fromkeys(one if isinstance(one, str) else _told(one) for _, one in step.teachers()))
-    distillation = step.distillation if isinstance(step, DistillStep | RlStep | SelfPlayStep) else None
-    replayed = (
-        f"{distillation.batch_size} a batch from {_replayed(recipe, distillation, targets)}" if distillation else ""
+    words = Words(
+        drawn=level_range(drawn_levels(step, targets)),
+        judged=f"judged by {recipe.verifiers()[recipe.verifier_place(number)].type}",
+        references=_references(recipe),
+        replayed=partial(_replayed, recipe, targets=targets),
+        highest=targets[-1],
     )
-    if isinstance(step, SftStep):
-        source = step.source
-        summary = f"sft, {step.updates} updates of {step.batch_size}"
-        if isinstance(source, Rejection):
-            kept = judged if source.filter == "verified" else "kept right or wrong"
-            by = "" if source.sampler == "start" else f" by {_told(source.sampler)}"
-            data = f"{source.prompts} x {source.samples_per_prompt} answers{by} of {drawn}, {kept}"
-            data += f"; replay of {_replayed(recipe, source.replay, targets)}" if source.newest_share < 1 else ""
-        else:
-            data = base
-    elif isinstance(step, RlStep):
-        summary = f"rl ({step.algorithm.type}), {step.updates} rounds of {step.prompts_per_update} x {step.group_size}"
-        if step.algorithm.mini_batches > 1:
-            summary += f" in {step.algorithm.mini_batches} mini-batches"
-        data = f"answers of {drawn}, {judged}" + (f"; {replayed}" if replayed else "")
-    elif isinstance(step, SelfPlayStep):
-        summary = f"self_play, {step.updates} rounds of {step.proposals} problems x {step.group_size}"
-        data = f"solutions of its own problems up to level {targets[-1] + step.reach}, {judged}"
-        data += f"; {replayed}" if replayed else ""
-    else:
-        summary, data = f"distill, {step.updates} updates of {step.distillation.batch_size}", replayed
-    return StepPlan(type=step.type, summary=summary, updates=step.updates, data=data, teachers=teachers)
+    return StepPlan(
+        type=step.type,
+        summary=step.summary,
+        updates=step.rounds,
+        data=step.data(words),
+        teachers=tuple(dict.fromkeys(one if isinstance(one, str) else told(one) for _, one in step.teachers())),
+    )
 
 
 def _references(recipe: Recipe) -> str:
     return f"references of levels 1-{recipe.task.base_level}"
 
 
-def _replayed(recipe: Recipe, replay: Replay, targets: Sequence[int]) -> str:
+def _replayed(recipe: Recipe, replay: Replay, *, targets: Sequence[int]) -> str:
     """Return in words what is replayed."""
     base = _references(recipe)
-    steps = (step for _, step in recipe.generation_steps())
-    unfiltered = any(isinstance(source := _source(step), Rejection) and source.filter == "none" for step in steps)
-    kept = "own" if unfiltered else "verified"
+    kept = "own" if _is_unfiltered(step for _, step in recipe.generation_steps()) else "verified"
     # Between the base's level and the targets lie the levels that only the lineage's own answers can replay.
     grown = [level for level in replay_levels(targets) if level > recipe.task.base_level]
     words = {
@@ -934,17 +869,3 @@ def _replayed(recipe: Recipe, replay: Replay, targets: Sequence[int]) -> str:
     }[replay.data]
     words += f", {replay.decay:g} as likely with each generation of age" if replay.decay < 1 else ""
     return words + (f", at least {replay.min_reference_share:.0%} references" if replay.min_reference_share else "")
-
-
-def _told(model: Model) -> str:
-    """Return in words what a step names."""
-    match model:
-        case FolderModel(path=path):
-            return path
-        case EndpointTeacher(model=model, url=url):
-            return f"{model} at {url}"
-        case StageEnd(stage=name):
-            return f"the last generation of {name}"
-        case int(number):
-            return f"gen-{number}"
-    return f"the {model}"

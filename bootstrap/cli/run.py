@@ -20,7 +20,6 @@ from bootstrap.cli.sync import sync_later, where_to_look
 from bootstrap.cli.target import as_last_run, remember
 from bootstrap.cli.watch import Watch
 from bootstrap.config.base import named
-from bootstrap.config.base_model import GenerationModel
 from bootstrap.config.load import is_remembered, load_recipe, recipe_folder
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.tasks import tasks_of
@@ -117,8 +116,8 @@ def _origins_config(recipe: Recipe, store: LineageStore, entries: Sequence[Entry
 
     None for a lineage that is no fork. Raises RecipeError when the origin is not there or does not fit.
     """
-    model = recipe.base.model
-    if not isinstance(model, GenerationModel):
+    model = recipe.base.model.as_generation
+    if model is None:
         return None
     # Here and not at the top: most lineages are no forks, and `--help` answers at once.
     from bootstrap.stages.origin import Origin, check_origin, find_origin

@@ -25,7 +25,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel
 from ray.job_submission import JobDetails
 
 import bootstrap
@@ -41,9 +40,7 @@ from bootstrap.cluster.jobs import (
     is_own,
     job_server_url,
 )
-from bootstrap.config.base import Place, dotted
-from bootstrap.config.base_model import FolderModel
-from bootstrap.config.files import FileTask
+from bootstrap.config.base import Place, Settings, dotted
 from bootstrap.config.load import load_recipe
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import LineageLocked, RecipeError
@@ -192,11 +189,11 @@ def _require_cluster_paths(recipe: Recipe) -> None:
         )
 
 
-def _with_paths(value: Any, place: Place) -> Iterator[tuple[Place, FolderModel | FileTask]]:
+def _with_paths(value: Any, place: Place) -> Iterator[tuple[Place, Settings]]:
     """Yield (place, settings) of every model folder and every task's file, reward models' and the panel's included."""
-    if isinstance(value, FolderModel | FileTask):
-        yield place, value
-    elif isinstance(value, BaseModel):
+    if isinstance(value, Settings):
+        if value.has_path:
+            yield place, value
         for name in type(value).model_fields:
             yield from _with_paths(getattr(value, name), (*place, name))
     elif isinstance(value, dict):

@@ -1,16 +1,21 @@
 """Algorithms of the `rl` step: how rewards become advantages, and what the policy loss makes of them.
 
 Advantage and loss are chosen apart: every algorithm has the fields of `PolicyGradient`. A class's defaults are the
-setting its paper vouches for. The estimators stand in `training/algorithms/`, the losses in `training/loss.py`.
+setting its paper vouches for. A class answers for itself what others ask of an algorithm, and names the module of
+`training/algorithms/` that estimates its advantages; the losses stand in `training/loss.py`.
 """
 
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from bootstrap.config.base import ByType, Settings
 from bootstrap.config.models import Reference
+from bootstrap.config.plugins import PluginSettings
+from bootstrap.errors import RecipeError
 from bootstrap.learner_records import GuideForm, RatioLevel, Surrogate
+from bootstrap.plugins import Kind
 
 
 class ReferenceKl(Settings):
@@ -64,6 +69,7 @@ class ReferenceKl(Settings):
 class ClipCov(Settings):
     """Clip-Cov (arXiv:2505.22617): some tokens with both advantage and log-probability high lose their gradient."""
 
+    acts_on_first_update: ClassVar[bool] = True
     type: Literal["clip_cov"] = "clip_cov"
     share: float = Field(default=2e-4, gt=0, le=1)
     """Share of a round's tokens that lose it, rounded down and at least one, drawn at random among those within the
@@ -84,6 +90,7 @@ class ClipCov(Settings):
 class KlCov(Settings):
     """KL-Cov (arXiv:2505.22617): the tokens of largest covariance are held where they were when they were sampled."""
 
+    acts_on_first_update: ClassVar[bool] = False
     type: Literal["kl_cov"] = "kl_cov"
     share: float = Field(default=2e-3, gt=0, le=1)
     """Share of a round's tokens that are held, rounded down and at least one."""
@@ -121,11 +128,20 @@ class OffPolicyCorrection(Settings):
 
 
 EntropyControl = Annotated[ClipCov | KlCov, ByType()]
+Compared = Literal["group", "batch", "nothing"]
+"""Samples whose rewards are compared: those of one prompt, all of a round, or none."""
 
 
 class PolicyGradient(Settings):
-    """What all algorithms share: the policy loss, and which tokens it counts."""
+    """What all algorithms share: the policy loss, which tokens it counts, and what others ask of an algorithm.
 
+    The answers hold where a kind says nothing else.
+    """
+
+    estimator: ClassVar[str]
+    """Module whose `estimate` gives the advantages (`training/algorithms/scored.py`)."""
+    learns_from_equal_rewards: ClassVar[bool] = False
+    """Whether a round in which all rewards are equal teaches anything."""
     aggregation: Literal["token", "sequence", "constant"] = "token"
     """Mean over all tokens (DAPO), mean of per-sequence means (GRPO), or sum over a constant length (Dr. GRPO)."""
     surrogate: Surrogate = Surrogate.CLIPPED
@@ -155,6 +171,10 @@ class PolicyGradient(Settings):
     entropy: EntropyControl | None = None
     """Keeps the policy's entropy from collapsing; null leaves it alone."""
 
+    def pinned(self) -> Self:
+        """Return the settings with the hash of the user's code that they name. Raises RecipeError for lack of it."""
+        return self
+
     @property
     def updates_per_round(self) -> int:
         """Optimizer updates on the rollouts of one round."""
@@ -164,6 +184,46 @@ class PolicyGradient(Settings):
     def reads_again(self) -> bool:
         """Whether a round's answers go through the trainer's model before its first update."""
         return self.correction is not None
+
+    @property
+    def compares(self) -> Compared:
+        """Which samples are compared with one another."""
+        return "batch"
+
+    @property
+    def redraws(self) -> int:
+        """Times that a round may draw new prompts in place of groups without a gradient."""
+        return 0
+
+    @property
+    def keeps_zero_variance(self) -> bool:
+        """Whether groups without a gradient count in the mean, and are held by `kl`."""
+        return False
+
+    @property
+    def least_group_size(self) -> int:
+        """Fewest samples of one prompt that can have an advantage."""
+        return 1
+
+    @property
+    def critic(self) -> "ValueHead | None":
+        """The value function that is trained beside the policy; None where there is none."""
+        return None
+
+    def informative(self, rewards_G: Sequence[float]) -> bool:
+        """Return whether a group with these rewards has an advantage other than 0."""
+        return len(set(rewards_G)) > 1
+
+    def check_group_size(self, size: int) -> None:
+        """Raise ValueError when groups of this size never have an advantage."""
+        if size < self.least_group_size:
+            raise ValueError(
+                "group_size 1 with a group-relative advantage always gives advantage 0 and cannot learn; "
+                "use group_size 2 or more (8 is usual), or algorithm: {type: reinforce_pp, baseline: false}"
+            )
+
+    def check_probe(self, probe: int) -> None:
+        """Raise ValueError when a prompt that is left alone after `probe` samples, 2 or more, has no advantage."""
 
     @model_validator(mode="after")
     def _loss_can_work(self) -> "PolicyGradient":
@@ -182,7 +242,7 @@ class PolicyGradient(Settings):
                 f"surrogate {self.surrogate} without bounds is plain importance sampling of unbounded variance; "
                 "set clip_high, for example 1.0"
             )
-        if isinstance(self.entropy, KlCov) and self.updates_per_round == 1:
+        if self.entropy is not None and not self.entropy.acts_on_first_update and self.updates_per_round == 1:
             raise ValueError(
                 "kl_cov holds tokens where they were sampled, and the one update of a round finds none elsewhere; set "
                 "inner_epochs: 2 or mini_batches: 2, or more, or entropy: {type: clip_cov}"
@@ -200,6 +260,26 @@ class GroupRelative(PolicyGradient):
     """Times that a round may draw new prompts in place of groups without a gradient (DAPO's dynamic sampling,
     arXiv:2503.14476); what is still missing then stays out. 0 takes the round as it comes."""
 
+    @property
+    def compares(self) -> Compared:
+        """The samples of one prompt."""
+        return "group"
+
+    @property
+    def redraws(self) -> int:
+        """`resample`."""
+        return self.resample
+
+    @property
+    def keeps_zero_variance(self) -> bool:
+        """Whether `zero_variance` is `keep`."""
+        return self.zero_variance == "keep"
+
+    @property
+    def least_group_size(self) -> int:
+        """Two, of which each is compared with the other."""
+        return 2
+
     @model_validator(mode="after")
     def _replaces_what_it_drops(self) -> "GroupRelative":
         if self.resample and self.zero_variance == "keep":
@@ -213,6 +293,7 @@ class GroupRelative(PolicyGradient):
 class Grpo(GroupRelative):
     """Group Relative Policy Optimization (arXiv:2402.03300) with the switches of DAPO and Dr. GRPO."""
 
+    estimator: ClassVar[str] = "bootstrap.training.algorithms.grpo"
     type: Literal["grpo"] = "grpo"
     normalize_std: bool | Literal["batch"] = False
     """Divide advantages by the group's standard deviation (original GRPO), or by that of all rewards in the round
@@ -222,6 +303,7 @@ class Grpo(GroupRelative):
 class Gspo(GroupRelative):
     """Group Sequence Policy Optimization (arXiv:2507.18071): GRPO with the importance ratio of whole completions."""
 
+    estimator: ClassVar[str] = "bootstrap.training.algorithms.grpo"
     type: Literal["gspo"] = "gspo"
     normalize_std: bool | Literal["batch"] = True
     """As in grpo."""
@@ -235,6 +317,7 @@ class Gspo(GroupRelative):
 class Cispo(GroupRelative):
     """CISPO (arXiv:2506.13585): every token keeps a gradient, its importance ratio truncated and constant."""
 
+    estimator: ClassVar[str] = "bootstrap.training.algorithms.grpo"
     type: Literal["cispo"] = "cispo"
     normalize_std: bool | Literal["batch"] = "batch"
     """As in grpo; by the batch as in ScaleRL (arXiv:2510.13786)."""
@@ -247,6 +330,7 @@ class Cispo(GroupRelative):
 class Rloo(GroupRelative):
     """REINFORCE leave-one-out (arXiv:2402.14740): the baseline of a sample is the mean of the others."""
 
+    estimator: ClassVar[str] = "bootstrap.training.algorithms.rloo"
     type: Literal["rloo"] = "rloo"
     normalize_batch: bool = False
     """Divide by the standard deviation of all advantages in the round."""
@@ -255,19 +339,52 @@ class Rloo(GroupRelative):
 class PassAtK(GroupRelative):
     """GRPO on pass@k (arXiv:2508.10751): a sample earns what the best of k samples earns with it."""
 
+    estimator: ClassVar[str] = "bootstrap.training.algorithms.pass_at_k"
     type: Literal["pass_at_k"] = "pass_at_k"
     k: int = Field(default=4, ge=1)
     """Samples whose best counts; below `group_size`. 1 is grpo."""
     normalize_std: bool = True
     """Divide by the standard deviation of the best of k."""
 
+    @property
+    def least_group_size(self) -> int:
+        """One more than `k`: with as many, the best of k is one number for the whole group."""
+        return self.k + 1
+
+    def informative(self, rewards_G: Sequence[float]) -> bool:
+        """Return whether sets of k differ in their best sample: whether one can be drawn without one of the best."""
+        return self.k <= len(rewards_G) and sorted(rewards_G)[self.k - 1] < max(rewards_G)
+
+    def check_group_size(self, size: int) -> None:
+        """Raise ValueError when the best of k is one number for the whole group."""
+        if size > 1 and size < self.least_group_size:
+            raise ValueError(
+                f"pass@{self.k} of groups of {size} is one number for the whole group, so every "
+                f"advantage would be 0; set algorithm.k below group_size, for example {max(size // 2, 1)}"
+            )
+        super().check_group_size(size)
+
+    def check_probe(self, probe: int) -> None:
+        """Raise ValueError when the best of k is one number for all samples of a probe."""
+        if probe < self.least_group_size:
+            raise ValueError(
+                f"a prompt left alone after {probe} samples has nothing to compare by pass@{self.k}; "
+                f"use probe: {self.k + 1} or more, a smaller algorithm.k, or remove probe"
+            )
+
 
 class ReinforcePlusPlus(PolicyGradient):
     """REINFORCE++ (arXiv:2501.03262): advantages normalised over all tokens of the round, not within groups."""
 
+    estimator: ClassVar[str] = "bootstrap.training.algorithms.reinforce_pp"
     type: Literal["reinforce_pp"] = "reinforce_pp"
     baseline: bool = False
     """Take the group's mean off first (REINFORCE++-baseline; needs several samples per prompt)."""
+
+    @property
+    def least_group_size(self) -> int:
+        """Two with a baseline."""
+        return 2 if self.baseline else 1
 
 
 class RoleRelative(PolicyGradient):
@@ -277,11 +394,17 @@ class RoleRelative(PolicyGradient):
     other's; its own loss is the mean over its own tokens.
     """
 
+    estimator: ClassVar[str] = "bootstrap.training.algorithms.grpo"
     type: Literal["trr_pp"] = "trr_pp"
     normalize_std: bool = True
     """Divide by the standard deviation of the rewards that are compared, as in the paper."""
     solver_baseline: Literal["role", "problem"] = "role"
     """What a solution is compared with: all solutions of the round, or those of the same problem (grpo's baseline)."""
+
+    @property
+    def compares(self) -> Compared:
+        """As `solver_baseline` says."""
+        return "group" if self.solver_baseline == "problem" else "batch"
 
 
 class ValueHead(Settings):
@@ -304,6 +427,8 @@ class Ppo(PolicyGradient):
     A KL term with `where: reward` is part of each token's reward, so the critic learns to expect it.
     """
 
+    estimator: ClassVar[str] = "bootstrap.training.algorithms.ppo"
+    learns_from_equal_rewards: ClassVar[bool] = True
     type: Literal["ppo"] = "ppo"
     gamma: float = Field(default=1.0, gt=0, le=1)
     """Discount of what comes later, per token; 1 as in Open-Reasoner-Zero (arXiv:2503.24290)."""
@@ -316,14 +441,44 @@ class Ppo(PolicyGradient):
 
     @property
     def reads_again(self) -> bool:
+        """Always: the critic reads what it judges."""
         return True
+
+    @property
+    def critic(self) -> ValueHead:
+        """`value`."""
+        return self.value
 
 
 class Unrewarded(PolicyGradient):
     """No advantage from rewards: what is learnt is the teacher's word on the samples (`teaching`)."""
 
+    estimator: ClassVar[str] = "bootstrap.training.algorithms.unrewarded"
     type: Literal["unrewarded"] = "unrewarded"
 
+    @property
+    def compares(self) -> Compared:
+        """Nothing: rewards have no say."""
+        return "nothing"
 
-Algorithm = Annotated[Grpo | Gspo | Cispo | Rloo | PassAtK | ReinforcePlusPlus | Ppo | Unrewarded, ByType()]
+
+class PluginAlgorithm(PluginSettings, GroupRelative):
+    """An algorithm of the user's own: `advantages(rewards, *, lengths, **options)`.
+
+    It returns one number for each sample, or one for each of its tokens; the rest is as in grpo.
+    """
+
+    kind: ClassVar[Kind] = Kind(
+        name="algorithm",
+        results="advantages",
+        written="advantages(rewards, *, lengths, **options)",
+        error=RecipeError,
+    )
+    estimator: ClassVar[str] = "bootstrap.training.algorithms.plugin"
+    type: Literal["plugin"] = "plugin"
+
+
+Algorithm = Annotated[
+    Grpo | Gspo | Cispo | Rloo | PassAtK | ReinforcePlusPlus | Ppo | Unrewarded | PluginAlgorithm, ByType()
+]
 """The discriminated union of all algorithms; `type` tells them apart."""

@@ -38,8 +38,33 @@ class ModelSettings(Settings):
     """Whether its weights are random and its vocabulary is the task's characters."""
 
     @property
+    def told(self) -> str:
+        """What it is, in words."""
+        raise NotImplementedError
+
+    @property
+    def as_scratch(self) -> "ScratchModel | None":
+        """The model itself if its weights are random."""
+        return None
+
+    @property
+    def as_pretrained(self) -> "PretrainedModel | None":
+        """The model itself if a lineage can start from it and it lies in a folder."""
+        return None
+
+    @property
+    def as_generation(self) -> "GenerationModel | None":
+        """The model itself if it is a generation of another lineage."""
+        return None
+
+    @property
     def folder(self) -> Path | None:
         """Where it lies as a Hugging Face folder; None where it does not."""
+        return None
+
+    @property
+    def written(self) -> str | None:
+        """That folder as the recipe writes it."""
         return None
 
     @property
@@ -70,6 +95,16 @@ class ScratchModel(ModelSettings):
     """Standard deviation of the initial weights."""
 
     @property
+    def told(self) -> str:
+        """That they are random."""
+        return "random weights"
+
+    @property
+    def as_scratch(self) -> "ScratchModel":
+        """The model itself."""
+        return self
+
+    @property
     def declared_length(self) -> int:
         """Tokens of its longest sequence."""
         return self.max_length
@@ -87,6 +122,7 @@ class ScratchModel(ModelSettings):
 class FolderModel(ModelSettings):
     """A local Hugging Face folder: config.json, safetensors weights, tokenizer files."""
 
+    has_path: ClassVar[bool] = True
     type: Literal["folder"] = "folder"
     path: str = Field(min_length=1)
     """The folder; relative paths start at the recipe's own folder."""
@@ -103,14 +139,24 @@ class FolderModel(ModelSettings):
         return self
 
     @property
+    def told(self) -> str:
+        """Its folder."""
+        return self.path
+
+    @property
     def folder(self) -> Path:
         """Where it lies."""
         return Path(self.path)
 
+    @property
+    def written(self) -> str:
+        """Its folder as the recipe writes it."""
+        return self._written or self.path
+
     @field_serializer("path")
     def _as_written(self, path: str) -> str:
         """Identities hold the path as the recipe has it, so that they do not depend on where the recipe lies."""
-        return self._written or path
+        return self.written
 
 
 class PretrainedModel(FolderModel):
@@ -120,6 +166,11 @@ class PretrainedModel(FolderModel):
     """How prompts reach the model: as a user's turn in the folder's chat template, if it has one, or as they are."""
     system: str | None = Field(default=None, min_length=1)
     """System prompt before each user's turn; null leaves it to the template."""
+
+    @property
+    def as_pretrained(self) -> "PretrainedModel":
+        """The model itself."""
+        return self
 
     @model_validator(mode="after")
     def _system_prompt_is_shown(self) -> "PretrainedModel":
@@ -146,6 +197,16 @@ class GenerationModel(ModelSettings):
     level: int = Field(ge=1)
     """Highest level that it was trained for, if above the task's `base_level`: the curriculum goes on from there, while
     references still end at `base_level`."""
+
+    @property
+    def told(self) -> str:
+        """Where it is found."""
+        return self.place
+
+    @property
+    def as_generation(self) -> "GenerationModel":
+        """The model itself."""
+        return self
 
     @property
     def trained_level(self) -> int:

@@ -36,6 +36,7 @@ class FileTask(OpenTask):
     """Rows of a JSON Lines file, by level; the last level is the highest that a row names."""
 
     is_fixed: ClassVar[bool] = True
+    has_path: ClassVar[bool] = True
     type: Literal["file"] = "file"
     base_level: int = Field(default=1, ge=1)
     path: Annotated[str, Operational()] = Field(min_length=1)

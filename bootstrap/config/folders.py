@@ -16,6 +16,7 @@ from bootstrap.config.descent import Descent
 from bootstrap.config.models import outside_model
 from bootstrap.config.problems import Problem
 from bootstrap.config.recipe import Recipe
+from bootstrap.config.steps import Step
 from bootstrap.config.tasks import Task, tasks_of
 
 
@@ -58,8 +59,16 @@ def fit_problems(recipe: Recipe, *, tokenizer: Mapping[str, Any], config: Mappin
 
 
 def with_files_pinned(recipe: Recipe) -> tuple[Recipe, list[Problem]]:
-    """Return the recipe with every task's file pinned to what it holds, and which files cannot be read."""
+    """Return the recipe pinned to what tasks' files hold and the user's own code means, and what cannot be read."""
     problems: list[Problem] = []
+
+    def pinned(place: Place, step: Step) -> Step:
+        try:
+            return step.pinned()
+        except ValueError as error:
+            problems.append(Problem(("generations", *place, "algorithm", "uses"), str(error)))
+        return step
+
     panel = {
         name: watched.model_copy(
             update={"task": _pinned(watched.task, ("evaluation", "panel", name, "task"), problems)}
@@ -69,6 +78,7 @@ def with_files_pinned(recipe: Recipe) -> tuple[Recipe, list[Problem]]:
     changes = {
         "task": _pinned(recipe.task, ("task",), problems),
         "evaluation": recipe.evaluation.model_copy(update={"panel": panel}),
+        "generations": recipe.generations.with_steps(pinned),
     }
     return recipe.model_copy(update=changes), problems
 
@@ -80,7 +90,7 @@ def _pinned(task: Task, place: Place, problems: list[Problem]) -> Task:
         try:
             pinned[name] = one.pinned()
         except ValueError as error:
-            problems.append(Problem((*place, *task.place_of(name), "path"), str(error)))
+            problems.append(Problem((*place, *task.place_of(name), one.pinned_by), str(error)))
     return task.with_tasks(pinned)
 
 

@@ -1,14 +1,14 @@
 """How generations follow one another: where each starts, what it aims at, what it does."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from bootstrap.config.base import ByType, Operational, Place, Placed, Settings, below
 from bootstrap.config.models import LineageModel, Model, StageEnd, Start, outside_model, roles
-from bootstrap.config.steps import MergeStep, Step
+from bootstrap.config.steps import Step
 from bootstrap.config.verifiers import Verifier
 
 
@@ -30,6 +30,10 @@ class CurriculumSettings(Settings):
         """Largest number of levels aimed at together."""
         return 1
 
+    def targets(self, accuracies: Mapping[int, float], *, base_level: int, rise: int, trained: int) -> tuple[int, ...]:
+        """Return the levels aimed at, ascending, as if the task had no last one (`selection/curriculum.py`)."""
+        raise NotImplementedError
+
     def highest_aim(self, reached: int, *, num_sets: int, fixed: int) -> int:
         """Return the highest level aimed at within `num_sets` sets of siblings that all raise the aim.
 
@@ -38,12 +42,24 @@ class CurriculumSettings(Settings):
         return reached + num_sets * self.num_targets
 
 
+def _first_below(bound: float, accuracies: Mapping[int, float], *, base_level: int) -> int:
+    """Return the first level beyond the base's whose accuracy is below a bound, or was not measured."""
+    first = base_level + 1
+    while accuracies.get(first, -1.0) >= bound:
+        first += 1
+    return first
+
+
 class NextLevel(CurriculumSettings):
     """Aim at the first level that is not reached."""
 
     type: Literal["next"] = "next"
     raise_at: float = Field(default=0.9, gt=0, le=1)
     """Held-out accuracy from which a level counts as reached and the aim moves one up."""
+
+    def targets(self, accuracies: Mapping[int, float], *, base_level: int, rise: int, trained: int) -> tuple[int, ...]:
+        """Return the first level that is not reached."""
+        return (_first_below(self.raise_at, accuracies, base_level=base_level),)
 
 
 class Accelerated(CurriculumSettings):
@@ -61,6 +77,13 @@ class Accelerated(CurriculumSettings):
     def num_targets(self) -> int:
         """`max_levels`."""
         return self.max_levels
+
+    def targets(self, accuracies: Mapping[int, float], *, base_level: int, rise: int, trained: int) -> tuple[int, ...]:
+        """Return the first level that is not reached, and those after it up to the first one below `until`."""
+        found = [_first_below(self.raise_at, accuracies, base_level=base_level)]
+        while len(found) < self.max_levels and accuracies.get(found[-1], -1.0) >= self.until:
+            found.append(found[-1] + 1)
+        return tuple(found)
 
     @model_validator(mode="after")
     def _can_accelerate(self) -> "Accelerated":
@@ -89,6 +112,13 @@ class Solved(CurriculumSettings):
         """`max_levels`."""
         return self.max_levels
 
+    def targets(self, accuracies: Mapping[int, float], *, base_level: int, rise: int, trained: int) -> tuple[int, ...]:
+        """Return the levels above `trained` that are solved without a gap, or else the first one that is not."""
+        # What was trained on and not measured again is no first level without an answer.
+        known = dict.fromkeys(range(base_level + 1, trained + 1), 1.0) | dict(accuracies)
+        first = _first_below(self.solved_at, known, base_level=base_level)
+        return tuple(range(max(trained, base_level) + 1, first))[: self.max_levels] or (first,)
+
 
 class Fixed(CurriculumSettings):
     """Aim one level higher in every generation, whatever the results: what is left where no verifier tells them.
@@ -97,6 +127,10 @@ class Fixed(CurriculumSettings):
 
     ignores_results: ClassVar[bool] = True
     type: Literal["fixed"] = "fixed"
+
+    def targets(self, accuracies: Mapping[int, float], *, base_level: int, rise: int, trained: int) -> tuple[int, ...]:
+        """Return the level that the schedule has come to."""
+        return (base_level + rise,)
 
     def highest_aim(self, reached: int, *, num_sets: int, fixed: int) -> int:
         """Return where the last set of siblings aims, or what was reached before."""
@@ -126,6 +160,10 @@ class Given(CurriculumSettings):
     def num_targets(self) -> int:
         """How many levels are given."""
         return len(self.levels)
+
+    def targets(self, accuracies: Mapping[int, float], *, base_level: int, rise: int, trained: int) -> tuple[int, ...]:
+        """Return `levels`."""
+        return self.levels
 
     def highest_aim(self, reached: int, *, num_sets: int, fixed: int) -> int:
         """Return the highest of the levels, or what was reached before."""
@@ -165,11 +203,6 @@ class Stage(Cycle):
     """`compare`: promoted when better than the champion. `always`: promoted by the recipe's word, whatever it lost, for
     stages that prepare the next one (R1's cold start). `never`: kept aside, for students and controls; its answers
     serve its own descendants alone, and it aims by its own results."""
-
-    @property
-    def begin(self) -> Start | MergeStep:
-        """What its generations start from: `init`, unless the first step merges."""
-        return self.steps[0].as_merge or self.init
 
     @property
     def starts(self) -> tuple[Start, ...]:
@@ -263,6 +296,21 @@ class Generations(Cycle):
             assert self.steps is not None, "steps or stages are given"
             cycle = {"curriculum": self.curriculum, "branches": self.branches, "init": self.init, "steps": self.steps}
             yield (), Stage(name="cycle", generations=max(self.count, 1), **cycle)
+
+    def with_steps(self, change: Callable[[Place, Step], Step]) -> Self:
+        """Return the same generations with steps as `change` makes them of each place below these settings and step."""
+
+        def changed(steps: Sequence[Step], *place: str | int) -> tuple[Step, ...]:
+            return tuple(change((*place, "steps", index), step) for index, step in enumerate(steps))
+
+        if self.stages is None:
+            assert self.steps is not None, "steps or stages are given"
+            return self.model_copy(update={"steps": changed(self.steps)})
+        stages = (
+            stage.model_copy(update={"steps": changed(stage.steps, "stages", index)})
+            for index, stage in enumerate(self.stages)
+        )
+        return self.model_copy(update={"stages": tuple(stages)})
 
     def position(self, number: int) -> Position:
         """Return where generation `number`, 1 or more, stands."""

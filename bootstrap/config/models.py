@@ -100,6 +100,25 @@ def number_named(name: Model) -> int | None:
     return name if isinstance(name, int) else None
 
 
+def means_best(name: Model) -> bool:
+    """Whether a name means the best one of siblings (`branches`)."""
+    return name == "previous" or stage_named(name) is not None
+
+
+def told(name: Model) -> str:
+    """Return in words what a name means."""
+    match name:
+        case ModelSettings():
+            return name.told
+        case EndpointTeacher(model=model, url=url):
+            return f"{model} at {url}"
+        case StageEnd(stage=stage):
+            return f"the last generation of {stage}"
+        case int(number):
+            return f"gen-{number}"
+    return f"the {name}"
+
+
 class GenerationJudge(Settings):
     """A generation of this lineage judges."""
 

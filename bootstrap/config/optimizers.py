@@ -1,6 +1,6 @@
 """Optimizers of a training step, and how the learning rate changes over it."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -9,9 +9,20 @@ from bootstrap.config.base import ByType, Settings
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
-class MuonAdamW(Settings):
+class OptimizerSettings(Settings):
+    """What an optimizer holds in memory."""
+
+    moments: ClassVar[int]
+    """Numbers that it keeps of most parameters, beside the gradient."""
+    copies_matrices: ClassVar[bool]
+    """Whether its step works on copies of a portion of the matrices."""
+
+
+class MuonAdamW(OptimizerSettings):
     """Muon for the blocks' matrices, AdamW for everything else (embeddings, head, norms)."""
 
+    moments: ClassVar[int] = 1
+    copies_matrices: ClassVar[bool] = True
     type: Literal["muon_adamw"] = "muon_adamw"
     muon_lr: float = Field(default=0.004, gt=0)
     adamw_lr: float = Field(default=0.0004, gt=0)
@@ -20,9 +31,11 @@ class MuonAdamW(Settings):
     weight_decay: float = Field(default=0.0, ge=0)
 
 
-class AdamW(Settings):
+class AdamW(OptimizerSettings):
     """AdamW for all parameters."""
 
+    moments: ClassVar[int] = 2
+    copies_matrices: ClassVar[bool] = False
     type: Literal["adamw"] = "adamw"
     lr: float = Field(default=0.0004, gt=0)
     betas: tuple[Beta, Beta] = (0.9, 0.98)

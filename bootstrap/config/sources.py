@@ -1,6 +1,6 @@
 """What supervised fine-tuning learns from, and what is replayed beside new answers."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 from pydantic import Field, model_validator
 
@@ -21,6 +21,13 @@ class References(Settings):
 
 Levels = Literal["targets", "reached", "all"]
 """Levels that prompts are drawn from: those the generation aims at, all below its first target, or both."""
+
+
+class Drawing(Protocol):
+    """Settings by which prompts are drawn on certain levels."""
+
+    levels: Levels
+    stepping_stones: float
 
 
 class Replay(Settings):

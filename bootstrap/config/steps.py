@@ -1,98 +1,33 @@
-"""Training steps inside a generation: `sft`, `distill`, `rl`, and what they share."""
+"""Training steps inside a generation: `sft`, `distill`, `rl`, and the union of all kinds."""
 
-import math
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from bootstrap.config.algorithms import (
-    Algorithm,
-    GroupRelative,
-    Grpo,
-    PassAtK,
-    Ppo,
-    ReferenceKl,
-    ReinforcePlusPlus,
-    RoleRelative,
-    Unrewarded,
-    ValueHead,
-)
-from bootstrap.config.base import ByType, Operational, Placed, Settings, below
+from bootstrap.config.algorithms import Algorithm, Grpo, PolicyGradient, ValueHead
+from bootstrap.config.base import ByType, Placed
 from bootstrap.config.distillation import Distillation, OnPolicyDistillation, Taught
-from bootstrap.config.models import LineageModel, Model, Reference, Sampler, Teacher
-from bootstrap.config.optimizers import MuonAdamW, Optimizer, Schedule
-from bootstrap.config.sources import Levels, References, Rejection, SftSource
-
-
-class StepBase(Settings):
-    """What a step consists of, each part with its place below the step: nothing, where a kind says nothing else."""
-
-    def taught(self) -> Placed[Taught]:
-        """Return the settings by which teachers teach in it."""
-        return ()
-
-    def teachers(self) -> Placed[Teacher]:
-        """Return everyone who teaches in it."""
-        return tuple(teacher for place, taught in self.taught() for teacher in below(place, taught.teachers()))
-
-    def references(self) -> Placed[Reference]:
-        """Return what it is held to, other than the weights that it starts from."""
-        return ()
-
-    def samplers(self) -> Placed[Sampler]:
-        """Return who answers in place of the weights that the step starts from."""
-        return ()
-
-    def merged(self) -> Placed[LineageModel]:
-        """Return whose weights it makes into one model's."""
-        return ()
-
-    def named(self) -> Placed[Model]:
-        """Return all of them."""
-        return (*self.samplers(), *self.teachers(), *self.references(), *self.merged())
-
-    def shown(self) -> Placed[References]:
-        """Return the settings by which it shows the task's own reference answers."""
-        return ()
-
-    def rejections(self) -> Placed[Rejection]:
-        """Return the settings by which it samples answers and imitates those that pass."""
-        return ()
-
-    def draws(self) -> "Placed[RlStep | Rejection]":
-        """Return the settings by which it draws prompts on certain levels."""
-        return self.rejections()
-
-    @property
-    def proposal_reach(self) -> int | None:
-        """Levels beyond the highest one aimed at that a proposed problem may have; None where none are proposed."""
-        return None
-
-    @property
-    def as_merge(self) -> "MergeStep | None":
-        """The step itself if it merges weights; None if it trains."""
-        return None
-
-
-class StepSettings(StepBase):
-    updates: int = Field(ge=1)
-    """Optimizer updates in this step."""
-    optimizer: Optimizer = MuonAdamW()
-    schedule: Schedule = Schedule()
-    grad_clip: float = Field(default=1.0, gt=0)
-    """Largest global L2 norm of the gradient."""
-    checkpoint_every: Annotated[int, Operational()] = Field(default=20, ge=1)
-    """Updates between checkpoints inside the step; a killed run repeats at most this many."""
-
-    @property
-    def critic(self) -> ValueHead | None:
-        """The value function that is trained beside the policy; None where there is none."""
-        return None
+from bootstrap.config.models import Reference, Sampler, told
+from bootstrap.config.self_play import SelfPlayStep
+from bootstrap.config.sources import Drawing, Levels, References, Rejection, SftSource
+from bootstrap.config.step import (
+    MergeStep,
+    Portion,
+    StepSettings,
+    Words,
+    batches,
+    check_refresh,
+    held_to,
+    of_policy,
+    replayed,
+    with_replay,
+)
 
 
 class SftStep(StepSettings):
     """Supervised fine-tuning: cross-entropy on references, or on the generation's own accepted answers plus replay."""
 
+    trainer: ClassVar[str] = "bootstrap.stages.supervised:SupervisedTrainer"
     type: Literal["sft"] = "sft"
     source: SftSource = References()
     batch_size: int = Field(default=192, ge=1)
@@ -106,34 +41,78 @@ class SftStep(StepSettings):
         """Return the settings by which it samples answers and imitates those that pass."""
         return ((("source",), self.source),) if isinstance(self.source, Rejection) else ()
 
+    @property
+    def practises(self) -> Literal["drawn", "references"]:
+        """References, or answers of its own."""
+        return "references" if self.shown() else "drawn"
+
+    @property
+    def num_prompts(self) -> int:
+        """Those of rejection sampling."""
+        return sum(source.prompts for _, source in self.rejections())
+
+    @property
+    def samples_per_prompt(self) -> int:
+        """Those of rejection sampling."""
+        return sum(source.samples_per_prompt for _, source in self.rejections())
+
+    @property
+    def summary(self) -> str:
+        """Its updates."""
+        return f"sft, {self.updates} updates of {self.batch_size}"
+
+    def data(self, words: Words) -> str:
+        """Return what it imitates and replays."""
+        for _, source in self.rejections():
+            kept = words.judged if source.filter == "verified" else "kept right or wrong"
+            by = "" if source.sampler == "start" else f" by {told(source.sampler)}"
+            found = f"{source.prompts} x {source.samples_per_prompt} answers{by} of {words.drawn}, {kept}"
+            return found + (f"; replay of {words.replayed(source.replay)}" if source.newest_share < 1 else "")
+        return words.references
+
+    def portions(self, *, learned: float) -> tuple[Portion, ...]:
+        """Return references alone, or newest answers and what is replayed beside them."""
+        count = self.updates * self.batch_size
+        for _, source in self.rejections():
+            newest = source.newest_share * count
+            return (Portion("drawn", newest), replayed(source.replay, (1 - source.newest_share) * count))
+        return (Portion("references", count),)
+
     def samplers(self) -> Placed[Sampler]:
         """Return who answers in place of the weights that the step starts from."""
         named = (((*place, "sampler"), source.sampler) for place, source in self.rejections())
         return tuple((place, sampler) for place, sampler in named if sampler != "start")
 
 
-def _placed(name: str, settings: Taught | None) -> Placed[Teacher]:
-    return tuple(((name, *place), teacher) for place, teacher in settings.teachers()) if settings is not None else ()
-
-
-def _held_to(kl: ReferenceKl | None) -> Placed[Reference]:
-    return ((("algorithm", "kl", "model"), kl.model),) if kl is not None and kl.model != "start" else ()
-
-
-def _check_refresh(kl: ReferenceKl | None, rounds: int) -> None:
-    """Raise ValueError when a step is over before the first refresh of its reference."""
-    if kl is not None and kl.refresh_every is not None and kl.refresh_every >= rounds:
-        raise ValueError(
-            f"a reference refreshed every {kl.refresh_every} rounds never is in {rounds}; lower "
-            "algorithm.kl.refresh_every, raise updates, or remove it"
-        )
-
-
 class DistillStep(StepSettings):
     """Distillation on replayed sequences alone."""
 
+    trainer: ClassVar[str] = "bootstrap.stages.supervised:SupervisedTrainer"
     type: Literal["distill"] = "distill"
     distillation: Distillation = Distillation()
+
+    @property
+    def practises(self) -> Literal["references", "replayed"]:
+        """What its distillation replays."""
+        return "references" if self.distillation.data == "references" else "replayed"
+
+    @property
+    def anchor(self) -> Distillation:
+        """`distillation`, which is all there is."""
+        return self.distillation
+
+    @property
+    def summary(self) -> str:
+        """Its updates."""
+        return f"distill, {self.updates} updates of {self.distillation.batch_size}"
+
+    def data(self, words: Words) -> str:
+        """Return what is replayed."""
+        return batches(self.distillation, words)
+
+    def portions(self, *, learned: float) -> tuple[Portion, ...]:
+        """Return what is replayed."""
+        return (replayed(self.distillation, self.updates * self.distillation.batch_size),)
 
     def taught(self) -> Placed[Taught]:
         """Return the settings by which teachers teach in it."""
@@ -143,6 +122,8 @@ class DistillStep(StepSettings):
 class RlStep(StepSettings):
     """Reinforcement learning with verifier reward on the target levels, with distillation on replayed ones."""
 
+    trainer: ClassVar[str] = "bootstrap.stages.reinforcement:RlTrainer"
+    tells_rates: ClassVar[bool] = True
     type: Literal["rl"] = "rl"
     updates: int = Field(default=60, ge=1)
     """Rounds of sampling, each followed by the algorithm's optimizer updates: its inner epochs, times the mini-batches
@@ -172,14 +153,7 @@ class RlStep(StepSettings):
     @model_validator(mode="after")
     def _groups_can_compare(self) -> "RlStep":
         algorithm = self.algorithm
-        within = isinstance(algorithm, GroupRelative) or (
-            isinstance(algorithm, ReinforcePlusPlus) and algorithm.baseline
-        )
-        if self.group_size == 1 and within:
-            raise ValueError(
-                "group_size 1 with a group-relative advantage always gives advantage 0 and cannot learn; "
-                "use group_size 2 or more (8 is usual), or algorithm: {type: reinforce_pp, baseline: false}"
-            )
+        algorithm.check_group_size(self.group_size)
         if algorithm.mini_batches > self.prompts_per_update:
             raise ValueError(
                 f"{self.prompts_per_update} prompts a round do not go into {algorithm.mini_batches} mini-batches of "
@@ -189,17 +163,12 @@ class RlStep(StepSettings):
             raise ValueError(
                 "one sample in a round has nothing to be compared with; raise prompts_per_update or group_size"
             )
-        if isinstance(algorithm, PassAtK) and algorithm.k >= self.group_size:
-            raise ValueError(
-                f"pass@{algorithm.k} of groups of {self.group_size} is one number for the whole group, so every "
-                f"advantage would be 0; set algorithm.k below group_size, for example {max(self.group_size // 2, 1)}"
-            )
         return self
 
     @model_validator(mode="after")
     def _unrewarded_is_taught(self) -> "RlStep":
         algorithm, teaching = self.algorithm, self.teaching
-        if not isinstance(algorithm, Unrewarded):
+        if algorithm.compares != "nothing":
             return self
         if teaching is None:
             raise ValueError(
@@ -221,7 +190,7 @@ class RlStep(StepSettings):
 
     @model_validator(mode="after")
     def _reference_is_refreshed(self) -> "RlStep":
-        _check_refresh(self.algorithm.kl, self.updates)
+        check_refresh(self.algorithm.kl, self.updates)
         return self
 
     @model_validator(mode="after")
@@ -236,17 +205,14 @@ class RlStep(StepSettings):
             )
         return self
 
-    def teachers(self) -> Placed[Teacher]:
-        """Return everyone who teaches in it."""
-        return (*_placed("distillation", self.distillation), *_placed("teaching", self.teaching))
-
     @property
     def critic(self) -> ValueHead | None:
-        return self.algorithm.value if isinstance(self.algorithm, Ppo) else None
+        """The algorithm's."""
+        return self.algorithm.critic
 
     def references(self) -> Placed[Reference]:
         """Return the model of the KL term, unless it is the weights that the step starts from."""
-        return _held_to(self.algorithm.kl)
+        return held_to(self.algorithm.kl)
 
     @model_validator(mode="after")
     def _probe_leaves_something(self) -> "RlStep":
@@ -255,11 +221,8 @@ class RlStep(StepSettings):
                 f"probe {self.probe} leaves nothing to decide in groups of {self.group_size}; "
                 f"use probe: {max(self.group_size // 2, 2)}, a larger group_size, or remove probe"
             )
-        if self.probe is not None and isinstance(self.algorithm, PassAtK) and self.probe <= self.algorithm.k:
-            raise ValueError(
-                f"a prompt left alone after {self.probe} samples has nothing to compare by pass@{self.algorithm.k}; "
-                f"use probe: {self.algorithm.k + 1} or more, a smaller algorithm.k, or remove probe"
-            )
+        if self.probe is not None:
+            self.algorithm.check_probe(self.probe)
         return self
 
     def taught(self) -> Placed[Taught]:
@@ -267,128 +230,64 @@ class RlStep(StepSettings):
         named = ((("distillation",), self.distillation), (("teaching",), self.teaching))
         return tuple((place, taught) for place, taught in named if taught is not None)
 
-    def draws(self) -> "Placed[RlStep | Rejection]":
+    @property
+    def policy_gradient(self) -> PolicyGradient:
+        """`algorithm`."""
+        return self.algorithm
+
+    @property
+    def anchor(self) -> Distillation | None:
+        """`distillation`."""
+        return self.distillation
+
+    @property
+    def own_teaching(self) -> OnPolicyDistillation | None:
+        """`teaching`."""
+        return self.teaching
+
+    @property
+    def num_prompts(self) -> int:
+        """Those of all rounds."""
+        return self.updates * self.prompts_per_update
+
+    @property
+    def samples_per_prompt(self) -> int:
+        """`group_size`."""
+        return self.group_size
+
+    @property
+    def leaves_out_equal_rewards(self) -> bool:
+        """Whether groups are compared within, and neither a teacher nor a reference has a word on every sample."""
+        held = self.algorithm.keeps_zero_variance and self.algorithm.kl is not None
+        return self.teaching is None and self.algorithm.compares == "group" and not held
+
+    @property
+    def retires(self) -> bool:
+        """Whether `retire` is set."""
+        return self.retire is not None
+
+    @property
+    def summary(self) -> str:
+        """Its rounds."""
+        found = f"rl ({self.algorithm.type}), {self.updates} rounds of {self.prompts_per_update} x {self.group_size}"
+        parts = self.algorithm.mini_batches
+        return f"{found} in {parts} mini-batches" if parts > 1 else found
+
+    def data(self, words: Words) -> str:
+        """Return what it answers, and what is replayed beside."""
+        return with_replay(f"answers of {words.drawn}, {words.judged}", self.distillation, words)
+
+    def portions(self, *, learned: float) -> tuple[Portion, ...]:
+        """Return its own samples, and what is replayed beside them."""
+        return of_policy(self.algorithm, self.distillation, rounds=self.updates, learned=learned)
+
+    def pinned(self) -> Self:
+        """Return the step with its algorithm pinned."""
+        return self.model_copy(update={"algorithm": self.algorithm.pinned()})
+
+    def draws(self) -> Placed[Drawing]:
         """Return the step itself."""
         return (((), self),)
-
-
-class SelfPlayStep(StepSettings):
-    """Self-play (Absolute Zero, arXiv:2505.03335): one model puts problems and solves them, and learns from both.
-
-    Each round the model is asked for problems. The task's executor keeps those that are problems, belong to the train
-    split, are of bounded size and not among the recent ones; the model answers each several times, and the verifier
-    judges the answers. Both roles then share one policy-gradient update, beside distillation on replayed sequences.
-    """
-
-    type: Literal["self_play"] = "self_play"
-    updates: int = Field(default=60, ge=1)
-    """Rounds of proposing and solving, each followed by the algorithm's inner epochs of optimizer updates."""
-    proposals: int = Field(default=32, ge=2)
-    """Problems that the model is asked for in each round."""
-    group_size: int = Field(default=8, ge=2)
-    """Solutions of each problem; their share of right ones is its solve rate."""
-    temperature: float = Field(default=1.0, gt=0)
-    """Of both roles."""
-    proposer_reward: Literal["learnability", "valid", "none"] = "learnability"
-    """What a kept problem earns. `learnability`: 1 - solve rate, but 0 where all or none of the solutions are right.
-    `valid`: 1 (a control). `none`: the proposer is not trained (a control). What is no problem, too large or repeated
-    earns 0, never less: punishing it makes the proposer fall silent."""
-    proposer_weight: float = Field(default=1.0, gt=0)
-    """Factor of the proposer's loss beside the solver's; each is normalised by its own tokens."""
-    window: int = Field(default=2000, ge=1)
-    """Kept problems in which a proposal must not occur again; those of the step's earlier rounds and of its own."""
-    reach: int = Field(default=3, ge=0)
-    """Levels beyond the highest one aimed at that a proposal may have; larger ones are not solved and earn 0."""
-    algorithm: RoleRelative = RoleRelative()
-    distillation: Distillation | None = Distillation()
-    """null trains by policy gradient alone (a control: old levels erode)."""
-
-    @model_validator(mode="after")
-    def _settings_act(self) -> "SelfPlayStep":
-        if self.algorithm.reads_again:
-            raise ValueError(
-                "self_play learns from what it has just sampled and reads nothing again; remove correction"
-            )
-        if self.algorithm.mini_batches > 1:
-            raise ValueError(
-                "self_play learns from both roles of a round in one update; remove mini_batches, or set inner_epochs"
-            )
-        _check_refresh(self.algorithm.kl, self.updates)
-        if self.proposer_reward == "none" and self.proposer_weight != 1.0:
-            raise ValueError(
-                "proposer_weight has no effect where the proposer is not trained; remove it, or set "
-                "proposer_reward: learnability"
-            )
-        return self
-
-    def taught(self) -> Placed[Taught]:
-        """Return the settings by which teachers teach in it."""
-        return ((("distillation",), self.distillation),) if self.distillation is not None else ()
-
-    @property
-    def proposal_reach(self) -> int:
-        """`reach`."""
-        return self.reach
-
-    def references(self) -> Placed[Reference]:
-        """Return the model of the KL term, unless it is the weights that the step starts from."""
-        return _held_to(self.algorithm.kl)
-
-
-class MergeStep(StepBase):
-    """Several generations' weights become one model's, without training: the candidate, or what the next steps train.
-
-    The first step of its generations, since it leaves nothing of the weights that they start from.
-    """
-
-    type: Literal["merge"] = "merge"
-    method: Literal["linear", "ties"] = "linear"
-    """`linear`: the weighted mean. `ties` (arXiv:2306.01708): generation 0's weights (with `training.adapter`: the
-    base's), moved by the mean of the differences to them, the largest ones only and those alone that agree in sign."""
-    models: tuple[LineageModel, ...] = Field(min_length=2)
-    """Generations of the lineage, by place, by number, or as the end of a stage."""
-    weights: tuple[float, ...] | None = None
-    """One for each model. null: equal shares for `linear`, 1 each for `ties`, which takes the mean itself."""
-    density: float | None = Field(default=None, gt=0, lt=1)
-    """Share of each matrix's entries that `ties` keeps, the largest; null is 0.5."""
-
-    @model_validator(mode="after")
-    def _can_be_merged(self) -> "MergeStep":
-        if len(set(self.models)) < len(self.models):
-            raise ValueError("a model stands twice; name each once, and give it a larger share in weights")
-        if self.density is not None and self.method != "ties":
-            raise ValueError(f"density has no effect with method {self.method}; remove it, or set method: ties")
-        if self.weights is None:
-            return self
-        if len(self.weights) != len(self.models):
-            raise ValueError(f"{len(self.weights)} weights for {len(self.models)} models; give one for each")
-        if self.method == "linear" and not math.isclose(sum(self.weights), 1, abs_tol=1e-6):
-            raise ValueError(
-                f"weights sum to {sum(self.weights):g}, which would scale the model; let those of linear sum to 1"
-            )
-        if self.method == "ties" and min(self.weights) <= 0:
-            raise ValueError("ties elects signs before it weighs, so a weight of 0 or less makes no sense; raise it")
-        return self
-
-    @property
-    def kept(self) -> float:
-        """`density` with its default."""
-        return 0.5 if self.density is None else self.density
-
-    def shares(self) -> tuple[float, ...]:
-        """Return each model's weight."""
-        if self.weights is not None:
-            return self.weights
-        return (1.0,) * len(self.models) if self.method == "ties" else (1 / len(self.models),) * len(self.models)
-
-    @property
-    def as_merge(self) -> "MergeStep":
-        """The step itself."""
-        return self
-
-    def merged(self) -> Placed[LineageModel]:
-        """Return whose weights it makes into one model's."""
-        return tuple((("models", index), model) for index, model in enumerate(self.models))
 
 
 Step = Annotated[SftStep | DistillStep | RlStep | SelfPlayStep | MergeStep, ByType()]

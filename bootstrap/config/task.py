@@ -51,6 +51,8 @@ class TaskSettings(TaskKind):
     """Whether its questions are a given set, of which the held-out ones are asked again and again."""
     has_stepping_stones: ClassVar[bool] = False
     """Whether its prompts have easier variants of the same level."""
+    pinned_by: ClassVar[str] = "path"
+    """The setting that names what `pinned` reads."""
     has_answer_limit: ClassVar[bool] = False
     """Whether `max_answer_tokens` may bound its answers."""
     question_kind: ClassVar[str | None] = None

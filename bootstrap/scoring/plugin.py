@@ -18,19 +18,13 @@ wrong is left out. Without `reads` it judges rollouts and the probe's few answer
 code that a model wrote belongs into the verifier `code`.
 """
 
-import importlib
-import inspect
-import sys
-import sysconfig
-from collections.abc import Callable, Sequence
-from importlib.metadata import entry_points
+from collections.abc import Sequence
 from math import isfinite
-from pathlib import Path
 from typing import Any
 
 from bootstrap.config.verifiers import PluginVerifier
 from bootstrap.errors import VerifierError
-from bootstrap.scoring.meaning import meaning_of, spec_of
+from bootstrap.plugins import Kind
 from bootstrap.scoring.verifier import (
     Answer,
     AnswerVerifier,
@@ -42,10 +36,12 @@ from bootstrap.scoring.verifier import (
     version_of,
 )
 
-GROUP = "bootstrap.verifiers"
-"""Group of the entry points."""
-_LIBRARIES = {Path(place).resolve() for place in sysconfig.get_paths().values()}
-SIGNATURE = "verify(text, *, reference, prompt, **settings)"
+KIND = Kind(
+    name="verifier",
+    results="verdicts",
+    written="verify(text, *, reference, prompt, **settings)",
+    error=VerifierError,
+)
 READS = "reads(reference, **settings)"
 
 
@@ -58,12 +54,12 @@ class Plugin(AnswerVerifier):
         """Raise VerifierError when the function is missing, unreadable, or does not take these arguments."""
         self._uses = settings.uses
         self._settings = settings.settings
-        self._function = _find(settings.uses)
+        self._function = KIND.find(settings.uses)
         self._reads = getattr(self._function, "reads", None)
-        self._check_signature(self._function, "", reference="", prompt="", written=SIGNATURE)
+        KIND.check_signature(self._function, settings.uses, settings.settings, "", reference="", prompt="")
         if self._reads is not None:
-            self._check_signature(self._reads, "", written=READS)
-        self.version = version_of(__name__, settings=settings, also=_meaning(self._function, settings.uses))
+            KIND.check_signature(self._reads, f"reads of {settings.uses}", settings.settings, "", written=READS)
+        self.version = version_of(__name__, settings=settings, also=KIND.meaning(self._function, settings.uses))
 
     @property
     def is_reader(self) -> bool:
@@ -125,80 +121,6 @@ class Plugin(AnswerVerifier):
             f"the verifier {self._uses} returned {_shown(found)}; it must return True or False, a finite reward, "
             "a pair of both, or None"
         )
-
-    def _check_signature(self, function: Any, *given: str, written: str, **named: str) -> None:
-        """Raise VerifierError unless the function can be called so with the recipe's settings."""
-        name = written.partition("(")[0]
-        which = self._uses if function is self._function else f"{name} of {self._uses}"
-        try:
-            signature = inspect.signature(function)
-        except (TypeError, ValueError):
-            raise VerifierError(f"{which} is no function that can be looked at; write it as {written}") from None
-        try:
-            signature.bind(*given, **named, **self._settings)
-        except TypeError as error:
-            raise VerifierError(
-                f"the verifier {which} cannot be called with the recipe's settings: {error}; write it as "
-                f"{written} with a parameter for each of its settings"
-            ) from None
-
-
-def _find(uses: str) -> Callable[..., Any]:
-    """Return the function of that name. Raises VerifierError when there is none."""
-    if ":" not in uses:
-        found = entry_points(group=GROUP, name=uses)
-        if not found:
-            known = ", ".join(sorted(entry.name for entry in entry_points(group=GROUP))) or "none"
-            raise VerifierError(
-                f"no installed package offers the verifier {uses} (entry points {GROUP}: {known}); install it, or "
-                "name a function as module:function"
-            )
-        uses = next(iter(found)).value
-    # Last on the path, so that no file lying about hides an installed module.
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
-    module, _, name = uses.partition(":")
-    try:
-        imported = importlib.import_module(module)
-    except (ImportError, SyntaxError) as error:
-        raise VerifierError(
-            f"the module of the verifier {uses} cannot be imported: {error}; install it, or start where {module} lies"
-        ) from error
-    function = getattr(imported, name, None)
-    if not callable(function):
-        raise VerifierError(f"the module {module} has no function {name}; write it there as {SIGNATURE}")
-    return function
-
-
-def _meaning(function: Callable[..., Any], uses: str) -> str:
-    """Return what the module that defines the function means, with what it uses of its neighbours.
-
-    Neighbours are the modules of its package and, where it lies among no installed packages, those beside it.
-    """
-    try:
-        module = function.__module__
-        package, folder = module.partition(".")[0], _folder_of(module)
-        beside = None if folder in _LIBRARIES else folder
-        return meaning_of(
-            module,
-            follow=lambda other: (
-                other.partition(".")[0] == package or (beside is not None and _folder_of(other) == beside)
-            ),
-        )
-    except (AttributeError, OSError, SyntaxError, TypeError):
-        raise VerifierError(
-            f"the source of the verifier {uses} cannot be read, so its verdicts could not be told apart by version; "
-            "define it as a function in a Python file"
-        ) from None
-
-
-def _folder_of(module: str) -> Path | None:
-    """Return the folder in which the first part of a module's name lies; None for what is no file."""
-    spec = spec_of(module.partition(".")[0])
-    if spec is None:
-        return None
-    places = [*(spec.submodule_search_locations or ()), *([spec.origin] if spec.has_location and spec.origin else ())]
-    return Path(places[0]).resolve().parent if places else None
 
 
 def _is_reward(value: float) -> bool:

@@ -22,8 +22,8 @@ from bootstrap.config.answers import Judges
 from bootstrap.config.base import Settings, identity_of
 from bootstrap.config.models import LineageModel
 from bootstrap.errors import VerifierError
+from bootstrap.meaning import meaning_of
 from bootstrap.records import Rollout, Status, Verdict
-from bootstrap.scoring.meaning import meaning_of
 
 CLASSES = {
     "exact": "bootstrap.scoring.exact:ExactMatch",

@@ -8,10 +8,10 @@ names the levels.
 
 from collections.abc import Collection, Mapping, Sequence
 
-from bootstrap.config.generations import Accelerated, Curriculum, Fixed, Given, NextLevel, Solved, Stage
+from bootstrap.config.generations import Curriculum, Stage
 from bootstrap.config.recipe import Recipe
-from bootstrap.config.sources import Levels, Rejection
-from bootstrap.config.steps import DistillStep, MergeStep, RlStep, SftStep, Step
+from bootstrap.config.sources import Levels
+from bootstrap.config.steps import Step
 
 
 def aims_by(stage: Stage, *, champion: int, init: int | None) -> int:
@@ -20,7 +20,7 @@ def aims_by(stage: Stage, *, champion: int, init: int | None) -> int:
     That is the champion, which is to be beaten. But one that the gate leaves alone goes its own way, and one that takes
     up what is `solved` has to go by the weights that answer: what it starts from (`init`, None for another model).
     """
-    own = stage.gate == "never" or isinstance(stage.curriculum, Solved)
+    own = stage.gate == "never" or stage.curriculum.aims_by_start
     return init if own and init is not None else champion
 
 
@@ -43,36 +43,10 @@ def target_levels(
     moves on. `accelerated` adds the following levels up to and including the first one below `until`. `solved` takes
     the levels above `trained` up to the last of those that are solved without a gap, or else that first level.
     """
-    if isinstance(curriculum, Given):
-        return curriculum.levels
-    found = _wanted(curriculum, accuracies, base_level=base_level, rise=rise, trained=trained)
-    return found if highest is None else tuple(dict.fromkeys(min(level, highest) for level in found))
-
-
-def _wanted(
-    curriculum: NextLevel | Accelerated | Solved | Fixed,
-    accuracies: Mapping[int, float],
-    *,
-    base_level: int,
-    rise: int,
-    trained: int,
-) -> tuple[int, ...]:
-    if isinstance(curriculum, Fixed):
-        return (base_level + rise,)
-    if isinstance(curriculum, Solved):
-        # What was trained on and not measured again is no first level without an answer.
-        accuracies = dict.fromkeys(range(base_level + 1, trained + 1), 1.0) | accuracies
-    bound = curriculum.solved_at if isinstance(curriculum, Solved) else curriculum.raise_at
-    first = base_level + 1
-    while accuracies.get(first, -1.0) >= bound:
-        first += 1
-    if isinstance(curriculum, Solved):
-        return tuple(range(max(trained, base_level) + 1, first))[: curriculum.max_levels] or (first,)
-    targets = [first]
-    if isinstance(curriculum, Accelerated):
-        while len(targets) < curriculum.max_levels and accuracies.get(targets[-1], -1.0) >= curriculum.until:
-            targets.append(targets[-1] + 1)
-    return tuple(targets)
+    found = curriculum.targets(accuracies, base_level=base_level, rise=rise, trained=trained)
+    if highest is None or curriculum.given:
+        return found
+    return tuple(dict.fromkeys(min(level, highest) for level in found))
 
 
 def levels_of(wanted: Levels, targets: Sequence[int]) -> tuple[int, ...]:
@@ -83,8 +57,7 @@ def levels_of(wanted: Levels, targets: Sequence[int]) -> tuple[int, ...]:
 
 def drawn_levels(step: Step, targets: Sequence[int]) -> tuple[int, ...]:
     """Return the levels that a step draws prompts from; the targets for one that draws none."""
-    source = step.source if isinstance(step, SftStep) else step
-    return levels_of(source.levels if isinstance(source, RlStep | Rejection) else "targets", targets)
+    return levels_of(next((drawn.levels for _, drawn in step.draws()), "targets"), targets)
 
 
 def last_evaluated(targets: Sequence[int], *, lookahead: int, highest: int | None) -> int:
@@ -105,12 +78,13 @@ def trained_level(recipe: Recipe, number: int, targets: Sequence[int]) -> int:
 
 
 def _trained_level(step: Step, targets: Sequence[int], *, base_level: int) -> int:
-    if isinstance(step, MergeStep):
-        return 0
-    if isinstance(step, DistillStep) and step.distillation.data != "references":
-        return max(replay_levels(targets), default=0)
-    if isinstance(step, DistillStep) or (isinstance(step, SftStep) and not isinstance(step.source, Rejection)):
-        return base_level
+    match step.practises:
+        case "nothing":
+            return 0
+        case "references":
+            return base_level
+        case "replayed":
+            return max(replay_levels(targets), default=0)
     return max(drawn_levels(step, targets), default=0)
 
 

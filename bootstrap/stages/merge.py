@@ -6,7 +6,7 @@ A worker does it, as a stage that is never run twice. How weights are combined i
 import json
 
 from bootstrap.canonical import json_file
-from bootstrap.config.steps import MergeStep
+from bootstrap.config.step import MergeStep
 from bootstrap.ledger_records import Books
 from bootstrap.records import Checkpoint
 from bootstrap.stages.context import Context, Meter, Plan

@@ -158,8 +158,8 @@ def check_origin(recipe: Recipe, origin: Origin, *, lineage: str) -> None:
 
 def inherited(context: Context, number: int) -> dict[str, Artifact]:
     """Return what a fork's generation 0 comes with beside its weights, by role; nothing for any other generation."""
-    model = context.recipe.base.model
-    if number or not isinstance(model, GenerationModel):
+    model = context.recipe.base.model.as_generation
+    if number or model is None:
         return {}
     origin = find_origin(context.store.root.parent, model)
     if not origin.shares_task(context.recipe):

@@ -6,7 +6,8 @@ Left out: what the term does to a token (`training/loss.py`), and which model a 
 from typing import Any
 
 from bootstrap.config.algorithms import ReferenceKl
-from bootstrap.config.steps import RlStep, SelfPlayStep
+from bootstrap.config.self_play import SelfPlayStep
+from bootstrap.config.steps import RlStep
 from bootstrap.records import Checkpoint, Guide
 from bootstrap.stages.context import Context, Plan
 from bootstrap.stages.step import MODEL_FOLDER, planned_inputs

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from bootstrap.config.algorithms import GroupRelative, PassAtK, Ppo, Unrewarded
 from bootstrap.config.distillation import OnPolicyDistillation
 from bootstrap.config.steps import RlStep
 from bootstrap.ids import RolloutId, RoundId
@@ -16,7 +15,6 @@ from bootstrap.selection.filters import (
     OFF_POLICY,
     OFF_POLICY_ALONE,
     TRUNCATED,
-    differ,
     more_samples,
     select_batch,
     select_groups,
@@ -29,7 +27,6 @@ from bootstrap.stages.generate import common_fault, generate, judge, num_stones,
 from bootstrap.stages.reference import Reference
 from bootstrap.stages.step import Round
 from bootstrap.stages.tables import Tables
-from bootstrap.training.algorithms import pass_at_k
 from bootstrap.training.algorithms.stream import policy_form, rl_streams
 
 HELD = "no advantage: counted in the mean and held to the reference"
@@ -75,15 +72,12 @@ class RlTrainer:
         rounds = _by_round(tables) if step.retire is not None else {}
         for number, places in live.items():
             drawn = 0
-            for again in range(self._redraws() + 1):
+            for again in range(step.algorithm.redraws + 1):
                 wanted = step.prompts_per_update - sum(place < drawn for place in places)
                 drawn += wanted if step.retire is None else len(self._prompts(number, wanted, again, rates=rates))
             total += drawn
             rates.add(*rounds.get(number, ((), ())))
         return total
-
-    def _redraws(self) -> int:
-        return self.step.algorithm.resample if isinstance(self.step.algorithm, GroupRelative) else 0
 
     def _prompts(self, number: int, count: int, again: int, *, rates: PassRates) -> list[Prompt]:
         """Return `count` prompts of a round, fewer where levels are solved by the `rates` before it.
@@ -113,14 +107,14 @@ class RlTrainer:
         prefix = RoundId(generation=plan.number, step=self.index, number=number)
         rollouts, verdicts = self._answers(prompts, prefix, meter)
         selections, live = self._select(rollouts, verdicts)
-        for again in range(1, self._redraws() + 1):
+        for again in range(1, step.algorithm.redraws + 1):
             if not (missing := step.prompts_per_update - len(live)):
                 break
             further = self._prompts(number, missing, again, rates=self.rates)
             found, judged = self._answers(further, prefix, meter, earlier=prompts)
             prompts, rollouts, verdicts = [*prompts, *further], [*rollouts, *found], [*verdicts, *judged]
             selections, live = self._select(rollouts, verdicts)
-        keeps = isinstance(step.algorithm, GroupRelative) and step.algorithm.zero_variance == "keep"
+        keeps = step.algorithm.keeps_zero_variance
         held = keeps and bool(guides)
         mask = step.algorithm.truncated_answers == "mask"
         if step.teaching is not None or held:
@@ -263,24 +257,17 @@ class RlTrainer:
     ) -> tuple[list[Selection], tuple[str, ...]]:
         algorithm = self.step.algorithm
         mask = algorithm.truncated_answers == "mask"
-        if isinstance(algorithm, Unrewarded):
-            return select_batch(rollouts, verdicts, mask_truncated=mask)[0], ()
-        if not isinstance(algorithm, GroupRelative):
-            must_differ = not isinstance(algorithm, Ppo)
-            return select_batch(rollouts, verdicts, mask_truncated=mask, must_differ=must_differ)
-
-        def gives_advantage(rewards: Sequence[float]) -> bool:
-            if not isinstance(algorithm, PassAtK):
-                return differ(rewards)
-            return pass_at_k.differ(rewards, k=algorithm.k)
-
-        return select_groups(
-            rollouts,
-            verdicts,
-            zero_variance=algorithm.zero_variance,
-            useful=gives_advantage,
-            mask_truncated=mask,
-        )
+        if algorithm.compares == "group":
+            return select_groups(
+                rollouts,
+                verdicts,
+                zero_variance="keep" if algorithm.keeps_zero_variance else "drop",
+                useful=algorithm.informative,
+                mask_truncated=mask,
+            )
+        must_differ = not algorithm.learns_from_equal_rewards
+        selections, live = select_batch(rollouts, verdicts, mask_truncated=mask, must_differ=must_differ)
+        return selections, live if algorithm.compares == "batch" else ()
 
 
 def _token_rewards(teaching: OnPolicyDistillation | None, teachers: Mapping[str, str]) -> dict[str, Guide]:

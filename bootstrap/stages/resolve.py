@@ -6,11 +6,10 @@ from functools import partial
 from pathlib import Path
 
 from bootstrap.config import verifiers
-from bootstrap.config.base_model import BaseModelSource, FolderModel, GenerationModel, PretrainedModel, ScratchModel
+from bootstrap.config.base_model import ModelSettings, PretrainedModel
 from bootstrap.config.generations import Generations, Position
-from bootstrap.config.models import EndpointTeacher, LineageModel, Model, StageEnd, roles
+from bootstrap.config.models import LineageModel, Model, means_best, outside_model, roles, server_model
 from bootstrap.config.recipe import Recipe
-from bootstrap.config.steps import MergeStep, RlStep, SelfPlayStep, Step
 from bootstrap.config.training import Training
 from bootstrap.errors import RecipeError
 from bootstrap.evaluation.protection import Protected
@@ -75,9 +74,9 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
     merged = {
         name: _generation(context, entries, named.number_of(name))
         for step in stage.steps
-        if isinstance(step, MergeStep)
+        if (merge := step.as_merge) is not None
         # Differences of adapters are counted from the base that they share.
-        for name in (*step.models, *(("base",) if step.method == "ties" and recipe.training.adapter is None else ()))
+        for name in (*merge.models, *(("base",) if merge.method == "ties" and recipe.training.adapter is None else ()))
     }
     start, init = _start(context, entries, position, named=named, merged=merged)
     named = replace(named, parent=init)
@@ -101,7 +100,7 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
         sampler: _model(context, entries, sampler, named=named)
         for step in stage.steps
         for _, sampler in step.samplers()
-        if not isinstance(sampler, EndpointTeacher)
+        if server_model(sampler) is None
     }
     references = {
         model: _model(context, entries, model, named=named) for step in stage.steps for _, model in step.references()
@@ -134,7 +133,7 @@ def resolve(context: Context, entries: Sequence[Entry], number: int) -> Plan:
         references=references,
         # What others have solved, these weights have yet to learn.
         rates=_rates(context, [entry for entry in able if entry.generation.number in own])
-        if any(_retires(step) for step in stage.steps)
+        if any(step.retires for step in stage.steps)
         else PassRates(),
         asked=asked,
     )
@@ -169,7 +168,7 @@ class Names:
         else:
             found = self.generations.youngest(name, number=self.number)
         assert found is not None and found < self.number, f"generation {self.number} has no {name}"
-        if name == "previous" or isinstance(name, StageEnd):
+        if means_best(name):
             return stands_for(self.generations, self.committed, found)
         return found
 
@@ -193,8 +192,8 @@ def _start(
     init = position.stage.init
     if merged:
         return next(iter(merged.values()))[1], None
-    if isinstance(init, ScratchModel | PretrainedModel):
-        return _model_weights(context, init, number=position.first), None
+    if (outside := outside_model(init)) is not None:
+        return _model_weights(context, outside, number=position.first), None
     number, start = _generation(context, entries, named.number_of(init))
     return start, number
 
@@ -212,34 +211,34 @@ def edges(context: Context, plan: Plan, *, sources: Collection[int]) -> tuple[Ed
     `sources`: the generations of those answers.
     """
     recipe, found = context.recipe, []
-    model = recipe.generations.position(plan.number).stage.init if plan.number else recipe.base.model
+    model = outside_model(recipe.generations.position(plan.number).stage.init) if plan.number else recipe.base.model
     if plan.init is not None:
         found.append(Edge(role="init", generation=plan.init, fingerprint=plan.start.fingerprint))
-    elif isinstance(model, FolderModel):
-        found.append(Edge(role="init", generation=None, external=_place(model), fingerprint=plan.start.fingerprint))
-    elif isinstance(model, GenerationModel):
-        origin = find_origin(context.store.root.parent, model)
+    elif model is not None and model.written is not None:
+        found.append(Edge(role="init", generation=None, external=model.written, fingerprint=plan.start.fingerprint))
+    elif model is not None and (forked := model.as_generation) is not None:
+        origin = find_origin(context.store.root.parent, forked)
         found.append(
             Edge(
                 role="init",
                 generation=None,
-                external=model.place,
-                record=model.record,
+                external=forked.place,
+                record=forked.record,
                 spent=origin.spent(with_answers=origin.shares_task(recipe)),
-                fingerprint=model.fingerprint,
+                fingerprint=forked.fingerprint,
             )
         )
     for role, models in {"teacher": plan.teachers, "sampler": plan.samplers}.items():
         found += [_edge(role, *named) for named in models.items()]
     merged = {number: checkpoint.fingerprint for number, checkpoint in plan.merged.values()}
     found += [Edge(role="merged", generation=number, fingerprint=print_) for number, print_ in sorted(merged.items())]
-    servers = (end for step in recipe.steps_of(plan.number) for _, end in step.samplers())
-    for server in dict.fromkeys(end for end in servers if isinstance(end, EndpointTeacher)):
+    servers = (server_model(name) for step in recipe.steps_of(plan.number) for _, name in step.samplers())
+    for server in dict.fromkeys(server for server in servers if server is not None):
         found.append(Edge(role="sampler", generation=None, external=policy_of(server), fingerprint=policy_of(server)))
     held = [_edge("reference", *named) for named in plan.references.items()]
     first = recipe.steps_of(plan.number)[:1]
-    trained = [step.algorithm for step in first if isinstance(step, RlStep | SelfPlayStep)]
-    if any(algorithm.kl is not None and algorithm.kl.model == "start" for algorithm in trained):
+    penalties = [step.policy_gradient.kl for step in first if step.policy_gradient is not None]
+    if any(kl is not None and kl.model == "start" for kl in penalties):
         # Later steps that are held to their start are held to weights that this generation has made itself.
         held.append(Edge(role="reference", generation=plan.init, fingerprint=plan.start.fingerprint))
     # One generation may be named in several ways, as the parent and the champion mostly are.
@@ -255,34 +254,31 @@ def edges(context: Context, plan: Plan, *, sources: Collection[int]) -> tuple[Ed
 def _edge(role: str, name: Model, model: tuple[int | None, Checkpoint]) -> Edge:
     """Return the edge from a model that the recipe names."""
     number, checkpoint = model
-    outside = _place(name) if isinstance(name, FolderModel) else None
-    return Edge(role=role, generation=number, external=outside, fingerprint=checkpoint.fingerprint)
+    outside = outside_model(name)
+    written = outside.written if outside is not None else None
+    return Edge(role=role, generation=number, external=written, fingerprint=checkpoint.fingerprint)
 
 
-def _place(model: FolderModel) -> str:
-    """Return a folder as the recipe writes it."""
-    return model.model_dump(mode="json")["path"]
-
-
-def _model_weights(context: Context, model: BaseModelSource, *, number: int) -> Checkpoint:
+def _model_weights(context: Context, model: ModelSettings, *, number: int) -> Checkpoint:
     """Return the weights of a model source; `number`: the first generation that starts from them."""
     seed, place = context.recipe.seed, (number,) if number else ()
-    if isinstance(model, ScratchModel):
-        context.pool.build(model, context.task.characters, seed=derive_seed(seed, "initial weights", *place))
+    if (scratch := model.as_scratch) is not None:
+        context.pool.build(scratch, context.task.characters, seed=derive_seed(seed, "initial weights", *place))
         return context.pool.export()
-    if isinstance(model, GenerationModel):
-        weights = find_origin(context.store.root.parent, model).weights()
+    if (forked := model.as_generation) is not None:
+        weights = find_origin(context.store.root.parent, forked).weights()
         if context.recipe.training.adapter is None or base_fingerprint(weights.files) is not None:
             context.pool.hold(weights)
             return context.pool.export()
     if context.recipe.training.adapter is not None:
         context.pool.adapt(seed=derive_seed(seed, "initial adapter"))
     else:
-        context.pool.load_unverified(_pretrained(model))
+        context.pool.load_unverified(_pretrained(model.as_pretrained))
     return context.pool.export()
 
 
-def _pretrained(model: PretrainedModel) -> dict[str, bytes]:
+def _pretrained(model: PretrainedModel | None) -> dict[str, bytes]:
+    assert model is not None, "every other model has been dealt with"
     return framed(read_model_folder(Path(model.path)), chat=model.chat == "template", system=model.system)
 
 
@@ -291,11 +287,10 @@ def _base(context: Context, entries: Sequence[Entry]) -> Checkpoint:
     if entries:
         ref = entries[0].generation.artifacts["base"]
         files = context.store.artifact(ref).read_all()
-    elif isinstance(context.recipe.base.model, GenerationModel):
-        files = find_origin(context.store.root.parent, context.recipe.base.model).whole()
+    elif (forked := context.recipe.base.model.as_generation) is not None:
+        files = find_origin(context.store.root.parent, forked).whole()
     else:
-        assert isinstance(context.recipe.base.model, PretrainedModel), "an adapter needs a pretrained base"
-        files = _pretrained(context.recipe.base.model)
+        files = _pretrained(context.recipe.base.model.as_pretrained)
     base = Checkpoint(fingerprint=fingerprint_model(files), files=files)
     context.store.put("weights", {"fingerprint": base.fingerprint}, base.files)
     return base
@@ -335,19 +330,16 @@ def read_model_folder(folder: Path) -> dict[str, bytes]:
 
 def _model(context: Context, entries: Sequence[Entry], name: Model, *, named: Names) -> tuple[int | None, Checkpoint]:
     """Return a teacher's or sampler's generation (None for a model outside the lineage) and weights."""
-    if isinstance(name, FolderModel):
-        files = read_model_folder(Path(name.path))
+    outside = outside_model(name)
+    if outside is not None and outside.folder is not None:
+        files = read_model_folder(outside.folder)
         return None, Checkpoint(fingerprint=fingerprint_model(files), files=files)
-    assert not isinstance(name, EndpointTeacher), "a server's weights are not to be had"
+    assert server_model(name) is None, "a server's weights are not to be had"
     return _generation(context, entries, named.number_of(name))
 
 
 def _generation(context: Context, entries: Sequence[Entry], number: int) -> tuple[int, Checkpoint]:
     return number, weights_of(context, entries, number)
-
-
-def _retires(step: Step) -> bool:
-    return isinstance(step, RlStep) and step.retire is not None
 
 
 def _rates(context: Context, known: Sequence[Entry]) -> PassRates:
@@ -356,7 +348,7 @@ def _rates(context: Context, known: Sequence[Entry]) -> PassRates:
     for entry in known:
         number = entry.generation.number
         if number not in context.rates:
-            sampled = [isinstance(step, RlStep) for step in context.recipe.steps_of(number)]
+            sampled = [step.tells_rates for step in context.recipe.steps_of(number)]
             context.rates[number] = rates_of(context.store, entry.generation, sampled=sampled)
         total.merge(context.rates[number])
     return total

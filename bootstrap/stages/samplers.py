@@ -5,7 +5,7 @@ Left out: what the answers are for (`supervised.py`), and which generation a nam
 
 from collections.abc import Sequence
 
-from bootstrap.config.models import EndpointTeacher
+from bootstrap.config.models import EndpointTeacher, server_model
 from bootstrap.config.sources import Rejection
 from bootstrap.errors import VerifierError
 from bootstrap.ids import SampleId
@@ -40,8 +40,8 @@ def answers(
     sampler = source.sampler
     if sampler == "start":
         return generate(context, asked, how, shape=plan.shape, meter=meter, policy=policy)
-    if isinstance(sampler, EndpointTeacher):
-        return _ask_server(context, sampler, asked, source, encoder=encoder, meter=meter)
+    if (server := server_model(sampler)) is not None:
+        return _ask_server(context, server, asked, source, encoder=encoder, meter=meter)
     _, checkpoint = plan.samplers[sampler]
     shape = context.pool.load_peer(checkpoint)
     found = generate(

@@ -22,7 +22,7 @@ from enum import StrEnum
 from statistics import fmean
 from typing import Any
 
-from bootstrap.config.steps import SelfPlayStep
+from bootstrap.config.self_play import SelfPlayStep
 from bootstrap.ids import RolloutId, RoundId
 from bootstrap.prompts.programs import ProgramTask
 from bootstrap.records import (

@@ -33,15 +33,14 @@ class SupervisedTrainer:
         self.newest: list[Example] = []
 
     def drawn(self, tables: Tables) -> int:
-        step = self.step
-        return step.source.prompts if isinstance(step, SftStep) and isinstance(step.source, Rejection) else 0
+        return self.step.num_prompts
 
     def _seed(self, *names: str | int) -> int:
         return derive_seed(self.context.recipe.seed, "step", self.plan.number, self.index, *names)
 
     def prepare(self, tables: Tables, meter: Meter) -> None:
-        if isinstance(self.step, SftStep) and isinstance(self.step.source, Rejection):
-            self._sample(self.step.source, tables, meter)
+        for _, source in self.step.rejections():
+            self._sample(source, tables, meter)
 
     def _sample(self, source: Rejection, tables: Tables, meter: Meter) -> None:
         """Rejection sampling: answer prompts of the target levels, keep what the filter lets pass."""
@@ -133,7 +132,7 @@ class SupervisedTrainer:
 
     def resume(self, tables: Tables) -> None:
         kept = {s.rollout_id for s in tables.selections if s.use is Use.CE}
-        own = isinstance(self.step, SftStep) and not self.step.samplers()
+        own = not self.step.samplers()
         self.newest = [
             _imitate(r) if own and not r.unhinted else self._imitate_text(r) for r in tables.rollouts if r.id in kept
         ]
@@ -154,28 +153,35 @@ class SupervisedTrainer:
         return Example(source=rollout.id, tokens=(*prompt, *completion), num_prompt_tokens=len(prompt), ce_weight=1.0)
 
     def round(self, number: int, tables: Tables, meter: Meter) -> Round:
-        step, seed = self.step, self._seed("round", number)
-        if isinstance(step, DistillStep):
-            examples = distilled(self.context, self.plan, step.distillation, self.encoder, seed=seed)
-        elif isinstance(step.source, Rejection):
-            num_newest = round(step.source.newest_share * step.batch_size) if self.newest else 0
-            rng = generator(seed, "newest")
-            examples = [rng.choice(self.newest) for _ in range(num_newest)]
-            if (rest := step.batch_size - num_newest) > 0:
-                replay = step.source.replay
-                examples += replay_examples(self.context, self.plan, replay, self.encoder, count=rest, seed=seed)
-        else:
-            task, levels = self._showing(step.source), range(1, self.context.recipe.task.base_level + 1)
-            proposals = round(step.source.proposals * step.batch_size)
-            shown = task.demonstrate(levels, step.batch_size - proposals, seed=seed, mixed=True)
-            if proposals:
-                assert isinstance(task, ProgramTask), "a recipe shows proposals for a task that reads them alone"
-                shown += task.demonstrate_proposals(levels, proposals, seed=seed)
-            examples = self.encoder.encode(
-                [Example(source=p.id, prompt_text=p.text, completion_text=a, ce_weight=1.0) for p, a in shown]
-            )
-        taught = step.distillation if isinstance(step, DistillStep) else None
-        return Round(batches=[assemble([], examples, **divergence_form(taught))])
+        step, seed, examples = self.step, self._seed("round", number), list[Example]()
+        if step.anchor is not None:
+            examples += distilled(self.context, self.plan, step.anchor, self.encoder, seed=seed)
+        for _, source in step.rejections():
+            examples += self._newest(source, step.batch_size, seed=seed)
+        for _, source in step.shown():
+            examples += self._references(source, step.batch_size, seed=seed)
+        return Round(batches=[assemble([], examples, **divergence_form(step.anchor))])
+
+    def _newest(self, source: Rejection, count: int, *, seed: int) -> list[Example]:
+        """Return a batch of accepted answers, and what is replayed beside them."""
+        num_newest = round(source.newest_share * count) if self.newest else 0
+        rng = generator(seed, "newest")
+        examples = [rng.choice(self.newest) for _ in range(num_newest)]
+        if (rest := count - num_newest) > 0:
+            examples += replay_examples(self.context, self.plan, source.replay, self.encoder, count=rest, seed=seed)
+        return examples
+
+    def _references(self, source: References, count: int, *, seed: int) -> list[Example]:
+        """Return a batch of the task's references, some of them as problems that are put."""
+        task, levels = self._showing(source), range(1, self.context.recipe.task.base_level + 1)
+        proposals = round(source.proposals * count)
+        shown = task.demonstrate(levels, count - proposals, seed=seed, mixed=True)
+        if proposals:
+            assert isinstance(task, ProgramTask), "a recipe shows proposals for a task that reads them alone"
+            shown += task.demonstrate_proposals(levels, proposals, seed=seed)
+        return self.encoder.encode(
+            [Example(source=p.id, prompt_text=p.text, completion_text=a, ce_weight=1.0) for p, a in shown]
+        )
 
 
 def _imitate(rollout: Rollout) -> Example:

@@ -23,6 +23,8 @@ LAYERS = {
     "canonical": 0,
     "references": 0,
     "levels": 0,
+    "meaning": 0,
+    "plugins": 0,
     "lookups": 0,
     "python_values": 0,
     "telemetry": 0,

@@ -23,7 +23,8 @@ from bootstrap.learner_records import GuideForm, Reading
 from bootstrap.records import Example, Finish, Guide, Rollout
 from bootstrap.training.algorithms import covariance, gae, grpo, pass_at_k, reinforce_pp, rloo
 from bootstrap.training.algorithms.correction import weights
-from bootstrap.training.algorithms.stream import advantages, rl_stream
+from bootstrap.training.algorithms.scored import Scored, estimate
+from bootstrap.training.algorithms.stream import rl_stream
 
 RIGHT, WRONG, ALONE = [1.0] * 4, [0.0] * 4, [1.0]
 
@@ -56,6 +57,16 @@ def groups_of(rewards: np.ndarray, lengths: np.ndarray) -> tuple[list[list[Rollo
     return groups, {r.id: float(rewards[i, j]) for i, group in enumerate(groups) for j, r in enumerate(group)}
 
 
+def scored_of(rewards: np.ndarray, *, live: int) -> Scored:
+    """Return a round of which the first groups are live; all completions have two tokens."""
+    return Scored(
+        rewards=rewards[:live].tolist(),
+        lengths=np.full_like(rewards[:live], 2, dtype=int).tolist(),
+        counts=np.full_like(rewards[:live], True, dtype=bool).tolist(),
+        judged=rewards.ravel().tolist(),
+    )
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_leave_one_out_is_the_reward_less_the_mean_of_the_others(seed):
     for group in random_rewards(seed):
@@ -71,11 +82,11 @@ def test_pass_at_k_is_the_mean_over_all_sets_of_k(seed, k):
         sets = list(combinations(range(len(group)), k))
         best = np.array([group[list(chosen)].max() for chosen in sets])
         expected = np.array([best[[i in chosen for chosen in sets]].mean() for i in range(len(group))]) - best.mean()
-        plain = pass_at_k.advantages(list(group), k=k, normalize_std=False)
+        plain = pass_at_k.advantages(list(group), PassAtK(k=k, normalize_std=False))
         assert plain == pytest.approx(expected, abs=1e-12)
         assert math.fsum(plain) == pytest.approx(0, abs=1e-12)
         if best.std():
-            scaled = pass_at_k.advantages(list(group), k=k, normalize_std=True)
+            scaled = pass_at_k.advantages(list(group), PassAtK(k=k, normalize_std=True))
             assert scaled == pytest.approx(expected / (best.std() + 1e-4), abs=1e-12)
 
 
@@ -85,29 +96,29 @@ def test_pass_at_k_of_binary_rewards_is_the_papers_closed_form(right, k):
     wrong = size - right
     mean = 1 - math.comb(wrong, k) / math.comb(size, k)
     std = math.sqrt(mean * (1 - mean)) + 1e-4
-    found = pass_at_k.advantages([1.0] * right + [0.0] * wrong, k=k, normalize_std=True)
+    found = pass_at_k.advantages([1.0] * right + [0.0] * wrong, PassAtK(k=k, normalize_std=True))
     lost = (1 - mean - math.comb(wrong - 1, k - 1) / math.comb(size - 1, k - 1)) / std
     assert found == pytest.approx([(1 - mean) / std] * right + [lost] * wrong)
 
 
 def test_pass_at_one_is_grpo():
     group = list(random_rewards(7)[0])
-    assert pass_at_k.advantages(group, k=1, normalize_std=True) == pytest.approx(
+    assert pass_at_k.advantages(group, PassAtK(k=1, normalize_std=True)) == pytest.approx(
         grpo.advantages(group, normalize_std=True)
     )
 
 
 def test_when_every_set_of_k_holds_a_right_answer_nothing_is_to_be_gained():
-    assert pass_at_k.advantages([1.0, 1.0, 1.0, 0.0], k=2, normalize_std=True) == [0.0] * 4
-    assert pass_at_k.advantages([1.0, 0.0], k=2, normalize_std=True) == [0.0] * 2
+    assert pass_at_k.advantages([1.0, 1.0, 1.0, 0.0], PassAtK(k=2, normalize_std=True)) == [0.0] * 4
+    assert pass_at_k.advantages([1.0, 0.0], PassAtK(k=2, normalize_std=True)) == [0.0] * 2
 
 
 def test_what_rounding_leaves_is_no_advantage():
     rewards = [0.1, 0.9, 0.9, 0.2, 0.9, 0.9, 0.9, 0.9]
-    assert not pass_at_k.differ(rewards, k=3)
-    assert pass_at_k.advantages(rewards, k=3, normalize_std=False) == [0.0] * 8
-    assert pass_at_k.differ(rewards, k=2)
-    assert any(pass_at_k.advantages(rewards, k=2, normalize_std=False))
+    assert not PassAtK(k=3).informative(rewards)
+    assert pass_at_k.advantages(rewards, PassAtK(k=3, normalize_std=False)) == [0.0] * 8
+    assert PassAtK(k=2).informative(rewards)
+    assert any(pass_at_k.advantages(rewards, PassAtK(k=2, normalize_std=False)))
 
 
 @pytest.mark.parametrize("baseline", [False, True])
@@ -132,23 +143,22 @@ def test_groups_that_are_all_right_all_wrong_or_alone_have_advantage_zero(group)
     nothing = [0.0] * len(group)
     assert grpo.advantages(group, normalize_std=True) == nothing
     assert rloo.advantages(group) == nothing
-    assert pass_at_k.advantages(group, k=2, normalize_std=True) == nothing
+    assert pass_at_k.advantages(group, PassAtK(k=2, normalize_std=True)) == nothing
 
 
 def test_batch_normalisation_divides_by_the_deviation_of_all_judged_rewards():
     rewards = random_rewards(5)
-    groups, by_id = groups_of(rewards, np.full((5, 6), 2))
-    found = advantages(groups[:4], by_id, Grpo(normalize_std="batch"), num_dead=6)
+    scored = scored_of(rewards, live=4)
+    found = estimate(scored, Grpo(normalize_std="batch")).advantages
     centred = rewards[:4] - rewards[:4].mean(axis=1, keepdims=True)
     assert np.array(found) == pytest.approx(centred / (rewards.std() + 1e-4))
-    assert advantages(groups[:4], by_id, Cispo(), num_dead=6) == found
+    assert estimate(scored, Cispo()).advantages == found
 
 
 def test_normalised_leave_one_out_divides_by_the_deviation_of_all_advantages_dead_groups_included():
     rewards = random_rewards(6)
     rewards[4] = 0.7
-    groups, by_id = groups_of(rewards, np.full((5, 6), 2))
-    found = advantages(groups[:4], by_id, Rloo(normalize_batch=True), num_dead=6)
+    found = estimate(scored_of(rewards, live=4), Rloo(normalize_batch=True)).advantages
     everything = np.array([rloo.advantages(list(group)) for group in rewards])
     assert np.array(found) == pytest.approx(everything[:4] / (everything.std() + 1e-4))
 
@@ -172,7 +182,7 @@ def test_every_algorithm_weighs_its_own_advantages():
     groups, by_id = groups_of(rewards, np.full((3, 6), 2))
     for settings, expected in (
         (Rloo(), [rloo.advantages(list(row)) for row in rewards]),
-        (PassAtK(k=2), [pass_at_k.advantages(list(row), k=2, normalize_std=True) for row in rewards]),
+        (PassAtK(k=2), [pass_at_k.advantages(list(row), PassAtK(k=2, normalize_std=True)) for row in rewards]),
         (ReinforcePlusPlus(), reinforce_pp.advantages(rewards.tolist(), [[2] * 6] * 3, baseline=False)),
     ):
         examples, _ = rl_stream(groups, by_id, settings, max_new_tokens=8)

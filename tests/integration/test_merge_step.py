@@ -8,7 +8,7 @@ from support import tiny
 from support.pretrained import small_folder, write
 
 from bootstrap.config.recipe import Recipe
-from bootstrap.config.steps import MergeStep
+from bootstrap.config.step import MergeStep
 from bootstrap.errors import RecipeError
 from bootstrap.ledger_records import Books
 from bootstrap.lineage import queries

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from bootstrap import meaning
 from bootstrap.config.code import CodeVerifier
 from bootstrap.python_values import write_value
 from bootstrap.records import Status
 from bootstrap.references import MAX_EXPECTED_BYTES, Call, CallCases, Script, ScriptCases, read_code, write
 from bootstrap.sandbox.job import Ending, Level, Outcome
 from bootstrap.sandbox.pool import Sandbox
-from bootstrap.scoring import meaning
 from bootstrap.scoring.code import Code, judgement_of, lines_of, program_of, same
 from bootstrap.scoring.probe import Case, probe
 from bootstrap.scoring.verifier import Answer, Tools, build_verifier

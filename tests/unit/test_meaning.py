@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bootstrap import meaning
 from bootstrap.config.answers import ChoiceVerifier, ExactVerifier, LanguageVerifier, RandomVerifier
 from bootstrap.config.verifiers import PluginVerifier
-from bootstrap.scoring import meaning
-from bootstrap.scoring.meaning import meaning_of
+from bootstrap.meaning import meaning_of
 from bootstrap.scoring.verifier import build_verifier
 
 ROOT = """

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 from support import tiny
@@ -11,7 +12,7 @@ from bootstrap.config.recipe import Recipe
 from bootstrap.plan import make_plan
 from bootstrap.records import Finish, Role, Rollout
 from bootstrap.scoring.learnability import learnability
-from bootstrap.training.algorithms.stream import advantages
+from bootstrap.training.algorithms.stream import rl_stream
 
 UNTAUGHT = {**tiny.PROGRAMS, "base": {"model": tiny.MODEL, "steps": [{"type": "sft", "updates": 1}]}}
 
@@ -101,7 +102,11 @@ def test_rewards_are_compared_within_what_is_handed_over_as_one_role():
     rewards = {r.id: value for r, value in zip([*proposals, *solutions], [1.0, 0.0, 0.0, 0.0, 1.0, 1.0], strict=True)}
     # By hand: mean 1/4, population variance 3/16; equal rewards have advantage 0.
     std = math.sqrt(3 / 16) + 1e-4
-    first, second = advantages([proposals, solutions], rewards, RoleRelative())
-    assert first == pytest.approx([0.75 / std, -0.25 / std, -0.25 / std, -0.25 / std])
-    assert second == [0.0, 0.0]
-    assert advantages([proposals], rewards, RoleRelative(normalize_std=False)) == [[0.75, -0.25, -0.25, -0.25]]
+
+    def advantages(groups, **settings) -> list[tuple[float, ...]]:
+        return [e.advantages for e in rl_stream(groups, rewards, RoleRelative(**settings), max_new_tokens=4)[0]]
+
+    found = advantages([proposals, solutions])
+    assert np.array(found[:4]) == pytest.approx(np.array([[0.75, 0.75], *[[-0.25, -0.25]] * 3]) / std)
+    assert found[4:] == [(0.0, 0.0)] * 2
+    assert advantages([proposals], normalize_std=False) == [(0.75, 0.75), *[(-0.25, -0.25)] * 3]

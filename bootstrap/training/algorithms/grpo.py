@@ -4,13 +4,21 @@ Estimator: the advantage of sample i in a group is `A_i = r_i - mean(r)`, divide
 `normalize_std` is set, or by that of all rewards in the round when it is `batch` (`normalize.py`); every completion
 token carries its sample's advantage. Degenerate case: a group with equal rewards, or of one sample, has advantage 0
 throughout; it gives no gradient, and `zero_variance` says whether its tokens count in the mean. GSPO and CISPO share
-the estimator and differ in the loss.
+the estimator and differ in the loss; for TRR++ a group is what a role of self-play compares.
 """
 
 import math
 from collections.abc import Sequence
 
-from bootstrap.training.algorithms.normalize import STD_EPSILON, deviation
+from bootstrap.config.algorithms import Cispo, Grpo, Gspo, RoleRelative
+from bootstrap.training.algorithms.normalize import STD_EPSILON, deviation, divided
+from bootstrap.training.algorithms.scored import Estimate, Scored
+
+
+def estimate(scored: Scored, settings: Grpo | Gspo | Cispo | RoleRelative) -> Estimate:
+    """Return one advantage for each sample."""
+    found = [advantages(group, normalize_std=settings.normalize_std is True) for group in scored.rewards]
+    return Estimate(advantages=divided(found, deviation(scored.judged)) if settings.normalize_std == "batch" else found)
 
 
 def advantages(rewards_G: Sequence[float], *, normalize_std: bool) -> list[float]:

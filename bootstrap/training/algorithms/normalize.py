@@ -22,6 +22,11 @@ def deviation(values: Sequence[float], *, mean: float | None = None) -> float:
     return math.sqrt(math.fsum((v - middle) * (v - middle) for v in values) / len(values))
 
 
+def divided(values: Sequence[Sequence[float]], std: float) -> list[list[float]]:
+    """Return every number divided by a deviation."""
+    return [[value / (std + STD_EPSILON) for value in group] for group in values]
+
+
 def weighted_moments(values: Sequence[float], weights: Sequence[int]) -> tuple[float, float]:
     """Return mean and population standard deviation with each value counted `weight` times; of nothing, zeros."""
     total = sum(weights)

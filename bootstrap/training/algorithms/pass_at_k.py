@@ -12,18 +12,20 @@ throughout, although rewards may differ; for k = 1 it is GRPO's.
 import math
 from collections.abc import Sequence
 
+from bootstrap.config.algorithms import PassAtK
 from bootstrap.training.algorithms.normalize import STD_EPSILON
+from bootstrap.training.algorithms.scored import Estimate, Scored
 
 
-def differ(rewards_G: Sequence[float], *, k: int) -> bool:
-    """Return whether sets of k differ in their best sample: whether a set can be drawn without one of the best."""
-    return k <= len(rewards_G) and sorted(rewards_G)[k - 1] < max(rewards_G)
+def estimate(scored: Scored, settings: PassAtK) -> Estimate:
+    """Return one advantage for each sample."""
+    return Estimate(advantages=[advantages(group, settings) for group in scored.rewards])
 
 
-def advantages(rewards_G: Sequence[float], *, k: int, normalize_std: bool) -> list[float]:
+def advantages(rewards_G: Sequence[float], settings: PassAtK) -> list[float]:
     """Return the pass@k advantage of each of the group's G samples."""
-    size = len(rewards_G)
-    if not differ(rewards_G, k=k):
+    size, k = len(rewards_G), settings.k
+    if not settings.informative(rewards_G):
         return [0.0] * size
     order = sorted(range(size), key=lambda i: rewards_G[i])
     best = [rewards_G[i] for i in order]
@@ -38,5 +40,5 @@ def advantages(rewards_G: Sequence[float], *, k: int, normalize_std: bool) -> li
         # Sets that hold this sample: it is the best of some, a place above it of the others.
         above = math.fsum(best[j] * math.comb(j - 1, k - 2) for j in range(place + 1, size)) if k > 1 else 0.0
         found[index] = (best[place] * sets[place] + above) / with_it - mean
-    scale = math.sqrt(variance) + STD_EPSILON if normalize_std else 1.0
+    scale = math.sqrt(variance) + STD_EPSILON if settings.normalize_std else 1.0
     return [value / scale for value in found]

@@ -2,11 +2,27 @@
 
 Estimator: `A_i = r_i - mean of the other samples' rewards`. The baseline does not depend on the sample, so the gradient
 is unbiased; it is GRPO's without division times `G / (G - 1)`. Degenerate cases: equal rewards give advantage 0
-throughout, as does a single sample, which has no others.
+throughout, as does a single sample, which has no others. `normalize_batch` divides by the standard deviation of all
+advantages in the round, those of zero-variance groups among them.
 """
 
 import math
 from collections.abc import Sequence
+
+from bootstrap.config.algorithms import Rloo
+from bootstrap.training.algorithms.normalize import deviation, divided
+from bootstrap.training.algorithms.scored import Estimate, Scored
+
+
+def estimate(scored: Scored, settings: Rloo) -> Estimate:
+    """Return one advantage for each sample."""
+    found = [advantages(group) for group in scored.rewards]
+    if not settings.normalize_batch:
+        return Estimate(advantages=found)
+    # Zero-variance groups have advantage 0, and so does the mean.
+    values = [value for group in found for value in group]
+    others = [0.0] * (len(scored.judged) - len(values))
+    return Estimate(advantages=divided(found, deviation([*values, *others], mean=0.0)))
 
 
 def advantages(rewards_G: Sequence[float]) -> list[float]:

@@ -1,81 +1,29 @@
 """From scored groups of rollouts to the learner's `rl` stream: advantages, aggregation, entropy control, guides.
 
-The estimators are the other modules of this folder. What the loss does with a token's advantage is said by the batch
-(`policy_form`); the learner knows no algorithm.
+The estimators are other modules of this folder, found by what the settings name (`scored.py`). What the loss does with
+a token's advantage is said by the batch (`policy_form`); the learner knows no algorithm.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from bootstrap.config.algorithms import (
-    Algorithm,
-    Cispo,
-    ClipCov,
-    EntropyControl,
-    Grpo,
-    Gspo,
-    OffPolicyCorrection,
-    PassAtK,
-    Ppo,
-    ReinforcePlusPlus,
-    Rloo,
-    RoleRelative,
-    Unrewarded,
-)
+from bootstrap.config.algorithms import ClipCov, EntropyControl, OffPolicyCorrection, PolicyGradient
 from bootstrap.learner_records import Reading
 from bootstrap.records import Example, Guide, Rollout
 from bootstrap.seeds import generator
-from bootstrap.training.algorithms import covariance, gae, grpo, pass_at_k, reinforce_pp, rloo
+from bootstrap.training.algorithms import covariance
 from bootstrap.training.algorithms.correction import weights
-from bootstrap.training.algorithms.normalize import STD_EPSILON, deviation, weighted_moments
+from bootstrap.training.algorithms.scored import Advantage, Scored, estimate
 
 Stream = tuple[list[Example], float]
 """Examples of the `rl` stream, and its normalizer."""
 
 
-def advantages(
-    groups: Sequence[Sequence[Rollout]],
-    rewards: Mapping[str, float],
-    settings: Algorithm | RoleRelative,
-    *,
-    num_dead: int = 0,
-) -> list[list[float]]:
-    """Return the advantage of each rollout of each live group; for `trr_pp` a group is what a role compares.
-
-    `rewards`: of everything judged in the round, dead groups too; `num_dead`: rollouts judged and in no live group.
-    """
-    scored = [[rewards[rollout.id] for rollout in group] for group in groups]
-    if isinstance(settings, Unrewarded | Ppo):
-        # PPO's are no sample's: each token has its own (`_traces`).
-        return [[0.0] * len(group) for group in groups]
-    if isinstance(settings, ReinforcePlusPlus):
-        lengths = [[len(rollout.tokens) for rollout in group] for group in groups]
-        return reinforce_pp.advantages(scored, lengths, baseline=settings.baseline)
-    if isinstance(settings, PassAtK):
-        return [pass_at_k.advantages(g, k=settings.k, normalize_std=settings.normalize_std) for g in scored]
-    if isinstance(settings, Rloo):
-        found = [rloo.advantages(group) for group in scored]
-        if not settings.normalize_batch:
-            return found
-        # Dead groups have advantage 0, and so does the mean.
-        values = [value for group in found for value in group]
-        return _divided(found, deviation([*values, *[0.0] * num_dead], mean=0.0))
-    if isinstance(settings, RoleRelative):
-        return [grpo.advantages(group, normalize_std=settings.normalize_std) for group in scored]
-    assert isinstance(settings, Grpo | Gspo | Cispo), f"no estimator for {settings.type}"
-    found = [grpo.advantages(group, normalize_std=settings.normalize_std is True) for group in scored]
-    return _divided(found, deviation(list(rewards.values()))) if settings.normalize_std == "batch" else found
-
-
-def _divided(values: Sequence[Sequence[float]], std: float) -> list[list[float]]:
-    return [[value / (std + STD_EPSILON) for value in group] for group in values]
-
-
 def rl_stream(
     groups: Sequence[Sequence[Rollout]],
     rewards: Mapping[str, float],
-    settings: Algorithm | RoleRelative,
+    settings: PolicyGradient,
     **more: Any,
 ) -> Stream:
     """Return the one stream of a round that is not split (`rl_streams`)."""
@@ -86,7 +34,7 @@ def rl_stream(
 def rl_streams(
     groups: Sequence[Sequence[Rollout]],
     rewards: Mapping[str, float],
-    settings: Algorithm | RoleRelative,
+    settings: PolicyGradient,
     *,
     max_new_tokens: int,
     dead: Sequence[Rollout] = (),
@@ -111,33 +59,32 @@ def rl_streams(
     `others` with a guide make the normalizer greater than the count of live groups and `dead`, advantages grow by as
     much.
     """
-    relative = advantages(groups, rewards, settings, num_dead=len(rewards) - sum(len(group) for group in groups))
-    traces = dict[str, tuple[list[float], list[float]]]()
+    kept = {r.id for group in groups for r in group if r.tokens and r.id not in masked}
+    found = estimate(_scored(groups, rewards, kept, settings, readings), settings)
     compared = [
         (rollout, advantage)
-        for group, values in zip(groups, relative, strict=True)
+        for group, values in zip(groups, found.advantages, strict=True)
         for rollout, advantage in zip(group, values, strict=True)
-        if rollout.tokens and rollout.id not in masked
+        if rollout.id in kept
     ]
+    returns = dict(_by_rollout(groups, found.returns)) if found.returns else {}
     dead, others = ([r for r in part if r.tokens and r.id not in masked] for part in (dead, others))
-    if isinstance(settings, Ppo):
-        assert readings is not None, "a critic has read what it judges"
-        traces = _traces([rollout for rollout, _ in compared], rewards, settings, readings)
+    if settings.critic is not None:
         # What they take from the reward is in the advantages.
         guides = tuple(guide for guide in guides if guide.form.in_loss)
     own_guides = {name: (*guides, guide) for name, guide in (taught or {}).items()}
 
-    def example(rollout: Rollout, advantage: float) -> Example:
+    def example(rollout: Rollout, advantage: Advantage) -> Example:
         length = len(rollout.tokens)
         scale = 1.0 / length if settings.aggregation == "sequence" else 1.0
-        own, returns = traces.get(rollout.id, ((), ()))
+        each = (advantage,) * length if isinstance(advantage, float) else advantage
         return Example(
             source=rollout.id,
             tokens=rollout.prompt_tokens + rollout.tokens,
             num_prompt_tokens=len(rollout.prompt_tokens),
-            advantages=tuple(value * scale for value in own) if own else (advantage * scale,) * length,
-            values=readings[rollout.id].values if own and readings else (),
-            returns=tuple(returns),
+            advantages=tuple(value * scale for value in each),
+            values=readings[rollout.id].values if rollout.id in returns and readings else (),
+            returns=tuple(returns.get(rollout.id, ())),
             loss_scale=scale,
             guides=own_guides.get(rollout.id, guides),
             **_ratio(rollout, readings, settings.correction),
@@ -171,7 +118,7 @@ def _by_group(rollouts: Sequence[Rollout]) -> list[list[Rollout]]:
     return list(groups.values())
 
 
-def _normalizer(lengths: Sequence[int], settings: Algorithm | RoleRelative, max_new_tokens: int) -> float:
+def _normalizer(lengths: Sequence[int], settings: PolicyGradient, max_new_tokens: int) -> float:
     """Return by what a sum over completions is divided to aggregate it; `lengths`: their tokens."""
     count = {
         "token": sum(lengths),
@@ -190,24 +137,34 @@ def _weighed(example: Example, factor: float) -> Example:
     )
 
 
-def _traces(
-    rollouts: Sequence[Rollout], rewards: Mapping[str, float], settings: Ppo, readings: Mapping[str, Reading]
-) -> dict[str, tuple[list[float], list[float]]]:
-    """Return by rollout the advantages of its tokens, and what the critic should have said of them."""
-    traces = {}
-    for rollout in rollouts:
-        reading = readings[rollout.id]
-        earned = [*reading.rewards[:-1], reading.rewards[-1] + rewards[rollout.id]]
-        found = gae.advantages(earned, reading.values, gamma=settings.gamma, lam=settings.lam)
-        traces[rollout.id] = found, [a + v for a, v in zip(found, reading.values, strict=True)]
-    if not settings.normalize:
-        return traces
-    everything = [value for found, _ in traces.values() for value in found]
-    mean, std = weighted_moments(everything, [1] * len(everything))
-    return {
-        name: ([(value - mean) / (std + reinforce_pp.EPSILON) for value in found], returns)
-        for name, (found, returns) in traces.items()
-    }
+def _scored(
+    groups: Sequence[Sequence[Rollout]],
+    rewards: Mapping[str, float],
+    kept: Collection[str],
+    settings: PolicyGradient,
+    readings: Mapping[str, Reading] | None,
+) -> Scored:
+    """Return what an estimator looks at; `kept`: the rollouts that take part in the loss."""
+    told: dict[str, Any] = {}
+    if settings.critic is not None:
+        assert readings is not None, "a critic has read what it judges"
+        told["values"] = [[readings[r.id].values if r.id in kept else () for r in group] for group in groups]
+        told["token_rewards"] = [[readings[r.id].rewards if r.id in kept else () for r in group] for group in groups]
+    return Scored(
+        rewards=[[rewards[r.id] for r in group] for group in groups],
+        lengths=[[len(r.tokens) for r in group] for group in groups],
+        counts=[[r.id in kept for r in group] for group in groups],
+        judged=list(rewards.values()),
+        **told,
+    )
+
+
+def _by_rollout(
+    groups: Sequence[Sequence[Rollout]], values: Sequence[Sequence[Sequence[float]]]
+) -> Iterator[tuple[str, Sequence[float]]]:
+    """Yield the id of each rollout with the values that stand in its place."""
+    for group, own in zip(groups, values, strict=True):
+        yield from zip((rollout.id for rollout in group), own, strict=True)
 
 
 def _ratio(
@@ -255,7 +212,7 @@ def _controlled(examples: Sequence[Example], control: EntropyControl, *, seed: i
     return found
 
 
-def policy_form(settings: Algorithm | RoleRelative) -> dict[str, Any]:
+def policy_form(settings: PolicyGradient) -> dict[str, Any]:
     """Return the fields of a `Batch` that say what the policy loss is."""
     return {
         "clip_low": settings.clip_low,
@@ -263,5 +220,5 @@ def policy_form(settings: Algorithm | RoleRelative) -> dict[str, Any]:
         "surrogate": settings.surrogate,
         "ratio_level": settings.ratio,
         "dual_clip": settings.dual_clip,
-        "value_clip": settings.value.clip if isinstance(settings, Ppo) else None,
+        "value_clip": settings.critic.clip if settings.critic is not None else None,
     }

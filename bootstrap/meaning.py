@@ -1,4 +1,4 @@
-"""What a verifier's code means, as a hash: the syntax of its modules and of what they use of others.
+"""What code means, a verifier's or a plug-in's, as a hash: the syntax of its modules and of what they use of others.
 
     roots (whole modules) --names they use--> definitions in other modules --names those use--> ...
 
@@ -32,7 +32,6 @@ MACHINERY = frozenset(
     {
         ("bootstrap.scoring.verifier", "build_verifier"),
         ("bootstrap.scoring.verifier", "version_of"),
-        ("bootstrap.scoring.meaning", "meaning_of"),
     }
 )
 """What makes verifiers and names their versions, and decides on no answer."""

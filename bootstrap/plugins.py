@@ -1,0 +1,119 @@
+"""Functions and classes of the user's own: how a recipe names one, how it is found, and what its source means.
+
+A recipe names it as `module:name` or by an entry point of an installed package. It runs in the driver's process with
+all its rights. Leaves out what each kind is given and may return: `scoring/plugin.py`, `training/algorithms/plugin.py`.
+"""
+
+import importlib
+import inspect
+import sys
+import sysconfig
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from bootstrap.errors import BootstrapError
+from bootstrap.meaning import meaning_of, spec_of
+
+USES = r"^[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?$"
+"""`module:name`, or the name of an entry point."""
+_LIBRARIES = {Path(place).resolve() for place in sysconfig.get_paths().values()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """One kind of thing that a user's own function or class can be."""
+
+    name: str
+    """In words: `verifier`."""
+    results: str
+    """What it gives, in words: `verdicts`."""
+    written: str
+    """How it is written: its signature."""
+    error: type[BootstrapError]
+    """What is raised where it cannot serve."""
+
+    @property
+    def group(self) -> str:
+        """Group of the entry points."""
+        return f"bootstrap.{self.name}s"
+
+    def find(self, uses: str) -> Callable[..., Any]:
+        """Return what a recipe names. Raises the kind's error when there is none."""
+        if ":" not in uses:
+            found = entry_points(group=self.group, name=uses)
+            if not found:
+                known = ", ".join(sorted(entry.name for entry in entry_points(group=self.group))) or "none"
+                raise self.error(
+                    f"no installed package offers the {self.name} {uses} (entry points {self.group}: {known}); install "
+                    "it, or name a function as module:function"
+                )
+            uses = next(iter(found)).value
+        # Last on the path, so that no file lying about hides an installed module.
+        if str(Path.cwd()) not in sys.path:
+            sys.path.append(str(Path.cwd()))
+        module, _, name = uses.partition(":")
+        try:
+            imported = importlib.import_module(module)
+        except (ImportError, SyntaxError) as error:
+            raise self.error(
+                f"the module of the {self.name} {uses} cannot be imported: {error}; install it, or start where "
+                f"{module} lies"
+            ) from error
+        function = getattr(imported, name, None)
+        if not callable(function):
+            raise self.error(f"the module {module} has no function {name}; write it there as {self.written}")
+        return function
+
+    def check_signature(
+        self, function: Any, which: str, settings: Mapping[str, Any], *given: Any, written: str = "", **named: Any
+    ) -> None:
+        """Raise the kind's error unless the function can be called so, with the recipe's settings for it.
+
+        `which`: what it is called, in words; `written`: its signature, where that is not the kind's.
+        """
+        written = written or self.written
+        try:
+            signature = inspect.signature(function)
+        except (TypeError, ValueError):
+            raise self.error(f"{which} is no function that can be looked at; write it as {written}") from None
+        try:
+            signature.bind(*given, **named, **settings)
+        except TypeError as error:
+            raise self.error(
+                f"the {self.name} {which} cannot be called with the recipe's settings: {error}; write it as "
+                f"{written} with a parameter for each of its settings"
+            ) from None
+
+    def meaning(self, function: Callable[..., Any], uses: str) -> str:
+        """Return the SHA-256 of what the module that defines the function means, with what it uses of its neighbours.
+
+        Neighbours are the modules of its package and, where it lies among no installed packages, those beside it.
+        Raises the kind's error when the source cannot be read.
+        """
+        try:
+            module = function.__module__
+            package, folder = module.partition(".")[0], _folder_of(module)
+            beside = None if folder in _LIBRARIES else folder
+            return meaning_of(
+                module,
+                follow=lambda other: (
+                    other.partition(".")[0] == package or (beside is not None and _folder_of(other) == beside)
+                ),
+            )
+        except (AttributeError, OSError, SyntaxError, TypeError):
+            raise self.error(
+                f"the source of the {self.name} {uses} cannot be read, so its {self.results} could not be told apart "
+                "by version; define it as a function in a Python file"
+            ) from None
+
+
+def _folder_of(module: str) -> Path | None:
+    """Return the folder in which the first part of a module's name lies; None for what is no file."""
+    spec = spec_of(module.partition(".")[0])
+    if spec is None:
+        return None
+    places = [*(spec.submodule_search_locations or ()), *([spec.origin] if spec.has_location and spec.origin else ())]
+    return Path(places[0]).resolve().parent if places else None

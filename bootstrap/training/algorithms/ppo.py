@@ -1,0 +1,39 @@
+"""Proximal Policy Optimization with a critic (arXiv:1707.06347): what each token earns beyond what the critic expects.
+
+Estimator: generalised advantages (`gae.py`) of each completion's tokens, of which the last one earns the sample's
+reward and each what it earns beside that. With `normalize` they are taken less their mean and divided by their standard
+deviation, over all tokens of the round that count. The critic's target is the advantage before that, plus the value.
+Degenerate cases: samples that do not count have no advantage and no target; with equal advantages all round they are 0.
+"""
+
+from collections.abc import Sequence
+
+from bootstrap.config.algorithms import Ppo
+from bootstrap.training.algorithms import gae
+from bootstrap.training.algorithms.normalize import weighted_moments
+from bootstrap.training.algorithms.reinforce_pp import EPSILON
+from bootstrap.training.algorithms.scored import Estimate, Scored
+
+
+def estimate(scored: Scored, settings: Ppo) -> Estimate:
+    """Return the advantage of every token, and the critic's target for it."""
+
+    def traced(reward: float, counts: bool, earned: Sequence[float], values: Sequence[float]) -> list[float]:
+        if not counts:
+            return []
+        return gae.advantages([*earned[:-1], earned[-1] + reward], values, gamma=settings.gamma, lam=settings.lam)
+
+    found = [
+        [traced(*sample) for sample in zip(*group, strict=True)]
+        for group in zip(scored.rewards, scored.counts, scored.token_rewards, scored.values, strict=True)
+    ]
+    returns = [
+        [[a + v for a, v in zip(own, values, strict=False)] for own, values in zip(group, expected, strict=True)]
+        for group, expected in zip(found, scored.values, strict=True)
+    ]
+    if not settings.normalize:
+        return Estimate(advantages=found, returns=returns)
+    everything = [value for group in found for own in group for value in own]
+    mean, std = weighted_moments(everything, [1] * len(everything))
+    scaled = [[[(value - mean) / (std + EPSILON) for value in own] for own in group] for group in found]
+    return Estimate(advantages=scaled, returns=returns)

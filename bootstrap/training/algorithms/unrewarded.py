@@ -1,0 +1,12 @@
+"""No advantage from rewards: a teacher's word on the samples is all that is learnt.
+
+Estimator: 0 for every sample. Degenerate cases: none.
+"""
+
+from bootstrap.config.algorithms import Unrewarded
+from bootstrap.training.algorithms.scored import Estimate, Scored
+
+
+def estimate(scored: Scored, settings: Unrewarded) -> Estimate:
+    """Return advantage 0 for every sample."""
+    return Estimate(advantages=[[0.0] * len(group) for group in scored.rewards])
