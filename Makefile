@@ -39,7 +39,7 @@ test: lint chromium bubblewrap
 	$(VENV)/bin/python -m pytest -q -m "not ray" $(PYTEST_FLAGS)
 	$(VENV)/bin/python -m pytest -q -m ray
 
-# Not part of `test`, since it takes servers from Debian.
+# Not part of `test`, since it takes servers from Debian; continuous integration runs both.
 test-services: $(VENV)/installed-services chromium servers
 	$(VENV)/bin/python -m pytest -q tests/services
 
