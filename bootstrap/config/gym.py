@@ -79,6 +79,7 @@ class GymDataset(Settings):
 class ReasoningGymTask(OpenTask):
     """Questions of reasoning-gym data sets; level n is the n-th level of each data set's own curriculum."""
 
+    built_by: ClassVar[str] = "bootstrap.prompts.gym:Gym"
     type: Literal["reasoning_gym"] = "reasoning_gym"
     base_level: int = Field(default=1, ge=1)
     datasets: tuple[GymDataset, ...] = Field(min_length=1)

@@ -16,6 +16,7 @@ from dataclasses import replace
 
 from bootstrap.config.tasks import MixtureTask
 from bootstrap.errors import RecipeError
+from bootstrap.prompts.build import build_task
 from bootstrap.prompts.task import Task, check_level, check_references, own_level, prompt_id
 from bootstrap.records import Prompt, Split
 from bootstrap.seeds import derive_seed, generator
@@ -161,3 +162,8 @@ def _in_order(names: Sequence[str], of: Callable[[str, int], list[Prompt]]) -> l
     suites = {name: iter(of(name, number)) for name, number in Counter(names).items()}
     found = (next(suites[name], None) for name in names)
     return [prompt for prompt in found if prompt is not None]
+
+
+def build(settings: MixtureTask) -> Mixture:
+    """Return the mixture with its parts. Raises RecipeError when a level of one would have an empty split."""
+    return Mixture(settings, parts={name: build_task(part.task) for name, part in settings.parts.items()})

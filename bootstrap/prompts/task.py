@@ -142,7 +142,7 @@ class Family(Protocol):
 class ProceduralTask:
     """A family under the rules of this module. Holds no state but caches of what it would compute again."""
 
-    highest_level = None
+    highest_level: int | None = None
 
     def __init__(self, settings: tasks.Task, *, family: Family) -> None:
         """Raise RecipeError when some small level has no prompt in one of the splits that the settings keep."""
@@ -155,7 +155,7 @@ class ProceduralTask:
         self._lists: dict[tuple[int, Split, bool], tuple[Prompt, ...]] = {}
         self._suites: dict[tuple[int, int, Split], tuple[Prompt, ...]] = {}
         level = 1
-        while family.num_texts(level, stepping_stone=False) <= ENUMERABLE:
+        while own_level(self, level) == level and family.num_texts(level, stepping_stone=False) <= ENUMERABLE:
             found = {self.split_of(text) for text in self._texts(level)}
             for split in self._bounds.splits:
                 if split not in found:
