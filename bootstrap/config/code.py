@@ -35,6 +35,8 @@ class CodeVerifier(VerifierSettings):
 
     judges: ClassVar[Judges] = "answer"
     reads: ClassVar[str | None] = "code"
+    built_by: ClassVar[str] = "bootstrap.scoring.code:Code"
+    reads_rows: ClassVar[bool] = True
     type: Literal["code"] = "code"
     code: Literal["whole", "fenced"] = "whole"
     """The whole completion, or the one block between two lines of three backticks in it."""

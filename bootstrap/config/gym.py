@@ -139,6 +139,8 @@ class ReasoningGymVerifier(VerifierSettings):
 
     judges: ClassVar[Judges] = "answer"
     reads: ClassVar[str | None] = "reasoning_gym"
+    built_by: ClassVar[str] = "bootstrap.scoring.gym:ReasoningGym"
+    reads_rows: ClassVar[bool] = True
     type: Literal["reasoning_gym"] = "reasoning_gym"
     answer: AnswerPlace = Whole(strip=True)
     pass_score: float = Field(default=0.99, gt=0, le=1)

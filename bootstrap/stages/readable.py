@@ -22,18 +22,16 @@ from pathlib import Path
 from typing import Any, cast
 
 from bootstrap.config import verifiers as settings_of
-from bootstrap.config.verifiers import ByTaskVerifier, RubricVerifier
+from bootstrap.config.verifiers import READERS, ByTaskVerifier, RubricVerifier
 from bootstrap.errors import VerifierError
 from bootstrap.prompts.files import Row, Rows
 from bootstrap.prompts.mixture import Mixture
 from bootstrap.prompts.task import Task
 from bootstrap.records import Event, Observer, Status
 from bootstrap.scoring.by_task import ByTask
-from bootstrap.scoring.plugin import Plugin
 from bootstrap.scoring.rubric import Rubric
 from bootstrap.scoring.verifier import (
     PATIENCE,
-    READERS,
     Answer,
     Progress,
     Reader,
@@ -104,7 +102,7 @@ def _readers(verifier: Verifier, *, decides: bool = True) -> Iterator[tuple[Read
 
 
 def _is_reader(verifier: Verifier) -> bool:
-    return verifier.name in READERS and not (isinstance(verifier, Plugin) and not verifier.is_reader)
+    return verifier.name in READERS and getattr(verifier, "is_reader", True)
 
 
 def _readers_of(settings: Any, *, decides: bool = True) -> Iterator[tuple[Any, bool]]:
@@ -112,7 +110,7 @@ def _readers_of(settings: Any, *, decides: bool = True) -> Iterator[tuple[Any, b
     if isinstance(settings, RubricVerifier):
         for component in settings.components:
             yield from _readers_of(component.verifier, decides=decides and component.decides)
-    elif settings.type in READERS:
+    elif settings.reads_rows:
         yield settings, decides
 
 
