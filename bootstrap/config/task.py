@@ -99,6 +99,11 @@ class TaskSettings(TaskKind):
         return self.longest_sequence(level)
 
     @property
+    def answer_limit(self) -> int | None:
+        """Tokens that an answer may have, its end included, where the settings bound them; None where they do not."""
+        return None
+
+    @property
     def cuts_references(self) -> bool:
         """Whether its answers' limit is too small for its longest reference, at one token a character."""
         return False
@@ -179,6 +184,11 @@ class OpenTask(QuestionTask):
     def most_answer_tokens(self, level: int) -> int:
         """Return a bound on the tokens of an answer, its end included: the same at every level."""
         return self.max_answer_tokens or room(self.max_answer_length)
+
+    @property
+    def answer_limit(self) -> int | None:
+        """`max_answer_tokens`."""
+        return self.max_answer_tokens
 
     @property
     def cuts_references(self) -> bool:

@@ -39,6 +39,11 @@ class Mixture:
         self.highest_level = max(known) if len(known) == len(last) else None
         self._weights = [settings.parts[name].weight for name in self.parts]
 
+    as_rows = None
+
+    def before(self, part: str) -> str:
+        return self.settings.parts[part].before
+
     def max_answer_length(self, level: int) -> int:
         return max(part.max_answer_length(own_level(part, level)) for part in self.parts.values())
 
