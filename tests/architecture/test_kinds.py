@@ -1,4 +1,4 @@
-"""Each kind answers for itself: nobody asks settings of algorithms, steps, curricula, tasks or models' names for their class."""
+"""Each kind answers for itself: nobody outside its room asks an algorithm, step, curriculum, task or name for its class."""
 
 import ast
 from collections.abc import Iterator
