@@ -41,15 +41,13 @@ from bootstrap.config.recipe import Recipe
 from bootstrap.config.sources import Replay
 from bootstrap.config.step import Portion, Words
 from bootstrap.config.steps import Step
-from bootstrap.config.task import OpenTask
 from bootstrap.config.tasks import tasks_of
 from bootstrap.errors import RecipeError, VerifierError
 from bootstrap.learner_records import RatioLevel
 from bootstrap.ledger_records import Generation
 from bootstrap.levels import level_range
 from bootstrap.prompts.build import build_task
-from bootstrap.prompts.files import Rows
-from bootstrap.prompts.mixture import Mixture
+from bootstrap.prompts.overlap import files_of
 from bootstrap.prompts.task import Task, own_level
 from bootstrap.records import Checkpoint, Example, Prompt, Record
 from bootstrap.scoring.verifier import Tools
@@ -293,11 +291,9 @@ def _precision(recipe: Recipe) -> str:
 
 def _left_out(task: Task) -> Iterator[str]:
     """Yield what a task from a file leaves out."""
-    if isinstance(task, Mixture):
-        for part in task.parts.values():
-            yield from _left_out(part)
-    if isinstance(task, Rows) and task.left_out:
-        yield f"rows of {task.settings.path} that are left out: {task.left_out.told()}"
+    for rows in files_of(task).values():
+        if rows.left_out:
+            yield f"rows of {rows.settings.path} that are left out: {rows.left_out.told()}"
 
 
 def _uncounted(estimates: "_Estimates", *, levels: Collection[int]) -> Iterator[str]:
@@ -372,7 +368,7 @@ class _Lengths:
     def answer(self, level: int) -> float:
         """Return the tokens of the longest answer: of the right ones, or as the task's own limit lets it be."""
         settings = tasks_of(self.task.settings).values()
-        limits = [float(s.max_answer_tokens) for s in settings if isinstance(s, OpenTask) and s.max_answer_tokens]
+        limits = [float(one.answer_limit) for one in settings if one.answer_limit]
         if len(limits) == len(settings):
             return max(limits)
         if self.encoder is None:

@@ -89,6 +89,13 @@ AnswerPlace = Annotated[Whole | Tagged | Boxed | LastLine, ByType()]
 class VerifierSettings(Settings):
     """What judges answers; the properties hold where a kind says nothing else."""
 
+    built_by: ClassVar[str]
+    """`module:class` of what judges by these settings (`scoring/verifier.Verifier`)."""
+    reads_rows: ClassVar[bool] = False
+    """Whether it compares answers with references and asks no one about them, so that every row of a file can be looked
+    at with it; a plug-in where its function says what it reads."""
+    is_hosted: ClassVar[bool] = False
+    """Whether it holds a model, for which a process of its own may be kept (`Tools.host`)."""
     reads: ClassVar[str | None] = "text"
     """Which references it can read, as tasks name theirs (`TaskSettings.references`); None reads all of them."""
 
@@ -120,6 +127,8 @@ class ExactVerifier(VerifierSettings):
     """The answer equals the reference, character by character."""
 
     judges: ClassVar[Judges] = "answer"
+    built_by: ClassVar[str] = "bootstrap.scoring.exact:ExactMatch"
+    reads_rows: ClassVar[bool] = True
     type: Literal["exact"] = "exact"
     answer: AnswerPlace = Whole()
 
@@ -132,6 +141,8 @@ class NumericVerifier(VerifierSettings):
     """
 
     judges: ClassVar[Judges] = "answer"
+    built_by: ClassVar[str] = "bootstrap.scoring.numeric:Numeric"
+    reads_rows: ClassVar[bool] = True
     type: Literal["numeric"] = "numeric"
     answer: AnswerPlace = Whole(strip=True)
     absolute_tolerance: Decimal = Field(default=Decimal(0), ge=0, max_digits=60, decimal_places=40)
@@ -155,6 +166,8 @@ class ChoiceVerifier(VerifierSettings):
     r"""The answer is one letter of a multiple choice, as `B`, `(B)` or `\textbf{B}`; upper and lower case differ."""
 
     judges: ClassVar[Judges] = "answer"
+    built_by: ClassVar[str] = "bootstrap.scoring.choice:Choice"
+    reads_rows: ClassVar[bool] = True
     type: Literal["choice"] = "choice"
     answer: AnswerPlace = Whole(strip=True)
     choices: str = Field(default="ABCD", min_length=2, pattern=r"^[A-Za-z0-9]+$")
@@ -172,6 +185,7 @@ class RegexVerifier(VerifierSettings):
     """The completion matches a pattern: form, never whether it is right, so a rubric must hold one that tells."""
 
     judges: ClassVar[Judges] = "form"
+    built_by: ClassVar[str] = "bootstrap.scoring.pattern:Pattern"
     type: Literal["regex"] = "regex"
     pattern: str = Field(min_length=1)
     """In the syntax of the `regex` package; matched against the whole completion, `.` includes line ends."""
@@ -183,6 +197,7 @@ class FormatVerifier(VerifierSettings):
     """The completion is `<think>...</think>`, then `<answer>...</answer>`, each once, as in R1 (arXiv:2501.12948)."""
 
     judges: ClassVar[Judges] = "form"
+    built_by: ClassVar[str] = "bootstrap.scoring.format:Format"
     type: Literal["format"] = "format"
     think_tag: str = Field(default="think", pattern=r"^[a-z][a-z0-9_]*$")
     answer_tag: str = Field(default="answer", pattern=r"^[a-z][a-z0-9_]*$")
@@ -201,6 +216,7 @@ class LanguageVerifier(VerifierSettings):
     """
 
     judges: ClassVar[Judges] = "form"
+    built_by: ClassVar[str] = "bootstrap.scoring.language:Language"
     type: Literal["language"] = "language"
     language: str = Field(default="en", pattern=r"^[a-z]{2}$")
     """ISO 639-1 code."""
@@ -240,6 +256,7 @@ class LengthVerifier(VerifierSettings):
     """
 
     judges: ClassVar[Judges] = "form"
+    built_by: ClassVar[str] = "bootstrap.scoring.length:Length"
     type: Literal["length"] = "length"
     max_tokens: int = Field(ge=1)
     """Length, in completion tokens, from which the penalty is -1."""
@@ -270,6 +287,7 @@ class RandomVerifier(VerifierSettings):
     """A coin is tossed for each answer, whatever it says: the control of arXiv:2506.10947."""
 
     judges: ClassVar[Judges] = "nothing"
+    built_by: ClassVar[str] = "bootstrap.scoring.random_reward:RandomReward"
     type: Literal["random"] = "random"
     chance: float = Field(default=0.5, gt=0, lt=1)
     """Probability of PASS and reward 1; otherwise FAIL and 0."""
@@ -284,6 +302,8 @@ class JsonSchemaVerifier(VerifierSettings):
     """
 
     judges: ClassVar[Judges] = "answer"
+    built_by: ClassVar[str] = "bootstrap.scoring.json_schema:JsonSchema"
+    reads_rows: ClassVar[bool] = True
     type: Literal["json_schema"] = "json_schema"
     answer: AnswerPlace = Whole(strip=True)
     json_schema: dict[str, Any]
@@ -294,6 +314,8 @@ class MathVerifier(VerifierSettings):
     """The answer equals the reference as mathematics: exact numbers first, then symbolically inside the sandbox."""
 
     judges: ClassVar[Judges] = "answer"
+    built_by: ClassVar[str] = "bootstrap.scoring.math:Math"
+    reads_rows: ClassVar[bool] = True
     type: Literal["math"] = "math"
     answer: AnswerPlace = Boxed()
     kind: Literal[

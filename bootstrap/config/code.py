@@ -11,6 +11,7 @@ from bootstrap.config.task import QuestionTask, References
 class FunctionsTask(QuestionTask):
     """A Python function in one line that does n operations one after another: `a+b*3:` may become `x=a;x+=b;x*=3`."""
 
+    built_by: ClassVar[str] = "bootstrap.prompts.functions:build"
     type: Literal["functions"] = "functions"
     base_level: int = Field(default=4, ge=1)
 
@@ -34,6 +35,8 @@ class CodeVerifier(VerifierSettings):
 
     judges: ClassVar[Judges] = "answer"
     reads: ClassVar[str | None] = "code"
+    built_by: ClassVar[str] = "bootstrap.scoring.code:Code"
+    reads_rows: ClassVar[bool] = True
     type: Literal["code"] = "code"
     code: Literal["whole", "fenced"] = "whole"
     """The whole completion, or the one block between two lines of three backticks in it."""

@@ -37,6 +37,7 @@ class FileTask(OpenTask):
 
     is_fixed: ClassVar[bool] = True
     has_path: ClassVar[bool] = True
+    built_by: ClassVar[str] = "bootstrap.prompts.files:Rows"
     type: Literal["file"] = "file"
     base_level: int = Field(default=1, ge=1)
     path: Annotated[str, Operational()] = Field(min_length=1)

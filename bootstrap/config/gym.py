@@ -79,6 +79,7 @@ class GymDataset(Settings):
 class ReasoningGymTask(OpenTask):
     """Questions of reasoning-gym data sets; level n is the n-th level of each data set's own curriculum."""
 
+    built_by: ClassVar[str] = "bootstrap.prompts.gym:Gym"
     type: Literal["reasoning_gym"] = "reasoning_gym"
     base_level: int = Field(default=1, ge=1)
     datasets: tuple[GymDataset, ...] = Field(min_length=1)
@@ -138,6 +139,8 @@ class ReasoningGymVerifier(VerifierSettings):
 
     judges: ClassVar[Judges] = "answer"
     reads: ClassVar[str | None] = "reasoning_gym"
+    built_by: ClassVar[str] = "bootstrap.scoring.gym:ReasoningGym"
+    reads_rows: ClassVar[bool] = True
     type: Literal["reasoning_gym"] = "reasoning_gym"
     answer: AnswerPlace = Whole(strip=True)
     pass_score: float = Field(default=0.99, gt=0, le=1)

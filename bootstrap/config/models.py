@@ -131,6 +131,7 @@ class JudgeVerifier(VerifierSettings):
 
     judges: ClassVar[Judges] = "answer"
     reads: ClassVar[str | None] = None
+    built_by: ClassVar[str] = "bootstrap.scoring.judge:Judge"
     type: Literal["judge"] = "judge"
     model: Annotated[Endpoint | GenerationJudge, ByType()]
     rubric: str = Field(min_length=1)
@@ -166,6 +167,8 @@ class RewardModelVerifier(VerifierSettings):
     """A sequence-classification model scores prompt and answer together."""
 
     judges: ClassVar[Judges] = "form"
+    built_by: ClassVar[str] = "bootstrap.scoring.reward_model:RewardModel"
+    is_hosted: ClassVar[bool] = True
     type: Literal["reward_model"] = "reward_model"
     model: FolderModel
     input: Literal["auto", "chat", "pair"] = "auto"
@@ -203,6 +206,7 @@ class MajorityVerifier(VerifierSettings):
     """The answer most of a group agrees on counts as right: self-consistency, without any reference."""
 
     judges: ClassVar[Judges] = "group"
+    built_by: ClassVar[str] = "bootstrap.scoring.majority:Majority"
     type: Literal["majority"] = "majority"
     answer: AnswerPlace = Whole(strip=True)
     min_share: float = Field(default=0.5, gt=0, le=1)

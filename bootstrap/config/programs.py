@@ -21,6 +21,7 @@ class ProgramsTask(TaskSettings):
     """
 
     executes: ClassVar[bool] = True
+    built_by: ClassVar[str] = "bootstrap.prompts.programs:ProgramTask"
     type: Literal["programs"] = "programs"
     base_level: int = Field(default=4, ge=1)
     width: int = Field(default=4, ge=2, le=16)

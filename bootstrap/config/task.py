@@ -31,6 +31,8 @@ SplitBy = Literal["question", "text"]
 class TaskKind(Settings):
     """What others ask a task about; the answers hold where a kind says nothing else."""
 
+    built_by: ClassVar[str]
+    """`module:name` of what makes the task (`prompts/task.Task`) of these settings."""
     executes: ClassVar[bool] = False
     """Whether it can read and answer any problem of its form, so that a model may put problems too."""
     has_forms: ClassVar[bool] = False
@@ -55,6 +57,9 @@ class TaskSettings(TaskKind):
     """The setting that names what `pinned` reads."""
     has_answer_limit: ClassVar[bool] = False
     """Whether `max_answer_tokens` may bound its answers."""
+    looks: ClassVar[str | None] = None
+    """What its prompts look like; those of another type over the same characters that look alike are the same texts,
+    with other answers."""
     question_kind: ClassVar[str | None] = None
     """What several types of tasks ask in forms of their own; None for questions that no other type asks."""
     base_level: int = Field(ge=1)
@@ -92,6 +97,11 @@ class TaskSettings(TaskKind):
     def most_answer_tokens(self, level: int) -> int:
         """Return a bound on the tokens of an answer at a level, its end included."""
         return self.longest_sequence(level)
+
+    @property
+    def answer_limit(self) -> int | None:
+        """Tokens that an answer may have, its end included, where the settings bound them; None where they do not."""
+        return None
 
     @property
     def cuts_references(self) -> bool:
@@ -174,6 +184,11 @@ class OpenTask(QuestionTask):
     def most_answer_tokens(self, level: int) -> int:
         """Return a bound on the tokens of an answer, its end included: the same at every level."""
         return self.max_answer_tokens or room(self.max_answer_length)
+
+    @property
+    def answer_limit(self) -> int | None:
+        """`max_answer_tokens`."""
+        return self.max_answer_tokens
 
     @property
     def cuts_references(self) -> bool:

@@ -13,6 +13,7 @@ from bootstrap.config.base import ByType, Place, Settings
 from bootstrap.config.code import FunctionsTask
 from bootstrap.config.files import FileTask
 from bootstrap.config.gym import ReasoningGymTask
+from bootstrap.config.plugin_task import PluginTask
 from bootstrap.config.programs import ProgramsTask
 from bootstrap.config.task import QuestionTask, TaskKind, TaskSettings
 from bootstrap.config.working import WorkingTask
@@ -23,6 +24,8 @@ class AdditionTask(QuestionTask):
 
     has_stepping_stones: ClassVar[bool] = True
     question_kind: ClassVar[str | None] = "sums"
+    built_by: ClassVar[str] = "bootstrap.prompts.addition:build"
+    looks: ClassVar[str | None] = "sum"
     type: Literal["addition"] = "addition"
     base_level: int = Field(default=4, ge=1)
 
@@ -39,6 +42,8 @@ class AdditionTask(QuestionTask):
 class StringTask(TaskSettings):
     """Base of the tasks on one random string; level n has n symbols."""
 
+    backwards: ClassVar[bool]
+    """Whether the string is given back backwards."""
     base_level: int = Field(default=8, ge=1)
     alphabet: str = Field(default="abcdefghijk", min_length=2)
     """Distinct single-character symbols; `=` is taken by the prompt."""
@@ -63,17 +68,31 @@ class StringTask(TaskSettings):
 class ReversalTask(StringTask):
     """The string backwards: `abc=` gives `cba`."""
 
+    backwards: ClassVar[bool] = True
+    built_by: ClassVar[str] = "bootstrap.prompts.strings:build"
+    looks: ClassVar[str | None] = "string"
     type: Literal["reversal"] = "reversal"
 
 
 class CopyTask(StringTask):
     """The string itself: `abc=` gives `abc`."""
 
+    backwards: ClassVar[bool] = False
+    built_by: ClassVar[str] = "bootstrap.prompts.strings:build"
+    looks: ClassVar[str | None] = "string"
     type: Literal["copy"] = "copy"
 
 
 _Single = (
-    AdditionTask | ReversalTask | CopyTask | FunctionsTask | ProgramsTask | FileTask | ReasoningGymTask | WorkingTask
+    AdditionTask
+    | ReversalTask
+    | CopyTask
+    | FunctionsTask
+    | ProgramsTask
+    | FileTask
+    | ReasoningGymTask
+    | WorkingTask
+    | PluginTask
 )
 SingleTask = Annotated[_Single, ByType()]
 """Every task but a mixture."""
@@ -81,9 +100,6 @@ SPLIT_KINDS = frozenset(
     kind.model_fields["type"].default for kind in get_args(_Single) if issubclass(kind, QuestionTask)
 )
 """Types of tasks that ask one question in several texts (`config/task.completed`)."""
-
-LOOK_ALIKE = (frozenset({"addition", "working"}), frozenset({"reversal", "copy"}))
-"""Types whose prompts over the same characters are the same texts, with other answers."""
 
 
 class Part(Settings):
@@ -99,6 +115,7 @@ class Part(Settings):
 class MixtureTask(TaskKind):
     """Prompts of several tasks, level n from every part at its own level n, or its last where its levels end before."""
 
+    built_by: ClassVar[str] = "bootstrap.prompts.mixture:build"
     type: Literal["mixture"] = "mixture"
     base_level: int = Field(ge=1)
     """Highest level whose reference answers training may ever see, of every part; no higher than any part's own."""
@@ -110,7 +127,8 @@ class MixtureTask(TaskKind):
     def _parts_differ(cls, parts: dict[str, Part]) -> dict[str, Part]:
         for (name, one), (other_name, other) in combinations(parts.items(), 2):
             shared = set(one.task.characters) & set(other.task.characters) - {"="}
-            if {one.task.type, other.task.type} in LOOK_ALIKE and one.before == other.before and shared:
+            alike = one.task.looks == other.task.looks is not None and one.task.type != other.task.type
+            if alike and one.before == other.before and shared:
                 raise ValueError(
                     f"prompts of {name} and {other_name} look alike and have different answers; give one of them a "
                     "text to begin with (before), or characters of its own"

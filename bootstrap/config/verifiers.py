@@ -34,6 +34,8 @@ class PluginVerifier(VerifierSettings):
 
     judges: ClassVar[Judges] = "answer"
     reads: ClassVar[str | None] = None
+    built_by: ClassVar[str] = "bootstrap.scoring.plugin:Plugin"
+    reads_rows: ClassVar[bool] = True
     type: Literal["plugin"] = "plugin"
     uses: str = Field(pattern=r"^[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?$")
     """`module:function` that can be imported, or the name of an entry point in the group `bootstrap.verifiers`."""
@@ -56,6 +58,7 @@ class RubricVerifier(VerifierSettings):
     """Several verifiers, one reward, which travels with the reward of each; what one cannot judge, none judges."""
 
     reads: ClassVar[str | None] = None
+    built_by: ClassVar[str] = "bootstrap.scoring.rubric:Rubric"
     type: Literal["rubric"] = "rubric"
     components: tuple[Component, ...] = Field(min_length=1)
     combine: Literal["sum", "product", "gate"] = "sum"
@@ -117,6 +120,7 @@ class ByTaskVerifier(VerifierSettings):
     A verifier of form, as a reward model, may judge a part that is trained on, where `evaluation.verifier` is another.
     """
 
+    built_by: ClassVar[str] = "bootstrap.scoring.by_task:ByTask"
     type: Literal["by_task"] = "by_task"
     tasks: dict[str, "SingleVerifier"] = Field(min_length=1)
     """As many as the mixture has parts."""
@@ -162,6 +166,8 @@ _Single = (
 )
 SingleVerifier = Annotated[_Single, ByType()]
 """Every verifier that judges all prompts alike."""
+READERS = frozenset(kind.model_fields["type"].default for kind in get_args(_Single) if kind.reads_rows)
+"""Types that read rows (`VerifierSettings.reads_rows`)."""
 Verifier = Annotated[_Single | ByTaskVerifier, ByType()]
 """The discriminated union of all verifiers; `type` tells them apart."""
 

@@ -45,6 +45,8 @@ class WorkingTask(QuestionTask):
     has_forms: ClassVar[bool] = True
     has_stepping_stones: ClassVar[bool] = True
     question_kind: ClassVar[str | None] = "sums"
+    built_by: ClassVar[str] = "bootstrap.prompts.working:ShownWorking"
+    looks: ClassVar[str | None] = "sum"
     type: Literal["working"] = "working"
     base_level: int = Field(default=4, ge=1)
     forms: Forms = Forms()

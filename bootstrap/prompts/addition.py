@@ -11,6 +11,9 @@ Left out: splits, seeds and who may see answers (`task.py`).
 from collections.abc import Iterator, Sequence
 from random import Random
 
+from bootstrap.config.tasks import AdditionTask
+from bootstrap.prompts.task import ProceduralTask
+
 
 class Addition:
     """Texts of the addition task and their answers."""
@@ -86,3 +89,8 @@ def _operand(rng: Random, digits: int) -> int:
 
 def _text(a: int, b: int) -> str:
     return f"{str(a)[::-1]}+{str(b)[::-1]}="
+
+
+def build(settings: AdditionTask) -> ProceduralTask:
+    """Return the task. Raises RecipeError when a level would have an empty split."""
+    return ProceduralTask(settings, family=Addition())

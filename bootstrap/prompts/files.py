@@ -35,6 +35,7 @@ from bootstrap.prompts.assertions import NotConvertible, calls_of_asserts, calls
 from bootstrap.prompts.json_numbers import NotFinite, TooManyDigits, Written, check_digits, loads, number_text
 from bootstrap.prompts.left_out import LeftOut
 from bootstrap.prompts.task import (
+    OneTask,
     again_and_again,
     bounds_of,
     changed_share,
@@ -74,7 +75,7 @@ class Row:
     slice: str
 
 
-class Rows:
+class Rows(OneTask):
     """The task of one file, read whole when it is built."""
 
     name = "file"
@@ -94,6 +95,7 @@ class Rows:
             self.content = content_of(settings, data)
         except ValueError as error:
             raise RecipeError(f"task.path: {error}") from None
+        self.as_rows = self
         self._splits = bounds_of(settings).splits
         self._rows = self._read(data)
         if SLICE in settings.columns and not self.slices:

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from random import Random
 
 from bootstrap.config.code import FunctionsTask
+from bootstrap.prompts.task import ProceduralTask
 from bootstrap.references import Call, CallCases, write
 from bootstrap.seeds import generator
 
@@ -150,3 +151,8 @@ def _result(first: str, steps: Steps, values: Sequence[int]) -> int:
         else:
             result *= known[operand]
     return result
+
+
+def build(settings: FunctionsTask) -> ProceduralTask:
+    """Return the task. Raises RecipeError when a level would have an empty split."""
+    return ProceduralTask(settings, family=Functions(settings))

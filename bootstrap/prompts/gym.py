@@ -28,6 +28,7 @@ from bootstrap.config.gym import GymDataset, ReasoningGymTask
 from bootstrap.config.task import room
 from bootstrap.errors import RecipeError
 from bootstrap.prompts.task import (
+    OneTask,
     again_and_again,
     bounds_of,
     changed_share,
@@ -58,7 +59,7 @@ PASS_SCORE = 0.99
 """The scorers' own mark of a right answer: what scores below is offered as a wrong one."""
 
 
-class Gym:
+class Gym(OneTask):
     """Prompts from one or more data sets. Holds no state but caches of what it would compute again."""
 
     name = "reasoning_gym"

@@ -16,6 +16,7 @@ from dataclasses import replace
 
 from bootstrap.config.tasks import MixtureTask
 from bootstrap.errors import RecipeError
+from bootstrap.prompts.build import build_task
 from bootstrap.prompts.task import Task, check_level, check_references, own_level, prompt_id
 from bootstrap.records import Prompt, Split
 from bootstrap.seeds import derive_seed, generator
@@ -37,6 +38,11 @@ class Mixture:
         known = [level for level in last if level is not None]
         self.highest_level = max(known) if len(known) == len(last) else None
         self._weights = [settings.parts[name].weight for name in self.parts]
+
+    as_rows = None
+
+    def before(self, part: str) -> str:
+        return self.settings.parts[part].before
 
     def max_answer_length(self, level: int) -> int:
         return max(part.max_answer_length(own_level(part, level)) for part in self.parts.values())
@@ -161,3 +167,8 @@ def _in_order(names: Sequence[str], of: Callable[[str, int], list[Prompt]]) -> l
     suites = {name: iter(of(name, number)) for name, number in Counter(names).items()}
     found = (next(suites[name], None) for name in names)
     return [prompt for prompt in found if prompt is not None]
+
+
+def build(settings: MixtureTask) -> Mixture:
+    """Return the mixture with its parts. Raises RecipeError when a level of one would have an empty split."""
+    return Mixture(settings, parts={name: build_task(part.task) for name, part in settings.parts.items()})

@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bootstrap.prompts.files import Row, Rows
-from bootstrap.prompts.mixture import Mixture
 from bootstrap.prompts.task import Task
 from bootstrap.records import Prompt, Split
 
@@ -36,17 +35,16 @@ def files_of(task: Task) -> dict[str, Rows]:
 
     Empty where there are none.
     """
-    parts = task.parts if isinstance(task, Mixture) else {task.name: task}
-    return {name: part for name, part in parts.items() if isinstance(part, Rows)}
+    return {name: part.as_rows for name, part in task.parts.items() if part.as_rows is not None}
 
 
 def questions_of(task: Task, prompts: Iterable[Prompt]) -> dict[str, set[str]]:
     """Return the questions of the prompts that come from a file, by name as `files_of` gives the file."""
     found: dict[str, set[str]] = {}
     for prompt in prompts:
-        part, inner = task.inner(prompt) if isinstance(task, Mixture) else (task, prompt)
-        if isinstance(part, Rows):
-            found.setdefault(prompt.task, set()).add(part.row(inner).question)
+        part, inner = task.inner(prompt)
+        if part.as_rows is not None:
+            found.setdefault(prompt.task, set()).add(part.as_rows.row(inner).question)
     return found
 
 

@@ -9,6 +9,9 @@ import itertools
 from collections.abc import Iterator, Sequence
 from random import Random
 
+from bootstrap.config.tasks import CopyTask, ReversalTask
+from bootstrap.prompts.task import ProceduralTask
+
 
 class Strings:
     """Texts of a task on one string over an alphabet, and their answers."""
@@ -64,3 +67,8 @@ class Strings:
 
     def _next(self, symbol: str) -> str:
         return self._alphabet[(self._alphabet.index(symbol) + 1) % len(self._alphabet)]
+
+
+def build(settings: ReversalTask | CopyTask) -> ProceduralTask:
+    """Return the task. Raises RecipeError when a level would have an empty split."""
+    return ProceduralTask(settings, family=Strings(alphabet=settings.alphabet, backwards=settings.backwards))

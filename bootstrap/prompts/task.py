@@ -14,10 +14,10 @@ Left out: which level comes next (`selection/curriculum.py`) and how answers are
 
 import hashlib
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from random import Random
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from bootstrap.canonical import sha256
 from bootstrap.config import tasks
@@ -46,6 +46,26 @@ class Task(Protocol):
     has_stepping_stones: bool
     highest_level: int | None
     """The last level with prompts of its own, beyond which asking raises RecipeError; None where levels go on."""
+
+    @property
+    def parts(self) -> "Mapping[str, Task]":
+        """The tasks that prompts come from, by the name that these carry: a mixture's parts, or the task itself."""
+
+    @property
+    def as_rows(self) -> Any:
+        """The task itself (`files.Rows`) if it is a file's rows; None otherwise."""
+
+    def before(self, part: str) -> str:
+        """Return the text put before each prompt of a part."""
+
+    def inner(self, prompt: Prompt) -> "tuple[Task, Prompt]":
+        """Return the part that a prompt comes from, and the prompt as the part knows it."""
+
+    def dealt(self, count: int) -> Mapping[str, int]:
+        """Return how many of `count` prompts of a suite are each part's."""
+
+    def heldout_of(self, name: str, level: int, count: int) -> list[Prompt]:
+        """Return the held-out prompts of one part at a level."""
 
     def max_answer_length(self, level: int) -> int:
         """Return the length of the longest reference answer at a level, stepping stones included.
@@ -104,6 +124,32 @@ class Task(Protocol):
         """
 
 
+class OneTask:
+    """What a task that is no mixture answers about its parts: it is the only one."""
+
+    name: str
+    as_rows: Any = None
+
+    @property
+    def parts(self) -> Mapping[str, Any]:
+        return {self.name: self}
+
+    def before(self, part: str) -> str:
+        return ""
+
+    def inner(self, prompt: Prompt) -> tuple[Any, Prompt]:
+        return self, prompt
+
+    def dealt(self, count: int) -> Mapping[str, int]:
+        return {self.name: count}
+
+    def heldout_of(self, name: str, level: int, count: int) -> list[Prompt]:
+        return self.heldout(level, count)
+
+    def heldout(self, level: int, count: int) -> list[Prompt]:
+        raise NotImplementedError
+
+
 class Family(Protocol):
     """What one kind of task knows: texts and their answers. It knows nothing of splits or of who may ask."""
 
@@ -140,10 +186,10 @@ class Family(Protocol):
         """Return the length of the longest answer, counted as `Task.max_answer_length` says."""
 
 
-class ProceduralTask:
+class ProceduralTask(OneTask):
     """A family under the rules of this module. Holds no state but caches of what it would compute again."""
 
-    highest_level = None
+    highest_level: int | None = None
 
     def __init__(self, settings: tasks.Task, *, family: Family) -> None:
         """Raise RecipeError when some small level has no prompt in one of the splits that the settings keep."""
@@ -156,7 +202,7 @@ class ProceduralTask:
         self._lists: dict[tuple[int, Split, bool], tuple[Prompt, ...]] = {}
         self._suites: dict[tuple[int, int, Split], tuple[Prompt, ...]] = {}
         level = 1
-        while family.num_texts(level, stepping_stone=False) <= ENUMERABLE:
+        while own_level(self, level) == level and family.num_texts(level, stepping_stone=False) <= ENUMERABLE:
             found = {self.split_of(text) for text in self._texts(level)}
             for split in self._bounds.splits:
                 if split not in found:

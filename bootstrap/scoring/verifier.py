@@ -25,28 +25,6 @@ from bootstrap.errors import VerifierError
 from bootstrap.meaning import meaning_of
 from bootstrap.records import Rollout, Status, Verdict
 
-CLASSES = {
-    "exact": "bootstrap.scoring.exact:ExactMatch",
-    "numeric": "bootstrap.scoring.numeric:Numeric",
-    "choice": "bootstrap.scoring.choice:Choice",
-    "regex": "bootstrap.scoring.pattern:Pattern",
-    "format": "bootstrap.scoring.format:Format",
-    "language": "bootstrap.scoring.language:Language",
-    "length": "bootstrap.scoring.length:Length",
-    "json_schema": "bootstrap.scoring.json_schema:JsonSchema",
-    "math": "bootstrap.scoring.math:Math",
-    "code": "bootstrap.scoring.code:Code",
-    "reasoning_gym": "bootstrap.scoring.gym:ReasoningGym",
-    "judge": "bootstrap.scoring.judge:Judge",
-    "reward_model": "bootstrap.scoring.reward_model:RewardModel",
-    "majority": "bootstrap.scoring.majority:Majority",
-    "random": "bootstrap.scoring.random_reward:RandomReward",
-    "by_task": "bootstrap.scoring.by_task:ByTask",
-    "plugin": "bootstrap.scoring.plugin:Plugin",
-    "rubric": "bootstrap.scoring.rubric:Rubric",
-}
-"""Settings' `type` -> module and class; a verifier's module, with all that it needs, is imported only when named."""
-
 PATIENCE = 5
 """`Answer.patience` of answers whose verdict is known: how fast a machine is decides on no row, and on no probe."""
 REASONS_SHOWN = 3
@@ -209,22 +187,15 @@ class Tools:
     """Builds a verifier that holds a model in a process of its own; None builds it in this one."""
 
 
-READERS = ("exact", "numeric", "choice", "json_schema", "math", "code", "reasoning_gym", "plugin")
-"""Types that are a `Reader`, `plugin` where its function says what it reads; the others look at no reference, or ask a
-model about it."""
-HOSTED = ("reward_model",)
-"""Types that `Tools.host` builds."""
-
-
 def build_verifier(settings: verifiers.Verifier, *, tools: Tools | None = None) -> Verifier:
-    """Return the verifier that the settings name.
+    """Return the verifier that the settings name; its module, with all that it needs, is imported only then.
 
     Raises VerifierError when what it needs is missing (a package, a model, confinement), with the remedy.
     """
     tools = tools or Tools()
-    if settings.type in HOSTED and tools.host is not None:
+    if settings.is_hosted and tools.host is not None:
         return tools.host(settings)
-    module, name = CLASSES[settings.type].split(":")
+    module, name = settings.built_by.split(":")
     return getattr(importlib.import_module(module), name)(settings, tools)
 
 

@@ -17,7 +17,6 @@ from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError
 from bootstrap.evaluation.intervals import paired_lower_bound
 from bootstrap.prompts.files import Rows
-from bootstrap.prompts.mixture import Mixture
 from bootstrap.prompts.overlap import RUN, files_of, kept_from_gates, near_duplicates, questions_of
 from bootstrap.prompts.task import Task, own_level
 from bootstrap.records import Prompt, Split
@@ -118,7 +117,7 @@ def _without_final(recipe: Recipe, task: Task) -> Iterator[Conflict]:
 
     Otherwise the comparison at the end would find out, when all generations have grown.
     """
-    for name, part in _parts(task).items():
+    for name, part in task.parts.items():
         if not part.settings.final_fraction:
             continue
         for level in range(1, own_level(part, own_level(task, recipe.highest_aim())) + 1):
@@ -128,10 +127,6 @@ def _without_final(recipe: Recipe, task: Task) -> Iterator[Conflict]:
                 place = ("task", *(("parts", name, "task") if part is not task else ()), "final_fraction")
                 yield Conflict(place, f"level {level} may be aimed at, and {error}; or set final_fraction: 0")
                 break
-
-
-def _parts(task: Task) -> Mapping[str, Task]:
-    return task.parts if isinstance(task, Mixture) else {task.name: task}
 
 
 def _slices(rows: Rows) -> Iterator[str]:
@@ -168,11 +163,8 @@ def _with_slices(recipe: Recipe, task: Task, levels: Iterable[int]) -> Iterator[
     """Yield the held-out prompts of files that are asked; what is generated has no slices, and takes long to draw."""
     count = recipe.evaluation.prompts_per_level
     for level in levels:
-        if isinstance(task, Mixture):
-            for name in files_of(task):
-                yield from task.heldout_of(name, level, task.dealt(count)[name])
-        else:
-            yield from task.heldout(level, count)
+        for name in files_of(task):
+            yield from task.heldout_of(name, level, task.dealt(count)[name])
 
 
 def _touchy(recipe: Recipe, name: str, watched: Task) -> Iterator[str]:

@@ -15,7 +15,7 @@ Left out: trust in a verifier (`scoring/probe.py`), which is proven on the rows 
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import chain
 from pathlib import Path
@@ -23,18 +23,15 @@ from typing import Any, cast
 
 from bootstrap.canonical import json_file, sha256_of
 from bootstrap.config import verifiers as settings_of
-from bootstrap.config.verifiers import ByTaskVerifier, RubricVerifier
+from bootstrap.config.verifiers import READERS, ByTaskVerifier, RubricVerifier
 from bootstrap.errors import VerifierError
 from bootstrap.prompts.files import Row, Rows
-from bootstrap.prompts.mixture import Mixture
 from bootstrap.prompts.task import Task
 from bootstrap.records import Event, Observer, Status
 from bootstrap.scoring.by_task import ByTask
-from bootstrap.scoring.plugin import Plugin
 from bootstrap.scoring.rubric import Rubric
 from bootstrap.scoring.verifier import (
     PATIENCE,
-    READERS,
     Answer,
     Progress,
     Reader,
@@ -62,7 +59,7 @@ def leave_out_unreadable(task: Task, verifier: Verifier, *, tools: Tools | None 
     for part, rows in _files(task):
         own = verifier.parts[part] if isinstance(verifier, ByTask) else verifier
         for one, decides in _readers(own):
-            _leave_out(rows, one, decides=decides, before=_before(task, part), tools=tools or Tools())
+            _leave_out(rows, one, decides=decides, before=task.before(part), tools=tools or Tools())
 
 
 def leave_out_by_settings(task: Task, settings: settings_of.Verifier, *, tools: Tools | None = None) -> None:
@@ -73,7 +70,7 @@ def leave_out_by_settings(task: Task, settings: settings_of.Verifier, *, tools: 
         for chosen, decides in _readers_of(own):
             with closing(build_verifier(chosen, tools=tools)) as one:
                 if _is_reader(one):
-                    _leave_out(rows, cast(Reader, one), decides=decides, before=_before(task, part), tools=tools)
+                    _leave_out(rows, cast(Reader, one), decides=decides, before=task.before(part), tools=tools)
 
 
 def as_events(observe: Observer, *, generation: int) -> Progress:
@@ -84,15 +81,10 @@ def as_events(observe: Observer, *, generation: int) -> Progress:
 
 
 def _files(task: Task) -> Iterator[tuple[str, Rows]]:
-    """Yield the files among a task's parts, by the part's name; that of a task without parts is empty."""
-    parts: Mapping[str, Task] = task.parts if isinstance(task, Mixture) else {"": task}
-    for name, one in parts.items():
-        if isinstance(one, Rows):
-            yield name, one
-
-
-def _before(task: Task, part: str) -> str:
-    return task.settings.parts[part].before if isinstance(task, Mixture) else ""
+    """Yield the files among a task's parts, by the part's name."""
+    for name, one in task.parts.items():
+        if one.as_rows is not None:
+            yield name, one.as_rows
 
 
 def _readers(verifier: Verifier, *, decides: bool = True) -> Iterator[tuple[Reader, bool]]:
@@ -105,7 +97,7 @@ def _readers(verifier: Verifier, *, decides: bool = True) -> Iterator[tuple[Read
 
 
 def _is_reader(verifier: Verifier) -> bool:
-    return verifier.name in READERS and not (isinstance(verifier, Plugin) and not verifier.is_reader)
+    return verifier.name in READERS and getattr(verifier, "is_reader", True)
 
 
 def _readers_of(settings: Any, *, decides: bool = True) -> Iterator[tuple[Any, bool]]:
@@ -113,7 +105,7 @@ def _readers_of(settings: Any, *, decides: bool = True) -> Iterator[tuple[Any, b
     if isinstance(settings, RubricVerifier):
         for component in settings.components:
             yield from _readers_of(component.verifier, decides=decides and component.decides)
-    elif settings.type in READERS:
+    elif settings.reads_rows:
         yield settings, decides
 
 

@@ -14,7 +14,6 @@ from bootstrap.config.models import reward_models, roles
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import VerifierError
 from bootstrap.prompts.build import build_task
-from bootstrap.prompts.mixture import Mixture
 from bootstrap.prompts.task import Task
 from bootstrap.scoring.by_task import ByTask
 from bootstrap.scoring.probe import Case, probe
@@ -119,7 +118,7 @@ def proofs(verifier: Verifier, task: Task, *, prompts_per_level: int) -> Iterato
     The recipe allows a part that is judged by its form alone where the gate goes by answers: nothing tells whether that
     is right, so it is left out.
     """
-    for part in task.parts if isinstance(task, Mixture) else ("",):
+    for part in task.parts if task.settings.part_names is not None else ("",):
         one = verifier.parts[part] if isinstance(verifier, ByTask) else verifier
         if one is verifier or one.judges != "form":
             yield part, one, probe_cases(task, part=part, prompts_per_level=prompts_per_level)
@@ -127,7 +126,7 @@ def proofs(verifier: Verifier, task: Task, *, prompts_per_level: int) -> Iterato
 
 def probe_cases(task: Task, *, part: str = "", prompts_per_level: int = PROBED_PROMPTS) -> list[Case]:
     """Return cases from the held-out prompts of the levels whose references are known; of one part of a mixture."""
-    heldout = partial(task.heldout_of, part) if isinstance(task, Mixture) else task.heldout
+    heldout = partial(task.heldout_of, part)
     return [
         Case(
             prompt=prompt.text,

@@ -1,4 +1,4 @@
-"""Each kind answers for itself: nobody asks an algorithm, a step, a curriculum or a model's name which one it is."""
+"""Each kind answers for itself: nobody outside its room asks an algorithm, step, curriculum, task or name for its class."""
 
 import ast
 from collections.abc import Iterator
@@ -18,6 +18,10 @@ ROOMS = {
     "generations": ("config/generations.py",),
     "base_model": ("config/base_model.py", "config/models.py"),
     "models": ("config/models.py",),
+    "task": ("config/task.py", "config/tasks.py"),
+    "tasks": ("config/tasks.py",),
+    "files": ("config/files.py",),
+    "plugin_task": ("config/plugin_task.py",),
 }
 """Modules of `config/` whose classes are kinds, and who may tell these apart."""
 OTHERS = {"ClipCov", "JudgeVerifier", "MajorityVerifier", "RewardModelVerifier", "Endpoint", "GenerationJudge"}

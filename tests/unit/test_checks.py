@@ -282,6 +282,10 @@ class NoFinal:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._task, name)
 
+    @property
+    def parts(self) -> dict[str, Any]:
+        return {self._task.name: self}
+
     def final(self, level: int, count: int) -> Any:
         if level >= self._first:
             raise RecipeError(f"level {level} has no final prompt at task.final_fraction 0.01; raise it")

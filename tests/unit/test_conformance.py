@@ -8,10 +8,11 @@ import pytest
 from support.verifier_cases import SETUPS, Setup, case
 
 from bootstrap.config.answers import Boxed, Judges
-from bootstrap.config.verifiers import ExactVerifier, PluginVerifier
+from bootstrap.config.base import types_of
+from bootstrap.config.verifiers import ExactVerifier, PluginVerifier, Verifier
 from bootstrap.records import Status
 from bootstrap.scoring.conformance import Finding, check
-from bootstrap.scoring.verifier import CLASSES, AnswerVerifier, Judgement, build_verifier, failed, passed
+from bootstrap.scoring.verifier import AnswerVerifier, Judgement, build_verifier, failed, passed
 
 FOUR = (case("4", "5"),)
 LIGHT = ("exact", "numeric", "choice", "regex", "format", "language", "length", "json_schema", "plugin", "rubric")
@@ -34,7 +35,7 @@ def bad(findings: list[Finding]) -> set[str]:
 def test_every_type_of_verifier_has_a_setup():
     # A coin is right about nothing; what it must stand is tested apart (test_random_reward.py). Verifiers by task are
     # those of the parts, and `bootstrap verifier check` goes through them part by part (test_mixture.py).
-    assert {name.partition(":")[0] for name in SETUPS} == set(CLASSES) - {"random", "by_task"}
+    assert {name.partition(":")[0] for name in SETUPS} == set(types_of(Verifier.__origin__)) - {"random", "by_task"}
 
 
 @pytest.mark.parametrize("name", SETUPS)

@@ -204,9 +204,8 @@ def test_verifiers_versions_follow_what_they_share_as_far_as_they_use_it(edited)
         "random",
     }
     assert not changed(before, edited(shared, "REASONS_SHOWN = 3", "REASONS_SHOWN = 4"))
-    assert not changed(
-        before, edited(shared, '    "exact": "boot', '    "new": "bootstrap.new:New",\n    "exact": "boot')
-    )
+    new = 'class NewVerifier(VerifierSettings):\n    built_by = "bootstrap.scoring.new:New"\n\n\nclass ExactVerifier'
+    assert not changed(before, edited("bootstrap.config.answers", "class ExactVerifier", new))
     assert not changed(before, edited(shared, '"""Return a FAIL of', '"""Give a FAIL of'))
     assert not changed(before, edited(shared, "    processes: int = 1", "    processes: int = 2"))
     assert changed(before, edited("bootstrap.seeds", "sha256", "sha512")) == {"random"}
