@@ -1,4 +1,4 @@
-"""Each kind answers for itself: nobody outside its room asks an algorithm, step, curriculum, task or name for its class."""
+"""Each kind answers for itself: nobody outside its room asks an algorithm, step, curriculum, task or name its class."""
 
 import ast
 from collections.abc import Iterator
