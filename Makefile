@@ -1,10 +1,12 @@
 # `make quickstart` shows it work, `make test` proves it (`make lint` is the part without a run), `make smollm2` fetches a
 # pretrained model, `make r1-smollm2` runs the R1 recipe on that, `make test-services` runs what infra/compose.yaml names
-# and a lineage among it; all of them install into .venv and may be repeated.
+# and a lineage among it, `make docs` builds the pages of docs/ and `make docs-serve` shows them; all of them install into
+# .venv and may be repeated.
 #
 #   PYTHON=python3.12     the interpreter to use (3.11 or newer)
 #   PIP_FLAGS=...         more options for pip; without a GPU, an --extra-index-url with CPU builds of PyTorch spares
 #                         gigabytes of CUDA
+#   DOCS_PORT=...         where on 127.0.0.1 docs-serve listens (8000)
 #   SCREENSHOTS=...       a folder that test-services leaves its pictures in
 #   PYTEST_FLAGS=...      how many tests at a time (-n); a test process takes about one core and 2 GiB
 
@@ -42,6 +44,21 @@ test: lint chromium bubblewrap
 # Not part of `test`, since it takes servers from Debian; continuous integration runs both.
 test-services: $(VENV)/installed-services chromium servers
 	$(VENV)/bin/python -m pytest -q tests/services
+
+# The pages of docs/, with the reference made from the program: a link or an anchor that leads nowhere fails the build.
+.PHONY: docs docs-serve
+DOCS_PORT ?= 8000
+docs docs-serve: export NO_MKDOCS_2_WARNING = 1
+docs: $(VENV)/installed-docs
+	$(VENV)/bin/mkdocs build --quiet --strict
+	@echo "docs: build/docs/index.html"
+
+docs-serve: $(VENV)/installed-docs
+	$(VENV)/bin/mkdocs serve --strict --dev-addr 127.0.0.1:$(DOCS_PORT)
+
+$(VENV)/installed-docs: $(VENV)/installed
+	$(PIP) --editable '.[docs]'
+	@touch $@
 
 smollm2: $(SMOLLM2)/import.json
 

@@ -1,14 +1,20 @@
-"""The reference pages that are made from the program itself: recipe settings, and the command line.
+"""The pages that docs/ does not hold as files.
 
-Pure: Markdown out. `hooks.py` gives the pages to MkDocs, and tests/unit/test_docs.py reads them. Leaves out the Python
-API, which mkdocstrings renders from docstrings.
+    reference/settings.md     every key of a recipe, from its JSON Schema
+    reference/cli.md          every command and option
+    services.md and others    files of the repository that stand elsewhere, such as CONTRIBUTING.md
+
+Markdown out: `hooks.py` gives it to MkDocs, and tests/unit/test_docs.py reads it. Leaves out the Python API, which
+mkdocstrings renders from docstrings.
 """
 
 import json
+import posixpath
 import re
 import textwrap
 from collections.abc import Iterator, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -18,6 +24,14 @@ from bootstrap.cli.main import app
 from bootstrap.config.load import json_schema
 
 Schema = Mapping[str, Any]
+ROOT = Path(__file__).parents[1]
+ELSEWHERE = {
+    "contributing.md": "CONTRIBUTING.md",
+    "changelog.md": "CHANGELOG.md",
+    "services.md": "infra/README.md",
+    "examples.md": "examples/README.md",
+}
+"""Page -> file of the repository that it shows."""
 SECTIONS = {
     "task": "Where prompts and right answers come from.",
     "init": "Models that a recipe names: where weights start, who answers, who teaches.",
@@ -40,8 +54,27 @@ LONG = 40
 
 
 def pages() -> dict[str, str]:
-    """Return path below docs/ -> Markdown of every generated page."""
-    return {"reference/settings.md": settings_page(), "reference/cli.md": cli_page()}
+    """Return path below docs/ -> Markdown of every such page."""
+    elsewhere = {page: shown(source) for page, source in ELSEWHERE.items()}
+    return {"reference/settings.md": settings_page(), "reference/cli.md": cli_page(), **elsewhere}
+
+
+def shown(source: str) -> str:
+    """Return a file of the repository with its relative links as the pages have them.
+
+    A link to a file that no page shows becomes the file's name.
+    """
+    page_of = {file: page for page, file in ELSEWHERE.items()}
+
+    def led(match: re.Match[str]) -> str:
+        words, place, anchor = match[1], match[2], match[3] or ""
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(source), place))
+        if target.startswith("docs/"):
+            return f"[{words}]({target.removeprefix('docs/')}{anchor})"
+        return f"[{words}]({page_of[target]}{anchor})" if target in page_of else f"`{target}`"
+
+    text = (ROOT / source).read_text(encoding="utf-8")
+    return re.sub(r"\[([^\]]*)\]\((?!https?:|#)([^)#]+)(#[^)]*)?\)", led, text)
 
 
 # --- settings ------------------------------------------------------------------------------------------------------
@@ -131,7 +164,8 @@ def _table(part: Schema) -> list[str]:
         if key not in required:
             default, long = _default(value.get("default"))
             below += [f"Default of `{key}`:", "", "```yaml", long, "```", ""] if long else []
-        rows.append(f"| `{key}` | {_type(value)} | {default} | {_text(value.get('description', ''))} |")
+        meaning = value.get("description") or SECTIONS.get(key, "")
+        rows.append(f"| `{key}` | {_type(value)} | {default} | {_text(meaning)} |")
     if not rows:
         return ["No settings.", ""]
     return ["| key | value | default | meaning |", "|---|---|---|---|", *rows, "", *below]
@@ -140,7 +174,7 @@ def _table(part: Schema) -> list[str]:
 def _default(value: Any) -> tuple[str, str]:
     """Return a default as it stands in its cell, and in full below the table where it is too long for one."""
     if isinstance(value, Mapping):
-        return (f"type `{value['type']}`" if "type" in value else "its defaults"), ""
+        return (f"type `{value['type']}`" if "type" in value else "its&nbsp;defaults"), ""
     told = json.dumps(value, ensure_ascii=False)
     if len(told) <= LONG:
         return f"`{told}`", ""

@@ -510,7 +510,7 @@ def rescore(
     \b
     Examples:
       bootstrap rescore --lineage quickstart
-      bootstrap rescore --recipe pipelines/stricter.yaml --json
+      bootstrap rescore --recipe stricter.yaml --json
     """
     from bootstrap.cli.rescore import rescore_lineage
     from bootstrap.cli.stores import choose
