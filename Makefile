@@ -50,11 +50,11 @@ test-services: $(VENV)/installed-services chromium servers
 DOCS_PORT ?= 8000
 docs docs-serve: export NO_MKDOCS_2_WARNING = 1
 docs: $(VENV)/installed-docs
-	$(VENV)/bin/mkdocs build --quiet --strict
+	$(VENV)/bin/python -m mkdocs build --quiet --strict
 	@echo "docs: build/docs/index.html"
 
 docs-serve: $(VENV)/installed-docs
-	$(VENV)/bin/mkdocs serve --strict --dev-addr 127.0.0.1:$(DOCS_PORT)
+	$(VENV)/bin/python -m mkdocs serve --strict --dev-addr 127.0.0.1:$(DOCS_PORT)
 
 $(VENV)/installed-docs: $(VENV)/installed
 	$(PIP) --editable '.[docs]'

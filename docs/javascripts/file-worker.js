@@ -22,7 +22,7 @@ if (location.protocol === "file:") {
           script.onload = done;
           document.body.appendChild(script);
         })), Promise.resolve());
-      </scr` + `ipt><body><script src="${url}"></scr` + `ipt></body>`);
+      </script><body><script src="${url}"></script></body>`);
       inner.close();
       this.ready = new Promise((done) => { this.frame.contentWindow.addEventListener("load", done); });
     }
