@@ -21,6 +21,7 @@ import yaml
 from typer.main import get_command
 
 from bootstrap.cli.main import app
+from bootstrap.config.base import Settings
 from bootstrap.config.load import json_schema
 
 Schema = Mapping[str, Any]
@@ -49,6 +50,20 @@ SECTIONS = {
     "tracking": "Where MLflow is. No part of a lineage's identity.",
 }
 """Key -> what its part of the page is about. A class of settings stands under the first key that leads to it."""
+WORDS = {
+    "answer": "Where the answer stands in the completion.",
+    "curriculum": "Which levels a generation aims at.",
+    "lr": "Learning rate.",
+    "muon_lr": "Learning rate of the blocks' matrices.",
+    "adamw_lr": "Learning rate of all other parameters.",
+    "targets": "`targets`: the levels aimed at. `reached`: all below the first of them. `all`: both.",
+    "model": "Which model it is.",
+    "optimizer": "How gradients change the weights.",
+    "source": "What is imitated.",
+    "temperature": "Of sampling; 1 leaves the model's distribution as it is.",
+    "weight_decay": "Share of each weight that an update takes off, times the learning rate.",
+}
+"""Key, or first of the words that it takes -> what it means, where nothing stands under its field."""
 LONG = 40
 """Characters beyond which a default stands below its table."""
 
@@ -164,11 +179,34 @@ def _table(part: Schema) -> list[str]:
         if key not in required:
             default, long = _default(value.get("default"))
             below += [f"Default of `{key}`:", "", "```yaml", long, "```", ""] if long else []
-        meaning = value.get("description") or SECTIONS.get(key, "")
+        meaning = value.get("description") or _inherited(part["title"], key) or _general(key, value)
         rows.append(f"| `{key}` | {_type(value)} | {default} | {_text(meaning)} |")
     if not rows:
         return ["No settings.", ""]
     return ["| key | value | default | meaning |", "|---|---|---|---|", *rows, "", *below]
+
+
+def _general(key: str, value: Schema) -> str:
+    """Return what is said of a key without words of its own: by the page, or by the one section that it holds."""
+    known = {**WORDS, **SECTIONS}
+    if found := known.get(value.get("enum", [key])[0]) or known.get(key):
+        return found
+    held = [*_refs(value)]
+    text = _definitions()[held[0]].get("description", "") if len(held) == 1 else ""
+    return re.split(r"(?<=\.)\s", text)[0]
+
+
+def _inherited(title: str, key: str) -> str:
+    """Return what a base class says of a key that a class gives another default; empty where none says anything."""
+    found = [one for one in _subclasses(Settings) if one.__name__ == title]
+    bases = [base for one in found for base in one.__mro__ if issubclass(base, Settings)]
+    return next((d for base in bases if key in base.model_fields and (d := base.model_fields[key].description)), "")
+
+
+def _subclasses(kind: type[Settings]) -> Iterator[type[Settings]]:
+    for one in kind.__subclasses__():
+        yield one
+        yield from _subclasses(one)
 
 
 def _default(value: Any) -> tuple[str, str]:
