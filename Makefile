@@ -46,12 +46,12 @@ test-services: $(VENV)/installed-services chromium servers
 	$(VENV)/bin/python -m pytest -q tests/services
 
 # The pages of docs/, with the reference made from the program: a link or an anchor that leads nowhere fails the build.
+# Not with --quiet, which keeps warnings from --strict.
 .PHONY: docs docs-serve
 DOCS_PORT ?= 8000
 docs docs-serve: export NO_MKDOCS_2_WARNING = 1
 docs: $(VENV)/installed-docs
-	$(VENV)/bin/python -m mkdocs build --quiet --strict
-	@echo "docs: build/docs/index.html"
+	$(VENV)/bin/python -m mkdocs build --strict
 
 docs-serve: $(VENV)/installed-docs
 	$(VENV)/bin/python -m mkdocs serve --strict --dev-addr 127.0.0.1:$(DOCS_PORT)
