@@ -44,7 +44,7 @@ SECTIONS = {
     "training": "How weights are trained, whatever the step.",
     "evaluation": "What is measured on held-out prompts.",
     "gate": "When a candidate is promoted.",
-    "health": "How a generation's health is measured.",
+    "diagnostics": "How a generation's diagnostics are measured.",
     "guards": "Bounds on a generation's health.",
     "resources": "Where a run happens. No part of a lineage's identity.",
     "tracking": "Where MLflow is. No part of a lineage's identity.",
