@@ -189,7 +189,7 @@ def _content(folder: Path) -> str:
 
 
 def _load(folder: Path) -> tuple[PreTrainedTokenizerBase, Any]:
-    """Return the tokenizer and the model, in float32. Its class's types are too loose to be of use here.
+    """Return the tokenizer and the model, in float32. The model is `Any`, since transformers types it too loosely.
 
     Raises VerifierError where either cannot be loaded, or the model's weights are incomplete or not finite.
     """
