@@ -7,7 +7,7 @@
     every verifier          must not raise, must judge an answer alike alone, again and in another order, and must not
                             PASS a truncated answer.
 
-Left out: whether a verifier may give reward in a run (`probe.py`), and attacks on the sandbox.
+Left out: whether a verifier may give reward in a run (`sanity.py`), and attacks on the sandbox.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ from bootstrap.config.verifiers import RubricVerifier
 from bootstrap.records import Status
 from bootstrap.scoring import numeric
 from bootstrap.scoring.extract import extract
-from bootstrap.scoring.probe import NUM_VOTES, Case
+from bootstrap.scoring.sanity import NUM_VOTES, Case
 from bootstrap.scoring.verifier import PATIENCE, Answer, Judgement, Verifier, printable
 
 MAX_SHOWN = 40
@@ -28,7 +28,7 @@ MAX_SHOWN = 40
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
+class ConformanceResult:
     """One answer's judgement, or whether one property held."""
 
     case: str
@@ -53,7 +53,7 @@ class _Trial:
     case: Case
 
 
-def check(verifier: Verifier, cases: Sequence[Case], *, settings: Settings | None = None) -> list[Finding]:
+def check(verifier: Verifier, cases: Sequence[Case], *, settings: Settings | None = None) -> list[ConformanceResult]:
     """Return a finding for each answer and each property, in fixed order.
 
     Each case gives its right and wrong answers; hostile answers are built from the first case. `settings`: the
@@ -70,7 +70,7 @@ def check(verifier: Verifier, cases: Sequence[Case], *, settings: Settings | Non
         # An exception of a verifier is a finding about it.
         except Exception as error:
             told = printable(f"{type(error).__name__}: {error}")
-            findings.append(Finding(case=trial.name, reason=told, ok=False, note="the verifier raised"))
+            findings.append(ConformanceResult(case=trial.name, reason=told, ok=False, note="the verifier raised"))
             continue
         if trial.kind == "right":
             rewards[id(trial.case)] = judgement.reward
@@ -161,7 +161,7 @@ def _judge(verifier: Verifier, trials: Sequence[_Trial]) -> list[Judgement]:
 
 def _finding(
     verifier: Verifier, trial: _Trial, judgement: Judgement, *, right: float | None, settings: Settings | None
-) -> Finding:
+) -> ConformanceResult:
     problem, excuse = _malformed(judgement), ""
     cut = trial.answers[0].truncated
     if not problem and trial.kind == "right" and judgement.status is not Status.PASS:
@@ -182,7 +182,7 @@ def _finding(
             problem = "it earns as much as the right answer"
         elif judgement.status is Status.UNVERIFIABLE:
             excuse = "no verdict: many such answers stop a run"
-    return Finding(
+    return ConformanceResult(
         case=printable(trial.name),
         status=judgement.status,
         reward=judgement.reward,
@@ -233,14 +233,14 @@ def _places(settings: Settings | None) -> Iterator[AnswerPlace]:
         yield place
 
 
-def _same(verifier: Verifier, name: str, judged: Sequence[tuple[_Trial, Judgement]]) -> Finding:
+def _same(verifier: Verifier, name: str, judged: Sequence[tuple[_Trial, Judgement]]) -> ConformanceResult:
     """Return whether the answers are judged alike alone and in one batch of this order."""
     try:
         judgements = _judge(verifier, [trial for trial, _ in judged])
     # An exception of a verifier is a finding about it.
     except Exception as error:
         told = printable(f"{type(error).__name__}: {error}")
-        return Finding(case=name, reason=told, ok=False, note="the verifier raised")
+        return ConformanceResult(case=name, reason=told, ok=False, note="the verifier raised")
     other = [
         trial.name
         for (trial, alone), judgement in zip(judged, judgements, strict=True)
@@ -248,4 +248,4 @@ def _same(verifier: Verifier, name: str, judged: Sequence[tuple[_Trial, Judgemen
         != (judgement.status, judgement.reward, dict(judgement.breakdown))
     ]
     note = f"judged otherwise than alone: {', '.join(other)}" if other else "" if judged else "nothing could be judged"
-    return Finding(case=name, reason=f"{len(judged)} judgements", ok=not note, note=printable(note))
+    return ConformanceResult(case=name, reason=f"{len(judged)} judgements", ok=not note, note=printable(note))

@@ -17,7 +17,7 @@ A function that asks neither a model nor a server may say which references it ca
     verify.reads = reads
 
 Before a run it then judges every row of a file by the row's own answer, and rows that it cannot read or finds wrong are
-left out. Without `reads` it judges only rollouts and the probe's few answers, since it may cost money.
+left out. Without `reads` it judges only rollouts and the sanity check's few answers, since it may cost money.
 
 `bootstrap verifier check` shows its judgements of hostile answers. It runs in the driver's process with all its rights:
 use the verifier `code` to run code that a model wrote.

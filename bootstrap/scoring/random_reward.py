@@ -5,8 +5,8 @@ Each answer has its own toss, truncated ones and equal texts of a group included
 answer. A toss derives from the seed, the group, the prompt, the text and the number of equal answers before it in the
 group: the same answers always get the same tosses.
 
-Nothing is right or wrong here, so the probe and the conformance suite do not apply, and a recipe needs another verifier
-for held-out answers.
+Nothing is right or wrong here, so the sanity check and the conformance suite do not apply, and a recipe needs another
+verifier for held-out answers.
 """
 
 from collections import Counter

@@ -4,7 +4,7 @@ A verdict is PASS, FAIL or UNVERIFIABLE. UNVERIFIABLE is trouble with judging, n
 and too large a share of it stops the run.
 
 Left out: comparing answers (one module per verifier, `exact.py` the simplest), finding them in completions
-(`extract.py`), and trust in a verifier (`probe.py`).
+(`extract.py`), and trust in a verifier (`sanity.py`).
 """
 
 import hashlib
