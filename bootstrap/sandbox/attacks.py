@@ -1,9 +1,9 @@
 """The eight probe attacks that every zygote must withstand before it may run a job.
 
-Each is a script that tries one thing which a sealed program must not manage, with evidence outside of it: something
-planted here is reached or is not. A level is what withstands them, not what the kernel says it offers.
+Each is a script that tries one forbidden act, with evidence outside the script: a planted target is reached or is not.
+A level holds because it withstands them, not because the kernel claims to offer it.
 
-Left out: the attack suite of the tests, which is larger by far and needs seconds.
+Left out: the attack suite of the tests, which is far larger and takes seconds.
 """
 
 import os
@@ -17,24 +17,24 @@ from dataclasses import dataclass
 from bootstrap.sandbox.job import Ending, Limits
 
 BREACHED = "breached"
-"""What an attack prints after the call that should have failed."""
+"""An attack prints it after the call that should have failed."""
 PROBE_CPU_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Attack:
-    """One attack, and what tells that it was withstood."""
+    """One attack, and the evidence that it was withstood."""
 
     name: str
     code: str
     expected: frozenset[Ending]
-    """How the script must end; it must never have printed `BREACHED` or the planted secret."""
+    """How the script may end; it must never have printed `BREACHED` or the planted secret."""
     is_withstood: Callable[[], bool]
-    """Whether what was planted outside is as it was."""
+    """Whether the planted targets are untouched."""
 
 
 class Targets:
-    """What the attacks aim at: planted in the constructor, taken away by `close`."""
+    """The attacks' targets: planted in the constructor, removed by `close`."""
 
     def __init__(self) -> None:
         """Plant a secret file, a folder to write into and a listener on the loopback."""
@@ -44,7 +44,7 @@ class Targets:
             self._file = stack.enter_context(tempfile.NamedTemporaryFile(dir=self._folder))
             self._file.write(self.secret.encode("ascii"))
             self._file.flush()
-            # Nothing but the sandbox itself is to keep a program from reading and writing here.
+            # Only the sandbox must keep a program from reading and writing here.
             os.chmod(self._folder, 0o777)
             os.chmod(self._file.name, 0o666)
             self._listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
@@ -52,7 +52,7 @@ class Targets:
             self._stack = stack.pop_all()
 
     def close(self) -> None:
-        """Take away what was planted; a second call does nothing."""
+        """Remove the targets; a second call does nothing."""
         self._stack.close()
 
     def _nothing_written(self) -> bool:
@@ -71,8 +71,8 @@ class Targets:
         port = self._listener.getsockname()[1]
         done = f"print({BREACHED!r})"
         say = f"import os\nos.write(1, {BREACHED.encode()!r})"
-        unseen = lambda: True  # noqa: E731 - what the script prints is all the evidence there can be
-        # `io` and `posix` directly, so that nothing but the kernel can refuse.
+        unseen = lambda: True  # noqa: E731 - the script's output is the only evidence
+        # Scripts use `io` and `posix` directly, so that only the kernel can refuse.
         return [
             Attack("read a file", f"import io\nprint(io.FileIO({self._file.name!r}).read())\n{done}", refused, unseen),
             Attack(

@@ -1,10 +1,10 @@
 """Compile a policy to the classic BPF program that seccomp runs before every system call.
 
-Left out: installing it (`linux.install_filter`) and what belongs in it (`policy`).
+The program compares the call's number once with each rule's. A denied call is a comparison and a return; a call with
+rules on its arguments has its own block. Comparisons with the sealed process's pid are filled in after the fork, so
+`Compiled` keeps their places.
 
-The program is one pass over the call's number. Each denied call is a comparison and a return; a call with rules on its
-arguments has a block of its own. Two instructions of the comparison carry the sealed process's own number, which is
-known only after the fork, so `Compiled` keeps their places.
+Left out: installing the program (`linux.install_filter`) and its rules (`policy`).
 
 Format: `struct sock_filter` and `struct seccomp_data` of `linux/filter.h` and `linux/seccomp.h`.
 """
@@ -49,14 +49,14 @@ _SIZE = 8
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A filter that still lacks the number of the process it seals."""
+    """A filter that still lacks the pid of the process that it seals."""
 
     program: bytes
     own_pid_at: tuple[int, ...]
-    """Byte offsets of the constants that hold it."""
+    """Byte offsets of the constants that hold that pid."""
 
     def for_process(self, pid: int) -> bytearray:
-        """Return the program for the process with this number (as that process sees it)."""
+        """Return the program for a process by its pid, as that process sees it."""
         program = bytearray(self.program)
         for offset in self.own_pid_at:
             struct.pack_into("=I", program, offset, pid)
@@ -76,7 +76,7 @@ class _Assembler:
 
 
 def compile_policy(policy: Policy, architecture: str) -> Compiled:
-    """Return the filter of a policy for an architecture; raise SandboxUnavailable for one without a table."""
+    """Return the filter of a policy for an architecture. Raises SandboxUnavailable for one without a table."""
     if architecture not in SYSCALLS:
         raise SandboxUnavailable(
             f"no table of system calls for {architecture}, so model-written code cannot be sealed here; "
@@ -116,7 +116,7 @@ def compile_policy(policy: Policy, architecture: str) -> Compiled:
 
 
 def _emit_test(block: _Assembler, line: DenyWhen, deny_errno: int, *, base: int) -> None:
-    """Append: load the argument, and return the denial when the test holds; else fall through."""
+    """Append one test: load the argument, deny the call where the test holds, else fall through."""
     low_word = 0 if sys.byteorder == "little" else 4
     block.emit(LOAD, ARGUMENTS_OFFSET + 8 * line.argument + low_word)
     if line.test is Condition.ANY_BIT:
@@ -125,7 +125,7 @@ def _emit_test(block: _Assembler, line: DenyWhen, deny_errno: int, *, base: int)
         block.emit(JUMP_ANY_BIT, line.values[0], if_true=1)
     elif line.test is Condition.IS_ONE_OF:
         for left, value in zip(reversed(range(len(line.values))), line.values, strict=True):
-            # The last comparison jumps over the denial; the others go on to the next value.
+            # Only the last comparison jumps over the denial; the others go on to the next value.
             block.emit(JUMP_EQUAL, value, if_true=left, if_false=0 if left else 1)
     else:
         own = line.test is Condition.NOT_OWN_PID

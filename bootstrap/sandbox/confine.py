@@ -1,9 +1,9 @@
-"""Seal the calling process, in an order where each step still works after the ones before it, or fail.
+"""Seals the calling process or fails, in an order in which each step still works after the ones before it.
 
     new session -> die with the zygote -> close descriptors -> empty environment -> resource limits -> no capabilities
     -> no_new_privs -> Landlock -> seccomp
 
-Left out: what the rules are (`policy`), and everything that needs more than one process (`zygote`, `pool`).
+Left out: the rules (`policy`), and everything that needs more than one process (`zygote`, `pool`).
 """
 
 import os
@@ -16,14 +16,14 @@ from bootstrap.sandbox.job import Limits
 from bootstrap.sandbox.policy import Policy
 
 RESULT_FD = 3
-"""Where the program's values go. 0 brings the job and then its standard input, 1 and 2 are its output."""
+"""Takes the program's values. 0 brings the job and then its standard input, 1 and 2 are its output."""
 STDIN_FD = 5
-"""Holds the standard input until the job is read. 4 is the Landlock ruleset's until that is in force."""
+"""Holds the standard input until the job is read. 4 holds the Landlock ruleset until it is in force."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """All that confinement needs, made before the fork: the same for every job."""
+    """Everything that confinement needs, made before the fork and the same for every job."""
 
     policy: Policy
     filter: Compiled
@@ -31,13 +31,13 @@ class Seal:
 
 
 class SealError(Exception):
-    """A step of the confinement failed, so nothing may run in this process."""
+    """A step of the confinement failed; nothing may run in this process."""
 
 
 def confine(seal: Seal, limits: Limits, *, parent: int) -> None:
-    """Give up everything that the program must not have; `parent` is the process that forked this one.
+    """Give up everything that the program must not have; `parent` is the pid of the process that forked this one.
 
-    Descriptors 0 to 3 and 5 stay open and nothing else. Raise SealError naming the step that failed.
+    Only descriptors 0 to 3 and 5 stay open. Raises SealError, which names the step that failed.
     """
     step = "new session"
     try:
@@ -77,7 +77,7 @@ def _descriptor_bound() -> int:
 
 def _limit(which: int, value: int) -> None:
     hard = resource.getrlimit(which)[1]
-    # Without privilege a hard limit only ever falls; one that is lower already is the stricter of the two.
+    # Without privilege a hard limit can only fall; one that is already lower stays, as the stricter of the two.
     if hard != resource.RLIM_INFINITY:
         value = min(value, hard)
     resource.setrlimit(which, (value, value))

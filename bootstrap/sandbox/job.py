@@ -1,8 +1,7 @@
-"""What goes into the sandbox and what comes out of it. Expected answers and verdicts are no part of either.
+"""Jobs go into the sandbox, outcomes come out; expected answers and verdicts are in neither.
 
-A job is a program of the model's with the inputs to run it on, or a function of ours with hostile text as its
-argument. An outcome is bounded plain data: how the program ended, and JSON values or text. Whether those are right is
-for the caller to find, outside.
+A job is a model's program with its inputs, or a function of ours with hostile text as its argument. An outcome is
+bounded plain data: how the program ended, and JSON values or text. The caller decides outside whether those are right.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,13 +24,13 @@ class Level(StrEnum):
 
     @property
     def rank(self) -> int:
-        """Place in the order of strength, from 0."""
+        """Place in the order of strength; 0 is the weakest."""
         return list(Level).index(self)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """What one job may use. CPU time decides, because it does not depend on what else the machine does."""
+    """Resources of one job. CPU time decides, because it does not depend on the machine's load."""
 
     cpu_seconds: float = 5.0
     address_space: int = 512 * 2**20
@@ -45,11 +44,11 @@ class Limits:
     depth: int = 32
     """Nesting of one returned value."""
     scratch_bytes: int = 0
-    """Largest file in the working folder; 0: no file can be written. More needs level `bwrap`."""
+    """Largest file in the working folder, in bytes; 0: no file can be written. More than 0 needs level `bwrap`."""
 
     @property
     def wall_seconds(self) -> float:
-        """When a job is given up as stuck: never a verdict, since it depends on load."""
+        """Time after which a job counts as stuck; it decides on no verdict, since it depends on load."""
         return 4 * self.cpu_seconds + 2
 
 
@@ -63,11 +62,11 @@ class CallJob:
     inputs: Sequence[tuple[Sequence[Any], Mapping[str, Any]]]
     """Positional and keyword arguments of each call, JSON values."""
     python: bool = False
-    """Arguments and returned values are Python's, written as JSON with tags: see `wire`."""
+    """Whether arguments and returned values are Python's, written as JSON with tags (see `wire`)."""
     value_bytes: int = 0
-    """At least so much room for one returned value, where the pool's own limit is lower."""
+    """Least room for one returned value, in bytes; the pool's limit holds where it is higher."""
     depth: int = 0
-    """At least so many levels of a returned value, where the pool's own limit is lower."""
+    """Least nesting allowed in a returned value; the pool's limit holds where it is higher."""
     patience: int = 1
     """How many times the pool's CPU time it may use."""
 
@@ -79,14 +78,14 @@ class ScriptJob:
     code: str
     stdin: str = ""
     output_bytes: int = 0
-    """At least so much room for what it prints, where the pool's own limit is lower."""
+    """Least room for its output, in bytes; the pool's limit holds where it is higher."""
     patience: int = 1
     """How many times the pool's CPU time it may use."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrustedJob:
-    """Call a function of ours, from a module that the sandbox has preloaded, on arguments that the model wrote."""
+    """Call a function of ours, from a preloaded module, on arguments that the model wrote."""
 
     function: str
     """`package.module:function`; it returns a JSON value."""
@@ -112,14 +111,14 @@ class Ending(StrEnum):
     CRASH = "crash"
     """It died of a signal."""
     IDLE = "idle"
-    """It waited by its own will until its wall limit, twice: the second time alone, unless it had slept all along."""
+    """It waited of its own accord until its wall limit, twice: the second time alone, unless it slept all along."""
     PROTOCOL = "protocol"
-    """It ended without all its values, or put something else than bounded strict JSON on the result channel."""
+    """It ended before all its values, or wrote anything but bounded strict JSON to the result channel."""
     TYPE = "type"
-    """It returned a value that the wire does not carry: an object, or in the `json` vocabulary a NaN, a subclass of a
-    plain type."""
+    """It returned a value that the wire does not carry: an object, or in the `json` vocabulary a NaN or a subclass of
+    a plain type."""
     TROUBLE = "trouble"
-    """The sandbox's own failure: says nothing about the program."""
+    """The sandbox failed, which says nothing about the program."""
 
     @property
     def is_verdict(self) -> bool:
@@ -129,7 +128,7 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """What one job did."""
+    """The result of one job."""
 
     ending: Ending
     values: tuple[Any, ...] = ()
@@ -138,7 +137,7 @@ class Outcome:
     stdout: str = ""
     """What a script printed, undecodable bytes replaced; empty unless DONE."""
     detail: str = ""
-    """The exception's type and message or what the sandbox found: at most 300 printable characters."""
+    """The exception's type and message, or the sandbox's finding: at most 300 printable characters."""
     cpu_seconds: float = 0.0
     wall_seconds: float = 0.0
     level: Level = Level.REFUSE

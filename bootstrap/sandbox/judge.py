@@ -1,7 +1,7 @@
-"""From what a run left behind to its outcome. The report is hostile text; what the kernel says is not.
+"""Decides how a run ended from its traces: the report, which is hostile text, and the kernel's word, which is not.
 
-In order, the first that applies decides: never sealed (our trouble) -> why the pool killed it -> CPU time -> signal ->
-the report and the exit status.
+The first that applies decides: never sealed (our trouble) -> killed by the pool -> CPU time -> output -> signal -> the
+report and the exit status.
 """
 
 import json
@@ -14,43 +14,43 @@ from bootstrap.sandbox.wire import decode_value
 
 MAX_DETAIL = 300
 _REPORT_MARGIN = 4096
-"""Bytes of a report beside its values."""
+"""Bytes allowed in a report beside its values."""
 _REPORTED = {
     ending.value.encode("ascii"): ending
     for ending in (Ending.FORMAT, Ending.ERROR, Ending.MEMORY, Ending.TYPE, Ending.PROTOCOL)
 }
-"""What a child may say about itself. None of them is `trouble`: no program can make its end look like ours."""
+"""Endings that a child may report; without `trouble`, so that no program passes its failure off as ours."""
 
 
 @dataclass(slots=True)
 class Traces:
-    """What one run left behind."""
+    """Everything that one run left behind."""
 
     num_values: int | None
     """Values owed; None for a script, which owes none."""
     report: bytearray = field(default_factory=bytearray)
     stdout: bytearray = field(default_factory=bytearray)
     num_error_bytes: int = 0
-    """Written to standard error, and thrown away."""
+    """Bytes of standard error, which are counted and thrown away."""
     killed: tuple[Ending, str] | None = None
     """Why the pool killed it."""
     status: int = 0
-    """As wait(2) gives it."""
+    """As wait(2) returns it."""
     cpu_seconds: float = 0.0
 
     @property
     def is_sealed(self) -> bool:
-        """Whether the child has said that it is confined, which it does before it is given the job."""
+        """Whether the child has reported its confinement, which it does before it gets the job."""
         return self.report.startswith(SEALED)
 
     def report_room(self, limits: Limits) -> int:
-        """Return how many bytes of report an honest run can need at most."""
+        """Return the bytes of the longest honest report."""
         return _REPORT_MARGIN + (self.num_values or 0) * (limits.value_bytes + 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """An ending with what belongs to it."""
+    """An ending with its detail and values."""
 
     ending: Ending
     detail: str = ""
@@ -69,8 +69,7 @@ def judge(traces: Traces, limits: Limits) -> Judgement:
         return Judgement(Ending.OUTPUT_LIMIT, f"more than {limits.output_bytes} bytes of output")
     number = traces.status & 0x7F
     if number == signal.SIGKILL:
-        # The filter keeps programs from sending it to themselves: it came from the kernel short of memory, or from a
-        # person.
+        # The filter keeps a program from sending it, so the kernel did for lack of memory, or a person.
         return Judgement(Ending.TROUBLE, "killed from outside the sandbox")
     if number:
         return Judgement(Ending.CRASH, f"died of {_signal_name(number)}")
@@ -106,7 +105,7 @@ def _read_report(traces: Traces, limits: Limits, report: bytes, *, status: int) 
 
 
 def printable(text: str) -> str:
-    """Return at most 300 characters, each of them printable."""
+    """Return the first 300 characters, with a `?` for each that is not printable."""
     return "".join(character if character.isprintable() else "?" for character in text[:MAX_DETAIL])
 
 
@@ -118,6 +117,6 @@ def _signal_name(number: int) -> str:
 
 
 def encode_payload(content: dict[str, object]) -> bytes:
-    """Return a job as the child reads it: its length in 8 bytes, then JSON. Raise ValueError for a NaN."""
+    """Return a job as the child reads it: its length in 8 bytes, then JSON. Raises ValueError for a NaN."""
     data = json.dumps(content, allow_nan=False).encode("ascii")
     return len(data).to_bytes(8, "big") + data

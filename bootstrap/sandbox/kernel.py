@@ -1,6 +1,6 @@
-"""What the supervisor asks the kernel for: a file in memory, and how a child that runs is doing.
+"""The supervisor's questions to the kernel: a file in memory, and the state of a running child.
 
-Left out: what follows from it (`supervisor`).
+Left out: the decisions (`supervisor`).
 """
 
 import fcntl
@@ -11,7 +11,7 @@ from contextlib import suppress
 
 
 def file_of(data: bytes) -> int:
-    """Return a descriptor of a file in memory that nobody can change: programs ask for its size, or open it again."""
+    """Return a descriptor of an unchangeable file in memory, whose size a program may ask for."""
     fd = os.memfd_create("stdin", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     view = memoryview(data)
     while view:
@@ -23,7 +23,7 @@ def file_of(data: bytes) -> int:
 
 
 def number_of(pidfd: int) -> int:
-    """Return the number by which this process knows the child, whatever number it has in its own namespace."""
+    """Return the child's pid as this process sees it; its own namespace may have another."""
     with open(f"/proc/self/fdinfo/{pidfd}", encoding="ascii") as lines:
         return int(next(line for line in lines if line.startswith("Pid:")).split()[1])
 
@@ -36,30 +36,30 @@ def has_ended(pidfd: int) -> bool:
 
 
 def usage(pid: int) -> tuple[float, int]:
-    """Return CPU seconds and number of threads of a child that has not been reaped; zeros when it has."""
+    """Return CPU seconds and number of threads of a child; zeros once it has been reaped."""
     try:
         # The CPU-time clock of another process, as clock_getcpuclockid(3) names it.
         used = time.clock_gettime((~pid << 3) | 2)
         with open(f"/proc/{pid}/stat", "rb") as line:
-            # The name, in parentheses, may hold anything; the 20th field of all counts the threads.
+            # The name, in parentheses, may hold anything; the 20th field counts the threads.
             return used, int(line.read().rpartition(b")")[2].split()[17])
     except (OSError, IndexError):
         return 0.0, 0
 
 
 def readiness(pid: int, cpu_seconds: float, wall_seconds: float) -> float | None:
-    """Return for which share of its time a process ran or waited for a CPU, by its busiest thread; None if unknown.
+    """Return the share of its time in which a process ran or waited for a CPU, by its busiest thread; None if unknown.
 
-    A program that sleeps is not ready; one that the machine does not get round to is. Unlike CPU time, this does not
-    depend on what else the machine does. `cpu_seconds`, what all its threads used, is the least it can have been: a
-    thread that has ended left nothing else behind.
+    A sleeping program is not ready; one that waits for a busy machine is. So unlike CPU time, the share does not depend
+    on the machine's load. `cpu_seconds`, used by all its threads, is a lower bound of the time: ended threads left
+    nothing else behind.
     """
     busiest = 0
     with suppress(OSError):
         for thread in os.listdir(f"/proc/{pid}/task"):
-            # One that ends meanwhile says nothing about the others.
+            # A thread may end meanwhile.
             with suppress(OSError, ValueError), open(f"/proc/{pid}/task/{thread}/schedstat", "rb") as line:
                 ran, waited, _ = line.read().split()
                 busiest = max(busiest, int(ran) + int(waited))
-    # Every thread has run for a while; a kernel that does not count writes zeros.
+    # Every thread has run for a while, so zeros mean that the kernel does not count.
     return max(busiest / 1e9, cpu_seconds) / wall_seconds if busiest else None

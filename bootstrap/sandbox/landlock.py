@@ -1,9 +1,9 @@
 """File access of a sealed program, by Landlock: read-only trees, at most one writable folder, no network, no signals.
 
-Left out: which rights are withheld (`policy`), and what Landlock never sees: the mode, owner and times of files, and
-whether a path exists.
+Left out: which rights are withheld (`policy`), and everything that Landlock never sees: the mode, owner and times of
+files, and whether a path exists.
 
-Interface: `linux/landlock.h`; `Right.abi` says from which version of it on the kernel knows a right.
+Interface: `linux/landlock.h`; `Right.abi` is its first version that knows a right.
 """
 
 import ctypes
@@ -19,7 +19,7 @@ RULE_PATH_BENEATH = 1
 READ_FILE = 1 << 2
 READ_DIR = 1 << 3
 SCRATCH = (1 << 1) | READ_FILE | READ_DIR | (1 << 4) | (1 << 5) | (1 << 7) | (1 << 8) | (1 << 13) | (1 << 14)
-"""Write, read, list, remove, make folders and regular files, move and truncate within the tree."""
+"""Rights to write, read, list, remove, make folders and regular files, move and truncate within the tree."""
 
 
 class _Ruleset(ctypes.Structure):
@@ -33,7 +33,7 @@ class _PathBeneath(ctypes.Structure):
 
 
 def abi() -> int:
-    """Return the version of the kernel's interface; raise SandboxUnavailable when it has none or does not allow it."""
+    """Return the version of the kernel's interface. Raises SandboxUnavailable when it is missing or forbidden."""
     try:
         return syscall(LANDLOCK_CREATE_RULESET, None, 0, CREATE_RULESET_VERSION)
     except OSError as error:
@@ -44,10 +44,10 @@ def abi() -> int:
 
 
 class Ruleset:
-    """Rights withheld everywhere except where they are granted; applied to a process once and for good."""
+    """Rights that are withheld except where granted; a process is bound to them once and for good."""
 
     def __init__(self, policy: Policy) -> None:
-        """Withhold every right of the policy that the kernel knows. Raise SandboxUnavailable without Landlock."""
+        """Withhold every right of the policy that the kernel knows. Raises SandboxUnavailable without Landlock."""
         version = abi()
         handled = {"fs": 0, "net": 0, "scope": 0}
         for line in policy.lines():
@@ -55,21 +55,21 @@ class Ruleset:
                 handled[line.kind] |= line.bit
         self._files = handled["fs"]
         attributes = _Ruleset(**handled)
-        # An older kernel takes a shorter structure and refuses a longer one unless the rest is zero, which it is then.
+        # An older kernel accepts the longer structure, since the fields that it does not know are zero.
         self.fd = syscall(LANDLOCK_CREATE_RULESET, attributes, ctypes.sizeof(attributes), 0)
 
     def _grant(self, path: str, rights: int) -> None:
         fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
         try:
             rule = _PathBeneath(allowed=rights & self._files, parent_fd=fd)
-            # A rule without any right is refused; it has none when a policy without reading rights is tested.
+            # The kernel refuses a rule without rights, as under the tests' policies without reading rights.
             if rule.allowed:
                 syscall(LANDLOCK_ADD_RULE, self.fd, RULE_PATH_BENEATH, rule, 0)
         finally:
             os.close(fd)
 
     def allow_reading(self, paths: Iterable[str]) -> None:
-        """Grant reading of each file, or of everything below each folder."""
+        """Grant reading of files, and of everything below folders."""
         for path in paths:
             self._grant(path, READ_FILE | READ_DIR if os.path.isdir(path) else READ_FILE)
 
@@ -83,5 +83,5 @@ class Ruleset:
 
 
 def restrict_self(fd: int) -> None:
-    """Bind the calling thread and all it starts to a ruleset, for good. Needs no_new_privs; else OSError."""
+    """Bind the calling thread and all its children to a ruleset, for good. Raises OSError without no_new_privs."""
     syscall(LANDLOCK_RESTRICT_SELF, fd, 0)

@@ -1,6 +1,6 @@
-"""How a zygote is started at each level: the same program, inside more or fewer walls.
+"""Starts a zygote at a level: the same program, inside more or fewer walls.
 
-Left out: what the zygote does (`zygote`) and who minds it (`pool`).
+Left out: the zygote's work (`zygote`) and its supervision (`supervisor`).
 """
 
 import contextlib
@@ -25,21 +25,21 @@ PACKAGE = Path(__file__).resolve().parents[1]
 LIBRARY_FOLDERS = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib")
 LOADER_CACHE = "/etc/ld.so.cache"
 SCRATCH_FILES = 8
-"""How many files of the largest size the working folder holds together."""
+"""Size of the working folder, in files of the largest size."""
 END_SECONDS = 5.0
 
 
 @dataclass(slots=True)
 class Zygote:
-    """A started zygote process as the pool holds it."""
+    """A started zygote, as the supervisor holds it."""
 
     process: subprocess.Popen[bytes]
     control: socket.socket
 
     def end(self) -> str:
-        """Kill it with all that runs inside, reap it, and return the last line that it wrote as an error."""
+        """Kill and reap it with everything inside; return its last line of standard error."""
         self.process.kill()
-        # Inside namespaces the zygote is a child of that process and dies right after it; only then is the socket shut.
+        # Inside namespaces the zygote is a child of that process and dies right after it, which closes the socket.
         self.control.settimeout(END_SECONDS)
         with contextlib.suppress(TimeoutError, ConnectionError):
             while self.control.recv(1):
@@ -56,7 +56,7 @@ class Zygote:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Setup:
-    """What all zygotes of a pool have in common."""
+    """Settings that all zygotes of a pool share."""
 
     limits: Limits
     preload: tuple[str, ...] = ()
@@ -64,16 +64,16 @@ class Setup:
 
 
 def start_zygote(setup: Setup, level: Level) -> Zygote:
-    """Start one at a level; raise SandboxUnavailable when the level lacks something.
+    """Start a zygote at a level. Raises SandboxUnavailable when the level lacks something.
 
-    Call it from a thread that lives as long as the zygote shall: when that thread ends, the kernel kills it.
+    The kernel kills the zygote when the calling thread ends.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         command = [
             *(_bubblewrap(setup) if level is Level.BWRAP else []),
             _interpreter(),
-            # As -I, except that the variables below are heeded. -S: no site-packages, -B: nothing written.
+            # As -I, except that the variables below apply. -S: no site-packages, -B: nothing written.
             *("-s", "-P", "-S", "-B", "-X", "utf8", "-W", "ignore", "-c"),
             f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r}); "
             f"from bootstrap.sandbox.zygote import main; main({theirs.fileno()})",
@@ -85,8 +85,8 @@ def start_zygote(setup: Setup, level: Level) -> Zygote:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 pass_fds=[theirs.fileno()],
-                # Sets of strings come in the same order every time: a verdict must not hang on the salt. And threads
-                # share one arena: by default each reserves 64 MiB of the few that a program has.
+                # Sets of strings keep one order, since a verdict must not depend on the salt. Threads share one arena,
+                # since each would reserve 64 MiB of a program's memory.
                 env={"PYTHONHASHSEED": "0", "MALLOC_ARENA_MAX": "1"},
                 cwd="/",
                 start_new_session=True,
@@ -104,7 +104,7 @@ def start_zygote(setup: Setup, level: Level) -> Zygote:
         "without": sorted({line.name for line in Policy().lines()} - {line.name for line in setup.policy.lines()}),
     }
     zygote = Zygote(process, ours)
-    # If it is gone already, whoever reads next from the socket learns so, and `end` learns why.
+    # If it has died already, the next reading from the socket finds out, and `end` says why.
     with contextlib.suppress(ConnectionError):
         ours.send(json.dumps(config).encode("ascii"))
     return zygote
@@ -120,10 +120,10 @@ def _standard_folders() -> list[str]:
 
 
 def _import_path(preload: Sequence[str]) -> list[str]:
-    """Return where the preloaded modules and what they import may come from: this process's own path."""
+    """Return the folders from which preloaded modules may import: this process's own path."""
     standard = tuple(_standard_folders())
     path = [str(PACKAGE.parent)]
-    # A package may be known to an import hook instead of the path (an editable install).
+    # An editable install may be known to an import hook instead of the path.
     path += [str(Path(folder).parent) for folder in _package_folders(preload)]
     path += [
         os.path.abspath(entry)
@@ -143,7 +143,7 @@ def _package_folders(preload: Sequence[str]) -> Iterator[str]:
 
 
 def _bubblewrap(setup: Setup) -> list[str]:
-    """Return the command that runs its arguments in a mount tree of the interpreter and its libraries alone."""
+    """Return the command that runs its arguments in a mount tree of only the interpreter and its libraries."""
     program = shutil.which("bwrap")
     if program is None:
         raise SandboxUnavailable("bubblewrap is not installed; install the package bubblewrap")
@@ -176,6 +176,6 @@ def _bubblewrap(setup: Setup) -> list[str]:
 
 
 def _shared_interpreter() -> list[str]:
-    """Return the file of the interpreter's shared library, where it is built as one."""
+    """Return the file of the interpreter's shared library; empty for a static build."""
     folder, name = sysconfig.get_config_var("LIBDIR"), sysconfig.get_config_var("INSTSONAME")
     return [os.path.join(folder, name)] if folder and name and str(name).endswith((".so", ".so.1.0")) else []

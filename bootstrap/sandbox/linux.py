@@ -1,6 +1,6 @@
-"""The few kernel calls that Python has no function for. Who may use what is for `policy` to say.
+"""Kernel calls that Python has no function for. On systems other than Linux this module imports, but fails in use.
 
-Linux alone, as `require_linux` says in one sentence; on other systems this module can be imported but not used.
+Left out: the rules (`policy`).
 """
 
 import ctypes
@@ -37,7 +37,7 @@ _LAST_POSSIBLE_CAPABILITY = 63
 
 _libc = ctypes.CDLL(None, use_errno=True)
 if sys.platform == "linux":
-    # Without declared types, ctypes cuts what it returns to 32 bits and guesses the width of each argument.
+    # Without declared types, ctypes cuts results to 32 bits and guesses the width of each argument.
     _libc.syscall.restype = ctypes.c_long
     _libc.prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
 
@@ -52,7 +52,7 @@ def require_linux() -> None:
 
 
 def architecture() -> str:
-    """Name this process's system-call table: `x86_64`, `aarch64` or another that no policy knows."""
+    """Return the name of this process's system-call table: `x86_64`, `aarch64` or another that no policy knows."""
     machine = platform.machine()
     return {"amd64": "x86_64", "arm64": "aarch64"}.get(machine.lower(), machine)
 
@@ -65,12 +65,12 @@ def _check(result: int, what: str) -> int:
 
 
 def prctl(option: int, first: int = 0, second: int = 0, third: int = 0, fourth: int = 0) -> int:
-    """Call prctl(2); raise OSError when it fails."""
+    """Call prctl(2). Raises OSError."""
     return _check(_libc.prctl(option, first, second, third, fourth), f"prctl {option}")
 
 
 def syscall(number: int, *arguments: ctypes.Array | ctypes.Structure | int | None) -> int:
-    """Make a system call by number; structures travel by address, whole numbers as longs. Raise OSError on failure."""
+    """Make a system call by number, with structures by address and integers as longs. Raises OSError."""
     passed = [
         ctypes.c_long(value) if isinstance(value, int) else value if value is None else ctypes.byref(value)
         for value in arguments
@@ -79,17 +79,17 @@ def syscall(number: int, *arguments: ctypes.Array | ctypes.Structure | int | Non
 
 
 def unshare(flags: int) -> None:
-    """Leave the namespaces that the flags name for new ones; raise OSError when the system does not allow it."""
+    """Move to new namespaces, as the flags say. Raises OSError where the system forbids it."""
     _check(_libc.unshare(ctypes.c_int(flags)), "unshare")
 
 
 def die_with_parent() -> None:
-    """Have the kernel kill this process when the thread that started it ends. Lost at a change of user."""
+    """Have the kernel kill this process when the thread that started it ends. A change of user undoes it."""
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def hide_process() -> None:
-    """Keep other processes of the same user from reading this one's memory and environment; no core files either."""
+    """Hide this process's memory and environment from others of the same user, and write no core files."""
     prctl(PR_SET_DUMPABLE, 0)
 
 
@@ -98,7 +98,7 @@ class _CapabilityHeader(ctypes.Structure):
 
 
 def drop_capabilities() -> None:
-    """Give up every capability for good where this process has any; raise OSError when one remains."""
+    """Give up every capability for good. Raises OSError when one remains."""
     header = _CapabilityHeader(version=_CAPABILITY_VERSION, pid=0)
     sets = (ctypes.c_uint32 * 6)()
     _check(_libc.capset(ctypes.byref(header), ctypes.byref(sets)), "capset")
@@ -108,15 +108,15 @@ def drop_capabilities() -> None:
 
 
 def bar_capabilities() -> None:
-    """Take every capability out of what an executed program could regain. Needs CAP_SETPCAP; else there is nothing."""
+    """Remove every capability that an executed program could regain; does nothing without CAP_SETPCAP."""
     prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
     for capability in range(_LAST_POSSIBLE_CAPABILITY + 1):
         try:
             if prctl(PR_CAPBSET_READ, capability):
                 prctl(PR_CAPBSET_DROP, capability)
         except OSError:
-            # EINVAL: the kernel knows no more of them. EPERM: an ordinary user, who cannot regain any without an
-            # executed file, which no_new_privs and the filter both forbid.
+            # EINVAL: the kernel knows no further one. EPERM: an ordinary user regains capabilities only by executing
+            # a file, which no_new_privs and the filter both forbid.
             return
 
 
@@ -125,7 +125,7 @@ class _FilterProgram(ctypes.Structure):
 
 
 def install_filter(program: bytes | bytearray) -> None:
-    """Install a seccomp filter of 8-byte instructions on this thread, for good; raise OSError when refused."""
+    """Install a seccomp filter of 8-byte instructions on this thread, for good. Raises OSError when refused."""
     memory = (ctypes.c_char * len(program)).from_buffer_copy(program)
     described = _FilterProgram(length=len(program) // 8, instructions=ctypes.addressof(memory))
     prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(described))

@@ -1,12 +1,12 @@
-"""What a sealed program may not do, as data: one named line per rule, so that each can be tested and removed alone.
+"""The rules for sealed programs, as data: one named line per rule, so that tests can remove each alone.
 
-A deny list is sound only together with its three parts: Landlock bounds the files, the resource limits bound the
-amounts, and seccomp denies outright what neither of them sees. An architecture without a table of numbers here has no
-policy, and so no seal.
+The deny list is sound only together with its three parts: Landlock bounds the files, the resource limits bound the
+amounts, and seccomp denies everything that neither of them sees. An architecture without a table of call numbers here
+has no policy, and so no seal.
 
 Left out: how a line becomes a filter (`bpf`), a Landlock ruleset (`landlock`) or a limit (`confine`).
 
-Numbers: `asm/unistd_64.h` of x86_64 and `asm-generic/unistd.h` (arm64) of Linux 6.1; whatever is newer answers ENOSYS.
+Numbers: `asm/unistd_64.h` of x86_64 and `asm-generic/unistd.h` (arm64) of Linux 6.1; newer calls answer ENOSYS.
 """
 
 import errno
@@ -18,7 +18,7 @@ from enum import StrEnum
 from bootstrap.sandbox.job import Limits
 
 AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
-"""What seccomp calls each architecture (`linux/audit.h`)."""
+"""Architectures' numbers in seccomp (`linux/audit.h`)."""
 
 NEWEST_KNOWN = 450
 """The highest number in the tables; equal on both architectures, whose newer calls share one numbering."""
@@ -79,7 +79,7 @@ inotify_init1=26 inotify_add_watch=27 getxattr=8 lgetxattr=9 fgetxattr=10 listxa
 landlock_create_ruleset=444 landlock_add_rule=445 landlock_restrict_self=446
 """),
 }
-"""Number of each call that a line names, by architecture; the calls that arm64 never had are absent there."""
+"""Architecture -> call -> number, for the calls that lines name; arm64 lacks some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class Deny:
 
 
 class Condition(StrEnum):
-    """When a system call is denied for one argument; 32 bits are compared, which is all that the kernel reads there."""
+    """When a system call is denied for one argument, by the 32 bits that the kernel reads there."""
 
     ANY_BIT = "any_bit"
     """It has one of these bits."""
@@ -103,7 +103,7 @@ class Condition(StrEnum):
     IS_ONE_OF = "is_one_of"
     IS_NONE_OF = "is_none_of"
     NOT_OWN_PID = "not_own_pid"
-    """It is neither one of these values nor the sealed process's number."""
+    """It is neither one of these values nor the sealed process's pid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,14 +129,14 @@ class Kill:
 
 @dataclass(frozen=True, slots=True)
 class Right:
-    """A Landlock right that is withheld except where a rule grants it."""
+    """A Landlock right that is withheld except where granted."""
 
     name: str
     kind: str
     """`fs`, `net` or `scope`."""
     bit: int
     abi: int
-    """First version of the kernel's interface that knows it; an older kernel leaves the right to seccomp."""
+    """First version of Landlock's interface that knows it; on older kernels only seccomp bounds it."""
     group: str = "landlock"
 
 
@@ -160,7 +160,7 @@ NEWER = "deny: newer than the table"
 WRITING = 0o1 | 0o2 | 0o100 | 0o1000
 """O_WRONLY, O_RDWR, O_CREAT, O_TRUNC."""
 THREAD_LIMIT = 64
-"""Threads of one program. No rlimit bounds them for root, so the pool counts."""
+"""Threads of one program. The supervisor counts them, since no rlimit bounds root."""
 
 CLONE_THREAD = 0x00010000
 CLONE_NAMESPACES = 0x7E020080
@@ -187,8 +187,8 @@ def _argument_rules() -> Iterable[Line]:
     yield rule("own process alone", "signal", "tkill", 0, Condition.NOT_OWN_PID)
     yield rule("own process alone", "signal", "rt_sigqueueinfo", 0, Condition.NOT_OWN_PID)
     yield rule("own process alone", "signal", "rt_tgsigqueueinfo", 0, Condition.NOT_OWN_PID)
-    # SIGKILL is left to the sandbox and the kernel: a program that could send it to itself would pass its own end off
-    # as the machine running out of memory, which is no verdict.
+    # Only the sandbox and the kernel send SIGKILL: a program that could send it to itself would pass its end off as
+    # the machine's lack of memory, which is no verdict.
     yield rule("no SIGKILL", "signal", "kill", 1, Condition.IS_ONE_OF, SIGKILL)
     yield rule("no SIGKILL", "signal", "tgkill", 2, Condition.IS_ONE_OF, SIGKILL)
     yield rule("no SIGKILL", "signal", "tkill", 1, Condition.IS_ONE_OF, SIGKILL)
@@ -203,7 +203,7 @@ def _argument_rules() -> Iterable[Line]:
     owners = (F_SETOWN, F_SETSIG, F_SETOWN_EX, F_SETLEASE, F_NOTIFY)
     yield rule("no signals to owners", "signal", "fcntl", 1, Condition.IS_ONE_OF, *owners)
     yield rule("no larger pipes", "memory", "fcntl", 1, Condition.IS_ONE_OF, F_SETPIPE_SZ)
-    # Landlock denies writing as well, but only from Linux 6.2 on does it see an opening that truncates.
+    # Landlock denies writing as well, but sees an opening that truncates only from Linux 6.2 on.
     yield rule("no writing", "write", "open", 1, Condition.ANY_BIT, WRITING)
     yield rule("no writing", "write", "openat", 2, Condition.ANY_BIT, WRITING)
 
@@ -227,7 +227,7 @@ def _rlimits() -> Iterable[Line]:
         yield Rlimit(f"rlimit: {name}", f"RLIMIT_{name}")
     for name in ("CORE", "MEMLOCK", "MSGQUEUE", "RTPRIO", "NICE"):
         yield Rlimit(f"rlimit: {name}", f"RLIMIT_{name}", 0)
-    # Deep recursion in C (the regular-expression compiler, the parser) is honest work.
+    # Honest programs recurse deeply in C: in the regular-expression compiler, in the parser.
     yield Rlimit("rlimit: STACK", "RLIMIT_STACK", 64 * 2**20)
 
 
@@ -261,8 +261,8 @@ def _lines() -> tuple[Line, ...]:
         *_deny("ipc", "shmget shmat shmctl shmdt semget semop semctl semtimedop msgget msgsnd msgrcv msgctl"),
         *_deny("ipc", "mq_open mq_unlink mq_timedsend mq_timedreceive mq_notify mq_getsetattr"),
         *_deny("identity", "setuid setgid setreuid setregid setresuid setresgid setfsuid setfsgid setgroups capset"),
-        # Landlock does not see these: without the filter, a program could learn what happens in folders that it cannot
-        # read, and one run by the owner of a file could change its mode.
+        # Landlock does not see these: a program could watch folders that it cannot read, and change the mode of its
+        # user's files.
         *_deny("watch", "inotify_init inotify_init1 inotify_add_watch"),
         *_deny("metadata", "getxattr lgetxattr fgetxattr listxattr llistxattr flistxattr"),
         *_deny("metadata", "chmod fchmod fchmodat chown fchown lchown fchownat utime utimes futimesat utimensat"),
@@ -279,31 +279,31 @@ def _lines() -> tuple[Line, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The rules that seal a program; `Policy()` is the one that the pool uses."""
+    """The rules that seal a program; the pool uses `Policy()`."""
 
     rules: tuple[Line, ...] = _lines()
     deny_errno: int = errno.EPERM
-    """What a denied call answers. A number that the kernel never gives tells the filter's denials from others."""
+    """Answer to a denied call. A number that the kernel never gives tells the filter's denials from others."""
 
     def lines(self) -> tuple[Line, ...]:
         """Return every rule; their names are unique."""
         return self.rules
 
     def without(self, *names: str) -> "Policy":
-        """Return the policy without these lines; raise KeyError for a name that it does not have."""
+        """Return the policy without these lines. Raises KeyError for an unknown name."""
         for name in names:
             if name not in {line.name for line in self.rules}:
                 raise KeyError(name)
         return replace(self, rules=tuple(line for line in self.rules if line.name not in names))
 
     def for_scratch(self) -> "Policy":
-        """Return the policy of a program that may write into its working folder, where Landlock alone says what."""
+        """Return the policy of a program with a writable working folder, where Landlock alone bounds writing."""
         return self.without(*(line.name for line in self.rules if line.group == "write" and line.name != _OPENAT2))
 
     def rlimits(self, limits: Limits) -> dict[str, int]:
-        """Return the value of each resource limit by its constant's name, sizes in bytes and CPU time in seconds."""
-        # The pool measures CPU time exactly and kills at the limit; the kernel, which counts in whole seconds and by
-        # clock ticks, is the second line and comes later.
+        """Return resource limits by their constants' names: sizes in bytes, CPU time in seconds."""
+        # The supervisor measures CPU time exactly and kills at the limit. The kernel, which counts whole seconds by
+        # clock ticks, is the second line of defence and acts later.
         from_job = {
             "RLIMIT_CPU": int(-(-limits.cpu_seconds // 1)) + 1,
             "RLIMIT_AS": limits.address_space,

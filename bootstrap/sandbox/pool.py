@@ -3,7 +3,7 @@
     with Sandbox() as sandbox:
         [outcome] = sandbox.run([ScriptJob(code="print(6 * 7)")])
 
-Left out: how the zygotes are minded (`supervisor`) and what a job may do (`policy`).
+Left out: supervision of zygotes (`supervisor`) and the rules for jobs (`policy`).
 """
 
 import os
@@ -29,7 +29,7 @@ DECIDING_MODULES = tuple(
         *("stand_ins", "supervisor", "wire", "zygote"),
     )
 )
-"""All modules that decide how a job ends, for the versions of verifiers; the imports above load every one of them."""
+"""All modules that decide how a job ends, for the versions of verifiers; the imports above load each of them."""
 
 
 class _Batch:
@@ -48,7 +48,7 @@ class _Batch:
 
 
 class Sandbox:
-    """Runs hostile programs and returns what became of them; thread-safe. Close it, or use it as a context manager."""
+    """Runs hostile programs and returns their outcomes; thread-safe. Close it, or use it as a context manager."""
 
     def __init__(
         self,
@@ -62,11 +62,11 @@ class Sandbox:
     ) -> None:
         """Start the zygotes and probe them.
 
-        `level` None takes the strongest that withstands the probe attacks, otherwise exactly that one is used.
-        `passed_over` says afterwards which stronger levels do not hold here, and why each of them does not.
-        `preload` names modules that a `TrustedJob` may call into. `policy` is there for tests of the policy itself.
+        `level`: exactly this one; None: the strongest that withstands the probe attacks. `passed_over` then maps the
+        stronger levels to why they do not hold here. `preload`: modules that a `TrustedJob` may call into. `policy`:
+        for tests of the policy itself.
 
-        Raise SandboxUnavailable when no level from `min_level` up withstands the probes.
+        Raises SandboxUnavailable when no level from `min_level` up withstands the probes.
         """
         assert processes > 0
         self.level = Level.REFUSE
@@ -108,7 +108,7 @@ class Sandbox:
     def run(self, jobs: Sequence[Job]) -> list[Outcome]:
         """Return the outcome of each job, in order; up to `processes` of them run at once.
 
-        Raise SandboxUnavailable when a zygote no longer withstands the probes, and ValueError for inputs that are no
+        Raises SandboxUnavailable when a zygote no longer withstands the probes, and ValueError for inputs that are not
         JSON. At level `refuse` every outcome is TROUBLE.
         """
         if self._supervisor is None:
@@ -124,7 +124,7 @@ class Sandbox:
                 tasks.append(made)
         if tasks:
             self._supervisor.submit(tasks)
-            # Bounded by the jobs' wall limits, which the supervisor enforces; it settles every task before it ends.
+            # The jobs' wall limits bound this wait: the supervisor enforces them and settles every task before it ends.
             while not batch.done.wait(timeout=1.0) and self._supervisor.is_alive:
                 pass
         if self._supervisor.failure:
@@ -138,7 +138,7 @@ class Sandbox:
         ]
 
     def close(self) -> None:
-        """End the zygotes and all that runs in them; jobs still on their way end as TROUBLE. May be repeated."""
+        """End the zygotes and everything in them; unfinished jobs end as TROUBLE. May be called again."""
         if self._supervisor is not None:
             self._supervisor.close()
 
@@ -165,8 +165,10 @@ class Sandbox:
         return Task("script", limits, encode_payload({"code": job.code}), None, settle, stdin=stdin)
 
     def _widened(self, patience: int, **wanted: int) -> Limits:
-        """Return the pool's limits, CPU time `patience` times, each other one at least as wanted; those are powers of
-        two, so that there are few to tell apart."""
+        """Return the pool's limits with `patience` times the CPU time and the others at least as wanted.
+
+        Raised limits are powers of two, so that few distinct ones occur.
+        """
         wider = {
             name: 1 << (size - 1).bit_length() for name, size in wanted.items() if size > getattr(self.limits, name)
         }
@@ -176,7 +178,7 @@ class Sandbox:
         return Outcome(ending=Ending.FORMAT, detail=detail, level=self.level)
 
     def _open(self, level: Level) -> str:
-        """Start the supervisor at a level; return an empty text or the reason why the level cannot be used."""
+        """Start the supervisor at a level; return "" or why the level cannot be used."""
         try:
             linux.require_linux()
             landlock.abi()

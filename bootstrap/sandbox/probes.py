@@ -1,4 +1,4 @@
-"""Which levels of confinement hold on this machine: each is tried against the probe attacks, once per process."""
+"""Finds the levels of confinement that hold on this machine: each is probed once per process."""
 
 from functools import cache
 
@@ -8,7 +8,7 @@ from bootstrap.sandbox.pool import Sandbox
 
 
 def available_levels() -> dict[Level, str]:
-    """Return for every level an empty text when it withstands all probes, else one sentence why not and what to do."""
+    """Return level -> "" where it withstands all probes, else one sentence with the reason and the remedy."""
     return {level: _reason(level) for level in Level}
 
 

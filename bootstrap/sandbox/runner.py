@@ -1,13 +1,16 @@
-"""Run one job inside a sealed process and report how it went. Everything here shares its process with the program.
+"""Runs one job inside a sealed process and reports its end. This code shares its process with the program.
 
-So nothing here is trusted outside: the worst a program can do to this code is to spoil or forge its own report, which
-says no more than "these are my values", and the pool parses it as hostile text. What this code does guarantee is that
-an honest program gets an honest report although it patches `print`, `json`, `sys` or `builtins`: it uses references
-taken before the program runs and a private copy of the built-ins.
+So nothing outside trusts it: a program can spoil or forge its own report, which only says "these are my values", and
+which the supervisor parses as hostile text. An honest program gets an honest report even where it patches `print`,
+`json`, `sys` or `builtins`, because this code uses references taken before the program runs and a private copy of the
+built-ins.
 
-The report, on descriptor 3: a line `sealed` before the job is read; then either the line `done` and one line of JSON
-per value, or one line with an `Ending` and one with a JSON string that says more. A script that succeeds reports
-nothing.
+The report, on descriptor 3:
+
+    before the job is read   `sealed`
+    values                   `done`, and one line of JSON per value
+    any other ending         a line with an `Ending`, and a line with a JSON string of details
+    a script's success       nothing
 """
 
 import atexit
@@ -33,10 +36,10 @@ __builtins__ = dict(vars(builtins))
 
 SEALED = b"sealed\n"
 LENGTH_BYTES = 8
-"""Of the number before the job, big-endian."""
+"""Size of the job's length, which precedes it big-endian."""
 _DETAIL = 300
 _BALLAST = 2 * 2**20
-"""Bytes of address space set aside, so that the report of an exhausted memory finds room."""
+"""Bytes of address space kept for the report of exhausted memory."""
 
 _read = os.read
 _write = os.write
@@ -45,7 +48,7 @@ _compile = compile
 _exec = exec
 _loads = json.loads
 _run_atexit = atexit._run_exitfuncs
-_join_threads = threading._shutdown
+_join_threads = threading._shutdown  # pyright: ignore[reportAttributeAccessIssue]  # a script ends by it
 _untrace = sys.settrace
 _unprofile = sys.setprofile
 _set_timer = signal.setitimer
@@ -62,7 +65,7 @@ def run_job(kind: str, limits: Limits) -> NoReturn:
     os.close(STDIN_FD)
     if kind != "trusted":
         stand_ins.provide()
-    # The same program on the same input does the same, however often it runs.
+    # A program behaves alike in every run on the same input.
     random.seed(0)
     gc.enable()
     ballast = mmap.mmap(-1, _BALLAST, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -89,7 +92,7 @@ def run_job(kind: str, limits: Limits) -> NoReturn:
 
 
 def _calm() -> None:
-    """Switch off what the program may have left to run inside this code."""
+    """Switch off hooks and timers that the program may have left behind."""
     _untrace(None)
     _unprofile(None)
     for timer in _TIMERS:
@@ -120,7 +123,7 @@ def _failure(ending: Ending, detail: str) -> bytes:
 
 
 def _describe(error: BaseException) -> str:
-    """Return type and message; both may run the program's code, which may raise anything."""
+    """Return an exception's type and message. Both may run the program's code, which may raise anything."""
     name = type.__dict__["__name__"].__get__(type(error))
     try:
         text = str(error)
@@ -140,7 +143,7 @@ def _compile_program(code: str) -> types.CodeType:
 
 
 def _make_module(name: str) -> types.ModuleType:
-    """Return a fresh module for the program, with the real built-ins: `exec` alone would hand out our copy of them."""
+    """Return a fresh module for the program with the real built-ins, since `exec` would hand out our copy of them."""
     module = types.ModuleType(name)
     module.__dict__["__builtins__"] = builtins
     sys.modules[name] = module
@@ -148,7 +151,7 @@ def _make_module(name: str) -> types.ModuleType:
 
 
 def _values(limits: Limits, calls: list[tuple[Callable[..., Any], list, dict]], *, python: bool = False) -> bytes:
-    """Call each function in turn and return the report; a value is written down before the next call can touch it."""
+    """Call each function in turn and return the report. A value is encoded before the next call can change it."""
     lines = [b"done\n"]
     for function, positional, named in calls:
         value = function(*positional, **named)
@@ -166,7 +169,7 @@ def _run_calls(job: dict[str, Any], limits: Limits) -> bytes:
     python = job["python"]
     inputs = decode_arguments(job["inputs"]) if python else job["inputs"]
     code = _compile_program(job["code"])
-    # Not `__main__`: what a program does only as a script is not asked for here.
+    # Not `__main__`, since the program is not run as a script.
     module = _make_module("program")
     _exec(code, module.__dict__)
     function = module.__dict__.get(job["function"])
@@ -185,7 +188,7 @@ def _run_script(job: dict[str, Any]) -> bytes:
             return _failure(Ending.ERROR, f"exit status {_describe(ended)}")
     _join_threads()
     _run_atexit()
-    # What the program put in their place may well write to the ones it found.
+    # The program's replacements may write to the streams that it found.
     for stream in (sys.stdout, sys.stderr, *_streams):
         if stream is not None and not getattr(stream, "closed", False):
             stream.flush()

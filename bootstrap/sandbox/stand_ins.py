@@ -1,9 +1,10 @@
-"""What programs may take for granted and the confinement takes away, put in its place before one runs.
+"""Replacements for common facilities that the confinement takes away, provided before a program runs.
 
-`/dev/stdin` and its like, which not every level has, name the descriptors that a program holds anyway. `asyncio` wakes
-its loop by a pair of sockets, which no program may make; a pair of pipes does that as well.
+    facility                        replacement
+    `/dev/stdin` and its like       the descriptors that a program holds anyway
+    a pair of sockets (`asyncio`)   a pair of pipes, which wakes a loop as well
 
-Everything here is the program's to change and decides nothing.
+A program may change everything here; nothing here decides anything.
 """
 
 import builtins
@@ -21,20 +22,20 @@ STANDARD_STREAMS = {
     }.items()
     for fd, name in enumerate(names)
 }
-"""Descriptor by the file that names it."""
+"""File -> descriptor."""
 
 
 def provide() -> None:
-    """Put all of it in place in this process."""
+    """Install all replacements in this process."""
     builtins.open = io.open = _Opening(io.open, named="file")  # type: ignore[assignment]
     os.open = _Opening(os.open, named="path", is_raw=True)  # type: ignore[assignment]
     socket.socketpair = _pair_of_pipes  # type: ignore[assignment]
 
 
 class _Opening:
-    """Opens files as the function that it stands for does; no function of Python's, which a class would bind.
+    """Opens files as the replaced function does. An object, since a class would bind a function of Python's.
 
-    `named`: what that function calls its first argument.
+    `named`: that function's name for its first argument.
     """
 
     def __init__(self, real: Any, *, named: str, is_raw: bool = False) -> None:
@@ -45,7 +46,7 @@ class _Opening:
     def __call__(self, *args: Any, **named: Any) -> Any:
         given = args[0] if args else named.get(self._named)
         fd = STANDARD_STREAMS.get(os.fsdecode(given)) if isinstance(given, str | bytes | os.PathLike) else None
-        # Named as well as given by its place, the file is refused by the function itself.
+        # A file given twice, by place and by name, is refused by the function itself.
         if fd is None or (args and self._named in named):
             return self._real(*args, **named)
         others = {name: value for name, value in named.items() if name != self._named}
@@ -53,28 +54,28 @@ class _Opening:
 
 
 class _End:
-    """One end of a pair: bytes sent into it come out of the other."""
+    """One end of a pair; bytes sent into it come out of the other."""
 
     def __init__(self, reading: int, writing: int, *, shown: int) -> None:
         self._fds = (reading, writing)
         self._shown = shown
 
     def fileno(self) -> int:
-        """Return the descriptor that this end is waited on by, or -1 once it is closed."""
+        """Return the descriptor to wait on for this end, or -1 once it is closed."""
         return self._shown if self._fds else -1
 
     def setblocking(self, flag: bool) -> None:
-        """Make both directions wait, or not."""
+        """Make both directions block, or not."""
         for fd in self._fds:
             os.set_blocking(fd, flag)
 
     def recv(self, size: int) -> bytes:
         """Return up to `size` bytes from the other end."""
-        return os.read(self._fds[0], size)
+        return os.read(self._fds[0], size)  # pyright: ignore[reportGeneralTypeIssues]  # raises once closed
 
     def send(self, data: bytes) -> int:
         """Send bytes to the other end and return how many."""
-        return os.write(self._fds[1], data)
+        return os.write(self._fds[1], data)  # pyright: ignore[reportGeneralTypeIssues]  # raises once closed
 
     def close(self) -> None:
         """Close both directions; a second call does nothing."""
@@ -84,6 +85,6 @@ class _End:
 
 
 def _pair_of_pipes(*_: Any, **__: Any) -> tuple[_End, _End]:
-    """Return two ends; the first is waited on for bytes, the second for room."""
+    """Return two ends; one waits on the first for bytes, on the second for room."""
     (one_reads, other_writes), (other_reads, one_writes) = os.pipe(), os.pipe()
     return _End(one_reads, one_writes, shown=one_reads), _End(other_reads, other_writes, shown=other_writes)

@@ -1,4 +1,4 @@
-"""The one thread that minds the zygotes: it starts and probes them, feeds jobs, watches limits and kills.
+"""The one thread that supervises the zygotes: it starts and probes them, feeds jobs, watches limits and kills.
 
     submit() in any thread --tasks--> supervisor thread --job's kind, descriptors--> zygote --fork--> sealed child
                           <--settle--                   <--pidfd, status, CPU time--
@@ -9,17 +9,17 @@ Who waits for whom, and for how long:
 
 | waits | for | at most |
 |---|---|---|
-| supervisor | anything to happen | the next look at a running job |
+| supervisor | any event | the next look at a running job |
 | zygote | its child's end | until the supervisor kills the child |
 | supervisor | a zygote's word of its child's start or end | `SILENCE_SECONDS` from the wall limit or the kill |
 | a new zygote's slot | the probe attacks | `STARTUP_SECONDS` |
-| a job that the machine did not get round to | all running jobs, so as to run alone | their wall limits |
+| a job that a busy machine held up | all running jobs, so as to run alone | their wall limits |
 
-This thread starts the zygotes (the kernel kills them when it ends), owns every descriptor and takes every decision, so
-nothing needs a lock but the eventfd that wakes it: other threads write there, and by then its number must not be
-another file's. A child is killed through its pidfd, never by number.
+This thread starts the zygotes (the kernel kills them when it ends), owns every descriptor and takes every decision. So
+only the eventfd that wakes it needs a lock: other threads write there, and its number must not be another file's by
+then. A child is killed through its pidfd, never by pid.
 
-Left out: what a sealed child may do (`policy`), and how its traces become an outcome (`judge`).
+Left out: the rules for a sealed child (`policy`), and the outcome of its traces (`judge`).
 """
 
 import json
@@ -45,32 +45,32 @@ from bootstrap.sandbox.policy import THREAD_LIMIT
 from bootstrap.sandbox.zygote import MAX_SCRATCH_FILES, MESSAGE_BYTES
 
 STARTUP_SECONDS = 60.0
-"""For a zygote to load its modules and withstand the probes, on a machine that does much else."""
+"""Bound on a zygote's start: to load its modules and withstand the probes on a busy machine."""
 FIRST_LOOK = 0.02
-"""Seconds after which a running job is first looked at; most have ended by then."""
+"""Seconds until the first look at a running job; most have ended by then."""
 LONGEST_LOOK = 0.05
 SILENCE_SECONDS = 10.0
-"""A zygote that owes a word for so long has stalled, as when something stops it; it is replaced."""
+"""A zygote that owes an answer for so long has stalled and is replaced."""
 CHUNK = 64 * 2**10
 ASLEEP_SHARE = 0.02
-"""A job that was ready to run for no larger share of its time slept all along."""
+"""A job that was ready to run for at most this share of its time slept all along."""
 WAITING_SHARE = 0.5
-"""A job that was ready to run for less than this share of its time waited by its own will."""
+"""A job that was ready to run for less than this share of its time waited of its own accord."""
 
 
 @dataclass(slots=True)
 class Task:
-    """A job on its way."""
+    """A job that is not settled yet."""
 
     kind: str
     """`call`, `script` or `trusted`."""
     limits: Limits
     payload: bytes
-    """What the child reads first: see `judge.encode_payload`."""
+    """The child's first input: see `judge.encode_payload`."""
     num_values: int | None
     """Values owed; None for a script."""
     settle: Callable[[Outcome, Traces | None], None]
-    """Called once, in the supervisor's thread, with the outcome and what it was read from."""
+    """Called once, in the supervisor's thread, with the outcome and the traces behind it."""
     stdin: bytes = b""
     """A script's standard input."""
     may_retry: bool = True
@@ -83,7 +83,7 @@ class Task:
 
 @dataclass(slots=True)
 class _Run:
-    """A task in a child."""
+    """A task that runs in a child."""
 
     task: Task
     traces: Traces
@@ -91,19 +91,19 @@ class _Run:
     started: float
     next_look: float
     answer_by: float
-    """When the zygote counts as dead if it has said nothing new about the child."""
+    """When the zygote counts as dead without news of the child."""
     fds: dict[str, int] = field(default_factory=dict)
     """This side's ends: `job`, `stdout`, `stderr`, `report`; and `pidfd` once the child is forked."""
     pid: int = 0
-    """The child's number as this process sees it; 0 until it is first looked at."""
+    """The child's pid as this process sees it; 0 until the first look."""
     is_killed: bool = False
     was_ready: float | None = None
-    """The share of its time for which it was ready to run, set when it hit its wall limit; None if nothing tells."""
+    """Share of its time in which it was ready to run, once it hit its wall limit; None if unknown."""
 
 
 @dataclass(slots=True)
 class _Slot:
-    """Place for one child at a time, with its zygote."""
+    """A zygote, with room for one child at a time."""
 
     zygote: Zygote
     targets: Targets
@@ -118,10 +118,10 @@ class _Slot:
 
 
 class Supervisor:
-    """Zygotes at one level, with their thread."""
+    """The zygotes of one level, with their thread."""
 
     def __init__(self, setup: Setup, level: Level, *, processes: int) -> None:
-        """Start the zygotes and probe them; `failure` says afterwards whether, and why, they cannot be used."""
+        """Start the zygotes and probe them; `failure` is then "" or why they cannot be used."""
         self.failure = ""
         self._setup = setup
         self._level = level
@@ -151,10 +151,7 @@ class Supervisor:
         self._wake()  # no effect when closed meanwhile: the caller sees `is_alive`
 
     def close(self) -> None:
-        """End everything: zygotes, children, the thread. Tasks on their way are settled as TROUBLE.
-
-        May be repeated.
-        """
+        """End zygotes, children and the thread; unsettled tasks end as TROUBLE. May be called again."""
         self._is_stopping = True
         self._wake()
         self._thread.join()
@@ -268,7 +265,7 @@ class Supervisor:
         self._selector.unregister(slot.zygote.control)
         run, slot.run = slot.run, None
         if run:
-            # The kernel kills the child with its zygote; this makes sure.
+            # The kernel kills the child with its zygote; this is to be sure.
             self._kill(run)
             self._close_run(run)
         said = slot.zygote.end()
@@ -332,7 +329,7 @@ class Supervisor:
         theirs = []
         for name in ("job", "stdout", "stderr", "report"):
             if name == "stderr" and task.kind != "script":
-                # What a function prints is counted and thrown away, so one pipe takes both.
+                # A function's output is counted and thrown away, so one pipe takes both.
                 theirs.append(theirs[-1])
                 continue
             reading, writing = os.pipe()
@@ -342,7 +339,7 @@ class Supervisor:
             theirs.append(other)
             if name != "job":
                 self._selector.register(ours, selectors.EVENT_READ, partial(self._receive, run, name))
-        # A function reads on where its job ends, that is, nothing.
+        # A function's standard input is the rest of its job: nothing.
         theirs.append(kernel.file_of(task.stdin) if task.kind == "script" else theirs[0])
         key = (task.kind, task.limits)
         if key not in self._requests:
@@ -353,7 +350,7 @@ class Supervisor:
             os.close(fd)
 
     def _tell(self, slot: _Slot, message: bytes, fds: Iterable[int] = ()) -> None:
-        # A zygote that has died is found out by the next reading from it.
+        # The next reading finds out that a zygote has died.
         with suppress(ConnectionError):
             socket.send_fds(slot.zygote.control, [message], list(fds))
 
@@ -367,7 +364,7 @@ class Supervisor:
                 self._selector.register(fd, selectors.EVENT_WRITE, partial(self._feed, run))
             return
         except BrokenPipeError:
-            pass  # it ended without reading all
+            pass  # the child ended before it read everything
         if is_registered:
             self._selector.unregister(fd)
         os.close(run.fds.pop("job"))
@@ -382,7 +379,7 @@ class Supervisor:
             was_sealed = traces.is_sealed
             traces.report += data
             if traces.is_sealed and not was_sealed:
-                # Not before: a program can open its own pipes for reading, and take out what nobody has read yet.
+                # Not earlier: a program can open its own pipes for reading and take unread bytes out of them.
                 self._feed(run, is_registered=False)
             if len(traces.report) > traces.report_room(limits):
                 self._stop(run, Ending.PROTOCOL, "the report is too long")
@@ -421,7 +418,7 @@ class Supervisor:
         run, slot.run = slot.run, None
         assert run
         for name in ("stdout", "stderr", "report"):
-            # All that it wrote is in the pipes; nothing waits for their end, which another holder could delay.
+            # The pipes hold everything that it wrote; nothing waits for their end, which another holder could delay.
             while name in run.fds:
                 before = len(run.traces.report), len(run.traces.stdout), run.traces.num_error_bytes
                 self._receive(run, name)
@@ -434,7 +431,7 @@ class Supervisor:
         if judgement.ending is Ending.IDLE:
             if not run.task.was_stuck and run.task.may_retry:
                 run.task.was_stuck = True
-                # A program that slept all along needs no quiet machine, and must not be able to stop the others.
+                # A program that slept all along needs no quiet machine, and must not hold up the others.
                 run.task.runs_alone = run.was_ready is None or run.was_ready > ASLEEP_SHARE
                 (self._alone if run.task.runs_alone else self._inbox).append(run.task)
                 return
@@ -490,10 +487,10 @@ class Supervisor:
             self._stop(run, Ending.ERROR, f"more than {THREAD_LIMIT} threads")
         elif now - run.started > limits.wall_seconds:
             if kernel.has_ended(run.fds["pidfd"]):
-                return  # it kept its limit; who has not got round to it is the zygote
+                return  # it kept its limit, and only the zygote's word is due
             run.was_ready = kernel.readiness(run.pid, used, now - run.started)
             self._stop(run, Ending.IDLE, f"waited without using its CPU time for {limits.wall_seconds:g} s")
         else:
-            # It cannot reach its limit sooner than this.
+            # The CPU limit cannot be reached sooner than this.
             soonest = (limits.cpu_seconds - used) / (os.cpu_count() or 1)
             run.next_look = now + min(LONGEST_LOOK, max(soonest, 0.002))

@@ -1,15 +1,18 @@
 """Plain values as bounded strict JSON, on both sides of the sandbox's wall.
 
-Inside, `encode_value` reads values by the methods of the built-in types alone, so that no method of the program's own
-runs or decides anything. Outside, `decode_value` accepts only what `encode_value` writes, byte for byte.
+Inside, `encode_value` reads values only by the methods of built-in types, so that no method of the program's runs or
+decides anything. Outside, `decode_value` accepts only the exact bytes that `encode_value` writes.
 
-There are two vocabularies. `json`: exact types, tuples as lists, all else refused. `python`: what JSON cannot hold is
-an object with a tag as its one key, as `{"$tuple":[1]}`; an object of a class that derives from a built-in type is
-written as one of that type. A dict that could look like a tag is written with one, so no value of the program's passes
-for another. (Which tags there are, and what equals what, says `bootstrap.python_values`; a test holds both together.)
+    vocabulary   carries
+    json         exact types, tuples as lists; everything else is refused
+    python       beyond JSON, an object whose one key is a tag, as `{"$tuple":[1]}`; an object of a class derived from a
+                 built-in type counts as one of that type
 
-These functions look names up in a private copy of the built-ins: what a program does to `builtins` and `json` inside
-does not reach them.
+A dict that could look like a tag is written with one, so no value passes for another. `bootstrap.python_values` defines
+the tags and equality; a test holds both modules together.
+
+These functions look names up in a private copy of the built-ins, so changes to `builtins` and `json` inside do not
+reach them.
 """
 
 import builtins
@@ -28,7 +31,7 @@ from bootstrap.sandbox.job import Ending
 __builtins__ = dict(vars(builtins))
 
 MAX_DIGITS = 4300
-"""Of one whole number; CPython's own bound on converting text to numbers."""
+"""Digits of one whole number; CPython's own bound on converting text to numbers."""
 _MAX_BITS = math.ceil(MAX_DIGITS * math.log2(10))
 _quote = json.encoder.encode_basestring_ascii
 _get_digits = sys.get_int_max_str_digits
@@ -45,9 +48,9 @@ _decimal_is_finite = Decimal.is_finite
 _decimal_adjusted = Decimal.adjusted
 _KEYS, _ITEMS = type({}.keys()), type({}.items())
 _BASES = (int, float, str, list, tuple, dict, set, frozenset, bytes, bytearray, complex, Fraction, Decimal)
-"""What a value may be an object of, in the `python` vocabulary, or of a class derived from it."""
+"""Types of values in the `python` vocabulary, themselves or as base classes."""
 _find_marks = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL).finditer
-# A string without an end matches as well, so that no text is scanned twice.
+# An unterminated string matches too, so that no text is scanned twice.
 
 
 _Encode = Callable[[Any, list[str], int, int], int]
@@ -64,10 +67,10 @@ class Refused(Exception):
 
 
 def encode_value(value: object, *, max_bytes: int, max_depth: int, python: bool = False) -> bytes:
-    """Return a value as ASCII JSON without blanks, in the vocabulary `python` or `json` (see the module's head).
+    """Return a value as ASCII JSON without blanks, in the vocabulary `python` or `json` (see the module's docstring).
 
-    `max_depth` counts JSON's own levels, those of tags included. Raise Refused: TYPE for what the vocabulary cannot
-    hold exactly, PROTOCOL for what is too long or too deep.
+    `max_depth` counts JSON's levels, those of tags included. Raises Refused: TYPE for a value outside the vocabulary,
+    PROTOCOL for one that is too long or too deep.
     """
     parts: list[str] = []
     digits = _get_digits()
@@ -79,8 +82,8 @@ def encode_value(value: object, *, max_bytes: int, max_depth: int, python: bool 
     return "".join(parts).encode("ascii")
 
 
-def _encode(value: object, parts: list[str], room: int, depth: int) -> int:
-    """Append the text of a value and return how many bytes are left."""
+def _encode(value: Any, parts: list[str], room: int, depth: int) -> int:
+    """Append the text of a value and return the bytes left."""
     kind = type(value)
     if value is None or kind is bool:
         text = "null" if value is None else "true" if value else "false"
@@ -101,8 +104,8 @@ def _encode(value: object, parts: list[str], room: int, depth: int) -> int:
     return _append(text, parts, room)
 
 
-def _encode_python(value: object, parts: list[str], room: int, depth: int) -> int:
-    """Append the text of a value in the `python` vocabulary and return how many bytes are left."""
+def _encode_python(value: Any, parts: list[str], room: int, depth: int) -> int:
+    """Append the text of a value in the `python` vocabulary and return the bytes left."""
     kind = type(value)
     if value is None or kind is bool:
         return _encode(value, parts, room, depth)
@@ -140,7 +143,7 @@ def _encode_python(value: object, parts: list[str], room: int, depth: int) -> in
     raise Refused(Ending.TYPE, f"a value of type {_name(kind)}")
 
 
-def _encode_ratio(value: object, base: type, parts: list[str], room: int, depth: int) -> int:
+def _encode_ratio(value: Any, base: type, parts: list[str], room: int, depth: int) -> int:
     if base is Fraction:
         ratio = (_get_numerator(value), _get_denominator(value))
         if not _is_subclass(int, type(ratio[0])) or not _is_subclass(int, type(ratio[1])):
@@ -155,14 +158,14 @@ def _encode_ratio(value: object, base: type, parts: list[str], room: int, depth:
     return _encode_tagged("fraction", ratio, parts, room, depth)
 
 
-def _digits_of(value: object) -> str:
+def _digits_of(value: Any) -> str:
     if int.bit_length(value) > _MAX_BITS or len(text := int.__repr__(value)) - (text[0] == "-") > MAX_DIGITS:
         raise Refused(Ending.TYPE, f"a whole number of more than {MAX_DIGITS} digits")
     return text
 
 
 def _quoted(value: str, room: int) -> str:
-    """Return text in quotes; `value` is of the type itself."""
+    """Return a text in quotes; `value` is exactly of type `str`."""
     if len(value) > room:
         raise Refused(Ending.PROTOCOL, "a value longer than value_bytes")
     if not str.isascii(value) and any("\ud800" <= character <= "\udfff" for character in value):
@@ -171,7 +174,7 @@ def _quoted(value: str, room: int) -> str:
 
 
 def _encode_tagged(tag: str, items: Iterable, parts: list[str], room: int, depth: int) -> int:
-    """Append an object whose one key is a tag; the pairs of a dict and what the others hold stand in a list."""
+    """Append an object whose one key is a tag and whose value is a list: of a dict's pairs, or of other items."""
     room = _append(f'{{"${tag}":', parts, room)
     if not depth:
         raise Refused(Ending.PROTOCOL, _TOO_DEEP)
@@ -226,7 +229,7 @@ def _name(kind: type) -> str:
 
 
 def decode_value(data: bytes, *, max_bytes: int, max_depth: int) -> object:
-    """Return the value that `encode_value` wrote; raise ValueError for anything else, in time linear in its length."""
+    """Return the value that `encode_value` wrote, in linear time. Raises ValueError for any other text."""
     if len(data) > max_bytes:
         raise ValueError("longer than value_bytes")
     depth = 0
@@ -259,7 +262,7 @@ def _refuse(text: str) -> object:
 
 
 def decode_arguments(written: Any) -> Any:
-    """Return the values that a task wrote down in the `python` vocabulary: its own words, none of the program's."""
+    """Return the values that a task wrote in the `python` vocabulary; trusted, since none are the program's."""
     if type(written) is list:
         return [decode_arguments(item) for item in written]
     if type(written) is not dict:

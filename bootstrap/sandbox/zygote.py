@@ -1,14 +1,14 @@
-"""The warm process that every sealed child is forked from: one per slot of the pool, executed with no environment.
+"""The warm process from which sealed children are forked: one per slot of the pool, started without environment.
 
     pool --config--> zygote --hello--> pool
     pool --job's kind and limits, 5 descriptors--> zygote --"forked", pidfd--> pool ... --"exited", status, CPU--> pool
 
-The job itself does not pass through here: it goes from the pool to the child by descriptor 0, so that no text of the
-model's ever reaches this process, and nothing of one job can reach the next.
+The job goes from the pool to the child by descriptor 0, so that no text of a model's reaches this process, and nothing
+of one job can reach the next.
 
-Who waits for whom: the zygote for the pool's next message, or for its child's end or the pool's. The child's program
-waits for nobody. When the pool ends, the zygote kills its child and ends; when the zygote ends, the kernel kills the
-child.
+Who waits for whom: the zygote for the pool's next message, or for the end of its child or of the pool. The child's
+program waits for nobody. When the pool ends, the zygote kills its child and ends; when the zygote ends, the kernel
+kills the child.
 """
 
 import _sitebuiltins
@@ -71,35 +71,35 @@ STANDARD_MODULES = (
     "weakref",
     "zlib",
 )
-"""Loaded once here: what programs usually import, and what rests on a shared library that no child could read.
+"""Modules that are loaded before the fork: common imports, and modules with a shared library that no child can read.
 
-Each module makes every fork a little slower, so what is rare or quick to load is left to the programs.
+Each one slows every fork a little, so programs load rare and quick ones themselves.
 """
 SCRATCH = "/scratch"
 """The working folder at level `bwrap`, when the limits allow one."""
 MAX_SCRATCH_FILES = 4096
 FOREIGN_FOLDERS = frozenset({"site-packages", "dist-packages"})
-"""Folders within the standard library's that are no part of it."""
+"""Folders inside the standard library's folder that do not belong to it."""
 SIGNAL_PROBE = signal.SIGUSR1
-"""Blocked here, so that the pool can ask whether a child managed to send it."""
+"""Blocked here, so that a pending one proves that a child managed to send it."""
 
 
 @dataclass(frozen=True, slots=True)
 class _World:
-    """What the forks share."""
+    """State that the forks share."""
 
     control: socket.socket
     program: confine.Seal
     trusted: confine.Seal
     foreign: tuple[str, ...]
-    """Modules loaded here that are not the standard library's: no program of the model's sees them."""
+    """Loaded modules outside the standard library; hidden from the model's programs."""
     program_path: tuple[str, ...]
     kept: tuple[ModuleType, ...]
-    """Keeps those modules alive, so that a child which forgets their names need not tear them down."""
+    """Keeps those modules alive, so that a child that drops their names need not tear them down."""
 
 
 def main(control_fd: int) -> None:
-    """Be a zygote: configure from the first message, say hello, then serve jobs until the pool goes away."""
+    """Run a zygote: configure it from the first message, say hello, then serve jobs until the pool ends."""
     linux.die_with_parent()
     control = socket.socket(fileno=control_fd)
     config = json.loads(control.recv(MESSAGE_BYTES))
@@ -132,9 +132,11 @@ def main(control_fd: int) -> None:
     linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
     os.environ.clear()
     sys.argv[:] = ["program"]
-    # Without `site`, these two are missing, and many scripts end with them.
-    vars(builtins).update(exit=_sitebuiltins.Quitter("exit", ""), quit=_sitebuiltins.Quitter("quit", ""))
-    # What the modules loaded here want done at exit is no program's business.
+    # `site` would add these two, and many scripts end with them.
+    vars(builtins).update(  # pyright: ignore[reportAttributeAccessIssue]  # a module's dict
+        exit=_sitebuiltins.Quitter("exit", ""), quit=_sitebuiltins.Quitter("quit", "")
+    )
+    # Exit handlers of modules loaded here must not run in children.
     atexit._clear()
     os.chdir(SCRATCH if config["scratch"] else "/")
     gc.collect()
@@ -145,7 +147,7 @@ def main(control_fd: int) -> None:
 
 
 def _enter_namespaces(control: socket.socket) -> None:
-    """Go on as the first process of new namespaces; the process that called only waits for that one's end."""
+    """Continue as the first process of new namespaces; the calling process only waits for its end."""
     user, group = os.geteuid(), os.getegid()
     linux.unshare(
         linux.CLONE_NEWUSER | linux.CLONE_NEWNET | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS | linux.CLONE_NEWPID
@@ -165,7 +167,7 @@ def _enter_namespaces(control: socket.socket) -> None:
 
 
 def _foreign_modules(standard_path: tuple[str, ...]) -> list[tuple[str, ModuleType]]:
-    """Return the loaded modules that come from a file outside the standard library, by name."""
+    """Return the names and modules that were loaded from outside the standard library."""
     found = []
     for name, module in sys.modules.items():
         path = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), None)
@@ -177,16 +179,16 @@ def _foreign_modules(standard_path: tuple[str, ...]) -> list[tuple[str, ModuleTy
 
 
 def _folders(foreign: list[tuple[str, ModuleType]]) -> set[str]:
-    """Return the folders of the top-level packages among these modules, or the file of one that is no package."""
+    """Return the folders of the top-level packages among these modules, and the files of other top-level modules."""
     found: set[str] = set()
     for name, module in foreign:
         if "." not in name and name != "__main__":
-            found.update(getattr(module, "__path__", ()) or [module.__file__])
+            found.update(getattr(module, "__path__", ()) or [module.__file__])  # pyright: ignore[reportArgumentType]  # text
     return found
 
 
 def _standard_library(path: tuple[str, ...]) -> set[str]:
-    """Return the files and folders of the standard library, without the packages installed inside its folder."""
+    """Return the files and folders of the standard library, without the packages installed in it."""
     found = set()
     for folder in path:
         if os.path.isdir(folder):
@@ -208,7 +210,7 @@ def _ruleset(policy: Policy, listed: tuple[str, ...], readable: set[str], config
     ruleset.allow_reading(sorted(readable))
     if config["scratch"]:
         ruleset.allow_scratch(SCRATCH)
-    # Above the numbers that `_place` fills.
+    # Its number is above those that `_place` fills.
     return fcntl.fcntl(ruleset.fd, fcntl.F_DUPFD_CLOEXEC, 16)
 
 
@@ -239,12 +241,12 @@ def _serve(world: _World, *, scratch: bool) -> None:
         seconds = used.ru_utime + used.ru_stime
         _tell(world.control, {"exited": status, "cpu": seconds, "too_many_files": too_many_files})
         if scratch:
-            # After the job is told of: a tree that resists costs this zygote, never the job its outcome.
+            # After the message: a tree that resists ends this zygote, but never costs a job its outcome.
             _wipe()
 
 
 def _await(control: socket.socket, pidfd: int, *, scratch: bool) -> bool:
-    """Return when the child has ended; end it when the pool is gone or, as is returned, when it made too many files."""
+    """Wait for the child's end; kill it when the pool ends, or when it makes too many files, which is returned."""
     poller = select.poll()
     poller.register(pidfd, select.POLLIN)
     poller.register(control.fileno(), 0)  # its hang-up is always reported
@@ -264,7 +266,7 @@ def _await(control: socket.socket, pidfd: int, *, scratch: bool) -> bool:
 
 
 def _wipe() -> None:
-    """Empty the working folder, level by level: folders inside folders move up, so no path is long, no call nested.
+    """Empty the working folder level by level: inner folders move up, so that no path is long and no call nested.
 
     A tree that resists ends this zygote, and its file system with it.
     """
@@ -277,7 +279,7 @@ def _wipe() -> None:
             os.chmod(entry.path, 0o700)
             for inner in list(os.scandir(entry.path)):
                 if inner.is_dir(follow_symlinks=False):
-                    # A folder moves only if it may be written itself.
+                    # Moving a folder takes the right to write into it.
                     os.chmod(inner.path, 0o700)
                     os.rename(inner.path, _free_name(names))
                 else:
@@ -313,7 +315,7 @@ def _be_child(world: _World, request: dict[str, Any], fds: list[int], zygote: in
 
 def _place(fds: list[int]) -> None:
     """Move the five descriptors of a job to 0, 1, 2, 3 and 5."""
-    # First out of the way: one of these numbers may be what another still has to move from.
+    # They move up first, since a target number may still be another one's source.
     high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 16) for fd in fds]
     for target, fd in zip((0, 1, 2, confine.RESULT_FD, confine.STDIN_FD), high, strict=True):
         os.dup2(fd, target)

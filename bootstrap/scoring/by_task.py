@@ -1,7 +1,4 @@
-"""A verifier for each part of a mixture: every answer goes to the one of its prompt's task.
-
-Breakdown and reason are those of the verifier that judged. Left out: which part a prompt comes from (`Answer.task`).
-"""
+"""A verifier for each task of a mixture; an answer is judged by its own task's (`Answer.task`)."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -11,7 +8,7 @@ from bootstrap.scoring.verifier import Answer, Judgement, Tools, Verifier, build
 
 
 class ByTask:
-    """Shows each of its verifiers the answers of its part, all at once."""
+    """Gives each verifier the answers of its task in one batch."""
 
     name = "by_task"
 
@@ -23,7 +20,7 @@ class ByTask:
             for task, chosen in sorted(settings.tasks.items()):
                 self.parts[task] = verifier = build_verifier(chosen, tools=tools)
                 built.callback(verifier.close)
-            # All stand: they are closed together.
+            # All are built, so `close` closes them.
             built.pop_all()
         versions = ",".join(verifier.version for verifier in self.parts.values())
         self.version = version_of(__name__, settings=settings, also=versions)

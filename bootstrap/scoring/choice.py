@@ -1,7 +1,7 @@
-"""The answer is one letter of a multiple choice, and the right one: reward 1, otherwise 0.
+"""Multiple choice: reward 1 for the right letter, otherwise 0.
 
-`B`, `(B)`, `B.` and `B)` are the same answer, in another type too (`\\textbf{(B)}`, `$B$`, `**B**`). Two letters, or a
-letter with words around it, are none: a completion that names every choice must not win.
+`B`, `(B)`, `B.` and `B)` are one answer, in any markup (`\\textbf{(B)}`, `$B$`, `**B**`). Two letters, or a letter
+among words, are no answer: a completion that names every choice must not win.
 """
 
 import re
@@ -26,7 +26,7 @@ class Choice(AnswerVerifier):
         self._grammar = re.compile(rf"\(({letter})\)|({letter})[.)]?")
 
     def reads(self, references: Sequence[str]) -> list[str]:
-        """Return for each reference why no answer could be judged by it, or an empty text."""
+        """Return why each reference cannot be compared with; "" where it can."""
         return ["" if self._letter(reference) else self._told for reference in references]
 
     def judge_one(self, answer: Answer) -> Judgement:

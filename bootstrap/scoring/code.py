@@ -1,22 +1,23 @@
-"""The answer is Python, and it gives the expected results on inputs that it has never seen.
+"""Python programs: reward for the expected results on inputs that the program has never seen.
 
     reference -> inputs -> sandbox (program + inputs -> values) -> compare here with the expected values
 
-The rule that all else follows from: expected values and the verdict never enter the sandbox, an exit status is never
-evidence, and what comes back is bounded plain data. A program can therefore do nothing but compute. This also holds for
-a reference's `prefix` and `suffix`: they are one program with the answer, which may cut them off, redefine them or end
-before them, and gains nothing by it.
+Expected values and verdicts never enter the sandbox, an exit status is never evidence, and only bounded plain data
+comes back: a program can do nothing but compute. An answer may cut off, redefine or skip a reference's `prefix` and
+`suffix`, which form one program with it, and gains nothing by that.
 
-How values compare, the reference says. `values: json`: by exact type and value; `True` is not `1`, `2.0` is not `2`,
-unless a float is expected and the case declares a tolerance; `-0.0` equals `0.0`; JSON has no tuples, so a tuple counts
-as a list. `values: python`: as `==` does between built-in values (`bootstrap.python_values`), which is what an assert
-asks; an object of a derived class counts as what it is without the class, so none has a say in its own comparison.
+The reference says how values compare:
 
-Room for values and output follows what is expected: a program may return or print `ROOM` times as much, or as much as
-the sandbox allows anyway. Where that is more than a reference may expect, nothing runs (UNVERIFIABLE).
+    json     by exact type and value: `True` is not `1`, and `2.0` is `2` only where a float is expected and the case
+             declares a tolerance; `-0.0` equals `0.0`; a tuple counts as a list, since JSON has no tuples
+    python   as `==` compares built-in values (`bootstrap.python_values`), which is what an assert asks; an object of a
+             derived class counts as its built-in value, so no program decides on its own comparison
 
-Left out: confinement and limits (`bootstrap.sandbox`), and a defence against answers that know the hidden inputs with
-their results by heart: only hidden, varied inputs are one, and those are the task's.
+A program may return or print `ROOM` times the expected bytes, and always as much as the sandbox's own limit. A
+reference that expects more than `references` allows is UNVERIFIABLE, and nothing runs.
+
+Left out: confinement and limits (`bootstrap.sandbox`), and programs that know the hidden results by heart, against
+which only the task's hidden, varied inputs help.
 """
 
 import builtins
@@ -37,7 +38,7 @@ from bootstrap.sandbox.pool import DECIDING_MODULES, Sandbox
 from bootstrap.scoring.verifier import Answer, Judgement, Tools, failed, unverifiable, version_of
 
 ROOM = 2
-"""How many times the expected bytes an answer's value or output may take."""
+"""Bytes that a value or output may take, as a multiple of the expected ones."""
 SLACK = 2**10
 """Bytes beyond that."""
 SLACK_LEVELS = 8
@@ -52,14 +53,14 @@ Key = tuple[str, str, bool, int]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Program:
-    """One answer made ready to run: its jobs, one per answer or one per script input, and what they must give."""
+    """One answer, ready to run: one job for all calls or one per script input, and the expected results."""
 
     cases: CallCases | ScriptCases
     jobs: tuple[Job, ...]
 
 
 class Code:
-    """Runs answers in the sandbox. Opens it when the first one is judged."""
+    """Runs answers in the sandbox, which opens with the first one."""
 
     name, judges = "code", CodeVerifier.judges
 
@@ -73,7 +74,7 @@ class Code:
     def judge(self, answers: Sequence[Answer]) -> list[Judgement]:
         """Return one judgement per answer, in order. Raises SandboxUnavailable when nothing can run.
 
-        All programs go into the sandbox together; answers alike with references alike run once.
+        All programs enter the sandbox together; an answer that occurs twice with one reference runs once.
         """
         ready: dict[Key, Program | Judgement] = {}
         for answer in answers:
@@ -90,7 +91,7 @@ class Code:
         judgements = []
         for answer in answers:
             judgements.append(judged[_key(answer)])
-            # What ran once cost its time once.
+            # The time of one run counts once.
             judged[_key(answer)] = replace(judgements[-1], cpu_seconds=0.0)
         return judgements
 
@@ -112,7 +113,7 @@ class Code:
         return outcomes
 
     def _prepare(self, answer: Answer) -> Program | Judgement:
-        """Return what to run, or the judgement of an answer that is not worth running."""
+        """Return the program to run, or the judgement of an answer that need not run."""
         if answer.truncated:
             return failed(self.name, "truncated")
         code, trouble = program_of(answer.text, self._settings.code, max_bytes=self._limits.code_bytes)
@@ -162,15 +163,15 @@ def _unread(reference: str) -> str:
 
 
 def _key(answer: Answer) -> Key:
-    """Return all that the judgement of an answer depends on."""
+    """Return everything that decides the judgement of an answer."""
     return answer.text, answer.reference, answer.truncated, answer.patience
 
 
 def judgement_of(cases: CallCases | ScriptCases, outcomes: Sequence[Outcome], *, reward: str) -> Judgement:
-    """Return what the outcomes of one answer's jobs say about it: one for `CallCases`, one per case for scripts.
+    """Return the judgement of one answer from its jobs' outcomes: one for `CallCases`, one per case for scripts.
 
-    `reward`: `all` or `share`, as in the settings. PASS needs every case to be right; an outcome that the program does
-    not answer for makes the whole UNVERIFIABLE.
+    `reward`: `all` or `share`, as in the settings. PASS needs every case to be right. An outcome that is no fault of
+    the program makes the answer UNVERIFIABLE.
     """
     cost = {"sandbox": outcomes[0].level.value, "cpu_seconds": sum(outcome.cpu_seconds for outcome in outcomes)}
     if trouble := next((outcome for outcome in outcomes if not outcome.ending.is_verdict), None):
@@ -210,9 +211,9 @@ def _is_right(case: Call, found: Any, *, values: str) -> bool:
 
 
 def _reason(outcome: Outcome) -> str:
-    """Return how a program ended, in words that are the same each time it runs.
+    """Return how a program ended, in words that do not change from run to run.
 
-    What an exception or a value says is the program's own and may hold addresses or the time of day.
+    The program's own messages are left out: they may hold addresses or the time of day.
     """
     detail = outcome.detail
     if outcome.ending is Ending.ERROR:
@@ -224,9 +225,9 @@ def _reason(outcome: Outcome) -> str:
 
 
 def same(expected: Any, found: Any, *, tolerance: float = 0.0) -> bool:
-    """Return whether `found` is the expected JSON value, by exact type and value (see the module's head).
+    """Whether `found` is the expected JSON value, by exact type and value (see the module's docstring).
 
-    `tolerance`: absolute difference allowed where a float is expected; above 0 an integer will do there as well.
+    `tolerance`: absolute difference allowed where a float is expected; above 0, an integer may stand there too.
     """
     if type(expected) is float and tolerance > 0:
         if type(found) not in (int, float) or not isfinite(found if type(found) is float else 0):
@@ -247,7 +248,7 @@ def same(expected: Any, found: Any, *, tolerance: float = 0.0) -> bool:
 
 
 def lines_of(output: str) -> list[str]:
-    """Return the lines of a script's output without white space at their ends, and without empty lines at its end."""
+    """Return the lines of an output, without trailing white space and trailing empty lines."""
     lines = [line.rstrip() for line in output.split("\n")]
     while lines and not lines[-1]:
         lines.pop()
@@ -255,11 +256,11 @@ def lines_of(output: str) -> list[str]:
 
 
 def program_of(completion: str, place: str, *, max_bytes: int) -> tuple[str, str]:
-    """Return the code that a completion holds and "", or "" and why it holds none.
+    """Return a completion's code and "", or "" and why it holds none.
 
     `place`: `whole`, or `fenced`: one block between two lines of three backticks, the first of which may name Python.
-    Anything that leaves open which code is meant is no answer: another fence, even inside a string, or a fence inside
-    `<think>`. `max_bytes` bounds the completion, in UTF-8.
+    Ambiguous completions hold none: another fence, even inside a string, or a fence inside `<think>`. `max_bytes`
+    bounds the completion, in UTF-8.
     """
     if len(completion) > max_bytes or len(completion.encode(errors="surrogatepass")) > max_bytes:
         return "", f"more than {max_bytes} bytes"

@@ -1,12 +1,13 @@
-"""What every verifier must stand, ours and a user's: right and wrong answers, hostile ones, the same again.
+"""The conformance suite for verifiers, ours and a user's: right, wrong and hostile answers, each judged again.
 
-A verifier of answers must not PASS a hostile answer, nor give it the reward of the right one, whether it is garbage,
-speaks to a judge, or is built around the right answer. Only where a hostile text *is* the right answer under the
-verifier's settings (in white space that is ignored, in a second equal box) may it pass. A verifier of form cannot know,
-so for it only the right and wrong forms of the cases count. No answer may make a verifier raise, be judged otherwise
-when it is judged again, alone or in another order, or pass although the length limit cut it.
+    a verifier of answers   must not PASS a hostile answer or give it the right one's reward: garbage, orders to a
+                            judge, text around the right answer. A hostile text that *is* the right answer under the
+                            settings (beside ignored white space, in a second equal box) may pass.
+    a verifier of form      cannot tell; only the right and wrong forms of the cases count.
+    every verifier          must not raise, must judge an answer alike alone, again and in another order, and must not
+                            PASS a truncated answer.
 
-Left out: whether a verifier may give reward in a run (`sanity.py`), and what an attack on the sandbox does.
+Left out: whether a verifier may give reward in a run (`sanity.py`), and attacks on the sandbox.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,7 +29,7 @@ MAX_SHOWN = 40
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ConformanceResult:
-    """What one answer got, or how one property held."""
+    """One answer's judgement, or whether one property held."""
 
     case: str
     status: Status | None = None
@@ -37,12 +38,12 @@ class ConformanceResult:
     reason: str = ""
     ok: bool
     note: str = ""
-    """What is wrong, or why it is right although it looks wrong."""
+    """The problem, or why an apparent problem is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Trial:
-    """One answer to be judged, in the group that it needs."""
+    """One answer to judge, with the group that it needs."""
 
     name: str
     answers: tuple[Answer, ...]
@@ -53,10 +54,10 @@ class _Trial:
 
 
 def check(verifier: Verifier, cases: Sequence[Case], *, settings: Settings | None = None) -> list[ConformanceResult]:
-    """Return what each answer got and how each property held, in fixed order.
+    """Return a finding for each answer and each property, in fixed order.
 
-    Each of `cases` gives its right and wrong answers, the first one also what hostile answers are built from.
-    `settings`: the verifier's, which tell where its answers stand; without them no hostile text counts as right.
+    Each case gives its right and wrong answers; hostile answers are built from the first case. `settings`: the
+    verifier's, which tell where answers stand; without them no hostile text counts as right.
     """
     assert cases, "a verifier is checked with at least one case"
     trials = list(_trials(verifier, cases))
@@ -66,7 +67,7 @@ def check(verifier: Verifier, cases: Sequence[Case], *, settings: Settings | Non
     for trial in trials:
         try:
             judgement = _judge(verifier, [trial])[0]
-        # Whatever a verifier raises is a finding about it.
+        # An exception of a verifier is a finding about it.
         except Exception as error:
             told = printable(f"{type(error).__name__}: {error}")
             findings.append(ConformanceResult(case=trial.name, reason=told, ok=False, note="the verifier raised"))
@@ -146,7 +147,7 @@ def hostile(case: Case) -> list[tuple[str, str]]:
 
 
 def _judge(verifier: Verifier, trials: Sequence[_Trial]) -> list[Judgement]:
-    """Return the judgement of each trial's answer; its votes are judged with it, and their judgements dropped."""
+    """Return the judgement of each trial's answer. Its votes are judged with it, and their judgements dropped."""
     answers = [answer for trial in trials for answer in trial.answers]
     judgements = verifier.judge(answers)
     if len(judgements) != len(answers):
@@ -192,7 +193,7 @@ def _finding(
 
 
 def _malformed(judgement: Judgement) -> str:
-    """Return what is wrong with a judgement by itself, or nothing."""
+    """Return the defect of a judgement; empty where it is well formed."""
     if not judgement.reason:
         return "a judgement needs a reason"
     if judgement.status is Status.UNVERIFIABLE:
@@ -204,7 +205,7 @@ def _malformed(judgement: Judgement) -> str:
 
 
 def _is_right(text: str, case: Case, settings: Settings | None) -> bool:
-    """Whether a text holds the right answer, as far as the settings tell where answers stand."""
+    """Whether a text holds the right answer at the places that the settings name; False without settings."""
     if text == case.right:
         return True
     found = [(extract(text, place).text, extract(case.right, place).text) for place in _places(settings)]
@@ -233,10 +234,10 @@ def _places(settings: Settings | None) -> Iterator[AnswerPlace]:
 
 
 def _same(verifier: Verifier, name: str, judged: Sequence[tuple[_Trial, Judgement]]) -> ConformanceResult:
-    """Return whether the answers, judged in one batch and this order, get what each got alone."""
+    """Return whether the answers are judged alike alone and in one batch of this order."""
     try:
         judgements = _judge(verifier, [trial for trial, _ in judged])
-    # Whatever a verifier raises is a finding about it.
+    # An exception of a verifier is a finding about it.
     except Exception as error:
         told = printable(f"{type(error).__name__}: {error}")
         return ConformanceResult(case=name, reason=told, ok=False, note="the verifier raised")

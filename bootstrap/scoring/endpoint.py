@@ -1,4 +1,4 @@
-"""A client for OpenAI's chat completions interface: many questions, each asked once, replies kept by content.
+"""A client for OpenAI's chat completions API: each distinct question is asked once, replies are kept by content.
 
     ask (caller) ---- questions not known yet ----> `concurrency` tasks of one event loop ---- HTTP ----> server
                  <--- replies, kept at once -------
@@ -8,14 +8,14 @@
     a task              the next try             30 s of backoff, or Retry-After up to 120 s; longer -> VerifierError
     the caller          its tasks                the sum of the above
 
-The bound on a reply is one for everything: resolving the name, connecting, headers and body, however they drip. What
-may pass (no connection, a slow answer, 408, 429, 5xx) is tried again; a server that cannot be reached, refuses the
+One bound covers a whole reply: resolving the name, connecting, headers and body, however slowly they arrive. Temporary
+failures (no connection, a slow answer, 408, 429, 5xx) are tried again. A server that cannot be reached, refuses the
 request, or fails question after question stops the run, because thousands of unverifiable answers would say less. Only
-replies are kept, never failures. The key is read from the environment and is part of no message, file or log.
+replies are kept, never failures. The key is read from the environment and appears in no message, file or log.
 
-It rests on `httpx2`, whose tasks can be ended at any moment: a client whose calls block bounds each read alone, and a
-server that sends a byte now and then holds it for ever. The backoff is our own, since it draws from no global
-randomness. Left out: what is asked and what a reply means (`judge.py`); streaming, tools, several choices.
+`httpx2` is used because its tasks can be cancelled at any moment: a blocking client bounds each read alone, and a
+server that sends a byte now and then holds it for ever. The backoff is our own, so that it draws no global randomness.
+Left out: the questions and the meaning of replies (`judge.py`); streaming, tools, several choices.
 """
 
 import asyncio
@@ -42,14 +42,14 @@ from bootstrap.seeds import generator
 from bootstrap.store import durable
 
 BACKOFF_SECONDS = 0.5
-"""Longest pause before the second try; it doubles with every further one, up to MAX_BACKOFF_SECONDS."""
+"""Longest pause before the second try; it doubles with each further try, up to MAX_BACKOFF_SECONDS."""
 MAX_BACKOFF_SECONDS = 30.0
 MAX_RETRY_AFTER_SECONDS = 120.0
 CONNECT_SECONDS = 10.0
 CONNECT_SHARE = 0.9
-"""Longest part of a short timeout that connecting may take, so that a server out of reach is told from a slow one."""
+"""Share of a short timeout that connecting may take, so that an unreachable server is told from a slow one."""
 GIVE_UP_AFTER = 8
-"""Questions in a row that fail for good before the run stops."""
+"""Failed questions in a row that stop the run."""
 MAX_REPLY_BYTES = 2**20
 PASSING_STATUS = {408, 429}
 
@@ -68,26 +68,26 @@ _OTHER_REMEDY = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Question:
-    """One question; questions that are equal have one reply."""
+    """One question; equal questions share one reply."""
 
     prompt: str
     round: int = 0
-    """Tells repetitions of one prompt apart where replies are sampled."""
+    """Number of the repetition of one prompt, where replies are sampled."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reply:
-    """What a model says."""
+    """A model's reply."""
 
     text: str | None
-    """Never blank; None when there is no reply, or nothing in it, and `problem` says why."""
+    """Never blank; None without a reply or with an empty one, for the reason in `problem`."""
     finished: bool = True
-    """Whether it ended by itself rather than at the length limit."""
+    """Whether it ended before the length limit."""
     problem: str = ""
 
 
 class _MayPass(Exception):
-    """A try failed in a way that another one may not."""
+    """A try failed, and another one may succeed."""
 
     def __init__(self, problem: str, *, unreachable: bool = False, retry_after: float = 0.0) -> None:
         super().__init__(problem)
@@ -95,10 +95,11 @@ class _MayPass(Exception):
 
 
 class ChatClient:
-    """Asks one model at one server. `cache`: folder of replies that outlive the process; None keeps them in memory.
+    """Asks one model at one server.
 
-    `budget`: most questions that are asked over the client's life; known replies and repeated tries are free. Raises
-    VerifierError when the environment variable for the key is missing or holds no key.
+    `cache`: folder of replies that outlive the process; None keeps them in memory. `budget`: questions that the client
+    may ask over its life; known replies and repeated tries are free. Raises VerifierError when the environment variable
+    for the key is missing or holds no key.
     """
 
     def __init__(
@@ -115,7 +116,7 @@ class ChatClient:
         self._system = [{"role": "system", "content": system}] if system is not None else []
         self._url = f"{settings.url.rstrip('/')}/chat/completions"
         self._secret = _key(settings.key_variable)
-        # Plain, since what a small compressed answer holds may be of any size.
+        # Uncompressed, since a small compressed answer may expand to any size.
         self._headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
         if self._secret is not None:
             self._headers["Authorization"] = f"Bearer {self._secret}"
@@ -156,14 +157,14 @@ class ChatClient:
                 for _ in range(min(self._settings.concurrency, len(questions))):
                     tasks.create_task(self._work(client, waiting, failed))
         except BaseExceptionGroup as group:
-            # The first that failed has ended the others.
+            # The first failure has cancelled the other tasks.
             raise group.exceptions[0] from None
         return failed
 
     def _opened(self) -> httpx2.AsyncClient:
         timeout = self._settings.timeout_seconds
         try:
-            # Only connecting has a bound of its own; the deadline covers all the rest.
+            # Only connecting has its own bound; the deadline covers the rest.
             return httpx2.AsyncClient(
                 timeout=httpx2.Timeout(None, connect=min(CONNECT_SECONDS, CONNECT_SHARE * timeout)),
                 limits=httpx2.Limits(max_connections=None, max_keepalive_connections=self._settings.concurrency),
@@ -177,7 +178,7 @@ class ChatClient:
     async def _work(
         self, client: httpx2.AsyncClient, waiting: Iterator[tuple[str, Question]], failed: dict[str, Reply]
     ) -> None:
-        """Ask one question after another. Raises VerifierError when there is no use in going on."""
+        """Ask one question after another. Raises VerifierError when too many fail in a row."""
         for name, question in waiting:
             reply = await self._ask_with_patience(client, name, question)
             if reply.text is not None:
@@ -211,7 +212,7 @@ class ChatClient:
         return Reply(text=None, problem=f"{problem} (tries: {tries})")
 
     async def _ask_once(self, client: httpx2.AsyncClient, question: Question) -> Reply:
-        """Return the reply, or one without text when the server sends none; raises _MayPass, VerifierError."""
+        """Return the reply, without text where the server sends none. Raises _MayPass, VerifierError."""
         settings = self._settings
         body: dict[str, Any] = {
             "model": settings.model,
@@ -224,7 +225,7 @@ class ChatClient:
         try:
             async with (
                 asyncio.timeout(settings.timeout_seconds),
-                # Written here, as ASCII: a prompt may hold what UTF-8 has no place for.
+                # JSON is written here, as ASCII, since a prompt may hold lone surrogates.
                 client.stream("POST", self._url, content=json.dumps(body).encode(), headers=self._headers) as response,
             ):
                 begun = True
@@ -246,7 +247,7 @@ class ChatClient:
         return self._reply(response, content)
 
     async def _body(self, response: httpx2.Response) -> bytes:
-        """Return the body, cut after the chunk with which it exceeds `MAX_REPLY_BYTES`."""
+        """Return the body, cut after the chunk that exceeds `MAX_REPLY_BYTES`."""
         content = bytearray()
         async for chunk in response.aiter_bytes():
             content += chunk
@@ -284,13 +285,13 @@ class ChatClient:
         return Reply(text=text, finished=finish == "stop")
 
     def _name(self, question: Question) -> str:
-        """Return the key under which a reply is kept: SHA-256 over the model, the prompt and the parameters."""
+        """Return a reply's key: SHA-256 over the model, the prompt and the parameters."""
         seed = question.round if self._parameters["temperature"] else 0
         parts = [self._settings.model, *self._system, question.prompt, *self._parameters.values(), seed]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def _recall(self, name: str) -> bool:
-        """Whether the cache holds the reply; it is known from then on."""
+        """Load a reply from the cache; return whether it is there."""
         if self._cache is None:
             return False
         try:
@@ -298,7 +299,7 @@ class ChatClient:
             if not found["text"].strip():
                 return False
             self._known[name] = Reply(text=found["text"], finished=found["finished"])
-        # What cannot be read is asked again.
+        # An unreadable reply is asked for again.
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return False
         return True
@@ -313,21 +314,21 @@ class ChatClient:
         return f"model {printable(self._settings.model)} at {self._settings.url}"
 
     def _why(self, error: Exception) -> str:
-        """Return what is beneath an error, for a message."""
+        """Return an error's cause, for a message."""
         return self._told(system_reason(error))
 
     def _told(self, what: object) -> str:
-        """Return a foreign text for a message: one bounded line without the key."""
+        """Return a foreign text as one bounded line without the key, for a message."""
         text = re.sub(r"\s+", " ", str(what)).strip() or "an empty answer"
         return printable(text.replace(self._secret, "***") if self._secret else text)
 
 
 def _key(variable: str | None) -> str | None:
-    """Return the key that an environment variable holds."""
+    """Return the key in an environment variable. Raises VerifierError where it holds none."""
     if variable is None:
         return None
     key = os.environ.get(variable, "").strip()
-    # A header that cannot be sent would be shown in the error about it.
+    # An error about a header that cannot be sent would show the key.
     if not re.fullmatch(r"[!-~]+", key):
         raise VerifierError(
             f"the environment variable {variable} holds no key; set it to the key of the model's server, or remove "
@@ -337,7 +338,7 @@ def _key(variable: str | None) -> str | None:
 
 
 def _distrust(error: BaseException) -> ssl.SSLError | None:
-    """Return why the other end of a connection could not be trusted; None where it failed otherwise."""
+    """Return the TLS error beneath an error; None where there is none."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, ssl.SSLError):
         cause = cause.__cause__ or cause.__context__
@@ -345,13 +346,13 @@ def _distrust(error: BaseException) -> ssl.SSLError | None:
 
 
 def _backoff(name: str, number: int) -> float:
-    """Return the seconds to wait after try `number`: doubling, with jitter that belongs to the question."""
+    """Return the seconds to wait after try `number`: doubling, with jitter derived from the question."""
     longest = min(BACKOFF_SECONDS * 2 ** (number - 1), MAX_BACKOFF_SECONDS)
     return longest * (0.5 + 0.5 * generator(0, "backoff", name, number).random())
 
 
 def _retry_after(value: str) -> float:
-    """Return the seconds that a Retry-After header asks for; 0 when there is none that can be read."""
+    """Return the seconds of a Retry-After header; 0 where it is missing or unreadable."""
     if re.fullmatch(r"\d{1,9}", value.strip()):
         return float(value)
     try:

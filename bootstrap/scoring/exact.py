@@ -1,7 +1,7 @@
-"""The answer equals the reference, character by character: reward 1, otherwise 0.
+"""Exact match: reward 1 for an answer that equals the reference character by character, otherwise 0.
 
-An answer must also end by itself. One that the length limit cut is a FAIL even if its text equals the reference: a
-model that never ends its answers has not learnt the task, and imitating it would teach that.
+A truncated answer FAILS even where its text equals the reference: a model that never ends its answers has not learnt
+the task, and training on such answers would teach that.
 """
 
 from bootstrap.config.answers import ExactVerifier

@@ -1,8 +1,7 @@
-"""Where in a completion the answer stands. Completions are hostile: what is not there exactly once is not there.
+"""Finds the answer in a completion. Completions are hostile: an answer must stand there exactly once.
 
-The time taken is proportional to the completion's length, whatever it holds.
-
-Left out: what the answer means (each verifier's).
+The time is proportional to the completion's length, whatever it holds. Left out: the meaning of an answer, which is
+each verifier's.
 """
 
 import re
@@ -12,7 +11,7 @@ from bootstrap.config.answers import REASONING_TAGS, AnswerPlace, Boxed, LastLin
 from bootstrap.scoring.verifier import Answer
 
 _BRACES = re.compile(r"\\boxed\{|\\.|[{}]", re.DOTALL)
-"""A box's beginning, another backslash with what it escapes (as a brace or a line break), a brace."""
+"""The beginning of a box, another escaped character (a brace, a line break), or a brace."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,17 +23,20 @@ class Found:
 
 
 def answer_of(answer: Answer, place: AnswerPlace) -> Found:
-    """Return the answer that stands at `place`; a completion that the length limit cut holds none."""
+    """Return the answer at `place`; a truncated completion holds none."""
     if answer.truncated:
         return Found(reason="truncated")
     reasons = isinstance(place, Tagged) and place.tag in REASONING_TAGS
-    return extract(opened(answer, place.tag) if reasons else answer.text, place)
+    return extract(
+        opened(answer, place.tag) if reasons else answer.text,  # pyright: ignore[reportAttributeAccessIssue]  # Tagged
+        place,
+    )
 
 
 def opened(answer: Answer, tag: str) -> str:
-    """Return the text with the opening tag that the prompt may have ended with.
+    """Return the text, with the opening tag put before it where the prompt may have ended with that tag.
 
-    That is where how the prompt was shown is not known, and the text closes the tag once without opening it.
+    That is where the text closes the tag once without opening it, and the shown prompt is unknown.
     """
     if answer.whole or f"<{tag}>" in answer.text or answer.text.count(f"</{tag}>") != 1:
         return answer.text
@@ -42,7 +44,7 @@ def opened(answer: Answer, tag: str) -> str:
 
 
 def extract(completion: str, place: AnswerPlace) -> Found:
-    """Return the answer that stands at `place`."""
+    """Return the answer at `place`."""
     match place:
         case Whole():
             return Found(text=completion.strip() if place.strip else completion)
@@ -69,7 +71,7 @@ def _boxed(completion: str) -> Found:
     """Return the contents of the box, or of several equal ones."""
     boxes: set[str] = set()
     open_braces: list[int | None] = []
-    """For each brace not closed yet: where a box's contents begin, or None for a plain brace."""
+    """For each open brace: the start of a box's contents, or None for a plain brace."""
     inside = False
     for match in _BRACES.finditer(completion):
         match match.group():

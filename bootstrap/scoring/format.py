@@ -1,8 +1,7 @@
-"""R1's format reward (arXiv:2501.12948): reasoning between tags, then the answer between tags; reward 1, otherwise 0.
+"""R1's format reward (arXiv:2501.12948): 1 for tagged reasoning followed by a tagged answer, otherwise 0.
 
-Each of the four tags stands exactly once and in order, both parts hold more than white space, and nothing but white
-space stands outside. A tag that the prompt as shown ended with counts as the completion's first. Form alone, never
-whether the answer is right.
+Each of the four tags stands exactly once and in order, both parts hold more than white space, and only white space
+stands outside. The prompt's last tag may stand for the completion's first. It judges form, never correctness.
 """
 
 from bootstrap.config.answers import FormatVerifier
@@ -11,7 +10,7 @@ from bootstrap.scoring.verifier import Answer, AnswerVerifier, Judgement, Tools,
 
 
 class Format(AnswerVerifier):
-    """Looks for the tags."""
+    """Checks the tags."""
 
     name, judges = "format", FormatVerifier.judges
 

@@ -1,9 +1,9 @@
-"""Which answer a completion gives, whatever the working around it: what a vote counts, and what is called distinct.
+"""The answer that a completion gives, without the working around it: votes and distinct answers are counted by it.
 
-It stands where the verifier looks for it. Of a rubric that is where its deciding components that compare an answer
-look; a verifier that looks at no place, as one of form or of code, looks at the whole completion.
+It stands where the verifier looks for it: a rubric where its deciding components that compare answers look, a verifier
+without a place (of form, of code) at the whole completion.
 
-Left out: whether two answers mean the same (`1/2` and `0.5` are two), which only a verifier can tell.
+Left out: whether two answers mean the same (`1/2` and `0.5` count as two), which only a verifier can tell.
 """
 
 from dataclasses import replace
@@ -14,9 +14,9 @@ from bootstrap.scoring.extract import Found, extract
 
 
 def given_answer(rollout: Rollout, settings: Verifier) -> tuple[Found, ...]:
-    """Return the answer that a verifier of these settings finds in a rollout; equal ones are the same answer.
+    """Return the answer that a verifier of these settings finds in a rollout; equal results are the same answer.
 
-    Where none stands, or the length limit cut it, it is the completion with the reason why: equal to no answer found.
+    A missing or truncated answer is the completion with the reason, which equals no answer that was found.
     """
     if isinstance(settings, ByTaskVerifier):
         return given_answer(rollout, settings.tasks[rollout.task])

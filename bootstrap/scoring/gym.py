@@ -1,22 +1,20 @@
-"""reasoning-gym's own scorers as a verifier: a score from `pass_score` on is PASS, whatever else is a wrong answer.
+"""reasoning-gym's own scorers as a verifier: PASS from a score of `pass_score` on, otherwise FAIL.
 
-Their scores below that are not to be trusted as rewards: the common scorer gives `len(oracle) / len(answer)` to any
-text that holds the right answer, others pay for a wrong answer in the right form. `partial_credit` passes them on, for
-shaping. What scorers make of hostile text was read for one release (`gym_items.REVIEWED`), and three tables say what
-follows from it:
+Lower scores make poor rewards: the common scorer gives `len(oracle) / len(answer)` to any text that holds the right
+answer, others pay for a wrong answer in the right form. `partial_credit` passes them on, for shaping. The scorers of
+one release were reviewed for hostile text (`gym_items.REVIEWED`), and three tables hold the result:
 
-- `FORMS`: what an answer must look like before the scorer sees it, because the scorer would evaluate it as Python or as
-  a symbolic expression, take a NaN for equal to everything, look over what else it says, or build something of a size
-  that it names.
-- `CONDITIONS`: what a right answer fulfils beside its score, where the scorer also accepts wrong ones.
-- `EVALUATING`: scorers that evaluate the answer; they run inside the sandbox, under a CPU limit. The others compare
-  texts and numbers in bounded time and run here.
+- `FORMS`: the form that an answer must have before the scorer sees it. Without it the scorer would evaluate the answer
+  as Python or as a symbolic expression, accept NaN, ignore other text, or build something as large as the answer says.
+- `CONDITIONS`: a further condition on right answers, where the scorer accepts wrong ones too.
+- `EVALUATING`: scorers that evaluate the answer; they run in the sandbox, under a CPU limit. The others compare texts
+  and numbers in bounded time and run here.
 
-A scorer that raises an exception, or uses up its CPU time, over an answer has found it wrong, provided that it accepts
-the item's own right answer; if it does not, the item cannot be judged.
+An answer whose scorer raises an exception or uses up its CPU time is wrong, provided that the scorer accepts the item's
+own right answer; if it does not, the item cannot be judged.
 
-Left out: items and right answers (`gym_items.py`), and `cascade_score` of later releases, whose tolerance of 1 % takes
-wrong integers for right.
+Left out: items and right answers (`gym_items.py`), and `cascade_score` of later releases, whose tolerance of 1 %
+accepts wrong integers.
 """
 
 import ast
@@ -35,15 +33,7 @@ from bootstrap.errors import VerifierError
 from bootstrap.sandbox.job import Ending, Level, Limits, Outcome, TrustedJob
 from bootstrap.sandbox.pool import DECIDING_MODULES, Sandbox
 from bootstrap.scoring import extract
-from bootstrap.scoring.verifier import (
-    Answer,
-    Judgement,
-    Tools,
-    failed,
-    passed,
-    unverifiable,
-    version_of,
-)
+from bootstrap.scoring.verifier import Answer, Judgement, Tools, failed, passed, unverifiable, version_of
 
 SANDBOXED = "bootstrap.scoring.gym_sandboxed"
 ADDRESS_SPACE = 2 * 2**30
@@ -62,25 +52,25 @@ FORMS: Mapping[str, re.Pattern[str]] = {
         "simple_integration": _EXPRESSION,
         "intermediate_integration": _EXPRESSION,
         "polynomial_multiplication": _EXPRESSION,
-        # Given to eval when they differ from the right answer.
+        # Evaluated as Python where they differ from the right answer.
         "string_insertion": r"[A-Z]*",
         "spiral_matrix": r"[-\d\s]*",
         "binary_matrix": r"[-\d\s]*",
         "n_queens": r"[Q_\s]*",
-        # NaN compares as if it were right.
+        # NaN would compare as right.
         "number_sorting": r"[-\[\]'\",.\d\s]*",
         "complex_arithmetic": r"[-+.ijIJ()\d\s]*",
-        # What is no number, cell or fraction counts as nothing.
+        # Text beside numbers, cells or the fraction would be ignored.
         "fraction_simplification": (r"\s*\$?\s*(?:\d+\s*/\s*\d+|\\d?frac\s*\{\s*\d+\s*\}\s*\{\s*\d+\s*\})\s*\$?\s*"),
         "kakurasu": r"[01\s]*",
         "survo": r"[\d\s]*",
         "polynomial_equations": r"[-+.,\d\s]*",
-        # A number with an exponent, or a move with a count, becomes as large as it says.
+        # An exponent, or the count of a move, would set the size of the result.
         "coin_flip": r"(?:[-+./,\d\s]|e-?\d{1,2}(?!\d))*",
         "rubiks_cube": r"(?:[A-Za-z'\s]|\d(?!\d))*",
     }.items()
 }
-"""Data set -> what its answers are made of."""
+"""Data set -> form of its answers."""
 
 EVALUATING = frozenset(
     {
@@ -100,7 +90,7 @@ Condition = Callable[[str, Mapping[str, Any]], bool]
 
 
 def _same(answer: str, entry: Mapping[str, Any]) -> bool:
-    """Whether it is the item's own answer, but for case and white space."""
+    """Whether it is the item's own answer, case and white space aside."""
     return "".join(answer.lower().split()) == "".join(entry["answer"].lower().split())
 
 
@@ -113,7 +103,7 @@ def _numbers(text: str) -> list[Fraction]:
 
 
 def _value(expression: str) -> Fraction | None:
-    """Return the exact value of an expression in integers, `+`, `-`, `*`, `/` and parentheses; None if it has none."""
+    """Return the exact value of an expression of integers, `+`, `-`, `*`, `/` and parentheses, or None."""
     try:
         return _evaluate(ast.parse(expression.strip(), mode="eval").body)
     except (SyntaxError, ValueError, ZeroDivisionError, RecursionError, MemoryError):
@@ -140,32 +130,32 @@ OPERATIONS: Mapping[type, Callable[[Fraction, Fraction], Fraction]] = {
 }
 
 CONDITIONS: Mapping[str, Condition] = {
-    # Rounded relative errors: 1 in 500 days, 14 minutes in a day.
+    # The tolerance is relative: 1 day in 500, 14 minutes in a day.
     "calendar_arithmetic": _same,
     "time_intervals": _same,
-    # A share of right characters or words that reaches the mark, or counts nothing beyond the right answer's end.
+    # A share of right characters or words suffices, or text after the right answer is ignored.
     "emoji_mystery": _same,
     "letter_jumble": _same,
     "spell_backward": _same,
     "word_sorting": _same,
-    # A share of right cells that reaches the mark on large boards.
+    # On large boards, a share of right cells suffices.
     "game_of_life": _same_numbers,
-    # One more or less is "a small rounding difference".
+    # A difference of 1 counts as "a small rounding difference".
     "number_sorting": _same_numbers,
-    # A common prefix counts, so 0 is right for every probability, as it is within the tolerance for small ones.
+    # A common prefix suffices, so 0 is right for every probability, and for small ones also by the tolerance.
     "coin_flip": lambda answer, entry: abs(Fraction(answer.replace(",", "")) / Fraction(entry["answer"]) - 1) <= 1e-3,
     # Any four numbers are accepted, not only those of the question, and 24.9 counts as 24.
     "puzzle24": lambda answer, entry: (
         sorted(_numbers(answer)) == sorted(entry["metadata"]["numbers"]) and _value(answer) == 24
     ),
-    # The result may be off by a hundred-thousandth of the target.
+    # The tolerance is a hundred-thousandth of the target.
     "countdown": lambda answer, entry: _value(answer) == entry["metadata"]["target"],
-    # Any text without a number says that there is no solution.
+    # A text without a number means that there is no solution.
     "polynomial_equations": lambda answer, entry: bool(entry["answer"]) or _same(answer, entry),
-    # Words that are neither names nor roles count as nothing, and so does a statement made twice.
+    # Words that are neither names nor roles are ignored, and repeated statements too.
     "knights_knaves": _same,
 }
-"""Data set -> what a right answer must fulfil beside its score, and above it why the score alone does not do."""
+"""Data set -> condition on right answers beside the score; the comment above each says why the score is not enough."""
 
 
 class ReasoningGym:
@@ -217,7 +207,7 @@ class ReasoningGym:
             self._sandbox = None
 
     def _prepare(self, answer: Answer) -> Judgement | tuple[gym_items.Reference, Mapping[str, Any], str]:
-        """Return the item and the text to score, or the judgement where nothing needs to be scored."""
+        """Return the item and the text to score, or the judgement of an answer that needs no score."""
         found = extract.answer_of(answer, self._settings.answer)
         if found.text is None:
             return failed(self.name, found.reason)
@@ -231,7 +221,7 @@ class ReasoningGym:
         return reference, gym_items.item(reference.dataset, reference.config, reference.seed), found.text
 
     def _unread(self, reference: str) -> str:
-        """Return why no answer can be judged by a reference, or nothing."""
+        """Return why a reference cannot be compared with; "" where it can."""
         try:
             gym_items.Reference.model_validate_json(reference)
         except ValueError as error:
@@ -239,7 +229,7 @@ class ReasoningGym:
         return self._trust(reference)
 
     def _distrust(self, text: str) -> str:
-        """Return why a reference's item cannot be judged, or nothing."""
+        """Return why a reference's item cannot be judged; "" where it can."""
         reference = gym_items.Reference.model_validate_json(text)
         if why := gym_items.refusal(reference.dataset):
             return f"data set {reference.dataset} cannot be used: {why}"
@@ -263,7 +253,7 @@ class ReasoningGym:
         return failed(self.name, score) if isinstance(score, str) else self._judgement(reference, entry, text, score)
 
     def _score(self, reference: gym_items.Reference, entry: Mapping[str, Any], text: str) -> float | str:
-        """Return the scorer's score, or what it raised."""
+        """Return the scorer's score, or a text that names its exception."""
         try:
             return gym_items.score(reference.dataset, reference.config, entry, text)
         # Hostile text may make third-party code raise anything; the right answer did not.
@@ -271,7 +261,7 @@ class ReasoningGym:
             return f"scorer raised {type(error).__name__}"
 
     def _told(self, outcome: Outcome, reference: gym_items.Reference, entry: Mapping[str, Any], text: str) -> Judgement:
-        """Return the judgement that follows from what happened in the sandbox."""
+        """Return the judgement of an answer that was scored in the sandbox."""
         if not outcome.ending.is_verdict:
             judgement = unverifiable(f"sandbox: {outcome.detail}")
         elif outcome.ending is not Ending.DONE:

@@ -1,6 +1,6 @@
-"""What the sandbox runs of reasoning-gym: the scorers that evaluate an answer. Loaded by the zygote before any answer.
+"""reasoning-gym's scorers that evaluate answers, as the sandbox runs them; the zygote loads this module at its start.
 
-Left out: everything else, above all which answers may come here (`gym.py`).
+Left out: the answers that may come here (`gym.py`).
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from reasoning_gym.factory import create_dataset
 
 
 def score(*, dataset: str, config: Mapping[str, Any], entry: Mapping[str, Any], answer: str) -> float | str:
-    """Return the score of an answer, or what the scorer raised over it."""
+    """Return the score of an answer, or a text that names the scorer's exception."""
     try:
         return float(create_dataset(dataset, seed=0, size=1, **config).score_answer(answer, dict(entry)))
     # Hostile text may make third-party code raise anything.
@@ -18,7 +18,7 @@ def score(*, dataset: str, config: Mapping[str, Any], entry: Mapping[str, Any], 
         return f"scorer raised {type(error).__name__}"
 
 
-# Once before any answer: sympy imports much of itself when first used, and each forked job would do so again.
+# Warm up before the fork: sympy imports much of itself at its first use, which each forked job would repeat.
 for _name in ("simple_integration", "intermediate_integration", "countdown", "polynomial_multiplication"):
     _dataset = create_dataset(_name, seed=0, size=1)
     _dataset.score_answer(_dataset[0]["answer"], _dataset[0])

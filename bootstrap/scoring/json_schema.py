@@ -1,11 +1,11 @@
-"""The answer is JSON that a JSON Schema accepts and that equals the reference: reward 1, otherwise 0.
+"""JSON answers: reward 1 for JSON that the schema accepts and that equals the reference, otherwise 0.
 
-JSON is read strictly: one value, no key twice, no NaN or Infinity, no number that a float cannot hold, and bounds on
-length, depth and number of values, so that no answer costs more than another. It may stand in one code fence, whose
-first line may name `json`. Equality is by exact type and exact value: `1` (an integer), `1.0`, `"1"` and `true` are
-four values, and two decimals differ where one float stands for both; the order of keys is free.
+JSON is read strictly: one value, no duplicate key, no NaN or Infinity, no number beyond a float's range, and bounds on
+length, depth and number of values, so that every answer is cheap. It may stand in one code fence, whose first line may
+name `json`. Equality is by exact type and value: the integer `1`, `1.0`, `"1"` and `true` are four values, and decimals
+differ even where one float stands for both. The order of keys is free.
 
-The schema stands alone: a `$ref` outside it is refused when the verifier is built, so nothing is ever fetched.
+The schema is self-contained: a `$ref` outside it is refused when the verifier is built, so nothing is ever fetched.
 """
 
 import json
@@ -38,12 +38,11 @@ from bootstrap.scoring.verifier import (
 MAX_CHARACTERS = 16_384
 MAX_DEPTH = 32
 MAX_VALUES = 1_000
-"""Values in one answer, nested ones and keys included."""
+"""Values in one answer, nested values and keys included."""
 MAX_DIGITS = 64
 """Characters of one number."""
 MATCH_SECONDS = 10.0
 """Wall-clock seconds after which a `pattern` of the schema is given up; the answer is then UNVERIFIABLE."""
-
 
 _FENCED = re.compile(r"```[ \t]*(?:json)?[ \t]*\n(.*)\n```", re.DOTALL | re.IGNORECASE)
 
@@ -58,7 +57,7 @@ class NotJson(ValueError):
 
 
 class _Decimal(float):
-    """A number with a decimal part or an exponent: a float for the schema, with the value that was written down."""
+    """A number with a decimal part or an exponent: a float for the schema, with its exact value beside it."""
 
     exact: Decimal
 
@@ -69,7 +68,7 @@ class JsonSchema(AnswerVerifier):
     name, judges = "json_schema", JsonSchemaVerifier.judges
 
     def __init__(self, settings: JsonSchemaVerifier, tools: Tools) -> None:
-        """Raise VerifierError when the schema is none, or needs another document."""
+        """Raise VerifierError when the schema is invalid, or needs another document."""
         self.version = version_of(__name__, settings=settings, also=f"{version('jsonschema')} {regex.__version__}")
         self._place = settings.answer
         schema = settings.json_schema
@@ -110,7 +109,7 @@ class JsonSchema(AnswerVerifier):
         return passed(self.name) if _typed(given) == _typed(right) else failed(self.name)
 
     def _unread(self, reference: str) -> str:
-        """Return why a reference cannot be compared with; empty when it can be."""
+        """Return why a reference cannot be compared with; "" where it can."""
         try:
             right = loads(unfenced(reference))
         except NotJson as error:
@@ -119,9 +118,9 @@ class JsonSchema(AnswerVerifier):
         return f"against the schema: {problem}" if problem else ""
 
     def _problem(self, value: Any) -> str:
-        """Return where and by which keyword the schema refuses a value; empty when it accepts it.
+        """Return the place and the keyword by which the schema refuses a value; "" where it accepts it.
 
-        Raises VerifierError when the schema refers to what it does not hold, or to itself without end.
+        Raises VerifierError when a reference of the schema is missing, or leads to itself without end.
         """
         try:
             error = next(self._validator.iter_errors(value), None)
@@ -133,13 +132,13 @@ class JsonSchema(AnswerVerifier):
 
 
 def unfenced(text: str) -> str:
-    """Return what stands in the one code fence that a text is; another text as it is."""
+    """Return the content of a text that is one code fence; any other text as it is."""
     found = _FENCED.fullmatch(text.strip())
     return text if found is None else found[1]
 
 
 def loads(text: str) -> Any:
-    """Return the JSON value that a text is. Raises NotJson for anything else, and beyond the bounds."""
+    """Return a text's JSON value. Raises NotJson for anything else, and beyond the bounds."""
     if len(text) > MAX_CHARACTERS:
         raise NotJson(f"no JSON: more than {MAX_CHARACTERS} characters")
     _check_size(text)
@@ -154,7 +153,7 @@ def loads(text: str) -> Any:
 
 
 def _check_size(text: str) -> None:
-    """Raise NotJson when a text is nested too deeply or holds too many values, read or not."""
+    """Raise NotJson when a text is nested too deeply or holds too many values, whether it is JSON or not."""
     depth = count = 0
     quoted = escaped = False
     for character in text:
@@ -190,7 +189,7 @@ def _float(digits: str) -> float:
     if len(digits) > MAX_DIGITS:
         raise NotJson(f"no JSON: a number of more than {MAX_DIGITS} characters")
     value = _Decimal(digits)
-    # A float knows no number as small as some that can be written.
+    # A number too small for a float becomes 0.
     if not isfinite(value) or (value == 0 and re.search("[1-9]", re.split("[eE]", digits)[0])):
         raise NotJson("no JSON: a number out of range")
     value.exact = Decimal(digits) if value else Decimal(0)
@@ -202,7 +201,7 @@ def _constant(name: str) -> NoReturn:
 
 
 def _typed(value: Any) -> Any:
-    """Return a value that equals another one's exactly when both are the same JSON, types included."""
+    """Return a value with its types; two are equal exactly where both are the same JSON."""
     if isinstance(value, dict):
         return {key: _typed(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -239,9 +238,11 @@ def _members(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _matches(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterator[jsonschema.ValidationError]:
-    """Judge the keyword `pattern` within a bound on time, which the standard library's `re` does not know."""
+    """Judge the keyword `pattern` within a bound on time, which the standard library's `re` lacks."""
     if isinstance(instance, str) and not regex.search(pattern, instance, timeout=MATCH_SECONDS):
         yield jsonschema.ValidationError("does not match")
 
 
-_Validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, {"pattern": _matches})
+_Validator = jsonschema.validators.extend(  # pyright: ignore[reportAttributeAccessIssue]  # jsonschema loads it
+    jsonschema.Draft202012Validator, {"pattern": _matches}
+)

@@ -1,25 +1,25 @@
 """A language model compares the answer with the reference by a rubric; more than half of its votes must agree.
 
-Form of the question. The judge sees question, rubric and two texts A and B, one the answer and one the reference, and
-is not told which is which. It says EQUAL, A or B. A score for the answer alone would have no anchor, and mere
-preference says nothing about an answer that is as right as the reference. With `accepts: equal` only EQUAL is right:
-preferring the answer to a right reference is the judge's error, and errors are what a model under training provokes.
+Form of the question. The judge sees question, rubric and two texts A and B, the answer and the reference, and is not
+told which is which. It says EQUAL, A or B. A score for the answer alone would have no anchor, and mere preference says
+nothing about an answer that is as right as the reference. With `accepts: equal` only EQUAL is right: a judge that
+prefers the answer to a right reference errs, and training finds a judge's errors.
 
-Order. The first vote's order is as good as random but derived from the texts, and the order changes from vote to vote
-(R1 judged each pair four times with the order at random, arXiv:2501.12948, supplement B.3.1). A judge that goes by
-place says A in both orders, which names the answer once and the reference once: no majority.
+Order. The first vote's order is pseudo-random, derived from the texts, and alternates from vote to vote (R1 judged each
+pair four times in random order, arXiv:2501.12948, supplement B.3.1). A judge that goes by position says A in both
+orders, once for the answer and once for the reference: no majority.
 
-Forgery. The answer is hostile. It stands between lines that bear a mark hashed from all texts, so it cannot hold its
-own mark; what looks like a chat template's control token is broken up, so it cannot end its turn; and only the judge's
-own reply is read, in one strict form. What remains is persuasion, against which a sanity check with wrong answers, a
-rubric with exact verifiers beside the judge, and a fixed judge outside the lineage help.
+Forgery. The answer is hostile. It stands between lines with a mark hashed from all texts, so it cannot hold its own
+mark; text like a chat template's control tokens is broken up, so it cannot end its turn; and only the judge's own reply
+is read, in one strict form. Persuasion remains; against it help a probe with wrong answers, a rubric with exact
+verifiers beside the judge, and a fixed judge outside the lineage.
 
     replies                                      verdict
     more than half find the answer right         PASS, reward 1
     more than half find it wrong in one way      FAIL, reward 0
     anything else, or no reply                   UNVERIFIABLE
 
-An answer that the length limit cut, that stands nowhere, or that is longer than `max_answer_length` is FAIL unasked.
+A truncated or missing answer, or one longer than `max_answer_length`, FAILS without a question.
 """
 
 import hashlib
@@ -59,11 +59,11 @@ _CLOSING = {
 }
 _LINE = re.compile(rf"{VERDICT} ?(EQUAL|A|B)")
 _CONTROL = re.compile(r"<(?=[^<>\s]{1,64}>)|\[(?=/?[A-Z_]{2,32}\])")
-"""The bracket before what chat templates use as control tokens: `<|im_end|>`, `</s>`, `[INST]`."""
+"""The opening bracket of a chat template's control tokens: `<|im_end|>`, `</s>`, `[INST]`."""
 
 
 class Finding(StrEnum):
-    """What one vote says about the answer."""
+    """One vote's finding about the answer."""
 
     EQUAL = "equal to the reference"
     BETTER = "better than the reference"
@@ -73,9 +73,9 @@ class Finding(StrEnum):
 
 
 class Panel(Protocol):
-    """Whoever answers questions."""
+    """Answers questions: a server, or a generation."""
 
-    def ask(self, questions: Sequence[Question]) -> list[Reply]:
+    def ask(self, questions: Sequence[Question]) -> list[Reply]:  # pyright: ignore[reportReturnType]  # a protocol
         """Return one reply per question, in order."""
 
 
@@ -85,7 +85,7 @@ class Vote:
 
     question: Question
     answer_is: str
-    """Which of A and B the answer is in it."""
+    """The answer's place in it, A or B."""
 
 
 class Judge:
@@ -131,7 +131,7 @@ class Judge:
         pass
 
     def _text(self, answer: Answer) -> str | Judgement:
-        """Return the answer to show, or the judgement that needs no judge."""
+        """Return the answer to show, or the judgement where no judge is needed."""
         found = extract.answer_of(answer, self._settings.answer)
         if found.text is None:
             return failed(self.name, found.reason)
@@ -189,7 +189,7 @@ class Judge:
 
 
 class GenerationPanel:
-    """A generation of the lineage, which continues the question as plain text."""
+    """A generation of the lineage, which continues the question's text."""
 
     def __init__(self, settings: JudgeVerifier, models: Models) -> None:
         self._settings, self._models = settings, models
@@ -204,7 +204,7 @@ class GenerationPanel:
             prompts = list(dict.fromkeys(question.prompt for question in questions if question in allowed))
             completed = self._models.complete(
                 [f"{prompt}\n{VERDICT}" for prompt in prompts],
-                model=settings.model.generation,
+                model=settings.model.generation,  # pyright: ignore[reportAttributeAccessIssue]  # no Endpoint here
                 samples=1 + max(question.round for question in allowed),
                 temperature=settings.temperature,
                 max_new_tokens=settings.max_tokens,
@@ -219,23 +219,22 @@ class GenerationPanel:
 
 
 def parse(reply: str) -> str | None:
-    """Return the verdict (EQUAL, A or B) of a judge's reply, or None: the last line must be it, and the only one."""
+    """Return the verdict of a judge's reply: EQUAL, A or B. None unless it stands once, as the last line."""
     lines = reply.strip().splitlines()
     found = _LINE.fullmatch(lines[-1].strip()) if lines else None
     return found.group(1) if found and reply.count(VERDICT) == 1 else None
 
 
 def defused(text: str) -> str:
-    """Return a text that a chat template can hold without harm.
+    """Return a text without control tokens of chat templates.
 
-    A space after the bracket keeps `<|im_end|>`, `</s>` or `[INST]` from becoming a control token; surrogates that no
-    text may hold become U+FFFD.
+    A space after the bracket keeps `<|im_end|>`, `</s>` or `[INST]` from becoming one; lone surrogates become U+FFFD.
     """
     return _CONTROL.sub(lambda bracket: f"{bracket.group()} ", re.sub("[\ud800-\udfff]", "\ufffd", text))
 
 
 def _what_decides(settings: JudgeVerifier) -> JudgeVerifier:
-    """Return the settings without what has no part in a verdict: where the server is and how patiently it is asked."""
+    """Return the settings that decide on verdicts: not the server's address, timeouts, retries, budget."""
     model = settings.model
     if isinstance(model, Endpoint):
         model = Endpoint(url="http://", model=model.model)

@@ -1,16 +1,16 @@
 """R1's language-consistency reward (arXiv:2501.12948): the share of target-language words in the reasoning.
 
-A word counts for the target when each of its letters belongs to a script of the target language (Unicode's
-`Script_Extensions`: the long vowel mark of kana is Hiragana and Katakana). Letters of no script, as those of the
-mathematical alphabets, belong to no language. So languages of one script cannot be told apart: German counts as
-English. The reward catches a model that mixes scripts, as Chinese into English, which is what R1 introduced it against.
+A word is of the target language when each of its letters belongs to one of the language's scripts (Unicode's
+`Script_Extensions`: the long vowel mark of kana is Hiragana and Katakana). Letters of no script, as the mathematical
+alphabets, belong to no language. Languages of one script cannot be told apart: German counts as English. The reward
+catches a model that mixes scripts, as Chinese into English, for which R1 introduced it.
 
-In scripts written without spaces (Chinese, Japanese, Thai, ...) each character is a word, so that a line of them weighs
-about as much as its translation. Single Latin and Greek letters are symbols and LaTeX commands are markup; neither are
-words, and neither are digits. A reasoning without any word has reward 0.
+In scripts without spaces (Chinese, Japanese, Thai, ...) each character is a word, so that a line weighs about as much
+as its translation. Single Latin and Greek letters (symbols), LaTeX commands and digits are no words. A reasoning
+without words has reward 0.
 
-Where the recipe gives the language's `alphabet`, the share is that of visible characters instead: for notations that no
-script tells apart, as the columns of a sum in digits or in letters. A reasoning without any has reward 0 too.
+With the setting `alphabet`, the share is that of visible characters in it, for notations that scripts do not tell
+apart, as the columns of a sum in digits or in letters. A reasoning without visible characters has reward 0.
 """
 
 import regex
@@ -28,7 +28,7 @@ _UNSPACED = "".join(
     for script in ("Han", "Hiragana", "Katakana", "Bopomofo", "Thai", "Lao", "Khmer", "Myanmar", "Tibetan")
 )
 _INSIDE = r"\p{M}'\u2019\u200c\u200d"
-"""What may follow a letter inside a word: marks, apostrophes, joiners."""
+"""Characters that may follow a letter inside a word: marks, apostrophes, joiners."""
 _WORD = regex.compile(rf"(?V1)[\p{{L}}&&[{_UNSPACED}]]\p{{M}}*+|(?:[\p{{L}}--[{_UNSPACED}]][{_INSIDE}]*+)++")
 _MODIFIER = r"[\p{Lm}&&[\p{Script_Extensions=Common}]]"
 _SYMBOL = regex.compile(r"[\p{Script=Latin}\p{Script=Greek}]")
@@ -43,7 +43,7 @@ class Language(AnswerVerifier):
         self.version = version_of(__name__, settings=settings, also=regex.__version__)
         self._settings = settings
         scripts = "".join(rf"\p{{Script_Extensions={script}}}" for script in SCRIPTS[settings.language])
-        # Marks, joiners, apostrophes and letters that modify others have no script of their own.
+        # Marks, joiners, apostrophes and modifier letters have no script of their own.
         letter = rf"[\p{{L}}&&[{scripts}]]"
         self._ours = regex.compile(rf"(?V1)(?:[{_INSIDE}]|{_MODIFIER})*+{letter}(?:{letter}|{_MODIFIER}|[{_INSIDE}])*+")
 

@@ -1,8 +1,8 @@
-"""What a proposed problem earns in self-play: more the harder it is for the solver, as long as it can be solved.
+"""The proposer's reward in self-play: the harder a problem for the solver, the more, as long as it can be solved.
 
-Reward `1 - s` at solve rate s, and 0 at s = 0 and s = 1 (Absolute Zero, arXiv:2505.03335, equation 4): what is always
-solved teaches nothing, and what is never solved may be impossible. A text that is no problem earns 0 as well; a
-negative reward there drives the proposer into silence.
+Reward `1 - s` at solve rate s, and 0 at s = 0 and s = 1 (Absolute Zero, arXiv:2505.03335, equation 4): a problem that
+is always solved teaches nothing, and one that is never solved may be impossible. A text that is no problem earns 0 too;
+a negative reward would drive the proposer into silence.
 
 Left out: which texts are problems, and who solves them (`stages/self_play.py`).
 """

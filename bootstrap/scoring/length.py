@@ -6,8 +6,8 @@ With `L` = `max_tokens`, `C` = `soft_tokens` and a completion of `n` tokens:
     ((L - C) - n) / C     L - C < n <= L
     -1                    L < n
 
-PASS goes up to `L`: in a rubric an answer of the soft zone is right or wrong by the other components, and its reward
-alone is shaped. A completion that the length limit cut would have been longer, so it is FAIL and has the whole penalty.
+An answer of up to `L` tokens PASSES: in a rubric the other components decide whether it is right, and the penalty only
+shapes its reward. A truncated completion would have been longer, so it FAILS with the whole penalty.
 """
 
 from bootstrap.config.answers import LengthVerifier

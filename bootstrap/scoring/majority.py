@@ -1,19 +1,19 @@
-"""The answer that most of a group agree on counts as right: self-consistency, without any reference.
+"""Majority vote: the answer that most of a group agree on counts as right (self-consistency, without references).
 
-A group is the answers to one prompt by the same weights. Earlier generations may vote too (arXiv:2502.01612 takes the
-vote of several models): they answer the same prompt, and their answers are not judged. Who has a vote:
+A group is the answers to one prompt by the same weights. Earlier generations may vote too, as several models do in
+arXiv:2502.01612: they answer the same prompt, and their answers are not judged.
 
-    the length limit cut it, or no answer stands at `answer`     no vote, FAIL
-    shorter than `min_length_ratio` of the longest               no vote, FAIL (the length filter of arXiv:2502.01612)
-    all others                                                   one vote for the text of the answer
+    answer                                               vote
+    truncated, or missing at `answer`                    none, FAIL
+    shorter than `min_length_ratio` of the longest       none, FAIL (the length filter of arXiv:2502.01612)
+    any other                                            one for its text
 
-The winner is the text with the most votes, at least two of them and at least `min_share`. Where two texts lead, too few
-votes agree, or fewer than two are cast, the whole group is FAIL: that nobody agrees is the answers' own doing, equal
-rewards carry no gradient, and a prompt without consensus teaches nothing. Only an answer that stands alone, without
-voters, is UNVERIFIABLE: no vote can say anything about it.
+The winner is the text with the most votes, at least two of them and at least `min_share`. On a tie, too small a share
+or fewer than two votes the whole group FAILS: the answers themselves disagree, equal rewards carry no gradient, and a
+prompt without consensus teaches nothing. A single answer without voters is UNVERIFIABLE, since no vote exists.
 
-The degenerate case: a model that always gives the same wrong answer is always right here. Agreement is not truth;
-what is learnt from it rises and then collapses (arXiv:2505.21444), so held-out answers need a verifier with references.
+The degenerate case: a model that always gives the same wrong answer is always right. Agreement is not truth: training
+on it raises accuracy and then collapses (arXiv:2505.21444), so held-out answers need a verifier with references.
 """
 
 import math
@@ -63,7 +63,7 @@ class Majority:
         pass
 
     def _voters_answers(self, prompts: Sequence[str]) -> dict[str, list[str]]:
-        """Return what the voters answer to each prompt."""
+        """Return the voters' answers by prompt."""
         settings = self._settings
         found: dict[str, list[str]] = {prompt: [] for prompt in prompts}
         for voter in settings.voters if prompts else ():
@@ -92,14 +92,14 @@ class Majority:
         return [self._judge_one(place, winner, problem, least=least) for place in found]
 
     def _winner(self, votes: Counter[str]) -> tuple[str | None, str]:
-        """Return the text that wins and how, or None and why none does."""
+        """Return the winning text and its votes, or None and the reason."""
         total = votes.total()
         if total < 2:
             return None, f"{total} vote(s) in the group; a vote needs two"
         (leader, count), *rest = votes.most_common(2)
         if rest and rest[0][1] == count:
             return None, f"no winner: several answers have {count} of {total} votes"
-        # Within rounding: a share such as 2/3 has no exact float.
+        # A share such as 2/3 has no exact float, so the bound allows for rounding.
         if count < self._settings.min_share * total - 1e-9:
             return None, f"no winner: the leader has {count} of {total} votes"
         return leader, f"{count} of {total} votes"

@@ -1,18 +1,17 @@
-r"""The answer equals the reference as mathematics: reward 1, otherwise 0.
+r"""Mathematical equality: reward 1 for an answer that means the same as the reference, otherwise 0.
 
-1. Both texts are read whole by a strict grammar (`math_text.py`), and must be objects of one kind: a tuple is no set,
-   a word no number. An answer that cannot be read is wrong; a reference that cannot be read is UNVERIFIABLE.
-2. Words are compared as text, upper case and white space aside. Members whose values follow by exact arithmetic are
-   compared as fractions, here and at once.
-3. What is left is compared in the sandbox (`math_kernel.py`): different is what is apart beyond all error, equal what
-   is proven by exact algebra, or found so on two ways that must agree. Their disagreement is UNVERIFIABLE, with both
-   forms in the reason.
+1. Both texts are read whole by a strict grammar (`math_text.py`) and must be of one kind: a tuple is no set, a word no
+   number. An unreadable answer is wrong; an unreadable reference is UNVERIFIABLE.
+2. Words are compared as text, upper case and white space aside. Members with values in exact arithmetic are compared as
+   fractions, here and at once.
+3. Other members are compared in the sandbox (`math_kernel.py`). Values that differ by more than all error are
+   different; expressions are equal where exact algebra proves it, or where two independent ways find it. Their
+   disagreement is UNVERIFIABLE, with both forms in the reason.
 
-What people leave out may be left out, on one side alone: the name in `x = 5` and in `y = 2x + 1`, the unit beside a
-number. A unit that the
-reference lacks may stand in an answer only where the prompt names it and no other of what it measures; two names or
-units that differ are two answers, and no unit is converted: `50\%` is neither 0.5 nor, without a prompt that asks for
-per cent, 50. Numbers in a base other than ten equal those in the same base alone.
+One side may leave out the name in `x = 5` and in `y = 2x + 1`, and the unit beside a number. An answer may add a unit
+to the reference only where the prompt names that unit and no other of its dimension. Different names or units are
+different answers, and no unit is converted: `50\%` is neither 0.5 nor, unless the prompt asks for per cent, 50. Numbers
+in a base other than ten equal only numbers in the same base.
 
 An answer that exceeds the CPU or memory limit is wrong: it costs more than any reference does. Sets and united
 intervals are equal when each member of one equals one of the other; `[0,1] \cup [1,2]` is not found equal to `[0,2]`.
@@ -38,9 +37,9 @@ from bootstrap.scoring.verifier import Answer, Judgement, Tools, failed, passed,
 KERNEL = "bootstrap.scoring.math_kernel"
 PACKAGES = ("math-verify", "latex2sympy2_extended", "sympy", "mpmath", "antlr4-python3-runtime")
 MAX_PAIRS = 64
-"""Expressions and equations of one answer compared in the sandbox, each with each that it could equal."""
+"""Pairs of expressions or equations that the sandbox compares for one answer."""
 MAX_TOLD = 240
-"""Characters of both forms in the reason of a disagreement."""
+"""Characters of a disagreement in a reason."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,9 +79,9 @@ class Math:
         return [self._settled(each, next(outcomes)) if isinstance(each, _Open) else each for each in found]
 
     def reads(self, references: Sequence[str]) -> list[str]:
-        """Return for each reference why no answer could be judged by it, or an empty text.
+        """Return why each reference cannot be compared with; "" where it can.
 
-        What arithmetic cannot tell is evaluated in the sandbox, where both readers must agree on it. Raises
+        Expressions beyond exact arithmetic are evaluated in the sandbox, where both readers must agree on them. Raises
         VerifierError when the sandbox fails.
         """
         found: list[str | Reading] = []
@@ -107,7 +106,7 @@ class Math:
         return self._sandbox.run(jobs)
 
     def _read(self, reference: str) -> Reading:
-        """Return what a reference means. Raises Unreadable, a ValueError that says why, where it cannot be read."""
+        """Return the meaning of a reference. Raises Unreadable, which says why it has none."""
         return math_text.read(reference, kind=self._declared)
 
     def _guarded(self, answer: Answer) -> Judgement | _Open:
@@ -122,7 +121,7 @@ class Math:
             reference, given = self._alike(reference, answer.reference, found.text)
         except Unreadable as error:
             return failed(self.name, f"no answer: {error}")
-        # Where the kind is not declared, a list is no tuple, for the reference may mean either.
+        # Without a declared kind a list is no tuple, since the reference may mean either.
         if self._declared is None and reference.bare != given.bare:
             return failed(self.name, "no answer: a list is no tuple")
         if problem := math_equal.differ_in_words(reference, given, prompt=answer.prompt):
@@ -139,8 +138,8 @@ class Math:
     def _alike(self, reference: Reading, written: str, text: str) -> tuple[Reading, Reading]:
         """Return the reference and an answer, read as objects of one kind. Raises Unreadable where the answer is none.
 
-        A pair in brackets may be an interval, which an answer that can be nothing else tells. So does one that is no
-        equation tell that the `y` of `y = 2x` names an expression.
+        The answer settles an ambiguous reference: a pair in brackets is an interval where the answer can only be one,
+        and `y = 2x` names the expression `2x` where the answer is no equation.
         """
         letters = reference.unit_letters
         try:
@@ -156,7 +155,7 @@ class Math:
             return math_text.read(written, kind="interval"), given
 
     def _named(self, written: str, text: str, letters: frozenset[str]) -> tuple[Reading, Reading]:
-        """Return an equation as the expression that it names, and the answer. Raises Unreadable where one is none."""
+        """Return an equation as the expression that it names, and the answer. Raises Unreadable."""
         given = math_text.read(text, kind="expression", unit_letters=letters)
         reference = math_text.read(written, kind="expression")
         if any(block.name for block in given.blocks):
@@ -173,7 +172,7 @@ class Math:
             case Ending.CPU_LIMIT | Ending.MEMORY:
                 return failed(self.name, f"comparing it exceeds the limit: {outcome.ending}")
             case _:
-                # The comparison is our own program: however else it ends, the answer is not to blame.
+                # The comparison is our own program, so any other ending is not the answer's fault.
                 return unverifiable(f"the comparison ended with {outcome.ending}: {outcome.detail}")
         equal: dict[math_equal.Pair, bool] = {}
         undefined = ""
@@ -193,13 +192,13 @@ class Math:
 
 
 def _open_nodes(reading: Reading) -> list[math_nodes.Flat]:
-    """Return the expressions of a reference whose values take the sandbox."""
+    """Return the expressions of a reference that the sandbox has to evaluate."""
     items = [item for block in reading.blocks for item in block.items]
     return [flattened(item.node) for item in items if item.exact is None and item.node.op != "infinity"]
 
 
 def _untold(outcome: Outcome) -> str:
-    """Return why a reference cannot be evaluated, or an empty text."""
+    """Return why a reference cannot be evaluated; "" where it can. Raises VerifierError when the sandbox fails."""
     match outcome.ending:
         case Ending.DONE:
             [found] = outcome.values
@@ -217,7 +216,7 @@ def _as_json(pairs: Sequence[math_equal.Pair]) -> list[list[math_nodes.Flat]]:
 
 
 def _kernel() -> str:
-    """Return what decides on symbolic comparisons beside the kernel: versions of what it calls and of Python.
+    """Return the versions that decide on symbolic comparisons: those of the kernel's packages and of Python.
 
     Raises VerifierError when a package is missing.
     """

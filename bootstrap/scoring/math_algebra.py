@@ -1,16 +1,16 @@
 r"""Proves by exact algebra that two expressions are equal: no digits, no search, a bounded number of steps.
 
-An expression becomes a quotient of two polynomials with rational coefficients, in *atoms*: variables, constants, roots,
-functions and powers of what is a normal form itself. Two expressions are equal when their cross products are the same
-polynomial. What is used of atoms holds wherever both sides are defined:
+An expression becomes a quotient of two polynomials with rational coefficients, in *atoms*: variables, constants, and
+roots, functions and powers of normal forms. Two expressions are equal when their cross products are the same
+polynomial. These identities of atoms are used, each of which holds wherever both sides are defined:
 
     root(k, A)^k = A                         i^2 = -1                       sin(A)^2 = 1 - cos(A)^2
     root(k, c A) = root(k, c) root(k, A)     for a rational c > 0           tan = sin/cos, cot = cos/sin, ...
     root(k, p q) = root(k, p) root(k, q)     for positive integers          A^(p/q) = root(q, A)^p
     ln(p q) = ln p + ln q                    for positive integers          log_b A = ln A / ln b
 
-So a sum in another order, a product multiplied out, a denominator made rational or a common factor cancelled are
-proven; nested roots taken apart, or angles added, are not. `None` never means that two expressions differ.
+So reordered sums, expanded products, rationalised denominators and cancelled factors are proven; denested roots and
+sums of angles are not. A failed proof never means that two expressions differ.
 
 Standard library only.
 """
@@ -22,27 +22,27 @@ from math import factorial, gcd, lcm
 from bootstrap.scoring.math_nodes import MAX_BITS, Node
 
 MAX_STEPS = 30_000
-"""Products of two terms, operations read, and `STEP_BITS` of coefficients kept, that one comparison may take."""
+"""Steps of one comparison: products of two terms, operations read, and `STEP_BITS` of coefficients kept."""
 STEP_BITS = 1_024
 MAX_TERMS = 600
 MAX_POWER = 64
 MAX_COEFFICIENT_BITS = min(MAX_BITS, 4_096)
 LARGEST_PRIME = 2_000
-"""Prime factors are looked for up to here; what is left of an integer counts as one."""
+"""Largest prime factor that is searched for; the rest of an integer counts as one factor."""
 
 Monomial = tuple[tuple[str, int], ...]
 """Atoms with their exponents, sorted."""
 Polynomial = dict[Monomial, Fraction]
 Ratio = tuple[Polynomial, Polynomial]
 _Form = tuple[tuple[tuple[Monomial, Fraction], ...], ...]
-"""A quotient whose terms are sorted: its numerator's and its denominator's, scaled to one form."""
+"""A quotient in one form: the sorted terms of its scaled numerator and denominator."""
 
 _ONE: Monomial = ()
 _SPLIT = {"tan": ("sin", "cos"), "cot": ("cos", "sin"), "sec": ("", "cos"), "csc": ("", "sin")}
 
 
 class Beyond(Exception):
-    """It would take more than this way of proving has."""
+    """A proof exceeds a bound of this module, or its rules."""
 
 
 def equal(left: Node, right: Node) -> bool:
@@ -56,9 +56,9 @@ def equal(left: Node, right: Node) -> bool:
 
 
 def proportional(left: tuple[Node, Node], right: tuple[Node, Node]) -> bool:
-    """Whether two equations, of two sides each, are proven to say the same: their differences have a constant ratio.
+    """Whether two equations, of two sides each, are proven equivalent: their differences have a constant ratio.
 
-    Only equations without denominators, which would leave points out.
+    False for equations with denominators, which would exclude points.
     """
     work = _Work()
     try:
@@ -76,14 +76,14 @@ def proportional(left: tuple[Node, Node], right: tuple[Node, Node]) -> bool:
 
 
 class _Work:
-    """One comparison: its atoms, and the steps that are left."""
+    """One comparison: its atoms and its remaining steps."""
 
     def __init__(self) -> None:
         self._steps = MAX_STEPS
         self._numbers: dict[_Form | int, int] = {}
-        """Normal forms and integers inside atoms -> number: names that held them whole would grow with each nesting."""
+        """Normal forms and integers inside atoms -> number; atoms named by the forms would grow with each nesting."""
         self._reduced: dict[str, tuple[int, Polynomial]] = {}
-        """Atom -> power of it that is a polynomial in others, and that polynomial."""
+        """Atom -> the power of it that equals a polynomial in other atoms, and that polynomial."""
 
     # --- polynomials ---------------------------------------------------------------------------------------------
 
@@ -113,7 +113,7 @@ class _Work:
         return self._bounded(found)
 
     def _reduce(self, monomial: Monomial) -> tuple[Monomial, Polynomial] | None:
-        """Return what is left of a monomial whose first reducible atom is replaced, and by what; None without one."""
+        """Return a monomial without its first reducible atom, and that atom's polynomial; None without such an atom."""
         for place, (atom, power) in enumerate(monomial):
             if atom in self._reduced and power >= self._reduced[atom][0]:
                 step, polynomial = self._reduced[atom]
@@ -133,11 +133,11 @@ class _Work:
         return polynomial
 
     def _number(self, inner: "_Form | int") -> str:
-        """Return a short name of what stands inside an atom, the same for the same."""
+        """Return a short name for the inside of an atom; equal insides share one."""
         return f"#{self._numbers.setdefault(inner, len(self._numbers))}"
 
     def _form(self, ratio: Ratio) -> str:
-        """Return a short name that is the same for quotients that are proven equal by scaling alone."""
+        """Return a short name; quotients that differ by scaling alone share one."""
         above, below = ratio
         self._spend(len(above) + len(below))
         leading = below[min(below)]
@@ -215,7 +215,7 @@ class _Work:
             return radicand
         if set(below) != {_ONE}:
             return _atom(f"root({index}; {self._form(radicand)})")
-        # All of it over one integer denominator, which goes out of the root: root(k, P/q) = root(k, P q^(k-1)) / q.
+        # One integer denominator is taken out of the root: root(k, P/q) = root(k, P q^(k-1)) / q.
         scale = below[_ONE]
         polynomial = {monomial: c / scale for monomial, c in above.items()}
         denominator = 1
@@ -333,10 +333,7 @@ def _value(ratio: Ratio) -> Fraction | None:
 
 
 def _simplified(above: Polynomial, below: Polynomial) -> Ratio:
-    """Return a quotient whose denominator has no constant factor and none in common with all of its numerator.
-
-    Only factors that are atoms are found.
-    """
+    """Return a quotient without a constant factor in its denominator and without common factors that are atoms."""
     if not below:
         raise Beyond
     if len(below) == 1:
@@ -364,6 +361,6 @@ def _without(monomial: Monomial, powers: Mapping[str, int]) -> Monomial:
 
 
 def _bits(polynomial: Polynomial) -> int:
-    """Return the size of the largest numerator or denominator."""
+    """Return the size of the largest numerator or denominator, in bits."""
     sizes = (max(c.numerator.bit_length(), c.denominator.bit_length()) for c in polynomial.values())
     return max(sizes, default=0)

@@ -1,7 +1,7 @@
-"""Whether two readings mean the same, given what is equal among their expressions and equations.
+"""Decides whether two readings mean the same, given the equality of their expressions and equations.
 
-Left out: how those are compared that exact arithmetic cannot tell apart (`math_kernel.py`), which takes a confined
-process: nothing here does more with a text than compare it.
+Left out: comparing expressions beyond exact arithmetic, which takes a confined process (`math_kernel.py`). This module
+only compares texts and fractions.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,13 +11,13 @@ from bootstrap.scoring import math_units
 from bootstrap.scoring.math_nodes import Block, Item, Node, Reading
 
 Pair = tuple[Node, Node]
-"""An expression of the reference and one of the answer, or an equation of either."""
+"""An expression or equation of the reference, and one of the answer."""
 
 
 def differ_in_words(reference: Reading, answer: Reading, *, prompt: str) -> str:
-    """Return why the names or units beside the values rule equality out, or nothing.
+    """Return why the names or units beside the values differ; "" where they do not.
 
-    A name or a unit may be missing on one side; a unit that the reference lacks must be the one that `prompt` names.
+    A name or a unit may be missing on one side. A unit that the reference lacks must be the one that `prompt` names.
     """
     names = [{block.name for block in reading.blocks if block.name} for reading in (reference, answer)]
     if names[0] and names[1] and not names[0] & names[1]:
@@ -31,7 +31,7 @@ def differ_in_words(reference: Reading, answer: Reading, *, prompt: str) -> str:
 
 
 def open_pairs(reference: Reading, answer: Reading) -> Iterator[Pair]:
-    """Yield the pairs of expressions and equations whose equality arithmetic cannot tell and the whole's depends on."""
+    """Yield the pairs that decide on equality and that exact arithmetic cannot compare."""
     for left, right in _block_pairs(reference, answer):
         if not _may_be_same(left, right):
             continue
@@ -78,14 +78,14 @@ def _block_pairs(reference: Reading, answer: Reading) -> Iterator[tuple[Block, B
     elif len(reference.blocks) == len(answer.blocks):
         ours, theirs = _by_name(reference), _by_name(answer)
         if ours and theirs and ours.keys() == theirs.keys():
-            # Names tell what is what, as in `x=1, y=2`; the order then tells nothing.
+            # Names match the members, as in `x=1, y=2`, whatever their order.
             yield from ((block, theirs[name]) for name, block in ours.items())
         else:
             yield from zip(reference.blocks, answer.blocks, strict=True)
 
 
 def _by_name(reading: Reading) -> dict[str, Block]:
-    """Return the members by name where each has one of its own, otherwise nothing."""
+    """Return the members by name; empty unless each has its own name."""
     members = {block.name: block for block in reading.blocks}
     return members if len(members) == len(reading.blocks) and "" not in members else {}
 
@@ -100,7 +100,7 @@ def _may_be_same(left: Block, right: Block) -> bool:
 
 
 def _matches(left: Block, right: Block) -> Iterator[tuple[tuple[Item, ...], tuple[Item, ...]]]:
-    """Yield the ways in which the items of two blocks can be paired: the sides of an inequation either way."""
+    """Yield each way to pair the items of two blocks: two ways for the sides of a `!=`, else one."""
     yield left.items, right.items
     if left.shape == "!=":
         yield left.items, right.items[::-1]
@@ -111,19 +111,19 @@ def _equation(block: Block) -> Node:
 
 
 def _is_written_alike(left: Block, right: Block) -> bool:
-    """Whether two equations have the same sides, on the same side or not."""
+    """Whether two equations have the same sides, in either order."""
     sides = _equation(left).args, _equation(right).args
     return sides[0] in (sides[1], sides[1][::-1])
 
 
 def _decided(reference: Item, answer: Item, equal: Mapping[Pair, bool]) -> bool:
     exactly = _exactly(reference, answer)
-    # A pair that was not compared belongs to blocks that differ elsewhere.
+    # A pair that was not compared belongs to blocks that differ anyway.
     return equal.get((reference.node, answer.node), False) if exactly is None else exactly
 
 
 def _exactly(reference: Item, answer: Item) -> bool | None:
-    """Whether both are equal, where exact arithmetic tells, or None."""
+    """Whether both are equal by exact arithmetic; None where it cannot tell."""
     if reference.exact is not None and answer.exact is not None:
         return reference.exact == answer.exact
     if "infinity" in (reference.node.op, answer.node.op):

@@ -1,20 +1,19 @@
 r"""Compares expressions by computer algebra. Runs in the confined process alone: sympy and its LaTeX reader are large
-programs fed with a model's text, and what they cost cannot be told beforehand. No clock is used here; the sandbox
-bounds the CPU time.
+programs fed with a model's text, at a cost that cannot be foreseen. No clock is used; the sandbox bounds the CPU time.
 
-1. Both are evaluated by mpmath with `DIGITS` digits and a bound on the error, at fixed points. Where the values are
-   apart, they are different: the bounds prove it. The reference, as Math-Verify's LaTeX reader reads it, must have the
-   same values; else its meaning is in doubt, and that is a disagreement.
-2. Where they are not apart, equality is proven by exact algebra (`math_algebra.py`), or, of algebraic numbers, by a
-   difference below their separation bound (`math_separation.py`). Both are cheap, so that sums in another order or
-   nested roots never reach the simplification, which runs away with them.
-3. What is left needs two ways that share nothing but the tree: its values, and Math-Verify's reader with its
+1. mpmath evaluates both at fixed points with `DIGITS` digits and a bound on the error. Values further apart than the
+   bounds prove them different. Math-Verify's LaTeX reader must find the same values of the reference; else the
+   reference's meaning is in doubt, which is a disagreement.
+2. Otherwise exact algebra (`math_algebra.py`) may prove equality, or, for algebraic numbers, a difference below their
+   separation bound (`math_separation.py`). Both are cheap, and keep reordered sums and nested roots away from the
+   simplification, which does not end on them.
+3. The rest needs two ways that share nothing but the tree: the values, and Math-Verify's reader with its
    `sympy_symbolic_eq` (simplification of the difference). Its `verify` is not used: it rounds, so that $2^{-99}\pi$ and
-   $2^{-98}\pi$ are equal to it. Values that are not apart prove nothing alone: they are a disagreement, for the caller
-   to report, unless the algebra agrees.
+   $2^{-98}\pi$ are equal to it. Close values prove nothing alone: unless the algebra agrees, they are a disagreement
+   for the caller to report.
 
- Variables are real unless the imaginary unit occurs; powers, roots and
-logarithms are principal values; two expressions are equal when they are equal wherever both are defined.
+Variables are real unless the imaginary unit occurs; powers, roots and logarithms are principal values; two expressions
+are equal when they are equal wherever both are defined.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -35,15 +34,15 @@ from bootstrap.scoring.math_text import scalar
 
 DIGITS = 200
 FURTHER_DIGITS = 2_000
-"""Digits of a second try where the values at `DIGITS` cannot be told apart."""
+"""Digits of a second try, for values that are not apart at `DIGITS`."""
 SYMPY_DIGITS = 50
 LETTERS = "xyzabcmnpqrstuvwkXYZABCMNPQRSTUVWK"
-"""What variables are called for sympy: letters that its reader takes for nothing else. Twice `MAX_VARIABLES`."""
+"""Variables' names for sympy: letters that its reader takes for nothing else. Twice `MAX_VARIABLES`."""
 MAX_FORM = 200
 """Characters of a form in a disagreement."""
 
 _SIGNS: tuple[Callable[[int], int], ...] = (lambda k: 1, lambda k: -1, lambda k: (-1) ** k)
-"""Sign of the k-th variable at each point: an equality that holds for positive numbers alone is none."""
+"""Sign of the k-th variable at each point, since equality for positive numbers alone is none."""
 
 mp = MPContext()
 mp.dps = DIGITS
@@ -58,17 +57,17 @@ class Undefined(ValueError):
 
 
 def compare(pairs: Sequence[Sequence[Flat]]) -> list[dict[str, str]]:
-    """Return for each pair (reference, answer) of trees in postfix order, of scalars or equations, what was found.
+    """Return the finding on each pair (reference, answer) of scalars or equations, as trees in postfix order.
 
     `finding` is `equal`, `different`, `undefined` (the answer has no value), `reference` (the reference has none) or
-    `disagreement`; `told` says more of the last three.
+    `disagreement`; `told` explains the last three.
     """
     trees = ([rebuilt(reference), rebuilt(answer)] for reference, answer in pairs)
     return [_compare_equations(*two) if two[0].op == "equation" else _compare(two) for two in trees]
 
 
 def examine(nodes: Sequence[Flat]) -> list[str]:
-    """Return for each tree of a reference why nothing can be compared with it, or an empty text."""
+    """Return why each tree of a reference cannot be compared with; "" where it can."""
     return [_examined(rebuilt(flat)) for flat in nodes]
 
 
@@ -82,7 +81,7 @@ def _examined(node: Node) -> str:
 
 
 def _compare_equations(reference: Node, answer: Node) -> dict[str, str]:
-    """Return what was found of two equations: whether they are multiples of each other, or equal side by side."""
+    """Return the finding on two equations: equal as multiples of each other, or side by side."""
     if math_algebra.proportional(_sides(reference), _sides(answer)):
         return {"finding": "equal"}
     found: list[dict[str, str]] = []
@@ -92,7 +91,7 @@ def _compare_equations(reference: Node, answer: Node) -> dict[str, str]:
         if all(result["finding"] == "equal" for result in results):
             return {"finding": "equal"}
         found += results
-    # What keeps from judging comes first, as among the expressions of one answer.
+    # Findings that prevent a verdict come first, as among the expressions of one answer.
     for finding in ("reference", "disagreement", "undefined"):
         if told := next((result for result in found if result["finding"] == finding), None):
             return told
@@ -118,8 +117,8 @@ def _compare(nodes: Sequence[Node]) -> dict[str, str]:
     apart = apart or _are_apart_further(nodes, scene.points)
     try:
         reference = scene.form(nodes[0], values[0])
-        # Now the reference is read for certain, and the answer's other reading could not make it equal. Asking for that
-        # reading would let an answer choose, by what the other reader gets wrong, to have no verdict.
+        # The reference is read for certain, and no other reading could make the answer equal. Asking for one would let
+        # an answer that the other reader misreads escape its verdict.
         if apart:
             return {"finding": "different"}
         answer = scene.form(nodes[1], values[1])
@@ -127,18 +126,18 @@ def _compare(nodes: Sequence[Node]) -> dict[str, str]:
         return {"finding": "disagreement", "told": str(error)}
     if reference == answer or sympy_symbolic_eq(reference, answer):
         return {"finding": "equal"}
-    # Differences below every number of digits, as of x + 10^{-99999}.
+    # Some differences are below any number of digits, as in x + 10^{-99999}.
     if (reference - answer).is_zero is False:
         return {"finding": "different"}
     return {"finding": "disagreement", "told": _both("equal in numbers and not by algebra", reference, answer)}
 
 
 class _ReadersDiffer(ValueError):
-    """The two readers do not agree on what an expression means."""
+    """The two readers disagree on the meaning of an expression."""
 
 
 class _Scene:
-    """Where expressions are compared: the points at which they are evaluated, and their variables' other names."""
+    """The points at which expressions are evaluated, and their variables' names for sympy."""
 
     def __init__(self, nodes: Sequence[Node]) -> None:
         variables = sorted(set().union(*(node.variables() for node in nodes)))
@@ -153,12 +152,12 @@ class _Scene:
         """Return an expression's values at the points. Raises Undefined."""
         return [evaluate(node, point) for point in self.points]
 
-    def form(self, node: Node, values: Sequence[Ball]) -> sympy.Basic:
-        """Return an expression of these values as the other reader reads it. Raises _ReadersDiffer."""
+    def form(self, node: Node, values: Sequence[Ball]) -> sympy.Expr:
+        """Return the other reader's form of an expression with these values. Raises _ReadersDiffer."""
         text = latex(node, self.letters)
         try:
             form = _read(text, is_real=self._is_real)
-        # The reader raises bare exceptions for whatever it does not know.
+        # The reader raises bare exceptions.
         except Exception as error:
             raise _ReadersDiffer(_both("read by one reader alone", text, f"{type(error).__name__}: {error}")) from error
         for point, ball in zip(self.points, values, strict=True):
@@ -186,7 +185,7 @@ def _are_apart_further(nodes: Sequence[Node], points: Sequence[Mapping[str, Frac
 
 
 def _is_separated(nodes: Sequence[Node]) -> bool:
-    """Whether the difference of two algebraic numbers is proven to be zero: it is below what it could be otherwise."""
+    """Whether two algebraic numbers are proven equal by a difference below its separation bound."""
     difference = Node("add", (nodes[0], Node("negative", (nodes[1],))))
     bits = math_separation.bits(difference)
     if bits is None:
@@ -204,7 +203,7 @@ def _both(what: str, left: object, right: object) -> str:
 
 
 def _coordinate(place: int, sign: Callable[[int], int]) -> Fraction:
-    """Return a variable's value at a point: of magnitude 1/2 to 5/2, without relation to the others'."""
+    """Return a variable's value at a point: pseudo-random, of magnitude 1/2 to 5/2."""
     digest = int.from_bytes(sha256(f"variable {place}".encode()).digest()[:4], "big")
     return Fraction(sign(place) * (997 + digest % 3989), 1994)
 
@@ -212,11 +211,11 @@ def _coordinate(place: int, sign: Callable[[int], int]) -> Fraction:
 # --- for sympy ---------------------------------------------------------------------------------------------------
 
 SUM, PRODUCT, POWER, ATOM = range(4)
-"""How tightly a LaTeX text holds together, loosest first."""
+"""How tightly a LaTeX text binds, loosest first."""
 
 
 def latex(node: Node, letters: Mapping[str, str]) -> str:
-    """Return a scalar as LaTeX that leaves nothing to a reader's taste, in as few brackets as that takes."""
+    """Return a scalar as unambiguous LaTeX, with as few brackets as possible."""
     return _latex(node, letters)[0]
 
 
@@ -236,14 +235,14 @@ def _latex(node: Node, letters: Mapping[str, str]) -> tuple[str, int]:
         case "variable":
             return letters[node.value], ATOM
         case "constant":
-            # The reader drops the power of a bare `I`, so it gets brackets there.
+            # The reader drops the power of a bare `I`, so brackets go around it.
             return {"pi": (r"\pi", ATOM), "e": ("e", ATOM), "i": ("I", POWER)}[node.value]
         case "factorial":
             return str(factorial(int(node.value))), ATOM
         case "negative":
             return f"-{part(0, PRODUCT)}", SUM
         case "add" if node.args[1].op == "negative":
-            # The part is a sum by itself, whose sign becomes the operation.
+            # The negative term brings its own sign.
             return f"{part(0, SUM)}{parts[1][0]}", SUM
         case "add":
             return f"{part(0, SUM)}+{part(1, PRODUCT)}", SUM
@@ -269,13 +268,13 @@ def _latex(node: Node, letters: Mapping[str, str]) -> tuple[str, int]:
 
 
 @cache
-def _read(text: str, *, is_real: bool | None) -> sympy.Basic:
+def _read(text: str, *, is_real: bool | None) -> Any:
     config = ConversionConfig(lowercase_symbols=False)
     return latex2sympy(text, is_real=is_real, normalization_config=None, conversion_config=config)
 
 
-def _agrees(form: sympy.Basic, point: Mapping[sympy.Symbol, sympy.Rational], ball: Ball) -> bool:
-    """Whether sympy's form has the value that we found at a point."""
+def _agrees(form: Any, point: dict[Any, Any], ball: Ball) -> bool:
+    """Whether sympy's form has our value at a point (sympy's symbols -> sympy's rationals)."""
     if not isinstance(form, sympy.Expr):
         return False
     value = form.evalf(SYMPY_DIGITS, subs=point)
@@ -298,9 +297,9 @@ def _epsilon() -> Real:
 
 
 def evaluate(node: Node, point: Mapping[str, Fraction]) -> Ball:
-    """Return a scalar's value where its variables have these values, and a bound on the error.
+    """Return a scalar's value at a point, and a bound on the error.
 
-    Raises Undefined where it has no value, or where its value cannot be told from one that is not defined.
+    Raises Undefined where it has no value, or where the error does not rule that out.
     """
     balls = [evaluate(argument, point) for argument in node.args]
     try:
@@ -313,7 +312,7 @@ def evaluate(node: Node, point: Mapping[str, Fraction]) -> Ball:
 
 
 def _operation(node: Node, balls: Sequence[Ball], point: Mapping[str, Fraction]) -> Ball:
-    """Return the value of one operation on values with errors, and the error that follows from theirs."""
+    """Return the value of one operation on values with errors, and its error."""
     match node.op:
         case "number" | "factorial" | "variable":
             number = point[node.value] if node.op == "variable" else Fraction(node.value)
@@ -402,7 +401,7 @@ def _function(name: str, argument: Ball) -> Ball:
 
 
 def _warm() -> None:
-    """Fill the caches of sympy and of the grammar of its LaTeX reader, which every confined process begins with."""
+    """Fill the caches of sympy and of its LaTeX reader's grammar before the fork of confined processes."""
     pairs = [
         (r"\frac{\sqrt{2}}{2}", r"1/\sqrt{2}"),
         (r"\pi + \sqrt{2}\pi", r"\pi(1 + \sqrt{2})"),

@@ -1,6 +1,6 @@
-"""Mathematics once it is read: trees of operations, members of answers, answers. Exact values of trees that have one.
+"""Mathematics after reading: trees of operations with their exact values, members of answers, whole answers.
 
-Standard library only, for driver and confined process alike.
+Standard library only, since driver and confined process share it.
 """
 
 from collections.abc import Sequence
@@ -10,14 +10,14 @@ from math import factorial
 from typing import Any, Literal, get_args
 
 MAX_BITS = 8_192
-"""Size of numerators and denominators up to which values are computed exactly."""
+"""Largest numerator or denominator of an exact value, in bits."""
 
 Kind = Literal["number", "tuple", "set", "interval", "expression", "equation", "inequality", "matrix", "ratio", "word"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class Unreadable(ValueError):
-    """A text is no mathematics of this grammar, or has no value; the message says why."""
+    """A text is outside the grammar, or has no value; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Node:
     value: str = ""
 
     def variables(self) -> set[str]:
-        """Return the names of all variables in it."""
+        """Return the names of its variables."""
         names = {self.value} if self.op == "variable" else set()
         return names.union(*(argument.variables() for argument in self.args))
 
@@ -53,7 +53,7 @@ class Node:
 
 
 Flat = list[list[Any]]
-"""A tree in postfix order: for each operation its name, number of arguments and value. JSON, however deep the tree."""
+"""A tree in postfix order: name, number of arguments and value of each operation. Flat JSON, however deep the tree."""
 
 
 def flattened(node: Node) -> Flat:
@@ -62,7 +62,7 @@ def flattened(node: Node) -> Flat:
 
 
 def rebuilt(flat: Flat) -> Node:
-    """Return the tree of what `flattened` made."""
+    """Return the tree that `flattened` wrote."""
     stack: list[Node] = []
     for op, count, value in flat:
         arguments = tuple(stack[len(stack) - count :])
@@ -77,12 +77,12 @@ class Item:
     """A scalar, or an end of an interval."""
 
     text: str
-    """The tokens it was read from, spaces between."""
+    """Its tokens, joined by spaces."""
     node: Node
     exact: Fraction | None
-    """Its value, where that follows by exact arithmetic within `MAX_BITS`."""
+    """Its value by exact arithmetic within `MAX_BITS`, if it has one."""
     unit: str = ""
-    """What stands beside it in the form of `math_units.unit_of`, as `cm^2`, `percent` or `apple`."""
+    """The unit beside it in the form of `math_units.unit_of`, as `cm^2`, `percent` or `apple`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,37 +102,37 @@ class Block:
     shape: str
     items: tuple[Item, ...]
     name: str = ""
-    """What it is said to be the value of, as the x of `x = 5`."""
+    """The name of its value, as the x of `x = 5`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a text means."""
+    """The meaning of a text."""
 
     kind: Kind
     blocks: tuple[Block, ...]
     ordered: bool
-    r"""Whether the order of blocks counts and repetitions do: of a tuple, but not of a set, of united intervals, or of
-    values that are told apart by a `\pm` alone."""
+    r"""Whether order and repetitions of blocks count: in a tuple, not in a set, united intervals or values of one
+    `\pm`."""
     bare: bool = False
     """Whether it is a list without brackets."""
 
     @property
     def text(self) -> str:
-        """What it was read from, as far as it is mathematics."""
+        """The mathematics that it was read from."""
         return ", ".join(item.text for block in self.blocks for item in block.items)
 
     @property
     def unit_letters(self) -> frozenset[str]:
-        """Units of one letter beside its numbers, which a text of the same meaning may write without `\\text`."""
+        """One-letter units beside its numbers; an answer to it may write them without `\\text`."""
         units = (item.unit for block in self.blocks for item in block.items)
         return frozenset(part[0] for unit in units for part in unit.split() if len(part.split("^")[0]) == 1)
 
 
 def exact(node: Node) -> Fraction | None:
-    """Return a tree's value where it follows by exact arithmetic within `MAX_BITS`, otherwise None.
+    """Return a tree's value by exact arithmetic within `MAX_BITS`, or None.
 
-    Raises Unreadable where that arithmetic has no value.
+    Raises Unreadable where the value is undefined, as in a division by zero.
     """
     values = [exact(argument) for argument in node.args]
     match node.op, *values:

@@ -1,6 +1,6 @@
 """Pieces of an answer: tokens split at separators, names of values, units and currency, numbers in other bases.
 
-Left out: what they make together (`math_text.py`).
+Left out: the whole that they make (`math_text.py`).
 """
 
 import re
@@ -12,10 +12,10 @@ from bootstrap.scoring.math_source import Token, is_word, may_be_unit
 from bootstrap.scoring.math_units import LETTERS, MULTIPLES, SIGNS, is_known, unit_of
 
 MAX_LETTERS = 3
-"""Letters in a row that are read as a product; longer runs are words."""
+"""Longest run of letters that is read as a product; longer runs are words."""
 MISSPELT = {*FUNCTIONS, "pi", "log", "or", "and", "min", "max", "gcd", "lcm", "mod", "deg", "inf", "oo", "nan", "NaN"}
 MISSPELT |= {"sqrt", "frac", "infinity", "Infinity"}
-"""Names of mathematics without their backslash: neither products of their letters nor words."""
+"""Names of LaTeX commands without the backslash: neither products of their letters nor words."""
 RELATIONS = {"<": "<", ">": ">", r"\le": "<=", r"\ge": ">=", r"\ne": "!="}
 MIRRORED = {">": "<", ">=": "<="}
 REALS = ([r"\mathbb", "{", "R", "}"], [r"\mathbb", "R"], [r"\Bbb", "{", "R", "}"], [r"\R"], [r"\Reals"])
@@ -27,7 +27,7 @@ _INFINITE = [Node("infinity", value=sign) for sign in "-+"]
 
 
 def with_multiple(words: list[str]) -> list[str]:
-    """Return tokens with a power of ten for a word as `million` after a number."""
+    """Return tokens in which a word such as `million` after a number is a power of ten."""
     for place, word in enumerate(words[1:], start=1):
         if (zeros := MULTIPLES.get(word.removeprefix("'"))) and words[place - 1][-1].isdigit():
             return [*words[:place], "*", "10", "^", str(zeros), *words[place + 1 :]]
@@ -39,7 +39,7 @@ def is_unit_word(words: Sequence[str]) -> bool:
 
 
 def unit_phrase(words: Sequence[str]) -> str:
-    """Return tokens of units as the text that `unit_of` reads, or nothing where they are none."""
+    """Return tokens of units as the text that `unit_of` reads; "" where they are none."""
     parts = []
     for word in words:
         if word in SIGNS:
@@ -56,7 +56,7 @@ def unit_phrase(words: Sequence[str]) -> str:
 
 
 def without_currency(words: list[str]) -> tuple[list[str], str]:
-    """Return an amount of money without its sign, which stands first, after a minus, or last."""
+    """Return an amount of money and its unit. Raises Unreadable unless one currency sign stands beside it."""
     signs = [place for place, word in enumerate(words) if word in (r"\dollar", r"\euro", r"\pound")]
     [place, *more] = signs
     rest = words[:place] + words[place + 1 :]
@@ -73,7 +73,7 @@ def without_currency(words: list[str]) -> tuple[list[str], str]:
 
 
 def split_letters(words: Sequence[str]) -> list[str]:
-    """Return tokens whose runs of letters are single letters. Raises Unreadable at a word."""
+    """Return tokens with runs of letters split into single ones. Raises Unreadable at a word."""
     found: list[str] = []
     for word in words:
         if is_word(word):
@@ -90,7 +90,7 @@ def split_letters(words: Sequence[str]) -> list[str]:
 
 
 def name_of(tokens: Sequence[Token]) -> str:
-    """Return the name that a left side gives to a value, or nothing where it is no name."""
+    """Return the name on the left of an `=`; "" where the left side is no name."""
     words = [token.removeprefix("'") for token, _ in tokens]
     text = "".join(words)
     if len(words) == 1 and (is_letter(text) or (text.isalpha() and text.isupper() and len(text) <= MAX_LETTERS)):
@@ -98,7 +98,7 @@ def name_of(tokens: Sequence[Token]) -> str:
     if re.fullmatch(r"(?:[A-Za-z]|\\[a-z]+)_(?:\{?[A-Za-z0-9]{1,2}\}?)", text):
         return re.sub(r"_\{?([A-Za-z0-9]+)\}?", r"_{\1}", text)
     if re.fullmatch(
-        # One character a turn: of a run that can be cut in many ways, a text without an end would take them all.
+        # One character a turn, since runs that can be cut in many ways make the match exponential.
         r"[A-Za-z](?:\^\{-1\})?\((?:-?[A-Za-z0-9],?)+\)|\([a-zA-Z](?:,[a-zA-Z])+\)|m?\\angle[A-Z]{1,3}",
         text,
     ):
@@ -107,7 +107,7 @@ def name_of(tokens: Sequence[Token]) -> str:
 
 
 def with_commas(tokens: Iterable[Token]) -> list[Token]:
-    """Return tokens with commas for the words `and` and `or` between members."""
+    """Return tokens in which `and`, `or` and semicolons between members are commas."""
     found: list[Token] = []
     for token, spaced in tokens:
         if token in ("'and", "'or", "and", "or", ";"):
@@ -124,7 +124,7 @@ def with_commas(tokens: Iterable[Token]) -> list[Token]:
 
 
 def relation_of(tokens: list[Token]) -> tuple[list[str], list[list[Token]]] | None:
-    """Return the operators and the sides of a chain of inequalities in one direction, or None where it is none."""
+    """Return the operators and sides of a chain of inequalities; None without one. Raises Unreadable for mixed ones."""
     operators = [RELATIONS[token] for token, _ in tokens if token in RELATIONS]
     if not operators:
         return None
@@ -156,7 +156,7 @@ def scaled(item: Item, factor: Node, text: str) -> Item:
 
 
 def in_base(words: Sequence[str]) -> Block | None:
-    """Return a number in another base, as `4210_{5}`, or None where it is none."""
+    """Return a number in another base, as `4210_{5}`, or None."""
     words = [word.removeprefix("'") for word in words if word not in ("{", "}", "(", ")")]
     if "base" in words:
         place = words.index("base")
@@ -182,7 +182,7 @@ def looks_like_interval(tokens: list[Token]) -> bool:
 
 
 def is_like_thousands(left: list[Token], right: list[Token]) -> bool:
-    """Whether a comma between the two may belong to one number, as in `1,234`."""
+    """Whether a comma between the two may be a thousands separator, as in `1,234`."""
     (before, _), (after, spaced) = left[-1], right[0]
     return before.isdigit() and bool(re.fullmatch(r"[0-9]{3}(\.[0-9]+)?", after)) and not spaced
 
@@ -200,7 +200,7 @@ def is_enclosed(tokens: Sequence[Token], opening: str) -> bool:
 
 
 def split_at(tokens: Iterable[Token], separator: str) -> list[list[Token]]:
-    """Return the parts between separators that stand in no bracket. Raises Unreadable when one is empty."""
+    """Return the parts between separators outside brackets. Raises Unreadable when one is empty."""
     parts: list[list[Token]] = [[]]
     depth = 0
     for token, spaced in tokens:

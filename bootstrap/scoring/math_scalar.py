@@ -8,8 +8,8 @@ r"""Reads one scalar by recursive descent: words of LaTeX -> a tree.
                  | "\sqrt" ... | "\binom" ... | function ...
     mixed      = integer "\frac" "{" integer "}" "{" integer "}" | integer integer "/" integer     the fraction proper
 
-What people read differently is refused rather than guessed: `1/2x`, `\sin x/2`, `\log` without a base, `f(x)`,
-`2\frac{5}{3}`. Length, depth, exponents and factorials are bounded before anything is computed.
+Ambiguous notation is refused rather than guessed: `1/2x`, `\sin x/2`, `\log` without a base, `f(x)`, `2\frac{5}{3}`.
+Length, depth, exponents and factorials are bounded before anything is computed.
 """
 
 from collections.abc import Sequence
@@ -46,12 +46,12 @@ def is_letter(word: str) -> bool:
 
 
 def scalar(words: Sequence[str]) -> Node:
-    """Return the tree of one scalar, of tokens whose runs of letters are split. Raises Unreadable."""
+    """Return the tree of one scalar from tokens with runs of letters split. Raises Unreadable."""
     return _Parser(words).whole()
 
 
 def _without_exponent(word: str) -> str:
-    """Return a number as `1.5e3` without its exponent, as digits or a fraction of them."""
+    """Return a number such as `1.5e3` without its exponent: as digits or a fraction."""
     _, mark, exponent = word.lower().partition("e")
     if not mark:
         return word
@@ -66,7 +66,7 @@ class _Parser:
         self._place = 0
         self._depth = 0
         self._exponents = 0
-        """Exponents that the current place stands in."""
+        """Number of exponents around the current place."""
         self._in_bars = False
 
     def whole(self) -> Node:
@@ -135,7 +135,7 @@ class _Parser:
         return self._fraction_here() is not None or self._next(1).isdigit()
 
     def _fraction_here(self) -> tuple[str, str, int] | None:
-        r"""Return numerator, denominator and number of words of a `\frac` of integers that begins here, or None."""
+        r"""Return numerator, denominator and number of words of a `\frac` of integers here, or None."""
         parts: list[str] = []
         ahead = 1
         while len(parts) < 2:
@@ -152,7 +152,7 @@ class _Parser:
         return (parts[0], parts[1], ahead) if len(parts) == 2 else None
 
     def _mixed(self, whole: str) -> Node | None:
-        """Take the fraction of a mixed number whose integer was taken, or return None where there is none."""
+        """Take the fraction after the integer of a mixed number; return the number, or None without a fraction."""
         if self._exponents or not whole.isdigit():
             return None
         if self._next() == r"\frac" and (found := self._fraction_here()):
@@ -324,7 +324,7 @@ class _Parser:
         raise Unreadable("a command without its argument")
 
     def _take_function_exponent(self) -> Node | None:
-        r"""Return the exponent in `\sin^{2}(x)`, where it can mean nothing but a power."""
+        r"""Return the exponent in `\sin^{2}(x)`, or None. Raises Unreadable where it may mean an inverse."""
         if self._next() != "^":
             return None
         self._take()
@@ -334,15 +334,15 @@ class _Parser:
         return exponent
 
     def _called(self) -> Node:
-        """Return the argument of a function: a group, or one atom or a number and a letter.
+        """Return the argument of a function: a group, an atom, or a number and a letter.
 
-        Nothing may follow that could belong to it.
+        Raises Unreadable when more follows that could belong to it.
         """
         if self._next() in ("(", "{"):
             return self._group(self._next())
         node = self._atom()
         if node.op == "number" and (is_letter(self._next()) or self._next() == r"\pi"):
-            # `\sin 2x` is the sine of 2x to everyone.
+            # `\sin 2x` can only be the sine of 2x.
             node = Node("multiply", (node, self._atom()))
         if self._next() == r"\degree":
             self._take()

@@ -1,4 +1,4 @@
-"""Proves that an algebraic number is zero by its size: one that is not zero is larger than a bound.
+"""Proves that an algebraic number is zero by its size, since any other one is at least a separation bound.
 
 The bound is that of Burnikel, Funke, Mehlhorn, Schirra and Schmitt (A separation bound for real algebraic expressions,
 ESA 2001). An expression E of integers, roots and the four operations is U/L, both algebraic integers. With u and l
@@ -24,16 +24,16 @@ from bootstrap.scoring.math_nodes import Node
 MAX_DEGREE = 4_096
 MAX_BITS = 30_000
 SLACK = 1e-9
-"""Relative error of a logarithm here, generously."""
+"""Generous bound on the relative error of a logarithm here."""
 
 _Bounds = tuple[float, float]
 """Base-2 logarithms of u and l."""
 
 
 def bits(node: Node) -> int | None:
-    """Return such an n that the value of an expression is zero or at least 2^-n.
+    """Return an n such that an expression's value is zero or of magnitude at least 2^-n.
 
-    None where it is no such expression, or n would exceed `MAX_BITS`.
+    None where the expression is not algebraic, or n would exceed `MAX_BITS`.
     """
     radicals: dict[Node, int] = {}
     try:
@@ -48,7 +48,7 @@ def bits(node: Node) -> int | None:
 
 
 class _NotAlgebraic(Exception):
-    """An expression is none of these."""
+    """An expression is not made of integers, roots and the four operations."""
 
 
 def _bounds(node: Node, radicals: dict[Node, int]) -> _Bounds:
@@ -110,7 +110,7 @@ def _log_sum(left: float, right: float) -> float:
 
 
 def _fraction(node: Node) -> Fraction | None:
-    """Return the value of an exponent that is a rational number as written."""
+    """Return the value of an exponent written as a rational number, or None."""
     match node.op:
         case "number":
             return Fraction(node.value)

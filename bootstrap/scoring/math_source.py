@@ -1,14 +1,14 @@
-r"""What people write in a box -> tokens. Wrappers around the whole go (`$...$`, `\boxed{}`, `\text{}`, a full stop), a
-sign has one token (`\dfrac` and `\frac`, `\leq` and `\le`), spacing goes, thousands become one number.
+r"""Splits the contents of a box into tokens. Wrappers of the whole are dropped (`$...$`, `\boxed{}`, `\text{}`, a full
+stop), spacing too; synonyms share a token (`\dfrac` and `\frac`, `\leq` and `\le`); thousands become one number.
 
-Commas of thousands: those that are marked (`1{,}152`, `10,\!080`, `10\,080`) always; plain ones (`1,152`) where no
-bracket makes them a list's, where no other comma stands, and where no list is asked for. So `10,\!080` is never 10 and
-80, and `(1,152)` is never 1152.
+A marked comma (`1{,}152`, `10,\!080`, `10\,080`) is always a thousands separator. A plain one (`1,152`) is one only
+outside brackets, without another comma, and where no list is asked for. So `10,\!080` is never 10 and 80, and `(1,152)`
+is never 1152.
 
-Left out: what the tokens mean (`math_text.py`).
+Left out: the meaning of tokens (`math_text.py`).
 """
 
-# Signs that look like others are what it reads.
+# This module reads signs that look like others.
 # ruff: noqa: RUF001
 
 import re
@@ -21,7 +21,7 @@ MAX_CHARACTERS = 256
 MAX_WRAPPERS = 8
 
 Token = tuple[str, bool]
-"""Its text, and whether a space stands before it. Words that were upright, and units, begin with `'`."""
+"""Its text, and whether a space stands before it. Upright words begin with `'`."""
 
 _SPACING = r"\s|~|\\[,;:! ]|\\(?:quad|qquad|displaystyle|textstyle|limits|nolimits|allowbreak|phantom\{\})(?![A-Za-z])"
 _UPRIGHT = "text|textrm|textnormal|textbf|textit|textsf|texttt|mbox|hbox|mathrm|mathbf|mathsf|mathit|operatorname|rm|bf"
@@ -79,7 +79,7 @@ _CLOCK = re.compile(r"(:[0-9]{2})(?:\s|~|\\[ ,])*(?:\\text\s*\{\s*)?([ap])\.?\s?
 _PERCENT = re.compile(r"\\?%")
 _REPEATING = re.compile(r"(?<![0-9.])([0-9]*)\.([0-9]*)\\(?:overline|bar|dot)\s*(?:\{\s*([0-9]+)\s*\}|([0-9]))")
 MAX_REPEATING = 24
-"""Digits that repeat, and digits before them, at most."""
+"""Digits that repeat, and digits before them."""
 _MARK = r"(?:\s*(?:\{,\}|,\s*\\!|\\!\s*,)\s*)"
 _MARKED = re.compile(rf"(?<![0-9.,])([1-9][0-9]{{0,2}}(?:{_MARK}[0-9]{{3}})+)(?![0-9])")
 _THIN = re.compile(r"(?<![0-9.,])([1-9][0-9]{0,2}(?:\\,[0-9]{3})+)(?![0-9])")
@@ -91,9 +91,9 @@ _UPRIGHT_PIECE = re.compile(
 
 
 def unwrapped(text: str) -> tuple[str, bool]:
-    """Return a text without what stands around the whole of it, and whether that made it upright.
+    """Return a text without the wrappers around the whole of it, and whether one made it upright.
 
-    Raises Unreadable when it is longer than `MAX_CHARACTERS`, or empty.
+    Raises Unreadable when the text is longer than `MAX_CHARACTERS`, or empty.
     """
     if len(text) > MAX_CHARACTERS:
         raise Unreadable(f"more than {MAX_CHARACTERS} characters")
@@ -126,7 +126,7 @@ def _unwrapped_once(text: str) -> tuple[str, bool]:
 
 
 def _closing(text: str, start: int) -> int:
-    """Return where the brace that was opened before `start` is closed, or -1."""
+    """Return the place of the brace that closes the one before `start`, or -1."""
     depth = 1
     for match in re.finditer(r"\\.|[{}]", text[start:], re.DOTALL):
         depth += {"{": 1, "}": -1}.get(match.group(), 0)
@@ -136,9 +136,9 @@ def _closing(text: str, start: int) -> int:
 
 
 def tokens_of(text: str, *, lists: bool = False) -> list[Token]:
-    """Return the tokens of an unwrapped text; `lists`: whether a list is asked for, whose commas are no thousands'.
+    """Return the tokens of an unwrapped text. `lists`: whether a list is asked for, so that commas separate members.
 
-    Raises Unreadable at whatever is no mathematics.
+    Raises Unreadable at text that is no mathematics.
     """
     text = _with_thousands(_with_signs(text), lists=lists)
     tokens: list[Token] = []
@@ -201,7 +201,7 @@ def _with_thousands(text: str, *, lists: bool) -> str:
         return text
     matches, others = [], False
     depth, place = 0, 0
-    # A list's comma stands in no bracket, or in one that can hold a list.
+    # A list's comma stands outside brackets, or in brackets that can hold a list.
     for match in re.finditer(r"\\[{}]|[()\[\],]", text):
         if match.start() < place:
             continue
@@ -223,7 +223,7 @@ def _with_thousands(text: str, *, lists: bool) -> str:
 
 
 def _upright(content: str) -> list[Token]:
-    r"""Return the tokens of what stands in `\text{}`: numbers and signs as outside, words as words."""
+    r"""Return the tokens of the content of `\text{}`: numbers and signs as outside, words as words."""
     found: list[Token] = []
     for match in _UPRIGHT_PIECE.finditer(content):
         piece = match.group()

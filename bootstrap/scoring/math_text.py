@@ -1,6 +1,6 @@
-r"""Reads mathematics as people write it in a box: a strict subset of LaTeX, plain `2^10/3` included, to what it means.
+r"""Reads the mathematics that people write in a box: a strict subset of LaTeX, plain `2^10/3` included.
 
-The whole text is read or none of it; what people read differently is refused rather than guessed (`math_scalar.py`).
+The whole text is read or none of it, and ambiguous notation is refused rather than guessed (`math_scalar.py`).
 
     answer     = word | value | name "=" value | name "\in" intervals | equation | inequality | list
     name       = letters | letter "(" letter ")" | "(" letter "," letter ... ")"
@@ -16,10 +16,10 @@ The whole text is read or none of it; what people read differently is refused ra
     ratio      = scalar ":" scalar [":" scalar]                        `3:2`, `12:30`
     word       = text that is upright or made of words: `\text{Evelyn}`, `June 20`, `(C)` in `\text{}`
 
-A word is never a product of letters, a unit neither: `5 kg` is no `5 gk`. Letters alone (`ab`) are a word; in
-mathematics (`2ab`), up to three in a row are a product.
+Neither a word nor a unit is a product of letters: `5 kg` is no `5 gk`. Letters alone (`ab`) are a word; in mathematics
+(`2ab`), up to three in a row are a product.
 
-Standard library only: the driver reads answers with it before it spends anything on them.
+Standard library only, since the driver reads every answer with it.
 """
 
 import re
@@ -63,10 +63,10 @@ _ENVIRONMENT = re.compile(r"\\begin\{(p|b|B|small)?matrix\}|\\begin\{array\}")
 
 
 def read(text: str, *, kind: Kind | None = None, unit_letters: frozenset[str] = frozenset()) -> Reading:
-    """Return what a text means, as an object of `kind` (None: of whatever kind it is).
+    """Return the meaning of a text, as an object of `kind` (None: of any kind).
 
-    `unit_letters`: letters that are units beside a number, as the reference's are. Raises Unreadable when it is no such
-    object, exceeds a bound, or divides by zero.
+    `unit_letters`: letters that are units beside a number, taken from the reference. Raises Unreadable when the text is
+    no such object, exceeds a bound, or divides by zero.
     """
     text, upright = unwrapped(text)
     if kind in (None, "word") and (word := _word(text, upright=upright or kind == "word")):
@@ -86,7 +86,7 @@ def scalar(text: str) -> Node:
 
 
 def _word(text: str, *, upright: bool) -> str | None:
-    """Return the one form of a text of words, or None where it is something else."""
+    """Return the normal form of a text of words, or None for any other text."""
     plain = re.sub(r"\\(?:text|mbox|textbf|mathrm|mathbf)\s*\{([^{}\\$]*)\}", r" \1 ", text)
     marked = upright or plain != text
     plain = " ".join(plain.replace("~", " ").replace("\\ ", " ").split()).rstrip(".")
@@ -96,10 +96,10 @@ def _word(text: str, *, upright: bool) -> str | None:
     if not marked and (any(run in MISSPELT for run in runs) or max(map(len, runs)) < 2 or _is_list(plain)):
         return None
     if max(map(len, runs)) == 1 and len(runs) == 1:
-        # A letter of a multiple choice, where a small one is another one.
+        # Multiple choice: a small letter is another choice.
         return re.sub(r"[(). ]", "", plain)
     if len(plain) <= MAX_LETTERS and plain.casefold() not in _SHORT_WORDS and not plain.istitle():
-        # Perhaps a product, as `ab`, and `AB` is another one.
+        # It may be a product, and then case counts: `ab` is not `AB`.
         return plain
     return re.sub(r"\s*([,:-])\s*", r"\1", plain.casefold())
 
@@ -136,7 +136,7 @@ class _Reader:
     # --- equations and inequalities ------------------------------------------------------------------------------
 
     def _of_sides(self, tokens: list[Token], sides: list[list[Token]]) -> Reading | None:
-        """Return what `a = b` means: a named value, or an equation; None where its `=` belongs to a list's members."""
+        """Return the meaning of `a = b`: a named value or an equation; None where members of a list have an `=`."""
         if len(split_at(with_commas(tokens), ",")) > 1:
             return None
         if self._kind != "equation":
@@ -156,10 +156,10 @@ class _Reader:
         return [(a, b) for a in lefts for b in rights]
 
     def _named(self, name: str, left: list[Token], right: list[Token]) -> Reading | None:
-        """Return the value that `name = value` gives to a name, or None where it is an equation between two."""
+        """Return the value of `name = value`, or None where that is an equation."""
         value = self._value(right)
         nodes = [item.node for block in value.blocks for item in block.items]
-        # Without being asked for an expression, what gives one to a letter is the equation of a line or the like.
+        # Unless an expression is asked for, `y = 2x` is the equation of a line.
         if value.kind == "expression" and "(" not in name and self._kind != "expression":
             return None
         symbols = {name, *(word for word, _ in left if is_letter(word))}
@@ -195,7 +195,7 @@ class _Reader:
         return Reading("inequality", (Block("|".join(operators), tuple(items)),), ordered=True)
 
     def _bounds(self, tokens: list[Token]) -> list[Block] | None:
-        """Return the intervals that a piece of an answer stands for, or None where it stands for none."""
+        """Return the intervals of one piece of an answer, or None where it is none."""
         words = [token for token, _ in tokens]
         if r"\in" in words:
             place = words.index(r"\in")
@@ -270,7 +270,7 @@ class _Reader:
         return Reading(kind, tuple(self._members(listed)), ordered=ordered, bare=True)
 
     def _members(self, members: Iterable[list[Token]]) -> Iterable[Block]:
-        r"""Yield the members of a set or a tuple: scalars, named ones too, and tuples of scalars; of a `\pm` two."""
+        r"""Yield the members of a set or a tuple: scalars and tuples of them, named or not; two for a `\pm`."""
         for tokens in members:
             if is_enclosed(tokens, "(") and len(inner := split_at(tokens[1:-1], ",")) > 1:
                 yield Block("()", tuple(self._item(part, listed=True) for part in inner))
@@ -332,7 +332,7 @@ class _Reader:
         return self._item(tokens)
 
     def _scalars(self, tokens: list[Token], *, listed: bool = False) -> list[Block]:
-        r"""Return a scalar as a block, or two of a `\pm`."""
+        r"""Return a scalar as one block; two for a `\pm`."""
         words = [token for token, _ in tokens]
         if words and words[-1] == r"\infty":
             return [Block("", (self._end(tokens),))]
@@ -359,7 +359,7 @@ class _Reader:
         return Item(joined(words), node, exact(node), unit)
 
     def _without_unit(self, words: list[str]) -> tuple[list[str], str]:
-        """Return what stands before a unit, and the unit in its one form."""
+        """Return the tokens before a unit, and the unit in its normal form."""
         if r"\dollar" in words or r"\euro" in words or r"\pound" in words:
             return without_currency(words)
         for start in range(1, len(words)):
@@ -370,7 +370,7 @@ class _Reader:
             if unit is None or r"\degree" in words[:start]:
                 continue
             if unit in ("degree", "radian") and not CALLS.isdisjoint(words[:start]):
-                # The unit of the function's argument, not of its value.
+                # It is the unit of the function's argument, not of its value.
                 if words[start] == r"\degree":
                     continue
                 raise Unreadable("a function of an angle whose unit is a word; a sign of degrees would tell")
@@ -382,11 +382,11 @@ class _Reader:
         if before[-1:] in ("^", "_", "+", "-", "*", "/") or before in (r"\frac", r"\sqrt", "(", "{", "["):
             return False
         if word in SIGNS:
-            # The degrees of one term are a unit; inside a sum they are a factor.
+            # A degree sign is a unit after one term, and a factor inside a sum.
             return word != r"\degree" or not any(w in ("+", "-") for w in words[1:start])
         if is_word(word):
             return True
-        # Plain letters stand for a unit after a number alone: `4ms` may, in `x + 4ms` they are factors.
+        # Plain letters are a unit only after a number without variables: in `4ms`, not in `x + 4ms`.
         if (before[-1] not in "0123456789)}" and before != r"\pi") or any(w.isalpha() for w in words[:start]):
             return False
         if may_be_unit(word) and word not in MISSPELT:

@@ -1,7 +1,7 @@
 r"""Units beside numbers: `12 \text{ cm}^2`, `5 miles`, `90^\circ`, `25\%`, `\$36`.
 
-A unit is compared as it is written, with its usual abbreviations: `5 m` is no `500 cm`. Of words that are no known unit
-only upper case and a plural's `s` do not count.
+Units are compared by name, with their usual abbreviations: `5 m` is not `500 cm`. Unknown words are compared without
+upper case and without a plural's `s`.
 """
 
 import re
@@ -51,19 +51,19 @@ _ALIASES = {
 _NAMES = {alias: name for name, aliases in _ALIASES.items() for alias in (name, *aliases.split())}
 _SCALED = "ms ns us kW kWh MW Hz kHz MHz GHz Pa kPa eV keV MeV mA kV mV dB dL dl cL cl KB MB GB TB"
 _ABBREVIATIONS = (*_SCALED.split(), "mol", "kJ", "cal", "kcal", "rpm", "tsp", "tbsp")
-"""Units that are written in no other way; not those that are as likely products of letters, as `ac` and `nm`."""
+"""Units with one spelling, without those that may as well be products of letters, as `ac` and `nm`."""
 _NAMES |= {name: name for name in _ABBREVIATIONS}
 _COMPOUND = {"mph": (("mi", 1), ("h", -1)), "kph": (("km", 1), ("h", -1))}
 MULTIPLES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
-"""Words after a number -> zeros that they stand for."""
+"""Words after a number -> zeros."""
 _FACTORS = {"square": 2, "sq": 2, "squared": 2, "cubic": 3, "cu": 3, "cubed": 3}
 _AFTER = ("squared", "cubed")
 LETTERS = frozenset("mgshlLCFKNJWVA")
-"""Units of one letter, taken for units only beside a slash or a degree sign, or where the reference has them."""
+"""Units of one letter, read as units only beside a slash or a degree sign, or where the reference has them."""
 PLAIN = frozenset(
     name for name in _NAMES if len(name) > 1 and name.isalpha() and name not in ("am", "pm", "rad", "deg", "ton")
 )
-"""Units that are taken for such right after a number, without `\\text`."""
+"""Units that are read as units right after a number, without `\\text`."""
 SIGNS = {r"\degree": "degree", r"\percent": "percent", r"\dollar": "dollar", r"\euro": "euro", r"\pound": "sterling"}
 """Signs -> unit."""
 _DIMENSIONS = (
@@ -81,7 +81,7 @@ _PARTS = re.compile(rf"(?P<word>{_WORD.pattern})|\^\{{?(?P<power>-?[0-9])\}}?|(?
 
 
 def unit_of(phrase: str) -> str | None:
-    """Return the one form of a phrase of units, as `cm^2` or `h^-1 mi`, or None where it is none.
+    """Return the normal form of a phrase of units, as `cm^2` or `h^-1 mi`, or None where it is none.
 
     `phrase` holds words, signs of `SIGNS` as their words, powers and slashes.
     """
@@ -132,10 +132,10 @@ def _name(word: str) -> str:
 
 
 def names(prompt: str, unit: str) -> bool:
-    """Whether a prompt names a known unit, and no other one of what it measures.
+    """Whether a prompt names a known unit, and no other one of its dimension.
 
-    An answer may then carry the unit that its reference leaves out: `\\$5` for 5 where dollars are asked for, but not
-    where cents are named too.
+    An answer may then add the unit to its reference: `\\$5` for 5 where the prompt asks for dollars, but not where it
+    names cents too.
     """
     measured = next((dimension.split() for dimension in _DIMENSIONS if unit.split("^")[0] in dimension.split()), None)
     if measured is None or len(unit.split()) > 1:
@@ -148,7 +148,7 @@ def names(prompt: str, unit: str) -> bool:
 
 
 def _currency(prompt: str) -> str:
-    """Return a prompt in which a dollar sign is one of currency: not around mathematics."""
+    """Return a prompt without the dollar signs around mathematics, so that the others are currency."""
     if r"\$" in prompt:
         return re.sub(r"(?<!\\)\$", " ", prompt)
     return re.sub(r"\$(?![0-9.])", " ", prompt)

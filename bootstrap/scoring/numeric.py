@@ -1,12 +1,14 @@
-"""The answer is a number equal to the reference within the tolerance: reward 1, otherwise 0.
+"""Numeric equality: reward 1 for a number equal to the reference within the tolerance, otherwise 0.
 
-Numbers are read by a strict grammar to exact fractions, so no float rounds and no library guesses: an optional sign,
-then digits with an optional decimal part and an optional exponent (`-12`, `.5`, `3.50`, `5.`, `1.2e5`), or two integers
-with a slash (`7/8`). Commas between groups of three digits are read over (`1,234`, `1{,}234`, `10,\\!080`). One sign of
-currency before the digits, or a percent sign after them, is what the number counts (`$5`, `-$1,234.50`, `12 %`): an
-answer may leave it out, but not put in another, nor one that the reference lacks, and `12 %` is not 0.12. What people
-read differently is refused: other units, other separators, mixed numbers. Length and exponent are bounded before
-anything is computed.
+A strict grammar reads numbers as exact fractions, so no float rounds and no library guesses:
+
+    digits      with optional sign, decimal part and exponent: `-12`, `.5`, `3.50`, `5.`, `1.2e5`
+    fraction    two integers with a slash: `7/8`
+    thousands   commas between groups of three digits are skipped: `1,234`, `1{,}234`, `10,\\!080`
+    unit        one currency sign before the digits, or a percent sign after them: `$5`, `-$1,234.50`, `12 %`
+
+An answer may leave out the reference's unit, but not change it or add one; `12 %` is not 0.12. Ambiguous notation is
+refused: other units, other separators, mixed numbers. Length and exponent are bounded before anything is computed.
 
 Left out: numbers that need computing, as `2^10` or `\\sqrt{2}` (`math.py`).
 """
@@ -65,7 +67,7 @@ class Numeric(AnswerVerifier):
         return passed(self.name) if close else failed(self.name)
 
     def reads(self, references: Sequence[str]) -> list[str]:
-        """Return for each reference why no answer could be judged by it, or an empty text."""
+        """Return why each reference cannot be compared with; "" where it can."""
         return ["" if _is_number(reference) else "no number" for reference in references]
 
 
@@ -78,14 +80,14 @@ def _is_number(text: str) -> bool:
 
 
 def parse(text: str) -> Fraction:
-    """Return the exact value of a number, whatever it counts. Raises NotANumber for everything else."""
+    """Return the exact value of a number, whatever its unit. Raises NotANumber for anything else."""
     return quantity(text)[0]
 
 
 def quantity(text: str) -> tuple[Fraction, str]:
-    """Return the exact value of a number and its sign: `%`, one of currency, or empty.
+    """Return the exact value of a number and its unit: `%`, a currency sign, or "".
 
-    Raises NotANumber for everything else.
+    Raises NotANumber for anything else.
     """
     if len(text) > MAX_LENGTH:
         raise NotANumber(f"no number: more than {MAX_LENGTH} characters")

@@ -1,8 +1,7 @@
-"""The completion matches a regular expression: reward 1, otherwise 0. Form alone, never whether it is right.
+"""A regular expression: reward 1 for a completion that matches, otherwise 0. It judges form, never correctness.
 
-Matching is given up after a bound, and since what a clock decides must be no verdict, the answer is then UNVERIFIABLE.
-Only a pattern that backtracks without end gets there: the bound on the completion's length keeps every other far from
-it.
+Matching has a bound on time; beyond it the answer is UNVERIFIABLE, since a clock must not decide on a verdict. Only
+patterns that backtrack without end reach it, because completions are of bounded length.
 """
 
 import regex

@@ -2,20 +2,25 @@
 
     def verify(text: str, *, reference: str, prompt: str, **settings) -> bool | float | tuple[bool, float] | None
 
-`text` is the completion. It returns whether the answer is right (reward 1 or 0), or a reward (PASS from 1), or both, or
-None where it cannot judge; a ValueError says the same with a reason. Anything else that it returns or raises is a
-defect of the function and stops the run with its name. Answers that the length limit cut are FAIL without asking it.
+    returned or raised     verdict on the completion `text`
+    True, False            PASS with reward 1, FAIL with reward 0
+    a finite number        that reward, PASS from 1
+    a pair of both         as said
+    None, or ValueError    UNVERIFIABLE, with the error as the reason
+    anything else          none: the function is defective, and the run stops with its name
 
-A function that asks no one, no model and no server, may say which references it can read:
+Truncated answers FAIL without a call.
+
+A function that asks neither a model nor a server may say which references it can read:
 
     def reads(reference: str, **settings) -> str: ...  # "", or why no answer to it could be judged
     verify.reads = reads
 
-It is then asked about every row of a file before a run, and judges the row's own answer: what it cannot read or finds
-wrong is left out. Without `reads` it judges rollouts and the sanity check's few answers alone, since it may cost money.
+Before a run it then judges every row of a file by the row's own answer, and rows that it cannot read or finds wrong are
+left out. Without `reads` it judges only rollouts and the sanity check's few answers, since it may cost money.
 
-`bootstrap verifier check` shows what hostile answers get from it. It runs in the driver's process with all its rights:
-code that a model wrote belongs into the verifier `code`.
+`bootstrap verifier check` shows its judgements of hostile answers. It runs in the driver's process with all its rights:
+use the verifier `code` to run code that a model wrote.
 """
 
 from collections.abc import Sequence
@@ -46,7 +51,7 @@ READS = "reads(reference, **settings)"
 
 
 class Plugin(AnswerVerifier):
-    """Asks the function."""
+    """Calls the function."""
 
     name, judges = "plugin", PluginVerifier.judges
 
@@ -63,12 +68,14 @@ class Plugin(AnswerVerifier):
 
     @property
     def is_reader(self) -> bool:
-        """Whether the function says which references it reads, and hence that it asks no one."""
+        """Whether the function says which references it reads, which only one that asks nobody does."""
         return self._reads is not None
 
     def reads(self, references: Sequence[str]) -> list[str]:
-        """Return what the function's `reads` says of each, "" without one (see `Reader`). Raises VerifierError when it
-        fails or returns what is no text."""
+        """Return the function's `reads` of each reference, "" without one (see `Reader`).
+
+        Raises VerifierError when `reads` fails or returns no text.
+        """
         return [self._unread(reference) for reference in references]
 
     def _unread(self, reference: str) -> str:
@@ -76,7 +83,7 @@ class Plugin(AnswerVerifier):
             return ""
         try:
             found = self._reads(reference, **self._settings)
-        # As for the function itself.
+        # A foreign function may raise anything.
         except Exception as error:
             raise VerifierError(
                 f"reads of the verifier {self._uses} raised {type(error).__name__}: {error}; mend it, or let it return "
@@ -90,14 +97,14 @@ class Plugin(AnswerVerifier):
         return found
 
     def judge_one(self, answer: Answer) -> Judgement:
-        """Return the judgement. Raises VerifierError when the function fails or returns what is no verdict."""
+        """Return the judgement. Raises VerifierError when the function fails or returns no verdict."""
         if answer.truncated:
             return failed(self.name, "truncated")
         try:
             found = self._function(answer.text, reference=answer.reference, prompt=answer.prompt, **self._settings)
         except ValueError as error:
             return unverifiable(f"{self._uses}: {error}")
-        # A foreign function may raise anything; whatever it is, the user needs to hear which function it was.
+        # A foreign function may raise anything, and the user needs its name.
         except Exception as error:
             raise VerifierError(
                 f"the verifier {self._uses} raised {type(error).__name__}: {error}; mend it, or let it raise "

@@ -1,12 +1,12 @@
 """A coin instead of a judgement: reward 1 with probability `chance`, whatever the answer, otherwise 0.
 
-The control of arXiv:2506.10947: training that gains as much from it as from a verifier has gained nothing from the
-verifier. Each answer of a group has a toss of its own, answers of equal text included, so the reward says nothing about
-an answer, not even beside its equals. A toss is derived from the seed, the group, the prompt, the text and how many
-equal answers of the group stand before it; the same answers always get the same tosses.
+It is the control of arXiv:2506.10947: training that gains as much from it as from a verifier owes the verifier nothing.
+Each answer has its own toss, truncated ones and equal texts of a group included, so the reward says nothing about an
+answer. A toss derives from the seed, the group, the prompt, the text and the number of equal answers before it in the
+group: the same answers always get the same tosses.
 
-An answer that the length limit cut is tossed for as well. Nothing here is right or wrong, so the sanity check and the
-conformance suite have nothing to look at, and a recipe must let another verifier judge held-out answers.
+Nothing is right or wrong here, so the sanity check and the conformance suite do not apply, and a recipe needs another
+verifier for held-out answers.
 """
 
 from collections import Counter
@@ -30,7 +30,7 @@ class RandomReward:
         """Return one judgement per answer, in order."""
         judgements, before = [], Counter[tuple[str, str, str]]()
         for answer in answers:
-            # Escaped, since seeds are derived from UTF-8 and a model's text may hold lone surrogates.
+            # Escaped, since seeds derive from UTF-8 and a model's text may hold lone surrogates.
             key = (answer.group, ascii(answer.prompt), ascii(answer.text))
             toss = seeds.generator(self._settings.seed, "coin", *key, before[key]).random()
             before[key] += 1

@@ -1,30 +1,31 @@
 """A sequence-classification model scores prompt and answer together; its score is the reward.
 
-The model comes from a local Hugging Face folder: safetensors alone, no code of the folder's, nothing from the network.
-Prompt and answer reach it as one turn of user and assistant in the tokenizer's chat template, or, where there is none
-(or with `input: pair`), as the tokenizer's two segments. Text that looks like a control token is broken up in both.
+The model comes from a local Hugging Face folder: weights in safetensors, no code of the folder's, no network. It reads
+prompt and answer as a user's and an assistant's turn of the tokenizer's chat template, or as the tokenizer's two
+segments where there is no template or `input: pair` is set. Text that looks like a control token is broken up.
 
     activation   reward
     none         the label's output as it is, any real number
     sigmoid      1 / (1 + exp(-output)), for a single output trained on pairs or yes/no labels
     softmax      the label's share among all outputs, for a classifier of several classes
 
-Answers that the length limit cut, and answers longer than `max_length`, are FAIL with `unfinished_reward`: whatever the
-model thinks of them, endless answers must not pay. An output that is no finite number is UNVERIFIABLE.
+Truncated answers and answers longer than `max_length` FAIL with `unfinished_reward`: endless answers must not pay,
+whatever the model thinks of them. An output that is not finite is UNVERIFIABLE.
 
-Rows are batched in order of length and padded. How a batch is put together changes the last bits of an output, so
-rewards are rounded to DIGITS decimals, far coarser than that; each distinct text is scored once and remembered.
+Rows are batched by length and padded. The batch changes the last bits of an output, so rewards are rounded to DIGITS
+decimals, far coarser than that. Each distinct text is scored once and remembered.
 
-The degenerate case: reward from a model is a target like any other, and longer training against it raises the score and
-lowers what it stood for (R1 used it in its last 400 steps only, arXiv:2501.12948, supplement B.5). It judges form, so a
-recipe needs a verifier of answers beside it. Left out: training such a model (`training/preference.py`), and the
-process that holds it (the pool's `host`).
+The degenerate case: long training against a reward model raises the score and lowers the quality that it stood for (R1
+used one in its last 400 steps only, arXiv:2501.12948, supplement B.5). It judges form, so a recipe needs a verifier of
+answers beside it. Left out: training such a model (`training/preference.py`), and the process that holds it (the
+pool's `host`).
 """
 
 import hashlib
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,7 +43,7 @@ DIGITS = 4
 IDS = "input_ids"
 INPUTS = (IDS, "attention_mask", "token_type_ids")
 CHARACTERS_PER_TOKEN = 16
-"""A text with more characters per token than this is too long without being tokenised."""
+"""A text of more characters per allowed token is too long; it is not tokenised."""
 MODEL_SUFFIXES = {".json", ".jinja", ".txt", ".model"}
 
 
@@ -79,10 +80,10 @@ class RewardModel:
             raise VerifierError(f"the tokenizer in {folder} has no chat template; set input: pair")
         self._as_chat = bool(template) and settings.input != "pair"
         self._inputs = [name for name in INPUTS if name in inspect.signature(self._model.forward).parameters]
-        # Without a padding token a model cannot tell padding from text, so it sees one text at a time.
+        # A model without a padding token cannot tell padding from text, so its batches hold one text.
         pad, rows = self._tokenizer.pad_token_id, self._model.get_input_embeddings().weight.shape[0]
-        # A token that was added to the tokenizer alone has no row in the embedding.
-        pad = pad if pad is not None and 0 <= pad < rows else None
+        # A token that only the tokenizer was given has no row in the embedding.
+        pad = pad if pad is not None and 0 <= pad < rows else None  # pyright: ignore[reportOperatorIssue]  # an int
         self._batch_size = 1 if pad is None else settings.batch_size
         self._padding = {} if pad is None else {IDS: pad}
         if pad is not None:
@@ -114,7 +115,7 @@ class RewardModel:
         return digest.hexdigest()
 
     def _tokens(self, answer: Answer) -> Mapping[str, list[int]]:
-        """Return the model's inputs by name, or nothing when the text is too long."""
+        """Return the model's inputs by name; empty where the text is too long."""
         limit = self._settings.max_length
         if len(answer.prompt) + len(answer.text) > limit * CHARACTERS_PER_TOKEN:
             return {}
@@ -123,7 +124,7 @@ class RewardModel:
 
     @torch.inference_mode()
     def _scores(self, rows: Sequence[Mapping[str, list[int]]]) -> list[float]:
-        """Return the reward of each row, or NaN; shorter rows are padded on the right."""
+        """Return each row's reward, perhaps NaN; shorter rows are padded on the right."""
         longest = max(len(row[IDS]) for row in rows)
         columns = {
             name: [row[name] + [self._padding.get(name, 0)] * (longest - len(row[name])) for row in rows]
@@ -157,16 +158,19 @@ class RewardModel:
 
 
 def encoded(tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str, *, as_chat: bool) -> Mapping[str, list[int]]:
-    """Return a model's inputs by name for one prompt and answer: a turn of each, or the tokenizer's two segments."""
+    """Return a model's inputs by name: prompt and answer as two chat turns, or as the tokenizer's two segments."""
     prompt, answer = defused(prompt), defused(answer)
     if not as_chat:
         return tokenizer(prompt, answer)
     turns = [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
-    return tokenizer(tokenizer.apply_chat_template(turns, tokenize=False), add_special_tokens=False)
+    return tokenizer(
+        tokenizer.apply_chat_template(turns, tokenize=False),  # pyright: ignore[reportArgumentType]  # text
+        add_special_tokens=False,
+    )
 
 
 def _content(folder: Path) -> str:
-    """Return what tells one model from another: its weights' fingerprints and the hashes of its other files."""
+    """Return a model's identity as text: the fingerprints of its weights and the hashes of its other files."""
     names = sorted(path.name for path in folder.glob("*") if path.is_file())
     weights = [name for name in names if name.endswith(".safetensors")]
     if "config.json" not in names or not weights:
@@ -184,8 +188,11 @@ def _content(folder: Path) -> str:
     return "\n".join(f"{name} {digest}" for name, digest in sorted(found.items()))
 
 
-def _load(folder: Path) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
-    """Return tokenizer and model (float32); raises VerifierError when they cannot be had, whole and finite."""
+def _load(folder: Path) -> tuple[PreTrainedTokenizerBase, Any]:
+    """Return the tokenizer and the model, in float32. The model is `Any`, since transformers types it too loosely.
+
+    Raises VerifierError where either cannot be loaded, or the model's weights are incomplete or not finite.
+    """
     logging.disable_progress_bar()
     local = {"local_files_only": True, "trust_remote_code": False}
     try:
@@ -193,7 +200,7 @@ def _load(folder: Path) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
         model, report = AutoModelForSequenceClassification.from_pretrained(
             folder, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **local
         )
-    # What the library raises for a folder that it cannot read: a missing file, an unknown architecture, wrong shapes.
+    # The library raises these for a missing file, an unknown architecture or wrong shapes.
     except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
         told = str(error).strip().partition("\n")[0]
         raise VerifierError(
@@ -205,16 +212,16 @@ def _load(folder: Path) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
 
 
 def _most_tokens(model: PreTrainedModel) -> int | None:
-    """Return the length of the longest text the model has positions for; None when its configuration does not say."""
+    """Return the model's number of positions, in tokens; None where its configuration does not say."""
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
-            # With a padding index, as in RoBERTa, positions begin after it.
+            # Positions begin after a padding index, as in RoBERTa.
             return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
     return getattr(model.config, "max_position_embeddings", None)
 
 
-def _check_complete(folder: Path, model: PreTrainedModel, report: Mapping[str, object]) -> None:
-    """Refuse weights that lack a part, which the library would fill with random numbers, or that are not finite."""
+def _check_complete(folder: Path, model: PreTrainedModel, report: Mapping[str, Iterable[str]]) -> None:
+    """Raise VerifierError for missing weights, which the library fills with random numbers, and for infinite ones."""
     missing = sorted(map(str, report["missing_keys"]))
     if missing:
         raise VerifierError(

@@ -1,11 +1,11 @@
-"""Several verifiers, one reward. With rewards `r_i` and weights `w_i` of the components:
+"""Several verifiers, one reward. For components with rewards `r_i` and weights `w_i`:
 
     sum       sum(w_i r_i) / sum(w_i)      with positive weights between the least and the greatest `r_i`
     product   prod(r_i)
     gate      the same mean where every deciding component says PASS, otherwise 0
 
-PASS needs the PASS of every deciding component. What one component cannot judge is UNVERIFIABLE as a whole: a mean over
-the others would be another reward. The reward travels with each component's by its name, a nested rubric's by dotted
+PASS needs the PASS of every deciding component. An answer that one component cannot judge is UNVERIFIABLE: a mean over
+the others would be another reward. The breakdown holds each component's reward by its name, a nested rubric's by dotted
 names.
 """
 
@@ -19,7 +19,7 @@ from bootstrap.scoring.verifier import Answer, Judgement, Tools, Verifier, build
 
 
 class Rubric:
-    """Shows each component all answers, once."""
+    """Gives each component all answers, once."""
 
     name = "rubric"
 
@@ -33,7 +33,7 @@ class Rubric:
                 verifier = build_verifier(component.verifier, tools=tools)
                 built.callback(verifier.close)
                 self._verifiers.append(verifier)
-            # All stand: they are closed with the rubric.
+            # All are built, so `close` closes them.
             built.pop_all()
         versions = ",".join(verifier.version for verifier in self._verifiers)
         self.version = version_of(__name__, settings=settings, also=versions)
@@ -43,7 +43,7 @@ class Rubric:
         return [self._combined(judgements) for judgements in zip(*by_component, strict=True)]
 
     def components(self) -> Iterator[tuple[Component, Verifier]]:
-        """Yield each component's settings with what judges for it."""
+        """Yield each component's settings with its verifier."""
         yield from zip(self._settings.components, self._verifiers, strict=True)
 
     def close(self) -> None:
@@ -51,7 +51,7 @@ class Rubric:
             verifier.close()
 
     def _combined(self, judgements: Sequence[Judgement]) -> Judgement:
-        """Return the one judgement of an answer from its components', in their order."""
+        """Return one judgement from those of the components, in their order."""
         components = self._settings.components
         breakdown: dict[str, float] = {}
         rewards: list[float] = []

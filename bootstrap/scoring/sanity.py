@@ -1,7 +1,7 @@
 """Trust before reward: a verifier must accept right answers and reject wrong ones before it may judge rollouts.
 
-Left out: where right and wrong answers come from (a task's `reference`, `solution` and `wrong_answers`), and what a
-hostile answer gets (`conformance.py`).
+Left out: the source of right and wrong answers (a task's `reference`, `solution` and `wrong_answers`), and hostile
+answers (`conformance.py`).
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from bootstrap.records import Status
 from bootstrap.scoring.verifier import PATIENCE, Answer, Judgement, Verifier
 
 NUM_VOTES = 3
-"""Right answers beside each wrong one in the group that a verifier of groups is shown."""
+"""Right answers beside each probed one, in the group that a verifier of groups sees."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,9 +28,9 @@ class Case:
 def sanity_check(verifier: Verifier, cases: Sequence[Case]) -> int:
     """Return the number of answers checked, all judged as they should be.
 
-    A verifier of groups sees each answer among right ones. One that looks at nothing is a control and claims nothing
-    that could be proven: 0 answers. Raises VerifierError when the verifier judges form alone, a
-    right answer does not PASS, a wrong one does not FAIL, or a wrong one's reward is not below the right one's.
+    A verifier of groups sees each answer among right ones. A verifier of nothing is a control without a claim to prove:
+    0 answers. Raises VerifierError when the verifier judges form alone, a right answer does not PASS, a wrong one does
+    not FAIL, or a wrong one's reward is not below the right one's.
     """
     if verifier.judges == "form":
         raise VerifierError(

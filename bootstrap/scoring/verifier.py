@@ -1,10 +1,10 @@
-"""What every verifier offers, and how rollouts become verdicts.
+"""The interface of verifiers, and how rollouts become verdicts.
 
-A verifier finds PASS, FAIL or UNVERIFIABLE. UNVERIFIABLE is trouble with judging, never a wrong answer: it carries no
-reward, and too large a share of it stops the run.
+A verdict is PASS, FAIL or UNVERIFIABLE. UNVERIFIABLE is trouble with judging, never a wrong answer: it has no reward,
+and too large a share of it stops the run.
 
-Left out: how answers are compared (one module per verifier, `exact.py` the simplest), where in a completion the answer
-stands (`extract.py`), and whether a verifier deserves trust (`sanity.py`).
+Left out: comparing answers (one module per verifier, `exact.py` the simplest), finding them in completions
+(`extract.py`), and trust in a verifier (`sanity.py`).
 """
 
 import hashlib
@@ -26,16 +26,14 @@ from bootstrap.meaning import meaning_of
 from bootstrap.records import Rollout, Status, Verdict
 
 PATIENCE = 5
-"""`Answer.patience` of answers whose verdict is known: how fast a machine is decides on no row, and on no sanity
-check.
-"""
+"""`Answer.patience` of answers with a known verdict, so that a slow machine fails no row and no probe."""
 REASONS_SHOWN = 3
 MAX_REASON = 300
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """One completion to judge, with all that a verifier may know about it."""
+    """One completion to judge, with everything that a verifier may know about it."""
 
     prompt: str
     text: str
@@ -45,20 +43,21 @@ class Answer:
     num_tokens: int = 0
     """Completion tokens, the end-of-sequence token included."""
     group: str = ""
-    """Answers that share it answer the same prompt, by the same weights."""
+    """Shared by the answers to one prompt by the same weights."""
     task: str = ""
     """The prompt's `task`."""
     whole: bool = False
-    """Whether `text` is known to begin where the answer does: a reasoning tag that the prompt as shown ended with
-    stands before the completion. False where it is not known how the prompt was shown: a reasoning that is closed and
-    never opened then counts as opened by the prompt."""
+    """Whether `text` holds everything from the answer's beginning, including a reasoning tag at the prompt's end.
+
+    False where the shown prompt is unknown: a reasoning that is closed and never opened then counts as opened by it.
+    """
     patience: int = 1
-    """How many times the CPU time that a verifier allows judging it may take."""
+    """Factor on the CPU time that a verifier allows."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Judgement:
-    """What a verifier says about one answer."""
+    """A verifier's judgement of one answer."""
 
     status: Status
     reward: float | None
@@ -67,9 +66,9 @@ class Judgement:
     """Reward by component."""
     reason: str
     sandbox: str = ""
-    """Level of confinement under which the answer's code ran; empty where none did."""
+    """Level of the sandbox that judging used; empty without one."""
     cpu_seconds: float = 0.0
-    """CPU time that judging took outside this process."""
+    """CPU time of judging in other processes."""
 
     def __post_init__(self) -> None:
         assert (self.reward is None) == (self.status is Status.UNVERIFIABLE), "UNVERIFIABLE is never a number"
@@ -81,7 +80,7 @@ def passed(name: str, reason: str = "right", *, reward: float = 1.0) -> Judgemen
 
 
 WRONG = "wrong"
-"""The reason of an answer that is well formed and not right."""
+"""The reason of an answer that is well formed but not right."""
 
 
 def failed(name: str, reason: str = WRONG, *, reward: float = 0.0) -> Judgement:
@@ -90,39 +89,39 @@ def failed(name: str, reason: str = WRONG, *, reward: float = 0.0) -> Judgement:
 
 
 def unverifiable(reason: str) -> Judgement:
-    """Return an UNVERIFIABLE; `reason` says what kept the verifier from judging."""
+    """Return an UNVERIFIABLE; `reason` says what prevented a judgement."""
     return Judgement(status=Status.UNVERIFIABLE, reward=None, reason=reason)
 
 
 Progress = Callable[[str, int, int], None]
-"""Told, while a verifier reads a file's rows, which file that is, how many of its rows are done, and of how many."""
+"""Called while a verifier reads a file's rows: with the file, the rows done, and the rows in all."""
 
 
 class Verifier(Protocol):
-    """Judges answers. The same answers always get the same judgements, whatever else the machine does."""
+    """Judges answers. The same answers always get the same judgements, however busy the machine is."""
 
     name: str
     version: str
-    """First 16 hex digits of SHA-256 over what the code means and the settings."""
+    """First 16 hex digits of SHA-256 over the code's meaning and the settings."""
     judges: Judges
 
-    def judge(self, answers: Sequence[Answer]) -> list[Judgement]:
+    def judge(self, answers: Sequence[Answer]) -> list[Judgement]:  # pyright: ignore[reportReturnType]  # a protocol
         """Return one judgement per answer, in order.
 
-        Trouble with one answer is UNVERIFIABLE; an exception is a defect, or trouble with all, and stops the run.
+        Trouble with one answer is UNVERIFIABLE. An exception is a defect or trouble with all answers; it stops the run.
         """
 
     def close(self) -> None:
-        """Let go of processes and connections. May be repeated."""
+        """Release processes and connections. May be called again."""
 
 
 class Reader(Verifier, Protocol):
-    """A verifier that compares answers with references and asks no one about them."""
+    """A verifier that compares answers with references and asks neither a model nor a server."""
 
-    def reads(self, references: Sequence[str]) -> list[str]:
-        """Return for each reference why no answer could be judged by it, or "" where answers can be.
+    def reads(self, references: Sequence[str]) -> list[str]:  # pyright: ignore[reportReturnType]  # a protocol
+        """Return why each reference cannot be compared with; "" where it can.
 
-        Reasons name kinds, so that they can be counted. Raises VerifierError for trouble with anything else.
+        Reasons name kinds, so that they can be counted. Raises VerifierError for any other trouble.
         """
 
 
@@ -135,13 +134,13 @@ class AnswerVerifier(ABC):
 
     @abstractmethod
     def judge_one(self, answer: Answer) -> Judgement:
-        """Return the judgement of one answer; a ValueError means that this one cannot be judged."""
+        """Return the judgement of one answer. A ValueError makes it UNVERIFIABLE."""
 
     def judge(self, answers: Sequence[Answer]) -> list[Judgement]:
         return [self._guarded(answer) for answer in answers]
 
     def reads(self, references: Sequence[str]) -> list[str]:
-        """Return "" for each reference: any text will do (see `Reader`)."""
+        """Return "" for each reference: any text can be compared with (see `Reader`)."""
         return [""] * len(references)
 
     def close(self) -> None:  # noqa: B027 - most verifiers hold nothing
@@ -150,13 +149,13 @@ class AnswerVerifier(ABC):
     def _guarded(self, answer: Answer) -> Judgement:
         try:
             return self.judge_one(answer)
-        # Fault tolerance is the intent: one answer that cannot be judged must not cost the others.
+        # One answer that cannot be judged must not cost the others.
         except ValueError as error:
             return unverifiable(f"{type(error).__name__}: {error}")
 
 
 class Models(Protocol):
-    """Generations of the lineage, for verifiers that ask them."""
+    """Asks generations of the lineage, on behalf of verifiers."""
 
     def complete(
         self,
@@ -167,10 +166,10 @@ class Models(Protocol):
         temperature: float,
         max_new_tokens: int,
         seed: int,
-    ) -> list[list[str]]:
+    ) -> list[list[str]]:  # pyright: ignore[reportReturnType]  # a protocol
         """Return up to `samples` completions of each prompt by a generation, named by place, number or stage.
 
-        Completions that the length limit cut are left out.
+        Truncated completions are left out.
         """
 
 
@@ -181,18 +180,17 @@ class Tools:
     processes: int = 1
     """Sandboxed processes at once."""
     cache: Path | None = None
-    """Folder in which answers of models that judge are kept, and which rows cannot be read; None keeps them in
-    memory."""
+    """Folder for judge models' replies and the list of unreadable rows; None keeps them in memory."""
     progress: Progress | None = None
     models: Models | None = None
     host: Callable[[verifiers.Verifier], Verifier] | None = None
-    """Builds a verifier that holds a model in a process of its own; None builds it in this one."""
+    """Builds a verifier that holds a model, in another process; None builds it in this one."""
 
 
 def build_verifier(settings: verifiers.Verifier, *, tools: Tools | None = None) -> Verifier:
-    """Return the verifier that the settings name; its module, with all that it needs, is imported only then.
+    """Return the verifier that the settings name, and import its module only then.
 
-    Raises VerifierError when what it needs is missing (a package, a model, confinement), with the remedy.
+    Raises VerifierError when a package, a model or confinement is missing, with the remedy.
     """
     tools = tools or Tools()
     if settings.is_hosted and tools.host is not None:
@@ -202,10 +200,10 @@ def build_verifier(settings: verifiers.Verifier, *, tools: Tools | None = None) 
 
 
 def version_of(*modules: str, settings: Settings, also: str = "") -> str:
-    """Return a verifier's version: first 16 hex digits of SHA-256 over what its modules mean and its settings.
+    """Return a verifier's version: first 16 hex digits of SHA-256 over its modules' meaning and its settings.
 
-    What they use of shared modules counts with them (`meaning.py`). Settings that are operational, such as a server's
-    address, do not count. `also`: what else decides on verdicts, as the version of a library.
+    The definitions that they use of shared modules count too (`meaning.py`). Operational settings, such as a server's
+    address, do not count. `also`: anything else that decides on verdicts, as the version of a library.
     """
     chosen = json.dumps(identity_of(settings), sort_keys=True)
     content = "\x1f".join([meaning_of(*modules), chosen, also])
@@ -221,8 +219,8 @@ def judge_within(
 ) -> list[Judgement]:
     """Return one judgement per answer, in order.
 
-    `tell` is given their number by status, first of all. Raises VerifierError when the share of UNVERIFIABLE ones
-    exceeds `max_unverifiable`.
+    `tell` receives the number of judgements by status, before anything is raised. Raises VerifierError when the share
+    of UNVERIFIABLE ones exceeds `max_unverifiable`.
     """
     judgements = verifier.judge(answers) if answers else []
     assert len(judgements) == len(answers), (
@@ -284,6 +282,6 @@ def score(
 
 
 def printable(text: str) -> str:
-    """Return text that may hold a model's words as one bounded line, control characters and surrogates escaped."""
+    """Return a text, perhaps a model's, as one bounded line with control characters and surrogates escaped."""
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[: MAX_REASON + 1])
     return shown if len(shown) <= MAX_REASON else f"{shown[: MAX_REASON - 3]}..."
