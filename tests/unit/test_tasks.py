@@ -11,13 +11,14 @@ from itertools import product
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.splits import split_of
 
 from bootstrap.config.base import identity_of
 from bootstrap.config.tasks import AdditionTask, CopyTask, FunctionsTask, ReversalTask, WorkingTask
 from bootstrap.errors import RecipeError
 from bootstrap.prompts.addition import Addition
 from bootstrap.prompts.build import build_task
-from bootstrap.prompts.task import prompt_id, split_of, suite_digest
+from bootstrap.prompts.splits import prompt_id, suite_digest
 from bootstrap.records import Prompt, Split
 
 ADDITION = build_task(AdditionTask())
@@ -71,7 +72,7 @@ def test_stepping_stones_have_one_operand_of_the_level_and_one_shorter_in_either
 
 
 def test_stepping_stones_that_do_not_exist_are_refused():
-    with pytest.raises(RecipeError, match="reversal level 5 has no stepping stones; set stepping_stones: 0"):
+    with pytest.raises(RecipeError, match="reversal level 5 has no easier variants; set stepping_stones: 0"):
         REVERSAL.draw(5, 1, seed=0, stepping_stone=True)
     with pytest.raises(RecipeError, match="level 2 or higher"):
         ADDITION.draw(1, 1, seed=0, stepping_stone=True)
