@@ -1,4 +1,4 @@
-"""Examples -> padded tensors, or packed ones, and how a batch is split into forward passes."""
+"""Examples -> padded or packed tensors, split into forward passes."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
@@ -10,30 +10,28 @@ from bootstrap.records import Example
 from bootstrap.training.packing import PADDING
 
 MAX_PADDING = 192
-"""Padding tokens in one forward pass before a further pass is cheaper than carrying them."""
+"""Padding tokens in one forward pass beyond which another pass is cheaper."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MicroBatch:
     """Sequences (S) in rows (B, T) padded on the right, and their completion tokens flattened (N).
 
-    A row holds one sequence, or with packing several.
-
-    Right padding needs no mask under causal attention: no completion token sees what follows it. The last token of a
-    sequence is only ever predicted, so it is not fed.
+    A row holds one sequence, or several with packing. Right padding needs no mask under causal attention. The last
+    token of a sequence is only predicted, so it is not fed.
     """
 
     tokens_BT: Tensor
     sequence_BT: Tensor | None
-    """Number of the sequence that each token is of, `PADDING` for none; None where each row holds one sequence."""
+    """Number of each token's sequence, `PADDING` for padding; None where each row holds one sequence."""
     lengths: list[int]
-    """Tokens fed of each sequence."""
+    """Fed tokens of each sequence."""
     place_S: Tensor
     """Row of each sequence."""
     row_N: Tensor
-    """Number of the sequence of each completion token, which without packing is its row."""
+    """Number of each completion token's sequence; its row without packing."""
     position_N: Tensor
-    """Column of the token's predictor: the position before it."""
+    """Column of the token's predictor, the position before it."""
     targets_N: Tensor
     advantages_N: Tensor
     old_logprobs_N: Tensor
@@ -50,8 +48,8 @@ class MicroBatch:
 
     def to(self, device: torch.device) -> "MicroBatch":
         """Return the same batch with its tensors on a device."""
-        tensors = {f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
-        return replace(self, **{name: value.to(device) for name, value in tensors.items()})
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "lengths"}
+        return replace(self, **{name: value.to(device) for name, value in values.items() if value is not None})
 
 
 def micro_batches(
@@ -64,8 +62,8 @@ def micro_batches(
 ) -> Iterator[tuple[list[Example], MicroBatch]]:
     """Yield the examples in forward passes of at most `max_rows` rows, similar lengths together.
 
-    `max_targets`: most completion tokens in one pass, unless a single row has more; their logits take the memory.
-    `packed`: rows may hold several sequences; without it each holds one.
+    `max_targets`: most completion tokens in one pass, unless a single row has more; it bounds the memory of their
+    logits. `packed`: rows may hold several sequences.
     """
     rows = _packed(examples) if packed else [[example] for example in examples]
     ordered = sorted(rows, key=lambda row: -_length(row))
@@ -84,12 +82,12 @@ def micro_batches(
 
 
 def _length(row: Sequence[Example]) -> int:
-    """Return the tokens fed of a row's sequences; the last one of each is only predicted."""
+    """Return the number of fed tokens of a row's sequences; the last token of each is only predicted."""
     return sum(len(example.tokens) - 1 for example in row)
 
 
 def _packed(examples: Sequence[Example]) -> list[list[Example]]:
-    """Return rows of sequences, none longer than the longest sequence: first-fit, the longest first."""
+    """Return rows of sequences, none longer than the longest sequence: first fit, the longest first."""
     ordered = sorted(examples, key=lambda example: -len(example.tokens))
     rows, rooms = list[list[Example]](), list[int]()
     for example in ordered:
