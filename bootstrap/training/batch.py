@@ -1,7 +1,9 @@
 """Examples -> padded or packed tensors, split into forward passes."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -110,44 +112,34 @@ def _collate(part: list[list[Example]], *, pad: int, packed: bool) -> MicroBatch
     starts = [_length(row[:number]) for row in part for number in range(len(row))]
     numbers = iter(range(len(examples)))
     owners = [[number for e in row for number in (next(numbers),) * (len(e.tokens) - 1)] for row in part]
-    rows, positions, targets, advantages, old, is_rl, ce, kl = [], [], [], [], [], [], [], []
-    importance, scales, stays, values, returns, is_valued = [], [], [], [], [], []
-    for row, (example, start) in enumerate(zip(examples, starts, strict=True)):
+    columns: dict[str, list[Any]] = defaultdict(list)
+    for number, (example, start) in enumerate(zip(examples, starts, strict=True)):
         tokens, num_prompt = example.tokens, example.num_prompt_tokens
         count = len(tokens) - num_prompt
         assert 0 < num_prompt < len(tokens), f"{example.source} lacks a prompt or a completion"
-        on_policy = bool(example.advantages)
-        rows += [row] * count
-        positions += range(start + num_prompt - 1, start + len(tokens) - 1)
-        targets += tokens[num_prompt:]
-        advantages += example.advantages if on_policy else [0.0] * count
-        old += example.logprobs if on_policy else [0.0] * count
-        importance += example.importance or [1.0] * count
-        scales += [example.loss_scale] * count
-        stays += example.stay_weights or [0.0] * count
-        values += example.values or [0.0] * count
-        returns += example.returns or [0.0] * count
-        is_valued += [bool(example.returns)] * count
-        is_rl += [on_policy] * count
-        ce += [example.ce_weight] * count
-        kl += [example.kl_weight] * count
+        is_rl, zeros = bool(example.advantages), [0.0] * count
+        own = {
+            "row_N": [number] * count,
+            "position_N": range(start + num_prompt - 1, start + len(tokens) - 1),
+            "targets_N": tokens[num_prompt:],
+            "advantages_N": example.advantages or zeros,
+            "old_logprobs_N": example.logprobs if is_rl else zeros,
+            "importance_N": example.importance or [1.0] * count,
+            "loss_scale_N": [example.loss_scale] * count,
+            "stay_weights_N": example.stay_weights or zeros,
+            "values_N": example.values or zeros,
+            "returns_N": example.returns or zeros,
+            "is_valued_N": [bool(example.returns)] * count,
+            "is_rl_N": [is_rl] * count,
+            "ce_weights_N": [example.ce_weight] * count,
+            "kl_weights_N": [example.kl_weight] * count,
+        }
+        for name, values in own.items():
+            columns[name] += values
     return MicroBatch(
         tokens_BT=torch.tensor([[*row, *[pad] * (longest - len(row))] for row in fed]),
         sequence_BT=torch.tensor([[*row, *[PADDING] * (longest - len(row))] for row in owners]) if packed else None,
         lengths=[len(e.tokens) - 1 for e in examples],
         place_S=torch.tensor(places),
-        row_N=torch.tensor(rows),
-        position_N=torch.tensor(positions),
-        targets_N=torch.tensor(targets),
-        advantages_N=torch.tensor(advantages),
-        old_logprobs_N=torch.tensor(old),
-        importance_N=torch.tensor(importance),
-        loss_scale_N=torch.tensor(scales),
-        stay_weights_N=torch.tensor(stays),
-        values_N=torch.tensor(values),
-        returns_N=torch.tensor(returns),
-        is_valued_N=torch.tensor(is_valued),
-        is_rl_N=torch.tensor(is_rl),
-        ce_weights_N=torch.tensor(ce),
-        kl_weights_N=torch.tensor(kl),
+        **{name: torch.tensor(values) for name, values in columns.items()},
     )

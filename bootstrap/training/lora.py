@@ -49,14 +49,8 @@ def fresh(base: PreTrainedModel, settings: LoraAdapter, *, seed: int) -> PreTrai
 
     Raises RecipeError for a target that names no matrix of the model.
     """
-    config = {
-        **_FIXED,
-        "r": settings.rank,
-        "lora_alpha": settings.alpha,
-        "target_modules": _targets(base, settings.targets),
-        "use_dora": settings.dora,
-    }
-    model = _injected(base, config)
+    targets = _targets(base, settings.targets)
+    model = _injected(base, r=settings.rank, lora_alpha=settings.alpha, target_modules=targets, use_dora=settings.dora)
     # Drawn in float32 (peft rounds its own start to the base's type) and on the CPU: the same for every device.
     generator = torch.Generator().manual_seed(seed)
     for layer in _layers(model).values():
@@ -78,7 +72,7 @@ def load(base: PreTrainedModel, files: Mapping[str, bytes]) -> PreTrainedModel:
     config = json.loads(files[ADAPTER_CONFIG])
     if different := sorted(key for key, value in _FIXED.items() if config.get(key) != value):
         raise RecipeError(f"{ADAPTER_CONFIG} has {', '.join(different)} of another kind of adapter; train one here")
-    model = _injected(base, config)
+    model = _injected(base, **{name: config[name] for name in ("r", "lora_alpha", "target_modules", "use_dora")})
     tensors = {n.removeprefix(PEFT_PREFIX): t for n, t in safetensors.torch.load(files[ADAPTER_WEIGHTS]).items()}
     expected = get_peft_model_state_dict(model)
     if tensors.keys() != expected.keys():
@@ -165,10 +159,8 @@ class _FloatLinear(nn.Linear):
             return super().forward(input.float())
 
 
-def _injected(base: PreTrainedModel, config: Mapping[str, Any]) -> PreTrainedModel:
-    names = ("r", "lora_alpha", "target_modules", "use_dora", "task_type")
-    model = sharing(base)
-    tuner = LoraModel(model, LoraConfig(**{name: config[name] for name in names}), "default")
+def _injected(base: PreTrainedModel, **config: Any) -> PreTrainedModel:
+    tuner = LoraModel(sharing(base), LoraConfig(task_type=_FIXED["task_type"], **config), "default")
     for name, parameter in tuner.model.named_parameters():
         parameter.requires_grad_("lora_" in name)
         if "lora_" in name:
