@@ -160,7 +160,7 @@ class Mixture:
 
 
 def _in_order(names: Sequence[str], of: Callable[[str, int], list[_Drawn]]) -> list[_Drawn]:
-    """Return what `of(name, count)` gives for each name, in the order of `names`; less where it gives less."""
+    """Return the results of `of(name, count)` for each name, in the order of `names`; a name may have too few."""
     given = {name: iter(of(name, number)) for name, number in Counter(names).items()}
     return [one for name in names for one in islice(given[name], 1)]
 

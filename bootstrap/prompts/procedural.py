@@ -39,7 +39,7 @@ class Family(Protocol):
     has_stepping_stones: bool = False
 
     def question(self, text: str) -> str:
-        """Return what a text asks, the same for all texts that ask the same."""
+        """Return a text's question; texts that ask the same have the same one."""
         return text
 
     def num_texts(self, level: int, *, stepping_stone: bool) -> int:
@@ -64,7 +64,7 @@ class Family(Protocol):
         ...
 
     def reference(self, text: str) -> str:
-        """Return what the verifier compares with: the right answer itself, where there is only one."""
+        """Return the verifier's reference: the right answer if there is only one, otherwise conditions on it."""
         return self.answer(text)
 
     def wrong_answers(self, text: str) -> list[str]:

@@ -102,7 +102,7 @@ class Task(Protocol):
         ...
 
     def reference(self, prompt: Prompt) -> str:
-        """Return what the verifier compares with: the right answer, or conditions on it. For verifiers only."""
+        """Return the verifier's reference: the right answer, or conditions on it. For verifiers only."""
         ...
 
     def solution(self, prompt: Prompt) -> str:
