@@ -24,7 +24,7 @@ SERVERS = (
 )
 
 # No test may fail because the machine is busy.
-hypothesis.settings.register_profile("patient")
+hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
 
 # Before anything imports torch, which would otherwise take all cores in each of these processes.
