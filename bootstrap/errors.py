@@ -42,14 +42,14 @@ class LineageMismatch(StoreError):
     """The folder holds a lineage grown from another recipe."""
 
 
-class BooksUnbalanced(BootstrapError, ValueError):
+class AccountingMismatch(BootstrapError, ValueError):
     """The accounting of prompts drawn and outcomes does not reconcile; the generation is not committed."""
 
     exit_code = 4
 
 
 class VerifierError(BootstrapError, RuntimeError):
-    """A verifier failed its probes, or left too large a share of the answers unjudged."""
+    """A verifier failed its sanity checks, or left too large a share of the answers unjudged."""
 
     exit_code = 4
 

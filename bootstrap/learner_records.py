@@ -1,7 +1,7 @@
 """The forms of the losses, and the learner's results.
 
-    RatioLevel, Surrogate, GuideForm: choices of a `Batch` and its KL targets (`records.py`)
-    Reading, UpdateMetrics, Divergence: before an update, after it, between two models
+    RatioLevel, Surrogate, KlForm: choices of a `Batch` and its KL targets (`records.py`)
+    TokenScores, UpdateMetrics, Divergence: before an update, after it, between two models
 
 Left out: the arithmetic (`training/loss.py`).
 """
@@ -32,7 +32,7 @@ class Surrogate(StrEnum):
     """`stop_gradient(r) A logprob` for `r` within the bounds, 0 outside."""
 
 
-class GuideForm(StrEnum):
+class KlForm(StrEnum):
     """How a KL target, a frozen model, enters the `rl` stream.
 
     `k1`, `k2`, `k3` estimate KL(policy || target) from the sampled token alone (Schulman 2020), with
@@ -50,7 +50,7 @@ class GuideForm(StrEnum):
 
     @property
     def in_loss(self) -> bool:
-        return self in (GuideForm.LOSS_K2, GuideForm.LOSS_K3)
+        return self in (KlForm.LOSS_K2, KlForm.LOSS_K3)
 
     @property
     def estimator(self) -> str:
@@ -58,7 +58,7 @@ class GuideForm(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Reading:
+class TokenScores:
     """Token scores: the current weights' figures for one sequence's completion tokens, before an update."""
 
     source: str

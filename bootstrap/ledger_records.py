@@ -1,6 +1,6 @@
 """Records of the ledger: reports, decisions, generations, and annotations.
 
-    LevelReport -> Report -> LevelTest -> Decision -> Generation    Health -> Finding
+    LevelReport -> Report -> LevelTest -> Decision -> Generation    Diagnostics -> GuardBreach
 
 All are frozen pydantic models without logic, stored as canonical JSON. Left out: records between stages (`records.py`),
 and the file format (`store/ledger.py`).
@@ -17,18 +17,18 @@ from bootstrap.records import Record
 SCHEMA_VERSION = 3
 
 
-class Outcome(StrEnum):
+class GenerationOutcome(StrEnum):
     """A generation's place in the lineage."""
 
     BASE = "base"
     PROMOTED = "promoted"
     REJECTED = "rejected"
-    ASIDE = "aside"
+    UNGATED = "ungated"
     """Ungated: by the recipe not compared with the champion, as a student or a control."""
 
     @property
     def may_be_champion(self) -> bool:
-        return self in (Outcome.BASE, Outcome.PROMOTED)
+        return self in (GenerationOutcome.BASE, GenerationOutcome.PROMOTED)
 
 
 class Interval(Record):
@@ -90,7 +90,7 @@ class Report(Record):
     frontier: int
     """Highest level with all levels up to it mastered; 0 without any. Levels with few prompts (`gate.min_prompts`)
     count together with the next."""
-    lead: int
+    generalization_margin: int
     """Generalization margin: number of consecutive levels beyond the trained ones with at least half of the answers
     right."""
     mastered: float
@@ -106,8 +106,8 @@ class Report(Record):
         return next((row for row in self.levels if row.level == number), None)
 
 
-class HealthMetric(StrEnum):
-    """The metrics that a guard can watch: the numeric fields of `Health`."""
+class DiagnosticMetric(StrEnum):
+    """The metrics that a guard can watch: the numeric fields of `Diagnostics`."""
 
     ENTROPY = "entropy"
     DISTINCT_ANSWERS = "distinct_answers"
@@ -138,10 +138,10 @@ class GuardAction(StrEnum):
         return self is not GuardAction.WARN
 
 
-class Finding(Record):
+class GuardBreach(Record):
     """A bound that a generation broke."""
 
-    metric: HealthMetric
+    metric: DiagnosticMetric
     value: float
     side: Literal["min", "max"]
     bound: float
@@ -152,10 +152,10 @@ class Finding(Record):
         return f"{self.metric} {self.value:.4g} is {way} {self.bound:g} ({self.action.replace('_', ' ')})"
 
 
-class Health(Record):
+class Diagnostics(Record):
     """Diagnostics: signs of collapse in one generation; each is None if the lineage cannot measure it.
 
-    The fixed prompts are held-out prompts of the base levels, the same in every generation (`health.prompts`).
+    The fixed prompts are held-out prompts of the base levels, the same in every generation (`diagnostics.prompts`).
     """
 
     entropy: float | None = None
@@ -179,10 +179,10 @@ class Health(Record):
     same."""
     overlap: float | None = None
     """Share of trained prompts that share an n-gram with a held-out prompt."""
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[GuardBreach, ...] = ()
     """The broken guards of the recipe."""
 
-    def value(self, metric: HealthMetric) -> float | None:
+    def value(self, metric: DiagnosticMetric) -> float | None:
         return getattr(self, metric.value)
 
 
@@ -237,7 +237,7 @@ class Decision(Record):
     """By task of the evaluation's panel, over all its levels, against the champion."""
 
 
-class Spent(Record):
+class ComputeCost(Record):
     """Compute cost: FLOPs by phase of a generation and all its ancestors, each once."""
 
     start: dict[str, float]
@@ -257,7 +257,7 @@ class Edge(Record):
     """The outside model as the recipe names it; `LINEAGE@gen-N` for a generation of another lineage."""
     record: str | None = None
     """Hash of that generation's ledger record."""
-    spent: Spent | None = None
+    compute_cost: ComputeCost | None = None
     """Compute cost of a generation of another lineage; None for any other model."""
     fingerprint: str
     """Weights' fingerprint; for data edges the digest of the pool taken from that generation; for a server, whose
@@ -279,9 +279,9 @@ class Compute(Record):
     """The deterministic part of compute accounting: counts, not seconds."""
 
     flops: dict[str, float] = Field(default_factory=dict)
-    """By phase: generate, train, evaluate, health, verify (judges and voters of the lineage)."""
+    """By phase: generate, train, evaluate, diagnostics, verify (judges and voters of the lineage)."""
     tokens: dict[str, int] = Field(default_factory=dict)
-    """By phase: generate, train (forward and backward), evaluate, health, verify."""
+    """By phase: generate, train (forward and backward), evaluate, diagnostics, verify."""
     useful_tokens: int = 0
     """Generated tokens with a non-zero advantage, or selected for imitation or replay."""
     verdicts: int = 0
@@ -295,7 +295,7 @@ class Compute(Record):
         return sum(self.tokens.values())
 
 
-class Books(Record):
+class Accounting(Record):
     """Accounting of one generation: what became of every prompt drawn."""
 
     prompts_drawn: int = 0
@@ -320,7 +320,7 @@ class Generation(Record):
     stage: str = ""
     """Name of its stage in the recipe; empty if all generations do the same."""
     lineage: str
-    outcome: Outcome
+    outcome: GenerationOutcome
     edges: tuple[Edge, ...]
     target_levels: tuple[int, ...]
     """Levels on which the gate demands improvement; for generation 0 the trained levels."""
@@ -339,10 +339,10 @@ class Generation(Record):
     report: Report
     decision: Decision
     compute: Compute
-    books: Books
+    accounting: Accounting
     champion: int
     """The lineage's champion after this generation."""
-    health: Health = Health()
+    diagnostics: Diagnostics = Diagnostics()
     """Empty in old records."""
 
     @property
@@ -358,7 +358,7 @@ class Generation(Record):
     @property
     def stops(self) -> bool:
         """Whether a guard ended the run here."""
-        return any(finding.action is GuardAction.STOP for finding in self.health.findings)
+        return any(finding.action is GuardAction.STOP for finding in self.diagnostics.findings)
 
     @property
     def parents(self) -> tuple[int, ...]:
@@ -413,13 +413,13 @@ class Annotations(Record):
     finished: str
     host: str
     seconds: dict[str, float]
-    """By stage: generate, score, train, evaluate, health, other."""
+    """By stage: generate, score, train, evaluate, diagnostics, other."""
     cpu_seconds: dict[str, float] = Field(default_factory=dict)
     """CPU time outside the workers, by stage: score (sandboxed processes)."""
     versions: dict[str, str]
     bound_fraction: dict[str, float] = Field(default_factory=dict)
     """By phase: seconds at the machine's measured bound over actual seconds."""
-    probe: dict[str, float] = Field(default_factory=dict)
+    benchmark: dict[str, float] = Field(default_factory=dict)
     """matmul_flops and memory_bytes per second of all workers together."""
     environment: dict[str, str] = Field(default_factory=dict)
     """The workers' precision, and where known the Ray submission id, git commit and source digest."""

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from bootstrap.ids import RolloutId, SampleId
-from bootstrap.learner_records import GuideForm, RatioLevel, Surrogate
+from bootstrap.learner_records import KlForm, RatioLevel, Surrogate
 
 MEASURED = "measured"
 """Marks a row's field that differs from run to run; the hashed tables leave it out."""
@@ -82,7 +82,7 @@ class Prompt:
     level: int
     text: str
     split: Split
-    stepping_stone: bool = False
+    easier_variant: bool = False
     """An easier variant of the level (for addition: one operand shorter)."""
     key: str = ""
     """The task's key to the reference, as a data set's name and seed, where the text does not suffice."""
@@ -208,13 +208,13 @@ class Selection:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Guide:
+class KlTarget:
     """A KL target: a frozen model that one sequence's `rl` stream is held to, or taught by."""
 
     model: str
     """Its fingerprint."""
     weight: float
-    form: GuideForm
+    form: KlForm
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -249,9 +249,9 @@ class Example:
     """The critic's value of each completion token's state at sampling time; empty with `returns`."""
     returns: tuple[float, ...] = ()
     """Targets of the critic's values; empty if the critic learns nothing from the sequence."""
-    stay_weights: tuple[float, ...] = ()
+    anchor_penalty_weights: tuple[float, ...] = ()
     """Anchor penalty: each completion token's weight of `|logprob - logprob at sampling time|`; empty for none."""
-    guides: tuple[Guide, ...] = ()
+    kl_targets: tuple[KlTarget, ...] = ()
     """KL targets of the `rl` stream; empty outside that stream."""
     ce_weight: float = 0.0
     kl_weight: float = 0.0
@@ -309,7 +309,7 @@ class Event:
 
     generation: int
     stage: str
-    """read (rows of a file), generate, select, train, evaluate, examine."""
+    """read (rows of a file), generate, select, train, evaluate, diagnose."""
     done: int = 0
     total: int = 0
     metrics: Mapping[str, float] = field(default_factory=dict)

@@ -58,7 +58,7 @@ def calls_of_check(test: str, *, exact: bool = False) -> tuple[Call, ...]:
         raise NotConvertible("check does not take the candidate alone")
     for node in others:
         raise _refusal(node)
-    return _Reader(function=arguments.args[0].arg, exact=exact).calls(checks[0].body)
+    return _AssertReader(function=arguments.args[0].arg, exact=exact).calls(checks[0].body)
 
 
 def calls_of_asserts(tests: Sequence[str], *, exact: bool = False) -> tuple[str, tuple[Call, ...]]:
@@ -71,7 +71,7 @@ def calls_of_asserts(tests: Sequence[str], *, exact: bool = False) -> tuple[str,
     if len(names) != 1:
         raise NotConvertible(f"{len(names)} functions are called instead of one: {', '.join(sorted(names))}"[:200])
     (function,) = names
-    return function, _Reader(function=function, exact=exact).calls(body)
+    return function, _AssertReader(function=function, exact=exact).calls(body)
 
 
 def _parse(source: str) -> ast.Module:
@@ -118,7 +118,7 @@ def _called(node: ast.AST) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Reader:
+class _AssertReader:
     """Reads asserts about one function."""
 
     function: str

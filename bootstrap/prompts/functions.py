@@ -53,13 +53,13 @@ class Functions(Family):
         runs[0][1].insert(0, ("*" if runs[0][0] else "+", first))
         return "".join(operator + operand for _, run in runs for operator, operand in sorted(run))
 
-    def num_texts(self, level: int, *, stepping_stone: bool) -> int:
+    def num_texts(self, level: int, *, easier_variant: bool) -> int:
         return len(OPERATORS) ** level * len(OPERANDS) ** (level + 1)
 
-    def texts(self, level: int, *, stepping_stone: bool) -> Iterator[str]:
+    def texts(self, level: int, *, easier_variant: bool) -> Iterator[str]:
         return ("".join(symbols) + ":" for symbols in itertools.product(OPERANDS, *[OPERATORS, OPERANDS] * level))
 
-    def sample(self, rng: Random, *, level: int, stepping_stone: bool) -> str:
+    def sample(self, rng: Random, *, level: int, easier_variant: bool) -> str:
         first = rng.choice(OPERANDS)
         return first + "".join(rng.choice(OPERATORS) + rng.choice(OPERANDS) for _ in range(level)) + ":"
 

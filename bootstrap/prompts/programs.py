@@ -57,14 +57,14 @@ class Programs(Family):
         self.width = width
         self._form = re.compile(f"[{OPERATIONS}]+:[{DIGITS}]{{{width}}}=")
 
-    def num_texts(self, level: int, *, stepping_stone: bool) -> int:
+    def num_texts(self, level: int, *, easier_variant: bool) -> int:
         return len(OPERATIONS) ** level * len(DIGITS) ** self.width
 
-    def texts(self, level: int, *, stepping_stone: bool) -> Iterator[str]:
+    def texts(self, level: int, *, easier_variant: bool) -> Iterator[str]:
         parts = itertools.product(*[OPERATIONS] * level, ":", *[DIGITS] * self.width, "=")
         return ("".join(symbols) for symbols in parts)
 
-    def sample(self, rng: Random, *, level: int, stepping_stone: bool) -> str:
+    def sample(self, rng: Random, *, level: int, easier_variant: bool) -> str:
         program, digits = rng.choices(OPERATIONS, k=level), rng.choices(DIGITS, k=self.width)
         return f"{''.join(program)}:{''.join(digits)}="
 

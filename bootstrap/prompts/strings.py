@@ -21,13 +21,13 @@ class Strings(Family):
         self._alphabet = alphabet
         self._backwards = backwards
 
-    def num_texts(self, level: int, *, stepping_stone: bool) -> int:
+    def num_texts(self, level: int, *, easier_variant: bool) -> int:
         return len(self._alphabet) ** level
 
-    def texts(self, level: int, *, stepping_stone: bool) -> Iterator[str]:
+    def texts(self, level: int, *, easier_variant: bool) -> Iterator[str]:
         return ("".join(symbols) + "=" for symbols in itertools.product(self._alphabet, repeat=level))
 
-    def sample(self, rng: Random, *, level: int, stepping_stone: bool) -> str:
+    def sample(self, rng: Random, *, level: int, easier_variant: bool) -> str:
         return "".join(rng.choices(self._alphabet, k=level)) + "="
 
     def answer(self, text: str) -> str:

@@ -33,7 +33,7 @@ class Task(Protocol):
         ...
 
     @property
-    def has_stepping_stones(self) -> bool:
+    def has_easier_variants(self) -> bool:
         """Whether levels above 1 have easier variants."""
         ...
 
@@ -80,12 +80,12 @@ class Task(Protocol):
         ...
 
     def draw(
-        self, level: int, count: int, *, seed: int, split: Split = Split.TRAIN, stepping_stone: bool = False
+        self, level: int, count: int, *, seed: int, split: Split = Split.TRAIN, easier_variant: bool = False
     ) -> list[Prompt]:
         """Return `count` prompts of one level and split, determined by the arguments alone.
 
         Prompts are distinct while the split has enough; beyond that the whole split repeats, each time in a new order.
-        Easier variants (`stepping_stone`) have one operand of `level` digits and one of uniformly fewer, in either
+        Easier variants (`easier_variant`) have one operand of `level` digits and one of uniformly fewer, in either
         order; where they are few enough to be listed, each text is equally likely instead. Raises RecipeError for an
         empty split, and for a level without easier variants.
         """
@@ -197,10 +197,10 @@ def check_level(task: Task, level: int) -> None:
 
 def check_stepping_stones(task: Task, level: int) -> None:
     """Raise RecipeError for a level without easier variants."""
-    if not (task.has_stepping_stones and level > 1):
+    if not (task.has_easier_variants and level > 1):
         raise RecipeError(
-            f"{task.name} level {level} has no easier variants; set stepping_stones: 0"
-            + (" or aim at level 2 or higher" if task.has_stepping_stones else "")
+            f"{task.name} level {level} has no easier variants; set easier_variants: 0"
+            + (" or aim at level 2 or higher" if task.has_easier_variants else "")
         )
 
 

@@ -39,7 +39,7 @@ class MicroBatch:
     old_logprobs_N: Tensor
     importance_N: Tensor
     loss_scale_N: Tensor
-    stay_weights_N: Tensor
+    anchor_penalty_weights_N: Tensor
     values_N: Tensor
     returns_N: Tensor
     is_valued_N: Tensor
@@ -126,7 +126,7 @@ def _collate(part: list[list[Example]], *, pad: int, packed: bool) -> MicroBatch
             "old_logprobs_N": example.logprobs if is_rl else zeros,
             "importance_N": example.importance or [1.0] * count,
             "loss_scale_N": [example.loss_scale] * count,
-            "stay_weights_N": example.stay_weights or zeros,
+            "stay_weights_N": example.anchor_penalty_weights or zeros,
             "values_N": example.values or zeros,
             "returns_N": example.returns or zeros,
             "is_valued_N": [bool(example.returns)] * count,

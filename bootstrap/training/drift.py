@@ -2,7 +2,7 @@
 
 KL(model || other) at each completion token, over their shared outputs, at temperature 1 whatever the sampling
 temperature. On the model's own samples its mean estimates their divergence per token. Left out: the choice of
-completions (`stages/health.py`), and divergences as losses (`loss.py`).
+completions (`stages/diagnostics.py`), and divergences as losses (`loss.py`).
 """
 
 from collections.abc import Callable, Sequence

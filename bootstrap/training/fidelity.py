@@ -40,7 +40,7 @@ _COMPUTED = re.compile(r"(rotary_emb\.(inv_freq|cos_cached|sin_cached)|(attn|att
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class SourceOutput:
     """A source as transformers opens it."""
 
     model: PreTrainedModel
@@ -49,7 +49,7 @@ class Source:
     """In which its weights are stored without loss."""
 
 
-def opened(files: Mapping[str, bytes], *, place: str) -> Source:
+def opened(files: Mapping[str, bytes], *, place: str) -> SourceOutput:
     """Return the source of these files, weights in one file; `place`: its name in messages.
 
     Raises RecipeError for missing weights and for unused ones, and transformers' error for a model that it cannot open.
@@ -71,10 +71,10 @@ def opened(files: Mapping[str, bytes], *, place: str) -> Source:
         )
     precisions = {tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()}
     one = next(iter(precisions)) if precisions in ({torch.float16}, {torch.bfloat16}) else torch.float32
-    return Source(model=model, logits_BTV=logits(model), precision=one)
+    return SourceOutput(model=model, logits_BTV=logits(model), precision=one)
 
 
-def renamed(files: Mapping[str, bytes], source: Source) -> dict[str, bytes]:
+def renamed(files: Mapping[str, bytes], source: SourceOutput) -> dict[str, bytes]:
     """Return a folder's files with the weights under the model's own names, tied ones once."""
     model, config = source.model, json.loads(files["config.json"])
     tied = models.tied_weights(model)
@@ -91,7 +91,7 @@ def renamed(files: Mapping[str, bytes], source: Source) -> dict[str, bytes]:
     }
 
 
-def difference(files: Mapping[str, bytes], ours_BTV: Tensor, source: Source) -> str | None:
+def difference(files: Mapping[str, bytes], ours_BTV: Tensor, source: SourceOutput) -> str | None:
     """Return how a stored folder's logits differ from its source's, or None.
 
     `ours_BTV`: the folder's logits, opened here; transformers opens it too.
@@ -102,7 +102,7 @@ def difference(files: Mapping[str, bytes], ours_BTV: Tensor, source: Source) -> 
     return f"opened by transformers once it is stored, {found}" if found else None
 
 
-def apart(ours_BTV: Tensor, source: Source) -> str | None:
+def apart(ours_BTV: Tensor, source: SourceOutput) -> str | None:
     """Return how logits differ from the source's, or None."""
     theirs_BTV = source.logits_BTV
     if ours_BTV.shape != theirs_BTV.shape:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bootstrap.learner_records import GuideForm, RatioLevel, Surrogate
+from bootstrap.learner_records import KlForm, RatioLevel, Surrogate
 
 MAX_LOG_RATIO = 20.0
 """Log-ratio beyond which a ratio stays constant: float32 overflows near 88, a gradient's norm near half of that."""
-STAY_WIDTH = 0.01
+ANCHOR_PENALTY_WIDTH = 0.01
 """Change of a log-probability, in nats, from which the anchor penalty has its full gradient."""
 
 
@@ -108,7 +108,7 @@ def sum_to_end(values_N: Tensor, row_N: Tensor) -> Tensor:
     return (total_N[last_N] - total_N + values_N).to(values_N.dtype)
 
 
-def guide_reward(old_logprobs_N: Tensor, guide_logprobs_N: Tensor, row_N: Tensor, *, form: GuideForm) -> Tensor:
+def kl_reward(old_logprobs_N: Tensor, kl_target_logprobs_N: Tensor, row_N: Tensor, *, form: KlForm) -> Tensor:
     """Return each token's change of advantage for a KL target of weight 1; constant in the policy.
 
     The negative KL estimate k1 at sampling time. `token_k1` uses the token's own, which gives the policy gradient of
@@ -116,11 +116,11 @@ def guide_reward(old_logprobs_N: Tensor, guide_logprobs_N: Tensor, row_N: Tensor
     of the whole sequence's reverse KL. No baseline is subtracted. As rewards, k2 and k3 would not have this gradient:
     theirs are of second order in the difference.
     """
-    reward_N = -kl_estimate(old_logprobs_N, guide_logprobs_N, estimator="k1")
-    return reward_N if form is GuideForm.TOKEN_K1 else sum_to_end(reward_N, row_N)
+    reward_N = -kl_estimate(old_logprobs_N, kl_target_logprobs_N, estimator="k1")
+    return reward_N if form is KlForm.TOKEN_K1 else sum_to_end(reward_N, row_N)
 
 
-def kl_estimate(logprobs_N: Tensor, guide_logprobs_N: Tensor, *, estimator: str) -> Tensor:
+def kl_estimate(logprobs_N: Tensor, kl_target_logprobs_N: Tensor, *, estimator: str) -> Tensor:
     """Return an estimate of KL(policy || target) at each token, from the sampled token alone (Schulman 2020).
 
     With `d = log target - log policy`; all are zero where the two agree:
@@ -129,7 +129,7 @@ def kl_estimate(logprobs_N: Tensor, guide_logprobs_N: Tensor, *, estimator: str)
     - k2 `d^2 / 2`: biased; as a loss it has the reverse KL's gradient on policy (arXiv:2510.01555).
     - k3 `exp(d) - d - 1`: unbiased, never negative; GRPO's term.
     """
-    difference_N = guide_logprobs_N - logprobs_N
+    difference_N = kl_target_logprobs_N - logprobs_N
     if estimator == "k1":
         return -difference_N
     if estimator == "k2":
@@ -138,13 +138,15 @@ def kl_estimate(logprobs_N: Tensor, guide_logprobs_N: Tensor, *, estimator: str)
     return _exp(difference_N) - difference_N - 1
 
 
-def stay(logprobs_N: Tensor, old_logprobs_N: Tensor, weights_N: Tensor) -> Tensor:
+def anchor_penalty(logprobs_N: Tensor, old_logprobs_N: Tensor, weights_N: Tensor) -> Tensor:
     """Return the sum of `w |logprob - old|`: KL-Cov's anchor penalty on its chosen tokens (arXiv:2505.22617).
 
-    Within `STAY_WIDTH` of the old value it is a smoothly joined parabola (Huber): there sampler and learner differ by
-    rounding, whose sign would otherwise become a full gradient.
+    Within `ANCHOR_PENALTY_WIDTH` of the old value it is a smoothly joined parabola (Huber): there sampler and learner
+    differ by rounding, whose sign would otherwise become a full gradient.
     """
-    distances_N = torch.nn.functional.smooth_l1_loss(logprobs_N, old_logprobs_N, reduction="none", beta=STAY_WIDTH)
+    distances_N = torch.nn.functional.smooth_l1_loss(
+        logprobs_N, old_logprobs_N, reduction="none", beta=ANCHOR_PENALTY_WIDTH
+    )
     return (weights_N * distances_N).sum()
 
 

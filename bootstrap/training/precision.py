@@ -56,7 +56,7 @@ def lower_frozen(model: PreTrainedModel) -> None:
         module.weight = nn.Parameter(module.weight.detach().to(torch.bfloat16), requires_grad=False)
 
 
-class SamplingTwin:
+class InferenceCopy:
     """An inference copy: a model that shares another's tensors, except for bf16 copies of the matrices in the blocks.
 
     It computes the same as the other under autocast, without rounding the weights again for every token.

@@ -102,7 +102,7 @@ def _checked(
     licence: str | None,
     *,
     place: str,
-    original: fidelity.Source | None = None,
+    original: fidelity.SourceOutput | None = None,
 ) -> Imported:
     """Open the folder as runs do, and prove that it is the source's model.
 
@@ -123,7 +123,7 @@ def _checked(
 
 
 def _faithful(
-    files: Mapping[str, bytes], original: fidelity.Source | None, *, place: str
+    files: Mapping[str, bytes], original: fidelity.SourceOutput | None, *, place: str
 ) -> tuple[Mapping[str, bytes], int]:
     """Return files whose model gives the source's logits, and its number of parameters.
 
@@ -164,7 +164,7 @@ def _opened(files: Mapping[str, bytes]) -> _Opened:
     return _Opened(logits_BTV=fidelity.logits(model), num_parameters=count)
 
 
-def _original(files: Mapping[str, bytes], unfit: RecipeError | None, *, place: str) -> fidelity.Source:
+def _original(files: Mapping[str, bytes], unfit: RecipeError | None, *, place: str) -> fidelity.SourceOutput:
     """Return the source of these files; `unfit`: the error of opening them here, if any."""
     try:
         return fidelity.opened(files, place=place)
@@ -229,7 +229,7 @@ def _brief(error: Exception) -> str:
 # --- GGUF --------------------------------------------------------------------------------------------------------
 
 
-def _gguf(path: Path) -> tuple[dict[str, bytes], dict[str, str], str | None, fidelity.Source]:
+def _gguf(path: Path) -> tuple[dict[str, bytes], dict[str, str], str | None, fidelity.SourceOutput]:
     try:
         reader = GGUFReader(path)
     except (ValueError, OSError, IndexError) as error:
@@ -258,7 +258,7 @@ def _gguf(path: Path) -> tuple[dict[str, bytes], dict[str, str], str | None, fid
     }
     digest = sha256(path.read_bytes())
     source = {"type": "gguf", "name": path.name, "sha256": digest}
-    original = fidelity.Source(model=model, logits_BTV=fidelity.logits(model), precision=torch.float32)
+    original = fidelity.SourceOutput(model=model, logits_BTV=fidelity.logits(model), precision=torch.float32)
     return files, source, _field(reader, "general.license"), original
 
 
