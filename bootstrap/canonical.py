@@ -1,7 +1,7 @@
-"""The one JSON text of a value, and SHA-256 of what is stored: what ids, digests and ledger hashes are made of.
+"""Canonical JSON and SHA-256, the basis of ids, digests and ledger hashes.
 
-Equal values give equal bytes: keys are sorted, and everything is ASCII. Left out: bytes that are part of an id in
-another form, which stay beside what they identify (`scoring/`, whose code is part of verifiers' versions).
+Equal values give equal bytes: keys are sorted, and everything is ASCII. Left out: the hashes in `scoring/`, whose code
+is part of verifiers' versions.
 """
 
 import hashlib
@@ -11,14 +11,14 @@ from typing import Any
 
 
 def canonical_json(value: Any) -> bytes:
-    """Return the one JSON text for `value`: sorted keys, no white space, ASCII. Raises ValueError for NaN."""
+    """Return `value` as JSON with sorted keys, without white space, in ASCII. Raises ValueError for NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
 def json_file(value: Any, *, indent: int | None = None) -> bytes:
-    """Return the JSON text of a file that people may open: sorted keys, spaces after commas and colons, ASCII.
+    """Return readable JSON for a file: sorted keys, spaces after commas and colons, ASCII.
 
-    `indent`: spaces by level; None writes one line.
+    `indent`: spaces per level; None for one line.
     """
     return json.dumps(value, indent=indent, sort_keys=True).encode()
 
@@ -29,7 +29,7 @@ def sha256(data: bytes) -> str:
 
 
 def sha256_of(parts: Iterable[bytes | memoryview]) -> str:
-    """Return the SHA-256 in hex of `parts` one after another."""
+    """Return the SHA-256 in hex of the concatenated `parts`."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part)
@@ -37,5 +37,5 @@ def sha256_of(parts: Iterable[bytes | memoryview]) -> str:
 
 
 def digest_of(value: Any) -> str:
-    """Return the SHA-256 in hex of the canonical JSON for `value`. Raises ValueError for NaN."""
+    """Return the SHA-256 in hex of `value` as canonical JSON. Raises ValueError for NaN."""
     return sha256(canonical_json(value))

@@ -1,15 +1,15 @@
-"""Every error a user can meet, named by the boundary that was crossed.
+"""Every error that a user can meet, named by the boundary crossed.
 
-Each type also subclasses the built-in exception it specialises, takes one message as its only positional argument (so
-it survives pickling between processes), and carries the exit code of the command line. A message says what is wrong and
-what to do about it. Broken promises between our own functions are assertions, not members of this tree.
+Each type also subclasses the built-in exception that it specialises, takes one message as its only positional argument
+(so it survives pickling between processes), and carries the command line's exit code. A message says what is wrong and
+how to correct it. Broken promises between our own functions are assertions, not members of this tree.
 """
 
 import os
 
 
 class BootstrapError(Exception):
-    """Root of the tree; anything else that escapes is a defect of this program."""
+    """Root of the tree; any other uncaught exception is a defect of this program."""
 
     exit_code = 1
 
@@ -31,10 +31,7 @@ class StoreCorrupt(StoreError):
 
 
 class LineageLocked(StoreError):
-    """Another living driver writes this lineage.
-
-    `owner` names it as a clause of a sentence, where it is known; it survives pickling, as every attribute does.
-    """
+    """Another living driver writes this lineage; `owner` names it as a clause of a sentence, if known."""
 
     def __init__(self, message: str, *, owner: str | None = None) -> None:
         super().__init__(message)
@@ -46,19 +43,19 @@ class LineageMismatch(StoreError):
 
 
 class AccountingMismatch(BootstrapError, ValueError):
-    """The prompts drawn and the outcomes recorded for them do not add up; the generation is not committed."""
+    """The accounting of prompts drawn and outcomes does not reconcile; the generation is not committed."""
 
     exit_code = 4
 
 
 class VerifierError(BootstrapError, RuntimeError):
-    """A verifier failed its sanity checks, or could not judge too large a share of the answers."""
+    """A verifier failed its sanity checks, or left too large a share of the answers unjudged."""
 
     exit_code = 4
 
 
 class SandboxUnavailable(VerifierError):
-    """No level of confinement that the recipe accepts withstands the probe attacks on this machine."""
+    """On this machine no confinement level that the recipe accepts withstands the probe attacks."""
 
 
 class WorkerError(BootstrapError, RuntimeError):
@@ -68,11 +65,11 @@ class WorkerError(BootstrapError, RuntimeError):
 
 
 class FingerprintMismatch(WorkerError):
-    """The weights in a worker are not those that the plan names."""
+    """A worker's weights differ from those that the plan names."""
 
 
 class WaitTimeout(WorkerError, TimeoutError):
-    """A bounded wait was hit; the message names what is awaited, from whom and since when."""
+    """A wait reached its bound; the message names what is awaited, from whom and since when."""
 
 
 class ClusterError(BootstrapError, ConnectionError):
@@ -82,7 +79,7 @@ class ClusterError(BootstrapError, ConnectionError):
 
 
 class TrackingError(BootstrapError, ConnectionError):
-    """MLflow cannot be reached or refused a record; the outbox keeps what is unpublished."""
+    """MLflow cannot be reached or refused a record; the outbox keeps unpublished records."""
 
     exit_code = 6
 
@@ -94,14 +91,15 @@ class GuardStop(BootstrapError, RuntimeError):
 
 
 def system_reason(error: BaseException) -> str:
-    """Return what the operating system said beneath an error of a client's: `Connection refused`.
+    """Return the operating system's reason beneath a client's error, as `Connection refused`.
 
-    Where it said nothing, what the error says itself, or its name.
+    Without one, the error's own message or its type.
     """
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, OSError) and cause.errno is not None:
-            # Names that cannot be resolved have negative numbers and words of their own.
-            return os.strerror(cause.errno) if cause.errno > 0 else str(cause.strerror)
+        match cause:
+            case OSError(errno=int(code), strerror=reason):
+                # Errors of name resolution have negative numbers and their own messages.
+                return os.strerror(code) if code > 0 else str(reason)
         cause = cause.__cause__ or cause.__context__
     return str(error).strip() or type(error).__name__

@@ -1,7 +1,7 @@
-"""Items of reasoning-gym, made again from data set, settings and seed: what its task and its verifier both stand on.
+"""Items of reasoning-gym, made again from data set, settings and seed, for its task and its verifier.
 
-The same three give the same item in every process, and a digest in the reference proves it. Left out: which items are
-asked (`prompts/gym.py`) and how answers to them are judged (`scoring/gym.py`).
+The same three give the same item in every process, as a digest in the reference proves. Left out: the choice of items
+(`prompts/gym.py`) and judging answers (`scoring/gym.py`).
 """
 
 import copy
@@ -22,7 +22,7 @@ from bootstrap.errors import BootstrapError
 from bootstrap.records import Record
 
 REVIEWED = "0.1.25"
-"""The release whose generators and scorers the tables here and the verifier's fit."""
+"""The release that the tables here and in the verifier were reviewed for."""
 
 REFUSED = {
     "boxnet": "it gives no right answer to any of its questions, so no verifier could be probed",
@@ -31,34 +31,34 @@ REFUSED = {
     "game_of_life_halting": "its scorer accepts every answer that is not empty",
     "rush_hour": "it gives no right answer to any of its questions, so no verifier could be probed",
 }
-"""Data sets that cannot be learnt from, and why."""
+"""Unusable data sets -> the reason."""
 
 HASH_ORDERED = frozenset(
     {"isomorphic_strings", "knight_swap", "polynomial_multiplication", "ransom_note", "word_ladder"}
 )
-"""Data sets whose items depend on the order of sets of strings, which Python salts in every process."""
+"""Data sets whose items depend on the order of sets of strings, which differs between processes."""
 
 GLOBALLY_RANDOM = frozenset({"list_functions", "pool_matrix"})
-"""Data sets that draw from, or seed, the process's global random generators."""
+"""Data sets that draw from or seed the process's global random generators."""
 
 CACHED_ITEMS = 4096
 PROBED_SEEDS = (0, 5, 2**31 + 1)
-"""Seeds at which a data set's items by index are compared with those of data sets made for one seed."""
+"""Seeds at which item n of one data set is compared with the first item of a data set of seed n."""
 
 
 class Reference(Record):
-    """What finds an item again."""
+    """The arguments that make an item again, and its digest."""
 
     dataset: str
     config: dict[str, Any]
-    """The data set's own settings, seed and size left out."""
+    """The data set's own settings, without seed and size."""
     seed: int
     digest: str
-    """Of the item, by `digest`."""
+    """The item's, from `digest`."""
 
 
 def library(error: type[BootstrapError]) -> ModuleType:
-    """Return the package. Raises `error` where it is missing or of another release than the one reviewed."""
+    """Return the package. Raises `error` for a missing package or another release than the reviewed one."""
     try:
         installed = metadata.version("reasoning-gym")
     except metadata.PackageNotFoundError:
@@ -74,7 +74,7 @@ def library(error: type[BootstrapError]) -> ModuleType:
 
 
 def refusal(name: str) -> str:
-    """Return why a data set cannot be used in this process, or nothing."""
+    """Return why a data set is unusable in this process, or ""."""
     if name in REFUSED:
         return REFUSED[name]
     if name in HASH_ORDERED and sys.flags.hash_randomization:
@@ -85,20 +85,20 @@ def refusal(name: str) -> str:
 def item(name: str, config: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """Return the item: `question`, `answer` and `metadata`. The caller must not change it.
 
-    Raises whatever the data set raises where it can make none; ValueError for settings that it refuses.
+    Raises the data set's error if it can make none; ValueError for settings that it refuses.
     """
     return _item(name, canonical(config), seed)
 
 
 def validate(name: str, config: Mapping[str, Any]) -> None:
-    """Raise whatever the data set raises over settings that it refuses."""
+    """Raise the data set's error for settings that it refuses."""
     _dataset(name, canonical(config))
 
 
 def score(name: str, config: Mapping[str, Any], entry: Mapping[str, Any], text: str) -> float:
-    """Return the data set's own score of an answer to an item, of which the scorer gets a copy.
+    """Return the data set's own score of an answer to an item; the scorer gets a copy of the item.
 
-    Raises whatever the scorer raises.
+    Raises the scorer's errors.
     """
     dataset = _dataset(name, canonical(config))[0]
     with _contained():
@@ -106,10 +106,10 @@ def score(name: str, config: Mapping[str, Any], entry: Mapping[str, Any], text: 
 
 
 def solution(name: str, entry: Mapping[str, Any]) -> str:
-    """Return a right answer: the item's own, or the example that it gives where many are right.
+    """Return a right answer: the item's own, or its example if many are right.
 
-    Raises ValueError when the item has none: an integral that sympy could not solve stands in its own answer, where
-    writing the question down would do for any.
+    Raises ValueError for an item without one: sympy left the integral unsolved, and repeating the question would count
+    as right.
     """
     match name:
         case "intermediate_integration" if "Integral(" in entry["answer"]:
@@ -125,7 +125,7 @@ def solution(name: str, entry: Mapping[str, Any]) -> str:
 
 
 def digest(entry: Mapping[str, Any]) -> str:
-    """Return the first 16 hex digits of SHA-256 over question and answer."""
+    """Return the first 16 hex digits of the SHA-256 of question and answer."""
     return hashlib.sha256(f"{entry['question']}\x1f{entry['answer']}".encode()).hexdigest()[:16]
 
 
@@ -143,9 +143,9 @@ def _item(name: str, config: str, seed: int) -> dict[str, Any]:
 
 @lru_cache
 def _dataset(name: str, config: str) -> tuple[Any, bool]:
-    """Return a data set with seed 0, and whether its item number n is the only item of the data set with seed n.
+    """Return a data set with seed 0, and whether its item n is the only item of the data set with seed n.
 
-    Item n of a data set draws from `Random(seed + n)`, so nearly always it is; then no data set need be made per item.
+    Item n draws from `Random(seed + n)`, so it nearly always is; then one data set serves all seeds.
     """
     from reasoning_gym.factory import create_dataset
 
@@ -157,7 +157,7 @@ def _dataset(name: str, config: str) -> tuple[Any, bool]:
             with _randomness_kept(name, seed), _contained():
                 if digest(dataset[seed]) != expected:
                     return dataset, False
-    # Third-party code that may raise anything: an index beyond the size, or a seed without an item.
+    # Third-party code may raise anything, for an index beyond the size or a seed without an item.
     except Exception:
         return dataset, False
     return dataset, True
@@ -171,9 +171,9 @@ def _alone(name: str, config: str, seed: int) -> dict[str, Any]:
 
 @contextmanager
 def _contained() -> Iterator[None]:
-    """Keep data sets from this process's output and state.
+    """Shield this process's output and state from data sets.
 
-    Some print what they made, or the model's own text; `decimal_arithmetic` leaves its own precision behind.
+    Some print their items or the model's text; `decimal_arithmetic` changes the decimal precision.
     """
     with redirect_stdout(io.StringIO()), decimal.localcontext(decimal.DefaultContext):
         yield
@@ -181,7 +181,7 @@ def _contained() -> Iterator[None]:
 
 @contextmanager
 def _randomness_kept(name: str, seed: int) -> Iterator[None]:
-    """Seed the global generators for a data set that uses them, and put them back afterwards."""
+    """Seed the global generators for a data set that uses them, and restore their states afterwards."""
     if name not in GLOBALLY_RANDOM:
         yield
         return

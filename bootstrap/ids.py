@@ -1,17 +1,17 @@
-"""Ids of what is sampled and of a generation's artifacts: each is parsed and printed here alone.
+"""Ids of samples and of a generation's artifacts: each is parsed and printed here alone.
 
     g3.s0.u17                    round 17 of step 0 of generation 3
     g3.s0.u17.p4                 group: the samples of prompt 4 of that round
     g3.s0.u17.p4.k2              its sample 2
-    g3.s0.u17.propose.k4         what the model wrote in self-play as problem 4, which is prompt 4 of the round
-    g0.NAME.g3.s0.u17.p4.k2      what a fork inherited from lineage NAME
+    g3.s0.u17.propose.k4         proposal of problem 4 in self-play, which is prompt 4 of the round
+    g0.NAME.g3.s0.u17.p4.k2      a sample that a fork inherited from lineage NAME
     greedy.l5.p0.k0              held-out answer: level 5, prompt 0; `sampled` and `final` likewise
-    greedy.TASK.l5.p0.k0         the same of a task of the panel
+    greedy.TASK.l5.p0.k0         the same for a task of the panel
     step-0                       role of the artifact of step 0
     NAME@gen-3                   generation 3 of lineage NAME
 
-They are readable and derived from position, never from time. Records and tables hold them as text. Left out: ids of
-prompts, which are hexadecimal and have no dot (`records.Prompt`), and ids of artifacts, which are hashes.
+Ids derive from positions, never from time. Records and tables hold them as text. Left out: ids of prompts, which are
+hexadecimal without a dot (`records.Prompt`), and ids of artifacts, which are hashes.
 """
 
 import re
@@ -29,18 +29,18 @@ _FOREIGN = re.compile(r"(.+)@gen-(\d+)")
 
 
 def group_id(prefix: object, place: int) -> str:
-    """Return the group of the samples of one prompt, by its place in what `prefix` names: a round, held-out prompts."""
+    """Return the group of one prompt's samples; `place`: the prompt's, in the round or held-out set named `prefix`."""
     return f"{prefix}.p{place}"
 
 
 def is_rollout(source: str) -> bool:
-    """Whether the source of a trained sequence is a rollout; otherwise it is the prompt whose reference is shown."""
+    """Whether the source of a trained sequence is a rollout; otherwise it is a prompt, shown with its reference."""
     return "." in source
 
 
 @dataclass(frozen=True, slots=True)
 class SampleId:
-    """One sample of a group, whatever the group is called."""
+    """One sample of any group."""
 
     group: str
     number: int
@@ -50,7 +50,7 @@ class SampleId:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return the id that `text` is. Raises ValueError when it is none."""
+        """Return the id in `text`. Raises ValueError for any other text."""
         group, mark, number = text.rpartition(".k")
         if not mark:
             raise ValueError(f"{text!r} names no sample of a group")
@@ -69,7 +69,7 @@ class RoundId:
         return f"g{self.generation}.s{self.step}.u{self.number}"
 
     def proposal(self, place: int) -> str:
-        """Return the id of what the model writes as problem `place` of the round (self-play)."""
+        """Return the id of the model's proposal for problem `place` of the round (self-play)."""
         return str(SampleId(f"{self}.{_PROPOSE}", place))
 
 
@@ -79,9 +79,9 @@ class RolloutId:
 
     round: RoundId
     place: int | None
-    """Of its prompt in the round; None for a proposal."""
+    """The prompt's place in the round; None for a proposal."""
     sample: int
-    """Of a proposal: the place of its problem among the round's prompts."""
+    """The sample's number in its group; for a proposal, its problem's place in the round."""
     lineage: str = ""
     """The lineage that a fork inherited it from; empty for the lineage's own."""
 
@@ -91,7 +91,7 @@ class RolloutId:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return the id that `text`, read from a store, is. Raises StoreCorrupt when it is none."""
+        """Return the id in a store's `text`. Raises StoreCorrupt for any other text."""
         if (found := _ROLLOUT.fullmatch(text)) is None:
             raise StoreCorrupt(f"{text!r} is no id of a rollout; restore the lineage from a copy")
         lineage, generation, step, number, place, sample = found.groups()
@@ -103,7 +103,7 @@ class RolloutId:
         )
 
     def inherited_from(self, lineage: str) -> Self:
-        """Return the id by which a fork of `lineage` knows it."""
+        """Return its id in a fork of `lineage`."""
         return replace(self, lineage=f"{lineage}.g0.{self.lineage}" if self.lineage else lineage)
 
     @property
@@ -112,12 +112,12 @@ class RolloutId:
 
     @property
     def contributor(self) -> int:
-        """The generation of this lineage that it comes from: 0 for what a fork inherited."""
+        """Its generation in this lineage; 0 for inherited rollouts."""
         return 0 if self.lineage else self.round.generation
 
     @property
     def solutions(self) -> str:
-        """The group of the answers to the problem of a proposal."""
+        """The group of the answers to a proposal's problem."""
         assert self.is_proposal, f"{self} proposes nothing"
         return group_id(self.round, self.sample)
 
@@ -133,24 +133,24 @@ class Asking(StrEnum):
     GREEDY = "greedy"
     SAMPLED = "sampled"
     FINAL = "final"
-    """Greedily, prompts of the final set."""
+    """Greedily, on prompts of the final set."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HeldoutId:
-    """The held-out prompts of one level, as asked in one way."""
+    """The held-out prompts of one level, asked in one way."""
 
     asking: Asking
     level: int
     task: str = ""
-    """Of the panel; empty for the run's own."""
+    """A task of the panel; empty for the run's own."""
 
     def __str__(self) -> str:
         return ".".join(filter(None, (self.asking, self.task, f"l{self.level}")))
 
     @classmethod
     def of_answer(cls, text: str) -> Self | None:
-        """Return which prompts a rollout answers; None for one of a training step."""
+        """Return the prompts that a rollout answers; None for one of a training step."""
         if (found := _HELDOUT.fullmatch(text)) is None:
             return None
         asking, task, level = found.groups()
@@ -159,7 +159,7 @@ class HeldoutId:
 
 @dataclass(frozen=True, order=True, slots=True)
 class StepRole:
-    """The role of a step's artifact in its generation; ordered as the steps ran."""
+    """The role of a step's artifact in its generation; ordered by step."""
 
     index: int
 
@@ -168,7 +168,7 @@ class StepRole:
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """Return the role that `text` is; None for that of another artifact."""
+        """Return the role in `text`; None for that of another artifact."""
         found = _STEP.fullmatch(text)
         return None if found is None else cls(int(found[1]))
 
@@ -185,6 +185,6 @@ class ForeignGeneration:
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """Return the generation that `text` names; None when it names another kind of model."""
+        """Return the generation in `text`; None for another kind of model."""
         found = _FOREIGN.fullmatch(text)
         return None if found is None else cls(found[1], int(found[2]))

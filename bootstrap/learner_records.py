@@ -1,6 +1,6 @@
-"""How a batch is learned from, and what the learner tells of it.
+"""The forms of the losses, and the learner's results.
 
-    RatioLevel, Surrogate, KlForm: the forms that a `Batch` and its KL targets choose from (`records.py`)
+    RatioLevel, Surrogate, KlForm: choices of a `Batch` and its KL targets (`records.py`)
     TokenScores, UpdateMetrics, Divergence: before an update, after it, between two models
 
 Left out: the arithmetic (`training/loss.py`).
@@ -11,41 +11,41 @@ from enum import StrEnum
 
 
 class RatioLevel(StrEnum):
-    """Of what the importance ratio of a token in the `rl` stream is: `r = exp(log-ratio)`."""
+    """The importance ratio `r = exp(log-ratio)` of a token in the `rl` stream."""
 
     TOKEN = "token"
-    """Of the token."""
+    """The token's own."""
     SEQUENCE = "sequence"
-    """Of its completion: the geometric mean of the tokens' ratios (GSPO, arXiv:2507.18071)."""
+    """Its completion's: the geometric mean of the tokens' ratios (GSPO, arXiv:2507.18071)."""
     PRODUCT = "product"
-    """Of its completion: the product of the tokens' ratios, the exact weight of the whole sequence."""
+    """Its completion's: the product of the tokens' ratios, the exact weight of the sequence."""
 
 
 class Surrogate(StrEnum):
-    """What the `rl` stream does with the ratio `r` of a token and its advantage `A`; bounds are the batch's clips."""
+    """The `rl` stream's objective from a token's ratio `r` and advantage `A`; the bounds are the batch's clips."""
 
     CLIPPED = "clipped"
-    """`min(r A, clip(r) A)`: no gradient where the clip acts (PPO, arXiv:1707.06347)."""
+    """`min(r A, clip(r) A)`: no gradient for clipped tokens (PPO, arXiv:1707.06347)."""
     TRUNCATED = "truncated"
     """`stop_gradient(clip(r)) A logprob`: every token keeps a gradient, of bounded weight (CISPO, arXiv:2506.13585)."""
     MASKED = "masked"
-    """`stop_gradient(r) A logprob` where `r` is within the bounds, nothing elsewhere."""
+    """`stop_gradient(r) A logprob` for `r` within the bounds, 0 outside."""
 
 
 class KlForm(StrEnum):
-    """How a frozen model bears on the tokens of the `rl` stream.
+    """How a KL target, a frozen model, enters the `rl` stream.
 
-    `k1`, `k2`, `k3` are estimators of KL(policy || target) from the sampled token alone (Schulman 2020), with
-    `d = logprob under the KL target - logprob`: `-d`, `d^2 / 2`, `exp(d) - d - 1`. In the reward k1 alone, and in the
-    loss k2 and k3 alone, have a gradient that leads to the KL target (`training/loss.py`).
+    `k1`, `k2`, `k3` estimate KL(policy || target) from the sampled token alone (Schulman 2020), with
+    `d = logprob under the target - logprob`: `-d`, `d^2 / 2`, `exp(d) - d - 1`. Only k1 as a reward, and k2 and k3 as
+    losses, have a gradient towards the target (`training/loss.py`).
     """
 
     REWARD_K1 = "reward_k1"
-    """The advantage falls by the estimate at sampling time, summed from the token to the completion's end."""
+    """Subtracts from the advantage the estimate at sampling time, summed from the token to the completion's end."""
     TOKEN_K1 = "token_k1"
-    """The advantage falls by the token's own estimate alone: on-policy distillation (reverse KL, discount 0)."""
+    """Subtracts from the advantage the token's own estimate: on-policy distillation (reverse KL, discount 0)."""
     LOSS_K2 = "loss_k2"
-    """The estimate is differentiated as a term of the loss."""
+    """Adds the estimate to the loss."""
     LOSS_K3 = "loss_k3"
 
     @property
@@ -59,25 +59,23 @@ class KlForm(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TokenScores:
-    """What the weights under training say of one sequence's completion tokens, before an update learns from it."""
+    """Token scores: the current weights' figures for one sequence's completion tokens, before an update."""
 
     source: str
     """The example's."""
     logprobs: tuple[float, ...]
-    """At the temperature that was asked for."""
+    """At the requested temperature."""
     values: tuple[float, ...]
-    """The critic's, of each token's state; empty where there is no critic."""
+    """The critic's, of each token's state; empty without a critic."""
     rewards: tuple[float, ...]
-    """What each token earns from the example's KL targets in the reward: the KL estimates, negative, times the
-    weights.
-    """
+    """From the example's KL targets in the reward: negative KL estimates times their weights."""
     flops: float
     """Model FLOPs of the sequence's forward passes, the KL targets' included."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UpdateMetrics:
-    """What one optimizer update reports: sums already divided by their normalizers."""
+    """Metrics of one optimizer update; losses are divided by their normalizers."""
 
     loss: float
     rl_loss: float
@@ -86,20 +84,20 @@ class UpdateMetrics:
     value_loss: float
     """The critic's; 0 without one."""
     grad_norm: float
-    """Global L2 norm before clipping, the critic's head left out."""
+    """Global L2 norm before clipping, without the critic."""
     ratio_max: float
-    """Largest importance ratio among `rl` tokens; 1 when there are none."""
+    """Largest importance ratio among `rl` tokens; 1 without any."""
     clip_fraction: float
-    """Share of `rl` tokens whose ratio the clip bounds; but for `truncated` surrogates they give no gradient."""
+    """Share of clipped `rl` tokens; except in `truncated` surrogates they give no gradient."""
     num_tokens: int
-    """Tokens in the forward pass, padding left out."""
+    """Tokens in the forward pass, without padding."""
     flops: float
     """Model FLOPs of forward and backward, teachers' forward passes included."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Divergence:
-    """How far one model is from another on given completions: sums over their tokens."""
+    """Divergence of one model from another on given completions: sums over their tokens."""
 
     nats: float
     """KL(model || other) over the whole vocabulary."""

@@ -1,9 +1,9 @@
-"""What the ledger keeps: reports, decisions, generations, and what is noted beside them.
+"""Records of the ledger: reports, decisions, generations, and annotations.
 
     LevelReport -> Report -> LevelTest -> Decision -> Generation    Diagnostics -> GuardBreach
 
-All are frozen pydantic models, which become canonical JSON. Nothing here computes; the stages do. Left out: what flows
-between stages (`records.py`), and the file format (`store/ledger.py`).
+All are frozen pydantic models without logic, stored as canonical JSON. Left out: records between stages (`records.py`),
+and the file format (`store/ledger.py`).
 """
 
 from enum import StrEnum
@@ -24,7 +24,7 @@ class GenerationOutcome(StrEnum):
     PROMOTED = "promoted"
     REJECTED = "rejected"
     UNGATED = "ungated"
-    """Kept beside the champion and not compared with it, by the recipe's word: a student, a control."""
+    """Ungated: by the recipe not compared with the champion, as a student or a control."""
 
     @property
     def may_be_champion(self) -> bool:
@@ -38,7 +38,7 @@ class Interval(Record):
 
 
 class LevelReport(Record):
-    """Held-out results at one level. Sampled metrics are None where only greedy answers were taken."""
+    """Held-out results at one level. Sampled metrics are None if only greedy answers were drawn."""
 
     level: int
     num_prompts: int
@@ -49,16 +49,16 @@ class LevelReport(Record):
     """Wilson interval of `accuracy`."""
     num_unverifiable: int = 0
     num_repeated: int = 0
-    """Prompts that a lower level asks too; their one answer counts here as well."""
+    """Prompts that a lower level shares; their one answer counts in both."""
     mean_length: float
-    """Completion tokens of greedy answers, end-of-sequence included."""
+    """Mean completion tokens of greedy answers, end-of-sequence included."""
     truncated: float
     """Share of greedy answers cut by the length limit."""
     num_samples: int = 0
     """Samples per prompt behind the sampled metrics."""
     pass_at_1: float | None = None
     pass_at_k: float | None = None
-    """Unbiased `1 - C(n-c, k) / C(n, k)` (arXiv:2107.03374) at k = `num_samples` // 2 or as `k` says."""
+    """Unbiased `1 - C(n-c, k) / C(n, k)` (arXiv:2107.03374) at `k`, or at `num_samples` // 2."""
     k: int = 0
     majority_at_k: float | None = None
     entropy: float | None = None
@@ -68,45 +68,46 @@ class LevelReport(Record):
 
 
 class Share(Record):
-    """Greedy held-out results on one level's prompts of a slice, without those that a lower level asks too."""
+    """Greedy held-out results on one level's prompts of a slice, without those that a lower level shares."""
 
     level: int
     num_prompts: int
     num_correct: int
     num_unverifiable: int
     accuracy: float
-    """Share of right answers among those that could be judged; 0 where none could."""
+    """Share of right answers among judged ones; 0 without any."""
     interval: Interval
     """Wilson interval of `accuracy`."""
 
 
 class Report(Record):
-    """What the evaluation found about one set of weights on frozen held-out prompts."""
+    """Evaluation of one set of weights on frozen held-out prompts."""
 
     fingerprint: str
     suite: str
     """Digest of the held-out prompts."""
     levels: tuple[LevelReport, ...]
     frontier: int
-    """Highest level with all levels up to it mastered; 0 when none is. Levels with few prompts (`gate.min_prompts`)
+    """Highest level with all levels up to it mastered; 0 without any. Levels with few prompts (`gate.min_prompts`)
     count together with the next."""
     generalization_margin: int
-    """Number of consecutive levels beyond those trained with at least half of the answers right."""
+    """Generalization margin: number of consecutive levels beyond the trained ones with at least half of the answers
+    right."""
     mastered: float
-    """The accuracy from which a level counts as mastered."""
+    """Accuracy from which a level counts as mastered."""
     parts: dict[str, tuple[LevelReport, ...]] = Field(default_factory=dict)
-    """Greedy results on the parts of a mixture, level by level; empty where the task is one."""
+    """Greedy results by part of a mixture and level; empty for a single task."""
     slices: dict[str, tuple[Share, ...]] = Field(default_factory=dict)
-    """Greedy results by slice of a fixed data set, level by level; empty where no slice is declared."""
+    """Greedy results by slice of a fixed data set and level; empty without declared slices."""
     panel: dict[str, tuple[LevelReport, ...]] = Field(default_factory=dict)
-    """Greedy results on the tasks of the evaluation's panel, level by level."""
+    """Greedy results by task of the evaluation's panel and level."""
 
     def level(self, number: int) -> LevelReport | None:
         return next((row for row in self.levels if row.level == number), None)
 
 
 class DiagnosticMetric(StrEnum):
-    """What a guard can watch: the fields of `Diagnostics` that are numbers."""
+    """The metrics that a guard can watch: the numeric fields of `Diagnostics`."""
 
     ENTROPY = "entropy"
     DISTINCT_ANSWERS = "distinct_answers"
@@ -121,16 +122,16 @@ class DiagnosticMetric(StrEnum):
 
 
 class GuardAction(StrEnum):
-    """What a guard does with a generation that is out of its bound; each of the later three also rejects it."""
+    """A guard's action for a generation outside its bound; all but `warn` also reject the generation."""
 
     WARN = "warn"
-    """Say so, in the run's progress and in the generation's record."""
+    """A warning, in the run's progress and in the generation's record."""
     REJECT = "reject"
-    """The candidate does not become champion, whatever the gate says."""
+    """The candidate does not become champion, whatever the gate decides."""
     STOP = "stop"
-    """The run ends once the generation is committed; only `--past-guards` goes on."""
+    """The run ends after the commit; only `--past-guards` continues it."""
     ROLL_BACK = "roll_back"
-    """The champion returns to the last one that broke no guard at all, warnings included; generation 0 if none is."""
+    """The champion returns to the last one that broke no guard, warnings included, or to generation 0."""
 
     @property
     def rejects(self) -> bool:
@@ -152,7 +153,7 @@ class GuardBreach(Record):
 
 
 class Diagnostics(Record):
-    """Signs of collapse in one generation; each is None where the lineage has nothing to measure it by.
+    """Diagnostics: signs of collapse in one generation; each is None if the lineage cannot measure it.
 
     The fixed prompts are held-out prompts of the base levels, the same in every generation (`diagnostics.prompts`).
     """
@@ -160,63 +161,63 @@ class Diagnostics(Record):
     entropy: float | None = None
     """Mean entropy per sampled token in nats, over held-out prompts of the target levels."""
     distinct_answers: float | None = None
-    """Mean number of distinct answers among the samples of such a prompt."""
+    """Mean number of distinct answers among such a prompt's samples."""
     pass_at_k_change: float | None = None
-    """Mean pass@k on the fixed prompts less that of generation 0 on the same prompts; None for generation 0."""
+    """Mean pass@k on the fixed prompts less generation 0's; None for generation 0."""
     length_ratio: float | None = None
-    """Mean tokens of greedy held-out answers over those of the parent, same prompts, levels up to the target."""
+    """Mean tokens of greedy held-out answers over the parent's, on the same prompts, levels up to the target."""
     truncated: float | None = None
-    """Share of greedy held-out answers that the length limit cut, levels up to the target."""
+    """Share of greedy held-out answers cut by the length limit, levels up to the target."""
     kl_parent: float | None = None
     """KL(this || parent) in nats per token of its own samples on the fixed prompts, whole vocabulary."""
     kl_base: float | None = None
     """KL(this || generation 0), likewise."""
     model_made: float | None = None
-    """Share of model-made sequences among those trained on, each counted as often as an update used it."""
+    """Share of model-made sequences among the trained ones, counted once per use in an update."""
     disagreement: float | None = None
-    """Share of sampled held-out answers on which the verifier of training and that of evaluation differ; None where
-    they are the same."""
+    """Share of sampled held-out answers that the training and the eval verifier judge differently; None if they are the
+    same."""
     overlap: float | None = None
-    """Share of the prompts trained on that have an n-gram in common with one held-out prompt."""
+    """Share of trained prompts that share an n-gram with a held-out prompt."""
     findings: tuple[GuardBreach, ...] = ()
-    """The recipe's guards that it broke."""
+    """The broken guards of the recipe."""
 
     def value(self, metric: DiagnosticMetric) -> float | None:
         return getattr(self, metric.value)
 
 
 class LevelTest(Record):
-    """Paired comparison of the candidate on the same held-out prompts, each counted once, of one or more levels.
+    """Paired comparison of the candidate on held-out prompts of one or more levels, each prompt counted once.
 
-    What must be kept may be compared with the best that the champion line has reached there, which may be earlier
-    champions (`reference`); `champion`, `gained` and `lost` are then about those.
+    Retention may compare with the best of the champion line, which may be earlier champions (`reference`); `champion`,
+    `gained` and `lost` then refer to these.
     """
 
     levels: tuple[int, ...]
     num_prompts: int
-    """Prompts that both sides were judged on."""
+    """Prompts that were judged for both sides."""
     candidate: float
     champion: float
     gained: int
-    """Prompts that only the candidate answers."""
+    """Prompts that only the candidate answers right."""
     lost: int
-    """Prompts that only the champion answers."""
+    """Prompts that only the champion answers right."""
     p_value: float | None = None
-    """Exact McNemar, two-sided for improvement, one-sided for the loss in a slice; None where none is tested."""
+    """Exact McNemar, two-sided for improvement, one-sided for the loss in a slice; None without a test."""
     difference_low: float
     """Lower confidence bound of candidate - champion."""
     passed: bool
     reference: tuple[int, ...] = ()
-    """The generations whose answers the candidate is compared with, ascending; empty for improvement, which is over the
-    champion, and in records from before it was kept."""
+    """The generations compared with, ascending; empty for improvement, which is over the champion, and in old
+    records."""
     alpha: float | None = None
-    """Level of the test; None where none is tested, and in records from before it was kept."""
+    """Level of the test; None without a test, and in old records."""
     margin: float | None = None
-    """Largest fall allowed; None for improvement, and in records from before it was kept."""
+    """Largest allowed fall; None for improvement, and in old records."""
 
 
 class Decision(Record):
-    """The gate's judgement, with everything it rests on."""
+    """The gate's judgement, with all its tests."""
 
     promoted: bool
     reason: str
@@ -224,65 +225,65 @@ class Decision(Record):
     """Generation compared with; None for generation 0."""
     improvement: LevelTest | None = None
     retention: tuple[LevelTest, ...] = ()
-    """Of each level that the champion line has mastered, or of several small ones together: none may fall by more than
-    the margin."""
+    """Of each level that the champion line has mastered, or several small ones together: none may fall by more than the
+    margin."""
     pooled: LevelTest | None = None
-    """Of all these levels together, against the champion: non-inferiority; None where no level was mastered, and in
-    records from before it was tested."""
+    """Non-inferiority to the champion on all these levels together; None without a mastered level, and in old
+    records."""
     slices: dict[str, LevelTest] = Field(default_factory=dict)
-    """What may be below the best of the line by chance alone: `slice NAME` and `level N` below mastered of fixed data,
-    and `panel TASK` that an earlier champion did better at."""
+    """Tests that the candidate is below the best of the line by chance alone: `slice NAME` and unmastered `level N` of
+    fixed data, and `panel TASK` where an earlier champion was better."""
     panel: dict[str, LevelTest] = Field(default_factory=dict)
-    """By task of the evaluation's panel, all its levels together, against the champion."""
+    """By task of the evaluation's panel, over all its levels, against the champion."""
 
 
 class ComputeCost(Record):
-    """FLOPs by phase of a generation and all that it descends from, each generation once."""
+    """Compute cost: FLOPs by phase of a generation and all its ancestors, each once."""
 
     start: dict[str, float]
-    """Of generation 0: the price of the start."""
+    """Of generation 0."""
     since: dict[str, float]
-    """Of all others."""
+    """Of all other generations."""
 
 
 class Edge(Record):
-    """A typed arrow from an earlier generation, or from a model outside the lineage, into this one."""
+    """A typed edge from an earlier generation, or from a model outside the lineage, to this one."""
 
     role: str
     """init, merged, teacher, sampler, reference, judge, voter, data."""
     generation: int | None
     """None for a model outside the lineage."""
     external: str | None = None
-    """That model's place as the recipe writes it, `LINEAGE@gen-N` for a generation of another lineage."""
+    """The outside model as the recipe names it; `LINEAGE@gen-N` for a generation of another lineage."""
     record: str | None = None
     """Hash of that generation's ledger record."""
     compute_cost: ComputeCost | None = None
-    """What that generation cost; None for everything but a generation of another lineage."""
+    """Compute cost of a generation of another lineage; None for any other model."""
     fingerprint: str
-    """Weights' fingerprint; for data edges the digest of the pool taken from that generation; for a server, which
-    shows no weights, the name of its model."""
+    """Weights' fingerprint; for data edges the digest of the pool taken from that generation; for a server, whose
+    weights are hidden, its model's name."""
 
 
 class ArtifactRef(Record):
     """A stage output as the ledger names it."""
 
     id: str
-    """Hash of what made it."""
+    """Hash of the inputs that made it."""
     digest: str
-    """SHA-256 of its manifest, which holds the SHA-256 of every file."""
+    """SHA-256 of its manifest, which holds every file's SHA-256."""
     path: str
     """Folder, relative to the lineage's."""
 
 
 class Compute(Record):
-    """Deterministic part of the compute ledger: counts, not seconds."""
+    """The deterministic part of compute accounting: counts, not seconds."""
 
     flops: dict[str, float] = Field(default_factory=dict)
     """By phase: generate, train, evaluate, diagnostics, verify (judges and voters of the lineage)."""
     tokens: dict[str, int] = Field(default_factory=dict)
     """By phase: generate, train (forward and backward), evaluate, diagnostics, verify."""
     useful_tokens: int = 0
-    """Generated tokens with non-zero advantage, or selected for imitation or replay."""
+    """Generated tokens with a non-zero advantage, or selected for imitation or replay."""
     verdicts: int = 0
 
     @property
@@ -295,7 +296,7 @@ class Compute(Record):
 
 
 class Accounting(Record):
-    """The accounting of one generation: every prompt drawn is accounted for."""
+    """Accounting of one generation: what became of every prompt drawn."""
 
     prompts_drawn: int = 0
     rollouts: int = 0
@@ -304,45 +305,45 @@ class Accounting(Record):
     failed: int = 0
     unverifiable: int = 0
     trained: int = 0
-    """Rollouts selected to give a gradient in this generation; a step's usage table counts how often each did."""
+    """Rollouts selected for a gradient in this generation; a step's usage table counts how often each was used."""
     replayed: int = 0
-    """Rollouts given to the replay pool: of the right answers to a prompt, one."""
+    """Rollouts added to the replay pool: one right answer per prompt."""
     dropped: dict[str, int] = Field(default_factory=dict)
-    """Rollouts not selected to give a gradient, by reason."""
+    """Rollouts not selected for a gradient, by reason."""
 
 
 class Generation(Record):
-    """One node of the lineage, as committed. Everything here is inside the ledger's hash."""
+    """One node of the lineage, as committed. The ledger's hash covers every field."""
 
     schema_version: int = SCHEMA_VERSION
     number: int
     stage: str = ""
-    """Name of the recipe's stage that it belongs to; empty where all generations do the same."""
+    """Name of its stage in the recipe; empty if all generations do the same."""
     lineage: str
     outcome: GenerationOutcome
     edges: tuple[Edge, ...]
     target_levels: tuple[int, ...]
-    """Levels whose improvement the gate demands; for generation 0 those that it was trained for."""
+    """Levels on which the gate demands improvement; for generation 0 the trained levels."""
     fingerprint: str
     recipe_digest: str
     code_version: str
     seed: int
     num_workers: int
-    """Workers that grew it: with `batch_rows` they decide in which order numbers are summed, hence the last bits."""
+    """Number of workers; with `batch_rows` it decides the order of float sums, hence the last bits."""
     batch_rows: int
     """Most sequences in one forward pass."""
     verifiers: dict[str, str]
     """Name -> version."""
     artifacts: dict[str, ArtifactRef]
-    """By role: weights, evaluation, one per step (`step-0`, ...), an adapter's base, what a fork inherited."""
+    """By role: weights, evaluation, one per step (`step-0`, ...), an adapter's base, a fork's inheritance."""
     report: Report
     decision: Decision
     compute: Compute
     accounting: Accounting
     champion: int
-    """The lineage's champion once this generation is committed."""
+    """The lineage's champion after this generation."""
     diagnostics: Diagnostics = Diagnostics()
-    """Empty in records of lineages that were grown before it was measured."""
+    """Empty in old records."""
 
     @property
     def name(self) -> str:
@@ -350,7 +351,7 @@ class Generation(Record):
 
     @property
     def steps(self) -> dict[StepRole, ArtifactRef]:
-        """The artifacts of its steps, in the order in which these ran."""
+        """The artifacts of its steps, in the order of the steps."""
         roles = ((StepRole.parse(name), ref) for name, ref in self.artifacts.items())
         return dict(sorted((role, ref) for role, ref in roles if role is not None))
 
@@ -361,51 +362,51 @@ class Generation(Record):
 
     @property
     def parents(self) -> tuple[int, ...]:
-        """The generations of the lineage whose weights this one started from: one, those merged, or none."""
+        """The generations of the lineage that its initial weights come from: one, several merged, or none."""
         merged = tuple(e.generation for e in self.edges if e.role == "merged" and e.generation is not None)
         return merged or tuple(e.generation for e in self.edges if e.role == "init" and e.generation is not None)
 
     @property
     def parent(self) -> int | None:
-        """The one generation whose weights this one started from; None where several were merged."""
+        """The one generation that its initial weights come from; None after a merge or without one."""
         merged = any(edge.role == "merged" for edge in self.edges)
         return None if merged else next(iter(self.parents), None)
 
     @property
     def teachers(self) -> tuple[int, ...]:
-        """The generations it learned from by distillation; a teacher outside the lineage stands in `edges` alone."""
+        """The generations that taught it by distillation; teachers outside the lineage are in `edges` alone."""
         return tuple(e.generation for e in self.edges if e.role == "teacher" and e.generation is not None)
 
 
 class FinalComparison(Record):
-    """The delivered champion against generation 0 on the final set, which no gate has seen; each prompt counts once."""
+    """The delivered champion against generation 0 on the final set, unseen by gates; each prompt counts once."""
 
     record: str
-    """Hash of the lineage's last ledger record when it was made."""
+    """Hash of the lineage's last ledger record at the time of the comparison."""
     generation: int
     """Number of that record's generation."""
     champion: int
     levels: tuple[int, ...]
     num_prompts: int
-    """Prompts that both were judged on."""
+    """Prompts that were judged for both."""
     num_unverifiable: int
     accuracy: float
     """The champion's share of right greedy answers."""
     base_accuracy: float
     """Generation 0's."""
     gained: int
-    """Prompts that only the champion answers."""
+    """Prompts that only the champion answers right."""
     lost: int
     p_value: float
     """Exact two-sided McNemar."""
     difference: Interval | None
-    """Score interval of accuracy - base_accuracy; None where nothing could be judged."""
+    """Score interval of accuracy - base_accuracy; None if nothing could be judged."""
     compute: Compute
-    """What it took, which no generation's accounting holds."""
+    """Compute of the comparison, in no generation's accounting."""
 
 
 class Annotations(Record):
-    """What was measured around a generation; outside the ledger's hash, because it differs from run to run."""
+    """Measurements of a generation, outside the ledger's hash because they differ from run to run."""
 
     started: str
     """ISO 8601, UTC."""
@@ -414,11 +415,11 @@ class Annotations(Record):
     seconds: dict[str, float]
     """By stage: generate, score, train, evaluate, diagnostics, other."""
     cpu_seconds: dict[str, float] = Field(default_factory=dict)
-    """CPU time outside the workers, by stage: score, the sandboxed processes."""
+    """CPU time outside the workers, by stage: score (sandboxed processes)."""
     versions: dict[str, str]
     bound_fraction: dict[str, float] = Field(default_factory=dict)
-    """By phase: ideal seconds at the machine's measured bound over measured seconds."""
+    """By phase: seconds at the machine's measured bound over actual seconds."""
     benchmark: dict[str, float] = Field(default_factory=dict)
     """matmul_flops and memory_bytes per second of all workers together."""
     environment: dict[str, str] = Field(default_factory=dict)
-    """The workers' precision; Ray submission id, git commit, source digest: where known."""
+    """The workers' precision, and where known the Ray submission id, git commit and source digest."""

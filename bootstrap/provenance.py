@@ -1,6 +1,7 @@
-"""Which code runs: the commit of the checkout and a digest of this program's source.
+"""Identity of the running code: the checkout's commit and a digest of the source.
 
-Both are annotations of what is finished and never its identity; unfinished work goes on with the same source alone."""
+For finished work both are annotations outside its identity; unfinished work resumes only with the same source.
+"""
 
 import os
 import shutil
@@ -12,15 +13,15 @@ from bootstrap.canonical import sha256, sha256_of
 
 ROOT = Path(__file__).parent
 COMMIT_VARIABLE = "BOOTSTRAP_GIT_COMMIT"
-"""Carries the commit to where the checkout is not: a Ray job's working folder has no `.git`."""
+"""Carries the commit to places without a checkout, such as a Ray job's working folder."""
 GIT_SECONDS = 10.0
-"""Longest wait for git; a note on where the code comes from is not worth more."""
+"""Longest wait for git, in seconds."""
 
 
 def git_commit() -> str | None:
     """Return the commit that `COMMIT_VARIABLE` or the checkout names.
 
-    None for an installed package, and where git does not run or does not answer within `GIT_SECONDS`.
+    None for an installed package, and when git fails or does not answer within `GIT_SECONDS`.
     """
     if named := os.environ.get(COMMIT_VARIABLE):
         return named
@@ -37,7 +38,7 @@ def git_commit() -> str | None:
 
 @cache
 def source_digest() -> str:
-    """Return SHA-256 over every Python file of this package, by name, as they were when a run first asked."""
+    """Return the SHA-256 of every Python file of this package, by name, read once per process."""
     return sha256_of(
         f"{path.relative_to(ROOT).as_posix()}\n{sha256(path.read_bytes())}\n".encode()
         for path in sorted(ROOT.rglob("*.py"))

@@ -1,19 +1,19 @@
-"""Python values as JSON that keeps their kinds, and what Python's `==` says of two of them.
+"""Python values as JSON that keeps their types, and Python's `==` on them.
 
-JSON holds None, truth values, finite floats, whole numbers, text, lists, and dicts whose keys are text. Everything else
-is an object with one key, a tag:
+None, truth values, finite floats, whole numbers, text, lists, and dicts with text keys are plain JSON. Every other
+value is an object with one key, its tag:
 
     {"$tuple": [...]}  {"$set": [...]}  {"$frozenset": [...]}  {"$dict": [[key, value], ...]}  {"$bytes": "00ff"}
     {"$float": "inf"}  {"$complex": [real, imaginary]}  {"$fraction": [numerator, denominator]}
 
-A dict with a key that is no text, or that starts with `$`, is written with its tag, so no dict can look like one.
-A `Decimal` counts as the fraction that it is, a `bytearray` as bytes, as `==` has it.
+A dict with a key that is no text, or starts with `$`, is written with its tag, so no plain dict looks like a tag. As
+in `==`, a `Decimal` is its fraction, and a `bytearray` is bytes.
 
-Two values are equal when their canonical texts are: numbers by value whatever their kind (`True`, `1`, `1.0` are one
-number), sets and dicts without order. A text costs time in proportion to its length, and no hash is involved, so that
-no value is slow to compare. Not-a-number equals nothing.
+Two values are equal when their canonical texts are: numbers by value whatever their type (`True`, `1`, `1.0` are one
+number), sets and dicts without order. Comparing takes time in proportion to the text, and no hashes, so no value is
+slow to compare. NaN equals nothing.
 
-Left out: reading and writing inside the sandbox (`bootstrap.sandbox.wire`), which trusts nothing.
+Left out: reading and writing inside the sandbox (`bootstrap.sandbox.wire`), which trusts no input.
 """
 
 import json
@@ -30,23 +30,23 @@ TAGS: dict[str, type] = {
     f"${kind.__name__.lower()}": kind for kind in (tuple, set, frozenset, dict, bytes, float, complex, Fraction)
 }
 MAX_DEPTH = 120
-"""Nesting of a written value, in JSON's own levels."""
+"""Deepest nesting of a written value, in levels of JSON."""
 _EXACT = 2**53
-"""Up to here every whole number is a float."""
+"""Below it every whole number is exactly a float."""
 _HEXADECIMAL = re.compile(r"(?:[0-9a-f]{2})*")
 _NOT_FINITE = ("inf", "-inf", "nan")
 
 
 class NoValue(ValueError):
-    """A value that cannot be written down, or JSON that is none."""
+    """A value that cannot be written, or JSON that is no written value."""
 
 
 class NotANumber(NoValue):
-    """A value that holds a NaN, and so equals nothing."""
+    """A value that contains NaN, and so equals nothing."""
 
 
 def write_value(value: Any) -> Any:
-    """Return a value as JSON with tags. Raises NoValue for anything but the kinds that the module's head names."""
+    """Return a value as JSON with tags. Raises NoValue for types beyond those in the module's docstring."""
     return _written(value, MAX_DEPTH)
 
 
@@ -82,20 +82,20 @@ def _deeper(room: int) -> int:
 
 
 def is_plain(value: Mapping[Any, Any]) -> bool:
-    """Whether JSON holds a dict as it is: its keys are text, and none looks like a tag."""
+    """Whether a dict is plain JSON: its keys are text, and none looks like a tag."""
     return all(type(key) is str and not key.startswith("$") for key in value)
 
 
 def check(written: Any) -> None:
-    """Raise NoValue for JSON that `write_value` never returns: an unknown tag, an element twice or a list in a set."""
+    """Raise NoValue for JSON that `write_value` never returns, as an unknown tag, or a list in a set."""
     with suppress(NotANumber):
         canonical(written)
 
 
 def canonical(written: Any) -> str:
-    """Return the text that a written value shares with every value equal to it.
+    """Return the canonical text of a written value; equal values share it.
 
-    Raises NoValue like `check`, and NotANumber where the value holds a NaN.
+    Raises NoValue like `check`, and NotANumber for a value that contains NaN.
     """
     return _canonical(written, MAX_DEPTH, is_key=False)
 
@@ -138,9 +138,9 @@ def _require_distinct(ordered: list[str], trouble: str) -> None:
 
 
 def _opened(written: Any) -> tuple[type, Any]:
-    """Return the kind of what is no scalar of JSON, and what it holds: a list, pairs, hexadecimal digits or a number.
+    """Return the type and content of JSON that is no scalar: a list, pairs, hexadecimal digits or a number.
 
-    Raises NoValue where it is none.
+    Raises NoValue for invalid JSON.
     """
     if isinstance(written, list):
         return list, written
@@ -172,7 +172,7 @@ def _opened(written: Any) -> tuple[type, Any]:
         parts = [part[1] if isinstance(part, tuple) and part[0] is float else part for part in parts]
         if len(parts) != 2 or any(type(part) is not float for part in parts):
             raise NoValue(f"{tag} holds no two floats")
-        content = complex(*parts)
+        content = complex(*parts)  # pyright: ignore[reportArgumentType, reportCallIssue]  # two floats, as checked
     return kind, content
 
 
@@ -195,7 +195,7 @@ def _number(value: int | float | complex | Fraction) -> str:
 
 
 def _as_float(value: int | Fraction) -> float | None:
-    """Return the float that a number is, or None where no float is exactly that number."""
+    """Return the float that equals a number exactly, or None."""
     try:
         nearest = float(value)
     except OverflowError:
@@ -204,9 +204,9 @@ def _as_float(value: int | Fraction) -> float | None:
 
 
 def equal(expected: Any, found: Any, *, tolerance: float = 0.0) -> bool:
-    """Return whether Python's `==` holds between two written values; what `check` refuses equals nothing.
+    """Return whether two written values are equal by Python's `==`; a value that `check` refuses equals nothing.
 
-    `tolerance`: absolute difference allowed where a float is expected, in lists, tuples and values of dicts too.
+    `tolerance`: allowed absolute difference of expected floats, in lists, tuples and values of dicts too.
     """
     try:
         return canonical(expected) == canonical(found) or (tolerance > 0 and _near(expected, found, tolerance))
@@ -220,7 +220,7 @@ def _near(expected: Any, found: Any, tolerance: float) -> bool:
         if number is None and isinstance(found, dict):
             kind, content = _opened(found)
             number = content if kind is Fraction else None
-        # As fractions, since a whole number may be larger than any float.
+        # As fractions, since a whole number may exceed every float.
         return number is not None and abs(Fraction(number) - Fraction(expected)) <= Fraction(tolerance)
     if not isinstance(expected, list | dict) or not isinstance(found, list | dict):
         return canonical(expected) == canonical(found)

@@ -1,11 +1,11 @@
-"""The pipeline on one page: what flows from stage to stage.
+"""The pipeline on one page: the records that flow from stage to stage.
 
     Prompt -> Rollout -> Verdict -> Selection -> Example (a Batch) -> Checkpoint -> Report -> Decision -> Generation
 
-All are slotted dataclasses; high-volume ones become parquet rows. Nothing here computes; the stages do. Ids
-are text here, as they are stored; `ids.py` says what they are made of.
+All are slotted dataclasses without logic; high-volume ones become parquet rows. Ids are text, as stored; `ids.py`
+parses them.
 
-Left out: how a batch is learned from and what the learner tells of it (`learner_records.py`), and what the ledger keeps
+Left out: forms of losses and the learner's results (`learner_records.py`), and the ledger's records
 (`ledger_records.py`).
 """
 
@@ -20,21 +20,21 @@ from bootstrap.ids import RolloutId, SampleId
 from bootstrap.learner_records import KlForm, RatioLevel, Surrogate
 
 MEASURED = "measured"
-"""Metadata of a row's field that differs from run to run: tables, which are hashed, leave it out."""
+"""Marks a row's field that differs from run to run; the hashed tables leave it out."""
 
 
 class Split(StrEnum):
-    """Which part of a task's prompts one belongs to; decided by the hash of its question."""
+    """A prompt's part of its task, decided by the hash of its question."""
 
     TRAIN = "train"
     HELDOUT = "heldout"
-    """Prompts that gates ask."""
+    """For gates."""
     FINAL = "final"
-    """Prompts that no gate sees, for one comparison at the end."""
+    """For one comparison at the end; no gate sees them."""
 
 
 class Role(StrEnum):
-    """What a model was asked for."""
+    """What a rollout was sampled for."""
 
     SOLVE = "solve"
     """An answer."""
@@ -54,7 +54,7 @@ class Finish(StrEnum):
 
 
 class Status(StrEnum):
-    """A verifier's finding. `UNVERIFIABLE` is never a number: trouble with judging is not a wrong answer."""
+    """A verifier's finding. `UNVERIFIABLE` has no reward: trouble with judging is not a wrong answer."""
 
     PASS = "PASS"
     FAIL = "FAIL"
@@ -62,19 +62,19 @@ class Status(StrEnum):
 
 
 class Use(StrEnum):
-    """What became of a rollout in the step that drew it."""
+    """The use of a rollout in the step that drew it."""
 
     RL = "rl"
-    """It carried a policy gradient."""
+    """Policy gradient."""
     CE = "ce"
-    """It was imitated (cross-entropy)."""
+    """Imitation (cross-entropy)."""
     NONE = "none"
-    """It gave no gradient in this step; `Selection.reason` says why."""
+    """No gradient; `Selection.reason` says why."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prompt:
-    """One question. It holds no answer: only a task's `reference` knows it, and only verifiers ask."""
+    """One question, without its answer: only a task's `reference` knows that, for verifiers alone."""
 
     id: str
     """First 16 hex digits of SHA-256 over the task's name and the text."""
@@ -85,9 +85,9 @@ class Prompt:
     easier_variant: bool = False
     """An easier variant of the level (for addition: one operand shorter)."""
     key: str = ""
-    """What the task needs beside the text to find the reference again, as a data set's name and seed."""
+    """The task's key to the reference, as a data set's name and seed, where the text does not suffice."""
     slice: str = ""
-    """What it is counted with beside its level, as a subject; empty for none."""
+    """Its group in reports beside the level, as a subject; empty for none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,27 +95,27 @@ class Request:
     """One completion to sample."""
 
     id: str
-    """The id of the rollout to be."""
+    """The future rollout's id."""
     prompt: Prompt
     seed: int
-    """Seed of this sample alone, so that the result does not depend on what else is in the batch."""
+    """This sample's own, so that its result does not depend on the batch."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sampling:
-    """How completions are drawn. Temperature 0 is greedy."""
+    """Settings of sampling. Temperature 0 is greedy."""
 
     temperature: float
     max_new_tokens: int
     top_k: int = 0
-    """Keep the k most likely tokens; 0 keeps all."""
+    """Number of likeliest tokens kept; 0 keeps all."""
     top_p: float = 1.0
-    """Keep the smallest set of tokens with at least this probability; 1 keeps all."""
+    """Probability of the smallest set of tokens kept; 1 keeps all."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rollout:
-    """One completion, with what is needed to learn from it and to prove where it came from."""
+    """One completion, with the data for learning from it and for proving its origin."""
 
     id: str
     group: str
@@ -126,28 +126,28 @@ class Rollout:
     task: str = ""
     """The prompt's `task`."""
     level: int
-    """The prompt's; of a proposal, that of the problem it puts, 0 where it puts none."""
+    """The prompt's; a proposal has its problem's level, 0 without a valid problem."""
     sample_index: int
     prompt_tokens: tuple[int, ...]
     tokens: tuple[int, ...]
-    """Completion tokens, the end-of-sequence token included when it was sampled."""
+    """Completion tokens, a sampled end-of-sequence token included."""
     logprobs: tuple[float, ...]
     """Log-probability of each completion token under the exact sampling distribution."""
     entropies: tuple[float, ...]
     """Entropy of that distribution at each completion token, in nats."""
     text: str
-    """The completion decoded, special tokens left out; where the prompt as shown ended with an open reasoning tag, as
-    `<think>`, that tag comes first."""
+    """The decoded completion without its final end token; it begins with the open reasoning tag, as `<think>`, if the
+    framed prompt ends with one."""
     finish: Finish
     policy: str
-    """Fingerprint of the weights that sampled it."""
+    """Fingerprint of the sampling weights."""
     seed: int
     unhinted: str = ""
-    """For an answer to a prompt with a hint: the prompt's text without it. Empty where there was no hint."""
+    """The prompt's text without its hint; empty for a prompt without a hint."""
 
     @classmethod
     def to(cls, request: Request, **answer: Any) -> "Rollout":
-        """Return the rollout that answers a request; `answer`: the fields that the request does not decide."""
+        """Return the rollout that answers a request; `answer`: the fields beyond the request's."""
         prompt, sample = request.prompt, SampleId.parse(request.id)
         return cls(
             id=request.id,
@@ -164,52 +164,52 @@ class Rollout:
 
     @property
     def imitated_prompt(self) -> str:
-        """The prompt's text that the answer is imitated and replayed under: never one with a hint."""
+        """The prompt's text for imitation and replay: never with a hint."""
         return self.unhinted or self.prompt_text
 
     @property
     def role(self) -> Role:
-        """What the model was asked for, as the id of a training step's rollout says."""
+        """The role of a training step's rollout, by its id."""
         return Role.PROPOSE if RolloutId.parse(self.id).is_proposal else Role.SOLVE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
-    """What a verifier found about one rollout."""
+    """A verifier's judgement of one rollout."""
 
     rollout_id: str
     status: Status
     reward: float | None
     """None exactly when the status is UNVERIFIABLE."""
     breakdown: Mapping[str, float]
-    """Reward by component; the reward never travels without it."""
+    """Reward by component."""
     reason: str
     verifier: str
     version: str
     """Hash of the verifier's code and settings."""
     sandbox: str = ""
-    """Level of confinement under which the answer's code ran; empty where none did."""
+    """Confinement level of the answer's code; empty if none ran."""
     cpu_seconds: float = field(default=0.0, metadata={MEASURED: True})
-    """CPU time that judging took outside the driver's process. Measured, so it is in no stored table."""
+    """CPU time of judging outside the driver's process; in no stored table."""
 
     def __post_init__(self) -> None:
-        assert (self.reward is None) == (self.status is Status.UNVERIFIABLE), "UNVERIFIABLE is never a number"
+        assert (self.reward is None) == (self.status is Status.UNVERIFIABLE), "UNVERIFIABLE has no reward"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Selection:
-    """What became of one rollout. Every rollout has exactly one."""
+    """The use of one rollout. Every rollout has exactly one."""
 
     rollout_id: str
     use: Use
     replay: bool
-    """Whether it joins the lineage's replay pool once the generation is committed."""
+    """Whether it joins the lineage's replay pool when the generation is committed."""
     reason: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KlTarget:
-    """A frozen model that the `rl` stream of one sequence is held to, or taught by."""
+    """A KL target: a frozen model that one sequence's `rl` stream is held to, or taught by."""
 
     model: str
     """Its fingerprint."""
@@ -219,38 +219,40 @@ class KlTarget:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Example:
-    """One sequence for the learner, with its weight on each stream. The learner knows no algorithm beyond these.
+    """One sequence for the learner, with its weight on each stream; the learner knows no algorithm beyond these.
 
-    The loss over a batch is the sum of three streams, each divided by the batch's own `Normalizers` entry:
-    `rl`: clipped policy gradient with per-token `advantages`; `ce`: negative log-likelihood; `kl`: divergence to a
-    teacher's full distribution. Streams act on completion tokens only.
+    A batch's loss is the sum of three streams over completion tokens, each divided by its `Normalizers` entry:
+
+    - `rl`: clipped policy gradient with per-token `advantages`
+    - `ce`: negative log-likelihood
+    - `kl`: divergence to a teacher's full distribution
     """
 
     source: str
-    """Id of the rollout, or of the prompt whose reference is shown, that this sequence is."""
+    """Id of its rollout, or of the prompt whose reference it shows."""
     tokens: tuple[int, ...] = ()
     """Prompt and completion tokens; empty while the sequence is still text."""
     num_prompt_tokens: int = 0
     prompt_text: str | None = None
-    """Of a sequence that was given as text."""
+    """Of a sequence given as text."""
     completion_text: str | None = None
-    """Of a sequence still to be tokenised before it reaches the learner."""
+    """Of a sequence that is still to be tokenised."""
     advantages: tuple[float, ...] = ()
-    """`rl` weight of each completion token; empty when the sequence takes no part in the stream."""
+    """`rl` weight of each completion token; empty outside that stream."""
     logprobs: tuple[float, ...] = ()
     """Log-probabilities of the completion tokens at sampling time, for the `rl` stream's ratio."""
     importance: tuple[float, ...] = ()
     """Constant weight of each completion token's advantage, KL targets' rewards included; empty for 1."""
     loss_scale: float = 1.0
-    """What `advantages` were multiplied by for their aggregation; terms of the `rl` stream beside them need it too."""
+    """Factor of `advantages` from their aggregation; it also scales the other terms of the `rl` stream."""
     values: tuple[float, ...] = ()
     """The critic's value of each completion token's state at sampling time; empty with `returns`."""
     returns: tuple[float, ...] = ()
-    """What the critic's values should become; empty when it learns nothing from the sequence."""
+    """Targets of the critic's values; empty if the critic learns nothing from the sequence."""
     anchor_penalty_weights: tuple[float, ...] = ()
-    """Weight of `|logprob - logprob at sampling time|` of each completion token in the `rl` stream; empty for none."""
+    """Anchor penalty: each completion token's weight of `|logprob - logprob at sampling time|`; empty for none."""
     kl_targets: tuple[KlTarget, ...] = ()
-    """Models that bear on the `rl` stream's tokens; empty when the sequence takes no part in it."""
+    """KL targets of the `rl` stream; empty outside that stream."""
     ce_weight: float = 0.0
     kl_weight: float = 0.0
     teacher: str | None = None
@@ -259,42 +261,42 @@ class Example:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Normalizers:
-    """By what each stream's sum is divided: a count over the whole batch, however it is sharded."""
+    """Divisor of each stream's sum: a count over the whole batch, however it is sharded."""
 
     rl: float = 1.0
     ce: float = 1.0
     kl: float = 1.0
     value: float = 1.0
-    """Of the critic's loss, which has a gradient of its own."""
+    """Of the critic's loss, which has its own gradient."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Batch:
-    """All that one optimizer update learns from."""
+    """The data of one optimizer update."""
 
     examples: Sequence[Example]
     normalizers: Normalizers
     clip_low: float | None = None
-    """Lower clip of the importance ratio is `1 - clip_low`; None leaves it unclipped."""
+    """The importance ratio's lower clip is `1 - clip_low`; None for none."""
     clip_high: float | None = None
     surrogate: Surrogate = Surrogate.CLIPPED
     ratio_level: RatioLevel = RatioLevel.TOKEN
     dual_clip: float | None = None
-    """Largest ratio that counts for a negative advantage, for `clipped`; None for no bound (arXiv:1912.09729)."""
+    """Largest ratio for a negative advantage, in `clipped`; None for no bound (arXiv:1912.09729)."""
     value_clip: float | None = None
-    """Largest change of a critic's value from that at sampling time that still lowers its loss; None for no bound."""
+    """Largest change of a critic's value since sampling that still lowers its loss; None for no bound."""
     kl_beta: float = 0.0
     """Divergence of the `kl` stream: 0 is KL(teacher || student), 1 is KL(student || teacher), between them the
     generalised Jensen-Shannon divergence (arXiv:2306.13649)."""
     kl_top_k: int = 0
-    """Compare the teacher's k likeliest tokens and all others as one; 0 compares the whole vocabulary."""
+    """Number of the teacher's likeliest tokens compared, all others as one; 0 compares the whole vocabulary."""
     temperature: float = 1.0
-    """Sampling temperature of the `rl` stream, so that ratios compare like with like."""
+    """Sampling temperature, at which the `rl` stream's ratios are taken."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Checkpoint:
-    """Weights on their way: a Hugging Face folder as bytes, and the fingerprint that proves it."""
+    """Weights in transit: a Hugging Face folder as bytes, and its fingerprint."""
 
     fingerprint: str
     files: Mapping[str, bytes]
@@ -303,7 +305,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Event:
-    """Progress for whoever watches; never an input to anything."""
+    """Progress for display; no result depends on it."""
 
     generation: int
     stage: str
@@ -313,13 +315,13 @@ class Event:
     metrics: Mapping[str, float] = field(default_factory=dict)
     message: str = ""
     warning: str = ""
-    """What whoever watches should know even if they look later; told once."""
+    """A lasting notice for the user, sent once."""
 
 
 Observer = Callable[[Event], None]
 
 
 class Record(BaseModel):
-    """Base of what is kept as canonical JSON, by the ledger above all: frozen, closed."""
+    """Base of records kept as canonical JSON, mainly by the ledger: frozen, without extra fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -1,10 +1,11 @@
-"""References that are more than one text: what a task writes down for its verifier, as canonical JSON.
+"""References of several cases, from a task for its verifier, as canonical JSON.
 
-They never reach a model or the sandbox: a verifier takes the inputs out and keeps the expected results to itself.
+They never reach a model or the sandbox: a verifier passes on the inputs and keeps the expected results.
 
-The values of calls are JSON, compared by exact kind and value (`values: json`), or Python values written as JSON with
-tags, compared as Python's `==` does (`values: python`, see `bootstrap.python_values`). A reference that does not say
-is of the first kind.
+| `values`         | values of calls                | comparison                                         |
+|------------------|--------------------------------|----------------------------------------------------|
+| `json` (default) | JSON                           | exact type and value                               |
+| `python`         | Python values as tagged JSON   | Python's `==` (`bootstrap.python_values`)          |
 """
 
 import json
@@ -17,11 +18,11 @@ from bootstrap import python_values
 from bootstrap.records import Record
 
 MAX_EXPECTED_BYTES = 2**20
-"""Of one expected value, written as JSON, or of one expected output."""
+"""Most bytes of one expected value as JSON, or of one expected output."""
 
 
 def json_value(value: Any) -> Any:
-    """Return a value as JSON holds it: tuples become lists. Raises ValueError for anything that JSON cannot hold."""
+    """Return a value as JSON: tuples become lists. Raises ValueError for values that JSON cannot hold."""
     if value is None or type(value) in (bool, int):
         return value
     if type(value) is float and math.isfinite(value):
@@ -30,7 +31,7 @@ def json_value(value: Any) -> Any:
         value.encode()
         return value
     if type(value) in (list, tuple):
-        return [json_value(item) for item in value]
+        return [json_value(item) for item in value]  # pyright: ignore[reportGeneralTypeIssues]  # a list or tuple
     if type(value) is dict and all(type(key) is str for key in value):
         return {json_value(key): json_value(item) for key, item in value.items()}
     raise ValueError(f"{type(value).__name__} {repr(value)[:60]} is no JSON value")
@@ -40,15 +41,15 @@ JsonValue = Annotated[Any, AfterValidator(json_value)]
 
 
 class Call(Record):
-    """One hidden call of a function, and the JSON value that it must return."""
+    """One hidden call of a function, and its expected JSON value."""
 
     args: tuple[JsonValue, ...] = ()
     kwargs: dict[str, JsonValue] = Field(default_factory=dict)
     expected: JsonValue
     tolerance: float = Field(default=0.0, ge=0)
-    """Absolute difference allowed where the expected value is a float, or holds floats; 0 asks for an equal float."""
+    """Allowed absolute difference of expected floats, nested ones included; 0 for equality."""
     identical: bool = False
-    """The value must be the expected None, True or False itself, as `is` asks, where `==` would take 1 for True."""
+    """Whether the value must be the expected None, True or False by `is`; by `==` 1 would pass for True."""
 
     @model_validator(mode="after")
     def _singletons_alone(self) -> "Call":
@@ -63,11 +64,11 @@ class CallCases(Record):
     kind: Literal["calls"] = "calls"
     function: str = Field(min_length=1)
     prefix: str = ""
-    """Code before the answer, as the head of the function. No secret: the answer runs in one program with it."""
+    """Code before the answer, as the function's head; visible to the answer, which runs in the same program."""
     suffix: str = ""
-    """Code after it, no secret either; an answer can keep it from running, so nothing may rest on it."""
+    """Code after the answer; visible too, and an answer can keep it from running, so no verdict may depend on it."""
     values: Literal["json", "python"] = "json"
-    """What the values of the cases are, and how they compare (see the module's head)."""
+    """Kind of the cases' values, and of their comparison (see the module's docstring)."""
     cases: tuple[Call, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -76,20 +77,20 @@ class CallCases(Record):
             for case in self.cases:
                 for value in (*case.args, *case.kwargs.values()):
                     python_values.check(value)
-                # What equals nothing, no answer can return.
+                # No answer can return a value that equals nothing.
                 python_values.canonical(case.expected)
         return self
 
 
 class Script(Record):
-    """One hidden input of a script, and what it must print."""
+    """One hidden input of a script, and its expected output."""
 
     stdin: str
     stdout: str
 
 
 class ScriptCases(Record):
-    """The answer is a script; output is compared line by line, white space at line ends left out."""
+    """The answer is a script; outputs are compared by line, without white space at line ends."""
 
     kind: Literal["scripts"] = "scripts"
     cases: tuple[Script, ...] = Field(min_length=1)
@@ -101,7 +102,7 @@ _CODE: TypeAdapter[CallCases | ScriptCases] = TypeAdapter(CodeCases)
 
 
 def write(cases: CallCases | ScriptCases) -> str:
-    """Return the reference's text: for one content always the same, whatever this version knows beside it."""
+    """Return the reference's text: stable for one content, even when later versions add fields."""
     content = cases.model_dump(mode="json")
     if isinstance(cases, CallCases):
         if cases.values == "json":
@@ -109,20 +110,20 @@ def write(cases: CallCases | ScriptCases) -> str:
         for case in content["cases"]:
             if not case["identical"]:
                 del case["identical"]
-    # A function sees the order of a dict's keys.
+    # A function can see the order of a dict's keys.
     keeps_order = isinstance(cases, CallCases) and cases.values == "python"
     return json.dumps(content, sort_keys=not keeps_order, separators=(",", ":"), allow_nan=False)
 
 
 def read_code(reference: str) -> CallCases | ScriptCases:
-    """Return the cases that a reference holds. Raises ValueError when it holds something else."""
+    """Return the cases in a reference. Raises ValueError for any other content."""
     return _CODE.validate_json(reference)
 
 
 def oversize(cases: CallCases | ScriptCases) -> str:
-    """Return why no program may return or print what a case expects, or "": an answer's room follows what is expected.
+    """Return why a case expects a value or output too large to be returned or printed, or "".
 
-    Bounded here are bytes (`MAX_EXPECTED_BYTES`) and the nesting of a value (`python_values.MAX_DEPTH`).
+    The bounds are `MAX_EXPECTED_BYTES` and the nesting of a value, `python_values.MAX_DEPTH`.
     """
     for number, case in enumerate(cases.cases, start=1):
         if isinstance(case, Script):
@@ -137,7 +138,7 @@ def oversize(cases: CallCases | ScriptCases) -> str:
 
 
 def extent(value: Any) -> tuple[int, int]:
-    """Return how many bytes a JSON value takes, and how deep it is nested; no bytes are counted of one too deep."""
+    """Return a JSON value's size in bytes and its nesting depth; the size is 0 beyond `python_values.MAX_DEPTH`."""
     depth, inner = 0, [value]
     while inner := [item for item in inner if isinstance(item, list | dict)]:
         depth += 1

@@ -1,6 +1,6 @@
-"""The only source of randomness: every seed is derived from the recipe's by SHA-256 over a path of names.
+"""The only source of randomness: every seed derives from the recipe's by SHA-256 over a path of names.
 
-Nothing here keeps state. Python's `hash()` is salted per process and therefore never used for a seed.
+Without state. Python's `hash()` differs between processes, so no seed uses it.
 """
 
 import hashlib
@@ -12,8 +12,8 @@ SEED_BITS = 63
 def derive_seed(root: int, *names: str | int) -> int:
     """Return a 63-bit seed for the path `names` below `root`.
 
-    Different paths give independent seeds; the same path gives the same seed on every machine and in every process.
-    Strings and integers are kept apart, so `("1",)` and `(1,)` differ.
+    Different paths give independent seeds; one path gives the same seed in every process on every machine. Strings and
+    integers differ: `("1",)` and `(1,)` are two paths.
     """
     path = "\x1f".join(f"{type(name).__name__}:{name}" for name in (root, *names))
     return int.from_bytes(hashlib.sha256(path.encode()).digest()[:8], "big") >> (64 - SEED_BITS)

@@ -1,10 +1,10 @@
-"""What a run tells about itself while it works, for whoever exports it.
+"""Live figures of a run, for export.
 
     stages --- event, stage, work, verdicts ---+
     pool --- waiting --------------------------+---> Telemetry ---> nothing, or Prometheus (`cluster/telemetry.py`)
     command line --- committed, ... -----------+
 
-Nothing that a run does depends on what is told. The ledger keeps the same counts for good; this is for watching.
+No result of a run depends on them. The ledger keeps the same counts permanently.
 """
 
 from collections.abc import Mapping
@@ -15,36 +15,36 @@ from bootstrap.records import Event, Status
 
 
 class Telemetry:
-    """Takes figures and drops them; a subclass exports them. No method may raise."""
+    """Drops all figures; a subclass exports them. No method may raise."""
 
     def event(self, event: Event) -> None:
-        """Take the progress of a stage."""
+        """Record a stage's progress."""
 
     def stage(self, stage: str) -> AbstractContextManager[None]:
-        """Take the driver's wall time in the block as a stage's."""
+        """Count the driver's wall time in the block for a stage."""
         return nullcontext()
 
     def waiting(self, what: str) -> AbstractContextManager[None]:
-        """Take the wall time in the block as the driver's waiting for `what` of its workers."""
+        """Count the wall time in the block as the driver's wait for `what` from its workers."""
         return nullcontext()
 
     def work(self, stage: str, *, tokens: int, flops: float) -> None:
-        """Take work done just now: tokens sampled or trained on, floating-point operations."""
+        """Count work just done: tokens sampled or trained on, and floating-point operations."""
 
     def verdicts(self, counts: Mapping[Status, int]) -> None:
-        """Take how many answers were judged just now, by status."""
+        """Count answers just judged, by status."""
 
     def newest(self, generation: Generation) -> None:
-        """Take the newest generation of the ledger, which may be of an earlier run."""
+        """Record the ledger's newest generation, perhaps of an earlier run."""
 
     def committed(self, generation: Generation) -> None:
-        """Take a generation that has just joined the ledger; it is the newest from then on."""
+        """Record a generation just committed; it becomes the newest."""
 
     def unpublished(self, count: int) -> None:
-        """Take how many committed generations MLflow does not show yet."""
+        """Record the number of committed generations that are missing in MLflow."""
 
     def close(self) -> None:
-        """Leave off exporting. May be repeated."""
+        """Stop exporting; may be repeated."""
 
     def failed(self, error: BaseException) -> None:
-        """Take an error: of a run that ends by it, or of something beside it, such as publishing."""
+        """Record an error that ends the run, or one beside it, as in publishing."""

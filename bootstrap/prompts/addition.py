@@ -1,33 +1,33 @@
 """Sums of two numbers, digits least significant first: `21+43=` (12 + 34) has the answer `640` (046 backwards).
 
-Backwards, every digit of the sum depends on digits already read or written, which small transformers can learn; in
-plain order they hardly do (arXiv:2307.03381). A level-n text has two operands of exactly n digits without a leading
-zero (level 1: 0 to 9); the answer is zero-padded at its most significant end to one digit more than the longer
-operand. An easier variant has one operand of n digits and one of 1 to n-1 digits, in either order.
+In this order every digit of the sum depends on digits already read or written, which small transformers learn; in plain
+order they hardly do (arXiv:2307.03381). A level-n text has two operands of exactly n digits without a leading zero
+(level 1: 0 to 9); the answer is zero-padded at its most significant end to one digit more than the longer operand. An
+easier variant has one operand of n digits and one of 1 to n-1 digits, in either order.
 
-Left out: splits, seeds and who may see answers (`task.py`).
+Left out: splits and draws (`procedural.py`).
 """
 
 from collections.abc import Iterator, Sequence
 from random import Random
 
 from bootstrap.config.tasks import AdditionTask
-from bootstrap.prompts.task import ProceduralTask
+from bootstrap.prompts.procedural import Family, ProceduralTask
 
 
-class Addition:
+class Addition(Family):
     """Texts of the addition task and their answers."""
 
     name = kind = "addition"
     has_easier_variants = True
 
     def question(self, text: str) -> str:
-        """Return the sum with its operands in order, since `12+3=` and `3+12=` ask the same."""
+        """Return the sum with its operands sorted, since `12+3=` and `3+12=` ask the same."""
         return "+".join(sorted(text.removesuffix("=").split("+")))
 
     def num_texts(self, level: int, *, easier_variant: bool) -> int:
         if easier_variant:
-            # The operands of 1 to n-1 digits are all the numbers below the n-digit ones.
+            # Operands of 1 to n-1 digits are all numbers below 10 ** (n-1).
             return 2 * _num_operands(level) * 10 ** (level - 1) if level > 1 else 0
         return _num_operands(level) ** 2
 
@@ -55,9 +55,6 @@ class Addition:
         first, second = text.removesuffix("=").split("+")
         total = int(first[::-1]) + int(second[::-1])
         return str(total).zfill(max(len(first), len(second)) + 1)[::-1]
-
-    def reference(self, text: str) -> str:
-        return self.answer(text)
 
     def wrong_answers(self, text: str) -> list[str]:
         right = self.answer(text)

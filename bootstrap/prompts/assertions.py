@@ -1,30 +1,28 @@
-"""Assert-style tests turned into calls with expected values, by reading their syntax tree; nothing is executed.
+"""Assert-style tests converted into calls with expected values from their syntax tree; nothing is executed.
 
-HumanEval (arXiv:2107.03374) has a function `check(candidate)` full of asserts, MBPP (arXiv:2108.07732) a list of
-asserts. Run as they stand, next to the answer, they are easily fooled: by an object that equals everything, or by an
-exit. As calls with expected values they can be judged from outside. What converts, `f` being the function:
+HumanEval (arXiv:2107.03374) has a function `check(candidate)` of asserts, MBPP (arXiv:2108.07732) a list of asserts.
+Run beside the answer they are easily fooled, by an object that equals everything or by an exit. Calls with expected
+values are judged from outside. These asserts about the function `f` convert:
 
     assert f(args) == literal        assert literal == f(args)
-    assert f(args) is None           or True or False, which then must be returned themselves
-    assert f(args)                   must equal True
-    assert not f(args)               must equal False
+    assert f(args) is None           or True or False: the result must be that object
+    assert f(args)                   the result must equal True
+    assert not f(args)               the result must equal False
     assert abs(f(args) - literal) < tolerance                  or <=
     assert math.isclose(f(args), literal, rel_tol=..., abs_tol=...)
 
-`==` means what Python says of built-in values: 2 equals 2.0, 1 equals True, no list equals a tuple
-(`bootstrap.python_values`). With `exact`, for lineages that were grown so, it asks for the same type as well: values
-are JSON, an expected tuple is a list, since a returned one is, and an argument that is or holds a tuple does not
-convert, since the function could tell the difference.
+`==` is Python's, of built-in values: 2 equals 2.0, 1 equals True, no list equals a tuple (`bootstrap.python_values`).
+With `exact`, for lineages that were grown so, types must agree too: values are JSON, an expected or returned tuple is a
+list, and an argument that holds a tuple does not convert, since the function could tell the difference.
 
-A literal is a number, text, bytes, a truth value, None, or a tuple, list, set or dict of literals. What is made of
-literals alone is worked out here (`bootstrap.prompts.literals`; not with `exact`): arithmetic, text and lists put
-together or repeated, `set([1, 2])`. Everything else is refused with a reason: a test that is left out silently is a
-hole.
+A literal is a number, text, bytes, a truth value, None, or a tuple, list, set or dict of literals; without `exact` also
+an expression of literals (`bootstrap.prompts.literals`), such as `set([1, 2])`. Every other statement is refused with a
+reason: a test left out silently would be a hole.
 """
 
 import ast
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,72 +35,86 @@ SHOWN = 60
 
 
 class NotConvertible(ValueError):
-    """A test says something that no call with an expected value can say."""
+    """A test that no call with an expected value expresses."""
 
 
 def calls_of_check(test: str, *, exact: bool = False) -> tuple[Call, ...]:
-    """Return the calls of HumanEval's `check(candidate)`, their values Python's unless `exact`.
+    """Return the calls of HumanEval's `check(candidate)`, with Python's values unless `exact`.
 
     Raises NotConvertible.
     """
-    tree = _parse(test)
-    checks = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    checks, others = [], []
+    for node in _parse(test).body:
+        match node:
+            case ast.FunctionDef():
+                checks.append(node)
+            case _ if not _is_idle(node) and not _is_metadata(node):
+                others.append(node)
     if [check.name for check in checks] != ["check"]:
         raise NotConvertible("there is no one function check(candidate)")
     arguments = checks[0].args
-    others = (*arguments.posonlyargs, *arguments.kwonlyargs, *arguments.defaults, arguments.vararg, arguments.kwarg)
-    if len(arguments.args) != 1 or any(others):
+    further = (*arguments.posonlyargs, *arguments.kwonlyargs, *arguments.defaults, arguments.vararg, arguments.kwarg)
+    if len(arguments.args) != 1 or any(further):
         raise NotConvertible("check does not take the candidate alone")
-    for node in tree.body:
-        if node is not checks[0] and not _is_idle(node) and not _is_metadata(node):
-            raise _refusal(node)
+    for node in others:
+        raise _refusal(node)
     return _AssertReader(function=arguments.args[0].arg, exact=exact).calls(checks[0].body)
 
 
 def calls_of_asserts(tests: Sequence[str], *, exact: bool = False) -> tuple[str, tuple[Call, ...]]:
-    """Return the name of the one function that MBPP's `test_list` calls, and the calls, their values Python's unless
+    """Return the name of the one function that MBPP's `test_list` calls, and the calls, with Python's values unless
     `exact`. Raises NotConvertible.
     """
     body = [node for test in tests for node in _parse(test).body]
-    names = {node.func.id for node in _walk(body) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
-    names -= {"abs", "isclose", *(() if exact else CONSTRUCTORS)}
+    names = {_called(inner) for node in body for inner in ast.walk(node)}
+    names -= {"", "abs", "isclose", *(() if exact else CONSTRUCTORS)}
     if len(names) != 1:
         raise NotConvertible(f"{len(names)} functions are called instead of one: {', '.join(sorted(names))}"[:200])
     (function,) = names
     return function, _AssertReader(function=function, exact=exact).calls(body)
 
 
-def _walk(body: Sequence[ast.stmt]) -> Iterator[ast.AST]:
-    for node in body:
-        yield from ast.walk(node)
-
-
 def _parse(source: str) -> ast.Module:
     try:
         return ast.parse(source)
-    # The parser's own words for text that is no Python, holds NUL, or nests too deeply.
+    # The parser's errors for text that is no Python, holds NUL, or nests too deeply.
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise NotConvertible(f"the test is no Python: {type(error).__name__}") from None
 
 
 def _is_idle(node: ast.stmt) -> bool:
     """Whether a statement tests nothing: `pass`, a bare constant, an import of `math`."""
-    if isinstance(node, ast.Import):
-        return all(alias.name == "math" and alias.asname is None for alias in node.names)
-    if isinstance(node, ast.ImportFrom):
-        return node.module == "math" and all(alias.asname is None for alias in node.names)
-    return isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+    match node:
+        case ast.Import(names=names):
+            return all(alias.name == "math" and alias.asname is None for alias in names)
+        case ast.ImportFrom(module="math", names=names):
+            return all(alias.asname is None for alias in names)
+        case ast.Pass() | ast.Expr(value=ast.Constant()):
+            return True
+    return False
 
 
 def _is_bare_name(node: ast.stmt) -> bool:
-    """Whether a statement only names something, and so tests nothing: HumanEval/129 ends its asserts with `print`."""
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Name)
+    """Whether a statement is a bare name, and so tests nothing: HumanEval/129 ends its asserts with `print`."""
+    match node:
+        case ast.Expr(value=ast.Name()):
+            return True
+    return False
 
 
 def _is_metadata(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Assign) and all(
-        isinstance(target, ast.Name) and target.id == "METADATA" for target in node.targets
-    )
+    match node:
+        case ast.Assign(targets=targets):
+            return all(ast.unparse(target) == "METADATA" for target in targets)
+    return False
+
+
+def _called(node: ast.AST) -> str:
+    """Return the name of the function that a call calls by name; "" for any other node."""
+    match node:
+        case ast.Call(func=ast.Name(id=name)):
+            return name
+    return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,17 +127,19 @@ class _AssertReader:
     def calls(self, body: Sequence[ast.stmt]) -> tuple[Call, ...]:
         calls = []
         for node in body:
-            if isinstance(node, ast.Assert):
-                if not (isinstance(node.test, ast.Constant) and node.test.value is True):
-                    calls.append(self._call(node.test))
-            elif not _is_idle(node) and (self.exact or not _is_bare_name(node)):
-                raise _refusal(node)
+            match node:
+                case ast.Assert(test=ast.Constant(value=True)):
+                    pass
+                case ast.Assert(test=test):
+                    calls.append(self._call(test))
+                case _ if not _is_idle(node) and (self.exact or not _is_bare_name(node)):
+                    raise _refusal(node)
         if not calls:
             raise NotConvertible("there is no assert to convert")
         return tuple(calls)
 
     def _call(self, test: ast.expr) -> Call:
-        """Return what one asserted expression says."""
+        """Return the call and its expected value that one asserted expression states."""
         match test:
             case ast.Compare(left=left, ops=[ast.Eq()], comparators=[right]):
                 if self._is_call(left):
@@ -143,8 +157,8 @@ class _AssertReader:
                 comparators=[bound],
             ):
                 tolerance = self._number(bound)
-                if isinstance(op, ast.Lt):
-                    # A case allows differences up to its tolerance, that value included.
+                if type(op) is ast.Lt:
+                    # A case also allows a difference equal to its tolerance.
                     tolerance = math.nextafter(tolerance, 0.0)
                 return self._near(one, other, tolerance=tolerance, test=test)
             case ast.Call(
@@ -158,7 +172,7 @@ class _AssertReader:
                         raise _refusal(test)
                     options[keyword.arg] = self._number(keyword.value)
                 number = self._number(other if self._is_call(one) else one)
-                # `isclose` takes the larger of both magnitudes; the expected one makes a tolerance that is not wider.
+                # `isclose` uses the larger of both magnitudes; the expected one gives a tolerance no wider.
                 tolerance = max(options["abs_tol"], options["rel_tol"] * abs(number))
                 return self._near(one, other, tolerance=tolerance, test=test)
             case ast.UnaryOp(op=ast.Not(), operand=operand) if self._is_call(operand):
@@ -176,12 +190,12 @@ class _AssertReader:
         return self._made(called, self._number(number), test, tolerance=tolerance)
 
     def _is_call(self, node: ast.expr) -> bool:
-        return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == self.function
+        return _called(node) == self.function
 
     def _made(
         self, called: ast.expr, expected: Any, test: ast.expr, *, tolerance: float = 0.0, identical: bool = False
     ) -> Call:
-        assert isinstance(called, ast.Call)
+        assert type(called) is ast.Call
         args = [self._literal(argument) for argument in called.args]
         kwargs = {}
         for keyword in called.keywords:
@@ -231,9 +245,14 @@ class _AssertReader:
 
 
 def _holds_tuple(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(_holds_tuple(item) for item in value.values())
-    return isinstance(value, tuple) or (isinstance(value, list) and any(_holds_tuple(item) for item in value))
+    match value:
+        case dict():
+            return any(map(_holds_tuple, value.values()))
+        case list():
+            return any(map(_holds_tuple, value))
+        case tuple():
+            return True
+    return False
 
 
 def _refusal(node: ast.AST) -> NotConvertible:

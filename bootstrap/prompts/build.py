@@ -1,4 +1,4 @@
-"""From a task's settings to the task: the settings name what builds it, which is imported when named."""
+"""From a task's settings to the task: imports the builder that the settings name."""
 
 import importlib
 

@@ -1,20 +1,21 @@
 """Prompts from a JSON Lines file: one row, one prompt, at the level that the row names.
 
-The rules of `task.py` hold: the split is by the hash of the row's question, draws depend on their arguments alone, and
-`demonstrate` refuses levels beyond the task's `base_level`. The question is the row's own text with its white space
-normalised: neither the template nor the line that a form adds to it. A prompt's `key` is its row's line number, which
-the file's hash makes as good as the row itself.
+The rules of `task.py` hold. A row's question is its own text with normalised white space, without the template and the
+line that a form adds. A prompt's `key` is its row's line number; with the file's hash it identifies the row.
 
-Rows that cannot serve are left out and counted (`left_out`): other characters than the alphabet's, too long, a question
-that an earlier row asks (with `split_by: text`, a text that it has), asserts that do not convert, an answer that is no
-finite number or has too many digits, and what a verifier cannot use (`leave_out`, by `stages/readable.py`). Rows that
-are broken (no JSON, a column missing) are errors: the file is not
-what the recipe takes it for.
+Unusable rows are left out and counted (`left_out`):
 
-Lines that end in CR LF are read as lines that end in LF, unless the alphabet holds CR. A number as answer keeps its
-value: where a float does not, the reference is the number as the file writes it.
+- characters outside the alphabet; a prompt or answer that is too long;
+- the question of an earlier row (with `split_by: text`, its text);
+- asserts that do not convert; an answer that is no finite number or has too many digits;
+- rows that a verifier cannot use (`leave_out`, called by `stages/readable.py`).
 
-Left out: running anything, and what answers share (`wrong_answers.py`).
+Broken rows (no JSON, a column missing) are errors: the file is not of the form that the recipe says.
+
+CR LF ends a line like LF, unless the alphabet holds CR. A number as answer keeps its value: where a float cannot hold
+it, the reference is the number as written.
+
+Left out: running anything, and comparing answers (`wrong_answers.py`).
 """
 
 import ast
@@ -34,24 +35,15 @@ from bootstrap.errors import RecipeError
 from bootstrap.prompts.assertions import NotConvertible, calls_of_asserts, calls_of_check
 from bootstrap.prompts.json_numbers import NotFinite, TooManyDigits, Written, check_digits, loads, number_text
 from bootstrap.prompts.left_out import LeftOut
-from bootstrap.prompts.task import (
-    OneTask,
-    again_and_again,
-    bounds_of,
-    changed_share,
-    check_level,
-    check_references,
-    normalised,
-    prompt_id,
-    split_of,
-)
+from bootstrap.prompts.splits import Bounds, changed_share, normalised, prompt_id
+from bootstrap.prompts.task import OneTask, again_and_again, check_level, check_references
 from bootstrap.prompts.wrong_answers import NO_ANSWERS, meaning, wrong_programs
 from bootstrap.records import Prompt, Split
 from bootstrap.references import CallCases, ScriptCases, oversize, read_code, write
 from bootstrap.seeds import generator
 
 NUM_WRONG = 5
-"""Wrong answers shown to a verifier, per prompt."""
+"""Wrong answers of a prompt that probe a verifier."""
 CHARACTERS_SHOWN = 8
 OUTSIDE = "with characters outside task.alphabet"
 MAX_SLICE = 80
@@ -61,14 +53,14 @@ JOINERS = "\u200c\u200d"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """One row that serves."""
+    """One usable row."""
 
     line: int
     level: int
     question: str
-    """What it asks, normalised, without what templates and forms add."""
+    """Its own prompt, normalised, without the additions of template and form."""
     asked: str
-    """The same with what the form adds, as the head of a function: rows that share it ask one question."""
+    """The same with the form's addition, such as the head of a function: rows that share it ask one question."""
     text: str
     reference: str
     solution: str
@@ -82,21 +74,21 @@ class Rows(OneTask):
     has_easier_variants = False
 
     def __init__(self, settings: FileTask) -> None:
-        """Raise RecipeError when the file is missing, changed or broken, or when a level lacks prompts in a split."""
+        """Raise RecipeError when the file is missing, changed or broken, or a level lacks prompts in a split."""
         self.settings = settings
         self.characters = settings.characters
         self._alphabet = frozenset(settings.alphabet)
         self.left_out = LeftOut()
-        """Rows that do not serve, by reason."""
+        """Unusable rows, by reason."""
         self._unused: dict[str, str] = {}
-        """Key of each row that `leave_out` took out -> the verifier that cannot use it."""
+        """Key of each row removed by `leave_out` -> the verifier that cannot use it."""
         try:
             data = read_file(settings)
             self.content = content_of(settings, data)
         except ValueError as error:
             raise RecipeError(f"task.path: {error}") from None
         self.as_rows = self
-        self._splits = bounds_of(settings).splits
+        self._bounds = Bounds.of(settings.heldout_fraction, settings.final_fraction)
         self._rows = self._read(data)
         if SLICE in settings.columns and not self.slices:
             raise RecipeError(
@@ -120,7 +112,7 @@ class Rows(OneTask):
     ) -> list[Prompt]:
         if easier_variant:
             raise RecipeError("rows of a file have no easier variants; set easier_variants: 0")
-        if split not in self._splits:
+        if split not in self._bounds.splits:
             raise self._too_few(level, split)
         rng = generator(seed, "draw", self.name, level, split.value)
         return again_and_again(self._prompts(level, split), count, rng=rng)
@@ -146,17 +138,12 @@ class Rows(OneTask):
         wrong = [self._answer(program) for program in wrong_programs(row.reference)]
         return [answer for answer in wrong if answer != row.solution][:NUM_WRONG]
 
-    def heldout(self, level: int, count: int) -> list[Prompt]:
-        return sorted(self._prompts(level, Split.HELDOUT), key=lambda prompt: prompt.id)[:count]
-
-    def final(self, level: int, count: int) -> list[Prompt]:
-        if Split.FINAL not in self._splits:
-            return []
-        return sorted(self._prompts(level, Split.FINAL), key=lambda prompt: prompt.id)[:count]
+    def _suite(self, level: int, count: int, split: Split) -> list[Prompt]:
+        return sorted(self._prompts(level, split), key=lambda prompt: prompt.id)[:count]
 
     @property
     def slices(self) -> tuple[str, ...]:
-        """The slices that rows name, in order."""
+        """The slices that rows name, sorted."""
         return tuple(sorted({row.slice for key, row in self._rows.items() if key not in self._unused} - {""}))
 
     def rows(self, *splits: Split) -> list[Row]:
@@ -168,15 +155,15 @@ class Rows(OneTask):
         return min(count, len(self._prompts(level, Split.HELDOUT)))
 
     def every_row(self) -> list[Row]:
-        """Return every row that serves by itself, those that verifiers cannot use included."""
+        """Return every usable row, those that a verifier cannot use included."""
         return list(self._rows.values())
 
     def leave_out(self, reasons: Mapping[str, str], *, verifier: str) -> None:
         """Leave rows out of every draw and suite, and count them; the others keep their splits and their order.
 
-        `reasons`: why `verifier` cannot use a row, by the row's line number as text; rows that are out already stay as
-        they are counted. What is known of a row stays known, for answers that were given when it was in. Raises
-        RecipeError when more than `max_unreadable` of the rows are out, or a level has no prompt in a split.
+        `reasons`: why `verifier` cannot use a row, by line number as text; a row that is out already keeps its first
+        reason. `row` still finds such rows, for answers given earlier. Raises RecipeError when more than
+        `max_unreadable` of the rows are out, or a level has no prompt in a split.
         """
         for key, reason in reasons.items():
             if key not in self._unused:
@@ -201,7 +188,7 @@ class Rows(OneTask):
                 raise self._too_few(level, split)
 
     def row(self, prompt: Prompt) -> Row:
-        """Return the row of a prompt of this file."""
+        """Return the row behind a prompt of this file."""
         row = self._rows.get(prompt.key)
         assert row is not None and row.text == prompt.text, f"prompt {prompt.id} ({prompt.key}) is not of this file"
         return row
@@ -224,18 +211,13 @@ class Rows(OneTask):
         return self._lists[level, split]
 
     def _by_level(self) -> dict[tuple[int, Split], list[Row]]:
-        settings, levels = self.settings, dict[tuple[int, Split], list[Row]]()
+        levels: dict[tuple[int, Split], list[Row]] = {}
         for row in self._rows.values():
-            split = split_of(
-                self.name,
-                row.question if settings.split_rule == "question" else row.text,
-                heldout_fraction=settings.heldout_fraction,
-                final_fraction=settings.final_fraction,
-            )
-            levels.setdefault((row.level, split), []).append(row)
+            decisive = row.question if self.settings.split_rule == "question" else row.text
+            levels.setdefault((row.level, self._bounds.split_of(self.name, decisive)), []).append(row)
         last = max((level for level, _ in levels), default=1)
         for level in range(1, last + 1):
-            for split in self._splits:
+            for split in self._bounds.splits:
                 if (level, split) not in levels:
                     raise self._too_few(level, split)
         return levels
@@ -294,15 +276,14 @@ class Rows(OneTask):
         return rows
 
     def _name(self, outside: Counter[str]) -> None:
-        """Name the characters that kept rows out, those of most rows first."""
+        """Name the characters outside the alphabet in the reason, those of most rows first."""
         told = ", ".join(repr(character) for character, _ in outside.most_common(CHARACTERS_SHOWN))
         further = len(outside) - CHARACTERS_SHOWN
         reason = f"{OUTSIDE}: {told}" + (f" and {further} more" if further > 0 else "")
         self.left_out.retitle(OUTSIDE, reason)
 
     def _made(self, line: int, data: Mapping[str, Any]) -> Row:
-        """Return the row. Raises ValueError where it is broken, NotConvertible where its tests say too much, NotFinite,
-        and TooManyDigits."""
+        """Return the row. Raises ValueError for a broken one, NotConvertible, NotFinite and TooManyDigits."""
         form = self.settings.form
         columns = {role: self._column(data, role) for role in ROLES[form]}
         level = data.get(self.settings.level_column, 1)
@@ -310,15 +291,7 @@ class Rows(OneTask):
             raise ValueError(f"{self.settings.level_column} must be a whole number from 1 up, not {_short(level)}")
         question = prompt = self._lines(_text(columns, "prompt"))
         if form == "text":
-            answer = columns["answer"]
-            # Numbers and truth values are written as JSON does; a list or an object is no answer's text.
-            if isinstance(answer, Written):
-                answer = number_text(answer)
-            elif isinstance(answer, int | bool):
-                answer = json.dumps(answer)
-            if not isinstance(answer, str):
-                raise ValueError(f"answer must be text or a number, not {_short(answer)}")
-            reference = solution = self._lines(answer)
+            reference = solution = self._lines(_answer_text(columns["answer"]))
         else:
             solution = self._lines(_text(columns, "solution"))
             prompt, cases = self._cases(prompt, columns)
@@ -335,26 +308,31 @@ class Rows(OneTask):
         )
 
     def _slice(self, data: Mapping[str, Any]) -> str:
-        """Return the row's slice, empty where it has none. Raises ValueError for what is no label."""
+        """Return the row's slice, empty without one. Raises ValueError for a value that cannot be a label."""
         column = self.settings.slice_column
-        label = data.get(column)
-        if isinstance(label, Written) and not isfinite(label):
-            label = label.text
-        elif isinstance(label, int | float | bool):
-            label = json.dumps(label)
         remedy = f"name another column in task.columns.{SLICE}, or mend the row"
-        if label is not None and (not isinstance(label, str) or len(label.strip()) > MAX_SLICE):
+        match data.get(column):
+            case None:
+                return ""
+            case Written() as number if not isfinite(number):
+                label = number.text
+            case int() | float() as number:
+                label = json.dumps(number)
+            case str(text):
+                label = text.strip()
+            case _:
+                label = None
+        if label is None or len(label) > MAX_SLICE:
             raise ValueError(
                 f"{column} must be text of at most {MAX_SLICE} characters or a number, not {_short(data[column])}; "
                 f"{remedy}"
             )
-        label = (label or "").strip()
         if hidden := next((character for character in label if _is_hidden(character)), None):
             raise ValueError(f"{column} holds {_short(hidden)}, which no label can show, in {_short(label)}; {remedy}")
         return label
 
     def _cases(self, prompt: str, columns: Mapping[str, Any]) -> tuple[str, CallCases | ScriptCases]:
-        """Return the prompt as the model is to read it, and the hidden cases."""
+        """Return the prompt with the form's addition, and the hidden cases."""
         form = self.settings.form
         exact = self.settings.asserts == "exact"
         if form == "humaneval":
@@ -362,16 +340,20 @@ class Rows(OneTask):
             cases = CallCases(function=name, prefix=prompt, values="json" if exact else "python", cases=calls)
         elif form == "mbpp":
             tests = columns["tests"]
-            if not isinstance(tests, list) or not all(isinstance(test, str) for test in tests):
+            if type(tests) is not list or any(type(test) is not str for test in tests):
                 raise ValueError(f"tests must be a list of asserts, not {_short(tests)}")
             function, calls = calls_of_asserts(tests, exact=exact)
-            # The texts name no function, and the tests, which do, are hidden.
+            # The prompts name no function; the hidden tests do.
             prompt += f"\n{_head(_text(columns, 'solution'), function)}\n"
             cases = CallCases(function=function, values="json" if exact else "python", cases=calls)
         else:
-            content = columns["reference"]
-            check_digits(_value(content) if isinstance(content, str) else content)
-            cases = read_code(content if isinstance(content, str) else json.dumps({"kind": form, **_mapping(content)}))
+            match columns["reference"]:
+                case str(text):
+                    check_digits(_value(text))
+                case content:
+                    check_digits(content)
+                    text = json.dumps({"kind": form, **_mapping(content)})
+            cases = read_code(text)
             if cases.kind != form:
                 raise ValueError(f"reference is of kind {cases.kind}, and task.form is {form}")
         if (form not in ASSERTING or not exact) and (reason := oversize(cases)):
@@ -395,7 +377,7 @@ class Rows(OneTask):
         return self.settings.answer_template.replace("{answer}", answer)
 
     def _known(self, row: Row, asked: str, known: Mapping[str, Row]) -> str:
-        """Return that an earlier row asks the same, or ""; such rows would count one question several times."""
+        """Return that an earlier row asks the same, or ""; both would count one question twice."""
         if asked not in known:
             return ""
         if known[asked].text == row.text:
@@ -403,7 +385,7 @@ class Rows(OneTask):
         return "with the question of an earlier row, white space aside"
 
     def _misfit(self, row: Row) -> str:
-        """Return why a row cannot serve, or ""."""
+        """Return why a row is unusable, or ""."""
         settings = self.settings
         if not row.text or not row.solution:
             return "without prompt or answer"
@@ -417,7 +399,7 @@ class Rows(OneTask):
         return (set(row.text) | set(row.solution)) - self._alphabet
 
     def _other_answers(self, row: Row) -> list[str]:
-        """Return answers of other rows, from the next line on, that are neither this one's text nor its number."""
+        """Return answers of other rows, from the next line on, that do not mean the same as the row's own."""
         own = meaning(row.reference)
         rows = [other for key, other in self._rows.items() if key not in self._unused or other is row]
         start = next(place for place, other in enumerate(rows) if other.line == row.line)
@@ -436,8 +418,20 @@ def _parsed(line: str) -> dict[str, Any]:
     return _mapping(data)
 
 
+def _answer_text(answer: Any) -> str:
+    """Return an answer as text, numbers and truth values as JSON. Raises ValueError for a list, an object or null."""
+    match answer:
+        case Written():
+            return number_text(answer)
+        case int():
+            return json.dumps(answer)
+        case str():
+            return answer
+    raise ValueError(f"answer must be text or a number, not {_short(answer)}")
+
+
 def _value(text: str) -> Any:
-    """Return the value of a JSON text; None for what is none, which its reader tells better."""
+    """Return the value of a JSON text; None for invalid JSON, which `read_code` reports."""
     try:
         return loads(text)
     except (ValueError, RecursionError):
@@ -445,20 +439,20 @@ def _value(text: str) -> Any:
 
 
 def _mapping(data: Any) -> dict[str, Any]:
-    if not isinstance(data, dict):
+    if type(data) is not dict:
         raise ValueError(f"no JSON object: {_short(data)}")
     return data
 
 
 def _text(columns: Mapping[str, Any], role: str) -> str:
-    if not isinstance(columns[role], str):
+    if type(columns[role]) is not str:
         raise ValueError(f"{role} must be text, not {_short(columns[role])}")
     return columns[role]
 
 
 def _is_hidden(character: str) -> bool:
-    """Whether a label with it would not be seen as it is: control characters, half of a surrogate pair, marks of
-    writing direction, line separators. Joiners, which some scripts are written with, are not."""
+    """Whether a character distorts a label: control characters, half of a surrogate pair, marks of writing direction,
+    line separators. Joiners belong to some scripts and are allowed."""
     return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") and character not in JOINERS
 
 
@@ -472,12 +466,13 @@ def _short(value: Any) -> str:
 
 
 def _head(code: str, function: str) -> str:
-    """Return the line `def name(arguments):` of a function that `code` defines. Raises NotConvertible."""
+    """Return the line `def name(arguments):` of a function that `code` defines. Raises NotConvertible without one."""
     try:
         tree = ast.parse(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise NotConvertible("the solution is no Python") from None
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef) and node.name == function:
-            return f"def {function}({ast.unparse(node.args)}):"
+        match node:
+            case ast.FunctionDef(name=name, args=arguments) if name == function:
+                return f"def {function}({ast.unparse(arguments)}):"
     raise NotConvertible(f"the solution does not define {function}"[:100])

@@ -1,17 +1,16 @@
 """One-line Python functions from a description: `a+b*3:` asks for a, plus b, and all that times 3.
 
-The operations of a description are done one after another, without precedence. A level-n text has n of them on n + 1
-operands, each a variable or a digit; the answer is the middle of a function,
+Operations apply one after another, without precedence. A level-n text has n of them on n + 1 operands, each a variable
+or a digit; the answer is the middle of a function,
 
     def f(a, b, c):
      x=a;x+=b;x*=3
      return x
 
-and `x=b+a;x=3*x` or `x=(a+b)*3` is as right as the one shown. So answers are not compared with a text: the program is
-run on hidden inputs, drawn by a seed derived from the text, and `reference` holds those with their results.
+and `x=b+a;x=3*x` or `x=(a+b)*3` is as right as the one shown. So the verifier runs the program on hidden inputs, drawn
+by a seed derived from the text; `reference` holds them with their results, computed from the description.
 
-Left out: splits, seeds and who may see answers (`task.py`), and running anything: the results are computed here from
-the description alone.
+Left out: splits and draws (`procedural.py`), and running anything.
 """
 
 import itertools
@@ -19,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from random import Random
 
 from bootstrap.config.code import FunctionsTask
-from bootstrap.prompts.task import ProceduralTask
+from bootstrap.prompts.procedural import Family, ProceduralTask
 from bootstrap.references import Call, CallCases, write
 from bootstrap.seeds import generator
 
@@ -34,43 +33,35 @@ PREFIX = f"def f({', '.join(VARIABLES)}):\n "
 SUFFIX = "\n return x\n"
 
 
-class Functions:
+class Functions(Family):
     """Texts of the task, right answers, and the hidden inputs that tell right from wrong."""
 
     name = kind = "functions"
-    has_easier_variants = False
 
     def __init__(self, settings: FunctionsTask) -> None:
         alphabet = set(OPERANDS + OPERATORS + "x=;:")
         assert alphabet == set(settings.characters), "the settings declare the characters that this module writes"
 
     def question(self, text: str) -> str:
-        """Return the description with operations that may change places in order: `b+a:` and `a+b:` ask the same.
+        """Return the description with its commuting operations sorted: `b+a:` and `a+b:` ask the same.
 
-        These are the factors of a product, and the terms of a sum with their signs; a description is a chain of both.
+        Factors of a product commute, and so do the signed terms of a sum; a description is a chain of both.
         """
         first, steps = _parts(text)
         runs = [(is_product, list(run)) for is_product, run in itertools.groupby(steps, lambda step: step[0] == "*")]
-        # The first operand is one more of its run, under the sign that it would have in any other place.
+        # The first operand belongs to the first run, with the sign that it would have in any other place.
         runs[0][1].insert(0, ("*" if runs[0][0] else "+", first))
         return "".join(operator + operand for _, run in runs for operator, operand in sorted(run))
 
     def num_texts(self, level: int, *, easier_variant: bool) -> int:
-        assert not easier_variant, f"{self.name} has no easier variants"
         return len(OPERATORS) ** level * len(OPERANDS) ** (level + 1)
 
     def texts(self, level: int, *, easier_variant: bool) -> Iterator[str]:
-        assert not easier_variant, f"{self.name} has no easier variants"
         return ("".join(symbols) + ":" for symbols in itertools.product(OPERANDS, *[OPERATORS, OPERANDS] * level))
 
     def sample(self, rng: Random, *, level: int, easier_variant: bool) -> str:
-        assert not easier_variant, f"{self.name} has no easier variants"
         first = rng.choice(OPERANDS)
         return first + "".join(rng.choice(OPERATORS) + rng.choice(OPERANDS) for _ in range(level)) + ":"
-
-    def sample_mixed(self, rng: Random, *, levels: Sequence[int]) -> tuple[str, int, bool]:
-        level = rng.choice(levels)
-        return self.sample(rng, level=level, easier_variant=False), level, False
 
     def answer(self, text: str) -> str:
         first, steps = _parts(text)
@@ -80,7 +71,7 @@ class Functions:
         return write(self.cases(text))
 
     def cases(self, text: str) -> CallCases:
-        """Return the hidden inputs of a text with their results: for one text always the same, for each text others."""
+        """Return a text's hidden inputs with their results: always the same for one text."""
         first, steps = _parts(text)
         inputs = hidden_inputs(text)
         return CallCases(
@@ -91,9 +82,9 @@ class Functions:
         )
 
     def wrong_answers(self, text: str) -> list[str]:
-        """Return answers with one operator, operand or step changed, and some that do not compute at all.
+        """Return answers with one operator, operand or step changed, and some that are no program.
 
-        Each that runs differs from the right one on a hidden input.
+        Each program among them differs from the right one on a hidden input.
         """
         first, steps = _parts(text)
         (last_operator, last), others = steps[-1], steps[:-1]
@@ -117,7 +108,7 @@ class Functions:
 
 
 def hidden_inputs(text: str) -> list[tuple[int, ...]]:
-    """Return `NUM_CASES` times values for a, b and c: within a case all different, and none of them a small number."""
+    """Return `NUM_CASES` times values for a, b and c: different within a case, and of magnitude 11 or more."""
     rng = generator(0, "functions", "inputs", text)
     magnitudes = range(11, LARGEST_INPUT + 1)
     return [
@@ -140,7 +131,7 @@ def _statements(first: str, steps: Steps) -> str:
 
 
 def _result(first: str, steps: Steps, values: Sequence[int]) -> int:
-    """Return what a description asks for at one input."""
+    """Return the result of a description at one input."""
     known = dict(zip(VARIABLES, values, strict=True)) | {digit: int(digit) for digit in OPERANDS[len(VARIABLES) :]}
     result = known[first]
     for operator, operand in steps:

@@ -1,18 +1,19 @@
 """Questions of reasoning-gym (arXiv:2505.24760) as a task: its data sets, level by level, under the rules of all tasks.
 
-A prompt is one item: data set, level and seed find it again (`Prompt.key`). Item n of a data set of seed s draws from
-`Random(s + n)`, so that overlapping ranges of seeds would show training what is held out. Here every item has a seed
-of its own, from the upper half of `SEEDS` when it is trained on and from the lower half when it is not; beyond that a
-prompt belongs to a split by the hash of its question, so that two seeds with one question never cross the splits. The
-question is what `keep` leaves of the item's own, without what is put before and after it.
+A prompt is one item, made again from data set, level and seed (`Prompt.key`).
 
-Levels are those of the data set's curriculum, all attributes raised together, or the recipe's own list. A level beyond
-the last is an error that names the last. Items that do not fit the task's alphabet and lengths are left out.
+Splits: item n of a data set of seed s draws from `Random(s + n)`, so overlapping ranges of seeds would leak held-out
+items. Every item has its own seed, from the upper half of the seeds for training and from the lower half otherwise
+(`SEEDS`). The hash of the question decides as well, so two seeds with one question never cross the splits. The question
+is the part of the item's own that `keep` leaves, without the texts before and after it.
 
-A level's texts cannot be listed: a draw takes a split for exhausted when it has found no further text for longer than
-it took to find all the others, and for `PATIENCE` tries at least; from then on its texts repeat.
+Levels: those of the data set's curriculum, all attributes raised together, or the recipe's own list. Items outside the
+task's alphabet and lengths are left out.
 
-Left out: how answers are judged (`scoring/gym.py`) and how items are made again (`gym_items.py`).
+A level's texts cannot be listed. A draw counts a split as exhausted after `PATIENCE` tries and as many tries as all
+earlier texts took without a new one; from then on its texts repeat.
+
+Left out: judging answers (`scoring/gym.py`) and making items again (`gym_items.py`).
 """
 
 import dataclasses
@@ -27,46 +28,38 @@ from bootstrap import gym_items
 from bootstrap.config.gym import GymDataset, ReasoningGymTask
 from bootstrap.config.task import room
 from bootstrap.errors import RecipeError
-from bootstrap.prompts.task import (
-    OneTask,
-    again_and_again,
-    bounds_of,
-    changed_share,
-    check_references,
-    normalised,
-    prompt_id,
-    split_of,
-)
+from bootstrap.prompts.splits import Bounds, changed_share, normalised, prompt_id
+from bootstrap.prompts.task import OneTask, again_and_again, check_references
 from bootstrap.records import Prompt, Split
 from bootstrap.seeds import generator
 
 SEEDS = {Split.HELDOUT: range(2**31), Split.FINAL: range(2**31), Split.TRAIN: range(2**31, 2**32)}
-"""Seeds of a split's items. NumPy, which some data sets use, takes 32 bits."""
+"""Seeds of a split's items; 32 bits, as NumPy takes them, which some data sets use."""
 
 PATIENCE = 1000
-"""Tries without a new text before a split may count as exhausted."""
+"""Fewest tries without a new text before a split counts as exhausted."""
 
 MAX_UNFIT = 1000
-"""Items in a row that may be unfit before a level counts as impossible."""
+"""Consecutive unfit items after which a level counts as impossible."""
 
 WRONG_ANSWERS = 6
-"""Wrong answers offered for a prompt; four at least."""
+"""Most wrong answers of a prompt; four are required."""
 
 NEIGHBOURS = 8
 """Items whose answers are tried as wrong ones."""
 
 PASS_SCORE = 0.99
-"""The scorers' own mark of a right answer: what scores below is offered as a wrong one."""
+"""Score from which the scorers count an answer as right; lower ones serve as wrong answers."""
 
 
 class Gym(OneTask):
-    """Prompts from one or more data sets. Holds no state but caches of what it would compute again."""
+    """Prompts from one or more data sets. Its only state is caches."""
 
     name = "reasoning_gym"
     has_easier_variants = False
 
     def __init__(self, settings: ReasoningGymTask) -> None:
-        """Raise RecipeError when the package is missing, or a data set, a setting or an attribute does not exist."""
+        """Raise RecipeError for a missing package, or a data set, a setting or an attribute that does not exist."""
         gym_items.library(RecipeError)
         self.settings = settings
         self.characters = settings.characters
@@ -74,7 +67,7 @@ class Gym(OneTask):
         self._sources = {dataset.name: _Source(dataset) for dataset in settings.datasets}
         self.highest_level = min(source.highest_level for source in self._sources.values())
         self._weights = [dataset.weight for dataset in settings.datasets]
-        self._splits = bounds_of(settings).splits
+        self._bounds = Bounds.of(settings.heldout_fraction, settings.final_fraction)
         self._suites: dict[tuple[int, Split], tuple[list[Prompt], bool]] = {}
 
     def max_answer_length(self, level: int) -> int:
@@ -88,7 +81,7 @@ class Gym(OneTask):
     ) -> list[Prompt]:
         if easier_variant:
             raise RecipeError(f"{self.name} has no easier variants; set easier_variants: 0")
-        if split not in self._splits:
+        if split not in self._bounds.splits:
             raise self._empty(level, split)
         rng = generator(seed, "draw", self.name, level, split.value)
         distinct = self._distinct(rng, level, count, split)
@@ -119,7 +112,7 @@ class Gym(OneTask):
         return source.answer(entry, gym_items.solution(source.name, entry))
 
     def wrong_answers(self, prompt: Prompt) -> list[str]:
-        """Return up to `WRONG_ANSWERS` texts that the data set's own scorer takes for wrong; near misses come first."""
+        """Return up to `WRONG_ANSWERS` texts that the data set's own scorer counts as wrong, near misses first."""
         source, level, seed = self._origin(prompt)
         config = source.config(level)
         entry = gym_items.item(source.name, config, seed)
@@ -128,7 +121,7 @@ class Gym(OneTask):
         for text in dict.fromkeys(
             (*_near_misses(right), *self._neighbours(source, level, seed), "", "?", "0", "wrong")
         ):
-            # Of these texts none is a model's, so the scorer may see them here.
+            # None of these texts is a model's, so the scorer may run outside the sandbox.
             if text.strip() != right.strip() and gym_items.score(source.name, config, entry, text) < PASS_SCORE:
                 wrong.append(source.answer(entry, text))
             if len(wrong) == WRONG_ANSWERS:
@@ -141,25 +134,19 @@ class Gym(OneTask):
             )
         return wrong
 
-    def heldout(self, level: int, count: int) -> list[Prompt]:
-        return self._suite(level, count, Split.HELDOUT)
-
-    def final(self, level: int, count: int) -> list[Prompt]:
-        return self._suite(level, count, Split.FINAL) if Split.FINAL in self._splits else []
-
     def _suite(self, level: int, count: int, split: Split) -> list[Prompt]:
         found, is_all = self._suites.get((level, split), ([], False))
         if len(found) < count and not is_all:
-            # From the start again: a longer suite begins with the shorter one.
+            # Drawn again from the start, so that a longer suite begins with the shorter one.
             found = self._distinct(generator(0, split.value, self.name, level), level, count, split)
             self._suites[level, split] = (found, len(found) < count)
         return found[:count]
 
     def num_heldout(self, level: int, count: int) -> int | None:
-        """Return None: a data set tells no number of questions."""
+        """Return None: data sets do not know their number of questions."""
 
     def _distinct(self, rng: Random, level: int, count: int, split: Split) -> list[Prompt]:
-        """Return `count` prompts with distinct texts, or all that were found when the split counts as exhausted."""
+        """Return `count` prompts with distinct texts, or all that an exhausted split has."""
         found: dict[str, Prompt] = {}
         stream = self._stream(rng, level, split)
         tries = latest = 0
@@ -182,17 +169,8 @@ class Gym(OneTask):
             "settings with more questions"
         )
 
-    def _split_of(self, text: str, question: str) -> Split:
-        settings = self.settings
-        return split_of(
-            self.name,
-            normalised(question) if settings.split_rule == "question" else text,
-            heldout_fraction=settings.heldout_fraction,
-            final_fraction=settings.final_fraction,
-        )
-
     def _stream(self, rng: Random, level: int, split: Split) -> Iterator[Prompt | None]:
-        """Yield prompts without end, and None for each that belongs to the other split."""
+        """Yield prompts without end, and None for each of another split."""
         assert level >= 1, f"levels start at 1, not {level}"
         sources = list(self._sources.values())
         seeds, unfit = SEEDS[split], Counter[str]()
@@ -206,7 +184,8 @@ class Gym(OneTask):
                     raise self._impossible(level, unfit)
                 continue
             unfit.clear()
-            if self._split_of(text, told) is not split:
+            decisive = normalised(told) if self.settings.split_rule == "question" else text
+            if self._bounds.split_of(self.name, decisive) is not split:
                 yield None
                 continue
             yield Prompt(
@@ -219,12 +198,12 @@ class Gym(OneTask):
             )
 
     def _text(self, source: "_Source", level: int, seed: int) -> tuple[str | None, str]:
-        """Return an item's prompt and its question, or None and why the task leaves the item out."""
+        """Return an item's prompt and question, or None and why the task leaves the item out."""
         config = source.config(level)
         try:
             entry = gym_items.item(source.name, config, seed)
             right = gym_items.solution(source.name, entry)
-        # Third-party code that may raise anything where it finds no item: the next seed may have one.
+        # Third-party code may raise anything when it finds no item; the next seed may have one.
         except Exception as error:
             return None, f"it raises {type(error).__name__}: {error}"
         question, answer = source.kept(entry["question"]), source.answer(entry, right)
@@ -257,10 +236,10 @@ class Gym(OneTask):
 
 
 class _Source:
-    """One data set as the recipe wants it."""
+    """One data set with the recipe's settings."""
 
     def __init__(self, settings: GymDataset) -> None:
-        from reasoning_gym.factory import CURRICULA, DATASETS
+        from reasoning_gym.factory import CURRICULA, DATASETS, create_curriculum
 
         self.name = settings.name
         self._settings = settings
@@ -269,22 +248,21 @@ class _Source:
             raise RecipeError(f"reasoning-gym has no data set {self.name}; {_suggestion(self.name, DATASETS)}")
         if why := gym_items.refusal(self.name):
             raise RecipeError(f"data set {self.name} cannot be used: {why}")
-        self._config_class = DATASETS[self.name][1]
-        known = [field.name for field in dataclasses.fields(self._config_class) if field.name not in ("seed", "size")]
+        fields = dataclasses.fields(DATASETS[self.name][1])
+        known = [field.name for field in fields if field.name not in ("seed", "size")]
         for given in (settings.config, *settings.levels):
             for key in given:
                 if key not in known:
                     raise RecipeError(f"data set {self.name} has no setting {key}; {_suggestion(key, known)}")
-        self._curriculum = CURRICULA.get(self.name)
         if settings.levels:
             self.highest_level = len(settings.levels)
-        elif self._curriculum is None:
+        elif self.name not in CURRICULA:
             raise RecipeError(
                 f"data set {self.name} has no curriculum; give levels, a list of its own settings for level 1, 2, ... "
                 f"(it has {', '.join(known) or 'none'})"
             )
         else:
-            attributes = self._curriculum().attributes
+            attributes = create_curriculum(self.name).attributes
             for name in settings.attributes:
                 if name not in attributes:
                     raise RecipeError(
@@ -295,7 +273,7 @@ class _Source:
             self.highest_level = max((len(attributes[name].levels) for name in rising), default=1)
 
     def config(self, level: int) -> dict[str, Any]:
-        """Return the data set's settings at a level. Raises RecipeError beyond the last, or where they are invalid."""
+        """Return the data set's settings at a level. Raises RecipeError beyond the last, and for invalid settings."""
         if level not in self._configs:
             if level > self.highest_level:
                 remedy = "add levels" if self._settings.levels else "give levels of your own"
@@ -307,7 +285,7 @@ class _Source:
             config = {**own, **self._settings.config}
             try:
                 gym_items.validate(self.name, config)
-            # Third-party code: data sets refuse settings by assertions, and by whatever else they stumble over.
+            # Third-party code: data sets refuse settings by assertions and by other exceptions.
             except Exception as error:
                 raise RecipeError(
                     f"data set {self.name} refuses the settings of level {level}, {gym_items.canonical(config)}: "
@@ -317,7 +295,7 @@ class _Source:
         return self._configs[level]
 
     def kept(self, question: str) -> str:
-        """Return what the recipe keeps of a question. Raises RecipeError when `keep` does not match it."""
+        """Return the part of a question that the recipe keeps. Raises RecipeError when `keep` does not match it."""
         if self._settings.keep is None:
             return question
         match = re.search(self._settings.keep, question)
@@ -329,11 +307,11 @@ class _Source:
         return "".join(group or "" for group in match.groups())
 
     def prompt(self, kept: str) -> str:
-        """Return the prompt of what is kept of a question."""
+        """Return the prompt for the kept part of a question."""
         return f"{self._settings.before}{kept}{self._settings.after}"
 
     def answer(self, entry: Mapping[str, Any], text: str) -> str:
-        """Return an answer as the template writes it. Raises RecipeError when that names what is not there."""
+        """Return an answer in the template. Raises RecipeError when that names unknown metadata."""
         known = {**entry["metadata"], "answer": text}
 
         def fill(place: re.Match[str]) -> str:
@@ -344,20 +322,21 @@ class _Source:
                     f"{_suggestion(name, known)}"
                 )
             value = known[name]
-            return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+            return ", ".join(map(str, value)) if type(value) in (list, tuple) else str(value)
 
         return re.sub(r"\{(\w+)\}", fill, self._settings.answer_template)
 
     def _from_curriculum(self, level: int) -> dict[str, Any]:
         from reasoning_gym.coaching.base_curriculum import DefaultCurriculumContext, RangeAttributeMode
+        from reasoning_gym.factory import create_curriculum
 
-        curriculum = self._curriculum()
+        curriculum = create_curriculum(self.name)
         for name, attribute in curriculum.attributes.items():
             rises = not self._settings.attributes or name in self._settings.attributes
             curriculum.set_attr_level(name, min(level, len(attribute.levels)) - 1 if rises else 0)
         mode = RangeAttributeMode.INCLUSIVE if self._settings.inclusive else RangeAttributeMode.UPPER_BOUND
-        # A curriculum makes its settings as an object of this class, with defaults that JSON cannot hold.
-        curriculum._config_cls = dict
+        # By default a curriculum makes an object whose defaults JSON cannot hold.
+        curriculum._config_cls = dict  # pyright: ignore[reportAttributeAccessIssue]  # typed as an instance there
         return curriculum.generate_configuration(context=DefaultCurriculumContext(mode=mode))
 
 
@@ -367,7 +346,7 @@ def _suggestion(name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
 
 
 def _near_misses(right: str) -> Iterator[str]:
-    """Yield texts that differ from a right answer by little."""
+    """Yield texts that differ little from a right answer."""
     for place in range(len(right) - 1, -1, -1):
         if (changed := _other(right[place])) != right[place]:
             yield right[:place] + changed + right[place + 1 :]
@@ -382,7 +361,7 @@ def _near_misses(right: str) -> Iterator[str]:
 
 
 def _other(character: str) -> str:
-    """Return another character of the same kind; a character that is neither letter nor digit itself."""
+    """Return another letter or digit of the same kind; any other character itself."""
     if character.isdigit():
         return "3" if character == "8" else "8"
     if character.isalpha():

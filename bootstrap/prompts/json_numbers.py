@@ -1,4 +1,4 @@
-"""JSON whose numbers keep the value that is written down, which a float may not hold."""
+"""JSON whose numbers keep the written value, which a float may not hold."""
 
 import json
 from decimal import Decimal, InvalidOperation
@@ -6,11 +6,11 @@ from math import isfinite
 from typing import Any
 
 MAX_DIGITS = 4300
-"""Digits of a whole number that Python turns into one and back (`sys.int_info.default_max_str_digits`)."""
+"""Most digits of a whole number that Python reads and writes (`sys.int_info.default_max_str_digits`)."""
 
 
 class NotFinite(ValueError):
-    """A number is NaN, or infinite, or beyond every float."""
+    """A number is NaN, infinite, or beyond every float."""
 
 
 class TooManyDigits(ValueError):
@@ -18,23 +18,32 @@ class TooManyDigits(ValueError):
 
 
 class Written(float):
-    """A number that is no integer, or one of too many digits: a float, with the text that it comes from."""
+    """A number that is no integer, or has too many digits: a float with its text."""
 
     text: str
+
+    @classmethod
+    def of(cls, text: str) -> "Written":
+        """Return the number that a text writes."""
+        number = cls(text)
+        number.text = text
+        return number
 
 
 def loads(text: str) -> Any:
     """Return the value of a JSON text; numbers with a fraction or an exponent, NaN, and whole numbers of more than
     `MAX_DIGITS` digits are `Written`.
 
-    Raises ValueError for what is no JSON, RecursionError for what is nested too deeply.
+    Raises ValueError for invalid JSON, RecursionError for too deep nesting.
     """
-    return json.loads(text, parse_int=_whole, parse_float=_written, parse_constant=_written)
+    return json.loads(text, parse_int=_whole, parse_float=Written.of, parse_constant=Written.of)
 
 
 def number_text(number: Written) -> str:
-    """Return a number as JSON writes its float, or as it was written where that is another number. Raises NotFinite,
-    and TooManyDigits for a whole number."""
+    """Return a number as JSON writes its float, or its own text where that float is another number.
+
+    Raises NotFinite, and TooManyDigits for a whole number.
+    """
     check_digits(number)
     if not isfinite(number):
         raise NotFinite(number.text)
@@ -42,28 +51,22 @@ def number_text(number: Written) -> str:
     try:
         return shortest if Decimal(number.text) == Decimal(shortest) else number.text
     except InvalidOperation:
-        # An exponent of more digits than any number needs.
+        # The exponent has too many digits for Decimal.
         return number.text
 
 
 def check_digits(value: Any) -> None:
-    """Raise TooManyDigits where a value that `loads` returned holds a whole number of too many digits."""
+    """Raise TooManyDigits for a value from `loads` that holds a whole number of too many digits."""
     inner = [value]
     while inner:
-        one = inner.pop()
-        if isinstance(one, dict):
-            inner += one.values()
-        elif isinstance(one, list):
-            inner += one
-        elif isinstance(one, Written) and one.text.removeprefix("-").isdecimal():
-            raise TooManyDigits(f"a whole number of more than {MAX_DIGITS} digits")
+        match inner.pop():
+            case dict() as found:
+                inner += found.values()
+            case list() as found:
+                inner += found
+            case Written() as found if found.text.removeprefix("-").isdecimal():
+                raise TooManyDigits(f"a whole number of more than {MAX_DIGITS} digits")
 
 
 def _whole(text: str) -> int | Written:
-    return int(text) if len(text.removeprefix("-")) <= MAX_DIGITS else _written(text)
-
-
-def _written(text: str) -> Written:
-    number = Written(text)
-    number.text = text
-    return number
+    return int(text) if len(text.removeprefix("-")) <= MAX_DIGITS else Written.of(text)

@@ -1,4 +1,4 @@
-"""Which rows of a file do not serve, and why: counted by reason, with the lines of the first of each."""
+"""Unusable rows of a file: counted by reason, with the first line numbers of each."""
 
 from collections import Counter
 
@@ -7,12 +7,12 @@ LINES_SHOWN = 3
 
 
 class LeftOut(Counter[str]):
-    """Reason -> how many rows."""
+    """Reason -> number of rows."""
 
     def __init__(self) -> None:
         super().__init__()
         self.lines: dict[str, list[int]] = {}
-        """Reason -> line numbers of the first of its rows."""
+        """Reason -> line numbers of its first rows."""
 
     def add(self, reason: str, line: int) -> None:
         """Count one row."""
@@ -22,11 +22,11 @@ class LeftOut(Counter[str]):
             lines.append(line)
 
     def retitle(self, reason: str, name: str) -> None:
-        """Give a reason another name."""
+        """Rename a reason."""
         self[name], self.lines[name] = self.pop(reason), self.lines.pop(reason)
 
     def told(self) -> str:
-        """Return in words how many rows there are of the most frequent reasons, and where the first of each stand."""
+        """Return the most frequent reasons in words, with their numbers of rows and first lines."""
         shown = self.most_common(REASONS_SHOWN)
         told = []
         for reason, count in shown:

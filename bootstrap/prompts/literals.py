@@ -1,9 +1,14 @@
-"""The value of an expression that is made of literals alone, worked out from its syntax tree.
+"""The value of an expression of literals, computed from its syntax tree.
 
-Beside what `ast.literal_eval` reads: arithmetic on numbers (`2.0 / 3.0`, `10 ** 6`), bits of whole numbers, text,
-bytes, lists and tuples put together or repeated (`'a' + 'b'`, `[0] * 5`), sets joined (`|`, `&`, `-`, `^`), and the
-built-in types of `CONSTRUCTORS` called on such values (`set([1, 2])`, `list(range(5))`, `float('inf')`). No name is
-looked up and nothing else is called; a value beyond `MAX_DIGITS` or `MAX_ITEMS` is refused before it is made.
+| beyond `ast.literal_eval`            | example                                           |
+|--------------------------------------|---------------------------------------------------|
+| arithmetic, bits of whole numbers    | `2.0 / 3.0`, `10 ** 6`, `6 & 3`                   |
+| sequences concatenated or repeated   | `'a' + 'b'`, `[0] * 5`                            |
+| sets combined                        | `{1} | {2}`; `&`, `-`, `^`                        |
+| calls of `CONSTRUCTORS`              | `set([1, 2])`, `list(range(5))`, `float('inf')`   |
+
+No name is looked up and nothing else is called. A value beyond `MAX_DIGITS` or `MAX_ITEMS` is refused before it is
+made.
 """
 
 import ast
@@ -13,11 +18,11 @@ from collections.abc import Callable
 from typing import Any
 
 CONSTRUCTORS = ("set", "frozenset", "tuple", "list", "dict", "range", "float", "complex")
-"""Built-in types that may be called, on at most three values and with no names."""
+"""Built-in types that may be called, with at most three positional arguments."""
 MAX_DIGITS = 4000
-"""Of one whole number."""
+"""Most decimal digits of a whole number."""
 MAX_ITEMS = 100_000
-"""Characters and elements that all operations of one expression may make."""
+"""Most characters and elements that the operations of one expression make together."""
 _MAX_BITS = math.floor(MAX_DIGITS * math.log2(10))
 _NUMBERS = (bool, int, float, complex)
 _WHOLE = (bool, int)
@@ -47,21 +52,21 @@ _UNARY: dict[type[ast.unaryop], Callable[[Any], Any]] = {
 
 
 class NotLiteral(ValueError):
-    """An expression that is more than literals, has no value, or one too large."""
+    """An expression of more than literals, without a value, or with one too large."""
 
 
 def literal(node: ast.expr) -> Any:
     """Return the value of an expression of literals. Raises NotLiteral."""
     try:
         return _Folder().value(node)
+    except NotLiteral:
+        raise
     except (ArithmeticError, TypeError, ValueError, RecursionError, MemoryError) as error:
-        if isinstance(error, NotLiteral):
-            raise
         raise NotLiteral(f"no value ({type(error).__name__})") from None
 
 
 class _Folder:
-    """Works out one expression within a bound on all that it makes."""
+    """Computes one expression within `MAX_ITEMS`."""
 
     def __init__(self) -> None:
         self._room = MAX_ITEMS
@@ -114,7 +119,7 @@ class _Folder:
     def _constructed(self, name: str, values: list[Any]) -> Any:
         if name == "range":
             made = range(*values)
-            # Its length may be beyond what `len` can say.
+            # `len` raises OverflowError for a long range.
             self._take(max(0, (made.stop - made.start) // made.step + 1))
             return made
         if name in ("float", "complex"):
@@ -134,18 +139,19 @@ class _Folder:
 
 
 def _size(value: Any) -> int:
-    """Return the number of characters and elements in a value, at least 1, those inside its elements included."""
-    if isinstance(value, str | bytes | range):
-        return max(1, len(value))
-    if isinstance(value, dict):
-        return 1 + sum(_size(key) + _size(item) for key, item in value.items())
-    if isinstance(value, list | tuple | set | frozenset):
-        return 1 + sum(_size(item) for item in value)
+    """Return the number of characters and elements in a value, at least 1, nested ones included."""
+    match value:
+        case str() | bytes() | range():
+            return max(1, len(value))
+        case dict():
+            return 1 + sum(_size(key) + _size(item) for key, item in value.items())
+        case list() | tuple() | set() | frozenset():
+            return 1 + sum(map(_size, value))
     return 1
 
 
 def _require_room(op: type[ast.operator], left: int, right: int) -> None:
-    """Raise NotLiteral where an operation on whole numbers could make one of more than `MAX_DIGITS` digits."""
+    """Raise NotLiteral for an operation on whole numbers that could exceed `MAX_DIGITS` digits."""
     bits = max(left.bit_length(), right.bit_length()) + 1
     if op is ast.Mult:
         bits = left.bit_length() + right.bit_length()

@@ -1,25 +1,29 @@
 """Several tasks in one: which part each prompt comes from, and the way back to that part.
 
-A prompt carries its part's name (`Prompt.task`) and an id made with it, so that parts of one kind stay apart; its split
-is the part's own, by the part's question alone. Level n of the mixture is level n of every part; a part whose levels
-end earlier stays at its last, with the same prompts under the same ids. The mixture's last level is the last at which
-some part has one of its own. Which part a prompt of training comes from is drawn by weight, for each prompt by itself,
-so that small draws are right in the mean; held-out prompts are dealt by weight in a fixed order, so that every
-beginning of a suite holds all parts.
+- A prompt carries its part's name (`Prompt.task`) and an id made with it, so two parts of one kind stay apart. Its
+  split is the part's.
+- Level n of the mixture is level n of every part. A part with fewer levels stays at its last, with the same prompts
+  under the same ids. The mixture's last level is the highest last level of its parts.
+- Each train prompt's part is drawn by weight, so small draws are right in the mean. Held-out prompts are dealt by
+  weight in a fixed order, so every beginning of a suite holds all parts.
 
-Left out: texts and answers (the parts'), and whose answers are replayed: right ones, as many as each part had.
+Left out: texts and answers (the parts'), and the choice of answers for replay.
 """
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
+from typing import TypeVar
 
 from bootstrap.config.tasks import MixtureTask
-from bootstrap.errors import RecipeError
 from bootstrap.prompts.build import build_task
-from bootstrap.prompts.task import Task, check_level, check_references, own_level, prompt_id
+from bootstrap.prompts.splits import prompt_id
+from bootstrap.prompts.task import Task, check_level, check_references, check_stepping_stones, own_level
 from bootstrap.records import Prompt, Split
 from bootstrap.seeds import derive_seed, generator
+
+_Drawn = TypeVar("_Drawn")
 
 
 class Mixture:
@@ -28,10 +32,10 @@ class Mixture:
     name = "mixture"
 
     def __init__(self, settings: MixtureTask, *, parts: Mapping[str, Task]) -> None:
-        """`parts`: the tasks that the settings describe, by the settings' names."""
+        """`parts`: the settings' tasks, by name."""
         self.settings = settings
         self.characters = settings.characters
-        # Recipes come back from a lineage's folder with their keys in another order.
+        # A stored recipe has its keys in another order.
         self.parts = {name: parts[name] for name in sorted(settings.parts)}
         self.has_easier_variants = any(part.has_easier_variants for part in self.parts.values())
         last = [part.highest_level for part in self.parts.values()]
@@ -55,11 +59,8 @@ class Mixture:
     ) -> list[Prompt]:
         """Return `count` prompts, each of a part drawn by weight; parts without easier variants give ordinary ones."""
         check_level(self, level)
-        if easier_variant and not (self.has_easier_variants and level > 1):
-            raise RecipeError(
-                f"{self.name} level {level} has no easier variants; set easier_variants: 0"
-                + (" or aim at level 2 or higher" if self.has_easier_variants else "")
-            )
+        if easier_variant:
+            check_stepping_stones(self, level)
 
         def of(name: str, number: int) -> list[Prompt]:
             part = self.parts[name]
@@ -68,9 +69,7 @@ class Mixture:
             drawn = part.draw(at, number, seed=derive_seed(seed, "part", name), split=split, easier_variant=easier)
             return [self._outer(name, prompt, level) for prompt in drawn]
 
-        names = self._names(count, seed, level, split.value, int(easier_variant))
-        drawn = {name: iter(of(name, number)) for name, number in Counter(names).items()}
-        return [next(drawn[name]) for name in names]
+        return _in_order(self._names(count, seed, level, split.value, int(easier_variant)), of)
 
     def demonstrate(
         self, levels: Sequence[int], count: int, *, seed: int, mixed: bool = False
@@ -85,9 +84,7 @@ class Mixture:
             shown = part.demonstrate(own, number, seed=derive_seed(seed, "part", name), mixed=mixed)
             return [(self._outer(name, prompt, prompt.level), answer) for prompt, answer in shown]
 
-        names = self._names(count, seed, "demonstrate", int(mixed), *levels)
-        shown = {name: iter(of(name, number)) for name, number in Counter(names).items()}
-        return [next(shown[name]) for name in names]
+        return _in_order(self._names(count, seed, "demonstrate", int(mixed), *levels), of)
 
     def reference(self, prompt: Prompt) -> str:
         part, inner = self.inner(prompt)
@@ -102,12 +99,12 @@ class Mixture:
         return part.wrong_answers(inner)
 
     def heldout(self, level: int, count: int) -> list[Prompt]:
-        """Return held-out prompts, as many of each part as its weight says, or all that it has."""
+        """Return held-out prompts: of each part its weight's share, or all that it has."""
         check_level(self, level)
         return _in_order(self._dealt(count), lambda name, number: self.heldout_of(name, level, number))
 
     def final(self, level: int, count: int) -> list[Prompt]:
-        """Return prompts that no gate sees, as `heldout` does; parts that keep none give none."""
+        """Return prompts that no gate sees, by the rules of `heldout`; none of a part that keeps none."""
         check_level(self, level)
 
         def of(name: str, number: int) -> list[Prompt]:
@@ -117,7 +114,7 @@ class Mixture:
         return _in_order(self._dealt(count), of)
 
     def num_heldout(self, level: int, count: int) -> int | None:
-        """Return the sum over the parts, None where one does not tell its own."""
+        """Return the sum over the parts; None where a part gives None."""
         check_level(self, level)
         dealt = self.dealt(count)
         found = [self.parts[name].num_heldout(own_level(self.parts[name], level), part) for name, part in dealt.items()]
@@ -125,7 +122,7 @@ class Mixture:
         return sum(known) if len(known) == len(found) else None
 
     def dealt(self, count: int) -> Counter[str]:
-        """Return how many of `count` prompts of a suite are each part's."""
+        """Return how many of `count` prompts of a suite come from each part."""
         return Counter(self._dealt(count))
 
     def heldout_of(self, name: str, level: int, count: int) -> list[Prompt]:
@@ -138,7 +135,7 @@ class Mixture:
         return generator(seed, "parts", *names).choices(list(self.parts), self._weights, k=count)
 
     def _dealt(self, count: int) -> list[str]:
-        """Return the part of each of `count` prompts: every time the one that is furthest behind its share."""
+        """Return the part of each of `count` prompts: each time the part furthest behind its share."""
         total, given = sum(self._weights), dict.fromkeys(self.parts, 0)
         shares = {name: weight / total for name, weight in zip(self.parts, self._weights, strict=True)}
         names = []
@@ -162,13 +159,12 @@ class Mixture:
         )
 
 
-def _in_order(names: Sequence[str], of: Callable[[str, int], list[Prompt]]) -> list[Prompt]:
-    """Return the prompts that `of` gives for each name and how often it stands, in the order of the names."""
-    suites = {name: iter(of(name, number)) for name, number in Counter(names).items()}
-    found = (next(suites[name], None) for name in names)
-    return [prompt for prompt in found if prompt is not None]
+def _in_order(names: Sequence[str], of: Callable[[str, int], list[_Drawn]]) -> list[_Drawn]:
+    """Return the results of `of(name, count)` for each name, in the order of `names`; a name may have too few."""
+    given = {name: iter(of(name, number)) for name, number in Counter(names).items()}
+    return [one for name in names for one in islice(given[name], 1)]
 
 
 def build(settings: MixtureTask) -> Mixture:
-    """Return the mixture with its parts. Raises RecipeError when a level of one would have an empty split."""
+    """Return the mixture with its parts. Raises RecipeError when a level of a part would have an empty split."""
     return Mixture(settings, parts={name: build_task(part.task) for name, part in settings.parts.items()})

@@ -1,10 +1,10 @@
-"""Questions of files that are trained on and asked by a gate too: the same ones, and those that are nearly the same.
+"""Questions of files on both sides of a split: the same ones, and near duplicates.
 
-The same question is one with the same text, white space aside, whatever template or form it stands in. Nearly the same
-are two questions of one text up to its numbers, or with a run of `RUN` words in common: to know the answer to one helps
-with the other, so that held-out accuracy says less of what has been learnt.
+Two questions are the same with the same text, white space, template and form aside. They are near duplicates with the
+same text up to its numbers, or with a run of `RUN` words in common: the answer to one then helps with the other, and
+held-out accuracy overstates what was learnt.
 
-Left out: questions that other words ask, which only a reader can tell.
+Left out: paraphrases, which only a reader can tell.
 """
 
 import re
@@ -16,30 +16,26 @@ from bootstrap.prompts.task import Task
 from bootstrap.records import Prompt, Split
 
 RUN = 10
-"""Words in a row that two questions must share, as contamination studies count them (GPT-3, arXiv:2005.14165, uses 8 to
-13)."""
+"""Consecutive words that near duplicates share; GPT-3's contamination study uses 8 to 13 (arXiv:2005.14165)."""
 _WORD = re.compile(r"\w+")
 _NUMBER = re.compile(r"[0-9]+(?:[.,][0-9]+)*")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Near:
-    """A held-out row and one that is trained on."""
+    """A held-out row and a train row that nearly duplicates it."""
 
     heldout: Row
     train: Row
 
 
 def files_of(task: Task) -> dict[str, Rows]:
-    """Return the tasks from files that prompts come from, by the name of the mixture's part; a task alone by its own.
-
-    Empty where there are none.
-    """
+    """Return the tasks whose prompts are a file's rows, by the name of the part; empty without any."""
     return {name: part.as_rows for name, part in task.parts.items() if part.as_rows is not None}
 
 
 def questions_of(task: Task, prompts: Iterable[Prompt]) -> dict[str, set[str]]:
-    """Return the questions of the prompts that come from a file, by name as `files_of` gives the file."""
+    """Return the questions of the prompts that come from a file, by `files_of`'s names."""
     found: dict[str, set[str]] = {}
     for prompt in prompts:
         part, inner = task.inner(prompt)
@@ -49,15 +45,14 @@ def questions_of(task: Task, prompts: Iterable[Prompt]) -> dict[str, set[str]]:
 
 
 def kept_from_gates(rows: Rows) -> set[str]:
-    """Return the questions of a file that no gate may ask: those that are trained on, and those kept for the end."""
+    """Return the questions of a file that no gate may ask: train and final."""
     return {row.question for row in rows.rows(Split.TRAIN, Split.FINAL)}
 
 
 def near_duplicates(rows: Rows) -> list[Near]:
-    """Return each held-out row that is nearly the same as one that is trained on, with the first such one.
+    """Return each held-out or final row that nearly duplicates a train row, with the first such row.
 
-    Held-out rows are what gates see and what is kept for the end. Where a question has no words but numbers, numbers
-    are the question, and other ones ask another.
+    In a question without words the numbers are the question, so they are not set aside.
     """
     shapes: dict[str, Row] = {}
     runs: dict[str, Row] = {}
@@ -68,15 +63,15 @@ def near_duplicates(rows: Rows) -> list[Near]:
             runs.setdefault(run, row)
     found = []
     for row in rows.rows(Split.HELDOUT, Split.FINAL):
-        twin = shapes.get(_shape(row.question))
-        twin = twin or next((runs[run] for run in _runs(row.question) if run in runs), None)
-        if twin is not None:
-            found.append(Near(heldout=row, train=twin))
+        train = shapes.get(_shape(row.question))
+        train = train or next((runs[run] for run in _runs(row.question) if run in runs), None)
+        if train is not None:
+            found.append(Near(heldout=row, train=train))
     return found
 
 
 def _shape(question: str) -> str:
-    """Return the words with every number as the same one; empty where there are no words beside numbers."""
+    """Return the words, every number replaced by 0; empty without any word."""
     shape = " ".join(_WORD.findall(_NUMBER.sub("0", question.casefold())))
     return shape if any(character.isalpha() for character in shape) else ""
 

@@ -8,20 +8,20 @@
         def wrong_answers(self, prompt: str) -> list[str]: ...  # four or more, for probing verifiers
         def reference(self, prompt: str) -> str: ...            # what the verifier is given; left out: the answer
 
-Levels go from 1 to the recipe's `levels`. A class that draws from a seed takes `number` for it, and has, say, 2 ** 32
-prompts a level. The same arguments have to give the same text, in any order and in any process. All the rest is as for
-our own tasks (`task.py`): which numbers are drawn, which prompts are held out, which references are shown. The class is
-never told of a split, so it cannot let one cross over. Anything else that it returns or raises is a defect of the class
-and stops the run with its name. It runs in the driver's process with all its rights.
+Levels go from 1 to the recipe's `levels`. A class that draws from a seed uses `number` as the seed, and has, say,
+2 ** 32 prompts a level. The same arguments must give the same text, in any order and process. Draws, splits and shown
+references follow the rules of our own tasks (`task.py`); the class knows no split, so it cannot mix them. Any other
+return value and any exception stop the run with the class's name. It runs in the driver's process with all its rights.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any, TypeVar
 
 from bootstrap.config import plugin_task
 from bootstrap.errors import RecipeError
-from bootstrap.prompts.task import ProceduralTask, changed_share
+from bootstrap.prompts.procedural import Family, ProceduralTask
+from bootstrap.prompts.splits import changed_share
 from bootstrap.records import Prompt, Split
 
 WRONG_ANSWERS = 4
@@ -38,7 +38,7 @@ class PluginPrompts(ProceduralTask):
     settings: plugin_task.PluginTask
 
     def __init__(self, settings: plugin_task.PluginTask) -> None:
-        """Raise RecipeError when the class is missing, has changed, or does not do what it should."""
+        """Raise RecipeError when the class is missing, has changed, or breaks its interface."""
         self.highest_level = settings.levels
         super().__init__(settings, family=_Own(settings))
 
@@ -69,11 +69,10 @@ class PluginPrompts(ProceduralTask):
         )
 
 
-class _Own:
-    """What the class knows, each of its answers looked at."""
+class _Own(Family):
+    """The class's texts and answers, each checked."""
 
     name = kind = "plugin"
-    has_easier_variants = False
 
     def __init__(self, settings: plugin_task.PluginTask) -> None:
         settings.source_found()
@@ -85,9 +84,6 @@ class _Own:
             raise RecipeError(
                 f"the task {settings.uses} has no {', '.join(missing)}; write it as {settings.kind.written}"
             )
-
-    def question(self, text: str) -> str:
-        return text
 
     def num_texts(self, level: int, *, easier_variant: bool) -> int:
         found = self._called("num_prompts", lambda: self._own.num_prompts(level))
@@ -102,25 +98,22 @@ class _Own:
     def sample(self, rng: Random, *, level: int, easier_variant: bool) -> str:
         return self._prompt(level, rng.randrange(self.num_texts(level, easier_variant=False)))
 
-    def sample_mixed(self, rng: Random, *, levels: Sequence[int]) -> tuple[str, int, bool]:
-        level = rng.choice(levels)
-        return self.sample(rng, level=level, easier_variant=False), level, False
-
     def answer(self, text: str) -> str:
-        return self._answer("answer", text)
+        found = self._called("answer", lambda: self._own.answer(text))
+        return self._fitting("answer", found, self._settings.max_answer_length, "max_answer_length")
 
     def reference(self, text: str) -> str:
         if not hasattr(self._own, "reference"):
             return self.answer(text)
         found = self._called("reference", lambda: self._own.reference(text))
-        if not isinstance(found, str):
+        if not _is_text(found):
             raise self._defect("reference", f"a {type(found).__name__}; it must return text")
         return found
 
     def wrong_answers(self, text: str) -> list[str]:
         found = self._called("wrong_answers", lambda: list(self._own.wrong_answers(text)))
         right = self.answer(text)
-        if any(not isinstance(one, str) for one in found) or right in found or len(set(found)) < WRONG_ANSWERS:
+        if not all(map(_is_text, found)) or right in found or len(set(found)) < WRONG_ANSWERS:
             wanted = f"{WRONG_ANSWERS} or more texts that differ, the right answer {right!r:.60} not among them"
             raise self._defect("wrong_answers", f"{found!r:.200} for the prompt {text!r:.60}; it must return {wanted}")
         return list(dict.fromkeys(found))
@@ -132,13 +125,9 @@ class _Own:
         found = self._called("prompt", lambda: self._own.prompt(level, number))
         return self._fitting("prompt", found, self._settings.max_prompt_length, "max_prompt_length")
 
-    def _answer(self, method: str, text: str) -> str:
-        found = self._called(method, lambda: self._own.answer(text))
-        return self._fitting(method, found, self._settings.max_answer_length, "max_answer_length")
-
     def _fitting(self, method: str, found: Any, longest: int, setting: str) -> str:
-        """Return a text that is not empty, has the task's characters alone and is not too long."""
-        if not isinstance(found, str) or not found:
+        """Return `found` if it is text, not empty, of the task's characters alone and not too long."""
+        if not _is_text(found) or not found:
             raise self._defect(method, f"{found!r:.60}; it must return text, and not empty")
         if len(found) > longest:
             raise self._defect(method, f"{len(found)} characters ({found!r:.60}); raise task.{setting}, now {longest}")
@@ -149,7 +138,7 @@ class _Own:
     def _called(self, method: str, call: Callable[[], _Found]) -> _Found:
         try:
             return call()
-        # A foreign class may raise anything; whatever it is, the user needs to hear which one it was.
+        # A foreign class may raise anything; the user needs its name.
         except Exception as error:
             raise RecipeError(
                 f"{method} of the task {self._settings.uses} raised {type(error).__name__}: {error}; mend it"
@@ -157,3 +146,7 @@ class _Own:
 
     def _defect(self, method: str, what: str) -> RecipeError:
         return RecipeError(f"{method} of the task {self._settings.uses} returned {what}")
+
+
+def _is_text(found: object) -> bool:
+    return isinstance(found, str)

@@ -1,8 +1,8 @@
 """Short programs on a few digits: `rl:0123=` asks what `r`, then `l` print on 0123, and has the answer `r3210l2103`.
 
-A program is a chain of operations, each of which takes all digits and leaves as many, so every program ends:
+A program is a chain of operations on all digits, so every program ends:
 
-| name | what it does                                      |
+| name | effect                                            |
 |------|---------------------------------------------------|
 | `r`  | reverses the digits                               |
 | `l`  | rotates them left by one                          |
@@ -10,11 +10,10 @@ A program is a chain of operations, each of which takes all digits and leaves as
 | `i`  | raises each by one, 9 to 0                        |
 | `c`  | overwrites the last with a copy of the first      |
 
-It prints each operation with the digits it leaves. A level-n text has n operations; any chain of these letters before
-digits of the task's width is a problem, and `execute` knows its answer, so problems may come from a model too.
+It prints each operation's name and its result. A level-n text has n operations. Any chain of these letters before
+digits of the task's width is a problem that `execute` can answer, so a model may propose problems too.
 
-Left out: splits, seeds and who may see answers (`task.py`), and what becomes of a model's proposals
-(`stages/self_play.py`).
+Left out: splits and draws (`procedural.py`), and the use of a model's proposals (`stages/self_play.py`).
 """
 
 import itertools
@@ -24,7 +23,8 @@ from random import Random
 
 from bootstrap.config.programs import DIGITS, OPERATIONS, PROPOSING, ProgramsTask
 from bootstrap.config.task import room
-from bootstrap.prompts.task import ProceduralTask, prompt_id
+from bootstrap.prompts.procedural import Family, ProceduralTask
+from bootstrap.prompts.splits import prompt_id
 from bootstrap.records import Prompt, Split
 from bootstrap.seeds import derive_seed
 
@@ -40,7 +40,7 @@ assert "".join(_EFFECTS) == OPERATIONS, "the settings declare the letters that t
 
 
 def execute(program: str, digits: str) -> str:
-    """Return what a program of known operations prints on its digits."""
+    """Return the output of a program of known operations on its digits."""
     printed = []
     for operation in program:
         digits = _EFFECTS[operation](digits)
@@ -48,47 +48,33 @@ def execute(program: str, digits: str) -> str:
     return "".join(printed)
 
 
-class Programs:
-    """Texts of the task and what the programs print."""
+class Programs(Family):
+    """Texts of the task and the programs' outputs."""
 
     name = kind = "programs"
-    has_easier_variants = False
 
     def __init__(self, *, width: int) -> None:
         self.width = width
         self._form = re.compile(f"[{OPERATIONS}]+:[{DIGITS}]{{{width}}}=")
 
-    def question(self, text: str) -> str:
-        return text
-
     def num_texts(self, level: int, *, easier_variant: bool) -> int:
-        assert not easier_variant, f"{self.name} has no easier variants"
         return len(OPERATIONS) ** level * len(DIGITS) ** self.width
 
     def texts(self, level: int, *, easier_variant: bool) -> Iterator[str]:
-        assert not easier_variant, f"{self.name} has no easier variants"
         parts = itertools.product(*[OPERATIONS] * level, ":", *[DIGITS] * self.width, "=")
         return ("".join(symbols) for symbols in parts)
 
     def sample(self, rng: Random, *, level: int, easier_variant: bool) -> str:
-        assert not easier_variant, f"{self.name} has no easier variants"
         program, digits = rng.choices(OPERATIONS, k=level), rng.choices(DIGITS, k=self.width)
         return f"{''.join(program)}:{''.join(digits)}="
 
-    def sample_mixed(self, rng: Random, *, levels: Sequence[int]) -> tuple[str, int, bool]:
-        level = rng.choice(levels)
-        return self.sample(rng, level=level, easier_variant=False), level, False
-
     def level_of(self, text: str) -> int | None:
-        """Return the level of a problem, or None for a text that is none."""
+        """Return the level of a problem; None for any other text."""
         return text.index(":") if self._form.fullmatch(text) else None
 
     def answer(self, text: str) -> str:
         program, digits = text.removesuffix("=").split(":")
         return execute(program, digits)
-
-    def reference(self, text: str) -> str:
-        return self.answer(text)
 
     def wrong_answers(self, text: str) -> list[str]:
         right, program = self.answer(text), text.split(":")[0]
@@ -98,7 +84,7 @@ class Programs:
             right[:-1],
             right + "0",
             right[:-1] + right[-1].translate(_RAISED),
-            # The digits alone, another operation's name before the last ones, and one step too many.
+            # The last digits alone, another operation's name before them, one step too many.
             right[-self.width :],
             right[: -self.width - 1] + other + right[-self.width :],
             right + right[-self.width - 1 :],
@@ -110,7 +96,7 @@ class Programs:
 
 
 class ProgramTask(ProceduralTask):
-    """The task, with what a model needs to put problems of it: a prompt that asks for one, and a reader of replies."""
+    """The task, with a prompt that asks a model for a problem, and a reader of its replies."""
 
     def __init__(self, settings: ProgramsTask) -> None:
         self.programs = Programs(width=settings.width)
@@ -118,24 +104,24 @@ class ProgramTask(ProceduralTask):
 
     @property
     def proposing(self) -> Prompt:
-        """The prompt that asks for a problem; it is of no level."""
+        """The prompt that asks for a problem; its level is 0."""
         return Prompt(id=prompt_id(self.name, PROPOSING), task=self.name, level=0, text=PROPOSING, split=Split.TRAIN)
 
     def read(self, text: str) -> Prompt | None:
-        """Return the problem that a text puts, in whichever split it belongs to; None when it puts none."""
+        """Return the problem that a text is, in its own split; None when it is none."""
         level = self.programs.level_of(text)
         if level is None:
             return None
         return Prompt(id=prompt_id(self.name, text), task=self.name, level=level, text=text, split=self.split_of(text))
 
     def max_problem_tokens(self, level: int) -> int:
-        """Return the tokens that a model's problem may have up to a level, its end included."""
+        """Return the most tokens of a model's problem up to a level, its end included."""
         return room(level + self.programs.width + 2)
 
     def demonstrate_proposals(self, levels: Sequence[int], count: int, *, seed: int) -> list[tuple[Prompt, str]]:
         """Return `count` times the proposing prompt with a train problem, level uniform over `levels`.
 
-        Raises RecipeError when any level lies beyond the task's base level.
+        Raises RecipeError for a level beyond the task's base level.
         """
         shown = self.demonstrate(levels, count, seed=derive_seed(seed, "proposals"))
         return [(self.proposing, problem.text) for problem, _ in shown]

@@ -2,52 +2,37 @@
 
 The two cheapest tasks on which a small transformer outgrows its base lengths (arXiv:2502.01612).
 
-Left out: splits, seeds and who may see answers (`task.py`); easier variants, since there is one operand.
+Left out: splits and draws (`procedural.py`); easier variants, since there is one operand.
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from random import Random
 
 from bootstrap.config.tasks import CopyTask, ReversalTask
-from bootstrap.prompts.task import ProceduralTask
+from bootstrap.prompts.procedural import Family, ProceduralTask
 
 
-class Strings:
+class Strings(Family):
     """Texts of a task on one string over an alphabet, and their answers."""
-
-    has_easier_variants = False
 
     def __init__(self, *, alphabet: str, backwards: bool) -> None:
         self.name = self.kind = "reversal" if backwards else "copy"
         self._alphabet = alphabet
         self._backwards = backwards
 
-    def question(self, text: str) -> str:
-        return text
-
     def num_texts(self, level: int, *, easier_variant: bool) -> int:
-        assert not easier_variant, f"{self.name} has no easier variants"
         return len(self._alphabet) ** level
 
     def texts(self, level: int, *, easier_variant: bool) -> Iterator[str]:
-        assert not easier_variant, f"{self.name} has no easier variants"
         return ("".join(symbols) + "=" for symbols in itertools.product(self._alphabet, repeat=level))
 
     def sample(self, rng: Random, *, level: int, easier_variant: bool) -> str:
-        assert not easier_variant, f"{self.name} has no easier variants"
         return "".join(rng.choices(self._alphabet, k=level)) + "="
-
-    def sample_mixed(self, rng: Random, *, levels: Sequence[int]) -> tuple[str, int, bool]:
-        level = rng.choice(levels)
-        return self.sample(rng, level=level, easier_variant=False), level, False
 
     def answer(self, text: str) -> str:
         string = text.removesuffix("=")
         return string[::-1] if self._backwards else string
-
-    def reference(self, text: str) -> str:
-        return self.answer(text)
 
     def wrong_answers(self, text: str) -> list[str]:
         right = self.answer(text)

@@ -1,16 +1,16 @@
 """Addition with its working shown: `74+58=` (47 + 85) has `<think>12,13</think><answer>132</answer>`.
 
-Prompts are those of `addition.py`, operands least significant digit first. The working goes through the columns in that
-order; each is the sum of its two digits and the carry, in two digits, of which the first is the next carry: 7 + 5 = 12,
-then 4 + 8 + 1 = 13. The answer stands as people write it: the last column, then the second digits of those before,
-backwards. Written at once it needs every carry before its first digit, which a small transformer hardly learns
-(arXiv:2307.03381); with the working each token depends on few others (scratchpads, arXiv:2112.00114).
+Prompts are those of `addition.py`, operands least significant digit first. The working lists the columns in that order.
+Each is the sum of two digits and the carry, in two digits, the first of them the next carry: 7 + 5 = 12, then
+4 + 8 + 1 = 13. The answer is in plain order: the last column, then the second digits of the columns before, backwards.
+Written at once it needs every carry before its first digit, which a small transformer hardly learns (arXiv:2307.03381);
+with the working each token depends on few others (scratchpads, arXiv:2112.00114).
 
-Demonstrations come in several forms (`config/working.py`), a prompt with a hint (`74+58=132?`) among them: an answer
-found with its help is the rationalization of STaR (arXiv:2203.14465). All forms have the same right answer, and
-verifiers read it between its tags.
+Demonstrations have several forms (`config/working.py`). One is a prompt with a hint (`74+58=132?`): an answer found
+with it is the rationalization of STaR (arXiv:2203.14465). All forms have the same right answer, and verifiers read it
+between its tags.
 
-Left out: splits, seeds and who may see answers (`task.py`).
+Left out: splits and draws (`procedural.py`).
 """
 
 from collections.abc import Sequence
@@ -20,14 +20,15 @@ from random import Random
 
 from bootstrap.config.working import LETTERS, Forms, WorkingTask
 from bootstrap.prompts.addition import Addition
-from bootstrap.prompts.task import ProceduralTask, prompt_id
+from bootstrap.prompts.procedural import ProceduralTask
+from bootstrap.prompts.splits import prompt_id
 from bootstrap.records import Prompt
 
 HINT_END = "?"
 
 
 class Working(Addition):
-    """Texts of the task and their answers; a hint in a text changes neither its sum nor how it is judged."""
+    """Texts of the task and their answers; a hint in a text changes neither its sum nor its verdict."""
 
     name = "working"
 
@@ -39,7 +40,7 @@ class Working(Addition):
         return str(first + second)
 
     def columns(self, text: str) -> list[str]:
-        """Return the working's columns, least significant first: two digits each, carry first."""
+        """Return the columns of the working, least significant first: two digits each, carry first."""
         first, second, _ = _parts(text)
         longest = max(len(first), len(second))
         columns, carry = [], 0
@@ -80,13 +81,13 @@ class Working(Addition):
 
 
 class ShownWorking(ProceduralTask):
-    """The task, which writes its demonstrations in several forms and can give a prompt with a hint."""
+    """The task, with demonstrations in several forms and prompts with a hint."""
 
     settings: WorkingTask
     _family: Working
 
     def __init__(self, settings: WorkingTask) -> None:
-        """Raise RecipeError when some small level has no prompt in one of the splits."""
+        """Raise RecipeError for a small level without a prompt in one of the splits."""
         super().__init__(settings, family=Working())
 
     def showing(self, forms: Forms) -> "ShownWorking":
@@ -96,10 +97,9 @@ class ShownWorking(ProceduralTask):
         return other
 
     def hint(self, prompt: Prompt) -> Prompt:
-        """Return the prompt with its right answer as a hint, in the same split and at the same level.
+        """Return the prompt with its right answer as a hint, of the same split and level.
 
-        It looks at the reference, whatever the prompt's level: who asks for hints beyond `base_level` shows training
-        more than the verifier's word.
+        Reads the reference at any level: beyond `base_level` a hint shows training more than verdicts.
         """
         text = f"{prompt.text}{self._family.reference(prompt.text)}{HINT_END}"
         return replace(prompt, id=prompt_id(self.name, text), text=text)
@@ -117,7 +117,7 @@ class ShownWorking(ProceduralTask):
 
 
 def foreign(column: str) -> str:
-    """Return a column in the other language: its digits as letters."""
+    """Return a column in the other language: letters for digits."""
     return "".join(LETTERS[int(digit)] for digit in column)
 
 

@@ -1,7 +1,6 @@
-"""Wrong answers to a file's rows: what two spellings of one answer share, and programs that return a constant,
-wrong because some case expects another value.
+"""Wrong answers to a file's rows: a test for answers that mean the same, and programs that return a wrong constant.
 
-Left out: which of them a verifier is shown (`files.py`).
+Left out: which of them probe a verifier (`files.py`).
 """
 
 import re
@@ -9,12 +8,12 @@ from fractions import Fraction
 from typing import Any
 
 from bootstrap.python_values import equal
-from bootstrap.references import Call, ScriptCases, read_code
+from bootstrap.references import Call, read_code
 
 CONSTANTS: tuple[Any, ...] = ("?", None, "no answer", True, False, "wrong", "none")
-"""What wrong programs return. No numbers, which a tolerance could let pass; at most one can be right."""
+"""Values that wrong programs return. No numbers, which a tolerance could accept; at most one can be right."""
 NO_ANSWERS = ("", "?", "no answer", "I do not know", "none of these", "-")
-"""Wrong answers where other rows have too few others."""
+"""Wrong answers for a row when the file has too few other answers."""
 _FRACTION = re.compile(r"\\[dt]?frac\s*\{?\s*([0-9]{1,40})\s*\}?\s*\{?\s*([0-9]{1,40})\s*\}?")
 _NUMBER = re.compile(
     r"(?P<number>(?:(?<![0-9A-Za-z)}])[-+]\s*)?"
@@ -24,10 +23,10 @@ _NUMBER = re.compile(
 
 
 def meaning(answer: str) -> Any:
-    r"""Return what all ways to write one answer have in common: its numbers in order, or its letters without case.
+    r"""Return what all spellings of one answer share: its numbers in order, or its letters without case.
 
-    Also what some different answers share, as `2x` and `2`: those are no wrong answers for each other here, for a
-    verifier may take `x = 5` or `5 \text{ cm}` for 5.
+    Some different answers share it too, as `2x` and `2`: a verifier may accept `x = 5` or `5 \text{ cm}` for 5, so they
+    do not count as wrong for each other.
     """
     text = _FRACTION.sub(r" \1/\2 ", answer.replace("\\!", "").replace("{,}", ","))
     numbers = [
@@ -44,9 +43,9 @@ def _as_number(text: str) -> Fraction:
 
 
 def wrong_programs(reference: str) -> list[str]:
-    """Return programs that give something else than some case expects."""
+    """Return programs whose result differs from the expected one in some case."""
     cases = read_code(reference)
-    if isinstance(cases, ScriptCases):
+    if cases.kind == "scripts":
         outputs = ("?", "no answer", "wrong", "0", "none")
         return ["pass\n"] * any(case.stdout.strip() for case in cases.cases) + [
             f"print({output!r})\n" for output in outputs if any(case.stdout.strip() != output for case in cases.cases)
@@ -56,12 +55,12 @@ def wrong_programs(reference: str) -> list[str]:
         return [f"def {cases.function}(*args, **kwargs):\n    return {value!r}\n" for value in wrong]
     if cases.prefix.rstrip(" ").endswith("return"):
         return [repr(value) for value in wrong]
-    # After the head of a function: a body that returns at once, indented as the head asks for.
+    # The prefix is the head of a function: the answer is its body.
     return [f"    return {value!r}\n" for value in wrong]
 
 
 def _differs(value: Any, case: Call, values: str) -> bool:
-    """Whether a constant is not what a case expects."""
+    """Whether a constant differs from the value that a case expects."""
     if values == "python" and not case.identical:
         return not equal(case.expected, value, tolerance=case.tolerance)
     return type(value) is not type(case.expected) or value != case.expected

@@ -1,6 +1,6 @@
-"""A key-value cache that is written in place, where transformers' own copies all of it for every token.
+"""A key-value cache that is written in place; transformers' own copies the whole cache for every token.
 
-Left out: layers of other kinds (sliding windows, recurrent states), which keep the cache that transformers gives them.
+Left out: other kinds of layers (sliding windows, recurrent states), which keep transformers' cache.
 """
 
 import torch
@@ -17,10 +17,10 @@ def key_value_cache(config: PreTrainedConfig, *, max_length: int) -> DynamicCach
 
 
 class ReservedLayer(DynamicLayer):
-    """One layer's keys and values (B, H, T, D): views of room that was reserved for all tokens at the first.
+    """One layer's keys and values (B, H, T, D): views of memory reserved for all tokens at the first one.
 
-    Under autocast keys (which have been rotated) are wider than values. Both are kept in the type that attention takes:
-    the wider on a CPU, where it runs in float32, the narrower elsewhere.
+    Under autocast the rotated keys have a wider dtype than the values. Both are kept in attention's dtype: the wider on
+    a CPU, where attention runs in float32, the narrower elsewhere.
     """
 
     def __init__(self, max_length: int) -> None:
@@ -32,7 +32,7 @@ class ReservedLayer(DynamicLayer):
     ) -> tuple[Tensor, Tensor]:
         """Append the states (B, H, new, D) and return all keys and values."""
         start, new = self.get_seq_length(), key_states.shape[-2]
-        assert start + new <= self.max_length, "the cache is made for the prompt and its longest completion"
+        assert start + new <= self.max_length, "the cache has room for the prompt and its longest completion"
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
             self.dtype = _kept_in(key_states, value_states)
@@ -41,11 +41,10 @@ class ReservedLayer(DynamicLayer):
             self._values = value_states.new_empty((*shape[:-1], value_states.shape[-1]), dtype=self.dtype)
         self._keys[:, :, start : start + new] = key_states
         self._values[:, :, start : start + new] = value_states
-        self._show(start + new)
-        return self.keys, self.values
+        return self._show(start + new)
 
     def batch_select_indices(self, indices: Tensor) -> None:
-        """Keep these rows, in this order; a row may be taken several times."""
+        """Keep these rows, in this order; a row may repeat."""
         length = self.get_seq_length()
         for name in ("_keys", "_values"):
             room = getattr(self, name)
@@ -54,8 +53,10 @@ class ReservedLayer(DynamicLayer):
             setattr(self, name, taken)
         self._show(length)
 
-    def _show(self, length: int) -> None:
-        self.keys, self.values = self._keys[:, :, :length], self._values[:, :, :length]
+    def _show(self, length: int) -> tuple[Tensor, Tensor]:
+        keys, values = self._keys[:, :, :length], self._values[:, :, :length]
+        self.keys, self.values = keys, values
+        return keys, values
 
 
 def _kept_in(keys: Tensor, values: Tensor) -> torch.dtype:

@@ -1,13 +1,13 @@
 """Sampling with a transformers model: batched decoding over a key-value cache.
 
-Each distinct prompt is run once and its cache shared by all its samples; finished rows leave the batch. Prompts are
-ordered by length before they are batched and padded on the left only where lengths differ. What it leaves out: paged
-caches, speculative decoding and continuous batching across calls, which serving engines do better.
+Each distinct prompt runs once, and its samples share its cache; finished rows leave the batch. Prompts are batched by
+length and padded on the left only where lengths differ. Left out: paged caches, speculative decoding and continuous
+batching across calls, which serving engines do better.
 """
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -20,11 +20,11 @@ from bootstrap.rollouts.cache import key_value_cache
 from bootstrap.rollouts.sampling import distribution, draw, entropy, uniform
 
 COMPACT_SHARE = 0.125
-"""Finished rows are removed once they are at least this share of the batch: removal copies the cache."""
+"""Share of finished rows from which they are removed; removal copies the cache."""
 
 
 class Engine(Protocol):
-    """What a backend offers: completions with the log-probability of every sampled token."""
+    """A sampling backend: completions with the log-probability of every sampled token."""
 
     def generate(self, requests: Sequence[Request], sampling: Sampling, *, policy: str) -> list[Rollout]:
         """Return one rollout per request, in order, each stamped with the fingerprint `policy`."""
@@ -34,9 +34,9 @@ class Engine(Protocol):
 class TransformersEngine:
     """Samples from a model in memory; the learner may change the same weights between calls.
 
-    `encode`: the tokens that a prompt's text becomes, by default the tokenizer's own; `opening`: what a completion goes
-    on from, as an open reasoning tag at the end of the prompt as shown, by default nothing; `compute`: the context in
-    which the model's blocks run, such as autocast.
+    `encode`: prompt text -> tokens, by default the tokenizer's own; `opening`: prompt text -> the text before its
+    completions, such as an open reasoning tag at the prompt's end, by default none; `compute`: context of the model's
+    blocks, such as autocast.
     """
 
     def __init__(
@@ -55,22 +55,28 @@ class TransformersEngine:
         self.encode = encode or (lambda text: tuple(tokenizer.encode(text)))
         self.opening = opening
         self.compute = compute
-        self.rows = model.get_input_embeddings().weight.shape[0]
+        self.rows = model.get_input_embeddings().get_parameter("weight").shape[0]
         self.eos = torch.tensor(self._ends())
         self.device = next(model.parameters()).device
-        pads = (tokenizer.pad_token_id, int(self.eos[0]))
+        pads = (cast("int | None", tokenizer.pad_token_id), int(self.eos[0]))
         self.pad = next(pad for pad in pads if pad is not None and 0 <= pad < self.rows)
+        head = model.get_output_embeddings()
+        assert head is not None, "a causal language model has an output matrix"
+        self.head = head
 
     def _ends(self) -> list[int]:
         """Return the tokens that end an answer: those of the generation configuration, and the tokenizer's.
 
-        What is taught as the end is the tokenizer's; a base model's configuration may name another.
+        Training teaches the tokenizer's; a base model's configuration may name another.
         """
-        named = self.model.generation_config.eos_token_id if self.model.generation_config is not None else None
-        named = named if isinstance(named, list | tuple) else [named]
-        ends = [end for end in dict.fromkeys([*named, self.tokenizer.eos_token_id]) if end is not None]
-        if there := [end for end in ends if 0 <= end < self.rows]:
-            return there
+        config, taught = self.model.generation_config, cast("int | None", self.tokenizer.eos_token_id)
+        match config.eos_token_id if config is not None else None:
+            case list() | tuple() as several:
+                named = [*several, taught]
+            case one:
+                named = [one, taught]
+        if ends := [end for end in dict.fromkeys(named) if end is not None and 0 <= end < self.rows]:
+            return ends
         raise RecipeError(
             "neither the model's tokenizer_config.json (eos_token) nor its generation_config.json (eos_token_id) names "
             "a token of the model that ends an answer; set tokenizer.eos_token and save the folder again with "
@@ -90,8 +96,8 @@ class TransformersEngine:
     def generate(self, requests: Sequence[Request], sampling: Sampling, *, policy: str) -> list[Rollout]:
         """Return one rollout per request, in order.
 
-        Results depend on each request's prompt and seed and on the weights; beyond float rounding they do not depend on
-        the other requests. Log-probabilities of greedy completions (temperature 0) are those of temperature 1.
+        Beyond float rounding a result depends on its prompt, its seed and the weights alone. Log-probabilities of
+        greedy completions (temperature 0) are those of temperature 1.
         """
         was_training = self.model.training
         self.model.eval()
@@ -109,7 +115,7 @@ class TransformersEngine:
     def _prefill(
         self, prompts: list[tuple[int, ...]], *, max_new_tokens: int
     ) -> tuple[Tensor, DynamicCache, Tensor | None]:
-        """Run each prompt once: next-token logits (P, V), the cache, and the mask (P, T) when lengths differ."""
+        """Run each prompt once: next-token logits (P, V), the cache, and the mask (P, T) if lengths differ."""
         longest = max(map(len, prompts))
         mask_PT = None
         if any(len(p) < longest for p in prompts):
@@ -128,7 +134,7 @@ class TransformersEngine:
             hidden = self.model.base_model(
                 input_ids=tokens_BT, attention_mask=mask_BT, past_key_values=cache, use_cache=True, **positions
             ).last_hidden_state
-        return self.model.get_output_embeddings()(hidden[:, -1].float())
+        return self.head(hidden[:, -1].float())
 
     def _decode(
         self, requests: list[Request], encoded: dict[str, tuple[int, ...]], sampling: Sampling, policy: str
@@ -143,7 +149,7 @@ class TransformersEngine:
         if len(texts) < len(requests):
             cache.batch_select_indices(share_B)
             mask_BT = mask_BT[share_B] if mask_BT is not None else None
-        # What is kept stays on the CPU; per step only the drawn tokens and their figures come over from the device.
+        # Results stay on the CPU; per step only the drawn tokens and their figures come from the device.
         num_rows, limit = len(requests), sampling.max_new_tokens
         tokens_BR = torch.full((num_rows, limit), self.pad)
         logprobs_BR = torch.zeros(num_rows, limit)
@@ -199,7 +205,7 @@ class TransformersEngine:
             requests, tokens_BR.tolist(), logprobs_BR.tolist(), entropies_BR.tolist(), lengths, stopped, strict=True
         )
         kept = [(r, t[:n], lp[:n], e[:n], s) for r, t, lp, e, n, s in rows]
-        # Special tokens other than the final end of sequence stay visible, so that they cannot hide inside an answer.
+        # Special tokens before the final end of sequence stay visible, so that none hides inside an answer.
         texts = self.tokenizer.batch_decode(
             [t[:-1] if s else t for _, t, _, _, s in kept],
             skip_special_tokens=False,

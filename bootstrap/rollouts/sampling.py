@@ -1,7 +1,7 @@
-"""The sampling distribution, and randomness that belongs to one sample alone.
+"""The sampling distribution, and random numbers per sample.
 
-Every sample owns a seed; its random number at a position is a hash of the two (SplitMix64), so a draw does not depend
-on which other samples share the batch or the worker.
+A sample's random number at a position is a hash (SplitMix64) of its seed and the position, so a draw does not depend on
+the other samples of the batch or worker.
 """
 
 import numpy as np
@@ -22,10 +22,10 @@ def uniform(seeds_B: np.ndarray, position: int) -> np.ndarray:
 
 
 def distribution(logits_BV: Tensor, *, temperature: float, top_k: int = 0, top_p: float = 1.0) -> Tensor:
-    """Return log-probabilities (B, V, float32) of the distribution that is sampled from.
+    """Return log-probabilities (B, V, float32) of the sampling distribution.
 
-    Temperature first, then top-k, then top-p, each renormalised. Temperature 0 stands for greedy decoding and gives the
-    model's own distribution (temperature 1), from which the likeliest token is taken.
+    Temperature first, then top-k, then top-p, each renormalised. Temperature 0 (greedy decoding) gives the model's own
+    distribution (temperature 1).
     """
     logits_BV = logits_BV.float()
     if temperature not in (0.0, 1.0):
@@ -45,7 +45,7 @@ def distribution(logits_BV: Tensor, *, temperature: float, top_k: int = 0, top_p
 def draw(logprobs_BV: Tensor, uniform_B: np.ndarray) -> Tensor:
     """Return one token per row (B,) by inverting the cumulative distribution at `uniform_B`.
 
-    A token of probability zero is never drawn: the cumulative sum is scaled to its own last value.
+    `uniform_B` is scaled by the last cumulative sum, so a token of probability zero is never drawn.
     """
     cumulative_BV = logprobs_BV.double().exp().cumsum(dim=-1)
     point_B1 = torch.from_numpy(uniform_B).to(cumulative_BV.device).unsqueeze(-1) * cumulative_BV[:, -1:]

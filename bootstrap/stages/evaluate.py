@@ -11,7 +11,7 @@ from bootstrap.config.evaluation import Sampled
 from bootstrap.evaluation.report import Judged, OutcomeRow, build_report, outcomes
 from bootstrap.ids import Asking, HeldoutId
 from bootstrap.ledger_records import Report
-from bootstrap.prompts.task import suite_digest
+from bootstrap.prompts.splits import suite_digest
 from bootstrap.records import Checkpoint, Event, Prompt, Rollout, Verdict
 from bootstrap.scoring.given import given_answer
 from bootstrap.stages.context import Context, Meter, Watched

@@ -16,7 +16,7 @@ from bootstrap.evaluation.metrics import mcnemar_exact
 from bootstrap.evaluation.report import OutcomeRow, outcomes
 from bootstrap.ids import Asking, HeldoutId
 from bootstrap.ledger_records import FinalComparison, GenerationOutcome
-from bootstrap.prompts.task import suite_digest
+from bootstrap.prompts.splits import suite_digest
 from bootstrap.records import Event, Prompt
 from bootstrap.stages.context import Context, Meter
 from bootstrap.stages.evaluate import SEED

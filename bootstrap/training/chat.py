@@ -1,10 +1,10 @@
-"""How a prompt's text becomes what the model reads: a user's turn in the folder's chat template, or the text as it is.
+"""Framing of prompts: a user's turn in the folder's chat template, or the plain text.
 
-Driver and workers frame alike, from the same files, so no torch and no transformers here. The folder says how
-(`prompting.json`), which makes a generation's folder complete: whoever opens it can ask it as it was trained.
+Driver and workers frame alike from the same files, so this module imports neither torch nor transformers. The folder
+holds the choice (`prompting.json`), so whoever opens a generation's folder can ask it as it was trained.
 
-Templates are programs from a model's folder; they run in Jinja's sandbox, as transformers runs them (`templates.py`),
-but without a clock. Left out: tools, documents, conversations.
+Templates are programs from a model's folder. They run in Jinja's sandbox, as in transformers (`templates.py`), but
+without a clock. Left out: tools, documents, conversations.
 """
 
 import json
@@ -23,9 +23,9 @@ from bootstrap.training.templates import FAULTS, compiled
 PROMPTING = "prompting.json"
 TEMPLATE = "chat_template.jinja"
 _OPENED = re.compile(rf"<(?:{'|'.join(REASONING_TAGS)})>\s*\Z")
-"""A reasoning tag at the end of what the model is shown: its completion goes on inside the reasoning."""
+"""An open reasoning tag at the end of the framed prompt: the completion continues inside the reasoning."""
 _ABSENT = {"tools": None, "documents": None}
-"""What transformers passes where a conversation has none, so that templates which ask `is defined` find it."""
+"""Arguments that transformers passes for a conversation without them; templates may test `is defined`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,18 +33,18 @@ class Framing:
     """How one model's prompts are framed."""
 
     template: jinja2.Template | None
-    """None: prompts are read as they are, with the special tokens that the tokenizer puts around every text."""
+    """None for plain prompts, with the tokenizer's own special tokens around them."""
     system: str | None
     tokens: Mapping[str, str]
-    """Texts of the special tokens, by which templates name them."""
+    """Name that templates use -> text of the special token."""
 
     @property
     def adds_special_tokens(self) -> bool:
-        """Whether the tokenizer is to add its special tokens; a template writes them itself."""
+        """Whether the tokenizer adds its special tokens; a template writes them itself."""
         return self.template is None
 
     def text(self, prompt: str) -> str:
-        """Return what the tokenizer is given for a prompt. Raises RecipeError when the template refuses it."""
+        """Return the framed prompt for the tokenizer. Raises RecipeError when the template refuses the prompt."""
         if self.template is None:
             return prompt
         messages = [] if self.system is None else [{"role": "system", "content": self.system}]
@@ -58,24 +58,24 @@ class Framing:
             ) from error
 
     def opening(self, prompt: str) -> str:
-        """Return the open reasoning tag that the prompt as shown ends with, white space after it included.
+        """Return the open reasoning tag at the end of the framed prompt, with the white space after it; empty without.
 
-        Empty where it ends with none. A completion with this before it is whole: what verifiers judge.
+        Verifiers judge the opening and the completion together.
         """
         found = _OPENED.search(self.text(prompt))
         return found.group() if found else ""
 
 
 def without_opening(completion: str, opening: str) -> str:
-    """Return what is left to write of a whole completion where the prompt as shown holds its `opening` already."""
+    """Return a whole completion without the `opening` that the framed prompt holds already."""
     if not opening:
         return completion
-    # Another model's template may put other white space after the tag.
+    # Another model's template may write other white space after the tag.
     return completion.removeprefix(opening).removeprefix(opening.rstrip())
 
 
 def framing_of(files: Mapping[str, bytes]) -> Framing:
-    """Return how the prompts of a model folder are framed. Raises RecipeError for a template that is no Jinja."""
+    """Return the framing of a model folder's prompts. Raises RecipeError for a template that is no Jinja."""
     settings = json.loads(files.get("tokenizer_config.json", b"{}"))
     choice = json.loads(files.get(PROMPTING, b"{}"))
     source = template_of(files) if choice.get("chat", True) else None
@@ -87,9 +87,9 @@ def framing_of(files: Mapping[str, bytes]) -> Framing:
 
 
 def framed(files: Mapping[str, bytes], *, chat: bool, system: str | None) -> dict[str, bytes]:
-    """Return a folder's files with the choice of how its prompts are framed among them.
+    """Return a folder's files with the choice of framing among them.
 
-    Raises RecipeError for a system prompt where there is no chat template to hold it.
+    Raises RecipeError for a system prompt without a chat template to hold it.
     """
     kept = {name: data for name, data in files.items() if name != PROMPTING}
     if template_of(files) is None:
@@ -103,13 +103,14 @@ def framed(files: Mapping[str, bytes], *, chat: bool, system: str | None) -> dic
 
 
 def template_of(files: Mapping[str, bytes]) -> str | None:
-    """Return the chat template's source: from a file of its own, or from the tokenizer's settings; None if absent."""
+    """Return the chat template's source, from its own file or from the tokenizer's settings; None if absent."""
     if TEMPLATE in files:
         return files[TEMPLATE].decode()
-    found = json.loads(files.get("tokenizer_config.json", b"{}")).get("chat_template")
-    if isinstance(found, list):
-        return next((entry["template"] for entry in found if entry.get("name") == "default"), None)
-    return found
+    match json.loads(files.get("tokenizer_config.json", b"{}")).get("chat_template"):
+        case list(named):
+            return next((entry["template"] for entry in named if entry.get("name") == "default"), None)
+        case found:
+            return found
 
 
 def _compiled(source: str) -> jinja2.Template:

@@ -1,15 +1,15 @@
-"""Texts of prompts and answers are data: what reads like a control token in them is tokenised as the letters it is.
+"""Texts of prompts and answers are data: a control token's text in them is tokenised as letters.
 
-A tokenizer takes the text of a special token for that token wherever it stands, so that a row which holds `<eos>` would
-end itself. Only the tokenizer (around every text) and the chat template may write control tokens. Texts that hold none,
-which are nearly all, are tokenised as ever. The others are tokenised whole, by a copy of the tokenizer that knows its
-control tokens by other names; in a template's text, those that the template wrote are renamed likewise:
+A tokenizer reads the text of a special token as that token anywhere, so a row that holds `<eos>` would end itself. Only
+the tokenizer (around every text) and the chat template may write control tokens. Texts without any, nearly all, are
+tokenised as usual. The others are tokenised whole, by a copy of the tokenizer in which control tokens have other names
+(stand-ins); in a framed prompt, the template's own control tokens are renamed likewise:
 
     prompt      a<eos>                 the copy's added tokens    <eos> -> a stand-in of the same id
-    rendered    U:a<eos><eos>          what the copy reads        U:a<eos>(stand-in)
+    framed      U:a<eos><eos>          the copy reads             U:a<eos>(stand-in)
 
-Whose a control token is can be told only while the prompt's are marks, since a rendered text does not say. Cut in
-pieces, a text would get other tokens: many tokenizers begin each piece with a blank.
+The prompt's control tokens are marked before framing, since a framed text does not tell whose they are. A text is not
+cut in pieces, because many tokenizers begin each piece with a blank.
 """
 
 import json
@@ -23,33 +23,32 @@ from bootstrap.training.chat import Framing
 Encode = Callable[[str, bool], Sequence[int]]
 """(text, whether the tokenizer adds its special tokens) -> tokens."""
 _PRIVATE = range(0xE000, 0xF900)
-"""Characters that mean nothing, of which a prompt holds few."""
+"""Private-use characters, of which a prompt holds few."""
 
 
 class Letters:
-    """What a tokenizer makes of texts in which its control tokens are letters."""
+    """Tokenises texts in which control tokens are letters."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         names = {token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special}
-        # The longer ones first, for one may begin with another.
+        # The longer ones first: one may begin with another.
         self._names = sorted(names - {""}, key=lambda name: (-len(name), name))
         self._controls = re.compile("|".join(map(re.escape, self._names))) if self._names else None
         self._copy: tuple[str, Tokenizer] | None = None
-        """The mark in its stand-ins, and the copy: a large vocabulary takes a second to copy, and one serves nearly
-        all texts."""
+        """The mark in the copy's stand-ins, and the copy, kept because copying a large vocabulary takes a second."""
 
     def are_in(self, text: str) -> bool:
         """Return whether a text holds the text of a control token."""
         return self._controls is not None and self._controls.search(text) is not None
 
     def tokens(self, text: str, *, adds_special_tokens: bool) -> tuple[int, ...]:
-        """Return the tokens of a text, all of which is data."""
+        """Return the tokens of a text that is data as a whole."""
         return self._encoded(text, _mark(text), adds_special_tokens)
 
     def prompt(self, prompt: str, framing: Framing) -> tuple[int, ...]:
-        """Return the tokens of a prompt as it is shown. Raises RecipeError when the template refuses it."""
-        assert self._controls is not None, "a prompt without control tokens is tokenised as ever"
+        """Return the tokens of a framed prompt. Raises RecipeError when the template refuses the prompt."""
+        assert self._controls is not None, "a prompt without control tokens is tokenised as usual"
         if framing.template is None:
             return self.tokens(prompt, adds_special_tokens=framing.adds_special_tokens)
         brought = self._controls.findall(prompt)
@@ -66,7 +65,7 @@ class Letters:
         return self._encoded(text, other, framing.adds_special_tokens)
 
     def _stand_ins(self, mark: str) -> dict[str, str]:
-        """Return what the copy calls each control token."""
+        """Return each control token's name in the copy."""
         return {name: f"{mark}{number}{mark}" for number, name in enumerate(self._names)}
 
     def _encoded(self, text: str, mark: str, adds_special_tokens: bool) -> tuple[int, ...]:
@@ -76,9 +75,9 @@ class Letters:
 
 
 def prompt_tokens(prompt: str, framing: Framing, *, letters: Letters, encode: Encode) -> tuple[int, ...]:
-    """Return the tokens of a prompt as it is shown to the model; `encode`: for those without control tokens.
+    """Return the tokens of a framed prompt; `encode` serves prompts without control tokens.
 
-    Raises RecipeError when the template refuses it.
+    Raises RecipeError when the template refuses the prompt.
     """
     if letters.are_in(prompt):
         return letters.prompt(prompt, framing)
@@ -86,30 +85,31 @@ def prompt_tokens(prompt: str, framing: Framing, *, letters: Letters, encode: En
 
 
 def _mark(*texts: str) -> str:
-    """Return a character that is in none of the texts."""
+    """Return a private-use character that is in none of the texts."""
     return next(chr(code) for code in _PRIVATE if not any(chr(code) in text for text in texts))
 
 
 def _renamed(tokenizer: Tokenizer, names: dict[str, str]) -> Tokenizer:
-    """Return a copy that calls some tokens otherwise, under the ids that they have.
+    """Return a copy in which some tokens have other names and the same ids.
 
-    In the vocabulary too: a Unigram model takes the text of its `</s>` for that token on its own.
+    The vocabulary is renamed too: a Unigram model by itself reads the text of its `</s>` as that token.
     """
     found = json.loads(tokenizer.to_str())
     for token in found["added_tokens"]:
         token["content"] = names.get(token["content"], token["content"])
     model = found["model"]
-    if isinstance(model["vocab"], dict):
-        model["vocab"] = {names.get(text, text): number for text, number in model["vocab"].items()}
-    else:
-        model["vocab"] = [[names.get(text, text), score] for text, score in model["vocab"]]
+    match model["vocab"]:
+        case dict(numbers):
+            model["vocab"] = {names.get(text, text): number for text, number in numbers.items()}
+        case scores:
+            model["vocab"] = [[names.get(text, text), score] for text, score in scores]
     if model.get("unk_token") is not None:
         model["unk_token"] = names.get(model["unk_token"], model["unk_token"])
     if model.get("merges"):
-        pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"]]
+        pairs = [pair.split(" ") if type(pair) is str else pair for pair in model["merges"]]
         model["merges"] = [[a, b] for a, b in pairs if not names.keys() & {a, b, a + b}]
     copy = Tokenizer.from_str(json.dumps(found))
-    # What is cut or filled up to a length is left to whoever batches the tokens.
+    # Whoever batches the tokens cuts and pads them.
     copy.no_truncation()
     copy.no_padding()
     moved = [name for name, other in names.items() if copy.token_to_id(other) != tokenizer.token_to_id(name)]

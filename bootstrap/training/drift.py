@@ -1,8 +1,8 @@
-"""How far a model is from another one on given completions: a forward pass of both, no gradient.
+"""Divergence of two models on given completions, from a forward pass of each, without gradient.
 
-KL(model || other) at each completion token, over all outputs that both have and at temperature 1, whatever the
-completions were sampled at. On the model's own samples its mean estimates the divergence of the two per token. Left
-out: which completions (`stages/diagnostics.py`), and divergences that are trained on (`loss.py`).
+KL(model || other) at each completion token, over their shared outputs, at temperature 1 whatever the sampling
+temperature. On the model's own samples its mean estimates their divergence per token. Left out: the choice of
+completions (`stages/diagnostics.py`), and divergences as losses (`loss.py`).
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ from bootstrap.records import Example
 from bootstrap.training.batch import MicroBatch, micro_batches
 from bootstrap.training.learner import MAX_LOGITS
 from bootstrap.training.loss import divergence
-from bootstrap.training.model import model_shape, readable
+from bootstrap.training.model import head, model_shape, readable
 
 
 @torch.no_grad()
@@ -31,10 +31,10 @@ def divergence_from(
     max_rows: int,
     compute: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> Divergence:
-    """Return KL(model || other) summed over the completion tokens of the examples, whose weights play no part.
+    """Return KL(model || other) summed over the examples' completion tokens, each with weight 1.
 
-    Both models share one tokenizer; outputs that only one of them has are left out. `max_rows`: most sequences in one
-    forward pass; `compute`: the context in which the blocks run.
+    Both models share one tokenizer; outputs of only one of them are left out. `max_rows`: most sequences in one forward
+    pass; `compute`: context of the models' blocks.
     """
     model.eval()
     device = next(model.parameters()).device
@@ -54,4 +54,4 @@ def _logits(model: PreTrainedModel, micro: MicroBatch, compute: Callable[[], Abs
     """Return the logits (N, V) that predict the completion tokens."""
     with compute():
         hidden = model.base_model(input_ids=readable(micro.tokens_BT, model), use_cache=False).last_hidden_state
-    return model.get_output_embeddings()(hidden[micro.row_N, micro.position_N].float())
+    return head(model)(hidden[micro.row_N, micro.position_N].float())

@@ -1,10 +1,10 @@
-"""A source as transformers opens it: its weights under the model's own names, and its logits to compare with.
+"""A source as transformers opens it: its weights under the model's own names, and its logits for comparison.
 
-    source --from_pretrained--> logits  =  logits of what is stored, opened here and by from_pretrained
+    source --from_pretrained--> logits  =  logits of the stored folder, opened here and by from_pretrained
 
-Published weights bear other names than the model they make (GPT-2's lack `transformer.`), tie matrices that are stored
-once under either name, and keep masks and frequencies that are computed today. Transformers knows all of these. It also
-draws at random what is missing and drops what it does not know; both are refused here.
+Published weights have other names than the model's (GPT-2's lack `transformer.`), tied matrices under either name, and
+masks and frequencies that models compute today. Transformers knows all of these, but it also draws missing weights at
+random and drops unknown ones; both are refused here.
 
 Nothing pickled is opened, no code of the model's author runs, and nothing is fetched.
 """
@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import safetensors.torch
 import torch
@@ -27,31 +28,31 @@ from bootstrap.canonical import json_file
 from bootstrap.errors import RecipeError, StoreError, system_reason
 from bootstrap.store import durable
 from bootstrap.store.fingerprint import MODEL_WEIGHTS
+from bootstrap.training import model as models
 
 TOLERANCE = 1e-4
-"""Absolute and relative, of float32 logits: the same weights in the same model differ by float rounding at most."""
+"""Absolute and relative, of float32 logits; the same weights in the same model differ by float rounding alone."""
 LENGTH = 16
-"""Tokens of each sequence that is compared, unless the model holds fewer."""
+"""Tokens of each compared sequence, or fewer for a model with a shorter context."""
 _READ = {"config.json", "generation_config.json", MODEL_WEIGHTS}
 _COMPUTED = re.compile(r"(rotary_emb\.(inv_freq|cos_cached|sin_cached)|(attn|attention)\.(masked_)?bias|position_ids)$")
-"""Names of buffers that earlier versions of transformers stored, and that models compute."""
+"""Names of computed buffers that earlier versions of transformers stored."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SourceOutput:
-    """What transformers makes of a source."""
+    """A source as transformers opens it."""
 
     model: PreTrainedModel
     logits_BTV: Tensor
     precision: torch.dtype
-    """That its weights are stored in without loss."""
+    """In which its weights are stored without loss."""
 
 
 def opened(files: Mapping[str, bytes], *, place: str) -> SourceOutput:
-    """Return what transformers makes of a source's files, its weights in one; `place`: its name in messages.
+    """Return the source of these files, weights in one file; `place`: its name in messages.
 
-    Raises RecipeError for weights that are missing or that the model does not use, and what transformers raises for a
-    model that it cannot open.
+    Raises RecipeError for missing weights and for unused ones, and transformers' error for a model that it cannot open.
     """
     model, found = _from_pretrained(files)
     tensors = safetensors.torch.load(files[MODEL_WEIGHTS])
@@ -74,14 +75,14 @@ def opened(files: Mapping[str, bytes], *, place: str) -> SourceOutput:
 
 
 def renamed(files: Mapping[str, bytes], source: SourceOutput) -> dict[str, bytes]:
-    """Return a folder's files with the weights under the names that the model has; what is tied stands there once."""
+    """Return a folder's files with the weights under the model's own names, tied ones once."""
     model, config = source.model, json.loads(files["config.json"])
-    tied = set(getattr(model, "all_tied_weights_keys", None) or {})
+    tied = models.tied_weights(model)
     own = {name: tensor for name, tensor in model.state_dict().items() if name not in tied}
     kept = {name: t.to(source.precision) if t.is_floating_point() else t for name, t in own.items()}
-    head, embedding = model.get_output_embeddings().weight, model.get_input_embeddings().weight
-    if getattr(model.config, "tie_word_embeddings", False) and head is not embedding:
-        # The weights hold two matrices, which transformers then keeps apart.
+    tie = getattr(model.config, "tie_word_embeddings", False)
+    if tie and models.output_matrix(model) is not models.embedding(model):
+        # The weights hold two matrices, and transformers keeps them apart.
         config["tie_word_embeddings"] = False
     return {
         **files,
@@ -93,12 +94,12 @@ def renamed(files: Mapping[str, bytes], source: SourceOutput) -> dict[str, bytes
 def difference(files: Mapping[str, bytes], ours_BTV: Tensor, source: SourceOutput) -> str | None:
     """Return how a stored folder's logits differ from its source's, or None.
 
-    `ours_BTV`: those of the folder as it is opened here; transformers opens it too.
+    `ours_BTV`: the folder's logits, opened here; transformers opens it too.
     """
-    if told := apart(ours_BTV, source):
-        return f"opened here, {told}"
-    told = apart(logits(_from_pretrained(files)[0]), source)
-    return f"opened by transformers once it is stored, {told}" if told else None
+    if found := apart(ours_BTV, source):
+        return f"opened here, {found}"
+    found = apart(logits(_from_pretrained(files)[0]), source)
+    return f"opened by transformers once it is stored, {found}" if found else None
 
 
 def apart(ours_BTV: Tensor, source: SourceOutput) -> str | None:
@@ -113,8 +114,8 @@ def apart(ours_BTV: Tensor, source: SourceOutput) -> str | None:
 
 @torch.inference_mode()
 def logits(model: PreTrainedModel) -> Tensor:
-    """Return the logits (2, T, V) of two fixed sequences: the first tokens, and some from all of the vocabulary."""
-    rows = model.get_input_embeddings().weight.shape[0]
+    """Return the logits (2, T, V) of two fixed sequences: the first tokens, and tokens across the vocabulary."""
+    rows = len(models.embedding(model))
     most = getattr(model.config, "max_position_embeddings", None) or LENGTH
     steps_T = torch.arange(min(LENGTH, most))
     tokens_BT = torch.stack([steps_T % rows, (rows - 1) * steps_T // (LENGTH - 1)])
@@ -122,9 +123,9 @@ def logits(model: PreTrainedModel) -> Tensor:
 
 
 def _from_pretrained(files: Mapping[str, bytes]) -> tuple[PreTrainedModel, dict[str, set[str]]]:
-    """Return the model in float32, and which names did not fit. Raises StoreError where no room is for its files.
+    """Return the model in float32, and the names that did not fit. Raises StoreError for a full disk.
 
-    It lies in a folder with nothing beside it: transformers would follow what an adapter's file or an index says.
+    Its folder holds nothing else: transformers would follow an adapter's file or an index.
     """
     with ExitStack() as held:
         try:
@@ -137,7 +138,7 @@ def _from_pretrained(files: Mapping[str, bytes]) -> tuple[PreTrainedModel, dict[
                 f"{system_reason(error)}; free some space there, or name another folder with TMPDIR"
             ) from error
         held.enter_context(_quiet())
-        return AutoModelForCausalLM.from_pretrained(
+        opened = AutoModelForCausalLM.from_pretrained(
             str(folder),
             dtype=torch.float32,
             use_safetensors=True,
@@ -145,11 +146,13 @@ def _from_pretrained(files: Mapping[str, bytes]) -> tuple[PreTrainedModel, dict[
             local_files_only=True,
             output_loading_info=True,
         )
+        # The annotation leaves out the second part, which `output_loading_info` asks for.
+        return cast("tuple[PreTrainedModel, dict[str, set[str]]]", opened)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Let transformers neither draw bars nor tell at length what this module tells in one line."""
+    """Silence transformers' progress bars and warnings; this module reports the same in one line."""
     level = logging.get_verbosity()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -160,7 +163,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _is_computed(name: str, tensor: Tensor) -> bool:
-    """Whether a name is of a buffer; a mask has four dimensions or is one number, a bias has one."""
+    """Whether a name is a computed buffer's; a mask has four dimensions or none, a bias has one."""
     return _COMPUTED.search(name) is not None and (not name.endswith("bias") or tensor.ndim in (0, 4))
 
 

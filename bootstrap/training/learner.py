@@ -1,8 +1,8 @@
-"""One process's share of an optimizer update: gradient of a shard, then the same step as every other worker.
+"""One process's share of an optimizer update: the gradient of a shard, then the same step as every other worker.
 
-The learner is blind to the algorithm: it sums three weighted streams (`Batch`). With N workers each computes the
-gradient of its shard, divided by the whole batch's normalizers; the sum over workers, taken in worker order, is the
-gradient of the whole batch, and every worker applies it to its own copy of the weights.
+The learner knows no algorithm: it sums three weighted streams (`Batch`). Each worker divides its shard's gradient by
+the whole batch's normalizers. The sum over workers, in worker order, is the gradient of the whole batch, and every
+worker applies it to its own copy of the weights.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,20 +34,20 @@ from bootstrap.training.loss import (
     policy_gradient,
     value_loss,
 )
-from bootstrap.training.model import model_shape, output_width, readable
+from bootstrap.training.model import head, model_shape, output_matrix, output_width, readable
 from bootstrap.training.optimizer import build_optimizers
 from bootstrap.training.precision import recompute_blocks
 
 WEIGHT = "weight"
-"""In the optimizer's state: the parameter itself, for those that are no part of the model."""
+"""Key of the parameter itself in the optimizer's state, for parameters outside the model."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Gradient:
-    """A shard's gradient and its sums, already divided by the global normalizers."""
+    """A shard's gradient and its sums, divided by the global normalizers."""
 
     flat: np.ndarray
-    """All trainable parameters' gradients in order, the critic's last, float32 (P,)."""
+    """Gradients of all trainable parameters in order, the critic's last, float32 (P,)."""
     rl_loss: float
     ce_loss: float
     kl_loss: float
@@ -60,9 +60,10 @@ class Gradient:
 
 
 class Learner:
-    """Weights under training: model, critic if there is one, optimizers, and the teachers of the `kl` stream.
+    """Weights under training: model, optional critic, optimizers, and the frozen models of its streams (`teachers`).
 
-    `compute`: the context in which a model's blocks run, such as autocast; `recompute`: keep only the blocks' inputs.
+    `compute`: context of a model's blocks, such as autocast; `recompute`: keep only the blocks' inputs for the backward
+    pass.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class Learner:
         self.critic: Critic | None = None
         self.critic_optimizers: dict[str, torch.optim.Optimizer] = {}
         if critic is not None:
-            width = model.get_output_embeddings().weight.shape[1]
+            width = output_matrix(model).shape[1]
             self.critic = Critic(critic, hidden_size=width, device=self.device)
             self.critic_optimizers = {"critic": build_optimizer(self.critic, critic)}
         self.critic_parameters = list(self.critic.parameters()) if self.critic is not None else []
@@ -105,7 +106,7 @@ class Learner:
 
     def gradient(self, batch: Batch) -> Gradient:
         """Return the gradient of this shard's examples; an empty shard gives zeros."""
-        # Dropout stays off: it would draw from a generator of its own, and sampling knows none.
+        # Dropout stays off: it would draw from its own generator, and sampling has none.
         self.model.eval()
         if self.recompute:
             recompute_blocks(self.model)
@@ -116,7 +117,7 @@ class Learner:
         for examples, host in self._passes(batch.examples):
             micro = host.to(self.device)
             hidden_ND = self._hidden(self.model, micro)
-            logits_NV = self.model.get_output_embeddings()(hidden_ND)
+            logits_NV = head(self.model)(hidden_ND)
             logprobs_N = _logprobs(logits_NV, micro.targets_N)
             is_rl_N = micro.is_rl_N
             policy_N = (
@@ -184,13 +185,13 @@ class Learner:
 
     @torch.no_grad()
     def recompute_logprobs(self, examples: Sequence[Example], *, temperature: float) -> list[TokenScores]:
-        """Return what the weights say of each example's completion tokens as they are now; in no particular order."""
+        """Return the current weights' token scores of each example, in no particular order."""
         self.model.eval()
         found = []
         for part, host in self._passes(examples):
             micro = host.to(self.device)
             hidden_ND = self._hidden(self.model, micro)
-            logprobs_N = _logprobs(self.model.get_output_embeddings()(hidden_ND) / temperature, micro.targets_N)
+            logprobs_N = _logprobs(head(self.model)(hidden_ND) / temperature, micro.targets_N)
             values_N = self.critic(hidden_ND) if self.critic is not None else None
             rewards_N = self._token_rewards(part, micro, logprobs_N, temperature=temperature)
             for row, example in enumerate(part):
@@ -213,7 +214,7 @@ class Learner:
     def _token_rewards(
         self, examples: list[Example], micro: MicroBatch, logprobs_N: Tensor, *, temperature: float
     ) -> Tensor:
-        """Return what each token (N) earns from the KL targets in the reward."""
+        """Return each token's reward (N) from the KL targets in the reward."""
         rewards_N = torch.zeros_like(logprobs_N)
         for fingerprint, rows in _rows_by_kl_target(examples).items():
             mine_N, logits_NV = self._frozen_logits(fingerprint, rows, micro)
@@ -225,7 +226,7 @@ class Learner:
         return rewards_N
 
     def _value_loss(self, hidden_ND: Tensor, micro: MicroBatch, batch: Batch) -> Tensor:
-        """Sum the critic's loss over the tokens that it learns from."""
+        """Return the critic's loss summed over its tokens."""
         assert self.critic is not None, "there is no critic"
         mine_N = micro.is_valued_N
         values_N = self.critic(hidden_ND[mine_N])
@@ -234,9 +235,8 @@ class Learner:
     def _with_kl_targets(
         self, examples: list[Example], micro: MicroBatch, logprobs_N: Tensor, *, temperature: float
     ) -> tuple[Tensor, Tensor]:
-        """Return the advantages (N) with the KL targets' rewards in them, and the sum of what holds the policy in
-        place.
-        """
+        """Return the advantages (N) with the KL targets' rewards, and the sum of their loss terms and the anchor
+        penalty."""
         advantages_N, held = micro.advantages_N, logprobs_N.new_zeros(())
         if any(example.anchor_penalty_weights for example in examples):
             held = held + anchor_penalty(logprobs_N, micro.old_logprobs_N, micro.anchor_penalty_weights_N)
@@ -260,7 +260,7 @@ class Learner:
         return advantages_N, held
 
     def _kl(self, examples: list[Example], micro: MicroBatch, logits_NV: Tensor, batch: Batch) -> Tensor:
-        """Sum the divergence to each example's teacher; one teacher forward pass per distinct teacher."""
+        """Return the summed divergence to the examples' teachers; one forward pass per distinct teacher."""
         total = logits_NV.new_zeros(())
         for fingerprint, rows in _rows_by_teacher(examples).items():
             mine_N, teacher_logits_NV = self._frozen_logits(fingerprint, rows, micro)
@@ -272,18 +272,18 @@ class Learner:
 
     @torch.no_grad()
     def _frozen_logits(self, fingerprint: str, rows: list[int], micro: MicroBatch) -> tuple[Tensor, Tensor]:
-        """Return which tokens (N) belong to some rows, and a frozen model's logits at them; one forward pass.
+        """Return the mask (N) of the tokens of some rows, and a frozen model's logits at these tokens.
 
-        The logits are no wider than the student's: what the student cannot draw is left out of the comparison.
+        One forward pass. Outputs that the student lacks are cut off.
         """
         mine_N = torch.isin(micro.row_N, torch.tensor(rows, device=self.device))
         places_R = micro.place_S[rows].unique()
-        # Places are ascending, so a row's place among the teacher's is where it would be sorted in.
+        # Places ascend, so `searchsorted` gives a row's place among the teacher's rows.
         place_N = torch.searchsorted(places_R, micro.place_S[micro.row_N[mine_N]])
         model = self.teachers[fingerprint]
         sequence_RT = micro.sequence_BT[places_R] if micro.sequence_BT is not None else None
         hidden = self._forward(model, readable(micro.tokens_BT[places_R], model), sequence_RT)
-        logits_NV = model.get_output_embeddings()(hidden[place_N, micro.position_N[mine_N]].float())
+        logits_NV = head(model)(hidden[place_N, micro.position_N[mine_N]].float())
         return mine_N, logits_NV[:, : output_width(self.model)]
 
     def _teacher_flops(self, examples: list[Example], micro: MicroBatch) -> float:
@@ -296,8 +296,8 @@ class Learner:
     def apply(self, gradients: list[Gradient], *, lr_factor: float, grad_clip: float) -> UpdateMetrics:
         """Take one optimizer step with the sum of all workers' gradients.
 
-        A gradient of zero (no group to compare, nothing replayed) leaves weights and momentum as they are: Muon would
-        make a full-sized step of old momentum. Raises WorkerError when the gradient is not finite; the weights stay.
+        A zero gradient (no informative group, nothing replayed) changes neither weights nor momentum: Muon would make a
+        full-sized step from old momentum. Raises WorkerError for a gradient that is not finite, without a step.
         """
         flat = torch.from_numpy(gradients[0].flat.copy())
         for gradient in gradients[1:]:
@@ -349,7 +349,7 @@ class Learner:
             optimizer.step()
 
     def state(self) -> bytes:
-        """Return optimizers' state and critic as safetensors; with the weights it is all that an update depends on."""
+        """Return optimizers' state and critic as safetensors; beside the weights, all that an update depends on."""
         named = self._named()
         names = {id(p): name for name, p in named.items()}
         tensors = {
@@ -357,26 +357,26 @@ class Learner:
             for kind, optimizer in (self.optimizers | self.critic_optimizers).items()
             for parameter, state in optimizer.state.items()
             for key, value in state.items()
-            if isinstance(value, Tensor)
+            if torch.is_tensor(value)
         }
         for parameter in self.critic_parameters:
             tensors[f"critic|{names[id(parameter)]}|{WEIGHT}"] = parameter.detach().cpu().contiguous().clone()
         return safetensors.torch.save(tensors)
 
     def _named(self) -> dict[str, torch.nn.Parameter]:
-        """Return every parameter, the critic's too, by name."""
+        """Return every parameter by name, the critic's included."""
         critic = self.critic.named_parameters(prefix="critic") if self.critic is not None else ()
         return {**dict(self.model.named_parameters()), **dict(critic)}
 
     def restore(self, state: bytes) -> None:
-        """Continue from what `state` returned, on the same model and optimizer settings."""
+        """Continue from a `state` of the same model and optimizer settings."""
         parameters, optimizers = self._named(), self.optimizers | self.critic_optimizers
         for path, value in safetensors.torch.load(state).items():
             kind, name, key = path.split("|")
             if key == WEIGHT:
                 parameters[name].data.copy_(value)
                 continue
-            # Optimizers keep their step count on the CPU, wherever the weights are.
+            # Optimizers keep their step count on the CPU.
             place = parameters[name].device if key != "step" else value.device
             optimizers[kind].state[parameters[name]][key] = value.to(place)
 
@@ -387,10 +387,9 @@ def _logprobs(logits_NV: Tensor, targets_N: Tensor) -> Tensor:
 
 
 def _kl_target_logprobs(logits_NV: Tensor, targets_N: Tensor) -> Tensor:
-    """Return a KL target's log-probability of each target, -inf for those that it has no output for.
+    """Return a KL target's log-probability of each token, -inf where it lacks the output.
 
-    The policy samples over the full width of its output matrix, padding included, and its own log-probabilities are
-    those of that distribution.
+    The policy samples over the full width of its output matrix, padding included.
     """
     last = logits_NV.shape[-1] - 1
     logprobs_N = _logprobs(logits_NV, targets_N.clamp(max=last))
@@ -398,12 +397,12 @@ def _kl_target_logprobs(logits_NV: Tensor, targets_N: Tensor) -> Tensor:
 
 
 def _mask_unknown_tokens(kl_target_logprobs_N: Tensor, own_logprobs_N: Tensor) -> Tensor:
-    """Let a KL target agree with the policy on tokens that it has no output for: padding is not judged."""
+    """Return the KL target's log-probabilities, with the policy's own where the target lacks the output (padding)."""
     return torch.where(kl_target_logprobs_N.isneginf(), own_logprobs_N.detach(), kl_target_logprobs_N)
 
 
 def _rows_by_teacher(examples: list[Example]) -> dict[str, list[int]]:
-    """Return the rows that each teacher of the `kl` stream has to look at, ascending."""
+    """Map each teacher of the `kl` stream to its rows, ascending."""
     rows: dict[str, list[int]] = {}
     for row, example in enumerate(examples):
         if example.kl_weight:
@@ -413,12 +412,10 @@ def _rows_by_teacher(examples: list[Example]) -> dict[str, list[int]]:
 
 
 def _rows_by_kl_target(examples: list[Example]) -> dict[str, list[int]]:
-    """Return the rows that each KL target of the `rl` stream has to look at, ascending."""
+    """Map each KL target of the `rl` stream to its rows, ascending."""
     rows: dict[str, list[int]] = {}
     for row, example in enumerate(examples):
-        assert example.advantages or not example.kl_targets, (
-            f"{example.source} has a KL target and no part in the rl stream"
-        )
+        assert example.advantages or not example.kl_targets, f"{example.source} has a KL target and no advantages"
         for model in dict.fromkeys(kl_target.model for kl_target in example.kl_targets):
             rows.setdefault(model, []).append(row)
     return rows

@@ -1,23 +1,24 @@
 """Low-rank adapters (LoRA, arXiv:2106.09685; DoRA, arXiv:2402.09353) through peft, put into a model in place.
 
-An adapter's folder holds what peft writes (`adapter_model.safetensors`, `adapter_config.json`), `base.json` with the
-fingerprint of the weights it rests upon, and the tokenizer's files: `PeftModel.from_pretrained` opens it over its base.
-The base is frozen, and several adapted models share its tensors.
+An adapter's folder holds peft's files (`adapter_model.safetensors`, `adapter_config.json`), `base.json` with the
+fingerprint of its base, and the tokenizer's files: `PeftModel.from_pretrained` opens it over the base. The base is
+frozen, and several adapted models share its tensors.
 
-Left out: adapters of embeddings, several adapters active at once, dropout.
+Left out: adapters of embeddings, several active adapters, dropout.
 """
 
 import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import safetensors.torch
 import torch
 from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.helpers import DoraCaching
 from peft.tuners.lora import LoraLayer, LoraModel
+from peft.tuners.lora.dora import DoraLinearLayer
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -27,10 +28,10 @@ from bootstrap.errors import RecipeError
 from bootstrap.records import Checkpoint
 from bootstrap.store.fingerprint import ADAPTER_BASE, ADAPTER_CONFIG, ADAPTER_WEIGHTS, fingerprint_model
 from bootstrap.training import model as models
-from bootstrap.training.precision import sharing
+from bootstrap.training.precision import matrices, sharing
 
 PEFT_PREFIX = "base_model.model."
-"""What peft puts before the names of tensors in a file."""
+"""peft's prefix of tensor names in a file."""
 _FIXED = {
     "base_model_name_or_path": None,
     "bias": "none",
@@ -40,45 +41,38 @@ _FIXED = {
     "peft_type": "LORA",
     "task_type": "CAUSAL_LM",
 }
-"""What stands alike in every adapter_config.json, for peft."""
+"""Entries that every adapter_config.json shares."""
 
 
 def fresh(base: PreTrainedModel, settings: LoraAdapter, *, seed: int) -> PreTrainedModel:
-    """Return the base with a new adapter in it, which changes nothing yet; the same seed gives the same one.
+    """Return the base with a new adapter, which changes no output yet; the same seed gives the same adapter.
 
-    Raises RecipeError when a target names no matrix of the model.
+    Raises RecipeError for a target that names no matrix of the model.
     """
-    config = {
-        **_FIXED,
-        "r": settings.rank,
-        "lora_alpha": settings.alpha,
-        "target_modules": _targets(base, settings.targets),
-        "use_dora": settings.dora,
-    }
-    model = _injected(base, config)
-    # In float32 whatever the base is kept in (peft's own start is rounded to the base's type), and drawn on the CPU
-    # wherever the base is: the same on every device.
+    targets = _targets(base, settings.targets)
+    model = _injected(base, r=settings.rank, lora_alpha=settings.alpha, target_modules=targets, use_dora=settings.dora)
+    # Drawn in float32 (peft rounds its own start to the base's type) and on the CPU: the same for every device.
     generator = torch.Generator().manual_seed(seed)
-    for layer in _layers(model):
-        down = layer.lora_A["default"].weight
+    for layer in _layers(model).values():
+        down = layer.lora_A["default"].get_parameter("weight")
         start = torch.empty(down.shape)
         nn.init.kaiming_uniform_(start, a=math.sqrt(5), generator=generator)
         down.data.copy_(start)
         if settings.dora:
             lengths = torch.linalg.norm(layer.get_base_layer().weight.float(), dim=1)
-            layer.lora_magnitude_vector["default"].weight.data = lengths
+            _magnitudes(layer).weight.data = lengths
     return model
 
 
 def load(base: PreTrainedModel, files: Mapping[str, bytes]) -> PreTrainedModel:
-    """Return the base with a folder's adapter in it.
+    """Return the base with a folder's adapter.
 
-    Raises RecipeError when the adapter does not fit the base or holds values that are not finite.
+    Raises RecipeError for an adapter that does not fit the base or is not finite.
     """
     config = json.loads(files[ADAPTER_CONFIG])
     if different := sorted(key for key, value in _FIXED.items() if config.get(key) != value):
         raise RecipeError(f"{ADAPTER_CONFIG} has {', '.join(different)} of another kind of adapter; train one here")
-    model = _injected(base, config)
+    model = _injected(base, **{name: config[name] for name in ("r", "lora_alpha", "target_modules", "use_dora")})
     tensors = {n.removeprefix(PEFT_PREFIX): t for n, t in safetensors.torch.load(files[ADAPTER_WEIGHTS]).items()}
     expected = get_peft_model_state_dict(model)
     if tensors.keys() != expected.keys():
@@ -92,21 +86,21 @@ def load(base: PreTrainedModel, files: Mapping[str, bytes]) -> PreTrainedModel:
 
 
 def is_adapted(model: PreTrainedModel) -> bool:
-    """Whether the model has an adapter in it."""
+    """Whether the model has an adapter."""
     return hasattr(model, "peft_config")
 
 
 def export(model: PreTrainedModel, *, base: str, passed_on: Mapping[str, bytes]) -> Checkpoint:
     """Return an adapted model's adapter as a folder in bytes, with the fingerprint of both.
 
-    `base`: fingerprint of the weights it rests upon; `passed_on`: files of the base's folder, kept as they are.
+    `base`: the base's fingerprint; `passed_on`: unchanged files of the base's folder.
     """
-    lora = model.peft_config["default"]
+    lora = _config(model)
     config = {
         **_FIXED,
         "r": lora.r,
         "lora_alpha": lora.lora_alpha,
-        "target_modules": sorted(lora.target_modules),
+        "target_modules": sorted(lora.target_modules or ()),
         "use_dora": lora.use_dora,
     }
     tensors = {f"{PEFT_PREFIX}{n}": t.detach().cpu().contiguous() for n, t in get_peft_model_state_dict(model).items()}
@@ -120,20 +114,19 @@ def export(model: PreTrainedModel, *, base: str, passed_on: Mapping[str, bytes])
 
 
 def merge(base: Mapping[str, bytes], adapter: Mapping[str, bytes]) -> Checkpoint:
-    """Return the whole model (float32) that a base's folder and an adapter's folder make together."""
+    """Return the whole model (float32) of a base's folder and an adapter's folder."""
     whole, tokenizer = models.load(base)
     model = load(whole, adapter)
-    for name, module in list(model.named_modules()):
-        if isinstance(module, LoraLayer):
-            module.merge(safe_merge=True)
-            model.set_submodule(name, module.get_base_layer())
+    for name, layer in _layers(model).items():
+        layer.merge(safe_merge=True)
+        model.set_submodule(name, layer.get_base_layer())
     return models.export(model, tokenizer, passed_on=models.passed_on(adapter))
 
 
 @contextmanager
 def sampling(model: PreTrainedModel) -> Iterator[None]:
-    """Keep what DoRA derives from the weights (each row's length) while they do not change."""
-    if not is_adapted(model) or not model.peft_config["default"].use_dora:
+    """Cache DoRA's norms of the weights while these do not change."""
+    if not is_adapted(model) or not _config(model).use_dora:
         yield
         return
     with DoraCaching():
@@ -143,14 +136,22 @@ def sampling(model: PreTrainedModel) -> Iterator[None]:
 
 
 def _forget(model: PreTrainedModel) -> None:
-    for layer in _layers(model):
-        layer.lora_magnitude_vector["default"]._cache_clear()
+    for layer in _layers(model).values():
+        _magnitudes(layer)._cache_clear()
+
+
+def _config(model: PreTrainedModel) -> LoraConfig:
+    return cast("LoraConfig", model.peft_config["default"])
+
+
+def _magnitudes(layer: LoraLayer) -> DoraLinearLayer:
+    return cast("DoraLinearLayer", layer.lora_magnitude_vector["default"])
 
 
 class _FloatLinear(nn.Linear):
-    """An adapter's matrix, which stays in float32 under autocast.
+    """An adapter's matrix, in float32 even under autocast.
 
-    Products this thin gain nothing from bf16: on a CPU they take many times longer in it.
+    Products this thin gain nothing from bf16; on a CPU they take many times longer in it.
     """
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
@@ -158,26 +159,24 @@ class _FloatLinear(nn.Linear):
             return super().forward(input.float())
 
 
-def _injected(base: PreTrainedModel, config: Mapping[str, Any]) -> PreTrainedModel:
-    names = ("r", "lora_alpha", "target_modules", "use_dora", "task_type")
-    model = sharing(base)
-    tuner = LoraModel(model, LoraConfig(**{name: config[name] for name in names}), "default")
+def _injected(base: PreTrainedModel, **config: Any) -> PreTrainedModel:
+    tuner = LoraModel(sharing(base), LoraConfig(task_type=_FIXED["task_type"], **config), "default")
     for name, parameter in tuner.model.named_parameters():
         parameter.requires_grad_("lora_" in name)
         if "lora_" in name:
             parameter.data = parameter.data.float()
-    for layer in _layers(tuner.model):
+    for layer in _layers(tuner.model).values():
         layer.lora_A["default"].__class__ = layer.lora_B["default"].__class__ = _FloatLinear
     return tuner.model.eval()
 
 
-def _layers(model: nn.Module) -> list[LoraLayer]:
-    return [module for module in model.modules() if isinstance(module, LoraLayer)]
+def _layers(model: nn.Module) -> dict[str, LoraLayer]:
+    return {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
 
 
 def _targets(base: PreTrainedModel, wanted: str | tuple[str, ...]) -> list[str]:
     """Return the names of the modules that get an adapter, sorted."""
-    there = {name.rpartition(".")[2] for name, m in base.base_model.named_modules() if isinstance(m, nn.Linear)}
+    there = {name.rpartition(".")[2] for name in matrices(base)}
     if wanted == "all-linear":
         return sorted(there)
     if unknown := sorted(set(wanted) - there):

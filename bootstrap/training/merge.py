@@ -3,14 +3,14 @@
 `linear`: sum of w_i theta_i, with weights that sum to 1 (model soups, arXiv:2203.05482).
 
 `ties` (arXiv:2306.01708): the task vectors tau_i = theta_i - theta_onto keep their largest `density` share, matrix by
-matrix as peft has it; each entry's sign is elected by their sum, and theta_onto moves by the mean of the w_i tau_i that
-agree with it. Models that differ in nothing from theta_onto leave it as it is.
+matrix as in peft; their sum elects each entry's sign, and theta_onto moves by the mean of the w_i tau_i of that sign.
+Models equal to theta_onto leave it unchanged.
 
-Adapters of one base are merged as the updates s B A that they make of its matrices, then cut to their rank again by
-SVD (peft's `svd` and `ties_svd`). To combine the B and the A apart (peft's `linear` and `ties`) would mix each with the
-other's and double what two relatives share. The base stands for theta_onto, and its update is zero.
+Adapters of one base are merged as their updates s B A of its matrices, then cut to their rank again by SVD (peft's
+`svd` and `ties_svd`). Combining the B and the A separately (peft's `linear` and `ties`) would multiply one adapter's B
+with another's A. The base is theta_onto, and its update is zero.
 
-Left out: models of different shapes, DoRA, and which generations are merged (`stages/merge.py`).
+Left out: models of different shapes, DoRA, and the choice of generations (`stages/merge.py`).
 """
 
 import json
@@ -45,10 +45,10 @@ def merge(
     density: float,
     onto: Mapping[str, bytes] | None = None,
 ) -> Checkpoint:
-    """Return the model that folders of one shape make together, in the form of the first; the same every time.
+    """Return the merged model of folders of one shape, in the form of the first; deterministic.
 
-    `weights`: one for each model. `density`: share of each task vector's entries that `ties` keeps. `onto`: the whole
-    model that `ties` counts task vectors from; adapters need none. Raises RecipeError for models that do not fit.
+    `weights`: one per model. `density`: share of each task vector's entries that `ties` keeps. `onto`: the whole model
+    that `ties` takes task vectors from; None for adapters. Raises RecipeError for models that do not fit together.
     """
     bases = {base_fingerprint(files) for files in models}
     if len(bases) != 1:
@@ -112,7 +112,7 @@ def _adapters(
         updates = [scaling * one[up] @ one[key] for one in tensors]
         update = task_arithmetic(updates, weights) if method == "linear" else ties(updates, weights, density)
         left, sizes, right = torch.linalg.svd(update, full_matrices=False)
-        # A matrix smaller than the rank leaves rows without a direction: they stay zero.
+        # A matrix smaller than the rank has fewer directions; the other rows stay zero.
         merged[up], merged[key] = torch.zeros_like(tensors[0][up]), torch.zeros_like(tensors[0][key])
         merged[up][:, : len(sizes)] = left[:, :rank] * sizes[:rank] / scaling
         merged[key][: len(sizes)] = right[:rank]

@@ -1,17 +1,17 @@
 """A model as weights in memory and as a Hugging Face folder in bytes; nothing is pickled and no remote code runs.
 
-A folder of files travels as a mapping from name to content, so that a worker on another machine needs no shared disk.
+A folder travels as a mapping from file name to content, so a worker on another machine needs no shared disk.
 """
 
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import safetensors.torch
 import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -36,9 +36,9 @@ from bootstrap.training.special_tokens import end_id, ends_named, token_text
 
 
 def character_tokenizer(characters: Sequence[str], *, max_length: int) -> PreTrainedTokenizerFast:
-    """Return a tokenizer with one token per character, which puts `<bos>` before every prompt.
+    """Return a tokenizer with one token per character, with `<bos>` before every prompt.
 
-    Entries of several characters, such as tags, are one token wherever they stand in a text.
+    An entry of several characters, such as a tag, is one token.
     """
     vocabulary = scratch_vocabulary(characters)
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
@@ -65,6 +65,7 @@ def build_scratch(
     settings: ScratchModel, characters: Sequence[str], *, seed: int
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """Return a fresh NoPE Llama and its character tokenizer; the same seed gives the same weights."""
+    vocabulary = scratch_vocabulary(characters)
     tokenizer = character_tokenizer(characters, max_length=settings.max_length)
     config = SmolLM3Config(
         vocab_size=len(tokenizer),
@@ -77,9 +78,9 @@ def build_scratch(
         max_position_embeddings=settings.max_length,
         initializer_range=settings.initializer_range,
         tie_word_embeddings=False,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=vocabulary["<pad>"],
+        bos_token_id=vocabulary["<bos>"],
+        eos_token_id=vocabulary["<eos>"],
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -90,15 +91,15 @@ def build_scratch(
 def load(files: Mapping[str, bytes]) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """Return model (float32) and tokenizer from a folder's files.
 
-    The model's generation configuration names every token that ends an answer: those of both configuration files, and
-    the tokenizer's. Raises RecipeError when the weights do not fit the configuration or hold values that are not
-    finite, and when the tokenizer's end of sequence is no token of the model.
+    The generation configuration then names every token that ends an answer: those of both configuration files and the
+    tokenizer's. Raises RecipeError for weights that do not fit the configuration or are not finite, and for an end of
+    sequence that is no token of the model.
     """
     settings = json.loads(files["config.json"])
     config = AutoConfig.for_model(**settings)
     inner = settings.get("text_config") or {}
-    for part, told in ((config, settings), (config.get_text_config(), {**settings, **inner})):
-        _correct_special_tokens(part, told)
+    for part, written in ((config, settings), (config.get_text_config(), {**settings, **inner})):
+        _correct_special_tokens(part, written)
     with no_init_weights():
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     tensors: dict[str, torch.Tensor] = {}
@@ -119,7 +120,7 @@ def load(files: Mapping[str, bytes]) -> tuple[PreTrainedModel, PreTrainedTokeniz
     ]
     if broken:
         raise RecipeError(f"weights with a wrong shape or values that are not finite: {', '.join(broken[:3])}")
-    for name, same in (getattr(model, "all_tied_weights_keys", None) or {}).items():
+    for name, same in tied_weights(model).items():
         if name in tensors and same in tensors and not torch.equal(tensors[name], tensors[same]):
             raise RecipeError(
                 f"config.json ties {name} to {same}, and the weights hold two different ones; `bootstrap import` the "
@@ -129,56 +130,81 @@ def load(files: Mapping[str, bytes]) -> tuple[PreTrainedModel, PreTrainedTokeniz
     model.tie_weights()
     if "generation_config.json" in files:
         model.generation_config = GenerationConfig.from_dict(json.loads(files["generation_config.json"]))
-    tokenizer = _load_tokenizer(files, rows=model.get_input_embeddings().weight.shape[0])
+    tokenizer = _load_tokenizer(files, rows=len(embedding(model)))
     _name_ends(model, [*ends_named(settings), *ends_named(inner)], tokenizer)
     _check_head(model.eval())
     return model, tokenizer
 
 
 def misfits(model: PreTrainedModel, names: Collection[str]) -> tuple[list[str], list[str]]:
-    """Return which names of weights a model does not know, and which of its own are not among them."""
-    expected, tied = set(model.state_dict()), set(getattr(model, "all_tied_weights_keys", None) or {})
-    return sorted(set(names) - expected), sorted(expected - set(names) - tied)
+    """Return the names of weights that a model does not know, and its own names that are missing."""
+    expected = set(model.state_dict())
+    return sorted(set(names) - expected), sorted(expected - set(names) - tied_weights(model).keys())
+
+
+def tied_weights(model: PreTrainedModel) -> dict[str, str]:
+    """Return the name of each tied copy -> the name of the weights that it shares."""
+    return getattr(model, "all_tied_weights_keys", None) or {}
+
+
+def embedding(model: PreTrainedModel) -> nn.Parameter:
+    """Return a model's embedding matrix (V, D)."""
+    return model.get_input_embeddings().get_parameter("weight")
+
+
+def head(model: PreTrainedModel) -> nn.Module:
+    """Return the layer that makes logits of the last hidden state."""
+    found = model.get_output_embeddings()
+    assert found is not None, "a causal language model has an output matrix"
+    return found
+
+
+def output_matrix(model: PreTrainedModel) -> nn.Parameter:
+    """Return the weights of `head` (V, D)."""
+    return head(model).get_parameter("weight")
 
 
 def _correct_special_tokens(config: PretrainedConfig, settings: Mapping[str, Any]) -> None:
-    """Take out of a configuration what its file does not say: a class's own end token, and padding without a row.
+    """Remove from a configuration an end token that its file does not name, and padding without a row.
 
-    The end token that a class supposes is some word of another model's tokenizer. Padding is never looked at, so it may
-    be any token that the embedding has.
+    A configuration class's default end token is some word of another model's tokenizer. Padding is never read, so any
+    token of the embedding will do.
     """
     if "eos_token_id" not in settings:
         config.eos_token_id = None
     # Some classes have no such attribute.
-    pad, rows = getattr(config, "pad_token_id", None), getattr(config, "vocab_size", None)
-    is_outside = isinstance(pad, int) and isinstance(rows, int) and not 0 <= pad < rows
-    config.pad_token_id = None if is_outside else pad
+    match getattr(config, "pad_token_id", None), getattr(config, "vocab_size", None):
+        case int(pad), int(rows) if not 0 <= pad < rows:
+            config.pad_token_id = None
+        case pad, _:
+            config.pad_token_id = pad
 
 
 def _name_ends(model: PreTrainedModel, others: Sequence[int], tokenizer: PreTrainedTokenizerFast) -> None:
-    """Let the generation configuration name every end token, so that what is taught as the end stops the sampler.
+    """Let the generation configuration name every end token, so that the sampler stops at the end that is taught.
 
     `others`: those that config.json names.
     """
-    rows, generation = model.get_input_embeddings().weight.shape[0], model.generation_config
-    told = ends_named({"eos_token_id": generation.eos_token_id})
-    taught = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-    ends = [end for end in dict.fromkeys([*told, *others, *taught]) if 0 <= end < rows]
-    # Files that name them all stay as they are.
-    if set(ends) != set(told):
+    generation = model.generation_config
+    assert generation is not None, "a causal language model has a generation configuration"
+    named, taught = ends_named({"eos_token_id": generation.eos_token_id}), cast("int | None", tokenizer.eos_token_id)
+    known = (*named, *others, *(() if taught is None else (taught,)))
+    ends = [end for end in dict.fromkeys(known) if 0 <= end < len(embedding(model))]
+    # A file that names them all stays as it is.
+    if set(ends) != set(named):
         generation.eos_token_id = ends[0] if len(ends) == 1 else ends or None
 
 
 @torch.no_grad()
 def _check_head(model: PreTrainedModel) -> None:
-    """Refuse models whose logits are more than their output matrix times the last hidden state.
+    """Raise RecipeError for a model whose logits are not its output matrix times the last hidden state.
 
-    Sampler and learner compute logits that way, at completion tokens only; soft-capped or scaled logits would make both
-    disagree with what the model gives to everyone else. Raises RecipeError.
+    Sampler and learner compute logits that way, at completion tokens only; with soft-capping or scaling they would
+    disagree with the model itself.
     """
     tokens_BT = torch.arange(4).unsqueeze(0) % model.config.vocab_size
     hidden = model.base_model(input_ids=tokens_BT, use_cache=False).last_hidden_state
-    ours, theirs = model.get_output_embeddings()(hidden), model(input_ids=tokens_BT, use_cache=False).logits
+    ours, theirs = head(model)(hidden), model(input_ids=tokens_BT, use_cache=False).logits
     if not torch.allclose(ours, theirs, atol=1e-3, rtol=1e-3):
         raise RecipeError(
             f"{type(model).__name__} changes its logits after the output matrix (soft-capping or scaling), which is "
@@ -187,10 +213,7 @@ def _check_head(model: PreTrainedModel) -> None:
 
 
 def passed_on(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Return those of a folder's files that its descendants take over as they are.
-
-    What says how text is read, and what the weights go back to.
-    """
+    """Return the files that a folder's descendants take over unchanged: tokenizer, chat template, framing, origin."""
     return {
         name: data
         for name, data in files.items()
@@ -199,9 +222,9 @@ def passed_on(files: Mapping[str, bytes]) -> dict[str, bytes]:
 
 
 def _load_tokenizer(files: Mapping[str, bytes], *, rows: int) -> PreTrainedTokenizerFast:
-    """Return the tokenizer; `rows`: of the embedding. Special tokens that it has no token for are left out.
+    """Return the tokenizer, without special tokens that its vocabulary lacks; `rows`: of the embedding.
 
-    Otherwise they would become new tokens, which the model has no row for and the driver knows nothing of.
+    transformers would add those as new tokens, without a row of the embedding and unknown to the driver.
     """
     settings = json.loads(files.get("tokenizer_config.json", b"{}"))
     tokenizer = Tokenizer.from_str(files["tokenizer.json"].decode())
@@ -214,16 +237,16 @@ def _load_tokenizer(files: Mapping[str, bytes], *, rows: int) -> PreTrainedToken
 
 
 def weights_bytes(model: PreTrainedModel) -> bytes:
-    """Return the weights as safetensors, tied copies left out."""
-    tied = set(getattr(model, "all_tied_weights_keys", None) or {})
+    """Return the weights as safetensors, without tied copies."""
+    tied = tied_weights(model)
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items() if k not in tied}
     return safetensors.torch.save(state, metadata={"format": "pt"})
 
 
 def export(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, *, passed_on: Mapping[str, bytes]) -> Checkpoint:
-    """Return the folder that `AutoModelForCausalLM.from_pretrained` and `AutoTokenizer.from_pretrained` open.
+    """Return a folder for `AutoModelForCausalLM.from_pretrained` and `AutoTokenizer.from_pretrained`.
 
-    `passed_on`: files of the folder the model came from, kept as they are; empty for models from scratch.
+    `passed_on`: unchanged files of the model's origin; empty for models from scratch.
     """
     weights = weights_bytes(model)
     config = json.loads(model.config.to_json_string(use_diff=False))
@@ -231,11 +254,17 @@ def export(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, *, passed
     config["dtype"] = "float32"
     files = {
         "config.json": json_file(config, indent=2),
-        "generation_config.json": model.generation_config.to_json_string().encode(),
+        "generation_config.json": generation_json(model),
         MODEL_WEIGHTS: weights,
         **(passed_on or tokenizer_files(tokenizer)),
     }
     return Checkpoint(fingerprint=fingerprint_safetensors(weights), files=files)
+
+
+def generation_json(model: PreTrainedModel) -> bytes:
+    """Return generation_config.json."""
+    assert model.generation_config is not None, "a causal language model has a generation configuration"
+    return model.generation_config.to_json_string().encode()
 
 
 def tokenizer_files(tokenizer: PreTrainedTokenizerFast) -> dict[str, bytes]:
@@ -257,22 +286,21 @@ def tokenizer_files(tokenizer: PreTrainedTokenizerFast) -> dict[str, bytes]:
 
 
 def output_width(model: PreTrainedModel) -> int:
-    """Return how many outputs a model has for each token: those of its tokenizer, and mostly some padding."""
-    return model.get_output_embeddings().weight.shape[0]
+    """Return a model's number of outputs: the tokenizer's tokens, mostly with some padding."""
+    return len(output_matrix(model))
 
 
 def readable(tokens_BT: Tensor, model: PreTrainedModel) -> Tensor:
-    """Return tokens as a model can read them: padding of a wider model of the same tokenizer becomes its last token."""
-    return tokens_BT.clamp(max=model.get_input_embeddings().weight.shape[0] - 1)
+    """Return tokens (B, T) that a model can read: padding of a wider model of one tokenizer becomes its last token."""
+    return tokens_BT.clamp(max=len(embedding(model)) - 1)
 
 
 def model_shape(model: PreTrainedModel) -> ModelShape:
-    """Return what the FLOP formulas need."""
-    config = model.config
-    embedding = model.get_input_embeddings().weight
-    matrices = [p for p in model.parameters() if p.ndim == 2 and p is not embedding]
-    if model.get_output_embeddings().weight is embedding:
-        matrices.append(embedding)
+    """Return the sizes that the FLOP formulas need."""
+    config, inputs = model.config, embedding(model)
+    matrices = [p for p in model.parameters() if p.ndim == 2 and p is not inputs]
+    if output_matrix(model) is inputs:
+        matrices.append(inputs)
     everything = list(model.parameters())
     num_parameters = sum(p.numel() for p in everything)
     return ModelShape(

@@ -1,12 +1,15 @@
-"""Muon (Jordan 2024, kellerjordan.github.io/posts/muon), the steps of torch.optim.Muon at a fraction of their price.
+"""Muon (Jordan 2024, kellerjordan.github.io/posts/muon): the steps of torch.optim.Muon at a fraction of their cost.
 
-torch iterates in bf16, one matrix after the other. On a CPU both are slow: one without instructions for bf16 emulates
-it, and the matrices of a small model cost less than the calls that multiply them. Here matrices of one shape go through
-Newton-Schulz together, on a CPU in float32, where the result is bf16's up to its rounding. Many large matrices go in
+torch iterates in bf16, one matrix after the other. Both are slow on a CPU: without bf16 instructions it emulates bf16,
+and the small matrices of a small model cost less than the calls that multiply them. Here all matrices of one shape go
+through Newton-Schulz together, in float32 on a CPU, with the same result up to bf16 rounding. Many large matrices go in
 portions, since each portion is copied several times.
 
-Left out: which parameters Muon is for (`optimizer.py`).
+Left out: the choice of parameters for Muon (`optimizer.py`).
 """
+
+# torch has no public names for its operations on lists of tensors.
+# pyright: reportPrivateImportUsage=false
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -19,12 +22,12 @@ from bootstrap import compute
 
 
 class Muon(torch.optim.Muon):
-    """torch.optim.Muon with another step; settings and state are the same."""
+    """torch.optim.Muon with its own step; settings and state are the same."""
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
         """Move every matrix that has a gradient."""
-        assert closure is None, "the gradient is that of the whole batch and cannot be asked for again"
+        assert closure is None, "the gradient of the whole batch is computed once"
         for group in self.param_groups:
             alike: dict[tuple[torch.Size, torch.device], list[Tensor]] = defaultdict(list)
             for matrix in group["params"]:
@@ -36,7 +39,7 @@ class Muon(torch.optim.Muon):
 
     def _move(self, matrices: list[Tensor], group: dict[str, Any]) -> None:
         """Move matrices of one shape (R, C)."""
-        gradients = [matrix.grad for matrix in matrices]
+        gradients = [matrix.grad for matrix in matrices if matrix.grad is not None]
         momenta = []
         for matrix in matrices:
             state = self.state[matrix]
@@ -44,7 +47,7 @@ class Muon(torch.optim.Muon):
                 state["momentum_buffer"] = torch.zeros_like(matrix)
             momenta.append(state["momentum_buffer"])
         torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
-        # Not kept under a name, so that nothing but the stack lives on.
+        # The argument has no name, so that only the stack stays in memory.
         stacked_MRC = torch.stack(
             torch._foreach_lerp(gradients, momenta, group["momentum"]) if group["nesterov"] else momenta
         )
@@ -55,14 +58,14 @@ class Muon(torch.optim.Muon):
 
 
 def portions(matrices: list[Tensor]) -> Iterator[list[Tensor]]:
-    """Yield matrices of one shape in order, as many together as have `MUON_PORTION` elements, and one at least."""
+    """Yield matrices of one shape in order, in portions of at most `MUON_PORTION` elements and at least one matrix."""
     size = max(compute.MUON_PORTION // matrices[0].numel(), 1)
     for start in range(0, len(matrices), size):
         yield matrices[start : start + size]
 
 
 def orthogonalise(matrices_MRC: Tensor, coefficients: tuple[float, float, float], *, steps: int, eps: float) -> Tensor:
-    """Return M matrices with singular values near 1 and the singular vectors that they have (M, R, C), in float32.
+    """Return the M matrices (M, R, C) with the same singular vectors and singular values near 1, in float32.
 
     `steps` quintic Newton-Schulz iterations `X <- a X + (b X X' + c (X X')^2) X` from matrices of norm 1 at most.
     """

@@ -1,27 +1,27 @@
-"""The optimizers that a recipe chooses."""
+"""From a recipe's optimizer settings to torch optimizers."""
 
 import torch
 from transformers import PreTrainedModel
 
-from bootstrap.config.optimizers import AdamW, MuonAdamW, Optimizer
+from bootstrap.config.optimizers import Optimizer
+from bootstrap.training.model import embedding, output_matrix
 from bootstrap.training.muon import Muon
 
 
 def build_optimizers(model: PreTrainedModel, settings: Optimizer) -> dict[str, torch.optim.Optimizer]:
     """Return the optimizers by name; together they cover every trainable parameter once.
 
-    Muon orthogonalises the momentum of matrices; it is meant for the matrices inside
-    the blocks, so the embedding, the head and all vectors go to AdamW (arXiv:1711.05101).
+    Muon orthogonalises the momentum of matrices and is meant for those inside the blocks. The embedding, the head and
+    all vectors go to AdamW (arXiv:1711.05101).
     """
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    if isinstance(settings, AdamW):
+    if settings.type == "adamw":
         return {"adamw": _adamw([p for _, p in trained], settings.lr, settings.betas, settings.weight_decay)}
-    assert isinstance(settings, MuonAdamW)
-    outer = {id(model.get_input_embeddings().weight), id(model.get_output_embeddings().weight)}
+    outer = {id(embedding(model)), id(output_matrix(model))}
     matrices = [p for _, p in trained if p.ndim == 2 and id(p) not in outer]
     others = [p for _, p in trained if p.ndim != 2 or id(p) in outer]
     muon = Muon(matrices, lr=settings.muon_lr, momentum=settings.momentum, weight_decay=settings.weight_decay)
-    # An adapter may have matrices alone, and AdamW takes no empty list.
+    # An adapter may have only matrices, and AdamW refuses an empty list.
     rest = {"adamw": _adamw(others, settings.adamw_lr, settings.betas, settings.weight_decay)} if others else {}
     return {"muon": muon, **rest}
 

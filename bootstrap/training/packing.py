@@ -1,10 +1,10 @@
-"""Sequence packing: several short sequences in one row of a forward pass, none of which sees another.
+"""Sequence packing: several short sequences in one row of a forward pass, separated by the attention mask.
 
-A row's attention is block-diagonal: a token sees its own sequence up to itself, and every sequence counts its positions
-from 0. What is masked has the weight 0 exactly, so a sequence's numbers do not depend on its neighbours in the row;
-they differ from those of a row of its own by rounding. Rows are as long as the longest sequence, filled first-fit.
+A row's attention is block-diagonal: a token attends to its own sequence up to itself, and positions restart at 0 in
+every sequence. Masked weights are exactly 0, so a sequence's numbers do not depend on its neighbours; they differ from
+those of a row of its own by rounding. Rows are as long as the longest sequence, filled first-fit.
 
-Left out: attention kernels for packed rows (here the mask is a matrix), attention over a sliding window.
+Left out: attention kernels for packed rows (here the mask is a matrix), sliding-window attention.
 """
 
 import torch
@@ -14,15 +14,16 @@ from transformers import PreTrainedModel
 from bootstrap.errors import RecipeError
 
 TOLERANCE = 0.05
-"""By which a sequence in a shared row may differ from the same one alone: bf16 rounds that much, positions do more."""
+"""Allowed difference of a sequence in a shared row from the same one alone: bf16 rounding stays below, a position
+error does not."""
 PADDING = -1
-"""Where a row holds no sequence, in place of a sequence's number."""
+"""In place of a sequence's number, for padding."""
 
 
 def attention(model: PreTrainedModel, sequence_BT: Tensor) -> dict[str, Tensor]:
-    """Return a model's arguments `attention_mask` and `position_ids` for rows whose tokens belong to sequences (B, T).
+    """Return `attention_mask` and `position_ids` for rows whose tokens belong to sequences (B, T).
 
-    Padding sees padding, because a token that sees nothing has no attention to give.
+    Padding attends to padding, because softmax over no token is undefined.
     """
     length = sequence_BT.shape[1]
     columns_T = torch.arange(length, device=sequence_BT.device)
@@ -32,7 +33,7 @@ def attention(model: PreTrainedModel, sequence_BT: Tensor) -> dict[str, Tensor]:
     same_BTT = sequence_BT.unsqueeze(2) == sequence_BT.unsqueeze(1)
     sees_BTT = same_BTT & (columns_T.unsqueeze(0) <= columns_T.unsqueeze(1))
     mask = sees_BTT.unsqueeze(1)
-    if not model.config._attn_implementation.startswith("sdpa"):
+    if not (model.config._attn_implementation or "").startswith("sdpa"):
         # Other implementations add the mask to the scores.
         lowest = torch.finfo(model.dtype).min
         mask = torch.zeros(mask.shape, dtype=model.dtype, device=mask.device).masked_fill(~mask, lowest)
@@ -41,7 +42,7 @@ def attention(model: PreTrainedModel, sequence_BT: Tensor) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def check(model: PreTrainedModel) -> None:
-    """Refuse a model that mixes the sequences of a row, or would lose its sliding window. Raises RecipeError."""
+    """Raise RecipeError for a model that mixes the sequences of a row, or would lose its sliding window."""
     device = next(model.parameters()).device
     tokens_BT = (torch.arange(6, device=device) % model.config.vocab_size).reshape(2, 3)
     alone = model.base_model(input_ids=tokens_BT, use_cache=False).last_hidden_state[1]
@@ -62,7 +63,7 @@ def check(model: PreTrainedModel) -> None:
 
 
 def _slides(model: PreTrainedModel) -> bool:
-    """Whether some layer's attention ends at a window, which a mask made here would not know."""
+    """Whether some layer has sliding-window attention, which the mask of `attention` ignores."""
     kinds = getattr(model.config, "layer_types", None)
     if kinds:
         return "sliding_attention" in kinds

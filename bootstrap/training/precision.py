@@ -1,16 +1,19 @@
-"""Matrix products in bf16: one function of the weights for sampling and for training, so that their numbers agree.
+"""Matrix products in bf16, by the same rules in sampling and training, so that their numbers agree.
 
-With `bf16`, the products inside the blocks take bf16 inputs (autocast), and nothing else does: embedding, norms, the
-residual stream, the output matrix and the softmax stay in float32, since rounded logits are where sampler and trainer
-drift apart (arXiv:2506.13585). Weights that are trained are float32; frozen matrices are kept in bf16, to which
-autocast would round them in every pass. On a CPU attention runs in float32: it is small there, and its bf16 kernel is
-slower for single tokens.
+| `bf16`                                                         | precision                                   |
+|----------------------------------------------------------------|---------------------------------------------|
+| products inside the blocks                                     | bf16 inputs (autocast)                      |
+| embedding, norms, residual stream, output matrix, softmax      | float32: rounded logits separate sampler    |
+|                                                                | and trainer (arXiv:2506.13585)              |
+| trained weights                                                | float32                                     |
+| frozen matrices                                                | bf16, as autocast would round them          |
+| attention on a CPU                                             | float32: the bf16 kernel is slower for      |
+|                                                                | single tokens                               |
 
 Left out: fp16, fp8, loss scaling (bf16 needs none).
 """
 
 import copy
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
@@ -38,7 +41,7 @@ AttentionMaskInterface.register(FLOAT_ATTENTION, sdpa_mask)
 
 
 def compute(device: torch.device, precision: str) -> AbstractContextManager[Any]:
-    """Return the context in which a model's blocks run."""
+    """Return the context of a model's blocks."""
     return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
@@ -49,14 +52,14 @@ def use_float_attention(model: PreTrainedModel) -> None:
 
 def lower_frozen(model: PreTrainedModel) -> None:
     """Round the matrices inside the blocks to bf16, in place; for weights that no optimizer changes."""
-    for module in _matrices(model):
+    for module in matrices(model).values():
         module.weight = nn.Parameter(module.weight.detach().to(torch.bfloat16), requires_grad=False)
 
 
 class InferenceCopy:
-    """A model that shares all of another's tensors but the matrices inside the blocks, of which it has bf16 copies.
+    """An inference copy: a model that shares another's tensors, except for bf16 copies of the matrices in the blocks.
 
-    It computes what the other one does under autocast, without rounding the weights anew for every token.
+    It computes the same as the other under autocast, without rounding the weights again for every token.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -65,27 +68,31 @@ class InferenceCopy:
         lower_frozen(self.model)
 
     def refresh(self) -> None:
-        """Take over what training has changed."""
+        """Copy the trained matrices."""
         with torch.no_grad():
-            for mine, theirs in zip(_matrices(self.model), _matrices(self.source), strict=True):
-                mine.weight.copy_(theirs.weight)
+            sources = matrices(self.source)
+            for name, mine in matrices(self.model).items():
+                mine.weight.copy_(sources[name].weight)
 
 
 def sharing(model: PreTrainedModel) -> PreTrainedModel:
-    """Return a second model over the same parameter tensors; replacing a module's parameter leaves the other alone."""
+    """Return a second model over the same parameter tensors; replacing a parameter in one keeps the other unchanged."""
     return copy.deepcopy(model, memo={id(parameter): parameter for parameter in model.parameters()})
 
 
 def recompute_blocks(model: PreTrainedModel) -> None:
-    """Let the blocks keep only their inputs for the backward pass; `model.eval()` ends it.
+    """Let the blocks keep only their inputs for the backward pass, until `model.eval()`.
 
-    Only the blocks themselves are in training mode, not the modules in them, so that dropout stays off.
+    Only the blocks themselves are in training mode, not the modules inside, so dropout stays off.
     """
     for module in model.modules():
         if isinstance(module, GradientCheckpointingLayer):
             module.gradient_checkpointing = module.training = True
-            module._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
+            # torch annotates attributes of modules as tensors and modules.
+            function = partial(checkpoint, use_reentrant=False)
+            module._gradient_checkpointing_func = function  # pyright: ignore[reportArgumentType]
 
 
-def _matrices(model: PreTrainedModel) -> Iterator[nn.Linear]:
-    return (module for module in model.base_model.modules() if isinstance(module, nn.Linear))
+def matrices(model: PreTrainedModel) -> dict[str, nn.Linear]:
+    """Return the linear layers of a model's body by name, an adapter's included."""
+    return {name: module for name, module in model.base_model.named_modules() if isinstance(module, nn.Linear)}

@@ -5,9 +5,8 @@ arXiv:2203.02155, equation 1; the second term keeps scores near 0, arXiv:2312.09
 
     loss = -log sigmoid(s(c) - s(r)) + CENTER * (s(c) + s(r))^2
 
-Only differences are learned, so a score says nothing by itself: sigmoid(s) is no probability of being right. Left out:
-how a text becomes tokens (the caller's, who must do as the verifier does) and where pairs come from
-(`stages/preferences.py`).
+Only differences are learned, so a score means nothing by itself: sigmoid(s) is no probability of being right. Left out:
+tokenisation (the caller's, by the verifier's rules) and the origin of pairs (`stages/preferences.py`).
 """
 
 import copy
@@ -55,13 +54,13 @@ class Preferences:
 
 
 def split(pairs: Sequence[Pair], *, held_out: float, seed: int) -> tuple[list[Pair], list[Pair]]:
-    """Return (trained on, held out): all pairs of a prompt on one side, a share `held_out` of the prompts on the other.
+    """Return (trained on, held out): a share `held_out` of the prompts with all their pairs, and the others.
 
     Raises RecipeError when one side is empty.
     """
     prompts = sorted({pair.prompt for pair in pairs})
-    aside = set(generator(seed, "held-out pairs").sample(prompts, round(held_out * len(prompts))))
-    sides = [p for p in pairs if p.prompt not in aside], [p for p in pairs if p.prompt in aside]
+    kept = set(generator(seed, "held-out pairs").sample(prompts, round(held_out * len(prompts))))
+    sides = [p for p in pairs if p.prompt not in kept], [p for p in pairs if p.prompt in kept]
     if not all(sides):
         raise RecipeError(
             f"{len(prompts)} prompts with pairs leave nothing to train on or nothing to measure by at a held-out share "
@@ -81,10 +80,10 @@ def train(
     lr: float,
     seed: int,
 ) -> Preferences:
-    """Return the reward model that AdamW makes of the language model in `folder`, from `batch_size` pairs an update.
+    """Return the reward model trained by AdamW from the language model in `folder`, with `batch_size` pairs an update.
 
-    `encode` gives the tokens of (tokenizer, prompt, answer). The same arguments give the same weights. Raises
-    RecipeError when the folder holds no language model with a padding token, or a text is longer than it can read.
+    `encode`: (tokenizer, prompt, answer) -> tokens. The same arguments give the same weights. Raises RecipeError for a
+    folder without a language model with a padding token, and for a text longer than its context.
     """
     torch.set_num_threads(1)
     tokenizer, model = _open(folder, seed=derive_seed(seed, "score head"))
@@ -129,7 +128,7 @@ def preference_loss(chosen_P: Tensor, rejected_P: Tensor) -> Tensor:
 def _open(folder: Path, *, seed: int) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
     logging.disable_progress_bar()
     verbosity = logging.get_verbosity()
-    # The library tells at length that the head is new, which is the point.
+    # The library warns that the head is new, as intended.
     logging.set_verbosity_error()
     local = {"local_files_only": True, "trust_remote_code": False}
     try:
@@ -139,12 +138,12 @@ def _open(folder: Path, *, seed: int) -> tuple[PreTrainedTokenizerBase, PreTrain
             model = AutoModelForSequenceClassification.from_pretrained(
                 folder, id2label={0: "score"}, label2id={"score": 0}, use_safetensors=True, dtype=torch.float32, **local
             )
-    # What the library raises for a folder that it cannot read, or whose model has no form for classification.
+    # The library's errors for a folder that it cannot read, or a model without a form for classification.
     except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
-        told = str(error).strip().partition("\n")[0]
+        first_line = str(error).strip().partition("\n")[0]
         raise RecipeError(
-            f"{folder} cannot become a reward model: {told}; name a folder with a language model, for example one that "
-            "bootstrap export wrote"
+            f"{folder} cannot become a reward model: {first_line}; name a folder with a language model, for example "
+            "one that bootstrap export wrote"
         ) from error
     finally:
         logging.set_verbosity(verbosity)
@@ -157,12 +156,12 @@ def _open(folder: Path, *, seed: int) -> tuple[PreTrainedTokenizerBase, PreTrain
             "tokenizer.pad_token to one of the model's tokens and save it again"
         )
     model.config.pad_token_id = pad
-    # Dropout stays off in training too: it would draw from a generator of its own.
+    # Dropout stays off in training too: it would draw from its own generator.
     return tokenizer, model.eval()
 
 
 def _scores(model: PreTrainedModel, rows: Sequence[Sequence[int]]) -> Tensor:
-    """Return the score of each row of tokens; shorter rows are padded on the right."""
+    """Return the score of each row of tokens; rows are padded on the right."""
     longest, pad = max(map(len, rows)), model.config.pad_token_id
     tokens_BT = torch.tensor([[*row, *[pad] * (longest - len(row))] for row in rows])
     mask_BT = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])

@@ -1,4 +1,4 @@
-"""The learning rate over a step's updates. Needs no torch: the driver knows the update, the workers do not."""
+"""The learning rate over a step's updates. Without torch: the driver counts updates, the workers do not."""
 
 from bootstrap.config.optimizers import Schedule
 

@@ -1,7 +1,7 @@
-"""A full disk or too little memory while a model is opened, told apart from what is wrong with the model's files.
+"""A full disk or too little memory while a model is opened, distinguished from faults of the model's files.
 
-Libraries wrap what the system says in errors of their own, and torch has no type for a failed allocation, so the whole
-chain of causes is read. Left out: processes that the kernel kills for want of memory, which say nothing any more.
+Libraries wrap system errors in their own, and torch has no type for a failed allocation, so the whole chain of causes
+is read. Left out: processes that the kernel kills for lack of memory.
 """
 
 import errno
@@ -18,27 +18,29 @@ _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 _MEMORY = re.compile(r"(not enough|out of|can't allocate|cannot allocate) memory|std::bad_alloc", re.I)
 _WANTED = re.compile(r"tried to allocate (\d+) bytes", re.I)
 _MOST = 8
-"""Bytes that a byte of weights becomes at most where it is opened: one of float8 in float64."""
+"""Most bytes in memory per byte of weights: float8 opened as float64."""
 
 
 @contextmanager
 def told(place: str, *, weights: int | None = None) -> Iterator[None]:
-    """Tell what this machine lacks while the block opens the model at `place`, with a remedy.
+    """Report a full disk or too little memory, with a remedy, while the block opens the model at `place`.
 
-    `weights`: their bytes, if known; what asks for far more in one piece is no shortage. Raises StoreError for want of
-    room on a disk, RecipeError for want of memory; everything else passes.
+    `weights`: their bytes, if known; one allocation of far more is a fault of the files. Raises StoreError for a full
+    disk, RecipeError for too little memory; other errors pass.
     """
     try:
         yield
     except Exception as error:
         for cause in _causes(error):
-            if isinstance(cause, StoreError):
-                raise StoreError(str(cause)) from error
-            if isinstance(cause, OSError) and cause.errno in _DISK:
-                raise StoreError(
-                    f"{place} cannot be opened: {os.strerror(cause.errno)}{_where(cause)}; free some space, or name "
-                    "folders that have some: TMPDIR for temporary files, HF_HOME for what is fetched from the hub"
-                ) from error
+            match cause:
+                case StoreError():
+                    raise StoreError(str(cause)) from error
+                case OSError(errno=int(code), filename=file) if code in _DISK:
+                    where = "" if file is None else f": {file}"
+                    raise StoreError(
+                        f"{place} cannot be opened: {os.strerror(code)}{where}; free some space, or name folders that "
+                        "have some: TMPDIR for temporary files, HF_HOME for what is fetched from the hub"
+                    ) from error
             if _is_of_memory(cause, weights):
                 holds = "" if weights is None else f" ({weights / 2**30:.3g} GiB)"
                 raise RecipeError(
@@ -49,7 +51,7 @@ def told(place: str, *, weights: int | None = None) -> Iterator[None]:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and what it goes back to."""
+    """Yield an error and its chain of causes."""
     seen = set[int]()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -57,19 +59,16 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _where(error: OSError) -> str:
-    return "" if error.filename is None else f": {error.filename}"
-
-
 def _is_of_memory(error: BaseException, weights: int | None) -> bool:
-    if isinstance(error, MemoryError):
-        return True
-    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
-        return True
-    # RuntimeError is torch's; what this program says itself is not read.
-    if isinstance(error, BootstrapError) or not isinstance(error, RuntimeError | OSError | SafetensorError):
-        return False
-    wanted = _WANTED.search(str(error))
-    if wanted and weights is not None and int(wanted[1]) > _MOST * weights:
-        return False
-    return _MEMORY.search(str(error)) is not None
+    match error:
+        case MemoryError() | OSError(errno=errno.ENOMEM):
+            return True
+        # This program's own messages are not read.
+        case BootstrapError():
+            return False
+        # RuntimeError is torch's.
+        case RuntimeError() | OSError() | SafetensorError():
+            wanted = _WANTED.search(str(error))
+            is_fault = wanted and weights is not None and int(wanted[1]) > _MOST * weights
+            return not is_fault and _MEMORY.search(str(error)) is not None
+    return False

@@ -1,10 +1,10 @@
-"""Pretrained models as they come (a GGUF file, a Hugging Face folder, a hub id) -> a model folder in bytes.
+"""Pretrained models (a GGUF file, a Hugging Face folder, a hub id) -> a model folder in bytes.
 
-A model folder: weights in one safetensors file, under the names that the model has, tokenizer.json, the chat template
-in a file of its own, no code of the model's author, nothing pickled. What comes out has been opened once, so that it
-opens again, and gives the logits that transformers gives for the source (`fidelity.py`).
+A model folder: weights in one safetensors file under the model's own names, tokenizer.json, the chat template in its
+own file, no code of the model's author, nothing pickled. Every result has been opened once and gives the logits that
+transformers gives for the source (`fidelity.py`).
 
-Left out: quantised weights other than GGUF's (which are dequantised here), models that need code of their own.
+Left out: quantised weights other than GGUF's (which are dequantised here), models that need their own code.
 """
 
 import json
@@ -37,7 +37,7 @@ from bootstrap.training.special_tokens import NAMES, token_text
 
 INDEX = "model.safetensors.index.json"
 HUB_FILES = ("*.json", "*.safetensors", "*.jinja", "README.md")
-"""What is fetched of a repository: no code, nothing pickled."""
+"""Files fetched from a repository: no code, nothing pickled."""
 PICKLED = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
 _OF_A_CONFIG = (
     ArithmeticError,
@@ -51,39 +51,39 @@ _OF_A_CONFIG = (
     TypeError,
     ValueError,
 )
-"""What transformers and torch raise for a configuration they cannot build: few values are checked, so that most fail
-where they are first used (0 heads divide, an unknown activation is looked up, torch asserts where the padding is)."""
+"""Errors of transformers and torch for a broken configuration. They check few values, so most fail at their first use:
+0 heads divide, an unknown activation is looked up, torch asserts the padding's place."""
 _BRIEF = 300
-"""Characters of a library's error that are passed on."""
+"""Most characters quoted of a library's error."""
 _DIGITS_APART = {"smollm", "starcoder", "refact", "command-r"}
-"""GGUF's names of vocabularies whose merges were learned with every digit on its own."""
+"""GGUF's names of vocabularies learned with every digit apart."""
 _GPT2 = {None, "default", "gpt-2"}
 """GGUF's names of the plain byte-level split."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Imported:
-    """A model folder in bytes, and where it comes from."""
+    """A model folder in bytes, and its origin."""
 
     files: Mapping[str, bytes]
     source: Mapping[str, str]
     licence: str | None
-    """As the source names it (an SPDX id, mostly); None where it names none."""
+    """As the source names it (mostly an SPDX id); None if it names none."""
     num_parameters: int
 
 
 def read_source(source: str) -> Imported:
     """Return the model that `source` names: a `.gguf` file, a folder, or `owner/name[@revision]` on the hub.
 
-    Raises RecipeError saying what stands in the way and what to do, StoreError where a disk has no room for it.
+    Raises RecipeError with a remedy for a model that cannot be imported, StoreError for a full disk.
     """
     path = Path(source).expanduser()
     if path.is_file():
         if path.suffix != ".gguf":
             raise RecipeError(f"{path} is no GGUF file (.gguf); name one, a Hugging Face folder, or a hub id")
         with shortage.told(str(path)):
-            *read, original = _gguf(path)
-        return _checked(*read, place=str(path), original=original)
+            files, described, licence, original = _gguf(path)
+        return _checked(files, described, licence, place=str(path), original=original)
     if path.is_dir():
         with shortage.told(str(path)):
             read = _folder(path, {"type": "folder", "name": path.resolve().name}, place=str(path))
@@ -104,9 +104,9 @@ def _checked(
     place: str,
     original: fidelity.SourceOutput | None = None,
 ) -> Imported:
-    """Open the folder as every run will, and prove that it is the model of the source.
+    """Open the folder as runs do, and prove that it is the source's model.
 
-    `place`: where it comes from, in words; `original`: what transformers made of the source, if it has opened it.
+    `place`: its origin in messages; `original`: the source, if transformers has opened it.
     """
     with shortage.told(place, weights=len(files[MODEL_WEIGHTS])):
         # Tokenizers raises a bare Exception.
@@ -125,10 +125,9 @@ def _checked(
 def _faithful(
     files: Mapping[str, bytes], original: fidelity.SourceOutput | None, *, place: str
 ) -> tuple[Mapping[str, bytes], int]:
-    """Return files whose model gives the logits that transformers gives for the source, and its number of parameters.
+    """Return files whose model gives the source's logits, and its number of parameters.
 
-    Weights keep their bytes where the model knows them by their names. Raises RecipeError where no form of them gives
-    the same logits.
+    Weights under the model's own names keep their bytes. Raises RecipeError when the logits differ either way.
     """
     if original is not None:
         ours = _opened(files)
@@ -139,21 +138,21 @@ def _faithful(
             ours, unfit = None, error
         original = _original(files, unfit, place=place)
         if ours is not None and not fidelity.apart(ours.logits_BTV, original):
-            # What transformers has opened is what will be stored.
+            # The stored files are those that transformers has opened.
             return files, ours.num_parameters
         files = fidelity.renamed(files, original)
         ours = _opened(files)
-    if told := fidelity.difference(files, ours.logits_BTV, original):
+    if different := fidelity.difference(files, ours.logits_BTV, original):
         raise _Refused(
-            f"{place} would become another model: {told}; open it with transformers, save it with save_pretrained and "
-            "import that"
+            f"{place} would become another model: {different}; open it with transformers, save it with save_pretrained "
+            "and import that"
         )
     return files, ours.num_parameters
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Opened:
-    """What is kept of a model that runs would have: the model itself makes room for the next one."""
+    """Results of opening a folder as runs do; the model itself is freed before the next one is opened."""
 
     logits_BTV: torch.Tensor
     num_parameters: int
@@ -166,7 +165,7 @@ def _opened(files: Mapping[str, bytes]) -> _Opened:
 
 
 def _original(files: Mapping[str, bytes], unfit: RecipeError | None, *, place: str) -> fidelity.SourceOutput:
-    """Return what transformers makes of files; `unfit`: why they cannot be opened as they are, if so."""
+    """Return the source of these files; `unfit`: the error of opening them here, if any."""
     try:
         return fidelity.opened(files, place=place)
     except RecipeError as error:
@@ -179,22 +178,22 @@ def _original(files: Mapping[str, bytes], unfit: RecipeError | None, *, place: s
 
 
 def _check_padding(config: Mapping[str, Any], *, place: str) -> None:
-    """Raise RecipeError for padding that torch makes no embedding with."""
-    pad, rows = config.get("pad_token_id"), config.get("vocab_size")
-    if isinstance(pad, int) and isinstance(rows, int) and not -rows <= pad < rows:
-        raise _Refused(
-            f"config.json of {place} pads with token {pad}, and the model's embedding has {rows} rows; choose a "
-            "pad_token_id below that, or null"
-        )
+    """Raise RecipeError for a padding token that torch's embedding refuses."""
+    match config.get("pad_token_id"), config.get("vocab_size"):
+        case int(pad), int(rows) if not -rows <= pad < rows:
+            raise _Refused(
+                f"config.json of {place} pads with token {pad}, and the model's embedding has {rows} rows; choose a "
+                "pad_token_id below that, or null"
+            )
 
 
 class _Refused(RecipeError):
-    """What is said of a source in full."""
+    """A complete message about a source."""
 
 
 @contextmanager
 def _told(place: str) -> Iterator[None]:
-    """Tell what libraries raise for a broken folder as one error that names the file and a remedy."""
+    """Turn libraries' errors for a broken folder into one that names the file and a remedy."""
     try:
         yield
     except _Refused:
@@ -206,7 +205,7 @@ def _told(place: str) -> Iterator[None]:
             f"{MODEL_WEIGHTS} of {place} cannot be read: {_brief(error)}; if it was cut on its way, fetch it again"
         ) from error
     except _OF_A_CONFIG as error:
-        if isinstance(error, AssertionError) and _is_ours(error):
+        if _is_our_assertion(error):
             raise
         raise RecipeError(
             f"config.json of {place} makes no model here: {_brief(error)}; choose a causal language model of a type "
@@ -214,14 +213,15 @@ def _told(place: str) -> Iterator[None]:
         ) from error
 
 
-def _is_ours(error: AssertionError) -> bool:
-    """Whether an assertion failed in this package, which no file can bring about, and not in a library."""
+def _is_our_assertion(error: Exception) -> bool:
+    """Whether an assertion failed in this package (a defect, whatever the files), not in a library."""
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    return frame.f_globals["__name__"].partition(".")[0] == __name__.partition(".")[0]
+    is_ours = frame.f_globals["__name__"].partition(".")[0] == __name__.partition(".")[0]
+    return is_ours and isinstance(error, AssertionError)
 
 
 def _brief(error: Exception) -> str:
-    """Return what an error says, as far as it fits into a line."""
+    """Return an error's type and first line, shortened to `_BRIEF` characters."""
     lines = str(error).strip().splitlines() or [""]
     return shorten(f"{type(error).__name__}: {lines[0]}", _BRIEF, placeholder=" ...")
 
@@ -243,7 +243,7 @@ def _gguf(path: Path) -> tuple[dict[str, bytes], dict[str, str], str | None, fid
             f"transformers cannot open {path.name}: {error}; import the model's Hugging Face folder instead"
         ) from error
     config = json.loads(model.config.to_json_string(use_diff=False))
-    # The weights are dequantised by now: what says otherwise would make every reader quantise them again.
+    # The weights are dequantised; with these keys every reader would quantise them again.
     for key in ("quantization_config", "_name_or_path"):
         config.pop(key, None)
     config |= {"architectures": [type(model).__name__], "dtype": "float32"}
@@ -251,10 +251,10 @@ def _gguf(path: Path) -> tuple[dict[str, bytes], dict[str, str], str | None, fid
     template = tokenizer.chat_template
     files = {
         "config.json": json_file(config, indent=2),
-        "generation_config.json": model.generation_config.to_json_string().encode(),
+        "generation_config.json": models.generation_json(model),
         MODEL_WEIGHTS: models.weights_bytes(model),
         **models.tokenizer_files(tokenizer),
-        **({TEMPLATE: template.encode()} if isinstance(template, str) else {}),
+        **({TEMPLATE: template.encode()} if type(template) is str else {}),
     }
     digest = sha256(path.read_bytes())
     source = {"type": "gguf", "name": path.name, "sha256": digest}
@@ -263,7 +263,7 @@ def _gguf(path: Path) -> tuple[dict[str, bytes], dict[str, str], str | None, fid
 
 
 def _split_as_learned(tokenizer: Tokenizer, name: str | None, path: Path) -> None:
-    """Let the tokenizer cut text before merging as its vocabulary was learned; `name`: what GGUF calls that."""
+    """Let the tokenizer split text as its vocabulary was learned; `name`: GGUF's name of that split."""
     if name in _DIGITS_APART:
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
             [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
@@ -271,7 +271,7 @@ def _split_as_learned(tokenizer: Tokenizer, name: str | None, path: Path) -> Non
         return
     plain = json.loads(tokenizer.to_str()).get("pre_tokenizer")
     if name not in _GPT2 and plain is not None and plain["type"] == "ByteLevel":
-        # Transformers fell back on the plain split, and the model would read other tokens than it was trained on.
+        # Transformers fell back on the plain split, so the model would read other tokens than in its training.
         raise RecipeError(
             f"{path.name} cuts text as {name!r}, which transformers does not rebuild; import the model's Hugging Face "
             "folder instead"
@@ -289,7 +289,7 @@ def _field(reader: GGUFReader, name: str) -> str | None:
 def _folder(
     path: Path, source: dict[str, str], *, place: str, left_behind: Collection[str] = ()
 ) -> tuple[dict[str, bytes], dict[str, str], str | None]:
-    """Read a folder; `place`: its name in messages, `left_behind`: files of the source that it holds no copy of."""
+    """Read a folder; `place`: its name in messages, `left_behind`: files of the source that were not fetched."""
     there = {file.name: file for file in path.iterdir() if file.is_file()}
     wanted = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", TEMPLATE)
     files = {name: there[name].read_bytes() for name in wanted if name in there}
@@ -309,7 +309,7 @@ def _folder(
             "them (merge_and_unload, save_pretrained) and import that, or remove the adapter"
         )
     files["tokenizer_config.json"] = _naming_its_tokens(path, files, settings["tokenizer_config.json"])
-    # Its author's code never runs here; if the weights need it, opening them fails.
+    # The author's code never runs here; weights that need it fail to open.
     config.pop("auto_map", None)
     files["config.json"] = json_file(config, indent=2)
     template = template_of(files)
@@ -319,31 +319,31 @@ def _folder(
 
 
 def _quantised_by(config: Mapping[str, Any], there: Collection[str]) -> str | None:
-    """Return what weights are quantised by, in words; None for those that are not.
+    """Return the quantisation of the weights in words; None without any.
 
-    Transformers has one key for it in config.json; other libraries have theirs, or a file of their own.
+    Transformers has one key for it in config.json; other libraries have other keys, or their own file.
     """
     for key in ("quantization_config", "compression_config", "quantization"):
-        found = config.get(key)
-        if isinstance(found, dict) and found:
-            width = next((name for name in ("load_in_8bit", "load_in_4bit") if found.get(name)), None)
-            return str(found.get("quant_method") or (f"bitsandbytes ({width})" if width else f"what {key} says"))
-        if found:
-            return str(found)
+        match config.get(key):
+            case dict(found) if found:
+                width = next((name for name in ("load_in_8bit", "load_in_4bit") if found.get(name)), None)
+                return str(found.get("quant_method") or (f"bitsandbytes ({width})" if width else f"what {key} says"))
+            case found if found:
+                return str(found)
     return next((f"what {name} says" for name in ("quantize_config.json", "quant_config.json") if name in there), None)
 
 
 def _naming_its_tokens(path: Path, files: Mapping[str, bytes], settings: Mapping[str, Any]) -> bytes:
-    """Return a tokenizer_config.json that names the end of sequence, if transformers knows it from elsewhere.
+    """Return a tokenizer_config.json that names the end of sequence, if transformers knows one.
 
-    From older files, or from the tokenizer's class: GPT-2's names none.
+    It knows more than that file: older files, and the tokenizer's class. GPT-2's file names none.
     """
     if token_text(settings, "eos_token") is not None:
         return files["tokenizer_config.json"]
     try:
         known = Tokenizer.from_str(files["tokenizer.json"].decode())
         theirs = AutoTokenizer.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
-    # Tokenizers raises a bare Exception; what is wrong with the files is told where they are opened.
+    # Tokenizers raises a bare Exception; `_checked` reports faults of the files.
     except Exception:
         return files["tokenizer_config.json"]
     named = {
@@ -368,7 +368,7 @@ def _weights(there: Mapping[str, Path], *, place: str, left_behind: Collection[s
             f"{place} holds no {MODEL_WEIGHTS}; name a folder or a revision that does (save_pretrained writes it)"
         )
     places = _json(there[INDEX].read_bytes(), there[INDEX]).get("weight_map")
-    if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
+    if type(places) is not dict or any(type(name) is not str for name in places.values()):
         raise RecipeError(f"{there[INDEX]} does not say which file holds which weights; fetch the folder again")
     shards = sorted(set(places.values()))
     if missing := [name for name in shards if name not in there]:
@@ -387,15 +387,15 @@ def _json(data: bytes, path: Path) -> dict[str, Any]:
         found = json.loads(data)
     except ValueError:
         found = None
-    if not isinstance(found, dict):
+    if type(found) is not dict:
         raise RecipeError(f"{path} is no JSON object; fetch the folder again")
     return found
 
 
 def _card_licence(card: Path | None) -> str | None:
-    """Return the licence that a model card's front matter names; several are joined by commas.
+    """Return the licence in a model card's front matter; several are joined by commas.
 
-    A licence that the hub has no id for stands there as `other`, its name in `license_name`.
+    A licence without an id on the hub is `other` there, with its name in `license_name`.
     """
     if card is None:
         return None
@@ -404,15 +404,15 @@ def _card_licence(card: Path | None) -> str | None:
         front = yaml.safe_load(rest.partition("\n---")[0]) if mark else None
     except yaml.YAMLError:
         return None
-    if not isinstance(front, dict):
+    if type(front) is not dict:
         return None
     licence, own = front.get("license"), front.get("license_name")
-    named = [one for one in (licence if isinstance(licence, list) else [licence]) if isinstance(one, str)]
-    return ", ".join(own if one == "other" and isinstance(own, str) else one for one in named) or None
+    named = [one for one in (licence if type(licence) is list else [licence]) if type(one) is str]
+    return ", ".join(own if one == "other" and type(own) is str else one for one in named) or None
 
 
 def _hub(name: str, revision: str | None) -> tuple[dict[str, bytes], dict[str, str], str | None]:
-    # Here and not at the top: files and folders need no client.
+    # Imported here, because files and folders need no client.
     from huggingface_hub import list_repo_files, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
@@ -423,10 +423,10 @@ def _hub(name: str, revision: str | None) -> tuple[dict[str, bytes], dict[str, s
             f"cannot fetch {name} from the hub: {str(error).splitlines()[0]}; check the name and the network, or fetch "
             "the folder elsewhere and import it from there"
         ) from error
-    # A snapshot's folder is named by the commit it is of.
+    # A snapshot's folder has the name of its commit.
     commit, left_behind = folder.name, list[str]()
     if not any(folder.glob("*.safetensors")):
-        # Why there are no weights is said by what was not fetched; a hub that does not answer now says no more.
+        # Files that were not fetched explain missing weights; without an answer of the hub they stay unexplained.
         with suppress(Exception):
             left_behind = list_repo_files(name, revision=commit)
     source = {"type": "hub", "name": name, "revision": commit}

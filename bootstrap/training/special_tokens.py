@@ -1,4 +1,4 @@
-"""Reading a folder's special tokens, for the driver (which has no transformers) and the workers alike."""
+"""Special tokens of a model's folder, read without transformers, which the driver lacks."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,8 +13,13 @@ NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_t
 
 def token_text(settings: Mapping[str, Any], name: str) -> str | None:
     """Return a special token's text (a string, or in older files an object with `content`), None if absent."""
-    value = settings.get(name)
-    return value.get("content") if isinstance(value, Mapping) else value
+    match settings.get(name):
+        case {"content": text}:
+            return text
+        case {}:
+            return None
+        case text:
+            return text
 
 
 def end_of_sequence(settings: Mapping[str, Any]) -> str:
@@ -29,9 +34,9 @@ def end_of_sequence(settings: Mapping[str, Any]) -> str:
 
 
 def end_id(tokenizer: Tokenizer, settings: Mapping[str, Any], *, rows: int | None) -> int:
-    """Return the token that answers are taught to end with.
+    """Return the token that training teaches as the end of an answer.
 
-    `rows`: of the embedding, if known. Raises RecipeError when there is no such token, or the model cannot draw it.
+    `rows`: of the embedding, if known. Raises RecipeError for a missing token, and for one that the model cannot draw.
     """
     text = end_of_sequence(settings)
     found = tokenizer.token_to_id(text)
@@ -51,5 +56,9 @@ def end_id(tokenizer: Tokenizer, settings: Mapping[str, Any], *, rows: int | Non
 
 def ends_named(settings: Mapping[str, Any]) -> tuple[int, ...]:
     """Return the end tokens that a config.json or generation_config.json names: one, several or none."""
-    value = settings.get("eos_token_id")
-    return tuple(one for one in (value if isinstance(value, list) else [value]) if isinstance(one, int))
+    match settings.get("eos_token_id"):
+        case list(named):
+            return tuple(one for one in named if isinstance(one, int))
+        case int(one):
+            return (one,)
+    return ()

@@ -1,17 +1,16 @@
 """Chat templates of model folders, compiled as transformers compiles them.
 
-The same Jinja sandbox, tags, filters and globals as `transformers.utils.chat_template_utils`, whose own function is
-private; a test compares both. Neither torch nor transformers is imported, because the driver frames prompts too.
+Sandbox, tags, filters and globals are those of `transformers.utils.chat_template_utils`, whose function is private; a
+test compares both. Neither torch nor transformers is imported, because the driver frames prompts too.
 
-Templates are given no clock, since prompts that change from day to day could not be grown again. One that asks whether
-there is a clock goes on without; one that takes it for granted reads `DATE`. Nor are they given chance: Jinja's filter
-`random` and its `lipsum()` fail where they are reached.
+Templates get no clock and no chance, so that prompts stay the same from day to day. A template that tests for a clock
+renders without one; one that assumes a clock reads `DATE`. Jinja's filter `random` and its `lipsum()` raise an error.
 """
 
 import json
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, ClassVar, NoReturn
+from typing import Any, NoReturn
 
 import jinja2
 from jinja2 import nodes
@@ -21,7 +20,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 CLOCK = "strftime_now"
 DATE = datetime(2024, 7, 26)
-"""The day that Llama's templates write where there is no clock."""
+"""The date in Llama's templates without a clock."""
 FAULTS = (
     jinja2.TemplateError,
     ArithmeticError,
@@ -31,7 +30,7 @@ FAULTS = (
     TypeError,
     ValueError,
 )
-"""What a template raises when it fails: it is a program, and operators and filters fail as Python's do."""
+"""Errors of a failing template: its operators and filters are Python's."""
 
 
 def compiled(source: str) -> jinja2.Template:
@@ -49,7 +48,7 @@ def compiled(source: str) -> jinja2.Template:
 
 def _asks_for_clock(tree: nodes.Template) -> bool:
     tests = tree.find_all(nodes.Test)
-    return any(isinstance(test.node, nodes.Name) and test.node.name == CLOCK for test in tests)
+    return any(type(test.node) is nodes.Name and test.node.name == CLOCK for test in tests)
 
 
 def _tojson(
@@ -59,7 +58,7 @@ def _tojson(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
-    """Return JSON without HTML's escapes, which Jinja's own filter would write."""
+    """Return JSON without the HTML escapes of Jinja's own filter."""
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
@@ -75,12 +74,12 @@ def _draw(*_: Any, **__: Any) -> NoReturn:
 
 
 class _Generation(Extension):
-    """`{% generation %}`, which marks what the assistant wrote; its text is rendered as it is."""
+    """`{% generation %}`, which marks the assistant's text; the text is rendered unchanged."""
 
-    tags: ClassVar[set[str]] = {"generation"}
+    tags = {"generation"}  # noqa: RUF012  # Jinja declares an instance's attribute
 
     def parse(self, parser: Parser) -> nodes.Node:
-        """Return a call, as transformers does: what is set inside stays inside."""
+        """Return a call, as transformers does, so that variables set inside stay inside."""
         line = next(parser.stream).lineno
         body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
         return nodes.CallBlock(self.call_method("_inside"), [], [], body).set_lineno(line)
@@ -90,7 +89,7 @@ class _Generation(Extension):
 
 
 class _Dict:
-    """`dict(...)` without the class, through which a template could reach others."""
+    """`dict(...)` as a function: a template could reach other classes through the class."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
         return dict(*args, **kwargs)
@@ -100,7 +99,7 @@ class _Dict:
 
 
 class _Namespace(jinja2.utils.Namespace):
-    """`namespace(...)` whose attributes bear no leading underscore, as Python's internals do."""
+    """`namespace(...)` without attributes with a leading underscore, which could be Python's internals."""
 
     def __init__(self, /, *args: Any, **kwargs: Any) -> None:
         attributes = dict(*args, **kwargs)

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 from support import tiny
+from support.splits import split_of
 
 from bootstrap.errors import FingerprintMismatch, LineageMismatch
 from bootstrap.evaluation.report import OutcomeRow
 from bootstrap.ledger_records import GenerationOutcome
 from bootstrap.pool import LocalPool
 from bootstrap.prompts.build import build_task
-from bootstrap.prompts.task import ProceduralTask, split_of
+from bootstrap.prompts.procedural import ProceduralTask
 from bootstrap.records import Batch, Event, Split, Status, Use
 from bootstrap.scoring.exact import ExactMatch
 from bootstrap.stages import resolve

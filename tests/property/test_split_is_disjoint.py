@@ -4,10 +4,10 @@ import hashlib
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.splits import split_of
 
 from bootstrap.config.tasks import AdditionTask, CopyTask, FunctionsTask, ReversalTask
 from bootstrap.prompts.build import build_task
-from bootstrap.prompts.task import split_of
 from bootstrap.records import Split
 
 TASKS = [

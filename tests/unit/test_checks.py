@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.splits import split_of
 
 from bootstrap.cli.main import main
 from bootstrap.config.files import FileTask
@@ -16,7 +17,6 @@ from bootstrap.plan import LineagePlan, make_plan
 from bootstrap.prompts.build import build_task
 from bootstrap.prompts.files import Rows
 from bootstrap.prompts.overlap import near_duplicates
-from bootstrap.prompts.task import split_of
 from bootstrap.records import Split
 from bootstrap.stages.checks import check_tasks
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from support.splits import split_of
 
 from bootstrap.config.answers import ExactVerifier
 from bootstrap.config.code import CodeVerifier
@@ -16,7 +17,7 @@ from bootstrap.config.task import PRINTABLE
 from bootstrap.errors import RecipeError
 from bootstrap.prompts.build import build_task
 from bootstrap.prompts.files import Rows
-from bootstrap.prompts.task import Task, split_of
+from bootstrap.prompts.task import Task
 from bootstrap.records import Split, Status
 from bootstrap.references import read_code
 from bootstrap.scoring.code import Code

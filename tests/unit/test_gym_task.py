@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from support.splits import split_of
 
 from bootstrap import gym_items
 from bootstrap.config.gym import GymDataset, ReasoningGymTask
@@ -22,7 +23,7 @@ from bootstrap.config.load import load_recipe
 from bootstrap.errors import RecipeError
 from bootstrap.prompts.build import build_task
 from bootstrap.prompts.gym import SEEDS, Gym
-from bootstrap.prompts.task import normalised, split_of
+from bootstrap.prompts.splits import normalised
 from bootstrap.records import Split
 
 SPELL = {

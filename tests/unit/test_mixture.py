@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from support.splits import split_of
 
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.tasks import MixtureTask
 from bootstrap.errors import RecipeError, VerifierError
 from bootstrap.prompts.build import build_task
-from bootstrap.prompts.task import split_of
 from bootstrap.records import Finish, Rollout, Split, Status
 from bootstrap.scoring.verifier import Answer, build_verifier, score
 from bootstrap.stages.verifiers import prove

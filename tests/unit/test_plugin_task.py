@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 from support import tiny
+from support.splits import split_of
 
 from bootstrap.config.load import load_recipe
 from bootstrap.config.plugin_task import PluginTask
 from bootstrap.config.tasks import MixtureTask
 from bootstrap.errors import RecipeError
 from bootstrap.prompts.build import build_task
-from bootstrap.prompts.task import Task, split_of
+from bootstrap.prompts.task import Task
 from bootstrap.records import Split
 
 OURS = "support.plugin_tasks"

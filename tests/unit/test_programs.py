@@ -3,13 +3,13 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.splits import split_of
 
 from bootstrap.config.programs import DIGITS, OPERATIONS
 from bootstrap.config.tasks import ProgramsTask
 from bootstrap.errors import RecipeError
 from bootstrap.prompts.build import build_task
 from bootstrap.prompts.programs import execute
-from bootstrap.prompts.task import split_of
 from bootstrap.records import Split
 
 TASK = build_task(ProgramsTask(base_level=2, width=3))

@@ -11,13 +11,14 @@ from itertools import product
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.splits import split_of
 
 from bootstrap.config.base import identity_of
 from bootstrap.config.tasks import AdditionTask, CopyTask, FunctionsTask, ReversalTask, WorkingTask
 from bootstrap.errors import RecipeError
 from bootstrap.prompts.addition import Addition
 from bootstrap.prompts.build import build_task
-from bootstrap.prompts.task import prompt_id, split_of, suite_digest
+from bootstrap.prompts.splits import prompt_id, suite_digest
 from bootstrap.records import Prompt, Split
 
 ADDITION = build_task(AdditionTask())

@@ -11,7 +11,7 @@ from bootstrap.config.verifiers import RubricVerifier
 from bootstrap.config.working import LETTERS, TAGS, Forms, WorkingTask
 from bootstrap.errors import RecipeError
 from bootstrap.prompts.build import build_task
-from bootstrap.prompts.task import prompt_id
+from bootstrap.prompts.splits import prompt_id
 from bootstrap.prompts.working import Working, foreign
 from bootstrap.scoring.sanity import Case, sanity_check
 from bootstrap.scoring.verifier import Answer, build_verifier
