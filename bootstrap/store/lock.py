@@ -1,7 +1,7 @@
-"""One driver per lineage: an advisory lock that the kernel drops when its owner dies, however it dies.
+"""One driver per lineage: an advisory lock that the kernel releases when its owner dies, however it dies.
 
-The file `LOCK` stays; who holds the lock on it is what counts. The note inside names the owner for whoever is refused.
-Left out: readers, which need no lock because everything they read is complete or absent.
+The file `LOCK` stays; only the lock on it counts. A note inside names the owner to a process that is refused. Readers
+need no lock, because everything they read is complete or absent.
 """
 
 import fcntl
@@ -22,7 +22,7 @@ _held: set[int] = set()
 
 
 def _close_in_child() -> None:
-    """Let a forked child drop its copies of the locks, so that a lock ends with the driver."""
+    """Close a forked child's copies of the locks, so that a lock ends with the driver."""
     for descriptor in _held:
         os.close(descriptor)
     _held.clear()

@@ -124,7 +124,7 @@ def test_unbalanced_books_are_found(store: LineageStore, monkeypatch: pytest.Mon
     with monkeypatch.context() as patch:
         patch.setattr("bootstrap.store.ledger.check_books", lambda _: None)
         commit(store, 2, books=books)
-    assert "do not balance" in only_problem(store)[1]
+    assert "does not reconcile" in only_problem(store)[1]
 
 
 def test_a_record_of_another_recipe_is_found(store: LineageStore):
