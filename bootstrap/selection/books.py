@@ -1,6 +1,6 @@
-"""Books: every prompt drawn is rolled out, judged and selected or dropped with a reason, exactly once.
+"""Accounting: every prompt drawn is rolled out, judged, and selected or dropped with a reason, exactly once.
 
-Unbalanced books block the commit of a generation.
+A generation whose accounting does not reconcile is not committed.
 """
 
 from collections import Counter
@@ -16,10 +16,10 @@ IDS_SHOWN = 3
 def balance(
     rollouts: Sequence[Rollout], verdicts: Sequence[Verdict], selections: Sequence[Selection], *, num_prompts: int
 ) -> Books:
-    """Return the balance of a stage that drew `num_prompts` prompts, one group of rollouts each.
+    """Reconcile a stage that drew `num_prompts` prompts, one group of rollouts each; return its counts.
 
-    Raises BooksUnbalanced when a prompt has no rollout, when a rollout lacks its verdict or selection, has two, or one
-    belongs to no rollout, and when an unjudged rollout carries a policy gradient.
+    Raises BooksUnbalanced if a prompt has no rollout, if a rollout has not exactly one verdict and one selection, if a
+    verdict or selection belongs to no rollout, or if an unverifiable rollout carries a policy gradient.
     """
     ids = [rollout.id for rollout in rollouts]
     _match(ids, ids, kind="rollout")
@@ -47,7 +47,7 @@ def balance(
 
 
 def combine(books: Iterable[Books]) -> Books:
-    """Return the sum of several stages' books; of none, empty books."""
+    """Return the sum of several stages' counts; of none, zeros."""
     totals: Counter[str] = Counter()
     dropped: Counter[str] = Counter()
     for one in books:
@@ -77,5 +77,5 @@ def _shown(identifiers: Sequence[str]) -> str:
 
 def _unbalanced(fault: str) -> BooksUnbalanced:
     return BooksUnbalanced(
-        f"the books do not balance: {fault}. Nothing was committed; start the run again to repeat the stage"
+        f"the accounting does not reconcile: {fault}. Nothing was committed; start the run again to repeat the stage"
     )
