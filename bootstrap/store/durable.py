@@ -87,6 +87,12 @@ def read_file(path: Path) -> bytes:
         return path.read_bytes()
 
 
+def read_if_there(path: Path) -> bytes | None:
+    """Return the bytes of the file `path`; None without one. Raises StoreError."""
+    with store_errors(path, doing="read"), suppress(FileNotFoundError):
+        return path.read_bytes()
+
+
 def check_name(name: str, *, depth: int = 1) -> PurePosixPath:
     """Return `name` as a relative path of at most `depth` parts. Raises StoreError if it can lead elsewhere."""
     parts = name.split("/")
