@@ -114,7 +114,7 @@ def decide(
 
     def on_prompts(prompts: Collection[str], number: int, *, levels: Iterable[int] | None = None) -> _Paired:
         """Pair the answers to these prompts, whatever levels they stand in, with those of generation `number`."""
-        mine, other = (_only(_flat(rows), prompts) for rows in (ours, theirs[number]))
+        mine, other = (_flat(rows, only=prompts) for rows in (ours, theirs[number]))
         stand = levels or (level for level, rows in ours.items() if not mine.keys().isdisjoint(rows))
         return _Paired(levels=tuple(sorted(stand)), reference=(number,), pairs=pair(mine, other))
 
@@ -182,12 +182,11 @@ def _by_level(rows: Iterable[OutcomeRow]) -> dict[int, dict[str, bool | None]]:
     return {level: {prompt: row.correct for prompt, row in known.items()} for level, known in _lowest(rows).items()}
 
 
-def _flat(by_level: Mapping[int, Mapping[str, bool | None]]) -> dict[str, bool | None]:
-    return {prompt: correct for rows in by_level.values() for prompt, correct in rows.items()}
-
-
-def _only(rows: Mapping[str, bool | None], members: Collection[str]) -> dict[str, bool | None]:
-    return {prompt: correct for prompt, correct in rows.items() if prompt in members}
+def _flat(
+    by_level: Mapping[int, Mapping[str, bool | None]], *, only: Collection[str] | None = None
+) -> dict[str, bool | None]:
+    rows = (row for level in by_level.values() for row in level.items())
+    return {prompt: correct for prompt, correct in rows if only is None or prompt in only}
 
 
 def _pairs(ours: Mapping[str, bool | None], theirs: Mapping[str, bool | None], *, asked_alike: bool) -> list[Pair]:

@@ -4,7 +4,7 @@
 (`training/drift.py`), and the choice of prompts (`stages/health.py`).
 """
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from itertools import chain, islice
 
 import numpy as np
@@ -95,18 +95,13 @@ def overlap(trained: Iterable[Tokens], heldout: Iterable[Tokens], *, n: int) -> 
     if not len(telling):
         return 0.0 if any(True for _ in trained) else None
     found = total = 0
-    for prompts in _portions(trained):
+    rest = iter(trained)
+    while prompts := list(islice(rest, AT_ONCE)):
         hashes, places = _ngrams(prompts, n)
         nearest = np.searchsorted(telling[:-1], hashes)
         found += len(np.unique(places[telling[nearest] == hashes]))
         total += len(prompts)
     return found / total if total else None
-
-
-def _portions(prompts: Iterable[Tokens]) -> Iterator[list[Tokens]]:
-    rest = iter(prompts)
-    while portion := list(islice(rest, AT_ONCE)):
-        yield portion
 
 
 def _ngrams(prompts: Sequence[Tokens], n: int) -> tuple[np.ndarray, np.ndarray]:

@@ -63,10 +63,8 @@ class Sigmoid:
 
     def at(self, flops: float) -> float:
         """Return the fitted value after `flops`."""
-        return float(_sigmoid(np.array([flops]), self.start, *self._parameters())[0])
-
-    def _parameters(self) -> tuple[float, float, float]:
-        return self.ceiling.value, float(np.log(self.midpoint.value)), self.steepness.value
+        parameters = self.ceiling.value, float(np.log(self.midpoint.value)), self.steepness.value
+        return float(_sigmoid(np.array([flops]), self.start, *parameters)[0])
 
 
 def fit_sigmoid(flops: Sequence[float], values: Sequence[float], *, start: float, highest: float) -> Sigmoid | None:

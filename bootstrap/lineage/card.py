@@ -14,6 +14,7 @@ from bootstrap.lineage.text import plain, table
 from bootstrap.store.ledger import Entry
 from bootstrap.store.pretrained import Pretrained
 
+_NO_LICENCE = "not named by its source"
 _HEAD = ("level", "prompts", "accuracy", "95 % interval")
 _SPDX = re.compile(r"[a-z][a-z0-9]*([.+-][a-z0-9]+)*[+]?")
 """The hub's form of licences that it knows: `apache-2.0`."""
@@ -40,6 +41,9 @@ def model_card(
             base = f"generation {model['number']} of lineage {model['lineage']}, ledger record `{model['record']}`"
         case _:
             base = f"`{model['path']}`"
+    origin = []
+    if pretrained is not None:
+        origin = [f"- pretrained: {plain(f'{pretrained.source}, licence {pretrained.licence or _NO_LICENCE}')}"]
     edges = [
         f"- {edge.role}: {_source(edge)}, {'digest' if edge.role == 'data' else 'fingerprint'} `{edge.fingerprint}`"
         for edge in generation.edges
@@ -61,7 +65,7 @@ def model_card(
             "",
             f"- base: {base}",
             *([f"- {final}"] if final else []),
-            *([f"- pretrained: {plain(_told(pretrained))}"] if pretrained is not None else []),
+            *origin,
             f"- task: {identity['task']['type']}; references were shown up to level {identity['task']['base_level']}",
             f"- weights' fingerprint: `{generation.fingerprint}`",
             f"- ledger record: `{entry.hash}`",
@@ -100,10 +104,6 @@ def _terms(pretrained: Pretrained | None) -> list[str]:
         return [f"license: {licence}", *base]
     # The hub's form of a licence that is not on its list.
     return ["license: other", f"license_name: {json.dumps(licence)}", *base]
-
-
-def _told(pretrained: Pretrained) -> str:
-    return f"{pretrained.source}, licence {pretrained.licence or 'not named by its source'}"
 
 
 def _by_task(title: str, tasks: Mapping[str, Sequence[LevelReport]]) -> list[str]:

@@ -88,12 +88,5 @@ def to_html(graph: Mapping[str, Any]) -> str:
 
 def _shortened(sample: Mapping[str, Any]) -> dict[str, Any]:
     """Return a sample with long texts cut, so that a page of many generations stays small."""
-
-    def short(value: Any) -> Any:
-        match value:
-            case str() if len(value) > _SAMPLE_CHARACTERS:
-                return value[:_SAMPLE_CHARACTERS] + "…"
-            case _:
-                return value
-
-    return {key: short(value) for key, value in sample.items()}
+    limit = _SAMPLE_CHARACTERS
+    return {key: value if len(str(value)) <= limit else f"{value[:limit]}…" for key, value in sample.items()}

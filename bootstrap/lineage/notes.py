@@ -58,7 +58,7 @@ def of_generation(entry: Entry, receipts: Mapping[int, Receipt], *, registered: 
     parts = [
         verdict(node),
         " · ".join(links),
-        *([_findings(node)] if node.health.findings else []),
+        *([f"Guards: {'; '.join(map(str, node.health.findings))}."] if node.health.findings else []),
         f"Frontier: level {node.report.frontier}. {cost}",
         text.table(("level", "accuracy", "interval", "prompts"), rows),
         *([text.table(("diagnostic", "value", "guard"), health)] if (health := queries.health(node)) else []),
@@ -120,10 +120,6 @@ def _level(row: LevelReport, targets: Collection[int] = ()) -> tuple[str, ...]:
         f"{100 * row.interval.low:.1f} to {100 * row.interval.high:.1f}",
         str(row.num_prompts),
     )
-
-
-def _findings(node: Generation) -> str:
-    return f"Guards: {'; '.join(map(str, node.health.findings))}."
 
 
 def _link(label: str, url: str) -> str:

@@ -46,7 +46,7 @@ class Outbox:
     """The markers of the lineage folder `root` for one tracking URI and experiment. Constructing it touches no file."""
 
     def __init__(self, root: Path, *, tracking_uri: str, experiment: str) -> None:
-        self.folder = Path(root) / "outbox" / sha256(f"{tracking_uri}\n{experiment}".encode())[:16]
+        self.folder = root / "outbox" / sha256(f"{tracking_uri}\n{experiment}".encode())[:16]
 
     def receipts(self, entries: Sequence[Entry], *, lineage_run_id: str | None = None) -> dict[int, Receipt]:
         """Return the receipts of the published entries, by generation number. Raises StoreError.

@@ -49,7 +49,8 @@ class Registry:
         found = self._client.search_logged_models(
             [self._experiment_id], filter_string=f"source_run_id = '{run_id}'", max_results=1
         )
-        copied = weights if weights is not None and _num_bytes(weights) < UPLOAD_BYTES else None
+        size = sum(size for _, size in weights.files.values()) if weights is not None else 0
+        copied = weights if size < UPLOAD_BYTES else None
         model = (
             found[0]
             if found
@@ -94,7 +95,3 @@ class Registry:
     def point(self, alias: str, version: str) -> None:
         """Move an alias to a version."""
         self._client.set_registered_model_alias(self.name, alias, version)
-
-
-def _num_bytes(weights: Artifact) -> int:
-    return sum(size for _, size in weights.files.values())

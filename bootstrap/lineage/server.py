@@ -15,9 +15,9 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import IO
 
 from bootstrap.errors import TrackingError, WaitTimeout
@@ -34,7 +34,7 @@ _ENVIRONMENT = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Server:
+class Server(AbstractContextManager["Server"]):
     """A running server; leaving it as a context manager stops it."""
 
     url: str
@@ -60,12 +60,7 @@ class Server:
                     continue
         self.log.close()
 
-    def __enter__(self) -> "Server":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
 

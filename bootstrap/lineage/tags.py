@@ -148,7 +148,7 @@ def recipe_params(recipe: Mapping[str, Any]) -> dict[str, str]:
             case {**settings}:
                 for key, inner in settings.items():
                     walk(inner, f"{path}.{mlflow_key(key)}" if path else mlflow_key(key))
-            case [*items] if any(map(_is_mapping, items)):
+            case [*items] if any(hasattr(item, "keys") for item in items):
                 for index, item in enumerate(items):
                     walk(item, f"{path}.{index}")
             case None | "" | []:
@@ -200,14 +200,6 @@ def _method(recipe: Mapping[str, Any], node: Generation) -> str:
 
 def _names(numbers: Sequence[int]) -> str:
     return ", ".join(f"gen-{number}" for number in numbers)
-
-
-def _is_mapping(value: Any) -> bool:
-    match value:
-        case {}:
-            return True
-        case _:
-            return False
 
 
 def _filled(texts: Mapping[str, str], *, limit: int | None = None) -> dict[str, str]:

@@ -35,34 +35,14 @@ _REMEDIES = {
 
 
 class Files:
-    """The operations that change a disk, one method per system call, so that tests can make them fail or lose data."""
+    """The operations that change a disk, one per system call, so that tests can make them fail or lose data."""
+
+    write, fsync, close = staticmethod(os.write), staticmethod(os.fsync), staticmethod(os.close)
+    rename, link, unlink = staticmethod(os.rename), staticmethod(os.link), staticmethod(os.unlink)
+    mkdir, rmdir = staticmethod(os.mkdir), staticmethod(os.rmdir)
 
     def open(self, path: Path, flags: int, mode: int = WRITABLE) -> int:
         return os.open(path, flags | os.O_CLOEXEC, mode)
-
-    def write(self, descriptor: int, data: memoryview) -> int:
-        return os.write(descriptor, data)
-
-    def fsync(self, descriptor: int) -> None:
-        os.fsync(descriptor)
-
-    def close(self, descriptor: int) -> None:
-        os.close(descriptor)
-
-    def rename(self, source: Path, target: Path) -> None:
-        os.rename(source, target)
-
-    def link(self, source: Path, target: Path) -> None:
-        os.link(source, target)
-
-    def unlink(self, path: Path) -> None:
-        os.unlink(path)
-
-    def mkdir(self, path: Path) -> None:
-        os.mkdir(path)
-
-    def rmdir(self, path: Path) -> None:
-        os.rmdir(path)
 
 
 OS = Files()
@@ -107,7 +87,7 @@ def check_name(name: str, *, depth: int = 1) -> PurePosixPath:
 
 def make_folder(path: Path, *, files: Files = OS) -> None:
     """Create the folder `path` and its missing ancestors, durable once this returns. Raises StoreError."""
-    path = Path(path).absolute()
+    path = path.absolute()
     with store_errors(path):
         missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
         for folder in reversed(missing):
@@ -125,7 +105,6 @@ def make_folder(path: Path, *, files: Files = OS) -> None:
 
 def write_file(path: Path, data: bytes, *, files: Files = OS) -> None:
     """Replace or create the file `path`: readers see the old content or all of `data`. Raises StoreError."""
-    path = Path(path)
     temporary = _temporary(path)
     with store_errors(path), _discarded_on_failure(temporary, files=files):
         _create(temporary, data, files=files, mode=WRITABLE)
@@ -135,7 +114,6 @@ def write_file(path: Path, data: bytes, *, files: Files = OS) -> None:
 
 def create_exclusively(path: Path, data: bytes, *, files: Files = OS) -> None:
     """Create the read-only file `path`, never torn. Raises FileExistsError if it exists, else StoreError."""
-    path = Path(path)
     temporary = _temporary(path)
     with store_errors(path), _discarded_on_failure(temporary, files=files):
         _create(temporary, data, files=files, mode=READ_ONLY)
@@ -150,7 +128,6 @@ def write_folder(path: Path, contents: Mapping[str, bytes], *, files: Files = OS
     Names may hold one subfolder (`model/config.json`). Returns False, changing nothing, if a non-empty folder exists
     there. Raises StoreError.
     """
-    path = Path(path)
     names = {check_name(name, depth=2): data for name, data in contents.items()}
     stage = _temporary(path)
     with store_errors(path), _discarded_on_failure(stage, files=files):
@@ -177,7 +154,6 @@ def write_folder(path: Path, contents: Mapping[str, bytes], *, files: Files = OS
 
 def remove_file(path: Path, *, files: Files = OS) -> None:
     """Remove the file `path`; a missing one is no error. Raises StoreError."""
-    path = Path(path)
     with store_errors(path, doing="remove"), suppress(FileNotFoundError):
         files.unlink(path)
         _sync_folder(path.parent, files=files)
@@ -185,7 +161,6 @@ def remove_file(path: Path, *, files: Files = OS) -> None:
 
 def remove_folder(path: Path, *, files: Files = OS) -> None:
     """Remove the folder `path`; readers see all of it or none. A missing one is no error. Raises StoreError."""
-    path = Path(path)
     if not path.exists():
         return
     temporary = _temporary(path)
@@ -201,7 +176,6 @@ def sweep(folder: Path, *, files: Files = OS) -> int:
     Only the folder's one writer may call it: the temporary files of a living writer would be removed too. Raises
     StoreError.
     """
-    folder = Path(folder)
     with store_errors(folder):
         leftovers = sorted(path for path in folder.iterdir() if is_temporary(path))
         for leftover in leftovers:

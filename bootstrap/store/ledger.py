@@ -40,7 +40,7 @@ class Ledger:
     """The ledger of the lineage folder `root`."""
 
     def __init__(self, root: Path, *, files: durable.Files = durable.OS) -> None:
-        self.folder = Path(root) / FOLDER_NAME
+        self.folder = root / FOLDER_NAME
         self._files = files
 
     def append(self, generation: Generation, annotations: Annotations) -> Entry:

@@ -72,12 +72,8 @@ class LineageStore:
     """The lineage folder `root`. Constructing the object touches no file."""
 
     def __init__(self, root: Path, *, files: durable.Files = durable.OS) -> None:
-        self.root = Path(root)
-        self.ledger = Ledger(self.root, files=files)
-        self.artifacts_folder = self.root / "artifacts"
-        self.work_folder = self.root / "work"
-        self.cache_folder = self.root / "cache"
-        self._files = files
+        self.root, self.ledger, self._files = root, Ledger(root, files=files), files
+        self.artifacts_folder, self.work_folder, self.cache_folder = root / "artifacts", root / "work", root / "cache"
 
     @property
     def exists(self) -> bool:

@@ -38,7 +38,6 @@ def lineage_lock(root: Path) -> Iterator[None]:
     Raises LineageLocked at once, naming the owner, if another driver holds it; StoreError if the folder cannot be
     written.
     """
-    root = Path(root)
     durable.make_folder(root)
     path = root / LOCK_NAME
     descriptor = durable.open_for_lock(path)
@@ -49,7 +48,8 @@ def lineage_lock(root: Path) -> Iterator[None]:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise _refusal(root, os.pread(descriptor, 4096, 0)) from None
-            owner = {"pid": os.getpid(), "host": socket.gethostname(), "started": _now()}
+            started = datetime.now(UTC).isoformat(timespec="seconds")
+            owner = {"pid": os.getpid(), "host": socket.gethostname(), "started": started}
             durable.overwrite(descriptor, json.dumps(owner).encode())
         yield
     finally:
@@ -70,7 +70,3 @@ def _refusal(root: Path, note: bytes) -> LineageLocked:
         "(what it has finished is kept), or start a lineage of your own with --lineage NAME",
         owner=owner,
     )
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
