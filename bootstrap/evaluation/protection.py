@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from bootstrap.evaluation.guards import distrusted
-from bootstrap.evaluation.report import judged_shares
+from bootstrap.evaluation.report import judged_shares, pooled_share
 from bootstrap.ledger_records import Decision, Generation, LevelReport, Report
 
 K = TypeVar("K", int, str)
@@ -121,9 +121,8 @@ def _best_slice(line: Mapping[int, Report], name: str) -> int:
     found = {}
     for number, report in line.items():
         own = [share for share in report.slices.get(name, ()) if wanted.get(share.level) == share.num_prompts]
-        judged = sum(share.num_prompts - share.num_unverifiable for share in own)
-        if len(own) == len(wanted) and judged:
-            found[number] = sum(share.num_correct for share in own) / judged
+        if len(own) == len(wanted) and (share := pooled_share(own)) is not None:
+            found[number] = share
     return max(found, key=lambda number: (found[number], number), default=max(line))
 
 
@@ -132,7 +131,5 @@ def _share(row: LevelReport | None) -> tuple[int, float] | None:
 
 
 def _pooled(rows: Sequence[LevelReport]) -> tuple[int, float] | None:
-    judged = sum(row.num_prompts - row.num_unverifiable for row in rows)
-    if not judged:
-        return None
-    return sum(row.num_prompts for row in rows), sum(row.num_correct for row in rows) / judged
+    share = pooled_share(rows)
+    return None if share is None else (sum(row.num_prompts for row in rows), share)

@@ -89,10 +89,14 @@ def judged_shares(levels: Iterable[LevelReport], *, min_prompts: int) -> dict[in
     shares = {}
     counts = {level: row.num_prompts - row.num_repeated for level, row in rows.items()}
     for group in pool_small(counts, min_prompts=min_prompts):
-        num_judged = sum(rows[level].num_prompts - rows[level].num_unverifiable for level in group)
-        share = sum(rows[level].num_correct for level in group) / num_judged if num_judged else 0.0
-        shares |= dict.fromkeys(group, share)
+        shares |= dict.fromkeys(group, pooled_share([rows[level] for level in group]) or 0.0)
     return shares
+
+
+def pooled_share(rows: Sequence[LevelReport | Share]) -> float | None:
+    """Return the share of right answers over several levels together; None without a judged answer."""
+    judged = sum(row.num_prompts - row.num_unverifiable for row in rows)
+    return sum(row.num_correct for row in rows) / judged if judged else None
 
 
 def accuracies(report: Report) -> dict[int, float]:

@@ -20,6 +20,8 @@ from bootstrap.lineage import datasets, queries
 from bootstrap.lineage.text import mlflow_key
 from bootstrap.store.ledger import Entry
 
+_SAMPLED = ("pass_at_1", "pass_at_k", "majority_at_k", "entropy", "distinct_answers")
+"""Sampled fields of a `LevelReport` that become metrics of the same name."""
 _POSITION = "update"
 """The column of a step's table that numbers its rows; it is no curve."""
 
@@ -130,13 +132,7 @@ def _evaluated(node: Generation) -> dict[str, float | None]:
     values: dict[str, float | None] = {}
     for row in node.report.levels:
         prefix = f"eval/level_{row.level}"
-        values |= _accuracy(prefix, row) | {
-            f"{prefix}/pass_at_1": row.pass_at_1,
-            f"{prefix}/pass_at_k": row.pass_at_k,
-            f"{prefix}/majority_at_k": row.majority_at_k,
-            f"{prefix}/entropy": row.entropy,
-            f"{prefix}/distinct_answers": row.distinct_answers,
-        }
+        values |= _accuracy(prefix, row) | {f"{prefix}/{name}": getattr(row, name) for name in _SAMPLED}
     return values | {"eval/frontier": node.report.frontier, "eval/lead": node.report.lead} | _health(node)
 
 

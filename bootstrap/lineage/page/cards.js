@@ -8,6 +8,8 @@ const BADGES = {
   champion: "★ champion", promoted: "promoted", rejected: "rejected", aside: "ungated", base: "base",
 };
 
+const MARGIN = "in brackets: generalization margin, levels beyond those trained with at least half of the answers right";
+
 export function card(node) {
   const best = node.headline === null ? null : node.accuracy[node.headline], change = gain(node);
   const forked = node.forked_from ? `, forked from ${node.forked_from}` : "";
@@ -32,8 +34,8 @@ export function card(node) {
     make("span", { class: "line" },
       `level ${node.headline} · ${(100 * best.low).toFixed(1)}–${(100 * best.high).toFixed(1)}`));
   if (node.status !== "rejected") button.append(
-    make("span", { class: "line", title: "margin: levels beyond those trained with at least half of the answers right" },
-      `frontier ${node.frontier}` + (node.lead ? ` · margin ${node.lead}` : "") + ` · ${duration(node.seconds.total)}`),
+    make("span", { class: "line", title: MARGIN },
+      `frontier ${node.frontier}` + (node.lead ? ` (+${node.lead})` : "") + ` · ${duration(node.seconds.total)}`),
     make("span", { class: "line" }, `${si(node.tokens.total)} tokens · ${flop(node.flops.total)}`));
   button.append(make("div", { class: "reason", title: node.reason }, node.reason.replace(/^rejected: /, "")));
   return button;

@@ -32,7 +32,7 @@ function madeFrom(node) {
     [ROLES[role] || role, make("span", { class: "long" }, list.join(", "))]);
   const alone = node.number === 0 ? "the recipe's base model; it has no ancestors" : "fresh weights";
   return [heading("Made from"), body.length ? table(["role", "generation"], body) : remark(alone),
-    ...(node.children.length ? [remark("initial weights of " + node.children.join(", "))] : [])];
+    ...(node.children.length ? [remark(node.children.join(", ") + " started from these weights")] : [])];
 }
 
 function gate(node) {
