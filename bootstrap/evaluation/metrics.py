@@ -57,7 +57,7 @@ def frontier(accuracies: Mapping[int, float], *, mastered: float) -> int:
     return level
 
 
-def lead(accuracies: Mapping[int, float], *, trained_level: int, bound: float = 0.5) -> int:
+def generalization_margin(accuracies: Mapping[int, float], *, trained_level: int, bound: float = 0.5) -> int:
     """Return the generalization margin: consecutive levels beyond `trained_level` with accuracy `bound` or better."""
     level = trained_level
     while accuracies.get(level + 1, -1.0) >= bound:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bootstrap.evaluation.intervals import wilson
-from bootstrap.evaluation.metrics import frontier, lead, majority_at_k, mean, pass_at_k, pool_small
+from bootstrap.evaluation.metrics import frontier, generalization_margin, majority_at_k, mean, pass_at_k, pool_small
 from bootstrap.ledger_records import LevelReport, Report, Share
 from bootstrap.records import Rollout, Status, Verdict
 
@@ -73,7 +73,9 @@ def build_report(
         suite=suite,
         levels=levels,
         frontier=frontier(shares, mastered=mastered),
-        lead=lead({row.level: row.accuracy for row in levels}, trained_level=trained_level),
+        generalization_margin=generalization_margin(
+            {row.level: row.accuracy for row in levels}, trained_level=trained_level
+        ),
         mastered=mastered,
         parts=_parts(greedy),
         slices=_slices(rows, slices or {}),

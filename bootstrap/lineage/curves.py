@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bootstrap.errors import RecipeError
-from bootstrap.ledger_records import Generation, Outcome
+from bootstrap.ledger_records import Generation, GenerationOutcome
 from bootstrap.levels import level_range
-from bootstrap.store.ancestry import Siblings, alone, spent
+from bootstrap.store.ancestry import Siblings, alone, compute_cost
 from bootstrap.store.ledger import Entry
 
-MEASURING = ("evaluate", "health")
+MEASURING = ("evaluate", "diagnostics")
 """Categories of FLOPs that only measure."""
 
 
@@ -52,11 +52,11 @@ class Quality:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Point:
+class CurvePoint:
     """One generation on the curve."""
 
     generation: int
-    outcome: Outcome
+    outcome: GenerationOutcome
     flops: Mapping[str, float]
     """FLOPs since generation 0 by category, including this generation's."""
     total: float
@@ -78,9 +78,9 @@ class Curve:
     stage: str | None = None
     """The arm's stage; None for the champions."""
     quality: Quality
-    points: tuple[Point, ...]
+    points: tuple[CurvePoint, ...]
     """In the ledger's order. The champions' begin with generation 0, at 0 FLOPs or a fork's origin's cost."""
-    start: Point | None = None
+    start: CurvePoint | None = None
     """The generation that an arm starts from; None for fresh weights and for the champions."""
     base_flops: float
     """FLOPs of generation 0 in the counted categories, including a fork's origin's; 0 for an arm that does not descend
@@ -122,13 +122,13 @@ def curve(
         until.append(generation.number)
         champion = generations[generation.champion]
         unmeasured |= _unmeasured(champion, quality)
-        flops = spent(entries, until, siblings=siblings).since
+        flops = compute_cost(entries, until, siblings=siblings).since
         points.append(_point(generation, flops, shown=champion, quality=quality, count_evaluation=count_evaluation))
     return Curve(
         lineage=generations[0].lineage,
         quality=quality,
         points=tuple(points),
-        base_flops=_counted(spent(entries, [0]).start, count_evaluation),
+        base_flops=_counted(compute_cost(entries, [0]).start, count_evaluation),
         unmeasured=tuple(sorted(unmeasured)),
     )
 
@@ -138,13 +138,13 @@ def arms(
 ) -> tuple[Curve, ...]:
     """Return a curve for each ungated stage, in the ledger's order."""
     found = []
-    for stage, generations in aside(entries).items():
+    for stage, generations in ungated(entries).items():
         parent = generations[0].parent
         numbers = [generation.number for generation in generations]
 
-        def point(one: Generation, *, until: int) -> Point:
+        def point(one: Generation, *, until: int) -> CurvePoint:
             tried = [sibling for sibling in siblings(one.number) if sibling < until]
-            flops = spent(entries, tried, siblings=siblings).since
+            flops = compute_cost(entries, tried, siblings=siblings).since
             return _point(one, flops, shown=one, quality=quality, count_evaluation=count_evaluation)
 
         found.append(
@@ -154,7 +154,7 @@ def arms(
                 quality=quality,
                 points=tuple(point(generation, until=generation.number + 1) for generation in generations),
                 start=None if parent is None else point(entries[parent].generation, until=numbers[0]),
-                base_flops=_counted(spent(entries, numbers, siblings=siblings).start, count_evaluation),
+                base_flops=_counted(compute_cost(entries, numbers, siblings=siblings).start, count_evaluation),
                 unmeasured=tuple(sorted({level for one in generations for level in _unmeasured(one, quality)})),
             )
         )
@@ -163,24 +163,24 @@ def arms(
 
 def competitors(generations: Sequence[Generation]) -> list[Generation]:
     """Return the gated generations, which could become champion; generation 0 first."""
-    return [generation for generation in generations if generation.outcome is not Outcome.ASIDE]
+    return [generation for generation in generations if generation.outcome is not GenerationOutcome.UNGATED]
 
 
-def aside(entries: Sequence[Entry]) -> dict[str, list[Generation]]:
+def ungated(entries: Sequence[Entry]) -> dict[str, list[Generation]]:
     """Return the ungated generations by stage."""
     found: dict[str, list[Generation]] = {}
     for entry in entries:
-        if entry.generation.outcome is Outcome.ASIDE:
+        if entry.generation.outcome is GenerationOutcome.UNGATED:
             found.setdefault(entry.generation.stage, []).append(entry.generation)
     return found
 
 
 def _point(
     generation: Generation, flops: Mapping[str, float], *, shown: Generation, quality: Quality, count_evaluation: bool
-) -> Point:
+) -> CurvePoint:
     """Return a generation's point. `flops`: all spent so far, by category; `shown`: whose value the point has."""
     value, low, high = _measure(shown, quality)
-    return Point(
+    return CurvePoint(
         generation=generation.number,
         outcome=generation.outcome,
         flops=flops,

@@ -58,10 +58,14 @@ def of_generation(entry: Entry, receipts: Mapping[int, Receipt], *, registered: 
     parts = [
         verdict(node),
         " · ".join(links),
-        *([f"Guards: {'; '.join(map(str, node.health.findings))}."] if node.health.findings else []),
+        *([f"Guards: {'; '.join(map(str, node.diagnostics.findings))}."] if node.diagnostics.findings else []),
         f"Frontier: level {node.report.frontier}. {cost}",
         text.table(("level", "accuracy", "interval", "prompts"), rows),
-        *([text.table(("diagnostic", "value", "guard"), health)] if (health := queries.health(node)) else []),
+        *(
+            [text.table(("diagnostic", "value", "guard"), diagnostics)]
+            if (diagnostics := queries.diagnostics(node))
+            else []
+        ),
     ]
     for kind, tasks in {"part": node.report.parts, "panel": node.report.panel}.items():
         rows = [(task, *_level(row)) for task, rows in tasks.items() for row in rows]

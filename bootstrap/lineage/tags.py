@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bootstrap.ledger_records import Generation, Outcome
+from bootstrap.ledger_records import Generation, GenerationOutcome
 from bootstrap.lineage import queries
 from bootstrap.lineage.text import mlflow_key
 from bootstrap.store.artifacts import Artifact
@@ -77,7 +77,7 @@ def of_generation(entry: Entry, *, models: Mapping[int, str], base: Pretrained |
         "bootstrap.gate": gate(node),
         "bootstrap.gate.reason": node.decision.reason,
         "bootstrap.stage": node.stage,
-        "bootstrap.guards": "; ".join(map(str, node.health.findings)),
+        "bootstrap.guards": "; ".join(map(str, node.diagnostics.findings)),
         "bootstrap.parent": _names(node.parents),
         "bootstrap.teachers": ", ".join(queries.teachers(node)),
         **_origin(node),
@@ -139,7 +139,7 @@ def model_params(
 def recipe_params(recipe: Mapping[str, Any]) -> dict[str, str]:
     """Return a nested recipe (plain JSON) as MLflow params: dotted keys of legal characters; empty values are left out.
 
-    A list of plain values is one param; lists of settings are numbered: `generations.steps.0.updates`.
+    A list of plain values is one param; lists of settings are numbered: `generations.steps.0.rounds`.
     """
     params: dict[str, str] = {}
 
@@ -163,9 +163,9 @@ def recipe_params(recipe: Mapping[str, Any]) -> dict[str, str]:
 
 
 def gate(node: Generation) -> str:
-    """Return the gate's verdict as one word to search for: accepted, rejected, aside."""
-    if node.outcome is Outcome.ASIDE:
-        return "aside"
+    """Return the gate's verdict as one word to search for: accepted, rejected, ungated."""
+    if node.outcome is GenerationOutcome.UNGATED:
+        return "ungated"
     return "accepted" if node.decision.promoted else "rejected"
 
 

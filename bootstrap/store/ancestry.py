@@ -6,7 +6,7 @@ the quality that the cost bought (`lineage/curves.py`).
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from bootstrap.ledger_records import Generation, Spent
+from bootstrap.ledger_records import ComputeCost, Generation
 from bootstrap.store.ledger import Entry
 
 Siblings = Callable[[int], Iterable[int]]
@@ -37,14 +37,14 @@ def ancestry(entries: Sequence[Entry], numbers: Iterable[int], *, siblings: Sibl
     return _closure(numbers, sources)
 
 
-def spent(entries: Sequence[Entry], numbers: Iterable[int], *, siblings: Siblings = alone) -> Spent:
+def compute_cost(entries: Sequence[Entry], numbers: Iterable[int], *, siblings: Siblings = alone) -> ComputeCost:
     """Return the FLOPs of these generations and their ancestry, each generation counted once.
 
     The FLOPs of a fork's origin stand on the edge from there.
     """
     chosen = [entries[number].generation for number in sorted(ancestry(entries, numbers, siblings=siblings))]
-    before = [edge.spent for generation in chosen for edge in generation.edges if edge.spent is not None]
-    return Spent(
+    before = [edge.compute_cost for generation in chosen for edge in generation.edges if edge.compute_cost is not None]
+    return ComputeCost(
         start=total([*(one.start for one in before), own_flops(one for one in chosen if not one.number)]),
         since=total([*(one.since for one in before), own_flops(one for one in chosen if one.number)]),
     )

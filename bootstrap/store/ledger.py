@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bootstrap.canonical import canonical_json, digest_of
-from bootstrap.errors import BooksUnbalanced, StoreCorrupt, StoreError
+from bootstrap.errors import AccountingMismatch, StoreCorrupt, StoreError
 from bootstrap.ledger_records import Annotations, Generation
 from bootstrap.store import durable
 
@@ -46,10 +46,10 @@ class Ledger:
     def append(self, generation: Generation, annotations: Annotations) -> Entry:
         """Commit `generation` as the next record, durable once this returns.
 
-        Raises BooksUnbalanced; StoreError if its number is not the next one (another driver has committed it) or the
+        Raises AccountingMismatch; StoreError if its number is not the next one (another driver has committed it) or the
         record cannot be written; StoreCorrupt if the existing ledger is broken.
         """
-        check_books(generation)
+        check_accounting(generation)
         entries = self.read()
         if generation.number != len(entries):
             raise self._not_next(generation.number, len(entries))
@@ -120,19 +120,21 @@ class Ledger:
         )
 
 
-def check_books(generation: Generation) -> None:
-    """Raise BooksUnbalanced unless the accounting shows one verdict and one use for every rollout:
+def check_accounting(generation: Generation) -> None:
+    """Raise AccountingMismatch unless the accounting shows one verdict and one use for every rollout:
 
     rollouts = verdicts = passed + failed + unverifiable, and trained + dropped = rollouts.
     """
-    books = generation.books
-    judged = books.passed + books.failed + books.unverifiable
-    used = books.trained + sum(books.dropped.values())
-    if not books.rollouts == books.verdicts == judged == used:
-        raise BooksUnbalanced(
-            f"the accounting of generation {generation.number} does not reconcile: {books.rollouts} rollouts; "
-            f"{books.verdicts} verdicts; {books.passed} passed + {books.failed} failed + {books.unverifiable} "
-            f"unverifiable = {judged}; {books.trained} trained + {sum(books.dropped.values())} dropped = {used}. "
+    accounting = generation.accounting
+    judged = accounting.passed + accounting.failed + accounting.unverifiable
+    used = accounting.trained + sum(accounting.dropped.values())
+    if not accounting.rollouts == accounting.verdicts == judged == used:
+        raise AccountingMismatch(
+            f"the accounting of generation {generation.number} does not reconcile: {accounting.rollouts} rollouts; "
+            f"{accounting.verdicts} verdicts; {accounting.passed} passed + {accounting.failed} failed + "
+            f"{accounting.unverifiable} "
+            f"unverifiable = {judged}; {accounting.trained} trained + {sum(accounting.dropped.values())} dropped = "
+            f"{used}. "
             "It is not committed; please report this as a defect with the recipe"
         )
 

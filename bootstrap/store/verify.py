@@ -12,21 +12,21 @@ annotations, which lie outside the hash, and whether the same work would give th
 from collections.abc import Callable, Collection
 from pathlib import Path, PurePosixPath
 
-from bootstrap.errors import BooksUnbalanced, StoreCorrupt, StoreError
+from bootstrap.errors import AccountingMismatch, StoreCorrupt, StoreError
 from bootstrap.ids import ForeignGeneration
 from bootstrap.ledger_records import Edge, FinalComparison, Generation
 from bootstrap.records import Record
 from bootstrap.store.artifacts import MANIFEST_NAME, Artifact, load_artifact
 from bootstrap.store.finals import FILE, KIND
 from bootstrap.store.fingerprint import ADAPTER_WEIGHTS, MODEL_WEIGHTS, base_fingerprint, fingerprint_model
-from bootstrap.store.ledger import check_books
+from bootstrap.store.ledger import check_accounting
 from bootstrap.store.lineage_store import Header, LineageStore
 
 WEIGHTS_ROLE = "weights"
 BASE_ROLE = "base"
 
 
-class Problem(Record):
+class IntegrityProblem(Record):
     """One disagreement."""
 
     path: str
@@ -37,7 +37,7 @@ class VerifyReport(Record):
     """The result of `verify`."""
 
     root: str
-    problems: tuple[Problem, ...]
+    problems: tuple[IntegrityProblem, ...]
     unproven: tuple[str, ...]
     """Sentences on what could not be checked, because a fork's origin is not in this store."""
     unreferenced: tuple[str, ...]
@@ -67,7 +67,7 @@ class _Verification:
 
     def __init__(self, store: LineageStore) -> None:
         self.store = store
-        self.problems: list[Problem] = []
+        self.problems: list[IntegrityProblem] = []
         self.unproven: list[str] = []
         self.fingerprints: dict[int, str] = {}
         """By number of each generation read so far."""
@@ -100,7 +100,7 @@ class _Verification:
         )
 
     def _problem(self, path: Path, message: object) -> None:
-        self.problems.append(Problem(path=str(path), message=str(message)))
+        self.problems.append(IntegrityProblem(path=str(path), message=str(message)))
 
     def _header(self) -> Header | None:
         try:
@@ -113,8 +113,8 @@ class _Verification:
         record = self.store.ledger.path(generation.number)
         self.fingerprints[generation.number] = generation.fingerprint
         try:
-            check_books(generation)
-        except BooksUnbalanced as error:
+            check_accounting(generation)
+        except AccountingMismatch as error:
             self._problem(record, error)
         if header is not None and (generation.lineage, generation.recipe_digest) != (header.lineage, header.digest):
             self._problem(

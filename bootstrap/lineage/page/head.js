@@ -19,7 +19,7 @@ export function showHead() {
   tile("Champion", champion.name, champion.headline === null ? "" :
     `level ${champion.headline}: ${percent(champion.accuracy[champion.headline].accuracy)}`);
   tile("Frontier", `level ${champion.frontier}`, "all levels up to it are mastered", sparkline());
-  tile("Generations", String(nodes.length), `${count("promoted")} promoted, ${count("rejected")} rejected${aside}`);
+  tile("Generations", String(nodes.length), `${count("promoted")} promoted, ${count("rejected")} rejected${ungated}`);
   tile("Tokens", si(total(node => node.tokens.total)), "in all phases");
   tile("Compute", flop(total(node => node.flops.total)), "computed, not measured");
   tile("Time", duration(total(node => node.seconds.total)), "all stages");

@@ -83,7 +83,7 @@ function cost(node) {
 }
 
 function accounting(node) {
-  const { dropped, ...counted } = node.books;
+  const { dropped, ...counted } = node.accounting;
   return [heading("Accounting"), table(["prompts and rollouts", ""], [
     ...Object.entries(counted).map(([name, value]) => [name.replaceAll("_", " "), String(value)]),
     ...Object.entries(dropped).map(([reason, value]) => ["no gradient: " + reason, String(value)])])];

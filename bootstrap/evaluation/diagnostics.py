@@ -1,7 +1,7 @@
 """Diagnostics: signs of collapse as numbers, by pure functions of a generation's evaluation and training data.
 
 `config/guards.py` explains and bounds them. Left out: the divergence between two models, which needs their weights
-(`training/drift.py`), and the choice of prompts (`stages/health.py`).
+(`training/drift.py`), and the choice of prompts (`stages/diagnostics.py`).
 """
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
