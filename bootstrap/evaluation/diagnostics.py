@@ -1,16 +1,15 @@
-"""Signs of collapse as numbers: pure functions of what a generation's evaluation and training left behind.
+"""Diagnostics: signs of collapse as numbers, by pure functions of a generation's evaluation and training data.
 
-What they are for and what bounds they have to keep stands in `config/guards.py`. Left out: the divergence between two
-models, which needs their weights (`training/drift.py`), and what is measured on which prompts
-(`stages/diagnostics.py`).
+`config/guards.py` explains and bounds them. Left out: the divergence between two models, which needs their weights
+(`training/drift.py`), and the choice of prompts (`stages/diagnostics.py`).
 """
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from itertools import chain, islice
 
 import numpy as np
 
-from bootstrap.evaluation.metrics import pass_at_k
+from bootstrap.evaluation.metrics import mean, pass_at_k
 from bootstrap.evaluation.report import AnswerOf, OutcomeRow
 from bootstrap.ids import is_rollout
 from bootstrap.ledger_records import LevelReport, Report
@@ -18,13 +17,13 @@ from bootstrap.records import Rollout, Status
 
 Tokens = Sequence[int]
 AT_ONCE = 4096
-"""Trained prompts whose n-grams are in memory at once."""
+"""Number of trained prompts whose n-grams are in memory at once."""
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 
 def mean_entropy(rollouts: Sequence[Rollout]) -> float | None:
-    """Return the mean entropy per sampled token, in nats; None of no token."""
-    return _mean([entropy for rollout in rollouts for entropy in rollout.entropies])
+    """Return the mean entropy per sampled token, in nats; None without a token."""
+    return mean([entropy for rollout in rollouts for entropy in rollout.entropies])
 
 
 def distinct_answers(rollouts: Sequence[Rollout], *, answer_of: AnswerOf) -> float | None:
@@ -32,17 +31,17 @@ def distinct_answers(rollouts: Sequence[Rollout], *, answer_of: AnswerOf) -> flo
     found: dict[str, set[Hashable]] = {}
     for rollout in rollouts:
         found.setdefault(rollout.prompt_id, set()).add(answer_of(rollout))
-    return _mean([len(answers) for answers in found.values()])
+    return mean([len(answers) for answers in found.values()])
 
 
 def pass_at_k_change(rows: Sequence[OutcomeRow], base: Sequence[OutcomeRow], *, k: int) -> float | None:
-    """Return the mean over prompts of pass@k less that of `base`; one row per sample.
+    """Return the mean over prompts of pass@k minus that of `base`; one row per sample.
 
-    A prompt counts where both sides have at least k judged samples of it; None where there is no such prompt. pass@k is
-    the unbiased estimate of arXiv:2107.03374.
+    A prompt counts if both sides have at least k judged samples of it; None without such a prompt. pass@k is the
+    unbiased estimate of arXiv:2107.03374.
     """
     ours, theirs = _judged(rows), _judged(base)
-    return _mean(
+    return mean(
         [
             pass_at_k(sum(ours[prompt]), num_samples=len(ours[prompt]), k=k)
             - pass_at_k(sum(theirs[prompt]), num_samples=len(theirs[prompt]), k=k)
@@ -53,9 +52,9 @@ def pass_at_k_change(rows: Sequence[OutcomeRow], base: Sequence[OutcomeRow], *, 
 
 
 def length_ratio(report: Report, parent: Report, *, up_to: int) -> float | None:
-    """Return the mean tokens of greedy answers over the parent's, on the levels up to `up_to` that both answered.
+    """Return the mean tokens of greedy answers divided by the parent's, on levels up to `up_to` that both answered.
 
-    None where they have no level in common, or the parent's answers are empty.
+    None without a common level, or if the parent's answers are empty.
     """
     pairs = [(row, other) for row in _rows(report, up_to) if (other := parent.level(row.level)) is not None]
     theirs = sum(other.num_prompts * other.mean_length for _, other in pairs)
@@ -63,32 +62,32 @@ def length_ratio(report: Report, parent: Report, *, up_to: int) -> float | None:
 
 
 def truncated_share(report: Report, *, up_to: int) -> float | None:
-    """Return the share of greedy answers on the levels up to `up_to` that the length limit cut."""
+    """Return the share of greedy answers cut by the length limit, on levels up to `up_to`; None without an answer."""
     rows = _rows(report, up_to)
     total = sum(row.num_prompts for row in rows)
     return sum(row.num_prompts * row.truncated for row in rows) / total if total else None
 
 
 def disagreement(one: Sequence[Status], other: Sequence[Status]) -> float | None:
-    """Return the share of answers on which two verifiers differ, among those that both could judge."""
+    """Return the share of answers on which two verifiers differ, among those that both could judge; None without."""
     judged = [pair for pair in zip(one, other, strict=True) if Status.UNVERIFIABLE not in pair]
-    return _mean([mine is not theirs for mine, theirs in judged])
+    return mean([mine is not theirs for mine, theirs in judged])
 
 
 def model_made(uses: Mapping[str, int]) -> float | None:
-    """Return the share of uses of rollouts, made by a model, among all: source id -> how often it was trained on."""
+    """Return the share of model-made sequences in training. `uses`: source id -> how often it was trained on."""
     total = sum(uses.values())
     return sum(count for source, count in uses.items() if is_rollout(source)) / total if total else None
 
 
 def overlap(trained: Iterable[Tokens], heldout: Iterable[Tokens], *, n: int) -> float | None:
-    """Return the share of trained prompts that have an n-gram in common with one held-out prompt.
+    """Return the share of trained prompts that share an n-gram with exactly one held-out prompt; None without any.
 
-    An n-gram counts when exactly one of the held-out prompts has it: what several have is the task's wording, which
-    tells nothing of any of them. A prompt shorter than n is compared as a whole. None when nothing was trained on.
+    An n-gram of several held-out prompts is the task's wording and does not count. A prompt shorter than n is compared
+    as a whole.
 
-    N-grams are compared by hashes of 64 bits, and `trained` is gone through once, `AT_ONCE` prompts at a time: memory
-    is 8 bytes for each n-gram of the held-out prompts, however many prompts were trained on.
+    N-grams are compared by 64-bit hashes, and `trained` is read once, `AT_ONCE` prompts at a time. So memory is 8 bytes
+    for each n-gram of the held-out prompts, however many prompts were trained on.
     """
     owned = [np.unique(_ngrams([prompt], n)[0]) for prompt in heldout]
     grams, owners = np.unique(np.concatenate(owned or [np.empty(0, np.uint64)]), return_counts=True)
@@ -96,7 +95,8 @@ def overlap(trained: Iterable[Tokens], heldout: Iterable[Tokens], *, n: int) -> 
     if not len(telling):
         return 0.0 if any(True for _ in trained) else None
     found = total = 0
-    for prompts in _portions(trained):
+    rest = iter(trained)
+    while prompts := list(islice(rest, AT_ONCE)):
         hashes, places = _ngrams(prompts, n)
         nearest = np.searchsorted(telling[:-1], hashes)
         found += len(np.unique(places[telling[nearest] == hashes]))
@@ -104,17 +104,11 @@ def overlap(trained: Iterable[Tokens], heldout: Iterable[Tokens], *, n: int) -> 
     return found / total if total else None
 
 
-def _portions(prompts: Iterable[Tokens]) -> Iterator[list[Tokens]]:
-    rest = iter(prompts)
-    while portion := list(islice(rest, AT_ONCE)):
-        yield portion
-
-
 def _ngrams(prompts: Sequence[Tokens], n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the hashes of all n-grams of the prompts, and each one's place among them (both N).
+    """Return the hash of every n-gram of the prompts, and the index of its prompt (both N).
 
-    A polynomial of the scrambled tokens modulo 2**64; the length is part of it, so that a short prompt equals itself
-    alone.
+    A hash is a polynomial of the scrambled tokens modulo 2**64. It includes the length, so that a prompt shorter than n
+    equals only itself.
     """
     lengths = np.array([len(prompt) for prompt in prompts])
     tokens = _scrambled(np.fromiter(chain.from_iterable(prompts), np.uint64, count=lengths.sum()))
@@ -131,7 +125,7 @@ def _ngrams(prompts: Sequence[Tokens], n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _scrambled(values: np.ndarray) -> np.ndarray:
-    """Return a 64-bit integer as good as random for each: the finaliser of SplitMix64 (doi:10.1145/2660193.2660195)."""
+    """Return a 64-bit hash of each value: the finaliser of SplitMix64 (doi:10.1145/2660193.2660195)."""
     mixed = (values + np.uint64(1)) * MULTIPLIER
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -149,7 +143,3 @@ def _judged(rows: Sequence[OutcomeRow]) -> dict[str, list[bool]]:
 
 def _rows(report: Report, up_to: int) -> list[LevelReport]:
     return [row for row in report.levels if row.level <= up_to]
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return sum(values) / len(values) if values else None

@@ -1,24 +1,21 @@
-"""The gate: does the candidate replace the champion? All answered the same held-out prompts; each prompt counts once.
+"""The gate: whether the candidate replaces the champion, by paired answers to the same held-out prompts.
 
-Five conditions, all on paired answers:
+A candidate has to pass five kinds of test. Each prompt counts once, whatever levels it stands in.
 
-- Improvement: on the target levels together, more prompts gained than lost on the champion, and the exact McNemar test
-  significant.
-- Levels: on every level that the champion line has mastered, the share observed stays within the margin of the best
-  that the line has reached there; levels with few prompts are judged together with the next.
-- Pooled: on all these levels together, the lower score bound of candidate - champion stays within the margin.
-- Panel: on every task that is watched beside the one trained on, the same bound over all its levels stays within a
-  margin of its own.
-- Slices of fixed data, and panel tasks that an earlier champion did better at: none is further below the best of the
-  line than its margin, unless chance alone explains it.
+    improvement    on the target levels together: more prompts gained than lost, and the exact McNemar test significant
+    levels         on each level that the champion line has mastered: the share is within the margin of the line's best
+    pooled         on all these levels together: the lower score bound of candidate - champion is within the margin
+    panel          on each task watched beside the trained one: the same bound over all its levels, a margin of its own
+    slices         on each slice of fixed data, and each panel task that an earlier champion did better at: not below
+                   the line's best by more than the margin, unless chance explains it
 
-Where the best of the line, and not its last, is the bar (`protection.py`), losses that are tolerated do not add up:
-over any number of promotions a level loses one margin at most. The bounds are against the champion, since the best of
-many is best by luck too, and a bound against it would keep out its equals. A candidate has to pass every test, so that
-none needs a correction to keep out what is worse (Berger, Technometrics 24:295-300, 1982); what lets equal candidates
-pass is that levels are bounded together.
+Levels with few prompts are tested together with the next. Because the best of the line, not its last, is the bar
+(`protection.py`), tolerated losses do not add up: over any number of promotions a level loses at most one margin. The
+bounds are against the champion, since the best of many is partly luck, and a bound against it would reject its equals.
+As a candidate has to pass every test, none needs a correction to reject worse candidates (Berger, Technometrics
+24:295-300, 1982). Equal candidates can pass because levels are bounded together.
 
-Left out: what alpha is (`spending.py`), and what happens to a rejected candidate (`loop.py`).
+Left out: the choice of alpha (`spending.py`), and what happens to a rejected candidate (`loop.py`).
 """
 
 import math
@@ -36,29 +33,29 @@ from bootstrap.ledger_records import Decision, LevelTest
 from bootstrap.levels import level_range
 
 Pair = tuple[bool, bool]
-"""Whether the candidate and the one it is compared with answered one prompt."""
+"""Whether the candidate, and whether its reference, answered one prompt right."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answers:
-    """What one generation answered on held-out prompts."""
+    """One generation's answers to held-out prompts."""
 
     rows: Sequence[OutcomeRow]
-    """Of the recipe's own task, in any order; a prompt that stands in several levels belongs to the lowest."""
+    """Of the recipe's own task, in any order; a prompt that stands in several levels counts at the lowest."""
     panel: Sequence[OutcomeRow] = ()
-    """Of the tasks of the panel, told apart by `task`."""
+    """Of the panel's tasks, distinguished by `task`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImprovementTest:
-    """What improvement is tested at."""
+    """The level at which improvement is tested."""
 
     alpha: float
     branches: int = 1
-    """Siblings that are compared with the champion on the same prompts. Since the best that passes is kept, each is
-    tested at alpha / branches (Bonferroni). Nothing else has a choice among tests: each sibling has to pass its own."""
+    """Siblings that are compared with the champion on the same prompts. The best one that passes is kept, so each is
+    tested at alpha / branches (Bonferroni). The other tests need no correction: a sibling has to pass all of them."""
     shared: str = ""
-    """Who else shares alpha, for the decision's reason."""
+    """What else shares alpha, as a clause of the decision's reason."""
 
     @property
     def level(self) -> float:
@@ -73,10 +70,11 @@ class ImprovementTest:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Paired:
-    """The pairs of a comparison, and with whom."""
+    """The paired answers of one test."""
 
     levels: tuple[int, ...]
     reference: tuple[int, ...]
+    """The generations compared with."""
     pairs: Sequence[Pair] = field(repr=False)
 
 
@@ -93,13 +91,12 @@ def decide(
     slices: Mapping[str, Collection[str]] | None = None,
     asked_alike: bool = True,
 ) -> Decision:
-    """Return the decision and the tests it rests on.
+    """Return the decision with its tests. A prompt that either side could not be judged on enters no test.
 
-    `line`: generation -> answers, of the champion and of all that `protected` names. `test`: alpha of improvement, the
-    settings' without one. `members`: target level -> ids of all its prompts, those that stand in lower levels too;
-    without an entry, those that stand in no lower one. `slices`: declared slice -> ids of its prompts. A prompt that
-    either side could not be judged on enters no test. Two sides that were asked different prompts are a defect; where
-    they are not `asked_alike`, what both were asked counts.
+    `line`: generation -> answers, of the champion and of all that `protected` names. `test`: the level of improvement;
+    None takes the settings' alpha. `members`: target level -> ids of all its prompts, including those that stand in
+    lower levels too; a level without an entry has those that stand in no lower one. `slices`: declared slice -> ids of
+    its prompts. `asked_alike`: whether both sides have to have the same prompts; otherwise the common ones count.
     """
     test, members, slices = test or ImprovementTest(alpha=settings.alpha), members or {}, slices or {}
     ours = _by_level(candidate.rows)
@@ -107,7 +104,7 @@ def decide(
     pair = partial(_pairs, asked_alike=asked_alike)
 
     def on_levels(reference: Mapping[int, int]) -> _Paired:
-        """Pair the answers on levels, each with those of its generation."""
+        """Pair the answers on levels. `reference`: level -> generation compared with."""
         pairs = [
             found
             for level, number in sorted(reference.items())
@@ -116,8 +113,8 @@ def decide(
         return _Paired(levels=tuple(sorted(reference)), reference=tuple(sorted({*reference.values()})), pairs=pairs)
 
     def on_prompts(prompts: Collection[str], number: int, *, levels: Iterable[int] | None = None) -> _Paired:
-        """Pair the answers to these prompts, whatever levels they stand in, with those of a generation."""
-        mine, other = (_only(_flat(rows), prompts) for rows in (ours, theirs[number]))
+        """Pair the answers to these prompts, whatever levels they stand in, with those of generation `number`."""
+        mine, other = (_flat(rows, only=prompts) for rows in (ours, theirs[number]))
         stand = levels or (level for level, rows in ours.items() if not mine.keys().isdisjoint(rows))
         return _Paired(levels=tuple(sorted(stand)), reference=(number,), pairs=pair(mine, other))
 
@@ -129,7 +126,7 @@ def decide(
 
     aimed = {prompt for level in target_levels for prompt in members.get(level, ours.get(level, {}))}
     improvement = _improvement(on_prompts(aimed, champion, levels=target_levels), settings, test)
-    # A level whose prompts all stand in lower ones, or that was not asked, says nothing of its own.
+    # A level has no test if it was not asked or all its prompts stand in lower levels.
     counts = {level: len(ours[level]) for level in protected.levels if ours.get(level)}
     groups = [
         on_levels({level: protected.levels[level] for level in group})
@@ -163,12 +160,12 @@ def decide(
 
 
 def unrepeated(rows: Iterable[OutcomeRow]) -> list[OutcomeRow]:
-    """Return the rows with each prompt at the lowest of its levels alone, in the order of levels."""
+    """Return the rows in order of levels, each prompt only at the lowest of its levels."""
     return [row for known in _lowest(rows).values() for row in known.values()]
 
 
 def _lowest(rows: Iterable[OutcomeRow]) -> dict[int, dict[str, OutcomeRow]]:
-    """Return level -> prompt -> row, each prompt at the lowest of its levels."""
+    """Return level -> prompt id -> row, each prompt at the lowest of its levels."""
     seen: set[str] = set()
     found: dict[int, dict[str, OutcomeRow]] = {}
     for row in sorted(rows, key=lambda row: row.level):
@@ -181,20 +178,19 @@ def _lowest(rows: Iterable[OutcomeRow]) -> dict[int, dict[str, OutcomeRow]]:
 
 
 def _by_level(rows: Iterable[OutcomeRow]) -> dict[int, dict[str, bool | None]]:
-    """Return level -> prompt -> whether its answer is right, each prompt at the lowest of its levels."""
+    """Return level -> prompt id -> whether its answer is right, each prompt at the lowest of its levels."""
     return {level: {prompt: row.correct for prompt, row in known.items()} for level, known in _lowest(rows).items()}
 
 
-def _flat(by_level: Mapping[int, Mapping[str, bool | None]]) -> dict[str, bool | None]:
-    return {prompt: correct for rows in by_level.values() for prompt, correct in rows.items()}
-
-
-def _only(rows: Mapping[str, bool | None], members: Collection[str]) -> dict[str, bool | None]:
-    return {prompt: correct for prompt, correct in rows.items() if prompt in members}
+def _flat(
+    by_level: Mapping[int, Mapping[str, bool | None]], *, only: Collection[str] | None = None
+) -> dict[str, bool | None]:
+    rows = (row for level in by_level.values() for row in level.items())
+    return {prompt: correct for prompt, correct in rows if only is None or prompt in only}
 
 
 def _pairs(ours: Mapping[str, bool | None], theirs: Mapping[str, bool | None], *, asked_alike: bool) -> list[Pair]:
-    """Return the answers of both sides to the prompts judged for both."""
+    """Return both sides' answers to the prompts that both were judged on."""
     assert not asked_alike or ours.keys() == theirs.keys(), (
         "candidate and champion were asked different held-out prompts"
     )
@@ -210,19 +206,17 @@ def _improvement(found: _Paired, settings: Gate, test: ImprovementTest) -> Level
 
 
 def _observed(found: _Paired, settings: Gate) -> LevelTest:
-    """Test that the share itself stays within the margin of the best: the sum of losses is then bounded by it."""
+    """Test that the share itself is within the margin of the line's best, which bounds the sum of all losses."""
     counts = _compare(found, confidence=1 - settings.alpha)
-    fallen, allowed = counts.lost - counts.gained, settings.retention_margin * counts.num_prompts
-    # Margins are decimals, which products miss by a rounding error.
-    passed = bool(counts.num_prompts) and fallen <= allowed + 1e-9
+    passed = bool(counts.num_prompts) and not _falls_beyond(settings.retention_margin, counts)
     return counts.model_copy(update={"passed": passed, "margin": settings.retention_margin})
 
 
 def _bounded(found: _Paired, settings: Gate, *, margin: float) -> LevelTest:
-    """Test non-inferiority: the lower score bound stays within the margin.
+    """Test non-inferiority: the lower score bound is within the margin.
 
-    Of few prompts the bound lies below the margin even when every answer is the same. The margin is then what so many
-    prompts can tell apart, so that such a candidate passes, and one that lost anything on the whole does not.
+    With few prompts the bound is below the margin even if all answers are equal. The margin is then widened to the
+    bound of equal answers: such a candidate passes, and one with a net loss does not.
     """
     counts = _compare(found, confidence=1 - settings.alpha)
     if not counts.num_prompts:
@@ -234,23 +228,26 @@ def _bounded(found: _Paired, settings: Gate, *, margin: float) -> LevelTest:
 
 
 def _beyond_chance(found: _Paired, settings: Gate, *, margin: float, num_tests: int) -> LevelTest:
-    """Test that a slice is not further below the best than the margin, unless chance explains it.
+    """Test that a slice is not below the line's best by more than the margin, unless chance explains it.
 
-    Where answers are far from mastered, models that are equal differ in many of them, and a small slice moves by more
-    than the margin for no reason. So a fall counts where it is beyond the margin and the exact one-sided McNemar test
-    finds a loss, at alpha over the number of such tests (Bonferroni).
+    On answers far from mastered, equal models differ in many of them, so a small slice moves by more than the margin by
+    chance. A fall therefore counts only if it is beyond the margin and the exact one-sided McNemar test finds a loss at
+    alpha / `num_tests` (Bonferroni). A slice without a judged prompt passes: it shows no loss.
     """
     counts = _compare(found, confidence=1 - settings.alpha)
     alpha, discordant = settings.alpha / num_tests, counts.gained + counts.lost
     tail = sum(math.comb(discordant, gains) for gains in range(counts.gained + 1)) / 2**discordant
-    beyond = counts.lost - counts.gained > margin * counts.num_prompts + 1e-9
-    # Of a slice that nobody can judge nothing is shown, no loss either.
-    passed = not (beyond and tail < alpha)
+    passed = not (_falls_beyond(margin, counts) and tail < alpha)
     return counts.model_copy(update={"passed": passed, "p_value": tail, "alpha": alpha, "margin": margin})
 
 
+def _falls_beyond(margin: float, counts: LevelTest) -> bool:
+    """Whether the share falls by more than the margin. The tolerance is for rounding: margins are decimals."""
+    return counts.lost - counts.gained > margin * counts.num_prompts + 1e-9
+
+
 def _compare(found: _Paired, *, confidence: float) -> LevelTest:
-    """Return the counts of a comparison, not yet passed; of no judged prompt, nothing is shown."""
+    """Return the counts of a comparison as a test that has not passed; shares are 0 without a judged prompt."""
     total = len(found.pairs)
     gained = sum(ours and not theirs for ours, theirs in found.pairs)
     lost = sum(theirs and not ours for ours, theirs in found.pairs)
@@ -275,7 +272,7 @@ def _reason(
     panel: Mapping[str, LevelTest],
     test: ImprovementTest,
 ) -> str:
-    """Return the decision in one sentence."""
+    """Return the decision's reason as one sentence."""
     faults = [] if improvement.passed else [_no_improvement(improvement, test)]
     fallen = [_fallen(level_range(one.levels), one) for one in retention if not one.passed]
     if pooled is not None and not pooled.passed and not fallen:
@@ -300,7 +297,7 @@ def _reason(
 
 def _no_improvement(improvement: LevelTest, test: ImprovementTest) -> str:
     if not improvement.num_prompts:
-        return f"no held-out prompt of {level_range(improvement.levels)} could be judged for both"
+        return _unjudged(level_range(improvement.levels))
     return (
         f"{level_range(improvement.levels)} {_moved(improvement)} is no significant improvement "
         f"(p {improvement.p_value:.2g}, {test}, {improvement.gained} gained, {improvement.lost} lost)"
@@ -309,20 +306,21 @@ def _no_improvement(improvement: LevelTest, test: ImprovementTest) -> str:
 
 def _fallen(name: str, one: LevelTest) -> str:
     if not one.num_prompts:
-        return f"no held-out prompt of {name} could be judged for both"
-    return f"{name} fell {_moved(one)} from {_best(one)} (margin {one.margin:.3f})"
+        return _unjudged(name)
+    best = ", ".join(f"gen-{number}" for number in one.reference)
+    return f"{name} fell {_moved(one)} from the best of {best} (margin {one.margin:.3f})"
 
 
 def _unproven(name: str, one: LevelTest) -> str:
     if not one.num_prompts:
-        return f"no held-out prompt of {name} could be judged for both"
+        return _unjudged(name)
     verb = "fell" if one.candidate < one.champion else "is not shown to be retained:"
     return f"{name} {verb} {_moved(one)} (lower bound {one.difference_low:.3f}, margin {one.margin:.3f})"
 
 
+def _unjudged(name: str) -> str:
+    return f"no held-out prompt of {name} could be judged for both"
+
+
 def _moved(one: LevelTest) -> str:
     return f"{one.champion:.3f} -> {one.candidate:.3f}"
-
-
-def _best(one: LevelTest) -> str:
-    return "the best of " + ", ".join(f"gen-{number}" for number in one.reference)

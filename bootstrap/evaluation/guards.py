@@ -1,9 +1,10 @@
-"""From a generation's diagnostics to what becomes of it: the bounds that it broke, and a decision under them.
+"""Guards: the bounds that a generation's diagnostics break, and the effect on the gate's decision.
 
-Left out: how diagnostics are measured (`diagnostics.py`) and the end of a run (`loop.py`).
+Left out: measuring (`diagnostics.py`), and ending a run (`loop.py`).
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 from bootstrap.config.guards import Guard
 from bootstrap.ledger_records import Decision, Diagnostics, Generation, GenerationOutcome, GuardAction, GuardBreach
@@ -12,26 +13,27 @@ REJECTED = "rejected: "
 
 
 def findings(diagnostics: Diagnostics, guards: Sequence[Guard]) -> tuple[GuardBreach, ...]:
-    """Return the bounds that are broken, in the guards' order; what was not measured breaks none."""
+    """Return the broken bounds, in the guards' order; a metric that was not measured breaks none."""
     found = []
     for guard in guards:
         value = diagnostics.value(guard.metric)
-        if value is None:
-            continue
-        for side, bound in (("min", guard.min), ("max", guard.max)):
-            if bound is not None and (value < bound if side == "min" else value > bound):
-                found.append(GuardBreach(metric=guard.metric, value=value, side=side, bound=bound, action=guard.action))
+        if value is not None:
+            broken = partial(GuardBreach, metric=guard.metric, value=value, action=guard.action)
+            if guard.min is not None and value < guard.min:
+                found.append(broken(side="min", bound=guard.min))
+            if guard.max is not None and value > guard.max:
+                found.append(broken(side="max", bound=guard.max))
     return tuple(found)
 
 
 def apply_guards(
     decision: Decision, diagnostics: Diagnostics, *, earlier: Sequence[Generation], ungated: bool = False
 ) -> tuple[Decision, int]:
-    """Return the decision under the guards, and the champion after it.
+    """Apply the guards to the gate's decision; return the resulting decision and the champion after it.
 
-    `decision`: the gate's; `earlier`: all generations before; `ungated`: whether this one is left ungated, so that its
-    diagnostics say nothing of the champion. A guard that rejects overrules the gate, never the other way round;
-    generation 0 stays, since there is nothing to fall back on.
+    `earlier`: all earlier generations. `ungated`: whether this generation is ungated, so that its diagnostics say
+    nothing about the champion. A guard that rejects overrules the gate, never the other way round. Generation 0 always
+    stays, since there is nothing to return to.
     """
     number = len(earlier)
     if not earlier:
@@ -54,10 +56,10 @@ def apply_guards(
 
 
 def distrusted(generations: Sequence[Generation]) -> set[int]:
-    """Return the generations that guards speak against: each that a guard rejected, and those that a roll-back left.
+    """Return the generations that guards distrust: each that a guard rejected, and those that a roll-back abandoned.
 
-    Left by a roll-back are the champions from after the one that it returned to, and all whose weights come from
-    theirs until then. `generations`: all of a lineage, or its first ones, in order.
+    A roll-back abandons all champions after the one that it returns to, and all earlier generations whose weights
+    derive from theirs. `generations`: those of a lineage from generation 0 on, in order.
     """
     found: set[int] = set()
     for generation in generations[1:]:
@@ -75,7 +77,7 @@ def distrusted(generations: Sequence[Generation]) -> set[int]:
 
 
 def last_within_bounds(earlier: Sequence[Generation]) -> int:
-    """Return the latest champion that broke no guard at all; generation 0 when none is."""
+    """Return the latest champion that broke no guard, warnings included; generation 0 without one."""
     for generation in reversed(earlier):
         if not earlier[generation.champion].diagnostics.findings:
             return generation.champion

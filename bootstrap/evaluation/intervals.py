@@ -11,7 +11,7 @@ from bootstrap.ledger_records import Interval
 def wilson(num_right: int, *, total: int, confidence: float = 0.95) -> Interval:
     """Return the two-sided Wilson score interval of a share (Wilson, JASA 22:209-212, 1927).
 
-    Unlike the normal approximation it holds for small totals and for shares near 0 and 1. Of nothing, it is [0, 1].
+    Unlike the normal approximation it holds for small totals and for shares near 0 and 1. With total 0 it is [0, 1].
     """
     assert 0 <= num_right <= total, f"{num_right} of {total} is no share"
     if total == 0:
@@ -21,7 +21,7 @@ def wilson(num_right: int, *, total: int, confidence: float = 0.95) -> Interval:
     center = share + z * z / (2 * total)
     half = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
     scale = 1 + z * z / total
-    # The bounds at shares 0 and 1 are exactly 0 and 1; rounding would put them beside.
+    # At shares 0 and 1 the bounds are exactly 0 and 1, which rounding would miss.
     low = 0.0 if num_right == 0 else (center - half) / scale
     high = 1.0 if num_right == total else (center + half) / scale
     return Interval(low=low, high=high, confidence=confidence)
@@ -30,15 +30,15 @@ def wilson(num_right: int, *, total: int, confidence: float = 0.95) -> Interval:
 def paired_lower_bound(gained: int, *, lost: int, total: int, confidence: float = 0.95) -> float:
     """Return the one-sided lower score bound of the difference of two shares measured on the same `total` items.
 
-    `gained`: items that only the first side has, `lost`: those that only the second has. The bound is the smallest
-    difference that the score test does not reject (Tango, Statistics in Medicine 17:891-908, 1998). Unlike the normal
-    approximation it keeps its error for small totals and for shares near 0 and 1: of n items that agree without
-    exception it is -z^2 / (n + z^2), where z is the normal quantile of `confidence`.
+    `gained`: items that only the first side has right, `lost`: those that only the second has. The bound is the
+    smallest difference that the score test does not reject (Tango, Statistics in Medicine 17:891-908, 1998). Unlike the
+    normal approximation it keeps its error rate for small totals and for shares near 0 and 1. For n items that all
+    agree it is -z^2 / (n + z^2), where z is the normal quantile of `confidence`.
     """
     assert gained >= 0 and lost >= 0 and total > 0 and gained + lost <= total, f"+{gained} -{lost} of {total}"
     z = NormalDist().inv_cdf(confidence)
     if total in (gained, lost) and (gained - lost) * z <= 0:
-        # The score test is silent beyond a difference of 1.
+        # A difference cannot lie beyond -1 or 1.
         return (gained - lost) / total
     if not gained and not lost:
         return -z * abs(z) / (total + z * z)
@@ -46,12 +46,12 @@ def paired_lower_bound(gained: int, *, lost: int, total: int, confidence: float 
     def excess(difference: float) -> float:
         return _score(difference, gained=gained, lost=lost, total=total) - z
 
-    # The score falls as the difference rises, from infinity at -1 to its negative at 1.
-    return brentq(excess, -1 + 1e-12, 1 - 1e-12, xtol=1e-12)
+    # The score falls from infinity at difference -1 to minus infinity at 1.
+    return brentq(excess, -1 + 1e-12, 1 - 1e-12, xtol=1e-12)  # pyright: ignore[reportReturnType]  # no tuple
 
 
 def paired_interval(gained: int, *, lost: int, total: int, confidence: float = 0.95) -> Interval:
-    """Return the two-sided score interval of that difference (Tango 1998)."""
+    """Return the two-sided score interval of the difference that `paired_lower_bound` bounds (Tango 1998)."""
     one_sided = 0.5 + confidence / 2
     return Interval(
         low=paired_lower_bound(gained, lost=lost, total=total, confidence=one_sided),
@@ -61,9 +61,9 @@ def paired_interval(gained: int, *, lost: int, total: int, confidence: float = 0
 
 
 def _score(difference: float, *, gained: int, lost: int, total: int) -> float:
-    """Return Tango's score statistic of a hypothetical difference of paired shares.
+    """Return Tango's score statistic for a hypothetical difference of paired shares.
 
-    Its variance holds the maximum-likelihood share of lost items under that difference, the larger root of
+    Its variance uses the maximum-likelihood share of lost items under that difference: the larger root of
     `2n q^2 + B q + C = 0` (Tango, Statistics in Medicine 18:3511-3513, 1999).
     """
     b = -gained - lost + (2 * total - gained + lost) * difference

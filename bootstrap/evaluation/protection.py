@@ -1,9 +1,7 @@
-"""What a champion line has reached, and who reached it: the bar that the gate holds every candidate to.
+"""The bar that the gate holds every candidate to: the best results of the champion line, and the generations with them.
 
-The bar is the best that any champion of the line measured, not the last one's share: losses that the gate tolerates do
-not add up from one generation to the next.
-
-Left out: the tests themselves (`gate.py`).
+The best of the line counts, not the last champion's results, so that losses that the gate tolerates do not add up from
+one generation to the next. Left out: the tests themselves (`gate.py`).
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -11,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from bootstrap.evaluation.guards import distrusted
-from bootstrap.evaluation.report import judged_shares
+from bootstrap.evaluation.report import judged_shares, pooled_share
 from bootstrap.ledger_records import Decision, Generation, LevelReport, Report
 
 K = TypeVar("K", int, str)
@@ -19,38 +17,38 @@ K = TypeVar("K", int, str)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Protected:
-    """What no promotion may cost, each with the generation that did best there, the latest of equals."""
+    """Everything that a promotion must not lose: name -> the generation that did best at it, the latest of equals."""
 
     levels: Mapping[int, int] = field(default_factory=dict)
-    """By level that some champion of the line has mastered."""
+    """Levels that a champion of the line has mastered."""
     below: Mapping[int, int] = field(default_factory=dict)
-    """By level that none of them has mastered, where some of the questions are a given set."""
+    """Levels of fixed data that none of them has mastered."""
     slices: Mapping[str, int] = field(default_factory=dict)
-    """By declared slice of fixed data."""
+    """Declared slices of fixed data."""
     slice_levels: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    """The levels that a slice is compared on."""
+    """Slice -> the levels that it is compared on."""
     panel: Mapping[str, int] = field(default_factory=dict)
-    """By task of the evaluation's panel."""
+    """Tasks of the evaluation's panel."""
 
     @property
     def generations(self) -> set[int]:
-        """All that did best somewhere."""
+        """All generations that did best at something."""
         return {number for kind in (self.levels, self.below, self.slices, self.panel) for number in kind.values()}
 
     @property
     def highest_level(self) -> int:
-        """The highest level that a candidate has to be asked; 0 for none."""
+        """The highest level that a candidate has to be asked; 0 without any."""
         return max((*self.levels, *self.below), default=0)
 
 
 def champion_line(
     generations: Sequence[Generation], champion: int, *, restarts: Collection[int], superseded: Collection[int] = ()
 ) -> tuple[int, ...]:
-    """Return the champions of a lineage up to `champion`, ascending.
+    """Return the champions of a lineage up to `champion`, ascending, without those that guards distrust.
 
-    `generations`: those committed before the candidate. Those that a guard's roll-back left are no part of the line.
-    `restarts`: generations that were promoted by the recipe's word, though they lost something (`was_by_word`); the
-    line begins anew there. `superseded`: champions that a sibling has taken the place of.
+    `generations`: those committed before the candidate. `restarts`: generations promoted by the recipe although they
+    lost something (`was_by_word`); the line begins anew at the latest of them. `superseded`: champions that a sibling
+    has replaced.
     """
     left = distrusted(generations)
     first = max((number for number in restarts if number <= champion), default=0)
@@ -60,7 +58,7 @@ def champion_line(
 
 
 def was_by_word(decision: Decision) -> bool:
-    """Whether a promotion came about although something was lost, as the recipe may say (`gate: always`)."""
+    """Whether the recipe promoted the generation (`gate: always`) although it failed a test of what must be kept."""
     kept = (*decision.retention, decision.pooled, *decision.slices.values(), *decision.panel.values())
     return decision.promoted and not all(test.passed for test in kept if test is not None)
 
@@ -73,11 +71,11 @@ def protected(
     fixed: bool,
     highest: int | None = None,
 ) -> Protected:
-    """Return what a champion line has reached.
+    """Return everything that a champion line has reached. `line`: generation -> report.
 
-    `line`: generation -> report. `mastered`: the share from which a level counts as mastered. `min_prompts`: levels
-    with fewer prompts are judged mastered or not together with the next. `fixed`: whether the data are, so that levels
-    below `mastered` are kept too. `highest`: the task's last level; reports of earlier versions may repeat it beyond.
+    `mastered`: accuracy from which a level counts as mastered; levels with fewer than `min_prompts` prompts are judged
+    together with the next. `fixed`: whether the data are fixed, so that levels below `mastered` are protected too.
+    `highest`: the task's last level; reports of earlier versions may repeat it at higher numbers.
     """
     reached = {
         level
@@ -94,7 +92,7 @@ def protected(
         below=_best(line, below, lambda report, level: _share(report.level(level))),
         slices={name: _best_slice(line, name) for name in sorted(latest.slices)},
         slice_levels={name: tuple(share.level for share in shares) for name, shares in sorted(latest.slices.items())},
-        # A task that nobody could be judged on is compared with the latest, and found to be so.
+        # The default is for a task without a judged prompt.
         panel=dict.fromkeys(sorted(latest.panel), max(line))
         | _best(line, sorted(latest.panel), lambda report, name: _pooled(report.panel.get(name, ()))),
     )
@@ -103,10 +101,10 @@ def protected(
 def _best(
     line: Mapping[int, Report], keys: Sequence[K], share: Callable[[Report, K], tuple[int, float] | None]
 ) -> dict[K, int]:
-    """Return by key the generation with the largest share, the latest of equals.
+    """Return key -> the generation with the largest share, the latest of equals.
 
-    `share` gives (prompts, share of right answers) or None. Only generations that answered as many prompts as the
-    latest one to answer any are compared: a share of others says something else.
+    `share` returns (number of prompts, share of right answers), or None. Only generations with as many prompts as the
+    latest one are compared: a share of other prompts is not comparable.
     """
     best: dict[K, int] = {}
     for key in keys:
@@ -118,14 +116,13 @@ def _best(
 
 
 def _best_slice(line: Mapping[int, Report], name: str) -> int:
-    """Return who did best at a slice on the levels of the latest report, among those that answered as many prompts."""
+    """Return the best generation at a slice on the levels of the latest report, among those with as many prompts."""
     wanted = {share.level: share.num_prompts for share in line[max(line)].slices[name]}
     found = {}
     for number, report in line.items():
         own = [share for share in report.slices.get(name, ()) if wanted.get(share.level) == share.num_prompts]
-        judged = sum(share.num_prompts - share.num_unverifiable for share in own)
-        if len(own) == len(wanted) and judged:
-            found[number] = sum(share.num_correct for share in own) / judged
+        if len(own) == len(wanted) and (share := pooled_share(own)) is not None:
+            found[number] = share
     return max(found, key=lambda number: (found[number], number), default=max(line))
 
 
@@ -134,7 +131,5 @@ def _share(row: LevelReport | None) -> tuple[int, float] | None:
 
 
 def _pooled(rows: Sequence[LevelReport]) -> tuple[int, float] | None:
-    judged = sum(row.num_prompts - row.num_unverifiable for row in rows)
-    if not judged:
-        return None
-    return sum(row.num_prompts for row in rows), sum(row.num_correct for row in rows) / judged
+    share = pooled_share(rows)
+    return None if share is None else (sum(row.num_prompts for row in rows), share)

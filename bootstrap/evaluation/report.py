@@ -1,8 +1,7 @@
-"""What one set of weights can do: answers on held-out prompts, level by level, made into a Report.
+"""Held-out answers of one set of weights -> a Report, level by level.
 
-UNVERIFIABLE answers are never numbers: they are counted beside, and leave both sides of every share.
-
-Left out: which levels and prompts are asked (`prompts/`, the recipe) and whether the weights are promoted (`gate.py`).
+UNVERIFIABLE answers are never numbers: they are counted separately and enter neither side of a share. Left out: the
+choice of levels and prompts (`prompts/`, the recipe), and promotion (`gate.py`).
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -10,32 +9,32 @@ from dataclasses import dataclass
 from typing import Any
 
 from bootstrap.evaluation.intervals import wilson
-from bootstrap.evaluation.metrics import frontier, generalization_margin, majority_at_k, pass_at_k, pool_small
+from bootstrap.evaluation.metrics import frontier, generalization_margin, majority_at_k, mean, pass_at_k, pool_small
 from bootstrap.ledger_records import LevelReport, Report, Share
 from bootstrap.records import Rollout, Status, Verdict
 
 Judged = tuple[Sequence[Rollout], Sequence[Verdict]]
 """Rollouts and their verdicts, in the same order."""
 AnswerOf = Callable[[Rollout], Hashable]
-"""The answer that a rollout gives, as its verifier reads it: two samples that share it give the same answer."""
+"""Rollout -> its answer as the verifier extracts it; equal values are the same answer."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OutcomeRow:
-    """One held-out prompt, its greedy answer and whether it was right: what paired tests compare.
+    """One held-out prompt with its greedy answer and whether that was right: the unit of paired tests.
 
-    The answer is kept so that another verifier can judge it later.
+    The answer's text is kept so that another verifier can judge it later.
     """
 
     prompt_id: str
     level: int
     correct: bool | None
-    """None when the answer could not be judged."""
+    """None if the answer could not be judged."""
     text: str = ""
     num_tokens: int = 0
     truncated: bool = False
     task: str = ""
-    """The panel's name for the task; empty for the recipe's own."""
+    """The panel's name of the task; empty for the recipe's own task."""
 
 
 def build_report(
@@ -55,14 +54,12 @@ def build_report(
 ) -> Report:
     """Return the report of one set of weights.
 
-    `suite`: digest of the held-out prompts. `greedy`: by level, one greedy answer per prompt; a prompt that stands in
-    several levels has one answer, which counts in each of them and once in all together. `sampled`: by level,
-    several samples per prompt, for those levels of `greedy` where they were taken; `k` of pass@k and majority@k.
-    `trained_level`: the highest level trained on, beyond which the generalization margin is counted. `min_prompts`:
-    levels with fewer prompts are judged mastered or not together with the next. `panel`: greedy answers by task and
-    level.
-    `rows`: the greedy outcomes, each prompt at the lowest of its levels, and `slices`: prompt -> slice, of those that
-    have one.
+    `suite`: digest of the held-out prompts. `greedy`: level -> one greedy answer per prompt; a prompt that stands in
+    several levels has one answer, which counts in each of them and once in all together. `sampled`: level -> several
+    samples per prompt, for some of the levels of `greedy`; `k` is that of pass@k and majority@k. `trained_level`:
+    highest level trained on, beyond which the generalization margin counts. `min_prompts`: levels with fewer prompts
+    are judged mastered together with the next. `panel`: task -> level -> greedy answers. `rows`: the greedy outcomes,
+    each prompt at the lowest of its levels. `slices`: prompt id -> slice, for prompts that have one.
     """
     assert sampled.keys() <= greedy.keys(), "a level was sampled without greedy answers"
     metrics = {level: _sampled_metrics(judged, k=k, answer_of=answer_of) for level, judged in sampled.items()}
@@ -89,15 +86,19 @@ def build_report(
 
 
 def judged_shares(levels: Iterable[LevelReport], *, min_prompts: int) -> dict[int, float]:
-    """Return level -> the greedy accuracy by which it counts as mastered: that of its group of `pool_small`."""
+    """Return level -> the greedy accuracy that decides whether it is mastered: that of its group by `pool_small`."""
     rows = {row.level: row for row in levels}
     shares = {}
     counts = {level: row.num_prompts - row.num_repeated for level, row in rows.items()}
     for group in pool_small(counts, min_prompts=min_prompts):
-        num_judged = sum(rows[level].num_prompts - rows[level].num_unverifiable for level in group)
-        share = sum(rows[level].num_correct for level in group) / num_judged if num_judged else 0.0
-        shares |= dict.fromkeys(group, share)
+        shares |= dict.fromkeys(group, pooled_share([rows[level] for level in group]) or 0.0)
     return shares
+
+
+def pooled_share(rows: Sequence[LevelReport | Share]) -> float | None:
+    """Return the share of right answers over several levels together; None without a judged answer."""
+    judged = sum(row.num_prompts - row.num_unverifiable for row in rows)
+    return sum(row.num_correct for row in rows) / judged if judged else None
 
 
 def accuracies(report: Report) -> dict[int, float]:
@@ -106,7 +107,7 @@ def accuracies(report: Report) -> dict[int, float]:
 
 
 def outcomes(rollouts: Sequence[Rollout], verdicts: Sequence[Verdict], *, task: str = "") -> list[OutcomeRow]:
-    """Return one row per greedy answer, in order; `task` as in the rows."""
+    """Return one row per greedy answer, in order. `task`: as in `OutcomeRow`."""
     return [
         OutcomeRow(
             prompt_id=rollout.prompt_id,
@@ -122,7 +123,7 @@ def outcomes(rollouts: Sequence[Rollout], verdicts: Sequence[Verdict], *, task: 
 
 
 def _repeated(greedy: Mapping[int, Judged]) -> dict[int, int]:
-    """Return level -> how many of its prompts a lower level holds too, ascending."""
+    """Return level -> number of its prompts that a lower level has too, ascending."""
     seen: set[str] = set()
     found = {}
     for level in sorted(greedy):
@@ -133,7 +134,7 @@ def _repeated(greedy: Mapping[int, Judged]) -> dict[int, int]:
 
 
 def _slices(rows: Sequence[OutcomeRow], slices: Mapping[str, str]) -> dict[str, tuple[Share, ...]]:
-    """Return the results by slice, level by level; prompts without a slice are left out."""
+    """Return slice -> its results level by level. `slices`: prompt id -> slice; other prompts are left out."""
     of = {row.prompt_id: slices[row.prompt_id] for row in rows if row.prompt_id in slices}
     found = {name: _by_level(row for row in rows if of.get(row.prompt_id) == name) for name in sorted(set(of.values()))}
     return {
@@ -145,7 +146,7 @@ def _slices(rows: Sequence[OutcomeRow], slices: Mapping[str, str]) -> dict[str, 
 
 
 def _counts(correct: Sequence[bool | None]) -> dict[str, Any]:
-    """Return what a share says of these answers."""
+    """Return the fields that `Share` and `LevelReport` have in common, except for the level."""
     right, judged = correct.count(True), len(correct) - correct.count(None)
     return {
         "num_prompts": len(correct),
@@ -159,10 +160,10 @@ def _counts(correct: Sequence[bool | None]) -> dict[str, Any]:
 def rejudged(
     report: Report, rows: Sequence[OutcomeRow], *, panel: Sequence[OutcomeRow], slices: Mapping[str, str]
 ) -> Report:
-    """Return a report as far as the outcomes of its greedy answers, judged anew, say: levels, slices and panel.
+    """Return the report with levels, slices and panel counted anew from judged-again greedy answers.
 
-    `rows`: each prompt at the lowest of its levels; levels without one are left out. What is not about right and wrong
-    stays as recorded, and so do frontier and generalization margin. `slices`: prompt -> slice, of those that have one.
+    `rows`: each prompt at the lowest of its levels; levels without one are left out. `slices`: prompt id -> slice.
+    Everything that does not depend on right and wrong stays as recorded, and so do frontier and generalization margin.
     """
     known = {row.level: row for row in report.levels}
     by_level = _by_level(rows)
@@ -191,7 +192,7 @@ def _recounted(row: LevelReport, answers: Sequence[OutcomeRow]) -> LevelReport:
 
 
 def _parts(greedy: Mapping[int, Judged]) -> dict[str, tuple[LevelReport, ...]]:
-    """Return the greedy results by the prompts' task, where they are of several."""
+    """Return task -> level by level results of a mixture; empty for prompts of one task."""
     by_task: dict[str, dict[int, tuple[list[Rollout], list[Verdict]]]] = {}
     for level in sorted(greedy):
         for rollout, verdict in _pairs(greedy[level]):
@@ -211,49 +212,38 @@ def _level_report(level: int, greedy: Judged, *, num_repeated: int = 0, **sample
     pairs = _pairs(greedy)
     assert pairs, f"level {level} has no greedy answers"
     assert len({rollout.prompt_id for rollout, _ in pairs}) == len(pairs), f"level {level} asks a prompt twice"
-    correct = [_correct(verdict) for _, verdict in pairs]
-    num_correct = correct.count(True)
-    num_judged = len(pairs) - correct.count(None)
     return LevelReport(
         level=level,
-        num_prompts=len(pairs),
-        num_correct=num_correct,
-        accuracy=num_correct / num_judged if num_judged else 0.0,
-        interval=wilson(num_correct, total=num_judged),
-        num_unverifiable=correct.count(None),
+        **_counts([_correct(verdict) for _, verdict in pairs]),
         num_repeated=num_repeated,
-        mean_length=_mean(len(rollout.tokens) for rollout, _ in pairs),
-        truncated=_mean(rollout.finish.is_truncated for rollout, _ in pairs),
+        mean_length=sum(len(rollout.tokens) for rollout, _ in pairs) / len(pairs),
+        truncated=sum(rollout.finish.is_truncated for rollout, _ in pairs) / len(pairs),
         **sampled,
     )
 
 
 def _sampled_metrics(sampled: Judged, *, k: int, answer_of: AnswerOf) -> dict[str, Any]:
-    """Return the sampled fields of a LevelReport; a share over no judged prompt is None.
+    """Return the sampled fields of a LevelReport; a share without a judged prompt is None.
 
-    A prompt enters pass@1 with its judged samples, and pass@k and majority@k when at least k of them were judged.
+    A prompt enters pass@1 with its judged samples, and pass@k and majority@k if at least k of them were judged.
     """
     by_prompt: dict[str, list[tuple[Rollout, bool | None]]] = {}
     for rollout, verdict in _pairs(sampled):
         by_prompt.setdefault(rollout.prompt_id, []).append((rollout, _correct(verdict)))
     judged = [[(answer_of(r), c) for r, c in samples if c is not None] for samples in by_prompt.values()]
-    some = [samples for samples in judged if samples]
     enough = [samples for samples in judged if len(samples) >= k]
-    entropies = [entropy for samples in by_prompt.values() for rollout, _ in samples for entropy in rollout.entropies]
     return {
         "num_samples": max(len(samples) for samples in by_prompt.values()),
         "k": k,
-        "pass_at_1": _mean_or_none(_mean(right for _, right in samples) for samples in some),
-        "pass_at_k": _mean_or_none(
+        "pass_at_1": mean(sum(right for _, right in samples) / len(samples) for samples in judged if samples),
+        "pass_at_k": mean(
             pass_at_k(sum(right for _, right in samples), num_samples=len(samples), k=k) for samples in enough
         ),
-        "majority_at_k": _mean_or_none(
+        "majority_at_k": mean(
             majority_at_k([answer for answer, _ in samples], [right for _, right in samples], k=k) for samples in enough
         ),
-        "entropy": _mean_or_none(entropies),
-        "distinct_answers": _mean(
-            len({answer_of(rollout) for rollout, _ in samples}) for samples in by_prompt.values()
-        ),
+        "entropy": mean(entropy for one in by_prompt.values() for rollout, _ in one for entropy in rollout.entropies),
+        "distinct_answers": mean(len({answer_of(rollout) for rollout, _ in one}) for one in by_prompt.values()),
     }
 
 
@@ -266,13 +256,3 @@ def _pairs(judged: Judged) -> list[tuple[Rollout, Verdict]]:
 
 def _correct(verdict: Verdict) -> bool | None:
     return None if verdict.status is Status.UNVERIFIABLE else verdict.status is Status.PASS
-
-
-def _mean(values: Iterable[float]) -> float:
-    numbers = list(values)
-    return sum(numbers) / len(numbers)
-
-
-def _mean_or_none(values: Iterable[float]) -> float | None:
-    numbers = list(values)
-    return sum(numbers) / len(numbers) if numbers else None

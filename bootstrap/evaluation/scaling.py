@@ -1,12 +1,10 @@
-"""How quality grows with compute: ScaleRL's sigmoid, fitted to a lineage's curve.
+"""Quality as a function of compute: ScaleRL's sigmoid, fitted to a lineage's curve.
 
     R(C) = R_0 + (A - R_0) / (1 + (C_mid / C)^B)                                   (arXiv:2510.13786, equation 1)
 
-`A` is the ceiling, `C_mid` the compute at which half of the gain is had, `B` the steepness; far above `C_mid` it is a
-power law in C. `R_0` is generation 0's value and not fitted. As the paper does, A and C_mid are searched on a grid; the
-best point is then refined by least squares.
-
-Left out: where the points come from (`lineage/curves.py`).
+`A` is the ceiling, `C_mid` the compute at half of the gain, `B` the steepness; far above `C_mid` it is a power law in
+C. `R_0` is generation 0's value and not fitted. As in the paper, A and C_mid are searched on a grid; the best point is
+then refined by least squares. Left out: where the points come from (`lineage/curves.py`).
 """
 
 from collections.abc import Sequence
@@ -16,15 +14,15 @@ import numpy as np
 from scipy.optimize import least_squares
 
 MIN_POINTS = 8
-"""Points with compute above 0 below which three parameters say more about the noise than about the curve."""
+"""Least number of points with compute above 0: with fewer, three parameters fit the noise."""
 CEILINGS, MIDPOINTS = 24, 24
 STEEPNESS = (0.5, 1.0, 2.0, 4.0)
-"""Where the refinement starts: each ceiling and midpoint of the grid with the best of these."""
+"""The grid's steepnesses."""
 MAX_STEEPNESS = 20.0
 UNBOUNDED_GAIN = 10.0
-"""Where values have no highest, the ceiling is searched up to so many times the gain seen."""
+"""For values without an upper limit, the ceiling is searched up to this multiple of the observed gain."""
 WIDEST = 0.5
-"""A parameter whose standard error exceeds this share of it (for A: of the gain) is not identified by the data."""
+"""A parameter is not identified by the data if its standard error exceeds this share of it (for A: of the gain)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +48,11 @@ class Sigmoid:
     """Root mean square of value - fit."""
     num_points: int
     open_ended: bool
-    """Whether the ceiling lies where the search for it ends."""
+    """Whether the ceiling lies at the end of its search range."""
 
     @property
     def unidentified(self) -> tuple[str, ...]:
-        """Names of the parameters that these points do not pin down: the curve has not begun to bend, or is a step."""
+        """Names of the parameters that the points do not identify: the curve does not bend yet, or is a step."""
         gain = self.ceiling.value - self.start
         wide = {
             "A": self.open_ended or self.ceiling.error > WIDEST * gain,
@@ -65,18 +63,15 @@ class Sigmoid:
 
     def at(self, flops: float) -> float:
         """Return the fitted value after `flops`."""
-        return float(_sigmoid(np.array([flops]), self.start, *self._parameters())[0])
-
-    def _parameters(self) -> tuple[float, float, float]:
-        return self.ceiling.value, float(np.log(self.midpoint.value)), self.steepness.value
+        parameters = self.ceiling.value, float(np.log(self.midpoint.value)), self.steepness.value
+        return float(_sigmoid(np.array([flops]), self.start, *parameters)[0])
 
 
 def fit_sigmoid(flops: Sequence[float], values: Sequence[float], *, start: float, highest: float) -> Sigmoid | None:
-    """Return the least-squares sigmoid through (compute, value) from `start`; None when there is nothing to fit.
+    """Return the least-squares sigmoid through (FLOPs, value) from `start`.
 
-    `highest`: largest value there can be, such as 1 for a share; `math.inf` where there is none. Points without compute
-    are left out, being on the curve whatever its parameters. Nothing to fit are fewer than `MIN_POINTS` points, and
-    points of which none is above the start.
+    `highest`: largest possible value, such as 1 for a share; `math.inf` without one. Points at 0 FLOPs are left out:
+    they lie on every curve. None for fewer than `MIN_POINTS` points, or if no value is above the start.
     """
     x = np.array([c for c in flops if c > 0], dtype=float)
     y = np.array([v for c, v in zip(flops, values, strict=True) if c > 0], dtype=float)
@@ -102,7 +97,7 @@ def fit_sigmoid(flops: Sequence[float], values: Sequence[float], *, start: float
     degrees = max(len(x) - 3, 1)
     spread = float(np.sum(found.fun**2)) / degrees
     errors = np.sqrt(np.maximum(np.diag(np.linalg.pinv(found.jac.T @ found.jac)) * spread, 0.0))
-    # A direction that the residuals do not feel has no curvature, and the pseudo-inverse would call that certainty.
+    # The pseudo-inverse gives error 0 to a parameter that the residuals do not depend on; its error is infinite.
     errors[np.linalg.norm(found.jac, axis=0) < 1e-9] = np.inf
     ceiling, midpoint, steepness = (float(value) for value in found.x)
     return Sigmoid(
@@ -117,6 +112,6 @@ def fit_sigmoid(flops: Sequence[float], values: Sequence[float], *, start: float
 
 
 def _sigmoid(flops: np.ndarray, start: float, ceiling: float, log_midpoint: float, steepness: float) -> np.ndarray:
-    """Return R(C); written with logarithms, so that no power overflows."""
+    """Return R(C), computed with logarithms so that no power overflows."""
     exponent = np.clip(steepness * (log_midpoint - np.log(flops)), -500, 500)
     return start + (ceiling - start) / (1 + np.exp(exponent))

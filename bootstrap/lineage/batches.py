@@ -1,6 +1,6 @@
-"""Params, points, texts and datasets -> MLflow's own records, logged in as few requests as its limits allow.
+"""Params, points, tags and datasets -> MLflow's own records, logged in as few requests as its limits allow.
 
-Leaves out what is logged (`metrics.py`, `tags.py`, `datasets.py`) and onto which run (`publisher.py`).
+Left out: what is logged (`metrics.py`, `tags.py`, `datasets.py`) and onto which run (`publisher.py`).
 """
 
 import json
@@ -14,7 +14,7 @@ from bootstrap.lineage.datasets import Data, mlflow_digest
 from bootstrap.lineage.metrics import MetricPoint
 
 _PARAMS, _METRICS = 100, 1000
-"""Most of them in one request."""
+"""Most in one request."""
 _INPUT_TAG_CHARACTERS = 500
 _Item = TypeVar("_Item")
 
@@ -37,7 +37,7 @@ def log(
 
 
 def dataset(data: Data) -> DatasetInput:
-    """Return a dataset as MLflow's input of a run; a tag keeps the whole of its digest."""
+    """Return a dataset as an MLflow run input; a tag keeps its digest in full."""
     record = Dataset(
         name=data.name,
         digest=mlflow_digest(data.digest),

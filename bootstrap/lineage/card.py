@@ -1,6 +1,6 @@
-"""The model card of a generation: what it was made from and how well it does, for people who have only the model.
+"""The model card of a generation: its origin and results, for people who have only the model.
 
-Rendered from the ledger and what lies beside the weights; left out: anything that must be asked of MLflow.
+It is rendered from the ledger and the files beside the weights; nothing comes from MLflow.
 """
 
 import json
@@ -10,12 +10,14 @@ from typing import Any
 
 from bootstrap.ledger_records import Edge, LevelReport
 from bootstrap.lineage import queries
-from bootstrap.lineage.text import plain
+from bootstrap.lineage.text import plain, table
 from bootstrap.store.ledger import Entry
 from bootstrap.store.pretrained import Pretrained
 
+_NO_LICENCE = "not named by its source"
+_HEAD = ("level", "prompts", "accuracy", "95 % interval")
 _SPDX = re.compile(r"[a-z][a-z0-9]*([.+-][a-z0-9]+)*[+]?")
-"""How the hub writes licences that it knows: `apache-2.0`."""
+"""The hub's form of licences that it knows: `apache-2.0`."""
 
 
 def model_card(
@@ -27,8 +29,8 @@ def model_card(
 ) -> str:
     """Return a Hugging Face README.md for a committed generation.
 
-    `identity`: the recipe's identity, as the lineage's folder records it; `pretrained`: what the weights go back to;
-    `final`: what the lineage's final comparison says of it.
+    `identity`: the recipe's identity from the lineage's header; `pretrained`: the pretrained model of the weights;
+    `final`: the lineage's final comparison as a sentence.
     """
     generation = entry.generation
     model = identity["base"]["model"]
@@ -39,16 +41,13 @@ def model_card(
             base = f"generation {model['number']} of lineage {model['lineage']}, ledger record `{model['record']}`"
         case _:
             base = f"`{model['path']}`"
+    origin = []
+    if pretrained is not None:
+        origin = [f"- pretrained: {plain(f'{pretrained.source}, licence {pretrained.licence or _NO_LICENCE}')}"]
     edges = [
         f"- {edge.role}: {_source(edge)}, {'digest' if edge.role == 'data' else 'fingerprint'} `{edge.fingerprint}`"
         for edge in generation.edges
     ]
-    levels = [
-        f"| {row.level} | {row.num_prompts} | {row.accuracy:.3f} | {row.interval.low:.3f} - {row.interval.high:.3f} |"
-        for row in generation.report.levels
-    ]
-    parts = _by_task("By task:", generation.report.parts)
-    watched = _by_task("Other tasks, not trained on:", generation.report.panel)
     artifacts = [f"- {role}: `{ref.digest}`" for role, ref in sorted(generation.artifacts.items())]
     verifiers = [f"- {name}, version `{version}`" for name, version in sorted(generation.verifiers.items())]
     return "\n".join(
@@ -66,7 +65,7 @@ def model_card(
             "",
             f"- base: {base}",
             *([f"- {final}"] if final else []),
-            *([f"- pretrained: {plain(_told(pretrained))}"] if pretrained is not None else []),
+            *origin,
             f"- task: {identity['task']['type']}; references were shown up to level {identity['task']['base_level']}",
             f"- weights' fingerprint: `{generation.fingerprint}`",
             f"- ledger record: `{entry.hash}`",
@@ -86,18 +85,16 @@ def model_card(
             "",
             f"Held-out prompts: suite `{generation.report.suite}`. Frontier: level {generation.report.frontier}.",
             "",
-            "| level | prompts | accuracy | 95 % interval |",
-            "|---|---|---|---|",
-            *levels,
-            *parts,
-            *watched,
+            table(_HEAD, [_cells(row) for row in generation.report.levels]),
+            *_by_task("By task:", generation.report.parts),
+            *_by_task("Other tasks, not trained on:", generation.report.panel),
             "",
         ]
     )
 
 
 def _terms(pretrained: Pretrained | None) -> list[str]:
-    """Return the front matter's lines on what the weights go back to, foreign text as quoted YAML."""
+    """Return the front matter's lines on the pretrained model and its licence, foreign text as quoted YAML."""
     if pretrained is None:
         return []
     base, licence = [f"base_model: {json.dumps(pretrained.name)}"], pretrained.licence
@@ -105,24 +102,19 @@ def _terms(pretrained: Pretrained | None) -> list[str]:
         return base
     if _SPDX.fullmatch(licence):
         return [f"license: {licence}", *base]
-    # The hub's way to name a licence that is not on its list.
+    # The hub's form of a licence that is not on its list.
     return ["license: other", f"license_name: {json.dumps(licence)}", *base]
 
 
-def _told(pretrained: Pretrained) -> str:
-    return f"{pretrained.source}, licence {pretrained.licence or 'not named by its source'}"
-
-
 def _by_task(title: str, tasks: Mapping[str, Sequence[LevelReport]]) -> list[str]:
-    """Return a table of several tasks' accuracy under its title; nothing where there are none."""
-    rows = [
-        f"| {task} | {row.level} | {row.num_prompts} | {row.accuracy:.3f} "
-        f"| {row.interval.low:.3f} - {row.interval.high:.3f} |"
-        for task, levels in tasks.items()
-        for row in levels
-    ]
-    head = ["", title, "", "| task | level | prompts | accuracy | 95 % interval |", "|---|---|---|---|---|"]
-    return [*head, *rows] if rows else []
+    """Return a table of several tasks' accuracy under a title; empty without tasks."""
+    rows = [(task, *_cells(row)) for task, levels in tasks.items() for row in levels]
+    return ["", title, "", table(("task", *_HEAD), rows)] if rows else []
+
+
+def _cells(row: LevelReport) -> tuple[str, ...]:
+    interval = f"{row.interval.low:.3f} - {row.interval.high:.3f}"
+    return str(row.level), str(row.num_prompts), f"{row.accuracy:.3f}", interval
 
 
 def _source(edge: Edge) -> str:

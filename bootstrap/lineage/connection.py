@@ -1,4 +1,4 @@
-"""Talking to MLflow: bounded, quiet, and with one kind of error.
+"""Connections to MLflow: bounded, quiet, with one kind of error.
 
 Importing this module imports MLflow, which takes seconds: import it where it is used.
 """
@@ -13,20 +13,22 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 import mlflow
 import requests
 import sqlalchemy.exc
+from mlflow import MlflowClient
+from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
 
 from bootstrap.errors import BootstrapError, TrackingError
 from bootstrap.lineage import tracking
 
 _BOUNDS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
-"""An unreachable server costs seconds; whoever sets these variables knows better."""
+"""Defaults, so that an unreachable server costs seconds; values in the environment take precedence."""
 
 
 @contextmanager
 def connected(tracking_uri: str) -> Iterator[None]:
     """Let the block talk to MLflow at `tracking_uri`.
 
-    Raises TrackingError where MLflow refuses or cannot be reached; errors of this program's own pass as they are.
+    Raises TrackingError if MLflow refuses or cannot be reached; this program's own errors pass unchanged.
     """
     try:
         with _bounded_requests(), _quiet(), _tracking_uri(tracking_uri):
@@ -34,9 +36,23 @@ def connected(tracking_uri: str) -> Iterator[None]:
     except BootstrapError:
         raise
     except (MlflowException, requests.RequestException, sqlalchemy.exc.SQLAlchemyError, ImportError, OSError) as error:
-        # MLflow's message may quote the address, password included. Cut last: half a secret is one too.
+        # MLflow's message may quote the address with its password. Redacted before cutting: half a secret is a secret.
         reason = tracking.redact(" ".join(str(error).split()))[:300]
         raise TrackingError(f"MLflow refused or could not be reached ({type(error).__name__}: {reason})") from error
+
+
+def active_experiment(client: MlflowClient, name: str, *, otherwise: str = "") -> Experiment | None:
+    """Return the experiment called `name`; None without one. Raises TrackingError if it is deleted.
+
+    `otherwise`: the end of that error's remedy.
+    """
+    found = client.get_experiment_by_name(name)
+    if found is not None and found.lifecycle_stage != "active":
+        raise TrackingError(
+            f"the MLflow experiment {name} is deleted; restore it with "
+            f"`mlflow experiments restore -x {found.experiment_id}`{otherwise}"
+        )
+    return found
 
 
 @contextmanager
@@ -68,10 +84,10 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _tracking_uri(uri: str) -> Iterator[None]:
-    """Make `uri` MLflow's global address inside the block: registering a LoggedModel's version looks it up there."""
+    """Make `uri` MLflow's global address inside the block: registering a LoggedModel's version reads it there."""
     before = os.environ.get("MLFLOW_TRACKING_URI")
     mlflow.set_tracking_uri(uri)
     try:
         yield
     finally:
-        mlflow.set_tracking_uri(before)
+        mlflow.set_tracking_uri(before)  # pyright: ignore[reportArgumentType]  # None unsets it

@@ -1,14 +1,12 @@
-"""Compute against quality: a lineage's champion after each generation, over the FLOPs spent until then; and beside it
-what was left ungated, arm by arm.
+"""Quality over compute: the curve of a lineage's champions, and one of each ungated arm.
 
-A generation costs what it and all that it descends from cost, along every edge and each once; what descends from one
-of several siblings (`branches`) pays for all of them, and a sibling for those tried before it. The champion's curve
-goes over the generations that competed for that place, and counts those that were rejected too: what was tried has been
-paid for. What was left ungated (`gate: never`) is an arm of its own, and costs the champion nothing unless a competitor
-descends from it. FLOPs are those since generation 0, whose own are the price of the start and reported beside; a fork
-goes on from what its origin cost.
+A generation's cost includes all that it descends from, along every edge, each once. A descendant of one of several
+siblings (`branches`) pays for all of them, and a sibling for those tried before it. The champions' curve has a point
+for every generation that competed; rejected ones count, since their cost was paid too. Ungated generations (`gate:
+never`) form an arm, and cost the champions nothing unless a competitor descends from them. FLOPs are those since
+generation 0, whose own are reported separately; a fork goes on from its origin's cost.
 
-Left out: laws fitted to the curve (`evaluation/scaling.py`), how it looks (`picture.py`).
+Left out: laws fitted to the curve (`evaluation/scaling.py`), and drawing (`picture.py`).
 """
 
 import math
@@ -23,19 +21,19 @@ from bootstrap.store.ancestry import Siblings, alone, compute_cost
 from bootstrap.store.ledger import Entry
 
 MEASURING = ("evaluate", "diagnostics")
-"""The categories of FLOPs that measure and improve nothing."""
+"""Categories of FLOPs that only measure."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Quality:
-    """What is measured of a generation."""
+    """The measure on a curve's vertical axis."""
 
     kind: Literal["frontier", "accuracy", "pass_at_1", "pass_at_k"] = "frontier"
     levels: tuple[int, ...] = ()
-    """For shares: the levels whose mean counts. Empty for the frontier."""
+    """Levels whose mean share counts; empty for the frontier."""
 
     def __post_init__(self) -> None:
-        assert (self.kind == "frontier") == (not self.levels), "shares are of levels, the frontier is of all"
+        assert (self.kind == "frontier") == (not self.levels), "only shares have levels"
 
     @property
     def is_share(self) -> bool:
@@ -60,13 +58,13 @@ class CurvePoint:
     generation: int
     outcome: GenerationOutcome
     flops: Mapping[str, float]
-    """FLOPs since generation 0 by category, this generation's included."""
+    """FLOPs since generation 0 by category, including this generation's."""
     total: float
     """Their sum over the counted categories."""
     value: float | None
-    """The champion's, once this generation is committed; an arm's generation's own. None where it was not sampled."""
+    """The champion's value after this generation; in an arm the generation's own. None if it was not sampled."""
     low: float | None
-    """95 % interval of a greedy share; None for the frontier and for sampled shares, of which no spread is kept."""
+    """95 % interval of a greedy share; None for the frontier and for sampled shares, whose spread is not recorded."""
     high: float | None
     own: float | None
     """The generation's own value, promoted or not."""
@@ -74,29 +72,29 @@ class CurvePoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """The champions of one lineage, or one arm of it: the generations of a stage that are left ungated."""
+    """The champions of one lineage, or one arm of it: an ungated stage."""
 
     lineage: str
     stage: str | None = None
-    """The arm's; None for the champions."""
+    """The arm's stage; None for the champions."""
     quality: Quality
     points: tuple[CurvePoint, ...]
-    """In the ledger's order. The champions' begin with generation 0, at what a fork's origin cost or nothing."""
+    """In the ledger's order. The champions' begin with generation 0, at 0 FLOPs or a fork's origin's cost."""
     start: CurvePoint | None = None
     """The generation that an arm starts from; None for fresh weights and for the champions."""
     base_flops: float
-    """What generation 0 itself cost, in the counted categories, with that of a fork's origin; 0 for an arm that does
-    not descend from it."""
+    """FLOPs of generation 0 in the counted categories, including a fork's origin's; 0 for an arm that does not descend
+    from it."""
     unmeasured: tuple[int, ...]
-    """Levels that some generation was not asked about, of those whose values these are. For greedy shares they count as
-    0 there; for sampled ones the point has no value."""
+    """Levels that a generation on the curve was not evaluated on. There a greedy share counts as 0, and a point of
+    sampled shares has no value."""
 
     @property
     def name(self) -> str:
         return self.lineage if self.stage is None else f"{self.lineage}: {self.stage}"
 
     def flops_to(self, value: float) -> float | None:
-        """Return the FLOPs after which the curve is first at `value` or better; None while it never is."""
+        """Return the FLOPs at which the curve first reaches `value`; None if it never does."""
         reached = (point.total for point in self.points if point.value is not None and point.value >= value)
         return next(reached, None)
 
@@ -104,18 +102,18 @@ class Curve:
 def curve(
     entries: Sequence[Entry], *, quality: Quality, count_evaluation: bool = True, siblings: Siblings = alone
 ) -> Curve:
-    """Return the curve of the champions of a lineage of at least one generation.
+    """Return the curve of the champions of a lineage with at least one generation.
 
-    A level beyond those that a generation was evaluated on counts as 0: evaluation looks `lookahead` levels past the
-    target, where answers are wrong already. Sampled are target levels alone, so a sampled share that lacks one of its
-    levels has no value. Raises RecipeError for sampled shares that no generation has.
+    A level that a generation was not evaluated on counts as 0, because evaluation goes `lookahead` levels past the
+    target, where answers are already wrong. Only target levels are sampled, so a sampled share without one of its
+    levels has no value. Raises RecipeError if no generation has the sampled share.
     """
     assert entries, "a lineage without generations has no curve"
     generations = [entry.generation for entry in entries]
     if quality.is_sampled and all(_measure(generation, quality)[0] is None for generation in generations):
         raise RecipeError(
-            f"no generation of {generations[0].lineage} has judged samples for {quality.label}: sampled are target "
-            "levels alone, where evaluation.sampled is set, and what the verifier cannot judge does not count; use "
+            f"no generation of {generations[0].lineage} has judged samples for {quality.label}: only target levels are "
+            "sampled, if evaluation.sampled is set, and answers that the verifier cannot judge do not count; use "
             "--metric accuracy"
         )
     until: list[int] = []
@@ -138,7 +136,7 @@ def curve(
 def arms(
     entries: Sequence[Entry], *, quality: Quality, count_evaluation: bool = True, siblings: Siblings = alone
 ) -> tuple[Curve, ...]:
-    """Return a curve for each stage whose generations are left ungated, in the ledger's order."""
+    """Return a curve for each ungated stage, in the ledger's order."""
     found = []
     for stage, generations in ungated(entries).items():
         parent = generations[0].parent
@@ -164,12 +162,12 @@ def arms(
 
 
 def competitors(generations: Sequence[Generation]) -> list[Generation]:
-    """Return the generations that could become champion, generation 0 first."""
+    """Return the gated generations, which could become champion; generation 0 first."""
     return [generation for generation in generations if generation.outcome is not GenerationOutcome.UNGATED]
 
 
 def ungated(entries: Sequence[Entry]) -> dict[str, list[Generation]]:
-    """Return stage -> its generations, of those that are left ungated."""
+    """Return the ungated generations by stage."""
     found: dict[str, list[Generation]] = {}
     for entry in entries:
         if entry.generation.outcome is GenerationOutcome.UNGATED:
@@ -180,7 +178,7 @@ def ungated(entries: Sequence[Entry]) -> dict[str, list[Generation]]:
 def _point(
     generation: Generation, flops: Mapping[str, float], *, shown: Generation, quality: Quality, count_evaluation: bool
 ) -> CurvePoint:
-    """Return a generation's point: at what has been paid by then, as high as `shown` is."""
+    """Return a generation's point. `flops`: all spent so far, by category; `shown`: whose value the point has."""
     value, low, high = _measure(shown, quality)
     return CurvePoint(
         generation=generation.number,
@@ -199,15 +197,13 @@ def _counted(flops: Mapping[str, float], count_evaluation: bool) -> float:
 
 
 def _unmeasured(generation: Generation, quality: Quality) -> set[int]:
-    """Return the levels that nothing is known of, in the quality's terms."""
+    """Return the quality's levels without a value in the generation's report."""
     rows = {level: generation.report.level(level) for level in quality.levels}
-    if not quality.is_sampled:
-        return {level for level, row in rows.items() if row is None}
     return {level for level, row in rows.items() if row is None or getattr(row, quality.kind) is None}
 
 
 def _measure(generation: Generation, quality: Quality) -> tuple[float | None, float | None, float | None]:
-    """Return value and 95 % interval; that of a mean over levels by the half-widths in quadrature."""
+    """Return value and 95 % interval; for a mean over levels the half-widths are added in quadrature."""
     if not quality.is_share:
         return float(generation.report.frontier), None, None
     rows = [row for level in quality.levels if (row := generation.report.level(level)) is not None]

@@ -1,12 +1,11 @@
-"""Ledger and artifacts -> the data that went into a generation, as datasets named by content.
+"""Ledger and artifacts -> the data behind a generation, as datasets named by content.
 
-    rollouts-gen-N-step-I     the answers drawn in a training step, with who gave them
-    training-gen-N-step-I     which of them trained it, and why the others did not
+    rollouts-gen-N-step-I     the answers drawn in a training step, and the models that gave them
+    training-gen-N-step-I     the selection among them, with reasons
     replay-gen-M              verified answers of an earlier generation
-    suite-<digest>            the held-out prompts that it was judged on
+    suite-<digest>            the held-out prompts of its evaluation
 
-The same artifacts give the same datasets. Leaves out the records of MLflow made of them (`publisher.py`); imports no
-MLflow.
+The same artifacts give the same datasets. Left out: MLflow's records of them (`batches.py`). Imports no MLflow.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +21,7 @@ from bootstrap.store.lineage_store import LineageStore
 
 _DIGEST_CHARACTERS = 32
 _TABLES = {"rollouts.parquet": ("rollouts", "id"), "selections.parquet": ("training", "rollout_id")}
-"""A step's tables that are datasets -> the dataset's context, and a column by which its rows are counted."""
+"""A step's tables that are datasets -> the dataset's context, and a column that counts its rows."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,19 +30,19 @@ class Data:
 
     name: str
     digest: str
-    """SHA-256 of its content, in full; MLflow has room for half of it."""
+    """SHA-256 of its content in full; MLflow keeps half of it."""
     context: str
-    """What it was for, in MLflow's word for it: rollouts, training, replay, eval."""
+    """Its purpose, MLflow's term: rollouts, training, replay, eval."""
     source: Path
     tags: Mapping[str, str]
     profile: Mapping[str, int] = field(default_factory=dict)
-    """Its size."""
+    """Its size, such as `num_rows`."""
 
 
 def of_generation(
     store: LineageStore, entries: Sequence[Entry], node: Generation, *, models: Mapping[int, str]
 ) -> list[Data]:
-    """Return the datasets of one generation: of its steps, replayed, held out.
+    """Return the datasets of one generation: those of its steps, replayed answers, held-out prompts.
 
     `models`: MLflow's model ids by generation number. Raises StoreCorrupt if an artifact is broken.
     """
@@ -79,7 +78,7 @@ def suite_name(node: Generation) -> str:
 
 
 def mlflow_digest(digest: str) -> str:
-    """Return a SHA-256 as far as MLflow has room for it."""
+    """Return as much of a SHA-256 as MLflow keeps."""
     return digest[:_DIGEST_CHARACTERS]
 
 
@@ -114,9 +113,9 @@ def _of_step(
 def _producers(
     artifact: Artifact, entries: Sequence[Entry], node: Generation, *, models: Mapping[int, str]
 ) -> dict[str, str]:
-    """Return the tags that say whose answers a step's rollouts are, the most frequent first."""
+    """Return the tags with the models that gave a step's answers, the most frequent first."""
     policies = (row["policy"] for row in samples.columns(artifact, "rollouts.parquet", wanted=["policy"]))
     found = queries.producers(entries, node, policies)
-    known = [models[number] for _, number in found.values() if number in models]
+    known = [models[number] for _, number in found.values() if number is not None and number in models]
     tags = {"bootstrap.producer": ", ".join(f"{name} ({count})" for name, (count, _) in found.items())}
     return tags | ({"bootstrap.producer_model_id": ", ".join(known)} if known else {})

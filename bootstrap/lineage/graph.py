@@ -1,9 +1,9 @@
 """Ledger -> the lineage page: nodes and typed edges as JSON, and one self-contained HTML file that draws them.
 
 Pure: the same ledger and samples give the same bytes. The page loads nothing, links nowhere and stores nothing, because
-MLflow shows it inside a sandboxed frame without origin; it carries its data as JSON and writes every text as a text
-node, so what a model wrote is shown and never obeyed. Leaves out how the page looks (`page/`) and reading artifacts
-from disk (`publisher.py`).
+MLflow shows it in a sandboxed frame without origin. It carries its data as JSON and writes every text as a text node,
+so text from a model is shown and never interpreted. Left out: the page's appearance (`page/`), and reading artifacts
+(`publisher.py`).
 """
 
 import json
@@ -26,9 +26,9 @@ def lineage(
 ) -> dict[str, Any]:
     """Return the graph as plain JSON data.
 
-    `samples`: readable rollouts by generation, as `samples.readable` gives them; `identifiers`: names and ids that
-    another system (MLflow) knows a generation by. An edge's `from` and `to` are generation numbers; `from` is null for
-    a model outside the lineage, which `source` names as it names generations; `role` is that of `ledger_records.Edge`.
+    `samples`: readable rollouts by generation (`samples.readable`). `identifiers`: name -> id of a generation in
+    another system (MLflow), by generation. An edge's `from` and `to` are generation numbers; `from` is null for a model
+    outside the lineage; `source` is `queries.source`, `role` that of `ledger_records.Edge`.
     """
     path = queries.champion_path(entries)
     nodes = []
@@ -80,15 +80,13 @@ def to_json(graph: Mapping[str, Any]) -> str:
 def to_html(graph: Mapping[str, Any]) -> str:
     """Return the graph as one self-contained page."""
     data = json.dumps(graph, sort_keys=True, separators=(",", ":"))
-    # Inside a script element only "<" can end the element or open a comment; as an escape it is the same JSON.
+    # In a script element only "<" can end the element or open a comment; escaped it is the same JSON.
     data = data.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
     before, _, after = inline.template().partition("{{data}}")
     return before + data + after
 
 
 def _shortened(sample: Mapping[str, Any]) -> dict[str, Any]:
-    """Cut long texts, so that a page over many generations stays small."""
-    return {
-        key: value[:_SAMPLE_CHARACTERS] + "…" if isinstance(value, str) and len(value) > _SAMPLE_CHARACTERS else value
-        for key, value in sample.items()
-    }
+    """Return a sample with long texts cut, so that a page of many generations stays small."""
+    limit = _SAMPLE_CHARACTERS
+    return {key: value if len(str(value)) <= limit else f"{value[:limit]}…" for key, value in sample.items()}

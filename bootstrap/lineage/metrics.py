@@ -2,12 +2,12 @@
 
     eval/ part/ panel/      held-out accuracy by level, with its interval
     gate/                   the gate's tests
-    diagnostics/ cost/           what the guards watch; FLOPs, tokens, seconds
+    diagnostics/ cost/           diagnostics that guards watch; FLOPs, tokens, seconds
     train/ self_play/       one point per update
     gen/ final/             on the lineage's run, with step = generation
 
-Pure: records in, points out, and what was not measured is no point. Leaves out reading tables from disk (`samples.py`),
-texts (`tags.py`) and logging (`publisher.py`); imports no MLflow.
+Pure functions; a value that was not measured is no point. Left out: reading tables from disk (`samples.py`), texts
+(`tags.py`) and logging (`publisher.py`). Imports no MLflow.
 """
 
 import math
@@ -20,8 +20,10 @@ from bootstrap.lineage import datasets, queries
 from bootstrap.lineage.text import mlflow_key
 from bootstrap.store.ledger import Entry
 
+_SAMPLED = ("pass_at_1", "pass_at_k", "majority_at_k", "entropy", "distinct_answers")
+"""Sampled fields of a `LevelReport` that become metrics of the same name."""
 _POSITION = "update"
-"""The column of a step's table that counts its rows; the curve's own steps stand for it."""
+"""The column of a step's table that numbers its rows; it is no curve."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,16 +36,16 @@ class MetricPoint:
     """Milliseconds since 1970."""
     step: int = 0
     model_id: str | None = None
-    """The MLflow model whose page shows the value beside the run's."""
+    """The MLflow model whose page shows the value too."""
     dataset: tuple[str, str] | None = None
-    """Name and digest of the MLflow dataset that it was measured on."""
+    """Name and digest of the MLflow dataset of the measurement."""
 
 
 def of_generation(entry: Entry, *, at: int, models: Mapping[int, str]) -> list[MetricPoint]:
-    """Return what a generation's run shows besides its curves.
+    """Return the points of a generation's run, except for its curves.
 
     `at`: when the generation was finished, in milliseconds since 1970. `models`: MLflow's model ids by generation
-    number, the generation's own among them.
+    number, including this generation's own.
     """
     node, own = entry.generation, models[entry.generation.number]
     champion = node.decision.champion
@@ -60,8 +62,8 @@ def of_generation(entry: Entry, *, at: int, models: Mapping[int, str]) -> list[M
 def of_training(tables: Mapping[str, Sequence[Mapping[str, float]]], *, start: int, end: int) -> list[MetricPoint]:
     """Return a generation's curves: one point per row and column, spread over the time from `start` to `end`.
 
-    `tables`: what the metrics' names begin with -> the rows of all steps, one step after another. `start`, `end`: in
-    milliseconds since 1970. Infinite values and NaN are no points.
+    `tables`: prefix of the metrics' names -> the rows of all steps in order. `start`, `end`: in milliseconds since
+    1970. Infinite values and NaN are left out.
     """
     return [
         MetricPoint(key=f"{prefix}/{key}", value=value, at=start + (end - start) * (step + 1) // len(rows), step=step)
@@ -73,7 +75,7 @@ def of_training(tables: Mapping[str, Sequence[Mapping[str, float]]], *, start: i
 
 
 def over_generations(entry: Entry, *, at: int) -> list[MetricPoint]:
-    """Return what the lineage's run shows as curves over generations: this generation's points."""
+    """Return this generation's points on the curves over generations, which the lineage's run shows."""
     node, best = entry.generation, queries.headline(entry.generation)
     values = {
         "gen/frontier": node.report.frontier,
@@ -86,14 +88,13 @@ def over_generations(entry: Entry, *, at: int) -> list[MetricPoint]:
         "gen/seconds": sum(entry.annotations.seconds.values()),
         "gen/useful_share": queries.useful_share(node),
         **{f"gen/panel/{task}/accuracy": queries.overall(rows) for task, rows in node.report.panel.items()},
-        **{f"gen/diagnostics/{metric}": node.diagnostics.value(metric) for metric in DiagnosticMetric},
-        "gen/diagnostics/findings": len(node.diagnostics.findings),
+        **{f"gen/{key}": value for key, value in _health(node).items()},
     }
     return _points(values, at=at, step=node.number)
 
 
 def of_final(final: FinalComparison, *, at: int) -> list[MetricPoint]:
-    """Return what the final comparison says, with the generation it was made at as the step."""
+    """Return the points of the final comparison, with the generation that it was made at as the step."""
     judged, bounds = final.num_prompts > 0, final.difference
     values = {
         "final/accuracy": final.accuracy if judged else None,
@@ -127,24 +128,25 @@ def _points(
 
 
 def _evaluated(node: Generation) -> dict[str, float | None]:
-    """Return what was measured of the generation on the suite of held-out prompts."""
+    """Return the generation's results on the suite of held-out prompts, and its diagnostics."""
     values: dict[str, float | None] = {}
     for row in node.report.levels:
         prefix = f"eval/level_{row.level}"
-        values |= _accuracy(prefix, row) | {
-            f"{prefix}/pass_at_1": row.pass_at_1,
-            f"{prefix}/pass_at_k": row.pass_at_k,
-            f"{prefix}/majority_at_k": row.majority_at_k,
-            f"{prefix}/entropy": row.entropy,
-            f"{prefix}/distinct_answers": row.distinct_answers,
-        }
-    values |= {"eval/frontier": node.report.frontier, "eval/generalization_margin": node.report.generalization_margin}
-    values |= {f"diagnostics/{metric}": node.diagnostics.value(metric) for metric in DiagnosticMetric}
+        values |= _accuracy(prefix, row) | {f"{prefix}/{name}": getattr(row, name) for name in _SAMPLED}
+    return (
+        values
+        | {"eval/frontier": node.report.frontier, "eval/generalization_margin": node.report.generalization_margin}
+        | _health(node)
+    )
+
+
+def _health(node: Generation) -> dict[str, float | None]:
+    values = {f"diagnostics/{metric}": node.diagnostics.value(metric) for metric in DiagnosticMetric}
     return values | {"diagnostics/findings": len(node.diagnostics.findings)}
 
 
 def _by_task(node: Generation) -> dict[str, float | None]:
-    """Return accuracies by task: of the tasks trained on (part), and of the others that are watched (panel)."""
+    """Return accuracies by task: those of a mixture (`part`), and those only watched (`panel`)."""
     report = node.report
     values: dict[str, float | None] = {
         f"panel/{task}/accuracy": queries.overall(rows) for task, rows in report.panel.items()
@@ -180,7 +182,7 @@ def _costs(entry: Entry) -> dict[str, float | None]:
 
 
 def _gate(node: Generation) -> dict[str, float | None]:
-    """Return the gate's tests, but for the champion's side of them."""
+    """Return the gate's tests, except for the champion's side of them."""
     decision, test = node.decision, node.decision.improvement
     values: dict[str, float | None] = {"gate/promoted": decision.promoted}
     if test is not None:
@@ -200,7 +202,7 @@ def _gate(node: Generation) -> dict[str, float | None]:
 
 
 def _compared(node: Generation) -> dict[str, float | None]:
-    """Return the champion's side of the gate's tests. On the champion's model, whose page then leads to this run."""
+    """Return the champion's side of the gate's tests, logged on the champion's model so that its page links here."""
     decision = node.decision
     side = "parent" if decision.champion == node.parent else "champion"
     return {
@@ -215,5 +217,5 @@ def _level_tests(decision: Decision) -> list[LevelTest]:
 
 
 def _is_against_champion(test: LevelTest, decision: Decision) -> bool:
-    """Whether a test compares with the champion, not with the best of its line, which may be earlier."""
+    """Whether a test compares with the champion, not with an earlier best of its line."""
     return set(test.reference) <= {decision.champion}

@@ -1,8 +1,8 @@
-"""Markdown that MLflow shows on its pages: first line the verdict, second line links, then tables.
+"""Markdown notes on MLflow's pages: first the verdict, then a line of links, then tables.
 
-Links are relative (`#/...`), so they work from whatever address the server has. MLflow cuts a note to about four lines
-and shows a registered version's first line raw, so the first line is a plain sentence. No text written by a model
-enters a note; what people wrote is made harmless by `text.plain`.
+Links are relative (`#/...`), so they work from any address of the server. MLflow cuts a note to about four lines and
+shows a registered version's first line raw, so the first line is a plain sentence. No text written by a model enters a
+note, and text written by people passes `text.plain`.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -13,11 +13,11 @@ from bootstrap.lineage.outbox import Receipt
 from bootstrap.store.ledger import Entry
 
 TAG_LIMIT = 8000
-"""Most characters MLflow keeps in a run's tag."""
+"""Most characters that MLflow keeps in a run's tag."""
 
 
 def verdict(generation: Generation) -> str:
-    """Return one sentence: what became of the generation and why."""
+    """Return the generation's outcome and its reason in one sentence."""
     if generation.number == 0:
         frontier = generation.report.frontier
         forked = f", forked from {text.plain(origin)}" if (origin := queries.forked_from(generation)) else ""
@@ -29,8 +29,8 @@ def verdict(generation: Generation) -> str:
 def of_generation(entry: Entry, receipts: Mapping[int, Receipt], *, registered: str) -> str:
     """Return the note of a generation's run, model and version.
 
-    `receipts`: what MLflow calls the generations published so far, this one included; `registered`: the registered
-    model's name.
+    `receipts`: MLflow's ids of the generations published so far, including this one; `registered`: name of the
+    registered model.
     """
     node, own = entry.generation, receipts[entry.generation.number]
     links = [
@@ -53,16 +53,16 @@ def of_generation(entry: Entry, receipts: Mapping[int, Receipt], *, registered: 
         f"{text.duration(measured)}."
     )
     if (share := queries.useful_share(node)) is not None:
-        cost += f" Of the generated tokens {text.percent(share)} were of use."
+        cost += f" {text.percent(share)} of the generated tokens were useful."
     rows = [_level(row, node.target_levels) for row in node.report.levels]
     parts = [
         verdict(node),
         " · ".join(links),
-        *([_findings(node)] if node.diagnostics.findings else []),
+        *([f"Guards: {'; '.join(map(str, node.diagnostics.findings))}."] if node.diagnostics.findings else []),
         f"Frontier: level {node.report.frontier}. {cost}",
-        _table(("level", "accuracy", "interval", "prompts"), rows),
+        text.table(("level", "accuracy", "interval", "prompts"), rows),
         *(
-            [_table(("diagnostics", "value", "guard"), diagnostics)]
+            [text.table(("diagnostic", "value", "guard"), diagnostics)]
             if (diagnostics := queries.diagnostics(node))
             else []
         ),
@@ -70,7 +70,7 @@ def of_generation(entry: Entry, receipts: Mapping[int, Receipt], *, registered: 
     for kind, tasks in {"part": node.report.parts, "panel": node.report.panel}.items():
         rows = [(task, *_level(row)) for task, rows in tasks.items() for row in rows]
         if rows:
-            parts.append(_table((kind, "level", "accuracy", "interval", "prompts"), rows))
+            parts.append(text.table((kind, "level", "accuracy", "interval", "prompts"), rows))
     return _fitting("\n\n".join(parts))
 
 
@@ -81,7 +81,7 @@ def of_lineage(
     registered: str,
     final: FinalComparison | None = None,
 ) -> str:
-    """Return the note of the lineage's run: the champion, links, what the final set says, the newest as a table."""
+    """Return the note of the lineage's run: champion, links, final comparison, a table of the newest generations."""
     champion = entries[entries[-1].generation.champion].generation
     first = (
         f"{champion.name} is the champion of {text.plain(champion.lineage)} among {len(entries)} generations: "
@@ -112,9 +112,9 @@ def of_lineage(
     if final is not None:
         line = queries.final_line(final, entries)
         parts.append(f"{line[0].upper()}{line[1:]}.")
-    while rows and len("\n\n".join([*parts, _table(head, rows)])) > TAG_LIMIT:
+    while rows and len("\n\n".join([*parts, text.table(head, rows)])) > TAG_LIMIT:
         rows.pop()
-    return "\n\n".join([*parts, _table(head, rows)])
+    return "\n\n".join([*parts, text.table(head, rows)])
 
 
 def _level(row: LevelReport, targets: Collection[int] = ()) -> tuple[str, ...]:
@@ -126,21 +126,12 @@ def _level(row: LevelReport, targets: Collection[int] = ()) -> tuple[str, ...]:
     )
 
 
-def _findings(node: Generation) -> str:
-    return f"Guards: {'; '.join(map(str, node.diagnostics.findings))}."
-
-
 def _link(label: str, url: str) -> str:
     return f"[{label}]({url.removeprefix('/')})"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
 def _fitting(note: str) -> str:
-    """Cut whole lines off the end until the note fits a tag."""
+    """Return the note without its last lines, as many as have to go to fit a tag."""
     while len(note) > TAG_LIMIT:
         note = note.rpartition("\n")[0]
     return note

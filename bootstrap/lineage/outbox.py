@@ -1,13 +1,13 @@
-"""What is committed but not yet shown: one marker file per generation published to one tracking store.
+"""Which generations are published: one marker file per generation and tracking store; those without one are due.
 
     <lineage>/outbox/<hash of tracking URI and experiment>/
-        000000.json     the ids MLflow gave it
+        000000.json     MLflow's ids of generation 0
         head.json       the ledger's head and final comparison that the lineage's own pages show, and their run
 
-A marker counts only beside the lineage's run that it names, which is another in a store that was emptied. A marker is
-written after its generation is published, so a crash in between publishes it again, which changes nothing.
-Markers are no truth of their own: delete the folder, and everything is published anew onto the same pages. Imports no
-MLflow; what publishing means is `publisher.py`'s.
+A marker is valid only together with the lineage's run that it names; a store that was emptied gets another run. A
+marker is written after its generation is published, so a crash in between publishes it again, which changes nothing.
+Without the folder, everything is published again onto the same pages. Left out: publishing (`publisher.py`). Imports no
+MLflow.
 """
 
 import json
@@ -28,7 +28,7 @@ _HEAD_NAME = "head.json"
 
 
 class Receipt(Record):
-    """What MLflow calls one published generation."""
+    """MLflow's ids of one published generation."""
 
     hash: str
     """Hash of the ledger's record that was published."""
@@ -37,41 +37,38 @@ class Receipt(Record):
     run_id: str
     model_id: str
     version: str
-    """Version of the registered model; it says nothing about the generation's number."""
+    """Version of the registered model, unrelated to the generation's number."""
     samples: tuple[dict[str, Any], ...] = ()
-    """Rollouts shown on the lineage page, kept so that drawing the page again does not read every artifact again."""
+    """Rollouts on the lineage page, kept so that drawing the page again reads no artifact."""
 
 
 class Outbox:
-    """The markers of the lineage folder `root` for one tracking URI and experiment. Making it touches nothing."""
+    """The markers of the lineage folder `root` for one tracking URI and experiment. Constructing it touches no file."""
 
     def __init__(self, root: Path, *, tracking_uri: str, experiment: str) -> None:
-        self.folder = Path(root) / "outbox" / sha256(f"{tracking_uri}\n{experiment}".encode())[:16]
+        self.folder = root / "outbox" / sha256(f"{tracking_uri}\n{experiment}".encode())[:16]
 
     def receipts(self, entries: Sequence[Entry], *, lineage_run_id: str | None = None) -> dict[int, Receipt]:
-        """Return the receipts of the entries that are published, by generation number.
+        """Return the receipts of the published entries, by generation number. Raises StoreError.
 
-        A marker that is torn, or that stands for another record of the same number, counts as absent. So does one of
-        another lineage's run than `lineage_run_id`; None takes those of any.
+        A marker counts as absent if it is torn, stands for another record of the same number, or names another run of
+        the lineage than `lineage_run_id` (None accepts any).
         """
         found = {}
         for entry in entries:
-            path = self._path(entry.generation.number)
+            data = durable.read_if_there(self._path(entry.generation.number))
             try:
-                with durable.store_errors(path, doing="read"):
-                    receipt = Receipt.model_validate_json(path.read_bytes()) if path.exists() else None
+                receipt = Receipt.model_validate_json(data or b"")
             except ValidationError:
-                receipt = None
-            if receipt is None or lineage_run_id not in (None, receipt.lineage_run_id):
                 continue
-            if receipt.hash == entry.hash:
+            if receipt.hash == entry.hash and lineage_run_id in (None, receipt.lineage_run_id):
                 found[entry.generation.number] = receipt
         return found
 
     def length(self, generations: int) -> int:
-        """Return how many of the first so many generations have no marker.
+        """Return how many of the first `generations` generations have no marker.
 
-        It opens no marker, so it may be asked often; a marker that no longer counts passes for one that does.
+        Cheap, because it opens no marker; an invalid marker therefore counts as a valid one.
         """
         try:
             marked = set(os.listdir(self.folder))
@@ -86,16 +83,15 @@ class Outbox:
         durable.write_file(self._path(number), data)
 
     def shows(self, entry: Entry, *, lineage_run_id: str, final: FinalComparison | None) -> bool:
-        """Whether the pages about the whole lineage, those of this run, show `entry` as its newest, and `final`."""
-        path = self.folder / _HEAD_NAME
+        """Whether the lineage's pages in this run show `entry` as the newest generation, and `final`."""
+        data = durable.read_if_there(self.folder / _HEAD_NAME)
         try:
-            with durable.store_errors(path, doing="read"):
-                return path.exists() and json.loads(path.read_bytes()) == _head(entry, lineage_run_id, final)
+            return json.loads(data or b"") == _head(entry, lineage_run_id, final)
         except ValueError:
             return False
 
     def mark_head(self, entry: Entry, *, lineage_run_id: str, final: FinalComparison | None) -> None:
-        """Record that the pages about the whole lineage show `entry` as its newest, and `final`. Raises StoreError."""
+        """Record that the lineage's pages show `entry` as the newest generation, and `final`. Raises StoreError."""
         durable.write_file(self.folder / _HEAD_NAME, json.dumps(_head(entry, lineage_run_id, final)).encode())
 
     def _path(self, number: int) -> Path:

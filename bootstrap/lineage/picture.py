@@ -1,4 +1,4 @@
-"""The curves of several lineages as one figure: what `curves.py` found and the laws fitted to it, nothing else."""
+"""The curves of several lineages (`curves.py`), and the laws fitted to them, as one figure."""
 
 import io
 import math
@@ -15,9 +15,9 @@ from bootstrap.ledger_records import GenerationOutcome
 from bootstrap.lineage.curves import Curve
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
-"""Okabe and Ito's palette, which colour-blind readers can tell apart."""
+"""Okabe and Ito's palette, whose colours colour-blind readers can tell apart."""
 DASHES = ("-", "--", "-.", ":")
-"""Beyond the palette, lines differ by their dashes."""
+"""With more curves than colours, lines differ by their dashes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +29,11 @@ class Fitted:
 
 
 def draw(curves: Sequence[Curve], fits: Sequence[Fitted | None], *, counted: str) -> Figure:
-    """Return the figure: the champion's value over the FLOPs since generation 0, on a logarithmic axis.
+    """Return the figure: quality over the FLOPs since generation 0, on a logarithmic axis.
 
-    Steps are champions, dots promoted generations, crosses rejected ones at their own value; diamonds are an arm's
-    generations, with a line from the one that it starts from. Bands and bars are the 95 % interval of a share; the
-    level on the left is generation 0; what was not sampled leaves a gap. `counted`: which FLOPs are on the axis, in
-    words.
+    Steps are champions, dots promoted generations, crosses rejected ones at their own value, diamonds an arm's
+    generations with a line from its start. Bands and bars are 95 % intervals of a share. The level on the left is
+    generation 0; values that were not sampled leave a gap. `counted`: the FLOPs on the axis, in words.
     """
     figure = Figure(figsize=(9.0, 5.2), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
@@ -77,7 +76,7 @@ def _draw_champions(axes: Axes, curve: Curve, fit: Fitted | None, *, color: str,
         told = "not sampled" if start.value is None else f"{start.value:.3g}"
         axes.plot([], [], color=color, marker="o", label=f"{curve.name} (generation 0 alone: {told})")
         return
-    # On a logarithmic axis nothing stands at 0: the start is drawn from a little before the first cost.
+    # A logarithmic axis has no 0: the start is drawn slightly before the first cost.
     shown = paid if start.total > 0 else [start, *paid]
     x = [point.total or paid[0].total / 1.6 for point in shown]
     axes.step(x, [_height(p.value) for p in shown], where="post", color=color, linestyle=dash, linewidth=1.6)
@@ -114,5 +113,5 @@ def _draw_arm(axes: Axes, curve: Curve, *, color: str, dash: str) -> None:
 
 
 def _height(value: float | None) -> float:
-    """Return where a value stands; what is unknown leaves a gap."""
+    """Return the value to draw; NaN leaves a gap."""
     return math.nan if value is None else value

@@ -8,13 +8,13 @@
     registered model <lineage>      one version per generation, aliases gen-N and champion
 
 MLflow is a projection: it can be rebuilt from the ledger at any time, and what people delete there comes back
-(`shown.py`). Publishing again changes nothing, because runs are found by the tag `bootstrap.run_key` (lineage and
-record hash), metrics carry timestamps kept in the run's own tags (MLflow drops a row that equals another in key, step,
-value and time), and inputs, outputs, models and versions are looked up before they are made. One publisher per lineage
-and target at a time, by a lock; the next one waits for it, at most `LOCK_SECONDS`, and then publishes what is left.
+(`shown.py`). Publishing again changes nothing: runs are found by the tag `bootstrap.run_key` (lineage and record hash);
+metrics carry timestamps from the run's own tags (MLflow drops a row with the same key, step, value and time); inputs,
+outputs, models and versions are looked up before they are made. A lock allows one publisher per lineage and target; the
+next one waits at most `LOCK_SECONDS`, then publishes the rest.
 
-Leaves out which generations are due (`outbox.py`), what is said of them (`metrics.py`, `tags.py`, `datasets.py`,
-`notes.py`), in which requests (`batches.py`), their models (`registry.py`), and the page (`graph.py`).
+Left out: which generations are due (`outbox.py`), their content (`metrics.py`, `tags.py`, `datasets.py`, `notes.py`),
+requests (`batches.py`), models (`registry.py`) and the page (`graph.py`).
 Importing this module imports MLflow, which takes seconds: import it where it is used.
 """
 
@@ -32,10 +32,10 @@ from mlflow.entities import LoggedModelInput, LoggedModelOutput, Run
 from bootstrap.errors import LineageLocked, TrackingError
 from bootstrap.ledger_records import Generation
 from bootstrap.lineage import batches, datasets, graph, metrics, notes, samples, tags, tracking
-from bootstrap.lineage.connection import connected
+from bootstrap.lineage.connection import active_experiment, connected
 from bootstrap.lineage.outbox import Outbox, Receipt
 from bootstrap.lineage.registry import Registry
-from bootstrap.lineage.shown import RUN_KEY, PublishedRuns, model_name
+from bootstrap.lineage.shown import PublishedRuns, model_name
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.finals import final_of
 from bootstrap.store.ledger import Entry
@@ -49,7 +49,7 @@ PAGE_SAMPLES = 6
 LOCK_SECONDS = 60.0
 """Longest wait for another process that publishes the same lineage to the same place."""
 _CURVES = {"updates.parquet": "train", "self_play.parquet": "self_play"}
-"""A step's tables that become curves -> what their metrics' names begin with."""
+"""A step's tables that become curves -> the prefix of their metrics' names."""
 
 
 def publish(
@@ -57,13 +57,13 @@ def publish(
 ) -> list[int]:
     """Publish every committed generation that `tracking_uri` does not show yet; return their numbers.
 
-    `root`: the lineage's folder. `tracking_uri`: absolute, as `tracking.resolve_tracking_uri` gives it. `experiment`:
-    None names it after the lineage. `recipe`: the resolved recipe as plain JSON. `sample_rollouts`: readable rollouts
-    per generation.
+    `root`: the lineage's folder. `tracking_uri`: absolute, from `tracking.resolve_tracking_uri`. `experiment`: None
+    names it after the lineage. `recipe`: the resolved recipe as plain JSON. `sample_rollouts`: readable rollouts per
+    generation.
 
-    Raises TrackingError when MLflow cannot be reached or refuses, and when another process is still publishing the same
-    after `LOCK_SECONDS`; what was published until then stays, and the next call goes on. Raises StoreError when the
-    lineage's own files cannot be read.
+    Raises TrackingError if MLflow refuses or cannot be reached, or if another process is still publishing the same
+    after `LOCK_SECONDS`; what is published by then stays, and the next call goes on from there. Raises StoreError if
+    the lineage's own files cannot be read.
     """
     store = LineageStore(root)
     entries = store.ledger.read()
@@ -75,7 +75,7 @@ def publish(
     with connected(tracking_uri), _alone(outbox.folder):
         return _Publisher(
             store,
-            # Read again: whoever held the lock may have published more than was committed a moment ago.
+            # Read again: the process that held the lock may have published newer records.
             store.ledger.read(),
             outbox=outbox,
             tracking_uri=tracking_uri,
@@ -87,7 +87,7 @@ def publish(
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Hold the outbox as its only publisher. Raises TrackingError naming who holds it after `LOCK_SECONDS`."""
+    """Hold the outbox as its only publisher. Raises TrackingError naming the holder after `LOCK_SECONDS`."""
     deadline = time.monotonic() + LOCK_SECONDS
     with ExitStack() as held:
         while True:
@@ -106,7 +106,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 class _Publisher:
-    """One pass over what is due, with everything it needs to know."""
+    """One pass over the generations that are due."""
 
     def __init__(
         self,
@@ -140,7 +140,6 @@ class _Publisher:
         unmarked = [entry for entry in self.entries if entry.generation.number not in self.receipts]
         recovered = {entry.generation.number: found for entry in unmarked if (found := self._recovered(entry))}
         self.receipts |= recovered
-        # It is made after the last commit, so the ledger alone does not say what is due.
         self.final = final_of(self.store, self.entries)
         head_is_shown = self.outbox.shows(self.entries[-1], lineage_run_id=root_run_id, final=self.final)
         whole = self.shown.is_whole(self.receipts, registered=name, head_is_shown=head_is_shown)
@@ -168,18 +167,13 @@ class _Publisher:
     def _experiment(self, name: str, location: str | None) -> str:
         wanted = {
             "mlflow.experimentKind": "custom_model_development",
-            "mlflow.note.content": f"Generations of {self.lineage}, grown by bootstrap. For all on one page "
+            "mlflow.note.content": f"Generations of {self.lineage}, grown by bootstrap. To see them all on one page, "
             f"open the run {self.lineage}, then its artifact {tracking.HTML_PATH}.",
             "bootstrap.schema": SCHEMA,
         }
-        found = self.client.get_experiment_by_name(name)
+        found = active_experiment(self.client, name, otherwise=" or name another with tracking.experiment")
         if found is None:
             return self.client.create_experiment(name, artifact_location=location, tags=wanted)
-        if found.lifecycle_stage != "active":
-            raise TrackingError(
-                f"the MLflow experiment {name} is deleted; restore it with "
-                f"`mlflow experiments restore -x {found.experiment_id}` or name another with tracking.experiment"
-            )
         for key, value in wanted.items():
             if found.tags.get(key) != value:
                 self.client.set_experiment_tag(found.experiment_id, key, value)
@@ -196,7 +190,7 @@ class _Publisher:
         )
 
     def _lineage(self) -> None:
-        """Bring the lineage's run, page and aliases up to the ledger's head. The champion's alias moves last."""
+        """Update the lineage's run, page and aliases to the ledger's head; the champion's alias moves last."""
         run_id = self.root_run.info.run_id
         page = graph.lineage(
             self.entries,
@@ -220,14 +214,14 @@ class _Publisher:
         self.registry.point("champion", self.receipts[self.entries[-1].generation.champion].version)
 
     def _finished(self, number: int) -> int:
-        """Return when a generation was finished, as its run keeps it, in milliseconds since 1970."""
+        """Return when a generation was finished, from its run's tag, in milliseconds since 1970."""
         entry = self.entries[number]
         run = self.shown.run(self.shown.key_of(entry))
         kept = {} if run is None else run.data.tags
         return _milliseconds(kept.get("bootstrap.finished", entry.annotations.finished))
 
     def _settle(self, root_run_id: str) -> None:
-        """Leave no run of this lineage RUNNING: half-made ones that no record stands for any more end as KILLED."""
+        """End every run of this lineage that is RUNNING; half-made ones without a record end as KILLED."""
         published = {receipt.run_id for receipt in self.receipts.values()}
         running = self.client.search_runs(
             [self.experiment_id],
@@ -235,7 +229,7 @@ class _Publisher:
         )
         for run in running:
             if (finished := run.data.tags.get("bootstrap.finished")) is None:
-                continue  # Somebody's own.
+                continue  # A person's own run.
             status = "FINISHED" if run.info.run_id in published else "KILLED"
             self.client.set_terminated(run.info.run_id, status, end_time=_milliseconds(finished))
         self.client.set_terminated(
@@ -255,7 +249,7 @@ class _Publisher:
             more={"mlflow.parentRunId": root_run_id, **tags.of_run(entry)},
         )
         run_id, kept = run.info.run_id, run.data.tags
-        rows = samples.readable(self.store.root, node, count=self.sample_rollouts)
+        rows = samples.readable(self.store, node, count=self.sample_rollouts)
         weights = self._weights(node)
         params = tags.model_params(entry, recipe=self.recipe, models=self.models, weights=weights)
         model_id = self.registry.model(entry, run_id, params=params, weights=weights).model_id
@@ -285,7 +279,7 @@ class _Publisher:
         batches.log(self.client, root_run_id, points=metrics.over_generations(entry, at=end))
         self.client.set_terminated(run_id, "FINISHED", end_time=end)
         done = {
-            # Another than it was made below, where the lineage's run is gone for good.
+            # It changes if the lineage's run was deleted for good and made again.
             "mlflow.parentRunId": root_run_id,
             "bootstrap.model_id": receipt.model_id,
             "bootstrap.model_version": receipt.version,
@@ -295,11 +289,11 @@ class _Publisher:
         return receipt
 
     def _recovered(self, entry: Entry) -> Receipt | None:
-        """Return the receipt of a generation that is published, by what its run says; None for one that is not."""
+        """Return the receipt of a published generation from its run's tags; None if it is not published."""
         run = self.shown.run(self.shown.key_of(entry))
         if run is None or run.data.tags.get("bootstrap.published") != entry.hash:
             return None
-        rows = samples.readable(self.store.root, entry.generation, count=self.sample_rollouts)
+        rows = samples.readable(self.store, entry.generation, count=self.sample_rollouts)
         ids = run.data.tags.get("bootstrap.model_id", ""), run.data.tags.get("bootstrap.model_version", "")
         return self._receipt(entry, run.info.run_id, model_id=ids[0], version=ids[1], rows=rows)
 
@@ -317,11 +311,11 @@ class _Publisher:
         )
 
     def _run(self, key: str, *, name: str, started: str, finished: str, more: Mapping[str, str]) -> Run:
-        """Return the run with this key, made with `more` tags if there is none. It keeps its own times in tags."""
+        """Return the run with this key, made with `more` tags if there is none. Its tags keep its times."""
         if (found := self.shown.run(key)) is not None:
             return found
         common = {
-            RUN_KEY: key,
+            tags.RUN_KEY: key,
             "bootstrap.lineage": self.lineage,
             "bootstrap.schema": SCHEMA,
             "bootstrap.started": started,
@@ -332,15 +326,13 @@ class _Publisher:
         )
 
     def _inputs_and_outputs(self, node: Generation, run_id: str, model_id: str) -> None:
-        """Log what went in and what came out: the edges that MLflow's own pages draw."""
-        run = self.client.get_run(run_id)
+        """Log a generation's inputs and output, which MLflow's own pages draw as edges."""
+        run, models = self.client.get_run(run_id), self.models
+        assert run.inputs is not None and run.outputs is not None, "MLflow returns runs with inputs and outputs"
         there = {item.model_id for item in run.inputs.model_inputs}
         known = {(item.dataset.name, item.dataset.digest) for item in run.inputs.dataset_inputs}
-        models = self.models
-        # The same generation may be both the start and the teacher.
-        parents = dict.fromkeys(
-            models[edge.generation] for edge in node.edges if edge.role != "data" and edge.generation in models
-        )
+        # One generation may be both start and teacher.
+        parents = dict.fromkeys(model for _, model in tags.input_models(node, models))
         data = map(batches.dataset, datasets.of_generation(self.store, self.entries, node, models=models))
         new_data = [item for item in data if (item.dataset.name, item.dataset.digest) not in known]
         new_models = [LoggedModelInput(parent) for parent in parents if parent not in there]
@@ -350,7 +342,7 @@ class _Publisher:
             self.client.log_outputs(run_id, [LoggedModelOutput(model_id, step=node.number)])
 
     def _samples(self, node: Generation, run_id: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-        """Write the readable rollouts as a table; return the tag by which MLflow shows it as one."""
+        """Log the readable rollouts as a table; return the tag by which MLflow shows it as one."""
         if not rows:
             return {}
         path = f"samples/{node.name}.json"
@@ -358,7 +350,7 @@ class _Publisher:
         self.client.log_text(run_id, json.dumps(table), path)
         return {"mlflow.loggedArtifacts": json.dumps([{"path": path, "type": "table"}])}
 
-    # What lies in the lineage's folder.
+    # Reading the lineage's folder.
 
     def _weights(self, node: Generation) -> Artifact | None:
         return self.store.artifact(node.artifacts["weights"]) if "weights" in node.artifacts else None

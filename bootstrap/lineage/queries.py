@@ -1,6 +1,6 @@
-"""Questions about a lineage, answered from its ledger alone: what the command line prints and the lineage page draws.
+"""Facts about a lineage, from its ledger alone: for the command line, the lineage page and MLflow.
 
-Pure functions over the ledger's entries; every answer is plain JSON data. Leaves out artifacts on disk and MLflow.
+Pure functions over the ledger's entries. Left out: artifacts on disk.
 """
 
 import difflib
@@ -23,6 +23,7 @@ from bootstrap.ledger_records import (
 )
 from bootstrap.levels import level_range
 from bootstrap.lineage import text
+from bootstrap.records import Record
 from bootstrap.store.ancestry import ancestors
 from bootstrap.store.ledger import Entry
 from bootstrap.store.pretrained import Pretrained
@@ -31,14 +32,13 @@ from bootstrap.store.pretrained import Pretrained
 def find(entries: Sequence[Entry], name: str) -> Entry:
     """Return the entry called `name`: `gen-3`, `3`, `champion`, `base` or `last`.
 
-    Raises RecipeError when the lineage has no such generation.
+    Raises RecipeError if the lineage has no such generation.
     """
     if not entries:
         raise RecipeError("the lineage has no committed generation yet; start it with `bootstrap run`")
-    numbers = {entry.generation.name: index for index, entry in enumerate(entries)}
-    known = dict(numbers)
-    known.update({str(entry.generation.number): index for index, entry in enumerate(entries)})
-    known.update(base=0, last=len(entries) - 1, champion=numbers[f"gen-{entries[-1].generation.champion}"])
+    known = {entry.generation.name: index for index, entry in enumerate(entries)}
+    known |= {str(index): index for index in range(len(entries))}
+    known |= {"base": 0, "last": len(entries) - 1, "champion": entries[-1].generation.champion}
     wanted = name.strip().lower().removeprefix("@")
     if wanted not in known:
         close = difflib.get_close_matches(wanted, known, n=1)
@@ -49,27 +49,27 @@ def find(entries: Sequence[Entry], name: str) -> Entry:
 
 
 def headline(generation: Generation) -> LevelReport | None:
-    """Return the report row that stands for the generation: its hardest target level, else the hardest evaluated."""
+    """Return the report row that represents the generation: its hardest target level, else the hardest evaluated."""
     rows = [row for row in generation.report.levels if row.level in generation.target_levels]
     return max(rows or generation.report.levels, key=lambda row: row.level, default=None)
 
 
 def source(edge: Edge) -> str:
-    """Return where an edge comes from: `gen-3`, or the place of a model outside the lineage."""
+    """Return the name of an edge's source: `gen-3`, or the place of a model outside the lineage."""
     return edge.external or "a model outside the lineage" if edge.generation is None else f"gen-{edge.generation}"
 
 
 def producers(
     entries: Sequence[Entry], generation: Generation, policies: Iterable[str]
 ) -> dict[str, tuple[int, int | None]]:
-    """Return who gave a generation's training its answers: name -> (answers, number of the generation if it is one).
+    """Return the models that gave the answers in a generation's training: name -> (answers, generation or None).
 
-    `policies`: for each answer the fingerprint of the weights that made it, or what a server has for one. What is
-    neither a generation's nor that of a model outside the lineage are the generation's own weights between two updates,
-    named `gen-N in training`.
+    `policies`: the fingerprint of the model behind each answer (of a server: its model's name), one per answer. One
+    that belongs neither to a generation nor to a model outside the lineage is the generation's own weights between two
+    updates, named `gen-N in training`. Sorted by number of answers, largest first.
     """
     edges = {edge.fingerprint: edge for edge in reversed(generation.edges) if edge.role != "data"}
-    # Of generations with the same weights the one that the recipe meant, else the first.
+    # Of several generations with the same weights, one that an edge names takes precedence, then the first.
     numbers = {entry.generation.fingerprint: entry.generation.number for entry in reversed(entries)}
     found: dict[str, tuple[int, int | None]] = {}
     for policy, count in Counter(policies).items():
@@ -85,9 +85,9 @@ def producers(
 
 
 def origin(generation: Generation) -> str:
-    """Return whose weights a generation started from, as `source` names them; empty for generation 0's own.
+    """Return the source of a generation's initial weights, named as by `source`; for a merge, all merged models.
 
-    Of a merge nothing is left of those that it started from: it is the models that were merged.
+    Empty for a generation 0 with weights of its own.
     """
     merged = [source(edge) for edge in generation.edges if edge.role == "merged"]
     if merged:
@@ -97,28 +97,34 @@ def origin(generation: Generation) -> str:
 
 
 def teachers(generation: Generation) -> list[str]:
-    """Return who taught a generation, models outside the lineage included, as `source` names them."""
+    """Return a generation's teachers, including models outside the lineage, named as by `source`."""
     return [source(edge) for edge in generation.edges if edge.role == "teacher"]
 
 
+def fork_edge(generation: Generation) -> Edge | None:
+    """Return the edge from the generation of another lineage that a fork starts from; None for no fork."""
+    return next((edge for edge in generation.edges if edge.role == "init" and edge.record is not None), None)
+
+
 def forked_from(generation: Generation) -> str | None:
-    """Return the generation of another lineage that this one has its weights from, as `addition@gen-3`."""
-    return next((source(edge) for edge in generation.edges if edge.role == "init" and edge.record is not None), None)
+    """Return the name of the generation that a fork starts from, such as `addition@gen-3`; None for no fork."""
+    edge = fork_edge(generation)
+    return None if edge is None else source(edge)
 
 
 def champion_path(entries: Sequence[Entry]) -> list[int]:
-    """Return the numbers of the generations that the champion's weights come from and its own, the oldest first."""
+    """Return the numbers of the champion and of all generations that its weights come from, ascending."""
     return sorted(ancestors(entries, [entries[-1].generation.champion])) if entries else []
 
 
 def useful_share(generation: Generation) -> float | None:
-    """Return the share of the generated tokens that trained or joined the replay pool; None if none was generated."""
+    """Return the share of generated tokens that trained or joined the replay pool; None if none was generated."""
     generated = generation.compute.tokens.get("generate", 0)
     return generation.compute.useful_tokens / generated if generated else None
 
 
 def generation(entry: Entry) -> dict[str, Any]:
-    """Return one generation as plain JSON data: identity, decision, accuracy, cost. The schema of `--json`."""
+    """Return one generation as plain JSON data: identity, decision, accuracy, cost. This is the schema of `--json`."""
     node, measured = entry.generation, entry.annotations
     test = node.decision.improvement
     return {
@@ -156,7 +162,7 @@ def generation(entry: Entry) -> dict[str, Any]:
         },
         "gate": None if test is None else test.model_dump(mode="json"),
         "diagnostics": {metric.value: node.diagnostics.value(metric) for metric in DiagnosticMetric},
-        "findings": [finding.model_dump(mode="json") for finding in node.diagnostics.findings],
+        "findings": _dumped(node.diagnostics.findings),
         "tokens": {**node.compute.tokens, "total": node.compute.total_tokens, "useful": node.compute.useful_tokens},
         "useful_share": useful_share(node),
         "flops": {**node.compute.flops, "total": node.compute.total_flops},
@@ -167,9 +173,9 @@ def generation(entry: Entry) -> dict[str, Any]:
 
 
 def generations(entries: Sequence[Entry], final: FinalComparison | None) -> list[dict[str, Any]]:
-    """Return all generations as plain JSON data: `generation`, and beside it under `final` the final comparison.
+    """Return all generations as plain JSON data: `generation` with the final comparison under the key `final`.
 
-    That stands, with its sentence, at the generation that was the newest when it was made; all others have None.
+    The comparison and its sentence belong to the generation that was newest when it was made; all others have None.
     """
     said = None if final is None else {**final.model_dump(mode="json"), "sentence": final_line(final, entries)}
     return [
@@ -179,14 +185,13 @@ def generations(entries: Sequence[Entry], final: FinalComparison | None) -> list
 
 
 def show(entries: Sequence[Entry], name: str, *, pretrained: Pretrained | None = None) -> dict[str, Any]:
-    """Return everything the ledger knows about one generation: `generation`, edges, tests, accounting, artifacts,
-    origin.
+    """Return everything in the ledger about one generation: `generation`, edges, tests, accounting, artifacts, origin.
 
-    `pretrained`: what its weights go back to, which its artifacts know. Raises RecipeError when the lineage has no
+    `pretrained`: the pretrained model of its weights, from its artifacts. Raises RecipeError if the lineage has no
     generation called `name`.
     """
     entry = find(entries, name)
-    node = entry.generation
+    node, report, decision = entry.generation, entry.generation.report, entry.generation.decision
     return {
         **generation(entry),
         "origin": origin(node),
@@ -194,15 +199,15 @@ def show(entries: Sequence[Entry], name: str, *, pretrained: Pretrained | None =
         "is_champion": entries[-1].generation.champion == node.number,
         "previous_hash": entry.previous,
         "edges": [{"source": source(edge), **edge.model_dump(mode="json")} for edge in node.edges],
-        "retention": [row.model_dump(mode="json") for row in node.decision.retention],
-        "gate_tests": [{"test": name, **row.model_dump(mode="json")} for name, row in gate_tests(node.decision)],
-        "levels": [row.model_dump(mode="json") for row in node.report.levels],
-        "parts": {task: [row.model_dump(mode="json") for row in rows] for task, rows in node.report.parts.items()},
-        "panel": {task: [row.model_dump(mode="json") for row in rows] for task, rows in node.report.panel.items()},
-        "panel_tests": {task: row.model_dump(mode="json") for task, row in node.decision.panel.items()},
-        "slices": {name: [row.model_dump(mode="json") for row in rows] for name, rows in node.report.slices.items()},
-        "suite": node.report.suite,
-        "mastered": node.report.mastered,
+        "retention": _dumped(decision.retention),
+        "gate_tests": [{"test": name, **row.model_dump(mode="json")} for name, row in gate_tests(decision)],
+        "levels": _dumped(report.levels),
+        "parts": {task: _dumped(rows) for task, rows in report.parts.items()},
+        "panel": {task: _dumped(rows) for task, rows in report.panel.items()},
+        "panel_tests": {task: row.model_dump(mode="json") for task, row in decision.panel.items()},
+        "slices": {name: _dumped(rows) for name, rows in report.slices.items()},
+        "suite": report.suite,
+        "mastered": report.mastered,
         "accounting": node.accounting.model_dump(mode="json"),
         "verifiers": dict(node.verifiers),
         "artifacts": {role: ref.model_dump(mode="json") for role, ref in node.artifacts.items()},
@@ -215,8 +220,12 @@ def show(entries: Sequence[Entry], name: str, *, pretrained: Pretrained | None =
     }
 
 
+def _dumped(rows: Iterable[Record]) -> list[dict[str, Any]]:
+    return [row.model_dump(mode="json") for row in rows]
+
+
 def gate_tests(decision: Decision) -> list[tuple[str, LevelTest]]:
-    """Return (what it is of, test) of every test that a decision rests on, in the gate's order."""
+    """Return (name, test) of every test of a decision, in the gate's order."""
     return [
         *([("improvement", decision.improvement)] if decision.improvement else ()),
         *(("retention", one) for one in decision.retention),
@@ -227,7 +236,7 @@ def gate_tests(decision: Decision) -> list[tuple[str, LevelTest]]:
 
 
 def final_line(final: FinalComparison, entries: Sequence[Entry]) -> str:
-    """Return the final comparison in one sentence; it says so where the lineage has grown on since."""
+    """Return the final comparison in one sentence, with its generation if the lineage has grown since."""
     if final.difference is None:
         return f"final set: none of its {final.num_unverifiable} prompts could be judged for both models"
     since = "" if final.record == entries[-1].hash else f", as of gen-{final.generation}"
@@ -268,9 +277,7 @@ def table(entries: Sequence[Entry]) -> list[dict[str, str]]:
 
 
 def diagnostics(generation: Generation) -> list[tuple[str, str, str]]:
-    """Return (metric, value, guards broken) of everything that was measured of a generation's diagnostics,
-    printable.
-    """
+    """Return (metric, value, broken guards) of each measured diagnostic of a generation, as printable text."""
     broken: dict[DiagnosticMetric, list[GuardBreach]] = {}
     for finding in generation.diagnostics.findings:
         broken.setdefault(finding.metric, []).append(finding)
@@ -289,14 +296,13 @@ def accuracy(row: LevelReport) -> str:
 
 
 def overall(rows: Sequence[LevelReport]) -> float:
-    """Return the share of right answers over several levels; answers that could not be judged leave both sides."""
+    """Return the share of right answers over several levels; unverifiable answers enter neither side."""
     judged = sum(row.num_prompts - row.num_unverifiable for row in rows)
     return sum(row.num_correct for row in rows) / judged if judged else 0.0
 
 
 def why(entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    """Return the chain of gate decisions that made the champion, base first."""
-    by_number = {entry.generation.number: entry.generation for entry in entries}
+    """Return the gate decisions along the champion's path, base first."""
     return [
         {
             "name": node.name,
@@ -305,5 +311,5 @@ def why(entries: Sequence[Entry]) -> list[dict[str, Any]]:
             "frontier": node.report.frontier,
             "p_value": None if node.decision.improvement is None else node.decision.improvement.p_value,
         }
-        for node in (by_number[number] for number in champion_path(entries))
+        for node in (entries[number].generation for number in champion_path(entries))
     ]

@@ -3,8 +3,8 @@
     LoggedModel <lineage>-gen-N     the weights as safetensors, or where they lie; found by the run that made it
     registered model                one version per generation, aliases gen-N and champion
 
-What is there is looked up before anything is made, so doing it again changes nothing. Leaves out what the params, tags
-and notes say (`tags.py`, `notes.py`) and which name is free (`shown.py`).
+Existing objects are looked up before any is made, so publishing again changes nothing. Left out: the content of params,
+tags and notes (`tags.py`, `notes.py`), and the choice of a free name (`shown.py`).
 """
 
 import json
@@ -14,24 +14,23 @@ from collections.abc import Mapping
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, LoggedModelStatus
 
-from bootstrap.lineage.shown import RUN_KEY
-from bootstrap.lineage.tags import LEDGER_HASH
+from bootstrap.lineage.tags import LEDGER_HASH, RUN_KEY
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.ledger import Entry
 
 UPLOAD_BYTES = 2**30
-"""Weights up to this size are copied into MLflow; larger ones stay where they are, named by path and digest."""
+"""Smaller weights are copied into MLflow; larger ones stay in the store, named by path and digest."""
 
 
 class Registry:
-    """The models of one lineage in one experiment; `name`: the registered model's."""
+    """The models of one lineage in one experiment. `name`: of the registered model."""
 
     def __init__(self, client: MlflowClient, experiment_id: str, *, lineage: str, name: str) -> None:
         self._client, self._experiment_id = client, experiment_id
         self.lineage, self.name = lineage, name
 
     def open(self, key: str) -> None:
-        """Make the registered model if there is none, and mark it as that of the lineage's run with this key."""
+        """Make the registered model if it does not exist, and mark it as that of the lineage's run with this key."""
         if not self._client.search_registered_models(f"name = '{self.name}'", max_results=1):
             self._client.create_registered_model(
                 self.name,
@@ -43,14 +42,15 @@ class Registry:
             self._client.set_registered_model_tag(self.name, RUN_KEY, key)
 
     def model(self, entry: Entry, run_id: str, *, params: Mapping[str, str], weights: Artifact | None) -> LoggedModel:
-        """Return the model of a generation's run, with its weights if they are to be copied.
+        """Return the model of a generation's run, made if there is none, with small weights copied into it.
 
-        Raises StoreCorrupt if a file of the weights is broken; then none of them is copied.
+        Raises StoreCorrupt if a file of the weights is broken; then no file is copied.
         """
         found = self._client.search_logged_models(
             [self._experiment_id], filter_string=f"source_run_id = '{run_id}'", max_results=1
         )
-        copied = weights if weights is not None and _num_bytes(weights) < UPLOAD_BYTES else None
+        size = sum(size for _, size in weights.files.values()) if weights is not None else 0
+        copied = weights if size < UPLOAD_BYTES else None
         model = (
             found[0]
             if found
@@ -70,13 +70,13 @@ class Registry:
         if model.status != LoggedModelStatus.READY:
             if copied is not None:
                 for name in copied.files:
-                    copied.read(name)  # A broken file is refused here, not spread.
+                    copied.read(name)  # Raises for a broken file before anything is copied.
                 self._client.log_model_artifacts(model.model_id, str(copied.path), "model")
             model = self._client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
         return model
 
     def version(self, run_id: str, model_id: str, *, tags: Mapping[str, str]) -> str:
-        """Return the version of the registered model that is this run's model, made with the tags if there is none."""
+        """Return this run's version of the registered model, made with these tags if there is none."""
         source = f"models:/{model_id}"
         found = self._client.search_model_versions(f"name = '{self.name}' and run_id = '{run_id}'")
         match = next((version for version in found if version.source == source), None)
@@ -87,7 +87,7 @@ class Registry:
         return str(match.version)
 
     def describe(self, model_id: str, version: str, *, note: str) -> None:
-        """Show the note on the pages of a model and of its version, and lead from one to the other."""
+        """Show the note on the pages of a model and its version, and link them."""
         versions = json.dumps([{"name": self.name, "version": version}])
         self._client.set_logged_model_tags(model_id, {"mlflow.note.content": note, "mlflow.modelVersions": versions})
         self._client.update_model_version(self.name, version, description=note)
@@ -95,7 +95,3 @@ class Registry:
     def point(self, alias: str, version: str) -> None:
         """Move an alias to a version."""
         self._client.set_registered_model_alias(self.name, alias, version)
-
-
-def _num_bytes(weights: Artifact) -> int:
-    return sum(size for _, size in weights.files.values())

@@ -1,11 +1,10 @@
-"""A few rollouts of a generation that a person can read, drawn from its artifacts.
+"""Readable tables of a generation's artifacts: a few rollouts as people read them, columns, numbers.
 
-The draw is by the hash of the rollout's id: the same for the same lineage, independent of order, half of it answers
-that passed and half that did not, as far as there are such. Leaves out tokens and log-probabilities.
+Rollouts are drawn by the hash of their id, so the same lineage always shows the same, half of them right if there are
+enough of both kinds. Left out: tokens and log-probabilities.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -23,13 +22,12 @@ VERDICT_COLUMNS = ["rollout_id", "status", "reward", "reason", "breakdown", "ver
 UNJUDGED = dict.fromkeys(VERDICT_COLUMNS, "") | {"reward": None, "breakdown": ()}
 
 
-def readable(root: Path, generation: Generation, *, count: int) -> list[dict[str, Any]]:
+def readable(store: LineageStore, generation: Generation, *, count: int) -> list[dict[str, Any]]:
     """Return at most `count` rollouts of one generation as rows with the keys `COLUMNS`, sorted by rollout id.
 
-    They come from its training steps, or from the evaluation's sampled answers when no step drew any. Raises
+    They come from its training steps, or from the evaluation's sampled answers if no step drew any. Raises
     StoreCorrupt if an artifact is broken.
     """
-    store = LineageStore(root)
     rows = [row for ref in generation.steps.values() for row in _rows(store.artifact(ref), "rollouts.parquet")]
     if not rows and "evaluation" in generation.artifacts:
         rows = _rows(store.artifact(generation.artifacts["evaluation"]), "samples.parquet")
@@ -37,7 +35,7 @@ def readable(root: Path, generation: Generation, *, count: int) -> list[dict[str
 
 
 def pick(rows: Sequence[dict[str, Any]], *, count: int) -> list[dict[str, Any]]:
-    """Return at most `count` of the rows, sorted by rollout id: half passed and half not, as far as there are such."""
+    """Return at most `count` of the rows, sorted by rollout id; half of them passed if there are enough of both."""
     rows = sorted(rows, key=lambda row: sha256(row["rollout"].encode()))
     passed = [row for row in rows if row["verdict"] == Status.PASS]
     others = [row for row in rows if row["verdict"] != Status.PASS]
@@ -47,7 +45,7 @@ def pick(rows: Sequence[dict[str, Any]], *, count: int) -> list[dict[str, Any]]:
 
 
 def columns(artifact: Artifact, name: str, *, wanted: list[str] | None = None) -> list[dict[str, Any]]:
-    """Return some columns of an artifact's table as rows; none when the artifact has no such file.
+    """Return an artifact's table as rows; empty without such a file. `wanted`: columns, in order; None takes all.
 
     Raises StoreCorrupt if the file is broken or lacks a column.
     """
@@ -60,9 +58,9 @@ def columns(artifact: Artifact, name: str, *, wanted: list[str] | None = None) -
 
 
 def numbers(artifact: Artifact, name: str) -> list[dict[str, float]]:
-    """Return the columns of an artifact's table that hold numbers, as rows; none when it has no such file.
+    """Return the numeric columns of an artifact's table as rows without missing values; empty without such a file.
 
-    A row leaves out what was not measured. Raises StoreCorrupt if the file is broken.
+    Raises StoreCorrupt if the file is broken.
     """
     if name not in artifact.files:
         return []

@@ -1,9 +1,9 @@
-"""An MLflow server for one store, on this machine only: for `bootstrap ui` and for looking at pages in a test.
+"""An MLflow server for one store, on this machine only: for `bootstrap ui` and for tests of the pages.
 
     this process --start--> mlflow server (own process group) <--poll /health-- this process, bounded
                  --stop---> SIGTERM to the group, then SIGKILL
 
-Leaves out servers for several people: a reverse proxy with authentication in front of one belongs to the deployment.
+Left out: servers for several people, which need a reverse proxy with authentication.
 """
 
 import os
@@ -15,9 +15,9 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import IO
 
 from bootstrap.errors import TrackingError, WaitTimeout
@@ -34,7 +34,7 @@ _ENVIRONMENT = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Server:
+class Server(AbstractContextManager["Server"]):
     """A running server; leaving it as a context manager stops it."""
 
     url: str
@@ -46,7 +46,7 @@ class Server:
         return self.process.pid
 
     def wait(self) -> None:
-        """Return when the server ends by itself."""
+        """Block until the server ends."""
         self.process.wait()
 
     def stop(self) -> None:
@@ -60,31 +60,26 @@ class Server:
                     continue
         self.log.close()
 
-    def __enter__(self) -> "Server":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
 
 def serve(tracking_uri: str, *, port: int = 0, store: Path = Path("runs")) -> Server:
     """Start an MLflow server for the database `tracking_uri` on 127.0.0.1 and return it once it answers.
 
-    `port` 0 takes a free one. `store`: the folder above the lineages, where artifacts go when the database is no file.
-    Raises TrackingError when `tracking_uri` is a server already, the port is taken, or the server ends while starting;
-    WaitTimeout when it does not answer within `START_SECONDS`.
+    `port`: 0 takes a free one. `store`: the folder above the lineages, for artifacts if the database is no file. Raises
+    TrackingError if `tracking_uri` is a server itself, the port is taken, or the server ends while starting;
+    WaitTimeout if it does not answer within `START_SECONDS`.
     """
     if tracking.is_remote(tracking_uri):
-        raise TrackingError(f"{tracking.public(tracking_uri)} is a server already: open it in a browser")
+        raise TrackingError(f"{tracking.public(tracking_uri)} is a server itself: open it in a browser")
     port = _free_port(port)
     url = f"http://{HOST}:{port}"
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_uri]
     command += ["--default-artifact-root", str(tracking.artifact_location(tracking_uri, store))]
     command += ["--host", HOST, "--port", str(port), "--workers", "1"]
     log = tempfile.TemporaryFile()  # noqa: SIM115 -- the server keeps it; `stop` closes it
-    # The client's address in the environment is not the server's business: its store is named above.
+    # MLFLOW_TRACKING_URI is for clients; the server's store is named above.
     environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"} | _ENVIRONMENT
     process = subprocess.Popen(
         command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment, start_new_session=True
@@ -121,7 +116,7 @@ def _await_health(server: Server) -> None:
 
 def _tail(server: Server) -> str:
     server.log.seek(0)
-    # The server's own words may quote the database's address, password included. Cut last: half a secret is one too.
+    # The log may quote the database's address with its password. Redacted before cutting: half a secret is a secret.
     return tracking.redact(" ".join(server.log.read().decode(errors="replace").split()))[-600:]
 
 

@@ -1,7 +1,7 @@
-"""Ledger -> the texts that MLflow shows and searches: tags of runs and versions, params of runs and models.
+"""Ledger -> the short texts that MLflow shows and searches: tags of runs and versions, params of runs and models.
 
-Pure: records in, texts out, cut to what MLflow has room for. Leaves out numbers (`metrics.py`), the notes in sentences
-(`notes.py`) and logging (`publisher.py`); imports no MLflow.
+Pure functions; texts are cut to MLflow's limits. Left out: numbers (`metrics.py`), notes (`notes.py`) and logging
+(`publisher.py`). Imports no MLflow.
 """
 
 import json
@@ -15,13 +15,15 @@ from bootstrap.store.artifacts import Artifact
 from bootstrap.store.ledger import Entry
 from bootstrap.store.pretrained import Pretrained
 
+RUN_KEY = "bootstrap.run_key"
+"""Tag of runs and registered models: the identity that they are found by."""
 LEDGER_HASH = "bootstrap.ledger_hash"
-"""Tag of a generation's run and model: its record; of a lineage's run: the newest record that its pages show."""
+"""Tag of a generation's run and model: hash of its record; of a lineage's run: of the newest record that it shows."""
 _KEY_CHARACTERS, _PARAM_CHARACTERS, _TAG_CHARACTERS = 250, 6000, 5000
 
 
 def of_lineage(first: Generation, *, base: Pretrained | None) -> dict[str, str]:
-    """Return the tags of the lineage's run that no later generation changes. `base`: what its weights go back to."""
+    """Return the tags of the lineage's run that never change. `base`: the pretrained model of its weights."""
     return {
         "bootstrap.kind": "lineage",
         "bootstrap.seed": str(first.seed),
@@ -32,7 +34,7 @@ def of_lineage(first: Generation, *, base: Pretrained | None) -> dict[str, str]:
 
 
 def of_head(entries: Sequence[Entry]) -> dict[str, str]:
-    """Return the tags of the lineage's run that every generation brings up to date."""
+    """Return the tags of the lineage's run that every generation updates."""
     head = entries[-1]
     champion = entries[head.generation.champion].generation
     return {
@@ -44,7 +46,7 @@ def of_head(entries: Sequence[Entry]) -> dict[str, str]:
 
 
 def of_run(entry: Entry) -> dict[str, str]:
-    """Return the tags by which a generation's run is found; it has them from the start."""
+    """Return the tags that a generation's run is created with."""
     return {
         "bootstrap.kind": "generation",
         "bootstrap.generation": str(entry.generation.number),
@@ -52,16 +54,24 @@ def of_run(entry: Entry) -> dict[str, str]:
     }
 
 
-def of_generation(entry: Entry, *, models: Mapping[int, str], base: Pretrained | None) -> dict[str, str]:
-    """Return the tags of a generation's run: what the gate made of it, from what, how; nothing that is empty.
+def input_models(node: Generation, models: Mapping[int, str]) -> list[tuple[str, str]]:
+    """Return (role, MLflow model id) of each edge from a published model. `models`: model ids by generation number."""
+    return [
+        (edge.role, models[edge.generation])
+        for edge in node.edges
+        if edge.role != "data" and edge.generation is not None and edge.generation in models
+    ]
 
-    `models`: MLflow's model ids by generation number; `base`: what the weights go back to.
+
+def of_generation(entry: Entry, *, models: Mapping[int, str], base: Pretrained | None) -> dict[str, str]:
+    """Return the tags of a generation's run: decision, origin, settings; empty ones are left out.
+
+    `models`: MLflow's model ids by generation number; `base`: the pretrained model of the weights.
     """
     node, environment = entry.generation, entry.annotations.environment
     inputs: dict[str, list[str]] = {}
-    for edge in node.edges:
-        if edge.role != "data" and edge.generation in models:
-            inputs.setdefault(edge.role, []).append(models[edge.generation])
+    for role, model in input_models(node, models):
+        inputs.setdefault(role, []).append(model)
     tags = {
         "bootstrap.outcome": node.outcome.value,
         "bootstrap.gate": gate(node),
@@ -87,7 +97,7 @@ def of_generation(entry: Entry, *, models: Mapping[int, str], base: Pretrained |
 
 
 def of_version(node: Generation, *, base: Pretrained | None) -> dict[str, str]:
-    """Return the tags of a generation's version of the registered model. `base`: what the weights go back to."""
+    """Return the tags of a generation's version of the registered model. `base`: the weights' pretrained model."""
     return {
         "bootstrap.generation": str(node.number),
         "bootstrap.gate": gate(node),
@@ -102,9 +112,9 @@ def of_version(node: Generation, *, base: Pretrained | None) -> dict[str, str]:
 def model_params(
     entry: Entry, *, recipe: Mapping[str, Any], models: Mapping[int, str], weights: Artifact | None
 ) -> dict[str, str]:
-    """Return the params of a generation's MLflow model; nothing that is empty.
+    """Return the params of a generation's MLflow model; empty ones are left out.
 
-    `recipe`: as plain JSON; `models`: MLflow's model ids by generation number; `weights`: None where none are kept.
+    `recipe`: as plain JSON; `models`: MLflow's model ids by generation number; `weights`: None if none are stored.
     """
     node = entry.generation
     params = {
@@ -123,15 +133,13 @@ def model_params(
         for file, label in (("model.safetensors", "weights_sha256"), ("tokenizer.json", "tokenizer_sha256")):
             if file in weights.files:
                 params[label] = weights.files[file][0]
-    # MLflow merges the run's params into the model's page, where an empty one says nothing.
     return _filled(params, limit=_PARAM_CHARACTERS)
 
 
 def recipe_params(recipe: Mapping[str, Any]) -> dict[str, str]:
-    """Return a nested recipe as MLflow params: dotted keys of legal characters, short text values, nothing empty.
+    """Return a nested recipe (plain JSON) as MLflow params: dotted keys of legal characters; empty values are left out.
 
-    `recipe`: as plain JSON. Lists of plain values stay one param; lists of settings are numbered:
-    `generations.steps.0.rounds`.
+    A list of plain values is one param; lists of settings are numbered: `generations.steps.0.rounds`.
     """
     params: dict[str, str] = {}
 
@@ -140,7 +148,7 @@ def recipe_params(recipe: Mapping[str, Any]) -> dict[str, str]:
             case {**settings}:
                 for key, inner in settings.items():
                     walk(inner, f"{path}.{mlflow_key(key)}" if path else mlflow_key(key))
-            case [*items] if any(map(_is_settings, items)):
+            case [*items] if any(hasattr(item, "keys") for item in items):
                 for index, item in enumerate(items):
                     walk(item, f"{path}.{index}")
             case None | "" | []:
@@ -155,30 +163,25 @@ def recipe_params(recipe: Mapping[str, Any]) -> dict[str, str]:
 
 
 def gate(node: Generation) -> str:
-    """Return what the gate made of a generation, in a word to search for: accepted, rejected, ungated."""
+    """Return the gate's verdict as one word to search for: accepted, rejected, ungated."""
     if node.outcome is GenerationOutcome.UNGATED:
         return "ungated"
     return "accepted" if node.decision.promoted else "rejected"
 
 
 def _origin(node: Generation) -> dict[str, str]:
-    """Return the tags of a fork: which generation of another lineage its weights are, and the hash of its record."""
-    return {
-        name: value
-        for edge in node.edges
-        if edge.role == "init" and edge.record is not None
-        for name, value in (
-            ("bootstrap.forked_from", queries.source(edge)),
-            ("bootstrap.forked_from_record", edge.record),
-        )
-    }
+    """Return the tags of a fork: the generation of another lineage that it starts from, and the hash of its record."""
+    edge = queries.fork_edge(node)
+    if edge is None:
+        return {}
+    return {"bootstrap.forked_from": queries.source(edge), "bootstrap.forked_from_record": edge.record or ""}
 
 
 def _pretrained(base: Pretrained | None) -> dict[str, str]:
-    """Return the tags that say which pretrained model the weights go back to, and on what terms."""
+    """Return the tags with the pretrained model's source and licence; none without one."""
     if base is None:
         return {}
-    return {"bootstrap.base.source": base.source, **({"bootstrap.base.license": base.licence} if base.licence else {})}
+    return _filled({"bootstrap.base.source": base.source, "bootstrap.base.license": base.licence or ""})
 
 
 def _base_model(recipe: Mapping[str, Any]) -> str:
@@ -199,14 +202,6 @@ def _names(numbers: Sequence[int]) -> str:
     return ", ".join(f"gen-{number}" for number in numbers)
 
 
-def _is_settings(value: Any) -> bool:
-    match value:
-        case {}:
-            return True
-        case _:
-            return False
-
-
-def _filled(texts: Mapping[str, str], *, limit: int) -> dict[str, str]:
+def _filled(texts: Mapping[str, str], *, limit: int | None = None) -> dict[str, str]:
     """Return the texts that are not empty, each cut to `limit` characters."""
     return {key: value[:limit] for key, value in texts.items() if value}

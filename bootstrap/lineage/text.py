@@ -1,9 +1,7 @@
-"""Numbers and names as people read them, and foreign text made harmless for Markdown and for MLflow's keys.
-
-Leaves out what is said: sentences are made in `notes.py`, tables in `queries.py`.
-"""
+"""Numbers, tables and names as people read them, and foreign text made harmless for Markdown and for MLflow's keys."""
 
 import re
+from collections.abc import Sequence
 
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
 _LOOKALIKES = str.maketrans(
@@ -52,10 +50,15 @@ def points(difference: float) -> str:
     return f"{100 * difference:+.1f} pp"
 
 
-def plain(text: str, *, limit: int = 2000) -> str:
-    """Return `text` as one line in which Markdown and HTML find nothing to act on.
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table."""
+    return "\n".join("| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *rows))
 
-    Characters with a meaning become look-alikes instead of entities, because MLflow shows the same text raw in tables.
+
+def plain(text: str, *, limit: int = 2000) -> str:
+    """Return `text` as one line without Markdown or HTML markup, at most `limit` characters.
+
+    Characters with a meaning become look-alikes instead of entities, because MLflow also shows the text raw in tables.
     """
     flat = " ".join(text.replace("->", "→").split()).translate(_LOOKALIKES)
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"

@@ -1,9 +1,7 @@
-"""Where the pages are: the tracking store's address, and the links into its pages. Imports no MLflow.
+"""The tracking store's address, and links to MLflow's pages. Imports no MLflow.
 
-A tracking URI may hold a user name and password. Links are made without them, and every message that may quote the
-address or another program's words passes `redact`.
-
-Leaves out talking to the store (`publisher.py`) and starting a server for it (`server.py`).
+A tracking URI may contain a user name and password. Links are made without them, and every message that may quote the
+address passes `redact`. Left out: connections to the store (`connection.py`), and starting a server (`server.py`).
 """
 
 import os
@@ -16,15 +14,15 @@ from bootstrap import lookups
 from bootstrap.errors import RecipeError, TrackingError, system_reason
 
 REACH_SECONDS = 3.0
-"""Longest wait for a tracking server to accept a connection, the look-up of its name included."""
+"""Longest wait for a tracking server to accept a connection, including the look-up of its name."""
 HTML_PATH = "lineage/lineage.html"
-"""Where the lineage page lies among the artifacts of the lineage's run."""
+"""Path of the lineage page among the artifacts of the lineage's run."""
 ARTIFACTS_FOLDER = "mlflow-artifacts"
-"""Where artifacts lie, beside the lineages."""
+"""Folder of MLflow's artifacts, beside the lineages."""
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _MODE = "?workflowType=machine_learning"
-# What stands before the last "@" of an address's host part; after a name and a colon that begin no port, a password
-# may hold slashes too, as database addresses allow. An IPv6 address in brackets is a host and no name.
+# Matches everything before the last "@" of an address's host part. After a name and a colon that begins no port, a
+# password may contain slashes too, as database addresses allow. An IPv6 address in brackets is a host, not a name.
 _USER = re.compile(
     r"(?<=://)(?!\[[0-9A-Fa-f:.]+\](?::\d+)?(?:[/?#\s]|$))"
     r"(?:[^\s/?#]*@|[^\s/?#:@]*:(?!\d+(?:[/?#\s]|$))[^\s@]*@)"
@@ -36,8 +34,8 @@ def resolve_tracking_uri(uri: str | None, store: Path) -> str:
     """Return the absolute tracking URI of a recipe's `tracking.uri`.
 
     None takes the environment's `MLFLOW_TRACKING_URI`, else a SQLite database in `store`, the folder above the
-    lineages. A relative SQLite path starts at the current folder. Raises RecipeError for any other kind of address, and
-    for one whose host and port cannot be read.
+    lineages. A relative SQLite path starts at the current folder. Raises RecipeError for another kind of address, or if
+    host and port cannot be read.
     """
     place = "tracking.uri" if uri or not os.environ.get("MLFLOW_TRACKING_URI") else "MLFLOW_TRACKING_URI"
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or database_uri(Path(store) / "mlflow.db")
@@ -58,12 +56,12 @@ def resolve_tracking_uri(uri: str | None, store: Path) -> str:
 
 
 def is_remote(uri: str) -> bool:
-    """Whether the tracking store is a server reached by HTTP."""
+    """Whether the tracking store is an HTTP server."""
     return uri.startswith(("http://", "https://"))
 
 
 def artifact_location(tracking_uri: str, store: Path) -> str | None:
-    """Return where artifacts go, as a file URI: beside a SQLite database, else in `store`; None: the server decides."""
+    """Return the folder for artifacts as a file URI: beside a SQLite database, else in `store`; None for a server."""
     if is_remote(tracking_uri):
         return None
     database = database_path(tracking_uri)
@@ -72,13 +70,13 @@ def artifact_location(tracking_uri: str, store: Path) -> str | None:
 
 
 def database_uri(path: Path) -> str:
-    """Return the address of a SQLite database, with what an address would read otherwise percent-encoded."""
+    """Return the address of a SQLite database, with characters that have a meaning in addresses percent-encoded."""
     text = re.sub("%(?=[0-9A-Fa-f]{2})", "%25", str(path.absolute()))
     return f"sqlite:///{text.replace('?', '%3F')}"
 
 
 def database_path(uri: str) -> Path | None:
-    """Return where the SQLite database of an address lies; None for an address of another kind."""
+    """Return the path of an address's SQLite database; None for an address of another kind."""
     if not uri.startswith("sqlite:///"):
         return None
     return Path(unquote(uri.removeprefix("sqlite:///").partition("?")[0]))
@@ -92,7 +90,7 @@ def experiment_name(lineage: str, experiment: str | None) -> str:
 def check_reachable(tracking_uri: str) -> None:
     """Raise TrackingError within `REACH_SECONDS` if the tracking server accepts no connection; databases pass.
 
-    Raises RecipeError for an address whose host and port cannot be read.
+    Raises RecipeError if the address's host and port cannot be read.
     """
     if not is_remote(tracking_uri):
         return
@@ -109,7 +107,7 @@ def check_reachable(tracking_uri: str) -> None:
 
 
 def public(uri: str) -> str:
-    """Return an address as it may be shown: without user name and password."""
+    """Return an address without user name and password."""
     try:
         parts = urlsplit(uri)
     except ValueError:
@@ -118,17 +116,17 @@ def public(uri: str) -> str:
 
 
 def redact(text: str) -> str:
-    """Return `text` with user names, passwords and tokens cut out of the addresses in it."""
+    """Return `text` without user names, and with passwords and tokens masked, in all addresses in it."""
     return _SECRET.sub(r"\1***", _USER.sub("", text))
 
 
 def _split(uri: str, *, place: str) -> SplitResult:
-    """Return an address's parts. Raises RecipeError, naming the setting `place`, when its host or port cannot be."""
+    """Return an address's parts. Raises RecipeError naming the setting `place` if host or port cannot be read."""
     try:
         parts = urlsplit(uri)
-        _ = parts.port  # Reading it is what proves it.
+        _ = parts.port  # Raises for an invalid port.
     except ValueError:
-        # The reason is left out: it quotes a password with a slash in it as the port.
+        # Without the error's own text, which quotes a password with a slash in it as the port.
         raise RecipeError(
             f"{place} {public(uri)!r} has no host and port that can be read; write http://HOST:PORT, with special "
             "characters of a user name or password percent-encoded"
@@ -137,7 +135,7 @@ def _split(uri: str, *, place: str) -> SplitResult:
 
 
 def _root(base: str) -> str:
-    """Return what links start with; an empty `base` makes them relative."""
+    """Return the prefix of links; an empty `base` makes them relative."""
     return public(base).rstrip("/")
 
 

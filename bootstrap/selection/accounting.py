@@ -1,6 +1,6 @@
-"""Accounting: every prompt drawn is rolled out, judged and selected or dropped with a reason, exactly once.
+"""Accounting: every prompt drawn is rolled out, judged, and selected or dropped with a reason, exactly once.
 
-Accounting that does not reconcile blocks the commit of a generation.
+A generation whose accounting does not reconcile is not committed.
 """
 
 from collections import Counter
@@ -16,10 +16,10 @@ IDS_SHOWN = 3
 def reconcile(
     rollouts: Sequence[Rollout], verdicts: Sequence[Verdict], selections: Sequence[Selection], *, num_prompts: int
 ) -> Accounting:
-    """Return the accounting of a stage that drew `num_prompts` prompts, one group of rollouts each.
+    """Reconcile a stage that drew `num_prompts` prompts, one group of rollouts each; return its counts.
 
-    Raises AccountingMismatch when a prompt has no rollout, when a rollout lacks its verdict or selection, has two, or
-    one belongs to no rollout, and when an unjudged rollout carries a policy gradient.
+    Raises AccountingMismatch if a prompt has no rollout, if a rollout has not exactly one verdict and one selection, if
+    a verdict or selection belongs to no rollout, or if an unverifiable rollout carries a policy gradient.
     """
     ids = [rollout.id for rollout in rollouts]
     _match(ids, ids, kind="rollout")
@@ -47,7 +47,7 @@ def reconcile(
 
 
 def combine(accounting: Iterable[Accounting]) -> Accounting:
-    """Return the sum of several stages' accounting; of none, empty accounting."""
+    """Return the sum of several stages' counts; of none, zeros."""
     totals: Counter[str] = Counter()
     dropped: Counter[str] = Counter()
     for one in accounting:

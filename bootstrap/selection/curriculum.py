@@ -1,9 +1,10 @@
-"""What the next generation aims at, judged by held-out accuracy at each level.
+"""The levels that the next generation aims at, chosen by held-out accuracy at each level.
 
-`next` raises the level when accuracy passes a bound, as RLVE does (arXiv:2511.07317); `accelerated` takes several next
-levels at once, up to the first that is hard; `solved` takes those that are solved without having been trained on,
-the accelerated schedule of arXiv:2502.01612; `fixed` is that paper's plain schedule, one more level per round; `given`
-names the levels.
+next           the next level once accuracy passes a bound, as in RLVE (arXiv:2511.07317)
+accelerated    several next levels at once, up to the first hard one
+solved         levels solved without training on them, the accelerated schedule of arXiv:2502.01612
+fixed          one more level per round, that paper's plain schedule
+given          levels that the recipe names
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -15,10 +16,10 @@ from bootstrap.config.steps import Step
 
 
 def aims_by(stage: Stage, *, champion: int, init: int | None) -> int:
-    """Return the generation whose held-out accuracy says what a generation of the stage aims at.
+    """Return the generation whose held-out accuracy decides the targets of a generation of the stage.
 
-    That is the champion, which is to be beaten. But one that the gate leaves alone goes its own way, and one that takes
-    up what is `solved` has to go by the weights that answer: what it starts from (`init`, None for another model).
+    It is the champion, which is to be beaten. An ungated stage, and one whose curriculum is `solved`, goes by the
+    generation that it starts from instead: `init`, None for a model outside the lineage.
     """
     own = stage.gate == "never" or stage.curriculum.aims_by_start
     return init if own and init is not None else champion
@@ -35,13 +36,15 @@ def target_levels(
 ) -> tuple[int, ...]:
     """Return the levels that a generation aims at, ascending; consecutive unless they are `given`.
 
-    None is above `highest`, the task's last one, unless it is given. `rise`: how far above the base's the `fixed`
-    schedule has come (`Recipe.rise`). `trained`: highest `trained_level` of the generation which decides and of its
-    ancestors. `accuracies` maps levels to its shares of right held-out answers; a level that was not measured counts as
-    not reached. The first target is the first level beyond the base's that is not reached. The base's own levels are
-    not aimed at: they have references, which replay keeps showing, so one that dips is repaired by replay while the aim
-    moves on. `accelerated` adds the following levels up to and including the first one below `until`. `solved` takes
-    the levels above `trained` up to the last of those that are solved without a gap, or else that first level.
+    `accuracies`: level -> share of right held-out answers of the generation that decides (`aims_by`); a level without
+    an entry counts as not reached. `rise`: levels above the base's that the `fixed` schedule has reached
+    (`Recipe.rise`). `trained`: highest `trained_level` of the deciding generation and its ancestors. `highest`: the
+    task's last level, which bounds all targets except given ones.
+
+    The first target is the first level above `base_level` that is not reached. Lower levels are no targets: they have
+    references, so replay repairs one that dips. `accelerated` adds the following levels, up to and including the first
+    one below `until`. `solved` takes the levels above `trained` up to the last one solved without a gap; if there is
+    none, that first level.
     """
     found = curriculum.targets(accuracies, base_level=base_level, rise=rise, trained=trained)
     if highest is None or curriculum.given:
@@ -56,20 +59,21 @@ def levels_of(wanted: Levels, targets: Sequence[int]) -> tuple[int, ...]:
 
 
 def drawn_levels(step: Step, targets: Sequence[int]) -> tuple[int, ...]:
-    """Return the levels that a step draws prompts from; the targets for one that draws none."""
-    return levels_of(next((drawn.levels for _, drawn in step.draws()), "targets"), targets)
+    """Return the levels that a step draws prompts from; the targets if it draws none."""
+    first = next((drawn for _, drawn in step.draws()), None)
+    return tuple(targets) if first is None else levels_of(first.levels, targets)
 
 
 def last_evaluated(targets: Sequence[int], *, lookahead: int, highest: int | None) -> int:
-    """Return the last level at which a generation is evaluated for its own sake; `highest`: the task's last one."""
+    """Return the last level at which a generation is evaluated, apart from the gate's; `highest`: the task's last."""
     last = max(targets) + lookahead
     return last if highest is None else min(last, max(highest, *targets))
 
 
 def trained_level(recipe: Recipe, number: int, targets: Sequence[int]) -> int:
-    """Return the highest level that a generation which aims at `targets` answers or is shown; 0 for one that merges.
+    """Return the highest level that a generation with these targets answers or is shown; 0 for a merge.
 
-    Left out: what it replays, which others have answered, and what self-play proposes beyond its aim, which is chance.
+    Replayed answers do not count, since other generations gave them, nor do self-play's proposals beyond the targets.
     """
     if number == 0:
         return recipe.start_level
@@ -89,8 +93,8 @@ def _trained_level(step: Step, targets: Sequence[int], *, base_level: int) -> in
 
 
 def replay_levels(targets: Sequence[int], *, held: Collection[int] = ()) -> tuple[int, ...]:
-    """Return the levels to replay: all below the first target, and those the pool `held` answers of, but no target.
+    """Return the levels to replay: all below the first target and those in the pool (`held`), without the targets.
 
-    Where the targets are all there is, as in a file of one level, they are replayed themselves.
+    If only targets are left, as for a file of one level, they are replayed themselves.
     """
     return tuple(sorted({*range(1, min(targets)), *held} - set(targets))) or tuple(targets)

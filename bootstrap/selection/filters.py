@@ -1,23 +1,23 @@
-"""Which scored rollouts train the candidate, and why each other one does not. Every rollout gets one Selection.
+"""Which scored rollouts train the candidate, with a reason for each. Every rollout gets exactly one Selection.
 
 `accept` serves rejection sampling, `select_groups` and `select_batch` reinforcement learning. Left out: advantages and
-weights (`training/`), and how the replay pool is drawn from (`replay.py`).
+weights (`training/`), and drawing from the replay pool (`replay.py`).
 """
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 from bootstrap.records import Rollout, Selection, Status, Use, Verdict
 
 COMPARED = "compared"
 VERIFIED_BY = {False: "verified", True: "verified, found with a hint"}
-"""Why an answer is imitated, by whether its prompt had a hint."""
+"""Reason of an imitated answer, by whether its prompt had a hint."""
 TRUNCATED = "cut by the length limit: counted in its group's mean, masked from the loss"
 OFF_POLICY = "sampler and trainer disagree: counted in its group's mean, masked from the loss"
 OFF_POLICY_ALONE = "sampler and trainer disagree: masked from the loss"
-"""The same of an answer of no informative group, which a teacher alone has a word on."""
+"""The same for an answer of a zero-variance group, which only a teacher gives a gradient."""
 
 
 def accept(
@@ -27,18 +27,18 @@ def accept(
     filter: Literal["verified", "none"],
     max_per_prompt: int,
 ) -> list[Selection]:
-    """Return which rollouts are imitated, in order: right, distinct, at most `max_per_prompt` of each prompt.
+    """Return the selections of rejection sampling, in order: imitated are right, distinct answers, capped per prompt.
 
-    The cap keeps easy prompts from crowding out hard ones (ReST-EM, arXiv:2312.06585); equal answers of one prompt
-    teach once (RFT, arXiv:2308.01825). Filter `none` is the control without a verifier: it keeps every answer, right,
-    wrong or unjudged, under the same cap. What is imitated also joins the replay pool.
+    The cap of `max_per_prompt` keeps easy prompts from crowding out hard ones (ReST-EM, arXiv:2312.06585); equal
+    answers to one prompt train once (RFT, arXiv:2308.01825). Filter `none` is the control without a verifier: it keeps
+    every answer, right, wrong or unverifiable, under the same cap. Imitated answers also join the replay pool.
     """
     assert max_per_prompt >= 1, f"a cap of {max_per_prompt} accepts nothing"
     answers: set[tuple[str, str]] = set()
     accepted: Counter[str] = Counter()
     selections = []
-    for rollout, verdict in _pairs(rollouts, verdicts):
-        # Asked with a hint or without, it is one prompt.
+    for rollout, verdict in pairs(rollouts, verdicts):
+        # A prompt with a hint and the same one without count as one.
         prompt = rollout.imitated_prompt
         answer = (prompt, rollout.text)
         if filter == "verified" and verdict.status is not Status.PASS:
@@ -56,7 +56,7 @@ def accept(
 
 
 def differ(rewards: Sequence[float]) -> bool:
-    """Return whether a group's rewards differ, so that its members can be told apart."""
+    """Whether a group's rewards differ, so that its members can be compared."""
     return len(set(rewards)) > 1
 
 
@@ -70,25 +70,21 @@ def select_groups(
 ) -> tuple[list[Selection], tuple[str, ...]]:
     """Return the selections, in order, and the informative groups: those whose judged members differ in reward.
 
-    Unverifiable members leave their group; fewer than two others cannot be compared. A group with equal rewards has
-    advantage 0 throughout and gives no gradient; with `keep` the algorithm still counts its tokens in the mean, and
-    the reason says so. The first right answer of a group joins the replay pool, whether or not the group is
-    informative.
-    `useful`: whether rewards that differ give an advantage at all, for algorithms that need more. `mask_truncated`:
-    answers cut by the length limit are compared and give no gradient themselves.
+    Unverifiable members leave their group; at least two others have to remain. A zero-variance group has advantage 0
+    throughout and gives no gradient; with `zero_variance="keep"` the algorithm still counts its tokens in the mean, and
+    the reason says so. The first right answer of every group joins the replay pool. `useful`: whether rewards that
+    differ give an advantage, for algorithms that need more than a difference. `mask_truncated`: answers cut by the
+    length limit are compared but give no gradient themselves.
     """
     judged: dict[str, list[Verdict]] = {}
-    for rollout, verdict in _pairs(rollouts, verdicts):
+    for rollout, verdict in pairs(rollouts, verdicts):
         members = judged.setdefault(rollout.group, [])
         if verdict.status is not Status.UNVERIFIABLE:
             members.append(verdict)
-    uninformative = {
-        group: reason
-        for group, members in judged.items()
-        if (reason := _why_uninformative(members, zero_variance, useful))
-    }
-    return _select(rollouts, verdicts, uninformative, mask_truncated), tuple(
-        group for group in judged if group not in uninformative
+    reasons = {group: _uninformative(members, zero_variance, useful) for group, members in judged.items()}
+    dropped = {group: reason for group, reason in reasons.items() if reason}
+    return _select(rollouts, verdicts, dropped, mask_truncated), tuple(
+        group for group in judged if group not in dropped
     )
 
 
@@ -99,23 +95,23 @@ def select_batch(
     mask_truncated: bool = False,
     must_differ: bool = True,
 ) -> tuple[list[Selection], tuple[str, ...]]:
-    """Return what `select_groups` does for an algorithm that compares all samples of a round with one another.
+    """Return the same as `select_groups` for an algorithm that compares all samples of a round with one another.
 
-    Every group with a judged member is informative, unless all rewards of the round are equal: then none is, if they
-    `must_differ` to teach anything; a critic's expectations may do without.
+    Every group with a judged member is informative. If all rewards of the round are equal and `must_differ` is set,
+    none is; an algorithm with a critic learns from equal rewards too.
     """
-    judged = [(r.group, v.reward) for r, v in _pairs(rollouts, verdicts) if v.reward is not None]
+    judged = [(r.group, v.reward) for r, v in pairs(rollouts, verdicts) if v.reward is not None]
     teaches = differ([reward for _, reward in judged]) or not must_differ
     informative = tuple(dict.fromkeys(group for group, _ in judged)) if teaches else ()
     reason = "zero variance (equal rewards in the whole round)"
-    uninformative = {rollout.group: reason for rollout in rollouts if rollout.group not in informative}
-    return _select(rollouts, verdicts, uninformative, mask_truncated), informative
+    dropped = {rollout.group: reason for rollout in rollouts if rollout.group not in informative}
+    return _select(rollouts, verdicts, dropped, mask_truncated), informative
 
 
 def _select(
-    rollouts: Sequence[Rollout], verdicts: Sequence[Verdict], uninformative: Mapping[str, str], mask_truncated: bool
+    rollouts: Sequence[Rollout], verdicts: Sequence[Verdict], dropped: Mapping[str, str], mask_truncated: bool
 ) -> list[Selection]:
-    """Return the selections when the groups in `uninformative` give no gradient, for the reason given there."""
+    """Return the selections, in order. `dropped`: group -> reason, of the groups that give no gradient."""
     selections = []
     kept: set[str] = set()
     for rollout, verdict in zip(rollouts, verdicts, strict=True):
@@ -123,21 +119,19 @@ def _select(
         kept |= {rollout.group} if right else set()
         if verdict.status is Status.UNVERIFIABLE:
             selections.append(_drop(rollout, f"unverifiable: {verdict.reason}"))
-        elif rollout.group in uninformative:
-            selections.append(
-                Selection(rollout_id=rollout.id, use=Use.NONE, replay=right, reason=uninformative[rollout.group])
-            )
+        elif rollout.group in dropped:
+            selections.append(_drop(rollout, dropped[rollout.group], replay=right))
         elif mask_truncated and rollout.finish.is_truncated:
-            selections.append(Selection(rollout_id=rollout.id, use=Use.NONE, replay=right, reason=TRUNCATED))
+            selections.append(_drop(rollout, TRUNCATED, replay=right))
         else:
             selections.append(Selection(rollout_id=rollout.id, use=Use.RL, replay=right, reason=COMPARED))
     return selections
 
 
-def _why_uninformative(
+def _uninformative(
     members: Sequence[Verdict], zero_variance: Literal["drop", "keep"], useful: Callable[[Sequence[float]], bool]
 ) -> str | None:
-    """Return why a group gives no gradient, or None when it does."""
+    """Return the reason why a group gives no gradient; None if it does. `members`: its judged verdicts."""
     if len(members) < 2:
         return "fewer than two judged answers to compare"
     rewards = [member.reward for member in members if member.reward is not None]
@@ -150,25 +144,26 @@ def _why_uninformative(
 
 
 def more_samples(passed: Sequence[bool], *, at_most: int) -> int:
-    """Return how many further samples a prompt is worth after those in `passed`, up to `at_most` in total.
+    """Return the number of further samples to draw for a prompt, so that at most `at_most` are drawn in total.
 
-    Adaptive group size: as many samples as are expected to hold two right ones at the pass rate of those in `passed`,
-    so easy prompts stop early and the samples go to hard ones; a prompt with no right answer yet gets all. sGPO
-    (arXiv:2606.08854) sizes for one right answer and throws away the samples that the rate is taken from. Here they
-    stay in the group, which therefore holds the first right one already wherever the rate is known: sized for one, it
-    would never grow. The size depends on the answers that are then compared, so a group's mean is not quite unbiased.
+    `passed`: whether each sample so far is right. Adaptive group size: the group grows until it is expected to hold two
+    right samples at the pass rate so far, so easy prompts stop early; a prompt without a right answer gets all samples.
+    sGPO (arXiv:2606.08854) sizes for one right answer and discards the samples that measured the rate. Here they stay
+    in the group, which already holds a right answer if the rate is above 0, so sizing for one would never grow it.
+    The size depends on the compared answers, so a group's mean is slightly biased.
     """
     right = sum(passed)
     wanted = math.ceil(2 * len(passed) / right) if right else at_most
     return max(min(wanted, at_most) - len(passed), 0)
 
 
-def _pairs(rollouts: Sequence[Rollout], verdicts: Sequence[Verdict]) -> list[tuple[Rollout, Verdict]]:
-    pairs = list(zip(rollouts, verdicts, strict=True))
-    for rollout, verdict in pairs:
+def pairs(rollouts: Iterable[Rollout], verdicts: Iterable[Verdict]) -> list[tuple[Rollout, Verdict]]:
+    """Return each rollout with its verdict; both in the same order."""
+    found = list(zip(rollouts, verdicts, strict=True))
+    for rollout, verdict in found:
         assert rollout.id == verdict.rollout_id, f"verdict of {verdict.rollout_id} stands beside rollout {rollout.id}"
-    return pairs
+    return found
 
 
-def _drop(rollout: Rollout, reason: str) -> Selection:
-    return Selection(rollout_id=rollout.id, use=Use.NONE, replay=False, reason=reason)
+def _drop(rollout: Rollout, reason: str, *, replay: bool = False) -> Selection:
+    return Selection(rollout_id=rollout.id, use=Use.NONE, replay=replay, reason=reason)

@@ -1,10 +1,8 @@
 """The replay pool: the lineage's own verified answers, accumulated over generations and never replaced.
 
-Cross-entropy on them is the default anchor against forgetting: it keeps old levels where divergence to the parent
-lets an eroded parent become the next teacher. Accumulating instead of replacing bounds the error of training on own
-data (arXiv:2404.01413).
-
-Left out: which rollouts join the pool (`filters.py`) and how the learner weighs them (`training/`).
+Cross-entropy on them is the default anchor against forgetting. A divergence to the parent would not do: an eroded
+parent would become the next teacher. Accumulating instead of replacing bounds the error of training on own data
+(arXiv:2404.01413). Left out: which rollouts join the pool (`filters.py`), and their weight in the loss (`training/`).
 """
 
 import math
@@ -20,7 +18,7 @@ from bootstrap.records import Example
 from bootstrap.seeds import derive_seed, generator
 
 Demonstrate = Callable[[Sequence[int], int, int], list[tuple[str, str, str]]]
-"""(levels, count, seed) -> (prompt id, prompt text, reference answer) of that many train prompts, level uniform."""
+"""(levels, count, seed) -> (prompt id, prompt text, reference answer) of `count` train prompts, level uniform."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +27,7 @@ class PoolEntry:
 
     rollout_id: str
     generation: int
-    """The one that gave it. Of a fork's generation 0: 0 for what its origin itself gave, less for older answers."""
+    """The generation that gave it. In a fork: 0 for answers of its origin, negative for those of older ancestors."""
     level: int
     prompt_text: str
     completion_text: str
@@ -38,9 +36,9 @@ class PoolEntry:
 
 
 class ReplayPool:
-    """Entries by level, in the order they were added; one per prompt text, the first.
+    """Entries by level, in the order they were added; of each prompt text only the first counts.
 
-    What later generations answered to a prompt is known besides, for when theirs alone is asked for.
+    Later answers to the same prompt are kept beside, for pools of certain generations (`latest`, `given_by`).
     """
 
     def __init__(self, entries: Iterable[PoolEntry] = ()) -> None:
@@ -58,7 +56,7 @@ class ReplayPool:
         return tuple(sorted(self._by_level))
 
     def add(self, entries: Iterable[PoolEntry]) -> int:
-        """Add entries whose prompt text is new, in order, and return how many were."""
+        """Add entries in order, and return the number of those whose prompt text is new."""
         before = len(self)
         for entry in entries:
             self._given.append(entry)
@@ -68,24 +66,24 @@ class ReplayPool:
         return len(self) - before
 
     def entries(self, level: int) -> Sequence[PoolEntry]:
-        """Return the entries of a level, oldest first; empty when there are none. Not to be changed."""
+        """Return the entries of a level, oldest first; empty without any. Not to be changed."""
         return self._by_level.get(level, ())
 
     def latest(self, *generations: int) -> "ReplayPool":
-        """Return a pool of what these generations gave, to prompts that others had answered before too."""
+        """Return a pool of these generations' answers, including those to prompts that others answered earlier."""
         return ReplayPool(entry for entry in self._given if entry.generation in generations)
 
     def given_by(self, generation: int) -> "ReplayPool":
-        """Return a pool of what a generation gave, for generation 0 with all that a fork came with."""
+        """Return a pool of one generation's answers; for generation 0 all that a fork inherited are among them."""
         return ReplayPool(entry for entry in self._given if max(entry.generation, 0) == generation)
 
     @property
     def given(self) -> Sequence[PoolEntry]:
-        """All that was added, in order. Not to be changed."""
+        """All entries ever added, in order. Not to be changed."""
         return self._given
 
     def digest(self) -> str:
-        """Return SHA-256 over all that was added, in order."""
+        """Return SHA-256 over all entries ever added, in order."""
         return sha256_of(
             canonical_json([e.rollout_id, e.generation, e.level, e.prompt_text, e.completion_text]) + b"\n"
             for e in self._given
@@ -106,15 +104,15 @@ def draw_replay(
     decay: float = 1.0,
     min_reference_share: float = 0.0,
 ) -> list[Example]:
-    """Return `count` examples given as text, level uniform over `levels`, with replacement.
+    """Return `count` examples as text, level uniform over `levels`, drawn with replacement.
 
-    Levels up to `base_level` come from `demonstrate`, those above from the pool; levels above it without an entry are
-    left out of the draw. With base level 0 everything comes from the pool. An example's source is the id of the
-    rollout, or of the prompt whose reference is shown. Raises RecipeError when no level has anything to replay.
+    Levels up to `base_level` come from `demonstrate`, those above from the pool; pool levels without an entry are not
+    drawn. An example's source is the id of the rollout, or of the prompt whose reference is shown. Raises RecipeError
+    if no level has anything to replay.
 
-    `decay`: the chance of an answer falls by this factor for every generation by which it is older than the
-    newest of these levels; references keep theirs. `min_reference_share`: least share of the examples that show a
-    reference; where the draw gives fewer, random ones from the pool make way for references.
+    `decay`: the probability of an answer falls by this factor for every generation by which it is older than the newest
+    on these levels; that of references does not. `min_reference_share`: least share of references among the examples;
+    if the draw has fewer, references replace random examples from the pool.
     """
     assert 0 < decay <= 1 and 0 <= min_reference_share <= 1, f"decay {decay}, share {min_reference_share}"
     if count == 0:
@@ -157,9 +155,9 @@ def draw_replay(
 
 
 class _Ages:
-    """The chances of answers that fade: each keeps the one it has in a uniform draw, times `decay` to its age.
+    """Draws with decay: an answer's weight is that in a uniform draw, times `decay` to the power of its age.
 
-    A level's chance is therefore the mean of its answers', and that of the whole draw sums to 1 again.
+    A level's weight is therefore the mean over its answers of `decay ** age`; weights are normalised by the draw.
     """
 
     def __init__(self, pool: ReplayPool, levels: Sequence[int], *, base_level: int, decay: float) -> None:
@@ -182,9 +180,9 @@ class _Ages:
 
 
 def _show_more(drawn: list[int], rng: Random, *, base_level: int, base_levels: Sequence[int], share: float) -> None:
-    """Turn random levels of the pool among `drawn` into base levels until these are `share` of all."""
+    """Replace random pool levels in `drawn` by base levels until these are at least `share` of all."""
     from_pool = [place for place, level in enumerate(drawn) if level > base_level]
-    # Rounded first: 0.07 of 100 is a hair above 7 in binary.
+    # Rounded first: 0.07 * 100 is slightly above 7 in binary.
     wanted = math.ceil(round(share * len(drawn), 9))
     for place in rng.sample(from_pool, max(wanted - (len(drawn) - len(from_pool)), 0)):
         drawn[place] = rng.choice(base_levels)

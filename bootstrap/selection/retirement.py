@@ -1,8 +1,8 @@
-"""Retirement of solved prompts: what a model and its ancestors answer right almost always is not drawn again (ScaleRL).
+"""Retirement of solved prompts: those that a model and its ancestors almost always answer right are not drawn again.
 
-ScaleRL (arXiv:2510.13786, section 3.2) keeps each prompt's pass rate over all its samples and draws those of 0.9 and
-more no longer: they give groups without a gradient. Prompts come from tasks that draw without repeats until a level is
-used up, so this acts where prompts come back, on files and small levels; a large procedural level has none to retire.
+ScaleRL (arXiv:2510.13786, section 3.2) tracks each prompt's pass rate over all its samples and retires those at 0.9 or
+more, since their groups have zero variance. Tasks draw without repeats until a level is used up, so this matters for
+files and small levels, where prompts come back; a large procedural level has none to retire.
 """
 
 from collections.abc import Callable, Collection, Iterable
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from bootstrap.canonical import digest_of
 from bootstrap.records import Prompt, Rollout, Status, Verdict
+from bootstrap.selection.filters import pairs
 
 
 @dataclass(kw_only=True)
@@ -20,25 +21,26 @@ class PassRates:
     """Prompt id -> (right, judged)."""
 
     def add(self, rollouts: Iterable[Rollout], verdicts: Iterable[Verdict]) -> None:
-        """Count some more answers; what could not be judged counts nothing."""
-        for rollout, verdict in zip(rollouts, verdicts, strict=True):
-            assert rollout.id == verdict.rollout_id, f"verdict of {verdict.rollout_id} stands beside {rollout.id}"
+        """Count further answers; unverifiable ones do not count."""
+        for rollout, verdict in pairs(rollouts, verdicts):
             if verdict.status is not Status.UNVERIFIABLE:
-                right, judged = self.counts.get(rollout.prompt_id, (0, 0))
-                self.counts[rollout.prompt_id] = right + (verdict.status is Status.PASS), judged + 1
+                self._count(rollout.prompt_id, right=verdict.status is Status.PASS, judged=1)
 
     def merge(self, other: "PassRates") -> None:
-        """Count what another one has counted."""
-        for name, (right, judged) in other.counts.items():
-            mine = self.counts.get(name, (0, 0))
-            self.counts[name] = mine[0] + right, mine[1] + judged
+        """Add the counts of `other`."""
+        for prompt, (right, judged) in other.counts.items():
+            self._count(prompt, right=right, judged=judged)
+
+    def _count(self, prompt: str, *, right: int, judged: int) -> None:
+        before = self.counts.get(prompt, (0, 0))
+        self.counts[prompt] = before[0] + right, before[1] + judged
 
     def copy(self) -> "PassRates":
         return PassRates(counts=dict(self.counts))
 
     def solved(self, share: float) -> frozenset[str]:
-        """Return the prompts of which at least `share` of the judged answers are right."""
-        return frozenset(name for name, (right, judged) in self.counts.items() if right >= share * judged)
+        """Return the ids of the prompts with at least `share` of the judged answers right."""
+        return frozenset(prompt for prompt, (right, judged) in self.counts.items() if right >= share * judged)
 
     def digest(self) -> str:
         """Return SHA-256 over all counts."""
@@ -46,10 +48,10 @@ class PassRates:
 
 
 def draw_unsolved(draw: Callable[[int], list[Prompt]], count: int, *, solved: Collection[str]) -> list[Prompt]:
-    """Return `count` prompts that are not solved, by a draw of as many as it is asked for.
+    """Return `count` prompts that are not `solved` (ids). `draw`: returns as many prompts as it is asked for.
 
-    A draw that doubles and finds no other prompt has given all there are. When these hold fewer unsolved ones than
-    `count`, they are repeated in turn; when they hold none, nothing is returned.
+    The draw is doubled until enough prompts are unsolved or it finds no new one. Then the unsolved prompts are repeated
+    in turn; without any, nothing is returned.
     """
     asked, known = count, 0
     while True:

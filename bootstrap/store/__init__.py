@@ -1,1 +1,1 @@
-"""What is kept on disk, complete or absent: durable files, content-addressed artifacts, the hash-chained ledger."""
+"""The store on disk, each part complete or absent: durable files, content-addressed artifacts, hash-chained ledger."""

@@ -1,12 +1,12 @@
-"""Content-addressed artifacts: a folder named by the hash of what made it, with a manifest that proves it.
+"""Content-addressed artifacts: folders named by the hash of their inputs, each with a manifest that proves it.
 
     <kind>-<first 16 hex digits of the id>/
         manifest.json     {"files": {name: {"sha256", "size"}}, "id", "inputs", "kind"} as canonical JSON
         <file> ...
 
-The id is the hash of the inputs, known before the work is done, so finished work is found and not repeated. The
-digest is the hash of the manifest, so it stands for every byte. No clocks and no hosts in either. Left out: which
-folder an artifact lies in and when it may go (`lineage_store.py`), and what its files mean.
+The id is the hash of the inputs: it is known before the work is done, so finished work is found and not repeated. The
+digest is the hash of the manifest, so it stands for every byte. Neither depends on a clock or host. Left out: where an
+artifact lies and when it may be removed (`lineage_store.py`), and what its files mean.
 """
 
 import json
@@ -22,15 +22,15 @@ from bootstrap.ledger_records import ArtifactRef
 from bootstrap.store import durable
 
 MANIFEST_NAME = "manifest.json"
-REMEDY = (
+_REMEDY = (
     "restore it from a copy of the store; if no committed generation uses it (`bootstrap verify` tells), delete its "
     "folder and run again"
 )
 
 
 def stage_id(kind: str, inputs: Mapping[str, Any]) -> str:
-    """Return the id of the stage output of `kind` made from `inputs` (JSON values): SHA-256 of both."""
-    # Through JSON and back first: keys that are numbers sort as the strings that the manifest will give back.
+    """Return the id of the artifact of `kind` made from `inputs` (JSON values): SHA-256 of both."""
+    # Through JSON and back first: the manifest gives numeric keys back as strings, which sort otherwise.
     return digest_of(json.loads(canonical_json({"kind": kind, "inputs": inputs})))
 
 
@@ -41,7 +41,7 @@ def folder_name(kind: str, identity: str) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Artifact:
-    """A complete artifact on disk. Its manifest has been read; its files are verified as they are read."""
+    """A complete artifact on disk. Its manifest is verified, its files are as they are read."""
 
     id: str
     kind: str
@@ -52,31 +52,29 @@ class Artifact:
     """SHA-256 of the manifest."""
 
     def read(self, name: str) -> bytes:
-        """Return the file's bytes, proven by size and SHA-256.
+        """Return the file's bytes, verified by size and SHA-256.
 
-        Raises StoreCorrupt if they differ from the manifest or the file is missing, KeyError for a name not in it.
+        Raises StoreCorrupt if the file is missing or differs from the manifest, KeyError for a name not in it.
         """
         expected_hash, expected_size = self.files[name]
         path = self.path / name
-        try:
-            with durable.store_errors(path, doing="read"):
+        with durable.store_errors(path, doing="read"):
+            try:
                 data = path.read_bytes()
-        except StoreError as error:
-            if isinstance(error.__cause__, FileNotFoundError):
-                raise StoreCorrupt(f"{path} is missing: expected {expected_size} bytes; {REMEDY}") from error
-            raise
+            except FileNotFoundError as error:
+                raise _missing(path, f"{expected_size} bytes") from error
         if len(data) != expected_size:
-            raise StoreCorrupt(f"{path} is corrupt: expected {expected_size} bytes, found {len(data)}; {REMEDY}")
+            raise corrupt(path, f"expected {expected_size} bytes, found {len(data)}")
         if (found := sha256(data)) != expected_hash:
-            raise StoreCorrupt(f"{path} is corrupt: expected SHA-256 {expected_hash}, found {found}; {REMEDY}")
+            raise corrupt(path, f"expected SHA-256 {expected_hash}, found {found}")
         return data
 
     def read_all(self) -> dict[str, bytes]:
-        """Return every file's bytes by name, each verified as in `read`."""
+        """Return the bytes of every file by name, each verified as in `read`."""
         return {name: self.read(name) for name in self.files}
 
     def ref(self, root: Path) -> ArtifactRef:
-        """Return the artifact as the ledger names it, with its path relative to the lineage folder `root`."""
+        """Return the ledger's reference to the artifact, with its path relative to the lineage folder `root`."""
         return ArtifactRef(id=self.id, digest=self.digest, path=self.path.relative_to(root).as_posix())
 
 
@@ -90,7 +88,7 @@ def put_artifact(
 ) -> Artifact:
     """Write `contents` as the artifact of `kind` made from `inputs` into the folder `parent`, and return it.
 
-    An artifact that is there already is returned as it is. Raises StoreError; StoreCorrupt if what is there is broken.
+    An existing artifact is returned unchanged. Raises StoreError; StoreCorrupt if an existing one is broken.
     """
     durable.check_name(kind)
     if MANIFEST_NAME in contents:
@@ -102,11 +100,10 @@ def put_artifact(
         "inputs": inputs,
         "kind": kind,
     }
-    path = parent / folder_name(kind, identity)
     everything = {**contents, MANIFEST_NAME: canonical_json(manifest)}
-    durable.write_folder(path, everything, files=files, mode=durable.READ_ONLY)
+    durable.write_folder(parent / folder_name(kind, identity), everything, files=files, mode=durable.READ_ONLY)
     artifact = find_artifact(parent, kind, inputs)
-    assert artifact is not None, "a written folder is there"
+    assert artifact is not None, "the folder has just been written"
     return artifact
 
 
@@ -122,20 +119,20 @@ def find_artifact(parent: Path, kind: str, inputs: Mapping[str, Any]) -> Artifac
             return None
     artifact = load_artifact(path)
     if artifact.id != identity:
-        raise StoreCorrupt(f"{path} is corrupt: expected the artifact {identity}, found {artifact.id}; {REMEDY}")
+        raise corrupt(path, f"expected the artifact {identity}, found {artifact.id}")
     return artifact
 
 
 def load_artifact(path: Path) -> Artifact:
-    """Return the artifact in the folder `path` after checking its manifest and that every file has its size.
+    """Return the artifact in the folder `path` after checking its manifest and the size of every file.
 
-    Raises StoreCorrupt if the manifest is missing, unreadable or does not give the id it claims, or a file is missing
-    or has another size.
+    Raises StoreCorrupt if the manifest is missing, unreadable or disagrees with its own id, or if a file is missing or
+    has another size.
     """
     where = path / MANIFEST_NAME
     with durable.store_errors(where, doing="read"):
         if not where.exists():
-            raise StoreCorrupt(f"{where} is missing: expected a manifest; {REMEDY}")
+            raise _missing(where, "a manifest")
         data = where.read_bytes()
     try:
         manifest = json.loads(data)
@@ -145,12 +142,21 @@ def load_artifact(path: Path) -> Artifact:
         for name in files:
             durable.check_name(name, depth=2)
     except (StoreError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StoreCorrupt(f"{where} is corrupt: {error!r} where a manifest is expected; {REMEDY}") from error
+        raise corrupt(where, f"{error!r} where a manifest is expected") from error
     if computed != identity:
-        raise StoreCorrupt(f"{where} is corrupt: expected the id {computed} of its inputs, found {identity}; {REMEDY}")
+        raise corrupt(where, f"expected the id {computed} of its inputs, found {identity}")
     for name, (_, expected) in files.items():
         if not os.path.isfile(path / name):
-            raise StoreCorrupt(f"{path / name} is missing: expected {expected} bytes; {REMEDY}")
+            raise _missing(path / name, f"{expected} bytes")
         if (found := os.path.getsize(path / name)) != expected:
-            raise StoreCorrupt(f"{path / name} is corrupt: expected {expected} bytes, found {found}; {REMEDY}")
+            raise corrupt(path / name, f"expected {expected} bytes, found {found}")
     return Artifact(id=identity, kind=kind, path=path, files=files, digest=sha256(data))
+
+
+def corrupt(path: Path, fault: str) -> StoreCorrupt:
+    """Return the error that an artifact's file or folder is not what its hashes say."""
+    return StoreCorrupt(f"{path} is corrupt: {fault}; {_REMEDY}")
+
+
+def _missing(path: Path, expected: str) -> StoreCorrupt:
+    return StoreCorrupt(f"{path} is missing: expected {expected}; {_REMEDY}")

@@ -1,13 +1,12 @@
-"""The only module that writes files: what it makes is complete or absent, and stays once the call has returned.
+"""The only module that writes files. A file or folder is complete or absent, and durable once the call has returned.
 
 A file is written under a temporary name in its own folder, synced, then given its real name, and the folder is synced.
-A folder is staged the same way, as a whole. A writer killed half-way leaves only names that begin with
-`TEMPORARY_PREFIX`, which `sweep` removes; it also syncs the folder, because a killed writer may have renamed without
-reaching its sync, and what the next run reads and builds on must not vanish afterwards.
+A folder is staged the same way, as a whole. A killed writer leaves only names that begin with `TEMPORARY_PREFIX`, which
+`sweep` removes. It may also have renamed without reaching its sync, so `sweep` syncs the folder: files that the next
+run builds on must not vanish afterwards.
 
-Every failing file operation becomes one `StoreError` that names the path and the remedy, except `FileExistsError`,
-which is an answer. Left out: locking (`lock.py`), hashing and naming (`artifacts.py`), one record after another
-(`ledger.py`).
+Every failing file operation becomes a `StoreError` that names the path and the remedy, except `FileExistsError`, which
+is an answer. Left out: locking (`lock.py`), hashing and naming (`artifacts.py`), the order of records (`ledger.py`).
 """
 
 import errno
@@ -22,7 +21,7 @@ from bootstrap.errors import StoreError
 TEMPORARY_PREFIX = ".tmp-"
 WRITABLE = 0o644
 READ_ONLY = 0o444
-"""Mode of what is never written again: the file descriptor that creates it is the last one that may write."""
+"""Mode of a file that is never written again: only the file descriptor that creates it may write."""
 
 _REMEDIES = {
     errno.ENOSPC: "no space is left on the disk: free some space, or choose another folder with --store",
@@ -36,34 +35,14 @@ _REMEDIES = {
 
 
 class Files:
-    """The operations that change a disk, one method per system call, so that tests can make them fail or forget."""
+    """The operations that change a disk, one per system call, so that tests can make them fail or lose data."""
+
+    write, fsync, close = staticmethod(os.write), staticmethod(os.fsync), staticmethod(os.close)
+    rename, link, unlink = staticmethod(os.rename), staticmethod(os.link), staticmethod(os.unlink)
+    mkdir, rmdir = staticmethod(os.mkdir), staticmethod(os.rmdir)
 
     def open(self, path: Path, flags: int, mode: int = WRITABLE) -> int:
         return os.open(path, flags | os.O_CLOEXEC, mode)
-
-    def write(self, descriptor: int, data: memoryview) -> int:
-        return os.write(descriptor, data)
-
-    def fsync(self, descriptor: int) -> None:
-        os.fsync(descriptor)
-
-    def close(self, descriptor: int) -> None:
-        os.close(descriptor)
-
-    def rename(self, source: Path, target: Path) -> None:
-        os.rename(source, target)
-
-    def link(self, source: Path, target: Path) -> None:
-        os.link(source, target)
-
-    def unlink(self, path: Path) -> None:
-        os.unlink(path)
-
-    def mkdir(self, path: Path) -> None:
-        os.mkdir(path)
-
-    def rmdir(self, path: Path) -> None:
-        os.rmdir(path)
 
 
 OS = Files()
@@ -71,18 +50,31 @@ OS = Files()
 
 @contextmanager
 def store_errors(path: Path, *, doing: str = "write") -> Iterator[None]:
-    """Turn an `OSError` of the block into a `StoreError` about `path`; `FileExistsError` and `StoreError` pass."""
+    """Turn an `OSError` in the block into a `StoreError` about `path`; `FileExistsError` and `StoreError` pass."""
     try:
         yield
     except (StoreError, FileExistsError):
         raise
     except OSError as error:
-        remedy = _REMEDIES.get(error.errno, f"{error.strerror}: check the disk, or choose another folder with --store")
+        remedy = f"{error.strerror}: check the disk, or choose another folder with --store"
+        remedy = _REMEDIES.get(error.errno or 0, remedy)
         raise StoreError(f"cannot {doing} {path}: {remedy}") from error
 
 
+def read_file(path: Path) -> bytes:
+    """Return the bytes of the file `path`. Raises StoreError."""
+    with store_errors(path, doing="read"):
+        return path.read_bytes()
+
+
+def read_if_there(path: Path) -> bytes | None:
+    """Return the bytes of the file `path`; None without one. Raises StoreError."""
+    with store_errors(path, doing="read"), suppress(FileNotFoundError):
+        return path.read_bytes()
+
+
 def check_name(name: str, *, depth: int = 1) -> PurePosixPath:
-    """Return `name` as a relative path of at most `depth` parts. Raises StoreError for one that leads elsewhere."""
+    """Return `name` as a relative path of at most `depth` parts. Raises StoreError if it can lead elsewhere."""
     parts = name.split("/")
     unsafe = any(part in ("", ".", "..") or part.startswith(TEMPORARY_PREFIX) for part in parts)
     if unsafe or len(parts) > depth or "\\" in name or "\0" in name:
@@ -95,7 +87,7 @@ def check_name(name: str, *, depth: int = 1) -> PurePosixPath:
 
 def make_folder(path: Path, *, files: Files = OS) -> None:
     """Create the folder `path` and its missing ancestors, durable once this returns. Raises StoreError."""
-    path = Path(path).absolute()
+    path = path.absolute()
     with store_errors(path):
         missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
         for folder in reversed(missing):
@@ -106,15 +98,13 @@ def make_folder(path: Path, *, files: Files = OS) -> None:
                     raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from error
             _sync_folder(folder.parent, files=files)
         if not missing:
-            # A killed run may have created it without reaching the sync. Not every parent may be read, and where it
-            # may not, there is nothing that this process can do.
+            # A killed run may have created it without reaching the sync. An unreadable parent cannot be synced.
             with suppress(PermissionError):
                 _sync_folder(path.parent, files=files)
 
 
 def write_file(path: Path, data: bytes, *, files: Files = OS) -> None:
     """Replace or create the file `path`: readers see the old content or all of `data`. Raises StoreError."""
-    path = Path(path)
     temporary = _temporary(path)
     with store_errors(path), _discarded_on_failure(temporary, files=files):
         _create(temporary, data, files=files, mode=WRITABLE)
@@ -124,7 +114,6 @@ def write_file(path: Path, data: bytes, *, files: Files = OS) -> None:
 
 def create_exclusively(path: Path, data: bytes, *, files: Files = OS) -> None:
     """Create the read-only file `path`, never torn. Raises FileExistsError if it exists, else StoreError."""
-    path = Path(path)
     temporary = _temporary(path)
     with store_errors(path), _discarded_on_failure(temporary, files=files):
         _create(temporary, data, files=files, mode=READ_ONLY)
@@ -134,12 +123,11 @@ def create_exclusively(path: Path, data: bytes, *, files: Files = OS) -> None:
 
 
 def write_folder(path: Path, contents: Mapping[str, bytes], *, files: Files = OS, mode: int = WRITABLE) -> bool:
-    """Create the folder `path` with the files `contents`: all of them or none.
+    """Create the folder `path` with the files `contents` (name -> bytes): all of them or none.
 
-    Names may hold one subfolder (`model/config.json`). Returns False, changing nothing, if a folder with something in
-    it stands there already. Raises StoreError.
+    Names may hold one subfolder (`model/config.json`). Returns False, changing nothing, if a non-empty folder exists
+    there. Raises StoreError.
     """
-    path = Path(path)
     names = {check_name(name, depth=2): data for name, data in contents.items()}
     stage = _temporary(path)
     with store_errors(path), _discarded_on_failure(stage, files=files):
@@ -156,7 +144,7 @@ def write_folder(path: Path, contents: Mapping[str, bytes], *, files: Files = OS
             try:
                 files.rename(stage, path)
             except OSError as error:
-                # Another process has finished the same folder since the look above.
+                # Another process has finished the same folder since the check above.
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
                 is_new = False
@@ -166,15 +154,13 @@ def write_folder(path: Path, contents: Mapping[str, bytes], *, files: Files = OS
 
 def remove_file(path: Path, *, files: Files = OS) -> None:
     """Remove the file `path`; a missing one is no error. Raises StoreError."""
-    path = Path(path)
     with store_errors(path, doing="remove"), suppress(FileNotFoundError):
         files.unlink(path)
         _sync_folder(path.parent, files=files)
 
 
 def remove_folder(path: Path, *, files: Files = OS) -> None:
-    """Remove the folder `path`, never seen half there; a missing one is no error. Raises StoreError."""
-    path = Path(path)
+    """Remove the folder `path`; readers see all of it or none. A missing one is no error. Raises StoreError."""
     if not path.exists():
         return
     temporary = _temporary(path)
@@ -185,12 +171,11 @@ def remove_folder(path: Path, *, files: Files = OS) -> None:
 
 
 def sweep(folder: Path, *, files: Files = OS) -> int:
-    """Remove what killed writers left directly in `folder` and sync it; return how many leftovers there were.
+    """Remove what killed writers left directly in `folder`, sync it, and return the number of leftovers.
 
-    To be called by the only writer of the folder: it takes the temporary names of a living one for leftovers. Raises
+    Only the folder's one writer may call it: the temporary files of a living writer would be removed too. Raises
     StoreError.
     """
-    folder = Path(folder)
     with store_errors(folder):
         leftovers = sorted(path for path in folder.iterdir() if is_temporary(path))
         for leftover in leftovers:
@@ -200,7 +185,7 @@ def sweep(folder: Path, *, files: Files = OS) -> int:
 
 
 def is_temporary(path: Path) -> bool:
-    """Whether `path` is a writer's temporary name, which readers pass over."""
+    """Whether `path` is a writer's temporary name, which readers skip."""
     return path.name.startswith(TEMPORARY_PREFIX)
 
 
@@ -211,7 +196,7 @@ def open_for_lock(path: Path) -> int:
 
 
 def overwrite(descriptor: int, data: bytes) -> None:
-    """Replace an open file's content in place, neither atomic nor synced: for the note in a lock held."""
+    """Replace an open file's content in place, neither atomic nor synced: for the note in a held lock."""
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, data, 0)
 
@@ -221,7 +206,7 @@ def _temporary(path: Path) -> Path:
 
 
 def _create(path: Path, data: bytes, *, files: Files, mode: int) -> None:
-    """Create `path` with `data`, synced; the name itself is not synced. On failure a part may stay."""
+    """Create `path` with `data`, synced; the folder is not synced. On failure a part may stay."""
     descriptor = files.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         rest = memoryview(data)

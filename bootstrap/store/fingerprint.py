@@ -1,11 +1,11 @@
 """The fingerprint of weights, recomputed from a safetensors file's bytes alone, without a tensor library.
 
 Definition: SHA-256 over, for each tensor in order of its name, the canonical JSON of `[name, dtype, shape]` (dtype as
-safetensors spells it, such as "F32"), a newline, and the tensor's bytes (little-endian, row-major). Left out: values
-(finite or not) and the file's metadata, which are no part of the fingerprint.
+safetensors spells it, such as "F32"), a newline, and the tensor's bytes (little-endian, row-major). The file's metadata
+is no part of it. Left out: whether values are finite.
 
 An adapter's folder holds `adapter_model.safetensors` and `adapter_config.json` as peft writes them, and `base.json`
-with the fingerprint of the weights it rests upon; its fingerprint is SHA-256 over all three.
+with the fingerprint of its base weights. Its fingerprint is SHA-256 over all three.
 """
 
 import json
@@ -23,9 +23,9 @@ _HEADER_LENGTH_BYTES = 8
 
 
 def fingerprint_model(files: Mapping[str, bytes]) -> str:
-    """Return the fingerprint of a folder's weights: of a whole model, or of an adapter together with its base.
+    """Return the fingerprint of the weights in a folder (file name -> bytes): a whole model, or an adapter on its base.
 
-    Raises StoreCorrupt if a file is no valid one, KeyError if one is missing.
+    Raises StoreCorrupt if a file is invalid, KeyError if one is missing.
     """
     base = base_fingerprint(files)
     if base is None:
@@ -39,9 +39,9 @@ def fingerprint_model(files: Mapping[str, bytes]) -> str:
 
 
 def base_fingerprint(files: Mapping[str, bytes]) -> str | None:
-    """Return the fingerprint of the weights that an adapter's folder rests upon, None for a whole model's folder.
+    """Return the fingerprint of an adapter's base weights; None for a whole model's folder.
 
-    Raises StoreCorrupt if the reference cannot be read, KeyError if it is missing.
+    Raises StoreCorrupt if `base.json` cannot be read, KeyError if it is missing.
     """
     if ADAPTER_WEIGHTS not in files:
         return None
@@ -70,22 +70,24 @@ def fingerprint_safetensors(data: bytes) -> str:
 
 
 def _parse(data: bytes) -> tuple[dict[str, tuple[str, list[int], int, int]], memoryview]:
-    """Return name -> (dtype, shape, begin, end) and the body that the offsets count in."""
+    """Return tensor name -> (dtype, shape, begin, end), and the body that the two offsets in bytes refer to."""
     length = int.from_bytes(data[:_HEADER_LENGTH_BYTES], "little")
     if length > len(data) - _HEADER_LENGTH_BYTES:
         raise ValueError(f"the header's length is given as {length} bytes, the file has {len(data)}")
     start = _HEADER_LENGTH_BYTES + length
     header: dict[str, Any] = json.loads(data[_HEADER_LENGTH_BYTES:start])
     body = memoryview(data)[start:]
-    tensors = {
-        name: (str(entry["dtype"]), [int(size) for size in entry["shape"]], *map(int, entry["data_offsets"]))
-        for name, entry in header.items()
-        if name != "__metadata__"
-    }
+    tensors = {}
+    for name, entry in header.items():
+        if name != "__metadata__":
+            begin, end = map(int, entry["data_offsets"])
+            tensors[name] = (str(entry["dtype"]), [int(size) for size in entry["shape"]], begin, end)
     position = 0
     for name, (_, _, begin, end) in sorted(tensors.items(), key=lambda item: item[1][2:]):
-        if begin != position or end < begin:
-            raise ValueError(f"tensor {name} lies at bytes {begin} to {end}, not from {position} on")
+        if begin != position:
+            raise ValueError(f"tensor {name} begins at byte {begin}, not at byte {position}")
+        if end < begin:
+            raise ValueError(f"tensor {name} ends at byte {end}, before it begins")
         position = end
     if position != len(body):
         raise ValueError(f"the tensors end at byte {position} of {len(body)}")

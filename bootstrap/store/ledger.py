@@ -6,12 +6,12 @@ One file per generation number, `ledger/000000.json`, created exclusively, so th
 
 `payload` is the `Generation`; `hash` is the SHA-256 of payload and `previous` as canonical JSON, and `previous` is the
 hash of the record before (64 zeros for generation 0). `annotations` (seconds, dates, host) lie outside the hash: they
-differ from run to run and can be edited unnoticed. A ledger cut short at the end is a valid, shorter ledger; what
-shows the loss is the head's hash kept elsewhere (MLflow). Left out: the artifacts a record names (`verify.py`).
+differ from run to run and can be edited unnoticed. A ledger cut short at the end is a valid, shorter ledger; only the
+head's hash kept elsewhere (MLflow) shows the loss. Left out: the artifacts that a record names (`verify.py`).
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from bootstrap.store import durable
 
 FOLDER_NAME = "ledger"
 NO_PREVIOUS = "0" * 64
-_KEYS = {"annotations", "hash", "payload", "previous"}
+_REMEDY = "restore it from a copy of the store"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,14 +40,14 @@ class Ledger:
     """The ledger of the lineage folder `root`."""
 
     def __init__(self, root: Path, *, files: durable.Files = durable.OS) -> None:
-        self.folder = Path(root) / FOLDER_NAME
+        self.folder = root / FOLDER_NAME
         self._files = files
 
     def append(self, generation: Generation, annotations: Annotations) -> Entry:
         """Commit `generation` as the next record, durable once this returns.
 
         Raises AccountingMismatch; StoreError if its number is not the next one (another driver has committed it) or the
-        record cannot be written; StoreCorrupt if the ledger so far is broken.
+        record cannot be written; StoreCorrupt if the existing ledger is broken.
         """
         check_accounting(generation)
         entries = self.read()
@@ -71,26 +71,26 @@ class Ledger:
     def read(self) -> list[Entry]:
         """Return all records in order, the chain verified.
 
-        Raises StoreError if there is no ledger; StoreCorrupt naming the file that is missing, unreadable or differs.
+        Raises StoreError if there is no ledger; StoreCorrupt naming the file that is missing, unreadable or altered.
         """
-        entries = []
-        for result in self.scan():
-            if isinstance(result, StoreCorrupt):
-                raise result
-            entries.append(result)
-        return entries
 
-    def scan(self) -> Iterator[Entry | StoreCorrupt]:
-        """Yield each record, or what is wrong with it, going on after the first fault. Raises StoreError as `read`."""
+        def refuse(fault: StoreCorrupt) -> None:
+            raise fault
+
+        return list(self.scan(refuse))
+
+    def scan(self, on_fault: Callable[[StoreCorrupt], None]) -> Iterator[Entry]:
+        """Yield each sound record in order, and call `on_fault` with each fault. Raises StoreError as `read` does.
+
+        After a fault, the next record's link to the one before is not checked.
+        """
         with durable.store_errors(self.folder, doing="read"):
             found = {path.name for path in self.folder.iterdir() if not durable.is_temporary(path)}
         numbered = [self.path(number).name for number in range(len(found))]
         gap = next((name for name in numbered if name not in found), None)
         if gap is not None:
             stranger = min(found - set(numbered))
-            yield StoreCorrupt(
-                f"{self.folder / gap} is missing, but {stranger} is there: restore it from a copy of the store"
-            )
+            on_fault(StoreCorrupt(f"{self.folder / gap} is missing, but {stranger} is there: {_REMEDY}"))
         previous: str | None = NO_PREVIOUS
         for name in sorted(found):
             if gap is not None and name > gap:
@@ -98,14 +98,14 @@ class Ledger:
             try:
                 entry = _load(self.folder / name, previous)
             except StoreCorrupt as error:
-                yield error
+                on_fault(error)
                 previous = None
             else:
                 yield entry
                 previous = entry.hash
 
     def path(self, number: int) -> Path:
-        """Return where the record of generation `number` lies."""
+        """Return the path of the record of generation `number`."""
         return self.folder / f"{number:06d}.json"
 
     def _not_next(self, number: int, committed: int) -> StoreError:
@@ -121,7 +121,7 @@ class Ledger:
 
 
 def check_accounting(generation: Generation) -> None:
-    """Raise AccountingMismatch unless every rollout has one verdict and one use.
+    """Raise AccountingMismatch unless the accounting shows one verdict and one use for every rollout:
 
     rollouts = verdicts = passed + failed + unverifiable, and trained + dropped = rollouts.
     """
@@ -131,12 +131,11 @@ def check_accounting(generation: Generation) -> None:
     if not accounting.rollouts == accounting.verdicts == judged == used:
         raise AccountingMismatch(
             f"the accounting of generation {generation.number} does not reconcile: {accounting.rollouts} rollouts; "
-            f"{accounting.verdicts} "
-            f"verdicts; {accounting.passed} passed + {accounting.failed} failed + {accounting.unverifiable} "
-            f"unverifiable = {judged}; "
-            f"{accounting.trained} trained + {sum(accounting.dropped.values())} dropped = {used}. It is not "
-            f"committed; please "
-            "report this as a defect with the recipe"
+            f"{accounting.verdicts} verdicts; {accounting.passed} passed + {accounting.failed} failed + "
+            f"{accounting.unverifiable} "
+            f"unverifiable = {judged}; {accounting.trained} trained + {sum(accounting.dropped.values())} dropped = "
+            f"{used}. "
+            "It is not committed; please report this as a defect with the recipe"
         )
 
 
@@ -145,22 +144,24 @@ def _hash(payload: Any, previous: str) -> str:
 
 
 def _load(path: Path, previous: str | None) -> Entry:
-    """Read and verify one record; `previous` None leaves its link to the one before unchecked."""
-    with durable.store_errors(path, doing="read"):
-        data = path.read_bytes()
+    """Read and verify one record; with `previous` None its link to the one before is not checked."""
+    data = durable.read_file(path)
     try:
-        record = json.loads(data)
-        if not isinstance(record, dict) or record.keys() != _KEYS:
-            raise ValueError(f"its keys are not {sorted(_KEYS)}")
-        computed = _hash(record["payload"], record["previous"])
-        if computed != record["hash"]:
-            raise ValueError(f"expected the hash {computed} of its content, found {record['hash']}")
-        if previous not in (None, record["previous"]):
-            raise ValueError(f"expected the previous record's hash {previous}, found {record['previous']}")
-        generation = Generation.model_validate(record["payload"])
-        annotations = Annotations.model_validate(record["annotations"])
+        match json.loads(data):
+            case {"annotations": annotations, "hash": recorded, "payload": payload, "previous": link, **others} if (
+                not others
+            ):
+                computed = _hash(payload, link)
+            case _:
+                raise ValueError("its keys are not annotations, hash, payload and previous")
+        if computed != recorded:
+            raise ValueError(f"expected the hash {computed} of its content, found {recorded}")
+        if previous not in (None, link):
+            raise ValueError(f"expected the previous record's hash {previous}, found {link}")
+        generation = Generation.model_validate(payload)
         if path.name != f"{generation.number:06d}.json":
             raise ValueError(f"it holds generation {generation.number}")
+        noted = Annotations.model_validate(annotations)
     except ValueError as error:
-        raise StoreCorrupt(f"{path} is corrupt: {error}; restore it from a copy of the store") from error
-    return Entry(generation=generation, annotations=annotations, hash=computed, previous=record["previous"])
+        raise StoreCorrupt(f"{path} is corrupt: {error}; {_REMEDY}") from error
+    return Entry(generation=generation, annotations=noted, hash=computed, previous=link)

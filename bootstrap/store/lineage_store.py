@@ -4,15 +4,15 @@
         LOCK              one driver at a time (lock.py)
         lineage.json      schema version, lineage name, the recipe's identity and its digest
         artifacts/        stage outputs that the ledger may name; never removed
-        cache/            replies of models that judge, and which rows verifiers cannot use; may be removed, then it
-                          is found out again
-        work/             checkpoints inside a step, in the artifacts' form; gone once the step is done
+        cache/            replies of judge models, and the rows that verifiers cannot use; recomputed if removed
+        work/             checkpoints inside a step, stored as artifacts; removed once the step is done
         ledger/           committed generations (ledger.py)
 
-Writers call `open` first, under `lineage_lock`; readers need neither. Left out: what the stages put in.
+Writers call `open` first, under `lineage_lock`; readers need neither. Left out: what the stages store.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from bootstrap.errors import LineageMismatch, StoreCorrupt, StoreError
 from bootstrap.ledger_records import SCHEMA_VERSION, ArtifactRef
 from bootstrap.records import Record
 from bootstrap.store import durable
-from bootstrap.store.artifacts import REMEDY, Artifact, find_artifact, load_artifact, put_artifact
+from bootstrap.store.artifacts import Artifact, corrupt, find_artifact, load_artifact, put_artifact
 from bootstrap.store.ledger import Ledger
 
 HEADER_NAME = "lineage.json"
@@ -29,12 +29,12 @@ _ABSENT = object()
 
 
 class Header(Record):
-    """What `lineage.json` says."""
+    """The content of `lineage.json`."""
 
     schema_version: int = SCHEMA_VERSION
     lineage: str
     identity: dict[str, Any]
-    """The recipe's identity: every setting that the lineage's results depend on."""
+    """Every setting of the recipe that the lineage's results depend on."""
     digest: str
     """SHA-256 of `identity` as canonical JSON; equals `Recipe.digest()`."""
 
@@ -43,22 +43,21 @@ class Header(Record):
         return self._stage(number)[1]["steps"] if number else self.identity["base"]["steps"]
 
     def siblings(self, number: int) -> range:
-        """Return the numbers of those that start from one parent, the generation itself among them.
+        """Return the numbers of all that start from the same parent, the generation itself included.
 
-        Some may be yet to come.
+        Some may not be committed yet.
         """
         if number == 0:
             return range(1)
         first, stage = self._stage(number)
-        # A header may leave it out: one child then.
         branches = stage.get("branches", 1)
         eldest = number - (number - first) % branches
         return range(eldest, eldest + branches)
 
     def _stage(self, number: int) -> tuple[int, Mapping[str, Any]]:
-        """Return the number of the first generation of the stage of generation `number`, 1 or more, and its settings.
+        """Return the first generation of the stage that generation `number` (1 or more) belongs to, and its settings.
 
-        As they stand: what a recipe names, as a folder, need not be there any more.
+        The settings are plain JSON, not validated: a folder that they name may be gone.
         """
         generations, first = self.identity["generations"], 1
         for stage in generations.get("stages") or ():
@@ -70,15 +69,11 @@ class Header(Record):
 
 
 class LineageStore:
-    """The lineage folder `root`. Making the object touches nothing."""
+    """The lineage folder `root`. Constructing the object touches no file."""
 
     def __init__(self, root: Path, *, files: durable.Files = durable.OS) -> None:
-        self.root = Path(root)
-        self.ledger = Ledger(self.root, files=files)
-        self.artifacts_folder = self.root / "artifacts"
-        self.work_folder = self.root / "work"
-        self.cache_folder = self.root / "cache"
-        self._files = files
+        self.root, self.ledger, self._files = root, Ledger(root, files=files), files
+        self.artifacts_folder, self.work_folder, self.cache_folder = root / "artifacts", root / "work", root / "cache"
 
     @property
     def exists(self) -> bool:
@@ -87,9 +82,9 @@ class LineageStore:
             return (self.root / HEADER_NAME).is_file()
 
     def open(self, lineage: str, *, identity: Mapping[str, Any]) -> Header:
-        """Make the folder ready for writing: create it at the first time, sweep it at every other.
+        """Make the folder ready for writing: create it the first time, sweep it every other time.
 
-        A lineage of which nothing has been made yet takes the new recipe: the old one may have been refused later on.
+        A lineage without any output takes over the new recipe, since its first one may have been refused later.
         Raises LineageMismatch naming each changed setting if the folder's lineage grows from another recipe;
         StoreError if the folder cannot be written or another version of this program made it.
         """
@@ -106,53 +101,49 @@ class LineageStore:
         return header
 
     def _is_untouched(self, lineage: str) -> bool:
-        """Whether nothing has been made of this version's lineage of that name."""
+        """Whether the folder holds a lineage of that name and schema version without any output."""
         found = self.header()
         same = found.schema_version == SCHEMA_VERSION and found.lineage == lineage
         return same and not self.artifact_folders() and not _visible(self.work_folder) and not self.ledger.read()
 
     def check(self, lineage: str, *, identity: Mapping[str, Any]) -> None:
-        """Raise what `open` would raise of an existing lineage that does not grow from this recipe; touch nothing."""
+        """Raise as `open` does if an existing lineage does not grow from this recipe; touch nothing."""
         if not self._is_untouched(lineage):
             self._check_same(_header(lineage, identity))
 
     def header(self) -> Header:
-        """Return which lineage this is. Raises StoreError if there is none, StoreCorrupt if the file is broken."""
+        """Return the lineage's header. Raises StoreError if there is no lineage, StoreCorrupt if the file is broken."""
         path = self.root / HEADER_NAME
         if not self.exists:
             raise StoreError(
                 f"there is no lineage in {self.root}: check --store and --lineage, or start one with `bootstrap run`"
             )
-        with durable.store_errors(path, doing="read"):
-            data = path.read_bytes()
+        data = durable.read_file(path)
         try:
             header = Header.model_validate_json(data)
+            if (computed := digest_of(header.identity)) != header.digest:
+                raise ValueError(f"expected the digest {computed} of its identity, found {header.digest}")
         except ValueError as error:
             raise StoreCorrupt(f"{path} is corrupt: {error}; restore it from a copy of the store") from error
-        if (computed := digest_of(header.identity)) != header.digest:
-            raise StoreCorrupt(
-                f"{path} is corrupt: expected the digest {computed} of its identity, found {header.digest}; "
-                "restore it from a copy of the store"
-            )
         return header
 
     def find(self, kind: str, inputs: Mapping[str, Any]) -> Artifact | None:
-        """Return the complete artifact of `kind` made from `inputs`, or None. Raises StoreCorrupt if it is broken."""
+        """Return the artifact of `kind` made from `inputs`; None without one. Raises StoreCorrupt if it is broken."""
         return find_artifact(self.artifacts_folder, kind, inputs)
 
     def put(self, kind: str, inputs: Mapping[str, Any], contents: Mapping[str, bytes]) -> Artifact:
-        """Write the artifact of `kind` made from `inputs`, durable once this returns; an existing one stays as it is.
+        """Write the artifact of `kind` made from `inputs`, durable once this returns; an existing one stays unchanged.
 
         `contents`: file name -> bytes; a name may hold one subfolder. Raises StoreError.
         """
         return put_artifact(self.artifacts_folder, kind, inputs, contents, files=self._files)
 
     def find_work(self, kind: str, inputs: Mapping[str, Any]) -> Artifact | None:
-        """Return work in progress as `find` does."""
+        """Return a piece of work in progress, as `find` does."""
         return find_artifact(self.work_folder, kind, inputs)
 
     def put_work(self, kind: str, inputs: Mapping[str, Any], contents: Mapping[str, bytes]) -> Artifact:
-        """Write work in progress as `put` does."""
+        """Write a piece of work in progress, as `put` does."""
         return put_artifact(self.work_folder, kind, inputs, contents, files=self._files)
 
     def remove_work(self, artifact: Artifact) -> None:
@@ -162,36 +153,37 @@ class LineageStore:
 
     def clear_work(self, *, keep: Collection[str] = ()) -> None:
         """Remove all work in progress except the artifacts whose ids are in `keep`. Raises StoreError."""
-        with durable.store_errors(self.work_folder, doing="read"):
-            folders = sorted(_visible(self.work_folder))
         kept = {identity[:16] for identity in keep}
-        for folder in folders:
+        for folder in _visible(self.work_folder):
             if folder.name.rpartition("-")[2] not in kept:
                 durable.remove_folder(folder, files=self._files)
 
     def artifact(self, ref: ArtifactRef) -> Artifact:
-        """Return the artifact that the ledger names, its manifest proven by the digest.
+        """Return the artifact that the ledger names, its manifest verified by the digest.
 
-        Raises StoreCorrupt if it is missing or another.
+        Raises StoreCorrupt if it is missing or differs.
         """
         path = self.root / durable.check_name(ref.path, depth=2)
         artifact = load_artifact(path)
         if artifact.digest != ref.digest or artifact.id != ref.id:
-            raise StoreCorrupt(
-                f"{path} is corrupt: expected the artifact {ref.id} with digest {ref.digest}, "
-                f"found {artifact.id} with {artifact.digest}; {REMEDY}"
+            raise corrupt(
+                path,
+                f"expected the artifact {ref.id} with digest {ref.digest}, found {artifact.id} with {artifact.digest}",
             )
         return artifact
 
-    def artifact_folders(self) -> list[Path]:
-        """Return the folder of every artifact, committed or not, in order of name. Raises StoreError."""
-        with durable.store_errors(self.artifacts_folder, doing="read"):
-            return sorted(_visible(self.artifacts_folder))
+    def artifact_folders(self, kind: str | None = None) -> list[Path]:
+        """Return the folders of all artifacts, committed or not, sorted by name; with `kind`, only of that kind.
+
+        Raises StoreError.
+        """
+        folders = _visible(self.artifacts_folder)
+        return folders if kind is None else [folder for folder in folders if folder.name.startswith(f"{kind}-")]
 
     def sweep(self) -> int:
         """Remove what killed writers left, make what they finished durable, and return the number of leftovers.
 
-        Only for the lineage's one driver. Raises StoreError.
+        Only the lineage's one driver may call it. Raises StoreError.
         """
         folders = (self.root, self.artifacts_folder, self.work_folder, self.ledger.folder)
         return sum(durable.sweep(folder, files=self._files) for folder in folders)
@@ -203,11 +195,8 @@ class LineageStore:
                 f"{self.root} was written with schema version {found.schema_version}, this program writes "
                 f"{wanted.schema_version}: use the program that made it, or start a new lineage with --lineage NAME"
             )
-        old = {"lineage": found.lineage, "recipe": found.identity}
-        new = {"lineage": wanted.lineage, "recipe": wanted.identity}
-        changes = [
-            f"{path.removeprefix('recipe.')}: {before} -> {after}" for path, before, after in _differences(old, new, "")
-        ]
+        changes = [*_differences(found.lineage, wanted.lineage, "lineage")]
+        changes += _differences(found.identity, wanted.identity, "")
         if changes:
             raise LineageMismatch(
                 f"the lineage in {self.root} grows from another recipe; changed: {'; '.join(changes)}. "
@@ -220,20 +209,24 @@ def _header(lineage: str, identity: Mapping[str, Any]) -> Header:
 
 
 def _visible(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if not durable.is_temporary(path)]
+    """Return what is in a folder, sorted, without writers' temporary names. Raises StoreError."""
+    with durable.store_errors(folder, doing="read"):
+        return sorted(path for path in folder.iterdir() if not durable.is_temporary(path))
 
 
-def _differences(old: Any, new: Any, path: str) -> Iterator[tuple[str, str, str]]:
-    """Yield (dotted path, old value, new value) for each leaf that differs; values as JSON or `(absent)`."""
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        for key in sorted(old.keys() | new.keys()):
-            yield from _differences(old.get(key, _ABSENT), new.get(key, _ABSENT), f"{path}.{key}".lstrip("."))
-    elif isinstance(old, list | tuple) and isinstance(new, list | tuple):
-        for index in range(max(len(old), len(new))):
-            pair = (side[index] if index < len(side) else _ABSENT for side in (old, new))
-            yield from _differences(*pair, f"{path}[{index}]")
-    elif old is _ABSENT or new is _ABSENT or canonical_json(old) != canonical_json(new):
-        yield path, _shown(old), _shown(new)
+def _differences(old: Any, new: Any, path: str) -> Iterator[str]:
+    """Yield `dotted.path: old -> new` for each leaf that differs; values as JSON or `(absent)`."""
+    match old, new:
+        case {**before}, {**after}:
+            for key in sorted(before.keys() | after.keys()):
+                inner = f"{path}.{key}".removeprefix(".")
+                yield from _differences(before.get(key, _ABSENT), after.get(key, _ABSENT), inner)
+        case [*before], [*after]:
+            for index, pair in enumerate(zip_longest(before, after, fillvalue=_ABSENT)):
+                yield from _differences(*pair, f"{path}[{index}]")
+        case _:
+            if _shown(old) != _shown(new):
+                yield f"{path}: {_shown(old)} -> {_shown(new)}"
 
 
 def _shown(value: Any) -> str:

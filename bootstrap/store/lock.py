@@ -1,7 +1,7 @@
-"""One driver per lineage: an advisory lock that the kernel drops when its owner dies, however it dies.
+"""One driver per lineage: an advisory lock that the kernel releases when its owner dies, however it dies.
 
-The file `LOCK` stays; who holds the lock on it is what counts. The note inside names the owner for whoever is refused.
-Left out: readers, which need no lock because everything they read is complete or absent.
+The file `LOCK` stays; only the lock on it counts. A note inside names the owner to a process that is refused. Readers
+need no lock, because everything they read is complete or absent.
 """
 
 import fcntl
@@ -22,7 +22,7 @@ _held: set[int] = set()
 
 
 def _close_in_child() -> None:
-    """Let a forked child drop its copies of the locks, so that a lock ends with the driver."""
+    """Close a forked child's copies of the locks, so that a lock ends with the driver."""
     for descriptor in _held:
         os.close(descriptor)
     _held.clear()
@@ -38,7 +38,6 @@ def lineage_lock(root: Path) -> Iterator[None]:
     Raises LineageLocked at once, naming the owner, if another driver holds it; StoreError if the folder cannot be
     written.
     """
-    root = Path(root)
     durable.make_folder(root)
     path = root / LOCK_NAME
     descriptor = durable.open_for_lock(path)
@@ -49,7 +48,8 @@ def lineage_lock(root: Path) -> Iterator[None]:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise _refusal(root, os.pread(descriptor, 4096, 0)) from None
-            owner = {"pid": os.getpid(), "host": socket.gethostname(), "started": _now()}
+            started = datetime.now(UTC).isoformat(timespec="seconds")
+            owner = {"pid": os.getpid(), "host": socket.gethostname(), "started": started}
             durable.overwrite(descriptor, json.dumps(owner).encode())
         yield
     finally:
@@ -70,7 +70,3 @@ def _refusal(root: Path, note: bytes) -> LineageLocked:
         "(what it has finished is kept), or start a lineage of your own with --lineage NAME",
         owner=owner,
     )
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,10 +1,10 @@
-"""The pretrained model that weights go back to: a file beside them, which every descendant takes over.
+"""The pretrained model that weights derive from: a file beside them, which every descendant inherits.
 
-    import.json    {"fingerprint", "licence", "num_parameters", "source": {"type", "name", ...}}, of the model imported;
-                   "exported", beside a descendant's weights: their fingerprint
+    import.json    {"fingerprint", "licence", "num_parameters", "source": {"type", "name", ...}} of the imported model;
+                   "exported": fingerprint of a descendant's weights, beside these
 
-`bootstrap import` writes it, `bootstrap export` adds to it. What stands in it comes from where the model does, so it is
-read as foreign text: single lines of bounded length. Left out: which models' licences permit what.
+`bootstrap import` writes it, `bootstrap export` adds to it. Its content comes from the model's source, so it is read as
+foreign text: single lines of bounded length. Left out: what a licence permits.
 """
 
 import json
@@ -20,25 +20,25 @@ from bootstrap.store.fingerprint import MODEL_WEIGHTS, fingerprint_safetensors
 IMPORT = "import.json"
 EXPORTED = "exported"
 MAX_CHARACTERS = 200
-"""Of each of its texts."""
+"""Longest text that is taken from the file."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pretrained:
-    """Where a pretrained model comes from, and on what terms."""
+    """A pretrained model's source and licence."""
 
     name: str
-    """`owner/name` on the hub, or that of the file or folder."""
+    """`owner/name` on the hub, or the name of the file or folder."""
     source: str
-    """In words, with its revision or its hash: `hub owner/name@0123abc`."""
+    """In words, with revision or hash: `hub owner/name@0123abc`."""
     licence: str | None
-    """As its source names it, or whoever imported it; None where nobody has."""
+    """As named by the source or by the importing person; None if neither named one."""
 
 
 def pretrained_of(artifact: Artifact) -> Pretrained | None:
-    """Return what the weights in an artifact go back to; None for those from scratch and for models not imported.
+    """Return the pretrained model that an artifact's weights derive from; None for fresh or not imported weights.
 
-    Raises StoreCorrupt when the file differs from its hash.
+    Raises StoreCorrupt if the file differs from its hash.
     """
     found = _facts({IMPORT: artifact.read(IMPORT)}) if IMPORT in artifact.files else None
     if found is None:
@@ -58,13 +58,13 @@ def to_file(facts: Mapping[str, Any]) -> bytes:
 
 
 def exported(files: Mapping[str, bytes], *, fingerprint: str) -> dict[str, bytes]:
-    """Return the files of a descendant's folder, its own fingerprint added to what says where it comes from."""
+    """Return the files of a descendant's folder, with its own fingerprint added to `import.json` where there is one."""
     found = _facts(files)
     return dict(files) if found is None else {**files, IMPORT: to_file({**found, EXPORTED: fingerprint})}
 
 
 def taken_over(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Return the files of a folder as descendants take them over, which have weights of their own."""
+    """Return the files that descendants inherit: without the fingerprint of the exported weights."""
     found = _facts(files)
     if found is None or EXPORTED not in found:
         return dict(files)
@@ -72,9 +72,9 @@ def taken_over(files: Mapping[str, bytes]) -> dict[str, bytes]:
 
 
 def other_weights(files: Mapping[str, bytes]) -> str | None:
-    """Return in words what a whole model's folder holds if its weights are not those that `import.json` is about.
+    """Return a description of a whole model's weights if they are not those that `import.json` names.
 
-    None where they are, byte for byte, and where nothing is said about them.
+    None if they are the same, byte for byte, or if the file names none.
     """
     found = _facts(files) or {}
     told = [found[key] for key in ("fingerprint", EXPORTED) if isinstance(found.get(key), str)]
@@ -84,12 +84,12 @@ def other_weights(files: Mapping[str, bytes]) -> str | None:
     try:
         computed = fingerprint_safetensors(files[MODEL_WEIGHTS])
     except StoreCorrupt:
-        return f"what cannot be read, not the weights {wanted}"
+        return f"unreadable weights, not the weights {wanted}"
     return None if computed in told else f"the weights {computed[:16]}, not {wanted}"
 
 
 def _facts(files: Mapping[str, bytes]) -> dict[str, Any] | None:
-    """Return what `import.json` says; None without one, and for a file of this name that is another program's."""
+    """Return the content of `import.json`; None without one, or if the file is another program's."""
     try:
         found = json.loads(files[IMPORT])
         return {**found, "source": dict(found["source"]), "licence": found["licence"]}

@@ -1,6 +1,6 @@
-"""Rows as parquet: slotted dataclasses to bytes and back, column by column, exact and deterministic.
+"""Rows as parquet: slotted dataclasses to bytes and back, exact and deterministic.
 
-The columns follow the dataclass's annotations; a field that may be None is a nullable column:
+Columns follow the dataclass's annotations; a field that may be None is a nullable column:
 
 | annotation                        | column            |
 |-----------------------------------|-------------------|
@@ -9,10 +9,8 @@ The columns follow the dataclass's annotations; a field that may be None is a nu
 | `tuple[int, ...]`, `tuple[float, ...]`, `tuple[str, ...]` | list of int64, double, string |
 | `Mapping[str, float]`             | map of string to double, in the mapping's order |
 
-A field whose metadata says `MEASURED` has no column and comes back as its default: tables are hashed, and what is
-measured differs from run to run.
-
-Left out: files (`durable.py`), nested records, and any other type; a table with columns of its own gets a dataclass.
+A field with `MEASURED` in its metadata has no column and comes back as its default: tables are hashed, and measurements
+differ from run to run. Left out: files (`durable.py`), nested records and other types.
 """
 
 import types
@@ -21,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from enum import StrEnum
 from itertools import chain, pairwise
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -31,13 +29,13 @@ from bootstrap.records import MEASURED
 
 _SCALARS = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 _ALLOWED = {pa.string(): (str,), pa.int64(): (int,), pa.float64(): (float, int), pa.bool_(): (bool,)}
-_BUFFER_FORMATS = {pa.int64(): "q", pa.float64(): "d"}
+_BUFFER_FORMATS: dict[pa.DataType, Literal["i", "q", "d"]] = {pa.int32(): "i", pa.int64(): "q", pa.float64(): "d"}
 
 
 def to_parquet(rows: Sequence[Any], schema: type) -> bytes:
     """Return `rows`, instances of the dataclass `schema`, as one parquet file; equal rows give equal bytes.
 
-    Raises TypeError for a value that its annotation does not allow, OverflowError for an integer beyond 64 bits.
+    Raises TypeError for a value that its annotation forbids, OverflowError for an integer beyond 64 bits.
     """
     arrow = arrow_schema(schema)
     columns = [_to_column([getattr(row, field.name) for row in rows], field) for field in arrow]
@@ -49,7 +47,7 @@ def to_parquet(rows: Sequence[Any], schema: type) -> bytes:
 def from_parquet(data: bytes, schema: type) -> list[Any]:
     """Return the rows of a parquet file made by `to_parquet` with the same `schema`, in order.
 
-    Raises StoreCorrupt if the bytes are no parquet file or hold other columns or values than `schema`.
+    Raises StoreCorrupt if the bytes are no parquet file, or its columns or values do not fit `schema`.
     """
     arrow = arrow_schema(schema)
     hints = typing.get_type_hints(schema)
@@ -75,11 +73,11 @@ def arrow_schema(schema: type) -> pa.Schema:
 
 def _arrow_field(name: str, hint: Any) -> pa.Field:
     kind, is_optional = _without_none(hint)
-    if isinstance(kind, type) and issubclass(kind, StrEnum):
-        return pa.field(name, pa.string(), nullable=is_optional)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind in _SCALARS:
         return pa.field(name, _SCALARS[kind], nullable=is_optional)
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is None and issubclass(kind, StrEnum):
+        return pa.field(name, pa.string(), nullable=is_optional)
     if origin is tuple and len(arguments) == 2 and arguments[1] is Ellipsis and arguments[0] in (int, float, str):
         element = pa.field("element", _SCALARS[arguments[0]], nullable=False)
         return pa.field(name, pa.list_(element), nullable=is_optional)
@@ -90,7 +88,7 @@ def _arrow_field(name: str, hint: Any) -> pa.Field:
 
 
 def _without_none(hint: Any) -> tuple[Any, bool]:
-    """Return the annotation without `| None`, and whether None was allowed."""
+    """Return the annotation without `| None`, and whether it allowed None."""
     if typing.get_origin(hint) in (types.UnionType, typing.Union):
         kinds = [kind for kind in typing.get_args(hint) if kind is not types.NoneType]
         if len(kinds) == 1:
@@ -116,7 +114,7 @@ def _to_column(values: list[Any], field: pa.Field) -> pa.Array:
 
 
 def _check_types(values: Iterable[Any], field: pa.Field, type_: pa.DataType, *, is_optional: bool) -> None:
-    """Raise TypeError for a value that the column would refuse or, worse, silently round, such as 1.5 as an integer."""
+    """Raise TypeError for a value that the column would refuse or silently round, such as 1.5 as an integer."""
     allowed = _ALLOWED[type_] + ((types.NoneType,) if is_optional else ())
     for found in set(map(type, values)):
         if not issubclass(found, allowed) or (found is bool and type_ != pa.bool_()):
@@ -139,7 +137,7 @@ def _from_column(column: pa.ChunkedArray, field: pa.Field, hint: Any) -> Iterabl
 
 
 def _from_lists(array: pa.ListArray | pa.MapArray, field: pa.Field) -> list[Any]:
-    """Cut the flat values at the offsets: many times faster than one Python object per nested value."""
+    """Cut the flat values at the offsets: many times faster than Arrow's own conversion of nested values."""
     offsets = _to_list(array.offsets)
     if pa.types.is_map(field.type):
         keys, items = _to_list(array.keys), _to_list(array.items)
@@ -154,7 +152,7 @@ def _from_lists(array: pa.ListArray | pa.MapArray, field: pa.Field) -> list[Any]
 
 def _to_list(array: pa.Array) -> list[Any]:
     """Return the values as Python objects, read straight from the buffer where the type allows it."""
-    form = "i" if pa.types.is_int32(array.type) else _BUFFER_FORMATS.get(array.type)
+    form = _BUFFER_FORMATS.get(array.type)
     if form is None or array.null_count or len(array) == 0:
         return array.to_pylist()
     return memoryview(array.buffers()[1]).cast("B").cast(form)[array.offset : array.offset + len(array)].tolist()

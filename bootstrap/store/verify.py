@@ -1,19 +1,20 @@
-"""Recompute every hash of a lineage and say what does not agree. Reads only; needs no lock.
+"""Recompute every hash of a lineage and report each disagreement. Reads only; needs no lock.
 
-Checked: the header's digest; the ledger's numbers, hashes and chain; for each committed generation its accounting, its
-edges (a fork's also against the ledger of the lineage it comes from), each artifact's manifest against the recorded
-digest and each file against the manifest, and the weights' fingerprint; each final comparison, its files against the
-manifest and the record that it is about. Artifacts that no record names are listed, not
-blamed: a run may be on its way to commit them. Left out: annotations, which lie outside the hash, and whether the work
-would come out the same if done again.
+- header: its digest
+- ledger: numbers, hashes, chain
+- each generation: accounting; edges (a fork's also against its origin's ledger); weights' fingerprint
+- each artifact that a record names, each final comparison: manifest against the record, files against the manifest
+
+Artifacts that no record names are listed, not reported as problems: a run may be about to commit them. Left out:
+annotations, which lie outside the hash, and whether the same work would give the same result again.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path, PurePosixPath
 
 from bootstrap.errors import AccountingMismatch, StoreCorrupt, StoreError
 from bootstrap.ids import ForeignGeneration
-from bootstrap.ledger_records import ArtifactRef, Edge, FinalComparison, Generation
+from bootstrap.ledger_records import Edge, FinalComparison, Generation
 from bootstrap.records import Record
 from bootstrap.store.artifacts import MANIFEST_NAME, Artifact, load_artifact
 from bootstrap.store.finals import FILE, KIND
@@ -26,23 +27,23 @@ BASE_ROLE = "base"
 
 
 class IntegrityProblem(Record):
-    """One thing that does not agree."""
+    """One disagreement."""
 
     path: str
     message: str
 
 
 class VerifyReport(Record):
-    """What was checked and what was found."""
+    """The result of `verify`."""
 
     root: str
     problems: tuple[IntegrityProblem, ...]
     unproven: tuple[str, ...]
-    """What could not be checked, because the lineage that a fork comes from is elsewhere."""
+    """Sentences on what could not be checked, because a fork's origin is not in this store."""
     unreferenced: tuple[str, ...]
-    """Artifact folders, relative to the root, that no committed generation names."""
+    """Artifact folders, relative to the root, that no record names."""
     num_records: int
-    """Records whose hash and place in the chain hold."""
+    """Records whose hash and place in the chain are right."""
     num_artifacts: int
     num_files: int
     """Files of committed artifacts, manifests included."""
@@ -54,9 +55,9 @@ class VerifyReport(Record):
 
 
 def verify(root: Path) -> VerifyReport:
-    """Recompute every hash of the lineage in the folder `root`.
+    """Recompute every hash of the lineage in the folder `root`; every disagreement is a problem in the report.
 
-    Raises StoreError if there is no lineage or it cannot be read at all; every disagreement is a problem in the report.
+    Raises StoreError if there is no lineage or it cannot be read at all.
     """
     return _Verification(LineageStore(root)).run()
 
@@ -67,25 +68,24 @@ class _Verification:
     def __init__(self, store: LineageStore) -> None:
         self.store = store
         self.problems: list[IntegrityProblem] = []
-        self.fingerprints: dict[int, str] = {}
-        self.seen: dict[str, Artifact | None] = {}
-        self.bases: dict[Path, str] = {}
         self.unproven: list[str] = []
-        self.num_records = self.num_files = self.num_bytes = 0
+        self.fingerprints: dict[int, str] = {}
+        """By number of each generation read so far."""
+        self.seen: dict[str, Artifact | None] = {}
+        """By reference; None for a broken one."""
+        self.bases: dict[Path, str] = {}
+        """Fingerprint of each base model under an adapter, by its artifact's folder."""
         self.referenced: set[str] = set()
+        self.num_records = self.num_files = self.num_bytes = 0
 
     def run(self) -> VerifyReport:
         header, hashes = self._header(), set[str]()
-        for result in self.store.ledger.scan():
-            if isinstance(result, StoreCorrupt):
-                self._problem(self.store.ledger.folder, result)
-            else:
-                self.num_records += 1
-                hashes.add(result.hash)
-                self._generation(result.generation, header)
-        for folder in self.store.artifact_folders():
-            if folder.name.startswith(f"{KIND}-"):
-                self._final(folder, hashes)
+        for entry in self.store.ledger.scan(lambda fault: self._problem(self.store.ledger.folder, fault)):
+            self.num_records += 1
+            hashes.add(entry.hash)
+            self._generation(entry.generation, header)
+        for folder in self.store.artifact_folders(KIND):
+            self._final(folder, hashes)
         root = self.store.root
         folders = [path.relative_to(root).as_posix() for path in self.store.artifact_folders()]
         return VerifyReport(
@@ -124,13 +124,12 @@ class _Verification:
             )
         for edge in generation.edges:
             if edge.generation is None:
-                # A model outside the lineage: its weights are not in this folder.
                 self._origin(record, edge)
-                continue
-            found = self.fingerprints.get(edge.generation)
-            if edge.generation >= generation.number:
+            elif edge.generation >= generation.number:
                 self._problem(record, f"its {edge.role} edge names generation {edge.generation}, which is not earlier")
-            elif edge.role != "data" and found not in (None, edge.fingerprint):
+            elif edge.role != "data" and edge.fingerprint != (
+                found := self.fingerprints.get(edge.generation, edge.fingerprint)
+            ):
                 self._problem(
                     record,
                     f"its {edge.role} edge expects the fingerprint {edge.fingerprint} of generation "
@@ -143,16 +142,18 @@ class _Verification:
             self._weights(weights, generation, base=artifacts.get(BASE_ROLE))
 
     def _origin(self, record: Path, edge: Edge) -> None:
-        """Check that a generation of another lineage is what the edge says, if that lineage is in the same store."""
+        """Check an edge from a generation of another lineage against that lineage's ledger, if it is in this store.
+
+        Other models outside the lineage have no record to check against.
+        """
         if edge.record is None or edge.external is None:
             return
         named = ForeignGeneration.parse(edge.external)
-        origin = LineageStore(self.store.root.parent / named.lineage) if named is not None else None
+        origin = None if named is None else LineageStore(self.store.root.parent / named.lineage)
         if named is None or origin is None or not origin.exists:
-            self.unproven.append(f"{edge.external} is not in this store, so where its weights come from stays unproven")
+            self.unproven.append(f"{edge.external} is not in this store, so the origin of the weights is unproven")
             return
-        records = [result for result in origin.ledger.scan() if not isinstance(result, StoreCorrupt)]
-        found = next((entry for entry in records if entry.generation.number == named.number), None)
+        found = next((e for e in origin.ledger.scan(lambda _: None) if e.generation.number == named.number), None)
         there = None if found is None else (found.hash, found.generation.fingerprint)
         if there != (edge.record, edge.fingerprint):
             self._problem(
@@ -162,51 +163,48 @@ class _Verification:
             )
 
     def _artifact(self, generation: Generation, role: str) -> Artifact | None:
-        """Return the artifact if every file agrees with it; what does not is noted once."""
+        """Return the artifact if every file is intact, else None; each fault is reported once."""
         ref = generation.artifacts[role]
         self.referenced.add(ref.path)
         key = ref.model_dump_json()
         if key not in self.seen:
-            self.seen[key] = self._read(ref)
+            self.seen[key] = self._intact(self.store.root / ref.path, lambda: self.store.artifact(ref))
         return self.seen[key]
 
-    def _read(self, ref: ArtifactRef) -> Artifact | None:
-        path = self.store.root / ref.path
+    def _final(self, folder: Path, hashes: Collection[str]) -> None:
+        """Check a final comparison: it is made after the last record, so no record names it."""
+        ref = folder.relative_to(self.store.root).as_posix()
+        self.referenced.add(ref)
+        artifact = self.seen[ref] = self._intact(folder, lambda: load_artifact(folder))
+        if artifact is None:
+            return
         try:
-            artifact = self.store.artifact(ref)
+            report = FinalComparison.model_validate_json(artifact.read(FILE))
+        except (StoreError, KeyError, ValueError) as error:
+            self._problem(folder, error)
+        else:
+            if report.record not in hashes:
+                self._problem(folder, f"it is about the ledger record {report.record}, which is not in this lineage")
+
+    def _intact(self, folder: Path, load: Callable[[], Artifact]) -> Artifact | None:
+        """Return the artifact in a folder after reading every file; None if one is broken."""
+        try:
+            artifact = load()
         except StoreError as error:
-            self._problem(path, error)
+            self._problem(folder, error)
             return None
         num_problems = len(self.problems)
-        self.num_files += 1
-        self.num_bytes += (path / MANIFEST_NAME).stat().st_size
+        self.num_files += 1 + len(artifact.files)
+        self.num_bytes += (folder / MANIFEST_NAME).stat().st_size
         for name in sorted(artifact.files):
-            self.num_files += 1
             try:
                 self.num_bytes += len(artifact.read(name))
             except StoreError as error:
-                self._problem(path / name, error)
+                self._problem(folder / name, error)
         return artifact if len(self.problems) == num_problems else None
 
-    def _final(self, folder: Path, hashes: Collection[str]) -> None:
-        """Check a final comparison, which is made after the last record and so stands in none."""
-        ref = folder.relative_to(self.store.root).as_posix()
-        self.referenced.add(ref)
-        try:
-            artifact = load_artifact(folder)
-            self.seen[ref] = artifact
-            self.num_bytes += sum(len(artifact.read(name)) for name in sorted(artifact.files))
-            self.num_files += 1 + len(artifact.files)
-            self.num_bytes += (folder / MANIFEST_NAME).stat().st_size
-            report = FinalComparison.model_validate_json(artifact.read(FILE))
-        except (StoreError, ValueError) as error:
-            self._problem(folder, error)
-            return
-        if report.record not in hashes:
-            self._problem(folder, f"it is about the ledger record {report.record}, which is not in this lineage")
-
     def _weights(self, artifact: Artifact, generation: Generation, *, base: Artifact | None) -> None:
-        """Check the fingerprint; an adapter's also names that of the whole model under it."""
+        """Check the weights' fingerprint, and for an adapter that of its base."""
         kinds = (ADAPTER_WEIGHTS, MODEL_WEIGHTS)
         name = next((name for name in sorted(artifact.files) if PurePosixPath(name).name in kinds), None)
         if name is None:
@@ -215,8 +213,7 @@ class _Verification:
         try:
             files = {PurePosixPath(name).name: data for name, data in artifact.read_all().items()}
             found = fingerprint_model(files)
-            needed = base_fingerprint(files)
-            if needed is not None:
+            if (needed := base_fingerprint(files)) is not None:
                 self._check_base(artifact, base, needed)
         except StoreError as error:
             self._problem(artifact.path / name, error)
@@ -233,13 +230,15 @@ class _Verification:
 
     def _check_base(self, artifact: Artifact, base: Artifact | None, needed: str) -> None:
         if base is None:
-            self._problem(artifact.path, f"the adapter rests upon weights {needed}, and no sound {BASE_ROLE} is there")
+            self._problem(
+                artifact.path, f"the adapter needs the base weights {needed}, and no sound {BASE_ROLE} exists"
+            )
             return
         if base.path not in self.bases:
             self.bases[base.path] = fingerprint_model({MODEL_WEIGHTS: base.read(MODEL_WEIGHTS)})
         if self.bases[base.path] != needed:
             self._problem(
                 base.path,
-                f"{base.path} has the fingerprint {self.bases[base.path]}, the adapter in {artifact.path} rests upon "
+                f"{base.path} has the fingerprint {self.bases[base.path]}, the adapter in {artifact.path} needs "
                 f"{needed}; restore it from a copy of the store",
             )

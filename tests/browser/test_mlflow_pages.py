@@ -55,7 +55,7 @@ def test_the_lineage_page_draws_every_generation_inside_mlflow(page: Page, site:
     expect(frame.locator("path[data-edge='init 1 3']")).to_have_count(1)
     frame.locator(".node[data-number='3']").click()
     expect(frame.locator("#panel")).to_contain_text("level 6: 0.337 -> 0.989")
-    made_from = frame.locator("#panel tr").filter(has_text="starting weights")
+    made_from = frame.locator("#panel tr").filter(has_text="initial weights")
     expect(made_from).to_contain_text("gen-1")
     expect(frame.locator("#panel")).not_to_contain_text("undefined")
     expect(frame.get_by_label("MLflow model", exact=True)).to_have_value(site.receipts[3].model_id)
@@ -145,7 +145,7 @@ def test_the_gates_table_says_at_which_level_and_against_whom_it_tested(page: Pa
     page.goto((tmp_path / "page.html").as_uri())
     page.locator(".node[data-number='1']").click()
     notes = page.locator("#panel tr.note")
-    told = ["alpha 0.0125", "alpha 0.025 · may fall by 3.0 points · compared with gen-0, gen-1"]
+    told = ["alpha 0.0125", "alpha 0.025 · margin 3.0 pp · compared with gen-0, gen-1"]
     expect(notes).to_have_text(told)
     expect(notes.first.locator("xpath=preceding-sibling::tr[1]")).to_contain_text("improvement")
     assert page.locator("#panel").evaluate("panel => panel.scrollWidth <= panel.clientWidth")

@@ -151,8 +151,8 @@ class Interposed(UnsyncedFiles, ABC):
 
 def _interposed(operation: str) -> Callable[..., Any]:
     def method(self: Interposed, *arguments: Any) -> Any:
-        real = getattr(UnsyncedFiles, operation)
-        return self.interpose(operation, arguments, lambda: real(self, *arguments))
+        perform = getattr(super(Interposed, self), operation)
+        return self.interpose(operation, arguments, lambda: perform(*arguments))
 
     return method
 

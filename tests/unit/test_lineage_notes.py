@@ -53,7 +53,7 @@ def test_a_rejection_says_why(entries: Sequence[Entry]) -> None:
 def test_guards_that_were_broken_stand_above_the_figures_and_diagnostics_below(entries: Sequence[Entry]) -> None:
     parts = notes.of_generation(entries[2], receipts(entries), registered="addition").split("\n\n")
     assert parts[2] == "Guards: truncated 0.25 is above 0.1 (warn)."
-    (table,) = [part for part in parts if part.startswith("| diagnostics |")]
+    (table,) = [part for part in parts if part.startswith("| diagnostic |")]
     assert "| truncated | 0.25 | truncated 0.25 is above 0.1 (warn) |" in table
     assert "| entropy | 0.21 |  |" in table and "kl_parent" not in table
     assert "Guards:" not in notes.of_generation(entries[3], receipts(entries), registered="addition")

@@ -17,8 +17,9 @@ from bootstrap.store.lock import LOCK_NAME, lineage_lock
 
 HOLDER = """
 import sys, time
+from pathlib import Path
 from bootstrap.store.lock import lineage_lock
-with lineage_lock(sys.argv[1]):
+with lineage_lock(Path(sys.argv[1])):
     {extra}
     print("held", flush=True)
     time.sleep(60)

@@ -72,7 +72,7 @@ def test_no_link_and_no_message_tells_a_password(uri: str, tmp_path: Path, monke
         tracking.resolve_tracking_uri(None, tmp_path)
     shown.append(str(caught.value))
     if tracking.is_remote(uri):
-        with pytest.raises(TrackingError, match="is a server already") as told:
+        with pytest.raises(TrackingError, match="is a server itself") as told:
             serve(uri)
         shown.append(str(told.value))
     assert not [text for text in shown if "secret" in text]

@@ -1,1 +1,1 @@
-"""The lineage page: structure, style and script in files of their own, and what makes one file of them."""
+"""The lineage page: structure, style and script in files of their own, and the code that inlines them into one."""

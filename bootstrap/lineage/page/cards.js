@@ -1,12 +1,14 @@
-// A generation as a card, and what hangs on its lower rim.
+// Cards of generations, labels of models outside the lineage, and the card of folded generations.
 
 import { data, gain, isCompact, statusOf } from "./data.js";
 import { make } from "./dom.js";
 import { duration, flop, percent, si, signed } from "./words.js";
 
 const BADGES = {
-  champion: "★ champion", promoted: "promoted", rejected: "rejected", ungated: "ungated", base: "base",
+  champion: "★ champion", promoted: "promoted", rejected: "rejected", aside: "ungated", base: "base",
 };
+
+const MARGIN = "in brackets: generalization margin, levels beyond those trained with at least half of the answers right";
 
 export function card(node) {
   const best = node.headline === null ? null : node.accuracy[node.headline], change = gain(node);
@@ -32,15 +34,15 @@ export function card(node) {
     make("span", { class: "line" },
       `level ${node.headline} · ${(100 * best.low).toFixed(1)}–${(100 * best.high).toFixed(1)}`));
   if (node.status !== "rejected") button.append(
-    make("span", { class: "line" }, `frontier ${node.frontier}` + (node.generalization_margin ? ` · margin ${node.generalization_margin}` : "") +
-      ` · ${duration(node.seconds.total)}`),
+    make("span", { class: "line", title: MARGIN },
+      `frontier ${node.frontier}` + (node.lead ? ` (+${node.lead})` : "") + ` · ${duration(node.seconds.total)}`),
     make("span", { class: "line" }, `${si(node.tokens.total)} tokens · ${flop(node.flops.total)}`));
   button.append(make("div", { class: "reason", title: node.reason }, node.reason.replace(/^rejected: /, "")));
   return button;
 }
 
-/** Makes the label of a model outside the lineage, which has no card: on the card that it taught, or that has its
- * weights from there. Null where there is none. */
+/** Makes the label of a model outside the lineage, which has no card, for the card of the generation that it taught or
+ * gave its weights to. Null without such a model. */
 export function label(node) {
   const tutors = node.outside_teachers.join(", ");
   const common = { "aria-hidden": "true", "data-number": node.number };
@@ -53,12 +55,12 @@ export function label(node) {
     "teacher: " + tutors);
 }
 
-/** Makes the card that stands for generations which are folded away. */
+/** Makes the card that stands for folded generations. */
 export function foldCard(unfold) {
   return make("button", { class: "node fold", type: "button", onclick: unfold });
 }
 
-/** Writes onto the fold card which generations it stands for. */
+/** Writes the folded generations' names and number onto their card. */
 export function describeFold(element, part) {
   const rejected = part.filter(node => node.status === "rejected").length;
   element.replaceChildren(

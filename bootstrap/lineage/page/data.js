@@ -1,4 +1,4 @@
-// The lineage as the page carries it, and what several parts of the page ask of it.
+// The lineage's data, and look-ups that several parts of the page share.
 
 import { byId } from "./dom.js";
 
@@ -7,13 +7,13 @@ export const nodes = data.nodes;
 /** Generation number -> index in `nodes`. */
 export const numbers = new Map(nodes.map((node, index) => [node.number, index]));
 export const champion = nodes[numbers.get(data.champion)];
-/** Whether there are so many generations that each gets less room. */
+/** Whether each generation gets less room because there are many. */
 export const isCompact = nodes.length > 24;
 
 export const parentOf = node => node.parent === null ? null : nodes[numbers.get(node.parent)];
 export const statusOf = node => node.number === data.champion ? "champion" : node.status;
 
-/** Gives the gain over the parent on the headline level, both measured on the same frozen prompts; null without one. */
+/** Gives the gain over the parent on the headline level, on the same held-out prompts; null without a parent. */
 export function gain(node) {
   if (node.parent === null || node.headline === null) return null;
   const own = node.accuracy[node.headline], before = parentOf(node).accuracy[node.headline];

@@ -1,8 +1,8 @@
-// Elements by id, made, and drawn. Every text enters as a text node, so what a model wrote is shown and never obeyed.
+// Finding and making elements. Every text enters as a text node, so text from a model is shown and never interpreted.
 
 export const byId = id => document.getElementById(id);
 
-/** Makes an element. `on...` attributes are listeners; those that are false, null or undefined are left out. */
+/** Makes an element. `on...` attributes are listeners; attributes that are false, null or undefined are left out. */
 export function make(tag, attributes, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes || {})) {
@@ -14,7 +14,7 @@ export function make(tag, attributes, ...children) {
   return element;
 }
 
-/** Makes an element of SVG. */
+/** Makes an SVG element. */
 export function draw(tag, attributes) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);

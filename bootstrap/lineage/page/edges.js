@@ -1,4 +1,4 @@
-// The arrows between cards: one family of lines for each role, as the key above the picture says.
+// The arrows between cards: one style of line for each family of roles, explained by the key above the picture.
 
 import { data, numbers } from "./data.js";
 import { byId, draw } from "./dom.js";
@@ -18,11 +18,11 @@ const STYLES = {
   judge: { stroke: "var(--bad)", width: 1.8, dash: "2 4", offset: 2 },
   data: { stroke: "var(--data)", width: 1.8, dash: "2 4", offset: 4 },
 };
-/** Later ones lie on top. */
+/** Higher ranks are drawn on top. */
 const RANK = { data: 0, judge: 1, reference: 2, sampler: 3, teacher: 4, merged: 5, init: 6 };
 
-/** Draws all edges that are to be shown. `places`: index of a node -> where its card is; `rows`: tops and channels of
- * the rows of cards; `gap`: between cards; `chosen`: the generation whose edges all show. Lengths are in pixels. */
+/** Draws all visible edges. `places`: index of a node -> place of its card; `rows`: tops and channels of the rows of
+ * cards; `gap`: between cards; `chosen`: the generation whose edges are all visible. Lengths are in pixels. */
 export function drawEdges(picture, { places, rows, gap, width, height, chosen }) {
   picture.replaceChildren();
   picture.setAttribute("width", width);
@@ -67,7 +67,7 @@ function isClear(from, to, places) {
       place.column <= from.column || place.column >= to.column);
 }
 
-/** Gives the corners of a line between two cards that goes through the channels between rows and columns. */
+/** Gives the corners of a line between two cards through the channels between rows and columns. */
 function route(from, to, rows, { gap, offset }) {
   const x1 = from.right, x2 = to.left, out = x1 + gap / 2 + offset, into = x2 - gap / 2 + offset;
   const channel = from.row !== to.row ? rows[to.row].top - gap / 2 - 4 : rows[from.row].channel;

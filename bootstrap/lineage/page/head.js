@@ -1,4 +1,4 @@
-// The title and the tiles below it: the lineage in six figures.
+// The title and the tiles below it: the lineage in six numbers.
 
 import { champion, data, nodes } from "./data.js";
 import { byId, draw, make } from "./dom.js";
@@ -15,13 +15,13 @@ export function showHead() {
       (nodes.length > 1 ? `, from level ${nodes[0].frontier} at the base` : "") + "."
     : "No generation is committed yet.";
   if (!champion) return;
-  const ungated = count("ungated") ? `, ${count("ungated")} ungated` : "";
+  const aside = count("aside") ? `, ${count("aside")} ungated` : "";
   tile("Champion", champion.name, champion.headline === null ? "" :
     `level ${champion.headline}: ${percent(champion.accuracy[champion.headline].accuracy)}`);
-  tile("Frontier", `level ${champion.frontier}`, "every level up to it mastered", sparkline());
+  tile("Frontier", `level ${champion.frontier}`, "all levels up to it are mastered", sparkline());
   tile("Generations", String(nodes.length), `${count("promoted")} promoted, ${count("rejected")} rejected${ungated}`);
   tile("Tokens", si(total(node => node.tokens.total)), "in all phases");
-  tile("Compute", flop(total(node => node.flops.total)), "counted, not timed");
+  tile("Compute", flop(total(node => node.flops.total)), "computed, not measured");
   tile("Time", duration(total(node => node.seconds.total)), "all stages");
 }
 

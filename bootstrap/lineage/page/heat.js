@@ -4,7 +4,7 @@ import { isCompact, nodes, parentOf } from "./data.js";
 import { byId, make } from "./dom.js";
 import { percent } from "./words.js";
 
-/** Draws the map. `choose`: called with the number of a generation whose name is clicked. */
+/** Draws the map. `choose`: called with the number of the generation whose name is clicked. */
 export function showHeat(choose) {
   const all = [...new Set(nodes.flatMap(node => Object.keys(node.accuracy).map(Number)))].toSorted((a, b) => b - a);
   const isTiny = isCompact && Math.max(nodes.length, all.length) > 40;
@@ -18,10 +18,10 @@ export function showHeat(choose) {
   table.append(make("tr", {}, make("th", { class: "row" }, isCompact ? "gen" : ""),
     ...nodes.map((node, index) => column(node, index, choose))));
   byId("heat").append(table);
-  byId("heat-notes").append("Percent of held-out prompts answered greedily and exactly.",
-    ...swatch("border:2px solid var(--ink)", "target of the generation"),
-    ...swatch("height:4px;background:var(--gold);vertical-align:3px", "frontier: every level up to here mastered"),
-    ...swatch("border-bottom:4px solid var(--bad);background:var(--page)", "below its parent beyond both intervals"));
+  byId("heat-notes").append("Percent of held-out prompts with a right greedy answer.",
+    ...swatch("border:2px solid var(--ink)", "target level of the generation"),
+    ...swatch("height:4px;background:var(--gold);vertical-align:3px", "frontier: all levels up to it are mastered"),
+    ...swatch("border-bottom:4px solid var(--bad);background:var(--page)", "below its parent, intervals do not overlap"));
 }
 
 const swatch = (style, words) => [make("i", { style }), words];
@@ -49,7 +49,7 @@ function cell(node, level) {
   return td;
 }
 
-/** Makes the foot of a generation's column; where there are many, every fifth and the last are numbered. */
+/** Makes the foot of a generation's column; with many columns, only every fifth and the last have a number. */
 function column(node, index, choose) {
   const short = index % 5 === 0 || index === nodes.length - 1 ? String(node.number) : "·";
   return make("th", { scope: "col", class: node.on_path ? "path" : node.status },
@@ -57,7 +57,7 @@ function column(node, index, choose) {
       isCompact ? short : node.name));
 }
 
-/** Gives a share in percent that fits a cell, rounded down near the top: 100 is every prompt. */
+/** Gives a share in percent that fits a cell, rounded down from 90 on, so that only a share of 1 is 100. */
 function brief(share) {
   if (share === 1) return "100";
   return share < .9 ? (100 * share).toFixed(0) : (Math.floor(1000 * share) / 10).toFixed(1);

@@ -1,12 +1,11 @@
-"""The page's files -> one template: style and script inside the HTML, a single place left for the data.
+"""The page's files -> one template: HTML with style and script inlined, and one placeholder for the data.
 
-    page.html    structure, with a place for each of style, script and data
+    page.html    structure, with a placeholder for each of style, script and data
     page.css     style
-    *.js         script, as modules; `page.js` is the one that draws, and each imports what it needs by name
+    *.js         script, as modules; `page.js` is the main one
 
-The modules become one plain script: each stands after those that it imports, in one scope, without the import and
-export words. So the page loads nothing, and top-level names must differ between modules. Leaves out the data
-(`graph.py`).
+The modules become one script: each follows those that it imports, without its `import` and `export` words. They share
+one scope, so top-level names must differ between modules. Left out: the data (`graph.py`).
 """
 
 import importlib.resources
@@ -14,7 +13,7 @@ import re
 from functools import cache
 
 MAIN = "page"
-"""The module that is run."""
+"""The main module."""
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./(\w+)\.js";\n+', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=const |function )", re.MULTILINE)
 _MODULE_SYNTAX = re.compile(r"^(import|export)\b.*", re.MULTILINE)
@@ -22,24 +21,24 @@ _MODULE_SYNTAX = re.compile(r"^(import|export)\b.*", re.MULTILINE)
 
 @cache
 def template() -> str:
-    """Return the page as one file, with `{{data}}` where the graph's JSON goes. The same files give the same text."""
+    """Return the page as one file, with `{{data}}` for the graph's JSON."""
     html = _read("page.html")
     for name, text in (("style", _read("page.css")), ("script", script())):
         before, place, after = html.partition(f"{{{{{name}}}}}\n")
-        assert place, f"page.html has no place for the {name}"
+        assert place, f"page.html has no placeholder for the {name}"
         assert "</" not in text, f"the {name} would end its element"
         html = before + text + after
-    assert html.count("{{data}}") == 1, "page.html needs one place for the data"
+    assert html.count("{{data}}") == 1, "page.html needs one placeholder for the data"
     return html
 
 
 def script() -> str:
-    """Return the modules that `page.js` needs, itself last, as one script."""
+    """Return the modules as one script, in the order of `modules`."""
     return "\n".join(_inlined(name) for name in modules())
 
 
 def modules() -> list[str]:
-    """Return the names of the modules that `page.js` needs, each after those that it imports, itself last."""
+    """Return the names of `page.js` and of all modules that it needs, each after those that it imports."""
     order: list[str] = []
 
     def visit(name: str, importing: tuple[str, ...]) -> None:
@@ -61,4 +60,4 @@ def _inlined(name: str) -> str:
 
 
 def _read(name: str) -> str:
-    return importlib.resources.files(__package__).joinpath(name).read_text("utf-8")
+    return importlib.resources.files("bootstrap.lineage.page").joinpath(name).read_text("utf-8")

@@ -1,4 +1,4 @@
-// The lineage page: draws every part, and lets the reader choose a generation.
+// The main module: draws every part of the page and handles the choice of a generation.
 
 import { data, nodes, numbers } from "./data.js";
 import { byId } from "./dom.js";
@@ -9,7 +9,7 @@ import { describe } from "./panel.js";
 import { cards, graph, layout, view } from "./spine.js";
 import { showWhy } from "./why.js";
 
-/** Chooses a generation, or none when it is chosen already. */
+/** Chooses a generation; choosing it again closes it. */
 function choose(number) {
   const again = view.chosen === number, panel = byId("panel");
   view.chosen = again ? null : number;
@@ -25,7 +25,7 @@ function choose(number) {
   if (again && cards[numbers.get(number)]) cards[numbers.get(number)].focus();
 }
 
-/** Moves the focus from a card to the next or the one before that is not folded away. */
+/** Moves the focus from a card to the next or previous visible one. */
 function move(event) {
   const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
   const at = document.activeElement && document.activeElement.dataset.number;

@@ -1,12 +1,12 @@
-// The panel beside the page: all that is known of the chosen generation.
+// The panel beside the page: all facts about the chosen generation.
 
 import { data, parentOf, statusOf } from "./data.js";
 import { make } from "./dom.js";
-import { duration, levels, percent, si, signed } from "./words.js";
+import { duration, levels, percent, runs, si, signed } from "./words.js";
 
-const ROLES = { init: "starting weights", merged: "merged weights", data: "replayed answers" };
+const ROLES = { init: "initial weights", merged: "merged weights", data: "replayed answers" };
 
-/** Fills the panel. `close`: called when the reader has seen enough. */
+/** Fills the panel. `close`: called when the reader closes it. */
 export function describe(panel, node, close) {
   panel.replaceChildren(
     make("header", {}, make("h2", {}, node.name),
@@ -32,22 +32,22 @@ function madeFrom(node) {
     [ROLES[role] || role, make("span", { class: "long" }, list.join(", "))]);
   const alone = node.number === 0 ? "the recipe's base model; it has no ancestors" : "fresh weights";
   return [heading("Made from"), body.length ? table(["role", "generation"], body) : remark(alone),
-    ...(node.children.length ? [remark("weights passed on to " + node.children.join(", "))] : [])];
+    ...(node.children.length ? [remark(node.children.join(", ") + " started from these weights")] : [])];
 }
 
 function gate(node) {
   const against = node.compared_with === null ? "" : `, compared with gen-${node.compared_with}`;
   const head = ["test", "levels", "n", "own", "before", "+", "−", "p", "Δ ≥", ""];
-  const body = node.gate_tests.map(row => [row.test, row.levels.join(", "), String(row.num_prompts),
+  const body = node.gate_tests.map(row => [row.test, runs(row.levels), String(row.num_prompts),
     (100 * row.candidate).toFixed(1), (100 * row.champion).toFixed(1), String(row.gained), String(row.lost),
     orDash(row.p_value, p => p < 1e-4 ? "<1e-4" : p.toPrecision(2)), (100 * row.difference_low).toFixed(1),
     make("span", { class: row.passed ? "up" : "down" }, row.passed ? "✓" : "✗")]);
   const notes = node.gate_tests.map(row => [
     row.alpha === null ? "" : "alpha " + Number(row.alpha.toPrecision(3)),
-    row.margin === null ? "" : `may fall by ${(100 * row.margin).toFixed(1)} points`,
+    row.margin === null ? "" : `margin ${(100 * row.margin).toFixed(1)} pp`,
     row.reference.length ? "compared with " + row.reference.map(number => "gen-" + number).join(", ") : "",
   ].filter(Boolean).join(" · "));
-  return [heading("Gate"), remark(`aims at ${levels(node.target_levels)}` + against),
+  return [heading("Gate"), remark(`targets ${levels(node.target_levels)}` + against),
     ...(body.length ? [table(head, body, notes)] : [])];
 }
 
@@ -70,7 +70,7 @@ function sampled(node) {
   return [heading("Sampled"), table(["level", "pass@1", "pass@k", "majority@k", "k", "entropy"], body)];
 }
 
-/** Gives the rows of a cost's phases. `show`: how a number of its kind is written. */
+/** Gives a table row for each phase of a cost. `show`: writes a number of its kind. */
 const phases = (costs, show) => Object.entries(costs).filter(([name]) => !["total", "useful"].includes(name))
   .map(([name, value]) => [name, show(value)]);
 
@@ -111,7 +111,7 @@ function identity(node) {
     identifiers(artifacts.flatMap(([role, ref]) => [[role, ref.path], [role + " sha256", ref.digest]]))];
 }
 
-/** Makes a table. `notes`: by row, what stands below it across all columns; nothing where it is empty. */
+/** Makes a table. `notes`: for each row, the text below it across all columns, if not empty. */
 function table(head, body, notes = []) {
   const made = make("table", {}, make("tr", {}, ...head.map(text => make("th", { scope: "col" }, text))));
   body.forEach((cells, index) => {
@@ -123,14 +123,14 @@ function table(head, body, notes = []) {
   return made;
 }
 
-/** Makes fields of ids, each with a button that copies it. */
+/** Makes fields of ids, each with a copy button. */
 function identifiers(pairs) {
   const box = make("div", { class: "ids" });
   for (const [name, value] of pairs) {
     const input = make("input",
       { readonly: "", value, "aria-label": name, onfocus: event => event.target.select() });
     const copy = make("button", { class: "plain", type: "button", "aria-label": "copy " + name, onclick: () => {
-      // The page may run in a frame without origin, where the clipboard interface is refused and this is not.
+      // In a frame without origin the clipboard interface is refused, but this works.
       input.select();
       copy.textContent = document.execCommand("copy") ? "copied" : "select";
       setTimeout(() => { copy.textContent = "copy"; }, 1200);

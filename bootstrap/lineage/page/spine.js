@@ -1,4 +1,4 @@
-// The picture of the generations: cards in rows, rejected ones a step lower, edges in the channels between.
+// The graph of generations: cards in rows, rejected ones lower, edges in the channels between.
 
 import { card, describeFold, foldCard, label } from "./cards.js";
 import { isCompact, nodes } from "./data.js";
@@ -6,10 +6,10 @@ import { byId, draw } from "./dom.js";
 import { drawEdges } from "./edges.js";
 
 const FOLD_FROM = 50;
-/** Of a long lineage these many generations at its ends are never folded away. */
+/** Number of generations at both ends of a long lineage that are never folded. */
 const KEPT_FIRST = 6, KEPT_LAST = 20;
 
-/** What the reader has done: the number of the generation chosen, whether the folded middle is open. */
+/** The reader's choices: the number of the chosen generation, and whether the folded middle is open. */
 export const view = { chosen: null, unfolded: false };
 export const graph = byId("graph");
 export const cards = nodes.map(card);
@@ -20,7 +20,7 @@ const fold = foldCard(() => { view.unfolded = true; layout(); });
 graph.append(picture, ...cards, ...labels.filter(Boolean), fold);
 byId("fold").addEventListener("click", () => { view.unfolded = false; layout(); });
 
-/** Places cards, labels and edges for the room that there is. */
+/** Places cards, labels and edges in the available width. */
 export function layout() {
   graph.classList.toggle("compact", isCompact);
   const width = graph.clientWidth, gap = isCompact ? 26 : 34, least = isCompact ? 150 : 176;
@@ -34,7 +34,7 @@ export function layout() {
   drawEdges(picture, { places, rows, gap, width, height: parseFloat(graph.style.height), chosen: view.chosen });
 }
 
-/** Shows and hides cards and labels; gives the cards that are shown, in order, with the indices they stand for. */
+/** Shows and hides cards and labels; gives the visible cards in order, each with the indices that it stands for. */
 function visible() {
   const folded = nodes.length > FOLD_FROM && !view.unfolded
     ? { from: KEPT_FIRST, to: nodes.length - KEPT_LAST - 1 } : null;
@@ -58,7 +58,7 @@ function visible() {
 
 const range = ({ from, to }) => Array.from({ length: to - from + 1 }, (_, index) => from + index);
 
-/** Puts the cards into rows; gives where each node is, the rows' tops and channels, and the height of all. */
+/** Puts the cards into rows; gives each node's place, the rows' tops and channels, and the total height. */
 function place(items, { columns, cell, gap, edge }) {
   const staged = nodes.some(node => node.stage) ? 17 : 0;
   const tall = (isCompact ? 52 : 138) + staged, short = (isCompact ? 52 : 108) + staged;

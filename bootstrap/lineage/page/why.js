@@ -1,4 +1,4 @@
-// Why this champion: the gate's decisions along its path, the middle of a long one behind a button.
+// The gate's decisions along the champion's path; the middle of a long one is behind a button.
 
 import { data } from "./data.js";
 import { byId, make } from "./dom.js";

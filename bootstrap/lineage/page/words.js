@@ -1,4 +1,4 @@
-// Numbers as people read them; `text.py` and `levels.py` say the same in notes and tables.
+// Numbers as people read them, the same as `text.py` and `levels.py` write them.
 
 import { make } from "./dom.js";
 
@@ -26,14 +26,17 @@ export function signed(value) {
   return make("span", { class: Math.abs(value) < 5e-4 ? "" : value > 0 ? "up" : "down" }, points(value));
 }
 
-/** Gives levels as runs of consecutive ones, however many: "levels 1–4, 6". */
-export function levels(list) {
-  if (!list.length) return "—";
-  const runs = [];
+/** Gives levels with consecutive ones joined: "1–4, 6". */
+export function runs(list) {
+  const found = [];
   for (const level of [...new Set(list)].toSorted((a, b) => a - b)) {
-    const last = runs[runs.length - 1];
-    if (last && level === last[1] + 1) last[1] = level; else runs.push([level, level]);
+    const last = found[found.length - 1];
+    if (last && level === last[1] + 1) last[1] = level; else found.push([level, level]);
   }
-  const words = runs.map(([first, last]) => first === last ? `${first}` : `${first}–${last}`);
-  return (list.length > 1 ? "levels " : "level ") + words.join(", ");
+  return found.map(([first, last]) => first === last ? `${first}` : `${first}–${last}`).join(", ");
+}
+
+/** Gives levels with the noun: "levels 1–4, 6". */
+export function levels(list) {
+  return list.length ? (list.length > 1 ? "levels " : "level ") + runs(list) : "no level";
 }
