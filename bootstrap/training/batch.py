@@ -126,7 +126,7 @@ def _collate(part: list[list[Example]], *, pad: int, packed: bool) -> MicroBatch
             "old_logprobs_N": example.logprobs if is_rl else zeros,
             "importance_N": example.importance or [1.0] * count,
             "loss_scale_N": [example.loss_scale] * count,
-            "stay_weights_N": example.anchor_penalty_weights or zeros,
+            "anchor_penalty_weights_N": example.anchor_penalty_weights or zeros,
             "values_N": example.values or zeros,
             "returns_N": example.returns or zeros,
             "is_valued_N": [bool(example.returns)] * count,
