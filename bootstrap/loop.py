@@ -120,10 +120,8 @@ def grow(context: Context, entries: Sequence[Entry], number: int, *, lineage: st
     )
     decision, further = gate(context, entries, plan, evaluation, meter=meter)
     diagnostics, diagnosed = diagnose(context, entries, plan, results, checkpoint, evaluation, meter=meter)
-    ungated = context.recipe.gate_of(number) == "never"
-    decision, champion = apply_guards(
-        decision, diagnostics, earlier=[entry.generation for entry in entries], ungated=ungated
-    )
+    earlier, ungated = [entry.generation for entry in entries], context.recipe.gate_of(number) == "never"
+    decision, champion = apply_guards(decision, diagnostics, earlier=earlier, ungated=ungated)
     refs = by_role(results)
     refs |= {"weights": weights, "evaluation": evaluation.artifact, "diagnostics": diagnosed}
     refs |= {**base_artifacts(context, checkpoint), **inherited(context, number), **further}

@@ -24,6 +24,7 @@ from bootstrap.config.models import LineageModel
 from bootstrap.errors import VerifierError
 from bootstrap.meaning import meaning_of
 from bootstrap.records import Rollout, Status, Verdict
+from bootstrap.schema import hashed
 
 PATIENCE = 5
 """`Answer.patience` of answers whose verdict is known: how fast a machine is decides on no row, and on no sanity
@@ -204,10 +205,11 @@ def build_verifier(settings: verifiers.Verifier, *, tools: Tools | None = None) 
 def version_of(*modules: str, settings: Settings, also: str = "") -> str:
     """Return a verifier's version: first 16 hex digits of SHA-256 over what its modules mean and its settings.
 
-    What they use of shared modules counts with them (`meaning.py`). Settings that are operational, such as a server's
-    address, do not count. `also`: what else decides on verdicts, as the version of a library.
+    What they use of shared modules counts with them (`meaning.py`). Settings count as ids are made of them
+    (`schema.py`), operational ones, such as a server's address, not at all. `also`: what else decides on verdicts, as
+    the version of a library.
     """
-    chosen = json.dumps(identity_of(settings), sort_keys=True)
+    chosen = json.dumps(hashed(identity_of(settings)), sort_keys=True)
     content = "\x1f".join([meaning_of(*modules), chosen, also])
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 

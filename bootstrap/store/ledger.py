@@ -4,10 +4,11 @@ One file per generation number, `ledger/000000.json`, created exclusively, so th
 
     {"annotations": ..., "hash": ..., "payload": ..., "previous": ...}
 
-`payload` is the `Generation`; `hash` is the SHA-256 of payload and `previous` as canonical JSON, and `previous` is the
-hash of the record before (64 zeros for generation 0). `annotations` (seconds, dates, host) lie outside the hash: they
-differ from run to run and can be edited unnoticed. A ledger cut short at the end is a valid, shorter ledger; what
-shows the loss is the head's hash kept elsewhere (MLflow). Left out: the artifacts a record names (`verify.py`).
+`payload` is the `Generation`, under the names that its `schema_version` says (`schema.py`); `hash` is the SHA-256 of
+payload and `previous` as canonical JSON, and `previous` is the hash of the record before (64 zeros for generation 0).
+`annotations` (seconds, dates, host) lie outside the hash: they differ from run to run and can be edited unnoticed. A
+ledger cut short at the end is a valid, shorter ledger; what shows the loss is the head's hash kept elsewhere (MLflow).
+Left out: the artifacts a record names (`verify.py`).
 """
 
 import json
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bootstrap import schema
 from bootstrap.canonical import canonical_json, digest_of
 from bootstrap.errors import AccountingMismatch, StoreCorrupt, StoreError
 from bootstrap.ledger_records import Annotations, Generation
@@ -157,8 +159,9 @@ def _load(path: Path, previous: str | None) -> Entry:
             raise ValueError(f"expected the hash {computed} of its content, found {record['hash']}")
         if previous not in (None, record["previous"]):
             raise ValueError(f"expected the previous record's hash {previous}, found {record['previous']}")
-        generation = Generation.model_validate(record["payload"])
-        annotations = Annotations.model_validate(record["annotations"])
+        payload = record["payload"]
+        generation = Generation.model_validate(schema.generation(payload))
+        annotations = Annotations.model_validate(schema.annotations(record["annotations"], payload=payload))
         if path.name != f"{generation.number:06d}.json":
             raise ValueError(f"it holds generation {generation.number}")
     except ValueError as error:

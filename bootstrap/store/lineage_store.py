@@ -16,9 +16,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bootstrap import schema
 from bootstrap.canonical import canonical_json, digest_of
 from bootstrap.errors import LineageMismatch, StoreCorrupt, StoreError
-from bootstrap.ledger_records import SCHEMA_VERSION, ArtifactRef
+from bootstrap.ledger_records import ArtifactRef
 from bootstrap.records import Record
 from bootstrap.store import durable
 from bootstrap.store.artifacts import REMEDY, Artifact, find_artifact, load_artifact, put_artifact
@@ -31,12 +32,12 @@ _ABSENT = object()
 class Header(Record):
     """What `lineage.json` says."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = schema.SCHEMA_VERSION
     lineage: str
     identity: dict[str, Any]
     """The recipe's identity: every setting that the lineage's results depend on."""
     digest: str
-    """SHA-256 of `identity` as canonical JSON; equals `Recipe.digest()`."""
+    """SHA-256 of `identity`, as it is hashed (`schema.py`); equals `Recipe.digest()`."""
 
     def steps(self, number: int) -> Sequence[Mapping[str, Any]]:
         """Return the settings of a generation's training steps."""
@@ -90,6 +91,8 @@ class LineageStore:
         """Make the folder ready for writing: create it at the first time, sweep it at every other.
 
         A lineage of which nothing has been made yet takes the new recipe: the old one may have been refused later on.
+        The header of a lineage that an earlier version wrote gets the present names, so that such a version refuses
+        the lineage from then on.
         Raises LineageMismatch naming each changed setting if the folder's lineage grows from another recipe;
         StoreError if the folder cannot be written or another version of this program made it.
         """
@@ -103,12 +106,14 @@ class LineageStore:
         elif self._is_untouched(lineage):
             durable.write_file(self.root / HEADER_NAME, data, files=self._files)
         self._check_same(header)
+        if self.header().schema_version != schema.SCHEMA_VERSION:
+            durable.write_file(self.root / HEADER_NAME, data, files=self._files)
         return header
 
     def _is_untouched(self, lineage: str) -> bool:
         """Whether nothing has been made of this version's lineage of that name."""
         found = self.header()
-        same = found.schema_version == SCHEMA_VERSION and found.lineage == lineage
+        same = found.schema_version in schema.READABLE and found.lineage == lineage
         return same and not self.artifact_folders() and not _visible(self.work_folder) and not self.ledger.read()
 
     def check(self, lineage: str, *, identity: Mapping[str, Any]) -> None:
@@ -117,7 +122,10 @@ class LineageStore:
             self._check_same(_header(lineage, identity))
 
     def header(self) -> Header:
-        """Return which lineage this is. Raises StoreError if there is none, StoreCorrupt if the file is broken."""
+        """Return which lineage this is, its recipe under the names of today.
+
+        Raises StoreError if there is none, StoreCorrupt if the file is broken.
+        """
         path = self.root / HEADER_NAME
         if not self.exists:
             raise StoreError(
@@ -129,11 +137,13 @@ class LineageStore:
             header = Header.model_validate_json(data)
         except ValueError as error:
             raise StoreCorrupt(f"{path} is corrupt: {error}; restore it from a copy of the store") from error
-        if (computed := digest_of(header.identity)) != header.digest:
+        if (computed := digest_of(schema.hashed(header.identity))) != header.digest:
             raise StoreCorrupt(
                 f"{path} is corrupt: expected the digest {computed} of its identity, found {header.digest}; "
                 "restore it from a copy of the store"
             )
+        if header.schema_version < schema.SCHEMA_VERSION:
+            return header.model_copy(update={"identity": schema.settings(header.identity)})
         return header
 
     def find(self, kind: str, inputs: Mapping[str, Any]) -> Artifact | None:
@@ -198,7 +208,7 @@ class LineageStore:
 
     def _check_same(self, wanted: Header) -> None:
         found = self.header()
-        if found.schema_version != wanted.schema_version:
+        if found.schema_version not in schema.READABLE:
             raise StoreError(
                 f"{self.root} was written with schema version {found.schema_version}, this program writes "
                 f"{wanted.schema_version}: use the program that made it, or start a new lineage with --lineage NAME"
@@ -216,7 +226,7 @@ class LineageStore:
 
 
 def _header(lineage: str, identity: Mapping[str, Any]) -> Header:
-    return Header(lineage=lineage, identity=dict(identity), digest=digest_of(identity))
+    return Header(lineage=lineage, identity=dict(identity), digest=digest_of(schema.hashed(identity)))
 
 
 def _visible(folder: Path) -> list[Path]:
