@@ -70,7 +70,7 @@ def test_zero_variance_groups_learn_from_the_teacher_beside_the_reward(tmp_path)
 
 def last_batch(root, step) -> tuple[Batch, Tables]:
     pool = Watched()
-    entries = grow(recipe(steps=[step | {"updates": 1}], count=1), root, pool=pool)
+    entries = grow(recipe(steps=[step | {"rounds": 1}], count=1), root, pool=pool)
     return pool.batches[-1], tables_of(root, entries[1])
 
 

@@ -319,7 +319,7 @@ def test_the_report_shows_the_best_of_an_arms_siblings(scouted: list[Entry], tmp
 
 
 def test_a_lineage_knows_its_siblings_and_its_steps_by_its_header(tmp_path: Path):
-    sft, rl = ({"type": kind, "updates": 1} for kind in ("sft", "rl"))
+    sft, rl = {"type": "sft", "updates": 1}, {"type": "rl", "rounds": 1}
     stages = [
         {"name": "one", "generations": 2, "steps": [rl]},
         {"name": "scouts", "generations": 6, "branches": 3, "gate": "never", "steps": [sft, rl]},
