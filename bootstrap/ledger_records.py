@@ -13,8 +13,7 @@ from pydantic import Field
 
 from bootstrap.ids import StepRole
 from bootstrap.records import Record
-
-SCHEMA_VERSION = 3
+from bootstrap.schema import SCHEMA_VERSION
 
 
 class GenerationOutcome(StrEnum):

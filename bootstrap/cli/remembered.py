@@ -1,6 +1,7 @@
 """The recipe that a lineage was last grown by, remembered beside it.
 
-    <lineage>/recipe.json     the recipe, without its tracking settings, and the folder that its relative paths start at
+    <lineage>/recipe.json     the recipe, without its tracking settings; the folder that its relative paths start at;
+                              which names it has (`schema.py`)
 
 A run by it publishes where the lineage's last run did (`target.py`), unless it is told otherwise.
 
@@ -15,6 +16,7 @@ from bootstrap.canonical import canonical_json
 from bootstrap.config.load import load_recipe, recipe_of
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError
+from bootstrap.schema import SCHEMA_VERSION
 from bootstrap.store import durable
 from bootstrap.store.lineage_store import LineageStore
 
@@ -24,7 +26,7 @@ FILE_NAME = "recipe.json"
 def remember_recipe(store: LineageStore, recipe: Recipe, *, folder: Path) -> None:
     """Keep a recipe whose relative paths start at `folder`. For the lineage's one driver. Raises StoreError."""
     settings = recipe.model_dump(mode="json", exclude={"tracking"})
-    data = canonical_json({"folder": str(folder.absolute()), "recipe": settings})
+    data = canonical_json({"folder": str(folder.absolute()), "recipe": settings, "schema_version": SCHEMA_VERSION})
     path = store.root / FILE_NAME
     with durable.store_errors(path, doing="read"):
         if path.is_file() and path.read_bytes() == data:

@@ -64,6 +64,7 @@ class Settings(BaseModel):
         if isinstance(data, cls):
             return handler(data)
         fields = cls.model_fields
+        section = fields["type"].default if "type" in fields else cls.__name__
         if not isinstance(data, dict):
             raise NotOfForm(f"a section of settings ({', '.join(fields)})")
         wrong: list[Any] = [
@@ -71,7 +72,7 @@ class Settings(BaseModel):
                 "type": "value_error",
                 "loc": (name,),
                 "input": value,
-                "ctx": {"error": UnknownSetting(str(name), [*fields])},
+                "ctx": {"error": UnknownSetting(str(name), [*fields], section=section)},
             }
             for name, value in data.items()
             if name not in fields

@@ -6,12 +6,14 @@ Each is a ValueError, which pydantic carries to its place; `problems.py` collect
 import difflib
 from collections.abc import Iterable, Sequence
 
+from bootstrap.schema import renamed_setting
+
 
 class UnknownSetting(ValueError):
-    """A key that these settings do not have."""
+    """A key that these settings do not have; `section`: their `type`, or else their class's name."""
 
-    def __init__(self, name: str, known: Sequence[str]) -> None:
-        super().__init__(f"no such setting{did_you_mean(name, known)}")
+    def __init__(self, name: str, known: Sequence[str], *, section: str = "") -> None:
+        super().__init__(f"no such setting{renamed_setting(section, name) or did_you_mean(name, known)}")
 
 
 class MissingSetting(ValueError):

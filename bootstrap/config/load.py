@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from bootstrap import schema
 from bootstrap.config.base import types_of
 from bootstrap.config.folders import folder_problems, with_files_pinned
 from bootstrap.config.problems import (
@@ -29,8 +30,8 @@ from bootstrap.config.verifiers import Verifier
 from bootstrap.errors import RecipeError
 
 _VERIFIER: TypeAdapter[Verifier] = TypeAdapter(Verifier)
-REMEMBERED = {"folder", "recipe"}
-"""Keys of the file in which a lineage remembers its recipe (`cli/remembered.py`)."""
+REMEMBERED = {"folder", "recipe", "schema_version"}
+"""Keys of the file in which a lineage remembers its recipe (`cli/remembered.py`); schema 3 has no `schema_version`."""
 _Made = TypeVar("_Made")
 
 
@@ -121,16 +122,20 @@ def _read(path: Path) -> RecipeSource:
     source = read(path)
     if not _is_remembered(source.data):
         return source
+    recipe = source.data["recipe"]
+    if "schema_version" not in source.data:
+        recipe = schema.settings(recipe)
     return RecipeSource(
         path=path,
-        data=completed(source.data["recipe"], kinds=SPLIT_KINDS),
+        data=completed(recipe, kinds=SPLIT_KINDS),
         lines={place[1:]: line for place, line in source.lines.items()},
         folder=Path(source.data["folder"]),
     )
 
 
 def _is_remembered(data: Mapping[str, Any]) -> bool:
-    return data.keys() == REMEMBERED and isinstance(data["folder"], str) and isinstance(data["recipe"], dict)
+    named = data.keys() | {"schema_version"} == REMEMBERED
+    return named and isinstance(data["folder"], str) and isinstance(data["recipe"], dict)
 
 
 def _made(

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from bootstrap import schema
 from bootstrap.canonical import digest_of
 from bootstrap.config.answers import ExactVerifier
 from bootstrap.config.base import Operational, Place, Settings, identity_of
@@ -150,5 +151,5 @@ class UncheckedRecipe(Settings):
         return identity_of(self)
 
     def digest(self) -> str:
-        """SHA-256 of `identity` as canonical JSON."""
-        return digest_of(self.identity())
+        """SHA-256 of `identity`, as it is hashed (`schema.py`), as canonical JSON."""
+        return digest_of(schema.hashed(self.identity()))

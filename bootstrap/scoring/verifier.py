@@ -24,6 +24,7 @@ from bootstrap.config.models import LineageModel
 from bootstrap.errors import VerifierError
 from bootstrap.meaning import meaning_of
 from bootstrap.records import Rollout, Status, Verdict
+from bootstrap.schema import hashed
 
 PATIENCE = 5
 """`Answer.patience` of answers with a known verdict, so that a slow machine fails no row and no probe."""
@@ -202,10 +203,11 @@ def build_verifier(settings: verifiers.Verifier, *, tools: Tools | None = None) 
 def version_of(*modules: str, settings: Settings, also: str = "") -> str:
     """Return a verifier's version: first 16 hex digits of SHA-256 over its modules' meaning and its settings.
 
-    The definitions that they use of shared modules count too (`meaning.py`). Operational settings, such as a server's
-    address, do not count. `also`: anything else that decides on verdicts, as the version of a library.
+    The definitions that they use of shared modules count too (`meaning.py`). Settings count under the names that ids
+    are made of (`schema.py`); operational ones, such as a server's address, do not count. `also`: anything else that
+    decides on verdicts, as the version of a library.
     """
-    chosen = json.dumps(identity_of(settings), sort_keys=True)
+    chosen = json.dumps(hashed(identity_of(settings)), sort_keys=True)
     content = "\x1f".join([meaning_of(*modules), chosen, also])
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 

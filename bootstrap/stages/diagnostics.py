@@ -79,10 +79,10 @@ def diagnose(
             "meter.json": json_file(counts.to_json(measured=False)),
         }
         artifact = context.store.put("diagnostics", inputs, files)
-    meter.add(json.loads(artifact.read("meter.json")))
+    meter.add(artifact.json("meter.json"))
     if (measured := context.store.find_work("measured", inputs)) is not None:
-        meter.add(json.loads(measured.read("measured.json")))
-    diagnostics = Diagnostics.model_validate_json(artifact.read("diagnostics.json"))
+        meter.add(measured.json("measured.json"))
+    diagnostics = Diagnostics.model_validate(artifact.json("diagnostics.json"))
     return diagnostics.model_copy(update={"findings": findings(diagnostics, recipe.guards)}), artifact
 
 

@@ -78,11 +78,11 @@ def evaluate(
         # Before the artifact, so that a run killed in between still knows how long it took.
         context.store.put_work("measured", inputs, {"measured.json": json.dumps(counts.measured()).encode()})
         artifact = context.store.put("evaluate", inputs, files)
-    meter.add(json.loads(artifact.read("meter.json")))
+    meter.add(artifact.json("meter.json"))
     if (measured := context.store.find_work("measured", inputs)) is not None:
-        meter.add(json.loads(measured.read("measured.json")))
+        meter.add(measured.json("measured.json"))
     return Evaluation(
-        report=Report.model_validate_json(artifact.read("report.json")),
+        report=Report.model_validate(artifact.json("report.json")),
         rows=from_parquet(artifact.read("outcomes.parquet"), OutcomeRow),
         panel=panel_rows(artifact),
         artifact=artifact,

@@ -3,8 +3,6 @@
 A worker does it, as a stage that is never run twice. How weights are combined is `training/merge.py`'s.
 """
 
-import json
-
 from bootstrap.canonical import json_file
 from bootstrap.config.step import MergeStep
 from bootstrap.ledger_records import Accounting
@@ -43,7 +41,7 @@ def run_merge(context: Context, plan: Plan, step: MergeStep, *, index: int, mete
         context.store.put("weights", {"fingerprint": merged.fingerprint}, merged.files)
         result = {"fingerprint": merged.fingerprint, "models": [number for number, _ in models]}
         artifact = context.store.put("step", inputs, {"result.json": json_file(result)})
-    fingerprint = json.loads(artifact.read("result.json"))["fingerprint"]
+    fingerprint = artifact.json("result.json")["fingerprint"]
     weights = context.store.find("weights", {"fingerprint": fingerprint})
     assert weights is not None, "a step's weights are stored before the step"
     return StepResult(

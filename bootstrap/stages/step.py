@@ -125,10 +125,10 @@ def run_step(
         files = {**tables.files(), "result.json": json_file(result)}
         artifact = context.store.put("step", inputs, files)
     else:
-        tables, result = Tables.read(artifact), json.loads(artifact.read("result.json"))
+        tables, result = Tables.read(artifact), artifact.json("result.json")
         meter.add(result["counts"])
         if (measured := context.store.find_work("measured", inputs)) is not None:
-            meter.add(json.loads(measured.read("measured.json")))
+            meter.add(measured.json("measured.json"))
         found = context.store.find("weights", {"fingerprint": result["fingerprint"]})
         assert found is not None, "a step's weights are stored before the step"
         weights = found
@@ -163,7 +163,7 @@ def _run_parts(
             break
         first = part + 1
         tables.extend(Tables.read(done))
-        counts.add(json.loads(done.read("meter.json")))
+        counts.add(done.json("meter.json"))
     if first:
         state = store.find_work("state", _key(context, inputs, step, first - 1))
         assert state is not None, "a part's state is stored before the part"
@@ -202,7 +202,7 @@ def _prepare(context: Context, trainer: Trainer, inputs: dict[str, Any], *, star
     found = context.store.find_work("prepared", key)
     if found is not None:
         tables = Tables.read(found)
-        meter.add(json.loads(found.read("meter.json")))
+        meter.add(found.json("meter.json"))
     else:
         context.pool.hold(start)
         trainer.prepare(tables, meter)

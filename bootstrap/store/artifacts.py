@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bootstrap import schema
 from bootstrap.canonical import canonical_json, digest_of, sha256
 from bootstrap.errors import StoreCorrupt, StoreError
 from bootstrap.ledger_records import ArtifactRef
@@ -31,7 +32,8 @@ _REMEDY = (
 def stage_id(kind: str, inputs: Mapping[str, Any]) -> str:
     """Return the id of the artifact of `kind` made from `inputs` (JSON values): SHA-256 of both."""
     # Through JSON and back first: the manifest gives numeric keys back as strings, which sort otherwise.
-    return digest_of(json.loads(canonical_json({"kind": kind, "inputs": inputs})))
+    made_of = {"kind": schema.hashed_kind(kind), "inputs": schema.hashed(inputs)}
+    return digest_of(json.loads(canonical_json(made_of)))
 
 
 def folder_name(kind: str, identity: str) -> str:
@@ -56,6 +58,7 @@ class Artifact:
 
         Raises StoreCorrupt if the file is missing or differs from the manifest, KeyError for a name not in it.
         """
+        name = schema.file_name(self.kind, name)
         expected_hash, expected_size = self.files[name]
         path = self.path / name
         with durable.store_errors(path, doing="read"):
@@ -68,6 +71,10 @@ class Artifact:
         if (found := sha256(data)) != expected_hash:
             raise corrupt(path, f"expected SHA-256 {expected_hash}, found {found}")
         return data
+
+    def json(self, name: str) -> Any:
+        """Return the JSON document in the file, under the names of today; raises as `read`."""
+        return schema.document(name, json.loads(self.read(name)))
 
     def read_all(self) -> dict[str, bytes]:
         """Return the bytes of every file by name, each verified as in `read`."""
@@ -113,10 +120,13 @@ def find_artifact(parent: Path, kind: str, inputs: Mapping[str, Any]) -> Artifac
     Raises StoreCorrupt if it is there and broken.
     """
     identity = stage_id(kind, inputs)
-    path = parent / folder_name(kind, identity)
-    with durable.store_errors(path, doing="read"):
-        if not path.exists():
-            return None
+    for name in dict.fromkeys((kind, schema.hashed_kind(kind))):
+        path = parent / folder_name(name, identity)
+        with durable.store_errors(path, doing="read"):
+            if path.exists():
+                break
+    else:
+        return None
     artifact = load_artifact(path)
     if artifact.id != identity:
         raise corrupt(path, f"expected the artifact {identity}, found {artifact.id}")

@@ -4,10 +4,11 @@ One file per generation number, `ledger/000000.json`, created exclusively, so th
 
     {"annotations": ..., "hash": ..., "payload": ..., "previous": ...}
 
-`payload` is the `Generation`; `hash` is the SHA-256 of payload and `previous` as canonical JSON, and `previous` is the
-hash of the record before (64 zeros for generation 0). `annotations` (seconds, dates, host) lie outside the hash: they
-differ from run to run and can be edited unnoticed. A ledger cut short at the end is a valid, shorter ledger; only the
-head's hash kept elsewhere (MLflow) shows the loss. Left out: the artifacts that a record names (`verify.py`).
+`payload` is the `Generation`, under the names of its `schema_version` (`schema.py`); `hash` is the SHA-256 of payload
+and `previous` as canonical JSON, and `previous` is the hash of the record before (64 zeros for generation 0).
+`annotations` (seconds, dates, host) lie outside the hash: they differ from run to run and can be edited unnoticed. A
+ledger cut short at the end is a valid, shorter ledger; only the head's hash kept elsewhere (MLflow) shows the loss.
+Left out: the artifacts that a record names (`verify.py`).
 """
 
 import json
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bootstrap import schema
 from bootstrap.canonical import canonical_json, digest_of
 from bootstrap.errors import AccountingMismatch, StoreCorrupt, StoreError
 from bootstrap.ledger_records import Annotations, Generation
@@ -158,10 +160,10 @@ def _load(path: Path, previous: str | None) -> Entry:
             raise ValueError(f"expected the hash {computed} of its content, found {recorded}")
         if previous not in (None, link):
             raise ValueError(f"expected the previous record's hash {previous}, found {link}")
-        generation = Generation.model_validate(payload)
+        generation = Generation.model_validate(schema.generation(payload))
+        noted = Annotations.model_validate(schema.annotations(annotations, payload=payload))
         if path.name != f"{generation.number:06d}.json":
             raise ValueError(f"it holds generation {generation.number}")
-        noted = Annotations.model_validate(annotations)
     except ValueError as error:
         raise StoreCorrupt(f"{path} is corrupt: {error}; {_REMEDY}") from error
     return Entry(generation=generation, annotations=noted, hash=computed, previous=link)

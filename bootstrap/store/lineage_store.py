@@ -16,9 +16,10 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from bootstrap import schema
 from bootstrap.canonical import canonical_json, digest_of
 from bootstrap.errors import LineageMismatch, StoreCorrupt, StoreError
-from bootstrap.ledger_records import SCHEMA_VERSION, ArtifactRef
+from bootstrap.ledger_records import ArtifactRef
 from bootstrap.records import Record
 from bootstrap.store import durable
 from bootstrap.store.artifacts import Artifact, corrupt, find_artifact, load_artifact, put_artifact
@@ -31,12 +32,12 @@ _ABSENT = object()
 class Header(Record):
     """The content of `lineage.json`."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = schema.SCHEMA_VERSION
     lineage: str
     identity: dict[str, Any]
     """Every setting of the recipe that the lineage's results depend on."""
     digest: str
-    """SHA-256 of `identity` as canonical JSON; equals `Recipe.digest()`."""
+    """SHA-256 of `identity`, as it is hashed (`schema.py`); equals `Recipe.digest()`."""
 
     def steps(self, number: int) -> Sequence[Mapping[str, Any]]:
         """Return the settings of a generation's training steps."""
@@ -84,7 +85,8 @@ class LineageStore:
     def open(self, lineage: str, *, identity: Mapping[str, Any]) -> Header:
         """Make the folder ready for writing: create it the first time, sweep it every other time.
 
-        A lineage without any output takes over the new recipe, since its first one may have been refused later.
+        A lineage without any output takes over the new recipe, since its first one may have been refused later. The
+        header of a lineage that an earlier version wrote gets today's names, so that such a version refuses it.
         Raises LineageMismatch naming each changed setting if the folder's lineage grows from another recipe;
         StoreError if the folder cannot be written or another version of this program made it.
         """
@@ -98,12 +100,14 @@ class LineageStore:
         elif self._is_untouched(lineage):
             durable.write_file(self.root / HEADER_NAME, data, files=self._files)
         self._check_same(header)
+        if self.header().schema_version != schema.SCHEMA_VERSION:
+            durable.write_file(self.root / HEADER_NAME, data, files=self._files)
         return header
 
     def _is_untouched(self, lineage: str) -> bool:
         """Whether the folder holds a lineage of that name and schema version without any output."""
         found = self.header()
-        same = found.schema_version == SCHEMA_VERSION and found.lineage == lineage
+        same = found.schema_version in schema.READABLE and found.lineage == lineage
         return same and not self.artifact_folders() and not _visible(self.work_folder) and not self.ledger.read()
 
     def check(self, lineage: str, *, identity: Mapping[str, Any]) -> None:
@@ -112,7 +116,10 @@ class LineageStore:
             self._check_same(_header(lineage, identity))
 
     def header(self) -> Header:
-        """Return the lineage's header. Raises StoreError if there is no lineage, StoreCorrupt if the file is broken."""
+        """Return the lineage's header, its recipe under today's names.
+
+        Raises StoreError if there is no lineage, StoreCorrupt if the file is broken.
+        """
         path = self.root / HEADER_NAME
         if not self.exists:
             raise StoreError(
@@ -121,10 +128,12 @@ class LineageStore:
         data = durable.read_file(path)
         try:
             header = Header.model_validate_json(data)
-            if (computed := digest_of(header.identity)) != header.digest:
+            if (computed := digest_of(schema.hashed(header.identity))) != header.digest:
                 raise ValueError(f"expected the digest {computed} of its identity, found {header.digest}")
         except ValueError as error:
             raise StoreCorrupt(f"{path} is corrupt: {error}; restore it from a copy of the store") from error
+        if header.schema_version < schema.SCHEMA_VERSION:
+            return header.model_copy(update={"identity": schema.settings(header.identity)})
         return header
 
     def find(self, kind: str, inputs: Mapping[str, Any]) -> Artifact | None:
@@ -190,7 +199,7 @@ class LineageStore:
 
     def _check_same(self, wanted: Header) -> None:
         found = self.header()
-        if found.schema_version != wanted.schema_version:
+        if found.schema_version not in schema.READABLE:
             raise StoreError(
                 f"{self.root} was written with schema version {found.schema_version}, this program writes "
                 f"{wanted.schema_version}: use the program that made it, or start a new lineage with --lineage NAME"
@@ -205,7 +214,7 @@ class LineageStore:
 
 
 def _header(lineage: str, identity: Mapping[str, Any]) -> Header:
-    return Header(lineage=lineage, identity=dict(identity), digest=digest_of(identity))
+    return Header(lineage=lineage, identity=dict(identity), digest=digest_of(schema.hashed(identity)))
 
 
 def _visible(folder: Path) -> list[Path]:

@@ -24,6 +24,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bootstrap import schema as names
 from bootstrap.errors import StoreCorrupt
 from bootstrap.records import MEASURED
 
@@ -53,6 +54,8 @@ def from_parquet(data: bytes, schema: type) -> list[Any]:
     hints = typing.get_type_hints(schema)
     try:
         table = pq.read_table(pa.BufferReader(data), use_threads=False)
+        former = names.columns(schema)
+        table = table.rename_columns([former.get(column, column) for column in table.column_names])
         if not table.schema.equals(arrow):
             raise ValueError(f"its columns are {_names(table.schema)}, not {_names(arrow)}")
         columns = [_from_column(table.column(field.name), field, hints[field.name]) for field in arrow]

@@ -21,6 +21,7 @@ LAYERS = {
     "ledger_records": 0,
     "learner_records": 0,
     "canonical": 0,
+    "schema": 0,
     "references": 0,
     "levels": 0,
     "meaning": 0,

@@ -33,6 +33,13 @@ def test_the_hash_of_a_ledger_record() -> None:
     edge = Edge(role="init", generation=2, fingerprint="ab" * 32)
     ref = ArtifactRef(id="12" * 32, digest="34" * 32, path="artifacts/step-1234")
     payload = {"edges": [edge.model_dump(mode="json")], "artifacts": {"step-0": ref.model_dump(mode="json")}}
+    assert _hash(payload, "0" * 64) == "eff55075dae47555a41d7d6650b21dc08bb121e11727b60208c2d778d6794e10"
+
+
+def test_the_hash_of_a_ledger_record_of_schema_3_is_that_of_its_own_names() -> None:
+    edge = {"external": None, "fingerprint": "ab" * 32, "generation": 2, "record": None, "role": "init", "spent": None}
+    ref = {"id": "12" * 32, "digest": "34" * 32, "path": "artifacts/step-1234"}
+    payload = {"edges": [edge], "artifacts": {"step-0": ref}}
     assert _hash(payload, "0" * 64) == "099523098750722ee0b7d85a54c6307f2ea3a3ad18f35fa0cf3314edbbb4f660"
 
 

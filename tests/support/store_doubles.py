@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bootstrap.canonical import canonical_json, sha256
+from bootstrap.canonical import digest_of
 from bootstrap.ledger_records import (
     Accounting,
     Annotations,
@@ -29,6 +29,7 @@ from bootstrap.ledger_records import (
     LevelReport,
     Report,
 )
+from bootstrap.schema import hashed
 from bootstrap.store.durable import Files
 from bootstrap.store.fingerprint import fingerprint_safetensors
 from bootstrap.store.lineage_store import LineageStore
@@ -81,7 +82,7 @@ def toy_generation(number: int, artifacts: dict[str, ArtifactRef], **changes: An
         "edges": (Edge(role="init", generation=number - 1, fingerprint=parent),) if number else (),
         "target_levels": (1,),
         "fingerprint": fingerprint,
-        "recipe_digest": sha256(canonical_json(IDENTITY)),
+        "recipe_digest": digest_of(hashed(IDENTITY)),
         "code_version": "toy",
         "seed": 7,
         "num_workers": 1,

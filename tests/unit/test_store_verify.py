@@ -50,7 +50,7 @@ def commit(store: LineageStore, number: int, **changes: object) -> Generation:
 
 def test_a_sound_lineage_is_clean_and_everything_is_counted(store: LineageStore):
     report = verify(store.root)
-    assert report.is_clean
+    assert report.is_clean, report.problems
     assert (report.num_records, report.num_artifacts, report.num_files) == (2, 4, 10)
     files = [path for path in store.artifacts_folder.rglob("*") if path.is_file()]
     assert report.num_bytes == sum(path.stat().st_size for path in files)
@@ -141,7 +141,7 @@ def test_a_changed_header_is_found(store: LineageStore):
 def test_an_artifact_that_no_record_names_is_information_and_no_problem(store: LineageStore):
     extra = store.put("step-0", {"generation": 2}, {"rollouts.parquet": b"rows"})
     report = verify(store.root)
-    assert report.is_clean
+    assert report.is_clean, report.problems
     assert report.unreferenced == (extra.path.relative_to(store.root).as_posix(),)
 
 
