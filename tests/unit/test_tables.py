@@ -1,5 +1,7 @@
 """Tables: rows to parquet and back, bit for bit, and fast enough for every rollout of a generation."""
 
+import dataclasses
+import json
 import struct
 import time
 from collections.abc import Mapping
@@ -192,13 +194,22 @@ def test_a_word_outside_a_closed_vocabulary_is_refused():
         from_parquet(data, Selection)
 
 
-def test_a_generation_of_rollouts_takes_well_under_a_second_each_way():
-    rows = [rollout(index) for index in range(12_000)]
-    started = time.process_time()
-    data = to_parquet(rows, Rollout)
-    written = time.process_time()
-    back = from_parquet(data, Rollout)
-    read = time.process_time()
+def test_a_generation_of_rollouts_takes_no_longer_than_json_to_write_and_little_longer_to_read():
+    rows = [rollout(index) for index in range(4_000)]
+
+    def seconds(work):
+        """Return the least CPU time of three runs, so that what else the machine does counts little."""
+        taken = []
+        for _ in range(3):
+            started = time.process_time()
+            result = work()
+            taken.append(time.process_time() - started)
+        return min(taken), result
+
+    written, data = seconds(lambda: to_parquet(rows, Rollout))
+    read, back = seconds(lambda: from_parquet(data, Rollout))
+    dumped, lines = seconds(lambda: [json.dumps(dataclasses.asdict(row)) for row in rows])
+    parsed, _ = seconds(lambda: [json.loads(line) for line in lines])
     assert back == rows
-    assert written - started < 1.0
-    assert read - written < 1.0
+    assert written < dumped
+    assert read < 5 * parsed
