@@ -1,6 +1,6 @@
 """The generation cycle and its commit points: the table of contents of this program.
 
-    resolve -> steps (generate -> score -> select -> train) -> evaluate -> gate, guards -> commit -> publish; final
+    prepare -> steps (generate -> score -> select -> train) -> evaluate -> gate, guards -> commit -> publish; final
 
 Every call is resumable: a stage that is in the store is not computed again, a step goes on from its last part, and the
 ledger says which generations exist. What a stage does stands in `stages/`; workers are reached through the pool alone.
@@ -20,6 +20,7 @@ from bootstrap.scoring.verifier import Tools
 from bootstrap.selection.books import combine
 from bootstrap.selection.curriculum import last_evaluated
 from bootstrap.stages.context import Context, Meter
+from bootstrap.stages.edges import edges
 from bootstrap.stages.evaluate import evaluate
 from bootstrap.stages.final import compare_finally
 from bootstrap.stages.gate import gate, outcome_of
@@ -27,11 +28,12 @@ from bootstrap.stages.health import examine
 from bootstrap.stages.merge import run_merge
 from bootstrap.stages.models import LineageModels
 from bootstrap.stages.origin import inherited
+from bootstrap.stages.prepare import prepare, training_of
 from bootstrap.stages.readable import as_events
-from bootstrap.stages.resolve import base_artifacts, edges, resolve, training_of
 from bootstrap.stages.step import StepResult, by_role, run_step
 from bootstrap.stages.trainers import build_trainer
 from bootstrap.stages.verifiers import bind_models, open_verifiers
+from bootstrap.stages.weights import base_artifacts
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 
@@ -94,7 +96,7 @@ def run(
 def grow(context: Context, entries: Sequence[Entry], number: int, *, lineage: str, meter: Meter) -> Generation:
     """Return one generation, ready to commit."""
     with meter.clock("other"):
-        plan = resolve(context, entries, number)
+        plan = prepare(context, entries, number)
         bind_models(context, plan, meter)
     checkpoint, results = plan.start, list[StepResult]()
     for index, step in enumerate(context.recipe.steps_of(number)):

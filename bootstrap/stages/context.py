@@ -213,6 +213,8 @@ class Plan:
     """What one generation sets out to do; every field is a function of the recipe and the lineage."""
 
     number: int
+    champion: int | None = None
+    """The champion from before its siblings; None for generation 0."""
     init: int | None
     """Generation whose weights it starts from; None for generation 0, those of another model, and a merge."""
     parents: tuple[int, ...] = ()
@@ -220,11 +222,11 @@ class Plan:
     start: Checkpoint
     shape: ModelShape
     target_levels: tuple[int, ...]
-    replay_levels: tuple[int, ...]
-    protected: Protected
+    replay_levels: tuple[int, ...] = ()
+    protected: Protected = field(default_factory=Protected)
     """What the champion line has reached, which the gate lets no promotion cost."""
-    pool: ReplayPool
-    teachers: Mapping[Teacher, tuple[int | None, Checkpoint]]
+    pool: ReplayPool = field(default_factory=ReplayPool)
+    teachers: Mapping[Teacher, tuple[int | None, Checkpoint]] = field(default_factory=dict)
     """Teacher as the recipe names it -> (generation number, weights)."""
     samplers: Mapping[Sampler, tuple[int | None, Checkpoint]] = field(default_factory=dict)
     """Who answers in place of the starting weights, as the recipe names it -> (generation number, weights)."""

@@ -17,7 +17,7 @@ from bootstrap.scoring.given import given_answer
 from bootstrap.stages.context import Context, Meter, Watched
 from bootstrap.stages.generate import generate, judge, requests, sampling
 from bootstrap.stages.heldout import PANEL_FILE, known_answers, panel_rows
-from bootstrap.stages.resolve import weights_of
+from bootstrap.stages.weights import weights_of
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.ledger import Entry
 from bootstrap.store.tables import from_parquet, to_parquet

@@ -21,7 +21,7 @@ from bootstrap.records import Event, Prompt
 from bootstrap.stages.context import Context, Meter
 from bootstrap.stages.evaluate import SEED
 from bootstrap.stages.generate import generate, judge, requests, sampling
-from bootstrap.stages.resolve import provide_base, weights_of
+from bootstrap.stages.weights import provide_base, weights_of
 from bootstrap.store.finals import FILE, KIND
 from bootstrap.store.ledger import Entry
 from bootstrap.store.tables import to_parquet

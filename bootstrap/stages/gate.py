@@ -15,7 +15,7 @@ from bootstrap.stages.bar import improvement_test
 from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.stages.evaluate import Evaluation, outcomes_of
 from bootstrap.stages.heldout import known_answers, shared, slices_of
-from bootstrap.stages.siblings import among_siblings, before, best_so_far
+from bootstrap.stages.siblings import among_siblings, best_so_far
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.ledger import Entry
 
@@ -28,12 +28,13 @@ def gate(
     """Compare the candidate with the champion from before its siblings and with the best of the line, on the same
     prompts; if it passes, with the best sibling so far. Also return, by role, what was evaluated for the comparison
     alone."""
-    if not entries:
+    champion = plan.champion
+    if champion is None:
         # Generation 0 has nobody to compare with.
         reason = f"generation 0: frontier {candidate.report.frontier}"
         return Decision(promoted=True, reason=reason, champion=None), {}
     position, committed = context.recipe.generations.position(plan.number), [entry.generation for entry in entries]
-    champion, rule = before(committed, position), position.stage.gate
+    rule = position.stage.gate
     if rule == "never":
         return Decision(promoted=False, reason="kept aside, as the recipe says (gate: never)", champion=champion), {}
     kept = plan.protected

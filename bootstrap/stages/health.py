@@ -28,10 +28,10 @@ from bootstrap.stages.encoding import Encoder
 from bootstrap.stages.evaluate import SEED, Evaluation
 from bootstrap.stages.generate import count_asked, generate, judge, requests, sampling, spread
 from bootstrap.stages.heldout import examined_by, judge_again
-from bootstrap.stages.resolve import weights_of
 from bootstrap.stages.shown import shown_by
 from bootstrap.stages.step import StepResult
 from bootstrap.stages.tables import Tables
+from bootstrap.stages.weights import weights_of
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.ledger import Entry
 from bootstrap.store.tables import from_parquet, to_parquet
@@ -202,7 +202,7 @@ class _Examination:
     def _disagreement(self, rollouts: Sequence[Rollout], verdicts: Sequence[Verdict]) -> float | None:
         """Let training's verifier judge the sampled held-out answers too; trouble with judging is no disagreement."""
         context, recipe = self.context, self.context.recipe
-        lacks_models = roles(recipe.verifiers()[recipe.verifier_place(self.plan.number)]) and not self.plan.asked
+        lacks_models = roles(recipe.verifier_of(self.plan.number)) and not self.plan.asked
         if context.verifier is context.examiner or lacks_models:
             return None
         references = {

@@ -4,7 +4,7 @@
 into the workers the first time it is asked, once per fingerprint, whatever it is called. A generation reads prompts
 with its own tokenizer and continues them as plain text, as it was trained to.
 
-Left out: which names a verifier asks (`config.models.roles`) and what they mean (`resolve.py`).
+Left out: which names a verifier asks (`config.models.roles`) and what they mean (`resolver.py`).
 """
 
 from collections.abc import Collection, Mapping, Sequence

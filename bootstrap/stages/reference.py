@@ -1,6 +1,6 @@
 """The reference that a step's KL term holds the policy to, from round to round and across kills.
 
-Left out: what the term does to a token (`training/loss.py`), and which model a name means (`resolve.py`).
+Left out: what the term does to a token (`training/loss.py`), and which model a name means (`resolver.py`).
 """
 
 from typing import Any

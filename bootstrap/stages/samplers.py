@@ -1,6 +1,6 @@
 """Answers of other models than the one in training: earlier generations, a folder, a server that shows only its text.
 
-Left out: what the answers are for (`supervised.py`), and which generation a name means (`resolve.py`).
+Left out: what the answers are for (`supervised.py`), and which generation a name means (`resolver.py`).
 """
 
 from collections.abc import Sequence

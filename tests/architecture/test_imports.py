@@ -45,7 +45,7 @@ LAYERS = {
     "pool": 4,
     "worker": 4,
     "stages": 4,
-    "plan": 4,
+    "planning": 4,
     "loop": 4,
     "cluster": 5,
     "bench": 6,

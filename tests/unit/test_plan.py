@@ -14,7 +14,10 @@ from bootstrap.compute import MUON_COPIES, MUON_PORTION, llama_shape, train_flop
 from bootstrap.config.load import load_recipe
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError, VerifierError
-from bootstrap.plan import LIVE_SHARE, LineagePlan, make_plan, notes, shape_of_config
+from bootstrap.planning.estimate import LIVE_SHARE
+from bootstrap.planning.notes import notes
+from bootstrap.planning.plan import LineagePlan, make_plan
+from bootstrap.planning.shapes import shape_of_config
 from bootstrap.prompts.build import build_task
 from bootstrap.scoring.verifier import Tools
 from bootstrap.stages.verifiers import open_verifiers

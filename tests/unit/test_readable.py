@@ -20,7 +20,7 @@ from bootstrap.config.verifiers import ByTaskVerifier, Component, PluginVerifier
 from bootstrap.errors import RecipeError, SandboxUnavailable, VerifierError
 from bootstrap.evaluation.report import OutcomeRow
 from bootstrap.ledger_records import Report
-from bootstrap.plan import make_plan
+from bootstrap.planning.plan import make_plan
 from bootstrap.prompts.build import build_task
 from bootstrap.prompts.files import Rows
 from bootstrap.records import Split
