@@ -38,7 +38,10 @@ async def _any_connection(host: str, port: int, *, seconds: float) -> None:
     async with asyncio.timeout(seconds):
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
         # At once, so that an address where nobody answers does not use up the time of another one.
-        attempts = [asyncio.create_task(_connection(*how, place)) for *how, _, place in found]
+        attempts = [
+            asyncio.create_task(_connection(family, kind, protocol, place))
+            for family, kind, protocol, _, place in found
+        ]
         try:
             for attempt in asyncio.as_completed(attempts):
                 failure = await attempt

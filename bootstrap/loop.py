@@ -25,13 +25,12 @@ from bootstrap.stages.evaluate import evaluate
 from bootstrap.stages.final import compare_finally
 from bootstrap.stages.gate import gate, outcome_of
 from bootstrap.stages.health import examine
-from bootstrap.stages.merge import run_merge
 from bootstrap.stages.models import LineageModels
 from bootstrap.stages.origin import inherited
 from bootstrap.stages.prepare import prepare, training_of
 from bootstrap.stages.readable import as_events
-from bootstrap.stages.step import StepResult, by_role, run_step
-from bootstrap.stages.trainers import build_trainer
+from bootstrap.stages.step import by_role
+from bootstrap.stages.steps import run_steps
 from bootstrap.stages.verifiers import bind_models, open_verifiers
 from bootstrap.stages.weights import base_artifacts
 from bootstrap.store.ledger import Entry
@@ -98,15 +97,8 @@ def grow(context: Context, entries: Sequence[Entry], number: int, *, lineage: st
     with meter.clock("other"):
         plan = prepare(context, entries, number)
         bind_models(context, plan, meter)
-    checkpoint, results = plan.start, list[StepResult]()
-    for index, step in enumerate(context.recipe.steps_of(number)):
-        if (merge := step.as_merge) is not None:
-            results.append(run_merge(context, plan, merge, index=index, meter=meter))
-            checkpoint = results[-1].checkpoint
-            continue
-        trainer = build_trainer(context, plan, step, index=index)
-        results.append(run_step(context, plan, step, trainer, index=index, start=checkpoint, meter=meter))
-        checkpoint = results[-1].checkpoint
+    results = run_steps(context, plan, meter=meter)
+    checkpoint = results[-1].checkpoint if results else plan.start
     weights = context.store.put("weights", {"fingerprint": checkpoint.fingerprint}, checkpoint.files)
     last = last_evaluated(
         plan.target_levels, lookahead=context.recipe.evaluation.lookahead, highest=context.task.highest_level

@@ -86,7 +86,7 @@ class Worker:
         assert self.training.adapter is not None, "only recipes with an adapter ask for one"
         held = self.bases[base]
         model = lora.fresh(held.model, self.training.adapter, seed=seed)
-        return self._install(model.to(self.device), held.tokenizer, held.passed_on, base=base)
+        return self._install(self._on_device(model), held.tokenizer, held.passed_on, base=base)
 
     def build(self, settings: ScratchModel, characters: Sequence[str], seed: int) -> str:
         """Make fresh weights; the same seed gives the same ones in every worker. Returns their fingerprint."""
@@ -111,11 +111,14 @@ class Worker:
             model, tokenizer = models.load(files)
             return self._prepared(model), tokenizer
         assert base in self.bases, f"provide() comes before an adapter of {base[:16]}"
-        return lora.load(self.bases[base].model, files).to(self.device), self.bases[base].tokenizer
+        return self._on_device(lora.load(self.bases[base].model, files)), self.bases[base].tokenizer
 
     def _prepared(self, model: Any) -> Any:
         if self.training.precision == "bf16" and self.device.type == "cpu":
             precision.use_float_attention(model)
+        return self._on_device(model)
+
+    def _on_device(self, model: torch.nn.Module) -> Any:
         return model.to(self.device)
 
     def _install(self, model: Any, tokenizer: Any, passed_on: Mapping[str, bytes], *, base: str | None = None) -> str:

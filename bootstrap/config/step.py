@@ -161,6 +161,11 @@ class StepBase(Settings):
         """The step itself if it merges weights; None if it trains."""
         return None
 
+    @property
+    def as_training(self) -> "StepSettings | None":
+        """The step itself if it trains; None if it merges weights."""
+        return None
+
 
 class StepSettings(StepBase):
     updates: int = Field(ge=1)
@@ -171,6 +176,11 @@ class StepSettings(StepBase):
     """Largest global L2 norm of the gradient."""
     checkpoint_every: Annotated[int, Operational()] = Field(default=20, ge=1)
     """Updates between checkpoints inside the step; a killed run repeats at most this many."""
+
+    @property
+    def as_training(self) -> Self:
+        """The step itself."""
+        return self
 
     @property
     def critic(self) -> ValueHead | None:

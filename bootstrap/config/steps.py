@@ -92,6 +92,11 @@ class DistillStep(StepSettings):
     distillation: Distillation = Distillation()
 
     @property
+    def batch_size(self) -> int:
+        """Sequences in one update."""
+        return self.distillation.batch_size
+
+    @property
     def practises(self) -> Literal["references", "replayed"]:
         """What its distillation replays."""
         return "references" if self.distillation.data == "references" else "replayed"
@@ -104,7 +109,7 @@ class DistillStep(StepSettings):
     @property
     def summary(self) -> str:
         """Its updates."""
-        return f"distill, {self.updates} updates of {self.distillation.batch_size}"
+        return f"distill, {self.updates} updates of {self.batch_size}"
 
     def data(self, words: Words) -> str:
         """Return what is replayed."""
@@ -112,7 +117,7 @@ class DistillStep(StepSettings):
 
     def portions(self, *, learned: float) -> tuple[Portion, ...]:
         """Return what is replayed."""
-        return (replayed(self.distillation, self.updates * self.distillation.batch_size),)
+        return (replayed(self.distillation, self.updates * self.batch_size),)
 
     def taught(self) -> Placed[Taught]:
         """Return the settings by which teachers teach in it."""

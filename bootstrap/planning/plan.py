@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import Field, computed_field
 
-from bootstrap.config.models import told
+from bootstrap.config.models import Teacher, told
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.sources import Replay
 from bootstrap.config.step import Words
@@ -169,8 +169,16 @@ def _describe(recipe: Recipe, step: Step, targets: Sequence[int], *, number: int
         summary=step.summary,
         updates=step.rounds,
         data=step.data(words),
-        teachers=tuple(dict.fromkeys(one if isinstance(one, str) else told(one) for _, one in step.teachers())),
+        teachers=tuple(dict.fromkeys(_teacher(one) for _, one in step.teachers())),
     )
+
+
+def _teacher(name: Teacher) -> str:
+    """Return a teacher's place in the lineage as the recipe writes it, or in words which model it is."""
+    match name:
+        case str():
+            return name
+    return told(name)
 
 
 def _references(recipe: Recipe) -> str:

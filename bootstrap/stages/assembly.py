@@ -18,6 +18,9 @@ from bootstrap.selection.replay import ReplayPool, draw_replay
 from bootstrap.stages.context import Context, Plan
 from bootstrap.stages.encoding import Encoder, completion_tokens
 
+IMITATED = Distillation()
+"""Cross-entropy of weight 1."""
+
 
 def assemble(own: Sequence[Example], replayed: Sequence[Example], *, rl: float = 1.0, **form: Any) -> Batch:
     """Return a batch of own samples and replayed sequences.
@@ -59,15 +62,22 @@ def distilled(
     """Return the replayed sequences of one batch; none where the step distills nothing."""
     if settings is None:
         return []
-    return replay_examples(context, plan, settings, encoder, count=settings.batch_size, seed=seed)
+    return replay_examples(context, plan, settings, encoder, count=settings.batch_size, seed=seed, taught=settings)
 
 
 def replay_examples(
-    context: Context, plan: Plan, settings: Replay, encoder: Encoder, *, count: int, seed: int
+    context: Context,
+    plan: Plan,
+    settings: Replay,
+    encoder: Encoder,
+    *,
+    count: int,
+    seed: int,
+    taught: Distillation = IMITATED,
 ) -> list[Example]:
     """Return `count` replayed sequences of the levels below the target.
 
-    Distillation says how they weigh and who teaches them; any other replay is cross-entropy of weight 1.
+    `taught` says how they weigh and who teaches them.
     """
     pool = plan.pool
     if settings.data == "latest":
@@ -81,7 +91,6 @@ def replay_examples(
         shown.update({prompt.id: (prompt.level, prompt.task) for prompt, _ in pairs})
         return [(prompt.id, prompt.text, answer) for prompt, answer in pairs]
 
-    taught = settings if isinstance(settings, Distillation) else Distillation()
     by_teacher = taught.loss != "ce"
     examples = draw_replay(
         pool,

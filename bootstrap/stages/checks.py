@@ -14,6 +14,7 @@ from bootstrap.config.base import Place, dotted
 from bootstrap.config.conflicts import Conflict
 from bootstrap.config.conflicts.levels import LastLevels, beyond
 from bootstrap.config.recipe import Recipe
+from bootstrap.config.tasks import tasks_of
 from bootstrap.errors import RecipeError
 from bootstrap.evaluation.intervals import paired_lower_bound
 from bootstrap.prompts.files import Rows
@@ -117,8 +118,9 @@ def _without_final(recipe: Recipe, task: Task) -> Iterator[Conflict]:
 
     Otherwise the comparison at the end would find out, when all generations have grown.
     """
-    for name, part in task.parts.items():
-        if not part.settings.final_fraction:
+    for name, settings in tasks_of(recipe.task).items():
+        part = task.parts[name]
+        if not settings.final_fraction:
             continue
         for level in range(1, own_level(part, own_level(task, recipe.highest_aim())) + 1):
             try:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
+from types import MappingProxyType
 from typing import Any
 
 from bootstrap import __version__
@@ -245,7 +246,22 @@ class Plan:
         return levels_of(wanted, self.target_levels)
 
     def event(
-        self, stage: str, done: int = 0, total: int = 0, *, message: str = "", warning: str = "", **metrics: float
+        self,
+        stage: str,
+        done: int,
+        total: int,
+        *,
+        message: str = "",
+        warning: str = "",
+        metrics: Mapping[str, float] = MappingProxyType({}),
     ) -> Event:
-        told = {"message": message, "warning": warning}
-        return Event(generation=self.number, stage=stage, done=done, total=total, metrics=metrics, **told)
+        """Return an event of this generation, `done` of `total` parts of a stage being done."""
+        return Event(
+            generation=self.number,
+            stage=stage,
+            done=done,
+            total=total,
+            metrics=dict(metrics),
+            message=message,
+            warning=warning,
+        )

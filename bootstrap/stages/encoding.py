@@ -25,10 +25,12 @@ class Encoder:
         # An adapter's folder has no configuration; its base has been read by then.
         self.rows = json.loads(checkpoint.files.get("config.json", b"{}")).get("vocab_size")
         self.eos = end_id(self.tokenizer, settings, rows=self.rows)
-        unknown = settings.get("unk_token")
-        # Older files write a token as an object.
-        unknown = unknown["content"] if isinstance(unknown, dict) else unknown
-        self.unknown = self.tokenizer.token_to_id(unknown) if unknown is not None else None
+        match settings.get("unk_token"):
+            case None:
+                self.unknown = None
+            # Older files write a token as an object.
+            case {"content": unknown} | unknown:
+                self.unknown = self.tokenizer.token_to_id(unknown)
         self.framing = framing_of(checkpoint.files)
         self.letters = Letters(self.tokenizer)
 
@@ -38,7 +40,10 @@ class Encoder:
         They keep the text of their prompt, which no one can tell from the source of a reference. Raises RecipeError for
         a text that becomes a token which the model has no row for.
         """
-        pairs = self.pairs([(e.prompt_text, e.completion_text) for e in examples])
+        texts = [(e.prompt_text, e.completion_text) for e in examples]
+        pairs = self.pairs(
+            [(prompt, completion) for prompt, completion in texts if prompt is not None and completion is not None]
+        )
         highest = max((max((*prompt, *completion)) for prompt, completion in pairs), default=0)
         if self.rows is not None and highest >= self.rows:
             raise RecipeError(

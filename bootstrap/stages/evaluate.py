@@ -215,7 +215,11 @@ def _measure(
         "meter.json": json_file(counts.to_json(measured=False)),
     }
     if panel:
-        answered = [(name, judged) for name, by_level in others.items() for judged in by_level.values()]
-        rows = [row for name, judged in answered for row in outcomes(*judged, task=name)]
-        files[PANEL_FILE] = to_parquet(rows, OutcomeRow)
+        watched_rows = [
+            row
+            for name, by_level in others.items()
+            for judged in by_level.values()
+            for row in outcomes(*judged, task=name)
+        ]
+        files[PANEL_FILE] = to_parquet(watched_rows, OutcomeRow)
     return files, counts

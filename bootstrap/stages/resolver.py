@@ -44,15 +44,19 @@ Found = int | Undecided
 NamedModel = TypeVar("NamedModel", bound=Model)
 
 
-def decided(found: Found) -> int:
-    """Return the generation, which the gate has decided."""
-    assert isinstance(found, int), f"{found} stands before the generation that names it"
+def known(found: Found | None) -> int | None:
+    """Return the generation; None while it is undecided, and where there is none."""
+    match found:
+        case Undecided():
+            return None
     return found
 
 
-def known(found: Found | None) -> int | None:
-    """Return the generation; None while it is undecided, and where there is none."""
-    return found if isinstance(found, int) else None
+def decided(found: Found) -> int:
+    """Return the generation, which the gate has decided."""
+    number = known(found)
+    assert number is not None, f"{found} stands before the generation that names it"
+    return number
 
 
 def expected(found: Found) -> int:

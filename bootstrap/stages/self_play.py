@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from statistics import fmean
 from typing import Any
 
@@ -82,9 +83,8 @@ class SelfPlayTrainer:
     samples = True
 
     def __init__(self, context: Context, plan: Plan, step: SelfPlayStep, *, index: int) -> None:
-        assert isinstance(context.task, ProgramTask), "a recipe with self-play has a task that executes"
         self.context, self.plan, self.step, self.index = context, plan, step, index
-        self.task: ProgramTask = context.task
+        self.task = ProgramTask.of(context.task)
         self.encoder = Encoder(plan.start)
         self.updates_per_round = step.algorithm.inner_epochs
         self.highest = max(plan.target_levels) + step.reach
@@ -194,18 +194,18 @@ class SelfPlayTrainer:
     def _verdict(self, proposal: Proposal, rates: dict[str, float]) -> Verdict:
         """Return what a proposal earns; `rates`: solve rates by the group of the solutions."""
         rollout = proposal.rollout
-        common = {"rollout_id": rollout.id, "verifier": PROPOSER, "version": self.version}
+        verdict = partial(Verdict, rollout_id=rollout.id, verifier=PROPOSER, version=self.version)
         if proposal.fault is not None:
             about = printable(rollout.text) if proposal.fault is Fault.MALFORMED else ""
             reason = f"{proposal.fault}: {about}" if about else str(proposal.fault)
-            return Verdict(status=Status.FAIL, reward=0.0, breakdown={"valid": 0.0}, reason=reason, **common)
+            return verdict(status=Status.FAIL, reward=0.0, breakdown={"valid": 0.0}, reason=reason)
         rate = rates.get(RolloutId.parse(rollout.id).solutions)
         if rate is None:
             reason = "no solution could be judged"
-            return Verdict(status=Status.UNVERIFIABLE, reward=None, breakdown={}, reason=reason, **common)
+            return verdict(status=Status.UNVERIFIABLE, reward=None, breakdown={}, reason=reason)
         reward = 1.0 if self.step.proposer_reward == "valid" else learnability.learnability(rate)
         breakdown = {"valid": 1.0, "solve_rate": rate}
-        return Verdict(status=Status.PASS, reward=reward, breakdown=breakdown, reason=f"solved {rate:.0%}", **common)
+        return verdict(status=Status.PASS, reward=reward, breakdown=breakdown, reason=f"solved {rate:.0%}")
 
     def _select_proposals(self, proposals: Sequence[Proposal], verdicts: Sequence[Verdict]) -> list[Selection]:
         """Return a selection for each proposal. None is replayed, and one that is held out is not even compared."""

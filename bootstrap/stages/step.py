@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from bootstrap.canonical import json_file
 from bootstrap.config.base import identity_of
-from bootstrap.config.steps import Step
+from bootstrap.config.step import StepSettings
 from bootstrap.ids import RolloutId, StepRole, is_rollout
 from bootstrap.learner_records import UpdateMetrics
 from bootstrap.ledger_records import Books
@@ -57,6 +57,7 @@ class Trainer(Protocol):
 
     def drawn(self, tables: Tables) -> int:
         """Return the prompts that the whole step drew, by its settings and what it found; the books must agree."""
+        ...
 
     def prepare(self, tables: Tables, meter: Meter) -> None:
         """Draw what all rounds share, into `tables`; called once, before the first round."""
@@ -66,6 +67,7 @@ class Trainer(Protocol):
 
     def round(self, number: int, tables: Tables, meter: Meter) -> Round:
         """Return round `number`; what it draws depends on its number, the weights and earlier rounds."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,12 +87,12 @@ def by_role(results: Sequence[StepResult]) -> dict[str, Artifact]:
     return {str(StepRole(index)): result.artifact for index, result in enumerate(results)}
 
 
-def step_inputs(context: Context, plan: Plan, step: Step, *, index: int, start: Checkpoint) -> dict[str, Any]:
+def step_inputs(context: Context, plan: Plan, step: StepSettings, *, index: int, start: Checkpoint) -> dict[str, Any]:
     """Return what the step's result depends on: the id of its artifact is the hash of this."""
     return {**planned_inputs(context, plan, step, index=index), "start": start.fingerprint}
 
 
-def planned_inputs(context: Context, plan: Plan, step: Step, *, index: int) -> dict[str, Any]:
+def planned_inputs(context: Context, plan: Plan, step: StepSettings, *, index: int) -> dict[str, Any]:
     """Return the inputs of a step that its generation's plan knows: all but the weights that it starts from."""
     return {
         **context.identity(),
@@ -109,7 +111,7 @@ def planned_inputs(context: Context, plan: Plan, step: Step, *, index: int) -> d
 
 
 def run_step(
-    context: Context, plan: Plan, step: Step, trainer: Trainer, *, index: int, start: Checkpoint, meter: Meter
+    context: Context, plan: Plan, step: StepSettings, trainer: Trainer, *, index: int, start: Checkpoint, meter: Meter
 ) -> StepResult:
     """Return the finished step; what is already in the store is not computed again."""
     inputs = step_inputs(context, plan, step, index=index, start=start)
@@ -146,7 +148,7 @@ def run_step(
 def _run_parts(
     context: Context,
     plan: Plan,
-    step: Step,
+    step: StepSettings,
     trainer: Trainer,
     *,
     inputs: dict[str, Any],
@@ -190,7 +192,7 @@ def _run_parts(
     return tables, counts, checkpoint
 
 
-def _key(context: Context, inputs: dict[str, Any], step: Step, part: int) -> dict[str, Any]:
+def _key(context: Context, inputs: dict[str, Any], step: StepSettings, part: int) -> dict[str, Any]:
     """Return what a part of a step is known by."""
     return context.in_progress({**inputs, "every": step.checkpoint_every, "part": part})
 
@@ -211,7 +213,7 @@ def _prepare(context: Context, trainer: Trainer, inputs: dict[str, Any], *, star
     return tables, meter
 
 
-def _restore(context: Context, step: Step, start: Checkpoint, state: Artifact | None) -> Checkpoint:
+def _restore(context: Context, step: StepSettings, start: Checkpoint, state: Artifact | None) -> Checkpoint:
     """Put the workers where the last complete part left them and return those weights."""
     pool = context.pool
     if state is None:
@@ -231,7 +233,7 @@ def _restore(context: Context, step: Step, start: Checkpoint, state: Artifact | 
 def _run_rounds(
     context: Context,
     plan: Plan,
-    step: Step,
+    step: StepSettings,
     trainer: Trainer,
     rounds: range,
     tables: Tables,
@@ -254,13 +256,13 @@ def _run_rounds(
             with meter.clock("train"):
                 metrics = pool.metrics(handle)
             _record(update, factor, drawn, metrics, tables, meter, context=context, plan=plan)
-            told = {"loss": metrics.loss}
+            speed = sum(meter.tokens.values()) / (time.perf_counter() - began)
+            told = {"tokens_per_second": speed, "loss": metrics.loss}
             told |= {"reward": drawn.reward} if drawn.reward is not None else {}
             told |= {"informative": drawn.live_groups} if drawn.live_groups is not None else {}
-            speed = sum(meter.tokens.values()) / (time.perf_counter() - began)
             warning = "" if drawn.common_fault in faults else drawn.common_fault
             faults.add(warning)
-            context.observe(plan.event("train", update + 1, total, tokens_per_second=speed, warning=warning, **told))
+            context.observe(plan.event("train", update + 1, total, warning=warning, metrics=told))
 
     for number in rounds:
         if trainer.samples:

@@ -7,7 +7,6 @@ from bootstrap.config.sources import References, Rejection
 from bootstrap.config.steps import DistillStep, SftStep
 from bootstrap.ids import RoundId, SampleId
 from bootstrap.prompts.programs import ProgramTask
-from bootstrap.prompts.task import Task
 from bootstrap.prompts.working import ShownWorking
 from bootstrap.records import Example, Prompt, Rollout, Sampling, Selection, Status, Use
 from bootstrap.seeds import derive_seed, generator
@@ -97,8 +96,8 @@ class SupervisedTrainer:
 
         The answers join their prompts' groups, numbered after the first ones, and are judged like them.
         """
-        context, task, samples = self.context, self.context.task, source.samples_per_prompt
-        assert isinstance(task, ShownWorking), "recipes with hints are of task working"
+        context, samples = self.context, source.samples_per_prompt
+        task = ShownWorking.of(context.task)
         statuses: dict[str, set[Status]] = {}
         for rollout, verdict in zip(tables.rollouts, tables.verdicts, strict=True):
             statuses.setdefault(rollout.group, set()).add(verdict.status)
@@ -121,14 +120,6 @@ class SupervisedTrainer:
 
     def _round(self) -> RoundId:
         return RoundId(generation=self.plan.number, step=self.index)
-
-    def _showing(self, source: References) -> Task:
-        """Return the task, which writes its demonstrations as the step says."""
-        task = self.context.task
-        if source.forms is None:
-            return task
-        assert isinstance(task, ShownWorking), "recipes with forms are of task working"
-        return task.showing(source.forms)
 
     def resume(self, tables: Tables) -> None:
         kept = {s.rollout_id for s in tables.selections if s.use is Use.CE}
@@ -173,12 +164,13 @@ class SupervisedTrainer:
 
     def _references(self, source: References, count: int, *, seed: int) -> list[Example]:
         """Return a batch of the task's references, some of them as problems that are put."""
-        task, levels = self._showing(source), range(1, self.context.recipe.task.base_level + 1)
+        task, levels = self.context.task, range(1, self.context.recipe.task.base_level + 1)
+        if source.forms is not None:
+            task = ShownWorking.of(task).showing(source.forms)
         proposals = round(source.proposals * count)
         shown = task.demonstrate(levels, count - proposals, seed=seed, mixed=True)
         if proposals:
-            assert isinstance(task, ProgramTask), "a recipe shows proposals for a task that reads them alone"
-            shown += task.demonstrate_proposals(levels, proposals, seed=seed)
+            shown += ProgramTask.of(self.context.task).demonstrate_proposals(levels, proposals, seed=seed)
         return self.encoder.encode(
             [Example(source=p.id, prompt_text=p.text, completion_text=a, ce_weight=1.0) for p, a in shown]
         )
