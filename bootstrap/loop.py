@@ -1,9 +1,9 @@
-"""The generation cycle and its commit points: the table of contents of this program.
+"""The generation cycle and its commit points: this program's table of contents.
 
     prepare -> steps (generate -> score -> select -> train) -> evaluate -> gate, guards -> commit -> publish; final
 
-Every call is resumable: a stage that is in the store is not computed again, a step goes on from its last part, and the
-ledger says which generations exist. What a stage does stands in `stages/`; workers are reached through the pool alone.
+Every call is resumable: a stage that is in the store is not run again, a step goes on from its last part, and the
+ledger says which generations exist. The stages stand in `stages/`; workers are reached through the pool alone.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -52,9 +52,9 @@ def run(
 ) -> list[Entry]:
     """Grow the lineage to the recipe's length, or to where a guard stops it, and return its ledger.
 
-    What is committed already stays as it is. `publish` is called after each commit and must not raise; `environment` is
-    recorded with each generation, beside the precision of the workers; `past_guards` goes on where a guard stopped the
-    last run.
+    Committed generations stay as they are. `publish` is called after each commit and must not raise. `environment` is
+    recorded with each generation, beside the workers' precision. `past_guards` goes on where a guard stopped the last
+    run.
     """
     task, entries = build_task(recipe.task), store.ledger.read()
     training = pool.configure(training_of(recipe, entries))

@@ -1,6 +1,6 @@
-"""Text examples -> tokens, in the driver: it must count completion tokens before a batch is sharded.
+"""Text examples -> tokens, in the driver, which counts completion tokens before it shards a batch.
 
-Uses the tokenizer file that travels with the weights, through the same library that the workers use.
+The tokenizer's file travels with the weights; the workers use the same library.
 """
 
 import json
@@ -35,10 +35,10 @@ class Encoder:
         self.letters = Letters(self.tokenizer)
 
     def encode(self, examples: Sequence[Example]) -> list[Example]:
-        """Return the examples with tokens; each text completion ends with the end-of-sequence token.
+        """Return the text examples with tokens; each completion ends with the end-of-sequence token.
 
-        They keep the text of their prompt, which no one can tell from the source of a reference. Raises RecipeError for
-        a text that becomes a token which the model has no row for.
+        They keep the prompt's text, which the id of a reference does not lead to. Raises RecipeError for a text with a
+        token that the model has no row for.
         """
         texts = [(e.prompt_text, e.completion_text) for e in examples]
         pairs = self.pairs(
@@ -62,9 +62,9 @@ class Encoder:
         ]
 
     def pairs(self, texts: Sequence[tuple[str, str]]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-        """Return the tokens of (prompt, completion) texts, the framing and the end of sequence included.
+        """Return the tokens of (prompt, completion) texts, framing and end of sequence included.
 
-        A reasoning tag that the framing opens is not written again where the completion begins with it.
+        A completion's reasoning tag is left out where the framing has opened it.
         """
         prompts = self._prompts([prompt for prompt, _ in texts])
         written = [without_opening(completion, self.framing.opening(prompt)) for prompt, completion in texts]
@@ -72,20 +72,20 @@ class Encoder:
         return [(prompt, (*completion, self.eos)) for prompt, completion in zip(prompts, completions, strict=True)]
 
     def writes(self, text: str) -> bool:
-        """Return whether the tokenizer has tokens for all of a text."""
+        """Whether the tokenizer has tokens for all of a text."""
         return self.unknown is None or self.unknown not in self._answers([text])[0]
 
     def _prompts(self, prompts: Sequence[str]) -> list[tuple[int, ...]]:
-        """Return the tokens of prompts as they are shown; those that hold no control token's text in one batch."""
+        """Return the tokens of framed prompts; those without a control token's text go in one batch."""
         adds = self.framing.adds_special_tokens
         odd = {prompt for prompt in prompts if self.letters.are_in(prompt)}
         plain = iter(self._encoded([self.framing.text(prompt) for prompt in prompts if prompt not in odd], adds))
         return [self.letters.prompt(prompt, self.framing) if prompt in odd else next(plain) for prompt in prompts]
 
     def _answers(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
-        """Return the tokens of texts that no template frames; those that hold no control token's text in one batch."""
+        """Return the tokens of unframed texts; those without a control token's text go in one batch."""
         odd = {text for text in texts if self.letters.are_in(text)}
-        # A normalizer may make a control token of what does not read like one.
+        # A normalizer may turn other text into a control token.
         self.tokenizer.encode_special_tokens = True
         plain = iter(self._encoded([text for text in texts if text not in odd], False))
         self.tokenizer.encode_special_tokens = False

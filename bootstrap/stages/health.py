@@ -1,18 +1,17 @@
-"""The health of one generation, from what its evaluation and its steps left behind, as a stage that is never run twice.
+"""Diagnostics of one generation from its evaluation and its steps, as a stage that is never run twice.
 
-Two things are done for it alone: the fixed prompts are answered as far as the evaluation has not asked them (the same
-requests with the same seeds, so generation 0 needs none), and the divergence from the parent and from generation 0 is
-computed on these answers. Left out: the metrics' formulas (`evaluation/health.py`) and the guards' verdict
-(`evaluation/guards.py`).
+Two things are done for them alone. Fixed prompts that the evaluation has not asked are answered, with the same
+requests and seeds, so generation 0 needs none. On these answers the divergence from the parent and from generation 0 is
+computed.
+
+Left out: formulas (`evaluation/health.py`) and guards (`evaluation/guards.py`).
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from bootstrap.canonical import json_file
 from bootstrap.config.models import roles
 from bootstrap.errors import RecipeError
 from bootstrap.evaluation import health as metrics
@@ -20,7 +19,7 @@ from bootstrap.evaluation.guards import findings
 from bootstrap.evaluation.report import OutcomeRow, outcomes
 from bootstrap.ids import Asking, HeldoutId
 from bootstrap.ledger_records import Health
-from bootstrap.records import Checkpoint, Event, Example, Prompt, Rollout, Use, Verdict
+from bootstrap.records import Checkpoint, Event, Example, Rollout, Use, Verdict
 from bootstrap.scoring.given import given_answer
 from bootstrap.scoring.verifier import score
 from bootstrap.stages.context import Context, Meter, Plan
@@ -28,6 +27,7 @@ from bootstrap.stages.encoding import Encoder
 from bootstrap.stages.evaluate import SEED, Evaluation
 from bootstrap.stages.generate import count_asked, generate, judge, requests, sampling, spread
 from bootstrap.stages.heldout import examined_by, judge_again
+from bootstrap.stages.once import once
 from bootstrap.stages.shown import shown_by
 from bootstrap.stages.step import StepResult
 from bootstrap.stages.tables import Tables
@@ -38,7 +38,7 @@ from bootstrap.store.tables import from_parquet, to_parquet
 
 PHASE = "health"
 ROLE = "health"
-"""Of the artifact among a generation's."""
+"""Role of the artifact among a generation's."""
 
 
 def examine(
@@ -51,7 +51,7 @@ def examine(
     *,
     meter: Meter,
 ) -> tuple[Health, Artifact]:
-    """Return a generation's health, the guards that it broke included, and what it rests upon.
+    """Return a generation's diagnostics with the broken guards, and their artifact.
 
     Raises VerifierError when too many answers to the fixed prompts cannot be judged.
     """
@@ -66,37 +66,29 @@ def examine(
         "base": entries[0].hash if entries else None,
         "verifier": context.verifier.version,
     }
-    artifact = context.store.find("health", inputs)
-    if artifact is None:
-        examination = _Examination(context, entries, plan, checkpoint, evaluation)
+
+    def measure(counts: Meter) -> dict[str, bytes]:
+        examination = _Examination(context, entries, plan, checkpoint, evaluation, counts)
         health, rows = examination.run([Tables.read(result.artifact) for result in results])
-        counts = examination.counts
-        context.store.put_work("measured", inputs, {"measured.json": json.dumps(counts.measured()).encode()})
-        files = {
-            "health.json": health.model_dump_json().encode(),
-            "fixed.parquet": to_parquet(rows, OutcomeRow),
-            "meter.json": json_file(counts.to_json(measured=False)),
-        }
-        artifact = context.store.put("health", inputs, files)
-    meter.add(json.loads(artifact.read("meter.json")))
-    if (measured := context.store.find_work("measured", inputs)) is not None:
-        meter.add(json.loads(measured.read("measured.json")))
+        return {"health.json": health.model_dump_json().encode(), "fixed.parquet": to_parquet(rows, OutcomeRow)}
+
+    artifact = once(context, "health", inputs, measure, meter=meter)
     health = Health.model_validate_json(artifact.read("health.json"))
     return health.model_copy(update={"findings": findings(health, recipe.guards)}), artifact
 
 
 @dataclass
 class _Examination:
-    """One generation's examination, with everything it needs to know."""
+    """The diagnostics of one generation in the making."""
 
     context: Context
     entries: Sequence[Entry]
     plan: Plan
     checkpoint: Checkpoint
     evaluation: Evaluation
+    counts: Meter
 
     def __post_init__(self) -> None:
-        self.counts = self.context.meter()
         artifact = self.evaluation.artifact
         rollouts = from_parquet(artifact.read("samples.parquet"), Rollout)
         verdicts = from_parquet(artifact.read("verdicts.parquet"), Verdict)
@@ -104,7 +96,7 @@ class _Examination:
         self.sampled = [(rollout, verdict) for rollout, verdict in pairs if _is_sampled(rollout.id)]
 
     def run(self, tables: Sequence[Tables]) -> tuple[Health, list[OutcomeRow]]:
-        """Return the health, no guard heeded, and the answers to the fixed prompts, one row per sample."""
+        """Return the diagnostics without guards, and the outcomes of the fixed prompts, one row a sample."""
         self.context.observe(Event(generation=self.plan.number, stage="examine"))
         fixed = self._fixed()
         rows = outcomes([rollout for rollout, _ in fixed], [verdict for _, verdict in fixed])
@@ -137,7 +129,7 @@ class _Examination:
         )
 
     def _fixed(self) -> list[tuple[Rollout, Verdict]]:
-        """Return the answers to the fixed prompts, taken from the evaluation where it has them."""
+        """Return answers to the fixed prompts and their verdicts, the evaluation's own where it has them."""
         context, how = self.context, self.context.recipe.evaluation.sampled
         if how is None:
             return []
@@ -145,7 +137,7 @@ class _Examination:
         found = []
         levels = tuple(range(1, context.recipe.task.base_level + 1))
         for level, count in spread(context.recipe.health.prompts, levels, seed=None):
-            prompts = self._heldout(level)[:count]
+            prompts = self.context.heldout(level)[:count]
             wanted = requests(
                 prompts, prefix=HeldoutId(asking=Asking.SAMPLED, level=level), samples=how.samples, seed=SEED
             )
@@ -184,7 +176,7 @@ class _Examination:
         return metrics.pass_at_k_change(rows, base, k=how.k)
 
     def _divergence(self, examples: Sequence[Example], number: int | None) -> float | None:
-        """Return the divergence from a generation in nats per token; None where the two cannot be compared."""
+        """Return the divergence from a generation in nats per token; None where their vocabularies differ."""
         context = self.context
         if number is None or not self.entries or not examples:
             return None
@@ -200,7 +192,10 @@ class _Examination:
         return found.per_token
 
     def _disagreement(self, rollouts: Sequence[Rollout], verdicts: Sequence[Verdict]) -> float | None:
-        """Let training's verifier judge the sampled held-out answers too; trouble with judging is no disagreement."""
+        """Return how often training's verifier and the eval verifier differ on sampled held-out answers.
+
+        Answers that one of them cannot judge are left out; None where the two are one, or training's lacks its models.
+        """
         context, recipe = self.context, self.context.recipe
         lacks_models = roles(recipe.verifier_of(self.plan.number)) and not self.plan.asked
         if context.verifier is context.examiner or lacks_models:
@@ -208,7 +203,7 @@ class _Examination:
         references = {
             prompt.id: context.task.reference(prompt)
             for level in {rollout.level for rollout in rollouts}
-            for prompt in self._heldout(level)
+            for prompt in self.context.heldout(level)
         }
         others = score(rollouts, references, verifier=context.verifier, max_unverifiable=1.0)
         self.counts.verdicts += len(others)
@@ -216,10 +211,10 @@ class _Examination:
         return metrics.disagreement([verdict.status for verdict in others], [verdict.status for verdict in verdicts])
 
     def _overlap(self, tables: Sequence[Tables], uses: Iterable[str]) -> float | None:
-        """Compare the texts of all prompts trained on with those held out, of the task and of the panel.
+        """Return the overlap of prompts trained on with held-out ones of the task and the panel.
 
-        Trained on are the prompts of own answers that were used or join the replay pool, of references that were shown,
-        and of earlier answers that were replayed, a fork's inherited ones among them.
+        Trained on are prompts of answers that were used or join the replay pool, of shown references, and of replayed
+        answers, a fork's inherited ones among them.
         """
         context = self.context
         kept = {
@@ -232,23 +227,20 @@ class _Examination:
         trained |= {row.prompt for table in tables for row in table.shown}
         used, pool = set(uses), self.plan.pool
         trained |= {entry.prompt_text for entry in pool.given if entry.rollout_id in used}
-        heldout = [prompt for row in self.evaluation.report.levels for prompt in self._heldout(row.level)]
+        heldout = [prompt for row in self.evaluation.report.levels for prompt in self.context.heldout(row.level)]
         for watched in context.panel.values():
             for level in watched.settings.asked:
                 heldout += watched.task.heldout(level, watched.settings.prompts_per_level)
-        # One text that task and panel share is one prompt.
+        # Task and panel may share a text.
         apart = dict.fromkeys(prompt.text for prompt in heldout)
         return metrics.overlap(self._tokens(sorted(trained)), self._tokens(list(apart)), n=context.recipe.health.ngram)
 
     def _tokens(self, texts: Sequence[str]) -> Iterator[list[int]]:
-        """Yield the tokens of each text, a portion of them in memory at once."""
+        """Yield the tokens of each text; a portion of the texts is in memory at once."""
         tokenizer = Encoder(self.checkpoint).tokenizer
         for start in range(0, len(texts), metrics.AT_ONCE):
             portion = list(texts[start : start + metrics.AT_ONCE])
             yield from (found.ids for found in tokenizer.encode_batch(portion, add_special_tokens=False))
-
-    def _heldout(self, level: int) -> list[Prompt]:
-        return self.context.task.heldout(level, self.context.recipe.evaluation.prompts_per_level)
 
 
 def _shown(rollout: Rollout) -> Example:

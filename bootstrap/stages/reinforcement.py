@@ -9,7 +9,6 @@ from bootstrap.config.steps import RlStep
 from bootstrap.ids import RolloutId, RoundId
 from bootstrap.learner_records import GuideForm, Reading
 from bootstrap.records import Example, Guide, Prompt, Rollout, Selection, Status, Use, Verdict
-from bootstrap.seeds import derive_seed
 from bootstrap.selection.filters import (
     COMPARED,
     OFF_POLICY,
@@ -22,44 +21,36 @@ from bootstrap.selection.filters import (
 from bootstrap.selection.retirement import PassRates, draw_unsolved
 from bootstrap.stages.assembly import assemble, distilled, divergence_form, teacher_of
 from bootstrap.stages.context import Context, Meter, Plan
-from bootstrap.stages.encoding import Encoder
 from bootstrap.stages.generate import common_fault, generate, judge, num_stones, requests, sampling, spread
 from bootstrap.stages.reference import Reference
-from bootstrap.stages.step import Round
+from bootstrap.stages.step import Round, Trainer
 from bootstrap.stages.tables import Tables
 from bootstrap.training.algorithms.stream import policy_form, rl_streams
 
 HELD = "no advantage: counted in the mean and held to the reference"
-"""Why an answer of a dead group gives a gradient where no teacher does."""
+"""Why an answer of a zero-variance group gives a gradient where no teacher does."""
 
 
-class RlTrainer:
-    """Each round samples groups from the current weights; its updates train on them, in mini-batches."""
+class RlTrainer(Trainer[RlStep]):
+    """Samples groups from the current weights each round; the round's updates train on them, in mini-batches."""
 
     samples = True
 
     def __init__(self, context: Context, plan: Plan, step: RlStep, *, index: int) -> None:
-        self.context, self.plan, self.step, self.index = context, plan, step, index
-        self.encoder = Encoder(plan.start)
+        super().__init__(context, plan, step, index=index)
         self.updates_per_round = step.algorithm.updates_per_round
         self.levels = plan.levels(step.levels)
         self.how = sampling(context, levels=self.levels, temperature=step.temperature)
         self.reference = Reference(context, plan, step, index=index) if step.algorithm.kl is not None else None
         self.rates = plan.rates.copy()
 
-    def prepare(self, tables: Tables, meter: Meter) -> None:
-        pass
-
     def resume(self, tables: Tables) -> None:
         self.rates.add(tables.rollouts, tables.verdicts)
 
-    def _seed(self, *names: str | int) -> int:
-        return derive_seed(self.context.recipe.seed, "step", self.plan.number, self.index, *names)
-
     def drawn(self, tables: Tables) -> int:
-        """Return the prompts that the rounds drew: those of each, and one for each group that had to be replaced.
+        """Return the prompts of all rounds, and one more for each group that was replaced.
 
-        With retired prompts these are drawn once more, as the rounds did: a level may have had fewer.
+        With `retire` a level may have had fewer, so the rounds' draws are repeated.
         """
         step = self.step
         compared = {s.rollout_id for s in tables.selections if s.reason in (COMPARED, TRUNCATED, OFF_POLICY)}
@@ -80,21 +71,21 @@ class RlTrainer:
         return total
 
     def _prompts(self, number: int, count: int, again: int, *, rates: PassRates) -> list[Prompt]:
-        """Return `count` prompts of a round, fewer where levels are solved by the `rates` before it.
+        """Return `count` prompts of a round, fewer where prompts are solved by the `rates` before it.
 
-        `again`: which redraw of the round this is; 0 is the first draw.
+        `again`: the round's redraw; 0 is the first draw.
         """
         prompts, step = list[Prompt](), self.step
         names = (again,) if again else ()
         solved = rates.solved(step.retire) if step.retire is not None else frozenset()
-        for level, share in spread(count, self.levels, seed=self._seed("levels", number, *names)):
+        for level, share in spread(count, self.levels, seed=self.seed("levels", number, *names)):
             stones = num_stones(share, level, step.stepping_stones)
             for kind, wanted in (("prompts", share - stones), ("stepping_stones", stones)):
                 if wanted:
                     draw = partial(
                         self.context.task.draw,
                         level,
-                        seed=self._seed(kind, number, level, *names),
+                        seed=self.seed(kind, number, level, *names),
                         stepping_stone=kind == "stepping_stones",
                     )
                     prompts += draw_unsolved(draw, wanted, solved=solved)
@@ -142,7 +133,7 @@ class RlTrainer:
             guides=guides,
             taught=_token_rewards(step.teaching, taught),
             readings=readings,
-            seed=self._seed("entropy", number),
+            seed=self.seed("entropy", number),
         )
         streams = [(_diverging(examples, step.teaching, taught), count) for examples, count in streams]
         corrects = step.algorithm.correction is not None
@@ -156,7 +147,7 @@ class RlTrainer:
         batches = []
         for inner in range(step.algorithm.updates_per_round):
             examples, rl_count = streams[inner % len(streams)]
-            seed = self._seed("replay", number, inner)
+            seed = self.seed("replay", number, inner)
             batches.append(
                 assemble(
                     [example for example in examples if example.source not in masked],
@@ -179,9 +170,9 @@ class RlTrainer:
         )
 
     def _read(self, rollouts: Sequence[Rollout], guides: tuple[Guide, ...], meter: Meter) -> dict[str, Reading]:
-        """Return by rollout what the trainer's model says of its tokens, where the algorithm asks for it.
+        """Map each rollout to the token scores of the trainer's model; empty where the algorithm asks for none.
 
-        With a critic they also tell what the guides take from each token's reward.
+        With a critic they also hold what the KL targets take from each token's reward.
         """
         if not self.step.algorithm.reads_again:
             return {}
@@ -206,7 +197,7 @@ class RlTrainer:
         return {reading.source: reading for reading in readings}
 
     def _teachers(self, rollouts: Sequence[Rollout]) -> dict[str, str]:
-        """Return by rollout the fingerprint of who has a word on it; nothing where nobody teaches."""
+        """Map each rollout to its teacher's fingerprint; empty without a teacher."""
         if self.step.teaching is None:
             return {}
         return {r.id: teacher_of(self.plan, self.step.teaching, r.level, r.task) for r in rollouts}
@@ -214,10 +205,10 @@ class RlTrainer:
     def _answers(
         self, prompts: Sequence[Prompt], prefix: RoundId, meter: Meter, *, earlier: Sequence[Prompt] = ()
     ) -> tuple[list[Rollout], list[Verdict]]:
-        """Return the rollouts of some of the round's prompts, those of a group together, and their verdicts.
+        """Return rollouts and verdicts of some of the round's prompts, group by group.
 
-        `earlier`: prompts of the round that have theirs; the new ones are numbered after them.
-        With a probe, hard prompts are asked again and each half of a group is judged on its own.
+        `earlier`: prompts of the round that have theirs; the new ones are numbered after them. With `probe`, hard
+        prompts get more samples, and a group's first and further samples are judged apart.
         """
         step, context = self.step, self.context
         if not prompts:
@@ -271,7 +262,7 @@ class RlTrainer:
 
 
 def _token_rewards(teaching: OnPolicyDistillation | None, teachers: Mapping[str, str]) -> dict[str, Guide]:
-    """Return by rollout the guide by which its teacher rewards each token; nothing where none does."""
+    """Map each rollout to the KL target by which its teacher rewards each token; empty where none does."""
     if teaching is None or teaching.loss != "token_reward":
         return {}
     return {
@@ -283,21 +274,21 @@ def _token_rewards(teaching: OnPolicyDistillation | None, teachers: Mapping[str,
 def _diverging(
     examples: list[Example], teaching: OnPolicyDistillation | None, teachers: Mapping[str, str]
 ) -> list[Example]:
-    """Return the examples in the `kl` stream too, where their teachers' whole distributions are compared."""
+    """Return the examples, in the `kl` stream too where whole distributions are compared with their teachers'."""
     if teaching is None or teaching.loss == "token_reward":
         return examples
     return [replace(e, kl_weight=teaching.weight, teacher=teachers[e.source]) for e in examples]
 
 
 def _is_masked(example: Example) -> bool:
-    """Whether the correction leaves an example without any gradient."""
+    """Whether the correction removes an example's whole gradient."""
     held = any(example.stay_weights) or any(guide.form.in_loss for guide in example.guides)
     taught = held or bool(example.kl_weight) or bool(example.returns)
     return bool(example.importance) and not any(example.importance) and not taught
 
 
 def _mismatch(rollouts: Sequence[Rollout], readings: Mapping[str, Reading]) -> float | None:
-    """Return the mean distance of the trainer's log-probabilities from the sampler's, per token; None for no token."""
+    """Return mean |trainer's - sampler's log-probability| per token; None for no token."""
     distances = [
         abs(theirs - mine)
         for rollout in rollouts
@@ -308,7 +299,7 @@ def _mismatch(rollouts: Sequence[Rollout], readings: Mapping[str, Reading]) -> f
 
 
 def _by_round(tables: Tables) -> dict[int, tuple[list[Rollout], list[Verdict]]]:
-    """Return the rollouts and the verdicts of each round that has any."""
+    """Map each round to its rollouts and verdicts; rounds without any are left out."""
     rounds: dict[int, tuple[list[Rollout], list[Verdict]]] = {}
     for rollout, verdict in zip(tables.rollouts, tables.verdicts, strict=True):
         rollouts, verdicts = rounds.setdefault(RolloutId.parse(rollout.id).round.number, ([], []))
@@ -318,20 +309,20 @@ def _by_round(tables: Tables) -> dict[int, tuple[list[Rollout], list[Verdict]]]:
 
 
 def _joined(selection: Selection, verdict: Verdict, reason: str) -> Selection:
-    """Return the selection when something bears on every judged sample, whatever its group."""
+    """Return the selection where every judged sample is trained on, whatever its group; `reason`: by what."""
     if selection.use is Use.RL or verdict.status is Status.UNVERIFIABLE:
         return selection
     return replace(selection, use=Use.RL, reason=reason)
 
 
 def _left_out(selection: Selection) -> Selection:
-    """Return the selection of an answer that the correction leaves without any gradient."""
+    """Return the selection of an answer whose gradient the correction removes."""
     reason = OFF_POLICY if selection.reason == COMPARED else OFF_POLICY_ALONE
     return replace(selection, use=Use.NONE, reason=reason)
 
 
 def _judged_groups(rollouts: list[Rollout], verdicts: list[Verdict]) -> dict[str, list[Rollout]]:
-    """Return the members of each group that a verifier could judge."""
+    """Map each group to its members that could be judged."""
     groups: dict[str, list[Rollout]] = {}
     for rollout, verdict in zip(rollouts, verdicts, strict=True):
         if verdict.status is not Status.UNVERIFIABLE:

@@ -1,19 +1,21 @@
 """One training step as a chain of durable parts, whatever its type.
 
-A step's rounds are cut into parts of `checkpoint_every`. Each part is written to the store's scratch area complete or
-not at all: its tables, its counts, and before it the weights and the optimizer's state. A killed run finds the last
-complete part and goes on from there; everything a round draws is derived from its number, so the result does not depend
-on where the kills fell. When all parts are there, their tables become the step's artifact.
+    rounds 0..k-1 -> state, part 0 -> rounds k..2k-1 -> state, part 1 -> ... -> the step's artifact
 
-What a round consists of is the trainer's (`supervised.py`, `reinforcement.py`, `self_play.py`).
+A part is `checkpoint_every` rounds. It is written to the store's scratch area complete or not at all: tables and
+counts, and before them the weights and the optimizer's state. A killed run goes on from the last complete part. A
+round's draws are derived from its number, so the result does not depend on where the kills fell.
+
+Left out: what a round trains on (`supervised.py`, `reinforcement.py`, `self_play.py`).
 """
 
 import json
 import time
+from abc import ABC, abstractmethod
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Generic, TypeVar
 
 from bootstrap.canonical import json_file
 from bootstrap.config.base import identity_of
@@ -22,21 +24,24 @@ from bootstrap.ids import RolloutId, StepRole, is_rollout
 from bootstrap.learner_records import UpdateMetrics
 from bootstrap.ledger_records import Books
 from bootstrap.records import Batch, Checkpoint, Use
+from bootstrap.seeds import derive_seed
 from bootstrap.selection.books import balance
 from bootstrap.stages.context import Context, Meter, Plan
+from bootstrap.stages.encoding import Encoder
+from bootstrap.stages.once import add_measured, keep_measured
 from bootstrap.stages.tables import ShownRow, Tables, UpdateRow, UsageRow
 from bootstrap.store.artifacts import Artifact
 from bootstrap.training.schedule import schedule_factor
 
 UPDATES_IN_FLIGHT = 3
-"""Updates handed to the workers before the driver waits for the oldest: it prepares batches while they compute."""
+"""Updates that the workers have been handed at most, so that the driver prepares batches while they compute."""
 OPTIMIZER_STATE = "optimizer.safetensors"
 MODEL_FOLDER = "model/"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Round:
-    """What one round gives to the learner, and what is worth telling about it."""
+    """The batches of one round, one an update, and means over its rollouts; None where there is nothing to average."""
 
     batches: Sequence[Batch]
     reward: float | None = None
@@ -45,29 +50,43 @@ class Round:
     length: float | None = None
     mismatch: float | None = None
     common_fault: str = ""
-    """In words, where all answers failed for one reason that is more than being wrong."""
+    """The one reason for which all answers failed, if it is more than being wrong."""
 
 
-class Trainer(Protocol):
-    """One step type: where its rounds' batches come from."""
+S = TypeVar("S", bound=StepSettings)
 
-    updates_per_round: int
+
+class Trainer(ABC, Generic[S]):
+    """Makes the batches of one step's rounds."""
+
     samples: bool
     """Whether a round samples from the weights that the round before has trained."""
+    updates_per_round: int = 1
 
+    def __init__(self, context: Context, plan: Plan, step: S, *, index: int) -> None:
+        """`index`: the step's place in its generation."""
+        self.context, self.plan, self.step, self.index = context, plan, step, index
+        self.encoder = Encoder(plan.start)
+
+    def seed(self, *names: str | int) -> int:
+        """Return the seed of a draw in this step."""
+        return derive_seed(self.context.recipe.seed, "step", self.plan.number, self.index, *names)
+
+    @abstractmethod
     def drawn(self, tables: Tables) -> int:
-        """Return the prompts that the whole step drew, by its settings and what it found; the books must agree."""
-        ...
+        """Return the prompts that the whole step drew, by its settings and its findings, for the accounting."""
 
     def prepare(self, tables: Tables, meter: Meter) -> None:
         """Draw what all rounds share, into `tables`; called once, before the first round."""
+        return None
 
     def resume(self, tables: Tables) -> None:
         """Take up what `prepare` and the rounds done so far left in `tables`; called once, before the next round."""
+        return None
 
+    @abstractmethod
     def round(self, number: int, tables: Tables, meter: Meter) -> Round:
-        """Return round `number`; what it draws depends on its number, the weights and earlier rounds."""
-        ...
+        """Return round `number`; its draws depend on its number, the weights and earlier rounds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,18 +101,28 @@ class StepResult:
     """Earlier generations whose answers it was trained on."""
 
 
+def in_folder(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return a model's files as they are kept beside others, in a folder of their own."""
+    return {f"{MODEL_FOLDER}{name}": data for name, data in files.items()}
+
+
+def out_of_folder(contents: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the files that `in_folder` was given."""
+    return {name.removeprefix(MODEL_FOLDER): data for name, data in contents.items()}
+
+
 def by_role(results: Sequence[StepResult]) -> dict[str, Artifact]:
     """Return the artifacts of a generation's steps by role."""
     return {str(StepRole(index)): result.artifact for index, result in enumerate(results)}
 
 
 def step_inputs(context: Context, plan: Plan, step: StepSettings, *, index: int, start: Checkpoint) -> dict[str, Any]:
-    """Return what the step's result depends on: the id of its artifact is the hash of this."""
+    """Return all that the step's result depends on; its hash is the artifact's id."""
     return {**planned_inputs(context, plan, step, index=index), "start": start.fingerprint}
 
 
 def planned_inputs(context: Context, plan: Plan, step: StepSettings, *, index: int) -> dict[str, Any]:
-    """Return the inputs of a step that its generation's plan knows: all but the weights that it starts from."""
+    """Return a step's inputs but for the weights that it starts from, which the plan does not know."""
     return {
         **context.identity(),
         "generation": plan.number,
@@ -111,16 +140,22 @@ def planned_inputs(context: Context, plan: Plan, step: StepSettings, *, index: i
 
 
 def run_step(
-    context: Context, plan: Plan, step: StepSettings, trainer: Trainer, *, index: int, start: Checkpoint, meter: Meter
+    context: Context,
+    plan: Plan,
+    step: StepSettings,
+    trainer: Trainer[Any],
+    *,
+    index: int,
+    start: Checkpoint,
+    meter: Meter,
 ) -> StepResult:
-    """Return the finished step; what is already in the store is not computed again."""
+    """Return the finished step, from the store if it is there."""
     inputs = step_inputs(context, plan, step, index=index, start=start)
     artifact = context.store.find("step", inputs)
     if artifact is None:
         tables, counts, checkpoint = _run_parts(context, plan, step, trainer, inputs=inputs, start=start, meter=meter)
         weights = context.store.put("weights", {"fingerprint": checkpoint.fingerprint}, checkpoint.files)
-        # Before the artifact, so that a run killed in between still knows how long it took.
-        context.store.put_work("measured", inputs, {"measured.json": json.dumps(counts.measured()).encode()})
+        keep_measured(context, inputs, counts)
         tables.usage = _combine_usage(tables)
         tables.shown = sorted(set(tables.shown), key=lambda row: row.source)
         result = {"fingerprint": checkpoint.fingerprint, "counts": counts.to_json(measured=False)}
@@ -129,8 +164,7 @@ def run_step(
     else:
         tables, result = Tables.read(artifact), json.loads(artifact.read("result.json"))
         meter.add(result["counts"])
-        if (measured := context.store.find_work("measured", inputs)) is not None:
-            meter.add(json.loads(measured.read("measured.json")))
+        add_measured(context, inputs, meter)
         found = context.store.find("weights", {"fingerprint": result["fingerprint"]})
         assert found is not None, "a step's weights are stored before the step"
         weights = found
@@ -149,7 +183,7 @@ def _run_parts(
     context: Context,
     plan: Plan,
     step: StepSettings,
-    trainer: Trainer,
+    trainer: Trainer[Any],
     *,
     inputs: dict[str, Any],
     start: Checkpoint,
@@ -179,8 +213,8 @@ def _run_parts(
         with spent.clock("other"):
             checkpoint, optimizer = context.pool.training_state()
             key = _key(context, inputs, step, part)
-            contents = {f"{MODEL_FOLDER}{name}": data for name, data in checkpoint.files.items()}
-            new = store.put_work("state", key, {**contents, OPTIMIZER_STATE: optimizer})
+            contents = {**in_folder(checkpoint.files), OPTIMIZER_STATE: optimizer}
+            new = store.put_work("state", key, contents)
             files = {**rows.files(), "meter.json": json.dumps(spent.to_json(measured=True)).encode()}
             store.put_work("part", key, files)
             if state is not None:
@@ -193,12 +227,14 @@ def _run_parts(
 
 
 def _key(context: Context, inputs: dict[str, Any], step: StepSettings, part: int) -> dict[str, Any]:
-    """Return what a part of a step is known by."""
+    """Return the key of a part."""
     return context.in_progress({**inputs, "every": step.checkpoint_every, "part": part})
 
 
-def _prepare(context: Context, trainer: Trainer, inputs: dict[str, Any], *, start: Checkpoint) -> tuple[Tables, Meter]:
-    """Return what the trainer drew before its first round, from the store if a killed run left it there."""
+def _prepare(
+    context: Context, trainer: Trainer[Any], inputs: dict[str, Any], *, start: Checkpoint
+) -> tuple[Tables, Meter]:
+    """Return the trainer's draws before its first round, from the store if a killed run left them there."""
     tables, meter = Tables(), context.meter()
     key = context.in_progress(inputs)
     found = context.store.find_work("prepared", key)
@@ -214,7 +250,7 @@ def _prepare(context: Context, trainer: Trainer, inputs: dict[str, Any], *, star
 
 
 def _restore(context: Context, step: StepSettings, start: Checkpoint, state: Artifact | None) -> Checkpoint:
-    """Put the workers where the last complete part left them and return those weights."""
+    """Return the weights after the last complete part; the workers hold them, with the optimizer's `state`."""
     pool = context.pool
     if state is None:
         pool.hold(start)
@@ -222,7 +258,7 @@ def _restore(context: Context, step: StepSettings, start: Checkpoint, state: Art
         return start
     contents = state.read_all()
     optimizer = contents.pop(OPTIMIZER_STATE)
-    files = {name.removeprefix(MODEL_FOLDER): data for name, data in contents.items()}
+    files = out_of_folder(contents)
     pool.load_unverified(files)
     pool.broadcast("begin", step.optimizer, step.critic)
     pool.broadcast("restore", optimizer)
@@ -234,16 +270,16 @@ def _run_rounds(
     context: Context,
     plan: Plan,
     step: StepSettings,
-    trainer: Trainer,
+    trainer: Trainer[Any],
     rounds: range,
     tables: Tables,
     meter: Meter,
     *,
     faults: set[str],
 ) -> None:
-    """Run some rounds, keeping the workers busy while the next batches are prepared.
+    """Run some rounds; the workers compute while the next batches are prepared.
 
-    `faults`: what rounds have been warned of; what these are warned of joins it.
+    `faults`: the common faults told so far, to which these rounds' are added.
     """
     pool, total = context.pool, step.updates * trainer.updates_per_round
     shown: set[str] = set()
@@ -295,7 +331,7 @@ def _record(
     plan: Plan,
 ) -> None:
     parameters = plan.shape.num_parameters * plan.shape.bytes_per_parameter
-    # Forward and backward read the weights, the step reads and writes weights, gradient and momentum.
+    # Forward and backward read the weights; the step reads and writes weights, gradient and momentum.
     meter.count("train", flops=metrics.flops, tokens=metrics.num_tokens, bytes_moved=8 * parameters * context.pool.size)
     tables.updates.append(
         UpdateRow(
@@ -331,14 +367,14 @@ def _usage(batch: Batch) -> list[UsageRow]:
 
 
 def _references(batch: Batch) -> Iterator[ShownRow]:
-    """Yield the references among the examples, which are not rollouts and were given as text."""
+    """Yield the references among the examples: no rollouts, given as text."""
     for example in batch.examples:
         if not is_rollout(example.source) and example.prompt_text is not None:
             yield ShownRow(source=example.source, prompt=example.prompt_text)
 
 
 def _generations(usage: Sequence[UsageRow]) -> Iterator[int]:
-    """Yield the generation of this lineage that gave each source which is a rollout."""
+    """Yield the generation of this lineage behind each source that is a rollout."""
     for row in usage:
         if is_rollout(row.source):
             yield RolloutId.parse(row.source).contributor

@@ -1,6 +1,7 @@
 """The steps of a generation, one after the other: each trains, by the trainer that it names, or merges."""
 
 import importlib
+from typing import Any
 
 from bootstrap.config.step import StepSettings
 from bootstrap.stages.context import Context, Meter, Plan
@@ -21,7 +22,7 @@ def run_steps(context: Context, plan: Plan, *, meter: Meter) -> list[StepResult]
     return results
 
 
-def build_trainer(context: Context, plan: Plan, step: StepSettings, *, index: int) -> Trainer:
+def build_trainer(context: Context, plan: Plan, step: StepSettings, *, index: int) -> Trainer[Any]:
     """Return the trainer that a step names; `index`: the step's place in its generation."""
     module, name = step.trainer.split(":")
     return getattr(importlib.import_module(module), name)(context, plan, step, index=index)

@@ -1,4 +1,4 @@
-"""Steps that imitate: `sft` on references or on the generation's own accepted answers, `distill` on the lineage's."""
+"""Steps that imitate: `sft` on references or on newly accepted answers, `distill` on the lineage's answers."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,49 +9,43 @@ from bootstrap.ids import RoundId, SampleId
 from bootstrap.prompts.programs import ProgramTask
 from bootstrap.prompts.working import ShownWorking
 from bootstrap.records import Example, Prompt, Rollout, Sampling, Selection, Status, Use
-from bootstrap.seeds import derive_seed, generator
+from bootstrap.seeds import generator
 from bootstrap.selection.filters import accept
 from bootstrap.stages.assembly import assemble, distilled, divergence_form, replay_examples
 from bootstrap.stages.context import Context, Meter, Plan
-from bootstrap.stages.encoding import Encoder
 from bootstrap.stages.generate import common_fault, num_stones, requests, sampling, spread
 from bootstrap.stages.samplers import answers, judge_answers
-from bootstrap.stages.step import Round
+from bootstrap.stages.step import Round, Trainer
 from bootstrap.stages.tables import Tables
 
 
-class SupervisedTrainer:
-    """Batches for cross-entropy or divergence on sequences that are there before the first update."""
+class SupervisedTrainer(Trainer[SftStep | DistillStep]):
+    """Makes batches of sequences that exist before the first update, for cross-entropy or a divergence."""
 
-    updates_per_round = 1
     samples = False
 
     def __init__(self, context: Context, plan: Plan, step: SftStep | DistillStep, *, index: int) -> None:
-        self.context, self.plan, self.step, self.index = context, plan, step, index
-        self.encoder = Encoder(plan.start)
+        super().__init__(context, plan, step, index=index)
         self.newest: list[Example] = []
 
     def drawn(self, tables: Tables) -> int:
         return self.step.num_prompts
-
-    def _seed(self, *names: str | int) -> int:
-        return derive_seed(self.context.recipe.seed, "step", self.plan.number, self.index, *names)
 
     def prepare(self, tables: Tables, meter: Meter) -> None:
         for _, source in self.step.rejections():
             self._sample(source, tables, meter)
 
     def _sample(self, source: Rejection, tables: Tables, meter: Meter) -> None:
-        """Rejection sampling: answer prompts of the target levels, keep what the filter lets pass."""
+        """Sample answers on the source's levels and select those that pass its filter."""
         context, plan = self.context, self.plan
         prompts = []
         levels = plan.levels(source.levels)
-        for level, count in spread(source.prompts, levels, seed=self._seed("levels")):
+        for level, count in spread(source.prompts, levels, seed=self.seed("levels")):
             stones = num_stones(count, level, source.stepping_stones)
             draw = context.task.draw
-            prompts += draw(level, count - stones, seed=self._seed("prompts", level))
+            prompts += draw(level, count - stones, seed=self.seed("prompts", level))
             if stones:
-                prompts += draw(level, stones, seed=self._seed("stepping_stones", level), stepping_stone=True)
+                prompts += draw(level, stones, seed=self.seed("stepping_stones", level), stepping_stone=True)
         asked = requests(
             prompts,
             prefix=self._round(),
@@ -92,9 +86,9 @@ class SupervisedTrainer:
         policy: str | None,
         meter: Meter,
     ) -> None:
-        """Ask the prompts whose answers were all wrong as often again, with a hint: STaR's rationalization.
+        """Ask prompts whose answers were all wrong as often again, with a hint (STaR, arXiv:2203.14465).
 
-        The answers join their prompts' groups, numbered after the first ones, and are judged like them.
+        The new answers join their prompts' groups, numbered after the first ones, and are judged alike.
         """
         context, samples = self.context, source.samples_per_prompt
         task = ShownWorking.of(context.task)
@@ -129,7 +123,7 @@ class SupervisedTrainer:
         ]
 
     def _writable(self, rollout: Rollout, selection: Selection) -> Selection:
-        """Drop what the student's vocabulary cannot write."""
+        """Return the selection, which drops what the student's vocabulary cannot write."""
         if selection.use is Use.CE and not (rollout.text and self.encoder.writes(rollout.text)):
             return Selection(
                 rollout_id=rollout.id, use=Use.NONE, replay=False, reason="the student's vocabulary cannot write it"
@@ -137,14 +131,14 @@ class SupervisedTrainer:
         return selection
 
     def _imitate_text(self, rollout: Rollout) -> Example:
-        """Return what another model wrote, or any with a hint, in the student's own tokens and without the hint."""
+        """Return an example in the student's own tokens and without a hint, of an answer by another model or hinted."""
         [(prompt, completion)] = self.encoder.pairs([(rollout.imitated_prompt, rollout.text)])
         if rollout.finish.is_truncated:
             completion = completion[:-1]
         return Example(source=rollout.id, tokens=(*prompt, *completion), num_prompt_tokens=len(prompt), ce_weight=1.0)
 
     def round(self, number: int, tables: Tables, meter: Meter) -> Round:
-        step, seed, examples = self.step, self._seed("round", number), list[Example]()
+        step, seed, examples = self.step, self.seed("round", number), list[Example]()
         if step.anchor is not None:
             examples += distilled(self.context, self.plan, step.anchor, self.encoder, seed=seed)
         for _, source in step.rejections():
@@ -154,7 +148,7 @@ class SupervisedTrainer:
         return Round(batches=[assemble([], examples, **divergence_form(step.anchor))])
 
     def _newest(self, source: Rejection, count: int, *, seed: int) -> list[Example]:
-        """Return a batch of accepted answers, and what is replayed beside them."""
+        """Return `count` examples: accepted answers, and replayed sequences beside them."""
         num_newest = round(source.newest_share * count) if self.newest else 0
         rng = generator(seed, "newest")
         examples = [rng.choice(self.newest) for _ in range(num_newest)]
@@ -163,7 +157,7 @@ class SupervisedTrainer:
         return examples
 
     def _references(self, source: References, count: int, *, seed: int) -> list[Example]:
-        """Return a batch of the task's references, some of them as problems that are put."""
+        """Return `count` examples: the task's references, and a share of problems that are put."""
         task, levels = self.context.task, range(1, self.context.recipe.task.base_level + 1)
         if source.forms is not None:
             task = ShownWorking.of(task).showing(source.forms)
