@@ -139,12 +139,7 @@ class Worker:
             return prompt_tokens(prompt, framing, letters=letters, encode=tokens)
 
         return TransformersEngine(
-            model,
-            tokenizer,
-            batch_rows=self.batch_rows,
-            encode=encode,
-            opening=framing.opening,
-            compute=self._compute,
+            model, tokenizer, batch_rows=self.batch_rows, encode=encode, opening=framing.opening, compute=self._compute
         )
 
     def _compute(self) -> AbstractContextManager[Any]:
@@ -221,11 +216,7 @@ class Worker:
     def divergence(self, examples: Sequence[Example], fingerprint: str) -> Divergence:
         """Return the divergence of the weights held from a teacher's on these completions."""
         return divergence_from(
-            self.teachers[fingerprint],
-            examples,
-            model=self.model,
-            max_rows=self.batch_rows,
-            compute=self._compute,
+            self.teachers[fingerprint], examples, model=self.model, max_rows=self.batch_rows, compute=self._compute
         )
 
     def _check_weights(self, files: Mapping[str, bytes], fingerprint: str, *, what: str) -> None:

@@ -178,11 +178,7 @@ class Estimate:
         trained = (length * count for length, count in (self._trained(step, targets) for step in steps))
         evaluated = sum(count * answer(level) for level, _, count in self._evaluated(targets))
         evaluated += sum(count * answer for _, answer, count in self._watched)
-        return {
-            "generate": round(generated),
-            "train": round(sum(trained)),
-            "evaluate": round(evaluated),
-        }
+        return {"generate": round(generated), "train": round(sum(trained)), "evaluate": round(evaluated)}
 
     def flops(self, number: int, targets: Sequence[int]) -> dict[str, float]:
         """Return FLOPs by phase. A sequence's mean length stands for all of them."""

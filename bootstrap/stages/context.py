@@ -128,10 +128,7 @@ class Meter:
     def compute(self) -> Compute:
         """Return the counts as the ledger keeps them."""
         return Compute(
-            flops=dict(self.flops),
-            tokens=dict(self.tokens),
-            useful_tokens=self.useful_tokens,
-            verdicts=self.verdicts,
+            flops=dict(self.flops), tokens=dict(self.tokens), useful_tokens=self.useful_tokens, verdicts=self.verdicts
         )
 
 

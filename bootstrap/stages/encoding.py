@@ -52,12 +52,7 @@ class Encoder:
                 "tokenizer.json"
             )
         return [
-            replace(
-                example,
-                tokens=(*prompt, *completion),
-                num_prompt_tokens=len(prompt),
-                completion_text=None,
-            )
+            replace(example, tokens=(*prompt, *completion), num_prompt_tokens=len(prompt), completion_text=None)
             for example, (prompt, completion) in zip(examples, pairs, strict=True)
         ]
 

@@ -40,9 +40,7 @@ def requests(
     """
     return [
         Request(
-            id=(rid := str(SampleId(group_id(prefix, place), k))),
-            prompt=prompt,
-            seed=derive_seed(seed, "rollout", rid),
+            id=(rid := str(SampleId(group_id(prefix, place), k))), prompt=prompt, seed=derive_seed(seed, "rollout", rid)
         )
         for place, prompt in enumerate(prompts, start=first)
         for k in range(samples)

@@ -24,15 +24,7 @@ from bootstrap.ledger_records import Generation, Spent
 from bootstrap.records import Checkpoint
 from bootstrap.selection.replay import PoolEntry, ReplayPool
 from bootstrap.selection.retirement import PassRates
-from bootstrap.stages.answers import (
-    ANSWERS,
-    INHERITED,
-    RATES,
-    answers_of,
-    contributors,
-    rates_file,
-    rates_of,
-)
+from bootstrap.stages.answers import ANSWERS, INHERITED, RATES, answers_of, contributors, rates_file, rates_of
 from bootstrap.stages.context import Context
 from bootstrap.store.ancestry import ancestors, spent
 from bootstrap.store.artifacts import Artifact

@@ -33,16 +33,7 @@ from bootstrap.prompts.task import Task
 from bootstrap.records import Event, Observer, Status
 from bootstrap.scoring.by_task import ByTask
 from bootstrap.scoring.rubric import Rubric
-from bootstrap.scoring.verifier import (
-    PATIENCE,
-    Answer,
-    Progress,
-    Reader,
-    Tools,
-    Verifier,
-    build_verifier,
-    printable,
-)
+from bootstrap.scoring.verifier import PATIENCE, Answer, Progress, Reader, Tools, Verifier, build_verifier, printable
 from bootstrap.store import durable
 
 CACHE_FOLDER = "rows"

@@ -224,10 +224,7 @@ class RlTrainer(Trainer[RlStep]):
         judged = judge(context, found, prompts, meter=meter)
         sizes = [
             step.probe
-            + more_samples(
-                [v.status is Status.PASS for v in judged[at : at + step.probe]],
-                at_most=step.group_size,
-            )
+            + more_samples([v.status is Status.PASS for v in judged[at : at + step.probe]], at_most=step.group_size)
             for at in range(0, len(judged), step.probe)
         ]
         rest = [

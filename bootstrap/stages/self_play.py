@@ -25,19 +25,7 @@ from typing import Any
 from bootstrap.config.self_play import SelfPlayStep
 from bootstrap.ids import RolloutId, RoundId
 from bootstrap.prompts.programs import ProgramTask
-from bootstrap.records import (
-    Batch,
-    Example,
-    Prompt,
-    Request,
-    Rollout,
-    Sampling,
-    Selection,
-    Split,
-    Status,
-    Use,
-    Verdict,
-)
+from bootstrap.records import Batch, Example, Prompt, Request, Rollout, Sampling, Selection, Split, Status, Use, Verdict
 from bootstrap.scoring import learnability
 from bootstrap.scoring.verifier import printable, version_of
 from bootstrap.seeds import derive_seed

@@ -46,19 +46,8 @@ class SupervisedTrainer(Trainer[SftStep | DistillStep]):
             prompts += draw(level, count - stones, seed=self.seed("prompts", level))
             if stones:
                 prompts += draw(level, stones, seed=self.seed("stepping_stones", level), stepping_stone=True)
-        asked = requests(
-            prompts,
-            prefix=self._round(),
-            samples=source.samples_per_prompt,
-            seed=context.recipe.seed,
-        )
-        how = sampling(
-            context,
-            levels=levels,
-            temperature=source.temperature,
-            top_k=source.top_k,
-            top_p=source.top_p,
-        )
+        asked = requests(prompts, prefix=self._round(), samples=source.samples_per_prompt, seed=context.recipe.seed)
+        how = sampling(context, levels=levels, temperature=source.temperature, top_k=source.top_k, top_p=source.top_p)
         context.observe(plan.event("generate", 0, len(asked)))
         policy = plan.start.fingerprint if self.index == 0 else None
         tables.rollouts = answers(context, plan, source, asked, how, encoder=self.encoder, policy=policy, meter=meter)
