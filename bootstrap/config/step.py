@@ -39,7 +39,7 @@ class StepBase(Settings):
     """What a step consists of, each part with its place below the step: nothing, where a kind says nothing else."""
 
     trainer: ClassVar[str]
-    """`module:class` of what makes its rounds (`stages/step.Trainer`); a step that merges has none."""
+    """`module:class` of what makes its rounds (`stages/trainer.Trainer`); a step that merges has none."""
     tells_rates: ClassVar[bool] = False
     """Whether its verdicts say how often each prompt is solved."""
 

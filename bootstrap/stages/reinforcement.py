@@ -23,8 +23,8 @@ from bootstrap.stages.assembly import assemble, distilled, divergence_form, teac
 from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.stages.generate import common_fault, generate, judge, num_stones, requests, sampling, spread
 from bootstrap.stages.reference import Reference
-from bootstrap.stages.step import Round, Trainer
 from bootstrap.stages.tables import Tables
+from bootstrap.stages.trainer import Round, Trainer
 from bootstrap.training.algorithms.stream import policy_form, rl_streams
 
 HELD = "no advantage: counted in the mean and held to the reference"

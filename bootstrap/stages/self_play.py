@@ -34,8 +34,8 @@ from bootstrap.stages.assembly import assemble, distilled, divergence_form
 from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.stages.generate import common_fault, generate, judge, requests, sampling
 from bootstrap.stages.reference import Reference
-from bootstrap.stages.step import Round, Trainer
 from bootstrap.stages.tables import SelfPlayRow, Tables
+from bootstrap.stages.trainer import Round, Trainer
 from bootstrap.training.algorithms.stream import policy_form, rl_stream
 
 PROPOSER = "learnability"

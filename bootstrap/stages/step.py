@@ -11,11 +11,10 @@ Left out: what a round trains on (`supervised.py`, `reinforcement.py`, `self_pla
 
 import json
 import time
-from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from bootstrap.canonical import json_file
 from bootstrap.config.base import identity_of
@@ -24,12 +23,11 @@ from bootstrap.ids import RolloutId, StepRole, is_rollout
 from bootstrap.learner_records import UpdateMetrics
 from bootstrap.ledger_records import Books
 from bootstrap.records import Batch, Checkpoint, Use
-from bootstrap.seeds import derive_seed
 from bootstrap.selection.books import balance
 from bootstrap.stages.context import Context, Meter, Plan
-from bootstrap.stages.encoding import Encoder
-from bootstrap.stages.once import add_measured, keep_measured
+from bootstrap.stages.once import METER_FILE, add_measured, keep_measured
 from bootstrap.stages.tables import ShownRow, Tables, UpdateRow, UsageRow
+from bootstrap.stages.trainer import Round, Trainer
 from bootstrap.store.artifacts import Artifact
 from bootstrap.training.schedule import schedule_factor
 
@@ -37,56 +35,6 @@ UPDATES_IN_FLIGHT = 3
 """Updates that the workers have been handed at most, so that the driver prepares batches while they compute."""
 OPTIMIZER_STATE = "optimizer.safetensors"
 MODEL_FOLDER = "model/"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Round:
-    """The batches of one round, one an update, and means over its rollouts; None where there is nothing to average."""
-
-    batches: Sequence[Batch]
-    reward: float | None = None
-    live_groups: float | None = None
-    entropy: float | None = None
-    length: float | None = None
-    mismatch: float | None = None
-    common_fault: str = ""
-    """The one reason for which all answers failed, if it is more than being wrong."""
-
-
-S = TypeVar("S", bound=StepSettings)
-
-
-class Trainer(ABC, Generic[S]):
-    """Makes the batches of one step's rounds."""
-
-    samples: bool
-    """Whether a round samples from the weights that the round before has trained."""
-    updates_per_round: int = 1
-
-    def __init__(self, context: Context, plan: Plan, step: S, *, index: int) -> None:
-        """`index`: the step's place in its generation."""
-        self.context, self.plan, self.step, self.index = context, plan, step, index
-        self.encoder = Encoder(plan.start)
-
-    def seed(self, *names: str | int) -> int:
-        """Return the seed of a draw in this step."""
-        return derive_seed(self.context.recipe.seed, "step", self.plan.number, self.index, *names)
-
-    @abstractmethod
-    def drawn(self, tables: Tables) -> int:
-        """Return the prompts that the whole step drew, by its settings and its findings, for the accounting."""
-
-    def prepare(self, tables: Tables, meter: Meter) -> None:
-        """Draw what all rounds share, into `tables`; called once, before the first round."""
-        return None
-
-    def resume(self, tables: Tables) -> None:
-        """Take up what `prepare` and the rounds done so far left in `tables`; called once, before the next round."""
-        return None
-
-    @abstractmethod
-    def round(self, number: int, tables: Tables, meter: Meter) -> Round:
-        """Return round `number`; its draws depend on its number, the weights and earlier rounds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,13 +64,8 @@ def by_role(results: Sequence[StepResult]) -> dict[str, Artifact]:
     return {str(StepRole(index)): result.artifact for index, result in enumerate(results)}
 
 
-def step_inputs(context: Context, plan: Plan, step: StepSettings, *, index: int, start: Checkpoint) -> dict[str, Any]:
-    """Return all that the step's result depends on; its hash is the artifact's id."""
-    return {**planned_inputs(context, plan, step, index=index), "start": start.fingerprint}
-
-
 def planned_inputs(context: Context, plan: Plan, step: StepSettings, *, index: int) -> dict[str, Any]:
-    """Return a step's inputs but for the weights that it starts from, which the plan does not know."""
+    """Return all that a step's result depends on but the weights that it starts from, which the plan does not know."""
     return {
         **context.identity(),
         "generation": plan.number,
@@ -139,21 +82,13 @@ def planned_inputs(context: Context, plan: Plan, step: StepSettings, *, index: i
     }
 
 
-def run_step(
-    context: Context,
-    plan: Plan,
-    step: StepSettings,
-    trainer: Trainer[Any],
-    *,
-    index: int,
-    start: Checkpoint,
-    meter: Meter,
-) -> StepResult:
-    """Return the finished step, from the store if it is there."""
-    inputs = step_inputs(context, plan, step, index=index, start=start)
+def run_step(trainer: Trainer[Any], *, start: Checkpoint, meter: Meter) -> StepResult:
+    """Return the finished step of a trainer, from the store if it is there."""
+    context, plan = trainer.context, trainer.plan
+    inputs = {**planned_inputs(context, plan, trainer.step, index=trainer.index), "start": start.fingerprint}
     artifact = context.store.find("step", inputs)
     if artifact is None:
-        tables, counts, checkpoint = _run_parts(context, plan, step, trainer, inputs=inputs, start=start, meter=meter)
+        tables, counts, checkpoint = _run_parts(trainer, inputs, start=start, meter=meter)
         weights = context.store.put("weights", {"fingerprint": checkpoint.fingerprint}, checkpoint.files)
         keep_measured(context, inputs, counts)
         tables.usage = _combine_usage(tables)
@@ -180,43 +115,33 @@ def run_step(
 
 
 def _run_parts(
-    context: Context,
-    plan: Plan,
-    step: StepSettings,
-    trainer: Trainer[Any],
-    *,
-    inputs: dict[str, Any],
-    start: Checkpoint,
-    meter: Meter,
+    trainer: Trainer[Any], inputs: dict[str, Any], *, start: Checkpoint, meter: Meter
 ) -> tuple[Tables, Meter, Checkpoint]:
-    store = context.store
-    prepared, counts = _prepare(context, trainer, inputs, start=start)
-    tables, parts = Tables(), range(-(-step.updates // step.checkpoint_every))
-    tables.extend(prepared)
-    first, state = 0, None
+    """Return the step's tables, its work and its last weights."""
+    context, step, store = trainer.context, trainer.step, trainer.context.store
+    tables, counts = _prepare(trainer, inputs, start=start)
+    parts, first, state = range(-(-step.updates // step.checkpoint_every)), 0, None
     for part in parts:
-        if (done := store.find_work("part", _key(context, inputs, step, part))) is None:
+        if (done := store.find_work("part", _key(trainer, inputs, part))) is None:
             break
         first = part + 1
         tables.extend(Tables.read(done))
-        counts.add(json.loads(done.read("meter.json")))
+        counts.add(json.loads(done.read(METER_FILE)))
     if first:
-        state = store.find_work("state", _key(context, inputs, step, first - 1))
+        state = store.find_work("state", _key(trainer, inputs, first - 1))
         assert state is not None, "a part's state is stored before the part"
     trainer.resume(tables)
     faults = {""}
-    checkpoint = _restore(context, step, start, state)
+    checkpoint = _restore(trainer, start, state)
     for part in parts[first:]:
         rounds = range(part * step.checkpoint_every, min((part + 1) * step.checkpoint_every, step.updates))
         rows, spent = Tables(), context.meter()
-        _run_rounds(context, plan, step, trainer, rounds, rows, spent, faults=faults)
+        _run_rounds(trainer, rounds, rows, spent, faults=faults)
         with spent.clock("other"):
             checkpoint, optimizer = context.pool.training_state()
-            key = _key(context, inputs, step, part)
-            contents = {**in_folder(checkpoint.files), OPTIMIZER_STATE: optimizer}
-            new = store.put_work("state", key, contents)
-            files = {**rows.files(), "meter.json": json.dumps(spent.to_json(measured=True)).encode()}
-            store.put_work("part", key, files)
+            key = _key(trainer, inputs, part)
+            new = store.put_work("state", key, {**in_folder(checkpoint.files), OPTIMIZER_STATE: optimizer})
+            store.put_work("part", key, _files(rows, spent))
             if state is not None:
                 store.remove_work(state)
             state = new
@@ -226,32 +151,34 @@ def _run_parts(
     return tables, counts, checkpoint
 
 
-def _key(context: Context, inputs: dict[str, Any], step: StepSettings, part: int) -> dict[str, Any]:
+def _key(trainer: Trainer[Any], inputs: dict[str, Any], part: int) -> dict[str, Any]:
     """Return the key of a part."""
-    return context.in_progress({**inputs, "every": step.checkpoint_every, "part": part})
+    return trainer.context.in_progress({**inputs, "every": trainer.step.checkpoint_every, "part": part})
 
 
-def _prepare(
-    context: Context, trainer: Trainer[Any], inputs: dict[str, Any], *, start: Checkpoint
-) -> tuple[Tables, Meter]:
+def _files(tables: Tables, meter: Meter) -> dict[str, bytes]:
+    """Return the files of unfinished work."""
+    return {**tables.files(), METER_FILE: json.dumps(meter.to_json(measured=True)).encode()}
+
+
+def _prepare(trainer: Trainer[Any], inputs: dict[str, Any], *, start: Checkpoint) -> tuple[Tables, Meter]:
     """Return the trainer's draws before its first round, from the store if a killed run left them there."""
-    tables, meter = Tables(), context.meter()
+    context, tables, meter = trainer.context, Tables(), trainer.context.meter()
     key = context.in_progress(inputs)
     found = context.store.find_work("prepared", key)
     if found is not None:
         tables = Tables.read(found)
-        meter.add(json.loads(found.read("meter.json")))
+        meter.add(json.loads(found.read(METER_FILE)))
     else:
         context.pool.hold(start)
         trainer.prepare(tables, meter)
-        files = {**tables.files(), "meter.json": json.dumps(meter.to_json(measured=True)).encode()}
-        context.store.put_work("prepared", key, files)
+        context.store.put_work("prepared", key, _files(tables, meter))
     return tables, meter
 
 
-def _restore(context: Context, step: StepSettings, start: Checkpoint, state: Artifact | None) -> Checkpoint:
+def _restore(trainer: Trainer[Any], start: Checkpoint, state: Artifact | None) -> Checkpoint:
     """Return the weights after the last complete part; the workers hold them, with the optimizer's `state`."""
-    pool = context.pool
+    pool, step = trainer.context.pool, trainer.step
     if state is None:
         pool.hold(start)
         pool.broadcast("begin", step.optimizer, step.critic)
@@ -266,22 +193,15 @@ def _restore(context: Context, step: StepSettings, start: Checkpoint, state: Art
     return Checkpoint(fingerprint=pool.holding, files=files)
 
 
-def _run_rounds(
-    context: Context,
-    plan: Plan,
-    step: StepSettings,
-    trainer: Trainer[Any],
-    rounds: range,
-    tables: Tables,
-    meter: Meter,
-    *,
-    faults: set[str],
-) -> None:
+def _run_rounds(trainer: Trainer[Any], rounds: range, tables: Tables, meter: Meter, *, faults: set[str]) -> None:
     """Run some rounds; the workers compute while the next batches are prepared.
 
     `faults`: the common faults told so far, to which these rounds' are added.
     """
-    pool, total = context.pool, step.updates * trainer.updates_per_round
+    pool, step, plan = trainer.context.pool, trainer.step, trainer.plan
+    total = step.updates * trainer.updates_per_round
+    # Forward and backward read the weights; the step reads and writes weights, gradient and momentum.
+    moved = 8 * plan.shape.num_parameters * plan.shape.bytes_per_parameter * pool.size
     shown: set[str] = set()
     in_flight: deque[tuple[int, float, Round, Any]] = deque()
     began = time.perf_counter()
@@ -291,14 +211,15 @@ def _run_rounds(
             update, factor, drawn, handle = in_flight.popleft()
             with meter.clock("train"):
                 metrics = pool.metrics(handle)
-            _record(update, factor, drawn, metrics, tables, meter, context=context, plan=plan)
+            meter.count("train", flops=metrics.flops, tokens=metrics.num_tokens, bytes_moved=moved)
+            tables.updates.append(_row(update, factor, drawn, metrics))
             speed = sum(meter.tokens.values()) / (time.perf_counter() - began)
             told = {"tokens_per_second": speed, "loss": metrics.loss}
             told |= {"reward": drawn.reward} if drawn.reward is not None else {}
             told |= {"informative": drawn.live_groups} if drawn.live_groups is not None else {}
             warning = "" if drawn.common_fault in faults else drawn.common_fault
             faults.add(warning)
-            context.observe(plan.event("train", update + 1, total, warning=warning, metrics=told))
+            trainer.context.observe(plan.event("train", update + 1, total, warning=warning, metrics=told))
 
     for number in rounds:
         if trainer.samples:
@@ -319,38 +240,23 @@ def _run_rounds(
     collect(0)
 
 
-def _record(
-    update: int,
-    factor: float,
-    drawn: Round,
-    metrics: UpdateMetrics,
-    tables: Tables,
-    meter: Meter,
-    *,
-    context: Context,
-    plan: Plan,
-) -> None:
-    parameters = plan.shape.num_parameters * plan.shape.bytes_per_parameter
-    # Forward and backward read the weights; the step reads and writes weights, gradient and momentum.
-    meter.count("train", flops=metrics.flops, tokens=metrics.num_tokens, bytes_moved=8 * parameters * context.pool.size)
-    tables.updates.append(
-        UpdateRow(
-            update=update,
-            loss=metrics.loss,
-            rl_loss=metrics.rl_loss,
-            ce_loss=metrics.ce_loss,
-            kl_loss=metrics.kl_loss,
-            value_loss=metrics.value_loss,
-            grad_norm=metrics.grad_norm,
-            ratio_max=metrics.ratio_max,
-            clip_fraction=metrics.clip_fraction,
-            lr_factor=factor,
-            reward=drawn.reward,
-            live_groups=drawn.live_groups,
-            entropy=drawn.entropy,
-            length=drawn.length,
-            mismatch=drawn.mismatch,
-        )
+def _row(update: int, factor: float, drawn: Round, metrics: UpdateMetrics) -> UpdateRow:
+    return UpdateRow(
+        update=update,
+        loss=metrics.loss,
+        rl_loss=metrics.rl_loss,
+        ce_loss=metrics.ce_loss,
+        kl_loss=metrics.kl_loss,
+        value_loss=metrics.value_loss,
+        grad_norm=metrics.grad_norm,
+        ratio_max=metrics.ratio_max,
+        clip_fraction=metrics.clip_fraction,
+        lr_factor=factor,
+        reward=drawn.reward,
+        live_groups=drawn.live_groups,
+        entropy=drawn.entropy,
+        length=drawn.length,
+        mismatch=drawn.mismatch,
     )
 
 

@@ -6,7 +6,8 @@ from typing import Any
 from bootstrap.config.step import StepSettings
 from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.stages.merge import run_merge
-from bootstrap.stages.step import StepResult, Trainer, run_step
+from bootstrap.stages.step import StepResult, run_step
+from bootstrap.stages.trainer import Trainer
 
 
 def run_steps(context: Context, plan: Plan, *, meter: Meter) -> list[StepResult]:
@@ -17,7 +18,7 @@ def run_steps(context: Context, plan: Plan, *, meter: Meter) -> list[StepResult]
             results.append(run_merge(context, plan, merge, index=index, meter=meter))
         if (training := step.as_training) is not None:
             trainer = build_trainer(context, plan, training, index=index)
-            results.append(run_step(context, plan, training, trainer, index=index, start=start, meter=meter))
+            results.append(run_step(trainer, start=start, meter=meter))
         start = results[-1].checkpoint
     return results
 

@@ -15,8 +15,8 @@ from bootstrap.stages.assembly import assemble, distilled, divergence_form, repl
 from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.stages.generate import common_fault, num_stones, requests, sampling, spread
 from bootstrap.stages.samplers import answers, judge_answers
-from bootstrap.stages.step import Round, Trainer
 from bootstrap.stages.tables import Tables
+from bootstrap.stages.trainer import Round, Trainer
 
 
 class SupervisedTrainer(Trainer[SftStep | DistillStep]):
