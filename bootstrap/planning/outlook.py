@@ -12,7 +12,7 @@ from bootstrap.config.recipe import Recipe
 from bootstrap.ledger_records import Generation
 from bootstrap.selection.curriculum import trained_level
 from bootstrap.stages.bar import improvement_test
-from bootstrap.stages.resolver import GenerationModels, Resolver, Undecided, expected, known
+from bootstrap.stages.resolver import Resolver, Undecided, expected, known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,22 +30,19 @@ class Outlook:
 
 def outlook(recipe: Recipe, committed: Sequence[Generation], *, last: int, highest: int | None) -> list[Outlook]:
     """Return generations 0 to `last`; `highest`: the task's last level, None without one."""
-    resolver = Resolver(recipe, committed)
     found: list[Outlook] = []
     trained: list[int] = []
     """Of each generation, the highest level that it and its ancestors were trained on."""
     accuracies: list[dict[int, float]] = []
     for number in range(last + 1):
-        models = resolver.at(number)
+        models = Resolver(recipe, committed, number)
         if number < len(committed):
             generation = committed[number]
             targets, parents = generation.target_levels, generation.parents
             accuracies.append({row.level: row.accuracy for row in generation.report.levels})
             found.append(_recorded(recipe, models, generation))
         else:
-            targets = resolver.aims(
-                models, highest=highest, accuracies=accuracies.__getitem__, trained=trained.__getitem__
-            )
+            targets = models.aims(highest=highest, accuracies=accuracies.__getitem__, trained=trained.__getitem__)
             parents = tuple(expected(parent) for parent in models.parents)
             learnt = range(1, trained_level(recipe, number, targets) + 1)
             accuracies.append(_best(accuracies[parent] for parent in parents) | dict.fromkeys(learnt, 1.0))
@@ -70,7 +67,7 @@ def _best(parents: Iterator[dict[int, float]]) -> dict[int, float]:
     return best
 
 
-def _recorded(recipe: Recipe, models: GenerationModels, generation: Generation) -> Outlook:
+def _recorded(recipe: Recipe, models: Resolver, generation: Generation) -> Outlook:
     parent = generation.parent
     return Outlook(
         start=f"gen-{parent}" if parent is not None else _start(recipe, models, has_begun=True),
@@ -80,7 +77,7 @@ def _recorded(recipe: Recipe, models: GenerationModels, generation: Generation) 
     )
 
 
-def _planned(recipe: Recipe, models: GenerationModels, targets: tuple[int, ...], *, has_begun: bool) -> Outlook:
+def _planned(recipe: Recipe, models: Resolver, targets: tuple[int, ...], *, has_begun: bool) -> Outlook:
     taught = [teacher for teacher in models.teachers.values() if teacher is not None]
     teachers = tuple(dict.fromkeys(one for one in map(known, taught) if one is not None))
     return Outlook(
@@ -91,7 +88,7 @@ def _planned(recipe: Recipe, models: GenerationModels, targets: tuple[int, ...],
     )
 
 
-def _start(recipe: Recipe, models: GenerationModels, *, has_begun: bool) -> str:
+def _start(recipe: Recipe, models: Resolver, *, has_begun: bool) -> str:
     """Return in words whose weights a generation starts from; `has_begun`: whether a champion is recorded."""
     if models.champion is None:
         return recipe.base.model.told

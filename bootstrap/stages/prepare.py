@@ -5,9 +5,8 @@ A function of the recipe and the lineage. Which generations the recipe's names m
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TypeVar
 
-from bootstrap.config.models import LineageModel, Model, outside_model
+from bootstrap.config.models import Model, outside_model
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.training import Training
 from bootstrap.evaluation.protection import Protected
@@ -20,12 +19,10 @@ from bootstrap.stages.answers import answers_of, contributors, rates_of
 from bootstrap.stages.bar import reached
 from bootstrap.stages.context import Context, Plan
 from bootstrap.stages.heldout import known_report
-from bootstrap.stages.resolver import Found, Resolver, decided
+from bootstrap.stages.resolver import Found, NamedModel, Resolver, decided
 from bootstrap.stages.weights import provide_base, weights_in_folder, weights_of, weights_of_model
 from bootstrap.store.ancestry import ancestors
 from bootstrap.store.ledger import Entry
-
-NamedModel = TypeVar("NamedModel", bound=Model)
 
 
 def training_of(recipe: Recipe, entries: Sequence[Entry]) -> Training:
@@ -43,10 +40,8 @@ def prepare(context: Context, entries: Sequence[Entry], number: int) -> Plan:
     """Return the plan of the next generation, whose start and teachers the workers hold then."""
     recipe, committed = context.recipe, [entry.generation for entry in entries]
     provide_base(context, entries)
-    resolver = Resolver(recipe, committed)
-    models = resolver.at(number)
-    aimed = resolver.aims(
-        models,
+    models = Resolver(recipe, committed, number)
+    aimed = models.aims(
         highest=context.task.highest_level,
         accuracies=lambda one: accuracies(committed[one].report),
         trained=lambda one: max(
@@ -57,14 +52,12 @@ def prepare(context: Context, entries: Sequence[Entry], number: int) -> Plan:
         start = weights_of_model(context, recipe.base.model, number=0)
         return Plan(number=0, init=None, start=start, shape=context.pool.shape(), target_levels=aimed)
     position, champion = recipe.generations.position(number), decided(models.champion)
-    merged: dict[LineageModel, tuple[int, Checkpoint]] = {
-        name: _generation(context, entries, found) for name, found in models.merged.items()
-    }
+    merged = _inside(context, entries, models.merged)
     if merged:
         # A merge leaves nothing of what it starts from, so one of its models stands in.
         _, start = next(iter(merged.values()))
     elif models.init is not None:
-        _, start = _generation(context, entries, models.init)
+        start = weights_of(context, entries, decided(models.init))
     else:
         outside = outside_model(position.stage.init)
         assert outside is not None, "what has no parent and merges nothing starts from another model"
@@ -101,7 +94,7 @@ def prepare(context: Context, entries: Sequence[Entry], number: int) -> Plan:
         rates=_rates(context, [entry for entry in able if entry.generation.number in own])
         if any(step.retires for step in position.stage.steps)
         else PassRates(),
-        asked={name: _generation(context, entries, found) for name, found in models.asked.items()},
+        asked=_inside(context, entries, models.asked),
     )
     context.pool.broadcast("drop_teachers")
     for _, checkpoint in teachers.values():
@@ -109,13 +102,22 @@ def prepare(context: Context, entries: Sequence[Entry], number: int) -> Plan:
     return plan
 
 
+def _inside(
+    context: Context, entries: Sequence[Entry], models: Mapping[NamedModel, Found]
+) -> dict[NamedModel, tuple[int, Checkpoint]]:
+    """Return each model's generation and weights."""
+    numbers = {name: decided(found) for name, found in models.items()}
+    return {name: (number, weights_of(context, entries, number)) for name, number in numbers.items()}
+
+
 def _named(
     context: Context, entries: Sequence[Entry], models: Mapping[NamedModel, Found | None]
 ) -> dict[NamedModel, tuple[int | None, Checkpoint]]:
     """Return each model's generation and weights; None and its folder's weights outside the lineage."""
+    numbers = {name: None if found is None else decided(found) for name, found in models.items()}
     return {
-        name: _generation(context, entries, found) if found is not None else (None, _outside(name))
-        for name, found in models.items()
+        name: (number, _outside(name) if number is None else weights_of(context, entries, number))
+        for name, number in numbers.items()
     }
 
 
@@ -123,11 +125,6 @@ def _outside(name: Model) -> Checkpoint:
     outside = outside_model(name)
     assert outside is not None and outside.folder is not None, f"{name} is no model in a folder"
     return weights_in_folder(outside.folder)
-
-
-def _generation(context: Context, entries: Sequence[Entry], found: Found) -> tuple[int, Checkpoint]:
-    number = decided(found)
-    return number, weights_of(context, entries, number)
 
 
 def _rates(context: Context, earlier: Sequence[Entry]) -> PassRates:

@@ -67,7 +67,7 @@ def test_every_edge_from_a_model_is_one_that_the_resolver_names(lineage: Lineage
     recipe, entries = lineage
     committed = [entry.generation for entry in entries]
     for grown in committed[1:]:
-        models = Resolver(recipe, committed[: grown.number]).at(grown.number)
+        models = Resolver(recipe, committed[: grown.number], grown.number)
         for role, edge_role in ROLES.items():
             found = getattr(models, role)
             wanted = set(found.values()) if role != "init" else {found} - {None}
@@ -80,9 +80,9 @@ def test_a_plan_made_earlier_shows_the_same_or_that_it_is_undecided(lineage: Lin
     undecided = 0
     for seen in range(len(entries)):
         early = make_plan(recipe, lineage="tiny", workers=1, entries=entries[:seen]).generations
-        resolver = Resolver(recipe, [entry.generation for entry in entries[:seen]])
+        committed = [entry.generation for entry in entries[:seen]]
         for number in range(max(seen, 1), len(entries)):
-            grown, init = entries[number].generation, resolver.at(number).init
+            grown, init = entries[number].generation, Resolver(recipe, committed, number).init
             if isinstance(init, Undecided):
                 undecided += 1
                 assert early[number].parent is None and grown.parent in init.candidates

@@ -1,6 +1,7 @@
 """The resolver: what it says of generations that are committed, next, and further ahead than the gate has decided."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from bootstrap.config.models import StageEnd
 from bootstrap.config.recipe import Recipe
 from bootstrap.ledger_records import Decision, Edge, Generation, Outcome
 from bootstrap.planning.outlook import outlook
-from bootstrap.stages.resolver import GenerationModels, Resolver, Undecided, decided, expected, known
+from bootstrap.stages.resolver import Resolver, Undecided, decided, expected, known
 
 TWINS = StageEnd(stage="twins")
 
@@ -50,7 +51,7 @@ def grown(template: Generation, recipe: Recipe, promoted: Callable[[int], bool],
     """Return generation 0 and `count` more, as a run commits them: each made of what the resolver says then."""
     committed: list[Generation] = []
     for number in range(count + 1):
-        models = Resolver(recipe, committed).at(number)
+        models = Resolver(recipe, committed, number)
         aside = recipe.gate_of(number) == "never"
         passes = not aside and promoted(number)
         outcome = PROMOTED if passes else ASIDE if aside else REJECTED
@@ -74,7 +75,7 @@ def grown(template: Generation, recipe: Recipe, promoted: Callable[[int], bool],
     return committed
 
 
-def named(models: GenerationModels) -> dict[Any, Any]:
+def named(models: Resolver) -> dict[Any, Any]:
     """Return all that a generation's names mean, by what they are for."""
     every = {"champion": models.champion, "init": models.init}
     for role in ("merged", "teachers", "samplers", "references", "asked"):
@@ -83,54 +84,54 @@ def named(models: GenerationModels) -> dict[Any, Any]:
 
 
 def test_what_the_gate_has_yet_to_decide_is_undecided_with_the_generations_that_it_can_become() -> None:
-    resolver = Resolver(RECIPE, [])
-    first, second, twin = resolver.at(1), resolver.at(2), resolver.at(3)
+    resolve = partial(Resolver, RECIPE, [])
+    first, second, twin = resolve(1), resolve(2), resolve(3)
     assert (first.champion, first.init, first.teachers) == (0, 0, {"base": 0, "champion": 0})
     assert second.champion == second.init == second.teachers["champion"] == Undecided((0, 1))
-    assert twin.champion == resolver.at(4).champion == Undecided((0, 1, 2)), "siblings have one champion"
-    assert resolver.at(7).init == Undecided((5, 6))
-    assert resolver.at(8).init == 0
-    assert resolver.at(8).champion == Undecided((0, 1, 2, 3, 4, 5, 6)), "what is kept aside is no champion to be"
+    assert twin.champion == resolve(4).champion == Undecided((0, 1, 2)), "siblings have one champion"
+    assert resolve(7).init == Undecided((5, 6))
+    assert resolve(8).init == 0
+    assert resolve(8).champion == Undecided((0, 1, 2, 3, 4, 5, 6)), "what is kept aside is no champion to be"
 
 
 def test_each_role_of_a_model_is_told_by_name() -> None:
-    resolver = Resolver(RECIPE, [])
+    resolve = partial(Resolver, RECIPE, [])
     champion = Undecided((0, 1, 2, 3, 4, 5, 6))
-    assert resolver.at(7).samplers == {"previous": Undecided((5, 6))}
-    assert resolver.at(7).teachers == {1: 1}
-    again = resolver.at(8)
+    assert resolve(7).samplers == {"previous": Undecided((5, 6))}
+    assert resolve(7).teachers == {1: 1}
+    again = resolve(8)
     assert again.references == {"champion": champion}
     assert again.teachers == {"parent": 0, TWINS: Undecided((5, 6))}
     assert again.asked == {"champion": champion, "base": 0}
-    merged = resolver.at(9)
+    merged = resolve(9)
     assert merged.init is None
     assert merged.merged == {"champion": Undecided((0, 1, 2, 3, 4, 5, 6, 8)), TWINS: Undecided((5, 6))}
-    assert resolver.at(10).parents == (), "another model"
-    assert resolver.at(11).init == 10
+    assert resolve(10).parents == (), "another model"
+    assert resolve(11).init == 10
 
 
 def test_a_merge_by_differences_is_made_of_the_base_too_but_of_adapters_not() -> None:
     merge = {"type": "merge", "method": "ties", "models": [1, 2]}
     stages = [{"name": "two", "generations": 2, "steps": [tiny.RL]}, {"name": "merged", "steps": [merge]}]
     recipe = tiny.recipe(generations={"stages": stages})
-    assert Resolver(recipe, []).at(3).parents == (1, 2, 0)
+    assert Resolver(recipe, [], 3).parents == (1, 2, 0)
     adapted = recipe.model_copy(update={"training": recipe.training.model_copy(update={"adapter": object()})})
-    assert Resolver(adapted, []).at(3).parents == (1, 2)
+    assert Resolver(adapted, [], 3).parents == (1, 2)
 
 
 def test_once_siblings_are_grown_the_best_of_them_stands_for_all(template: Generation) -> None:
     committed = grown(template, RECIPE, {1, 5}.__contains__, count=6)
-    resolver = Resolver(RECIPE, committed)
-    assert resolver.at(7).init == 5
-    assert resolver.at(8).teachers == {"parent": 0, TWINS: 5}
-    assert resolver.at(5).champion == 1 and resolver.at(6).champion == 1, "from before them"
+    resolve = partial(Resolver, RECIPE, committed)
+    assert resolve(7).init == 5
+    assert resolve(8).teachers == {"parent": 0, TWINS: 5}
+    assert resolve(5).champion == 1 and resolve(6).champion == 1, "from before them"
 
 
 def test_a_generation_that_is_committed_is_asked_about_by_those_before_it(template: Generation) -> None:
     committed = grown(template, RECIPE, {1, 2, 5}.__contains__, count=LAST)
     for number in range(LAST + 1):
-        then = Resolver(RECIPE, committed[:number]).at(number)
-        assert Resolver(RECIPE, committed).at(number) == then
+        then = named(Resolver(RECIPE, committed[:number], number))
+        assert named(Resolver(RECIPE, committed, number)) == then
 
 
 def test_who_is_decided_expected_and_known() -> None:
@@ -147,9 +148,9 @@ def test_an_answer_stays_and_what_is_undecided_becomes_one_of_its_candidates(
 ) -> None:
     committed = grown(template, RECIPE, promoted.__contains__, count=LAST)
     for number in range(1, LAST + 1):
-        then = named(Resolver(RECIPE, committed[:number]).at(number))
+        then = named(Resolver(RECIPE, committed[:number], number))
         for seen in range(number):
-            for role, found in named(Resolver(RECIPE, committed[:seen]).at(number)).items():
+            for role, found in named(Resolver(RECIPE, committed[:seen], number)).items():
                 expected_now = found.candidates if isinstance(found, Undecided) else (found,)
                 assert then[role] in expected_now, (number, seen, role)
 
