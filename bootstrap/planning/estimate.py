@@ -17,12 +17,12 @@ from typing import Any
 
 from bootstrap.compute import ModelShape, forward_flops, generate_flops, train_flops
 from bootstrap.config.base_model import ModelSettings
-from bootstrap.config.descent import Descent
 from bootstrap.config.distillation import Taught
 from bootstrap.config.models import Model, outside_model, server_model
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.steps import Step
 from bootstrap.errors import VerifierError
+from bootstrap.ledger_records import Generation
 from bootstrap.planning.lengths import SAMPLED_PROMPTS, Lengths, num_heldout
 from bootstrap.planning.memory import memory_bytes
 from bootstrap.planning.rates import rates_of
@@ -32,6 +32,7 @@ from bootstrap.prompts.task import own_level
 from bootstrap.scoring.verifier import Tools
 from bootstrap.selection.curriculum import drawn_levels, last_evaluated, replay_levels
 from bootstrap.stages.readable import leave_out_by_settings
+from bootstrap.stages.resolver import Found, Resolver, candidates
 from bootstrap.store.ledger import Entry
 
 LIVE_SHARE = 0.15
@@ -42,11 +43,24 @@ LIVE_SHARE = 0.15
 class Estimates:
     """The estimates of a recipe's models: generation 0's, and those of stages that start from another."""
 
-    def __init__(self, recipe: Recipe, config: dict[str, Any] | None, *, last: int, tools: Tools | None = None) -> None:
-        """Raise RecipeError when a file holds too many rows that its verifier cannot use."""
+    def __init__(
+        self,
+        recipe: Recipe,
+        committed: Sequence[Generation],
+        *,
+        last: int,
+        config: dict[str, Any] | None = None,
+        tools: Tools | None = None,
+    ) -> None:
+        """`last`: number of the last generation. Raises RecipeError when a verifier cannot use too many rows of a file."""
         self.recipe = recipe
-        self._descent = Descent(recipe, last=last)
         self._config = config
+        self._resolvers = [Resolver(recipe, committed, number) for number in range(last + 1)]
+        self._origins: list[ModelSettings | None] = [recipe.base.model]
+        """The model that each generation goes back to; None while the gate has yet to decide between several."""
+        for number, resolver in enumerate(self._resolvers[1:], start=1):
+            outside = None if resolver.parents else outside_model(recipe.generations.position(number).stage.init)
+            self._origins.append(outside or self._common(resolver.parents))
         self.task = build_task(recipe.task)
         self.panel = {name: build_task(watched.task) for name, watched in recipe.evaluation.panel.items()}
         self.unread: list[str] = []
@@ -71,10 +85,15 @@ class Estimates:
 
     def of(self, number: int) -> "Estimate":
         """Return the estimate of a generation's model."""
-        return self._of_model(self._descent.of(number))
+        return self._of_model(self._origins[number])
+
+    def _common(self, found: Sequence[Found]) -> ModelSettings | None:
+        """Return the model that all candidates of some generations go back to; None where they differ."""
+        first, *others = (self._origins[number] for one in found for number in candidates(one))
+        return first if all(other == first for other in others) else None
 
     def _of_model(self, origin: ModelSettings | None) -> "Estimate":
-        # Where the gate decides between several models, the lineage's own stands for them: their size is not known yet.
+        # The size of one of several models is not known yet; the lineage's own stands for it.
         model = origin or self.recipe.base.model
         if model not in self._made:
             self._made[model] = Estimate(self, PlannedModel(self.recipe, model, forked=self._config))
@@ -85,7 +104,11 @@ class Estimates:
         outside = outside_model(name)
         if outside is not None and outside.folder is not None:
             return shape_of_folder(outside.folder)
-        return self._of_model(self._descent.named(name, number=number)).model.shape
+        return (self.of(number) if name == "start" else self._of_model(self._origin(name, number))).model.shape
+
+    def _origin(self, name: Model, number: int) -> ModelSettings | None:
+        """Return the model that a name of generation `number` goes back to; None while the gate has yet to decide."""
+        return outside_model(name) or self._common([self._resolvers[number].find(name)])
 
     def memory_bytes(self) -> int:
         """Return bytes of one worker at its fullest."""
@@ -215,11 +238,13 @@ class Estimate:
             length = self._length("references" if anchor.data == "references" else "replayed", step, targets)
             updates = step.rounds * (algorithm.updates_per_round if algorithm else 1)
             total += updates * anchor.batch_size * passes(anchor, length=length)
-        if algorithm is None:
+        if algorithm is None and step.own_teaching is None:
             return total
-        own, epochs = _learned(step), algorithm.inner_epochs
+        own, epochs = _learned(step), algorithm.inner_epochs if algorithm else 1
         length = self._sequence(drawn_levels(step, targets))
         total += own * epochs * passes(step.own_teaching, length=length)
+        if algorithm is None:
+            return total
         if algorithm.reads_again:
             total += own * forward_flops(self.model.shape, [length])
         if algorithm.kl is not None:

@@ -98,8 +98,8 @@ def _start(recipe: Recipe, models: Resolver, *, has_begun: bool) -> str:
     match models.init:
         case None:
             return told(named)
-        case Undecided(candidates=candidates) if named == "champion":
-            return f"champion (gen-{candidates[-1]} if promoted)"
-        case Undecided(candidates=candidates):
-            return f"the best of gen-{candidates[0]} to gen-{candidates[-1]}"
+        case Undecided(candidates=several) if named == "champion":
+            return f"champion (gen-{several[-1]} if promoted)"
+        case Undecided(candidates=several):
+            return f"the best of gen-{several[0]} to gen-{several[-1]}"
     return f"gen-{models.init}{' (champion)' if named == 'champion' and has_begun else ''}"

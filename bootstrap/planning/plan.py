@@ -107,7 +107,7 @@ def make_plan(
     """
     committed = [entry.generation for entry in entries]
     last = max(recipe.generations.count, len(committed) - 1)
-    estimates = Estimates(recipe, config, last=last, tools=tools)
+    estimates = Estimates(recipe, committed, last=last, config=config, tools=tools)
     if len(committed) <= last:
         check_tasks(recipe, estimates.task, estimates.panel)
     pace = estimates.pace(entries)

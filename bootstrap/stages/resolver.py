@@ -60,12 +60,17 @@ def decided(found: Found) -> int:
     return number
 
 
+def candidates(found: Found) -> tuple[int, ...]:
+    """Return the generations that it may be."""
+    match found:
+        case Undecided(candidates=several):
+            return several
+    return (found,)
+
+
 def expected(found: Found) -> int:
     """Return the generation, the latest candidate where it is undecided, as if each were promoted."""
-    match found:
-        case Undecided(candidates=candidates):
-            return candidates[-1]
-    return found
+    return candidates(found)[-1]
 
 
 class Resolver:

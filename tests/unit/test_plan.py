@@ -206,6 +206,21 @@ def test_teachers_and_samplers_cost_what_their_own_size_costs() -> None:
     assert planned(sampled, hidden_size=192)["train"] == planned(sampled, hidden_size=96)["train"]
 
 
+def test_a_champion_of_another_size_costs_its_own_size_once_it_is_decided(entries: list[Entry]) -> None:
+    small = {"type": "scratch", "hidden_size": 32, "num_layers": 1}
+    stages = [
+        {"name": "small", "gate": "always", "init": small, "steps": [RL]},
+        {"name": "next", "gate": "never", "init": "champion", "steps": [RL]},
+        {"name": "base", "gate": "never", "init": "base", "steps": [RL]},
+    ]
+    settings = recipe(generations={"count": 3, "steps": None, "stages": stages})
+    fresh = make_plan(settings, lineage="x", workers=1).generations
+    assert fresh[1].flops["train"] < fresh[2].flops["train"], "undecided, so the lineage's own size stands for it"
+    grown = make_plan(settings, lineage="x", workers=1, entries=entries[:2]).generations
+    assert (grown[2].parent, grown[3].parent) == (1, 0)
+    assert grown[2].flops["train"] < grown[3].flops["train"]
+
+
 def test_groups_drawn_in_place_of_others_are_counted() -> None:
     def planned(**algorithm: Any) -> dict[str, float]:
         settings = recipe({**RL, "distillation": None, "algorithm": {"type": "grpo", **algorithm}})
