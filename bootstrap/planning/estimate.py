@@ -52,7 +52,7 @@ class Estimates:
         config: dict[str, Any] | None = None,
         tools: Tools | None = None,
     ) -> None:
-        """`last`: number of the last generation. Raises RecipeError when a verifier cannot use too many rows of a file."""
+        """`last`: number of the last generation. Raises RecipeError when a verifier can use too few rows of a file."""
         self.recipe = recipe
         self._config = config
         self._resolvers = [Resolver(recipe, committed, number) for number in range(last + 1)]

@@ -199,6 +199,17 @@ def test_the_lineage_rests_on_records_and_the_store_alone() -> None:
     assert not wrong, wrong
 
 
+def test_a_run_rests_on_no_plan() -> None:
+    wrong = [
+        f"{name} imports {other}"
+        for name in modules()
+        if LAYERS.get(top(name), 6) <= 5 and top(name) != "planning"
+        for other in ours(name)
+        if top(other) == "planning"
+    ]
+    assert not wrong, wrong
+
+
 def test_the_sandbox_needs_the_standard_library_and_our_errors_alone() -> None:
     wrong = [
         f"{name} imports {other}"
