@@ -340,7 +340,7 @@ class Generations(Cycle):
         )
 
     def youngest(self, name: Model, *, number: int) -> int | None:
-        """Return the generation that a name means in generation `number`; of siblings, one of which it means, the last.
+        """Return the generation that a name means in generation `number`; of siblings, the last one.
 
         None for the champion and the parent, which the recipe does not say, and for models outside the lineage.
         """
