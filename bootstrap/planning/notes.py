@@ -78,7 +78,7 @@ def notes_on_data(estimates: Estimates, *, levels: Collection[int]) -> Iterator[
     )
     yield from notes_on(estimates.recipe, task, panel)
     evaluation = estimates.recipe.evaluation
-    last = last_evaluated(levels, lookahead=evaluation.lookahead, highest=task.highest_level)
+    last = last_evaluated(sorted(levels), lookahead=evaluation.lookahead, highest=task.highest_level)
     own = sorted({own_level(task, level) for level in range(1, last + 1)})
     asked = [(task, level, evaluation.prompts_per_level) for level in own]
     for name, watched in evaluation.panel.items():

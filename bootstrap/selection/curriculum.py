@@ -60,7 +60,7 @@ def drawn_levels(step: Step, targets: Sequence[int]) -> tuple[int, ...]:
     return levels_of(next((drawn.levels for _, drawn in step.draws()), "targets"), targets)
 
 
-def last_evaluated(targets: Collection[int], *, lookahead: int, highest: int | None) -> int:
+def last_evaluated(targets: Sequence[int], *, lookahead: int, highest: int | None) -> int:
     """Return the last level at which a generation is evaluated for its own sake; `highest`: the task's last one."""
     last = max(targets) + lookahead
     return last if highest is None else min(last, max(highest, *targets))
