@@ -549,6 +549,7 @@ def test_a_champion_is_asked_again_where_its_evaluation_lacks_rows(
     context = SimpleNamespace(
         store=store,
         task=asked,
+        heldout=lambda level: asked.heldout(level, NUM_ROWS),
         examiner=SimpleNamespace(version="v"),
         recipe=SimpleNamespace(evaluation=evaluation, max_unverifiable=0.0),
         panel={},
