@@ -20,7 +20,7 @@ from bootstrap.config import verifiers
 from bootstrap.config.base_model import ScratchModel
 from bootstrap.config.training import Training
 from bootstrap.errors import FingerprintMismatch
-from bootstrap.learner_records import Divergence, Reading, UpdateMetrics
+from bootstrap.learner_records import Divergence, TokenScores, UpdateMetrics
 from bootstrap.records import Batch, Checkpoint, Example, Request, Rollout, Sampling
 from bootstrap.scoring.verifier import Verifier, build_verifier
 from bootstrap.telemetry import Telemetry
@@ -126,16 +126,16 @@ class Pool(ABC):
             )
         return fingerprints[0]
 
-    def load_peer(self, checkpoint: Checkpoint) -> ModelShape:
+    def load_frozen_sampler(self, checkpoint: Checkpoint) -> ModelShape:
         """Load a frozen sampler into every worker, for `generate`, and return its shape.
 
         Raises FingerprintMismatch when its weights are not those of its fingerprint.
         """
-        return self.broadcast("load_peer", dict(checkpoint.files), checkpoint.fingerprint)[0]
+        return self.broadcast("load_frozen_sampler", dict(checkpoint.files), checkpoint.fingerprint)[0]
 
-    def drop_peer(self, fingerprint: str) -> None:
+    def drop_frozen_sampler(self, fingerprint: str) -> None:
         """Drop a frozen sampler from every worker."""
-        self.broadcast("drop_peer", fingerprint)
+        self.broadcast("drop_frozen_sampler", fingerprint)
 
     def host(self, settings: verifiers.Verifier) -> Verifier:
         """Return a verifier that holds a model, here in this process. Raises VerifierError without the model."""
@@ -154,12 +154,12 @@ class Pool(ABC):
         by_id = {r.id: r for r in rollouts}
         return [by_id[request.id] for request in requests]
 
-    def read(self, examples: Sequence[Example], *, temperature: float) -> list[Reading]:
+    def recompute_logprobs(self, examples: Sequence[Example], *, temperature: float) -> list[TokenScores]:
         """Return token scores of each example's completion by the weights in training, in the examples' order."""
         shards = _split_examples(examples, self.size)
-        handles = [self.start(w, "read", shard, temperature) for w, shard in enumerate(shards) if shard]
-        readings = {r.source: r for part in self.wait(handles, what="readings") for r in part}
-        return [readings[example.source] for example in examples]
+        handles = [self.start(w, "recompute_logprobs", shard, temperature) for w, shard in enumerate(shards) if shard]
+        token_scores = {r.source: r for part in self.wait(handles, what="token scores") for r in part}
+        return [token_scores[example.source] for example in examples]
 
     def divergence(self, examples: Sequence[Example], *, to: Checkpoint) -> Divergence:
         """Return the divergence of the weights held from others of the same vocabulary on these completions.
@@ -218,9 +218,9 @@ class Pool(ABC):
         checkpoint, state = self.wait([self.start(0, "export"), self.start(0, "optimizer_state")], what="checkpoint")
         return checkpoint, state
 
-    def probe(self, seconds: float) -> dict[str, float]:
+    def benchmark(self, seconds: float) -> dict[str, float]:
         """Return the workers' rates (`Worker.probe`) summed, measured while all work."""
-        results = self.broadcast("probe", seconds)
+        results = self.broadcast("benchmark", seconds)
         return {name: sum(r[name] for r in results) for name in results[0]}
 
 

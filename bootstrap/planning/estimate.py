@@ -2,11 +2,11 @@
 
 Counts are upper bounds where the run decides (every proposal of self-play is solved, every prompt gets all its samples,
 a level that cannot be counted has all the held-out prompts asked for), except for groups whose rewards are all equal,
-which are most (`LIVE_SHARE`). An answer counts as long as the longest right one, or as the recipe lets it be; a
+which are most (`INFORMATIVE_SHARE`). An answer counts as long as the longest right one, or as the recipe lets it be; a
 proposed problem as long as a target's. Seconds come from assumed rates until generations are committed; from then on
 the rates are scaled to the measured time of those.
 
-Left out: Ray, MLflow, verification and what verifiers ask, health, answers to prompts asked again with a hint, the
+Left out: Ray, MLflow, verification and what verifiers ask, diagnostics, answers to prompts asked again with a hint, the
 proposer's tokens, and the evaluation of retained levels above the target.
 """
 
@@ -35,7 +35,7 @@ from bootstrap.stages.readable import leave_out_by_settings
 from bootstrap.stages.resolver import Found, Resolver, candidates
 from bootstrap.store.ledger import Entry
 
-LIVE_SHARE = 0.15
+INFORMATIVE_SHARE = 0.15
 """Assumed share of groups with unequal rewards, where only those carry a gradient: the six generations of
 `pipelines/quickstart.yaml` have 0.08 to 0.27, since a level is mastered long before its generation ends."""
 
@@ -65,7 +65,7 @@ class Estimates:
         self.panel = {name: build_task(watched.task) for name, watched in recipe.evaluation.panel.items()}
         self.unread: list[str] = []
         """Notes that say where it is not known here which rows of a file the verifiers can use."""
-        judged = [(self.task, verifier) for verifier in (*recipe.verifiers().values(), recipe.examiner)]
+        judged = [(self.task, verifier) for verifier in (*recipe.verifiers().values(), recipe.eval_verifier)]
         judged += [(self.panel[name], watched.verifier) for name, watched in recipe.evaluation.panel.items()]
         for task, verifier in judged:
             try:
@@ -236,7 +236,7 @@ class Estimate:
         total, algorithm, anchor = 0.0, step.policy_gradient, step.anchor
         if anchor is not None:
             length = self._length("references" if anchor.data == "references" else "replayed", step, targets)
-            updates = step.rounds * (algorithm.updates_per_round if algorithm else 1)
+            updates = step.num_rounds * (algorithm.updates_per_round if algorithm else 1)
             total += updates * anchor.batch_size * passes(anchor, length=length)
         if algorithm is None and step.own_teaching is None:
             return total
@@ -245,7 +245,7 @@ class Estimate:
         total += own * epochs * passes(step.own_teaching, length=length)
         if algorithm is None:
             return total
-        if algorithm.reads_again:
+        if algorithm.recomputes_logprobs:
             total += own * forward_flops(self.model.shape, [length])
         if algorithm.kl is not None:
             total += own * epochs * forward_flops(self.family.shape_of(algorithm.kl.model, number), [length])
@@ -285,8 +285,8 @@ def _groups(step: Step) -> tuple[float, float]:
     if not step.leaves_out_equal_rewards:
         return wanted, wanted
     redraws = step.policy_gradient.redraws if step.policy_gradient is not None else 0
-    drawn = wanted * sum((1 - LIVE_SHARE) ** again for again in range(redraws + 1))
-    return drawn, LIVE_SHARE * drawn
+    drawn = wanted * sum((1 - INFORMATIVE_SHARE) ** again for again in range(redraws + 1))
+    return drawn, INFORMATIVE_SHARE * drawn
 
 
 def _learned(step: Step) -> float:

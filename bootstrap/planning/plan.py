@@ -167,7 +167,7 @@ def _describe(recipe: Recipe, step: Step, targets: Sequence[int], *, number: int
     return StepPlan(
         type=step.type,
         summary=step.summary,
-        updates=step.rounds,
+        updates=step.num_rounds,
         data=step.data(words),
         teachers=tuple(dict.fromkeys(_teacher(one) for _, one in step.teachers())),
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from bootstrap.evaluation.guards import distrusted
 from bootstrap.ids import StepRole
-from bootstrap.ledger_records import Generation, Outcome
+from bootstrap.ledger_records import Generation, GenerationOutcome
 from bootstrap.selection.replay import PoolEntry
 from bootstrap.selection.retirement import PassRates
 from bootstrap.stages.tables import Tables
@@ -48,7 +48,7 @@ def contributors(entries: Sequence[Entry], parents: Collection[int], *, siblings
         entry
         for entry in entries
         if entry.generation.number not in left_out
-        and (entry.generation.outcome is not Outcome.ASIDE or entry.generation.number in own)
+        and (entry.generation.outcome is not GenerationOutcome.UNGATED or entry.generation.number in own)
     ]
 
 

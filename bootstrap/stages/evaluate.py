@@ -140,7 +140,7 @@ def _measure(
         prompts: Sequence[Prompt], level: int, how: Sampled | None, *, of: str = "", watched: Watched | None = None
     ) -> Judged:
         """Return answers and verdicts: greedy without `how`, on the run's task or a panel task called `of`."""
-        task, verifier = (watched.task, watched.verifier) if watched else (context.task, context.examiner)
+        task, verifier = (watched.task, watched.verifier) if watched else (context.task, context.eval_verifier)
         asking, samples = (Asking.GREEDY, 1) if how is None else (Asking.SAMPLED, how.samples)
         prefix = HeldoutId(asking=asking, level=level, task=of)
         asked = requests(prompts, prefix=prefix, samples=samples, seed=SEED)
@@ -192,7 +192,7 @@ def _measure(
         suite=suite_digest(suite),
         greedy=greedy,
         sampled=sampled,
-        answer_of=partial(given_answer, settings=context.recipe.examiner),
+        answer_of=partial(given_answer, settings=context.recipe.eval_verifier),
         k=settings.sampled.k if settings.sampled is not None else 0,
         mastered=settings.mastered,
         min_prompts=context.recipe.gate.min_prompts,

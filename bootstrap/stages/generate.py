@@ -15,7 +15,7 @@ TELLING = 8
 """Fewest answers whose one common reason is reported: of fewer it may be chance."""
 
 
-def num_stones(count: int, level: int, share: float) -> int:
+def num_easier_variants(count: int, level: int, share: float) -> int:
     """Return how many of `count` prompts of a level are easier variants; 0 at level 1, which has none."""
     return round(share * count) if level > 1 else 0
 

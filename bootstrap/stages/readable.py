@@ -13,7 +13,7 @@ A user's own function may ask one, so it is tried only if it says what it reads 
 of a rubric must read the reference, and the deciding ones must accept the answer. Code gets `PATIENCE` times an
 answer's CPU time, so that a slow machine leaves out no row. Findings are kept in the lineage's cache and this process.
 
-Left out: trust in a verifier (`scoring/probe.py`), which is proven on the rows that are left.
+Left out: trust in a verifier (`scoring/sanity.py`), which is proven on the rows that are left.
 """
 
 from collections.abc import Iterator, Sequence

@@ -16,9 +16,9 @@ from bootstrap.config.models import LineageModel
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import VerifierError
 from bootstrap.evaluation.gate import Answers, ImprovementTest, decide, unrepeated
-from bootstrap.evaluation.guards import heed
+from bootstrap.evaluation.guards import apply_guards
 from bootstrap.evaluation.report import OutcomeRow, rejudged
-from bootstrap.ledger_records import Decision, Generation, Outcome, Report
+from bootstrap.ledger_records import Decision, Generation, GenerationOutcome, Report
 from bootstrap.prompts.task import Task, own_level
 from bootstrap.records import Finish, Prompt, Role, Rollout, Split, Status, Verdict
 from bootstrap.scoring.verifier import Answer, Verifier, judge_within
@@ -26,7 +26,7 @@ from bootstrap.stages.bar import improvement_test, reached
 from bootstrap.stages.context import Watched
 from bootstrap.stages.gate import by_rule, further_role, levels_of_bar, suites
 from bootstrap.stages.heldout import judge_again, judge_panel_again, panel_rows, slices_of
-from bootstrap.stages.shown import Shown, shown_by
+from bootstrap.stages.shown import ShownPrompts, shown_by
 from bootstrap.stages.siblings import among_siblings, best_so_far
 from bootstrap.stages.tables import Tables
 from bootstrap.store.ledger import Entry
@@ -50,7 +50,7 @@ class Rescored:
     heldout: Mapping[str, int]
     """The same of greedy held-out answers, the panel's included."""
     num_heldout: int
-    outcome: Outcome
+    outcome: GenerationOutcome
     """As recorded, and so is `promoted`."""
     promoted: bool
     decision: Decision | None
@@ -83,16 +83,16 @@ class Rescorer:
         store: LineageStore,
         task: Task,
         verifiers: Mapping[Place, Verifier],
-        examiner: Verifier,
+        eval_verifier: Verifier,
         panel: Mapping[str, Watched],
     ) -> None:
         """`verifiers`: training's, by place; rollouts of those left out, which need models at work, are left out."""
         self._recipe, self._store, self._task = recipe, store, task
-        self._verifiers, self._examiner, self._panel = verifiers, examiner, panel
+        self._verifiers, self._eval_verifier, self._panel = verifiers, eval_verifier, panel
         self._rows: dict[int, list[OutcomeRow]] = {}
         self._panel_rows: dict[int, list[OutcomeRow]] = {}
         self._decided: dict[int, Decision] = {}
-        self._shown: dict[int, Shown] = {}
+        self._shown: dict[int, ShownPrompts] = {}
 
     def rescore(self, entries: Sequence[Entry]) -> list[Rescored]:
         """Return every generation judged again, in order. Raises VerifierError when too many cannot be judged."""
@@ -154,7 +154,7 @@ class Rescorer:
         decision = self._decided[generation.number] = by_rule(decision, position.stage.gate)
         if (best := best_so_far(earlier, position)) is not None:
             best = best.model_copy(update={"decision": self._decided[best.number]})
-        return heed(among_siblings(decision, best=best), generation.health, earlier=earlier)[0]
+        return apply_guards(among_siblings(decision, best=best), generation.diagnostics, earlier=earlier)[0]
 
     def _rows_of(self, number: int, generation: Generation, champion: int) -> list[OutcomeRow]:
         """Return a generation's outcomes in its own evaluation and in the further one for the gate of `generation`."""
@@ -180,7 +180,7 @@ class Rescorer:
             [replace(row, level=own_level(self._task, row.level)) for row in rows],
             task=self._task,
             count=self._recipe.evaluation.prompts_per_level,
-            examiner=self._examiner,
+            eval_verifier=self._eval_verifier,
             max_unverifiable=self._recipe.max_unverifiable,
             shown=self._shown[by],
         )

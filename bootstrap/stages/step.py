@@ -21,9 +21,9 @@ from bootstrap.config.base import identity_of
 from bootstrap.config.step import StepSettings
 from bootstrap.ids import RolloutId, StepRole, is_rollout
 from bootstrap.learner_records import UpdateMetrics
-from bootstrap.ledger_records import Books
+from bootstrap.ledger_records import Accounting
 from bootstrap.records import Batch, Checkpoint, Use
-from bootstrap.selection.books import balance
+from bootstrap.selection.accounting import reconcile
 from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.stages.once import METER_FILE, add_measured, keep_measured
 from bootstrap.stages.tables import ShownRow, Tables, UpdateRow, UsageRow
@@ -44,7 +44,7 @@ class StepResult:
     checkpoint: Checkpoint
     artifact: Artifact
     weights: Artifact
-    books: Books
+    accounting: Accounting
     sources: frozenset[int]
     """Earlier generations whose answers it was trained on."""
 
@@ -104,12 +104,12 @@ def run_step(trainer: Trainer[Any], *, start: Checkpoint, meter: Meter) -> StepR
         assert found is not None, "a step's weights are stored before the step"
         weights = found
         checkpoint = Checkpoint(fingerprint=result["fingerprint"], files=weights.read_all())
-    books = balance(tables.rollouts, tables.verdicts, tables.selections, num_prompts=trainer.drawn(tables))
+    accounting = reconcile(tables.rollouts, tables.verdicts, tables.selections, num_prompts=trainer.drawn(tables))
     return StepResult(
         checkpoint=checkpoint,
         artifact=artifact,
         weights=weights,
-        books=books,
+        accounting=accounting,
         sources=frozenset(_generations(tables.usage)) - {plan.number},
     )
 
@@ -120,7 +120,7 @@ def _run_parts(
     """Return the step's tables, its work and its last weights."""
     context, step, store = trainer.context, trainer.step, trainer.context.store
     tables, counts = _prepare(trainer, inputs, start=start)
-    parts, first, state = range(-(-step.updates // step.checkpoint_every)), 0, None
+    parts, first, state = range(-(-step.num_rounds // step.checkpoint_every)), 0, None
     for part in parts:
         if (done := store.find_work("part", _key(trainer, inputs, part))) is None:
             break
@@ -134,7 +134,7 @@ def _run_parts(
     faults = {""}
     checkpoint = _restore(trainer, start, state)
     for part in parts[first:]:
-        rounds = range(part * step.checkpoint_every, min((part + 1) * step.checkpoint_every, step.updates))
+        rounds = range(part * step.checkpoint_every, min((part + 1) * step.checkpoint_every, step.num_rounds))
         rows, spent = Tables(), context.meter()
         _run_rounds(trainer, rounds, rows, spent, faults=faults)
         with spent.clock("other"):
@@ -199,7 +199,7 @@ def _run_rounds(trainer: Trainer[Any], rounds: range, tables: Tables, meter: Met
     `faults`: the common faults told so far, to which these rounds' are added.
     """
     pool, step, plan = trainer.context.pool, trainer.step, trainer.plan
-    total = step.updates * trainer.updates_per_round
+    total = step.num_rounds * trainer.updates_per_round
     # Forward and backward read the weights; the step reads and writes weights, gradient and momentum.
     moved = 8 * plan.shape.num_parameters * plan.shape.bytes_per_parameter * pool.size
     shown: set[str] = set()
@@ -216,7 +216,7 @@ def _run_rounds(trainer: Trainer[Any], rounds: range, tables: Tables, meter: Met
             speed = sum(meter.tokens.values()) / (time.perf_counter() - began)
             told = {"tokens_per_second": speed, "loss": metrics.loss}
             told |= {"reward": drawn.reward} if drawn.reward is not None else {}
-            told |= {"informative": drawn.live_groups} if drawn.live_groups is not None else {}
+            told |= {"informative": drawn.informative_groups} if drawn.informative_groups is not None else {}
             warning = "" if drawn.common_fault in faults else drawn.common_fault
             faults.add(warning)
             trainer.context.observe(plan.event("train", update + 1, total, warning=warning, metrics=told))
@@ -253,7 +253,7 @@ def _row(update: int, factor: float, drawn: Round, metrics: UpdateMetrics) -> Up
         clip_fraction=metrics.clip_fraction,
         lr_factor=factor,
         reward=drawn.reward,
-        live_groups=drawn.live_groups,
+        informative_groups=drawn.informative_groups,
         entropy=drawn.entropy,
         length=drawn.length,
         mismatch=drawn.mismatch,

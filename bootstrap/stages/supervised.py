@@ -13,7 +13,7 @@ from bootstrap.seeds import generator
 from bootstrap.selection.filters import accept
 from bootstrap.stages.assembly import assemble, distilled, divergence_form, replay_examples
 from bootstrap.stages.context import Context, Meter, Plan
-from bootstrap.stages.generate import common_fault, num_stones, requests, sampling, spread
+from bootstrap.stages.generate import common_fault, num_easier_variants, requests, sampling, spread
 from bootstrap.stages.samplers import answers, judge_answers
 from bootstrap.stages.tables import Tables
 from bootstrap.stages.trainer import Round, Trainer
@@ -41,11 +41,11 @@ class SupervisedTrainer(Trainer[SftStep | DistillStep]):
         prompts = []
         levels = plan.levels(source.levels)
         for level, count in spread(source.prompts, levels, seed=self.seed("levels")):
-            stones = num_stones(count, level, source.stepping_stones)
+            easier = num_easier_variants(count, level, source.easier_variants)
             draw = context.task.draw
-            prompts += draw(level, count - stones, seed=self.seed("prompts", level))
-            if stones:
-                prompts += draw(level, stones, seed=self.seed("stepping_stones", level), stepping_stone=True)
+            prompts += draw(level, count - easier, seed=self.seed("prompts", level))
+            if easier:
+                prompts += draw(level, easier, seed=self.seed("stepping_stones", level), easier_variant=True)
         asked = requests(prompts, prefix=self._round(), samples=source.samples_per_prompt, seed=context.recipe.seed)
         how = sampling(context, levels=levels, temperature=source.temperature, top_k=source.top_k, top_p=source.top_p)
         context.observe(plan.event("generate", 0, len(asked)))

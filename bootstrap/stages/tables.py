@@ -27,7 +27,7 @@ class UpdateRow:
     lr_factor: float
     reward: float | None
     """Mean reward of the round's judged rollouts; None when it drew none."""
-    live_groups: float | None
+    informative_groups: float | None
     """Share of groups with unequal rewards."""
     entropy: float | None
     """Mean entropy per sampled token, in nats."""

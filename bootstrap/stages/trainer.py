@@ -22,7 +22,7 @@ class Round:
 
     batches: Sequence[Batch]
     reward: float | None = None
-    live_groups: float | None = None
+    informative_groups: float | None = None
     entropy: float | None = None
     length: float | None = None
     mismatch: float | None = None

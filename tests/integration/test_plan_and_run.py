@@ -6,7 +6,7 @@ import pytest
 from support import tiny
 
 from bootstrap.config.recipe import Recipe
-from bootstrap.ledger_records import Outcome
+from bootstrap.ledger_records import GenerationOutcome
 from bootstrap.planning.plan import make_plan
 from bootstrap.stages.resolver import Resolver, Undecided
 from bootstrap.store.ledger import Entry
@@ -19,13 +19,13 @@ def taught(*teachers: Any) -> list[dict[str, Any]]:
     return [tiny.DISTILL | {"updates": 1, "distillation": given | {"teacher": teacher}} for teacher in teachers]
 
 
-SHORT = tiny.RL | {"updates": 1, "prompts_per_update": 2}
+SHORT = tiny.RL | {"rounds": 1, "prompts_per_update": 2}
 SAMPLED = tiny.REJECTION | {"updates": 1, "source": {"type": "rejection", "prompts": 4, "sampler": "previous"}}
 HELD = SHORT | {"algorithm": {"type": "grpo", "kl": {"model": "champion", "weight": 0.1}}}
 STAGES: list[dict[str, Any]] = [
     {"name": "prepared", "gate": "always", "steps": [SHORT, *taught("base")]},
     {"name": "twins", "generations": 2, "branches": 2, "steps": [SHORT, *taught("parent")]},
-    {"name": "aside", "gate": "never", "init": END, "steps": [SAMPLED, *taught(1)]},
+    {"name": "ungated", "gate": "never", "init": END, "steps": [SAMPLED, *taught(1)]},
     {"name": "again", "init": "base", "steps": [HELD, *taught(END, "champion")]},
     {"name": "merged", "steps": [{"type": "merge", "models": ["champion", END]}]},
     {"name": "student", "gate": "never", "init": tiny.MODEL | {"num_layers": 1}, "steps": taught("champion")},
@@ -46,7 +46,7 @@ Lineage = tuple[Recipe, list[Entry]]
 def test_the_lineage_has_promoted_rejected_and_ungated_generations(lineage: Lineage) -> None:
     recipe, entries = lineage
     assert len(entries) == recipe.generations.count + 1
-    assert {entry.generation.outcome for entry in entries} == set(Outcome)
+    assert {entry.generation.outcome for entry in entries} == set(GenerationOutcome)
 
 
 def test_the_plan_of_the_next_generation_is_what_its_record_holds(lineage: Lineage) -> None:

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support import lineage_factory, tiny
-from support.lineage_factory import ASIDE, PROMOTED, REJECTED
+from support.lineage_factory import PROMOTED, REJECTED, UNGATED
 
 from bootstrap.config.models import StageEnd
 from bootstrap.config.recipe import Recipe
-from bootstrap.ledger_records import Decision, Edge, Generation, Outcome
+from bootstrap.ledger_records import Decision, Edge, Generation, GenerationOutcome
 from bootstrap.planning.outlook import outlook
 from bootstrap.stages.resolver import Resolver, Undecided, decided, expected, known
 
@@ -31,7 +31,7 @@ VOTED = {"type": "majority", "voters": ["champion", "base"]}
 STAGES: list[dict[str, Any]] = [
     {"name": "first", "generations": 2, "steps": [tiny.RL, *taught("base", "champion")]},
     {"name": "twins", "generations": 4, "branches": 2, "steps": [tiny.RL, *taught("champion")]},
-    {"name": "aside", "gate": "never", "init": END, "steps": [SAMPLED, *taught(1)]},
+    {"name": "ungated", "gate": "never", "init": END, "steps": [SAMPLED, *taught(1)]},
     {"name": "again", "init": "base", "gate": "always", "verifier": VOTED, "steps": [HELD, *taught("parent", END)]},
     {"name": "merged", "steps": [{"type": "merge", "models": ["champion", END]}]},
     {"name": "fresh", "gate": "never", "init": tiny.MODEL, "steps": [tiny.RL]},
@@ -52,9 +52,9 @@ def grown(template: Generation, recipe: Recipe, promoted: Callable[[int], bool],
     committed: list[Generation] = []
     for number in range(count + 1):
         models = Resolver(recipe, committed, number)
-        aside = recipe.gate_of(number) == "never"
-        passes = not aside and promoted(number)
-        outcome = PROMOTED if passes else ASIDE if aside else REJECTED
+        ungated = recipe.gate_of(number) == "never"
+        passes = not ungated and promoted(number)
+        outcome = PROMOTED if passes else UNGATED if ungated else REJECTED
         edges = [Edge(role="init", generation=decided(parent), fingerprint="f") for parent in models.parents]
         if models.merged:
             edges = [edge.model_copy(update={"role": "merged"}) for edge in edges]
@@ -65,7 +65,7 @@ def grown(template: Generation, recipe: Recipe, promoted: Callable[[int], bool],
         ]
         made = {
             "number": number,
-            "outcome": outcome if number else Outcome.BASE,
+            "outcome": outcome if number else GenerationOutcome.BASE,
             "champion": number if passes or not number else committed[-1].champion,
             "decision": Decision(promoted=passes or not number, reason="", champion=0),
             "edges": tuple(edges),
@@ -91,7 +91,7 @@ def test_what_the_gate_has_yet_to_decide_is_undecided_with_the_generations_that_
     assert twin.champion == resolve(4).champion == Undecided((0, 1, 2)), "siblings have one champion"
     assert resolve(7).init == Undecided((5, 6))
     assert resolve(8).init == 0
-    assert resolve(8).champion == Undecided((0, 1, 2, 3, 4, 5, 6)), "what is kept aside is no champion to be"
+    assert resolve(8).champion == Undecided((0, 1, 2, 3, 4, 5, 6)), "what is left ungated is no champion to be"
 
 
 def test_each_role_of_a_model_is_told_by_name() -> None:

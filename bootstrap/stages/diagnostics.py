@@ -4,7 +4,7 @@ Two things are done for them alone. Fixed prompts that the evaluation has not as
 requests and seeds, so generation 0 needs none. On these answers the divergence from the parent and from generation 0 is
 computed.
 
-Left out: formulas (`evaluation/health.py`) and guards (`evaluation/guards.py`).
+Left out: formulas (`evaluation/diagnostics.py`) and guards (`evaluation/guards.py`).
 """
 
 from collections import Counter
@@ -14,11 +14,11 @@ from functools import partial
 
 from bootstrap.config.models import roles
 from bootstrap.errors import RecipeError
-from bootstrap.evaluation import health as metrics
+from bootstrap.evaluation import diagnostics as metrics
 from bootstrap.evaluation.guards import findings
 from bootstrap.evaluation.report import OutcomeRow, outcomes
 from bootstrap.ids import Asking, HeldoutId
-from bootstrap.ledger_records import Health
+from bootstrap.ledger_records import Diagnostics
 from bootstrap.records import Checkpoint, Event, Example, Rollout, Use, Verdict
 from bootstrap.scoring.given import given_answer
 from bootstrap.scoring.verifier import score
@@ -26,7 +26,7 @@ from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.stages.encoding import Encoder
 from bootstrap.stages.evaluate import SEED, Evaluation
 from bootstrap.stages.generate import count_asked, generate, judge, requests, sampling, spread
-from bootstrap.stages.heldout import examined_by, judge_again
+from bootstrap.stages.heldout import eval_verifier_version, judge_again
 from bootstrap.stages.once import once
 from bootstrap.stages.shown import shown_by
 from bootstrap.stages.step import StepResult
@@ -36,12 +36,12 @@ from bootstrap.store.artifacts import Artifact
 from bootstrap.store.ledger import Entry
 from bootstrap.store.tables import from_parquet, to_parquet
 
-PHASE = "health"
-ROLE = "health"
+PHASE = "diagnostics"
+ROLE = "diagnostics"
 """Role of the artifact among a generation's."""
 
 
-def examine(
+def diagnose(
     context: Context,
     entries: Sequence[Entry],
     plan: Plan,
@@ -50,7 +50,7 @@ def examine(
     evaluation: Evaluation,
     *,
     meter: Meter,
-) -> tuple[Health, Artifact]:
+) -> tuple[Diagnostics, Artifact]:
     """Return a generation's diagnostics with the broken guards, and their artifact.
 
     Raises VerifierError when too many answers to the fixed prompts cannot be judged.
@@ -59,7 +59,7 @@ def examine(
     inputs = {
         **context.identity(),
         "fingerprint": checkpoint.fingerprint,
-        "settings": recipe.health.model_dump(mode="json"),
+        "settings": recipe.diagnostics.model_dump(mode="json"),
         "evaluation": evaluation.artifact.id,
         "steps": [result.artifact.id for result in results],
         "parent": None if plan.init is None else entries[plan.init].hash,
@@ -68,17 +68,20 @@ def examine(
     }
 
     def measure(counts: Meter) -> dict[str, bytes]:
-        examination = _Examination(context, entries, plan, checkpoint, evaluation, counts)
-        health, rows = examination.run([Tables.read(result.artifact) for result in results])
-        return {"health.json": health.model_dump_json().encode(), "fixed.parquet": to_parquet(rows, OutcomeRow)}
+        diagnosis = _Diagnosis(context, entries, plan, checkpoint, evaluation, counts)
+        diagnostics, rows = diagnosis.run([Tables.read(result.artifact) for result in results])
+        return {
+            "diagnostics.json": diagnostics.model_dump_json().encode(),
+            "fixed.parquet": to_parquet(rows, OutcomeRow),
+        }
 
-    artifact = once(context, "health", inputs, measure, meter=meter)
-    health = Health.model_validate_json(artifact.read("health.json"))
-    return health.model_copy(update={"findings": findings(health, recipe.guards)}), artifact
+    artifact = once(context, "diagnostics", inputs, measure, meter=meter)
+    diagnostics = Diagnostics.model_validate_json(artifact.read("diagnostics.json"))
+    return diagnostics.model_copy(update={"findings": findings(diagnostics, recipe.guards)}), artifact
 
 
 @dataclass
-class _Examination:
+class _Diagnosis:
     """The diagnostics of one generation in the making."""
 
     context: Context
@@ -95,16 +98,18 @@ class _Examination:
         pairs = zip(rollouts, verdicts, strict=True)
         self.sampled = [(rollout, verdict) for rollout, verdict in pairs if _is_sampled(rollout.id)]
 
-    def run(self, tables: Sequence[Tables]) -> tuple[Health, list[OutcomeRow]]:
+    def run(self, tables: Sequence[Tables]) -> tuple[Diagnostics, list[OutcomeRow]]:
         """Return the diagnostics without guards, and the outcomes of the fixed prompts, one row a sample."""
-        self.context.observe(Event(generation=self.plan.number, stage="examine"))
+        self.context.observe(Event(generation=self.plan.number, stage="diagnose"))
         fixed = self._fixed()
         rows = outcomes([rollout for rollout, _ in fixed], [verdict for _, verdict in fixed])
         with self.counts.clock(PHASE):
-            health = self._health(tables, rows, [rollout for rollout, _ in fixed])
-        return health, rows
+            diagnostics = self._diagnostics(tables, rows, [rollout for rollout, _ in fixed])
+        return diagnostics, rows
 
-    def _health(self, tables: Sequence[Tables], rows: Sequence[OutcomeRow], fixed: Sequence[Rollout]) -> Health:
+    def _diagnostics(
+        self, tables: Sequence[Tables], rows: Sequence[OutcomeRow], fixed: Sequence[Rollout]
+    ) -> Diagnostics:
         report, reach = self.evaluation.report, max(self.plan.target_levels)
         parent = None if self.plan.init is None else self.entries[self.plan.init].generation.report
         asked = [rollout for rollout, _ in self.sampled]
@@ -113,10 +118,10 @@ class _Examination:
             uses[row.source] += row.count
         examples = [_shown(rollout) for rollout in fixed]
         kl_parent = self._divergence(examples, self.plan.init)
-        return Health(
+        return Diagnostics(
             entropy=metrics.mean_entropy(asked),
             distinct_answers=metrics.distinct_answers(
-                asked, answer_of=partial(given_answer, settings=self.context.recipe.examiner)
+                asked, answer_of=partial(given_answer, settings=self.context.recipe.eval_verifier)
             ),
             pass_at_k_change=self._pass_at_k_change(rows),
             length_ratio=None if parent is None else metrics.length_ratio(report, parent, up_to=reach),
@@ -136,7 +141,7 @@ class _Examination:
         known = {rollout.id: (rollout, verdict) for rollout, verdict in self.sampled}
         found = []
         levels = tuple(range(1, context.recipe.task.base_level + 1))
-        for level, count in spread(context.recipe.health.prompts, levels, seed=None):
+        for level, count in spread(context.recipe.diagnostics.prompts, levels, seed=None):
             prompts = self.context.heldout(level)[:count]
             wanted = requests(
                 prompts, prefix=HeldoutId(asking=Asking.SAMPLED, level=level), samples=how.samples, seed=SEED
@@ -153,7 +158,7 @@ class _Examination:
                     phase=PHASE,
                     policy=self.checkpoint.fingerprint,
                 )
-                verdicts = judge(context, rollouts, prompts, meter=self.counts, verifier=context.examiner)
+                verdicts = judge(context, rollouts, prompts, meter=self.counts, verifier=context.eval_verifier)
                 known |= {pair[0].id: pair for pair in zip(rollouts, verdicts, strict=True)}
             found += [known[request.id] for request in wanted]
         return found
@@ -164,12 +169,12 @@ class _Examination:
             return None
         first = self.entries[0].generation
         base = from_parquet(context.store.artifact(first.artifacts[ROLE]).read("fixed.parquet"), OutcomeRow)
-        if examined_by(first.verifiers) != context.examiner.version:
+        if eval_verifier_version(first.verifiers) != context.eval_verifier.version:
             base = judge_again(
                 base,
                 task=context.task,
                 count=context.recipe.evaluation.prompts_per_level,
-                examiner=context.examiner,
+                eval_verifier=context.eval_verifier,
                 max_unverifiable=context.recipe.max_unverifiable,
                 shown=shown_by(context.store, first),
             )
@@ -198,7 +203,7 @@ class _Examination:
         """
         context, recipe = self.context, self.context.recipe
         lacks_models = roles(recipe.verifier_of(self.plan.number)) and not self.plan.asked
-        if context.verifier is context.examiner or lacks_models:
+        if context.verifier is context.eval_verifier or lacks_models:
             return None
         references = {
             prompt.id: context.task.reference(prompt)
@@ -233,7 +238,9 @@ class _Examination:
                 heldout += watched.task.heldout(level, watched.settings.prompts_per_level)
         # Task and panel may share a text.
         apart = dict.fromkeys(prompt.text for prompt in heldout)
-        return metrics.overlap(self._tokens(sorted(trained)), self._tokens(list(apart)), n=context.recipe.health.ngram)
+        return metrics.overlap(
+            self._tokens(sorted(trained)), self._tokens(list(apart)), n=context.recipe.diagnostics.ngram
+        )
 
     def _tokens(self, texts: Sequence[str]) -> Iterator[list[int]]:
         """Yield the tokens of each text; a portion of the texts is in memory at once."""
