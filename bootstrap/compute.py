@@ -1,26 +1,30 @@
-"""Counts of floating-point operations and bytes, from shapes alone. No measurement, no clock.
+"""Floating-point operations and bytes, counted from shapes alone (PaLM, arXiv:2204.02311, appendix B).
 
-Formulas: 2 operations per matmul parameter and token forward, twice that again backward (PaLM, arXiv:2204.02311,
-appendix B); attention adds `4 L d` per attended position and token forward, of which a causal sequence needs half.
-Embedding look-ups cost nothing; the output head is a matmul.
+| what | FLOPs a token, forward |
+|---|---|
+| matmuls, the output head among them | 2 a parameter |
+| attention, `L` layers of size `d` | `4 L d` an attended position, of which a causal sequence needs half |
+| embedding look-ups | 0 |
+
+Backward costs twice as much again.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 MAX_LOGITS = {"cpu": 2**26, "cuda": 2**30}
-"""Logits that training computes in one forward pass, by device; several arrays of this many numbers live at once."""
+"""Most logits of one forward pass in training, by device; several arrays of this many numbers live at once."""
 MUON_PORTION = 2**24
-"""Elements that Muon's step makes float32 copies of at once (64 MiB each): what a large model's step holds beside its
-state stays small, and a small model's matrices of one shape go through together."""
+"""Elements that Muon's step copies to float32 at once (64 MiB a copy): little beside a large model's state, and enough
+for a small model's matrices of one shape together."""
 MUON_COPIES = 5
-"""Copies of such a portion that live at once, at most: the stacked matrices, the iterate before and after a step of
-Newton-Schulz, and two products of the size of the smaller side."""
+"""Most copies of such a portion that live at once: the stacked matrices, the iterate before and after a Newton-Schulz
+step, and two products of the size of the smaller side."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelShape:
-    """What the formulas need to know of a model."""
+    """The sizes of a model in the formulas."""
 
     num_layers: int
     hidden_size: int
@@ -57,8 +61,8 @@ def forward_flops(shape: ModelShape, lengths: Iterable[float]) -> float:
 def train_flops(shape: ModelShape, lengths: Iterable[float]) -> float:
     """Return FLOPs of forward and backward over sequences of the given lengths.
 
-    Frozen parameters pass gradients on and have none of their own, which spares a third of their work. What gradient
-    checkpointing computes a second time is not counted.
+    Frozen parameters pass gradients on and get none, which spares a third of their work. What gradient checkpointing
+    computes again is not counted.
     """
     lengths = list(lengths)
     return 3 * forward_flops(shape, lengths) - float(sum(2 * shape.num_frozen_matmul_parameters * n for n in lengths))

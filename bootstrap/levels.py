@@ -1,7 +1,4 @@
-"""Levels as people read them: the one way in which reports, plans, pages and messages name several.
-
-Leaves out how people write them: `--levels` is read by the command that takes it.
-"""
+"""Several levels in words, alike in reports, plans, pages and messages."""
 
 from collections.abc import Iterable
 
@@ -18,7 +15,7 @@ def level_runs(levels: Iterable[int]) -> list[tuple[int, int]]:
 
 
 def level_range(levels: Iterable[int]) -> str:
-    """Return levels as a person lists them: `no level`, `level 5`, `levels 1-4`, `levels 1, 3, 5-8`."""
+    """Return levels in words: `no level`, `level 5`, `levels 1-4`, `levels 1, 3, 5-8`."""
     runs = level_runs(levels)
     if not runs:
         return "no level"

@@ -1,8 +1,8 @@
-"""Waits whose deadlines hold while a name is resolved: for a connection, and for what an event loop does.
+"""An event loop, and a test connection, whose deadlines hold while a name is looked up.
 
-`asyncio` resolves names in threads of an executor, and waits for these when a loop is closed and when the process ends.
-A resolver that hears nothing takes half a minute, whatever deadline its caller has. Here each look-up has a thread that
-nobody waits for: who gave up is told so at once, and the thread ends when the system's resolver does.
+`asyncio` looks names up in an executor's threads, and waits for them when a loop is closed and when the process ends. A
+resolver without an answer takes half a minute, whatever its caller's deadline. Here each look-up has a thread that
+nobody waits for: the deadline holds, and the thread ends with the system's resolver.
 """
 
 import asyncio
@@ -16,20 +16,20 @@ T = TypeVar("T")
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Return what `work` returns, as `asyncio.run` does, without waiting for look-ups that it has given up."""
+    """Run `work` and return its result, as `asyncio.run`, without a wait for abandoned look-ups."""
     with asyncio.Runner(loop_factory=_Loop) as runner:
         return runner.run(work)
 
 
 def reach(host: str, port: int, *, seconds: float) -> None:
-    """Return once a connection was accepted, at any of the addresses that a name has; it is closed at once.
+    """Return once any address of a host accepts a connection, which is closed at once.
 
-    Raises OSError with what the system said, TimeoutError after `seconds` in all, UnicodeError for what is no name.
+    Raises OSError with the system's words, TimeoutError after `seconds` in all, UnicodeError for an impossible name.
     """
     try:
         run(_any_connection(host, port, seconds=seconds))
     except TimeoutError as error:
-        # The system's own has a number, and its words say the same.
+        # The system's own timeout has a number and says as much.
         raise error if error.errno else TimeoutError(f"no answer within {seconds:g} s") from None
 
 
@@ -37,8 +37,11 @@ async def _any_connection(host: str, port: int, *, seconds: float) -> None:
     refused = OSError(f"{host} has no address")
     async with asyncio.timeout(seconds):
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        # At once, so that an address where nobody answers does not use up the time of another one.
-        attempts = [asyncio.create_task(_connection(*how, place)) for *how, _, place in found]
+        # All at once, so that a silent address does not use up the time of another.
+        attempts = [
+            asyncio.create_task(_connection(family, kind, protocol, place))
+            for family, kind, protocol, _, place in found
+        ]
         try:
             for attempt in asyncio.as_completed(attempts):
                 failure = await attempt
@@ -52,7 +55,7 @@ async def _any_connection(host: str, port: int, *, seconds: float) -> None:
 
 
 async def _connection(family: int, kind: int, protocol: int, place: Any) -> OSError | None:
-    """Return why nobody accepted a connection at one address, or None where somebody did."""
+    """Return why one address did not accept a connection; None where it did."""
     try:
         with socket.socket(family, kind, protocol) as connection:
             connection.setblocking(False)

@@ -1,9 +1,9 @@
-"""The generation cycle and its commit points: the table of contents of this program.
+"""The generation cycle and its commit points: this program's table of contents.
 
-    resolve -> steps (generate -> score -> select -> train) -> evaluate -> gate, guards -> commit -> publish; final
+    prepare -> steps (generate -> score -> select -> train) -> evaluate -> gate, guards -> commit -> publish; final
 
-Every call is resumable: a stage that is in the store is not computed again, a step goes on from its last part, and the
-ledger says which generations exist. What a stage does stands in `stages/`; workers are reached through the pool alone.
+Every call is resumable: a stage that is in the store is not run again, a step goes on from its last part, and the
+ledger says which generations exist. The stages stand in `stages/`; workers are reached through the pool alone.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,17 +21,18 @@ from bootstrap.selection.accounting import combine
 from bootstrap.selection.curriculum import last_evaluated
 from bootstrap.stages.context import Context, Meter
 from bootstrap.stages.diagnostics import diagnose
+from bootstrap.stages.edges import edges
 from bootstrap.stages.evaluate import evaluate
 from bootstrap.stages.final import compare_finally
 from bootstrap.stages.gate import gate, outcome_of
-from bootstrap.stages.merge import run_merge
 from bootstrap.stages.models import LineageModels
 from bootstrap.stages.origin import inherited
+from bootstrap.stages.prepare import prepare, training_of
 from bootstrap.stages.readable import as_events
-from bootstrap.stages.resolve import base_artifacts, edges, resolve, training_of
-from bootstrap.stages.step import StepResult, by_role, run_step
-from bootstrap.stages.trainers import build_trainer
+from bootstrap.stages.step import by_role
+from bootstrap.stages.steps import run_steps
 from bootstrap.stages.verifiers import bind_models, open_verifiers
+from bootstrap.stages.weights import base_artifacts
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 
@@ -51,9 +52,9 @@ def run(
 ) -> list[Entry]:
     """Grow the lineage to the recipe's length, or to where a guard stops it, and return its ledger.
 
-    What is committed already stays as it is. `publish` is called after each commit and must not raise; `environment` is
-    recorded with each generation, beside the precision of the workers; `past_guards` goes on where a guard stopped the
-    last run.
+    Committed generations stay as they are. `publish` is called after each commit and must not raise. `environment` is
+    recorded with each generation, beside the workers' precision. `past_guards` goes on where a guard stopped the last
+    run.
     """
     task, entries = build_task(recipe.task), store.ledger.read()
     training = pool.configure(training_of(recipe, entries))
@@ -94,17 +95,10 @@ def run(
 def grow(context: Context, entries: Sequence[Entry], number: int, *, lineage: str, meter: Meter) -> Generation:
     """Return one generation, ready to commit."""
     with meter.clock("other"):
-        plan = resolve(context, entries, number)
+        plan = prepare(context, entries, number)
         bind_models(context, plan, meter)
-    checkpoint, results = plan.start, list[StepResult]()
-    for index, step in enumerate(context.recipe.steps_of(number)):
-        if (merge := step.as_merge) is not None:
-            results.append(run_merge(context, plan, merge, index=index, meter=meter))
-            checkpoint = results[-1].checkpoint
-            continue
-        trainer = build_trainer(context, plan, step, index=index)
-        results.append(run_step(context, plan, step, trainer, index=index, start=checkpoint, meter=meter))
-        checkpoint = results[-1].checkpoint
+    results = run_steps(context, plan, meter=meter)
+    checkpoint = results[-1].checkpoint if results else plan.start
     weights = context.store.put("weights", {"fingerprint": checkpoint.fingerprint}, checkpoint.files)
     last = last_evaluated(
         plan.target_levels, lookahead=context.recipe.evaluation.lookahead, highest=context.task.highest_level

@@ -30,19 +30,19 @@ STAGE: ContextVar[str] = ContextVar("stage", default="")
 
 
 class Pool(ABC):
-    """N workers that act as one model. Subclasses say how a call reaches a worker; see the module's diagram."""
+    """N workers that act as one model; subclasses say how a call reaches a worker."""
 
     size: int
     holding: str | None = None
     """Fingerprint of the weights that all workers hold; None while they are being trained."""
     provided: str | None = None
-    """Fingerprint of the base that adapters rest upon, once all workers hold it."""
+    """Fingerprint of the base under adapters, once all workers hold it."""
     telemetry: Telemetry = Telemetry()
     """Where the run's figures go."""
 
     @abstractmethod
     def start(self, worker: int, method: str, *args: Any) -> Any:
-        """Begin a call on one worker and return a handle; arguments may be handles of earlier calls."""
+        """Begin a call on one worker and return its handle; arguments may be handles."""
 
     @abstractmethod
     def wait(self, handles: Sequence[Any], *, what: str) -> list[Any]:
@@ -50,10 +50,10 @@ class Pool(ABC):
 
     @abstractmethod
     def share(self, value: Any) -> Any:
-        """Put a value where every worker can read it, and return a handle to pass as an argument."""
+        """Put a value where every worker can read it, and return its handle."""
 
     def release(self) -> None:
-        """Let the workers go, and what they hold; `telemetry` works on until `close`. May be repeated."""
+        """Let the workers and their memory go; `telemetry` works until `close`. May be repeated."""
         return None
 
     @abstractmethod
@@ -72,10 +72,9 @@ class Pool(ABC):
         return self.wait([self.start(w, method, *shared) for w in range(self.size)], what=method)
 
     def configure(self, training: Training) -> Training:
-        """Have every worker sample and learn as the recipe says, and return what that comes to; before any weights.
+        """Configure every worker, before any weights, and return the settings with `auto` resolved.
 
-        Precision `auto` is bf16 where all of them have instructions for it, else fp32: one choice for all, since they
-        act as one model.
+        Precision `auto` is bf16 where all workers have instructions for it, else fp32: they act as one model.
         """
         if training.precision == "auto":
             precision = "bf16" if all(self.broadcast("has_bf16")) else "fp32"
@@ -84,16 +83,16 @@ class Pool(ABC):
         return training
 
     def provide(self, base: Checkpoint) -> None:
-        """Have a whole model in every worker as the base of adapters, which travel without it from then on.
+        """Load a whole model into every worker as the base of adapters, which then travel without it.
 
-        Raises FingerprintMismatch when it is not what it claims to be.
+        Raises FingerprintMismatch when its weights are not those of its fingerprint.
         """
         if self.provided != base.fingerprint:
             self.broadcast("provide", dict(base.files), base.fingerprint)
             self.provided = base.fingerprint
 
     def adapt(self, *, seed: int) -> str:
-        """Put the same fresh adapter over the provided base in every worker and return the fingerprint of both."""
+        """Put the same fresh adapter over the base in every worker; return the fingerprint of both together."""
         assert self.provided is not None, "provide() comes before adapt()"
         self.holding = self._one(self.broadcast("adapt", self.provided, seed))
         return self.holding
@@ -108,14 +107,14 @@ class Pool(ABC):
         return self.holding
 
     def hold(self, checkpoint: Checkpoint) -> None:
-        """Have these weights in every worker; raises FingerprintMismatch when they are not what they claim."""
+        """Load these weights into every worker that lacks them; raises FingerprintMismatch for wrong ones."""
         if self.holding != checkpoint.fingerprint:
             self.holding = None
             self.broadcast("load", dict(checkpoint.files), checkpoint.fingerprint)
             self.holding = checkpoint.fingerprint
 
     def load_unverified(self, files: Mapping[str, bytes]) -> str:
-        """Load a model folder that has no recorded fingerprint yet, and return the one it has."""
+        """Load a model folder without a recorded fingerprint into every worker, and return its fingerprint."""
         self.holding = self._one(self.broadcast("load", dict(files), None))
         return self.holding
 
@@ -128,28 +127,25 @@ class Pool(ABC):
         return fingerprints[0]
 
     def load_frozen_sampler(self, checkpoint: Checkpoint) -> ModelShape:
-        """Have these weights in every worker beside those in training, for `generate`; return their shape.
+        """Load a frozen sampler into every worker, for `generate`, and return its shape.
 
-        Raises FingerprintMismatch when they are not what they claim.
+        Raises FingerprintMismatch when its weights are not those of its fingerprint.
         """
         return self.broadcast("load_frozen_sampler", dict(checkpoint.files), checkpoint.fingerprint)[0]
 
     def drop_frozen_sampler(self, fingerprint: str) -> None:
-        """Forget a frozen sampler."""
+        """Drop a frozen sampler from every worker."""
         self.broadcast("drop_frozen_sampler", fingerprint)
 
     def host(self, settings: verifiers.Verifier) -> Verifier:
-        """Return a verifier that holds a model; here it lives in this process.
-
-        Raises VerifierError when the model cannot be had.
-        """
+        """Return a verifier that holds a model, here in this process. Raises VerifierError without the model."""
         return build_verifier(settings)
 
     def generate(self, requests: Sequence[Request], sampling: Sampling, *, by: str | None = None) -> list[Rollout]:
         """Return one rollout per request, in order; all must come from the same weights.
 
-        `by`: fingerprint of a frozen sampler that samples instead of the weights in training. Whole groups stay
-        together, so that each prompt is run once. Shards are balanced by number of requests.
+        `by`: fingerprint of a frozen sampler that answers instead of the weights in training. A group stays on one
+        worker, so that its prompt is run once; workers get about as many requests each.
         """
         shards = _split_groups(requests, self.size)
         handles = [self.start(w, "generate", shard, sampling, by) for w, shard in enumerate(shards) if shard]
@@ -159,17 +155,16 @@ class Pool(ABC):
         return [by_id[request.id] for request in requests]
 
     def recompute_logprobs(self, examples: Sequence[Example], *, temperature: float) -> list[TokenScores]:
-        """Return what the weights under training say of each example's completion tokens, in order of the examples."""
+        """Return token scores of each example's completion by the weights in training, in the examples' order."""
         shards = _split_examples(examples, self.size)
         handles = [self.start(w, "recompute_logprobs", shard, temperature) for w, shard in enumerate(shards) if shard]
         token_scores = {r.source: r for part in self.wait(handles, what="token scores") for r in part}
         return [token_scores[example.source] for example in examples]
 
     def divergence(self, examples: Sequence[Example], *, to: Checkpoint) -> Divergence:
-        """Return how far the weights held are from others of the same vocabulary on these completions.
+        """Return the divergence of the weights held from others of the same vocabulary on these completions.
 
-        The teachers that workers held are gone afterwards. Raises FingerprintMismatch when the others are not what they
-        claim.
+        The workers' teachers are dropped. Raises FingerprintMismatch when the others do not have their fingerprint.
         """
         self.broadcast("drop_teachers")
         self.broadcast("load_teacher", dict(to.files), to.fingerprint)
@@ -184,7 +179,7 @@ class Pool(ABC):
         )
 
     def update(self, batch: Batch, *, lr_factor: float, grad_clip: float) -> Any:
-        """Begin one optimizer update over the whole batch; `metrics` of the handle waits for it.
+        """Begin one optimizer update over the whole batch and return a handle for `metrics`.
 
         Calls to one worker run in order, so the driver may prepare the next batch meanwhile.
         """
@@ -196,7 +191,7 @@ class Pool(ABC):
         return [self.start(w, "apply", lr_factor, grad_clip, *gradients) for w in range(self.size)]
 
     def metrics(self, update: Any) -> UpdateMetrics:
-        """Wait for an update and return what it reports."""
+        """Wait for an update and return its metrics."""
         return self.wait(update, what="update")[0]
 
     def merge(
@@ -208,7 +203,7 @@ class Pool(ABC):
         density: float,
         onto: Checkpoint | None,
     ) -> Checkpoint:
-        """Return what models make together (`training/merge.py`), by the first worker; those it holds stay."""
+        """Return the merged model (`training/merge.py`), made by the first worker beside the weights it holds."""
         files = [self.share(dict(checkpoint.files)) for checkpoint in (*models, *([onto] if onto is not None else []))]
         handle = self.start(0, "merge", method, tuple(weights), density, onto is not None, *files)
         return self.wait([handle], what="merged weights")[0]
@@ -218,13 +213,13 @@ class Pool(ABC):
         return self.wait([self.start(0, "export")], what="export")[0]
 
     def training_state(self) -> tuple[Checkpoint, bytes]:
-        """Return weights and optimizer state, from the first worker, after proof that all are alike."""
+        """Return weights and optimizer state of the first worker, once all hold the same weights."""
         self.holding = self._one(self.broadcast("fingerprint"))
         checkpoint, state = self.wait([self.start(0, "export"), self.start(0, "optimizer_state")], what="checkpoint")
         return checkpoint, state
 
     def benchmark(self, seconds: float) -> dict[str, float]:
-        """Return the bound of all workers together, measured while all of them work."""
+        """Return the workers' rates (`Worker.probe`) summed, measured while all work."""
         results = self.broadcast("benchmark", seconds)
         return {name: sum(r[name] for r in results) for name in results[0]}
 
@@ -253,7 +248,7 @@ class LocalPool(Pool):
 
 
 def _split_groups(requests: Sequence[Request], count: int) -> list[list[Request]]:
-    """Deal whole groups (requests with one prompt) to `count` shards, the shard with the fewest requests first."""
+    """Deal whole groups (requests of one prompt) to `count` shards, longest prompt first, to the smallest shard."""
     groups: dict[str, list[Request]] = {}
     for request in requests:
         groups.setdefault(request.prompt.id, []).append(request)

@@ -1,7 +1,7 @@
-"""One process's model: it samples and learns with one copy of the weights, on one torch thread.
+"""The model of one process: it samples and learns with one copy of the weights, on one torch thread.
 
-Parallelism comes from several workers, which `pool.py` makes act as one. Importing this module imports torch, so only
-a process that holds a model does. Nothing here knows an algorithm, a task or a verifier.
+Parallelism comes from several workers (`pool.py`). This module imports torch, so only a process that holds a model
+imports it. It knows no algorithm, task or verifier.
 """
 
 import time
@@ -33,7 +33,7 @@ from bootstrap.training.merge import merge
 
 @dataclass(frozen=True, kw_only=True)
 class _Base:
-    """Frozen weights that adapters rest upon; all of them share its tensors."""
+    """Frozen weights under adapters, which all share its tensors."""
 
     fingerprint: str
     model: Any
@@ -45,7 +45,7 @@ class Worker:
     """The model of one process. Every method may be called from another process; arguments and results pickle."""
 
     def __init__(self, *, batch_rows: int, device: str | None = None) -> None:
-        """Hold up to `batch_rows` sequences in a forward pass, on `device`; None takes a GPU where there is one."""
+        """`batch_rows`: most sequences of a forward pass. `device`: None takes a GPU where there is one."""
         torch.set_num_threads(1)
         # Ray hides every GPU from a worker that was given none.
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -63,15 +63,12 @@ class Worker:
         return processor.has_bf16()
 
     def configure(self, training: Training) -> None:
-        """Sample and learn as the recipe says; comes before any weights."""
-        assert training.precision != "auto", "the pool says what it comes to, for all workers alike"
+        """Take the recipe's settings, before any weights."""
+        assert training.precision != "auto", "the pool resolves it, for all workers alike"
         self.training = training
 
     def provide(self, files: Mapping[str, bytes], fingerprint: str) -> None:
-        """Hold a model folder's weights as a base that adapters can rest upon.
-
-        Raises FingerprintMismatch when they are not those that `fingerprint` names.
-        """
+        """Hold a model folder as a base of adapters. Raises FingerprintMismatch when its weights are others."""
         self._check_weights(files, fingerprint, what="the base's")
         model, tokenizer = self._open(files)
         model.requires_grad_(False)
@@ -82,21 +79,21 @@ class Worker:
         )
 
     def adapt(self, base: str, seed: int) -> str:
-        """Take a base that `provide` was given, with a fresh adapter; returns the fingerprint of both together."""
+        """Take a provided base with a fresh adapter, and return the fingerprint of both together."""
         assert self.training.adapter is not None, "only recipes with an adapter ask for one"
         held = self.bases[base]
         model = lora.fresh(held.model, self.training.adapter, seed=seed)
-        return self._install(model.to(self.device), held.tokenizer, held.passed_on, base=base)
+        return self._install(self._on_device(model), held.tokenizer, held.passed_on, base=base)
 
     def build(self, settings: ScratchModel, characters: Sequence[str], seed: int) -> str:
-        """Make fresh weights; the same seed gives the same ones in every worker. Returns their fingerprint."""
+        """Make fresh weights, the same in every worker for the same seed, and return their fingerprint."""
         model, tokenizer = models.build_scratch(settings, characters, seed=seed)
         return self._install(self._prepared(model), tokenizer, {})
 
     def load(self, files: Mapping[str, bytes], expected: str | None) -> str:
-        """Take the weights of a model folder; raises FingerprintMismatch when they are not the `expected` ones.
+        """Take the weights of a model folder and return their fingerprint.
 
-        An adapter's folder needs its base, which `provide` was given before.
+        An adapter needs its base, by `provide`. Raises FingerprintMismatch when they are not the `expected` ones.
         """
         model, tokenizer = self._open(files)
         found = self._install(model, tokenizer, models.passed_on(files), base=base_fingerprint(files))
@@ -105,24 +102,27 @@ class Worker:
         return found
 
     def _open(self, files: Mapping[str, bytes]) -> tuple[Any, Any]:
-        """Return model, on the device, and tokenizer of a folder."""
+        """Return a folder's model, on the device, and its tokenizer."""
         base = base_fingerprint(files)
         if base is None:
             model, tokenizer = models.load(files)
             return self._prepared(model), tokenizer
         assert base in self.bases, f"provide() comes before an adapter of {base[:16]}"
-        return lora.load(self.bases[base].model, files).to(self.device), self.bases[base].tokenizer
+        return self._on_device(lora.load(self.bases[base].model, files)), self.bases[base].tokenizer
 
     def _prepared(self, model: Any) -> Any:
         if self.training.precision == "bf16" and self.device.type == "cpu":
             precision.use_float_attention(model)
+        return self._on_device(model)
+
+    def _on_device(self, model: torch.nn.Module) -> Any:
         return model.to(self.device)
 
     def _install(self, model: Any, tokenizer: Any, passed_on: Mapping[str, bytes], *, base: str | None = None) -> str:
         self.model, self.tokenizer, self.passed_on, self.base = model, tokenizer, dict(passed_on), base
         self.shape = models.model_shape(model)
         self.learner = None
-        # The matrices of an adapter's base are in bf16 already; those under training need a rounded copy.
+        # Matrices in training are sampled from a rounded copy; those of an adapter's base are in bf16 already.
         lowered = self.training.precision == "bf16" and base is None
         self.inference_copy = precision.InferenceCopy(model) if lowered else None
         self.engine = self._engine(self.inference_copy.model if self.inference_copy else model, tokenizer, passed_on)
@@ -139,12 +139,7 @@ class Worker:
             return prompt_tokens(prompt, framing, letters=letters, encode=tokens)
 
         return TransformersEngine(
-            model,
-            tokenizer,
-            batch_rows=self.batch_rows,
-            encode=encode,
-            opening=framing.opening,
-            compute=self._compute,
+            model, tokenizer, batch_rows=self.batch_rows, encode=encode, opening=framing.opening, compute=self._compute
         )
 
     def _compute(self) -> AbstractContextManager[Any]:
@@ -160,14 +155,13 @@ class Worker:
         return self._fingerprint
 
     def shape_of_model(self) -> Any:
-        """Return the model's ModelShape."""
+        """Return the shape of the weights held."""
         return self.shape
 
     def generate(self, requests: Sequence[Request], sampling: Sampling, by: str | None = None) -> list[Rollout]:
-        """Sample completions, each stamped with the fingerprint of the weights that made it.
+        """Sample completions, each stamped with its weights' fingerprint.
 
-        `by`: fingerprint of a frozen sampler that samples instead of the weights in training, with a tokenizer of its
-        own.
+        `by`: fingerprint of a frozen sampler that answers instead of the weights in training, with its own tokenizer.
         """
         if by is None:
             with lora.sampling(self.model):
@@ -177,9 +171,9 @@ class Worker:
             return self.frozen_samplers[by].generate(requests, sampling, policy=by)
 
     def load_frozen_sampler(self, files: Mapping[str, bytes], fingerprint: str) -> ModelShape:
-        """Hold frozen weights that sample beside those in training; return their shape.
+        """Hold a frozen sampler beside the weights in training, and return its shape.
 
-        Raises FingerprintMismatch when they are not those that `fingerprint` names.
+        Raises FingerprintMismatch when its weights are others.
         """
         self._check_weights(files, fingerprint, what="a frozen sampler's")
         frozen_sampler, tokenizer = self._frozen(files)
@@ -187,15 +181,14 @@ class Worker:
         return models.model_shape(frozen_sampler)
 
     def drop_frozen_sampler(self, fingerprint: str) -> None:
-        """Forget a frozen sampler; one that is not held is no error."""
+        """Drop a frozen sampler, if it is held."""
         self.frozen_samplers.pop(fingerprint, None)
 
     def load_teacher(self, files: Mapping[str, bytes], fingerprint: str) -> None:
-        """Hold a frozen teacher for the `kl` stream.
+        """Hold a frozen teacher for the `kl` stream; its output matrix may be padded to another width.
 
-        Its output matrix may be padded to another width than the student's. Raises FingerprintMismatch when its weights
-        are not those that `fingerprint` names, RecipeError when its vocabulary is another than the student's, when it
-        has no outputs for some of these tokens, or when it cannot keep packed sequences apart.
+        Raises FingerprintMismatch when its weights are others; RecipeError when its vocabulary is not the student's,
+        when it lacks outputs for some tokens, or when it cannot keep packed sequences apart.
         """
         self._check_weights(files, fingerprint, what="the teacher's")
         teacher, tokenizer = self._frozen(files)
@@ -204,7 +197,7 @@ class Worker:
                 "the teacher's vocabulary differs from the student's, so their distributions cannot be compared; "
                 "use distillation.loss: ce, or a teacher with the same tokenizer"
             )
-        # A tokenizer may know of more tokens than both models have outputs for; these are drawn by neither.
+        # A tokenizer may have tokens that neither model has an output for; neither draws them.
         needed = min(max(tokenizer.get_vocab().values()) + 1, models.output_width(self.model))
         if (width := models.output_width(teacher)) < needed:
             raise RecipeError(
@@ -217,17 +210,13 @@ class Worker:
         self.teachers[fingerprint] = teacher
 
     def drop_teachers(self) -> None:
-        """Forget all teachers."""
+        """Drop all teachers."""
         self.teachers.clear()
 
     def divergence(self, examples: Sequence[Example], fingerprint: str) -> Divergence:
-        """Return how far the weights held are from a teacher's on these completions."""
+        """Return the divergence of the weights held from a teacher's on these completions."""
         return divergence_from(
-            self.teachers[fingerprint],
-            examples,
-            model=self.model,
-            max_rows=self.batch_rows,
-            compute=self._compute,
+            self.teachers[fingerprint], examples, model=self.model, max_rows=self.batch_rows, compute=self._compute
         )
 
     def _check_weights(self, files: Mapping[str, bytes], fingerprint: str, *, what: str) -> None:
@@ -244,7 +233,7 @@ class Worker:
         return model, tokenizer
 
     def begin(self, optimizer: Optimizer, critic: ValueHead | None = None) -> None:
-        """Start a training step with a fresh optimizer, and with a fresh critic where one is asked for."""
+        """Start a training step with a fresh optimizer and, if given, a fresh critic."""
         self.learner = Learner(
             self.model,
             optimizer,
@@ -263,12 +252,12 @@ class Worker:
         return self.learner.gradient(batch)
 
     def recompute_logprobs(self, examples: Sequence[Example], temperature: float) -> list[TokenScores]:
-        """Return what the weights say of each example's completion tokens as they are now."""
+        """Return token scores of each example's completion by the weights as they are now."""
         assert self.learner is not None, "begin() comes before recompute_logprobs()"
         return self.learner.recompute_logprobs(examples, temperature=temperature)
 
     def apply(self, lr_factor: float, grad_clip: float, *gradients: Gradient) -> UpdateMetrics:
-        """Take the optimizer step of the whole batch; all workers do, with the same gradients in the same order."""
+        """Take the optimizer step of the whole batch; all workers take it, by the same gradients in the same order."""
         assert self.learner is not None, "begin() comes before apply()"
         self._fingerprint = None
         metrics = self.learner.apply(list(gradients), lr_factor=lr_factor, grad_clip=grad_clip)
@@ -284,15 +273,15 @@ class Worker:
         has_onto: bool,
         *models: Mapping[str, bytes],
     ) -> Checkpoint:
-        """Return what models make together; with `has_onto` the last one is what `ties` counts differences from.
+        """Return the merged model, beside the weights held; with `has_onto` the last model is the base of `ties`.
 
-        What this worker holds stays as it is. Raises RecipeError for models that do not fit together.
+        Raises RecipeError for models that do not fit together.
         """
         *merged, onto = models if has_onto else (*models, None)
         return merge(merged, method=method, weights=weights, density=density, onto=onto)
 
     def export(self) -> Checkpoint:
-        """Return the weights as a folder in bytes: Hugging Face's, or with an adapter peft's."""
+        """Return the weights as the files of a Hugging Face folder, or for an adapter of a peft folder."""
         if self.base is not None:
             return lora.export(self.model, base=self.base, passed_on=self.passed_on)
         return models.export(self.model, self.tokenizer, passed_on=self.passed_on)
@@ -308,9 +297,9 @@ class Worker:
         self.learner.restore(state)
 
     def benchmark(self, seconds: float) -> dict[str, float]:
-        """Measure this worker's bound: matmul operations, in the recipe's precision, and bytes moved per second.
+        """Return measured matmul FLOP/s, in the recipe's precision, and bytes moved per second.
 
-        Half of the time goes to square matmuls (512 wide on a CPU, where they fit the cache, 4096 on a GPU), half to
+        Half of the time goes to square matmuls (512 wide on a CPU, which fits the cache; 4096 on a GPU), half to
         copying 64 MiB (does not fit).
         """
         width = 4096 if self.device.type == "cuda" else 512
@@ -335,6 +324,6 @@ class Worker:
         return count / elapsed
 
     def _finish(self) -> None:
-        """Wait for what the device was asked to do; a CPU has done it already."""
+        """Wait for the device's queue; a CPU has none."""
         if self.device.type == "cuda":
             torch.cuda.synchronize()

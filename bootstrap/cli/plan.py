@@ -3,7 +3,7 @@
 from bootstrap.cli import render
 from bootstrap.levels import level_range
 from bootstrap.lineage import text
-from bootstrap.plan import GenerationPlan, LineagePlan
+from bootstrap.planning.plan import GenerationPlan, LineagePlan
 
 
 def print_plan(plan: LineagePlan) -> None:

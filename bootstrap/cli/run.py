@@ -28,7 +28,7 @@ from bootstrap.ledger_records import Generation, GuardAction
 from bootstrap.lineage import queries, text
 from bootstrap.lineage.outbox import Outbox
 from bootstrap.lineage.tracking import experiment_name, resolve_tracking_uri
-from bootstrap.plan import LineagePlan, make_plan
+from bootstrap.planning.plan import LineagePlan, make_plan
 from bootstrap.pool import Pool
 from bootstrap.provenance import git_commit, source_digest
 from bootstrap.scoring.verifier import Tools

@@ -122,6 +122,11 @@ class VerifierSettings(Settings):
         """Return what judges the prompts of a task, with its place below it; None where nothing does."""
         return (), self
 
+    def readers(self, *, decides: bool = True) -> "Iterator[tuple[VerifierSettings, bool]]":
+        """Yield the verifiers in it that read rows, each with whether PASS needs its PASS (`decides` for this one)."""
+        if self.reads_rows:
+            yield self, decides
+
 
 class ExactVerifier(VerifierSettings):
     """The answer equals the reference, character by character."""

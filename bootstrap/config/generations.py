@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 from pydantic import Field, field_validator, model_validator
 
 from bootstrap.config.base import ByType, Operational, Place, Placed, Settings, below
-from bootstrap.config.models import LineageModel, Model, StageEnd, Start, outside_model, roles
+from bootstrap.config.models import Model, StageEnd, Start, outside_model, roles
 from bootstrap.config.steps import Step
 from bootstrap.config.verifiers import Verifier
 
@@ -339,10 +339,10 @@ class Generations(Cycle):
             zip((stage.name for stage in stages), accumulate(stage.generations for stage in stages), strict=True)
         )
 
-    def youngest(self, name: LineageModel, *, number: int) -> int | None:
-        """Return the generation that a name means in generation `number`; of siblings, one of which it means, the last.
+    def youngest(self, name: Model, *, number: int) -> int | None:
+        """Return the generation that a name means in generation `number`; of siblings, the last one.
 
-        None for the champion and the parent, which the recipe does not say.
+        None for the champion and the parent, which the recipe does not say, and for models outside the lineage.
         """
         match name:
             case StageEnd():

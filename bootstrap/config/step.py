@@ -39,7 +39,7 @@ class StepBase(Settings):
     """What a step consists of, each part with its place below the step: nothing, where a kind says nothing else."""
 
     trainer: ClassVar[str]
-    """`module:class` of what makes its rounds (`stages/step.Trainer`); a step that merges has none."""
+    """`module:class` of what makes its rounds (`stages/trainer.Trainer`); a step that merges has none."""
     tells_rates: ClassVar[bool] = False
     """Whether its verdicts say how often each prompt is solved."""
 
@@ -161,6 +161,11 @@ class StepBase(Settings):
         """The step itself if it merges weights; None if it trains."""
         return None
 
+    @property
+    def as_training(self) -> "StepSettings | None":
+        """The step itself if it trains; None if it merges weights."""
+        return None
+
 
 class StepSettings(StepBase):
     optimizer: Optimizer = MuonAdamW()
@@ -169,6 +174,11 @@ class StepSettings(StepBase):
     """Largest global L2 norm of the gradient."""
     checkpoint_every: Annotated[int, Operational()] = Field(default=20, ge=1)
     """Updates between checkpoints inside the step; a killed run repeats at most this many."""
+
+    @property
+    def as_training(self) -> Self:
+        """The step itself."""
+        return self
 
     @property
     def critic(self) -> ValueHead | None:

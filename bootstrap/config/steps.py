@@ -93,6 +93,11 @@ class DistillStep(UpdateSettings):
     distillation: Distillation = Distillation()
 
     @property
+    def batch_size(self) -> int:
+        """Sequences in one update."""
+        return self.distillation.batch_size
+
+    @property
     def practises(self) -> Literal["references", "replayed"]:
         """What its distillation replays."""
         return "references" if self.distillation.data == "references" else "replayed"
@@ -105,7 +110,7 @@ class DistillStep(UpdateSettings):
     @property
     def summary(self) -> str:
         """Its updates."""
-        return f"distill, {self.updates} updates of {self.distillation.batch_size}"
+        return f"distill, {self.updates} updates of {self.batch_size}"
 
     def data(self, words: Words) -> str:
         """Return what is replayed."""
@@ -113,7 +118,7 @@ class DistillStep(UpdateSettings):
 
     def portions(self, *, learned: float) -> tuple[Portion, ...]:
         """Return what is replayed."""
-        return (replayed(self.distillation, self.updates * self.distillation.batch_size),)
+        return (replayed(self.distillation, self.updates * self.batch_size),)
 
     def taught(self) -> Placed[Taught]:
         """Return the settings by which teachers teach in it."""

@@ -134,6 +134,10 @@ class UncheckedRecipe(Settings):
                 return ("generations", *position.place, "verifier")
         return ("verifier",)
 
+    def verifier_of(self, number: int) -> Verifier:
+        """Return the verifier that judges what a generation trains on."""
+        return self.verifiers()[self.verifier_place(number)]
+
     def verifiers(self) -> dict[Place, Verifier]:
         """Return place -> verifier of everything that judges answers trained on."""
         parts = ((("generations", *place), stage.verifier) for place, stage in self.generations.parts())

@@ -65,6 +65,11 @@ class RubricVerifier(VerifierSettings):
     """`sum`: weighted mean of the rewards. `product`: their product. `gate`: the weighted mean where every deciding
     component says PASS, else 0."""
 
+    def readers(self, *, decides: bool = True) -> Iterator[tuple[VerifierSettings, bool]]:
+        """Yield its components' readers."""
+        for component in self.components:
+            yield from component.verifier.readers(decides=decides and component.decides)
+
     @field_validator("components")
     @classmethod
     def _components_make_sense(cls, components: tuple[Component, ...]) -> tuple[Component, ...]:

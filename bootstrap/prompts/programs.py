@@ -25,6 +25,7 @@ from bootstrap.config.programs import DIGITS, OPERATIONS, PROPOSING, ProgramsTas
 from bootstrap.config.task import room
 from bootstrap.prompts.procedural import Family, ProceduralTask
 from bootstrap.prompts.splits import prompt_id
+from bootstrap.prompts.task import Task
 from bootstrap.records import Prompt, Split
 from bootstrap.seeds import derive_seed
 
@@ -125,3 +126,9 @@ class ProgramTask(ProceduralTask):
         """
         shown = self.demonstrate(levels, count, seed=derive_seed(seed, "proposals"))
         return [(self.proposing, problem.text) for problem, _ in shown]
+
+    @classmethod
+    def of(cls, task: Task) -> "ProgramTask":
+        """Return the task of a recipe that proposes problems, which is this one."""
+        assert isinstance(task, cls), "a recipe that proposes problems has a task that executes"
+        return task

@@ -22,6 +22,7 @@ from bootstrap.config.working import LETTERS, Forms, WorkingTask
 from bootstrap.prompts.addition import Addition
 from bootstrap.prompts.procedural import ProceduralTask
 from bootstrap.prompts.splits import prompt_id
+from bootstrap.prompts.task import Task
 from bootstrap.records import Prompt
 
 HINT_END = "?"
@@ -114,6 +115,12 @@ class ShownWorking(ProceduralTask):
         if rng.random() < forms.mixed_language:
             columns = [foreign(column) if rng.random() < 0.5 else column for column in columns]
         return shown, family.completion(prompt.text, columns=columns)
+
+    @classmethod
+    def of(cls, task: Task) -> "ShownWorking":
+        """Return the task of a recipe with hints or forms, which is this one."""
+        assert isinstance(task, cls), "recipes with hints or forms are of task working"
+        return task
 
 
 def foreign(column: str) -> str:

@@ -1,7 +1,7 @@
-"""What a committed generation's answers give to later ones: to the replay pool, its own and before them those that a
-fork inherited; to the choice of prompts, how often each was answered right, in the fork's origin too.
+"""What later generations take from a committed one's answers: entries of the replay pool, and pass rates of prompts.
 
-Left out: which of them are replayed (`selection/replay.py`), and the fork itself (`origin.py`).
+A fork's generation 0 hands on those of its origin too. Left out: which are replayed (`selection/replay.py`), and the
+fork itself (`origin.py`).
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -19,7 +19,7 @@ from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.tables import from_parquet, to_parquet
 
 INHERITED = "inherited"
-"""Role of the artifact with the answers and the pass rates that a fork's generation 0 comes with."""
+"""Role of the artifact with the answers and pass rates of a fork's origin."""
 ANSWERS, RATES = "answers.parquet", "rates.parquet"
 
 
@@ -33,11 +33,14 @@ class RateRow:
 
 
 def contributors(entries: Sequence[Entry], parents: Collection[int], *, siblings: Collection[int] = ()) -> list[Entry]:
-    """Return whose answers a child of `parents` may replay.
+    """Return the generations whose answers a child of `parents` may replay.
 
-    Everyone's, those of rejected candidates too, since a verifier let each answer pass; but of generations left ungated
-    only those that its weights come from, and of those that guards speak against (`evaluation.guards.distrusted`) none.
-    `siblings`: those of the child, which differ in their randomness alone, so that none learns from another.
+    | generation | may be replayed |
+    |---|---|
+    | promoted or rejected | yes: a verifier let each answer pass |
+    | ungated | if the child's weights come from it |
+    | one that guards speak against (`evaluation.guards.distrusted`) | no |
+    | one of the child's `siblings` | no: they are to differ in their randomness alone |
     """
     own = ancestors(entries, parents)
     left_out = distrusted([entry.generation for entry in entries]) | set(siblings)
@@ -50,10 +53,7 @@ def contributors(entries: Sequence[Entry], parents: Collection[int], *, siblings
 
 
 def answers_of(store: LineageStore, generation: Generation) -> Iterator[PoolEntry]:
-    """Yield the answers of one generation of the lineage in `store`, in the order they were sampled.
-
-    Raises StoreCorrupt if an artifact is broken.
-    """
+    """Yield a generation's replayable answers in the order of sampling. Raises StoreCorrupt."""
     if INHERITED in generation.artifacts:
         yield from from_parquet(store.artifact(generation.artifacts[INHERITED]).read(ANSWERS), PoolEntry)
     for ref in generation.steps.values():
@@ -72,14 +72,14 @@ def answers_of(store: LineageStore, generation: Generation) -> Iterator[PoolEntr
 
 
 def rates_of(store: LineageStore, generation: Generation, *, sampled: Sequence[bool]) -> PassRates:
-    """Return how often a generation's prompts were answered right; `sampled`: which of its steps count.
+    """Return how often a generation's prompts were answered right, and for a fork's generation 0 its origin's.
 
-    For a fork's generation 0 also how often its origin's were. Raises StoreCorrupt if an artifact is broken.
+    `sampled`: for each step, whether it counts. Raises StoreCorrupt if an artifact is broken.
     """
     rates = PassRates()
     if INHERITED in generation.artifacts:
         handed_on = store.artifact(generation.artifacts[INHERITED])
-        # Forks may have inherited answers alone.
+        # An earlier version's fork may have inherited answers alone.
         rows = from_parquet(handed_on.read(RATES), RateRow) if RATES in handed_on.files else []
         rates.counts |= {row.prompt_id: (row.right, row.judged) for row in rows}
     for index, counts in enumerate(sampled):

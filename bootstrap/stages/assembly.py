@@ -1,10 +1,10 @@
-"""What a step's batches are made of, whatever the step: own samples and replayed sequences, in one sum.
+"""The batches of all steps: own samples and replayed sequences, in one sum.
 
     own samples (rl, kl) ---+
                             +--> Batch, each stream over its own count
     replayed (ce, kl) ------+
 
-Left out: what own samples weigh (`training/algorithms/`), and what is drawn from the pool (`selection/replay.py`).
+Left out: the weights of own samples (`training/algorithms/`), and draws from the pool (`selection/replay.py`).
 """
 
 from collections.abc import Sequence
@@ -18,11 +18,14 @@ from bootstrap.selection.replay import ReplayPool, draw_replay
 from bootstrap.stages.context import Context, Plan
 from bootstrap.stages.encoding import Encoder, completion_tokens
 
+IMITATED = Distillation()
+"""Cross-entropy of weight 1."""
+
 
 def assemble(own: Sequence[Example], replayed: Sequence[Example], *, rl: float = 1.0, **form: Any) -> Batch:
     """Return a batch of own samples and replayed sequences.
 
-    `rl`: the normalizer of the policy's stream; `form`: the other fields of the batch.
+    `rl`: normalizer of the policy's stream; `form`: the other fields of the batch.
     """
     examples, kl = _in_one_sum(own, replayed)
     return Batch(
@@ -38,10 +41,7 @@ def assemble(own: Sequence[Example], replayed: Sequence[Example], *, rl: float =
 
 
 def divergence_form(*sources: Taught | None) -> dict[str, Any]:
-    """Return the fields of a batch that say what the `kl` stream's divergence is, which all its sources share.
-
-    Empty where no source compares whole distributions.
-    """
+    """Return a batch's fields for the divergence that all sources of its `kl` stream share; empty without any."""
     for settings in sources:
         if settings is not None and settings.loss not in ("ce", "token_reward"):
             return {"kl_beta": settings.kl_beta, "kl_top_k": settings.top_k}
@@ -49,25 +49,32 @@ def divergence_form(*sources: Taught | None) -> dict[str, Any]:
 
 
 def teacher_of(plan: Plan, settings: Taught, level: int, task: str) -> str:
-    """Return the fingerprint of who teaches examples of a task at a level."""
+    """Return the fingerprint of the teacher for examples of a task at a level."""
     return plan.teachers[settings.teacher_at(level, task=task)][1].fingerprint
 
 
 def distilled(
     context: Context, plan: Plan, settings: Distillation | None, encoder: Encoder, *, seed: int
 ) -> list[Example]:
-    """Return the replayed sequences of one batch; none where the step distills nothing."""
+    """Return the replayed sequences of one batch; none without distillation."""
     if settings is None:
         return []
-    return replay_examples(context, plan, settings, encoder, count=settings.batch_size, seed=seed)
+    return replay_examples(context, plan, settings, encoder, count=settings.batch_size, seed=seed, taught=settings)
 
 
 def replay_examples(
-    context: Context, plan: Plan, settings: Replay, encoder: Encoder, *, count: int, seed: int
+    context: Context,
+    plan: Plan,
+    settings: Replay,
+    encoder: Encoder,
+    *,
+    count: int,
+    seed: int,
+    taught: Distillation = IMITATED,
 ) -> list[Example]:
     """Return `count` replayed sequences of the levels below the target.
 
-    Distillation says how they weigh and who teaches them; any other replay is cross-entropy of weight 1.
+    `taught` says how they weigh and who teaches them.
     """
     pool = plan.pool
     if settings.data == "latest":
@@ -81,7 +88,6 @@ def replay_examples(
         shown.update({prompt.id: (prompt.level, prompt.task) for prompt, _ in pairs})
         return [(prompt.id, prompt.text, answer) for prompt, answer in pairs]
 
-    taught = settings if isinstance(settings, Distillation) else Distillation()
     by_teacher = taught.loss != "ce"
     examples = draw_replay(
         pool,
@@ -104,8 +110,7 @@ def replay_examples(
 def _in_one_sum(own: Sequence[Example], replayed: Sequence[Example]) -> tuple[list[Example], float]:
     """Return own samples and replayed sequences together, and the normalizer of the `kl` stream that they share.
 
-    The stream is then the mean over own samples plus that over replayed sequences, each times the weight that its
-    examples came with, however many tokens each has.
+    The stream then is the mean over own tokens plus the mean over replayed tokens, each times its examples' weight.
     """
     own_count, count = (completion_tokens([e for e in part if e.kl_weight]) for part in (own, replayed))
     normalizer = float(count or own_count or 1)

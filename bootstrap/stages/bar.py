@@ -1,7 +1,7 @@
-"""What a candidate is held to: what its champion line has reached, and the alpha that it is tested at.
+"""The bar of a candidate: what its champion line has reached, and the alpha that it is tested at.
 
-A function of the recipe, the ledger, and what the verifiers say now of the answers that it names. The statistics are
-`evaluation/protection.py`'s and `spending.py`'s.
+A function of the recipe, the ledger, and the verifiers' present judgement of stored answers. Left out: the statistics
+(`evaluation/protection.py`, `evaluation/spending.py`).
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ def reached(
 ) -> Protected:
     """Return what the champions up to `champion` have reached.
 
-    `highest`: the task's last level, None without one; `report_of`: a generation's report as the verifiers judge now.
+    `highest`: the task's last level, None without one. `report_of`: gives a generation's report as verifiers judge now.
     """
     by_word = [one.number for one in committed[1:] if was_by_word(one.decision)]
     line = champion_line(committed, champion, restarts=by_word, superseded=_superseded(recipe, committed))
@@ -38,7 +38,7 @@ def reached(
 
 
 def _superseded(recipe: Recipe, committed: Sequence[Generation]) -> set[int]:
-    """Return the champions that a later one of their own siblings has taken the place of."""
+    """Return the champions that a later sibling has replaced."""
     found, number = set[int](), 1
     while number < len(committed):
         siblings = recipe.generations.position(number).siblings
@@ -49,9 +49,9 @@ def _superseded(recipe: Recipe, committed: Sequence[Generation]) -> set[int]:
 
 
 def improvement_test(recipe: Recipe, committed: Sequence[Generation], position: Position) -> ImprovementTest:
-    """Return what a generation's improvement is tested at, `committed` being all before its siblings.
+    """Return the test of a generation's improvement; `committed`: all generations before its siblings.
 
-    Comparisons that were recorded before alpha was kept count as having spent nothing.
+    Comparisons whose record has no alpha count as having spent nothing.
     """
     alpha, branches = recipe.gate.alpha, position.stage.branches
     if position.stage.gate != "compare" or not recipe.spends_over_lineage:

@@ -1,7 +1,7 @@
-"""What only a task's prompts can tell of a recipe: levels that are not there or have no final prompt, questions on both
-sides of a gate, and how little a gate can tell of few prompts.
+"""Checks of a recipe that need its tasks' prompts, before anything is grown.
 
-`check_tasks` refuses what cannot work before anything is grown; `notes_on` says what is worth knowing.
+`check_tasks` refuses levels that are not there or lack final prompts, and questions on both sides of a gate.
+`notes_on` names what is allowed and worth knowing, such as too few prompts for the gate to tell anything.
 """
 
 import bisect
@@ -14,6 +14,7 @@ from bootstrap.config.base import Place, dotted
 from bootstrap.config.conflicts import Conflict
 from bootstrap.config.conflicts.levels import LastLevels, beyond
 from bootstrap.config.recipe import Recipe
+from bootstrap.config.tasks import tasks_of
 from bootstrap.errors import RecipeError
 from bootstrap.evaluation.intervals import paired_lower_bound
 from bootstrap.prompts.files import Rows
@@ -28,19 +29,19 @@ EXAMPLES = 2
 """Pairs of questions that are shown."""
 SLICES_NAMED = 8
 TOUCHY = 0.1
-"""Share of a panel task's answers by which generations that are equal may well differ."""
+"""Share of a panel task's answers by which equally good generations may well differ."""
 Questions = tuple[Rows, set[str]]
 """A file and some of its questions."""
 
 
 def check_tasks(recipe: Recipe, task: Task, panel: Mapping[str, Task]) -> None:
-    """Raise RecipeError, each problem with its place and remedy, where the tasks' prompts speak against the recipe.
+    """Raise RecipeError, with place and remedy of each problem, where the tasks' prompts do not fit the recipe.
 
     `panel`: the tasks of the evaluation's panel, by name.
     """
     highest = {name: watched.highest_level for name, watched in panel.items()}
     problems = [*beyond(recipe, LastLevels(task=task.highest_level, panel=highest))]
-    # Where a level is not there, its questions cannot be asked for.
+    # Questions of a level that is not there cannot be drawn.
     if not problems:
         shared = [found.conflict for found in _shared(recipe, task, panel) if not found.by_text]
         problems = [*shared, *_without_final(recipe, task)]
@@ -49,8 +50,8 @@ def check_tasks(recipe: Recipe, task: Task, panel: Mapping[str, Task]) -> None:
 
 
 def notes_on(recipe: Recipe, task: Task, panel: Mapping[str, Task]) -> Iterator[str]:
-    """Yield what readers should know of the rows: their slices, near-duplicates, what a gate asks regardless, and where
-    so few prompts are asked that it cannot tell a loss, or takes chance for one."""
+    """Yield notes: slices, near-duplicates, questions on both sides of a gate in older lineages, and too few prompts
+    for the gate to tell a loss from chance."""
     for found in _shared(recipe, task, panel):
         if found.by_text:
             yield f"{dotted(found.conflict.place)}: {found.conflict.message}"
@@ -64,15 +65,15 @@ def notes_on(recipe: Recipe, task: Task, panel: Mapping[str, Task]) -> Iterator[
 
 @dataclass(frozen=True, kw_only=True)
 class Shared:
-    """Questions that a gate asks and that are trained on or kept for the end."""
+    """Questions of a gate that are trained on too, or kept for the final comparison."""
 
     conflict: Conflict
     by_text: bool
-    """Whether one of the two files is split by its prompts' texts, as in lineages that were grown so; these go on."""
+    """Whether one of the two files is split by its prompts' texts, as lineages of earlier versions are; allowed."""
 
 
 def _shared(recipe: Recipe, task: Task, panel: Mapping[str, Task]) -> Iterator[Shared]:
-    """Yield where a gate asks questions of files that are trained on or kept for the end."""
+    """Yield where a gate asks questions that are trained on too, or kept for the end."""
     files = files_of(task)
     kept = {name: kept_from_gates(rows) for name, rows in files.items()}
     for name, watched in panel.items():
@@ -88,7 +89,7 @@ def _shared(recipe: Recipe, task: Task, panel: Mapping[str, Task]) -> Iterator[S
 
 
 def _told(asked: Sequence[Questions], kept: Sequence[Questions], place: Place) -> Iterator[Shared]:
-    """Yield which questions of `asked` are among those that are `kept` from gates; each pair of files by itself."""
+    """Yield the questions of `asked` that are `kept` from gates too, for each pair of files."""
     pairs = [(mine, rows, both) for mine, own in asked for rows, others in kept if (both := own & others)]
     for by_text in (False, True):
         found = [
@@ -113,12 +114,13 @@ def _told(asked: Sequence[Questions], kept: Sequence[Questions], place: Place) -
 
 
 def _without_final(recipe: Recipe, task: Task) -> Iterator[Conflict]:
-    """Yield where a task keeps a final share and some level that may be aimed at has no prompt in it.
+    """Yield levels that may be aimed at and lack final prompts, though the task keeps a final share.
 
-    Otherwise the comparison at the end would find out, when all generations have grown.
+    Otherwise only the comparison at the end would find out.
     """
-    for name, part in task.parts.items():
-        if not part.settings.final_fraction:
+    for name, settings in tasks_of(recipe.task).items():
+        part = task.parts[name]
+        if not settings.final_fraction:
             continue
         for level in range(1, own_level(part, own_level(task, recipe.highest_aim())) + 1):
             try:
@@ -139,8 +141,10 @@ def _slices(rows: Rows) -> Iterator[str]:
 
 
 def _small_slices(recipe: Recipe, task: Task) -> Iterator[str]:
-    """Yield the slices of which the gate could not reject a total loss: 0.5^n is the p-value of n lost and none gained,
-    and alpha is shared by slices and levels (`evaluation/gate.py`)."""
+    """Yield the slices whose total loss the gate could not reject.
+
+    0.5^n is the p-value of n lost and none gained; slices and levels share alpha (`evaluation/gate.py`).
+    """
     names = sorted({name for rows in files_of(task).values() for name in rows.slices})
     levels = range(1, own_level(task, recipe.highest_level()) + 1)
     if not names:
@@ -160,7 +164,7 @@ def _small_slices(recipe: Recipe, task: Task) -> Iterator[str]:
 
 
 def _with_slices(recipe: Recipe, task: Task, levels: Iterable[int]) -> Iterator[Prompt]:
-    """Yield the held-out prompts of files that are asked; what is generated has no slices, and takes long to draw."""
+    """Yield the held-out prompts of files; generated tasks have no slices, and take long to draw."""
     count = recipe.evaluation.prompts_per_level
     for level in levels:
         for name in files_of(task):
@@ -168,7 +172,7 @@ def _with_slices(recipe: Recipe, task: Task, levels: Iterable[int]) -> Iterator[
 
 
 def _touchy(recipe: Recipe, name: str, watched: Task) -> Iterator[str]:
-    """Yield that a panel task's lower bound falls below its margin when few answers differ, as many won as lost."""
+    """Yield that a panel task's lower bound is below its margin when few answers differ, as many won as lost."""
     wanted, gate = recipe.evaluation.panel[name], recipe.gate
     found = [(watched.num_heldout(level, wanted.prompts_per_level), wanted.prompts_per_level) for level in wanted.asked]
     total = sum(most if number is None else number for number, most in found)
@@ -176,7 +180,7 @@ def _touchy(recipe: Recipe, name: str, watched: Task) -> Iterator[str]:
     def low(swapped: int) -> float:
         return paired_lower_bound(swapped, lost=swapped, total=total, confidence=1 - gate.alpha)
 
-    # The gate allows what so many prompts can tell apart (`evaluation/gate.py`), so that no difference is none.
+    # The gate widens the margin to what so many prompts can tell apart (`evaluation/gate.py`).
     margin = max(gate.panel_margin, -low(0))
     most = min(int(TOUCHY * total) // 2 + 1, total // 2)
     swapped = bisect.bisect_left(range(most + 1), True, key=lambda swapped: low(swapped) < -margin) - 1

@@ -1,4 +1,4 @@
-"""What every stage is given, and what every stage reports: the run's fixed parts, and meters of work and time."""
+"""What every stage is given, the run's fixed parts and a generation's plan, and its meter of work and time."""
 
 import platform
 import time
@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
+from types import MappingProxyType
 from typing import Any
 
 from bootstrap import __version__
@@ -23,7 +24,7 @@ from bootstrap.ledger_records import Annotations, Compute
 from bootstrap.pool import STAGE, Pool
 from bootstrap.prompts.task import Task
 from bootstrap.provenance import source_digest
-from bootstrap.records import Checkpoint, Event, Observer
+from bootstrap.records import Checkpoint, Event, Observer, Prompt
 from bootstrap.scoring.verifier import Verifier
 from bootstrap.selection.curriculum import levels_of
 from bootstrap.selection.replay import PoolEntry, ReplayPool
@@ -33,19 +34,19 @@ from bootstrap.store.lineage_store import LineageStore
 from bootstrap.telemetry import Telemetry
 
 HELD_OUT = "held-out "
-"""What the name of a verifier for held-out answers alone begins with."""
+"""Prefix of an eval verifier's name in the ledger."""
 PANEL = "panel "
-"""What the name of a verifier for a task of the evaluation's panel begins with."""
+"""Prefix of a panel task's verifier in the ledger."""
 RECORDED_PACKAGES = ("torch", "transformers", "ray", "mlflow", "numpy")
 MEASURED = ("seconds", "cpu_seconds")
-"""The meters that differ from run to run."""
+"""The fields that differ from run to run."""
 
 
 @dataclass(kw_only=True)
 class Meter:
     """Counts (deterministic, part of the ledger) and seconds (annotations) of one generation.
 
-    What is counted or timed is told to `telemetry` too; what `add` takes over was told when it was done.
+    `telemetry` is told of them too, but for what `add` takes over, which was told when it was done.
     """
 
     telemetry: Telemetry = field(default_factory=Telemetry)
@@ -58,7 +59,7 @@ class Meter:
     cpu_seconds: dict[str, float] = field(default_factory=dict)
     """CPU time spent outside the workers, such as that of sandboxed processes."""
     bytes_moved: dict[str, float] = field(default_factory=dict)
-    """Least memory traffic of a phase, all workers together; with flops it gives the machine's bound."""
+    """Least memory traffic by phase, all workers together; with FLOPs it gives the machine's bound."""
 
     def count(self, phase: str, *, flops: float, tokens: int, bytes_moved: float = 0.0) -> None:
         self.flops[phase] = self.flops.get(phase, 0.0) + flops
@@ -68,7 +69,7 @@ class Meter:
 
     @contextmanager
     def clock(self, phase: str) -> Iterator[None]:
-        """Add the wall time of the block to a phase, and label the workers' calls in it with that."""
+        """Add the wall time of the block to a phase, and label the workers' calls in it with the phase."""
         start, label = time.perf_counter(), STAGE.set(phase)
         try:
             with self.telemetry.stage(phase):
@@ -78,7 +79,7 @@ class Meter:
             self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
 
     def add(self, other: Mapping[str, Any]) -> None:
-        """Add what another meter's `to_json` holds; parts that it leaves out count nothing."""
+        """Add another meter's `to_json`; missing parts count nothing."""
         for name in ("flops", "tokens", "bytes_moved", *MEASURED):
             mine = getattr(self, name)
             for phase, value in other.get(name, {}).items():
@@ -87,16 +88,16 @@ class Meter:
         self.verdicts += other.get("verdicts", 0)
 
     def to_json(self, *, measured: bool) -> dict[str, Any]:
-        """Return the counts, with `measured` also the seconds, which differ from run to run."""
+        """Return the counts; with `measured` the seconds too."""
         data = self.compute().model_dump(mode="json") | {"bytes_moved": self.bytes_moved}
         return data | self.measured() if measured else data
 
     def measured(self) -> dict[str, dict[str, float]]:
-        """Return what differs from run to run."""
+        """Return the seconds, which differ from run to run."""
         return {name: getattr(self, name) for name in MEASURED}
 
     def bound_fraction(self, benchmark: Mapping[str, float]) -> dict[str, float]:
-        """Return by phase the share of the machine's bound: least possible seconds over measured ones.
+        """Return least possible over measured seconds by phase.
 
         The least is the longer of computing at the measured matmul rate and moving bytes at the measured bandwidth.
         """
@@ -111,7 +112,7 @@ class Meter:
         return fractions
 
     def annotations(self, started: datetime, bound: Mapping[str, float], environment: Mapping[str, str]) -> Annotations:
-        """Return what was measured from `started` until now, with what the machine could do (`bound`)."""
+        """Return what was measured from `started` until now; `bound`: the probed rates of the machine."""
         return Annotations(
             started=started.isoformat(timespec="seconds"),
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -127,10 +128,7 @@ class Meter:
     def compute(self) -> Compute:
         """Return the counts as the ledger keeps them."""
         return Compute(
-            flops=dict(self.flops),
-            tokens=dict(self.tokens),
-            useful_tokens=self.useful_tokens,
-            verdicts=self.verdicts,
+            flops=dict(self.flops), tokens=dict(self.tokens), useful_tokens=self.useful_tokens, verdicts=self.verdicts
         )
 
 
@@ -152,35 +150,35 @@ class Context:
     """The recipe's, with the precision that its workers compute in."""
     task: Task
     verifiers: Mapping[Place, Verifier]
-    """What judges answers that are trained on, by place in the recipe (`Recipe.verifiers`)."""
+    """Judges of training answers, by place in the recipe (`Recipe.verifiers`)."""
     verifier: Verifier
-    """The one of them that judges for the generation being grown."""
+    """The one of them that judges in the generation being grown."""
     eval_verifier: Verifier
-    """Judges held-out answers; the recipe's own verifier unless the recipe says otherwise."""
+    """The eval verifier, which judges held-out answers: `verifier` unless the recipe names another."""
     panel: Mapping[str, Watched]
-    """Tasks that are evaluated beside the run's own, by the recipe's names for them, in the names' order."""
+    """Tasks that are evaluated beside the run's own, by name, in the names' order."""
     models: LineageModels
     """Generations that verifiers ask."""
     store: LineageStore
     pool: Pool
     observe: Observer
     answers: dict[int, list[PoolEntry]] = field(default_factory=dict)
-    """What each committed generation gave to the replay pool, kept so that it is read from disk once."""
+    """Cache: what each committed generation gave to the replay pool."""
     known: dict[int, Answers] = field(default_factory=dict)
-    """What each committed generation answered on held-out prompts, judged as the verifiers judge now, kept likewise."""
+    """Cache: what each committed generation answered to held-out prompts, as the verifiers judge it now."""
     rates: dict[int, PassRates] = field(default_factory=dict)
-    """What each committed generation found out about its prompts, kept likewise."""
+    """Cache: how often each committed generation answered its prompts right."""
 
     def at(self, number: int) -> "Context":
-        """Return the context in which a generation grows: its stage's verifier judges."""
+        """Return the context of a generation, in which its stage's verifier judges."""
         return replace(self, verifier=self.verifiers[self.recipe.verifier_place(number)])
 
     def meter(self) -> Meter:
-        """Return a fresh meter, which tells the pool's telemetry what it counts."""
+        """Return a fresh meter with the pool's telemetry."""
         return Meter(telemetry=self.pool.telemetry)
 
     def identity(self) -> dict[str, Any]:
-        """What the id of every stage output depends on besides its own settings."""
+        """Return what the id of every stage output depends on besides its own settings."""
         return {
             "code": __version__,
             "seed": self.recipe.seed,
@@ -191,17 +189,20 @@ class Context:
             "batch_rows": self.recipe.resources.batch_rows,
         }
 
-    def in_progress(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what unfinished work on `inputs` is known by: the very source that does it belongs to that.
+    def heldout(self, level: int) -> list[Prompt]:
+        """Return the held-out prompts of a level of the run's task that an evaluation asks."""
+        return self.task.heldout(level, self.recipe.evaluation.prompts_per_level)
 
-        What is finished is known by the program's version, so that an edit does not undo it; half a piece of work must
-        not go on under code that may do the other half otherwise.
+    def in_progress(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the key of unfinished work on `inputs`, the digest of the source among it.
+
+        Half a piece of work must not go on under other code. Finished work is keyed by the program's version instead,
+        so that an edit does not undo it.
         """
         return {**inputs, "source": source_digest()}
 
     def verifier_versions(self) -> dict[str, str]:
-        """Return name -> version; a verifier for held-out answers alone stands under `held-out NAME`, one for a task of
-        the panel under `panel TASK`."""
+        """Map names to versions; an eval verifier stands under `held-out NAME`, a panel task's under `panel TASK`."""
         versions = {self.verifier.name: self.verifier.version}
         if self.eval_verifier is not self.verifier:
             versions[f"{HELD_OUT}{self.eval_verifier.name}"] = self.eval_verifier.version
@@ -210,40 +211,58 @@ class Context:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What one generation sets out to do; every field is a function of the recipe and the lineage."""
+    """What one generation sets out with; every field is a function of the recipe and the lineage.
+
+    Models are kept as the recipe names them -> (generation, None outside the lineage; weights).
+    """
 
     number: int
+    champion: int | None = None
+    """The champion from before its siblings; None for generation 0."""
     init: int | None
-    """Generation whose weights it starts from; None for generation 0, those of another model, and a merge."""
+    """Generation whose weights it starts from; None for generation 0, another model and a merge."""
     parents: tuple[int, ...] = ()
     """The generations whose weights it is made of: that one, or those merged."""
     start: Checkpoint
     shape: ModelShape
     target_levels: tuple[int, ...]
-    replay_levels: tuple[int, ...]
-    protected: Protected
+    replay_levels: tuple[int, ...] = ()
+    protected: Protected = field(default_factory=Protected)
     """What the champion line has reached, which the gate lets no promotion cost."""
-    pool: ReplayPool
-    teachers: Mapping[Teacher, tuple[int | None, Checkpoint]]
-    """Teacher as the recipe names it -> (generation number, weights)."""
+    pool: ReplayPool = field(default_factory=ReplayPool)
+    teachers: Mapping[Teacher, tuple[int | None, Checkpoint]] = field(default_factory=dict)
     samplers: Mapping[Sampler, tuple[int | None, Checkpoint]] = field(default_factory=dict)
-    """Who answers in place of the starting weights, as the recipe names it -> (generation number, weights)."""
+    """Who answers in place of the starting weights."""
     merged: Mapping[LineageModel, tuple[int, Checkpoint]] = field(default_factory=dict)
-    """Whose weights a `merge` step combines, as the recipe names them -> (generation number, weights)."""
+    """Whose weights a `merge` step combines, the base of their differences among them."""
     references: Mapping[Reference, tuple[int | None, Checkpoint]] = field(default_factory=dict)
-    """Model that a KL term holds the policy to, as the recipe names it -> (generation number, weights)."""
+    """Whom a KL term holds the policy to, other than its start."""
     asked: Mapping[LineageModel, tuple[int, Checkpoint]] = field(default_factory=dict)
-    """Generation that the verifier asks, as the recipe names it -> (number, weights)."""
+    """Whom the verifier asks."""
     rates: PassRates = field(default_factory=PassRates)
-    """How often the generations whose weights it comes from answered each prompt right; empty where no step retires
-    prompts."""
+    """How often its ancestors answered each prompt right; empty where no step retires prompts."""
 
     def levels(self, wanted: Levels) -> tuple[int, ...]:
         """Return the levels that a step draws prompts from."""
         return levels_of(wanted, self.target_levels)
 
     def event(
-        self, stage: str, done: int = 0, total: int = 0, *, message: str = "", warning: str = "", **metrics: float
+        self,
+        stage: str,
+        done: int,
+        total: int,
+        *,
+        message: str = "",
+        warning: str = "",
+        metrics: Mapping[str, float] = MappingProxyType({}),
     ) -> Event:
-        told = {"message": message, "warning": warning}
-        return Event(generation=self.number, stage=stage, done=done, total=total, metrics=metrics, **told)
+        """Return an event of this generation, `done` of `total` parts of a stage being done."""
+        return Event(
+            generation=self.number,
+            stage=stage,
+            done=done,
+            total=total,
+            metrics=dict(metrics),
+            message=message,
+            warning=warning,
+        )

@@ -1,19 +1,17 @@
-"""The diagnostics of one generation, from what its evaluation and its steps left behind, as a stage that is never run
-twice.
+"""Diagnostics of one generation from its evaluation and its steps, as a stage that is never run twice.
 
-Two things are done for it alone: the fixed prompts are answered as far as the evaluation has not asked them (the same
-requests with the same seeds, so generation 0 needs none), and the divergence from the parent and from generation 0 is
-computed on these answers. Left out: the metrics' formulas (`evaluation/diagnostics.py`) and the guards' verdict
-(`evaluation/guards.py`).
+Two things are done for them alone. Fixed prompts that the evaluation has not asked are answered, with the same
+requests and seeds, so generation 0 needs none. On these answers the divergence from the parent and from generation 0 is
+computed.
+
+Left out: formulas (`evaluation/diagnostics.py`) and guards (`evaluation/guards.py`).
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from bootstrap.canonical import json_file
 from bootstrap.config.models import roles
 from bootstrap.errors import RecipeError
 from bootstrap.evaluation import diagnostics as metrics
@@ -21,7 +19,7 @@ from bootstrap.evaluation.guards import findings
 from bootstrap.evaluation.report import OutcomeRow, outcomes
 from bootstrap.ids import Asking, HeldoutId
 from bootstrap.ledger_records import Diagnostics
-from bootstrap.records import Checkpoint, Event, Example, Prompt, Rollout, Use, Verdict
+from bootstrap.records import Checkpoint, Event, Example, Rollout, Use, Verdict
 from bootstrap.scoring.given import given_answer
 from bootstrap.scoring.verifier import score
 from bootstrap.stages.context import Context, Meter, Plan
@@ -29,17 +27,18 @@ from bootstrap.stages.encoding import Encoder
 from bootstrap.stages.evaluate import SEED, Evaluation
 from bootstrap.stages.generate import count_asked, generate, judge, requests, sampling, spread
 from bootstrap.stages.heldout import eval_verifier_version, judge_again
-from bootstrap.stages.resolve import weights_of
+from bootstrap.stages.once import once
 from bootstrap.stages.shown import shown_by
 from bootstrap.stages.step import StepResult
 from bootstrap.stages.tables import Tables
+from bootstrap.stages.weights import weights_of
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.ledger import Entry
 from bootstrap.store.tables import from_parquet, to_parquet
 
 PHASE = "diagnostics"
 ROLE = "diagnostics"
-"""Of the artifact among a generation's."""
+"""Role of the artifact among a generation's."""
 
 
 def diagnose(
@@ -52,7 +51,7 @@ def diagnose(
     *,
     meter: Meter,
 ) -> tuple[Diagnostics, Artifact]:
-    """Return a generation's diagnostics, the guards that it broke included, and what it rests upon.
+    """Return a generation's diagnostics with the broken guards, and their artifact.
 
     Raises VerifierError when too many answers to the fixed prompts cannot be judged.
     """
@@ -67,37 +66,32 @@ def diagnose(
         "base": entries[0].hash if entries else None,
         "verifier": context.verifier.version,
     }
-    artifact = context.store.find("diagnostics", inputs)
-    if artifact is None:
-        diagnosis = _Diagnosis(context, entries, plan, checkpoint, evaluation)
+
+    def measure(counts: Meter) -> dict[str, bytes]:
+        diagnosis = _Diagnosis(context, entries, plan, checkpoint, evaluation, counts)
         diagnostics, rows = diagnosis.run([Tables.read(result.artifact) for result in results])
-        counts = diagnosis.counts
-        context.store.put_work("measured", inputs, {"measured.json": json.dumps(counts.measured()).encode()})
-        files = {
+        return {
             "diagnostics.json": diagnostics.model_dump_json().encode(),
             "fixed.parquet": to_parquet(rows, OutcomeRow),
-            "meter.json": json_file(counts.to_json(measured=False)),
         }
-        artifact = context.store.put("diagnostics", inputs, files)
-    meter.add(artifact.json("meter.json"))
-    if (measured := context.store.find_work("measured", inputs)) is not None:
-        meter.add(measured.json("measured.json"))
+
+    artifact = once(context, "diagnostics", inputs, measure, meter=meter)
     diagnostics = Diagnostics.model_validate(artifact.json("diagnostics.json"))
     return diagnostics.model_copy(update={"findings": findings(diagnostics, recipe.guards)}), artifact
 
 
 @dataclass
 class _Diagnosis:
-    """The diagnosis of one generation, with everything it needs to know."""
+    """The diagnostics of one generation in the making."""
 
     context: Context
     entries: Sequence[Entry]
     plan: Plan
     checkpoint: Checkpoint
     evaluation: Evaluation
+    counts: Meter
 
     def __post_init__(self) -> None:
-        self.counts = self.context.meter()
         artifact = self.evaluation.artifact
         rollouts = from_parquet(artifact.read("samples.parquet"), Rollout)
         verdicts = from_parquet(artifact.read("verdicts.parquet"), Verdict)
@@ -105,7 +99,7 @@ class _Diagnosis:
         self.sampled = [(rollout, verdict) for rollout, verdict in pairs if _is_sampled(rollout.id)]
 
     def run(self, tables: Sequence[Tables]) -> tuple[Diagnostics, list[OutcomeRow]]:
-        """Return the diagnostics, no guard applied, and the answers to the fixed prompts, one row per sample."""
+        """Return the diagnostics without guards, and the outcomes of the fixed prompts, one row a sample."""
         self.context.observe(Event(generation=self.plan.number, stage="diagnose"))
         fixed = self._fixed()
         rows = outcomes([rollout for rollout, _ in fixed], [verdict for _, verdict in fixed])
@@ -140,7 +134,7 @@ class _Diagnosis:
         )
 
     def _fixed(self) -> list[tuple[Rollout, Verdict]]:
-        """Return the answers to the fixed prompts, taken from the evaluation where it has them."""
+        """Return answers to the fixed prompts and their verdicts, the evaluation's own where it has them."""
         context, how = self.context, self.context.recipe.evaluation.sampled
         if how is None:
             return []
@@ -148,7 +142,7 @@ class _Diagnosis:
         found = []
         levels = tuple(range(1, context.recipe.task.base_level + 1))
         for level, count in spread(context.recipe.diagnostics.prompts, levels, seed=None):
-            prompts = self._heldout(level)[:count]
+            prompts = self.context.heldout(level)[:count]
             wanted = requests(
                 prompts, prefix=HeldoutId(asking=Asking.SAMPLED, level=level), samples=how.samples, seed=SEED
             )
@@ -187,7 +181,7 @@ class _Diagnosis:
         return metrics.pass_at_k_change(rows, base, k=how.k)
 
     def _divergence(self, examples: Sequence[Example], number: int | None) -> float | None:
-        """Return the divergence from a generation in nats per token; None where the two cannot be compared."""
+        """Return the divergence from a generation in nats per token; None where their vocabularies differ."""
         context = self.context
         if number is None or not self.entries or not examples:
             return None
@@ -203,15 +197,18 @@ class _Diagnosis:
         return found.per_token
 
     def _disagreement(self, rollouts: Sequence[Rollout], verdicts: Sequence[Verdict]) -> float | None:
-        """Let training's verifier judge the sampled held-out answers too; trouble with judging is no disagreement."""
+        """Return how often training's verifier and the eval verifier differ on sampled held-out answers.
+
+        Answers that one of them cannot judge are left out; None where the two are one, or training's lacks its models.
+        """
         context, recipe = self.context, self.context.recipe
-        lacks_models = roles(recipe.verifiers()[recipe.verifier_place(self.plan.number)]) and not self.plan.asked
+        lacks_models = roles(recipe.verifier_of(self.plan.number)) and not self.plan.asked
         if context.verifier is context.eval_verifier or lacks_models:
             return None
         references = {
             prompt.id: context.task.reference(prompt)
             for level in {rollout.level for rollout in rollouts}
-            for prompt in self._heldout(level)
+            for prompt in self.context.heldout(level)
         }
         others = score(rollouts, references, verifier=context.verifier, max_unverifiable=1.0)
         self.counts.verdicts += len(others)
@@ -219,10 +216,10 @@ class _Diagnosis:
         return metrics.disagreement([verdict.status for verdict in others], [verdict.status for verdict in verdicts])
 
     def _overlap(self, tables: Sequence[Tables], uses: Iterable[str]) -> float | None:
-        """Compare the texts of all prompts trained on with those held out, of the task and of the panel.
+        """Return the overlap of prompts trained on with held-out ones of the task and the panel.
 
-        Trained on are the prompts of own answers that were used or join the replay pool, of references that were shown,
-        and of earlier answers that were replayed, a fork's inherited ones among them.
+        Trained on are prompts of answers that were used or join the replay pool, of shown references, and of replayed
+        answers, a fork's inherited ones among them.
         """
         context = self.context
         kept = {
@@ -235,25 +232,22 @@ class _Diagnosis:
         trained |= {row.prompt for table in tables for row in table.shown}
         used, pool = set(uses), self.plan.pool
         trained |= {entry.prompt_text for entry in pool.given if entry.rollout_id in used}
-        heldout = [prompt for row in self.evaluation.report.levels for prompt in self._heldout(row.level)]
+        heldout = [prompt for row in self.evaluation.report.levels for prompt in self.context.heldout(row.level)]
         for watched in context.panel.values():
             for level in watched.settings.asked:
                 heldout += watched.task.heldout(level, watched.settings.prompts_per_level)
-        # One text that task and panel share is one prompt.
+        # Task and panel may share a text.
         apart = dict.fromkeys(prompt.text for prompt in heldout)
         return metrics.overlap(
             self._tokens(sorted(trained)), self._tokens(list(apart)), n=context.recipe.diagnostics.ngram
         )
 
     def _tokens(self, texts: Sequence[str]) -> Iterator[list[int]]:
-        """Yield the tokens of each text, a portion of them in memory at once."""
+        """Yield the tokens of each text; a portion of the texts is in memory at once."""
         tokenizer = Encoder(self.checkpoint).tokenizer
         for start in range(0, len(texts), metrics.AT_ONCE):
             portion = list(texts[start : start + metrics.AT_ONCE])
             yield from (found.ids for found in tokenizer.encode_batch(portion, add_special_tokens=False))
-
-    def _heldout(self, level: int) -> list[Prompt]:
-        return self.context.task.heldout(level, self.context.recipe.evaluation.prompts_per_level)
 
 
 def _shown(rollout: Rollout) -> Example:

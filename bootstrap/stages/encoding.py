@@ -1,6 +1,6 @@
-"""Text examples -> tokens, in the driver: it must count completion tokens before a batch is sharded.
+"""Text examples -> tokens, in the driver, which counts completion tokens before it shards a batch.
 
-Uses the tokenizer file that travels with the weights, through the same library that the workers use.
+The tokenizer's file travels with the weights; the workers use the same library.
 """
 
 import json
@@ -25,20 +25,25 @@ class Encoder:
         # An adapter's folder has no configuration; its base has been read by then.
         self.rows = json.loads(checkpoint.files.get("config.json", b"{}")).get("vocab_size")
         self.eos = end_id(self.tokenizer, settings, rows=self.rows)
-        unknown = settings.get("unk_token")
-        # Older files write a token as an object.
-        unknown = unknown["content"] if isinstance(unknown, dict) else unknown
-        self.unknown = self.tokenizer.token_to_id(unknown) if unknown is not None else None
+        match settings.get("unk_token"):
+            case None:
+                self.unknown = None
+            # Older files write a token as an object.
+            case {"content": unknown} | unknown:
+                self.unknown = self.tokenizer.token_to_id(unknown)
         self.framing = framing_of(checkpoint.files)
         self.letters = Letters(self.tokenizer)
 
     def encode(self, examples: Sequence[Example]) -> list[Example]:
-        """Return the examples with tokens; each text completion ends with the end-of-sequence token.
+        """Return the text examples with tokens; each completion ends with the end-of-sequence token.
 
-        They keep the text of their prompt, which no one can tell from the source of a reference. Raises RecipeError for
-        a text that becomes a token which the model has no row for.
+        They keep the prompt's text, which the id of a reference does not lead to. Raises RecipeError for a text with a
+        token that the model has no row for.
         """
-        pairs = self.pairs([(e.prompt_text, e.completion_text) for e in examples])
+        texts = [(e.prompt_text, e.completion_text) for e in examples]
+        pairs = self.pairs(
+            [(prompt, completion) for prompt, completion in texts if prompt is not None and completion is not None]
+        )
         highest = max((max((*prompt, *completion)) for prompt, completion in pairs), default=0)
         if self.rows is not None and highest >= self.rows:
             raise RecipeError(
@@ -47,19 +52,14 @@ class Encoder:
                 "tokenizer.json"
             )
         return [
-            replace(
-                example,
-                tokens=(*prompt, *completion),
-                num_prompt_tokens=len(prompt),
-                completion_text=None,
-            )
+            replace(example, tokens=(*prompt, *completion), num_prompt_tokens=len(prompt), completion_text=None)
             for example, (prompt, completion) in zip(examples, pairs, strict=True)
         ]
 
     def pairs(self, texts: Sequence[tuple[str, str]]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-        """Return the tokens of (prompt, completion) texts, the framing and the end of sequence included.
+        """Return the tokens of (prompt, completion) texts, framing and end of sequence included.
 
-        A reasoning tag that the framing opens is not written again where the completion begins with it.
+        A completion's reasoning tag is left out where the framing has opened it.
         """
         prompts = self._prompts([prompt for prompt, _ in texts])
         written = [without_opening(completion, self.framing.opening(prompt)) for prompt, completion in texts]
@@ -67,20 +67,20 @@ class Encoder:
         return [(prompt, (*completion, self.eos)) for prompt, completion in zip(prompts, completions, strict=True)]
 
     def writes(self, text: str) -> bool:
-        """Return whether the tokenizer has tokens for all of a text."""
+        """Whether the tokenizer has tokens for all of a text."""
         return self.unknown is None or self.unknown not in self._answers([text])[0]
 
     def _prompts(self, prompts: Sequence[str]) -> list[tuple[int, ...]]:
-        """Return the tokens of prompts as they are shown; those that hold no control token's text in one batch."""
+        """Return the tokens of framed prompts; those without a control token's text go in one batch."""
         adds = self.framing.adds_special_tokens
         odd = {prompt for prompt in prompts if self.letters.are_in(prompt)}
         plain = iter(self._encoded([self.framing.text(prompt) for prompt in prompts if prompt not in odd], adds))
         return [self.letters.prompt(prompt, self.framing) if prompt in odd else next(plain) for prompt in prompts]
 
     def _answers(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
-        """Return the tokens of texts that no template frames; those that hold no control token's text in one batch."""
+        """Return the tokens of unframed texts; those without a control token's text go in one batch."""
         odd = {text for text in texts if self.letters.are_in(text)}
-        # A normalizer may make a control token of what does not read like one.
+        # A normalizer may turn other text into a control token.
         self.tokenizer.encode_special_tokens = True
         plain = iter(self._encoded([text for text in texts if text not in odd], False))
         self.tokenizer.encode_special_tokens = False

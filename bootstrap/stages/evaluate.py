@@ -1,11 +1,9 @@
-"""Evaluation of weights on held-out prompts of the task and of the panel, as a stage that is never run twice."""
+"""Evaluation of weights on held-out prompts of the task and the panel, as a stage that is never run twice."""
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from bootstrap.canonical import json_file
 from bootstrap.config.base import identity_of
 from bootstrap.config.evaluation import Sampled
 from bootstrap.evaluation.report import Judged, OutcomeRow, build_report, outcomes
@@ -17,15 +15,16 @@ from bootstrap.scoring.given import given_answer
 from bootstrap.stages.context import Context, Meter, Watched
 from bootstrap.stages.generate import generate, judge, requests, sampling
 from bootstrap.stages.heldout import PANEL_FILE, known_answers, panel_rows
-from bootstrap.stages.resolve import weights_of
+from bootstrap.stages.once import once
+from bootstrap.stages.weights import weights_of
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.ledger import Entry
 from bootstrap.store.tables import from_parquet, to_parquet
 
 SEED = 0
-"""Samples of held-out prompts are drawn alike for every recipe seed: the suite is frozen."""
+"""Held-out prompts are sampled alike whatever the recipe's seed: the suite is frozen."""
 GREEDY_SHOWN = 4
-"""Greedy answers of each level that are kept for reading."""
+"""Greedy answers of each level that are kept for people to read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +48,7 @@ def evaluate(
 ) -> Evaluation:
     """Return greedy results on `levels` and the panel, and sampled ones on `sampled_levels`.
 
-    `trained_level`: the one from which the generalization margin is counted.
+    `trained_level`: the level from which the generalization margin is counted.
     """
     settings = context.recipe.evaluation
     inputs = {
@@ -58,29 +57,23 @@ def evaluate(
         "settings": identity_of(settings.model_copy(update={"lookahead": 0})),
         "min_prompts": context.recipe.gate.min_prompts,
         "levels": list(levels),
-        # Which rows of a file are asked also follows from how this version of the program reads them.
-        "suite": suite_digest([p for level in levels for p in context.task.heldout(level, settings.prompts_per_level)]),
+        # This version of the program may read other rows of a file.
+        "suite": suite_digest([prompt for level in levels for prompt in context.heldout(level)]),
         "sampled_levels": list(sampled_levels),
         "trained_level": trained_level,
         "panel": {name: watched.verifier.version for name, watched in context.panel.items()} if with_panel else {},
     }
-    artifact = context.store.find("evaluate", inputs)
-    if artifact is None:
-        files, counts = _measure(
-            context,
-            checkpoint,
-            levels=levels,
-            sampled_levels=sampled_levels,
-            trained_level=trained_level,
-            number=number,
-            panel=context.panel if with_panel else {},
-        )
-        # Before the artifact, so that a run killed in between still knows how long it took.
-        context.store.put_work("measured", inputs, {"measured.json": json.dumps(counts.measured()).encode()})
-        artifact = context.store.put("evaluate", inputs, files)
-    meter.add(artifact.json("meter.json"))
-    if (measured := context.store.find_work("measured", inputs)) is not None:
-        meter.add(measured.json("measured.json"))
+    measure = partial(
+        _measure,
+        context,
+        checkpoint,
+        levels=levels,
+        sampled_levels=sampled_levels,
+        trained_level=trained_level,
+        number=number,
+        panel=context.panel if with_panel else {},
+    )
+    artifact = once(context, "evaluate", inputs, measure, meter=meter)
     return Evaluation(
         report=Report.model_validate(artifact.json("report.json")),
         rows=from_parquet(artifact.read("outcomes.parquet"), OutcomeRow),
@@ -92,14 +85,14 @@ def evaluate(
 def outcomes_of(
     context: Context, entries: Sequence[Entry], number: int, *, levels: Collection[int], meter: Meter
 ) -> tuple[list[OutcomeRow], Artifact | None]:
-    """Return a committed generation's outcomes on the held-out prompts of these levels, and what was evaluated for it.
+    """Return a committed generation's outcomes on the held-out prompts of these levels, and the evaluation made for it.
 
-    Each prompt stands at the lowest of its levels. The generation's own evaluation answers for the levels whose prompts
-    it covers; any other level is evaluated now.
+    Each prompt stands at the lowest of its levels. Levels that the generation's own evaluation does not cover are
+    evaluated now; None where it covers all.
     """
-    known, count = known_answers(context, entries, number).rows, context.recipe.evaluation.prompts_per_level
+    known = known_answers(context, entries, number).rows
     answered = {row.prompt_id for row in known}
-    suites = {level: [prompt.id for prompt in context.task.heldout(level, count)] for level in levels}
+    suites = {level: [prompt.id for prompt in context.heldout(level)] for level in levels}
     missing = sorted(level for level, suite in suites.items() if not answered.issuperset(suite))
     asked = {prompt for suite in suites.values() for prompt in suite}
     rows = [row for row in known if row.level in levels and row.level not in missing and row.prompt_id in asked]
@@ -116,22 +109,23 @@ def outcomes_of(
         with_panel=False,
     )
     lower = (level for level in range(1, max(missing)) if level not in missing)
-    below = {prompt.id for level in lower for prompt in context.task.heldout(level, count)}
+    below = {prompt.id for level in lower for prompt in context.heldout(level)}
     return [*rows, *(row for row in further.rows if row.prompt_id not in below)], further.artifact
 
 
 def _measure(
     context: Context,
     checkpoint: Checkpoint,
+    counts: Meter,
     *,
     levels: Sequence[int],
     sampled_levels: Sequence[int],
     trained_level: int,
     number: int,
     panel: Mapping[str, Watched],
-) -> tuple[dict[str, bytes], Meter]:
-    """Answer the held-out prompts; return the artifact's files and what it took."""
-    settings, counts = context.recipe.evaluation, context.meter()
+) -> dict[str, bytes]:
+    """Answer the held-out prompts and return the artifact's files."""
+    settings = context.recipe.evaluation
     context.pool.hold(checkpoint)
     shape = context.pool.shape()
     suite: list[Prompt] = []
@@ -145,7 +139,7 @@ def _measure(
     def ask(
         prompts: Sequence[Prompt], level: int, how: Sampled | None, *, of: str = "", watched: Watched | None = None
     ) -> Judged:
-        """Answer greedily, or sample as the recipe says; prompts of the run's task, or of a panel task called `of`."""
+        """Return answers and verdicts: greedy without `how`, on the run's task or a panel task called `of`."""
         task, verifier = (watched.task, watched.verifier) if watched else (context.task, context.eval_verifier)
         asking, samples = (Asking.GREEDY, 1) if how is None else (Asking.SAMPLED, how.samples)
         prefix = HeldoutId(asking=asking, level=level, task=of)
@@ -164,8 +158,8 @@ def _measure(
     answered: dict[str, tuple[Rollout, Verdict]] = {}
     for done, level in enumerate(levels):
         context.observe(Event(generation=number, stage="evaluate", done=done, total=total))
-        prompts = context.task.heldout(level, settings.prompts_per_level)
-        # The same weights answer a prompt that a lower level holds too as they did there.
+        prompts = context.heldout(level)
+        # A prompt of a lower level too has been answered there by the same weights.
         fresh = [prompt for prompt in prompts if prompt.id not in answered]
         if fresh:
             rollouts, verdicts = ask(fresh, level, None)
@@ -212,10 +206,13 @@ def _measure(
         "outcomes.parquet": to_parquet(rows, OutcomeRow),
         "samples.parquet": to_parquet(kept, Rollout),
         "verdicts.parquet": to_parquet(kept_verdicts, Verdict),
-        "meter.json": json_file(counts.to_json(measured=False)),
     }
     if panel:
-        answered = [(name, judged) for name, by_level in others.items() for judged in by_level.values()]
-        rows = [row for name, judged in answered for row in outcomes(*judged, task=name)]
-        files[PANEL_FILE] = to_parquet(rows, OutcomeRow)
-    return files, counts
+        watched_rows = [
+            row
+            for name, by_level in others.items()
+            for judged in by_level.values()
+            for row in outcomes(*judged, task=name)
+        ]
+        files[PANEL_FILE] = to_parquet(watched_rows, OutcomeRow)
+    return files

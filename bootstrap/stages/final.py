@@ -1,7 +1,7 @@
 """The final comparison: the delivered champion against generation 0, once, on prompts that no gate has seen.
 
-The gate asks the same held-out prompts again and again and keeps what does well on them, so their figures flatter the
-champion. The final set is a share of the questions that nothing else ever asks (`task.final_fraction`).
+The gate asks the same held-out prompts again and again and keeps candidates that do well on them, so their figures
+flatter the champion. The final set is a share of the questions that nothing else asks (`task.final_fraction`).
 
     store/artifacts/final-*     final.json, and the answers of both sides
 
@@ -21,7 +21,7 @@ from bootstrap.records import Event, Prompt
 from bootstrap.stages.context import Context, Meter
 from bootstrap.stages.evaluate import SEED
 from bootstrap.stages.generate import generate, judge, requests, sampling
-from bootstrap.stages.resolve import provide_base, weights_of
+from bootstrap.stages.weights import provide_base, weights_of
 from bootstrap.store.finals import FILE, KIND
 from bootstrap.store.ledger import Entry
 from bootstrap.store.tables import to_parquet
@@ -72,7 +72,7 @@ def compare_finally(context: Context, entries: Sequence[Entry]) -> FinalComparis
 
 
 def _final_prompts(context: Context, entries: Sequence[Entry]) -> dict[int, list[Prompt]]:
-    """Return level -> prompts of the final set, each at the lowest of its levels, up to the highest level aimed at."""
+    """Map levels, up to the highest aimed at, to prompts of the final set, each at the lowest of its levels."""
     aimed = [
         one.target_levels
         for one in (entry.generation for entry in entries)
@@ -94,7 +94,7 @@ def _final_prompts(context: Context, entries: Sequence[Entry]) -> dict[int, list
 def _answers(
     context: Context, entries: Sequence[Entry], number: int, by_level: dict[int, list[Prompt]], *, meter: Meter
 ) -> list[OutcomeRow]:
-    """Return a generation's greedy answers, judged, in the prompts' order."""
+    """Return the outcomes of a generation's greedy answers, in the prompts' order."""
     checkpoint, rows = weights_of(context, entries, number), list[OutcomeRow]()
     context.pool.hold(checkpoint)
     for done, (level, prompts) in enumerate(by_level.items()):

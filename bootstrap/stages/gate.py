@@ -1,6 +1,6 @@
-"""The gate as a stage: the candidate's answers against the champion's, and what the recipe lets follow from them.
+"""The gate as a stage: the candidate's answers against the champion's, and the recipe's rule for the result.
 
-The statistics are `evaluation/gate.py`'s.
+Left out: the statistics (`evaluation/gate.py`).
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from bootstrap.stages.bar import improvement_test
 from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.stages.evaluate import Evaluation, outcomes_of
 from bootstrap.stages.heldout import known_answers, shared, slices_of
-from bootstrap.stages.siblings import among_siblings, before, best_so_far
+from bootstrap.stages.siblings import among_siblings, best_so_far
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.ledger import Entry
 
@@ -25,15 +25,18 @@ CHAMPION_EVALUATION = "champion-evaluation"
 def gate(
     context: Context, entries: Sequence[Entry], plan: Plan, candidate: Evaluation, *, meter: Meter
 ) -> tuple[Decision, dict[str, Artifact]]:
-    """Compare the candidate with the champion from before its siblings and with the best of the line, on the same
-    prompts; if it passes, with the best sibling so far. Also return, by role, what was evaluated for the comparison
-    alone."""
-    if not entries:
+    """Return the decision on a candidate, and by role the evaluations made for it alone.
+
+    The candidate is compared on the same prompts with the champion from before its siblings and with the best of the
+    champion line; if it passes, with the best sibling so far.
+    """
+    champion = plan.champion
+    if champion is None:
         # Generation 0 has nobody to compare with.
         reason = f"generation 0: frontier {candidate.report.frontier}"
         return Decision(promoted=True, reason=reason, champion=None), {}
     position, committed = context.recipe.generations.position(plan.number), [entry.generation for entry in entries]
-    champion, rule = before(committed, position), position.stage.gate
+    rule = position.stage.gate
     if rule == "never":
         return Decision(promoted=False, reason="left ungated, as the recipe says (gate: never)", champion=champion), {}
     kept = plan.protected
@@ -60,8 +63,10 @@ def gate(
 
 
 def levels_of_bar(kept: Protected, champion: int, targets: Sequence[int]) -> dict[int, set[int]]:
-    """Return generation -> the levels that its answers are compared on. The champion's are all up to the highest, since
-    prompts of the targets may stand in lower levels too."""
+    """Map each generation of the bar to the levels that its answers are compared on.
+
+    The champion's are all up to the highest, since prompts of the targets may stand in lower levels too.
+    """
     below = range(1, max((*targets, kept.highest_level)) + 1)
     found: dict[int, set[int]] = {champion: {*below}}
     for level, number in (*kept.levels.items(), *kept.below.items()):
@@ -74,12 +79,12 @@ def levels_of_bar(kept: Protected, champion: int, targets: Sequence[int]) -> dic
 
 
 def further_role(number: int, champion: int) -> str:
-    """Return the role of the artifact with a generation's answers to prompts that its own evaluation did not ask."""
+    """Return the role of a further evaluation, of prompts that a generation's own did not ask."""
     return CHAMPION_EVALUATION if number == champion else f"evaluation-of-{number}"
 
 
 def suites(task: Task, kept: Protected, targets: Sequence[int], *, count: int) -> dict[str, Any]:
-    """Return the prompts of the target levels and of the slices, as `decide` takes them; `count` a level."""
+    """Return the prompts of the target levels and of the slices, `count` a level, as arguments of `decide`."""
     members = {level: [prompt.id for prompt in task.heldout(own_level(task, level), count)] for level in targets}
     slices = {
         name: {prompt for prompt, own in slices_of(task, levels, count=count).items() if own == name}
@@ -89,7 +94,7 @@ def suites(task: Task, kept: Protected, targets: Sequence[int], *, count: int) -
 
 
 def by_rule(decision: Decision, rule: Literal["compare", "always", "never"]) -> Decision:
-    """Return the decision as the stage's rule has it."""
+    """Return the decision under the stage's rule."""
     if rule != "always" or decision.promoted:
         return decision
     reason = f"promoted by the recipe's word (gate: always), though {decision.reason.removeprefix('rejected: ')}"
@@ -97,7 +102,7 @@ def by_rule(decision: Decision, rule: Literal["compare", "always", "never"]) -> 
 
 
 def outcome_of(recipe: Recipe, number: int, decision: Decision) -> GenerationOutcome:
-    """Return what becomes of a generation."""
+    """Return a generation's outcome."""
     if number == 0:
         return GenerationOutcome.BASE
     if recipe.gate_of(number) == "never":

@@ -1,5 +1,4 @@
-"""Sampling as the stages do it: prompts per level, requests with ids and seeds, the length limit, the counts, proof of
-the policy."""
+"""Sampling and judging as all stages do it: prompts by level, requests with ids and seeds, length limits, counts."""
 
 from collections.abc import Sequence
 
@@ -13,19 +12,19 @@ from bootstrap.seeds import derive_seed, generator
 from bootstrap.stages.context import Context, Meter
 
 TELLING = 8
-"""Fewest answers of which one reason is told: of fewer the same one may be chance."""
+"""Fewest answers whose one common reason is reported: of fewer it may be chance."""
 
 
 def num_easier_variants(count: int, level: int, share: float) -> int:
-    """Return how many of `count` prompts of a level are easier variants: none of level 1, which has no level below."""
+    """Return how many of `count` prompts of a level are easier variants; 0 at level 1, which has none."""
     return round(share * count) if level > 1 else 0
 
 
 def spread(count: int, levels: tuple[int, ...], *, seed: int | None) -> list[tuple[int, int]]:
-    """Return (level, share of `count`), as even as whole numbers allow, in the order of `levels`.
+    """Return (level, number of prompts) in the order of `levels`: `count` in all, as even as whole numbers allow.
 
-    `seed` draws the levels that get one more, without favour, so that where prompts are few each level has its turn;
-    None gives it to the first ones, for what has to be the same every time.
+    Levels that get one more are drawn by `seed`, so that each has its turn where prompts are few; without a seed they
+    are the first ones.
     """
     each, extra = divmod(count, len(levels))
     places = range(extra) if seed is None else generator(seed, "one more").sample(range(len(levels)), extra)
@@ -35,15 +34,13 @@ def spread(count: int, levels: tuple[int, ...], *, seed: int | None) -> list[tup
 def requests(
     prompts: Sequence[Prompt], *, prefix: RoundId | HeldoutId | str, samples: int, seed: int, first: int = 0
 ) -> list[Request]:
-    """Return `samples` requests for each prompt, each with its own seed, that are groups of what `prefix` names.
+    """Return `samples` requests for each prompt: one group a prompt, one seed a request.
 
-    Places of the groups count from `first`.
+    Ids are `prefix`, the group's place (from `first`), the sample's number.
     """
     return [
         Request(
-            id=(rid := str(SampleId(group_id(prefix, place), k))),
-            prompt=prompt,
-            seed=derive_seed(seed, "rollout", rid),
+            id=(rid := str(SampleId(group_id(prefix, place), k))), prompt=prompt, seed=derive_seed(seed, "rollout", rid)
         )
         for place, prompt in enumerate(prompts, start=first)
         for k in range(samples)
@@ -59,7 +56,7 @@ def sampling(
     top_p: float = 1.0,
     task: Task | None = None,
 ) -> Sampling:
-    """Return how to sample answers of these levels of the run's task, unless another is given."""
+    """Return sampling settings whose limit lets answers of these levels end; of the run's task unless one is given."""
     limit = max((task or context.task).max_answer_tokens(level) for level in levels)
     return Sampling(temperature=temperature, max_new_tokens=limit, top_k=top_k, top_p=top_p)
 
@@ -77,9 +74,8 @@ def generate(
 ) -> list[Rollout]:
     """Return one rollout per request, in order, and count the work.
 
-    `by`: fingerprint of a frozen sampler that answers instead of the weights in training; `shape` is the frozen
-    sampler's then. Raises FingerprintMismatch when a rollout was made by other weights than `policy` (None: by any, all
-    alike).
+    `by`: fingerprint of a frozen sampler that answers instead of the weights in training, of whose `shape` it is then.
+    Raises FingerprintMismatch when other weights than `policy` made a rollout (None: any, but all the same).
     """
     with meter.clock(phase):
         rollouts = context.pool.generate(asked, how, by=by)
@@ -96,7 +92,7 @@ def generate(
             shape, prefills=prompts.values(), completions=[(len(r.prompt_tokens), len(r.tokens)) for r in rollouts]
         ),
         tokens=sum(len(r.tokens) for r in rollouts),
-        # Every decoding step reads all weights once per worker; every token reads the keys and values before it.
+        # A decoding step reads all weights once per worker; a token reads the keys and values before it.
         bytes_moved=shape.bytes_per_parameter
         * (steps * shape.num_parameters * context.pool.size + 2 * shape.num_layers * shape.hidden_size * cached),
     )
@@ -112,7 +108,7 @@ def judge(
     verifier: Verifier | None = None,
     task: Task | None = None,
 ) -> list[Verdict]:
-    """Return the verdict of each rollout, in order, by the run's verifier on the run's task unless others are given.
+    """Return one verdict per rollout, in order; by the run's verifier and task unless others are given.
 
     Raises VerifierError when too many cannot be judged.
     """
@@ -132,23 +128,22 @@ def judge(
 
 
 def common_fault(verdicts: Sequence[Verdict]) -> str:
-    """Return in words that all answers failed for one reason; empty where they did not, or are just wrong.
+    """Return a warning where all answers failed for one reason other than being wrong; else empty.
 
-    A reward that never comes hides its cause: a form that the model was not told of, a limit that is too short. Fewer
-    than `TELLING` answers say nothing of that.
+    A reward that never comes hides its cause, such as a form that the model was not told of, or a limit too short.
     """
     reasons = {(verdict.status, verdict.reason) for verdict in verdicts}
     if len(verdicts) < TELLING or len(reasons) > 1:
         return ""
     [(status, reason)] = reasons
-    # A rubric's reason names those of its components, each after the component's name.
+    # A rubric's reason lists its components' reasons, each after the component's name.
     if status is not Status.FAIL or all(part.rpartition(": ")[2] == WRONG for part in reason.split("; ")):
         return ""
     return f"all {len(verdicts)} answers failed for one reason: {reason}"
 
 
 def count_asked(context: Context, meter: Meter) -> None:
-    """Count what generations of the lineage have answered to verifiers since the last call."""
+    """Count the lineage's answers to verifiers since the last call."""
     asked = context.models.take_compute()
     for phase, flops in asked.flops.items():
         meter.count(phase, flops=flops, tokens=asked.tokens[phase])

@@ -1,8 +1,8 @@
-"""Held-out answers that the store holds, judged as the verifiers judge now, and what a report says of them then.
+"""Stored held-out answers, and reports on them, as the verifiers judge now.
 
 A generation's own evaluation answers for the prompts that it covers, since the same weights give the same answers to
-the frozen prompts. Where another version of a verifier judged them, its answers are judged again: all sides of a
-comparison are judged alike. Left out: asking anew (`evaluate.py`).
+frozen prompts. Answers that another version of a verifier judged are judged again, so that all sides of a comparison
+are judged alike. Left out: asking anew (`evaluate.py`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +24,7 @@ PANEL_FILE = "panel.parquet"
 
 
 def known_answers(context: Context, entries: Sequence[Entry], number: int) -> Answers:
-    """Return what a committed generation answered for its own evaluation, judged as the verifiers judge now.
+    """Return the outcomes of a committed generation's own evaluation as the verifiers judge now.
 
     Each prompt stands at the lowest of its levels. Rows of a file that the verifier cannot use now are left out. Raises
     VerifierError when too many answers cannot be judged.
@@ -32,7 +32,7 @@ def known_answers(context: Context, entries: Sequence[Entry], number: int) -> An
     if number not in context.known:
         generation = entries[number].generation
         stored = context.store.artifact(generation.artifacts["evaluation"])
-        # When it was made, levels past the task's last one may have repeated that.
+        # An earlier version may have asked the last level again as levels past it.
         highest = context.task.highest_level
         answered = from_parquet(stored.read("outcomes.parquet"), OutcomeRow)
         rows = unrepeated(row for row in answered if row.level <= (highest or row.level))
@@ -52,11 +52,11 @@ def known_answers(context: Context, entries: Sequence[Entry], number: int) -> An
 def known_report(context: Context, entries: Sequence[Entry], number: int) -> Report:
     """Return a committed generation's report as the verifiers judge now, each prompt at the lowest of its levels.
 
-    That is the recorded one where the verifiers are the same and no prompt stands in several levels.
+    It is the recorded one where the verifiers are the same and no prompt stands in several levels.
     """
     generation = entries[number].generation
-    # Only a mixture's level holds what a lower one holds: a part whose levels have ended.
-    apart = not hasattr(context.task, "parts")
+    # Only a mixture repeats prompts in a higher level: those of a part whose levels have ended.
+    apart = context.task.settings.part_names is None
     panel = {name: watched.verifier.version for name, watched in context.panel.items()}
     same = all(generation.verifiers.get(f"{PANEL}{name}") == version for name, version in panel.items())
     if apart and same and eval_verifier_version(generation.verifiers) == context.eval_verifier.version:
@@ -68,7 +68,7 @@ def known_report(context: Context, entries: Sequence[Entry], number: int) -> Rep
 
 
 def slices_of(task: Task, levels: Iterable[int], *, count: int) -> dict[str, str]:
-    """Return prompt -> slice of the held-out prompts, `count` a level, that have one."""
+    """Map held-out prompts, `count` a level, to their slices; those without one are left out."""
     own = sorted({own_level(task, level) for level in levels})
     return {prompt.id: prompt.slice for level in own for prompt in task.heldout(level, count) if prompt.slice}
 
@@ -85,19 +85,19 @@ def _panel(context: Context, generation: Generation, stored: Sequence[OutcomeRow
 
 
 def eval_verifier_version(versions: Mapping[str, str]) -> str:
-    """Return the version of the verifier that judged held-out answers (see `Context.verifier_versions`)."""
+    """Return the eval verifier's version (`Context.verifier_versions`)."""
     held_out = [version for name, version in versions.items() if name.startswith(HELD_OUT)]
     own = [version for name, version in versions.items() if not name.startswith((HELD_OUT, PANEL))]
     return (held_out or own)[0]
 
 
 def panel_rows(artifact: Artifact) -> list[OutcomeRow]:
-    """Return the panel's outcomes that an evaluation holds; none where no panel was asked."""
+    """Return the panel's outcomes in an evaluation; none where no panel was asked."""
     return from_parquet(artifact.read(PANEL_FILE), OutcomeRow) if PANEL_FILE in artifact.files else []
 
 
 def shared(panels: Sequence[Sequence[OutcomeRow]]) -> list[list[OutcomeRow]]:
-    """Return the outcomes on the prompts that all of some panels hold.
+    """Return each panel's outcomes on the prompts that all panels hold.
 
     They differ where verifiers of different versions read other rows of a file; a panel is asked once.
     """
@@ -109,9 +109,9 @@ def shared(panels: Sequence[Sequence[OutcomeRow]]) -> list[list[OutcomeRow]]:
 def judge_panel_again(
     rows: Sequence[OutcomeRow], watched: Watched, *, max_unverifiable: float, shown: ShownPrompts
 ) -> list[OutcomeRow]:
-    """Return the outcomes of the same answers to one panel task's prompts as its verifier judges them now.
+    """Return the outcomes of the same answers on one panel task, as its verifier judges now.
 
-    `shown`: how the one that answered was shown them. Raises VerifierError when too many cannot be judged.
+    `shown`: how the answering generation was shown the prompts. Raises VerifierError when too many cannot be judged.
     """
     return judge_again(
         rows,
@@ -132,10 +132,10 @@ def judge_again(
     max_unverifiable: float,
     shown: ShownPrompts,
 ) -> list[OutcomeRow]:
-    """Return the outcomes of the same answers to held-out prompts, `count` a level, as `eval_verifier` judges them.
+    """Return the outcomes of the same answers to held-out prompts, `count` a level, as `eval_verifier` judges.
 
-    `shown`: how the one that answered was shown them. Answers to rows of a file that are left out now, since it cannot
-    use them, are left out too. Raises VerifierError when too many cannot be judged.
+    `shown`: how the answering generation was shown the prompts. Answers to rows that are left out now are left out.
+    Raises VerifierError when too many cannot be judged.
     """
     prompts = {prompt.id: prompt for level in {row.level for row in rows} for prompt in task.heldout(level, count)}
     rows = [row for row in rows if row.prompt_id in prompts]

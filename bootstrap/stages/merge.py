@@ -1,6 +1,6 @@
-"""The `merge` step: named generations' weights become the candidate's, without sampling, training or an optimizer.
+"""The `merge` step: weights of named generations become one model's, without training.
 
-A worker does it, as a stage that is never run twice. How weights are combined is `training/merge.py`'s.
+A worker does it, as a stage that is never run twice. Left out: the arithmetic (`training/merge.py`).
 """
 
 from bootstrap.canonical import json_file

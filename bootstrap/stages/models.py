@@ -1,10 +1,10 @@
-"""Generations of the lineage as verifiers ask them: a judge, or voters, sampled beside the weights in training.
+"""Generations of the lineage that verifiers ask, as judge or voters: frozen samplers beside the weights in training.
 
-`bind` says, when a generation is planned, which generations the recipe's names mean now; `complete` loads each of them
-into the workers the first time it is asked, once per fingerprint, whatever it is called. A generation reads prompts
-with its own tokenizer and continues them as plain text, as it was trained to.
+`bind` says which generations the recipe's names mean in the generation to grow. `complete` loads each into the workers
+when it is first asked, once per fingerprint. A generation reads prompts with its own tokenizer and continues them as
+plain text, as it was trained to.
 
-Left out: which names a verifier asks (`config.models.roles`) and what they mean (`resolve.py`).
+Left out: which names a verifier asks (`config.models.roles`) and what they mean (`resolver.py`).
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -33,7 +33,7 @@ class LineageModels:
         self._tokens = 0
 
     def bind(self, named: Mapping[LineageModel, tuple[int, Checkpoint]]) -> None:
-        """Let each name mean a generation (number and weights) from now on; weights named no more are dropped."""
+        """Let each name mean a generation, given as number and weights; drop other weights from the workers."""
         self._named = dict(named)
         kept = {checkpoint.fingerprint for _, checkpoint in self._named.values()}
         for fingerprint in self._loaded.keys() - kept:
@@ -55,10 +55,10 @@ class LineageModels:
         max_new_tokens: int,
         seed: int,
     ) -> list[list[str]]:
-        """Return up to `samples` completions of each prompt by a generation; those cut by the limit are left out.
+        """Return up to `samples` completions of each prompt by a generation; truncated ones are left out.
 
-        A completion depends on the weights, the prompt, its number and `seed`, not on the other prompts. Raises
-        VerifierError when the name means no generation yet, FingerprintMismatch when its weights are not the ledger's.
+        A completion depends on the weights, the prompt, the sample's number and `seed` alone. Raises VerifierError when
+        the name means no generation yet, FingerprintMismatch when its weights are not the ledger's.
         """
         if model not in self._named:
             raise VerifierError(
@@ -82,7 +82,7 @@ class LineageModels:
         return [list(found[prompt]) for prompt in prompts]
 
     def take_compute(self) -> Compute:
-        """Return the work done since the last call, as the phase `verify`."""
+        """Return the work since the last call, as phase `verify`."""
         done = Compute(flops={PHASE: self._flops}, tokens={PHASE: self._tokens}) if self._tokens else Compute()
         self._flops, self._tokens = 0.0, 0
         return done

@@ -1,12 +1,11 @@
-"""Where a fork comes from: a generation of another lineage in the same store, found, proven, and what it hands on.
+"""A fork's origin, a generation of another lineage in the same store: found, proven, and read.
 
     <store>/<origin>/   weights, base under adapters, answers and pass rates of its generations 0..N   (read only)
-    <store>/<fork>/     generation 0 holds copies of them and what they cost, so that the origin is not needed once
-                        that is committed
+    <store>/<fork>/     generation 0 holds copies of them and their cost; once committed it needs the origin no more
 
-The answers keep where they come from: `g3.s0.u17.p4.k2` of lineage `addition` is `g0.addition.g3.s0.u17.p4.k2` in the
-fork, an answer that its generation 0 came with. They keep their age too: the origin's own count as generation 0's,
-those of the generation before it as generation -1's. Left out: writing the fork's recipe (`cli/fork.py`).
+Inherited answers keep their source: `g3.s0.u17.p4.k2` of lineage `addition` is `g0.addition.g3.s0.u17.p4.k2` in the
+fork. They keep their age: the origin's own count as generation 0's, those of the generation before as generation -1's.
+Left out: writing the fork's recipe (`cli/fork.py`).
 """
 
 import json
@@ -25,15 +24,7 @@ from bootstrap.ledger_records import ComputeCost, Generation
 from bootstrap.records import Checkpoint
 from bootstrap.selection.replay import PoolEntry, ReplayPool
 from bootstrap.selection.retirement import PassRates
-from bootstrap.stages.answers import (
-    ANSWERS,
-    INHERITED,
-    RATES,
-    answers_of,
-    contributors,
-    rates_file,
-    rates_of,
-)
+from bootstrap.stages.answers import ANSWERS, INHERITED, RATES, answers_of, contributors, rates_file, rates_of
 from bootstrap.stages.context import Context
 from bootstrap.store.ancestry import ancestors, compute_cost
 from bootstrap.store.artifacts import Artifact
@@ -64,7 +55,7 @@ class Origin:
         return Checkpoint(fingerprint=self.generation.fingerprint, files=files)
 
     def whole(self) -> dict[str, bytes]:
-        """Return a whole model's files: those of its weights, or of the base that they are an adapter of."""
+        """Return a whole model's files: its weights, or the base under its adapter."""
         role = "base" if "base" in self.generation.artifacts else "weights"
         return self.store.artifact(self.generation.artifacts[role]).read_all()
 
@@ -73,17 +64,17 @@ class Origin:
         return json.loads(self.whole()["config.json"])
 
     def task(self) -> dict[str, Any]:
-        """Return the identity of the task that it was trained on."""
+        """Return the identity of its task."""
         return self.store.header().identity["task"]
 
     def shares_task(self, recipe: Recipe) -> bool:
-        """Whether its answers are answers to prompts of the recipe's task; how far references go may differ."""
+        """Whether its task is the recipe's, but for how far references go."""
         return _without_references(self.task()) == _without_references(identity_of(recipe.task))
 
     def compute_cost(self, *, with_answers: bool) -> ComputeCost:
-        """Return what it cost, with all that it descends from and its elder siblings, among which it was found.
+        """Return its compute cost, with that of its ancestry and its elder siblings.
 
-        `with_answers`: and with whatever gave `answers`, rejected candidates too.
+        `with_answers`: and of all generations that gave `answers`, rejected candidates too.
         """
         siblings, number = self.store.header().siblings, self.generation.number
         paid = {one for one in siblings(number) if one <= number}
@@ -92,12 +83,12 @@ class Origin:
         return compute_cost(self.entries, paid, siblings=siblings)
 
     def _given(self) -> dict[int, list[PoolEntry]]:
-        """Return the answers of each generation that its own children can replay from."""
+        """Return the answers that its own children can replay, by generation."""
         able = contributors(self.entries, [self.generation.number])
         return {entry.generation.number: list(answers_of(self.store, entry.generation)) for entry in able}
 
     def answers(self) -> list[PoolEntry]:
-        """Return what its own children can replay, as what a fork's generation 0 comes with."""
+        """Return the answers that its own children can replay, with the ids and ages that they have in a fork."""
         pool = ReplayPool(answer for answers in self._given().values() for answer in answers)
         name, number = self.generation.lineage, self.generation.number
         return [
@@ -111,7 +102,7 @@ class Origin:
         ]
 
     def rates(self) -> PassRates:
-        """Return how often the `rl` steps that made its weights had each prompt answered right."""
+        """Return how often each prompt was answered right in the `rl` steps that made its weights."""
         header, total = self.store.header(), PassRates()
         own = ancestors(self.entries, [self.generation.number])
         for entry in contributors(self.entries, [self.generation.number]):
@@ -124,7 +115,7 @@ class Origin:
 def find_origin(store: Path, model: GenerationModel) -> Origin:
     """Return the generation that a recipe starts from, in the folder `store` of lineages.
 
-    Raises RecipeError when there is none such or it is another by its hashes; StoreError, StoreCorrupt.
+    Raises RecipeError when it is missing or has other hashes; StoreError, StoreCorrupt.
     """
     found = LineageStore(store / model.lineage)
     if not found.exists:
@@ -157,7 +148,7 @@ def check_origin(recipe: Recipe, origin: Origin, *, lineage: str) -> None:
 
 
 def inherited(context: Context, number: int) -> dict[str, Artifact]:
-    """Return what a fork's generation 0 comes with beside its weights, by role; nothing for any other generation."""
+    """Return a fork's inherited answers and rates by role; empty for any other generation than its generation 0."""
     model = context.recipe.base.model.as_generation
     if number or model is None:
         return {}
@@ -184,7 +175,7 @@ def _problems(recipe: Recipe, origin: Origin, *, lineage: str) -> Iterator[str]:
                 f"{place} is an adapter, which goes on with the settings it has; set training.adapter to {theirs}, or "
                 "`bootstrap export` it and start from that folder"
             )
-    # Which prompts are held out follows from a task's type, share and rule alone, whatever a mixture calls the part.
+    # A task's type, share and rule decide which prompts are held out, whatever a mixture calls the part.
     trained: dict[str, _Heldout] = {}
     for _, kind, held in _heldout(origin.task()):
         known = trained.setdefault(kind, held)
@@ -207,15 +198,15 @@ def _problems(recipe: Recipe, origin: Origin, *, lineage: str) -> Iterator[str]:
 
 class _Heldout(NamedTuple):
     share: float
-    """Held out."""
+    """Share of questions held out."""
     kept: float
-    """Not trained on: held out, or kept for the final comparison."""
+    """Share not trained on: held out, or kept for the final comparison."""
     rule: str
-    """What the split is by."""
+    """`split_by`."""
 
 
 def _heldout(task: dict[str, Any]) -> list[tuple[str, str, _Heldout]]:
-    """Return (place in the recipe, type, what is held out) of a task, or of each part of a mixture."""
+    """Return (place in the recipe, type, held-out shares) of a task, or of each part of a mixture."""
     parts = {"task": task}
     if task["type"] == "mixture":
         parts = {f"task.parts.{name}.task": part["task"] for name, part in task["parts"].items()}

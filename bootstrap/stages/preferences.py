@@ -1,8 +1,7 @@
-"""Preferences between a lineage's own sampled answers, by what its verifiers recorded about them.
+"""Pairs of a lineage's own right answers, preferred by one component of the recorded reward, or by brevity.
 
-Of the answers to one prompt that are all right, the best and the worst by one component of the reward make a pair, as
-the language of the working, or by length. A model trained on such pairs judges what no rule is asked for any more, as
-R1's preference rewards do in its last stage (arXiv:2501.12948).
+Of the right answers to one prompt the best and the worst by that component make a pair. A reward model trained on such
+pairs judges where no rule does, as R1's preference rewards do in its last stage (arXiv:2501.12948).
 
 Left out: people's preferences, which a file of pairs brings, and the training (`training/preference.py`).
 """
@@ -23,8 +22,8 @@ BREVITY = "brevity"
 def pairs_of(store: LineageStore, generation: Generation, *, by: str) -> Iterator[Pair]:
     """Yield one pair for each group of a generation's right answers that differ in `by`.
 
-    `by`: name of a component of the reward (nested ones dotted), more of which is preferred, or `BREVITY`. Raises
-    RecipeError when no right answer has that component, StoreCorrupt if an artifact is broken.
+    `by`: the component whose larger value is preferred, nested names dotted, or `BREVITY`. Raises RecipeError when no
+    right answer has it, StoreCorrupt if an artifact is broken.
     """
     known: set[str] = set()
     for ref in generation.steps.values():

@@ -1,45 +1,39 @@
-"""Which rows of a file the verifiers can use: found out once, before any prompt is drawn.
+"""Leave out the rows of a file that the verifiers cannot use, before any prompt is drawn.
 
-A row is left out, and counted by its reason, where a verifier cannot read its reference, or finds the row's own answer
-wrong: no answer to such a row could be judged, or be right. Whether it is left out follows from the file and from the
-verifiers alone, so that every suite and every draw is the same in each process and each run. More than
-`task.max_unreadable` of a file's rows say that file and verifier do not fit, which is an error.
+| row | why it is left out |
+|---|---|
+| its reference cannot be read | no answer could be judged |
+| its own answer is found wrong | no answer could be right |
 
-Only verifiers that ask no one are asked (`READERS`): a model's word about thousands of rows would cost more than the
-run. A function of the user's own may ask one, so it is left alone unless it says what it reads (`scoring/plugin.py`).
-Of a rubric every component must read the reference, and those that decide must accept the answer. Code may take
-`PATIENCE` times the CPU time that the verifier allows an answer, so that a slow machine leaves out no row. What was
-found is kept by all that it follows from, in the lineage's cache and in this process.
+The choice follows from the file and the verifiers alone, so every process and run draws the same prompts. When more
+than `task.max_unreadable` of a file's rows are left out, file and verifier do not fit, which is an error.
+
+Only verifiers that ask no one are tried (`READERS`): a model's word on thousands of rows would cost more than the run.
+A user's own function may ask one, so it is tried only if it says what it reads (`scoring/plugin.py`). Every component
+of a rubric must read the reference, and the deciding ones must accept the answer. Code gets `PATIENCE` times an
+answer's CPU time, so that a slow machine leaves out no row. Findings are kept in the lineage's cache and this process.
 
 Left out: trust in a verifier (`scoring/sanity.py`), which is proven on the rows that are left.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import chain
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
+
+from pydantic import TypeAdapter
 
 from bootstrap.canonical import json_file, sha256_of
 from bootstrap.config import verifiers as settings_of
-from bootstrap.config.verifiers import READERS, ByTaskVerifier, RubricVerifier
+from bootstrap.config.verifiers import READERS
 from bootstrap.errors import VerifierError
 from bootstrap.prompts.files import Row, Rows
 from bootstrap.prompts.task import Task
 from bootstrap.records import Event, Observer, Status
 from bootstrap.scoring.by_task import ByTask
 from bootstrap.scoring.rubric import Rubric
-from bootstrap.scoring.verifier import (
-    PATIENCE,
-    Answer,
-    Progress,
-    Reader,
-    Tools,
-    Verifier,
-    build_verifier,
-    printable,
-)
+from bootstrap.scoring.verifier import PATIENCE, Answer, Progress, Reader, Tools, Verifier, build_verifier, printable
 from bootstrap.store import durable
 
 CACHE_FOLDER = "rows"
@@ -47,7 +41,8 @@ BATCH = 256
 """Rows whose own answers are judged at a time."""
 
 _found: dict[str, dict[str, str]] = {}
-"""What this process found out, so that a plan and the run after it read a file once."""
+"""Findings of this process, so that a plan and the run after it read a file once."""
+_FINDINGS: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str])
 
 
 def leave_out_unreadable(task: Task, verifier: Verifier, *, tools: Tools | None = None) -> None:
@@ -57,27 +52,32 @@ def leave_out_unreadable(task: Task, verifier: Verifier, *, tools: Tools | None 
     VerifierError when a row's own answer cannot be judged for reasons that are not the row's.
     """
     for part, rows in _files(task):
-        own = verifier.parts[part] if isinstance(verifier, ByTask) else verifier
-        for one, decides in _readers(own):
+        for one, decides in _readers(part_of(verifier, part)):
             _leave_out(rows, one, decides=decides, before=task.before(part), tools=tools or Tools())
 
 
 def leave_out_by_settings(task: Task, settings: settings_of.Verifier, *, tools: Tools | None = None) -> None:
-    """Do the same for a verifier that is not open: only what reads references is built, and closed again."""
+    """Do the same for a verifier that is not open: what reads references is built for it, and closed again."""
     tools = tools or Tools()
     for part, rows in _files(task):
-        own = settings.tasks[part] if isinstance(settings, ByTaskVerifier) else settings
-        for chosen, decides in _readers_of(own):
-            with closing(build_verifier(chosen, tools=tools)) as one:
+        own = settings.of_task(part)
+        assert own is not None, f"a part without a verifier: {part}"
+        for chosen, decides in own[1].readers():
+            with closing(build_verifier(cast(settings_of.Verifier, chosen), tools=tools)) as one:
                 if _is_reader(one):
                     _leave_out(rows, cast(Reader, one), decides=decides, before=task.before(part), tools=tools)
 
 
 def as_events(observe: Observer, *, generation: int) -> Progress:
-    """Return what tells an observer of a run how far the reading is; `generation`: the one that the run begins with."""
+    """Return a callback that reports how far the reading is; `generation`: the one that the run begins with."""
     return lambda path, done, total: observe(
         Event(generation=generation, stage="read", done=done, total=total, message=f"rows of {path}")
     )
+
+
+def part_of(verifier: Verifier, part: str) -> Verifier:
+    """Return what judges the prompts of one part of a task."""
+    return verifier.parts[part] if isinstance(verifier, ByTask) else verifier
 
 
 def _files(task: Task) -> Iterator[tuple[str, Rows]]:
@@ -100,15 +100,6 @@ def _is_reader(verifier: Verifier) -> bool:
     return verifier.name in READERS and getattr(verifier, "is_reader", True)
 
 
-def _readers_of(settings: Any, *, decides: bool = True) -> Iterator[tuple[Any, bool]]:
-    """Yield the settings of the same."""
-    if isinstance(settings, RubricVerifier):
-        for component in settings.components:
-            yield from _readers_of(component.verifier, decides=decides and component.decides)
-    elif settings.reads_rows:
-        yield settings, decides
-
-
 def _leave_out(rows: Rows, verifier: Reader, *, decides: bool, before: str, tools: Tools) -> None:
     every = rows.every_row()
     key = _key(every, verifier, decides=decides, before=before)
@@ -121,7 +112,7 @@ def _leave_out(rows: Rows, verifier: Reader, *, decides: bool, before: str, tool
 def _examined(
     path: str, every: Sequence[Row], verifier: Reader, *, decides: bool, before: str, tools: Tools
 ) -> dict[str, str]:
-    """Return by line why the verifier cannot use a row."""
+    """Map each line that the verifier cannot use to the reason."""
     told = verifier.reads([row.reference for row in every])
     found = {
         str(row.line): printable(f"with a reference that {verifier.name} cannot read: {reason}")
@@ -146,7 +137,7 @@ def _examined(
             if judgement.status is Status.FAIL:
                 reason = f"whose own answer {verifier.name} finds wrong: {judgement.reason}"
             elif judgement.status is Status.UNVERIFIABLE:
-                # None of a function of the user's own may mean the row as well.
+                # A user's own function may mean the row when it returns None.
                 if verifier.name != "plugin":
                     raise VerifierError(
                         f"verifier {verifier.name} could not judge the answer that {path}:{row.line} gives itself: "
@@ -162,20 +153,18 @@ def _examined(
 
 
 def _key(every: Sequence[Row], verifier: Reader, *, decides: bool, before: str) -> str:
-    """Return a hash of all that the findings follow from."""
+    """Return a hash of the rows and of what else decides on the findings."""
     rows = ([row.line, row.text, row.reference, row.solution] for row in every)
     return sha256_of(map(json_file, chain([[verifier.name, verifier.version, decides, before]], rows)))
 
 
 def _known(key: str, cache: Path | None) -> dict[str, str] | None:
-    """Return what was found before, or None; a file that cannot be read is as good as none."""
+    """Return earlier findings; None without any, and for a file of theirs that cannot be read."""
     if key not in _found and cache is not None:
         try:
-            found = json.loads((cache / CACHE_FOLDER / f"{key}.json").read_bytes())
+            _found[key] = _FINDINGS.validate_json((cache / CACHE_FOLDER / f"{key}.json").read_bytes(), strict=True)
         except (OSError, ValueError):
             return None
-        if isinstance(found, dict) and all(isinstance(reason, str) for reason in found.values()):
-            _found[key] = found
     return _found.get(key)
 
 
@@ -183,4 +172,4 @@ def _keep(key: str, found: dict[str, str], cache: Path | None) -> None:
     _found[key] = found
     if cache is not None:
         durable.make_folder(cache / CACHE_FOLDER)
-        durable.write_file(cache / CACHE_FOLDER / f"{key}.json", json.dumps(found).encode())
+        durable.write_file(cache / CACHE_FOLDER / f"{key}.json", _FINDINGS.dump_json(found))

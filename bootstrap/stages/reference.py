@@ -1,6 +1,6 @@
-"""The reference that a step's KL term holds the policy to, from round to round and across kills.
+"""The reference of a step's KL term, from round to round and across kills.
 
-Left out: what the term does to a token (`training/loss.py`), and which model a name means (`resolve.py`).
+Left out: the term itself (`training/loss.py`), and which model a name means (`resolver.py`).
 """
 
 from typing import Any
@@ -10,17 +10,17 @@ from bootstrap.config.self_play import SelfPlayStep
 from bootstrap.config.steps import RlStep
 from bootstrap.records import Checkpoint, KlTarget
 from bootstrap.stages.context import Context, Plan
-from bootstrap.stages.step import MODEL_FOLDER, planned_inputs
+from bootstrap.stages.step import in_folder, out_of_folder, planned_inputs
 
 FINGERPRINT = "fingerprint"
-"""File that names a reference's weights, beside their folder."""
+"""File that holds the fingerprint of a reference, beside its folder."""
 
 
 class ReferencePolicy:
-    """The weights that a step's KL term holds the policy to: the recipe's, or those of its last refresh.
+    """The weights that a step's KL term holds the policy to: the model that the recipe names, or the last refresh.
 
-    Those that the step has made or started from are kept in the store's scratch area until the generation is committed,
-    so that a killed run finds those of the round it goes on from.
+    Refreshes are kept in the store's scratch area until the generation is committed, so that a killed run finds the one
+    of the round it goes on from.
     """
 
     def __init__(self, context: Context, plan: Plan, step: RlStep | SelfPlayStep, *, index: int) -> None:
@@ -34,23 +34,23 @@ class ReferencePolicy:
         self._swept = 0
 
     def _named(self, since: int) -> Checkpoint | None:
-        """Return the model that the recipe names, for the rounds before the first refresh; None where it names none."""
+        """Return the model that the recipe names, for rounds before the first refresh; None for `start` and later."""
         model = self.settings.model
         return self.plan.references[model][1] if since == 0 and model != "start" else None
 
     def kl_targets(self, number: int) -> tuple[KlTarget, ...]:
-        """Return the KL target of a round's examples; its weights are in every worker."""
+        """Return the KL target of a round's examples, whose weights every worker holds then."""
         since = self._round_before(number)
         if since != self._since:
             self._take(since, number)
         return (KlTarget(model=self._fingerprint, weight=self.settings.weight, form=self.settings.form),)
 
     def _round_before(self, number: int) -> int:
-        """Return the round before which the reference of a round was taken."""
+        """Return the round at whose start the reference of a round was taken."""
         return number - number % self.settings.refresh_every if self.settings.refresh_every else 0
 
     def _key(self, number: int) -> dict[str, Any]:
-        # With all that went into the weights: a run that was killed may have had another outside teacher.
+        # The recipe's digest too: the killed run may have had another outside teacher.
         return self.context.in_progress({**self._inputs, "recipe": self.context.recipe.digest(), "round": number})
 
     def _take(self, since: int, number: int) -> None:
@@ -61,17 +61,14 @@ class ReferencePolicy:
         elif since == number:
             checkpoint = pool.export()
             if kept is None:
-                contents = {f"{MODEL_FOLDER}{name}": data for name, data in checkpoint.files.items()}
-                fingerprint = checkpoint.fingerprint.encode()
-                store.put_work("reference", self._key(since), {**contents, FINGERPRINT: fingerprint})
+                contents = {**in_folder(checkpoint.files), FINGERPRINT: checkpoint.fingerprint.encode()}
+                store.put_work("reference", self._key(since), contents)
         else:
             assert kept is not None, "a reference is stored before the rounds that it guides"
             contents = kept.read_all()
             fingerprint = contents.pop(FINGERPRINT).decode()
-            files = {name.removeprefix(MODEL_FOLDER): data for name, data in contents.items()}
-            checkpoint = Checkpoint(fingerprint=fingerprint, files=files)
-        # Rounds are repeated from the last part at most, so nothing asks for references from before that, whether this
-        # run left them or one that was killed.
+            checkpoint = Checkpoint(fingerprint=fingerprint, files=out_of_folder(contents))
+        # A killed run repeats rounds from the last part at most, so older references, of any run, are not asked for.
         oldest = self._round_before(number - number % self.every)
         for past in range(self._swept, oldest, self.settings.refresh_every or 1):
             if (stale := store.find_work("reference", self._key(past))) is not None:

@@ -9,7 +9,6 @@ from bootstrap.config.steps import RlStep
 from bootstrap.ids import RolloutId, RoundId
 from bootstrap.learner_records import KlForm, TokenScores
 from bootstrap.records import Example, KlTarget, Prompt, Rollout, Selection, Status, Use, Verdict
-from bootstrap.seeds import derive_seed
 from bootstrap.selection.filters import (
     COMPARED,
     OFF_POLICY,
@@ -22,44 +21,36 @@ from bootstrap.selection.filters import (
 from bootstrap.selection.retirement import PassRates, draw_unsolved
 from bootstrap.stages.assembly import assemble, distilled, divergence_form, teacher_of
 from bootstrap.stages.context import Context, Meter, Plan
-from bootstrap.stages.encoding import Encoder
 from bootstrap.stages.generate import common_fault, generate, judge, num_easier_variants, requests, sampling, spread
 from bootstrap.stages.reference import ReferencePolicy
-from bootstrap.stages.step import Round
 from bootstrap.stages.tables import Tables
+from bootstrap.stages.trainer import Round, Trainer
 from bootstrap.training.algorithms.stream import policy_form, rl_streams
 
 HELD = "no advantage: counted in the mean and held to the reference"
 """Why an answer of a zero-variance group gives a gradient where no teacher does."""
 
 
-class RlTrainer:
-    """Each round samples groups from the current weights; its updates train on them, in mini-batches."""
+class RlTrainer(Trainer[RlStep]):
+    """Samples groups from the current weights each round; the round's updates train on them, in mini-batches."""
 
     samples = True
 
     def __init__(self, context: Context, plan: Plan, step: RlStep, *, index: int) -> None:
-        self.context, self.plan, self.step, self.index = context, plan, step, index
-        self.encoder = Encoder(plan.start)
+        super().__init__(context, plan, step, index=index)
         self.updates_per_round = step.algorithm.updates_per_round
         self.levels = plan.levels(step.levels)
         self.how = sampling(context, levels=self.levels, temperature=step.temperature)
         self.reference = ReferencePolicy(context, plan, step, index=index) if step.algorithm.kl is not None else None
         self.rates = plan.rates.copy()
 
-    def prepare(self, tables: Tables, meter: Meter) -> None:
-        pass
-
     def resume(self, tables: Tables) -> None:
         self.rates.add(tables.rollouts, tables.verdicts)
 
-    def _seed(self, *names: str | int) -> int:
-        return derive_seed(self.context.recipe.seed, "step", self.plan.number, self.index, *names)
-
     def drawn(self, tables: Tables) -> int:
-        """Return the prompts that the rounds drew: those of each, and one for each group that had to be replaced.
+        """Return the prompts of all rounds, and one more for each group that was replaced.
 
-        With retired prompts these are drawn once more, as the rounds did: a level may have had fewer.
+        With `retire` a level may have had fewer, so the rounds' draws are repeated.
         """
         step = self.step
         compared = {s.rollout_id for s in tables.selections if s.reason in (COMPARED, TRUNCATED, OFF_POLICY)}
@@ -80,21 +71,21 @@ class RlTrainer:
         return total
 
     def _prompts(self, number: int, count: int, again: int, *, rates: PassRates) -> list[Prompt]:
-        """Return `count` prompts of a round, fewer where levels are solved by the `rates` before it.
+        """Return `count` prompts of a round, fewer where prompts are solved by the `rates` before it.
 
-        `again`: which redraw of the round this is; 0 is the first draw.
+        `again`: the round's redraw; 0 is the first draw.
         """
         prompts, step = list[Prompt](), self.step
         names = (again,) if again else ()
         solved = rates.solved(step.retire) if step.retire is not None else frozenset()
-        for level, share in spread(count, self.levels, seed=self._seed("levels", number, *names)):
+        for level, share in spread(count, self.levels, seed=self.seed("levels", number, *names)):
             easier = num_easier_variants(share, level, step.easier_variants)
             for kind, wanted in (("prompts", share - easier), ("stepping_stones", easier)):
                 if wanted:
                     draw = partial(
                         self.context.task.draw,
                         level,
-                        seed=self._seed(kind, number, level, *names),
+                        seed=self.seed(kind, number, level, *names),
                         easier_variant=kind == "stepping_stones",
                     )
                     prompts += draw_unsolved(draw, wanted, solved=solved)
@@ -142,7 +133,7 @@ class RlTrainer:
             kl_targets=kl_targets,
             taught=_token_rewards(step.teaching, taught),
             token_scores=token_scores,
-            seed=self._seed("entropy", number),
+            seed=self.seed("entropy", number),
         )
         streams = [(_diverging(examples, step.teaching, taught), count) for examples, count in streams]
         corrects = step.algorithm.correction is not None
@@ -156,7 +147,7 @@ class RlTrainer:
         batches = []
         for inner in range(step.algorithm.updates_per_round):
             examples, rl_count = streams[inner % len(streams)]
-            seed = self._seed("replay", number, inner)
+            seed = self.seed("replay", number, inner)
             batches.append(
                 assemble(
                     [example for example in examples if example.source not in masked],
@@ -181,9 +172,9 @@ class RlTrainer:
     def _recompute_logprobs(
         self, rollouts: Sequence[Rollout], kl_targets: tuple[KlTarget, ...], meter: Meter
     ) -> dict[str, TokenScores]:
-        """Return by rollout what the trainer's model says of its tokens, where the algorithm asks for it.
+        """Map each rollout to the token scores of the trainer's model; empty where the algorithm asks for none.
 
-        With a critic they also tell what the KL targets take from each token's reward.
+        With a critic they also hold what the KL targets take from each token's reward.
         """
         if not self.step.algorithm.recomputes_logprobs:
             return {}
@@ -212,7 +203,7 @@ class RlTrainer:
         return {scores.source: scores for scores in token_scores}
 
     def _teachers(self, rollouts: Sequence[Rollout]) -> dict[str, str]:
-        """Return by rollout the fingerprint of who has a word on it; nothing where nobody teaches."""
+        """Map each rollout to its teacher's fingerprint; empty without a teacher."""
         if self.step.teaching is None:
             return {}
         return {r.id: teacher_of(self.plan, self.step.teaching, r.level, r.task) for r in rollouts}
@@ -220,10 +211,10 @@ class RlTrainer:
     def _answers(
         self, prompts: Sequence[Prompt], prefix: RoundId, meter: Meter, *, earlier: Sequence[Prompt] = ()
     ) -> tuple[list[Rollout], list[Verdict]]:
-        """Return the rollouts of some of the round's prompts, those of a group together, and their verdicts.
+        """Return rollouts and verdicts of some of the round's prompts, group by group.
 
-        `earlier`: prompts of the round that have theirs; the new ones are numbered after them.
-        With initial samples, hard prompts are asked again and each half of a group is judged on its own.
+        `earlier`: prompts of the round that have theirs; the new ones are numbered after them. With `initial_samples`,
+        hard prompts get more samples, and a group's first and further samples are judged apart.
         """
         step, context = self.step, self.context
         if not prompts:
@@ -240,8 +231,7 @@ class RlTrainer:
         sizes = [
             step.initial_samples
             + more_samples(
-                [v.status is Status.PASS for v in judged[at : at + step.initial_samples]],
-                at_most=step.group_size,
+                [v.status is Status.PASS for v in judged[at : at + step.initial_samples]], at_most=step.group_size
             )
             for at in range(0, len(judged), step.initial_samples)
         ]
@@ -277,7 +267,7 @@ class RlTrainer:
 
 
 def _token_rewards(teaching: OnPolicyDistillation | None, teachers: Mapping[str, str]) -> dict[str, KlTarget]:
-    """Return by rollout the KL target by which its teacher rewards each token; nothing where none does."""
+    """Map each rollout to the KL target by which its teacher rewards each token; empty where none does."""
     if teaching is None or teaching.loss != "token_reward":
         return {}
     return {
@@ -289,21 +279,21 @@ def _token_rewards(teaching: OnPolicyDistillation | None, teachers: Mapping[str,
 def _diverging(
     examples: list[Example], teaching: OnPolicyDistillation | None, teachers: Mapping[str, str]
 ) -> list[Example]:
-    """Return the examples in the `kl` stream too, where their teachers' whole distributions are compared."""
+    """Return the examples, in the `kl` stream too where whole distributions are compared with their teachers'."""
     if teaching is None or teaching.loss == "token_reward":
         return examples
     return [replace(e, kl_weight=teaching.weight, teacher=teachers[e.source]) for e in examples]
 
 
 def _is_masked(example: Example) -> bool:
-    """Whether the correction leaves an example without any gradient."""
+    """Whether the correction removes an example's whole gradient."""
     held = any(example.anchor_penalty_weights) or any(kl_target.form.in_loss for kl_target in example.kl_targets)
     taught = held or bool(example.kl_weight) or bool(example.returns)
     return bool(example.importance) and not any(example.importance) and not taught
 
 
 def _mismatch(rollouts: Sequence[Rollout], token_scores: Mapping[str, TokenScores]) -> float | None:
-    """Return the mean distance of the trainer's log-probabilities from the sampler's, per token; None for no token."""
+    """Return mean |trainer's - sampler's log-probability| per token; None for no token."""
     distances = [
         abs(theirs - mine)
         for rollout in rollouts
@@ -314,7 +304,7 @@ def _mismatch(rollouts: Sequence[Rollout], token_scores: Mapping[str, TokenScore
 
 
 def _by_round(tables: Tables) -> dict[int, tuple[list[Rollout], list[Verdict]]]:
-    """Return the rollouts and the verdicts of each round that has any."""
+    """Map each round to its rollouts and verdicts; rounds without any are left out."""
     rounds: dict[int, tuple[list[Rollout], list[Verdict]]] = {}
     for rollout, verdict in zip(tables.rollouts, tables.verdicts, strict=True):
         rollouts, verdicts = rounds.setdefault(RolloutId.parse(rollout.id).round.number, ([], []))
@@ -324,20 +314,20 @@ def _by_round(tables: Tables) -> dict[int, tuple[list[Rollout], list[Verdict]]]:
 
 
 def _joined(selection: Selection, verdict: Verdict, reason: str) -> Selection:
-    """Return the selection when something bears on every judged sample, whatever its group."""
+    """Return the selection where every judged sample is trained on, whatever its group; `reason`: by what."""
     if selection.use is Use.RL or verdict.status is Status.UNVERIFIABLE:
         return selection
     return replace(selection, use=Use.RL, reason=reason)
 
 
 def _left_out(selection: Selection) -> Selection:
-    """Return the selection of an answer that the correction leaves without any gradient."""
+    """Return the selection of an answer whose gradient the correction removes."""
     reason = OFF_POLICY if selection.reason == COMPARED else OFF_POLICY_ALONE
     return replace(selection, use=Use.NONE, reason=reason)
 
 
 def _judged_groups(rollouts: list[Rollout], verdicts: list[Verdict]) -> dict[str, list[Rollout]]:
-    """Return the members of each group that a verifier could judge."""
+    """Map each group to its members that could be judged."""
     groups: dict[str, list[Rollout]] = {}
     for rollout, verdict in zip(rollouts, verdicts, strict=True):
         if verdict.status is not Status.UNVERIFIABLE:

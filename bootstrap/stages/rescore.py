@@ -1,10 +1,9 @@
-"""Re-judging what is stored: which verdicts, and which promotions, another verifier would have made.
+"""Judge stored answers again: which verdicts and promotions the present verifiers and gate would have given.
 
-Every generation's held-out answers and training rollouts lie in the store; they are judged again by the verifiers as
-they are now, and each decision is taken again by the gate as it is now, on the same target levels and against the same
-champions as recorded, under the guards that the generation broke. Nothing is written, but for replies of models that
-judge, which are kept in the cache. Left out: what would have grown from another promotion, and diagnostics under
-another verifier.
+Each generation's held-out answers and training rollouts are judged again, and its decision is taken again, on the
+recorded target levels, against the recorded champion, under the guards that it broke. Only replies of models that judge
+are written, to the cache. Left out: what would have grown from another promotion, and diagnostics under another
+verifier.
 """
 
 from collections import Counter
@@ -46,16 +45,16 @@ class Rescored:
     recorded: Mapping[str, str]
     """Verifier name -> version, as the ledger has it."""
     training: Mapping[str, int]
-    """Changed verdicts on training rollouts: `PASS -> FAIL` -> how many."""
+    """Number of changed verdicts on training rollouts, by `PASS -> FAIL` and the like."""
     num_training: int
     heldout: Mapping[str, int]
-    """Changed verdicts on greedy held-out answers, those of the panel included."""
+    """The same of greedy held-out answers, the panel's included."""
     num_heldout: int
     outcome: GenerationOutcome
     """As recorded, and so is `promoted`."""
     promoted: bool
     decision: Decision | None
-    """As it would be taken now; None where nothing was compared: generation 0, and what the recipe leaves ungated."""
+    """The present one; None where nothing was compared: generation 0 and ungated ones."""
 
     @property
     def differs(self) -> bool:
@@ -64,7 +63,7 @@ class Rescored:
 
 
 class NoModels:
-    """Stands for the lineage's generations where they are not loaded: those who ask them open, to judge nothing."""
+    """Stands for the lineage's generations, which are not loaded: a verifier that asks them opens and cannot judge."""
 
     def complete(self, prompts: Sequence[str], *, model: LineageModel, **_: Any) -> list[list[str]]:
         """Raise VerifierError."""
@@ -87,7 +86,7 @@ class Rescorer:
         eval_verifier: Verifier,
         panel: Mapping[str, Watched],
     ) -> None:
-        """`verifiers`: of training, by place, without those that need models at work; their rollouts are left out."""
+        """`verifiers`: training's, by place; rollouts of those left out, which need models at work, are left out."""
         self._recipe, self._store, self._task = recipe, store, task
         self._verifiers, self._eval_verifier, self._panel = verifiers, eval_verifier, panel
         self._rows: dict[int, list[OutcomeRow]] = {}
@@ -120,7 +119,7 @@ class Rescorer:
         )
 
     def _decide(self, generation: Generation, generations: Sequence[Generation]) -> Decision | None:
-        """Take the gate's decision again, and hold the recorded diagnostics against it as the guards did."""
+        """Return the gate's decision as it would be now, under the recorded diagnostics' guards."""
         recorded = generation.decision
         if recorded.champion is None or recorded.improvement is None:
             return None
@@ -136,7 +135,7 @@ class Rescorer:
         }
         branches, alpha = position.stage.branches, recorded.improvement.alpha
         if alpha is None:
-            # Before alpha was kept with the record, each was tested at the whole of it.
+            # A record without alpha was tested at the whole of it.
             test = ImprovementTest(alpha=self._recipe.gate.alpha, branches=branches)
         else:
             test = replace(improvement_test(self._recipe, earlier, position), alpha=alpha * branches)
@@ -158,7 +157,7 @@ class Rescorer:
         return apply_guards(among_siblings(decision, best=best), generation.diagnostics, earlier=earlier)[0]
 
     def _rows_of(self, number: int, generation: Generation, champion: int) -> list[OutcomeRow]:
-        """Return what a generation answered for its own evaluation, and for the gate of `generation` alone."""
+        """Return a generation's outcomes in its own evaluation and in the further one for the gate of `generation`."""
         rows, role = self._rows[number], further_role(number, champion)
         if role not in generation.artifacts:
             return rows
@@ -173,11 +172,11 @@ class Rescorer:
         return rejudged(generation.report, rows, panel=self._panel_rows[generation.number], slices=slices)
 
     def _judged(self, generation: Generation, role: str, *, by: int) -> tuple[list[OutcomeRow], list[OutcomeRow]]:
-        """Return the stored held-out outcomes of one evaluation, and the same judged again; `by`: who answered."""
+        """Return one evaluation's stored outcomes, and the same judged again; `by`: the answering generation."""
         artifact = self._store.artifact(generation.artifacts[role])
         rows = from_parquet(artifact.read("outcomes.parquet"), OutcomeRow)
         again = judge_again(
-            # When it was made, levels past the task's last one may have repeated that.
+            # An earlier version may have asked the last level again as levels past it.
             [replace(row, level=own_level(self._task, row.level)) for row in rows],
             task=self._task,
             count=self._recipe.evaluation.prompts_per_level,
@@ -190,7 +189,7 @@ class Rescorer:
         return kept, [replace(row, level=recorded.level) for row, recorded in zip(again, kept, strict=True)]
 
     def _judged_panel(self, generation: Generation) -> tuple[list[OutcomeRow], list[OutcomeRow]]:
-        """Return the stored outcomes on the panel, and the same judged again."""
+        """Return the panel's stored outcomes, and the same judged again."""
         rows, shown = panel_rows(self._store.artifact(generation.artifacts[EVALUATION])), self._shown[generation.number]
         again = [
             row
@@ -202,12 +201,12 @@ class Rescorer:
                 shown=shown,
             )
         ]
-        # A file's row that its verifier cannot use now is asked no more.
+        # Rows that the verifier cannot use are left out of both.
         asked = {(row.task, row.prompt_id) for row in again}
         return [row for row in rows if (row.task, row.prompt_id) in asked], again
 
     def _training(self, generation: Generation) -> tuple[dict[str, int], int]:
-        """Return what changes among the verdicts on training rollouts, and how many rollouts there are."""
+        """Return the changed verdicts on training rollouts, and the number of rollouts."""
         verifier = self._verifiers.get(self._recipe.verifier_place(generation.number))
         if verifier is None:
             return {}, 0
@@ -215,7 +214,7 @@ class Rescorer:
         rollouts: list[Rollout] = []
         for ref in generation.steps.values():
             tables = Tables.read(self._store.artifact(ref))
-            # A proposal earns what its solutions are worth, which no verifier of answers can tell.
+            # A proposal's verdict follows from its solutions, so no verifier of answers can judge it.
             solved = {rollout.id for rollout in tables.rollouts if rollout.role is Role.SOLVE}
             rollouts += [rollout for rollout in tables.rollouts if rollout.id in solved]
             old += [verdict for verdict in tables.verdicts if verdict.rollout_id in solved]

@@ -1,6 +1,6 @@
-"""Answers of other models than the one in training: earlier generations, a folder, a server that shows only its text.
+"""Answers of another model than the one in training: an earlier generation, a folder, a server that shows only text.
 
-Left out: what the answers are for (`supervised.py`), and which generation a name means (`resolve.py`).
+Left out: the use of the answers (`supervised.py`), and which generation a name means (`resolver.py`).
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from bootstrap.stages.generate import generate, judge
 
 
 def policy_of(server: EndpointTeacher) -> str:
-    """Return what stands for the fingerprint of a server's model, whose weights are not to be had."""
+    """Return the stand-in for the fingerprint of a server's model, whose weights are unknown."""
     return f"endpoint:{server.model}"
 
 
@@ -32,10 +32,10 @@ def answers(
     policy: str | None,
     meter: Meter,
 ) -> list[Rollout]:
-    """Return one rollout per request, by whoever the recipe names.
+    """Return one rollout per request by the source's sampler; tokens are empty where a server gave no answer.
 
-    `policy`: fingerprint of the weights in training where it is known; they answer for `start`. Raises VerifierError
-    when a server leaves too many questions unanswered; an empty answer is none.
+    `policy`: fingerprint of the weights in training, which answer for `start`; None where it is unknown. Raises
+    VerifierError when a server leaves too many questions unanswered.
     """
     sampler = source.sampler
     if sampler == "start":
@@ -55,7 +55,7 @@ def answers(
 def judge_answers(
     context: Context, rollouts: Sequence[Rollout], prompts: Sequence[Prompt], *, meter: Meter
 ) -> list[Verdict]:
-    """Return the verdict of each rollout, in order; what a server left unanswered is UNVERIFIABLE."""
+    """Return one verdict per rollout, in order; UNVERIFIABLE for unanswered questions."""
     answered = [rollout for rollout in rollouts if rollout.tokens]
     verdicts = iter(judge(context, answered, prompts, meter=meter))
     return [next(verdicts) if rollout.tokens else _unanswered(context, rollout) for rollout in rollouts]
@@ -90,7 +90,7 @@ def _ask_server(
         cache=context.store.cache_folder,
         system=server.system,
     )
-    # Sample k of a prompt is a question of its own, and a killed run finds the replies it has had.
+    # Sample k of a prompt is a question of its own in the cache, where a killed run finds its replies.
     rounds = [SampleId.parse(request.id).number for request in asked]
     with meter.clock("generate"):
         replies = client.ask(

@@ -7,52 +7,39 @@
       +--- one policy gradient: solver's reward, proposer's reward <--- solve rates -------+
 
 Absolute Zero (arXiv:2505.03335) for a task that reads and answers any problem of its form (`TaskSettings.executes`).
-The solver earns the verifier's reward; the proposer what its problem was worth (`scoring/learnability.py`). Rewards are
+The solver earns the verifier's reward, the proposer its problem's learnability (`scoring/learnability.py`). Rewards are
 compared within a role (`RoleRelative`), and each role's loss is the mean over its own tokens.
 
-A proposal whose problem belongs to the held-out split takes no part in anything: the split is a hash, which no model
-could learn to avoid. Proposals never join the replay pool; solutions do, as in the `rl` step. Left out: what the gate
-looks at, which is the frozen held-out suite as everywhere.
+A proposal whose problem belongs to the held-out split is dropped from everything: the split is a hash, which no model
+could learn to avoid. Solutions join the replay pool, as in the `rl` step; proposals never do.
 """
 
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from statistics import fmean
 from typing import Any
 
 from bootstrap.config.self_play import SelfPlayStep
 from bootstrap.ids import RolloutId, RoundId
 from bootstrap.prompts.programs import ProgramTask
-from bootstrap.records import (
-    Batch,
-    Example,
-    Prompt,
-    Request,
-    Rollout,
-    Sampling,
-    Selection,
-    Split,
-    Status,
-    Use,
-    Verdict,
-)
+from bootstrap.records import Batch, Example, Prompt, Request, Rollout, Sampling, Selection, Split, Status, Use, Verdict
 from bootstrap.scoring import learnability
 from bootstrap.scoring.verifier import printable, version_of
 from bootstrap.seeds import derive_seed
 from bootstrap.selection.filters import select_batch, select_groups
 from bootstrap.stages.assembly import assemble, distilled, divergence_form
 from bootstrap.stages.context import Context, Meter, Plan
-from bootstrap.stages.encoding import Encoder
 from bootstrap.stages.generate import common_fault, generate, judge, requests, sampling
 from bootstrap.stages.reference import ReferencePolicy
-from bootstrap.stages.step import Round
 from bootstrap.stages.tables import SelfPlayRow, Tables
+from bootstrap.stages.trainer import Round, Trainer
 from bootstrap.training.algorithms.stream import policy_form, rl_stream
 
 PROPOSER = "learnability"
-"""Name of what judges proposals."""
+"""Name of the judge of proposals."""
 HELD_OUT = "belongs to the held-out split: dropped"
 
 
@@ -67,7 +54,7 @@ class Fault(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Proposal:
-    """One text that the model put forward, and what the executor made of it."""
+    """One text that the model proposed, and the executor's reading of it."""
 
     rollout: Rollout
     problem: Prompt | None
@@ -76,16 +63,14 @@ class Proposal:
     """None when it is kept, to be solved."""
 
 
-class SelfPlayTrainer:
-    """Each round the current weights propose and solve; its inner epochs train on both."""
+class SelfPlayTrainer(Trainer[SelfPlayStep]):
+    """Lets the current weights propose and solve each round; the round's inner epochs train on both."""
 
     samples = True
 
     def __init__(self, context: Context, plan: Plan, step: SelfPlayStep, *, index: int) -> None:
-        assert isinstance(context.task, ProgramTask), "a recipe with self-play has a task that executes"
-        self.context, self.plan, self.step, self.index = context, plan, step, index
-        self.task: ProgramTask = context.task
-        self.encoder = Encoder(plan.start)
+        super().__init__(context, plan, step, index=index)
+        self.task = ProgramTask.of(context.task)
         self.updates_per_round = step.algorithm.inner_epochs
         self.highest = max(plan.target_levels) + step.reach
         self.solving = sampling(context, levels=[self.highest], temperature=step.temperature)
@@ -95,15 +80,12 @@ class SelfPlayTrainer:
         self.reference = ReferencePolicy(context, plan, step, index=index) if step.algorithm.kl is not None else None
         self.recent: deque[str] = deque(maxlen=step.window)
 
-    def prepare(self, tables: Tables, meter: Meter) -> None:
-        pass
-
     def resume(self, tables: Tables) -> None:
         kept = {v.rollout_id for v in tables.verdicts if v.verifier == PROPOSER and v.status is not Status.FAIL}
         self.recent.extend(r.text for r in tables.rollouts if r.id in kept)
 
     def drawn(self, tables: Tables) -> int:
-        """Return the prompts of the step: the one that asks for problems, each round, and each problem kept."""
+        """Return the prompts of the step: in each round the one that asks for problems, and each kept problem."""
         kept = sum(v.verifier == PROPOSER and v.status is not Status.FAIL for v in tables.verdicts)
         return self.step.rounds + kept
 
@@ -124,7 +106,7 @@ class SelfPlayTrainer:
         rewards = {v.rollout_id: v.reward for v in (*earned, *verdicts) if v.reward is not None}
         compared = {s.rollout_id for s in proposing if s.use is Use.RL}
         own = [rollout for rollout in texts if rollout.id in compared]
-        seed = self._seed("entropy", number)
+        seed = self.seed("entropy", number)
         policy, solver_count = self._stream(groups, rewards, self.solving, kl_targets=kl_targets, seed=seed)
         further, count = self._stream([own] if own else [], rewards, self.proposing, kl_targets=kl_targets, seed=seed)
         rl_count = solver_count if policy else count
@@ -143,11 +125,8 @@ class SelfPlayTrainer:
             common_fault=common_fault(verdicts),
         )
 
-    def _seed(self, *names: str | int) -> int:
-        return derive_seed(self.context.recipe.seed, "step", self.plan.number, self.index, *names)
-
     def _propose(self, prefix: RoundId, meter: Meter) -> list[Proposal]:
-        """Ask for the round's problems and read each reply; what is kept joins the window at once."""
+        """Return the round's proposals; kept ones join the window of recent problems at once."""
         asked = [
             Request(
                 id=(rid := prefix.proposal(place)),
@@ -177,7 +156,7 @@ class SelfPlayTrainer:
     def _solve(
         self, proposals: Sequence[Proposal], prefix: RoundId, meter: Meter
     ) -> tuple[list[Rollout], list[Verdict]]:
-        """Answer the problems that were kept; a problem's place in the ids is that of its proposal."""
+        """Return answers to the kept problems, whose ids have their proposals' places, and their verdicts."""
         kept = [(place, p.problem) for place, p in enumerate(proposals) if p.fault is None and p.problem is not None]
         if not kept:
             return [], []
@@ -192,23 +171,23 @@ class SelfPlayTrainer:
         return rollouts, judge(self.context, rollouts, [problem for _, problem in kept], meter=meter)
 
     def _verdict(self, proposal: Proposal, rates: dict[str, float]) -> Verdict:
-        """Return what a proposal earns; `rates`: solve rates by the group of the solutions."""
+        """Return the verdict on a proposal; `rates`: solve rates by group of solutions."""
         rollout = proposal.rollout
-        common = {"rollout_id": rollout.id, "verifier": PROPOSER, "version": self.version}
+        verdict = partial(Verdict, rollout_id=rollout.id, verifier=PROPOSER, version=self.version)
         if proposal.fault is not None:
             about = printable(rollout.text) if proposal.fault is Fault.MALFORMED else ""
             reason = f"{proposal.fault}: {about}" if about else str(proposal.fault)
-            return Verdict(status=Status.FAIL, reward=0.0, breakdown={"valid": 0.0}, reason=reason, **common)
+            return verdict(status=Status.FAIL, reward=0.0, breakdown={"valid": 0.0}, reason=reason)
         rate = rates.get(RolloutId.parse(rollout.id).solutions)
         if rate is None:
             reason = "no solution could be judged"
-            return Verdict(status=Status.UNVERIFIABLE, reward=None, breakdown={}, reason=reason, **common)
+            return verdict(status=Status.UNVERIFIABLE, reward=None, breakdown={}, reason=reason)
         reward = 1.0 if self.step.proposer_reward == "valid" else learnability.learnability(rate)
         breakdown = {"valid": 1.0, "solve_rate": rate}
-        return Verdict(status=Status.PASS, reward=reward, breakdown=breakdown, reason=f"solved {rate:.0%}", **common)
+        return verdict(status=Status.PASS, reward=reward, breakdown=breakdown, reason=f"solved {rate:.0%}")
 
     def _select_proposals(self, proposals: Sequence[Proposal], verdicts: Sequence[Verdict]) -> list[Selection]:
-        """Return a selection for each proposal. None is replayed, and one that is held out is not even compared."""
+        """Return a selection for each proposal: none is replayed, and held-out ones are not compared."""
         if self.step.proposer_reward == "none":
             return [_unused(v, "the proposer is not trained") for v in verdicts]
         pairs = [(p, v) for p, v in zip(proposals, verdicts, strict=True) if p.fault is not Fault.HELD_OUT]
@@ -219,7 +198,7 @@ class SelfPlayTrainer:
     def _select_solutions(
         self, rollouts: Sequence[Rollout], verdicts: Sequence[Verdict]
     ) -> tuple[list[Selection], list[list[Rollout]]]:
-        """Return a selection for each solution, and those that are compared, apart where the baseline is apart."""
+        """Return a selection for each solution, and the compared ones in a list for each baseline."""
         if self.step.algorithm.solver_baseline == "problem":
             selections, informative = select_groups(
                 rollouts, verdicts, zero_variance="drop", mask_truncated=self._masks()
@@ -241,12 +220,12 @@ class SelfPlayTrainer:
     def _stream(
         self, groups: Sequence[Sequence[Rollout]], rewards: dict[str, float], how: Sampling, **more: Any
     ) -> tuple[list[Example], float]:
-        """Return the examples of one role and their own normalizer."""
+        """Return one role's examples and their normalizer."""
         masked = {r.id for group in groups for r in group if r.finish.is_truncated} if self._masks() else set()
         return rl_stream(groups, rewards, self.step.algorithm, max_new_tokens=how.max_new_tokens, masked=masked, **more)
 
     def _batch(self, policy: Sequence[Example], rl_count: float, number: int, epoch: int) -> Batch:
-        step, seed = self.step, self._seed("replay", number, epoch)
+        step, seed = self.step, self.seed("replay", number, epoch)
         return assemble(
             policy,
             distilled(self.context, self.plan, step.distillation, self.encoder, seed=seed),
@@ -258,7 +237,7 @@ class SelfPlayTrainer:
 
 
 def _solve_rates(rollouts: Sequence[Rollout], verdicts: Sequence[Verdict]) -> dict[str, float]:
-    """Return group -> share of right solutions among those that could be judged; groups without any are left out."""
+    """Map each group to the share of right solutions among the judged ones; groups without any are left out."""
     passed: dict[str, list[bool]] = {}
     for rollout, verdict in zip(rollouts, verdicts, strict=True):
         if verdict.status is not Status.UNVERIFIABLE:
@@ -271,7 +250,7 @@ def _unused(verdict: Verdict, reason: str) -> Selection:
 
 
 def _scaled(example: Example, factor: float) -> Example:
-    """Return an example whose part in the `rl` stream weighs `factor` times as much."""
+    """Return the example with `factor` times the weight in the `rl` stream."""
     return replace(
         example,
         advantages=tuple(factor * value for value in example.advantages),

@@ -1,11 +1,14 @@
-"""How the prompts of stored answers were shown, and what that says of the answers' beginning.
+"""Whether the stored text of an answer is whole, by how its prompt was shown.
 
-Where a chat template ends the prompt with an open reasoning tag, the stored text of an answer begins with that tag.
-Earlier versions stored the completion alone. Neither the ledger nor the tables tell which version stored an answer, and
-the tables can have no further column; but the template travels with a generation's weights. So an answer whose prompt
-ended with a tag is whole exactly where it begins with that tag: a newer one always does. In any other, a reasoning that
-is closed and never opened counts as opened by the prompt, as it was. Where no template opens a reasoning, every stored
-text is whole, whoever stored it.
+A chat template may end the prompt with an open reasoning tag. The stored answer then begins with that tag; versions of
+the program before that stored the completion alone. Neither ledger nor tables tell which version stored an answer, but
+the template travels with the generation's weights:
+
+| template | stored answer | whole |
+|---|---|---|
+| opens a reasoning | begins with the tag | yes |
+| opens a reasoning | does not | no: a reasoning that it closes counts as opened by the prompt |
+| opens none | any | yes |
 """
 
 from dataclasses import dataclass
@@ -15,9 +18,8 @@ from bootstrap.store.lineage_store import LineageStore
 from bootstrap.training.chat import PROMPTING, TEMPLATE, Framing, framing_of
 
 FILES = ("tokenizer_config.json", PROMPTING, TEMPLATE)
-"""What says how prompts are framed."""
+"""Files of the weights' artifact that say how prompts are framed."""
 WEIGHTS = "weights"
-"""Role of the artifact that holds them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,7 +30,7 @@ class ShownPrompts:
     """None where it is not known."""
 
     def is_whole(self, text: str, *, prompt: str) -> bool:
-        """Whether a stored answer's text is known to begin where the answer does (`Answer.whole`)."""
+        """Whether a stored answer is known to be whole (`Answer.whole`)."""
         return self.framing is not None and text.startswith(self.framing.opening(prompt).rstrip())
 
 

@@ -1,7 +1,8 @@
-"""Several children of one parent, of which the best is kept.
+"""Several children of one parent (`branches`), of which the best is kept.
 
 Each sibling is compared with the champion from before them. Of those that pass, the one with the most right answers on
-the levels aimed at is champion, the earliest of equals; a later record moves the champion on, and none is written anew.
+the levels aimed at is champion, the earliest of equals. A better sibling's record moves the champion on; no record is
+changed.
 
 Left out: the comparison itself (`gate.py`), and guards, which may reject a sibling or roll the champion back.
 """
@@ -14,7 +15,7 @@ from bootstrap.ledger_records import Decision, Generation
 
 
 def before(committed: Sequence[Generation], position: Position) -> int:
-    """Return the champion from before a generation's siblings, or the one that a roll-back among them returned to."""
+    """Return the champion from before a generation's siblings, or the target of a roll-back among them."""
     since = reversed(committed[position.eldest - 1 : position.siblings.stop])
     return next(one.champion for one in since if one.champion < position.eldest)
 
@@ -26,7 +27,7 @@ def best_so_far(committed: Sequence[Generation], position: Position) -> Generati
 
 
 def among_siblings(decision: Decision, *, best: Generation | None) -> Decision:
-    """Return the decision in the light of `best`, the best sibling so far: only what is better passes."""
+    """Return the decision given `best`, the best sibling so far: only a better candidate passes."""
     if best is None or not decision.promoted:
         return decision
     assert decision.improvement is not None, "what may be champion is compared with one"
@@ -39,15 +40,15 @@ def among_siblings(decision: Decision, *, best: Generation | None) -> Decision:
 
 
 def stands_for(generations: Generations, committed: Sequence[Generation], number: int) -> int:
-    """Return who stands for generation `number` and its siblings, all committed, when the next ones name them."""
+    """Return the best of generation `number` and its siblings, all committed: whom later generations' names mean."""
     return best_of(committed, generations.position(number).siblings) if number else 0
 
 
 def best_of(committed: Sequence[Generation], siblings: Sequence[int]) -> int:
-    """Return who stands for these siblings.
+    """Return the best of these siblings.
 
-    The champion, if it is one of them; else, where the gate let none pass or left all ungated, the best that no guard
-    speaks against, or, if one does against each, the best.
+    That is the champion, if it is one of them. Else, where the gate let none pass or all are ungated, it is the best
+    that no guard speaks against, or the best of all if guards speak against each.
     """
     if committed[siblings[-1]].champion in siblings:
         return committed[siblings[-1]].champion
@@ -57,7 +58,7 @@ def best_of(committed: Sequence[Generation], siblings: Sequence[int]) -> int:
 
 
 def aimed_accuracy(generation: Generation) -> float:
-    """Return the share of right answers on all levels aimed at."""
+    """Return the share of right answers on all levels aimed at, 0 for none."""
     if generation.decision.improvement is not None:
         return generation.decision.improvement.candidate
     rows = [row for row in generation.report.levels if row.level in generation.target_levels]

@@ -1,71 +1,40 @@
 """One training step as a chain of durable parts, whatever its type.
 
-A step's rounds are cut into parts of `checkpoint_every`. Each part is written to the store's scratch area complete or
-not at all: its tables, its counts, and before it the weights and the optimizer's state. A killed run finds the last
-complete part and goes on from there; everything a round draws is derived from its number, so the result does not depend
-on where the kills fell. When all parts are there, their tables become the step's artifact.
+    rounds 0..k-1 -> state, part 0 -> rounds k..2k-1 -> state, part 1 -> ... -> the step's artifact
 
-What a round consists of is the trainer's (`supervised.py`, `reinforcement.py`, `self_play.py`).
+A part is `checkpoint_every` rounds. It is written to the store's scratch area complete or not at all: tables and
+counts, and before them the weights and the optimizer's state. A killed run goes on from the last complete part. A
+round's draws are derived from its number, so the result does not depend on where the kills fell.
+
+Left out: what a round trains on (`supervised.py`, `reinforcement.py`, `self_play.py`).
 """
 
 import json
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from bootstrap.canonical import json_file
 from bootstrap.config.base import identity_of
-from bootstrap.config.steps import Step
+from bootstrap.config.step import StepSettings
 from bootstrap.ids import RolloutId, StepRole, is_rollout
 from bootstrap.learner_records import UpdateMetrics
 from bootstrap.ledger_records import Accounting
 from bootstrap.records import Batch, Checkpoint, Use
 from bootstrap.selection.accounting import reconcile
 from bootstrap.stages.context import Context, Meter, Plan
+from bootstrap.stages.once import METER_FILE, add_measured, keep_measured
 from bootstrap.stages.tables import ShownRow, Tables, UpdateRow, UsageRow
+from bootstrap.stages.trainer import Round, Trainer
 from bootstrap.store.artifacts import Artifact
 from bootstrap.training.schedule import schedule_factor
 
 UPDATES_IN_FLIGHT = 3
-"""Updates handed to the workers before the driver waits for the oldest: it prepares batches while they compute."""
+"""Updates that the workers have been handed at most, so that the driver prepares batches while they compute."""
 OPTIMIZER_STATE = "optimizer.safetensors"
 MODEL_FOLDER = "model/"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Round:
-    """What one round gives to the learner, and what is worth telling about it."""
-
-    batches: Sequence[Batch]
-    reward: float | None = None
-    informative_groups: float | None = None
-    entropy: float | None = None
-    length: float | None = None
-    mismatch: float | None = None
-    common_fault: str = ""
-    """In words, where all answers failed for one reason that is more than being wrong."""
-
-
-class Trainer(Protocol):
-    """One step type: where its rounds' batches come from."""
-
-    updates_per_round: int
-    samples: bool
-    """Whether a round samples from the weights that the round before has trained."""
-
-    def drawn(self, tables: Tables) -> int:
-        """Return the prompts that the whole step drew, by its settings and what it found; the accounting must agree."""
-
-    def prepare(self, tables: Tables, meter: Meter) -> None:
-        """Draw what all rounds share, into `tables`; called once, before the first round."""
-
-    def resume(self, tables: Tables) -> None:
-        """Take up what `prepare` and the rounds done so far left in `tables`; called once, before the next round."""
-
-    def round(self, number: int, tables: Tables, meter: Meter) -> Round:
-        """Return round `number`; what it draws depends on its number, the weights and earlier rounds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,18 +49,23 @@ class StepResult:
     """Earlier generations whose answers it was trained on."""
 
 
+def in_folder(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return a model's files as they are kept beside others, in a folder of their own."""
+    return {f"{MODEL_FOLDER}{name}": data for name, data in files.items()}
+
+
+def out_of_folder(contents: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the files that `in_folder` was given."""
+    return {name.removeprefix(MODEL_FOLDER): data for name, data in contents.items()}
+
+
 def by_role(results: Sequence[StepResult]) -> dict[str, Artifact]:
     """Return the artifacts of a generation's steps by role."""
     return {str(StepRole(index)): result.artifact for index, result in enumerate(results)}
 
 
-def step_inputs(context: Context, plan: Plan, step: Step, *, index: int, start: Checkpoint) -> dict[str, Any]:
-    """Return what the step's result depends on: the id of its artifact is the hash of this."""
-    return {**planned_inputs(context, plan, step, index=index), "start": start.fingerprint}
-
-
-def planned_inputs(context: Context, plan: Plan, step: Step, *, index: int) -> dict[str, Any]:
-    """Return the inputs of a step that its generation's plan knows: all but the weights that it starts from."""
+def planned_inputs(context: Context, plan: Plan, step: StepSettings, *, index: int) -> dict[str, Any]:
+    """Return all that a step's result depends on but the weights that it starts from, which the plan does not know."""
     return {
         **context.identity(),
         "generation": plan.number,
@@ -108,17 +82,15 @@ def planned_inputs(context: Context, plan: Plan, step: Step, *, index: int) -> d
     }
 
 
-def run_step(
-    context: Context, plan: Plan, step: Step, trainer: Trainer, *, index: int, start: Checkpoint, meter: Meter
-) -> StepResult:
-    """Return the finished step; what is already in the store is not computed again."""
-    inputs = step_inputs(context, plan, step, index=index, start=start)
+def run_step(trainer: Trainer[Any], *, start: Checkpoint, meter: Meter) -> StepResult:
+    """Return the finished step of a trainer, from the store if it is there."""
+    context, plan = trainer.context, trainer.plan
+    inputs = {**planned_inputs(context, plan, trainer.step, index=trainer.index), "start": start.fingerprint}
     artifact = context.store.find("step", inputs)
     if artifact is None:
-        tables, counts, checkpoint = _run_parts(context, plan, step, trainer, inputs=inputs, start=start, meter=meter)
+        tables, counts, checkpoint = _run_parts(trainer, inputs, start=start, meter=meter)
         weights = context.store.put("weights", {"fingerprint": checkpoint.fingerprint}, checkpoint.files)
-        # Before the artifact, so that a run killed in between still knows how long it took.
-        context.store.put_work("measured", inputs, {"measured.json": json.dumps(counts.measured()).encode()})
+        keep_measured(context, inputs, counts)
         tables.usage = _combine_usage(tables)
         tables.shown = sorted(set(tables.shown), key=lambda row: row.source)
         result = {"fingerprint": checkpoint.fingerprint, "counts": counts.to_json(measured=False)}
@@ -127,8 +99,7 @@ def run_step(
     else:
         tables, result = Tables.read(artifact), artifact.json("result.json")
         meter.add(result["counts"])
-        if (measured := context.store.find_work("measured", inputs)) is not None:
-            meter.add(measured.json("measured.json"))
+        add_measured(context, inputs, meter)
         found = context.store.find("weights", {"fingerprint": result["fingerprint"]})
         assert found is not None, "a step's weights are stored before the step"
         weights = found
@@ -144,43 +115,33 @@ def run_step(
 
 
 def _run_parts(
-    context: Context,
-    plan: Plan,
-    step: Step,
-    trainer: Trainer,
-    *,
-    inputs: dict[str, Any],
-    start: Checkpoint,
-    meter: Meter,
+    trainer: Trainer[Any], inputs: dict[str, Any], *, start: Checkpoint, meter: Meter
 ) -> tuple[Tables, Meter, Checkpoint]:
-    store = context.store
-    prepared, counts = _prepare(context, trainer, inputs, start=start)
-    tables, parts = Tables(), range(-(-step.num_rounds // step.checkpoint_every))
-    tables.extend(prepared)
-    first, state = 0, None
+    """Return the step's tables, its work and its last weights."""
+    context, step, store = trainer.context, trainer.step, trainer.context.store
+    tables, counts = _prepare(trainer, inputs, start=start)
+    parts, first, state = range(-(-step.num_rounds // step.checkpoint_every)), 0, None
     for part in parts:
-        if (done := store.find_work("part", _key(context, inputs, step, part))) is None:
+        if (done := store.find_work("part", _key(trainer, inputs, part))) is None:
             break
         first = part + 1
         tables.extend(Tables.read(done))
-        counts.add(done.json("meter.json"))
+        counts.add(done.json(METER_FILE))
     if first:
-        state = store.find_work("state", _key(context, inputs, step, first - 1))
+        state = store.find_work("state", _key(trainer, inputs, first - 1))
         assert state is not None, "a part's state is stored before the part"
     trainer.resume(tables)
     faults = {""}
-    checkpoint = _restore(context, step, start, state)
+    checkpoint = _restore(trainer, start, state)
     for part in parts[first:]:
         rounds = range(part * step.checkpoint_every, min((part + 1) * step.checkpoint_every, step.num_rounds))
         rows, spent = Tables(), context.meter()
-        _run_rounds(context, plan, step, trainer, rounds, rows, spent, faults=faults)
+        _run_rounds(trainer, rounds, rows, spent, faults=faults)
         with spent.clock("other"):
             checkpoint, optimizer = context.pool.training_state()
-            key = _key(context, inputs, step, part)
-            contents = {f"{MODEL_FOLDER}{name}": data for name, data in checkpoint.files.items()}
-            new = store.put_work("state", key, {**contents, OPTIMIZER_STATE: optimizer})
-            files = {**rows.files(), "meter.json": json.dumps(spent.to_json(measured=True)).encode()}
-            store.put_work("part", key, files)
+            key = _key(trainer, inputs, part)
+            new = store.put_work("state", key, {**in_folder(checkpoint.files), OPTIMIZER_STATE: optimizer})
+            store.put_work("part", key, _files(rows, spent))
             if state is not None:
                 store.remove_work(state)
             state = new
@@ -190,37 +151,41 @@ def _run_parts(
     return tables, counts, checkpoint
 
 
-def _key(context: Context, inputs: dict[str, Any], step: Step, part: int) -> dict[str, Any]:
-    """Return what a part of a step is known by."""
-    return context.in_progress({**inputs, "every": step.checkpoint_every, "part": part})
+def _key(trainer: Trainer[Any], inputs: dict[str, Any], part: int) -> dict[str, Any]:
+    """Return the key of a part."""
+    return trainer.context.in_progress({**inputs, "every": trainer.step.checkpoint_every, "part": part})
 
 
-def _prepare(context: Context, trainer: Trainer, inputs: dict[str, Any], *, start: Checkpoint) -> tuple[Tables, Meter]:
-    """Return what the trainer drew before its first round, from the store if a killed run left it there."""
-    tables, meter = Tables(), context.meter()
+def _files(tables: Tables, meter: Meter) -> dict[str, bytes]:
+    """Return the files of unfinished work."""
+    return {**tables.files(), METER_FILE: json.dumps(meter.to_json(measured=True)).encode()}
+
+
+def _prepare(trainer: Trainer[Any], inputs: dict[str, Any], *, start: Checkpoint) -> tuple[Tables, Meter]:
+    """Return the trainer's draws before its first round, from the store if a killed run left them there."""
+    context, tables, meter = trainer.context, Tables(), trainer.context.meter()
     key = context.in_progress(inputs)
     found = context.store.find_work("prepared", key)
     if found is not None:
         tables = Tables.read(found)
-        meter.add(found.json("meter.json"))
+        meter.add(found.json(METER_FILE))
     else:
         context.pool.hold(start)
         trainer.prepare(tables, meter)
-        files = {**tables.files(), "meter.json": json.dumps(meter.to_json(measured=True)).encode()}
-        context.store.put_work("prepared", key, files)
+        context.store.put_work("prepared", key, _files(tables, meter))
     return tables, meter
 
 
-def _restore(context: Context, step: Step, start: Checkpoint, state: Artifact | None) -> Checkpoint:
-    """Put the workers where the last complete part left them and return those weights."""
-    pool = context.pool
+def _restore(trainer: Trainer[Any], start: Checkpoint, state: Artifact | None) -> Checkpoint:
+    """Return the weights after the last complete part; the workers hold them, with the optimizer's `state`."""
+    pool, step = trainer.context.pool, trainer.step
     if state is None:
         pool.hold(start)
         pool.broadcast("begin", step.optimizer, step.critic)
         return start
     contents = state.read_all()
     optimizer = contents.pop(OPTIMIZER_STATE)
-    files = {name.removeprefix(MODEL_FOLDER): data for name, data in contents.items()}
+    files = out_of_folder(contents)
     pool.load_unverified(files)
     pool.broadcast("begin", step.optimizer, step.critic)
     pool.broadcast("restore", optimizer)
@@ -228,22 +193,15 @@ def _restore(context: Context, step: Step, start: Checkpoint, state: Artifact | 
     return Checkpoint(fingerprint=pool.holding, files=files)
 
 
-def _run_rounds(
-    context: Context,
-    plan: Plan,
-    step: Step,
-    trainer: Trainer,
-    rounds: range,
-    tables: Tables,
-    meter: Meter,
-    *,
-    faults: set[str],
-) -> None:
-    """Run some rounds, keeping the workers busy while the next batches are prepared.
+def _run_rounds(trainer: Trainer[Any], rounds: range, tables: Tables, meter: Meter, *, faults: set[str]) -> None:
+    """Run some rounds; the workers compute while the next batches are prepared.
 
-    `faults`: what rounds have been warned of; what these are warned of joins it.
+    `faults`: the common faults told so far, to which these rounds' are added.
     """
-    pool, total = context.pool, step.num_rounds * trainer.updates_per_round
+    pool, step, plan = trainer.context.pool, trainer.step, trainer.plan
+    total = step.num_rounds * trainer.updates_per_round
+    # Forward and backward read the weights; the step reads and writes weights, gradient and momentum.
+    moved = 8 * plan.shape.num_parameters * plan.shape.bytes_per_parameter * pool.size
     shown: set[str] = set()
     in_flight: deque[tuple[int, float, Round, Any]] = deque()
     began = time.perf_counter()
@@ -253,14 +211,15 @@ def _run_rounds(
             update, factor, drawn, handle = in_flight.popleft()
             with meter.clock("train"):
                 metrics = pool.metrics(handle)
-            _record(update, factor, drawn, metrics, tables, meter, context=context, plan=plan)
-            told = {"loss": metrics.loss}
+            meter.count("train", flops=metrics.flops, tokens=metrics.num_tokens, bytes_moved=moved)
+            tables.updates.append(_row(update, factor, drawn, metrics))
+            speed = sum(meter.tokens.values()) / (time.perf_counter() - began)
+            told = {"tokens_per_second": speed, "loss": metrics.loss}
             told |= {"reward": drawn.reward} if drawn.reward is not None else {}
             told |= {"informative": drawn.informative_groups} if drawn.informative_groups is not None else {}
-            speed = sum(meter.tokens.values()) / (time.perf_counter() - began)
             warning = "" if drawn.common_fault in faults else drawn.common_fault
             faults.add(warning)
-            context.observe(plan.event("train", update + 1, total, tokens_per_second=speed, warning=warning, **told))
+            trainer.context.observe(plan.event("train", update + 1, total, warning=warning, metrics=told))
 
     for number in rounds:
         if trainer.samples:
@@ -281,38 +240,23 @@ def _run_rounds(
     collect(0)
 
 
-def _record(
-    update: int,
-    factor: float,
-    drawn: Round,
-    metrics: UpdateMetrics,
-    tables: Tables,
-    meter: Meter,
-    *,
-    context: Context,
-    plan: Plan,
-) -> None:
-    parameters = plan.shape.num_parameters * plan.shape.bytes_per_parameter
-    # Forward and backward read the weights, the step reads and writes weights, gradient and momentum.
-    meter.count("train", flops=metrics.flops, tokens=metrics.num_tokens, bytes_moved=8 * parameters * context.pool.size)
-    tables.updates.append(
-        UpdateRow(
-            update=update,
-            loss=metrics.loss,
-            rl_loss=metrics.rl_loss,
-            ce_loss=metrics.ce_loss,
-            kl_loss=metrics.kl_loss,
-            value_loss=metrics.value_loss,
-            grad_norm=metrics.grad_norm,
-            ratio_max=metrics.ratio_max,
-            clip_fraction=metrics.clip_fraction,
-            lr_factor=factor,
-            reward=drawn.reward,
-            informative_groups=drawn.informative_groups,
-            entropy=drawn.entropy,
-            length=drawn.length,
-            mismatch=drawn.mismatch,
-        )
+def _row(update: int, factor: float, drawn: Round, metrics: UpdateMetrics) -> UpdateRow:
+    return UpdateRow(
+        update=update,
+        loss=metrics.loss,
+        rl_loss=metrics.rl_loss,
+        ce_loss=metrics.ce_loss,
+        kl_loss=metrics.kl_loss,
+        value_loss=metrics.value_loss,
+        grad_norm=metrics.grad_norm,
+        ratio_max=metrics.ratio_max,
+        clip_fraction=metrics.clip_fraction,
+        lr_factor=factor,
+        reward=drawn.reward,
+        informative_groups=drawn.informative_groups,
+        entropy=drawn.entropy,
+        length=drawn.length,
+        mismatch=drawn.mismatch,
     )
 
 
@@ -329,14 +273,14 @@ def _usage(batch: Batch) -> list[UsageRow]:
 
 
 def _references(batch: Batch) -> Iterator[ShownRow]:
-    """Yield the references among the examples, which are not rollouts and were given as text."""
+    """Yield the references among the examples: no rollouts, given as text."""
     for example in batch.examples:
         if not is_rollout(example.source) and example.prompt_text is not None:
             yield ShownRow(source=example.source, prompt=example.prompt_text)
 
 
 def _generations(usage: Sequence[UsageRow]) -> Iterator[int]:
-    """Yield the generation of this lineage that gave each source which is a rollout."""
+    """Yield the generation of this lineage behind each source that is a rollout."""
     for row in usage:
         if is_rollout(row.source):
             yield RolloutId.parse(row.source).contributor

@@ -1,4 +1,4 @@
-"""Steps that imitate: `sft` on references or on the generation's own accepted answers, `distill` on the lineage's."""
+"""Steps that imitate: `sft` on references or on newly accepted answers, `distill` on the lineage's answers."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,65 +7,47 @@ from bootstrap.config.sources import References, Rejection
 from bootstrap.config.steps import DistillStep, SftStep
 from bootstrap.ids import RoundId, SampleId
 from bootstrap.prompts.programs import ProgramTask
-from bootstrap.prompts.task import Task
 from bootstrap.prompts.working import ShownWorking
 from bootstrap.records import Example, Prompt, Rollout, Sampling, Selection, Status, Use
-from bootstrap.seeds import derive_seed, generator
+from bootstrap.seeds import generator
 from bootstrap.selection.filters import accept
 from bootstrap.stages.assembly import assemble, distilled, divergence_form, replay_examples
 from bootstrap.stages.context import Context, Meter, Plan
-from bootstrap.stages.encoding import Encoder
 from bootstrap.stages.generate import common_fault, num_easier_variants, requests, sampling, spread
 from bootstrap.stages.samplers import answers, judge_answers
-from bootstrap.stages.step import Round
 from bootstrap.stages.tables import Tables
+from bootstrap.stages.trainer import Round, Trainer
 
 
-class SupervisedTrainer:
-    """Batches for cross-entropy or divergence on sequences that are there before the first update."""
+class SupervisedTrainer(Trainer[SftStep | DistillStep]):
+    """Makes batches of sequences that exist before the first update, for cross-entropy or a divergence."""
 
-    updates_per_round = 1
     samples = False
 
     def __init__(self, context: Context, plan: Plan, step: SftStep | DistillStep, *, index: int) -> None:
-        self.context, self.plan, self.step, self.index = context, plan, step, index
-        self.encoder = Encoder(plan.start)
+        super().__init__(context, plan, step, index=index)
         self.newest: list[Example] = []
 
     def drawn(self, tables: Tables) -> int:
         return self.step.num_prompts
-
-    def _seed(self, *names: str | int) -> int:
-        return derive_seed(self.context.recipe.seed, "step", self.plan.number, self.index, *names)
 
     def prepare(self, tables: Tables, meter: Meter) -> None:
         for _, source in self.step.rejections():
             self._sample(source, tables, meter)
 
     def _sample(self, source: Rejection, tables: Tables, meter: Meter) -> None:
-        """Rejection sampling: answer prompts of the target levels, keep what the filter lets pass."""
+        """Sample answers on the source's levels and select those that pass its filter."""
         context, plan = self.context, self.plan
         prompts = []
         levels = plan.levels(source.levels)
-        for level, count in spread(source.prompts, levels, seed=self._seed("levels")):
+        for level, count in spread(source.prompts, levels, seed=self.seed("levels")):
             easier = num_easier_variants(count, level, source.easier_variants)
             draw = context.task.draw
-            prompts += draw(level, count - easier, seed=self._seed("prompts", level))
+            prompts += draw(level, count - easier, seed=self.seed("prompts", level))
             if easier:
-                prompts += draw(level, easier, seed=self._seed("stepping_stones", level), easier_variant=True)
-        asked = requests(
-            prompts,
-            prefix=self._round(),
-            samples=source.samples_per_prompt,
-            seed=context.recipe.seed,
-        )
-        how = sampling(
-            context,
-            levels=levels,
-            temperature=source.temperature,
-            top_k=source.top_k,
-            top_p=source.top_p,
-        )
+                prompts += draw(level, easier, seed=self.seed("stepping_stones", level), easier_variant=True)
+        asked = requests(prompts, prefix=self._round(), samples=source.samples_per_prompt, seed=context.recipe.seed)
+        how = sampling(context, levels=levels, temperature=source.temperature, top_k=source.top_k, top_p=source.top_p)
         context.observe(plan.event("generate", 0, len(asked)))
         policy = plan.start.fingerprint if self.index == 0 else None
         tables.rollouts = answers(context, plan, source, asked, how, encoder=self.encoder, policy=policy, meter=meter)
@@ -93,12 +75,12 @@ class SupervisedTrainer:
         policy: str | None,
         meter: Meter,
     ) -> None:
-        """Ask the prompts whose answers were all wrong as often again, with a hint: STaR's rationalization.
+        """Ask prompts whose answers were all wrong as often again, with a hint (STaR, arXiv:2203.14465).
 
-        The answers join their prompts' groups, numbered after the first ones, and are judged like them.
+        The new answers join their prompts' groups, numbered after the first ones, and are judged alike.
         """
-        context, task, samples = self.context, self.context.task, source.samples_per_prompt
-        assert isinstance(task, ShownWorking), "recipes with hints are of task working"
+        context, samples = self.context, source.samples_per_prompt
+        task = ShownWorking.of(context.task)
         statuses: dict[str, set[Status]] = {}
         for rollout, verdict in zip(tables.rollouts, tables.verdicts, strict=True):
             statuses.setdefault(rollout.group, set()).add(verdict.status)
@@ -122,14 +104,6 @@ class SupervisedTrainer:
     def _round(self) -> RoundId:
         return RoundId(generation=self.plan.number, step=self.index)
 
-    def _showing(self, source: References) -> Task:
-        """Return the task, which writes its demonstrations as the step says."""
-        task = self.context.task
-        if source.forms is None:
-            return task
-        assert isinstance(task, ShownWorking), "recipes with forms are of task working"
-        return task.showing(source.forms)
-
     def resume(self, tables: Tables) -> None:
         kept = {s.rollout_id for s in tables.selections if s.use is Use.CE}
         own = not self.step.samplers()
@@ -138,7 +112,7 @@ class SupervisedTrainer:
         ]
 
     def _writable(self, rollout: Rollout, selection: Selection) -> Selection:
-        """Drop what the student's vocabulary cannot write."""
+        """Return the selection, which drops what the student's vocabulary cannot write."""
         if selection.use is Use.CE and not (rollout.text and self.encoder.writes(rollout.text)):
             return Selection(
                 rollout_id=rollout.id, use=Use.NONE, replay=False, reason="the student's vocabulary cannot write it"
@@ -146,14 +120,14 @@ class SupervisedTrainer:
         return selection
 
     def _imitate_text(self, rollout: Rollout) -> Example:
-        """Return what another model wrote, or any with a hint, in the student's own tokens and without the hint."""
+        """Return an example in the student's own tokens and without a hint, of an answer by another model or hinted."""
         [(prompt, completion)] = self.encoder.pairs([(rollout.imitated_prompt, rollout.text)])
         if rollout.finish.is_truncated:
             completion = completion[:-1]
         return Example(source=rollout.id, tokens=(*prompt, *completion), num_prompt_tokens=len(prompt), ce_weight=1.0)
 
     def round(self, number: int, tables: Tables, meter: Meter) -> Round:
-        step, seed, examples = self.step, self._seed("round", number), list[Example]()
+        step, seed, examples = self.step, self.seed("round", number), list[Example]()
         if step.anchor is not None:
             examples += distilled(self.context, self.plan, step.anchor, self.encoder, seed=seed)
         for _, source in step.rejections():
@@ -163,7 +137,7 @@ class SupervisedTrainer:
         return Round(batches=[assemble([], examples, **divergence_form(step.anchor))])
 
     def _newest(self, source: Rejection, count: int, *, seed: int) -> list[Example]:
-        """Return a batch of accepted answers, and what is replayed beside them."""
+        """Return `count` examples: accepted answers, and replayed sequences beside them."""
         num_newest = round(source.newest_share * count) if self.newest else 0
         rng = generator(seed, "newest")
         examples = [rng.choice(self.newest) for _ in range(num_newest)]
@@ -172,13 +146,14 @@ class SupervisedTrainer:
         return examples
 
     def _references(self, source: References, count: int, *, seed: int) -> list[Example]:
-        """Return a batch of the task's references, some of them as problems that are put."""
-        task, levels = self._showing(source), range(1, self.context.recipe.task.base_level + 1)
+        """Return `count` examples: the task's references, and a share of problems that are put."""
+        task, levels = self.context.task, range(1, self.context.recipe.task.base_level + 1)
+        if source.forms is not None:
+            task = ShownWorking.of(task).showing(source.forms)
         proposals = round(source.proposals * count)
         shown = task.demonstrate(levels, count - proposals, seed=seed, mixed=True)
         if proposals:
-            assert isinstance(task, ProgramTask), "a recipe shows proposals for a task that reads them alone"
-            shown += task.demonstrate_proposals(levels, proposals, seed=seed)
+            shown += ProgramTask.of(self.context.task).demonstrate_proposals(levels, proposals, seed=seed)
         return self.encoder.encode(
             [Example(source=p.id, prompt_text=p.text, completion_text=a, ce_weight=1.0) for p, a in shown]
         )

@@ -1,6 +1,6 @@
-"""The tables that a training step leaves behind: what each row holds, and the files that they are stored in.
+"""The tables of a training step: their rows and their files.
 
-Left out: what a column may hold (`store/tables.py`), and the rows of other stages, which stand beside these stages.
+Left out: what a column may hold (`store/tables.py`).
 """
 
 from dataclasses import dataclass, field, fields
@@ -12,7 +12,7 @@ from bootstrap.store.tables import from_parquet, to_parquet
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UpdateRow:
-    """One optimizer update, as it is stored and drawn."""
+    """One optimizer update."""
 
     update: int
     loss: float
@@ -34,8 +34,8 @@ class UpdateRow:
     length: float | None
     """Mean completion length in tokens."""
     mismatch: float | None
-    """Mean of |log-probability in training - at sampling| per token, before the round's first update; None where none
-    was recomputed."""
+    """Mean of |log-probability in training - at sampling| per token, before the round's first update; None where log-
+    probabilities were not recomputed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +50,7 @@ class UsageRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShownRow:
-    """One reference that was shown: the answer is the task's own, the prompt is found nowhere else."""
+    """One reference that was shown; its answer is the task's own, and no other table has its prompt."""
 
     source: str
     """Id of the prompt."""
@@ -60,7 +60,7 @@ class ShownRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SelfPlayRow:
-    """One round of self-play, as it is stored and drawn. Means are None where there is nothing to take them of."""
+    """One round of self-play. Means are None where there is nothing to average."""
 
     update: int
     """The round."""
@@ -90,7 +90,7 @@ class SelfPlayRow:
 
 @dataclass(kw_only=True)
 class Tables:
-    """Rows that a step leaves behind."""
+    """All rows of a step."""
 
     rollouts: list[Rollout] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)

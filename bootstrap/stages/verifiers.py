@@ -1,6 +1,6 @@
-"""The verifiers of a run: opened once, proven on answers whose verdicts are known, and closed at its end.
+"""The verifiers of a run: opened once, proven on answers with known verdicts, closed at the end.
 
-One that asks generations of the lineage is proven anew for each generation, since its verdicts are theirs.
+A verifier that asks generations of the lineage is proven anew for each generation, since its verdicts are theirs.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,26 +15,25 @@ from bootstrap.config.recipe import Recipe
 from bootstrap.errors import VerifierError
 from bootstrap.prompts.build import build_task
 from bootstrap.prompts.task import Task
-from bootstrap.scoring.by_task import ByTask
 from bootstrap.scoring.sanity import Case, sanity_check
 from bootstrap.scoring.verifier import Tools, Verifier, build_verifier
 from bootstrap.stages.context import Context, Meter, Plan, Watched
 from bootstrap.stages.generate import count_asked
-from bootstrap.stages.readable import leave_out_by_settings, leave_out_unreadable
+from bootstrap.stages.readable import leave_out_by_settings, leave_out_unreadable, part_of
 
 SANITY_CHECK_PROMPTS = 8
-"""Held-out prompts of each base level whose right and wrong answers a verifier must tell apart."""
+"""Held-out prompts of each base level on which a verifier must tell right from wrong answers."""
 
 
 @contextmanager
 def open_verifiers(
     recipe: Recipe, task: Task, tools: Tools
 ) -> Iterator[tuple[Mapping[Place, Verifier], Verifier, Mapping[str, Watched]]]:
-    """Yield the verifiers of training, by place, the one of held-out answers, which may be one of them, and the panel.
+    """Yield training's verifiers by place, the eval verifier, which may be one of them, and the panel.
 
-    Those of stages beyond `generations.count` are left closed: what they need may be made from the stages before.
-    All of them are trustworthy; one that asks the lineage's generations is left to `bind_models`. Raises VerifierError
-    when one of them cannot be built or fails its sanity check.
+    Verifiers of stages beyond `generations.count` stay closed: what they need may be made by the stages before. All are
+    proven, but for those that ask the lineage's generations (`bind_models`). Raises VerifierError when one cannot be
+    built or fails its sanity check.
     """
     opened: list[tuple[settings_of.Verifier, Verifier, Task]] = []
     with ExitStack() as stack:
@@ -53,7 +52,7 @@ def open_verifiers(
                 try:
                     verifiers[place] = open_one(settings)
                 except VerifierError as error:
-                    # Only now: on a cluster the folder may lie where the verifier is hosted, and not here.
+                    # On a cluster the folder may lie where the verifier is hosted, so it is looked for only now.
                     if (advice := awaited(recipe, place)) is None:
                         raise
                     raise VerifierError(f"{error}. {advice}") from error
@@ -75,9 +74,9 @@ def open_verifiers(
 
 
 def awaited(recipe: Recipe, place: Place) -> str | None:
-    """Return which reward model of a stage's verifier is not there yet, and how a lineage makes one.
+    """Return in words which reward model of a stage's verifier is missing, and how a lineage makes one.
 
-    None where none is missing on this machine, or the verifier judges from the start.
+    None where this machine has all of them, and for a verifier that judges from the start.
     """
     missing = [m.path for m in reward_models(recipe.verifiers()[place]) if not (Path(m.path) / "config.json").is_file()]
     judged = (n for n in range(1, recipe.generations.count + 1) if recipe.verifier_place(n) == place)
@@ -94,8 +93,8 @@ def bind_models(context: Context, plan: Plan, meter: Meter) -> None:
     """Let the verifier ask the generations that the plan names. Raises VerifierError when it then fails its sanity
     check.
 
-    Every process that grows the generation proves it, and what stages did is read from disk: so the sanity check's work
-    is the generation's own, and no stage's.
+    Every process that grows the generation proves it, even where its stages are read from disk, so the sanity check's
+    work counts as the generation's and as no stage's.
     """
     context.models.bind(plan.asked)
     if plan.asked:
@@ -104,9 +103,9 @@ def bind_models(context: Context, plan: Plan, meter: Meter) -> None:
 
 
 def prove(verifier: Verifier, task: Task) -> None:
-    """Raise VerifierError when a verifier, on answers to any part of a mixture, fails its sanity check.
+    """Raise VerifierError when a verifier fails its sanity check on some part of a task.
 
-    What it cannot read is left out of the task before.
+    Rows that it cannot use are left out of the task first.
     """
     leave_out_unreadable(task, verifier)
     for _, one, cases in proofs(verifier, task, prompts_per_level=SANITY_CHECK_PROMPTS):
@@ -114,19 +113,18 @@ def prove(verifier: Verifier, task: Task) -> None:
 
 
 def proofs(verifier: Verifier, task: Task, *, prompts_per_level: int) -> Iterator[tuple[str, Verifier, Sequence[Case]]]:
-    """Yield (part, verifier, cases) of what can be proven of a verifier; the part is empty where the task is one.
+    """Yield (part, verifier, cases) for the parts on which a verifier can be proven; no mixture: part "".
 
-    The recipe allows a part that is judged by its form alone where the gate goes by answers: nothing tells whether that
-    is right, so it is left out.
+    A part of a mixture that is judged by form alone is left out: nothing tells whether such a verdict is right.
     """
     for part in task.parts if task.settings.part_names is not None else ("",):
-        one = verifier.parts[part] if isinstance(verifier, ByTask) else verifier
+        one = part_of(verifier, part)
         if one is verifier or one.judges != "form":
             yield part, one, sanity_cases(task, part=part, prompts_per_level=prompts_per_level)
 
 
 def sanity_cases(task: Task, *, part: str = "", prompts_per_level: int = SANITY_CHECK_PROMPTS) -> list[Case]:
-    """Return cases from the held-out prompts of the levels whose references are known; of one part of a mixture."""
+    """Return cases from the held-out prompts of one part, at the levels whose references are known."""
     heldout = partial(task.heldout_of, part)
     return [
         Case(

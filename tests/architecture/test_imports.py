@@ -46,7 +46,7 @@ LAYERS = {
     "pool": 4,
     "worker": 4,
     "stages": 4,
-    "plan": 4,
+    "planning": 4,
     "loop": 4,
     "cluster": 5,
     "bench": 6,
@@ -196,6 +196,17 @@ def test_the_lineage_rests_on_records_and_the_store_alone() -> None:
         if top(name) == "lineage"
         for other in ours(name)
         if LAYERS[top(other)] > 1 and top(other) != "lineage"
+    ]
+    assert not wrong, wrong
+
+
+def test_a_run_rests_on_no_plan() -> None:
+    wrong = [
+        f"{name} imports {other}"
+        for name in modules()
+        if LAYERS.get(top(name), 6) <= 5 and top(name) != "planning"
+        for other in ours(name)
+        if top(other) == "planning"
     ]
     assert not wrong, wrong
 

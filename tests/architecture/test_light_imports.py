@@ -34,7 +34,7 @@ def loaded(statement: str, *, argv: tuple[str, ...] = (), heavy: tuple[str, ...]
     "modules",
     [
         "bootstrap.config.load",
-        "bootstrap.plan",
+        "bootstrap.planning.plan",
         "bootstrap.lineage.queries, bootstrap.lineage.metrics, bootstrap.lineage.tags",
     ],
 )

@@ -15,7 +15,7 @@ from bootstrap.prompts.build import build_task
 from bootstrap.prompts.procedural import ProceduralTask
 from bootstrap.records import Batch, Event, Split, Status, Use
 from bootstrap.scoring.exact import ExactMatch
-from bootstrap.stages import resolve
+from bootstrap.stages import prepare
 from bootstrap.stages.tables import Tables
 from bootstrap.store.ledger import Entry, Ledger
 from bootstrap.store.lineage_store import LineageStore
@@ -347,7 +347,7 @@ def test_an_accelerated_curriculum_aims_at_several_levels_and_samples_them_all(t
 
 def test_a_solved_curriculum_goes_on_from_what_the_ancestors_of_the_weights_were_trained_on(tmp_path, monkeypatch):
     # Models this small solve nothing; what they are taken to solve says which levels they were not trained on.
-    monkeypatch.setattr(resolve, "accuracies", lambda _: dict.fromkeys(range(1, 20), 1.0))
+    monkeypatch.setattr(prepare, "accuracies", lambda _: dict.fromkeys(range(1, 20), 1.0))
     cycle = {"gate": "never", "steps": [tiny.REJECTION]}
     solved = cycle | {"curriculum": {"type": "solved", "max_levels": 2}}
     stages = [
@@ -360,7 +360,7 @@ def test_a_solved_curriculum_goes_on_from_what_the_ancestors_of_the_weights_were
 
 
 def test_nothing_is_aimed_at_or_evaluated_beyond_a_tasks_last_level(tmp_path, monkeypatch):
-    monkeypatch.setattr(resolve, "accuracies", lambda _: dict.fromkeys(range(1, 20), 1.0))
+    monkeypatch.setattr(prepare, "accuracies", lambda _: dict.fromkeys(range(1, 20), 1.0))
     monkeypatch.setattr(ProceduralTask, "highest_level", 5)
     entries = tiny.grow(tiny.recipe(count=1, steps=[tiny.REJECTION]), tmp_path, fresh=True)
     assert entries[1].generation.target_levels == (5,)

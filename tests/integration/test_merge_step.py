@@ -13,7 +13,7 @@ from bootstrap.errors import RecipeError
 from bootstrap.ledger_records import Accounting
 from bootstrap.lineage import queries
 from bootstrap.lineage.graph import lineage
-from bootstrap.plan import make_plan
+from bootstrap.planning.plan import make_plan
 from bootstrap.stages.answers import answers_of
 from bootstrap.stages.siblings import aimed_accuracy
 from bootstrap.store.fingerprint import ADAPTER_WEIGHTS, MODEL_WEIGHTS

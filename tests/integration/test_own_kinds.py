@@ -10,7 +10,7 @@ from support import tiny
 
 from bootstrap.config.load import load_recipe, recipe_of
 from bootstrap.config.recipe import Recipe
-from bootstrap.plan import make_plan
+from bootstrap.planning.plan import make_plan
 from bootstrap.prompts.build import build_task
 from bootstrap.records import Split, Use
 from bootstrap.stages.step import Tables

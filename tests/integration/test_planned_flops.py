@@ -6,7 +6,7 @@ from statistics import fmean
 import pytest
 from support import tiny
 
-from bootstrap.plan import make_plan
+from bootstrap.planning.plan import make_plan
 from bootstrap.stages.tables import Tables
 from bootstrap.store.lineage_store import LineageStore
 
@@ -28,7 +28,9 @@ def test_planned_flops_are_those_that_the_ledger_counts(tmp_path: Path, monkeypa
     settings = tiny.recipe(generations={"stages": stages}, evaluation=evaluation)
     entries = tiny.grow(settings, tmp_path)
     updates = Tables.read(LineageStore(tmp_path).artifact(entries[1].generation.artifacts["step-0"])).updates
-    monkeypatch.setattr("bootstrap.plan.INFORMATIVE_SHARE", fmean(row.informative_groups for row in updates))
+    monkeypatch.setattr(
+        "bootstrap.planning.estimate.INFORMATIVE_SHARE", fmean(row.informative_groups for row in updates)
+    )
     plan = make_plan(settings, lineage="tiny", workers=1)
     for entry, planned in zip(entries, plan.generations, strict=True):
         counted = entry.generation.compute.flops

@@ -12,7 +12,7 @@ from bootstrap.config.load import recipe_of
 from bootstrap.evaluation.report import OutcomeRow
 from bootstrap.lineage import queries
 from bootstrap.lineage.card import model_card
-from bootstrap.plan import make_plan
+from bootstrap.planning.plan import make_plan
 from bootstrap.pool import LocalPool
 from bootstrap.prompts.build import build_task
 from bootstrap.records import Batch, Status

@@ -14,7 +14,7 @@ from bootstrap.cli.remembered import FILE_NAME, recall_recipe, remember_recipe
 from bootstrap.config.load import load_recipe, recipe_of
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError
-from bootstrap.plan import make_plan
+from bootstrap.planning.plan import make_plan
 from bootstrap.prompts.build import build_task
 from bootstrap.prompts.files import Rows
 from bootstrap.records import Prompt, Split

@@ -15,7 +15,7 @@ from bootstrap.config.recipe import Recipe
 from bootstrap.errors import VerifierError
 from bootstrap.ledger_records import Edge, GenerationOutcome
 from bootstrap.lineage import queries
-from bootstrap.plan import make_plan
+from bootstrap.planning.plan import make_plan
 from bootstrap.pool import LocalPool
 from bootstrap.records import Status
 from bootstrap.stages.siblings import aimed_accuracy

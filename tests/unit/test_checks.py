@@ -13,7 +13,7 @@ from bootstrap.config.files import FileTask
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError
 from bootstrap.evaluation.intervals import paired_lower_bound
-from bootstrap.plan import LineagePlan, make_plan
+from bootstrap.planning.plan import LineagePlan, make_plan
 from bootstrap.prompts.build import build_task
 from bootstrap.prompts.files import Rows
 from bootstrap.prompts.overlap import near_duplicates

@@ -4,7 +4,7 @@ import pytest
 from support import tiny
 
 from bootstrap.config.generations import Accelerated, Fixed, Given, NextLevel, Solved
-from bootstrap.plan import make_plan
+from bootstrap.planning.plan import make_plan
 from bootstrap.selection.curriculum import last_evaluated, replay_levels, target_levels, trained_level
 
 

@@ -11,7 +11,7 @@ from support import pretrained
 from bootstrap.config.load import json_schema, load_recipe
 from bootstrap.config.models import StageEnd
 from bootstrap.config.task import PRINTABLE
-from bootstrap.plan import make_plan
+from bootstrap.planning.plan import make_plan
 
 FOLDER = Path(__file__).parents[2] / "pipelines"
 RECIPES = sorted(FOLDER.glob("*.yaml"))

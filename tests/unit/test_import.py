@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from bootstrap.cli.main import main
 from bootstrap.config.base_model import missing_files
 from bootstrap.errors import RecipeError
-from bootstrap.stages.resolve import read_model_folder
+from bootstrap.stages.weights import read_model_folder
 from bootstrap.store import durable
 from bootstrap.store.fingerprint import fingerprint_model, fingerprint_safetensors
 from bootstrap.training import fidelity

@@ -27,7 +27,7 @@ from bootstrap.config.optimizers import AdamW
 from bootstrap.errors import RecipeError
 from bootstrap.records import Batch, Checkpoint, Example, Normalizers, Prompt, Request, Sampling, Split
 from bootstrap.stages.encoding import Encoder
-from bootstrap.stages.resolve import read_model_folder
+from bootstrap.stages.weights import read_model_folder
 from bootstrap.training import fidelity
 from bootstrap.training.model import load
 from bootstrap.training.sources import read_source

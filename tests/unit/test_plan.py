@@ -14,7 +14,10 @@ from bootstrap.compute import MUON_COPIES, MUON_PORTION, llama_shape, train_flop
 from bootstrap.config.load import load_recipe
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError, VerifierError
-from bootstrap.plan import INFORMATIVE_SHARE, LineagePlan, make_plan, notes, shape_of_config
+from bootstrap.planning.estimate import INFORMATIVE_SHARE
+from bootstrap.planning.notes import notes
+from bootstrap.planning.plan import LineagePlan, make_plan
+from bootstrap.planning.shapes import shape_of_config
 from bootstrap.prompts.build import build_task
 from bootstrap.scoring.verifier import Tools
 from bootstrap.stages.verifiers import open_verifiers
@@ -201,6 +204,21 @@ def test_teachers_and_samplers_cost_what_their_own_size_costs() -> None:
     assert planned(distill, hidden_size=192)["train"] > 1.5 * planned(distill, hidden_size=96)["train"]
     assert planned(sampled, hidden_size=192)["generate"] > 2 * planned(sampled, hidden_size=96)["generate"]
     assert planned(sampled, hidden_size=192)["train"] == planned(sampled, hidden_size=96)["train"]
+
+
+def test_a_champion_of_another_size_costs_its_own_size_once_it_is_decided(entries: list[Entry]) -> None:
+    small = {"type": "scratch", "hidden_size": 32, "num_layers": 1}
+    stages = [
+        {"name": "small", "gate": "always", "init": small, "steps": [RL]},
+        {"name": "next", "gate": "never", "init": "champion", "steps": [RL]},
+        {"name": "base", "gate": "never", "init": "base", "steps": [RL]},
+    ]
+    settings = recipe(generations={"count": 3, "steps": None, "stages": stages})
+    fresh = make_plan(settings, lineage="x", workers=1).generations
+    assert fresh[1].flops["train"] < fresh[2].flops["train"], "undecided, so the lineage's own size stands for it"
+    grown = make_plan(settings, lineage="x", workers=1, entries=entries[:2]).generations
+    assert (grown[2].parent, grown[3].parent) == (1, 0)
+    assert grown[2].flops["train"] < grown[3].flops["train"]
 
 
 def test_groups_drawn_in_place_of_others_are_counted() -> None:

@@ -13,7 +13,7 @@ from bootstrap.pool import LocalPool
 from bootstrap.records import Batch, Example, Normalizers, Prompt, Request, Sampling, Split
 from bootstrap.rollouts import engine as engines
 from bootstrap.rollouts.cache import ReservedLayer, key_value_cache
-from bootstrap.stages.resolve import training_of
+from bootstrap.stages.prepare import training_of
 from bootstrap.store.fingerprint import fingerprint_model
 from bootstrap.training.batch import micro_batches
 from bootstrap.worker import Worker

@@ -12,7 +12,7 @@ from bootstrap.cli.main import main
 from bootstrap.config.training import LoraAdapter, Training
 from bootstrap.errors import RecipeError
 from bootstrap.lineage.card import model_card
-from bootstrap.stages.resolve import read_model_folder
+from bootstrap.stages.weights import read_model_folder
 from bootstrap.store.artifacts import Artifact, put_artifact
 from bootstrap.store.fingerprint import fingerprint_model
 from bootstrap.store.lineage_store import LineageStore

@@ -20,7 +20,7 @@ from bootstrap.config.verifiers import ByTaskVerifier, Component, PluginVerifier
 from bootstrap.errors import RecipeError, SandboxUnavailable, VerifierError
 from bootstrap.evaluation.report import OutcomeRow
 from bootstrap.ledger_records import Report
-from bootstrap.plan import make_plan
+from bootstrap.planning.plan import make_plan
 from bootstrap.prompts.build import build_task
 from bootstrap.prompts.files import Rows
 from bootstrap.records import Split
@@ -551,6 +551,7 @@ def test_a_champion_is_asked_again_where_its_evaluation_lacks_rows(
     context = SimpleNamespace(
         store=store,
         task=asked,
+        heldout=lambda level: asked.heldout(level, NUM_ROWS),
         eval_verifier=SimpleNamespace(version="v"),
         recipe=SimpleNamespace(evaluation=evaluation, max_unverifiable=0.0),
         panel={},

@@ -9,7 +9,7 @@ from support import tiny
 
 from bootstrap.config.algorithms import RoleRelative
 from bootstrap.config.recipe import Recipe
-from bootstrap.plan import make_plan
+from bootstrap.planning.plan import make_plan
 from bootstrap.records import Finish, Role, Rollout
 from bootstrap.scoring.learnability import learnability
 from bootstrap.training.algorithms.stream import rl_stream

@@ -8,7 +8,7 @@ from support import tiny
 
 from bootstrap.evaluation.spending import shared_alpha
 from bootstrap.ledger_records import GenerationOutcome
-from bootstrap.plan import make_plan
+from bootstrap.planning.plan import make_plan
 from bootstrap.stages.bar import improvement_test
 
 

@@ -1,0 +1,294 @@
+"""What generations cost: tokens, FLOPs by the formulas of the ledger (`compute.py`), seconds, memory.
+
+Counts are upper bounds where the run decides (every proposal of self-play is solved, every prompt gets all its samples,
+a level that cannot be counted has all the held-out prompts asked for), except for groups whose rewards are all equal,
+which are most (`INFORMATIVE_SHARE`). An answer counts as long as the longest right one, or as the recipe lets it be; a
+proposed problem as long as a target's. Seconds come from assumed rates until generations are committed; from then on
+the rates are scaled to the measured time of those.
+
+Left out: Ray, MLflow, verification and what verifiers ask, diagnostics, answers to prompts asked again with a hint, the
+proposer's tokens, and the evaluation of retained levels above the target.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from statistics import fmean
+from typing import Any
+
+from bootstrap.compute import ModelShape, forward_flops, generate_flops, train_flops
+from bootstrap.config.base_model import ModelSettings
+from bootstrap.config.distillation import Taught
+from bootstrap.config.models import Model, outside_model, server_model
+from bootstrap.config.recipe import Recipe
+from bootstrap.config.steps import Step
+from bootstrap.errors import VerifierError
+from bootstrap.ledger_records import Generation
+from bootstrap.planning.lengths import SAMPLED_PROMPTS, Lengths, num_heldout
+from bootstrap.planning.memory import memory_bytes
+from bootstrap.planning.rates import rates_of
+from bootstrap.planning.shapes import PlannedModel, shape_of_folder
+from bootstrap.prompts.build import build_task
+from bootstrap.prompts.task import own_level
+from bootstrap.scoring.verifier import Tools
+from bootstrap.selection.curriculum import drawn_levels, last_evaluated, replay_levels
+from bootstrap.stages.readable import leave_out_by_settings
+from bootstrap.stages.resolver import Found, Resolver, candidates
+from bootstrap.store.ledger import Entry
+
+INFORMATIVE_SHARE = 0.15
+"""Assumed share of groups with unequal rewards, where only those carry a gradient: the six generations of
+`pipelines/quickstart.yaml` have 0.08 to 0.27, since a level is mastered long before its generation ends."""
+
+
+class Estimates:
+    """The estimates of a recipe's models: generation 0's, and those of stages that start from another."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        committed: Sequence[Generation],
+        *,
+        last: int,
+        config: dict[str, Any] | None = None,
+        tools: Tools | None = None,
+    ) -> None:
+        """`last`: number of the last generation. Raises RecipeError when a verifier can use too few rows of a file."""
+        self.recipe = recipe
+        self._config = config
+        self._resolvers = [Resolver(recipe, committed, number) for number in range(last + 1)]
+        self._origins: list[ModelSettings | None] = [recipe.base.model]
+        """The model that each generation goes back to; None while the gate has yet to decide between several."""
+        for number, resolver in enumerate(self._resolvers[1:], start=1):
+            outside = None if resolver.parents else outside_model(recipe.generations.position(number).stage.init)
+            self._origins.append(outside or self._common(resolver.parents))
+        self.task = build_task(recipe.task)
+        self.panel = {name: build_task(watched.task) for name, watched in recipe.evaluation.panel.items()}
+        self.unread: list[str] = []
+        """Notes that say where it is not known here which rows of a file the verifiers can use."""
+        judged = [(self.task, verifier) for verifier in (*recipe.verifiers().values(), recipe.eval_verifier)]
+        judged += [(self.panel[name], watched.verifier) for name, watched in recipe.evaluation.panel.items()]
+        for task, verifier in judged:
+            try:
+                leave_out_by_settings(task, verifier, tools=tools)
+            except VerifierError as error:
+                # A plan may be made where the run's packages, or what confines its programs, are not.
+                self.unread.append(f"which rows the verifier {verifier.type} can use is not known here: {error}")
+        self._made: dict[ModelSettings, Estimate] = {}
+        self._heldout: dict[int, int] = {}
+
+    def num_heldout(self, level: int) -> int:
+        """Return the held-out prompts of a level that an evaluation asks, at most."""
+        level = own_level(self.task, level)
+        if level not in self._heldout:
+            self._heldout[level] = num_heldout(self.task, level, self.recipe.evaluation.prompts_per_level)
+        return self._heldout[level]
+
+    def of(self, number: int) -> "Estimate":
+        """Return the estimate of a generation's model."""
+        return self._of_model(self._origins[number])
+
+    def _common(self, found: Sequence[Found]) -> ModelSettings | None:
+        """Return the model that all candidates of some generations go back to; None where they differ."""
+        first, *others = (self._origins[number] for one in found for number in candidates(one))
+        return first if all(other == first for other in others) else None
+
+    def _of_model(self, origin: ModelSettings | None) -> "Estimate":
+        # The size of one of several models is not known yet; the lineage's own stands for it.
+        model = origin or self.recipe.base.model
+        if model not in self._made:
+            self._made[model] = Estimate(self, PlannedModel(self.recipe, model, forked=self._config))
+        return self._made[model]
+
+    def shape_of(self, name: Model, number: int) -> ModelShape:
+        """Return the shape of a model that a generation's steps name."""
+        outside = outside_model(name)
+        if outside is not None and outside.folder is not None:
+            return shape_of_folder(outside.folder)
+        return (self.of(number) if name == "start" else self._of_model(self._origin(name, number))).model.shape
+
+    def _origin(self, name: Model, number: int) -> ModelSettings | None:
+        """Return the model that a name of generation `number` goes back to; None while the gate has yet to decide."""
+        return outside_model(name) or self._common([self._resolvers[number].find(name)])
+
+    def memory_bytes(self) -> int:
+        """Return bytes of one worker at its fullest."""
+        estimates = {self.of(number) for number in range(self.recipe.generations.count + 1)}
+        return max(memory_bytes(self.recipe, estimate.model, estimate.lengths) for estimate in estimates)
+
+    def pace(self, entries: Sequence[Entry]) -> float:
+        """Return measured over estimated seconds of the committed generations; 1 when there are none."""
+        measured = estimated = 0.0
+        for entry in entries:
+            generation = entry.generation
+            measured += sum(entry.annotations.seconds.values())
+            estimated += self.of(generation.number).seconds(
+                generation.number, generation.target_levels, workers=generation.num_workers
+            )
+        return measured / estimated if measured and estimated else 1.0
+
+
+class Estimate:
+    """Tokens, FLOPs and seconds of the generations that go back to one of a recipe's models."""
+
+    def __init__(self, family: Estimates, model: PlannedModel) -> None:
+        self.family, self.model, self.recipe = family, model, family.recipe
+
+    @cached_property
+    def lengths(self) -> Lengths:
+        """The lengths of the recipe's own task."""
+        return Lengths(self.family.task, self.model.encoder)
+
+    def _pair(self, level: int) -> tuple[float, float]:
+        """Return mean prompt tokens and longest answer tokens at a level, special tokens included."""
+        return fmean(self.lengths.prompts(level)), self.lengths.answer(level)
+
+    @cached_property
+    def _watched(self) -> list[tuple[float, float, int]]:
+        """Mean prompt tokens, longest answer tokens and prompts of each level of each task of the panel."""
+        panel = [
+            (watched, Lengths(self.family.panel[name], self.model.encoder))
+            for name, watched in self.recipe.evaluation.panel.items()
+        ]
+        return [
+            (
+                fmean(lengths.prompts(level)),
+                lengths.answer(level),
+                num_heldout(lengths.task, level, watched.prompts_per_level),
+            )
+            for watched, lengths in panel
+            for level in watched.asked
+        ]
+
+    def _sequence(self, levels: Sequence[int]) -> float:
+        """Return the mean tokens that training reads of a prompt with its answer, level uniform over `levels`.
+
+        The last one is predicted and never read.
+        """
+        return fmean(sum(self._pair(level)) for level in levels) - 1
+
+    @cached_property
+    def _reference(self) -> float:
+        """The same of a reference up to the base level, of mixed operand lengths."""
+        levels = range(1, self.recipe.task.base_level + 1)
+        shown = self.family.task.demonstrate(levels, 2 * SAMPLED_PROMPTS, seed=0, mixed=True)
+        return fmean(map(sum, self.lengths.pairs(shown))) - 1
+
+    def _trained(self, step: Step, targets: Sequence[int]) -> tuple[float, float]:
+        """Return tokens read per sequence and sequences that a step trains on, all streams together."""
+        portions = step.portions(learned=_learned(step))
+        count = sum(portion.count for portion in portions)
+        if len(portions) == 1:
+            return self._length(portions[0].what, step, targets), count
+        tokens = sum(portion.count * self._length(portion.what, step, targets) for portion in portions)
+        return tokens / count if count else 0.0, count
+
+    def _length(self, what: str, step: Step, targets: Sequence[int]) -> float:
+        """Return tokens read per sequence of what a step trains on (`Portion.what`)."""
+        match what:
+            case "references":
+                return self._reference
+            case "replayed":
+                return self._sequence(replay_levels(targets) or targets)
+        return self._sequence(drawn_levels(step, targets))
+
+    def tokens(self, number: int, targets: Sequence[int]) -> dict[str, int]:
+        """Return tokens by phase; prompts count where they are trained on, not where they are only read."""
+        steps, answer = self.recipe.steps_of(number), self.lengths.answer
+        generated = sum(
+            _groups(step)[0] * step.samples_per_prompt * fmean(map(answer, drawn_levels(step, targets)))
+            for step in steps
+        )
+        trained = (length * count for length, count in (self._trained(step, targets) for step in steps))
+        evaluated = sum(count * answer(level) for level, _, count in self._evaluated(targets))
+        evaluated += sum(count * answer for _, answer, count in self._watched)
+        return {"generate": round(generated), "train": round(sum(trained)), "evaluate": round(evaluated)}
+
+    def flops(self, number: int, targets: Sequence[int]) -> dict[str, float]:
+        """Return FLOPs by phase. A sequence's mean length stands for all of them."""
+        generate = train = evaluate = 0.0
+        for step in self.recipe.steps_of(number):
+            generate += self._sampling(step, targets, number=number)
+            length, count = self._trained(step, targets)
+            train += count * train_flops(self.model.shape, [length]) + self._frozen(step, targets, number=number)
+        for level, prompts, count in self._evaluated(targets):
+            evaluate += _generate(self.model.shape, [self._pair(level)], prompts, count / prompts)
+        for prompt, answer, count in self._watched:
+            evaluate += _generate(self.model.shape, [(prompt, answer)], count, 1)
+        return {"generate": generate, "train": train, "evaluate": evaluate}
+
+    def _sampling(self, step: Step, targets: Sequence[int], *, number: int) -> float:
+        """Return FLOPs of a step's answers, by whoever gives them; a server's are its own."""
+        samplers = step.samplers()
+        sampler: Model = samplers[0][1] if samplers else "start"
+        if server_model(sampler) is not None:
+            return 0.0
+        levels = drawn_levels(step, targets)
+        lengths, prompts = [self._pair(level) for level in levels], _groups(step)[0] / len(levels)
+        return _generate(self.family.shape_of(sampler, number), lengths, prompts, step.samples_per_prompt)
+
+    def _frozen(self, step: Step, targets: Sequence[int], *, number: int) -> float:
+        """Return FLOPs of forward passes without a gradient: of teachers, references and recomputed log-probs."""
+
+        def passes(taught: Taught | None, *, length: float) -> float:
+            shapes = [self.family.shape_of(teacher, number) for _, teacher in taught.teachers()] if taught else []
+            return fmean(forward_flops(shape, [length]) for shape in shapes) if shapes else 0.0
+
+        total, algorithm, anchor = 0.0, step.policy_gradient, step.anchor
+        if anchor is not None:
+            length = self._length("references" if anchor.data == "references" else "replayed", step, targets)
+            updates = step.num_rounds * (algorithm.updates_per_round if algorithm else 1)
+            total += updates * anchor.batch_size * passes(anchor, length=length)
+        if algorithm is None and step.own_teaching is None:
+            return total
+        own, epochs = _learned(step), algorithm.inner_epochs if algorithm else 1
+        length = self._sequence(drawn_levels(step, targets))
+        total += own * epochs * passes(step.own_teaching, length=length)
+        if algorithm is None:
+            return total
+        if algorithm.recomputes_logprobs:
+            total += own * forward_flops(self.model.shape, [length])
+        if algorithm.kl is not None:
+            total += own * epochs * forward_flops(self.family.shape_of(algorithm.kl.model, number), [length])
+        return total
+
+    def _evaluated(self, targets: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+        """Yield (level, prompts, completions) of an evaluation: greedy everywhere, sampled on the targets."""
+        evaluation = self.recipe.evaluation
+        last = last_evaluated(targets, lookahead=evaluation.lookahead, highest=self.family.task.highest_level)
+        for level in range(1, last + 1):
+            count = self.family.num_heldout(level)
+            yield level, count, count
+            if evaluation.sampled and level in targets:
+                count = min(evaluation.sampled.prompts, count)
+                yield level, count, count * evaluation.sampled.samples
+
+    def seconds(self, number: int, targets: Sequence[int], *, workers: int) -> float:
+        """Return wall time at the assumed rates."""
+        rates = rates_of(self.recipe, self.model.shape)
+        return sum(flops / (rates[phase] * workers) for phase, flops in self.flops(number, targets).items())
+
+
+def _generate(shape: ModelShape, lengths: Sequence[tuple[float, float]], prompts: float, samples: float) -> float:
+    """Return FLOPs of so many prompts of each (prompt, answer) length, each answered `samples` times."""
+    total = 0.0
+    for pair in lengths:
+        prompt, answer = map(round, pair)
+        prefill = generate_flops(shape, prefills=[prompt], completions=[])
+        decode = generate_flops(shape, prefills=[], completions=[(prompt, answer)])
+        total += prompts * (prefill + samples * decode)
+    return total
+
+
+def _groups(step: Step) -> tuple[float, float]:
+    """Return the groups of samples that a step draws, those in place of others included, and those trained on."""
+    wanted = step.num_prompts
+    if not step.leaves_out_equal_rewards:
+        return wanted, wanted
+    redraws = step.policy_gradient.redraws if step.policy_gradient is not None else 0
+    drawn = wanted * sum((1 - INFORMATIVE_SHARE) ** again for again in range(redraws + 1))
+    return drawn, INFORMATIVE_SHARE * drawn
+
+
+def _learned(step: Step) -> float:
+    """Return a step's own samples that one epoch trains on."""
+    return _groups(step)[1] * step.samples_per_prompt

@@ -1,0 +1,200 @@
+"""The dry run: what a recipe would do, generation by generation, and what it would cost. Touches nothing.
+
+Committed generations are shown with what became of them. What the others may become is `outlook.py`'s, what they cost
+`estimate.py`'s.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from pydantic import Field, computed_field
+
+from bootstrap.config.models import Teacher, told
+from bootstrap.config.recipe import Recipe
+from bootstrap.config.sources import Replay
+from bootstrap.config.step import Words
+from bootstrap.config.steps import Step
+from bootstrap.levels import level_range
+from bootstrap.planning.estimate import Estimates
+from bootstrap.planning.notes import SPENT, is_unfiltered, notes, notes_on_data
+from bootstrap.planning.outlook import alpha_is_spent, outlook
+from bootstrap.records import Record
+from bootstrap.scoring.verifier import Tools
+from bootstrap.selection.curriculum import drawn_levels, replay_levels
+from bootstrap.stages.checks import check_tasks
+from bootstrap.store.ledger import Entry
+
+
+class StepPlan(Record):
+    """One training step: what it does, in words, and how much."""
+
+    type: str
+    summary: str
+    updates: int
+    data: str
+    teachers: tuple[str, ...]
+
+
+class GenerationPlan(Record):
+    """One generation, committed or to come."""
+
+    number: int
+    status: str
+    """`planned`, or the outcome of a committed one."""
+    start: str
+    """Whose weights it starts from, in words."""
+    parent: int | None
+    """That generation; None for generation 0, and while the gate has yet to decide it."""
+    teachers: tuple[int, ...] | None
+    """The generations it learns from by distillation; None while the gate has yet to decide one of them."""
+    target_levels: tuple[int, ...]
+    steps: tuple[StepPlan, ...]
+    tokens: dict[str, int]
+    """By phase: generate, train, evaluate; recorded counts for a committed generation."""
+    flops: dict[str, float]
+    seconds: float
+    """Wall time: measured for a committed generation."""
+
+    @computed_field
+    @property
+    def name(self) -> str:
+        return f"gen-{self.number}"
+
+
+class LineagePlan(Record):
+    """The whole dry run."""
+
+    lineage: str
+    recipe_digest: str
+    workers: int
+    num_parameters: int
+    memory_bytes_per_worker: int
+    """Weights, gradients, optimizer state, caches and activations; without Python and torch themselves."""
+    calibrated: bool
+    """Whether `seconds` rest on committed generations instead of assumed rates."""
+    generations: tuple[GenerationPlan, ...]
+    notes: tuple[str, ...] = Field(default=())
+    """What a reader of the recipe should know: controls, and settings that limit what can be learnt."""
+
+    @property
+    def planned(self) -> tuple[GenerationPlan, ...]:
+        return tuple(generation for generation in self.generations if generation.status == "planned")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as JSON data, with the totals of what is still to be done."""
+        totals = {
+            "tokens": sum(sum(generation.tokens.values()) for generation in self.planned),
+            "flops": sum(sum(generation.flops.values()) for generation in self.planned),
+            "seconds": sum(generation.seconds for generation in self.planned),
+        }
+        return {**self.model_dump(mode="json"), "remaining": totals}
+
+
+def make_plan(
+    recipe: Recipe,
+    *,
+    lineage: str,
+    workers: int,
+    entries: Sequence[Entry] = (),
+    config: dict[str, Any] | None = None,
+    tools: Tools | None = None,
+) -> LineagePlan:
+    """Return the plan of `recipe` on `workers` processes, `entries` being what its lineage has committed so far.
+
+    `config`: the base model's configuration in Hugging Face terms, which the recipe of a fork does not lead to.
+    `tools`: what the verifiers use that read the rows of a file. Raises RecipeError when they can use too few.
+    """
+    committed = [entry.generation for entry in entries]
+    last = max(recipe.generations.count, len(committed) - 1)
+    estimates = Estimates(recipe, committed, last=last, config=config, tools=tools)
+    if len(committed) <= last:
+        check_tasks(recipe, estimates.task, estimates.panel)
+    pace = estimates.pace(entries)
+    generations: list[GenerationPlan] = []
+    for number, one in enumerate(outlook(recipe, committed, last=last, highest=estimates.task.highest_level)):
+        if number < len(committed):
+            seconds, compute = entries[number].annotations.seconds, committed[number].compute
+            status, tokens, flops = committed[number].outcome.value, dict(compute.tokens), dict(compute.flops)
+            took = sum(seconds.values())
+        else:
+            estimate = estimates.of(number)
+            status = "planned"
+            tokens, flops = estimate.tokens(number, one.target_levels), estimate.flops(number, one.target_levels)
+            took = pace * estimate.seconds(number, one.target_levels, workers=workers)
+        generations.append(
+            GenerationPlan(
+                number=number,
+                status=status,
+                start=one.start,
+                parent=one.parent,
+                teachers=one.teachers,
+                target_levels=one.target_levels,
+                steps=tuple(
+                    _describe(recipe, step, one.target_levels, number=number) for step in recipe.steps_of(number)
+                ),
+                tokens=tokens,
+                flops=flops,
+                seconds=took,
+            )
+        )
+    levels = {level for generation in generations for level in generation.target_levels}
+    return LineagePlan(
+        lineage=lineage,
+        recipe_digest=recipe.digest(),
+        workers=workers,
+        num_parameters=estimates.of(0).model.shape.num_parameters,
+        memory_bytes_per_worker=estimates.memory_bytes(),
+        calibrated=bool(entries),
+        generations=tuple(generations),
+        notes=(
+            *notes(recipe),
+            *([SPENT] if alpha_is_spent(recipe, committed) else []),
+            *notes_on_data(estimates, levels=levels),
+        ),
+    )
+
+
+def _describe(recipe: Recipe, step: Step, targets: Sequence[int], *, number: int) -> StepPlan:
+    """Return a step in words."""
+    words = Words(
+        drawn=level_range(drawn_levels(step, targets)),
+        judged=f"judged by {recipe.verifier_of(number).type}",
+        references=_references(recipe),
+        replayed=partial(_replayed, recipe, targets=targets),
+        highest=targets[-1],
+    )
+    return StepPlan(
+        type=step.type,
+        summary=step.summary,
+        updates=step.num_rounds,
+        data=step.data(words),
+        teachers=tuple(dict.fromkeys(_teacher(one) for _, one in step.teachers())),
+    )
+
+
+def _teacher(name: Teacher) -> str:
+    """Return a teacher's place in the lineage as the recipe writes it, or in words which model it is."""
+    match name:
+        case str():
+            return name
+    return told(name)
+
+
+def _references(recipe: Recipe) -> str:
+    return f"references of levels 1-{recipe.task.base_level}"
+
+
+def _replayed(recipe: Recipe, replay: Replay, *, targets: Sequence[int]) -> str:
+    """Return in words what is replayed."""
+    base = _references(recipe)
+    kept = "own" if is_unfiltered(step for _, step in recipe.generation_steps()) else "verified"
+    # Between the base's level and the targets lie the levels that only the lineage's own answers can replay.
+    grown = [level for level in replay_levels(targets) if level > recipe.task.base_level]
+    words = {
+        "accumulate": f"{base} and the lineage's {kept} answers of {level_range(grown)}" if grown else base,
+        "latest": f"the parent generation's {kept} answers",
+        "references": base,
+    }[replay.data]
+    words += f", {replay.decay:g} as likely with each generation of age" if replay.decay < 1 else ""
+    return words + (f", at least {replay.min_reference_share:.0%} references" if replay.min_reference_share else "")

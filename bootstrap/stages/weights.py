@@ -1,0 +1,108 @@
+"""Weights as a generation starts from them: of committed generations, folders, fresh models, and under adapters.
+
+Left out: which generation a name means (`resolver.py`), and a fork's origin (`origin.py`).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bootstrap.config.base_model import ModelSettings, PretrainedModel
+from bootstrap.errors import RecipeError
+from bootstrap.records import Checkpoint
+from bootstrap.seeds import derive_seed
+from bootstrap.stages.context import Context
+from bootstrap.stages.origin import find_origin
+from bootstrap.store.artifacts import Artifact
+from bootstrap.store.fingerprint import base_fingerprint, fingerprint_model
+from bootstrap.store.ledger import Entry
+from bootstrap.store.pretrained import IMPORT, other_weights, taken_over
+from bootstrap.training.chat import framed
+
+MODEL_SUFFIXES = {".json", ".safetensors", ".jinja"}
+
+
+def weights_of(context: Context, entries: Sequence[Entry], number: int) -> Checkpoint:
+    """Return a committed generation's weights, every file proven by its hash. Raises StoreCorrupt."""
+    generation = entries[number].generation
+    files = context.store.artifact(generation.artifacts["weights"]).read_all()
+    return Checkpoint(fingerprint=generation.fingerprint, files=files)
+
+
+def weights_of_model(context: Context, model: ModelSettings, *, number: int) -> Checkpoint:
+    """Return the weights of a model that a recipe describes; `number`: the first generation that starts from them."""
+    seed, place = context.recipe.seed, (number,) if number else ()
+    if (scratch := model.as_scratch) is not None:
+        context.pool.build(scratch, context.task.characters, seed=derive_seed(seed, "initial weights", *place))
+        return context.pool.export()
+    if (forked := model.as_generation) is not None:
+        weights = find_origin(context.store.root.parent, forked).weights()
+        if context.recipe.training.adapter is None or base_fingerprint(weights.files) is not None:
+            context.pool.hold(weights)
+            return context.pool.export()
+    if context.recipe.training.adapter is not None:
+        context.pool.adapt(seed=derive_seed(seed, "initial adapter"))
+    else:
+        context.pool.load_unverified(_pretrained(model.as_pretrained))
+    return context.pool.export()
+
+
+def weights_in_folder(folder: Path) -> Checkpoint:
+    """Return the model in a local folder. Raises RecipeError, as `read_model_folder` does."""
+    files = read_model_folder(folder)
+    return Checkpoint(fingerprint=fingerprint_model(files), files=files)
+
+
+def provide_base(context: Context, entries: Sequence[Entry]) -> None:
+    """Give the workers the whole model under a lineage's adapters, unless they have it or weights are whole."""
+    if context.recipe.training.adapter is not None and context.pool.provided is None:
+        context.pool.provide(_base(context, entries))
+
+
+def base_artifacts(context: Context, checkpoint: Checkpoint) -> dict[str, Artifact]:
+    """Return the whole model under an adapter, by its role `base`; empty for whole models."""
+    fingerprint = base_fingerprint(checkpoint.files)
+    if fingerprint is None:
+        return {}
+    found = context.store.find("weights", {"fingerprint": fingerprint})
+    assert found is not None, "a base is stored before its adapters"
+    return {"base": found}
+
+
+def read_model_folder(folder: Path) -> dict[str, bytes]:
+    """Return the files of a local Hugging Face folder that make a model.
+
+    Raises RecipeError when some are missing, and when the folder's `import.json` is about other weights: licence and
+    origin would be told of another model.
+    """
+    names = sorted(path.name for path in folder.glob("*") if path.suffix in MODEL_SUFFIXES)
+    wanted = ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors")
+    if missing := [name for name in wanted if name not in names]:
+        raise RecipeError(
+            f"{folder} lacks {', '.join(missing)}; save the model and its fast tokenizer with save_pretrained, "
+            "weights in one safetensors file (max_shard_size)"
+        )
+    files = {name: (folder / name).read_bytes() for name in names}
+    if (found := other_weights(files)) is not None:
+        raise RecipeError(
+            f"{folder / IMPORT} is about another model: {wanted[-1]} holds {found}; `bootstrap import` the model again "
+            f"(or export the generation again), or remove {IMPORT} if the weights are your own"
+        )
+    return taken_over(files)
+
+
+def _pretrained(model: PretrainedModel | None) -> dict[str, bytes]:
+    assert model is not None, "every other model has been dealt with"
+    return framed(read_model_folder(Path(model.path)), chat=model.chat == "template", system=model.system)
+
+
+def _base(context: Context, entries: Sequence[Entry]) -> Checkpoint:
+    """Return the whole model under this lineage's adapters: at first from where the recipe says, then its own copy."""
+    if entries:
+        files = context.store.artifact(entries[0].generation.artifacts["base"]).read_all()
+    elif (forked := context.recipe.base.model.as_generation) is not None:
+        files = find_origin(context.store.root.parent, forked).whole()
+    else:
+        files = _pretrained(context.recipe.base.model.as_pretrained)
+    base = Checkpoint(fingerprint=fingerprint_model(files), files=files)
+    context.store.put("weights", {"fingerprint": base.fingerprint}, base.files)
+    return base
