@@ -599,11 +599,13 @@ class _Estimate:
             length = self._replayed(distillation, replay_levels(targets) or targets)
             updates = step.rounds * (algorithm.updates_per_round if algorithm else 1)
             total += updates * distillation.batch_size * passes(distillation, length=length)
-        if algorithm is None:
+        if algorithm is None and step.own_teaching is None:
             return total
-        own, epochs = _learned(step), algorithm.inner_epochs
+        own, epochs = _learned(step), algorithm.inner_epochs if algorithm else 1
         length = self.sequence(drawn_levels(step, targets))
         total += own * epochs * passes(step.own_teaching, length=length)
+        if algorithm is None:
+            return total
         if algorithm.reads_again:
             total += own * forward_flops(self.shape, [length])
         if algorithm.kl is not None:

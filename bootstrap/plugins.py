@@ -1,7 +1,8 @@
 """Functions and classes of the user's own: how a recipe names one, how it is found, and what its source means.
 
 A recipe names it as `module:name` or by an entry point of an installed package. It runs in the driver's process with
-all its rights. Leaves out what each kind is given and may return: `scoring/plugin.py`, `training/algorithms/plugin.py`.
+all its rights. Leaves out what each kind is given and may return: `scoring/plugin.py`,
+`prompts/plugin.py`, `training/algorithms/plugin.py`, `stages/plugin.py`.
 """
 
 import importlib
@@ -11,6 +12,8 @@ import sysconfig
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from math import isfinite
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +37,10 @@ class Kind:
     """How it is written: its signature."""
     error: type[BootstrapError]
     """What is raised where it cannot serve."""
+    arguments: tuple[str, ...] = ()
+    """What it is given by place."""
+    keywords: tuple[str, ...] = ()
+    """What it is given by name, the recipe's settings for it left out."""
 
     @property
     def group(self) -> str:
@@ -108,6 +115,36 @@ class Kind:
                 f"the source of the {self.name} {uses} cannot be read, so its {self.results} could not be told apart "
                 "by version; define it as a function in a Python file"
             ) from None
+
+
+def listed(value: Any, count: int, what: str) -> list[Any]:
+    """Return a list or array of `count` entries as a list. Raises ValueError that says what was found instead."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"a {type(value).__name__} for the {what}")
+    if len(value) != count:
+        raise ValueError(f"{len(value)} entries for the {count} {what}")
+    return list(value)
+
+
+def number(value: Any, where: str) -> float:
+    """Return a finite number; a bool is none. Raises ValueError that says what was found instead."""
+    if type(value) is bool or not isinstance(value, Real):
+        raise ValueError(f"a {type(value).__name__} for {where}")
+    try:
+        found = float(value)
+    except OverflowError:
+        found = float("inf")
+    if not isfinite(found):
+        raise ValueError(f"{found} for {where}")
+    return found
+
+
+def per_token(value: Any, length: int, where: str) -> float | list[float]:
+    """Return the number of a sample, or that of each of its `length` tokens. Raises ValueError as `number`."""
+    if isinstance(value, Real):
+        return number(value, where)
+    return [number(one, where) for one in listed(value, length, f"tokens of {where}")]
 
 
 def _folder_of(module: str) -> Path | None:

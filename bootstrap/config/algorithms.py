@@ -473,6 +473,8 @@ class PluginAlgorithm(PluginSettings, GroupRelative):
         results="advantages",
         written="advantages(rewards, *, lengths, **options)",
         error=RecipeError,
+        arguments=("rewards",),
+        keywords=("lengths",),
     )
     estimator: ClassVar[str] = "bootstrap.training.algorithms.plugin"
     type: Literal["plugin"] = "plugin"

@@ -66,7 +66,7 @@ def with_files_pinned(recipe: Recipe) -> tuple[Recipe, list[Problem]]:
         try:
             return step.pinned()
         except ValueError as error:
-            problems.append(Problem(("generations", *place, "algorithm", "uses"), str(error)))
+            problems.append(Problem(("generations", *place, *step.pinned_by), str(error)))
         return step
 
     panel = {

@@ -4,14 +4,12 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from bootstrap.config.algorithms import PolicyGradient, RoleRelative
-from bootstrap.config.base import Placed
-from bootstrap.config.distillation import Distillation, Taught
-from bootstrap.config.models import Reference
-from bootstrap.config.step import Portion, StepSettings, Words, check_refresh, held_to, of_policy, with_replay
+from bootstrap.config.algorithms import RoleRelative
+from bootstrap.config.sampling_step import PolicyStep
+from bootstrap.config.step import Words
 
 
-class SelfPlayStep(StepSettings):
+class SelfPlayStep(PolicyStep):
     """Self-play (Absolute Zero, arXiv:2505.03335): one model puts problems and solves them, and learns from both.
 
     Each round the model is asked for problems. The task's executor keeps those that are problems, belong to the train
@@ -40,8 +38,6 @@ class SelfPlayStep(StepSettings):
     reach: int = Field(default=3, ge=0)
     """Levels beyond the highest one aimed at that a proposal may have; larger ones are not solved and earn 0."""
     algorithm: RoleRelative = RoleRelative()
-    distillation: Distillation | None = Distillation()
-    """null trains by policy gradient alone (a control: old levels erode)."""
 
     @model_validator(mode="after")
     def _settings_act(self) -> "SelfPlayStep":
@@ -53,7 +49,6 @@ class SelfPlayStep(StepSettings):
             raise ValueError(
                 "self_play learns from both roles of a round in one update; remove mini_batches, or set inner_epochs"
             )
-        check_refresh(self.algorithm.kl, self.updates)
         if self.proposer_reward == "none" and self.proposer_weight != 1.0:
             raise ValueError(
                 "proposer_weight has no effect where the proposer is not trained; remove it, or set "
@@ -61,29 +56,10 @@ class SelfPlayStep(StepSettings):
             )
         return self
 
-    def taught(self) -> Placed[Taught]:
-        """Return the settings by which teachers teach in it."""
-        return ((("distillation",), self.distillation),) if self.distillation is not None else ()
-
-    @property
-    def policy_gradient(self) -> PolicyGradient:
-        """`algorithm`."""
-        return self.algorithm
-
-    @property
-    def anchor(self) -> Distillation | None:
-        """`distillation`."""
-        return self.distillation
-
     @property
     def num_prompts(self) -> int:
         """The problems of all rounds, if every proposal is kept."""
         return self.updates * self.proposals
-
-    @property
-    def samples_per_prompt(self) -> int:
-        """`group_size`."""
-        return self.group_size
 
     @property
     def leaves_out_equal_rewards(self) -> bool:
@@ -103,17 +79,9 @@ class SelfPlayStep(StepSettings):
     def data(self, words: Words) -> str:
         """Return what it solves, and what is replayed beside."""
         own = f"solutions of its own problems up to level {words.highest + self.reach}, {words.judged}"
-        return with_replay(own, self.distillation, words)
-
-    def portions(self, *, learned: float) -> tuple[Portion, ...]:
-        """Return its own solutions, and what is replayed beside them."""
-        return of_policy(self.algorithm, self.distillation, rounds=self.updates, learned=learned)
+        return self.with_replay(own, words)
 
     @property
     def proposal_reach(self) -> int:
         """`reach`."""
         return self.reach
-
-    def references(self) -> Placed[Reference]:
-        """Return the model of the KL term, unless it is the weights that the step starts from."""
-        return held_to(self.algorithm.kl)

@@ -6,9 +6,9 @@ from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from bootstrap.config.algorithms import PolicyGradient, ReferenceKl, ValueHead
-from bootstrap.config.base import Operational, Placed, Settings, below
-from bootstrap.config.distillation import Distillation, OnPolicyDistillation, Taught
+from bootstrap.config.algorithms import PolicyGradient, ValueHead
+from bootstrap.config.base import Operational, Place, Placed, Settings, below
+from bootstrap.config.distillation import Distillation, Taught
 from bootstrap.config.models import LineageModel, Model, Reference, Sampler, Teacher, told
 from bootstrap.config.optimizers import MuonAdamW, Optimizer, Schedule
 from bootstrap.config.sources import Drawing, References, Rejection, Replay
@@ -42,6 +42,10 @@ class StepBase(Settings):
     """`module:class` of what makes its rounds (`stages/step.Trainer`); a step that merges has none."""
     tells_rates: ClassVar[bool] = False
     """Whether its verdicts say how often each prompt is solved."""
+    pinned_by: ClassVar[Place] = ()
+    """Place, below the step, of the setting that names what `pinned` reads."""
+    rehearsed_by: ClassVar[str] = ""
+    """`module:function` that tries the step on a task before anything is grown; empty where nothing needs trying."""
 
     @property
     def practises(self) -> Literal["drawn", "references", "replayed", "nothing"]:
@@ -69,7 +73,7 @@ class StepBase(Settings):
         return None
 
     @property
-    def own_teaching(self) -> OnPolicyDistillation | None:
+    def own_teaching(self) -> Taught | None:
         """The settings by which a teacher has a word on its own samples; None where none has."""
         return None
 
@@ -265,32 +269,5 @@ def replayed(settings: Replay, count: float) -> Portion:
     return Portion("references" if settings.data == "references" else "replayed", count)
 
 
-def with_replay(data: str, anchor: Distillation | None, words: Words) -> str:
-    """Return in words what is trained on, with what is replayed beside it."""
-    return f"{data}; {batches(anchor, words)}" if anchor else data
-
-
 def batches(anchor: Distillation, words: Words) -> str:
     return f"{anchor.batch_size} a batch from {words.replayed(anchor)}"
-
-
-def of_policy(
-    algorithm: PolicyGradient, anchor: Distillation | None, *, rounds: int, learned: float
-) -> tuple[Portion, ...]:
-    """Return a step's own samples in all epochs, and what each of its updates replays beside them."""
-    own = Portion("drawn", algorithm.inner_epochs * learned)
-    updates = rounds * algorithm.updates_per_round
-    return (own, replayed(anchor, updates * anchor.batch_size)) if anchor else (own,)
-
-
-def held_to(kl: ReferenceKl | None) -> Placed[Reference]:
-    return ((("algorithm", "kl", "model"), kl.model),) if kl is not None and kl.model != "start" else ()
-
-
-def check_refresh(kl: ReferenceKl | None, rounds: int) -> None:
-    """Raise ValueError when a step is over before the first refresh of its reference."""
-    if kl is not None and kl.refresh_every is not None and kl.refresh_every >= rounds:
-        raise ValueError(
-            f"a reference refreshed every {kl.refresh_every} rounds never is in {rounds}; lower "
-            "algorithm.kl.refresh_every, raise updates, or remove it"
-        )

@@ -4,24 +4,15 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from bootstrap.config.algorithms import Algorithm, Grpo, PolicyGradient, ValueHead
-from bootstrap.config.base import ByType, Placed
+from bootstrap.config.algorithms import Algorithm, Grpo, ValueHead
+from bootstrap.config.base import ByType, Place, Placed
 from bootstrap.config.distillation import Distillation, OnPolicyDistillation, Taught
-from bootstrap.config.models import Reference, Sampler, told
+from bootstrap.config.models import Sampler, told
+from bootstrap.config.plugin_step import PluginStep
+from bootstrap.config.sampling_step import PolicyStep
 from bootstrap.config.self_play import SelfPlayStep
 from bootstrap.config.sources import Drawing, Levels, References, Rejection, SftSource
-from bootstrap.config.step import (
-    MergeStep,
-    Portion,
-    StepSettings,
-    Words,
-    batches,
-    check_refresh,
-    held_to,
-    of_policy,
-    replayed,
-    with_replay,
-)
+from bootstrap.config.step import MergeStep, Portion, StepSettings, Words, batches, replayed
 
 
 class SftStep(StepSettings):
@@ -119,11 +110,12 @@ class DistillStep(StepSettings):
         return ((("distillation",), self.distillation),)
 
 
-class RlStep(StepSettings):
+class RlStep(PolicyStep):
     """Reinforcement learning with verifier reward on the target levels, with distillation on replayed ones."""
 
     trainer: ClassVar[str] = "bootstrap.stages.reinforcement:RlTrainer"
     tells_rates: ClassVar[bool] = True
+    pinned_by: ClassVar[Place] = ("algorithm", "uses")
     type: Literal["rl"] = "rl"
     updates: int = Field(default=60, ge=1)
     """Rounds of sampling, each followed by the algorithm's optimizer updates: its inner epochs, times the mini-batches
@@ -137,7 +129,6 @@ class RlStep(StepSettings):
     """Samples drawn of every prompt before those that need no more are left alone (after sGPO, arXiv:2606.08854): a
     prompt then has as many as two over the share of right ones among these, which are two right ones expected, at least
     `probe` and at most `group_size`; that many if none is right. null draws `group_size` of every prompt."""
-    temperature: float = Field(default=1.0, gt=0)
     retire: float | None = Field(default=None, gt=0, le=1)
     """Share of right answers, in the `rl` rounds of the generations that the weights come from and in this step's own,
     from which a prompt is not drawn again (ScaleRL, arXiv:2510.13786, takes 0.9). It acts where prompts come back: on
@@ -145,8 +136,6 @@ class RlStep(StepSettings):
     stepping_stones: float = Field(default=0.0, ge=0, lt=1)
     """Share of easier variants of the target level among the prompts (addition: one operand shorter)."""
     algorithm: Algorithm = Grpo()
-    distillation: Distillation | None = Distillation()
-    """null trains by policy gradient alone (a control: old levels erode)."""
     teaching: OnPolicyDistillation | None = None
     """Distillation on the step's own samples, in the same loss; `algorithm: {type: unrewarded}` leaves it alone."""
 
@@ -188,31 +177,10 @@ class RlStep(StepSettings):
             )
         return self
 
-    @model_validator(mode="after")
-    def _reference_is_refreshed(self) -> "RlStep":
-        check_refresh(self.algorithm.kl, self.updates)
-        return self
-
-    @model_validator(mode="after")
-    def _divergences_agree(self) -> "RlStep":
-        one, other = self.distillation, self.teaching
-        if one is None or other is None or one.loss == "ce" or other.loss == "token_reward":
-            return self
-        if (one.kl_beta, one.top_k) != (other.kl_beta, other.top_k):
-            raise ValueError(
-                "distillation and teaching are summed in one divergence and name two; give both the same loss, beta "
-                "and top_k, or use teaching.loss: token_reward"
-            )
-        return self
-
     @property
     def critic(self) -> ValueHead | None:
         """The algorithm's."""
         return self.algorithm.critic
-
-    def references(self) -> Placed[Reference]:
-        """Return the model of the KL term, unless it is the weights that the step starts from."""
-        return held_to(self.algorithm.kl)
 
     @model_validator(mode="after")
     def _probe_leaves_something(self) -> "RlStep":
@@ -225,21 +193,6 @@ class RlStep(StepSettings):
             self.algorithm.check_probe(self.probe)
         return self
 
-    def taught(self) -> Placed[Taught]:
-        """Return the settings by which teachers teach in it."""
-        named = ((("distillation",), self.distillation), (("teaching",), self.teaching))
-        return tuple((place, taught) for place, taught in named if taught is not None)
-
-    @property
-    def policy_gradient(self) -> PolicyGradient:
-        """`algorithm`."""
-        return self.algorithm
-
-    @property
-    def anchor(self) -> Distillation | None:
-        """`distillation`."""
-        return self.distillation
-
     @property
     def own_teaching(self) -> OnPolicyDistillation | None:
         """`teaching`."""
@@ -249,11 +202,6 @@ class RlStep(StepSettings):
     def num_prompts(self) -> int:
         """Those of all rounds."""
         return self.updates * self.prompts_per_update
-
-    @property
-    def samples_per_prompt(self) -> int:
-        """`group_size`."""
-        return self.group_size
 
     @property
     def leaves_out_equal_rewards(self) -> bool:
@@ -275,11 +223,7 @@ class RlStep(StepSettings):
 
     def data(self, words: Words) -> str:
         """Return what it answers, and what is replayed beside."""
-        return with_replay(f"answers of {words.drawn}, {words.judged}", self.distillation, words)
-
-    def portions(self, *, learned: float) -> tuple[Portion, ...]:
-        """Return its own samples, and what is replayed beside them."""
-        return of_policy(self.algorithm, self.distillation, rounds=self.updates, learned=learned)
+        return self.with_replay(f"answers of {words.drawn}, {words.judged}", words)
 
     def pinned(self) -> Self:
         """Return the step with its algorithm pinned."""
@@ -290,4 +234,4 @@ class RlStep(StepSettings):
         return (((), self),)
 
 
-Step = Annotated[SftStep | DistillStep | RlStep | SelfPlayStep | MergeStep, ByType()]
+Step = Annotated[SftStep | DistillStep | RlStep | SelfPlayStep | MergeStep | PluginStep, ByType()]

@@ -15,6 +15,8 @@ ROOMS = {
     "step": ("config/step.py",),
     "steps": ("config/steps.py",),
     "self_play": ("config/self_play.py",),
+    "sampling_step": ("config/sampling_step.py",),
+    "plugin_step": ("config/plugin_step.py",),
     "generations": ("config/generations.py",),
     "base_model": ("config/base_model.py", "config/models.py"),
     "models": ("config/models.py",),

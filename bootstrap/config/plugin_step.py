@@ -1,0 +1,87 @@
+"""A training step of the user's own."""
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from bootstrap.config.base import Place, Placed
+from bootstrap.config.distillation import Taught
+from bootstrap.config.plugins import PluginSettings
+from bootstrap.config.sampling_step import SamplingStep
+from bootstrap.config.sources import Drawing, Levels
+from bootstrap.config.step import Portion, Words
+from bootstrap.errors import RecipeError
+from bootstrap.plugins import Kind
+
+
+class PluginStep(PluginSettings, SamplingStep):
+    """A step of the user's own: `step(groups, *, tools, **options)` says what each round trains on, and how.
+
+    A round draws prompts, samples a group of answers to each and has them judged. The function is given the groups and
+    returns how much each answer weighs as policy gradient (`rl`), cross-entropy (`ce`) and divergence to a teacher
+    (`kl`); it may show references beside (`stages/plugin.py`). One optimizer update follows.
+    """
+
+    kind: ClassVar[Kind] = Kind(
+        name="step",
+        results="lessons",
+        written="step(groups, *, tools, **options)",
+        error=RecipeError,
+        arguments=("groups",),
+        keywords=("tools",),
+    )
+    trainer: ClassVar[str] = "bootstrap.stages.plugin:PluginTrainer"
+    tells_rates: ClassVar[bool] = True
+    pinned_by: ClassVar[Place] = ("uses",)
+    rehearsed_by: ClassVar[str] = "bootstrap.stages.plugin:rehearse"
+    stepping_stones: ClassVar[float] = 0.0
+    type: Literal["plugin"] = "plugin"
+    updates: int = Field(default=60, ge=1)
+    """Rounds, each of one call of the function and one optimizer update."""
+    levels: Levels = "targets"
+    prompts_per_update: int = Field(default=24, ge=0)
+    """Prompts that a round draws, spread evenly over the levels. 0 samples nothing: the function shows references."""
+    teaching: Taught | None = None
+    """Who teaches by the weight `kl`; null refuses such a weight."""
+
+    @model_validator(mode="after")
+    def _teacher_teaches_by_distribution(self) -> Self:
+        if self.teaching is not None and self.teaching.loss == "ce":
+            raise ValueError(
+                "teaching with loss ce has no teacher; set teaching.loss: reverse_kl, or remove teaching and let the "
+                "function give the weight ce"
+            )
+        return self
+
+    @property
+    def practises(self) -> Literal["drawn", "references"]:
+        """Answers to prompts that it draws, or references where it draws none."""
+        return "drawn" if self.prompts_per_update else "references"
+
+    @property
+    def own_teaching(self) -> Taught | None:
+        """`teaching`."""
+        return self.teaching
+
+    @property
+    def num_prompts(self) -> int:
+        """Those of all rounds."""
+        return self.updates * self.prompts_per_update
+
+    @property
+    def summary(self) -> str:
+        """Its rounds."""
+        return f"plugin ({self.uses}), {self.updates} rounds of {self.prompts_per_update} x {self.group_size}"
+
+    def data(self, words: Words) -> str:
+        """Return what it answers, and what is replayed beside."""
+        own = f"what {self.uses} makes of answers of {words.drawn}, {words.judged}"
+        return self.with_replay(own if self.prompts_per_update else f"references that {self.uses} shows", words)
+
+    def portions(self, *, learned: float) -> tuple[Portion, ...]:
+        """Return all its samples, of which the function may leave some out, and what is replayed beside them."""
+        return self.with_replayed(learned, updates=self.updates)
+
+    def draws(self) -> Placed[Drawing]:
+        """Return the step itself, where it draws prompts."""
+        return (((), self),) if self.prompts_per_update else ()
