@@ -66,9 +66,19 @@ class ReferenceKl(Settings):
         return self
 
 
-class ClipCov(Settings):
+class EntropySettings(Settings):
+    """What keeps the policy's entropy from collapsing."""
+
+    applied_by: ClassVar[str]
+    """`module:function` that chooses tokens and says what becomes of them (`training/algorithms/entropy.py`)."""
+    acts_on_first_update: ClassVar[bool]
+    """Whether it changes the first update on a round's rollouts."""
+
+
+class ClipCov(EntropySettings):
     """Clip-Cov (arXiv:2505.22617): some tokens with both advantage and log-probability high lose their gradient."""
 
+    applied_by: ClassVar[str] = "bootstrap.training.algorithms.entropy:clip_cov"
     acts_on_first_update: ClassVar[bool] = True
     type: Literal["clip_cov"] = "clip_cov"
     share: float = Field(default=2e-4, gt=0, le=1)
@@ -87,9 +97,10 @@ class ClipCov(Settings):
         return self
 
 
-class KlCov(Settings):
+class KlCov(EntropySettings):
     """KL-Cov (arXiv:2505.22617): the tokens of largest covariance are held where they were when they were sampled."""
 
+    applied_by: ClassVar[str] = "bootstrap.training.algorithms.entropy:kl_cov"
     acts_on_first_update: ClassVar[bool] = False
     type: Literal["kl_cov"] = "kl_cov"
     share: float = Field(default=2e-3, gt=0, le=1)

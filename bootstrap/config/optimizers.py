@@ -10,8 +10,10 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class OptimizerSettings(Settings):
-    """What an optimizer holds in memory."""
+    """What an optimizer holds in memory, and what builds it."""
 
+    built_by: ClassVar[str]
+    """`module:function` that makes it of a model and these settings (`training/optimizer.py`)."""
     moments: ClassVar[int]
     """Numbers that it keeps of most parameters, beside the gradient."""
     copies_matrices: ClassVar[bool]
@@ -21,6 +23,7 @@ class OptimizerSettings(Settings):
 class MuonAdamW(OptimizerSettings):
     """Muon for the blocks' matrices, AdamW for everything else (embeddings, head, norms)."""
 
+    built_by: ClassVar[str] = "bootstrap.training.optimizer:muon_adamw"
     moments: ClassVar[int] = 1
     copies_matrices: ClassVar[bool] = True
     type: Literal["muon_adamw"] = "muon_adamw"
@@ -34,6 +37,7 @@ class MuonAdamW(OptimizerSettings):
 class AdamW(OptimizerSettings):
     """AdamW for all parameters."""
 
+    built_by: ClassVar[str] = "bootstrap.training.optimizer:adamw"
     moments: ClassVar[int] = 2
     copies_matrices: ClassVar[bool] = False
     type: Literal["adamw"] = "adamw"

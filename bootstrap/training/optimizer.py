@@ -1,25 +1,36 @@
 """The optimizers that a recipe chooses."""
 
+from pkgutil import resolve_name
+
 import torch
 from transformers import PreTrainedModel
 
 from bootstrap.config.optimizers import AdamW, MuonAdamW, Optimizer
 from bootstrap.training.muon import Muon
 
+Optimizers = dict[str, torch.optim.Optimizer]
 
-def build_optimizers(model: PreTrainedModel, settings: Optimizer) -> dict[str, torch.optim.Optimizer]:
-    """Return the optimizers by name; together they cover every trainable parameter once.
 
-    Muon orthogonalises the momentum of matrices; it is meant for the matrices inside
-    the blocks, so the embedding, the head and all vectors go to AdamW (arXiv:1711.05101).
-    """
-    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    if isinstance(settings, AdamW):
-        return {"adamw": _adamw([p for _, p in trained], settings.lr, settings.betas, settings.weight_decay)}
-    assert isinstance(settings, MuonAdamW)
-    outer = {id(model.get_input_embeddings().weight), id(model.get_output_embeddings().weight)}
-    matrices = [p for _, p in trained if p.ndim == 2 and id(p) not in outer]
-    others = [p for _, p in trained if p.ndim != 2 or id(p) in outer]
+def build_optimizers(model: PreTrainedModel, settings: Optimizer) -> Optimizers:
+    """Return the optimizers by name; together they cover every trainable parameter once."""
+    return resolve_name(settings.built_by)(model, settings)
+
+
+def adamw(model: PreTrainedModel, settings: AdamW) -> Optimizers:
+    """Return AdamW for all parameters (arXiv:1711.05101)."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    return {"adamw": _adamw(trained, settings.lr, settings.betas, settings.weight_decay)}
+
+
+def muon_adamw(model: PreTrainedModel, settings: MuonAdamW) -> Optimizers:
+    """Return Muon for the blocks' matrices, whose momentum it orthogonalises, and AdamW for the embedding, the head and
+    all vectors."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    head = model.get_output_embeddings()
+    assert head is not None, "a language model has a head"
+    outer = {id(model.get_input_embeddings().weight), id(head.weight)}
+    matrices = [p for p in trained if p.ndim == 2 and id(p) not in outer]
+    others = [p for p in trained if p.ndim != 2 or id(p) in outer]
     muon = Muon(matrices, lr=settings.muon_lr, momentum=settings.momentum, weight_decay=settings.weight_decay)
     # An adapter may have matrices alone, and AdamW takes no empty list.
     rest = {"adamw": _adamw(others, settings.adamw_lr, settings.betas, settings.weight_decay)} if others else {}

@@ -8,12 +8,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from bootstrap.config.algorithms import ClipCov, EntropyControl, OffPolicyCorrection, PolicyGradient
+from bootstrap.config.algorithms import OffPolicyCorrection, PolicyGradient
 from bootstrap.learner_records import Reading
 from bootstrap.records import Example, Guide, Rollout
-from bootstrap.seeds import generator
-from bootstrap.training.algorithms import covariance
 from bootstrap.training.algorithms.correction import weights
+from bootstrap.training.algorithms.entropy import controlled
 from bootstrap.training.algorithms.scored import Advantage, Scored, estimate
 
 Stream = tuple[list[Example], float]
@@ -77,7 +76,7 @@ def rl_streams(
     def example(rollout: Rollout, advantage: Advantage) -> Example:
         length = len(rollout.tokens)
         scale = 1.0 / length if settings.aggregation == "sequence" else 1.0
-        each = (advantage,) * length if isinstance(advantage, float) else advantage
+        each = advantage if isinstance(advantage, Sequence) else (advantage,) * length
         return Example(
             source=rollout.id,
             tokens=rollout.prompt_tokens + rollout.tokens,
@@ -92,7 +91,7 @@ def rl_streams(
 
     examples = [example(*pair) for pair in compared]
     if settings.entropy is not None:
-        examples = _controlled(examples, settings.entropy, seed=seed)
+        examples = controlled(examples, settings.entropy, seed=seed)
     joined = [example(rollout, 0.0) for rollout in others]
     counted = {r.id: len(r.tokens) for r in (*(r for r, _ in compared), *dead)}
     guided = {r.id: len(r.tokens) for r in others if own_guides.get(r.id, guides)}
@@ -176,40 +175,6 @@ def _ratio(
     assert readings is not None, "a correction compares with what the trainer reads"
     proximal = readings[rollout.id].logprobs
     return {"logprobs": proximal, "importance": weights(proximal, rollout.logprobs, correction)}
-
-
-def _controlled(examples: Sequence[Example], control: EntropyControl, *, seed: int) -> list[Example]:
-    """Return the examples with the tokens that the control chose out of the loss, or held where they were sampled."""
-    covariances = covariance.covariances(
-        [advantage / example.loss_scale for example in examples for advantage in example.advantages],
-        [logprob for example in examples for logprob in example.logprobs],
-    )
-    if isinstance(control, ClipCov):
-        rng = generator(seed, "clip_cov")
-        chosen = covariance.clip_cov(covariances, share=control.share, low=control.low, high=control.high, rng=rng)
-    else:
-        chosen = covariance.kl_cov(covariances, share=control.share)
-    found, start = [], 0
-    for example in examples:
-        places = range(start, start + len(example.advantages))
-        start = places.stop
-        change: dict[str, Any]
-        if isinstance(control, ClipCov):
-            if chosen.isdisjoint(places):
-                found.append(example)
-                continue
-            kept = [float(place not in chosen) for place in places]
-            # The learner adds what guides take from the reward to the advantages; weight 0 takes that along.
-            given = example.importance or (1.0,) * len(kept)
-            change = {
-                "advantages": tuple(k * a for k, a in zip(kept, example.advantages, strict=True)),
-                "importance": tuple(k * w for k, w in zip(kept, given, strict=True)),
-            }
-        else:
-            held = control.weight * example.loss_scale
-            change = {"stay_weights": tuple(held if place in chosen else 0.0 for place in places)}
-        found.append(replace(example, **change))
-    return found
 
 
 def policy_form(settings: PolicyGradient) -> dict[str, Any]:
