@@ -137,17 +137,18 @@ def _parsed(source: str, module: str, is_package: bool) -> _Module:
     imports: dict[str, list[tuple[str, str | None]]] = {}
     starred = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                local = alias.asname or alias.name.partition(".")[0]
-                imports.setdefault(local, []).append((alias.name, None))
-        elif isinstance(node, ast.ImportFrom):
-            origin = _absolute(node, module, is_package)
-            for alias in node.names:
-                if alias.name == "*":
-                    starred.append(origin)
-                else:
-                    imports.setdefault(alias.asname or alias.name, []).append((origin, alias.name))
+        match node:
+            case ast.Import():
+                for alias in node.names:
+                    local = alias.asname or alias.name.partition(".")[0]
+                    imports.setdefault(local, []).append((alias.name, None))
+            case ast.ImportFrom():
+                origin = _absolute(node, module, is_package)
+                for alias in node.names:
+                    if alias.name == "*":
+                        starred.append(origin)
+                    else:
+                        imports.setdefault(alias.asname or alias.name, []).append((origin, alias.name))
     return _Module(
         names={name: _part(found) for name, found in statements.items()},
         rest=_part(rest),
@@ -190,20 +191,21 @@ class _Writer:
                 self.pieces.append(ascii(value))
 
     def _write_node(self, node: ast.AST) -> None:
+        unsaid, noted = _UNSAID, None
         match node:
-            case ast.Attribute(value=ast.Name(id=name), attr=attribute):
-                self.uses.add((name, attribute))
+            case ast.Attribute(value=ast.Name() as noted, attr=attribute):
+                self.uses.add((noted.id, attribute))
             case ast.Name(id=name):
                 self.uses.add((name, None))
-        # A name before its attribute has been noted with it; alone it would stand for all of a module.
-        noted = node.value if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) else None
+            case ast.arg():
+                unsaid = _UNSAID | {"annotation"}
         self.pieces.append(f"{type(node).__name__}(")
         for name, value in ast.iter_fields(node):
-            is_annotation = name == "annotation" and isinstance(node, ast.arg)
-            if name in _UNSAID or is_annotation or value is None or value == []:
+            if name in unsaid or value is None or value == []:
                 continue
             self.pieces.append(f"{name}=")
-            if value is noted:
+            # A name before its attribute has been noted with it; alone it would stand for all of a module.
+            if noted is not None and value is noted:
                 self.pieces.append(f"Name(id={noted.id!a})")
             else:
                 self.write(value)
@@ -215,22 +217,24 @@ def _merged(values: list[ast.expr]) -> Iterator[ast.expr]:
     """Yield the parts of an f-string, neighbouring pieces of plain text as one."""
     plain = ""
     for value in values:
-        if isinstance(value, ast.Constant) and isinstance(value.value, str):
-            plain += value.value
-            continue
-        if plain:
-            yield ast.Constant(plain)
-        plain = ""
-        yield value
+        match value:
+            case ast.Constant(value=str(text)):
+                plain += text
+            case _:
+                if plain:
+                    yield ast.Constant(plain)
+                plain = ""
+                yield value
     if plain:
         yield ast.Constant(plain)
 
 
 def _is_silent(statement: object) -> bool:
     """Whether a statement does nothing (a docstring, `pass`), or imports, which counts where the name is used."""
-    if isinstance(statement, ast.Expr):
-        return isinstance(statement.value, ast.Constant) and isinstance(statement.value.value, str)
-    return isinstance(statement, ast.Pass | ast.Import | ast.ImportFrom)
+    match statement:
+        case ast.Expr(value=ast.Constant(value=str())) | ast.Pass() | ast.Import() | ast.ImportFrom():
+            return True
+    return False
 
 
 def _defined(statement: ast.stmt) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from bootstrap.config.base import ByType, Place, Settings
+from bootstrap.config.base_model import FolderModel
 from bootstrap.config.faults import NotOfForm
 
 Judges = Literal["answer", "form", "group", "nothing"]
@@ -89,6 +90,8 @@ AnswerPlace = Annotated[Whole | Tagged | Boxed | LastLine, ByType()]
 class VerifierSettings(Settings):
     """What judges answers; the properties hold where a kind says nothing else."""
 
+    judges: ClassVar[Judges]
+    """What it looks at."""
     built_by: ClassVar[str]
     """`module:class` of what judges by these settings (`scoring/verifier.Verifier`)."""
     reads_rows: ClassVar[bool] = False
@@ -98,6 +101,11 @@ class VerifierSettings(Settings):
     """Whether it holds a model, for which a process of its own may be kept (`Tools.host`)."""
     reads: ClassVar[str | None] = "text"
     """Which references it can read, as tasks name theirs (`TaskSettings.references`); None reads all of them."""
+
+    @property
+    def reward_model(self) -> FolderModel | None:
+        """The model in a folder that scores prompt and answer together; None where there is none."""
+        return None
 
     @property
     def can_be_negative(self) -> bool:
@@ -153,10 +161,8 @@ class NumericVerifier(VerifierSettings):
     @classmethod
     def _as_written(cls, tolerance: Any) -> Any:
         """Take the digits of a number as they are written, which strict validation would not make a Decimal."""
-        if isinstance(tolerance, Decimal):
-            return tolerance
         try:
-            # A bool is text that is no number.
+            # A bool is text that is no number; a Decimal keeps its digits.
             return Decimal(str(tolerance))
         except InvalidOperation:
             raise NotOfForm("a number") from None

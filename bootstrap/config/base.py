@@ -18,6 +18,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from bootstrap.config.faults import (
+    Fault,
     MissingSetting,
     MissingType,
     NotOfForm,
@@ -42,7 +43,7 @@ def dotted(place: Place) -> str:
     """Return a place as people write it: `generations.steps[0].updates`."""
     text = ""
     for part in place:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+        text += f"[{part}]" if type(part) is int else f".{part}" if text else str(part)
     return text
 
 
@@ -57,6 +58,11 @@ class Settings(BaseModel):
     )
     has_path: ClassVar[bool] = False
     """Whether its `path` names a file or folder on disk."""
+
+    @property
+    def type_name(self) -> str:
+        """Its `type`, for settings that are told apart by one."""
+        return type(self).model_fields["type"].default
 
     @model_validator(mode="wrap")
     @classmethod
@@ -77,7 +83,7 @@ class Settings(BaseModel):
             if name not in fields
         ]
         # Frozen settings hold tuples, and strict validation takes no list for one.
-        known = {n: tuple(value) if isinstance(value, list) else value for n, value in data.items() if n in fields}
+        known = {n: tuple(value) if type(value) is list else value for n, value in data.items() if n in fields}
         try:
             settings = handler(known)
         except ValidationError as error:
@@ -92,15 +98,16 @@ class Settings(BaseModel):
         """Return pydantic's account of an error, in the words of the field that it is about where it needs them."""
         if len(detail["loc"]) != 1:
             return detail
-        field, context = cls.model_fields[detail["loc"][0]], detail.get("ctx", {})
-        if detail["type"] == "missing":
-            fault: ValueError = MissingSetting(types=_types_in(field), description=field.description)
-        elif detail["type"] == "string_pattern_mismatch":
-            fault = NotOfForm(f"of the form {context['pattern']}{in_parentheses(field.description)}")
-        elif isinstance(fault := context.get("error"), MissingType):
-            fault.default = getattr(field.default, "type", None)
-        else:
-            return detail
+        field = cls.model_fields[detail["loc"][0]]
+        match detail:
+            case {"type": "missing"}:
+                fault: Fault = MissingSetting(types=_types_in(field), description=field.description)
+            case {"type": "string_pattern_mismatch", "ctx": {"pattern": pattern}}:
+                fault = NotOfForm(f"of the form {pattern}{in_parentheses(field.description)}")
+            case {"ctx": {"error": MissingType() as fault}}:
+                fault.default = getattr(field.default, "type", None)
+            case _:
+                return detail
         return {**detail, "type": "value_error", "ctx": {"error": fault}}
 
 
@@ -112,13 +119,16 @@ class ByType:
         types = types_of(source)
 
         def check_type(data: Any, inner: ValidatorFunctionWrapHandler) -> Any:
-            if isinstance(data, dict):
-                if "type" not in data:
+            match data:
+                case {"type": kind}:
+                    if kind not in types:
+                        raise UnknownType(kind, types)
+                case dict():
                     raise MissingType(types)
-                if data["type"] not in types:
-                    raise UnknownType(data["type"], types)
-            elif not isinstance(data, BaseModel):
-                raise NotOfForm(f"a section of settings (type is one of {', '.join(types)})")
+                case BaseModel():
+                    pass
+                case _:
+                    raise NotOfForm(f"a section of settings (type is one of {', '.join(types)})")
             return inner(data)
 
         return handler.generate_schema(Annotated[source, Field(discriminator="type"), WrapValidator(check_type)])
@@ -137,12 +147,24 @@ def types_of(union: Any) -> tuple[str, ...]:
     return tuple(member.model_fields["type"].default for member in get_args(union))
 
 
-class Operational:
+class Mark:
+    """What a field's annotation says of its place in identities."""
+
+    def leaves_out(self, data: Any) -> bool:
+        """Whether identities leave the field out where its value, as JSON data, is this."""
+        raise NotImplementedError
+
+
+class Operational(Mark):
     """Marks a field, as in `url: Annotated[str, Operational()]`, that says how or where, and never what comes out."""
+
+    def leaves_out(self, data: Any) -> bool:
+        """Whether identities leave the field out: always."""
+        return True
 
 
 @dataclass(frozen=True)
-class Later:
+class Later(Mark):
     """Marks a field, as in `share: Annotated[float, Later(0.0)]`, that came when lineages had been grown without it.
 
     `before`: the value that does what was done without the field. Identities leave it out where it has that value, so
@@ -150,6 +172,10 @@ class Later:
     """
 
     before: Any
+
+    def leaves_out(self, data: Any) -> bool:
+        """Whether identities leave the field out: where it does what was done without it."""
+        return data == self.before
 
 
 def identity_of(settings: Settings) -> dict[str, Any]:
@@ -159,25 +185,25 @@ def identity_of(settings: Settings) -> dict[str, Any]:
 
 def named(data: Any, name: str) -> bool:
     """Whether settings as JSON data name a key at any depth."""
-    if isinstance(data, Mapping):
-        return name in data or any(named(value, name) for value in data.values())
-    return isinstance(data, list | tuple) and any(named(value, name) for value in data)
+    match data:
+        case Mapping():
+            return name in data or any(named(value, name) for value in data.values())
+        case list() | tuple():
+            return any(named(value, name) for value in data)
+    return False
 
 
 def _pruned(value: Any, data: Any) -> Any:
     """Return `data`, the JSON form of `value`, without what identities leave out."""
-    if isinstance(value, BaseModel):
-        kept = {
-            name: field
-            for name, field in type(value).model_fields.items()
-            if not any(
-                isinstance(mark, Operational) or (isinstance(mark, Later) and data[name] == mark.before)
-                for mark in field.metadata
-            )
-        }
-        return {name: _pruned(getattr(value, name), data[name]) for name in kept}
-    if isinstance(value, tuple | list):
-        return [_pruned(item, part) for item, part in zip(value, data, strict=True)]
-    if isinstance(value, Mapping):
-        return {name: _pruned(item, data[name]) for name, item in value.items()}
+    match value:
+        case BaseModel():
+            return {
+                name: _pruned(getattr(value, name), data[name])
+                for name, field in type(value).model_fields.items()
+                if not any(isinstance(mark, Mark) and mark.leaves_out(data[name]) for mark in field.metadata)
+            }
+        case tuple() | list():
+            return [_pruned(item, part) for item, part in zip(value, data, strict=True)]
+        case Mapping():
+            return {name: _pruned(item, data[name]) for name, item in value.items()}
     return data

@@ -1,7 +1,7 @@
 """Which model a generation's weights go back to, by the recipe alone: it decides on their tokenizer and their shape."""
 
 from bootstrap.config.base_model import ModelSettings
-from bootstrap.config.models import Reference, Start, outside_model
+from bootstrap.config.models import Model, outside_model
 from bootstrap.config.recipe import Recipe
 
 
@@ -18,13 +18,13 @@ class Descent:
             origin = _only(frozenset(self.named(name, number=number) for name in stage.starts))
             kept_aside = recipe.gate_of(number) == "never"
             self._origins.append(origin)
-            self._crowned.append(self._crowned[-1] if kept_aside else self._crowned[-1] | {origin})
+            self._crowned.append(self._crowned[-1] if kept_aside else self._crowned[-1].union([origin]))
 
     def of(self, number: int) -> ModelSettings | None:
         """Return what a generation goes back to; None where the gate has yet to decide that."""
         return self._origins[number]
 
-    def named(self, name: Reference | Start, *, number: int) -> ModelSettings | None:
+    def named(self, name: Model, *, number: int) -> ModelSettings | None:
         """Return what a model that generation `number`'s stage names goes back to; None likewise."""
         generations = self._recipe.generations
         if outside := outside_model(name):

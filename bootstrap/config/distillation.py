@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from bootstrap.config.base import Placed, Settings
+from bootstrap.config.base import Place, Placed, Settings
 from bootstrap.config.models import Teacher
 from bootstrap.config.sources import Replay
 
@@ -73,8 +73,10 @@ class Taught(Settings):
         """Return (place below these settings, teacher) of everyone who teaches; none for `ce`."""
         if self.loss == "ce":
             return ()
-        routed = ((("routes", place, "teacher"), route.teacher) for place, route in enumerate(self.routes))
-        return ((("teacher",), self.teacher), *routed)
+        found: list[tuple[Place, Teacher]] = [(("teacher",), self.teacher)]
+        for place, route in enumerate(self.routes):
+            found.append((("routes", place, "teacher"), route.teacher))
+        return tuple(found)
 
 
 class Distillation(Taught, Replay):
@@ -89,7 +91,9 @@ class Distillation(Taught, Replay):
 class OnPolicyDistillation(Taught):
     """A teacher's word on the student's own samples, right and wrong, in groups of equal rewards too."""
 
-    loss: Literal["token_reward", "forward_kl", "reverse_kl", "jsd"] = "token_reward"
+    loss: Literal[  # pyright: ignore[reportIncompatibleVariableOverride]  # settings are frozen
+        "token_reward", "forward_kl", "reverse_kl", "jsd"
+    ] = "token_reward"
     """`token_reward`: each sampled token's advantage rises by the teacher's log-probability less the student's, which
     makes the policy gradient that of the reverse KL at the price of one number a token. The others compare whole
     distributions, as in `distillation` (GKD on the student's samples)."""

@@ -6,7 +6,6 @@ Weights are not read. What settings alone can tell is for `conflicts/`.
 import json
 import math
 from collections.abc import Iterator, Mapping
-from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +16,7 @@ from bootstrap.config.models import outside_model
 from bootstrap.config.problems import Problem
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.steps import Step
-from bootstrap.config.tasks import Task, tasks_of
+from bootstrap.config.tasks import SingleTask, Task, tasks_of, with_tasks
 
 
 def folder_problems(recipe: Recipe) -> Iterator[Problem]:
@@ -51,7 +50,7 @@ def fit_problems(recipe: Recipe, *, tokenizer: Mapping[str, Any], config: Mappin
                 "start from a model grown on this task, or from scratch"
             )
         needed = task.longest_sequence(level)
-        if isinstance(positions, int) and positions < needed:
+        if type(positions) is int and positions < needed:
             yield (
                 f"the model holds {positions} tokens, level {level} of {name} needs {needed}; "
                 f"{remedy}, or start from a model with a longer context"
@@ -85,13 +84,13 @@ def with_files_pinned(recipe: Recipe) -> tuple[Recipe, list[Problem]]:
 
 def _pinned(task: Task, place: Place, problems: list[Problem]) -> Task:
     """Return a task with its files pinned; what cannot be read joins `problems`."""
-    pinned = {}
+    pinned = dict[str, SingleTask]()
     for name, one in tasks_of(task).items():
         try:
             pinned[name] = one.pinned()
         except ValueError as error:
             problems.append(Problem((*place, *task.place_of(name), one.pinned_by), str(error)))
-    return task.with_tasks(pinned)
+    return with_tasks(task, pinned)
 
 
 # --- one folder --------------------------------------------------------------------------------------------------
@@ -115,7 +114,7 @@ def _content_problem(folder: Path) -> str | None:
             content = _json(folder / name)
         except ValueError:
             return f"{folder / name} is not valid JSON; fetch or export the model again"
-        if not isinstance(content, dict):
+        if type(content) is not dict:
             return f"{folder / name} is no JSON object; fetch or export the model again"
     try:
         _vocabulary(_json(folder / "tokenizer.json"))
@@ -137,7 +136,7 @@ def _vocabulary(tokenizer: Mapping[str, Any]) -> dict[str, int]:
     Raises KeyError, TypeError or ValueError for a file of another form.
     """
     vocabulary = tokenizer["model"]["vocab"]
-    if isinstance(vocabulary, list):
+    if type(vocabulary) is list:
         # Unigram models list (token, score) in the order of their ids.
         vocabulary = {token: index for index, (token, _) in enumerate(vocabulary)}
     return dict(vocabulary) | {token["content"]: token["id"] for token in tokenizer.get("added_tokens") or ()}
@@ -150,7 +149,7 @@ class _Outputs(NamedTuple):
     """What a model can say."""
 
     vocabulary: Mapping[str, int]
-    count: float
+    rows: float
     """Rows of its output matrix, which mostly are some more than the tokens; infinite where its folder does not say."""
 
 
@@ -158,7 +157,13 @@ def _comparison_problems(recipe: Recipe) -> Iterator[Problem]:
     """Check that teachers and references can be compared with their students token by token, as far as is known."""
     last = sum(stage.generations for _, stage in recipe.generations.parts())
     descent, said = Descent(recipe, last=last), set[Place]()
-    outputs = cache(partial(_outputs, task=recipe.task))
+    found = dict[ModelSettings | None, _Outputs | None]()
+
+    def outputs(model: ModelSettings | None) -> _Outputs | None:
+        if model not in found:
+            found[model] = _outputs(model, task=recipe.task)
+        return found[model]
+
     for number in range(1, last + 1):
         student = outputs(descent.of(number))
         for index, step in enumerate(recipe.steps_of(number)):
@@ -169,11 +174,11 @@ def _comparison_problems(recipe: Recipe) -> Iterator[Problem]:
                     continue
                 is_teacher = (below, model) in step.teachers()
                 who, instead = ("teacher", "loss: ce, or a teacher") if is_teacher else ("reference", "a reference")
-                drawn = min(max(student.vocabulary.values()) + 1, student.count)
+                drawn = min(max(student.vocabulary.values()) + 1, student.rows)
                 if difference := _difference(known.vocabulary, student.vocabulary):
                     problem = f"the {who}'s vocabulary is not the student's ({difference})"
-                elif known.count < drawn:
-                    problem = f"the {who} has outputs for {known.count} of the {drawn} tokens that the student can draw"
+                elif known.rows < drawn:
+                    problem = f"the {who} has outputs for {known.rows} of the {drawn} tokens that the student can draw"
                 else:
                     continue
                 said.add(place)
@@ -195,7 +200,7 @@ def _outputs(model: ModelSettings | None, *, task: Task) -> _Outputs | None:
         return None
     count = _json(model.folder / "config.json").get("vocab_size")
     vocabulary = _vocabulary(_json(model.folder / "tokenizer.json"))
-    return _Outputs(vocabulary, count if isinstance(count, int) else math.inf)
+    return _Outputs(vocabulary, count if type(count) is int else math.inf)
 
 
 def _difference(one: Mapping[str, int], other: Mapping[str, int]) -> str | None:

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 from pydantic import Field, field_validator, model_validator
 
 from bootstrap.config.base import ByType, Operational, Place, Placed, Settings, below
-from bootstrap.config.models import LineageModel, Model, StageEnd, Start, outside_model, roles
+from bootstrap.config.models import Model, StageEnd, Start, outside_model, roles
 from bootstrap.config.steps import Step
 from bootstrap.config.verifiers import Verifier
 
@@ -216,14 +216,16 @@ class Stage(Cycle):
         if self.steps[0].as_merge:
             return "a merge"
         outside = outside_model(self.init)
-        return f"another model ({outside.type})" if outside else ""
+        return f"another model ({outside.type_name})" if outside else ""
 
     def named(self) -> Placed[Model]:
         """Return (place below the stage, name) of every model that the stage itself names."""
-        start = () if self.steps[0].as_merge else ((("init",), self.init),)
-        steps = (part for index, step in enumerate(self.steps) for part in below(("steps", index), step.named()))
-        asked = roles(self.verifier) if self.verifier is not None else ()
-        return (*start, *steps, *((("verifier",), name) for _, name in asked))
+        found: list[tuple[Place, Model]] = [] if self.steps[0].as_merge else [(("init",), self.init)]
+        for index, step in enumerate(self.steps):
+            found.extend(below(("steps", index), step.named()))
+        for _, name in roles(self.verifier) if self.verifier is not None else ():
+            found.append((("verifier",), name))
+        return tuple(found)
 
 
 class Position(NamedTuple):
@@ -339,10 +341,10 @@ class Generations(Cycle):
             zip((stage.name for stage in stages), accumulate(stage.generations for stage in stages), strict=True)
         )
 
-    def youngest(self, name: LineageModel, *, number: int) -> int | None:
+    def youngest(self, name: Model, *, number: int) -> int | None:
         """Return the generation that a name means in generation `number`; of siblings, one of which it means, the last.
 
-        None for the champion and the parent, which the recipe does not say.
+        None for the champion and the parent, which the recipe does not say, and for a model from outside.
         """
         match name:
             case StageEnd():

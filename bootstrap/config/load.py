@@ -99,14 +99,17 @@ def json_schema() -> dict[str, Any]:
 
 def _require_type(node: Any) -> None:
     """Where the members of a union are told apart by `type`, make it required, as it is in a recipe."""
-    if isinstance(node, dict):
-        if "discriminator" in node:
-            node["required"] = [node["discriminator"]["propertyName"]]
-        for value in list(node.values()):
-            _require_type(value)
-    elif isinstance(node, list):
-        for value in node:
-            _require_type(value)
+    match node:
+        case dict():
+            if "discriminator" in node:
+                node["required"] = [node["discriminator"]["propertyName"]]
+            inner = list(node.values())
+        case list():
+            inner = node
+        case _:
+            return
+    for value in inner:
+        _require_type(value)
 
 
 def _read(path: Path) -> Source:
@@ -123,7 +126,10 @@ def _read(path: Path) -> Source:
 
 
 def _is_remembered(data: Mapping[str, Any]) -> bool:
-    return data.keys() == REMEMBERED and isinstance(data["folder"], str) and isinstance(data["recipe"], dict)
+    match data:
+        case {"folder": str(), "recipe": dict()}:
+            return data.keys() == REMEMBERED
+    return False
 
 
 def _made(

@@ -188,6 +188,11 @@ class RewardModelVerifier(VerifierSettings):
     """Tokens of prompt and answer; longer ones cannot be judged."""
 
     @property
+    def reward_model(self) -> FolderModel:
+        """`model`."""
+        return self.model
+
+    @property
     def can_be_negative(self) -> bool:
         """Whether its reward may be negative: without activation, or by what an unfinished answer gets."""
         return self.activation == "none" or self.unfinished_reward < 0
@@ -247,6 +252,5 @@ def roles(settings: VerifierSettings) -> tuple[tuple[Literal["judge", "voter"], 
 
 def reward_models(settings: VerifierSettings) -> tuple[FolderModel, ...]:
     """Return the reward models of a verifier, or of a rubric's components."""
-    if isinstance(settings, RewardModelVerifier):
-        return (settings.model,)
-    return tuple(model for _, part in settings.parts() for model in reward_models(part))
+    own = (settings.reward_model,) if settings.reward_model else ()
+    return own or tuple(model for _, part in settings.parts() for model in reward_models(part))

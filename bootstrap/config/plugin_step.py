@@ -34,7 +34,6 @@ class PluginStep(PluginSettings, SamplingStep):
     tells_rates: ClassVar[bool] = True
     pinned_by: ClassVar[Place] = ("uses",)
     rehearsed_by: ClassVar[str] = "bootstrap.stages.plugin:rehearse"
-    stepping_stones: ClassVar[float] = 0.0
     type: Literal["plugin"] = "plugin"
     updates: int = Field(default=60, ge=1)
     """Rounds, each of one call of the function and one optimizer update."""
@@ -67,6 +66,11 @@ class PluginStep(PluginSettings, SamplingStep):
     def num_prompts(self) -> int:
         """Those of all rounds."""
         return self.updates * self.prompts_per_update
+
+    @property
+    def stepping_stones(self) -> float:
+        """None."""
+        return 0.0
 
     @property
     def summary(self) -> str:

@@ -45,5 +45,5 @@ class PluginSettings(Settings):
                 f"the {kind.name} {self.uses} has changed: its source is {source[:16]}..., `source` says "
                 f"{self.source[:16]}...; restore it, or remove `source` and grow a lineage of its own (--lineage NAME)"
             )
-        kind.check_signature(function, self.uses, self.options, *kind.arguments, **dict.fromkeys(kind.keywords))
+        kind.check_signature(function, self.uses, self.options, *kind.arguments, **dict.fromkeys(kind.keywords, ""))
         return function, source

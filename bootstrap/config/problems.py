@@ -15,8 +15,8 @@ from pydantic import ValidationError
 
 from bootstrap.config.base import Place, dotted
 from bootstrap.config.conflicts import Conflicts
-from bootstrap.config.faults import MissingSetting, MissingType, NotOfForm
-from bootstrap.config.source import Source, value_at
+from bootstrap.config.faults import MissingSetting, fault_of
+from bootstrap.config.source import Source, holds, value_at
 
 MAX_PROBLEMS = 10
 """Problems listed in one message; the rest is counted."""
@@ -56,50 +56,52 @@ def validation_problems(error: ValidationError, data: Any) -> Iterator[Problem]:
         by_place.setdefault(_data_place(detail, data), []).append(detail)
     for place, details in by_place.items():
         value = value_at(place, data)
-        if isinstance(value, dict) and any(other[: len(place)] == place and other != place for other in by_place):
+        if type(value) is dict and any(other[: len(place)] == place and other != place for other in by_place):
             # A plain union also reports that a section is none of its other members.
             continue
         if details[0]["type"] == "too_short" and len(value) >= details[0]["ctx"]["min_length"]:
             # A list with faulty entries counts as shorter than it is.
             continue
-        if isinstance(conflicts := _fault(details[0]), Conflicts):
-            yield from (Problem(*conflict) for conflict in conflicts.conflicts)
-        else:
-            yield Problem(place, _message(details, value))
+        match details[0]:
+            case {"ctx": {"error": Conflicts(conflicts=conflicts)}}:
+                yield from (Problem(*conflict) for conflict in conflicts)
+            case _:
+                yield Problem(place, _message(details, value))
 
 
 def missing_types(error: ValidationError, data: Any) -> Iterator[tuple[Place, str | None]]:
     """Yield the place of each section without its `type`, with the type of the section's default, if it has one."""
     for detail in error.errors(include_url=False):
-        if isinstance(fault := _fault(detail), MissingType):
+        if (fault := fault_of(detail)) is not None and fault.types:
             yield _data_place(detail, data), fault.default
 
 
 def infinite_numbers(value: Any, place: Place = ()) -> Iterator[Problem]:
     """Yield the numbers that a lineage's identity, which is JSON, could not hold; settings of any type take them."""
-    if isinstance(value, dict | list):
-        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from infinite_numbers(inner, (*place, key))
-    elif isinstance(value, float) and not math.isfinite(value):
-        yield Problem(place, f"must be a finite number, not {json.dumps(value)}")
-
-
-def _fault(detail: Mapping[str, Any]) -> Exception | None:
-    """Return the exception by which settings refused a value; None where pydantic did."""
-    return detail.get("ctx", {}).get("error")
+    match value:
+        case dict():
+            parts = value.items()
+        case list():
+            parts = enumerate(value)
+        case float() if not math.isfinite(value):
+            yield Problem(place, f"must be a finite number, not {json.dumps(value)}")
+            return
+        case _:
+            return
+    for key, inner in parts:
+        yield from infinite_numbers(inner, (*place, key))
 
 
 def _data_place(detail: Mapping[str, Any], data: Any) -> Place:
     """Return where in the data an error stands: pydantic's location without the names of unions' members."""
     place: list[str | int] = []
-    parts = detail["loc"]
+    parts, fault = detail["loc"], fault_of(detail)
+    is_absence = detail["type"] == "missing" or (fault is not None and fault.is_absence)
     for index, part in enumerate(parts):
         last = index == len(parts) - 1
-        in_list = isinstance(data, list) and isinstance(part, int) and part < len(data)
-        in_section = isinstance(data, dict) and part in data and (last or part != data.get("type"))
-        if in_list or in_section:
+        if holds(data, part) and (last or part != value_at(("type",), data)):
             data = data[part]
-        elif not (last and (detail["type"] == "missing" or isinstance(_fault(detail), MissingSetting))):
+        elif not (last and is_absence):
             continue
         place.append(part)
     return tuple(place)
@@ -109,11 +111,11 @@ def _message(details: Sequence[Mapping[str, Any]], value: Any) -> str:
     """Return what is wrong with a value and what to do: what settings say of it, or the forms that it may have."""
     forms = []
     for detail in details:
-        fault = _fault(detail)
-        if isinstance(fault, NotOfForm):
-            forms.append(fault.form)
-        elif fault is not None:
+        fault = fault_of(detail)
+        if fault is not None and fault.form is None:
             return str(fault)
+        if fault is not None:
+            forms.append(fault.form)
         elif detail["type"] == "missing":
             # An entry of a list with a fixed number of them; settings word what they lack themselves.
             return str(MissingSetting())
@@ -131,7 +133,7 @@ def _form(detail: Mapping[str, Any], value: Any) -> str:
         expected = re.findall(r"'([^']*)'", context["expected"])
         return f"one of {', '.join(expected)}{_close(value, expected)}" if len(expected) > 1 else expected[0]
     if kind == "too_short":
-        return f"{'a section' if isinstance(value, dict) else 'a list'} of at least {context['min_length']} entries"
+        return f"{'a section' if type(value) is dict else 'a list'} of at least {context['min_length']} entries"
     return _FORMS.get(kind) or re.sub(r"^(Input|String|Value|Tuple) should (be|have) ", "", detail["msg"])
 
 

@@ -37,7 +37,7 @@ class SelfPlayStep(PolicyStep):
     """Kept problems in which a proposal must not occur again; those of the step's earlier rounds and of its own."""
     reach: int = Field(default=3, ge=0)
     """Levels beyond the highest one aimed at that a proposal may have; larger ones are not solved and earn 0."""
-    algorithm: RoleRelative = RoleRelative()
+    algorithm: RoleRelative = RoleRelative()  # pyright: ignore[reportIncompatibleVariableOverride]  # settings are frozen
 
     @model_validator(mode="after")
     def _settings_act(self) -> "SelfPlayStep":

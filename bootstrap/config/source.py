@@ -55,31 +55,37 @@ class Source:
             int(part) if _INDEX.fullmatch(part) else part
             for part in re.sub(r"\[([0-9]+)\]", r".\1", key.strip()).split(".")
         )
-        if not equals or not all(part != "" for part in place) or not isinstance(place[0], str):
+        if not equals or not all(part != "" for part in place) or type(place[0]) is int:
             raise RecipeError(f"override {override!r} is not of the form key=value, for example generations.count=3")
         value = _parse(text, label=f"override {override}")
         # What stood there before is gone, with the lines of everything inside it.
         self.begun = {begun for begun in self.begun if begun[: len(place)] != place}
+        holder: Any
         target: Any = self.data
         for depth, part in enumerate(place):
             here, last = place[:depth], depth == len(place) - 1
-            if isinstance(target, list):
-                if not isinstance(part, int) or part >= len(target):
+            holder = target
+            match target:
+                case list() if not holds(target, part):
                     entries = "no entries" if not target else f"entries 0 to {len(target) - 1}"
                     raise RecipeError(
                         f"override {override}: {dotted(here)} has {entries}, and {part!r} names none of them"
                     )
-            elif isinstance(target, dict):
-                part = str(part)
-            else:
-                raise RecipeError(f"override {override}: {dotted(here)} is {target!r} and holds no settings of its own")
+                case list():
+                    pass
+                case dict():
+                    part = str(part)
+                    if not last and target.get(part) is None:
+                        target[part] = {}
+                        self.begun.add(place[: depth + 1])
+                case _:
+                    raise RecipeError(
+                        f"override {override}: {dotted(here)} is {target!r} and holds no settings of its own"
+                    )
             if last:
-                target[part] = value
+                holder[part] = value
             else:
-                if isinstance(target, dict) and target.get(part) is None:
-                    target[part] = {}
-                    self.begun.add(place[: depth + 1])
-                target = target[part]
+                target = holder[part]
         self.lines = {known: line for known, line in self.lines.items() if known[: len(place)] != place}
         self.overrides[place] = override
 
@@ -92,15 +98,22 @@ class Source:
         return True
 
 
+def holds(data: Any, part: str | int) -> bool:
+    """Whether data is a section with that key, or a list with an entry of that number."""
+    match data:
+        case dict():
+            return part in data
+        case list():
+            return type(part) is int and part < len(data)
+    return False
+
+
 def value_at(place: Place, data: Any) -> Any:
     """Return what stands at a place; None where nothing does."""
     for part in place:
-        if isinstance(data, dict):
-            data = data.get(part)
-        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
-            data = data[part]
-        else:
+        if not holds(data, part):
             return None
+        data = data[part]
     return data
 
 
@@ -120,7 +133,7 @@ def read(path: Path) -> Source:
         raise RecipeError(f"the recipe {path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
     source = Source(path=path, data={}, folder=path.parent)
     data = _parse(text, label=str(path), source=source)
-    if not isinstance(data, dict):
+    if type(data) is not dict:
         what = "is empty" if data is None else "is no mapping of settings"
         raise RecipeError(f"the recipe {path} {what}; it starts with name:, task: and generations: at the left margin")
     source.data = data
@@ -163,14 +176,14 @@ for _tag, _pattern, _first in (
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z"), _first)
 
 
-def _bool(loader: _Loader, node: yaml.Node) -> bool:
+def _bool(loader: _Loader, node: yaml.ScalarNode) -> bool:
     text = loader.construct_scalar(node)
     if text.lower() not in ("true", "false"):
         raise ValueError(f"line {node.start_mark.line + 1}: !!bool {text} is neither true nor false")
     return text.lower() == "true"
 
 
-def _number(loader: _Loader, node: yaml.Node) -> int | float:
+def _number(loader: _Loader, node: yaml.ScalarNode) -> int | float:
     """Return a number as the core schema writes it: also in octal (`0o17`), in hexadecimal (`0x1F`), `.inf`, `.nan`."""
     text, name = loader.construct_scalar(node), node.tag.rpartition(":")[2]
     # Python bounds the digits of decimal numbers alone, and cannot write down what is longer.
@@ -208,32 +221,38 @@ def _build(loader: _Loader, node: yaml.Node, place: Place, source: Source, above
     if id(node) in above:
         raise RecipeError(f"{source.path}:{node.start_mark.line + 1}: {dotted(place)} contains itself; write it out")
     above |= {id(node)}
-    if isinstance(node, yaml.MappingNode):
-        seen: dict[Any, int] = {}
-        for key_node, _ in node.value:
-            line, key = key_node.start_mark.line + 1, key_node.value
-            if not isinstance(key_node, yaml.ScalarNode):
-                raise RecipeError(f"{source.path}:{line}: a key must be a word, not a list or a mapping")
-            if key in seen:
-                full = dotted((*place, key))
-                raise RecipeError(
-                    f"{source.path}:{line}: {full}: given twice, first in line {seen[key]}; keep one of the two"
-                )
-            seen[key] = line
-        loader.flatten_mapping(node)
-        result = {}
-        for key_node, value_node in node.value:
-            inner = (*place, key_node.value)
-            source.lines[inner] = key_node.start_mark.line + 1
-            result[key_node.value] = _build(loader, value_node, inner, source, above)
-        return result
-    if isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            source.lines[(*place, index)] = item.start_mark.line + 1
-        return [_build(loader, item, (*place, index), source, above) for index, item in enumerate(node.value)]
+    match node:
+        case yaml.MappingNode():
+            _refuse_keys_given_twice(node, place, source)
+            loader.flatten_mapping(node)
+            result = {}
+            for key_node, value_node in node.value:
+                inner = (*place, key_node.value)
+                source.lines[inner] = key_node.start_mark.line + 1
+                result[key_node.value] = _build(loader, value_node, inner, source, above)
+            return result
+        case yaml.SequenceNode():
+            for index, item in enumerate(node.value):
+                source.lines[(*place, index)] = item.start_mark.line + 1
+            return [_build(loader, item, (*place, index), source, above) for index, item in enumerate(node.value)]
     if node.tag not in _SCALARS:
         raise RecipeError(
             f"{source.path}:{node.start_mark.line + 1}: not valid YAML for a recipe: {dotted(place)} has the tag "
             f"{node.tag}; write plain text, a number, true, false or null"
         )
     return loader.construct_object(node)
+
+
+def _refuse_keys_given_twice(node: yaml.MappingNode, place: Place, source: Source) -> None:
+    """Raise RecipeError for a key that is given twice, or that is no word."""
+    seen: dict[Any, int] = {}
+    for key_node, _ in node.value:
+        line, key = key_node.start_mark.line + 1, key_node.value
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise RecipeError(f"{source.path}:{line}: a key must be a word, not a list or a mapping")
+        if key in seen:
+            full = dotted((*place, key))
+            raise RecipeError(
+                f"{source.path}:{line}: {full}: given twice, first in line {seen[key]}; keep one of the two"
+            )
+        seen[key] = line

@@ -26,8 +26,15 @@ Levels = Literal["targets", "reached", "all"]
 class Drawing(Protocol):
     """Settings by which prompts are drawn on certain levels."""
 
-    levels: Levels
-    stepping_stones: float
+    @property
+    def levels(self) -> Levels:
+        """Levels that they are drawn on."""
+        ...
+
+    @property
+    def stepping_stones(self) -> float:
+        """Share of easier variants among them."""
+        ...
 
 
 class Replay(Settings):

@@ -19,7 +19,7 @@ class Portion(NamedTuple):
 
     what: Literal["drawn", "references", "replayed"]
     """Answers to prompts that it draws; the task's references; what the lineage replays on the levels below."""
-    count: float
+    sequences: float
 
 
 class Words(NamedTuple):
@@ -121,7 +121,10 @@ class StepBase(Settings):
 
     def teachers(self) -> Placed[Teacher]:
         """Return everyone who teaches in it."""
-        return tuple(teacher for place, taught in self.taught() for teacher in below(place, taught.teachers()))
+        found: list[tuple[Place, Teacher]] = []
+        for place, taught in self.taught():
+            found.extend(below(place, taught.teachers()))
+        return tuple(found)
 
     def references(self) -> Placed[Reference]:
         """Return what it is held to, other than the weights that it starts from."""

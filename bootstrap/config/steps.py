@@ -26,11 +26,11 @@ class SftStep(StepSettings):
 
     def shown(self) -> Placed[References]:
         """Return the settings by which it shows the task's own reference answers."""
-        return ((("source",), self.source),) if isinstance(self.source, References) else ()
+        return ((("source",), self.source),) if self.source.type == "references" else ()
 
     def rejections(self) -> Placed[Rejection]:
         """Return the settings by which it samples answers and imitates those that pass."""
-        return ((("source",), self.source),) if isinstance(self.source, Rejection) else ()
+        return ((("source",), self.source),) if self.source.type == "rejection" else ()
 
     @property
     def practises(self) -> Literal["drawn", "references"]:
@@ -71,8 +71,10 @@ class SftStep(StepSettings):
 
     def samplers(self) -> Placed[Sampler]:
         """Return who answers in place of the weights that the step starts from."""
-        named = (((*place, "sampler"), source.sampler) for place, source in self.rejections())
-        return tuple((place, sampler) for place, sampler in named if sampler != "start")
+        named: list[tuple[Place, Sampler]] = [
+            ((*place, "sampler"), source.sampler) for place, source in self.rejections() if source.sampler != "start"
+        ]
+        return tuple(named)
 
 
 class DistillStep(StepSettings):
@@ -135,7 +137,7 @@ class RlStep(PolicyStep):
     files and small levels. When all prompts of a level are solved, nothing is drawn there. null draws from all."""
     stepping_stones: float = Field(default=0.0, ge=0, lt=1)
     """Share of easier variants of the target level among the prompts (addition: one operand shorter)."""
-    algorithm: Algorithm = Grpo()
+    algorithm: Algorithm = Grpo()  # pyright: ignore[reportIncompatibleVariableOverride]  # settings are frozen
     teaching: OnPolicyDistillation | None = None
     """Distillation on the step's own samples, in the same loss; `algorithm: {type: unrewarded}` leaves it alone."""
 

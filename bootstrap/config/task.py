@@ -1,6 +1,5 @@
 """What the settings of all tasks share."""
 
-from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -39,9 +38,18 @@ class TaskKind(Settings):
     """Whether its answers can be shown in several forms, of which one has a hint in the prompt."""
 
     @property
+    def shows_hints(self) -> bool:
+        """Whether its references have hints in their prompts, unless a step says otherwise."""
+        return False
+
+    @property
     def part_names(self) -> frozenset[str] | None:
         """The names of a mixture's parts; None for one task."""
         return None
+
+    def longest_sequence(self, level: int) -> int:
+        """Return the tokens of the longest sequence at a level: `<bos>`, prompt, answer and `<eos>`."""
+        raise NotImplementedError
 
     def place_of(self, name: str) -> Place:
         """Return where the settings of one of its tasks (`tasks_of`) stand below its own."""
@@ -104,9 +112,9 @@ class TaskSettings(TaskKind):
         return None
 
     @property
-    def cuts_references(self) -> bool:
-        """Whether its answers' limit is too small for its longest reference, at one token a character."""
-        return False
+    def cut_reference(self) -> int | None:
+        """Characters of the longest reference, where `answer_limit` has no room for so many tokens; None otherwise."""
+        return None
 
     @property
     def question_sources(self) -> frozenset[str] | None:
@@ -121,10 +129,6 @@ class TaskSettings(TaskKind):
     def pinned(self) -> Self:
         """Return the task with the hash of all data that it reads. Raises ValueError where they cannot be read."""
         return self
-
-    def with_tasks(self, tasks: "Mapping[str, TaskSettings]") -> Self:
-        """Return this task with others in the place of some of its tasks, by name (`tasks_of`)."""
-        return tasks.get(self.type, self)
 
 
 class QuestionTask(TaskSettings):
@@ -148,17 +152,16 @@ def completed(data: Any, *, kinds: frozenset[str]) -> Any:
     Such a task was split by its prompts' texts, and its asserts compared types; a new recipe's that names neither is
     split by questions, and its asserts mean `==`.
     """
-    if isinstance(data, dict):
-        found = {name: completed(value, kinds=kinds) for name, value in data.items()}
-        is_task = "heldout_fraction" in data and data.get("type") in kinds
-        if is_task:
-            found = {
-                "split_by": "text",
-                **({"asserts": "exact"} if data.get("form") in ("humaneval", "mbpp") else {}),
-                **found,
-            }
-        return found
-    return [completed(value, kinds=kinds) for value in data] if isinstance(data, list) else data
+    match data:
+        case list():
+            return [completed(value, kinds=kinds) for value in data]
+        case dict():
+            found = {name: completed(value, kinds=kinds) for name, value in data.items()}
+            if "heldout_fraction" not in data or data.get("type") not in kinds:
+                return found
+            asserts = {"asserts": "exact"} if data.get("form") in ("humaneval", "mbpp") else {}
+            return {"split_by": "text", **asserts, **found}
+    return data
 
 
 class OpenTask(QuestionTask):
@@ -191,9 +194,10 @@ class OpenTask(QuestionTask):
         return self.max_answer_tokens
 
     @property
-    def cuts_references(self) -> bool:
-        """Whether `max_answer_tokens` has no room for `max_answer_length` characters and an end."""
-        return self.max_answer_tokens is not None and self.max_answer_tokens <= self.max_answer_length
+    def cut_reference(self) -> int | None:
+        """`max_answer_length`, where `max_answer_tokens` has no room for as many tokens and an end."""
+        limit, longest = self.max_answer_tokens, self.max_answer_length
+        return longest if limit is not None and limit <= longest else None
 
     def longest_sequence(self, level: int) -> int:
         """Tokens of the longest sequence, the same at every level."""

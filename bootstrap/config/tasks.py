@@ -5,7 +5,7 @@
 
 from collections.abc import Mapping
 from itertools import combinations
-from typing import Annotated, ClassVar, Literal, Self, get_args
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -173,14 +173,6 @@ class MixtureTask(TaskKind):
         """Return where a part's task stands."""
         return ("parts", name, "task")
 
-    def with_tasks(self, tasks: Mapping[str, TaskSettings]) -> Self:
-        """Return the mixture with other tasks in some of its parts."""
-        parts = {
-            name: part.model_copy(update={"task": tasks[name]}) if name in tasks else part
-            for name, part in self.parts.items()
-        }
-        return self.model_copy(update={"parts": parts})
-
     @staticmethod
     def _own(part: Part, level: int) -> int:
         """Return the level of a part that is used at a level of the mixture."""
@@ -196,3 +188,14 @@ def tasks_of(task: Task) -> dict[str, SingleTask]:
     if isinstance(task, MixtureTask):
         return {name: part.task for name, part in sorted(task.parts.items())}
     return {task.type: task}
+
+
+def with_tasks(task: Task, tasks: Mapping[str, SingleTask]) -> Task:
+    """Return the task with others in the place of some of its tasks, by name (`tasks_of`)."""
+    if not isinstance(task, MixtureTask):
+        return tasks.get(task.type, task)
+    parts = {
+        name: part.model_copy(update={"task": tasks[name]}) if name in tasks else part
+        for name, part in task.parts.items()
+    }
+    return task.model_copy(update={"parts": parts})

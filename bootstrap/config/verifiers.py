@@ -97,7 +97,7 @@ class RubricVerifier(VerifierSettings):
         return self
 
     @property
-    def judges(self) -> Judges:
+    def judges(self) -> Judges:  # pyright: ignore[reportIncompatibleVariableOverride]  # its parts' alone decide
         """What its deciding components look at: the answer if one of them does."""
         found = {component.verifier.judges for component in self.components if component.decides}
         return "answer" if "answer" in found else "group" if "group" in found else "form"
@@ -126,7 +126,7 @@ class ByTaskVerifier(VerifierSettings):
     """As many as the mixture has parts."""
 
     @property
-    def judges(self) -> Judges:
+    def judges(self) -> Judges:  # pyright: ignore[reportIncompatibleVariableOverride]  # its parts' alone decide
         """What they look at: the answer if one of them does."""
         found = {verifier.judges for verifier in self.tasks.values()}
         return next(judges for judges in get_args(Judges) if judges in found)

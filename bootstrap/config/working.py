@@ -53,6 +53,11 @@ class WorkingTask(QuestionTask):
     """How references are written wherever they are shown, unless a step says otherwise."""
 
     @property
+    def shows_hints(self) -> bool:
+        """Whether `forms` show them."""
+        return self.forms.hinted > 0
+
+    @property
     def characters(self) -> tuple[str, ...]:
         """The vocabulary of a model from scratch: characters, and the tags as one token each."""
         return (*"0123456789", *"+=,?", *LETTERS, *TAGS)

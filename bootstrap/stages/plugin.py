@@ -280,7 +280,7 @@ def _weighed(lesson: Lesson, where: str, *, is_answer: bool, is_taught: bool) ->
     """Return a lesson's weights as plain numbers. Raises ValueError for one that cannot be."""
     sample = lesson.sample
     advantage = per_token(lesson.rl, sample.num_tokens, f"rl of {where}")
-    each = (advantage,) * max(sample.num_tokens, 1) if type(advantage) is float else tuple(advantage)
+    each = tuple(advantage) if isinstance(advantage, list) else (advantage,) * max(sample.num_tokens, 1)
     rl = each if any(each) else ()
     ce, kl = number(lesson.ce, f"ce of {where}"), number(lesson.kl, f"kl of {where}")
     if min(ce, kl) < 0:

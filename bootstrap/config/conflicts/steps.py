@@ -77,8 +77,8 @@ def hints_never_shown(recipe: UncheckedRecipe) -> Iterator[Conflict]:
     """A model from scratch uses no hint before it has been shown some."""
     if not recipe.task.has_forms or not recipe.base.model.is_scratch:
         return
-    shown = [source.forms or recipe.task.forms for step in recipe.base.steps for _, source in step.shown()]
-    if any(forms.hinted for forms in shown):
+    forms = [source.forms for step in recipe.base.steps for _, source in step.shown()]
+    if any(recipe.task.shows_hints if own is None else own.hinted for own in forms):
         return
     for place, step in recipe.generation_steps():
         for below, source in step.rejections():

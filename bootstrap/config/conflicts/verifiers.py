@@ -90,8 +90,8 @@ def form_without_answer(recipe: UncheckedRecipe) -> Iterator[Conflict]:
                 other = "" if spot == place else ", or judge held-out answers otherwise (evaluation.verifier)"
                 yield Conflict(
                     spot,
-                    f"{one.type} looks at the form of answers and cannot tell right from wrong; put it into a rubric "
-                    f"beside a verifier that decides, for example exact{other}",
+                    f"{one.type_name} looks at the form of answers and cannot tell right from wrong; put it into a "
+                    f"rubric beside a verifier that decides, for example exact{other}",
                 )
 
 
@@ -105,8 +105,8 @@ def references_that_it_cannot_read(recipe: UncheckedRecipe) -> Iterator[Conflict
                     instead = "exact, numeric or another that compares text" if text else f"type: {one.references}"
                     yield Conflict(
                         at,
-                        f"{part.type} cannot read the references of task {one.type}, which are {one.references}; use "
-                        f"{instead}",
+                        f"{part.type_name} cannot read the references of task {one.type_name}, which are "
+                        f"{one.references}; use {instead}",
                     )
 
 
@@ -147,7 +147,7 @@ def examiner_of_groups(recipe: UncheckedRecipe) -> Iterator[Conflict]:
         if one.judges == "group":
             yield Conflict(
                 spot,
-                f"{one.type} compares the answers of a group, and held-out prompts are answered once; set "
+                f"{one.type_name} compares the answers of a group, and held-out prompts are answered once; set "
                 "evaluation.verifier to one with references, for example {type: exact}",
             )
 
@@ -158,7 +158,7 @@ def examiner_by_chance(recipe: UncheckedRecipe) -> Iterator[Conflict]:
         if one.judges == "nothing":
             yield Conflict(
                 spot,
-                f"{one.type} tells nothing about held-out answers, so the gate would toss coins too; set "
+                f"{one.type_name} tells nothing about held-out answers, so the gate would toss coins too; set "
                 "evaluation.verifier to one with references, for example {type: exact}",
             )
 
