@@ -531,10 +531,10 @@ class _Estimate:
     def trained(self, step: Step, targets: Sequence[int]) -> tuple[float, float]:
         """Return tokens read per sequence and sequences that a step trains on, all streams together."""
         portions = step.portions(learned=_learned(step))
-        count = sum(portion.sequences for portion in portions)
+        count = sum(portion.count for portion in portions)
         if len(portions) == 1:
             return self._length(portions[0], step, targets), count
-        tokens = sum(portion.sequences * self._length(portion, step, targets) for portion in portions)
+        tokens = sum(portion.count * self._length(portion, step, targets) for portion in portions)
         return tokens / count if count else 0.0, count
 
     def _length(self, portion: Portion, step: Step, targets: Sequence[int]) -> float:

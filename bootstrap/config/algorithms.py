@@ -278,12 +278,10 @@ class GroupRelative(PolicyGradient):
 
     @property
     def redraws(self) -> int:
-        """`resample`."""
         return self.resample
 
     @property
     def keeps_zero_variance(self) -> bool:
-        """Whether `zero_variance` is `keep`."""
         return self.zero_variance == "keep"
 
     @property
@@ -414,7 +412,6 @@ class RoleRelative(PolicyGradient):
 
     @property
     def compares(self) -> Compared:
-        """As `solver_baseline` says."""
         return "group" if self.solver_baseline == "problem" else "batch"
 
 
@@ -457,7 +454,6 @@ class Ppo(PolicyGradient):
 
     @property
     def critic(self) -> ValueHead:
-        """`value`."""
         return self.value
 
 

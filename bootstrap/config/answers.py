@@ -271,12 +271,10 @@ class LengthVerifier(VerifierSettings):
 
     @property
     def can_be_negative(self) -> bool:
-        """Whether its reward may be negative: yes."""
         return True
 
     @property
     def free_tokens(self) -> int:
-        """Length from which the penalty grows."""
         return self.max_tokens - self.soft_tokens
 
     @model_validator(mode="after")

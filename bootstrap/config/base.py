@@ -159,7 +159,6 @@ class Operational(Mark):
     """Marks a field, as in `url: Annotated[str, Operational()]`, that says how or where, and never what comes out."""
 
     def leaves_out(self, data: Any) -> bool:
-        """Whether identities leave the field out: always."""
         return True
 
 

@@ -96,17 +96,14 @@ class ScratchModel(ModelSettings):
 
     @property
     def told(self) -> str:
-        """That they are random."""
         return "random weights"
 
     @property
     def as_scratch(self) -> "ScratchModel":
-        """The model itself."""
         return self
 
     @property
     def declared_length(self) -> int:
-        """Tokens of its longest sequence."""
         return self.max_length
 
     @model_validator(mode="after")
@@ -140,17 +137,14 @@ class FolderModel(ModelSettings):
 
     @property
     def told(self) -> str:
-        """Its folder."""
         return self.path
 
     @property
     def folder(self) -> Path:
-        """Where it lies."""
         return Path(self.path)
 
     @property
     def written(self) -> str:
-        """Its folder as the recipe writes it."""
         return self._written or self.path
 
     @field_serializer("path")
@@ -169,7 +163,6 @@ class PretrainedModel(FolderModel):
 
     @property
     def as_pretrained(self) -> "PretrainedModel":
-        """The model itself."""
         return self
 
     @model_validator(mode="after")
@@ -200,17 +193,14 @@ class GenerationModel(ModelSettings):
 
     @property
     def told(self) -> str:
-        """Where it is found."""
         return self.place
 
     @property
     def as_generation(self) -> "GenerationModel":
-        """The model itself."""
         return self
 
     @property
     def trained_level(self) -> int:
-        """Highest level that it was trained for."""
         return self.level
 
     @property

@@ -22,7 +22,6 @@ class FunctionsTask(QuestionTask):
 
     @property
     def characters(self) -> str:
-        """Every character of prompts and answers: the vocabulary of a model from scratch."""
         return "abcx23456789+-*=;:"
 
     def longest_sequence(self, level: int) -> int:

@@ -113,12 +113,10 @@ class FileTask(OpenTask):
 
     @property
     def references(self) -> References:
-        """Text, or cases for the code verifier."""
         return "text" if self.form == "text" else "code"
 
     @property
     def question_sources(self) -> frozenset[str]:
-        """The file."""
         return frozenset({self.path})
 
     def pinned(self) -> Self:

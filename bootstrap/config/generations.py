@@ -75,7 +75,6 @@ class Accelerated(CurriculumSettings):
 
     @property
     def num_targets(self) -> int:
-        """`max_levels`."""
         return self.max_levels
 
     def targets(self, accuracies: Mapping[int, float], *, base_level: int, rise: int, trained: int) -> tuple[int, ...]:
@@ -109,7 +108,6 @@ class Solved(CurriculumSettings):
 
     @property
     def num_targets(self) -> int:
-        """`max_levels`."""
         return self.max_levels
 
     def targets(self, accuracies: Mapping[int, float], *, base_level: int, rise: int, trained: int) -> tuple[int, ...]:
@@ -153,16 +151,13 @@ class Given(CurriculumSettings):
 
     @property
     def given(self) -> tuple[int, ...]:
-        """`levels`."""
         return self.levels
 
     @property
     def num_targets(self) -> int:
-        """How many levels are given."""
         return len(self.levels)
 
     def targets(self, accuracies: Mapping[int, float], *, base_level: int, rise: int, trained: int) -> tuple[int, ...]:
-        """Return `levels`."""
         return self.levels
 
     def highest_aim(self, reached: int, *, num_sets: int, fixed: int) -> int:
@@ -344,7 +339,7 @@ class Generations(Cycle):
     def youngest(self, name: Model, *, number: int) -> int | None:
         """Return the generation that a name means in generation `number`; of siblings, one of which it means, the last.
 
-        None for the champion and the parent, which the recipe does not say, and for a model from outside.
+        None for the champion and the parent, which the recipe does not say, and for models outside the lineage.
         """
         match name:
             case StageEnd():

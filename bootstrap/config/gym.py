@@ -112,12 +112,10 @@ class ReasoningGymTask(OpenTask):
 
     @property
     def question_sources(self) -> frozenset[str]:
-        """The data sets."""
         return frozenset(self.kept_parts)
 
     @property
     def kept_parts(self) -> dict[str, str | None]:
-        """Return data set -> `keep`."""
         return {dataset.name: dataset.keep for dataset in self.datasets}
 
     def longest_sequence(self, level: int) -> int:

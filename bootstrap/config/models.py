@@ -189,7 +189,6 @@ class RewardModelVerifier(VerifierSettings):
 
     @property
     def reward_model(self) -> FolderModel:
-        """`model`."""
         return self.model
 
     @property

@@ -59,12 +59,10 @@ class PluginStep(PluginSettings, SamplingStep):
 
     @property
     def own_teaching(self) -> Taught | None:
-        """`teaching`."""
         return self.teaching
 
     @property
     def num_prompts(self) -> int:
-        """Those of all rounds."""
         return self.updates * self.prompts_per_update
 
     @property
@@ -74,11 +72,9 @@ class PluginStep(PluginSettings, SamplingStep):
 
     @property
     def summary(self) -> str:
-        """Its rounds."""
         return f"plugin ({self.uses}), {self.updates} rounds of {self.prompts_per_update} x {self.group_size}"
 
     def data(self, words: Words) -> str:
-        """Return what it answers, and what is replayed beside."""
         own = f"what {self.uses} makes of answers of {words.drawn}, {words.judged}"
         return self.with_replay(own if self.prompts_per_update else f"references that {self.uses} shows", words)
 

@@ -32,10 +32,8 @@ class PluginTask(PluginSettings, OpenTask):
 
     @property
     def highest_level(self) -> int:
-        """`levels`."""
         return self.levels
 
     @property
     def question_sources(self) -> frozenset[str]:
-        """Its name."""
         return frozenset({self.uses})

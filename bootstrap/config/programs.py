@@ -29,7 +29,6 @@ class ProgramsTask(TaskSettings):
 
     @property
     def characters(self) -> str:
-        """Every character of prompts and answers: the vocabulary of a model from scratch."""
         return OPERATIONS + DIGITS + ":=" + PROPOSING
 
     def longest_sequence(self, level: int) -> int:

@@ -42,12 +42,10 @@ class SamplingStep(StepSettings):
 
     @property
     def anchor(self) -> Distillation | None:
-        """`distillation`."""
         return self.distillation
 
     @property
     def samples_per_prompt(self) -> int:
-        """`group_size`."""
         return self.group_size
 
     def with_replay(self, data: str, words: Words) -> str:
@@ -78,7 +76,6 @@ class PolicyStep(SamplingStep):
 
     @property
     def policy_gradient(self) -> PolicyGradient:
-        """`algorithm`."""
         return self.algorithm
 
     def references(self) -> Placed[Reference]:

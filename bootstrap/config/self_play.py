@@ -63,7 +63,6 @@ class SelfPlayStep(PolicyStep):
 
     @property
     def leaves_out_equal_rewards(self) -> bool:
-        """Whether solutions of one problem are compared with one another."""
         return self.algorithm.compares == "group"
 
     @property
@@ -73,15 +72,12 @@ class SelfPlayStep(PolicyStep):
 
     @property
     def summary(self) -> str:
-        """Its rounds."""
         return f"self_play, {self.updates} rounds of {self.proposals} problems x {self.group_size}"
 
     def data(self, words: Words) -> str:
-        """Return what it solves, and what is replayed beside."""
         own = f"solutions of its own problems up to level {words.highest + self.reach}, {words.judged}"
         return self.with_replay(own, words)
 
     @property
     def proposal_reach(self) -> int:
-        """`reach`."""
         return self.reach

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
@@ -14,12 +15,13 @@ from bootstrap.config.optimizers import MuonAdamW, Optimizer, Schedule
 from bootstrap.config.sources import Drawing, References, Rejection, Replay
 
 
-class Portion(NamedTuple):
+@dataclass(frozen=True)
+class Portion:
     """Some of the sequences that a step trains on."""
 
     what: Literal["drawn", "references", "replayed"]
     """Answers to prompts that it draws; the task's references; what the lineage replays on the levels below."""
-    sequences: float
+    count: float
 
 
 class Words(NamedTuple):
@@ -186,12 +188,10 @@ class StepSettings(StepBase):
 
     @property
     def rounds(self) -> int:
-        """`updates`."""
         return self.updates
 
     @property
     def trained_by(self) -> Optimizer:
-        """`optimizer`."""
         return self.optimizer
 
 
@@ -243,25 +243,20 @@ class MergeStep(StepBase):
 
     @property
     def practises(self) -> Literal["nothing"]:
-        """It does not train."""
         return "nothing"
 
     @property
     def summary(self) -> str:
-        """How it merges."""
         return f"merge ({self.method})"
 
     def data(self, words: Words) -> str:
-        """Return whose weights it merges."""
         return f"weights of {', '.join(told(model) for model in self.models)}"
 
     @property
     def as_merge(self) -> "MergeStep":
-        """The step itself."""
         return self
 
     def merged(self) -> Placed[LineageModel]:
-        """Return whose weights it makes into one model's."""
         return tuple((("models", index), model) for index, model in enumerate(self.models))
 
 

@@ -25,11 +25,9 @@ class SftStep(StepSettings):
     """Sequences in one update."""
 
     def shown(self) -> Placed[References]:
-        """Return the settings by which it shows the task's own reference answers."""
         return ((("source",), self.source),) if self.source.type == "references" else ()
 
     def rejections(self) -> Placed[Rejection]:
-        """Return the settings by which it samples answers and imitates those that pass."""
         return ((("source",), self.source),) if self.source.type == "rejection" else ()
 
     @property
@@ -39,21 +37,17 @@ class SftStep(StepSettings):
 
     @property
     def num_prompts(self) -> int:
-        """Those of rejection sampling."""
         return sum(source.prompts for _, source in self.rejections())
 
     @property
     def samples_per_prompt(self) -> int:
-        """Those of rejection sampling."""
         return sum(source.samples_per_prompt for _, source in self.rejections())
 
     @property
     def summary(self) -> str:
-        """Its updates."""
         return f"sft, {self.updates} updates of {self.batch_size}"
 
     def data(self, words: Words) -> str:
-        """Return what it imitates and replays."""
         for _, source in self.rejections():
             kept = words.judged if source.filter == "verified" else "kept right or wrong"
             by = "" if source.sampler == "start" else f" by {told(source.sampler)}"
@@ -70,7 +64,6 @@ class SftStep(StepSettings):
         return (Portion("references", count),)
 
     def samplers(self) -> Placed[Sampler]:
-        """Return who answers in place of the weights that the step starts from."""
         named: list[tuple[Place, Sampler]] = [
             ((*place, "sampler"), source.sampler) for place, source in self.rejections() if source.sampler != "start"
         ]
@@ -91,24 +84,19 @@ class DistillStep(StepSettings):
 
     @property
     def anchor(self) -> Distillation:
-        """`distillation`, which is all there is."""
         return self.distillation
 
     @property
     def summary(self) -> str:
-        """Its updates."""
         return f"distill, {self.updates} updates of {self.distillation.batch_size}"
 
     def data(self, words: Words) -> str:
-        """Return what is replayed."""
         return batches(self.distillation, words)
 
     def portions(self, *, learned: float) -> tuple[Portion, ...]:
-        """Return what is replayed."""
         return (replayed(self.distillation, self.updates * self.distillation.batch_size),)
 
     def taught(self) -> Placed[Taught]:
-        """Return the settings by which teachers teach in it."""
         return ((("distillation",), self.distillation),)
 
 
@@ -181,7 +169,6 @@ class RlStep(PolicyStep):
 
     @property
     def critic(self) -> ValueHead | None:
-        """The algorithm's."""
         return self.algorithm.critic
 
     @model_validator(mode="after")
@@ -197,12 +184,10 @@ class RlStep(PolicyStep):
 
     @property
     def own_teaching(self) -> OnPolicyDistillation | None:
-        """`teaching`."""
         return self.teaching
 
     @property
     def num_prompts(self) -> int:
-        """Those of all rounds."""
         return self.updates * self.prompts_per_update
 
     @property
@@ -213,26 +198,21 @@ class RlStep(PolicyStep):
 
     @property
     def retires(self) -> bool:
-        """Whether `retire` is set."""
         return self.retire is not None
 
     @property
     def summary(self) -> str:
-        """Its rounds."""
         found = f"rl ({self.algorithm.type}), {self.updates} rounds of {self.prompts_per_update} x {self.group_size}"
         parts = self.algorithm.mini_batches
         return f"{found} in {parts} mini-batches" if parts > 1 else found
 
     def data(self, words: Words) -> str:
-        """Return what it answers, and what is replayed beside."""
         return self.with_replay(f"answers of {words.drawn}, {words.judged}", words)
 
     def pinned(self) -> Self:
-        """Return the step with its algorithm pinned."""
         return self.model_copy(update={"algorithm": self.algorithm.pinned()})
 
     def draws(self) -> Placed[Drawing]:
-        """Return the step itself."""
         return (((), self),)
 
 

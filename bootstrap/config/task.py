@@ -1,5 +1,6 @@
 """What the settings of all tasks share."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -46,6 +47,11 @@ class TaskKind(Settings):
     def part_names(self) -> frozenset[str] | None:
         """The names of a mixture's parts; None for one task."""
         return None
+
+    @property
+    def characters(self) -> Sequence[str]:
+        """Every character of prompts and answers: the vocabulary of a model from scratch."""
+        raise NotImplementedError
 
     def longest_sequence(self, level: int) -> int:
         """Return the tokens of the longest sequence at a level: `<bos>`, prompt, answer and `<eos>`."""
@@ -141,7 +147,6 @@ class QuestionTask(TaskSettings):
 
     @property
     def split_rule(self) -> SplitBy:
-        """What decides on the split."""
         return self.split_by
 
 
@@ -181,7 +186,6 @@ class OpenTask(QuestionTask):
 
     @property
     def characters(self) -> str:
-        """Every character of prompts and answers: the vocabulary of a model from scratch."""
         return self.alphabet
 
     def most_answer_tokens(self, level: int) -> int:
@@ -190,7 +194,6 @@ class OpenTask(QuestionTask):
 
     @property
     def answer_limit(self) -> int | None:
-        """`max_answer_tokens`."""
         return self.max_answer_tokens
 
     @property
@@ -200,5 +203,4 @@ class OpenTask(QuestionTask):
         return longest if limit is not None and limit <= longest else None
 
     def longest_sequence(self, level: int) -> int:
-        """Tokens of the longest sequence, the same at every level."""
         return 1 + self.max_prompt_length + max(self.max_answer_length + 1, self.max_answer_tokens or 0)

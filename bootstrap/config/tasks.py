@@ -31,7 +31,6 @@ class AdditionTask(QuestionTask):
 
     @property
     def characters(self) -> str:
-        """Every character of prompts and answers: the vocabulary of a model from scratch."""
         return "0123456789+="
 
     def longest_sequence(self, level: int) -> int:
@@ -57,7 +56,6 @@ class StringTask(TaskSettings):
 
     @property
     def characters(self) -> str:
-        """Every character of prompts and answers: the vocabulary of a model from scratch."""
         return self.alphabet + "="
 
     def longest_sequence(self, level: int) -> int:
@@ -166,11 +164,9 @@ class MixtureTask(TaskKind):
 
     @property
     def part_names(self) -> frozenset[str]:
-        """The names of its parts."""
         return frozenset(self.parts)
 
     def place_of(self, name: str) -> Place:
-        """Return where a part's task stands."""
         return ("parts", name, "task")
 
     @staticmethod

@@ -108,7 +108,6 @@ class RubricVerifier(VerifierSettings):
         return any(component.weight < 0 or component.verifier.can_be_negative for component in self.components)
 
     def parts(self) -> Iterator[tuple[Place, VerifierSettings]]:
-        """Yield its components' verifiers, each with its place."""
         yield from (
             (("components", index, "verifier"), component.verifier) for index, component in enumerate(self.components)
         )
@@ -133,11 +132,9 @@ class ByTaskVerifier(VerifierSettings):
 
     @property
     def judged_parts(self) -> frozenset[str]:
-        """The names of `tasks`."""
         return frozenset(self.tasks)
 
     def parts(self) -> Iterator[tuple[Place, VerifierSettings]]:
-        """Yield each part's verifier with its place."""
         yield from ((("tasks", name), verifier) for name, verifier in self.tasks.items())
 
     def of_task(self, name: str) -> tuple[Place, VerifierSettings] | None:

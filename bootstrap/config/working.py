@@ -54,7 +54,6 @@ class WorkingTask(QuestionTask):
 
     @property
     def shows_hints(self) -> bool:
-        """Whether `forms` show them."""
         return self.forms.hinted > 0
 
     @property
