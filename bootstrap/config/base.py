@@ -1,4 +1,4 @@
-"""The one base class of all settings, and which settings a lineage's results do not depend on."""
+"""The base class of all settings, and marks of settings that a lineage's identity leaves out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,19 +28,19 @@ from bootstrap.config.faults import (
 )
 
 Place = tuple[str | int, ...]
-"""Where a setting stands: keys and list indexes from the top of the recipe, or from a part of it."""
+"""Path to a setting: keys and list indexes from the top of the recipe, or from a part of it."""
 _Item = TypeVar("_Item")
 Placed = tuple[tuple[Place, _Item], ...]
 """Parts of settings, each with its place below them."""
 
 
 def below(place: Place, parts: Placed[_Item]) -> Placed[_Item]:
-    """Return the parts of settings that stand at `place` themselves."""
+    """Return parts with their places below `place` as parts with their whole places."""
     return tuple(((*place, *inner), part) for inner, part in parts)
 
 
 def dotted(place: Place) -> str:
-    """Return a place as people write it: `generations.steps[0].updates`."""
+    """Return a place as text: `generations.steps[0].updates`."""
     text = ""
     for part in place:
         text += f"[{part}]" if type(part) is int else f".{part}" if text else str(part)
@@ -50,7 +50,7 @@ def dotted(place: Place) -> str:
 class Settings(BaseModel):
     """Frozen, closed to unknown keys; the text under a field documents it and becomes the JSON Schema's description.
 
-    Data that does not fit is refused in the recipe's words (`faults.py`), all of it at once.
+    Every fault of the data is reported at once, in the recipe's words (`faults.py`).
     """
 
     model_config = ConfigDict(
@@ -61,7 +61,7 @@ class Settings(BaseModel):
 
     @property
     def type_name(self) -> str:
-        """Its `type`, for settings that are told apart by one."""
+        """The `type`, of settings in a union by type."""
         return type(self).model_fields["type"].default
 
     @model_validator(mode="wrap")
@@ -95,7 +95,7 @@ class Settings(BaseModel):
 
     @classmethod
     def _in_words(cls, detail: Any) -> Any:
-        """Return pydantic's account of an error, in the words of the field that it is about where it needs them."""
+        """Return pydantic's account of an error, reworded where the field's own words say more."""
         if len(detail["loc"]) != 1:
             return detail
         field = cls.model_fields[detail["loc"][0]]
@@ -113,7 +113,7 @@ class Settings(BaseModel):
 
 @dataclass(frozen=True)
 class ByType:
-    """Marks a union of settings, as in `Annotated[A | B, ByType()]`, whose members are told apart by `type`."""
+    """Marks a union of settings that `type` tells apart: `Annotated[A | B, ByType()]`."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
         types = types_of(source)
@@ -135,7 +135,7 @@ class ByType:
 
 
 def _types_in(field: FieldInfo) -> tuple[str, ...]:
-    """Return the types of the sections that a field holds: it is one, or a collection of them; else empty."""
+    """Return the types of the section, or of the collection of sections, that a field holds; else nothing."""
     if ByType() in field.metadata:
         return types_of(field.annotation)
     unions = (part.__origin__ for part in get_args(field.annotation) if ByType() in getattr(part, "__metadata__", ()))
@@ -148,15 +148,15 @@ def types_of(union: Any) -> tuple[str, ...]:
 
 
 class Mark:
-    """What a field's annotation says of its place in identities."""
+    """Marks a field that identities may leave out."""
 
     def leaves_out(self, data: Any) -> bool:
-        """Whether identities leave the field out where its value, as JSON data, is this."""
+        """Whether identities leave the field out; `data`: its value as JSON data."""
         raise NotImplementedError
 
 
 class Operational(Mark):
-    """Marks a field, as in `url: Annotated[str, Operational()]`, that says how or where, and never what comes out."""
+    """Marks a field that does not affect results, as in `url: Annotated[str, Operational()]`."""
 
     def leaves_out(self, data: Any) -> bool:
         return True
@@ -164,26 +164,25 @@ class Operational(Mark):
 
 @dataclass(frozen=True)
 class Later(Mark):
-    """Marks a field, as in `share: Annotated[float, Later(0.0)]`, that came when lineages had been grown without it.
+    """Marks a field that older lineages lack, as in `share: Annotated[float, Later(0.0)]`.
 
-    `before`: the value that does what was done without the field. Identities leave it out where it has that value, so
-    that such lineages keep theirs; a stored recipe without the field stands for it (`completed`).
+    `before`: the value that means what such lineages do. Identities leave the field out at that value, so that older
+    lineages keep their identity; a stored recipe without the field has that value (`completed`).
     """
 
     before: Any
 
     def leaves_out(self, data: Any) -> bool:
-        """Whether identities leave the field out: where it does what was done without it."""
         return data == self.before
 
 
 def identity_of(settings: Settings) -> dict[str, Any]:
-    """Return the settings as JSON data, without the operational ones, and `Later` ones as before, at any depth."""
+    """Return the settings as JSON data, without marked fields that identities leave out, at any depth."""
     return _pruned(settings, settings.model_dump(mode="json"))
 
 
 def named(data: Any, name: str) -> bool:
-    """Whether settings as JSON data name a key at any depth."""
+    """Whether JSON data have a key at any depth."""
     match data:
         case Mapping():
             return name in data or any(named(value, name) for value in data.values())
@@ -193,7 +192,7 @@ def named(data: Any, name: str) -> bool:
 
 
 def _pruned(value: Any, data: Any) -> Any:
-    """Return `data`, the JSON form of `value`, without what identities leave out."""
+    """Return `data`, the JSON form of `value`, without the fields that identities leave out."""
     match value:
         case BaseModel():
             return {

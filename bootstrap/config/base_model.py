@@ -1,4 +1,4 @@
-"""Generation 0's weights before its own training steps: where a lineage begins."""
+"""The base of a lineage: generation 0's weights before its own training steps."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,18 +10,18 @@ from bootstrap.config.base import ByType, Settings
 from bootstrap.ids import ForeignGeneration
 
 SPECIAL_TOKENS = ("<pad>", "<bos>", "<eos>", "<unk>")
-"""First entries of a scratch model's vocabulary, in this order; the task's characters follow."""
+"""First entries of a scratch model's vocabulary, in order; the task's characters follow."""
 MODEL_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors")
-"""What a Hugging Face folder must hold to be read as a model."""
+"""Files that a Hugging Face folder needs to be read as a model."""
 
 
 def scratch_vocabulary(characters: Sequence[str]) -> dict[str, int]:
-    """Return token -> id of a model from scratch over a task's `characters`, some of which may be tags."""
+    """Return token -> id of a model from scratch over a task's `characters`, which may include tags."""
     return {token: index for index, token in enumerate((*SPECIAL_TOKENS, *characters))}
 
 
 def missing_files(folder: Path) -> str | None:
-    """Return which of `MODEL_FILES` a folder lacks and what to do about it; None when it has all of them."""
+    """Return a message with the `MODEL_FILES` that a folder lacks and the remedy; None when it has all."""
     missing = [name for name in MODEL_FILES if not (folder / name).is_file()]
     if not missing:
         return None
@@ -32,14 +32,14 @@ def missing_files(folder: Path) -> str | None:
 
 
 class ModelSettings(Settings):
-    """Weights from outside the lineage; the properties hold where a kind says nothing else."""
+    """Weights from outside the lineage; the answers hold where a kind says nothing else."""
 
     is_scratch: ClassVar[bool] = False
     """Whether its weights are random and its vocabulary is the task's characters."""
 
     @property
     def told(self) -> str:
-        """What it is, in words."""
+        """The model in a few words."""
         raise NotImplementedError
 
     @property
@@ -49,7 +49,7 @@ class ModelSettings(Settings):
 
     @property
     def as_pretrained(self) -> "PretrainedModel | None":
-        """The model itself if a lineage can start from it and it lies in a folder."""
+        """The model itself if it is a folder that a lineage can start from."""
         return None
 
     @property
@@ -59,27 +59,27 @@ class ModelSettings(Settings):
 
     @property
     def folder(self) -> Path | None:
-        """Where it lies as a Hugging Face folder; None where it does not."""
+        """Its Hugging Face folder; None without one."""
         return None
 
     @property
     def written(self) -> str | None:
-        """That folder as the recipe writes it."""
+        """The folder as the recipe writes it."""
         return None
 
     @property
     def declared_length(self) -> int | None:
-        """Tokens of its longest sequence, prompt and completion together; None where its own files say."""
+        """Tokens of its longest sequence, prompt and completion together; None where only its files tell."""
         return None
 
     @property
     def trained_level(self) -> int:
-        """Highest level that it is known to be trained for; 0 where nothing is known."""
+        """Highest level that it was trained for; 0 where that is unknown."""
         return 0
 
 
 class ScratchModel(ModelSettings):
-    """A fresh Llama without positional encoding (`SmolLM3ForCausalLM`, all layers NoPE) over the task's characters."""
+    """A fresh Llama without positional encoding (`SmolLM3ForCausalLM`, all layers NoPE), one token a character."""
 
     is_scratch: ClassVar[bool] = True
     type: Literal["scratch"] = "scratch"
@@ -90,7 +90,7 @@ class ScratchModel(ModelSettings):
     num_layers: int = Field(default=3, ge=1)
     num_heads: int = Field(default=4, ge=1)
     max_length: int = Field(default=128, ge=8)
-    """Longest sequence the configuration declares, prompt and completion together."""
+    """Tokens of the longest sequence, prompt and completion together."""
     initializer_range: float = Field(default=0.02, gt=0)
     """Standard deviation of the initial weights."""
 
@@ -122,7 +122,7 @@ class FolderModel(ModelSettings):
     has_path: ClassVar[bool] = True
     type: Literal["folder"] = "folder"
     path: str = Field(min_length=1)
-    """The folder; relative paths start at the recipe's own folder."""
+    """The folder; relative paths start at the recipe's folder."""
     _written: str = PrivateAttr(default="")
 
     @model_validator(mode="after")
@@ -154,12 +154,13 @@ class FolderModel(ModelSettings):
 
 
 class PretrainedModel(FolderModel):
-    """A local Hugging Face folder that a lineage starts from; a chat template in it frames the prompts."""
+    """A local Hugging Face folder that a lineage starts from; its chat template frames the prompts."""
 
     chat: Literal["template", "plain"] = "template"
-    """How prompts reach the model: as a user's turn in the folder's chat template, if it has one, or as they are."""
+    """`template`: a prompt is a user's turn in the folder's chat template, if it has one. `plain`: the model reads the
+    prompt as it is."""
     system: str | None = Field(default=None, min_length=1)
-    """System prompt before each user's turn; null leaves it to the template."""
+    """System prompt before each user's turn; null leaves the template's own."""
 
     @property
     def as_pretrained(self) -> "PretrainedModel":
@@ -186,7 +187,7 @@ class GenerationModel(ModelSettings):
     fingerprint: str = Field(pattern=r"^[0-9a-f]{64}$")
     """Of its weights."""
     record: str = Field(pattern=r"^[0-9a-f]{64}$")
-    """Hash of its ledger record, which stands for all that went into it."""
+    """Hash of its ledger record, which identifies all that made it."""
     level: int = Field(ge=1)
     """Highest level that it was trained for, if above the task's `base_level`: the curriculum goes on from there, while
     references still end at `base_level`."""

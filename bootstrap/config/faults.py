@@ -1,6 +1,6 @@
-"""What settings say themselves about data that does not fit them, in the words of a recipe.
+"""Faults of data that settings report themselves, in the words of a recipe.
 
-Each is a ValueError, which pydantic carries to its place; `problems.py` collects them and names that place.
+Each is a ValueError that pydantic carries along; `problems.py` collects them and adds their places.
 """
 
 import difflib
@@ -9,20 +9,20 @@ from typing import Any
 
 
 class Fault(ValueError):
-    """What is wrong with data; the attributes hold where a kind says nothing else."""
+    """What is wrong with data; the answers hold where a kind says nothing else."""
 
     form: str | None = None
-    """What completes `must be`, where the value has the wrong form; several forms may be allowed in one place."""
+    """Completion of `must be`, for a value of the wrong form; one place may allow several forms."""
     is_absence: bool = False
     """Whether a setting is missing, so that its place is not in the data."""
     types: Sequence[str] = ()
-    """The types of which the section should name one, and names none."""
+    """Types of which the section should name one, and names none."""
     default: str | None = None
-    """The type of the section that stands there when the recipe leaves it out; None where there is none."""
+    """Type of the section's default; None without a default."""
 
 
 def fault_of(detail: Mapping[str, Any]) -> Fault | None:
-    """Return what settings say of a value, by pydantic's account of the error; None where pydantic refused it."""
+    """Return the fault in pydantic's account of an error; None where pydantic itself refused the value."""
     match detail:
         case {"ctx": {"error": Fault() as fault}}:
             return fault

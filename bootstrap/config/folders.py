@@ -1,6 +1,6 @@
-"""What a recipe names on disk: models' folders, which must be there and fit one another, and tasks' files.
+"""Folders and files that a recipe names: models' folders must exist and fit one another, tasks' files be readable.
 
-Weights are not read. What settings alone can tell is for `conflicts/`.
+Weights are not read. Checks of settings alone are in `conflicts/`.
 """
 
 import json
@@ -20,7 +20,7 @@ from bootstrap.config.tasks import SingleTask, Task, tasks_of, with_tasks
 
 
 def folder_problems(recipe: Recipe) -> Iterator[Problem]:
-    """Check every Hugging Face folder that the recipe names: complete, with a vocabulary that fits."""
+    """Yield problems of the Hugging Face folders that the recipe names: missing files, vocabularies that do not fit."""
     if (folder := recipe.base.model.folder) is not None:
         place = ("base", "model", "path")
         if problem := _folder_problem(folder):
@@ -37,7 +37,7 @@ def folder_problems(recipe: Recipe) -> Iterator[Problem]:
 
 
 def fit_problems(recipe: Recipe, *, tokenizer: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:
-    """Say where a model, by its tokenizer.json and config.json, cannot read a task or hold its longest sequence."""
+    """Yield the tasks that a model, by tokenizer.json and config.json, cannot read or hold at full length."""
     vocabulary, positions = _vocabulary(tokenizer), config.get("max_position_embeddings")
     asked = [(recipe.task, recipe.highest_level(), f"task {recipe.task.type}", "lower generations.count")]
     for name, watched in recipe.evaluation.panel.items():
@@ -58,7 +58,8 @@ def fit_problems(recipe: Recipe, *, tokenizer: Mapping[str, Any], config: Mappin
 
 
 def with_files_pinned(recipe: Recipe) -> tuple[Recipe, list[Problem]]:
-    """Return the recipe pinned to what tasks' files hold and the user's own code means, and what cannot be read."""
+    """Return the recipe with the hashes of tasks' files and of the user's own code, and the problems of reading
+    them."""
     problems: list[Problem] = []
 
     def pinned(place: Place, step: Step) -> Step:
@@ -83,7 +84,7 @@ def with_files_pinned(recipe: Recipe) -> tuple[Recipe, list[Problem]]:
 
 
 def _pinned(task: Task, place: Place, problems: list[Problem]) -> Task:
-    """Return a task with its files pinned; what cannot be read joins `problems`."""
+    """Return a task with its files' hashes; files that cannot be read join `problems`."""
     pinned = dict[str, SingleTask]()
     for name, one in tasks_of(task).items():
         try:
@@ -97,7 +98,7 @@ def _pinned(task: Task, place: Place, problems: list[Problem]) -> Task:
 
 
 def _folder_problem(folder: Path) -> str | None:
-    """Return what is wrong with a model's folder and what to do; None where nothing is."""
+    """Return the problem of a model's folder with the remedy; None without one."""
     try:
         return _content_problem(folder)
     except OSError as error:
@@ -137,7 +138,7 @@ def _vocabulary(tokenizer: Mapping[str, Any]) -> dict[str, int]:
     """
     vocabulary = tokenizer["model"]["vocab"]
     if type(vocabulary) is list:
-        # Unigram models list (token, score) in the order of their ids.
+        # Unigram models list (token, score) in order of ids.
         vocabulary = {token: index for index, (token, _) in enumerate(vocabulary)}
     return dict(vocabulary) | {token["content"]: token["id"] for token in tokenizer.get("added_tokens") or ()}
 
@@ -146,15 +147,15 @@ def _vocabulary(tokenizer: Mapping[str, Any]) -> dict[str, int]:
 
 
 class _Outputs(NamedTuple):
-    """What a model can say."""
+    """The tokens that a model can predict."""
 
     vocabulary: Mapping[str, int]
     rows: float
-    """Rows of its output matrix, which mostly are some more than the tokens; infinite where its folder does not say."""
+    """Rows of its output matrix, often more than there are tokens; infinite where its folder does not say."""
 
 
 def _comparison_problems(recipe: Recipe) -> Iterator[Problem]:
-    """Check that teachers and references can be compared with their students token by token, as far as is known."""
+    """Yield the teachers and references that cannot be compared with their students token by token, where known."""
     last = sum(stage.generations for _, stage in recipe.generations.parts())
     descent, said = Descent(recipe, last=last), set[Place]()
     found = dict[ModelSettings | None, _Outputs | None]()
@@ -190,7 +191,7 @@ def _comparison_problems(recipe: Recipe) -> Iterator[Problem]:
 
 
 def _outputs(model: ModelSettings | None, *, task: Task) -> _Outputs | None:
-    """Return what a model can say; None where that is not known, or its folder has problems of its own."""
+    """Return the tokens that a model can predict; None where unknown, or where its folder has problems."""
     if model is None:
         return None
     if model.is_scratch:

@@ -10,33 +10,35 @@ from bootstrap.plugins import USES, Kind
 
 
 class PluginSettings(Settings):
-    """A function or class of the user's own."""
+    """A function or class of the user's own, which runs in the driver's process with all its rights."""
 
     kind: ClassVar[Kind]
     uses: str = Field(pattern=USES)
-    """`module:name` that can be imported, or the name of an entry point in the group `bootstrap.algorithms`,
+    """`module:name` of an importable module, or the name of an entry point in the group `bootstrap.algorithms`,
     `bootstrap.steps` or `bootstrap.tasks`."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """Further keyword arguments of it."""
+    """Its further keyword arguments."""
     source: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
-    """SHA-256 of what its module means, with what that uses of its neighbours. A run pins it; written into the recipe,
-    another source is refused."""
+    """SHA-256 of the meaning of its source: its module, and what that uses of its neighbours. A run fills it in; a
+    recipe that names it refuses another source."""
 
     def found(self) -> Callable[..., Any]:
-        """Return the function or class. Raises RecipeError where it is missing or not `source`, or does not take
-        `options`."""
+        """Return the function or class.
+
+        Raises RecipeError where it is missing, its source is not `source`, or it does not take `options`.
+        """
         function, _ = self._found()
         return function
 
     def pinned(self) -> Self:
-        """Return the settings with `source` filled in, so that a lineage's identity holds what it means.
+        """Return the settings with `source` filled in, so that a lineage's identity holds it.
 
         Raises RecipeError as `found`.
         """
         return self.model_copy(update={"source": self._found()[1]})
 
     def _found(self) -> tuple[Callable[..., Any], str]:
-        """Return it, and the SHA-256 of what it means."""
+        """Return the function or class, and the SHA-256 of its meaning."""
         kind = self.kind
         function = kind.find(self.uses)
         source = kind.meaning(function, self.uses)

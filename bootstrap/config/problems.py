@@ -1,7 +1,7 @@
 """Problems of a recipe: pydantic's errors as sentences, each with file and line, place and remedy.
 
-Settings word most of them themselves (`faults.py`); here stand their places in the data, pydantic's own messages, and
-how one value of several allowed forms is answered.
+Settings word most problems themselves (`faults.py`). This module adds places in the data, words pydantic's own errors,
+and joins the forms that one value may have.
 """
 
 import difflib
@@ -19,11 +19,11 @@ from bootstrap.config.faults import MissingSetting, fault_of
 from bootstrap.config.source import Source, holds, value_at
 
 MAX_PROBLEMS = 10
-"""Problems listed in one message; the rest is counted."""
+"""Most problems listed in one message; the rest is counted."""
 
 
 class Problem(NamedTuple):
-    """What is wrong at a place of the recipe."""
+    """A problem at a place of the recipe."""
 
     place: Place
     message: str
@@ -31,12 +31,12 @@ class Problem(NamedTuple):
 
 
 def sentence(problems: Iterable[Problem]) -> str:
-    """Return problems one after the other, for what comes from no file."""
+    """Return problems in one line, for settings that come from no file."""
     return "; ".join(f"{dotted(place)}: {message}" if place else message for place, message in problems)
 
 
 def report(source: Source, problems: Sequence[Problem]) -> str:
-    """Return one message with all problems, each with the line or override that it comes from."""
+    """Return one message with all problems, each with its line or override."""
     lines = []
     for problem in problems:
         where = f"{dotted(problem.place)}: " if problem.place else ""
@@ -50,17 +50,17 @@ def report(source: Source, problems: Sequence[Problem]) -> str:
 
 
 def validation_problems(error: ValidationError, data: Any) -> Iterator[Problem]:
-    """Yield what pydantic found wrong with a recipe's data, one problem a place."""
+    """Yield pydantic's findings about a recipe's data, one problem for each place."""
     by_place: dict[Place, list[Mapping[str, Any]]] = {}
     for detail in error.errors(include_url=False):
         by_place.setdefault(_data_place(detail, data), []).append(detail)
     for place, details in by_place.items():
         value = value_at(place, data)
         if type(value) is dict and any(other[: len(place)] == place and other != place for other in by_place):
-            # A plain union also reports that a section is none of its other members.
+            # A plain union also reports that a section does not fit its other members.
             continue
         if details[0]["type"] == "too_short" and len(value) >= details[0]["ctx"]["min_length"]:
-            # A list with faulty entries counts as shorter than it is.
+            # Pydantic leaves faulty entries out of a list's length.
             continue
         match details[0]:
             case {"ctx": {"error": Conflicts(conflicts=conflicts)}}:
@@ -70,14 +70,14 @@ def validation_problems(error: ValidationError, data: Any) -> Iterator[Problem]:
 
 
 def missing_types(error: ValidationError, data: Any) -> Iterator[tuple[Place, str | None]]:
-    """Yield the place of each section without its `type`, with the type of the section's default, if it has one."""
+    """Yield the place of each section without `type`, with its default's type, or None without a default."""
     for detail in error.errors(include_url=False):
         if (fault := fault_of(detail)) is not None and fault.types:
             yield _data_place(detail, data), fault.default
 
 
 def infinite_numbers(value: Any, place: Place = ()) -> Iterator[Problem]:
-    """Yield the numbers that a lineage's identity, which is JSON, could not hold; settings of any type take them."""
+    """Yield numbers that JSON, and so a lineage's identity, cannot hold; settings of type Any accept them."""
     match value:
         case dict():
             parts = value.items()
@@ -93,7 +93,7 @@ def infinite_numbers(value: Any, place: Place = ()) -> Iterator[Problem]:
 
 
 def _data_place(detail: Mapping[str, Any], data: Any) -> Place:
-    """Return where in the data an error stands: pydantic's location without the names of unions' members."""
+    """Return the place of an error in the data: pydantic's location without the names of unions' members."""
     place: list[str | int] = []
     parts, fault = detail["loc"], fault_of(detail)
     is_absence = detail["type"] == "missing" or (fault is not None and fault.is_absence)
@@ -108,7 +108,7 @@ def _data_place(detail: Mapping[str, Any], data: Any) -> Place:
 
 
 def _message(details: Sequence[Mapping[str, Any]], value: Any) -> str:
-    """Return what is wrong with a value and what to do: what settings say of it, or the forms that it may have."""
+    """Return the problem of a value and the remedy: the settings' own words, or the forms that the value may have."""
     forms = []
     for detail in details:
         fault = fault_of(detail)
@@ -117,7 +117,7 @@ def _message(details: Sequence[Mapping[str, Any]], value: Any) -> str:
         if fault is not None:
             forms.append(fault.form)
         elif detail["type"] == "missing":
-            # An entry of a list with a fixed number of them; settings word what they lack themselves.
+            # An entry of a list of fixed length; settings report missing keys themselves.
             return str(MissingSetting())
         elif detail["type"] == "string_pattern_mismatch" and detail["loc"][-1] == "[key]":
             return f"this name must be of the form {detail['ctx']['pattern']}"
@@ -127,7 +127,7 @@ def _message(details: Sequence[Mapping[str, Any]], value: Any) -> str:
 
 
 def _form(detail: Mapping[str, Any], value: Any) -> str:
-    """Return what follows `must be` where pydantic refused a value."""
+    """Return the completion of `must be` for a value that pydantic refused."""
     kind, context = detail["type"], detail.get("ctx", {})
     if kind in ("literal_error", "enum"):
         expected = re.findall(r"'([^']*)'", context["expected"])
@@ -146,7 +146,7 @@ _FORMS = {
     "dict_type": "a section of settings (one per name)",
     "finite_number": "a finite number",
 }
-"""Pydantic's name of an error -> what follows `must be`; others follow it in pydantic's own words."""
+"""Pydantic's name of an error -> completion of `must be`; other errors keep pydantic's words."""
 
 
 def _short(value: Any) -> str:

@@ -16,7 +16,8 @@ from bootstrap.config.step import MergeStep, Portion, StepSettings, Words, batch
 
 
 class SftStep(StepSettings):
-    """Supervised fine-tuning: cross-entropy on references, or on the generation's own accepted answers plus replay."""
+    """Supervised fine-tuning: cross-entropy on references, or on accepted answers of the generation's own plus
+    replay."""
 
     trainer: ClassVar[str] = "bootstrap.stages.supervised:SupervisedTrainer"
     type: Literal["sft"] = "sft"
@@ -32,7 +33,6 @@ class SftStep(StepSettings):
 
     @property
     def practises(self) -> Literal["drawn", "references"]:
-        """References, or answers of its own."""
         return "references" if self.shown() else "drawn"
 
     @property
@@ -56,7 +56,6 @@ class SftStep(StepSettings):
         return words.references
 
     def portions(self, *, learned: float) -> tuple[Portion, ...]:
-        """Return references alone, or newest answers and what is replayed beside them."""
         count = self.updates * self.batch_size
         for _, source in self.rejections():
             newest = source.newest_share * count
@@ -79,7 +78,6 @@ class DistillStep(StepSettings):
 
     @property
     def practises(self) -> Literal["references", "replayed"]:
-        """What its distillation replays."""
         return "references" if self.distillation.data == "references" else "replayed"
 
     @property
@@ -108,21 +106,20 @@ class RlStep(PolicyStep):
     pinned_by: ClassVar[Place] = ("algorithm", "uses")
     type: Literal["rl"] = "rl"
     updates: int = Field(default=60, ge=1)
-    """Rounds of sampling, each followed by the algorithm's optimizer updates: its inner epochs, times the mini-batches
-    of each."""
+    """Rounds: each samples, then makes the algorithm's optimizer updates (`inner_epochs` times `mini_batches`)."""
     levels: Levels = "targets"
     prompts_per_update: int = Field(default=24, ge=1)
-    """Prompts that a round draws, spread evenly over the levels; chance says which levels have one more than others."""
+    """Prompts that a round draws, spread evenly over the levels; which levels get one more is random."""
     group_size: int = Field(default=8, ge=1)
-    """Samples per prompt, compared with one another."""
+    """Samples per prompt, which are compared with one another; 8 is usual."""
     probe: int | None = Field(default=None, ge=2)
-    """Samples drawn of every prompt before those that need no more are left alone (after sGPO, arXiv:2606.08854): a
-    prompt then has as many as two over the share of right ones among these, which are two right ones expected, at least
-    `probe` and at most `group_size`; that many if none is right. null draws `group_size` of every prompt."""
+    """First samples of every prompt, which decide how many more it gets (after sGPO, arXiv:2606.08854): enough for two
+    right answers at the share that is right among them, at least `probe` and at most `group_size` in all; `group_size`
+    if none is right. null draws `group_size` of every prompt."""
     retire: float | None = Field(default=None, gt=0, le=1)
-    """Share of right answers, in the `rl` rounds of the generations that the weights come from and in this step's own,
-    from which a prompt is not drawn again (ScaleRL, arXiv:2510.13786, takes 0.9). It acts where prompts come back: on
-    files and small levels. When all prompts of a level are solved, nothing is drawn there. null draws from all."""
+    """Pass rate from which a prompt is not drawn again (ScaleRL, arXiv:2510.13786, takes 0.9). It counts the `rl`
+    rounds of the generations that the weights come from and those of this step, and acts where prompts come back: on
+    files and small levels. A level whose prompts are all solved draws nothing. null draws from all prompts."""
     stepping_stones: float = Field(default=0.0, ge=0, lt=1)
     """Share of easier variants of the target level among the prompts (addition: one operand shorter)."""
     algorithm: Algorithm = Grpo()  # pyright: ignore[reportIncompatibleVariableOverride]  # settings are frozen
@@ -192,7 +189,7 @@ class RlStep(PolicyStep):
 
     @property
     def leaves_out_equal_rewards(self) -> bool:
-        """Whether groups are compared within, and neither a teacher nor a reference has a word on every sample."""
+        """Whether samples are compared within groups, and neither a teacher nor a reference acts on every sample."""
         held = self.algorithm.keeps_zero_variance and self.algorithm.kl is not None
         return self.teaching is None and self.algorithm.compares == "group" and not held
 

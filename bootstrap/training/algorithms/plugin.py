@@ -4,11 +4,11 @@
         rewards: list[list[float]], *, lengths: list[list[int]], **options
     ) -> list[list[float]] | list[list[list[float]]]
 
-It is given the informative groups of a round: the reward of each sample, and how many tokens it has. It returns for
-each group one number a sample, or for a sample one number a token; the policy loss does the rest, as the settings say.
-It has to be a pure function: the same arguments, the same numbers, or a run that is killed does not go on as it began.
-Anything else that it returns or raises is a defect of the function and stops the run with its name. It runs in the
-driver's process with all its rights. Degenerate case: without informative groups it is not asked.
+`rewards` and `lengths` (completion tokens) have one list for each informative group of a round, with one number a
+sample. The result has the same shape; in place of a sample's number may stand a list with one for each of its tokens.
+The settings say how the policy loss uses them. The function has to be pure, or a killed run does not resume as it
+began. Any other result, and any error, stops the run with the function's name. It runs in the driver's process with all
+its rights. Degenerate case: a round without informative groups does not call it.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ from bootstrap.training.algorithms.scored import Advantage, Estimate, Scored
 
 
 def estimate(scored: Scored, settings: PluginAlgorithm) -> Estimate:
-    """Return what the function does. Raises RecipeError when it fails, or returns what are no advantages."""
+    """Return the function's advantages. Raises RecipeError when it fails or returns something else."""
     if not scored.rewards:
         return Estimate(advantages=[])
     function = _function(settings.model_dump_json())

@@ -1,7 +1,7 @@
-"""From scored groups of rollouts to the learner's `rl` stream: advantages, aggregation, entropy control, guides.
+"""From scored groups of rollouts to the learner's `rl` stream: advantages, aggregation, entropy control, KL targets.
 
-The estimators are other modules of this folder, found by what the settings name (`scored.py`). What the loss does with
-a token's advantage is said by the batch (`policy_form`); the learner knows no algorithm.
+The estimators are other modules of this folder, which the settings name (`scored.py`). The batch says how the loss uses
+a token's advantage (`policy_form`); the learner knows no algorithm.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ def rl_stream(
     settings: PolicyGradient,
     **more: Any,
 ) -> Stream:
-    """Return the one stream of a round that is not split (`rl_streams`)."""
+    """Return the stream of a round with one mini-batch (`rl_streams`)."""
     assert settings.mini_batches == 1, "a round in mini-batches has a stream for each"
     return rl_streams(groups, rewards, settings, **more)[0]
 
@@ -44,19 +44,23 @@ def rl_streams(
     readings: Mapping[str, Reading] | None = None,
     seed: int = 0,
 ) -> list[Stream]:
-    """Return for each mini-batch the examples of live groups, those of `others` after them, and the normalizer.
+    """Return for each mini-batch the examples of informative groups, then those of `others`, and the normalizer.
 
-    Every mini-batch has each n-th group, so that levels, which stand together, are spread over all.
+    A mini-batch has every n-th group, so that neighbouring levels are spread over all mini-batches.
 
-    `groups`: rollouts of each live group; `rewards`: by rollout id, of all that was judged; `dead`: rollouts of no live
-    group that count in the mean of the advantages; `masked`: rollouts that count in their group's baseline and in
-    nothing else, dead or not, as do those without tokens; `others`: rollouts of no live group that take part with
-    advantage 0, for what else bears on them; `guides`: of every example; `taught`: by rollout id, a guide of its own;
-    `readings`: by rollout id, for settings that read answers again.
+    | argument | rollouts or values |
+    |---|---|
+    | `groups` | the rollouts of each informative group |
+    | `rewards` | by rollout id, of everything judged |
+    | `dead` | of zero-variance groups, counted in the mean of the advantages |
+    | `masked` | counted in their group's baseline alone, as are rollouts without tokens |
+    | `others` | of zero-variance groups, with advantage 0, for KL targets and teachers |
+    | `guides` | KL targets of every example |
+    | `taught` | by rollout id, a KL target of its own |
+    | `readings` | token scores by rollout id, for settings that recompute them |
 
-    Guides and advantages keep their weights beside one another: a guide's mean is over all that take part, and where
-    `others` with a guide make the normalizer greater than the count of live groups and `dead`, advantages grow by as
-    much.
+    A KL target's mean is over all examples that have one. Where `others` make the normalizer larger than the number of
+    tokens in `groups` and `dead`, advantages are scaled up by as much, so that their mean stays.
     """
     kept = {r.id for group in groups for r in group if r.tokens and r.id not in masked}
     found = estimate(_scored(groups, rewards, kept, settings, readings), settings)
@@ -69,7 +73,7 @@ def rl_streams(
     returns = dict(_by_rollout(groups, found.returns)) if found.returns else {}
     dead, others = ([r for r in part if r.tokens and r.id not in masked] for part in (dead, others))
     if settings.critic is not None:
-        # What they take from the reward is in the advantages.
+        # The advantages hold what these take from the reward.
         guides = tuple(guide for guide in guides if guide.form.in_loss)
     own_guides = {name: (*guides, guide) for name, guide in (taught or {}).items()}
 
@@ -118,7 +122,7 @@ def _by_group(rollouts: Sequence[Rollout]) -> list[list[Rollout]]:
 
 
 def _normalizer(lengths: Sequence[int], settings: PolicyGradient, max_new_tokens: int) -> float:
-    """Return by what a sum over completions is divided to aggregate it; `lengths`: their tokens."""
+    """Return the divisor of a sum over completions with these numbers of tokens."""
     count = {
         "token": sum(lengths),
         "sequence": len(lengths),
@@ -128,7 +132,7 @@ def _normalizer(lengths: Sequence[int], settings: PolicyGradient, max_new_tokens
 
 
 def _weighed(example: Example, factor: float) -> Example:
-    """Return an example whose advantages, and what holds its tokens in place, weigh `factor` times as much."""
+    """Return an example with its advantages and anchor penalties scaled by a factor."""
     return replace(
         example,
         advantages=tuple(factor * value for value in example.advantages),
@@ -143,7 +147,7 @@ def _scored(
     settings: PolicyGradient,
     readings: Mapping[str, Reading] | None,
 ) -> Scored:
-    """Return what an estimator looks at; `kept`: the rollouts that take part in the loss."""
+    """Return the input of an estimator; `kept`: rollouts that take part in the loss."""
     told: dict[str, Any] = {}
     if settings.critic is not None:
         assert readings is not None, "a critic has read what it judges"
@@ -161,7 +165,7 @@ def _scored(
 def _by_rollout(
     groups: Sequence[Sequence[Rollout]], values: Sequence[Sequence[Sequence[float]]]
 ) -> Iterator[tuple[str, Sequence[float]]]:
-    """Yield the id of each rollout with the values that stand in its place."""
+    """Yield each rollout's id with its values."""
     for group, own in zip(groups, values, strict=True):
         yield from zip((rollout.id for rollout in group), own, strict=True)
 
@@ -169,7 +173,7 @@ def _by_rollout(
 def _ratio(
     rollout: Rollout, readings: Mapping[str, Reading] | None, correction: OffPolicyCorrection | None
 ) -> dict[str, Any]:
-    """Return the fields of an example that say what its importance ratio is to: the sampler, or the trainer itself."""
+    """Return the fields of an example that define its importance ratio: to the sampler, or to the trainer itself."""
     if correction is None:
         return {"logprobs": rollout.logprobs}
     assert readings is not None, "a correction compares with what the trainer reads"
@@ -178,7 +182,7 @@ def _ratio(
 
 
 def policy_form(settings: PolicyGradient) -> dict[str, Any]:
-    """Return the fields of a `Batch` that say what the policy loss is."""
+    """Return the fields of a `Batch` that define the policy loss."""
     return {
         "clip_low": settings.clip_low,
         "clip_high": settings.clip_high,
