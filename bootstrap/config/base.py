@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, TypeVar, get_args
 
 from pydantic import (
@@ -10,9 +11,12 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     ModelWrapValidatorHandler,
+    PrivateAttr,
     ValidationError,
+    ValidationInfo,
     ValidatorFunctionWrapHandler,
     WrapValidator,
+    field_serializer,
     model_validator,
 )
 from pydantic.fields import FieldInfo
@@ -109,6 +113,34 @@ class Settings(BaseModel):
             case _:
                 return detail
         return {**detail, "type": "value_error", "ctx": {"error": fault}}
+
+
+class OnDisk(Settings):
+    """Settings of a file or folder."""
+
+    has_path: ClassVar[bool] = True
+    path: str
+    """Its path; relative paths start at the recipe's folder."""
+    _written: str = PrivateAttr(default="")
+
+    @model_validator(mode="after")
+    def _start_at_the_recipe(self, info: ValidationInfo) -> Self:
+        self._written = self.path
+        if info.context and "folder" in info.context:
+            path = (Path(info.context["folder"]) / Path(self.path).expanduser()).resolve()
+            # The class is frozen for everyone else; this is still part of its making.
+            object.__setattr__(self, "path", str(path))
+        return self
+
+    @property
+    def written(self) -> str:
+        """The path as the recipe writes it."""
+        return self._written or self.path
+
+    @field_serializer("path")
+    def _as_written(self, path: str) -> str:
+        """Identities hold the path as written, so that they do not depend on the recipe's folder."""
+        return self.written
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, PrivateAttr, ValidationInfo, field_serializer, model_validator
+from pydantic import Field, model_validator
 
-from bootstrap.config.base import ByType, Settings
+from bootstrap.config.base import ByType, OnDisk, Settings
 from bootstrap.ids import ForeignGeneration
 
 SPECIAL_TOKENS = ("<pad>", "<bos>", "<eos>", "<unk>")
@@ -116,24 +116,12 @@ class ScratchModel(ModelSettings):
         return self
 
 
-class FolderModel(ModelSettings):
+class FolderModel(OnDisk, ModelSettings):
     """A local Hugging Face folder: config.json, safetensors weights, tokenizer files."""
 
-    has_path: ClassVar[bool] = True
     type: Literal["folder"] = "folder"
     path: str = Field(min_length=1)
     """The folder; relative paths start at the recipe's folder."""
-    _written: str = PrivateAttr(default="")
-
-    @model_validator(mode="after")
-    def _start_at_the_recipe(self, info: ValidationInfo) -> "FolderModel":
-        self._written = self.path
-        if info.context and "folder" in info.context:
-            # The class is frozen for everyone else; this is still part of its making.
-            object.__setattr__(
-                self, "path", str((Path(info.context["folder"]) / Path(self.path).expanduser()).resolve())
-            )
-        return self
 
     @property
     def told(self) -> str:
@@ -142,15 +130,6 @@ class FolderModel(ModelSettings):
     @property
     def folder(self) -> Path:
         return Path(self.path)
-
-    @property
-    def written(self) -> str:
-        return self._written or self.path
-
-    @field_serializer("path")
-    def _as_written(self, path: str) -> str:
-        """Identities hold the path as the recipe has it, so that they do not depend on where the recipe lies."""
-        return self.written
 
 
 class PretrainedModel(FolderModel):

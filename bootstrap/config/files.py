@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, PrivateAttr, ValidationInfo, field_serializer, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from bootstrap.canonical import sha256
-from bootstrap.config.base import Later, Operational
+from bootstrap.config.base import Later, OnDisk, Operational
 from bootstrap.config.task import OpenTask, References
 
 Form = Literal["text", "calls", "scripts", "humaneval", "mbpp"]
@@ -32,11 +32,10 @@ SLICE = "slice"
 """Role and default column of a row's slice, in every form; a row without it has none."""
 
 
-class FileTask(OpenTask):
+class FileTask(OnDisk, OpenTask):
     """Rows of a JSON Lines file, by level; the last level is the highest in any row."""
 
     is_fixed: ClassVar[bool] = True
-    has_path: ClassVar[bool] = True
     built_by: ClassVar[str] = "bootstrap.prompts.files:Rows"
     type: Literal["file"] = "file"
     base_level: int = Field(default=1, ge=1)
@@ -64,7 +63,6 @@ class FileTask(OpenTask):
     max_unreadable: Annotated[float, Operational()] = Field(default=0.1, ge=0, le=1)
     """Largest share of rows that the verifier cannot use, because it cannot read the reference or finds the row's own
     answer wrong. Such rows are left out and counted; beyond this share the run is refused."""
-    _written: str = PrivateAttr(default="")
 
     @field_validator("prompt_template", "answer_template")
     @classmethod
@@ -91,21 +89,6 @@ class FileTask(OpenTask):
             # The class is frozen for everyone else; this is still part of its making.
             object.__setattr__(self, "asserts", "exact")
         return self
-
-    @model_validator(mode="after")
-    def _start_at_the_recipe(self, info: ValidationInfo) -> "FileTask":
-        self._written = self.path
-        if info.context and "folder" in info.context:
-            # The class is frozen for everyone else; this is still part of its making.
-            object.__setattr__(
-                self, "path", str((Path(info.context["folder"]) / Path(self.path).expanduser()).resolve())
-            )
-        return self
-
-    @field_serializer("path")
-    def _as_written(self, path: str) -> str:
-        """Identities hold the path as the recipe has it, so that they do not depend on where the recipe lies."""
-        return self._written or path
 
     def columns_of(self, role: str) -> tuple[str, ...]:
         """Return the columns that may hold a role."""

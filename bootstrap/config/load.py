@@ -1,6 +1,6 @@
 """From YAML to a `Recipe`, or to one error with the line, the key, the problem and the remedy.
 
-data with lines and overrides (source.py) -> Recipe, or problems (problems.py) -> named folders and files (folders.py)
+    lines and overrides (source.py) -> Recipe or problems (problems.py) -> folders and files that it names (folders.py)
 
 Values keep their types (`"8"` is no number). Nothing heavy is imported.
 """

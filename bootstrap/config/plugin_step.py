@@ -15,11 +15,11 @@ from bootstrap.plugins import Kind
 
 
 class PluginStep(PluginSettings, SamplingStep):
-    """A step of the user's own: `step(groups, *, tools, **options)` says what each round trains on, and how.
+    """A step of the user's own: `step(groups, *, tools, **options)` chooses what each round trains on.
 
-    A round draws prompts, samples a group of answers to each and has them judged. The function is given the groups and
-    returns how much each answer weighs as policy gradient (`rl`), cross-entropy (`ce`) and divergence to a teacher
-    (`kl`); it may show references beside (`stages/plugin.py`). One optimizer update follows.
+    A round draws prompts, samples a group of answers to each and has them judged. The function returns the weights of
+    answers, and of references that it shows, for policy gradient (`rl`), cross-entropy (`ce`) and divergence to a
+    teacher (`kl`); see `stages/plugin.py`. One optimizer update follows.
     """
 
     kind: ClassVar[Kind] = Kind(
@@ -36,12 +36,12 @@ class PluginStep(PluginSettings, SamplingStep):
     rehearsed_by: ClassVar[str] = "bootstrap.stages.plugin:rehearse"
     type: Literal["plugin"] = "plugin"
     updates: int = Field(default=60, ge=1)
-    """Rounds, each of one call of the function and one optimizer update."""
+    """Rounds: each calls the function once and makes one optimizer update."""
     levels: Levels = "targets"
     prompts_per_update: int = Field(default=24, ge=0)
     """Prompts that a round draws, spread evenly over the levels. 0 samples nothing: the function shows references."""
     teaching: Taught | None = None
-    """Who teaches by the weight `kl`; null refuses such a weight."""
+    """Teacher and divergence of the weight `kl`; null refuses such a weight."""
 
     @model_validator(mode="after")
     def _teacher_teaches_by_distribution(self) -> Self:
@@ -54,7 +54,6 @@ class PluginStep(PluginSettings, SamplingStep):
 
     @property
     def practises(self) -> Literal["drawn", "references"]:
-        """Answers to prompts that it draws, or references where it draws none."""
         return "drawn" if self.prompts_per_update else "references"
 
     @property
@@ -75,13 +74,12 @@ class PluginStep(PluginSettings, SamplingStep):
         return f"plugin ({self.uses}), {self.updates} rounds of {self.prompts_per_update} x {self.group_size}"
 
     def data(self, words: Words) -> str:
-        own = f"what {self.uses} makes of answers of {words.drawn}, {words.judged}"
-        return self.with_replay(own if self.prompts_per_update else f"references that {self.uses} shows", words)
+        drawn = f"answers of {words.drawn}, {words.judged}, weighted by {self.uses}"
+        return self.with_replay(drawn if self.prompts_per_update else f"references shown by {self.uses}", words)
 
     def portions(self, *, learned: float) -> tuple[Portion, ...]:
-        """Return all its samples, of which the function may leave some out, and what is replayed beside them."""
+        # At most: the function may leave samples out.
         return self.with_replayed(learned, updates=self.updates)
 
     def draws(self) -> Placed[Drawing]:
-        """Return the step itself, where it draws prompts."""
         return (((), self),) if self.prompts_per_update else ()

@@ -1,4 +1,4 @@
-"""What the steps share that sample answers from the weights in training: their samples, and what is replayed beside."""
+"""Base classes of steps that sample answers from the weights in training, beside replayed sequences."""
 
 from typing import Self
 
@@ -36,7 +36,6 @@ class SamplingStep(StepSettings):
         return self
 
     def taught(self) -> Placed[Taught]:
-        """Return the settings by which teachers teach in it."""
         named = ((("distillation",), self.distillation), (("teaching",), self.own_teaching))
         return tuple((place, taught) for place, taught in named if taught is not None)
 
@@ -49,11 +48,11 @@ class SamplingStep(StepSettings):
         return self.group_size
 
     def with_replay(self, data: str, words: Words) -> str:
-        """Return in words what the step trains on: `data`, and what it replays beside."""
+        """Return the description `data` with that of what is replayed beside."""
         return f"{data}; {batches(self.distillation, words)}" if self.distillation else data
 
     def with_replayed(self, count: float, *, updates: int) -> tuple[Portion, ...]:
-        """Return `count` samples of the step's own, and what each of its updates replays beside them."""
+        """Return `count` own samples, and what is replayed beside them in all updates."""
         own = Portion("drawn", count)
         anchor = self.distillation
         return (own, replayed(anchor, updates * anchor.batch_size)) if anchor else (own,)
@@ -79,11 +78,9 @@ class PolicyStep(SamplingStep):
         return self.algorithm
 
     def references(self) -> Placed[Reference]:
-        """Return the model of the KL term, unless it is the weights that the step starts from."""
         kl = self.algorithm.kl
         return ((("algorithm", "kl", "model"), kl.model),) if kl is not None and kl.model != "start" else ()
 
     def portions(self, *, learned: float) -> tuple[Portion, ...]:
-        """Return its own samples in all epochs, and what is replayed beside them."""
         algorithm = self.algorithm
         return self.with_replayed(algorithm.inner_epochs * learned, updates=self.updates * algorithm.updates_per_round)

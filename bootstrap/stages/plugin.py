@@ -1,24 +1,22 @@
 """A training step of the user's own: one function, named by the recipe as `module:function` or by an entry point.
 
-    def step(groups: list[list[Sample]], *, tools: RoundTools, **options) -> list[Lesson]
+def step(groups: list[list[Sample]], *, tools: RoundTools, **options) -> list[Lesson]
 
-It is called once a round. `groups` holds a group of sampled and judged answers for each prompt of the round. It returns
-what the round trains on, each made by `sample.learn(rl=..., ce=..., kl=...)`:
+It is called once a round. `groups` has a list of sampled and judged answers for each prompt of the round. The result
+names what the round trains on, each made by `sample.learn(rl=..., ce=..., kl=...)`:
 
-| weight | stream | of |
-|---|---|---|
-| `rl` | policy gradient: an advantage for the sample, or a list with one for each token | judged answers |
-| `ce` | cross-entropy: how much the text is imitated | answers and references |
-| `kl` | divergence to the step's teacher (`teaching`) | answers and references |
+| weight | stream | of | |---|---|---| | `rl` | policy gradient: an advantage for the sample, or a list with one for
+each token | judged answers | | `ce` | cross-entropy: how much the text is imitated | answers and references | | `kl` |
+divergence to the step's teacher (`teaching`) | answers and references |
 
-What it leaves out is dropped with that reason; the first right answer of each group joins the replay pool either way.
-Each stream is a mean over its own tokens; replayed sequences (`distillation`) join their streams as in an `rl` step.
-One optimizer update follows, so answers are on policy and nothing is clipped.
+Other answers are dropped with that reason; the first right answer of each group joins the replay pool in any case. Each
+stream is a mean over its own tokens; replayed sequences (`distillation`) join the streams as in an `rl` step. One
+optimizer update follows, so that answers are on policy and nothing is clipped.
 
-It has to be a pure function of what it is given, chance by `tools.rng` included, and keep nothing from round to round:
-a run that is killed goes on with the round that it had come to. Anything else that it returns or raises is a defect of
-the function and stops the run with its name; before anything is grown it is tried on invented answers. It runs in the
-driver's process with all its rights.
+The function has to be pure: its result depends on its arguments alone, randomness comes from `tools.rng`, and nothing
+is kept between rounds, or a killed run does not resume as it began. Any other result, and any error, stops the run with
+the function's name. It is tried on invented answers before anything is grown. It runs in the driver's process with all
+its rights.
 """
 
 from collections.abc import Callable, Sequence
@@ -43,12 +41,12 @@ from bootstrap.stages.step import Round
 from bootstrap.stages.tables import Tables
 
 TRIED_GROUPS = 2
-"""Invented groups that the function is tried on before anything is grown."""
+"""Invented groups for the trial of the function."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sample:
-    """A text that a round can train on: an answer of the model's, or a reference of the task's."""
+    """A text that a round can train on: the model's answer, or the task's reference."""
 
     source: str
     """Id of the rollout, or of a reference's prompt."""
@@ -83,19 +81,19 @@ class Lesson:
 
 @dataclass(frozen=True, kw_only=True)
 class RoundTools:
-    """What a round offers beside its groups."""
+    """What a round gives the function beside its groups."""
 
     number: int
-    """The round's; 0 is the step's first."""
+    """Number of the round, from 0."""
     rounds: int
-    """Rounds of the step."""
+    """Number of rounds in the step."""
     target_levels: tuple[int, ...]
     """Levels that the generation aims at."""
     rng: Random
-    """The round's own chance, the same whenever the round is made again."""
+    """Random numbers of the round, the same whenever the round is repeated."""
     task: Task = field(repr=False)
     shown: list[Sample] = field(default_factory=list, repr=False)
-    """References given so far."""
+    """References given out so far."""
 
     def references(self, count: int) -> list[Sample]:
         """Return `count` reference answers of train prompts, up to the task's `base_level`."""
@@ -107,7 +105,7 @@ class RoundTools:
 
 
 class _Weighed(NamedTuple):
-    """A lesson that was looked at."""
+    """A checked lesson."""
 
     sample: Sample
     rl: tuple[float, ...]
@@ -117,7 +115,7 @@ class _Weighed(NamedTuple):
 
 
 class PluginTrainer:
-    """Each round samples groups from the current weights; one update trains on what the function makes of them."""
+    """Each round samples groups from the current weights; one update trains on what the function chooses."""
 
     updates_per_round = 1
 
@@ -215,7 +213,7 @@ class PluginTrainer:
 
 
 def rehearse(step: PluginStep, task: Task) -> None:
-    """Call the function with invented answers of a task. Raises RecipeError when it fails or returns no lessons."""
+    """Call the function with invented answers of a task. Raises RecipeError as a round does."""
     pairs = task.demonstrate([task.settings.base_level], TRIED_GROUPS if step.prompts_per_update else 0, seed=0)
     groups = [
         [
@@ -242,10 +240,7 @@ def rehearse(step: PluginStep, task: Task) -> None:
 def _lessons(
     function: Callable[..., Any], step: PluginStep, groups: Sequence[Sequence[Sample]], tools: RoundTools
 ) -> list[_Weighed]:
-    """Return what the function makes of a round, without what has no weight.
-
-    Raises RecipeError when it fails, or returns what are no lessons.
-    """
+    """Return the function's lessons that have a weight. Raises RecipeError when it fails or returns something else."""
     try:
         found = function([list(group) for group in groups], tools=tools, **step.options)
     # A foreign function may raise anything; whatever it is, the user needs to hear which function it was.
@@ -295,7 +290,7 @@ def _weighed(lesson: Lesson, where: str, *, is_answer: bool, is_taught: bool) ->
 
 
 def _groups(rollouts: Sequence[Rollout], verdicts: Sequence[Verdict]) -> list[list[Sample]]:
-    """Return the answers of each prompt, as the function is given them."""
+    """Return the answers of each prompt in the function's terms."""
     groups: dict[str, list[Sample]] = {}
     for rollout, verdict in zip(rollouts, verdicts, strict=True):
         sample = Sample(
@@ -316,7 +311,7 @@ def _groups(rollouts: Sequence[Rollout], verdicts: Sequence[Verdict]) -> list[li
 def _selections(
     rollouts: Sequence[Rollout], verdicts: Sequence[Verdict], lessons: Sequence[_Weighed], step: PluginStep
 ) -> list[Selection]:
-    """Return what became of each answer: by its lesson, or left out; the first right one of a group is replayed."""
+    """Return the use of each answer, by its lesson or left out; the first right one of a group is replayed."""
     by_source = {lesson.sample.source: lesson for lesson in lessons}
     found, replayed = [], set[str]()
     for rollout, verdict in zip(rollouts, verdicts, strict=True):

@@ -70,7 +70,7 @@ def test_the_plan_tells_of_them(recipe) -> None:
         "rl (plugin), 4 rounds of 8 x 4",
         "plugin (best_of_step:step), 3 rounds of 6 x 4",
     )
-    assert "what best_of_step:step makes of answers of level 5, judged by plugin" in own.data
+    assert "answers of level 5, judged by plugin, weighted by best_of_step:step" in own.data
     assert "judged by plugin" in planned.steps[0].data
     assert planned.target_levels == (5,)
 

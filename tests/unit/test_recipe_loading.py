@@ -85,7 +85,8 @@ def test_a_misspelt_type_is_answered_from_the_union_at_that_place(tmp_path: Path
 
 def test_a_missing_type_lists_the_types(recipe_path: Path) -> None:
     message = refusal(recipe_path, "generations.steps.0={updates: 1}")
-    assert message.endswith("generations.steps[0]: missing type; add one of: sft, distill, rl, self_play, merge, plugin")
+    types = "sft, distill, rl, self_play, merge, plugin"
+    assert message.endswith(f"generations.steps[0]: missing type; add one of: {types}")
 
 
 def test_a_missing_setting_is_named(tmp_path: Path) -> None:
