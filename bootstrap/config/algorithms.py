@@ -89,6 +89,7 @@ class ClipCov(EntropySettings):
     low: float = 1.0
     """Least covariance `(A - mean A)(logprob - mean logprob)` of a token that can be drawn."""
     high: float = 5.0
+    """Covariance from which a token cannot be drawn."""
 
     @model_validator(mode="after")
     def _bounds_hold_something(self) -> "ClipCov":
@@ -321,10 +322,13 @@ class Gspo(GroupRelative):
     normalize_std: bool | Literal["batch"] = True
     """As in grpo."""
     aggregation: Literal["token", "sequence", "constant"] = "sequence"
+    """The paper's: the ratio is the same for a whole completion."""
     ratio: RatioLevel = RatioLevel.SEQUENCE
+    """The paper's."""
     clip_low: float | None = Field(default=3e-4, gt=0, le=1)
     """Two orders of magnitude below grpo's, since a completion's mean ratio hardly moves."""
     clip_high: float | None = Field(default=4e-4, gt=0)
+    """As `clip_low`."""
 
 
 class Cispo(GroupRelative):
@@ -335,7 +339,9 @@ class Cispo(GroupRelative):
     normalize_std: bool | Literal["batch"] = "batch"
     """As in grpo; by the batch as in ScaleRL (arXiv:2510.13786)."""
     surrogate: Surrogate = Surrogate.TRUNCATED
+    """The paper's."""
     clip_low: float | None = Field(default=None, gt=0, le=1)
+    """null: small ratios are not raised."""
     clip_high: float | None = Field(default=4.0, gt=0)
     """The ratio counts up to 1 + this: 5, as in ScaleRL."""
 
@@ -450,7 +456,9 @@ class Ppo(PolicyGradient):
     normalize: bool = True
     """Subtract the mean of the advantages and divide by their standard deviation, over all tokens of the round."""
     value: ValueHead = ValueHead()
+    """The critic."""
     clip_high: float | None = Field(default=0.2, gt=0)
+    """The paper's: as far as `clip_low`."""
 
     @property
     def reads_again(self) -> bool:

@@ -69,6 +69,7 @@ class Tagged(Settings):
 
     type: Literal["tagged"] = "tagged"
     tag: str = Field(default="answer", pattern=r"^[a-z][a-z0-9_]*$")
+    """The tags' name."""
 
 
 class Boxed(Settings):
@@ -139,6 +140,7 @@ class ExactVerifier(VerifierSettings):
     reads_rows: ClassVar[bool] = True
     type: Literal["exact"] = "exact"
     answer: AnswerPlace = Whole()
+    """Place of the answer in the completion."""
 
 
 class NumericVerifier(VerifierSettings):
@@ -153,7 +155,9 @@ class NumericVerifier(VerifierSettings):
     reads_rows: ClassVar[bool] = True
     type: Literal["numeric"] = "numeric"
     answer: AnswerPlace = Whole(strip=True)
+    """Place of the answer in the completion."""
     absolute_tolerance: Decimal = Field(default=Decimal(0), ge=0, max_digits=60, decimal_places=40)
+    """Largest difference from the reference."""
     relative_tolerance: Decimal = Field(default=Decimal(0), ge=0, lt=1, max_digits=60, decimal_places=40)
     """Tolerance as a share of the reference's magnitude; the wider of the two tolerances counts."""
 
@@ -176,6 +180,7 @@ class ChoiceVerifier(VerifierSettings):
     reads_rows: ClassVar[bool] = True
     type: Literal["choice"] = "choice"
     answer: AnswerPlace = Whole(strip=True)
+    """Place of the answer in the completion."""
     choices: str = Field(default="ABCD", min_length=2, pattern=r"^[A-Za-z0-9]+$")
     """All letters that can be chosen, in one word."""
 
@@ -206,7 +211,9 @@ class FormatVerifier(VerifierSettings):
     built_by: ClassVar[str] = "bootstrap.scoring.format:Format"
     type: Literal["format"] = "format"
     think_tag: str = Field(default="think", pattern=r"^[a-z][a-z0-9_]*$")
+    """Tag of the reasoning."""
     answer_tag: str = Field(default="answer", pattern=r"^[a-z][a-z0-9_]*$")
+    """Tag of the answer."""
 
     @model_validator(mode="after")
     def _tags_differ(self) -> "FormatVerifier":
@@ -310,6 +317,7 @@ class JsonSchemaVerifier(VerifierSettings):
     reads_rows: ClassVar[bool] = True
     type: Literal["json_schema"] = "json_schema"
     answer: AnswerPlace = Whole(strip=True)
+    """Place of the answer in the completion."""
     json_schema: dict[str, Any]
     """The schema; a `$ref` points into its own `$defs`, and nothing is fetched."""
 
@@ -322,6 +330,7 @@ class MathVerifier(VerifierSettings):
     reads_rows: ClassVar[bool] = True
     type: Literal["math"] = "math"
     answer: AnswerPlace = Boxed()
+    """Place of the answer in the completion."""
     kind: Literal[
         "auto",
         "number",

@@ -88,7 +88,9 @@ class ScratchModel(ModelSettings):
     intermediate_size: int = Field(default=192, ge=8)
     """Width of the SwiGLU layer."""
     num_layers: int = Field(default=3, ge=1)
+    """Number of transformer blocks."""
     num_heads: int = Field(default=4, ge=1)
+    """Attention heads of a block; they divide `hidden_size`."""
     max_length: int = Field(default=128, ge=8)
     """Tokens of the longest sequence, prompt and completion together."""
     initializer_range: float = Field(default=0.02, gt=0)
@@ -163,6 +165,7 @@ class GenerationModel(ModelSettings):
     lineage: str = Field(pattern=r"^[^/.@][^/@]*$")
     """The other lineage's name: that of its folder."""
     number: int = Field(ge=0)
+    """Number of the generation there."""
     fingerprint: str = Field(pattern=r"^[0-9a-f]{64}$")
     """Of its weights."""
     record: str = Field(pattern=r"^[0-9a-f]{64}$")

@@ -14,6 +14,7 @@ class FunctionsTask(QuestionTask):
     built_by: ClassVar[str] = "bootstrap.prompts.functions:build"
     type: Literal["functions"] = "functions"
     base_level: int = Field(default=4, ge=1)
+    """Highest level whose reference answers training may see."""
 
     @property
     def references(self) -> References:

@@ -13,9 +13,11 @@ class TeacherRoute(Settings):
     """Another teacher for the levels from one on, for one part of a mixture (MOPD, arXiv:2601.02780), or for both."""
 
     from_level: int = Field(default=1, ge=1)
+    """First level of the route."""
     task: str | None = None
     """Name of the part; null means every part that no other route of this level names."""
     teacher: Teacher
+    """Teacher on the route."""
 
     @model_validator(mode="after")
     def _leads_somewhere_else(self) -> "TeacherRoute":

@@ -20,6 +20,7 @@ class Sampled(Settings):
     k: int = Field(default=4, ge=1)
     """k of pass@k and majority@k; at most `samples`."""
     temperature: float = Field(default=1.0, gt=0)
+    """Sampling temperature."""
     top_k: int = Field(default=0, ge=0)
     """Sample among the k likeliest tokens; 0 among all."""
     top_p: float = Field(default=1.0, gt=0, le=1)
@@ -38,6 +39,7 @@ class PanelTask(Settings):
     """A task that every generation is evaluated on beside the recipe's own, greedily; it is never trained on."""
 
     task: Task
+    """Task to evaluate."""
     verifier: Verifier = ExactVerifier()
     """Judge of its answers, which must be able to read the task's references."""
     levels: tuple[Annotated[int, Field(ge=1)], ...] = ()

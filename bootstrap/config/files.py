@@ -39,6 +39,7 @@ class FileTask(OnDisk, OpenTask):
     built_by: ClassVar[str] = "bootstrap.prompts.files:Rows"
     type: Literal["file"] = "file"
     base_level: int = Field(default=1, ge=1)
+    """Highest level whose reference answers training may see."""
     path: Annotated[str, Operational()] = Field(min_length=1)
     """The file: UTF-8, one JSON object a line; relative paths start at the recipe's folder."""
     content: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")

@@ -149,6 +149,7 @@ class Given(CurriculumSettings):
 
     type: Literal["given"] = "given"
     levels: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)
+    """The levels, ascending."""
 
     @field_validator("levels")
     @classmethod
@@ -179,6 +180,7 @@ class Cycle(Settings):
     """Settings that several generations in a row share."""
 
     curriculum: Curriculum = NextLevel()
+    """Rule for the levels that a generation aims at."""
     branches: int = Field(default=1, ge=1)
     """Number of siblings: generations in a row that start from the same weights, aim at the same levels and differ in
     their randomness alone. No sibling replays another's answers or skips prompts that another has solved. The gate
@@ -193,6 +195,7 @@ class Stage(Cycle):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
     """Lower-case letters, digits, `-` and `_`."""
     generations: int = Field(default=1, ge=1)
+    """Number of its generations, siblings included."""
     init: Start = "champion"
     """Weights that each of its generations starts from: those of an earlier generation (by place or number), of an
     earlier stage's last one (of branches, the best), or of another model: a fresh one, as a smaller student, or a

@@ -15,6 +15,7 @@ class GymDataset(Settings):
     """One data set of reasoning-gym: its levels, its share of the prompts, and the form of these."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    """reasoning-gym's name of the data set."""
     config: dict[str, Any] = Field(default_factory=dict)
     """The data set's own settings at every level."""
     levels: tuple[dict[str, Any], ...] = ()
@@ -83,7 +84,9 @@ class ReasoningGymTask(OpenTask):
     built_by: ClassVar[str] = "bootstrap.prompts.gym:Gym"
     type: Literal["reasoning_gym"] = "reasoning_gym"
     base_level: int = Field(default=1, ge=1)
+    """Highest level whose reference answers training may see."""
     datasets: tuple[GymDataset, ...] = Field(min_length=1)
+    """Data sets that prompts come from."""
 
     @model_validator(mode="after")
     def _datasets_fit(self) -> Self:
@@ -141,6 +144,7 @@ class ReasoningGymVerifier(VerifierSettings):
     reads_rows: ClassVar[bool] = True
     type: Literal["reasoning_gym"] = "reasoning_gym"
     answer: AnswerPlace = Whole(strip=True)
+    """Place of the answer in the completion."""
     pass_score: float = Field(default=0.99, gt=0, le=1)
     """Score from which an answer is right."""
     partial_credit: bool = False

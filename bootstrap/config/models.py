@@ -123,6 +123,7 @@ class GenerationJudge(Settings):
 
     type: Literal["generation"] = "generation"
     generation: LineageModel = "champion"
+    """The generation that judges."""
 
 
 class JudgeVerifier(VerifierSettings):
@@ -133,6 +134,7 @@ class JudgeVerifier(VerifierSettings):
     built_by: ClassVar[str] = "bootstrap.scoring.judge:Judge"
     type: Literal["judge"] = "judge"
     model: Annotated[Endpoint | GenerationJudge, ByType()]
+    """The model that judges: on a server, or a generation of this lineage."""
     rubric: str = Field(min_length=1)
     """What makes an answer right, in words for the judge."""
     answer: AnswerPlace = Whole(strip=True)
@@ -170,6 +172,7 @@ class RewardModelVerifier(VerifierSettings):
     is_hosted: ClassVar[bool] = True
     type: Literal["reward_model"] = "reward_model"
     model: FolderModel
+    """Folder of the reward model."""
     input: Literal["auto", "chat", "pair"] = "auto"
     """`chat`: one turn of user and assistant in the tokenizer's chat template. `pair`: prompt and answer as the two
     segments of the tokenizer. `auto`: `chat` where the tokenizer has a template."""
@@ -183,6 +186,7 @@ class RewardModelVerifier(VerifierSettings):
     """Reward of an answer that is too long or was cut, which is always FAIL. Without activation, choose a value below
     the model's scores of bad answers."""
     batch_size: Annotated[int, Operational()] = Field(default=16, ge=1)
+    """Answers in one forward pass."""
     max_length: int = Field(default=2048, ge=8)
     """Most tokens of prompt and answer together; longer ones cannot be judged."""
 
@@ -212,6 +216,7 @@ class MajorityVerifier(VerifierSettings):
     built_by: ClassVar[str] = "bootstrap.scoring.majority:Majority"
     type: Literal["majority"] = "majority"
     answer: AnswerPlace = Whole(strip=True)
+    """Place of the answer in the completion."""
     min_share: float = Field(default=0.5, gt=0, le=1)
     """Least share of the votes for the winner; below it, or with a tie, the whole group is FAIL."""
     voters: tuple[LineageModel, ...] = ()

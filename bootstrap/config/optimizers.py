@@ -28,10 +28,15 @@ class MuonAdamW(OptimizerSettings):
     copies_matrices: ClassVar[bool] = True
     type: Literal["muon_adamw"] = "muon_adamw"
     muon_lr: float = Field(default=0.004, gt=0)
+    """Learning rate of Muon, before the schedule."""
     adamw_lr: float = Field(default=0.0004, gt=0)
+    """Learning rate of AdamW, before the schedule: a tenth of Muon's, whose updates are orthogonalised."""
     momentum: float = Field(default=0.95, ge=0, lt=1)
+    """Momentum of Muon."""
     betas: tuple[Beta, Beta] = (0.9, 0.98)
+    """AdamW's decay of the gradient's first and second moment."""
     weight_decay: float = Field(default=0.0, ge=0)
+    """Decoupled decay: a weight loses this times the learning rate in every update. 0 keeps weights."""
 
 
 class AdamW(OptimizerSettings):
@@ -42,8 +47,11 @@ class AdamW(OptimizerSettings):
     copies_matrices: ClassVar[bool] = False
     type: Literal["adamw"] = "adamw"
     lr: float = Field(default=0.0004, gt=0)
+    """Learning rate, before the schedule."""
     betas: tuple[Beta, Beta] = (0.9, 0.98)
+    """AdamW's decay of the gradient's first and second moment."""
     weight_decay: float = Field(default=0.0, ge=0)
+    """Decoupled decay: a weight loses this times the learning rate in every update. 0 keeps weights."""
 
 
 Optimizer = Annotated[MuonAdamW | AdamW, ByType()]

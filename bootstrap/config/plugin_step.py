@@ -38,6 +38,7 @@ class PluginStep(PluginSettings, SamplingStep):
     updates: int = Field(default=60, ge=1)
     """Rounds: each calls the function once and makes one optimizer update."""
     levels: Levels = "targets"
+    """Levels that prompts are drawn from."""
     prompts_per_update: int = Field(default=24, ge=0)
     """Prompts that a round draws, spread evenly over the levels. 0 samples nothing: the function shows references."""
     teaching: Taught | None = None

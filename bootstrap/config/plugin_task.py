@@ -29,6 +29,7 @@ class PluginTask(PluginSettings, OpenTask):
     levels: int = Field(ge=1)
     """The last level."""
     base_level: int = Field(default=1, ge=1)
+    """Highest level whose reference answers training may see."""
 
     @property
     def highest_level(self) -> int:

@@ -24,6 +24,7 @@ class ProgramsTask(TaskSettings):
     built_by: ClassVar[str] = "bootstrap.prompts.programs:ProgramTask"
     type: Literal["programs"] = "programs"
     base_level: int = Field(default=4, ge=1)
+    """Highest level whose reference answers training may see."""
     width: int = Field(default=4, ge=2, le=16)
     """Number of digits that every program works on."""
 

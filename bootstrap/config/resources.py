@@ -11,7 +11,9 @@ class Resources(Settings):
     workers: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """Processes that sample and learn, one torch thread each; `auto` takes one per available CPU core, at most 8."""
     cpus_per_worker: float = Field(default=1, ge=0)
+    """CPU cores that a worker reserves on a Ray cluster."""
     gpus_per_worker: float = Field(default=0, ge=0)
+    """GPUs that a worker reserves on a Ray cluster; above 0 it computes on one."""
     batch_rows: int = Field(default=512, ge=1)
     """Most sequences in one forward pass of a worker; more are split into several. Like the number of workers it
     decides the order of summation: results agree within rounding, hashes only where both settings are equal."""

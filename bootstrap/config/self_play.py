@@ -38,6 +38,7 @@ class SelfPlayStep(PolicyStep):
     reach: int = Field(default=3, ge=0)
     """Levels above the generation's highest aim that a proposal may have; larger ones are not solved and earn 0."""
     algorithm: RoleRelative = RoleRelative()  # pyright: ignore[reportIncompatibleVariableOverride]  # settings are frozen
+    """Advantages and policy loss of both roles."""
 
     @model_validator(mode="after")
     def _settings_act(self) -> "SelfPlayStep":

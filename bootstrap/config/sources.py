@@ -75,13 +75,16 @@ class Rejection(Settings):
     different parents (R1's third stage, ReST-EM), or lets the student imitate a teacher (sequence-level distillation,
     arXiv:1606.07947). A folder or a server is a model outside the lineage; of a server only the text is known."""
     levels: Levels = "targets"
+    """Levels that prompts are drawn from."""
     prompts: int = Field(default=2000, ge=1)
     """Prompts drawn, spread evenly over the levels."""
     samples_per_prompt: int = Field(default=1, ge=1)
+    """Answers to each prompt."""
     max_accepted_per_prompt: int = Field(default=1, ge=1)
     """Most accepted samples of one prompt; the cap keeps easy prompts from crowding out hard ones
     (arXiv:2312.06585)."""
     temperature: float = Field(default=1.0, ge=0)
+    """Sampling temperature; 0 is greedy."""
     top_k: int = Field(default=0, ge=0)
     """Sample among the k likeliest tokens; 0 among all."""
     top_p: float = Field(default=1.0, gt=0, le=1)

@@ -180,7 +180,9 @@ class StepSettings(StepBase):
     updates: int = Field(ge=1)
     """Optimizer updates in this step."""
     optimizer: Optimizer = MuonAdamW()
+    """Optimizer; its state starts afresh in every step."""
     schedule: Schedule = Schedule()
+    """Learning rate over the updates."""
     grad_clip: float = Field(default=1.0, gt=0)
     """Largest global L2 norm of the gradient."""
     checkpoint_every: Annotated[int, Operational()] = Field(default=20, ge=1)

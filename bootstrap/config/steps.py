@@ -22,6 +22,7 @@ class SftStep(StepSettings):
     trainer: ClassVar[str] = "bootstrap.stages.supervised:SupervisedTrainer"
     type: Literal["sft"] = "sft"
     source: SftSource = References()
+    """Data that is imitated."""
     batch_size: int = Field(default=192, ge=1)
     """Sequences in one update."""
 
@@ -75,6 +76,7 @@ class DistillStep(StepSettings):
     trainer: ClassVar[str] = "bootstrap.stages.supervised:SupervisedTrainer"
     type: Literal["distill"] = "distill"
     distillation: Distillation = Distillation()
+    """Replayed sequences and their teacher."""
 
     @property
     def practises(self) -> Literal["references", "replayed"]:
@@ -108,6 +110,7 @@ class RlStep(PolicyStep):
     updates: int = Field(default=60, ge=1)
     """Rounds: each samples, then makes the algorithm's optimizer updates (`inner_epochs` times `mini_batches`)."""
     levels: Levels = "targets"
+    """Levels that prompts are drawn from."""
     prompts_per_update: int = Field(default=24, ge=1)
     """Prompts that a round draws, spread evenly over the levels; which levels get one more is random."""
     group_size: int = Field(default=8, ge=1)
@@ -123,6 +126,7 @@ class RlStep(PolicyStep):
     stepping_stones: float = Field(default=0.0, ge=0, lt=1)
     """Share of easier variants of the target level among the prompts (addition: one operand shorter)."""
     algorithm: Algorithm = Grpo()  # pyright: ignore[reportIncompatibleVariableOverride]  # settings are frozen
+    """Advantages and policy loss."""
     teaching: OnPolicyDistillation | None = None
     """Distillation on the step's own samples, in the same loss; `algorithm: {type: unrewarded}` leaves it alone."""
 

@@ -28,6 +28,7 @@ class AdditionTask(QuestionTask):
     looks: ClassVar[str | None] = "sum"
     type: Literal["addition"] = "addition"
     base_level: int = Field(default=4, ge=1)
+    """Highest level whose reference answers training may see."""
 
     @property
     def characters(self) -> str:
@@ -43,6 +44,7 @@ class StringTask(TaskSettings):
     backwards: ClassVar[bool]
     """Whether the answer is the string backwards."""
     base_level: int = Field(default=8, ge=1)
+    """Highest level whose reference answers training may see."""
     alphabet: str = Field(default="abcdefghijk", min_length=2)
     """Distinct single-character symbols; `=` is taken by the prompt."""
 
@@ -102,6 +104,7 @@ class Part(Settings):
     """One task of a mixture."""
 
     task: SingleTask
+    """Task of this part."""
     weight: float = Field(default=1.0, gt=0)
     """Its share of the prompts, relative to the other parts."""
     before: str = ""

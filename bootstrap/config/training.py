@@ -18,6 +18,7 @@ class LoraAdapter(Settings):
 
     type: Literal["lora"] = "lora"
     rank: int = Field(default=16, ge=1)
+    """Rank of the update: numbers learnt grow with it."""
     alpha: float = Field(default=32, gt=0)
     """The update is scaled by `alpha` / `rank`."""
     targets: Literal["all-linear"] | tuple[Annotated[str, Field(min_length=1)], ...] = "all-linear"

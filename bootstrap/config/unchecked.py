@@ -23,6 +23,7 @@ class Base(Settings):
     """Generation 0."""
 
     model: BaseModelSource = ScratchModel()
+    """Weights before these steps."""
     steps: tuple[Step, ...] = ()
     """Training before the lineage begins, on references of levels up to the task's `base_level`."""
 
@@ -37,13 +38,21 @@ class UncheckedRecipe(Settings):
     seed: int = Field(default=0, ge=0)
     """Root of all randomness."""
     task: Task
+    """Source of prompts."""
     verifier: Verifier = ExactVerifier()
+    """Judge of answers that are trained on; held-out ones too unless `evaluation.verifier` is given."""
     base: Base = Base()
+    """Generation 0: the start of the lineage."""
     training: Training = Training()
+    """Weights that are trained, and their precision."""
     generations: Generations
+    """Generations after generation 0."""
     evaluation: Evaluation = Evaluation()
+    """Evaluation of every generation on held-out prompts."""
     gate: Gate = Gate()
+    """Rules of promotion."""
     health: HealthSettings = HealthSettings()
+    """Measurement of diagnostics."""
     guards: tuple[Guard, ...] = DEFAULT_GUARDS
     """Bounds on a generation's diagnostics. A list replaces the default warnings and may name a metric several times,
     for example to warn early and to roll back late; [] has none."""
@@ -51,7 +60,9 @@ class UncheckedRecipe(Settings):
     """Largest share of UNVERIFIABLE verdicts in a round of sampling or a level's evaluation; beyond it the run
     stops."""
     resources: Annotated[Resources, Operational()] = Resources()
+    """Workers and limits on waiting."""
     tracking: Annotated[Tracking, Operational()] = Tracking()
+    """The MLflow server."""
 
     @property
     def examiner(self) -> Verifier:

@@ -49,7 +49,9 @@ class Component(Settings):
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     """Key of its reward in the verdict's breakdown."""
     verifier: "SingleVerifier"
+    """Judge of this part of the reward."""
     weight: float = 1.0
+    """Weight of its reward; only the weights' ratios count."""
     decides: bool = True
     """Whether the rubric's PASS needs this component's; otherwise it only shapes the reward."""
 
@@ -61,6 +63,7 @@ class RubricVerifier(VerifierSettings):
     built_by: ClassVar[str] = "bootstrap.scoring.rubric:Rubric"
     type: Literal["rubric"] = "rubric"
     components: tuple[Component, ...] = Field(min_length=1)
+    """Verifiers whose rewards are combined."""
     combine: Literal["sum", "product", "gate"] = "sum"
     """`sum`: the weighted mean of the rewards. `product`: their product. `gate`: the weighted mean if every deciding
     component says PASS, else 0."""

@@ -50,6 +50,7 @@ class WorkingTask(QuestionTask):
     looks: ClassVar[str | None] = "sum"
     type: Literal["working"] = "working"
     base_level: int = Field(default=4, ge=1)
+    """Highest level whose reference answers training may see."""
     forms: Forms = Forms()
     """Forms of shown references, unless a step names its own."""
 
