@@ -17,7 +17,7 @@ from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError
 from bootstrap.plan import make_plan
 from bootstrap.prompts.build import build_task
-from bootstrap.records import Example, Use
+from bootstrap.records import Example, Rollout, Status, Use, Verdict
 from bootstrap.stages.plugin import rehearse
 from bootstrap.stages.tables import Tables
 from bootstrap.store.lineage_store import LineageStore
@@ -85,6 +85,25 @@ def test_what_it_leaves_out_is_dropped_with_that_reason_and_still_replayed_where
     assert {(s.use, s.reason) for s in tables.selections} == {(Use.NONE, f"left out by {OURS}:everything")}
     right = {v.rollout_id for v in tables.verdicts if v.reward == 1.0}
     assert {s.rollout_id for s in tables.selections if s.replay} <= right
+
+
+def test_an_answer_that_nothing_could_judge_has_no_advantage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unsure(context: Any, rollouts: list[Rollout], prompts: Any, *, meter: Any) -> list[Verdict]:
+        told = {
+            "status": Status.UNVERIFIABLE,
+            "reward": None,
+            "breakdown": {},
+            "reason": "",
+            "verifier": "",
+            "version": "",
+        }
+        return [Verdict(rollout_id=rollout.id, **told) for rollout in rollouts]
+
+    monkeypatch.setattr("bootstrap.stages.plugin.judge", unsure)
+    with pytest.raises(
+        RecipeError, match=f"the step {OURS}:one returned a weight rl for .*, which nothing could judge"
+    ):
+        grown(tmp_path, name="one", options={"rl": 1.0})
 
 
 def test_it_is_given_the_round_s_groups_and_the_same_chance_again() -> None:
