@@ -128,7 +128,8 @@ class RlStep(PolicyStep):
     algorithm: Algorithm = Grpo()  # pyright: ignore[reportIncompatibleVariableOverride]  # settings are frozen
     """Advantages and policy loss."""
     teaching: OnPolicyDistillation | None = None
-    """Distillation on the step's own samples, in the same loss; `algorithm: {type: unrewarded}` leaves it alone."""
+    """Distillation on the step's own samples, in the same loss; with `algorithm: {type: unrewarded}` nothing else acts
+    on them."""
 
     @model_validator(mode="after")
     def _groups_can_compare(self) -> "RlStep":
