@@ -32,7 +32,7 @@ class WorkersRow:
     updates_per_second: float
     samples_per_second: float
     bound_train: float
-    """Share of the matmul rate that the same workers reach in the probe."""
+    """Share of the matmul rate that the same workers reach in the benchmark."""
 
 
 def compare_workers(
@@ -73,7 +73,7 @@ def compare_workers(
                 if number:
                     updates[count].append(rate)
                     samples[count].append(sampled)
-                    bounds[count].append(rate * flops / pool.probe(1.0)["matmul_flops"])
+                    bounds[count].append(rate * flops / pool.benchmark(1.0)["matmul_flops"])
     return [
         WorkersRow(
             workers=count,

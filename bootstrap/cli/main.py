@@ -29,7 +29,7 @@ Exit codes:
   2    the recipe or the command line cannot work as written
   3    the store cannot be read or written, or is corrupt; or another driver holds the lineage, or it grows from
        another recipe
-  4    a verifier failed, or the books do not balance
+  4    a verifier failed, or the accounting does not reconcile
   5    a worker or the cluster failed
   6    MLflow cannot be reached
   7    a guard of the recipe ended the run; what is grown is committed
@@ -343,7 +343,8 @@ def report(
     publish: Annotated[bool, typer.Option("--publish/--no-publish", help="Show the picture in MLflow.")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Compare compute with quality: a curve for each lineage and each arm kept aside, sigmoids, FLOPs to fixed levels.
+    """Compare compute with quality: a curve for each lineage and each arm left ungated, sigmoids, FLOPs to fixed
+    levels.
 
     \b
     Examples:

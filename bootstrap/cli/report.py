@@ -16,10 +16,10 @@ from bootstrap.cli.sync import DEFAULT_PORT
 from bootstrap.cli.target import recall, uri_to_show, without_credentials
 from bootstrap.errors import RecipeError, StoreError, TrackingError
 from bootstrap.evaluation.scaling import MIN_POINTS, Sigmoid, fit_sigmoid
-from bootstrap.ledger_records import Generation, LevelReport, Outcome
+from bootstrap.ledger_records import Generation, GenerationOutcome, LevelReport
 from bootstrap.levels import level_range
 from bootstrap.lineage import queries, text, tracking
-from bootstrap.lineage.curves import Curve, Point, Quality, arms, aside, competitors, curve
+from bootstrap.lineage.curves import Curve, CurvePoint, Quality, arms, competitors, curve, ungated
 from bootstrap.lineage.outbox import Outbox
 from bootstrap.stages.siblings import best_of
 from bootstrap.store import durable
@@ -205,7 +205,7 @@ def _json(one: Reported) -> dict[str, Any]:
                 "starts_from": None if arm.start is None else arm.start.generation,
                 "generation_0_flops": arm.base_flops,
                 "levels_not_measured": list(arm.unmeasured),
-                "own_flops": own_flops(aside(one.entries)[arm.stage or ""]),
+                "own_flops": own_flops(ungated(one.entries)[arm.stage or ""]),
                 "best": one.best(arm).number,
                 "points": _points(arm, "value"),
             }
@@ -311,8 +311,8 @@ def _law(one: Reported) -> str:
 def _counts(found: Curve) -> str:
     outcomes = [point.outcome for point in found.points]
     if found.stage is not None:
-        return f"{len(outcomes)} aside"
-    return f"{outcomes.count(Outcome.PROMOTED)}/{len(outcomes) - 1} promoted"
+        return f"{len(outcomes)} ungated"
+    return f"{outcomes.count(GenerationOutcome.PROMOTED)}/{len(outcomes) - 1} promoted"
 
 
 def _value(value: float | None, found: Curve) -> str:
@@ -321,12 +321,12 @@ def _value(value: float | None, found: Curve) -> str:
     return text.percent(value) if found.quality.is_share else f"{value:g}"
 
 
-def _point_of(found: Curve, generation: Generation) -> Point:
+def _point_of(found: Curve, generation: Generation) -> CurvePoint:
     return next(point for point in found.points if point.generation == generation.number)
 
 
 def _categories(flops: Mapping[str, float]) -> str:
-    return ", ".join(f"{category} {text.si(spent)}" for category, spent in sorted(flops.items()))
+    return ", ".join(f"{category} {text.si(compute_cost)}" for category, compute_cost in sorted(flops.items()))
 
 
 def _markdown(reported: Sequence[Reported]) -> str:
@@ -348,16 +348,16 @@ def _markdown(reported: Sequence[Reported]) -> str:
         numbers = [generation.number for generation in competitors(generations)]
         counted = ancestry(entries, numbers, siblings=one.siblings)
         own = [generations[number] for number in sorted(counted)]
-        inherited = next((edge for edge in generations[0].edges if edge.spent is not None), None)
+        inherited = next((edge for edge in generations[0].edges if edge.compute_cost is not None), None)
         categories = _categories(own_flops(own))
-        if inherited is not None and inherited.spent is not None:
-            before = total([inherited.spent.start, inherited.spent.since])
+        if inherited is not None and inherited.compute_cost is not None:
+            before = total([inherited.compute_cost.start, inherited.compute_cost.since])
             categories += f"; before the fork, {inherited.external}: {_categories(before)}"
         target = _first_target(entries)
         rows.append(
             _row(one.curve, entries, own, start=generations[0], end=champion, level=target, categories=categories)
         )
-        for arm, (_, kept) in zip(one.arms, aside(entries).items(), strict=True):
+        for arm, (_, kept) in zip(one.arms, ungated(entries).items(), strict=True):
             end, parent = one.best(arm), kept[0].parent
             common = max(champion.target_levels)
             rows.append(
@@ -387,7 +387,7 @@ def _row(
     """Return a row of the Markdown table; `own`: the generations that it counts; `start`: None where they start from
     fresh weights or a merge."""
     seconds = sum(sum(entries[generation.number].annotations.seconds.values()) for generation in own)
-    spent = own_flops(generation for generation in own if generation.number)
+    compute_cost = own_flops(generation for generation in own if generation.number)
     if start is not None:
         frontier, accuracy = str(start.report.frontier), _interval(start.report.level(level))
     else:
@@ -399,7 +399,7 @@ def _row(
         f"level {level}: {accuracy} -> {_interval(end.report.level(level))}",
         text.duration(seconds),
         categories,
-        text.si(spent.get("generate", 0.0) + spent.get("train", 0.0)),
+        text.si(compute_cost.get("generate", 0.0) + compute_cost.get("train", 0.0)),
     )
     return f"| {' | '.join(cells)} |"
 

@@ -28,8 +28,8 @@ from bootstrap.errors import RecipeError, VerifierError
 from bootstrap.prompts.build import build_task
 from bootstrap.prompts.task import Task
 from bootstrap.references import Call, CallCases, write
-from bootstrap.scoring.conformance import Finding, check
-from bootstrap.scoring.probe import Case
+from bootstrap.scoring.conformance import ConformanceResult, check
+from bootstrap.scoring.sanity import Case
 from bootstrap.scoring.verifier import Tools, build_verifier
 from bootstrap.scoring.verifier import Verifier as VerifierInUse
 from bootstrap.stages.readable import leave_out_unreadable
@@ -96,7 +96,7 @@ def check_verifier(
         )
 
 
-def _by_part(verifier: VerifierInUse, task: Task, settings: Verifier) -> Iterator[Finding]:
+def _by_part(verifier: VerifierInUse, task: Task, settings: Verifier) -> Iterator[ConformanceResult]:
     """Yield the findings about a recipe's verifier, those about one part of a mixture under the part's name."""
     for part, one, cases in proofs(verifier, task, prompts_per_level=PROMPTS_PER_LEVEL):
         own = settings.tasks[part] if isinstance(settings, ByTaskVerifier) else settings
@@ -158,7 +158,7 @@ def _placed(place: AnswerPlace, text: str) -> str:
     return text
 
 
-def _print(name: str, findings: Sequence[Finding]) -> None:
+def _print(name: str, findings: Sequence[ConformanceResult]) -> None:
     render.say(f"verifier {name}")
     table = Table("answer", "verdict", "reward", "reason", "ok", "note", box=None)
     for finding in findings:

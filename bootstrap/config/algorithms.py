@@ -14,7 +14,7 @@ from bootstrap.config.base import ByType, Settings
 from bootstrap.config.models import Reference
 from bootstrap.config.plugins import PluginSettings
 from bootstrap.errors import RecipeError
-from bootstrap.learner_records import GuideForm, RatioLevel, Surrogate
+from bootstrap.learner_records import KlForm, RatioLevel, Surrogate
 from bootstrap.plugins import Kind
 
 
@@ -48,9 +48,9 @@ class ReferenceKl(Settings):
     optimizer steps (arXiv:2501.12948): 25 rounds of its 16 mini-batches."""
 
     @property
-    def form(self) -> GuideForm:
+    def form(self) -> KlForm:
         """`where` and `estimator`, with its default, as one."""
-        return GuideForm(f"{self.where}_{self.estimator or {'loss': 'k3', 'reward': 'k1'}[self.where]}")
+        return KlForm(f"{self.where}_{self.estimator or {'loss': 'k3', 'reward': 'k1'}[self.where]}")
 
     @model_validator(mode="after")
     def _has_the_gradient_of_a_penalty(self) -> "ReferenceKl":
@@ -199,7 +199,7 @@ class PolicyGradient(Settings):
         return self.inner_epochs * self.mini_batches
 
     @property
-    def reads_again(self) -> bool:
+    def recomputes_logprobs(self) -> bool:
         """Whether the trainer's model computes token scores of a round's answers before the first update."""
         return self.correction is not None
 
@@ -240,8 +240,8 @@ class PolicyGradient(Settings):
                 "use group_size 2 or more (8 is usual), or algorithm: {type: reinforce_pp, baseline: false}"
             )
 
-    def check_probe(self, probe: int) -> None:
-        """Raise ValueError when a group of `probe` samples, 2 or more, never has an advantage."""
+    def check_initial_samples(self, initial_samples: int) -> None:
+        """Raise ValueError when a group of `initial_samples` samples, 2 or more, never has an advantage."""
 
     @model_validator(mode="after")
     def _loss_can_work(self) -> "PolicyGradient":
@@ -383,12 +383,12 @@ class PassAtK(GroupRelative):
             )
         super().check_group_size(size)
 
-    def check_probe(self, probe: int) -> None:
-        """Raise ValueError when `probe` samples have at most one set of k."""
-        if probe < self.least_group_size:
+    def check_initial_samples(self, initial_samples: int) -> None:
+        """Raise ValueError when `initial_samples` samples have at most one set of k."""
+        if initial_samples < self.least_group_size:
             raise ValueError(
-                f"a prompt left alone after {probe} samples has nothing to compare by pass@{self.k}; "
-                f"use probe: {self.k + 1} or more, a smaller algorithm.k, or remove probe"
+                f"a prompt left alone after {initial_samples} samples has nothing to compare by pass@{self.k}; "
+                f"use initial_samples: {self.k + 1} or more, a smaller algorithm.k, or remove initial_samples"
             )
 
 
@@ -461,7 +461,7 @@ class Ppo(PolicyGradient):
     """The paper's: as far as `clip_low`."""
 
     @property
-    def reads_again(self) -> bool:
+    def recomputes_logprobs(self) -> bool:
         """Always, since the critic needs the values."""
         return True
 

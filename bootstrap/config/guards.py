@@ -1,42 +1,42 @@
 """Guards against collapse: how a generation's diagnostics are measured, their bounds, and what a breach causes.
 
-The metrics are those of `ledger_records.Health`; the papers named beside the defaults tell the failures that they show.
-Left out: the gate's own conditions (`evaluation.py`).
+The metrics are those of `ledger_records.Diagnostics`; the papers named beside the defaults tell the failures that they
+show. Left out: the gate's own conditions (`evaluation.py`).
 """
 
 from pydantic import Field, model_validator
 
 from bootstrap.config.base import Settings
-from bootstrap.ledger_records import GuardAction, HealthMetric
+from bootstrap.ledger_records import DiagnosticMetric, GuardAction
 
 SAMPLED = frozenset(
     {
-        HealthMetric.ENTROPY,
-        HealthMetric.DISTINCT_ANSWERS,
-        HealthMetric.PASS_AT_K_CHANGE,
-        HealthMetric.KL_PARENT,
-        HealthMetric.KL_BASE,
-        HealthMetric.DISAGREEMENT,
+        DiagnosticMetric.ENTROPY,
+        DiagnosticMetric.DISTINCT_ANSWERS,
+        DiagnosticMetric.PASS_AT_K_CHANGE,
+        DiagnosticMetric.KL_PARENT,
+        DiagnosticMetric.KL_BASE,
+        DiagnosticMetric.DISAGREEMENT,
     }
 )
 """Metrics of sampled held-out answers."""
-ON_FIXED_PROMPTS = frozenset({HealthMetric.PASS_AT_K_CHANGE, HealthMetric.KL_PARENT, HealthMetric.KL_BASE})
-RANGES: dict[HealthMetric, tuple[float, float | None]] = {
-    HealthMetric.ENTROPY: (0, None),
-    HealthMetric.DISTINCT_ANSWERS: (1, None),
-    HealthMetric.PASS_AT_K_CHANGE: (-1, 1),
-    HealthMetric.LENGTH_RATIO: (0, None),
-    HealthMetric.TRUNCATED: (0, 1),
-    HealthMetric.KL_PARENT: (0, None),
-    HealthMetric.KL_BASE: (0, None),
-    HealthMetric.MODEL_MADE: (0, 1),
-    HealthMetric.DISAGREEMENT: (0, 1),
-    HealthMetric.OVERLAP: (0, 1),
+ON_FIXED_PROMPTS = frozenset({DiagnosticMetric.PASS_AT_K_CHANGE, DiagnosticMetric.KL_PARENT, DiagnosticMetric.KL_BASE})
+RANGES: dict[DiagnosticMetric, tuple[float, float | None]] = {
+    DiagnosticMetric.ENTROPY: (0, None),
+    DiagnosticMetric.DISTINCT_ANSWERS: (1, None),
+    DiagnosticMetric.PASS_AT_K_CHANGE: (-1, 1),
+    DiagnosticMetric.LENGTH_RATIO: (0, None),
+    DiagnosticMetric.TRUNCATED: (0, 1),
+    DiagnosticMetric.KL_PARENT: (0, None),
+    DiagnosticMetric.KL_BASE: (0, None),
+    DiagnosticMetric.MODEL_MADE: (0, 1),
+    DiagnosticMetric.DISAGREEMENT: (0, 1),
+    DiagnosticMetric.OVERLAP: (0, 1),
 }
 """Least and greatest value that a metric can have; None for no limit."""
 
 
-class HealthSettings(Settings):
+class DiagnosticsSettings(Settings):
     """How a generation's diagnostics are measured."""
 
     prompts: int = Field(default=32, ge=0)
@@ -52,7 +52,7 @@ class HealthSettings(Settings):
 class Guard(Settings):
     """A bound on one diagnostic of a generation."""
 
-    metric: HealthMetric
+    metric: DiagnosticMetric
     """`entropy` (nats a sampled token), `distinct_answers` (among the samples of a prompt), `pass_at_k_change` (against
     generation 0), `length_ratio` (to the parent), `truncated` (share), `kl_parent` and `kl_base` (nats a token),
     `model_made` (share of the training data), `disagreement` (share of answers on which training and eval verifier
@@ -91,20 +91,20 @@ class Guard(Settings):
 
 DEFAULT_GUARDS = (
     # Without entropy reward stops rising (arXiv:2505.22617).
-    Guard(metric=HealthMetric.ENTROPY, min=0.001),
+    Guard(metric=DiagnosticMetric.ENTROPY, min=0.001),
     # Training can raise pass@1 and lower pass@k below the base's (arXiv:2504.13837).
-    Guard(metric=HealthMetric.PASS_AT_K_CHANGE, min=-0.05),
-    Guard(metric=HealthMetric.LENGTH_RATIO, min=0.5, max=2.0),
+    Guard(metric=DiagnosticMetric.PASS_AT_K_CHANGE, min=-0.05),
+    Guard(metric=DiagnosticMetric.LENGTH_RATIO, min=0.5, max=2.0),
     # ScaleRL's warning level (arXiv:2510.13786).
-    Guard(metric=HealthMetric.TRUNCATED, max=0.1),
-    Guard(metric=HealthMetric.KL_PARENT, max=0.5),
-    Guard(metric=HealthMetric.KL_BASE, max=2.0),
+    Guard(metric=DiagnosticMetric.TRUNCATED, max=0.1),
+    Guard(metric=DiagnosticMetric.KL_PARENT, max=0.5),
+    Guard(metric=DiagnosticMetric.KL_BASE, max=2.0),
     # Models trained on their own output alone lose the tails; a tenth of real data keeps most (arXiv:2305.17493).
-    Guard(metric=HealthMetric.MODEL_MADE, max=0.99),
+    Guard(metric=DiagnosticMetric.MODEL_MADE, max=0.99),
     # Rule verifiers miss 14 % of right answers (arXiv:2505.22203).
-    Guard(metric=HealthMetric.DISAGREEMENT, max=0.15),
+    Guard(metric=DiagnosticMetric.DISAGREEMENT, max=0.15),
     # Prompts of few different characters share n-grams by chance: up to 3 in 1,000 of pipelines/self-play.yaml's.
-    Guard(metric=HealthMetric.OVERLAP, max=0.01),
+    Guard(metric=DiagnosticMetric.OVERLAP, max=0.01),
 )
 """Warnings alone, so no decision depends on them. `distinct_answers` has none, since it falls as a task with one right
 answer is mastered."""

@@ -66,7 +66,7 @@ class PluginStep(PluginSettings, SamplingStep):
         return self.updates * self.prompts_per_update
 
     @property
-    def stepping_stones(self) -> float:
+    def easier_variants(self) -> float:
         """None."""
         return 0.0
 

@@ -16,13 +16,13 @@ from pydantic import ValidationError
 from bootstrap.config.base import Place, dotted
 from bootstrap.config.conflicts import Conflicts
 from bootstrap.config.faults import MissingSetting, fault_of
-from bootstrap.config.source import Source, holds, value_at
+from bootstrap.config.source import RecipeSource, holds, value_at
 
 MAX_PROBLEMS = 10
 """Most problems listed in one message; the rest is counted."""
 
 
-class Problem(NamedTuple):
+class RecipeProblem(NamedTuple):
     """A problem at a place of the recipe."""
 
     place: Place
@@ -30,12 +30,12 @@ class Problem(NamedTuple):
     """With the remedy, and without the place."""
 
 
-def sentence(problems: Iterable[Problem]) -> str:
+def sentence(problems: Iterable[RecipeProblem]) -> str:
     """Return problems in one line, for settings that come from no file."""
     return "; ".join(f"{dotted(place)}: {message}" if place else message for place, message in problems)
 
 
-def report(source: Source, problems: Sequence[Problem]) -> str:
+def report(source: RecipeSource, problems: Sequence[RecipeProblem]) -> str:
     """Return one message with all problems, each with its line or override."""
     lines = []
     for problem in problems:
@@ -49,7 +49,7 @@ def report(source: Source, problems: Sequence[Problem]) -> str:
     return "\n  ".join([f"{source.path} has {len(lines)} problems:", *lines[:MAX_PROBLEMS], *more])
 
 
-def validation_problems(error: ValidationError, data: Any) -> Iterator[Problem]:
+def validation_problems(error: ValidationError, data: Any) -> Iterator[RecipeProblem]:
     """Yield pydantic's findings about a recipe's data, one problem for each place."""
     by_place: dict[Place, list[Mapping[str, Any]]] = {}
     for detail in error.errors(include_url=False):
@@ -64,9 +64,9 @@ def validation_problems(error: ValidationError, data: Any) -> Iterator[Problem]:
             continue
         match details[0]:
             case {"ctx": {"error": Conflicts(conflicts=conflicts)}}:
-                yield from (Problem(*conflict) for conflict in conflicts)
+                yield from (RecipeProblem(*conflict) for conflict in conflicts)
             case _:
-                yield Problem(place, _message(details, value))
+                yield RecipeProblem(place, _message(details, value))
 
 
 def missing_types(error: ValidationError, data: Any) -> Iterator[tuple[Place, str | None]]:
@@ -76,7 +76,7 @@ def missing_types(error: ValidationError, data: Any) -> Iterator[tuple[Place, st
             yield _data_place(detail, data), fault.default
 
 
-def infinite_numbers(value: Any, place: Place = ()) -> Iterator[Problem]:
+def infinite_numbers(value: Any, place: Place = ()) -> Iterator[RecipeProblem]:
     """Yield numbers that JSON, and so a lineage's identity, cannot hold; settings of type Any accept them."""
     match value:
         case dict():
@@ -84,7 +84,7 @@ def infinite_numbers(value: Any, place: Place = ()) -> Iterator[Problem]:
         case list():
             parts = enumerate(value)
         case float() if not math.isfinite(value):
-            yield Problem(place, f"must be a finite number, not {json.dumps(value)}")
+            yield RecipeProblem(place, f"must be a finite number, not {json.dumps(value)}")
             return
         case _:
             return

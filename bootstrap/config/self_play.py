@@ -19,7 +19,7 @@ class SelfPlayStep(PolicyStep):
 
     trainer: ClassVar[str] = "bootstrap.stages.self_play:SelfPlayTrainer"
     type: Literal["self_play"] = "self_play"
-    updates: int = Field(default=60, ge=1)
+    rounds: int = Field(default=60, ge=1)
     """Rounds: each proposes and solves, then makes `algorithm.inner_epochs` optimizer updates."""
     proposals: int = Field(default=32, ge=2)
     """Problems that the model proposes in each round."""
@@ -42,7 +42,7 @@ class SelfPlayStep(PolicyStep):
 
     @model_validator(mode="after")
     def _settings_act(self) -> "SelfPlayStep":
-        if self.algorithm.reads_again:
+        if self.algorithm.recomputes_logprobs:
             raise ValueError(
                 "self_play learns from what it has just sampled and reads nothing again; remove correction"
             )
@@ -60,7 +60,7 @@ class SelfPlayStep(PolicyStep):
     @property
     def num_prompts(self) -> int:
         """Problems of all rounds, if every proposal is kept."""
-        return self.updates * self.proposals
+        return self.rounds * self.proposals
 
     @property
     def leaves_out_equal_rewards(self) -> bool:
@@ -72,7 +72,7 @@ class SelfPlayStep(PolicyStep):
 
     @property
     def summary(self) -> str:
-        return f"self_play, {self.updates} rounds of {self.proposals} problems x {self.group_size}"
+        return f"self_play, {self.rounds} rounds of {self.proposals} problems x {self.group_size}"
 
     def data(self, words: Words) -> str:
         own = f"solutions of its own problems up to level {words.highest + self.reach}, {words.judged}"

@@ -57,7 +57,7 @@ class StepBase(Settings):
         return "drawn"
 
     @property
-    def rounds(self) -> int:
+    def num_rounds(self) -> int:
         """Number of rounds; 0 for a merge."""
         return 0
 
@@ -177,8 +177,6 @@ class StepBase(Settings):
 
 
 class StepSettings(StepBase):
-    updates: int = Field(ge=1)
-    """Optimizer updates in this step."""
     optimizer: Optimizer = MuonAdamW()
     """Optimizer; its state starts afresh in every step."""
     schedule: Schedule = Schedule()
@@ -195,12 +193,36 @@ class StepSettings(StepBase):
         return None
 
     @property
-    def rounds(self) -> int:
+    def num_rounds(self) -> int:
         return self.updates
 
     @property
     def trained_by(self) -> Optimizer:
         return self.optimizer
+
+
+class UpdateSettings(StepSettings):
+    """A step whose rounds are its updates."""
+
+    updates: int = Field(ge=1)
+    """Optimizer updates in this step."""
+
+    @property
+    def num_rounds(self) -> int:
+        """`updates`."""
+        return self.updates
+
+
+class RoundSettings(StepSettings):
+    """A step whose rounds sample from the weights that the round before has trained."""
+
+    rounds: int = Field(default=60, ge=1)
+    """Rounds of sampling, each followed by the algorithm's optimizer updates."""
+
+    @property
+    def num_rounds(self) -> int:
+        """`rounds`."""
+        return self.rounds
 
 
 class MergeStep(StepBase):

@@ -12,10 +12,10 @@ from bootstrap.config.plugin_step import PluginStep
 from bootstrap.config.sampling_step import PolicyStep
 from bootstrap.config.self_play import SelfPlayStep
 from bootstrap.config.sources import Drawing, Levels, References, Rejection, SftSource
-from bootstrap.config.step import MergeStep, Portion, StepSettings, Words, batches, replayed
+from bootstrap.config.step import MergeStep, Portion, UpdateSettings, Words, batches, replayed
 
 
-class SftStep(StepSettings):
+class SftStep(UpdateSettings):
     """Supervised fine-tuning: cross-entropy on references, or on accepted answers of the generation's own plus
     replay."""
 
@@ -70,7 +70,7 @@ class SftStep(StepSettings):
         return tuple(named)
 
 
-class DistillStep(StepSettings):
+class DistillStep(UpdateSettings):
     """Distillation on replayed sequences alone."""
 
     trainer: ClassVar[str] = "bootstrap.stages.supervised:SupervisedTrainer"
@@ -107,7 +107,7 @@ class RlStep(PolicyStep):
     tells_rates: ClassVar[bool] = True
     pinned_by: ClassVar[Place] = ("algorithm", "uses")
     type: Literal["rl"] = "rl"
-    updates: int = Field(default=60, ge=1)
+    rounds: int = Field(default=60, ge=1)
     """Rounds: each samples, then makes the algorithm's optimizer updates (`inner_epochs` times `mini_batches`)."""
     levels: Levels = "targets"
     """Levels that prompts are drawn from."""
@@ -115,15 +115,15 @@ class RlStep(PolicyStep):
     """Prompts that a round draws, spread evenly over the levels; which levels get one more is random."""
     group_size: int = Field(default=8, ge=1)
     """Samples per prompt, which are compared with one another; 8 is usual."""
-    probe: int | None = Field(default=None, ge=2)
+    initial_samples: int | None = Field(default=None, ge=2)
     """First samples of every prompt, which decide how many more it gets (after sGPO, arXiv:2606.08854): enough for two
-    right answers at the share that is right among them, at least `probe` and at most `group_size` in all; `group_size`
-    if none is right. null draws `group_size` of every prompt."""
+    right answers at the share that is right among them, at least `initial_samples` and at most `group_size` in all;
+    `group_size` if none is right. null draws `group_size` of every prompt."""
     retire: float | None = Field(default=None, gt=0, le=1)
     """Pass rate from which a prompt is not drawn again (ScaleRL, arXiv:2510.13786, takes 0.9). It counts the `rl`
     rounds of the generations that the weights come from and those of this step, and acts where prompts come back: on
     files and small levels. A level whose prompts are all solved draws nothing. null draws from all prompts."""
-    stepping_stones: float = Field(default=0.0, ge=0, lt=1)
+    easier_variants: float = Field(default=0.0, ge=0, lt=1)
     """Share of easier variants of the target level among the prompts (addition: one operand shorter)."""
     algorithm: Algorithm = Grpo()  # pyright: ignore[reportIncompatibleVariableOverride]  # settings are frozen
     """Advantages and policy loss."""
@@ -174,14 +174,14 @@ class RlStep(PolicyStep):
         return self.algorithm.critic
 
     @model_validator(mode="after")
-    def _probe_leaves_something(self) -> "RlStep":
-        if self.probe is not None and self.probe >= self.group_size:
+    def _initial_samples_leave_something(self) -> "RlStep":
+        if self.initial_samples is not None and self.initial_samples >= self.group_size:
             raise ValueError(
-                f"probe {self.probe} leaves nothing to decide in groups of {self.group_size}; "
-                f"use probe: {max(self.group_size // 2, 2)}, a larger group_size, or remove probe"
+                f"initial_samples {self.initial_samples} leaves nothing to decide in groups of {self.group_size}; "
+                f"use initial_samples: {max(self.group_size // 2, 2)}, a larger group_size, or remove initial_samples"
             )
-        if self.probe is not None:
-            self.algorithm.check_probe(self.probe)
+        if self.initial_samples is not None:
+            self.algorithm.check_initial_samples(self.initial_samples)
         return self
 
     @property
@@ -190,7 +190,7 @@ class RlStep(PolicyStep):
 
     @property
     def num_prompts(self) -> int:
-        return self.updates * self.prompts_per_update
+        return self.rounds * self.prompts_per_update
 
     @property
     def leaves_out_equal_rewards(self) -> bool:
@@ -204,7 +204,7 @@ class RlStep(PolicyStep):
 
     @property
     def summary(self) -> str:
-        found = f"rl ({self.algorithm.type}), {self.updates} rounds of {self.prompts_per_update} x {self.group_size}"
+        found = f"rl ({self.algorithm.type}), {self.rounds} rounds of {self.prompts_per_update} x {self.group_size}"
         parts = self.algorithm.mini_batches
         return f"{found} in {parts} mini-batches" if parts > 1 else found
 

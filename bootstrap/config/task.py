@@ -65,7 +65,7 @@ class TaskKind(Settings):
 class TaskSettings(TaskKind):
     is_fixed: ClassVar[bool] = False
     """Whether its questions are a fixed set, so that gates ask the same held-out ones again and again."""
-    has_stepping_stones: ClassVar[bool] = False
+    has_easier_variants: ClassVar[bool] = False
     """Whether its prompts have easier variants of the same level."""
     pinned_by: ClassVar[str] = "path"
     """Name of the setting that `pinned` reads from."""

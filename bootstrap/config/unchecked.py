@@ -9,9 +9,9 @@ from bootstrap.canonical import digest_of
 from bootstrap.config.answers import ExactVerifier
 from bootstrap.config.base import Operational, Place, Settings, identity_of
 from bootstrap.config.base_model import BaseModelSource, ScratchModel
-from bootstrap.config.evaluation import Evaluation, Gate
+from bootstrap.config.evaluation import EvaluationSettings, Gate
 from bootstrap.config.generations import Generations
-from bootstrap.config.guards import DEFAULT_GUARDS, Guard, HealthSettings
+from bootstrap.config.guards import DEFAULT_GUARDS, DiagnosticsSettings, Guard
 from bootstrap.config.resources import Resources, Tracking
 from bootstrap.config.steps import Step
 from bootstrap.config.tasks import Task, tasks_of
@@ -47,11 +47,11 @@ class UncheckedRecipe(Settings):
     """Weights that are trained, and their precision."""
     generations: Generations
     """Generations after generation 0."""
-    evaluation: Evaluation = Evaluation()
+    evaluation: EvaluationSettings = EvaluationSettings()
     """Evaluation of every generation on held-out prompts."""
     gate: Gate = Gate()
     """Rules of promotion."""
-    health: HealthSettings = HealthSettings()
+    diagnostics: DiagnosticsSettings = DiagnosticsSettings()
     """Measurement of diagnostics."""
     guards: tuple[Guard, ...] = DEFAULT_GUARDS
     """Bounds on a generation's diagnostics. A list replaces the default warnings and may name a metric several times,
@@ -65,12 +65,12 @@ class UncheckedRecipe(Settings):
     """The MLflow server."""
 
     @property
-    def examiner(self) -> Verifier:
+    def eval_verifier(self) -> Verifier:
         """Eval verifier, which judges held-out answers."""
         return self.evaluation.verifier or self.verifier
 
     @property
-    def examiner_place(self) -> Place:
+    def eval_verifier_place(self) -> Place:
         """Place of the eval verifier."""
         return ("evaluation", "verifier") if self.evaluation.verifier else ("verifier",)
 

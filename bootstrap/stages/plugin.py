@@ -174,7 +174,7 @@ class PluginTrainer:
         return Round(
             batches=[batch],
             reward=fmean(rewards) if rewards else None,
-            live_groups=fmean(differing) if differing else None,
+            informative_groups=fmean(differing) if differing else None,
             entropy=fmean(entropies) if entropies else None,
             length=fmean(len(rollout.tokens) for rollout in rollouts) if rollouts else None,
             common_fault=common_fault(verdicts),

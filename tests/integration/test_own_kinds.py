@@ -24,10 +24,10 @@ SMALL = (
     "base.steps[0].updates=60",
     "base.steps[0].batch_size=16",
     "generations.count=1",
-    "generations.steps[0].updates=4",
+    "generations.steps[0].rounds=4",
     "generations.steps[0].prompts_per_update=8",
     "generations.steps[0].group_size=4",
-    "generations.steps[1].updates=3",
+    "generations.steps[1].rounds=3",
     "generations.steps[1].prompts_per_update=6",
     "generations.steps[1].checkpoint_every=2",
     "task.levels=6",
@@ -117,7 +117,7 @@ def test_the_step_decides_what_is_trained_on_and_its_books_balance(recipe, grown
     assert used >= {s.rollout_id for use in (Use.CE, Use.RL) for s in chosen[use]}
     assert not used & {s.rollout_id for s in chosen[Use.NONE]}
     assert found.shown, "prompts that nobody solves show a reference"
-    assert entries[1].generation.books.prompts_drawn >= 4 * 8 + 3 * 6
+    assert entries[1].generation.accounting.prompts_drawn >= 4 * 8 + 3 * 6
 
 
 class Dying(tiny.Watched):

@@ -43,7 +43,7 @@ def _without(example: Example, chosen: Sequence[bool]) -> Example:
     if not any(chosen):
         return example
     kept = [float(not each) for each in chosen]
-    # The learner adds what guides take from the reward to the advantages; weight 0 takes that along.
+    # The learner adds what KL targets take from the reward to the advantages; weight 0 takes that along.
     given = example.importance or (1.0,) * len(kept)
     return replace(
         example,
@@ -57,6 +57,6 @@ def kl_cov(covariances_N: Sequence[float], control: KlCov, seed: int) -> tuple[s
 
     def held(example: Example, chosen: Sequence[bool]) -> Example:
         weight = control.weight * example.loss_scale
-        return replace(example, stay_weights=tuple(weight if each else 0.0 for each in chosen))
+        return replace(example, anchor_penalty_weights=tuple(weight if each else 0.0 for each in chosen))
 
     return covariance.kl_cov(covariances_N, share=control.share), held

@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from bootstrap.config.algorithms import OffPolicyCorrection, PolicyGradient
-from bootstrap.learner_records import Reading
-from bootstrap.records import Example, Guide, Rollout
+from bootstrap.learner_records import TokenScores
+from bootstrap.records import Example, KlTarget, Rollout
 from bootstrap.training.algorithms.correction import weights
 from bootstrap.training.algorithms.entropy import controlled
 from bootstrap.training.algorithms.scored import Advantage, Scored, estimate
@@ -36,12 +36,12 @@ def rl_streams(
     settings: PolicyGradient,
     *,
     max_new_tokens: int,
-    dead: Sequence[Rollout] = (),
+    zero_variance: Sequence[Rollout] = (),
     masked: Collection[str] = (),
     others: Sequence[Rollout] = (),
-    guides: tuple[Guide, ...] = (),
-    taught: Mapping[str, Guide] | None = None,
-    readings: Mapping[str, Reading] | None = None,
+    kl_targets: tuple[KlTarget, ...] = (),
+    taught: Mapping[str, KlTarget] | None = None,
+    token_scores: Mapping[str, TokenScores] | None = None,
     seed: int = 0,
 ) -> list[Stream]:
     """Return for each mini-batch the examples of informative groups, then those of `others`, and the normalizer.
@@ -52,18 +52,18 @@ def rl_streams(
     |---|---|
     | `groups` | the rollouts of each informative group |
     | `rewards` | by rollout id, of everything judged |
-    | `dead` | of zero-variance groups, counted in the mean of the advantages |
+    | `zero_variance` | of zero-variance groups, counted in the mean of the advantages |
     | `masked` | counted in their group's baseline alone, as are rollouts without tokens |
     | `others` | of zero-variance groups, with advantage 0, for KL targets and teachers |
-    | `guides` | KL targets of every example |
+    | `kl_targets` | KL targets of every example |
     | `taught` | by rollout id, a KL target of its own |
-    | `readings` | token scores by rollout id, for settings that recompute them |
+    | `token_scores` | token scores by rollout id, for settings that recompute them |
 
     A KL target's mean is over all examples that have one. Where `others` make the normalizer larger than the number of
-    tokens in `groups` and `dead`, advantages are scaled up by as much, so that their mean stays.
+    tokens in `groups` and `zero_variance`, advantages are scaled up by as much, so that their mean stays.
     """
     kept = {r.id for group in groups for r in group if r.tokens and r.id not in masked}
-    found = estimate(_scored(groups, rewards, kept, settings, readings), settings)
+    found = estimate(_scored(groups, rewards, kept, settings, token_scores), settings)
     compared = [
         (rollout, advantage)
         for group, values in zip(groups, found.advantages, strict=True)
@@ -71,11 +71,11 @@ def rl_streams(
         if rollout.id in kept
     ]
     returns = dict(_by_rollout(groups, found.returns)) if found.returns else {}
-    dead, others = ([r for r in part if r.tokens and r.id not in masked] for part in (dead, others))
+    zero_variance, others = ([r for r in part if r.tokens and r.id not in masked] for part in (zero_variance, others))
     if settings.critic is not None:
         # The advantages hold what these take from the reward.
-        guides = tuple(guide for guide in guides if guide.form.in_loss)
-    own_guides = {name: (*guides, guide) for name, guide in (taught or {}).items()}
+        kl_targets = tuple(kl_target for kl_target in kl_targets if kl_target.form.in_loss)
+    own_kl_targets = {name: (*kl_targets, kl_target) for name, kl_target in (taught or {}).items()}
 
     def example(rollout: Rollout, advantage: Advantage) -> Example:
         length = len(rollout.tokens)
@@ -86,27 +86,27 @@ def rl_streams(
             tokens=rollout.prompt_tokens + rollout.tokens,
             num_prompt_tokens=len(rollout.prompt_tokens),
             advantages=tuple(value * scale for value in each),
-            values=readings[rollout.id].values if rollout.id in returns and readings else (),
+            values=token_scores[rollout.id].values if rollout.id in returns and token_scores else (),
             returns=tuple(returns.get(rollout.id, ())),
             loss_scale=scale,
-            guides=own_guides.get(rollout.id, guides),
-            **_ratio(rollout, readings, settings.correction),
+            kl_targets=own_kl_targets.get(rollout.id, kl_targets),
+            **_ratio(rollout, token_scores, settings.correction),
         )
 
     examples = [example(*pair) for pair in compared]
     if settings.entropy is not None:
         examples = controlled(examples, settings.entropy, seed=seed)
     joined = [example(rollout, 0.0) for rollout in others]
-    counted = {r.id: len(r.tokens) for r in (*(r for r, _ in compared), *dead)}
-    guided = {r.id: len(r.tokens) for r in others if own_guides.get(r.id, guides)}
-    count, everyone = settings.mini_batches, [*groups, *_by_group([*dead, *others])]
+    counted = {r.id: len(r.tokens) for r in (*(r for r, _ in compared), *zero_variance)}
+    with_kl_target = {r.id: len(r.tokens) for r in others if own_kl_targets.get(r.id, kl_targets)}
+    count, everyone = settings.mini_batches, [*groups, *_by_group([*zero_variance, *others])]
     homes = {rollout.id: place % count for place, group in enumerate(everyone) for rollout in group}
     streams = []
     for number in range(count):
         own = [one for one in examples if homes[one.source] == number]
         mean, normalizer = (
             _normalizer([n for name, n in lengths.items() if homes[name] == number], settings, max_new_tokens)
-            for lengths in (counted, counted | guided)
+            for lengths in (counted, counted | with_kl_target)
         )
         if normalizer > mean:
             own = [_weighed(one, normalizer / mean) for one in own]
@@ -136,7 +136,7 @@ def _weighed(example: Example, factor: float) -> Example:
     return replace(
         example,
         advantages=tuple(factor * value for value in example.advantages),
-        stay_weights=tuple(factor * value for value in example.stay_weights),
+        anchor_penalty_weights=tuple(factor * value for value in example.anchor_penalty_weights),
     )
 
 
@@ -145,14 +145,16 @@ def _scored(
     rewards: Mapping[str, float],
     kept: Collection[str],
     settings: PolicyGradient,
-    readings: Mapping[str, Reading] | None,
+    token_scores: Mapping[str, TokenScores] | None,
 ) -> Scored:
     """Return the input of an estimator; `kept`: rollouts that take part in the loss."""
     told: dict[str, Any] = {}
     if settings.critic is not None:
-        assert readings is not None, "a critic has read what it judges"
-        told["values"] = [[readings[r.id].values if r.id in kept else () for r in group] for group in groups]
-        told["token_rewards"] = [[readings[r.id].rewards if r.id in kept else () for r in group] for group in groups]
+        assert token_scores is not None, "a critic has read what it judges"
+        told["values"] = [[token_scores[r.id].values if r.id in kept else () for r in group] for group in groups]
+        told["token_rewards"] = [
+            [token_scores[r.id].rewards if r.id in kept else () for r in group] for group in groups
+        ]
     return Scored(
         rewards=[[rewards[r.id] for r in group] for group in groups],
         lengths=[[len(r.tokens) for r in group] for group in groups],
@@ -171,13 +173,13 @@ def _by_rollout(
 
 
 def _ratio(
-    rollout: Rollout, readings: Mapping[str, Reading] | None, correction: OffPolicyCorrection | None
+    rollout: Rollout, token_scores: Mapping[str, TokenScores] | None, correction: OffPolicyCorrection | None
 ) -> dict[str, Any]:
     """Return the fields of an example that define its importance ratio: to the sampler, or to the trainer itself."""
     if correction is None:
         return {"logprobs": rollout.logprobs}
-    assert readings is not None, "a correction compares with what the trainer reads"
-    proximal = readings[rollout.id].logprobs
+    assert token_scores is not None, "a correction compares with what the trainer reads"
+    proximal = token_scores[rollout.id].logprobs
     return {"logprobs": proximal, "importance": weights(proximal, rollout.logprobs, correction)}
 
 

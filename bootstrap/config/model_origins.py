@@ -5,7 +5,7 @@ from bootstrap.config.models import Model, outside_model
 from bootstrap.config.recipe import Recipe
 
 
-class Descent:
+class ModelOrigins:
     """Origins of generations 0 to `last`, by the recipe alone."""
 
     def __init__(self, recipe: Recipe, *, last: int) -> None:
@@ -16,9 +16,9 @@ class Descent:
         for number in range(1, last + 1):
             stage = recipe.generations.position(number).stage
             origin = _only(frozenset(self.named(name, number=number) for name in stage.starts))
-            kept_aside = recipe.gate_of(number) == "never"
+            ungated = recipe.gate_of(number) == "never"
             self._origins.append(origin)
-            self._crowned.append(self._crowned[-1] if kept_aside else self._crowned[-1].union([origin]))
+            self._crowned.append(self._crowned[-1] if ungated else self._crowned[-1].union([origin]))
 
     def of(self, number: int) -> ModelSettings | None:
         """Return a generation's origin; None where it depends on the gate."""
