@@ -1,15 +1,14 @@
-"""What code means, a verifier's or a plug-in's, as a hash: the syntax of its modules and of what they use of others.
+"""The meaning of code, a verifier's or a plug-in's, as a hash over the syntax of its modules and of what they use.
 
     roots (whole modules) --names they use--> definitions in other modules --names those use--> ...
 
-A definition counts where something that counts uses it, so that an edit elsewhere in a shared module changes nothing.
-Comments, docstrings, formatting, the order of definitions and the annotations of functions are no part of the meaning;
-every constant, name and message is. The text that is hashed is made here rather than by `ast.dump`, which differs from
-one Python to the next.
+A definition of a shared module counts only where it is used, so that an edit elsewhere in that module changes nothing.
+Every constant, name and message counts; comments, docstrings, formatting, the order of definitions and annotations of
+functions do not. The hashed text is written here, since that of `ast.dump` differs between versions of Python.
 
-Followed are modules below `FOLLOWED`, and of the configuration its constants alone: a class of settings decides by its
-values, which a version holds beside this hash. What is reached by a name in a string is no import: its module has to be
-named as a root. Left out: versions of libraries (the verifiers name those that decide).
+Uses are followed into modules below `FOLLOWED`, and into the constants of the configuration; the values of settings
+are part of a version beside this hash. A module that is named in a string is not followed and has to be a root. Left
+out: versions of libraries, which verifiers name where they matter.
 """
 
 import ast
@@ -34,19 +33,19 @@ MACHINERY = frozenset(
         ("bootstrap.scoring.verifier", "version_of"),
     }
 )
-"""What makes verifiers and names their versions, and decides on no answer."""
+"""Code that builds verifiers and names their versions, and decides on no answer."""
 
 _CONSTANT = re.compile(r"_*[A-Z][A-Z0-9_]*")
 _UNSAID = frozenset({"ctx", "kind", "type_comment", "type_ignores", "returns", "type_params"})
-"""Fields of syntax nodes that hold no meaning, or one that only readers and type checkers see."""
+"""Fields of syntax nodes without meaning at run time."""
 _CACHED = 512
 
 
 def meaning_of(*modules: str, follow: Callable[[str], bool] = lambda module: False) -> str:
-    """Return SHA-256 over the meaning of modules, and of what they use of the modules that are followed.
+    """Return the SHA-256 of the meaning of modules and of what they use of followed modules.
 
-    `follow`: which other modules are followed too, by name. Raises OSError for a module without a readable source,
-    SyntaxError for one that is no Python.
+    `follow`: whether a module outside this program is followed, by its name. Raises OSError for a module without a
+    readable source, SyntaxError for one that is not Python.
     """
     parts: dict[tuple[str, str], str] = {}
     queue: list[tuple[str, str | None]] = [(module, None) for module in reversed(modules)]
@@ -106,7 +105,7 @@ def meaning_of(*modules: str, follow: Callable[[str], bool] = lambda module: Fal
 
 @dataclass(frozen=True, kw_only=True)
 class _Part:
-    """Some statements of a module: their meaning, and the names that they use, each with the attribute asked of it."""
+    """Statements of a module: their text, and the names that they use, each with the attribute that is read of it."""
 
     text: str = ""
     uses: frozenset[tuple[str, str | None]] = frozenset()
@@ -115,13 +114,13 @@ class _Part:
 @dataclass(frozen=True, kw_only=True)
 class _Module:
     names: Mapping[str, _Part]
-    """By name what defines it; several statements where it is defined more than once."""
+    """By name, the statements that define it."""
     rest: _Part
-    """The statements at the top that define no single name."""
+    """The other statements at the top."""
     imports: Mapping[str, tuple[tuple[str, str | None], ...]]
     """Local name -> (module, name there; None where the local name is the module)."""
     starred: tuple[str, ...]
-    """Modules of which everything is imported."""
+    """Modules imported by `*`."""
 
 
 @lru_cache(maxsize=_CACHED)
@@ -137,17 +136,18 @@ def _parsed(source: str, module: str, is_package: bool) -> _Module:
     imports: dict[str, list[tuple[str, str | None]]] = {}
     starred = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                local = alias.asname or alias.name.partition(".")[0]
-                imports.setdefault(local, []).append((alias.name, None))
-        elif isinstance(node, ast.ImportFrom):
-            origin = _absolute(node, module, is_package)
-            for alias in node.names:
-                if alias.name == "*":
-                    starred.append(origin)
-                else:
-                    imports.setdefault(alias.asname or alias.name, []).append((origin, alias.name))
+        match node:
+            case ast.Import():
+                for alias in node.names:
+                    local = alias.asname or alias.name.partition(".")[0]
+                    imports.setdefault(local, []).append((alias.name, None))
+            case ast.ImportFrom():
+                origin = _absolute(node, module, is_package)
+                for alias in node.names:
+                    if alias.name == "*":
+                        starred.append(origin)
+                    else:
+                        imports.setdefault(alias.asname or alias.name, []).append((origin, alias.name))
     return _Module(
         names={name: _part(found) for name, found in statements.items()},
         rest=_part(rest),
@@ -164,7 +164,7 @@ def _part(statements: list[ast.stmt]) -> _Part:
 
 @dataclass
 class _Writer:
-    """Writes syntax as text, the same under every Python that reads it alike."""
+    """Writes syntax as text that does not depend on the version of Python."""
 
     pieces: list[str] = field(default_factory=list)
     uses: set[tuple[str, str | None]] = field(default_factory=set)
@@ -172,7 +172,7 @@ class _Writer:
     def write(self, value: object) -> None:
         match value:
             case ast.Constant():
-                # `ascii`, since what `repr` shows as it is depends on the Unicode of the Python that runs.
+                # `ascii`, since the characters that `repr` escapes depend on Python's version of Unicode.
                 self.pieces.append(f"{type(value.value).__name__}:{value.value!a}")
             case ast.JoinedStr():
                 self.pieces.append("JoinedStr")
@@ -190,20 +190,21 @@ class _Writer:
                 self.pieces.append(ascii(value))
 
     def _write_node(self, node: ast.AST) -> None:
+        unsaid, noted = _UNSAID, None
         match node:
-            case ast.Attribute(value=ast.Name(id=name), attr=attribute):
-                self.uses.add((name, attribute))
+            case ast.Attribute(value=ast.Name() as noted, attr=attribute):
+                self.uses.add((noted.id, attribute))
             case ast.Name(id=name):
                 self.uses.add((name, None))
-        # A name before its attribute has been noted with it; alone it would stand for all of a module.
-        noted = node.value if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) else None
+            case ast.arg():
+                unsaid = _UNSAID | {"annotation"}
         self.pieces.append(f"{type(node).__name__}(")
         for name, value in ast.iter_fields(node):
-            is_annotation = name == "annotation" and isinstance(node, ast.arg)
-            if name in _UNSAID or is_annotation or value is None or value == []:
+            if name in unsaid or value is None or value == []:
                 continue
             self.pieces.append(f"{name}=")
-            if value is noted:
+            # The name before an attribute is noted with it; alone it would mean the whole module.
+            if noted is not None and value is noted:
                 self.pieces.append(f"Name(id={noted.id!a})")
             else:
                 self.write(value)
@@ -212,29 +213,31 @@ class _Writer:
 
 
 def _merged(values: list[ast.expr]) -> Iterator[ast.expr]:
-    """Yield the parts of an f-string, neighbouring pieces of plain text as one."""
+    """Yield the parts of an f-string, with neighbouring plain text joined."""
     plain = ""
     for value in values:
-        if isinstance(value, ast.Constant) and isinstance(value.value, str):
-            plain += value.value
-            continue
-        if plain:
-            yield ast.Constant(plain)
-        plain = ""
-        yield value
+        match value:
+            case ast.Constant(value=str(text)):
+                plain += text
+            case _:
+                if plain:
+                    yield ast.Constant(plain)
+                plain = ""
+                yield value
     if plain:
         yield ast.Constant(plain)
 
 
 def _is_silent(statement: object) -> bool:
-    """Whether a statement does nothing (a docstring, `pass`), or imports, which counts where the name is used."""
-    if isinstance(statement, ast.Expr):
-        return isinstance(statement.value, ast.Constant) and isinstance(statement.value.value, str)
-    return isinstance(statement, ast.Pass | ast.Import | ast.ImportFrom)
+    """Whether a statement does nothing (a docstring, `pass`) or imports, which counts where the name is used."""
+    match statement:
+        case ast.Expr(value=ast.Constant(value=str())) | ast.Pass() | ast.Import() | ast.ImportFrom():
+            return True
+    return False
 
 
 def _defined(statement: ast.stmt) -> list[str]:
-    """Return the names that a statement at the top of a module defines; none for one that does something else."""
+    """Return the names that a top-level statement defines; empty for other statements."""
     match statement:
         case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
             return [name]
@@ -251,7 +254,7 @@ def _defined(statement: ast.stmt) -> list[str]:
 
 
 def _absolute(node: ast.ImportFrom, module: str, is_package: bool) -> str:
-    """Return the module that a `from` names, as seen from `module`."""
+    """Return the absolute name of the module that a `from` in `module` names."""
     if not node.level:
         return node.module or ""
     parts = module.split(".")
@@ -269,7 +272,7 @@ def _is_package(module: str) -> bool:
 
 
 def spec_of(module: str) -> importlib.machinery.ModuleSpec | None:
-    """Return where a module comes from; None where there is none."""
+    """Return a module's spec; None for a module that is not there."""
     try:
         return importlib.util.find_spec(module)
     except (ImportError, ValueError):
@@ -277,7 +280,7 @@ def spec_of(module: str) -> importlib.machinery.ModuleSpec | None:
 
 
 def _source(module: str) -> str | None:
-    """Return a module's text; None for one that is no file of Python."""
+    """Return a module's text; None for a module that is not a Python file."""
     spec = spec_of(module)
     if spec is None or spec.origin is None or Path(spec.origin).suffix != ".py":
         return None

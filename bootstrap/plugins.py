@@ -1,7 +1,8 @@
-"""Functions and classes of the user's own: how a recipe names one, how it is found, and what its source means.
+"""Plug-ins, functions and classes of the user's own: how a recipe names one, how it is found, its source's meaning.
 
 A recipe names it as `module:name` or by an entry point of an installed package. It runs in the driver's process with
-all its rights. Leaves out what each kind is given and may return: `scoring/plugin.py`, `training/algorithms/plugin.py`.
+all its rights. Left out: the arguments and results of each kind (`scoring/plugin.py`, `prompts/plugin.py`,
+`training/algorithms/plugin.py`, `stages/plugin.py`).
 """
 
 import importlib
@@ -11,6 +12,8 @@ import sysconfig
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from math import isfinite
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -24,24 +27,28 @@ _LIBRARIES = {Path(place).resolve() for place in sysconfig.get_paths().values()}
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """One kind of thing that a user's own function or class can be."""
+    """A kind of plug-in."""
 
     name: str
-    """In words: `verifier`."""
+    """The kind: `verifier`."""
     results: str
-    """What it gives, in words: `verdicts`."""
+    """Its results: `verdicts`."""
     written: str
-    """How it is written: its signature."""
+    """Its signature, or that of its methods."""
     error: type[BootstrapError]
-    """What is raised where it cannot serve."""
+    """Error for a plug-in that cannot serve."""
+    arguments: tuple[str, ...] = ()
+    """Positional arguments."""
+    keywords: tuple[str, ...] = ()
+    """Keyword arguments beside the recipe's settings for it."""
 
     @property
     def group(self) -> str:
-        """Group of the entry points."""
+        """Group of its entry points."""
         return f"bootstrap.{self.name}s"
 
     def find(self, uses: str) -> Callable[..., Any]:
-        """Return what a recipe names. Raises the kind's error when there is none."""
+        """Return the function or class that a recipe names. Raises the kind's error where there is none."""
         if ":" not in uses:
             found = entry_points(group=self.group, name=uses)
             if not found:
@@ -51,7 +58,7 @@ class Kind:
                     "it, or name a function as module:function"
                 )
             uses = next(iter(found)).value
-        # Last on the path, so that no file lying about hides an installed module.
+        # Last on the path, so that no file of the folder hides an installed module.
         if str(Path.cwd()) not in sys.path:
             sys.path.append(str(Path.cwd()))
         module, _, name = uses.partition(":")
@@ -70,9 +77,9 @@ class Kind:
     def check_signature(
         self, function: Any, which: str, settings: Mapping[str, Any], *given: Any, written: str = "", **named: Any
     ) -> None:
-        """Raise the kind's error unless the function can be called so, with the recipe's settings for it.
+        """Raise the kind's error unless the function takes these arguments and the recipe's `settings` for it.
 
-        `which`: what it is called, in words; `written`: its signature, where that is not the kind's.
+        `which`: its name in messages; `written`: its signature, if not the kind's.
         """
         written = written or self.written
         try:
@@ -88,10 +95,10 @@ class Kind:
             ) from None
 
     def meaning(self, function: Callable[..., Any], uses: str) -> str:
-        """Return the SHA-256 of what the module that defines the function means, with what it uses of its neighbours.
+        """Return the SHA-256 of the meaning of the function's module, with what it uses of its neighbours.
 
-        Neighbours are the modules of its package and, where it lies among no installed packages, those beside it.
-        Raises the kind's error when the source cannot be read.
+        Neighbours are the modules of its package and, for a module that is not installed, those of its folder. Raises
+        the kind's error when the source cannot be read.
         """
         try:
             module = function.__module__
@@ -110,8 +117,38 @@ class Kind:
             ) from None
 
 
+def listed(value: Any, count: int, what: str) -> list[Any]:
+    """Return a list or array of `count` entries as a list. Raises ValueError that says what was found instead."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"a {type(value).__name__} for the {what}")
+    if len(value) != count:
+        raise ValueError(f"{len(value)} entries for the {count} {what}")
+    return list(value)
+
+
+def number(value: Any, where: str) -> float:
+    """Return a finite number; a bool is none. Raises ValueError that says what was found instead."""
+    if type(value) is bool or not isinstance(value, Real):
+        raise ValueError(f"a {type(value).__name__} for {where}")
+    try:
+        found = float(value)
+    except OverflowError:
+        found = float("inf")
+    if not isfinite(found):
+        raise ValueError(f"{found} for {where}")
+    return found
+
+
+def per_token(value: Any, length: int, where: str) -> float | list[float]:
+    """Return the number of a sample, or that of each of its `length` tokens. Raises ValueError as `number`."""
+    if isinstance(value, Real):
+        return number(value, where)
+    return [number(one, where) for one in listed(value, length, f"tokens of {where}")]
+
+
 def _folder_of(module: str) -> Path | None:
-    """Return the folder in which the first part of a module's name lies; None for what is no file."""
+    """Return the folder of a module's top package or file; None for a module without one."""
     spec = spec_of(module.partition(".")[0])
     if spec is None:
         return None

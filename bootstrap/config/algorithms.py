@@ -1,8 +1,8 @@
-"""Algorithms of the `rl` step: how rewards become advantages, and what the policy loss makes of them.
+"""Algorithms of the `rl` step: how rewards become advantages, and how the policy loss uses these.
 
-Advantage and loss are chosen apart: every algorithm has the fields of `PolicyGradient`. A class's defaults are the
-setting its paper vouches for. A class answers for itself what others ask of an algorithm, and names the module of
-`training/algorithms/` that estimates its advantages; the losses stand in `training/loss.py`.
+Advantage and loss are chosen apart: every algorithm has the fields of `PolicyGradient`. A class's defaults are its
+paper's settings. Each class answers what others ask of an algorithm, and names the module of `training/algorithms/`
+that estimates its advantages; the losses stand in `training/loss.py`.
 """
 
 from collections.abc import Sequence
@@ -19,36 +19,37 @@ from bootstrap.plugins import Kind
 
 
 class ReferenceKl(Settings):
-    """KL to a reference: the weights that the step starts from, others of the lineage, or those of its last refresh.
+    """KL to a reference: the weights that the step starts from, others of the lineage, or those of the last refresh.
 
-    It acts on the samples that take part in the policy loss, in the mean over their tokens: on those of groups with
-    equal rewards too with `zero_variance: keep` (TRL's term is on every token) or beside `teaching`, otherwise on those
-    of informative groups alone.
+    It is a mean over the tokens of the samples in the policy loss: of informative groups; of zero-variance groups too
+    with `zero_variance: keep` (TRL's term is on every token) or beside `teaching`.
 
-    k1 in the reward, and k2 in the loss where it is on policy, have the gradient of KL(policy || reference); k3 in the
-    loss, GRPO's term, has that of KL(reference || policy) on policy. Each makes the two agree. The others are no
-    penalty and are refused: the expected gradient of k1 as a loss is 0, and that of k2 or k3 in the reward,
-    `E[estimate grad log policy]`, is of second order in the difference of the two, without its sign, and may lead away
-    from the reference (arXiv:2510.01555).
+    | estimate | where | gradient, on policy |
+    |---|---|---|
+    | k1 | reward | KL(policy, reference) |
+    | k2 | loss | KL(policy, reference) |
+    | k3 | loss (GRPO's) | KL(reference, policy) |
+    | k1 | loss | 0 in expectation: refused |
+    | k2, k3 | reward | second order in the difference, without its sign: may lead away, refused (arXiv:2510.01555) |
     """
 
     model: Reference = "start"
-    """`start`: the weights that the step starts from. A generation, by place in the lineage, by number or as the end
-    of a stage, or an external model with the same vocabulary."""
+    """The reference. `start`: the weights that the step starts from. Otherwise a generation (by place, by number, or as
+    the end of a stage) or an external model with the same vocabulary."""
     weight: float = Field(default=0.001, gt=0)
     """Factor of the estimate; 0.001 as in DeepSeek-R1 (arXiv:2501.12948)."""
     estimator: Literal["k1", "k2", "k3"] | None = None
-    """Of the sampled token, with d = log reference - log policy: `-d`, `d^2 / 2` or `exp(d) - d - 1`. null: k3 in the
-    loss, k1 in the reward."""
+    """Estimate at the sampled token, with d = log reference - log policy: k1 is `-d`, k2 is `d^2 / 2`, k3 is
+    `exp(d) - d - 1`. null: k3 in the loss, k1 in the reward."""
     where: Literal["loss", "reward"] = "loss"
-    """`loss`: a term of its own, differentiated. `reward`: taken from the advantages, after their baseline."""
+    """`loss`: a term of its own, differentiated. `reward`: subtracted from the advantages, after their baseline."""
     refresh_every: int | None = Field(default=None, ge=1)
-    """Rounds after which the current weights become the reference; null keeps `model`. DeepSeek-R1 takes 400 optimizer
-    steps (arXiv:2501.12948), which are 25 rounds of its 16 mini-batches."""
+    """Rounds after which the current weights become the reference; null keeps `model`. DeepSeek-R1 refreshes after 400
+    optimizer steps (arXiv:2501.12948): 25 rounds of its 16 mini-batches."""
 
     @property
     def form(self) -> KlForm:
-        """How it bears on tokens: `where`, and `estimator` with its default."""
+        """`where` and `estimator`, with its default, as one."""
         return KlForm(f"{self.where}_{self.estimator or {'loss': 'k3', 'reward': 'k1'}[self.where]}")
 
     @model_validator(mode="after")
@@ -66,17 +67,29 @@ class ReferenceKl(Settings):
         return self
 
 
-class ClipCov(Settings):
-    """Clip-Cov (arXiv:2505.22617): some tokens with both advantage and log-probability high lose their gradient."""
+class EntropySettings(Settings):
+    """What keeps the policy's entropy from collapsing."""
 
+    applied_by: ClassVar[str]
+    """`module:function` that chooses tokens and says what becomes of them (`training/algorithms/entropy.py`)."""
+    acts_on_first_update: ClassVar[bool]
+    """Whether it changes the first update on a round's rollouts."""
+
+
+class ClipCov(EntropySettings):
+    """Clip-Cov (arXiv:2505.22617): some tokens whose advantage and log-probability are both high lose their
+    gradient."""
+
+    applied_by: ClassVar[str] = "bootstrap.training.algorithms.entropy:clip_cov"
     acts_on_first_update: ClassVar[bool] = True
     type: Literal["clip_cov"] = "clip_cov"
     share: float = Field(default=2e-4, gt=0, le=1)
-    """Share of a round's tokens that lose it, rounded down and at least one, drawn at random among those within the
-    bounds; fewer where fewer lie there."""
+    """Share of a round's tokens that lose their gradient: rounded down, at least one, drawn at random among the tokens
+    within the bounds; all of these where they are fewer."""
     low: float = 1.0
     """Least covariance `(A - mean A)(logprob - mean logprob)` of a token that can be drawn."""
     high: float = 5.0
+    """Covariance from which a token cannot be drawn."""
 
     @model_validator(mode="after")
     def _bounds_hold_something(self) -> "ClipCov":
@@ -87,30 +100,31 @@ class ClipCov(Settings):
         return self
 
 
-class KlCov(Settings):
-    """KL-Cov (arXiv:2505.22617): the tokens of largest covariance are held where they were when they were sampled."""
+class KlCov(EntropySettings):
+    """KL-Cov (arXiv:2505.22617): an anchor penalty holds the tokens of largest covariance to their sampling
+    probability."""
 
+    applied_by: ClassVar[str] = "bootstrap.training.algorithms.entropy:kl_cov"
     acts_on_first_update: ClassVar[bool] = False
     type: Literal["kl_cov"] = "kl_cov"
     share: float = Field(default=2e-3, gt=0, le=1)
-    """Share of a round's tokens that are held, rounded down and at least one."""
+    """Share of a round's tokens that are held: rounded down, at least one."""
     weight: float = Field(default=1.0, gt=0)
-    """Factor of `|logprob - logprob at sampling time|`."""
+    """Factor of the penalty `|logprob - logprob at sampling time|`."""
 
 
 class OffPolicyCorrection(Settings):
-    """Weight of tokens by `w = proximal / behaviour`: the trainer's probability at the start of a round over the
-    sampler's.
+    """Weigh tokens by `w = proximal / behaviour`: the trainer's probability at the start of a round over the sampler's.
 
-    The two differ where they compute in another precision, in batches of another shape, or by another engine. The
-    importance ratio of the loss is then that to the trainer's own probability (decoupled PPO, arXiv:2110.00641), which
-    costs a forward pass over the round's answers.
+    The two differ by precision, batch shape or engine. The importance ratio of the loss is then relative to the
+    trainer's own probability (decoupled PPO, arXiv:2110.00641), which costs a forward pass over the round's answers.
     """
 
     level: RatioLevel = RatioLevel.PRODUCT
-    """`w` of each token, of its completion by product (exact), or of its completion by geometric mean."""
+    """`w` of each token, or of its whole completion: by product (exact) or by geometric mean."""
     outside: Literal["mask", "truncate"] = "mask"
-    """What `w` beyond the bounds becomes: 0, so that the tokens give no policy gradient, or the bound."""
+    """`mask`: `w` beyond the bounds becomes 0, and the tokens give no policy gradient. `truncate`: it becomes the
+    bound."""
     low: float | None = Field(default=None, gt=0, le=1)
     """Least `w`; null for no bound."""
     high: float = Field(default=3.0, ge=1)
@@ -129,11 +143,11 @@ class OffPolicyCorrection(Settings):
 
 EntropyControl = Annotated[ClipCov | KlCov, ByType()]
 Compared = Literal["group", "batch", "nothing"]
-"""Samples whose rewards are compared: those of one prompt, all of a round, or none."""
+"""Samples whose rewards are compared: those of one prompt, those of a whole round, or none."""
 
 
 class PolicyGradient(Settings):
-    """What all algorithms share: the policy loss, which tokens it counts, and what others ask of an algorithm.
+    """The policy loss that all algorithms share, and what others ask of an algorithm.
 
     The answers hold where a kind says nothing else.
     """
@@ -143,36 +157,40 @@ class PolicyGradient(Settings):
     learns_from_equal_rewards: ClassVar[bool] = False
     """Whether a round in which all rewards are equal teaches anything."""
     aggregation: Literal["token", "sequence", "constant"] = "token"
-    """Mean over all tokens (DAPO), mean of per-sequence means (GRPO), or sum over a constant length (Dr. GRPO)."""
+    """`token`: mean over all tokens (DAPO). `sequence`: mean of per-sequence means (GRPO). `constant`: each sequence's
+    sum over the length limit of answers (Dr. GRPO)."""
     surrogate: Surrogate = Surrogate.CLIPPED
-    """`clipped`: min of the plain and the clipped product (PPO). `truncated`: the clipped ratio as a constant weight of
-    the log-probability (CISPO; truncated importance sampling). `masked`: the ratio as a constant weight within the
-    bounds, nothing outside (masked importance sampling)."""
+    """`clipped`: minimum of the plain and the clipped product (PPO). `truncated`: the clipped ratio is a constant
+    weight of the log-probability (CISPO; truncated importance sampling). `masked`: the ratio is a constant weight
+    within the bounds and 0 outside (masked importance sampling)."""
     ratio: RatioLevel = RatioLevel.TOKEN
-    """Importance ratio of each token, of its completion by geometric mean (GSPO), or of its completion by product."""
+    """Importance ratio of each token, or of its whole completion: by geometric mean (GSPO) or by product."""
     clip_low: float | None = Field(default=0.2, gt=0, le=1)
-    """Lower clip distance of the importance ratio; null leaves it unclipped."""
+    """The importance ratio is clipped below 1 - this; null leaves it unclipped."""
     clip_high: float | None = Field(default=0.28, gt=0)
-    """Upper clip distance (DAPO's clip-higher, arXiv:2503.14476)."""
+    """The importance ratio is clipped above 1 + this (DAPO's clip-higher, arXiv:2503.14476); null leaves it
+    unclipped."""
     dual_clip: float | None = Field(default=None, gt=1)
-    """Largest ratio that counts for a negative advantage (arXiv:1912.09729; 3 is usual); null for no bound."""
+    """Largest importance ratio of a negative advantage (arXiv:1912.09729; 3 is usual); null for no bound."""
     inner_epochs: int = Field(default=1, ge=1)
-    """Passes over the same rollouts, of `mini_batches` updates each."""
+    """Passes over a round's rollouts, each of `mini_batches` updates."""
     mini_batches: int = Field(default=1, ge=1)
-    """Updates into which a round's rollouts are split, whole groups together; R1 takes 16 (arXiv:2501.12948). Ratios
-    differ from 1, and clips act, from a round's second update on. Advantages are those of the whole round, means those
-    of the update; with fewer informative groups than this, some updates have replayed sequences alone."""
+    """Number of updates that a round's rollouts are split into, whole groups together; R1 takes 16 (arXiv:2501.12948).
+    From a round's second update on ratios differ from 1 and clips act. Advantages are computed over the whole round,
+    means over the update; with fewer informative groups than updates, some updates have replayed sequences alone."""
     correction: OffPolicyCorrection | None = None
-    """null takes the sampler's log-probabilities for the trainer's."""
+    """null takes the sampler's log-probabilities as the trainer's."""
     truncated_answers: Literal["keep", "mask"] = "keep"
     """`mask`: answers cut by the length limit count in their group's mean and not in the loss (DAPO's overlong
     filtering)."""
     kl: ReferenceKl | None = None
+    """Penalty for distance from a reference model; null has none."""
     entropy: EntropyControl | None = None
     """Keeps the policy's entropy from collapsing; null leaves it alone."""
 
     def pinned(self) -> Self:
-        """Return the settings with the hash of the user's code that they name. Raises RecipeError for lack of it."""
+        """Return the settings with the hash of the user's code that they name. Raises RecipeError where that is
+        missing."""
         return self
 
     @property
@@ -182,36 +200,36 @@ class PolicyGradient(Settings):
 
     @property
     def recomputes_logprobs(self) -> bool:
-        """Whether a round's answers go through the trainer's model before its first update."""
+        """Whether the trainer's model computes token scores of a round's answers before the first update."""
         return self.correction is not None
 
     @property
     def compares(self) -> Compared:
-        """Which samples are compared with one another."""
+        """The samples that are compared with one another."""
         return "batch"
 
     @property
     def redraws(self) -> int:
-        """Times that a round may draw new prompts in place of groups without a gradient."""
+        """Times that a round may draw new prompts in place of zero-variance groups."""
         return 0
 
     @property
     def keeps_zero_variance(self) -> bool:
-        """Whether groups without a gradient count in the mean, and are held by `kl`."""
+        """Whether zero-variance groups count in the mean, and `kl` holds them."""
         return False
 
     @property
     def least_group_size(self) -> int:
-        """Fewest samples of one prompt that can have an advantage."""
+        """Smallest group that can have an advantage."""
         return 1
 
     @property
     def critic(self) -> "ValueHead | None":
-        """The value function that is trained beside the policy; None where there is none."""
+        """The value function that is trained beside the policy; None without one."""
         return None
 
     def informative(self, rewards_G: Sequence[float]) -> bool:
-        """Return whether a group with these rewards has an advantage other than 0."""
+        """Whether a group with these rewards has an advantage other than 0."""
         return len(set(rewards_G)) > 1
 
     def check_group_size(self, size: int) -> None:
@@ -223,9 +241,7 @@ class PolicyGradient(Settings):
             )
 
     def check_initial_samples(self, initial_samples: int) -> None:
-        """Raise ValueError when a prompt that is left alone after `initial_samples` samples, 2 or more, has no
-        advantage.
-        """
+        """Raise ValueError when a group of `initial_samples` samples, 2 or more, never has an advantage."""
 
     @model_validator(mode="after")
     def _loss_can_work(self) -> "PolicyGradient":
@@ -253,33 +269,29 @@ class PolicyGradient(Settings):
 
 
 class GroupRelative(PolicyGradient):
-    """Algorithms that compare the samples of one prompt with one another."""
+    """Algorithms that compare the samples of one prompt."""
 
     zero_variance: Literal["drop", "keep"] = "drop"
-    """`drop`: groups with equal rewards leave the batch; `keep`: their tokens still count in the mean, and `kl` holds
-    them too."""
+    """`drop`: groups with equal rewards leave the batch. `keep`: their tokens count in the mean, and `kl` holds
+    them."""
     resample: int = Field(default=0, ge=0)
-    """Times that a round may draw new prompts in place of groups without a gradient (DAPO's dynamic sampling,
-    arXiv:2503.14476); what is still missing then stays out. 0 takes the round as it comes."""
+    """Times that a round may draw new prompts in place of zero-variance groups (DAPO's dynamic sampling,
+    arXiv:2503.14476); the round stays short of those still missing. 0 takes the round as it comes."""
 
     @property
     def compares(self) -> Compared:
-        """The samples of one prompt."""
         return "group"
 
     @property
     def redraws(self) -> int:
-        """`resample`."""
         return self.resample
 
     @property
     def keeps_zero_variance(self) -> bool:
-        """Whether `zero_variance` is `keep`."""
         return self.zero_variance == "keep"
 
     @property
     def least_group_size(self) -> int:
-        """Two, of which each is compared with the other."""
         return 2
 
     @model_validator(mode="after")
@@ -298,8 +310,8 @@ class Grpo(GroupRelative):
     estimator: ClassVar[str] = "bootstrap.training.algorithms.grpo"
     type: Literal["grpo"] = "grpo"
     normalize_std: bool | Literal["batch"] = False
-    """Divide advantages by the group's standard deviation (original GRPO), or by that of all rewards in the round
-    (`batch`); false as in Dr. GRPO (arXiv:2503.20783)."""
+    """true divides advantages by the group's standard deviation (original GRPO), `batch` by that of all rewards in the
+    round; false divides by nothing, as in Dr. GRPO (arXiv:2503.20783)."""
 
 
 class Gspo(GroupRelative):
@@ -310,23 +322,28 @@ class Gspo(GroupRelative):
     normalize_std: bool | Literal["batch"] = True
     """As in grpo."""
     aggregation: Literal["token", "sequence", "constant"] = "sequence"
+    """The paper's: the ratio is the same for a whole completion."""
     ratio: RatioLevel = RatioLevel.SEQUENCE
+    """The paper's."""
     clip_low: float | None = Field(default=3e-4, gt=0, le=1)
-    """Two orders of magnitude below grpo's: the mean over a completion hardly moves."""
+    """Two orders of magnitude below grpo's, since a completion's mean ratio hardly moves."""
     clip_high: float | None = Field(default=4e-4, gt=0)
+    """As `clip_low`."""
 
 
 class Cispo(GroupRelative):
-    """CISPO (arXiv:2506.13585): every token keeps a gradient, its importance ratio truncated and constant."""
+    """CISPO (arXiv:2506.13585): every token keeps a gradient, weighted by its truncated, constant importance ratio."""
 
     estimator: ClassVar[str] = "bootstrap.training.algorithms.grpo"
     type: Literal["cispo"] = "cispo"
     normalize_std: bool | Literal["batch"] = "batch"
     """As in grpo; by the batch as in ScaleRL (arXiv:2510.13786)."""
     surrogate: Surrogate = Surrogate.TRUNCATED
+    """The paper's."""
     clip_low: float | None = Field(default=None, gt=0, le=1)
+    """null: small ratios are not raised."""
     clip_high: float | None = Field(default=4.0, gt=0)
-    """The ratio counts up to 1 + this (5 as in ScaleRL)."""
+    """The ratio counts up to 1 + this: 5, as in ScaleRL."""
 
 
 class Rloo(GroupRelative):
@@ -339,26 +356,26 @@ class Rloo(GroupRelative):
 
 
 class PassAtK(GroupRelative):
-    """GRPO on pass@k (arXiv:2508.10751): a sample earns what the best of k samples earns with it."""
+    """GRPO on pass@k (arXiv:2508.10751): a set of k samples earns the reward of its best one."""
 
     estimator: ClassVar[str] = "bootstrap.training.algorithms.pass_at_k"
     type: Literal["pass_at_k"] = "pass_at_k"
     k: int = Field(default=4, ge=1)
-    """Samples whose best counts; below `group_size`. 1 is grpo."""
+    """Size of the sets whose best sample counts; below `group_size`. 1 is grpo."""
     normalize_std: bool = True
-    """Divide by the standard deviation of the best of k."""
+    """Divide by the standard deviation over the sets."""
 
     @property
     def least_group_size(self) -> int:
-        """One more than `k`: with as many, the best of k is one number for the whole group."""
+        """One more than `k`: a group of `k` has one set."""
         return self.k + 1
 
     def informative(self, rewards_G: Sequence[float]) -> bool:
-        """Return whether sets of k differ in their best sample: whether one can be drawn without one of the best."""
+        """Whether sets of k differ in their best sample: whether some set holds none of the best."""
         return self.k <= len(rewards_G) and sorted(rewards_G)[self.k - 1] < max(rewards_G)
 
     def check_group_size(self, size: int) -> None:
-        """Raise ValueError when the best of k is one number for the whole group."""
+        """Raise ValueError when a group has at most one set of k samples."""
         if size > 1 and size < self.least_group_size:
             raise ValueError(
                 f"pass@{self.k} of groups of {size} is one number for the whole group, so every "
@@ -367,7 +384,7 @@ class PassAtK(GroupRelative):
         super().check_group_size(size)
 
     def check_initial_samples(self, initial_samples: int) -> None:
-        """Raise ValueError when the best of k is one number for all initial samples."""
+        """Raise ValueError when `initial_samples` samples have at most one set of k."""
         if initial_samples < self.least_group_size:
             raise ValueError(
                 f"a prompt left alone after {initial_samples} samples has nothing to compare by pass@{self.k}; "
@@ -381,7 +398,7 @@ class ReinforcePlusPlus(PolicyGradient):
     estimator: ClassVar[str] = "bootstrap.training.algorithms.reinforce_pp"
     type: Literal["reinforce_pp"] = "reinforce_pp"
     baseline: bool = False
-    """Take the group's mean off first (REINFORCE++-baseline; needs several samples per prompt)."""
+    """Subtract the group's mean first (REINFORCE++-baseline; needs several samples per prompt)."""
 
     @property
     def least_group_size(self) -> int:
@@ -390,77 +407,77 @@ class ReinforcePlusPlus(PolicyGradient):
 
 
 class RoleRelative(PolicyGradient):
-    """Task-Relative REINFORCE++ (arXiv:2505.03335): in self-play, rewards are compared within a role alone.
+    """Task-Relative REINFORCE++ (arXiv:2505.03335): self-play compares rewards within a role.
 
     The advantage is the reward less the mean of its role's rewards in the round, so that neither role's mean shifts the
-    other's; its own loss is the mean over its own tokens.
+    other's. Each role's loss is a mean over its own tokens.
     """
 
     estimator: ClassVar[str] = "bootstrap.training.algorithms.grpo"
     type: Literal["trr_pp"] = "trr_pp"
     normalize_std: bool = True
-    """Divide by the standard deviation of the rewards that are compared, as in the paper."""
+    """Divide by the standard deviation of the compared rewards, as in the paper."""
     solver_baseline: Literal["role", "problem"] = "role"
-    """What a solution is compared with: all solutions of the round, or those of the same problem (grpo's baseline)."""
+    """Solutions that a solution is compared with: all of the round, or those of the same problem (grpo's baseline)."""
 
     @property
     def compares(self) -> Compared:
-        """As `solver_baseline` says."""
         return "group" if self.solver_baseline == "problem" else "batch"
 
 
 class ValueHead(Settings):
-    """The critic: a linear head on the policy's last hidden state, which starts from zero in every step."""
+    """The critic: a linear head on the policy's last hidden state. It starts from zero in every step."""
 
     lr: float = Field(default=0.2, gt=0)
-    """About how far one update can move a value: the learning rate of its AdamW, times the width of the hidden state.
-    The step's schedule acts on it too; its gradient is clipped on its own."""
+    """About how far one update can move a value: its AdamW's learning rate times the width of the hidden state. The
+    step's schedule acts on it too; its gradient is clipped apart from the policy's."""
     clip: float | None = Field(default=0.2, gt=0)
-    """A value that has moved further than this from that at sampling time, towards its target, is not moved on (PPO's
-    clipped value loss); null for no clip."""
+    """A value that has moved this far towards its target since sampling time is not moved on (PPO's clipped value
+    loss); null for no clip."""
     trunk_weight: float = Field(default=0.0, ge=0)
-    """Factor of the value loss in the policy's own weights (c1 of arXiv:1707.06347, eq. 9; 0.5 is usual); 0 stops its
+    """Factor of the value loss for the policy's own weights (c1 of arXiv:1707.06347, eq. 9; 0.5 is usual); 0 stops its
     gradient at the head."""
 
 
 class Ppo(PolicyGradient):
     """Proximal Policy Optimization (arXiv:1707.06347) with a critic and generalised advantages (arXiv:1506.02438).
 
-    A KL term with `where: reward` is part of each token's reward, so the critic learns to expect it.
+    A KL term with `where: reward` is part of each token's reward, which the critic learns to expect.
     """
 
     estimator: ClassVar[str] = "bootstrap.training.algorithms.ppo"
     learns_from_equal_rewards: ClassVar[bool] = True
     type: Literal["ppo"] = "ppo"
     gamma: float = Field(default=1.0, gt=0, le=1)
-    """Discount of what comes later, per token; 1 as in Open-Reasoner-Zero (arXiv:2503.24290)."""
+    """Discount of later rewards, per token; 1 as in Open-Reasoner-Zero (arXiv:2503.24290)."""
     lam: float = Field(default=1.0, ge=0, le=1)
-    """Lambda of the generalised advantage: 1 trusts the rewards to come (Open-Reasoner-Zero), less the critic more."""
+    """Lambda of the generalised advantage: 1 trusts the rewards alone (Open-Reasoner-Zero), a smaller value the critic
+    more."""
     normalize: bool = True
-    """Take the mean off the advantages and divide by the standard deviation, over all tokens of the round."""
+    """Subtract the mean of the advantages and divide by their standard deviation, over all tokens of the round."""
     value: ValueHead = ValueHead()
+    """The critic."""
     clip_high: float | None = Field(default=0.2, gt=0)
+    """The paper's: as far as `clip_low`."""
 
     @property
     def recomputes_logprobs(self) -> bool:
-        """Always: the critic reads what it judges."""
+        """Always, since the critic needs the values."""
         return True
 
     @property
     def critic(self) -> ValueHead:
-        """`value`."""
         return self.value
 
 
 class Unrewarded(PolicyGradient):
-    """No advantage from rewards: what is learnt is the teacher's word on the samples (`teaching`)."""
+    """No advantage from rewards: only the teacher (`teaching`) acts on the samples."""
 
     estimator: ClassVar[str] = "bootstrap.training.algorithms.unrewarded"
     type: Literal["unrewarded"] = "unrewarded"
 
     @property
     def compares(self) -> Compared:
-        """Nothing: rewards have no say."""
         return "nothing"
 
 
@@ -475,6 +492,8 @@ class PluginAlgorithm(PluginSettings, GroupRelative):
         results="advantages",
         written="advantages(rewards, *, lengths, **options)",
         error=RecipeError,
+        arguments=("rewards",),
+        keywords=("lengths",),
     )
     estimator: ClassVar[str] = "bootstrap.training.algorithms.plugin"
     type: Literal["plugin"] = "plugin"

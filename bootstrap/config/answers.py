@@ -1,4 +1,4 @@
-"""Verifiers of answers that are text: where the answer stands in a completion, and how it is compared."""
+"""Verifiers of text answers: where the answer stands in a completion, and how it is compared."""
 
 from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
@@ -7,11 +7,12 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from bootstrap.config.base import ByType, Place, Settings
+from bootstrap.config.base_model import FolderModel
 from bootstrap.config.faults import NotOfForm
 
 Judges = Literal["answer", "form", "group", "nothing"]
-"""What a verifier looks at: the answer against its reference, the form alone, a group of answers to one prompt, or
-nothing at all, as a control."""
+"""What a verifier judges: the answer against its reference, the form alone, a group of answers to one prompt, or
+nothing (a control)."""
 
 _BY_SCRIPT = {
     "Latin": "af az bs ca cs cy da de en eo es et eu fi fr ga gl hr hu id is it la lb lt lv ms mt nl no pl pt ro sk sl "
@@ -48,11 +49,11 @@ SCRIPTS = {
     for scripts, languages in _BY_SCRIPT.items()
     for language in sorted(languages.split())
 }
-"""ISO 639-1 code -> Unicode scripts in which the language is mostly written today."""
+"""ISO 639-1 code -> Unicode scripts that the language is mostly written in today."""
 
 
 REASONING_TAGS = ("think", "thinking", "thought", "reason", "reasoning")
-"""Tags that chat templates open at the end of a prompt, so that the completion goes on inside."""
+"""Tags that chat templates open at the end of a prompt, so that the completion begins inside them."""
 
 
 class Whole(Settings):
@@ -60,18 +61,19 @@ class Whole(Settings):
 
     type: Literal["whole"] = "whole"
     strip: bool = False
-    """Ignore white space around it."""
+    """Ignore white space around the answer."""
 
 
 class Tagged(Settings):
-    """The answer stands between tags, as in `<answer>42</answer>`; there must be exactly one pair."""
+    """The answer stands between a pair of tags, as in `<answer>42</answer>`; exactly one pair is allowed."""
 
     type: Literal["tagged"] = "tagged"
     tag: str = Field(default="answer", pattern=r"^[a-z][a-z0-9_]*$")
+    """The tags' name."""
 
 
 class Boxed(Settings):
-    r"""The answer stands in `\boxed{...}`; boxes with different contents, or one in another, are a wrong answer."""
+    r"""The answer stands in `\boxed{...}`; different or nested boxes are a wrong answer."""
 
     type: Literal["boxed"] = "boxed"
 
@@ -87,39 +89,46 @@ AnswerPlace = Annotated[Whole | Tagged | Boxed | LastLine, ByType()]
 
 
 class VerifierSettings(Settings):
-    """What judges answers; the properties hold where a kind says nothing else."""
+    """What others ask of a verifier; the answers hold where a kind says nothing else."""
 
+    judges: ClassVar[Judges]
+    """What it judges."""
     built_by: ClassVar[str]
-    """`module:class` of what judges by these settings (`scoring/verifier.Verifier`)."""
+    """`module:class` of the verifier (`scoring/verifier.Verifier`)."""
     reads_rows: ClassVar[bool] = False
-    """Whether it compares answers with references and asks no one about them, so that every row of a file can be looked
-    at with it; a plug-in where its function says what it reads."""
+    """Whether it can look at every row of a file: it compares answers with references and asks no model. A plug-in does
+    where its function says what it reads."""
     is_hosted: ClassVar[bool] = False
-    """Whether it holds a model, for which a process of its own may be kept (`Tools.host`)."""
+    """Whether it holds a model, which may live in a process of its own (`Tools.host`)."""
     reads: ClassVar[str | None] = "text"
-    """Which references it can read, as tasks name theirs (`TaskSettings.references`); None reads all of them."""
+    """Form of the references that it can read (`TaskSettings.references`); None reads all."""
+
+    @property
+    def reward_model(self) -> FolderModel | None:
+        """The model in a folder that scores prompt and answer together; None where there is none."""
+        return None
 
     @property
     def can_be_negative(self) -> bool:
-        """Whether its settings let its reward be negative; what a plug-in gives is not known here."""
+        """Whether its reward can be negative by its settings; a plug-in's is unknown here."""
         return False
 
     @property
     def free_tokens(self) -> int | None:
-        """Length of an answer from which its reward falls; None where length does not matter."""
+        """Tokens of an answer from which its reward falls; None where length does not matter."""
         return None
 
     @property
     def judged_parts(self) -> frozenset[str] | None:
-        """Parts of a mixture that it has a verifier for; None where one judges all prompts."""
+        """Parts of a mixture that it has verifiers for; None for one that judges all prompts."""
         return None
 
     def parts(self) -> "Iterator[tuple[Place, VerifierSettings]]":
-        """Yield the verifiers that it is made of, each with its place below it."""
+        """Yield its component verifiers with their places below it."""
         yield from ()
 
     def of_task(self, name: str) -> "tuple[Place, VerifierSettings] | None":
-        """Return what judges the prompts of a task, with its place below it; None where nothing does."""
+        """Return the verifier of a task's prompts with its place below this one; None without one."""
         return (), self
 
     def readers(self, *, decides: bool = True) -> "Iterator[tuple[VerifierSettings, bool]]":
@@ -136,13 +145,14 @@ class ExactVerifier(VerifierSettings):
     reads_rows: ClassVar[bool] = True
     type: Literal["exact"] = "exact"
     answer: AnswerPlace = Whole()
+    """Place of the answer in the completion."""
 
 
 class NumericVerifier(VerifierSettings):
     """The answer is a number (`-12`, `3.50`, `7/8`, `1.2e5`, `1,234`) equal to the reference within the tolerance.
 
-    A sign of currency or percent that the reference has (`$5`, `12 %`) may be left out. Other signs, units, other
-    separators and digits other than 0-9 make it a wrong answer.
+    The answer may leave out the reference's currency or percent sign (`$5`, `12 %`). Other signs, units, other
+    separators and other digits than 0-9 make it wrong.
     """
 
     judges: ClassVar[Judges] = "answer"
@@ -150,33 +160,34 @@ class NumericVerifier(VerifierSettings):
     reads_rows: ClassVar[bool] = True
     type: Literal["numeric"] = "numeric"
     answer: AnswerPlace = Whole(strip=True)
+    """Place of the answer in the completion."""
     absolute_tolerance: Decimal = Field(default=Decimal(0), ge=0, max_digits=60, decimal_places=40)
+    """Largest difference from the reference."""
     relative_tolerance: Decimal = Field(default=Decimal(0), ge=0, lt=1, max_digits=60, decimal_places=40)
-    """Share of the reference's magnitude; the wider of the two tolerances counts."""
+    """Tolerance as a share of the reference's magnitude; the wider of the two tolerances counts."""
 
     @field_validator("absolute_tolerance", "relative_tolerance", mode="before")
     @classmethod
     def _as_written(cls, tolerance: Any) -> Any:
-        """Take the digits of a number as they are written, which strict validation would not make a Decimal."""
-        if isinstance(tolerance, Decimal):
-            return tolerance
+        """Keep the digits of a number as written; strict validation makes no Decimal of a number."""
         try:
-            # A bool is text that is no number.
+            # A bool is text that is no number; a Decimal keeps its digits.
             return Decimal(str(tolerance))
         except InvalidOperation:
             raise NotOfForm("a number") from None
 
 
 class ChoiceVerifier(VerifierSettings):
-    r"""The answer is one letter of a multiple choice, as `B`, `(B)` or `\textbf{B}`; upper and lower case differ."""
+    r"""The answer is one letter of a multiple choice, as `B`, `(B)` or `\textbf{B}`; case matters."""
 
     judges: ClassVar[Judges] = "answer"
     built_by: ClassVar[str] = "bootstrap.scoring.choice:Choice"
     reads_rows: ClassVar[bool] = True
     type: Literal["choice"] = "choice"
     answer: AnswerPlace = Whole(strip=True)
+    """Place of the answer in the completion."""
     choices: str = Field(default="ABCD", min_length=2, pattern=r"^[A-Za-z0-9]+$")
-    """Every letter that may be chosen, one after the other."""
+    """All letters that can be chosen, in one word."""
 
     @field_validator("choices")
     @classmethod
@@ -187,15 +198,15 @@ class ChoiceVerifier(VerifierSettings):
 
 
 class RegexVerifier(VerifierSettings):
-    """The completion matches a pattern: form, never whether it is right, so a rubric must hold one that tells."""
+    """The completion matches a pattern. It judges form alone, so it needs a rubric with a verifier that decides."""
 
     judges: ClassVar[Judges] = "form"
     built_by: ClassVar[str] = "bootstrap.scoring.pattern:Pattern"
     type: Literal["regex"] = "regex"
     pattern: str = Field(min_length=1)
-    """In the syntax of the `regex` package; matched against the whole completion, `.` includes line ends."""
+    """Pattern in the syntax of the `regex` package, for the whole completion; `.` matches line ends too."""
     max_characters: int = Field(default=65_536, ge=1)
-    """Longer completions are FAIL without being matched."""
+    """Longer completions are FAIL without a match."""
 
 
 class FormatVerifier(VerifierSettings):
@@ -205,7 +216,9 @@ class FormatVerifier(VerifierSettings):
     built_by: ClassVar[str] = "bootstrap.scoring.format:Format"
     type: Literal["format"] = "format"
     think_tag: str = Field(default="think", pattern=r"^[a-z][a-z0-9_]*$")
+    """Tag of the reasoning."""
     answer_tag: str = Field(default="answer", pattern=r"^[a-z][a-z0-9_]*$")
+    """Tag of the answer."""
 
     @model_validator(mode="after")
     def _tags_differ(self) -> "FormatVerifier":
@@ -215,9 +228,9 @@ class FormatVerifier(VerifierSettings):
 
 
 class LanguageVerifier(VerifierSettings):
-    """Share of the words in the target language's script: R1's language-consistency reward (arXiv:2501.12948).
+    """The share of words in the target language's script: R1's language-consistency reward (arXiv:2501.12948).
 
-    Scripts are told apart, not languages: English words count as German ones, and most Chinese ones as Japanese.
+    It tells scripts apart, not languages: English words count as German, and most Chinese words as Japanese.
     """
 
     judges: ClassVar[Judges] = "form"
@@ -226,12 +239,12 @@ class LanguageVerifier(VerifierSettings):
     language: str = Field(default="en", pattern=r"^[a-z]{2}$")
     """ISO 639-1 code."""
     alphabet: str | None = Field(default=None, min_length=1)
-    """The target language's characters, where they tell it from others better than a script does, as the digits of
-    written arithmetic; the share is then that of the visible characters. null goes by `language`."""
+    """Characters of the target language, where they tell it apart better than a script does, as the digits of written
+    arithmetic; the share is then of visible characters. null goes by `language`."""
     within: AnswerPlace = Tagged(tag="think")
-    """The part that is looked at: the reasoning."""
+    """The part of the completion that counts: the reasoning."""
     min_share: float = Field(default=0.9, gt=0, le=1)
-    """From which share the verdict is PASS; the reward is the share itself."""
+    """Share from which the verdict is PASS; the reward is the share itself."""
 
     @field_validator("language")
     @classmethod
@@ -257,25 +270,23 @@ class LanguageVerifier(VerifierSettings):
 class LengthVerifier(VerifierSettings):
     """DAPO's soft overlong penalty (arXiv:2503.14476, equation 13): 0 up to a length, falling to -1 at the limit.
 
-    PASS up to the limit, so that the penalty of the zone before it shapes the reward and makes no answer wrong.
+    Answers up to the limit are PASS, so that the penalty shapes the reward and makes no answer wrong.
     """
 
     judges: ClassVar[Judges] = "form"
     built_by: ClassVar[str] = "bootstrap.scoring.length:Length"
     type: Literal["length"] = "length"
     max_tokens: int = Field(ge=1)
-    """Length, in completion tokens, from which the penalty is -1."""
+    """Completion tokens from which the penalty is -1."""
     soft_tokens: int = Field(ge=1)
-    """Width of the zone before `max_tokens` in which the penalty grows."""
+    """Tokens before `max_tokens` over which the penalty grows from 0 to -1."""
 
     @property
     def can_be_negative(self) -> bool:
-        """Whether its reward may be negative: yes."""
         return True
 
     @property
     def free_tokens(self) -> int:
-        """Length from which the penalty grows."""
         return self.max_tokens - self.soft_tokens
 
     @model_validator(mode="after")
@@ -289,7 +300,7 @@ class LengthVerifier(VerifierSettings):
 
 
 class RandomVerifier(VerifierSettings):
-    """A coin is tossed for each answer, whatever it says: the control of arXiv:2506.10947."""
+    """A coin toss for each answer, whatever it says: the control of arXiv:2506.10947."""
 
     judges: ClassVar[Judges] = "nothing"
     built_by: ClassVar[str] = "bootstrap.scoring.random_reward:RandomReward"
@@ -297,13 +308,13 @@ class RandomVerifier(VerifierSettings):
     chance: float = Field(default=0.5, gt=0, lt=1)
     """Probability of PASS and reward 1; otherwise FAIL and 0."""
     seed: int = Field(default=0, ge=0)
-    """Root of the tosses; another one tosses anew for the same answers."""
+    """Seed of the tosses."""
 
 
 class JsonSchemaVerifier(VerifierSettings):
     """The answer is JSON that a JSON Schema (draft 2020-12) accepts, and equals the reference as JSON.
 
-    The order of keys is free; `1`, `1.0`, `"1"` and `true` are four values.
+    The order of keys does not matter; `1`, `1.0`, `"1"` and `true` are four values.
     """
 
     judges: ClassVar[Judges] = "answer"
@@ -311,18 +322,20 @@ class JsonSchemaVerifier(VerifierSettings):
     reads_rows: ClassVar[bool] = True
     type: Literal["json_schema"] = "json_schema"
     answer: AnswerPlace = Whole(strip=True)
+    """Place of the answer in the completion."""
     json_schema: dict[str, Any]
-    """It stands alone: a `$ref` leads to its own `$defs`, nothing is fetched."""
+    """The schema; a `$ref` points into its own `$defs`, and nothing is fetched."""
 
 
 class MathVerifier(VerifierSettings):
-    """The answer equals the reference as mathematics: exact numbers first, then symbolically inside the sandbox."""
+    """The answer equals the reference as mathematics: by exact numbers, else symbolically inside the sandbox."""
 
     judges: ClassVar[Judges] = "answer"
     built_by: ClassVar[str] = "bootstrap.scoring.math:Math"
     reads_rows: ClassVar[bool] = True
     type: Literal["math"] = "math"
     answer: AnswerPlace = Boxed()
+    """Place of the answer in the completion."""
     kind: Literal[
         "auto",
         "number",
@@ -336,9 +349,9 @@ class MathVerifier(VerifierSettings):
         "ratio",
         "word",
     ] = "auto"
-    """What kind of object an answer must be; `auto` takes the reference's kind, `(1,2)` and `1, 2` being tuples,
-    `1,234` and `x = 5` numbers."""
+    """Kind of object that an answer must be; `auto` takes the reference's: `(1,2)` and `1, 2` are tuples, `1,234` and
+    `x = 5` are numbers."""
     cpu_seconds: float = Field(default=1.0, ge=0.02, le=60)
-    """CPU time that one comparison may take."""
+    """CPU seconds for one comparison."""
     min_level: Literal["seal", "seal+ns", "bwrap"] = "seal"
-    """Weakest confinement that is accepted; a machine that cannot give it stops the run."""
+    """Weakest accepted confinement; a machine without it stops the run."""

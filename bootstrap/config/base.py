@@ -1,7 +1,8 @@
-"""The one base class of all settings, and which settings a lineage's results do not depend on."""
+"""The base class of all settings, and marks of settings that a lineage's identity leaves out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, TypeVar, get_args
 
 from pydantic import (
@@ -10,14 +11,18 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     ModelWrapValidatorHandler,
+    PrivateAttr,
     ValidationError,
+    ValidationInfo,
     ValidatorFunctionWrapHandler,
     WrapValidator,
+    field_serializer,
     model_validator,
 )
 from pydantic.fields import FieldInfo
 
 from bootstrap.config.faults import (
+    Fault,
     MissingSetting,
     MissingType,
     NotOfForm,
@@ -27,29 +32,29 @@ from bootstrap.config.faults import (
 )
 
 Place = tuple[str | int, ...]
-"""Where a setting stands: keys and list indexes from the top of the recipe, or from a part of it."""
+"""Path to a setting: keys and list indexes from the top of the recipe, or from a part of it."""
 _Item = TypeVar("_Item")
 Placed = tuple[tuple[Place, _Item], ...]
 """Parts of settings, each with its place below them."""
 
 
 def below(place: Place, parts: Placed[_Item]) -> Placed[_Item]:
-    """Return the parts of settings that stand at `place` themselves."""
+    """Return parts with their places below `place` as parts with their whole places."""
     return tuple(((*place, *inner), part) for inner, part in parts)
 
 
 def dotted(place: Place) -> str:
-    """Return a place as people write it: `generations.steps[0].updates`."""
+    """Return a place as text: `generations.steps[0].updates`."""
     text = ""
     for part in place:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+        text += f"[{part}]" if type(part) is int else f".{part}" if text else str(part)
     return text
 
 
 class Settings(BaseModel):
     """Frozen, closed to unknown keys; the text under a field documents it and becomes the JSON Schema's description.
 
-    Data that does not fit is refused in the recipe's words (`faults.py`), all of it at once.
+    Every fault of the data is reported at once, in the recipe's words (`faults.py`).
     """
 
     model_config = ConfigDict(
@@ -57,6 +62,11 @@ class Settings(BaseModel):
     )
     has_path: ClassVar[bool] = False
     """Whether its `path` names a file or folder on disk."""
+
+    @property
+    def type_name(self) -> str:
+        """The `type`, of settings in a union by type."""
+        return type(self).model_fields["type"].default
 
     @model_validator(mode="wrap")
     @classmethod
@@ -78,7 +88,7 @@ class Settings(BaseModel):
             if name not in fields
         ]
         # Frozen settings hold tuples, and strict validation takes no list for one.
-        known = {n: tuple(value) if isinstance(value, list) else value for n, value in data.items() if n in fields}
+        known = {n: tuple(value) if type(value) is list else value for n, value in data.items() if n in fields}
         try:
             settings = handler(known)
         except ValidationError as error:
@@ -90,43 +100,75 @@ class Settings(BaseModel):
 
     @classmethod
     def _in_words(cls, detail: Any) -> Any:
-        """Return pydantic's account of an error, in the words of the field that it is about where it needs them."""
+        """Return pydantic's account of an error, reworded where the field's own words say more."""
         if len(detail["loc"]) != 1:
             return detail
-        field, context = cls.model_fields[detail["loc"][0]], detail.get("ctx", {})
-        if detail["type"] == "missing":
-            fault: ValueError = MissingSetting(types=_types_in(field), description=field.description)
-        elif detail["type"] == "string_pattern_mismatch":
-            fault = NotOfForm(f"of the form {context['pattern']}{in_parentheses(field.description)}")
-        elif isinstance(fault := context.get("error"), MissingType):
-            fault.default = getattr(field.default, "type", None)
-        else:
-            return detail
+        field = cls.model_fields[detail["loc"][0]]
+        match detail:
+            case {"type": "missing"}:
+                fault: Fault = MissingSetting(types=_types_in(field), description=field.description)
+            case {"type": "string_pattern_mismatch", "ctx": {"pattern": pattern}}:
+                fault = NotOfForm(f"of the form {pattern}{in_parentheses(field.description)}")
+            case {"ctx": {"error": MissingType() as fault}}:
+                fault.default = getattr(field.default, "type", None)
+            case _:
+                return detail
         return {**detail, "type": "value_error", "ctx": {"error": fault}}
+
+
+class OnDisk(Settings):
+    """Settings of a file or folder."""
+
+    has_path: ClassVar[bool] = True
+    path: str
+    """Its path; relative paths start at the recipe's folder."""
+    _written: str = PrivateAttr(default="")
+
+    @model_validator(mode="after")
+    def _start_at_the_recipe(self, info: ValidationInfo) -> Self:
+        self._written = self.path
+        if info.context and "folder" in info.context:
+            path = (Path(info.context["folder"]) / Path(self.path).expanduser()).resolve()
+            # The class is frozen for everyone else; this is still part of its making.
+            object.__setattr__(self, "path", str(path))
+        return self
+
+    @property
+    def written(self) -> str:
+        """The path as the recipe writes it."""
+        return self._written or self.path
+
+    @field_serializer("path")
+    def _as_written(self, path: str) -> str:
+        """Identities hold the path as written, so that they do not depend on the recipe's folder."""
+        return self.written
 
 
 @dataclass(frozen=True)
 class ByType:
-    """Marks a union of settings, as in `Annotated[A | B, ByType()]`, whose members are told apart by `type`."""
+    """Marks a union of settings that `type` tells apart: `Annotated[A | B, ByType()]`."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
         types = types_of(source)
 
         def check_type(data: Any, inner: ValidatorFunctionWrapHandler) -> Any:
-            if isinstance(data, dict):
-                if "type" not in data:
+            match data:
+                case {"type": kind}:
+                    if kind not in types:
+                        raise UnknownType(kind, types)
+                case dict():
                     raise MissingType(types)
-                if data["type"] not in types:
-                    raise UnknownType(data["type"], types)
-            elif not isinstance(data, BaseModel):
-                raise NotOfForm(f"a section of settings (type is one of {', '.join(types)})")
+                case BaseModel():
+                    pass
+                case _:
+                    raise NotOfForm(f"a section of settings (type is one of {', '.join(types)})")
             return inner(data)
 
         return handler.generate_schema(Annotated[source, Field(discriminator="type"), WrapValidator(check_type)])
 
 
 def _types_in(field: FieldInfo) -> tuple[str, ...]:
-    """Return the types of the sections that a field holds: it is one, or a collection of them; else empty."""
+    """Return the types of the section, or of the collection of sections, that a field holds; else nothing."""
     if ByType() in field.metadata:
         return types_of(field.annotation)
     unions = (part.__origin__ for part in get_args(field.annotation) if ByType() in getattr(part, "__metadata__", ()))
@@ -138,47 +180,61 @@ def types_of(union: Any) -> tuple[str, ...]:
     return tuple(member.model_fields["type"].default for member in get_args(union))
 
 
-class Operational:
-    """Marks a field, as in `url: Annotated[str, Operational()]`, that says how or where, and never what comes out."""
+class Mark:
+    """Marks a field that identities may leave out."""
+
+    def leaves_out(self, data: Any) -> bool:
+        """Whether identities leave the field out; `data`: its value as JSON data."""
+        raise NotImplementedError
+
+
+class Operational(Mark):
+    """Marks a field that does not affect results, as in `url: Annotated[str, Operational()]`."""
+
+    def leaves_out(self, data: Any) -> bool:
+        return True
 
 
 @dataclass(frozen=True)
-class Later:
-    """Marks a field, as in `share: Annotated[float, Later(0.0)]`, that came when lineages had been grown without it.
+class Later(Mark):
+    """Marks a field that older lineages lack, as in `share: Annotated[float, Later(0.0)]`.
 
-    `before`: the value that does what was done without the field. Identities leave it out where it has that value, so
-    that such lineages keep theirs; a stored recipe without the field stands for it (`completed`).
+    `before`: the value that means what such lineages do. Identities leave the field out at that value, so that older
+    lineages keep their identity; a stored recipe without the field has that value (`completed`).
     """
 
     before: Any
 
+    def leaves_out(self, data: Any) -> bool:
+        return data == self.before
+
 
 def identity_of(settings: Settings) -> dict[str, Any]:
-    """Return the settings as JSON data, without the operational ones, and `Later` ones as before, at any depth."""
+    """Return the settings as JSON data, without marked fields that identities leave out, at any depth."""
     return _pruned(settings, settings.model_dump(mode="json"))
 
 
 def named(data: Any, name: str) -> bool:
-    """Whether settings as JSON data name a key at any depth."""
-    if isinstance(data, Mapping):
-        return name in data or any(named(value, name) for value in data.values())
-    return isinstance(data, list | tuple) and any(named(value, name) for value in data)
+    """Whether JSON data have a key at any depth."""
+    match data:
+        case Mapping():
+            return name in data or any(named(value, name) for value in data.values())
+        case list() | tuple():
+            return any(named(value, name) for value in data)
+    return False
 
 
 def _pruned(value: Any, data: Any) -> Any:
-    """Return `data`, the JSON form of `value`, without what identities leave out."""
-    if isinstance(value, BaseModel):
-        kept = {
-            name: field
-            for name, field in type(value).model_fields.items()
-            if not any(
-                isinstance(mark, Operational) or (isinstance(mark, Later) and data[name] == mark.before)
-                for mark in field.metadata
-            )
-        }
-        return {name: _pruned(getattr(value, name), data[name]) for name in kept}
-    if isinstance(value, tuple | list):
-        return [_pruned(item, part) for item, part in zip(value, data, strict=True)]
-    if isinstance(value, Mapping):
-        return {name: _pruned(item, data[name]) for name, item in value.items()}
+    """Return `data`, the JSON form of `value`, without the fields that identities leave out."""
+    match value:
+        case BaseModel():
+            return {
+                name: _pruned(getattr(value, name), data[name])
+                for name, field in type(value).model_fields.items()
+                if not any(isinstance(mark, Mark) and mark.leaves_out(data[name]) for mark in field.metadata)
+            }
+        case tuple() | list():
+            return [_pruned(item, part) for item, part in zip(value, data, strict=True)]
+        case Mapping():
+            return {name: _pruned(item, data[name]) for name, item in value.items()}
     return data

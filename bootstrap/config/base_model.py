@@ -1,27 +1,27 @@
-"""Generation 0's weights before its own training steps: where a lineage begins."""
+"""The base of a lineage: generation 0's weights before its own training steps."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, PrivateAttr, ValidationInfo, field_serializer, model_validator
+from pydantic import Field, model_validator
 
-from bootstrap.config.base import ByType, Settings
+from bootstrap.config.base import ByType, OnDisk, Settings
 from bootstrap.ids import ForeignGeneration
 
 SPECIAL_TOKENS = ("<pad>", "<bos>", "<eos>", "<unk>")
-"""First entries of a scratch model's vocabulary, in this order; the task's characters follow."""
+"""First entries of a scratch model's vocabulary, in order; the task's characters follow."""
 MODEL_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors")
-"""What a Hugging Face folder must hold to be read as a model."""
+"""Files that a Hugging Face folder needs to be read as a model."""
 
 
 def scratch_vocabulary(characters: Sequence[str]) -> dict[str, int]:
-    """Return token -> id of a model from scratch over a task's `characters`, some of which may be tags."""
+    """Return token -> id of a model from scratch over a task's `characters`, which may include tags."""
     return {token: index for index, token in enumerate((*SPECIAL_TOKENS, *characters))}
 
 
 def missing_files(folder: Path) -> str | None:
-    """Return which of `MODEL_FILES` a folder lacks and what to do about it; None when it has all of them."""
+    """Return a message with the `MODEL_FILES` that a folder lacks and the remedy; None when it has all."""
     missing = [name for name in MODEL_FILES if not (folder / name).is_file()]
     if not missing:
         return None
@@ -32,14 +32,14 @@ def missing_files(folder: Path) -> str | None:
 
 
 class ModelSettings(Settings):
-    """Weights from outside the lineage; the properties hold where a kind says nothing else."""
+    """Weights from outside the lineage; the answers hold where a kind says nothing else."""
 
     is_scratch: ClassVar[bool] = False
     """Whether its weights are random and its vocabulary is the task's characters."""
 
     @property
     def told(self) -> str:
-        """What it is, in words."""
+        """The model in a few words."""
         raise NotImplementedError
 
     @property
@@ -49,7 +49,7 @@ class ModelSettings(Settings):
 
     @property
     def as_pretrained(self) -> "PretrainedModel | None":
-        """The model itself if a lineage can start from it and it lies in a folder."""
+        """The model itself if it is a folder that a lineage can start from."""
         return None
 
     @property
@@ -59,27 +59,27 @@ class ModelSettings(Settings):
 
     @property
     def folder(self) -> Path | None:
-        """Where it lies as a Hugging Face folder; None where it does not."""
+        """Its Hugging Face folder; None without one."""
         return None
 
     @property
     def written(self) -> str | None:
-        """That folder as the recipe writes it."""
+        """The folder as the recipe writes it."""
         return None
 
     @property
     def declared_length(self) -> int | None:
-        """Tokens of its longest sequence, prompt and completion together; None where its own files say."""
+        """Tokens of its longest sequence, prompt and completion together; None where only its files tell."""
         return None
 
     @property
     def trained_level(self) -> int:
-        """Highest level that it is known to be trained for; 0 where nothing is known."""
+        """Highest level that it was trained for; 0 where that is unknown."""
         return 0
 
 
 class ScratchModel(ModelSettings):
-    """A fresh Llama without positional encoding (`SmolLM3ForCausalLM`, all layers NoPE) over the task's characters."""
+    """A fresh Llama without positional encoding (`SmolLM3ForCausalLM`, all layers NoPE), one token a character."""
 
     is_scratch: ClassVar[bool] = True
     type: Literal["scratch"] = "scratch"
@@ -88,25 +88,24 @@ class ScratchModel(ModelSettings):
     intermediate_size: int = Field(default=192, ge=8)
     """Width of the SwiGLU layer."""
     num_layers: int = Field(default=3, ge=1)
+    """Number of transformer blocks."""
     num_heads: int = Field(default=4, ge=1)
+    """Attention heads of a block; they divide `hidden_size`."""
     max_length: int = Field(default=128, ge=8)
-    """Longest sequence the configuration declares, prompt and completion together."""
+    """Tokens of the longest sequence, prompt and completion together."""
     initializer_range: float = Field(default=0.02, gt=0)
     """Standard deviation of the initial weights."""
 
     @property
     def told(self) -> str:
-        """That they are random."""
         return "random weights"
 
     @property
     def as_scratch(self) -> "ScratchModel":
-        """The model itself."""
         return self
 
     @property
     def declared_length(self) -> int:
-        """Tokens of its longest sequence."""
         return self.max_length
 
     @model_validator(mode="after")
@@ -119,57 +118,33 @@ class ScratchModel(ModelSettings):
         return self
 
 
-class FolderModel(ModelSettings):
+class FolderModel(OnDisk, ModelSettings):
     """A local Hugging Face folder: config.json, safetensors weights, tokenizer files."""
 
-    has_path: ClassVar[bool] = True
     type: Literal["folder"] = "folder"
     path: str = Field(min_length=1)
-    """The folder; relative paths start at the recipe's own folder."""
-    _written: str = PrivateAttr(default="")
-
-    @model_validator(mode="after")
-    def _start_at_the_recipe(self, info: ValidationInfo) -> "FolderModel":
-        self._written = self.path
-        if info.context and "folder" in info.context:
-            # The class is frozen for everyone else; this is still part of its making.
-            object.__setattr__(
-                self, "path", str((Path(info.context["folder"]) / Path(self.path).expanduser()).resolve())
-            )
-        return self
+    """The folder; relative paths start at the recipe's folder."""
 
     @property
     def told(self) -> str:
-        """Its folder."""
         return self.path
 
     @property
     def folder(self) -> Path:
-        """Where it lies."""
         return Path(self.path)
-
-    @property
-    def written(self) -> str:
-        """Its folder as the recipe writes it."""
-        return self._written or self.path
-
-    @field_serializer("path")
-    def _as_written(self, path: str) -> str:
-        """Identities hold the path as the recipe has it, so that they do not depend on where the recipe lies."""
-        return self.written
 
 
 class PretrainedModel(FolderModel):
-    """A local Hugging Face folder that a lineage starts from; a chat template in it frames the prompts."""
+    """A local Hugging Face folder that a lineage starts from; its chat template frames the prompts."""
 
     chat: Literal["template", "plain"] = "template"
-    """How prompts reach the model: as a user's turn in the folder's chat template, if it has one, or as they are."""
+    """`template`: a prompt is a user's turn in the folder's chat template, if it has one. `plain`: the model reads the
+    prompt as it is."""
     system: str | None = Field(default=None, min_length=1)
-    """System prompt before each user's turn; null leaves it to the template."""
+    """System prompt before each user's turn; null leaves the template's own."""
 
     @property
     def as_pretrained(self) -> "PretrainedModel":
-        """The model itself."""
         return self
 
     @model_validator(mode="after")
@@ -190,27 +165,25 @@ class GenerationModel(ModelSettings):
     lineage: str = Field(pattern=r"^[^/.@][^/@]*$")
     """The other lineage's name: that of its folder."""
     number: int = Field(ge=0)
+    """Number of the generation there."""
     fingerprint: str = Field(pattern=r"^[0-9a-f]{64}$")
     """Of its weights."""
     record: str = Field(pattern=r"^[0-9a-f]{64}$")
-    """Hash of its ledger record, which stands for all that went into it."""
+    """Hash of its ledger record, which identifies all that made it."""
     level: int = Field(ge=1)
     """Highest level that it was trained for, if above the task's `base_level`: the curriculum goes on from there, while
     references still end at `base_level`."""
 
     @property
     def told(self) -> str:
-        """Where it is found."""
         return self.place
 
     @property
     def as_generation(self) -> "GenerationModel":
-        """The model itself."""
         return self
 
     @property
     def trained_level(self) -> int:
-        """Highest level that it was trained for."""
         return self.level
 
     @property

@@ -1,4 +1,4 @@
-"""Code: a task of one-line functions, and verification by running what the model wrote."""
+"""Code: a task of one-line functions, and a verifier that runs the model's code."""
 
 from typing import ClassVar, Literal
 
@@ -9,29 +9,28 @@ from bootstrap.config.task import QuestionTask, References
 
 
 class FunctionsTask(QuestionTask):
-    """A Python function in one line that does n operations one after another: `a+b*3:` may become `x=a;x+=b;x*=3`."""
+    """A one-line Python function of n operations, at level n: `a+b*3:` may become `x=a;x+=b;x*=3`."""
 
     built_by: ClassVar[str] = "bootstrap.prompts.functions:build"
     type: Literal["functions"] = "functions"
     base_level: int = Field(default=4, ge=1)
+    """Highest level whose reference answers training may see."""
 
     @property
     def references(self) -> References:
-        """Cases for the code verifier."""
         return "code"
 
     @property
     def characters(self) -> str:
-        """Every character of prompts and answers: the vocabulary of a model from scratch."""
         return "abcx23456789+-*=;:"
 
     def longest_sequence(self, level: int) -> int:
-        """Tokens of the longest sequence at `level`: `n + 1` operands with `n` operators, and a statement for each."""
+        # `level + 1` operands with `level` operators, and a statement for each.
         return 1 + (2 * level + 2) + (5 * level + 3) + 1
 
 
 class CodeVerifier(VerifierSettings):
-    """The answer is Python that gives the expected results on inputs that it has never seen, run in the sandbox."""
+    """The answer is Python code that gives the expected results on hidden inputs, run in the sandbox."""
 
     judges: ClassVar[Judges] = "answer"
     reads: ClassVar[str | None] = "code"
@@ -39,12 +38,12 @@ class CodeVerifier(VerifierSettings):
     reads_rows: ClassVar[bool] = True
     type: Literal["code"] = "code"
     code: Literal["whole", "fenced"] = "whole"
-    """The whole completion, or the one block between two lines of three backticks in it."""
+    """`whole`: the completion is the code. `fenced`: the code is its one block between lines of three backticks."""
     reward: Literal["all", "share"] = "all"
-    """1 only when every case is right, or the share of right cases as a shaped reward; PASS always needs all."""
+    """`all`: 1 when every case is right, else 0. `share`: the share of right cases, a shaped reward. PASS needs all."""
     cpu_seconds: float = Field(default=5.0, ge=0.02, le=600)
-    """CPU time that one answer may take: over all calls of its function, or for each input of a script."""
+    """CPU seconds for one answer: for all calls of its function together, or for each input of a script."""
     memory_mb: int = Field(default=512, ge=64)
-    """Address space that one answer may use."""
+    """Address space for one answer, in MB."""
     min_level: Literal["seal", "seal+ns", "bwrap"] = "seal"
-    """Weakest confinement that is accepted; a machine that cannot give it stops the run."""
+    """Weakest accepted confinement; a machine without it stops the run."""

@@ -1,21 +1,23 @@
-"""Distillation: who teaches, and which distance between teacher and student is made smaller."""
+"""Distillation: the teacher, and the divergence between teacher and student that training lowers."""
 
 from typing import Literal
 
 from pydantic import Field, model_validator
 
-from bootstrap.config.base import Placed, Settings
+from bootstrap.config.base import Place, Placed, Settings
 from bootstrap.config.models import Teacher
 from bootstrap.config.sources import Replay
 
 
 class TeacherRoute(Settings):
-    """Where another teacher teaches: from a level on, on one part of a mixture (MOPD, arXiv:2601.02780), or both."""
+    """Another teacher for the levels from one on, for one part of a mixture (MOPD, arXiv:2601.02780), or for both."""
 
     from_level: int = Field(default=1, ge=1)
+    """First level of the route."""
     task: str | None = None
-    """The part's name; null is every part that no other route of this level names."""
+    """Name of the part; null means every part that no other route of this level names."""
     teacher: Teacher
+    """Teacher on the route."""
 
     @model_validator(mode="after")
     def _leads_somewhere_else(self) -> "TeacherRoute":
@@ -25,21 +27,22 @@ class TeacherRoute(Settings):
 
 
 class Taught(Settings):
-    """Who gives the distribution that the student learns, and which distance between the two is made smaller."""
+    """The teacher, and the divergence between teacher and student that training lowers."""
 
     loss: Literal["ce", "forward_kl", "reverse_kl", "jsd"] = "ce"
-    """`ce`: cross-entropy on the text, no teacher's distribution. `forward_kl`: KL(teacher || student), covers what the
-    teacher does. `reverse_kl`: KL(student || teacher), keeps to what it does most. `jsd`: the generalised
-    Jensen-Shannon divergence between the two (GKD, arXiv:2306.13649)."""
+    """`ce`: cross-entropy on the text, without a teacher. `forward_kl`: KL(teacher || student), which covers all that
+    the teacher does. `reverse_kl`: KL(student || teacher), which keeps to what the teacher does most. `jsd`: the
+    generalised Jensen-Shannon divergence between the two (GKD, arXiv:2306.13649)."""
     beta: float | None = Field(default=None, gt=0, lt=1)
-    """Place of `jsd` between the forward KL (0) and the reverse KL (1); null is 0.5."""
+    """Position of `jsd` between the forward KL (0) and the reverse KL (1); null is 0.5."""
     top_k: int = Field(default=0, ge=0)
-    """Compare the teacher's k likeliest tokens and all others as one; 0 compares the whole vocabulary."""
+    """Compare the teacher's k likeliest tokens one by one and all others as one, which saves memory; 0 compares the
+    whole vocabulary."""
     teacher: Teacher = "parent"
-    """Who teaches; `ce` needs none."""
+    """The teacher; `ce` needs none."""
     routes: tuple[TeacherRoute, ...] = ()
-    """Other teachers for higher levels or parts of a mixture: of those whose `from_level` an example's level has
-    reached, the last that names its task, or else the last that names none."""
+    """Other teachers for higher levels or parts of a mixture. Of the routes whose `from_level` is at most the example's
+    level, the last one that names its task counts, or else the last one that names no task."""
 
     @model_validator(mode="after")
     def _teacher_teaches(self) -> "Taught":
@@ -58,27 +61,29 @@ class Taught(Settings):
 
     @property
     def kl_beta(self) -> float:
-        """The divergence as the learner knows it (`Batch.kl_beta`)."""
+        """The divergence in the learner's terms (`Batch.kl_beta`)."""
         if self.loss == "jsd":
             return 0.5 if self.beta is None else self.beta
         return 1.0 if self.loss == "reverse_kl" else 0.0
 
     def teacher_at(self, level: int, *, task: str = "") -> Teacher:
-        """Return who teaches examples of a task at a level."""
+        """Return the teacher of examples of a task at a level."""
         reached = [route for route in reversed(self.routes) if route.from_level <= level]
         routes = [route for name in (task, None) for route in reached if route.task == name]
         return routes[0].teacher if routes else self.teacher
 
     def teachers(self) -> Placed[Teacher]:
-        """Return (place below these settings, teacher) of everyone who teaches; none for `ce`."""
+        """Return every teacher with its place below these settings; none for `ce`."""
         if self.loss == "ce":
             return ()
-        routed = ((("routes", place, "teacher"), route.teacher) for place, route in enumerate(self.routes))
-        return ((("teacher",), self.teacher), *routed)
+        found: list[tuple[Place, Teacher]] = [(("teacher",), self.teacher)]
+        for place, route in enumerate(self.routes):
+            found.append((("routes", place, "teacher"), route.teacher))
+        return tuple(found)
 
 
 class Distillation(Taught, Replay):
-    """Learning from the lineage: its verified answers accumulated over generations, or a teacher's distribution."""
+    """Learning on replayed sequences of the lineage: from their text, or from a teacher's distribution."""
 
     weight: float = Field(default=1.0, gt=0)
     """Factor of this stream in the loss."""
@@ -87,15 +92,17 @@ class Distillation(Taught, Replay):
 
 
 class OnPolicyDistillation(Taught):
-    """A teacher's word on the student's own samples, right and wrong, in groups of equal rewards too."""
+    """Distillation on the student's own samples, right and wrong, those of zero-variance groups included."""
 
-    loss: Literal["token_reward", "forward_kl", "reverse_kl", "jsd"] = "token_reward"
-    """`token_reward`: each sampled token's advantage rises by the teacher's log-probability less the student's, which
-    makes the policy gradient that of the reverse KL at the price of one number a token. The others compare whole
-    distributions, as in `distillation` (GKD on the student's samples)."""
+    loss: Literal[  # pyright: ignore[reportIncompatibleVariableOverride]  # settings are frozen
+        "token_reward", "forward_kl", "reverse_kl", "jsd"
+    ] = "token_reward"
+    """`token_reward`: each sampled token's advantage grows by the teacher's log-probability less the student's; the
+    policy gradient is then that of the reverse KL, and the teacher computes one number a token. The others compare
+    whole distributions, as in `distillation` (GKD on the student's samples)."""
     weight: float = Field(default=1.0, gt=0)
-    """Factor of the mean over the step's own samples, beside those of the verifier's advantage and of replayed
-    sequences, which keep theirs."""
+    """Factor of this term's mean over the step's own samples. The terms of the verifier's advantage and of replayed
+    sequences keep their own."""
 
     @model_validator(mode="after")
     def _compares_distributions(self) -> "OnPolicyDistillation":

@@ -1,48 +1,72 @@
-"""What settings say themselves about data that does not fit them, in the words of a recipe.
+"""Faults of data that settings report themselves, in the words of a recipe.
 
-Each is a ValueError, which pydantic carries to its place; `problems.py` collects them and names that place.
+Each is a ValueError that pydantic carries along; `problems.py` collects them and adds their places.
 """
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from bootstrap.schema import renamed_setting
 
 
-class UnknownSetting(ValueError):
+class Fault(ValueError):
+    """What is wrong with data; the answers hold where a kind says nothing else."""
+
+    form: str | None = None
+    """Completion of `must be`, for a value of the wrong form; one place may allow several forms."""
+    is_absence: bool = False
+    """Whether a setting is missing, so that its place is not in the data."""
+    types: Sequence[str] = ()
+    """Types of which the section should name one, and names none."""
+    default: str | None = None
+    """Type of the section's default; None without a default."""
+
+
+def fault_of(detail: Mapping[str, Any]) -> Fault | None:
+    """Return the fault in pydantic's account of an error; None where pydantic itself refused the value."""
+    match detail:
+        case {"ctx": {"error": Fault() as fault}}:
+            return fault
+        case {"ctx": {"error": error}}:
+            return Fault(str(error))
+    return None
+
+
+class UnknownSetting(Fault):
     """A key that these settings do not have; `section`: their `type`, or else their class's name."""
 
     def __init__(self, name: str, known: Sequence[str], *, section: str = "") -> None:
         super().__init__(f"no such setting{renamed_setting(section, name) or did_you_mean(name, known)}")
 
 
-class MissingSetting(ValueError):
+class MissingSetting(Fault):
     """A setting that has no default and is not given."""
+
+    is_absence = True
 
     def __init__(self, *, types: Sequence[str] = (), description: str | None = None) -> None:
         hint = f" with one of the types {', '.join(types)}" if types else ""
         super().__init__(f"missing; add it{hint or in_parentheses(description)}")
 
 
-class UnknownType(ValueError):
+class UnknownType(Fault):
     """A `type` that no member of the union has."""
 
     def __init__(self, given: object, types: Sequence[str]) -> None:
         super().__init__(f"no such type {str(given)!r}{did_you_mean(str(given), types)}")
 
 
-class MissingType(ValueError):
+class MissingType(Fault):
     """A section without the `type` that would say which member of a union it is."""
 
     def __init__(self, types: Sequence[str]) -> None:
         super().__init__(f"missing type; add one of: {', '.join(types)}")
         self.types = types
-        self.default: str | None = None
-        """The type of the section that stands there when the recipe leaves it out; None where there is none."""
 
 
-class NotOfForm(ValueError):
-    """A value of another form than `form`, which completes `must be`; several forms may be allowed in one place."""
+class NotOfForm(Fault):
+    """A value of another form than `form`."""
 
     def __init__(self, form: str) -> None:
         super().__init__(f"must be {form}")

@@ -1,12 +1,12 @@
-"""Tasks from files: which columns mean what, and the hash that pins what is in the file."""
+"""Tasks from files: the meaning of columns, and the hash that pins a file's content."""
 
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, PrivateAttr, ValidationInfo, field_serializer, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from bootstrap.canonical import sha256
-from bootstrap.config.base import Later, Operational
+from bootstrap.config.base import Later, OnDisk, Operational
 from bootstrap.config.task import OpenTask, References
 
 Form = Literal["text", "calls", "scripts", "humaneval", "mbpp"]
@@ -23,48 +23,47 @@ ROLES: dict[Form, dict[str, tuple[str, ...]]] = {
     },
     "mbpp": {"prompt": ("text", "prompt"), "tests": ("test_list",), "solution": ("code",)},
 }
-"""What each form reads from a row -> the column it stands in, or several of which one must be there."""
+"""By form: role -> the columns that may hold it, of which one must be there."""
 ASSERTING: tuple[Form, ...] = ("humaneval", "mbpp")
 """Forms whose tests are asserts."""
 LEVEL = "level"
-"""Role and column of a row's level, in every form; rows without it are of level 1."""
+"""Role and default column of a row's level, in every form; a row without it has level 1."""
 SLICE = "slice"
-"""Role and column of a row's slice, in every form; rows without it are of none."""
+"""Role and default column of a row's slice, in every form; a row without it has none."""
 
 
-class FileTask(OpenTask):
-    """Rows of a JSON Lines file, by level; the last level is the highest that a row names."""
+class FileTask(OnDisk, OpenTask):
+    """Rows of a JSON Lines file, by level; the last level is the highest in any row."""
 
     is_fixed: ClassVar[bool] = True
-    has_path: ClassVar[bool] = True
     built_by: ClassVar[str] = "bootstrap.prompts.files:Rows"
     type: Literal["file"] = "file"
     base_level: int = Field(default=1, ge=1)
+    """Highest level whose reference answers training may see."""
     path: Annotated[str, Operational()] = Field(min_length=1)
-    """The file, UTF-8, one JSON object per line; relative paths start at the recipe's own folder."""
+    """The file: UTF-8, one JSON object a line; relative paths start at the recipe's folder."""
     content: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
-    """SHA-256 of the file. A run pins it; written into the recipe, another content is refused."""
+    """SHA-256 of the file. A run fills it in; a recipe that names it refuses other content."""
     form: Form = "text"
     """`text`: prompt and answer. `calls`, `scripts`: prompt, hidden cases as JSON, and a solution. `humaneval`, `mbpp`:
-    those data sets' own columns, their asserts turned into calls; rows whose asserts do not convert are left out.
-    Values of calls are JSON of the very type; beside `cases`, `"values": "python"` makes them Python's, compared as
-    `==` does and with tags for what JSON lacks, as `{"$tuple": [1, 2]}`."""
+    these data sets' columns, with their asserts turned into calls; rows whose asserts do not convert are left out.
+    Values of calls are JSON and compare by type; beside `cases`, `"values": "python"` makes them Python values,
+    compared by `==` and with tags for what JSON lacks, as `{"$tuple": [1, 2]}`."""
     asserts: Annotated[Literal["equal", "exact"], Later("exact")] = "equal"
-    """What `==` in an assert of humaneval and mbpp means. `equal`: what Python says, 2 == 2.0 and (1, 2) != [1, 2].
-    `exact`: the same type as well, tuples counted as lists, and fewer asserts convert; for lineages that were grown so,
-    as all are whose stored recipe does not name it. Forms without asserts have `exact`."""
+    """Meaning of `==` in asserts of humaneval and mbpp. `equal`: Python's, so 2 == 2.0 and (1, 2) != [1, 2]. `exact`:
+    the same type too, with tuples as lists; fewer asserts convert; for older lineages, whose stored recipes do not name
+    this setting. Forms without asserts have `exact`."""
     columns: dict[str, str] = Field(default={})
-    """Column by role, where the file's differ from the form's own. Every form has the roles `prompt`, `level` and
-    `slice` (what a promotion must not cost by itself, as a subject); text has `answer`, every other `solution`; beside
-    these, calls and scripts have `reference`, humaneval `test` and `entry_point`, mbpp `tests`."""
+    """Column by role, where the file's differ from the form's. Every form has the roles `prompt`, `level` and `slice`
+    (a subject, say, that a promotion must not cost on its own); `text` has `answer`, the others have `solution`. Beside
+    these, calls and scripts have `reference`, humaneval has `test` and `entry_point`, mbpp has `tests`."""
     prompt_template: str = "{prompt}"
-    """What the model reads; `{prompt}` stands for the row's prompt."""
+    """Text that the model reads; `{prompt}` stands for the row's prompt."""
     answer_template: str = "{answer}"
-    """How a right answer is written down, for example in a code fence; `{answer}` stands for the row's."""
+    """Form of a right answer, for example in a code fence; `{answer}` stands for the row's answer."""
     max_unreadable: Annotated[float, Operational()] = Field(default=0.1, ge=0, le=1)
-    """Share of the rows that a verifier may be unable to use: it cannot read their reference, or finds their own answer
-    wrong. They are left out and counted; beyond this share the run is refused."""
-    _written: str = PrivateAttr(default="")
+    """Largest share of rows that the verifier cannot use, because it cannot read the reference or finds the row's own
+    answer wrong. Such rows are left out and counted; beyond this share the run is refused."""
 
     @field_validator("prompt_template", "answer_template")
     @classmethod
@@ -92,39 +91,22 @@ class FileTask(OpenTask):
             object.__setattr__(self, "asserts", "exact")
         return self
 
-    @model_validator(mode="after")
-    def _start_at_the_recipe(self, info: ValidationInfo) -> "FileTask":
-        self._written = self.path
-        if info.context and "folder" in info.context:
-            # The class is frozen for everyone else; this is still part of its making.
-            object.__setattr__(
-                self, "path", str((Path(info.context["folder"]) / Path(self.path).expanduser()).resolve())
-            )
-        return self
-
-    @field_serializer("path")
-    def _as_written(self, path: str) -> str:
-        """Identities hold the path as the recipe has it, so that they do not depend on where the recipe lies."""
-        return self._written or path
-
     def columns_of(self, role: str) -> tuple[str, ...]:
-        """Return the columns of which one holds a role."""
+        """Return the columns that may hold a role."""
         return (self.columns[role],) if role in self.columns else ROLES[self.form][role]
 
     @property
     def references(self) -> References:
-        """Text, or cases for the code verifier."""
         return "text" if self.form == "text" else "code"
 
     @property
     def question_sources(self) -> frozenset[str]:
-        """The file."""
         return frozenset({self.path})
 
     def pinned(self) -> Self:
-        """Return the task with `content` filled in, so that a lineage's identity holds what was in the file.
+        """Return the task with `content` filled in, so that a lineage's identity holds it.
 
-        Raises ValueError, with the remedy, when the file cannot be read or holds another content than the task says.
+        Raises ValueError, with the remedy, when the file cannot be read or its content is not the pinned one.
         """
         return self.model_copy(update={"content": content_of(self, read_file(self))})
 

@@ -1,12 +1,11 @@
-"""What a recipe names on disk: models' folders, which must be there and fit one another, and tasks' files.
+"""Folders and files that a recipe names: models' folders must exist and fit one another, tasks' files be readable.
 
-Weights are not read. What settings alone can tell is for `conflicts/`.
+Weights are not read. Checks of settings alone are in `conflicts/`.
 """
 
 import json
 import math
 from collections.abc import Iterator, Mapping
-from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,11 +16,11 @@ from bootstrap.config.models import outside_model
 from bootstrap.config.problems import RecipeProblem
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.steps import Step
-from bootstrap.config.tasks import Task, tasks_of
+from bootstrap.config.tasks import SingleTask, Task, tasks_of, with_tasks
 
 
 def folder_problems(recipe: Recipe) -> Iterator[RecipeProblem]:
-    """Check every Hugging Face folder that the recipe names: complete, with a vocabulary that fits."""
+    """Yield problems of the Hugging Face folders that the recipe names: missing files, vocabularies that do not fit."""
     if (folder := recipe.base.model.folder) is not None:
         place = ("base", "model", "path")
         if problem := _folder_problem(folder):
@@ -38,7 +37,7 @@ def folder_problems(recipe: Recipe) -> Iterator[RecipeProblem]:
 
 
 def fit_problems(recipe: Recipe, *, tokenizer: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[str]:
-    """Say where a model, by its tokenizer.json and config.json, cannot read a task or hold its longest sequence."""
+    """Yield the tasks that a model, by tokenizer.json and config.json, cannot read or hold at full length."""
     vocabulary, positions = _vocabulary(tokenizer), config.get("max_position_embeddings")
     asked = [(recipe.task, recipe.highest_level(), f"task {recipe.task.type}", "lower generations.count")]
     for name, watched in recipe.evaluation.panel.items():
@@ -51,7 +50,7 @@ def fit_problems(recipe: Recipe, *, tokenizer: Mapping[str, Any], config: Mappin
                 "start from a model grown on this task, or from scratch"
             )
         needed = task.longest_sequence(level)
-        if isinstance(positions, int) and positions < needed:
+        if type(positions) is int and positions < needed:
             yield (
                 f"the model holds {positions} tokens, level {level} of {name} needs {needed}; "
                 f"{remedy}, or start from a model with a longer context"
@@ -59,14 +58,15 @@ def fit_problems(recipe: Recipe, *, tokenizer: Mapping[str, Any], config: Mappin
 
 
 def with_files_pinned(recipe: Recipe) -> tuple[Recipe, list[RecipeProblem]]:
-    """Return the recipe pinned to what tasks' files hold and the user's own code means, and what cannot be read."""
+    """Return the recipe with the hashes of tasks' files and of the user's own code, and the problems of reading
+    them."""
     problems: list[RecipeProblem] = []
 
     def pinned(place: Place, step: Step) -> Step:
         try:
             return step.pinned()
         except ValueError as error:
-            problems.append(RecipeProblem(("generations", *place, "algorithm", "uses"), str(error)))
+            problems.append(RecipeProblem(("generations", *place, *step.pinned_by), str(error)))
         return step
 
     panel = {
@@ -84,21 +84,21 @@ def with_files_pinned(recipe: Recipe) -> tuple[Recipe, list[RecipeProblem]]:
 
 
 def _pinned(task: Task, place: Place, problems: list[RecipeProblem]) -> Task:
-    """Return a task with its files pinned; what cannot be read joins `problems`."""
-    pinned = {}
+    """Return a task with its files' hashes; files that cannot be read join `problems`."""
+    pinned = dict[str, SingleTask]()
     for name, one in tasks_of(task).items():
         try:
             pinned[name] = one.pinned()
         except ValueError as error:
             problems.append(RecipeProblem((*place, *task.place_of(name), one.pinned_by), str(error)))
-    return task.with_tasks(pinned)
+    return with_tasks(task, pinned)
 
 
 # --- one folder --------------------------------------------------------------------------------------------------
 
 
 def _folder_problem(folder: Path) -> str | None:
-    """Return what is wrong with a model's folder and what to do; None where nothing is."""
+    """Return the problem of a model's folder with the remedy; None without one."""
     try:
         return _content_problem(folder)
     except OSError as error:
@@ -115,7 +115,7 @@ def _content_problem(folder: Path) -> str | None:
             content = _json(folder / name)
         except ValueError:
             return f"{folder / name} is not valid JSON; fetch or export the model again"
-        if not isinstance(content, dict):
+        if type(content) is not dict:
             return f"{folder / name} is no JSON object; fetch or export the model again"
     try:
         _vocabulary(_json(folder / "tokenizer.json"))
@@ -137,8 +137,8 @@ def _vocabulary(tokenizer: Mapping[str, Any]) -> dict[str, int]:
     Raises KeyError, TypeError or ValueError for a file of another form.
     """
     vocabulary = tokenizer["model"]["vocab"]
-    if isinstance(vocabulary, list):
-        # Unigram models list (token, score) in the order of their ids.
+    if type(vocabulary) is list:
+        # Unigram models list (token, score) in order of ids.
         vocabulary = {token: index for index, (token, _) in enumerate(vocabulary)}
     return dict(vocabulary) | {token["content"]: token["id"] for token in tokenizer.get("added_tokens") or ()}
 
@@ -147,18 +147,24 @@ def _vocabulary(tokenizer: Mapping[str, Any]) -> dict[str, int]:
 
 
 class _Outputs(NamedTuple):
-    """What a model can say."""
+    """The tokens that a model can predict."""
 
     vocabulary: Mapping[str, int]
-    count: float
-    """Rows of its output matrix, which mostly are some more than the tokens; infinite where its folder does not say."""
+    rows: float
+    """Rows of its output matrix, often more than there are tokens; infinite where its folder does not say."""
 
 
 def _comparison_problems(recipe: Recipe) -> Iterator[RecipeProblem]:
-    """Check that teachers and references can be compared with their students token by token, as far as is known."""
+    """Yield the teachers and references that cannot be compared with their students token by token, where known."""
     last = sum(stage.generations for _, stage in recipe.generations.parts())
     origins, said = ModelOrigins(recipe, last=last), set[Place]()
-    outputs = cache(partial(_outputs, task=recipe.task))
+    found = dict[ModelSettings | None, _Outputs | None]()
+
+    def outputs(model: ModelSettings | None) -> _Outputs | None:
+        if model not in found:
+            found[model] = _outputs(model, task=recipe.task)
+        return found[model]
+
     for number in range(1, last + 1):
         student = outputs(origins.of(number))
         for index, step in enumerate(recipe.steps_of(number)):
@@ -169,11 +175,11 @@ def _comparison_problems(recipe: Recipe) -> Iterator[RecipeProblem]:
                     continue
                 is_teacher = (below, model) in step.teachers()
                 who, instead = ("teacher", "loss: ce, or a teacher") if is_teacher else ("reference", "a reference")
-                drawn = min(max(student.vocabulary.values()) + 1, student.count)
+                drawn = min(max(student.vocabulary.values()) + 1, student.rows)
                 if difference := _difference(known.vocabulary, student.vocabulary):
                     problem = f"the {who}'s vocabulary is not the student's ({difference})"
-                elif known.count < drawn:
-                    problem = f"the {who} has outputs for {known.count} of the {drawn} tokens that the student can draw"
+                elif known.rows < drawn:
+                    problem = f"the {who} has outputs for {known.rows} of the {drawn} tokens that the student can draw"
                 else:
                     continue
                 said.add(place)
@@ -185,7 +191,7 @@ def _comparison_problems(recipe: Recipe) -> Iterator[RecipeProblem]:
 
 
 def _outputs(model: ModelSettings | None, *, task: Task) -> _Outputs | None:
-    """Return what a model can say; None where that is not known, or its folder has problems of its own."""
+    """Return the tokens that a model can predict; None where unknown, or where its folder has problems."""
     if model is None:
         return None
     if model.is_scratch:
@@ -195,7 +201,7 @@ def _outputs(model: ModelSettings | None, *, task: Task) -> _Outputs | None:
         return None
     count = _json(model.folder / "config.json").get("vocab_size")
     vocabulary = _vocabulary(_json(model.folder / "tokenizer.json"))
-    return _Outputs(vocabulary, count if isinstance(count, int) else math.inf)
+    return _Outputs(vocabulary, count if type(count) is int else math.inf)
 
 
 def _difference(one: Mapping[str, int], other: Mapping[str, int]) -> str | None:

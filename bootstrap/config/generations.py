@@ -1,4 +1,4 @@
-"""How generations follow one another: where each starts, what it aims at, what it does."""
+"""The sequence of generations: where each starts, the levels it aims at, its steps."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
@@ -13,16 +13,16 @@ from bootstrap.config.verifiers import Verifier
 
 
 class CurriculumSettings(Settings):
-    """How a generation's aims follow from those before; the answers hold where a kind says nothing else."""
+    """Rule for the levels that a generation aims at; the answers hold where a kind says nothing else."""
 
     ignores_results: ClassVar[bool] = False
     """Whether the aim rises with every generation, whatever the results."""
     aims_by_start: ClassVar[bool] = False
-    """Whether the aims depend on what the weights that a generation starts from can do."""
+    """Whether the aims depend on the accuracy of the weights that a generation starts from."""
 
     @property
     def given(self) -> tuple[int, ...]:
-        """The levels aimed at in every generation; empty where results decide."""
+        """The levels that every generation aims at; empty where results decide."""
         return ()
 
     @property
@@ -31,19 +31,23 @@ class CurriculumSettings(Settings):
         return 1
 
     def targets(self, accuracies: Mapping[int, float], *, base_level: int, rise: int, trained: int) -> tuple[int, ...]:
-        """Return the levels aimed at, ascending, as if the task had no last one (`selection/curriculum.py`)."""
+        """Return the levels to aim at, ascending, as if the task had no last level (`selection/curriculum.py`).
+
+        `accuracies`: held-out accuracy by level. `rise`: see `UncheckedRecipe.rise`. `trained`: highest level that the
+        starting weights were trained on.
+        """
         raise NotImplementedError
 
     def highest_aim(self, reached: int, *, num_sets: int, fixed: int) -> int:
-        """Return the highest level aimed at within `num_sets` sets of siblings that all raise the aim.
+        """Return the highest aim of `num_sets` sets of siblings that all raise it.
 
-        `reached`: the highest level before them. `fixed`: where the last set aims if each set raises the aim by one.
+        `reached`: the highest level before them. `fixed`: the last set's aim if each set raises it by one.
         """
         return reached + num_sets * self.num_targets
 
 
 def _first_below(bound: float, accuracies: Mapping[int, float], *, base_level: int) -> int:
-    """Return the first level beyond the base's whose accuracy is below a bound, or was not measured."""
+    """Return the first level beyond `base_level` whose accuracy is below a bound or was not measured."""
     first = base_level + 1
     while accuracies.get(first, -1.0) >= bound:
         first += 1
@@ -55,7 +59,7 @@ class NextLevel(CurriculumSettings):
 
     type: Literal["next"] = "next"
     raise_at: float = Field(default=0.9, gt=0, le=1)
-    """Held-out accuracy from which a level counts as reached and the aim moves one up."""
+    """Held-out accuracy from which a level counts as reached and the aim moves up by one."""
 
     def targets(self, accuracies: Mapping[int, float], *, base_level: int, rise: int, trained: int) -> tuple[int, ...]:
         """Return the first level that is not reached."""
@@ -75,7 +79,6 @@ class Accelerated(CurriculumSettings):
 
     @property
     def num_targets(self) -> int:
-        """`max_levels`."""
         return self.max_levels
 
     def targets(self, accuracies: Mapping[int, float], *, base_level: int, rise: int, trained: int) -> tuple[int, ...]:
@@ -96,9 +99,12 @@ class Accelerated(CurriculumSettings):
 
 
 class Solved(CurriculumSettings):
-    """Aim at all levels together that are solved already without having been trained on, or else at the first one that
-    is not solved: for labels of the model's own, which are right only where the model is (arXiv:2502.01612,
-    accelerated). For lines that go on from themselves: the weights that a generation starts from decide."""
+    """Aim at all levels that the starting weights solve without having been trained on them, or else at the first one
+    that they do not solve.
+
+    It serves labels of the model's own, which are right only where the model is (arXiv:2502.01612, accelerated), in
+    stages where each generation starts from the one before.
+    """
 
     aims_by_start: ClassVar[bool] = True
     type: Literal["solved"] = "solved"
@@ -109,40 +115,41 @@ class Solved(CurriculumSettings):
 
     @property
     def num_targets(self) -> int:
-        """`max_levels`."""
         return self.max_levels
 
     def targets(self, accuracies: Mapping[int, float], *, base_level: int, rise: int, trained: int) -> tuple[int, ...]:
-        """Return the levels above `trained` that are solved without a gap, or else the first one that is not."""
-        # What was trained on and not measured again is no first level without an answer.
+        """Return the solved levels right above `trained`, or else the first level that is not solved."""
+        # A level that was trained on and not measured again counts as solved.
         known = dict.fromkeys(range(base_level + 1, trained + 1), 1.0) | dict(accuracies)
         first = _first_below(self.solved_at, known, base_level=base_level)
         return tuple(range(max(trained, base_level) + 1, first))[: self.max_levels] or (first,)
 
 
 class Fixed(CurriculumSettings):
-    """Aim one level higher in every generation, whatever the results: what is left where no verifier tells them.
+    """Aim one level higher in every generation, whatever the results, as is needed where no verifier tells them.
 
-    Generations of earlier stages count too, and siblings (`branches`) as one."""
+    Generations of earlier stages count too, and siblings (`branches`) count as one.
+    """
 
     ignores_results: ClassVar[bool] = True
     type: Literal["fixed"] = "fixed"
 
     def targets(self, accuracies: Mapping[int, float], *, base_level: int, rise: int, trained: int) -> tuple[int, ...]:
-        """Return the level that the schedule has come to."""
         return (base_level + rise,)
 
     def highest_aim(self, reached: int, *, num_sets: int, fixed: int) -> int:
-        """Return where the last set of siblings aims, or what was reached before."""
         return max(reached, fixed)
 
 
 class Given(CurriculumSettings):
-    """Aim at these levels in every generation: for stages that make a skill better where it is, as R1's, and not
-    longer. Levels that have references may be among them."""
+    """Aim at these levels in every generation: for stages that improve a skill on the levels it has, as R1's do.
+
+    Levels that have references may be among them.
+    """
 
     type: Literal["given"] = "given"
     levels: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)
+    """The levels, ascending."""
 
     @field_validator("levels")
     @classmethod
@@ -153,20 +160,16 @@ class Given(CurriculumSettings):
 
     @property
     def given(self) -> tuple[int, ...]:
-        """`levels`."""
         return self.levels
 
     @property
     def num_targets(self) -> int:
-        """How many levels are given."""
         return len(self.levels)
 
     def targets(self, accuracies: Mapping[int, float], *, base_level: int, rise: int, trained: int) -> tuple[int, ...]:
-        """Return `levels`."""
         return self.levels
 
     def highest_aim(self, reached: int, *, num_sets: int, fixed: int) -> int:
-        """Return the highest of the levels, or what was reached before."""
         return max(reached, *self.levels)
 
 
@@ -174,85 +177,89 @@ Curriculum = Annotated[NextLevel | Accelerated | Solved | Fixed | Given, ByType(
 
 
 class Cycle(Settings):
-    """What several generations in a row share."""
+    """Settings that several generations in a row share."""
 
     curriculum: Curriculum = NextLevel()
+    """Rule for the levels that a generation aims at."""
     branches: int = Field(default=1, ge=1)
-    """Children of one parent, of which the best is kept: so many generations in a row start from the same weights, aim
-    at the same levels and differ in their randomness alone: none replays what another has answered, nor is spared what
-    it has solved. The gate compares each with the champion from before them, at `gate.alpha` over their number; of
-    those that pass (with `gate: always` all), the one with the most right answers on the levels aimed at is champion,
-    the earliest of equals, and `previous` or `{type: stage}` then name the best of them."""
+    """Number of siblings: generations in a row that start from the same weights, aim at the same levels and differ in
+    their randomness alone. No sibling replays another's answers or skips prompts that another has solved. The gate
+    compares each with the champion from before them, at `gate.alpha` over their number. Of those that pass (all, with
+    `gate: always`), the one with the most right answers on the target levels becomes champion, the earliest of equals;
+    `previous` and `{type: stage}` then mean the best of them."""
 
 
 class Stage(Cycle):
-    """A stretch of generations with steps of their own, as the stages of DeepSeek-R1 (arXiv:2501.12948)."""
+    """Several generations with steps of their own, as the stages of DeepSeek-R1 (arXiv:2501.12948)."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
     """Lower-case letters, digits, `-` and `_`."""
     generations: int = Field(default=1, ge=1)
+    """Number of its generations, siblings included."""
     init: Start = "champion"
-    """Whose weights each of its generations starts from: an earlier generation's by place or number, the last one's of
-    an earlier stage (of branches, the best one's), or those of another model: a fresh one (a smaller student) or a
-    folder's. A stage that begins with a merge has no use for it."""
+    """Weights that each of its generations starts from: those of an earlier generation (by place or number), of an
+    earlier stage's last one (of branches, the best), or of another model: a fresh one, as a smaller student, or a
+    folder. It has no effect in a stage that begins with a merge."""
     steps: tuple[Step, ...] = Field(min_length=1)
-    """Run in order; the last one's weights are the candidate."""
+    """Steps in order; the last one's weights are the candidate."""
     verifier: Verifier | None = None
-    """Judges what this stage trains on; null takes the recipe's."""
+    """Judge of the answers that this stage trains on; null takes the recipe's."""
     gate: Literal["compare", "always", "never"] = "compare"
-    """`compare`: promoted when better than the champion. `always`: promoted by the recipe's word, whatever it lost, for
-    stages that prepare the next one (R1's cold start). `never`: left ungated, for students and controls; its answers
-    serve its own descendants alone, and it aims by its own results."""
+    """`compare`: a candidate is promoted when it is better than the champion. `always`: every candidate is promoted,
+    whatever it lost, in stages that prepare the next one (R1's cold start). `never`: candidates stay ungated, as
+    students and controls; their answers serve their own descendants alone, and they aim by their own results."""
 
     @property
     def starts(self) -> tuple[Start, ...]:
-        """Whose weights its generations start from: one model's, or those that are merged."""
+        """Models whose weights its generations start from: one, or those that are merged."""
         merge = self.steps[0].as_merge
         return merge.models if merge else (self.init,)
 
     @property
     def parentless(self) -> str:
-        """What its generations start from in the place of one parent, in words; empty where they have one."""
+        """In words, what its generations start from in place of one parent; empty where they have a parent."""
         if self.steps[0].as_merge:
             return "a merge"
         outside = outside_model(self.init)
-        return f"another model ({outside.type})" if outside else ""
+        return f"another model ({outside.type_name})" if outside else ""
 
     def named(self) -> Placed[Model]:
-        """Return (place below the stage, name) of every model that the stage itself names."""
-        start = () if self.steps[0].as_merge else ((("init",), self.init),)
-        steps = (part for index, step in enumerate(self.steps) for part in below(("steps", index), step.named()))
-        asked = roles(self.verifier) if self.verifier is not None else ()
-        return (*start, *steps, *((("verifier",), name) for _, name in asked))
+        """Return every model that the stage names, with its place below the stage."""
+        found: list[tuple[Place, Model]] = [] if self.steps[0].as_merge else [(("init",), self.init)]
+        for index, step in enumerate(self.steps):
+            found.extend(below(("steps", index), step.named()))
+        for _, name in roles(self.verifier) if self.verifier is not None else ():
+            found.append((("verifier",), name))
+        return tuple(found)
 
 
 class Position(NamedTuple):
-    """Where a generation stands in its stage."""
+    """A generation's position in its stage."""
 
     stage: Stage
     place: Place
-    """Where the stage's settings stand in the recipe, below `generations`."""
+    """Place of the stage's settings below `generations`."""
     first: int
     """Number of the stage's first generation."""
     eldest: int
-    """Number of the first of the siblings that start from one parent; the generation itself without branches."""
+    """Number of its first sibling; without branches, its own."""
 
     @property
     def siblings(self) -> range:
-        """The numbers of those that start from one parent, the generation itself among them."""
+        """Numbers of the generation and its siblings."""
         return range(self.eldest, self.eldest + self.stage.branches)
 
 
 class Generations(Cycle):
     count: Annotated[int, Operational()] = Field(default=6, ge=0)
-    """Generations after generation 0; with stages, as many as they have together unless a lower number is given."""
+    """Number of generations after generation 0; with stages, at most and by default the sum of theirs."""
     init: Literal["champion", "previous", "base"] = "champion"
-    """Whose weights a generation starts from; `previous` continues from the last candidate even if the gate rejected
+    """Weights that a generation starts from; `previous` continues from the last candidate even if the gate rejected
     it."""
     steps: tuple[Step, ...] | None = Field(default=None, min_length=1)
-    """What every generation does, in order; the last one's weights are the candidate."""
+    """Steps of every generation, in order; the last one's weights are the candidate."""
     stages: tuple[Stage, ...] | None = Field(default=None, min_length=1)
-    """Stretches of generations that differ, instead of `steps`."""
+    """Stages with steps of their own, instead of `steps`."""
 
     @model_validator(mode="after")
     def _says_once_what_happens(self) -> "Generations":
@@ -289,7 +296,7 @@ class Generations(Cycle):
         return self
 
     def parts(self) -> Iterator[tuple[Place, Stage]]:
-        """Yield each stage with its place below `generations`; `steps` count as one stage."""
+        """Yield each stage with its place below `generations`; `steps` are one stage."""
         if self.stages is not None:
             yield from ((("stages", index), stage) for index, stage in enumerate(self.stages))
         else:
@@ -298,7 +305,7 @@ class Generations(Cycle):
             yield (), Stage(name="cycle", generations=max(self.count, 1), **cycle)
 
     def with_steps(self, change: Callable[[Place, Step], Step]) -> Self:
-        """Return the same generations with steps as `change` makes them of each place below these settings and step."""
+        """Return the generations with each step replaced by `change` of its place below these settings and itself."""
 
         def changed(steps: Sequence[Step], *place: str | int) -> tuple[Step, ...]:
             return tuple(change((*place, "steps", index), step) for index, step in enumerate(steps))
@@ -313,7 +320,7 @@ class Generations(Cycle):
         return self.model_copy(update={"stages": tuple(stages)})
 
     def position(self, number: int) -> Position:
-        """Return where generation `number`, 1 or more, stands."""
+        """Return the position of generation `number`, 1 or more."""
         first = 1
         for place, stage in self.parts():
             if number < first + stage.generations or self.stages is None:
@@ -324,7 +331,7 @@ class Generations(Cycle):
         raise AssertionError(f"generation {number} is beyond the stages")
 
     def num_sets(self, number: int) -> int:
-        """Return how many sets of siblings generations 1 to `number` make up; without branches each is one itself."""
+        """Return the number of sets of siblings among generations 1 to `number`; without branches each is a set."""
         total, left = 0, number
         for _, stage in self.parts():
             size = left if self.stages is None else min(stage.generations, left)
@@ -333,7 +340,7 @@ class Generations(Cycle):
         return total
 
     def ends(self) -> dict[str, int]:
-        """Return stage -> the number of its last generation."""
+        """Map each stage's name to the number of its last generation."""
         stages = self.stages or ()
         return dict(
             zip((stage.name for stage in stages), accumulate(stage.generations for stage in stages), strict=True)

@@ -1,8 +1,7 @@
-"""Collapse guards: how a generation's diagnostics are measured, which bounds it has to keep, and what happens where
-not.
+"""Guards against collapse: how a generation's diagnostics are measured, their bounds, and what a breach causes.
 
-The metrics are those of `ledger_records.Diagnostics`; failures that they show and published cures are tabled in the
-papers named beside the defaults. Left out: the gate's own conditions (`evaluation.py`).
+The metrics are those of `ledger_records.Diagnostics`; the papers named beside the defaults tell the failures that they
+show. Left out: the gate's own conditions (`evaluation.py`).
 """
 
 from pydantic import Field, model_validator
@@ -41,35 +40,38 @@ class DiagnosticsSettings(Settings):
     """How a generation's diagnostics are measured."""
 
     prompts: int = Field(default=32, ge=0)
-    """Held-out prompts of the base levels, spread evenly and the same in every generation, that each one answers as
-    `evaluation.sampled` says: for pass@k against generation 0 and for the divergence from parent and generation 0.
-    0 leaves these three out."""
+    """Fixed held-out prompts of the base levels, spread evenly, that every generation answers as `evaluation.sampled`
+    says: for pass@k against generation 0, and for the divergence from parent and generation 0. 0 leaves these three
+    metrics out."""
     ngram: int = Field(default=10, ge=1)
-    """Tokens of the n-grams whose occurrence in trained and held-out prompts is compared. Tokens, because they are what
-    the model reads: characters for a model from scratch, words and pieces of them for a pretrained one, where ten
-    characters would make overlaps of every second common word."""
+    """Length in tokens of the n-grams that trained and held-out prompts are compared by. A token is a character for a
+    model from scratch and a word or part of one for a pretrained model, where ten characters would overlap at many
+    common words."""
 
 
 class Guard(Settings):
-    """A bound on one metric of a generation's diagnostics."""
+    """A bound on one diagnostic of a generation."""
 
     metric: DiagnosticMetric
-    """`entropy` (nats a sampled token), `distinct_answers` (of the samples of a prompt), `pass_at_k_change` (against
+    """`entropy` (nats a sampled token), `distinct_answers` (among the samples of a prompt), `pass_at_k_change` (against
     generation 0), `length_ratio` (to the parent), `truncated` (share), `kl_parent` and `kl_base` (nats a token),
-    `model_made` (share of what was trained on), `disagreement` (share of answers on which training's and held-out
-    verifier differ), `overlap` (share of trained prompts, those of references and replayed answers included, with an
-    n-gram of one that is held out for the task or the panel)."""
+    `model_made` (share of the training data), `disagreement` (share of answers on which training and eval verifier
+    differ), `overlap` (share of trained prompts, those of references and replayed answers included, that share an
+    n-gram with a held-out prompt of the task or the panel)."""
     min: float | None = None
     """Least value within bounds."""
     max: float | None = None
     """Greatest value within bounds."""
     action: GuardAction = GuardAction.WARN
-    """`warn` says so; `reject` keeps the candidate from becoming champion, whatever the gate says, though a stage that
-    names it (`init: previous`, a number) goes on from it; `stop` rejects it
-    and ends the run, which goes on only with `--past-guards`; `roll_back` rejects it and returns the champion to the
-    last one that broke no guard, warnings included. Generation 0 has nothing to fall back on: it warns, or stops. One
-    that is left ungated (`gate: never`) leaves the champion where it is. Nobody replays the answers of a generation
-    that is rejected here, nor of those that a roll-back leaves behind."""
+    """What a breach causes.
+
+    `warn`: a warning. `reject`: the candidate does not become champion, whatever the gate says; a stage that names it
+    (`init: previous`, a number) still starts from it. `stop`: rejection, and the end of the run, which goes on only
+    with `--past-guards`. `roll_back`: rejection, and the champion returns to the last one that broke no guard, warnings
+    included. Generation 0 warns or stops, since nothing came before it. An ungated generation (`gate: never`) leaves
+    the champion in place. The answers of a generation that is rejected here, and of those that a roll-back leaves
+    behind, are never replayed.
+    """
 
     @model_validator(mode="after")
     def _can_be_broken(self) -> "Guard":
@@ -88,21 +90,21 @@ class Guard(Settings):
 
 
 DEFAULT_GUARDS = (
-    # Entropy spent is reward no longer to be had (arXiv:2505.22617).
+    # Without entropy reward stops rising (arXiv:2505.22617).
     Guard(metric=DiagnosticMetric.ENTROPY, min=0.001),
-    # Training can raise pass@1 and lose what the base could do in several tries (arXiv:2504.13837).
+    # Training can raise pass@1 and lower pass@k below the base's (arXiv:2504.13837).
     Guard(metric=DiagnosticMetric.PASS_AT_K_CHANGE, min=-0.05),
     Guard(metric=DiagnosticMetric.LENGTH_RATIO, min=0.5, max=2.0),
     # ScaleRL's warning level (arXiv:2510.13786).
     Guard(metric=DiagnosticMetric.TRUNCATED, max=0.1),
     Guard(metric=DiagnosticMetric.KL_PARENT, max=0.5),
     Guard(metric=DiagnosticMetric.KL_BASE, max=2.0),
-    # Models of their own output alone lose the tails; a tenth of real data holds most of them (arXiv:2305.17493).
+    # Models trained on their own output alone lose the tails; a tenth of real data keeps most (arXiv:2305.17493).
     Guard(metric=DiagnosticMetric.MODEL_MADE, max=0.99),
     # Rule verifiers miss 14 % of right answers (arXiv:2505.22203).
     Guard(metric=DiagnosticMetric.DISAGREEMENT, max=0.15),
     # Prompts of few different characters share n-grams by chance: up to 3 in 1,000 of pipelines/self-play.yaml's.
     Guard(metric=DiagnosticMetric.OVERLAP, max=0.01),
 )
-"""Warnings alone: no decision depends on them. `distinct_answers` has none, because the better a task with one right
-answer is mastered, the fewer distinct ones there are."""
+"""Warnings alone, so no decision depends on them. `distinct_answers` has none, since it falls as a task with one right
+answer is mastered."""

@@ -12,31 +12,33 @@ from bootstrap.errors import RecipeError
 
 
 class GymDataset(Settings):
-    """One data set of reasoning-gym: its levels, its share of the prompts, and how its questions become prompts."""
+    """One data set of reasoning-gym: its levels, its share of the prompts, and the form of these."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    """reasoning-gym's name of the data set."""
     config: dict[str, Any] = Field(default_factory=dict)
-    """The data set's own settings, the same at every level."""
+    """The data set's own settings at every level."""
     levels: tuple[dict[str, Any], ...] = ()
-    """The data set's own settings at level 1, 2, ...; empty takes its curriculum. Where it has none, give them."""
+    """The data set's own settings at level 1, 2, and so on; empty follows its curriculum. A data set without a
+    curriculum needs them."""
     attributes: tuple[str, ...] = ()
-    """Attributes of its curriculum that rise with the level, the others staying at their first; empty raises all. One
-    that has no higher value left stays at its highest; the last level is where all of them are."""
+    """Attributes of its curriculum that rise with the level, while the others keep their first value; empty raises all.
+    An attribute stays at its highest value; at the last level all of them are there."""
     inclusive: bool = False
-    """Let a level's ranges begin at the first level's values (reasoning-gym's own default) instead of its own."""
+    """Let a level's ranges begin at the first level's values (reasoning-gym's default) instead of its own."""
     weight: float = Field(default=1.0, gt=0)
     """Its share of the prompts, relative to the other data sets."""
     keep: str | None = None
-    r"""Regular expression, searched for in the question; its groups, joined, become the prompt: `: (\w+)$` keeps a last
-    word, so that a small model need not read the same prose each time. null keeps the whole question."""
+    r"""Regular expression searched in the question, whose joined groups become the prompt: `: (\w+)$` keeps the last
+    word, which spares a small model the prose. null keeps the whole question."""
     before: str = ""
-    """Text put before every prompt, by which a model can tell data sets apart when `keep` has removed the prose."""
+    """Text before every prompt, by which a model can tell data sets apart when `keep` has removed the prose."""
     after: str = ""
-    """Text put after every prompt, by which a model can tell where the prompt ends."""
+    """Text after every prompt, which marks its end for the model."""
     answer_template: str = "{answer}"
-    """How a reference writes its answer down, as `<think>{expression} = {answer}</think><answer>{answer}</answer>`:
-    shown to training, and never compared with what a model writes. `{answer}` stands for the answer, any other name for
-    what the item's metadata hold under it; lists are joined by commas."""
+    """Form of a shown reference, as `<think>{expression} = {answer}</think><answer>{answer}</answer>`; verifiers do not
+    use it. `{answer}` stands for the answer, any other name for the item's metadata of that name; lists are joined by
+    commas."""
 
     @field_validator("keep")
     @classmethod
@@ -82,7 +84,9 @@ class ReasoningGymTask(OpenTask):
     built_by: ClassVar[str] = "bootstrap.prompts.gym:Gym"
     type: Literal["reasoning_gym"] = "reasoning_gym"
     base_level: int = Field(default=1, ge=1)
+    """Highest level whose reference answers training may see."""
     datasets: tuple[GymDataset, ...] = Field(min_length=1)
+    """Data sets that prompts come from."""
 
     @model_validator(mode="after")
     def _datasets_fit(self) -> Self:
@@ -102,26 +106,23 @@ class ReasoningGymTask(OpenTask):
 
     @property
     def references(self) -> References:
-        """Items that the data set's own scorer reads."""
         return "reasoning_gym"
 
     @property
     def highest_level(self) -> int | None:
-        """The last level that all data sets with `levels` have; None where every one follows its curriculum."""
+        """The last level of the shortest `levels`; None where every data set follows its curriculum."""
         return min((len(dataset.levels) for dataset in self.datasets if dataset.levels), default=None)
 
     @property
     def question_sources(self) -> frozenset[str]:
-        """The data sets."""
         return frozenset(self.kept_parts)
 
     @property
     def kept_parts(self) -> dict[str, str | None]:
-        """Return data set -> `keep`."""
         return {dataset.name: dataset.keep for dataset in self.datasets}
 
     def longest_sequence(self, level: int) -> int:
-        """Tokens of the longest sequence, the same at every level. Raises RecipeError beyond the last of `levels`."""
+        """Return the tokens of the longest sequence. Raises RecipeError beyond the last of `levels`."""
         if self.highest_level is not None and level > self.highest_level:
             short = next(dataset.name for dataset in self.datasets if len(dataset.levels) == self.highest_level)
             raise RecipeError(
@@ -132,9 +133,9 @@ class ReasoningGymTask(OpenTask):
 
 
 class ReasoningGymVerifier(VerifierSettings):
-    """The data set's own scorer judges, with a threshold, since its scores for wrong answers can be positive.
+    """The data set's own scorer judges, with a threshold, since it may give wrong answers a positive score.
 
-    Some scorers also accept wrong answers; there an answer must fulfil a stricter condition as well.
+    Where a scorer is known to accept wrong answers, a stricter condition is checked too.
     """
 
     judges: ClassVar[Judges] = "answer"
@@ -143,13 +144,14 @@ class ReasoningGymVerifier(VerifierSettings):
     reads_rows: ClassVar[bool] = True
     type: Literal["reasoning_gym"] = "reasoning_gym"
     answer: AnswerPlace = Whole(strip=True)
+    """Place of the answer in the completion."""
     pass_score: float = Field(default=0.99, gt=0, le=1)
-    """From which score an answer is right."""
+    """Score from which an answer is right."""
     partial_credit: bool = False
-    """Give the score of a wrong answer as its reward instead of 0: for shaping, never for the gate."""
+    """Reward a wrong answer with its score instead of 0: for shaping, not for the gate."""
     max_characters: int = Field(default=2048, ge=1)
-    """A longer answer is wrong, without being scored."""
+    """Longer answers are wrong and are not scored."""
     cpu_seconds: float = Field(default=2.0, gt=0, le=60)
-    """CPU time that scoring one answer may take, where the scorer reads it as an expression, inside the sandbox."""
+    """CPU seconds for one answer in the sandbox, where the scorer reads answers as expressions."""
     min_level: Literal["seal", "seal+ns", "bwrap"] = "seal"
-    """Weakest confinement that is accepted for such scorers; a machine that cannot give it stops the run."""
+    """Weakest accepted confinement of such scorers; a machine without it stops the run."""

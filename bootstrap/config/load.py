@@ -1,7 +1,8 @@
-"""From YAML to a `Recipe`, or to one error that names the line, the key, what is wrong and the remedy.
+"""From YAML to a `Recipe`, or to one error with the line, the key, the problem and the remedy.
 
-A recipe is data first (`source.py`), which the settings' classes judge (`problems.py` words their verdict); then what
-it names on disk is looked at (`folders.py`). Values keep their types (`"8"` is no number). Nothing heavy is imported.
+    lines and overrides (source.py) -> Recipe or problems (problems.py) -> folders and files that it names (folders.py)
+
+Values keep their types (`"8"` is no number). Nothing heavy is imported.
 """
 
 import json
@@ -36,12 +37,12 @@ _Made = TypeVar("_Made")
 
 
 def load_recipe(path: Path | str, overrides: Sequence[str] = (), *, check_folders: bool = True) -> Recipe:
-    """Return the recipe in the file `path` with `overrides` (`key.sub=value`, values in YAML) laid over it.
+    """Return the recipe in the file `path` with `overrides` (`key.sub=value`, values in YAML).
 
-    The file may also be the `recipe.json` that a lineage remembers, which names the folder its relative paths start at.
-    What a task's file holds becomes part of the recipe (`task.content`). `check_folders` False leaves out whether the
-    folders and files it names exist and fit: for a recipe that will run on a machine with other disks. Raises
-    RecipeError with every problem found, each with file and line (or the override), place and remedy.
+    The file may be the `recipe.json` of a lineage, which names the folder that its relative paths start at. Hashes of
+    tasks' files and of the user's own code become part of the recipe. `check_folders` False skips the folders and files
+    that it names, for a recipe that runs on a machine with other disks. Raises RecipeError with every problem, each
+    with file and line (or override), place and remedy.
     """
     source = _read(Path(path))
     for override in overrides:
@@ -59,19 +60,19 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = (), *, check_folder
 
 
 def recipe_folder(path: Path) -> Path:
-    """Return where the relative paths of the recipe in the file `path` start. Raises RecipeError as `load_recipe`."""
+    """Return the folder that relative paths of a recipe file start at. Raises RecipeError as `load_recipe`."""
     return _read(path).folder
 
 
 def is_remembered(path: Path) -> bool:
-    """Whether the file `path` is a recipe that a lineage remembers. Raises RecipeError as `load_recipe`."""
+    """Whether the file `path` is the `recipe.json` of a lineage. Raises RecipeError as `load_recipe`."""
     return _is_remembered(read(path).data)
 
 
 def recipe_of(identity: Mapping[str, Any]) -> Recipe:
-    """Return the recipe that a lineage grows from, by the identity it stores; what is operational has its default.
+    """Return the recipe of a lineage's stored identity; operational settings have their defaults.
 
-    Raises RecipeError when another version of this program wrote it.
+    Raises RecipeError for an identity of another version of this program.
     """
     data = completed({**identity, "name": "stored"}, kinds=SPLIT_KINDS)
     try:
@@ -106,19 +107,22 @@ def json_schema() -> dict[str, Any]:
 
 
 def _require_type(node: Any) -> None:
-    """Where the members of a union are told apart by `type`, make it required, as it is in a recipe."""
-    if isinstance(node, dict):
-        if "discriminator" in node:
-            node["required"] = [node["discriminator"]["propertyName"]]
-        for value in list(node.values()):
-            _require_type(value)
-    elif isinstance(node, list):
-        for value in node:
-            _require_type(value)
+    """Make `type` required in every union that it tells apart, as in a recipe."""
+    match node:
+        case dict():
+            if "discriminator" in node:
+                node["required"] = [node["discriminator"]["propertyName"]]
+            inner = list(node.values())
+        case list():
+            inner = node
+        case _:
+            return
+    for value in inner:
+        _require_type(value)
 
 
 def _read(path: Path) -> RecipeSource:
-    """Return the recipe in a file as data; one that a lineage remembers lies a level below the file's top."""
+    """Return the recipe in a file as data; that of a `recipe.json` lies one level below the top."""
     source = read(path)
     if not _is_remembered(source.data):
         return source
@@ -134,16 +138,18 @@ def _read(path: Path) -> RecipeSource:
 
 
 def _is_remembered(data: Mapping[str, Any]) -> bool:
-    named = data.keys() | {"schema_version"} == REMEMBERED
-    return named and isinstance(data["folder"], str) and isinstance(data["recipe"], dict)
+    match data:
+        case {"folder": str(), "recipe": dict()}:
+            return data.keys() | {"schema_version"} == REMEMBERED
+    return False
 
 
 def _made(
     source: RecipeSource, validate: Callable[..., _Made], *, context: Mapping[str, Any] | None = None
 ) -> tuple[_Made | None, list[RecipeProblem]]:
-    """Return the settings that the data make, or None, and what is wrong with them.
+    """Return the settings that the data make, or None, and their problems.
 
-    A section without a type that an override has begun gets the type of its default.
+    A section that an override has begun without a type gets its default's type.
     """
     while True:
         try:

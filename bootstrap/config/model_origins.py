@@ -1,31 +1,31 @@
-"""Which model a generation's weights go back to, by the recipe alone: it decides on their tokenizer and their shape."""
+"""Model origins: the outside model that a generation's weights go back to, which decides tokenizer and shape."""
 
 from bootstrap.config.base_model import ModelSettings
-from bootstrap.config.models import Reference, Start, outside_model
+from bootstrap.config.models import Model, outside_model
 from bootstrap.config.recipe import Recipe
 
 
 class ModelOrigins:
-    """The model origins of generations 0 to `last`."""
+    """Origins of generations 0 to `last`, by the recipe alone."""
 
     def __init__(self, recipe: Recipe, *, last: int) -> None:
         self._recipe = recipe
         self._origins: list[ModelSettings | None] = [recipe.base.model]
         self._crowned: list[frozenset[ModelSettings | None]] = [frozenset(self._origins)]
-        """Of each generation: what it and those before it go back to, as far as one of them may be champion."""
+        """For each generation: origins of those up to it that may be champion."""
         for number in range(1, last + 1):
             stage = recipe.generations.position(number).stage
             origin = _only(frozenset(self.named(name, number=number) for name in stage.starts))
             ungated = recipe.gate_of(number) == "never"
             self._origins.append(origin)
-            self._crowned.append(self._crowned[-1] if ungated else self._crowned[-1] | {origin})
+            self._crowned.append(self._crowned[-1] if ungated else self._crowned[-1].union([origin]))
 
     def of(self, number: int) -> ModelSettings | None:
-        """Return what a generation goes back to; None where the gate has yet to decide that."""
+        """Return a generation's origin; None where it depends on the gate."""
         return self._origins[number]
 
-    def named(self, name: Reference | Start, *, number: int) -> ModelSettings | None:
-        """Return what a model that generation `number`'s stage names goes back to; None likewise."""
+    def named(self, name: Model, *, number: int) -> ModelSettings | None:
+        """Return the origin of a model that generation `number`'s stage names; None where it depends on the gate."""
         generations = self._recipe.generations
         if outside := outside_model(name):
             return outside

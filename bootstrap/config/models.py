@@ -1,5 +1,4 @@
-"""What a recipe calls models of its lineage and others, and the verifiers that ask models: a judge, a vote, a reward
-model."""
+"""Names of models in a recipe, and the verifiers that ask models: a judge, a vote, a reward model."""
 
 from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
@@ -12,7 +11,7 @@ from bootstrap.config.base_model import FolderModel, ModelSettings, PretrainedMo
 
 
 class StageEnd(Settings):
-    """The last generation of an earlier stage; of branches, the best one."""
+    """The last generation of an earlier stage, or the best of its branches."""
 
     type: Literal["stage"] = "stage"
     stage: str
@@ -20,11 +19,11 @@ class StageEnd(Settings):
 
 
 LineagePlace = Literal["parent", "champion", "previous", "base"] | Annotated[int, Field(ge=0)]
-"""A generation of the lineage: by its place, or by number. `parent` is what a generation's weights start from;
-`previous` the last one before its siblings, whatever the gate said, or of siblings the best."""
+"""A generation of the lineage, by place or by number. `parent`: the one whose weights a generation starts from.
+`previous`: the one before it and its siblings, whatever the gate said; of siblings, the best."""
 LineageModel = LineagePlace | StageEnd
-"""Every name that a generation of the lineage has in a recipe. Those that mean nothing where they stand, or no
-generation yet, are refused for all places alike (`conflicts/models.py`)."""
+"""Every name of a generation of the lineage. `conflicts/models.py` refuses names that mean no generation where they
+stand."""
 
 
 class Endpoint(Settings):
@@ -38,13 +37,13 @@ class Endpoint(Settings):
     key_variable: Annotated[str | None, Operational()] = Field(default=None, pattern=r"^[A-Z_][A-Z0-9_]*$")
     """Environment variable that holds the key; recipes hold no secrets."""
     length_field: Annotated[Literal["max_tokens", "max_completion_tokens"], Operational()] = "max_tokens"
-    """How the server calls the limit on a reply's length; some hosted models take the second only."""
+    """The server's name for the limit on a reply's tokens; some hosted models accept the second alone."""
     concurrency: Annotated[int, Operational()] = Field(default=4, ge=1, le=256)
-    """Requests under way at once."""
+    """Concurrent requests."""
     timeout_seconds: Annotated[float, Operational()] = Field(default=60, gt=0)
-    """Longest wait for one reply."""
+    """Longest wait for one reply, in seconds."""
     retries: Annotated[int, Operational()] = Field(default=4, ge=0, le=20)
-    """Further tries after a failure that may pass (no connection, 408, 429, 5xx), with exponential backoff."""
+    """Retries after a transient failure (no connection, 408, 429, 5xx), with exponential backoff."""
 
     @field_validator("url")
     @classmethod
@@ -58,12 +57,12 @@ class Endpoint(Settings):
 
 
 class EndpointTeacher(Endpoint):
-    """A model on a server, of which only the text is known, as a source of answers to imitate."""
+    """A model on a server as a source of answers to imitate; only its text is known."""
 
     system: str | None = Field(default=None, min_length=1)
     """System prompt before each prompt."""
     max_tokens: int = Field(default=256, ge=1)
-    """Length of one answer; longer ones are cut and never accepted."""
+    """Tokens of one answer; longer ones are cut and never accepted."""
     budget: Annotated[int, Operational()] = Field(default=100_000, ge=1)
     """Most questions asked in one step, cached replies and repeated tries not counted."""
 
@@ -71,17 +70,17 @@ class EndpointTeacher(Endpoint):
 Teacher = LineagePlace | Annotated[StageEnd | FolderModel, ByType()]
 """An earlier generation, or an external model with the same vocabulary."""
 Reference = Literal["start"] | Teacher
-"""What a policy is held to: `start`, the weights that the step starts from, or another model."""
+"""The model that a KL term holds the policy to: `start`, the weights that the step starts from, or another model."""
 Sampler = Literal["start"] | LineagePlace | Annotated[StageEnd | FolderModel | EndpointTeacher, ByType()]
-"""Who answers: `start`, the weights that the step starts from, or another model."""
+"""The model that answers: `start`, the weights that the step starts from, or another model."""
 Start = LineagePlace | Annotated[StageEnd | ScratchModel | PretrainedModel, ByType()]
 """Whose weights a generation starts from."""
 Model = Start | Sampler
-"""Everything that a recipe may name where it asks for a model."""
+"""Every name of a model in a recipe."""
 
 
 def outside_model(name: Model) -> ModelSettings | None:
-    """Return the model outside the lineage that a name means; None for a generation, and for a server's model."""
+    """Return the model outside the lineage that a name means; None for a generation and for a model on a server."""
     return name if isinstance(name, ModelSettings) else None
 
 
@@ -101,12 +100,12 @@ def number_named(name: Model) -> int | None:
 
 
 def means_best(name: Model) -> bool:
-    """Whether a name means the best one of siblings (`branches`)."""
+    """Whether a name means the best of siblings (`branches`)."""
     return name == "previous" or stage_named(name) is not None
 
 
 def told(name: Model) -> str:
-    """Return in words what a name means."""
+    """Return a name in words, as `the champion`."""
     match name:
         case ModelSettings():
             return name.told
@@ -124,6 +123,7 @@ class GenerationJudge(Settings):
 
     type: Literal["generation"] = "generation"
     generation: LineageModel = "champion"
+    """The generation that judges."""
 
 
 class JudgeVerifier(VerifierSettings):
@@ -134,6 +134,7 @@ class JudgeVerifier(VerifierSettings):
     built_by: ClassVar[str] = "bootstrap.scoring.judge:Judge"
     type: Literal["judge"] = "judge"
     model: Annotated[Endpoint | GenerationJudge, ByType()]
+    """The model that judges: on a server, or a generation of this lineage."""
     rubric: str = Field(min_length=1)
     """What makes an answer right, in words for the judge."""
     answer: AnswerPlace = Whole(strip=True)
@@ -164,28 +165,34 @@ class JudgeVerifier(VerifierSettings):
 
 
 class RewardModelVerifier(VerifierSettings):
-    """A sequence-classification model scores prompt and answer together."""
+    """A sequence-classification model scores prompt and answer together; it judges form, not right and wrong."""
 
     judges: ClassVar[Judges] = "form"
     built_by: ClassVar[str] = "bootstrap.scoring.reward_model:RewardModel"
     is_hosted: ClassVar[bool] = True
     type: Literal["reward_model"] = "reward_model"
     model: FolderModel
+    """Folder of the reward model."""
     input: Literal["auto", "chat", "pair"] = "auto"
     """`chat`: one turn of user and assistant in the tokenizer's chat template. `pair`: prompt and answer as the two
     segments of the tokenizer. `auto`: `chat` where the tokenizer has a template."""
     label: int = Field(default=0, ge=0)
     """Which of the model's outputs is the score."""
     activation: Literal["none", "sigmoid", "softmax"] = "sigmoid"
-    """What makes the output a reward."""
+    """Function from the model's output to the reward."""
     pass_score: float = 0.5
-    """From which reward the verdict is PASS."""
+    """Reward from which the verdict is PASS."""
     unfinished_reward: float = 0.0
-    """Reward of an answer that the length limit cut or that is too long to judge: always FAIL. Without activation, let
-    it lie below what the model gives to bad answers."""
+    """Reward of an answer that is too long or was cut, which is always FAIL. Without activation, choose a value below
+    the model's scores of bad answers."""
     batch_size: Annotated[int, Operational()] = Field(default=16, ge=1)
+    """Answers in one forward pass."""
     max_length: int = Field(default=2048, ge=8)
-    """Tokens of prompt and answer; longer ones cannot be judged."""
+    """Most tokens of prompt and answer together; longer ones cannot be judged."""
+
+    @property
+    def reward_model(self) -> FolderModel:
+        return self.model
 
     @property
     def can_be_negative(self) -> bool:
@@ -203,22 +210,23 @@ class RewardModelVerifier(VerifierSettings):
 
 
 class MajorityVerifier(VerifierSettings):
-    """The answer most of a group agrees on counts as right: self-consistency, without any reference."""
+    """The answer that most of a group agrees on is right: self-consistency, without a reference."""
 
     judges: ClassVar[Judges] = "group"
     built_by: ClassVar[str] = "bootstrap.scoring.majority:Majority"
     type: Literal["majority"] = "majority"
     answer: AnswerPlace = Whole(strip=True)
+    """Place of the answer in the completion."""
     min_share: float = Field(default=0.5, gt=0, le=1)
-    """Share of the votes that the winner needs; below it, and where two answers lead, the whole group is FAIL."""
+    """Least share of the votes for the winner; below it, or with a tie, the whole group is FAIL."""
     voters: tuple[LineageModel, ...] = ()
-    """Earlier generations that answer too; their answers vote and are not judged."""
+    """Earlier generations that vote too; their answers are not judged."""
     voter_samples: int = Field(default=1, ge=1)
     """Answers of each voter to one prompt."""
     voter_temperature: float = Field(default=0.0, ge=0)
-    """0 lets voters give their likeliest answer."""
+    """Sampling temperature of voters; 0 is greedy."""
     voter_max_tokens: int = Field(default=256, ge=1)
-    """Length of a voter's answer; a longer one has no vote."""
+    """Most tokens of a voter's answer; a longer one has no vote."""
     min_length_ratio: float = Field(default=0.0, ge=0, le=1)
     """Answers shorter than this share of the longest have no vote and are FAIL (length filter, arXiv:2502.01612)."""
 
@@ -236,7 +244,7 @@ class MajorityVerifier(VerifierSettings):
 
 
 def roles(settings: VerifierSettings) -> tuple[tuple[Literal["judge", "voter"], LineageModel], ...]:
-    """Return which generations of the lineage a verifier asks, and as what; a rubric asks what its components ask."""
+    """Return the generations that a verifier asks, each with its role; a rubric asks those of its components."""
     match settings:
         case JudgeVerifier(model=GenerationJudge(generation=generation)):
             return (("judge", generation),)
@@ -247,6 +255,5 @@ def roles(settings: VerifierSettings) -> tuple[tuple[Literal["judge", "voter"], 
 
 def reward_models(settings: VerifierSettings) -> tuple[FolderModel, ...]:
     """Return the reward models of a verifier, or of a rubric's components."""
-    if isinstance(settings, RewardModelVerifier):
-        return (settings.model,)
-    return tuple(model for _, part in settings.parts() for model in reward_models(part))
+    own = (settings.reward_model,) if settings.reward_model else ()
+    return own or tuple(model for _, part in settings.parts() for model in reward_models(part))

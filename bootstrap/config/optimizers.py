@@ -10,8 +10,10 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class OptimizerSettings(Settings):
-    """What an optimizer holds in memory."""
+    """What an optimizer holds in memory, and what builds it."""
 
+    built_by: ClassVar[str]
+    """`module:function` that makes it of a model and these settings (`training/optimizer.py`)."""
     moments: ClassVar[int]
     """Numbers that it keeps of most parameters, beside the gradient."""
     copies_matrices: ClassVar[bool]
@@ -21,25 +23,35 @@ class OptimizerSettings(Settings):
 class MuonAdamW(OptimizerSettings):
     """Muon for the blocks' matrices, AdamW for everything else (embeddings, head, norms)."""
 
+    built_by: ClassVar[str] = "bootstrap.training.optimizer:muon_adamw"
     moments: ClassVar[int] = 1
     copies_matrices: ClassVar[bool] = True
     type: Literal["muon_adamw"] = "muon_adamw"
     muon_lr: float = Field(default=0.004, gt=0)
+    """Learning rate of Muon, before the schedule."""
     adamw_lr: float = Field(default=0.0004, gt=0)
+    """Learning rate of AdamW, before the schedule: a tenth of Muon's, whose updates are orthogonalised."""
     momentum: float = Field(default=0.95, ge=0, lt=1)
+    """Momentum of Muon."""
     betas: tuple[Beta, Beta] = (0.9, 0.98)
+    """AdamW's decay of the gradient's first and second moment."""
     weight_decay: float = Field(default=0.0, ge=0)
+    """Decoupled decay: a weight loses this times the learning rate in every update. 0 keeps weights."""
 
 
 class AdamW(OptimizerSettings):
     """AdamW for all parameters."""
 
+    built_by: ClassVar[str] = "bootstrap.training.optimizer:adamw"
     moments: ClassVar[int] = 2
     copies_matrices: ClassVar[bool] = False
     type: Literal["adamw"] = "adamw"
     lr: float = Field(default=0.0004, gt=0)
+    """Learning rate, before the schedule."""
     betas: tuple[Beta, Beta] = (0.9, 0.98)
+    """AdamW's decay of the gradient's first and second moment."""
     weight_decay: float = Field(default=0.0, ge=0)
+    """Decoupled decay: a weight loses this times the learning rate in every update. 0 keeps weights."""
 
 
 Optimizer = Annotated[MuonAdamW | AdamW, ByType()]

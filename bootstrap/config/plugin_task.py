@@ -13,7 +13,7 @@ from bootstrap.plugins import Kind
 class PluginTask(PluginSettings, OpenTask):
     """A task of the user's own: a class that makes prompts and answers them (`prompts/plugin.py`).
 
-    Which prompts are held out is decided here, by the hash of each, and never told to it.
+    The class never learns which prompts are held out: their hashes decide.
     """
 
     kind: ClassVar[Kind] = Kind(
@@ -27,15 +27,14 @@ class PluginTask(PluginSettings, OpenTask):
     question_kind: ClassVar[str | None] = "plugin"
     type: Literal["plugin"] = "plugin"
     levels: int = Field(ge=1)
-    """Its last level."""
+    """The last level."""
     base_level: int = Field(default=1, ge=1)
+    """Highest level whose reference answers training may see."""
 
     @property
     def highest_level(self) -> int:
-        """`levels`."""
         return self.levels
 
     @property
     def question_sources(self) -> frozenset[str]:
-        """Its name."""
         return frozenset({self.uses})

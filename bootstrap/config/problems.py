@@ -1,7 +1,7 @@
 """Problems of a recipe: pydantic's errors as sentences, each with file and line, place and remedy.
 
-Settings word most of them themselves (`faults.py`); here stand their places in the data, pydantic's own messages, and
-how one value of several allowed forms is answered.
+Settings word most problems themselves (`faults.py`). This module adds places in the data, words pydantic's own errors,
+and joins the forms that one value may have.
 """
 
 import difflib
@@ -15,15 +15,15 @@ from pydantic import ValidationError
 
 from bootstrap.config.base import Place, dotted
 from bootstrap.config.conflicts import Conflicts
-from bootstrap.config.faults import MissingSetting, MissingType, NotOfForm
-from bootstrap.config.source import RecipeSource, value_at
+from bootstrap.config.faults import MissingSetting, fault_of
+from bootstrap.config.source import RecipeSource, holds, value_at
 
 MAX_PROBLEMS = 10
-"""Problems listed in one message; the rest is counted."""
+"""Most problems listed in one message; the rest is counted."""
 
 
 class RecipeProblem(NamedTuple):
-    """What is wrong at a place of the recipe."""
+    """A problem at a place of the recipe."""
 
     place: Place
     message: str
@@ -31,12 +31,12 @@ class RecipeProblem(NamedTuple):
 
 
 def sentence(problems: Iterable[RecipeProblem]) -> str:
-    """Return problems one after the other, for what comes from no file."""
+    """Return problems in one line, for settings that come from no file."""
     return "; ".join(f"{dotted(place)}: {message}" if place else message for place, message in problems)
 
 
 def report(source: RecipeSource, problems: Sequence[RecipeProblem]) -> str:
-    """Return one message with all problems, each with the line or override that it comes from."""
+    """Return one message with all problems, each with its line or override."""
     lines = []
     for problem in problems:
         where = f"{dotted(problem.place)}: " if problem.place else ""
@@ -50,72 +50,74 @@ def report(source: RecipeSource, problems: Sequence[RecipeProblem]) -> str:
 
 
 def validation_problems(error: ValidationError, data: Any) -> Iterator[RecipeProblem]:
-    """Yield what pydantic found wrong with a recipe's data, one problem a place."""
+    """Yield pydantic's findings about a recipe's data, one problem for each place."""
     by_place: dict[Place, list[Mapping[str, Any]]] = {}
     for detail in error.errors(include_url=False):
         by_place.setdefault(_data_place(detail, data), []).append(detail)
     for place, details in by_place.items():
         value = value_at(place, data)
-        if isinstance(value, dict) and any(other[: len(place)] == place and other != place for other in by_place):
-            # A plain union also reports that a section is none of its other members.
+        if type(value) is dict and any(other[: len(place)] == place and other != place for other in by_place):
+            # A plain union also reports that a section does not fit its other members.
             continue
         if details[0]["type"] == "too_short" and len(value) >= details[0]["ctx"]["min_length"]:
-            # A list with faulty entries counts as shorter than it is.
+            # Pydantic leaves faulty entries out of a list's length.
             continue
-        if isinstance(conflicts := _fault(details[0]), Conflicts):
-            yield from (RecipeProblem(*conflict) for conflict in conflicts.conflicts)
-        else:
-            yield RecipeProblem(place, _message(details, value))
+        match details[0]:
+            case {"ctx": {"error": Conflicts(conflicts=conflicts)}}:
+                yield from (RecipeProblem(*conflict) for conflict in conflicts)
+            case _:
+                yield RecipeProblem(place, _message(details, value))
 
 
 def missing_types(error: ValidationError, data: Any) -> Iterator[tuple[Place, str | None]]:
-    """Yield the place of each section without its `type`, with the type of the section's default, if it has one."""
+    """Yield the place of each section without `type`, with its default's type, or None without a default."""
     for detail in error.errors(include_url=False):
-        if isinstance(fault := _fault(detail), MissingType):
+        if (fault := fault_of(detail)) is not None and fault.types:
             yield _data_place(detail, data), fault.default
 
 
 def infinite_numbers(value: Any, place: Place = ()) -> Iterator[RecipeProblem]:
-    """Yield the numbers that a lineage's identity, which is JSON, could not hold; settings of any type take them."""
-    if isinstance(value, dict | list):
-        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from infinite_numbers(inner, (*place, key))
-    elif isinstance(value, float) and not math.isfinite(value):
-        yield RecipeProblem(place, f"must be a finite number, not {json.dumps(value)}")
-
-
-def _fault(detail: Mapping[str, Any]) -> Exception | None:
-    """Return the exception by which settings refused a value; None where pydantic did."""
-    return detail.get("ctx", {}).get("error")
+    """Yield numbers that JSON, and so a lineage's identity, cannot hold; settings of type Any accept them."""
+    match value:
+        case dict():
+            parts = value.items()
+        case list():
+            parts = enumerate(value)
+        case float() if not math.isfinite(value):
+            yield RecipeProblem(place, f"must be a finite number, not {json.dumps(value)}")
+            return
+        case _:
+            return
+    for key, inner in parts:
+        yield from infinite_numbers(inner, (*place, key))
 
 
 def _data_place(detail: Mapping[str, Any], data: Any) -> Place:
-    """Return where in the data an error stands: pydantic's location without the names of unions' members."""
+    """Return the place of an error in the data: pydantic's location without the names of unions' members."""
     place: list[str | int] = []
-    parts = detail["loc"]
+    parts, fault = detail["loc"], fault_of(detail)
+    is_absence = detail["type"] == "missing" or (fault is not None and fault.is_absence)
     for index, part in enumerate(parts):
         last = index == len(parts) - 1
-        in_list = isinstance(data, list) and isinstance(part, int) and part < len(data)
-        in_section = isinstance(data, dict) and part in data and (last or part != data.get("type"))
-        if in_list or in_section:
+        if holds(data, part) and (last or part != value_at(("type",), data)):
             data = data[part]
-        elif not (last and (detail["type"] == "missing" or isinstance(_fault(detail), MissingSetting))):
+        elif not (last and is_absence):
             continue
         place.append(part)
     return tuple(place)
 
 
 def _message(details: Sequence[Mapping[str, Any]], value: Any) -> str:
-    """Return what is wrong with a value and what to do: what settings say of it, or the forms that it may have."""
+    """Return the problem of a value and the remedy: the settings' own words, or the forms that the value may have."""
     forms = []
     for detail in details:
-        fault = _fault(detail)
-        if isinstance(fault, NotOfForm):
-            forms.append(fault.form)
-        elif fault is not None:
+        fault = fault_of(detail)
+        if fault is not None and fault.form is None:
             return str(fault)
+        if fault is not None:
+            forms.append(fault.form)
         elif detail["type"] == "missing":
-            # An entry of a list with a fixed number of them; settings word what they lack themselves.
+            # An entry of a list of fixed length; settings report missing keys themselves.
             return str(MissingSetting())
         elif detail["type"] == "string_pattern_mismatch" and detail["loc"][-1] == "[key]":
             return f"this name must be of the form {detail['ctx']['pattern']}"
@@ -125,13 +127,13 @@ def _message(details: Sequence[Mapping[str, Any]], value: Any) -> str:
 
 
 def _form(detail: Mapping[str, Any], value: Any) -> str:
-    """Return what follows `must be` where pydantic refused a value."""
+    """Return the completion of `must be` for a value that pydantic refused."""
     kind, context = detail["type"], detail.get("ctx", {})
     if kind in ("literal_error", "enum"):
         expected = re.findall(r"'([^']*)'", context["expected"])
         return f"one of {', '.join(expected)}{_close(value, expected)}" if len(expected) > 1 else expected[0]
     if kind == "too_short":
-        return f"{'a section' if isinstance(value, dict) else 'a list'} of at least {context['min_length']} entries"
+        return f"{'a section' if type(value) is dict else 'a list'} of at least {context['min_length']} entries"
     return _FORMS.get(kind) or re.sub(r"^(Input|String|Value|Tuple) should (be|have) ", "", detail["msg"])
 
 
@@ -144,7 +146,7 @@ _FORMS = {
     "dict_type": "a section of settings (one per name)",
     "finite_number": "a finite number",
 }
-"""Pydantic's name of an error -> what follows `must be`; others follow it in pydantic's own words."""
+"""Pydantic's name of an error -> completion of `must be`; other errors keep pydantic's words."""
 
 
 def _short(value: Any) -> str:

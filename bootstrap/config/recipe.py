@@ -1,6 +1,6 @@
-"""The recipe: one YAML file that says everything about a lineage.
+"""The recipe: all settings of a lineage, in one YAML file.
 
-Combinations of settings that cannot work are refused, all of them at once, each with its place and its remedy.
+Combinations of settings that cannot work are refused, all at once, each with its place and remedy.
 """
 
 from pydantic import model_validator
@@ -39,7 +39,7 @@ RULES = (
 class Recipe(UncheckedRecipe):
     @model_validator(mode="after")
     def _settings_work_together(self) -> "Recipe":
-        # Several parts may have one and the same verifier: what speaks against it is said once.
+        # Several parts may share one verifier, whose conflict is told once.
         conflicts = list(dict.fromkeys(conflict for rule in RULES for conflict in rule(self)))
         if conflicts:
             raise Conflicts(conflicts)

@@ -1,7 +1,7 @@
-"""A recipe as data: YAML text with the line of everything in it, and overrides laid over it.
+"""A recipe as data: its YAML with line numbers, and overrides.
 
-The YAML is the 1.2 core schema: `yes` is a word, `1e-3` and `0x1F` are numbers, `1:30` is a word, a key stands once.
-Left out: what the data mean, which the settings' classes say.
+The YAML is the 1.2 core schema: `yes` and `1:30` are words, `1e-3` and `0x1F` are numbers, and a key is given once.
+Left out: the meaning of the data, which the settings' classes define.
 """
 
 import difflib
@@ -22,24 +22,24 @@ MAX_NUMBER = 1000
 
 @dataclass
 class RecipeSource:
-    """A recipe's data with the place of origin of everything in it."""
+    """A recipe's data, and the line or override that each part comes from."""
 
     path: Path
     data: dict[str, Any]
     lines: dict[Place, int] = field(default_factory=dict)
     """Line of each key and list entry, counted from 1."""
     overrides: dict[Place, str] = field(default_factory=dict)
-    """Text of the override that set a place."""
+    """Text of the override that set each place."""
     begun: set[Place] = field(default_factory=set)
-    """Sections that are there for an override inside them alone, so that their type is that of their default."""
+    """Sections that exist only because an override sets something inside; they have their default's type."""
     folder: Path = Path()
-    """Where relative paths start."""
+    """Folder that relative paths start at."""
 
     def origin(self, place: Place) -> str:
-        """Return `file:line` or the override that a place comes from; for missing keys, that of what holds them."""
+        """Return `file:line` or the override that a place comes from; a missing key has its section's origin."""
         for length in range(len(place), 0, -1):
             for overridden, text in self.overrides.items():
-                # An override of something inside an unknown section is what wrote that section.
+                # A section that is not in the file was written by an override inside it.
                 if overridden[:length] == place[:length] and (
                     len(overridden) == length or place[:length] not in self.lines
                 ):
@@ -49,42 +49,48 @@ class RecipeSource:
         return str(self.path)
 
     def lay_over(self, override: str) -> None:
-        """Lay `key.sub=value` over the data. Raises RecipeError where the text or its place makes no sense."""
+        """Set `key.sub=value` in the data. Raises RecipeError for text or a place that makes no sense."""
         key, equals, text = override.partition("=")
         place = tuple(
             int(part) if _INDEX.fullmatch(part) else part
             for part in re.sub(r"\[([0-9]+)\]", r".\1", key.strip()).split(".")
         )
-        if not equals or not all(part != "" for part in place) or not isinstance(place[0], str):
+        if not equals or not all(part != "" for part in place) or type(place[0]) is int:
             raise RecipeError(f"override {override!r} is not of the form key=value, for example generations.count=3")
         value = _parse(text, label=f"override {override}")
-        # What stood there before is gone, with the lines of everything inside it.
+        # The lines of everything that stood there before go with it.
         self.begun = {begun for begun in self.begun if begun[: len(place)] != place}
+        holder: Any
         target: Any = self.data
         for depth, part in enumerate(place):
             here, last = place[:depth], depth == len(place) - 1
-            if isinstance(target, list):
-                if not isinstance(part, int) or part >= len(target):
+            holder = target
+            match target:
+                case list() if not holds(target, part):
                     entries = "no entries" if not target else f"entries 0 to {len(target) - 1}"
                     raise RecipeError(
                         f"override {override}: {dotted(here)} has {entries}, and {part!r} names none of them"
                     )
-            elif isinstance(target, dict):
-                part = str(part)
-            else:
-                raise RecipeError(f"override {override}: {dotted(here)} is {target!r} and holds no settings of its own")
+                case list():
+                    pass
+                case dict():
+                    part = str(part)
+                    if not last and target.get(part) is None:
+                        target[part] = {}
+                        self.begun.add(place[: depth + 1])
+                case _:
+                    raise RecipeError(
+                        f"override {override}: {dotted(here)} is {target!r} and holds no settings of its own"
+                    )
             if last:
-                target[part] = value
+                holder[part] = value
             else:
-                if isinstance(target, dict) and target.get(part) is None:
-                    target[part] = {}
-                    self.begun.add(place[: depth + 1])
-                target = target[part]
+                target = holder[part]
         self.lines = {known: line for known, line in self.lines.items() if known[: len(place)] != place}
         self.overrides[place] = override
 
     def complete(self, place: Place, default: str | None) -> bool:
-        """Give a section that overrides have begun the type of its default; return whether that changed it."""
+        """Give a section of `begun` its default's type; return whether that changed it."""
         if default is None or place not in self.begun:
             return False
         self.begun.remove(place)
@@ -92,24 +98,31 @@ class RecipeSource:
         return True
 
 
+def holds(data: Any, part: str | int) -> bool:
+    """Whether data is a section with that key, or a list with an entry of that number."""
+    match data:
+        case dict():
+            return part in data
+        case list():
+            return type(part) is int and part < len(data)
+    return False
+
+
 def value_at(place: Place, data: Any) -> Any:
-    """Return what stands at a place; None where nothing does."""
+    """Return the data at a place; None where there is nothing."""
     for part in place:
-        if isinstance(data, dict):
-            data = data.get(part)
-        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
-            data = data[part]
-        else:
+        if not holds(data, part):
             return None
+        data = data[part]
     return data
 
 
 _INDEX = re.compile("[0-9]{1,9}")
-"""Places in lists. Not `str.isdigit`: it holds for signs that `int` refuses, and for digits of any number."""
+"""An index of a list. `str.isdigit` also holds for signs that `int` refuses, and for any number of digits."""
 
 
 def read(path: Path) -> RecipeSource:
-    """Parse the file. Raises RecipeError where it is missing, unreadable, no YAML, or no mapping."""
+    """Parse the file. Raises RecipeError where it is missing, unreadable, not YAML, or not a mapping."""
     try:
         text = path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
@@ -120,7 +133,7 @@ def read(path: Path) -> RecipeSource:
         raise RecipeError(f"the recipe {path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
     source = RecipeSource(path=path, data={}, folder=path.parent)
     data = _parse(text, label=str(path), source=source)
-    if not isinstance(data, dict):
+    if type(data) is not dict:
         what = "is empty" if data is None else "is no mapping of settings"
         raise RecipeError(f"the recipe {path} {what}; it starts with name:, task: and generations: at the left margin")
     source.data = data
@@ -144,7 +157,7 @@ def _missing_message(path: Path) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2 core schema, so that `on` stays a word and `1e-3` is a number."""
+    """YAML 1.2 core schema: `on` is a word, `1e-3` a number."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
 
@@ -152,7 +165,7 @@ class _Loader(yaml.SafeLoader):
 _INT = r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+"
 _FLOAT = r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
 _SCALARS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str")}
-"""What a value may be: other tags (`!!binary`, `!!timestamp`) make what JSON cannot hold."""
+"""Tags of values. Others (`!!binary`, `!!timestamp`) make values that JSON cannot hold."""
 for _tag, _pattern, _first in (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
@@ -163,17 +176,17 @@ for _tag, _pattern, _first in (
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z"), _first)
 
 
-def _bool(loader: _Loader, node: yaml.Node) -> bool:
+def _bool(loader: _Loader, node: yaml.ScalarNode) -> bool:
     text = loader.construct_scalar(node)
     if text.lower() not in ("true", "false"):
         raise ValueError(f"line {node.start_mark.line + 1}: !!bool {text} is neither true nor false")
     return text.lower() == "true"
 
 
-def _number(loader: _Loader, node: yaml.Node) -> int | float:
-    """Return a number as the core schema writes it: also in octal (`0o17`), in hexadecimal (`0x1F`), `.inf`, `.nan`."""
+def _number(loader: _Loader, node: yaml.ScalarNode) -> int | float:
+    """Return a number of the core schema, which has octal (`0o17`), hexadecimal (`0x1F`), `.inf` and `.nan` too."""
     text, name = loader.construct_scalar(node), node.tag.rpartition(":")[2]
-    # Python bounds the digits of decimal numbers alone, and cannot write down what is longer.
+    # Python limits the digits of decimal integers that it converts to text.
     if not re.fullmatch(_INT if name == "int" else _FLOAT, text) or len(text) > MAX_NUMBER:
         raise ValueError(f"line {node.start_mark.line + 1}: !!{name} {text[:40]} is no number of that kind")
     if name == "float":
@@ -188,7 +201,7 @@ _Loader.add_constructor("tag:yaml.org,2002:float", _number)
 
 
 def _parse(text: str, *, label: str, source: RecipeSource | None = None) -> Any:
-    """Build plain data from YAML text, and fill `source.lines`. Raises RecipeError naming `label`, and the line."""
+    """Build plain data from YAML text, and fill `source.lines`. Raises RecipeError with `label` and the line."""
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
@@ -200,7 +213,7 @@ def _parse(text: str, *, label: str, source: RecipeSource | None = None) -> Any:
         where = f"{label}:{mark.line + 1}" if mark and source else label
         raise RecipeError(f"{where}: not valid YAML: {error.problem or error.context}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        # Characters that YAML forbids, integers with more digits than Python converts, nesting without end.
+        # Characters that YAML forbids, integers with more digits than Python converts, or too deep nesting.
         raise RecipeError(f"{label}: not valid YAML: {str(error).splitlines()[0]}") from None
 
 
@@ -210,32 +223,38 @@ def _build(
     if id(node) in above:
         raise RecipeError(f"{source.path}:{node.start_mark.line + 1}: {dotted(place)} contains itself; write it out")
     above |= {id(node)}
-    if isinstance(node, yaml.MappingNode):
-        seen: dict[Any, int] = {}
-        for key_node, _ in node.value:
-            line, key = key_node.start_mark.line + 1, key_node.value
-            if not isinstance(key_node, yaml.ScalarNode):
-                raise RecipeError(f"{source.path}:{line}: a key must be a word, not a list or a mapping")
-            if key in seen:
-                full = dotted((*place, key))
-                raise RecipeError(
-                    f"{source.path}:{line}: {full}: given twice, first in line {seen[key]}; keep one of the two"
-                )
-            seen[key] = line
-        loader.flatten_mapping(node)
-        result = {}
-        for key_node, value_node in node.value:
-            inner = (*place, key_node.value)
-            source.lines[inner] = key_node.start_mark.line + 1
-            result[key_node.value] = _build(loader, value_node, inner, source, above)
-        return result
-    if isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            source.lines[(*place, index)] = item.start_mark.line + 1
-        return [_build(loader, item, (*place, index), source, above) for index, item in enumerate(node.value)]
+    match node:
+        case yaml.MappingNode():
+            _refuse_keys_given_twice(node, place, source)
+            loader.flatten_mapping(node)
+            result = {}
+            for key_node, value_node in node.value:
+                inner = (*place, key_node.value)
+                source.lines[inner] = key_node.start_mark.line + 1
+                result[key_node.value] = _build(loader, value_node, inner, source, above)
+            return result
+        case yaml.SequenceNode():
+            for index, item in enumerate(node.value):
+                source.lines[(*place, index)] = item.start_mark.line + 1
+            return [_build(loader, item, (*place, index), source, above) for index, item in enumerate(node.value)]
     if node.tag not in _SCALARS:
         raise RecipeError(
             f"{source.path}:{node.start_mark.line + 1}: not valid YAML for a recipe: {dotted(place)} has the tag "
             f"{node.tag}; write plain text, a number, true, false or null"
         )
     return loader.construct_object(node)
+
+
+def _refuse_keys_given_twice(node: yaml.MappingNode, place: Place, source: RecipeSource) -> None:
+    """Raise RecipeError for a key that is given twice or is not a word."""
+    seen: dict[Any, int] = {}
+    for key_node, _ in node.value:
+        line, key = key_node.start_mark.line + 1, key_node.value
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise RecipeError(f"{source.path}:{line}: a key must be a word, not a list or a mapping")
+        if key in seen:
+            full = dotted((*place, key))
+            raise RecipeError(
+                f"{source.path}:{line}: {full}: given twice, first in line {seen[key]}; keep one of the two"
+            )
+        seen[key] = line

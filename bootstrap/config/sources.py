@@ -1,4 +1,4 @@
-"""What supervised fine-tuning learns from, and what is replayed beside new answers."""
+"""Data of supervised fine-tuning, and of replay beside new answers."""
 
 from typing import Annotated, Literal, Protocol
 
@@ -10,38 +10,46 @@ from bootstrap.config.working import Forms
 
 
 class References(Settings):
-    """The task's own reference answers, for levels up to its `base_level` and no further."""
+    """The task's own reference answers, for levels up to its `base_level`."""
 
     type: Literal["references"] = "references"
     forms: Forms | None = None
-    """How task `working` writes them in this step; null as the task says (`task.forms`)."""
+    """How task `working` writes them in this step; null takes the task's own `forms`."""
     proposals: float = Field(default=0.0, ge=0, lt=1)
-    """Share of each batch that shows how a problem is put instead of how it is answered: what `self_play` needs."""
+    """Share of each batch that shows how to propose a problem instead of how to answer one; `self_play` needs it."""
 
 
 Levels = Literal["targets", "reached", "all"]
-"""Levels that prompts are drawn from: those the generation aims at, all below its first target, or both."""
+"""Levels that prompts are drawn from: the generation's targets, all below its first target, or both."""
 
 
 class Drawing(Protocol):
-    """Settings by which prompts are drawn on certain levels."""
+    """Settings that draw prompts on chosen levels."""
 
-    levels: Levels
-    easier_variants: float
+    @property
+    def levels(self) -> Levels:
+        """The levels."""
+        ...
+
+    @property
+    def easier_variants(self) -> float:
+        """Share of easier variants among the prompts."""
+        ...
 
 
 class Replay(Settings):
-    """Which sequences of the lineage are trained on again, so that what they show is not forgotten."""
+    """Sequences of the lineage that are trained on again, against forgetting."""
 
     data: Literal["accumulate", "latest", "references"] = "accumulate"
-    """What is replayed: everything verified so far, only the parent generation's, or base references alone."""
+    """What is replayed, beside base references: `accumulate`, all verified answers so far; `latest`, the parent
+    generation's; `references`, nothing."""
     decay: float = Field(default=1.0, gt=0, le=1)
-    """Factor by which the chance of an answer to be replayed falls with every generation of its age; 1 keeps all alike.
-    Of several answers to a prompt the first is kept, with its age. Base references do not age, so with a small factor
-    they and the newest answers are most of what is replayed."""
+    """Factor by which an answer's chance of replay falls with every generation of its age; 1 keeps all alike. Of
+    several answers to a prompt the first counts. Base references do not age, so a small factor replays mostly them and
+    the newest answers."""
     min_reference_share: float = Field(default=0.0, ge=0, le=1)
-    """Least share of base references in each replayed batch: seed data that no generation has made. Levels beyond the
-    base grow in number, so without a floor the share of references falls as the lineage climbs (arXiv:2305.17493)."""
+    """Least share of base references, which no model has made, in each replayed batch. Levels beyond the base grow in
+    number, so without a floor this share falls as the lineage climbs (arXiv:2305.17493)."""
 
     @model_validator(mode="after")
     def _replay_can_act(self) -> "Replay":
@@ -59,21 +67,24 @@ class Replay(Settings):
 
 
 class Rejection(Settings):
-    """Rejection sampling: a model's answers, kept when the filter lets them pass, and imitated."""
+    """Rejection sampling: a model answers, and the answers that pass the filter are imitated."""
 
     type: Literal["rejection"] = "rejection"
     sampler: Sampler = "start"
-    """Who answers: `start`, the weights that the step starts from; another generation, so that data and weights may
-    have different parents (R1's third stage, ReST-EM) or the student imitates its teacher (sequence-level
-    distillation, arXiv:1606.07947); or a model outside the lineage: a folder, or a server of which only the text is
-    known."""
+    """The model that answers. `start`: the weights that the step starts from. Another generation gives data and weights
+    different parents (R1's third stage, ReST-EM), or lets the student imitate a teacher (sequence-level distillation,
+    arXiv:1606.07947). A folder or a server is a model outside the lineage; of a server only the text is known."""
     levels: Levels = "targets"
+    """Levels that prompts are drawn from."""
     prompts: int = Field(default=2000, ge=1)
-    """Prompts drawn on these levels, spread evenly."""
+    """Prompts drawn, spread evenly over the levels."""
     samples_per_prompt: int = Field(default=1, ge=1)
+    """Answers to each prompt."""
     max_accepted_per_prompt: int = Field(default=1, ge=1)
-    """Cap on accepted samples of one prompt, so that easy prompts do not crowd out hard ones (arXiv:2312.06585)."""
+    """Most accepted samples of one prompt; the cap keeps easy prompts from crowding out hard ones
+    (arXiv:2312.06585)."""
     temperature: float = Field(default=1.0, ge=0)
+    """Sampling temperature; 0 is greedy."""
     top_k: int = Field(default=0, ge=0)
     """Sample among the k likeliest tokens; 0 among all."""
     top_p: float = Field(default=1.0, gt=0, le=1)
@@ -84,13 +95,12 @@ class Rejection(Settings):
     """Share of easier variants of the target level among the prompts (addition: one operand shorter)."""
     hints: Literal["never", "base", "references"] = "never"
     """Whether prompts whose answers were all wrong are asked again with the right answer as a hint (STaR,
-    arXiv:2203.14465); what is right then is imitated without the hint. `base`: on levels up to the task's `base_level`.
-    `references`: on all levels, so that training sees references of those prompts, and beyond `base_level` not only the
-    verifier speaks."""
+    arXiv:2203.14465); answers that are right then are imitated without the hint. `base`: on levels up to the task's
+    `base_level`. `references`: on all levels, so that training depends on references beyond `base_level` too."""
     newest_share: float = Field(default=0.5, gt=0, le=1)
-    """Share of each batch taken from these answers; the rest replays earlier levels."""
+    """Share of each batch taken from the new answers; the rest replays earlier levels."""
     replay: Replay = Replay()
-    """What is replayed beside them. `data: latest` is the control that replaces data instead of accumulating it."""
+    """Replay beside the new answers. `data: latest` is the control that replaces data instead of accumulating it."""
 
     @model_validator(mode="after")
     def _can_differ(self) -> "Rejection":

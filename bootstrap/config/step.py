@@ -1,164 +1,178 @@
-"""What every training step answers about itself, and the one that trains nothing: `merge`."""
+"""What every training step answers about itself, and the step that does not train: `merge`."""
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from bootstrap.config.algorithms import PolicyGradient, ReferenceKl, ValueHead
-from bootstrap.config.base import Operational, Placed, Settings, below
-from bootstrap.config.distillation import Distillation, OnPolicyDistillation, Taught
+from bootstrap.config.algorithms import PolicyGradient, ValueHead
+from bootstrap.config.base import Operational, Place, Placed, Settings, below
+from bootstrap.config.distillation import Distillation, Taught
 from bootstrap.config.models import LineageModel, Model, Reference, Sampler, Teacher, told
 from bootstrap.config.optimizers import MuonAdamW, Optimizer, Schedule
 from bootstrap.config.sources import Drawing, References, Rejection, Replay
 
 
-class Portion(NamedTuple):
-    """Some of the sequences that a step trains on."""
+@dataclass(frozen=True)
+class Portion:
+    """A share of the sequences that a step trains on."""
 
     what: Literal["drawn", "references", "replayed"]
-    """Answers to prompts that it draws; the task's references; what the lineage replays on the levels below."""
+    """Answers to prompts that the step draws; the task's references; replayed answers of the levels below."""
     count: float
 
 
 class Words(NamedTuple):
-    """What a step's data are called in a recipe, for a step to tell of itself."""
+    """Names for a step's data in a recipe, from which the step makes its own description."""
 
     drawn: str
-    """Levels that it draws prompts from."""
+    """Levels that the step draws prompts from, as `level 5`."""
     judged: str
-    """By whom its answers are."""
+    """Who judges its answers, as `judged by exact`."""
     references: str
     replayed: Callable[[Replay], str]
     highest: int
-    """The highest level aimed at."""
+    """Highest level that the generation aims at."""
 
 
 class StepBase(Settings):
-    """What a step consists of, each part with its place below the step: nothing, where a kind says nothing else."""
+    """What others ask of a step; the answers hold where a kind says nothing else.
+
+    Parts of a step are given with their places below it (`Placed`)."""
 
     trainer: ClassVar[str]
     """`module:class` of what makes its rounds (`stages/trainer.Trainer`); a step that merges has none."""
     tells_rates: ClassVar[bool] = False
-    """Whether its verdicts say how often each prompt is solved."""
+    """Whether its verdicts are a fair measure of how often each prompt is solved."""
+    pinned_by: ClassVar[Place] = ()
+    """Place, below the step, of the setting that names what `pinned` reads."""
+    rehearsed_by: ClassVar[str] = ""
+    """`module:function` that tries the step on a task before anything is grown; empty where nothing needs trying."""
 
     @property
     def practises(self) -> Literal["drawn", "references", "replayed", "nothing"]:
-        """What it trains on that is not replayed beside; `nothing` for one that does not train."""
+        """What the step trains on, replayed sequences beside it left out; `nothing` for a merge."""
         return "drawn"
 
     @property
     def num_rounds(self) -> int:
-        """Rounds that it consists of; 0 for one that does not train."""
+        """Number of rounds; 0 for a merge."""
         return 0
 
     @property
     def trained_by(self) -> Optimizer | None:
-        """Its optimizer; None for one that does not train."""
+        """The optimizer; None for a merge."""
         return None
 
     @property
     def policy_gradient(self) -> PolicyGradient | None:
-        """The algorithm by which it learns from rewards; None where it does not."""
+        """The algorithm that learns from rewards; None where the step does not."""
         return None
 
     @property
     def anchor(self) -> Distillation | None:
-        """The settings by which every update replays the lineage's sequences; None where none does."""
+        """Distillation on replayed sequences in every update; None without it."""
         return None
 
     @property
-    def own_teaching(self) -> OnPolicyDistillation | None:
-        """The settings by which a teacher has a word on its own samples; None where none has."""
+    def own_teaching(self) -> Taught | None:
+        """Distillation on the step's own samples; None without it."""
         return None
 
     @property
     def num_prompts(self) -> int:
-        """Prompts that it asks, those in place of others left out."""
+        """Prompts that the step draws, redraws left out."""
         return 0
 
     @property
     def samples_per_prompt(self) -> int:
-        """Answers to each of them."""
+        """Answers to each prompt."""
         return 0
 
     @property
     def leaves_out_equal_rewards(self) -> bool:
-        """Whether groups with equal rewards are not trained on."""
+        """Whether zero-variance groups are left out of training."""
         return False
 
     @property
     def retires(self) -> bool:
-        """Whether it asks prompts no more that are solved."""
+        """Whether solved prompts are not drawn again."""
         return False
 
     @property
     def pays_for_anything(self) -> bool:
-        """Whether it proposes problems and is paid for others than those that can be learnt."""
+        """Whether the step proposes problems and rewards those too from which nothing can be learnt."""
         return False
 
     @property
     def summary(self) -> str:
-        """What it does, in words."""
+        """Description of the step in a few words."""
         raise NotImplementedError
 
     def data(self, words: Words) -> str:
-        """Return what it trains on, in words."""
+        """Return a description of the data that the step trains on."""
         raise NotImplementedError
 
     def portions(self, *, learned: float) -> tuple[Portion, ...]:
-        """Return what it trains on; `learned`: its own samples that one epoch of a policy gradient trains on."""
+        """Return the sequences that the step trains on, by origin.
+
+        `learned`: the step's own samples in one epoch of a policy gradient.
+        """
         return ()
 
     def taught(self) -> Placed[Taught]:
-        """Return the settings by which teachers teach in it."""
+        """Return the settings that name teachers."""
         return ()
 
     def teachers(self) -> Placed[Teacher]:
-        """Return everyone who teaches in it."""
-        return tuple(teacher for place, taught in self.taught() for teacher in below(place, taught.teachers()))
+        """Return the teachers."""
+        found: list[tuple[Place, Teacher]] = []
+        for place, taught in self.taught():
+            found.extend(below(place, taught.teachers()))
+        return tuple(found)
 
     def references(self) -> Placed[Reference]:
-        """Return what it is held to, other than the weights that it starts from."""
+        """Return the reference models of KL terms, other than the weights that the step starts from."""
         return ()
 
     def samplers(self) -> Placed[Sampler]:
-        """Return who answers in place of the weights that the step starts from."""
+        """Return the models that answer in place of the weights that the step starts from."""
         return ()
 
     def merged(self) -> Placed[LineageModel]:
-        """Return whose weights it makes into one model's."""
+        """Return the generations whose weights are merged."""
         return ()
 
     def named(self) -> Placed[Model]:
-        """Return all of them."""
+        """Return every model that the step names."""
         return (*self.samplers(), *self.teachers(), *self.references(), *self.merged())
 
     def shown(self) -> Placed[References]:
-        """Return the settings by which it shows the task's own reference answers."""
+        """Return the settings that show the task's reference answers."""
         return ()
 
     def rejections(self) -> Placed[Rejection]:
-        """Return the settings by which it samples answers and imitates those that pass."""
+        """Return the settings of rejection sampling."""
         return ()
 
     def draws(self) -> Placed[Drawing]:
-        """Return the settings by which it draws prompts on certain levels."""
+        """Return the settings that draw prompts on chosen levels."""
         return self.rejections()
 
     def pinned(self) -> Self:
-        """Return the step with the hash of the user's code that it names. Raises RecipeError for lack of it."""
+        """Return the step with the hash of the user's code that it names. Raises RecipeError where that is missing."""
         return self
 
     @property
     def proposal_reach(self) -> int | None:
-        """Levels beyond the highest one aimed at that a proposed problem may have; None where none are proposed."""
+        """Levels above the highest aim that a proposed problem may have; None where nothing is proposed."""
         return None
 
     @property
     def as_merge(self) -> "MergeStep | None":
-        """The step itself if it merges weights; None if it trains."""
+        """The step itself if it merges weights; None for one that trains."""
         return None
 
     @property
@@ -169,11 +183,14 @@ class StepBase(Settings):
 
 class StepSettings(StepBase):
     optimizer: Optimizer = MuonAdamW()
+    """Optimizer; its state starts afresh in every step."""
     schedule: Schedule = Schedule()
+    """Learning rate over the updates."""
     grad_clip: float = Field(default=1.0, gt=0)
     """Largest global L2 norm of the gradient."""
     checkpoint_every: Annotated[int, Operational()] = Field(default=20, ge=1)
-    """Updates between checkpoints inside the step; a killed run repeats at most this many."""
+    """Rounds between checkpoints inside the step; a killed run repeats at most this many. More often costs disk writes,
+    which 20 keeps rare."""
 
     @property
     def as_training(self) -> Self:
@@ -182,12 +199,11 @@ class StepSettings(StepBase):
 
     @property
     def critic(self) -> ValueHead | None:
-        """The value function that is trained beside the policy; None where there is none."""
+        """The value function that is trained beside the policy; None without one."""
         return None
 
     @property
     def trained_by(self) -> Optimizer:
-        """`optimizer`."""
         return self.optimizer
 
 
@@ -199,38 +215,27 @@ class UpdateSettings(StepSettings):
 
     @property
     def num_rounds(self) -> int:
-        """`updates`."""
         return self.updates
 
 
-class RoundSettings(StepSettings):
-    """A step whose rounds sample from the weights that the round before has trained."""
-
-    rounds: int = Field(default=60, ge=1)
-    """Rounds of sampling, each followed by the algorithm's optimizer updates."""
-
-    @property
-    def num_rounds(self) -> int:
-        """`rounds`."""
-        return self.rounds
-
-
 class MergeStep(StepBase):
-    """Several generations' weights become one model's, without training: the candidate, or what the next steps train.
+    """Merge several generations' weights into one model, without training.
 
-    The first step of its generations, since it leaves nothing of the weights that they start from.
+    The result is the candidate, or the start of the next step. A merge has to be the first step, since it keeps nothing
+    of the weights that the generation starts from.
     """
 
     type: Literal["merge"] = "merge"
     method: Literal["linear", "ties"] = "linear"
     """`linear`: the weighted mean. `ties` (arXiv:2306.01708): generation 0's weights (with `training.adapter`: the
-    base's), moved by the mean of the differences to them, the largest ones only and those alone that agree in sign."""
+    base's) plus the mean difference to them, of which only the largest entries count, and only those that agree in
+    sign."""
     models: tuple[LineageModel, ...] = Field(min_length=2)
-    """Generations of the lineage, by place, by number, or as the end of a stage."""
+    """Generations of the lineage: by place (`champion`), by number, or as the end of a stage."""
     weights: tuple[float, ...] | None = None
-    """One for each model. null: equal shares for `linear`, 1 each for `ties`, which takes the mean itself."""
+    """One weight for each model. null: equal shares for `linear`; 1 each for `ties`, which takes the mean itself."""
     density: float | None = Field(default=None, gt=0, lt=1)
-    """Share of each matrix's entries that `ties` keeps, the largest; null is 0.5."""
+    """Share of each matrix's entries that `ties` keeps: the largest ones. null is 0.5."""
 
     @model_validator(mode="after")
     def _can_be_merged(self) -> "MergeStep":
@@ -256,68 +261,36 @@ class MergeStep(StepBase):
         return 0.5 if self.density is None else self.density
 
     def shares(self) -> tuple[float, ...]:
-        """Return each model's weight."""
+        """Return the weight of each model."""
         if self.weights is not None:
             return self.weights
         return (1.0,) * len(self.models) if self.method == "ties" else (1 / len(self.models),) * len(self.models)
 
     @property
     def practises(self) -> Literal["nothing"]:
-        """It does not train."""
         return "nothing"
 
     @property
     def summary(self) -> str:
-        """How it merges."""
         return f"merge ({self.method})"
 
     def data(self, words: Words) -> str:
-        """Return whose weights it merges."""
         return f"weights of {', '.join(told(model) for model in self.models)}"
 
     @property
     def as_merge(self) -> "MergeStep":
-        """The step itself."""
         return self
 
     def merged(self) -> Placed[LineageModel]:
-        """Return whose weights it makes into one model's."""
         return tuple((("models", index), model) for index, model in enumerate(self.models))
 
 
-# --- what several kinds of steps answer alike ----------------------------------------------------------------------
+# --- shared by several kinds of steps ------------------------------------------------------------------------------
 
 
 def replayed(settings: Replay, count: float) -> Portion:
     return Portion("references" if settings.data == "references" else "replayed", count)
 
 
-def with_replay(data: str, anchor: Distillation | None, words: Words) -> str:
-    """Return in words what is trained on, with what is replayed beside it."""
-    return f"{data}; {batches(anchor, words)}" if anchor else data
-
-
 def batches(anchor: Distillation, words: Words) -> str:
     return f"{anchor.batch_size} a batch from {words.replayed(anchor)}"
-
-
-def of_policy(
-    algorithm: PolicyGradient, anchor: Distillation | None, *, rounds: int, learned: float
-) -> tuple[Portion, ...]:
-    """Return a step's own samples in all epochs, and what each of its updates replays beside them."""
-    own = Portion("drawn", algorithm.inner_epochs * learned)
-    updates = rounds * algorithm.updates_per_round
-    return (own, replayed(anchor, updates * anchor.batch_size)) if anchor else (own,)
-
-
-def held_to(kl: ReferenceKl | None) -> Placed[Reference]:
-    return ((("algorithm", "kl", "model"), kl.model),) if kl is not None and kl.model != "start" else ()
-
-
-def check_refresh(kl: ReferenceKl | None, rounds: int) -> None:
-    """Raise ValueError when a step is over before the first refresh of its reference."""
-    if kl is not None and kl.refresh_every is not None and kl.refresh_every >= rounds:
-        raise ValueError(
-            f"a reference refreshed every {kl.refresh_every} rounds never is in {rounds}; lower "
-            "algorithm.kl.refresh_every, raise rounds, or remove it"
-        )

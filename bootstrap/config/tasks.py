@@ -1,11 +1,11 @@
-"""Tasks: where prompts come from. Difficulty is one integer level.
+"""Tasks: the sources of prompts. Difficulty is one integer level.
 
-`longest_sequence(level)` counts the tokens of a character vocabulary: `<bos>`, prompt, answer and `<eos>`.
+`longest_sequence(level)` counts tokens of a character vocabulary: `<bos>`, prompt, answer and `<eos>`.
 """
 
 from collections.abc import Mapping
 from itertools import combinations
-from typing import Annotated, ClassVar, Literal, Self, get_args
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -20,7 +20,7 @@ from bootstrap.config.working import WorkingTask
 
 
 class AdditionTask(QuestionTask):
-    """Sum of two numbers, digits least significant first: `21+43=640`; level n has two n-digit operands."""
+    """The sum of two numbers, least significant digit first: `21+43=640`; level n has two n-digit operands."""
 
     has_easier_variants: ClassVar[bool] = True
     question_kind: ClassVar[str | None] = "sums"
@@ -28,14 +28,13 @@ class AdditionTask(QuestionTask):
     looks: ClassVar[str | None] = "sum"
     type: Literal["addition"] = "addition"
     base_level: int = Field(default=4, ge=1)
+    """Highest level whose reference answers training may see."""
 
     @property
     def characters(self) -> str:
-        """Every character of prompts and answers: the vocabulary of a model from scratch."""
         return "0123456789+="
 
     def longest_sequence(self, level: int) -> int:
-        """Tokens of the longest sequence at `level`: two operands, their sum of one digit more, `+` and `=`."""
         return 1 + (2 * level + 2) + (level + 1) + 1
 
 
@@ -43,8 +42,9 @@ class StringTask(TaskSettings):
     """Base of the tasks on one random string; level n has n symbols."""
 
     backwards: ClassVar[bool]
-    """Whether the string is given back backwards."""
+    """Whether the answer is the string backwards."""
     base_level: int = Field(default=8, ge=1)
+    """Highest level whose reference answers training may see."""
     alphabet: str = Field(default="abcdefghijk", min_length=2)
     """Distinct single-character symbols; `=` is taken by the prompt."""
 
@@ -57,11 +57,9 @@ class StringTask(TaskSettings):
 
     @property
     def characters(self) -> str:
-        """Every character of prompts and answers: the vocabulary of a model from scratch."""
         return self.alphabet + "="
 
     def longest_sequence(self, level: int) -> int:
-        """Tokens of the longest sequence at `level`: the string twice and `=`."""
         return 1 + (level + 1) + level + 1
 
 
@@ -95,32 +93,33 @@ _Single = (
     | PluginTask
 )
 SingleTask = Annotated[_Single, ByType()]
-"""Every task but a mixture."""
+"""Every kind of task but a mixture."""
 SPLIT_KINDS = frozenset(
     kind.model_fields["type"].default for kind in get_args(_Single) if issubclass(kind, QuestionTask)
 )
-"""Types of tasks that ask one question in several texts (`config/task.completed`)."""
+"""Types of tasks with several texts for one question (`config/task.completed`)."""
 
 
 class Part(Settings):
     """One task of a mixture."""
 
     task: SingleTask
+    """Task of this part."""
     weight: float = Field(default=1.0, gt=0)
     """Its share of the prompts, relative to the other parts."""
     before: str = ""
-    """Text put before each of its prompts, by which a model can tell apart parts whose prompts look alike."""
+    """Text before each of its prompts, by which a model can tell parts apart whose prompts look alike."""
 
 
 class MixtureTask(TaskKind):
-    """Prompts of several tasks, level n from every part at its own level n, or its last where its levels end before."""
+    """Prompts of several tasks: level n has every part's level n, or a part's last level where that is lower."""
 
     built_by: ClassVar[str] = "bootstrap.prompts.mixture:build"
     type: Literal["mixture"] = "mixture"
     base_level: int = Field(ge=1)
-    """Highest level whose reference answers training may ever see, of every part; no higher than any part's own."""
+    """Highest level whose reference answers training may see, of every part; at most the lowest of the parts' own."""
     parts: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")], Part] = Field(min_length=1)
-    """By the name that prompts, reports, verifiers (`by_task`) and teachers (`routes`) know each part by."""
+    """Parts by the names that prompts, reports, verifiers (`by_task`) and teachers (`routes`) use."""
 
     @field_validator("parts")
     @classmethod
@@ -152,38 +151,27 @@ class MixtureTask(TaskKind):
         return tuple(dict.fromkeys(c for part in parts for c in (*part.before, *part.task.characters)))
 
     def longest_sequence(self, level: int) -> int:
-        """Tokens of the longest sequence of any part at `level`."""
         return max(
             len(part.before) + part.task.longest_sequence(self._own(part, level)) for part in self.parts.values()
         )
 
     @property
     def highest_level(self) -> int | None:
-        """The last level at which any part has one of its own; None where one goes on, or its settings do not tell."""
+        """The highest of the parts' last levels; None where some part's is unknown or does not exist."""
         last = [part.task.highest_level for part in self.parts.values()]
         known = [level for level in last if level is not None]
         return max(known) if len(known) == len(last) else None
 
     @property
     def part_names(self) -> frozenset[str]:
-        """The names of its parts."""
         return frozenset(self.parts)
 
     def place_of(self, name: str) -> Place:
-        """Return where a part's task stands."""
         return ("parts", name, "task")
-
-    def with_tasks(self, tasks: Mapping[str, TaskSettings]) -> Self:
-        """Return the mixture with other tasks in some of its parts."""
-        parts = {
-            name: part.model_copy(update={"task": tasks[name]}) if name in tasks else part
-            for name, part in self.parts.items()
-        }
-        return self.model_copy(update={"parts": parts})
 
     @staticmethod
     def _own(part: Part, level: int) -> int:
-        """Return the level of a part that is used at a level of the mixture."""
+        """Return a part's level at a level of the mixture."""
         return level if part.task.highest_level is None else min(level, part.task.highest_level)
 
 
@@ -192,7 +180,18 @@ Task = Annotated[_Single | MixtureTask, ByType()]
 
 
 def tasks_of(task: Task) -> dict[str, SingleTask]:
-    """Return the tasks that prompts come from, by the name that they carry: a mixture's parts, or the one task."""
+    """Return the tasks that prompts come from, by name: a mixture's parts, or the one task by its type."""
     if isinstance(task, MixtureTask):
         return {name: part.task for name, part in sorted(task.parts.items())}
     return {task.type: task}
+
+
+def with_tasks(task: Task, tasks: Mapping[str, SingleTask]) -> Task:
+    """Return the task with some of its tasks replaced, by name (`tasks_of`)."""
+    if not isinstance(task, MixtureTask):
+        return tasks.get(task.type, task)
+    parts = {
+        name: part.model_copy(update={"task": tasks[name]}) if name in tasks else part
+        for name, part in task.parts.items()
+    }
+    return task.model_copy(update={"parts": parts})

@@ -1,6 +1,6 @@
-"""How weights are trained, whatever the step: all of them or an adapter, in which precision, at which cost in memory.
+"""Training of weights, whatever the step: all of them or an adapter, precision, memory.
 
-What a step learns from and for how long is `steps.py`'s.
+Left out: a step's data and length (`steps.py`).
 """
 
 from typing import Annotated, Literal
@@ -11,19 +11,20 @@ from bootstrap.config.base import Settings
 
 
 class LoraAdapter(Settings):
-    """Low-rank updates of the base's matrices (LoRA, arXiv:2106.09685): W + alpha / rank * B A, with W as it was.
+    """Low-rank updates of the base's matrices (LoRA, arXiv:2106.09685): W + alpha / rank * B A, with W frozen.
 
-    There is no dropout: a rollout's log-probabilities and the trainer's must be those of one function.
+    There is no dropout, since sampler and trainer must compute the same log-probabilities.
     """
 
     type: Literal["lora"] = "lora"
     rank: int = Field(default=16, ge=1)
+    """Rank of the update: numbers learnt grow with it."""
     alpha: float = Field(default=32, gt=0)
     """The update is scaled by `alpha` / `rank`."""
     targets: Literal["all-linear"] | tuple[Annotated[str, Field(min_length=1)], ...] = "all-linear"
-    """Which matrices get one: all inside the blocks (arXiv:2305.14314), or those whose module is named, as `q_proj`."""
+    """Matrices with an update: all inside the blocks (arXiv:2305.14314), or those of the modules named, as `q_proj`."""
     dora: bool = False
-    """Learn each row's length apart from its direction (DoRA, arXiv:2402.09353); better at small ranks, and slower."""
+    """Learn each row's length apart from its direction (DoRA, arXiv:2402.09353): better at small ranks, and slower."""
 
     @field_validator("targets")
     @classmethod
@@ -39,13 +40,12 @@ class Training(Settings):
     adapter: LoraAdapter | None = None
     """null trains all weights. An adapter needs a pretrained base (`base.model` of type folder), stored once."""
     precision: Literal["fp32", "bf16", "auto"] = "fp32"
-    """Of the matrix products inside the blocks, in sampling and in training alike. Embedding, norms, output matrix and
-    softmax stay in 32 bits, and so do the weights that are trained. `auto` is bf16 where every worker's device has
-    instructions for it, else fp32 (a processor without them emulates bf16, several times slower than fp32); a lineage
-    keeps what it came to."""
+    """Precision of the matrix products inside the blocks, in sampling and training alike. Embedding, norms, output
+    matrix, softmax and trained weights stay in 32 bits. `auto` is bf16 where every worker's device has instructions for
+    it, else fp32 (a processor without them emulates bf16, several times slower than fp32); a lineage keeps the choice
+    that it began with."""
     gradient_checkpointing: bool = False
-    """Keep only each block's input for the backward pass and compute the rest again: a third more work, far less
-    memory."""
+    """Keep only each block's input for the backward pass and recompute the rest: a third more work, far less memory."""
     packing: bool = False
-    """Train on several short sequences in one row, kept apart by the attention mask: less padding where lengths differ,
-    numbers that differ by rounding."""
+    """Pack several short sequences into one row, kept apart by the attention mask: less padding where lengths differ;
+    results differ by rounding."""

@@ -1,4 +1,4 @@
-"""The settings of a recipe, and what follows from them; whether they can work together is for `recipe.py` to say."""
+"""The settings of a recipe, and what follows from them. `recipe.py` checks whether they can work together."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
@@ -24,64 +24,76 @@ class Base(Settings):
     """Generation 0."""
 
     model: BaseModelSource = ScratchModel()
+    """Weights before these steps."""
     steps: tuple[Step, ...] = ()
-    """Training before the lineage begins; its references come from levels up to the task's `base_level`."""
+    """Training before the lineage begins, on references of levels up to the task's `base_level`."""
 
 
 class UncheckedRecipe(Settings):
     """All settings of a lineage, and what follows from them."""
 
     name: Annotated[str, Operational()] = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
-    """Names the lineage and its folder: lower-case letters, digits, `-` and `_`."""
+    """Name of the lineage and its folder: lower-case letters, digits, `-` and `_`."""
     description: Annotated[str, Operational()] = ""
-    """What the recipe shows, for readers and for the lineage's pages."""
+    """Purpose of the recipe, for readers and for the lineage's pages."""
     seed: int = Field(default=0, ge=0)
     """Root of all randomness."""
     task: Task
+    """Source of prompts."""
     verifier: Verifier = ExactVerifier()
+    """Judge of answers that are trained on; held-out ones too unless `evaluation.verifier` is given."""
     base: Base = Base()
+    """Generation 0: the start of the lineage."""
     training: Training = Training()
+    """Weights that are trained, and their precision."""
     generations: Generations
+    """Generations after generation 0."""
     evaluation: EvaluationSettings = EvaluationSettings()
+    """Evaluation of every generation on held-out prompts."""
     gate: Gate = Gate()
+    """Rules of promotion."""
     diagnostics: DiagnosticsSettings = DiagnosticsSettings()
+    """Measurement of diagnostics."""
     guards: tuple[Guard, ...] = DEFAULT_GUARDS
-    """Bounds that a generation's diagnostics have to keep. A list given here takes the place of the default warnings,
-    and may name a metric several times, for example to warn early and to roll back late; [] is none."""
+    """Bounds on a generation's diagnostics. A list replaces the default warnings and may name a metric several times,
+    for example to warn early and to roll back late; [] has none."""
     max_unverifiable: Annotated[float, Operational()] = Field(default=0.02, ge=0, le=1)
-    """Largest share of UNVERIFIABLE verdicts, in a round of sampling or a level's evaluation, before the run stops."""
+    """Largest share of UNVERIFIABLE verdicts in a round of sampling or a level's evaluation; beyond it the run
+    stops."""
     resources: Annotated[Resources, Operational()] = Resources()
+    """Workers and limits on waiting."""
     tracking: Annotated[Tracking, Operational()] = Tracking()
+    """The MLflow server."""
 
     @property
     def eval_verifier(self) -> Verifier:
-        """What judges held-out answers."""
+        """Eval verifier, which judges held-out answers."""
         return self.evaluation.verifier or self.verifier
 
     @property
     def eval_verifier_place(self) -> Place:
-        """Where it stands."""
+        """Place of the eval verifier."""
         return ("evaluation", "verifier") if self.evaluation.verifier else ("verifier",)
 
     @property
     def start_level(self) -> int:
-        """Highest level that generation 0 is trained for: that of the references, or what a fork comes with."""
+        """Highest level that generation 0 is trained for: that of the references, or a fork's."""
         return max(self.task.base_level, self.base.model.trained_level)
 
     @property
     def has_fixed_data(self) -> bool:
-        """Whether some of its questions are a given set, such as a file's."""
+        """Whether some of its questions are a fixed set, as a file's."""
         return any(task.is_fixed for task in tasks_of(self.task).values())
 
     @property
     def spends_over_lineage(self) -> bool:
-        """Whether all generations that are compared share the gate's alpha."""
+        """Whether all comparisons of the lineage share the gate's alpha."""
         spending = self.gate.spending
         return spending == "lineage" or (spending == "auto" and self.has_fixed_data)
 
     @property
     def num_compared(self) -> int:
-        """How often the gate compares a candidate with the champion, siblings counted as one."""
+        """Number of comparisons of candidates with champions; siblings count as one."""
         generations, first, total = self.generations, 1, 0
         while first <= generations.count:
             stage = generations.position(first).stage
@@ -90,12 +102,12 @@ class UncheckedRecipe(Settings):
         return total
 
     def highest_level(self) -> int:
-        """Highest level looked at when every generation raises the aim as its curriculum plans."""
+        """Highest level that is evaluated or proposed if every generation raises the aim as its curriculum plans."""
         reaches = [step.proposal_reach or 0 for _, step in self.generation_steps()]
         return self.highest_aim() + max([self.evaluation.lookahead, *reaches])
 
     def highest_aim(self) -> int:
-        """Highest level aimed at then; a task may end below it."""
+        """Highest aim in that case; the task may end below it."""
         generations, done = self.generations, 0
         reached = self.start_level
         for _, stage in generations.parts():
@@ -108,9 +120,9 @@ class UncheckedRecipe(Settings):
         return reached
 
     def rise(self, number: int) -> int:
-        """Return how many levels above the task's base level the curriculum `fixed` aims in a generation.
+        """Return the levels above `task.base_level` that the curriculum `fixed` aims at in a generation.
 
-        One for each set of siblings up to it, whatever their stage; the levels that a fork comes with count as grown.
+        One for each set of siblings up to it, whatever their stage, beside the levels of a fork's start.
         """
         return self.generations.num_sets(number) + self.start_level - self.task.base_level
 
@@ -119,15 +131,15 @@ class UncheckedRecipe(Settings):
         return self.generations.position(number).stage.steps if number else self.base.steps
 
     def stage_name(self, number: int) -> str:
-        """Return the name of a generation's stage; empty for generation 0 and where all generations do the same."""
+        """Return the name of a generation's stage; empty for generation 0 and in a recipe without stages."""
         return self.generations.position(number).stage.name if number and self.generations.stages else ""
 
     def gate_of(self, number: int) -> Literal["compare", "always", "never"]:
-        """Return what the gate does with a generation."""
+        """Return the gate's rule for a generation."""
         return self.generations.position(number).stage.gate if number else "always"
 
     def verifier_place(self, number: int) -> Place:
-        """Return where the verifier stands that judges what a generation trains on."""
+        """Return the place of the verifier that judges a generation's training answers."""
         if number:
             position = self.generations.position(number)
             if position.stage.verifier is not None:
@@ -139,19 +151,19 @@ class UncheckedRecipe(Settings):
         return self.verifiers()[self.verifier_place(number)]
 
     def verifiers(self) -> dict[Place, Verifier]:
-        """Return place -> verifier of everything that judges answers trained on."""
+        """Map place to verifier for every verifier of training answers."""
         parts = ((("generations", *place), stage.verifier) for place, stage in self.generations.parts())
         own = {(*place, "verifier"): verifier for place, verifier in parts if verifier is not None}
         return {("verifier",): self.verifier, **own}
 
     def generation_steps(self) -> Iterator[tuple[Place, Step]]:
-        """Yield (place, step) of all steps but generation 0's."""
+        """Yield every step but generation 0's with its place."""
         for place, stage in self.generations.parts():
             for index, step in enumerate(stage.steps):
                 yield ("generations", *place, "steps", index), step
 
     def identity(self) -> dict[str, Any]:
-        """What a lineage's results depend on: not names, length, places, nor when a run saves or stops."""
+        """Return the settings that a lineage's results depend on, as JSON data."""
         return identity_of(self)
 
     def digest(self) -> str:

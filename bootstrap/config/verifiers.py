@@ -1,4 +1,4 @@
-"""Verifiers: how an answer becomes PASS, FAIL or UNVERIFIABLE; the union of all, and how several make one."""
+"""Verifiers, which judge an answer PASS, FAIL or UNVERIFIABLE: the union of all, and those made of several."""
 
 from collections.abc import Iterator
 from math import isfinite
@@ -29,7 +29,7 @@ from bootstrap.config.models import JudgeVerifier, MajorityVerifier, RewardModel
 class PluginVerifier(VerifierSettings):
     """A verifier of the user's own: `verify(text, *, reference, prompt, **settings)`.
 
-    It returns True or False, a reward (PASS from 1), both as a pair, or None where it cannot judge.
+    The function returns True or False, a reward (PASS from 1), both as a pair, or None where it cannot judge.
     """
 
     judges: ClassVar[Judges] = "answer"
@@ -47,22 +47,25 @@ class Component(Settings):
     """One verifier of a rubric."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
-    """Its key in the reward's breakdown."""
+    """Key of its reward in the verdict's breakdown."""
     verifier: "SingleVerifier"
+    """Judge of this part of the reward."""
     weight: float = 1.0
+    """Weight of its reward; only the weights' ratios count."""
     decides: bool = True
-    """Whether PASS needs this component's PASS; a component that does not decide only shapes the reward."""
+    """Whether the rubric's PASS needs this component's; otherwise it only shapes the reward."""
 
 
 class RubricVerifier(VerifierSettings):
-    """Several verifiers, one reward, which travels with the reward of each; what one cannot judge, none judges."""
+    """Several verifiers with one reward, kept with the reward of each. It is UNVERIFIABLE where any of them is."""
 
     reads: ClassVar[str | None] = None
     built_by: ClassVar[str] = "bootstrap.scoring.rubric:Rubric"
     type: Literal["rubric"] = "rubric"
     components: tuple[Component, ...] = Field(min_length=1)
+    """Verifiers whose rewards are combined."""
     combine: Literal["sum", "product", "gate"] = "sum"
-    """`sum`: weighted mean of the rewards. `product`: their product. `gate`: the weighted mean where every deciding
+    """`sum`: the weighted mean of the rewards. `product`: their product. `gate`: the weighted mean if every deciding
     component says PASS, else 0."""
 
     def readers(self, *, decides: bool = True) -> Iterator[tuple[VerifierSettings, bool]]:
@@ -102,18 +105,16 @@ class RubricVerifier(VerifierSettings):
         return self
 
     @property
-    def judges(self) -> Judges:
-        """What its deciding components look at: the answer if one of them does."""
+    def judges(self) -> Judges:  # pyright: ignore[reportIncompatibleVariableOverride]  # its parts' alone decide
+        """`answer` if a deciding component judges answers, else `group` if one does that, else `form`."""
         found = {component.verifier.judges for component in self.components if component.decides}
         return "answer" if "answer" in found else "group" if "group" in found else "form"
 
     @property
     def can_be_negative(self) -> bool:
-        """Whether its reward may be negative: by a component's, or by a negative weight."""
         return any(component.weight < 0 or component.verifier.can_be_negative for component in self.components)
 
     def parts(self) -> Iterator[tuple[Place, VerifierSettings]]:
-        """Yield its components' verifiers, each with its place."""
         yield from (
             (("components", index, "verifier"), component.verifier) for index, component in enumerate(self.components)
         )
@@ -122,31 +123,28 @@ class RubricVerifier(VerifierSettings):
 class ByTaskVerifier(VerifierSettings):
     """A verifier for each part of a mixture, by the part's name.
 
-    A verifier of form, as a reward model, may judge a part that is trained on, where `evaluation.verifier` is another.
+    A verifier of form, as a reward model, may judge a trained part if `evaluation.verifier` judges answers.
     """
 
     built_by: ClassVar[str] = "bootstrap.scoring.by_task:ByTask"
     type: Literal["by_task"] = "by_task"
     tasks: dict[str, "SingleVerifier"] = Field(min_length=1)
-    """As many as the mixture has parts."""
+    """Verifier of each part of the mixture."""
 
     @property
-    def judges(self) -> Judges:
-        """What they look at: the answer if one of them does."""
+    def judges(self) -> Judges:  # pyright: ignore[reportIncompatibleVariableOverride]  # its parts' alone decide
+        """The first of `Judges` that some part's verifier judges."""
         found = {verifier.judges for verifier in self.tasks.values()}
         return next(judges for judges in get_args(Judges) if judges in found)
 
     @property
     def judged_parts(self) -> frozenset[str]:
-        """The names of `tasks`."""
         return frozenset(self.tasks)
 
     def parts(self) -> Iterator[tuple[Place, VerifierSettings]]:
-        """Yield each part's verifier with its place."""
         yield from ((("tasks", name), verifier) for name, verifier in self.tasks.items())
 
     def of_task(self, name: str) -> tuple[Place, VerifierSettings] | None:
-        """Return the part's verifier with its place; None for a part that has none."""
         return (("tasks", name), self.tasks[name]) if name in self.tasks else None
 
 
@@ -170,9 +168,9 @@ _Single = (
     | RubricVerifier
 )
 SingleVerifier = Annotated[_Single, ByType()]
-"""Every verifier that judges all prompts alike."""
+"""Every verifier but one by task."""
 READERS = frozenset(kind.model_fields["type"].default for kind in get_args(_Single) if kind.reads_rows)
-"""Types that read rows (`VerifierSettings.reads_rows`)."""
+"""Types of verifiers that read rows (`VerifierSettings.reads_rows`)."""
 Verifier = Annotated[_Single | ByTaskVerifier, ByType()]
 """The discriminated union of all verifiers; `type` tells them apart."""
 

@@ -1,4 +1,4 @@
-"""The task whose answers show their working, and the forms in which its demonstrations are written."""
+"""A task whose answers show their working, and the forms of its demonstrations."""
 
 from typing import ClassVar, Literal
 
@@ -14,15 +14,15 @@ LETTERS = "abcdefghij"
 
 
 class Forms(Settings):
-    """In which form demonstrations are written: shares, drawn for each demonstration by itself."""
+    """Forms of demonstrations, as shares; each demonstration draws its own."""
 
     direct: float = Field(default=0.0, ge=0, le=1)
-    """Share without working: `<answer>132</answer>` alone."""
+    """Share without working: the answer alone, as `<answer>132</answer>`."""
     mixed_language: float = Field(default=0.0, ge=0, le=1)
-    """Share, of those with working, that mixes two languages in it: each column is as likely in letters (a to j for
-    0 to 9) as in digits."""
+    """Share, among those with working, that mixes two languages: each column is in letters (a to j for 0 to 9) or in
+    digits, with equal chance."""
     hinted: float = Field(default=0.0, ge=0, le=1)
-    """Share whose prompt gives the answer away as a hint, always with working: the form of hinted retries."""
+    """Share whose prompt has the answer as a hint, always with working: the form of retries with a hint."""
 
     @model_validator(mode="after")
     def _shares_fit(self) -> "Forms":
@@ -39,7 +39,8 @@ class Forms(Settings):
 class WorkingTask(QuestionTask):
     """Addition with working between tags: `74+58=` has `<think>12,13</think><answer>132</answer>`.
 
-    The operands stand least significant digit first, the answer as people write it; level n has two n-digit operands.
+    Operands have their least significant digit first, the answer its most significant; level n has two n-digit
+    operands.
     """
 
     has_forms: ClassVar[bool] = True
@@ -49,8 +50,13 @@ class WorkingTask(QuestionTask):
     looks: ClassVar[str | None] = "sum"
     type: Literal["working"] = "working"
     base_level: int = Field(default=4, ge=1)
+    """Highest level whose reference answers training may see."""
     forms: Forms = Forms()
-    """How references are written wherever they are shown, unless a step says otherwise."""
+    """Forms of shown references, unless a step names its own."""
+
+    @property
+    def shows_hints(self) -> bool:
+        return self.forms.hinted > 0
 
     @property
     def characters(self) -> tuple[str, ...]:
@@ -58,10 +64,10 @@ class WorkingTask(QuestionTask):
         return (*"0123456789", *"+=,?", *LETTERS, *TAGS)
 
     def longest_sequence(self, level: int) -> int:
-        """Tokens of the longest sequence at `level`: a hinted prompt with its answer and `?`, the completion, ends."""
+        # A prompt with a hint (the answer and `?`), the completion, both ends.
         return 1 + (2 * level + 2) + (level + 1 + 1) + self.longest_answer(level) + 1
 
     @staticmethod
     def longest_answer(level: int) -> int:
-        """Tokens of the longest completion: four tags, two digits and a comma a column, the sum."""
+        """Return the tokens of the longest completion: four tags, two digits and a comma a column, the sum."""
         return len(TAGS) + (3 * level - 1) + (level + 1)

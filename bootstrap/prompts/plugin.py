@@ -75,9 +75,7 @@ class _Own(Family):
     name = kind = "plugin"
 
     def __init__(self, settings: plugin_task.PluginTask) -> None:
-        settings.source_found()
-        made = settings.kind.find(settings.uses)
-        settings.kind.check_signature(made, settings.uses, settings.options)
+        made = settings.found()
         self._settings, self._characters = settings, frozenset(settings.characters)
         self._own = self._called("__init__", lambda: made(**settings.options))
         if missing := [name for name in METHODS if not callable(getattr(self._own, name, None))]:

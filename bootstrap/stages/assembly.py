@@ -32,7 +32,7 @@ def assemble(own: Sequence[Example], replayed: Sequence[Example], *, rl: float =
         examples=examples,
         normalizers=Normalizers(
             rl=rl,
-            ce=float(max(completion_tokens(replayed), 1)),
+            ce=float(max(completion_tokens([e for e in examples if e.ce_weight]), 1)),
             kl=kl,
             value=float(max(sum(len(example.returns) for example in own), 1)),
         ),

@@ -9,6 +9,7 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pkgutil import resolve_name
 
 from bootstrap.config.base import Place, dotted
 from bootstrap.config.conflicts import Conflict
@@ -44,7 +45,7 @@ def check_tasks(recipe: Recipe, task: Task, panel: Mapping[str, Task]) -> None:
     # Questions of a level that is not there cannot be drawn.
     if not problems:
         shared = [found.conflict for found in _shared(recipe, task, panel) if not found.by_text]
-        problems = [*shared, *_without_final(recipe, task)]
+        problems = [*shared, *_without_final(recipe, task), *_unrehearsed(recipe, task)]
     if problems:
         raise RecipeError("; ".join(f"{dotted(problem.place)}: {problem.message}" for problem in problems))
 
@@ -129,6 +130,16 @@ def _without_final(recipe: Recipe, task: Task) -> Iterator[Conflict]:
                 place = ("task", *(("parts", name, "task") if part is not task else ()), "final_fraction")
                 yield Conflict(place, f"level {level} may be aimed at, and {error}; or set final_fraction: 0")
                 break
+
+
+def _unrehearsed(recipe: Recipe, task: Task) -> Iterator[Conflict]:
+    """Yield the steps of the user's own that cannot do their part."""
+    for place, step in recipe.generation_steps():
+        if step.rehearsed_by:
+            try:
+                resolve_name(step.rehearsed_by)(step, task)
+            except RecipeError as error:
+                yield Conflict((*place, *step.pinned_by), str(error))
 
 
 def _slices(rows: Rows) -> Iterator[str]:

@@ -57,7 +57,7 @@ def _init(context: Context, plan: Plan) -> Iterator[Edge]:
             generation=None,
             external=forked.place,
             record=forked.record,
-            spent=origin.spent(with_answers=origin.shares_task(recipe)),
+            compute_cost=origin.compute_cost(with_answers=origin.shares_task(recipe)),
             fingerprint=forked.fingerprint,
         )
 

@@ -12,9 +12,12 @@ import bootstrap
 ROOT = Path(bootstrap.__file__).parent
 ROOMS = {
     "algorithms": ("config/algorithms.py",),
+    "optimizers": ("config/optimizers.py",),
     "step": ("config/step.py",),
     "steps": ("config/steps.py",),
     "self_play": ("config/self_play.py",),
+    "sampling_step": ("config/sampling_step.py",),
+    "plugin_step": ("config/plugin_step.py",),
     "generations": ("config/generations.py",),
     "base_model": ("config/base_model.py", "config/models.py"),
     "models": ("config/models.py",),
@@ -24,8 +27,8 @@ ROOMS = {
     "plugin_task": ("config/plugin_task.py",),
 }
 """Modules of `config/` whose classes are kinds, and who may tell these apart."""
-OTHERS = {"ClipCov", "JudgeVerifier", "MajorityVerifier", "RewardModelVerifier", "Endpoint", "GenerationJudge"}
-"""Classes of these modules that are of another kind: entropy controls and verifiers."""
+OTHERS = {"JudgeVerifier", "MajorityVerifier", "RewardModelVerifier", "Endpoint", "GenerationJudge"}
+"""Classes of these modules that are of another kind: verifiers."""
 
 
 @cache

@@ -129,5 +129,6 @@ def test_a_verifiers_sections_start_from_their_defaults_and_misspelt_settings_ar
 
 
 def test_a_stored_recipe_of_another_version_is_told_in_plain_words() -> None:
-    with pytest.raises(RecipeError, match=r"task: missing; add it .*; generations: missing; add it; sed: no such"):
+    generations = r"generations: missing; add it \(Generations after generation 0\.\)"
+    with pytest.raises(RecipeError, match=rf"task: missing; add it .*; {generations}; sed: no such"):
         recipe_of({"sed": 1})

@@ -1,7 +1,7 @@
 """Settings of a recipe that cannot work together: one module a theme, one function a rule.
 
-A rule takes the recipe and yields each conflict that it finds, with its place and its remedy. `RULES` of a module lists
-its rules; `recipe.py` runs them all. What needs the file system is `folders.py`'s to check.
+A rule yields each conflict of a recipe with its place and remedy. `RULES` of a module lists its rules, and `recipe.py`
+runs them all. Checks that need the file system are in `folders.py`.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ class Conflict(NamedTuple):
 
     place: Place
     message: str
-    """What is wrong and what to do instead."""
+    """The problem and the remedy."""
 
 
 class Conflicts(ValueError):

@@ -43,11 +43,11 @@ def references_cut_short(recipe: UncheckedRecipe) -> Iterator[Conflict]:
     if not recipe.base.model.is_scratch:
         return
     for name, task in tasks_of(recipe.task).items():
-        if task.cuts_references:
+        if (longest := task.cut_reference) is not None:
             yield Conflict(
                 ("task", *recipe.task.place_of(name), "max_answer_tokens"),
-                f"{task.max_answer_tokens} tokens cut the longest references (max_answer_length "
-                f"{task.max_answer_length}), since a model from scratch has one token per character; remove it, raise "
+                f"{task.answer_limit} tokens cut the longest references (max_answer_length {longest}), "
+                "since a model from scratch has one token per character; remove it, raise "
                 "it, or lower max_answer_length",
             )
 

@@ -1,4 +1,4 @@
-"""Evaluation and gate: whether so many held-out prompts can decide anything."""
+"""Evaluation and gate: too few held-out prompts to decide anything."""
 
 import math
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from bootstrap.config.unchecked import UncheckedRecipe
 
 
 def more_sampled_than_asked(recipe: UncheckedRecipe) -> Iterator[Conflict]:
-    """Sampled prompts are some of those that a level has."""
+    """Sampled prompts are among a level's held-out ones."""
     sampled, prompts = recipe.evaluation.sampled, recipe.evaluation.prompts_per_level
     if sampled and sampled.prompts > prompts:
         yield Conflict(
@@ -19,7 +19,7 @@ def more_sampled_than_asked(recipe: UncheckedRecipe) -> Iterator[Conflict]:
 
 
 def no_level_large_enough(recipe: UncheckedRecipe) -> Iterator[Conflict]:
-    """Some level has enough prompts to be judged on its own."""
+    """Some level has enough prompts to be tested on its own."""
     least, prompts = recipe.gate.min_prompts, recipe.evaluation.prompts_per_level
     if least > prompts:
         yield Conflict(
@@ -30,7 +30,7 @@ def no_level_large_enough(recipe: UncheckedRecipe) -> Iterator[Conflict]:
 
 
 def too_few_to_promote(recipe: UncheckedRecipe) -> Iterator[Conflict]:
-    """Some generation that is compared could be promoted if it gained every prompt and lost none."""
+    """Some compared generation would be promoted if it gained every prompt and lost none."""
     prompts = recipe.evaluation.prompts_per_level
     shares = recipe.num_compared if recipe.spends_over_lineage else 1
     lacking = []

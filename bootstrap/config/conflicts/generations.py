@@ -1,4 +1,4 @@
-"""Stretches of generations whose curriculum has nothing to go on from."""
+"""Stages whose curriculum cannot move on."""
 
 from collections.abc import Iterator
 

@@ -1,7 +1,7 @@
-"""Levels that a task has not: below its first one, or beyond its last one.
+"""Levels that a task does not have: below its first or beyond its last one.
 
-The settings of some tasks tell their last level; a file's is known when its rows are read, so its rules are asked again
-then (`beyond`, by `stages/checks.py`).
+The settings of some tasks tell their last level. A file's is known once its rows are read; `stages/checks.py` then asks
+its rules again (`beyond`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ from bootstrap.config.unchecked import UncheckedRecipe
 
 
 class LastLevels(NamedTuple):
-    """Where levels end; None where they go on, or where nobody knows yet."""
+    """Last levels; None where levels go on, or where the last one is not yet known."""
 
     task: int | None
     panel: Mapping[str, int | None]
@@ -21,7 +21,7 @@ class LastLevels(NamedTuple):
 
 
 def references_beyond_last(recipe: UncheckedRecipe, last: LastLevels) -> Iterator[Conflict]:
-    """References are of levels that there are."""
+    """References are of levels that exist."""
     if last.task is not None and recipe.task.base_level > last.task:
         yield Conflict(
             ("task", "base_level"),
@@ -31,7 +31,7 @@ def references_beyond_last(recipe: UncheckedRecipe, last: LastLevels) -> Iterato
 
 
 def given_beyond_last(recipe: UncheckedRecipe, last: LastLevels) -> Iterator[Conflict]:
-    """Curriculum `given` names levels that there are."""
+    """Curriculum `given` names levels that exist."""
     for below, stage in recipe.generations.parts():
         highest = max(stage.curriculum.given, default=0)
         if last.task is not None and highest > last.task:
@@ -42,7 +42,7 @@ def given_beyond_last(recipe: UncheckedRecipe, last: LastLevels) -> Iterator[Con
 
 
 def rise_beyond_last(recipe: UncheckedRecipe, last: LastLevels) -> Iterator[Conflict]:
-    """Curriculum `fixed` ends before levels do; the others stay at the last level by themselves."""
+    """Curriculum `fixed` ends before levels do; the others stay at the last level."""
     if last.task is None:
         return
     done = 0
@@ -65,7 +65,7 @@ def reached_below_only_level(recipe: UncheckedRecipe, last: LastLevels) -> Itera
 
 
 def panel_beyond_last(recipe: UncheckedRecipe, last: LastLevels) -> Iterator[Conflict]:
-    """A panel's task is asked levels that there are."""
+    """A panel's task is evaluated on levels that exist."""
     for name, watched in recipe.evaluation.panel.items():
         end = last.panel.get(name)
         if end is not None and watched.asked[-1] > end:
@@ -87,7 +87,7 @@ def reached_below_first(recipe: UncheckedRecipe) -> Iterator[Conflict]:
 
 
 def _below_aim(recipe: UncheckedRecipe) -> Iterator[tuple[tuple[int, ...], Place]]:
-    """Yield (levels given to its stage, place) of each `levels: reached`: prompts from below the aim alone."""
+    """Yield the levels given to its stage and the place of each `levels: reached`, which draws below the aim alone."""
     for below, stage in recipe.generations.parts():
         for index, step in enumerate(stage.steps):
             for inner, prompts in step.draws():
@@ -102,17 +102,17 @@ BY_LAST_LEVEL = (
     reached_below_only_level,
     panel_beyond_last,
 )
-"""Rules that need to know where levels end."""
+"""Rules that need the last levels."""
 
 
 def beyond(recipe: UncheckedRecipe, last: LastLevels) -> Iterator[Conflict]:
-    """Yield where a recipe names levels that its tasks have not, by their last ones."""
+    """Yield where a recipe names levels beyond its tasks' last ones."""
     for rule in BY_LAST_LEVEL:
         yield from rule(recipe, last)
 
 
 def beyond_settings(recipe: UncheckedRecipe) -> Iterator[Conflict]:
-    """Levels end where the tasks' settings say so."""
+    """Levels end where the tasks' settings say."""
     panel = {name: watched.task.highest_level for name, watched in recipe.evaluation.panel.items()}
     yield from beyond(recipe, LastLevels(task=recipe.task.highest_level, panel=panel))
 

@@ -1,4 +1,4 @@
-"""Merges of generations' weights, which leave nothing of the weights that their generations start from."""
+"""Merges of generations' weights, which keep nothing of the weights that their generations start from."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from bootstrap.config.unchecked import UncheckedRecipe
 
 
 def _merges(recipe: UncheckedRecipe) -> Iterator[tuple[Place, Stage]]:
-    """Yield (place of the merge, its stage)."""
+    """Yield the place and the stage of each merge."""
     for below, stage in recipe.generations.parts():
         for index, step in enumerate(stage.steps):
             if step.as_merge:

@@ -1,4 +1,4 @@
-"""Names of models: those that mean no generation where they stand, and students of another model's kind."""
+"""Names of models that mean no generation where they stand, and students that do not fit."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from bootstrap.config.unchecked import UncheckedRecipe
 
 
 class _Name(NamedTuple):
-    """A model's name with what there is when the first generation that needs it grows."""
+    """A model's name, and what exists when the first generation that needs it grows."""
 
     model: Model
     place: Place
@@ -57,7 +57,7 @@ def stage_not_ended(recipe: UncheckedRecipe) -> Iterator[Conflict]:
 
 
 def parent_of_itself(recipe: UncheckedRecipe) -> Iterator[Conflict]:
-    """`init` says who the parent is and cannot refer to it."""
+    """`init` defines the parent and cannot refer to it."""
     for name in _names(recipe):
         if name.model == "parent" and name.place[-1] == "init":
             yield Conflict(
@@ -66,7 +66,7 @@ def parent_of_itself(recipe: UncheckedRecipe) -> Iterator[Conflict]:
 
 
 def _parentless(recipe: UncheckedRecipe) -> Iterator[tuple[Place, Stage, str]]:
-    """Yield (place, stage, why) of the stages whose generations have no one parent."""
+    """Yield each stage whose generations have no single parent, with its place and the reason."""
     for below, stage in recipe.generations.parts():
         if stage.parentless:
             yield (
@@ -77,7 +77,7 @@ def _parentless(recipe: UncheckedRecipe) -> Iterator[tuple[Place, Stage, str]]:
 
 
 def parent_that_is_not_there(recipe: UncheckedRecipe) -> Iterator[Conflict]:
-    """A stage without parents asks none."""
+    """A stage without parents names none."""
     for place, stage, why in _parentless(recipe):
         for spot, name in stage.named():
             if name == "parent":

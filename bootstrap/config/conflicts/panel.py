@@ -15,7 +15,8 @@ def panel_without_answers(recipe: UncheckedRecipe) -> Iterator[Conflict]:
             if one.judges != "answer":
                 yield Conflict(
                     spot,
-                    f"{one.type} compares no answer with a reference; use one that does, for example {{type: exact}}",
+                    f"{one.type_name} compares no answer with a reference; use one that does, for example "
+                    "{type: exact}",
                 )
 
 

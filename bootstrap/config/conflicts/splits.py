@@ -13,16 +13,16 @@ from bootstrap.config.unchecked import UncheckedRecipe
 
 
 class _Asked(NamedTuple):
-    """A task whose prompts are asked and never trained on, beside the others that may draw the same ones."""
+    """A task with held-out prompts, and the trained tasks that may draw the same ones."""
 
     place: Place
     task: SingleTask
     others: tuple[SingleTask, ...]
-    """Tasks that are trained on and may ask the same questions."""
+    """Trained tasks that may ask the same questions."""
     asker: str
-    """Who asks what is held out, in words."""
+    """In words, who asks the held-out prompts."""
     owner: str
-    """Whose those others are, in words."""
+    """In words, whose the other tasks are."""
 
 
 def _asked(recipe: UncheckedRecipe) -> Iterator[_Asked]:
@@ -40,9 +40,9 @@ def _beside(recipe: UncheckedRecipe, watched: Task, place: Place, *, asker: str,
 
 
 def may_share_questions(one: SingleTask, other: SingleTask) -> bool:
-    """Whether prompts of two tasks may ask the same questions, as far as their settings tell."""
+    """Whether two tasks may ask the same questions, as far as their settings tell."""
     if one.type != other.type:
-        # Two forms of one question are on one side where its hash decides.
+        # Two forms of one question are on one side of the split where the question's hash decides.
         by_question = one.split_rule == other.split_rule == "question"
         return by_question and one.question_kind is not None and one.question_kind == other.question_kind
     if one.question_sources is not None and other.question_sources is not None:
@@ -51,7 +51,7 @@ def may_share_questions(one: SingleTask, other: SingleTask) -> bool:
 
 
 def split_by_another_rule(recipe: UncheckedRecipe) -> Iterator[Conflict]:
-    """Tasks that share questions choose by one rule which are held out."""
+    """Tasks that share questions split them by one rule."""
     for asked in _asked(recipe):
         rules = [other.split_rule for other in asked.others if other.split_rule != asked.task.split_rule]
         if rules:
@@ -63,7 +63,7 @@ def split_by_another_rule(recipe: UncheckedRecipe) -> Iterator[Conflict]:
 
 
 def questions_of_another_part(recipe: UncheckedRecipe) -> Iterator[Conflict]:
-    """Tasks that share a data set keep the same part of its questions, by whose hash they are held out."""
+    """Tasks that share a data set keep the same part of its questions, whose hash decides on the split."""
     for asked in _asked(recipe):
         for other in asked.others:
             if not asked.task.split_rule == other.split_rule == "question":
@@ -78,7 +78,7 @@ def questions_of_another_part(recipe: UncheckedRecipe) -> Iterator[Conflict]:
 
 
 def larger_share_held_out(recipe: UncheckedRecipe) -> Iterator[Conflict]:
-    """Of tasks that share questions, the one that is trained on holds out as many as the others at least."""
+    """Of tasks that share questions, the trained one holds out at least as many as the others."""
     for asked in _asked(recipe):
         least = min((other.heldout_fraction for other in asked.others), default=1.0)
         if asked.task.heldout_fraction > least:

@@ -1,4 +1,4 @@
-"""Training steps: what the recipe's task, base or stage has not got and a step wants."""
+"""Training steps that need what the recipe's task, base or stage lacks."""
 
 from collections.abc import Iterator
 
@@ -26,7 +26,7 @@ def forms_of_one_form(recipe: UncheckedRecipe) -> Iterator[Conflict]:
 
 
 def proposals_that_none_reads(recipe: UncheckedRecipe) -> Iterator[Conflict]:
-    """Showing how a problem is put needs a task that reads any problem."""
+    """References that show how to propose a problem need a task that reads any problem."""
     for place, step in _all_steps(recipe):
         for below, source in step.shown():
             if source.proposals and not recipe.task.executes:
@@ -49,7 +49,7 @@ def self_play_without_executor(recipe: UncheckedRecipe) -> Iterator[Conflict]:
 
 
 def self_play_without_examples(recipe: UncheckedRecipe) -> Iterator[Conflict]:
-    """A model from scratch puts no problem before it has been shown some."""
+    """A model from scratch proposes no problem before it has been shown some."""
     shown = any(source.proposals for step in recipe.base.steps for _, source in step.shown())
     if shown or not recipe.base.model.is_scratch or not recipe.task.executes:
         return
@@ -63,7 +63,7 @@ def self_play_without_examples(recipe: UncheckedRecipe) -> Iterator[Conflict]:
 
 
 def hints_that_the_task_lacks(recipe: UncheckedRecipe) -> Iterator[Conflict]:
-    """Asking again with a hint needs a task whose prompts can have one."""
+    """Retries with a hint need a task whose prompts can have one."""
     for place, step in recipe.generation_steps():
         for below, source in step.rejections():
             if source.hints != "never" and not recipe.task.has_forms:
@@ -77,8 +77,8 @@ def hints_never_shown(recipe: UncheckedRecipe) -> Iterator[Conflict]:
     """A model from scratch uses no hint before it has been shown some."""
     if not recipe.task.has_forms or not recipe.base.model.is_scratch:
         return
-    shown = [source.forms or recipe.task.forms for step in recipe.base.steps for _, source in step.shown()]
-    if any(forms.hinted for forms in shown):
+    forms = [source.forms for step in recipe.base.steps for _, source in step.shown()]
+    if any(recipe.task.shows_hints if own is None else own.hinted for own in forms):
         return
     for place, step in recipe.generation_steps():
         for below, source in step.rejections():

@@ -1,4 +1,4 @@
-"""Verifiers: what they cannot tell of the answers that they judge."""
+"""Verifiers that cannot judge the answers that they are given."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -13,16 +13,16 @@ from bootstrap.config.verifiers import Verifier
 
 
 class Judged(NamedTuple):
-    """One task that prompts come from, with what judges its answers."""
+    """A task that prompts come from, with the verifier of its answers."""
 
     place: Place
-    """Where the verifier stands."""
+    """Place of the verifier."""
     task: SingleTask
     verifier: VerifierSettings
 
 
 def judged(task: Task, verifier: Verifier, place: Place) -> Iterator[Judged]:
-    """Yield each task that prompts come from with the verifier of its answers, where it has one."""
+    """Yield each task that prompts come from with its verifier, if any."""
     for name, one in tasks_of(task).items():
         if own := verifier.of_task(name):
             below, verifier_of_task = own
@@ -30,19 +30,19 @@ def judged(task: Task, verifier: Verifier, place: Place) -> Iterator[Judged]:
 
 
 def _own(recipe: UncheckedRecipe) -> dict[Place, Verifier]:
-    """Return place -> verifier of what judges the recipe's own task."""
+    """Map place to verifier for every verifier of the recipe's own task."""
     return {**recipe.verifiers(), recipe.eval_verifier_place: recipe.eval_verifier}
 
 
 def _everywhere(recipe: UncheckedRecipe) -> Iterator[tuple[Task, Verifier, Place]]:
-    """Yield (task, verifier, place) of everything that is judged: the recipe's own task, and the panel's."""
+    """Yield task, verifier and its place for the recipe's own task and the panel's."""
     yield from ((recipe.task, verifier, place) for place, verifier in _own(recipe).items())
     for name, watched in recipe.evaluation.panel.items():
         yield watched.task, watched.verifier, ("evaluation", "panel", name, "verifier")
 
 
 def _with_parts(verifier: VerifierSettings, place: Place) -> Iterator[tuple[VerifierSettings, Place]]:
-    """Yield a verifier and those that it is made of, each with its place."""
+    """Yield a verifier and its components, each with its place."""
     yield verifier, place
     for below, part in verifier.parts():
         yield from _with_parts(part, (*place, *below))
@@ -67,7 +67,7 @@ def part_without_verifier(recipe: UncheckedRecipe) -> Iterator[Conflict]:
 
 
 def verifier_of_no_part(recipe: UncheckedRecipe) -> Iterator[Conflict]:
-    """A verifier for each part names parts that there are."""
+    """A verifier for each part names parts that exist."""
     for task, verifier, place in _everywhere(recipe):
         if verifier.judged_parts is None or task.part_names is None:
             continue
@@ -79,10 +79,9 @@ def verifier_of_no_part(recipe: UncheckedRecipe) -> Iterator[Conflict]:
 
 
 def form_without_answer(recipe: UncheckedRecipe) -> Iterator[Conflict]:
-    """What looks at form alone cannot decide by itself.
+    """A verifier of form alone cannot decide.
 
-    A part of a mixture may be trained on by its form alone, as R1's general prompts are, where the gate looks at
-    answers.
+    It may judge a part of a mixture in training, as R1's general prompts, if the eval verifier judges answers.
     """
     for place, verifier in _own(recipe).items():
         for spot, _, one in judged(recipe.task, verifier, place):
@@ -90,13 +89,13 @@ def form_without_answer(recipe: UncheckedRecipe) -> Iterator[Conflict]:
                 other = "" if spot == place else ", or judge held-out answers otherwise (evaluation.verifier)"
                 yield Conflict(
                     spot,
-                    f"{one.type} looks at the form of answers and cannot tell right from wrong; put it into a rubric "
-                    f"beside a verifier that decides, for example exact{other}",
+                    f"{one.type_name} looks at the form of answers and cannot tell right from wrong; put it into a "
+                    f"rubric beside a verifier that decides, for example exact{other}",
                 )
 
 
 def references_that_it_cannot_read(recipe: UncheckedRecipe) -> Iterator[Conflict]:
-    """A verifier that compares answers reads the task's references."""
+    """A verifier that compares answers can read the task's references."""
     for task, verifier, place in _everywhere(recipe):
         for spot, one, judge in judged(task, verifier, place):
             for part, at in _with_parts(judge, spot):
@@ -105,13 +104,13 @@ def references_that_it_cannot_read(recipe: UncheckedRecipe) -> Iterator[Conflict
                     instead = "exact, numeric or another that compares text" if text else f"type: {one.references}"
                     yield Conflict(
                         at,
-                        f"{part.type} cannot read the references of task {one.type}, which are {one.references}; use "
-                        f"{instead}",
+                        f"{part.type_name} cannot read the references of task {one.type_name}, which are "
+                        f"{one.references}; use {instead}",
                     )
 
 
 def penalty_that_never_acts(recipe: UncheckedRecipe) -> Iterator[Conflict]:
-    """A penalty of length begins where answers still go on."""
+    """A length penalty begins below the answers' length limit."""
     for place, verifier in _own(recipe).items():
         for spot, _, one in judged(recipe.task, verifier, place):
             for part, at in _with_parts(one, spot):
@@ -147,18 +146,18 @@ def eval_verifier_of_groups(recipe: UncheckedRecipe) -> Iterator[Conflict]:
         if one.judges == "group":
             yield Conflict(
                 spot,
-                f"{one.type} compares the answers of a group, and held-out prompts are answered once; set "
+                f"{one.type_name} compares the answers of a group, and held-out prompts are answered once; set "
                 "evaluation.verifier to one with references, for example {type: exact}",
             )
 
 
 def eval_verifier_by_chance(recipe: UncheckedRecipe) -> Iterator[Conflict]:
-    """Held-out answers are judged by what they say."""
+    """Held-out answers are not judged by chance."""
     for spot, _, one in judged(recipe.task, recipe.eval_verifier, recipe.eval_verifier_place):
         if one.judges == "nothing":
             yield Conflict(
                 spot,
-                f"{one.type} tells nothing about held-out answers, so the gate would toss coins too; set "
+                f"{one.type_name} tells nothing about held-out answers, so the gate would toss coins too; set "
                 "evaluation.verifier to one with references, for example {type: exact}",
             )
 

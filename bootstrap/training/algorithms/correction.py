@@ -1,11 +1,11 @@
-"""Off-policy correction: how much a token counts whose sampler and trainer disagree about it.
+"""Off-policy correction: weights of tokens where sampler and trainer disagree.
 
-Estimator: decoupled PPO (arXiv:2110.00641, section 3) tells the policy that sampled (behaviour) from the one that an
-update must stay close to (proximal, the trainer's own at the start of the round). Its objective is the clipped one of
-the ratio to the proximal policy times `w = proximal / behaviour`, of each token, or of its completion by product (the
-exact weight of the sequence) or by geometric mean. As `w` is not negative, scaling the advantages by it is the same.
-Ratios beyond the bounds are set to the bound (truncated importance sampling) or to 0 (masked), as TRL's
-`vllm_importance_sampling_mode` has it. Degenerate case: where both policies agree every weight is 1.
+Estimator: decoupled PPO (arXiv:2110.00641, section 3) separates the policy that sampled (behaviour) from the one that
+an update stays close to (proximal: the trainer's own at the start of the round). Its objective is the clipped one of
+the ratio to the proximal policy, times `w = proximal / behaviour` of each token, or of its completion by product (the
+exact weight of the sequence) or by geometric mean. Since `w` is not negative, it may scale the advantages instead.
+Weights beyond the bounds become the bound (truncated importance sampling) or 0 (masked), as in TRL's
+`vllm_importance_sampling_mode`. Degenerate case: where both policies agree every weight is 1.
 """
 
 import math
@@ -15,7 +15,7 @@ from bootstrap.config.algorithms import OffPolicyCorrection
 from bootstrap.learner_records import RatioLevel
 
 MAX_LOG_RATIO = 700.0
-"""Beyond it the ratio is no float64; the bound acts long before."""
+"""A larger log-ratio would overflow float64; the bound acts long before."""
 
 
 def weights(

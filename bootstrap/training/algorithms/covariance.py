@@ -1,12 +1,12 @@
-"""Clip-Cov and KL-Cov (arXiv:2505.22617): which tokens would cost the policy its entropy.
+"""Clip-Cov and KL-Cov (arXiv:2505.22617): the tokens whose updates lower the policy's entropy most.
 
-Estimator: the covariance of token t is `(A_t - mean A)(logprob_t - mean logprob)`, means over the round's tokens in the
-loss. Where both are high, the update makes a likely token likelier and entropy falls. Clip-Cov draws tokens within
-bounds and takes their gradient; KL-Cov holds the tokens of largest covariance to their sampling log-probability. The
-log-probabilities are those at sampling time, so that a choice does not depend on how a batch is split; the paper takes
-the current ones, which are the same in the first update on a round's rollouts. Degenerate cases: without tokens
-nothing is chosen; without a token within its bounds Clip-Cov does nothing; with equal advantages no token has a
-covariance and KL-Cov chooses by place.
+Estimator: the covariance of token t is `(A_t - mean A)(logprob_t - mean logprob)`, with means over the round's tokens
+in the loss. Where both factors are high, the update makes a likely token likelier and entropy falls. Clip-Cov removes
+the gradient of random tokens within bounds; KL-Cov holds the tokens of largest covariance to their sampling
+log-probability. The log-probabilities are those at sampling time, so that the choice does not depend on the split of a
+batch; the paper takes current ones, which are the same in the first update on a round's rollouts. Degenerate cases: no
+tokens, no choice; without a token within the bounds Clip-Cov does nothing; with equal advantages every covariance is 0
+and KL-Cov chooses by place.
 """
 
 import math
@@ -24,20 +24,20 @@ def covariances(advantages_N: Sequence[float], logprobs_N: Sequence[float]) -> l
 
 
 def clip_cov(covariances_N: Sequence[float], *, share: float, low: float, high: float, rng: Random) -> set[int]:
-    """Return the places that lose their gradient, drawn among those between the bounds.
+    """Return the places that lose their gradient: `share` of all (`_count`), drawn between the bounds.
 
-    They are `share` of all places as `_count` has it, or all that lie between the bounds where those are fewer.
+    All places between the bounds where these are fewer.
     """
     within = [place for place, value in enumerate(covariances_N) if low < value < high]
     return set(rng.sample(within, min(_count(share, len(covariances_N)), len(within))))
 
 
 def kl_cov(covariances_N: Sequence[float], *, share: float) -> set[int]:
-    """Return the places that are held: those of largest covariance, `share` of all as `_count` has it."""
+    """Return the places that are held: `share` of all (`_count`), those of largest covariance."""
     count = _count(share, len(covariances_N))
     return set(sorted(range(len(covariances_N)), key=lambda place: (-covariances_N[place], place))[:count])
 
 
 def _count(share: float, total: int) -> int:
-    """Return the share as a number of places, as the authors' program does: rounded down, and never below one."""
+    """Return a share of places as the authors' program counts it: rounded down, at least one."""
     return max(int(share * total), 1)

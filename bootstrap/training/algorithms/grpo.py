@@ -2,9 +2,9 @@
 
 Estimator: the advantage of sample i in a group is `A_i = r_i - mean(r)`, divided by the group's standard deviation when
 `normalize_std` is set, or by that of all rewards in the round when it is `batch` (`normalize.py`); every completion
-token carries its sample's advantage. Degenerate case: a group with equal rewards, or of one sample, has advantage 0
-throughout; it gives no gradient, and `zero_variance` says whether its tokens count in the mean. GSPO and CISPO share
-the estimator and differ in the loss; for TRR++ a group is what a role of self-play compares.
+token carries its sample's advantage. Degenerate case: a zero-variance group, or one of a single sample, has advantage 0
+and gives no gradient; `zero_variance` says whether its tokens count in the mean. GSPO and CISPO share the estimator and
+differ in the loss; for TRR++ a group holds the samples that a role of self-play compares.
 """
 
 import math

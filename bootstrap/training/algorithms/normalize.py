@@ -1,10 +1,10 @@
-"""Scales that advantages are divided by: standard deviations of a group, or of all that a round sampled.
+"""Standard deviations that advantages are divided by: of a group, or of a whole round.
 
-They are population deviations: GRPO (arXiv:2402.03300) writes `std` without saying which. TRL and verl take the sample
-deviation (Bessel's correction), which of n values is `sqrt(n / (n - 1))` times ours, so that our advantages are as much
-larger than theirs: 1.07 times in groups of 8, 1.41 times in groups of 2, the same factor for all groups of a size.
+They are population deviations; GRPO (arXiv:2402.03300) writes `std` without saying which. TRL and verl take the sample
+deviation (Bessel's correction), `sqrt(n / (n - 1))` times ours for n values. Our advantages are larger than theirs by
+that factor: 1.07 in groups of 8, 1.41 in groups of 2.
 
-Degenerate case: without variance the deviation is 0 and what it divides is 0 too; the epsilon keeps that 0.
+Degenerate case: without variance numerator and deviation are both 0; the epsilon keeps the quotient 0.
 """
 
 import math
@@ -15,7 +15,7 @@ STD_EPSILON = 1e-4
 
 
 def deviation(values: Sequence[float], *, mean: float | None = None) -> float:
-    """Return the population standard deviation, about `mean` where it is known; 0 for no values."""
+    """Return the population standard deviation, about `mean` if given; 0 for no values."""
     if not values:
         return 0.0
     middle = math.fsum(values) / len(values) if mean is None else mean
@@ -23,12 +23,12 @@ def deviation(values: Sequence[float], *, mean: float | None = None) -> float:
 
 
 def divided(values: Sequence[Sequence[float]], std: float) -> list[list[float]]:
-    """Return every number divided by a deviation."""
+    """Return every number divided by a standard deviation."""
     return [[value / (std + STD_EPSILON) for value in group] for group in values]
 
 
 def weighted_moments(values: Sequence[float], weights: Sequence[int]) -> tuple[float, float]:
-    """Return mean and population standard deviation with each value counted `weight` times; of nothing, zeros."""
+    """Return the weighted mean and population standard deviation; zeros for a total weight of 0."""
     total = sum(weights)
     if not total:
         return 0.0, 0.0

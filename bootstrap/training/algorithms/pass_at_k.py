@@ -2,11 +2,11 @@
 
 Estimator: over all sets of k of a group's G samples, the reward of a set is that of its best sample. The advantage of a
 sample is the mean reward of the sets that hold it less the mean of all sets, divided by the standard deviation over the
-sets when `normalize_std` is set: what sampling all sets and giving each sample the mean of its sets' GRPO advantages
-would give, without the sampling. With rewards 0 and 1 it is the paper's closed form (section 2.4). Wrong samples lose
-less than under pass@1 and right ones gain the more the rarer they are, so hard prompts keep their exploration.
-Degenerate cases: when every set holds a best sample (fewer than k others), or k is G or more, the advantage is 0
-throughout, although rewards may differ; for k = 1 it is GRPO's.
+sets when `normalize_std` is set. This is the exact mean of each sample's GRPO advantages over all sets that hold it;
+with rewards 0 and 1 it is the paper's closed form (section 2.4). Wrong samples lose less than under pass@1, and right
+ones gain more the rarer they are, which keeps exploration on hard prompts. Degenerate cases: when every set holds a
+best sample (fewer than k others), or k is G or more, the advantage is 0 throughout, although rewards may differ; k = 1
+gives GRPO's.
 """
 
 import math

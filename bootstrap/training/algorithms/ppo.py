@@ -1,9 +1,9 @@
-"""Proximal Policy Optimization with a critic (arXiv:1707.06347): what each token earns beyond what the critic expects.
+"""Proximal Policy Optimization with a critic (arXiv:1707.06347): each token's reward beyond the critic's value.
 
-Estimator: generalised advantages (`gae.py`) of each completion's tokens, of which the last one earns the sample's
-reward and each what it earns beside that. With `normalize` they are taken less their mean and divided by their standard
+Estimator: generalised advantages (`gae.py`) of each completion's tokens. The last token earns the sample's reward, and
+every token its own (`token_rewards`). With `normalize` the mean is subtracted and the result divided by the standard
 deviation, over all tokens of the round that count. The critic's target is the advantage before that, plus the value.
-Degenerate cases: samples that do not count have no advantage and no target; with equal advantages all round they are 0.
+Degenerate cases: samples that do not count have neither advantage nor target; equal advantages all round become 0.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
-"""What an estimator is given and what it returns, and how an algorithm's own is found.
+"""Input and result of an advantage estimator, and the call of an algorithm's own.
 
-Each algorithm names the module (`estimator` of its settings) that holds its one entry, a pure function:
+Each algorithm's settings name a module (`estimator`) with one pure function:
 
     def estimate(scored: Scored, settings: ...) -> Estimate
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from bootstrap.config.algorithms import PolicyGradient
 
 Advantage = float | Sequence[float]
-"""Of a sample: one number for all of its tokens, or one for each."""
+"""Advantage of a sample: one number for all of its tokens, or one for each."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,29 +22,29 @@ class Scored:
     """The scored rollouts of a round. Fields by sample hold one list for each informative group."""
 
     rewards: Sequence[Sequence[float]]
-    """By sample; for `trr_pp` a group is what a role compares."""
+    """By sample; for `trr_pp` a group holds the samples that a role compares."""
     lengths: Sequence[Sequence[int]]
     """By sample: completion tokens."""
     counts: Sequence[Sequence[bool]]
-    """By sample: whether it takes part in the loss. One that does not may still be part of a baseline."""
+    """By sample: whether it takes part in the loss. Others may still be part of a baseline."""
     judged: Sequence[float]
-    """Rewards of everything judged in the round, those of zero-variance groups too."""
+    """All rewards of the round, those of zero-variance groups included."""
     values: Sequence[Sequence[Sequence[float]]] = ()
-    """By sample and token: what the critic expects; empty without a critic."""
+    """By sample and token: the critic's values; empty without a critic."""
     token_rewards: Sequence[Sequence[Sequence[float]]] = ()
-    """By sample and token: what it earns beside the sample's reward, as a penalty of `kl`; empty without a critic."""
+    """By sample and token: reward beside the sample's, as the penalty of `kl`; empty without a critic."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Estimate:
-    """What a round teaches, one list for each informative group; samples that do not count may have any advantage."""
+    """Advantages of a round, one list for each informative group; samples that do not count may have any value."""
 
     advantages: Sequence[Sequence[Advantage]]
     returns: Sequence[Sequence[Sequence[float]]] = ()
-    """By sample and token: what the critic should have expected; empty without a critic."""
+    """By sample and token: the critic's targets; empty without a critic."""
 
 
 def estimate(scored: Scored, settings: PolicyGradient) -> Estimate:
-    """Return what the algorithm's own module makes of a round."""
+    """Return the estimate by the algorithm's own module."""
     own: Callable[[Scored, PolicyGradient], Estimate] = importlib.import_module(settings.estimator).estimate
     return own(scored, settings)

@@ -1,19 +1,18 @@
 """From scored groups of rollouts to the learner's `rl` stream: advantages, aggregation, entropy control, KL targets.
 
-The estimators are other modules of this folder, found by what the settings name (`scored.py`). What the loss does with
-a token's advantage is said by the batch (`policy_form`); the learner knows no algorithm.
+The estimators are other modules of this folder, which the settings name (`scored.py`). The batch says how the loss uses
+a token's advantage (`policy_form`); the learner knows no algorithm.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from bootstrap.config.algorithms import ClipCov, EntropyControl, OffPolicyCorrection, PolicyGradient
+from bootstrap.config.algorithms import OffPolicyCorrection, PolicyGradient
 from bootstrap.learner_records import TokenScores
 from bootstrap.records import Example, KlTarget, Rollout
-from bootstrap.seeds import generator
-from bootstrap.training.algorithms import covariance
 from bootstrap.training.algorithms.correction import weights
+from bootstrap.training.algorithms.entropy import controlled
 from bootstrap.training.algorithms.scored import Advantage, Scored, estimate
 
 Stream = tuple[list[Example], float]
@@ -26,7 +25,7 @@ def rl_stream(
     settings: PolicyGradient,
     **more: Any,
 ) -> Stream:
-    """Return the one stream of a round that is not split (`rl_streams`)."""
+    """Return the stream of a round with one mini-batch (`rl_streams`)."""
     assert settings.mini_batches == 1, "a round in mini-batches has a stream for each"
     return rl_streams(groups, rewards, settings, **more)[0]
 
@@ -45,21 +44,23 @@ def rl_streams(
     token_scores: Mapping[str, TokenScores] | None = None,
     seed: int = 0,
 ) -> list[Stream]:
-    """Return for each mini-batch the examples of informative groups, those of `others` after them, and the normalizer.
+    """Return for each mini-batch the examples of informative groups, then those of `others`, and the normalizer.
 
-    Every mini-batch has each n-th group, so that levels, which stand together, are spread over all.
+    A mini-batch has every n-th group, so that neighbouring levels are spread over all mini-batches.
 
-    `groups`: rollouts of each informative group; `rewards`: by rollout id, of all that was judged; `zero_variance`:
-    rollouts of no informative group that count in the mean of the advantages; `masked`: rollouts that count in their
-    group's baseline and in nothing else, zero-variance or not, as do those without tokens; `others`: rollouts of no
-    informative group that take part with advantage 0, for what else bears on them; `kl_targets`: of every example;
-    `taught`: by rollout id, a KL target of its own;
-    `token_scores`: by rollout id, for settings that recompute log-probabilities.
+    | argument | rollouts or values |
+    |---|---|
+    | `groups` | the rollouts of each informative group |
+    | `rewards` | by rollout id, of everything judged |
+    | `zero_variance` | of zero-variance groups, counted in the mean of the advantages |
+    | `masked` | counted in their group's baseline alone, as are rollouts without tokens |
+    | `others` | of zero-variance groups, with advantage 0, for KL targets and teachers |
+    | `kl_targets` | KL targets of every example |
+    | `taught` | by rollout id, a KL target of its own |
+    | `token_scores` | token scores by rollout id, for settings that recompute them |
 
-    Guides and advantages keep their weights beside one another: a KL target's mean is over all that take part, and
-    where
-    `others` with a KL target make the normalizer greater than the count of informative groups and `zero_variance`,
-    advantages grow by as much.
+    A KL target's mean is over all examples that have one. Where `others` make the normalizer larger than the number of
+    tokens in `groups` and `zero_variance`, advantages are scaled up by as much, so that their mean stays.
     """
     kept = {r.id for group in groups for r in group if r.tokens and r.id not in masked}
     found = estimate(_scored(groups, rewards, kept, settings, token_scores), settings)
@@ -72,14 +73,14 @@ def rl_streams(
     returns = dict(_by_rollout(groups, found.returns)) if found.returns else {}
     zero_variance, others = ([r for r in part if r.tokens and r.id not in masked] for part in (zero_variance, others))
     if settings.critic is not None:
-        # What they take from the reward is in the advantages.
+        # The advantages hold what these take from the reward.
         kl_targets = tuple(kl_target for kl_target in kl_targets if kl_target.form.in_loss)
     own_kl_targets = {name: (*kl_targets, kl_target) for name, kl_target in (taught or {}).items()}
 
     def example(rollout: Rollout, advantage: Advantage) -> Example:
         length = len(rollout.tokens)
         scale = 1.0 / length if settings.aggregation == "sequence" else 1.0
-        each = (advantage,) * length if isinstance(advantage, float) else advantage
+        each = advantage if isinstance(advantage, Sequence) else (advantage,) * length
         return Example(
             source=rollout.id,
             tokens=rollout.prompt_tokens + rollout.tokens,
@@ -94,7 +95,7 @@ def rl_streams(
 
     examples = [example(*pair) for pair in compared]
     if settings.entropy is not None:
-        examples = _controlled(examples, settings.entropy, seed=seed)
+        examples = controlled(examples, settings.entropy, seed=seed)
     joined = [example(rollout, 0.0) for rollout in others]
     counted = {r.id: len(r.tokens) for r in (*(r for r, _ in compared), *zero_variance)}
     with_kl_target = {r.id: len(r.tokens) for r in others if own_kl_targets.get(r.id, kl_targets)}
@@ -121,7 +122,7 @@ def _by_group(rollouts: Sequence[Rollout]) -> list[list[Rollout]]:
 
 
 def _normalizer(lengths: Sequence[int], settings: PolicyGradient, max_new_tokens: int) -> float:
-    """Return by what a sum over completions is divided to aggregate it; `lengths`: their tokens."""
+    """Return the divisor of a sum over completions with these numbers of tokens."""
     count = {
         "token": sum(lengths),
         "sequence": len(lengths),
@@ -131,7 +132,7 @@ def _normalizer(lengths: Sequence[int], settings: PolicyGradient, max_new_tokens
 
 
 def _weighed(example: Example, factor: float) -> Example:
-    """Return an example whose advantages, and what holds its tokens in place, weigh `factor` times as much."""
+    """Return an example with its advantages and anchor penalties scaled by a factor."""
     return replace(
         example,
         advantages=tuple(factor * value for value in example.advantages),
@@ -146,7 +147,7 @@ def _scored(
     settings: PolicyGradient,
     token_scores: Mapping[str, TokenScores] | None,
 ) -> Scored:
-    """Return what an estimator looks at; `kept`: the rollouts that take part in the loss."""
+    """Return the input of an estimator; `kept`: rollouts that take part in the loss."""
     told: dict[str, Any] = {}
     if settings.critic is not None:
         assert token_scores is not None, "a critic has read what it judges"
@@ -166,7 +167,7 @@ def _scored(
 def _by_rollout(
     groups: Sequence[Sequence[Rollout]], values: Sequence[Sequence[Sequence[float]]]
 ) -> Iterator[tuple[str, Sequence[float]]]:
-    """Yield the id of each rollout with the values that stand in its place."""
+    """Yield each rollout's id with its values."""
     for group, own in zip(groups, values, strict=True):
         yield from zip((rollout.id for rollout in group), own, strict=True)
 
@@ -174,7 +175,7 @@ def _by_rollout(
 def _ratio(
     rollout: Rollout, token_scores: Mapping[str, TokenScores] | None, correction: OffPolicyCorrection | None
 ) -> dict[str, Any]:
-    """Return the fields of an example that say what its importance ratio is to: the sampler, or the trainer itself."""
+    """Return the fields of an example that define its importance ratio: to the sampler, or to the trainer itself."""
     if correction is None:
         return {"logprobs": rollout.logprobs}
     assert token_scores is not None, "a correction compares with what the trainer reads"
@@ -182,42 +183,8 @@ def _ratio(
     return {"logprobs": proximal, "importance": weights(proximal, rollout.logprobs, correction)}
 
 
-def _controlled(examples: Sequence[Example], control: EntropyControl, *, seed: int) -> list[Example]:
-    """Return the examples with the tokens that the control chose out of the loss, or held where they were sampled."""
-    covariances = covariance.covariances(
-        [advantage / example.loss_scale for example in examples for advantage in example.advantages],
-        [logprob for example in examples for logprob in example.logprobs],
-    )
-    if isinstance(control, ClipCov):
-        rng = generator(seed, "clip_cov")
-        chosen = covariance.clip_cov(covariances, share=control.share, low=control.low, high=control.high, rng=rng)
-    else:
-        chosen = covariance.kl_cov(covariances, share=control.share)
-    found, start = [], 0
-    for example in examples:
-        places = range(start, start + len(example.advantages))
-        start = places.stop
-        change: dict[str, Any]
-        if isinstance(control, ClipCov):
-            if chosen.isdisjoint(places):
-                found.append(example)
-                continue
-            kept = [float(place not in chosen) for place in places]
-            # The learner adds what KL targets take from the reward to the advantages; weight 0 takes that along.
-            given = example.importance or (1.0,) * len(kept)
-            change = {
-                "advantages": tuple(k * a for k, a in zip(kept, example.advantages, strict=True)),
-                "importance": tuple(k * w for k, w in zip(kept, given, strict=True)),
-            }
-        else:
-            held = control.weight * example.loss_scale
-            change = {"anchor_penalty_weights": tuple(held if place in chosen else 0.0 for place in places)}
-        found.append(replace(example, **change))
-    return found
-
-
 def policy_form(settings: PolicyGradient) -> dict[str, Any]:
-    """Return the fields of a `Batch` that say what the policy loss is."""
+    """Return the fields of a `Batch` that define the policy loss."""
     return {
         "clip_low": settings.clip_low,
         "clip_high": settings.clip_high,

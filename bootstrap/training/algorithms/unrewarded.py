@@ -1,4 +1,4 @@
-"""No advantage from rewards: a teacher's word on the samples is all that is learnt.
+"""No advantage from rewards: only a teacher acts on the samples.
 
 Estimator: 0 for every sample. Degenerate cases: none.
 """
