@@ -137,7 +137,7 @@ def test_rows_that_the_verifier_cannot_read_are_not_checked_and_planned_for(
             ["judge"],
             "verifier judge: model: missing; add it with one of the types endpoint, generation; rubric: missing",
         ),
-        (["json_schema"], "verifier json_schema: json_schema: missing; add it (It stands alone"),
+        (["json_schema"], "verifier json_schema: json_schema: missing; add it (The schema"),
         (["majority", "voters=[base]"], "asks generations of a lineage"),
         (["random"], "nothing to check"),
     ],
