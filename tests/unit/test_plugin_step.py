@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from bootstrap.plan import make_plan
+from bootstrap.planning.plan import make_plan
 from pydantic import ValidationError
 from support import tiny
 from support.plugin_steps import SEEN
