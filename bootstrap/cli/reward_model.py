@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bootstrap.canonical import json_file, sha256
-from bootstrap.cli.stores import new_folder
+from bootstrap.cli.stores import new_folder, write_new_folder
 from bootstrap.errors import RecipeError
 from bootstrap.lineage.queries import find
 from bootstrap.store import durable
@@ -85,9 +85,7 @@ def train_reward_model(
         "seed": seed,
         "updates": updates,
     }
-    durable.make_folder(folder.parent)
-    if not durable.write_folder(folder, {**made.files, FACTS: json_file(facts, indent=2)}):
-        raise RecipeError(f"{folder} has been filled by someone else meanwhile; name a new folder")
+    write_new_folder(folder, {**made.files, FACTS: json_file(facts, indent=2)})
     return (
         f"{len(shown)} pairs trained on, loss {made.loss:.3f}; of {len(measured)} held-out pairs {made.accuracy:.1%} "
         f"in the right order, {made.before:.1%} before\n"

@@ -5,9 +5,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from rich.table import Table
-from rich.text import Text
-
 from bootstrap.cli import render
 from bootstrap.cli.progress import RowsProgress
 from bootstrap.config.answers import (
@@ -160,17 +157,17 @@ def _placed(place: AnswerPlace, text: str) -> str:
 
 def _print(name: str, findings: Sequence[Finding]) -> None:
     render.say(f"verifier {name}")
-    table = Table("answer", "verdict", "reward", "reason", "ok", "note", box=None)
-    for finding in findings:
-        cells = (
+    names = ("answer", "verdict", "reward", "reason", "ok", "note")
+    rows = [
+        (
             finding.case,
-            "" if finding.status is None else finding.status,
+            finding.status or "",
             "" if finding.reward is None else f"{finding.reward:g}",
             finding.reason,
             "yes" if finding.ok else "no",
             finding.note,
         )
-        # Answers hold brackets, which rich would read as markup.
-        table.add_row(*map(Text, cells))
-    render.console().print(table)
+        for finding in findings
+    ]
+    render.print_table(names, rows)
     render.say(f"{sum(finding.ok for finding in findings)} of {len(findings)} as they should be")

@@ -7,7 +7,7 @@ import pytest
 from support import tiny
 
 from bootstrap.cli.main import main
-from bootstrap.cli.render import print_generation
+from bootstrap.cli.show import print_generation
 from bootstrap.config.load import recipe_of
 from bootstrap.evaluation.report import OutcomeRow
 from bootstrap.lineage import queries

@@ -8,8 +8,8 @@ import pytest
 from pydantic import ValidationError
 from support import chat_server, pretrained, tiny
 
-from bootstrap.cli import render
 from bootstrap.cli.rescore import rescore_lineage
+from bootstrap.cli.show import print_generation
 from bootstrap.compute import ModelShape
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import VerifierError
@@ -190,7 +190,7 @@ def test_a_pretrained_student_learns_the_distribution_of_a_teacher_whose_outputs
 
 def test_a_student_with_fresh_weights_is_shown_as_one(lineage, capsys):
     _, entries = lineage
-    render.print_generation(queries.show(entries, "4"))
+    print_generation(queries.show(entries, "4"))
     assert "fresh weights; teachers" in capsys.readouterr().out
 
 

@@ -19,8 +19,8 @@ from bootstrap.canonical import canonical_json
 from bootstrap.cli import bench, ui
 from bootstrap.cli import command as commands
 from bootstrap.cli.main import EPILOG, main
-from bootstrap.cli.render import print_generation
 from bootstrap.cli.run import environment, num_workers, split
+from bootstrap.cli.show import print_generation
 from bootstrap.cli.stores import check_name
 from bootstrap.cli.sync import where_to_look
 from bootstrap.cli.target import as_last_run, recall, remember, uri_to_publish, without_credentials
