@@ -34,6 +34,11 @@ lint: $(VENV)/installed-test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/oxlint --deny-warnings bootstrap
+	$(VENV)/bin/basedpyright --project pyproject.toml --pythonpath $(VENV)/bin/python
+
+# The same checks before each commit.
+hooks: $(VENV)/installed-dev
+	$(VENV)/bin/pre-commit install
 
 test: lint chromium bubblewrap
 	$(VENV)/bin/python -m pytest -q -m "not ray" $(PYTEST_FLAGS)
@@ -69,6 +74,10 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 $(VENV)/installed-test: $(VENV)/installed
 	$(PIP) --editable '.[test]'
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed-test
+	$(PIP) --editable '.[dev]'
 	@touch $@
 
 $(VENV)/installed-services: $(VENV)/installed-test
