@@ -550,7 +550,7 @@ def test_a_guard_that_ends_a_run_has_its_own_exit_code_and_is_heeded_until_it_is
     assert "a guard ended the run at gen-0: model_made 0 is below 0.001 (stop). Look at it with" in ended.stderr
     again = bootstrap(*words, env=away)
     assert (again.returncode, again.stderr) == (ended.returncode, ended.stderr)
-    note = "note: a guard ended the run at gen-0: model_made 0 is below 0.001 (stop); only --past-guards goes on"
+    note = "note: a guard ended the run at gen-0: model_made 0 is below 0.001 (stop); only --past-guards continues"
     assert note in bootstrap("plan", recipe_path, guards).stdout
     further = bootstrap(*words, "--past-guards", env=away)
     assert "gen-1" in further.stdout, further.stderr
