@@ -1,6 +1,7 @@
-# `make quickstart` shows it work, `make test` proves it (`make lint` is the part without a run), `make smollm2` fetches a
-# pretrained model, `make r1-smollm2` runs the R1 recipe on that, `make test-services` runs what infra/compose.yaml names
-# and a lineage among it; all of them install into .venv and may be repeated.
+# `make quickstart` shows it work, `make test` proves it (`make lint` is the part without a run, `make test-fast` the part
+# that takes less than a minute), `make hooks` has git check each commit, `make smollm2` fetches a pretrained model,
+# `make r1-smollm2` runs the R1 recipe on that, `make test-services` runs what infra/compose.yaml names and a lineage
+# among it; all of them install into .venv and may be repeated.
 #
 #   PYTHON=python3.12     the interpreter to use (3.11 or newer)
 #   PIP_FLAGS=...         more options for pip; without a GPU, an --extra-index-url with CPU builds of PyTorch spares
@@ -22,7 +23,7 @@ SMOLLM2_FILE := SmolLM2-135M-Instruct.Q4_1.gguf
 # What the browser test looks for, in this order; else it takes the one that Playwright installs.
 BROWSERS := chromium chromium-browser google-chrome
 
-.PHONY: quickstart install lint test test-services smollm2 r1-smollm2 chromium bubblewrap servers clean
+.PHONY: quickstart install lint hooks test test-fast test-services smollm2 r1-smollm2 chromium bubblewrap servers clean
 
 quickstart: install
 	$(VENV)/bin/bootstrap run pipelines/quickstart.yaml
@@ -40,9 +41,13 @@ lint: $(VENV)/installed-test
 hooks: $(VENV)/installed-dev
 	$(VENV)/bin/pre-commit install
 
-test: lint chromium bubblewrap
-	$(VENV)/bin/python -m pytest -q -m "not ray" $(PYTEST_FLAGS)
-	$(VENV)/bin/python -m pytest -q -m ray
+# The loop while working: no test that trains, or loads PyTorch or MLflow (marks: pyproject.toml; split: tests/conftest.py).
+test-fast: $(VENV)/installed-test
+	$(VENV)/bin/python -m pytest -q --fast $(PYTEST_FLAGS)
+
+test: lint test-fast chromium bubblewrap
+	$(VENV)/bin/python -m pytest -q --slow -m "not ray" --durations=30 $(PYTEST_FLAGS)
+	$(VENV)/bin/python -m pytest -q --slow -m ray --durations=30
 
 # Not part of `test`, since it takes servers from Debian; continuous integration runs both.
 test-services: $(VENV)/installed-services chromium servers

@@ -27,7 +27,7 @@ def facts(store: LineageStore, generation: str) -> dict[str, Any]:
 
 
 def print_generation(shown: Mapping[str, Any]) -> None:
-    """Print what `queries.show` tells of one generation."""
+    """Print one generation, as `facts` returns it."""
     crown = ", the champion" if shown["is_champion"] else ""
     parent = shown["origin"] or "the recipe's base model"
     inside = [f"gen-{number}" for number in shown["teachers"]]
@@ -130,7 +130,7 @@ def _test_row(row: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _guard(findings: Sequence[Mapping[str, Any]], metric: str) -> str:
-    """Return the bounds of a metric that are broken."""
+    """Return the broken bounds of a metric in words."""
     return "; ".join(
         f"{row['side']} {row['bound']:g} broken: {row['action'].replace('_', ' ')}"
         for row in findings

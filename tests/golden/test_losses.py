@@ -28,6 +28,8 @@ from bootstrap.training.loss import (
     value_loss,
 )
 
+pytestmark = pytest.mark.torch
+
 
 def tokens(seed: int, n: int = 200) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)

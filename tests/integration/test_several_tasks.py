@@ -29,6 +29,8 @@ from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.tables import from_parquet
 from bootstrap.store.verify import verify
 
+pytestmark = pytest.mark.training
+
 REVERSAL = {"type": "reversal", "alphabet": "abc", "base_level": 2, "heldout_fraction": 0.5}
 PANEL = {"backwards": {"task": REVERSAL, "levels": [1, 4], "prompts_per_level": 30}}
 WATCHED = tiny.recipe(

@@ -26,6 +26,8 @@ from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.pretrained import IMPORT, pretrained_of
 from bootstrap.store.verify import verify
 
+pytestmark = [pytest.mark.torch, pytest.mark.training]
+
 SAMPLED = {"type": "rejection", "prompts": 24, "samples_per_prompt": 2}
 SMALL = {"type": "scratch", "hidden_size": 16, "intermediate_size": 24, "num_layers": 1, "num_heads": 2}
 FROM_PARENT = {"distillation": {"loss": "forward_kl"}}

@@ -32,6 +32,8 @@ from bootstrap.stages.tables import Tables
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.training.schedule import schedule_factor
 
+pytestmark = pytest.mark.torch
+
 ALGORITHMS = [
     {"type": "gspo"},
     {"type": "cispo", "inner_epochs": 2},

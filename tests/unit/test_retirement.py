@@ -14,6 +14,8 @@ from bootstrap.selection.retirement import PassRates, draw_unsolved
 from bootstrap.stages.tables import Tables
 from bootstrap.store.lineage_store import LineageStore
 
+pytestmark = [pytest.mark.torch, pytest.mark.training]
+
 
 def prompt(number: int) -> Prompt:
     return Prompt(id=f"p{number}", task="t", level=1, text=str(number), split=Split.TRAIN)

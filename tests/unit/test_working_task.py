@@ -17,6 +17,8 @@ from bootstrap.scoring.probe import Case, probe
 from bootstrap.scoring.verifier import Answer, build_verifier
 from bootstrap.training.model import character_tokenizer
 
+pytestmark = pytest.mark.torch
+
 TASK = build_task(WorkingTask(base_level=3))
 FAMILY = Working()
 RUBRIC = RubricVerifier.model_validate(
