@@ -220,7 +220,7 @@ def report(answers: list[np.ndarray]) -> Report:
             for number, level in enumerate(answers, start=1)
         ),
         frontier=0,
-        lead=0,
+        generalization_margin=0,
         mastered=0.95,
     )
 

@@ -45,14 +45,14 @@ class LineageMismatch(StoreError):
     """The folder holds a lineage grown from another recipe."""
 
 
-class BooksUnbalanced(BootstrapError, ValueError):
+class AccountingMismatch(BootstrapError, ValueError):
     """The prompts drawn and the outcomes recorded for them do not add up; the generation is not committed."""
 
     exit_code = 4
 
 
 class VerifierError(BootstrapError, RuntimeError):
-    """A verifier failed its probes, or could not judge too large a share of the answers."""
+    """A verifier failed its sanity checks, or could not judge too large a share of the answers."""
 
     exit_code = 4
 

@@ -1,7 +1,7 @@
 """How a batch is learned from, and what the learner tells of it.
 
-    RatioLevel, Surrogate, GuideForm: the forms that a `Batch` and its guides choose from (`records.py`)
-    Reading, UpdateMetrics, Divergence: before an update, after it, between two models
+    RatioLevel, Surrogate, KlForm: the forms that a `Batch` and its KL targets choose from (`records.py`)
+    TokenScores, UpdateMetrics, Divergence: before an update, after it, between two models
 
 Left out: the arithmetic (`training/loss.py`).
 """
@@ -32,12 +32,12 @@ class Surrogate(StrEnum):
     """`stop_gradient(r) A logprob` where `r` is within the bounds, nothing elsewhere."""
 
 
-class GuideForm(StrEnum):
+class KlForm(StrEnum):
     """How a frozen model bears on the tokens of the `rl` stream.
 
-    `k1`, `k2`, `k3` are estimators of KL(policy || guide) from the sampled token alone (Schulman 2020), with
-    `d = logprob under the guide - logprob`: `-d`, `d^2 / 2`, `exp(d) - d - 1`. In the reward k1 alone, and in the loss
-    k2 and k3 alone, have a gradient that leads to the guide (`training/loss.py`).
+    `k1`, `k2`, `k3` are estimators of KL(policy || target) from the sampled token alone (Schulman 2020), with
+    `d = logprob under the KL target - logprob`: `-d`, `d^2 / 2`, `exp(d) - d - 1`. In the reward k1 alone, and in the
+    loss k2 and k3 alone, have a gradient that leads to the KL target (`training/loss.py`).
     """
 
     REWARD_K1 = "reward_k1"
@@ -50,7 +50,7 @@ class GuideForm(StrEnum):
 
     @property
     def in_loss(self) -> bool:
-        return self in (GuideForm.LOSS_K2, GuideForm.LOSS_K3)
+        return self in (KlForm.LOSS_K2, KlForm.LOSS_K3)
 
     @property
     def estimator(self) -> str:
@@ -58,7 +58,7 @@ class GuideForm(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Reading:
+class TokenScores:
     """What the weights under training say of one sequence's completion tokens, before an update learns from it."""
 
     source: str
@@ -68,9 +68,11 @@ class Reading:
     values: tuple[float, ...]
     """The critic's, of each token's state; empty where there is no critic."""
     rewards: tuple[float, ...]
-    """What each token earns from the example's guides in the reward: the KL estimates, negative, times the weights."""
+    """What each token earns from the example's KL targets in the reward: the KL estimates, negative, times the
+    weights.
+    """
     flops: float
-    """Model FLOPs of the sequence's forward passes, the guides' included."""
+    """Model FLOPs of the sequence's forward passes, the KL targets' included."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

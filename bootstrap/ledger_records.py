@@ -1,6 +1,6 @@
 """What the ledger keeps: reports, decisions, generations, and what is noted beside them.
 
-    LevelReport -> Report -> LevelTest -> Decision -> Generation    Health -> Finding
+    LevelReport -> Report -> LevelTest -> Decision -> Generation    Diagnostics -> GuardBreach
 
 All are frozen pydantic models, which become canonical JSON. Nothing here computes; the stages do. Left out: what flows
 between stages (`records.py`), and the file format (`store/ledger.py`).
@@ -17,18 +17,18 @@ from bootstrap.records import Record
 SCHEMA_VERSION = 3
 
 
-class Outcome(StrEnum):
+class GenerationOutcome(StrEnum):
     """A generation's place in the lineage."""
 
     BASE = "base"
     PROMOTED = "promoted"
     REJECTED = "rejected"
-    ASIDE = "aside"
+    UNGATED = "ungated"
     """Kept beside the champion and not compared with it, by the recipe's word: a student, a control."""
 
     @property
     def may_be_champion(self) -> bool:
-        return self in (Outcome.BASE, Outcome.PROMOTED)
+        return self in (GenerationOutcome.BASE, GenerationOutcome.PROMOTED)
 
 
 class Interval(Record):
@@ -90,7 +90,7 @@ class Report(Record):
     frontier: int
     """Highest level with all levels up to it mastered; 0 when none is. Levels with few prompts (`gate.min_prompts`)
     count together with the next."""
-    lead: int
+    generalization_margin: int
     """Number of consecutive levels beyond those trained with at least half of the answers right."""
     mastered: float
     """The accuracy from which a level counts as mastered."""
@@ -105,8 +105,8 @@ class Report(Record):
         return next((row for row in self.levels if row.level == number), None)
 
 
-class HealthMetric(StrEnum):
-    """What a guard can watch: the fields of `Health` that are numbers."""
+class DiagnosticMetric(StrEnum):
+    """What a guard can watch: the fields of `Diagnostics` that are numbers."""
 
     ENTROPY = "entropy"
     DISTINCT_ANSWERS = "distinct_answers"
@@ -137,10 +137,10 @@ class GuardAction(StrEnum):
         return self is not GuardAction.WARN
 
 
-class Finding(Record):
+class GuardBreach(Record):
     """A bound that a generation broke."""
 
-    metric: HealthMetric
+    metric: DiagnosticMetric
     value: float
     side: Literal["min", "max"]
     bound: float
@@ -151,10 +151,10 @@ class Finding(Record):
         return f"{self.metric} {self.value:.4g} is {way} {self.bound:g} ({self.action.replace('_', ' ')})"
 
 
-class Health(Record):
+class Diagnostics(Record):
     """Signs of collapse in one generation; each is None where the lineage has nothing to measure it by.
 
-    The fixed prompts are held-out prompts of the base levels, the same in every generation (`health.prompts`).
+    The fixed prompts are held-out prompts of the base levels, the same in every generation (`diagnostics.prompts`).
     """
 
     entropy: float | None = None
@@ -178,10 +178,10 @@ class Health(Record):
     they are the same."""
     overlap: float | None = None
     """Share of the prompts trained on that have an n-gram in common with one held-out prompt."""
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[GuardBreach, ...] = ()
     """The recipe's guards that it broke."""
 
-    def value(self, metric: HealthMetric) -> float | None:
+    def value(self, metric: DiagnosticMetric) -> float | None:
         return getattr(self, metric.value)
 
 
@@ -236,7 +236,7 @@ class Decision(Record):
     """By task of the evaluation's panel, all its levels together, against the champion."""
 
 
-class Spent(Record):
+class ComputeCost(Record):
     """FLOPs by phase of a generation and all that it descends from, each generation once."""
 
     start: dict[str, float]
@@ -256,7 +256,7 @@ class Edge(Record):
     """That model's place as the recipe writes it, `LINEAGE@gen-N` for a generation of another lineage."""
     record: str | None = None
     """Hash of that generation's ledger record."""
-    spent: Spent | None = None
+    compute_cost: ComputeCost | None = None
     """What that generation cost; None for everything but a generation of another lineage."""
     fingerprint: str
     """Weights' fingerprint; for data edges the digest of the pool taken from that generation; for a server, which
@@ -278,9 +278,9 @@ class Compute(Record):
     """Deterministic part of the compute ledger: counts, not seconds."""
 
     flops: dict[str, float] = Field(default_factory=dict)
-    """By phase: generate, train, evaluate, health, verify (judges and voters of the lineage)."""
+    """By phase: generate, train, evaluate, diagnostics, verify (judges and voters of the lineage)."""
     tokens: dict[str, int] = Field(default_factory=dict)
-    """By phase: generate, train (forward and backward), evaluate, health, verify."""
+    """By phase: generate, train (forward and backward), evaluate, diagnostics, verify."""
     useful_tokens: int = 0
     """Generated tokens with non-zero advantage, or selected for imitation or replay."""
     verdicts: int = 0
@@ -294,8 +294,8 @@ class Compute(Record):
         return sum(self.tokens.values())
 
 
-class Books(Record):
-    """The balance of one generation: every prompt drawn is accounted for."""
+class Accounting(Record):
+    """The accounting of one generation: every prompt drawn is accounted for."""
 
     prompts_drawn: int = 0
     rollouts: int = 0
@@ -319,7 +319,7 @@ class Generation(Record):
     stage: str = ""
     """Name of the recipe's stage that it belongs to; empty where all generations do the same."""
     lineage: str
-    outcome: Outcome
+    outcome: GenerationOutcome
     edges: tuple[Edge, ...]
     target_levels: tuple[int, ...]
     """Levels whose improvement the gate demands; for generation 0 those that it was trained for."""
@@ -338,10 +338,10 @@ class Generation(Record):
     report: Report
     decision: Decision
     compute: Compute
-    books: Books
+    accounting: Accounting
     champion: int
     """The lineage's champion once this generation is committed."""
-    health: Health = Health()
+    diagnostics: Diagnostics = Diagnostics()
     """Empty in records of lineages that were grown before it was measured."""
 
     @property
@@ -357,7 +357,7 @@ class Generation(Record):
     @property
     def stops(self) -> bool:
         """Whether a guard ended the run here."""
-        return any(finding.action is GuardAction.STOP for finding in self.health.findings)
+        return any(finding.action is GuardAction.STOP for finding in self.diagnostics.findings)
 
     @property
     def parents(self) -> tuple[int, ...]:
@@ -401,7 +401,7 @@ class FinalComparison(Record):
     difference: Interval | None
     """Score interval of accuracy - base_accuracy; None where nothing could be judged."""
     compute: Compute
-    """What it took, which no generation's books hold."""
+    """What it took, which no generation's accounting holds."""
 
 
 class Annotations(Record):
@@ -412,13 +412,13 @@ class Annotations(Record):
     finished: str
     host: str
     seconds: dict[str, float]
-    """By stage: generate, score, train, evaluate, health, other."""
+    """By stage: generate, score, train, evaluate, diagnostics, other."""
     cpu_seconds: dict[str, float] = Field(default_factory=dict)
     """CPU time outside the workers, by stage: score, the sandboxed processes."""
     versions: dict[str, str]
     bound_fraction: dict[str, float] = Field(default_factory=dict)
     """By phase: ideal seconds at the machine's measured bound over measured seconds."""
-    probe: dict[str, float] = Field(default_factory=dict)
+    benchmark: dict[str, float] = Field(default_factory=dict)
     """matmul_flops and memory_bytes per second of all workers together."""
     environment: dict[str, str] = Field(default_factory=dict)
     """The workers' precision; Ray submission id, git commit, source digest: where known."""

@@ -11,19 +11,19 @@ from datetime import UTC, datetime
 
 from bootstrap import __version__
 from bootstrap.config.recipe import Recipe
-from bootstrap.evaluation.guards import heed
+from bootstrap.evaluation.guards import apply_guards
 from bootstrap.ledger_records import Generation
 from bootstrap.pool import Pool
 from bootstrap.prompts.build import build_task
 from bootstrap.records import Observer
 from bootstrap.scoring.verifier import Tools
-from bootstrap.selection.books import combine
+from bootstrap.selection.accounting import combine
 from bootstrap.selection.curriculum import last_evaluated
 from bootstrap.stages.context import Context, Meter
+from bootstrap.stages.diagnostics import diagnose
 from bootstrap.stages.evaluate import evaluate
 from bootstrap.stages.final import compare_finally
 from bootstrap.stages.gate import gate, outcome_of
-from bootstrap.stages.health import examine
 from bootstrap.stages.merge import run_merge
 from bootstrap.stages.models import LineageModels
 from bootstrap.stages.origin import inherited
@@ -35,7 +35,7 @@ from bootstrap.stages.verifiers import bind_models, open_verifiers
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 
-PROBE_SECONDS = 1.0
+BENCHMARK_SECONDS = 1.0
 
 
 def run(
@@ -61,14 +61,14 @@ def run(
     models = LineageModels(pool)
     told = as_events(observe, generation=len(entries))
     tools = Tools(processes=pool.size, cache=store.cache_folder, models=models, host=pool.host, progress=told)
-    with open_verifiers(recipe, task, tools) as (verifiers, examiner, panel):
+    with open_verifiers(recipe, task, tools) as (verifiers, eval_verifier, panel):
         context = Context(
             recipe=recipe,
             training=training,
             task=task,
             verifiers=verifiers,
             verifier=verifiers[("verifier",)],
-            examiner=examiner,
+            eval_verifier=eval_verifier,
             panel=panel,
             models=models,
             store=store,
@@ -77,7 +77,7 @@ def run(
         )
         stopped = bool(entries) and entries[-1].generation.stops and not past_guards
         numbers = range(len(entries), recipe.generations.count + 1) if not stopped else ()
-        bound = pool.probe(PROBE_SECONDS) if numbers else {}
+        bound = pool.benchmark(BENCHMARK_SECONDS) if numbers else {}
         for number in numbers:
             started, meter = datetime.now(UTC), context.meter()
             generation = grow(context.at(number), entries, number, lineage=lineage, meter=meter)
@@ -119,11 +119,11 @@ def grow(context: Context, entries: Sequence[Entry], number: int, *, lineage: st
         meter=meter,
     )
     decision, further = gate(context, entries, plan, evaluation, meter=meter)
-    health, examined = examine(context, entries, plan, results, checkpoint, evaluation, meter=meter)
-    aside = context.recipe.gate_of(number) == "never"
-    decision, champion = heed(decision, health, earlier=[entry.generation for entry in entries], aside=aside)
+    diagnostics, diagnosed = diagnose(context, entries, plan, results, checkpoint, evaluation, meter=meter)
+    earlier, ungated = [entry.generation for entry in entries], context.recipe.gate_of(number) == "never"
+    decision, champion = apply_guards(decision, diagnostics, earlier=earlier, ungated=ungated)
     refs = by_role(results)
-    refs |= {"weights": weights, "evaluation": evaluation.artifact, "health": examined}
+    refs |= {"weights": weights, "evaluation": evaluation.artifact, "diagnostics": diagnosed}
     refs |= {**base_artifacts(context, checkpoint), **inherited(context, number), **further}
     return Generation(
         number=number,
@@ -143,7 +143,7 @@ def grow(context: Context, entries: Sequence[Entry], number: int, *, lineage: st
         report=evaluation.report,
         decision=decision,
         compute=meter.compute(),
-        books=combine(result.books for result in results),
+        accounting=combine(result.accounting for result in results),
         champion=champion,
-        health=health,
+        diagnostics=diagnostics,
     )

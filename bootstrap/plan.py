@@ -4,12 +4,12 @@ Committed generations are shown with what became of them. The others assume that
 and is promoted, unless the gate leaves it alone. FLOPs are those that the ledger counts, by its formulas. Counts are
 upper bounds where the run decides (every proposal of self-play is solved, every prompt gets all its samples, a level
 that cannot be counted has all the held-out prompts asked for), except for groups whose rewards are all equal, which
-are most (`LIVE_SHARE`). Answers count as long as the longest right one, or as the recipe lets them be, a proposed
-problem as long as a target's, and the proposer's few tokens not at all. A pretrained model's tokens are counted by its
-folder's tokenizer on a sample of prompts. Seconds come from assumed rates until generations are committed; from then on
-the rates are scaled so that the plan of those agrees with their measured time. Left out: Ray, MLflow, verification time
-and what verifiers ask, the measuring of health, answers to prompts asked again with a hint, the evaluation of retained
-levels above the target, and in memory the weights of teachers and references.
+are most (`INFORMATIVE_SHARE`). Answers count as long as the longest right one, or as the recipe lets them be, a
+proposed problem as long as a target's, and the proposer's few tokens not at all. A pretrained model's tokens are
+counted by its folder's tokenizer on a sample of prompts. Seconds come from assumed rates until generations are
+committed; from then on the rates are scaled so that the plan of those agrees with their measured time. Left out: Ray,
+MLflow, verification time and what verifiers ask, the measuring of diagnostics, answers to prompts asked again with a
+hint, the evaluation of retained levels above the target, and in memory the weights of teachers and references.
 """
 
 import json
@@ -34,8 +34,8 @@ from bootstrap.compute import (
     train_flops,
 )
 from bootstrap.config.base_model import ModelSettings, scratch_vocabulary
-from bootstrap.config.descent import Descent
 from bootstrap.config.distillation import Taught
+from bootstrap.config.model_origins import ModelOrigins
 from bootstrap.config.models import LineageModel, Model, means_best, outside_model, server_model, told
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.sources import Replay
@@ -78,7 +78,7 @@ WIDE_RATES = {
     "emulated bf16": {"train": 1.2e10, "generate": 6e9, "evaluate": 6e9},
 }
 """The same of models this wide, by the precision of their matmuls."""
-LIVE_SHARE = 0.15
+INFORMATIVE_SHARE = 0.15
 """Assumed share of groups with unequal rewards, where only those carry a gradient: the six generations of
 `pipelines/quickstart.yaml` have 0.08 to 0.27, since a level is mastered long before its generation ends."""
 SAMPLED_PROMPTS = 32
@@ -390,13 +390,13 @@ class _Estimates:
     def __init__(self, recipe: Recipe, config: dict[str, Any] | None, *, last: int, tools: Tools | None = None) -> None:
         """Raise RecipeError when a file holds too many rows that its verifier cannot use."""
         self.recipe = recipe
-        self._descent = Descent(recipe, last=last)
+        self._origins = ModelOrigins(recipe, last=last)
         self._config = config
         self.task = build_task(recipe.task)
         self.panel = {name: build_task(watched.task) for name, watched in recipe.evaluation.panel.items()}
         self.unread: list[str] = []
         """Notes that say where it is not known here which rows of a file the verifiers can use."""
-        judged = [(self.task, verifier) for verifier in (*recipe.verifiers().values(), recipe.examiner)]
+        judged = [(self.task, verifier) for verifier in (*recipe.verifiers().values(), recipe.eval_verifier)]
         judged += [(self.panel[name], watched.verifier) for name, watched in recipe.evaluation.panel.items()]
         for task, verifier in judged:
             try:
@@ -416,7 +416,7 @@ class _Estimates:
 
     def of(self, number: int) -> "_Estimate":
         """Return the estimate of a generation's model."""
-        return self._made_of(self._descent.of(number))
+        return self._made_of(self._origins.of(number))
 
     def _made_of(self, origin: ModelSettings | None) -> "_Estimate":
         # Where the gate decides between several models, the lineage's own stands for them: their size is not known yet.
@@ -430,7 +430,7 @@ class _Estimates:
         outside = outside_model(name)
         if outside is not None and outside.folder is not None:
             return shape_of_config(json.loads((outside.folder / "config.json").read_bytes()))
-        return self._made_of(self._descent.named(name, number=number)).shape
+        return self._made_of(self._origins.named(name, number=number)).shape
 
     def memory_bytes(self) -> int:
         """Return bytes of one worker at its fullest."""
@@ -588,7 +588,9 @@ class _Estimate:
         return self._generate(self.family.shape_of(sampler, number), lengths, prompts, step.samples_per_prompt)
 
     def _frozen(self, step: Step, targets: Sequence[int], *, number: int) -> float:
-        """Return FLOPs of forward passes that nothing is learnt from: of teachers and references, and to read again."""
+        """Return FLOPs of forward passes that nothing is learnt from: of teachers and references, and to recompute
+        log-probabilities.
+        """
 
         def passes(taught: Taught | None, *, length: float) -> float:
             shapes = [self.family.shape_of(teacher, number) for _, teacher in taught.teachers()] if taught else []
@@ -597,14 +599,14 @@ class _Estimate:
         total, algorithm, distillation = 0.0, step.policy_gradient, step.anchor
         if distillation is not None:
             length = self._replayed(distillation, replay_levels(targets) or targets)
-            updates = step.rounds * (algorithm.updates_per_round if algorithm else 1)
+            updates = step.num_rounds * (algorithm.updates_per_round if algorithm else 1)
             total += updates * distillation.batch_size * passes(distillation, length=length)
         if algorithm is None:
             return total
         own, epochs = _learned(step), algorithm.inner_epochs
         length = self.sequence(drawn_levels(step, targets))
         total += own * epochs * passes(step.own_teaching, length=length)
-        if algorithm.reads_again:
+        if algorithm.recomputes_logprobs:
             total += own * forward_flops(self.shape, [length])
         if algorithm.kl is not None:
             total += own * epochs * forward_flops(self.family.shape_of(algorithm.kl.model, number), [length])
@@ -681,8 +683,8 @@ def _groups(step: Step) -> tuple[float, float]:
     if not step.leaves_out_equal_rewards:
         return wanted, wanted
     redraws = step.policy_gradient.redraws if step.policy_gradient is not None else 0
-    drawn = wanted * sum((1 - LIVE_SHARE) ** again for again in range(redraws + 1))
-    return drawn, LIVE_SHARE * drawn
+    drawn = wanted * sum((1 - INFORMATIVE_SHARE) ** again for again in range(redraws + 1))
+    return drawn, INFORMATIVE_SHARE * drawn
 
 
 def _learned(step: Step) -> float:
@@ -842,7 +844,7 @@ def _describe(recipe: Recipe, step: Step, targets: Sequence[int], *, number: int
     return StepPlan(
         type=step.type,
         summary=step.summary,
-        updates=step.rounds,
+        updates=step.num_rounds,
         data=step.data(words),
         teachers=tuple(dict.fromkeys(one if isinstance(one, str) else told(one) for _, one in step.teachers())),
     )

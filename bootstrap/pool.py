@@ -20,7 +20,7 @@ from bootstrap.config import verifiers
 from bootstrap.config.base_model import ScratchModel
 from bootstrap.config.training import Training
 from bootstrap.errors import FingerprintMismatch
-from bootstrap.learner_records import Divergence, Reading, UpdateMetrics
+from bootstrap.learner_records import Divergence, TokenScores, UpdateMetrics
 from bootstrap.records import Batch, Checkpoint, Example, Request, Rollout, Sampling
 from bootstrap.scoring.verifier import Verifier, build_verifier
 from bootstrap.telemetry import Telemetry
@@ -127,16 +127,16 @@ class Pool(ABC):
             )
         return fingerprints[0]
 
-    def load_peer(self, checkpoint: Checkpoint) -> ModelShape:
+    def load_frozen_sampler(self, checkpoint: Checkpoint) -> ModelShape:
         """Have these weights in every worker beside those in training, for `generate`; return their shape.
 
         Raises FingerprintMismatch when they are not what they claim.
         """
-        return self.broadcast("load_peer", dict(checkpoint.files), checkpoint.fingerprint)[0]
+        return self.broadcast("load_frozen_sampler", dict(checkpoint.files), checkpoint.fingerprint)[0]
 
-    def drop_peer(self, fingerprint: str) -> None:
-        """Forget a peer."""
-        self.broadcast("drop_peer", fingerprint)
+    def drop_frozen_sampler(self, fingerprint: str) -> None:
+        """Forget a frozen sampler."""
+        self.broadcast("drop_frozen_sampler", fingerprint)
 
     def host(self, settings: verifiers.Verifier) -> Verifier:
         """Return a verifier that holds a model; here it lives in this process.
@@ -148,8 +148,8 @@ class Pool(ABC):
     def generate(self, requests: Sequence[Request], sampling: Sampling, *, by: str | None = None) -> list[Rollout]:
         """Return one rollout per request, in order; all must come from the same weights.
 
-        `by`: fingerprint of a peer that samples instead of the weights in training. Whole groups stay together, so that
-        each prompt is run once. Shards are balanced by number of requests.
+        `by`: fingerprint of a frozen sampler that samples instead of the weights in training. Whole groups stay
+        together, so that each prompt is run once. Shards are balanced by number of requests.
         """
         shards = _split_groups(requests, self.size)
         handles = [self.start(w, "generate", shard, sampling, by) for w, shard in enumerate(shards) if shard]
@@ -158,12 +158,12 @@ class Pool(ABC):
         by_id = {r.id: r for r in rollouts}
         return [by_id[request.id] for request in requests]
 
-    def read(self, examples: Sequence[Example], *, temperature: float) -> list[Reading]:
+    def recompute_logprobs(self, examples: Sequence[Example], *, temperature: float) -> list[TokenScores]:
         """Return what the weights under training say of each example's completion tokens, in order of the examples."""
         shards = _split_examples(examples, self.size)
-        handles = [self.start(w, "read", shard, temperature) for w, shard in enumerate(shards) if shard]
-        readings = {r.source: r for part in self.wait(handles, what="readings") for r in part}
-        return [readings[example.source] for example in examples]
+        handles = [self.start(w, "recompute_logprobs", shard, temperature) for w, shard in enumerate(shards) if shard]
+        token_scores = {r.source: r for part in self.wait(handles, what="token scores") for r in part}
+        return [token_scores[example.source] for example in examples]
 
     def divergence(self, examples: Sequence[Example], *, to: Checkpoint) -> Divergence:
         """Return how far the weights held are from others of the same vocabulary on these completions.
@@ -223,9 +223,9 @@ class Pool(ABC):
         checkpoint, state = self.wait([self.start(0, "export"), self.start(0, "optimizer_state")], what="checkpoint")
         return checkpoint, state
 
-    def probe(self, seconds: float) -> dict[str, float]:
+    def benchmark(self, seconds: float) -> dict[str, float]:
         """Return the bound of all workers together, measured while all of them work."""
-        results = self.broadcast("probe", seconds)
+        results = self.broadcast("benchmark", seconds)
         return {name: sum(r[name] for r in results) for name in results[0]}
 
 

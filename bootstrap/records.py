@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from bootstrap.ids import RolloutId, SampleId
-from bootstrap.learner_records import GuideForm, RatioLevel, Surrogate
+from bootstrap.learner_records import KlForm, RatioLevel, Surrogate
 
 MEASURED = "measured"
 """Metadata of a row's field that differs from run to run: tables, which are hashed, leave it out."""
@@ -82,7 +82,7 @@ class Prompt:
     level: int
     text: str
     split: Split
-    stepping_stone: bool = False
+    easier_variant: bool = False
     """An easier variant of the level (for addition: one operand shorter)."""
     key: str = ""
     """What the task needs beside the text to find the reference again, as a data set's name and seed."""
@@ -208,13 +208,13 @@ class Selection:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Guide:
+class KlTarget:
     """A frozen model that the `rl` stream of one sequence is held to, or taught by."""
 
     model: str
     """Its fingerprint."""
     weight: float
-    form: GuideForm
+    form: KlForm
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -240,16 +240,16 @@ class Example:
     logprobs: tuple[float, ...] = ()
     """Log-probabilities of the completion tokens at sampling time, for the `rl` stream's ratio."""
     importance: tuple[float, ...] = ()
-    """Constant weight of each completion token's advantage, guides' rewards included; empty for 1."""
+    """Constant weight of each completion token's advantage, KL targets' rewards included; empty for 1."""
     loss_scale: float = 1.0
     """What `advantages` were multiplied by for their aggregation; terms of the `rl` stream beside them need it too."""
     values: tuple[float, ...] = ()
     """The critic's value of each completion token's state at sampling time; empty with `returns`."""
     returns: tuple[float, ...] = ()
     """What the critic's values should become; empty when it learns nothing from the sequence."""
-    stay_weights: tuple[float, ...] = ()
+    anchor_penalty_weights: tuple[float, ...] = ()
     """Weight of `|logprob - logprob at sampling time|` of each completion token in the `rl` stream; empty for none."""
-    guides: tuple[Guide, ...] = ()
+    kl_targets: tuple[KlTarget, ...] = ()
     """Models that bear on the `rl` stream's tokens; empty when the sequence takes no part in it."""
     ce_weight: float = 0.0
     kl_weight: float = 0.0
@@ -307,7 +307,7 @@ class Event:
 
     generation: int
     stage: str
-    """read (rows of a file), generate, select, train, evaluate, examine."""
+    """read (rows of a file), generate, select, train, evaluate, diagnose."""
     done: int = 0
     total: int = 0
     metrics: Mapping[str, float] = field(default_factory=dict)

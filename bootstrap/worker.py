@@ -19,7 +19,7 @@ from bootstrap.config.base_model import ScratchModel
 from bootstrap.config.optimizers import Optimizer
 from bootstrap.config.training import Training
 from bootstrap.errors import FingerprintMismatch, RecipeError
-from bootstrap.learner_records import Divergence, Reading, UpdateMetrics
+from bootstrap.learner_records import Divergence, TokenScores, UpdateMetrics
 from bootstrap.records import Batch, Checkpoint, Example, Request, Rollout, Sampling
 from bootstrap.rollouts.engine import TransformersEngine
 from bootstrap.store.fingerprint import base_fingerprint, fingerprint_model, fingerprint_safetensors
@@ -51,7 +51,7 @@ class Worker:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.batch_rows = batch_rows
         self.teachers: dict[str, Any] = {}
-        self.peers: dict[str, TransformersEngine] = {}
+        self.frozen_samplers: dict[str, TransformersEngine] = {}
         self.bases: dict[str, _Base] = {}
         self.learner: Learner | None = None
         self.training = Training()
@@ -124,8 +124,8 @@ class Worker:
         self.learner = None
         # The matrices of an adapter's base are in bf16 already; those under training need a rounded copy.
         lowered = self.training.precision == "bf16" and base is None
-        self.twin = precision.SamplingTwin(model) if lowered else None
-        self.engine = self._engine(self.twin.model if self.twin else model, tokenizer, passed_on)
+        self.inference_copy = precision.InferenceCopy(model) if lowered else None
+        self.engine = self._engine(self.inference_copy.model if self.inference_copy else model, tokenizer, passed_on)
         self._fingerprint: str | None = None
         return self.fingerprint()
 
@@ -166,28 +166,29 @@ class Worker:
     def generate(self, requests: Sequence[Request], sampling: Sampling, by: str | None = None) -> list[Rollout]:
         """Sample completions, each stamped with the fingerprint of the weights that made it.
 
-        `by`: fingerprint of a peer that samples instead of the weights in training, with a tokenizer of its own.
+        `by`: fingerprint of a frozen sampler that samples instead of the weights in training, with a tokenizer of its
+        own.
         """
         if by is None:
             with lora.sampling(self.model):
                 return self.engine.generate(requests, sampling, policy=self.fingerprint())
-        assert by in self.peers, f"load_peer() comes before generate() by {by[:16]}"
-        with lora.sampling(self.peers[by].model):
-            return self.peers[by].generate(requests, sampling, policy=by)
+        assert by in self.frozen_samplers, f"load_frozen_sampler() comes before generate() by {by[:16]}"
+        with lora.sampling(self.frozen_samplers[by].model):
+            return self.frozen_samplers[by].generate(requests, sampling, policy=by)
 
-    def load_peer(self, files: Mapping[str, bytes], fingerprint: str) -> ModelShape:
+    def load_frozen_sampler(self, files: Mapping[str, bytes], fingerprint: str) -> ModelShape:
         """Hold frozen weights that sample beside those in training; return their shape.
 
         Raises FingerprintMismatch when they are not those that `fingerprint` names.
         """
-        self._check_weights(files, fingerprint, what="a peer's")
-        peer, tokenizer = self._frozen(files)
-        self.peers[fingerprint] = self._engine(peer, tokenizer, files)
-        return models.model_shape(peer)
+        self._check_weights(files, fingerprint, what="a frozen sampler's")
+        frozen_sampler, tokenizer = self._frozen(files)
+        self.frozen_samplers[fingerprint] = self._engine(frozen_sampler, tokenizer, files)
+        return models.model_shape(frozen_sampler)
 
-    def drop_peer(self, fingerprint: str) -> None:
-        """Forget a peer; one that is not held is no error."""
-        self.peers.pop(fingerprint, None)
+    def drop_frozen_sampler(self, fingerprint: str) -> None:
+        """Forget a frozen sampler; one that is not held is no error."""
+        self.frozen_samplers.pop(fingerprint, None)
 
     def load_teacher(self, files: Mapping[str, bytes], fingerprint: str) -> None:
         """Hold a frozen teacher for the `kl` stream.
@@ -261,18 +262,18 @@ class Worker:
         assert self.learner is not None, "begin() comes before gradient()"
         return self.learner.gradient(batch)
 
-    def read(self, examples: Sequence[Example], temperature: float) -> list[Reading]:
+    def recompute_logprobs(self, examples: Sequence[Example], temperature: float) -> list[TokenScores]:
         """Return what the weights say of each example's completion tokens as they are now."""
-        assert self.learner is not None, "begin() comes before read()"
-        return self.learner.read(examples, temperature=temperature)
+        assert self.learner is not None, "begin() comes before recompute_logprobs()"
+        return self.learner.recompute_logprobs(examples, temperature=temperature)
 
     def apply(self, lr_factor: float, grad_clip: float, *gradients: Gradient) -> UpdateMetrics:
         """Take the optimizer step of the whole batch; all workers do, with the same gradients in the same order."""
         assert self.learner is not None, "begin() comes before apply()"
         self._fingerprint = None
         metrics = self.learner.apply(list(gradients), lr_factor=lr_factor, grad_clip=grad_clip)
-        if self.twin is not None:
-            self.twin.refresh()
+        if self.inference_copy is not None:
+            self.inference_copy.refresh()
         return metrics
 
     def merge(
@@ -306,7 +307,7 @@ class Worker:
         assert self.learner is not None, "begin() comes before restore()"
         self.learner.restore(state)
 
-    def probe(self, seconds: float) -> dict[str, float]:
+    def benchmark(self, seconds: float) -> dict[str, float]:
         """Measure this worker's bound: matmul operations, in the recipe's precision, and bytes moved per second.
 
         Half of the time goes to square matmuls (512 wide on a CPU, where they fit the cache, 4096 on a GPU), half to

@@ -73,7 +73,7 @@ def compare_workers(
                 if number:
                     updates[count].append(rate)
                     samples[count].append(sampled)
-                    bounds[count].append(rate * flops / pool.probe(1.0)["matmul_flops"])
+                    bounds[count].append(rate * flops / pool.benchmark(1.0)["matmul_flops"])
     return [
         WorkersRow(
             workers=count,

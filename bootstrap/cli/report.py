@@ -13,7 +13,7 @@ from bootstrap.cli.sync import DEFAULT_PORT, newest_receipt
 from bootstrap.cli.target import Target, recall, uri_to_show, without_credentials
 from bootstrap.errors import TrackingError
 from bootstrap.lineage import tracking
-from bootstrap.lineage.curves import Curve, aside
+from bootstrap.lineage.curves import Curve, ungated
 from bootstrap.store import durable
 from bootstrap.store.ancestry import own_flops
 
@@ -100,7 +100,7 @@ def to_json(one: Reported) -> dict[str, Any]:
                 "starts_from": None if arm.start is None else arm.start.generation,
                 "generation_0_flops": arm.base_flops,
                 "levels_not_measured": list(arm.unmeasured),
-                "own_flops": own_flops(aside(one.entries)[arm.stage or ""]),
+                "own_flops": own_flops(ungated(one.entries)[arm.stage or ""]),
                 "best": one.best(arm).number,
                 "points": _points(arm, "value"),
             }

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from bootstrap.cli import render
 from bootstrap.cli.report_curves import Reported, first_target, goals
 from bootstrap.evaluation.scaling import MIN_POINTS
-from bootstrap.ledger_records import Generation, LevelReport, Outcome
+from bootstrap.ledger_records import Generation, GenerationOutcome, LevelReport
 from bootstrap.levels import level_range
 from bootstrap.lineage import queries, text
-from bootstrap.lineage.curves import Curve, aside, competitors
+from bootstrap.lineage.curves import Curve, competitors, ungated
 from bootstrap.store.ancestry import ancestry, own_flops, total
 from bootstrap.store.ledger import Entry
 
@@ -79,8 +79,8 @@ def _law(one: Reported) -> str:
 def _counts(found: Curve) -> str:
     outcomes = [point.outcome for point in found.points]
     if found.stage is not None:
-        return f"{len(outcomes)} aside"
-    return f"{outcomes.count(Outcome.PROMOTED)}/{len(outcomes) - 1} promoted"
+        return f"{len(outcomes)} ungated"
+    return f"{outcomes.count(GenerationOutcome.PROMOTED)}/{len(outcomes) - 1} promoted"
 
 
 def _value(value: float | None, found: Curve) -> str:
@@ -90,7 +90,7 @@ def _value(value: float | None, found: Curve) -> str:
 
 
 def _categories(flops: Mapping[str, float]) -> str:
-    return ", ".join(f"{category} {text.si(spent)}" for category, spent in sorted(flops.items()))
+    return ", ".join(f"{category} {text.si(compute_cost)}" for category, compute_cost in sorted(flops.items()))
 
 
 def markdown(reported: Sequence[Reported]) -> str:
@@ -112,16 +112,16 @@ def markdown(reported: Sequence[Reported]) -> str:
         numbers = [generation.number for generation in competitors(generations)]
         counted = ancestry(entries, numbers, siblings=one.siblings)
         own = [generations[number] for number in sorted(counted)]
-        inherited = next((edge for edge in generations[0].edges if edge.spent is not None), None)
+        inherited = next((edge for edge in generations[0].edges if edge.compute_cost is not None), None)
         categories = _categories(own_flops(own))
-        if inherited is not None and inherited.spent is not None:
-            before = total([inherited.spent.start, inherited.spent.since])
+        if inherited is not None and inherited.compute_cost is not None:
+            before = total([inherited.compute_cost.start, inherited.compute_cost.since])
             categories += f"; before the fork, {inherited.external}: {_categories(before)}"
         target = first_target(entries)
         rows.append(
             _row(one.curve, entries, own, start=generations[0], end=champion, level=target, categories=categories)
         )
-        for arm, (_, kept) in zip(one.arms, aside(entries).items(), strict=True):
+        for arm, (_, kept) in zip(one.arms, ungated(entries).items(), strict=True):
             end, parent = one.best(arm), kept[0].parent
             common = max(champion.target_levels)
             rows.append(
@@ -150,7 +150,7 @@ def _row(
 ) -> str:
     """Return one row. `own`: the generations that it counts; `start`: None for fresh weights or a merge."""
     seconds = sum(sum(entries[generation.number].annotations.seconds.values()) for generation in own)
-    spent = own_flops(generation for generation in own if generation.number)
+    compute_cost = own_flops(generation for generation in own if generation.number)
     if start is not None:
         frontier, accuracy = str(start.report.frontier), _interval(start.report.level(level))
     else:
@@ -162,7 +162,7 @@ def _row(
         f"level {level}: {accuracy} -> {_interval(end.report.level(level))}",
         text.duration(seconds),
         categories,
-        text.si(spent.get("generate", 0.0) + spent.get("train", 0.0)),
+        text.si(compute_cost.get("generate", 0.0) + compute_cost.get("train", 0.0)),
     )
     return f"| {' | '.join(cells)} |"
 

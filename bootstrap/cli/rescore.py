@@ -42,15 +42,15 @@ def rescore_lineage(store: LineageStore, *, recipe_path: Path | None, as_json: b
     tools = Tools(
         processes=len(os.sched_getaffinity(0)), cache=store.cache_folder, models=NoModels(), progress=RowsProgress()
     )
-    with open_verifiers(recipe, task, tools) as (verifiers, examiner, panel):
+    with open_verifiers(recipe, task, tools) as (verifiers, eval_verifier, panel):
         opened = {place: settings for place, settings in recipe.verifiers().items() if place in verifiers}
         asking = [settings for settings in opened.values() if roles(settings)]
         judges = {place: verifiers[place] for place, settings in opened.items() if not roles(settings)}
-        rescorer = Rescorer(recipe, store=store, task=task, verifiers=judges, examiner=examiner, panel=panel)
+        rescorer = Rescorer(recipe, store=store, task=task, verifiers=judges, eval_verifier=eval_verifier, panel=panel)
         found = rescorer.rescore(entries)
         versions = {verifier.name: verifier.version for verifier in verifiers.values()}
-        if examiner not in verifiers.values():
-            versions[f"{HELD_OUT}{examiner.name}"] = examiner.version
+        if eval_verifier not in verifiers.values():
+            versions[f"{HELD_OUT}{eval_verifier.name}"] = eval_verifier.version
     if as_json:
         render.print_json(
             {"lineage": store.root.name, "verifiers": versions, "generations": [_json(row) for row in found]}

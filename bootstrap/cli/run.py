@@ -41,7 +41,7 @@ MAX_AUTO_WORKERS = 8
 """Upper bound of `auto` on one machine."""
 JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Ray sets it in the environment of a job's driver."""
-STAGES = ("generate", "score", "train", "evaluate", "health", "other")
+STAGES = ("generate", "score", "train", "evaluate", "diagnostics", "other")
 
 
 def planned(
@@ -102,7 +102,7 @@ def _stopped(entries: Sequence[Entry]) -> Generation | None:
 
 
 def _ended(stopped: Generation) -> str:
-    told = "; ".join(str(finding) for finding in stopped.health.findings if finding.action is GuardAction.STOP)
+    told = "; ".join(str(finding) for finding in stopped.diagnostics.findings if finding.action is GuardAction.STOP)
     return f"a guard ended the run at {stopped.name}: {told}"
 
 
@@ -209,7 +209,7 @@ def run_recipe(
                 watch.committed(newest)
                 reason = newest.decision.reason.removeprefix("rejected: ")
                 display.say(f"{newest.name} {newest.outcome}: {reason}")
-                for finding in newest.health.findings:
+                for finding in newest.diagnostics.findings:
                     display.say(f"guard of {newest.name}: {finding}")
                 publisher()
 

@@ -40,7 +40,9 @@ def print_generation(shown: Mapping[str, Any]) -> None:
         "base": _pretrained(shown["pretrained"]),
         "fingerprint": shown["fingerprint"],
         "record": f"{shown['hash']} after {shown['previous_hash']}",
-        "frontier": f"level {shown['frontier']}, lead {shown['lead']}; target {target}",
+        "frontier": (
+            f"level {shown['frontier']}, generalization margin {shown['generalization_margin']}; target {target}"
+        ),
         "recipe": f"{shown['recipe_digest']}, seed {shown['seed']}, {shown['workers']} workers",
         "code": shown["code_version"],
         "precision": shown["measured"]["environment"].get("precision", ""),
@@ -49,8 +51,8 @@ def print_generation(shown: Mapping[str, Any]) -> None:
         "FLOPs": _counts(shown["flops"]),
         "seconds": ", ".join(f"{phase} {seconds:.1f}" for phase, seconds in shown["seconds"].items()),
         "bound": ", ".join(f"{phase} {text.percent(share)}" for phase, share in shown["bound_fraction"].items()),
-        "books": ", ".join(f"{name} {value}" for name, value in shown["books"].items() if name != "dropped"),
-        "dropped": ", ".join(f"{reason}: {count}" for reason, count in shown["books"]["dropped"].items()),
+        "accounting": ", ".join(f"{name} {value}" for name, value in shown["accounting"].items() if name != "dropped"),
+        "dropped": ", ".join(f"{reason}: {count}" for reason, count in shown["accounting"]["dropped"].items()),
         "measured": f"{shown['measured']['started']} to {shown['measured']['finished']} on {shown['measured']['host']}",
     }
     width = max(len(name) for name in facts)
@@ -64,10 +66,10 @@ def print_generation(shown: Mapping[str, Any]) -> None:
     print_rows("slices", [_slice_row(name, row) for name, rows in shown["slices"].items() for row in rows])
     print_rows("gate", [_test_row(row) for row in shown["gate_tests"]])
     print_rows(
-        "health",
+        "diagnostics",
         [
             {"metric": metric, "value": f"{value:.4g}", "guard": _guard(shown["findings"], metric)}
-            for metric, value in shown["health"].items()
+            for metric, value in shown["diagnostics"].items()
             if value is not None
         ],
     )

@@ -25,8 +25,8 @@ from bootstrap.errors import RecipeError, VerifierError
 from bootstrap.prompts.build import build_task
 from bootstrap.prompts.task import Task
 from bootstrap.references import Call, CallCases, write
-from bootstrap.scoring.conformance import Finding, check
-from bootstrap.scoring.probe import Case
+from bootstrap.scoring.conformance import ConformanceResult, check
+from bootstrap.scoring.sanity import Case
 from bootstrap.scoring.verifier import Tools, build_verifier
 from bootstrap.scoring.verifier import Verifier as VerifierInUse
 from bootstrap.stages.readable import leave_out_unreadable
@@ -94,7 +94,7 @@ def check_verifier(
         )
 
 
-def _by_part(verifier: VerifierInUse, task: Task, settings: Verifier) -> Iterator[Finding]:
+def _by_part(verifier: VerifierInUse, task: Task, settings: Verifier) -> Iterator[ConformanceResult]:
     """Yield the findings about a recipe's verifier, prefixed by the part of a mixture that they are about."""
     for part, one, cases in proofs(verifier, task, prompts_per_level=PROMPTS_PER_LEVEL):
         _, own = settings.of_task(part) or ((), settings)
@@ -156,7 +156,7 @@ def _placed(place: AnswerPlace, text: str) -> str:
     return text
 
 
-def _print(name: str, findings: Sequence[Finding]) -> None:
+def _print(name: str, findings: Sequence[ConformanceResult]) -> None:
     render.say(f"verifier {name}")
     names = ("answer", "verdict", "reward", "reason", "ok", "note")
     rows = [

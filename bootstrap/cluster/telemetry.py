@@ -61,7 +61,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
-class _Open:
+class _OpenSpan:
     """A block that is being timed."""
 
     name: str
@@ -90,7 +90,7 @@ class _Series:
         self._gauges = {name: Gauge(f"{PREFIX}{name}", *_described(*told)) for name, told in gauges.items()}
         self._counters = {name: Counter(f"{PREFIX}{name}", *_described(*told)) for name, told in counters.items()}
         self._last: dict[tuple[str, _Labels], float] = {}
-        self._open: dict[object, _Open] = {}
+        self._open: dict[object, _OpenSpan] = {}
         self._lock = threading.Lock()
         self._said = False
         self._closed = threading.Event()
@@ -115,7 +115,7 @@ class _Series:
     @contextmanager
     def timing(self, name: str, **labels: str) -> Iterator[None]:
         """Add the wall time of the block to a counter, while it passes."""
-        key, opened = object(), _Open(name=name, labels=labels, counted=time.perf_counter())
+        key, opened = object(), _OpenSpan(name=name, labels=labels, counted=time.perf_counter())
         with self._lock:
             self._open[key] = opened
         try:
@@ -142,7 +142,7 @@ class _Series:
             for opened in self._open.values():
                 self._count(opened)
 
-    def _count(self, opened: _Open) -> None:
+    def _count(self, opened: _OpenSpan) -> None:
         now = time.perf_counter()
         self.add(opened.name, now - opened.counted, **opened.labels)
         opened.counted = now
@@ -223,7 +223,7 @@ class RayTelemetry(Telemetry):
     def committed(self, generation: Generation) -> None:
         self.newest(generation)
         self._series.add("gate_decisions", 1, outcome=generation.outcome.value)
-        for finding in generation.health.findings:
+        for finding in generation.diagnostics.findings:
             self._series.add("guard_findings", 1, metric=finding.metric.value, action=finding.action.value)
 
     def unpublished(self, count: int) -> None:

@@ -14,7 +14,7 @@ from bootstrap.config.base import ByType, Settings
 from bootstrap.config.models import Reference
 from bootstrap.config.plugins import PluginSettings
 from bootstrap.errors import RecipeError
-from bootstrap.learner_records import GuideForm, RatioLevel, Surrogate
+from bootstrap.learner_records import KlForm, RatioLevel, Surrogate
 from bootstrap.plugins import Kind
 
 
@@ -23,7 +23,7 @@ class ReferenceKl(Settings):
 
     It acts on the samples that take part in the policy loss, in the mean over their tokens: on those of groups with
     equal rewards too with `zero_variance: keep` (TRL's term is on every token) or beside `teaching`, otherwise on those
-    of live groups alone.
+    of informative groups alone.
 
     k1 in the reward, and k2 in the loss where it is on policy, have the gradient of KL(policy || reference); k3 in the
     loss, GRPO's term, has that of KL(reference || policy) on policy. Each makes the two agree. The others are no
@@ -47,9 +47,9 @@ class ReferenceKl(Settings):
     steps (arXiv:2501.12948), which are 25 rounds of its 16 mini-batches."""
 
     @property
-    def form(self) -> GuideForm:
+    def form(self) -> KlForm:
         """How it bears on tokens: `where`, and `estimator` with its default."""
-        return GuideForm(f"{self.where}_{self.estimator or {'loss': 'k3', 'reward': 'k1'}[self.where]}")
+        return KlForm(f"{self.where}_{self.estimator or {'loss': 'k3', 'reward': 'k1'}[self.where]}")
 
     @model_validator(mode="after")
     def _has_the_gradient_of_a_penalty(self) -> "ReferenceKl":
@@ -161,7 +161,7 @@ class PolicyGradient(Settings):
     mini_batches: int = Field(default=1, ge=1)
     """Updates into which a round's rollouts are split, whole groups together; R1 takes 16 (arXiv:2501.12948). Ratios
     differ from 1, and clips act, from a round's second update on. Advantages are those of the whole round, means those
-    of the update; with fewer live groups than this, some updates have replayed sequences alone."""
+    of the update; with fewer informative groups than this, some updates have replayed sequences alone."""
     correction: OffPolicyCorrection | None = None
     """null takes the sampler's log-probabilities for the trainer's."""
     truncated_answers: Literal["keep", "mask"] = "keep"
@@ -181,7 +181,7 @@ class PolicyGradient(Settings):
         return self.inner_epochs * self.mini_batches
 
     @property
-    def reads_again(self) -> bool:
+    def recomputes_logprobs(self) -> bool:
         """Whether a round's answers go through the trainer's model before its first update."""
         return self.correction is not None
 
@@ -222,8 +222,10 @@ class PolicyGradient(Settings):
                 "use group_size 2 or more (8 is usual), or algorithm: {type: reinforce_pp, baseline: false}"
             )
 
-    def check_probe(self, probe: int) -> None:
-        """Raise ValueError when a prompt that is left alone after `probe` samples, 2 or more, has no advantage."""
+    def check_initial_samples(self, initial_samples: int) -> None:
+        """Raise ValueError when a prompt that is left alone after `initial_samples` samples, 2 or more, has no
+        advantage.
+        """
 
     @model_validator(mode="after")
     def _loss_can_work(self) -> "PolicyGradient":
@@ -364,12 +366,12 @@ class PassAtK(GroupRelative):
             )
         super().check_group_size(size)
 
-    def check_probe(self, probe: int) -> None:
-        """Raise ValueError when the best of k is one number for all samples of a probe."""
-        if probe < self.least_group_size:
+    def check_initial_samples(self, initial_samples: int) -> None:
+        """Raise ValueError when the best of k is one number for all initial samples."""
+        if initial_samples < self.least_group_size:
             raise ValueError(
-                f"a prompt left alone after {probe} samples has nothing to compare by pass@{self.k}; "
-                f"use probe: {self.k + 1} or more, a smaller algorithm.k, or remove probe"
+                f"a prompt left alone after {initial_samples} samples has nothing to compare by pass@{self.k}; "
+                f"use initial_samples: {self.k + 1} or more, a smaller algorithm.k, or remove initial_samples"
             )
 
 
@@ -440,7 +442,7 @@ class Ppo(PolicyGradient):
     clip_high: float | None = Field(default=0.2, gt=0)
 
     @property
-    def reads_again(self) -> bool:
+    def recomputes_logprobs(self) -> bool:
         """Always: the critic reads what it judges."""
         return True
 

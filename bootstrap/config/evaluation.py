@@ -57,7 +57,7 @@ class PanelTask(Settings):
         return self.levels or tuple(range(1, self.task.base_level + 1))
 
 
-class Evaluation(Settings):
+class EvaluationSettings(Settings):
     prompts_per_level: int = Field(default=1000, ge=1)
     """Held-out prompts per level; a level with fewer possible ones uses all of them."""
     lookahead: int = Field(default=2, ge=0)

@@ -12,28 +12,28 @@ from typing import Any, NamedTuple
 
 from bootstrap.config.base import Place
 from bootstrap.config.base_model import ModelSettings, missing_files, scratch_vocabulary
-from bootstrap.config.descent import Descent
+from bootstrap.config.model_origins import ModelOrigins
 from bootstrap.config.models import outside_model
-from bootstrap.config.problems import Problem
+from bootstrap.config.problems import RecipeProblem
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.steps import Step
 from bootstrap.config.tasks import Task, tasks_of
 
 
-def folder_problems(recipe: Recipe) -> Iterator[Problem]:
+def folder_problems(recipe: Recipe) -> Iterator[RecipeProblem]:
     """Check every Hugging Face folder that the recipe names: complete, with a vocabulary that fits."""
     if (folder := recipe.base.model.folder) is not None:
         place = ("base", "model", "path")
         if problem := _folder_problem(folder):
-            yield Problem(place, problem)
+            yield RecipeProblem(place, problem)
         else:
             tokenizer, config = (_json(folder / name) for name in ("tokenizer.json", "config.json"))
-            yield from (Problem(place, each) for each in fit_problems(recipe, tokenizer=tokenizer, config=config))
+            yield from (RecipeProblem(place, each) for each in fit_problems(recipe, tokenizer=tokenizer, config=config))
     for place, stage in recipe.generations.parts():
         for below, name in stage.named():
             model = outside_model(name)
             if model is not None and model.folder is not None and (problem := _folder_problem(model.folder)):
-                yield Problem(("generations", *place, *below, "path"), problem)
+                yield RecipeProblem(("generations", *place, *below, "path"), problem)
     yield from _comparison_problems(recipe)
 
 
@@ -58,15 +58,15 @@ def fit_problems(recipe: Recipe, *, tokenizer: Mapping[str, Any], config: Mappin
             )
 
 
-def with_files_pinned(recipe: Recipe) -> tuple[Recipe, list[Problem]]:
+def with_files_pinned(recipe: Recipe) -> tuple[Recipe, list[RecipeProblem]]:
     """Return the recipe pinned to what tasks' files hold and the user's own code means, and what cannot be read."""
-    problems: list[Problem] = []
+    problems: list[RecipeProblem] = []
 
     def pinned(place: Place, step: Step) -> Step:
         try:
             return step.pinned()
         except ValueError as error:
-            problems.append(Problem(("generations", *place, "algorithm", "uses"), str(error)))
+            problems.append(RecipeProblem(("generations", *place, "algorithm", "uses"), str(error)))
         return step
 
     panel = {
@@ -83,14 +83,14 @@ def with_files_pinned(recipe: Recipe) -> tuple[Recipe, list[Problem]]:
     return recipe.model_copy(update=changes), problems
 
 
-def _pinned(task: Task, place: Place, problems: list[Problem]) -> Task:
+def _pinned(task: Task, place: Place, problems: list[RecipeProblem]) -> Task:
     """Return a task with its files pinned; what cannot be read joins `problems`."""
     pinned = {}
     for name, one in tasks_of(task).items():
         try:
             pinned[name] = one.pinned()
         except ValueError as error:
-            problems.append(Problem((*place, *task.place_of(name), one.pinned_by), str(error)))
+            problems.append(RecipeProblem((*place, *task.place_of(name), one.pinned_by), str(error)))
     return task.with_tasks(pinned)
 
 
@@ -154,17 +154,17 @@ class _Outputs(NamedTuple):
     """Rows of its output matrix, which mostly are some more than the tokens; infinite where its folder does not say."""
 
 
-def _comparison_problems(recipe: Recipe) -> Iterator[Problem]:
+def _comparison_problems(recipe: Recipe) -> Iterator[RecipeProblem]:
     """Check that teachers and references can be compared with their students token by token, as far as is known."""
     last = sum(stage.generations for _, stage in recipe.generations.parts())
-    descent, said = Descent(recipe, last=last), set[Place]()
+    origins, said = ModelOrigins(recipe, last=last), set[Place]()
     outputs = cache(partial(_outputs, task=recipe.task))
     for number in range(1, last + 1):
-        student = outputs(descent.of(number))
+        student = outputs(origins.of(number))
         for index, step in enumerate(recipe.steps_of(number)):
             for below, model in (*step.teachers(), *step.references()):
                 place = ("generations", *recipe.generations.position(number).place, "steps", index, *below)
-                known = outputs(descent.named(model, number=number))
+                known = outputs(origins.named(model, number=number))
                 if student is None or known is None or place in said:
                     continue
                 is_teacher = (below, model) in step.teachers()
@@ -177,7 +177,7 @@ def _comparison_problems(recipe: Recipe) -> Iterator[Problem]:
                 else:
                     continue
                 said.add(place)
-                yield Problem(
+                yield RecipeProblem(
                     place,
                     f"{problem}, and their distributions are compared token by token; use {instead} with the same "
                     "tokenizer",

@@ -201,7 +201,7 @@ class Stage(Cycle):
     """Judges what this stage trains on; null takes the recipe's."""
     gate: Literal["compare", "always", "never"] = "compare"
     """`compare`: promoted when better than the champion. `always`: promoted by the recipe's word, whatever it lost, for
-    stages that prepare the next one (R1's cold start). `never`: kept aside, for students and controls; its answers
+    stages that prepare the next one (R1's cold start). `never`: left ungated, for students and controls; its answers
     serve its own descendants alone, and it aims by its own results."""
 
     @property

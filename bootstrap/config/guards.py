@@ -1,43 +1,44 @@
-"""Collapse guards: how a generation's health is measured, which bounds it has to keep, and what happens where not.
+"""Collapse guards: how a generation's diagnostics are measured, which bounds it has to keep, and what happens where
+not.
 
-The metrics are those of `ledger_records.Health`; failures that they show and published cures are tabled in the papers
-named beside the defaults. Left out: the gate's own conditions (`evaluation.py`).
+The metrics are those of `ledger_records.Diagnostics`; failures that they show and published cures are tabled in the
+papers named beside the defaults. Left out: the gate's own conditions (`evaluation.py`).
 """
 
 from pydantic import Field, model_validator
 
 from bootstrap.config.base import Settings
-from bootstrap.ledger_records import GuardAction, HealthMetric
+from bootstrap.ledger_records import DiagnosticMetric, GuardAction
 
 SAMPLED = frozenset(
     {
-        HealthMetric.ENTROPY,
-        HealthMetric.DISTINCT_ANSWERS,
-        HealthMetric.PASS_AT_K_CHANGE,
-        HealthMetric.KL_PARENT,
-        HealthMetric.KL_BASE,
-        HealthMetric.DISAGREEMENT,
+        DiagnosticMetric.ENTROPY,
+        DiagnosticMetric.DISTINCT_ANSWERS,
+        DiagnosticMetric.PASS_AT_K_CHANGE,
+        DiagnosticMetric.KL_PARENT,
+        DiagnosticMetric.KL_BASE,
+        DiagnosticMetric.DISAGREEMENT,
     }
 )
 """Metrics of sampled held-out answers."""
-ON_FIXED_PROMPTS = frozenset({HealthMetric.PASS_AT_K_CHANGE, HealthMetric.KL_PARENT, HealthMetric.KL_BASE})
-RANGES: dict[HealthMetric, tuple[float, float | None]] = {
-    HealthMetric.ENTROPY: (0, None),
-    HealthMetric.DISTINCT_ANSWERS: (1, None),
-    HealthMetric.PASS_AT_K_CHANGE: (-1, 1),
-    HealthMetric.LENGTH_RATIO: (0, None),
-    HealthMetric.TRUNCATED: (0, 1),
-    HealthMetric.KL_PARENT: (0, None),
-    HealthMetric.KL_BASE: (0, None),
-    HealthMetric.MODEL_MADE: (0, 1),
-    HealthMetric.DISAGREEMENT: (0, 1),
-    HealthMetric.OVERLAP: (0, 1),
+ON_FIXED_PROMPTS = frozenset({DiagnosticMetric.PASS_AT_K_CHANGE, DiagnosticMetric.KL_PARENT, DiagnosticMetric.KL_BASE})
+RANGES: dict[DiagnosticMetric, tuple[float, float | None]] = {
+    DiagnosticMetric.ENTROPY: (0, None),
+    DiagnosticMetric.DISTINCT_ANSWERS: (1, None),
+    DiagnosticMetric.PASS_AT_K_CHANGE: (-1, 1),
+    DiagnosticMetric.LENGTH_RATIO: (0, None),
+    DiagnosticMetric.TRUNCATED: (0, 1),
+    DiagnosticMetric.KL_PARENT: (0, None),
+    DiagnosticMetric.KL_BASE: (0, None),
+    DiagnosticMetric.MODEL_MADE: (0, 1),
+    DiagnosticMetric.DISAGREEMENT: (0, 1),
+    DiagnosticMetric.OVERLAP: (0, 1),
 }
 """Least and greatest value that a metric can have; None for no limit."""
 
 
-class HealthSettings(Settings):
-    """How a generation's health is measured."""
+class DiagnosticsSettings(Settings):
+    """How a generation's diagnostics are measured."""
 
     prompts: int = Field(default=32, ge=0)
     """Held-out prompts of the base levels, spread evenly and the same in every generation, that each one answers as
@@ -50,9 +51,9 @@ class HealthSettings(Settings):
 
 
 class Guard(Settings):
-    """A bound on one metric of a generation's health."""
+    """A bound on one metric of a generation's diagnostics."""
 
-    metric: HealthMetric
+    metric: DiagnosticMetric
     """`entropy` (nats a sampled token), `distinct_answers` (of the samples of a prompt), `pass_at_k_change` (against
     generation 0), `length_ratio` (to the parent), `truncated` (share), `kl_parent` and `kl_base` (nats a token),
     `model_made` (share of what was trained on), `disagreement` (share of answers on which training's and held-out
@@ -67,8 +68,8 @@ class Guard(Settings):
     names it (`init: previous`, a number) goes on from it; `stop` rejects it
     and ends the run, which goes on only with `--past-guards`; `roll_back` rejects it and returns the champion to the
     last one that broke no guard, warnings included. Generation 0 has nothing to fall back on: it warns, or stops. One
-    that is kept aside (`gate: never`) leaves the champion where it is. Nobody replays the answers of a generation that
-    is rejected here, nor of those that a roll-back leaves behind."""
+    that is left ungated (`gate: never`) leaves the champion where it is. Nobody replays the answers of a generation
+    that is rejected here, nor of those that a roll-back leaves behind."""
 
     @model_validator(mode="after")
     def _can_be_broken(self) -> "Guard":
@@ -88,20 +89,20 @@ class Guard(Settings):
 
 DEFAULT_GUARDS = (
     # Entropy spent is reward no longer to be had (arXiv:2505.22617).
-    Guard(metric=HealthMetric.ENTROPY, min=0.001),
+    Guard(metric=DiagnosticMetric.ENTROPY, min=0.001),
     # Training can raise pass@1 and lose what the base could do in several tries (arXiv:2504.13837).
-    Guard(metric=HealthMetric.PASS_AT_K_CHANGE, min=-0.05),
-    Guard(metric=HealthMetric.LENGTH_RATIO, min=0.5, max=2.0),
+    Guard(metric=DiagnosticMetric.PASS_AT_K_CHANGE, min=-0.05),
+    Guard(metric=DiagnosticMetric.LENGTH_RATIO, min=0.5, max=2.0),
     # ScaleRL's warning level (arXiv:2510.13786).
-    Guard(metric=HealthMetric.TRUNCATED, max=0.1),
-    Guard(metric=HealthMetric.KL_PARENT, max=0.5),
-    Guard(metric=HealthMetric.KL_BASE, max=2.0),
+    Guard(metric=DiagnosticMetric.TRUNCATED, max=0.1),
+    Guard(metric=DiagnosticMetric.KL_PARENT, max=0.5),
+    Guard(metric=DiagnosticMetric.KL_BASE, max=2.0),
     # Models of their own output alone lose the tails; a tenth of real data holds most of them (arXiv:2305.17493).
-    Guard(metric=HealthMetric.MODEL_MADE, max=0.99),
+    Guard(metric=DiagnosticMetric.MODEL_MADE, max=0.99),
     # Rule verifiers miss 14 % of right answers (arXiv:2505.22203).
-    Guard(metric=HealthMetric.DISAGREEMENT, max=0.15),
+    Guard(metric=DiagnosticMetric.DISAGREEMENT, max=0.15),
     # Prompts of few different characters share n-grams by chance: up to 3 in 1,000 of pipelines/self-play.yaml's.
-    Guard(metric=HealthMetric.OVERLAP, max=0.01),
+    Guard(metric=DiagnosticMetric.OVERLAP, max=0.01),
 )
 """Warnings alone: no decision depends on them. `distinct_answers` has none, because the better a task with one right
 answer is mastered, the fewer distinct ones there are."""

@@ -13,9 +13,16 @@ from pydantic import TypeAdapter, ValidationError
 
 from bootstrap.config.base import types_of
 from bootstrap.config.folders import folder_problems, with_files_pinned
-from bootstrap.config.problems import Problem, infinite_numbers, missing_types, report, sentence, validation_problems
+from bootstrap.config.problems import (
+    RecipeProblem,
+    infinite_numbers,
+    missing_types,
+    report,
+    sentence,
+    validation_problems,
+)
 from bootstrap.config.recipe import Recipe
-from bootstrap.config.source import Source, read
+from bootstrap.config.source import RecipeSource, read
 from bootstrap.config.task import completed
 from bootstrap.config.tasks import SPLIT_KINDS
 from bootstrap.config.verifiers import Verifier
@@ -79,7 +86,7 @@ def load_verifier(kind: str, overrides: Sequence[str] = ()) -> Verifier:
     `overrides`: `key=value`, values in YAML, as in a recipe's `verifier` section. Raises RecipeError.
     """
     types = sorted(types_of(Recipe.model_fields["verifier"].annotation))
-    source = Source(path=Path(kind), data={"type": kind} if kind in types else {"type": "plugin", "uses": kind})
+    source = RecipeSource(path=Path(kind), data={"type": kind} if kind in types else {"type": "plugin", "uses": kind})
     for override in overrides:
         source.lay_over(override)
     verifier, problems = _made(source, _VERIFIER.validate_json)
@@ -109,12 +116,12 @@ def _require_type(node: Any) -> None:
             _require_type(value)
 
 
-def _read(path: Path) -> Source:
+def _read(path: Path) -> RecipeSource:
     """Return the recipe in a file as data; one that a lineage remembers lies a level below the file's top."""
     source = read(path)
     if not _is_remembered(source.data):
         return source
-    return Source(
+    return RecipeSource(
         path=path,
         data=completed(source.data["recipe"], kinds=SPLIT_KINDS),
         lines={place[1:]: line for place, line in source.lines.items()},
@@ -127,8 +134,8 @@ def _is_remembered(data: Mapping[str, Any]) -> bool:
 
 
 def _made(
-    source: Source, validate: Callable[..., _Made], *, context: Mapping[str, Any] | None = None
-) -> tuple[_Made | None, list[Problem]]:
+    source: RecipeSource, validate: Callable[..., _Made], *, context: Mapping[str, Any] | None = None
+) -> tuple[_Made | None, list[RecipeProblem]]:
     """Return the settings that the data make, or None, and what is wrong with them.
 
     A section without a type that an override has begun gets the type of its default.

@@ -22,7 +22,7 @@ class PluginTask(PluginSettings, OpenTask):
         written="class Task, with num_prompts(level), prompt(level, number), answer(prompt) and wrong_answers(prompt)",
         error=RecipeError,
     )
-    built_by: ClassVar[str] = "bootstrap.prompts.plugin:PluginTask"
+    built_by: ClassVar[str] = "bootstrap.prompts.plugin:PluginPrompts"
     pinned_by: ClassVar[str] = "uses"
     question_kind: ClassVar[str | None] = "plugin"
     type: Literal["plugin"] = "plugin"

@@ -16,13 +16,13 @@ from pydantic import ValidationError
 from bootstrap.config.base import Place, dotted
 from bootstrap.config.conflicts import Conflicts
 from bootstrap.config.faults import MissingSetting, MissingType, NotOfForm
-from bootstrap.config.source import Source, value_at
+from bootstrap.config.source import RecipeSource, value_at
 
 MAX_PROBLEMS = 10
 """Problems listed in one message; the rest is counted."""
 
 
-class Problem(NamedTuple):
+class RecipeProblem(NamedTuple):
     """What is wrong at a place of the recipe."""
 
     place: Place
@@ -30,12 +30,12 @@ class Problem(NamedTuple):
     """With the remedy, and without the place."""
 
 
-def sentence(problems: Iterable[Problem]) -> str:
+def sentence(problems: Iterable[RecipeProblem]) -> str:
     """Return problems one after the other, for what comes from no file."""
     return "; ".join(f"{dotted(place)}: {message}" if place else message for place, message in problems)
 
 
-def report(source: Source, problems: Sequence[Problem]) -> str:
+def report(source: RecipeSource, problems: Sequence[RecipeProblem]) -> str:
     """Return one message with all problems, each with the line or override that it comes from."""
     lines = []
     for problem in problems:
@@ -49,7 +49,7 @@ def report(source: Source, problems: Sequence[Problem]) -> str:
     return "\n  ".join([f"{source.path} has {len(lines)} problems:", *lines[:MAX_PROBLEMS], *more])
 
 
-def validation_problems(error: ValidationError, data: Any) -> Iterator[Problem]:
+def validation_problems(error: ValidationError, data: Any) -> Iterator[RecipeProblem]:
     """Yield what pydantic found wrong with a recipe's data, one problem a place."""
     by_place: dict[Place, list[Mapping[str, Any]]] = {}
     for detail in error.errors(include_url=False):
@@ -63,9 +63,9 @@ def validation_problems(error: ValidationError, data: Any) -> Iterator[Problem]:
             # A list with faulty entries counts as shorter than it is.
             continue
         if isinstance(conflicts := _fault(details[0]), Conflicts):
-            yield from (Problem(*conflict) for conflict in conflicts.conflicts)
+            yield from (RecipeProblem(*conflict) for conflict in conflicts.conflicts)
         else:
-            yield Problem(place, _message(details, value))
+            yield RecipeProblem(place, _message(details, value))
 
 
 def missing_types(error: ValidationError, data: Any) -> Iterator[tuple[Place, str | None]]:
@@ -75,13 +75,13 @@ def missing_types(error: ValidationError, data: Any) -> Iterator[tuple[Place, st
             yield _data_place(detail, data), fault.default
 
 
-def infinite_numbers(value: Any, place: Place = ()) -> Iterator[Problem]:
+def infinite_numbers(value: Any, place: Place = ()) -> Iterator[RecipeProblem]:
     """Yield the numbers that a lineage's identity, which is JSON, could not hold; settings of any type take them."""
     if isinstance(value, dict | list):
         for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
             yield from infinite_numbers(inner, (*place, key))
     elif isinstance(value, float) and not math.isfinite(value):
-        yield Problem(place, f"must be a finite number, not {json.dumps(value)}")
+        yield RecipeProblem(place, f"must be a finite number, not {json.dumps(value)}")
 
 
 def _fault(detail: Mapping[str, Any]) -> Exception | None:

@@ -8,10 +8,18 @@ from bootstrap.config.algorithms import PolicyGradient, RoleRelative
 from bootstrap.config.base import Placed
 from bootstrap.config.distillation import Distillation, Taught
 from bootstrap.config.models import Reference
-from bootstrap.config.step import Portion, StepSettings, Words, check_refresh, held_to, of_policy, with_replay
+from bootstrap.config.step import (
+    Portion,
+    RoundSettings,
+    Words,
+    check_refresh,
+    held_to,
+    of_policy,
+    with_replay,
+)
 
 
-class SelfPlayStep(StepSettings):
+class SelfPlayStep(RoundSettings):
     """Self-play (Absolute Zero, arXiv:2505.03335): one model puts problems and solves them, and learns from both.
 
     Each round the model is asked for problems. The task's executor keeps those that are problems, belong to the train
@@ -21,7 +29,7 @@ class SelfPlayStep(StepSettings):
 
     trainer: ClassVar[str] = "bootstrap.stages.self_play:SelfPlayTrainer"
     type: Literal["self_play"] = "self_play"
-    updates: int = Field(default=60, ge=1)
+    rounds: int = Field(default=60, ge=1)
     """Rounds of proposing and solving, each followed by the algorithm's inner epochs of optimizer updates."""
     proposals: int = Field(default=32, ge=2)
     """Problems that the model is asked for in each round."""
@@ -45,7 +53,7 @@ class SelfPlayStep(StepSettings):
 
     @model_validator(mode="after")
     def _settings_act(self) -> "SelfPlayStep":
-        if self.algorithm.reads_again:
+        if self.algorithm.recomputes_logprobs:
             raise ValueError(
                 "self_play learns from what it has just sampled and reads nothing again; remove correction"
             )
@@ -53,7 +61,7 @@ class SelfPlayStep(StepSettings):
             raise ValueError(
                 "self_play learns from both roles of a round in one update; remove mini_batches, or set inner_epochs"
             )
-        check_refresh(self.algorithm.kl, self.updates)
+        check_refresh(self.algorithm.kl, self.rounds)
         if self.proposer_reward == "none" and self.proposer_weight != 1.0:
             raise ValueError(
                 "proposer_weight has no effect where the proposer is not trained; remove it, or set "
@@ -78,7 +86,7 @@ class SelfPlayStep(StepSettings):
     @property
     def num_prompts(self) -> int:
         """The problems of all rounds, if every proposal is kept."""
-        return self.updates * self.proposals
+        return self.rounds * self.proposals
 
     @property
     def samples_per_prompt(self) -> int:
@@ -98,7 +106,7 @@ class SelfPlayStep(StepSettings):
     @property
     def summary(self) -> str:
         """Its rounds."""
-        return f"self_play, {self.updates} rounds of {self.proposals} problems x {self.group_size}"
+        return f"self_play, {self.rounds} rounds of {self.proposals} problems x {self.group_size}"
 
     def data(self, words: Words) -> str:
         """Return what it solves, and what is replayed beside."""
@@ -107,7 +115,7 @@ class SelfPlayStep(StepSettings):
 
     def portions(self, *, learned: float) -> tuple[Portion, ...]:
         """Return its own solutions, and what is replayed beside them."""
-        return of_policy(self.algorithm, self.distillation, rounds=self.updates, learned=learned)
+        return of_policy(self.algorithm, self.distillation, rounds=self.rounds, learned=learned)
 
     @property
     def proposal_reach(self) -> int:

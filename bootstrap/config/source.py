@@ -21,7 +21,7 @@ MAX_NUMBER = 1000
 
 
 @dataclass
-class Source:
+class RecipeSource:
     """A recipe's data with the place of origin of everything in it."""
 
     path: Path
@@ -108,7 +108,7 @@ _INDEX = re.compile("[0-9]{1,9}")
 """Places in lists. Not `str.isdigit`: it holds for signs that `int` refuses, and for digits of any number."""
 
 
-def read(path: Path) -> Source:
+def read(path: Path) -> RecipeSource:
     """Parse the file. Raises RecipeError where it is missing, unreadable, no YAML, or no mapping."""
     try:
         text = path.read_text(encoding="utf-8")
@@ -118,7 +118,7 @@ def read(path: Path) -> Source:
         raise RecipeError(f"cannot read the recipe {path}: {error.strerror}; make the file readable") from None
     except UnicodeDecodeError as error:
         raise RecipeError(f"the recipe {path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
-    source = Source(path=path, data={}, folder=path.parent)
+    source = RecipeSource(path=path, data={}, folder=path.parent)
     data = _parse(text, label=str(path), source=source)
     if not isinstance(data, dict):
         what = "is empty" if data is None else "is no mapping of settings"
@@ -187,12 +187,12 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _number)
 _Loader.add_constructor("tag:yaml.org,2002:float", _number)
 
 
-def _parse(text: str, *, label: str, source: Source | None = None) -> Any:
+def _parse(text: str, *, label: str, source: RecipeSource | None = None) -> Any:
     """Build plain data from YAML text, and fill `source.lines`. Raises RecipeError naming `label`, and the line."""
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
-        return None if node is None else _build(loader, node, (), source or Source(path=Path(label), data={}))
+        return None if node is None else _build(loader, node, (), source or RecipeSource(path=Path(label), data={}))
     except RecipeError:
         raise
     except yaml.MarkedYAMLError as error:
@@ -204,7 +204,9 @@ def _parse(text: str, *, label: str, source: Source | None = None) -> Any:
         raise RecipeError(f"{label}: not valid YAML: {str(error).splitlines()[0]}") from None
 
 
-def _build(loader: _Loader, node: yaml.Node, place: Place, source: Source, above: frozenset[int] = frozenset()) -> Any:
+def _build(
+    loader: _Loader, node: yaml.Node, place: Place, source: RecipeSource, above: frozenset[int] = frozenset()
+) -> Any:
     if id(node) in above:
         raise RecipeError(f"{source.path}:{node.start_mark.line + 1}: {dotted(place)} contains itself; write it out")
     above |= {id(node)}

@@ -27,7 +27,7 @@ class Drawing(Protocol):
     """Settings by which prompts are drawn on certain levels."""
 
     levels: Levels
-    stepping_stones: float
+    easier_variants: float
 
 
 class Replay(Settings):
@@ -80,7 +80,7 @@ class Rejection(Settings):
     """Sample among the fewest tokens that together have this probability; 1 among all."""
     filter: Literal["verified", "none"] = "verified"
     """`none` keeps every answer, right or wrong: the control without a verifier."""
-    stepping_stones: float = Field(default=0.0, ge=0, le=1)
+    easier_variants: float = Field(default=0.0, ge=0, le=1)
     """Share of easier variants of the target level among the prompts (addition: one operand shorter)."""
     hints: Literal["never", "base", "references"] = "never"
     """Whether prompts whose answers were all wrong are asked again with the right answer as a hint (STaR,

@@ -49,7 +49,7 @@ class StepBase(Settings):
         return "drawn"
 
     @property
-    def rounds(self) -> int:
+    def num_rounds(self) -> int:
         """Rounds that it consists of; 0 for one that does not train."""
         return 0
 
@@ -163,8 +163,6 @@ class StepBase(Settings):
 
 
 class StepSettings(StepBase):
-    updates: int = Field(ge=1)
-    """Optimizer updates in this step."""
     optimizer: Optimizer = MuonAdamW()
     schedule: Schedule = Schedule()
     grad_clip: float = Field(default=1.0, gt=0)
@@ -178,14 +176,33 @@ class StepSettings(StepBase):
         return None
 
     @property
-    def rounds(self) -> int:
-        """`updates`."""
-        return self.updates
-
-    @property
     def trained_by(self) -> Optimizer:
         """`optimizer`."""
         return self.optimizer
+
+
+class UpdateSettings(StepSettings):
+    """A step whose rounds are its updates."""
+
+    updates: int = Field(ge=1)
+    """Optimizer updates in this step."""
+
+    @property
+    def num_rounds(self) -> int:
+        """`updates`."""
+        return self.updates
+
+
+class RoundSettings(StepSettings):
+    """A step whose rounds sample from the weights that the round before has trained."""
+
+    rounds: int = Field(default=60, ge=1)
+    """Rounds of sampling, each followed by the algorithm's optimizer updates."""
+
+    @property
+    def num_rounds(self) -> int:
+        """`rounds`."""
+        return self.rounds
 
 
 class MergeStep(StepBase):
@@ -292,5 +309,5 @@ def check_refresh(kl: ReferenceKl | None, rounds: int) -> None:
     if kl is not None and kl.refresh_every is not None and kl.refresh_every >= rounds:
         raise ValueError(
             f"a reference refreshed every {kl.refresh_every} rounds never is in {rounds}; lower "
-            "algorithm.kl.refresh_every, raise updates, or remove it"
+            "algorithm.kl.refresh_every, raise rounds, or remove it"
         )

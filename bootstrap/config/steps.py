@@ -13,7 +13,8 @@ from bootstrap.config.sources import Drawing, Levels, References, Rejection, Sft
 from bootstrap.config.step import (
     MergeStep,
     Portion,
-    StepSettings,
+    RoundSettings,
+    UpdateSettings,
     Words,
     batches,
     check_refresh,
@@ -24,7 +25,7 @@ from bootstrap.config.step import (
 )
 
 
-class SftStep(StepSettings):
+class SftStep(UpdateSettings):
     """Supervised fine-tuning: cross-entropy on references, or on the generation's own accepted answers plus replay."""
 
     trainer: ClassVar[str] = "bootstrap.stages.supervised:SupervisedTrainer"
@@ -84,7 +85,7 @@ class SftStep(StepSettings):
         return tuple((place, sampler) for place, sampler in named if sampler != "start")
 
 
-class DistillStep(StepSettings):
+class DistillStep(UpdateSettings):
     """Distillation on replayed sequences alone."""
 
     trainer: ClassVar[str] = "bootstrap.stages.supervised:SupervisedTrainer"
@@ -119,13 +120,13 @@ class DistillStep(StepSettings):
         return ((("distillation",), self.distillation),)
 
 
-class RlStep(StepSettings):
+class RlStep(RoundSettings):
     """Reinforcement learning with verifier reward on the target levels, with distillation on replayed ones."""
 
     trainer: ClassVar[str] = "bootstrap.stages.reinforcement:RlTrainer"
     tells_rates: ClassVar[bool] = True
     type: Literal["rl"] = "rl"
-    updates: int = Field(default=60, ge=1)
+    rounds: int = Field(default=60, ge=1)
     """Rounds of sampling, each followed by the algorithm's optimizer updates: its inner epochs, times the mini-batches
     of each."""
     levels: Levels = "targets"
@@ -133,16 +134,16 @@ class RlStep(StepSettings):
     """Prompts that a round draws, spread evenly over the levels; chance says which levels have one more than others."""
     group_size: int = Field(default=8, ge=1)
     """Samples per prompt, compared with one another."""
-    probe: int | None = Field(default=None, ge=2)
+    initial_samples: int | None = Field(default=None, ge=2)
     """Samples drawn of every prompt before those that need no more are left alone (after sGPO, arXiv:2606.08854): a
     prompt then has as many as two over the share of right ones among these, which are two right ones expected, at least
-    `probe` and at most `group_size`; that many if none is right. null draws `group_size` of every prompt."""
+    `initial_samples` and at most `group_size`; that many if none is right. null draws `group_size` of every prompt."""
     temperature: float = Field(default=1.0, gt=0)
     retire: float | None = Field(default=None, gt=0, le=1)
     """Share of right answers, in the `rl` rounds of the generations that the weights come from and in this step's own,
     from which a prompt is not drawn again (ScaleRL, arXiv:2510.13786, takes 0.9). It acts where prompts come back: on
     files and small levels. When all prompts of a level are solved, nothing is drawn there. null draws from all."""
-    stepping_stones: float = Field(default=0.0, ge=0, lt=1)
+    easier_variants: float = Field(default=0.0, ge=0, lt=1)
     """Share of easier variants of the target level among the prompts (addition: one operand shorter)."""
     algorithm: Algorithm = Grpo()
     distillation: Distillation | None = Distillation()
@@ -190,7 +191,7 @@ class RlStep(StepSettings):
 
     @model_validator(mode="after")
     def _reference_is_refreshed(self) -> "RlStep":
-        check_refresh(self.algorithm.kl, self.updates)
+        check_refresh(self.algorithm.kl, self.rounds)
         return self
 
     @model_validator(mode="after")
@@ -215,14 +216,14 @@ class RlStep(StepSettings):
         return held_to(self.algorithm.kl)
 
     @model_validator(mode="after")
-    def _probe_leaves_something(self) -> "RlStep":
-        if self.probe is not None and self.probe >= self.group_size:
+    def _initial_samples_leave_something(self) -> "RlStep":
+        if self.initial_samples is not None and self.initial_samples >= self.group_size:
             raise ValueError(
-                f"probe {self.probe} leaves nothing to decide in groups of {self.group_size}; "
-                f"use probe: {max(self.group_size // 2, 2)}, a larger group_size, or remove probe"
+                f"initial_samples {self.initial_samples} leaves nothing to decide in groups of {self.group_size}; "
+                f"use initial_samples: {max(self.group_size // 2, 2)}, a larger group_size, or remove initial_samples"
             )
-        if self.probe is not None:
-            self.algorithm.check_probe(self.probe)
+        if self.initial_samples is not None:
+            self.algorithm.check_initial_samples(self.initial_samples)
         return self
 
     def taught(self) -> Placed[Taught]:
@@ -248,7 +249,7 @@ class RlStep(StepSettings):
     @property
     def num_prompts(self) -> int:
         """Those of all rounds."""
-        return self.updates * self.prompts_per_update
+        return self.rounds * self.prompts_per_update
 
     @property
     def samples_per_prompt(self) -> int:
@@ -269,7 +270,7 @@ class RlStep(StepSettings):
     @property
     def summary(self) -> str:
         """Its rounds."""
-        found = f"rl ({self.algorithm.type}), {self.updates} rounds of {self.prompts_per_update} x {self.group_size}"
+        found = f"rl ({self.algorithm.type}), {self.rounds} rounds of {self.prompts_per_update} x {self.group_size}"
         parts = self.algorithm.mini_batches
         return f"{found} in {parts} mini-batches" if parts > 1 else found
 
@@ -279,7 +280,7 @@ class RlStep(StepSettings):
 
     def portions(self, *, learned: float) -> tuple[Portion, ...]:
         """Return its own samples, and what is replayed beside them."""
-        return of_policy(self.algorithm, self.distillation, rounds=self.updates, learned=learned)
+        return of_policy(self.algorithm, self.distillation, rounds=self.rounds, learned=learned)
 
     def pinned(self) -> Self:
         """Return the step with its algorithm pinned."""

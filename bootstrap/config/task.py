@@ -51,7 +51,7 @@ class TaskKind(Settings):
 class TaskSettings(TaskKind):
     is_fixed: ClassVar[bool] = False
     """Whether its questions are a given set, of which the held-out ones are asked again and again."""
-    has_stepping_stones: ClassVar[bool] = False
+    has_easier_variants: ClassVar[bool] = False
     """Whether its prompts have easier variants of the same level."""
     pinned_by: ClassVar[str] = "path"
     """The setting that names what `pinned` reads."""

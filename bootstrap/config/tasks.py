@@ -22,7 +22,7 @@ from bootstrap.config.working import WorkingTask
 class AdditionTask(QuestionTask):
     """Sum of two numbers, digits least significant first: `21+43=640`; level n has two n-digit operands."""
 
-    has_stepping_stones: ClassVar[bool] = True
+    has_easier_variants: ClassVar[bool] = True
     question_kind: ClassVar[str | None] = "sums"
     built_by: ClassVar[str] = "bootstrap.prompts.addition:build"
     looks: ClassVar[str | None] = "sum"

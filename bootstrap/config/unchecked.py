@@ -9,9 +9,9 @@ from bootstrap.canonical import digest_of
 from bootstrap.config.answers import ExactVerifier
 from bootstrap.config.base import Operational, Place, Settings, identity_of
 from bootstrap.config.base_model import BaseModelSource, ScratchModel
-from bootstrap.config.evaluation import Evaluation, Gate
+from bootstrap.config.evaluation import EvaluationSettings, Gate
 from bootstrap.config.generations import Generations
-from bootstrap.config.guards import DEFAULT_GUARDS, Guard, HealthSettings
+from bootstrap.config.guards import DEFAULT_GUARDS, DiagnosticsSettings, Guard
 from bootstrap.config.resources import Resources, Tracking
 from bootstrap.config.steps import Step
 from bootstrap.config.tasks import Task, tasks_of
@@ -41,24 +41,24 @@ class UncheckedRecipe(Settings):
     base: Base = Base()
     training: Training = Training()
     generations: Generations
-    evaluation: Evaluation = Evaluation()
+    evaluation: EvaluationSettings = EvaluationSettings()
     gate: Gate = Gate()
-    health: HealthSettings = HealthSettings()
+    diagnostics: DiagnosticsSettings = DiagnosticsSettings()
     guards: tuple[Guard, ...] = DEFAULT_GUARDS
-    """Bounds that a generation's health has to keep. A list given here takes the place of the default warnings, and may
-    name a metric several times, for example to warn early and to roll back late; [] is none."""
+    """Bounds that a generation's diagnostics have to keep. A list given here takes the place of the default warnings,
+    and may name a metric several times, for example to warn early and to roll back late; [] is none."""
     max_unverifiable: Annotated[float, Operational()] = Field(default=0.02, ge=0, le=1)
     """Largest share of UNVERIFIABLE verdicts, in a round of sampling or a level's evaluation, before the run stops."""
     resources: Annotated[Resources, Operational()] = Resources()
     tracking: Annotated[Tracking, Operational()] = Tracking()
 
     @property
-    def examiner(self) -> Verifier:
+    def eval_verifier(self) -> Verifier:
         """What judges held-out answers."""
         return self.evaluation.verifier or self.verifier
 
     @property
-    def examiner_place(self) -> Place:
+    def eval_verifier_place(self) -> Place:
         """Where it stands."""
         return ("evaluation", "verifier") if self.evaluation.verifier else ("verifier",)
 

@@ -43,7 +43,7 @@ class WorkingTask(QuestionTask):
     """
 
     has_forms: ClassVar[bool] = True
-    has_stepping_stones: ClassVar[bool] = True
+    has_easier_variants: ClassVar[bool] = True
     question_kind: ClassVar[str | None] = "sums"
     built_by: ClassVar[str] = "bootstrap.prompts.working:ShownWorking"
     looks: ClassVar[str | None] = "sum"

@@ -1,4 +1,6 @@
-"""Numbers from verdicts: pass@k, majority@k, frontier, lead, and the exact McNemar test. Pure functions."""
+"""Numbers from verdicts: pass@k, majority@k, frontier, generalization margin, and the exact McNemar test. Pure
+functions.
+"""
 
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
@@ -57,7 +59,7 @@ def frontier(accuracies: Mapping[int, float], *, mastered: float) -> int:
     return level
 
 
-def lead(accuracies: Mapping[int, float], *, trained_level: int, bound: float = 0.5) -> int:
+def generalization_margin(accuracies: Mapping[int, float], *, trained_level: int, bound: float = 0.5) -> int:
     """Return the number of consecutive levels beyond `trained_level` with at least `bound` of the answers right."""
     level = trained_level
     while accuracies.get(level + 1, -1.0) >= bound:

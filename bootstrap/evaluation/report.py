@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bootstrap.evaluation.intervals import wilson
-from bootstrap.evaluation.metrics import frontier, lead, majority_at_k, pass_at_k, pool_small
+from bootstrap.evaluation.metrics import frontier, generalization_margin, majority_at_k, pass_at_k, pool_small
 from bootstrap.ledger_records import LevelReport, Report, Share
 from bootstrap.records import Rollout, Status, Verdict
 
@@ -58,8 +58,9 @@ def build_report(
     `suite`: digest of the held-out prompts. `greedy`: by level, one greedy answer per prompt; a prompt that stands in
     several levels has one answer, which counts in each of them and once in all together. `sampled`: by level,
     several samples per prompt, for those levels of `greedy` where they were taken; `k` of pass@k and majority@k.
-    `trained_level`: the highest level trained on, beyond which the lead is counted. `min_prompts`: levels with fewer
-    prompts are judged mastered or not together with the next. `panel`: greedy answers by task and level.
+    `trained_level`: the highest level trained on, beyond which the generalization margin is counted. `min_prompts`:
+    levels with fewer prompts are judged mastered or not together with the next. `panel`: greedy answers by task and
+    level.
     `rows`: the greedy outcomes, each prompt at the lowest of its levels, and `slices`: prompt -> slice, of those that
     have one.
     """
@@ -75,7 +76,9 @@ def build_report(
         suite=suite,
         levels=levels,
         frontier=frontier(shares, mastered=mastered),
-        lead=lead({row.level: row.accuracy for row in levels}, trained_level=trained_level),
+        generalization_margin=generalization_margin(
+            {row.level: row.accuracy for row in levels}, trained_level=trained_level
+        ),
         mastered=mastered,
         parts=_parts(greedy),
         slices=_slices(rows, slices or {}),
@@ -159,7 +162,7 @@ def rejudged(
     """Return a report as far as the outcomes of its greedy answers, judged anew, say: levels, slices and panel.
 
     `rows`: each prompt at the lowest of its levels; levels without one are left out. What is not about right and wrong
-    stays as recorded, and so do frontier and lead. `slices`: prompt -> slice, of those that have one.
+    stays as recorded, and so do frontier and generalization margin. `slices`: prompt -> slice, of those that have one.
     """
     known = {row.level: row for row in report.levels}
     by_level = _by_level(rows)

@@ -28,7 +28,7 @@ WIDEST = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Estimate:
+class FittedValue:
     value: float
     error: float
     """Standard error, from the residuals and the curvature at the optimum."""
@@ -40,11 +40,11 @@ class Sigmoid:
 
     start: float
     """R_0."""
-    ceiling: Estimate
+    ceiling: FittedValue
     """A."""
-    midpoint: Estimate
+    midpoint: FittedValue
     """C_mid, in FLOPs."""
-    steepness: Estimate
+    steepness: FittedValue
     """B."""
     residual: float
     """Root mean square of value - fit."""
@@ -107,9 +107,9 @@ def fit_sigmoid(flops: Sequence[float], values: Sequence[float], *, start: float
     ceiling, midpoint, steepness = (float(value) for value in found.x)
     return Sigmoid(
         start=start,
-        ceiling=Estimate(value=ceiling, error=float(errors[0])),
-        midpoint=Estimate(value=float(np.exp(midpoint)), error=float(np.exp(midpoint) * errors[1])),
-        steepness=Estimate(value=steepness, error=float(errors[2])),
+        ceiling=FittedValue(value=ceiling, error=float(errors[0])),
+        midpoint=FittedValue(value=float(np.exp(midpoint)), error=float(np.exp(midpoint) * errors[1])),
+        steepness=FittedValue(value=steepness, error=float(errors[2])),
         residual=float(np.sqrt(np.mean(found.fun**2))),
         num_points=len(x),
         open_ended=not np.isfinite(highest) and ceiling > start + 0.99 * UNBOUNDED_GAIN * gain,

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 
 from bootstrap.lineage.datasets import Data, mlflow_digest
-from bootstrap.lineage.metrics import Point
+from bootstrap.lineage.metrics import MetricPoint
 
 _PARAMS, _METRICS = 100, 1000
 """Most of them in one request."""
@@ -24,7 +24,7 @@ def log(
     run_id: str,
     *,
     params: Mapping[str, str] | None = None,
-    points: Sequence[Point] = (),
+    points: Sequence[MetricPoint] = (),
     tags: Mapping[str, str] | None = None,
 ) -> None:
     """Log onto one run."""
@@ -49,7 +49,7 @@ def dataset(data: Data) -> DatasetInput:
     return DatasetInput(record, [InputTag(key, value[:_INPUT_TAG_CHARACTERS]) for key, value in tags.items()])
 
 
-def _metric(point: Point) -> Metric:
+def _metric(point: MetricPoint) -> Metric:
     name, digest = point.dataset or (None, None)
     return Metric(
         point.key,

@@ -1,10 +1,10 @@
 """Compute against quality: a lineage's champion after each generation, over the FLOPs spent until then; and beside it
-what was kept aside, arm by arm.
+what was left ungated, arm by arm.
 
 A generation costs what it and all that it descends from cost, along every edge and each once; what descends from one
 of several siblings (`branches`) pays for all of them, and a sibling for those tried before it. The champion's curve
 goes over the generations that competed for that place, and counts those that were rejected too: what was tried has been
-paid for. What was kept aside (`gate: never`) is an arm of its own, and costs the champion nothing unless a competitor
+paid for. What was left ungated (`gate: never`) is an arm of its own, and costs the champion nothing unless a competitor
 descends from it. FLOPs are those since generation 0, whose own are the price of the start and reported beside; a fork
 goes on from what its origin cost.
 
@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bootstrap.errors import RecipeError
-from bootstrap.ledger_records import Generation, Outcome
+from bootstrap.ledger_records import Generation, GenerationOutcome
 from bootstrap.levels import level_range
-from bootstrap.store.ancestry import Siblings, alone, spent
+from bootstrap.store.ancestry import Siblings, alone, compute_cost
 from bootstrap.store.ledger import Entry
 
-MEASURING = ("evaluate", "health")
+MEASURING = ("evaluate", "diagnostics")
 """The categories of FLOPs that measure and improve nothing."""
 
 
@@ -54,11 +54,11 @@ class Quality:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Point:
+class CurvePoint:
     """One generation on the curve."""
 
     generation: int
-    outcome: Outcome
+    outcome: GenerationOutcome
     flops: Mapping[str, float]
     """FLOPs since generation 0 by category, this generation's included."""
     total: float
@@ -74,15 +74,15 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """The champions of one lineage, or one arm of it: the generations of a stage that are kept aside."""
+    """The champions of one lineage, or one arm of it: the generations of a stage that are left ungated."""
 
     lineage: str
     stage: str | None = None
     """The arm's; None for the champions."""
     quality: Quality
-    points: tuple[Point, ...]
+    points: tuple[CurvePoint, ...]
     """In the ledger's order. The champions' begin with generation 0, at what a fork's origin cost or nothing."""
-    start: Point | None = None
+    start: CurvePoint | None = None
     """The generation that an arm starts from; None for fresh weights and for the champions."""
     base_flops: float
     """What generation 0 itself cost, in the counted categories, with that of a fork's origin; 0 for an arm that does
@@ -124,13 +124,13 @@ def curve(
         until.append(generation.number)
         champion = generations[generation.champion]
         unmeasured |= _unmeasured(champion, quality)
-        flops = spent(entries, until, siblings=siblings).since
+        flops = compute_cost(entries, until, siblings=siblings).since
         points.append(_point(generation, flops, shown=champion, quality=quality, count_evaluation=count_evaluation))
     return Curve(
         lineage=generations[0].lineage,
         quality=quality,
         points=tuple(points),
-        base_flops=_counted(spent(entries, [0]).start, count_evaluation),
+        base_flops=_counted(compute_cost(entries, [0]).start, count_evaluation),
         unmeasured=tuple(sorted(unmeasured)),
     )
 
@@ -138,15 +138,15 @@ def curve(
 def arms(
     entries: Sequence[Entry], *, quality: Quality, count_evaluation: bool = True, siblings: Siblings = alone
 ) -> tuple[Curve, ...]:
-    """Return a curve for each stage whose generations are kept aside, in the ledger's order."""
+    """Return a curve for each stage whose generations are left ungated, in the ledger's order."""
     found = []
-    for stage, generations in aside(entries).items():
+    for stage, generations in ungated(entries).items():
         parent = generations[0].parent
         numbers = [generation.number for generation in generations]
 
-        def point(one: Generation, *, until: int) -> Point:
+        def point(one: Generation, *, until: int) -> CurvePoint:
             tried = [sibling for sibling in siblings(one.number) if sibling < until]
-            flops = spent(entries, tried, siblings=siblings).since
+            flops = compute_cost(entries, tried, siblings=siblings).since
             return _point(one, flops, shown=one, quality=quality, count_evaluation=count_evaluation)
 
         found.append(
@@ -156,7 +156,7 @@ def arms(
                 quality=quality,
                 points=tuple(point(generation, until=generation.number + 1) for generation in generations),
                 start=None if parent is None else point(entries[parent].generation, until=numbers[0]),
-                base_flops=_counted(spent(entries, numbers, siblings=siblings).start, count_evaluation),
+                base_flops=_counted(compute_cost(entries, numbers, siblings=siblings).start, count_evaluation),
                 unmeasured=tuple(sorted({level for one in generations for level in _unmeasured(one, quality)})),
             )
         )
@@ -165,24 +165,24 @@ def arms(
 
 def competitors(generations: Sequence[Generation]) -> list[Generation]:
     """Return the generations that could become champion, generation 0 first."""
-    return [generation for generation in generations if generation.outcome is not Outcome.ASIDE]
+    return [generation for generation in generations if generation.outcome is not GenerationOutcome.UNGATED]
 
 
-def aside(entries: Sequence[Entry]) -> dict[str, list[Generation]]:
-    """Return stage -> its generations, of those that are kept aside."""
+def ungated(entries: Sequence[Entry]) -> dict[str, list[Generation]]:
+    """Return stage -> its generations, of those that are left ungated."""
     found: dict[str, list[Generation]] = {}
     for entry in entries:
-        if entry.generation.outcome is Outcome.ASIDE:
+        if entry.generation.outcome is GenerationOutcome.UNGATED:
             found.setdefault(entry.generation.stage, []).append(entry.generation)
     return found
 
 
 def _point(
     generation: Generation, flops: Mapping[str, float], *, shown: Generation, quality: Quality, count_evaluation: bool
-) -> Point:
+) -> CurvePoint:
     """Return a generation's point: at what has been paid by then, as high as `shown` is."""
     value, low, high = _measure(shown, quality)
-    return Point(
+    return CurvePoint(
         generation=generation.number,
         outcome=generation.outcome,
         flops=flops,

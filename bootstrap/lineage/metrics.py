@@ -2,7 +2,7 @@
 
     eval/ part/ panel/      held-out accuracy by level, with its interval
     gate/                   the gate's tests
-    health/ cost/           what the guards watch; FLOPs, tokens, seconds
+    diagnostics/ cost/           what the guards watch; FLOPs, tokens, seconds
     train/ self_play/       one point per update
     gen/ final/             on the lineage's run, with step = generation
 
@@ -14,7 +14,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bootstrap.ledger_records import Decision, FinalComparison, Generation, HealthMetric, LevelReport, LevelTest
+from bootstrap.ledger_records import Decision, DiagnosticMetric, FinalComparison, Generation, LevelReport, LevelTest
 from bootstrap.levels import level_range
 from bootstrap.lineage import datasets, queries
 from bootstrap.lineage.text import mlflow_key
@@ -25,7 +25,7 @@ _POSITION = "update"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Point:
+class MetricPoint:
     """One value of one metric."""
 
     key: str
@@ -39,7 +39,7 @@ class Point:
     """Name and digest of the MLflow dataset that it was measured on."""
 
 
-def of_generation(entry: Entry, *, at: int, models: Mapping[int, str]) -> list[Point]:
+def of_generation(entry: Entry, *, at: int, models: Mapping[int, str]) -> list[MetricPoint]:
     """Return what a generation's run shows besides its curves.
 
     `at`: when the generation was finished, in milliseconds since 1970. `models`: MLflow's model ids by generation
@@ -57,14 +57,14 @@ def of_generation(entry: Entry, *, at: int, models: Mapping[int, str]) -> list[P
     ]
 
 
-def of_training(tables: Mapping[str, Sequence[Mapping[str, float]]], *, start: int, end: int) -> list[Point]:
+def of_training(tables: Mapping[str, Sequence[Mapping[str, float]]], *, start: int, end: int) -> list[MetricPoint]:
     """Return a generation's curves: one point per row and column, spread over the time from `start` to `end`.
 
     `tables`: what the metrics' names begin with -> the rows of all steps, one step after another. `start`, `end`: in
     milliseconds since 1970. Infinite values and NaN are no points.
     """
     return [
-        Point(key=f"{prefix}/{key}", value=value, at=start + (end - start) * (step + 1) // len(rows), step=step)
+        MetricPoint(key=f"{prefix}/{key}", value=value, at=start + (end - start) * (step + 1) // len(rows), step=step)
         for prefix, rows in tables.items()
         for step, row in enumerate(rows)
         for key, value in row.items()
@@ -72,12 +72,12 @@ def of_training(tables: Mapping[str, Sequence[Mapping[str, float]]], *, start: i
     ]
 
 
-def over_generations(entry: Entry, *, at: int) -> list[Point]:
+def over_generations(entry: Entry, *, at: int) -> list[MetricPoint]:
     """Return what the lineage's run shows as curves over generations: this generation's points."""
     node, best = entry.generation, queries.headline(entry.generation)
     values = {
         "gen/frontier": node.report.frontier,
-        "gen/lead": node.report.lead,
+        "gen/generalization_margin": node.report.generalization_margin,
         "gen/target_accuracy": None if best is None else best.accuracy,
         "gen/promoted": node.decision.promoted,
         "gen/champion": node.champion,
@@ -86,13 +86,13 @@ def over_generations(entry: Entry, *, at: int) -> list[Point]:
         "gen/seconds": sum(entry.annotations.seconds.values()),
         "gen/useful_share": queries.useful_share(node),
         **{f"gen/panel/{task}/accuracy": queries.overall(rows) for task, rows in node.report.panel.items()},
-        **{f"gen/health/{metric}": node.health.value(metric) for metric in HealthMetric},
-        "gen/health/findings": len(node.health.findings),
+        **{f"gen/diagnostics/{metric}": node.diagnostics.value(metric) for metric in DiagnosticMetric},
+        "gen/diagnostics/findings": len(node.diagnostics.findings),
     }
     return _points(values, at=at, step=node.number)
 
 
-def of_final(final: FinalComparison, *, at: int) -> list[Point]:
+def of_final(final: FinalComparison, *, at: int) -> list[MetricPoint]:
     """Return what the final comparison says, with the generation it was made at as the step."""
     judged, bounds = final.num_prompts > 0, final.difference
     values = {
@@ -118,9 +118,9 @@ def _points(
     step: int = 0,
     model_id: str | None = None,
     dataset: tuple[str, str] | None = None,
-) -> list[Point]:
+) -> list[MetricPoint]:
     return [
-        Point(key=key, value=float(value), at=at, step=step, model_id=model_id, dataset=dataset)
+        MetricPoint(key=key, value=float(value), at=at, step=step, model_id=model_id, dataset=dataset)
         for key, value in values.items()
         if value is not None
     ]
@@ -138,9 +138,9 @@ def _evaluated(node: Generation) -> dict[str, float | None]:
             f"{prefix}/entropy": row.entropy,
             f"{prefix}/distinct_answers": row.distinct_answers,
         }
-    values |= {"eval/frontier": node.report.frontier, "eval/lead": node.report.lead}
-    values |= {f"health/{metric}": node.health.value(metric) for metric in HealthMetric}
-    return values | {"health/findings": len(node.health.findings)}
+    values |= {"eval/frontier": node.report.frontier, "eval/generalization_margin": node.report.generalization_margin}
+    values |= {f"diagnostics/{metric}": node.diagnostics.value(metric) for metric in DiagnosticMetric}
+    return values | {"diagnostics/findings": len(node.diagnostics.findings)}
 
 
 def _by_task(node: Generation) -> dict[str, float | None]:

@@ -58,10 +58,14 @@ def of_generation(entry: Entry, receipts: Mapping[int, Receipt], *, registered: 
     parts = [
         verdict(node),
         " · ".join(links),
-        *([_findings(node)] if node.health.findings else []),
+        *([_findings(node)] if node.diagnostics.findings else []),
         f"Frontier: level {node.report.frontier}. {cost}",
         _table(("level", "accuracy", "interval", "prompts"), rows),
-        *([_table(("health", "value", "guard"), health)] if (health := queries.health(node)) else []),
+        *(
+            [_table(("diagnostics", "value", "guard"), diagnostics)]
+            if (diagnostics := queries.diagnostics(node))
+            else []
+        ),
     ]
     for kind, tasks in {"part": node.report.parts, "panel": node.report.panel}.items():
         rows = [(task, *_level(row)) for task, rows in tasks.items() for row in rows]
@@ -123,7 +127,7 @@ def _level(row: LevelReport, targets: Collection[int] = ()) -> tuple[str, ...]:
 
 
 def _findings(node: Generation) -> str:
-    return f"Guards: {'; '.join(map(str, node.health.findings))}."
+    return f"Guards: {'; '.join(map(str, node.diagnostics.findings))}."
 
 
 def _link(label: str, url: str) -> str:

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from bootstrap.ledger_records import Outcome
+from bootstrap.ledger_records import GenerationOutcome
 from bootstrap.lineage.curves import Curve
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
@@ -84,7 +84,7 @@ def _draw_champions(axes: Axes, curve: Curve, fit: Fitted | None, *, color: str,
     if all(point.low is not None for point in shown):
         low, high = [_height(p.low) for p in shown], [_height(p.high) for p in shown]
         axes.fill_between(x, low, high, step="post", color=color, alpha=0.15, linewidth=0)
-    for outcome, marker in ((Outcome.PROMOTED, "o"), (Outcome.REJECTED, "x")):
+    for outcome, marker in ((GenerationOutcome.PROMOTED, "o"), (GenerationOutcome.REJECTED, "x")):
         chosen = [point for point in paid if point.outcome is outcome]
         if chosen:
             axes.plot([p.total for p in chosen], [_height(p.own) for p in chosen], marker, color=color, markersize=5)

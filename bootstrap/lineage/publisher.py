@@ -35,7 +35,7 @@ from bootstrap.lineage import batches, datasets, graph, metrics, notes, samples,
 from bootstrap.lineage.connection import connected
 from bootstrap.lineage.outbox import Outbox, Receipt
 from bootstrap.lineage.registry import Registry
-from bootstrap.lineage.shown import RUN_KEY, Shown, model_name
+from bootstrap.lineage.shown import RUN_KEY, PublishedRuns, model_name
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.finals import final_of
 from bootstrap.store.ledger import Entry
@@ -126,7 +126,7 @@ class _Publisher:
         self.client = MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
         location = tracking.artifact_location(tracking_uri, store.root.absolute().parent)
         self.experiment_id = self._experiment(experiment, location)
-        self.shown = Shown(self.client, self.experiment_id, entries)
+        self.shown = PublishedRuns(self.client, self.experiment_id, entries)
 
     def publish(self) -> list[int]:
         key = self.shown.root_key

@@ -12,14 +12,14 @@ from typing import Any
 from bootstrap.errors import RecipeError
 from bootstrap.ledger_records import (
     Decision,
+    DiagnosticMetric,
     Edge,
     FinalComparison,
-    Finding,
     Generation,
-    HealthMetric,
+    GenerationOutcome,
+    GuardBreach,
     LevelReport,
     LevelTest,
-    Outcome,
 )
 from bootstrap.levels import level_range
 from bootstrap.lineage import text
@@ -127,7 +127,11 @@ def generation(entry: Entry) -> dict[str, Any]:
         "lineage": node.lineage,
         "stage": node.stage,
         "status": node.outcome.value,
-        "decision": "aside" if node.outcome is Outcome.ASIDE else "promoted" if node.decision.promoted else "rejected",
+        "decision": "ungated"
+        if node.outcome is GenerationOutcome.UNGATED
+        else "promoted"
+        if node.decision.promoted
+        else "rejected",
         "reason": node.decision.reason,
         "compared_with": node.decision.champion,
         "champion": node.champion,
@@ -139,7 +143,7 @@ def generation(entry: Entry) -> dict[str, Any]:
         "fingerprint": node.fingerprint,
         "hash": entry.hash,
         "frontier": node.report.frontier,
-        "lead": node.report.lead,
+        "generalization_margin": node.report.generalization_margin,
         "target_levels": list(node.target_levels),
         "accuracy": {
             str(row.level): {
@@ -151,8 +155,8 @@ def generation(entry: Entry) -> dict[str, Any]:
             for row in node.report.levels
         },
         "gate": None if test is None else test.model_dump(mode="json"),
-        "health": {metric.value: node.health.value(metric) for metric in HealthMetric},
-        "findings": [finding.model_dump(mode="json") for finding in node.health.findings],
+        "diagnostics": {metric.value: node.diagnostics.value(metric) for metric in DiagnosticMetric},
+        "findings": [finding.model_dump(mode="json") for finding in node.diagnostics.findings],
         "tokens": {**node.compute.tokens, "total": node.compute.total_tokens, "useful": node.compute.useful_tokens},
         "useful_share": useful_share(node),
         "flops": {**node.compute.flops, "total": node.compute.total_flops},
@@ -175,7 +179,8 @@ def generations(entries: Sequence[Entry], final: FinalComparison | None) -> list
 
 
 def show(entries: Sequence[Entry], name: str, *, pretrained: Pretrained | None = None) -> dict[str, Any]:
-    """Return everything the ledger knows about one generation: `generation`, edges, tests, books, artifacts, origin.
+    """Return everything the ledger knows about one generation: `generation`, edges, tests, accounting, artifacts,
+    origin.
 
     `pretrained`: what its weights go back to, which its artifacts know. Raises RecipeError when the lineage has no
     generation called `name`.
@@ -198,7 +203,7 @@ def show(entries: Sequence[Entry], name: str, *, pretrained: Pretrained | None =
         "slices": {name: [row.model_dump(mode="json") for row in rows] for name, rows in node.report.slices.items()},
         "suite": node.report.suite,
         "mastered": node.report.mastered,
-        "books": node.books.model_dump(mode="json"),
+        "accounting": node.accounting.model_dump(mode="json"),
         "verifiers": dict(node.verifiers),
         "artifacts": {role: ref.model_dump(mode="json") for role, ref in node.artifacts.items()},
         "children": [other.generation.name for other in entries if node.number in other.generation.parents],
@@ -262,12 +267,16 @@ def table(entries: Sequence[Entry]) -> list[dict[str, str]]:
     return rows
 
 
-def health(generation: Generation) -> list[tuple[str, str, str]]:
-    """Return (metric, value, guards broken) of everything that was measured of a generation's health, printable."""
-    broken: dict[HealthMetric, list[Finding]] = {}
-    for finding in generation.health.findings:
+def diagnostics(generation: Generation) -> list[tuple[str, str, str]]:
+    """Return (metric, value, guards broken) of everything that was measured of a generation's diagnostics,
+    printable.
+    """
+    broken: dict[DiagnosticMetric, list[GuardBreach]] = {}
+    for finding in generation.diagnostics.findings:
         broken.setdefault(finding.metric, []).append(finding)
-    values = {metric: value for metric in HealthMetric if (value := generation.health.value(metric)) is not None}
+    values = {
+        metric: value for metric in DiagnosticMetric if (value := generation.diagnostics.value(metric)) is not None
+    }
     return [
         (metric.value, f"{value:.4g}", "; ".join(map(str, broken.get(metric, ())))) for metric, value in values.items()
     ]

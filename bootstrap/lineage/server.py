@@ -126,12 +126,12 @@ def _tail(server: Server) -> str:
 
 
 def _free_port(port: int) -> int:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            listener.bind((HOST, port))
         except OSError as error:
             raise TrackingError(
                 f"port {port} on {HOST} is taken: choose another with --port, or 0 for a free one"
             ) from error
-        return probe.getsockname()[1]
+        return listener.getsockname()[1]

@@ -32,7 +32,7 @@ _DIGITS = 8
 _PAGE = 1000
 
 
-class Shown:
+class PublishedRuns:
     """The runs of one lineage in one experiment, looked up once."""
 
     def __init__(self, client: MlflowClient, experiment_id: str, entries: Sequence[Entry]) -> None:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bootstrap.ledger_records import Generation, Outcome
+from bootstrap.ledger_records import Generation, GenerationOutcome
 from bootstrap.lineage import queries
 from bootstrap.lineage.text import mlflow_key
 from bootstrap.store.artifacts import Artifact
@@ -67,7 +67,7 @@ def of_generation(entry: Entry, *, models: Mapping[int, str], base: Pretrained |
         "bootstrap.gate": gate(node),
         "bootstrap.gate.reason": node.decision.reason,
         "bootstrap.stage": node.stage,
-        "bootstrap.guards": "; ".join(map(str, node.health.findings)),
+        "bootstrap.guards": "; ".join(map(str, node.diagnostics.findings)),
         "bootstrap.parent": _names(node.parents),
         "bootstrap.teachers": ", ".join(queries.teachers(node)),
         **_origin(node),
@@ -131,7 +131,7 @@ def recipe_params(recipe: Mapping[str, Any]) -> dict[str, str]:
     """Return a nested recipe as MLflow params: dotted keys of legal characters, short text values, nothing empty.
 
     `recipe`: as plain JSON. Lists of plain values stay one param; lists of settings are numbered:
-    `generations.steps.0.updates`.
+    `generations.steps.0.rounds`.
     """
     params: dict[str, str] = {}
 
@@ -155,9 +155,9 @@ def recipe_params(recipe: Mapping[str, Any]) -> dict[str, str]:
 
 
 def gate(node: Generation) -> str:
-    """Return what the gate made of a generation, in a word to search for: accepted, rejected, aside."""
-    if node.outcome is Outcome.ASIDE:
-        return "aside"
+    """Return what the gate made of a generation, in a word to search for: accepted, rejected, ungated."""
+    if node.outcome is GenerationOutcome.UNGATED:
+        return "ungated"
     return "accepted" if node.decision.promoted else "rejected"
 
 

@@ -3,7 +3,7 @@
 Backwards, every digit of the sum depends on digits already read or written, which small transformers can learn; in
 plain order they hardly do (arXiv:2307.03381). A level-n text has two operands of exactly n digits without a leading
 zero (level 1: 0 to 9); the answer is zero-padded at its most significant end to one digit more than the longer
-operand. A stepping stone has one operand of n digits and one of 1 to n-1 digits, in either order.
+operand. An easier variant has one operand of n digits and one of 1 to n-1 digits, in either order.
 
 Left out: splits, seeds and who may see answers (`task.py`).
 """
@@ -19,28 +19,28 @@ class Addition:
     """Texts of the addition task and their answers."""
 
     name = kind = "addition"
-    has_stepping_stones = True
+    has_easier_variants = True
 
     def question(self, text: str) -> str:
         """Return the sum with its operands in order, since `12+3=` and `3+12=` ask the same."""
         return "+".join(sorted(text.removesuffix("=").split("+")))
 
-    def num_texts(self, level: int, *, stepping_stone: bool) -> int:
-        if stepping_stone:
+    def num_texts(self, level: int, *, easier_variant: bool) -> int:
+        if easier_variant:
             # The operands of 1 to n-1 digits are all the numbers below the n-digit ones.
             return 2 * _num_operands(level) * 10 ** (level - 1) if level > 1 else 0
         return _num_operands(level) ** 2
 
-    def texts(self, level: int, *, stepping_stone: bool) -> Iterator[str]:
-        if not stepping_stone:
+    def texts(self, level: int, *, easier_variant: bool) -> Iterator[str]:
+        if not easier_variant:
             lengths = [(level, level)]
         else:
             lengths = [pair for shorter in range(1, level) for pair in ((level, shorter), (shorter, level))]
         return (_text(a, b) for first, second in lengths for a in _operands(first) for b in _operands(second))
 
-    def sample(self, rng: Random, *, level: int, stepping_stone: bool) -> str:
+    def sample(self, rng: Random, *, level: int, easier_variant: bool) -> str:
         first = second = level
-        if stepping_stone:
+        if easier_variant:
             second = rng.randrange(1, level)
             if rng.random() < 0.5:
                 first, second = second, first

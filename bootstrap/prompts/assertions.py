@@ -56,7 +56,7 @@ def calls_of_check(test: str, *, exact: bool = False) -> tuple[Call, ...]:
     for node in tree.body:
         if node is not checks[0] and not _is_idle(node) and not _is_metadata(node):
             raise _refusal(node)
-    return _Reader(function=arguments.args[0].arg, exact=exact).calls(checks[0].body)
+    return _AssertReader(function=arguments.args[0].arg, exact=exact).calls(checks[0].body)
 
 
 def calls_of_asserts(tests: Sequence[str], *, exact: bool = False) -> tuple[str, tuple[Call, ...]]:
@@ -69,7 +69,7 @@ def calls_of_asserts(tests: Sequence[str], *, exact: bool = False) -> tuple[str,
     if len(names) != 1:
         raise NotConvertible(f"{len(names)} functions are called instead of one: {', '.join(sorted(names))}"[:200])
     (function,) = names
-    return function, _Reader(function=function, exact=exact).calls(body)
+    return function, _AssertReader(function=function, exact=exact).calls(body)
 
 
 def _walk(body: Sequence[ast.stmt]) -> Iterator[ast.AST]:
@@ -106,7 +106,7 @@ def _is_metadata(node: ast.stmt) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Reader:
+class _AssertReader:
     """Reads asserts about one function."""
 
     function: str

@@ -79,7 +79,7 @@ class Rows(OneTask):
     """The task of one file, read whole when it is built."""
 
     name = "file"
-    has_stepping_stones = False
+    has_easier_variants = False
 
     def __init__(self, settings: FileTask) -> None:
         """Raise RecipeError when the file is missing, changed or broken, or when a level lacks prompts in a split."""
@@ -116,10 +116,10 @@ class Rows(OneTask):
         return self.settings.max_answer_tokens or room(self.max_answer_length(level))
 
     def draw(
-        self, level: int, count: int, *, seed: int, split: Split = Split.TRAIN, stepping_stone: bool = False
+        self, level: int, count: int, *, seed: int, split: Split = Split.TRAIN, easier_variant: bool = False
     ) -> list[Prompt]:
-        if stepping_stone:
-            raise RecipeError("rows of a file have no stepping stones; set stepping_stones: 0")
+        if easier_variant:
+            raise RecipeError("rows of a file have no easier variants; set easier_variants: 0")
         if split not in self._splits:
             raise self._too_few(level, split)
         rng = generator(seed, "draw", self.name, level, split.value)

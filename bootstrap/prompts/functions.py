@@ -38,7 +38,7 @@ class Functions:
     """Texts of the task, right answers, and the hidden inputs that tell right from wrong."""
 
     name = kind = "functions"
-    has_stepping_stones = False
+    has_easier_variants = False
 
     def __init__(self, settings: FunctionsTask) -> None:
         alphabet = set(OPERANDS + OPERATORS + "x=;:")
@@ -55,22 +55,22 @@ class Functions:
         runs[0][1].insert(0, ("*" if runs[0][0] else "+", first))
         return "".join(operator + operand for _, run in runs for operator, operand in sorted(run))
 
-    def num_texts(self, level: int, *, stepping_stone: bool) -> int:
-        assert not stepping_stone, f"{self.name} has no stepping stones"
+    def num_texts(self, level: int, *, easier_variant: bool) -> int:
+        assert not easier_variant, f"{self.name} has no easier variants"
         return len(OPERATORS) ** level * len(OPERANDS) ** (level + 1)
 
-    def texts(self, level: int, *, stepping_stone: bool) -> Iterator[str]:
-        assert not stepping_stone, f"{self.name} has no stepping stones"
+    def texts(self, level: int, *, easier_variant: bool) -> Iterator[str]:
+        assert not easier_variant, f"{self.name} has no easier variants"
         return ("".join(symbols) + ":" for symbols in itertools.product(OPERANDS, *[OPERATORS, OPERANDS] * level))
 
-    def sample(self, rng: Random, *, level: int, stepping_stone: bool) -> str:
-        assert not stepping_stone, f"{self.name} has no stepping stones"
+    def sample(self, rng: Random, *, level: int, easier_variant: bool) -> str:
+        assert not easier_variant, f"{self.name} has no easier variants"
         first = rng.choice(OPERANDS)
         return first + "".join(rng.choice(OPERATORS) + rng.choice(OPERANDS) for _ in range(level)) + ":"
 
     def sample_mixed(self, rng: Random, *, levels: Sequence[int]) -> tuple[str, int, bool]:
         level = rng.choice(levels)
-        return self.sample(rng, level=level, stepping_stone=False), level, False
+        return self.sample(rng, level=level, easier_variant=False), level, False
 
     def answer(self, text: str) -> str:
         first, steps = _parts(text)

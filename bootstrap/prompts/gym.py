@@ -63,7 +63,7 @@ class Gym(OneTask):
     """Prompts from one or more data sets. Holds no state but caches of what it would compute again."""
 
     name = "reasoning_gym"
-    has_stepping_stones = False
+    has_easier_variants = False
 
     def __init__(self, settings: ReasoningGymTask) -> None:
         """Raise RecipeError when the package is missing, or a data set, a setting or an attribute does not exist."""
@@ -84,10 +84,10 @@ class Gym(OneTask):
         return self.settings.max_answer_tokens or room(self.max_answer_length(level))
 
     def draw(
-        self, level: int, count: int, *, seed: int, split: Split = Split.TRAIN, stepping_stone: bool = False
+        self, level: int, count: int, *, seed: int, split: Split = Split.TRAIN, easier_variant: bool = False
     ) -> list[Prompt]:
-        if stepping_stone:
-            raise RecipeError(f"{self.name} has no stepping stones; set stepping_stones: 0")
+        if easier_variant:
+            raise RecipeError(f"{self.name} has no easier variants; set easier_variants: 0")
         if split not in self._splits:
             raise self._empty(level, split)
         rng = generator(seed, "draw", self.name, level, split.value)

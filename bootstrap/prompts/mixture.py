@@ -33,7 +33,7 @@ class Mixture:
         self.characters = settings.characters
         # Recipes come back from a lineage's folder with their keys in another order.
         self.parts = {name: parts[name] for name in sorted(settings.parts)}
-        self.has_stepping_stones = any(part.has_stepping_stones for part in self.parts.values())
+        self.has_easier_variants = any(part.has_easier_variants for part in self.parts.values())
         last = [part.highest_level for part in self.parts.values()]
         known = [level for level in last if level is not None]
         self.highest_level = max(known) if len(known) == len(last) else None
@@ -51,24 +51,24 @@ class Mixture:
         return max(part.max_answer_tokens(own_level(part, level)) for part in self.parts.values())
 
     def draw(
-        self, level: int, count: int, *, seed: int, split: Split = Split.TRAIN, stepping_stone: bool = False
+        self, level: int, count: int, *, seed: int, split: Split = Split.TRAIN, easier_variant: bool = False
     ) -> list[Prompt]:
-        """Return `count` prompts, each of a part drawn by weight; parts without stepping stones give ordinary ones."""
+        """Return `count` prompts, each of a part drawn by weight; parts without easier variants give ordinary ones."""
         check_level(self, level)
-        if stepping_stone and not (self.has_stepping_stones and level > 1):
+        if easier_variant and not (self.has_easier_variants and level > 1):
             raise RecipeError(
-                f"{self.name} level {level} has no stepping stones; set stepping_stones: 0"
-                + (" or aim at level 2 or higher" if self.has_stepping_stones else "")
+                f"{self.name} level {level} has no easier variants; set easier_variants: 0"
+                + (" or aim at level 2 or higher" if self.has_easier_variants else "")
             )
 
         def of(name: str, number: int) -> list[Prompt]:
             part = self.parts[name]
             at = own_level(part, level)
-            stones = stepping_stone and part.has_stepping_stones and at > 1
-            drawn = part.draw(at, number, seed=derive_seed(seed, "part", name), split=split, stepping_stone=stones)
+            easier = easier_variant and part.has_easier_variants and at > 1
+            drawn = part.draw(at, number, seed=derive_seed(seed, "part", name), split=split, easier_variant=easier)
             return [self._outer(name, prompt, level) for prompt in drawn]
 
-        names = self._names(count, seed, level, split.value, int(stepping_stone))
+        names = self._names(count, seed, level, split.value, int(easier_variant))
         drawn = {name: iter(of(name, number)) for name, number in Counter(names).items()}
         return [next(drawn[name]) for name in names]
 

@@ -32,7 +32,7 @@ METHODS = ("num_prompts", "prompt", "answer", "wrong_answers")
 _Found = TypeVar("_Found")
 
 
-class PluginTask(ProceduralTask):
+class PluginPrompts(ProceduralTask):
     """The class's prompts under the rules of all tasks."""
 
     settings: plugin_task.PluginTask
@@ -46,12 +46,12 @@ class PluginTask(ProceduralTask):
         return self.settings.most_answer_tokens(level)
 
     def _sample_distinct(
-        self, rng: Random, level: int, count: int, *, split: Split, stepping_stone: bool
+        self, rng: Random, level: int, count: int, *, split: Split, easier_variant: bool
     ) -> list[Prompt]:
         prompts: dict[str, Prompt] = {}
         repeats = 0
         while len(prompts) < count:
-            prompt = self._sample(rng, level, split=split, stepping_stone=stepping_stone)
+            prompt = self._sample(rng, level, split=split, easier_variant=easier_variant)
             repeats = repeats + 1 if prompt.text in prompts else 0
             if repeats == PATIENCE:
                 raise RecipeError(
@@ -73,7 +73,7 @@ class _Own:
     """What the class knows, each of its answers looked at."""
 
     name = kind = "plugin"
-    has_stepping_stones = False
+    has_easier_variants = False
 
     def __init__(self, settings: plugin_task.PluginTask) -> None:
         settings.source_found()
@@ -89,22 +89,22 @@ class _Own:
     def question(self, text: str) -> str:
         return text
 
-    def num_texts(self, level: int, *, stepping_stone: bool) -> int:
+    def num_texts(self, level: int, *, easier_variant: bool) -> int:
         found = self._called("num_prompts", lambda: self._own.num_prompts(level))
         if type(found) is not int or found < 1:
             raise self._defect("num_prompts", f"{found!r:.60} for level {level}; it must return a whole number above 0")
         return found
 
-    def texts(self, level: int, *, stepping_stone: bool) -> Iterator[str]:
-        numbers = range(self.num_texts(level, stepping_stone=False))
+    def texts(self, level: int, *, easier_variant: bool) -> Iterator[str]:
+        numbers = range(self.num_texts(level, easier_variant=False))
         return iter(dict.fromkeys(self._prompt(level, number) for number in numbers))
 
-    def sample(self, rng: Random, *, level: int, stepping_stone: bool) -> str:
-        return self._prompt(level, rng.randrange(self.num_texts(level, stepping_stone=False)))
+    def sample(self, rng: Random, *, level: int, easier_variant: bool) -> str:
+        return self._prompt(level, rng.randrange(self.num_texts(level, easier_variant=False)))
 
     def sample_mixed(self, rng: Random, *, levels: Sequence[int]) -> tuple[str, int, bool]:
         level = rng.choice(levels)
-        return self.sample(rng, level=level, stepping_stone=False), level, False
+        return self.sample(rng, level=level, easier_variant=False), level, False
 
     def answer(self, text: str) -> str:
         return self._answer("answer", text)

@@ -52,7 +52,7 @@ class Programs:
     """Texts of the task and what the programs print."""
 
     name = kind = "programs"
-    has_stepping_stones = False
+    has_easier_variants = False
 
     def __init__(self, *, width: int) -> None:
         self.width = width
@@ -61,23 +61,23 @@ class Programs:
     def question(self, text: str) -> str:
         return text
 
-    def num_texts(self, level: int, *, stepping_stone: bool) -> int:
-        assert not stepping_stone, f"{self.name} has no stepping stones"
+    def num_texts(self, level: int, *, easier_variant: bool) -> int:
+        assert not easier_variant, f"{self.name} has no easier variants"
         return len(OPERATIONS) ** level * len(DIGITS) ** self.width
 
-    def texts(self, level: int, *, stepping_stone: bool) -> Iterator[str]:
-        assert not stepping_stone, f"{self.name} has no stepping stones"
+    def texts(self, level: int, *, easier_variant: bool) -> Iterator[str]:
+        assert not easier_variant, f"{self.name} has no easier variants"
         parts = itertools.product(*[OPERATIONS] * level, ":", *[DIGITS] * self.width, "=")
         return ("".join(symbols) for symbols in parts)
 
-    def sample(self, rng: Random, *, level: int, stepping_stone: bool) -> str:
-        assert not stepping_stone, f"{self.name} has no stepping stones"
+    def sample(self, rng: Random, *, level: int, easier_variant: bool) -> str:
+        assert not easier_variant, f"{self.name} has no easier variants"
         program, digits = rng.choices(OPERATIONS, k=level), rng.choices(DIGITS, k=self.width)
         return f"{''.join(program)}:{''.join(digits)}="
 
     def sample_mixed(self, rng: Random, *, levels: Sequence[int]) -> tuple[str, int, bool]:
         level = rng.choice(levels)
-        return self.sample(rng, level=level, stepping_stone=False), level, False
+        return self.sample(rng, level=level, easier_variant=False), level, False
 
     def level_of(self, text: str) -> int | None:
         """Return the level of a problem, or None for a text that is none."""

@@ -2,7 +2,7 @@
 
 The two cheapest tasks on which a small transformer outgrows its base lengths (arXiv:2502.01612).
 
-Left out: splits, seeds and who may see answers (`task.py`); stepping stones, since there is one operand.
+Left out: splits, seeds and who may see answers (`task.py`); easier variants, since there is one operand.
 """
 
 import itertools
@@ -16,7 +16,7 @@ from bootstrap.prompts.task import ProceduralTask
 class Strings:
     """Texts of a task on one string over an alphabet, and their answers."""
 
-    has_stepping_stones = False
+    has_easier_variants = False
 
     def __init__(self, *, alphabet: str, backwards: bool) -> None:
         self.name = self.kind = "reversal" if backwards else "copy"
@@ -26,21 +26,21 @@ class Strings:
     def question(self, text: str) -> str:
         return text
 
-    def num_texts(self, level: int, *, stepping_stone: bool) -> int:
-        assert not stepping_stone, f"{self.name} has no stepping stones"
+    def num_texts(self, level: int, *, easier_variant: bool) -> int:
+        assert not easier_variant, f"{self.name} has no easier variants"
         return len(self._alphabet) ** level
 
-    def texts(self, level: int, *, stepping_stone: bool) -> Iterator[str]:
-        assert not stepping_stone, f"{self.name} has no stepping stones"
+    def texts(self, level: int, *, easier_variant: bool) -> Iterator[str]:
+        assert not easier_variant, f"{self.name} has no easier variants"
         return ("".join(symbols) + "=" for symbols in itertools.product(self._alphabet, repeat=level))
 
-    def sample(self, rng: Random, *, level: int, stepping_stone: bool) -> str:
-        assert not stepping_stone, f"{self.name} has no stepping stones"
+    def sample(self, rng: Random, *, level: int, easier_variant: bool) -> str:
+        assert not easier_variant, f"{self.name} has no easier variants"
         return "".join(rng.choices(self._alphabet, k=level)) + "="
 
     def sample_mixed(self, rng: Random, *, levels: Sequence[int]) -> tuple[str, int, bool]:
         level = rng.choice(levels)
-        return self.sample(rng, level=level, stepping_stone=False), level, False
+        return self.sample(rng, level=level, easier_variant=False), level, False
 
     def answer(self, text: str) -> str:
         string = text.removesuffix("=")

@@ -43,7 +43,7 @@ class Task(Protocol):
     settings: tasks.Task
     characters: Sequence[str]
     """Every character of prompts and answers; an entry of several characters is one token of a model from scratch."""
-    has_stepping_stones: bool
+    has_easier_variants: bool
     highest_level: int | None
     """The last level with prompts of its own, beyond which asking raises RecipeError; None where levels go on."""
 
@@ -68,7 +68,7 @@ class Task(Protocol):
         """Return the held-out prompts of one part at a level."""
 
     def max_answer_length(self, level: int) -> int:
-        """Return the length of the longest reference answer at a level, stepping stones included.
+        """Return the length of the longest reference answer at a level, easier variants included.
 
         In characters; what `characters` has as one entry counts once.
         """
@@ -77,14 +77,14 @@ class Task(Protocol):
         """Return the tokens that a model's answer may have at a level, its end included."""
 
     def draw(
-        self, level: int, count: int, *, seed: int, split: Split = Split.TRAIN, stepping_stone: bool = False
+        self, level: int, count: int, *, seed: int, split: Split = Split.TRAIN, easier_variant: bool = False
     ) -> list[Prompt]:
         """Return `count` prompts of one level and split, determined by the arguments alone.
 
         They are distinct as long as the split has that many; beyond that the whole split is gone through again and
-        again, each time in a new order. Stepping stones have one operand of `level` digits and one of uniformly fewer,
-        in either order; where a level's stepping stones are few enough to be listed, each text is equally likely
-        instead. Raises RecipeError when the split is empty or the level has no stepping stones.
+        again, each time in a new order. Easier variants have one operand of `level` digits and one of uniformly fewer,
+        in either order; where a level's easier variants are few enough to be listed, each text is equally likely
+        instead. Raises RecipeError when the split is empty or the level has no easier variants.
         """
 
     def demonstrate(
@@ -154,24 +154,24 @@ class Family(Protocol):
     """What one kind of task knows: texts and their answers. It knows nothing of splits or of who may ask."""
 
     name: str
-    has_stepping_stones: bool
+    has_easier_variants: bool
     kind: str
     """What its questions are hashed with beside their text; tasks that ask the same in other forms share it."""
 
     def question(self, text: str) -> str:
         """Return what a text asks, the same for all texts that ask the same."""
 
-    def num_texts(self, level: int, *, stepping_stone: bool) -> int:
+    def num_texts(self, level: int, *, easier_variant: bool) -> int:
         """Return how many texts there are; it grows with the level."""
 
-    def texts(self, level: int, *, stepping_stone: bool) -> Iterator[str]:
+    def texts(self, level: int, *, easier_variant: bool) -> Iterator[str]:
         """Yield every text once, in fixed order."""
 
-    def sample(self, rng: Random, *, level: int, stepping_stone: bool) -> str:
+    def sample(self, rng: Random, *, level: int, easier_variant: bool) -> str:
         """Return a random text."""
 
     def sample_mixed(self, rng: Random, *, levels: Sequence[int]) -> tuple[str, int, bool]:
-        """Return a random text of mixed operand lengths, its level, and whether it is a stepping stone."""
+        """Return a random text of mixed operand lengths, its level, and whether it is an easier variant."""
 
     def answer(self, text: str) -> str:
         """Return a right answer."""
@@ -196,13 +196,13 @@ class ProceduralTask(OneTask):
         self.name = family.name
         self.settings = settings
         self.characters = settings.characters
-        self.has_stepping_stones = family.has_stepping_stones
+        self.has_easier_variants = family.has_easier_variants
         self._family = family
         self._bounds = bounds_of(settings)
         self._lists: dict[tuple[int, Split, bool], tuple[Prompt, ...]] = {}
         self._suites: dict[tuple[int, int, Split], tuple[Prompt, ...]] = {}
         level = 1
-        while own_level(self, level) == level and family.num_texts(level, stepping_stone=False) <= ENUMERABLE:
+        while own_level(self, level) == level and family.num_texts(level, easier_variant=False) <= ENUMERABLE:
             found = {self.split_of(text) for text in self._texts(level)}
             for split in self._bounds.splits:
                 if split not in found:
@@ -222,20 +222,20 @@ class ProceduralTask(OneTask):
         return room(self.max_answer_length(level))
 
     def draw(
-        self, level: int, count: int, *, seed: int, split: Split = Split.TRAIN, stepping_stone: bool = False
+        self, level: int, count: int, *, seed: int, split: Split = Split.TRAIN, easier_variant: bool = False
     ) -> list[Prompt]:
         self._check_level(level)
-        if stepping_stone and not (self.has_stepping_stones and level > 1):
+        if easier_variant and not (self.has_easier_variants and level > 1):
             raise RecipeError(
-                f"{self.name} level {level} has no stepping stones; set stepping_stones: 0"
-                + (" or aim at level 2 or higher" if self.has_stepping_stones else "")
+                f"{self.name} level {level} has no easier variants; set easier_variants: 0"
+                + (" or aim at level 2 or higher" if self.has_easier_variants else "")
             )
         if split not in self._bounds.splits:
             raise self._empty(level, split)
-        rng = generator(seed, "draw", self.name, level, split.value, int(stepping_stone))
-        if self._is_listed(level, count, split=split, stepping_stone=stepping_stone):
-            return again_and_again(self._list(level, split=split, stepping_stone=stepping_stone), count, rng=rng)
-        return self._sample_distinct(rng, level, count, split=split, stepping_stone=stepping_stone)
+        rng = generator(seed, "draw", self.name, level, split.value, int(easier_variant))
+        if self._is_listed(level, count, split=split, easier_variant=easier_variant):
+            return again_and_again(self._list(level, split=split, easier_variant=easier_variant), count, rng=rng)
+        return self._sample_distinct(rng, level, count, split=split, easier_variant=easier_variant)
 
     def demonstrate(
         self, levels: Sequence[int], count: int, *, seed: int, mixed: bool = False
@@ -250,10 +250,10 @@ class ProceduralTask(OneTask):
                 prompt = self._sample_mixed(rng, levels)
             else:
                 level = rng.choice(levels)
-                if self._is_listed(level, 1, split=Split.TRAIN, stepping_stone=False):
-                    prompt = rng.choice(self._list(level, split=Split.TRAIN, stepping_stone=False))
+                if self._is_listed(level, 1, split=Split.TRAIN, easier_variant=False):
+                    prompt = rng.choice(self._list(level, split=Split.TRAIN, easier_variant=False))
                 else:
-                    prompt = self._sample(rng, level, split=Split.TRAIN, stepping_stone=False)
+                    prompt = self._sample(rng, level, split=Split.TRAIN, easier_variant=False)
             shown.append(self._demonstration(prompt, rng))
         return shown
 
@@ -279,79 +279,79 @@ class ProceduralTask(OneTask):
         self._check_level(level)
         key = (level, count, split)
         if key not in self._suites:
-            if self._is_listed(level, count, split=split, stepping_stone=False):
+            if self._is_listed(level, count, split=split, easier_variant=False):
                 # The order of the ids is as good as random, and no seed enters it.
-                listed = self._list(level, split=split, stepping_stone=False)
+                listed = self._list(level, split=split, easier_variant=False)
                 suite = sorted(listed, key=lambda prompt: prompt.id)[:count]
             else:
                 rng = generator(0, split.value, self.name, level)
-                suite = self._sample_distinct(rng, level, count, split=split, stepping_stone=False)
+                suite = self._sample_distinct(rng, level, count, split=split, easier_variant=False)
             self._suites[key] = tuple(suite)
         return list(self._suites[key])
 
     def num_heldout(self, level: int, count: int) -> int | None:
         self._check_level(level)
-        num_texts = self._family.num_texts(level, stepping_stone=False)
+        num_texts = self._family.num_texts(level, easier_variant=False)
         # Of 100 + 2 * count expected prompts, fewer than `count` are more than 10 standard deviations away.
         if num_texts * self._bounds.share(Split.HELDOUT) >= (100 + 2 * count) * HASHES:
             return count
         if num_texts > ENUMERABLE:
             return None
-        return min(count, len(self._list(level, split=Split.HELDOUT, stepping_stone=False)))
+        return min(count, len(self._list(level, split=Split.HELDOUT, easier_variant=False)))
 
     def _demonstration(self, prompt: Prompt, rng: Random) -> tuple[Prompt, str]:
         """Return what is shown for a prompt; `rng` serves tasks that show it in several forms."""
         return prompt, self._family.answer(prompt.text)
 
-    def _is_listed(self, level: int, count: int, *, split: Split, stepping_stone: bool) -> bool:
+    def _is_listed(self, level: int, count: int, *, split: Split, easier_variant: bool) -> bool:
         """Whether the level is listed whole: because it is small, or because rejecting repeats might never end."""
-        num_texts = self._family.num_texts(level, stepping_stone=stepping_stone)
+        num_texts = self._family.num_texts(level, easier_variant=easier_variant)
         share = self._bounds.share(split)
         # With 100 + 4 * count expected prompts, fewer than `count` actual ones are practically impossible. In integers,
         # because the texts of a long level outnumber what a float can hold.
         return num_texts <= ENUMERABLE or num_texts * share < (100 + 4 * count) * HASHES
 
-    def _list(self, level: int, *, split: Split, stepping_stone: bool) -> tuple[Prompt, ...]:
-        key = (level, split, stepping_stone)
+    def _list(self, level: int, *, split: Split, easier_variant: bool) -> tuple[Prompt, ...]:
+        key = (level, split, easier_variant)
         if key not in self._lists:
-            prompts = (self._prompt(t, level, split, stepping_stone) for t in self._texts(level, stepping_stone))
+            prompts = (self._prompt(t, level, split, easier_variant) for t in self._texts(level, easier_variant))
             self._lists[key] = tuple(prompt for prompt in prompts if prompt is not None)
         if not self._lists[key]:
             raise self._empty(level, split)
         return self._lists[key]
 
     def _sample_distinct(
-        self, rng: Random, level: int, count: int, *, split: Split, stepping_stone: bool
+        self, rng: Random, level: int, count: int, *, split: Split, easier_variant: bool
     ) -> list[Prompt]:
         prompts: dict[str, Prompt] = {}
         while len(prompts) < count:
-            prompt = self._sample(rng, level, split=split, stepping_stone=stepping_stone)
+            prompt = self._sample(rng, level, split=split, easier_variant=easier_variant)
             prompts.setdefault(prompt.text, prompt)
         return list(prompts.values())
 
-    def _sample(self, rng: Random, level: int, *, split: Split, stepping_stone: bool) -> Prompt:
+    def _sample(self, rng: Random, level: int, *, split: Split, easier_variant: bool) -> Prompt:
         for _ in range(MAX_TRIES):
-            text = self._family.sample(rng, level=level, stepping_stone=stepping_stone)
-            if prompt := self._prompt(text, level, split, stepping_stone):
+            text = self._family.sample(rng, level=level, easier_variant=easier_variant)
+            if prompt := self._prompt(text, level, split, easier_variant):
                 return prompt
         raise self._empty(level, split)
 
     def _sample_mixed(self, rng: Random, levels: Sequence[int]) -> Prompt:
         for _ in range(MAX_TRIES):
-            text, level, stepping_stone = self._family.sample_mixed(rng, levels=levels)
-            if prompt := self._prompt(text, level, Split.TRAIN, stepping_stone):
+            text, level, easier_variant = self._family.sample_mixed(rng, levels=levels)
+            if prompt := self._prompt(text, level, Split.TRAIN, easier_variant):
                 return prompt
         raise self._empty(max(levels), Split.TRAIN)
 
-    def _prompt(self, text: str, level: int, split: Split, stepping_stone: bool) -> Prompt | None:
+    def _prompt(self, text: str, level: int, split: Split, easier_variant: bool) -> Prompt | None:
         """Return the prompt of a text, or None when it belongs to another split."""
         if self.split_of(text) is not split:
             return None
         identifier = prompt_id(self.name, text)
-        return Prompt(id=identifier, task=self.name, level=level, text=text, split=split, stepping_stone=stepping_stone)
+        return Prompt(id=identifier, task=self.name, level=level, text=text, split=split, easier_variant=easier_variant)
 
-    def _texts(self, level: int, stepping_stone: bool = False) -> Iterator[str]:
-        return self._family.texts(level, stepping_stone=stepping_stone)
+    def _texts(self, level: int, easier_variant: bool = False) -> Iterator[str]:
+        return self._family.texts(level, easier_variant=easier_variant)
 
     def _check_level(self, level: int) -> None:
         check_level(self, level)

@@ -1,1 +1,1 @@
-"""Completion to verdict: one module per verifier, probed before it may give reward."""
+"""Completion to verdict: one module per verifier, checked before it may give reward."""

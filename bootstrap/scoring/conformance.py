@@ -6,7 +6,7 @@ verifier's settings (in white space that is ignored, in a second equal box) may 
 so for it only the right and wrong forms of the cases count. No answer may make a verifier raise, be judged otherwise
 when it is judged again, alone or in another order, or pass although the length limit cut it.
 
-Left out: whether a verifier may give reward in a run (`probe.py`), and what an attack on the sandbox does.
+Left out: whether a verifier may give reward in a run (`sanity.py`), and what an attack on the sandbox does.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ from bootstrap.config.verifiers import RubricVerifier
 from bootstrap.records import Status
 from bootstrap.scoring import numeric
 from bootstrap.scoring.extract import extract
-from bootstrap.scoring.probe import NUM_VOTES, Case
+from bootstrap.scoring.sanity import NUM_VOTES, Case
 from bootstrap.scoring.verifier import PATIENCE, Answer, Judgement, Verifier, printable
 
 MAX_SHOWN = 40
@@ -27,7 +27,7 @@ MAX_SHOWN = 40
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
+class ConformanceResult:
     """What one answer got, or how one property held."""
 
     case: str
@@ -52,7 +52,7 @@ class _Trial:
     case: Case
 
 
-def check(verifier: Verifier, cases: Sequence[Case], *, settings: Settings | None = None) -> list[Finding]:
+def check(verifier: Verifier, cases: Sequence[Case], *, settings: Settings | None = None) -> list[ConformanceResult]:
     """Return what each answer got and how each property held, in fixed order.
 
     Each of `cases` gives its right and wrong answers, the first one also what hostile answers are built from.
@@ -69,7 +69,7 @@ def check(verifier: Verifier, cases: Sequence[Case], *, settings: Settings | Non
         # Whatever a verifier raises is a finding about it.
         except Exception as error:
             told = printable(f"{type(error).__name__}: {error}")
-            findings.append(Finding(case=trial.name, reason=told, ok=False, note="the verifier raised"))
+            findings.append(ConformanceResult(case=trial.name, reason=told, ok=False, note="the verifier raised"))
             continue
         if trial.kind == "right":
             rewards[id(trial.case)] = judgement.reward
@@ -160,7 +160,7 @@ def _judge(verifier: Verifier, trials: Sequence[_Trial]) -> list[Judgement]:
 
 def _finding(
     verifier: Verifier, trial: _Trial, judgement: Judgement, *, right: float | None, settings: Settings | None
-) -> Finding:
+) -> ConformanceResult:
     problem, excuse = _malformed(judgement), ""
     cut = trial.answers[0].truncated
     if not problem and trial.kind == "right" and judgement.status is not Status.PASS:
@@ -181,7 +181,7 @@ def _finding(
             problem = "it earns as much as the right answer"
         elif judgement.status is Status.UNVERIFIABLE:
             excuse = "no verdict: many such answers stop a run"
-    return Finding(
+    return ConformanceResult(
         case=printable(trial.name),
         status=judgement.status,
         reward=judgement.reward,
@@ -232,14 +232,14 @@ def _places(settings: Settings | None) -> Iterator[AnswerPlace]:
         yield place
 
 
-def _same(verifier: Verifier, name: str, judged: Sequence[tuple[_Trial, Judgement]]) -> Finding:
+def _same(verifier: Verifier, name: str, judged: Sequence[tuple[_Trial, Judgement]]) -> ConformanceResult:
     """Return whether the answers, judged in one batch and this order, get what each got alone."""
     try:
         judgements = _judge(verifier, [trial for trial, _ in judged])
     # Whatever a verifier raises is a finding about it.
     except Exception as error:
         told = printable(f"{type(error).__name__}: {error}")
-        return Finding(case=name, reason=told, ok=False, note="the verifier raised")
+        return ConformanceResult(case=name, reason=told, ok=False, note="the verifier raised")
     other = [
         trial.name
         for (trial, alone), judgement in zip(judged, judgements, strict=True)
@@ -247,4 +247,4 @@ def _same(verifier: Verifier, name: str, judged: Sequence[tuple[_Trial, Judgemen
         != (judgement.status, judgement.reward, dict(judgement.breakdown))
     ]
     note = f"judged otherwise than alone: {', '.join(other)}" if other else "" if judged else "nothing could be judged"
-    return Finding(case=name, reason=f"{len(judged)} judgements", ok=not note, note=printable(note))
+    return ConformanceResult(case=name, reason=f"{len(judged)} judgements", ok=not note, note=printable(note))

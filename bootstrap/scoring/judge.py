@@ -11,8 +11,8 @@ place says A in both orders, which names the answer once and the reference once:
 
 Forgery. The answer is hostile. It stands between lines that bear a mark hashed from all texts, so it cannot hold its
 own mark; what looks like a chat template's control token is broken up, so it cannot end its turn; and only the judge's
-own reply is read, in one strict form. What remains is persuasion, against which a probe with wrong answers, a rubric
-with exact verifiers beside the judge, and a fixed judge outside the lineage help.
+own reply is read, in one strict form. What remains is persuasion, against which a sanity check with wrong answers, a
+rubric with exact verifiers beside the judge, and a fixed judge outside the lineage help.
 
     replies                                      verdict
     more than half find the answer right         PASS, reward 1

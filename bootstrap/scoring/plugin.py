@@ -12,7 +12,7 @@ A function that asks no one, no model and no server, may say which references it
     verify.reads = reads
 
 It is then asked about every row of a file before a run, and judges the row's own answer: what it cannot read or finds
-wrong is left out. Without `reads` it judges rollouts and the probe's few answers alone, since it may cost money.
+wrong is left out. Without `reads` it judges rollouts and the sanity check's few answers alone, since it may cost money.
 
 `bootstrap verifier check` shows what hostile answers get from it. It runs in the driver's process with all its rights:
 code that a model wrote belongs into the verifier `code`.

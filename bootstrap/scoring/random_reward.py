@@ -5,7 +5,7 @@ verifier. Each answer of a group has a toss of its own, answers of equal text in
 an answer, not even beside its equals. A toss is derived from the seed, the group, the prompt, the text and how many
 equal answers of the group stand before it; the same answers always get the same tosses.
 
-An answer that the length limit cut is tossed for as well. Nothing here is right or wrong, so the probe and the
+An answer that the length limit cut is tossed for as well. Nothing here is right or wrong, so the sanity check and the
 conformance suite have nothing to look at, and a recipe must let another verifier judge held-out answers.
 """
 

@@ -4,7 +4,7 @@ A verifier finds PASS, FAIL or UNVERIFIABLE. UNVERIFIABLE is trouble with judgin
 reward, and too large a share of it stops the run.
 
 Left out: how answers are compared (one module per verifier, `exact.py` the simplest), where in a completion the answer
-stands (`extract.py`), and whether a verifier deserves trust (`probe.py`).
+stands (`extract.py`), and whether a verifier deserves trust (`sanity.py`).
 """
 
 import hashlib
@@ -26,7 +26,9 @@ from bootstrap.meaning import meaning_of
 from bootstrap.records import Rollout, Status, Verdict
 
 PATIENCE = 5
-"""`Answer.patience` of answers whose verdict is known: how fast a machine is decides on no row, and on no probe."""
+"""`Answer.patience` of answers whose verdict is known: how fast a machine is decides on no row, and on no sanity
+check.
+"""
 REASONS_SHOWN = 3
 MAX_REASON = 300
 

@@ -1,1 +1,1 @@
-"""Verdicts to training data: filters, replay, curriculum and books; pure functions but for the replay pool."""
+"""Verdicts to training data: filters, replay, curriculum and accounting; pure functions but for the replay pool."""

@@ -17,7 +17,7 @@ VERIFIED_BY = {False: "verified", True: "verified, found with a hint"}
 TRUNCATED = "cut by the length limit: counted in its group's mean, masked from the loss"
 OFF_POLICY = "sampler and trainer disagree: counted in its group's mean, masked from the loss"
 OFF_POLICY_ALONE = "sampler and trainer disagree: masked from the loss"
-"""The same of an answer of no live group, which a teacher alone has a word on."""
+"""The same of an answer of no informative group, which a teacher alone has a word on."""
 
 
 def accept(
@@ -68,11 +68,12 @@ def select_groups(
     useful: Callable[[Sequence[float]], bool] = differ,
     mask_truncated: bool = False,
 ) -> tuple[list[Selection], tuple[str, ...]]:
-    """Return the selections, in order, and the live groups: those whose judged members differ in reward.
+    """Return the selections, in order, and the informative groups: those whose judged members differ in reward.
 
     Unverifiable members leave their group; fewer than two others cannot be compared. A group with equal rewards has
     advantage 0 throughout and gives no gradient; with `keep` the algorithm still counts its tokens in the mean, and
-    the reason says so. The first right answer of a group joins the replay pool, whether or not the group is live.
+    the reason says so. The first right answer of a group joins the replay pool, whether or not the group is
+    informative.
     `useful`: whether rewards that differ give an advantage at all, for algorithms that need more. `mask_truncated`:
     answers cut by the length limit are compared and give no gradient themselves.
     """
@@ -81,8 +82,14 @@ def select_groups(
         members = judged.setdefault(rollout.group, [])
         if verdict.status is not Status.UNVERIFIABLE:
             members.append(verdict)
-    dead = {group: reason for group, members in judged.items() if (reason := _why_dead(members, zero_variance, useful))}
-    return _select(rollouts, verdicts, dead, mask_truncated), tuple(group for group in judged if group not in dead)
+    uninformative = {
+        group: reason
+        for group, members in judged.items()
+        if (reason := _why_uninformative(members, zero_variance, useful))
+    }
+    return _select(rollouts, verdicts, uninformative, mask_truncated), tuple(
+        group for group in judged if group not in uninformative
+    )
 
 
 def select_batch(
@@ -94,21 +101,21 @@ def select_batch(
 ) -> tuple[list[Selection], tuple[str, ...]]:
     """Return what `select_groups` does for an algorithm that compares all samples of a round with one another.
 
-    Every group with a judged member is live, unless all rewards of the round are equal: then none is, if they
+    Every group with a judged member is informative, unless all rewards of the round are equal: then none is, if they
     `must_differ` to teach anything; a critic's expectations may do without.
     """
     judged = [(r.group, v.reward) for r, v in _pairs(rollouts, verdicts) if v.reward is not None]
     teaches = differ([reward for _, reward in judged]) or not must_differ
-    live = tuple(dict.fromkeys(group for group, _ in judged)) if teaches else ()
+    informative = tuple(dict.fromkeys(group for group, _ in judged)) if teaches else ()
     reason = "zero variance (equal rewards in the whole round)"
-    dead = {rollout.group: reason for rollout in rollouts if rollout.group not in live}
-    return _select(rollouts, verdicts, dead, mask_truncated), live
+    uninformative = {rollout.group: reason for rollout in rollouts if rollout.group not in informative}
+    return _select(rollouts, verdicts, uninformative, mask_truncated), informative
 
 
 def _select(
-    rollouts: Sequence[Rollout], verdicts: Sequence[Verdict], dead: Mapping[str, str], mask_truncated: bool
+    rollouts: Sequence[Rollout], verdicts: Sequence[Verdict], uninformative: Mapping[str, str], mask_truncated: bool
 ) -> list[Selection]:
-    """Return the selections when the groups in `dead` give no gradient, for the reason given there."""
+    """Return the selections when the groups in `uninformative` give no gradient, for the reason given there."""
     selections = []
     kept: set[str] = set()
     for rollout, verdict in zip(rollouts, verdicts, strict=True):
@@ -116,8 +123,10 @@ def _select(
         kept |= {rollout.group} if right else set()
         if verdict.status is Status.UNVERIFIABLE:
             selections.append(_drop(rollout, f"unverifiable: {verdict.reason}"))
-        elif rollout.group in dead:
-            selections.append(Selection(rollout_id=rollout.id, use=Use.NONE, replay=right, reason=dead[rollout.group]))
+        elif rollout.group in uninformative:
+            selections.append(
+                Selection(rollout_id=rollout.id, use=Use.NONE, replay=right, reason=uninformative[rollout.group])
+            )
         elif mask_truncated and rollout.finish.is_truncated:
             selections.append(Selection(rollout_id=rollout.id, use=Use.NONE, replay=right, reason=TRUNCATED))
         else:
@@ -125,7 +134,7 @@ def _select(
     return selections
 
 
-def _why_dead(
+def _why_uninformative(
     members: Sequence[Verdict], zero_variance: Literal["drop", "keep"], useful: Callable[[Sequence[float]], bool]
 ) -> str | None:
     """Return why a group gives no gradient, or None when it does."""

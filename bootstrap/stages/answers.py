@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from bootstrap.evaluation.guards import distrusted
 from bootstrap.ids import StepRole
-from bootstrap.ledger_records import Generation, Outcome
+from bootstrap.ledger_records import Generation, GenerationOutcome
 from bootstrap.selection.replay import PoolEntry
 from bootstrap.selection.retirement import PassRates
 from bootstrap.stages.tables import Tables
@@ -35,7 +35,7 @@ class RateRow:
 def contributors(entries: Sequence[Entry], parents: Collection[int], *, siblings: Collection[int] = ()) -> list[Entry]:
     """Return whose answers a child of `parents` may replay.
 
-    Everyone's, those of rejected candidates too, since a verifier let each answer pass; but of generations kept aside
+    Everyone's, those of rejected candidates too, since a verifier let each answer pass; but of generations left ungated
     only those that its weights come from, and of those that guards speak against (`evaluation.guards.distrusted`) none.
     `siblings`: those of the child, which differ in their randomness alone, so that none learns from another.
     """
@@ -45,7 +45,7 @@ def contributors(entries: Sequence[Entry], parents: Collection[int], *, siblings
         entry
         for entry in entries
         if entry.generation.number not in left_out
-        and (entry.generation.outcome is not Outcome.ASIDE or entry.generation.number in own)
+        and (entry.generation.outcome is not GenerationOutcome.UNGATED or entry.generation.number in own)
     ]
 
 

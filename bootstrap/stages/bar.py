@@ -11,7 +11,7 @@ from bootstrap.config.recipe import Recipe
 from bootstrap.evaluation.gate import ImprovementTest
 from bootstrap.evaluation.protection import Protected, champion_line, protected, was_by_word
 from bootstrap.evaluation.spending import shared_alpha
-from bootstrap.ledger_records import Generation, Outcome, Report
+from bootstrap.ledger_records import Generation, GenerationOutcome, Report
 
 
 def reached(
@@ -71,4 +71,4 @@ def improvement_test(recipe: Recipe, committed: Sequence[Generation], position: 
 
 
 def _promoted(committed: Sequence[Generation], siblings: range) -> bool:
-    return any(committed[number].outcome is Outcome.PROMOTED for number in siblings)
+    return any(committed[number].outcome is GenerationOutcome.PROMOTED for number in siblings)

@@ -95,16 +95,16 @@ class Meter:
         """Return what differs from run to run."""
         return {name: getattr(self, name) for name in MEASURED}
 
-    def bound_fraction(self, probe: Mapping[str, float]) -> dict[str, float]:
+    def bound_fraction(self, benchmark: Mapping[str, float]) -> dict[str, float]:
         """Return by phase the share of the machine's bound: least possible seconds over measured ones.
 
-        The least is the longer of computing at the probed matmul rate and moving bytes at the probed bandwidth.
+        The least is the longer of computing at the measured matmul rate and moving bytes at the measured bandwidth.
         """
         fractions = {}
         for phase, seconds in self.seconds.items():
             ideal = max(
-                self.flops.get(phase, 0.0) / probe["matmul_flops"],
-                self.bytes_moved.get(phase, 0.0) / probe["memory_bytes"],
+                self.flops.get(phase, 0.0) / benchmark["matmul_flops"],
+                self.bytes_moved.get(phase, 0.0) / benchmark["memory_bytes"],
             )
             if ideal and seconds:
                 fractions[phase] = ideal / seconds
@@ -120,7 +120,7 @@ class Meter:
             cpu_seconds=self.cpu_seconds,
             versions={name: version(name) for name in RECORDED_PACKAGES},
             bound_fraction=self.bound_fraction(bound),
-            probe=dict(bound),
+            benchmark=dict(bound),
             environment=dict(environment),
         )
 
@@ -155,7 +155,7 @@ class Context:
     """What judges answers that are trained on, by place in the recipe (`Recipe.verifiers`)."""
     verifier: Verifier
     """The one of them that judges for the generation being grown."""
-    examiner: Verifier
+    eval_verifier: Verifier
     """Judges held-out answers; the recipe's own verifier unless the recipe says otherwise."""
     panel: Mapping[str, Watched]
     """Tasks that are evaluated beside the run's own, by the recipe's names for them, in the names' order."""
@@ -186,7 +186,7 @@ class Context:
             "seed": self.recipe.seed,
             "task": identity_of(self.recipe.task),
             "training": identity_of(self.training),
-            "verifiers": [self.verifier.version, self.examiner.version],
+            "verifiers": [self.verifier.version, self.eval_verifier.version],
             "workers": self.pool.size,
             "batch_rows": self.recipe.resources.batch_rows,
         }
@@ -203,8 +203,8 @@ class Context:
         """Return name -> version; a verifier for held-out answers alone stands under `held-out NAME`, one for a task of
         the panel under `panel TASK`."""
         versions = {self.verifier.name: self.verifier.version}
-        if self.examiner is not self.verifier:
-            versions[f"{HELD_OUT}{self.examiner.name}"] = self.examiner.version
+        if self.eval_verifier is not self.verifier:
+            versions[f"{HELD_OUT}{self.eval_verifier.name}"] = self.eval_verifier.version
         return versions | {f"{PANEL}{name}": watched.verifier.version for name, watched in self.panel.items()}
 
 

@@ -49,7 +49,7 @@ def evaluate(
 ) -> Evaluation:
     """Return greedy results on `levels` and the panel, and sampled ones on `sampled_levels`.
 
-    `trained_level`: the one from which the lead is counted.
+    `trained_level`: the one from which the generalization margin is counted.
     """
     settings = context.recipe.evaluation
     inputs = {
@@ -146,7 +146,7 @@ def _measure(
         prompts: Sequence[Prompt], level: int, how: Sampled | None, *, of: str = "", watched: Watched | None = None
     ) -> Judged:
         """Answer greedily, or sample as the recipe says; prompts of the run's task, or of a panel task called `of`."""
-        task, verifier = (watched.task, watched.verifier) if watched else (context.task, context.examiner)
+        task, verifier = (watched.task, watched.verifier) if watched else (context.task, context.eval_verifier)
         asking, samples = (Asking.GREEDY, 1) if how is None else (Asking.SAMPLED, how.samples)
         prefix = HeldoutId(asking=asking, level=level, task=of)
         asked = requests(prompts, prefix=prefix, samples=samples, seed=SEED)
@@ -198,7 +198,7 @@ def _measure(
         suite=suite_digest(suite),
         greedy=greedy,
         sampled=sampled,
-        answer_of=partial(given_answer, settings=context.recipe.examiner),
+        answer_of=partial(given_answer, settings=context.recipe.eval_verifier),
         k=settings.sampled.k if settings.sampled is not None else 0,
         mastered=settings.mastered,
         min_prompts=context.recipe.gate.min_prompts,

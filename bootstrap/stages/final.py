@@ -15,7 +15,7 @@ from bootstrap.evaluation.intervals import paired_interval
 from bootstrap.evaluation.metrics import mcnemar_exact
 from bootstrap.evaluation.report import OutcomeRow, outcomes
 from bootstrap.ids import Asking, HeldoutId
-from bootstrap.ledger_records import FinalComparison, Outcome
+from bootstrap.ledger_records import FinalComparison, GenerationOutcome
 from bootstrap.prompts.task import suite_digest
 from bootstrap.records import Event, Prompt
 from bootstrap.stages.context import Context, Meter
@@ -73,7 +73,11 @@ def compare_finally(context: Context, entries: Sequence[Entry]) -> FinalComparis
 
 def _final_prompts(context: Context, entries: Sequence[Entry]) -> dict[int, list[Prompt]]:
     """Return level -> prompts of the final set, each at the lowest of its levels, up to the highest level aimed at."""
-    aimed = [one.target_levels for one in (entry.generation for entry in entries) if one.outcome is not Outcome.ASIDE]
+    aimed = [
+        one.target_levels
+        for one in (entry.generation for entry in entries)
+        if one.outcome is not GenerationOutcome.UNGATED
+    ]
     highest, known = max(level for levels in aimed for level in levels), set[str]()
     if context.task.highest_level is not None:
         highest = min(highest, context.task.highest_level)
@@ -104,7 +108,7 @@ def _answers(
             phase="final",
             policy=checkpoint.fingerprint,
         )
-        rows += outcomes(rollouts, judge(context, rollouts, prompts, meter=meter, verifier=context.examiner))
+        rows += outcomes(rollouts, judge(context, rollouts, prompts, meter=meter, verifier=context.eval_verifier))
     context.observe(Event(generation=number, stage="final", done=len(by_level), total=len(by_level)))
     return unrepeated(rows)
 

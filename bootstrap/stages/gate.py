@@ -9,7 +9,7 @@ from typing import Any, Literal
 from bootstrap.config.recipe import Recipe
 from bootstrap.evaluation.gate import Answers, decide
 from bootstrap.evaluation.protection import Protected
-from bootstrap.ledger_records import Decision, Outcome
+from bootstrap.ledger_records import Decision, GenerationOutcome
 from bootstrap.prompts.task import Task, own_level
 from bootstrap.stages.bar import improvement_test
 from bootstrap.stages.context import Context, Meter, Plan
@@ -35,7 +35,7 @@ def gate(
     position, committed = context.recipe.generations.position(plan.number), [entry.generation for entry in entries]
     champion, rule = before(committed, position), position.stage.gate
     if rule == "never":
-        return Decision(promoted=False, reason="kept aside, as the recipe says (gate: never)", champion=champion), {}
+        return Decision(promoted=False, reason="left ungated, as the recipe says (gate: never)", champion=champion), {}
     kept = plan.protected
     levels = levels_of_bar(kept, champion, plan.target_levels)
     line, further = dict[int, Answers](), dict[str, Artifact]()
@@ -96,10 +96,10 @@ def by_rule(decision: Decision, rule: Literal["compare", "always", "never"]) -> 
     return decision.model_copy(update={"promoted": True, "reason": reason})
 
 
-def outcome_of(recipe: Recipe, number: int, decision: Decision) -> Outcome:
+def outcome_of(recipe: Recipe, number: int, decision: Decision) -> GenerationOutcome:
     """Return what becomes of a generation."""
     if number == 0:
-        return Outcome.BASE
+        return GenerationOutcome.BASE
     if recipe.gate_of(number) == "never":
-        return Outcome.ASIDE
-    return Outcome.PROMOTED if decision.promoted else Outcome.REJECTED
+        return GenerationOutcome.UNGATED
+    return GenerationOutcome.PROMOTED if decision.promoted else GenerationOutcome.REJECTED

@@ -16,8 +16,8 @@ TELLING = 8
 """Fewest answers of which one reason is told: of fewer the same one may be chance."""
 
 
-def num_stones(count: int, level: int, share: float) -> int:
-    """Return how many of `count` prompts of a level are stepping stones: none of level 1, which has no level below."""
+def num_easier_variants(count: int, level: int, share: float) -> int:
+    """Return how many of `count` prompts of a level are easier variants: none of level 1, which has no level below."""
     return round(share * count) if level > 1 else 0
 
 
@@ -77,8 +77,9 @@ def generate(
 ) -> list[Rollout]:
     """Return one rollout per request, in order, and count the work.
 
-    `by`: fingerprint of a peer that answers instead of the weights in training; `shape` is the peer's then. Raises
-    FingerprintMismatch when a rollout was made by other weights than `policy` (None: by any, all alike).
+    `by`: fingerprint of a frozen sampler that answers instead of the weights in training; `shape` is the frozen
+    sampler's then. Raises FingerprintMismatch when a rollout was made by other weights than `policy` (None: by any, all
+    alike).
     """
     with meter.clock(phase):
         rollouts = context.pool.generate(asked, how, by=by)

@@ -15,7 +15,7 @@ from bootstrap.prompts.task import Task, own_level
 from bootstrap.records import Status
 from bootstrap.scoring.verifier import Answer, Verifier, judge_within
 from bootstrap.stages.context import HELD_OUT, PANEL, Context, Watched
-from bootstrap.stages.shown import Shown, shown_by
+from bootstrap.stages.shown import ShownPrompts, shown_by
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.ledger import Entry
 from bootstrap.store.tables import from_parquet
@@ -36,12 +36,12 @@ def known_answers(context: Context, entries: Sequence[Entry], number: int) -> An
         highest = context.task.highest_level
         answered = from_parquet(stored.read("outcomes.parquet"), OutcomeRow)
         rows = unrepeated(row for row in answered if row.level <= (highest or row.level))
-        if examined_by(generation.verifiers) != context.examiner.version:
+        if eval_verifier_version(generation.verifiers) != context.eval_verifier.version:
             rows = judge_again(
                 rows,
                 task=context.task,
                 count=context.recipe.evaluation.prompts_per_level,
-                examiner=context.examiner,
+                eval_verifier=context.eval_verifier,
                 max_unverifiable=context.recipe.max_unverifiable,
                 shown=shown_by(context.store, generation),
             )
@@ -59,7 +59,7 @@ def known_report(context: Context, entries: Sequence[Entry], number: int) -> Rep
     apart = not hasattr(context.task, "parts")
     panel = {name: watched.verifier.version for name, watched in context.panel.items()}
     same = all(generation.verifiers.get(f"{PANEL}{name}") == version for name, version in panel.items())
-    if apart and same and examined_by(generation.verifiers) == context.examiner.version:
+    if apart and same and eval_verifier_version(generation.verifiers) == context.eval_verifier.version:
         return generation.report
     answers = known_answers(context, entries, number)
     levels, count = [row.level for row in generation.report.levels], context.recipe.evaluation.prompts_per_level
@@ -84,7 +84,7 @@ def _panel(context: Context, generation: Generation, stored: Sequence[OutcomeRow
     return found
 
 
-def examined_by(versions: Mapping[str, str]) -> str:
+def eval_verifier_version(versions: Mapping[str, str]) -> str:
     """Return the version of the verifier that judged held-out answers (see `Context.verifier_versions`)."""
     held_out = [version for name, version in versions.items() if name.startswith(HELD_OUT)]
     own = [version for name, version in versions.items() if not name.startswith((HELD_OUT, PANEL))]
@@ -107,7 +107,7 @@ def shared(panels: Sequence[Sequence[OutcomeRow]]) -> list[list[OutcomeRow]]:
 
 
 def judge_panel_again(
-    rows: Sequence[OutcomeRow], watched: Watched, *, max_unverifiable: float, shown: Shown
+    rows: Sequence[OutcomeRow], watched: Watched, *, max_unverifiable: float, shown: ShownPrompts
 ) -> list[OutcomeRow]:
     """Return the outcomes of the same answers to one panel task's prompts as its verifier judges them now.
 
@@ -117,16 +117,22 @@ def judge_panel_again(
         rows,
         task=watched.task,
         count=watched.settings.prompts_per_level,
-        examiner=watched.verifier,
+        eval_verifier=watched.verifier,
         max_unverifiable=max_unverifiable,
         shown=shown,
     )
 
 
 def judge_again(
-    rows: Sequence[OutcomeRow], *, task: Task, count: int, examiner: Verifier, max_unverifiable: float, shown: Shown
+    rows: Sequence[OutcomeRow],
+    *,
+    task: Task,
+    count: int,
+    eval_verifier: Verifier,
+    max_unverifiable: float,
+    shown: ShownPrompts,
 ) -> list[OutcomeRow]:
-    """Return the outcomes of the same answers to held-out prompts, `count` a level, as `examiner` judges them.
+    """Return the outcomes of the same answers to held-out prompts, `count` a level, as `eval_verifier` judges them.
 
     `shown`: how the one that answered was shown them. Answers to rows of a file that are left out now, since it cannot
     use them, are left out too. Raises VerifierError when too many cannot be judged.
@@ -146,6 +152,6 @@ def judge_again(
         )
         for row in rows
     ]
-    judgements = judge_within(examiner, answers, max_unverifiable=max_unverifiable)
+    judgements = judge_within(eval_verifier, answers, max_unverifiable=max_unverifiable)
     correct = {Status.PASS: True, Status.FAIL: False, Status.UNVERIFIABLE: None}
     return [replace(row, correct=correct[found.status]) for row, found in zip(rows, judgements, strict=True)]

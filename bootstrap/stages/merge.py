@@ -7,7 +7,7 @@ import json
 
 from bootstrap.canonical import json_file
 from bootstrap.config.step import MergeStep
-from bootstrap.ledger_records import Books
+from bootstrap.ledger_records import Accounting
 from bootstrap.records import Checkpoint
 from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.stages.step import StepResult
@@ -50,6 +50,6 @@ def run_merge(context: Context, plan: Plan, step: MergeStep, *, index: int, mete
         checkpoint=Checkpoint(fingerprint=fingerprint, files=weights.read_all()),
         artifact=artifact,
         weights=weights,
-        books=Books(),
+        accounting=Accounting(),
         sources=frozenset(),
     )

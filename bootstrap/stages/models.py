@@ -37,7 +37,7 @@ class LineageModels:
         self._named = dict(named)
         kept = {checkpoint.fingerprint for _, checkpoint in self._named.values()}
         for fingerprint in self._loaded.keys() - kept:
-            self._pool.drop_peer(fingerprint)
+            self._pool.drop_frozen_sampler(fingerprint)
             del self._loaded[fingerprint]
 
     @property
@@ -89,7 +89,7 @@ class LineageModels:
 
     def _load(self, checkpoint: Checkpoint) -> str:
         if checkpoint.fingerprint not in self._loaded:
-            self._loaded[checkpoint.fingerprint] = self._pool.load_peer(checkpoint)
+            self._loaded[checkpoint.fingerprint] = self._pool.load_frozen_sampler(checkpoint)
         return checkpoint.fingerprint
 
     def _count(self, rollouts: Sequence[Rollout], shape: ModelShape) -> None:

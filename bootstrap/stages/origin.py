@@ -21,7 +21,7 @@ from bootstrap.config.folders import fit_problems
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError
 from bootstrap.ids import RolloutId
-from bootstrap.ledger_records import Generation, Spent
+from bootstrap.ledger_records import ComputeCost, Generation
 from bootstrap.records import Checkpoint
 from bootstrap.selection.replay import PoolEntry, ReplayPool
 from bootstrap.selection.retirement import PassRates
@@ -35,7 +35,7 @@ from bootstrap.stages.answers import (
     rates_of,
 )
 from bootstrap.stages.context import Context
-from bootstrap.store.ancestry import ancestors, spent
+from bootstrap.store.ancestry import ancestors, compute_cost
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.fingerprint import base_fingerprint
 from bootstrap.store.ledger import Entry
@@ -80,7 +80,7 @@ class Origin:
         """Whether its answers are answers to prompts of the recipe's task; how far references go may differ."""
         return _without_references(self.task()) == _without_references(identity_of(recipe.task))
 
-    def spent(self, *, with_answers: bool) -> Spent:
+    def compute_cost(self, *, with_answers: bool) -> ComputeCost:
         """Return what it cost, with all that it descends from and its elder siblings, among which it was found.
 
         `with_answers`: and with whatever gave `answers`, rejected candidates too.
@@ -89,7 +89,7 @@ class Origin:
         paid = {one for one in siblings(number) if one <= number}
         if with_answers:
             paid |= {given for given, answers in self._given().items() if answers}
-        return spent(self.entries, paid, siblings=siblings)
+        return compute_cost(self.entries, paid, siblings=siblings)
 
     def _given(self) -> dict[int, list[PoolEntry]]:
         """Return the answers of each generation that its own children can replay from."""

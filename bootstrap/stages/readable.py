@@ -11,7 +11,7 @@ Of a rubric every component must read the reference, and those that decide must 
 `PATIENCE` times the CPU time that the verifier allows an answer, so that a slow machine leaves out no row. What was
 found is kept by all that it follows from, in the lineage's cache and in this process.
 
-Left out: trust in a verifier (`scoring/probe.py`), which is proven on the rows that are left.
+Left out: trust in a verifier (`scoring/sanity.py`), which is proven on the rows that are left.
 """
 
 import json

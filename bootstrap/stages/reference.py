@@ -8,7 +8,7 @@ from typing import Any
 from bootstrap.config.algorithms import ReferenceKl
 from bootstrap.config.self_play import SelfPlayStep
 from bootstrap.config.steps import RlStep
-from bootstrap.records import Checkpoint, Guide
+from bootstrap.records import Checkpoint, KlTarget
 from bootstrap.stages.context import Context, Plan
 from bootstrap.stages.step import MODEL_FOLDER, planned_inputs
 
@@ -16,7 +16,7 @@ FINGERPRINT = "fingerprint"
 """File that names a reference's weights, beside their folder."""
 
 
-class Reference:
+class ReferencePolicy:
     """The weights that a step's KL term holds the policy to: the recipe's, or those of its last refresh.
 
     Those that the step has made or started from are kept in the store's scratch area until the generation is committed,
@@ -38,12 +38,12 @@ class Reference:
         model = self.settings.model
         return self.plan.references[model][1] if since == 0 and model != "start" else None
 
-    def guides(self, number: int) -> tuple[Guide, ...]:
-        """Return the guide of a round's examples; its weights are in every worker."""
+    def kl_targets(self, number: int) -> tuple[KlTarget, ...]:
+        """Return the KL target of a round's examples; its weights are in every worker."""
         since = self._round_before(number)
         if since != self._since:
             self._take(since, number)
-        return (Guide(model=self._fingerprint, weight=self.settings.weight, form=self.settings.form),)
+        return (KlTarget(model=self._fingerprint, weight=self.settings.weight, form=self.settings.form),)
 
     def _round_before(self, number: int) -> int:
         """Return the round before which the reference of a round was taken."""

@@ -7,8 +7,8 @@ from functools import partial
 from bootstrap.config.distillation import OnPolicyDistillation
 from bootstrap.config.steps import RlStep
 from bootstrap.ids import RolloutId, RoundId
-from bootstrap.learner_records import GuideForm, Reading
-from bootstrap.records import Example, Guide, Prompt, Rollout, Selection, Status, Use, Verdict
+from bootstrap.learner_records import KlForm, TokenScores
+from bootstrap.records import Example, KlTarget, Prompt, Rollout, Selection, Status, Use, Verdict
 from bootstrap.seeds import derive_seed
 from bootstrap.selection.filters import (
     COMPARED,
@@ -23,14 +23,14 @@ from bootstrap.selection.retirement import PassRates, draw_unsolved
 from bootstrap.stages.assembly import assemble, distilled, divergence_form, teacher_of
 from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.stages.encoding import Encoder
-from bootstrap.stages.generate import common_fault, generate, judge, num_stones, requests, sampling, spread
-from bootstrap.stages.reference import Reference
+from bootstrap.stages.generate import common_fault, generate, judge, num_easier_variants, requests, sampling, spread
+from bootstrap.stages.reference import ReferencePolicy
 from bootstrap.stages.step import Round
 from bootstrap.stages.tables import Tables
 from bootstrap.training.algorithms.stream import policy_form, rl_streams
 
 HELD = "no advantage: counted in the mean and held to the reference"
-"""Why an answer of a dead group gives a gradient where no teacher does."""
+"""Why an answer of a zero-variance group gives a gradient where no teacher does."""
 
 
 class RlTrainer:
@@ -44,7 +44,7 @@ class RlTrainer:
         self.updates_per_round = step.algorithm.updates_per_round
         self.levels = plan.levels(step.levels)
         self.how = sampling(context, levels=self.levels, temperature=step.temperature)
-        self.reference = Reference(context, plan, step, index=index) if step.algorithm.kl is not None else None
+        self.reference = ReferencePolicy(context, plan, step, index=index) if step.algorithm.kl is not None else None
         self.rates = plan.rates.copy()
 
     def prepare(self, tables: Tables, meter: Meter) -> None:
@@ -63,14 +63,14 @@ class RlTrainer:
         """
         step = self.step
         compared = {s.rollout_id for s in tables.selections if s.reason in (COMPARED, TRUNCATED, OFF_POLICY)}
-        live: dict[int, set[int]] = {number: set() for number in range(step.updates)}
+        informative: dict[int, set[int]] = {number: set() for number in range(step.rounds)}
         for identifier in compared:
             rollout = RolloutId.parse(identifier)
             assert rollout.place is not None, "a step that proposes nothing has answers alone"
-            live[rollout.round.number].add(rollout.place)
+            informative[rollout.round.number].add(rollout.place)
         total, rates = 0, self.plan.rates.copy()
         rounds = _by_round(tables) if step.retire is not None else {}
-        for number, places in live.items():
+        for number, places in informative.items():
             drawn = 0
             for again in range(step.algorithm.redraws + 1):
                 wanted = step.prompts_per_update - sum(place < drawn for place in places)
@@ -88,34 +88,34 @@ class RlTrainer:
         names = (again,) if again else ()
         solved = rates.solved(step.retire) if step.retire is not None else frozenset()
         for level, share in spread(count, self.levels, seed=self._seed("levels", number, *names)):
-            stones = num_stones(share, level, step.stepping_stones)
-            for kind, wanted in (("prompts", share - stones), ("stepping_stones", stones)):
+            easier = num_easier_variants(share, level, step.easier_variants)
+            for kind, wanted in (("prompts", share - easier), ("stepping_stones", easier)):
                 if wanted:
                     draw = partial(
                         self.context.task.draw,
                         level,
                         seed=self._seed(kind, number, level, *names),
-                        stepping_stone=kind == "stepping_stones",
+                        easier_variant=kind == "stepping_stones",
                     )
                     prompts += draw_unsolved(draw, wanted, solved=solved)
         return prompts
 
     def round(self, number: int, tables: Tables, meter: Meter) -> Round:
         context, plan, step = self.context, self.plan, self.step
-        guides = self.reference.guides(number) if self.reference is not None else ()
+        kl_targets = self.reference.kl_targets(number) if self.reference is not None else ()
         prompts = self._prompts(number, step.prompts_per_update, 0, rates=self.rates)
         prefix = RoundId(generation=plan.number, step=self.index, number=number)
         rollouts, verdicts = self._answers(prompts, prefix, meter)
-        selections, live = self._select(rollouts, verdicts)
+        selections, informative = self._select(rollouts, verdicts)
         for again in range(1, step.algorithm.redraws + 1):
-            if not (missing := step.prompts_per_update - len(live)):
+            if not (missing := step.prompts_per_update - len(informative)):
                 break
             further = self._prompts(number, missing, again, rates=self.rates)
             found, judged = self._answers(further, prefix, meter, earlier=prompts)
             prompts, rollouts, verdicts = [*prompts, *further], [*rollouts, *found], [*verdicts, *judged]
-            selections, live = self._select(rollouts, verdicts)
+            selections, informative = self._select(rollouts, verdicts)
         keeps = step.algorithm.keeps_zero_variance
-        held = keeps and bool(guides)
+        held = keeps and bool(kl_targets)
         mask = step.algorithm.truncated_answers == "mask"
         if step.teaching is not None or held:
             reason = "taught" if step.teaching is not None else HELD
@@ -126,22 +126,22 @@ class RlTrainer:
         self.rates.add(rollouts, verdicts)
         groups = _judged_groups(rollouts, verdicts)
         rewards = {v.rollout_id: v.reward for v in verdicts if v.reward is not None}
-        dead = [r for name, group in groups.items() if name not in live for r in group]
-        learned = [groups[name] for name in live]
-        others = dead if step.teaching is not None or held else []
+        zero_variance = [r for name, group in groups.items() if name not in informative for r in group]
+        learned = [groups[name] for name in informative]
+        others = zero_variance if step.teaching is not None or held else []
         taught = self._teachers([r for group in [*learned, others] for r in group])
-        readings = self._read([r for group in [*learned, others] for r in group], guides, meter)
+        token_scores = self._recompute_logprobs([r for group in [*learned, others] for r in group], kl_targets, meter)
         streams = rl_streams(
             learned,
             rewards,
             step.algorithm,
-            dead=dead if keeps else (),
+            zero_variance=zero_variance if keeps else (),
             max_new_tokens=self.how.max_new_tokens,
             masked={r.id for r in rollouts if r.finish.is_truncated} if mask else (),
             others=others,
-            guides=guides,
+            kl_targets=kl_targets,
             taught=_token_rewards(step.teaching, taught),
-            readings=readings,
+            token_scores=token_scores,
             seed=self._seed("entropy", number),
         )
         streams = [(_diverging(examples, step.teaching, taught), count) for examples, count in streams]
@@ -171,21 +171,27 @@ class RlTrainer:
         return Round(
             batches=batches,
             reward=sum(rewards.values()) / len(rewards) if rewards else None,
-            live_groups=len(live) / len(prompts) if prompts else None,
+            informative_groups=len(informative) / len(prompts) if prompts else None,
             entropy=sum(entropies) / len(entropies) if entropies else None,
             length=sum(len(r.tokens) for r in rollouts) / len(rollouts) if rollouts else None,
-            mismatch=_mismatch(rollouts, readings) if step.algorithm.reads_again else None,
+            mismatch=_mismatch(rollouts, token_scores) if step.algorithm.recomputes_logprobs else None,
             common_fault=common_fault(verdicts),
         )
 
-    def _read(self, rollouts: Sequence[Rollout], guides: tuple[Guide, ...], meter: Meter) -> dict[str, Reading]:
+    def _recompute_logprobs(
+        self, rollouts: Sequence[Rollout], kl_targets: tuple[KlTarget, ...], meter: Meter
+    ) -> dict[str, TokenScores]:
         """Return by rollout what the trainer's model says of its tokens, where the algorithm asks for it.
 
-        With a critic they also tell what the guides take from each token's reward.
+        With a critic they also tell what the KL targets take from each token's reward.
         """
-        if not self.step.algorithm.reads_again:
+        if not self.step.algorithm.recomputes_logprobs:
             return {}
-        paying = [guide for guide in guides if not guide.form.in_loss] if self.step.critic is not None else []
+        paying = (
+            [kl_target for kl_target in kl_targets if not kl_target.form.in_loss]
+            if self.step.critic is not None
+            else []
+        )
         examples = [
             Example(
                 source=r.id,
@@ -193,17 +199,17 @@ class RlTrainer:
                 num_prompt_tokens=len(r.prompt_tokens),
                 advantages=(0.0,) * len(r.tokens),
                 logprobs=r.logprobs,
-                guides=tuple(paying),
+                kl_targets=tuple(paying),
             )
             for r in rollouts
             if r.tokens
         ]
         with meter.clock("train"):
-            readings = self.context.pool.read(examples, temperature=self.step.temperature)
+            token_scores = self.context.pool.recompute_logprobs(examples, temperature=self.step.temperature)
         shape = self.plan.shape
         moved = shape.num_parameters * shape.bytes_per_parameter * self.context.pool.size
-        meter.count("train", flops=sum(r.flops for r in readings), tokens=0, bytes_moved=moved)
-        return {reading.source: reading for reading in readings}
+        meter.count("train", flops=sum(r.flops for r in token_scores), tokens=0, bytes_moved=moved)
+        return {scores.source: scores for scores in token_scores}
 
     def _teachers(self, rollouts: Sequence[Rollout]) -> dict[str, str]:
         """Return by rollout the fingerprint of who has a word on it; nothing where nobody teaches."""
@@ -217,32 +223,32 @@ class RlTrainer:
         """Return the rollouts of some of the round's prompts, those of a group together, and their verdicts.
 
         `earlier`: prompts of the round that have theirs; the new ones are numbered after them.
-        With a probe, hard prompts are asked again and each half of a group is judged on its own.
+        With initial samples, hard prompts are asked again and each half of a group is judged on its own.
         """
         step, context = self.step, self.context
         if not prompts:
             return [], []
         everyone = requests([*earlier, *prompts], prefix=prefix, samples=step.group_size, seed=context.recipe.seed)
         asked = everyone[len(earlier) * step.group_size :]
-        if step.probe is None:
+        if step.initial_samples is None:
             rollouts = generate(context, asked, self.how, shape=self.plan.shape, meter=meter)
             return rollouts, judge(context, rollouts, prompts, meter=meter)
         places = [divmod(place, step.group_size) for place in range(len(asked))]
-        first = [request for request, (_, sample) in zip(asked, places, strict=True) if sample < step.probe]
+        first = [request for request, (_, sample) in zip(asked, places, strict=True) if sample < step.initial_samples]
         found = generate(context, first, self.how, shape=self.plan.shape, meter=meter)
         judged = judge(context, found, prompts, meter=meter)
         sizes = [
-            step.probe
+            step.initial_samples
             + more_samples(
-                [v.status is Status.PASS for v in judged[at : at + step.probe]],
+                [v.status is Status.PASS for v in judged[at : at + step.initial_samples]],
                 at_most=step.group_size,
             )
-            for at in range(0, len(judged), step.probe)
+            for at in range(0, len(judged), step.initial_samples)
         ]
         rest = [
             request
             for request, (prompt, sample) in zip(asked, places, strict=True)
-            if step.probe <= sample < sizes[prompt]
+            if step.initial_samples <= sample < sizes[prompt]
         ]
         if rest:
             further = generate(context, rest, self.how, shape=self.plan.shape, meter=meter, policy=found[0].policy)
@@ -266,16 +272,16 @@ class RlTrainer:
                 mask_truncated=mask,
             )
         must_differ = not algorithm.learns_from_equal_rewards
-        selections, live = select_batch(rollouts, verdicts, mask_truncated=mask, must_differ=must_differ)
-        return selections, live if algorithm.compares == "batch" else ()
+        selections, informative = select_batch(rollouts, verdicts, mask_truncated=mask, must_differ=must_differ)
+        return selections, informative if algorithm.compares == "batch" else ()
 
 
-def _token_rewards(teaching: OnPolicyDistillation | None, teachers: Mapping[str, str]) -> dict[str, Guide]:
-    """Return by rollout the guide by which its teacher rewards each token; nothing where none does."""
+def _token_rewards(teaching: OnPolicyDistillation | None, teachers: Mapping[str, str]) -> dict[str, KlTarget]:
+    """Return by rollout the KL target by which its teacher rewards each token; nothing where none does."""
     if teaching is None or teaching.loss != "token_reward":
         return {}
     return {
-        name: Guide(model=teacher, weight=teaching.weight, form=GuideForm.TOKEN_K1)
+        name: KlTarget(model=teacher, weight=teaching.weight, form=KlForm.TOKEN_K1)
         for name, teacher in teachers.items()
     }
 
@@ -291,18 +297,18 @@ def _diverging(
 
 def _is_masked(example: Example) -> bool:
     """Whether the correction leaves an example without any gradient."""
-    held = any(example.stay_weights) or any(guide.form.in_loss for guide in example.guides)
+    held = any(example.anchor_penalty_weights) or any(kl_target.form.in_loss for kl_target in example.kl_targets)
     taught = held or bool(example.kl_weight) or bool(example.returns)
     return bool(example.importance) and not any(example.importance) and not taught
 
 
-def _mismatch(rollouts: Sequence[Rollout], readings: Mapping[str, Reading]) -> float | None:
+def _mismatch(rollouts: Sequence[Rollout], token_scores: Mapping[str, TokenScores]) -> float | None:
     """Return the mean distance of the trainer's log-probabilities from the sampler's, per token; None for no token."""
     distances = [
         abs(theirs - mine)
         for rollout in rollouts
-        if rollout.id in readings
-        for theirs, mine in zip(rollout.logprobs, readings[rollout.id].logprobs, strict=True)
+        if rollout.id in token_scores
+        for theirs, mine in zip(rollout.logprobs, token_scores[rollout.id].logprobs, strict=True)
     ]
     return sum(distances) / len(distances) if distances else None
 

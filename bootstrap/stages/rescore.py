@@ -3,8 +3,8 @@
 Every generation's held-out answers and training rollouts lie in the store; they are judged again by the verifiers as
 they are now, and each decision is taken again by the gate as it is now, on the same target levels and against the same
 champions as recorded, under the guards that the generation broke. Nothing is written, but for replies of models that
-judge, which are kept in the cache. Left out: what would have grown from another promotion, and health under another
-verifier.
+judge, which are kept in the cache. Left out: what would have grown from another promotion, and diagnostics under
+another verifier.
 """
 
 from collections import Counter
@@ -17,9 +17,9 @@ from bootstrap.config.models import LineageModel
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import VerifierError
 from bootstrap.evaluation.gate import Answers, ImprovementTest, decide, unrepeated
-from bootstrap.evaluation.guards import heed
+from bootstrap.evaluation.guards import apply_guards
 from bootstrap.evaluation.report import OutcomeRow, rejudged
-from bootstrap.ledger_records import Decision, Generation, Outcome, Report
+from bootstrap.ledger_records import Decision, Generation, GenerationOutcome, Report
 from bootstrap.prompts.task import Task, own_level
 from bootstrap.records import Finish, Prompt, Role, Rollout, Split, Status, Verdict
 from bootstrap.scoring.verifier import Answer, Verifier, judge_within
@@ -27,7 +27,7 @@ from bootstrap.stages.bar import improvement_test, reached
 from bootstrap.stages.context import Watched
 from bootstrap.stages.gate import by_rule, further_role, levels_of_bar, suites
 from bootstrap.stages.heldout import judge_again, judge_panel_again, panel_rows, slices_of
-from bootstrap.stages.shown import Shown, shown_by
+from bootstrap.stages.shown import ShownPrompts, shown_by
 from bootstrap.stages.siblings import among_siblings, best_so_far
 from bootstrap.stages.tables import Tables
 from bootstrap.store.ledger import Entry
@@ -51,11 +51,11 @@ class Rescored:
     heldout: Mapping[str, int]
     """Changed verdicts on greedy held-out answers, those of the panel included."""
     num_heldout: int
-    outcome: Outcome
+    outcome: GenerationOutcome
     """As recorded, and so is `promoted`."""
     promoted: bool
     decision: Decision | None
-    """As it would be taken now; None where nothing was compared: generation 0, and what the recipe keeps aside."""
+    """As it would be taken now; None where nothing was compared: generation 0, and what the recipe leaves ungated."""
 
     @property
     def differs(self) -> bool:
@@ -84,16 +84,16 @@ class Rescorer:
         store: LineageStore,
         task: Task,
         verifiers: Mapping[Place, Verifier],
-        examiner: Verifier,
+        eval_verifier: Verifier,
         panel: Mapping[str, Watched],
     ) -> None:
         """`verifiers`: of training, by place, without those that need models at work; their rollouts are left out."""
         self._recipe, self._store, self._task = recipe, store, task
-        self._verifiers, self._examiner, self._panel = verifiers, examiner, panel
+        self._verifiers, self._eval_verifier, self._panel = verifiers, eval_verifier, panel
         self._rows: dict[int, list[OutcomeRow]] = {}
         self._panel_rows: dict[int, list[OutcomeRow]] = {}
         self._decided: dict[int, Decision] = {}
-        self._shown: dict[int, Shown] = {}
+        self._shown: dict[int, ShownPrompts] = {}
 
     def rescore(self, entries: Sequence[Entry]) -> list[Rescored]:
         """Return every generation judged again, in order. Raises VerifierError when too many cannot be judged."""
@@ -120,7 +120,7 @@ class Rescorer:
         )
 
     def _decide(self, generation: Generation, generations: Sequence[Generation]) -> Decision | None:
-        """Take the gate's decision again, and hold the recorded health against it as the guards did."""
+        """Take the gate's decision again, and hold the recorded diagnostics against it as the guards did."""
         recorded = generation.decision
         if recorded.champion is None or recorded.improvement is None:
             return None
@@ -155,7 +155,7 @@ class Rescorer:
         decision = self._decided[generation.number] = by_rule(decision, position.stage.gate)
         if (best := best_so_far(earlier, position)) is not None:
             best = best.model_copy(update={"decision": self._decided[best.number]})
-        return heed(among_siblings(decision, best=best), generation.health, earlier=earlier)[0]
+        return apply_guards(among_siblings(decision, best=best), generation.diagnostics, earlier=earlier)[0]
 
     def _rows_of(self, number: int, generation: Generation, champion: int) -> list[OutcomeRow]:
         """Return what a generation answered for its own evaluation, and for the gate of `generation` alone."""
@@ -181,7 +181,7 @@ class Rescorer:
             [replace(row, level=own_level(self._task, row.level)) for row in rows],
             task=self._task,
             count=self._recipe.evaluation.prompts_per_level,
-            examiner=self._examiner,
+            eval_verifier=self._eval_verifier,
             max_unverifiable=self._recipe.max_unverifiable,
             shown=self._shown[by],
         )

@@ -224,7 +224,7 @@ def edges(context: Context, plan: Plan, *, sources: Collection[int]) -> tuple[Ed
                 generation=None,
                 external=forked.place,
                 record=forked.record,
-                spent=origin.spent(with_answers=origin.shares_task(recipe)),
+                compute_cost=origin.compute_cost(with_answers=origin.shares_task(recipe)),
                 fingerprint=forked.fingerprint,
             )
         )

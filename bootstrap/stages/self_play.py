@@ -46,7 +46,7 @@ from bootstrap.stages.assembly import assemble, distilled, divergence_form
 from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.stages.encoding import Encoder
 from bootstrap.stages.generate import common_fault, generate, judge, requests, sampling
-from bootstrap.stages.reference import Reference
+from bootstrap.stages.reference import ReferencePolicy
 from bootstrap.stages.step import Round
 from bootstrap.stages.tables import SelfPlayRow, Tables
 from bootstrap.training.algorithms.stream import policy_form, rl_stream
@@ -92,7 +92,7 @@ class SelfPlayTrainer:
         limit = self.task.max_problem_tokens(self.highest)
         self.proposing = Sampling(temperature=step.temperature, max_new_tokens=limit)
         self.version = version_of(learnability.__name__, settings=step)
-        self.reference = Reference(context, plan, step, index=index) if step.algorithm.kl is not None else None
+        self.reference = ReferencePolicy(context, plan, step, index=index) if step.algorithm.kl is not None else None
         self.recent: deque[str] = deque(maxlen=step.window)
 
     def prepare(self, tables: Tables, meter: Meter) -> None:
@@ -105,11 +105,11 @@ class SelfPlayTrainer:
     def drawn(self, tables: Tables) -> int:
         """Return the prompts of the step: the one that asks for problems, each round, and each problem kept."""
         kept = sum(v.verifier == PROPOSER and v.status is not Status.FAIL for v in tables.verdicts)
-        return self.step.updates + kept
+        return self.step.rounds + kept
 
     def round(self, number: int, tables: Tables, meter: Meter) -> Round:
         plan, step = self.plan, self.step
-        guides = self.reference.guides(number) if self.reference is not None else ()
+        kl_targets = self.reference.kl_targets(number) if self.reference is not None else ()
         prefix = RoundId(generation=plan.number, step=self.index, number=number)
         proposals = self._propose(prefix, meter)
         solutions, verdicts = self._solve(proposals, prefix, meter)
@@ -125,8 +125,8 @@ class SelfPlayTrainer:
         compared = {s.rollout_id for s in proposing if s.use is Use.RL}
         own = [rollout for rollout in texts if rollout.id in compared]
         seed = self._seed("entropy", number)
-        policy, solver_count = self._stream(groups, rewards, self.solving, guides=guides, seed=seed)
-        further, count = self._stream([own] if own else [], rewards, self.proposing, guides=guides, seed=seed)
+        policy, solver_count = self._stream(groups, rewards, self.solving, kl_targets=kl_targets, seed=seed)
+        further, count = self._stream([own] if own else [], rewards, self.proposing, kl_targets=kl_targets, seed=seed)
         rl_count = solver_count if policy else count
         policy += [_scaled(example, step.proposer_weight * rl_count / count) for example in further]
         useful = {s.rollout_id for s in (*proposing, *solving) if s.use is Use.RL or s.replay}
@@ -137,7 +137,7 @@ class SelfPlayTrainer:
         return Round(
             batches=[self._batch(policy, rl_count, number, epoch) for epoch in range(step.algorithm.inner_epochs)],
             reward=fmean(solved) if solved else None,
-            live_groups=sum(0 < rate < 1 for rate in rates.values()) / len(rates) if rates else None,
+            informative_groups=sum(0 < rate < 1 for rate in rates.values()) / len(rates) if rates else None,
             entropy=fmean(entropies),
             length=fmean(len(r.tokens) for r in solutions) if solutions else None,
             common_fault=common_fault(verdicts),
@@ -221,10 +221,12 @@ class SelfPlayTrainer:
     ) -> tuple[list[Selection], list[list[Rollout]]]:
         """Return a selection for each solution, and those that are compared, apart where the baseline is apart."""
         if self.step.algorithm.solver_baseline == "problem":
-            selections, live = select_groups(rollouts, verdicts, zero_variance="drop", mask_truncated=self._masks())
+            selections, informative = select_groups(
+                rollouts, verdicts, zero_variance="drop", mask_truncated=self._masks()
+            )
         else:
-            selections, live = select_batch(rollouts, verdicts, mask_truncated=self._masks())
-        groups: dict[str, list[Rollout]] = {name: [] for name in live}
+            selections, informative = select_batch(rollouts, verdicts, mask_truncated=self._masks())
+        groups: dict[str, list[Rollout]] = {name: [] for name in informative}
         for rollout, verdict in zip(rollouts, verdicts, strict=True):
             if rollout.group in groups and verdict.status is not Status.UNVERIFIABLE:
                 groups[rollout.group].append(rollout)
@@ -274,7 +276,7 @@ def _scaled(example: Example, factor: float) -> Example:
         example,
         advantages=tuple(factor * value for value in example.advantages),
         loss_scale=factor * example.loss_scale,
-        stay_weights=tuple(factor * value for value in example.stay_weights),
+        anchor_penalty_weights=tuple(factor * value for value in example.anchor_penalty_weights),
     )
 
 

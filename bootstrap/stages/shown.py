@@ -21,7 +21,7 @@ WEIGHTS = "weights"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Shown:
+class ShownPrompts:
     """How one generation's prompts were shown."""
 
     framing: Framing | None
@@ -32,9 +32,9 @@ class Shown:
         return self.framing is not None and text.startswith(self.framing.opening(prompt).rstrip())
 
 
-def shown_by(store: LineageStore, generation: Generation) -> Shown:
+def shown_by(store: LineageStore, generation: Generation) -> ShownPrompts:
     """Return how a committed generation's prompts were shown. Raises StoreCorrupt if its weights are broken."""
     if WEIGHTS not in generation.artifacts:
-        return Shown(framing=None)
+        return ShownPrompts(framing=None)
     artifact = store.artifact(generation.artifacts[WEIGHTS])
-    return Shown(framing=framing_of({name: artifact.read(name) for name in FILES if name in artifact.files}))
+    return ShownPrompts(framing=framing_of({name: artifact.read(name) for name in FILES if name in artifact.files}))

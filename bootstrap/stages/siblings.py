@@ -46,7 +46,7 @@ def stands_for(generations: Generations, committed: Sequence[Generation], number
 def best_of(committed: Sequence[Generation], siblings: Sequence[int]) -> int:
     """Return who stands for these siblings.
 
-    The champion, if it is one of them; else, where the gate let none pass or kept all aside, the best that no guard
+    The champion, if it is one of them; else, where the gate let none pass or left all ungated, the best that no guard
     speaks against, or, if one does against each, the best.
     """
     if committed[siblings[-1]].champion in siblings:

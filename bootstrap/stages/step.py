@@ -20,9 +20,9 @@ from bootstrap.config.base import identity_of
 from bootstrap.config.steps import Step
 from bootstrap.ids import RolloutId, StepRole, is_rollout
 from bootstrap.learner_records import UpdateMetrics
-from bootstrap.ledger_records import Books
+from bootstrap.ledger_records import Accounting
 from bootstrap.records import Batch, Checkpoint, Use
-from bootstrap.selection.books import balance
+from bootstrap.selection.accounting import reconcile
 from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.stages.tables import ShownRow, Tables, UpdateRow, UsageRow
 from bootstrap.store.artifacts import Artifact
@@ -40,7 +40,7 @@ class Round:
 
     batches: Sequence[Batch]
     reward: float | None = None
-    live_groups: float | None = None
+    informative_groups: float | None = None
     entropy: float | None = None
     length: float | None = None
     mismatch: float | None = None
@@ -56,7 +56,7 @@ class Trainer(Protocol):
     """Whether a round samples from the weights that the round before has trained."""
 
     def drawn(self, tables: Tables) -> int:
-        """Return the prompts that the whole step drew, by its settings and what it found; the books must agree."""
+        """Return the prompts that the whole step drew, by its settings and what it found; the accounting must agree."""
 
     def prepare(self, tables: Tables, meter: Meter) -> None:
         """Draw what all rounds share, into `tables`; called once, before the first round."""
@@ -75,7 +75,7 @@ class StepResult:
     checkpoint: Checkpoint
     artifact: Artifact
     weights: Artifact
-    books: Books
+    accounting: Accounting
     sources: frozenset[int]
     """Earlier generations whose answers it was trained on."""
 
@@ -133,12 +133,12 @@ def run_step(
         assert found is not None, "a step's weights are stored before the step"
         weights = found
         checkpoint = Checkpoint(fingerprint=result["fingerprint"], files=weights.read_all())
-    books = balance(tables.rollouts, tables.verdicts, tables.selections, num_prompts=trainer.drawn(tables))
+    accounting = reconcile(tables.rollouts, tables.verdicts, tables.selections, num_prompts=trainer.drawn(tables))
     return StepResult(
         checkpoint=checkpoint,
         artifact=artifact,
         weights=weights,
-        books=books,
+        accounting=accounting,
         sources=frozenset(_generations(tables.usage)) - {plan.number},
     )
 
@@ -155,7 +155,7 @@ def _run_parts(
 ) -> tuple[Tables, Meter, Checkpoint]:
     store = context.store
     prepared, counts = _prepare(context, trainer, inputs, start=start)
-    tables, parts = Tables(), range(-(-step.updates // step.checkpoint_every))
+    tables, parts = Tables(), range(-(-step.num_rounds // step.checkpoint_every))
     tables.extend(prepared)
     first, state = 0, None
     for part in parts:
@@ -171,7 +171,7 @@ def _run_parts(
     faults = {""}
     checkpoint = _restore(context, step, start, state)
     for part in parts[first:]:
-        rounds = range(part * step.checkpoint_every, min((part + 1) * step.checkpoint_every, step.updates))
+        rounds = range(part * step.checkpoint_every, min((part + 1) * step.checkpoint_every, step.num_rounds))
         rows, spent = Tables(), context.meter()
         _run_rounds(context, plan, step, trainer, rounds, rows, spent, faults=faults)
         with spent.clock("other"):
@@ -243,7 +243,7 @@ def _run_rounds(
 
     `faults`: what rounds have been warned of; what these are warned of joins it.
     """
-    pool, total = context.pool, step.updates * trainer.updates_per_round
+    pool, total = context.pool, step.num_rounds * trainer.updates_per_round
     shown: set[str] = set()
     in_flight: deque[tuple[int, float, Round, Any]] = deque()
     began = time.perf_counter()
@@ -256,7 +256,7 @@ def _run_rounds(
             _record(update, factor, drawn, metrics, tables, meter, context=context, plan=plan)
             told = {"loss": metrics.loss}
             told |= {"reward": drawn.reward} if drawn.reward is not None else {}
-            told |= {"informative": drawn.live_groups} if drawn.live_groups is not None else {}
+            told |= {"informative": drawn.informative_groups} if drawn.informative_groups is not None else {}
             speed = sum(meter.tokens.values()) / (time.perf_counter() - began)
             warning = "" if drawn.common_fault in faults else drawn.common_fault
             faults.add(warning)
@@ -308,7 +308,7 @@ def _record(
             clip_fraction=metrics.clip_fraction,
             lr_factor=factor,
             reward=drawn.reward,
-            live_groups=drawn.live_groups,
+            informative_groups=drawn.informative_groups,
             entropy=drawn.entropy,
             length=drawn.length,
             mismatch=drawn.mismatch,

@@ -15,7 +15,7 @@ from bootstrap.selection.filters import accept
 from bootstrap.stages.assembly import assemble, distilled, divergence_form, replay_examples
 from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.stages.encoding import Encoder
-from bootstrap.stages.generate import common_fault, num_stones, requests, sampling, spread
+from bootstrap.stages.generate import common_fault, num_easier_variants, requests, sampling, spread
 from bootstrap.stages.samplers import answers, judge_answers
 from bootstrap.stages.step import Round
 from bootstrap.stages.tables import Tables
@@ -48,11 +48,11 @@ class SupervisedTrainer:
         prompts = []
         levels = plan.levels(source.levels)
         for level, count in spread(source.prompts, levels, seed=self._seed("levels")):
-            stones = num_stones(count, level, source.stepping_stones)
+            easier = num_easier_variants(count, level, source.easier_variants)
             draw = context.task.draw
-            prompts += draw(level, count - stones, seed=self._seed("prompts", level))
-            if stones:
-                prompts += draw(level, stones, seed=self._seed("stepping_stones", level), stepping_stone=True)
+            prompts += draw(level, count - easier, seed=self._seed("prompts", level))
+            if easier:
+                prompts += draw(level, easier, seed=self._seed("stepping_stones", level), easier_variant=True)
         asked = requests(
             prompts,
             prefix=self._round(),

@@ -27,15 +27,15 @@ class UpdateRow:
     lr_factor: float
     reward: float | None
     """Mean reward of the round's judged rollouts; None when it drew none."""
-    live_groups: float | None
+    informative_groups: float | None
     """Share of groups with unequal rewards."""
     entropy: float | None
     """Mean entropy per sampled token, in nats."""
     length: float | None
     """Mean completion length in tokens."""
     mismatch: float | None
-    """Mean of |log-probability in training - at sampling| per token, before the round's first update; None where no
-    answer was read again."""
+    """Mean of |log-probability in training - at sampling| per token, before the round's first update; None where none
+    was recomputed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,13 +16,13 @@ from bootstrap.errors import VerifierError
 from bootstrap.prompts.build import build_task
 from bootstrap.prompts.task import Task
 from bootstrap.scoring.by_task import ByTask
-from bootstrap.scoring.probe import Case, probe
+from bootstrap.scoring.sanity import Case, sanity_check
 from bootstrap.scoring.verifier import Tools, Verifier, build_verifier
 from bootstrap.stages.context import Context, Meter, Plan, Watched
 from bootstrap.stages.generate import count_asked
 from bootstrap.stages.readable import leave_out_by_settings, leave_out_unreadable
 
-PROBED_PROMPTS = 8
+SANITY_CHECK_PROMPTS = 8
 """Held-out prompts of each base level whose right and wrong answers a verifier must tell apart."""
 
 
@@ -34,7 +34,7 @@ def open_verifiers(
 
     Those of stages beyond `generations.count` are left closed: what they need may be made from the stages before.
     All of them are trustworthy; one that asks the lineage's generations is left to `bind_models`. Raises VerifierError
-    when one of them cannot be built or fails its probe.
+    when one of them cannot be built or fails its sanity check.
     """
     opened: list[tuple[settings_of.Verifier, Verifier, Task]] = []
     with ExitStack() as stack:
@@ -60,9 +60,9 @@ def open_verifiers(
             else:
                 # The rows of a file are those of the recipe, however many generations are asked for now.
                 leave_out_by_settings(task, settings, tools=tools)
-        examiner = verifiers[("verifier",)]
+        eval_verifier = verifiers[("verifier",)]
         if recipe.evaluation.verifier is not None:
-            examiner = open_one(recipe.evaluation.verifier)
+            eval_verifier = open_one(recipe.evaluation.verifier)
         panel = {}
         for name, settings in sorted(recipe.evaluation.panel.items()):
             watched = build_task(settings.task)
@@ -71,7 +71,7 @@ def open_verifiers(
         for settings, verifier, judged in opened:
             if not roles(settings):
                 prove(verifier, judged)
-        yield verifiers, examiner, panel
+        yield verifiers, eval_verifier, panel
 
 
 def awaited(recipe: Recipe, place: Place) -> str | None:
@@ -91,10 +91,11 @@ def awaited(recipe: Recipe, place: Place) -> str | None:
 
 
 def bind_models(context: Context, plan: Plan, meter: Meter) -> None:
-    """Let the verifier ask the generations that the plan names. Raises VerifierError when it then fails its probe.
+    """Let the verifier ask the generations that the plan names. Raises VerifierError when it then fails its sanity
+    check.
 
-    Every process that grows the generation proves it, and what stages did is read from disk: so the probe's work is
-    the generation's own, and no stage's.
+    Every process that grows the generation proves it, and what stages did is read from disk: so the sanity check's work
+    is the generation's own, and no stage's.
     """
     context.models.bind(plan.asked)
     if plan.asked:
@@ -103,13 +104,13 @@ def bind_models(context: Context, plan: Plan, meter: Meter) -> None:
 
 
 def prove(verifier: Verifier, task: Task) -> None:
-    """Raise VerifierError when a verifier, on answers to any part of a mixture, fails its probe.
+    """Raise VerifierError when a verifier, on answers to any part of a mixture, fails its sanity check.
 
     What it cannot read is left out of the task before.
     """
     leave_out_unreadable(task, verifier)
-    for _, one, cases in proofs(verifier, task, prompts_per_level=PROBED_PROMPTS):
-        probe(one, cases)
+    for _, one, cases in proofs(verifier, task, prompts_per_level=SANITY_CHECK_PROMPTS):
+        sanity_check(one, cases)
 
 
 def proofs(verifier: Verifier, task: Task, *, prompts_per_level: int) -> Iterator[tuple[str, Verifier, Sequence[Case]]]:
@@ -121,10 +122,10 @@ def proofs(verifier: Verifier, task: Task, *, prompts_per_level: int) -> Iterato
     for part in task.parts if task.settings.part_names is not None else ("",):
         one = verifier.parts[part] if isinstance(verifier, ByTask) else verifier
         if one is verifier or one.judges != "form":
-            yield part, one, probe_cases(task, part=part, prompts_per_level=prompts_per_level)
+            yield part, one, sanity_cases(task, part=part, prompts_per_level=prompts_per_level)
 
 
-def probe_cases(task: Task, *, part: str = "", prompts_per_level: int = PROBED_PROMPTS) -> list[Case]:
+def sanity_cases(task: Task, *, part: str = "", prompts_per_level: int = SANITY_CHECK_PROMPTS) -> list[Case]:
     """Return cases from the held-out prompts of the levels whose references are known; of one part of a mixture."""
     heldout = partial(task.heldout_of, part)
     return [

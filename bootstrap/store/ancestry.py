@@ -7,7 +7,7 @@ Left out: what became of it for that price (`lineage/curves.py`).
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from bootstrap.ledger_records import Generation, Spent
+from bootstrap.ledger_records import ComputeCost, Generation
 from bootstrap.store.ledger import Entry
 
 Siblings = Callable[[int], Iterable[int]]
@@ -47,12 +47,12 @@ def ancestry(entries: Sequence[Entry], numbers: Iterable[int], *, siblings: Sibl
     return found
 
 
-def spent(entries: Sequence[Entry], numbers: Iterable[int], *, siblings: Siblings = alone) -> Spent:
+def compute_cost(entries: Sequence[Entry], numbers: Iterable[int], *, siblings: Siblings = alone) -> ComputeCost:
     """Return the FLOPs of these generations and of all that they descend from, each generation once; those of a fork's
     origin come with the edge from there."""
     chosen = [entries[number].generation for number in sorted(ancestry(entries, numbers, siblings=siblings))]
-    before = [edge.spent for generation in chosen for edge in generation.edges if edge.spent is not None]
-    return Spent(
+    before = [edge.compute_cost for generation in chosen for edge in generation.edges if edge.compute_cost is not None]
+    return ComputeCost(
         start=total([*(one.start for one in before), own_flops(one for one in chosen if not one.number)]),
         since=total([*(one.since for one in before), own_flops(one for one in chosen if one.number)]),
     )

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bootstrap.canonical import canonical_json, digest_of
-from bootstrap.errors import BooksUnbalanced, StoreCorrupt, StoreError
+from bootstrap.errors import AccountingMismatch, StoreCorrupt, StoreError
 from bootstrap.ledger_records import Annotations, Generation
 from bootstrap.store import durable
 
@@ -46,10 +46,10 @@ class Ledger:
     def append(self, generation: Generation, annotations: Annotations) -> Entry:
         """Commit `generation` as the next record, durable once this returns.
 
-        Raises BooksUnbalanced; StoreError if its number is not the next one (another driver has committed it) or the
+        Raises AccountingMismatch; StoreError if its number is not the next one (another driver has committed it) or the
         record cannot be written; StoreCorrupt if the ledger so far is broken.
         """
-        check_books(generation)
+        check_accounting(generation)
         entries = self.read()
         if generation.number != len(entries):
             raise self._not_next(generation.number, len(entries))
@@ -120,19 +120,22 @@ class Ledger:
         )
 
 
-def check_books(generation: Generation) -> None:
-    """Raise BooksUnbalanced unless every rollout has one verdict and one use.
+def check_accounting(generation: Generation) -> None:
+    """Raise AccountingMismatch unless every rollout has one verdict and one use.
 
     rollouts = verdicts = passed + failed + unverifiable, and trained + dropped = rollouts.
     """
-    books = generation.books
-    judged = books.passed + books.failed + books.unverifiable
-    used = books.trained + sum(books.dropped.values())
-    if not books.rollouts == books.verdicts == judged == used:
-        raise BooksUnbalanced(
-            f"the books of generation {generation.number} do not balance: {books.rollouts} rollouts; {books.verdicts} "
-            f"verdicts; {books.passed} passed + {books.failed} failed + {books.unverifiable} unverifiable = {judged}; "
-            f"{books.trained} trained + {sum(books.dropped.values())} dropped = {used}. It is not committed; please "
+    accounting = generation.accounting
+    judged = accounting.passed + accounting.failed + accounting.unverifiable
+    used = accounting.trained + sum(accounting.dropped.values())
+    if not accounting.rollouts == accounting.verdicts == judged == used:
+        raise AccountingMismatch(
+            f"the accounting of generation {generation.number} does not reconcile: {accounting.rollouts} rollouts; "
+            f"{accounting.verdicts} "
+            f"verdicts; {accounting.passed} passed + {accounting.failed} failed + {accounting.unverifiable} "
+            f"unverifiable = {judged}; "
+            f"{accounting.trained} trained + {sum(accounting.dropped.values())} dropped = {used}. It is not "
+            f"committed; please "
             "report this as a defect with the recipe"
         )
 

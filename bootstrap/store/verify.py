@@ -1,6 +1,6 @@
 """Recompute every hash of a lineage and say what does not agree. Reads only; needs no lock.
 
-Checked: the header's digest; the ledger's numbers, hashes and chain; for each committed generation its books, its
+Checked: the header's digest; the ledger's numbers, hashes and chain; for each committed generation its accounting, its
 edges (a fork's also against the ledger of the lineage it comes from), each artifact's manifest against the recorded
 digest and each file against the manifest, and the weights' fingerprint; each final comparison, its files against the
 manifest and the record that it is about. Artifacts that no record names are listed, not
@@ -11,21 +11,21 @@ would come out the same if done again.
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
-from bootstrap.errors import BooksUnbalanced, StoreCorrupt, StoreError
+from bootstrap.errors import AccountingMismatch, StoreCorrupt, StoreError
 from bootstrap.ids import ForeignGeneration
 from bootstrap.ledger_records import ArtifactRef, Edge, FinalComparison, Generation
 from bootstrap.records import Record
 from bootstrap.store.artifacts import MANIFEST_NAME, Artifact, load_artifact
 from bootstrap.store.finals import FILE, KIND
 from bootstrap.store.fingerprint import ADAPTER_WEIGHTS, MODEL_WEIGHTS, base_fingerprint, fingerprint_model
-from bootstrap.store.ledger import check_books
+from bootstrap.store.ledger import check_accounting
 from bootstrap.store.lineage_store import Header, LineageStore
 
 WEIGHTS_ROLE = "weights"
 BASE_ROLE = "base"
 
 
-class Problem(Record):
+class IntegrityProblem(Record):
     """One thing that does not agree."""
 
     path: str
@@ -36,7 +36,7 @@ class VerifyReport(Record):
     """What was checked and what was found."""
 
     root: str
-    problems: tuple[Problem, ...]
+    problems: tuple[IntegrityProblem, ...]
     unproven: tuple[str, ...]
     """What could not be checked, because the lineage that a fork comes from is elsewhere."""
     unreferenced: tuple[str, ...]
@@ -66,7 +66,7 @@ class _Verification:
 
     def __init__(self, store: LineageStore) -> None:
         self.store = store
-        self.problems: list[Problem] = []
+        self.problems: list[IntegrityProblem] = []
         self.fingerprints: dict[int, str] = {}
         self.seen: dict[str, Artifact | None] = {}
         self.bases: dict[Path, str] = {}
@@ -100,7 +100,7 @@ class _Verification:
         )
 
     def _problem(self, path: Path, message: object) -> None:
-        self.problems.append(Problem(path=str(path), message=str(message)))
+        self.problems.append(IntegrityProblem(path=str(path), message=str(message)))
 
     def _header(self) -> Header | None:
         try:
@@ -113,8 +113,8 @@ class _Verification:
         record = self.store.ledger.path(generation.number)
         self.fingerprints[generation.number] = generation.fingerprint
         try:
-            check_books(generation)
-        except BooksUnbalanced as error:
+            check_accounting(generation)
+        except AccountingMismatch as error:
             self._problem(record, error)
         if header is not None and (generation.lineage, generation.recipe_digest) != (header.lineage, header.digest):
             self._problem(

@@ -39,7 +39,7 @@ class MicroBatch:
     old_logprobs_N: Tensor
     importance_N: Tensor
     loss_scale_N: Tensor
-    stay_weights_N: Tensor
+    anchor_penalty_weights_N: Tensor
     values_N: Tensor
     returns_N: Tensor
     is_valued_N: Tensor
@@ -113,7 +113,7 @@ def _collate(part: list[list[Example]], *, pad: int, packed: bool) -> MicroBatch
     numbers = iter(range(len(examples)))
     owners = [[number for e in row for number in (next(numbers),) * (len(e.tokens) - 1)] for row in part]
     rows, positions, targets, advantages, old, is_rl, ce, kl = [], [], [], [], [], [], [], []
-    importance, scales, stays, values, returns, is_valued = [], [], [], [], [], []
+    importance, scales, anchor_penalty_weights, values, returns, is_valued = [], [], [], [], [], []
     for row, (example, start) in enumerate(zip(examples, starts, strict=True)):
         tokens, num_prompt = example.tokens, example.num_prompt_tokens
         count = len(tokens) - num_prompt
@@ -126,7 +126,7 @@ def _collate(part: list[list[Example]], *, pad: int, packed: bool) -> MicroBatch
         old += example.logprobs if on_policy else [0.0] * count
         importance += example.importance or [1.0] * count
         scales += [example.loss_scale] * count
-        stays += example.stay_weights or [0.0] * count
+        anchor_penalty_weights += example.anchor_penalty_weights or [0.0] * count
         values += example.values or [0.0] * count
         returns += example.returns or [0.0] * count
         is_valued += [bool(example.returns)] * count
@@ -145,7 +145,7 @@ def _collate(part: list[list[Example]], *, pad: int, packed: bool) -> MicroBatch
         old_logprobs_N=torch.tensor(old),
         importance_N=torch.tensor(importance),
         loss_scale_N=torch.tensor(scales),
-        stay_weights_N=torch.tensor(stays),
+        anchor_penalty_weights_N=torch.tensor(anchor_penalty_weights),
         values_N=torch.tensor(values),
         returns_N=torch.tensor(returns),
         is_valued_N=torch.tensor(is_valued),

@@ -2,7 +2,7 @@
 
 KL(model || other) at each completion token, over all outputs that both have and at temperature 1, whatever the
 completions were sampled at. On the model's own samples its mean estimates the divergence of the two per token. Left
-out: which completions (`stages/health.py`), and divergences that are trained on (`loss.py`).
+out: which completions (`stages/diagnostics.py`), and divergences that are trained on (`loss.py`).
 """
 
 from collections.abc import Callable, Sequence

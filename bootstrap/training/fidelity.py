@@ -38,7 +38,7 @@ _COMPUTED = re.compile(r"(rotary_emb\.(inv_freq|cos_cached|sin_cached)|(attn|att
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class SourceOutput:
     """What transformers makes of a source."""
 
     model: PreTrainedModel
@@ -47,7 +47,7 @@ class Source:
     """That its weights are stored in without loss."""
 
 
-def opened(files: Mapping[str, bytes], *, place: str) -> Source:
+def opened(files: Mapping[str, bytes], *, place: str) -> SourceOutput:
     """Return what transformers makes of a source's files, its weights in one; `place`: its name in messages.
 
     Raises RecipeError for weights that are missing or that the model does not use, and what transformers raises for a
@@ -70,10 +70,10 @@ def opened(files: Mapping[str, bytes], *, place: str) -> Source:
         )
     precisions = {tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()}
     one = next(iter(precisions)) if precisions in ({torch.float16}, {torch.bfloat16}) else torch.float32
-    return Source(model=model, logits_BTV=logits(model), precision=one)
+    return SourceOutput(model=model, logits_BTV=logits(model), precision=one)
 
 
-def renamed(files: Mapping[str, bytes], source: Source) -> dict[str, bytes]:
+def renamed(files: Mapping[str, bytes], source: SourceOutput) -> dict[str, bytes]:
     """Return a folder's files with the weights under the names that the model has; what is tied stands there once."""
     model, config = source.model, json.loads(files["config.json"])
     tied = set(getattr(model, "all_tied_weights_keys", None) or {})
@@ -90,7 +90,7 @@ def renamed(files: Mapping[str, bytes], source: Source) -> dict[str, bytes]:
     }
 
 
-def difference(files: Mapping[str, bytes], ours_BTV: Tensor, source: Source) -> str | None:
+def difference(files: Mapping[str, bytes], ours_BTV: Tensor, source: SourceOutput) -> str | None:
     """Return how a stored folder's logits differ from its source's, or None.
 
     `ours_BTV`: those of the folder as it is opened here; transformers opens it too.
@@ -101,7 +101,7 @@ def difference(files: Mapping[str, bytes], ours_BTV: Tensor, source: Source) -> 
     return f"opened by transformers once it is stored, {told}" if told else None
 
 
-def apart(ours_BTV: Tensor, source: Source) -> str | None:
+def apart(ours_BTV: Tensor, source: SourceOutput) -> str | None:
     """Return how logits differ from the source's, or None."""
     theirs_BTV = source.logits_BTV
     if ours_BTV.shape != theirs_BTV.shape:

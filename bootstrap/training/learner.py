@@ -20,18 +20,18 @@ from bootstrap.compute import MAX_LOGITS, ModelShape, forward_flops, train_flops
 from bootstrap.config.algorithms import ValueHead
 from bootstrap.config.optimizers import Optimizer
 from bootstrap.errors import WorkerError
-from bootstrap.learner_records import GuideForm, Reading, UpdateMetrics
+from bootstrap.learner_records import KlForm, TokenScores, UpdateMetrics
 from bootstrap.records import Batch, Example
 from bootstrap.training import packing
 from bootstrap.training.batch import MicroBatch, micro_batches
 from bootstrap.training.critic import Critic, build_optimizer
 from bootstrap.training.loss import (
+    anchor_penalty,
     cross_entropy,
     divergence,
-    guide_reward,
     kl_estimate,
+    kl_reward,
     policy_gradient,
-    stay,
     value_loss,
 )
 from bootstrap.training.model import model_shape, output_width, readable
@@ -122,7 +122,7 @@ class Learner:
             policy_N = (
                 logprobs_N if batch.temperature == 1 else _logprobs(logits_NV / batch.temperature, micro.targets_N)
             )
-            advantages_N, held = self._guided(examples, micro, policy_N, temperature=batch.temperature)
+            advantages_N, held = self._with_kl_targets(examples, micro, policy_N, temperature=batch.temperature)
             policy = policy_gradient(
                 policy_N[is_rl_N],
                 micro.old_logprobs_N[is_rl_N],
@@ -183,7 +183,7 @@ class Learner:
         )
 
     @torch.no_grad()
-    def read(self, examples: Sequence[Example], *, temperature: float) -> list[Reading]:
+    def recompute_logprobs(self, examples: Sequence[Example], *, temperature: float) -> list[TokenScores]:
         """Return what the weights say of each example's completion tokens as they are now; in no particular order."""
         self.model.eval()
         found = []
@@ -195,10 +195,12 @@ class Learner:
             rewards_N = self._token_rewards(part, micro, logprobs_N, temperature=temperature)
             for row, example in enumerate(part):
                 mine_N = micro.row_N == row
-                guides = {guide.model: model_shape(self.teachers[guide.model]) for guide in example.guides}
-                shapes = (self.shape, *guides.values())
+                kl_targets = {
+                    kl_target.model: model_shape(self.teachers[kl_target.model]) for kl_target in example.kl_targets
+                }
+                shapes = (self.shape, *kl_targets.values())
                 found.append(
-                    Reading(
+                    TokenScores(
                         source=example.source,
                         logprobs=tuple(logprobs_N[mine_N].tolist()),
                         values=tuple(values_N[mine_N].tolist()) if values_N is not None else (),
@@ -211,14 +213,14 @@ class Learner:
     def _token_rewards(
         self, examples: list[Example], micro: MicroBatch, logprobs_N: Tensor, *, temperature: float
     ) -> Tensor:
-        """Return what each token (N) earns from the guides in the reward."""
+        """Return what each token (N) earns from the KL targets in the reward."""
         rewards_N = torch.zeros_like(logprobs_N)
-        for fingerprint, rows in _rows_by_guide(examples).items():
+        for fingerprint, rows in _rows_by_kl_target(examples).items():
             mine_N, logits_NV = self._frozen_logits(fingerprint, rows, micro)
-            guide_N = _guide_logprobs(logits_NV.float() / temperature, micro.targets_N[mine_N])
-            own_N, form = logprobs_N[mine_N], GuideForm.REWARD_K1
+            kl_target_N = _kl_target_logprobs(logits_NV.float() / temperature, micro.targets_N[mine_N])
+            own_N, form = logprobs_N[mine_N], KlForm.REWARD_K1
             weight_R = logprobs_N.new_tensor([_weight(example, fingerprint, form) for example in examples])
-            estimate_N = kl_estimate(own_N, _heard(guide_N, own_N), estimator="k1")
+            estimate_N = kl_estimate(own_N, _mask_unknown_tokens(kl_target_N, own_N), estimator="k1")
             rewards_N[mine_N] -= weight_R[micro.row_N[mine_N]] * estimate_N
         return rewards_N
 
@@ -229,29 +231,31 @@ class Learner:
         values_N = self.critic(hidden_ND[mine_N])
         return value_loss(values_N, micro.values_N[mine_N], micro.returns_N[mine_N], clip=batch.value_clip)
 
-    def _guided(
+    def _with_kl_targets(
         self, examples: list[Example], micro: MicroBatch, logprobs_N: Tensor, *, temperature: float
     ) -> tuple[Tensor, Tensor]:
-        """Return the advantages (N) with the guides' rewards in them, and the sum of what holds the policy in place."""
+        """Return the advantages (N) with the KL targets' rewards in them, and the sum of what holds the policy in
+        place.
+        """
         advantages_N, held = micro.advantages_N, logprobs_N.new_zeros(())
-        if any(example.stay_weights for example in examples):
-            held = held + stay(logprobs_N, micro.old_logprobs_N, micro.stay_weights_N)
-        for fingerprint, rows in _rows_by_guide(examples).items():
+        if any(example.anchor_penalty_weights for example in examples):
+            held = held + anchor_penalty(logprobs_N, micro.old_logprobs_N, micro.anchor_penalty_weights_N)
+        for fingerprint, rows in _rows_by_kl_target(examples).items():
             mine_N, logits_NV = self._frozen_logits(fingerprint, rows, micro)
-            guide_N = _guide_logprobs(logits_NV.float() / temperature, micro.targets_N[mine_N])
+            kl_target_N = _kl_target_logprobs(logits_NV.float() / temperature, micro.targets_N[mine_N])
             row_N, scale_N = micro.row_N[mine_N], micro.loss_scale_N[mine_N]
-            for form in GuideForm:
+            for form in KlForm:
                 weight_R = logprobs_N.new_tensor([_weight(example, fingerprint, form) for example in examples])
                 if not weight_R.any():
                     continue
                 weight_N = weight_R[row_N] * scale_N
                 if form.in_loss:
                     own_N = logprobs_N[mine_N]
-                    estimate_N = kl_estimate(own_N, _heard(guide_N, own_N), estimator=form.estimator)
+                    estimate_N = kl_estimate(own_N, _mask_unknown_tokens(kl_target_N, own_N), estimator=form.estimator)
                     held = held + (weight_N * estimate_N).sum()
                 else:
                     old_N = micro.old_logprobs_N[mine_N]
-                    reward_N = guide_reward(old_N, _heard(guide_N, old_N), row_N, form=form)
+                    reward_N = kl_reward(old_N, _mask_unknown_tokens(kl_target_N, old_N), row_N, form=form)
                     advantages_N = advantages_N.index_put((mine_N,), advantages_N[mine_N] + weight_N * reward_N)
         return advantages_N, held
 
@@ -285,7 +289,7 @@ class Learner:
     def _teacher_flops(self, examples: list[Example], micro: MicroBatch) -> float:
         return sum(
             forward_flops(model_shape(self.teachers[fingerprint]), [micro.lengths[row] for row in rows])
-            for passes in (_rows_by_teacher(examples), _rows_by_guide(examples))
+            for passes in (_rows_by_teacher(examples), _rows_by_kl_target(examples))
             for fingerprint, rows in passes.items()
         )
 
@@ -382,8 +386,8 @@ def _logprobs(logits_NV: Tensor, targets_N: Tensor) -> Tensor:
     return torch.log_softmax(logits_NV, dim=-1).gather(-1, targets_N.unsqueeze(-1)).squeeze(-1)
 
 
-def _guide_logprobs(logits_NV: Tensor, targets_N: Tensor) -> Tensor:
-    """Return a guide's log-probability of each target, -inf for those that it has no output for.
+def _kl_target_logprobs(logits_NV: Tensor, targets_N: Tensor) -> Tensor:
+    """Return a KL target's log-probability of each target, -inf for those that it has no output for.
 
     The policy samples over the full width of its output matrix, padding included, and its own log-probabilities are
     those of that distribution.
@@ -393,9 +397,9 @@ def _guide_logprobs(logits_NV: Tensor, targets_N: Tensor) -> Tensor:
     return logprobs_N.masked_fill(targets_N > last, -torch.inf)
 
 
-def _heard(guide_logprobs_N: Tensor, own_logprobs_N: Tensor) -> Tensor:
-    """Let a guide agree with the policy on tokens that it has no output for: padding is not judged."""
-    return torch.where(guide_logprobs_N.isneginf(), own_logprobs_N.detach(), guide_logprobs_N)
+def _mask_unknown_tokens(kl_target_logprobs_N: Tensor, own_logprobs_N: Tensor) -> Tensor:
+    """Let a KL target agree with the policy on tokens that it has no output for: padding is not judged."""
+    return torch.where(kl_target_logprobs_N.isneginf(), own_logprobs_N.detach(), kl_target_logprobs_N)
 
 
 def _rows_by_teacher(examples: list[Example]) -> dict[str, list[int]]:
@@ -408,18 +412,22 @@ def _rows_by_teacher(examples: list[Example]) -> dict[str, list[int]]:
     return rows
 
 
-def _rows_by_guide(examples: list[Example]) -> dict[str, list[int]]:
-    """Return the rows that each guide of the `rl` stream has to look at, ascending."""
+def _rows_by_kl_target(examples: list[Example]) -> dict[str, list[int]]:
+    """Return the rows that each KL target of the `rl` stream has to look at, ascending."""
     rows: dict[str, list[int]] = {}
     for row, example in enumerate(examples):
-        assert example.advantages or not example.guides, f"{example.source} has a guide and no part in the rl stream"
-        for model in dict.fromkeys(guide.model for guide in example.guides):
+        assert example.advantages or not example.kl_targets, (
+            f"{example.source} has a KL target and no part in the rl stream"
+        )
+        for model in dict.fromkeys(kl_target.model for kl_target in example.kl_targets):
             rows.setdefault(model, []).append(row)
     return rows
 
 
-def _weight(example: Example, model: str, form: GuideForm) -> float:
-    return sum(guide.weight for guide in example.guides if guide.model == model and guide.form is form)
+def _weight(example: Example, model: str, form: KlForm) -> float:
+    return sum(
+        kl_target.weight for kl_target in example.kl_targets if kl_target.model == model and kl_target.form is form
+    )
 
 
 def _grad(parameter: torch.nn.Parameter) -> Tensor:

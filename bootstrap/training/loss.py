@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bootstrap.learner_records import GuideForm, RatioLevel, Surrogate
+from bootstrap.learner_records import KlForm, RatioLevel, Surrogate
 
 MAX_LOG_RATIO = 20.0
 """Log-ratio from which a ratio grows no further: float32 ends near 88, and a gradient's norm near half of that."""
-STAY_WIDTH = 0.01
+ANCHOR_PENALTY_WIDTH = 0.01
 """Change of a log-probability, in nats, from which on a held token is pulled back with full force."""
 
 
@@ -107,27 +107,27 @@ def sum_to_end(values_N: Tensor, row_N: Tensor) -> Tensor:
     return (total_N[last_N] - total_N + values_N).to(values_N.dtype)
 
 
-def guide_reward(old_logprobs_N: Tensor, guide_logprobs_N: Tensor, row_N: Tensor, *, form: GuideForm) -> Tensor:
-    """Return by how much the advantage of each token changes for a guide of weight 1; constant in the policy.
+def kl_reward(old_logprobs_N: Tensor, kl_target_logprobs_N: Tensor, row_N: Tensor, *, form: KlForm) -> Tensor:
+    """Return by how much the advantage of each token changes for a KL target of weight 1; constant in the policy.
 
     The KL estimates k1 at sampling time, negative; `token_k1` that of the token alone, which makes the policy gradient
     that of the reverse KL token by token (on-policy distillation), `reward_k1` summed to the completion's end, which
     makes it that of the whole sequence's reverse KL. They get no baseline: the mean of what other samples pay is not
     removed. As a reward no other estimator has that gradient: those of k2 and k3 are of second order in the difference.
     """
-    reward_N = -kl_estimate(old_logprobs_N, guide_logprobs_N, estimator="k1")
-    return reward_N if form is GuideForm.TOKEN_K1 else sum_to_end(reward_N, row_N)
+    reward_N = -kl_estimate(old_logprobs_N, kl_target_logprobs_N, estimator="k1")
+    return reward_N if form is KlForm.TOKEN_K1 else sum_to_end(reward_N, row_N)
 
 
-def kl_estimate(logprobs_N: Tensor, guide_logprobs_N: Tensor, *, estimator: str) -> Tensor:
-    """Return an estimate of KL(policy || guide) at each token from the sampled token alone (Schulman 2020).
+def kl_estimate(logprobs_N: Tensor, kl_target_logprobs_N: Tensor, *, estimator: str) -> Tensor:
+    """Return an estimate of KL(policy || target) at each token from the sampled token alone (Schulman 2020).
 
-    With `d = log guide - log policy`: k1 `-d`, unbiased and as often negative as positive; k2 `d^2 / 2`, biased, and
+    With `d = log target - log policy`: k1 `-d`, unbiased and as often negative as positive; k2 `d^2 / 2`, biased, and
     differentiated as a loss it has the reverse KL's gradient on policy (arXiv:2510.01555); k3 `exp(d) - d - 1`,
     unbiased and never negative, GRPO's term. All are zero where the two agree. The gradient of k1 as a loss is zero in
-    expectation, whatever the guide, so no guide has that form.
+    expectation, whatever the KL target, so no KL target has that form.
     """
-    difference_N = guide_logprobs_N - logprobs_N
+    difference_N = kl_target_logprobs_N - logprobs_N
     if estimator == "k1":
         return -difference_N
     if estimator == "k2":
@@ -136,13 +136,15 @@ def kl_estimate(logprobs_N: Tensor, guide_logprobs_N: Tensor, *, estimator: str)
     return _exp(difference_N) - difference_N - 1
 
 
-def stay(logprobs_N: Tensor, old_logprobs_N: Tensor, weights_N: Tensor) -> Tensor:
+def anchor_penalty(logprobs_N: Tensor, old_logprobs_N: Tensor, weights_N: Tensor) -> Tensor:
     """Return the sum of `w |logprob - old|`: the pull that KL-Cov puts on the tokens it chose (arXiv:2505.22617).
 
-    Within `STAY_WIDTH` of the old value it is a parabola that joins smoothly (Huber), because there sampler and learner
-    differ by rounding, and the absolute value would turn the sign of that into a gradient of full size.
+    Within `ANCHOR_PENALTY_WIDTH` of the old value it is a parabola that joins smoothly (Huber), because there sampler
+    and learner differ by rounding, and the absolute value would turn the sign of that into a gradient of full size.
     """
-    distances_N = torch.nn.functional.smooth_l1_loss(logprobs_N, old_logprobs_N, reduction="none", beta=STAY_WIDTH)
+    distances_N = torch.nn.functional.smooth_l1_loss(
+        logprobs_N, old_logprobs_N, reduction="none", beta=ANCHOR_PENALTY_WIDTH
+    )
     return (weights_N * distances_N).sum()
 
 

@@ -53,7 +53,7 @@ def lower_frozen(model: PreTrainedModel) -> None:
         module.weight = nn.Parameter(module.weight.detach().to(torch.bfloat16), requires_grad=False)
 
 
-class SamplingTwin:
+class InferenceCopy:
     """A model that shares all of another's tensors but the matrices inside the blocks, of which it has bf16 copies.
 
     It computes what the other one does under autocast, without rounding the weights anew for every token.

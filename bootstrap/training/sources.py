@@ -102,7 +102,7 @@ def _checked(
     licence: str | None,
     *,
     place: str,
-    original: fidelity.Source | None = None,
+    original: fidelity.SourceOutput | None = None,
 ) -> Imported:
     """Open the folder as every run will, and prove that it is the model of the source.
 
@@ -123,7 +123,7 @@ def _checked(
 
 
 def _faithful(
-    files: Mapping[str, bytes], original: fidelity.Source | None, *, place: str
+    files: Mapping[str, bytes], original: fidelity.SourceOutput | None, *, place: str
 ) -> tuple[Mapping[str, bytes], int]:
     """Return files whose model gives the logits that transformers gives for the source, and its number of parameters.
 
@@ -165,7 +165,7 @@ def _opened(files: Mapping[str, bytes]) -> _Opened:
     return _Opened(logits_BTV=fidelity.logits(model), num_parameters=count)
 
 
-def _original(files: Mapping[str, bytes], unfit: RecipeError | None, *, place: str) -> fidelity.Source:
+def _original(files: Mapping[str, bytes], unfit: RecipeError | None, *, place: str) -> fidelity.SourceOutput:
     """Return what transformers makes of files; `unfit`: why they cannot be opened as they are, if so."""
     try:
         return fidelity.opened(files, place=place)
@@ -229,7 +229,7 @@ def _brief(error: Exception) -> str:
 # --- GGUF --------------------------------------------------------------------------------------------------------
 
 
-def _gguf(path: Path) -> tuple[dict[str, bytes], dict[str, str], str | None, fidelity.Source]:
+def _gguf(path: Path) -> tuple[dict[str, bytes], dict[str, str], str | None, fidelity.SourceOutput]:
     try:
         reader = GGUFReader(path)
     except (ValueError, OSError, IndexError) as error:
@@ -258,7 +258,7 @@ def _gguf(path: Path) -> tuple[dict[str, bytes], dict[str, str], str | None, fid
     }
     digest = sha256(path.read_bytes())
     source = {"type": "gguf", "name": path.name, "sha256": digest}
-    original = fidelity.Source(model=model, logits_BTV=fidelity.logits(model), precision=torch.float32)
+    original = fidelity.SourceOutput(model=model, logits_BTV=fidelity.logits(model), precision=torch.float32)
     return files, source, _field(reader, "general.license"), original
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support import lineage_factory
 
-from bootstrap.ledger_records import Outcome
+from bootstrap.ledger_records import GenerationOutcome
 
 pytestmark = pytest.mark.slow
 
@@ -50,7 +50,7 @@ def test_the_command_line_answers_without_heavy_packages(argv: tuple[str, ...]) 
 
 
 def test_questions_about_a_lineage_load_neither_recipes_nor_statistics(tmp_path: Path) -> None:
-    lineage_factory.build(tmp_path / "addition", plan=[Outcome.PROMOTED])
+    lineage_factory.build(tmp_path / "addition", plan=[GenerationOutcome.PROMOTED])
     for words in (("lineage",), ("lineage", "--json"), ("show", "base")):
         argv = (*words, "--store", str(tmp_path))
         assert loaded(AS_PROGRAM, argv=argv, heavy=(*HEAVY, "scipy", "bootstrap.config.recipe")) == set(), words

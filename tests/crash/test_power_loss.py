@@ -40,7 +40,7 @@ UNCHECKED = "damage that a reader without checksums accepts"
 LINEAGE_FOLDER = "runs/toy"
 
 
-def examine(root: Path, promises: set[tuple[str, ...]]) -> set[str]:
+def diagnose(root: Path, promises: set[tuple[str, ...]]) -> set[str]:
     """Open the lineage as the next run does; return which kinds of violation there are."""
     store = LineageStore(root, files=UnsyncedFiles())
     found = set()
@@ -102,7 +102,7 @@ def violations(
             place = folder / "state"
             write_picture(place, state)
             counts["states"] += 1
-            counts.update(examine(place / LINEAGE_FOLDER, promises))
+            counts.update(diagnose(place / LINEAGE_FOLDER, promises))
             shutil.rmtree(place)
     return counts
 

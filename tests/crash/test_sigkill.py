@@ -32,7 +32,7 @@ def environment() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory) -> Path:
-    settings = tiny.recipe(steps=({**tiny.RL, "updates": 30, "checkpoint_every": 5}, tiny.REJECTION), count=2)
+    settings = tiny.recipe(steps=({**tiny.RL, "rounds": 30, "checkpoint_every": 5}, tiny.REJECTION), count=2)
     path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
     path.write_text(yaml.safe_dump(json.loads(settings.model_dump_json())))
     return path

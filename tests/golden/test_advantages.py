@@ -20,8 +20,8 @@ from bootstrap.config.algorithms import (
     ReinforcePlusPlus,
     Rloo,
 )
-from bootstrap.learner_records import GuideForm, Reading
-from bootstrap.records import Example, Guide, Rollout
+from bootstrap.learner_records import KlForm, TokenScores
+from bootstrap.records import Example, KlTarget, Rollout
 from bootstrap.training.algorithms import covariance, gae, grpo, pass_at_k, reinforce_pp, rloo
 from bootstrap.training.algorithms.correction import weights
 from bootstrap.training.algorithms.scored import Scored, estimate
@@ -39,12 +39,12 @@ def groups_of(rewards: np.ndarray, lengths: np.ndarray) -> tuple[list[list[Rollo
     return groups, {r.id: float(rewards[i, j]) for i, group in enumerate(groups) for j, r in enumerate(group)}
 
 
-def scored_of(rewards: np.ndarray, *, live: int) -> Scored:
+def scored_of(rewards: np.ndarray, *, informative: int) -> Scored:
     """Return a round of which the first groups are live; all completions have two tokens."""
     return Scored(
-        rewards=rewards[:live].tolist(),
-        lengths=np.full_like(rewards[:live], 2, dtype=int).tolist(),
-        counts=np.full_like(rewards[:live], True, dtype=bool).tolist(),
+        rewards=rewards[:informative].tolist(),
+        lengths=np.full_like(rewards[:informative], 2, dtype=int).tolist(),
+        counts=np.full_like(rewards[:informative], True, dtype=bool).tolist(),
         judged=rewards.ravel().tolist(),
     )
 
@@ -130,17 +130,17 @@ def test_groups_that_are_all_right_all_wrong_or_alone_have_advantage_zero(group)
 
 def test_batch_normalisation_divides_by_the_deviation_of_all_judged_rewards():
     rewards = random_rewards(5)
-    scored = scored_of(rewards, live=4)
+    scored = scored_of(rewards, informative=4)
     found = estimate(scored, Grpo(normalize_std="batch")).advantages
     centred = rewards[:4] - rewards[:4].mean(axis=1, keepdims=True)
     assert np.array(found) == pytest.approx(centred / (rewards.std() + 1e-4))
     assert estimate(scored, Cispo()).advantages == found
 
 
-def test_normalised_leave_one_out_divides_by_the_deviation_of_all_advantages_dead_groups_included():
+def test_normalised_leave_one_out_divides_by_the_deviation_of_all_advantages_zero_variance_groups_included():
     rewards = random_rewards(6)
     rewards[4] = 0.7
-    found = estimate(scored_of(rewards, live=4), Rloo(normalize_batch=True)).advantages
+    found = estimate(scored_of(rewards, informative=4), Rloo(normalize_batch=True)).advantages
     everything = np.array([rloo.advantages(list(group)) for group in rewards])
     assert np.array(found) == pytest.approx(everything[:4] / (everything.std() + 1e-4))
 
@@ -214,7 +214,7 @@ def test_clip_cov_takes_the_gradient_of_the_tokens_it_draws():
         plain, same = rl_stream(groups, rewards, Grpo(aggregation=aggregation), max_new_tokens=4)
         assert [e.advantages for e in examples] == [(0.0, 0.0), *[e.advantages for e in plain[1:]]]
         assert count == same, "the tokens still count in the mean"
-        assert [e.importance for e in examples] == [(0.0, 0.0), (), ()], "what guides take from the reward goes too"
+        assert [e.importance for e in examples] == [(0.0, 0.0), (), ()], "what KL targets take from the reward goes too"
 
 
 def test_kl_cov_holds_tokens_and_leaves_their_advantage():
@@ -223,26 +223,30 @@ def test_kl_cov_holds_tokens_and_leaves_their_advantage():
     examples, _ = rl_stream(
         groups, rewards, Grpo(entropy=control, inner_epochs=2, aggregation="sequence"), max_new_tokens=4
     )
-    assert [e.stay_weights for e in examples] == [(1.0, 1.0), (0.0, 0.0), (0.0, 0.0)]
+    assert [e.anchor_penalty_weights for e in examples] == [(1.0, 1.0), (0.0, 0.0), (0.0, 0.0)]
     assert examples[0].advantages == (0.25, 0.25)
 
 
-def test_guides_travel_with_every_example():
+def test_kl_targets_travel_with_every_example():
     groups, rewards = covarying()
-    guides = (Guide(model="m", weight=0.1, form=GuideForm.LOSS_K3),)
-    examples, _ = rl_stream(groups, rewards, Grpo(), max_new_tokens=4, guides=guides)
-    assert {e.guides for e in examples} == {guides}
+    kl_targets = (KlTarget(model="m", weight=0.1, form=KlForm.LOSS_K3),)
+    examples, _ = rl_stream(groups, rewards, Grpo(), max_new_tokens=4, kl_targets=kl_targets)
+    assert {e.kl_targets for e in examples} == {kl_targets}
 
 
-def reading(name: str, *logprobs: float) -> Reading:
-    return Reading(source=name, logprobs=logprobs, values=(), rewards=(), flops=1.0)
+def scores(name: str, *logprobs: float) -> TokenScores:
+    return TokenScores(source=name, logprobs=logprobs, values=(), rewards=(), flops=1.0)
 
 
 def test_a_correction_holds_the_policy_to_the_trainer_and_weighs_by_the_sampler():
     groups, rewards = covarying()
-    readings = {"g.k0": reading("g.k0", -0.2, -0.1), "g.k1": reading("g.k1", -3.0, -1.5), "g.k2": reading("g.k2", 0, 0)}
+    token_scores = {
+        "g.k0": scores("g.k0", -0.2, -0.1),
+        "g.k1": scores("g.k1", -3.0, -1.5),
+        "g.k2": scores("g.k2", 0, 0),
+    }
     settings = Grpo(correction={"level": "token", "outside": "truncate", "low": 0.95, "high": 4.0})
-    examples, count = rl_stream(groups, rewards, settings, max_new_tokens=4, readings=readings)
+    examples, count = rl_stream(groups, rewards, settings, max_new_tokens=4, token_scores=token_scores)
     assert [e.logprobs for e in examples] == [(-0.2, -0.1), (-3.0, -1.5), (0, 0)] and count == 6
     assert examples[0].importance == pytest.approx((0.95, 1.0))
     assert examples[1].importance == pytest.approx((1.0, 4.0)), "exp(1.5) is over the bound"
@@ -251,11 +255,11 @@ def test_a_correction_holds_the_policy_to_the_trainer_and_weighs_by_the_sampler(
 
 def test_where_trainer_and_sampler_agree_a_correction_changes_nothing():
     groups, rewards = covarying()
-    readings = {r.id: reading(r.id, *r.logprobs) for group in groups for r in group}
+    token_scores = {r.id: scores(r.id, *r.logprobs) for group in groups for r in group}
     for level in ("token", "product", "sequence"):
         for outside in ("mask", "truncate"):
             settings = Grpo(correction={"level": level, "outside": outside, "low": 1.0, "high": 1.0})
-            examples, _ = rl_stream(groups, rewards, settings, max_new_tokens=4, readings=readings)
+            examples, _ = rl_stream(groups, rewards, settings, max_new_tokens=4, token_scores=token_scores)
             plain, _ = rl_stream(groups, rewards, Grpo(), max_new_tokens=4)
             assert [replace(e, importance=()) for e in examples] == plain
             assert {w for e in examples for w in e.importance} == {1.0}
@@ -299,13 +303,13 @@ def test_generalised_advantages_by_hand_at_their_ends():
 def valued(normalize: bool, **form) -> tuple[list[Example], float]:
     """Two completions of two tokens, with values, and a KL that costs the first token of the first."""
     groups, rewards = groups_of(np.array([[1.0, 0.0]]), np.array([[2, 2]]))
-    readings = {
-        "g0.k0": Reading(source="g0.k0", logprobs=(0.0, 0.0), values=(0.5, 0.75), rewards=(-0.125, 0.0), flops=1.0),
-        "g0.k1": Reading(source="g0.k1", logprobs=(0.0, 0.0), values=(0.25, 0.0), rewards=(0.0, 0.0), flops=1.0),
+    token_scores = {
+        "g0.k0": TokenScores(source="g0.k0", logprobs=(0.0, 0.0), values=(0.5, 0.75), rewards=(-0.125, 0.0), flops=1.0),
+        "g0.k1": TokenScores(source="g0.k1", logprobs=(0.0, 0.0), values=(0.25, 0.0), rewards=(0.0, 0.0), flops=1.0),
     }
-    guides = tuple(Guide(model="m", weight=1.0, form=f) for f in (GuideForm.REWARD_K1, GuideForm.LOSS_K3))
+    kl_targets = tuple(KlTarget(model="m", weight=1.0, form=f) for f in (KlForm.REWARD_K1, KlForm.LOSS_K3))
     settings = Ppo(normalize=normalize, **form)
-    return rl_stream(groups, rewards, settings, max_new_tokens=4, readings=readings, guides=guides)
+    return rl_stream(groups, rewards, settings, max_new_tokens=4, token_scores=token_scores, kl_targets=kl_targets)
 
 
 def test_ppo_gives_each_token_its_own_advantage_and_the_critic_its_target():
@@ -313,7 +317,7 @@ def test_ppo_gives_each_token_its_own_advantage_and_the_critic_its_target():
     assert [e.advantages for e in examples] == [(0.375, 0.25), (-0.25, 0.0)] and count == 4
     assert [e.values for e in examples] == [(0.5, 0.75), (0.25, 0.0)]
     assert [e.returns for e in examples] == [(0.875, 1.0), (0.0, 0.0)], "the critic learns what the KL costs"
-    assert {guide.form for e in examples for guide in e.guides} == {GuideForm.LOSS_K3}, "the reward's is spent"
+    assert {kl_target.form for e in examples for kl_target in e.kl_targets} == {KlForm.LOSS_K3}, "the reward's is spent"
     scaled, count = valued(normalize=False, aggregation="sequence")
     assert scaled[0].advantages == (0.1875, 0.125) and scaled[0].returns == (0.875, 1.0) and count == 2
 

@@ -9,21 +9,21 @@ import torch
 from support.rollouts import rollout
 
 from bootstrap.config.algorithms import Grpo, KlCov
-from bootstrap.learner_records import GuideForm, RatioLevel, Surrogate
-from bootstrap.records import Guide
+from bootstrap.learner_records import KlForm, RatioLevel, Surrogate
+from bootstrap.records import KlTarget
 from bootstrap.training.algorithms.grpo import advantages
 from bootstrap.training.algorithms.normalize import STD_EPSILON
 from bootstrap.training.algorithms.stream import rl_stream, rl_streams
 from bootstrap.training.loss import (
+    ANCHOR_PENALTY_WIDTH,
     MAX_LOG_RATIO,
-    STAY_WIDTH,
+    anchor_penalty,
     cross_entropy,
     divergence,
     forward_kl,
-    guide_reward,
     kl_estimate,
+    kl_reward,
     policy_gradient,
-    stay,
     sum_to_end,
     value_loss,
 )
@@ -190,7 +190,7 @@ def test_ratios_are_exact_up_to_their_bound():
     assert torch.equal(-new.grad, torch.exp(new.detach()))
 
 
-def test_k3_to_a_guide_beyond_all_ratios_is_finite():
+def test_k3_to_a_kl_target_beyond_all_ratios_is_finite():
     new = torch.tensor([-200.0, -1.0]).requires_grad_()
     estimates = kl_estimate(new, torch.tensor([-0.5, -0.5]), estimator="k3")
     estimates.sum().backward()
@@ -219,11 +219,11 @@ def every_kl(estimator: str) -> tuple[float, float, torch.Tensor, torch.Tensor]:
     """Return the estimator's expectation under the policy, the KL, and the gradients of both, over 5 outcomes."""
     generator = torch.Generator().manual_seed(3)
     logits = torch.randn(5, generator=generator, dtype=torch.float64).requires_grad_()
-    guide = torch.log_softmax(torch.randn(5, generator=generator, dtype=torch.float64), -1)
+    kl_target = torch.log_softmax(torch.randn(5, generator=generator, dtype=torch.float64), -1)
     policy = torch.log_softmax(logits, -1)
-    estimates = kl_estimate(policy, guide, estimator=estimator)
+    estimates = kl_estimate(policy, kl_target, estimator=estimator)
     (as_loss,) = torch.autograd.grad((policy.exp().detach() * estimates).sum(), logits, retain_graph=True)
-    true = (policy.exp() * (policy - guide)).sum()
+    true = (policy.exp() * (policy - kl_target)).sum()
     (gradient,) = torch.autograd.grad(true, logits)
     mean = (policy.exp() * estimates).sum().item()
     return mean, true.item(), as_loss, gradient
@@ -243,23 +243,23 @@ def test_as_a_loss_k2_has_the_gradient_of_the_kl_and_k1_has_none():
     assert torch.allclose(every_kl("k1")[2], torch.zeros(5, dtype=torch.float64))
 
 
-def test_a_guides_token_reward_has_the_gradient_of_the_reverse_kl():
+def test_a_kl_targets_token_reward_has_the_gradient_of_the_reverse_kl():
     generator = torch.Generator().manual_seed(4)
     logits = torch.randn(5, generator=generator, dtype=torch.float64).requires_grad_()
-    guide = torch.log_softmax(torch.randn(5, generator=generator, dtype=torch.float64), -1)
+    kl_target = torch.log_softmax(torch.randn(5, generator=generator, dtype=torch.float64), -1)
     policy = torch.log_softmax(logits, -1)
     old = policy.detach()
-    reward = guide_reward(old, guide, torch.arange(5), form=GuideForm.TOKEN_K1)
+    reward = kl_reward(old, kl_target, torch.arange(5), form=KlForm.TOKEN_K1)
     # Expectation over the policy: every outcome weighted by its probability.
     weighted = policy_gradient(policy, old, old.exp() * reward, clip_low=0.2, clip_high=0.28)
     (mine,) = torch.autograd.grad(weighted.loss, logits, retain_graph=True)
-    (expected,) = torch.autograd.grad((policy.exp() * (policy - guide)).sum(), logits)
+    (expected,) = torch.autograd.grad((policy.exp() * (policy - kl_target)).sum(), logits)
     assert torch.allclose(mine, expected)
 
 
 def test_a_penalty_in_the_reward_reaches_all_tokens_before_it():
-    old, guide, rows = torch.tensor([-1.0, -2.0, -1.0]), torch.tensor([-2.0, -1.0, -1.5]), torch.tensor([0, 0, 1])
-    assert guide_reward(old, guide, rows, form=GuideForm.REWARD_K1).tolist() == [0.0, 1.0, -0.5]
+    old, kl_target, rows = torch.tensor([-1.0, -2.0, -1.0]), torch.tensor([-2.0, -1.0, -1.5]), torch.tensor([0, 0, 1])
+    assert kl_reward(old, kl_target, rows, form=KlForm.REWARD_K1).tolist() == [0.0, 1.0, -0.5]
 
 
 def two_tokens(logits: torch.Tensor) -> torch.Tensor:
@@ -274,9 +274,9 @@ def test_the_expected_gradient_of_the_reward_form_is_that_of_the_kl_of_whole_seq
     generator = torch.Generator().manual_seed(8)
     logits = torch.randn(5, 4, generator=generator, dtype=torch.float64).requires_grad_()
     other = logits.detach() + distance * torch.randn(5, 4, generator=generator, dtype=torch.float64)
-    policy, guide = two_tokens(logits), two_tokens(other)
+    policy, kl_target = two_tokens(logits), two_tokens(other)
     chance = policy.detach().sum(1).exp()
-    (true,) = torch.autograd.grad((policy.sum(1).exp() * (policy - guide).sum(1)).sum(), logits, retain_graph=True)
+    (true,) = torch.autograd.grad((policy.sum(1).exp() * (policy - kl_target).sum(1)).sum(), logits, retain_graph=True)
 
     def reinforced(reward: torch.Tensor) -> torch.Tensor:
         """Return the policy loss' gradient, every sequence weighted by how likely it is to be sampled."""
@@ -286,25 +286,25 @@ def test_the_expected_gradient_of_the_reward_form_is_that_of_the_kl_of_whole_seq
         return torch.autograd.grad(loss, logits, retain_graph=True)[0]
 
     rows = torch.arange(16).repeat_interleave(2)
-    reward = guide_reward(policy.detach().reshape(-1), guide.reshape(-1), rows, form=GuideForm.REWARD_K1)
+    reward = kl_reward(policy.detach().reshape(-1), kl_target.reshape(-1), rows, form=KlForm.REWARD_K1)
     assert torch.allclose(reinforced(reward.view(16, 2)), true, rtol=1e-9, atol=1e-12)
     for refused in ("k2", "k3"):
-        estimates = kl_estimate(policy.detach(), guide, estimator=refused).sum(1, keepdim=True)
+        estimates = kl_estimate(policy.detach(), kl_target, estimator=refused).sum(1, keepdim=True)
         missed = reinforced(-estimates.expand(16, 2))
         assert not torch.allclose(missed, true, rtol=0.5)
         assert distance == 1.0 or missed.norm() < 0.05 * true.norm(), "of second order"
 
 
-def test_stay_is_the_weighted_distance_from_the_sampling_log_probability():
+def test_anchor_penalty_is_the_weighted_distance_from_the_sampling_log_probability():
     new = torch.tensor([-1.0, -2.0, -3.0]).requires_grad_()
-    loss = stay(new, torch.tensor([-1.5, -1.0, -3.0]), torch.tensor([1.0, 2.0, 5.0]))
+    loss = anchor_penalty(new, torch.tensor([-1.5, -1.0, -3.0]), torch.tensor([1.0, 2.0, 5.0]))
     loss.backward()
-    assert loss.item() == pytest.approx(2.5 - 3 * STAY_WIDTH / 2) and new.grad.tolist() == [1.0, -2.0, 0.0]
+    assert loss.item() == pytest.approx(2.5 - 3 * ANCHOR_PENALTY_WIDTH / 2) and new.grad.tolist() == [1.0, -2.0, 0.0]
 
 
 def test_rounding_alone_pulls_nothing_back():
     new = torch.tensor([-1.0, -2.0]).requires_grad_()
-    stay(new, new.detach() + torch.tensor([1e-6, -1e-6]), torch.ones(2)).backward()
+    anchor_penalty(new, new.detach() + torch.tensor([1e-6, -1e-6]), torch.ones(2)).backward()
     assert new.grad.abs().max() < 1e-3
 
 
@@ -397,7 +397,7 @@ def test_a_group_with_equal_rewards_has_advantage_zero():
 
 GROUP = [rollout("g1.s0.u0.k0", 2), rollout("g1.s0.u0.k1", 4)]
 REWARDS = {"g1.s0.u0.k0": 1.0, "g1.s0.u0.k1": 0.0}
-DEAD = [rollout("g1.s0.u0.k2", 3), rollout("g1.s0.u0.k3", 7), rollout("g1.s0.u0.k4", 0)]
+ZERO_VARIANCE = [rollout("g1.s0.u0.k2", 3), rollout("g1.s0.u0.k3", 7), rollout("g1.s0.u0.k4", 0)]
 
 
 @pytest.mark.parametrize(
@@ -413,47 +413,58 @@ DEAD = [rollout("g1.s0.u0.k2", 3), rollout("g1.s0.u0.k3", 7), rollout("g1.s0.u0.
 )
 def test_the_stream_weighs_tokens_as_the_aggregation_says(settings, normalizer, weights):
     algorithm = Grpo(**settings)
-    dead = DEAD if algorithm.zero_variance == "keep" else ()
-    examples, found = rl_stream([GROUP], REWARDS, algorithm, dead=dead, max_new_tokens=8)
+    zero_variance = ZERO_VARIANCE if algorithm.zero_variance == "keep" else ()
+    examples, found = rl_stream([GROUP], REWARDS, algorithm, zero_variance=zero_variance, max_new_tokens=8)
     assert found == normalizer
     assert [e.advantages for e in examples] == [(weights[0],) * 2, (weights[1],) * 4]
     assert [e.logprobs for e in examples] == [r.logprobs for r in GROUP]
     assert [e.tokens for e in examples] == [r.prompt_tokens + r.tokens for r in GROUP]
 
 
-def test_masked_answers_of_dead_groups_do_not_count_in_the_mean_either():
+def test_masked_answers_of_zero_variance_groups_do_not_count_in_the_mean_either():
     for aggregation, expected in (("token", 9), ("sequence", 3), ("constant", 24)):
         algorithm = Grpo(aggregation=aggregation, zero_variance="keep", truncated_answers="mask")
-        masked = {DEAD[1].id}
-        _, found = rl_stream([GROUP], REWARDS, algorithm, dead=DEAD, masked=masked, max_new_tokens=8)
+        masked = {ZERO_VARIANCE[1].id}
+        _, found = rl_stream([GROUP], REWARDS, algorithm, zero_variance=ZERO_VARIANCE, masked=masked, max_new_tokens=8)
         assert found == expected
 
 
-TEACHER = Guide(model="t", weight=0.5, form=GuideForm.TOKEN_K1)
-REFERENCE = Guide(model="r", weight=0.1, form=GuideForm.LOSS_K3)
-TAUGHT = {r.id: TEACHER for r in (*GROUP, *DEAD)}
+TEACHER = KlTarget(model="t", weight=0.5, form=KlForm.TOKEN_K1)
+REFERENCE = KlTarget(model="r", weight=0.1, form=KlForm.LOSS_K3)
+TAUGHT = {r.id: TEACHER for r in (*GROUP, *ZERO_VARIANCE)}
 
 
 @pytest.mark.parametrize("aggregation", ["token", "sequence", "constant"])
 @pytest.mark.parametrize("zero_variance", ["drop", "keep"])
 @pytest.mark.parametrize("taught", [TAUGHT, {}])
-@pytest.mark.parametrize("guides", [(REFERENCE,), ()])
-def test_whatever_bears_on_dead_groups_the_advantages_keep_their_weight(aggregation, zero_variance, taught, guides):
+@pytest.mark.parametrize("kl_targets", [(REFERENCE,), ()])
+def test_whatever_bears_on_zero_variance_groups_the_advantages_keep_their_weight(
+    aggregation, zero_variance, taught, kl_targets
+):
     algorithm = Grpo(aggregation=aggregation, zero_variance=zero_variance)
-    dead = DEAD if zero_variance == "keep" else ()
-    plain, alone = rl_stream([GROUP], REWARDS, algorithm, dead=dead, max_new_tokens=8)
+    zero_variance = ZERO_VARIANCE if zero_variance == "keep" else ()
+    plain, alone = rl_stream([GROUP], REWARDS, algorithm, zero_variance=zero_variance, max_new_tokens=8)
     examples, count = rl_stream(
-        [GROUP], REWARDS, algorithm, dead=dead, max_new_tokens=8, others=DEAD, guides=guides, taught=taught
+        [GROUP],
+        REWARDS,
+        algorithm,
+        zero_variance=zero_variance,
+        max_new_tokens=8,
+        others=ZERO_VARIANCE,
+        kl_targets=kl_targets,
+        taught=taught,
     )
     for one, other in zip(examples, plain, strict=False):
         assert [a / count for a in one.advantages] == pytest.approx([a / alone for a in other.advantages])
-    assert [e.source for e in examples] == [r.id for r in (*GROUP, *DEAD) if r.tokens]
+    assert [e.source for e in examples] == [r.id for r in (*GROUP, *ZERO_VARIANCE) if r.tokens]
     assert {a for e in examples[2:] for a in e.advantages} == {0.0}
     everyone = {"token": 16, "sequence": 4, "constant": 32}[aggregation]
-    assert count == (everyone if taught or guides or dead else alone), "what nothing bears on does not count"
-    assert {e.guides for e in examples} == {(*guides, *([TEACHER] if taught else []))}
+    assert count == (everyone if taught or kl_targets or zero_variance else alone), (
+        "what nothing bears on does not count"
+    )
+    assert {e.kl_targets for e in examples} == {(*kl_targets, *([TEACHER] if taught else []))}
     scales = [1 / (len(e.tokens) - 3) if aggregation == "sequence" else 1.0 for e in examples]
-    assert [e.loss_scale for e in examples] == pytest.approx(scales), "guides are in the mean over all"
+    assert [e.loss_scale for e in examples] == pytest.approx(scales), "KL targets are in the mean over all"
 
 
 @pytest.mark.parametrize("taught", [True, False])
@@ -461,16 +472,16 @@ def test_mini_batches_share_out_whole_groups_each_with_its_own_normalizer(taught
     groups = [[replace(r, id=f"g{i}.{r.id}", group=f"g{i}") for r in GROUP[: 2 - i % 2] + GROUP[1:]] for i in range(5)]
     groups = [[replace(r, id=f"{r.id}.{k}") for k, r in enumerate(group)] for group in groups]
     rewards = {r.id: float(k == 0) + i for i, group in enumerate(groups) for k, r in enumerate(group)}
-    dead = [replace(r, id=f"d{i}.{r.id}", group=f"d{i}") for i in range(3) for r in DEAD]
-    rewards |= {r.id: 0.0 for r in dead}
-    more = {"others": dead, "taught": dict.fromkeys(rewards, TEACHER)} if taught else {}
+    zero_variance = [replace(r, id=f"d{i}.{r.id}", group=f"d{i}") for i in range(3) for r in ZERO_VARIANCE]
+    rewards |= {r.id: 0.0 for r in zero_variance}
+    more = {"others": zero_variance, "taught": dict.fromkeys(rewards, TEACHER)} if taught else {}
     settings = Grpo(mini_batches=2, normalize_std="batch")
     first, second = rl_streams(groups, rewards, settings, max_new_tokens=8, **more)
     whole, _ = rl_stream(groups, rewards, Grpo(normalize_std="batch"), max_new_tokens=8)
     found = [[e.source.split(".")[0] for e in examples if any(e.advantages)] for examples, _ in (first, second)]
     assert [sorted(set(names)) for names in found] == [["g0", "g2", "g4"], ["g1", "g3"]]
     assert sorted(e.source for examples, _ in (first, second) for e in examples) == sorted(
-        [e.source for e in whole] + [r.id for r in dead if taught and r.tokens]
+        [e.source for e in whole] + [r.id for r in zero_variance if taught and r.tokens]
     ), "every one once"
     plain = {e.source: e.advantages for e in whole}
     for examples, normalizer in (first, second):
@@ -490,12 +501,12 @@ def test_of_fewer_groups_than_mini_batches_some_are_empty():
 def test_held_tokens_keep_their_weight_beside_a_teacher():
     algorithm = Grpo(entropy=KlCov(share=0.34), inner_epochs=2)
     plain, alone = rl_stream([GROUP], REWARDS, algorithm, max_new_tokens=8)
-    taught, count = rl_stream([GROUP], REWARDS, algorithm, max_new_tokens=8, others=DEAD, taught=TAUGHT)
-    found = [[w / count for w in e.stay_weights] for e in taught if e.stay_weights]
-    assert found == [pytest.approx([w / alone for w in e.stay_weights]) for e in plain]
+    taught, count = rl_stream([GROUP], REWARDS, algorithm, max_new_tokens=8, others=ZERO_VARIANCE, taught=TAUGHT)
+    found = [[w / count for w in e.anchor_penalty_weights] for e in taught if e.anchor_penalty_weights]
+    assert found == [pytest.approx([w / alone for w in e.anchor_penalty_weights]) for e in plain]
 
 
-def test_without_live_groups_the_stream_is_empty_and_its_normalizer_positive():
+def test_without_informative_groups_the_stream_is_empty_and_its_normalizer_positive():
     assert rl_stream([], {}, Grpo(), max_new_tokens=8) == ([], 1.0)
 
 

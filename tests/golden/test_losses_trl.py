@@ -16,7 +16,7 @@ from trl.trainer import grpo_trainer
 from trl.trainer.utils import nanstd
 
 from bootstrap.config.algorithms import OffPolicyCorrection
-from bootstrap.learner_records import GuideForm, RatioLevel, Surrogate
+from bootstrap.learner_records import KlForm, RatioLevel, Surrogate
 from bootstrap.training.algorithms import grpo
 from bootstrap.training.algorithms.correction import weights
 from bootstrap.training.algorithms.normalize import STD_EPSILON, deviation
@@ -41,7 +41,7 @@ class Case:
         self.mask = torch.arange(T) < torch.tensor(LENGTHS).unsqueeze(1)
         self.logprobs = -normal(B, T).abs()
         self.old = self.logprobs + 0.4 * normal(B, T)
-        self.guide = self.logprobs + 0.6 * normal(B, T)
+        self.kl_target = self.logprobs + 0.6 * normal(B, T)
         self.advantages = normal(B)
         self.sampler = self.old + 0.5 * normal(B, T)
 
@@ -62,7 +62,7 @@ class Case:
             "completion_mask": self.mask.long(),
             "advantages": self.advantages,
             "old_per_token_logps": settings.get("old", self.old),
-            "ref_per_token_logps": self.guide,
+            "ref_per_token_logps": self.kl_target,
             "num_items_in_batch": self.mask.sum(),
             "importance_sampling_ratio": settings.get("importance"),
         }
@@ -114,7 +114,7 @@ class Case:
             row_N=self.rows,
             **form,
         )
-        held = (beta * scale * kl_estimate(logprobs, self.flat(self.guide), estimator="k3")).sum()
+        held = (beta * scale * kl_estimate(logprobs, self.flat(self.kl_target), estimator="k3")).sum()
         loss = (found.loss + held) / normalizer
         loss.backward()
         return loss.item(), logprobs.grad
@@ -244,7 +244,7 @@ def test_the_divergence_is_trls_generalised_jensen_shannon(beta):
     assert torch.allclose(mine.grad, theirs.grad, atol=1e-6)
 
 
-def test_every_form_of_guide_has_an_estimator():
+def test_every_form_of_kl_target_has_an_estimator():
     values = torch.zeros(2)
-    for form in GuideForm:
+    for form in KlForm:
         assert torch.equal(kl_estimate(values, values, estimator=form.estimator), values)

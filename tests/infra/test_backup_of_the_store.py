@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 from support.kubernetes import REPOSITORY
-from support.lineage_factory import ASIDE, build, compare_finally, grow
+from support.lineage_factory import UNGATED, build, compare_finally, grow
 
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.verify import verify
@@ -50,7 +50,7 @@ def growing(found: Iterable[Path], stores: list[LineageStore]) -> Iterator[Path]
 
 def commit(stores: list[LineageStore]) -> None:
     for store in stores:
-        grow(store, outcome=ASIDE, name=store.root.name)
+        grow(store, outcome=UNGATED, name=store.root.name)
         compare_finally(store)
 
 

@@ -112,8 +112,8 @@ def _free_ports(count: int) -> list[int]:
     """Return free ports outside those that Ray gives its workers (10002 to 19999)."""
     found: list[int] = []
     for port in range(20000 + os.getpid() % 10000, 32000):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)):
+        with socket.socket() as benchmark:
+            if benchmark.connect_ex(("127.0.0.1", port)):
                 found.append(port)
         if len(found) == count:
             break
@@ -124,8 +124,8 @@ def _await_listener(port: int, *, head: subprocess.Popen[bytes], log_path: Path)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         assert head.poll() is None, f"the Ray head ended:\n{log_path.read_text()}"
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
+        with socket.socket() as benchmark:
+            if benchmark.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.5)
     pytest.fail(f"the Ray head's job server did not come up in 120 s:\n{log_path.read_text()}")

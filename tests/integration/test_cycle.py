@@ -8,7 +8,7 @@ from support import tiny
 
 from bootstrap.errors import FingerprintMismatch, LineageMismatch
 from bootstrap.evaluation.report import OutcomeRow
-from bootstrap.ledger_records import Outcome
+from bootstrap.ledger_records import GenerationOutcome
 from bootstrap.pool import LocalPool
 from bootstrap.prompts.build import build_task
 from bootstrap.prompts.task import ProceduralTask, split_of
@@ -27,8 +27,8 @@ ALL_STEPS = (tiny.RL, tiny.REJECTION, tiny.DISTILL)
 
 
 @pytest.fixture(autouse=True)
-def _quick_probe(monkeypatch):
-    monkeypatch.setattr("bootstrap.loop.PROBE_SECONDS", 0.02)
+def _quick_benchmark(monkeypatch):
+    monkeypatch.setattr("bootstrap.loop.BENCHMARK_SECONDS", 0.02)
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +40,14 @@ def lineage(tmp_path_factory) -> tuple[Path, list[Entry]]:
 def test_a_lineage_has_a_base_and_the_generations_asked_for(lineage):
     _, entries = lineage
     assert [e.generation.number for e in entries] == [0, 1, 2]
-    assert entries[0].generation.outcome is Outcome.BASE
-    assert all(e.generation.outcome is not Outcome.BASE for e in entries[1:])
+    assert entries[0].generation.outcome is GenerationOutcome.BASE
+    assert all(e.generation.outcome is not GenerationOutcome.BASE for e in entries[1:])
     for entry in entries[1:]:
         generation = entry.generation
         assert generation.parent == entries[generation.number - 1].generation.champion
         assert generation.teachers == (0,)
         assert generation.decision.improvement is not None
-        assert set(generation.artifacts) == {"weights", "evaluation", "health", "step-0", "step-1", "step-2"}
+        assert set(generation.artifacts) == {"weights", "evaluation", "diagnostics", "step-0", "step-1", "step-2"}
 
 
 def test_every_hash_of_a_lineage_verifies(lineage):
@@ -60,23 +60,23 @@ def test_the_champion_is_the_last_promoted_generation(lineage):
     _, entries = lineage
     champion = 0
     for entry in entries:
-        if entry.generation.outcome is Outcome.PROMOTED:
+        if entry.generation.outcome is GenerationOutcome.PROMOTED:
             champion = entry.generation.number
         assert entry.generation.champion == champion
 
 
-def test_the_books_hold_every_rollout_that_is_stored(lineage):
+def test_the_accounting_holds_every_rollout_that_is_stored(lineage):
     root, entries = lineage
     store = LineageStore(root)
     for entry in entries[1:]:
         generation = entry.generation
         tables = [Tables.read(store.artifact(generation.artifacts[f"step-{i}"])) for i in range(3)]
-        assert generation.books.rollouts == sum(len(t.rollouts) for t in tables) == 4 * 4 * 4 + 20
-        assert generation.books.prompts_drawn == 4 * 4 + 20
+        assert generation.accounting.rollouts == sum(len(t.rollouts) for t in tables) == 4 * 4 * 4 + 20
+        assert generation.accounting.prompts_drawn == 4 * 4 + 20
         trained = sum(s.use is not Use.NONE for t in tables for s in t.selections)
-        assert generation.books.trained == trained
+        assert generation.accounting.trained == trained
         passed = sum(v.status is Status.PASS for t in tables for v in t.verdicts)
-        assert generation.books.passed == passed
+        assert generation.accounting.passed == passed
         assert generation.compute.tokens["generate"] == sum(len(r.tokens) for t in tables for r in t.rollouts)
         assert generation.compute.useful_tokens <= generation.compute.tokens["generate"]
 
@@ -93,15 +93,15 @@ def test_trained_prompts_are_never_held_out(lineage):
 def test_usage_counts_every_sequence_of_every_update(lineage):
     root, entries = lineage
     store = LineageStore(root)
-    some_live = False
+    some_informative = False
     for entry in entries[1:]:
         tables = Tables.read(store.artifact(entry.generation.artifacts["step-0"]))
         assert all(abs(row.ratio_max - 1) < 1e-3 for row in tables.updates), "one update a round is on policy"
-        some_live |= any(s.use is Use.RL for s in tables.selections)
-        live = {s.rollout_id for s in tables.selections if s.use is Use.RL}
-        assert {u.source for u in tables.usage if u.stream == "rl"} == live
+        some_informative |= any(s.use is Use.RL for s in tables.selections)
+        informative = {s.rollout_id for s in tables.selections if s.use is Use.RL}
+        assert {u.source for u in tables.usage if u.stream == "rl"} == informative
         assert sum(u.count for u in tables.usage if u.stream == "ce") == 4 * 8
-    assert some_live
+    assert some_informative
 
 
 class Spy(LocalPool):
@@ -158,7 +158,7 @@ def test_another_number_of_workers_gives_the_same_outcomes_within_their_interval
     for mine, theirs in zip(two, entries, strict=True):
         assert mine.generation.num_workers == 2
         assert mine.generation.target_levels == theirs.generation.target_levels
-        assert mine.generation.books.prompts_drawn == theirs.generation.books.prompts_drawn
+        assert mine.generation.accounting.prompts_drawn == theirs.generation.accounting.prompts_drawn
         for a, b in zip(mine.generation.report.levels, theirs.generation.report.levels, strict=True):
             assert a.interval.low <= b.interval.high and b.interval.low <= a.interval.high
 
@@ -282,9 +282,9 @@ def test_seconds_and_hosts_stay_outside_the_hash(lineage):
     assert entries[1].annotations.bound_fraction["train"] > 0
 
 
-def test_stepping_stones_are_the_share_of_prompts_that_the_recipe_says(tmp_path):
-    rl = {**tiny.RL, "updates": 2, "stepping_stones": 0.5}
-    rejection = {**tiny.REJECTION, "updates": 1, "source": {"type": "rejection", "prompts": 20, "stepping_stones": 0.2}}
+def test_easier_variants_are_the_share_of_prompts_that_the_recipe_says(tmp_path):
+    rl = {**tiny.RL, "rounds": 2, "easier_variants": 0.5}
+    rejection = {**tiny.REJECTION, "updates": 1, "source": {"type": "rejection", "prompts": 20, "easier_variants": 0.2}}
     settings = tiny.recipe(steps=(rl, rejection), count=1, task={"type": "addition", "base_level": 3})
     entries = tiny.grow(settings, tmp_path)
     store = LineageStore(tmp_path)
@@ -307,11 +307,11 @@ def test_where_a_tasks_file_lies_is_no_part_of_the_results(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["rl", "rejection"])
-def test_level_1_is_drawn_without_stepping_stones_since_no_level_lies_below_it(tmp_path, kind):
-    drawing = {"levels": "all", "stepping_stones": 0.5}
+def test_level_1_is_drawn_without_easier_variants_since_no_level_lies_below_it(tmp_path, kind):
+    drawing = {"levels": "all", "easier_variants": 0.5}
     source = tiny.REJECTION["source"] | drawing
     step = (
-        tiny.RL | {"updates": 1, "prompts_per_update": 12} | drawing
+        tiny.RL | {"rounds": 1, "prompts_per_update": 12} | drawing
         if kind == "rl"
         else tiny.REJECTION | {"source": source}
     )
@@ -323,7 +323,7 @@ def test_level_1_is_drawn_without_stepping_stones_since_no_level_lies_below_it(t
 
 def test_a_generation_starts_where_the_recipe_says(tmp_path):
     for init, parents in (("champion", None), ("previous", [0, 1]), ("base", [0, 0])):
-        settings = tiny.recipe(generations={"count": 2, "init": init, "steps": [{**tiny.RL, "updates": 2}]})
+        settings = tiny.recipe(generations={"count": 2, "init": init, "steps": [{**tiny.RL, "rounds": 2}]})
         entries = tiny.grow(settings, tmp_path / init)
         wanted = parents or [0, entries[1].generation.champion]
         assert [e.generation.parent for e in entries[1:]] == wanted
@@ -385,7 +385,7 @@ def test_data_edges_name_the_generations_whose_answers_were_trained_on(tmp_path)
     replayed = tiny.recipe(generations={"count": 2, "curriculum": {"type": "fixed"}, "steps": [tiny.RL]})
     entries = tiny.grow(replayed, tmp_path / "replayed")
     edges = [e for e in entries[2].generation.edges if e.role == "data"]
-    gave = entries[1].generation.books.replayed
+    gave = entries[1].generation.accounting.replayed
     assert [e.generation for e in edges] == ([1] if gave else [])
     assert gave, "generation 1 must have a right answer for this test to mean anything"
     alone = {**tiny.RL, "distillation": None}
@@ -419,7 +419,7 @@ def test_seconds_of_finished_stages_survive_a_kill(tmp_path, monkeypatch):
     with pytest.raises(Killed):
         tiny.grow(settings, tmp_path)
     monkeypatch.undo()
-    monkeypatch.setattr("bootstrap.loop.PROBE_SECONDS", 0.02)
+    monkeypatch.setattr("bootstrap.loop.BENCHMARK_SECONDS", 0.02)
     seconds = tiny.grow(settings, tmp_path)[1].annotations.seconds
     assert all(seconds[phase] > 0 for phase in ("generate", "train", "evaluate"))
 
@@ -449,8 +449,8 @@ def test_a_step_none_of_whose_answers_passes_says_so_and_replays(tmp_path):
     settings = tiny.recipe(steps=(tiny.REJECTION,), count=1, base=untrained)
     entries = tiny.grow(settings, tmp_path, observe=lambda event: told.append(event.message))
     assert any("no answer passed the filter" in message for message in told)
-    assert entries[1].generation.books.trained == 0
-    assert entries[1].generation.outcome is Outcome.REJECTED
+    assert entries[1].generation.accounting.trained == 0
+    assert entries[1].generation.outcome is GenerationOutcome.REJECTED
 
 
 def test_answers_that_all_fail_for_one_reason_are_told_by_its_name_once_a_step(tmp_path, monkeypatch):
@@ -478,16 +478,16 @@ def test_a_lineage_none_of_whose_answers_can_be_judged_grows_and_says_so(tmp_pat
 
     monkeypatch.setattr("bootstrap.stages.verifiers.prove", lambda *_: None)
     monkeypatch.setattr(ExactMatch, "judge_one", judge_one)
-    examiner = {"type": "exact", "answer": {"type": "whole", "strip": True}}
+    eval_verifier = {"type": "exact", "answer": {"type": "whole", "strip": True}}
     settings = tiny.recipe(
         steps=(tiny.REJECTION, tiny.RL | {"retire": 0.5, "algorithm": {"type": "grpo", "normalize_std": "batch"}}),
         count=1,
         max_unverifiable=1,
-        evaluation=tiny.EVALUATION | {"verifier": examiner},
+        evaluation=tiny.EVALUATION | {"verifier": eval_verifier},
     )
-    books = tiny.grow(settings, tmp_path)[1].generation.books
-    assert books.unverifiable == books.rollouts == 20 + 64
-    assert books.trained == books.passed == books.failed == 0
+    accounting = tiny.grow(settings, tmp_path)[1].generation.accounting
+    assert accounting.unverifiable == accounting.rollouts == 20 + 64
+    assert accounting.trained == accounting.passed == accounting.failed == 0
     assert not verify(tmp_path).problems
 
 

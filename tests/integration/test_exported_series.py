@@ -29,7 +29,7 @@ base:
 generations:
   count: 1
   steps:
-    - {type: rl, updates: 3, prompts_per_update: 4, group_size: 2, checkpoint_every: 2, distillation: {batch_size: 4}}
+    - {type: rl, rounds: 3, prompts_per_update: 4, group_size: 2, checkpoint_every: 2, distillation: {batch_size: 4}}
 evaluation: {prompts_per_level: 20, lookahead: 1, sampled: {prompts: 8, samples: 4, k: 2}}
 gate: {min_prompts: 5}
 guards:
@@ -139,7 +139,7 @@ def test_what_is_exported_agrees_with_the_ledger(grown: list[Entry], exported: l
     assert sum(_by(exported, "ray_bootstrap_verdicts_total", "status").values()) == sum(
         entry.generation.compute.verdicts for entry in grown
     )
-    findings = Counter(finding.action.value for entry in grown for finding in entry.generation.health.findings)
+    findings = Counter(finding.action.value for entry in grown for finding in entry.generation.diagnostics.findings)
     assert findings
     assert _by(exported, "ray_bootstrap_guard_findings_total", "action") == findings
 
@@ -167,8 +167,8 @@ def test_both_workers_tell_what_they_do(exported: list[Sample]) -> None:
 
 def test_one_stage_is_at_work(exported: list[Sample]) -> None:
     stages = _by(exported, "ray_bootstrap_stage", "stage")
-    assert {"train", "evaluate", "examine"} <= set(stages)
-    assert [stage for stage, at_work in stages.items() if at_work] == ["examine"], "the last stage of the generation"
+    assert {"train", "evaluate", "diagnose"} <= set(stages)
+    assert [stage for stage, at_work in stages.items() if at_work] == ["diagnose"], "the last stage of the generation"
 
 
 @pytest.mark.parametrize("path", DASHBOARDS, ids=[path.stem for path in DASHBOARDS])

@@ -21,7 +21,7 @@ from bootstrap.selection.replay import ReplayPool
 from bootstrap.selection.retirement import PassRates
 from bootstrap.stages.answers import INHERITED, ancestors, answers_of, rates_of
 from bootstrap.stages.tables import Tables
-from bootstrap.store.ancestry import spent, total
+from bootstrap.store.ancestry import compute_cost, total
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.verify import verify
@@ -32,8 +32,8 @@ FIXED = {"count": 1, "curriculum": {"type": "fixed"}, "steps": [tiny.RL]}
 
 
 @pytest.fixture(autouse=True)
-def _quick_probe(monkeypatch):
-    monkeypatch.setattr("bootstrap.loop.PROBE_SECONDS", 0.02)
+def _quick_benchmark(monkeypatch):
+    monkeypatch.setattr("bootstrap.loop.BENCHMARK_SECONDS", 0.02)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_a_fork_starts_with_the_weights_and_grows(store, number):
             external=f"tiny@gen-{number}",
             fingerprint=origin.generation.fingerprint,
             record=origin.hash,
-            spent=spent(LineageStore(store / "tiny").ledger.read(), [number]),
+            compute_cost=compute_cost(LineageStore(store / "tiny").ledger.read(), [number]),
         ),
     )
     assert child.generation.parent == 0 and child.generation.fingerprint != base.generation.fingerprint
@@ -108,7 +108,7 @@ def test_a_fork_inherits_the_answers_accumulated_by_then_and_trains_on_them(stor
 
 
 def test_a_fork_keeps_the_ages_of_its_answers_and_what_its_origin_has_solved(tmp_path):
-    steps = [tiny.RL | {"updates": 8, "retire": 0.9}]
+    steps = [tiny.RL | {"rounds": 8, "retire": 0.9}]
     settings = tiny.recipe(generations={"count": 2, "curriculum": {"type": "given", "levels": [5]}, "steps": steps})
     theirs = tiny.grow(settings, tmp_path / "tiny")
     origin = LineageStore(tmp_path / "tiny")
@@ -147,7 +147,7 @@ def test_a_fork_draws_no_prompt_again_that_its_origin_has_solved(tmp_path):
     (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     task = {"type": "file", "path": str(tmp_path / "rows.jsonl"), "form": "text", "alphabet": "ab=0123456789"}
     # More prompts than the file has: without retirement all come again.
-    step = tiny.RL | {"updates": 6, "prompts_per_update": 6, "temperature": 1.0, "retire": 0.75}
+    step = tiny.RL | {"rounds": 6, "prompts_per_update": 6, "temperature": 1.0, "retire": 0.75}
     settings = tiny.recipe(steps=[step], count=1, task=task | {"max_answer_length": 2, "max_prompt_length": 6})
     path = tmp_path / "recipe.yaml"
     path.write_text(json.dumps(settings.model_dump(mode="json")))
@@ -168,8 +168,8 @@ def test_a_fork_of_one_of_siblings_goes_on_from_what_it_and_its_elders_cost(tmp_
     for number in (1, 2):
         fork(tmp_path, f"tiny@{number}", f"fork{number}", "generations.count=0")
         [edge] = grown(tmp_path, f"fork{number}")[0].generation.edges
-        assert edge.spent is not None
-        assert edge.spent.since == total([one.compute.flops for one in theirs[1 : number + 1]])
+        assert edge.compute_cost is not None
+        assert edge.compute_cost.since == total([one.compute.flops for one in theirs[1 : number + 1]])
 
 
 def test_a_fork_pays_for_the_answers_that_it_comes_with(tmp_path):
@@ -187,8 +187,8 @@ def test_a_fork_pays_for_the_answers_that_it_comes_with(tmp_path):
     ):
         fork(tmp_path, "tiny@2", name, "generations={count: 0, steps: [{type: sft, updates: 1}]}", *changes)
         [edge] = grown(tmp_path, name)[0].generation.edges
-        assert edge.spent is not None
-        assert edge.spent.since == total([one.compute.flops for one in paid])
+        assert edge.compute_cost is not None
+        assert edge.compute_cost.since == total([one.compute.flops for one in paid])
 
 
 def test_a_fork_of_a_fork_names_both_lineages(store):
@@ -200,7 +200,7 @@ def test_a_fork_of_a_fork_names_both_lineages(store):
     assert answers and all(answer.rollout_id.startswith("g0.first.g0.tiny.g1.") for answer in answers)
     assert max(base.generation.target_levels) == 5
     first, theirs = LineageStore(store / "first").ledger.read(), LineageStore(store / "tiny").ledger.read()
-    [handed_on] = [edge.spent for edge in base.generation.edges]
+    [handed_on] = [edge.compute_cost for edge in base.generation.edges]
     assert handed_on is not None and handed_on.since == theirs[1].generation.compute.flops
     price = [one.generation.compute.flops for one in (theirs[0], first[0])]
     assert handed_on.start == total(price), "both lineages' generation 0 is the price of the start"
@@ -287,7 +287,7 @@ def test_another_task_inherits_weights_alone_and_starts_at_its_own_level(store, 
 
 
 def test_a_lineage_of_stages_is_remembered_and_forked(tmp_path):
-    stages = [{"name": "one", "gate": "never", "steps": [{**tiny.RL, "updates": 2}]}]
+    stages = [{"name": "one", "gate": "never", "steps": [{**tiny.RL, "rounds": 2}]}]
     settings = tiny.recipe(generations={"stages": stages})
     theirs = tiny.grow(settings, tmp_path / "tiny")
     remember_recipe(LineageStore(tmp_path / "tiny"), settings, folder=tmp_path)
@@ -355,7 +355,7 @@ def test_a_lineage_of_adapters_is_forked_with_its_base(tmp_path):
     settings = tiny.recipe(
         base={"model": {"type": "folder", "path": str(folder)}},
         training={"adapter": {"type": "lora", "rank": 4, "alpha": 8}},
-        generations={"count": 1, "steps": [{**tiny.RL, "updates": 2, "optimizer": adamw}]},
+        generations={"count": 1, "steps": [{**tiny.RL, "rounds": 2, "optimizer": adamw}]},
     )
     theirs = tiny.grow(settings, tmp_path / "store" / "tiny")
     remember_recipe(LineageStore(tmp_path / "store" / "tiny"), settings, folder=tmp_path)

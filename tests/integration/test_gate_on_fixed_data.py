@@ -71,8 +71,10 @@ def test_alpha_is_shared(grown):
 def test_a_decision_taken_again_is_the_same(grown):
     recipe, root, entries = grown
     store, task = LineageStore(root), build_task(recipe.task)
-    with open_verifiers(recipe, task, Tools()) as (verifiers, examiner, panel):
-        rescorer = Rescorer(recipe, store=store, task=task, verifiers=verifiers, examiner=examiner, panel=panel)
+    with open_verifiers(recipe, task, Tools()) as (verifiers, eval_verifier, panel):
+        rescorer = Rescorer(
+            recipe, store=store, task=task, verifiers=verifiers, eval_verifier=eval_verifier, panel=panel
+        )
         found = rescorer.rescore(entries)
     assert [one.decision for one in found[1:]] == [entry.generation.decision for entry in entries[1:]]
 

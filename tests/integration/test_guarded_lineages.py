@@ -1,4 +1,4 @@
-"""Guards end to end: health is measured from what is stored, and each action does what the recipe says."""
+"""Guards end to end: diagnostics are measured from what is stored, and each action does what the recipe says."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from support import tiny
 
 from bootstrap.config.recipe import Recipe
-from bootstrap.ledger_records import GuardAction, HealthMetric, Outcome
+from bootstrap.ledger_records import DiagnosticMetric, GenerationOutcome, GuardAction
 from bootstrap.lineage import queries
 from bootstrap.pool import LocalPool
 from bootstrap.prompts.build import build_task
@@ -36,8 +36,8 @@ ALL_OWN = {"metric": "model_made", "max": 0.5}
 
 
 @pytest.fixture(autouse=True)
-def _quick_probe(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bootstrap.loop.PROBE_SECONDS", 0.02)
+def _quick_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bootstrap.loop.BENCHMARK_SECONDS", 0.02)
 
 
 def recipe(*guards: dict[str, object], count: int = 2, **changes: object) -> Recipe:
@@ -51,15 +51,15 @@ def recipe(*guards: dict[str, object], count: int = 2, **changes: object) -> Rec
     return tiny.recipe(**settings)
 
 
-def outcomes(entries: list[Entry]) -> list[tuple[Outcome, int]]:
+def outcomes(entries: list[Entry]) -> list[tuple[GenerationOutcome, int]]:
     return [(entry.generation.outcome, entry.generation.champion) for entry in entries]
 
 
 def told(entries: list[Entry]) -> list[list[str]]:
-    return [[f"{f.metric} {f.action}" for f in entry.generation.health.findings] for entry in entries]
+    return [[f"{f.metric} {f.action}" for f in entry.generation.diagnostics.findings] for entry in entries]
 
 
-def test_a_collapsed_generation_that_is_kept_aside_rolls_no_champion_back(tmp_path: Path) -> None:
+def test_a_collapsed_generation_that_is_left_ungated_rolls_no_champion_back(tmp_path: Path) -> None:
     stages = [
         {"name": "shown", "gate": "always", "steps": [SHOWN]},
         {"name": "control", "gate": "never", "steps": [OWN]},
@@ -67,7 +67,7 @@ def test_a_collapsed_generation_that_is_kept_aside_rolls_no_champion_back(tmp_pa
     guards = (MOVED, ALL_OWN | {"action": "roll_back"})
     entries = tiny.grow(recipe(*guards, generations={"stages": stages}), tmp_path)
     assert told(entries)[1:] == [["kl_parent warn"], ["kl_parent warn", "model_made roll_back"]]
-    assert outcomes(entries)[1:] == [(Outcome.PROMOTED, 1), (Outcome.ASIDE, 1)]
+    assert outcomes(entries)[1:] == [(GenerationOutcome.PROMOTED, 1), (GenerationOutcome.UNGATED, 1)]
 
 
 def test_a_warning_is_recorded_and_changes_nothing(tmp_path: Path) -> None:
@@ -76,9 +76,9 @@ def test_a_warning_is_recorded_and_changes_nothing(tmp_path: Path) -> None:
     assert told(guarded) == [[], ["kl_parent warn"], ["kl_parent warn", "model_made warn"]]
     assert told(plain) == [[], [], []]
     for one, other in zip(plain, guarded, strict=True):
-        for name in ("fingerprint", "report", "decision", "champion", "outcome", "books", "compute"):
+        for name in ("fingerprint", "report", "decision", "champion", "outcome", "accounting", "compute"):
             assert getattr(one.generation, name) == getattr(other.generation, name)
-        assert one.generation.health == other.generation.health.model_copy(update={"findings": ()})
+        assert one.generation.diagnostics == other.generation.diagnostics.model_copy(update={"findings": ()})
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -92,7 +92,11 @@ def test_default_guards_leave_decisions_as_they_are(tmp_path: Path, seed: int) -
 
 def test_a_rejected_candidate_does_not_become_champion_whatever_the_gate_says(tmp_path: Path) -> None:
     entries = tiny.grow(recipe({**ALL_OWN, "action": "reject"}), tmp_path)
-    assert outcomes(entries) == [(Outcome.BASE, 0), (Outcome.PROMOTED, 1), (Outcome.REJECTED, 1)]
+    assert outcomes(entries) == [
+        (GenerationOutcome.BASE, 0),
+        (GenerationOutcome.PROMOTED, 1),
+        (GenerationOutcome.REJECTED, 1),
+    ]
     reason = entries[2].generation.decision.reason
     assert reason.startswith("rejected: guard model_made 1 is above 0.5 (reject); the gate would have promoted it")
     assert not verify(tmp_path).problems
@@ -100,7 +104,11 @@ def test_a_rejected_candidate_does_not_become_champion_whatever_the_gate_says(tm
 
 def test_a_roll_back_returns_the_champion_to_the_last_one_within_all_bounds(tmp_path: Path) -> None:
     entries = tiny.grow(recipe(MOVED, {**ALL_OWN, "action": "roll_back"}, count=3), tmp_path)
-    assert outcomes(entries)[:3] == [(Outcome.BASE, 0), (Outcome.PROMOTED, 1), (Outcome.REJECTED, 0)]
+    assert outcomes(entries)[:3] == [
+        (GenerationOutcome.BASE, 0),
+        (GenerationOutcome.PROMOTED, 1),
+        (GenerationOutcome.REJECTED, 0),
+    ]
     assert "the champion returns to gen-0" in entries[2].generation.decision.reason
     # What comes next starts there.
     assert entries[3].generation.parent == 0
@@ -111,7 +119,11 @@ def test_a_stop_ends_the_run_and_only_past_guards_goes_on(tmp_path: Path) -> Non
     settings = recipe(MOVED, {**ALL_OWN, "action": "stop"}, count=4)
     published: list[int] = []
     entries = tiny.grow(settings, tmp_path, publish=lambda: published.append(len(published)))
-    assert outcomes(entries) == [(Outcome.BASE, 0), (Outcome.PROMOTED, 1), (Outcome.REJECTED, 1)]
+    assert outcomes(entries) == [
+        (GenerationOutcome.BASE, 0),
+        (GenerationOutcome.PROMOTED, 1),
+        (GenerationOutcome.REJECTED, 1),
+    ]
     assert [entry.generation.stops for entry in entries] == [False, False, True]
     assert published == [0, 1, 2], "what was grown is committed and told"
     assert [e.hash for e in tiny.grow(settings, tmp_path)] == [e.hash for e in entries]
@@ -123,11 +135,11 @@ def test_a_stop_ends_the_run_and_only_past_guards_goes_on(tmp_path: Path) -> Non
 
 def test_a_base_out_of_bounds_ends_the_run_and_stays_the_base(tmp_path: Path) -> None:
     entries = tiny.grow(recipe({"metric": "entropy", "min": 99.0, "action": "stop"}), tmp_path)
-    assert outcomes(entries) == [(Outcome.BASE, 0)]
+    assert outcomes(entries) == [(GenerationOutcome.BASE, 0)]
     assert entries[0].generation.stops
 
 
-def test_health_is_that_of_the_answers_and_tables_in_the_store(tmp_path: Path) -> None:
+def test_diagnostics_are_those_of_the_answers_and_tables_in_the_store(tmp_path: Path) -> None:
     settings = tiny.recipe(
         count=1,
         steps=(tiny.RL,),
@@ -147,23 +159,25 @@ def test_health_is_that_of_the_answers_and_tables_in_the_store(tmp_path: Path) -
         if rollout.id.startswith("sampled.")
     ]
     rollouts = [rollout for rollout, _ in pairs]
-    health = generation.health
+    diagnostics = generation.diagnostics
     entropies = [entropy for rollout in rollouts for entropy in rollout.entropies]
-    assert health.entropy == pytest.approx(sum(entropies) / len(entropies))
+    assert diagnostics.entropy == pytest.approx(sum(entropies) / len(entropies))
     (target,) = generation.target_levels
-    assert health.entropy == pytest.approx(generation.report.level(target).entropy)
-    assert health.distinct_answers == pytest.approx(generation.report.level(target).distinct_answers)
+    assert diagnostics.entropy == pytest.approx(generation.report.level(target).entropy)
+    assert diagnostics.distinct_answers == pytest.approx(generation.report.level(target).distinct_answers)
     coin = build_verifier(settings.verifier, tools=Tools())
     judged = score(rollouts, dict.fromkeys((r.prompt_id for r in rollouts), "?"), verifier=coin, max_unverifiable=1.0)
     differing = [mine.status is not theirs.status for mine, (_, theirs) in zip(judged, pairs, strict=True)]
-    assert health.disagreement == pytest.approx(sum(differing) / len(differing)) and 0 < health.disagreement < 1
+    assert (
+        diagnostics.disagreement == pytest.approx(sum(differing) / len(differing)) and 0 < diagnostics.disagreement < 1
+    )
     tables = Tables.read(store.artifact(generation.artifacts["step-0"]))
     made = sum(row.count for row in tables.usage if row.source.startswith("g"))
-    assert health.model_made == pytest.approx(made / sum(row.count for row in tables.usage)) and made
-    assert health.overlap == 0.0, (
+    assert diagnostics.model_made == pytest.approx(made / sum(row.count for row in tables.usage)) and made
+    assert diagnostics.overlap == 0.0, (
         "the tiny task's prompts are shorter than ten tokens, and no held-out one is trained on"
     )
-    assert health.kl_parent == health.kl_base > 0
+    assert diagnostics.kl_parent == diagnostics.kl_base > 0
 
 
 def twins(path: Path, *, seed: int, levels: int, marks: str) -> dict[str, object]:
@@ -214,7 +228,7 @@ def test_near_duplicates_of_held_out_prompts_are_seen_wherever_training_meets_th
         used = {row.source for row in tables.usage} | {s.rollout_id for s in tables.selections if s.replay}
         trained = {(answered | texts)[source] for source in used}
         twin = [text for text in trained if text[:-1] in heldout]
-        assert entry.generation.health.overlap == len(twin) / len(trained) > 0
+        assert entry.generation.diagnostics.overlap == len(twin) / len(trained) > 0
     sources = {row.source for row in tables.usage}
     assert sources & answered.keys() and sources & texts.keys(), "the last one replays answers and references"
 
@@ -231,7 +245,7 @@ def test_near_duplicates_of_the_panels_held_out_prompts_are_seen_too(tmp_path: P
                 evaluation={**tiny.EVALUATION, "lookahead": 0, "panel": panel},
             ),
             tmp_path / f"panel-{len(panel)}",
-        )[0].generation.health.overlap
+        )[0].generation.diagnostics.overlap
         for panel in ({}, watched)
     )
     assert alone == 0.0 < beside
@@ -243,26 +257,24 @@ def test_everything_a_guard_can_watch_is_measured_and_shown(tmp_path: Path) -> N
     )
     entries = tiny.grow(settings, tmp_path)
     last = entries[2].generation
-    assert all(last.health.value(metric) is not None for metric in HealthMetric)
-    assert last.health.kl_parent != last.health.kl_base
+    assert all(last.diagnostics.value(metric) is not None for metric in DiagnosticMetric)
+    assert last.diagnostics.kl_parent != last.diagnostics.kl_base
     shown = queries.show(entries, "gen-2")
-    assert set(shown["health"]) == {metric.value for metric in HealthMetric}
+    assert set(shown["diagnostics"]) == {metric.value for metric in DiagnosticMetric}
     assert [row["action"] for row in shown["findings"]] == [GuardAction.WARN]
-    base = entries[0].generation.health
-    missing = {metric for metric in HealthMetric if base.value(metric) is None}
+    base = entries[0].generation.diagnostics
+    missing = {metric for metric in DiagnosticMetric if base.value(metric) is None}
     assert missing == {"pass_at_k_change", "length_ratio", "kl_parent", "kl_base"}, "generation 0 has nothing before it"
 
 
-def test_a_killed_examination_is_not_repeated_once_it_is_stored(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_diagnosis_is_not_repeated_once_it_is_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = recipe()
     undisturbed = [entry.hash for entry in tiny.grow(settings, tmp_path / "one")]
     put = LineageStore.put
 
     def killing(self: LineageStore, kind: str, *args: object) -> object:
         result = put(self, kind, *args)
-        if kind == "health" and len(self.ledger.read()) == 2:
+        if kind == "diagnostics" and len(self.ledger.read()) == 2:
             raise KeyboardInterrupt
         return result
 
@@ -277,7 +289,7 @@ def test_a_killed_examination_is_not_repeated_once_it_is_stored(
 
     again = tiny.grow(settings, tmp_path / "two", pool=Deaf(1, batch_rows=64))
     assert [entry.hash for entry in again] == undisturbed
-    assert again[2].annotations.seconds["health"] > 0
+    assert again[2].annotations.seconds["diagnostics"] > 0
 
 
 def test_the_floor_of_references_holds_the_share_of_model_made_data_down(tmp_path: Path) -> None:
@@ -293,8 +305,8 @@ def test_the_floor_of_references_holds_the_share_of_model_made_data_down(tmp_pat
             },
         ]
         entries = tiny.grow(recipe(generations={"stages": stages}), tmp_path / str(share))
-        assert entries[1].generation.health.model_made == 1.0
-        found.append(entries[2].generation.health.model_made)
+        assert entries[1].generation.diagnostics.model_made == 1.0
+        found.append(entries[2].generation.diagnostics.model_made)
     plain, tenth, none = found
     assert none == 0.0 < tenth <= 0.1 < plain, "of five levels replayed, one is the model's own"
 

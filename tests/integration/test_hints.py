@@ -1,4 +1,4 @@
-"""Hinted retries: who is asked again, what is imitated and replayed, and that the books balance."""
+"""Hinted retries: who is asked again, what is imitated and replayed, and that the accounting balance."""
 
 from pathlib import Path
 from typing import Any
@@ -69,11 +69,11 @@ def test_what_was_right_with_a_hint_is_imitated_for_that_reason_and_replayed_wit
     assert {row.source for row in found.usage} & {selection.rollout_id for selection in taken}
 
 
-def test_the_books_count_a_hinted_retry_as_a_sample_of_its_prompt(grown) -> None:
+def test_the_accounting_counts_a_hinted_retry_as_a_sample_of_its_prompt(grown) -> None:
     _, entries = grown
-    books = entries[1].generation.books
-    assert books.prompts_drawn == SOURCE["prompts"]
-    assert books.rollouts == len(tables(grown, 1).rollouts) > SOURCE["samples_per_prompt"] * SOURCE["prompts"]
+    accounting = entries[1].generation.accounting
+    assert accounting.prompts_drawn == SOURCE["prompts"]
+    assert accounting.rollouts == len(tables(grown, 1).rollouts) > SOURCE["samples_per_prompt"] * SOURCE["prompts"]
 
 
 @pytest.mark.parametrize(

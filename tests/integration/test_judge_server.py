@@ -77,9 +77,9 @@ def decided_model(words: PreTrainedTokenizerFast) -> LlamaForCausalLM:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("served")
     program = Path(sys.executable).with_name("transformers")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    with socket.socket() as benchmark:
+        benchmark.bind(("127.0.0.1", 0))
+        port = benchmark.getsockname()[1]
     log = folder / "serve.log"
     with log.open("w") as output:
         process = subprocess.Popen(

@@ -10,7 +10,7 @@ from support.pretrained import small_folder, write
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.step import MergeStep
 from bootstrap.errors import RecipeError
-from bootstrap.ledger_records import Books
+from bootstrap.ledger_records import Accounting
 from bootstrap.lineage import queries
 from bootstrap.lineage.graph import lineage
 from bootstrap.plan import make_plan
@@ -24,7 +24,7 @@ from bootstrap.training.merge import merge
 
 pytestmark = [pytest.mark.torch, pytest.mark.training]
 
-RL = {**tiny.RL, "updates": 2}
+RL = {**tiny.RL, "rounds": 2}
 SCOUTS = {"name": "scouts", "generations": 2, "branches": 2, "init": "base", "gate": "never", "steps": [RL]}
 LINEAR = {"type": "merge", "models": [1, 2], "weights": [0.25, 0.75]}
 TIES = {"type": "merge", "models": ["base", {"type": "stage", "stage": "scouts"}, 1], "method": "ties", "density": 0.3}
@@ -36,8 +36,8 @@ def soup(*steps, **changes) -> Recipe:
 
 
 @pytest.fixture(autouse=True)
-def _quick_probe(monkeypatch):
-    monkeypatch.setattr("bootstrap.loop.PROBE_SECONDS", 0.02)
+def _quick_benchmark(monkeypatch):
+    monkeypatch.setattr("bootstrap.loop.BENCHMARK_SECONDS", 0.02)
 
 
 def files_of(root, entry):
@@ -65,9 +65,9 @@ def test_a_merged_generation_is_made_of_the_weights_that_it_names(tmp_path, step
     assert merged == [(number, entries[number].generation.fingerprint) for number in wanted]
     assert not [edge for edge in found.edges if edge.role == "init"], "nothing is left of the champion's weights"
     assert found.parents == wanted and found.parent is None
-    assert found.health.kl_parent is None and found.health.kl_base is not None
+    assert found.diagnostics.kl_parent is None and found.diagnostics.kl_base is not None
     assert queries.origin(found) == " + ".join(f"gen-{number}" for number in wanted) + " merged"
-    assert found.books == Books() and "train" not in found.compute.flops
+    assert found.accounting == Accounting() and "train" not in found.compute.flops
     assert verify(tmp_path / "tiny").is_clean
     if not ties:
         theirs, ours = (safetensors.torch.load(files[MODEL_WEIGHTS]) for files in (base, expected.files))
@@ -94,7 +94,7 @@ def test_a_killed_merge_ends_the_same_and_steps_go_on_from_it(tmp_path, monkeypa
     again = tiny.grow(settings, tmp_path / "two")
     assert [e.hash for e in again] == [e.hash for e in undisturbed]
     last = again[3].generation
-    assert last.books.rollouts == 2 * 4 * 4
+    assert last.accounting.rollouts == 2 * 4 * 4
     merged = tiny.grow(soup(LINEAR), tmp_path / "three")[3].generation.fingerprint
     assert last.fingerprint != merged
     tables = LineageStore(tmp_path / "two").artifact(last.artifacts["step-1"])
@@ -149,7 +149,7 @@ def test_what_is_trained_on_a_merge_replays_the_answers_of_those_merged(tmp_path
     given = {
         number for number in (1, 2) if list(answers_of(LineageStore(tmp_path / "tiny"), entries[number].generation))
     }
-    assert given and used <= given, "kept aside, and its ancestors all the same"
+    assert given and used <= given, "left ungated, and its ancestors all the same"
     graph = lineage([*entries[:3], promoted(entries[3])])
     assert graph["path"] == [0, 1, 2, 3]
     on_path = {(edge["from"], edge["to"], edge["role"]) for edge in graph["edges"] if edge["on_path"]}

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.training
 
 
 def test_planned_flops_are_those_that_the_ledger_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bootstrap.loop.PROBE_SECONDS", 0.02)
+    monkeypatch.setattr("bootstrap.loop.BENCHMARK_SECONDS", 0.02)
     own = tiny.REJECTION | {"source": tiny.REJECTION["source"] | {"filter": "none"}}
     taught = tiny.RL | {"algorithm": {"type": "reinforce_pp", "kl": {"weight": 0.1}}}
     taught |= {"teaching": {"loss": "reverse_kl", "teacher": "champion"}}
@@ -30,7 +30,7 @@ def test_planned_flops_are_those_that_the_ledger_counts(tmp_path: Path, monkeypa
     settings = tiny.recipe(generations={"stages": stages}, evaluation=evaluation)
     entries = tiny.grow(settings, tmp_path)
     updates = Tables.read(LineageStore(tmp_path).artifact(entries[1].generation.artifacts["step-0"])).updates
-    monkeypatch.setattr("bootstrap.plan.LIVE_SHARE", fmean(row.live_groups for row in updates))
+    monkeypatch.setattr("bootstrap.plan.INFORMATIVE_SHARE", fmean(row.informative_groups for row in updates))
     plan = make_plan(settings, lineage="tiny", workers=1)
     for entry, planned in zip(entries, plan.generations, strict=True):
         counted = entry.generation.compute.flops

@@ -228,7 +228,7 @@ def test_training_is_drawn_as_curves_and_generations_as_steps_of_the_lineage(pub
     client = published.client
     reward = client.get_metric_history(published.receipts[3].run_id, "train/reward")
     assert [(point.step, round(point.value, 6)) for point in reward] == [(i, round(0.3 + 0.1 * i, 6)) for i in range(6)]
-    cut = client.get_metric_history(published.receipts[0].lineage_run_id, "gen/health/truncated")
+    cut = client.get_metric_history(published.receipts[0].lineage_run_id, "gen/diagnostics/truncated")
     assert [(m.step, m.value) for m in sorted(cut, key=lambda m: m.step)] == [(0, 0.0), (1, 0.0), (2, 0.25), (3, 0.0)]
     frontier = client.get_metric_history(published.receipts[0].lineage_run_id, "gen/frontier")
     assert [(point.step, point.value) for point in frontier] == [(0, 4), (1, 5), (2, 1), (3, 6)]
@@ -382,9 +382,9 @@ def test_a_run_that_no_record_stands_for_does_not_stay_running(fresh: tuple[Path
 
 def test_an_unreachable_server_costs_seconds_and_loses_nothing(fresh: tuple[Path, str]) -> None:
     root, uri = fresh
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    with socket.socket() as benchmark:
+        benchmark.bind(("127.0.0.1", 0))
+        port = benchmark.getsockname()[1]
     begun = time.monotonic()
     with pytest.raises(TrackingError, match="cannot be reached"):
         put(root, f"http://127.0.0.1:{port}")

@@ -27,7 +27,7 @@ base:
 generations:
   count: 1
   steps:
-    - {type: rl, updates: 3, prompts_per_update: 4, group_size: 2, checkpoint_every: 2, distillation: {batch_size: 4}}
+    - {type: rl, rounds: 3, prompts_per_update: 4, group_size: 2, checkpoint_every: 2, distillation: {batch_size: 4}}
 evaluation: {prompts_per_level: 20, lookahead: 1, sampled: null}
 gate: {min_prompts: 5}
 resources: {workers: 1, batch_rows: 64, wait_seconds: 120}

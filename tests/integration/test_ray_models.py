@@ -1,4 +1,4 @@
-"""Models that verifiers ask, on Ray: a hosted reward model and peers give what they give in this process."""
+"""Models that verifiers ask, on Ray: a hosted reward model and frozen samplers give what they give in this process."""
 
 import os
 import subprocess
@@ -112,17 +112,17 @@ print("torch" in sys.modules)
 
 def completions(pool: Pool) -> list[list[str]]:
     pool.build(MODEL, "0123456789", seed=3)
-    peer = pool.export()
+    frozen_sampler = pool.export()
     student = pool.build(MODEL, "0123456789", seed=4)
     models = LineageModels(pool)
-    models.bind({"base": (0, peer)})
+    models.bind({"base": (0, frozen_sampler)})
     found = models.complete(["12", "345", "6"], model="base", samples=3, temperature=1.0, max_new_tokens=12, seed=0)
     assert pool.broadcast("fingerprint") == [student] * pool.size
     models.bind({})
     return found
 
 
-def test_peers_on_ray_complete_as_those_in_this_process_do(pool: RayPool) -> None:
+def test_frozen_samplers_on_ray_complete_as_those_in_this_process_do(pool: RayPool) -> None:
     found = completions(pool)
     assert any(text for row in found for text in row)
     assert found == completions(LocalPool(2, batch_rows=8))

@@ -181,12 +181,12 @@ def test_a_defect_in_a_worker_keeps_its_type(two_workers: RayPool) -> None:
 
 def test_a_killed_worker_is_named_and_the_remedy_given(ray_cluster: None) -> None:
     with RayPool(2, batch_rows=BATCH_ROWS, wait_seconds=120) as pool:
-        calls = [pool.start(worker, "probe", 60.0) for worker in range(2)]
+        calls = [pool.start(worker, "benchmark", 60.0) for worker in range(2)]
         process, node = pool.places[1]
         os.kill(process, signal.SIGKILL)
         began = time.monotonic()
         with pytest.raises(WorkerError) as caught:
-            pool.wait(calls, what="probe")
+            pool.wait(calls, what="benchmark")
         assert time.monotonic() - began < 30, "the death of one worker waited for the other's answer"
         message = str(caught.value)
         assert f"worker 1 (process {process} on node {node}) died during probe" in message
@@ -199,9 +199,9 @@ def test_a_killed_worker_is_named_and_the_remedy_given(ray_cluster: None) -> Non
 def test_an_answer_that_is_late_is_named_with_worker_call_and_time(
     two_workers: RayPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slow = two_workers.start(1, "probe", 3.0)
+    slow = two_workers.start(1, "benchmark", 3.0)
     # Worker 0 is free; its call waits for worker 1's result, so worker 1 is the one to name.
-    behind = two_workers.start(0, "probe", slow)
+    behind = two_workers.start(0, "benchmark", slow)
     with monkeypatch.context() as patch:
         patch.setattr(two_workers, "wait_seconds", 1.0)
         with pytest.raises(WaitTimeout) as caught:
@@ -211,7 +211,7 @@ def test_an_answer_that_is_late_is_named_with_worker_call_and_time(
     assert "`probe`, asked at 20" in message
     assert "worker 0" not in message
     assert "resources.wait_seconds" in message
-    two_workers.wait([slow], what="probe")
+    two_workers.wait([slow], what="benchmark")
 
 
 def test_workers_that_cannot_be_placed_say_what_is_missing(ray_cluster: None) -> None:
@@ -256,17 +256,17 @@ def test_a_call_is_named_after_its_stage_and_method_while_it_runs(two_workers: R
     def named(expected: str) -> bool:
         deadline, seen = time.monotonic() + 60, False
         while not seen and time.monotonic() < deadline:
-            call = two_workers.start(0, "probe", 0.5)
+            call = two_workers.start(0, "benchmark", 0.5)
             while not seen and not ray.wait([call.ref], timeout=0)[0]:
                 seen = title()[0] == expected
-            two_workers.wait([call], what="probe")
+            two_workers.wait([call], what="benchmark")
         return seen
 
-    assert named("ray::probe")
+    assert named("ray::benchmark")
     with Meter().clock("train"), Meter().clock("evaluate"):
-        assert named("ray::evaluate: probe")
-    with Meter().clock("probe"):
-        assert named("ray::probe")
+        assert named("ray::evaluate: benchmark")
+    with Meter().clock("benchmark"):
+        assert named("ray::benchmark")
 
 
 def test_an_address_where_nobody_listens_is_refused_within_seconds(tmp_path: Path) -> None:

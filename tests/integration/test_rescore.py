@@ -28,7 +28,7 @@ RECIPE = tiny.recipe(steps=[tiny.REJECTION], gate={"min_prompts": 10, "alpha": 0
 def lineage(tmp_path_factory: pytest.TempPathFactory) -> tuple[LineageStore, list[Entry]]:
     root = tmp_path_factory.mktemp("lineage")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bootstrap.loop.PROBE_SECONDS", 0.02)
+        patch.setattr("bootstrap.loop.BENCHMARK_SECONDS", 0.02)
         entries = tiny.grow(RECIPE, root)
     return LineageStore(root), entries
 
@@ -45,18 +45,18 @@ class Judge(AnswerVerifier):
         return self._say(answer)
 
 
-def rescored(lineage, *, verifier, examiner):
+def rescored(lineage, *, verifier, eval_verifier):
     store, entries = lineage
     task = build_task(RECIPE.task)
     rescorer = Rescorer(
-        RECIPE, store=store, task=task, verifiers={("verifier",): verifier}, examiner=examiner, panel={}
+        RECIPE, store=store, task=task, verifiers={("verifier",): verifier}, eval_verifier=eval_verifier, panel={}
     )
     return rescorer.rescore(entries)
 
 
 def test_the_same_verifier_finds_what_is_recorded(lineage):
     exact = build_verifier(ExactVerifier())
-    rows = rescored(lineage, verifier=exact, examiner=exact)
+    rows = rescored(lineage, verifier=exact, eval_verifier=exact)
     assert [row.number for row in rows] == [0, 1, 2]
     for row, entry in zip(rows, lineage[1], strict=True):
         assert (row.training, row.heldout, row.differs) == ({}, {}, False)
@@ -69,12 +69,12 @@ def test_the_same_verifier_finds_what_is_recorded(lineage):
 
 def test_a_stricter_verifier_changes_verdicts_and_takes_every_promotion_back(lineage):
     nothing = Judge(lambda answer: failed("told"))
-    rows = rescored(lineage, verifier=nothing, examiner=nothing)
+    rows = rescored(lineage, verifier=nothing, eval_verifier=nothing)
     _, entries = lineage
     for row, entry in zip(rows, entries, strict=True):
         right = sum(level.num_correct for level in entry.generation.report.levels)
         assert row.heldout == ({"PASS -> FAIL": right} if right else {})
-        assert row.training == ({"PASS -> FAIL": n} if (n := entry.generation.books.passed) else {})
+        assert row.training == ({"PASS -> FAIL": n} if (n := entry.generation.accounting.passed) else {})
     assert [row.number for row in rows if row.differs] == [
         e.generation.number for e in entries[1:] if e.generation.decision.promoted
     ]
@@ -85,7 +85,7 @@ def test_a_promotion_that_another_verifier_would_have_made_is_named(lineage):
     _, entries = lineage
     exact = build_verifier(ExactVerifier())
     last = entries[-1].generation
-    rows = rescored(lineage, verifier=None, examiner=exact)
+    rows = rescored(lineage, verifier=None, eval_verifier=exact)
     assert all(row.num_training == 0 for row in rows)
 
     class Favour(Judge):
@@ -97,7 +97,7 @@ def test_a_promotion_that_another_verifier_would_have_made_is_named(lineage):
             self.calls += 1
             return [passed("told") if self.calls >= last.number + 1 else failed("told") for _ in answers]
 
-    favoured = rescored(lineage, verifier=None, examiner=Favour(None))
+    favoured = rescored(lineage, verifier=None, eval_verifier=Favour(None))
     assert favoured[-1].decision is not None
     assert favoured[-1].decision.promoted
     assert favoured[-1].differs is (not last.decision.promoted)
@@ -106,7 +106,7 @@ def test_a_promotion_that_another_verifier_would_have_made_is_named(lineage):
 def test_too_many_answers_that_cannot_be_judged_stop_the_rescoring(lineage):
     doubt = Judge(lambda answer: unverifiable("no idea"))
     with pytest.raises(VerifierError, match=r"could not judge .*no idea"):
-        rescored(lineage, verifier=None, examiner=doubt)
+        rescored(lineage, verifier=None, eval_verifier=doubt)
 
 
 def test_votes_of_generations_are_left_out_and_held_out_answers_are_judged_again(
@@ -152,7 +152,7 @@ def test_a_champion_judged_by_another_version_is_judged_again_before_the_gate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Both sides of a comparison are judged alike, also when the verifier changed between two generations."""
-    monkeypatch.setattr("bootstrap.loop.PROBE_SECONDS", 0.02)
+    monkeypatch.setattr("bootstrap.loop.BENCHMARK_SECONDS", 0.02)
     settings = {"steps": [tiny.REJECTION], "gate": {"min_prompts": 10, "alpha": 0.9}}
     before = tiny.grow(tiny.recipe(count=1, **settings), tmp_path)
     champion = before[before[-1].generation.champion].generation

@@ -25,8 +25,8 @@ TASK = build_task(RECIPE.task)
 
 
 @pytest.fixture(autouse=True)
-def _quick_probe(monkeypatch):
-    monkeypatch.setattr("bootstrap.loop.PROBE_SECONDS", 0.02)
+def _quick_benchmark(monkeypatch):
+    monkeypatch.setattr("bootstrap.loop.BENCHMARK_SECONDS", 0.02)
 
 
 class Killed(BaseException):
@@ -141,13 +141,13 @@ def test_the_roles_are_compared_apart_and_each_loss_is_a_mean_over_its_own_token
     assert both
 
 
-def test_the_books_count_each_round_and_each_kept_problem(lineage):
+def test_the_accounting_counts_each_round_and_each_kept_problem(lineage):
     root, entries, _ = lineage
     for entry, tables in zip(entries[1:], steps(root, entries), strict=True):
-        books = entry.generation.books
+        accounting = entry.generation.accounting
         kept = sum(row.valid_share * row.proposals for row in tables.self_play)
-        assert books.prompts_drawn == pytest.approx(4 + kept)
-        assert books.rollouts == pytest.approx(4 * 6 + 4 * kept)
+        assert accounting.prompts_drawn == pytest.approx(4 + kept)
+        assert accounting.rollouts == pytest.approx(4 * 6 + 4 * kept)
         assert not {r.id for r in tables.rollouts if r.role is Role.PROPOSE} & {
             s.rollout_id for s in tables.selections if s.replay
         }
@@ -177,7 +177,7 @@ def killing(at: int):
 
 def test_a_repeated_problem_earns_nothing_even_across_a_kill(tmp_path):
     # A cold proposer says the same again and again.
-    cold = {**tiny.SELF_PLAY, "temperature": 0.05, "updates": 2, "checkpoint_every": 1}
+    cold = {**tiny.SELF_PLAY, "temperature": 0.05, "rounds": 2, "checkpoint_every": 1}
     settings = tiny.recipe(steps=(cold,), count=1, **tiny.PROGRAMS)
     with pytest.raises(Killed):
         tiny.grow(settings, tmp_path, observe=killing(2))
@@ -211,12 +211,12 @@ def test_both_roles_are_held_to_the_reference_that_the_recipe_names(tmp_path):
     assert edges == [(0, entries[0].generation.fingerprint)]
     policy = [example for batch in spy.batches for example in batch.examples if example.advantages]
     assert {".propose." in example.source for example in policy} == {True, False}
-    assert {guide.model for example in policy for guide in example.guides} == {edges[0][1]}
+    assert {kl_target.model for example in policy for kl_target in example.kl_targets} == {edges[0][1]}
 
 
 @pytest.mark.parametrize("control", ["valid", "none"])
 def test_a_control_pays_all_problems_alike_or_trains_no_proposer(control, tmp_path):
-    step = {**tiny.SELF_PLAY, "updates": 2, "proposer_reward": control, "algorithm": {"solver_baseline": "problem"}}
+    step = {**tiny.SELF_PLAY, "rounds": 2, "proposer_reward": control, "algorithm": {"solver_baseline": "problem"}}
     spy = Spy()
     tiny.grow(tiny.recipe(steps=(step,), count=1, **tiny.PROGRAMS), tmp_path, pool=spy)
     tables = steps(tmp_path, LineageStore(tmp_path).ledger.read())[0]
@@ -242,10 +242,10 @@ def test_a_control_pays_all_problems_alike_or_trains_no_proposer(control, tmp_pa
 def test_judging_again_leaves_proposals_alone(lineage):
     root, entries, _ = lineage
     store = LineageStore(root)
-    with open_verifiers(RECIPE, TASK, Tools()) as (verifiers, examiner, panel):
-        found = Rescorer(RECIPE, store=store, task=TASK, verifiers=verifiers, examiner=examiner, panel=panel).rescore(
-            entries
-        )
+    with open_verifiers(RECIPE, TASK, Tools()) as (verifiers, eval_verifier, panel):
+        found = Rescorer(
+            RECIPE, store=store, task=TASK, verifiers=verifiers, eval_verifier=eval_verifier, panel=panel
+        ).rescore(entries)
     solutions = [sum(r.role is Role.SOLVE for r in tables.rollouts) for tables in steps(root, entries)]
     assert [one.num_training for one in found[1:]] == solutions
     assert not any(one.training or one.heldout or one.differs for one in found)

@@ -39,15 +39,15 @@ WATCHED = tiny.recipe(
 
 
 @pytest.fixture(autouse=True)
-def _quick_probe(monkeypatch):
-    monkeypatch.setattr("bootstrap.loop.PROBE_SECONDS", 0.02)
+def _quick_benchmark(monkeypatch):
+    monkeypatch.setattr("bootstrap.loop.BENCHMARK_SECONDS", 0.02)
 
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory) -> tuple[Path, list[Entry]]:
     root = tmp_path_factory.mktemp("watched")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bootstrap.loop.PROBE_SECONDS", 0.02)
+        patch.setattr("bootstrap.loop.BENCHMARK_SECONDS", 0.02)
         return root, tiny.grow(WATCHED, root)
 
 
@@ -110,7 +110,7 @@ def rescored(watched, panel_verifier):
         store=LineageStore(root),
         task=build_task(WATCHED.task),
         verifiers={("verifier",): exact},
-        examiner=exact,
+        eval_verifier=exact,
         panel=panel,
     )
     return rescorer.rescore(entries)
@@ -175,7 +175,7 @@ TAUGHT = {
         "routes": [{"task": "sum", "teacher": "parent"}],
     },
 }
-MIXED_STEPS = [tiny.REJECTION, tiny.RL | {"stepping_stones": 0.5}, TAUGHT]
+MIXED_STEPS = [tiny.REJECTION, tiny.RL | {"easier_variants": 0.5}, TAUGHT]
 MIXED = tiny.recipe(
     generations={"stages": [{"name": "mixed", "generations": 2, "gate": "always", "steps": MIXED_STEPS}]},
     task={"type": "mixture", "base_level": 2, "parts": PARTS},
@@ -201,7 +201,7 @@ class Spy(LocalPool):
 def mixed(tmp_path_factory) -> tuple[Path, list[Entry], Spy]:
     root, spy = tmp_path_factory.mktemp("mixed"), Spy()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bootstrap.loop.PROBE_SECONDS", 0.02)
+        patch.setattr("bootstrap.loop.BENCHMARK_SECONDS", 0.02)
         return root, tiny.grow(MIXED, root, pool=spy), spy
 
 
@@ -263,9 +263,9 @@ def test_the_same_mixture_grows_the_same_lineage_and_rescores_as_recorded(mixed,
     assert [e.hash for e in again] == [e.hash for e in entries]
     grown = recipe_of(LineageStore(root).header().identity)
     task = build_task(grown.task)
-    with open_verifiers(grown, task, Tools()) as (verifiers, examiner, panel):
+    with open_verifiers(grown, task, Tools()) as (verifiers, eval_verifier, panel):
         rescorer = Rescorer(
-            grown, store=LineageStore(root), task=task, verifiers=verifiers, examiner=examiner, panel=panel
+            grown, store=LineageStore(root), task=task, verifiers=verifiers, eval_verifier=eval_verifier, panel=panel
         )
         for row in rescorer.rescore(entries):
             assert (row.training, row.heldout, row.differs) == ({}, {}, False)

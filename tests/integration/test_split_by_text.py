@@ -31,8 +31,8 @@ KEYS = ("split_by", "final_fraction")
 
 
 @pytest.fixture(autouse=True)
-def _quick_probe(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bootstrap.loop.PROBE_SECONDS", 0.02)
+def _quick_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bootstrap.loop.BENCHMARK_SECONDS", 0.02)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
 
@@ -54,7 +54,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = tmp_path_factory.mktemp("store")
     settings = recipe(split_by="text")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bootstrap.loop.PROBE_SECONDS", 0.02)
+        patch.setattr("bootstrap.loop.BENCHMARK_SECONDS", 0.02)
         tiny.grow(settings, found / "tiny")
     lineage = LineageStore(found / "tiny")
     assert without(lineage.header().identity) == lineage.header().identity, "it is the identity that it had then"
@@ -162,9 +162,11 @@ def test_a_lineage_that_aimed_beyond_a_files_last_level_goes_on_at_that(
     assert [row.level for row in entries[2].generation.report.levels] == [1]
 
     built = build_task(longer.task)
-    with open_verifiers(longer, built, Tools(processes=1)) as (verifiers, examiner, panel):
+    with open_verifiers(longer, built, Tools(processes=1)) as (verifiers, eval_verifier, panel):
         store = LineageStore(tmp_path / "tiny")
-        rescorer = Rescorer(longer, store=store, task=built, verifiers=verifiers, examiner=examiner, panel=panel)
+        rescorer = Rescorer(
+            longer, store=store, task=built, verifiers=verifiers, eval_verifier=eval_verifier, panel=panel
+        )
         found = rescorer.rescore(entries)
     assert [row.heldout for row in found] == [{}, {}, {}]
     assert [row.num_heldout for row in found] == [

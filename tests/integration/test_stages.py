@@ -13,7 +13,7 @@ from bootstrap.cli.show import print_generation
 from bootstrap.compute import ModelShape
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import VerifierError
-from bootstrap.ledger_records import Edge, Outcome
+from bootstrap.ledger_records import Edge, GenerationOutcome
 from bootstrap.lineage import queries
 from bootstrap.plan import make_plan
 from bootstrap.pool import LocalPool
@@ -151,14 +151,14 @@ def test_a_stage_is_judged_by_its_own_verifier(lineage):
 def test_gate_always_promotes_by_the_recipes_word(lineage):
     _, entries = lineage
     again = entries[3].generation
-    assert again.outcome is Outcome.PROMOTED and again.champion == 3
+    assert again.outcome is GenerationOutcome.PROMOTED and again.champion == 3
     assert again.decision.improvement is not None, "the comparison stands in the record all the same"
 
 
-def test_a_student_is_smaller_learns_from_the_champions_answers_and_is_kept_aside(lineage):
+def test_a_student_is_smaller_learns_from_the_champions_answers_and_is_left_ungated(lineage):
     root, entries = lineage
     student = entries[4].generation
-    assert student.outcome is Outcome.ASIDE and student.champion == 3 and student.parent is None
+    assert student.outcome is GenerationOutcome.UNGATED and student.champion == 3 and student.parent is None
     pool = LocalPool(1, batch_rows=8)
     shapes: list[ModelShape] = []
     for entry in (entries[3], entries[4]):
@@ -196,7 +196,7 @@ def test_a_student_with_fresh_weights_is_shown_as_one(lineage, capsys):
     assert "fresh weights; teachers" in capsys.readouterr().out
 
 
-def test_what_was_kept_aside_is_told_as_such_when_answers_are_judged_again(lineage, capsys):
+def test_what_was_left_ungated_is_told_as_such_when_answers_are_judged_again(lineage, capsys):
     root, entries = lineage
     rescore_lineage(LineageStore(root), recipe_path=None, as_json=True)
     rows = json.loads(capsys.readouterr().out)["generations"]
@@ -206,10 +206,10 @@ def test_what_was_kept_aside_is_told_as_such_when_answers_are_judged_again(linea
     assert [row["reason"] for row in rows[1:4]] == decided, "by the same tests, those of branches included"
     rescore_lineage(LineageStore(root), recipe_path=None, as_json=False)
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith(" gen-4"))
-    assert "aside" in line and "rejected" not in line
+    assert "ungated" in line and "rejected" not in line
 
 
-def test_answers_of_a_generation_kept_aside_serve_its_descendants_alone(lineage):
+def test_answers_of_a_generation_left_ungated_serve_its_descendants_alone(lineage):
     root, entries = lineage
 
     def sources(entry: Entry) -> set[str]:
@@ -232,7 +232,7 @@ def test_of_branches_the_best_is_kept_however_often_the_run_is_cut_off(tmp_path,
     for until, one in enumerate(trio, start=1):
         best = max(trio[:until], key=aimed_accuracy)
         assert one.champion == best.number, "the best so far, the earliest of equals"
-        assert one.outcome is (Outcome.PROMOTED if one is best else Outcome.REJECTED)
+        assert one.outcome is (GenerationOutcome.PROMOTED if one is best else GenerationOutcome.REJECTED)
     assert edge(entries[4], "init").generation == best.number == entries[4].generation.decision.champion
     assert edge(entries[5], "init").generation == 4
     assert not verify(tmp_path / "cut").problems

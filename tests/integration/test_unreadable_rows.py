@@ -59,7 +59,9 @@ def test_a_run_goes_through_a_file_with_unreadable_rows(tmp_path: Path, monkeypa
     monkeypatch.setattr(readable, "_examined", None)
     assert tiny.grow(settings, root, observe=events.append)[1].hash == entry.hash
     task = build_task(settings.task)
-    with open_verifiers(settings, task, Tools(cache=store.cache_folder)) as (verifiers, examiner, panel):
-        rescorer = Rescorer(settings, store=store, task=task, verifiers=verifiers, examiner=examiner, panel=panel)
+    with open_verifiers(settings, task, Tools(cache=store.cache_folder)) as (verifiers, eval_verifier, panel):
+        rescorer = Rescorer(
+            settings, store=store, task=task, verifiers=verifiers, eval_verifier=eval_verifier, panel=panel
+        )
         for row in rescorer.rescore(store.ledger.read()):
             assert (row.num_heldout, row.heldout, row.training) == (len(evaluated), {}, {})

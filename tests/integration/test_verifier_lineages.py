@@ -19,8 +19,8 @@ CODE = {"type": "code", "cpu_seconds": 0.5, "memory_mb": 128}
 
 
 @pytest.fixture(autouse=True)
-def _quick_probe(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bootstrap.loop.PROBE_SECONDS", 0.02)
+def _quick_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bootstrap.loop.BENCHMARK_SECONDS", 0.02)
 
 
 def recipe(**changes: Any) -> Recipe:
@@ -67,7 +67,7 @@ def test_generations_that_vote_are_edges_of_the_lineage_and_cost_tokens(tmp_path
     assert "verify" not in base.compute.tokens
 
 
-@pytest.mark.parametrize("stage", ["train", "evaluate", "examine"])
+@pytest.mark.parametrize("stage", ["train", "evaluate", "diagnose"])
 def test_what_voters_were_asked_for_is_booked_alike_where_a_run_is_cut_off(tmp_path: Path, stage: str) -> None:
     majority = {"type": "majority", "voters": ["base"]}
     settings = recipe(verifier=majority, evaluation={**tiny.EVALUATION, "verifier": {"type": "exact"}})

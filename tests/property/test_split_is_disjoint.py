@@ -43,8 +43,8 @@ counts = st.integers(min_value=0, max_value=150)
 def test_train_draws_and_held_out_suites_share_no_prompt(task, level, seed, count):
     heldout = {prompt.text for prompt in task.heldout(level, 200)}
     final = {prompt.text for prompt in task.final(level, 200)}
-    stone = task.has_stepping_stones and level > 1 and seed % 2 == 0
-    train = {prompt.text for prompt in task.draw(level, count, seed=seed, stepping_stone=stone)}
+    easier = task.has_easier_variants and level > 1 and seed % 2 == 0
+    train = {prompt.text for prompt in task.draw(level, count, seed=seed, easier_variant=easier)}
     assert heldout and final
     assert not heldout & train and not final & train and not heldout & final
 

@@ -33,7 +33,7 @@ generations:
   curriculum: {type: given, levels: [4]}
   steps:
     - {type: sft, updates: 80, batch_size: 96, source: {type: rejection, prompts: 400, temperature: 1.0}}
-    - {type: rl, updates: 10, prompts_per_update: 8, group_size: 4, distillation: {batch_size: 16}}
+    - {type: rl, rounds: 10, prompts_per_update: 8, group_size: 4, distillation: {batch_size: 16}}
 evaluation: {prompts_per_level: 200, lookahead: 2, sampled: null}
 guards:
   - {metric: length_ratio, max: 0.001, action: warn}

@@ -17,7 +17,7 @@ base:
   steps: [{type: sft, updates: 2, batch_size: 8}]
 generations:
   count: 1
-  steps: [{type: rl, updates: 2, prompts_per_update: 2, group_size: 2, distillation: {batch_size: 4}}]
+  steps: [{type: rl, rounds: 2, prompts_per_update: 2, group_size: 2, distillation: {batch_size: 4}}]
 """
 
 

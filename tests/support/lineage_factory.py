@@ -18,21 +18,21 @@ from support.rollouts import rollout, verdict
 from bootstrap.canonical import canonical_json, sha256
 from bootstrap.config.recipe import Recipe
 from bootstrap.ledger_records import (
+    Accounting,
     Annotations,
-    Books,
     Compute,
     Decision,
+    DiagnosticMetric,
+    Diagnostics,
     Edge,
     FinalComparison,
-    Finding,
     Generation,
+    GenerationOutcome,
     GuardAction,
-    Health,
-    HealthMetric,
+    GuardBreach,
     Interval,
     LevelReport,
     LevelTest,
-    Outcome,
     Report,
 )
 from bootstrap.records import Rollout, Selection, Status, Use, Verdict
@@ -42,7 +42,7 @@ from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.tables import to_parquet
 
-PROMOTED, REJECTED, ASIDE = Outcome.PROMOTED, Outcome.REJECTED, Outcome.ASIDE
+PROMOTED, REJECTED, UNGATED = GenerationOutcome.PROMOTED, GenerationOutcome.REJECTED, GenerationOutcome.UNGATED
 SMALL = (PROMOTED, REJECTED, PROMOTED)
 """What `build` grows after the base when it is not told otherwise."""
 NASTY = "<img src=x onerror=alert(1)></script> [link](javascript:x) `code` & |pipe|\n# heading"
@@ -53,7 +53,7 @@ SETTINGS = Recipe.model_validate(
         "seed": 7,
         "task": {"type": "addition", "base_level": 4},
         "base": {"steps": [{"type": "sft", "updates": 6}]},
-        "generations": {"count": 3, "steps": [{"type": "rl", "updates": 6, "distillation": None}]},
+        "generations": {"count": 3, "steps": [{"type": "rl", "rounds": 6, "distillation": None}]},
         "tracking": {"uri": "https://user:secret@example.org", "sample_rollouts": 8},
     }
 )
@@ -71,7 +71,7 @@ class UpdateRow:
     loss: float
     grad_norm: float
     reward: float | None
-    live_groups: float | None
+    informative_groups: float | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +84,7 @@ class OutcomeRow:
 def build(
     root: Path,
     *,
-    plan: Sequence[Outcome] = SMALL,
+    plan: Sequence[GenerationOutcome] = SMALL,
     name: str = "addition",
     teacher: bool = True,
     outside: str | None = None,
@@ -96,7 +96,7 @@ def build(
     """
     store = LineageStore(root)
     store.open(name, identity=SETTINGS.identity())
-    for outcome in (Outcome.BASE, *plan):
+    for outcome in (GenerationOutcome.BASE, *plan):
         grow(store, outcome=outcome, name=name, teacher=teacher, outside=outside)
     return store.ledger.read()
 
@@ -104,7 +104,7 @@ def build(
 def grow(
     store: LineageStore,
     *,
-    outcome: Outcome,
+    outcome: GenerationOutcome,
     name: str = "addition",
     teacher: bool = True,
     outside: str | None = None,
@@ -127,7 +127,7 @@ def grow(
             for level in evaluated
         ),
         frontier=skill if outcome is not REJECTED else 1,
-        lead=1,
+        generalization_margin=1,
         mastered=MASTERED,
         panel={"copy": (_level(1, skill=1, worse=outcome is REJECTED, sampled=False),)},
     )
@@ -190,9 +190,9 @@ def grow(
             useful_tokens=generated // 2 * bool(number),
             verdicts=len(verdicts) * bool(number),
         ),
-        books=Books()
+        accounting=Accounting()
         if champion is None
-        else Books(
+        else Accounting(
             prompts_drawn=len(rollouts) // 8,
             rollouts=len(rollouts),
             verdicts=len(verdicts),
@@ -203,7 +203,7 @@ def grow(
             dropped={"group without variance": len(rollouts) - trained},
         ),
         champion=number if outcome.may_be_champion else champion.number,
-        health=_health(outcome),
+        diagnostics=_diagnostics(outcome),
     )
     annotations = Annotations(
         started=f"2026-01-01T10:{number % 60:02d}:00+00:00",
@@ -239,11 +239,11 @@ def compare_finally(store: LineageStore, *, accuracy: float = 0.9) -> FinalCompa
     return made
 
 
-def _health(outcome: Outcome) -> Health:
-    """Return health within bounds, but for answers of rejected generations, many of which were cut."""
+def _diagnostics(outcome: GenerationOutcome) -> Diagnostics:
+    """Return diagnostics within bounds, but for answers of rejected generations, many of which were cut."""
     cut = 0.25 if outcome is REJECTED else 0.0
-    above = Finding(metric=HealthMetric.TRUNCATED, value=cut, side="max", bound=0.1, action=GuardAction.WARN)
-    return Health(entropy=0.21, truncated=cut, overlap=0.0, findings=(above,) if cut else ())
+    above = GuardBreach(metric=DiagnosticMetric.TRUNCATED, value=cut, side="max", bound=0.1, action=GuardAction.WARN)
+    return Diagnostics(entropy=0.21, truncated=cut, overlap=0.0, findings=(above,) if cut else ())
 
 
 def _level(level: int, *, skill: int, worse: bool, sampled: bool) -> LevelReport:
@@ -275,12 +275,12 @@ def _edges(entries: Sequence[Entry], champion: Generation, *, teacher: bool, out
     edges += [
         Edge(role="data", generation=entry.generation.number, fingerprint=sha256(entry.hash.encode()))
         for entry in entries
-        if entry.generation.outcome not in (REJECTED, ASIDE)
+        if entry.generation.outcome not in (REJECTED, UNGATED)
     ]
     return tuple(edges)
 
 
-def _decision(outcome: Outcome, report: Report, champion: Generation | None) -> Decision:
+def _decision(outcome: GenerationOutcome, report: Report, champion: Generation | None) -> Decision:
     if champion is None:
         return Decision(promoted=True, reason="generation 0 is the base", champion=None)
     target = champion.report.frontier + 1
@@ -383,7 +383,7 @@ def _updates(*, is_base: bool) -> list[UpdateRow]:
             loss=2.0 / (update + 1),
             grad_norm=0.5,
             reward=None if is_base else 0.3 + 0.1 * update,
-            live_groups=None if is_base else 0.8,
+            informative_groups=None if is_base else 0.8,
         )
         for update in range(6)
     ]

@@ -17,16 +17,16 @@ from typing import Any
 
 from bootstrap.canonical import canonical_json, sha256
 from bootstrap.ledger_records import (
+    Accounting,
     Annotations,
     ArtifactRef,
-    Books,
     Compute,
     Decision,
     Edge,
     Generation,
+    GenerationOutcome,
     Interval,
     LevelReport,
-    Outcome,
     Report,
 )
 from bootstrap.store.durable import Files
@@ -34,7 +34,7 @@ from bootstrap.store.fingerprint import fingerprint_safetensors
 from bootstrap.store.lineage_store import LineageStore
 
 LINEAGE = "toy"
-IDENTITY = {"seed": 7, "task": {"type": "addition", "base_level": 4}, "steps": [{"type": "rl", "updates": 60}]}
+IDENTITY = {"seed": 7, "task": {"type": "addition", "base_level": 4}, "steps": [{"type": "rl", "rounds": 60}]}
 NUM_GENERATIONS = 2
 ROLES = ("step-0", "weights")
 ANNOTATIONS = Annotations(
@@ -77,7 +77,7 @@ def toy_generation(number: int, artifacts: dict[str, ArtifactRef], **changes: An
     values = {
         "number": number,
         "lineage": LINEAGE,
-        "outcome": Outcome.PROMOTED if number else Outcome.BASE,
+        "outcome": GenerationOutcome.PROMOTED if number else GenerationOutcome.BASE,
         "edges": (Edge(role="init", generation=number - 1, fingerprint=parent),) if number else (),
         "target_levels": (1,),
         "fingerprint": fingerprint,
@@ -88,10 +88,12 @@ def toy_generation(number: int, artifacts: dict[str, ArtifactRef], **changes: An
         "batch_rows": 64,
         "verifiers": {"exact": "1"},
         "artifacts": artifacts,
-        "report": Report(fingerprint=fingerprint, suite="s", levels=(level,), frontier=0, lead=0, mastered=0.95),
+        "report": Report(
+            fingerprint=fingerprint, suite="s", levels=(level,), frontier=0, generalization_margin=0, mastered=0.95
+        ),
         "decision": Decision(promoted=True, reason="toy", champion=number - 1 if number else None),
         "compute": Compute(flops={"train": 1.5e9}, tokens={"train": 12}),
-        "books": Books(
+        "accounting": Accounting(
             prompts_drawn=2,
             rollouts=8,
             verdicts=8,

@@ -23,7 +23,7 @@ MODEL = {"type": "scratch", "hidden_size": 32, "intermediate_size": 48, "num_lay
 EVALUATION = {"prompts_per_level": 40, "lookahead": 1, "sampled": {"prompts": 6, "samples": 4, "k": 2}}
 RL = {
     "type": "rl",
-    "updates": 4,
+    "rounds": 4,
     "prompts_per_update": 4,
     "group_size": 4,
     "checkpoint_every": 2,
@@ -44,7 +44,7 @@ DISTILL = {
 }
 SELF_PLAY = {
     "type": "self_play",
-    "updates": 4,
+    "rounds": 4,
     "proposals": 6,
     "group_size": 4,
     "checkpoint_every": 2,

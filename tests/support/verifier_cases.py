@@ -18,9 +18,9 @@ from bootstrap.config.gym import ReasoningGymTask
 from bootstrap.config.models import Endpoint, GenerationJudge
 from bootstrap.prompts.build import build_task
 from bootstrap.references import Call, CallCases, write
-from bootstrap.scoring.probe import Case
+from bootstrap.scoring.sanity import Case
 from bootstrap.scoring.verifier import Tools
-from bootstrap.stages.verifiers import probe_cases
+from bootstrap.stages.verifiers import sanity_cases
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +130,7 @@ def reasoning_gym(folder: Path) -> Iterator[Setup]:
             {"datasets": [{"name": "spell_backward", "levels": [{"min_word_len": 4, "max_word_len": 5}]}]}
         )
     )
-    yield Setup(settings=verifiers.ReasoningGymVerifier(), cases=tuple(probe_cases(task, prompts_per_level=2)))
+    yield Setup(settings=verifiers.ReasoningGymVerifier(), cases=tuple(sanity_cases(task, prompts_per_level=2)))
 
 
 SETUPS: dict[str, Setup | Callable[[Path], AbstractContextManager[Setup]]] = {

@@ -5,7 +5,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from bootstrap.config.algorithms import Algorithm, ReferenceKl
 from bootstrap.config.steps import RlStep
-from bootstrap.learner_records import GuideForm, RatioLevel, Surrogate
+from bootstrap.learner_records import KlForm, RatioLevel, Surrogate
 
 ALGORITHM = TypeAdapter(Algorithm)
 
@@ -44,8 +44,11 @@ def test_losses_that_cannot_work_are_refused_with_the_remedy(settings, remedy):
         ({"group_size": 1, "algorithm": {"type": "reinforce_pp", "baseline": True}}, "group_size 2"),
         ({"group_size": 1, "prompts_per_update": 1, "algorithm": {"type": "reinforce_pp"}}, "raise prompts_per_update"),
         ({"group_size": 4, "algorithm": {"type": "pass_at_k", "k": 4}}, "for example 2"),
-        ({"group_size": 4, "probe": 4}, "probe: 2"),
-        ({"group_size": 8, "probe": 4, "algorithm": {"type": "pass_at_k", "k": 4}}, "probe: 5 or more"),
+        ({"group_size": 4, "initial_samples": 4}, "initial_samples: 2"),
+        (
+            {"group_size": 8, "initial_samples": 4, "algorithm": {"type": "pass_at_k", "k": 4}},
+            "initial_samples: 5 or more",
+        ),
     ],
 )
 def test_groups_that_cannot_compare_are_refused_with_the_remedy(settings, remedy):
@@ -63,7 +66,7 @@ DIVERGED = {"teaching": {"teacher": "base", "loss": "reverse_kl"}}
         ({"algorithm": {"type": "unrewarded"}}, "set teaching"),
         (TAUGHT | {"algorithm": {"type": "unrewarded", "entropy": {"type": "clip_cov"}}}, "remove entropy"),
         (DIVERGED | {"algorithm": {"type": "unrewarded", "correction": {}}}, "remove correction"),
-        ({"updates": 60, "algorithm": {"type": "grpo", "kl": {"refresh_every": 60}}}, "lower algorithm.kl"),
+        ({"rounds": 60, "algorithm": {"type": "grpo", "kl": {"refresh_every": 60}}}, "lower algorithm.kl"),
         ({"prompts_per_update": 8, "algorithm": {"type": "grpo", "mini_batches": 9}}, "lower algorithm.mini_batches"),
     ],
 )
@@ -77,11 +80,11 @@ def test_every_remedy_is_accepted():
     RlStep.model_validate(DIVERGED | {"algorithm": {"type": "grpo", "correction": {}}})
     kept = {"type": "unrewarded", "correction": {}, "kl": {"where": "reward", "estimator": "k1"}}
     RlStep.model_validate(DIVERGED | {"algorithm": kept})
-    RlStep.model_validate({"updates": 60, "algorithm": {"type": "grpo", "kl": {"refresh_every": 59}}})
-    RlStep.model_validate({"group_size": 8, "probe": 5, "algorithm": {"type": "pass_at_k", "k": 4}})
+    RlStep.model_validate({"rounds": 60, "algorithm": {"type": "grpo", "kl": {"refresh_every": 59}}})
+    RlStep.model_validate({"group_size": 8, "initial_samples": 5, "algorithm": {"type": "pass_at_k", "k": 4}})
     RlStep.model_validate({"group_size": 1, "algorithm": {"type": "reinforce_pp"}})
     RlStep.model_validate({"group_size": 4, "algorithm": {"type": "pass_at_k", "k": 2}})
-    RlStep.model_validate({"group_size": 4, "probe": 2})
+    RlStep.model_validate({"group_size": 4, "initial_samples": 2})
     ALGORITHM.validate_python({"type": "grpo", "dual_clip": 3})
     ALGORITHM.validate_python({"type": "grpo", "inner_epochs": 2, "entropy": {"type": "kl_cov"}})
     ALGORITHM.validate_python({"type": "grpo", "mini_batches": 2, "entropy": {"type": "kl_cov"}})
@@ -91,14 +94,14 @@ def test_every_remedy_is_accepted():
 
 
 def test_the_estimator_of_a_reference_goes_by_where_it_acts():
-    assert ReferenceKl().form is GuideForm.LOSS_K3
-    assert ReferenceKl(where="reward").form is GuideForm.REWARD_K1
+    assert ReferenceKl().form is KlForm.LOSS_K3
+    assert ReferenceKl(where="reward").form is KlForm.REWARD_K1
 
 
 def test_ppo_is_open_reasoner_zeros_without_a_word_said():
     ppo = ALGORITHM.validate_python({"type": "ppo"})
     assert (ppo.gamma, ppo.lam, ppo.kl, ppo.aggregation) == (1.0, 1.0, None, "token")
-    assert ppo.reads_again and not ALGORITHM.validate_python({"type": "grpo"}).reads_again
+    assert ppo.recomputes_logprobs and not ALGORITHM.validate_python({"type": "grpo"}).recomputes_logprobs
     alone = RlStep.model_validate({"algorithm": {"type": "ppo"}, "group_size": 1})
     assert alone.critic == ppo.value and RlStep().critic is None
 

@@ -13,7 +13,7 @@ from bootstrap.store.lineage_store import LineageStore
 
 pytestmark = [pytest.mark.torch, pytest.mark.training]
 
-OWN = {"type": "rl", "updates": 2, "prompts_per_update": 4, "checkpoint_every": 2, "distillation": None}
+OWN = {"type": "rl", "rounds": 2, "prompts_per_update": 4, "checkpoint_every": 2, "distillation": None}
 
 
 def tables_of(root, entry) -> Tables:
@@ -62,8 +62,8 @@ def test_a_teacher_alone_trains_on_every_sample_of_the_student(tmp_path, loss):
     assert entries[1].generation.teachers == (0,)
 
 
-def test_dead_groups_learn_from_the_teacher_beside_the_reward(tmp_path):
-    step = RL | {"updates": 2, "teaching": {"loss": "reverse_kl", "teacher": "base"}}
+def test_zero_variance_groups_learn_from_the_teacher_beside_the_reward(tmp_path):
+    step = RL | {"rounds": 2, "teaching": {"loss": "reverse_kl", "teacher": "base"}}
     tables = tables_of(tmp_path, grow(recipe(steps=[step], count=1), tmp_path)[1])
     assert {"compared", "taught"} >= {s.reason for s in tables.selections} >= {"taught"}
     assert {s.use for s in tables.selections} == {Use.RL}
@@ -72,7 +72,7 @@ def test_dead_groups_learn_from_the_teacher_beside_the_reward(tmp_path):
 
 def last_batch(root, step) -> tuple[Batch, Tables]:
     pool = Watched()
-    entries = grow(recipe(steps=[step | {"updates": 1}], count=1), root, pool=pool)
+    entries = grow(recipe(steps=[step | {"rounds": 1}], count=1), root, pool=pool)
     return pool.batches[-1], tables_of(root, entries[1])
 
 
@@ -99,15 +99,15 @@ def test_teaching_leaves_the_weights_of_reward_and_replay_as_they_are(tmp_path):
         assert rewarded(batch) == {name: pytest.approx(weights) for name, weights in rewarded(plain).items()}
     own = {loss: [e for e in batch.examples if e.advantages] for loss, batch in taught.items()}
     assert {len(examples) for examples in own.values()} == {16}
-    assert len([e for e in plain.examples if e.advantages]) < 16, "dead groups are taught"
+    assert len([e for e in plain.examples if e.advantages]) < 16, "zero-variance groups are taught"
     assert compared(taught["forward_kl"], own["forward_kl"]) == pytest.approx(0.5)
     assert taught["token_reward"].normalizers.rl == sum(len(e.advantages) for e in own["token_reward"])
 
 
-def test_where_dead_groups_count_in_the_mean_they_are_held_to_the_reference_too(tmp_path):
+def test_where_zero_variance_groups_count_in_the_mean_they_are_held_to_the_reference_too(tmp_path):
     batch, tables = last_batch(tmp_path, RL | {"algorithm": {"type": "grpo", "zero_variance": "keep", "kl": {}}})
     own = [e for e in batch.examples if e.advantages]
-    assert all(e.guides for e in own) and len(own) == 16
+    assert all(e.kl_targets for e in own) and len(own) == 16
     assert batch.normalizers.rl == sum(len(e.advantages) for e in own)
     assert {s.reason for s in tables.selections} == {"compared", HELD}
     assert {row.source for row in tables.usage if row.stream == "rl"} == {r.id for r in tables.rollouts}
@@ -115,7 +115,7 @@ def test_where_dead_groups_count_in_the_mean_they_are_held_to_the_reference_too(
 
 def test_masked_answers_are_not_taught_either(tmp_path):
     algorithm = {"type": "grpo", "truncated_answers": "mask", "resample": 1}
-    step = RL | {"updates": 3, "prompts_per_update": 8, "algorithm": algorithm, "teaching": {"teacher": "base"}}
+    step = RL | {"rounds": 3, "prompts_per_update": 8, "algorithm": algorithm, "teaching": {"teacher": "base"}}
     tables = tables_of(tmp_path, grow(recipe(steps=[step], count=1), tmp_path)[1])
     cut = {r.id for r in tables.rollouts if r.finish.is_truncated}
     used = {s.rollout_id for s in tables.selections if s.use is Use.RL}

@@ -1,4 +1,4 @@
-"""The learner under every form of policy loss and guide: what an update may depend on, and that forms act."""
+"""The learner under every form of policy loss and KL target: what an update may depend on, and that forms act."""
 
 from dataclasses import replace
 
@@ -9,10 +9,10 @@ import torch
 from bootstrap.config.algorithms import ValueHead
 from bootstrap.config.base_model import ScratchModel
 from bootstrap.config.optimizers import AdamW
-from bootstrap.learner_records import GuideForm, RatioLevel, Surrogate
+from bootstrap.learner_records import KlForm, RatioLevel, Surrogate
 from bootstrap.pool import LocalPool
-from bootstrap.records import Batch, Example, Guide, Normalizers
-from bootstrap.training.loss import STAY_WIDTH
+from bootstrap.records import Batch, Example, KlTarget, Normalizers
+from bootstrap.training.loss import ANCHOR_PENALTY_WIDTH
 
 pytestmark = pytest.mark.torch
 
@@ -26,18 +26,18 @@ def build(seed: int, *, batch_rows: int = 64) -> LocalPool:
     return pool
 
 
-GUIDES = [build(seed).export() for seed in (98, 99)]
+KL_TARGETS = [build(seed).export() for seed in (98, 99)]
 
 
 def pool_of(*, batch_rows: int = 64) -> LocalPool:
     pool = build(3, batch_rows=batch_rows)
     pool.broadcast("begin", AdamW(lr=3e-3))
-    for given in GUIDES:
+    for given in KL_TARGETS:
         pool.broadcast("load_teacher", dict(given.files), given.fingerprint)
     return pool
 
 
-def sequence(index: int, *guides: Guide) -> Example:
+def sequence(index: int, *kl_targets: KlTarget) -> Example:
     rng = np.random.default_rng(index)
     prompt, completion = int(rng.integers(2, 7)), int(rng.integers(1, 6))
     return Example(
@@ -47,18 +47,21 @@ def sequence(index: int, *guides: Guide) -> Example:
         advantages=(float(rng.normal()) / completion,) * completion,
         logprobs=tuple(float(x) for x in -2.7 + 0.3 * rng.normal(size=completion)),
         loss_scale=1.0 / completion,
-        stay_weights=tuple(float(x) for x in rng.random(completion)),
-        guides=guides,
+        anchor_penalty_weights=tuple(float(x) for x in rng.random(completion)),
+        kl_targets=kl_targets,
     )
 
 
-def batch(*forms: GuideForm, count: int = 12, **form) -> Batch:
-    def guides(index: int) -> tuple[Guide, ...]:
-        model = GUIDES[index % 2].fingerprint
-        return tuple(Guide(model=model, weight=0.1 * (1 + index % 3), form=one) for one in forms)
+def batch(*forms: KlForm, count: int = 12, **form) -> Batch:
+    def kl_targets(index: int) -> tuple[KlTarget, ...]:
+        model = KL_TARGETS[index % 2].fingerprint
+        return tuple(KlTarget(model=model, weight=0.1 * (1 + index % 3), form=one) for one in forms)
 
-    examples = [sequence(i, *guides(i)) for i in range(count)]
-    imitated = [replace(sequence(i), advantages=(), logprobs=(), stay_weights=(), ce_weight=1.0) for i in range(50, 55)]
+    examples = [sequence(i, *kl_targets(i)) for i in range(count)]
+    imitated = [
+        replace(sequence(i), advantages=(), logprobs=(), anchor_penalty_weights=(), ce_weight=1.0)
+        for i in range(50, 55)
+    ]
     form = {"clip_low": 0.2, "clip_high": 0.28} | form
     return Batch(examples=[*examples, *imitated], normalizers=Normalizers(rl=12, ce=20), **form)
 
@@ -72,7 +75,7 @@ FORMS = [
 
 @pytest.mark.parametrize("form", FORMS)
 def test_no_form_depends_on_how_a_batch_is_cut(form):
-    whole = batch(*GuideForm, **form)
+    whole = batch(*KlForm, **form)
     found = [pool_of(batch_rows=rows).workers[0].gradient(whole) for rows in (1, 5, 64)]
     for one in found[:2]:
         assert np.allclose(one.flat, found[2].flat, atol=1e-6)
@@ -82,8 +85,8 @@ def test_no_form_depends_on_how_a_batch_is_cut(form):
     assert np.abs(found[2].flat).max() > 1e-3
 
 
-@pytest.mark.parametrize("form", [GuideForm.LOSS_K2, GuideForm.LOSS_K3])
-def test_the_gradient_with_a_guide_in_the_loss_is_that_of_the_loss_by_finite_differences(form):
+@pytest.mark.parametrize("form", [KlForm.LOSS_K2, KlForm.LOSS_K3])
+def test_the_gradient_with_a_kl_target_in_the_loss_is_that_of_the_loss_by_finite_differences(form):
     worker = pool_of().workers[0]
     whole = batch(form, ratio_level=RatioLevel.SEQUENCE, clip_low=None, clip_high=None)
     flat = worker.gradient(whole).flat
@@ -104,9 +107,9 @@ def test_the_gradient_with_a_guide_in_the_loss_is_that_of_the_loss_by_finite_dif
         assert flat[offset + index] == pytest.approx((above - below) / 0.04, rel=0.03, abs=3e-4)
 
 
-def on_policy(pool: LocalPool, *guides: Guide) -> Batch:
+def on_policy(pool: LocalPool, *kl_targets: KlTarget) -> Batch:
     """Sequences with the log-probabilities that the policy gives their tokens now, and advantage 0."""
-    examples = [replace(sequence(i, *guides), stay_weights=(), loss_scale=1.0) for i in range(12)]
+    examples = [replace(sequence(i, *kl_targets), anchor_penalty_weights=(), loss_scale=1.0) for i in range(12)]
     examples = [replace(e, advantages=(0.0,) * len(e.advantages)) for e in examples]
     return Batch(examples=_at(pool, examples), normalizers=Normalizers(rl=12))
 
@@ -126,45 +129,47 @@ def _at(pool: LocalPool, examples: list[Example]) -> list[Example]:
 def test_on_policy_k1_in_the_tokens_reward_and_k2_in_the_loss_have_one_gradient():
     pool = pool_of()
     flats = []
-    for form in (GuideForm.TOKEN_K1, GuideForm.LOSS_K2):
-        guide = Guide(model=GUIDES[0].fingerprint, weight=1.0, form=form)
-        flats.append(pool.workers[0].gradient(on_policy(pool, guide)).flat)
+    for form in (KlForm.TOKEN_K1, KlForm.LOSS_K2):
+        kl_target = KlTarget(model=KL_TARGETS[0].fingerprint, weight=1.0, form=form)
+        flats.append(pool.workers[0].gradient(on_policy(pool, kl_target)).flat)
     assert np.allclose(flats[0], flats[1], atol=1e-5) and np.abs(flats[0]).max() > 1e-3
 
 
-def test_a_guide_equal_to_the_policy_gives_no_gradient_in_any_form():
+def test_a_kl_target_equal_to_the_policy_gives_no_gradient_in_any_form():
     pool = pool_of()
     own = pool.export()
     pool.broadcast("load_teacher", dict(own.files), own.fingerprint)
-    guides = [Guide(model=own.fingerprint, weight=1.0, form=form) for form in GuideForm]
-    found = pool.workers[0].gradient(on_policy(pool, *guides))
+    kl_targets = [KlTarget(model=own.fingerprint, weight=1.0, form=form) for form in KlForm]
+    found = pool.workers[0].gradient(on_policy(pool, *kl_targets))
     assert np.abs(found.flat).max() < 1e-5
-    assert found.flops == pytest.approx(pool.workers[0].gradient(on_policy(pool)).flops * 4 / 3), "one pass per guide"
+    assert found.flops == pytest.approx(pool.workers[0].gradient(on_policy(pool)).flops * 4 / 3), (
+        "one pass per KL target"
+    )
 
 
-def test_a_token_reward_pulls_the_policy_to_its_guide():
+def test_a_token_reward_pulls_the_policy_to_its_kl_target():
     pool = pool_of()
-    guide = Guide(model=GUIDES[0].fingerprint, weight=1.0, form=GuideForm.TOKEN_K1)
+    kl_target = KlTarget(model=KL_TARGETS[0].fingerprint, weight=1.0, form=KlForm.TOKEN_K1)
 
     def distance() -> float:
-        watched = on_policy(pool, replace(guide, form=GuideForm.LOSS_K2))
+        watched = on_policy(pool, replace(kl_target, form=KlForm.LOSS_K2))
         return pool.workers[0].gradient(watched).rl_loss
 
     before = distance()
     for _ in range(15):
         # The tokens stay the same, so this is no longer the KL itself; where the two agree is the same.
-        pool.metrics(pool.update(on_policy(pool, guide), lr_factor=1.0, grad_clip=1.0))
+        pool.metrics(pool.update(on_policy(pool, kl_target), lr_factor=1.0, grad_clip=1.0))
     assert distance() < 0.5 * before
 
 
 def test_held_tokens_are_pulled_back_to_where_they_were_sampled():
     pool = pool_of()
     plain = on_policy(pool)
-    examples = [replace(e, stay_weights=(1.0,) * len(e.advantages)) for e in plain.examples]
+    examples = [replace(e, anchor_penalty_weights=(1.0,) * len(e.advantages)) for e in plain.examples]
     moved = [replace(e, logprobs=tuple(x + 0.5 for x in e.logprobs)) for e in examples]
     assert np.abs(pool.workers[0].gradient(replace(plain, examples=examples)).flat).max() < 1e-4, "none has moved"
     held = pool.workers[0].gradient(replace(plain, examples=moved))
-    moved_by = 0.5 - STAY_WIDTH / 2
+    moved_by = 0.5 - ANCHOR_PENALTY_WIDTH / 2
     assert held.rl_loss == pytest.approx(moved_by * sum(len(e.advantages) for e in moved) / 12, rel=1e-4)
     assert np.abs(held.flat).max() > 1e-3
 
@@ -173,7 +178,14 @@ def test_held_tokens_are_pulled_back_to_where_they_were_sampled():
 def test_every_divergence_pulls_the_student_to_its_teacher(beta, top_k):
     pool = pool_of()
     examples = [
-        replace(sequence(i), advantages=(), logprobs=(), stay_weights=(), kl_weight=1.0, teacher=GUIDES[0].fingerprint)
+        replace(
+            sequence(i),
+            advantages=(),
+            logprobs=(),
+            anchor_penalty_weights=(),
+            kl_weight=1.0,
+            teacher=KL_TARGETS[0].fingerprint,
+        )
         for i in range(20)
     ]
     taught = Batch(examples=examples, normalizers=Normalizers(kl=60), kl_beta=beta, kl_top_k=top_k)
@@ -181,11 +193,11 @@ def test_every_divergence_pulls_the_student_to_its_teacher(beta, top_k):
     assert losses[0] > 5 * losses[-1] > 0
 
 
-def test_importance_scales_the_gradient_of_advantages_and_of_guides_in_the_reward():
+def test_importance_scales_the_gradient_of_advantages_and_of_kl_targets_in_the_reward():
     pool = pool_of()
-    whole = replace(batch(GuideForm.REWARD_K1, GuideForm.TOKEN_K1), examples=[])
-    guides = tuple(Guide(model=GUIDES[0].fingerprint, weight=0.3, form=f) for f in (GuideForm.REWARD_K1,))
-    one = replace(sequence(3, *guides), stay_weights=())
+    whole = replace(batch(KlForm.REWARD_K1, KlForm.TOKEN_K1), examples=[])
+    kl_targets = tuple(KlTarget(model=KL_TARGETS[0].fingerprint, weight=0.3, form=f) for f in (KlForm.REWARD_K1,))
+    one = replace(sequence(3, *kl_targets), anchor_penalty_weights=())
 
     def gradient(example: Example) -> np.ndarray:
         return pool.workers[0].gradient(replace(whole, examples=[example], clip_low=None, clip_high=None)).flat
@@ -195,7 +207,7 @@ def test_importance_scales_the_gradient_of_advantages_and_of_guides_in_the_rewar
     assert not gradient(replace(one, importance=(0.0,) * len(one.advantages))).any() and np.abs(plain).max() > 1e-3
 
 
-def test_reading_gives_every_token_the_log_probability_that_the_model_gives_it():
+def test_token_scores_give_every_token_the_log_probability_that_the_model_gives_it():
     pool = pool_of(batch_rows=5)
     examples = [sequence(i) for i in range(12)]
     expected = [e.logprobs for e in _at(pool, examples)]
@@ -203,13 +215,13 @@ def test_reading_gives_every_token_the_log_probability_that_the_model_gives_it()
         workers = LocalPool(size, batch_rows=5)
         workers.hold(pool.export())
         workers.broadcast("begin", AdamW())
-        readings = workers.read(examples, temperature=1.0)
-        assert [r.source for r in readings] == [e.source for e in examples]
-        assert all(r.logprobs == pytest.approx(e, abs=1e-5) for r, e in zip(readings, expected, strict=True))
-    hot = workers.read(examples[:1], temperature=100.0)[0].logprobs
+        token_scores = workers.recompute_logprobs(examples, temperature=1.0)
+        assert [r.source for r in token_scores] == [e.source for e in examples]
+        assert all(r.logprobs == pytest.approx(e, abs=1e-5) for r, e in zip(token_scores, expected, strict=True))
+    hot = workers.recompute_logprobs(examples[:1], temperature=100.0)[0].logprobs
     assert hot == pytest.approx((-np.log(16),) * len(hot), rel=0.01), "nearly uniform"
     whole = Batch(examples=examples, normalizers=Normalizers())
-    assert sum(r.flops for r in readings) == pytest.approx(pool.workers[0].gradient(whole).flops / 3)
+    assert sum(r.flops for r in token_scores) == pytest.approx(pool.workers[0].gradient(whole).flops / 3)
 
 
 def valued(trunk_weight: float, *, size: int = 1, batch_rows: int = 64) -> LocalPool:
@@ -258,7 +270,9 @@ def test_a_critic_that_stops_at_its_head_leaves_the_policys_gradient_bit_for_bit
 def test_the_gradient_with_a_critic_is_that_of_the_loss_by_finite_differences():
     worker = valued(0.5).workers[0]
     worker.learner.critic.head.weight.data.fill_(0.1)
-    whole = replace(to_learn(), examples=[replace(e, advantages=(), stay_weights=()) for e in to_learn().examples])
+    whole = replace(
+        to_learn(), examples=[replace(e, advantages=(), anchor_penalty_weights=()) for e in to_learn().examples]
+    )
     flat = worker.gradient(whole).flat
     offset = 0
     for parameter in (*worker.learner.parameters, *worker.learner.critic_parameters):
@@ -289,26 +303,28 @@ def test_one_and_three_workers_train_the_same_critic_and_its_state_is_all_of_it(
     resumed.broadcast("begin", AdamW(lr=3e-3), ValueHead(trunk_weight=0.5, lr=0.64))
     resumed.broadcast("restore", state)
     examples = to_learn().examples[:5]
-    assert resumed.read(examples, temperature=1.0) == pools[0].read(examples, temperature=1.0)
+    assert resumed.recompute_logprobs(examples, temperature=1.0) == pools[0].recompute_logprobs(
+        examples, temperature=1.0
+    )
     for pool in (pools[0], resumed):
         pool.metrics(pool.update(to_learn(), lr_factor=0.5, grad_clip=1.0))
     assert resumed.training_state()[1] == pools[0].training_state()[1]
     assert resumed.export().fingerprint == pools[0].export().fingerprint
 
 
-def test_reading_tells_what_guides_take_from_each_tokens_reward():
+def test_token_scores_tell_what_kl_targets_take_from_each_tokens_reward():
     pool = pool_of()
-    guides = tuple(
-        Guide(model=given.fingerprint, weight=weight, form=GuideForm.REWARD_K1)
-        for given, weight in zip(GUIDES, (0.5, 2.0), strict=True)
+    kl_targets = tuple(
+        KlTarget(model=given.fingerprint, weight=weight, form=KlForm.REWARD_K1)
+        for given, weight in zip(KL_TARGETS, (0.5, 2.0), strict=True)
     )
-    (reading,) = pool.read([sequence(4, *guides)], temperature=1.0)
+    (scores,) = pool.recompute_logprobs([sequence(4, *kl_targets)], temperature=1.0)
     mine = np.array(_at(pool, [sequence(4)])[0].logprobs)
     theirs = []
-    for given in GUIDES:
+    for given in KL_TARGETS:
         held = LocalPool(1, batch_rows=64)
         held.hold(given)
         theirs.append(np.array(_at(held, [sequence(4)])[0].logprobs) - mine)
     expected = 0.5 * theirs[0] + 2.0 * theirs[1]
-    assert reading.rewards == pytest.approx(expected, abs=1e-5) and reading.values == ()
-    assert reading.flops == pytest.approx(3 * pool.read([sequence(4)], temperature=1.0)[0].flops)
+    assert scores.rewards == pytest.approx(expected, abs=1e-5) and scores.values == ()
+    assert scores.flops == pytest.approx(3 * pool.recompute_logprobs([sequence(4)], temperature=1.0)[0].flops)

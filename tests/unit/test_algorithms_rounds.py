@@ -10,7 +10,7 @@ from support.pretrained import write
 from support.rollouts import rollout, verdict
 from support.tiny import EVALUATION, REJECTION, RL, Watched, grow, recipe
 
-from bootstrap.errors import BooksUnbalanced
+from bootstrap.errors import AccountingMismatch
 from bootstrap.ledger_records import Edge
 from bootstrap.pool import LocalPool
 from bootstrap.records import Checkpoint, Finish, Status, Use
@@ -26,7 +26,7 @@ from bootstrap.selection.filters import (
 from bootstrap.selection.replay import ReplayPool
 from bootstrap.selection.retirement import PassRates
 from bootstrap.stages.generate import spread
-from bootstrap.stages.reference import Reference
+from bootstrap.stages.reference import ReferencePolicy
 from bootstrap.stages.reinforcement import RlTrainer
 from bootstrap.stages.tables import Tables
 from bootstrap.store.lineage_store import LineageStore
@@ -52,7 +52,7 @@ def tables_of(root, entry) -> Tables:
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda a: a["type"])
 def test_a_generation_trains_under_every_algorithm(tmp_path, algorithm):
-    step = RL | {"algorithm": algorithm, "updates": 2}
+    step = RL | {"algorithm": algorithm, "rounds": 2}
     entries = grow(recipe(steps=[step], count=1), tmp_path)
     tables = tables_of(tmp_path, entries[1])
     assert len(tables.updates) == 2 * algorithm.get("inner_epochs", 1)
@@ -68,8 +68,8 @@ class Deaf(LocalPool):
         return [replace(r, logprobs=tuple(x - 1.0 for x in r.logprobs)) if r.sample_index % 2 else r for r in found]
 
 
-def test_answers_that_sampler_and_trainer_disagree_about_are_masked_and_stand_in_the_books(tmp_path):
-    step = RL | {"updates": 3, "prompts_per_update": 8, "algorithm": {"type": "grpo", "resample": 1}}
+def test_answers_that_sampler_and_trainer_disagree_about_are_masked_and_stand_in_the_accounting(tmp_path):
+    step = RL | {"rounds": 3, "prompts_per_update": 8, "algorithm": {"type": "grpo", "resample": 1}}
     corrected = step | {"algorithm": step["algorithm"] | {"correction": {"high": 1.5}}}
     entries = grow(recipe(steps=[corrected], count=1), tmp_path / "deaf", pool=Deaf(1, batch_rows=64))
     tables = tables_of(tmp_path / "deaf", entries[1])
@@ -80,7 +80,7 @@ def test_answers_that_sampler_and_trainer_disagree_about_are_masked_and_stand_in
     assert trained == {s.rollout_id for s in tables.selections if s.use is Use.RL}
     assert any(row.mismatch for row in tables.updates)
     assert all(0.3 < row.mismatch < 0.7 for row in tables.updates if row.mismatch is not None)
-    assert entries[1].generation.books.dropped[OFF_POLICY] > 0
+    assert entries[1].generation.accounting.dropped[OFF_POLICY] > 0
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 5, 7, 13])
@@ -115,7 +115,7 @@ def test_prompts_drawn_in_place_of_others_come_from_every_level_in_turn(tmp_path
         return prompts
 
     monkeypatch.setattr(RlTrainer, "_prompts", watched)
-    step = RL | {"levels": "all", "updates": 8, "prompts_per_update": 5, "retire": retire}
+    step = RL | {"levels": "all", "rounds": 8, "prompts_per_update": 5, "retire": retire}
     step |= {"algorithm": {"type": "grpo", "resample": 3}}
     entries = grow(recipe(steps=[step], count=1), tmp_path / "straight")
     assert all(sorted(levels) == [1, 2, 3, 4, 5] for (_, again), levels in asked.items() if not again and not retire)
@@ -135,18 +135,18 @@ class Deafer(LocalPool):
         return [replace(r, logprobs=tuple(x - 1.0 for x in r.logprobs)) for r in super().generate(*args, **kwargs)]
 
 
-def test_masked_answers_of_replaced_groups_keep_the_books_balanced_under_a_teacher(tmp_path):
+def test_masked_answers_of_replaced_groups_keep_the_accounting_reconciled_under_a_teacher(tmp_path):
     algorithm = {"type": "grpo", "resample": 1, "correction": {"high": 1.5}}
-    step = RL | {"updates": 2, "algorithm": algorithm, "teaching": {"teacher": "base"}}
+    step = RL | {"rounds": 2, "algorithm": algorithm, "teaching": {"teacher": "base"}}
     entries = grow(recipe(steps=[step], count=1), tmp_path, pool=Deafer(1, batch_rows=64))
-    books = entries[1].generation.books
-    assert books.prompts_drawn > 8, "groups without a gradient were drawn again"
-    assert books.dropped[OFF_POLICY_ALONE] > 0
-    assert books.trained + sum(books.dropped.values()) == books.rollouts
+    accounting = entries[1].generation.accounting
+    assert accounting.prompts_drawn > 8, "groups without a gradient were drawn again"
+    assert accounting.dropped[OFF_POLICY_ALONE] > 0
+    assert accounting.trained + sum(accounting.dropped.values()) == accounting.rollouts
 
 
 def test_a_correction_where_sampler_and_trainer_agree_trains_alike(tmp_path):
-    step = RL | {"updates": 2}
+    step = RL | {"rounds": 2}
     corrected = step | {"algorithm": {"type": "grpo", "correction": {"level": "token", "outside": "truncate"}}}
     plain = tables_of(tmp_path / "plain", grow(recipe(steps=[step], count=1), tmp_path / "plain")[1])
     found = tables_of(tmp_path / "corrected", grow(recipe(steps=[corrected], count=1), tmp_path / "corrected")[1])
@@ -177,7 +177,7 @@ class FragilePool(LocalPool):
 
 def test_mini_batches_learn_from_each_group_once_and_a_killed_step_goes_on_alike(tmp_path):
     algorithm = {"type": "reinforce_pp", "mini_batches": 2}
-    step = RL | {"algorithm": algorithm, "updates": 3, "distillation": {"batch_size": 4}}
+    step = RL | {"algorithm": algorithm, "rounds": 3, "distillation": {"batch_size": 4}}
     settings = recipe(steps=[step], count=1)
     pool = Watched()
     straight = grow(settings, tmp_path / "straight", pool=pool)[1]
@@ -206,7 +206,7 @@ def test_mini_batches_learn_from_each_group_once_and_a_killed_step_goes_on_alike
 @pytest.mark.parametrize("survived", [1, 3, 5, 6])
 def test_a_step_killed_between_refreshes_of_its_reference_goes_on_alike(tmp_path, survived):
     kl = {"weight": 0.5, "estimator": "k2", "refresh_every": 3}
-    step = RL | {"algorithm": {"type": "grpo", "kl": kl}, "updates": 7}
+    step = RL | {"algorithm": {"type": "grpo", "kl": kl}, "rounds": 7}
     settings = recipe(steps=[step], count=1)
     straight = grow(settings, tmp_path / "straight")[1].generation
     base_updates = settings.base.steps[0].updates
@@ -251,17 +251,17 @@ def growing(folder, *, refresh_every, **changes):
 
 
 def test_a_reference_is_kept_from_the_last_part_on_and_no_longer(tmp_path):
-    step, context = growing(tmp_path, refresh_every=1, updates=12, checkpoint_every=3)
+    step, context = growing(tmp_path, refresh_every=1, rounds=12, checkpoint_every=3)
     plan = planned()
 
-    def held(reference: Reference, number: int) -> int:
+    def held(reference: ReferencePolicy, number: int) -> int:
         context.pool.number = number
-        (guide,) = reference.guides(number)
-        assert guide.model == f"weights of round {number}"
+        (kl_target,) = reference.kl_targets(number)
+        assert kl_target.model == f"weights of round {number}"
         return len(os.listdir(tmp_path / "work"))
 
-    def reference() -> Reference:
-        return Reference(context, plan, step, index=0)
+    def reference() -> ReferencePolicy:
+        return ReferencePolicy(context, plan, step, index=0)
 
     first = reference()
     assert [held(first, number) for number in range(8)] == [1, 2, 3, 1, 2, 3, 1, 2]
@@ -270,18 +270,18 @@ def test_a_reference_is_kept_from_the_last_part_on_and_no_longer(tmp_path):
 
 
 def test_a_reference_of_a_run_with_another_teacher_is_never_taken(tmp_path):
-    step, context = growing(tmp_path, refresh_every=2, updates=4, checkpoint_every=4)
+    step, context = growing(tmp_path, refresh_every=2, rounds=4, checkpoint_every=4)
 
-    def guide_of(teacher: str, *, weights: int, number: int) -> str:
+    def kl_target_of(teacher: str, *, weights: int, number: int) -> str:
         context.pool.number = weights
         plan = planned(teachers={"outside": (None, Checkpoint(fingerprint=teacher, files={}))})
-        (guide,) = Reference(context, plan, step, index=0).guides(number)
-        return guide.model
+        (kl_target,) = ReferencePolicy(context, plan, step, index=0).kl_targets(number)
+        return kl_target.model
 
-    assert guide_of("a", weights=102, number=2) == "weights of round 102"
-    assert guide_of("b", weights=202, number=2) == "weights of round 202"
-    assert guide_of("a", weights=0, number=3) == "weights of round 102"
-    assert guide_of("b", weights=0, number=3) == "weights of round 202"
+    assert kl_target_of("a", weights=102, number=2) == "weights of round 102"
+    assert kl_target_of("b", weights=202, number=2) == "weights of round 202"
+    assert kl_target_of("a", weights=0, number=3) == "weights of round 102"
+    assert kl_target_of("b", weights=0, number=3) == "weights of round 202"
 
 
 def test_a_step_is_held_to_the_generation_or_the_folder_that_its_recipe_names(tmp_path):
@@ -289,7 +289,7 @@ def test_a_step_is_held_to_the_generation_or_the_folder_that_its_recipe_names(tm
 
     def settings(model, **changes):
         step = RL | {"algorithm": {"type": "grpo", "kl": kl | {"model": model} | changes}}
-        return recipe(steps=[REJECTION, step | {"updates": 3, "prompts_per_update": 10}], count=1)
+        return recipe(steps=[REJECTION, step | {"rounds": 3, "prompts_per_update": 10}], count=1)
 
     def held(entry) -> list[Edge]:
         return [edge for edge in entry.generation.edges if edge.role == "reference"]
@@ -315,7 +315,7 @@ def test_a_step_is_held_to_the_generation_or_the_folder_that_its_recipe_names(tm
 
 def test_a_step_with_a_named_reference_goes_on_alike_after_a_kill(tmp_path):
     kl = {"weight": 0.5, "estimator": "k2", "refresh_every": 3, "model": "base"}
-    step = RL | {"algorithm": {"type": "grpo", "kl": kl}, "updates": 7}
+    step = RL | {"algorithm": {"type": "grpo", "kl": kl}, "rounds": 7}
     settings = recipe(steps=[step], count=1)
     straight = grow(settings, tmp_path / "straight")[1].generation
     base_updates = settings.base.steps[0].updates
@@ -328,7 +328,7 @@ def test_a_step_with_a_named_reference_goes_on_alike_after_a_kill(tmp_path):
 def test_a_killed_step_goes_on_with_the_critic_that_it_had(tmp_path, survived):
     critic = {"trunk_weight": 0.5, "lr": 0.3}
     algorithm = {"type": "ppo", "lam": 0.9, "value": critic, "correction": {"level": "token", "outside": "truncate"}}
-    step = RL | {"algorithm": algorithm, "updates": 7, "prompts_per_update": 8}
+    step = RL | {"algorithm": algorithm, "rounds": 7, "prompts_per_update": 8}
     settings = recipe(steps=[step], count=1)
     straight = grow(settings, tmp_path / "straight")
     base_updates = settings.base.steps[0].updates
@@ -342,11 +342,11 @@ def test_a_killed_step_goes_on_with_the_critic_that_it_had(tmp_path, survived):
     ]
     assert rows[0] == rows[1]
     assert any(row.value_loss > 0 for row in rows[0][:2]), "the critic has learnt something before the kill"
-    assert all(row.live_groups == 1.0 for row in rows[0])
+    assert all(row.informative_groups == 1.0 for row in rows[0])
 
 
-def test_a_probe_stops_at_prompts_that_are_solved_and_asks_hard_ones_again(tmp_path):
-    step = RL | {"probe": 2, "group_size": 6, "updates": 3, "prompts_per_update": 8, "levels": "all"}
+def test_initial_samples_stop_at_prompts_that_are_solved_and_ask_hard_ones_again(tmp_path):
+    step = RL | {"initial_samples": 2, "group_size": 6, "rounds": 3, "prompts_per_update": 8, "levels": "all"}
     entries = grow(recipe(steps=[step], count=1), tmp_path)
     tables = tables_of(tmp_path, entries[1])
     assert [v.rollout_id for v in tables.verdicts] == [r.id for r in tables.rollouts]
@@ -384,42 +384,42 @@ def judged(rows):
 def test_masked_answers_are_compared_and_give_no_gradient():
     rollouts, verdicts = judged([("a", 1.0, Finish.STOP), ("a", 0.0, Finish.LENGTH), ("b", 0.0, Finish.LENGTH)])
     for mask, use in ((True, Use.NONE), (False, Use.RL)):
-        selections, live = select_groups(rollouts, verdicts, zero_variance="drop", mask_truncated=mask)
-        assert [s.use for s in selections] == [Use.RL, use, Use.NONE] and live == ("a",)
+        selections, informative = select_groups(rollouts, verdicts, zero_variance="drop", mask_truncated=mask)
+        assert [s.use for s in selections] == [Use.RL, use, Use.NONE] and informative == ("a",)
         assert (selections[1].reason == TRUNCATED) is mask
         assert selections[2].reason == "fewer than two judged answers to compare"
 
 
 def test_a_group_that_its_algorithm_cannot_use_says_so():
     rollouts, verdicts = judged([("a", 1.0, Finish.STOP), ("a", 0.0, Finish.STOP)])
-    selections, live = select_groups(rollouts, verdicts, zero_variance="keep", useful=lambda rewards: False)
-    assert live == () and {s.use for s in selections} == {Use.NONE}
+    selections, informative = select_groups(rollouts, verdicts, zero_variance="keep", useful=lambda rewards: False)
+    assert informative == () and {s.use for s in selections} == {Use.NONE}
     assert selections[1].reason == "no advantage: the rest of the group is as good, counted in the mean"
 
 
 def test_a_round_compared_as_a_whole_uses_groups_of_equal_rewards_and_of_one():
     rows = [("a", 1.0, Finish.STOP), ("a", 1.0, Finish.STOP), ("b", 0.0, Finish.STOP), ("b", None, Finish.STOP)]
-    selections, live = select_batch(*judged(rows))
-    assert live == ("a", "b")
+    selections, informative = select_batch(*judged(rows))
+    assert informative == ("a", "b")
     assert [s.use for s in selections] == [Use.RL, Use.RL, Use.RL, Use.NONE]
     assert [s.replay for s in selections] == [True, False, False, False]
-    selections, live = select_batch(*judged(rows[:2]))
-    assert live == () and {s.reason for s in selections} == {"zero variance (equal rewards in the whole round)"}
+    selections, informative = select_batch(*judged(rows[:2]))
+    assert informative == () and {s.reason for s in selections} == {"zero variance (equal rewards in the whole round)"}
     assert [s.replay for s in selections] == [True, False]
 
 
-def test_every_reason_of_a_round_is_in_the_books(tmp_path):
+def test_every_reason_of_a_round_is_in_the_accounting(tmp_path):
     # So hot that some answers ramble, and paid by a coin so that they are in groups that are compared: on any machine.
     masks = {"type": "grpo", "truncated_answers": "mask"}
     step = RL | {"algorithm": masks, "prompts_per_update": 8, "temperature": 2.0}
     judges = {"verifier": {"type": "random"}, "evaluation": EVALUATION | {"verifier": {"type": "exact"}}}
-    books = grow(recipe(steps=[step], count=1, **judges), tmp_path)[1].generation.books
-    assert books.dropped[TRUNCATED] > 0
-    assert books.trained + sum(books.dropped.values()) == books.rollouts
+    accounting = grow(recipe(steps=[step], count=1, **judges), tmp_path)[1].generation.accounting
+    assert accounting.dropped[TRUNCATED] > 0
+    assert accounting.trained + sum(accounting.dropped.values()) == accounting.rollouts
 
 
 def test_groups_without_a_gradient_are_drawn_again_within_the_budget(tmp_path):
-    step = RL | {"algorithm": {"type": "grpo", "resample": 3}, "updates": 3, "prompts_per_update": 5}
+    step = RL | {"algorithm": {"type": "grpo", "resample": 3}, "rounds": 3, "prompts_per_update": 5}
     entries = grow(recipe(steps=[step], count=1), tmp_path)
     tables = tables_of(tmp_path, entries[1])
     compared = {s.rollout_id for s in tables.selections if s.use is Use.RL}
@@ -428,19 +428,19 @@ def test_groups_without_a_gradient_are_drawn_again_within_the_budget(tmp_path):
         rows = [r for r in tables.rollouts if r.id.split(".")[2] == f"u{update}"]
         groups = list(dict.fromkeys(r.group for r in rows))
         assert [g.rsplit(".p", 1)[1] for g in groups] == [str(place) for place in range(len(groups))]
-        live = {r.group for r in rows if r.id in compared}
-        assert len(live) == 5 or len(groups) > 5, "missing groups were drawn again"
-        assert len(live) <= 5 and len(groups) <= 5 * 4
+        informative = {r.group for r in rows if r.id in compared}
+        assert len(informative) == 5 or len(groups) > 5, "missing groups were drawn again"
+        assert len(informative) <= 5 and len(groups) <= 5 * 4
         redrawn += len(groups) - 5
     assert redrawn > 0
-    assert entries[1].generation.books.prompts_drawn == 15 + redrawn
+    assert entries[1].generation.accounting.prompts_drawn == 15 + redrawn
     again = grow(recipe(steps=[step], count=1), tmp_path / "again")[1].generation
     assert again.fingerprint == entries[1].generation.fingerprint
 
 
-def test_prompts_drawn_behind_the_books_back_block_the_commit(tmp_path, monkeypatch):
-    step = RL | {"algorithm": {"type": "grpo", "resample": 1}, "updates": 2}
+def test_prompts_drawn_behind_the_accountings_back_block_the_commit(tmp_path, monkeypatch):
+    step = RL | {"algorithm": {"type": "grpo", "resample": 1}, "rounds": 2}
     drawn = RlTrainer.drawn
     monkeypatch.setattr(RlTrainer, "drawn", lambda self, tables: drawn(self, tables) + 1)
-    with pytest.raises(BooksUnbalanced):
+    with pytest.raises(AccountingMismatch):
         grow(recipe(steps=[step], count=1), tmp_path)

@@ -218,7 +218,7 @@ def test_another_recipe_is_refused_naming_each_change_and_the_remedy(store: Line
     changed = {
         "seed": 8,
         "task": {"type": "addition", "base_level": 4, "heldout_fraction": 0.25},
-        "steps": [{"type": "rl", "updates": 40}, {"type": "sft"}],
+        "steps": [{"type": "rl", "rounds": 40}, {"type": "sft"}],
     }
     store.put("weights", {"seed": 1}, {"model": b"1"})
     with pytest.raises(LineageMismatch) as caught:
@@ -226,7 +226,7 @@ def test_another_recipe_is_refused_naming_each_change_and_the_remedy(store: Line
     message = str(caught.value)
     assert "seed: 7 -> 8" in message
     assert "task.heldout_fraction: (absent) -> 0.25" in message
-    assert "steps[0].updates: 60 -> 40" in message
+    assert "steps[0].rounds: 60 -> 40" in message
     assert 'steps[1]: (absent) -> {"type":"sft"}' in message
     assert "base_level" not in message
     assert "--lineage NAME" in message

@@ -94,7 +94,7 @@ def test_a_lineage_on_a_chat_model_asks_and_imitates_through_the_template(tmp_pa
     folder = write(small_folder(chat=True), tmp_path / "model")
     adamw = {"type": "adamw", "lr": 0.01}
     sft = {"type": "sft", "updates": 2, "batch_size": 8, "optimizer": adamw}
-    rl = {"type": "rl", "updates": 2, "prompts_per_update": 2, "group_size": 2, "optimizer": adamw}
+    rl = {"type": "rl", "rounds": 2, "prompts_per_update": 2, "group_size": 2, "optimizer": adamw}
     settings = Recipe.model_validate(
         {
             "name": "tiny",

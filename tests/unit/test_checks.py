@@ -21,7 +21,7 @@ from bootstrap.records import Split
 from bootstrap.stages.checks import check_tasks
 
 BASE = {"model": {"type": "scratch"}, "steps": [{"type": "sft", "updates": 2, "batch_size": 4}]}
-RL = {"type": "rl", "updates": 2, "prompts_per_update": 2, "group_size": 4, "distillation": {"batch_size": 4}}
+RL = {"type": "rl", "rounds": 2, "prompts_per_update": 2, "group_size": 4, "distillation": {"batch_size": 4}}
 NOUNS = ("apples", "pears", "books", "coins", "stones", "birds", "cups", "hats", "shoes", "keys")
 WORDS = [
     {"prompt": f"Tell the colour of {noun} in box {letter}", "answer": noun[::-1], "subject": noun[:1]}

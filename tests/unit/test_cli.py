@@ -39,7 +39,7 @@ base:
   steps: [{type: sft, updates: 2, batch_size: 8}]
 generations:
   count: 1
-  steps: [{type: rl, updates: 2, prompts_per_update: 2, group_size: 2, distillation: {batch_size: 4}}]
+  steps: [{type: rl, rounds: 2, prompts_per_update: 2, group_size: 2, distillation: {batch_size: 4}}]
 evaluation: {prompts_per_level: 10, lookahead: 0, sampled: null}
 gate: {min_prompts: 10}
 """
@@ -149,10 +149,10 @@ def test_show_tells_all_of_one_generation(store: Path, capsys: pytest.CaptureFix
         assert expected in text
     shown = json.loads(output(capsys, "show", "2", "--json"))
     assert shown["name"] == "gen-2"
-    assert shown["books"]["rollouts"] == 48
+    assert shown["accounting"]["rollouts"] == 48
 
 
-def test_show_tells_health_and_which_guards_it_broke(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_tells_diagnostics_and_which_guards_it_broke(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = {line.split()[0]: line.split() for line in output(capsys, "show", "gen-2").splitlines() if line.split()}
     assert lines["truncated"] == ["truncated", "0.25", "max", "0.1", "broken:", "warn"]
     assert lines["entropy"] == ["entropy", "0.21"]

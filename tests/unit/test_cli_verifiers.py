@@ -109,7 +109,7 @@ def test_rows_that_the_verifier_cannot_read_are_not_checked_and_planned_for(
     (tmp_path / "small.yaml").write_text(
         "name: small\ntask: {type: file, path: rows.jsonl, heldout_fraction: 0.25}\nverifier: {type: numeric}\n"
         "base: {model: {type: scratch, max_length: 400}, steps: [{type: sft, updates: 1}]}\n"
-        "generations: {count: 1, steps: [{type: rl, updates: 1}]}\nevaluation: {lookahead: 0}\n"
+        "generations: {count: 1, steps: [{type: rl, rounds: 1}]}\nevaluation: {lookahead: 0}\n"
     )
     # The one that is shown to the verifier first.
     first = build_task(FileTask(path=str(tmp_path / "rows.jsonl"), heldout_fraction=0.25)).heldout(1, 1)[0]
@@ -153,7 +153,7 @@ def test_what_cannot_be_checked_says_what_is_missing(
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bootstrap.loop.PROBE_SECONDS", 0.02)
+        patch.setattr("bootstrap.loop.BENCHMARK_SECONDS", 0.02)
         tiny.grow(tiny.recipe(count=1, gate={"min_prompts": 10, "alpha": 0.9}), root / "tiny")
     return root
 
@@ -174,9 +174,9 @@ def test_rescoring_by_another_recipe_takes_its_verifier_alone(
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "other.yaml"
     path.write_text(json.dumps({**other, "verifier": {"type": "plugin", "uses": "short_verifier:verify"}}))
-    # The task's base levels reach to answers of four characters, so this verifier fails its probe.
+    # The task's base levels reach to answers of four characters, so this verifier fails its sanity check.
     assert main(["rescore", "--store", str(store), "--recipe", str(path)]) == 4
-    assert "failed its probe" in capsys.readouterr().err
+    assert "failed its sanity check" in capsys.readouterr().err
     path.write_text(json.dumps({**other, "verifier": {"type": "exact", "answer": {"type": "whole", "strip": True}}}))
     assert main(["rescore", "--store", str(store), "--recipe", str(path), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -199,7 +199,7 @@ def test_what_the_identity_leaves_out_is_remembered_for_later(tmp_path: Path) ->
         "task": {"type": "file", "path": "rows.jsonl", "max_prompt_length": 16, "max_answer_length": 8},
         "verifier": judge,
         "base": {"model": {"type": "scratch", "max_length": 64}, "steps": [{"type": "sft", "updates": 2}]},
-        "generations": {"count": 1, "steps": [{"type": "rl", "updates": 2}]},
+        "generations": {"count": 1, "steps": [{"type": "rl", "rounds": 2}]},
         "tracking": {"uri": "http://user:secret@127.0.0.1:1"},
         "max_unverifiable": 0.5,
     }

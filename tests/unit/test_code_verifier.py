@@ -13,7 +13,7 @@ from bootstrap.references import MAX_EXPECTED_BYTES, Call, CallCases, Script, Sc
 from bootstrap.sandbox.job import Ending, Level, Outcome
 from bootstrap.sandbox.pool import Sandbox
 from bootstrap.scoring.code import Code, judgement_of, lines_of, program_of, same
-from bootstrap.scoring.probe import Case, probe
+from bootstrap.scoring.sanity import Case, sanity_check
 from bootstrap.scoring.verifier import Answer, Tools, build_verifier
 
 pytestmark = pytest.mark.sandbox
@@ -352,10 +352,13 @@ def test_it_can_be_closed_twice_and_used_again() -> None:
         verifier.close()
 
 
-def test_it_is_built_from_settings_and_survives_its_probe() -> None:
+def test_it_is_built_from_settings_and_passes_its_sanity_check() -> None:
     verifier = build_verifier(CodeVerifier())
     assert (
-        probe(verifier, [Case(prompt="", reference=write(DOUBLE), right=RIGHT, wrong=["", "x", "def f(x): pass"])]) == 4
+        sanity_check(
+            verifier, [Case(prompt="", reference=write(DOUBLE), right=RIGHT, wrong=["", "x", "def f(x): pass"])]
+        )
+        == 4
     )
     verifier.close()
 

@@ -26,14 +26,14 @@ from bootstrap.config.conflicts import (
 )
 from bootstrap.config.conflicts.levels import BY_LAST_LEVEL, LastLevels
 from bootstrap.config.recipe import RULES, Recipe
-from bootstrap.config.source import Source
+from bootstrap.config.source import RecipeSource
 from bootstrap.config.unchecked import UncheckedRecipe
 
 GOOD: dict[str, Any] = {
     "name": "small",
     "task": {"type": "addition", "base_level": 2},
     "base": {"model": {"type": "scratch"}, "steps": [{"type": "sft", "updates": 10}]},
-    "generations": {"count": 2, "steps": [{"type": "rl", "updates": 5}]},
+    "generations": {"count": 2, "steps": [{"type": "rl", "rounds": 5}]},
 }
 WORKING = "task={type: working, base_level: 2}"
 PROGRAMS = "task={type: programs, base_level: 2}"
@@ -47,7 +47,7 @@ FOLDER = "{type: folder, path: /models/small}"
 RUBRIC = "{type: rubric, components: [{name: right, verifier: {type: exact}}, %s]}"
 LENGTH = "{name: short, verifier: {type: length, max_tokens: %s, soft_tokens: 10}}"
 JUDGE = "{type: judge, rubric: r, model: {type: generation%s}}"
-EXAMINED = "evaluation.verifier={type: exact}"
+EVALUATED = "evaluation.verifier={type: exact}"
 
 
 def stages(*each: str) -> str:
@@ -106,7 +106,7 @@ CASES = [
         (MIXTURE, "verifier={type: by_task, tasks: {sum: {type: exact}, back: {type: format}}}"),
         "verifier.tasks.back",
         "or judge held-out answers otherwise (evaluation.verifier)",
-        (EXAMINED,),
+        (EVALUATED,),
     ),
     Case(
         verifiers.references_that_it_cannot_read,
@@ -138,27 +138,27 @@ CASES = [
     ),
     Case(
         verifiers.judge_without_words,
-        (f"verifier={JUDGE % ''}", EXAMINED),
+        (f"verifier={JUDGE % ''}", EVALUATED),
         "verifier",
         "generations of this lineage know the task's characters alone",
         ("base.steps=[]", f"base.model={FOLDER}"),
     ),
     Case(
-        verifiers.examiner_of_groups,
+        verifiers.eval_verifier_of_groups,
         ("verifier={type: majority}",),
         "verifier",
         "held-out prompts are answered once",
-        (EXAMINED,),
+        (EVALUATED,),
     ),
     Case(
-        verifiers.examiner_by_chance,
+        verifiers.eval_verifier_by_chance,
         ("verifier={type: random}",),
         "verifier",
         "the gate would toss coins too",
-        (EXAMINED,),
+        (EVALUATED,),
     ),
     Case(
-        verifiers.examiner_that_drifts,
+        verifiers.eval_verifier_that_drifts,
         ("base.steps=[]", f"base.model={FOLDER}", f"evaluation.verifier={JUDGE % ''}"),
         "evaluation.verifier",
         "its verdicts on them would drift with them",
@@ -226,7 +226,7 @@ CASES = [
     ),
     Case(
         models.stage_not_ended,
-        ("verifier={type: majority, voters: [{type: stage, stage: s0}]}", EXAMINED, stages("init: base")),
+        ("verifier={type: majority, voters: [{type: stage, stage: s0}]}", EVALUATED, stages("init: base")),
         "verifier",
         "name champion, previous or base, or give a later stage this verifier",
         ("verifier.voters=[base]",),
@@ -258,7 +258,7 @@ CASES = [
     ),
     Case(
         models.verifier_that_asks_no_parent,
-        ("verifier={type: majority, voters: [parent]}", EXAMINED, stages("init: {type: scratch}, gate: never")),
+        ("verifier={type: majority, voters: [parent]}", EVALUATED, stages("init: {type: scratch}, gate: never")),
         "generations.stages[0].init",
         "and the recipe's verifier asks it; give the stage a verifier",
         ("generations.stages.0.verifier={type: majority, voters: [champion]}",),
@@ -386,21 +386,21 @@ CASES = [
         ("base.steps.0.source={type: references, forms: {hinted: 0.2}}",),
     ),
     Case(
-        steps.stepping_stones_of_one_operand,
-        ("task={type: copy, base_level: 2}", "generations.steps.0.stepping_stones=0.5"),
-        "generations.steps[0].stepping_stones",
-        "stepping stones need a task with two operands; task copy has one",
+        steps.easier_variants_of_one_operand,
+        ("task={type: copy, base_level: 2}", "generations.steps.0.easier_variants=0.5"),
+        "generations.steps[0].easier_variants",
+        "easier variants need a task with two operands; task copy has one",
         (WORKING,),
     ),
     Case(
-        steps.stepping_stones_of_one_operand,
+        steps.easier_variants_of_one_operand,
         (
             "task={type: copy, base_level: 2}",
-            "generations.steps.0={type: sft, updates: 1, source: {type: rejection, stepping_stones: 0.5}}",
+            "generations.steps.0={type: sft, updates: 1, source: {type: rejection, easier_variants: 0.5}}",
         ),
-        "generations.steps[0].source.stepping_stones",
+        "generations.steps[0].source.easier_variants",
         "remove the key",
-        ("generations.steps.0.source.stepping_stones=0",),
+        ("generations.steps.0.source.easier_variants=0",),
     ),
     Case(
         steps.routes_to_no_task,
@@ -571,10 +571,10 @@ CASES = [
     ),
     Case(
         guards.guard_without_fixed_prompts,
-        ("guards=[{metric: kl_base, max: 0.5}]", "health.prompts=0"),
+        ("guards=[{metric: kl_base, max: 0.5}]", "diagnostics.prompts=0"),
         "guards[0]",
-        "kl_base is measured on the fixed prompts, and health.prompts is 0",
-        ("health.prompts=32",),
+        "kl_base is measured on the fixed prompts, and diagnostics.prompts is 0",
+        ("diagnostics.prompts=32",),
     ),
     Case(
         guards.disagreement_of_one_verifier,
@@ -596,7 +596,7 @@ LAST = LastLevels(task=1, panel={"p": 3})
 
 
 def text_of(*overrides: str) -> str:
-    source = Source(path=Path("small.yaml"), data=deepcopy(GOOD))
+    source = RecipeSource(path=Path("small.yaml"), data=deepcopy(GOOD))
     for override in overrides:
         source.lay_over(override)
     return json.dumps(source.data)

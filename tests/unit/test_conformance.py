@@ -11,7 +11,7 @@ from bootstrap.config.answers import Boxed, Judges
 from bootstrap.config.base import types_of
 from bootstrap.config.verifiers import ExactVerifier, PluginVerifier, Verifier
 from bootstrap.records import Status
-from bootstrap.scoring.conformance import Finding, check
+from bootstrap.scoring.conformance import ConformanceResult, check
 from bootstrap.scoring.verifier import AnswerVerifier, Judgement, build_verifier, failed, passed
 
 FOUR = (case("4", "5"),)
@@ -23,12 +23,12 @@ def prepared(name: str, folder: Path) -> AbstractContextManager[Setup]:
     return nullcontext(setup) if isinstance(setup, Setup) else setup(folder)
 
 
-def plugin(name: str) -> list[Finding]:
+def plugin(name: str) -> list[ConformanceResult]:
     settings = PluginVerifier(uses=f"support.plugin_verifiers:{name}")
     return check(build_verifier(settings), FOUR, settings=settings)
 
 
-def bad(findings: list[Finding]) -> set[str]:
+def bad(findings: list[ConformanceResult]) -> set[str]:
     return {finding.case for finding in findings if not finding.ok}
 
 

@@ -74,8 +74,8 @@ def test_solved_aims_at_what_is_solved_without_having_been_trained_on(accuracies
 @pytest.mark.parametrize(
     ("step", "level"),
     [
-        ({"type": "rl", "updates": 1}, 6),
-        ({"type": "rl", "updates": 1, "levels": "reached"}, 4),
+        ({"type": "rl", "rounds": 1}, 6),
+        ({"type": "rl", "rounds": 1, "levels": "reached"}, 4),
         ({"type": "sft", "updates": 1}, 3),
         ({"type": "sft", "updates": 1, "source": {"type": "rejection", "prompts": 8, "levels": "all"}}, 6),
         ({"type": "distill", "updates": 1, "distillation": {"data": "references"}}, 3),

@@ -20,7 +20,7 @@ from bootstrap.prompts.task import Task, split_of
 from bootstrap.records import Split, Status
 from bootstrap.references import read_code
 from bootstrap.scoring.code import Code
-from bootstrap.scoring.probe import Case, probe
+from bootstrap.scoring.sanity import Case, sanity_check
 from bootstrap.scoring.verifier import Answer, Tools, build_verifier
 
 SUMS = [{"prompt": f"{a}+{b}=", "answer": str(a + b), "level": 1 + (a > 9)} for a in range(4, 16) for b in range(10)]
@@ -192,7 +192,7 @@ def test_wrong_answers_are_four_or_more_that_differ(tmp_path: Path, answers: Seq
         assert len(set(wrong)) == len(wrong) >= 4
         assert task.solution(prompt) not in wrong
         assert wrong == task.wrong_answers(prompt)
-    assert probe(build_verifier(ExactVerifier()), cases_of(task)) >= 15
+    assert sanity_check(build_verifier(ExactVerifier()), cases_of(task)) >= 15
 
 
 def test_one_number_written_in_two_ways_is_no_wrong_answer(tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_solutions_pass_and_wrong_programs_fail_by_execution(
     task = task_of(tmp_path, rows, form=form)
     cases = cases_of(task)
     assert cases and all(len(set(case.wrong)) >= 4 for case in cases)
-    assert probe(code, cases) == sum(1 + len(case.wrong) for case in cases)
+    assert sanity_check(code, cases) == sum(1 + len(case.wrong) for case in cases)
     for case in cases:
         answers = [Answer(prompt="", text=text, reference=case.reference) for text in case.wrong]
         reasons = {judgement.reason.split(":")[0] for judgement in code.judge(answers)}
@@ -245,7 +245,7 @@ def test_answers_can_be_fenced(tmp_path: Path) -> None:
     for form, rows in (("mbpp", MBPP), ("humaneval", HUMANEVAL)):
         task = task_of(tmp_path, rows, form=form, answer_template="```python\n{answer}\n```", max_answer_length=200)
         verifier = Code(CodeVerifier(cpu_seconds=1.0, code="fenced"), Tools(processes=2))
-        assert probe(verifier, cases_of(task)) > 0
+        assert sanity_check(verifier, cases_of(task)) > 0
         verifier.close()
 
 
@@ -532,9 +532,9 @@ def test_other_encodings_are_refused(tmp_path: Path) -> None:
         build_task(FileTask(path=str(path)))
 
 
-def test_stepping_stones_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="no stepping stones"):
-        task_of(tmp_path, SUMS).draw(1, 1, seed=0, stepping_stone=True)
+def test_easier_variants_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="no easier variants"):
+        task_of(tmp_path, SUMS).draw(1, 1, seed=0, easier_variant=True)
 
 
 # --- settings -------------------------------------------------------------------------------------------------------

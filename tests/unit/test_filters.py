@@ -76,61 +76,61 @@ def test_without_a_filter_right_and_wrong_are_imitated_alike_under_the_same_cap(
     ]
 
 
-def test_groups_with_different_rewards_are_live_and_right_answers_are_kept():
+def test_groups_with_different_rewards_are_informative_and_right_answers_are_kept():
     rollouts, verdicts = judged([("a", "x", PASS), ("a", "y", FAIL)])
-    selections, live = select_groups(rollouts, verdicts, zero_variance="drop")
+    selections, informative = select_groups(rollouts, verdicts, zero_variance="drop")
     assert told(selections) == [(Use.RL, True, "compared"), (Use.RL, False, "compared")]
-    assert live == ("a",)
+    assert informative == ("a",)
 
 
 @pytest.mark.parametrize(("status", "kind"), [(PASS, "all right"), (FAIL, "all wrong")])
 def test_groups_with_equal_rewards_give_no_gradient(status, kind):
     rollouts, verdicts = judged([("a", "x", status), ("a", "y", status)])
-    selections, live = select_groups(rollouts, verdicts, zero_variance="drop")
+    selections, informative = select_groups(rollouts, verdicts, zero_variance="drop")
     reason = f"zero variance ({kind})"
     assert told(selections) == [(Use.NONE, status is PASS, reason), (Use.NONE, False, reason)]
-    assert live == ()
+    assert informative == ()
 
 
 def test_kept_groups_with_equal_rewards_say_that_they_count():
     rollouts, verdicts = judged([("a", "x", PASS), ("a", "y", PASS)])
-    selections, live = select_groups(rollouts, verdicts, zero_variance="keep")
+    selections, informative = select_groups(rollouts, verdicts, zero_variance="keep")
     reason = "zero variance (all right), counted in the mean"
     assert told(selections) == [(Use.NONE, True, reason), (Use.NONE, False, reason)]
-    assert live == ()
+    assert informative == ()
 
 
 def test_an_unverifiable_member_leaves_its_group_and_the_rest_are_compared():
     rollouts, verdicts = judged([("a", "x", PASS), ("a", "?", UNVERIFIABLE), ("a", "y", FAIL)])
-    selections, live = select_groups(rollouts, verdicts, zero_variance="drop")
+    selections, informative = select_groups(rollouts, verdicts, zero_variance="drop")
     assert told(selections) == [
         (Use.RL, True, "compared"),
         (Use.NONE, False, "unverifiable: no tool"),
         (Use.RL, False, "compared"),
     ]
-    assert live == ("a",)
+    assert informative == ("a",)
 
 
 def test_one_judged_member_cannot_be_compared_but_a_right_one_is_kept():
     rollouts, verdicts = judged([("a", "x", PASS), ("a", "?", UNVERIFIABLE)])
-    selections, live = select_groups(rollouts, verdicts, zero_variance="drop")
+    selections, informative = select_groups(rollouts, verdicts, zero_variance="drop")
     assert told(selections)[0] == (Use.NONE, True, "fewer than two judged answers to compare")
-    assert live == ()
+    assert informative == ()
 
 
 def test_shaped_rewards_are_compared_by_value_and_not_by_status():
     rows = [("a", "x", FAIL, 0.1), ("a", "y", FAIL, 0.2), ("b", "x", PASS, 1.0), ("b", "y", FAIL, 1.0)]
     rollouts, verdicts = judged(rows)
-    selections, live = select_groups(rollouts, verdicts, zero_variance="drop")
-    assert live == ("a",)
+    selections, informative = select_groups(rollouts, verdicts, zero_variance="drop")
+    assert informative == ("a",)
     assert [s.reason for s in selections[2:]] == ["zero variance (equal rewards)"] * 2
 
 
 def test_interleaved_groups_stay_apart():
     rollouts, verdicts = judged([("b", "x", PASS), ("a", "x", FAIL), ("b", "y", FAIL), ("a", "y", FAIL)])
-    selections, live = select_groups(rollouts, verdicts, zero_variance="drop")
+    selections, informative = select_groups(rollouts, verdicts, zero_variance="drop")
     assert [s.use for s in selections] == [Use.RL, Use.NONE, Use.RL, Use.NONE]
-    assert live == ("b",)
+    assert informative == ("b",)
 
 
 def test_a_verdict_beside_another_rollout_is_a_broken_promise():

@@ -77,14 +77,14 @@ def test_a_description_is_read_from_left_to_right() -> None:
 
 @pytest.mark.parametrize("level", [1, 2])
 def test_small_levels_list_every_text_once(level: int) -> None:
-    listed = list(FAMILY.texts(level, stepping_stone=False))
-    assert len(set(listed)) == len(listed) == FAMILY.num_texts(level, stepping_stone=False)
+    listed = list(FAMILY.texts(level, easier_variant=False))
+    assert len(set(listed)) == len(listed) == FAMILY.num_texts(level, easier_variant=False)
 
 
 @given(level=st.integers(1, 30), seed=st.integers(0, 2**32))
 @settings(max_examples=60)
 def test_the_bounds_on_length_are_exact(level: int, seed: int) -> None:
-    text = FAMILY.sample(Random(seed), level=level, stepping_stone=False)
+    text = FAMILY.sample(Random(seed), level=level, easier_variant=False)
     answer = FAMILY.answer(text)
     assert len(answer) == FAMILY.max_answer_length(level)
     assert 1 + len(text) + len(answer) + 1 == FunctionsTask().longest_sequence(level)
@@ -102,7 +102,7 @@ def test_hidden_results_are_those_of_the_polynomial(data: st.DataObject, level: 
 
 
 def test_hidden_inputs_tell_all_functions_of_one_operation_apart() -> None:
-    functions = {text: polynomial(text) for text in FAMILY.texts(1, stepping_stone=False)}
+    functions = {text: polynomial(text) for text in FAMILY.texts(1, easier_variant=False)}
     for text, function in functions.items():
         inputs = hidden_inputs(text)
         results = [value(function, each) for each in inputs]
@@ -123,7 +123,7 @@ def test_hidden_inputs_tell_functions_apart_or_they_are_one_polynomial(data: st.
 def test_inputs_depend_on_the_text_and_nothing_else() -> None:
     assert hidden_inputs("a+b:") == hidden_inputs("a+b:")
     assert hidden_inputs("a+b:") != hidden_inputs("b+a:")
-    seen = [tuple(hidden_inputs(text)) for text in FAMILY.texts(1, stepping_stone=False)]
+    seen = [tuple(hidden_inputs(text)) for text in FAMILY.texts(1, easier_variant=False)]
     assert len(set(seen)) == len(seen)
 
 

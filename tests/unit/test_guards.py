@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 from support import tiny
-from support.lineage_factory import ASIDE, PROMOTED, REJECTED, build
+from support.lineage_factory import PROMOTED, REJECTED, UNGATED, build
 
 from bootstrap.config.conflicts import Conflicts
 from bootstrap.config.guards import DEFAULT_GUARDS, RANGES, Guard
 from bootstrap.config.recipe import Recipe
-from bootstrap.evaluation.guards import distrusted, findings, heed
-from bootstrap.ledger_records import Annotations, Decision, Edge, Generation, GuardAction, Health, HealthMetric
+from bootstrap.evaluation.guards import apply_guards, distrusted, findings
+from bootstrap.ledger_records import Annotations, Decision, DiagnosticMetric, Diagnostics, Edge, Generation, GuardAction
 from bootstrap.stages.answers import contributors
 from bootstrap.store.ledger import Entry
 
@@ -31,10 +31,10 @@ def guard(metric: str = "truncated", **settings: object) -> Guard:
     return Guard.model_validate({"metric": metric, **settings})
 
 
-def ill(*guards: Guard, **values: float) -> Health:
+def ill(*guards: Guard, **values: float) -> Diagnostics:
     """Health with the findings of these guards."""
-    health = Health(**values)
-    return health.model_copy(update={"findings": findings(health, guards)})
+    diagnostics = Diagnostics(**values)
+    return diagnostics.model_copy(update={"findings": findings(diagnostics, guards)})
 
 
 @pytest.fixture(scope="module")
@@ -45,21 +45,23 @@ def earlier(tmp_path_factory: pytest.TempPathFactory) -> list[Generation]:
 
 
 def warned(generation: Generation) -> Generation:
-    return generation.model_copy(update={"health": ill(guard(max=0.1), truncated=0.2)})
+    return generation.model_copy(update={"diagnostics": ill(guard(max=0.1), truncated=0.2)})
 
 
 def test_the_bound_itself_is_within_bounds() -> None:
-    assert findings(Health(truncated=0.1), [guard(max=0.1)]) == ()
-    assert findings(Health(entropy=0.1), [guard("entropy", min=0.1)]) == ()
+    assert findings(Diagnostics(truncated=0.1), [guard(max=0.1)]) == ()
+    assert findings(Diagnostics(entropy=0.1), [guard("entropy", min=0.1)]) == ()
 
 
 def test_what_was_not_measured_breaks_nothing() -> None:
-    assert findings(Health(), DEFAULT_GUARDS) == ()
+    assert findings(Diagnostics(), DEFAULT_GUARDS) == ()
 
 
 def test_a_finding_says_what_is_beyond_which_bound() -> None:
-    health = Health(length_ratio=2.5, entropy=0.0004)
-    found = findings(health, [guard("length_ratio", min=0.5, max=2.0), guard("entropy", min=0.001, action="roll_back")])
+    diagnostics = Diagnostics(length_ratio=2.5, entropy=0.0004)
+    found = findings(
+        diagnostics, [guard("length_ratio", min=0.5, max=2.0), guard("entropy", min=0.001, action="roll_back")]
+    )
     assert [str(one) for one in found] == [
         "length_ratio 2.5 is above 2 (warn)",
         "entropy 0.0004 is below 0.001 (roll back)",
@@ -68,8 +70,8 @@ def test_a_finding_says_what_is_beyond_which_bound() -> None:
 
 def test_one_metric_may_have_several_guards() -> None:
     early, late = guard(max=0.1), guard(max=0.3, action="stop")
-    assert [one.action for one in findings(Health(truncated=0.2), [early, late])] == [GuardAction.WARN]
-    assert [one.action for one in findings(Health(truncated=0.4), [early, late])] == [
+    assert [one.action for one in findings(Diagnostics(truncated=0.2), [early, late])] == [GuardAction.WARN]
+    assert [one.action for one in findings(Diagnostics(truncated=0.4), [early, late])] == [
         GuardAction.WARN,
         GuardAction.STOP,
     ]
@@ -77,14 +79,14 @@ def test_one_metric_may_have_several_guards() -> None:
 
 @pytest.mark.parametrize("decision", [BETTER, WORSE])
 def test_without_a_guard_that_rejects_the_gates_word_stands(decision: Decision, earlier: list[Generation]) -> None:
-    for health in (Health(truncated=0.9), ill(guard(max=0.1), truncated=0.9)):
+    for diagnostics in (Diagnostics(truncated=0.9), ill(guard(max=0.1), truncated=0.9)):
         champion = len(earlier) if decision.promoted else earlier[-1].champion
-        assert heed(decision, health, earlier=earlier) == (decision, champion)
+        assert apply_guards(decision, diagnostics, earlier=earlier) == (decision, champion)
 
 
 @pytest.mark.parametrize("action", ["reject", "stop"])
 def test_a_guard_overrules_the_gate_and_says_what_that_would_have_done(action: str, earlier: list[Generation]) -> None:
-    decision, champion = heed(BETTER, ill(guard(max=0.1, action=action), truncated=0.9), earlier=earlier)
+    decision, champion = apply_guards(BETTER, ill(guard(max=0.1, action=action), truncated=0.9), earlier=earlier)
     assert (decision.promoted, champion) == (False, 3)
     assert decision.reason == (
         f"rejected: guard truncated 0.9 is above 0.1 ({action}); the gate would have promoted it (level 5: 0.1 -> 0.9)"
@@ -92,41 +94,41 @@ def test_a_guard_overrules_the_gate_and_says_what_that_would_have_done(action: s
 
 
 def test_a_guard_adds_its_reason_to_the_gates_rejection(earlier: list[Generation]) -> None:
-    decision, _ = heed(WORSE, ill(guard(max=0.1, action="reject"), truncated=0.9), earlier=earlier)
+    decision, _ = apply_guards(WORSE, ill(guard(max=0.1, action="reject"), truncated=0.9), earlier=earlier)
     assert decision.reason == f"{WORSE.reason}; guard truncated 0.9 is above 0.1 (reject)"
 
 
 def test_a_roll_back_returns_to_the_last_champion_that_broke_no_guard(earlier: list[Generation]) -> None:
-    health = ill(guard(max=0.3, action="roll_back"), truncated=0.9)
+    diagnostics = ill(guard(max=0.3, action="roll_back"), truncated=0.9)
     sound, first, second, third = earlier
-    assert heed(BETTER, health, earlier=earlier)[1] == 3
-    decision, champion = heed(BETTER, health, earlier=[sound, first, second, warned(third)])
+    assert apply_guards(BETTER, diagnostics, earlier=earlier)[1] == 3
+    decision, champion = apply_guards(BETTER, diagnostics, earlier=[sound, first, second, warned(third)])
     assert champion == 1
     assert "(roll back); the champion returns to gen-1;" in decision.reason
-    assert heed(BETTER, health, earlier=[sound, warned(first), second, warned(third)])[1] == 0
+    assert apply_guards(BETTER, diagnostics, earlier=[sound, warned(first), second, warned(third)])[1] == 0
 
 
 def test_a_roll_back_falls_on_generation_0_when_no_champion_was_within_bounds(earlier: list[Generation]) -> None:
-    health = ill(guard(max=0.3, action="roll_back"), truncated=0.9)
-    assert heed(BETTER, health, earlier=[warned(one) for one in earlier])[1] == 0
+    diagnostics = ill(guard(max=0.3, action="roll_back"), truncated=0.9)
+    assert apply_guards(BETTER, diagnostics, earlier=[warned(one) for one in earlier])[1] == 0
 
 
-def test_what_is_kept_aside_leaves_the_champion_where_it_is(earlier: list[Generation]) -> None:
-    health = ill(guard(max=0.3, action="roll_back"), truncated=0.9)
+def test_what_is_left_ungated_leaves_the_champion_where_it_is(earlier: list[Generation]) -> None:
+    diagnostics = ill(guard(max=0.3, action="roll_back"), truncated=0.9)
     sound, first, second, third = earlier
-    decision, champion = heed(WORSE, health, earlier=[sound, first, second, warned(third)], aside=True)
+    decision, champion = apply_guards(WORSE, diagnostics, earlier=[sound, first, second, warned(third)], ungated=True)
     assert champion == 3
     assert decision.reason == f"{WORSE.reason}; guard truncated 0.9 is above 0.3 (roll back)"
 
 
 def test_generation_0_is_never_rejected() -> None:
     base = Decision(promoted=True, reason="generation 0: frontier 4", champion=None)
-    assert heed(base, ill(guard(max=0.1, action="stop"), truncated=0.9), earlier=[]) == (base, 0)
+    assert apply_guards(base, ill(guard(max=0.1, action="stop"), truncated=0.9), earlier=[]) == (base, 0)
 
 
 def test_default_guards_only_warn_and_watch_each_metric_but_one() -> None:
     assert {one.action for one in DEFAULT_GUARDS} == {GuardAction.WARN}
-    assert set(HealthMetric) - {one.metric for one in DEFAULT_GUARDS} == {HealthMetric.DISTINCT_ANSWERS}
+    assert set(DiagnosticMetric) - {one.metric for one in DEFAULT_GUARDS} == {DiagnosticMetric.DISTINCT_ANSWERS}
 
 
 @pytest.mark.parametrize(
@@ -160,15 +162,15 @@ def test_a_roll_back_that_changes_what_is_grown_is_accepted(stages: list[dict[st
 
 
 def spoken_against(generation: Generation, action: str, **changes: object) -> Generation:
-    health = ill(guard(max=0.1, action=action), truncated=0.9)
-    return generation.model_copy(update={"health": health, **changes})
+    diagnostics = ill(guard(max=0.1, action=action), truncated=0.9)
+    return generation.model_copy(update={"diagnostics": diagnostics, **changes})
 
 
 def test_generations_that_a_guard_rejected_are_distrusted_and_those_that_it_warned_of_are_not(
     earlier: list[Generation],
 ) -> None:
     sound, first, second, third = earlier
-    clean = second.model_copy(update={"health": Health()})
+    clean = second.model_copy(update={"diagnostics": Diagnostics()})
     assert distrusted([sound, first, clean, third]) == set(), "the gate's rejections keep their verified answers"
     for action in ("reject", "stop"):
         assert distrusted([sound, spoken_against(first, action), clean, third]) == {1}
@@ -191,13 +193,13 @@ def test_a_roll_back_leaves_the_champions_after_the_one_that_it_returns_to_and_t
         child(third, 6, of=1, champion=6),
     ]
     assert distrusted(chain) == {2, 3, 5}
-    kept_aside = chain[5].model_copy(update={"outcome": ASIDE, "champion": 2})
-    assert distrusted([*chain[:5], kept_aside]) == {5}, "what is kept aside rolls no champion back"
+    ungated = chain[5].model_copy(update={"outcome": UNGATED, "champion": 2})
+    assert distrusted([*chain[:5], ungated]) == {5}, "what is left ungated rolls no champion back"
 
 
 def child(template: Generation, number: int, *, of: int, champion: int) -> Generation:
     edges = (Edge(role="init", generation=of, fingerprint="f" * 64),)
-    changes = {"number": number, "champion": champion, "edges": edges, "health": Health()}
+    changes = {"number": number, "champion": champion, "edges": edges, "diagnostics": Diagnostics()}
     return template.model_copy(update=changes)
 
 
@@ -210,7 +212,7 @@ def test_answers_of_distrusted_generations_are_not_replayed(earlier: list[Genera
     sound, first, second, third = earlier
     assert numbers([sound, first, second, third], [3]) == [0, 1, 2, 3]
     assert numbers([sound, first, spoken_against(second, "reject"), third], [3]) == [0, 1, 3]
-    arm = child(third, 4, of=3, champion=3).model_copy(update={"outcome": ASIDE})
+    arm = child(third, 4, of=3, champion=3).model_copy(update={"outcome": UNGATED})
     assert numbers([sound, first, second, third, arm], [3]) == [0, 1, 2, 3]
     assert numbers([sound, first, second, third, arm], [1, 4]) == [0, 1, 2, 3, 4]
     assert numbers([sound, first, second, third, spoken_against(arm, "reject")], [4]) == [0, 1, 2, 3]
@@ -218,14 +220,14 @@ def test_answers_of_distrusted_generations_are_not_replayed(earlier: list[Genera
 
 
 def test_every_metric_has_a_range() -> None:
-    assert set(RANGES) == set(HealthMetric)
+    assert set(RANGES) == set(DiagnosticMetric)
 
 
 @pytest.mark.parametrize(
     ("changes", "settings", "remedy"),
     [
         ({"evaluation": {**tiny.EVALUATION, "sampled": None}}, {"metric": "entropy", "min": 0.2}, "evaluation.sampled"),
-        ({"health": {"prompts": 0}}, {"metric": "kl_base", "max": 0.2}, "health.prompts is 0"),
+        ({"diagnostics": {"prompts": 0}}, {"metric": "kl_base", "max": 0.2}, "diagnostics.prompts is 0"),
         ({}, {"metric": "disagreement", "max": 0.2}, "set evaluation.verifier to another one"),
         (
             {"generations": {"count": 1, "init": "previous", "steps": [tiny.RL]}},
@@ -265,5 +267,5 @@ def test_a_guard_on_disagreement_acts_where_a_stage_is_judged_by_another_verifie
 
 
 def test_a_recipe_that_was_written_out_with_its_defaults_loads_again() -> None:
-    recipe = tiny.recipe(evaluation={**tiny.EVALUATION, "sampled": None}, health={"prompts": 0})
+    recipe = tiny.recipe(evaluation={**tiny.EVALUATION, "sampled": None}, diagnostics={"prompts": 0})
     assert Recipe.model_validate_json(recipe.model_dump_json(), context={"folder": Path()}) == recipe

@@ -16,7 +16,7 @@ from bootstrap.prompts.gym import Gym
 from bootstrap.records import Status
 from bootstrap.scoring import gym
 from bootstrap.scoring.gym import CONDITIONS, EVALUATING, FORMS, ReasoningGym
-from bootstrap.scoring.probe import Case, probe
+from bootstrap.scoring.sanity import Case, sanity_check
 from bootstrap.scoring.verifier import Answer, Tools, build_verifier
 
 pytestmark = pytest.mark.sandbox
@@ -137,7 +137,7 @@ def test_right_answers_pass_and_the_tasks_wrong_ones_fail(verifier, name):
         Case(prompt=p.text, reference=task.reference(p), right=task.solution(p), wrong=task.wrong_answers(p))
         for p in task.heldout(1, 6)
     ]
-    assert probe(verifier, cases) >= 5
+    assert sanity_check(verifier, cases) >= 5
 
 
 @pytest.mark.parametrize("name", sorted(EVALUATING - gym_items.HASH_ORDERED))
@@ -147,7 +147,7 @@ def test_scorers_that_evaluate_answers_judge_inside_the_sandbox(verifier, name):
         Case(prompt=p.text, reference=task.reference(p), right=task.solution(p), wrong=task.wrong_answers(p))
         for p in task.heldout(1, 2)
     ]
-    assert probe(verifier, cases) >= 10
+    assert sanity_check(verifier, cases) >= 10
     judgement = judge(verifier, cases[0].reference, cases[0].right)[0]
     assert judgement.status is Status.PASS
     assert judgement.sandbox in ("seal", "seal+ns", "bwrap")

@@ -19,7 +19,7 @@ from bootstrap.errors import VerifierError
 from bootstrap.records import Status
 from bootstrap.scoring.endpoint import ChatClient, Question
 from bootstrap.scoring.judge import Judge, defused, parse
-from bootstrap.scoring.probe import Case, probe
+from bootstrap.scoring.sanity import Case, sanity_check
 from bootstrap.scoring.verifier import Answer, Judgement, Tools, build_verifier
 
 QUESTION = "Which metal is liquid at room temperature?"
@@ -53,7 +53,7 @@ def test_the_judge_passes_right_answers_and_fails_wrong_ones() -> None:
         judge = judge_at(server)
         found = judged(judge, "Hg", "iron", "mercury")
         case = Case(prompt=QUESTION, reference=MERCURY, right="Hg", wrong=["tin", "zinc", "gold", "lead"])
-        assert probe(judge, [case]) == 5
+        assert sanity_check(judge, [case]) == 5
     assert statuses(found) == "PFP"
     assert [judgement.reward for judgement in found] == [1.0, 0.0, 1.0]
     assert found[1].reason == "worse than the reference: 2 of 2 votes"

@@ -14,9 +14,9 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from bootstrap.config.base_model import ScratchModel
 from bootstrap.config.optimizers import AdamW, MuonAdamW, Optimizer, Schedule
 from bootstrap.errors import FingerprintMismatch, RecipeError, WorkerError
-from bootstrap.learner_records import GuideForm
+from bootstrap.learner_records import KlForm
 from bootstrap.pool import LocalPool
-from bootstrap.records import Batch, Checkpoint, Example, Guide, Normalizers, Prompt, Sampling, Split
+from bootstrap.records import Batch, Checkpoint, Example, KlTarget, Normalizers, Prompt, Sampling, Split
 from bootstrap.stages.generate import requests
 from bootstrap.store.fingerprint import fingerprint_model
 from bootstrap.training.learner import Learner
@@ -304,17 +304,17 @@ def test_a_teacher_without_outputs_for_tokens_that_the_student_can_draw_is_refus
         student(0, of_width(99, by=-1))
 
 
-def test_a_guide_is_silent_on_padding_that_the_policy_drew_and_the_guide_lacks():
-    guide = of_width(99, by=0)
-    pool = student(5, guide)
-    forms = tuple(Guide(model=guide.fingerprint, weight=0.5, form=form) for form in GuideForm if not form.in_loss)
+def test_a_kl_target_is_silent_on_padding_that_the_policy_drew_and_the_kl_target_lacks():
+    kl_target = of_width(99, by=0)
+    pool = student(5, kl_target)
+    forms = tuple(KlTarget(model=kl_target.fingerprint, weight=0.5, form=form) for form in KlForm if not form.in_loss)
     plain = replace(sequence(1, rl=True), tokens=(1, 5, 6, 7, 8), num_prompt_tokens=2, advantages=(0.0,) * 3)
     plain = replace(plain, logprobs=(-2.7,) * 3)
-    drawn = replace(plain, tokens=(1, 5, 6, 18, 8), guides=forms)
-    (reading,) = pool.read([drawn], temperature=1.0)
-    assert reading.rewards[1] == 0 and all(reading.rewards[place] for place in (0, 2))
-    in_loss = tuple(Guide(model=guide.fingerprint, weight=0.5, form=form) for form in GuideForm)
-    gradient = pool.workers[0].gradient(Batch(examples=[replace(drawn, guides=in_loss)], normalizers=Normalizers()))
+    drawn = replace(plain, tokens=(1, 5, 6, 18, 8), kl_targets=forms)
+    (scores,) = pool.recompute_logprobs([drawn], temperature=1.0)
+    assert scores.rewards[1] == 0 and all(scores.rewards[place] for place in (0, 2))
+    in_loss = tuple(KlTarget(model=kl_target.fingerprint, weight=0.5, form=form) for form in KlForm)
+    gradient = pool.workers[0].gradient(Batch(examples=[replace(drawn, kl_targets=in_loss)], normalizers=Normalizers()))
     assert np.isfinite(gradient.flat).all() and gradient.rl_loss != 0
 
 

@@ -7,9 +7,9 @@ import pytest
 from support.store_doubles import ANNOTATIONS, toy_generation
 
 from bootstrap.canonical import canonical_json
-from bootstrap.errors import BooksUnbalanced, StoreCorrupt, StoreError
-from bootstrap.ledger_records import Books
-from bootstrap.store.ledger import Ledger, check_books
+from bootstrap.errors import AccountingMismatch, StoreCorrupt, StoreError
+from bootstrap.ledger_records import Accounting
+from bootstrap.store.ledger import Ledger, check_accounting
 
 
 @pytest.fixture
@@ -146,9 +146,9 @@ def test_a_scan_goes_on_after_a_broken_record(ledger: Ledger):
     assert [type(result).__name__ for result in results] == ["Entry", "StoreCorrupt", "Entry"]
 
 
-def test_balanced_books_pass():
-    check_books(toy_generation(0, {}))
-    check_books(toy_generation(0, {}, books=Books()))
+def test_reconciled_accounting_passes():
+    check_accounting(toy_generation(0, {}))
+    check_accounting(toy_generation(0, {}, accounting=Accounting()))
 
 
 @pytest.mark.parametrize(
@@ -163,10 +163,12 @@ def test_balanced_books_pass():
         {"dropped": {"equal rewards": 2, "unverifiable": 1}},
     ],
 )
-def test_unbalanced_books_block_the_commit_and_the_message_holds_the_numbers(ledger: Ledger, change: dict):
+def test_accounting_that_does_not_reconcile_blocks_the_commit_and_the_message_holds_the_numbers(
+    ledger: Ledger, change: dict
+):
     good = toy_generation(3, {})
-    bad = good.model_copy(update={"books": good.books.model_copy(update=change)})
-    with pytest.raises(BooksUnbalanced, match=r"generation 3 .*\d+ rollouts; \d+ verdicts; \d passed") as caught:
+    bad = good.model_copy(update={"accounting": good.accounting.model_copy(update=change)})
+    with pytest.raises(AccountingMismatch, match=r"generation 3 .*\d+ rollouts; \d+ verdicts; \d passed") as caught:
         ledger.append(bad, ANNOTATIONS)
     assert not isinstance(next(iter(change.values())), int) or str(next(iter(change.values()))) in str(caught.value)
     assert len(ledger.read()) == 3

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.lineage_factory import ASIDE, PROMOTED, REJECTED, build, compare_finally
+from support.lineage_factory import PROMOTED, REJECTED, UNGATED, build, compare_finally
 
-from bootstrap.ledger_records import HealthMetric, Outcome
+from bootstrap.ledger_records import DiagnosticMetric, GenerationOutcome
 from bootstrap.lineage import metrics
-from bootstrap.lineage.metrics import Point
+from bootstrap.lineage.metrics import MetricPoint
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 
@@ -27,14 +27,14 @@ LEGAL = re.compile(r"[\w./: -]+")
 
 @pytest.fixture(scope="module")
 def entries(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Entry]:
-    return build(tmp_path_factory.mktemp("store") / "addition", plan=(PROMOTED, REJECTED, PROMOTED, ASIDE))
+    return build(tmp_path_factory.mktemp("store") / "addition", plan=(PROMOTED, REJECTED, PROMOTED, UNGATED))
 
 
-def points(entry: Entry) -> list[Point]:
+def points(entry: Entry) -> list[MetricPoint]:
     return metrics.of_generation(entry, at=AT, models=MODELS)
 
 
-def values(found: Sequence[Point], prefix: str = "") -> dict[str, float]:
+def values(found: Sequence[MetricPoint], prefix: str = "") -> dict[str, float]:
     return {point.key: point.value for point in found if point.key.startswith(prefix)}
 
 
@@ -65,18 +65,18 @@ def test_each_level_has_its_accuracy_within_its_interval_and_samples_where_there
 
 def test_what_was_measured_on_the_suite_names_it_and_nothing_else_does(entries: Sequence[Entry]) -> None:
     report = entries[3].generation.report
-    named = {point.dataset for point in points(entries[3]) if point.key.startswith(("eval/", "health/"))}
+    named = {point.dataset for point in points(entries[3]) if point.key.startswith(("eval/", "diagnostics/"))}
     assert named == {(f"suite-{report.suite[:12]}", report.suite[:32])}
-    others = [point for point in points(entries[3]) if not point.key.startswith(("eval/", "health/"))]
+    others = [point for point in points(entries[3]) if not point.key.startswith(("eval/", "diagnostics/"))]
     assert others and {point.dataset for point in others} == {None}
 
 
-def test_health_is_what_the_record_measured_and_how_many_guards_broke(entries: Sequence[Entry]) -> None:
+def test_diagnostics_are_what_the_record_measured_and_how_many_guards_broke(entries: Sequence[Entry]) -> None:
     for entry in entries:
-        health = entry.generation.health
-        measured = {f"health/{metric}" for metric in HealthMetric if health.value(metric) is not None}
-        assert set(values(points(entry), "health/")) == measured | {"health/findings"}
-    assert [values(points(entry))["health/findings"] for entry in entries] == [0, 0, 1, 0, 0]
+        diagnostics = entry.generation.diagnostics
+        measured = {f"diagnostics/{metric}" for metric in DiagnosticMetric if diagnostics.value(metric) is not None}
+        assert set(values(points(entry), "diagnostics/")) == measured | {"diagnostics/findings"}
+    assert [values(points(entry))["diagnostics/findings"] for entry in entries] == [0, 0, 1, 0, 0]
 
 
 @pytest.mark.parametrize("kind", ["flops", "tokens", "seconds"])
@@ -172,7 +172,7 @@ def test_the_lineages_curves_have_a_point_per_generation_at_its_own_step(entries
         assert {point.step for point in found} == {entry.generation.number}
         assert {point.key.partition("/")[0] for point in found} == {"gen"}
     promoted = [values(found)["gen/promoted"] for found in by_entry]
-    assert promoted == [float(entry.generation.outcome in (Outcome.BASE, PROMOTED)) for entry in entries]
+    assert promoted == [float(entry.generation.outcome in (GenerationOutcome.BASE, PROMOTED)) for entry in entries]
     assert [values(found)["gen/champion"] for found in by_entry] == [0, 1, 1, 3, 3]
     panel = [values(found)["gen/panel/copy/accuracy"] for found in by_entry]
     assert panel == [entry.generation.report.panel["copy"][0].accuracy for entry in entries]

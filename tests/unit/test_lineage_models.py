@@ -49,15 +49,19 @@ def asked(models: LineageModels, *prompts: str, model: str | int = "base", **cha
     return models.complete(prompts, model=model, **how | changes)
 
 
-def test_a_peer_samples_with_its_own_weights_and_tokenizer_and_leaves_the_student_alone(pool: LocalPool) -> None:
+def test_a_frozen_sampler_samples_with_its_own_weights_and_tokenizer_and_leaves_the_student_alone(
+    pool: LocalPool,
+) -> None:
     student = pool.holding
-    peer = taught("ab", "fed", characters=LETTERS)
-    pool.load_peer(peer)
+    frozen_sampler = taught("ab", "fed", characters=LETTERS)
+    pool.load_frozen_sampler(frozen_sampler)
     prompt = Prompt(id="p", task="t", level=1, text="ab", split=Split.TRAIN)
     [rollout] = pool.generate(
-        [Request(id="g.k0", prompt=prompt, seed=1)], Sampling(temperature=0.0, max_new_tokens=8), by=peer.fingerprint
+        [Request(id="g.k0", prompt=prompt, seed=1)],
+        Sampling(temperature=0.0, max_new_tokens=8),
+        by=frozen_sampler.fingerprint,
     )
-    assert (rollout.text, rollout.policy) == ("fed", peer.fingerprint)
+    assert (rollout.text, rollout.policy) == ("fed", frozen_sampler.fingerprint)
     assert rollout.prompt_tokens == (1, 4, 5)
     assert pool.holding == student
     assert pool.broadcast("fingerprint") == [student] * 2
@@ -65,10 +69,10 @@ def test_a_peer_samples_with_its_own_weights_and_tokenizer_and_leaves_the_studen
     assert mine.policy == student
 
 
-def test_a_peer_can_sample_while_the_student_trains(pool: LocalPool) -> None:
-    peer = taught("12", "3")
+def test_a_frozen_sampler_can_sample_while_the_student_trains(pool: LocalPool) -> None:
+    frozen_sampler = taught("12", "3")
     models = LineageModels(pool)
-    models.bind({"base": (0, peer)})
+    models.bind({"base": (0, frozen_sampler)})
     example = Example(source="x", tokens=(1, 5, 6, 2), num_prompt_tokens=2, ce_weight=1.0)
     batch = Batch(examples=[example, example], normalizers=Normalizers(ce=4.0))
     pool.broadcast("begin", AdamW(lr=0.01))
@@ -96,19 +100,19 @@ def test_completions_that_the_limit_cut_are_left_out(pool: LocalPool) -> None:
 
 
 class Watched(LocalPool):
-    """Says which peers came and went."""
+    """Says which frozen samplers came and went."""
 
     def __init__(self) -> None:
         super().__init__(1, batch_rows=8)
         self.log: list[str] = []
 
-    def load_peer(self, checkpoint: Checkpoint) -> object:
+    def load_frozen_sampler(self, checkpoint: Checkpoint) -> object:
         self.log.append(f"load {checkpoint.fingerprint[:8]}")
-        return super().load_peer(checkpoint)
+        return super().load_frozen_sampler(checkpoint)
 
-    def drop_peer(self, fingerprint: str) -> None:
+    def drop_frozen_sampler(self, fingerprint: str) -> None:
         self.log.append(f"drop {fingerprint[:8]}")
-        super().drop_peer(fingerprint)
+        super().drop_frozen_sampler(fingerprint)
 
 
 def test_each_set_of_weights_is_loaded_when_first_asked_once_and_dropped_when_named_no_more() -> None:
@@ -126,7 +130,7 @@ def test_each_set_of_weights_is_loaded_when_first_asked_once_and_dropped_when_na
     assert pool.log[1:] == [f"load {second.fingerprint[:8]}"]
     models.bind({"champion": (1, second)})
     assert pool.log[2:] == [f"drop {first.fingerprint[:8]}"]
-    assert list(pool.workers[0].peers) == [second.fingerprint]
+    assert list(pool.workers[0].frozen_samplers) == [second.fingerprint]
 
 
 def test_a_generation_that_does_not_exist_yet_is_named(pool: LocalPool) -> None:
@@ -138,11 +142,11 @@ def test_a_generation_that_does_not_exist_yet_is_named(pool: LocalPool) -> None:
 def test_weights_that_are_not_the_ledgers_are_refused(pool: LocalPool) -> None:
     models = LineageModels(pool)
     models.bind({"base": (0, Checkpoint(fingerprint="0" * 64, files=made(1).files))})
-    with pytest.raises(FingerprintMismatch, match="a peer's weights are"):
+    with pytest.raises(FingerprintMismatch, match="a frozen sampler's weights are"):
         asked(models, "1")
 
 
-def test_the_work_of_peers_is_counted_once(pool: LocalPool) -> None:
+def test_the_work_of_frozen_samplers_is_counted_once(pool: LocalPool) -> None:
     models = LineageModels(pool)
     models.bind({"base": (0, taught("12", "345"))})
     asked(models, "12", temperature=0.0, samples=1)

@@ -50,10 +50,10 @@ def test_a_rejection_says_why(entries: Sequence[Entry]) -> None:
     assert first.startswith("gen-2 was rejected: level 6 0.337 → 0.337 is no significant improvement")
 
 
-def test_guards_that_were_broken_stand_above_the_figures_and_health_below(entries: Sequence[Entry]) -> None:
+def test_guards_that_were_broken_stand_above_the_figures_and_diagnostics_below(entries: Sequence[Entry]) -> None:
     parts = notes.of_generation(entries[2], receipts(entries), registered="addition").split("\n\n")
     assert parts[2] == "Guards: truncated 0.25 is above 0.1 (warn)."
-    (table,) = [part for part in parts if part.startswith("| health |")]
+    (table,) = [part for part in parts if part.startswith("| diagnostics |")]
     assert "| truncated | 0.25 | truncated 0.25 is above 0.1 (warn) |" in table
     assert "| entropy | 0.21 |  |" in table and "kl_parent" not in table
     assert "Guards:" not in notes.of_generation(entries[3], receipts(entries), registered="addition")

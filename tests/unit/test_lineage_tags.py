@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.lineage_factory import ASIDE, PROMOTED, RECIPE, REJECTED, build
+from support.lineage_factory import PROMOTED, RECIPE, REJECTED, UNGATED, build
 
-from bootstrap.ledger_records import Edge, Outcome
+from bootstrap.ledger_records import Edge, GenerationOutcome
 from bootstrap.lineage import queries, tags
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
@@ -29,7 +29,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def entries(root: Path) -> Sequence[Entry]:
-    return build(root, plan=(PROMOTED, REJECTED, PROMOTED, ASIDE), outside="/models/tutor")
+    return build(root, plan=(PROMOTED, REJECTED, PROMOTED, UNGATED), outside="/models/tutor")
 
 
 def of(entry: Entry, *, base: Pretrained | None = None) -> dict[str, str]:
@@ -58,17 +58,17 @@ def test_the_models_that_went_in_stand_under_their_roles_and_data_is_none_of_the
     assert of(entries[3])["bootstrap.parent"] == "gen-1"
 
 
-def test_a_generation_kept_aside_is_not_called_rejected(entries: Sequence[Entry]) -> None:
+def test_a_generation_left_ungated_is_not_called_rejected(entries: Sequence[Entry]) -> None:
     words = {}
     for entry in entries:
-        for outcome in (entry.generation.outcome, Outcome.ASIDE):
+        for outcome in (entry.generation.outcome, GenerationOutcome.UNGATED):
             told = changed(entry, outcome=outcome)
             words[outcome] = tags.gate(told.generation), queries.generation(told)["decision"]
     assert words == {
-        Outcome.BASE: ("accepted", "promoted"),
-        Outcome.PROMOTED: ("accepted", "promoted"),
-        Outcome.REJECTED: ("rejected", "rejected"),
-        Outcome.ASIDE: ("aside", "aside"),
+        GenerationOutcome.BASE: ("accepted", "promoted"),
+        GenerationOutcome.PROMOTED: ("accepted", "promoted"),
+        GenerationOutcome.REJECTED: ("rejected", "rejected"),
+        GenerationOutcome.UNGATED: ("ungated", "ungated"),
     }
     for entry in entries:
         run, version = of(entry), tags.of_version(entry.generation, base=None)

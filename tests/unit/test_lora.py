@@ -190,20 +190,20 @@ def test_doras_kept_lengths_do_not_outlive_an_update():
     assert [r.logprobs for r in after] == [r.logprobs for r in expected]
 
 
-def test_a_teacher_and_a_peer_may_be_adapters_over_the_same_base():
+def test_a_teacher_and_a_frozen_sampler_may_be_adapters_over_the_same_base():
     files = small_folder()
     found = worker(files)
     before = found.export()
     alone = found.generate(REQUESTS, SAMPLED)
     train(found)
-    shape = found.load_peer(before.files, before.fingerprint)
+    shape = found.load_frozen_sampler(before.files, before.fingerprint)
     found.load_teacher(before.files, before.fingerprint)
     assert shape.num_frozen_matmul_parameters == shape.num_matmul_parameters
     answers = found.generate(REQUESTS, SAMPLED, before.fingerprint)
     assert [r.logprobs for r in answers] == [r.logprobs for r in alone]
     assert answers[0].policy == before.fingerprint != found.fingerprint()
     base = found.bases[fingerprint_model(files)].model.model.embed_tokens.weight
-    for shared in (found.model, found.peers[before.fingerprint].model, found.teachers[before.fingerprint]):
+    for shared in (found.model, found.frozen_samplers[before.fingerprint].model, found.teachers[before.fingerprint]):
         assert shared.model.embed_tokens.weight is base
 
 

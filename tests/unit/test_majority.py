@@ -12,7 +12,7 @@ from bootstrap.config.models import MajorityVerifier, roles
 from bootstrap.config.verifiers import RubricVerifier
 from bootstrap.errors import VerifierError
 from bootstrap.records import Status
-from bootstrap.scoring.probe import Case, probe
+from bootstrap.scoring.sanity import Case, sanity_check
 from bootstrap.scoring.verifier import Answer, Judgement, Tools, build_verifier
 
 
@@ -131,9 +131,9 @@ def test_without_a_lineage_no_generation_can_vote() -> None:
         build_verifier(MajorityVerifier(voters=("base",)))
 
 
-def test_the_vote_withstands_the_probe_of_verifiers_of_groups() -> None:
+def test_the_vote_withstands_the_sanity_check_of_verifiers_of_groups() -> None:
     case = Case(prompt="6*7=", reference="42", right="42", wrong=["41", "43", "4", ""])
-    assert probe(build_verifier(MajorityVerifier()), [case]) == 5
+    assert sanity_check(build_verifier(MajorityVerifier()), [case]) == 5
 
 
 @pytest.mark.parametrize(

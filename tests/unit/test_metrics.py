@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from bootstrap.evaluation.metrics import frontier, lead, majority_at_k, mcnemar_exact, pass_at_k, pool_small
+from bootstrap.evaluation.metrics import (
+    frontier,
+    generalization_margin,
+    majority_at_k,
+    mcnemar_exact,
+    pass_at_k,
+    pool_small,
+)
 
 
 @pytest.mark.parametrize("num_samples", [1, 4, 7])
@@ -55,8 +62,8 @@ def test_small_levels_are_pooled_with_the_next_until_there_are_enough_prompts():
 @pytest.mark.parametrize(
     ("shares", "expected"), [({5: 0.5, 6: 0.6, 7: 0.4, 8: 0.9}, 2), ({5: 0.49, 6: 1.0}, 0), ({6: 1.0}, 0), ({}, 0)]
 )
-def test_the_lead_counts_consecutive_levels_beyond_the_trained_ones(shares, expected):
-    assert lead(shares, trained_level=4) == expected
+def test_the_generalization_margin_counts_consecutive_levels_beyond_the_trained_ones(shares, expected):
+    assert generalization_margin(shares, trained_level=4) == expected
 
 
 @given(st.integers(0, 400), st.integers(0, 400))

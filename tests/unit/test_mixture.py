@@ -88,13 +88,13 @@ def test_demonstrations_come_of_all_parts_with_their_references(mixture):
         mixture.demonstrate([3, 4], 1, seed=0)
 
 
-def test_stepping_stones_come_of_the_parts_that_have_them(mixture):
-    prompts = mixture.draw(4, 200, seed=3, stepping_stone=True)
-    assert {(prompt.task, prompt.stepping_stone) for prompt in prompts} == {("sum", True), ("back", False)}
+def test_easier_variants_come_of_the_parts_that_have_them(mixture):
+    prompts = mixture.draw(4, 200, seed=3, easier_variant=True)
+    assert {(prompt.task, prompt.easier_variant) for prompt in prompts} == {("sum", True), ("back", False)}
     with pytest.raises(RecipeError, match="aim at level 2"):
-        mixture.draw(1, 2, seed=0, stepping_stone=True)
-    with pytest.raises(RecipeError, match=r"stepping_stones: 0$"):
-        build_task(settings(back=BACK)).draw(3, 2, seed=0, stepping_stone=True)
+        mixture.draw(1, 2, seed=0, easier_variant=True)
+    with pytest.raises(RecipeError, match=r"easier_variants: 0$"):
+        build_task(settings(back=BACK)).draw(3, 2, seed=0, easier_variant=True)
 
 
 def test_a_text_before_prompts_tells_parts_apart_and_changes_no_answer():
@@ -202,7 +202,7 @@ def recipe(**changes: Any) -> Recipe:
         "name": "mixed",
         "task": {"type": "mixture", "base_level": 3, "parts": {"sum": SUM, "back": BACK}},
         "base": {"steps": [{"type": "sft", "updates": 1}]},
-        "generations": {"count": 2, "steps": [{"type": "rl", "updates": 1}]},
+        "generations": {"count": 2, "steps": [{"type": "rl", "rounds": 1}]},
     }
     return Recipe.model_validate(told | changes)
 
@@ -297,7 +297,7 @@ def test_a_part_may_be_trained_on_by_its_form_where_answers_decide_at_the_gate()
     }
 
 
-def test_every_part_of_a_verifier_is_probed():
+def test_every_part_of_a_verifier_is_checked():
     # A number equals itself with a zero before it, and `numeric` cannot read letters.
     wanted = recipe(verifier=by_task(sum=EXACT, back={"type": "numeric"}))
     with pytest.raises(VerifierError, match="verifier numeric"):

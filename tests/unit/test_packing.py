@@ -13,9 +13,9 @@ from bootstrap.config.base_model import ScratchModel
 from bootstrap.config.optimizers import AdamW
 from bootstrap.config.training import Training
 from bootstrap.errors import RecipeError
-from bootstrap.learner_records import GuideForm, RatioLevel
+from bootstrap.learner_records import KlForm, RatioLevel
 from bootstrap.pool import LocalPool
-from bootstrap.records import Batch, Example, Guide, Normalizers
+from bootstrap.records import Batch, Example, KlTarget, Normalizers
 from bootstrap.training import packing
 from bootstrap.training.batch import micro_batches
 
@@ -26,7 +26,7 @@ KINDS = ["scratch", "llama"]
 
 
 def pool_of(kind: str, *, packed: bool, batch_rows: int = 64, **training) -> LocalPool:
-    """One worker with a model and, as guides and teachers, two others of its kind."""
+    """One worker with a model and, as KL targets and teachers, two others of its kind."""
     pool = LocalPool(1, batch_rows=batch_rows)
     pool.configure(Training(packing=packed, **training))
     others = []
@@ -52,17 +52,17 @@ def sequence(index: int) -> Example:
 
 
 def batch(pool: LocalPool) -> Batch:
-    """Sequences in every stream: policy gradient with guides and a critic, imitation, two teachers."""
+    """Sequences in every stream: policy gradient with KL targets and a critic, imitation, two teachers."""
     examples = []
     for index in range(24):
         rng, one = np.random.default_rng(100 + index), sequence(index)
         size = len(one.tokens) - one.num_prompt_tokens
         model = pool.others[index % 2].fingerprint
         if index % 3 == 0:
-            guides = tuple(Guide(model=model, weight=0.2, form=f) for f in (GuideForm.REWARD_K1, GuideForm.LOSS_K3))
+            kl_targets = tuple(KlTarget(model=model, weight=0.2, form=f) for f in (KlForm.REWARD_K1, KlForm.LOSS_K3))
             numbers = [tuple(map(float, row)) for row in rng.normal(size=(4, size))]
             named = dict(zip(("advantages", "logprobs", "values", "returns"), numbers, strict=True))
-            examples.append(replace(one, guides=guides, **named))
+            examples.append(replace(one, kl_targets=kl_targets, **named))
         else:
             examples.append(
                 replace(one, ce_weight=1.0) if index % 3 == 1 else replace(one, kl_weight=0.5, teacher=model)
@@ -85,9 +85,9 @@ def test_packed_losses_and_gradients_are_those_of_padded_rows(kind, batch_rows):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_packed_readings_are_those_of_padded_rows(kind):
+def test_packed_token_scores_are_those_of_padded_rows(kind):
     padded, packed = (
-        pool.read([*batch(pool).examples], temperature=0.7)
+        pool.recompute_logprobs([*batch(pool).examples], temperature=0.7)
         for pool in (pool_of(kind, packed=False), pool_of(kind, packed=True))
     )
     for one, other in zip(padded, packed, strict=True):
@@ -102,11 +102,11 @@ def test_a_changed_sequence_leaves_its_neighbours_in_the_row_bit_for_bit(kind, p
     examples = [sequence(index) for index in range(12)]
     passes = list(micro_batches(examples, pad=0, max_rows=64, packed=True))
     assert any((row.unique() >= 0).sum() > 1 for _, micro in passes for row in micro.sequence_BT), "rows are shared"
-    before = pool.read(examples, temperature=1.0)
+    before = pool.recompute_logprobs(examples, temperature=1.0)
     for changed in (0, 5, 11):
         rest = [e for place, e in enumerate(examples) if place != changed]
         other = replace(examples[changed], tokens=tuple(23 - token for token in examples[changed].tokens))
-        after = pool.read([*examples[:changed], other, *examples[changed + 1 :]], temperature=1.0)
+        after = pool.recompute_logprobs([*examples[:changed], other, *examples[changed + 1 :]], temperature=1.0)
         assert after[changed].logprobs != before[changed].logprobs
         same = [(a, b) for place, (a, b) in enumerate(zip(after, before, strict=True)) if place != changed]
         assert len(same) == len(rest) and all(a == b for a, b in same)
@@ -167,7 +167,7 @@ def test_models_that_cannot_keep_sequences_apart_are_refused_with_the_remedy():
 
 
 def test_a_generation_grows_with_packing_and_says_so_in_its_identity(tmp_path):
-    step = RL | {"updates": 2}
+    step = RL | {"rounds": 2}
     teaching = DISTILL | {"updates": 2}
     plain, packed = (
         grow(recipe(steps=[step, teaching], count=1, training={"packing": value}), tmp_path / str(value))

@@ -14,7 +14,7 @@ from bootstrap.compute import MUON_COPIES, MUON_PORTION, llama_shape, train_flop
 from bootstrap.config.load import load_recipe
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError, VerifierError
-from bootstrap.plan import LIVE_SHARE, LineagePlan, make_plan, notes, shape_of_config
+from bootstrap.plan import INFORMATIVE_SHARE, LineagePlan, make_plan, notes, shape_of_config
 from bootstrap.prompts.build import build_task
 from bootstrap.scoring.verifier import Tools
 from bootstrap.stages.verifiers import open_verifiers
@@ -23,7 +23,7 @@ from bootstrap.store.ledger import Entry
 pytestmark = pytest.mark.torch
 
 BASE = {"model": {"type": "scratch"}, "steps": [{"type": "sft", "updates": 10, "batch_size": 20}]}
-RL = {"type": "rl", "updates": 5, "prompts_per_update": 4, "group_size": 8, "distillation": {"batch_size": 6}}
+RL = {"type": "rl", "rounds": 5, "prompts_per_update": 4, "group_size": 8, "distillation": {"batch_size": 6}}
 REJECTION = {"type": "sft", "updates": 5, "source": {"type": "rejection", "prompts": 40, "samples_per_prompt": 2}}
 
 
@@ -119,7 +119,7 @@ def test_the_start_is_said_in_the_recipes_words() -> None:
     }
 
 
-def test_a_generation_that_is_kept_aside_is_no_champion_to_be() -> None:
+def test_a_generation_that_is_left_ungated_is_no_champion_to_be() -> None:
     first, last = {"name": "first", "steps": [RL]}, {"name": "last", "steps": [RL]}
     small = {"name": "small", "gate": "never", "init": {"type": "scratch", "num_layers": 1}, "steps": [RL]}
     starts = [
@@ -212,8 +212,8 @@ def test_groups_drawn_in_place_of_others_are_counted() -> None:
 
     plain, again = planned(), planned(resample=1)
     # Of the groups drawn, as many again as gave no gradient.
-    assert again["generate"] == pytest.approx((2 - LIVE_SHARE) * plain["generate"])
-    assert again["train"] == pytest.approx((2 - LIVE_SHARE) * plain["train"])
+    assert again["generate"] == pytest.approx((2 - INFORMATIVE_SHARE) * plain["generate"])
+    assert again["train"] == pytest.approx((2 - INFORMATIVE_SHARE) * plain["train"])
 
 
 def test_groups_of_equal_rewards_that_a_reference_holds_are_trained_on() -> None:
@@ -222,7 +222,7 @@ def test_groups_of_equal_rewards_that_a_reference_holds_are_trained_on() -> None
         return make_plan(settings, lineage="x", workers=1).generations[1].tokens["train"]
 
     kept, held = trained(zero_variance="keep"), trained(zero_variance="keep", kl={"weight": 0.1})
-    assert kept == pytest.approx(LIVE_SHARE * held, rel=0.01)
+    assert kept == pytest.approx(INFORMATIVE_SHARE * held, rel=0.01)
 
 
 def test_a_reference_of_a_kl_term_costs_a_forward_pass() -> None:
@@ -290,7 +290,7 @@ def test_tokens_are_those_of_the_settings() -> None:
     # Level 5: `<bos>` + 12 prompt characters, 6 digits + `<eos>`; replay of levels 1 to 4 has 3 * level + 5 tokens.
     # Training does not read the last one.
     assert first.tokens["generate"] == 5 * 4 * 8 * 7
-    assert first.tokens["train"] == pytest.approx(5 * (4 * 8 * LIVE_SHARE * 19 + 6 * 11.5), abs=1)
+    assert first.tokens["train"] == pytest.approx(5 * (4 * 8 * INFORMATIVE_SHARE * 19 + 6 * 11.5), abs=1)
     assert base.tokens["generate"] == 0
     assert base.tokens["train"] <= 10 * 20 * (3 * 4 + 4)
 
@@ -542,7 +542,7 @@ def test_a_pretrained_models_tokens_are_those_of_its_tokenizer_and_its_chat_temp
         for how in ("plain", "template")
     )
     # A prompt `12345+67890=` is <bos> and 4 tokens, its answer one and <eos>; the template adds `U:` and `\nA:`.
-    own, trained = 5 * 4 * 8, 5 * 4 * 8 * LIVE_SHARE + 5 * 6
+    own, trained = 5 * 4 * 8, 5 * 4 * 8 * INFORMATIVE_SHARE + 5 * 6
     assert plain.tokens["generate"] == own * 2
     assert plain.tokens["train"] == trained * 6
     assert chat.tokens["train"] - plain.tokens["train"] == trained * (5 - 1)
@@ -573,7 +573,7 @@ def test_answers_count_as_long_as_the_recipe_lets_them_be_and_take_the_memory(tm
         path.write_text(
             "name: rows\ntask: {type: file, path: rows.jsonl, max_prompt_length: 16, max_answer_length: 8, "
             f"max_answer_tokens: {limit}}}\nbase: {{model: {{type: scratch, max_length: 512}}, steps: [{{type: sft, "
-            "updates: 1}]}\ngenerations: {count: 1, steps: [{type: rl, updates: 1, prompts_per_update: 1}]}\n"
+            "updates: 1}]}\ngenerations: {count: 1, steps: [{type: rl, rounds: 1, prompts_per_update: 1}]}\n"
         )
         return make_plan(load_recipe(path), lineage="x", workers=1)
 
@@ -613,7 +613,7 @@ def test_rows_that_a_file_task_leaves_out_are_told(tmp_path: Path) -> None:
         "name": "rows",
         "task": {"type": "file", "path": "rows.jsonl", "max_prompt_length": 16, "max_answer_length": 8},
         "base": {"model": {"type": "scratch", "max_length": 64}, "steps": [{"type": "sft", "updates": 2}]},
-        "generations": {"count": 1, "steps": [{"type": "rl", "updates": 2}]},
+        "generations": {"count": 1, "steps": [{"type": "rl", "rounds": 2}]},
         "evaluation": {"prompts_per_level": 20, "lookahead": 0, "sampled": None},
         "gate": {"min_prompts": 10},
     }

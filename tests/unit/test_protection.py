@@ -9,7 +9,16 @@ from bootstrap.evaluation.gate import Answers, decide
 from bootstrap.evaluation.intervals import wilson
 from bootstrap.evaluation.protection import Protected, champion_line, protected, was_by_word
 from bootstrap.evaluation.report import OutcomeRow
-from bootstrap.ledger_records import Decision, Finding, GuardAction, Health, LevelReport, LevelTest, Report, Share
+from bootstrap.ledger_records import (
+    Decision,
+    Diagnostics,
+    GuardAction,
+    GuardBreach,
+    LevelReport,
+    LevelTest,
+    Report,
+    Share,
+)
 from bootstrap.stages.bar import reached
 
 NUM_PROMPTS = 200
@@ -44,7 +53,7 @@ def report(*levels, panel=None, slices=None):
         suite="s",
         levels=levels,
         frontier=0,
-        lead=0,
+        generalization_margin=0,
         mastered=0.95,
         panel={name: (level(1, right),) for name, right in (panel or {}).items()},
         slices={name: (slice_share(1, right),) for name, right in (slices or {}).items()},
@@ -130,8 +139,10 @@ def test_the_line_begins_anew_where_the_recipe_promotes_by_its_word(tmp_path, ch
 
 def test_champions_that_a_roll_back_left_are_no_bar(tmp_path):
     generations = [entry.generation for entry in build(tmp_path / "addition", plan=(PROMOTED, PROMOTED, REJECTED))]
-    left = Health(findings=(Finding(metric="entropy", value=0.0, side="min", bound=0.1, action=GuardAction.ROLL_BACK),))
-    generations[3] = generations[3].model_copy(update={"champion": 1, "health": left})
+    left = Diagnostics(
+        findings=(GuardBreach(metric="entropy", value=0.0, side="min", bound=0.1, action=GuardAction.ROLL_BACK),)
+    )
+    generations[3] = generations[3].model_copy(update={"champion": 1, "diagnostics": left})
     assert champion_line(generations, 1, restarts=()) == (0, 1)
 
 

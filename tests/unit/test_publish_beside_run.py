@@ -15,7 +15,7 @@ from support import lineage_factory
 from bootstrap.cli.main import main
 from bootstrap.cli.publish import Publisher, sync_command
 from bootstrap.config.recipe import Recipe
-from bootstrap.ledger_records import Outcome
+from bootstrap.ledger_records import GenerationOutcome
 from bootstrap.store.finals import final_of
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.telemetry import Telemetry
@@ -143,7 +143,7 @@ def test_a_final_comparison_is_published_although_it_is_made_after_the_last_comm
             published.append(final_of(store, store.ledger.read()) is not None)
 
     def grown(recipe: Recipe, *, store: LineageStore, publish: Callable[[], None], **_: Any) -> None:
-        lineage_factory.grow(store, outcome=Outcome.BASE)
+        lineage_factory.grow(store, outcome=GenerationOutcome.BASE)
         publish()
         lineage_factory.compare_finally(store)
 

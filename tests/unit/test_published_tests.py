@@ -17,7 +17,7 @@ from bootstrap.prompts.files import Rows
 from bootstrap.records import Status
 from bootstrap.references import MAX_EXPECTED_BYTES, CallCases, read_code
 from bootstrap.scoring.code import Code
-from bootstrap.scoring.probe import Case, probe
+from bootstrap.scoring.sanity import Case, sanity_check
 from bootstrap.scoring.verifier import Answer, Tools
 
 pytestmark = pytest.mark.sandbox
@@ -116,7 +116,7 @@ def test_every_solution_that_keeps_its_own_asserts_passes(tmp_path: Path, code: 
         case.prompt: "right" for case in cases
     }
     # Also that programs which return a constant fail.
-    assert probe(code, cases) == sum(1 + len(case.wrong) for case in cases)
+    assert sanity_check(code, cases) == sum(1 + len(case.wrong) for case in cases)
 
 
 def test_a_check_function_is_read_by_the_same_rules(tmp_path: Path, code: Code) -> None:
@@ -133,7 +133,7 @@ def test_a_check_function_is_read_by_the_same_rules(tmp_path: Path, code: Code) 
     task = task_of(tmp_path, rows, form="humaneval")
     cases = list(cases_of(task).values())
     assert len(cases) == len(rows)
-    assert probe(code, cases) > len(rows)
+    assert sanity_check(code, cases) > len(rows)
     lists = [case.right.replace("t *", "list(t) *") for case in cases]
     judgements = code.judge(
         [Answer(prompt="", text=text, reference=case.reference) for text, case in zip(lists, cases, strict=True)]
@@ -191,7 +191,7 @@ def test_cases_of_one_s_own_may_hold_python_values(tmp_path: Path, code: Code) -
         for n in range(12)
     ]
     task = task_of(tmp_path, rows, form="calls")
-    assert probe(code, list(cases_of(task).values())[:2]) > 2
+    assert sanity_check(code, list(cases_of(task).values())[:2]) > 2
     rows[0]["reference"]["cases"] = [{"expected": {"$set": [1, 1]}}]
     with pytest.raises(RecipeError, match=r"rows\.jsonl:1: the cases: calls: .*an element twice"):
         task_of(tmp_path, rows, form="calls")

@@ -64,12 +64,12 @@ def test_a_teacher_outside_the_lineage_is_named_by_its_place(tmp_path: Path) -> 
     assert queries.teachers(entries[2].generation) == ["gen-0", "/models/tutor"]
 
 
-def test_show_adds_edges_tests_books_artifacts_and_children(entries: Sequence[Entry]) -> None:
+def test_show_adds_edges_tests_accounting_artifacts_and_children(entries: Sequence[Entry]) -> None:
     found = json.loads(json.dumps(queries.show(entries, "champion")))
     assert found["is_champion"] and found["children"] == ["gen-3"]
     assert {edge["role"] for edge in found["edges"]} == {"init", "teacher", "data"}
     assert found["artifacts"]["weights"]["digest"] == entries[2].generation.artifacts["weights"].digest
-    assert found["books"]["rollouts"] == 48
+    assert found["accounting"]["rollouts"] == 48
     assert found["previous_hash"] == entries[1].hash
     assert found["retention"] and found["measured"]["host"] == "test"
 

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from bootstrap.config.answers import ExactVerifier, RandomVerifier
 from bootstrap.config.verifiers import Component, RubricVerifier
 from bootstrap.records import Status
-from bootstrap.scoring.probe import Case, probe
+from bootstrap.scoring.sanity import Case, sanity_check
 from bootstrap.scoring.verifier import Answer, build_verifier
 
 RIGHT, WRONG = "42", "24"
@@ -65,8 +65,11 @@ def test_another_seed_and_another_group_toss_anew() -> None:
     assert rewards(moved) != rewards(given)
 
 
-def test_a_probe_has_nothing_to_prove_about_a_coin() -> None:
-    assert probe(build_verifier(RandomVerifier()), [Case(prompt="", reference=RIGHT, right=RIGHT, wrong=[WRONG])]) == 0
+def test_a_sanity_check_has_nothing_to_prove_about_a_coin() -> None:
+    assert (
+        sanity_check(build_verifier(RandomVerifier()), [Case(prompt="", reference=RIGHT, right=RIGHT, wrong=[WRONG])])
+        == 0
+    )
 
 
 def test_a_rubric_takes_no_coin() -> None:

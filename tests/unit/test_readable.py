@@ -24,7 +24,7 @@ from bootstrap.plan import make_plan
 from bootstrap.prompts.build import build_task
 from bootstrap.prompts.files import Rows
 from bootstrap.records import Split
-from bootstrap.scoring.probe import Case, probe
+from bootstrap.scoring.sanity import Case, sanity_check
 from bootstrap.scoring.verifier import (
     PATIENCE,
     Answer,
@@ -40,7 +40,7 @@ from bootstrap.stages import evaluate, readable
 from bootstrap.stages.evaluate import Evaluation, outcomes_of
 from bootstrap.stages.heldout import judge_again, shared
 from bootstrap.stages.readable import leave_out_by_settings, leave_out_unreadable
-from bootstrap.stages.shown import Shown
+from bootstrap.stages.shown import ShownPrompts
 from bootstrap.stages.verifiers import open_verifiers, prove
 from bootstrap.store.tables import to_parquet
 from bootstrap.training.chat import framing_of
@@ -50,7 +50,7 @@ pytestmark = pytest.mark.sandbox
 STRIPPED = settings_of.Whole(strip=True)
 NUMERIC = settings_of.NumericVerifier()
 CODE = CodeVerifier(cpu_seconds=1.0)
-PLAIN = Shown(framing=framing_of({}))
+PLAIN = ShownPrompts(framing=framing_of({}))
 NUM_ROWS = 80
 ODD = 17
 """Place of the odd row; its line is one more."""
@@ -231,7 +231,7 @@ def test_rows_of_code_whose_own_solution_fails_are_left_out(tmp_path: Path) -> N
     assert said == [(task.settings.path, 40, 40)]
 
 
-def test_a_slow_machine_leaves_out_no_row_of_code_and_fails_no_probe(tmp_path: Path) -> None:
+def test_a_slow_machine_leaves_out_no_row_of_code_and_fails_no_sanity_check(tmp_path: Path) -> None:
     # Each solution takes more than the CPU time that an answer may take, as on a machine that is slower.
     rows = calls([])
     busy = "    while process_time() < 0.7:\n        pass\n"
@@ -245,7 +245,7 @@ def test_a_slow_machine_leaves_out_no_row_of_code_and_fails_no_probe(tmp_path: P
         slow = task.every_row()[0]
         answer = Answer(prompt=slow.text, text=slow.solution, reference=slow.reference)
         cut, known = verifier.judge([answer, replace(answer, patience=PATIENCE)])
-        probe(verifier, [Case(prompt=slow.text, reference=slow.reference, right=slow.solution, wrong=())])
+        sanity_check(verifier, [Case(prompt=slow.text, reference=slow.reference, right=slow.solution, wrong=())])
     finally:
         verifier.close()
     assert not task.left_out
@@ -403,7 +403,7 @@ def test_each_part_of_a_mixture_is_read_by_its_own_verifier(tmp_path: Path) -> N
     assert not {p.text for p in opened.heldout(1, 200)} & {f"q{ODD}", f"L: q{ODD}"}
 
 
-RL = {"type": "rl", "updates": 1, "prompts_per_update": 2, "group_size": 2}
+RL = {"type": "rl", "rounds": 1, "prompts_per_update": 2, "group_size": 2}
 
 
 def recipe(task: Any, **changes: Any) -> Recipe:
@@ -517,7 +517,9 @@ def test_stored_answers_to_rows_that_are_out_now_are_judged_no_more(tmp_path: Pa
     whole, task = Rows(settings), Rows(settings)
     numeric = build_verifier(NUMERIC)
     leave_out_unreadable(task, numeric)
-    again = judge_again(outcomes(whole), task=task, count=NUM_ROWS, examiner=numeric, max_unverifiable=0.0, shown=PLAIN)
+    again = judge_again(
+        outcomes(whole), task=task, count=NUM_ROWS, eval_verifier=numeric, max_unverifiable=0.0, shown=PLAIN
+    )
     assert [row.prompt_id for row in again] == [p.id for p in task.heldout(1, NUM_ROWS)]
     assert 0 < len(again) < len(outcomes(whole))
 
@@ -551,7 +553,7 @@ def test_a_champion_is_asked_again_where_its_evaluation_lacks_rows(
     context = SimpleNamespace(
         store=store,
         task=asked,
-        examiner=SimpleNamespace(version="v"),
+        eval_verifier=SimpleNamespace(version="v"),
         recipe=SimpleNamespace(evaluation=evaluation, max_unverifiable=0.0),
         panel={},
         known={},

@@ -28,7 +28,7 @@ generations:
   count: 2
   steps:
     - type: rl
-      updates: 5
+      rounds: 5
 """
 FORWARD_KL = "generations.steps.0.distillation={loss: forward_kl, teacher: {type: folder, path: teacher}}"
 
@@ -62,12 +62,12 @@ def write_folder(folder: Path, vocabulary: dict[str, int], *, kind: str = "WordL
 
 def test_a_recipe_becomes_settings_with_the_defaults_filled_in(recipe_path: Path) -> None:
     recipe = load_recipe(recipe_path)
-    assert recipe.generations.steps[0].updates == 5
+    assert recipe.generations.steps[0].rounds == 5
     assert recipe.gate.alpha == 0.05
 
 
 def test_a_misspelt_key_is_named_with_its_line_and_the_key_that_was_meant(tmp_path: Path) -> None:
-    path = write(tmp_path / "typo.yaml", RECIPE.replace("updates: 5", "updates: 5\n      group_sise: 4"))
+    path = write(tmp_path / "typo.yaml", RECIPE.replace("rounds: 5", "rounds: 5\n      group_sise: 4"))
     assert refusal(path) == (f"{path}:11: generations.steps[0].group_sise: no such setting; did you mean group_size?")
 
 
@@ -148,7 +148,7 @@ def test_values_keep_their_types_and_bounds(recipe_path: Path, override: str, ex
     ("override", "expected"),
     [
         ("generations.steps.0.group_size=1", "use group_size 2 or more"),
-        ("generations.steps.0.stepping_stones=0.5", ""),
+        ("generations.steps.0.easier_variants=0.5", ""),
         ("generations.steps.0.distillation={teacher: base}", "set loss: forward_kl"),
         (
             "generations.steps.0.distillation={loss: forward_kl, teacher: 1}",
@@ -192,9 +192,9 @@ def test_no_step_draws_from_levels_below_the_first(recipe_path: Path, step: str,
     load_recipe(recipe_path, [aims[2], f"generations.steps.0={step}"])
 
 
-def test_stepping_stones_need_two_operands(recipe_path: Path) -> None:
-    message = refusal(recipe_path, "task={type: copy, base_level: 2}", "generations.steps.0.stepping_stones=0.5")
-    assert "generations.steps[0].stepping_stones: stepping stones need a task with two operands" in message
+def test_easier_variants_need_two_operands(recipe_path: Path) -> None:
+    message = refusal(recipe_path, "task={type: copy, base_level: 2}", "generations.steps.0.easier_variants=0.5")
+    assert "generations.steps[0].easier_variants: easier variants need a task with two operands" in message
 
 
 def test_a_limit_that_cuts_what_a_model_from_scratch_is_to_learn_is_refused(tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_overrides_reach_into_lists_and_into_sections_left_out(recipe_path: Path
     recipe = load_recipe(
         recipe_path,
         [
-            "generations.steps.0.updates=7",
+            "generations.steps.0.rounds=7",
             "generations.steps[0].optimizer.muon_lr=0.5",
             "generations.curriculum.raise_at=0.8",
             "base.model.hidden_size=32",
@@ -239,7 +239,7 @@ def test_overrides_reach_into_lists_and_into_sections_left_out(recipe_path: Path
         ],
     )
     step = recipe.generations.steps[0]
-    assert (step.updates, step.optimizer.muon_lr, step.grad_clip) == (7, 0.5, 0.001)
+    assert (step.rounds, step.optimizer.muon_lr, step.grad_clip) == (7, 0.5, 0.001)
     assert recipe.generations.curriculum.raise_at == 0.8
     assert recipe.base.model.hidden_size == 32
     assert recipe.evaluation.sampled is None
@@ -255,10 +255,10 @@ def test_a_later_override_wins(recipe_path: Path) -> None:
     [
         ("generations.cuont=3", "generations.cuont: no such setting; did you mean count?"),
         ("generatons.count=3", "generatons: no such setting; did you mean generations?"),
-        ("generations.steps.1.updates=3", "generations.steps has entries 0 to 0"),
-        ("generations.steps.\u00b2.updates=3", "'\u00b2' names none of them"),
-        ("generations.steps.\u0660.updates=3", "'\u0660' names none of them"),
-        (f"generations.steps.{5000 * '9'}.updates=3", "generations.steps has entries 0 to 0"),
+        ("generations.steps.1.rounds=3", "generations.steps has entries 0 to 0"),
+        ("generations.steps.\u00b2.rounds=3", "'\u00b2' names none of them"),
+        ("generations.steps.\u0660.rounds=3", "'\u0660' names none of them"),
+        (f"generations.steps.{5000 * '9'}.rounds=3", "generations.steps has entries 0 to 0"),
         ("name.x=3", "name is 'small' and holds no settings of its own"),
         ("seed", "is not of the form key=value"),
         ("=3", "is not of the form key=value"),
@@ -356,11 +356,11 @@ def test_anchors_and_merges_are_written_out(tmp_path: Path) -> None:
         base: {steps: [{type: sft, updates: 10}]}
         generations:
           steps:
-            - &first {type: rl, updates: 5}
-            - {<<: *first, updates: 6}
+            - &first {type: rl, rounds: 5}
+            - {<<: *first, rounds: 6}
         """
     recipe = load_recipe(write(tmp_path / "merged.yaml", text))
-    assert [step.updates for step in recipe.generations.steps] == [5, 6]
+    assert [step.rounds for step in recipe.generations.steps] == [5, 6]
 
 
 def test_a_missing_file_is_answered_with_the_recipes_near_by(recipe_path: Path) -> None:
@@ -451,7 +451,7 @@ task: {type: addition, base_level: 2}
 base: {steps: [{type: sft, updates: 10}]}
 generations:
   stages:
-    - {name: grow, steps: [{type: rl, updates: 5}]}
+    - {name: grow, steps: [{type: rl, rounds: 5}]}
     - name: student
       gate: never
       init: {type: folder, path: small}

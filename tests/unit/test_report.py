@@ -53,11 +53,11 @@ def report(greedy, sampled=None, k=2, trained_level=2, min_prompts=1, answer_of=
     )
 
 
-def test_levels_frontier_and_lead_follow_from_the_answers():
+def test_levels_frontier_and_generalization_margin_follow_from_the_answers():
     found = report({3: greedy(3, 5, 5), 1: greedy(1, 10, 0), 2: greedy(2, 96, 4), 4: greedy(4, 1, 9)})
     assert [row.level for row in found.levels] == [1, 2, 3, 4]
     assert accuracies(found) == {1: 1.0, 2: 0.96, 3: 0.5, 4: 0.1}
-    assert (found.frontier, found.lead) == (2, 1)
+    assert (found.frontier, found.generalization_margin) == (2, 1)
     assert found.level(2).interval == wilson(96, total=100)
     assert (found.level(2).num_prompts, found.level(2).num_correct) == (100, 96)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support import lineage_factory
-from support.lineage_factory import ASIDE, PROMOTED, REJECTED
+from support.lineage_factory import PROMOTED, REJECTED, UNGATED
 
 from bootstrap.cli.main import main
 from bootstrap.cli.report import to_json
@@ -18,9 +18,9 @@ from bootstrap.cli.report_tables import markdown, print_report
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError
 from bootstrap.evaluation.scaling import MIN_POINTS, fit_sigmoid
-from bootstrap.ledger_records import Compute, Edge, Outcome, Spent
+from bootstrap.ledger_records import Compute, ComputeCost, Edge, GenerationOutcome
 from bootstrap.lineage import picture, text
-from bootstrap.lineage.curves import Curve, Point, Quality, arms, curve
+from bootstrap.lineage.curves import Curve, CurvePoint, Quality, arms, curve
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 
@@ -116,11 +116,11 @@ def test_flops_to_a_value_are_those_of_the_first_champion_there(entries: list[En
     assert found.flops_to(1000) is None
 
 
-def points(values: list[float]) -> tuple[Point, ...]:
+def points(values: list[float]) -> tuple[CurvePoint, ...]:
     return tuple(
-        Point(
+        CurvePoint(
             generation=number,
-            outcome=Outcome.PROMOTED if number else Outcome.BASE,
+            outcome=GenerationOutcome.PROMOTED if number else GenerationOutcome.BASE,
             flops={"train": 1e12 * number},
             total=1e12 * number,
             value=value,
@@ -191,7 +191,7 @@ def test_sampled_shares_of_levels_nobody_sampled_are_refused(entries: list[Entry
 
 
 def node(
-    template: Entry, number: int, *, outcome: Outcome = PROMOTED, champion: int | None = None, **made: Any
+    template: Entry, number: int, *, outcome: GenerationOutcome = PROMOTED, champion: int | None = None, **made: Any
 ) -> Entry:
     """Return a generation with what `made` says: `stage`; `init`, `teachers`, `data` (numbers); `train` (FLOPs);
     `frontier`; `spent` (of a fork's origin)."""
@@ -200,8 +200,8 @@ def node(
     edges = [
         Edge(role=role, generation=source, fingerprint="f" * 64) for role, found in roles.items() for source in found
     ]
-    if "spent" in made:
-        there = {"external": "old@gen-2", "record": "r" * 64, "spent": made["spent"]}
+    if "compute_cost" in made:
+        there = {"external": "old@gen-2", "record": "r" * 64, "compute_cost": made["compute_cost"]}
         edges.append(Edge(role="init", generation=None, fingerprint="f" * 64, **there))
     changes = {
         "number": number,
@@ -217,12 +217,12 @@ def node(
 
 @pytest.fixture
 def distilled(entries: list[Entry]) -> list[Entry]:
-    """Two champions; a fresh student kept aside, two arms that start from it, one of which the champion teaches; a
+    """Two champions; a fresh student left ungated, two arms that start from it, one of which the champion teaches; a
     champion that learns from that arm."""
     one = entries[0]
-    kept = {"outcome": ASIDE, "champion": 2}
+    kept = {"outcome": UNGATED, "champion": 2}
     return [
-        node(one, 0, outcome=Outcome.BASE, train=10.0),
+        node(one, 0, outcome=GenerationOutcome.BASE, train=10.0),
         node(one, 1, init=0, train=100.0, frontier=5),
         node(one, 2, init=1, data=[0, 1], train=200.0, frontier=6),
         node(one, 3, **kept, stage="student", train=1000.0, frontier=3),
@@ -249,7 +249,7 @@ def test_an_arm_costs_what_it_descends_from_and_no_other_arm(distilled: list[Ent
     }
 
 
-def test_what_is_kept_aside_costs_the_champion_only_where_the_champion_learns_from_it(distilled: list[Entry]):
+def test_what_is_left_ungated_costs_the_champion_only_where_the_champion_learns_from_it(distilled: list[Entry]):
     found = curve(distilled, quality=Quality(), count_evaluation=False)
     assert [(p.generation, p.total, p.value) for p in found.points] == [
         (0, 0.0, 4.0),
@@ -262,11 +262,11 @@ def test_what_is_kept_aside_costs_the_champion_only_where_the_champion_learns_fr
 
 @pytest.fixture
 def scouted(entries: list[Entry]) -> list[Entry]:
-    """Four siblings kept aside, of which the second is the best; the last stage starts from that one."""
+    """Four siblings left ungated, of which the second is the best; the last stage starts from that one."""
     one = entries[1]
 
     def scout(number: int, share: float) -> Entry:
-        made = node(one, number, outcome=ASIDE, champion=0, stage="scouts", init=0, train=10.0 * number, frontier=4)
+        made = node(one, number, outcome=UNGATED, champion=0, stage="scouts", init=0, train=10.0 * number, frontier=4)
         decision, improvement = made.generation.decision, made.generation.decision.improvement
         assert improvement is not None
         changed = decision.model_copy(update={"improvement": improvement.model_copy(update={"candidate": share})})
@@ -276,7 +276,7 @@ def scouted(entries: list[Entry]) -> list[Entry]:
 
     scouts = [scout(number, share) for number, share in ((1, 0.2), (2, 0.4), (3, 0.3), (4, 0.1))]
     last = node(one, 5, stage="last", init=2, train=1000.0, frontier=9)
-    return [node(one, 0, outcome=Outcome.BASE, train=1.0), *scouts, last]
+    return [node(one, 0, outcome=GenerationOutcome.BASE, train=1.0), *scouts, last]
 
 
 def fours(number: int) -> range:
@@ -292,8 +292,8 @@ def test_what_starts_from_the_best_of_siblings_pays_for_all_of_them(scouted: lis
 
 def test_a_sibling_costs_those_tried_before_it_and_none_that_comes_later(scouted: list[Entry]):
     one = scouted[1]
-    taught = node(one, 3, outcome=ASIDE, champion=0, stage="scouts", init=0, data=[1], train=30.0)
-    arm_of_the_last = node(one, 6, outcome=ASIDE, champion=5, stage="rest", init=2, train=5.0)
+    taught = node(one, 3, outcome=UNGATED, champion=0, stage="scouts", init=0, data=[1], train=30.0)
+    arm_of_the_last = node(one, 6, outcome=UNGATED, champion=5, stage="rest", init=2, train=5.0)
     lineage = [*scouted[:3], taught, *scouted[4:], arm_of_the_last]
     scouts, rest = arms(lineage, quality=Quality(), count_evaluation=False, siblings=fours)
     assert [(p.generation, p.total) for p in scouts.points] == [(1, 10.0), (2, 30.0), (3, 60.0), (4, 100.0)]
@@ -316,12 +316,12 @@ def test_the_report_shows_the_best_of_an_arms_siblings(scouted: list[Entry], tmp
     assert "4 -> 8" in row and text.si(beside[0].points[-1].total) in row
     assert to_json(one)["arms"][0]["best"] == 2
     *_, lineage, arm = markdown([one]).splitlines()
-    assert "| 4 aside | 4 -> 8 |" in arm
+    assert "| 4 ungated | 4 -> 8 |" in arm
     assert lineage.endswith(f"| {text.si(10.0 + 20.0 + 30.0 + 40.0 + 1000.0)} |"), "the scouts are paid for"
 
 
 def test_a_lineage_knows_its_siblings_and_its_steps_by_its_header(tmp_path: Path):
-    sft, rl = ({"type": kind, "updates": 1} for kind in ("sft", "rl"))
+    sft, rl = {"type": "sft", "updates": 1}, {"type": "rl", "rounds": 1}
     stages = [
         {"name": "one", "generations": 2, "steps": [rl]},
         {"name": "scouts", "generations": 6, "branches": 3, "gate": "never", "steps": [sft, rl]},
@@ -343,9 +343,10 @@ def test_only_generations_that_could_move_the_champion_are_fitted(entries: list[
     one = entries[0]
     teachers = [node(one, n, init=n - 1, train=100.0, frontier=4 + n) for n in (1, 2, 3, 4)]
     beside = [
-        node(one, n, outcome=ASIDE, champion=4, stage=f"arm-{n}", init=4, train=100.0, frontier=8) for n in (5, 6, 7, 8)
+        node(one, n, outcome=UNGATED, champion=4, stage=f"arm-{n}", init=4, train=100.0, frontier=8)
+        for n in (5, 6, 7, 8)
     ]
-    lineage = [node(one, 0, outcome=Outcome.BASE), *teachers, *beside]
+    lineage = [node(one, 0, outcome=GenerationOutcome.BASE), *teachers, *beside]
     found = curve(lineage, quality=Quality())
     assert sum(point.total > 0 for point in found.points) == 4 < MIN_POINTS <= len(lineage) - 1
     assert fit(found) is None
@@ -353,9 +354,9 @@ def test_only_generations_that_could_move_the_champion_are_fitted(entries: list[
 
 def test_a_fork_goes_on_from_what_its_origin_cost_and_is_fitted_from_there(entries: list[Entry]):
     one = entries[0]
-    before = Spent(start={"train": 7.0}, since={"train": 500.0, "evaluate": 2.0})
-    fork = [node(one, 0, outcome=Outcome.BASE, train=0.0, spent=before)]
-    whole = [node(one, 0, outcome=Outcome.BASE, train=0.0)]
+    before = ComputeCost(start={"train": 7.0}, since={"train": 500.0, "evaluate": 2.0})
+    fork = [node(one, 0, outcome=GenerationOutcome.BASE, train=0.0, compute_cost=before)]
+    whole = [node(one, 0, outcome=GenerationOutcome.BASE, train=0.0)]
     for number in range(1, MIN_POINTS + 1):
         for grown in (fork, whole):
             grown.append(node(one, number, init=number - 1, train=100.0, frontier=4 + round(8 * number / (number + 3))))
@@ -407,7 +408,7 @@ def test_the_commands_say_what_was_not_sampled(entries: list[Entry], tmp_path: P
 def test_the_table_has_a_row_for_each_arm_with_its_own_cost(entries: list[Entry], tmp_path: Path, capsys):
     store = LineageStore(tmp_path / "runs" / "addition")
     for stage in ("gold", "seqkd"):
-        lineage_factory.grow(store, outcome=ASIDE, stage=stage)
+        lineage_factory.grow(store, outcome=UNGATED, stage=stage)
     grown = store.ledger.read()
     asked = ("report", "--store", str(tmp_path / "runs"), "--no-publish")
     assert main([*asked, "--table"]) == 0
@@ -419,8 +420,8 @@ def test_the_table_has_a_row_for_each_arm_with_its_own_cost(entries: list[Entry]
     assert last["generate + train after generation 0"] == text.si(own["generate"] + own["train"])
     assert last["FLOPs by category"].startswith("evaluate") and text.si(own["train"]) in last["FLOPs by category"]
     assert last["wall time"] == text.duration(sum(grown[5].annotations.seconds.values()))
-    assert last["generations"] == "1 aside" and last["frontier, start -> end"] == "6 -> 6"
-    competed = [entry for entry in grown if entry.generation.outcome is not ASIDE]
+    assert last["generations"] == "1 ungated" and last["frontier, start -> end"] == "6 -> 6"
+    competed = [entry for entry in grown if entry.generation.outcome is not UNGATED]
     assert text.duration(sum(sum(entry.annotations.seconds.values()) for entry in competed)) in lineage
     assert main([*asked, "--json"]) == 0
     [found] = json.loads(capsys.readouterr().out)["lineages"]

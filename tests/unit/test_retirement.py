@@ -120,7 +120,7 @@ def on_a_file(folder, *, rows: int, generations: dict[str, Any] | None = None, *
         "max_answer_length": 2,
         "max_prompt_length": 6,
     }
-    step = RL | {"updates": 6, "prompts_per_update": 6, "group_size": 4, "temperature": 1.0} | step
+    step = RL | {"rounds": 6, "prompts_per_update": 6, "group_size": 4, "temperature": 1.0} | step
     settings = {"count": 2, "init": "previous", "steps": [step]} | (generations or {})
     return recipe(generations=settings, task=task, gate={"min_prompts": 10, "alpha": STRICT})
 
@@ -150,9 +150,9 @@ def test_a_lineage_on_a_file_draws_no_prompt_again_that_it_has_solved(tmp_path):
     assert plain[0] == rounds[0], "nothing is solved before the first round"
     assert rounds[6][1], "the second generation has what the first one solved behind it"
     for entry, count in zip(entries[1:], (rounds[:6], rounds[6:]), strict=True):
-        books = entry.generation.books
-        assert books.prompts_drawn == sum(len(prompts) for prompts, _ in count)
-        assert books.trained + sum(books.dropped.values()) == books.rollouts
+        accounting = entry.generation.accounting
+        assert accounting.prompts_drawn == sum(len(prompts) for prompts, _ in count)
+        assert accounting.trained + sum(accounting.dropped.values()) == accounting.rollouts
 
 
 @pytest.mark.parametrize("changes", [{"init": "champion"}, {"init": "base"}, {"branches": 2}])
@@ -177,7 +177,7 @@ def test_rounds_without_an_unsolved_prompt_train_on_replayed_answers_alone(tmp_p
     entries = grow(on_a_file(tmp_path, rows=30, retire=0.01, algorithm={"type": "grpo", "resample": 1}), tmp_path / "l")
     tables = Tables.read(LineageStore(tmp_path / "l").artifact(entries[2].generation.artifacts["step-0"]))
     idle = [row for row in tables.updates if row.reward is None]
-    assert idle and all(row.ce_loss > 0 and row.live_groups is None and row.grad_norm > 0 for row in idle)
+    assert idle and all(row.ce_loss > 0 and row.informative_groups is None and row.grad_norm > 0 for row in idle)
 
 
 def test_a_killed_step_knows_what_its_earlier_rounds_have_solved(tmp_path):

@@ -15,7 +15,7 @@ from bootstrap.config.base_model import FolderModel
 from bootstrap.config.models import RewardModelVerifier
 from bootstrap.errors import VerifierError
 from bootstrap.records import Status
-from bootstrap.scoring.probe import Case, probe
+from bootstrap.scoring.sanity import Case, sanity_check
 from bootstrap.scoring.verifier import Answer, Tools, Verifier, build_verifier
 
 pytestmark = pytest.mark.torch
@@ -152,7 +152,7 @@ def test_a_model_trained_to_score_tells_good_answers_from_bad_ones(tmp_path: Pat
 
 def test_a_verifier_of_form_gives_no_reward_by_itself(chat_llama: Path) -> None:
     with pytest.raises(VerifierError, match="rubric"):
-        probe(built(chat_llama), [Case(prompt="Really?", reference="yes", right="yes", wrong=["no"] * 4)])
+        sanity_check(built(chat_llama), [Case(prompt="Really?", reference="yes", right="yes", wrong=["no"] * 4)])
 
 
 def test_the_version_follows_the_content_and_not_the_place(tmp_path: Path, chat_llama: Path) -> None:

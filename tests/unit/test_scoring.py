@@ -10,7 +10,7 @@ from bootstrap.config.tasks import AdditionTask, CopyTask, ReversalTask
 from bootstrap.errors import VerifierError
 from bootstrap.prompts.build import build_task
 from bootstrap.records import Finish, Status
-from bootstrap.scoring.probe import Case, probe
+from bootstrap.scoring.sanity import Case, sanity_check
 from bootstrap.scoring.verifier import Answer, AnswerVerifier, Judgement, build_verifier, score
 
 EXACT = build_verifier(ExactVerifier())
@@ -129,31 +129,31 @@ def test_nothing_to_score_gives_no_verdicts():
 
 @pytest.mark.parametrize("settings", [AdditionTask(), ReversalTask(), CopyTask()], ids=lambda s: s.type)
 @pytest.mark.parametrize("verifier", [EXACT, STRIP], ids=["exact", "strip"])
-def test_exact_match_survives_the_probes_of_every_task(settings, verifier):
+def test_exact_match_passes_the_sanity_checks_of_every_task(settings, verifier):
     task = build_task(settings)
     prompts = [prompt for level in (1, 2, 6) for prompt in task.heldout(level, 20)]
     cases = [
         Case(prompt=p.text, reference=task.reference(p), right=task.solution(p), wrong=task.wrong_answers(p))
         for p in prompts
     ]
-    assert probe(verifier, cases) == sum(1 + len(case.wrong) for case in cases)
+    assert sanity_check(verifier, cases) == sum(1 + len(case.wrong) for case in cases)
 
 
 def test_a_verifier_that_passes_a_wrong_answer_gives_no_reward():
     with pytest.raises(VerifierError, match=r"the wrong answer '21' .* got PASS"):
-        probe(Constant(status=Status.PASS, reward=1.0), [case(wrong=["21"])])
+        sanity_check(Constant(status=Status.PASS, reward=1.0), [case(wrong=["21"])])
 
 
 def test_a_verifier_that_fails_the_right_answer_gives_no_reward():
     with pytest.raises(VerifierError, match="the right answer '20' got FAIL"):
-        probe(Constant(status=Status.FAIL, reward=0.0), [case(wrong=["21"])])
+        sanity_check(Constant(status=Status.FAIL, reward=0.0), [case(wrong=["21"])])
 
 
 def test_a_verifier_that_cannot_judge_gives_no_reward():
     with pytest.raises(VerifierError, match="the right answer '20' got UNVERIFIABLE"):
-        probe(Constant(status=Status.UNVERIFIABLE, reward=None), [case(wrong=[])])
+        sanity_check(Constant(status=Status.UNVERIFIABLE, reward=None), [case(wrong=[])])
     with pytest.raises(VerifierError, match=r"the wrong answer '\?' .* got UNVERIFIABLE \(ValueError"):
-        probe(Fragile(), [case(wrong=["?"])])
+        sanity_check(Fragile(), [case(wrong=["?"])])
 
 
 def test_a_verifier_that_rewards_wrong_answers_like_right_ones_gives_no_reward():
@@ -163,12 +163,12 @@ def test_a_verifier_that_rewards_wrong_answers_like_right_ones_gives_no_reward()
             return Judgement(status=status, reward=1.0, breakdown={}, reason="")
 
     with pytest.raises(VerifierError, match=r"got reward 1.0, the right one 1.0"):
-        probe(Generous(), [case(wrong=["21"])])
+        sanity_check(Generous(), [case(wrong=["21"])])
 
 
-def test_a_probe_of_nothing_proves_nothing():
+def test_a_sanity_check_of_nothing_proves_nothing():
     with pytest.raises(AssertionError, match="at least one answer"):
-        probe(EXACT, [])
+        sanity_check(EXACT, [])
 
 
 def test_a_verifier_of_form_alone_gives_no_reward():
@@ -176,7 +176,7 @@ def test_a_verifier_of_form_alone_gives_no_reward():
         judges = "form"
 
     with pytest.raises(VerifierError, match="put it into a rubric beside"):
-        probe(Form(), [case()])
+        sanity_check(Form(), [case()])
 
 
 def test_a_verifier_of_groups_sees_each_answer_among_right_ones():
@@ -192,7 +192,7 @@ def test_a_verifier_of_groups_sees_each_answer_among_right_ones():
             statuses = [Status.PASS if yes else Status.FAIL for yes in right]
             return [Judgement(status=s, reward=float(r), reason="") for s, r in zip(statuses, right, strict=True)]
 
-    assert probe(Vote(), [case(wrong=["21", "22"])]) == 3
+    assert sanity_check(Vote(), [case(wrong=["21", "22"])]) == 3
 
 
 def test_a_reason_with_a_models_words_is_one_bounded_line():

@@ -12,14 +12,14 @@ from bootstrap.evaluation.report import OutcomeRow
 from bootstrap.prompts.build import build_task
 from bootstrap.scoring.verifier import build_verifier
 from bootstrap.stages.heldout import judge_again
-from bootstrap.stages.shown import Shown, shown_by
+from bootstrap.stages.shown import ShownPrompts, shown_by
 
 BEGUN = "so it is</think><answer>b</answer>"
 OPENS = "{{ messages[0].content }} A: <think>\n"
 SETTINGS, PROMPTING, TEMPLATE = "tokenizer_config.json", "prompting.json", "chat_template.jinja"
 
 
-def shown(files: dict[str, str] | None) -> Shown:
+def shown(files: dict[str, str] | None) -> ShownPrompts:
     """How prompts are shown by a generation with these files beside its weights; None where it keeps none."""
     if files is None:
         return shown_by(SimpleNamespace(), SimpleNamespace(artifacts={}))
@@ -55,7 +55,7 @@ def test_a_reasoning_that_is_never_opened_counts_where_the_prompt_opened_it(
         [row],
         task=task,
         count=1,
-        examiner=build_verifier(FormatVerifier()),
+        eval_verifier=build_verifier(FormatVerifier()),
         max_unverifiable=0.0,
         shown=shown(files),
     )

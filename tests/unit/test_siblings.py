@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 from support import lineage_factory, tiny
-from support.lineage_factory import ASIDE, PROMOTED, REJECTED
+from support.lineage_factory import PROMOTED, REJECTED, UNGATED
 
 from bootstrap.config.generations import Generations
 from bootstrap.config.guards import Guard
 from bootstrap.config.recipe import Recipe
-from bootstrap.evaluation.guards import findings, heed
-from bootstrap.ledger_records import Decision, Generation, Health, Outcome
+from bootstrap.evaluation.guards import apply_guards, findings
+from bootstrap.ledger_records import Decision, Diagnostics, Generation, GenerationOutcome
 from bootstrap.stages.siblings import aimed_accuracy, among_siblings, before, best_so_far, stands_for
 
 TRIOS = Generations.model_validate({"count": 6, "branches": 3, "steps": [tiny.RL]})
@@ -31,13 +31,13 @@ def decision(template: Generation, *, share: float, promoted: bool = True) -> De
 
 def grown(template: Generation, *shares: float | None, **changes: Any) -> list[Generation]:
     """Return generation 0 and siblings with these shares of right answers, None where the gate lets one not pass."""
-    base = template.model_copy(update={"number": 0, "outcome": Outcome.BASE, "champion": 0})
+    base = template.model_copy(update={"number": 0, "outcome": GenerationOutcome.BASE, "champion": 0})
     committed = [base]
     for number, share in enumerate(shares, start=1):
         position = TRIOS.position(number)
         gated = decision(template, share=share or 0.2, promoted=share is not None)
-        found, champion = heed(
-            among_siblings(gated, best=best_so_far(committed, position)), Health(), earlier=committed
+        found, champion = apply_guards(
+            among_siblings(gated, best=best_so_far(committed, position)), Diagnostics(), earlier=committed
         )
         outcome = PROMOTED if found.promoted else REJECTED
         made = {"number": number, "outcome": outcome, "champion": champion, "decision": found, "edges": ()}
@@ -114,9 +114,9 @@ def test_the_next_ones_name_the_best_sibling(template: Generation) -> None:
     assert stands_for(TRIOS, none_passed, 3) == 1, "the earliest of equals"
 
 
-def test_of_siblings_kept_aside_the_best_by_its_own_report_stands_for_them(template: Generation) -> None:
-    kept = Decision(promoted=False, reason="kept aside", champion=0)
-    found = grown(template, None, None, None, outcome=ASIDE, decision=kept)
+def test_of_siblings_left_ungated_the_best_by_its_own_report_stands_for_them(template: Generation) -> None:
+    kept = Decision(promoted=False, reason="left ungated", champion=0)
+    found = grown(template, None, None, None, outcome=UNGATED, decision=kept)
     rows = tuple(row.model_copy(update={"num_correct": row.num_prompts}) for row in template.report.levels)
     found[3] = found[3].model_copy(update={"report": template.report.model_copy(update={"levels": rows})})
     assert aimed_accuracy(found[3]) == 1.0 > aimed_accuracy(found[1])
@@ -125,7 +125,7 @@ def test_of_siblings_kept_aside_the_best_by_its_own_report_stands_for_them(templ
 
 def test_a_sibling_that_a_guard_rejected_stands_for_none_but_where_all_are(template: Generation) -> None:
     guard = Guard.model_validate({"metric": "truncated", "max": 0.1, "action": "reject"})
-    ill = {"health": Health(truncated=0.9, findings=findings(Health(truncated=0.9), [guard]))}
+    ill = {"diagnostics": Diagnostics(truncated=0.9, findings=findings(Diagnostics(truncated=0.9), [guard]))}
     found = grown(template, None, None, None)
     best = found[1].model_copy(update={"decision": decision(template, share=0.9, promoted=False), **ill})
     assert stands_for(TRIOS, [found[0], best, *found[2:]], 3) == 2

@@ -7,7 +7,7 @@ import pytest
 from support import tiny
 
 from bootstrap.evaluation.spending import shared_alpha
-from bootstrap.ledger_records import Outcome
+from bootstrap.ledger_records import GenerationOutcome
 from bootstrap.plan import make_plan
 from bootstrap.stages.bar import improvement_test
 
@@ -58,13 +58,15 @@ def test_the_gate_tests_at_the_share_and_says_so(two):
     assert entries[2].generation.decision.improvement.alpha == pytest.approx(0.05 if promoted else 0.025)
 
 
-@pytest.mark.parametrize(("outcome", "alpha"), [(Outcome.PROMOTED, 0.04 / 3), (Outcome.REJECTED, 0.01)])
+@pytest.mark.parametrize(
+    ("outcome", "alpha"), [(GenerationOutcome.PROMOTED, 0.04 / 3), (GenerationOutcome.REJECTED, 0.01)]
+)
 def test_siblings_are_one_comparison(two, outcome, alpha):
     _, entries = two
     steps = [tiny.RL]
     stages = [
         {"name": "pairs", "generations": 4, "branches": 2, "steps": steps},
-        {"name": "aside", "generations": 2, "gate": "never", "steps": steps},
+        {"name": "ungated", "generations": 2, "gate": "never", "steps": steps},
         {"name": "rest", "generations": 3, "steps": steps},
     ]
     recipe = tiny.recipe(generations={"stages": stages}, gate={"min_prompts": 10, "spending": "lineage"})
@@ -73,7 +75,7 @@ def test_siblings_are_one_comparison(two, outcome, alpha):
     tested = first.decision.improvement.model_copy(update={"alpha": 0.005})
     decision = first.decision.model_copy(update={"improvement": tested})
     committed = [
-        first.model_copy(update={"number": number, "outcome": Outcome.REJECTED, "decision": decision})
+        first.model_copy(update={"number": number, "outcome": GenerationOutcome.REJECTED, "decision": decision})
         for number in range(7)
     ]
     committed[4] = committed[4].model_copy(update={"outcome": outcome})
@@ -97,7 +99,7 @@ def test_candidates_that_are_no_better_share_alpha(two, seed):
         spent += 0.0 if better else level
         test = template.decision.improvement.model_copy(update={"alpha": level})
         decision = template.decision.model_copy(update={"improvement": test})
-        outcome = Outcome.PROMOTED if better else Outcome.REJECTED
+        outcome = GenerationOutcome.PROMOTED if better else GenerationOutcome.REJECTED
         committed.append(template.model_copy(update={"number": number, "decision": decision, "outcome": outcome}))
     assert 0 < spent <= 0.05 + 1e-12
 
@@ -149,7 +151,7 @@ def test_only_stages_that_are_compared_need_prompts_enough():
 
 def test_a_plan_says_that_alpha_is_spent(two):
     longer = tiny.recipe(count=3, gate={"min_prompts": 10, "spending": "lineage"})
-    rejected = {"outcome": Outcome.REJECTED}
+    rejected = {"outcome": GenerationOutcome.REJECTED}
     entries = [replace(entry, generation=entry.generation.model_copy(update=rejected)) for entry in two[1]]
     told = make_plan(longer, lineage="tiny", workers=1, entries=entries).notes
     assert any("alpha is spent by rejections" in note for note in told)

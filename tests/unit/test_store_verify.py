@@ -119,12 +119,12 @@ def test_an_edge_from_a_later_generation_is_found(store: LineageStore):
     assert "not earlier" in only_problem(store)[1]
 
 
-def test_unbalanced_books_are_found(store: LineageStore, monkeypatch: pytest.MonkeyPatch):
-    books = toy_generation(2, {}).books.model_copy(update={"trained": 3})
+def test_accounting_that_does_not_reconcile_is_found(store: LineageStore, monkeypatch: pytest.MonkeyPatch):
+    accounting = toy_generation(2, {}).accounting.model_copy(update={"trained": 3})
     with monkeypatch.context() as patch:
-        patch.setattr("bootstrap.store.ledger.check_books", lambda _: None)
-        commit(store, 2, books=books)
-    assert "do not balance" in only_problem(store)[1]
+        patch.setattr("bootstrap.store.ledger.check_accounting", lambda _: None)
+        commit(store, 2, accounting=accounting)
+    assert "does not reconcile" in only_problem(store)[1]
 
 
 def test_a_record_of_another_recipe_is_found(store: LineageStore):

@@ -71,8 +71,8 @@ class Note:
 def test_optional_text_and_booleans_come_back():
     notes = [Note(text=None), Note(text=""), Note(text="é\u2028x")]
     prompts = [
-        Prompt(id="p", task="addition", level=1, text="1+2=", split=Split.HELDOUT, stepping_stone=stone)
-        for stone in (True, False)
+        Prompt(id="p", task="addition", level=1, text="1+2=", split=Split.HELDOUT, easier_variant=easier)
+        for easier in (True, False)
     ]
     selections = [Selection(rollout_id="r", use=Use.NONE, replay=False, reason="equal rewards")]
     assert from_parquet(to_parquet(notes, Note), Note) == notes

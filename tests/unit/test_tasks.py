@@ -61,28 +61,28 @@ def test_operands_have_exactly_the_levels_digits_and_no_leading_zero(level):
 
 
 @pytest.mark.parametrize("level", [2, 3, 9])
-def test_stepping_stones_have_one_operand_of_the_level_and_one_shorter_in_either_order(level):
-    prompts = ADDITION.draw(level, 300, seed=1, stepping_stone=True)
+def test_easier_variants_have_one_operand_of_the_level_and_one_shorter_in_either_order(level):
+    prompts = ADDITION.draw(level, 300, seed=1, easier_variant=True)
     lengths = [tuple(map(len, prompt.text.removesuffix("=").split("+"))) for prompt in prompts]
     assert all(max(pair) == level and min(pair) < level for pair in lengths)
     assert {min(pair) for pair in lengths} == set(range(1, level))
     assert {first > second for first, second in lengths} == {True, False}
-    assert all(prompt.stepping_stone and prompt.level == level for prompt in prompts)
+    assert all(prompt.easier_variant and prompt.level == level for prompt in prompts)
 
 
-def test_stepping_stones_that_do_not_exist_are_refused():
-    with pytest.raises(RecipeError, match="reversal level 5 has no stepping stones; set stepping_stones: 0"):
-        REVERSAL.draw(5, 1, seed=0, stepping_stone=True)
+def test_easier_variants_that_do_not_exist_are_refused():
+    with pytest.raises(RecipeError, match="reversal level 5 has no easier variants; set easier_variants: 0"):
+        REVERSAL.draw(5, 1, seed=0, easier_variant=True)
     with pytest.raises(RecipeError, match="level 2 or higher"):
-        ADDITION.draw(1, 1, seed=0, stepping_stone=True)
+        ADDITION.draw(1, 1, seed=0, easier_variant=True)
 
 
 @pytest.mark.parametrize("task", ALL, ids=lambda task: task.name)
 @pytest.mark.parametrize("level", [1, 2, 4, 9])
 def test_answers_fit_the_characters_and_the_longest_answer(task, level):
     prompts = task.draw(level, 100, seed=3)
-    if task.has_stepping_stones and level > 1:
-        prompts += task.draw(level, 100, seed=3, stepping_stone=True)
+    if task.has_easier_variants and level > 1:
+        prompts += task.draw(level, 100, seed=3, easier_variant=True)
     answers = [task.reference(prompt) for prompt in prompts]
     assert max(map(len, answers)) == task.max_answer_length(level)
     assert set("".join(answers) + "".join(prompt.text for prompt in prompts)) <= set(task.characters)
@@ -118,14 +118,14 @@ def test_an_exhausted_large_level_ends():
 
 def test_levels_beyond_machine_integers_and_floats_can_be_drawn():
     assert len(REVERSAL.draw(400, 3, seed=0)[0].text) == 401
-    assert len(ADDITION.draw(200, 3, seed=0, stepping_stone=True)) == 3
+    assert len(ADDITION.draw(200, 3, seed=0, easier_variant=True)) == 3
 
 
 def test_the_number_of_texts_is_the_number_of_texts():
     family = Addition()
-    for level, stepping_stone in [(1, False), (2, False), (1, True), (2, True), (3, True)]:
-        texts = list(family.texts(level, stepping_stone=stepping_stone))
-        assert len(set(texts)) == len(texts) == family.num_texts(level, stepping_stone=stepping_stone)
+    for level, easier_variant in [(1, False), (2, False), (1, True), (2, True), (3, True)]:
+        texts = list(family.texts(level, easier_variant=easier_variant))
+        assert len(set(texts)) == len(texts) == family.num_texts(level, easier_variant=easier_variant)
 
 
 @pytest.mark.parametrize("task", ALL, ids=lambda task: task.name)
@@ -140,7 +140,7 @@ def test_a_draw_depends_on_its_seed_and_on_nothing_drawn_before(task):
 def test_draws_have_golden_values():
     assert [p.text for p in ADDITION.draw(1, 4, seed=7)] == ["6+3=", "6+6=", "6+7=", "0+8="]
     assert [p.text for p in ADDITION.draw(5, 2, seed=7)] == ["32958+20062=", "72291+08485="]
-    assert [p.text for p in ADDITION.draw(5, 2, seed=7, stepping_stone=True)] == ["5+87037=", "62+67256="]
+    assert [p.text for p in ADDITION.draw(5, 2, seed=7, easier_variant=True)] == ["5+87037=", "62+67256="]
     assert [p.text for p in REVERSAL.draw(5, 2, seed=7)] == ["dikbf=", "edcfg="]
     assert [p.text for p in COPY.draw(5, 2, seed=7)] == ["icaci=", "kidfk="]
     assert ADDITION.draw(5, 1, seed=7)[0].id == "34f558541fefc281"
@@ -244,7 +244,7 @@ def test_mixed_demonstrations_draw_both_operand_lengths_uniformly_and_independen
     for prompt, _ in shown:
         first, second = map(len, prompt.text.removesuffix("=").split("+"))
         assert prompt.level == max(first, second)
-        assert prompt.stepping_stone == (first != second)
+        assert prompt.easier_variant == (first != second)
 
 
 @pytest.mark.parametrize("task", ALL, ids=lambda task: task.name)
@@ -304,10 +304,10 @@ def test_descriptions_with_operations_changed_over_ask_the_same(one, other):
 def test_descriptions_of_one_question_have_one_result(level):
     family, inputs = build_task(FunctionsTask())._family, {"a": 37, "b": -91, "c": 203}
     results = {}
-    for text in family.texts(level, stepping_stone=False):
+    for text in family.texts(level, easier_variant=False):
         result = _run(text, inputs)
         assert results.setdefault(family.question(text), result) == result
-    assert len(results) < family.num_texts(level, stepping_stone=False)
+    assert len(results) < family.num_texts(level, easier_variant=False)
 
 
 def _run(text, inputs):

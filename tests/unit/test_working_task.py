@@ -13,7 +13,7 @@ from bootstrap.errors import RecipeError
 from bootstrap.prompts.build import build_task
 from bootstrap.prompts.task import prompt_id
 from bootstrap.prompts.working import Working, foreign
-from bootstrap.scoring.probe import Case, probe
+from bootstrap.scoring.sanity import Case, sanity_check
 from bootstrap.scoring.verifier import Answer, build_verifier
 from bootstrap.training.model import character_tokenizer
 
@@ -127,7 +127,7 @@ def test_r1s_rule_reward_accepts_right_answers_and_rejects_wrong_ones():
         for level in (1, 2, 3)
         for p in TASK.draw(level, 4, seed=6)
     ]
-    assert probe(build_verifier(RUBRIC), cases) > 12 * 4
+    assert sanity_check(build_verifier(RUBRIC), cases) > 12 * 4
 
 
 def test_working_in_another_language_and_no_working_are_right_and_earn_less():

@@ -10,7 +10,7 @@ from bootstrap.config.conflicts import Conflict
 from bootstrap.config.guards import DEFAULT_GUARDS, ON_FIXED_PROMPTS, SAMPLED, Guard
 from bootstrap.config.models import roles
 from bootstrap.config.unchecked import UncheckedRecipe
-from bootstrap.ledger_records import GuardAction, HealthMetric
+from bootstrap.ledger_records import DiagnosticMetric, GuardAction
 
 
 def _own_guards(recipe: UncheckedRecipe) -> Iterator[tuple[Place, Guard]]:
@@ -31,20 +31,20 @@ def guard_without_samples(recipe: UncheckedRecipe) -> Iterator[Conflict]:
 def guard_without_fixed_prompts(recipe: UncheckedRecipe) -> Iterator[Conflict]:
     """What is measured on the fixed prompts needs some."""
     for place, guard in _own_guards(recipe):
-        if guard.metric in ON_FIXED_PROMPTS and not recipe.health.prompts:
+        if guard.metric in ON_FIXED_PROMPTS and not recipe.diagnostics.prompts:
             yield Conflict(
                 place,
-                f"{guard.metric} is measured on the fixed prompts, and health.prompts is 0; raise it, for example "
+                f"{guard.metric} is measured on the fixed prompts, and diagnostics.prompts is 0; raise it, for example "
                 "to 32, or remove this guard",
             )
 
 
 def disagreement_of_one_verifier(recipe: UncheckedRecipe) -> Iterator[Conflict]:
     """Training's and held-out verifier disagree only where they are two."""
-    if any(verifier != recipe.examiner for verifier in recipe.verifiers().values()):
+    if any(verifier != recipe.eval_verifier for verifier in recipe.verifiers().values()):
         return
     for place, guard in _own_guards(recipe):
-        if guard.metric is HealthMetric.DISAGREEMENT:
+        if guard.metric is DiagnosticMetric.DISAGREEMENT:
             yield Conflict(
                 place,
                 "training and held-out answers are judged by the same verifier, which never disagrees with itself; set "

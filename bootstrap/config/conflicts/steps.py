@@ -90,16 +90,16 @@ def hints_never_shown(recipe: UncheckedRecipe) -> Iterator[Conflict]:
                 )
 
 
-def stepping_stones_of_one_operand(recipe: UncheckedRecipe) -> Iterator[Conflict]:
+def easier_variants_of_one_operand(recipe: UncheckedRecipe) -> Iterator[Conflict]:
     """Easier variants exist where one of two operands can be shorter."""
-    if any(task.has_stepping_stones for task in tasks_of(recipe.task).values()):
+    if any(task.has_easier_variants for task in tasks_of(recipe.task).values()):
         return
     for place, step in recipe.generation_steps():
         for below, prompts in step.draws():
-            if prompts.stepping_stones:
+            if prompts.easier_variants:
                 yield Conflict(
-                    (*place, *below, "stepping_stones"),
-                    f"stepping stones need a task with two operands; task {recipe.task.type} has one: remove the key",
+                    (*place, *below, "easier_variants"),
+                    f"easier variants need a task with two operands; task {recipe.task.type} has one: remove the key",
                 )
 
 
@@ -123,6 +123,6 @@ RULES = (
     self_play_without_examples,
     hints_that_the_task_lacks,
     hints_never_shown,
-    stepping_stones_of_one_operand,
+    easier_variants_of_one_operand,
     routes_to_no_task,
 )

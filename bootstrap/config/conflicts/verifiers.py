@@ -31,7 +31,7 @@ def judged(task: Task, verifier: Verifier, place: Place) -> Iterator[Judged]:
 
 def _own(recipe: UncheckedRecipe) -> dict[Place, Verifier]:
     """Return place -> verifier of what judges the recipe's own task."""
-    return {**recipe.verifiers(), recipe.examiner_place: recipe.examiner}
+    return {**recipe.verifiers(), recipe.eval_verifier_place: recipe.eval_verifier}
 
 
 def _everywhere(recipe: UncheckedRecipe) -> Iterator[tuple[Task, Verifier, Place]]:
@@ -86,7 +86,7 @@ def form_without_answer(recipe: UncheckedRecipe) -> Iterator[Conflict]:
     """
     for place, verifier in _own(recipe).items():
         for spot, _, one in judged(recipe.task, verifier, place):
-            if one.judges == "form" and (spot == place or place == recipe.examiner_place):
+            if one.judges == "form" and (spot == place or place == recipe.eval_verifier_place):
                 other = "" if spot == place else ", or judge held-out answers otherwise (evaluation.verifier)"
                 yield Conflict(
                     spot,
@@ -141,9 +141,9 @@ def judge_without_words(recipe: UncheckedRecipe) -> Iterator[Conflict]:
             )
 
 
-def examiner_of_groups(recipe: UncheckedRecipe) -> Iterator[Conflict]:
+def eval_verifier_of_groups(recipe: UncheckedRecipe) -> Iterator[Conflict]:
     """Held-out prompts are answered once, so no group can be compared."""
-    for spot, _, one in judged(recipe.task, recipe.examiner, recipe.examiner_place):
+    for spot, _, one in judged(recipe.task, recipe.eval_verifier, recipe.eval_verifier_place):
         if one.judges == "group":
             yield Conflict(
                 spot,
@@ -152,9 +152,9 @@ def examiner_of_groups(recipe: UncheckedRecipe) -> Iterator[Conflict]:
             )
 
 
-def examiner_by_chance(recipe: UncheckedRecipe) -> Iterator[Conflict]:
+def eval_verifier_by_chance(recipe: UncheckedRecipe) -> Iterator[Conflict]:
     """Held-out answers are judged by what they say."""
-    for spot, _, one in judged(recipe.task, recipe.examiner, recipe.examiner_place):
+    for spot, _, one in judged(recipe.task, recipe.eval_verifier, recipe.eval_verifier_place):
         if one.judges == "nothing":
             yield Conflict(
                 spot,
@@ -163,12 +163,13 @@ def examiner_by_chance(recipe: UncheckedRecipe) -> Iterator[Conflict]:
             )
 
 
-def examiner_that_drifts(recipe: UncheckedRecipe) -> Iterator[Conflict]:
+def eval_verifier_that_drifts(recipe: UncheckedRecipe) -> Iterator[Conflict]:
     """Held-out answers are judged alike in all generations."""
-    if roles(recipe.examiner):
+    if roles(recipe.eval_verifier):
         yield Conflict(
-            recipe.examiner_place,
-            f"{recipe.examiner.type} asks generations of the lineage, so its verdicts on them would drift with them; "
+            recipe.eval_verifier_place,
+            f"{recipe.eval_verifier.type} asks generations of the lineage, so its verdicts on them would drift with "
+            f"them; "
             "set evaluation.verifier to one that asks none, for example {type: exact}",
         )
 
@@ -181,7 +182,7 @@ RULES = (
     references_that_it_cannot_read,
     penalty_that_never_acts,
     judge_without_words,
-    examiner_of_groups,
-    examiner_by_chance,
-    examiner_that_drifts,
+    eval_verifier_of_groups,
+    eval_verifier_by_chance,
+    eval_verifier_that_drifts,
 )

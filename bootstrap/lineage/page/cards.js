@@ -5,7 +5,7 @@ import { make } from "./dom.js";
 import { duration, flop, percent, si, signed } from "./words.js";
 
 const BADGES = {
-  champion: "★ champion", promoted: "promoted", rejected: "rejected", aside: "kept aside", base: "base",
+  champion: "★ champion", promoted: "promoted", rejected: "rejected", ungated: "ungated", base: "base",
 };
 
 export function card(node) {
@@ -32,7 +32,7 @@ export function card(node) {
     make("span", { class: "line" },
       `level ${node.headline} · ${(100 * best.low).toFixed(1)}–${(100 * best.high).toFixed(1)}`));
   if (node.status !== "rejected") button.append(
-    make("span", { class: "line" }, `frontier ${node.frontier}` + (node.lead ? ` · lead ${node.lead}` : "") +
+    make("span", { class: "line" }, `frontier ${node.frontier}` + (node.generalization_margin ? ` · margin ${node.generalization_margin}` : "") +
       ` · ${duration(node.seconds.total)}`),
     make("span", { class: "line" }, `${si(node.tokens.total)} tokens · ${flop(node.flops.total)}`));
   button.append(make("div", { class: "reason", title: node.reason }, node.reason.replace(/^rejected: /, "")));

@@ -15,11 +15,11 @@ export function showHead() {
       (nodes.length > 1 ? `, from level ${nodes[0].frontier} at the base` : "") + "."
     : "No generation is committed yet.";
   if (!champion) return;
-  const aside = count("aside") ? `, ${count("aside")} kept aside` : "";
+  const ungated = count("ungated") ? `, ${count("ungated")} ungated` : "";
   tile("Champion", champion.name, champion.headline === null ? "" :
     `level ${champion.headline}: ${percent(champion.accuracy[champion.headline].accuracy)}`);
   tile("Frontier", `level ${champion.frontier}`, "every level up to it mastered", sparkline());
-  tile("Generations", String(nodes.length), `${count("promoted")} promoted, ${count("rejected")} rejected${aside}`);
+  tile("Generations", String(nodes.length), `${count("promoted")} promoted, ${count("rejected")} rejected${ungated}`);
   tile("Tokens", si(total(node => node.tokens.total)), "in all phases");
   tile("Compute", flop(total(node => node.flops.total)), "counted, not timed");
   tile("Time", duration(total(node => node.seconds.total)), "all stages");

@@ -13,7 +13,7 @@ export function describe(panel, node, close) {
       make("span", { class: "badge " + statusOf(node) }, statusOf(node)),
       make("button", { class: "plain", type: "button", onclick: close }, "close")),
     make("p", {}, node.reason),
-    ...madeFrom(node), ...gate(node), ...accuracy(node), ...sampled(node), ...cost(node), ...books(node),
+    ...madeFrom(node), ...gate(node), ...accuracy(node), ...sampled(node), ...cost(node), ...accounting(node),
     ...samples(node), ...identity(node));
   panel.scrollTop = 0;
 }
@@ -82,9 +82,9 @@ function cost(node) {
     table(["time", ""], [...phases(node.seconds, duration), ["total", duration(node.seconds.total)]])];
 }
 
-function books(node) {
-  const { dropped, ...counted } = node.books;
-  return [heading("Books"), table(["prompts and rollouts", ""], [
+function accounting(node) {
+  const { dropped, ...counted } = node.accounting;
+  return [heading("Accounting"), table(["prompts and rollouts", ""], [
     ...Object.entries(counted).map(([name, value]) => [name.replaceAll("_", " "), String(value)]),
     ...Object.entries(dropped).map(([reason, value]) => ["no gradient: " + reason, String(value)])])];
 }

@@ -19,7 +19,7 @@ Advantage = float | Sequence[float]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scored:
-    """The scored rollouts of a round. Fields by sample hold one list for each live group."""
+    """The scored rollouts of a round. Fields by sample hold one list for each informative group."""
 
     rewards: Sequence[Sequence[float]]
     """By sample; for `trr_pp` a group is what a role compares."""
@@ -37,7 +37,7 @@ class Scored:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Estimate:
-    """What a round teaches, one list for each live group; samples that do not count may have any advantage."""
+    """What a round teaches, one list for each informative group; samples that do not count may have any advantage."""
 
     advantages: Sequence[Sequence[Advantage]]
     returns: Sequence[Sequence[Sequence[float]]] = ()

@@ -1,4 +1,4 @@
-"""From scored groups of rollouts to the learner's `rl` stream: advantages, aggregation, entropy control, guides.
+"""From scored groups of rollouts to the learner's `rl` stream: advantages, aggregation, entropy control, KL targets.
 
 The estimators are other modules of this folder, found by what the settings name (`scored.py`). What the loss does with
 a token's advantage is said by the batch (`policy_form`); the learner knows no algorithm.
@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from bootstrap.config.algorithms import ClipCov, EntropyControl, OffPolicyCorrection, PolicyGradient
-from bootstrap.learner_records import Reading
-from bootstrap.records import Example, Guide, Rollout
+from bootstrap.learner_records import TokenScores
+from bootstrap.records import Example, KlTarget, Rollout
 from bootstrap.seeds import generator
 from bootstrap.training.algorithms import covariance
 from bootstrap.training.algorithms.correction import weights
@@ -37,30 +37,32 @@ def rl_streams(
     settings: PolicyGradient,
     *,
     max_new_tokens: int,
-    dead: Sequence[Rollout] = (),
+    zero_variance: Sequence[Rollout] = (),
     masked: Collection[str] = (),
     others: Sequence[Rollout] = (),
-    guides: tuple[Guide, ...] = (),
-    taught: Mapping[str, Guide] | None = None,
-    readings: Mapping[str, Reading] | None = None,
+    kl_targets: tuple[KlTarget, ...] = (),
+    taught: Mapping[str, KlTarget] | None = None,
+    token_scores: Mapping[str, TokenScores] | None = None,
     seed: int = 0,
 ) -> list[Stream]:
-    """Return for each mini-batch the examples of live groups, those of `others` after them, and the normalizer.
+    """Return for each mini-batch the examples of informative groups, those of `others` after them, and the normalizer.
 
     Every mini-batch has each n-th group, so that levels, which stand together, are spread over all.
 
-    `groups`: rollouts of each live group; `rewards`: by rollout id, of all that was judged; `dead`: rollouts of no live
-    group that count in the mean of the advantages; `masked`: rollouts that count in their group's baseline and in
-    nothing else, dead or not, as do those without tokens; `others`: rollouts of no live group that take part with
-    advantage 0, for what else bears on them; `guides`: of every example; `taught`: by rollout id, a guide of its own;
-    `readings`: by rollout id, for settings that read answers again.
+    `groups`: rollouts of each informative group; `rewards`: by rollout id, of all that was judged; `zero_variance`:
+    rollouts of no informative group that count in the mean of the advantages; `masked`: rollouts that count in their
+    group's baseline and in nothing else, zero-variance or not, as do those without tokens; `others`: rollouts of no
+    informative group that take part with advantage 0, for what else bears on them; `kl_targets`: of every example;
+    `taught`: by rollout id, a KL target of its own;
+    `token_scores`: by rollout id, for settings that recompute log-probabilities.
 
-    Guides and advantages keep their weights beside one another: a guide's mean is over all that take part, and where
-    `others` with a guide make the normalizer greater than the count of live groups and `dead`, advantages grow by as
-    much.
+    Guides and advantages keep their weights beside one another: a KL target's mean is over all that take part, and
+    where
+    `others` with a KL target make the normalizer greater than the count of informative groups and `zero_variance`,
+    advantages grow by as much.
     """
     kept = {r.id for group in groups for r in group if r.tokens and r.id not in masked}
-    found = estimate(_scored(groups, rewards, kept, settings, readings), settings)
+    found = estimate(_scored(groups, rewards, kept, settings, token_scores), settings)
     compared = [
         (rollout, advantage)
         for group, values in zip(groups, found.advantages, strict=True)
@@ -68,11 +70,11 @@ def rl_streams(
         if rollout.id in kept
     ]
     returns = dict(_by_rollout(groups, found.returns)) if found.returns else {}
-    dead, others = ([r for r in part if r.tokens and r.id not in masked] for part in (dead, others))
+    zero_variance, others = ([r for r in part if r.tokens and r.id not in masked] for part in (zero_variance, others))
     if settings.critic is not None:
         # What they take from the reward is in the advantages.
-        guides = tuple(guide for guide in guides if guide.form.in_loss)
-    own_guides = {name: (*guides, guide) for name, guide in (taught or {}).items()}
+        kl_targets = tuple(kl_target for kl_target in kl_targets if kl_target.form.in_loss)
+    own_kl_targets = {name: (*kl_targets, kl_target) for name, kl_target in (taught or {}).items()}
 
     def example(rollout: Rollout, advantage: Advantage) -> Example:
         length = len(rollout.tokens)
@@ -83,27 +85,27 @@ def rl_streams(
             tokens=rollout.prompt_tokens + rollout.tokens,
             num_prompt_tokens=len(rollout.prompt_tokens),
             advantages=tuple(value * scale for value in each),
-            values=readings[rollout.id].values if rollout.id in returns and readings else (),
+            values=token_scores[rollout.id].values if rollout.id in returns and token_scores else (),
             returns=tuple(returns.get(rollout.id, ())),
             loss_scale=scale,
-            guides=own_guides.get(rollout.id, guides),
-            **_ratio(rollout, readings, settings.correction),
+            kl_targets=own_kl_targets.get(rollout.id, kl_targets),
+            **_ratio(rollout, token_scores, settings.correction),
         )
 
     examples = [example(*pair) for pair in compared]
     if settings.entropy is not None:
         examples = _controlled(examples, settings.entropy, seed=seed)
     joined = [example(rollout, 0.0) for rollout in others]
-    counted = {r.id: len(r.tokens) for r in (*(r for r, _ in compared), *dead)}
-    guided = {r.id: len(r.tokens) for r in others if own_guides.get(r.id, guides)}
-    count, everyone = settings.mini_batches, [*groups, *_by_group([*dead, *others])]
+    counted = {r.id: len(r.tokens) for r in (*(r for r, _ in compared), *zero_variance)}
+    with_kl_target = {r.id: len(r.tokens) for r in others if own_kl_targets.get(r.id, kl_targets)}
+    count, everyone = settings.mini_batches, [*groups, *_by_group([*zero_variance, *others])]
     homes = {rollout.id: place % count for place, group in enumerate(everyone) for rollout in group}
     streams = []
     for number in range(count):
         own = [one for one in examples if homes[one.source] == number]
         mean, normalizer = (
             _normalizer([n for name, n in lengths.items() if homes[name] == number], settings, max_new_tokens)
-            for lengths in (counted, counted | guided)
+            for lengths in (counted, counted | with_kl_target)
         )
         if normalizer > mean:
             own = [_weighed(one, normalizer / mean) for one in own]
@@ -133,7 +135,7 @@ def _weighed(example: Example, factor: float) -> Example:
     return replace(
         example,
         advantages=tuple(factor * value for value in example.advantages),
-        stay_weights=tuple(factor * value for value in example.stay_weights),
+        anchor_penalty_weights=tuple(factor * value for value in example.anchor_penalty_weights),
     )
 
 
@@ -142,14 +144,16 @@ def _scored(
     rewards: Mapping[str, float],
     kept: Collection[str],
     settings: PolicyGradient,
-    readings: Mapping[str, Reading] | None,
+    token_scores: Mapping[str, TokenScores] | None,
 ) -> Scored:
     """Return what an estimator looks at; `kept`: the rollouts that take part in the loss."""
     told: dict[str, Any] = {}
     if settings.critic is not None:
-        assert readings is not None, "a critic has read what it judges"
-        told["values"] = [[readings[r.id].values if r.id in kept else () for r in group] for group in groups]
-        told["token_rewards"] = [[readings[r.id].rewards if r.id in kept else () for r in group] for group in groups]
+        assert token_scores is not None, "a critic has read what it judges"
+        told["values"] = [[token_scores[r.id].values if r.id in kept else () for r in group] for group in groups]
+        told["token_rewards"] = [
+            [token_scores[r.id].rewards if r.id in kept else () for r in group] for group in groups
+        ]
     return Scored(
         rewards=[[rewards[r.id] for r in group] for group in groups],
         lengths=[[len(r.tokens) for r in group] for group in groups],
@@ -168,13 +172,13 @@ def _by_rollout(
 
 
 def _ratio(
-    rollout: Rollout, readings: Mapping[str, Reading] | None, correction: OffPolicyCorrection | None
+    rollout: Rollout, token_scores: Mapping[str, TokenScores] | None, correction: OffPolicyCorrection | None
 ) -> dict[str, Any]:
     """Return the fields of an example that say what its importance ratio is to: the sampler, or the trainer itself."""
     if correction is None:
         return {"logprobs": rollout.logprobs}
-    assert readings is not None, "a correction compares with what the trainer reads"
-    proximal = readings[rollout.id].logprobs
+    assert token_scores is not None, "a correction compares with what the trainer reads"
+    proximal = token_scores[rollout.id].logprobs
     return {"logprobs": proximal, "importance": weights(proximal, rollout.logprobs, correction)}
 
 
@@ -199,7 +203,7 @@ def _controlled(examples: Sequence[Example], control: EntropyControl, *, seed: i
                 found.append(example)
                 continue
             kept = [float(place not in chosen) for place in places]
-            # The learner adds what guides take from the reward to the advantages; weight 0 takes that along.
+            # The learner adds what KL targets take from the reward to the advantages; weight 0 takes that along.
             given = example.importance or (1.0,) * len(kept)
             change = {
                 "advantages": tuple(k * a for k, a in zip(kept, example.advantages, strict=True)),
@@ -207,7 +211,7 @@ def _controlled(examples: Sequence[Example], control: EntropyControl, *, seed: i
             }
         else:
             held = control.weight * example.loss_scale
-            change = {"stay_weights": tuple(held if place in chosen else 0.0 for place in places)}
+            change = {"anchor_penalty_weights": tuple(held if place in chosen else 0.0 for place in places)}
         found.append(replace(example, **change))
     return found
 

@@ -5,8 +5,8 @@ from bootstrap.config.models import Reference, Start, outside_model
 from bootstrap.config.recipe import Recipe
 
 
-class Descent:
-    """The descent of generations 0 to `last`."""
+class ModelOrigins:
+    """The model origins of generations 0 to `last`."""
 
     def __init__(self, recipe: Recipe, *, last: int) -> None:
         self._recipe = recipe
@@ -16,9 +16,9 @@ class Descent:
         for number in range(1, last + 1):
             stage = recipe.generations.position(number).stage
             origin = _only(frozenset(self.named(name, number=number) for name in stage.starts))
-            kept_aside = recipe.gate_of(number) == "never"
+            ungated = recipe.gate_of(number) == "never"
             self._origins.append(origin)
-            self._crowned.append(self._crowned[-1] if kept_aside else self._crowned[-1] | {origin})
+            self._crowned.append(self._crowned[-1] if ungated else self._crowned[-1] | {origin})
 
     def of(self, number: int) -> ModelSettings | None:
         """Return what a generation goes back to; None where the gate has yet to decide that."""

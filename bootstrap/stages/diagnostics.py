@@ -1,8 +1,9 @@
-"""The health of one generation, from what its evaluation and its steps left behind, as a stage that is never run twice.
+"""The diagnostics of one generation, from what its evaluation and its steps left behind, as a stage that is never run
+twice.
 
 Two things are done for it alone: the fixed prompts are answered as far as the evaluation has not asked them (the same
 requests with the same seeds, so generation 0 needs none), and the divergence from the parent and from generation 0 is
-computed on these answers. Left out: the metrics' formulas (`evaluation/health.py`) and the guards' verdict
+computed on these answers. Left out: the metrics' formulas (`evaluation/diagnostics.py`) and the guards' verdict
 (`evaluation/guards.py`).
 """
 
@@ -15,11 +16,11 @@ from functools import partial
 from bootstrap.canonical import json_file
 from bootstrap.config.models import roles
 from bootstrap.errors import RecipeError
-from bootstrap.evaluation import health as metrics
+from bootstrap.evaluation import diagnostics as metrics
 from bootstrap.evaluation.guards import findings
 from bootstrap.evaluation.report import OutcomeRow, outcomes
 from bootstrap.ids import Asking, HeldoutId
-from bootstrap.ledger_records import Health
+from bootstrap.ledger_records import Diagnostics
 from bootstrap.records import Checkpoint, Event, Example, Prompt, Rollout, Use, Verdict
 from bootstrap.scoring.given import given_answer
 from bootstrap.scoring.verifier import score
@@ -27,7 +28,7 @@ from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.stages.encoding import Encoder
 from bootstrap.stages.evaluate import SEED, Evaluation
 from bootstrap.stages.generate import count_asked, generate, judge, requests, sampling, spread
-from bootstrap.stages.heldout import examined_by, judge_again
+from bootstrap.stages.heldout import eval_verifier_version, judge_again
 from bootstrap.stages.resolve import weights_of
 from bootstrap.stages.shown import shown_by
 from bootstrap.stages.step import StepResult
@@ -36,12 +37,12 @@ from bootstrap.store.artifacts import Artifact
 from bootstrap.store.ledger import Entry
 from bootstrap.store.tables import from_parquet, to_parquet
 
-PHASE = "health"
-ROLE = "health"
+PHASE = "diagnostics"
+ROLE = "diagnostics"
 """Of the artifact among a generation's."""
 
 
-def examine(
+def diagnose(
     context: Context,
     entries: Sequence[Entry],
     plan: Plan,
@@ -50,8 +51,8 @@ def examine(
     evaluation: Evaluation,
     *,
     meter: Meter,
-) -> tuple[Health, Artifact]:
-    """Return a generation's health, the guards that it broke included, and what it rests upon.
+) -> tuple[Diagnostics, Artifact]:
+    """Return a generation's diagnostics, the guards that it broke included, and what it rests upon.
 
     Raises VerifierError when too many answers to the fixed prompts cannot be judged.
     """
@@ -59,35 +60,35 @@ def examine(
     inputs = {
         **context.identity(),
         "fingerprint": checkpoint.fingerprint,
-        "settings": recipe.health.model_dump(mode="json"),
+        "settings": recipe.diagnostics.model_dump(mode="json"),
         "evaluation": evaluation.artifact.id,
         "steps": [result.artifact.id for result in results],
         "parent": None if plan.init is None else entries[plan.init].hash,
         "base": entries[0].hash if entries else None,
         "verifier": context.verifier.version,
     }
-    artifact = context.store.find("health", inputs)
+    artifact = context.store.find("diagnostics", inputs)
     if artifact is None:
-        examination = _Examination(context, entries, plan, checkpoint, evaluation)
-        health, rows = examination.run([Tables.read(result.artifact) for result in results])
-        counts = examination.counts
+        diagnosis = _Diagnosis(context, entries, plan, checkpoint, evaluation)
+        diagnostics, rows = diagnosis.run([Tables.read(result.artifact) for result in results])
+        counts = diagnosis.counts
         context.store.put_work("measured", inputs, {"measured.json": json.dumps(counts.measured()).encode()})
         files = {
-            "health.json": health.model_dump_json().encode(),
+            "diagnostics.json": diagnostics.model_dump_json().encode(),
             "fixed.parquet": to_parquet(rows, OutcomeRow),
             "meter.json": json_file(counts.to_json(measured=False)),
         }
-        artifact = context.store.put("health", inputs, files)
+        artifact = context.store.put("diagnostics", inputs, files)
     meter.add(json.loads(artifact.read("meter.json")))
     if (measured := context.store.find_work("measured", inputs)) is not None:
         meter.add(json.loads(measured.read("measured.json")))
-    health = Health.model_validate_json(artifact.read("health.json"))
-    return health.model_copy(update={"findings": findings(health, recipe.guards)}), artifact
+    diagnostics = Diagnostics.model_validate_json(artifact.read("diagnostics.json"))
+    return diagnostics.model_copy(update={"findings": findings(diagnostics, recipe.guards)}), artifact
 
 
 @dataclass
-class _Examination:
-    """One generation's examination, with everything it needs to know."""
+class _Diagnosis:
+    """The diagnosis of one generation, with everything it needs to know."""
 
     context: Context
     entries: Sequence[Entry]
@@ -103,16 +104,18 @@ class _Examination:
         pairs = zip(rollouts, verdicts, strict=True)
         self.sampled = [(rollout, verdict) for rollout, verdict in pairs if _is_sampled(rollout.id)]
 
-    def run(self, tables: Sequence[Tables]) -> tuple[Health, list[OutcomeRow]]:
-        """Return the health, no guard heeded, and the answers to the fixed prompts, one row per sample."""
-        self.context.observe(Event(generation=self.plan.number, stage="examine"))
+    def run(self, tables: Sequence[Tables]) -> tuple[Diagnostics, list[OutcomeRow]]:
+        """Return the diagnostics, no guard applied, and the answers to the fixed prompts, one row per sample."""
+        self.context.observe(Event(generation=self.plan.number, stage="diagnose"))
         fixed = self._fixed()
         rows = outcomes([rollout for rollout, _ in fixed], [verdict for _, verdict in fixed])
         with self.counts.clock(PHASE):
-            health = self._health(tables, rows, [rollout for rollout, _ in fixed])
-        return health, rows
+            diagnostics = self._diagnostics(tables, rows, [rollout for rollout, _ in fixed])
+        return diagnostics, rows
 
-    def _health(self, tables: Sequence[Tables], rows: Sequence[OutcomeRow], fixed: Sequence[Rollout]) -> Health:
+    def _diagnostics(
+        self, tables: Sequence[Tables], rows: Sequence[OutcomeRow], fixed: Sequence[Rollout]
+    ) -> Diagnostics:
         report, reach = self.evaluation.report, max(self.plan.target_levels)
         parent = None if self.plan.init is None else self.entries[self.plan.init].generation.report
         asked = [rollout for rollout, _ in self.sampled]
@@ -121,10 +124,10 @@ class _Examination:
             uses[row.source] += row.count
         examples = [_shown(rollout) for rollout in fixed]
         kl_parent = self._divergence(examples, self.plan.init)
-        return Health(
+        return Diagnostics(
             entropy=metrics.mean_entropy(asked),
             distinct_answers=metrics.distinct_answers(
-                asked, answer_of=partial(given_answer, settings=self.context.recipe.examiner)
+                asked, answer_of=partial(given_answer, settings=self.context.recipe.eval_verifier)
             ),
             pass_at_k_change=self._pass_at_k_change(rows),
             length_ratio=None if parent is None else metrics.length_ratio(report, parent, up_to=reach),
@@ -144,7 +147,7 @@ class _Examination:
         known = {rollout.id: (rollout, verdict) for rollout, verdict in self.sampled}
         found = []
         levels = tuple(range(1, context.recipe.task.base_level + 1))
-        for level, count in spread(context.recipe.health.prompts, levels, seed=None):
+        for level, count in spread(context.recipe.diagnostics.prompts, levels, seed=None):
             prompts = self._heldout(level)[:count]
             wanted = requests(
                 prompts, prefix=HeldoutId(asking=Asking.SAMPLED, level=level), samples=how.samples, seed=SEED
@@ -161,7 +164,7 @@ class _Examination:
                     phase=PHASE,
                     policy=self.checkpoint.fingerprint,
                 )
-                verdicts = judge(context, rollouts, prompts, meter=self.counts, verifier=context.examiner)
+                verdicts = judge(context, rollouts, prompts, meter=self.counts, verifier=context.eval_verifier)
                 known |= {pair[0].id: pair for pair in zip(rollouts, verdicts, strict=True)}
             found += [known[request.id] for request in wanted]
         return found
@@ -172,12 +175,12 @@ class _Examination:
             return None
         first = self.entries[0].generation
         base = from_parquet(context.store.artifact(first.artifacts[ROLE]).read("fixed.parquet"), OutcomeRow)
-        if examined_by(first.verifiers) != context.examiner.version:
+        if eval_verifier_version(first.verifiers) != context.eval_verifier.version:
             base = judge_again(
                 base,
                 task=context.task,
                 count=context.recipe.evaluation.prompts_per_level,
-                examiner=context.examiner,
+                eval_verifier=context.eval_verifier,
                 max_unverifiable=context.recipe.max_unverifiable,
                 shown=shown_by(context.store, first),
             )
@@ -203,7 +206,7 @@ class _Examination:
         """Let training's verifier judge the sampled held-out answers too; trouble with judging is no disagreement."""
         context, recipe = self.context, self.context.recipe
         lacks_models = roles(recipe.verifiers()[recipe.verifier_place(self.plan.number)]) and not self.plan.asked
-        if context.verifier is context.examiner or lacks_models:
+        if context.verifier is context.eval_verifier or lacks_models:
             return None
         references = {
             prompt.id: context.task.reference(prompt)
@@ -238,7 +241,9 @@ class _Examination:
                 heldout += watched.task.heldout(level, watched.settings.prompts_per_level)
         # One text that task and panel share is one prompt.
         apart = dict.fromkeys(prompt.text for prompt in heldout)
-        return metrics.overlap(self._tokens(sorted(trained)), self._tokens(list(apart)), n=context.recipe.health.ngram)
+        return metrics.overlap(
+            self._tokens(sorted(trained)), self._tokens(list(apart)), n=context.recipe.diagnostics.ngram
+        )
 
     def _tokens(self, texts: Sequence[str]) -> Iterator[list[int]]:
         """Yield the tokens of each text, a portion of them in memory at once."""

@@ -1,25 +1,25 @@
-"""Books: every prompt drawn is rolled out, judged and selected or dropped with a reason, exactly once.
+"""Accounting: every prompt drawn is rolled out, judged and selected or dropped with a reason, exactly once.
 
-Unbalanced books block the commit of a generation.
+Accounting that does not reconcile blocks the commit of a generation.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from bootstrap.errors import BooksUnbalanced
-from bootstrap.ledger_records import Books
+from bootstrap.errors import AccountingMismatch
+from bootstrap.ledger_records import Accounting
 from bootstrap.records import Rollout, Selection, Status, Use, Verdict
 
 IDS_SHOWN = 3
 
 
-def balance(
+def reconcile(
     rollouts: Sequence[Rollout], verdicts: Sequence[Verdict], selections: Sequence[Selection], *, num_prompts: int
-) -> Books:
-    """Return the balance of a stage that drew `num_prompts` prompts, one group of rollouts each.
+) -> Accounting:
+    """Return the accounting of a stage that drew `num_prompts` prompts, one group of rollouts each.
 
-    Raises BooksUnbalanced when a prompt has no rollout, when a rollout lacks its verdict or selection, has two, or one
-    belongs to no rollout, and when an unjudged rollout carries a policy gradient.
+    Raises AccountingMismatch when a prompt has no rollout, when a rollout lacks its verdict or selection, has two, or
+    one belongs to no rollout, and when an unjudged rollout carries a policy gradient.
     """
     ids = [rollout.id for rollout in rollouts]
     _match(ids, ids, kind="rollout")
@@ -27,13 +27,13 @@ def balance(
     _match(ids, [selection.rollout_id for selection in selections], kind="selection")
     num_groups = len({rollout.group for rollout in rollouts})
     if num_groups != num_prompts:
-        raise _unbalanced(f"{num_prompts} prompts were drawn, {num_groups} have rollouts")
+        raise _not_reconciled(f"{num_prompts} prompts were drawn, {num_groups} have rollouts")
     unjudged = {verdict.rollout_id for verdict in verdicts if verdict.status is Status.UNVERIFIABLE}
     if graded := [s.rollout_id for s in selections if s.use is Use.RL and s.rollout_id in unjudged]:
-        raise _unbalanced(f"unverifiable rollouts carry a policy gradient: {_shown(graded)}")
+        raise _not_reconciled(f"unverifiable rollouts carry a policy gradient: {_shown(graded)}")
     statuses = Counter(verdict.status for verdict in verdicts)
     dropped = Counter(selection.reason for selection in selections if selection.use is Use.NONE)
-    return Books(
+    return Accounting(
         prompts_drawn=num_prompts,
         rollouts=len(ids),
         verdicts=len(verdicts),
@@ -46,18 +46,18 @@ def balance(
     )
 
 
-def combine(books: Iterable[Books]) -> Books:
-    """Return the sum of several stages' books; of none, empty books."""
+def combine(accounting: Iterable[Accounting]) -> Accounting:
+    """Return the sum of several stages' accounting; of none, empty accounting."""
     totals: Counter[str] = Counter()
     dropped: Counter[str] = Counter()
-    for one in books:
+    for one in accounting:
         totals.update(one.model_dump(exclude={"dropped"}))
         dropped.update(one.dropped)
-    return Books(**totals, dropped=dict(sorted(dropped.items())))
+    return Accounting(**totals, dropped=dict(sorted(dropped.items())))
 
 
 def _match(rollouts: Sequence[str], records: Sequence[str], *, kind: str) -> None:
-    """Raise BooksUnbalanced unless `records` name each rollout exactly once."""
+    """Raise AccountingMismatch unless `records` name each rollout exactly once."""
     counts = Counter(records)
     known = set(rollouts)
     faults = (
@@ -67,7 +67,7 @@ def _match(rollouts: Sequence[str], records: Sequence[str], *, kind: str) -> Non
     )
     for fault, identifiers in faults:
         if identifiers:
-            raise _unbalanced(f"{fault}: {_shown(identifiers)}")
+            raise _not_reconciled(f"{fault}: {_shown(identifiers)}")
 
 
 def _shown(identifiers: Sequence[str]) -> str:
@@ -75,7 +75,7 @@ def _shown(identifiers: Sequence[str]) -> str:
     return ", ".join(identifiers[:IDS_SHOWN]) + more
 
 
-def _unbalanced(fault: str) -> BooksUnbalanced:
-    return BooksUnbalanced(
-        f"the books do not balance: {fault}. Nothing was committed; start the run again to repeat the stage"
+def _not_reconciled(fault: str) -> AccountingMismatch:
+    return AccountingMismatch(
+        f"the accounting does not reconcile: {fault}. Nothing was committed; start the run again to repeat the stage"
     )

@@ -25,8 +25,8 @@ class Case:
     wrong: Sequence[str]
 
 
-def probe(verifier: Verifier, cases: Sequence[Case]) -> int:
-    """Return the number of answers probed, all judged as they should be.
+def sanity_check(verifier: Verifier, cases: Sequence[Case]) -> int:
+    """Return the number of answers checked, all judged as they should be.
 
     A verifier of groups sees each answer among right ones. One that looks at nothing is a control and claims nothing
     that could be proven: 0 answers. Raises VerifierError when the verifier judges form alone, a
@@ -50,12 +50,12 @@ def probe(verifier: Verifier, cases: Sequence[Case]) -> int:
                         text=filled,
                         reference=case.reference,
                         num_tokens=len(filled) + 1,
-                        group=f"probe.{place}.{number}",
+                        group=f"sanity.{place}.{number}",
                         patience=PATIENCE,
                     )
                 )
     judgements = iter(verifier.judge(answers)[:: votes + 1])
-    probes = 0
+    checked = 0
     for case in cases:
         accepted = next(judgements)
         if accepted.status is not Status.PASS:
@@ -69,9 +69,9 @@ def probe(verifier: Verifier, cases: Sequence[Case]) -> int:
             assert rejected.reward is not None
             if not rejected.reward < accepted.reward:
                 raise _refusal(verifier, f"{told} got reward {rejected.reward}, the right one {accepted.reward}")
-        probes += 1 + len(case.wrong)
-    assert probes, "a verifier must be probed with at least one answer"
-    return probes
+        checked += 1 + len(case.wrong)
+    assert checked, "a verifier must be checked with at least one answer"
+    return checked
 
 
 def _told(judgement: Judgement) -> str:
@@ -80,6 +80,6 @@ def _told(judgement: Judgement) -> str:
 
 def _refusal(verifier: Verifier, finding: str) -> VerifierError:
     return VerifierError(
-        f"verifier {verifier.name} {verifier.version} failed its probe: {finding}; it gives no reward until its "
+        f"verifier {verifier.name} {verifier.version} failed its sanity check: {finding}; it gives no reward until its "
         "code or settings are right"
     )

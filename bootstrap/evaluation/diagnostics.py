@@ -1,7 +1,8 @@
 """Signs of collapse as numbers: pure functions of what a generation's evaluation and training left behind.
 
 What they are for and what bounds they have to keep stands in `config/guards.py`. Left out: the divergence between two
-models, which needs their weights (`training/drift.py`), and what is measured on which prompts (`stages/health.py`).
+models, which needs their weights (`training/drift.py`), and what is measured on which prompts
+(`stages/diagnostics.py`).
 """
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
