@@ -1,7 +1,8 @@
-# `make quickstart` shows it work, `make test` proves it (`make lint` is the part without a run), `make smollm2` fetches a
-# pretrained model, `make r1-smollm2` runs the R1 recipe on that, `make test-services` runs what infra/compose.yaml names
-# and a lineage among it, `make docs` builds the pages of docs/ and `make docs-serve` shows them; all of them install into
-# .venv and may be repeated.
+# `make quickstart` shows it work, `make test` proves it (`make lint` is the part without a run, `make test-fast` the part
+# that takes less than a minute), `make hooks` has git check each commit, `make smollm2` fetches a pretrained model,
+# `make r1-smollm2` runs the R1 recipe on that, `make test-services` runs what infra/compose.yaml names and a lineage
+# among it, `make docs` builds the pages of docs/ and `make docs-serve` shows them; all of them install into .venv and may
+# be repeated.
 #
 #   PYTHON=python3.12     the interpreter to use (3.11 or newer)
 #   PIP_FLAGS=...         more options for pip; without a GPU, an --extra-index-url with CPU builds of PyTorch spares
@@ -24,7 +25,7 @@ SMOLLM2_FILE := SmolLM2-135M-Instruct.Q4_1.gguf
 # What the browser test looks for, in this order; else it takes the one that Playwright installs.
 BROWSERS := chromium chromium-browser google-chrome
 
-.PHONY: quickstart install lint test test-services smollm2 r1-smollm2 chromium bubblewrap servers clean
+.PHONY: quickstart install lint hooks test test-fast test-services smollm2 r1-smollm2 chromium bubblewrap servers clean
 
 quickstart: install
 	$(VENV)/bin/bootstrap run pipelines/quickstart.yaml
@@ -36,10 +37,19 @@ lint: $(VENV)/installed-test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/oxlint --deny-warnings bootstrap
+	$(VENV)/bin/basedpyright --project pyproject.toml --pythonpath $(VENV)/bin/python
 
-test: lint chromium bubblewrap
-	$(VENV)/bin/python -m pytest -q -m "not ray" $(PYTEST_FLAGS)
-	$(VENV)/bin/python -m pytest -q -m ray
+# The same checks before each commit.
+hooks: $(VENV)/installed-dev
+	$(VENV)/bin/pre-commit install
+
+# The loop while working: no test that trains, or loads PyTorch or MLflow (marks: pyproject.toml; split: tests/conftest.py).
+test-fast: $(VENV)/installed-test
+	$(VENV)/bin/python -m pytest -q --fast $(PYTEST_FLAGS)
+
+test: lint test-fast chromium bubblewrap
+	$(VENV)/bin/python -m pytest -q --slow -m "not ray" --durations=30 $(PYTEST_FLAGS)
+	$(VENV)/bin/python -m pytest -q --slow -m ray --durations=30
 
 # Not part of `test`, since it takes servers from Debian; continuous integration runs both.
 test-services: $(VENV)/installed-services chromium servers
@@ -86,6 +96,10 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 $(VENV)/installed-test: $(VENV)/installed
 	$(PIP) --editable '.[test]'
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed-test
+	$(PIP) --editable '.[dev]'
 	@touch $@
 
 $(VENV)/installed-services: $(VENV)/installed-test

@@ -1,1 +1,1 @@
-"""Measurements that compare within one run: what is quoted of them is a ratio."""
+"""Measurements that compare within one run; quote their ratios."""

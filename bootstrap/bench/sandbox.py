@@ -1,6 +1,6 @@
-"""What sealing costs and leaves behind: sealed executions against bare interpreters, in alternation within one run.
+"""Cost and leftovers of sealing: sealed executions and bare interpreters, in alternation within one run.
 
-Absolute rates belong to the machine and to what else it does; quote their ratio.
+Absolute rates belong to the machine and its load; quote their ratio.
 """
 
 import os
@@ -20,31 +20,31 @@ from bootstrap.sandbox.pool import Sandbox
 
 ROUNDS = 5
 BATCH = 200
-"""Executions handed over at once. One batch comes before anything is counted: memory has its size by then."""
+"""Executions in one batch. The first batch is not counted, so that memory has its size by then."""
 BARE_SHARE = 0.05
-"""Bare executions per sealed one; they are slower by far, and are there for the rate alone."""
+"""Bare executions per sealed one: they are far slower, and a few suffice for a rate."""
 LEVELS = tuple(level.value for level in Level if level is not Level.REFUSE)
-"""What can be measured, weakest first."""
+"""Levels that can be measured, weakest first."""
 JOB = CallJob(code="def square(x):\n    return x * x", function="square", inputs=[([7], {})])
 
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """What this process and its descendants hold at one moment."""
+    """Processes, descriptors, memory and files of this process and its descendants at one moment."""
 
     processes: frozenset[tuple[int, int]]
-    """Number and start time of each."""
+    """(pid, start time) of each."""
     descriptors: frozenset[tuple[int, int, int]]
-    """Number, device and inode of each that this process has open."""
+    """(number, device, inode) of each that this process has open."""
     resident_mb: float
-    """Memory of this process and its descendants; pages that they share count for each."""
+    """Resident memory of all processes in MiB; shared pages count for each."""
     files: frozenset[str]
     """Names in the temporary folder."""
 
     def added_since(self, before: "Footprint") -> tuple[int, int, int]:
-        """Return how many processes, descriptors and files are here that were not there before.
+        """Return how many processes, descriptors and files are new since `before`.
 
-        What has gone in between does not make up for it: a process of somebody else may end at any time.
+        Those that have gone since do not offset them: another process may end at any time.
         """
         return (
             len(self.processes - before.processes),
@@ -55,26 +55,26 @@ class Footprint:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SandboxRow:
-    """Rates at one level, medians over the rounds, and what all executions left behind."""
+    """Rates at one level, as medians over the rounds, and the leftovers of all executions."""
 
     level: Level
     processes: int
     executions: int
     sealed_per_second: float
     bare_per_second: float
-    """`python -I -c pass`, as many at once."""
+    """Of `python -I -c pass`, with as many processes."""
     processes_left: int
-    """After the sandbox was closed."""
+    """After the sandbox has been closed."""
     descriptors_left: int
     files_left: int
     megabytes_grown: float
-    """While it was open, from the warm-up to the last execution."""
+    """From the warm-up to the last execution."""
 
 
 def bench_sandbox(*, executions: int, processes: int, level: str | None) -> SandboxRow:
-    """Run so many sealed executions, `processes` at once, at one of `LEVELS` (None: the strongest that holds here).
+    """Time `executions`, `processes` at once, at one of `LEVELS` (None: the strongest that holds here).
 
-    Raise SandboxUnavailable when the level, or every level, falls to the probe attacks.
+    Raises SandboxUnavailable when the level, or every level, falls to the probe attacks.
     """
     assert executions >= ROUNDS
     sealed_rates, bare_rates = [], []
@@ -107,7 +107,7 @@ def bench_sandbox(*, executions: int, processes: int, level: str | None) -> Sand
 
 @contextmanager
 def _temporary_files_in(folder: str) -> Iterator[None]:
-    """Have this process make its temporary files in a folder of its own, where they can be counted."""
+    """Make this process's temporary files in `folder`, where they can be counted."""
     before, tempfile.tempdir = tempfile.tempdir, folder
     try:
         yield
@@ -116,7 +116,7 @@ def _temporary_files_in(folder: str) -> Iterator[None]:
 
 
 def footprint() -> Footprint:
-    """Return what this process and its descendants hold now."""
+    """Return the present footprint of this process and its descendants."""
     ours = {pid: fields for pid in family(os.getpid()) if (fields := _fields(pid))}
     return Footprint(
         processes=frozenset((pid, int(fields[19])) for pid, fields in ours.items()),
@@ -148,7 +148,7 @@ def _time_bare(count: int, processes: int) -> float:
 
 
 def family(root: int) -> set[int]:
-    """Return a process and all its descendants, by number."""
+    """Return the pids of a process and all its descendants."""
     parents = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
@@ -162,7 +162,7 @@ def family(root: int) -> set[int]:
 
 
 def _descriptors() -> Iterator[tuple[int, int, int]]:
-    """Yield this process's open descriptors, but for the one that lists them."""
+    """Yield this process's open descriptors, except the one that lists them."""
     for number in map(int, os.listdir("/proc/self/fd")):
         with suppress(OSError):
             status = os.fstat(number)
@@ -170,7 +170,7 @@ def _descriptors() -> Iterator[tuple[int, int, int]]:
 
 
 def _fields(pid: int) -> list[bytes]:
-    """Return the fields of a process's `stat` from the third on; none when it has ended."""
+    """Return the fields of a process's `stat` from the third on; empty when it has ended."""
     try:
         return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except OSError:

@@ -1,7 +1,7 @@
-"""Benchmarks that compare within one run: what more workers buy, at the demonstration's sizes.
+"""Benchmark of the number of workers, at the demonstration's sizes.
 
-Each measurement alternates between the numbers of workers, so that a machine whose speed drifts is as fair to one as to
-the other. Absolute figures belong to the machine; quote the ratios.
+Measurements alternate between the numbers of workers, so that a machine whose speed drifts favours none. Absolute
+figures belong to the machine; quote the ratios.
 """
 
 import statistics
@@ -26,13 +26,13 @@ GROUPS, GROUP_SIZE, LEVEL = 24, 8, 8
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkersRow:
-    """What one number of workers reaches, medians over the rounds."""
+    """Rates of one number of workers, as medians over the rounds."""
 
     workers: int
     updates_per_second: float
     samples_per_second: float
     bound_train: float
-    """Share of the matmul rate that the same workers reach in the benchmark."""
+    """Training's share of the matmul rate that the same workers measure."""
 
 
 def compare_workers(
@@ -40,8 +40,8 @@ def compare_workers(
 ) -> list[WorkersRow]:
     """Return one row per number of workers, all measured in turn `rounds` times.
 
-    Each round gives every pool the same updates (addition up to 4 digits, 192 sequences) and the same groups to sample
-    (24 prompts of 8 digits, 8 samples each).
+    Each round gives every pool the same updates (addition up to 4 digits, 192 sequences each) and the same groups to
+    sample (24 prompts of 8 digits, 8 samples each).
     """
     task = build_task(AdditionTask())
     settings = ScratchModel()

@@ -1,10 +1,7 @@
-"""`bootstrap bench`: measurements that compare within one run, as a table or JSON."""
+"""`bootstrap bench`: measurements that compare within one run."""
 
 import os
-import sys
 from dataclasses import asdict
-
-from rich.table import Table
 
 from bootstrap.bench.workers import WorkersRow, compare_workers
 from bootstrap.cli import render
@@ -13,27 +10,25 @@ from bootstrap.pool import Pool
 
 
 def compare(counts: list[int], *, rounds: int, as_json: bool) -> None:
-    """Print what each number of workers reaches, and its ratio to the first; progress goes to stderr."""
+    """Print the rates of each number of workers and their ratios to the first; progress goes to stderr."""
     from bootstrap.cluster.pool import RayPool
 
     def make_pool(size: int) -> Pool:
         # All pools are up at once and work in turn, so none of them claims a core for itself.
         return RayPool(size, batch_rows=512, cpus_per_worker=0)
 
-    rows = compare_workers(make_pool, counts=counts, rounds=rounds, say=lambda line: print(line, file=sys.stderr))
+    rows = compare_workers(make_pool, counts=counts, rounds=rounds, say=render.warn)
     if as_json:
         render.print_json([asdict(row) for row in rows])
         return
-    table = Table("workers", "updates/s", "ratio", "samples/s", "ratio", "share of matmul rate", box=None)
-    for row in rows:
-        table.add_row(*_cells(row, rows[0]))
-    render.console().print(table)
+    names = ("workers", "updates/s", "ratio", "samples/s", "ratio", "share of matmul rate")
+    render.print_table(names, [_cells(row, rows[0]) for row in rows])
 
 
 def measure_sandbox(executions: int, *, processes: int | None, level: str | None, as_json: bool) -> None:
-    """Print how many sealed executions a second there are, what a bare interpreter makes of it, and what is left.
+    """Print the rates of sealed executions and of bare interpreters, and what the executions leave behind.
 
-    Raises RecipeError for a level that does not exist, SandboxUnavailable for one that does not hold here.
+    Raises RecipeError for an unknown level, SandboxUnavailable for one that does not hold on this machine.
     """
     from bootstrap.bench.sandbox import LEVELS, bench_sandbox
 
@@ -44,8 +39,7 @@ def measure_sandbox(executions: int, *, processes: int | None, level: str | None
     if as_json:
         render.print_json(asdict(row))
         return
-    table = Table("", "", box=None, show_header=False)
-    for name, value in (
+    facts = (
         ("level", row.level),
         ("executions", f"{row.executions}, {row.processes} at once"),
         ("sealed executions per second", f"{row.sealed_per_second:.0f}"),
@@ -53,9 +47,8 @@ def measure_sandbox(executions: int, *, processes: int | None, level: str | None
         ("ratio", f"{row.sealed_per_second / row.bare_per_second:.1f}"),
         ("left behind", f"{row.processes_left} processes, {row.descriptors_left} descriptors, {row.files_left} files"),
         ("memory grown", f"{row.megabytes_grown:.1f} MB"),
-    ):
-        table.add_row(name, value)
-    render.console().print(table)
+    )
+    render.print_table(("", ""), facts)
 
 
 def _cells(row: WorkersRow, first: WorkersRow) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
-"""Commands as people can copy them: the name under which this program is reached from where they are.
+"""Commands that a person can copy and run from the current folder.
 
-Leaves out running anything: what this program starts itself, it starts by `sys.executable`.
+Left out: running anything. What this program starts itself, it starts by `sys.executable`.
 """
 
 import os
@@ -13,7 +13,7 @@ NAME = "bootstrap"
 
 
 def program() -> str:
-    """Return what to type for this program: its name where PATH leads to it, else the shortest path that does."""
+    """Return what to type for this program: its name if it is on PATH, else the shortest path to it."""
     script = Path(sys.executable).with_name(NAME)
     if not script.is_file():
         return f"{shlex.quote(sys.executable)} -m {NAME}"

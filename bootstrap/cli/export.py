@@ -1,17 +1,15 @@
-"""Copy a generation's model out of a store, every byte proven on the way, with a model card beside it.
+"""`bootstrap export`: copy a generation's model out of a store, every file checked, with a model card.
 
-An adapter comes out merged with its base, as a whole model that opens without peft; `merged.json` says what it is of.
-Where the model goes back to an imported one, `import.json` says so and names the weights beside it too.
+merged.json     of an adapter, which is exported merged with its base: fingerprints of adapter, base and result
+import.json     of a model that descends from an imported one: its source, and the exported weights' fingerprint
 """
 
 from pathlib import Path
 
 from bootstrap.canonical import json_file
-from bootstrap.cli.stores import new_folder
-from bootstrap.errors import RecipeError
+from bootstrap.cli.stores import new_folder, write_new_folder
 from bootstrap.lineage.card import model_card
 from bootstrap.lineage.queries import final_line, find
-from bootstrap.store import durable
 from bootstrap.store.finals import final_of
 from bootstrap.store.fingerprint import base_fingerprint
 from bootstrap.store.lineage_store import LineageStore
@@ -19,10 +17,10 @@ from bootstrap.store.pretrained import exported, pretrained_of
 
 
 def export_generation(store: LineageStore, generation: str, folder: Path) -> tuple[str, int]:
-    """Write the model of `generation` (`3`, `gen-3`, `champion`) into the new folder `folder`, complete or not at all.
+    """Write the model of `generation` (`3`, `gen-3`, `champion`) into the new folder `folder`, all or nothing.
 
-    Returns the generation's name and the number of files. Raises RecipeError for an unknown generation or a folder
-    that is in use, StoreCorrupt when a file differs from its hash, StoreError when the folder cannot be written.
+    Returns the generation's name and the number of files. Raises RecipeError for an unknown generation or a folder in
+    use, StoreCorrupt when a file differs from its hash, StoreError when the folder cannot be written.
     """
     entries = store.ledger.read()
     entry = find(entries, generation)
@@ -38,7 +36,7 @@ def export_generation(store: LineageStore, generation: str, folder: Path) -> tup
     )
     files, fingerprint = weights.read_all(), found.fingerprint
     if (base := base_fingerprint(files)) is not None:
-        # Here and not at the top: merging takes torch, copying does not.
+        # Merging takes torch; copying does not.
         from bootstrap.training.lora import merge
 
         merged = merge(store.artifact(found.artifacts["base"]).read_all(), files)
@@ -46,7 +44,5 @@ def export_generation(store: LineageStore, generation: str, folder: Path) -> tup
         origin = {"adapted": found.fingerprint, "base": base, "merged": fingerprint}
         files = {**merged.files, "merged.json": json_file(origin, indent=2)}
     files = {**exported(files, fingerprint=fingerprint), "README.md": card.encode()}
-    durable.make_folder(folder.parent)
-    if not durable.write_folder(folder, files):
-        raise RecipeError(f"{folder} has been filled by someone else meanwhile; name a new folder")
+    write_new_folder(folder, files)
     return found.name, len(files)

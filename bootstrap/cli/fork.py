@@ -1,8 +1,8 @@
-"""`bootstrap fork`: a recipe that starts from a generation of another lineage, remembered as that of a new one.
+"""`bootstrap fork`: make a lineage that starts from a generation of another one.
 
     <store>/<new>/lineage.json, recipe.json     nothing grown yet; `bootstrap run <store>/<new>/recipe.json` does that
 
-Left out: what generation 0 takes over when it is grown (`stages/origin.py`).
+Left out: what generation 0 inherits when it is grown (`stages/origin.py`).
 """
 
 import json
@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bootstrap.cli.command import command
+from bootstrap.cli.commands.options import DEFAULT_STORE
 from bootstrap.cli.remembered import FILE_NAME, recall_recipe, remember_recipe
-from bootstrap.cli.stores import DEFAULT_STORE, check_name, choose
+from bootstrap.cli.stores import check_name, choose
 from bootstrap.config.base_model import GenerationModel
 from bootstrap.config.load import load_recipe, recipe_folder
 from bootstrap.config.resources import Tracking
@@ -26,10 +27,10 @@ from bootstrap.store.lock import lineage_lock
 
 
 def fork_lineage(source: str, name: str, overrides: Sequence[str], *, recipe_path: Path | None, store: Path) -> str:
-    """Make the lineage `name` in `store`, to start from `source` (`LINEAGE@GEN`); return what to say.
+    """Make the lineage `name` in `store`, starting from `source` (`LINEAGE@GEN`); return what to print.
 
-    It grows by the recipe in `recipe_path`, or by the origin's, with `overrides` laid over it. Raises RecipeError when
-    the names or the recipe cannot work, or an override is about tracking, StoreError.
+    Its recipe is that in `recipe_path`, else the origin's, with `overrides` applied. Raises RecipeError for names or a
+    recipe that cannot work and for an override of tracking settings, StoreError.
     """
     for override in overrides:
         key = override.partition("=")[0].strip()
@@ -82,9 +83,9 @@ def fork_lineage(source: str, name: str, overrides: Sequence[str], *, recipe_pat
 
 
 def _trained_level(store: LineageStore, entries: Sequence[Entry], number: int) -> int:
-    """Return the highest level that a generation or an ancestor of it was trained on.
+    """Return the highest level that a generation or one of its ancestors was trained on.
 
-    Where the lineage's recipe is not remembered, which says what was trained on, the highest that they aimed at.
+    The recipe says which levels are trained on; without it, return the highest level that they targeted.
     """
     aims = {one: entries[one].generation.target_levels for one in ancestors(entries, [number])}
     try:

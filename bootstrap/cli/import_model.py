@@ -1,28 +1,27 @@
-"""`bootstrap import`: a pretrained model, from where it comes, into a folder that recipes start from.
+"""`bootstrap import`: copy a pretrained model into a folder that recipes start from.
 
     <folder>/import.json     fingerprint, source, licence, number of parameters; no dates
 
-Descendants take it over, and weights that it is not about are refused where a recipe starts from them
-(`store/pretrained.py`). Reading and checking are `training/sources.py`'s.
+Descendants inherit that file; a recipe that starts from the folder refuses weights of another fingerprint
+(`store/pretrained.py`). Left out: reading and checking the source (`training/sources.py`).
 """
 
 from pathlib import Path
 
-from bootstrap.cli.stores import new_folder
+from bootstrap.cli.stores import new_folder, write_new_folder
 from bootstrap.errors import RecipeError
-from bootstrap.store import durable
 from bootstrap.store.fingerprint import fingerprint_model
 from bootstrap.store.pretrained import IMPORT, to_file
 
 
-def import_model(source: str, folder: Path, *, licence: str | None) -> str:
-    """Write the model that `source` names into the new folder `folder`, complete or not at all; return what to say.
+def import_from(source: str, folder: Path, *, licence: str | None) -> str:
+    """Write the model that `source` names into the new folder `folder`, all or nothing; return what to print.
 
-    `licence` stands for one that the source does not name. Raises RecipeError for a source that cannot be had or read,
-    a folder in use, and a licence that contradicts the source's; StoreError when the folder cannot be written.
+    `licence` applies where the source names none. Raises RecipeError for a source that cannot be fetched or read, a
+    folder in use, and a licence that contradicts the source's; StoreError when the folder cannot be written.
     """
     folder = new_folder(folder)
-    # Here and not at the top: reading a model takes torch, refusing a folder does not.
+    # Reading a model takes torch; refusing a folder does not.
     from bootstrap.training.sources import read_source
 
     found = read_source(source)
@@ -35,9 +34,7 @@ def import_model(source: str, folder: Path, *, licence: str | None) -> str:
         "source": dict(found.source),
     }
     files = {**found.files, IMPORT: to_file(facts)}
-    durable.make_folder(folder.parent)
-    if not durable.write_folder(folder, files):
-        raise RecipeError(f"{folder} has been filled by someone else meanwhile; name a new folder")
+    write_new_folder(folder, files)
     told = facts["licence"] or "not named by the source; state it with --licence"
     return (
         f"{found.num_parameters:,} parameters, fingerprint {facts['fingerprint'][:16]}, licence {told}\n"

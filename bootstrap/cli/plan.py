@@ -1,4 +1,4 @@
-"""`bootstrap plan`: a plan as a table, then what is left to do."""
+"""`bootstrap plan`: print a plan."""
 
 from bootstrap.cli import render
 from bootstrap.levels import level_range
@@ -7,16 +7,15 @@ from bootstrap.planning.plan import GenerationPlan, LineagePlan
 
 
 def print_plan(plan: LineagePlan) -> None:
-    """Print a plan: one row per generation, then what is left to do."""
+    """Print one row per generation, then the steps, tokens, FLOPs and seconds that remain."""
     render.print_rows(f"plan of lineage {plan.lineage}", [_plan_row(generation) for generation in plan.generations])
-    seen: list[str] = []
-    for generation in plan.generations:
-        for step in generation.steps:
-            teachers = f"; teacher: {', '.join(step.teachers)}" if step.teachers else ""
-            line = f"{generation.name}: {step.summary}; {step.data}{teachers}"
-            if generation.status == "planned" and line not in seen:
-                seen.append(line)
-    for line in seen:
+    lines = [
+        f"{generation.name}: {step.summary}; {step.data}"
+        + (f"; teacher: {', '.join(step.teachers)}" if step.teachers else "")
+        for generation in plan.planned
+        for step in generation.steps
+    ]
+    for line in dict.fromkeys(lines):
         render.say(line)
     left = plan.to_json()["remaining"]
     basis = "paced by the committed generations" if plan.calibrated else "at assumed rates of one CPU core a worker"

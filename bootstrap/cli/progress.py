@@ -1,14 +1,12 @@
 """Live progress of a run: one bar on a terminal, one plain line per stage elsewhere (Ray jobs, CI).
 
-Both are observers of `records.Event` and say the same: generation, stage, how far, tokens per second, reward, loss,
-time left. Every metric is optional. Nothing a run does depends on what is shown. Left out: the table at the end
-(`render.py`).
+Both observe `records.Event` and show the same: generation, stage, count, tokens per second, reward, loss, time left.
+Every metric is optional. A run does not depend on its display. Left out: the table at the end (`render.py`).
 """
 
 import time
 from collections.abc import Callable, Mapping
-from types import TracebackType
-from typing import Self, TextIO
+from typing import IO, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
@@ -19,17 +17,17 @@ from bootstrap.lineage.text import duration, si
 from bootstrap.records import Event
 
 LINE_EVERY_SECONDS = 30.0
-"""Longest silence and shortest repetition of a plain line about one stage."""
+"""Least time between two plain lines about one stage."""
 ROWS_EVERY_SECONDS = 5.0
 RELIABLE_SHARE = 0.05
-"""Share of a stage that must be done before its own pace says how long the generation takes."""
+"""Share of a stage after which its own pace replaces the plan's."""
 
 
 class TimeLeft:
-    """Estimate of a run's remaining seconds: the plan's shape, scaled by the pace measured so far.
+    """Estimate of a run's remaining seconds: the plan's seconds, scaled by the pace measured so far.
 
-    `expected`: planned seconds of each generation to come, by number. Of the generation at work, the pace of the stage
-    that counts its updates replaces the plan once a part of it is done.
+    `expected`: planned seconds of each coming generation, by number. For the current generation, the pace of its
+    training stage replaces the plan once `RELIABLE_SHARE` of the stage is done.
     """
 
     def __init__(self, expected: Mapping[int, float]) -> None:
@@ -39,13 +37,13 @@ class TimeLeft:
         self.measured = 0.0
         """Seconds of the generations finished in this run."""
         self.planned = 0.0
-        """What the plan gave them."""
+        """Planned seconds of the same generations."""
         self.stage = ""
         self.stage_began: tuple[float, int] = (0.0, 0)
-        """Time and count at the stage's first event; a run that was stopped does not begin at 0."""
+        """Time and count at the stage's first event; a resumed stage does not begin at 0."""
 
     def update(self, event: Event, now: float) -> float | None:
-        """Take an event at time `now` (seconds) and return the seconds left, or None while nothing is known."""
+        """Take an event at time `now` (seconds); return the seconds left, or None while there is no estimate."""
         if event.generation != self.current:
             if self.current is not None:
                 self.measured += now - self.started
@@ -64,7 +62,7 @@ class TimeLeft:
 
 
 def describe(event: Event, left: float | None) -> str:
-    """Return what an event says beyond its bar: metrics that are there, its message, time left."""
+    """Return an event's message, the metrics that it has, and the time left."""
     parts = [event.message] if event.message else []
     if (speed := event.metrics.get("tokens_per_second")) is not None:
         parts.append(f"{si(speed)} tokens/s")
@@ -83,12 +81,7 @@ class PlainProgress:
     """One line per stage on a stream that is no terminal, and one per half minute inside a long stage."""
 
     def __init__(
-        self,
-        stream: TextIO,
-        *,
-        last: int,
-        expected: Mapping[int, float],
-        clock: Callable[[], float] = time.monotonic,
+        self, stream: IO[str], *, last: int, expected: Mapping[int, float], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.stream, self.last, self.clock = stream, last, clock
         self.time_left = TimeLeft(expected)
@@ -120,7 +113,7 @@ class PlainProgress:
 
 
 class RowsProgress:
-    """A line on standard error now and then while a verifier reads the rows of a large file before any run."""
+    """A line on standard error every few seconds while a verifier reads the rows of a large file."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
@@ -141,15 +134,10 @@ class _Detail(ProgressColumn):
 
 
 class RichProgress:
-    """One live bar for the stage at work; what `say` prints scrolls away above it."""
+    """One live bar for the current stage; lines from `say` appear above it."""
 
     def __init__(
-        self,
-        console: Console,
-        *,
-        last: int,
-        expected: Mapping[int, float],
-        clock: Callable[[], float] = time.monotonic,
+        self, console: Console, *, last: int, expected: Mapping[int, float], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.last, self.clock = last, clock
         self.time_left = TimeLeft(expected)
@@ -167,9 +155,7 @@ class RichProgress:
         self.progress.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.progress.stop()
 
     def __call__(self, event: Event) -> None:
@@ -190,9 +176,9 @@ class RichProgress:
 
 
 def progress(console: Console, *, last: int, expected: Mapping[int, float]) -> PlainProgress | RichProgress:
-    """Return the progress display that fits where `console` writes; both are context managers and observers.
+    """Return the display that fits `console`: a context manager and an observer.
 
-    `last`: number of the last generation; `expected`: planned seconds by number of those to come.
+    `last`: number of the last generation; `expected`: planned seconds of each coming generation, by number.
     """
     if console.is_terminal:
         return RichProgress(console, last=last, expected=expected)

@@ -3,8 +3,9 @@
     loop --- commit ---> Publisher() --- starts, if none runs ---> `bootstrap lineage --sync` (own process)
     end of run ---> Publisher.finish() waits for the last one, at most `wait_seconds`
 
-The loop never waits. A commit during a publication is caught up by the next one, because each publishes all that is
-missing. What fails is said once; the outbox keeps it. Left out: what is published (`lineage/`).
+The loop never waits. Each publication publishes everything that is missing, so the next one covers a commit made
+meanwhile. A failure is reported once, and the outbox keeps the unpublished records. Left out: what is published
+(`lineage/`).
 """
 
 import os
@@ -26,9 +27,9 @@ WAIT_SECONDS = 300.0
 def sync_command(
     root: Path, *, experiment: str | None, sample_rollouts: int, python: str = sys.executable
 ) -> list[str]:
-    """Return the command that publishes what is missing of the lineage in the folder `root`.
+    """Return the command that publishes the unpublished records of the lineage in the folder `root`.
 
-    The tracking URI is not part of it: it can hold a password, and everyone can read a process's arguments.
+    The tracking URI is not part of it: it can hold a password, and every user can read a process's arguments.
     """
     return [
         *([nice, "-n", "10"] if (nice := shutil.which("nice")) else []),
@@ -40,9 +41,9 @@ def sync_command(
 
 
 class Publisher:
-    """Starts `command` after commits, one at a time. A context manager; leaving it by an error stops the child.
+    """Starts `command` after commits, one at a time. As a context manager, it stops the child when an error leaves it.
 
-    `environment`: variables of the child beside this process's own.
+    `environment`: variables of the child, added to this process's.
     """
 
     def __init__(
@@ -70,13 +71,13 @@ class Publisher:
             self._stop()
 
     def __call__(self) -> None:
-        """Note that something was committed; start publishing unless a child is at it. Returns at once."""
+        """Note a commit; start publishing unless a child does it already. Returns at once."""
         self.behind = True
         if self._ended():
             self._start()
 
     def finish(self) -> bool:
-        """Publish what is left and wait for it; return whether MLflow is up to date. Warns at most once a run."""
+        """Publish the rest and wait for it; return whether MLflow is up to date. Warns at most once a run."""
         deadline = time.monotonic() + self.wait_seconds
         complete = self._wait(deadline)
         if complete and self.behind:
@@ -89,7 +90,7 @@ class Publisher:
 
     def _start(self) -> None:
         self.behind = False
-        # A session of its own: Ctrl-C on the terminal is for the run, which then stops its child itself.
+        # A session of its own: Ctrl-C on the terminal reaches the run, which then stops its child itself.
         self.process = subprocess.Popen(
             self.command,
             stdin=subprocess.DEVNULL,
@@ -107,21 +108,17 @@ class Publisher:
         self.output = process.communicate()[1]
 
     def _ended(self) -> bool:
-        """Whether no child is at work; of one that has ended, report the failure."""
-        if self.reader is None:
+        """Whether no child runs. Reports the failure of one that has ended."""
+        if self.process is None or self.reader is None:
             return True
         if self.reader.is_alive():
             return False
-        self._judge()
-        return True
-
-    def _judge(self) -> None:
-        assert self.process is not None
         if self.process.returncode:
             lines = [line for line in self.output.splitlines() if line.strip()]
             said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")] or lines[-1:]
             self._warn(redact(said[0]) if said else f"the publishing process ended with code {self.process.returncode}")
         self.process = self.reader = None
+        return True
 
     def _wait(self, deadline: float) -> bool:
         if self.reader is None:

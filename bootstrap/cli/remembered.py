@@ -1,18 +1,19 @@
-"""The recipe that a lineage was last grown by, remembered beside it.
+"""The recipe of a lineage's last run, remembered beside it.
 
     <lineage>/recipe.json     the recipe, without its tracking settings; the folder that its relative paths start at;
                               which names it has (`schema.py`)
 
-A run by it publishes where the lineage's last run did (`target.py`), unless it is told otherwise.
+A run by it publishes where the lineage's last run did (`target.py`), unless told otherwise. Every command that takes a
+recipe takes this file too.
 
-A convenience, no part of the lineage: what its results depend on is in its header. Every command that takes a recipe
-takes this file too. Commands that need it and find none fall back to the header, which lacks what says how or where (a
-judge's address, a task file's path).
+A convenience, no part of the lineage, whose header holds everything that its results depend on. Commands that need a
+recipe and find no file use the header, which lacks addresses and paths (a judge's server, a task's file).
 """
 
 from pathlib import Path
 
 from bootstrap.canonical import canonical_json
+from bootstrap.cli.stores import write_changed
 from bootstrap.config.load import load_recipe, recipe_of
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError
@@ -24,20 +25,16 @@ FILE_NAME = "recipe.json"
 
 
 def remember_recipe(store: LineageStore, recipe: Recipe, *, folder: Path) -> None:
-    """Keep a recipe whose relative paths start at `folder`. For the lineage's one driver. Raises StoreError."""
+    """Write a recipe whose relative paths start at `folder`. For the lineage's driver. Raises StoreError."""
     settings = recipe.model_dump(mode="json", exclude={"tracking"})
     data = canonical_json({"folder": str(folder.absolute()), "recipe": settings, "schema_version": SCHEMA_VERSION})
-    path = store.root / FILE_NAME
-    with durable.store_errors(path, doing="read"):
-        if path.is_file() and path.read_bytes() == data:
-            return
-    durable.write_file(path, data)
+    write_changed(store.root / FILE_NAME, data)
 
 
 def recall_recipe(store: LineageStore) -> Recipe:
-    """Return the recipe of the last run, or what the lineage's header tells of it.
+    """Return the recipe of the last run, or one made from the lineage's header.
 
-    Raises StoreError, and RecipeError when the file is damaged or of another version, or the header tells too little.
+    Raises StoreError, and RecipeError when the file is damaged or of another version, or the header says too little.
     """
     path = store.root / FILE_NAME
     with durable.store_errors(path, doing="read"):

@@ -1,11 +1,9 @@
-"""`bootstrap rescore`: a lineage's stored answers under verifiers as they are now, as a table or JSON."""
+"""`bootstrap rescore`: judge a lineage's stored answers again, by the verifiers' present versions."""
 
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-from rich.table import Table
 
 from bootstrap.cli import render
 from bootstrap.cli.progress import RowsProgress
@@ -23,7 +21,7 @@ from bootstrap.store.lineage_store import LineageStore
 
 
 def rescore_lineage(store: LineageStore, *, recipe_path: Path | None, as_json: bool) -> None:
-    """Print what verifiers as they are now say; those of `recipe_path`, or the lineage's own.
+    """Print the verdicts of the verifiers of `recipe_path`, else of the lineage's own, beside the recorded ones.
 
     Raises RecipeError when that recipe has another task, VerifierError, StoreError.
     """
@@ -36,7 +34,7 @@ def rescore_lineage(store: LineageStore, *, recipe_path: Path | None, as_json: b
             f"{recipe_path} has another task than lineage {store.root.name}, so its verifier cannot judge these "
             f"answers; name a recipe that differs in its verifiers alone{by_text}"
         )
-    # The gate, the suite and the panel are the lineage's own: only the verifiers of its task are in question.
+    # Gate, suite and panel stay the lineage's own: only the verifiers of its task are replaced.
     evaluation = grown.evaluation.model_copy(update={"verifier": recipe.evaluation.verifier})
     taken = {name: getattr(recipe, name) for name in ("task", "verifier", "max_unverifiable")}
     recipe = grown.model_copy(update={**taken, "evaluation": evaluation})
@@ -82,9 +80,8 @@ def _print(name: str, found: Sequence[Rescored], versions: Mapping[str, str], *,
     render.say(f"lineage {name}, judged again by {listed}")
     for verifier in dict.fromkeys(asking):
         render.say(f"training rollouts are left out: verifier {verifier} asks generations of the lineage")
-    table = Table("generation", "recorded by", "training verdicts", "held-out verdicts", "gate", "now", box=None)
-    for row in found:
-        table.add_row(
+    rows = [
+        (
             f"gen-{row.number}",
             ", ".join(f"{verifier} {version[:8]}" for verifier, version in row.recorded.items()),
             _told(row.training, row.num_training),
@@ -92,7 +89,10 @@ def _print(name: str, found: Sequence[Rescored], versions: Mapping[str, str], *,
             row.outcome.value,
             "as recorded" if not row.differs else f"would be {_outcome(not row.promoted)}",
         )
-    render.console().print(table)
+        for row in found
+    ]
+    names = ("generation", "recorded by", "training verdicts", "held-out verdicts", "gate", "now")
+    render.print_table(names, rows)
     others = [row for row in found if row.differs]
     for row in others:
         assert row.decision is not None

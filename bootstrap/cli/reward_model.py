@@ -1,7 +1,7 @@
-"""`bootstrap pairs` and `bootstrap reward-model`: preferences from a lineage's answers, and a model of them.
+"""`bootstrap pairs` and `bootstrap reward-model`: preference pairs from a lineage's answers, and a model of them.
 
-A file of pairs is JSON Lines, one `{"prompt": ..., "chosen": ..., "rejected": ...}` a line, whoever made them. The
-model's folder is what the verifier `reward_model` reads:
+A file of pairs is JSON Lines, one `{"prompt": ..., "chosen": ..., "rejected": ...}` a line. The verifier
+`reward_model` reads the model's folder:
 
     <folder>/preferences.json     accuracy on the held-out pairs, how it was trained, hash of the pairs; no dates
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bootstrap.canonical import json_file, sha256
-from bootstrap.cli.stores import new_folder
+from bootstrap.cli.stores import new_folder, write_new_folder
 from bootstrap.errors import RecipeError
 from bootstrap.lineage.queries import find
 from bootstrap.store import durable
@@ -23,14 +23,13 @@ if TYPE_CHECKING:
     from bootstrap.training.preference import Pair
 
 FACTS = "preferences.json"
-FIELDS = ("prompt", "chosen", "rejected")
 
 
 def write_pairs(store: LineageStore, generation: str, path: Path, *, by: str) -> str:
-    """Write the preferences among a generation's answers to the new file `path`; return what to say.
+    """Write the preference pairs of a generation's answers to the new file `path`; return what to print.
 
-    Raises RecipeError for an unknown generation, a reward that its answers do not have, too few differing answers, and
-    a file that is there already.
+    Raises RecipeError for an unknown generation, a reward that its answers lack, answers that do not differ in it, and
+    an existing file.
     """
     from bootstrap.stages.preferences import pairs_of
 
@@ -51,7 +50,7 @@ def write_pairs(store: LineageStore, generation: str, path: Path, *, by: str) ->
 def train_reward_model(
     path: Path, folder: Path, *, base: Path, updates: int, batch_size: int, lr: float, held_out: float, seed: int
 ) -> str:
-    """Train a reward model from the language model in `base` and write it to the new folder; return what to say.
+    """Train a reward model from the language model in `base` and write it to the new folder; return what to print.
 
     Raises RecipeError for a file or folder that cannot be used, StoreError when the folder cannot be written.
     """
@@ -85,9 +84,7 @@ def train_reward_model(
         "seed": seed,
         "updates": updates,
     }
-    durable.make_folder(folder.parent)
-    if not durable.write_folder(folder, {**made.files, FACTS: json_file(facts, indent=2)}):
-        raise RecipeError(f"{folder} has been filled by someone else meanwhile; name a new folder")
+    write_new_folder(folder, {**made.files, FACTS: json_file(facts, indent=2)})
     return (
         f"{len(shown)} pairs trained on, loss {made.loss:.3f}; of {len(measured)} held-out pairs {made.accuracy:.1%} "
         f"in the right order, {made.before:.1%} before\n"
@@ -103,7 +100,7 @@ def read_pairs(path: Path) -> "Sequence[Pair]":
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"cannot read pairs from {path}: {error}") from error
-    # Not `splitlines`, which also cuts inside texts: JSON allows U+0085, U+2028 and U+2029 there as they are.
+    # `splitlines` would also cut inside texts: JSON allows U+0085, U+2028 and U+2029 there.
     lines = text.removesuffix("\n").split("\n") if text else []
     pairs = []
     for number, line in enumerate(lines, start=1):
@@ -111,9 +108,11 @@ def read_pairs(path: Path) -> "Sequence[Pair]":
             row = json.loads(line)
         except ValueError as error:
             raise RecipeError(f"{path}, line {number} is no JSON: {error}") from error
-        if not isinstance(row, dict) or any(not isinstance(row.get(field), str) for field in FIELDS):
-            raise RecipeError(f"{path}, line {number} must hold texts called {', '.join(FIELDS)}")
-        if row["chosen"] == row["rejected"]:
+        match row:
+            case {"prompt": str(prompt), "chosen": str(chosen), "rejected": str(rejected)}:
+                pairs.append(Pair(prompt=prompt, chosen=chosen, rejected=rejected))
+            case _:
+                raise RecipeError(f"{path}, line {number} must hold texts called prompt, chosen, rejected")
+        if chosen == rejected:
             raise RecipeError(f"{path}, line {number} prefers an answer to itself; remove the line")
-        pairs.append(Pair(**{field: row[field] for field in FIELDS}))
     return pairs

@@ -1,4 +1,4 @@
-"""`bootstrap run`: recipe -> store and lock -> workers -> loop -> table; progress is shown, MLflow kept up to date."""
+"""`bootstrap run`: recipe -> store and lock -> workers -> loop -> table; shows progress and keeps MLflow up to date."""
 
 import json
 import os
@@ -38,9 +38,9 @@ from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.lock import lineage_lock
 
 MAX_AUTO_WORKERS = 8
-"""Most workers that `auto` starts on one machine."""
+"""Upper bound of `auto` on one machine."""
 JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
-"""What Ray sets in the environment of a job's driver."""
+"""Ray sets it in the environment of a job's driver."""
 STAGES = ("generate", "score", "train", "evaluate", "diagnostics", "other")
 
 
@@ -53,10 +53,10 @@ def planned(
     workers: int | None,
     local: bool = False,
 ) -> tuple[Recipe, LineagePlan]:
-    """Return the recipe and its plan, what the store has committed of it included. Touches nothing.
+    """Return the recipe and its plan, committed generations included. Changes nothing.
 
-    Where the lineage grows from another recipe, the plan is that of a new one and its notes say so. Raises RecipeError,
-    StoreError, and ClusterError when the cluster that is to say how many workers it holds cannot be reached.
+    If the lineage grows from another recipe, the plan is that of a new lineage, and a note says so. Raises RecipeError,
+    StoreError, and ClusterError when the cluster whose size decides the number of workers cannot be reached.
     """
     recipe = load_recipe(path, overrides)
     name = check_name(recipe.name if lineage is None else lineage)
@@ -67,8 +67,8 @@ def planned(
         try:
             found.check(name, identity=recipe.identity())
         except LineageMismatch as error:
-            told = f"{error}{_told_by_text(found, recipe)}"
-            entries, refusals = (), (f"this is the plan of a new lineage; `run` refuses: {told}",)
+            entries = ()
+            refusals = (f"this is the plan of a new lineage; `run` refuses: {error}{_split_remedy(found, recipe)}",)
     plan = make_plan(
         recipe,
         lineage=name,
@@ -77,25 +77,28 @@ def planned(
         config=_origins_config(recipe, found, entries),
         tools=Tools(processes=len(os.sched_getaffinity(0)), progress=RowsProgress()),
     )
-    stopped = (f"{_ended(entries[-1].generation)}; only --past-guards goes on",) if _is_stopped(entries) else ()
-    return recipe, plan.model_copy(update={"notes": (*refusals, *stopped, *plan.notes)})
+    stopped = _stopped(entries)
+    ended = () if stopped is None else (f"{_ended(stopped)}; only --past-guards continues",)
+    return recipe, plan.model_copy(update={"notes": (*refusals, *ended, *plan.notes)})
 
 
-def _told_by_text(store: LineageStore, recipe: Recipe) -> str:
-    """Return why a lineage that was split by its prompts' texts does not go on with a recipe that splits questions."""
+def _split_remedy(store: LineageStore, recipe: Recipe) -> str:
+    """Return why a lineage split by prompts' texts refuses a recipe that splits by questions, and the remedy."""
     ours, theirs = recipe.identity(), store.header().identity
     if named(theirs, "split_by") or not named(ours, "split_by"):
         return ""
-    own = command("run", store.root / FILE_NAME, *(("--store", store.root.parent)))
+    own = command("run", store.root / FILE_NAME, "--store", store.root.parent)
     return (
         ". Its held-out questions were chosen by the texts of prompts, so training by questions (split_by: question) "
-        f"would show some of what its gate asks; it goes on as it began by its own recipe ({own}) or with split_by: "
-        "text in its tasks, and opens, verifies, shows and exports as ever"
+        f"would show some of what its gate asks; continue it by its own recipe ({own}) or with split_by: text in its "
+        "tasks. It still opens, verifies, shows and exports"
     )
 
 
-def _is_stopped(entries: Sequence[Entry]) -> bool:
-    return bool(entries) and entries[-1].generation.stops
+def _stopped(entries: Sequence[Entry]) -> Generation | None:
+    """Return the last generation if a guard ended the run at it."""
+    last = entries[-1].generation if entries else None
+    return last if last is not None and last.stops else None
 
 
 def _ended(stopped: Generation) -> str:
@@ -106,20 +109,20 @@ def _ended(stopped: Generation) -> str:
 def _stop_error(folder: LineageStore, stopped: Generation) -> GuardStop:
     shown = command("show", stopped.name, "--store", folder.root.parent, "--lineage", folder.root.name)
     return GuardStop(
-        f"{_ended(stopped)}. Look at it with {shown}; to go on all the same, give the same command with --past-guards, "
-        "or start a new lineage with other settings under --lineage NAME"
+        f"{_ended(stopped)}. Look at it with {shown}; to continue all the same, give the same command with "
+        "--past-guards, or start a new lineage with other settings under --lineage NAME"
     )
 
 
 def _origins_config(recipe: Recipe, store: LineageStore, entries: Sequence[Entry]) -> dict[str, Any] | None:
-    """Return a fork's model configuration: from its origin, proven to fit, until generation 0 holds a copy.
+    """Return a fork's model configuration: the origin's, checked, until generation 0 holds a copy.
 
-    None for a lineage that is no fork. Raises RecipeError when the origin is not there or does not fit.
+    None for a lineage that is no fork. Raises RecipeError when the origin is missing or does not fit.
     """
     model = recipe.base.model.as_generation
     if model is None:
         return None
-    # Here and not at the top: most lineages are no forks, and `--help` answers at once.
+    # Most lineages are no forks and spare this import.
     from bootstrap.stages.origin import Origin, check_origin, find_origin
 
     if entries:
@@ -130,17 +133,17 @@ def _origins_config(recipe: Recipe, store: LineageStore, entries: Sequence[Entry
 
 
 def num_workers(recipe: Recipe, asked: int | None, *, local: bool) -> int:
-    """Return how many workers to start: as asked, as the recipe says, or as many as there is room for.
+    """Return the number of workers to start: `asked`, else the recipe's; for `auto`, as many as fit.
 
-    Room: what the cluster that this process is to join has; without one, or with `local`, one worker per CPU core of
-    this process. Raises ClusterError when that cluster cannot be reached.
+    That is as many as fit on the cluster that this process joins; without one, or with `local`, one per CPU core of
+    this process. Raises ClusterError when the cluster cannot be reached.
     """
     if asked is not None:
         return asked
     resources = recipe.resources
     if resources.workers != "auto":
         return resources.workers
-    # Outside a Ray job and without an address there is no cluster to ask, and Ray takes seconds to load.
+    # Ray takes seconds to load, and outside a Ray job and without an address there is no cluster to ask.
     address = os.environ.get("RAY_ADDRESS")
     if not local and (address or JOB_VARIABLE in os.environ):
         from bootstrap.cluster.connection import available_workers
@@ -163,40 +166,33 @@ def run_recipe(
     local: bool,
     past_guards: bool = False,
 ) -> None:
-    """Grow the lineage to the recipe's length and print its table. Raises every error of the tree but TrackingError.
+    """Grow the lineage to the recipe's length and print its table. Raises any BootstrapError but TrackingError.
 
-    GuardStop when a guard ends the run, or ended the last one and `past_guards` does not go on.
+    GuardStop when a guard ends the run, or ended the last one and `past_guards` is not set.
     """
     signal.signal(signal.SIGTERM, _stop)
     recipe, plan = planned(path, overrides, store=store, lineage=lineage, workers=workers, local=local)
     folder = LineageStore(store.absolute() / plan.lineage)
     console = render.console()
-    # What a lineage remembers of its recipe says nothing of tracking, which is no wish to publish elsewhere.
+    # A remembered recipe has no tracking settings, so the last run's apply.
     tracking = as_last_run(folder, recipe.tracking) if is_remembered(path) else recipe.tracking
     tracking_uri = resolve_tracking_uri(tracking.uri, store.absolute())
     with lineage_lock(folder.root):
         try:
             folder.open(plan.lineage, identity=recipe.identity())
         except LineageMismatch as error:
-            raise LineageMismatch(f"{error}{_told_by_text(folder, recipe)}") from None
+            raise LineageMismatch(f"{error}{_split_remedy(folder, recipe)}") from None
         committed_before = folder.ledger.read()
-        if _is_stopped(committed_before) and not past_guards:
-            raise _stop_error(folder, committed_before[-1].generation)
+        if (stopped := _stopped(committed_before)) is not None and not past_guards:
+            raise _stop_error(folder, stopped)
         for note in plan.notes:
             render.say(f"note: {note}")
         remember(folder, tracking, tracking_uri=tracking_uri)
         remember_recipe(folder, recipe, folder=recipe_folder(path))
-        sync = sync_command(
-            folder.root,
-            experiment=tracking.experiment,
-            sample_rollouts=tracking.sample_rollouts,
-        )
+        sync = sync_command(folder.root, experiment=tracking.experiment, sample_rollouts=tracking.sample_rollouts)
         expected = {generation.number: generation.seconds for generation in plan.planned}
-        outbox = Outbox(
-            folder.root,
-            tracking_uri=tracking_uri,
-            experiment=experiment_name(plan.lineage, tracking.experiment),
-        )
+        experiment = experiment_name(plan.lineage, tracking.experiment)
+        outbox = Outbox(folder.root, tracking_uri=tracking_uri, experiment=experiment)
 
         def warn(reason: str) -> None:
             display.say(f"warning: {reason}; publish later with: {sync_later(folder)}")
@@ -235,10 +231,10 @@ def run_recipe(
                         environment=environment(),
                         past_guards=past_guards,
                     )
-                    # Their places are free for others while MLflow is brought up to date.
+                    # Frees the workers' places while MLflow is brought up to date.
                     pool.release()
                     if final_of(folder, folder.ledger.read()) != final_of(folder, committed_before):
-                        # It is made after the last commit.
+                        # The final comparison is made after the last commit.
                         publisher()
                 else:
                     start_up = time.monotonic() - BEGAN
@@ -251,17 +247,17 @@ def run_recipe(
     render.print_lineage(folder, with_final=False)
     where = where_to_look(folder, tracking_uri=tracking_uri, experiment=tracking.experiment)
     render.say(f"see it in MLflow: {where}")
-    added = folder.ledger.read()[len(committed_before) :]
-    render.say(split(time.monotonic() - BEGAN, start_up=start_up, publishing=publishing, added=added))
     entries = folder.ledger.read()
+    added = entries[len(committed_before) :]
+    render.say(split(time.monotonic() - BEGAN, start_up=start_up, publishing=publishing, added=added))
     if (final := final_of(folder, entries)) is not None:
         render.say(queries.final_line(final, entries))
-    if _is_stopped(added):
-        raise _stop_error(folder, added[-1].generation)
+    if (stopped := _stopped(added)) is not None:
+        raise _stop_error(folder, stopped)
 
 
 def _lacks_final(recipe: Recipe, store: LineageStore, entries: Sequence[Entry]) -> bool:
-    """Whether a lineage that has grown to its length was stopped before its final comparison."""
+    """Whether a lineage that has its full length still needs its final comparison."""
     if not any(task.final_fraction for task in tasks_of(recipe.task).values()):
         return False
     found = final_of(store, entries)
@@ -269,10 +265,10 @@ def _lacks_final(recipe: Recipe, store: LineageStore, entries: Sequence[Entry]) 
 
 
 def split(wall: float, *, start_up: float, publishing: float, added: Sequence[Entry]) -> str:
-    """Return in one line where a run's `wall` seconds went.
+    """Return one line that says how a run spent its `wall` seconds.
 
-    `start_up`: seconds until the workers stood; `publishing`: seconds of waiting for MLflow after the last commit;
-    `added`: the generations this run has committed, whose stages may include seconds from before it was stopped.
+    `start_up`: seconds until the workers were ready; `publishing`: seconds of waiting for MLflow after the last commit;
+    `added`: the generations that this run committed, whose stages may include seconds of an earlier, stopped run.
     """
     stages = {name: sum(entry.annotations.seconds.get(name, 0.0) for entry in added) for name in STAGES}
     parts: Mapping[str, float] = {"start-up": start_up, **(stages if added else {}), "publishing": publishing}
@@ -282,7 +278,7 @@ def split(wall: float, *, start_up: float, publishing: float, added: Sequence[En
 
 
 def make_pool(recipe: Recipe, workers: int, *, local: bool, root: Path) -> Pool:
-    """Return the workers: Ray's, or with `local` those of this process."""
+    """Return the workers: Ray actors, or with `local` workers in this process."""
     resources = recipe.resources
     if local:
         from bootstrap.pool import LocalPool
@@ -301,7 +297,7 @@ def make_pool(recipe: Recipe, workers: int, *, local: bool, root: Path) -> Pool:
 
 
 def environment() -> dict[str, str]:
-    """Return where this run comes from, as far as it is known: Ray job, git commit, digest of this program's source."""
+    """Return the origin of this run: digest of this program's source; Ray job and git commit where known."""
     found = {"source_sha256": source_digest()}
     job = json.loads(os.environ.get(JOB_VARIABLE, "{}"))
     if submission := job.get("metadata", {}).get("job_submission_id"):
@@ -312,5 +308,5 @@ def environment() -> dict[str, str]:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    """Let a polite stop (Ray's, a container's) end the run as Ctrl-C does: workers and locks are let go."""
+    """End the run on SIGTERM (Ray's, a container's) as on Ctrl-C: workers and locks are released."""
     raise KeyboardInterrupt

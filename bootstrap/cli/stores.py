@@ -1,21 +1,19 @@
-"""Which lineage a command means: a store is a folder with one folder per lineage. Reads only."""
+"""Find the lineage that a command names, and write what a command makes. A store holds one folder per lineage."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bootstrap.cli.command import command
 from bootstrap.errors import RecipeError, StoreError
 from bootstrap.lineage.tracking import ARTIFACTS_FOLDER
-from bootstrap.store.durable import store_errors
+from bootstrap.store import durable
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 
-DEFAULT_STORE = Path("runs")
-
 
 def lineages(store: Path) -> list[str]:
-    """Return the names of the lineages in a store. Raises StoreError where the store itself cannot be read."""
+    """Return the names of a store's lineages, sorted. Raises StoreError when the store cannot be read."""
     try:
         return sorted(folder.name for folder in store.iterdir() if folder.is_dir() and LineageStore(folder).exists)
     except FileNotFoundError:
@@ -34,7 +32,7 @@ def lineages(store: Path) -> list[str]:
 def choose(store: Path, lineage: str | None) -> LineageStore:
     """Return the lineage called `lineage`, or the store's only one.
 
-    Raises StoreError naming those there are when it does not exist, or when none is named and there are several.
+    Raises StoreError, naming the existing ones, for an unknown name, or when no name is given and there are several.
     """
     names = lineages(store)
     if not names:
@@ -63,8 +61,8 @@ def several(store: Path, lineage: str | None) -> list[LineageStore]:
 
 
 def check_name(lineage: str) -> str:
-    """Return a lineage's name that can be a folder's. Raises RecipeError for one that leads elsewhere or is taken."""
-    # `@` stands between a lineage and a generation of it.
+    """Return `lineage` if a folder of the store can have that name, else raise RecipeError."""
+    # `@` separates a lineage from its generation: quickstart@gen-3.
     if not lineage or lineage != Path(lineage).name or lineage.startswith(".") or "@" in lineage:
         raise RecipeError(f"{lineage!r} cannot name a lineage; use letters, digits, `-` and `_`, without `/` and `@`")
     if lineage == ARTIFACTS_FOLDER:
@@ -75,12 +73,27 @@ def check_name(lineage: str) -> str:
 def new_folder(folder: Path) -> Path:
     """Return the absolute path of a folder that is new or empty. Raises RecipeError for one in use, StoreError."""
     folder = folder.absolute()
-    with store_errors(folder, doing="read"):
+    with durable.store_errors(folder, doing="read"):
         if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
             raise RecipeError(f"{folder} exists and is not an empty folder; name a new folder, or empty this one first")
     return folder
 
 
+def write_new_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write `files` into a folder that `new_folder` returned, all or nothing. Raises RecipeError, StoreError."""
+    durable.make_folder(folder.parent)
+    if not durable.write_folder(folder, files):
+        raise RecipeError(f"{folder} has been filled by someone else meanwhile; name a new folder")
+
+
+def write_changed(path: Path, data: bytes) -> None:
+    """Write a file unless it holds `data` already. Raises StoreError."""
+    with durable.store_errors(path, doing="read"):
+        if path.is_file() and path.read_bytes() == data:
+            return
+    durable.write_file(path, data)
+
+
 def committed(store: LineageStore) -> Sequence[Entry]:
-    """Return the committed generations; none when the lineage does not exist yet. Raises StoreError, StoreCorrupt."""
+    """Return the committed generations; empty while the lineage does not exist. Raises StoreError, StoreCorrupt."""
     return store.ledger.read() if store.exists else []

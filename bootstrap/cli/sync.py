@@ -1,27 +1,30 @@
-"""Publishing on request (`bootstrap lineage --sync`), and where people find what was published."""
+"""`bootstrap lineage --sync`: publish a lineage on request; and the addresses of what is published."""
+
+from collections.abc import Sequence
 
 from bootstrap.cli.command import command
 from bootstrap.cli.target import Target, recall, uri_to_publish, uri_to_show, without_credentials
 from bootstrap.lineage import tracking
-from bootstrap.lineage.outbox import Outbox
+from bootstrap.lineage.outbox import Outbox, Receipt
+from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 
 DEFAULT_PORT = 5000
-"""Where `bootstrap ui` serves when it is not told otherwise."""
+"""Default port of `bootstrap ui`."""
 
 
 def sync_lineage(
     store: LineageStore, *, tracking_uri: str | None, experiment: str | None, sample_rollouts: int | None
 ) -> str:
-    """Publish every committed generation that MLflow lacks and return where to look.
+    """Publish every committed generation that MLflow lacks; return where to see it.
 
-    What is None is as the environment (the URI alone) or else the lineage's last run had it. Raises TrackingError when
-    MLflow cannot be reached, RecipeError for an address it has no store for, StoreError.
+    None takes the environment's value (the URI alone), else the last run's. Raises TrackingError when MLflow cannot be
+    reached, RecipeError for an address without a store, StoreError.
     """
     uri = uri_to_publish(store, tracking_uri)
     last = recall(store) or Target()
     experiment = experiment or last.experiment
-    # A server that is down is told at once, before MLflow takes its seconds to load.
+    # A server that is down is reported at once, before MLflow takes its seconds to load.
     tracking.check_reachable(uri)
     from bootstrap.lineage.publisher import publish
 
@@ -36,7 +39,7 @@ def sync_lineage(
 
 
 def where_to_look(store: LineageStore, *, tracking_uri: str, experiment: str | None) -> str:
-    """Return the address that shows the lineage in MLflow, after the command that serves it if no server does yet."""
+    """Return the lineage's address in MLflow; for a database without a server, after the command that serves it."""
     shown = without_credentials(tracking_uri)
     base = shown if tracking.is_remote(tracking_uri) else f"http://127.0.0.1:{DEFAULT_PORT}"
     page = lineage_page(store, base=base, tracking_uri=tracking_uri, experiment=experiment) or base
@@ -47,17 +50,23 @@ def where_to_look(store: LineageStore, *, tracking_uri: str, experiment: str | N
 
 
 def lineage_page(store: LineageStore, *, base: str, tracking_uri: str, experiment: str | None) -> str | None:
-    """Return the pages of a lineage's runs and of its picture on the server `base`; None while nothing is there."""
-    entries = store.ledger.read()
-    name = tracking.experiment_name(store.root.name, experiment)
-    receipts = Outbox(store.root, tracking_uri=tracking_uri, experiment=name).receipts(entries)
-    if not receipts:
+    """Return the pages of a lineage's runs and of its graph on the server `base`; None before the first publication."""
+    newest = newest_receipt(store, store.ledger.read(), tracking_uri=tracking_uri, experiment=experiment)
+    if newest is None:
         return None
-    newest = receipts[max(receipts)]
     picture = tracking.lineage_url(base, newest.experiment_id, newest.lineage_run_id)
     return f"{tracking.experiment_url(base, newest.experiment_id)} (the picture: {picture} )"
 
 
+def newest_receipt(
+    store: LineageStore, entries: Sequence[Entry], *, tracking_uri: str, experiment: str | None
+) -> Receipt | None:
+    """Return the receipt of the newest published generation; None before the first publication."""
+    name = tracking.experiment_name(store.root.name, experiment)
+    receipts = Outbox(store.root, tracking_uri=tracking_uri, experiment=name).receipts(entries)
+    return receipts[max(receipts)] if receipts else None
+
+
 def sync_later(store: LineageStore) -> str:
-    """Return the command that publishes what is missing of a lineage to where its last run publishes."""
+    """Return the command that publishes the rest of a lineage to the place of its last run."""
     return command("lineage", "--sync", "--store", store.root.parent, "--lineage", store.root.name)

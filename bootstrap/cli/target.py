@@ -1,10 +1,10 @@
-"""Where a lineage's pages are: the tracking settings of its last run, remembered beside it.
+"""The tracking settings of a lineage's last run, remembered beside it: they say where its pages are in MLflow.
 
     <lineage>/tracking.json     tracking URI without credentials, experiment, readable rollouts per generation
 
 A convenience for later commands, and for runs by the recipe that is remembered beside it (`remembered.py`); no part of
-the lineage: without the file they fall back to the environment and the store's own database. Secrets are not kept: a
-password comes back only by the environment or the command line.
+the lineage. Without the file they use the environment or the store's own database. Secrets are not kept: a password
+comes from the environment or the command line alone.
 """
 
 import os
@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 
 from bootstrap.canonical import canonical_json
+from bootstrap.cli.stores import write_changed
 from bootstrap.config.resources import Tracking
 from bootstrap.errors import StoreCorrupt
 from bootstrap.lineage import tracking
@@ -35,22 +36,18 @@ class Target(Record):
 
 
 def remember(store: LineageStore, settings: Tracking, *, tracking_uri: str) -> None:
-    """Keep the settings of a run that publishes to `tracking_uri`. For the lineage's one driver. Raises StoreError."""
+    """Write the settings of a run that publishes to `tracking_uri`. For the lineage's driver. Raises StoreError."""
     target = Target(
         uri=None if tracking_uri == own_database(store.root.parent) else without_credentials(tracking_uri),
         experiment=settings.experiment,
         sample_rollouts=settings.sample_rollouts,
     )
     data = canonical_json(target.model_dump(mode="json"))
-    path = store.root / FILE_NAME
-    with durable.store_errors(path, doing="read"):
-        if path.is_file() and path.read_bytes() == data:
-            return
-    durable.write_file(path, data)
+    write_changed(store.root / FILE_NAME, data)
 
 
 def recall(store: LineageStore) -> Target | None:
-    """Return what the last run kept, None where none did. Raises StoreError, StoreCorrupt."""
+    """Return the last run's settings; None if there are none. Raises StoreError, StoreCorrupt."""
     path = store.root / FILE_NAME
     with durable.store_errors(path, doing="read"):
         if not path.is_file():
@@ -63,14 +60,16 @@ def recall(store: LineageStore) -> Target | None:
 
 
 def as_last_run(store: LineageStore, settings: Tracking) -> Tracking:
-    """Return a run's tracking settings, with what they leave out as the last run had it; its URI gives way to the
-    environment's. Raises StoreError, StoreCorrupt."""
+    """Return a run's tracking settings, completed by the last run's.
+
+    The environment's URI goes before the last run's. Raises StoreError, StoreCorrupt.
+    """
     last = (recall(store) or Target()).model_dump(exclude={"uri"} if os.environ.get(VARIABLE) else None)
     return settings.model_copy(update={name: last[name] for name in last.keys() - settings.model_fields_set})
 
 
 def uri_to_publish(store: LineageStore, asked: str | None) -> str:
-    """Return where to publish: as asked, as the environment says, as the last run did, else the own database.
+    """Return the URI to publish to: `asked`, else the environment's, the last run's, or the store's own database.
 
     Raises RecipeError for an address without a store, StoreError.
     """
@@ -80,10 +79,10 @@ def uri_to_publish(store: LineageStore, asked: str | None) -> str:
 
 
 def uri_to_show(store: LineageStore, asked: str | None) -> str:
-    """Return where to look: as asked, as the last run did, else as the environment says, else the own database.
+    """Return the URI to look at: `asked`, else the last run's, the environment's, or the store's own database.
 
-    The environment's address stands for the remembered one that differs from it in credentials alone. Raises
-    RecipeError for an address without a store, StoreError.
+    The environment's URI replaces the last run's where they differ in credentials alone. Raises RecipeError for an
+    address without a store, StoreError.
     """
     found, given = recall(store), os.environ.get(VARIABLE)
     if asked or found is None or (given and without_credentials(given) == found.uri):
@@ -97,7 +96,7 @@ def own_database(store: Path) -> str:
 
 
 def without_credentials(uri: str) -> str:
-    """Return a URI without user, password and the parameters that can hold them."""
+    """Return a URI without user, password and query parameters that can hold them."""
     scheme, separator, rest = uri.partition("://")
     if scheme.startswith("sqlite"):
         return uri

@@ -1,7 +1,6 @@
-"""`bootstrap ui`: MLflow over one store, with links that open in model-training mode, until Ctrl-C.
+"""`bootstrap ui`: serve one store's lineages in MLflow until Ctrl-C, with links that open in model-training mode.
 
-Lineages whose last run published to a tracking server are shown there: their pages are named, and no server is started
-for them.
+A lineage whose last run published to a tracking server needs no server here: its page there is printed.
 """
 
 import signal
@@ -19,10 +18,10 @@ from bootstrap.store.lineage_store import LineageStore
 
 
 def serve_until_stopped(store: Path, *, port: int, tracking_uri: str | None = None) -> None:
-    """Serve the lineages' MLflow database on 127.0.0.1 and print where each lineage is.
+    """Serve the lineages' MLflow database on 127.0.0.1 and print the address of each lineage.
 
-    `tracking_uri`: None shows each lineage where its last run published it. Raises StoreError when there is no store,
-    RecipeError for an address without a store, TrackingError when the server cannot start or ends by itself.
+    `tracking_uri`: None takes that of each lineage's last run. Raises StoreError when there is no store, RecipeError
+    for an address without a store, TrackingError when the server cannot start or ends by itself.
     """
     names = lineages(store)
     if not names:
@@ -39,7 +38,7 @@ def serve_until_stopped(store: Path, *, port: int, tracking_uri: str | None = No
 
 
 def _serve(databases: Mapping[LineageStore, str], store: Path, *, port: int) -> None:
-    """Serve the store's own database, or where no lineage is in it the first one's; name the command for others."""
+    """Serve the store's own database, or the first lineage's if none is in it; print the command for others."""
     own = own_database(store)
     served = own if own in databases.values() else next(iter(databases.values()))
     print("starting MLflow ...", flush=True)

@@ -1,12 +1,9 @@
-"""`bootstrap verifier check`: what right, wrong and hostile answers get from a verifier, as a table or JSON."""
+"""`bootstrap verifier check`: a verifier's verdicts on right, wrong and hostile answers, as a table or JSON."""
 
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-
-from rich.table import Table
-from rich.text import Text
 
 from bootstrap.cli import render
 from bootstrap.cli.progress import RowsProgress
@@ -23,7 +20,7 @@ from bootstrap.config.answers import (
 )
 from bootstrap.config.load import load_recipe, load_verifier
 from bootstrap.config.models import roles
-from bootstrap.config.verifiers import ByTaskVerifier, Verifier
+from bootstrap.config.verifiers import Verifier
 from bootstrap.errors import RecipeError, VerifierError
 from bootstrap.prompts.build import build_task
 from bootstrap.prompts.task import Task
@@ -37,10 +34,10 @@ from bootstrap.stages.verifiers import proofs
 
 PROMPTS_PER_LEVEL = 2
 MAX_BUILT_LENGTH = 100_000
-"""Characters of the longest answer that is made up here."""
+"""Characters of the longest answer that a check makes up."""
 LATIN_WORDS = "we add the two numbers"
 CYRILLIC_WORDS = "\u0441\u043a\u043b\u0430\u0434\u044b\u0432\u0430\u0435\u043c \u0447\u0438\u0441\u043b\u0430"
-"""What could stand instead in another script: Russian for `we add numbers`."""
+"""An answer in another script: Russian for `we add numbers`."""
 SQUARE = write(CallCases(function="square", cases=tuple(Call(args=(n,), expected=n * n) for n in (3, -4, 11, 0))))
 
 
@@ -54,22 +51,22 @@ def check_verifier(
     wrong: Sequence[str],
     as_json: bool,
 ) -> None:
-    """Print every finding about the verifier `name`, or the one of a recipe.
+    """Print every finding about the verifier `name`, or about a recipe's verifier.
 
-    Raises RecipeError for what cannot be checked so, VerifierError when the verifier cannot be built or fails.
+    Raises RecipeError for a verifier that cannot be checked here, VerifierError when it cannot be built or fails.
     """
     if recipe_path is not None:
         if name is not None or reference is not None:
             raise RecipeError("--recipe brings its verifier and its task's answers; leave out NAME and --reference")
         recipe = load_recipe(recipe_path, overrides)
-        settings, task = recipe.verifier, build_task(recipe.task)
+        settings, answers = recipe.verifier, build_task(recipe.task)
     elif name is None:
         raise RecipeError("name a verifier, for example exact or my_module:my_function, or give a recipe with --recipe")
     else:
         settings = load_verifier(name, overrides)
-        if isinstance(settings, ByTaskVerifier):
+        if settings.judged_parts is not None:
             raise RecipeError("by_task is checked with the answers of a mixture's parts: give a recipe with --recipe")
-        task, case = None, _case(settings, reference=reference, right=right, wrong=wrong)
+        answers = _case(settings, reference=reference, right=right, wrong=wrong)
     if roles(settings):
         raise RecipeError(f"{settings.type} asks generations of a lineage; it is checked in each run, before it judges")
     if settings.judges == "nothing":
@@ -77,11 +74,12 @@ def check_verifier(
     tools = Tools(processes=len(os.sched_getaffinity(0)), progress=RowsProgress())
     verifier = build_verifier(settings, tools=tools)
     try:
-        if task is None:
-            findings = check(verifier, [case], settings=settings)
-        else:
-            leave_out_unreadable(task, verifier, tools=tools)
-            findings = list(_by_part(verifier, task, settings))
+        match answers:
+            case Case():
+                findings = check(verifier, [answers], settings=settings)
+            case task:
+                leave_out_unreadable(task, verifier, tools=tools)
+                findings = list(_by_part(verifier, task, settings))
     finally:
         verifier.close()
     if as_json:
@@ -97,15 +95,15 @@ def check_verifier(
 
 
 def _by_part(verifier: VerifierInUse, task: Task, settings: Verifier) -> Iterator[ConformanceResult]:
-    """Yield the findings about a recipe's verifier, those about one part of a mixture under the part's name."""
+    """Yield the findings about a recipe's verifier, prefixed by the part of a mixture that they are about."""
     for part, one, cases in proofs(verifier, task, prompts_per_level=PROMPTS_PER_LEVEL):
-        own = settings.tasks[part] if isinstance(settings, ByTaskVerifier) else settings
+        _, own = settings.of_task(part) or ((), settings)
         for finding in check(one, cases, settings=own):
             yield replace(finding, case=f"{part}: {finding.case}") if part else finding
 
 
 def _case(settings: Verifier, *, reference: str | None, right: str | None, wrong: Sequence[str]) -> Case:
-    """Return the case to check with: as asked, or one that fits the verifier."""
+    """Return the case to check with: the given answers, else answers made up for the verifier."""
     if reference is not None:
         return Case(prompt="", reference=reference, right=reference if right is None else right, wrong=tuple(wrong))
     if right is not None or wrong:
@@ -129,7 +127,7 @@ def _case(settings: Verifier, *, reference: str | None, right: str | None, wrong
 
 
 def _form_case(settings: Verifier) -> Case | None:
-    """Return a case for a verifier of form where its settings tell what the right form is."""
+    """Return a case for a verifier of form whose settings say what the right form is."""
     match settings:
         case FormatVerifier(think_tag=think, answer_tag=answer):
             right = f"<{think}>6 * 7</{think}><{answer}>42</{answer}>"
@@ -139,7 +137,7 @@ def _form_case(settings: Verifier) -> Case | None:
         case LanguageVerifier(language=language, within=place) if "Cyrillic" in SCRIPTS[language]:
             right, others = _placed(place, CYRILLIC_WORDS), (_placed(place, LATIN_WORDS),)
         case LengthVerifier(max_tokens=limit, soft_tokens=soft) if limit <= MAX_BUILT_LENGTH:
-            # A check counts each character as a token, and one more for the end.
+            # A check counts one token per character, and one for the end.
             right, others = "42"[: limit - soft - 1], ("4" * limit,)
         case _:
             return None
@@ -147,7 +145,7 @@ def _form_case(settings: Verifier) -> Case | None:
 
 
 def _placed(place: AnswerPlace, text: str) -> str:
-    """Return an answer where the verifier looks for it."""
+    """Return `text` where the verifier looks for the answer."""
     match place:
         case Tagged(tag=tag):
             return f"<{tag}>{text}</{tag}>"
@@ -160,17 +158,17 @@ def _placed(place: AnswerPlace, text: str) -> str:
 
 def _print(name: str, findings: Sequence[ConformanceResult]) -> None:
     render.say(f"verifier {name}")
-    table = Table("answer", "verdict", "reward", "reason", "ok", "note", box=None)
-    for finding in findings:
-        cells = (
+    names = ("answer", "verdict", "reward", "reason", "ok", "note")
+    rows = [
+        (
             finding.case,
-            "" if finding.status is None else finding.status,
+            finding.status or "",
             "" if finding.reward is None else f"{finding.reward:g}",
             finding.reason,
             "yes" if finding.ok else "no",
             finding.note,
         )
-        # Answers hold brackets, which rich would read as markup.
-        table.add_row(*map(Text, cells))
-    render.console().print(table)
+        for finding in findings
+    ]
+    render.print_table(names, rows)
     render.say(f"{sum(finding.ok for finding in findings)} of {len(findings)} as they should be")

@@ -1,6 +1,6 @@
-"""Whoever watches a run, told at once: the display on this terminal, and the telemetry of the workers' cluster.
+"""The observer of a run: hands each event to the terminal's display and to the telemetry of the workers' cluster.
 
-How much MLflow still lacks is looked up now and then, since publishing goes on beside the run.
+Publishing happens beside the run, so the number of unpublished generations is looked up every few seconds.
 """
 
 import math
@@ -16,9 +16,9 @@ LOOK_EVERY_SECONDS = 10.0
 
 
 class Watch:
-    """An observer of a run that tells `display`, and the workers' telemetry while there are workers.
+    """Observer that hands events to `display`, and to the workers' telemetry while there are workers.
 
-    `generations`: how many are committed; `unpublished` says of how many of the first so many MLflow lacks pages.
+    `generations`: number of committed ones; `unpublished`: maps that number to how many of them MLflow lacks.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Watch:
 
     @contextmanager
     def telling(self, telemetry: Telemetry, newest: Generation | None) -> Iterator[None]:
-        """Tell `telemetry` too within the block: first of the newest generation, at last of an error that ends it."""
+        """Hand events to `telemetry` too within the block: first the newest generation, last an error that ends it."""
         self.telemetry = telemetry
         if newest is not None:
             telemetry.newest(newest)
@@ -54,12 +54,12 @@ class Watch:
             self.look()
 
     def committed(self, generation: Generation) -> None:
-        """Tell of a generation that has just joined the ledger."""
+        """Hand on a generation that has just been committed."""
         self.generations = generation.number + 1
         self.telemetry.committed(generation)
         self.look()
 
     def look(self) -> None:
-        """Tell how much MLflow lacks now."""
+        """Hand on the number of unpublished generations."""
         self._looked = self.clock()
         self.telemetry.unpublished(self.unpublished(self.generations))

@@ -2,5 +2,5 @@
 
 import os
 
-# Ray reads this while it is imported. Left on, a driver under `uv run` makes every worker rebuild its environment.
+# Ray reads this when it is imported. Left on, a driver under `uv run` makes every worker rebuild its environment.
 os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")

@@ -1,10 +1,11 @@
-"""The actors of a run: what each process of Ray's does with a call, and how Ray's dashboard names it.
+"""The actors of a run: what each Ray process does with a call, and its names in Ray's dashboard.
 
-Actors are named `LINEAGE worker N`, and each call after the stage it is for and the worker's method, `train: gradient`,
-which is the title of the worker's process too while it runs. Ray takes an actor's `repr` once, when the actor is made,
-so that the stage cannot stand there. A worker's own errors travel as values, since Ray cannot hand an exception on
-through a call that depends on the failed one. Left out: placement and waiting (`pool.py`), what a worker computes
-(`worker.py`). The driver imports this module, and stays free of torch.
+    actor    `LINEAGE worker N`
+    call     `STAGE: METHOD`, for example `train: gradient`; also the title of the worker's process during the call
+
+Ray reads an actor's `repr` once, when it makes the actor, so the stage cannot be part of it. A worker's own errors
+travel as values (`Failure`), because Ray replaces the exception of a call in every call that depends on it. Left out:
+placement and waiting (`pool.py`), a worker's computations (`worker.py`). The driver imports this module without torch.
 """
 
 import os
@@ -24,13 +25,21 @@ from bootstrap.scoring.verifier import Answer, Judgement, build_verifier
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A worker's own error on its way to the driver; calls that depend on it hand it on."""
+    """A worker's own error on its way to the driver; calls that depend on it return it too."""
 
     error: BootstrapError
 
 
+def checked(result: Any) -> Any:
+    """Return a call's result. Raises the error of a `Failure`."""
+    match result:
+        case Failure(error):
+            raise error
+    return result
+
+
 class Named:
-    """An actor that Ray's dashboard and error reports call by its name."""
+    """An actor with a name for Ray's dashboard and error reports."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -43,23 +52,22 @@ class WorkerActor(Named):
     """A `Worker` in a process of its own."""
 
     def place(self) -> tuple[int, str]:
-        """Return process id and node address; the first answer proves that the actor has its resources."""
+        """Return process id and node address. An answer proves that the actor has its resources."""
         return os.getpid(), ray.util.get_node_ip_address()
 
     def prepare(self, batch_rows: int, store: str, lineage: str, index: int) -> None:
-        """Make the worker, which takes seconds; it is no part of the constructor, so that placement shows by itself."""
-        # Here and not at the top: the driver imports this module to name the actor, and stays free of torch.
+        """Make the worker, apart from the constructor: it takes seconds that are no part of the placement."""
+        # The driver imports this module without torch.
         from bootstrap.worker import Worker
 
         self._worker = Worker(batch_rows=batch_rows)
         self._telemetry = WorkerTelemetry(store=store, lineage=lineage, worker=index)
 
     def call(self, method: str, *args: Any) -> Any:
-        """Return what the worker's method returns, or a `Failure`."""
-        for argument in args:
-            if isinstance(argument, Failure):
-                return argument
+        """Return the result of the worker's method, or a `Failure`: its own, or that of a call it depends on."""
         try:
+            for argument in args:
+                checked(argument)
             with self._telemetry.call(method):
                 return getattr(self._worker, method)(*args)
         except BootstrapError as error:
@@ -70,7 +78,7 @@ class VerifierActor(Named):
     """A verifier that holds a model, in a process of its own."""
 
     def prepare(self, settings: verifiers.Verifier) -> tuple[str, str, str] | Failure:
-        """Load it and return its name, its version and what it judges, or a `Failure`."""
+        """Load the verifier; return its `name`, `version` and `judges`, or a `Failure`."""
         try:
             self._verifier = build_verifier(settings)
         except BootstrapError as error:
@@ -78,7 +86,7 @@ class VerifierActor(Named):
         return self._verifier.name, self._verifier.version, self._verifier.judges
 
     def judge(self, answers: Sequence[Answer]) -> list[Judgement] | Failure:
-        """Return what the verifier says, with the CPU time it took spread over the answers, or a `Failure`."""
+        """Return one judgement per answer, each with an equal share of the CPU seconds, or a `Failure`."""
         start = time.process_time()
         try:
             judgements = self._verifier.judge(answers)
@@ -89,7 +97,7 @@ class VerifierActor(Named):
 
 
 class LockActor:
-    """Its name is the lock; its note tells whoever is refused who holds it."""
+    """Its name is the lock; a refused driver asks it for the owner."""
 
     def __init__(self, owner: str) -> None:
         self._owner = owner
@@ -102,13 +110,13 @@ class LockActor:
 
 
 def task_name(method: str) -> str:
-    """Return what Ray's dashboard calls a call that begins now: `train: gradient`."""
+    """Return the name in Ray's dashboard of a call that begins now: `train: gradient`."""
     stage = STAGE.get()
     return method if stage in ("", method) else f"{stage}: {method}"
 
 
 def worker_environment() -> Mapping[str, str]:
-    """Return a worker's variables: one thread each, and the driver's choice about the model hub."""
+    """Return a worker's environment variables: one thread, and the driver's setting for the model hub."""
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     kept = {name: os.environ[name] for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE") if name in os.environ}
     return {**one_thread, "TOKENIZERS_PARALLELISM": "false", **kept}

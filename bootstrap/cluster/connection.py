@@ -1,4 +1,4 @@
-"""This process as a driver of Ray: which cluster it joins, within a bound, or a private Ray that it starts.
+"""Make this process a driver of Ray: join a cluster, within a bound, or start a private Ray.
 
 Every refusal is one ClusterError with its remedy. Left out: what runs there (`pool.py`), and job servers (`jobs.py`).
 """
@@ -27,14 +27,14 @@ _MAX_OBJECT_STORE_BYTES = 2 * 2**30
 _MAX_COUNTED_WORKERS = 64
 
 _unclaimed = False
-"""Whether `available_workers` joined a cluster that no pool has taken over yet; what is left so, Ray leaves at exit."""
+"""Whether `available_workers` joined a cluster that no pool uses yet; Ray leaves such a cluster at exit."""
 
 
 def connect(address: str | None, *, cpus: float) -> tuple[bool, bool]:
-    """Make sure that this process is a driver of Ray; return whether that Ray is private, and whether ours to leave.
+    """Make this process a driver of Ray; return (whether that Ray is private, whether the caller must leave it).
 
-    `address`: as `RayPool` takes it; `cpus`: least number of CPUs that a private Ray is told to have. A Ray that this
-    process had joined before is used as it is. Raises ClusterError.
+    `address`: as in `RayPool`; `cpus`: least number of CPUs that a private Ray declares. A Ray that this process has
+    joined already is used as it is. Raises ClusterError.
     """
     global _unclaimed
     if ray.is_initialized():
@@ -52,11 +52,11 @@ def connect(address: str | None, *, cpus: float) -> tuple[bool, bool]:
 
 
 def available_workers(*, address: str | None, cpus_per_worker: float, gpus_per_worker: float) -> int | None:
-    """Return how many workers fit on the existing cluster that a pool would join, from 1 to 64; None if there is none.
+    """Return how many workers fit on the cluster that a pool would join, from 1 to 64; None if there is no cluster.
 
-    The cluster is the one that this process has joined, or else that `address`, `RAY_ADDRESS` or a running Ray job
-    names. It is joined, and the next `RayPool` of this process uses and leaves it. What other drivers hold is counted
-    too: a pool waits for it. Raises ClusterError when the cluster cannot be reached.
+    The cluster is the one that this process has joined, else that of `address`, `RAY_ADDRESS` or the running Ray job.
+    This function joins it; the next `RayPool` of this process uses and leaves it. Resources that other drivers hold
+    count too, because a pool waits for them. Raises ClusterError when the cluster cannot be reached.
     """
     global _unclaimed
     if not ray.is_initialized():
@@ -69,13 +69,13 @@ def available_workers(*, address: str | None, cpus_per_worker: float, gpus_per_w
     asked = {"CPU": cpus_per_worker, "GPU": gpus_per_worker}
     if not any(asked.values()):
         asked = {"CPU": 1}
-    # Within rounding: ten workers of a tenth each fit on one GPU.
+    # The tolerance is for rounding: ten workers of a tenth each fit on one GPU.
     fits = min(int(total.get(name, 0) / each + 1e-9) for name, each in asked.items() if each)
     return min(max(fits, 1), _MAX_COUNTED_WORKERS)
 
 
 def _existing_cluster(address: str | None) -> str | None:
-    """Return the address of the cluster to join, or None where a Ray of our own is wanted."""
+    """Return the address of the cluster to join; None for a private Ray."""
     found = address or os.environ.get("RAY_ADDRESS") or ("auto" if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else "")
     return None if found in ("", "local") else found
 
@@ -86,7 +86,7 @@ def _join(address: str) -> None:
 
 
 def start(address: str, **options: Any) -> None:
-    """Make this process a Ray driver. Raises ClusterError."""
+    """Make this process a driver of the Ray at `address`; `local` starts a private one. Raises ClusterError."""
     if address == "local":
         require_usable_folder(os.environ, pid=os.getpid())
     handler = signal.getsignal(signal.SIGTERM)
@@ -100,13 +100,13 @@ def start(address: str, **options: Any) -> None:
         if address == "local":
             where, remedy = "Ray did not start on this machine", _START_REMEDY
         raise ClusterError(f"{where}: {first_line(error)}; {remedy}") from error
-    # Ray installs a handler that exits at once; one that was here before knows what to save first.
+    # Ray installs a handler that exits at once; an earlier handler saves first.
     if callable(handler) and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, handler)
 
 
 _REFUSALS = (AuthenticationError, OSError, RuntimeError, ValueError)
-"""What Ray raises where it cannot start or lets nobody in."""
+"""What Ray raises when it cannot start or refuses a driver."""
 _START_REMEDY = (
     "check that the folder for temporary files (RAY_TMPDIR, else TMPDIR or /tmp) can be written and has space; run "
     "again when the machine does less besides, or with --local"
@@ -118,7 +118,7 @@ _CONNECT_REMEDY = (
 
 
 def require_reachable(address: str) -> None:
-    """Raise ClusterError within seconds when nobody listens, or when the address is not one for drivers."""
+    """Raise ClusterError, within seconds, when nobody listens at `address` or it is no address for drivers."""
     if "://" in address:
         raise ClusterError(
             f"{address} is no address for a driver, which must run inside the cluster; use `bootstrap submit --address "
@@ -134,9 +134,9 @@ def require_reachable(address: str) -> None:
 
 
 def _host_and_port(address: str) -> tuple[str, int] | None:
-    """Return where `HOST:PORT` or `[IPv6 ADDRESS]:PORT` leads; None for `auto` and what else Ray resolves itself.
+    """Split `HOST:PORT` or `[IPv6 ADDRESS]:PORT`; None for `auto` and other names that Ray resolves itself.
 
-    Raises ClusterError for an address whose host and port cannot be told apart, or that has no such port.
+    Raises ClusterError for an IPv6 address without brackets and for an impossible port.
     """
     found = re.fullmatch(r"(?:\[([^\[\]]+)\]|([^:\[\]]+)):(\d+)", address, re.ASCII)
     if found is None:
@@ -150,20 +150,25 @@ def _host_and_port(address: str) -> tuple[str, int] | None:
 
 
 def use_a_token() -> None:
-    """Protect a Ray of our own with a token that lives in this process and its children alone.
+    """Protect a private Ray with a token that only this process and its children know.
 
-    Ray would write one to the home folder, which changes how the next `ray start` of the same user behaves. What the
-    environment or the home folder already say is kept.
+    Without it, Ray writes a token to the home folder, which changes the next `ray start` of the same user. A token or
+    mode from the environment or the home folder is kept.
     """
     if "RAY_AUTH_MODE" in os.environ or {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():
         return
     home = os.environ.get("HOME")
     if home and (Path(home) / ".ray" / "auth_token").exists():
         return
-    # Ray itself turns authentication on for a local cluster, and takes this token rather than make one.
+    # Ray turns authentication on for a local cluster by itself, and uses this token instead of making one.
     os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of what an error says, or its name."""
+    """Return the first line of an error's text, or its type."""
     return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+
+
+def last_line(error: object) -> str:
+    """Return the last line of an error's text, or its type."""
+    return str(error).strip().rpartition("\n")[2].rstrip(".") or type(error).__name__

@@ -1,4 +1,4 @@
-"""Workers as Ray actors: placement, calls and bounded waits; what is computed and how it is split is `pool.py`'s.
+"""Workers as Ray actors: placement, calls and bounded waits.
 
     who waits            for whom                     bound, and what happens when it is hit
     driver, at the start a place for every worker      wait_seconds -> WaitTimeout with resources asked and free
@@ -7,15 +7,13 @@
     driver, `host`       a place and a loaded model   wait_seconds -> WaitTimeout with resources asked and free
     driver, `judge`      a hosted verifier's answers  wait_seconds per round -> WaitTimeout
 
-Actors belong to the driver and die with it, however it dies; none is detached and none restarts, because a worker's
-weights live nowhere else: recovery is the driver's, from its last checkpoint. A worker's own errors travel as values,
-since Ray cannot hand an exception on through a call that depends on the failed one; they surface in the driver as
-themselves. The driver imports neither torch nor `bootstrap.worker`.
+Actors belong to the driver and die with it, however it dies. None is detached and none restarts, because only a worker
+holds its weights: the driver recovers from its last checkpoint. A worker's own errors travel as values (`actors.py`)
+and are raised in the driver. The driver imports neither torch nor `bootstrap.worker`. Every pool has its own namespace,
+so that actors' names are free for the next driver at once.
 
-Actors' names are free for the next driver at once, whatever becomes of this one, because every pool has a namespace of
-its own.
-
-Left out: the lineage's lock on one machine (the store's), and any choice of what runs when (the loop's).
+Left out: how work is split (`bootstrap/pool.py`), the lineage's lock on one machine (the store's), the order of work
+(the loop's).
 """
 
 import logging
@@ -42,15 +40,15 @@ from ray.exceptions import (
 )
 
 from bootstrap.cluster.actors import (
-    Failure,
     LockActor,
     Named,
     VerifierActor,
     WorkerActor,
+    checked,
     task_name,
     worker_environment,
 )
-from bootstrap.cluster.connection import connect, first_line
+from bootstrap.cluster.connection import connect, first_line, last_line
 from bootstrap.cluster.telemetry import RayTelemetry
 from bootstrap.config import verifiers
 from bootstrap.config.answers import Judges
@@ -72,12 +70,13 @@ class _HostedVerifier:
     """The driver's end of a `VerifierActor`."""
 
     def __init__(self, pool: "RayPool", actor: Any, name: str, version: str, judges: Judges) -> None:
-        self.name, self.version, self.judges = name, version, judges
+        self.name, self.version = name, version
+        self.judges: Judges = judges
         self._pool, self._actor = pool, actor
 
     def judge(self, answers: Sequence[Answer]) -> list[Judgement]:
         """Return one judgement per answer. Raises WaitTimeout, WorkerError, and what the verifier raises."""
-        assert self._actor is not None, "a closed verifier judges no more"
+        assert self._actor is not None, "the verifier is closed"
         call = self._actor.judge.options(name=task_name("judge"))
         return self._pool._hosted(call.remote(list(answers)), what=f"verifier {self.name}")
 
@@ -90,7 +89,7 @@ class _HostedVerifier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Call:
-    """A call under way; `needs` are the calls whose results are its arguments."""
+    """A call in progress; `needs`: the calls whose results are its arguments."""
 
     ref: Any
     worker: int
@@ -103,9 +102,9 @@ class RayPool(Pool):
     """Workers as driver-owned Ray actors, on this machine or on a cluster.
 
     `address`: a cluster's `host:port` or `auto`; None takes `RAY_ADDRESS`, and without it starts a private Ray on this
-    machine, which ends with the pool. `lineage`: path of the lineage that this driver writes; on a shared cluster a
-    second driver of it is refused with LineageLocked, wherever it runs. Raises ClusterError when Ray cannot be reached
-    or started, WaitTimeout when the workers are not placed, or then not ready, within `wait_seconds`.
+    machine, which ends with the pool. `lineage`: path of the lineage that this driver writes; a second driver of it on
+    the same cluster gets LineageLocked. Raises ClusterError when Ray cannot be reached or started, WaitTimeout when the
+    workers are not placed, or not ready, within `wait_seconds`.
     """
 
     def __init__(
@@ -154,7 +153,7 @@ class RayPool(Pool):
             undo.pop_all()
 
     def _actor(self, kind: type[Named], name: str, *, cpus: float, gpus: float) -> Any:
-        """Begin an actor of this pool, named after the lineage."""
+        """Start an actor of this pool, named after the lineage."""
         name = f"{self._lineage} {name}" if self._lineage else name
         options = {
             "name": name,
@@ -168,7 +167,7 @@ class RayPool(Pool):
         return ray.remote(kind).options(**options).remote(name)
 
     def start(self, worker: int, method: str, *args: Any) -> Any:
-        # Ray resolves references among top-level arguments, worker to worker, without passing the driver.
+        # Ray resolves references among top-level arguments from worker to worker, past the driver.
         plain = [argument.ref if isinstance(argument, _Call) else argument for argument in args]
         needs = tuple(argument for argument in args if isinstance(argument, _Call))
         call = self._actors[worker].call.options(name=task_name(method))
@@ -182,20 +181,17 @@ class RayPool(Pool):
             raise WaitTimeout(self._overdue(handles, what)) from None
         except RayError as error:
             raise self._translated(error, what) from error
-        for result in results:
-            if isinstance(result, Failure):
-                raise result.error
-        return results
+        return [checked(result) for result in results]
 
     def share(self, value: Any) -> Any:
         return ray.put(value)
 
     def host(self, settings: verifiers.Verifier) -> Verifier:
-        """Return a verifier in a process of its own, with as much of a GPU as a worker has.
+        """Return a verifier in its own process, with a worker's share of a GPU.
 
-        It is given no CPU of its own: while it judges, the workers wait. The folders it names must exist on the node
-        where it is placed. Raises VerifierError when its model cannot be had there, ClusterError when a Ray of our own
-        can never place it, WaitTimeout when it is not placed and loaded within `wait_seconds`.
+        It gets no CPU, because the workers wait while it judges. The folders it names must exist on its node. Raises
+        VerifierError when its model cannot be loaded there, ClusterError when a private Ray can never place it,
+        WaitTimeout when it is not placed and loaded within `wait_seconds`.
         """
         gpus = self._each.get("GPU", 0)
         if self._private and ray.available_resources().get("GPU", 0) < gpus:
@@ -215,7 +211,7 @@ class RayPool(Pool):
         return _HostedVerifier(self, actor, name, version, judges)
 
     def _hosted(self, ref: Any, *, what: str) -> Any:
-        """Return what a call of a hosted verifier returns."""
+        """Return the result of a hosted verifier's call."""
         began = datetime.now(UTC)
         try:
             with self.telemetry.waiting(what):
@@ -228,9 +224,7 @@ class RayPool(Pool):
             ) from None
         except RayError as error:
             raise self._translated(error, what) from error
-        if isinstance(result, Failure):
-            raise result.error
-        return result
+        return checked(result)
 
     def _dismiss(self, actor: Any) -> None:
         """End a hosted verifier's process."""
@@ -244,7 +238,7 @@ class RayPool(Pool):
         self._actors, self._hosts = [], []
 
     def close(self) -> None:
-        """End the workers, and Ray (a cluster is left, not ended) if this pool joined it. May be repeated."""
+        """End the workers; leave the cluster if this pool joined it, or end a private Ray. May be repeated."""
         self.release()
         if self._lock is not None:
             ray.kill(self._lock)
@@ -264,7 +258,7 @@ class RayPool(Pool):
         except ActorAlreadyExistsError:
             try:
                 holder = ray.get_actor(name, namespace=LOCK_NAMESPACE)
-                owner = ray.get(holder.owner.remote(), timeout=_OWNER_SECONDS)
+                owner = str(ray.get(holder.owner.remote(), timeout=_OWNER_SECONDS))
             except (ValueError, GetTimeoutError, RayActorError):
                 owner = "a driver that is just starting or ending"
             raise LineageLocked(
@@ -274,7 +268,7 @@ class RayPool(Pool):
             ) from None
 
     def _require_that_they_fit(self) -> None:
-        """Refuse at once what a Ray of our own can never place: it has no other machine to wait for."""
+        """Raise ClusterError for workers that a private Ray can never place, since no other machine joins it."""
         total = ray.cluster_resources()
         for name, each in self._each.items():
             if each * self.size > total.get(name, 0):
@@ -285,7 +279,7 @@ class RayPool(Pool):
                 )
 
     def _await_placement(self) -> list[tuple[int, str]]:
-        """Return every worker's process and node once all have one; says meanwhile what it waits for."""
+        """Return every worker's process id and node address; logs meanwhile what it waits for."""
         refs = [actor.place.remote() for actor in self._actors]
         start = time.monotonic()
         while True:
@@ -310,7 +304,7 @@ class RayPool(Pool):
             raise self._translated(error, "the start of the workers") from error
 
     def _supply(self) -> str:
-        """Say what the workers ask for and what the cluster has."""
+        """Return in words what the workers ask for and what the cluster has."""
         total, free = ray.cluster_resources(), ray.available_resources()
         rows = [
             f"{each * self.size:g} {name} ({free.get(name, 0):g} free of {total.get(name, 0):g})"
@@ -319,7 +313,7 @@ class RayPool(Pool):
         return "they ask for " + (" and ".join(rows) or "nothing that Ray counts")
 
     def _overdue(self, calls: Iterable[_Call], what: str) -> str:
-        """Say which calls hold up the rest: those that are late while all that they need is there."""
+        """Return in words which calls hold up the rest: the late ones whose arguments are all there."""
         late: dict[Any, _Call] = {}
         queue = list(calls)
         while queue:
@@ -338,22 +332,22 @@ class RayPool(Pool):
         )
 
     def _translated(self, error: RayError, what: str) -> BaseException:
-        """Return the error that the driver's callers know for one of Ray's."""
-        if isinstance(error, RayActorError):
-            who = next((i for i, actor in enumerate(self._actors) if actor._actor_id.hex() == error.actor_id), None)
-            subject = "a worker" if who is None else self._named(who)
-            return WorkerError(f"{subject} died during {what}: {_cause_of_death(error)}. {REMEDY.capitalize()}")
-        if isinstance(error, RayTaskError) and isinstance(error.cause, Exception):
-            # A defect of this program, not a failure of a process: it keeps its type, as it does without Ray.
-            return error.cause
-        if isinstance(error, OutOfMemoryError):
-            return WorkerError(
-                f"a worker ran out of memory during {what}; lower resources.batch_rows or resources.workers. "
-                f"{REMEDY.capitalize()}"
-            )
-        if isinstance(error, ObjectLostError):
-            return WorkerError(f"a worker's result was lost during {what}: {first_line(error)}. {REMEDY.capitalize()}")
-        return WorkerError(f"a worker failed during {what}: {_last_line(error)}. {REMEDY.capitalize()}")
+        """Return the error of this program that stands for one of Ray's."""
+        match error:
+            case RayActorError():
+                who = next((i for i, actor in enumerate(self._actors) if actor._actor_id.hex() == error.actor_id), None)
+                subject = "a worker" if who is None else self._named(who)
+                told = f"{subject} died during {what}: {_cause_of_death(error)}"
+            case RayTaskError(cause=Exception() as cause):
+                # A defect of this program, not a failure of a process: it keeps its type, as it does without Ray.
+                return cause
+            case OutOfMemoryError():
+                told = f"a worker ran out of memory during {what}; lower resources.batch_rows or resources.workers"
+            case ObjectLostError():
+                told = f"a worker's result was lost during {what}: {first_line(error)}"
+            case _:
+                told = f"a worker failed during {what}: {last_line(error)}"
+        return WorkerError(f"{told}. {REMEDY.capitalize()}")
 
     def _named(self, worker: int) -> str:
         if worker >= len(self.places):
@@ -372,13 +366,9 @@ def _first_error(refs: Sequence[Any]) -> RayError | None:
 
 
 def _cause_of_death(error: RayActorError) -> str:
-    """Return the sentence in Ray's report that says why, without its list of guesses."""
+    """Return the sentence of Ray's report that names the cause, without its list of guesses."""
     line = str(error).strip().splitlines()[-1].partition(" Some common causes")[0]
     return f"{line.strip().rstrip('.')} (often a crash, or the kernel ending a process when memory is short)"
-
-
-def _last_line(error: BaseException) -> str:
-    return str(error).strip().rpartition("\n")[2].rstrip(".") or type(error).__name__
 
 
 def _clock(moment: datetime) -> str:

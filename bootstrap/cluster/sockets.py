@@ -1,7 +1,7 @@
-"""Whether a Ray of our own can make its sockets: their paths lie below its folder for temporary files.
+"""Check that a private Ray can make its sockets, whose paths lie below its folder for temporary files.
 
-Ray names that folder by RAY_TMPDIR, else TMPDIR, else `/tmp`. The kernel takes 107 bytes of a socket's path
-(unix(7)), and Ray takes ASCII alone; it notices either only when its processes have started.
+That folder is RAY_TMPDIR, else TMPDIR, else `/tmp`. A socket's path has at most 107 bytes (unix(7)), and Ray requires
+ASCII; Ray reports neither before its processes have started.
 """
 
 import os
@@ -11,13 +11,13 @@ from bootstrap.errors import ClusterError
 
 MAX_PATH_BYTES = 107
 _LONGEST = "/ray/session_2026-01-01_00-00-00_000000_{pid}/sockets/plasma_store"
-"""What Ray appends."""
+"""What Ray appends to the folder."""
 
 
 def require_usable_folder(environment: Mapping[str, str], *, pid: int) -> None:
-    """Raise ClusterError, naming the cause, when sockets below Ray's folder for temporary files cannot be made.
+    """Raise ClusterError when Ray cannot make sockets below its folder for temporary files.
 
-    `pid`: the driver's, which is part of their names.
+    `pid`: the driver's, which is part of the sockets' paths.
     """
     variable = next((name for name in ("RAY_TMPDIR", "TMPDIR") if name in environment), "")
     folder = environment[variable] if variable else "/tmp"

@@ -1,16 +1,16 @@
-"""A recipe as a Ray job: checks what only fails far away, says what the job is, uploads and submits it.
+"""Submit a recipe as a Ray job: check it here, describe it in the job's metadata, upload it.
 
     this machine                                    cluster
     recipe, package ---- upload (no weights) ----> working folder of the job, thrown away with it
     `python -m bootstrap run ...` ---- submit ---> driver on the head ---> workers
     viewer <------------- log, status ------------ driver                  (viewer may leave and come back)
 
-The cluster needs this package's dependencies, not the package. A job's `python` is the first on the path of the head's
-processes, so the head is started from the environment that holds the dependencies, for example
-`source .venv/bin/activate; ray start --head`. Everything worth keeping goes to `--store`, which must be an absolute
-path as the cluster's head sees it. The job's environment can be read by everyone who reaches the dashboard, so it holds
-a fixed list of variables and never a secret: tokens and passwords belong into the cluster's own environment. Left out:
-the job server (`jobs.py`), what a run does, and restarting it (submit again: it continues from the last checkpoint).
+The cluster needs this package's dependencies, not the package. A job's `python` is the first on the PATH of the head's
+processes, so start the head from the environment that holds the dependencies, for example
+`source .venv/bin/activate; ray start --head`. Results go to `--store`, an absolute path as the cluster's head sees it.
+Everyone who reaches the dashboard can read a job's environment, so it holds a fixed list of variables and no secret:
+tokens and passwords belong into the cluster's own environment. Left out: the job server (`jobs.py`), the run itself,
+and restarting it (submit again: it continues from the last checkpoint).
 """
 
 import json
@@ -19,7 +19,7 @@ import os
 import shlex
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -29,6 +29,7 @@ from ray.job_submission import JobDetails
 
 import bootstrap
 from bootstrap.canonical import json_file, sha256
+from bootstrap.cluster.job_client import job_server_url
 from bootstrap.cluster.jobs import (
     DEFAULT_STORE,
     LINEAGE,
@@ -38,7 +39,6 @@ from bootstrap.cluster.jobs import (
     JobServer,
     how_to_return,
     is_own,
-    job_server_url,
 )
 from bootstrap.config.base import Place, Settings, dotted
 from bootstrap.config.load import load_recipe
@@ -48,7 +48,7 @@ from bootstrap.lineage.tracking import redact, resolve_tracking_uri
 from bootstrap.provenance import COMMIT_VARIABLE, git_commit
 
 DIGEST, SECTIONS = "bootstrap.digest", "bootstrap.sections"
-"""Names in a job's metadata: the recipe's digest, as ledgers record it; section -> digest of its settings, as JSON."""
+"""Names in a job's metadata: the recipe's digest as ledgers record it; a JSON map of section -> digest of settings."""
 
 _COMPARED = {
     RECIPE: "the recipe",
@@ -57,10 +57,10 @@ _COMPARED = {
     "bootstrap.workers": "--workers",
     "bootstrap.past_guards": "--past-guards",
 }
-"""What metadata say of a job in words, and what messages call it."""
+"""Metadata that are compared as words -> their names in messages."""
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _NUM_DIGITS = 16
-"""Digits of a section's digest: enough to tell two apart, few enough for a page of the dashboard."""
+"""Digits of a section's digest, short enough for the dashboard."""
 
 
 def submit_recipe(
@@ -78,12 +78,12 @@ def submit_recipe(
 ) -> int:
     """Submit a recipe to the job server at `address` and return the exit code of the command.
 
-    `store`: absolute path on the cluster, None for `DEFAULT_STORE`. `submission_id` is the job's key: a job that has it
-    already and is the same one is followed rather than submitted again; None takes `<lineage>-a<attempt>`, the first
-    that is free. With `follow`, lines of the job's log go to `echo` until it ends; its exit code is returned (130 if it
-    was stopped). `past_guards`: the job goes on where a guard ended the last run. Ctrl-C leaves the job running and
-    returns 0. Raises RecipeError for what cannot work on a cluster and for the id of another job, ClusterError when the
-    job server cannot be reached or refuses, LineageLocked when a job that still runs writes the same lineage.
+    `store`: absolute path on the cluster; None for `DEFAULT_STORE`. `submission_id`: the job's key; a job that has it
+    already and is the same one is followed, not submitted again; None takes the first free `<lineage>-a<attempt>`.
+    `follow`: lines of the job's log go to `echo` until it ends, and its exit code is returned (130 if it was stopped);
+    Ctrl-C leaves the job running and returns 0. `past_guards`: the job continues although a guard ended the last run.
+    Raises RecipeError for what cannot work on a cluster and for the id of another job, ClusterError when the job server
+    cannot be reached or refuses, LineageLocked while another job writes the same lineage.
     """
     recipe = load_recipe(recipe_path, overrides, check_folders=False)
     name = lineage or recipe.name
@@ -124,10 +124,10 @@ def submit_recipe(
 
 
 def describe(recipe: Recipe, *, lineage: str, store: str, workers: int | None, past_guards: bool) -> Mapping[str, str]:
-    """Return a job's metadata: what it is, so that another job of the same id can be told from it."""
+    """Return a job's metadata, which tell it from another job of the same id."""
     settings = recipe.model_dump(mode="json", exclude={"name", "description"})
     return {
-        # What Ray's dashboard shows as the job's name.
+        # The job's name in Ray's dashboard.
         "job_name": lineage,
         LINEAGE: lineage,
         STORE: store,
@@ -144,7 +144,7 @@ def _digest(section: Any) -> str:
 
 
 def _require_the_same(job: JobDetails, metadata: Mapping[str, str], *, address: str) -> None:
-    """Refuse to take a job for what it is not. Raises RecipeError that names what differs."""
+    """Raise RecipeError, naming the differences, unless `job` is the one that `metadata` describe."""
     look = f"look at that job with `bootstrap attach {job.submission_id} --address {address}`"
     theirs = job.metadata or {}
     if not is_own(job):
@@ -153,7 +153,7 @@ def _require_the_same(job: JobDetails, metadata: Mapping[str, str], *, address: 
             f"see what is there with `bootstrap jobs --address {address}`",
         )
     else:
-        # Of a job that an earlier version submitted, what it says of itself is compared.
+        # A job of an earlier version may lack some metadata; only the present ones are compared.
         differing = [
             f"{called} is {theirs[key]} there and {metadata[key]} here"
             for key, called in _COMPARED.items()
@@ -169,7 +169,7 @@ def _require_the_same(job: JobDetails, metadata: Mapping[str, str], *, address: 
 
 
 def _differing_sections(theirs: Mapping[str, str], ours: Mapping[str, str]) -> list[str]:
-    """Return the recipe's sections whose settings differ, as far as the metadata of both name them."""
+    """Return the recipe's sections whose settings differ according to the metadata of both."""
     try:
         there, here = dict(json.loads(theirs.get(SECTIONS, ours[SECTIONS]))), json.loads(ours[SECTIONS])
     except (ValueError, TypeError):
@@ -178,7 +178,7 @@ def _differing_sections(theirs: Mapping[str, str], ours: Mapping[str, str]) -> l
 
 
 def _require_cluster_paths(recipe: Recipe) -> None:
-    """Refuse files and folders that are relative to the recipe: only the recipe itself travels."""
+    """Raise RecipeError for files and folders relative to the recipe, since only the recipe is uploaded."""
     written = [(place, settings.model_dump()["path"]) for place, settings in _with_paths(recipe, ())]
     relative = [f"{dotted(place)}.path {path}" for place, path in written if not PurePosixPath(path).is_absolute()]
     if relative:
@@ -191,21 +191,22 @@ def _require_cluster_paths(recipe: Recipe) -> None:
 
 def _with_paths(value: Any, place: Place) -> Iterator[tuple[Place, Settings]]:
     """Yield (place, settings) of every model folder and every task's file, reward models' and the panel's included."""
-    if isinstance(value, Settings):
-        if value.has_path:
-            yield place, value
-        for name in type(value).model_fields:
-            yield from _with_paths(getattr(value, name), (*place, name))
-    elif isinstance(value, dict):
-        for name, part in value.items():
-            yield from _with_paths(part, (*place, name))
-    elif isinstance(value, tuple | list):
-        for index, part in enumerate(value):
-            yield from _with_paths(part, (*place, index))
+    parts: Iterable[tuple[str | int, Any]] = ()
+    match value:
+        case Settings():
+            if value.has_path:
+                yield place, value
+            parts = ((name, getattr(value, name)) for name in type(value).model_fields)
+        case dict():
+            parts = value.items()
+        case tuple() | list():
+            parts = enumerate(value)
+    for name, part in parts:
+        yield from _with_paths(part, (*place, name))
 
 
 def _environment(recipe: Recipe, *, address: str, echo: Callable[[str], None]) -> Mapping[str, str]:
-    """Return the job's variables. Raises RecipeError for a tracking URI that loses the lineage or tells a secret."""
+    """Return the job's environment. Raises RecipeError for a tracking URI that is relative or holds a secret."""
     variables = {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
@@ -238,7 +239,7 @@ def _environment(recipe: Recipe, *, address: str, echo: Callable[[str], None]) -
 
 
 def _free_id(jobs: Mapping[str, JobDetails], metadata: Mapping[str, str], *, address: str) -> str:
-    """Return `<lineage>-a<attempt>`, the first free. Raises LineageLocked while a job of the same lineage runs."""
+    """Return the first free `<lineage>-a<attempt>`. Raises LineageLocked while a job of the same lineage runs."""
     same = {key: metadata[key] for key in (LINEAGE, STORE)}
     for submission_id, job in jobs.items():
         if not job.status.is_terminal() and same.items() <= (job.metadata or {}).items():
@@ -256,7 +257,7 @@ def _free_id(jobs: Mapping[str, JobDetails], metadata: Mapping[str, str], *, add
 
 @contextmanager
 def _working_dir(recipe_path: Path) -> Iterator[Path]:
-    """Make the folder that is uploaded: this package and the recipe, nothing else of the current folder."""
+    """Make the folder that is uploaded, with this package and the recipe."""
     with tempfile.TemporaryDirectory(prefix="bootstrap-submit-") as name:
         folder = Path(name)
         shutil.copytree(
@@ -285,7 +286,7 @@ def _entrypoint(
     if past_guards:
         words.append("--past-guards")
     if store is None:
-        # Only the shell on the cluster can look up its home folder; without one it says so and the job fails.
+        # Only the cluster's shell knows its home folder; without one, it says so and the job fails.
         home = "${HOME:?is not set on the cluster: submit with --store PATH}"
         return f'{shlex.join(words)} --store "{DEFAULT_STORE.replace("~", home)}"'
     return shlex.join([*words, "--store", store])

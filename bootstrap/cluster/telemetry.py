@@ -3,11 +3,11 @@
     driver ---- RayTelemetry -----+
     workers --- WorkerTelemetry --+---> agent of the node ---> Prometheus ---> Grafana (`infra/grafana/`)
 
-Ray prefixes each name with `ray_` and adds labels of its own (node, process); counters end in `_total`. A process hands
-on its figures every ten seconds and once more when it ends. The agent forgets a gauge that is not set again within two
-such intervals, so a thread repeats them while the run lasts; counters stay in the agent until its node ends, those of
-earlier runs too. Recording one figure takes microseconds. Labels name the store and the lineage; text that a model
-wrote is never one.
+Ray prefixes each name with `ray_` and adds its own labels (node, process); counters end in `_total`. A process exports
+its figures every ten seconds and once more when it ends. The agent forgets a gauge that is not set again within two
+such intervals, so a thread repeats the gauges during the run. Counters stay in the agent until its node ends, those of
+earlier runs too. Recording one figure takes microseconds. Labels name the store and the lineage, and never hold text
+that a model wrote.
 """
 
 import logging
@@ -54,7 +54,7 @@ WORKER_COUNTERS = {
 }
 
 _Described = tuple[str, tuple[str, ...]]
-"""What a figure is, and its labels beside those of all."""
+"""A figure's description, and its labels beside the common ones."""
 _Labels = tuple[tuple[str, str], ...]
 
 _log = logging.getLogger(__name__)
@@ -62,12 +62,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(kw_only=True)
 class _OpenSpan:
-    """A block whose time is being counted."""
+    """A block that is being timed."""
 
     name: str
     labels: Mapping[str, str]
     counted: float
-    """Clock reading up to which its time is counted."""
+    """Clock reading up to which its time has been added."""
 
 
 def series() -> frozenset[str]:
@@ -79,8 +79,8 @@ def series() -> frozenset[str]:
 class _Series:
     """The gauges and counters of one process; each carries the labels `store` and `lineage`.
 
-    Nothing here raises: what cannot be recorded is said once, and the run goes on. A thread repeats the gauges and
-    counts the time that passes in blocks that are still open, so that long ones show as they go.
+    Nothing here raises: a failure to record is logged once, and the run continues. A thread repeats the gauges and adds
+    the time of blocks that are still open, so that long ones show while they last.
     """
 
     def __init__(
@@ -103,18 +103,18 @@ class _Series:
             self._record(self._gauges[name].set, value, labels)
 
     def forget(self, name: str) -> None:
-        """Repeat a gauge no more, whatever its labels."""
+        """Stop repeating a gauge, whatever its labels."""
         with self._lock:
             self._last = {key: value for key, value in self._last.items() if key[0] != name}
 
     def add(self, name: str, value: float, **labels: str) -> None:
-        # Ray's counters refuse an increment of nothing.
+        # Ray's counters refuse an increment of 0.
         if value > 0:
             self._record(self._counters[name].inc, value, labels)
 
     @contextmanager
     def timing(self, name: str, **labels: str) -> Iterator[None]:
-        """Add the wall time of the block to a counter, as it passes."""
+        """Add the wall time of the block to a counter, while it passes."""
         key, opened = object(), _OpenSpan(name=name, labels=labels, counted=time.perf_counter())
         with self._lock:
             self._open[key] = opened
@@ -135,7 +135,7 @@ class _Series:
             self.beat()
 
     def beat(self) -> None:
-        """Repeat every gauge, and count what has passed of the open blocks."""
+        """Set every gauge again, and add the time that open blocks have taken."""
         with self._lock:
             for (name, labels), value in self._last.items():
                 self._record(self._gauges[name].set, value, dict(labels))
@@ -149,7 +149,7 @@ class _Series:
 
     def _record(self, record: Callable[..., None], value: float, labels: Mapping[str, str]) -> None:
         try:
-            # Ray knows ASCII alone in labels.
+            # Ray's labels are ASCII.
             record(value, {name: _ascii(text) for name, text in {**self._always, **labels}.items()})
         except Exception:
             if not self._said:
@@ -166,7 +166,7 @@ def _described(text: str, labels: tuple[str, ...]) -> tuple[str, tuple[str, ...]
 
 
 class RayTelemetry(Telemetry):
-    """Exports what the driver of a lineage is told. Ray must be initialised."""
+    """Exports the events of a lineage's driver. Ray must be initialised."""
 
     def __init__(self, *, store: str, lineage: str) -> None:
         self._series = _Series(GAUGES, COUNTERS, store=store, lineage=lineage)
@@ -176,7 +176,7 @@ class RayTelemetry(Telemetry):
         self._series.close()
 
     def beat(self) -> None:
-        """Do at once what the thread does now and then."""
+        """Do at once what the thread does at intervals."""
         self._series.beat()
 
     def event(self, event: Event) -> None:
@@ -234,12 +234,12 @@ class RayTelemetry(Telemetry):
 
 
 class WorkerTelemetry:
-    """Exports what one worker of a lineage does."""
+    """Exports the busy time of one worker."""
 
     def __init__(self, *, store: str, lineage: str, worker: int) -> None:
         self._series = _Series({}, WORKER_COUNTERS, store=store, lineage=lineage)
         self._worker = str(worker)
 
     def call(self, method: str) -> AbstractContextManager[None]:
-        """Take the wall time of the block as that of a call."""
+        """Add the wall time of the block to that of the method's calls."""
         return self._series.timing("worker_busy_seconds", worker=self._worker, method=method)

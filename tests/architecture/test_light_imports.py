@@ -9,6 +9,8 @@ from support import lineage_factory
 
 from bootstrap.ledger_records import GenerationOutcome
 
+pytestmark = pytest.mark.slow
+
 HEAVY = ("torch", "ray", "mlflow", "transformers", "peft")
 PROBE = """
 import runpy, sys

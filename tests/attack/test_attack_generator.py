@@ -3,12 +3,15 @@
 import time
 from collections.abc import Callable
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from support.attack_arena import Arena
 from support.attack_grammar import programs
 from support.attack_programs import Attack
 
 from bootstrap.sandbox.job import Ending
+
+pytestmark = pytest.mark.sandbox
 
 SECONDS = 4.0
 """Time box at each level."""

@@ -17,6 +17,8 @@ from bootstrap.sandbox.job import Level, Outcome
 from bootstrap.sandbox.pool import Sandbox
 from bootstrap.sandbox.probes import available_levels
 
+pytestmark = pytest.mark.sandbox
+
 ELSEWHERE = {35, 36, 38, 39, 40}
 """Rows with tests of their own: `test_zygote.py`, `test_load.py`, and those of the code verifier and of logging."""
 OBJECT_CHANNELS = {"pickle", "cloudpickle", "dill", "shelve", "marshal", "multiprocessing"}

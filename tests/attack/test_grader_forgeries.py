@@ -16,6 +16,8 @@ from bootstrap.references import Call, CallCases, Script, ScriptCases, write
 from bootstrap.scoring.code import Code
 from bootstrap.scoring.verifier import Answer, Judgement, Tools
 
+pytestmark = pytest.mark.sandbox
+
 PUBLIC = (0, 1, 2, 3, 4)
 """Inputs whose results a model has seen in its prompt."""
 BY_HEART = {x: x * x for x in PUBLIC}

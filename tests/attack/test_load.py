@@ -8,6 +8,8 @@ import pytest
 from bootstrap.sandbox.job import CallJob, Ending, Level, Limits
 from bootstrap.sandbox.pool import Sandbox
 
+pytestmark = pytest.mark.sandbox
+
 BUSY = 8
 SLOW = """
 import time

@@ -14,6 +14,8 @@ import pytest
 
 import bootstrap
 
+pytestmark = pytest.mark.sandbox
+
 TESTS = Path(__file__).resolve().parents[1]
 NOBODY = 65534
 CHECK = "import ctypes, json, sys; assert sys.version_info >= (3, 11)"

@@ -25,6 +25,8 @@ from bootstrap.sandbox.policy import (
     Rlimit,
 )
 
+pytestmark = pytest.mark.sandbox
+
 ROOT = Path(__file__).resolve().parents[2]
 LINES = [line for line in POLICY.lines() if line.name not in absent_lines() and not isinstance(line, Kill)]
 

@@ -12,6 +12,8 @@ from bootstrap.errors import SandboxUnavailable
 from bootstrap.sandbox.job import CallJob, Ending, Level
 from bootstrap.sandbox.pool import Sandbox
 
+pytestmark = pytest.mark.sandbox
+
 SCRATCH = replace(LIMITS, cpu_seconds=1.0, scratch_bytes=2**20)
 LARGEST = 8 * SCRATCH.scratch_bytes
 """Bytes that all files of a job may hold together."""

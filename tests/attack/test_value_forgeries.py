@@ -15,6 +15,8 @@ from bootstrap.references import Call, CallCases, write
 from bootstrap.scoring.code import Code
 from bootstrap.scoring.verifier import Answer, Judgement, Tools
 
+pytestmark = pytest.mark.sandbox
+
 PAIR = {"tuple": (7, {8}), "dict": {1: "x", (2, 3): [4.5]}, "number": 49, "bytes": b"ab", "none": None, "true": True}
 """What `solve` must return by the name that it is called with."""
 HONEST = f"def solve(x):\n    return {PAIR!r}[x]\n"

@@ -18,6 +18,8 @@ from bootstrap.sandbox.job import CallJob, Ending, Level
 from bootstrap.sandbox.policy import Policy
 from bootstrap.sandbox.pool import Sandbox
 
+pytestmark = pytest.mark.sandbox
+
 ROOMY = replace(LIMITS, cpu_seconds=1.0)
 SLOW = CallJob(
     code="import time\ndef solve(x):\n    while time.process_time() < 0.2:\n        pass\n    return x * x\n",

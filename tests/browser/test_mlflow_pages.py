@@ -13,6 +13,8 @@ from support.styles import declarations, selectors
 from bootstrap.lineage import graph, tracking
 from bootstrap.lineage.page import inline
 
+pytestmark = pytest.mark.browser
+
 
 def shot(page: Page, folder: Path, name: str) -> None:
     """Keep a picture for whoever wants to look at what the test saw."""

@@ -31,6 +31,8 @@ from bootstrap.errors import StoreError
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.verify import verify
 
+pytestmark = pytest.mark.slow
+
 LOST = "acknowledged and lost"
 REFUSED = "the store is refused as corrupt"
 ACCEPTED = "damage accepted"

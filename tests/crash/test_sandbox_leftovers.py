@@ -16,6 +16,8 @@ from bootstrap.sandbox.job import CallJob, Ending, Job, Level, Limits, ScriptJob
 from bootstrap.sandbox.pool import Sandbox
 from bootstrap.sandbox.probes import available_levels
 
+pytestmark = pytest.mark.sandbox
+
 ROOT = Path(bootstrap.__file__).parents[1]
 LEVELS = [level for level, reason in available_levels().items() if not reason and level is not Level.REFUSE]
 MIXED: list[tuple[Job, Ending]] = [

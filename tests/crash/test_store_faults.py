@@ -26,6 +26,8 @@ from bootstrap.errors import StoreError
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.verify import verify
 
+pytestmark = pytest.mark.slow
+
 
 def undisturbed(folder: Path) -> list[str]:
     return toy_run(LineageStore(folder / "undisturbed", files=UnsyncedFiles()))

@@ -7,6 +7,7 @@ from random import Random
 
 import numpy as np
 import pytest
+from support.rollouts import rollout
 
 from bootstrap.config.algorithms import (
     Cispo,
@@ -20,7 +21,7 @@ from bootstrap.config.algorithms import (
     Rloo,
 )
 from bootstrap.learner_records import KlForm, TokenScores
-from bootstrap.records import Example, Finish, KlTarget, Rollout
+from bootstrap.records import Example, KlTarget, Rollout
 from bootstrap.training.algorithms import covariance, gae, grpo, pass_at_k, reinforce_pp, rloo
 from bootstrap.training.algorithms.correction import weights
 from bootstrap.training.algorithms.scored import Scored, estimate
@@ -31,25 +32,6 @@ RIGHT, WRONG, ALONE = [1.0] * 4, [0.0] * 4, [1.0]
 
 def random_rewards(seed: int, groups: int = 5, size: int = 6) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(groups, size))
-
-
-def rollout(name: str, length: int, *, logprob: float = -0.5, finish: Finish = Finish.STOP) -> Rollout:
-    return Rollout(
-        id=name,
-        group=name.split(".")[0],
-        prompt_id="p",
-        prompt_text="1+2=",
-        level=1,
-        sample_index=0,
-        prompt_tokens=(1, 5, 6),
-        tokens=tuple(range(length)),
-        logprobs=(logprob,) * length,
-        entropies=(0.1,) * length,
-        text="x",
-        finish=finish,
-        policy="f",
-        seed=0,
-    )
 
 
 def groups_of(rewards: np.ndarray, lengths: np.ndarray) -> tuple[list[list[Rollout]], dict[str, float]]:
@@ -220,7 +202,7 @@ def test_kl_cov_holds_the_tokens_of_largest_covariance():
 
 def covarying() -> tuple[list[list[Rollout]], dict[str, float]]:
     """A right answer that was likely (both deviations positive, hence the largest covariance) and two unlike it."""
-    group = [rollout("g.k0", 2, logprob=-0.1), rollout("g.k1", 2, logprob=-3.0), rollout("g.k2", 2, logprob=-0.2)]
+    group = [rollout(f"g.k{i}", 2, logprobs=(value,) * 2) for i, value in enumerate((-0.1, -3.0, -0.2))]
     return [group], {"g.k0": 1.0, "g.k1": 0.5, "g.k2": 0.0}
 
 

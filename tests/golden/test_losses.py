@@ -6,10 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from support.rollouts import rollout
 
 from bootstrap.config.algorithms import Grpo, KlCov
 from bootstrap.learner_records import KlForm, RatioLevel, Surrogate
-from bootstrap.records import Finish, KlTarget, Rollout
+from bootstrap.records import KlTarget
 from bootstrap.training.algorithms.grpo import advantages
 from bootstrap.training.algorithms.normalize import STD_EPSILON
 from bootstrap.training.algorithms.stream import rl_stream, rl_streams
@@ -26,6 +27,8 @@ from bootstrap.training.loss import (
     sum_to_end,
     value_loss,
 )
+
+pytestmark = pytest.mark.torch
 
 
 def tokens(seed: int, n: int = 200) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -392,28 +395,9 @@ def test_a_group_with_equal_rewards_has_advantage_zero():
         assert advantages([1.0] * 4, normalize_std=normalize) == [0.0] * 4
 
 
-def rollout(name: str, length: int) -> Rollout:
-    return Rollout(
-        id=f"g1.s0.u0.{name}",
-        group="g1.s0.u0.p0",
-        prompt_id="p",
-        prompt_text="1+2=",
-        level=1,
-        sample_index=0,
-        prompt_tokens=(1, 5, 6),
-        tokens=tuple(range(length)),
-        logprobs=(-0.5,) * length,
-        entropies=(0.1,) * length,
-        text="x",
-        finish=Finish.STOP,
-        policy="f",
-        seed=0,
-    )
-
-
-GROUP = [rollout("k0", 2), rollout("k1", 4)]
+GROUP = [rollout("g1.s0.u0.k0", 2), rollout("g1.s0.u0.k1", 4)]
 REWARDS = {"g1.s0.u0.k0": 1.0, "g1.s0.u0.k1": 0.0}
-ZERO_VARIANCE = [rollout("k2", 3), rollout("k3", 7), rollout("k4", 0)]
+ZERO_VARIANCE = [rollout("g1.s0.u0.k2", 3), rollout("g1.s0.u0.k3", 7), rollout("g1.s0.u0.k4", 0)]
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,8 @@ from bootstrap.training.algorithms.correction import weights
 from bootstrap.training.algorithms.normalize import STD_EPSILON, deviation
 from bootstrap.training.loss import divergence, kl_estimate, policy_gradient
 
+pytestmark = pytest.mark.torch
+
 B, T = 6, 9
 LENGTHS = (9, 1, 4, 7, 2, 9)
 LONGEST = 12

@@ -17,6 +17,8 @@ from bootstrap.store.fingerprint import ADAPTER_CONFIG, MODEL_WEIGHTS, fingerpri
 from bootstrap.training.merge import merge
 from bootstrap.worker import Worker
 
+pytestmark = pytest.mark.torch
+
 TOKENS = (1, 4, 5, 6)
 
 

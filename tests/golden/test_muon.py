@@ -12,6 +12,8 @@ from bootstrap.config.load import load_recipe
 from bootstrap.training import muon
 from bootstrap.training.muon import Muon, orthogonalise, portions
 
+pytestmark = pytest.mark.torch
+
 SHAPES = [(24, 24), (48, 24), (24, 48), (24, 24), (24, 48)]
 COEFFICIENTS = (3.4445, -4.775, 2.0315)
 

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from support.kubernetes import SCHEMAS, TREES, Document, build, errors
 
+pytestmark = pytest.mark.slow
+
 Built = Callable[[str], list[Document]]
 
 

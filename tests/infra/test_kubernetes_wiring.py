@@ -32,6 +32,8 @@ from support.kubernetes import (
 
 from bootstrap import __version__
 
+pytestmark = pytest.mark.mlflow
+
 Built = Callable[[str], list[Document]]
 
 every_tree = pytest.mark.parametrize("name", TREES)

@@ -22,6 +22,8 @@ from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.tables import from_parquet
 from bootstrap.store.verify import verify
 
+pytestmark = pytest.mark.training
+
 ALL_STEPS = (tiny.RL, tiny.REJECTION, tiny.DISTILL)
 
 

@@ -19,6 +19,8 @@ from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.tables import from_parquet
 from bootstrap.store.verify import verify
 
+pytestmark = pytest.mark.training
+
 TASK = {"type": "copy", "alphabet": "abcdefgh", "base_level": 3, "heldout_fraction": 0.3, "final_fraction": 0.3}
 STAGES = [{"name": "all", "generations": 2, "gate": "always", "steps": [tiny.RL]}]
 RECIPE = tiny.recipe(task=TASK, generations={"stages": STAGES}, evaluation=tiny.EVALUATION | {"final_prompts": 30})

@@ -18,6 +18,8 @@ from bootstrap.lineage.queries import final_line
 from bootstrap.store.artifacts import load_artifact
 from bootstrap.store.lineage_store import LineageStore
 
+pytestmark = [pytest.mark.mlflow, pytest.mark.training]
+
 
 @pytest.fixture
 def store(tmp_path: Path, empty_database: Path) -> LineageStore:

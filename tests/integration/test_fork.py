@@ -26,6 +26,8 @@ from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.verify import verify
 
+pytestmark = [pytest.mark.torch, pytest.mark.training]
+
 FIXED = {"count": 1, "curriculum": {"type": "fixed"}, "steps": [tiny.RL]}
 
 

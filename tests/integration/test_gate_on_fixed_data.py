@@ -15,6 +15,8 @@ from bootstrap.stages.verifiers import open_verifiers
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.tables import from_parquet
 
+pytestmark = pytest.mark.training
+
 ROWS = [
     {"prompt": f"{word}=", "answer": word, "level": level, "slice": f"{word[0]}..."}
     for level in (1, 2)

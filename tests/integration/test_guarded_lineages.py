@@ -20,6 +20,8 @@ from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.tables import from_parquet
 from bootstrap.store.verify import verify
 
+pytestmark = pytest.mark.training
+
 SHOWN = {"type": "sft", "updates": 2, "batch_size": 8}
 OWN = {
     "type": "sft",

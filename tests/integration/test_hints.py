@@ -13,6 +13,8 @@ from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 from tests.support import tiny
 
+pytestmark = pytest.mark.training
+
 SOURCE = {"type": "rejection", "levels": "reached", "prompts": 60, "samples_per_prompt": 4, "hints": "base"}
 VERIFIER = {"type": "exact", "answer": {"type": "tagged"}}
 

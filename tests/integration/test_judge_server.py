@@ -22,6 +22,8 @@ from bootstrap.records import Status
 from bootstrap.scoring.judge import Judge
 from bootstrap.scoring.verifier import Answer, Judgement, Tools
 
+pytestmark = [pytest.mark.torch, pytest.mark.training]
+
 START_SECONDS = 90
 VERDICT = ("VERDICT:", " EQUAL")
 """The reply that is taught, one token each."""

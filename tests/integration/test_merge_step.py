@@ -22,6 +22,8 @@ from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.verify import verify
 from bootstrap.training.merge import merge
 
+pytestmark = [pytest.mark.torch, pytest.mark.training]
+
 RL = {**tiny.RL, "rounds": 2}
 SCOUTS = {"name": "scouts", "generations": 2, "branches": 2, "init": "base", "gate": "never", "steps": [RL]}
 LINEAR = {"type": "merge", "models": [1, 2], "weights": [0.25, 0.75]}

@@ -18,6 +18,8 @@ from bootstrap.stages.step import Tables
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 
+pytestmark = pytest.mark.training
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 MODULES = ("sorting_task", "prefix_verifier", "rank_algorithm", "best_of_step")
 SMALL = (

@@ -10,6 +10,8 @@ from bootstrap.planning.plan import make_plan
 from bootstrap.stages.tables import Tables
 from bootstrap.store.lineage_store import LineageStore
 
+pytestmark = pytest.mark.training
+
 
 def test_planned_flops_are_those_that_the_ledger_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bootstrap.loop.BENCHMARK_SECONDS", 0.02)

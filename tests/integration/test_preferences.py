@@ -20,6 +20,8 @@ from bootstrap.training.model import build_scratch, export
 from bootstrap.training.preference import CENTER, Pair, preference_loss, split, train
 from tests.support import tiny
 
+pytestmark = [pytest.mark.torch, pytest.mark.training]
+
 TASK = build_task(WorkingTask(base_level=3))
 HOW = {"updates": 60, "batch_size": 16, "lr": 3e-3, "held_out": 0.25, "seed": 0}
 

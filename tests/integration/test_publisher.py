@@ -29,6 +29,8 @@ from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.lock import lineage_lock
 from bootstrap.store.pretrained import IMPORT, MAX_CHARACTERS
 
+pytestmark = [pytest.mark.mlflow, pytest.mark.training]
+
 PLAN = (PROMOTED, REJECTED, PROMOTED)
 TABLES = (
     "experiments",

@@ -20,7 +20,7 @@ from bootstrap.stages.models import LineageModels
 MODEL = ScratchModel(hidden_size=16, intermediate_size=16, num_layers=1, num_heads=1, max_length=32)
 ANSWERS = [Answer(prompt="Really?", text=text, reference="") for text in ("yes", "no", "perhaps", "")]
 
-pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
+pytestmark = [pytest.mark.torch, pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
 
 @pytest.fixture(scope="module")

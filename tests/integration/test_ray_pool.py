@@ -262,11 +262,11 @@ def test_a_call_is_named_after_its_stage_and_method_while_it_runs(two_workers: R
             two_workers.wait([call], what="benchmark")
         return seen
 
-    assert named("ray::probe")
+    assert named("ray::benchmark")
     with Meter().clock("train"), Meter().clock("evaluate"):
-        assert named("ray::evaluate: probe")
+        assert named("ray::evaluate: benchmark")
     with Meter().clock("benchmark"):
-        assert named("ray::probe")
+        assert named("ray::benchmark")
 
 
 def test_an_address_where_nobody_listens_is_refused_within_seconds(tmp_path: Path) -> None:

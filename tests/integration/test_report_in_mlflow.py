@@ -14,6 +14,8 @@ from bootstrap.lineage.outbox import Outbox
 from bootstrap.lineage.publisher import publish
 from bootstrap.store.lineage_store import LineageStore
 
+pytestmark = [pytest.mark.mlflow, pytest.mark.training]
+
 NAMES = ("addition", "reports")
 """The second has the name that a folder or an experiment for reports might have."""
 PICTURE, NUMBERS = "report/compute-vs-quality.png", "report/report.json"

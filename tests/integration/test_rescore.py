@@ -19,6 +19,8 @@ from bootstrap.stages.rescore import Rescorer
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 
+pytestmark = pytest.mark.training
+
 RECIPE = tiny.recipe(steps=[tiny.REJECTION], gate={"min_prompts": 10, "alpha": 0.9})
 
 

@@ -18,6 +18,8 @@ from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.verify import verify
 
+pytestmark = pytest.mark.training
+
 RECIPE = tiny.recipe(steps=(tiny.SELF_PLAY,), count=2, **tiny.PROGRAMS)
 TASK = build_task(RECIPE.task)
 

@@ -7,7 +7,7 @@ import pytest
 from support import tiny
 
 from bootstrap.cli.main import main
-from bootstrap.cli.render import print_generation
+from bootstrap.cli.show import print_generation
 from bootstrap.config.load import recipe_of
 from bootstrap.evaluation.report import OutcomeRow
 from bootstrap.lineage import queries
@@ -28,6 +28,8 @@ from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.tables import from_parquet
 from bootstrap.store.verify import verify
+
+pytestmark = pytest.mark.training
 
 REVERSAL = {"type": "reversal", "alphabet": "abc", "base_level": 2, "heldout_fraction": 0.5}
 PANEL = {"backwards": {"task": REVERSAL, "levels": [1, 4], "prompts_per_level": 30}}

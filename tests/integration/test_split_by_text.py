@@ -24,6 +24,8 @@ from bootstrap.stages.tables import Tables
 from bootstrap.stages.verifiers import open_verifiers
 from bootstrap.store.lineage_store import LineageStore
 
+pytestmark = pytest.mark.training
+
 TASK = {"type": "addition", "base_level": 2, "heldout_fraction": 0.3}
 KEYS = ("split_by", "final_fraction")
 

@@ -8,8 +8,8 @@ import pytest
 from pydantic import ValidationError
 from support import chat_server, pretrained, tiny
 
-from bootstrap.cli import render
 from bootstrap.cli.rescore import rescore_lineage
+from bootstrap.cli.show import print_generation
 from bootstrap.compute import ModelShape
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import VerifierError
@@ -25,6 +25,8 @@ from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.pretrained import IMPORT, pretrained_of
 from bootstrap.store.verify import verify
+
+pytestmark = [pytest.mark.torch, pytest.mark.training]
 
 SAMPLED = {"type": "rejection", "prompts": 24, "samples_per_prompt": 2}
 SMALL = {"type": "scratch", "hidden_size": 16, "intermediate_size": 24, "num_layers": 1, "num_heads": 2}
@@ -190,7 +192,7 @@ def test_a_pretrained_student_learns_the_distribution_of_a_teacher_whose_outputs
 
 def test_a_student_with_fresh_weights_is_shown_as_one(lineage, capsys):
     _, entries = lineage
-    render.print_generation(queries.show(entries, "4"))
+    print_generation(queries.show(entries, "4"))
     assert "fresh weights; teachers" in capsys.readouterr().out
 
 

@@ -15,6 +15,8 @@ from bootstrap.errors import TrackingError
 from bootstrap.lineage.publisher import publish
 from bootstrap.store.lineage_store import LineageStore
 
+pytestmark = pytest.mark.mlflow
+
 NAME = "bootstrap/addition"
 
 

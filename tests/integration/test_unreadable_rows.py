@@ -17,6 +17,8 @@ from bootstrap.stages.verifiers import open_verifiers
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.tables import from_parquet
 
+pytestmark = pytest.mark.training
+
 ODD = set(range(5, 200, 20))
 
 

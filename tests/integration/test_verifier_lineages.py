@@ -13,6 +13,8 @@ from bootstrap.stages.tables import Tables
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.verify import verify
 
+pytestmark = pytest.mark.training
+
 CODE = {"type": "code", "cpu_seconds": 0.5, "memory_mb": 128}
 
 

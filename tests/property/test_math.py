@@ -16,6 +16,8 @@ from bootstrap.records import Status
 from bootstrap.scoring import math_nodes, math_text
 from bootstrap.scoring.verifier import Answer, Tools, Verifier, build_verifier
 
+pytestmark = pytest.mark.sandbox
+
 FRACTIONS = st.builds(Fraction, st.integers(-(10**9), 10**9), st.integers(1, 10**6))
 DISTINCT = st.lists(FRACTIONS, min_size=2, max_size=5, unique=True)
 

@@ -82,5 +82,5 @@ class Agentless(Jobs):
 
 
 def serve(monkeypatch: pytest.MonkeyPatch, client: Any) -> JobServer:
-    monkeypatch.setattr(jobs, "_connect", lambda _: client)
+    monkeypatch.setattr(jobs, "open_client", lambda _: client)
     return JobServer(ADDRESS)

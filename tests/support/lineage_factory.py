@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from safetensors.numpy import save
+from support.rollouts import rollout, verdict
 
 from bootstrap.canonical import canonical_json, sha256
 from bootstrap.config.recipe import Recipe
@@ -34,7 +35,7 @@ from bootstrap.ledger_records import (
     LevelTest,
     Report,
 )
-from bootstrap.records import Finish, Rollout, Selection, Status, Use, Verdict
+from bootstrap.records import Rollout, Selection, Status, Use, Verdict
 from bootstrap.store.finals import FILE, KIND
 from bootstrap.store.fingerprint import fingerprint_safetensors
 from bootstrap.store.ledger import Entry
@@ -344,32 +345,23 @@ def _rollouts(number: int, *, policy: str, level: int) -> tuple[list[Rollout], l
             right = (prompt + sample) % 3 > 0
             answer = "640" if right else (NASTY if sample == 0 else "641")
             rollouts.append(
-                Rollout(
-                    id=identity,
-                    group=identity.rpartition(".")[0],
+                rollout(
+                    identity,
+                    length=3,
                     prompt_id=f"{prompt:016x}",
                     prompt_text=f"21+4{prompt}=",
                     level=level,
-                    sample_index=sample,
-                    prompt_tokens=(1, 2, 3),
-                    tokens=(4, 5, 6),
-                    logprobs=(-0.1, -0.2, -0.3),
-                    entropies=(0.1, 0.1, 0.1),
                     text=answer,
-                    finish=Finish.STOP,
                     policy=policy,
                     seed=sample,
                 )
             )
             verdicts.append(
-                Verdict(
-                    rollout_id=identity,
-                    status=Status.PASS if right else Status.FAIL,
-                    reward=float(right),
+                verdict(
+                    identity,
+                    Status.PASS if right else Status.FAIL,
                     breakdown={"exact": float(right)},
                     reason="equals the reference" if right else "differs from the reference",
-                    verifier="exact",
-                    version="v1",
                 )
             )
             live = prompt % 2 == 0

@@ -3,10 +3,11 @@
 import dataclasses
 
 import pytest
+from support.rollouts import rollout, verdict
 
 from bootstrap.errors import AccountingMismatch
 from bootstrap.ledger_records import Accounting
-from bootstrap.records import Finish, Rollout, Selection, Status, Use, Verdict
+from bootstrap.records import Selection, Status, Use
 from bootstrap.selection.accounting import combine, reconcile
 
 
@@ -21,36 +22,8 @@ def stage():
     ]
     for number, (group, status, use, replay, reason) in enumerate(rows):
         identifier = f"{group}.k{number}"
-        rollouts.append(
-            Rollout(
-                id=identifier,
-                group=group,
-                prompt_id=group,
-                prompt_text="1+1=",
-                level=5,
-                sample_index=number,
-                prompt_tokens=(1,),
-                tokens=(2,),
-                logprobs=(0.0,),
-                entropies=(0.0,),
-                text="x",
-                finish=Finish.STOP,
-                policy="f" * 64,
-                seed=0,
-            )
-        )
-        reward = None if status is Status.UNVERIFIABLE else float(status is Status.PASS)
-        verdicts.append(
-            Verdict(
-                rollout_id=identifier,
-                status=status,
-                reward=reward,
-                breakdown={},
-                reason="",
-                verifier="exact",
-                version="0",
-            )
-        )
+        rollouts.append(rollout(identifier))
+        verdicts.append(verdict(identifier, status))
         selections.append(Selection(rollout_id=identifier, use=use, replay=replay, reason=reason))
     return rollouts, verdicts, selections
 

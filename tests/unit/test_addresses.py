@@ -10,7 +10,7 @@ import pytest
 from support.chat_server import drip_server
 
 from bootstrap import lookups
-from bootstrap.cluster import connection, jobs
+from bootstrap.cluster import connection, job_client
 from bootstrap.errors import ClusterError, TrackingError
 from bootstrap.lineage import tracking
 
@@ -78,7 +78,7 @@ def test_a_host_that_is_no_name_is_a_cluster_without_an_answer() -> None:
     ],
 )
 def test_a_job_servers_address_becomes_its_url(address: str, url: str) -> None:
-    assert jobs.job_server_url(address) == url
+    assert job_client.job_server_url(address) == url
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_job_servers_address_becomes_its_url(address: str, url: str) -> None:
 )
 def test_what_is_no_job_servers_address_is_refused_in_words(address: str) -> None:
     with pytest.raises(ClusterError, match=r"http://HOST:8265 \(an IPv6 address stands in brackets\)"):
-        jobs.job_server_url(address)
+        job_client.job_server_url(address)
 
 
 def test_a_server_that_speaks_another_protocol_is_no_job_server() -> None:
@@ -103,7 +103,7 @@ def test_a_server_that_speaks_another_protocol_is_no_job_server() -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("NO_PROXY", "127.0.0.1")
             with pytest.raises(ClusterError, match="is no Ray job server"):
-                jobs._connect(f"http://127.0.0.1:{server.getsockname()[1]}")
+                job_client.open_client(f"http://127.0.0.1:{server.getsockname()[1]}")
         thread.join(10)
 
 
@@ -112,18 +112,18 @@ def test_a_job_server_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) ->
         yield b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
         yield from itertools.repeat(b" ", 600)  # A minute's, then it breaks off.
 
-    monkeypatch.setattr(jobs, "_REACH_SECONDS", 0.5)
+    monkeypatch.setattr(job_client, "_REACH_SECONDS", 0.5)
     given_up = r"no Ray job server answers .* \(no whole answer within 0.5 s\)"
     with drip_server(drops) as url, pytest.raises(ClusterError, match=given_up):
-        jobs._connect(url.removesuffix("/v1"))
+        job_client.open_client(url.removesuffix("/v1"))
 
 
 def test_a_job_server_whose_name_is_not_resolved_is_given_up(
     monkeypatch: pytest.MonkeyPatch, stuck_resolver: list[str]
 ) -> None:
-    monkeypatch.setattr(jobs, "_REACH_SECONDS", 0.2)
+    monkeypatch.setattr(job_client, "_REACH_SECONDS", 0.2)
     with pytest.raises(ClusterError, match=r"no Ray job server answers .* \(no whole answer within 0.2 s\)"):
-        jobs._connect("http://head.invalid:8265")
+        job_client.open_client("http://head.invalid:8265")
     assert stuck_resolver == ["asked"], "the resolver has not come back"
 
 
@@ -132,7 +132,7 @@ def test_nobody_at_a_job_servers_address_is_said_in_the_systems_words() -> None:
         taken.bind(("127.0.0.1", 0))
         patch.setenv("NO_PROXY", "127.0.0.1")
         with pytest.raises(ClusterError, match=r"no Ray job server answers at .* \(Connection refused\)"):
-            jobs._connect(f"http://127.0.0.1:{taken.getsockname()[1]}")
+            job_client.open_client(f"http://127.0.0.1:{taken.getsockname()[1]}")
 
 
 def test_a_cluster_whose_name_is_not_resolved_is_given_up(

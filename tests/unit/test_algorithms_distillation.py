@@ -11,6 +11,8 @@ from bootstrap.stages.reinforcement import HELD
 from bootstrap.stages.tables import Tables
 from bootstrap.store.lineage_store import LineageStore
 
+pytestmark = [pytest.mark.torch, pytest.mark.training]
+
 OWN = {"type": "rl", "rounds": 2, "prompts_per_update": 4, "checkpoint_every": 2, "distillation": None}
 
 

@@ -14,6 +14,8 @@ from bootstrap.pool import LocalPool
 from bootstrap.records import Batch, Example, KlTarget, Normalizers
 from bootstrap.training.loss import ANCHOR_PENALTY_WIDTH
 
+pytestmark = pytest.mark.torch
+
 SMALL = ScratchModel(hidden_size=32, intermediate_size=48, num_layers=2, num_heads=2)
 CHARACTERS = "0123456789+="
 

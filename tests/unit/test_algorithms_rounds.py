@@ -7,12 +7,13 @@ from types import SimpleNamespace
 
 import pytest
 from support.pretrained import write
+from support.rollouts import rollout, verdict
 from support.tiny import EVALUATION, REJECTION, RL, Watched, grow, recipe
 
 from bootstrap.errors import AccountingMismatch
 from bootstrap.ledger_records import Edge
 from bootstrap.pool import LocalPool
-from bootstrap.records import Checkpoint, Finish, Rollout, Status, Use, Verdict
+from bootstrap.records import Checkpoint, Finish, Status, Use
 from bootstrap.selection.filters import (
     COMPARED,
     OFF_POLICY,
@@ -30,6 +31,8 @@ from bootstrap.stages.reinforcement import RlTrainer
 from bootstrap.stages.tables import Tables
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.training.schedule import schedule_factor
+
+pytestmark = pytest.mark.torch
 
 ALGORITHMS = [
     {"type": "gspo"},
@@ -372,35 +375,9 @@ def judged(rows):
     """Rollouts and verdicts from (group, reward, finish); a reward of None is unverifiable, 1 passes."""
     rollouts, verdicts = [], []
     for place, (group, reward, finish) in enumerate(rows):
-        rollouts.append(
-            Rollout(
-                id=f"{group}.k{place}",
-                group=group,
-                prompt_id=group,
-                prompt_text="1+1=",
-                level=5,
-                sample_index=place,
-                prompt_tokens=(1,),
-                tokens=(2,),
-                logprobs=(0.0,),
-                entropies=(0.0,),
-                text="x",
-                finish=finish,
-                policy="f",
-                seed=0,
-            )
-        )
-        verdicts.append(
-            Verdict(
-                rollout_id=f"{group}.k{place}",
-                status=Status.UNVERIFIABLE if reward is None else Status.PASS if reward == 1 else Status.FAIL,
-                reward=reward,
-                breakdown={},
-                reason="so",
-                verifier="exact",
-                version="0",
-            )
-        )
+        rollouts.append(rollout(f"{group}.k{place}", finish=finish))
+        status = Status.UNVERIFIABLE if reward is None else Status.PASS if reward == 1 else Status.FAIL
+        verdicts.append(verdict(f"{group}.k{place}", status, reward=reward, reason="so"))
     return rollouts, verdicts
 
 

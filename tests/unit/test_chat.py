@@ -17,6 +17,8 @@ from bootstrap.store.lineage_store import LineageStore
 from bootstrap.training.chat import PROMPTING, TEMPLATE, framed, framing_of
 from bootstrap.worker import Worker
 
+pytestmark = pytest.mark.torch
+
 
 def asked(text: str) -> Request:
     prompt = Prompt(id=text, task="t", level=1, text=text, split=Split.TRAIN)

@@ -19,8 +19,8 @@ from bootstrap.canonical import canonical_json
 from bootstrap.cli import bench, ui
 from bootstrap.cli import command as commands
 from bootstrap.cli.main import EPILOG, main
-from bootstrap.cli.render import print_generation
 from bootstrap.cli.run import environment, num_workers, split
+from bootstrap.cli.show import print_generation
 from bootstrap.cli.stores import check_name
 from bootstrap.cli.sync import where_to_look
 from bootstrap.cli.target import as_last_run, recall, remember, uri_to_publish, without_credentials
@@ -516,10 +516,12 @@ def test_the_environment_names_ray_job_and_source(monkeypatch: pytest.MonkeyPatc
     assert len(found["source_sha256"]) == 64
 
 
+@pytest.mark.training
 def test_a_run_ends_with_the_table_and_says_how_to_see_it(tmp_path: Path, recipe_path: Path) -> None:
     answer = bootstrap("run", recipe_path, "--local", "--workers", 1, env={"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"})
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout.count("warning: MLflow is not up to date") == 1
+    assert (answer.stdout + answer.stderr).count("warning:") == 1
     assert "lineage tiny" in answer.stdout and "gen-1" in answer.stdout
     assert "see it in MLflow: http://127.0.0.1:9" in answer.stdout
     assert answer.stdout.splitlines()[-1].startswith("took ")
@@ -538,6 +540,7 @@ def test_a_run_ends_with_the_table_and_says_how_to_see_it(tmp_path: Path, recipe
     assert "changed: seed: 0 -> 1" in other.stderr
 
 
+@pytest.mark.training
 def test_a_guard_that_ends_a_run_has_its_own_exit_code_and_is_heeded_until_it_is_overruled(recipe_path: Path) -> None:
     guards = "guards=[{metric: model_made, min: 0.001, action: stop}]"
     words = ("run", recipe_path, guards, "--local", "--workers", 1)
@@ -550,7 +553,7 @@ def test_a_guard_that_ends_a_run_has_its_own_exit_code_and_is_heeded_until_it_is
     assert "a guard ended the run at gen-0: model_made 0 is below 0.001 (stop). Look at it with" in ended.stderr
     again = bootstrap(*words, env=away)
     assert (again.returncode, again.stderr) == (ended.returncode, ended.stderr)
-    note = "note: a guard ended the run at gen-0: model_made 0 is below 0.001 (stop); only --past-guards goes on"
+    note = "note: a guard ended the run at gen-0: model_made 0 is below 0.001 (stop); only --past-guards continues"
     assert note in bootstrap("plan", recipe_path, guards).stdout
     further = bootstrap(*words, "--past-guards", env=away)
     assert "gen-1" in further.stdout, further.stderr
@@ -568,6 +571,7 @@ def test_a_git_that_does_not_answer_is_not_waited_for(tmp_path: Path, monkeypatc
     assert provenance.git_commit() is None
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_polite_stop_says_how_to_continue(recipe_path: Path, number: signal.Signals) -> None:
     command = [sys.executable, "-m", "bootstrap", "run", str(recipe_path), "base.steps.0.updates=100000", "--local"]

@@ -16,6 +16,8 @@ from bootstrap.scoring.code import Code, judgement_of, lines_of, program_of, sam
 from bootstrap.scoring.sanity import Case, sanity_check
 from bootstrap.scoring.verifier import Answer, Tools, build_verifier
 
+pytestmark = pytest.mark.sandbox
+
 DOUBLE = CallCases(function="f", cases=tuple(Call(args=(x,), expected=2 * x) for x in (3, -5, 40)))
 ECHO = ScriptCases(cases=(Script(stdin="a b\n", stdout="b a\n"), Script(stdin="1 2\n", stdout="2 1\n")))
 RIGHT = "def f(x):\n    return x + x\n"

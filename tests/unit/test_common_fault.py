@@ -1,25 +1,14 @@
 """A reason that all answers share is told, where it says more than that they are wrong."""
 
 import pytest
+from support.rollouts import verdict
 
 from bootstrap.records import Status, Verdict
 from bootstrap.stages.generate import TELLING, common_fault
 
 
 def verdicts(*reasons: str, status: Status = Status.FAIL) -> list[Verdict]:
-    reward = None if status is Status.UNVERIFIABLE else float(status is Status.PASS)
-    return [
-        Verdict(
-            rollout_id=str(number),
-            status=status,
-            reward=reward,
-            breakdown={},
-            reason=reason,
-            verifier="exact",
-            version="v1",
-        )
-        for number, reason in enumerate(reasons)
-    ]
+    return [verdict(str(number), status, reason=reason) for number, reason in enumerate(reasons)]
 
 
 @pytest.mark.parametrize("reason", ["no <answer>", "truncated", "format: no <think>; answer: wrong"])

@@ -15,6 +15,8 @@ from mlflow.server import security_utils as security
 from support import compose
 from support.answering import PROXIED, answering
 
+pytestmark = pytest.mark.mlflow
+
 INFRA = Path(__file__).parents[2] / "infra"
 SECRETS = compose.read_variables(INFRA / ".env.example")
 FILLED = {name: f"secret-{name}" for name in SECRETS}

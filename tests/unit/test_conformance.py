@@ -38,6 +38,7 @@ def test_every_type_of_verifier_has_a_setup():
     assert {name.partition(":")[0] for name in SETUPS} == set(types_of(Verifier.__origin__)) - {"random", "by_task"}
 
 
+@pytest.mark.sandbox
 @pytest.mark.parametrize("name", SETUPS)
 def test_every_verifier_stands_the_conformance_suite(name: str, tmp_path: Path):
     with prepared(name, tmp_path) as setup:

@@ -14,6 +14,8 @@ from bootstrap.training.chat import TEMPLATE, framed, framing_of
 from bootstrap.training.data_text import Letters
 from bootstrap.worker import Worker
 
+pytestmark = pytest.mark.torch
+
 CHARACTERS = "abc=<eos>pdunk|im_UA:\n\ue000"
 CHAT = "{% for m in messages %}<bos>U:{{ m['content'] | trim }}<eos>\n{% endfor %}A:"
 PLAIN, FRAMED = "plain", "in a chat template"

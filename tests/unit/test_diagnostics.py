@@ -1,34 +1,22 @@
 """Signs of collapse against values computed by hand."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.rollouts import rollout
 
 from bootstrap.evaluation import diagnostics
 from bootstrap.evaluation.report import OutcomeRow
 from bootstrap.ledger_records import DiagnosticMetric, Diagnostics, Interval, LevelReport, Report
-from bootstrap.records import Finish, Rollout, Status
+from bootstrap.records import Rollout, Status
 
 P, F, U = Status.PASS, Status.FAIL, Status.UNVERIFIABLE
 
 
-def rollout(prompt: str, text: str, *, entropies: tuple[float, ...] = (0.0,)) -> Rollout:
-    return Rollout(
-        id=f"sampled.{prompt}.{text}",
-        group=prompt,
-        prompt_id=prompt,
-        prompt_text=prompt,
-        level=1,
-        sample_index=0,
-        prompt_tokens=(1,),
-        tokens=(2,) * len(entropies),
-        logprobs=(-0.1,) * len(entropies),
-        entropies=entropies,
-        text=text,
-        finish=Finish.STOP,
-        policy="p",
-        seed=0,
-    )
+def answer(prompt: str, text: str, **fields: Any) -> Rollout:
+    return rollout(f"sampled.{prompt}.{text}", prompt_id=prompt, text=text, **fields)
 
 
 def samples(**prompts: str) -> list[OutcomeRow]:
@@ -70,13 +58,13 @@ def test_every_metric_that_a_guard_can_watch_is_a_number_of_the_diagnostics() ->
 
 def test_entropy_is_the_mean_over_tokens_not_over_answers() -> None:
     assert diagnostics.mean_entropy(
-        [rollout("a", "x", entropies=(0.5,)), rollout("a", "y", entropies=(0.1, 0.2, 0.0))]
+        [answer("a", "x", entropies=(0.5,)), answer("a", "y", entropies=(0.1, 0.2, 0.0))]
     ) == (pytest.approx(0.2))
     assert diagnostics.mean_entropy([]) is None
 
 
 def test_distinct_answers_are_counted_within_a_prompt() -> None:
-    answers = [rollout("a", "x"), rollout("a", "x"), rollout("a", "y"), rollout("b", "x")]
+    answers = [answer("a", "x"), answer("a", "x"), answer("a", "y"), answer("b", "x")]
     assert diagnostics.distinct_answers(answers, answer_of=lambda r: r.text) == 1.5
     assert diagnostics.distinct_answers(answers, answer_of=lambda r: "the same") == 1.0
     assert diagnostics.distinct_answers([], answer_of=lambda r: r.text) is None

@@ -13,6 +13,8 @@ from bootstrap.records import Checkpoint, Example
 from bootstrap.store.fingerprint import fingerprint_model
 from bootstrap.training import model as models
 
+pytestmark = pytest.mark.torch
+
 SMALL = ScratchModel(hidden_size=32, intermediate_size=48, num_layers=2, num_heads=2)
 CHARACTERS = "0123456789+="
 

@@ -8,6 +8,8 @@ from bootstrap.records import Finish, Prompt, Request, Sampling, Split
 from bootstrap.rollouts.engine import TransformersEngine
 from bootstrap.training.model import build_scratch
 
+pytestmark = pytest.mark.torch
+
 SMALL = ScratchModel(hidden_size=32, intermediate_size=48, num_layers=2, num_heads=2)
 
 

@@ -13,6 +13,8 @@ from bootstrap.config.models import StageEnd
 from bootstrap.config.task import PRINTABLE
 from bootstrap.planning.plan import make_plan
 
+pytestmark = pytest.mark.torch
+
 FOLDER = Path(__file__).parents[2] / "pipelines"
 RECIPES = sorted(FOLDER.glob("*.yaml"))
 

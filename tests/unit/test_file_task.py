@@ -222,6 +222,7 @@ def test_one_answer_in_another_type_or_with_its_unit_is_no_wrong_answer(tmp_path
             assert {"-7", "east"} <= set(wrong)
 
 
+@pytest.mark.sandbox
 @pytest.mark.parametrize(
     ("form", "rows"),
     [("calls", CALLS), ("calls", BODIES), ("scripts", SCRIPTS), ("humaneval", HUMANEVAL), ("mbpp", MBPP)],
@@ -240,6 +241,7 @@ def test_solutions_pass_and_wrong_programs_fail_by_execution(
         assert "wrong" in reasons, "some wrong answers run to their end"
 
 
+@pytest.mark.sandbox
 def test_answers_can_be_fenced(tmp_path: Path) -> None:
     for form, rows in (("mbpp", MBPP), ("humaneval", HUMANEVAL)):
         task = task_of(tmp_path, rows, form=form, answer_template="```python\n{answer}\n```", max_answer_length=200)

@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 import pytest
+from support.rollouts import rollout, verdict
 
-from bootstrap.records import Finish, Rollout, Status, Use, Verdict
+from bootstrap.records import Status, Use
 from bootstrap.selection.filters import accept, select_groups
 
 PASS, FAIL, UNVERIFIABLE = Status.PASS, Status.FAIL, Status.UNVERIFIABLE
@@ -15,33 +16,14 @@ def judged(rows):
     rollouts, verdicts = [], []
     for number, (group, text, status, *reward) in enumerate(rows):
         rollouts.append(
-            Rollout(
-                id=f"{group}.k{number}",
-                group=group,
-                prompt_id=f"prompt of {group}",
-                prompt_text=f"{group}=",
-                level=5,
-                sample_index=number,
-                prompt_tokens=(1,),
-                tokens=(2,),
-                logprobs=(0.0,),
-                entropies=(0.0,),
-                text=text,
-                finish=Finish.STOP,
-                policy="f" * 64,
-                seed=0,
-            )
+            rollout(f"{group}.k{number}", prompt_id=f"prompt of {group}", prompt_text=f"{group}=", text=text)
         )
-        value = None if status is UNVERIFIABLE else reward[0] if reward else float(status is PASS)
         verdicts.append(
-            Verdict(
-                rollout_id=f"{group}.k{number}",
-                status=status,
-                reward=value,
-                breakdown={},
+            verdict(
+                f"{group}.k{number}",
+                status,
                 reason={PASS: "right", FAIL: "wrong", UNVERIFIABLE: "no tool"}[status],
-                verifier="exact",
-                version="0",
+                **({"reward": reward[0]} if reward else {}),
             )
         )
     return rollouts, verdicts

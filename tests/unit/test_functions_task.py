@@ -135,6 +135,7 @@ def test_the_reference_holds_inputs_and_results_but_no_answer() -> None:
     assert cases.prefix + FAMILY.answer("a+b*3:") + cases.suffix == "def f(a, b, c):\n x=a;x+=b;x*=3\n return x\n"
 
 
+@pytest.mark.sandbox
 @pytest.mark.parametrize("level", [1, 2, 3, 4, 9])
 def test_right_answers_pass_and_wrong_ones_fail(code: Code, level: int) -> None:
     for prompt in TASK.heldout(level, 6):

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 from pydantic import TypeAdapter
+from support.rollouts import rollout
 
 from bootstrap.config.verifiers import Verifier
-from bootstrap.records import Finish, Rollout
+from bootstrap.records import Finish
 from bootstrap.scoring.given import given_answer
 
 TAGGED = {"type": "exact", "answer": {"type": "tagged"}}
@@ -18,24 +19,8 @@ def same(
     settings: dict[str, Any], one: str, other: str, *, cut: bool = False, tasks: tuple[str, str] = ("", "")
 ) -> bool:
     def given(text: str, task: str, finish: Finish) -> object:
-        rollout = Rollout(
-            id="r",
-            group="g",
-            prompt_id="p",
-            prompt_text="?",
-            task=task,
-            level=1,
-            sample_index=0,
-            prompt_tokens=(1,),
-            tokens=(2,),
-            logprobs=(0.0,),
-            entropies=(0.0,),
-            text=text,
-            finish=finish,
-            policy="f",
-            seed=0,
-        )
-        return given_answer(rollout, TypeAdapter(Verifier).validate_python(settings))
+        answer = rollout(task=task, text=text, finish=finish)
+        return given_answer(answer, TypeAdapter(Verifier).validate_python(settings))
 
     return given(one, tasks[0], Finish.STOP) == given(other, tasks[1], Finish.LENGTH if cut else Finish.STOP)
 

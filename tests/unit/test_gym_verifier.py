@@ -19,6 +19,8 @@ from bootstrap.scoring.gym import CONDITIONS, EVALUATING, FORMS, ReasoningGym
 from bootstrap.scoring.sanity import Case, sanity_check
 from bootstrap.scoring.verifier import Answer, Tools, build_verifier
 
+pytestmark = pytest.mark.sandbox
+
 
 @pytest.fixture(scope="module")
 def verifier():

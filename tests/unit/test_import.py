@@ -26,6 +26,8 @@ from bootstrap.training import model as models
 from bootstrap.training.model import load, weights_bytes
 from bootstrap.training.sources import read_source
 
+pytestmark = pytest.mark.torch
+
 BYTES = [chr(b) if 33 <= b <= 126 else chr(256 + b) for b in range(33, 127)]
 TOKENS = ["<pad>", "<bos>", "<eos>", "<unk>", *BYTES, "Ġ", "Ġ1", "12", "ab"]
 MERGES = ["Ġ 1", "1 2", "a b"]

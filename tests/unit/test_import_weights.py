@@ -33,6 +33,8 @@ from bootstrap.training.model import load
 from bootstrap.training.sources import read_source
 from bootstrap.worker import Worker
 
+pytestmark = pytest.mark.torch
+
 BASE = small_folder()
 TENSORS = safetensors.torch.load(BASE["model.safetensors"])
 EMBEDDING = TENSORS["model.embed_tokens.weight"]

@@ -14,7 +14,7 @@ from ray.job_submission import JobDetails
 from support.job_server import ADDRESS, RECIPE, Jobs, Several, job, serve
 
 from bootstrap.cli.main import main
-from bootstrap.cluster import jobs
+from bootstrap.cluster import job_client, jobs
 from bootstrap.cluster.jobs import JobServer
 from bootstrap.errors import ClusterError
 
@@ -107,7 +107,7 @@ def test_a_stopped_job_says_what_is_kept_and_how_to_go_on(
     assert main(["stop", "x", "--address", ADDRESS]) == 0
     asked, ended = capsys.readouterr().out.splitlines()
     assert asked == "asked job x to stop; it has 60 s to save its last checkpoint"
-    assert ended.startswith("job x is stopped; what it finished is kept in /shared/runs. To go on from its last ")
+    assert ended.startswith("job x is stopped; what it finished is kept in /shared/runs. To continue from its last ")
     assert f"`bootstrap submit RECIPE --lineage tiny --store /shared/runs --address {ADDRESS}`" in ended
     assert client.stops == ["x"]
 
@@ -239,7 +239,7 @@ def silent_server() -> Iterator[str]:
 
 def test_a_server_that_falls_silent_is_given_up(silent_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     server = JobServer(silent_server)
-    monkeypatch.setattr(jobs, "_REQUEST_SECONDS", 0.2)
+    monkeypatch.setattr(job_client, "_REQUEST_SECONDS", 0.2)
     with pytest.raises(ClusterError, match=r"was silent for 0\.2 s"):
         server.listed()
 

@@ -24,6 +24,8 @@ from bootstrap.training.model import model_shape
 from bootstrap.training.schedule import schedule_factor
 from bootstrap.worker import Worker
 
+pytestmark = pytest.mark.torch
+
 SMALL = ScratchModel(hidden_size=32, intermediate_size=48, num_layers=2, num_heads=2)
 CHARACTERS = "0123456789+="
 

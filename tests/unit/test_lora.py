@@ -22,6 +22,8 @@ from bootstrap.store.verify import verify
 from bootstrap.training import lora, model
 from bootstrap.worker import Worker
 
+pytestmark = pytest.mark.torch
+
 ADAMW = {"type": "adamw", "lr": 0.01}
 TEXTS = ("abc=", "12+3=", "cab=")
 REQUESTS = [

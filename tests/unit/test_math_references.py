@@ -11,6 +11,8 @@ from bootstrap.scoring.math_nodes import flattened, rebuilt
 from bootstrap.scoring.math_text import scalar
 from bootstrap.scoring.verifier import Answer, Tools, Verifier, build_verifier
 
+pytestmark = pytest.mark.sandbox
+
 KINDS: dict[str, tuple[list[str], list[str]]] = {
     # reference: (the same in other words, something else)
     # --- thousands ---

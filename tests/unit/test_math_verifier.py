@@ -14,6 +14,8 @@ from bootstrap.scoring import math_nodes, math_text
 from bootstrap.scoring.math import Math
 from bootstrap.scoring.verifier import Answer, Judgement, Tools, Verifier, build_verifier
 
+pytestmark = pytest.mark.sandbox
+
 ROWS = [
     json.loads(line)
     for line in (Path(__file__).parents[1] / "golden/math_regression.jsonl").read_text(encoding="utf-8").splitlines()

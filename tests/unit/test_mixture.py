@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from support.rollouts import rollout
 from support.splits import split_of
 
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.tasks import MixtureTask
 from bootstrap.errors import RecipeError, VerifierError
 from bootstrap.prompts.build import build_task
-from bootstrap.records import Finish, Rollout, Split, Status
+from bootstrap.records import Split, Status
 from bootstrap.scoring.verifier import Answer, build_verifier, score
 from bootstrap.stages.verifiers import prove
 
@@ -314,13 +315,9 @@ def test_verdicts_on_rollouts_are_those_of_their_tasks_verifier(mixture):
     verifier = build_verifier(accepted.verifier)
     prompts = mixture.heldout(3, 8)
     rollouts = [
-        Rollout(
-            id=f"r.p{place}.k0", group=f"r.p{place}", prompt_id=prompt.id, prompt_text=prompt.text, task=prompt.task,
-            level=3, sample_index=0, prompt_tokens=(1,), tokens=(2,), logprobs=(0.0,), entropies=(0.0,), text=ANSWER,
-            finish=Finish.STOP, policy="p", seed=0,
-        )
+        rollout(f"r.p{place}.k0", prompt_id=prompt.id, prompt_text=prompt.text, task=prompt.task, level=3, text=ANSWER)
         for place, prompt in enumerate(prompts)
-    ]  # fmt: skip
+    ]
     references = {prompt.id: mixture.reference(prompt) for prompt in prompts}
     verdicts = score(rollouts, references, verifier=verifier, max_unverifiable=0.0)
     assert [v.status is Status.PASS for v in verdicts] == [prompt.task == "back" for prompt in prompts]

@@ -12,6 +12,8 @@ from bootstrap.config.base_model import ScratchModel
 from bootstrap.errors import RecipeError
 from bootstrap.training.model import build_scratch, export, load, model_shape
 
+pytestmark = pytest.mark.torch
+
 CHARACTERS = "0123456789+="
 
 

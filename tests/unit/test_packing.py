@@ -19,6 +19,8 @@ from bootstrap.records import Batch, Example, KlTarget, Normalizers
 from bootstrap.training import packing
 from bootstrap.training.batch import micro_batches
 
+pytestmark = pytest.mark.torch
+
 SMALL = ScratchModel(hidden_size=32, intermediate_size=48, num_layers=2, num_heads=2)
 KINDS = ["scratch", "llama"]
 

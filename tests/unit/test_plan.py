@@ -23,6 +23,8 @@ from bootstrap.scoring.verifier import Tools
 from bootstrap.stages.verifiers import open_verifiers
 from bootstrap.store.ledger import Entry
 
+pytestmark = pytest.mark.torch
+
 BASE = {"model": {"type": "scratch"}, "steps": [{"type": "sft", "updates": 10, "batch_size": 20}]}
 RL = {"type": "rl", "rounds": 5, "prompts_per_update": 4, "group_size": 8, "distillation": {"batch_size": 6}}
 REJECTION = {"type": "sft", "updates": 5, "source": {"type": "rejection", "prompts": 40, "samples_per_prompt": 2}}

@@ -18,6 +18,8 @@ from bootstrap.store.fingerprint import fingerprint_model
 from bootstrap.training.batch import micro_batches
 from bootstrap.worker import Worker
 
+pytestmark = pytest.mark.torch
+
 REQUESTS = [
     Request(
         id=f"g0.s0.u0.p{place}.k{k}",

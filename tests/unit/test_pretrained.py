@@ -20,6 +20,8 @@ from bootstrap.store.pretrained import IMPORT, MAX_CHARACTERS, Pretrained, expor
 from bootstrap.training import lora
 from bootstrap.worker import Worker
 
+pytestmark = pytest.mark.torch
+
 HUB = {"type": "hub", "name": "someone/small", "revision": "0123abc"}
 EVIL = 'mit"\n---\n# Buy\x1b[31m this\nlicense: apache-2.0 <img src=x>' + 500 * "x"
 

@@ -20,6 +20,8 @@ from bootstrap.scoring.code import Code
 from bootstrap.scoring.sanity import Case, sanity_check
 from bootstrap.scoring.verifier import Answer, Tools
 
+pytestmark = pytest.mark.sandbox
+
 ROWS: dict[str, tuple[str, list[str]]] = {
     "a float for a whole number": ("def f(a, b):\n    return a * b / 2", ["f(4, 3) == 6", "f(2, 2) == 2"]),
     "a whole number for a float": ("def f(a):\n    return a // 2", ["f(4) == 2.0"]),

@@ -45,6 +45,8 @@ from bootstrap.stages.verifiers import open_verifiers, prove
 from bootstrap.store.tables import to_parquet
 from bootstrap.training.chat import framing_of
 
+pytestmark = pytest.mark.sandbox
+
 STRIPPED = settings_of.Whole(strip=True)
 NUMERIC = settings_of.NumericVerifier()
 CODE = CodeVerifier(cpu_seconds=1.0)

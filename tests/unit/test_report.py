@@ -3,11 +3,12 @@
 from functools import partial
 
 import pytest
+from support.rollouts import rollout, verdict
 
 from bootstrap.config.answers import ExactVerifier
 from bootstrap.evaluation.intervals import wilson
 from bootstrap.evaluation.report import OutcomeRow, accuracies, build_report, outcomes
-from bootstrap.records import Finish, Rollout, Status, Verdict
+from bootstrap.records import Finish, Status
 from bootstrap.scoring.given import given_answer
 
 PASS, FAIL, UNVERIFIABLE = Status.PASS, Status.FAIL, Status.UNVERIFIABLE
@@ -19,35 +20,16 @@ def judged(level, rows):
     for number, (prompt, text, status, num_tokens) in enumerate(rows):
         identifier = f"{level}.{prompt}.k{number}"
         rollouts.append(
-            Rollout(
-                id=identifier,
-                group=f"{level}.{prompt}",
-                prompt_id=f"{level}.{prompt}",
-                prompt_text="1+1=",
+            rollout(
+                identifier,
+                num_tokens,
                 level=level,
-                sample_index=number,
-                prompt_tokens=(1,),
-                tokens=(2,) * num_tokens,
-                logprobs=(0.0,) * num_tokens,
                 entropies=(0.5, *(0.0,) * (num_tokens - 1)),
                 text=text,
                 finish=Finish.LENGTH if num_tokens == 9 else Finish.STOP,
-                policy="f" * 64,
-                seed=0,
             )
         )
-        reward = None if status is UNVERIFIABLE else float(status is PASS)
-        verdicts.append(
-            Verdict(
-                rollout_id=identifier,
-                status=status,
-                reward=reward,
-                breakdown={},
-                reason="",
-                verifier="exact",
-                version="0",
-            )
-        )
+        verdicts.append(verdict(identifier, status))
     return rollouts, verdicts
 
 

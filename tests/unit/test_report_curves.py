@@ -11,8 +11,10 @@ import pytest
 from support import lineage_factory
 from support.lineage_factory import PROMOTED, REJECTED, UNGATED
 
-from bootstrap.cli import report
 from bootstrap.cli.main import main
+from bootstrap.cli.report import to_json
+from bootstrap.cli.report_curves import Reported, fit
+from bootstrap.cli.report_tables import markdown, print_report
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError
 from bootstrap.evaluation.scaling import MIN_POINTS, fit_sigmoid
@@ -301,7 +303,7 @@ def test_a_sibling_costs_those_tried_before_it_and_none_that_comes_later(scouted
 
 def test_the_report_shows_the_best_of_an_arms_siblings(scouted: list[Entry], tmp_path: Path, capsys):
     beside = arms(scouted, quality=Quality(), siblings=fours)
-    one = report.Reported(
+    one = Reported(
         store=LineageStore(tmp_path / "runs" / "addition"),
         entries=scouted,
         curve=curve(scouted, quality=Quality(), siblings=fours),
@@ -309,11 +311,11 @@ def test_the_report_shows_the_best_of_an_arms_siblings(scouted: list[Entry], tmp
         arms=beside,
         siblings=fours,
     )
-    report._print([one])
+    print_report([one])
     row = next(line for line in capsys.readouterr().out.splitlines() if "addition: scouts" in line)
     assert "4 -> 8" in row and text.si(beside[0].points[-1].total) in row
-    assert report._json(one)["arms"][0]["best"] == 2
-    *_, lineage, arm = report._markdown([one]).splitlines()
+    assert to_json(one)["arms"][0]["best"] == 2
+    *_, lineage, arm = markdown([one]).splitlines()
     assert "| 4 ungated | 4 -> 8 |" in arm
     assert lineage.endswith(f"| {text.si(10.0 + 20.0 + 30.0 + 40.0 + 1000.0)} |"), "the scouts are paid for"
 
@@ -347,7 +349,7 @@ def test_only_generations_that_could_move_the_champion_are_fitted(entries: list[
     lineage = [node(one, 0, outcome=GenerationOutcome.BASE), *teachers, *beside]
     found = curve(lineage, quality=Quality())
     assert sum(point.total > 0 for point in found.points) == 4 < MIN_POINTS <= len(lineage) - 1
-    assert report._fit(found, highest=math.inf) is None
+    assert fit(found) is None
 
 
 def test_a_fork_goes_on_from_what_its_origin_cost_and_is_fitted_from_there(entries: list[Entry]):
@@ -361,7 +363,7 @@ def test_a_fork_goes_on_from_what_its_origin_cost_and_is_fitted_from_there(entri
     found, alone = (curve(grown, quality=Quality(), count_evaluation=False) for grown in (fork, whole))
     assert [p.total for p in found.points] == [500.0 + 100.0 * n for n in range(MIN_POINTS + 1)]
     assert found.base_flops == 7.0 and found.points[1].flops == {"train": 600.0, "evaluate": 3.0}
-    fits = [report._fit(one, highest=math.inf) for one in (found, alone)]
+    fits = [fit(one) for one in (found, alone)]
     assert fits[0] == fits[1] and fits[0] is not None
     figure = picture.draw([found], [picture.Fitted(value_at=fits[0].at, label="law")], counted="all categories")
     [steps] = [line for line in figure.axes[0].lines if line.get_drawstyle() == "steps-post"]
@@ -387,7 +389,7 @@ def test_a_sampled_share_of_a_level_that_was_not_sampled_is_a_gap_and_no_zero(en
     assert [point.value for point in found.points] == [None, row.pass_at_k, row.pass_at_k, None]
     assert found.unmeasured == (aimed,)
     assert found.flops_to(0.01) == found.points[1].total
-    assert report._fit(found, highest=1.0) is None
+    assert fit(found) is None
     figure = picture.draw([found], [None], counted="all categories")
     [steps] = [line for line in figure.axes[0].lines if line.get_drawstyle() == "steps-post"]
     assert [math.isnan(value) for value in steps.get_ydata()] == [True, False, False, True]

@@ -5,13 +5,16 @@ from random import Random
 from typing import Any
 
 import pytest
+from support.rollouts import rollout, verdict
 from support.tiny import RL, grow, recipe
 
 from bootstrap.pool import LocalPool
-from bootstrap.records import Finish, Prompt, Rollout, Split, Status, Verdict
+from bootstrap.records import Prompt, Rollout, Split, Status, Verdict
 from bootstrap.selection.retirement import PassRates, draw_unsolved
 from bootstrap.stages.tables import Tables
 from bootstrap.store.lineage_store import LineageStore
+
+pytestmark = [pytest.mark.torch, pytest.mark.training]
 
 
 def prompt(number: int) -> Prompt:
@@ -21,36 +24,8 @@ def prompt(number: int) -> Prompt:
 def answers(name: str, *statuses: Status) -> tuple[list[Rollout], list[Verdict]]:
     rollouts, verdicts = [], []
     for place, status in enumerate(statuses):
-        rollouts.append(
-            Rollout(
-                id=f"{name}.k{place}",
-                group=name,
-                prompt_id=name,
-                prompt_text="1",
-                level=1,
-                sample_index=place,
-                prompt_tokens=(1,),
-                tokens=(2,),
-                logprobs=(0.0,),
-                entropies=(0.0,),
-                text="x",
-                finish=Finish.STOP,
-                policy="f",
-                seed=0,
-            )
-        )
-        reward = None if status is Status.UNVERIFIABLE else float(status is Status.PASS)
-        verdicts.append(
-            Verdict(
-                rollout_id=f"{name}.k{place}",
-                status=status,
-                reward=reward,
-                breakdown={},
-                reason="so",
-                verifier="exact",
-                version="0",
-            )
-        )
+        rollouts.append(rollout(f"{name}.k{place}"))
+        verdicts.append(verdict(f"{name}.k{place}", status))
     return rollouts, verdicts
 
 

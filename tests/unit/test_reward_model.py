@@ -18,6 +18,8 @@ from bootstrap.records import Status
 from bootstrap.scoring.sanity import Case, sanity_check
 from bootstrap.scoring.verifier import Answer, Tools, Verifier, build_verifier
 
+pytestmark = pytest.mark.torch
+
 TEXTS = ("yes", "no", "perhaps", "a rather longer answer with many words in it", "", "yes\n", "no!" * 20)
 
 

@@ -8,6 +8,8 @@ import torch
 
 from bootstrap.rollouts.sampling import distribution, draw, entropy, uniform
 
+pytestmark = pytest.mark.torch
+
 LOGITS = torch.tensor([[2.0, 1.0, 0.0, -1.0], [0.0, 0.0, 0.0, 0.0]])
 
 

@@ -9,6 +9,8 @@ from bootstrap.sandbox.job import CallJob, Ending, Level, Limits, ScriptJob
 from bootstrap.sandbox.pool import Sandbox
 from bootstrap.sandbox.probes import available_levels
 
+pytestmark = pytest.mark.sandbox
+
 WAYS = {
     "input": "print(input())",
     "sys.stdin": "import sys\nprint(sys.stdin.readline().strip())",

@@ -24,6 +24,8 @@ from bootstrap.sandbox.policy import (
 )
 from bootstrap.sandbox.pool import Sandbox
 
+pytestmark = pytest.mark.sandbox
+
 PID = 4321
 MARKER = 199
 DENIED = ERRNO | errno.EPERM

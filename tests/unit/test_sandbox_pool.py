@@ -29,6 +29,8 @@ from bootstrap.scoring.code import Code
 from bootstrap.scoring.math import Math
 from bootstrap.scoring.verifier import Tools
 
+pytestmark = pytest.mark.sandbox
+
 LIMITS = Limits(cpu_seconds=0.5, address_space=256 * 2**20, output_bytes=4096, value_bytes=1024, depth=8)
 SQUARE = CallJob(code="def f(x):\n    return x * x", function="f", inputs=[([7], {})])
 ROOT = Path(bootstrap.__file__).parents[1]

@@ -8,6 +8,8 @@ from bootstrap.python_values import canonical, equal, write_value
 from bootstrap.sandbox.job import CallJob, Ending, Level, Limits, Outcome, ScriptJob
 from bootstrap.sandbox.pool import Sandbox
 
+pytestmark = pytest.mark.sandbox
+
 LIMITS = Limits(cpu_seconds=0.5, address_space=256 * 2**20, output_bytes=4096, value_bytes=1024, depth=8)
 
 

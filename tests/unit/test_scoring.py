@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 
 import pytest
+from support.rollouts import rollout
 
 from bootstrap.config.answers import ExactVerifier, FormatVerifier, Whole
 from bootstrap.config.tasks import AdditionTask, CopyTask, ReversalTask
 from bootstrap.errors import VerifierError
 from bootstrap.prompts.build import build_task
-from bootstrap.records import Finish, Rollout, Status
+from bootstrap.records import Finish, Status
 from bootstrap.scoring.sanity import Case, sanity_check
 from bootstrap.scoring.verifier import Answer, AnswerVerifier, Judgement, build_verifier, score
 
@@ -25,23 +26,8 @@ def case(right="20", wrong=()):
     return Case(prompt="1+1=", reference=right, right=right, wrong=wrong)
 
 
-def rollout(identifier, text, *, prompt_id="p", finish=Finish.STOP):
-    return Rollout(
-        id=identifier,
-        group="g",
-        prompt_id=prompt_id,
-        prompt_text="1+1=",
-        level=1,
-        sample_index=0,
-        prompt_tokens=(1,),
-        tokens=(2,),
-        logprobs=(0.0,),
-        entropies=(0.0,),
-        text=text,
-        finish=finish,
-        policy="f" * 64,
-        seed=0,
-    )
+def answered(identifier, text, **fields):
+    return rollout(identifier, text=text, **{"prompt_id": "p", **fields})
 
 
 class Fragile(AnswerVerifier):
@@ -61,7 +47,7 @@ def test_rollouts_are_judged_as_whole_answers():
     # Their texts hold the tag that a prompt ended with: what is missing was neither there nor written.
     verifier = build_verifier(FormatVerifier())
     begun = "so it is</think><answer>2</answer>"
-    rollouts = [rollout("a", begun), rollout("b", f"<think>{begun}")]
+    rollouts = [answered("a", begun), answered("b", f"<think>{begun}")]
     verdicts = score(rollouts, {"p": "2"}, verifier=verifier, max_unverifiable=0)
     assert [verdict.status for verdict in verdicts] == [Status.FAIL, Status.PASS]
 
@@ -104,7 +90,7 @@ def test_a_version_depends_on_the_settings_and_is_stable():
 
 
 def test_verdicts_come_in_order_with_the_verifiers_name_and_version():
-    rollouts = [rollout("a", "20"), rollout("b", "30", prompt_id="q"), rollout("c", "20", finish=Finish.LENGTH)]
+    rollouts = [answered("a", "20"), answered("b", "30", prompt_id="q"), answered("c", "20", finish=Finish.LENGTH)]
     verdicts = score(rollouts, {"p": "20", "q": "20"}, verifier=EXACT, max_unverifiable=0.0)
     assert [(v.rollout_id, v.status, v.reward) for v in verdicts] == [
         ("a", Status.PASS, 1.0),
@@ -115,7 +101,7 @@ def test_verdicts_come_in_order_with_the_verifiers_name_and_version():
 
 
 def test_an_answer_that_cannot_be_judged_is_unverifiable_with_the_reason_and_without_a_reward():
-    verdicts = score([rollout("a", "?"), rollout("b", "20")], {"p": "20"}, verifier=Fragile(), max_unverifiable=0.5)
+    verdicts = score([answered("a", "?"), answered("b", "20")], {"p": "20"}, verifier=Fragile(), max_unverifiable=0.5)
     assert verdicts[0].status is Status.UNVERIFIABLE
     assert verdicts[0].reward is None
     assert verdicts[0].reason == "ValueError: no number in '?'"
@@ -123,7 +109,7 @@ def test_an_answer_that_cannot_be_judged_is_unverifiable_with_the_reason_and_wit
 
 
 def test_too_many_unverifiable_answers_stop_the_run_and_say_how_many_and_why():
-    rollouts = [rollout("a", "x?"), rollout("b", "y?"), rollout("c", "20"), rollout("d", "20")]
+    rollouts = [answered("a", "x?"), answered("b", "y?"), answered("c", "20"), answered("d", "20")]
     with pytest.raises(VerifierError, match=r"2 of 4 answers \(50.0%, at most 25.0% allowed\): .*'x\?'; .*'y\?'"):
         score(rollouts, {"p": "20"}, verifier=Fragile(), max_unverifiable=0.25)
 
@@ -134,7 +120,7 @@ def test_a_defect_in_a_verifier_is_not_swallowed():
             raise KeyError("typo")
 
     with pytest.raises(KeyError):
-        score([rollout("a", "20")], {"p": "20"}, verifier=Broken(), max_unverifiable=1.0)
+        score([answered("a", "20")], {"p": "20"}, verifier=Broken(), max_unverifiable=1.0)
 
 
 def test_nothing_to_score_gives_no_verdicts():
@@ -210,7 +196,7 @@ def test_a_verifier_of_groups_sees_each_answer_among_right_ones():
 
 
 def test_a_reason_with_a_models_words_is_one_bounded_line():
-    hostile = [rollout("a", "?\n\x1b[31m\ud800" + "x" * 1000)]
+    hostile = [answered("a", "?\n\x1b[31m\ud800" + "x" * 1000)]
     [verdict] = score(hostile, {"p": "20"}, verifier=Fragile(), max_unverifiable=1.0)
     assert verdict.reason.isprintable()
     assert len(verdict.reason) == 300

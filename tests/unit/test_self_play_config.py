@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 from support import tiny
+from support.rollouts import rollout
 
 from bootstrap.config.algorithms import RoleRelative
 from bootstrap.config.recipe import Recipe
 from bootstrap.planning.plan import make_plan
-from bootstrap.records import Finish, Role, Rollout
+from bootstrap.records import Role
 from bootstrap.scoring.learnability import learnability
 from bootstrap.training.algorithms.stream import rl_stream
 
@@ -72,33 +73,14 @@ def test_the_plan_tells_what_is_played_and_that_a_control_is_one():
     assert any("a control" in note for note in make_plan(control, lineage="tiny", workers=1).notes)
 
 
-def rollout(identifier: str) -> Rollout:
-    return Rollout(
-        id=identifier,
-        group=identifier.rsplit(".", 1)[0],
-        prompt_id="0",
-        prompt_text="?",
-        level=1,
-        sample_index=0,
-        prompt_tokens=(1,),
-        tokens=(2, 3),
-        logprobs=(-1.0, -1.0),
-        entropies=(0.5, 0.5),
-        text="r",
-        finish=Finish.STOP,
-        policy="p",
-        seed=0,
-    )
-
-
 def test_a_rollouts_id_says_its_role():
     assert rollout("g1.s0.u0.propose.k3").role is Role.PROPOSE
     assert rollout("g1.s0.u0.p3.k0").role is Role.SOLVE
 
 
 def test_rewards_are_compared_within_what_is_handed_over_as_one_role():
-    proposals = [rollout(f"g1.s0.u0.propose.k{place}") for place in range(4)]
-    solutions = [rollout(f"g1.s0.u0.p{place}.k0") for place in range(2)]
+    proposals = [rollout(f"g1.s0.u0.propose.k{place}", 2) for place in range(4)]
+    solutions = [rollout(f"g1.s0.u0.p{place}.k0", 2) for place in range(2)]
     rewards = {r.id: value for r, value in zip([*proposals, *solutions], [1.0, 0.0, 0.0, 0.0, 1.0, 1.0], strict=True)}
     # By hand: mean 1/4, population variance 3/16; equal rewards have advantage 0.
     std = math.sqrt(3 / 16) + 1e-4

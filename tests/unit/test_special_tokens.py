@@ -15,6 +15,8 @@ from bootstrap.stages.encoding import Encoder
 from bootstrap.training.model import export, load, passed_on, weights_bytes
 from bootstrap.worker import Worker
 
+pytestmark = pytest.mark.torch
+
 BASE = small_folder()
 EOS, OTHER = 2, 5
 TEXTS = ("a=1", "a=1+22")

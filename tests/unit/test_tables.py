@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.rollouts import rollout, verdict
 
 from bootstrap.errors import StoreCorrupt
 from bootstrap.learner_records import UpdateMetrics
@@ -18,14 +19,12 @@ from bootstrap.records import Finish, Prompt, Rollout, Selection, Split, Status,
 from bootstrap.store.tables import from_parquet, to_parquet
 
 
-def rollout(index: int, length: int = 15) -> Rollout:
-    return Rollout(
-        id=f"g0.s0.u0.p{index // 8}.k{index % 8}",
-        group=f"g0.s0.u0.p{index // 8}",
+def rolled(index: int, length: int = 15) -> Rollout:
+    return rollout(
+        f"g0.s0.u0.p{index // 8}.k{index % 8}",
         prompt_id=f"{index // 8:016x}",
         prompt_text="21+43=",
         level=2,
-        sample_index=index % 8,
         prompt_tokens=(3, 2, 10, 5, 4, 11),
         tokens=tuple((index + i) % 12 for i in range(length)),
         logprobs=tuple(-0.1 * i / (index + 1) for i in range(length)),
@@ -39,12 +38,12 @@ def rollout(index: int, length: int = 15) -> Rollout:
 
 @pytest.mark.parametrize("length", [0, 1, 15])
 def test_rollouts_come_back_as_they_went(length: int):
-    rows = [rollout(index, length) for index in range(5)]
+    rows = [rolled(index, length) for index in range(5)]
     assert from_parquet(to_parquet(rows, Rollout), Rollout) == rows
 
 
 def test_lists_of_differing_lengths_are_cut_where_they_were():
-    rows = [rollout(index, length) for index, length in enumerate([3, 0, 7, 0, 0, 1])]
+    rows = [rolled(index, length) for index, length in enumerate([3, 0, 7, 0, 0, 1])]
     assert from_parquet(to_parquet(rows, Rollout), Rollout) == rows
 
 
@@ -53,15 +52,8 @@ def test_a_table_without_rows_comes_back_without_rows(schema: type):
     assert from_parquet(to_parquet([], schema), schema) == []
 
 
-def verdict(**changes: Any) -> Verdict:
-    base = Verdict(
-        rollout_id="g0", status=Status.PASS, reward=1.0, breakdown={"exact": 1.0}, reason="", verifier="e", version="1"
-    )
-    return replace(base, **changes)
-
-
 def test_an_unverifiable_verdict_keeps_its_missing_reward():
-    rows = [verdict(), verdict(status=Status.UNVERIFIABLE, reward=None, breakdown={}), verdict(reward=0.25)]
+    rows = [verdict(breakdown={"exact": 1.0}), verdict(status=Status.UNVERIFIABLE), verdict(reward=0.25)]
     back = from_parquet(to_parquet(rows, Verdict), Verdict)
     assert back == rows
     assert back[1].reward is None
@@ -138,14 +130,14 @@ def test_any_rows_come_back_bit_for_bit(rows: list[Mixed]):
 
 
 def test_equal_rows_give_equal_bytes():
-    assert to_parquet([rollout(i) for i in range(50)], Rollout) == to_parquet([rollout(i) for i in range(50)], Rollout)
+    assert to_parquet([rolled(i) for i in range(50)], Rollout) == to_parquet([rolled(i) for i in range(50)], Rollout)
 
 
 def test_a_missing_value_is_refused_where_the_annotation_allows_none():
     with pytest.raises(TypeError, match="reason"):
         to_parquet([verdict(reason=None)], Verdict)
     with pytest.raises(TypeError, match="tokens"):
-        to_parquet([replace(rollout(0), tokens=(1, None))], Rollout)
+        to_parquet([replace(rolled(0), tokens=(1, None))], Rollout)
     with pytest.raises(TypeError, match="breakdown"):
         to_parquet([verdict(breakdown={"exact": None})], Verdict)
 
@@ -155,12 +147,12 @@ def test_a_missing_value_is_refused_where_the_annotation_allows_none():
 )
 def test_a_value_of_another_type_is_refused_rather_than_rounded(changes: dict[str, Any]):
     with pytest.raises(TypeError, match=next(iter(changes))):
-        to_parquet([replace(rollout(0), **changes)], Rollout)
+        to_parquet([replace(rolled(0), **changes)], Rollout)
 
 
 def test_an_integer_beyond_64_bits_is_refused():
     with pytest.raises(OverflowError):
-        to_parquet([replace(rollout(0), seed=2**63)], Rollout)
+        to_parquet([replace(rolled(0), seed=2**63)], Rollout)
 
 
 def test_a_field_without_a_column_type_is_refused():
@@ -195,7 +187,7 @@ def test_a_word_outside_a_closed_vocabulary_is_refused():
 
 
 def test_a_generation_of_rollouts_takes_no_longer_than_json_to_write_and_little_longer_to_read():
-    rows = [rollout(index) for index in range(4_000)]
+    rows = [rolled(index) for index in range(4_000)]
 
     def seconds(work):
         """Return the least CPU time of three runs, so that what else the machine does counts little."""

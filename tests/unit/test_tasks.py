@@ -286,10 +286,9 @@ def test_sums_with_their_operands_changed_over_are_on_one_side(settings):
 
 
 def test_sums_with_and_without_working_are_on_one_side():
-    assert all(
-        build_task(WorkingTask()).split_of(text) is ADDITION.split_of(text)
-        for text in (f"{a}+{b}=" for a in range(30) for b in range(30))
-    )
+    working = build_task(WorkingTask())
+    texts = [f"{a}+{b}=" for a in range(30) for b in range(30)]
+    assert all(working.split_of(text) is ADDITION.split_of(text) for text in texts)
 
 
 @pytest.mark.parametrize(

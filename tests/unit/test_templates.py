@@ -10,6 +10,8 @@ from bootstrap.errors import RecipeError
 from bootstrap.training.chat import TEMPLATE, framed, framing_of
 from bootstrap.training.templates import FAULTS
 
+pytestmark = pytest.mark.torch
+
 TURNS = "{% for m in messages %}{{ m.role }}:{{ m['content'] }}\n{% endfor %}"
 PROMPT = 'a "quoted" <b>&amp;</b> prompt: π = {{ x }}'
 RENDERED = {

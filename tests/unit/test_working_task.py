@@ -17,6 +17,8 @@ from bootstrap.scoring.sanity import Case, sanity_check
 from bootstrap.scoring.verifier import Answer, build_verifier
 from bootstrap.training.model import character_tokenizer
 
+pytestmark = pytest.mark.torch
+
 TASK = build_task(WorkingTask(base_level=3))
 FAMILY = Working()
 RUBRIC = RubricVerifier.model_validate(

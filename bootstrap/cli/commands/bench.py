@@ -1,0 +1,59 @@
+"""`bootstrap bench workers` and `bootstrap bench sandbox`."""
+
+from typing import Annotated
+
+import typer
+
+from bootstrap.cli.commands import options
+from bootstrap.errors import RecipeError
+
+bench = options.group("Measure, in ratios within one run.")
+
+
+@bench.command()
+def workers(
+    workers: Annotated[str, typer.Option("--workers", metavar="N,N", help="Numbers of workers to compare.")] = "1,2",
+    rounds: Annotated[int, typer.Option("--rounds", min=1, metavar="N", help="Measurements of each.")] = 5,
+    as_json: options.AsJson = False,
+) -> None:
+    """Measure how updates and samples per second grow with the number of workers, in one run.
+
+    Absolute figures belong to the machine and its load; quote the ratios.
+
+    \b
+    Example:
+      bootstrap bench workers --workers 1,2
+    """
+    try:
+        counts = [int(part) for part in workers.split(",")]
+    except ValueError:
+        raise RecipeError(f"--workers {workers} is no list of whole numbers; write for example --workers 1,2") from None
+    if min(counts) < 1 or len(set(counts)) < len(counts):
+        raise RecipeError(f"--workers {workers}: name different numbers from 1 up, for example --workers 1,2")
+    from bootstrap.cli.bench import compare
+
+    compare(counts, rounds=rounds, as_json=as_json)
+
+
+@bench.command()
+def sandbox(
+    executions: Annotated[int, typer.Option("--executions", min=100, metavar="N", help="Sealed executions.")] = 2000,
+    processes: Annotated[
+        int | None, typer.Option("--processes", min=1, metavar="N", help="At once; by default one per CPU core.")
+    ] = None,
+    level: Annotated[
+        str | None,
+        typer.Option("--level", metavar="LEVEL", help="seal, seal+ns or bwrap; by default the strongest that holds."),
+    ] = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Measure sealed executions per second beside bare interpreters, and what they leave behind.
+
+    \b
+    Examples:
+      bootstrap bench sandbox
+      bootstrap bench sandbox --executions 10000 --level seal
+    """
+    from bootstrap.cli.bench import measure_sandbox
+
+    measure_sandbox(executions, processes=processes, level=level, as_json=as_json)

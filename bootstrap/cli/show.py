@@ -1,0 +1,144 @@
+"""`bootstrap show`: everything that is recorded about one generation, as data and as tables."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bootstrap.cli.render import print_rows, say
+from bootstrap.errors import StoreCorrupt
+from bootstrap.levels import level_range
+from bootstrap.lineage import queries, text
+from bootstrap.store.lineage_store import LineageStore
+from bootstrap.store.pretrained import pretrained_of
+
+
+def facts(store: LineageStore, generation: str) -> dict[str, Any]:
+    """Return what is recorded about `generation` (`3`, `gen-3`, `champion`) as JSON data (`queries.show`).
+
+    Raises RecipeError for an unknown generation, StoreError, StoreCorrupt.
+    """
+    entries = store.ledger.read()
+    weights = queries.find(entries, generation).generation.artifacts["weights"]
+    try:
+        pretrained = pretrained_of(store.artifact(weights))
+    except StoreCorrupt:
+        # The ledger is readable without the weights; `bootstrap verify` names the damage.
+        pretrained = None
+    return queries.show(entries, generation, pretrained=pretrained)
+
+
+def print_generation(shown: Mapping[str, Any]) -> None:
+    """Print one generation, as `facts` returns it."""
+    crown = ", the champion" if shown["is_champion"] else ""
+    parent = shown["origin"] or "the recipe's base model"
+    inside = [f"gen-{number}" for number in shown["teachers"]]
+    teachers = ", ".join([*inside, *shown["outside_teachers"]]) or "none"
+    target = level_range(shown["target_levels"])
+    facts = {
+        shown["name"]: f"{shown['status']}{crown}, of lineage {shown['lineage']}",
+        "reason": shown["reason"],
+        "parent": f"{parent}; teachers: {teachers}; children: {', '.join(shown['children']) or 'none'}",
+        "base": _pretrained(shown["pretrained"]),
+        "fingerprint": shown["fingerprint"],
+        "record": f"{shown['hash']} after {shown['previous_hash']}",
+        "frontier": (
+            f"level {shown['frontier']}, generalization margin {shown['generalization_margin']}; target {target}"
+        ),
+        "recipe": f"{shown['recipe_digest']}, seed {shown['seed']}, {shown['workers']} workers",
+        "code": shown["code_version"],
+        "precision": shown["measured"]["environment"].get("precision", ""),
+        "verifiers": ", ".join(f"{name} {version}" for name, version in shown["verifiers"].items()),
+        "tokens": _counts(shown["tokens"]),
+        "FLOPs": _counts(shown["flops"]),
+        "seconds": ", ".join(f"{phase} {seconds:.1f}" for phase, seconds in shown["seconds"].items()),
+        "bound": ", ".join(f"{phase} {text.percent(share)}" for phase, share in shown["bound_fraction"].items()),
+        "accounting": ", ".join(f"{name} {value}" for name, value in shown["accounting"].items() if name != "dropped"),
+        "dropped": ", ".join(f"{reason}: {count}" for reason, count in shown["accounting"]["dropped"].items()),
+        "measured": f"{shown['measured']['started']} to {shown['measured']['finished']} on {shown['measured']['host']}",
+    }
+    width = max(len(name) for name in facts)
+    for name, value in facts.items():
+        if value:
+            say(f"{name:<{width}}  {value}")
+    print_rows("levels", [_level_row(row) for row in shown["levels"]])
+    for kind in ("parts", "panel"):
+        of_tasks = [{"task": task, **_level_row(row)} for task, rows in shown[kind].items() for row in rows]
+        print_rows(kind, of_tasks)
+    print_rows("slices", [_slice_row(name, row) for name, rows in shown["slices"].items() for row in rows])
+    print_rows("gate", [_test_row(row) for row in shown["gate_tests"]])
+    print_rows(
+        "diagnostics",
+        [
+            {"metric": metric, "value": f"{value:.4g}", "guard": _guard(shown["findings"], metric)}
+            for metric, value in shown["diagnostics"].items()
+            if value is not None
+        ],
+    )
+    print_rows(
+        "edges",
+        [{"role": edge["role"], "from": edge["source"], "fingerprint": edge["fingerprint"]} for edge in shown["edges"]],
+    )
+    print_rows(
+        "artifacts",
+        [{"role": role, "folder": ref["path"], "digest": ref["digest"]} for role, ref in shown["artifacts"].items()],
+    )
+
+
+def _pretrained(found: Mapping[str, Any] | None) -> str:
+    return "" if found is None else f"{found['source']}, licence {found['licence'] or 'not named'}"
+
+
+def _level_row(row: Mapping[str, Any]) -> dict[str, str]:
+    sampled = row["pass_at_1"] is not None
+    return {
+        "level": str(row["level"]),
+        "accuracy": text.percent(row["accuracy"]),
+        "interval": f"{100 * row['interval']['low']:.1f}-{100 * row['interval']['high']:.1f}",
+        "prompts": str(row["num_prompts"]),
+        "length": f"{row['mean_length']:.1f}",
+        "truncated": text.percent(row["truncated"]),
+        "pass@1": text.percent(row["pass_at_1"]) if sampled else "",
+        "pass@k": f"{text.percent(row['pass_at_k'])} (k {row['k']})" if sampled else "",
+        "majority": text.percent(row["majority_at_k"]) if sampled else "",
+        "entropy": f"{row['entropy']:.3f}" if sampled else "",
+        "distinct": f"{row['distinct_answers']:.2f}" if sampled else "",
+    }
+
+
+def _slice_row(name: str, row: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "slice": name,
+        "level": str(row["level"]),
+        "accuracy": text.percent(row["accuracy"]),
+        "interval": f"{100 * row['interval']['low']:.1f}-{100 * row['interval']['high']:.1f}",
+        "prompts": str(row["num_prompts"]),
+    }
+
+
+def _test_row(row: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "test": row["test"],
+        "on": level_range(row["levels"]),
+        "compared with": ", ".join(f"gen-{number}" for number in row["reference"]),
+        "before": text.percent(row["champion"]),
+        "candidate": text.percent(row["candidate"]),
+        "gained": str(row["gained"]),
+        "lost": str(row["lost"]),
+        "p": "" if row["p_value"] is None else f"{row['p_value']:.2g}",
+        "alpha": "" if row["alpha"] is None else f"{row['alpha']:.2g}",
+        "lower bound": text.points(row["difference_low"]),
+        "margin": "" if row["margin"] is None else text.points(-row["margin"]),
+        "passed": "yes" if row["passed"] else "no",
+    }
+
+
+def _guard(findings: Sequence[Mapping[str, Any]], metric: str) -> str:
+    """Return the broken bounds of a metric in words."""
+    return "; ".join(
+        f"{row['side']} {row['bound']:g} broken: {row['action'].replace('_', ' ')}"
+        for row in findings
+        if row["metric"] == metric
+    )
+
+
+def _counts(counts: Mapping[str, float]) -> str:
+    return ", ".join(f"{phase} {text.si(count)}" for phase, count in counts.items())

@@ -1,0 +1,54 @@
+"""`--fast` leaves out what is marked as slow, and fails what lacks its mark."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SANDBOX = "from bootstrap.sandbox.pool import Sandbox\ndef test_runs_code():\n    Sandbox(processes=1).close()\n"
+FILES = {
+    # Stands in for the real one, which takes seconds.
+    "torch.py": "",
+    "test_file_without_mark.py": "import torch\ndef test_after_all():\n    pass\n",
+    "test_test_without_mark.py": "def test_before():\n    pass\ndef test_loads():\n    import torch\n",
+    "test_sandbox_without_mark.py": SANDBOX,
+    "test_marked_file.py": "import pytest, torch\npytestmark = pytest.mark.torch\ndef test_no():\n    assert False\n",
+    "test_marked_test.py": f"import pytest\n{SANDBOX}    assert False\n".replace("def", "@pytest.mark.sandbox\ndef"),
+}
+
+
+def outcomes(folder: Path, *options: str, files: tuple[str, ...]) -> tuple[int, str]:
+    """Return exit code and output of pytest with this suite's conftest on some of `FILES`."""
+    for name in ("torch.py", *files):
+        (folder / name).write_text(FILES[name])
+    shutil.copy(ROOT / "tests" / "conftest.py", folder)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *options]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(folder)])}
+    answer = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False)
+    return answer.returncode, answer.stdout
+
+
+def test_what_is_marked_is_left_out_and_not_even_imported(tmp_path: Path) -> None:
+    files = ("test_marked_file.py", "test_marked_test.py")
+    code, told = outcomes(tmp_path, "--fast", files=files)
+    assert code == 5 and "1 deselected" in told, "pytest says by 5 that no test was run"
+
+
+def test_a_file_that_loads_torch_without_the_mark_fails(tmp_path: Path) -> None:
+    code, told = outcomes(tmp_path, "--fast", files=("test_file_without_mark.py",))
+    assert code != 0 and "test_file_without_mark.py lacks the mark torch" in told
+
+
+def test_a_test_that_loads_torch_or_starts_a_sandbox_without_the_mark_fails(tmp_path: Path) -> None:
+    code, told = outcomes(tmp_path, "--fast", files=("test_test_without_mark.py", "test_sandbox_without_mark.py"))
+    assert code == 1
+    assert "test_test_without_mark.py::test_loads lacks the mark torch" in told
+    assert "test_sandbox_without_mark.py::test_runs_code lacks the mark sandbox" in told
+    assert "test_before lacks" not in told
+
+
+def test_the_slow_half_is_the_rest(tmp_path: Path) -> None:
+    code, told = outcomes(tmp_path, "--slow", files=("test_marked_file.py", "test_test_without_mark.py"))
+    assert code == 1 and "1 failed" in told and "passed" not in told
