@@ -5,7 +5,7 @@ Left out: the term itself (`training/loss.py`), and which model a name means (`r
 
 from typing import Any
 
-from bootstrap.config.algorithms import ReferenceKl
+from bootstrap.config.policy_terms import ReferenceKl
 from bootstrap.config.self_play import SelfPlayStep
 from bootstrap.config.steps import RlStep
 from bootstrap.records import Checkpoint, KlTarget

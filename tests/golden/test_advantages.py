@@ -9,17 +9,8 @@ import numpy as np
 import pytest
 from support.rollouts import rollout
 
-from bootstrap.config.algorithms import (
-    Cispo,
-    ClipCov,
-    Grpo,
-    KlCov,
-    OffPolicyCorrection,
-    PassAtK,
-    Ppo,
-    ReinforcePlusPlus,
-    Rloo,
-)
+from bootstrap.config.algorithms import Cispo, Grpo, PassAtK, Ppo, ReinforcePlusPlus, Rloo
+from bootstrap.config.policy_terms import ClipCov, KlCov, OffPolicyCorrection
 from bootstrap.learner_records import KlForm, TokenScores
 from bootstrap.records import Example, KlTarget, Rollout
 from bootstrap.training.algorithms import covariance, gae, grpo, pass_at_k, reinforce_pp, rloo

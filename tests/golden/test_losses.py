@@ -8,7 +8,8 @@ import pytest
 import torch
 from support.rollouts import rollout
 
-from bootstrap.config.algorithms import Grpo, KlCov
+from bootstrap.config.algorithms import Grpo
+from bootstrap.config.policy_terms import KlCov
 from bootstrap.learner_records import KlForm, RatioLevel, Surrogate
 from bootstrap.records import KlTarget
 from bootstrap.training.algorithms.grpo import advantages

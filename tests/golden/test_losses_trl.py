@@ -15,7 +15,7 @@ from trl.experimental.gkd import gkd_trainer
 from trl.trainer import grpo_trainer
 from trl.trainer.utils import nanstd
 
-from bootstrap.config.algorithms import OffPolicyCorrection
+from bootstrap.config.policy_terms import OffPolicyCorrection
 from bootstrap.learner_records import KlForm, RatioLevel, Surrogate
 from bootstrap.training.algorithms import grpo
 from bootstrap.training.algorithms.correction import weights

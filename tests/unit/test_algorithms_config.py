@@ -3,7 +3,8 @@
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from bootstrap.config.algorithms import Algorithm, ReferenceKl
+from bootstrap.config.algorithms import Algorithm
+from bootstrap.config.policy_terms import ReferenceKl
 from bootstrap.config.steps import RlStep
 from bootstrap.learner_records import KlForm, RatioLevel, Surrogate
 

@@ -11,7 +11,7 @@ Weights beyond the bounds become the bound (truncated importance sampling) or 0 
 import math
 from collections.abc import Sequence
 
-from bootstrap.config.algorithms import OffPolicyCorrection
+from bootstrap.config.policy_terms import OffPolicyCorrection
 from bootstrap.learner_records import RatioLevel
 
 MAX_LOG_RATIO = 700.0

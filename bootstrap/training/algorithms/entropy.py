@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pkgutil import resolve_name
 
-from bootstrap.config.algorithms import ClipCov, EntropyControl, KlCov
+from bootstrap.config.policy_terms import ClipCov, EntropyControl, KlCov
 from bootstrap.records import Example
 from bootstrap.seeds import generator
 from bootstrap.training.algorithms import covariance

@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from bootstrap.config.algorithms import OffPolicyCorrection, PolicyGradient
+from bootstrap.config.algorithms import PolicyGradient
+from bootstrap.config.policy_terms import OffPolicyCorrection
 from bootstrap.learner_records import TokenScores
 from bootstrap.records import Example, KlTarget, Rollout
 from bootstrap.training.algorithms.correction import weights
