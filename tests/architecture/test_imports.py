@@ -307,6 +307,12 @@ def test_no_seed_rests_on_the_salted_hash() -> None:
     assert not wrong, f"use bootstrap.seeds: {wrong}"
 
 
+def test_no_file_has_more_than_500_lines() -> None:
+    lengths = {str(path): len(path.read_text(encoding="utf-8").splitlines()) for path in ROOT.rglob("*.py")}
+    assert len(lengths) > 300
+    assert not {path: lines for path, lines in lengths.items() if lines > 500}
+
+
 def test_the_loop_stays_a_table_of_contents() -> None:
     lines = (ROOT / "loop.py").read_text(encoding="utf-8").count("\n")
     assert lines <= 150, f"bootstrap/loop.py has {lines} lines"
