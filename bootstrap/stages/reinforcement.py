@@ -80,6 +80,7 @@ class RlTrainer(Trainer[RlStep]):
         solved = rates.solved(step.retire) if step.retire is not None else frozenset()
         for level, share in spread(count, self.levels, seed=self.seed("levels", number, *names)):
             easier = num_easier_variants(share, level, step.easier_variants)
+            # The names are parts of seeds: other ones would draw other prompts.
             for kind, wanted in (("prompts", share - easier), ("stepping_stones", easier)):
                 if wanted:
                     draw = partial(

@@ -45,6 +45,7 @@ class SupervisedTrainer(Trainer[SftStep | DistillStep]):
             draw = context.task.draw
             prompts += draw(level, count - easier, seed=self.seed("prompts", level))
             if easier:
+                # The name is a part of the seed: another one would draw other prompts.
                 prompts += draw(level, easier, seed=self.seed("stepping_stones", level), easier_variant=True)
         asked = requests(prompts, prefix=self._round(), samples=source.samples_per_prompt, seed=context.recipe.seed)
         how = sampling(context, levels=levels, temperature=source.temperature, top_k=source.top_k, top_p=source.top_p)
