@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SANDBOX = "from bootstrap.sandbox.pool import Sandbox\ndef test_runs_code():\n    Sandbox(processes=1).close()\n"
 FILES = {

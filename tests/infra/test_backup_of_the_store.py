@@ -15,6 +15,8 @@ from support.lineage_factory import UNGATED, build, compare_finally, grow
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.verify import verify
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = REPOSITORY / "infra" / "store.py"
 NAMES = ("first", "second")
 COMMITS = 6

@@ -158,11 +158,15 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.torch
+@pytest.mark.training
 def test_rescoring_by_the_same_verifier_lets_everything_stand(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["rescore", "--store", str(store)]) == 0
     assert "every promotion and rejection stands" in capsys.readouterr().out
 
 
+@pytest.mark.torch
+@pytest.mark.training
 def test_rescoring_by_another_recipe_takes_its_verifier_alone(
     store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

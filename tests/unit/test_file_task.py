@@ -257,6 +257,7 @@ def test_tests_do_not_stand_in_the_prompt(tmp_path: Path) -> None:
         assert "\ndef minus(x, by=" in prompt.text, "the head alone says what the function is to be called"
 
 
+@pytest.mark.sandbox
 def test_a_complete_function_is_as_good_as_a_body(tmp_path: Path, code: Code) -> None:
     task = task_of(tmp_path, HUMANEVAL, form="humaneval")
     prompt = task.heldout(1, 1)[0]

@@ -144,6 +144,7 @@ def test_right_answers_pass_and_wrong_ones_fail(code: Code, level: int) -> None:
         assert judged(code, prompt.text, TASK.solution(prompt), *wrong) == [Status.PASS, *[Status.FAIL] * len(wrong)]
 
 
+@pytest.mark.sandbox
 def test_functions_that_are_zero_have_wrong_answers_too(code: Code) -> None:
     for text in ("a-a:", "a-a*b:", "2-2*c*c:", "2+2:", "2*2:", "a-a+2:"):
         wrong = FAMILY.wrong_answers(text)
@@ -151,6 +152,7 @@ def test_functions_that_are_zero_have_wrong_answers_too(code: Code) -> None:
         assert judged(code, text, FAMILY.answer(text), *wrong) == [Status.PASS, *[Status.FAIL] * len(wrong)]
 
 
+@pytest.mark.sandbox
 def test_every_program_that_computes_the_function_is_right(code: Code) -> None:
     answers = [
         "x=(a+b)*3",
@@ -173,6 +175,7 @@ def test_every_program_that_computes_the_function_is_right(code: Code) -> None:
     assert judged(code, "a+b*3:", *wrong) == [Status.FAIL] * len(wrong)
 
 
+@pytest.mark.sandbox
 def test_a_tower_of_powers_costs_no_more_than_its_limit(code: Code) -> None:
     (judgement,) = code.judge([Answer(prompt="", text="x=9**9**9**9", reference=FAMILY.reference("a+b:"))])
     assert judgement.status is Status.FAIL

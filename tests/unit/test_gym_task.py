@@ -191,6 +191,7 @@ def test_draws_depend_on_their_arguments_alone(source):
     assert source.draw(1, 30, seed=8) != first
 
 
+@pytest.mark.slow
 def test_prompts_are_distinct_until_the_split_is_exhausted_and_then_repeat():
     total = len({prompt.text for prompt in SMALL.draw(1, 3000, seed=0)})
     assert 500 < total < 1400
@@ -264,6 +265,7 @@ def test_wrong_answers_are_distinct_and_wrong_by_the_data_sets_own_scorer():
             assert source.wrong_answers(prompt) == wrong
 
 
+@pytest.mark.slow
 def test_the_reference_is_found_again_from_the_prompt_alone_in_another_process():
     prompt = BOTH.draw(2, 1, seed=5)[0]
     program = (

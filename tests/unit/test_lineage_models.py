@@ -13,6 +13,8 @@ from bootstrap.records import Batch, Checkpoint, Example, Normalizers, Prompt, R
 from bootstrap.scoring.verifier import Answer, Tools, build_verifier
 from bootstrap.stages.models import LineageModels
 
+pytestmark = pytest.mark.torch
+
 DIGITS, LETTERS = "0123456789", "abcdef"
 MODEL = ScratchModel(hidden_size=16, intermediate_size=16, num_layers=1, num_heads=1, max_length=32)
 

@@ -48,6 +48,8 @@ def two(tmp_path_factory):
     return recipe, tiny.grow(recipe, tmp_path_factory.mktemp("shared") / "tiny")
 
 
+@pytest.mark.torch
+@pytest.mark.training
 def test_the_gate_tests_at_the_share_and_says_so(two):
     _, entries = two
     decision = entries[1].generation.decision
@@ -58,6 +60,8 @@ def test_the_gate_tests_at_the_share_and_says_so(two):
     assert entries[2].generation.decision.improvement.alpha == pytest.approx(0.05 if promoted else 0.025)
 
 
+@pytest.mark.torch
+@pytest.mark.training
 @pytest.mark.parametrize(
     ("outcome", "alpha"), [(GenerationOutcome.PROMOTED, 0.04 / 3), (GenerationOutcome.REJECTED, 0.01)]
 )
@@ -85,6 +89,8 @@ def test_siblings_are_one_comparison(two, outcome, alpha):
     assert (pair.level, pair.branches) == (pytest.approx(0.005), 2)
 
 
+@pytest.mark.torch
+@pytest.mark.training
 @pytest.mark.parametrize("seed", range(12))
 def test_candidates_that_are_no_better_share_alpha(two, seed):
     """Where only what is better is promoted, the levels of all others add up to alpha at most (union bound), also where
@@ -149,6 +155,8 @@ def test_only_stages_that_are_compared_need_prompts_enough():
         settings({"generations": 8, "branches": 8}, {"gate": "always"}, prompts=6)
 
 
+@pytest.mark.torch
+@pytest.mark.training
 def test_a_plan_says_that_alpha_is_spent(two):
     longer = tiny.recipe(count=3, gate={"min_prompts": 10, "spending": "lineage"})
     rejected = {"outcome": GenerationOutcome.REJECTED}
