@@ -392,7 +392,7 @@ def _moment(milliseconds: int | None) -> datetime | None:
 
 
 def _status(job: JobDetails) -> str:
-    """Return pending, running, succeeded, failed or stopped; a driver that heeds a signal by itself was stopped."""
+    """Return pending, running, succeeded, failed or stopped; a driver that ended on a signal was stopped."""
     if job.status == JobStatus.FAILED and job.driver_exit_code == INTERRUPTED:
         return JobStatus.STOPPED.lower()
     return job.status.lower()

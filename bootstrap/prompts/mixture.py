@@ -19,7 +19,7 @@ from typing import TypeVar
 from bootstrap.config.tasks import MixtureTask
 from bootstrap.prompts.build import build_task
 from bootstrap.prompts.splits import prompt_id
-from bootstrap.prompts.task import Task, check_level, check_references, check_stepping_stones, own_level
+from bootstrap.prompts.task import Task, check_easier_variants, check_level, check_references, own_level
 from bootstrap.records import Prompt, Split
 from bootstrap.seeds import derive_seed, generator
 
@@ -60,7 +60,7 @@ class Mixture:
         """Return `count` prompts, each of a part drawn by weight; parts without easier variants give ordinary ones."""
         check_level(self, level)
         if easier_variant:
-            check_stepping_stones(self, level)
+            check_easier_variants(self, level)
 
         def of(name: str, number: int) -> list[Prompt]:
             part = self.parts[name]

@@ -14,9 +14,9 @@ from bootstrap.prompts.splits import HASHES, Bounds, changed_share, prompt_id
 from bootstrap.prompts.task import (
     OneTask,
     again_and_again,
+    check_easier_variants,
     check_level,
     check_references,
-    check_stepping_stones,
     own_level,
 )
 from bootstrap.records import Prompt, Split
@@ -116,7 +116,7 @@ class ProceduralTask(OneTask):
     ) -> list[Prompt]:
         check_level(self, level)
         if easier_variant:
-            check_stepping_stones(self, level)
+            check_easier_variants(self, level)
         if split not in self._bounds.splits:
             raise self._empty(level, split)
         rng = generator(seed, "draw", self.name, level, split.value, int(easier_variant))

@@ -195,7 +195,7 @@ def check_level(task: Task, level: int) -> None:
         )
 
 
-def check_stepping_stones(task: Task, level: int) -> None:
+def check_easier_variants(task: Task, level: int) -> None:
     """Raise RecipeError for a level without easier variants."""
     if not (task.has_easier_variants and level > 1):
         raise RecipeError(

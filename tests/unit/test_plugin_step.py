@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import yaml
-from bootstrap.planning.plan import make_plan
 from pydantic import ValidationError
 from support import tiny
 from support.plugin_steps import SEEN
@@ -16,6 +15,7 @@ from bootstrap.config.load import load_recipe
 from bootstrap.config.plugin_step import PluginStep
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError
+from bootstrap.planning.plan import make_plan
 from bootstrap.prompts.build import build_task
 from bootstrap.records import Example, Rollout, Status, Use, Verdict
 from bootstrap.stages.plugin import rehearse
