@@ -219,7 +219,7 @@ class Pool(ABC):
         return checkpoint, state
 
     def benchmark(self, seconds: float) -> dict[str, float]:
-        """Return the workers' rates (`Worker.probe`) summed, measured while all work."""
+        """Return the workers' rates (`Worker.benchmark`) summed, measured while all work."""
         results = self.broadcast("benchmark", seconds)
         return {name: sum(r[name] for r in results) for name in results[0]}
 

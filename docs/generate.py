@@ -45,7 +45,7 @@ SECTIONS = {
     "evaluation": "What is measured on held-out prompts.",
     "gate": "When a candidate is promoted.",
     "diagnostics": "How a generation's diagnostics are measured.",
-    "guards": "Bounds on a generation's health.",
+    "guards": "Bounds on a generation's diagnostics, each with an action.",
     "resources": "Where a run happens. No part of a lineage's identity.",
     "tracking": "Where MLflow is. No part of a lineage's identity.",
 }
@@ -118,7 +118,7 @@ def settings_page() -> str:
         for name, where in found.items():
             part = schema["$defs"][name]
             lines += [] if name == own else [_title(name, where, part), ""]
-            lines += [_text(part["description"]), ""] if "description" in part else []
+            lines += _described(part.get("description", ""))
             lines += _table(part)
     missing = schema["$defs"].keys() - told - _without_keys(schema)
     assert not missing, f"no key of SECTIONS leads to {sorted(missing)}"
@@ -177,7 +177,7 @@ def _table(part: Schema) -> list[str]:
             continue
         default = "**required**"
         if key not in required:
-            default, long = _default(value.get("default"))
+            default, long = _default(value["default"] if "default" in value else _made(part["title"], key))
             below += [f"Default of `{key}`:", "", "```yaml", long, "```", ""] if long else []
         meaning = value.get("description") or _inherited(part["title"], key) or _general(key, value)
         rows.append(f"| `{key}` | {_type(value)} | {default} | {_text(meaning)} |")
@@ -203,6 +203,12 @@ def _inherited(title: str, key: str) -> str:
     return next((d for base in bases if key in base.model_fields and (d := base.model_fields[key].description)), "")
 
 
+def _made(title: str, key: str) -> Any:
+    """Return the default of a key that JSON Schema leaves out: one that is made anew for each section."""
+    found = next(one for one in _subclasses(Settings) if one.__name__ == title)
+    return found.model_fields[key].get_default(call_default_factory=True)
+
+
 def _subclasses(kind: type[Settings]) -> Iterator[type[Settings]]:
     for one in kind.__subclasses__():
         yield one
@@ -211,7 +217,7 @@ def _subclasses(kind: type[Settings]) -> Iterator[type[Settings]]:
 
 def _default(value: Any) -> tuple[str, str]:
     """Return a default as it stands in its cell, and in full below the table where it is too long for one."""
-    if isinstance(value, Mapping):
+    if value and isinstance(value, Mapping):
         return (f"type `{value['type']}`" if "type" in value else "its&nbsp;defaults"), ""
     told = json.dumps(value, ensure_ascii=False)
     if len(told) <= LONG:
@@ -275,6 +281,12 @@ def _link(name: str) -> str:
         return _type(part)
     kind = _kind(part)
     return f"[`{kind}`](#{anchor(name)})" if kind else f"[section](#{anchor(name)})"
+
+
+def _described(text: str) -> list[str]:
+    """Return a docstring as lines of Markdown: each paragraph on one, tables as they are."""
+    parts = [part.splitlines() if part.startswith("|") else [_text(part)] for part in text.split("\n\n") if part]
+    return [line for part in parts for line in (*part, "")]
 
 
 def _text(text: str) -> str:

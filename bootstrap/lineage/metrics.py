@@ -2,7 +2,7 @@
 
     eval/ part/ panel/      held-out accuracy by level, with its interval
     gate/                   the gate's tests
-    diagnostics/ cost/           diagnostics that guards watch; FLOPs, tokens, seconds
+    diagnostics/ cost/      diagnostics that guards watch; FLOPs, tokens, seconds
     train/ self_play/       one point per update
     gen/ final/             on the lineage's run, with step = generation
 
@@ -88,7 +88,7 @@ def over_generations(entry: Entry, *, at: int) -> list[MetricPoint]:
         "gen/seconds": sum(entry.annotations.seconds.values()),
         "gen/useful_share": queries.useful_share(node),
         **{f"gen/panel/{task}/accuracy": queries.overall(rows) for task, rows in node.report.panel.items()},
-        **{f"gen/{key}": value for key, value in _health(node).items()},
+        **{f"gen/{key}": value for key, value in _diagnostics(node).items()},
     }
     return _points(values, at=at, step=node.number)
 
@@ -136,11 +136,11 @@ def _evaluated(node: Generation) -> dict[str, float | None]:
     return (
         values
         | {"eval/frontier": node.report.frontier, "eval/generalization_margin": node.report.generalization_margin}
-        | _health(node)
+        | _diagnostics(node)
     )
 
 
-def _health(node: Generation) -> dict[str, float | None]:
+def _diagnostics(node: Generation) -> dict[str, float | None]:
     values = {f"diagnostics/{metric}": node.diagnostics.value(metric) for metric in DiagnosticMetric}
     return values | {"diagnostics/findings": len(node.diagnostics.findings)}
 

@@ -43,7 +43,7 @@ from bootstrap.references import CallCases, ScriptCases, oversize, read_code, wr
 from bootstrap.seeds import generator
 
 NUM_WRONG = 5
-"""Wrong answers of a prompt that probe a verifier."""
+"""Wrong answers of a prompt that check a verifier."""
 CHARACTERS_SHOWN = 8
 OUTSIDE = "with characters outside task.alphabet"
 MAX_SLICE = 80

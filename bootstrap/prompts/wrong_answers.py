@@ -1,6 +1,6 @@
 """Wrong answers to a file's rows: a test for answers that mean the same, and programs that return a wrong constant.
 
-Left out: which of them probe a verifier (`files.py`).
+Left out: which of them check a verifier (`files.py`).
 """
 
 import re

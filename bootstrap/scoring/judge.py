@@ -11,7 +11,7 @@ orders, once for the answer and once for the reference: no majority.
 
 Forgery. The answer is hostile. It stands between lines with a mark hashed from all texts, so it cannot hold its own
 mark; text like a chat template's control tokens is broken up, so it cannot end its turn; and only the judge's own reply
-is read, in one strict form. Persuasion remains; against it help a probe with wrong answers, a rubric with exact
+is read, in one strict form. Persuasion remains; against it help a sanity check with wrong answers, a rubric with exact
 verifiers beside the judge, and a fixed judge outside the lineage.
 
     replies                                      verdict

@@ -12,7 +12,7 @@ from bootstrap.records import Status
 from bootstrap.scoring.verifier import PATIENCE, Answer, Judgement, Verifier
 
 NUM_VOTES = 3
-"""Right answers beside each probed one, in the group that a verifier of groups sees."""
+"""Right answers beside each checked one, in the group that a verifier of groups sees."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

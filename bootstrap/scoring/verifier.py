@@ -27,7 +27,7 @@ from bootstrap.records import Rollout, Status, Verdict
 from bootstrap.schema import hashed
 
 PATIENCE = 5
-"""`Answer.patience` of answers with a known verdict, so that a slow machine fails no row and no probe."""
+"""`Answer.patience` of answers with a known verdict, so that a slow machine fails no row and no sanity check."""
 REASONS_SHOWN = 3
 MAX_REASON = 300
 

@@ -112,7 +112,7 @@ class Meter:
         return fractions
 
     def annotations(self, started: datetime, bound: Mapping[str, float], environment: Mapping[str, str]) -> Annotations:
-        """Return what was measured from `started` until now; `bound`: the probed rates of the machine."""
+        """Return what was measured from `started` until now; `bound`: the benchmarked rates of the machine."""
         return Annotations(
             started=started.isoformat(timespec="seconds"),
             finished=datetime.now(UTC).isoformat(timespec="seconds"),

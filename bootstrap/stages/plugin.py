@@ -1,13 +1,15 @@
 """A training step of the user's own: one function, named by the recipe as `module:function` or by an entry point.
 
-def step(groups: list[list[Sample]], *, tools: RoundTools, **options) -> list[Lesson]
+    def step(groups: list[list[Sample]], *, tools: RoundTools, **options) -> list[Lesson]
 
 It is called once a round. `groups` has a list of sampled and judged answers for each prompt of the round. The result
 names what the round trains on, each made by `sample.learn(rl=..., ce=..., kl=...)`:
 
-| weight | stream | of | |---|---|---| | `rl` | policy gradient: an advantage for the sample, or a list with one for
-each token | judged answers | | `ce` | cross-entropy: how much the text is imitated | answers and references | | `kl` |
-divergence to the step's teacher (`teaching`) | answers and references |
+| weight | stream | of |
+|---|---|---|
+| `rl` | policy gradient: an advantage for the sample, or a list with one for each token | judged answers |
+| `ce` | cross-entropy: how much the text is imitated | answers and references |
+| `kl` | divergence to the step's teacher (`teaching`) | answers and references |
 
 Other answers are dropped with that reason; the first right answer of each group joins the replay pool in any case. Each
 stream is a mean over its own tokens; replayed sequences (`distillation`) join the streams as in an `rl` step. One

@@ -64,7 +64,7 @@ class ReferencePolicy:
                 contents = {**in_folder(checkpoint.files), FINGERPRINT: checkpoint.fingerprint.encode()}
                 store.put_work("reference", self._key(since), contents)
         else:
-            assert kept is not None, "a reference is stored before the rounds that it guides"
+            assert kept is not None, "a reference is stored before the rounds that use it"
             contents = kept.read_all()
             fingerprint = contents.pop(FINGERPRINT).decode()
             checkpoint = Checkpoint(fingerprint=fingerprint, files=out_of_folder(contents))

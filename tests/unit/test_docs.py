@@ -27,6 +27,7 @@ from bootstrap.config.recipe import Recipe
 from bootstrap.config.steps import Step
 from bootstrap.config.tasks import Task
 from bootstrap.config.verifiers import Verifier
+from bootstrap.schema import RENAMED_SETTINGS
 
 ROOT = Path(__file__).parents[2]
 ELSEWHERE = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "infra/README.md", "examples/README.md")
@@ -209,6 +210,33 @@ def test_the_reference_holds_every_key_and_the_words_about_it() -> None:
     assert not {key for key in keys if f"\n| `{key}` | " not in page}
     # The words that stand under a field of the settings.
     assert "`drop`: groups with equal rewards leave the batch" in page
+
+
+def test_every_key_of_the_reference_has_a_meaning_and_tables_are_tables() -> None:
+    page = GENERATED["docs/reference/settings.md"]
+    rows = [line for line in page.splitlines() if re.match(r"\| `\w+` \| ", line)]
+    assert len(rows) > 200
+    assert not [row for row in rows if re.search(r"\|\s*\|$", row)]
+    assert "\n| estimate | where | gradient, on policy |\n|---|---|---|\n| k1 | reward |" in page
+    assert "| `options` | mapping | `{}` |" in page
+
+
+@pytest.mark.parametrize(
+    ("section", "old", "new"),
+    [(section, *names) for section, renamed in RENAMED_SETTINGS.items() for names in renamed.items()],
+)
+def test_every_renamed_key_is_named_with_its_section(section: str, old: str, new: str) -> None:
+    told = {"Recipe": "the recipe itself", "rejection": "`source: {type: rejection}` of `sft`"}
+    row = f"| {told.get(section, f'step `{section}`')} | `{old}` | `{new}` |"
+    assert row in PAGES["docs/lineage.md"]
+    names = [re.findall(r"`(\w+)`", cell) for cell in _row("CHANGELOG.md", told.get(section, f"step `{section}`"))]
+    assert (old, new) in zip(*names, strict=True)
+
+
+def _row(page: str, first: str) -> list[str]:
+    """Return the cells after the first of a table's row."""
+    [row] = [line for line in PAGES[page].splitlines() if line.startswith(f"| {first} | ")]
+    return row.removeprefix(f"| {first} | ").removesuffix(" |").split(" | ")
 
 
 def test_the_reference_holds_every_command_and_option() -> None:

@@ -5,7 +5,7 @@ import { make } from "./dom.js";
 import { duration, flop, percent, si, signed } from "./words.js";
 
 const BADGES = {
-  champion: "★ champion", promoted: "promoted", rejected: "rejected", aside: "ungated", base: "base",
+  champion: "★ champion", promoted: "promoted", rejected: "rejected", ungated: "ungated", base: "base",
 };
 
 const MARGIN = "in brackets: generalization margin, levels beyond those trained with at least half of the answers right";
@@ -35,7 +35,8 @@ export function card(node) {
       `level ${node.headline} · ${(100 * best.low).toFixed(1)}–${(100 * best.high).toFixed(1)}`));
   if (node.status !== "rejected") button.append(
     make("span", { class: "line", title: MARGIN },
-      `frontier ${node.frontier}` + (node.lead ? ` (+${node.lead})` : "") + ` · ${duration(node.seconds.total)}`),
+      `frontier ${node.frontier}` + (node.generalization_margin ? ` (+${node.generalization_margin})` : "") +
+      ` · ${duration(node.seconds.total)}`),
     make("span", { class: "line" }, `${si(node.tokens.total)} tokens · ${flop(node.flops.total)}`));
   button.append(make("div", { class: "reason", title: node.reason }, node.reason.replace(/^rejected: /, "")));
   return button;

@@ -15,7 +15,7 @@ export function showHead() {
       (nodes.length > 1 ? `, from level ${nodes[0].frontier} at the base` : "") + "."
     : "No generation is committed yet.";
   if (!champion) return;
-  const aside = count("aside") ? `, ${count("aside")} ungated` : "";
+  const ungated = count("ungated") ? `, ${count("ungated")} ungated` : "";
   tile("Champion", champion.name, champion.headline === null ? "" :
     `level ${champion.headline}: ${percent(champion.accuracy[champion.headline].accuracy)}`);
   tile("Frontier", `level ${champion.frontier}`, "all levels up to it are mastered", sparkline());
