@@ -16,7 +16,10 @@ A name that changes again gets a line in the tables below, and schema 5 the name
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+from bootstrap.errors import StoreError
 
 SCHEMA_VERSION = 4
 READABLE = frozenset({3, 4})
@@ -42,10 +45,29 @@ _PHASES = {"health": "diagnostics"}
 _ANNOTATIONS = {"probe": "benchmark"}
 _COLUMNS: Mapping[str, Mapping[str, str]] = {"UpdateRow": {"live_groups": "informative_groups"}}
 """Row class -> column in schema 3 -> column."""
+_ROWS = {"updates.parquet": "UpdateRow"}
+"""File of a table with renamed columns -> class of its rows."""
 _KINDS = {"diagnostics": "health"}
 """Kind of an artifact -> what schema 3 calls it."""
 _FILES: Mapping[str, Mapping[str, str]] = {"health": {"diagnostics.json": "health.json"}}
 """Kind in schema 3 -> file -> what it is called in such an artifact."""
+_OWN = frozenset({"options", "json_schema", "config", "levels"})
+"""Settings whose value is a user's own data, or holds no section: every name in it stays, in either direction."""
+_OWN_OF_PLUGIN = frozenset({"settings"})
+"""Settings of sections of type `plugin` to which this applies too; elsewhere they hold sections."""
+
+
+def check_readable(stored: Any, *, place: Path) -> None:
+    """Raise StoreError where `stored`, a header or a record's payload as JSON data, is of a schema not in `READABLE`.
+
+    Data that tell no version pass; their reader refuses them. `place`: what the message names.
+    """
+    version = stored.get("schema_version") if isinstance(stored, Mapping) else None
+    if type(version) is int and version not in READABLE:
+        raise StoreError(
+            f"{place} was written with schema version {version}, this program writes {SCHEMA_VERSION}: use the program "
+            "that made it, or start a new lineage with --lineage NAME"
+        )
 
 
 def renamed_setting(section: str, name: str) -> str:
@@ -107,6 +129,11 @@ def columns(row: type) -> Mapping[str, str]:
     return _COLUMNS.get(row.__name__, {})
 
 
+def columns_of_file(name: str) -> Mapping[str, str]:
+    """Return what `columns` does, by the name of the table's file."""
+    return _COLUMNS.get(_ROWS.get(name, ""), {})
+
+
 def _is_before(payload: Any) -> bool:
     return isinstance(payload, Mapping) and payload.get("schema_version") == _BEFORE
 
@@ -130,21 +157,29 @@ def _by_phase(stored: Any) -> Any:
 
 
 def _sections(value: Any, names: Mapping[str, Mapping[str, str]]) -> Any:
-    """Return JSON data with the keys of its sections renamed, each by the section's `type`."""
+    """Return JSON data with the keys of its sections renamed, each by the section's `type`; a user's own data stay."""
     if isinstance(value, Mapping):
         kind = value.get("type")
-        own = names.get(kind, {}) if isinstance(kind, str) else {}
-        return {own.get(name, name): _sections(inner, names) for name, inner in value.items()}
+        own = _OWN | _OWN_OF_PLUGIN if kind == "plugin" else _OWN
+        found = {name: inner if name in own else _sections(inner, names) for name, inner in value.items()}
+        return _renamed(found, names.get(kind, {}) if isinstance(kind, str) else {})
     return [_sections(inner, names) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def _renamed(data: Any, names: Mapping[str, str]) -> Any:
-    """Return a mapping with keys renamed; any other value, which its own reader refuses, as it is."""
+    """Return a mapping with keys renamed; any other value, which its own reader refuses, as it is.
+
+    A key stays where its new name is there too, so that none is lost.
+    """
     match data:
         case {}:
-            return {names.get(name, name): value for name, value in data.items()}
+            return {names[name] if _moves(name, data, names) else name: value for name, value in data.items()}
         case _:
             return data
+
+
+def _moves(name: str, data: Mapping[str, Any], names: Mapping[str, str]) -> bool:
+    return name in names and names[name] not in data
 
 
 def _inverse(names: Mapping[str, str]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Training steps inside a generation: `sft`, `distill`, `rl`, and the union of all kinds."""
 
-from typing import Annotated, ClassVar, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -12,7 +13,7 @@ from bootstrap.config.plugin_step import PluginStep
 from bootstrap.config.sampling_step import PolicyStep
 from bootstrap.config.self_play import SelfPlayStep
 from bootstrap.config.sources import Drawing, Levels, References, Rejection, SftSource
-from bootstrap.config.step import MergeStep, Portion, UpdateSettings, Words, batches, replayed
+from bootstrap.config.step import MergeStep, Portion, StepBase, UpdateSettings, Words, batches, replayed
 
 
 class SftStep(UpdateSettings):
@@ -224,3 +225,13 @@ class RlStep(PolicyStep):
 
 
 Step = Annotated[SftStep | DistillStep | RlStep | SelfPlayStep | MergeStep | PluginStep, ByType()]
+_STEPS: dict[str, type[StepBase]] = {kind.model_fields["type"].default: kind for kind in get_args(get_args(Step)[0])}
+
+
+def tells_rates(step: Mapping[str, Any]) -> bool:
+    """Whether a stored step's verdicts measure how often prompts are solved (`StepBase.tells_rates`).
+
+    `step`: its settings as plain JSON. False where its type is unknown, as in a lineage of another version.
+    """
+    kind = _STEPS.get(str(step.get("type")))
+    return kind is not None and kind.tells_rates

@@ -38,6 +38,8 @@ class Receipt(Record):
     model_id: str
     version: str
     """Version of the registered model, unrelated to the generation's number."""
+    shown_as: int = 1
+    """`graph.SCHEMA` of what was published; a marker that does not tell it is of 1."""
     samples: tuple[dict[str, Any], ...] = ()
     """Rollouts on the lineage page, kept so that drawing the page again reads no artifact."""
 

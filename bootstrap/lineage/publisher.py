@@ -43,7 +43,7 @@ from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.lock import lineage_lock
 from bootstrap.store.pretrained import Pretrained, pretrained_of
 
-SCHEMA = "1"
+SCHEMA = str(graph.SCHEMA)
 PAGE_SAMPLES = 6
 """Rollouts per generation shown on the lineage page."""
 LOCK_SECONDS = 60.0
@@ -136,7 +136,8 @@ class _Publisher:
         self.registry = Registry(self.client, self.experiment_id, lineage=self.lineage, name=name)
         self.root_run = self._root(key)
         root_run_id = self.root_run.info.run_id
-        self.receipts = self.outbox.receipts(self.entries, lineage_run_id=root_run_id)
+        receipts = self.outbox.receipts(self.entries, lineage_run_id=root_run_id)
+        self.receipts = {number: receipt for number, receipt in receipts.items() if receipt.shown_as == graph.SCHEMA}
         unmarked = [entry for entry in self.entries if entry.generation.number not in self.receipts]
         recovered = {entry.generation.number: found for entry in unmarked if (found := self._recovered(entry))}
         self.receipts |= recovered
@@ -208,7 +209,7 @@ class _Publisher:
             self.client,
             run_id,
             points=[] if self.final is None else metrics.of_final(self.final, at=self._finished(self.final.generation)),
-            tags={"mlflow.note.content": note, **tags.of_head(self.entries)},
+            tags={"mlflow.note.content": note, "bootstrap.schema": SCHEMA, **tags.of_head(self.entries)},
         )
         self._settle(run_id)
         self.registry.point("champion", self.receipts[self.entries[-1].generation.champion].version)
@@ -283,15 +284,17 @@ class _Publisher:
             "mlflow.parentRunId": root_run_id,
             "bootstrap.model_id": receipt.model_id,
             "bootstrap.model_version": receipt.version,
+            "bootstrap.schema": SCHEMA,
             "bootstrap.published": entry.hash,
         }
         batches.log(self.client, run_id, tags=done)
         return receipt
 
     def _recovered(self, entry: Entry) -> Receipt | None:
-        """Return the receipt of a published generation from its run's tags; None if it is not published."""
+        """Return the receipt of a published generation from its run's tags; None if it is not published as of today."""
         run = self.shown.run(self.shown.key_of(entry))
-        if run is None or run.data.tags.get("bootstrap.published") != entry.hash:
+        kept = {} if run is None else run.data.tags
+        if run is None or (kept.get("bootstrap.published"), kept.get("bootstrap.schema")) != (entry.hash, SCHEMA):
             return None
         rows = samples.readable(self.store, entry.generation, count=self.sample_rollouts)
         ids = run.data.tags.get("bootstrap.model_id", ""), run.data.tags.get("bootstrap.model_version", "")
@@ -307,6 +310,7 @@ class _Publisher:
             run_id=run_id,
             model_id=model_id,
             version=version,
+            shown_as=graph.SCHEMA,
             samples=tuple(samples.pick(rows, count=PAGE_SAMPLES)),
         )
 

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bootstrap import schema
 from bootstrap.canonical import sha256
 from bootstrap.errors import StoreCorrupt
 from bootstrap.ledger_records import Generation
@@ -60,11 +61,12 @@ def columns(artifact: Artifact, name: str, *, wanted: list[str] | None = None) -
 def numbers(artifact: Artifact, name: str) -> list[dict[str, float]]:
     """Return the numeric columns of an artifact's table as rows without missing values; empty without such a file.
 
-    Raises StoreCorrupt if the file is broken.
+    Columns have the names of today (`schema.py`). Raises StoreCorrupt if the file is broken.
     """
     if name not in artifact.files:
         return []
-    table = _table(artifact, name)
+    table, former = _table(artifact, name), schema.columns_of_file(name)
+    table = table.rename_columns([former.get(column, column) for column in table.column_names])
     numeric = [
         field.name for field in table.schema if pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
     ]

@@ -18,6 +18,7 @@ from bootstrap.config.base import identity_of
 from bootstrap.config.base_model import GenerationModel
 from bootstrap.config.folders import fit_problems
 from bootstrap.config.recipe import Recipe
+from bootstrap.config.steps import tells_rates
 from bootstrap.errors import RecipeError
 from bootstrap.ids import RolloutId
 from bootstrap.ledger_records import ComputeCost, Generation
@@ -102,12 +103,12 @@ class Origin:
         ]
 
     def rates(self) -> PassRates:
-        """Return how often each prompt was answered right in the `rl` steps that made its weights."""
+        """Return how often each prompt was answered right in the steps that made its weights and tell it."""
         header, total = self.store.header(), PassRates()
         own = ancestors(self.entries, [self.generation.number])
         for entry in contributors(self.entries, [self.generation.number]):
             if (number := entry.generation.number) in own:
-                sampled = [step["type"] == "rl" for step in header.steps(number)]
+                sampled = [tells_rates(step) for step in header.steps(number)]
                 total.merge(rates_of(self.store, entry.generation, sampled=sampled))
         return total
 

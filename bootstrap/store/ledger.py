@@ -73,7 +73,8 @@ class Ledger:
     def read(self) -> list[Entry]:
         """Return all records in order, the chain verified.
 
-        Raises StoreError if there is no ledger; StoreCorrupt naming the file that is missing, unreadable or altered.
+        Raises StoreError if there is no ledger or another version of this program wrote a record; StoreCorrupt naming
+        the file that is missing, unreadable or altered.
         """
 
         def refuse(fault: StoreCorrupt) -> None:
@@ -146,10 +147,16 @@ def _hash(payload: Any, previous: str) -> str:
 
 
 def _load(path: Path, previous: str | None) -> Entry:
-    """Read and verify one record; with `previous` None its link to the one before is not checked."""
+    """Read and verify one record; with `previous` None its link to the one before is not checked.
+
+    Raises StoreCorrupt; StoreError if another version of this program wrote it.
+    """
     data = durable.read_file(path)
     try:
-        match json.loads(data):
+        record = json.loads(data)
+        # First of all: another version may hash otherwise, and what it wrote is sound.
+        schema.check_readable(record.get("payload") if isinstance(record, dict) else None, place=path)
+        match record:
             case {"annotations": annotations, "hash": recorded, "payload": payload, "previous": link, **others} if (
                 not others
             ):

@@ -11,6 +11,7 @@
 Writers call `open` first, under `lineage_lock`; readers need neither. Left out: what the stages store.
 """
 
+import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
@@ -105,9 +106,8 @@ class LineageStore:
         return header
 
     def _is_untouched(self, lineage: str) -> bool:
-        """Whether the folder holds a lineage of that name and schema version without any output."""
-        found = self.header()
-        same = found.schema_version in schema.READABLE and found.lineage == lineage
+        """Whether the folder holds a lineage of that name without any output."""
+        same = self.header().lineage == lineage
         return same and not self.artifact_folders() and not _visible(self.work_folder) and not self.ledger.read()
 
     def check(self, lineage: str, *, identity: Mapping[str, Any]) -> None:
@@ -118,7 +118,8 @@ class LineageStore:
     def header(self) -> Header:
         """Return the lineage's header, its recipe under today's names.
 
-        Raises StoreError if there is no lineage, StoreCorrupt if the file is broken.
+        Raises StoreError if there is no lineage or another version of this program made it, StoreCorrupt if the file is
+        broken.
         """
         path = self.root / HEADER_NAME
         if not self.exists:
@@ -127,6 +128,8 @@ class LineageStore:
             )
         data = durable.read_file(path)
         try:
+            # First of all: another version may hash otherwise, and what it wrote is sound.
+            schema.check_readable(json.loads(data), place=self.root)
             header = Header.model_validate_json(data)
             if (computed := digest_of(schema.hashed(header.identity))) != header.digest:
                 raise ValueError(f"expected the digest {computed} of its identity, found {header.digest}")
@@ -199,11 +202,6 @@ class LineageStore:
 
     def _check_same(self, wanted: Header) -> None:
         found = self.header()
-        if found.schema_version not in schema.READABLE:
-            raise StoreError(
-                f"{self.root} was written with schema version {found.schema_version}, this program writes "
-                f"{wanted.schema_version}: use the program that made it, or start a new lineage with --lineage NAME"
-            )
         changes = [*_differences(found.lineage, wanted.lineage, "lineage")]
         changes += _differences(found.identity, wanted.identity, "")
         if changes:

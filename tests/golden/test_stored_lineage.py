@@ -18,7 +18,8 @@ from bootstrap.config.load import load_recipe
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError
 from bootstrap.ledger_records import GenerationOutcome
-from bootstrap.lineage import queries
+from bootstrap.lineage import queries, samples
+from bootstrap.lineage.outbox import Outbox
 from bootstrap.schema import RENAMED_SETTINGS, SCHEMA_VERSION
 from bootstrap.stages.tables import Tables
 from bootstrap.store.lineage_store import LineageStore
@@ -87,6 +88,36 @@ def test_its_tables_are_read_under_the_names_of_today(root: Path) -> None:
     last = store.ledger.read()[2].generation
     shares = [row.informative_groups for ref in last.steps.values() for row in Tables.read(store.artifact(ref)).updates]
     assert len(shares) == 7 and {share for share in shares if share is not None} <= {0.0, 1 / 6, 2 / 6}
+
+
+@pytest.mark.mlflow
+def test_it_is_published_under_the_names_of_today(root: Path, tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    from bootstrap.lineage.publisher import publish
+
+    store, uri = LineageStore(root), f"sqlite:///{tmp_path}/mlflow.db"
+    entries = store.ledger.read()
+    (step,) = entries[1].generation.steps.values()
+    numbers = samples.numbers(store.artifact(step), "updates.parquet")
+    assert any("informative_groups" in row for row in numbers) and all("live_groups" not in row for row in numbers)
+    settings = recipe_by("remembered", root).model_dump(mode="json")
+    assert publish(root, tracking_uri=uri, experiment=None, recipe=settings, sample_rollouts=2) == [0, 1, 2]
+    client = MlflowClient(tracking_uri=uri)
+    shown = client.get_run(Outbox(root, tracking_uri=uri, experiment="bootstrap/stored").receipts(entries)[1].run_id)
+    assert "train/informative_groups" in shown.data.metrics and "train/live_groups" not in shown.data.metrics
+    assert not any(name.startswith("health/") for name in shown.data.metrics)
+
+
+def test_a_fork_of_it_starts_from_its_weights(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    origin = LineageStore(root).ledger.read()
+    stages = "generations={count: 0, steps: [{type: distill, updates: 1}]}"
+    words = ["fork", "stored@gen-2", "heir", stages, "--store", str(root.parent)]
+    assert main(words) == 0, capsys.readouterr().err
+    heir = root.parent / "heir"
+    (base,) = tiny.grow(load_recipe(heir / "recipe.json"), heir)
+    assert base.generation.fingerprint == origin[2].generation.fingerprint
+    assert base.generation.schema_version == SCHEMA_VERSION and verify(heir).is_clean and verify(root).is_clean
 
 
 @pytest.mark.parametrize("name", ["remembered", "rewritten"])

@@ -13,6 +13,7 @@ from bootstrap.cli.fork import fork_lineage
 from bootstrap.cli.remembered import FILE_NAME, recall_recipe, remember_recipe
 from bootstrap.cli.run import planned
 from bootstrap.config.load import load_recipe
+from bootstrap.config.steps import tells_rates
 from bootstrap.errors import RecipeError, StoreError
 from bootstrap.ledger_records import Edge
 from bootstrap.lineage import queries
@@ -20,6 +21,7 @@ from bootstrap.lineage.curves import Quality, curve
 from bootstrap.selection.replay import ReplayPool
 from bootstrap.selection.retirement import PassRates
 from bootstrap.stages.answers import INHERITED, ancestors, answers_of, rates_of
+from bootstrap.stages.origin import Origin
 from bootstrap.stages.tables import Tables
 from bootstrap.store.ancestry import compute_cost, total
 from bootstrap.store.ledger import Entry
@@ -140,6 +142,22 @@ def test_a_fork_keeps_the_ages_of_its_answers_and_what_its_origin_has_solved(tmp
     second = LineageStore(tmp_path / "second")
     assert [a.generation for a in answers_of(second, again.generation)] == [a.generation for a in inherited]
     assert rates_of(second, again.generation, sampled=[]).counts == rates.counts
+
+
+def test_a_fork_knows_what_a_step_of_the_users_own_found_solved(tmp_path):
+    step = {"type": "plugin", "uses": "support.plugin_steps:everything", "options": {"rl": 1.0}, "rounds": 2}
+    step |= {"prompts_per_update": 3, "group_size": 4}
+    entries = tiny.grow(tiny.recipe(steps=[step, tiny.DISTILL], count=1), tmp_path / "tiny")
+    store = LineageStore(tmp_path / "tiny")
+    told = rates_of(store, entries[1].generation, sampled=[True, False]).counts
+    assert told, "its answers must be judged for this test to mean anything"
+    assert Origin(store=store, entries=entries).rates().counts == told
+
+
+def test_a_step_of_a_type_that_is_unknown_tells_no_rates():
+    kinds = ("rl", "plugin", "sft", "distill", "self_play", "merge", "later")
+    told = {kind: tells_rates({"type": kind}) for kind in kinds}
+    assert [kind for kind in kinds if told[kind]] == ["rl", "plugin"] and not tells_rates({})
 
 
 def test_a_fork_draws_no_prompt_again_that_its_origin_has_solved(tmp_path):

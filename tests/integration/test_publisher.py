@@ -21,7 +21,7 @@ from support.lineage_factory import NASTY, PROMOTED, RECIPE, REJECTED, build, gr
 
 from bootstrap.errors import StoreCorrupt, TrackingError
 from bootstrap.ledger_records import Edge
-from bootstrap.lineage import publisher, tracking
+from bootstrap.lineage import graph, publisher, tracking
 from bootstrap.lineage.outbox import Outbox, Receipt
 from bootstrap.lineage.publisher import publish
 from bootstrap.store.ledger import Entry
@@ -520,3 +520,26 @@ def test_a_torn_marker_counts_as_unpublished(fresh: tuple[Path, str]) -> None:
     marker.write_text(marker.read_text()[:20])
     assert put(root, uri) == [2]
     assert counts(uri) == before
+
+
+def test_what_is_shown_under_another_schema_is_published_again_once(
+    fresh: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, uri = fresh
+    with monkeypatch.context() as patch:
+        patch.setattr(graph, "SCHEMA", 1)
+        patch.setattr(publisher, "SCHEMA", "1")
+        assert put(root, uri) == [0, 1, 2, 3]
+    for marker in (root / "outbox").glob("*/0*.json"):
+        kept = json.loads(marker.read_bytes())
+        assert kept.pop("shown_as") == 1
+        # Markers of that time do not tell it.
+        marker.write_text(json.dumps(kept))
+    before = counts(uri)
+    assert put(root, uri) == [0, 1, 2, 3]
+    assert put(root, uri) == [] and counts(uri) == before, "onto the same pages"
+    client = MlflowClient(tracking_uri=uri)
+    runs = client.search_runs([client.get_experiment_by_name("bootstrap/addition").experiment_id])
+    assert {run.data.tags["bootstrap.schema"] for run in runs} == {"2"}
+    shutil.rmtree(root / "outbox")
+    assert put(root, uri) == [0, 1, 2, 3] and counts(uri) == before

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support import lineage_factory
+from support import lineage_factory, tiny
 
 from bootstrap import errors, provenance
 from bootstrap.bench.workers import WorkersRow
@@ -538,6 +538,9 @@ def test_a_run_ends_with_the_table_and_says_how_to_see_it(tmp_path: Path, recipe
     other = bootstrap("run", recipe_path, "seed=1", "--local")
     assert other.returncode == 3
     assert "changed: seed: 0 -> 1" in other.stderr
+    undisturbed = tiny.grow(load_recipe(recipe_path), tmp_path / "alone")
+    found = LineageStore(tmp_path / "runs" / "tiny").ledger.read()
+    assert [entry.hash for entry in found] == [entry.hash for entry in undisturbed], "MLflow decides on nothing"
 
 
 @pytest.mark.training

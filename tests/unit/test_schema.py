@@ -40,6 +40,28 @@ def test_ids_are_made_of_the_names_of_schema_3() -> None:
     assert stage_id("diagnostics", {"seed": 1}) == stage_id("health", {"seed": 1}) != stage_id("evaluate", {"seed": 1})
 
 
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"type": "plugin", "uses": "a:b", "options": {"inner": {"type": "rl", "updates": 1, "rounds": 2, "probe": 3}}},
+        {"type": "plugin", "uses": "a:b", "options": {"type": "rl", "rounds": 2}},
+        {"type": "plugin", "uses": "a:b", "settings": {"inner": [{"type": "self_play", "rounds": 2}]}},
+        {"type": "json_schema", "json_schema": {"properties": {"x": {"type": "rl", "updates": 1}}}},
+        {"name": "sums", "config": {"type": "rl", "rounds": 2}, "levels": [{"type": "rl", "updates": 2}]},
+        {"type": "rl", "updates": 1, "rounds": 2},
+    ],
+)
+def test_a_users_own_data_keep_their_names_in_both_directions(section: dict[str, Any]) -> None:
+    recipe = {"task": {}, "generations": {"steps": [section]}}
+    assert schema.settings(recipe) == recipe == schema.hashed(recipe)
+    assert schema.hashed({"settings": section}) == {"settings": section}
+
+
+def test_no_key_is_lost_where_both_names_are_there() -> None:
+    recipe = {"task": {}, "generations": {}, "health": 1, "diagnostics": 2}
+    assert schema.settings(recipe) == recipe == schema.hashed(recipe)
+
+
 def test_every_renamed_setting_is_one_and_no_former_name_is() -> None:
     recipe = tiny.recipe()
     fields = {"Recipe": type(recipe), "rl": RlStep, "self_play": SelfPlayStep, "rejection": Rejection}
@@ -66,7 +88,7 @@ def former(payload: dict[str, Any]) -> dict[str, Any]:
     found["books"], found["health"] = found.pop("accounting"), found.pop("diagnostics")
     found["artifacts"] = {**found["artifacts"], "health": {"id": "1", "digest": "2", "path": "artifacts/health-1"}}
     report = {**found["report"]}
-    found["report"] = {**report, "lead": report.pop("generalization_margin")}
+    found["report"] = {"lead": report.pop("generalization_margin"), **report}
     found["compute"] = {**found["compute"], "flops": {"health": 2.0}, "tokens": {"health": 3}}
     cost = {"start": {"health": 4.0}, "since": {"train": 5.0}}
     found["edges"] = [
