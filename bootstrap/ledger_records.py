@@ -25,10 +25,6 @@ class GenerationOutcome(StrEnum):
     UNGATED = "ungated"
     """Ungated: by the recipe not compared with the champion, as a student or a control."""
 
-    @property
-    def may_be_champion(self) -> bool:
-        return self in (GenerationOutcome.BASE, GenerationOutcome.PROMOTED)
-
 
 class Interval(Record):
     low: float

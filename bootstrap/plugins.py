@@ -141,7 +141,12 @@ def number(value: Any, where: str) -> float:
 
 
 def per_token(value: Any, length: int, where: str) -> float | list[float]:
-    """Return the number of a sample, or that of each of its `length` tokens. Raises ValueError as `number`."""
+    """Return the number of a sample, or that of each of its `length` tokens. Raises ValueError as `number`.
+
+    An array without dimensions is the number that it holds.
+    """
+    if getattr(value, "ndim", None) == 0:
+        value = value.tolist()
     if isinstance(value, Real):
         return number(value, where)
     return [number(one, where) for one in listed(value, length, f"tokens of {where}")]

@@ -22,10 +22,10 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from bootstrap.config.faults import (
-    Fault,
     MissingSetting,
     MissingType,
     NotOfForm,
+    SettingFault,
     UnknownSetting,
     UnknownType,
     in_parentheses,
@@ -106,7 +106,7 @@ class Settings(BaseModel):
         field = cls.model_fields[detail["loc"][0]]
         match detail:
             case {"type": "missing"}:
-                fault: Fault = MissingSetting(types=_types_in(field), description=field.description)
+                fault: SettingFault = MissingSetting(types=_types_in(field), description=field.description)
             case {"type": "string_pattern_mismatch", "ctx": {"pattern": pattern}}:
                 fault = NotOfForm(f"of the form {pattern}{in_parentheses(field.description)}")
             case {"ctx": {"error": MissingType() as fault}}:

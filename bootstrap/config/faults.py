@@ -10,7 +10,7 @@ from typing import Any
 from bootstrap.schema import renamed_setting
 
 
-class Fault(ValueError):
+class SettingFault(ValueError):
     """What is wrong with data; the answers hold where a kind says nothing else."""
 
     form: str | None = None
@@ -23,24 +23,24 @@ class Fault(ValueError):
     """Type of the section's default; None without a default."""
 
 
-def fault_of(detail: Mapping[str, Any]) -> Fault | None:
+def fault_of(detail: Mapping[str, Any]) -> SettingFault | None:
     """Return the fault in pydantic's account of an error; None where pydantic itself refused the value."""
     match detail:
-        case {"ctx": {"error": Fault() as fault}}:
+        case {"ctx": {"error": SettingFault() as fault}}:
             return fault
         case {"ctx": {"error": error}}:
-            return Fault(str(error))
+            return SettingFault(str(error))
     return None
 
 
-class UnknownSetting(Fault):
+class UnknownSetting(SettingFault):
     """A key that these settings do not have; `section`: their `type`, or else their class's name."""
 
     def __init__(self, name: str, known: Sequence[str], *, section: str = "") -> None:
         super().__init__(f"no such setting{renamed_setting(section, name) or did_you_mean(name, known)}")
 
 
-class MissingSetting(Fault):
+class MissingSetting(SettingFault):
     """A setting that has no default and is not given."""
 
     is_absence = True
@@ -50,14 +50,14 @@ class MissingSetting(Fault):
         super().__init__(f"missing; add it{hint or in_parentheses(description)}")
 
 
-class UnknownType(Fault):
+class UnknownType(SettingFault):
     """A `type` that no member of the union has."""
 
     def __init__(self, given: object, types: Sequence[str]) -> None:
         super().__init__(f"no such type {str(given)!r}{did_you_mean(str(given), types)}")
 
 
-class MissingType(Fault):
+class MissingType(SettingFault):
     """A section without the `type` that would say which member of a union it is."""
 
     def __init__(self, types: Sequence[str]) -> None:
@@ -65,7 +65,7 @@ class MissingType(Fault):
         self.types = types
 
 
-class NotOfForm(Fault):
+class NotOfForm(SettingFault):
     """A value of another form than `form`."""
 
     def __init__(self, form: str) -> None:

@@ -58,6 +58,10 @@ class PluginStep(PluginSettings, SamplingStep):
         return "drawn" if self.prompts_per_update else "references"
 
     @property
+    def shown_by(self) -> str:
+        return self.uses
+
+    @property
     def own_teaching(self) -> Taught | None:
         return self.teaching
 
@@ -79,7 +83,7 @@ class PluginStep(PluginSettings, SamplingStep):
         return self.with_replay(drawn if self.prompts_per_update else f"references shown by {self.uses}", words)
 
     def portions(self, *, learned: float) -> tuple[Portion, ...]:
-        # At most: the function may leave samples out.
+        # All answers, of which the function may leave some out; the references that it shows are its own choice.
         return self.with_replayed(learned, updates=self.rounds)
 
     def draws(self) -> Placed[Drawing]:

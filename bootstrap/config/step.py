@@ -153,6 +153,11 @@ class StepBase(Settings):
         """Return the settings that show the task's reference answers."""
         return ()
 
+    @property
+    def shown_by(self) -> str:
+        """The function that decides how many references the step shows; empty where the settings do."""
+        return ""
+
     def rejections(self) -> Placed[Rejection]:
         """Return the settings of rejection sampling."""
         return ()

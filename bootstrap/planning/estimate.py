@@ -18,11 +18,11 @@ from typing import Any
 from bootstrap.compute import ModelShape, forward_flops, generate_flops, train_flops
 from bootstrap.config.base_model import ModelSettings
 from bootstrap.config.distillation import Taught
+from bootstrap.config.model_origins import ModelOrigins
 from bootstrap.config.models import Model, outside_model, server_model
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.steps import Step
 from bootstrap.errors import VerifierError
-from bootstrap.ledger_records import Generation
 from bootstrap.planning.lengths import SAMPLED_PROMPTS, Lengths, num_heldout
 from bootstrap.planning.memory import memory_bytes
 from bootstrap.planning.rates import rates_of
@@ -32,7 +32,7 @@ from bootstrap.prompts.task import own_level
 from bootstrap.scoring.verifier import Tools
 from bootstrap.selection.curriculum import drawn_levels, last_evaluated, replay_levels
 from bootstrap.stages.readable import leave_out_by_settings
-from bootstrap.stages.resolver import Found, Resolver, candidates
+from bootstrap.stages.resolver import Resolver, candidates
 from bootstrap.store.ledger import Entry
 
 INFORMATIVE_SHARE = 0.15
@@ -40,27 +40,23 @@ INFORMATIVE_SHARE = 0.15
 `pipelines/quickstart.yaml` have 0.08 to 0.27, since a level is mastered long before its generation ends."""
 
 
-class Estimates:
+class CostEstimates:
     """The estimates of a recipe's models: generation 0's, and those of stages that start from another."""
 
     def __init__(
         self,
         recipe: Recipe,
-        committed: Sequence[Generation],
+        resolvers: Sequence[Resolver],
         *,
-        last: int,
         config: dict[str, Any] | None = None,
         tools: Tools | None = None,
     ) -> None:
-        """`last`: number of the last generation. Raises RecipeError when a verifier can use too few rows of a file."""
+        """`resolvers`: of all generations. Raises RecipeError when a verifier can use too few rows of a file."""
         self.recipe = recipe
         self._config = config
-        self._resolvers = [Resolver(recipe, committed, number) for number in range(last + 1)]
-        self._origins: list[ModelSettings | None] = [recipe.base.model]
-        """The model that each generation goes back to; None while the gate has yet to decide between several."""
-        for number, resolver in enumerate(self._resolvers[1:], start=1):
-            outside = None if resolver.parents else outside_model(recipe.generations.position(number).stage.init)
-            self._origins.append(outside or self._common(resolver.parents))
+        self._origins = ModelOrigins(
+            recipe, last=len(resolvers) - 1, meant=lambda name, number: candidates(resolvers[number].find(name))
+        )
         self.task = build_task(recipe.task)
         self.panel = {name: build_task(watched.task) for name, watched in recipe.evaluation.panel.items()}
         self.unread: list[str] = []
@@ -73,7 +69,7 @@ class Estimates:
             except VerifierError as error:
                 # A plan may be made where the run's packages, or what confines its programs, are not.
                 self.unread.append(f"which rows the verifier {verifier.type} can use is not known here: {error}")
-        self._made: dict[ModelSettings, Estimate] = {}
+        self._made: dict[ModelSettings, CostEstimate] = {}
         self._heldout: dict[int, int] = {}
 
     def num_heldout(self, level: int) -> int:
@@ -83,20 +79,15 @@ class Estimates:
             self._heldout[level] = num_heldout(self.task, level, self.recipe.evaluation.prompts_per_level)
         return self._heldout[level]
 
-    def of(self, number: int) -> "Estimate":
+    def of(self, number: int) -> "CostEstimate":
         """Return the estimate of a generation's model."""
-        return self._of_model(self._origins[number])
+        return self._of_model(self._origins.of(number))
 
-    def _common(self, found: Sequence[Found]) -> ModelSettings | None:
-        """Return the model that all candidates of some generations go back to; None where they differ."""
-        first, *others = (self._origins[number] for one in found for number in candidates(one))
-        return first if all(other == first for other in others) else None
-
-    def _of_model(self, origin: ModelSettings | None) -> "Estimate":
+    def _of_model(self, origin: ModelSettings | None) -> "CostEstimate":
         # The size of one of several models is not known yet; the lineage's own stands for it.
         model = origin or self.recipe.base.model
         if model not in self._made:
-            self._made[model] = Estimate(self, PlannedModel(self.recipe, model, forked=self._config))
+            self._made[model] = CostEstimate(self, PlannedModel(self.recipe, model, forked=self._config))
         return self._made[model]
 
     def shape_of(self, name: Model, number: int) -> ModelShape:
@@ -104,11 +95,7 @@ class Estimates:
         outside = outside_model(name)
         if outside is not None and outside.folder is not None:
             return shape_of_folder(outside.folder)
-        return (self.of(number) if name == "start" else self._of_model(self._origin(name, number))).model.shape
-
-    def _origin(self, name: Model, number: int) -> ModelSettings | None:
-        """Return the model that a name of generation `number` goes back to; None while the gate has yet to decide."""
-        return outside_model(name) or self._common([self._resolvers[number].find(name)])
+        return self._of_model(self._origins.named(name, number=number)).model.shape
 
     def memory_bytes(self) -> int:
         """Return bytes of one worker at its fullest."""
@@ -127,10 +114,10 @@ class Estimates:
         return measured / estimated if measured and estimated else 1.0
 
 
-class Estimate:
+class CostEstimate:
     """Tokens, FLOPs and seconds of the generations that go back to one of a recipe's models."""
 
-    def __init__(self, family: Estimates, model: PlannedModel) -> None:
+    def __init__(self, family: CostEstimates, model: PlannedModel) -> None:
         self.family, self.model, self.recipe = family, model, family.recipe
 
     @cached_property

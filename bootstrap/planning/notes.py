@@ -6,7 +6,7 @@ from bootstrap.config.recipe import Recipe
 from bootstrap.config.steps import Step
 from bootstrap.config.tasks import tasks_of
 from bootstrap.learner_records import RatioLevel
-from bootstrap.planning.estimate import Estimates
+from bootstrap.planning.estimate import CostEstimates
 from bootstrap.planning.rates import precision_of
 from bootstrap.prompts.overlap import files_of
 from bootstrap.prompts.task import own_level
@@ -58,6 +58,8 @@ def notes(recipe: Recipe) -> Iterator[str]:
             )
     if any(step.pays_for_anything for step in steps):
         yield "the proposer is not paid for what can be learnt (a control: problems of any difficulty)"
+    for function in dict.fromkeys(step.shown_by for step in steps if step.shown_by):
+        yield f"references that {function} shows are not counted: how many it trains on is its own choice"
     yield from filter(None, (awaited(recipe, place) for place in recipe.verifiers()))
     if precision_of(recipe) == "emulated bf16":
         yield (
@@ -66,7 +68,7 @@ def notes(recipe: Recipe) -> Iterator[str]:
         )
 
 
-def notes_on_data(estimates: Estimates, *, levels: Collection[int]) -> Iterator[str]:
+def notes_on_data(estimates: CostEstimates, *, levels: Collection[int]) -> Iterator[str]:
     """Yield what the tasks' rows and prompts say of the plan; `levels`: all that are aimed at."""
     task, panel = estimates.task, estimates.panel
     yield from estimates.unread

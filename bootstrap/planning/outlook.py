@@ -28,14 +28,15 @@ class Outlook:
     target_levels: tuple[int, ...]
 
 
-def outlook(recipe: Recipe, committed: Sequence[Generation], *, last: int, highest: int | None) -> list[Outlook]:
-    """Return generations 0 to `last`; `highest`: the task's last level, None without one."""
+def outlook(
+    recipe: Recipe, committed: Sequence[Generation], resolvers: Sequence[Resolver], *, highest: int | None
+) -> list[Outlook]:
+    """Return the generations of `resolvers`, 0 first; `highest`: the task's last level, None without one."""
     found: list[Outlook] = []
     trained: list[int] = []
     """Of each generation, the highest level that it and its ancestors were trained on."""
     accuracies: list[dict[int, float]] = []
-    for number in range(last + 1):
-        models = Resolver(recipe, committed, number)
+    for number, models in enumerate(resolvers):
         if number < len(committed):
             generation = committed[number]
             targets, parents = generation.target_levels, generation.parents

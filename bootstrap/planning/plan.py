@@ -16,13 +16,14 @@ from bootstrap.config.sources import Replay
 from bootstrap.config.step import Words
 from bootstrap.config.steps import Step
 from bootstrap.levels import level_range
-from bootstrap.planning.estimate import Estimates
+from bootstrap.planning.estimate import CostEstimates
 from bootstrap.planning.notes import SPENT, is_unfiltered, notes, notes_on_data
 from bootstrap.planning.outlook import alpha_is_spent, outlook
 from bootstrap.records import Record
 from bootstrap.scoring.verifier import Tools
 from bootstrap.selection.curriculum import drawn_levels, replay_levels
 from bootstrap.stages.checks import check_tasks
+from bootstrap.stages.resolver import Resolver
 from bootstrap.store.ledger import Entry
 
 
@@ -107,12 +108,13 @@ def make_plan(
     """
     committed = [entry.generation for entry in entries]
     last = max(recipe.generations.count, len(committed) - 1)
-    estimates = Estimates(recipe, committed, last=last, config=config, tools=tools)
+    resolvers = [Resolver(recipe, committed, number) for number in range(last + 1)]
+    estimates = CostEstimates(recipe, resolvers, config=config, tools=tools)
     if len(committed) <= last:
         check_tasks(recipe, estimates.task, estimates.panel)
     pace = estimates.pace(entries)
     generations: list[GenerationPlan] = []
-    for number, one in enumerate(outlook(recipe, committed, last=last, highest=estimates.task.highest_level)):
+    for number, one in enumerate(outlook(recipe, committed, resolvers, highest=estimates.task.highest_level)):
         if number < len(committed):
             seconds, compute = entries[number].annotations.seconds, committed[number].compute
             status, tokens, flops = committed[number].outcome.value, dict(compute.tokens), dict(compute.flops)

@@ -34,13 +34,13 @@ from bootstrap.ids import RoundId
 from bootstrap.plugins import number, per_token
 from bootstrap.prompts.task import Task
 from bootstrap.records import Example, Rollout, Selection, Status, Use, Verdict
-from bootstrap.seeds import derive_seed, generator
+from bootstrap.seeds import generator
 from bootstrap.stages.assembly import assemble, distilled, divergence_form, teacher_of
 from bootstrap.stages.context import Context, Meter, Plan
-from bootstrap.stages.encoding import Encoder, completion_tokens
+from bootstrap.stages.encoding import completion_tokens
 from bootstrap.stages.generate import common_fault, generate, judge, requests, sampling, spread
-from bootstrap.stages.step import Round
 from bootstrap.stages.tables import Tables
+from bootstrap.stages.trainer import Round, Trainer
 
 TRIED_GROUPS = 2
 """Invented groups for the trial of the function."""
@@ -116,30 +116,18 @@ class _Weighed(NamedTuple):
     kl: float
 
 
-class PluginTrainer:
+class PluginTrainer(Trainer[PluginStep]):
     """Each round samples groups from the current weights; one update trains on what the function chooses."""
 
-    updates_per_round = 1
-
     def __init__(self, context: Context, plan: Plan, step: PluginStep, *, index: int) -> None:
-        self.context, self.plan, self.step, self.index = context, plan, step, index
+        super().__init__(context, plan, step, index=index)
         self.samples = step.prompts_per_update > 0
         self.function = step.found()
-        self.encoder = Encoder(plan.start)
         self.levels = plan.levels(step.levels)
         self.how = sampling(context, levels=self.levels, temperature=step.temperature)
 
     def drawn(self, tables: Tables) -> int:
         return self.step.num_prompts
-
-    def prepare(self, tables: Tables, meter: Meter) -> None:
-        pass
-
-    def resume(self, tables: Tables) -> None:
-        pass
-
-    def _seed(self, *names: str | int) -> int:
-        return derive_seed(self.context.recipe.seed, "step", self.plan.number, self.index, *names)
 
     def round(self, number: int, tables: Tables, meter: Meter) -> Round:
         step = self.step
@@ -149,7 +137,7 @@ class PluginTrainer:
             number=number,
             rounds=step.rounds,
             target_levels=self.plan.target_levels,
-            rng=generator(self._seed("round", number), "function"),
+            rng=generator(self.seed("round", number), "function"),
             task=self.context.task,
         )
         lessons = _lessons(self.function, step, groups, tools)
@@ -165,7 +153,7 @@ class PluginTrainer:
         own = self._examples(lessons, rollouts)
         batch = assemble(
             own,
-            distilled(self.context, self.plan, step.distillation, self.encoder, seed=self._seed("replay", number)),
+            distilled(self.context, self.plan, step.distillation, self.encoder, seed=self.seed("replay", number)),
             rl=float(max(completion_tokens([example for example in own if example.advantages]), 1)),
             temperature=step.temperature,
             **divergence_form(step.distillation, step.teaching),
@@ -187,8 +175,8 @@ class PluginTrainer:
         context, step = self.context, self.step
         prompts = [
             prompt
-            for level, count in spread(step.prompts_per_update, self.levels, seed=self._seed("levels", number))
-            for prompt in context.task.draw(level, count, seed=self._seed("prompts", number, level))
+            for level, count in spread(step.prompts_per_update, self.levels, seed=self.seed("levels", number))
+            for prompt in context.task.draw(level, count, seed=self.seed("prompts", number, level))
         ]
         prefix = RoundId(generation=self.plan.number, step=self.index, number=number)
         asked = requests(prompts, prefix=prefix, samples=step.group_size, seed=context.recipe.seed)
@@ -277,18 +265,20 @@ def _weighed(lesson: Lesson, where: str, *, is_answer: bool, is_taught: bool) ->
     """Return a lesson's weights as plain numbers. Raises ValueError for one that cannot be."""
     sample = lesson.sample
     advantage = per_token(lesson.rl, sample.num_tokens, f"rl of {where}")
-    each = tuple(advantage) if isinstance(advantage, list) else (advantage,) * max(sample.num_tokens, 1)
-    rl = each if any(each) else ()
+    if isinstance(advantage, list):
+        each, is_reinforced = advantage, any(advantage)
+    else:
+        each, is_reinforced = [advantage] * sample.num_tokens, advantage != 0
     ce, kl = number(lesson.ce, f"ce of {where}"), number(lesson.kl, f"kl of {where}")
     if min(ce, kl) < 0:
         raise ValueError(f"a weight ce or kl below 0 for {where}")
-    if rl and not is_answer:
+    if is_reinforced and not is_answer:
         raise ValueError(f"a weight rl for {where}, a reference, which the model did not sample")
-    if rl and sample.right is None:
+    if is_reinforced and sample.right is None:
         raise ValueError(f"a weight rl for {where}, which nothing could judge")
     if kl and not is_taught:
         raise ValueError(f"a weight kl for {where}, and the step names no teacher (teaching)")
-    return _Weighed(sample, rl, ce, kl)
+    return _Weighed(sample, tuple(each) if any(each) else (), ce, kl)
 
 
 def _groups(rollouts: Sequence[Rollout], verdicts: Sequence[Verdict]) -> list[list[Sample]]:

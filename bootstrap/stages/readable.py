@@ -104,12 +104,12 @@ def _leave_out(rows: Rows, verifier: Reader, *, decides: bool, before: str, tool
     every = rows.every_row()
     key = _key(every, verifier, decides=decides, before=before)
     if (found := _known(key, tools.cache)) is None:
-        found = _examined(rows.settings.path, every, verifier, decides=decides, before=before, tools=tools)
+        found = _unusable(rows.settings.path, every, verifier, decides=decides, before=before, tools=tools)
         _keep(key, found, tools.cache)
     rows.leave_out(found, verifier=verifier.name)
 
 
-def _examined(
+def _unusable(
     path: str, every: Sequence[Row], verifier: Reader, *, decides: bool, before: str, tools: Tools
 ) -> dict[str, str]:
     """Map each line that the verifier cannot use to the reason."""

@@ -43,7 +43,7 @@ PROPOSER = "learnability"
 HELD_OUT = "belongs to the held-out split: dropped"
 
 
-class Fault(StrEnum):
+class ProposalFault(StrEnum):
     """Why a proposal is not solved."""
 
     MALFORMED = "no problem"
@@ -59,7 +59,7 @@ class Proposal:
     rollout: Rollout
     problem: Prompt | None
     """None when the text is no problem."""
-    fault: Fault | None
+    fault: ProposalFault | None
     """None when it is kept, to be solved."""
 
 
@@ -144,14 +144,14 @@ class SelfPlayTrainer(Trainer[SelfPlayStep]):
             found.append(Proposal(rollout=rollout, problem=problem, fault=fault))
         return found
 
-    def _fault(self, problem: Prompt | None) -> Fault | None:
+    def _fault(self, problem: Prompt | None) -> ProposalFault | None:
         if problem is None:
-            return Fault.MALFORMED
+            return ProposalFault.MALFORMED
         if problem.split is not Split.TRAIN:
-            return Fault.HELD_OUT
+            return ProposalFault.HELD_OUT
         if problem.level > self.highest:
-            return Fault.TOO_LARGE
-        return Fault.REPEATED if problem.text in self.recent else None
+            return ProposalFault.TOO_LARGE
+        return ProposalFault.REPEATED if problem.text in self.recent else None
 
     def _solve(
         self, proposals: Sequence[Proposal], prefix: RoundId, meter: Meter
@@ -175,7 +175,7 @@ class SelfPlayTrainer(Trainer[SelfPlayStep]):
         rollout = proposal.rollout
         verdict = partial(Verdict, rollout_id=rollout.id, verifier=PROPOSER, version=self.version)
         if proposal.fault is not None:
-            about = printable(rollout.text) if proposal.fault is Fault.MALFORMED else ""
+            about = printable(rollout.text) if proposal.fault is ProposalFault.MALFORMED else ""
             reason = f"{proposal.fault}: {about}" if about else str(proposal.fault)
             return verdict(status=Status.FAIL, reward=0.0, breakdown={"valid": 0.0}, reason=reason)
         rate = rates.get(RolloutId.parse(rollout.id).solutions)
@@ -190,7 +190,7 @@ class SelfPlayTrainer(Trainer[SelfPlayStep]):
         """Return a selection for each proposal: none is replayed, and held-out ones are not compared."""
         if self.step.proposer_reward == "none":
             return [_unused(v, "the proposer is not trained") for v in verdicts]
-        pairs = [(p, v) for p, v in zip(proposals, verdicts, strict=True) if p.fault is not Fault.HELD_OUT]
+        pairs = [(p, v) for p, v in zip(proposals, verdicts, strict=True) if p.fault is not ProposalFault.HELD_OUT]
         chosen, _ = select_batch([p.rollout for p, _ in pairs], [v for _, v in pairs], mask_truncated=self._masks())
         by_id = {s.rollout_id: replace(s, replay=False) for s in chosen}
         return [by_id.get(v.rollout_id, _unused(v, HELD_OUT)) for v in verdicts]
@@ -268,16 +268,16 @@ def _row(
     earned = [
         v.reward
         for p, v in zip(proposals, verdicts, strict=True)
-        if v.reward is not None and p.fault is not Fault.HELD_OUT
+        if v.reward is not None and p.fault is not ProposalFault.HELD_OUT
     ]
     return SelfPlayRow(
         update=number,
         proposals=total,
         valid_share=faults.count(None) / total,
-        malformed_share=faults.count(Fault.MALFORMED) / total,
-        heldout_share=faults.count(Fault.HELD_OUT) / total,
-        repeated_share=faults.count(Fault.REPEATED) / total,
-        too_large_share=faults.count(Fault.TOO_LARGE) / total,
+        malformed_share=faults.count(ProposalFault.MALFORMED) / total,
+        heldout_share=faults.count(ProposalFault.HELD_OUT) / total,
+        repeated_share=faults.count(ProposalFault.REPEATED) / total,
+        too_large_share=faults.count(ProposalFault.TOO_LARGE) / total,
         distinct_share=len({p.rollout.text for p in proposals}) / total,
         learnable_share=sum(0 < rate < 1 for rate in rates.values()) / total,
         proposer_reward=fmean(earned) if earned else None,

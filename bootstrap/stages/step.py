@@ -6,7 +6,7 @@ A part is `checkpoint_every` rounds. It is written to the store's scratch area c
 counts, and before them the weights and the optimizer's state. A killed run goes on from the last complete part. A
 round's draws are derived from its number, so the result does not depend on where the kills fell.
 
-Left out: what a round trains on (`supervised.py`, `reinforcement.py`, `self_play.py`).
+Left out: what a round trains on (`supervised.py`, `reinforcement.py`, `self_play.py`, `plugin.py`).
 """
 
 import json

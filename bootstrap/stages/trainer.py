@@ -1,4 +1,4 @@
-"""A trainer makes the batches of one step's rounds: `supervised.py`, `reinforcement.py`, `self_play.py`.
+"""A trainer makes the batches of one step's rounds: `supervised.py`, `reinforcement.py`, `self_play.py`, `plugin.py`.
 
 Left out: parts, checkpoints and the updates themselves (`step.py`).
 """

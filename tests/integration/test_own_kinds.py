@@ -106,7 +106,7 @@ def test_the_algorithm_s_numbers_are_what_the_learner_weighs(recipe, tmp_path) -
     assert len(given) > 1 and {round(3 * a, 9) for a in given} <= set(range(-3, 4))
 
 
-def test_the_step_decides_what_is_trained_on_and_its_books_balance(recipe, grown) -> None:
+def test_the_step_decides_what_is_trained_on_and_its_accounting_reconciles(recipe, grown) -> None:
     entries, store = grown
     found = Tables.read(store.artifact(entries[1].generation.artifacts["step-1"]))
     verdicts = {verdict.rollout_id: verdict for verdict in found.verdicts}

@@ -11,7 +11,7 @@ from bootstrap.prompts.build import build_task
 from bootstrap.records import Batch, Role, Split, Status, Use
 from bootstrap.scoring.verifier import Tools
 from bootstrap.stages.rescore import Rescorer
-from bootstrap.stages.self_play import HELD_OUT, Fault, SelfPlayTrainer
+from bootstrap.stages.self_play import HELD_OUT, ProposalFault, SelfPlayTrainer
 from bootstrap.stages.tables import Tables
 from bootstrap.stages.verifiers import open_verifiers
 from bootstrap.store.ledger import Entry
@@ -116,7 +116,7 @@ def test_what_is_kept_for_the_end_is_no_problem_either():
     trainer.highest, trainer.recent = 9, deque()
     task = build_task(TASK.settings.model_copy(update={"final_fraction": 0.3}))
     final, trained = task.final(2, 1)[0], task.draw(2, 1, seed=0)[0]
-    assert trainer._fault(task.read(final.text)) is Fault.HELD_OUT
+    assert trainer._fault(task.read(final.text)) is ProposalFault.HELD_OUT
     assert trainer._fault(task.read(trained.text)) is None
 
 
@@ -158,7 +158,7 @@ def test_each_round_says_what_became_of_its_proposals(lineage):
     for tables in steps(root, entries):
         assert [row.update for row in tables.self_play] == [0, 1, 2, 3]
         reasons = [v.reason.partition(":")[0] for v in tables.verdicts if v.verifier == "learnability"]
-        malformed = sum(reason == Fault.MALFORMED for reason in reasons)
+        malformed = sum(reason == ProposalFault.MALFORMED for reason in reasons)
         assert sum(row.malformed_share * row.proposals for row in tables.self_play) == pytest.approx(malformed)
         for row in tables.self_play:
             shares = (row.valid_share, row.malformed_share, row.heldout_share, row.repeated_share, row.too_large_share)
@@ -188,7 +188,7 @@ def test_a_repeated_problem_earns_nothing_even_across_a_kill(tmp_path):
     for rollout in tables.rollouts:
         if rollout.role is Role.PROPOSE and TASK.read(rollout.text) and TASK.read(rollout.text).split is Split.TRAIN:
             again = rollout.text in texts
-            assert (verdict[rollout.id].reason == Fault.REPEATED) == again
+            assert (verdict[rollout.id].reason == ProposalFault.REPEATED) == again
             repeated[".u0." if ".u0." in rollout.id else ".u1."] += again
             texts.add(rollout.text)
     assert all(repeated.values())

@@ -56,7 +56,7 @@ def test_a_run_goes_through_a_file_with_unreadable_rows(tmp_path: Path, monkeypa
     assert [(e.done, e.total) for e in events if e.stage == "read"] == [(190, 190)]
     # Another process finds what the first one found.
     monkeypatch.setattr(readable, "_found", {})
-    monkeypatch.setattr(readable, "_examined", None)
+    monkeypatch.setattr(readable, "_unusable", None)
     assert tiny.grow(settings, root, observe=events.append)[1].hash == entry.hash
     task = build_task(settings.task)
     with open_verifiers(settings, task, Tools(cache=store.cache_folder)) as (verifiers, eval_verifier, panel):

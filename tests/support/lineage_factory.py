@@ -202,7 +202,7 @@ def grow(
             replayed=passed,
             dropped={"group without variance": len(rollouts) - trained},
         ),
-        champion=number if outcome.may_be_champion else champion.number,
+        champion=number if outcome in (GenerationOutcome.BASE, GenerationOutcome.PROMOTED) else champion.number,
         diagnostics=_diagnostics(outcome),
     )
     annotations = Annotations(

@@ -63,7 +63,7 @@ def toy_inputs(role: str, number: int) -> dict[str, Any]:
 
 
 def toy_generation(number: int, artifacts: dict[str, ArtifactRef], **changes: Any) -> Generation:
-    """Return a record with balanced books; `changes` replace fields."""
+    """Return a record whose accounting reconciles; `changes` replace fields."""
     level = LevelReport(
         level=1,
         num_prompts=10,

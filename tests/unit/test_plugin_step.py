@@ -1,11 +1,14 @@
 """A step of the user's own: what it is given, what it may return, and that its source is part of the recipe."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 import yaml
 from pydantic import ValidationError
 from support import tiny
@@ -18,7 +21,7 @@ from bootstrap.errors import RecipeError
 from bootstrap.planning.plan import make_plan
 from bootstrap.prompts.build import build_task
 from bootstrap.records import Example, Rollout, Status, Use, Verdict
-from bootstrap.stages.plugin import rehearse
+from bootstrap.stages.plugin import RoundTools, Sample, _lessons, rehearse
 from bootstrap.stages.tables import Tables
 from bootstrap.store.lineage_store import LineageStore
 
@@ -51,6 +54,15 @@ def tried(name: str, options: dict[str, Any] | None = None, **changes: Any) -> N
     rehearse(PluginStep.model_validate(settings(name, options, **changes)), build_task(recipe.task))
 
 
+def weighed(rl: Any, **changes: Any) -> list[Any]:
+    """Return the checked lessons of a round whose one answer is given `rl`."""
+    sample = Sample(**{"source": "s", "prompt": "1+1=", "text": "2", "level": 1, "task": "", "right": True, **changes})
+    step = PluginStep.model_validate(settings("one", {"rl": rl}))
+    task = build_task(tiny.recipe().task)
+    tools = RoundTools(number=0, rounds=1, target_levels=(1,), rng=Random(0), task=task)
+    return _lessons(lambda groups, *, tools, rl: [groups[0][0].learn(rl=rl)], step, [[sample]], tools)
+
+
 def test_its_weights_reach_the_streams_of_the_learner_beside_what_is_replayed(tmp_path: Path) -> None:
     weights = {"rl": 0.5, "ce": 0.25, "kl": 2.0}
     examples, tables = grown(
@@ -77,6 +89,18 @@ def test_a_step_that_draws_nothing_shows_references(tmp_path: Path) -> None:
     )
     assert len(examples) == 2 * 5 and {example.ce_weight for example in examples} == {1.0}
     assert not tables.rollouts and {row.source for row in tables.shown} == {example.source for example in examples}
+
+
+@pytest.mark.parametrize("made", [np.array, torch.tensor])
+def test_an_array_without_dimensions_is_one_advantage_for_all_tokens(made: Callable[[float], Any]) -> None:
+    (lesson,) = weighed(made(0.5), num_tokens=3)
+    assert lesson.rl == (0.5, 0.5, 0.5)
+
+
+def test_an_answer_without_tokens_has_no_advantage() -> None:
+    assert not weighed(0.5, num_tokens=0)
+    with pytest.raises(RecipeError, match="which nothing could judge"):
+        weighed(0.5, num_tokens=0, right=None)
 
 
 def test_what_it_leaves_out_is_dropped_with_that_reason_and_still_replayed_where_right(tmp_path: Path) -> None:
@@ -137,6 +161,16 @@ def test_it_is_given_the_round_s_groups_and_the_same_chance_again() -> None:
 def test_anything_else_stops_before_anything_is_grown_with_its_name(name: str, options: dict, told: str) -> None:
     with pytest.raises(RecipeError, match=f"the step {OURS}:{name} {told}"):
         tried(name, options)
+
+
+@pytest.mark.parametrize("prompts", [0, 3])
+def test_the_plan_says_that_references_are_the_functions_own_choice(prompts: int) -> None:
+    step = settings("showing", {"count": 5, "ce": 1.0}, prompts_per_update=prompts, distillation=None)
+    plan = make_plan(tiny.recipe(steps=[step], count=1), lineage="own", workers=1)
+    assert (plan.generations[1].tokens["train"] > 0) == (prompts > 0)
+    note = f"references that {OURS}:showing shows are not counted: how many it trains on is its own choice"
+    assert plan.notes.count(note) == 1
+    assert not any("not counted" in one for one in make_plan(tiny.recipe(), lineage="x", workers=1).notes)
 
 
 def test_the_plan_tries_it_and_names_its_place() -> None:

@@ -161,6 +161,7 @@ def test_what_the_outlook_says_of_the_next_generation_is_what_becomes_of_it(
 ) -> None:
     committed = grown(template, RECIPE, promoted.__contains__, count=LAST)
     for number in range(1, LAST + 1):
-        planned = outlook(RECIPE, committed[:number], last=LAST, highest=None)[number]
+        resolvers = [Resolver(RECIPE, committed[:number], one) for one in range(LAST + 1)]
+        planned = outlook(RECIPE, committed[:number], resolvers, highest=None)[number]
         assert planned.parent == committed[number].parent
         assert planned.teachers == committed[number].teachers

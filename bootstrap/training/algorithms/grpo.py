@@ -12,13 +12,15 @@ from collections.abc import Sequence
 
 from bootstrap.config.algorithms import Cispo, Grpo, Gspo, RoleRelative
 from bootstrap.training.algorithms.normalize import STD_EPSILON, deviation, divided
-from bootstrap.training.algorithms.scored import Estimate, Scored
+from bootstrap.training.algorithms.scored import AdvantageEstimate, Scored
 
 
-def estimate(scored: Scored, settings: Grpo | Gspo | Cispo | RoleRelative) -> Estimate:
+def estimate(scored: Scored, settings: Grpo | Gspo | Cispo | RoleRelative) -> AdvantageEstimate:
     """Return one advantage for each sample."""
     found = [advantages(group, normalize_std=settings.normalize_std is True) for group in scored.rewards]
-    return Estimate(advantages=divided(found, deviation(scored.judged)) if settings.normalize_std == "batch" else found)
+    return AdvantageEstimate(
+        advantages=divided(found, deviation(scored.judged)) if settings.normalize_std == "batch" else found
+    )
 
 
 def advantages(rewards_G: Sequence[float], *, normalize_std: bool) -> list[float]:

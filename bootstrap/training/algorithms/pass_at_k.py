@@ -14,12 +14,12 @@ from collections.abc import Sequence
 
 from bootstrap.config.algorithms import PassAtK
 from bootstrap.training.algorithms.normalize import STD_EPSILON
-from bootstrap.training.algorithms.scored import Estimate, Scored
+from bootstrap.training.algorithms.scored import AdvantageEstimate, Scored
 
 
-def estimate(scored: Scored, settings: PassAtK) -> Estimate:
+def estimate(scored: Scored, settings: PassAtK) -> AdvantageEstimate:
     """Return one advantage for each sample."""
-    return Estimate(advantages=[advantages(group, settings) for group in scored.rewards])
+    return AdvantageEstimate(advantages=[advantages(group, settings) for group in scored.rewards])
 
 
 def advantages(rewards_G: Sequence[float], settings: PassAtK) -> list[float]:

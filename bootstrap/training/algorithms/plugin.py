@@ -18,13 +18,13 @@ from typing import Any
 from bootstrap.config.algorithms import PluginAlgorithm
 from bootstrap.errors import RecipeError
 from bootstrap.plugins import listed, per_token
-from bootstrap.training.algorithms.scored import Advantage, Estimate, Scored
+from bootstrap.training.algorithms.scored import Advantage, AdvantageEstimate, Scored
 
 
-def estimate(scored: Scored, settings: PluginAlgorithm) -> Estimate:
+def estimate(scored: Scored, settings: PluginAlgorithm) -> AdvantageEstimate:
     """Return the function's advantages. Raises RecipeError when it fails or returns something else."""
     if not scored.rewards:
-        return Estimate(advantages=[])
+        return AdvantageEstimate(advantages=[])
     function = _function(settings.model_dump_json())
     # The function may change what it is given.
     rewards, lengths = ([list(group) for group in part] for part in (scored.rewards, scored.lengths))
@@ -36,7 +36,7 @@ def estimate(scored: Scored, settings: PluginAlgorithm) -> Estimate:
             f"the algorithm {settings.uses} raised {type(error).__name__}: {error}; mend it, and run again"
         ) from error
     try:
-        return Estimate(advantages=_read(found, scored.lengths))
+        return AdvantageEstimate(advantages=_read(found, scored.lengths))
     except ValueError as error:
         raise RecipeError(
             f"the algorithm {settings.uses} returned {error}; it must return a list for each group that holds for each "

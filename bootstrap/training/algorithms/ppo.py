@@ -12,10 +12,10 @@ from bootstrap.config.algorithms import Ppo
 from bootstrap.training.algorithms import gae
 from bootstrap.training.algorithms.normalize import weighted_moments
 from bootstrap.training.algorithms.reinforce_pp import EPSILON
-from bootstrap.training.algorithms.scored import Estimate, Scored
+from bootstrap.training.algorithms.scored import AdvantageEstimate, Scored
 
 
-def estimate(scored: Scored, settings: Ppo) -> Estimate:
+def estimate(scored: Scored, settings: Ppo) -> AdvantageEstimate:
     """Return the advantage of every token, and the critic's target for it."""
 
     def traced(reward: float, counts: bool, earned: Sequence[float], values: Sequence[float]) -> list[float]:
@@ -32,8 +32,8 @@ def estimate(scored: Scored, settings: Ppo) -> Estimate:
         for group, expected in zip(found, scored.values, strict=True)
     ]
     if not settings.normalize:
-        return Estimate(advantages=found, returns=returns)
+        return AdvantageEstimate(advantages=found, returns=returns)
     everything = [value for group in found for own in group for value in own]
     mean, std = weighted_moments(everything, [1] * len(everything))
     scaled = [[[(value - mean) / (std + EPSILON) for value in own] for own in group] for group in found]
-    return Estimate(advantages=scaled, returns=returns)
+    return AdvantageEstimate(advantages=scaled, returns=returns)

@@ -12,15 +12,15 @@ from collections.abc import Sequence
 
 from bootstrap.config.algorithms import ReinforcePlusPlus
 from bootstrap.training.algorithms.normalize import weighted_moments
-from bootstrap.training.algorithms.scored import Estimate, Scored
+from bootstrap.training.algorithms.scored import AdvantageEstimate, Scored
 
 EPSILON = 1e-8
 """Added to the standard deviation, as in the reference implementations."""
 
 
-def estimate(scored: Scored, settings: ReinforcePlusPlus) -> Estimate:
+def estimate(scored: Scored, settings: ReinforcePlusPlus) -> AdvantageEstimate:
     """Return one advantage for each sample."""
-    return Estimate(advantages=advantages(scored.rewards, scored.lengths, baseline=settings.baseline))
+    return AdvantageEstimate(advantages=advantages(scored.rewards, scored.lengths, baseline=settings.baseline))
 
 
 def advantages(

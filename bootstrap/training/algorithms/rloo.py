@@ -11,18 +11,18 @@ from collections.abc import Sequence
 
 from bootstrap.config.algorithms import Rloo
 from bootstrap.training.algorithms.normalize import deviation, divided
-from bootstrap.training.algorithms.scored import Estimate, Scored
+from bootstrap.training.algorithms.scored import AdvantageEstimate, Scored
 
 
-def estimate(scored: Scored, settings: Rloo) -> Estimate:
+def estimate(scored: Scored, settings: Rloo) -> AdvantageEstimate:
     """Return one advantage for each sample."""
     found = [advantages(group) for group in scored.rewards]
     if not settings.normalize_batch:
-        return Estimate(advantages=found)
+        return AdvantageEstimate(advantages=found)
     # Zero-variance groups have advantage 0, and so does the mean.
     values = [value for group in found for value in group]
     others = [0.0] * (len(scored.judged) - len(values))
-    return Estimate(advantages=divided(found, deviation([*values, *others], mean=0.0)))
+    return AdvantageEstimate(advantages=divided(found, deviation([*values, *others], mean=0.0)))
 
 
 def advantages(rewards_G: Sequence[float]) -> list[float]:

@@ -2,7 +2,7 @@
 
 Each algorithm's settings name a module (`estimator`) with one pure function:
 
-    def estimate(scored: Scored, settings: ...) -> Estimate
+    def estimate(scored: Scored, settings: ...) -> AdvantageEstimate
 
 Nothing here knows an algorithm by name.
 """
@@ -36,7 +36,7 @@ class Scored:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Estimate:
+class AdvantageEstimate:
     """Advantages of a round, one list for each informative group; samples that do not count may have any value."""
 
     advantages: Sequence[Sequence[Advantage]]
@@ -44,7 +44,7 @@ class Estimate:
     """By sample and token: the critic's targets; empty without a critic."""
 
 
-def estimate(scored: Scored, settings: PolicyGradient) -> Estimate:
+def estimate(scored: Scored, settings: PolicyGradient) -> AdvantageEstimate:
     """Return the estimate by the algorithm's own module."""
-    own: Callable[[Scored, PolicyGradient], Estimate] = importlib.import_module(settings.estimator).estimate
+    own: Callable[[Scored, PolicyGradient], AdvantageEstimate] = importlib.import_module(settings.estimator).estimate
     return own(scored, settings)
