@@ -25,6 +25,8 @@ from bootstrap.stages.tables import Tables
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.verify import verify
 
+pytestmark = [pytest.mark.torch, pytest.mark.training]
+
 STORED = Path(__file__).parent / "stored"
 RECIPE = STORED / "schema-3.yaml"
 DECIDED = ("outcome", "edges", "target_levels", "recipe_digest", "verifiers", "report", "decision", "accounting")
