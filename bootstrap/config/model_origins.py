@@ -11,14 +11,15 @@ class ModelOrigins:
     def __init__(self, recipe: Recipe, *, last: int) -> None:
         self._recipe = recipe
         self._origins: list[ModelSettings | None] = [recipe.base.model]
-        self._crowned: list[frozenset[ModelSettings | None]] = [frozenset(self._origins)]
+        self._champion_origins: list[frozenset[ModelSettings | None]] = [frozenset(self._origins)]
         """For each generation: origins of those up to it that may be champion."""
         for number in range(1, last + 1):
             stage = recipe.generations.position(number).stage
             origin = _only(frozenset(self.named(name, number=number) for name in stage.starts))
             ungated = recipe.gate_of(number) == "never"
             self._origins.append(origin)
-            self._crowned.append(self._crowned[-1] if ungated else self._crowned[-1].union([origin]))
+            so_far = self._champion_origins[-1]
+            self._champion_origins.append(so_far if ungated else so_far.union([origin]))
 
     def of(self, number: int) -> ModelSettings | None:
         """Return a generation's origin; None where it depends on the gate."""
@@ -30,7 +31,7 @@ class ModelOrigins:
         if outside := outside_model(name):
             return outside
         if name == "champion":
-            return _only(self._crowned[generations.position(number).eldest - 1])
+            return _only(self._champion_origins[generations.position(number).eldest - 1])
         if name in ("start", "parent"):
             return self._origins[number]
         earlier = generations.youngest(name, number=number)

@@ -88,7 +88,7 @@ class Estimates:
         return self._of_model(self._origins[number])
 
     def _common(self, found: Sequence[Found]) -> ModelSettings | None:
-        """Return the model that all candidates of some generations go back to; None where they differ."""
+        """Return the base model shared by all candidates of some generations; None where they differ."""
         first, *others = (self._origins[number] for one in found for number in candidates(one))
         return first if all(other == first for other in others) else None
 
@@ -168,7 +168,7 @@ class Estimate:
 
     @cached_property
     def _reference(self) -> float:
-        """The same of a reference up to the base level, of mixed operand lengths."""
+        """Mean tokens of a reference with its prompt, level uniform up to `base_level`."""
         levels = range(1, self.recipe.task.base_level + 1)
         shown = self.family.task.demonstrate(levels, 2 * SAMPLED_PROMPTS, seed=0, mixed=True)
         return fmean(map(sum, self.lengths.pairs(shown))) - 1
@@ -217,7 +217,7 @@ class Estimate:
         return {"generate": generate, "train": train, "evaluate": evaluate}
 
     def _sampling(self, step: Step, targets: Sequence[int], *, number: int) -> float:
-        """Return FLOPs of a step's answers, by whoever gives them; a server's are its own."""
+        """Return FLOPs of sampling a step's answers; 0 for a server's."""
         samplers = step.samplers()
         sampler: Model = samplers[0][1] if samplers else "start"
         if server_model(sampler) is not None:

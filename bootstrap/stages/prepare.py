@@ -128,7 +128,7 @@ def _outside(name: Model) -> Checkpoint:
 
 
 def _rates(context: Context, earlier: Sequence[Entry]) -> PassRates:
-    """Return how often the `rl` steps of these generations had each prompt answered right."""
+    """Return prompt -> (right, judged) over the `rl` steps of these generations."""
     total = PassRates()
     for entry in earlier:
         number = entry.generation.number
