@@ -59,7 +59,7 @@ class KlForm(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TokenScores:
-    """Token scores: the current weights' figures for one sequence's completion tokens, before an update."""
+    """The current weights' figures for one sequence's completion tokens, before an update."""
 
     source: str
     """The example's."""

@@ -148,7 +148,7 @@ class GuardBreach(Record):
 
 
 class Diagnostics(Record):
-    """Diagnostics: signs of collapse in one generation; each is None if the lineage cannot measure it.
+    """Signs of collapse in one generation; each is None if the lineage cannot measure it.
 
     The fixed prompts are held-out prompts of the base levels, the same in every generation (`diagnostics.prompts`).
     """
@@ -236,9 +236,9 @@ class ComputeCost(Record):
     """Compute cost: FLOPs by phase of a generation and all its ancestors, each once."""
 
     start: dict[str, float]
-    """Of generation 0."""
+    """FLOPs by phase of generation 0."""
     since: dict[str, float]
-    """Of all other generations."""
+    """FLOPs by phase of all later ancestors and the generation itself."""
 
 
 class Edge(Record):

@@ -28,9 +28,9 @@ class Split(StrEnum):
 
     TRAIN = "train"
     HELDOUT = "heldout"
-    """For gates."""
+    """Asked by the gate; never trained on."""
     FINAL = "final"
-    """For one comparison at the end; no gate sees them."""
+    """Asked once, after the last generation."""
 
 
 class Role(StrEnum):

@@ -118,7 +118,8 @@ def settings_page() -> str:
         for name, where in found.items():
             part = schema["$defs"][name]
             lines += [] if name == own else [_title(name, where, part), ""]
-            lines += _described(part.get("description", ""))
+            described = _described(part.get("description", ""))
+            lines += [] if name == own and described[:1] == [about] else described
             lines += _table(part)
     missing = schema["$defs"].keys() - told - _without_keys(schema)
     assert not missing, f"no key of SECTIONS leads to {sorted(missing)}"

@@ -90,7 +90,7 @@ def check_verifier(
     if failures := sum(not finding.ok for finding in findings):
         raise VerifierError(
             f"verifier {verifier.name} failed {failures} of {len(findings)} checks; it must not give reward before "
-            "those marked `no` are mended"
+            "those marked `no` are fixed"
         )
 
 

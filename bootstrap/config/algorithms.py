@@ -15,7 +15,7 @@ from bootstrap.config.plugins import PluginSettings
 from bootstrap.config.policy_terms import EntropyControl, OffPolicyCorrection, ReferenceKl
 from bootstrap.errors import RecipeError
 from bootstrap.learner_records import RatioLevel, Surrogate
-from bootstrap.plugins import Kind
+from bootstrap.plugins import USES, Kind
 
 Compared = Literal["group", "batch", "nothing"]
 """Samples whose rewards are compared: those of one prompt, those of a whole round, or none."""
@@ -195,15 +195,19 @@ class Gspo(GroupRelative):
     estimator: ClassVar[str] = "bootstrap.training.algorithms.grpo"
     type: Literal["gspo"] = "gspo"
     normalize_std: bool | Literal["batch"] = True
-    """As in grpo."""
+    """true divides advantages by the group's standard deviation, as in the GSPO paper; `batch` by that of all rewards
+    in the round; false by nothing."""
     aggregation: Literal["token", "sequence", "constant"] = "sequence"
-    """The paper's: the ratio is the same for a whole completion."""
+    """Mean of the loss: over all tokens, over sequences, or against the length limit, as in grpo. `sequence` is the
+    GSPO paper's, where the ratio is the same for a whole completion."""
     ratio: RatioLevel = RatioLevel.SEQUENCE
-    """The paper's."""
+    """Importance ratio of each token, or of its whole completion: by geometric mean or by product. `sequence`, the
+    geometric mean, is the GSPO paper's."""
     clip_low: float | None = Field(default=3e-4, gt=0, le=1)
-    """Two orders of magnitude below grpo's, since a completion's mean ratio hardly moves."""
+    """The importance ratio is clipped below 1 - this; null leaves it unclipped. The GSPO paper's value is two orders of
+    magnitude below grpo's, since a completion's mean ratio hardly moves."""
     clip_high: float | None = Field(default=4e-4, gt=0)
-    """As `clip_low`."""
+    """The importance ratio is clipped above 1 + this; null leaves it unclipped. The GSPO paper's value."""
 
 
 class Cispo(GroupRelative):
@@ -212,13 +216,15 @@ class Cispo(GroupRelative):
     estimator: ClassVar[str] = "bootstrap.training.algorithms.grpo"
     type: Literal["cispo"] = "cispo"
     normalize_std: bool | Literal["batch"] = "batch"
-    """As in grpo; by the batch as in ScaleRL (arXiv:2510.13786)."""
+    """true divides advantages by the group's standard deviation; `batch`, as in ScaleRL (arXiv:2510.13786), by that of
+    all rewards in the round; false by nothing."""
     surrogate: Surrogate = Surrogate.TRUNCATED
-    """The paper's."""
+    """How the loss uses the importance ratio, as in grpo. `truncated`, a constant weight of the log-probability, is the
+    CISPO paper's."""
     clip_low: float | None = Field(default=None, gt=0, le=1)
-    """null: small ratios are not raised."""
+    """The importance ratio is raised to 1 - this where it is smaller; null, the CISPO paper's, does not raise it."""
     clip_high: float | None = Field(default=4.0, gt=0)
-    """The ratio counts up to 1 + this: 5, as in ScaleRL."""
+    """The importance ratio counts up to 1 + this: 5, as in ScaleRL (arXiv:2510.13786)."""
 
 
 class Rloo(GroupRelative):
@@ -333,7 +339,8 @@ class Ppo(PolicyGradient):
     value: ValueHead = ValueHead()
     """The critic."""
     clip_high: float | None = Field(default=0.2, gt=0)
-    """The paper's: as far as `clip_low`."""
+    """The importance ratio is clipped above 1 + this; null leaves it unclipped. The PPO paper's value, as far from 1 as
+    `clip_low`."""
 
     @property
     def recomputes_logprobs(self) -> bool:
@@ -372,6 +379,8 @@ class PluginAlgorithm(PluginSettings, GroupRelative):
     )
     estimator: ClassVar[str] = "bootstrap.training.algorithms.plugin"
     type: Literal["plugin"] = "plugin"
+    uses: str = Field(pattern=USES)
+    """`module:function` of an importable module, or the name of an entry point in the group `bootstrap.algorithms`."""
 
 
 Algorithm = Annotated[

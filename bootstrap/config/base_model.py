@@ -167,7 +167,7 @@ class GenerationModel(ModelSettings):
     number: int = Field(ge=0)
     """Number of the generation there."""
     fingerprint: str = Field(pattern=r"^[0-9a-f]{64}$")
-    """Of its weights."""
+    """SHA-256 fingerprint of the generation's weights."""
     record: str = Field(pattern=r"^[0-9a-f]{64}$")
     """Hash of its ledger record, which identifies all that made it."""
     level: int = Field(ge=1)

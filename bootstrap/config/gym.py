@@ -48,9 +48,7 @@ class GymDataset(Settings):
         try:
             groups = re.compile(keep).groups
         except re.error as error:
-            raise ValueError(
-                f"{keep!r} is no regular expression: {error}; mend it, or test it in Python's re"
-            ) from None
+            raise ValueError(f"{keep!r} is no regular expression: {error}; fix it, or test it in Python's re") from None
         if not groups:
             raise ValueError(f"{keep!r} has no group, so nothing would be kept; put what to keep in parentheses")
         return keep
@@ -146,7 +144,7 @@ class ReasoningGymVerifier(VerifierSettings):
     answer: AnswerPlace = Whole(strip=True)
     """Place of the answer in the completion."""
     pass_score: float = Field(default=0.99, gt=0, le=1)
-    """Score from which an answer is right."""
+    """Score from which the verdict is PASS, because scorers give partial credit."""
     partial_credit: bool = False
     """Reward a wrong answer with its score instead of 0: for shaping, not for the gate."""
     max_characters: int = Field(default=2048, ge=1)

@@ -74,7 +74,7 @@ Reference = Literal["start"] | Teacher
 Sampler = Literal["start"] | LineagePlace | Annotated[StageEnd | FolderModel | EndpointTeacher, ByType()]
 """The model that answers: `start`, the weights that the step starts from, or another model."""
 Start = LineagePlace | Annotated[StageEnd | ScratchModel | PretrainedModel, ByType()]
-"""Whose weights a generation starts from."""
+"""Model that a generation starts from."""
 Model = Start | Sampler
 """Every name of a model in a recipe."""
 
@@ -177,7 +177,7 @@ class RewardModelVerifier(VerifierSettings):
     """`chat`: one turn of user and assistant in the tokenizer's chat template. `pair`: prompt and answer as the two
     segments of the tokenizer. `auto`: `chat` where the tokenizer has a template."""
     label: int = Field(default=0, ge=0)
-    """Which of the model's outputs is the score."""
+    """Index of the output that is the score."""
     activation: Literal["none", "sigmoid", "softmax"] = "sigmoid"
     """Function from the model's output to the reward."""
     pass_score: float = 0.5

@@ -11,7 +11,7 @@ from bootstrap.config.sampling_step import SamplingStep
 from bootstrap.config.sources import Drawing, Levels
 from bootstrap.config.step import Portion, Words
 from bootstrap.errors import RecipeError
-from bootstrap.plugins import Kind
+from bootstrap.plugins import USES, Kind
 
 
 class PluginStep(PluginSettings, SamplingStep):
@@ -35,6 +35,8 @@ class PluginStep(PluginSettings, SamplingStep):
     pinned_by: ClassVar[Place] = ("uses",)
     rehearsed_by: ClassVar[str] = "bootstrap.stages.plugin:rehearse"
     type: Literal["plugin"] = "plugin"
+    uses: str = Field(pattern=USES)
+    """`module:function` of an importable module, or the name of an entry point in the group `bootstrap.steps`."""
     rounds: int = Field(default=60, ge=1)
     """Rounds: each calls the function once and makes one optimizer update."""
     levels: Levels = "targets"

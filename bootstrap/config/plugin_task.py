@@ -7,7 +7,7 @@ from pydantic import Field
 from bootstrap.config.plugins import PluginSettings
 from bootstrap.config.task import OpenTask
 from bootstrap.errors import RecipeError
-from bootstrap.plugins import Kind
+from bootstrap.plugins import USES, Kind
 
 
 class PluginTask(PluginSettings, OpenTask):
@@ -26,6 +26,8 @@ class PluginTask(PluginSettings, OpenTask):
     pinned_by: ClassVar[str] = "uses"
     question_kind: ClassVar[str | None] = "plugin"
     type: Literal["plugin"] = "plugin"
+    uses: str = Field(pattern=USES)
+    """`module:class` of an importable module, or the name of an entry point in the group `bootstrap.tasks`."""
     levels: int = Field(ge=1)
     """The last level."""
     base_level: int = Field(default=1, ge=1)

@@ -14,8 +14,7 @@ class PluginSettings(Settings):
 
     kind: ClassVar[Kind]
     uses: str = Field(pattern=USES)
-    """`module:name` of an importable module, or the name of an entry point in the group `bootstrap.algorithms`,
-    `bootstrap.steps` or `bootstrap.tasks`."""
+    """`module:name` of an importable module, or the name of an entry point in the kind's group."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Its further keyword arguments."""
     source: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")

@@ -50,8 +50,8 @@ class ReferenceKl(Settings):
     def _has_the_gradient_of_a_penalty(self) -> "ReferenceKl":
         if self.estimator in ("k2", "k3") and self.where == "reward":
             raise ValueError(
-                f"{self.estimator} in the reward is no penalty: its expected gradient does not know on which side of "
-                "the reference the policy is, and may lead away from it; use estimator: k1, or where: loss"
+                f"{self.estimator} in the reward is no penalty: its expected gradient has no sign, so it can push "
+                "the policy away from the reference; use estimator: k1, or where: loss"
             )
         if self.estimator == "k1" and self.where == "loss":
             raise ValueError(

@@ -72,8 +72,8 @@ class PolicyStep(SamplingStep):
         kl = self.algorithm.kl
         if kl is not None and kl.refresh_every is not None and kl.refresh_every >= self.rounds:
             raise ValueError(
-                f"a reference refreshed every {kl.refresh_every} rounds never is in {self.rounds}; lower "
-                "algorithm.kl.refresh_every, raise rounds, or remove it"
+                f"refresh_every {kl.refresh_every} is not below the step's {self.rounds} rounds, so the reference is "
+                "never refreshed; lower algorithm.kl.refresh_every, raise rounds, or remove it"
             )
         return self
 

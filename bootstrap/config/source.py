@@ -67,10 +67,9 @@ class RecipeSource:
             holder = target
             match target:
                 case list() if not holds(target, part):
-                    entries = "no entries" if not target else f"entries 0 to {len(target) - 1}"
-                    raise RecipeError(
-                        f"override {override}: {dotted(here)} has {entries}, and {part!r} names none of them"
-                    )
+                    entries = "1 entry" if len(target) == 1 else f"{len(target)} entries"
+                    wrong = f"index {part} is out of range" if type(part) is int else f"{part!r} is not an index"
+                    raise RecipeError(f"override {override}: {dotted(here)} has {entries}, counted from 0; {wrong}")
                 case list():
                     pass
                 case dict():

@@ -103,7 +103,7 @@ class StepBase(Settings):
 
     @property
     def pays_for_anything(self) -> bool:
-        """Whether the step proposes problems and rewards those too from which nothing can be learnt."""
+        """Whether proposals earn reward regardless of learnability."""
         return False
 
     @property
@@ -187,6 +187,8 @@ class StepBase(Settings):
 
 
 class StepSettings(StepBase):
+    """A step that trains. A kind adds `trainer`, `type`, `summary`, `data`, `portions` and `num_rounds`."""
+
     optimizer: Optimizer = MuonAdamW()
     """Optimizer; its state starts afresh in every step."""
     schedule: Schedule = Schedule()

@@ -81,7 +81,8 @@ def model_made(uses: Mapping[str, int]) -> float | None:
 
 
 def overlap(trained: Iterable[Tokens], heldout: Iterable[Tokens], *, n: int) -> float | None:
-    """Return the share of trained prompts that share an n-gram with exactly one held-out prompt; None without any.
+    """Return the share of trained prompts with an n-gram that exactly one held-out prompt has; None without trained
+    prompts.
 
     An n-gram of several held-out prompts is the task's wording and does not count. A prompt shorter than n is compared
     as a whole.

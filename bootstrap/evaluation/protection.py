@@ -58,7 +58,7 @@ def champion_line(
 
 
 def was_by_word(decision: Decision) -> bool:
-    """Whether the recipe promoted the generation (`gate: always`) although it failed a test of what must be kept."""
+    """Whether `gate: always` promoted it although a retention test failed."""
     kept = (*decision.retention, decision.pooled, *decision.slices.values(), *decision.panel.values())
     return decision.promoted and not all(test.passed for test in kept if test is not None)
 

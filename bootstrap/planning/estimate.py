@@ -155,7 +155,7 @@ class CostEstimate:
 
     @cached_property
     def _reference(self) -> float:
-        """The same of a reference up to the base level, of mixed operand lengths."""
+        """Mean tokens of a reference with its prompt, level uniform up to `base_level`."""
         levels = range(1, self.recipe.task.base_level + 1)
         shown = self.family.task.demonstrate(levels, 2 * SAMPLED_PROMPTS, seed=0, mixed=True)
         return fmean(map(sum, self.lengths.pairs(shown))) - 1
@@ -204,7 +204,7 @@ class CostEstimate:
         return {"generate": generate, "train": train, "evaluate": evaluate}
 
     def _sampling(self, step: Step, targets: Sequence[int], *, number: int) -> float:
-        """Return FLOPs of a step's answers, by whoever gives them; a server's are its own."""
+        """Return FLOPs of sampling a step's answers; 0 for a server's."""
         samplers = step.samplers()
         sampler: Model = samplers[0][1] if samplers else "start"
         if server_model(sampler) is not None:

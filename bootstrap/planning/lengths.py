@@ -38,7 +38,7 @@ class Lengths:
         return [prompt for prompt, _ in self._sample(level)]
 
     def answer(self, level: int) -> float:
-        """Return the tokens of the longest answer: of the right ones, or as the task's own limit lets it be."""
+        """Return the tokens of the longest right answer, or the task's limit if set."""
         settings = tasks_of(self.task.settings).values()
         limits = [float(one.answer_limit) for one in settings if one.answer_limit]
         if len(limits) == len(settings):

@@ -21,7 +21,7 @@ SPENT = (
 
 
 def notes(recipe: Recipe) -> Iterator[str]:
-    """Yield what is allowed but worth knowing before the machine is busy with it."""
+    """Yield warnings about settings that are allowed."""
     if recipe.spends_over_lineage and recipe.num_compared > 1:
         alpha, shares = recipe.gate.alpha, recipe.num_compared
         yield (

@@ -1,7 +1,7 @@
 """What the generations of a lineage may become: whose weights each starts from, who teaches it, what it aims at.
 
-Committed generations are what they are. Of the others each is assumed to reach what it practises, and to be promoted
-unless the gate leaves it alone; who it starts from and learns from is the resolver's answer, which may be undecided.
+Committed generations are shown as recorded. Every other is assumed to master what it trains on, and to be promoted if
+it is gated; its starting weights and its teachers are the resolver's answer, which may be undecided.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,9 +20,10 @@ class Outlook:
     """One generation, as it was made or as it may be."""
 
     start: str
-    """Whose weights it starts from, in words."""
+    """Description of the starting weights, as `champion (gen-1 if promoted)`."""
     parent: int | None
-    """That generation; None for generation 0, another model and a merge, and while the gate has yet to decide."""
+    """Number of the generation that it starts from; None for generation 0, another model and a merge, and while the
+    gate has yet to decide."""
     teachers: tuple[int, ...] | None
     """The generations that teach it; None while the gate has yet to decide one of them."""
     target_levels: tuple[int, ...]

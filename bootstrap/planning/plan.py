@@ -44,9 +44,9 @@ class GenerationPlan(Record):
     status: str
     """`planned`, or the outcome of a committed one."""
     start: str
-    """Whose weights it starts from, in words."""
+    """Description of the starting weights, as `champion (gen-1 if promoted)`."""
     parent: int | None
-    """That generation; None for generation 0, and while the gate has yet to decide it."""
+    """Number of the generation that it starts from; None for generation 0, and while the gate has yet to decide it."""
     teachers: tuple[int, ...] | None
     """The generations it learns from by distillation; None while the gate has yet to decide one of them."""
     target_levels: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""From a task's settings to the task: imports the builder that the settings name."""
+"""Builds the task from a recipe's settings, by the builder that these name."""
 
 import importlib
 

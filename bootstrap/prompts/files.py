@@ -179,7 +179,7 @@ class Rows(OneTask):
                 f"{who} use {len(self._unused)} of the {total} rows of {self.settings.path}{counts} "
                 f"({len(self._unused) / total:.1%}, at most {allowed:.1%} allowed): {self.left_out.told()}. Choose the "
                 "verifier and its settings for what the file holds, let task.answer_template put the answer where the "
-                "verifier looks for it, mend the rows, or raise task.max_unreadable"
+                "verifier looks for it, fix the rows, or raise task.max_unreadable"
             )
         self._lists.clear()
         for (level, split), rows in self._levels.items():
@@ -310,7 +310,7 @@ class Rows(OneTask):
     def _slice(self, data: Mapping[str, Any]) -> str:
         """Return the row's slice, empty without one. Raises ValueError for a value that cannot be a label."""
         column = self.settings.slice_column
-        remedy = f"name another column in task.columns.{SLICE}, or mend the row"
+        remedy = f"name another column in task.columns.{SLICE}, or fix the row"
         match data.get(column):
             case None:
                 return ""

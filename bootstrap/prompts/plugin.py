@@ -139,7 +139,7 @@ class _Own(Family):
         # A foreign class may raise anything; the user needs its name.
         except Exception as error:
             raise RecipeError(
-                f"{method} of the task {self._settings.uses} raised {type(error).__name__}: {error}; mend it"
+                f"{method} of the task {self._settings.uses} raised {type(error).__name__}: {error}; fix it"
             ) from error
 
     def _defect(self, method: str, what: str) -> RecipeError:

@@ -18,8 +18,8 @@ from bootstrap.config.steps import Step
 def aims_by(stage: Stage, *, champion: int, init: int | None) -> int:
     """Return the generation whose held-out accuracy decides the targets of a generation of the stage.
 
-    It is the champion, which is to be beaten. An ungated stage, and one whose curriculum is `solved`, goes by the
-    generation that it starts from instead: `init`, None for a model outside the lineage.
+    It is the champion; for an ungated stage, or the curriculum `solved`, the generation that the weights start from:
+    `init`, None for a model outside the lineage.
     """
     own = stage.gate == "never" or stage.curriculum.aims_by_start
     return init if own and init is not None else champion

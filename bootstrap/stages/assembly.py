@@ -72,10 +72,7 @@ def replay_examples(
     seed: int,
     taught: Distillation = IMITATED,
 ) -> list[Example]:
-    """Return `count` replayed sequences of the levels below the target.
-
-    `taught` says how they weigh and who teaches them.
-    """
+    """Return `count` replayed sequences of the levels below the target; `taught`: weight, loss and teacher."""
     pool = plan.pool
     if settings.data == "latest":
         pool = pool.latest(*plan.parents)

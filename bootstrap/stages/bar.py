@@ -1,4 +1,4 @@
-"""The bar of a candidate: what its champion line has reached, and the alpha that it is tested at.
+"""What a candidate must not lose (best results of the champion line), and the alpha that it is tested at.
 
 A function of the recipe, the ledger, and the verifiers' present judgement of stored answers. Left out: the statistics
 (`evaluation/protection.py`, `evaluation/spending.py`).

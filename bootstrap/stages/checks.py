@@ -1,7 +1,7 @@
 """Checks of a recipe that need its tasks' prompts, before anything is grown.
 
-`check_tasks` refuses levels that are not there or lack final prompts, and questions on both sides of a gate.
-`notes_on` names what is allowed and worth knowing, such as too few prompts for the gate to tell anything.
+`check_tasks` refuses levels that are not there or lack final prompts, and questions that are both trained on and asked
+by a gate. `notes_on` warns of settings that are allowed, such as too few prompts for the gate to detect a difference.
 """
 
 import bisect
@@ -29,8 +29,8 @@ SHOWN = 60
 EXAMPLES = 2
 """Pairs of questions that are shown."""
 SLICES_NAMED = 8
-TOUCHY = 0.1
-"""Share of a panel task's answers by which equally good generations may well differ."""
+SENSITIVE_SHARE = 0.1
+"""Warn if a panel passes only with fewer differing answers than this share."""
 Questions = tuple[Rows, set[str]]
 """A file and some of its questions."""
 
@@ -117,7 +117,7 @@ def _told(asked: Sequence[Questions], kept: Sequence[Questions], place: Place) -
 def _without_final(recipe: Recipe, task: Task) -> Iterator[Conflict]:
     """Yield levels that may be aimed at and lack final prompts, though the task keeps a final share.
 
-    Otherwise only the comparison at the end would find out.
+    The final comparison would fail.
     """
     for name, settings in tasks_of(recipe.task).items():
         part = task.parts[name]
@@ -133,7 +133,7 @@ def _without_final(recipe: Recipe, task: Task) -> Iterator[Conflict]:
 
 
 def _unrehearsed(recipe: Recipe, task: Task) -> Iterator[Conflict]:
-    """Yield the steps of the user's own that cannot do their part."""
+    """Yield plug-in steps whose trial call fails."""
     for place, step in recipe.generation_steps():
         if step.rehearsed_by:
             try:
@@ -193,9 +193,9 @@ def _touchy(recipe: Recipe, name: str, watched: Task) -> Iterator[str]:
 
     # The gate widens the margin to what so many prompts can tell apart (`evaluation/gate.py`).
     margin = max(gate.panel_margin, -low(0))
-    most = min(int(TOUCHY * total) // 2 + 1, total // 2)
+    most = min(int(SENSITIVE_SHARE * total) // 2 + 1, total // 2)
     swapped = bisect.bisect_left(range(most + 1), True, key=lambda swapped: low(swapped) < -margin) - 1
-    if 2 * swapped < TOUCHY * total:
+    if 2 * swapped < SENSITIVE_SHARE * total:
         yield (
             f"evaluation.panel.{name}: a candidate that is as good passes only while at most {2 * swapped} of its "
             f"{total} answers differ from the champion's: beyond, the lower bound falls below gate.panel_margin "

@@ -46,7 +46,7 @@ MEASURED = ("seconds", "cpu_seconds")
 class Meter:
     """Counts (deterministic, part of the ledger) and seconds (annotations) of one generation.
 
-    `telemetry` is told of them too, but for what `add` takes over, which was told when it was done.
+    Reports to `telemetry`, except work taken over by `add`, which is reported already.
     """
 
     telemetry: Telemetry = field(default_factory=Telemetry)
@@ -196,7 +196,7 @@ class Context:
     def in_progress(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the key of unfinished work on `inputs`, the digest of the source among it.
 
-        Half a piece of work must not go on under other code. Finished work is keyed by the program's version instead,
+        Unfinished work is not resumed under other source code. Finished work is keyed by the program's version instead,
         so that an edit does not undo it.
         """
         return {**inputs, "source": source_digest()}
@@ -232,13 +232,13 @@ class Plan:
     pool: ReplayPool = field(default_factory=ReplayPool)
     teachers: Mapping[Teacher, tuple[int | None, Checkpoint]] = field(default_factory=dict)
     samplers: Mapping[Sampler, tuple[int | None, Checkpoint]] = field(default_factory=dict)
-    """Who answers in place of the starting weights."""
+    """Sampler -> its generation and weights; servers and `start` left out."""
     merged: Mapping[LineageModel, tuple[int, Checkpoint]] = field(default_factory=dict)
-    """Whose weights a `merge` step combines, the base of their differences among them."""
+    """Merged model -> its generation and weights; includes the base that TIES subtracts."""
     references: Mapping[Reference, tuple[int | None, Checkpoint]] = field(default_factory=dict)
-    """Whom a KL term holds the policy to, other than its start."""
+    """KL reference model -> its generation and weights; `start` left out."""
     asked: Mapping[LineageModel, tuple[int, Checkpoint]] = field(default_factory=dict)
-    """Whom the verifier asks."""
+    """Judge or voter -> its generation and weights."""
     rates: PassRates = field(default_factory=PassRates)
     """How often its ancestors answered each prompt right; empty where no step retires prompts."""
 

@@ -38,7 +38,7 @@ from bootstrap.store.tables import from_parquet, to_parquet
 
 PHASE = "diagnostics"
 ROLE = "diagnostics"
-"""Role of the artifact among a generation's."""
+"""Role of this artifact in `Generation.artifacts`."""
 
 
 def diagnose(

@@ -12,7 +12,7 @@ from bootstrap.seeds import derive_seed, generator
 from bootstrap.stages.context import Context, Meter
 
 TELLING = 8
-"""Fewest answers whose one common reason is reported: of fewer it may be chance."""
+"""Report a common failure reason only from this many answers on."""
 
 
 def num_easier_variants(count: int, level: int, share: float) -> int:

@@ -33,7 +33,7 @@ class LineageModels:
         self._tokens = 0
 
     def bind(self, named: Mapping[LineageModel, tuple[int, Checkpoint]]) -> None:
-        """Let each name mean a generation, given as number and weights; drop other weights from the workers."""
+        """Bind each name to (number, weights); unload others."""
         self._named = dict(named)
         kept = {checkpoint.fingerprint for _, checkpoint in self._named.values()}
         for fingerprint in self._loaded.keys() - kept:

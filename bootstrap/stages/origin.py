@@ -89,7 +89,7 @@ class Origin:
         return {entry.generation.number: list(answers_of(self.store, entry.generation)) for entry in able}
 
     def answers(self) -> list[PoolEntry]:
-        """Return the answers that its own children can replay, with the ids and ages that they have in a fork."""
+        """Return the replayable answers, ids and generations renumbered for the fork."""
         pool = ReplayPool(answer for answers in self._given().values() for answer in answers)
         name, number = self.generation.lineage, self.generation.number
         return [

@@ -236,7 +236,7 @@ def _lessons(
     # A foreign function may raise anything; whatever it is, the user needs to hear which function it was.
     except Exception as error:
         raise RecipeError(
-            f"the step {step.uses} raised {type(error).__name__}: {error}; mend it, and run again"
+            f"the step {step.uses} raised {type(error).__name__}: {error}; fix it, and run again"
         ) from error
     answers = {id(sample) for group in groups for sample in group}
     known = answers | {id(sample) for sample in tools.shown}

@@ -128,7 +128,7 @@ def _outside(name: Model) -> Checkpoint:
 
 
 def _rates(context: Context, earlier: Sequence[Entry]) -> PassRates:
-    """Return how often the steps of these generations that tell it had each prompt answered right."""
+    """Return prompt -> (right, judged) over the steps of these generations that tell pass rates."""
     total = PassRates()
     for entry in earlier:
         number = entry.generation.number

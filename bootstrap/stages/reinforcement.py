@@ -28,7 +28,7 @@ from bootstrap.stages.trainer import Round, Trainer
 from bootstrap.training.algorithms.stream import policy_form, rl_streams
 
 HELD = "no advantage: counted in the mean and held to the reference"
-"""Why an answer of a zero-variance group gives a gradient where no teacher does."""
+"""Reason of a kept zero-variance answer: only KL acts on it."""
 
 
 class RlTrainer(Trainer[RlStep]):
@@ -315,7 +315,7 @@ def _by_round(tables: Tables) -> dict[int, tuple[list[Rollout], list[Verdict]]]:
 
 
 def _joined(selection: Selection, verdict: Verdict, reason: str) -> Selection:
-    """Return the selection where every judged sample is trained on, whatever its group; `reason`: by what."""
+    """Return the selection where every judged sample is trained on; `reason`: why it is trained on."""
     if selection.use is Use.RL or verdict.status is Status.UNVERIFIABLE:
         return selection
     return replace(selection, use=Use.RL, reason=reason)

@@ -34,7 +34,7 @@ from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.tables import from_parquet
 
 EVALUATION = "evaluation"
-"""Role of the artifact that holds a generation's own held-out answers."""
+"""Role of this artifact in `Generation.artifacts`: a generation's own held-out answers."""
 
 
 @dataclass(frozen=True, kw_only=True)

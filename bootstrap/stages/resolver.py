@@ -110,7 +110,7 @@ class Resolver:
 
     @property
     def merged(self) -> dict[LineageModel, Found]:
-        """Whose weights a `merge` step combines, the base of their differences among them."""
+        """Merged model -> its generation; includes the base that TIES subtracts."""
         found: dict[LineageModel, Found] = {}
         for step in self._steps:
             found |= {name: self.find(name) for _, name in step.merged()}
@@ -121,22 +121,22 @@ class Resolver:
 
     @property
     def teachers(self) -> dict[Teacher, Found | None]:
-        """Who teaches."""
+        """Teacher -> its generation; None for a folder."""
         return self._all(step.teachers() for step in self._steps)
 
     @property
     def samplers(self) -> dict[Sampler, Found | None]:
-        """Who answers in place of the starting weights, servers left out."""
+        """Sampler -> its generation, None for a folder; servers left out."""
         return self._all(step.samplers() for step in self._steps)
 
     @property
     def references(self) -> dict[Reference, Found | None]:
-        """Whom a KL term holds the policy to, other than its start."""
+        """KL reference model -> its generation, None for a folder; `start` left out."""
         return self._all(step.references() for step in self._steps)
 
     @property
     def asked(self) -> dict[LineageModel, Found]:
-        """Whom the verifier asks, as judge or voter."""
+        """Judge or voter -> its generation."""
         named = roles(self._recipe.verifier_of(self.number)) if self.number else ()
         return {name: self.find(name) for _, name in named}
 
@@ -182,7 +182,7 @@ class Resolver:
         return {name: None if outside_model(name) is not None else self.find(name) for name in names}
 
     def _stand_in(self, number: int) -> Found:
-        """Return who stands for a generation and its siblings."""
+        """Return the best of a generation and its siblings, which its name means."""
         siblings = self._recipe.generations.position(number).siblings if number else range(1)
         if len(siblings) == 1:
             return number

@@ -40,7 +40,7 @@ def among_siblings(decision: Decision, *, best: Generation | None) -> Decision:
 
 
 def stands_for(generations: Generations, committed: Sequence[Generation], number: int) -> int:
-    """Return the best of generation `number` and its siblings, all committed: whom later generations' names mean."""
+    """Return the best of generation `number` and its siblings, all committed, which its name means."""
     return best_of(committed, generations.position(number).siblings) if number else 0
 
 

@@ -84,8 +84,8 @@ def awaited(recipe: Recipe, place: Place) -> str | None:
         return None
     return (
         f"generation {first} is judged by a reward model that is not there yet ({missing[0]}): run with "
-        f"generations.count={first - 1}, let `bootstrap pairs` and `bootstrap reward-model` make it of that lineage's "
-        "answers, then run on"
+        f"generations.count={first - 1}, then make it with `bootstrap pairs` and `bootstrap reward-model`, "
+        "and run again"
     )
 
 

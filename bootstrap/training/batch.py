@@ -31,7 +31,7 @@ class MicroBatch:
     place_S: Tensor
     """Row of each sequence."""
     row_N: Tensor
-    """Number of each completion token's sequence; its row without packing."""
+    """Sequence index of each completion token (N); its row without packing."""
     position_N: Tensor
     """Column of the token's predictor, the position before it."""
     targets_N: Tensor

@@ -1,4 +1,4 @@
-"""From a recipe's optimizer settings to torch optimizers."""
+"""Builds torch optimizers from a recipe's settings."""
 
 from pkgutil import resolve_name
 

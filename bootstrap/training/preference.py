@@ -48,7 +48,7 @@ class Preferences:
     accuracy: float
     """Share of the held-out pairs whose chosen answer has the higher score; ties count as wrong."""
     before: float
-    """The same before the first update."""
+    """Held-out accuracy before training."""
     loss: float
     """Mean loss of the last updates, a tenth of all."""
 

@@ -193,7 +193,7 @@ def test_settings_that_cannot_merge_are_refused(step, message):
         ({"base": {"steps": [LINEAR]}}, "generation 0 has no ancestors"),
         (
             {"generations": {"stages": [{"name": "a", "steps": [TIES]}, {**SCOUTS, "init": "base"}]}},
-            "stage scouts has not ended when generation 1 needs its best model",
+            "generation 1 uses stage scouts before it ends",
         ),
         (
             {

@@ -315,7 +315,7 @@ def test_a_server_that_does_not_answer_costs_nothing_but_the_message(tmp_path, s
     [
         (
             [{"name": "a", "init": {"type": "stage", "stage": "b"}, "steps": [tiny.RL]}],
-            "stage b has not ended when generation 1",
+            "generation 1 uses stage b before it ends",
         ),
         ([{"name": "a", "steps": [tiny.RL]}, {"name": "a", "steps": [tiny.RL]}], "two stages are called a"),
         ([{"name": "a", "generations": 3, "branches": 2, "steps": [tiny.RL]}], "raise generations to 4"),
@@ -345,7 +345,7 @@ def test_a_server_that_does_not_answer_costs_nothing_but_the_message(tmp_path, s
                 {"name": "a", "steps": [tiny.RL], "verifier": VOTED_BY_B},
                 {"name": "b", "steps": [tiny.RL]},
             ],
-            "stage b has not ended when generation 1 needs its best model; name champion",
+            "generation 1 uses stage b before it ends; name champion",
         ),
         (
             [
@@ -361,11 +361,11 @@ def test_a_server_that_does_not_answer_costs_nothing_but_the_message(tmp_path, s
         ),
         (
             [{"name": "a", "steps": [taught_by(END_OF_TWINS)]}, TWINS],
-            "distillation.teacher: stage twins has not ended when generation 1 needs its best model; name champion",
+            "distillation.teacher: generation 1 uses stage twins before it ends; name champion",
         ),
         (
             [{"name": "a", "steps": [tiny.RL]}, TWINS | {"steps": [held_to(END_OF_TWINS)]}],
-            "kl.model: stage twins has not ended when generation 2 needs its best model; name one of: a",
+            "kl.model: generation 2 uses stage twins before it ends; name one of: a",
         ),
         ([{"name": "a", "init": "parent", "steps": [tiny.RL]}], "init: init says who the parent is; name champion"),
         (
@@ -399,7 +399,7 @@ def test_a_stage_to_come_with_a_verifier_of_its_own_changes_nothing_before_it(tm
 
 def test_the_recipes_own_verifier_cannot_ask_a_stage_to_come():
     exact = tiny.EVALUATION | {"verifier": {"type": "exact"}}
-    with pytest.raises(ValidationError, match=r"stage b has not ended.*give a later stage this verifier"):
+    with pytest.raises(ValidationError, match=r"uses stage b before it ends.*give a later stage this verifier"):
         staged([{"name": "b", "steps": [tiny.RL]}], verifier=VOTED_BY_B, evaluation=exact)
 
 

@@ -200,7 +200,7 @@ CASES = [
             "base.model.max_length=512",
         ),
         "task.max_answer_tokens",
-        "64 tokens cut the longest references (max_answer_length 64)",
+        "max_answer_tokens 64 does not hold the longest reference (max_answer_length 64 characters)",
         ("task.max_answer_tokens=65",),
     ),
     Case(
@@ -221,7 +221,7 @@ CASES = [
         models.stage_not_ended,
         (stages("init: previous", "init: {type: stage, stage: s1}"),),
         "generations.stages[1].init",
-        "stage s1 has not ended when generation 2 needs its best model; name one of: s0",
+        "generation 2 uses stage s1 before it ends; name one of: s0",
         ("generations.stages.1.init.stage=s0",),
     ),
     Case(

@@ -71,7 +71,7 @@ def test_anything_else_that_it_returns_stops_the_run_with_its_name(value: Any, t
 def test_what_is_not_finite_or_raises_stops_the_run_with_its_name() -> None:
     with pytest.raises(RecipeError, match="not_finite returned nan for sample 0 of group 0"):
         advantages("not_finite")
-    with pytest.raises(RecipeError, match="clumsy raised KeyError: 'baseline'; mend it"):
+    with pytest.raises(RecipeError, match="clumsy raised KeyError: 'baseline'; fix it"):
         advantages("clumsy")
 
 

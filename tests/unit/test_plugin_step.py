@@ -155,7 +155,7 @@ def test_it_is_given_the_round_s_groups_and_the_same_chance_again() -> None:
         ("one", {"ce": -1}, "returned a weight ce or kl below 0 for the text"),
         ("one", {"kl": 1}, r"returned a weight kl for .* names no teacher \(teaching\)"),
         ("showing", {"count": 1, "rl": 1.0}, "returned a weight rl for .* a reference, which the model did not sample"),
-        ("clumsy", {}, "raised KeyError: 'best'; mend it"),
+        ("clumsy", {}, "raised KeyError: 'best'; fix it"),
     ],
 )
 def test_anything_else_stops_before_anything_is_grown_with_its_name(name: str, options: dict, told: str) -> None:

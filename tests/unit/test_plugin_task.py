@@ -114,7 +114,7 @@ def test_the_right_answer_is_no_wrong_one() -> None:
 
 def test_what_it_raises_is_told_with_its_name() -> None:
     own = task("Clumsy")
-    with pytest.raises(RecipeError, match=f"answer of the task {OURS}:Clumsy raised KeyError.*mend it"):
+    with pytest.raises(RecipeError, match=f"answer of the task {OURS}:Clumsy raised KeyError.*fix it"):
         own.solution(own.heldout(3, 1)[0])
 
 

@@ -207,7 +207,9 @@ def test_a_limit_that_cuts_what_a_model_from_scratch_is_to_learn_is_refused(tmp_
         "base: {model: {type: scratch, max_length: 1024}, steps: [{type: sft, updates: 1}]}\n"
         "generations: {count: 1, steps: [{type: rl}]}\n",
     )
-    assert "8 tokens cut the longest references (max_answer_length 8)" in refusal(path, "task.max_answer_tokens=8")
+    assert "max_answer_tokens 8 does not hold the longest reference (max_answer_length 8 characters)" in refusal(
+        path, "task.max_answer_tokens=8"
+    )
     shorter, longer = (load_recipe(path, [f"task.max_answer_tokens={limit}"]) for limit in (9, 300))
     assert longer.task.longest_sequence(1) - shorter.task.longest_sequence(1) == 300 - 9
 
@@ -256,10 +258,10 @@ def test_a_later_override_wins(recipe_path: Path) -> None:
     [
         ("generations.cuont=3", "generations.cuont: no such setting; did you mean count?"),
         ("generatons.count=3", "generatons: no such setting; did you mean generations?"),
-        ("generations.steps.1.rounds=3", "generations.steps has entries 0 to 0"),
-        ("generations.steps.\u00b2.rounds=3", "'\u00b2' names none of them"),
-        ("generations.steps.\u0660.rounds=3", "'\u0660' names none of them"),
-        (f"generations.steps.{5000 * '9'}.rounds=3", "generations.steps has entries 0 to 0"),
+        ("generations.steps.1.rounds=3", "generations.steps has 1 entry, counted from 0; index 1 is out of range"),
+        ("generations.steps.\u00b2.rounds=3", "'\u00b2' is not an index"),
+        ("generations.steps.\u0660.rounds=3", "'\u0660' is not an index"),
+        (f"generations.steps.{5000 * '9'}.rounds=3", "generations.steps has 1 entry, counted from 0"),
         ("name.x=3", "name is 'small' and holds no settings of its own"),
         ("seed", "is not of the form key=value"),
         ("=3", "is not of the form key=value"),

@@ -7,7 +7,7 @@ import typer
 from bootstrap.cli.commands import options
 from bootstrap.errors import RecipeError
 
-bench = options.group("Measure, in ratios within one run.")
+bench = options.group("Benchmarks; compare ratios, not seconds.")
 
 
 @bench.command()

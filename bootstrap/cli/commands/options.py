@@ -29,7 +29,7 @@ Workers = Annotated[
 PastGuards = Annotated[
     bool, typer.Option("--past-guards", help="Continue although a guard of the recipe ended the last run.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of a table.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Address = Annotated[
     str | None,
     typer.Option(

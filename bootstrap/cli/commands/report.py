@@ -20,7 +20,11 @@ def report(
     ] = "frontier",
     levels: Annotated[
         str | None,
-        typer.Option("--levels", metavar="LEVELS", help="For shares: 5, 5-8 or 1,3,5-8; by default the first target."),
+        typer.Option(
+            "--levels",
+            metavar="LEVELS",
+            help="Levels of accuracy and pass@k metrics, as 5, 5-8 or 1,3,5-8; by default the first target.",
+        ),
     ] = None,
     evaluation: Annotated[
         bool, typer.Option("--evaluation/--without-evaluation", help="Count the FLOPs of evaluation too.")
@@ -33,7 +37,7 @@ def report(
     publish: Annotated[bool, typer.Option("--publish/--no-publish", help="Show the picture in MLflow.")] = True,
     as_json: options.AsJson = False,
 ) -> None:
-    """Compare compute with quality: a curve per lineage and per ungated arm, fitted sigmoids, FLOPs to fixed levels.
+    """Compare compute with quality: a curve per lineage and ungated arm, sigmoids, FLOPs to reach 50-95 % accuracy.
 
     \b
     Examples:

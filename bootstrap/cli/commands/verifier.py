@@ -7,7 +7,7 @@ import typer
 
 from bootstrap.cli.commands import options
 
-verifier = options.group("Examine verifiers.")
+verifier = options.group("Check verifiers.")
 
 
 @verifier.command()

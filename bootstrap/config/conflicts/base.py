@@ -46,9 +46,9 @@ def references_cut_short(recipe: UncheckedRecipe) -> Iterator[Conflict]:
         if (longest := task.cut_reference) is not None:
             yield Conflict(
                 ("task", *recipe.task.place_of(name), "max_answer_tokens"),
-                f"{task.answer_limit} tokens cut the longest references (max_answer_length {longest}), "
-                "since a model from scratch has one token per character; remove it, raise "
-                "it, or lower max_answer_length",
+                f"max_answer_tokens {task.answer_limit} does not hold the longest reference (max_answer_length "
+                f"{longest} characters) and its end, since a model from scratch has one token per character; remove "
+                "it, raise it, or lower max_answer_length",
             )
 
 

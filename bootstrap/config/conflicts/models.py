@@ -52,7 +52,7 @@ def stage_not_ended(recipe: UncheckedRecipe) -> Iterator[Conflict]:
             later = ", or give a later stage this verifier" if name.place == ("verifier",) else ""
             yield Conflict(
                 name.place,
-                f"stage {stage} has not ended when generation {name.first} needs its best model; name {instead}{later}",
+                f"generation {name.first} uses stage {stage} before it ends; name {instead}{later}",
             )
 
 

@@ -20,9 +20,9 @@ class _Asked(NamedTuple):
     others: tuple[SingleTask, ...]
     """Trained tasks that may ask the same questions."""
     asker: str
-    """In words, who asks the held-out prompts."""
+    """Description of the setting that asks them, for messages."""
     owner: str
-    """In words, whose the other tasks are."""
+    """Description of where the other tasks stand, for messages."""
 
 
 def _asked(recipe: UncheckedRecipe) -> Iterator[_Asked]:
@@ -78,7 +78,7 @@ def questions_of_another_part(recipe: UncheckedRecipe) -> Iterator[Conflict]:
 
 
 def larger_share_held_out(recipe: UncheckedRecipe) -> Iterator[Conflict]:
-    """Of tasks that share questions, the trained one holds out at least as many as the others."""
+    """A trained task holds out no fewer questions than another task that shares them."""
     for asked in _asked(recipe):
         least = min((other.heldout_fraction for other in asked.others), default=1.0)
         if asked.task.heldout_fraction > least:

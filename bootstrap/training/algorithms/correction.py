@@ -21,7 +21,7 @@ MAX_LOG_RATIO = 700.0
 def weights(
     proximal_T: Sequence[float], behaviour_T: Sequence[float], settings: OffPolicyCorrection
 ) -> tuple[float, ...]:
-    """Return the weight of each of a completion's T tokens from its log-probabilities under both policies."""
+    """Return the weights of a completion's tokens, shape (T), from its log-probabilities under both policies."""
     log_ratios = [new - old for new, old in zip(proximal_T, behaviour_T, strict=True)]
     if settings.level is not RatioLevel.TOKEN:
         total = math.fsum(log_ratios)

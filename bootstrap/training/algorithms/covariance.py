@@ -24,20 +24,21 @@ def covariances(advantages_N: Sequence[float], logprobs_N: Sequence[float]) -> l
 
 
 def clip_cov(covariances_N: Sequence[float], *, share: float, low: float, high: float, rng: Random) -> set[int]:
-    """Return the places that lose their gradient: `share` of all (`_count`), drawn between the bounds.
+    """Return the indices (into N) of the tokens that lose their gradient: `share` of all (`_count`), drawn between the
+    bounds.
 
-    All places between the bounds where these are fewer.
+    All tokens between the bounds where these are fewer.
     """
     within = [place for place, value in enumerate(covariances_N) if low < value < high]
     return set(rng.sample(within, min(_count(share, len(covariances_N)), len(within))))
 
 
 def kl_cov(covariances_N: Sequence[float], *, share: float) -> set[int]:
-    """Return the places that are held: `share` of all (`_count`), those of largest covariance."""
+    """Return the indices (into N) of the tokens that KL acts on: `share` of all (`_count`), of largest covariance."""
     count = _count(share, len(covariances_N))
     return set(sorted(range(len(covariances_N)), key=lambda place: (-covariances_N[place], place))[:count])
 
 
 def _count(share: float, total: int) -> int:
-    """Return a share of places as the authors' program counts it: rounded down, at least one."""
+    """Return the number of tokens in a share as the authors' program counts it: rounded down, at least one."""
     return max(int(share * total), 1)

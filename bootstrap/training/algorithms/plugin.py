@@ -33,7 +33,7 @@ def estimate(scored: Scored, settings: PluginAlgorithm) -> AdvantageEstimate:
     # A foreign function may raise anything; whatever it is, the user needs to hear which function it was.
     except Exception as error:
         raise RecipeError(
-            f"the algorithm {settings.uses} raised {type(error).__name__}: {error}; mend it, and run again"
+            f"the algorithm {settings.uses} raised {type(error).__name__}: {error}; fix it, and run again"
         ) from error
     try:
         return AdvantageEstimate(advantages=_read(found, scored.lengths))
