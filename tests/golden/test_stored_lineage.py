@@ -111,6 +111,8 @@ def test_it_is_published_under_the_names_of_today(root: Path, tmp_path: Path) ->
     assert not any(name.startswith("health/") for name in shown.data.metrics)
 
 
+@pytest.mark.torch
+@pytest.mark.training
 def test_a_fork_of_it_starts_from_its_weights(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     origin = LineageStore(root).ledger.read()
     stages = "generations={count: 0, steps: [{type: distill, updates: 1}]}"
@@ -130,6 +132,8 @@ def test_its_recipe_has_the_digest_that_it_was_stored_under(root: Path, name: st
     LineageStore(root).check("stored", identity=recipe.identity())
 
 
+@pytest.mark.torch
+@pytest.mark.training
 @pytest.mark.parametrize("name", ["remembered", "rewritten"])
 def test_what_was_finished_is_taken_over(root: Path, name: str) -> None:
     """Killed between the last stage and the commit, of either recipe: nothing is done again."""
@@ -147,6 +151,8 @@ def test_what_was_finished_is_taken_over(root: Path, name: str) -> None:
     assert verify(root).is_clean
 
 
+@pytest.mark.torch
+@pytest.mark.training
 def test_half_a_generation_goes_on_after_its_last_finished_step(root: Path) -> None:
     store = LineageStore(root)
     committed = [entry.generation for entry in store.ledger.read()]
