@@ -46,7 +46,9 @@ def test_reading_recipes_plans_and_lineages_loads_nothing_heavy(modules: str) ->
 
 @pytest.mark.parametrize("argv", [("--help",), ("run", "--help"), ("jobs", "--help")])
 def test_help_loads_no_work_of_any_command(argv: tuple[str, ...]) -> None:
-    assert loaded(AS_PROGRAM, argv=argv, heavy=(*HEAVY, "numpy", "rich", "bootstrap.config", "bootstrap.records")) == set()
+    assert (
+        loaded(AS_PROGRAM, argv=argv, heavy=(*HEAVY, "numpy", "rich", "bootstrap.config", "bootstrap.records")) == set()
+    )
 
 
 def test_the_schema_of_recipes_needs_no_heavy_package() -> None:
