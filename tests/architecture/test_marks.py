@@ -21,8 +21,9 @@ FILES = {
     "test_marked_file.py": "import pytest, torch\npytestmark = pytest.mark.torch\ndef test_no():\n    assert False\n",
     "test_mark_by_name.py": "from pytest import mark\n@mark.slow\ndef test_no():\n    assert False\n",
     "test_mark_from_elsewhere.py": "from marks import mark_of_it\n@mark_of_it\ndef test_no():\n    assert False\n",
-    "test_unseen.py": "from marks import costly\n@costly\ndef test_no():\n    assert False\n",
-    "marks.py": "import pytest\nmark_of_it = costly = pytest.mark.slow\npytestmark = pytest.mark.torch\n",
+    "test_unseen.py": "from kinds import costly\n@costly\ndef test_no():\n    assert False\n",
+    "marks.py": "import pytest\nmark_of_it = pytest.mark.slow\npytestmark = pytest.mark.torch\n",
+    "kinds.py": "import pytest\ncostly = pytest.mark.slow\n",
     "test_lines.py": (
         "import pytest, torch\npytestmark = [\n    pytest.mark.skipif(False, reason='no'),\n    pytest.mark.torch,\n]\n"
         "def test_no():\n    assert False\n"
@@ -103,7 +104,7 @@ def test_a_file_whose_mark_shows_on_import_alone_is_told_so(tmp_path: Path) -> N
 
 
 def test_a_slow_test_in_a_file_that_the_slow_half_would_not_open_is_refused(tmp_path: Path) -> None:
-    code, told = outcomes(tmp_path, "--fast", files=("test_unseen.py", "marks.py"))
+    code, told = outcomes(tmp_path, "--fast", files=("test_unseen.py", "kinds.py"))
     assert code == pytest.ExitCode.USAGE_ERROR and "test_unseen.py; write the marks there" in told
 
 
