@@ -365,7 +365,8 @@ def _fenced(lines: list[str], *, language: str = "text") -> list[str]:
 
 def _written(each: Any) -> str:
     if not each.opts[0].startswith("-"):
-        return f"`{each.metavar or each.name.upper()}`"
+        name = each.metavar or each.name.upper()
+        return f"`{name if each.required else f'[{name}]'}{'' if each.nargs == 1 else '...'}`"
     names = [f"`{name}`" for name in (*each.opts, *each.secondary_opts)]
     value = "" if each.is_flag else f" `{each.metavar or 'VALUE'}`"
     return ", ".join(names) + value

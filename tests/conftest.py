@@ -5,8 +5,8 @@ a test fails that loads a heavy package or starts a sandbox without its mark, so
 rest.
 """
 
+import ast
 import os
-import re
 import socket
 import sys
 import threading
@@ -22,8 +22,6 @@ from bootstrap.sandbox.pool import Sandbox
 SLOW = ("torch", "mlflow", "sandbox", "training", "slow", "ray", "browser", "services")
 PACKAGES = {"torch": "torch", "mlflow": "mlflow", "playwright": "browser"}
 """Package -> the mark of a test that loads it."""
-SLOW_TEST = re.compile(rf"\bpytest\.mark\.({'|'.join(SLOW)})\b")
-SLOW_FILE = re.compile(rf"^pytestmark = .*{SLOW_TEST.pattern}", re.MULTILINE)
 SERVERS = (
     "MLFLOW_TRACKING_URI",
     "MLFLOW_REGISTRY_URI",
@@ -59,12 +57,42 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if not config.getoption("fast") and not config.getoption("slow"):
         return None
     files = collection_path.rglob("*") if collection_path.is_dir() else [collection_path]
-    texts = [file.read_text() for file in files if file.match("test_*.py")]
-    if config.getoption("fast"):
-        needless = all(SLOW_FILE.search(text) for text in texts)
-    else:
-        needless = not any(SLOW_TEST.search(text) for text in texts)
-    return True if texts and needless else None
+    texts = [file.read_text() for file in files if any(map(file.match, config.getini("python_files")))]
+    needless = map(is_slow, texts) if config.getoption("fast") else map(names_no_mark, texts)
+    return True if texts and all(needless) else None
+
+
+def names_no_mark(text: str) -> bool:
+    """Whether `--slow` leaves out the file with this text."""
+    return "mark" not in text
+
+
+def is_slow(text: str) -> bool:
+    """Whether a file gives all its tests a mark of `SLOW`, as far as that is known before it is imported.
+
+    Known are lists and single marks, written as pytest.mark.NAME or mark.NAME, of the last `pytestmark` of a file that
+    sets it at its top level alone.
+    """
+    if "pytestmark" not in text:
+        return False
+    try:
+        module = ast.parse(text)
+    except SyntaxError:
+        # Pytest reports it with its line.
+        return False
+    found: ast.expr | None = None
+    for statement in module.body:
+        match statement:
+            case ast.Assign(targets=[ast.Name(id="pytestmark")], value=value):
+                found = value
+            case ast.FunctionDef() | ast.ClassDef() | ast.AsyncFunctionDef():
+                # Their own `pytestmark` is another one.
+                pass
+            case _ if any(isinstance(node, ast.Name) and node.id == "pytestmark" for node in ast.walk(statement)):
+                return False
+    marks = found.elts if isinstance(found, ast.List | ast.Tuple) else [found]
+    slow = {f"{prefix}.{name}" for prefix in ("pytest.mark", "mark") for name in SLOW}
+    return any(mark is not None and ast.unparse(mark) in slow for mark in marks)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -72,6 +100,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         split: dict[bool, list[pytest.Item]] = {True: [], False: []}
         for item in items:
             split[any(item.get_closest_marker(name) for name in SLOW)].append(item)
+        unseen = sorted(str(path) for path in {item.path for item in split[True]} if names_no_mark(path.read_text()))
+        if unseen:
+            raise pytest.UsageError(
+                f"--slow opens no file without the word `mark`, and these have slow tests: {', '.join(unseen)}; "
+                "write the marks there as pytest.mark.NAME"
+            )
         items[:] = split[config.getoption("slow")]
         config.hook.pytest_deselected(items=split[not config.getoption("slow")])
 
@@ -95,7 +129,13 @@ class Fast:
     def pytest_make_collect_report(self, collector: pytest.Collector) -> Generator[None, Any, Any]:
         report = yield
         if lacking := self.lacking():
-            report.outcome, report.longrepr = "failed", f"{collector.nodeid} lacks the mark {lacking}"
+            text = f"{collector.nodeid} lacks the mark {lacking}"
+            if any(collector.get_closest_marker(name) for name in SLOW):
+                text = (
+                    f"{collector.nodeid} loads what needs the mark {lacking}, and --fast cannot tell before importing "
+                    "it that the file is marked; write `pytestmark = pytest.mark.NAME`, or a list of such marks"
+                )
+            report.outcome, report.longrepr = "failed", text
         return report
 
     @pytest.hookimpl(wrapper=True)

@@ -15,6 +15,7 @@ from bootstrap.cli.commands.fork import fork
 from bootstrap.cli.commands.import_model import import_model
 from bootstrap.cli.commands.jobs import JobEnded, attach, jobs, stop, submit
 from bootstrap.cli.commands.lineage import lineage
+from bootstrap.cli.commands.options import Command
 from bootstrap.cli.commands.plan import plan
 from bootstrap.cli.commands.preferences import pairs, reward_model
 from bootstrap.cli.commands.report import report
@@ -80,11 +81,11 @@ def options(
 
 # `--help` lists them in this order, then the groups.
 for function in (run, fork, submit, jobs, attach, stop, plan, lineage, show, report, export, pairs):
-    app.command()(function)
-app.command("reward-model")(reward_model)
-app.command("import")(import_model)
+    app.command(cls=Command)(function)
+app.command("reward-model", cls=Command)(reward_model)
+app.command("import", cls=Command)(import_model)
 for function in (verify, rescore, ui, schema):
-    app.command()(function)
+    app.command(cls=Command)(function)
 app.add_typer(bench, name="bench")
 app.add_typer(verifier, name="verifier")
 

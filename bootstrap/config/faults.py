@@ -5,9 +5,10 @@ Each is a ValueError that pydantic carries along; `problems.py` collects them an
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
-from bootstrap.schema import renamed_setting
+from bootstrap.schema import RENAMED_SETTINGS, renamed_setting
 
 
 class SettingFault(ValueError):
@@ -37,7 +38,8 @@ class UnknownSetting(SettingFault):
     """A key that these settings do not have; `section`: their `type`, or else their class's name."""
 
     def __init__(self, name: str, known: Sequence[str], *, section: str = "") -> None:
-        super().__init__(f"no such setting{renamed_setting(section, name) or did_you_mean(name, known)}")
+        former = RENAMED_SETTINGS.get(section, {})
+        super().__init__(f"no such setting{renamed_setting(section, name) or did_you_mean(name, known, former)}")
 
 
 class MissingSetting(SettingFault):
@@ -73,10 +75,13 @@ class NotOfForm(SettingFault):
         self.form = form
 
 
-def did_you_mean(name: str, known: Sequence[str]) -> str:
-    """Return what follows the message about an unknown name: the nearest known one, or else all."""
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else f"; there is {listed(known)}"
+def did_you_mean(name: str, known: Sequence[str], former: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Return what follows the message about an unknown name: the nearest known one, or else all.
+
+    `former`: former name -> name; one that is near is answered with the name.
+    """
+    close = difflib.get_close_matches(name, [*known, *former], n=1, cutoff=0.5)
+    return f"; did you mean {former.get(close[0], close[0])}?" if close else f"; there is {listed(known)}"
 
 
 def listed(names: Iterable[str], *, limit: int = 12) -> str:

@@ -107,7 +107,10 @@ def _folder_problem(folder: Path) -> str | None:
 
 def _content_problem(folder: Path) -> str | None:
     if not folder.is_dir():
-        return f"there is no folder {folder}; relative paths start at the recipe's folder"
+        return (
+            f"there is no folder {folder}; fetch it with `bootstrap import SOURCE DIR`, or mend the path: relative "
+            "ones start at the recipe's folder"
+        )
     if missing := missing_files(folder):
         return missing
     for name in ("config.json", "tokenizer.json"):

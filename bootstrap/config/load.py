@@ -7,6 +7,7 @@ Values keep their types (`"8"` is no number). Nothing heavy is imported.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from bootstrap import schema
 from bootstrap.config.base import types_of
+from bootstrap.config.faults import did_you_mean
 from bootstrap.config.folders import folder_problems, with_files_pinned
 from bootstrap.config.problems import (
     RecipeProblem,
@@ -88,6 +90,11 @@ def load_verifier(kind: str, overrides: Sequence[str] = ()) -> Verifier:
     `overrides`: `key=value`, values in YAML, as in a recipe's `verifier` section. Raises RecipeError.
     """
     types = sorted(types_of(Recipe.model_fields["verifier"].annotation))
+    if kind not in types and ":" not in kind and not entry_points(group="bootstrap.verifiers", name=kind):
+        raise RecipeError(
+            f"no verifier has the type or entry point {kind}, and a function is named as module:function"
+            f"{did_you_mean(kind, types)}"
+        )
     source = RecipeSource(path=Path(kind), data={"type": kind} if kind in types else {"type": "plugin", "uses": kind})
     for override in overrides:
         source.lay_over(override)

@@ -116,6 +116,8 @@ def value_at(place: Place, data: Any) -> Any:
     return data
 
 
+_TASK = re.compile("(['\"]?)task\\1[ \t]*:")
+"""The beginning of the line that gives a recipe its task."""
 _INDEX = re.compile("[0-9]{1,9}")
 """An index of a list. `str.isdigit` also holds for signs that `int` refuses, and for any number of digits."""
 
@@ -144,12 +146,22 @@ def _missing_message(path: Path) -> str:
         folder, message = path, f"{path} is a folder, not a recipe"
     else:
         folder, message = path.parent, f"there is no recipe {path}"
-    near = sorted(folder.glob("*.y*ml")) or sorted(Path("pipelines").glob("*.y*ml"))
+    folders = {place.resolve(): place for place in (Path("pipelines"), folder)}.values()
+    near = [file for place in folders for file in place.glob("*.y*ml") if _is_recipe(file)]
     if not near:
-        return f"{message}, and no YAML file near by; name a recipe file"
+        return f"{message}, and none near by; name a recipe file"
     close = difflib.get_close_matches(path.name, [recipe.name for recipe in near], n=1)
-    near.sort(key=lambda recipe: (recipe.name not in close, recipe.name))
+    near.sort(key=lambda recipe: (recipe.name not in close, recipe.parent != folder, recipe.name))
     return f"{message}; recipes near by: {listed(map(str, near))}"
+
+
+def _is_recipe(file: Path) -> bool:
+    """Whether a YAML file has a `task` at its top level; it may be no YAML at all."""
+    try:
+        with file.open(encoding="utf-8", errors="replace") as lines:
+            return not file.name.startswith(".") and any(_TASK.match(line) for line in lines)
+    except OSError:
+        return False
 
 
 # --- YAML --------------------------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ def notes(recipe: Recipe) -> Iterator[str]:
         yield "verifier random rewards right and wrong answers alike (a control); expect the gate to reject"
     algorithms = [(step, step.policy_gradient) for step in steps if step.policy_gradient is not None]
     if any(step.anchor is None and step.own_teaching is None for step, _ in algorithms):
-        yield "distillation null leaves nothing to hold old levels (a control: policy gradient alone)"
+        yield "distillation: null replays nothing, so old levels may erode"
     for _, algorithm in algorithms:
         idle = [
             *([f"dual_clip {algorithm.dual_clip:g}"] if algorithm.dual_clip is not None else []),

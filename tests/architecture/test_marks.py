@@ -19,6 +19,27 @@ FILES = {
     "test_test_without_mark.py": "def test_before():\n    pass\ndef test_loads():\n    import torch\n",
     "test_sandbox_without_mark.py": SANDBOX,
     "test_marked_file.py": "import pytest, torch\npytestmark = pytest.mark.torch\ndef test_no():\n    assert False\n",
+    "test_mark_by_name.py": "from pytest import mark\n@mark.slow\ndef test_no():\n    assert False\n",
+    "test_mark_from_elsewhere.py": "from marks import mark_of_it\n@mark_of_it\ndef test_no():\n    assert False\n",
+    "test_unseen.py": "from kinds import costly\n@costly\ndef test_no():\n    assert False\n",
+    "marks.py": "import pytest\nmark_of_it = pytest.mark.slow\npytestmark = pytest.mark.torch\n",
+    "kinds.py": "import pytest\ncostly = pytest.mark.slow\n",
+    "test_lines.py": (
+        "import pytest, torch\npytestmark = [\n    pytest.mark.skipif(False, reason='no'),\n    pytest.mark.torch,\n]\n"
+        "def test_no():\n    assert False\n"
+    ),
+    "test_file_mark_by_name.py": (
+        "from pytest import mark\nimport torch\npytestmark = mark.torch\ndef test_no():\n    assert False\n"
+    ),
+    "test_file_mark_from_elsewhere.py": (
+        "import torch\nfrom marks import pytestmark\ndef test_no():\n    assert False\n"
+    ),
+    "test_quoted.py": (
+        "import pytest\nTEXT = '''\npytestmark = pytest.mark.slow\n'''\ndef test_yes():\n    assert TEXT\n"
+    ),
+    "test_replaced.py": (
+        "import pytest\npytestmark = pytest.mark.slow\nif pytest:\n    pytestmark = []\ndef test_yes():\n    pass\n"
+    ),
     "test_marked_test.py": f"import pytest\n{SANDBOX}    assert False\n".replace("def", "@pytest.mark.sandbox\ndef"),
 }
 
@@ -31,7 +52,7 @@ def outcomes(folder: Path, *options: str, files: tuple[str, ...]) -> tuple[int, 
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *options]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(folder)])}
     answer = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False)
-    return answer.returncode, answer.stdout
+    return answer.returncode, answer.stdout + answer.stderr
 
 
 def test_what_is_marked_is_left_out_and_not_even_imported(tmp_path: Path) -> None:
@@ -56,3 +77,38 @@ def test_a_test_that_loads_torch_or_starts_a_sandbox_without_the_mark_fails(tmp_
 def test_the_slow_half_is_the_rest(tmp_path: Path) -> None:
     code, told = outcomes(tmp_path, "--slow", files=("test_marked_file.py", "test_test_without_mark.py"))
     assert code == 1 and "1 failed" in told and "passed" not in told
+
+
+@pytest.mark.parametrize("file", ["test_mark_by_name.py", "test_mark_from_elsewhere.py"])
+def test_a_mark_that_is_not_written_in_full_is_in_the_slow_half_alone(tmp_path: Path, file: str) -> None:
+    code, told = outcomes(tmp_path, "--fast", files=(file, "marks.py"))
+    assert code == 5 and "1 deselected" in told
+    code, told = outcomes(tmp_path, "--slow", files=(file, "marks.py"))
+    assert code == 1 and "1 failed" in told
+
+
+@pytest.mark.parametrize("file", ["test_lines.py", "test_file_mark_by_name.py"])
+def test_a_marked_file_is_not_imported_however_its_mark_is_written(tmp_path: Path, file: str) -> None:
+    code, told = outcomes(tmp_path, "--fast", files=(file,))
+    assert code == 5 and "deselected" not in told
+    code, told = outcomes(tmp_path, "--slow", files=(file,))
+    assert code == 1 and "1 failed" in told
+
+
+def test_a_file_whose_mark_shows_on_import_alone_is_told_so(tmp_path: Path) -> None:
+    code, told = outcomes(tmp_path, "--fast", files=("test_file_mark_from_elsewhere.py", "marks.py"))
+    assert code != 0 and "lacks the mark" not in told
+    assert "loads what needs the mark torch, and --fast cannot tell before importing it that the file is" in told
+    code, told = outcomes(tmp_path, "--slow", files=("test_file_mark_from_elsewhere.py", "marks.py"))
+    assert code == 1 and "1 failed" in told
+
+
+def test_a_slow_test_in_a_file_that_the_slow_half_would_not_open_is_refused(tmp_path: Path) -> None:
+    code, told = outcomes(tmp_path, "--fast", files=("test_unseen.py", "kinds.py"))
+    assert code == pytest.ExitCode.USAGE_ERROR and "test_unseen.py; write the marks there" in told
+
+
+@pytest.mark.parametrize("file", ["test_quoted.py", "test_replaced.py"])
+def test_what_only_looks_like_the_mark_of_a_file_leaves_its_tests_in_the_fast_half(tmp_path: Path, file: str) -> None:
+    code, told = outcomes(tmp_path, "--fast", files=(file,))
+    assert code == 0 and "1 passed" in told

@@ -417,6 +417,8 @@ def test_the_split_of_a_run_names_every_stage(store: Path) -> None:
         (["lineage", "--lineage", "adition"], 3, "did you mean addition?"),
         (["lineage", "--store", "nowhere"], 3, "bootstrap run RECIPE"),
         (["plan", "tniy.yaml"], 2, "recipes near by"),
+        (["plan", "tiny.yaml", "healt={}"], 2, "healt: no such setting; did you mean diagnostics?"),
+        (["verifier", "check", "maths"], 2, "did you mean math?"),
         (["plan", "tiny.yaml", "generations.cuont=3"], 2, "did you mean count?"),
         (["plan", "tiny.yaml", "--lineage", "../up"], 2, "cannot name a lineage"),
         (["plan", "tiny.yaml", "--workers", "0"], 2, "--workers"),
@@ -615,3 +617,30 @@ def environ() -> dict[str, str]:
     """Return this environment, in which the package under test is found from every folder."""
     root = str(Path(errors.__file__).parents[1])
     return {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
+
+
+def test_a_command_that_takes_all_lineages_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("lineage", "verify"):
+        assert "One lineage; by default all of the store." in output(capsys, name, "--help")
+    assert "by default the store's only one" in " ".join(output(capsys, "show", "--help").split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "usage"),
+    [
+        (("run",), "RECIPE [KEY=VALUE]..."),
+        (("submit",), "RECIPE [KEY=VALUE]..."),
+        (("report",), "[LINEAGE]..."),
+        (("import",), "SOURCE DIR"),
+        (("reward-model",), "PAIRS DIR"),
+        (("verifier", "check"), "[NAME] [KEY=VALUE]..."),
+        (("bench", "workers"), ""),
+    ],
+)
+def test_a_usage_line_names_arguments_by_their_metavars(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], usage: str
+) -> None:
+    told = output(capsys, *arguments, "--help")
+    assert told.splitlines()[0] == f"Usage: bootstrap {' '.join(arguments)} [OPTIONS] {usage}".rstrip()
+    [listed] = [part for part in told.split("\n\n") if part.startswith("Arguments:")] or [""]
+    assert "<" not in listed and all(f"\n  {name} " in listed for name in usage.split())

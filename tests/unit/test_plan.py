@@ -479,7 +479,7 @@ def test_controls_are_allowed_and_noted() -> None:
     alone = recipe({**RL, "distillation": None})
     assert ["continued training" in note for note in notes(continued)] == [True]
     assert ["no verifier" in note for note in notes(unfiltered)] == [True]
-    assert ["policy gradient alone" in note for note in notes(alone)] == [True]
+    assert ["replays nothing, so old levels may erode" in note for note in notes(alone)] == [True]
     coin = recipe(verifier={"type": "random"}, evaluation={"verifier": {"type": "exact"}})
     assert ["right and wrong answers alike" in note for note in notes(coin)] == [True]
     taught = recipe({**RL, "algorithm": {"type": "unrewarded"}, "teaching": {}, "distillation": None})

@@ -373,6 +373,23 @@ def test_a_missing_file_is_answered_with_the_recipes_near_by(recipe_path: Path) 
     assert str(recipe_path) in refusal(recipe_path.parent)
 
 
+def test_recipes_near_by_are_those_of_pipelines_too_and_no_other_yaml(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert refusal(Path("nope.yaml")) == "there is no recipe nope.yaml, and none near by; name a recipe file"
+    for name in (".hooks.yaml", "pipelines/star.yaml", "nearby.yml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write(tmp_path / name, RECIPE)
+    write(tmp_path / "mkdocs.yml", "site_name: task\nnav:\n  task: index.md\n")
+    (tmp_path / "folder.yaml").mkdir()
+    assert (
+        refusal(Path("nope.yaml")) == "there is no recipe nope.yaml; recipes near by: nearby.yml, pipelines/star.yaml"
+    )
+    assert refusal(Path("sta.yaml")).endswith("near by: pipelines/star.yaml, nearby.yml")
+    assert refusal(Path("pipelines/nope.yaml")).endswith("near by: pipelines/star.yaml")
+
+
 def test_a_folder_starts_at_the_recipe_and_keeps_its_written_path_in_the_identity(recipe_path: Path) -> None:
     write_folder(recipe_path.parent / "model", scratch_vocabulary("0123456789+="))
     recipe = load_recipe(recipe_path, ["base.model={type: folder, path: model}", "base.steps=[]"])
@@ -383,7 +400,9 @@ def test_a_folder_starts_at_the_recipe_and_keeps_its_written_path_in_the_identit
 def test_a_recipe_for_other_disks_is_loaded_without_looking_for_its_folders(recipe_path: Path) -> None:
     overrides = ["base.model={type: folder, path: /nowhere/model}", "base.steps=[]"]
     assert load_recipe(recipe_path, overrides, check_folders=False).base.model.path == "/nowhere/model"
-    assert "there is no folder /nowhere/model" in refusal(recipe_path, *overrides)
+    assert "there is no folder /nowhere/model; fetch it with `bootstrap import SOURCE DIR`" in refusal(
+        recipe_path, *overrides
+    )
 
 
 @pytest.mark.parametrize("name", MODEL_FILES)

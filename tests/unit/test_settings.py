@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from bootstrap.config.base import ByType, Settings
 from bootstrap.config.faults import MissingType, UnknownSetting
 from bootstrap.config.load import load_verifier, recipe_of
+from bootstrap.config.sources import Rejection
 from bootstrap.config.verifiers import Verifier
 from bootstrap.errors import RecipeError
 
@@ -50,6 +51,12 @@ def test_an_unknown_key_is_answered_with_the_nearest_or_with_all_beside_whatever
         "nane": "no such setting; did you mean name?",
         "zzz": "no such setting; there is type, side, name",
     }
+
+
+def test_a_key_near_a_former_name_is_answered_with_the_name_of_today() -> None:
+    assert faults(Rejection, {"steping_stones": 1})["steping_stones"] == (
+        "no such setting; did you mean easier_variants?"
+    )
 
 
 def test_it_is_typed_and_keeps_its_place_at_any_depth() -> None:

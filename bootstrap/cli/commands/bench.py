@@ -10,7 +10,7 @@ from bootstrap.errors import RecipeError
 bench = options.group("Benchmarks; compare ratios, not seconds.")
 
 
-@bench.command()
+@bench.command(cls=options.Command)
 def workers(
     workers: Annotated[str, typer.Option("--workers", metavar="N,N", help="Numbers of workers to compare.")] = "1,2",
     rounds: Annotated[int, typer.Option("--rounds", min=1, metavar="N", help="Measurements of each.")] = 5,
@@ -35,7 +35,7 @@ def workers(
     compare(counts, rounds=rounds, as_json=as_json)
 
 
-@bench.command()
+@bench.command(cls=options.Command)
 def sandbox(
     executions: Annotated[int, typer.Option("--executions", min=100, metavar="N", help="Sealed executions.")] = 2000,
     processes: Annotated[

@@ -9,7 +9,7 @@ from bootstrap.cli.commands import options
 
 def lineage(
     store: options.Store = options.DEFAULT_STORE,
-    lineage: options.Lineage = None,
+    lineage: options.AnyLineage = None,
     as_json: options.AsJson = False,
     sync: Annotated[bool, typer.Option("--sync", help="First publish to MLflow what is not there yet.")] = False,
     tracking_uri: Annotated[

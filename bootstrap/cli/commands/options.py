@@ -1,9 +1,10 @@
 """Arguments and options that several commands share, each defined once."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 DEFAULT_STORE = Path("runs")
 ADDRESS_VARIABLE = "RAY_API_SERVER_ADDRESS"
@@ -12,13 +13,16 @@ ADDRESS_VARIABLE = "RAY_API_SERVER_ADDRESS"
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe, for example pipelines/quickstart.yaml.")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="Settings to change, for example generations.count=3."),
+    typer.Argument(metavar="KEY=VALUE", help="Settings to change, for example generations.count=3."),
 ]
 Generation = Annotated[str, typer.Argument(metavar="GENERATION", help="3, gen-3, champion, base or last.")]
 NewModel = Annotated[Path, typer.Argument(metavar="DIR", help="New folder for the model.")]
 Store = Annotated[Path, typer.Option("--store", metavar="DIR", help="Folder that holds one folder per lineage.")]
 Lineage = Annotated[
     str | None, typer.Option("--lineage", metavar="NAME", help="The lineage; by default the store's only one.")
+]
+AnyLineage = Annotated[
+    str | None, typer.Option("--lineage", metavar="NAME", help="One lineage; by default all of the store.")
 ]
 NewLineage = Annotated[
     str | None, typer.Option("--lineage", metavar="NAME", help="Name of the lineage; by default the recipe's name.")
@@ -36,6 +40,32 @@ Address = Annotated[
         "--address", metavar="URL", envvar=ADDRESS_VARIABLE, help="The Ray cluster's dashboard, http://HOST:8265."
     ),
 ]
+
+
+class Command(TyperCommand):
+    """A command whose help writes arguments as RECIPE, [NAME] or [KEY=VALUE]..., without types.
+
+    Typer writes required ones in braces, and adds the Python type even where there is a metavar.
+    """
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the parts of the usage line after the command's name."""
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write arguments, then options."""
+        rows: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+        for each in self.get_params(ctx):
+            if (record := each.get_help_record(ctx)) is None:
+                continue
+            if each.param_type_name == "argument":
+                rows["Arguments"].append((each.get_usage_pieces(ctx)[0].strip("{}"), record[1]))
+            else:
+                rows["Options"].append(record)
+        for title, found in rows.items():
+            if found:
+                with formatter.section(title):
+                    formatter.write_dl(found)
 
 
 def group(text: str) -> typer.Typer:

@@ -11,7 +11,7 @@ from bootstrap.cli.commands import options
 def report(
     lineages: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[LINEAGE]...", help="Names in the store, or folders; by default all of the store."),
+        typer.Argument(metavar="LINEAGE", help="Names in the store, or folders; by default all of the store."),
     ] = None,
     store: options.Store = options.DEFAULT_STORE,
     metric: Annotated[

@@ -10,15 +10,15 @@ from bootstrap.cli.commands import options
 verifier = options.group("Check verifiers.")
 
 
-@verifier.command()
+@verifier.command(cls=options.Command)
 def check(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME]", help="A type such as math, my_module:my_function, or an entry point."),
+        typer.Argument(metavar="NAME", help="A type such as math, my_module:my_function, or an entry point."),
     ] = None,
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="Its settings, for example answer.type=tagged."),
+        typer.Argument(metavar="KEY=VALUE", help="Its settings, for example answer.type=tagged."),
     ] = None,
     recipe: Annotated[
         Path | None,

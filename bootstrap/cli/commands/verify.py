@@ -4,7 +4,7 @@ from bootstrap.cli.commands import options
 
 
 def verify(
-    store: options.Store = options.DEFAULT_STORE, lineage: options.Lineage = None, as_json: options.AsJson = False
+    store: options.Store = options.DEFAULT_STORE, lineage: options.AnyLineage = None, as_json: options.AsJson = False
 ) -> None:
     """Recompute every hash in the store.
 
