@@ -25,6 +25,8 @@ from bootstrap.stages.plugin import RoundTools, Sample, _lessons, rehearse
 from bootstrap.stages.tables import Tables
 from bootstrap.store.lineage_store import LineageStore
 
+pytestmark = pytest.mark.torch
+
 OURS = "support.plugin_steps"
 
 
