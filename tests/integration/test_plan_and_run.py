@@ -11,6 +11,8 @@ from bootstrap.planning.plan import make_plan
 from bootstrap.stages.resolver import Resolver, Undecided
 from bootstrap.store.ledger import Entry
 
+pytestmark = [pytest.mark.torch, pytest.mark.training]
+
 END = {"type": "stage", "stage": "twins"}
 
 
