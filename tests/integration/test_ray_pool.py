@@ -189,7 +189,7 @@ def test_a_killed_worker_is_named_and_the_remedy_given(ray_cluster: None) -> Non
             pool.wait(calls, what="benchmark")
         assert time.monotonic() - began < 30, "the death of one worker waited for the other's answer"
         message = str(caught.value)
-        assert f"worker 1 (process {process} on node {node}) died during probe" in message
+        assert f"worker 1 (process {process} on node {node}) died during benchmark" in message
         assert "Run the same command again" in message
         assert "\n" not in message
         with pytest.raises(WorkerError, match="worker 1"):
@@ -208,7 +208,7 @@ def test_an_answer_that_is_late_is_named_with_worker_call_and_time(
             two_workers.wait([behind], what="update")
     message = str(caught.value)
     assert message.startswith("waited 1 s for update: worker 1 (process ")
-    assert "`probe`, asked at 20" in message
+    assert "`benchmark`, asked at 20" in message
     assert "worker 0" not in message
     assert "resources.wait_seconds" in message
     two_workers.wait([slow], what="benchmark")
