@@ -1,5 +1,6 @@
 """The base class of all settings, and marks of settings that a lineage's identity leaves out."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,12 +181,12 @@ def types_of(union: Any) -> tuple[str, ...]:
     return tuple(member.model_fields["type"].default for member in get_args(union))
 
 
-class Mark:
+class Mark(ABC):
     """Marks a field that identities may leave out."""
 
+    @abstractmethod
     def leaves_out(self, data: Any) -> bool:
         """Whether identities leave the field out; `data`: its value as JSON data."""
-        raise NotImplementedError
 
 
 class Operational(Mark):

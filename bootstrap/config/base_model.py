@@ -1,5 +1,6 @@
 """The base of a lineage: generation 0's weights before its own training steps."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -38,9 +39,9 @@ class ModelSettings(Settings):
     """Whether its weights are random and its vocabulary is the task's characters."""
 
     @property
+    @abstractmethod
     def told(self) -> str:
         """The model in a few words."""
-        raise NotImplementedError
 
     @property
     def as_scratch(self) -> "ScratchModel | None":

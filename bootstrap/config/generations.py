@@ -1,5 +1,6 @@
 """The sequence of generations: where each starts, the levels it aims at, its steps."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Annotated, ClassVar, Literal, NamedTuple, Self
@@ -30,13 +31,13 @@ class CurriculumSettings(Settings):
         """Largest number of levels aimed at together."""
         return 1
 
+    @abstractmethod
     def targets(self, accuracies: Mapping[int, float], *, base_level: int, rise: int, trained: int) -> tuple[int, ...]:
         """Return the levels to aim at, ascending, as if the task had no last level (`selection/curriculum.py`).
 
         `accuracies`: held-out accuracy by level. `rise`: see `UncheckedRecipe.rise`. `trained`: highest level that the
         starting weights were trained on.
         """
-        raise NotImplementedError
 
     def highest_aim(self, reached: int, *, num_sets: int, fixed: int) -> int:
         """Return the highest aim of `num_sets` sets of siblings that all raise it.

@@ -1,6 +1,7 @@
 """What every training step answers about itself, and the step that does not train: `merge`."""
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, NamedTuple, Self
@@ -107,13 +108,13 @@ class StepBase(Settings):
         return False
 
     @property
+    @abstractmethod
     def summary(self) -> str:
         """Description of the step in a few words."""
-        raise NotImplementedError
 
+    @abstractmethod
     def data(self, words: Words) -> str:
         """Return a description of the data that the step trains on."""
-        raise NotImplementedError
 
     def portions(self, *, learned: float) -> tuple[Portion, ...]:
         """Return the sequences that the step trains on, by origin.

@@ -1,5 +1,6 @@
 """Settings that all tasks share."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -49,13 +50,13 @@ class TaskKind(Settings):
         return None
 
     @property
+    @abstractmethod
     def characters(self) -> Sequence[str]:
         """Every character of prompts and answers: the vocabulary of a model from scratch."""
-        raise NotImplementedError
 
+    @abstractmethod
     def longest_sequence(self, level: int) -> int:
         """Return the tokens of the longest sequence at a level: `<bos>`, prompt, answer and `<eos>`."""
-        raise NotImplementedError
 
     def place_of(self, name: str) -> Place:
         """Return the place of one of its tasks (`tasks_of`) below its own settings."""

@@ -8,6 +8,7 @@
 Left out: which level comes next (`selection/curriculum.py`) and how answers are judged (`scoring/`).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any, Protocol
@@ -133,7 +134,7 @@ class Task(Protocol):
         ...
 
 
-class OneTask:
+class OneTask(ABC):
     """Base of tasks that are no mixture: each is its only part."""
 
     name: str
@@ -162,9 +163,9 @@ class OneTask:
     def final(self, level: int, count: int) -> list[Prompt]:
         return self._suite(level, count, Split.FINAL) if Split.FINAL in self._bounds.splits else []
 
+    @abstractmethod
     def _suite(self, level: int, count: int, split: Split) -> list[Prompt]:
         """Return the frozen prompts of a level and split."""
-        raise NotImplementedError
 
 
 def again_and_again(listed: Sequence[Prompt], count: int, *, rng: Random, first: Sequence[Prompt] = ()) -> list[Prompt]:
