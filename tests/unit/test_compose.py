@@ -1,10 +1,6 @@
 """infra/compose.yaml: secrets are refused when empty, ports stay on loopback, and who reaches whom is as drawn."""
 
-import os
 import re
-import shutil
-import subprocess
-import sys
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -13,7 +9,7 @@ import pytest
 import yaml
 from mlflow.server import security_utils as security
 from support import compose
-from support.answering import PROXIED, answering
+from support.health_checks import BY_PYTHON, BY_WGET, check_asks_the_server_itself
 
 pytestmark = pytest.mark.mlflow
 
@@ -178,32 +174,17 @@ def test_services_start_after_what_they_need_and_are_asked_how_they_are(services
     assert all(service.health for service in services.values())
 
 
-ASKED = {
-    "head": "/api/gcs_healthz",
-    "worker": "/api/local_raylet_healthz",
-    "mlflow": "/health",
-    "s3": "/healthz",
-    "prometheus": "/-/healthy",
-    "grafana": "/api/health",
-}
-
-
 @pytest.mark.parametrize(("status", "healthy"), [(200, True), (503, False)])
-@pytest.mark.parametrize("name", ASKED)
+@pytest.mark.parametrize("name", BY_PYTHON)
 def test_a_health_check_asks_the_server_itself_and_no_proxy(
     name: str, status: int, healthy: bool, services: dict[str, compose.Service]
 ) -> None:
-    health = services[name].health
-    assert health
-    program, *words = health.argv
-    if program != "python" and not shutil.which(program):
-        pytest.skip(f"{program} is not installed")
-    with answering(status) as (port, paths):
-        argv = [re.sub(r"127\.0\.0\.1:\d+", f"127.0.0.1:{port}", word) for word in words]
-        argv = [sys.executable if program == "python" else program, *argv]
-        done = subprocess.run(argv, capture_output=True, timeout=60, env={**os.environ, **PROXIED})
-    assert (done.returncode == 0) is healthy, done.stderr
-    assert set(paths) == {ASKED[name]}
+    check_asks_the_server_itself(services[name], status=status, healthy=healthy)
+
+
+def test_every_health_check_by_http_is_tried_here_or_among_the_services(services: dict[str, compose.Service]) -> None:
+    by_url = {name for name, service in services.items() if service.health and "http" in str(service.health.argv)}
+    assert by_url == {*BY_PYTHON, *BY_WGET}
 
 
 def test_services_that_talk_to_others_go_round_a_proxy(services: dict[str, compose.Service]) -> None:
