@@ -1,6 +1,7 @@
 """From YAML to a `Recipe`, or to one error with the line, the key, the problem and the remedy.
 
-    lines and overrides (source.py) -> Recipe or problems (problems.py) -> folders and files that it names (folders.py)
+    lines and overrides (source.py) -> defaults by kind of base (defaults.py) -> Recipe or problems (problems.py)
+    -> folders and files that it names (folders.py)
 
 Values keep their types (`"8"` is no number). Nothing heavy is imported.
 """
@@ -14,6 +15,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from bootstrap import schema
+from bootstrap.config import defaults
 from bootstrap.config.base import types_of
 from bootstrap.config.faults import did_you_mean
 from bootstrap.config.folders import folder_problems, with_files_pinned
@@ -49,6 +51,8 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = (), *, check_folder
     source = _read(Path(path))
     for override in overrides:
         source.lay_over(override)
+    if not source.is_remembered:
+        defaults.fill(source.data)
     recipe, problems = _made(source, Recipe.model_validate_json, context={"folder": source.folder})
     if recipe is None or problems:
         raise RecipeError(report(source, problems))
@@ -141,6 +145,7 @@ def _read(path: Path) -> RecipeSource:
         data=completed(recipe, kinds=SPLIT_KINDS),
         lines={place[1:]: line for place, line in source.lines.items()},
         folder=Path(source.data["folder"]),
+        is_remembered=True,
     )
 
 

@@ -34,6 +34,8 @@ class RecipeSource:
     """Sections that exist only because an override sets something inside; they have their default's type."""
     folder: Path = Path()
     """Folder that relative paths start at."""
+    is_remembered: bool = False
+    """Whether it is the recipe that a lineage remembers, which names every setting."""
 
     def origin(self, place: Place) -> str:
         """Return `file:line` or the override that a place comes from; a missing key has its section's origin."""
