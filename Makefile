@@ -1,12 +1,14 @@
 # `make quickstart` shows it work, `make test` proves it (`make lint` is the part without a run, `make test-fast` the part
 # that takes less than a minute), `make hooks` has git check each commit, `make smollm2` fetches a pretrained model,
-# `make r1-smollm2` runs the R1 recipe on that, `make test-services` runs what infra/compose.yaml names and a lineage
+# `make r1-smollm2` runs the R1 recipe on that, `make gsm8k` a first generation of GSM8K, `make word-problems` a ladder
+# from a file of word problems, `make test-services` runs what infra/compose.yaml names and a lineage
 # among it, `make docs` builds the pages of docs/ and `make docs-serve` shows them; all of them install into .venv and may
 # be repeated.
 #
 #   PYTHON=python3.12     the interpreter to use (3.11 or newer)
 #   PIP_FLAGS=...         more options for pip; without a GPU, an --extra-index-url with CPU builds of PyTorch spares
 #                         gigabytes of CUDA
+#   GSM8K=...             a folder with GSM8K's files as JSON Lines; else it comes from the Hugging Face hub
 #   DOCS_PORT=...         where on 127.0.0.1 docs-serve listens (8000)
 #   SCREENSHOTS=...       a folder that test-services leaves its pictures in
 #   PYTEST_FLAGS=...      how many tests at a time (-n); a test process takes about one core and 2 GiB
@@ -25,7 +27,7 @@ SMOLLM2_FILE := SmolLM2-135M-Instruct.Q4_1.gguf
 # What the browser test looks for, in this order; else it takes the one that Playwright installs.
 BROWSERS := chromium chromium-browser google-chrome
 
-.PHONY: quickstart install lint hooks test test-fast test-services smollm2 r1-smollm2 chromium bubblewrap servers clean
+.PHONY: quickstart install lint hooks test test-fast test-services smollm2 r1-smollm2 gsm8k word-problems chromium bubblewrap servers clean
 
 quickstart: install
 	$(VENV)/bin/bootstrap run pipelines/quickstart.yaml
@@ -83,6 +85,23 @@ $(SMOLLM2)/import.json: | $(VENV)/installed
 r1-smollm2: $(SMOLLM2)/import.json
 	$(PIP) --editable '.[gym]'
 	$(VENV)/bin/bootstrap run pipelines/r1-smollm2.yaml
+
+# Few prompts and short answers: every part is tried, and the model learns next to nothing.
+gsm8k: $(SMOLLM2)/import.json data/gsm8k/examples.jsonl
+	$(VENV)/bin/bootstrap run pipelines/gsm8k.yaml --lineage gsm8k-first generations.count=1 \
+		'generations.steps[0].rounds=3' 'generations.steps[0].prompts_per_update=8' task.max_answer_tokens=160 \
+		evaluation.prompts_per_level=64 evaluation.final_prompts=64 'evaluation.sampled={prompts: 8, samples: 4}'
+
+# The hub is asked through the extra datasets, which a folder of one's own does without.
+data/gsm8k/examples.jsonl: | $(VENV)/installed
+	$(if $(GSM8K),,$(PIP) --editable '.[datasets]')
+	$(VENV)/bin/python examples/gsm8k.py data/gsm8k $(GSM8K)
+
+word-problems: $(SMOLLM2)/import.json data/word-problems/train.jsonl
+	$(VENV)/bin/bootstrap run pipelines/word-problems.yaml
+
+data/word-problems/train.jsonl: examples/word_problems.py
+	$(PYTHON) examples/word_problems.py data/word-problems
 
 # The stamps hold what was installed: a change of dependencies installs again, everything else does not.
 $(VENV)/installed: pyproject.toml constraints.txt
