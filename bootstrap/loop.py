@@ -25,6 +25,7 @@ from bootstrap.stages.edges import edges
 from bootstrap.stages.evaluate import evaluate
 from bootstrap.stages.final import compare_finally
 from bootstrap.stages.gate import gate, outcome_of
+from bootstrap.stages.limits import recorded, settle
 from bootstrap.stages.models import LineageModels
 from bootstrap.stages.origin import inherited
 from bootstrap.stages.prepare import prepare, training_of
@@ -53,14 +54,15 @@ def run(
     """Grow the lineage to the recipe's length, or to where a guard stops it, and return its ledger.
 
     Committed generations stay as they are. `publish` is called after each commit and must not raise. `environment` is
-    recorded with each generation, beside the workers' precision. `past_guards` goes on where a guard stopped the last
-    run.
+    recorded with each generation, beside the workers' precision and limits of memory. `past_guards` goes on where a
+    guard stopped the last run.
     """
     task, entries = build_task(recipe.task), store.ledger.read()
     training = pool.configure(training_of(recipe, entries))
     environment = {**environment, "precision": training.precision}
-    models = LineageModels(pool)
     told = as_events(observe, generation=len(entries))
+    observe = settle(recipe, store, pool, observe=observe)
+    models = LineageModels(pool)
     tools = Tools(processes=pool.size, cache=store.cache_folder, models=models, host=pool.host, progress=told)
     with open_verifiers(recipe, task, tools) as (verifiers, eval_verifier, panel):
         context = Context(
@@ -82,7 +84,8 @@ def run(
         for number in numbers:
             started, meter = datetime.now(UTC), context.meter()
             generation = grow(context.at(number), entries, number, lineage=lineage, meter=meter)
-            entries.append(store.ledger.append(generation, meter.annotations(started, bound, environment)))
+            found = {**environment, **recorded(pool.limits)}
+            entries.append(store.ledger.append(generation, meter.annotations(started, bound, found)))
             store.clear_work()
             publish()
             if generation.stops:

@@ -10,7 +10,8 @@ a call reaches a worker. What a worker does with a call is `worker.py`'s; placem
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
@@ -21,6 +22,7 @@ from bootstrap.config.base_model import ScratchModel
 from bootstrap.config.training import Training
 from bootstrap.errors import FingerprintMismatch
 from bootstrap.learner_records import Divergence, TokenScores, UpdateMetrics
+from bootstrap.memory import Limits, Shortage
 from bootstrap.records import Batch, Checkpoint, Example, Request, Rollout, Sampling
 from bootstrap.scoring.verifier import Verifier, build_verifier
 from bootstrap.telemetry import Telemetry
@@ -39,6 +41,12 @@ class Pool(ABC):
     """Fingerprint of the base under adapters, once all workers hold it."""
     telemetry: Telemetry = Telemetry()
     """Where the run's figures go."""
+    limits: Limits = Limits()
+    """Limits of memory that all workers have."""
+
+    def on_shortage(self, worker: int, shortage: Shortage) -> None:
+        """Take note of memory that ran out in a worker; whoever runs the lineage replaces it."""
+        return None
 
     @abstractmethod
     def start(self, worker: int, method: str, *args: Any) -> Any:
@@ -81,6 +89,25 @@ class Pool(ABC):
             training = training.model_copy(update={"precision": precision})
         self.broadcast("configure", training)
         return training
+
+    def memory(self) -> int:
+        """Return bytes that each worker may take: of each device the same share for all of its workers."""
+        found = self.broadcast("free_memory")
+        sharing = Counter(device for device, _ in found)
+        return min(size // sharing[device] for device, size in found)
+
+    def limit(self, limits: Limits) -> None:
+        """Give every worker these limits."""
+        self.limits = limits
+        self.broadcast("limit", limits)
+
+    def _heard(self, worker: int, shortages: Iterable[Shortage]) -> None:
+        """Give all workers the limits that a worker has lowered, before their next call."""
+        for shortage in shortages:
+            self.limits = self.limits.halve(shortage.kind, shortage.used)
+            for other in range(self.size):
+                self.start(other, "limit", self.limits)
+            self.on_shortage(worker, shortage)
 
     def provide(self, base: Checkpoint) -> None:
         """Load a whole model into every worker as the base of adapters, which then travel without it.
@@ -238,6 +265,9 @@ class LocalPool(Pool):
         return getattr(self.workers[worker], method)(*args)
 
     def wait(self, handles: Sequence[Any], *, what: str) -> list[Any]:
+        for index, worker in enumerate(self.workers):
+            if worker.bounds.shortages:
+                self._heard(index, worker.take_shortages())
         return list(handles)
 
     def share(self, value: Any) -> Any:

@@ -4,24 +4,28 @@ Parallelism comes from several workers (`pool.py`). This module imports torch, s
 imports it. It knows no algorithm, task or verifier.
 """
 
+import gc
+import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 
-from bootstrap import processor
+from bootstrap import machine, processor
 from bootstrap.compute import ModelShape
 from bootstrap.config.algorithms import ValueHead
 from bootstrap.config.base_model import ScratchModel
 from bootstrap.config.optimizers import Optimizer
 from bootstrap.config.training import Training
-from bootstrap.errors import FingerprintMismatch, RecipeError
+from bootstrap.errors import FingerprintMismatch, RecipeError, WorkerError
 from bootstrap.learner_records import Divergence, TokenScores, UpdateMetrics
+from bootstrap.memory import FULLEST, Limits, Shortage
 from bootstrap.records import Batch, Checkpoint, Example, Request, Rollout, Sampling
 from bootstrap.rollouts.engine import TransformersEngine
+from bootstrap.room import Bounds, ModelRoom, work_of
 from bootstrap.store.fingerprint import base_fingerprint, fingerprint_model, fingerprint_safetensors
 from bootstrap.training import chat, lora, packing, precision
 from bootstrap.training import model as models
@@ -29,6 +33,9 @@ from bootstrap.training.data_text import Letters, prompt_tokens
 from bootstrap.training.drift import divergence_from
 from bootstrap.training.learner import Gradient, Learner
 from bootstrap.training.merge import merge
+from bootstrap.training.shortage import is_of_memory
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +57,7 @@ class Worker:
         # Ray hides every GPU from a worker that was given none.
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.batch_rows = batch_rows
+        self.bounds = Bounds()
         self.teachers: dict[str, Any] = {}
         self.frozen_samplers: dict[str, TransformersEngine] = {}
         self.bases: dict[str, _Base] = {}
@@ -66,6 +74,26 @@ class Worker:
         """Take the recipe's settings, before any weights."""
         assert training.precision != "auto", "the pool resolves it, for all workers alike"
         self.training = training
+
+    def free_memory(self) -> tuple[str, int]:
+        """Return the name of the device that holds this worker's model, and bytes that may be taken of it.
+
+        Other workers on that device share them. On a machine of its own they depend on the machine alone.
+        """
+        if self.device.type == "cuda":
+            unused, _ = torch.cuda.mem_get_info(self.device)
+            name = f"{platform.node()} {torch.cuda.get_device_properties(self.device).uuid}"
+            return name, int(FULLEST["cuda"] * (unused + torch.cuda.memory_reserved(self.device)))
+        return platform.node(), machine.usable_memory(FULLEST["cpu"])
+
+    def limit(self, limits: Limits) -> None:
+        """Take the limits of all workers."""
+        self.bounds.limits = limits
+
+    def take_shortages(self) -> list[Shortage]:
+        """Return the shortages of memory since the last call."""
+        found, self.bounds.shortages = self.bounds.shortages, []
+        return found
 
     def provide(self, files: Mapping[str, bytes], fingerprint: str) -> None:
         """Hold a model folder as a base of adapters. Raises FingerprintMismatch when its weights are others."""
@@ -95,6 +123,8 @@ class Worker:
 
         An adapter needs its base, by `provide`. Raises FingerprintMismatch when they are not the `expected` ones.
         """
+        # The optimizer's state of the weights that are given up is not held beside the new ones.
+        self.learner = None
         model, tokenizer = self._open(files)
         found = self._install(model, tokenizer, models.passed_on(files), base=base_fingerprint(files))
         if expected is not None and found != expected:
@@ -122,6 +152,7 @@ class Worker:
         self.model, self.tokenizer, self.passed_on, self.base = model, tokenizer, dict(passed_on), base
         self.shape = models.model_shape(model)
         self.learner = None
+        self.room = self._room(model)
         # Matrices in training are sampled from a rounded copy; those of an adapter's base are in bf16 already.
         lowered = self.training.precision == "bf16" and base is None
         self.inference_copy = precision.InferenceCopy(model) if lowered else None
@@ -139,8 +170,18 @@ class Worker:
             return prompt_tokens(prompt, framing, letters=letters, encode=tokens)
 
         return TransformersEngine(
-            model, tokenizer, batch_rows=self.batch_rows, encode=encode, opening=framing.opening, compute=self._compute
+            model,
+            tokenizer,
+            batch_rows=self.batch_rows,
+            encode=encode,
+            opening=framing.opening,
+            compute=self._compute,
+            room=self._room(model),
         )
+
+    def _room(self, model: Any) -> ModelRoom:
+        device = "cuda" if self.device.type == "cuda" else "cpu"
+        return ModelRoom(self.bounds, work_of(model, self.training, device=device))
 
     def _compute(self) -> AbstractContextManager[Any]:
         return precision.compute(self.device, self.training.precision)
@@ -208,16 +249,42 @@ class Worker:
             with self._compute():
                 packing.check(teacher)
         self.teachers[fingerprint] = teacher
+        mine = {parameter.data_ptr() for parameter in self.model.parameters()}
+        self.bounds.teacher_bytes += sum(p.nbytes for p in teacher.parameters() if p.data_ptr() not in mine)
 
     def drop_teachers(self) -> None:
         """Drop all teachers."""
         self.teachers.clear()
+        self.bounds.teacher_bytes = 0
 
     def divergence(self, examples: Sequence[Example], fingerprint: str) -> Divergence:
         """Return the divergence of the weights held from a teacher's on these completions."""
-        return divergence_from(
-            self.teachers[fingerprint], examples, model=self.model, max_rows=self.batch_rows, compute=self._compute
+        return self._within_memory(
+            lambda: divergence_from(
+                self.teachers[fingerprint],
+                examples,
+                model=self.model,
+                max_rows=self.batch_rows,
+                compute=self._compute,
+                room=self.room,
+            )
         )
+
+    def _within_memory(self, work: Callable[[], _Result]) -> _Result:
+        """Return the result of passes over examples, again in smaller ones when memory runs out the first time.
+
+        Raises WorkerError when it runs out again.
+        """
+        while True:
+            try:
+                return work()
+            except Exception as error:
+                # Raises it again unless smaller passes may do.
+                self.room.ran_out("train_tokens", error)
+            # The error is gone here, and what its frames held with it.
+            gc.collect()
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
 
     def _check_weights(self, files: Mapping[str, bytes], fingerprint: str, *, what: str) -> None:
         found = fingerprint_model(files)
@@ -244,23 +311,34 @@ class Worker:
             recompute=self.training.gradient_checkpointing,
             critic=critic,
             packed=self.training.packing,
+            room=self.room,
         )
 
     def gradient(self, batch: Batch) -> Gradient:
         """Return the gradient of this worker's shard of a batch."""
         assert self.learner is not None, "begin() comes before gradient()"
-        return self.learner.gradient(batch)
+        learner = self.learner
+        return self._within_memory(lambda: learner.gradient(batch))
 
     def recompute_logprobs(self, examples: Sequence[Example], temperature: float) -> list[TokenScores]:
         """Return token scores of each example's completion by the weights as they are now."""
         assert self.learner is not None, "begin() comes before recompute_logprobs()"
-        return self.learner.recompute_logprobs(examples, temperature=temperature)
+        learner = self.learner
+        return self._within_memory(lambda: learner.recompute_logprobs(examples, temperature=temperature))
 
     def apply(self, lr_factor: float, grad_clip: float, *gradients: Gradient) -> UpdateMetrics:
         """Take the optimizer step of the whole batch; all workers take it, by the same gradients in the same order."""
         assert self.learner is not None, "begin() comes before apply()"
         self._fingerprint = None
-        metrics = self.learner.apply(list(gradients), lr_factor=lr_factor, grad_clip=grad_clip)
+        try:
+            metrics = self.learner.apply(list(gradients), lr_factor=lr_factor, grad_clip=grad_clip)
+        except Exception as error:
+            if not is_of_memory(error):
+                raise
+            raise WorkerError(
+                "a worker's memory does not suffice for the optimizer's step; train an adapter (training.adapter), "
+                "lower resources.workers, or use a machine with more memory"
+            ) from error
         if self.inference_copy is not None:
             self.inference_copy.refresh()
         return metrics

@@ -25,6 +25,8 @@ def print_plan(plan: LineagePlan) -> None:
     )
     memory = text.si(plan.memory_bytes_per_worker, unit="B")
     render.say(f"model: {text.si(plan.num_parameters)} parameters; memory: up to {memory} a worker")
+    for warning in plan.warnings:
+        render.say(f"warning: {warning}")
     for note in plan.notes:
         render.say(f"note: {note}")
 

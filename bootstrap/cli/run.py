@@ -185,6 +185,8 @@ def run_recipe(
         committed_before = folder.ledger.read()
         if (stopped := _stopped(committed_before)) is not None and not past_guards:
             raise _stop_error(folder, stopped)
+        for warning in plan.warnings:
+            render.say(f"warning: {warning}")
         for note in plan.notes:
             render.say(f"note: {note}")
         remember(folder, tracking, tracking_uri=tracking_uri)

@@ -16,9 +16,11 @@ from typing import Any
 
 import ray
 
+from bootstrap.cluster.progress import BEAT_SECONDS, Progress
 from bootstrap.cluster.telemetry import WorkerTelemetry
 from bootstrap.config import verifiers
 from bootstrap.errors import BootstrapError
+from bootstrap.memory import Shortage
 from bootstrap.pool import STAGE
 from bootstrap.scoring.verifier import Answer, Judgement, build_verifier
 
@@ -30,11 +32,21 @@ class Failure:
     error: BootstrapError
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A worker's result, with the shortages of memory that it has had since it last told of some."""
+
+    result: Any
+    shortages: Sequence[Shortage]
+
+
 def checked(result: Any) -> Any:
     """Return a call's result. Raises the error of a `Failure`."""
     match result:
         case Failure(error):
             raise error
+        case Told(found):
+            return found
     return result
 
 
@@ -55,23 +67,32 @@ class WorkerActor(Named):
         """Return process id and node address. An answer proves that the actor has its resources."""
         return os.getpid(), ray.util.get_node_ip_address()
 
-    def prepare(self, batch_rows: int, store: str, lineage: str, index: int) -> None:
-        """Make the worker, apart from the constructor: it takes seconds that are no part of the placement."""
+    def prepare(
+        self, batch_rows: int, store: str, lineage: str, index: int, pulse: str = "", every: float = BEAT_SECONDS
+    ) -> None:
+        """Make the worker, apart from the constructor: it takes seconds that are no part of the placement.
+
+        `pulse`: name under which it tells its progress, at most once in `every` seconds; empty for nothing.
+        """
         # The driver imports this module without torch.
         from bootstrap.worker import Worker
 
         self._worker = Worker(batch_rows=batch_rows)
+        self._progress = Progress(self._worker.bounds, name=pulse, every=every)
         self._telemetry = WorkerTelemetry(store=store, lineage=lineage, worker=index)
 
     def call(self, method: str, *args: Any) -> Any:
         """Return the result of the worker's method, or a `Failure`: its own, or that of a call it depends on."""
         try:
-            for argument in args:
-                checked(argument)
-            with self._telemetry.call(method):
-                return getattr(self._worker, method)(*args)
+            plain = [checked(argument) for argument in args]
+            with self._telemetry.call(method), self._progress.call():
+                result = getattr(self._worker, method)(*plain)
         except BootstrapError as error:
             return Failure(error)
+        # A gradient goes to the other workers; the update that follows it tells the driver.
+        if method == "gradient" or not self._worker.bounds.shortages:
+            return result
+        return Told(result, self._worker.take_shortages())
 
 
 class VerifierActor(Named):

@@ -2,7 +2,8 @@
 
     who waits            for whom                     bound, and what happens when it is hit
     driver, at the start a place for every worker      wait_seconds -> WaitTimeout with resources asked and free
-    driver, `wait`       the calls it names           wait_seconds -> WaitTimeout with worker, call and since when
+    driver, `wait`       the calls it names           wait_seconds without progress of a worker that holds the others
+                                                      up (`progress.py`) -> WaitTimeout with worker, call, since when
     worker, `apply`      all gradients of the update  none of its own: the driver's wait covers the whole chain
     driver, `host`       a place and a loaded model   wait_seconds -> WaitTimeout with resources asked and free
     driver, `judge`      a hosted verifier's answers  wait_seconds per round -> WaitTimeout
@@ -42,6 +43,7 @@ from ray.exceptions import (
 from bootstrap.cluster.actors import (
     LockActor,
     Named,
+    Told,
     VerifierActor,
     WorkerActor,
     checked,
@@ -49,6 +51,7 @@ from bootstrap.cluster.actors import (
     worker_environment,
 )
 from bootstrap.cluster.connection import connect, first_line, last_line
+from bootstrap.cluster.progress import BEAT_SECONDS, Pulses
 from bootstrap.cluster.telemetry import RayTelemetry
 from bootstrap.config import verifiers
 from bootstrap.config.answers import Judges
@@ -127,6 +130,8 @@ class RayPool(Pool):
         self._store, self._lineage = (str(PurePath(lineage).parent), PurePath(lineage).name) if lineage else ("", "")
         self._namespace = f"bootstrap {secrets.token_hex(8)}"
         self._num_hosted = 0
+        self._slice = min(BEAT_SECONDS, wait_seconds / 4)
+        self._pulses = Pulses(self._namespace, size)
         self.places: list[tuple[int, str]] = []
         """Process id and node address of each worker."""
         self._initialised = False
@@ -146,7 +151,12 @@ class RayPool(Pool):
                 self.places = self._await_placement()
             who = (self._store, self._lineage)
             prepared = [
-                _Call(ref=actor.prepare.remote(batch_rows, *who, index), worker=index, method="prepare", needs=())
+                _Call(
+                    ref=actor.prepare.remote(batch_rows, *who, index, self._pulses.name(index), self._slice),
+                    worker=index,
+                    method="prepare",
+                    needs=(),
+                )
                 for index, actor in enumerate(self._actors)
             ]
             self.wait(prepared, what="the start of the workers")
@@ -176,12 +186,38 @@ class RayPool(Pool):
     def wait(self, handles: Sequence[Any], *, what: str) -> list[Any]:
         try:
             with self.telemetry.waiting(what):
-                results = ray.get([call.ref for call in handles], timeout=self.wait_seconds)
-        except GetTimeoutError:
-            raise WaitTimeout(self._overdue(handles, what)) from None
+                results = self._results(handles, what)
         except RayError as error:
             raise self._translated(error, what) from error
+        for call, result in zip(handles, results, strict=True):
+            if isinstance(result, Told):
+                self._heard(call.worker, result.shortages)
         return [checked(result) for result in results]
+
+    def _results(self, calls: Sequence[_Call], what: str) -> list[Any]:
+        """Return the calls' results, once all are there.
+
+        Raises WaitTimeout when a worker that others wait for makes no progress in `wait_seconds`.
+        """
+        moved = dict.fromkeys(range(self.size), time.monotonic())
+        looked = set[int]()
+        while True:
+            left = min(moved.values()) + self.wait_seconds - time.monotonic()
+            try:
+                return ray.get(
+                    [call.ref for call in calls], timeout=max(min(self._slice, self.wait_seconds, left), 0.05)
+                )
+            except GetTimeoutError:
+                pass
+            late, now = self._holding_up(calls), time.monotonic()
+            busy = {call.worker for call in late}
+            # The first look at a worker says where its count stands, which may be old.
+            moved |= dict.fromkeys(self._pulses.moved(sorted(busy)) & looked, now)
+            moved |= dict.fromkeys(moved.keys() - busy, now)
+            looked |= busy
+            still = [call for call in late if now - moved[call.worker] >= self.wait_seconds]
+            if still:
+                raise WaitTimeout(self._overdue(still, what))
 
     def share(self, value: Any) -> Any:
         return ray.put(value)
@@ -247,6 +283,7 @@ class RayPool(Pool):
         self.telemetry = Telemetry()
         if self._initialised:
             self._initialised = False
+            self._pulses.forget()
             ray.shutdown()
 
     def _take_lock(self, lineage: str) -> None:
@@ -312,8 +349,8 @@ class RayPool(Pool):
         ]
         return "they ask for " + (" and ".join(rows) or "nothing that Ray counts")
 
-    def _overdue(self, calls: Iterable[_Call], what: str) -> str:
-        """Return in words which calls hold up the rest: the late ones whose arguments are all there."""
+    def _holding_up(self, calls: Iterable[_Call]) -> list[_Call]:
+        """Return the calls that hold up the rest: the late ones whose arguments are all there."""
         late: dict[Any, _Call] = {}
         queue = list(calls)
         while queue:
@@ -321,14 +358,17 @@ class RayPool(Pool):
             if call.ref not in late and not ray.wait([call.ref], timeout=0)[0]:
                 late[call.ref] = call
                 queue += call.needs
-        culprits = [call for call in late.values() if not any(need.ref in late for need in call.needs)]
+        return [call for call in late.values() if not any(need.ref in late for need in call.needs)]
+
+    def _overdue(self, calls: Iterable[_Call], what: str) -> str:
+        """Return in words which calls make no progress."""
         rows = "; ".join(
             f"{self._named(call.worker)} has not answered `{call.method}`, asked at {_clock(call.began)}"
-            for call in sorted(culprits, key=lambda call: call.worker)
+            for call in sorted(calls, key=lambda call: call.worker)
         )
         return (
-            f"waited {self.wait_seconds:g} s for {what}: {rows or 'the answers came just after'} ({self._supply()}). "
-            f"If the work is that large, raise resources.wait_seconds; then {REMEDY}"
+            f"waited {self.wait_seconds:g} s for {what} without a sign of progress: {rows} ({self._supply()}). "
+            f"If a single pass takes that long, raise resources.wait_seconds; then {REMEDY}"
         )
 
     def _translated(self, error: RayError, what: str) -> BaseException:
@@ -342,7 +382,8 @@ class RayPool(Pool):
                 # A defect of this program, not a failure of a process: it keeps its type, as it does without Ray.
                 return cause
             case OutOfMemoryError():
-                told = f"a worker ran out of memory during {what}; lower resources.batch_rows or resources.workers"
+                told = f"a worker ran out of memory during {what}; lower resources.rollout_rows, "
+                told += "resources.train_tokens or resources.workers"
             case ObjectLostError():
                 told = f"a worker's result was lost during {what}: {first_line(error)}"
             case _:

@@ -6,8 +6,9 @@ of this module, key by key, where it says nothing itself. The recipe that a line
 Left out: whether a value is wise (`conflicts/`), and what only the model's files tell.
 """
 
+import copy
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 Section = dict[str, Any]
 """A section of a recipe, as data that nobody has checked."""
@@ -21,6 +22,9 @@ def fill(recipe: Section) -> None:
     if is_pretrained(_section(_section(recipe, "base"), "model")):
         for rule in RULES:
             rule(recipe)
+    for step in _pretrained_steps(recipe):
+        for step_rule in STEP_RULES:
+            step_rule(step, is_adapted=isinstance(_section(recipe, "training").get("adapter"), dict))
 
 
 def is_pretrained(model: Section) -> bool:
@@ -35,6 +39,36 @@ def steps(recipe: Section) -> Iterator[Section]:
         yield from _sections(holder.get("steps"))
 
 
+def _pretrained_steps(recipe: Section) -> Iterator[Section]:
+    """Yield every step that trains a pretrained model: the base, or the model that its stage starts from.
+
+    What comes from the champion counts as the base's kind, since results decide which model that is.
+    """
+    base, generations = _section(recipe, "base"), _section(recipe, "generations")
+    of_base, stages = is_pretrained(_section(base, "model")), [*_sections(generations.get("stages"))]
+    found: dict[Any, bool] = {}
+    last = of_base
+    for stage in stages:
+        match stage.get("init"):
+            case {"type": "stage", "stage": str(name)}:
+                last = found.get(name, of_base)
+            case {"type": "scratch" | "folder"} as model:
+                last = is_pretrained(model)
+            case "previous":
+                pass
+            case _:
+                last = of_base
+        found[str(stage.get("name"))] = last
+    holders = [(base, of_base), (generations, of_base)]
+    holders += [(stage, found[str(stage.get("name"))]) for stage in stages]
+    for holder, pretrained in holders:
+        if pretrained:
+            # An alias of YAML may share them with steps of a model from scratch.
+            if "steps" in holder:
+                holder["steps"] = copy.deepcopy(holder["steps"])
+            yield from _sections(holder.get("steps"))
+
+
 def _section(holder: Section, key: str) -> Section:
     """Return a section below another; an empty one where there is none."""
     found = holder.get(key)
@@ -46,5 +80,79 @@ def _sections(listed: Any) -> Iterator[Section]:
         yield from (one for one in listed if isinstance(one, dict))
 
 
-RULES: tuple[Callable[[Section], None], ...] = ()
-"""Each writes the defaults of one part of a recipe."""
+# --- training ----------------------------------------------------------------------------------------------------
+
+FULL_LR = 1e-6
+"""AdamW's rate on all weights of a pretrained model: that of DAPO (arXiv:2503.14476) and Dr. GRPO (arXiv:2503.20783)
+for 7 to 32 billion parameters, and of TRL's GRPO."""
+ADAPTER_LR = 2e-5
+"""AdamW's rate on an adapter: some ten times and more that of all weights (LoRA Without Regret, Thinking Machines
+2025), on the careful side; up to 5e-4 works for small models and short steps (`pipelines/r1-smollm2.yaml`)."""
+BETAS = (0.9, 0.999)
+"""AdamW's own (arXiv:1711.05101), as in PyTorch, TRL and verl."""
+WARMUP = 0.05
+"""Share of a step's updates: Adam's moments start empty in every step."""
+SFT_BATCH = 32
+"""Sequences; DeepSeek-R1's distilled models took 64 (arXiv:2501.12948), of ten thousand tokens each."""
+REPLAY_BATCH = 16
+"""Replayed sequences beside 128 samples of a round."""
+PROMPTS_PER_UPDATE = 16
+"""With 8 samples each: the batch of 128 of Dr. GRPO (arXiv:2503.20783)."""
+
+
+def in_best_precision(recipe: Section) -> None:
+    """Products in bf16 where every worker has instructions for it: a pretrained model is stored in it as a rule."""
+    if isinstance(training := recipe.setdefault("training", {}), dict):
+        training.setdefault("precision", "auto")
+
+
+def gently(step: Section, *, is_adapted: bool) -> None:
+    """AdamW with a small rate and a warm-up, which keep what a model knows."""
+    if step.get("type") == "merge":
+        return
+    optimizer = step.setdefault("optimizer", {"type": "adamw"})
+    if isinstance(optimizer, dict):
+        if "lr" in optimizer:
+            optimizer.setdefault("type", "adamw")
+        if optimizer.get("type") == "adamw":
+            optimizer.setdefault("lr", ADAPTER_LR if is_adapted else FULL_LR)
+            optimizer.setdefault("betas", list(BETAS))
+    schedule = step.setdefault("schedule", {})
+    if isinstance(schedule, dict):
+        rest = [1 - schedule[name] for name in ("decay", "warmup") if _is_share(schedule.get(name))]
+        if "warmup" not in schedule:
+            schedule["warmup"] = min(WARMUP, *rest) if rest else WARMUP
+            schedule.setdefault("decay", 1 - schedule["warmup"])
+        elif rest:
+            schedule.setdefault("decay", rest[0])
+
+
+def in_small_batches(step: Section, *, is_adapted: bool) -> None:
+    """Batches for sequences of hundreds of tokens, of which a model from scratch has a few."""
+    kind = step.get("type")
+    if kind == "sft":
+        step.setdefault("batch_size", SFT_BATCH)
+    if kind in ("rl", "plugin"):
+        parts = _section(step, "algorithm").get("mini_batches")
+        step.setdefault("prompts_per_update", max(PROMPTS_PER_UPDATE, parts if type(parts) is int else 1))
+    if kind in ("rl", "self_play", "plugin", "distill"):
+        replay = step.setdefault("distillation", {})
+        if isinstance(replay, dict):
+            replay.setdefault("batch_size", REPLAY_BATCH)
+
+
+def _is_share(value: Any) -> bool:
+    return type(value) in (int, float) and 0 <= value <= 1
+
+
+RULES: tuple[Callable[[Section], None], ...] = (in_best_precision,)
+"""Each writes the defaults of one part of a recipe whose base is pretrained."""
+
+
+class StepRule(Protocol):
+    """Writes defaults of a step that trains a pretrained model; `is_adapted`: through an adapter."""
+
+    def __call__(self, step: Section, *, is_adapted: bool) -> None: ...
+
+
+STEP_RULES: tuple[StepRule, ...] = (gently, in_small_batches)

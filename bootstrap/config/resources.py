@@ -15,10 +15,25 @@ class Resources(Settings):
     gpus_per_worker: float = Field(default=0, ge=0)
     """GPUs that a worker reserves on a Ray cluster; above 0 it computes on one."""
     batch_rows: int = Field(default=512, ge=1)
-    """Most sequences in one forward pass of a worker; more are split into several. Like the number of workers it
-    decides the order of summation: results agree within rounding, hashes only where both settings are equal."""
+    """Most sequences in one forward pass of a worker, in sampling and training alike; memory may allow fewer. Like the
+    number of workers it decides the order of summation: results agree within rounding, hashes only where the settings
+    are equal."""
+    rollout_rows: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """Most sequences that a worker decodes together. `auto` takes as many as its memory holds, by the lengths of
+    prompts and answers and the model's shape, up to `batch_rows`."""
+    train_tokens: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """Most tokens, padding included, in one forward and backward pass of a worker; a longer sequence goes alone. `auto`
+    takes as many as its memory holds by the model's shape. A lineage keeps the memory that it began with, so that its
+    generations split their work alike. Where memory runs out, a limit is halved once and for all workers."""
     wait_seconds: float = Field(default=600, gt=0)
-    """Longest wait for one worker's answer, in seconds, before the run stops and says what it waited for."""
+    """Longest wait for a worker without a sign of progress, in seconds, before the run stops and says what it waited
+    for: a token decoded by a batch, a pass in training, a call begun or ended."""
+
+    @property
+    def own_limits(self) -> dict[str, int]:
+        """The limits of sampling and training that are set, by name."""
+        named = {"rollout_rows": self.rollout_rows, "train_tokens": self.train_tokens}
+        return {name: value for name, value in named.items() if value != "auto"}
 
 
 class Tracking(Settings):

@@ -15,6 +15,7 @@ from bootstrap.config.recipe import Recipe
 from bootstrap.config.sources import Replay
 from bootstrap.config.step import Words
 from bootstrap.config.steps import Step
+from bootstrap.config.usual import unusual
 from bootstrap.levels import level_range
 from bootstrap.planning.estimate import CostEstimates
 from bootstrap.planning.notes import SPENT, is_unfiltered, notes, notes_on_data
@@ -77,6 +78,8 @@ class LineagePlan(Record):
     generations: tuple[GenerationPlan, ...]
     notes: tuple[str, ...] = Field(default=())
     """What a reader of the recipe should know: controls, and settings that limit what can be learnt."""
+    warnings: tuple[str, ...] = Field(default=())
+    """Settings far outside their usual ranges (`config/usual.py`)."""
 
     @property
     def planned(self) -> tuple[GenerationPlan, ...]:
@@ -154,6 +157,7 @@ def make_plan(
             *([SPENT] if alpha_is_spent(recipe, committed) else []),
             *notes_on_data(estimates, levels=levels),
         ),
+        warnings=tuple(unusual(recipe)),
     )
 
 

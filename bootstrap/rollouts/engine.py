@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from bootstrap.errors import RecipeError
+from bootstrap.memory import Room
 from bootstrap.records import Finish, Request, Rollout, Sampling
 from bootstrap.rollouts.cache import key_value_cache
 from bootstrap.rollouts.sampling import distribution, draw, entropy, uniform
@@ -36,7 +37,7 @@ class TransformersEngine:
 
     `encode`: prompt text -> tokens, by default the tokenizer's own; `opening`: prompt text -> the text before its
     completions, such as an open reasoning tag at the prompt's end, by default none; `compute`: context of the model's
-    blocks, such as autocast.
+    blocks, such as autocast; `room`: bounds of memory, asked before each batch.
     """
 
     def __init__(
@@ -48,8 +49,10 @@ class TransformersEngine:
         encode: Callable[[str], tuple[int, ...]] | None = None,
         opening: Callable[[str], str] = lambda prompt: "",
         compute: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        room: Room | None = None,
     ) -> None:
         self.model = model
+        self.room = room or Room()
         self.tokenizer = tokenizer
         self.batch_rows = batch_rows
         self.encode = encode or (lambda text: tuple(tokenizer.encode(text)))
@@ -104,13 +107,30 @@ class TransformersEngine:
         encoded = {text: self._encoded(text) for text in {r.prompt.text for r in requests}}
         order = sorted(range(len(requests)), key=lambda i: (len(encoded[requests[i].prompt.text]), requests[i].id))
         rollouts: dict[int, Rollout] = {}
-        for start in range(0, len(order), self.batch_rows):
-            rows = order[start : start + self.batch_rows]
-            batch = [requests[i] for i in rows]
-            for index, rollout in zip(rows, self._decode(batch, encoded, sampling, policy), strict=True):
-                rollouts[index] = rollout
+        while len(rollouts) < len(order):
+            waiting = [requests[i] for i in order[len(rollouts) :][: self.batch_rows]]
+            batch = waiting[: self._num_together(waiting, encoded, sampling)]
+            try:
+                decoded = self._decode(batch, encoded, sampling, policy)
+            except Exception as error:
+                # Raises it again unless fewer sequences may do.
+                self.room.ran_out("rollout_rows", error, used=len(batch))
+            else:
+                rollouts.update(zip(order[len(rollouts) :], decoded, strict=False))
         self.model.train(was_training)
         return [rollouts[i] for i in range(len(requests))]
+
+    def _num_together(self, waiting: Sequence[Request], encoded: dict[str, tuple[int, ...]], sampling: Sampling) -> int:
+        """Return how many of the requests, whose prompts ascend in length, are decoded together: at least one."""
+        prompts = set[str]()
+        for count, request in enumerate(waiting):
+            prompts.add(request.prompt.text)
+            longest = len(encoded[request.prompt.text])
+            if count and not self.room.fits(
+                rows=count + 1, prompts=len(prompts), prompt_length=longest, new_tokens=sampling.max_new_tokens
+            ):
+                return count
+        return len(waiting)
 
     def _prefill(
         self, prompts: list[tuple[int, ...]], *, max_new_tokens: int
@@ -159,6 +179,7 @@ class TransformersEngine:
         alive = torch.arange(num_rows)
         seeds_B = np.array([r.seed for r in requests], dtype=np.uint64)
         for position in range(limit):
+            self.room.beat()
             dist_BV = distribution(
                 logits_BV, temperature=sampling.temperature, top_k=sampling.top_k, top_p=sampling.top_p
             )

@@ -187,6 +187,7 @@ class Context:
             "verifiers": [self.verifier.version, self.eval_verifier.version],
             "workers": self.pool.size,
             "batch_rows": self.recipe.resources.batch_rows,
+            **self.recipe.resources.own_limits,
         }
 
     def heldout(self, level: int) -> list[Prompt]:

@@ -5,6 +5,7 @@
         lineage.json      schema version, lineage name, the recipe's identity and its digest
         artifacts/        stage outputs that the ledger may name; never removed
         cache/            replies of judge models, and the rows that verifiers cannot use; recomputed if removed
+        limits.json       what its workers may take at once (`stages/limits.py`)
         work/             checkpoints inside a step, stored as artifacts; removed once the step is done
         ledger/           committed generations (ledger.py)
 
@@ -138,6 +139,16 @@ class LineageStore:
         if header.schema_version < schema.SCHEMA_VERSION:
             return header.model_copy(update={"identity": schema.settings(header.identity)})
         return header
+
+    def kept(self, name: str) -> bytes | None:
+        """Return the file `name` beside the header; None without one. Raises StoreError."""
+        path = self.root / name
+        with durable.store_errors(path, doing="read"):
+            return durable.read_file(path) if path.is_file() else None
+
+    def keep(self, name: str, data: bytes) -> None:
+        """Write the file `name` beside the header, durable once this returns. Raises StoreError."""
+        durable.write_file(self.root / name, data, files=self._files)
 
     def find(self, kind: str, inputs: Mapping[str, Any]) -> Artifact | None:
         """Return the artifact of `kind` made from `inputs`; None without one. Raises StoreCorrupt if it is broken."""

@@ -60,12 +60,14 @@ def micro_batches(
     pad: int,
     max_rows: int,
     max_targets: int | None = None,
+    max_tokens: int | None = None,
     packed: bool = False,
 ) -> Iterator[tuple[list[Example], MicroBatch]]:
     """Yield the examples in forward passes of at most `max_rows` rows, similar lengths together.
 
     `max_targets`: most completion tokens in one pass, unless a single row has more; it bounds the memory of their
-    logits. `packed`: rows may hold several sequences.
+    logits. `max_tokens`: most tokens in one pass, padding included, with the same exception. `packed`: rows may hold
+    several sequences.
     """
     rows = _packed(examples) if packed else [[example] for example in examples]
     ordered = sorted(rows, key=lambda row: -_length(row))
@@ -75,6 +77,8 @@ def micro_batches(
         while end < len(ordered) and end - start < max_rows and padding <= MAX_PADDING:
             targets += sum(len(example.tokens) - example.num_prompt_tokens for example in ordered[end])
             if max_targets is not None and end > start and targets > max_targets:
+                break
+            if max_tokens is not None and end > start and (end + 1 - start) * _length(ordered[start]) > max_tokens:
                 break
             padding += _length(ordered[start]) - _length(ordered[end])
             end += 1

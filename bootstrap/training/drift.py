@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from bootstrap.compute import forward_flops
 from bootstrap.learner_records import Divergence
+from bootstrap.memory import Room
 from bootstrap.records import Example
 from bootstrap.training.batch import MicroBatch, micro_batches
 from bootstrap.training.learner import MAX_LOGITS
@@ -30,18 +31,23 @@ def divergence_from(
     model: PreTrainedModel,
     max_rows: int,
     compute: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    room: Room | None = None,
 ) -> Divergence:
     """Return KL(model || other) summed over the examples' completion tokens, each with weight 1.
 
     Both models share one tokenizer; outputs of only one of them are left out. `max_rows`: most sequences in one forward
-    pass; `compute`: context of the models' blocks.
+    pass; `compute`: context of the models' blocks; `room`: bounds of memory.
     """
     model.eval()
+    room = room or Room()
     device = next(model.parameters()).device
     max_targets = max(MAX_LOGITS[device.type] // model.config.vocab_size, 1)
     nats, num_tokens, flops = 0.0, 0, 0.0
     pad = model.config.pad_token_id or 0
-    for _, host in micro_batches(examples, pad=pad, max_rows=max_rows, max_targets=max_targets):
+    for _, host in micro_batches(
+        examples, pad=pad, max_rows=max_rows, max_targets=max_targets, max_tokens=room.tokens()
+    ):
+        room.passing(host.tokens_BT.numel())
         micro = host.to(device)
         ours_NV, theirs_NV = (_logits(one, micro, compute) for one in (model, other))
         nats += float(divergence(ours_NV, theirs_NV, torch.ones_like(ours_NV[:, 0]), beta=1.0))

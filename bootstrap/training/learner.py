@@ -21,6 +21,7 @@ from bootstrap.config.algorithms import ValueHead
 from bootstrap.config.optimizers import Optimizer
 from bootstrap.errors import WorkerError
 from bootstrap.learner_records import KlForm, TokenScores, UpdateMetrics
+from bootstrap.memory import Room
 from bootstrap.records import Batch, Example
 from bootstrap.training import packing
 from bootstrap.training.batch import MicroBatch, micro_batches
@@ -63,7 +64,7 @@ class Learner:
     """Weights under training: model, optional critic, optimizers, and the frozen models of its streams (`teachers`).
 
     `compute`: context of a model's blocks, such as autocast; `recompute`: keep only the blocks' inputs for the backward
-    pass.
+    pass; `room`: bounds of memory, asked before each pass.
     """
 
     def __init__(
@@ -78,8 +79,10 @@ class Learner:
         recompute: bool = False,
         critic: ValueHead | None = None,
         packed: bool = False,
+        room: Room | None = None,
     ) -> None:
         self.model = model
+        self.room = room or Room()
         self.pad = model.config.pad_token_id or 0
         self.shape = shape
         self.max_rows = max_rows
@@ -179,9 +182,16 @@ class Learner:
             return model.base_model(input_ids=tokens_BT, use_cache=False, **apart).last_hidden_state
 
     def _passes(self, examples: Sequence[Example]) -> Iterator[tuple[list[Example], MicroBatch]]:
-        return micro_batches(
-            examples, pad=self.pad, max_rows=self.max_rows, max_targets=self.max_targets, packed=self.packed
-        )
+        for part, micro in micro_batches(
+            examples,
+            pad=self.pad,
+            max_rows=self.max_rows,
+            max_targets=self.max_targets,
+            max_tokens=self.room.tokens(),
+            packed=self.packed,
+        ):
+            self.room.passing(micro.tokens_BT.numel())
+            yield part, micro
 
     @torch.no_grad()
     def recompute_logprobs(self, examples: Sequence[Example], *, temperature: float) -> list[TokenScores]:

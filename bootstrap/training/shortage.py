@@ -1,4 +1,4 @@
-"""A full disk or too little memory while a model is opened, distinguished from faults of the model's files.
+"""A full disk or too little memory, while a model is opened distinguished from faults of the model's files.
 
 Libraries wrap system errors in their own, and torch has no type for a failed allocation, so the whole chain of causes
 is read. Left out: processes that the kernel kills for lack of memory.
@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from bootstrap.errors import BootstrapError, RecipeError, StoreError
 
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
-_MEMORY = re.compile(r"(not enough|out of|can't allocate|cannot allocate) memory|std::bad_alloc", re.I)
+_MEMORY = re.compile(r"(not enough|out of|can't allocate|cannot allocate) memory|std::bad_alloc|ALLOC_FAILED", re.I)
 _WANTED = re.compile(r"tried to allocate (\d+) bytes", re.I)
 _MOST = 8
 """Most bytes in memory per byte of weights: float8 opened as float64."""
@@ -41,7 +41,7 @@ def told(place: str, *, weights: int | None = None) -> Iterator[None]:
                         f"{place} cannot be opened: {os.strerror(code)}{where}; free some space, or name folders that "
                         "have some: TMPDIR for temporary files, HF_HOME for what is fetched from the hub"
                     ) from error
-            if _is_of_memory(cause, weights):
+            if is_of_memory(cause, weights):
                 holds = "" if weights is None else f" ({weights / 2**30:.3g} GiB)"
                 raise RecipeError(
                     f"{place} cannot be opened: the memory does not suffice; opening it takes several times what its "
@@ -59,7 +59,8 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _is_of_memory(error: BaseException, weights: int | None) -> bool:
+def is_of_memory(error: BaseException, weights: int | None = None) -> bool:
+    """Whether an error says that memory ran out; `weights`: bytes of the file being opened, if any."""
     match error:
         case MemoryError() | OSError(errno=errno.ENOMEM):
             return True

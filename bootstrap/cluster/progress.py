@@ -1,0 +1,87 @@
+"""How a driver sees that a worker is slow and not stuck: counts of work done, told while a call lasts.
+
+    worker   engine, learner --> Bounds.beats --> thread `progress` --> key-value table of Ray's head
+    driver   wait, once a slice of time has passed without an answer <------+
+
+A call to a busy actor would wait behind the calls before it, so the counts take another way. The thread writes only
+when the count has changed. A worker that hangs changes nothing, and one whose process cannot run the thread either.
+"""
+
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get, _internal_kv_put
+
+BEAT_SECONDS = 5.0
+"""Least time between two counts told by a worker, unless the bound on waiting is short."""
+_NAMESPACE = "bootstrap"
+_log = logging.getLogger(__name__)
+
+
+class Counting(Protocol):
+    """What counts."""
+
+    beats: int
+
+
+class Progress:
+    """A worker's end: tells a count that has changed."""
+
+    def __init__(self, counting: Counting, *, name: str, every: float = BEAT_SECONDS) -> None:
+        self._counting, self._name, self._told = counting, name, -1
+        self._busy = threading.Event()
+        if name:
+            threading.Thread(target=self._run, args=(every,), name="progress", daemon=True).start()
+
+    @contextmanager
+    def call(self) -> Iterator[None]:
+        """Count a call's beginning and end, and tell what is counted meanwhile."""
+        self._counting.beats += 1
+        self._busy.set()
+        try:
+            yield
+        finally:
+            self._busy.clear()
+            self._counting.beats += 1
+
+    def _run(self, every: float) -> None:
+        pause = threading.Event()
+        while self._busy.wait():
+            pause.wait(every)
+            if self._told == (count := self._counting.beats):
+                continue
+            try:
+                _internal_kv_put(self._name, str(count), overwrite=True, namespace=_NAMESPACE)
+                self._told = count
+            except Exception:
+                # The driver's bound ends a run whose head is gone.
+                _log.debug("progress is not told", exc_info=True)
+
+
+class Pulses:
+    """The driver's end: the counts of the workers of one pool."""
+
+    def __init__(self, name: str, size: int) -> None:
+        self._names = [f"{name} {worker}" for worker in range(size)]
+        self._last: dict[int, bytes | None] = {}
+
+    def name(self, worker: int) -> str:
+        return self._names[worker]
+
+    def moved(self, workers: Sequence[int]) -> set[int]:
+        """Return those of the workers whose count has changed since it was last looked at."""
+        found = set[int]()
+        for worker in workers:
+            count = _internal_kv_get(self._names[worker], namespace=_NAMESPACE)
+            if count != self._last.get(worker):
+                self._last[worker] = count
+                found.add(worker)
+        return found
+
+    def forget(self) -> None:
+        """Remove the counts."""
+        for name in self._names:
+            _internal_kv_del(name, namespace=_NAMESPACE)

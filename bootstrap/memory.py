@@ -1,0 +1,258 @@
+"""The memory of a worker, from the shape of its model; and what fits into a given memory.
+
+    what a plan prints        sampling, training, optimizer step, opening: the largest of them
+    what a worker decides     most sequences decoded together, most tokens of a training pass
+
+Bytes of activations are those that autograd keeps of a block of the Llama family in torch 2.11 (`ACTIVATIONS`);
+`benchmarks/memory.py` compares predictions with what a process takes. Left out: Python and torch themselves, frozen
+samplers, the driver.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
+
+from bootstrap.compute import MAX_LOGITS, MUON_COPIES, MUON_PORTION
+
+Kind = Literal["rollout_rows", "train_tokens"]
+"""A limit: most sequences decoded together, most tokens of a training pass."""
+ACTIVATIONS = {
+    # (adapter, bf16): bytes of the hidden size, of all heads, of grouped keys or values, of the intermediate size.
+    (False, False): (24, 8, 8, 16),
+    (False, True): (26, 10, 8, 8),
+    (True, False): (16, 8, 8, 16),
+    (True, True): (16, 8, 8, 10),
+}
+"""Kept for the backward pass of a token in a block; all but the last grow with attention and norms in float32."""
+ADAPTER_BYTES = 28
+"""The same for each rank of an adapter on all seven matrices of a block."""
+LOGIT_BYTES = 20
+"""Of each logit in training: logits, log-softmax, and their gradients."""
+DECODE_LOGIT_BYTES = 28
+"""Of each logit in sampling: logits and log-softmax in float32, the cumulative distribution in float64."""
+FULLEST = {"cpu": 0.75, "cuda": 0.9}
+"""Share of a device's memory that its workers may take, by type; a machine's main memory holds the driver too."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sizes:
+    """The sizes of a model of the Llama family."""
+
+    num_layers: int
+    hidden: int
+    intermediate: int
+    heads: int
+    """Numbers of all query heads: their count times their size."""
+    kv: int
+    """Numbers of all key heads, which several query heads may share."""
+    vocabulary: int
+    tied: bool
+
+    @property
+    def matrices(self) -> int:
+        """Numbers in the matrices of all blocks."""
+        attention = 2 * self.hidden * (self.heads + self.kv)
+        return self.num_layers * (attention + 3 * self.hidden * self.intermediate)
+
+    @property
+    def outer(self) -> int:
+        """Numbers in embedding and output matrix."""
+        return self.vocabulary * self.hidden * (1 if self.tied else 2)
+
+    def of_adapter(self, rank: int) -> int:
+        """Numbers of low-rank updates of all matrices inside the blocks."""
+        attention = 2 * (self.hidden + self.heads) + 2 * (self.hidden + self.kv)
+        return self.num_layers * rank * (attention + 3 * (self.hidden + self.intermediate))
+
+
+def sizes_of(config: Mapping[str, Any]) -> Sizes | None:
+    """Return the sizes in a Hugging Face configuration; None where it names them otherwise."""
+    config = {**config, **(config.get("text_config") or {})}
+    names = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "vocab_size")
+    found = [config.get(name) for name in names]
+    if not all(type(size) is int and size > 0 for size in found):
+        return None
+    layers, hidden, intermediate, count, vocabulary = (int(size or 0) for size in found)
+    each = config.get("head_dim") or hidden // count
+    return Sizes(
+        num_layers=layers,
+        hidden=hidden,
+        intermediate=intermediate,
+        heads=each * count,
+        kv=each * (config.get("num_key_value_heads") or count),
+        vocabulary=vocabulary,
+        tied=bool(config.get("tie_word_embeddings")),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Work:
+    """What a worker does with a model; bytes of its parts."""
+
+    sizes: Sizes
+    device: Literal["cpu", "cuda"] = "cpu"
+    bf16: bool = False
+    adapter_rank: int | None = None
+    """None trains all weights."""
+    recomputes: bool = False
+    """Gradient checkpointing: only each block's input is kept."""
+    moments: int = 2
+    """Numbers that the optimizer keeps of a parameter."""
+    copies_matrices: bool = False
+    """Whether its step works on copies of a portion of the matrices."""
+
+    @property
+    def trained(self) -> int:
+        """Numbers that are trained."""
+        if self.adapter_rank is not None:
+            return self.sizes.of_adapter(self.adapter_rank)
+        return self.sizes.matrices + self.sizes.outer
+
+    @property
+    def weights(self) -> int:
+        """Weights; an adapter's base has its matrices in bf16, and of trained ones bf16 copies answer."""
+        sizes, low = self.sizes, 2 * self.bf16
+        if self.adapter_rank is not None:
+            return (low or 4) * sizes.matrices + 4 * sizes.outer + 4 * self.trained
+        return (4 + low) * sizes.matrices + 4 * sizes.outer
+
+    @property
+    def state(self) -> int:
+        """What is held between calls: weights, optimizer state, and the last gradient with its copy."""
+        return self.weights + 4 * self.trained * (self.moments + 2)
+
+    @property
+    def step(self) -> int:
+        """The optimizer step: beside the state two gradients on their way, or copies of a portion of the matrices."""
+        copies = 4 * self.trained
+        if self.copies_matrices and self.adapter_rank is None:
+            # The two matrices into the SwiGLU layer are the largest group of one shape.
+            matrix = self.sizes.hidden * self.sizes.intermediate
+            group = min(2 * self.sizes.num_layers * matrix, max(MUON_PORTION, matrix))
+            copies = max(copies, 4 * MUON_COPIES * group)
+        return self.state + 4 * self.trained + copies
+
+    def opening(self, *, stored_bytes: int) -> int:
+        """A model folder being opened: its weights in float32, its file and the tensors in it.
+
+        `stored_bytes`: of each number in the file.
+        """
+        return (4 + 2 * stored_bytes) * (self.sizes.matrices + self.sizes.outer)
+
+    def sampling(self, *, rows: int, prompts: int, prompt_length: int, new_tokens: int) -> int:
+        """Bytes while `rows` answers of up to `new_tokens` tokens to `prompts` distinct prompts are decoded."""
+        sizes = self.sizes
+        # On a CPU attention and its cache are in float32.
+        number = 2 if self.bf16 and self.device == "cuda" else 4
+        cache = 2 * sizes.num_layers * sizes.kv * number * (prompt_length + new_tokens)
+        reading = prompts * prompt_length * (12 * sizes.hidden + 12 * sizes.heads + 12 * sizes.intermediate)
+        one_layer = cache // sizes.num_layers * max(rows, prompts)
+        decoding = rows * sizes.vocabulary * DECODE_LOGIT_BYTES + rows * 21 * new_tokens
+        return max(prompts * cache + reading, max(rows, prompts) * cache + max(one_layer, decoding))
+
+    @property
+    def per_token(self) -> int:
+        """Bytes of a token of a training pass, its logits left out."""
+        sizes, adapted = self.sizes, self.adapter_rank is not None
+        of_hidden, of_heads, of_kv, of_intermediate = ACTIVATIONS[adapted, self.bf16]
+        block = of_hidden * sizes.hidden + of_heads * sizes.heads + of_kv * sizes.kv
+        block += of_intermediate * sizes.intermediate + ADAPTER_BYTES * (self.adapter_rank or 0)
+        kept = 4 * sizes.num_layers * sizes.hidden + block if self.recomputes else sizes.num_layers * block
+        # The backward pass through a block holds the gradients of its widest tensors.
+        return kept + 16 * sizes.intermediate + 16 * sizes.hidden
+
+    @property
+    def pass_extra(self) -> int:
+        """Bytes of a training pass whatever its size: trained matrices rounded to bf16."""
+        return 2 * self.sizes.matrices if self.bf16 and self.adapter_rank is None else 0
+
+    def training(self, *, tokens: int, targets: int) -> int:
+        """Bytes of a training pass over `tokens`, padding included, of which `targets` are predicted."""
+        most = max(MAX_LOGITS[self.device], self.sizes.vocabulary)
+        return tokens * self.per_token + self.pass_extra + min(targets * self.sizes.vocabulary, most) * LOGIT_BYTES
+
+    def tokens_within(self, room: float, *, taught: bool = False) -> int:
+        """Return most tokens of a training pass in `room` bytes, at least 1, if all of them may be predicted.
+
+        `taught`: beside each distribution stands a teacher's.
+        """
+        logits = self.sizes.vocabulary * LOGIT_BYTES * (2 if taught else 1)
+        most = max(MAX_LOGITS[self.device] // self.sizes.vocabulary, 1)
+        room -= self.pass_extra
+        tokens = room // (self.per_token + logits)
+        if tokens > most:
+            tokens = (room - most * logits) // self.per_token
+        return max(int(tokens), 1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """What a worker may take at once; None is no limit. All workers of a lineage have the same."""
+
+    memory: int | None = None
+    """Bytes of one worker, with its model; the automatic limits follow from it."""
+    rollout_rows: int | None = None
+    """Most sequences decoded together."""
+    train_tokens: int | None = None
+    """Most tokens, padding included, in one training pass."""
+    halved: Mapping[Kind, int] = field(default_factory=dict)
+    """Limits that a shortage of memory has halved."""
+
+    def most(self, kind: Kind) -> int | None:
+        """Return the smaller of the limit that is set and the one that was halved."""
+        found = [one for one in (getattr(self, kind), self.halved.get(kind)) if one is not None]
+        return min(found, default=None)
+
+    def halve(self, kind: Kind, used: int) -> Self:
+        """Return the limits after `used` were too many."""
+        lower = min(max(used // 2, 1), self.halved.get(kind, used))
+        return type(self)(
+            memory=self.memory,
+            rollout_rows=self.rollout_rows,
+            train_tokens=self.train_tokens,
+            halved={**self.halved, kind: lower},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """Memory that ran out in a worker, and was enough with half."""
+
+    kind: Kind
+    used: int
+
+    def told(self, worker: int) -> str:
+        """Return it in words."""
+        what = {
+            "rollout_rows": f"sampling {self.used} sequences together",
+            "train_tokens": f"training {self.used} tokens in one pass",
+        }[self.kind]
+        return (
+            f"worker {worker} ran out of memory {what}; all workers go on with at most {max(self.used // 2, 1)} "
+            f"(resources.{self.kind})"
+        )
+
+
+class Room:
+    """What samples or trains asks it before each pass; this one has no bounds (`bootstrap/room.py` has a worker's)."""
+
+    def fits(self, *, rows: int, prompts: int, prompt_length: int, new_tokens: int) -> bool:
+        """Whether so many answers may be decoded together (`Work.sampling`)."""
+        return True
+
+    def tokens(self) -> int | None:
+        """Return most tokens of a training pass, padding included; None without a limit."""
+        return None
+
+    def beat(self) -> None:
+        """Take note that work goes on."""
+
+    def passing(self, tokens: int) -> None:
+        """Take note that a training pass of so many tokens begins."""
+
+    def ran_out(self, kind: Kind, error: Exception, *, used: int | None = None) -> None:
+        """Lower a limit after an error, so that the caller tries again; raises where that does not help.
+
+        `used`: sequences that were decoded; None means the tokens of the training pass that began last.
+        """
+        raise error
