@@ -72,11 +72,14 @@ def notes_on_data(estimates: CostEstimates, *, levels: Collection[int]) -> Itera
     """Yield what the tasks' rows and prompts say of the plan; `levels`: all that are aimed at."""
     task, panel = estimates.task, estimates.panel
     yield from estimates.unread
+    read = [rows for one in (task, *panel.values()) for rows in files_of(one).values()]
     yield from dict.fromkeys(
-        f"rows of {rows.settings.path} that are left out: {rows.left_out.told()}"
-        for one in (task, *panel.values())
-        for rows in files_of(one).values()
-        if rows.left_out
+        f"rows of {rows.settings.told} that are left out: {rows.left_out.told()}" for rows in read if rows.left_out
+    )
+    yield from dict.fromkeys(
+        f"rows of {rows.settings.told} that are sampled, and whose solutions are not shown: {rows.not_shown.told()}"
+        for rows in read
+        if rows.not_shown
     )
     yield from notes_on(estimates.recipe, task, panel)
     evaluation = estimates.recipe.evaluation
