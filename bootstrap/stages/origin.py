@@ -64,6 +64,12 @@ class Origin:
         """Return the model's configuration in Hugging Face terms."""
         return json.loads(self.whole()["config.json"])
 
+    def texts(self) -> dict[str, bytes]:
+        """Return the model's files but its weights: configuration, tokenizer, chat template."""
+        role = "base" if "base" in self.generation.artifacts else "weights"
+        artifact = self.store.artifact(self.generation.artifacts[role])
+        return {name: artifact.read(name) for name in artifact.files if name.endswith((".json", ".jinja"))}
+
     def task(self) -> dict[str, Any]:
         """Return the identity of its task."""
         return self.store.header().identity["task"]

@@ -14,7 +14,7 @@ than `task.max_unreadable` of a file's rows are left out, file and verifier do n
 Only verifiers that ask no one are tried (`READERS`): a model's word on thousands of rows would cost more than the run.
 A user's own function may ask one, so it is tried only if it says what it reads (`scoring/plugin.py`). Every component
 of a rubric must read the reference, and the deciding ones must accept the answer. Code gets `PATIENCE` times an
-answer's CPU time, so that a slow machine leaves out no row. Findings are kept in the lineage's cache and this process.
+answer's CPU time, so that a slow machine leaves out no row. Findings are kept (`findings.py`).
 
 Left out: trust in a verifier (`scoring/sanity.py`), which is proven on the rows that are left.
 """
@@ -22,10 +22,7 @@ Left out: trust in a verifier (`scoring/sanity.py`), which is proven on the rows
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import chain
-from pathlib import Path
-from typing import NamedTuple, cast
-
-from pydantic import TypeAdapter
+from typing import cast
 
 from bootstrap.canonical import json_file, sha256_of
 from bootstrap.config import verifiers as settings_of
@@ -47,24 +44,10 @@ from bootstrap.scoring.verifier import (
     build_verifier,
     printable,
 )
-from bootstrap.store import durable
+from bootstrap.stages.findings import Findings, keep, known
 
-CACHE_FOLDER = "rows"
 BATCH = 256
 """Rows whose own answers are judged at a time."""
-
-
-class Findings(NamedTuple):
-    """What a verifier says of a file's rows: key -> reason."""
-
-    unusable: dict[str, str]
-    not_shown: dict[str, str]
-    """Rows whose worked solutions it finds wrong."""
-
-
-_found: dict[str, Findings] = {}
-"""Findings of this process, so that a plan and the run after it read a file once."""
-_FINDINGS: TypeAdapter[Findings] = TypeAdapter(Findings)
 
 
 def leave_out_unreadable(task: Task, verifier: Verifier, *, tools: Tools | None = None) -> None:
@@ -125,9 +108,9 @@ def _is_reader(verifier: Verifier) -> bool:
 def _leave_out(rows: Rows, verifier: Reader, *, decides: bool, before: str, tools: Tools) -> None:
     every = rows.every_row()
     key = _key(every, verifier, decides=decides, before=before)
-    if (found := _known(key, tools.cache)) is None:
+    if (found := known(key, tools.cache)) is None:
         found = _judged(rows, every, verifier, decides=decides, before=before, tools=tools)
-        _keep(key, found, tools.cache)
+        keep(key, found, tools.cache)
     rows.leave_out(found.unusable, verifier=verifier.name)
     rows.hide(found.not_shown)
 
@@ -200,20 +183,3 @@ def _key(every: Sequence[Row], verifier: Reader, *, decides: bool, before: str) 
     """Return a hash of the rows and of what else decides on the findings."""
     rows = ([row.key, row.text, row.reference, row.answer, row.solution] for row in every)
     return sha256_of(map(json_file, chain([[verifier.name, verifier.version, decides, before]], rows)))
-
-
-def _known(key: str, cache: Path | None) -> Findings | None:
-    """Return earlier findings; None without any, and for a file of theirs that cannot be read."""
-    if key not in _found and cache is not None:
-        try:
-            _found[key] = _FINDINGS.validate_json((cache / CACHE_FOLDER / f"{key}.json").read_bytes(), strict=True)
-        except (OSError, ValueError):
-            return None
-    return _found.get(key)
-
-
-def _keep(key: str, found: Findings, cache: Path | None) -> None:
-    _found[key] = found
-    if cache is not None:
-        durable.make_folder(cache / CACHE_FOLDER)
-        durable.write_file(cache / CACHE_FOLDER / f"{key}.json", _FINDINGS.dump_json(found))
