@@ -5,14 +5,14 @@
 | its prompt, framed as the model reads it, is over `task.max_prompt_tokens` | left out |
 | its prompt or its answer holds text for which the tokenizer has no token | left out |
 | its answer alone is over `task.max_answer_tokens` | left out: no answer could be right |
-| its worked solution, or its program, is over `task.max_answer_tokens`, or holds such text | sampled; training is not shown it |
+| its worked solution, or its program, is over that limit or holds such text | sampled, and not shown to training |
 
 The choice follows from the rows, the models' files and the limits alone, so every process and run draws the same
 prompts. A row must fit every pretrained model that the lineage trains: its base, and what its stages start from. Models
 from scratch read characters, which the task's own limits are of. Left out: verifiers (`readable.py`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -102,35 +102,28 @@ def _leave_out(rows: Rows, model: TextModel, *, before: str, tools: Tools) -> No
 
 def _found(every: Sequence[Row], encoder: Encoder, *, before: str, settings: FileTask) -> Findings:
     """Return the rows that the model cannot read or answer, and those whose solutions it cannot be shown."""
-    unusable = dict[str, str]()
-    # The same text as a completion is unframed, so what the framing writes is not taken for the row's.
-    prompts = [before + row.text for row in every]
-    most = settings.max_prompt_tokens
-    for row, (asked, tokens) in zip(every, encoder.pairs([(text, text) for text in prompts]), strict=True):
-        if encoder.unknown is not None and encoder.unknown in tokens[:-1]:
+    unusable, faulty = dict[str, str](), list[tuple[Row, str]]()
+    most_asked, most = settings.max_prompt_tokens, settings.max_answer_tokens
+    texts = [(before + row.text, row.solution or row.answer) for row in every]
+    for row, (prompt, _), (asked, shown) in zip(every, texts, encoder.pairs(texts), strict=True):
+        # The framing may write that token too.
+        if encoder.unknown in asked and not encoder.writes(prompt):
             unusable[row.key] = "with a prompt that the model's tokenizer cannot read"
-        elif most is not None and len(asked) > most:
-            unusable[row.key] = f"with a prompt over task.max_prompt_tokens {most}"
+        elif most_asked is not None and len(asked) > most_asked:
+            unusable[row.key] = f"with a prompt over task.max_prompt_tokens {most_asked}"
+        elif fault := _fault(shown, encoder, most=most):
+            faulty.append((row, fault))
     # Another program may be right and shorter; of other answers the row's is the only one.
-    is_code, most = settings.references == "code", settings.max_answer_tokens
-    if not is_code:
-        answers = [(row, prompt, row.answer) for row, prompt in zip(every, prompts, strict=True)]
-        unusable = {**dict(_faults(answers, encoder, what="an answer", most=most)), **unusable}
-    worked = [
-        (row, prompt, row.solution)
-        for row, prompt in zip(every, prompts, strict=True)
-        if row.key not in unusable and row.solution and (is_code or row.solution != row.answer)
-    ]
-    return Findings(unusable, dict(_faults(worked, encoder, what="a solution", most=most)))
+    if settings.references != "code":
+        answers = encoder.pairs([(before + row.text, row.answer) for row, _ in faulty])
+        for (row, _), (_, tokens) in zip(faulty, answers, strict=True):
+            if fault := _fault(tokens, encoder, most=most):
+                unusable[row.key] = f"with an answer {fault}"
+    return Findings(unusable, {row.key: f"with a solution {fault}" for row, fault in faulty if row.key not in unusable})
 
 
-def _faults(
-    shown: Sequence[tuple[Row, str, str]], encoder: Encoder, *, what: str, most: int | None
-) -> Iterator[tuple[str, str]]:
-    """Yield (key, reason) of each (row, prompt, completion) whose completion is too long, or has no tokens."""
-    pairs = encoder.pairs([(prompt, completion) for _, prompt, completion in shown])
-    for (row, _, _), (_, tokens) in zip(shown, pairs, strict=True):
-        if encoder.unknown is not None and encoder.unknown in tokens[:-1]:
-            yield row.key, f"with {what} that the model's tokenizer cannot write"
-        elif most is not None and len(tokens) > most:
-            yield row.key, f"with {what} over task.max_answer_tokens {most}"
+def _fault(tokens: Sequence[int], encoder: Encoder, *, most: int | None) -> str:
+    """Return why a model cannot give a completion, its end included; "" where it can."""
+    if encoder.unknown in tokens[:-1]:
+        return "that the model's tokenizer cannot write"
+    return f"over task.max_answer_tokens {most}" if most is not None and len(tokens) > most else ""

@@ -33,8 +33,8 @@ def open_verifiers(
     """Yield training's verifiers by place, the eval verifier, which may be one of them, and the panel.
 
     Verifiers of stages beyond `generations.count` stay closed: what they need may be made by the stages before. All are
-    proven, but for those that ask the lineage's generations (`bind_models`). Rows that `models` cannot read are left out
-    of the tasks first. Raises VerifierError when a verifier cannot be built or fails its sanity check.
+    proven, but for those that ask the lineage's generations (`bind_models`). Rows that `models` cannot read are left
+    out of the tasks first. Raises VerifierError when a verifier cannot be built or fails its sanity check.
     """
     leave_out_unfit(task, models, tools=tools)
     opened: list[tuple[settings_of.Verifier, Verifier, Task]] = []
