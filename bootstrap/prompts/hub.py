@@ -7,6 +7,7 @@ cache. Left out: the meaning of its columns (`rows.py`).
 import hashlib
 import json
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from bootstrap.config.data import HubData, Source
@@ -25,6 +26,11 @@ def load(place: HubData) -> Source:
             f"{place.hub} is read with the datasets library, which is not installed; "
             "pip install 'bootstrap-lm[datasets]'"
         ) from None
+    if Path(place.hub).exists():
+        raise ValueError(
+            f"{place.hub} is a file or folder here too, which `datasets` would read instead; name it as a path, or run "
+            "in another folder"
+        )
     try:
         found = datasets.load_dataset(
             location(place.hub), place.config, split=place.split, revision=place.revision
