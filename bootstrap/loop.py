@@ -24,6 +24,7 @@ from bootstrap.stages.diagnostics import diagnose
 from bootstrap.stages.edges import edges
 from bootstrap.stages.evaluate import evaluate
 from bootstrap.stages.final import compare_finally
+from bootstrap.stages.fitting import text_models
 from bootstrap.stages.gate import gate, outcome_of
 from bootstrap.stages.limits import recorded, settle
 from bootstrap.stages.models import LineageModels
@@ -64,7 +65,7 @@ def run(
     observe = settle(recipe, store, pool, observe=observe)
     models = LineageModels(pool)
     tools = Tools(processes=pool.size, cache=store.cache_folder, models=models, host=pool.host, progress=told)
-    with open_verifiers(recipe, task, tools) as (verifiers, eval_verifier, panel):
+    with open_verifiers(recipe, task, tools, models=text_models(recipe, store)) as (verifiers, eval_verifier, panel):
         context = Context(
             recipe=recipe,
             training=training,

@@ -15,6 +15,7 @@ from bootstrap.errors import RecipeError
 from bootstrap.prompts.build import build_task
 from bootstrap.scoring.verifier import Tools
 from bootstrap.stages.context import HELD_OUT
+from bootstrap.stages.fitting import text_models
 from bootstrap.stages.rescore import NoModels, Rescored, Rescorer
 from bootstrap.stages.verifiers import open_verifiers
 from bootstrap.store.lineage_store import LineageStore
@@ -42,7 +43,7 @@ def rescore_lineage(store: LineageStore, *, recipe_path: Path | None, as_json: b
     tools = Tools(
         processes=len(os.sched_getaffinity(0)), cache=store.cache_folder, models=NoModels(), progress=RowsProgress()
     )
-    with open_verifiers(recipe, task, tools) as (verifiers, eval_verifier, panel):
+    with open_verifiers(recipe, task, tools, models=text_models(recipe, store)) as (verifiers, eval_verifier, panel):
         opened = {place: settings for place, settings in recipe.verifiers().items() if place in verifiers}
         asking = [settings for settings in opened.values() if roles(settings)]
         judges = {place: verifiers[place] for place, settings in opened.items() if not roles(settings)}

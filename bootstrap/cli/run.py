@@ -32,6 +32,7 @@ from bootstrap.planning.plan import LineagePlan, make_plan
 from bootstrap.pool import Pool
 from bootstrap.provenance import git_commit, source_digest
 from bootstrap.scoring.verifier import Tools
+from bootstrap.stages.fitting import text_models
 from bootstrap.store.finals import final_of
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
@@ -75,6 +76,7 @@ def planned(
         workers=num_workers(recipe, workers, local=local),
         entries=entries,
         config=_origins_config(recipe, found, entries),
+        models=text_models(recipe, found),
         tools=Tools(processes=len(os.sched_getaffinity(0)), progress=RowsProgress()),
     )
     stopped = _stopped(entries)

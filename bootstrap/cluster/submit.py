@@ -179,8 +179,8 @@ def _differing_sections(theirs: Mapping[str, str], ours: Mapping[str, str]) -> l
 
 def _require_cluster_paths(recipe: Recipe) -> None:
     """Raise RecipeError for files and folders relative to the recipe, since only the recipe is uploaded."""
-    written = [(place, settings.model_dump()["path"]) for place, settings in _with_paths(recipe, ())]
-    relative = [f"{dotted(place)}.path {path}" for place, path in written if not PurePosixPath(path).is_absolute()]
+    written = [(dotted((*place, name)), path) for place, one in _sections(recipe, ()) for name, path in one.paths]
+    relative = [f"{place} {path}" for place, path in written if not PurePosixPath(path).is_absolute()]
     if relative:
         one = len(relative) == 1
         raise RecipeError(
@@ -189,20 +189,19 @@ def _require_cluster_paths(recipe: Recipe) -> None:
         )
 
 
-def _with_paths(value: Any, place: Place) -> Iterator[tuple[Place, Settings]]:
-    """Yield (place, settings) of every model folder and every task's file, reward models' and the panel's included."""
+def _sections(value: Any, place: Place) -> Iterator[tuple[Place, Settings]]:
+    """Yield (place, settings) of every section: models and tasks, reward models and the panel's tasks among them."""
     parts: Iterable[tuple[str | int, Any]] = ()
     match value:
         case Settings():
-            if value.has_path:
-                yield place, value
+            yield place, value
             parts = ((name, getattr(value, name)) for name in type(value).model_fields)
         case dict():
             parts = value.items()
         case tuple() | list():
             parts = enumerate(value)
     for name, part in parts:
-        yield from _with_paths(part, (*place, name))
+        yield from _sections(part, (*place, name))
 
 
 def _environment(recipe: Recipe, *, address: str, echo: Callable[[str], None]) -> Mapping[str, str]:

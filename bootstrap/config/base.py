@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self, TypeVar, get_args
+from typing import Annotated, Any, Self, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
@@ -61,8 +61,11 @@ class Settings(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, validate_default=True
     )
-    has_path: ClassVar[bool] = False
-    """Whether its `path` names a file or folder on disk."""
+
+    @property
+    def paths(self) -> tuple[tuple[str, str], ...]:
+        """The files and folders on disk that it names itself: (setting, path as the recipe writes it)."""
+        return ()
 
     @property
     def type_name(self) -> str:
@@ -120,7 +123,6 @@ class Settings(BaseModel):
 class OnDisk(Settings):
     """Settings of a file or folder."""
 
-    has_path: ClassVar[bool] = True
     path: str
     """Its path; relative paths start at the recipe's folder."""
     _written: str = PrivateAttr(default="")
@@ -138,6 +140,10 @@ class OnDisk(Settings):
     def written(self) -> str:
         """The path as the recipe writes it."""
         return self._written or self.path
+
+    @property
+    def paths(self) -> tuple[tuple[str, str], ...]:
+        return (("path", self.written),)
 
     @field_serializer("path")
     def _as_written(self, path: str) -> str:

@@ -51,10 +51,45 @@ def fit_problems(recipe: Recipe, *, tokenizer: Mapping[str, Any], config: Mappin
             )
         needed = task.longest_sequence(level)
         if type(positions) is int and positions < needed:
+            if any(one.counts_tokens for one in tasks_of(task).values()):
+                remedy = "lower its max_prompt_tokens or max_answer_tokens"
             yield (
                 f"the model holds {positions} tokens, level {level} of {name} needs {needed}; "
                 f"{remedy}, or start from a model with a longer context"
             )
+
+
+def with_token_limits(recipe: Recipe) -> Recipe:
+    """Return the recipe with the limits in tokens that its tasks leave to the context of the models in folders.
+
+    The shortest context of the base and of what stages start from decides. Folders that cannot be read count nothing;
+    `folder_problems` tells of them.
+    """
+    starts = [recipe.base.model, *(outside_model(stage.init) for _, stage in recipe.generations.parts())]
+    folders = [start.folder for start in starts if start is not None and start.folder is not None]
+    known = [context for folder in folders if (context := _context(folder)) is not None]
+    if not known:
+        return recipe
+    context = min(known)
+
+    def within(task: Task) -> Task:
+        return with_tasks(task, {name: one.within(context) for name, one in tasks_of(task).items()})
+
+    panel = {
+        name: watched.model_copy(update={"task": within(watched.task)})
+        for name, watched in recipe.evaluation.panel.items()
+    }
+    evaluation = recipe.evaluation.model_copy(update={"panel": panel})
+    return recipe.model_copy(update={"task": within(recipe.task), "evaluation": evaluation})
+
+
+def _context(folder: Path) -> int | None:
+    """Return the positions of a folder's model; None where its files do not say."""
+    try:
+        found = _json(folder / "config.json").get("max_position_embeddings")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return found if type(found) is int and found > 0 else None
 
 
 def with_files_pinned(recipe: Recipe) -> tuple[Recipe, list[RecipeProblem]]:

@@ -1,7 +1,7 @@
 """From YAML to a `Recipe`, or to one error with the line, the key, the problem and the remedy.
 
     lines and overrides (source.py) -> defaults by kind of base (defaults.py) -> Recipe or problems (problems.py)
-    -> folders and files that it names (folders.py)
+    -> limits by the models' files, and folders and files that it names (folders.py)
 
 Values keep their types (`"8"` is no number). Nothing heavy is imported.
 """
@@ -18,7 +18,7 @@ from bootstrap import schema
 from bootstrap.config import defaults
 from bootstrap.config.base import types_of
 from bootstrap.config.faults import did_you_mean
-from bootstrap.config.folders import folder_problems, with_files_pinned
+from bootstrap.config.folders import folder_problems, with_files_pinned, with_token_limits
 from bootstrap.config.problems import (
     RecipeProblem,
     infinite_numbers,
@@ -58,6 +58,7 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = (), *, check_folder
         raise RecipeError(report(source, problems))
     if not check_folders:
         return recipe
+    recipe = with_token_limits(recipe)
     problems = list(folder_problems(recipe))
     recipe, unreadable = with_files_pinned(recipe)
     if problems or unreadable:

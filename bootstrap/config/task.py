@@ -56,7 +56,10 @@ class TaskKind(Settings):
 
     @abstractmethod
     def longest_sequence(self, level: int) -> int:
-        """Return the tokens of the longest sequence at a level: `<bos>`, prompt, answer and `<eos>`."""
+        """Return the tokens of the longest sequence at a level: `<bos>`, prompt, answer and `<eos>`.
+
+        What only the model's context limits counts nothing.
+        """
 
     def place_of(self, name: str) -> Place:
         """Return the place of one of its tasks (`tasks_of`) below its own settings."""
@@ -93,6 +96,21 @@ class TaskSettings(TaskKind):
                 "to train on; lower one of them, so that their sum is below 1"
             )
         return self
+
+    @property
+    def holds_out_by_hash(self) -> bool:
+        """Whether the hash of a question decides whether it is held out; otherwise its rows lie apart."""
+        return True
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether its prompts are limited in tokens of the model, all that frames them included."""
+        return False
+
+    @property
+    def without_limits(self) -> tuple[str, ...]:
+        """Settings that a model from scratch needs, and that are null."""
+        return ()
 
     @property
     def split_rule(self) -> SplitBy:
@@ -132,6 +150,10 @@ class TaskSettings(TaskKind):
     def kept_parts(self) -> dict[str, str | None]:
         """Map each source to the pattern of the part of a question that is the prompt; None keeps all."""
         return {}
+
+    def within(self, context: int) -> Self:
+        """Return the task with the limits in tokens that it leaves to a model, of this context length."""
+        return self
 
     def pinned(self) -> Self:
         """Return the task with the hash of the data that it reads. Raises ValueError where they cannot be read."""

@@ -152,7 +152,8 @@ class MixtureTask(TaskKind):
 
     def longest_sequence(self, level: int) -> int:
         return max(
-            len(part.before) + part.task.longest_sequence(self._own(part, level)) for part in self.parts.values()
+            (0 if part.task.counts_tokens else len(part.before)) + part.task.longest_sequence(self._own(part, level))
+            for part in self.parts.values()
         )
 
     @property

@@ -31,6 +31,7 @@ from bootstrap.prompts.build import build_task
 from bootstrap.prompts.task import own_level
 from bootstrap.scoring.verifier import Tools
 from bootstrap.selection.curriculum import drawn_levels, last_evaluated, replay_levels
+from bootstrap.stages.fitting import TextModel, leave_out_unfit, text_models
 from bootstrap.stages.readable import leave_out_by_settings
 from bootstrap.stages.resolver import Resolver, candidates
 from bootstrap.store.ledger import Entry
@@ -49,9 +50,13 @@ class CostEstimates:
         resolvers: Sequence[Resolver],
         *,
         config: dict[str, Any] | None = None,
+        models: Sequence[TextModel] | None = None,
         tools: Tools | None = None,
     ) -> None:
-        """`resolvers`: of all generations. Raises RecipeError when a verifier can use too few rows of a file."""
+        """`resolvers`: of all generations. `models`: what reads the rows of files; None for those in folders.
+
+        Raises RecipeError when the models or a verifier can use too few rows of a file.
+        """
         self.recipe = recipe
         self._config = config
         self._origins = ModelOrigins(
@@ -59,6 +64,8 @@ class CostEstimates:
         )
         self.task = build_task(recipe.task)
         self.panel = {name: build_task(watched.task) for name, watched in recipe.evaluation.panel.items()}
+        for task in (self.task, *self.panel.values()):
+            leave_out_unfit(task, text_models(recipe) if models is None else models, tools=tools)
         self.unread: list[str] = []
         """Notes that say where it is not known here which rows of a file the verifiers can use."""
         judged = [(self.task, verifier) for verifier in (*recipe.verifiers().values(), recipe.eval_verifier)]

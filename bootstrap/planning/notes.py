@@ -8,8 +8,10 @@ from bootstrap.config.tasks import tasks_of
 from bootstrap.learner_records import RatioLevel
 from bootstrap.planning.estimate import CostEstimates
 from bootstrap.planning.rates import precision_of
+from bootstrap.prompts.files import Rows
 from bootstrap.prompts.overlap import files_of
 from bootstrap.prompts.task import own_level
+from bootstrap.records import Split
 from bootstrap.selection.curriculum import last_evaluated
 from bootstrap.stages.checks import notes_on
 from bootstrap.stages.verifiers import awaited
@@ -72,11 +74,15 @@ def notes_on_data(estimates: CostEstimates, *, levels: Collection[int]) -> Itera
     """Yield what the tasks' rows and prompts say of the plan; `levels`: all that are aimed at."""
     task, panel = estimates.task, estimates.panel
     yield from estimates.unread
+    read = [rows for one in (task, *panel.values()) for rows in files_of(one).values()]
+    yield from dict.fromkeys(_served(rows) for rows in read if _says_more(rows))
     yield from dict.fromkeys(
-        f"rows of {rows.settings.path} that are left out: {rows.left_out.told()}"
-        for one in (task, *panel.values())
-        for rows in files_of(one).values()
-        if rows.left_out
+        f"rows of {rows.settings.told} that are left out: {rows.left_out.told()}" for rows in read if rows.left_out
+    )
+    yield from dict.fromkeys(
+        f"rows of {rows.settings.told} that are sampled, and whose solutions are not shown: {rows.not_shown.told()}"
+        for rows in read
+        if rows.not_shown
     )
     yield from notes_on(estimates.recipe, task, panel)
     evaluation = estimates.recipe.evaluation
@@ -90,6 +96,21 @@ def notes_on_data(estimates: CostEstimates, *, levels: Collection[int]) -> Itera
             "evaluation is planned with all the held-out prompts asked for (prompts_per_level), an upper bound: how "
             "many a level has is known once it is drawn"
         )
+
+
+def _says_more(rows: Rows) -> bool:
+    """Whether the model's context or a file of their own decides which rows serve."""
+    return rows.settings.counts_tokens or not rows.settings.holds_out_by_hash
+
+
+def _served(rows: Rows) -> str:
+    """Return how many rows serve in each split, and the limits in tokens that hold."""
+    settings = rows.settings
+    counts = {"to train on": Split.TRAIN, "held out": Split.HELDOUT, "final": Split.FINAL}
+    served = ", ".join(f"{len(rows.rows(split))} {told}" for told, split in counts.items() if rows.rows(split))
+    limits = [(settings.max_prompt_tokens, "prompt"), (settings.max_answer_tokens, "answer")]
+    told = " and ".join(f"{limit} tokens of {what} (max_{what}_tokens)" for limit, what in limits if limit is not None)
+    return f"rows of {settings.told} that serve: {served}" + (f"; at most {told}" if told else "")
 
 
 def is_unfiltered(steps: Iterable[Step]) -> bool:

@@ -24,6 +24,7 @@ from bootstrap.records import Record
 from bootstrap.scoring.verifier import Tools
 from bootstrap.selection.curriculum import drawn_levels, replay_levels
 from bootstrap.stages.checks import check_tasks
+from bootstrap.stages.fitting import TextModel
 from bootstrap.stages.resolver import Resolver
 from bootstrap.store.ledger import Entry
 
@@ -102,17 +103,19 @@ def make_plan(
     workers: int,
     entries: Sequence[Entry] = (),
     config: dict[str, Any] | None = None,
+    models: Sequence[TextModel] | None = None,
     tools: Tools | None = None,
 ) -> LineagePlan:
     """Return the plan of `recipe` on `workers` processes, `entries` being what its lineage has committed so far.
 
     `config`: the base model's configuration in Hugging Face terms, which the recipe of a fork does not lead to.
+    `models`: what reads the rows of files (`stages/fitting.py`); None for the recipe's folders.
     `tools`: what the verifiers use that read the rows of a file. Raises RecipeError when they can use too few.
     """
     committed = [entry.generation for entry in entries]
     last = max(recipe.generations.count, len(committed) - 1)
     resolvers = [Resolver(recipe, committed, number) for number in range(last + 1)]
-    estimates = CostEstimates(recipe, resolvers, config=config, tools=tools)
+    estimates = CostEstimates(recipe, resolvers, config=config, models=models, tools=tools)
     if len(committed) <= last:
         check_tasks(recipe, estimates.task, estimates.panel)
     pace = estimates.pace(entries)

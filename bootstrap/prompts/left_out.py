@@ -1,4 +1,4 @@
-"""Unusable rows of a file: counted by reason, with the first line numbers of each."""
+"""Rows of a file that do not serve: counted by reason, with the first line numbers of each."""
 
 from collections import Counter
 
@@ -9,12 +9,14 @@ LINES_SHOWN = 3
 class LeftOut(Counter[str]):
     """Reason -> number of rows."""
 
-    def __init__(self) -> None:
+    def __init__(self, unit: str = "line") -> None:
+        """`unit`: what the numbers count."""
         super().__init__()
-        self.lines: dict[str, list[int]] = {}
-        """Reason -> line numbers of its first rows."""
+        self.unit = unit
+        self.lines: dict[str, list[int | str]] = {}
+        """Reason -> numbers of its first rows, with their file's name where there are several."""
 
-    def add(self, reason: str, line: int) -> None:
+    def add(self, reason: str, line: int | str) -> None:
         """Count one row."""
         self[reason] += 1
         lines = self.lines.setdefault(reason, [])
@@ -32,7 +34,7 @@ class LeftOut(Counter[str]):
         for reason, count in shown:
             lines, further = self.lines[reason], count - len(self.lines[reason])
             more = f" and {further} more" if further else ""
-            told.append(f"{count} {reason} (line{'s' if count > 1 else ''} {', '.join(map(str, lines))}{more})")
+            told.append(f"{count} {reason} ({self.unit}{'s' if count > 1 else ''} {', '.join(map(str, lines))}{more})")
         if others := len(self) - len(shown):
             rest = self.total() - sum(count for _, count in shown)
             told.append(f"{rest} for {others} other reason{'s' if others > 1 else ''}")

@@ -71,6 +71,10 @@ class Mixture:
 
         return _in_order(self._names(count, seed, level, split.value, int(easier_variant)), of)
 
+    def every_prompt(self, level: int, split: Split) -> Sequence[Prompt] | None:
+        """Return None: a mixture's prompts are drawn by weight; its parts list their own."""
+        return None
+
     def demonstrate(
         self, levels: Sequence[int], count: int, *, seed: int, mixed: bool = False
     ) -> list[tuple[Prompt, str]]:

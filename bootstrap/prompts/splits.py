@@ -21,8 +21,12 @@ HASHES = 2**64
 
 def changed_share(settings: TaskSettings, split: Split) -> tuple[str, str]:
     """Return the share in the settings to change, and how, for a split with too few prompts."""
-    name = "final_fraction" if split is Split.FINAL else "heldout_fraction"
-    change = "lower" if split is Split.TRAIN else "raise"
+    if settings.holds_out_by_hash:
+        name = "final_fraction" if split is Split.FINAL else "heldout_fraction"
+        change = "lower" if split is Split.TRAIN else "raise"
+    else:
+        # The two share the rows that lie apart.
+        name, change = "final_fraction", "raise" if split is Split.FINAL else "lower"
     return f"task.{name} {getattr(settings, name):g}", change
 
 

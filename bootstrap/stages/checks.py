@@ -14,6 +14,7 @@ from pkgutil import resolve_name
 from bootstrap.config.base import Place, dotted
 from bootstrap.config.conflicts import Conflict
 from bootstrap.config.conflicts.levels import LastLevels, beyond
+from bootstrap.config.data import told_of
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.tasks import tasks_of
 from bootstrap.errors import RecipeError
@@ -101,14 +102,18 @@ def _told(asked: Sequence[Questions], kept: Sequence[Questions], place: Place) -
         if not found:
             continue
         shared = sorted(set[str]().union(*(both for _, both in found)))
+        by_hash = all(rows.settings.holds_out_by_hash for pair in pairs for rows in pair[:2])
         least = min(rows.settings.heldout_fraction for rows, _ in found)
-        paths = " and ".join(sorted({rows.settings.path for rows, _ in found}))
+        shared_share = (
+            f"set its heldout_fraction to {least:g} or less with split_by: question in both, which holds out the same "
+            "questions of each, or take"
+        )
+        paths = " and ".join(sorted({rows.settings.told for rows, _ in found}))
         total = len(set[str]().union(*(own for _, own in asked)))
         conflict = Conflict(
             place,
             f"{len(shared)} of its {total} held-out questions are trained on, or kept for the final comparison, in "
-            f"{paths}, for example {_short(shared[0])}; set its heldout_fraction to {least:g} or less with "
-            "split_by: question in both, which holds out the same questions of each, or take these rows out of one of "
+            f"{paths}, for example {_short(shared[0])}; {shared_share if by_hash else 'take'} these rows out of one of "
             "the files",
         )
         yield Shared(conflict=conflict, by_text=by_text)
@@ -146,7 +151,7 @@ def _slices(rows: Rows) -> Iterator[str]:
     if names := [printable(name) for name in rows.slices]:
         more = f" and {len(names) - SLICES_NAMED} more" if len(names) > SLICES_NAMED else ""
         yield (
-            f"rows of {rows.settings.path} are of {len(names)} slice{'' if len(names) == 1 else 's'} "
+            f"rows of {rows.settings.told} are of {len(names)} slice{'' if len(names) == 1 else 's'} "
             f"({rows.settings.slice_column}): {', '.join(names[:SLICES_NAMED])}{more}"
         )
 
@@ -207,13 +212,14 @@ def _near(rows: Rows) -> Iterator[str]:
     found, held = near_duplicates(rows), len(rows.rows(Split.HELDOUT, Split.FINAL))
     if not found:
         return
+    told, unit = told_of(rows.settings.heldout or rows.settings.path), rows.left_out.unit
     pairs = "; ".join(
-        f"line {pair.heldout.line} {_short(pair.heldout.question)} and line {pair.train.line} "
+        f"{unit} {rows.label(pair.heldout)} {_short(pair.heldout.question)} and {unit} {rows.label(pair.train)} "
         f"{_short(pair.train.question)}"
         for pair in found[:EXAMPLES]
     )
     yield (
-        f"{len(found)} of {held} held-out rows of {rows.settings.path} ({len(found) / held:.1%}) are nearly the same "
+        f"{len(found)} of {held} held-out rows of {told} ({len(found) / held:.1%}) are nearly the same "
         f"as rows that are trained on (one text up to numbers, or {RUN} words in a row): {pairs}"
     )
 

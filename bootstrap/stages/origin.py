@@ -36,6 +36,7 @@ from bootstrap.store.tables import to_parquet
 
 HELDOUT = "heldout_fraction"
 FINAL = "final_fraction"
+APART = "heldout_content"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +64,12 @@ class Origin:
     def config(self) -> dict[str, Any]:
         """Return the model's configuration in Hugging Face terms."""
         return json.loads(self.whole()["config.json"])
+
+    def texts(self) -> dict[str, bytes]:
+        """Return the model's files but its weights: configuration, tokenizer, chat template."""
+        role = "base" if "base" in self.generation.artifacts else "weights"
+        artifact = self.store.artifact(self.generation.artifacts[role])
+        return {name: artifact.read(name) for name in artifact.files if name.endswith((".json", ".jinja"))}
 
     def task(self) -> dict[str, Any]:
         """Return the identity of its task."""
@@ -180,9 +187,19 @@ def _problems(recipe: Recipe, origin: Origin, *, lineage: str) -> Iterator[str]:
     trained: dict[str, _Heldout] = {}
     for _, kind, held in _heldout(origin.task()):
         known = trained.setdefault(kind, held)
-        trained[kind] = _Heldout(min(held.share, known.share), min(held.kept, known.kept), held.rule)
+        apart = held.apart if held.apart == known.apart else None
+        trained[kind] = _Heldout(min(held.share, known.share), min(held.kept, known.kept), held.rule, apart)
     for where, kind, held in _heldout(identity_of(recipe.task)):
         if (theirs := trained.get(kind)) is None:
+            continue
+        if held.apart is not None or theirs.apart is not None:
+            # Rows that lie apart are held out whole, and all others are trained on, whatever the shares.
+            if held.apart != theirs.apart:
+                yield (
+                    f"{place} was trained with other held-out rows, and may know what this lineage would ask; give "
+                    f"{where}.heldout what lineage {origin.generation.lineage} has there, or start from the model that "
+                    "it started from"
+                )
             continue
         message = f"{place} was trained on prompts that would be held out"
         if held.rule != theirs.rule:
@@ -204,6 +221,8 @@ class _Heldout(NamedTuple):
     """Share not trained on: held out, or kept for the final comparison."""
     rule: str
     """`split_by`."""
+    apart: str | None
+    """Hash of the held-out rows that the recipe names; None where hashes of questions choose them."""
 
 
 def _heldout(task: dict[str, Any]) -> list[tuple[str, str, _Heldout]]:
@@ -215,7 +234,13 @@ def _heldout(task: dict[str, Any]) -> list[tuple[str, str, _Heldout]]:
         (
             where,
             part["type"],
-            _Heldout(part[HELDOUT], part[HELDOUT] + part.get(FINAL, 0.0), part.get("split_by", "text")),
+            _Heldout(
+                # All rows of `path` are trained on where others are held out.
+                0.0 if part.get(APART) else part[HELDOUT],
+                0.0 if part.get(APART) else part[HELDOUT] + part.get(FINAL, 0.0),
+                part.get("split_by", "text"),
+                part.get(APART),
+            ),
         )
         for where, part in parts.items()
     ]

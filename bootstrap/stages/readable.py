@@ -5,13 +5,16 @@
 | its reference cannot be read | no answer could be judged |
 | its own answer is found wrong | no answer could be right |
 
+A worked solution is judged too. One that is found wrong, for example because its answer stands elsewhere, is not shown
+to training; its row serves.
+
 The choice follows from the file and the verifiers alone, so every process and run draws the same prompts. When more
 than `task.max_unreadable` of a file's rows are left out, file and verifier do not fit, which is an error.
 
 Only verifiers that ask no one are tried (`READERS`): a model's word on thousands of rows would cost more than the run.
 A user's own function may ask one, so it is tried only if it says what it reads (`scoring/plugin.py`). Every component
 of a rubric must read the reference, and the deciding ones must accept the answer. Code gets `PATIENCE` times an
-answer's CPU time, so that a slow machine leaves out no row. Findings are kept in the lineage's cache and this process.
+answer's CPU time, so that a slow machine leaves out no row. Findings are kept (`findings.py`).
 
 Left out: trust in a verifier (`scoring/sanity.py`), which is proven on the rows that are left.
 """
@@ -19,10 +22,7 @@ Left out: trust in a verifier (`scoring/sanity.py`), which is proven on the rows
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import chain
-from pathlib import Path
 from typing import cast
-
-from pydantic import TypeAdapter
 
 from bootstrap.canonical import json_file, sha256_of
 from bootstrap.config import verifiers as settings_of
@@ -33,16 +33,21 @@ from bootstrap.prompts.task import Task
 from bootstrap.records import Event, Observer, Status
 from bootstrap.scoring.by_task import ByTask
 from bootstrap.scoring.rubric import Rubric
-from bootstrap.scoring.verifier import PATIENCE, Answer, Progress, Reader, Tools, Verifier, build_verifier, printable
-from bootstrap.store import durable
+from bootstrap.scoring.verifier import (
+    PATIENCE,
+    Answer,
+    Judgement,
+    Progress,
+    Reader,
+    Tools,
+    Verifier,
+    build_verifier,
+    printable,
+)
+from bootstrap.stages.findings import Findings, keep, known
 
-CACHE_FOLDER = "rows"
 BATCH = 256
 """Rows whose own answers are judged at a time."""
-
-_found: dict[str, dict[str, str]] = {}
-"""Findings of this process, so that a plan and the run after it read a file once."""
-_FINDINGS: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str])
 
 
 def leave_out_unreadable(task: Task, verifier: Verifier, *, tools: Tools | None = None) -> None:
@@ -103,73 +108,78 @@ def _is_reader(verifier: Verifier) -> bool:
 def _leave_out(rows: Rows, verifier: Reader, *, decides: bool, before: str, tools: Tools) -> None:
     every = rows.every_row()
     key = _key(every, verifier, decides=decides, before=before)
-    if (found := _known(key, tools.cache)) is None:
-        found = _unusable(rows.settings.path, every, verifier, decides=decides, before=before, tools=tools)
-        _keep(key, found, tools.cache)
-    rows.leave_out(found, verifier=verifier.name)
+    if (found := known(key, tools.cache)) is None:
+        found = _judged(rows, every, verifier, decides=decides, before=before, tools=tools)
+        keep(key, found, tools.cache)
+    rows.leave_out(found.unusable, verifier=verifier.name)
+    rows.hide(found.not_shown)
 
 
-def _unusable(
-    path: str, every: Sequence[Row], verifier: Reader, *, decides: bool, before: str, tools: Tools
-) -> dict[str, str]:
-    """Map each line that the verifier cannot use to the reason."""
+def _judged(
+    rows: Rows, every: Sequence[Row], verifier: Reader, *, decides: bool, before: str, tools: Tools
+) -> Findings:
+    """Return the rows that the verifier cannot use, and those whose worked solutions it finds wrong."""
     told = verifier.reads([row.reference for row in every])
     found = {
-        str(row.line): printable(f"with a reference that {verifier.name} cannot read: {reason}")
+        row.key: printable(f"with a reference that {verifier.name} cannot read: {reason}")
         for row, reason in zip(every, told, strict=True)
         if reason
     }
-    read = [row for row in every if str(row.line) not in found] if decides else []
-    for start in range(0, len(read), BATCH):
-        batch = read[start : start + BATCH]
+    if not decides:
+        return Findings(found, {})
+    read = [row for row in every if row.key not in found]
+    worked = [row for row in read if row.solution not in ("", row.answer)]
+    total = len(read) + len(worked)
+    for key, judgement in _judgements([(row, row.answer) for row in read], rows, verifier, before, tools, 0, total):
+        if judgement.status is Status.FAIL:
+            found[key] = printable(f"whose own answer {verifier.name} finds wrong: {judgement.reason}")
+        elif judgement.status is Status.UNVERIFIABLE:
+            # A user's own function may mean the row when it returns None.
+            if verifier.name != "plugin":
+                at = next(row for row in read if row.key == key)
+                raise VerifierError(
+                    f"verifier {verifier.name} could not judge the answer that {at.source}:{at.line} gives itself: "
+                    f"{printable(judgement.reason)}. Repair what the verifier needs, and run again"
+                )
+            found[key] = printable(f"that {verifier.name} cannot judge: {judgement.reason}")
+    shown = [(row, row.solution) for row in worked]
+    not_shown = {
+        key: printable(f"with a solution that {verifier.name} finds wrong: {judgement.reason}")
+        for key, judgement in _judgements(shown, rows, verifier, before, tools, len(read), total)
+        if judgement.status is not Status.PASS and key not in found
+    }
+    return Findings(found, not_shown)
+
+
+def _judgements(
+    shown: Sequence[tuple[Row, str]],
+    rows: Rows,
+    verifier: Reader,
+    before: str,
+    tools: Tools,
+    done: int,
+    total: int,
+) -> Iterator[tuple[str, Judgement]]:
+    """Yield the judgement of each text by its row's key; `done` of `total` are judged already."""
+    for start in range(0, len(shown), BATCH):
+        batch = shown[start : start + BATCH]
         answers = [
             Answer(
                 prompt=before + row.text,
-                text=row.solution,
+                text=text,
                 reference=row.reference,
-                num_tokens=len(row.solution) + 1,
-                group=f"row.{row.line}",
+                num_tokens=len(text) + 1,
+                group=f"row.{row.key}",
                 patience=PATIENCE,
             )
-            for row in batch
+            for row, text in batch
         ]
-        for row, judgement in zip(batch, verifier.judge(answers), strict=True):
-            if judgement.status is Status.FAIL:
-                reason = f"whose own answer {verifier.name} finds wrong: {judgement.reason}"
-            elif judgement.status is Status.UNVERIFIABLE:
-                # A user's own function may mean the row when it returns None.
-                if verifier.name != "plugin":
-                    raise VerifierError(
-                        f"verifier {verifier.name} could not judge the answer that {path}:{row.line} gives itself: "
-                        f"{printable(judgement.reason)}. Repair what the verifier needs, and run again"
-                    )
-                reason = f"that {verifier.name} cannot judge: {judgement.reason}"
-            else:
-                continue
-            found[str(row.line)] = printable(reason)
+        yield from zip((row.key for row, _ in batch), verifier.judge(answers), strict=True)
         if tools.progress is not None:
-            tools.progress(path, start + len(batch), len(read))
-    return found
+            tools.progress(rows.settings.told, done + start + len(batch), total)
 
 
 def _key(every: Sequence[Row], verifier: Reader, *, decides: bool, before: str) -> str:
     """Return a hash of the rows and of what else decides on the findings."""
-    rows = ([row.line, row.text, row.reference, row.solution] for row in every)
+    rows = ([row.key, row.text, row.reference, row.answer, row.solution] for row in every)
     return sha256_of(map(json_file, chain([[verifier.name, verifier.version, decides, before]], rows)))
-
-
-def _known(key: str, cache: Path | None) -> dict[str, str] | None:
-    """Return earlier findings; None without any, and for a file of theirs that cannot be read."""
-    if key not in _found and cache is not None:
-        try:
-            _found[key] = _FINDINGS.validate_json((cache / CACHE_FOLDER / f"{key}.json").read_bytes(), strict=True)
-        except (OSError, ValueError):
-            return None
-    return _found.get(key)
-
-
-def _keep(key: str, found: dict[str, str], cache: Path | None) -> None:
-    _found[key] = found
-    if cache is not None:
-        durable.make_folder(cache / CACHE_FOLDER)
-        durable.write_file(cache / CACHE_FOLDER / f"{key}.json", _FINDINGS.dump_json(found))

@@ -18,6 +18,7 @@ from bootstrap.prompts.task import Task
 from bootstrap.scoring.sanity import Case, sanity_check
 from bootstrap.scoring.verifier import Tools, Verifier, build_verifier
 from bootstrap.stages.context import Context, Meter, Plan, Watched
+from bootstrap.stages.fitting import TextModel, leave_out_unfit
 from bootstrap.stages.generate import count_asked
 from bootstrap.stages.readable import leave_out_by_settings, leave_out_unreadable, part_of
 
@@ -27,14 +28,15 @@ SANITY_CHECK_PROMPTS = 8
 
 @contextmanager
 def open_verifiers(
-    recipe: Recipe, task: Task, tools: Tools
+    recipe: Recipe, task: Task, tools: Tools, *, models: Sequence[TextModel] = ()
 ) -> Iterator[tuple[Mapping[Place, Verifier], Verifier, Mapping[str, Watched]]]:
     """Yield training's verifiers by place, the eval verifier, which may be one of them, and the panel.
 
     Verifiers of stages beyond `generations.count` stay closed: what they need may be made by the stages before. All are
-    proven, but for those that ask the lineage's generations (`bind_models`). Raises VerifierError when one cannot be
-    built or fails its sanity check.
+    proven, but for those that ask the lineage's generations (`bind_models`). Rows that `models` cannot read are left
+    out of the tasks first. Raises VerifierError when a verifier cannot be built or fails its sanity check.
     """
+    leave_out_unfit(task, models, tools=tools)
     opened: list[tuple[settings_of.Verifier, Verifier, Task]] = []
     with ExitStack() as stack:
 
@@ -65,6 +67,7 @@ def open_verifiers(
         panel = {}
         for name, settings in sorted(recipe.evaluation.panel.items()):
             watched = build_task(settings.task)
+            leave_out_unfit(watched, models, tools=tools)
             verifier = open_one(settings.verifier, watched)
             panel[name] = Watched(settings=settings, task=watched, verifier=verifier)
         for settings, verifier, judged in opened:

@@ -61,6 +61,7 @@ FENCES = {
     "torch": ("rollouts", "training", "worker", "scoring.reward_model"),
     "transformers": ("rollouts", "training", "worker", "scoring.reward_model"),
     "peft": ("rollouts", "training", "worker", "scoring.reward_model"),
+    "datasets": ("prompts.hub",),
     "reasoning_gym": ("gym_items", "prompts.gym", "scoring.gym_sandboxed"),
     "ray": ("cluster",),
     "mlflow": ("lineage",),

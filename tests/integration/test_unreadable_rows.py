@@ -10,7 +10,7 @@ from bootstrap.evaluation.report import OutcomeRow
 from bootstrap.prompts.build import build_task
 from bootstrap.records import Event
 from bootstrap.scoring.verifier import Tools
-from bootstrap.stages import readable
+from bootstrap.stages import findings, readable
 from bootstrap.stages.rescore import Rescorer
 from bootstrap.stages.tables import Tables
 from bootstrap.stages.verifiers import open_verifiers
@@ -42,7 +42,7 @@ def test_a_run_goes_through_a_file_with_unreadable_rows(tmp_path: Path, monkeypa
         count=1,
         evaluation={**tiny.EVALUATION, "prompts_per_level": 200, "lookahead": 0},
     )
-    monkeypatch.setattr(readable, "_found", {})
+    monkeypatch.setattr(findings, "_found", {})
     (_, entry) = tiny.grow(settings, root, observe=events.append)
     store, odd = LineageStore(root), {f"{n}=" for n in ODD}
     sampled = {
@@ -55,8 +55,8 @@ def test_a_run_goes_through_a_file_with_unreadable_rows(tmp_path: Path, monkeypa
     assert evaluated and all(row.correct is not None for row in evaluated)
     assert [(e.done, e.total) for e in events if e.stage == "read"] == [(190, 190)]
     # Another process finds what the first one found.
-    monkeypatch.setattr(readable, "_found", {})
-    monkeypatch.setattr(readable, "_unusable", None)
+    monkeypatch.setattr(findings, "_found", {})
+    monkeypatch.setattr(readable, "_judged", None)
     assert tiny.grow(settings, root, observe=events.append)[1].hash == entry.hash
     task = build_task(settings.task)
     with open_verifiers(settings, task, Tools(cache=store.cache_folder)) as (verifiers, eval_verifier, panel):

@@ -204,6 +204,13 @@ CASES = [
         ("task.max_answer_tokens=65",),
     ),
     Case(
+        base.characters_unknown,
+        ("task={type: file, path: /nowhere/rows.jsonl, max_prompt_length: 8, max_answer_length: null}",),
+        "task.max_answer_length",
+        "a model from scratch has neither; give the value, or start from a pretrained folder",
+        ("task.max_answer_length=8",),
+    ),
+    Case(
         base.base_too_short,
         ("base.model.max_length=19",),
         "base.model.max_length",

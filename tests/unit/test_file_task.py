@@ -523,7 +523,7 @@ def test_too_few_rows_are_refused_with_what_was_left_out(tmp_path: Path) -> None
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="there is no file"):
         build_task(FileTask(path=str(tmp_path / "none.jsonl")))
-    with pytest.raises(RecipeError, match="is a folder; name a JSON Lines file"):
+    with pytest.raises(RecipeError, match=r"is a folder, and no data set that `datasets` saved .*; name a JSON"):
         build_task(FileTask(path=str(tmp_path)))
 
 
@@ -564,7 +564,10 @@ def test_paths_start_at_the_recipe_and_are_written_down_as_they_stand(tmp_path: 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"columns": {"answr": "x"}}, "form text has no role answr in columns; there is prompt, answer, level, slice"),
+        (
+            {"columns": {"answr": "x"}},
+            "has no role answr in columns; there is prompt, answer, solution, level, slice",
+        ),
         ({"heldout_fraction": 0.5, "final_fraction": 0.5}, "leave nothing to train on; lower one of them"),
         ({"columns": {"test": "x"}, "form": "mbpp"}, "form mbpp has no role test in columns"),
         ({"prompt_template": "Q:"}, "{prompt} must stand in it exactly once"),

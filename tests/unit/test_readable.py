@@ -36,7 +36,7 @@ from bootstrap.scoring.verifier import (
     passed,
     unverifiable,
 )
-from bootstrap.stages import evaluate, readable
+from bootstrap.stages import evaluate, findings, readable
 from bootstrap.stages.evaluate import Evaluation, outcomes_of
 from bootstrap.stages.heldout import judge_again, shared
 from bootstrap.stages.readable import leave_out_by_settings, leave_out_unreadable
@@ -59,7 +59,7 @@ ODD = 17
 @pytest.fixture(autouse=True)
 def _nothing_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let each test find out by itself."""
-    monkeypatch.setattr(readable, "_found", {})
+    monkeypatch.setattr(findings, "_found", {})
 
 
 def rows_of(answer: Any, good: Any = str, *, places: Sequence[int] = (ODD,)) -> list[dict[str, Any]]:
@@ -480,7 +480,7 @@ def test_what_was_found_is_kept_by_rows_and_version(tmp_path: Path, monkeypatch:
 
     def asked(rows: list[dict[str, Any]], **changes: Any) -> int:
         # As in another process.
-        monkeypatch.setattr(readable, "_found", {})
+        monkeypatch.setattr(findings, "_found", {})
         verifier = Told(passed("numeric"), unread={"words": "no number"}, **changes)
         task = Rows(file_task(tmp_path, rows))
         leave_out_unreadable(task, verifier, tools=tools)

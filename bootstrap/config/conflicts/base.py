@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from bootstrap.config.conflicts import Conflict
+from bootstrap.config.models import outside_model
 from bootstrap.config.tasks import tasks_of
 from bootstrap.config.unchecked import UncheckedRecipe
 
@@ -52,6 +53,20 @@ def references_cut_short(recipe: UncheckedRecipe) -> Iterator[Conflict]:
             )
 
 
+def characters_unknown(recipe: UncheckedRecipe) -> Iterator[Conflict]:
+    """A model from scratch has the task's characters as its vocabulary, and positions for its longest row."""
+    starts = [recipe.base.model, *(outside_model(stage.init) for _, stage in recipe.generations.parts())]
+    if not any(start is not None and start.is_scratch for start in starts):
+        return
+    for name, task in tasks_of(recipe.task).items():
+        for setting in task.without_limits:
+            yield Conflict(
+                ("task", *recipe.task.place_of(name), setting),
+                "null leaves the limit to a pretrained model's tokenizer and context, and a model from scratch has "
+                "neither; give the value, or start from a pretrained folder (base.model of type folder)",
+            )
+
+
 def base_too_short(recipe: UncheckedRecipe) -> Iterator[Conflict]:
     """The base must hold the longest sequence that the lineage can reach."""
     if (length := recipe.base.model.declared_length) is None:
@@ -66,4 +81,11 @@ def base_too_short(recipe: UncheckedRecipe) -> Iterator[Conflict]:
         )
 
 
-RULES = (steps_that_need_ancestors, adapter_of_random_weights, untrained_base, references_cut_short, base_too_short)
+RULES = (
+    steps_that_need_ancestors,
+    adapter_of_random_weights,
+    untrained_base,
+    references_cut_short,
+    characters_unknown,
+    base_too_short,
+)

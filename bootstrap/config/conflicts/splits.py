@@ -36,6 +36,9 @@ def _beside(recipe: UncheckedRecipe, watched: Task, place: Place, *, asker: str,
     for name, task in tasks_of(watched).items():
         trained = tasks_of(recipe.task).values()
         others = tuple(other for other in trained if other is not task and may_share_questions(task, other))
+        # Rows that lie apart are compared where they are read.
+        if not all(one.holds_out_by_hash for one in (task, *others)):
+            continue
         yield _Asked((*place, *watched.place_of(name)), task, others, asker=asker, owner=owner)
 
 

@@ -1,0 +1,67 @@
+"""Data sets of the Hugging Face hub, by the `datasets` library: an extra, `pip install 'bootstrap-lm[datasets]'`.
+
+A data set is read as tables alone: `datasets` runs no code of its author. It is downloaded once into the library's own
+cache. Left out: the meaning of its columns (`rows.py`).
+"""
+
+import hashlib
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from bootstrap.config.data import HubData, Source
+from bootstrap.prompts.readers import rows_of
+
+REMEDY = "check hub, config, split and revision in the recipe, and the network; a private data set needs HF_TOKEN"
+
+
+@lru_cache(maxsize=8)
+def load(place: HubData) -> Source:
+    """Return a data set's rows. Raises ValueError, with the remedy, where it cannot be read."""
+    try:
+        import datasets
+    except ImportError:
+        raise ValueError(
+            f"{place.hub} is read with the datasets library, which is not installed; "
+            "pip install 'bootstrap-lm[datasets]'"
+        ) from None
+    if Path(place.hub).exists():
+        raise ValueError(
+            f"{place.hub} is a file or folder here too, which `datasets` would read instead; name it as a path, or run "
+            "in another folder"
+        )
+    try:
+        found = datasets.load_dataset(
+            location(place.hub), place.config, split=place.split, revision=place.revision
+        ).with_format("arrow")
+    # The library raises its own errors, the hub's, the network's and Python's.
+    except Exception as error:
+        told = str(error).strip().splitlines() or [type(error).__name__]
+        raise ValueError(f"cannot read {place.told}: {told[0]}; {REMEDY}") from error
+    table = found[:]
+    content = _stream(table)
+    return Source(told=place.told, kind="arrow", pieces=(content,), digest=_digest(place, content, table.column_names))
+
+
+def location(hub: str) -> str:
+    """Return what `load_dataset` is asked for."""
+    return hub
+
+
+def _stream(table: Any) -> bytes:
+    import pyarrow as pa
+
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+def _digest(place: HubData, content: bytes, names: list[str]) -> str:
+    """Return a hash of the rows, which does not depend on how a version of a library stores them."""
+    digest = hashlib.sha256()
+    source = Source(told=place.told, kind="arrow", pieces=(content,), digest="")
+    for _, row in rows_of(source, wanted=names):
+        digest.update(json.dumps(row, sort_keys=True, default=str).encode() + b"\n")
+    return digest.hexdigest()
