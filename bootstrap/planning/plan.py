@@ -17,6 +17,7 @@ from bootstrap.config.step import Words
 from bootstrap.config.steps import Step
 from bootstrap.levels import level_range
 from bootstrap.planning.estimate import CostEstimates
+from bootstrap.planning.fixed_data import Contributions, check_replay, notes_on_fixed_data
 from bootstrap.planning.notes import SPENT, is_unfiltered, notes, notes_on_data
 from bootstrap.planning.outlook import alpha_is_spent, outlook
 from bootstrap.records import Record
@@ -110,8 +111,10 @@ def make_plan(
     last = max(recipe.generations.count, len(committed) - 1)
     resolvers = [Resolver(recipe, committed, number) for number in range(last + 1)]
     estimates = CostEstimates(recipe, resolvers, config=config, tools=tools)
+    contributions = Contributions(recipe, committed, resolvers)
     if len(committed) <= last:
         check_tasks(recipe, estimates.task, estimates.panel)
+        check_replay(recipe, contributions, range(len(committed), last + 1))
     pace = estimates.pace(entries)
     generations: list[GenerationPlan] = []
     for number, one in enumerate(outlook(recipe, committed, resolvers, highest=estimates.task.highest_level)):
@@ -153,6 +156,13 @@ def make_plan(
             *notes(recipe),
             *([SPENT] if alpha_is_spent(recipe, committed) else []),
             *notes_on_data(estimates, levels=levels),
+            *notes_on_fixed_data(
+                recipe,
+                estimates.task,
+                contributions,
+                [generation.target_levels for generation in generations],
+                first=len(committed),
+            ),
         ),
     )
 
@@ -190,6 +200,12 @@ def _references(recipe: Recipe) -> str:
 def _replayed(recipe: Recipe, replay: Replay, *, targets: Sequence[int]) -> str:
     """Return in words what is replayed."""
     base = _references(recipe)
+    if replay.from_pool:
+        whose = "the parent generation's" if replay.data == "latest" else "the lineage's"
+        which = "verified answers that differ" if replay.answers == "all" else f"{replay.answers} verified answers"
+        words = f"{whose} {which}"
+        words += f", {replay.decay:g} as likely with each generation of age" if replay.decay < 1 else ""
+        return words + (f", at least {replay.min_reference_share:.0%} references" if replay.min_reference_share else "")
     kept = "own" if is_unfiltered(step for _, step in recipe.generation_steps()) else "verified"
     # Between the base's level and the targets lie the levels that only the lineage's own answers can replay.
     grown = [level for level in replay_levels(targets) if level > recipe.task.base_level]

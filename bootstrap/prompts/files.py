@@ -117,6 +117,9 @@ class Rows(OneTask):
         rng = generator(seed, "draw", self.name, level, split.value)
         return again_and_again(self._prompts(level, split), count, rng=rng)
 
+    def every_prompt(self, level: int, split: Split) -> Sequence[Prompt]:
+        return self._prompts(level, split)
+
     def demonstrate(
         self, levels: Sequence[int], count: int, *, seed: int, mixed: bool = False
     ) -> list[tuple[Prompt, str]]:

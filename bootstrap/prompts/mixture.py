@@ -86,6 +86,9 @@ class Mixture:
 
         return _in_order(self._names(count, seed, "demonstrate", int(mixed), *levels), of)
 
+    def every_prompt(self, level: int, split: Split) -> None:
+        return None
+
     def reference(self, prompt: Prompt) -> str:
         part, inner = self.inner(prompt)
         return part.reference(inner)

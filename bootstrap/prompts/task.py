@@ -92,6 +92,10 @@ class Task(Protocol):
         """
         ...
 
+    def every_prompt(self, level: int, split: Split) -> Sequence[Prompt] | None:
+        """Return all prompts of a level and split of fixed data, in the order of the file; None for other tasks."""
+        ...
+
     def demonstrate(
         self, levels: Sequence[int], count: int, *, seed: int, mixed: bool = False
     ) -> list[tuple[Prompt, str]]:
@@ -153,6 +157,9 @@ class OneTask(ABC):
 
     def dealt(self, count: int) -> Mapping[str, int]:
         return {self.name: count}
+
+    def every_prompt(self, level: int, split: Split) -> Sequence[Prompt] | None:
+        return None
 
     def heldout_of(self, name: str, level: int, count: int) -> list[Prompt]:
         return self.heldout(level, count)
