@@ -116,6 +116,7 @@ def make_plan(
         check_tasks(recipe, estimates.task, estimates.panel)
         check_replay(recipe, contributions, range(len(committed), last + 1))
     pace = estimates.pace(entries)
+    has_levels = not recipe.is_on_fixed_data or estimates.task.highest_level != 1
     generations: list[GenerationPlan] = []
     for number, one in enumerate(outlook(recipe, committed, resolvers, highest=estimates.task.highest_level)):
         if number < len(committed):
@@ -136,7 +137,8 @@ def make_plan(
                 teachers=one.teachers,
                 target_levels=one.target_levels,
                 steps=tuple(
-                    _describe(recipe, step, one.target_levels, number=number) for step in recipe.steps_of(number)
+                    _describe(recipe, step, one.target_levels, number=number, has_levels=has_levels)
+                    for step in recipe.steps_of(number)
                 ),
                 tokens=tokens,
                 flops=flops,
@@ -167,12 +169,12 @@ def make_plan(
     )
 
 
-def _describe(recipe: Recipe, step: Step, targets: Sequence[int], *, number: int) -> StepPlan:
-    """Return a step in words."""
+def _describe(recipe: Recipe, step: Step, targets: Sequence[int], *, number: int, has_levels: bool) -> StepPlan:
+    """Return a step in words; `has_levels`: whether the task has other than one level."""
     words = Words(
-        drawn=level_range(drawn_levels(step, targets)),
+        drawn=level_range(drawn_levels(step, targets)) if has_levels else "train prompts",
         judged=f"judged by {recipe.verifier_of(number).type}",
-        references=_references(recipe),
+        references=_references(recipe) if has_levels else "references",
         replayed=partial(_replayed, recipe, targets=targets),
         highest=targets[-1],
     )
@@ -194,7 +196,7 @@ def _teacher(name: Teacher) -> str:
 
 
 def _references(recipe: Recipe) -> str:
-    return f"references of levels 1-{recipe.task.base_level}"
+    return f"references of {level_range(range(1, recipe.task.base_level + 1))}"
 
 
 def _replayed(recipe: Recipe, replay: Replay, *, targets: Sequence[int]) -> str:

@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 
 from bootstrap.selection.epochs import MOST_SKIPPED, Epochs, Uninformative, Visit, after, digest, next_prompts
 
-SIZES = st.integers(1, 12)
-COUNTS = st.lists(st.integers(1, 9), min_size=1, max_size=12)
-RIGHTS = st.integers(0, 4)
+SIZES = st.integers(1, 8)
+COUNTS = st.lists(st.integers(1, 9), min_size=1, max_size=8)
 
 
 def names(size: int) -> list[str]:
@@ -29,6 +28,7 @@ def drawn(state: Epochs, count: int, right: int = 2) -> list[str]:
     return prompts
 
 
+@settings(max_examples=20)
 @given(SIZES, COUNTS)
 def test_informative_prompts_come_once_in_every_epoch(size: int, counts: Sequence[int]) -> None:
     state = Epochs(names(size), seed=3)
@@ -39,6 +39,7 @@ def test_informative_prompts_come_once_in_every_epoch(size: int, counts: Sequenc
     assert state.position == pytest.approx(len(order) / size)
 
 
+@settings(max_examples=20)
 @given(SIZES, COUNTS, st.randoms(use_true_random=False))
 def test_every_unmeasured_prompt_is_drawn_once_before_any_comes_again(size: int, counts: Sequence[int], rng) -> None:
     state, order = Epochs(names(size), seed=1), list[str]()
@@ -50,7 +51,7 @@ def test_every_unmeasured_prompt_is_drawn_once_before_any_comes_again(size: int,
     assert len(set(first)) == len(first)
 
 
-@settings(max_examples=60)
+@settings(max_examples=20)
 @given(SIZES, COUNTS, st.randoms(use_true_random=False))
 def test_a_state_made_of_the_history_draws_what_the_one_that_lived_through_it_does(
     size: int, counts: Sequence[int], rng
@@ -67,6 +68,7 @@ def test_a_state_made_of_the_history_draws_what_the_one_that_lived_through_it_do
         assert (rebuilt.position, rebuilt.skipped, rebuilt.returned) == (state.position, state.skipped, state.returned)
 
 
+@settings(max_examples=20)
 @given(SIZES, st.integers(1, 30))
 def test_a_round_across_epochs_holds_no_prompt_twice_while_others_are_due(size: int, count: int) -> None:
     state = Epochs(names(size), seed=2)
@@ -148,7 +150,8 @@ def test_another_seed_is_another_order_of_the_same_prompts() -> None:
 def test_the_order_is_the_one_that_stores_hold() -> None:
     history = [visit(name, 4) for name in ("p0", "p1")]
     assert next_prompts(names(5), history, 6, seed=11) == ORDER
-    assert digest(history) == "0"
+    assert digest(history) == DIGEST
 
 
-ORDER: list[str] = []
+ORDER = ["p4", "p2", "p3", "p2", "p4", "p3"]
+DIGEST = "abb127cb7e2c161bfedd1910412b999ef958f300d7d820be7f305f93a7f403b2"
