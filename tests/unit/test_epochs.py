@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -77,13 +78,15 @@ def test_a_round_across_epochs_holds_no_prompt_twice_while_others_are_due(size: 
 
 
 @pytest.mark.parametrize(("right", "kind"), [(4, Uninformative.RIGHT), (0, Uninformative.WRONG)])
-def test_an_uninformative_prompt_sits_out_twice_as_long_each_time_up_to_a_bound(right: int, kind: Uninformative) -> None:
+def test_an_uninformative_prompt_sits_out_twice_as_long_each_time_up_to_a_bound(
+    right: int, kind: Uninformative
+) -> None:
     state, epochs = Epochs(["idle", "busy"], seed=0), list[int]()
     for _ in range(60):
         (name,) = state.draw(1)
         epochs += [state.number] * (name == "idle")
         state.measured([visit(name, right if name == "idle" else 2)])
-    gaps = [later - earlier - 1 for earlier, later in zip(epochs, epochs[1:], strict=False)]
+    gaps = [later - earlier - 1 for earlier, later in pairwise(epochs)]
     assert gaps[:6] == [1, 2, 4, 8, 8, 8] and max(gaps) == MOST_SKIPPED
     other = next(one for one in Uninformative if one is not kind)
     begun = state.number - epochs[-1]
@@ -98,7 +101,7 @@ def test_a_prompt_that_turns_informative_comes_in_every_epoch_again() -> None:
         (name,) = state.draw(1)
         epochs += [state.number] * (name == "turns")
         state.measured([visit(name, next(results) if name == "turns" else 2)])
-    assert [b - a for a, b in zip(epochs, epochs[1:], strict=False)] == [2, 3, 1, 1]
+    assert [b - a for a, b in pairwise(epochs)] == [2, 3, 1, 1]
 
 
 def test_all_right_after_all_wrong_is_a_first_time() -> None:
@@ -107,7 +110,7 @@ def test_all_right_after_all_wrong_is_a_first_time() -> None:
         (name,) = state.draw(1)
         epochs += [state.number] * (name == "turns")
         state.measured([visit(name, next(results) if name == "turns" else 2)])
-    assert [b - a - 1 for a, b in zip(epochs, epochs[1:], strict=False)] == [1, 2, 1]
+    assert [b - a - 1 for a, b in pairwise(epochs)] == [1, 2, 1]
 
 
 def test_where_all_sit_out_those_due_soonest_come_and_no_epoch_is_counted_in_between() -> None:

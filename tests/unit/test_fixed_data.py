@@ -131,7 +131,7 @@ def test_a_file_without_levels_has_one_which_every_generation_aims_at(tmp_path: 
 
 
 def test_levels_below_the_only_one_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"steps\[0\].levels: no level lies below level 1.*set levels: targets or all"):
+    with pytest.raises(RecipeError, match=r"levels: no level lies below level 1.*set levels: targets or all"):
         plan(on_a_file(tmp_path, RL | {"levels": "reached"}))
 
 
