@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 from support import tiny
 
+from bootstrap.cli.fork import fork_lineage
+from bootstrap.cli.remembered import FILE_NAME, remember_recipe
+from bootstrap.config.load import load_recipe
 from bootstrap.config.recipe import Recipe
 from bootstrap.ids import is_rollout
 from bootstrap.lineage import queries
@@ -170,6 +173,20 @@ def test_siblings_set_out_from_one_state_each_in_an_order_of_its_own(tmp_path: P
     assert len({entry.generation.drawing.epochs[1] for entry in entries[1:3]}) == 1
     left = train.difference(first, second)
     assert left and set(third[: len(left)]) == left, "what either has drawn waits for the next epoch"
+
+
+def test_a_fork_goes_on_in_its_origins_epoch_with_its_newest_answers(tmp_path: Path) -> None:
+    recipe = on_a_file(tmp_path, RL | {"rounds": 2, "algorithm": {"type": "grpo"}}, count=2)
+    recipe = recipe.model_copy(update={"task": recipe.task.pinned()})
+    entries = tiny.grow(recipe, tmp_path / "tiny")
+    remember_recipe(LineageStore(tmp_path / "tiny"), recipe, folder=tmp_path)
+    fork_lineage("tiny@2", "heir", ("generations.count=1",), recipe_path=None, store=tmp_path)
+    heirs = tiny.grow(load_recipe(tmp_path / "heir" / FILE_NAME), tmp_path / "heir")
+    before, after = draws(tmp_path / "tiny", entries), draws(tmp_path / "heir", heirs)
+    assert len({*before, *after}) == len(before) + len(after) == 30
+    given = [answer for entry in entries for answer in answers_of(LineageStore(tmp_path / "tiny"), entry.generation)]
+    handed_on = list(answers_of(LineageStore(tmp_path / "heir"), heirs[0].generation))
+    assert [answer.rollout_id for answer in handed_on] == [f"g0.tiny.{answer.rollout_id}" for answer in given]
 
 
 def test_a_run_says_that_it_has_nothing_to_replay_yet(tmp_path: Path) -> None:
