@@ -307,6 +307,31 @@ class Accounting(Record):
     """Rollouts not selected for a gradient, by reason."""
 
 
+class Drawing(Record):
+    """How a generation drew prompts of fixed data by epochs."""
+
+    drawn: int
+    """Draws of prompts."""
+    distinct: int
+    """Distinct prompts among them."""
+    prompts: int
+    """Train prompts of the levels that it drew from."""
+    epochs: dict[int, float]
+    """By level: epochs over the lineage so far, the generation's included, as 1.37."""
+    skipped_right: int
+    """Times that a prompt sat out an epoch that began in this generation, since its last group was all right."""
+    skipped_wrong: int
+    """The same for groups that were all wrong."""
+    returned: int
+    """Draws of prompts that had sat out."""
+    all_right: int
+    """Prompts whose last group was all right, at the end."""
+    all_wrong: int
+    """Prompts whose last group was all wrong, at the end."""
+    replayable: int
+    """Prompts with a verified answer in the replay pool at the start."""
+
+
 class Generation(Record):
     """One node of the lineage, as committed. The ledger's hash covers every field."""
 
@@ -339,6 +364,8 @@ class Generation(Record):
     """The lineage's champion after this generation."""
     diagnostics: Diagnostics = Diagnostics()
     """Empty in old records."""
+    drawing: Drawing | None = None
+    """None where no step draws by epochs, and in old records."""
 
     @property
     def name(self) -> str:

@@ -34,6 +34,7 @@ from bootstrap.stages.readable import as_events
 from bootstrap.stages.step import by_role
 from bootstrap.stages.steps import run_steps
 from bootstrap.stages.verifiers import bind_models, open_verifiers
+from bootstrap.stages.visits import drawing
 from bootstrap.stages.weights import base_artifacts
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
@@ -144,4 +145,5 @@ def grow(context: Context, entries: Sequence[Entry], number: int, *, lineage: st
         accounting=combine(result.accounting for result in results),
         champion=champion,
         diagnostics=diagnostics,
+        drawing=drawing(context, plan, results),
     )

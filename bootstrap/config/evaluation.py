@@ -1,6 +1,7 @@
 """Evaluation on held-out prompts, the panel of other tasks, and the gate that decides on promotion."""
 
-from typing import Annotated, Literal
+import sys
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -8,6 +9,9 @@ from bootstrap.config.answers import ExactVerifier
 from bootstrap.config.base import Later, Operational, Settings
 from bootstrap.config.tasks import Task
 from bootstrap.config.verifiers import Verifier
+
+GENERATED_PROMPTS = 1000
+"""Held-out prompts per level of generated tasks, unless a recipe says otherwise."""
 
 
 class Sampled(Settings):
@@ -61,8 +65,9 @@ class PanelTask(Settings):
 
 
 class EvaluationSettings(Settings):
-    prompts_per_level: int = Field(default=1000, ge=1)
-    """Held-out prompts per level; all of them where a level has fewer."""
+    prompts_per_level: int | None = Field(default=None, ge=1)
+    """Held-out prompts per level; all of them where a level has fewer. null asks all of fixed data, and 1000 of
+    generated tasks."""
     lookahead: int = Field(default=2, ge=0)
     """Levels evaluated beyond the target, to see how far the skill generalizes."""
     mastered: float = Field(default=0.95, gt=0, le=1)
@@ -78,6 +83,17 @@ class EvaluationSettings(Settings):
     panel: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")], PanelTask] = Field(default={})
     """Tasks, or forms of the trained one, that a promotion must not cost (`gate.panel_margin`), by the name that
     reports use. Their prompts are never trained on."""
+
+    @property
+    def most_prompts(self) -> int:
+        """Most held-out prompts of a level that are asked."""
+        return self.prompts_per_level or sys.maxsize
+
+    def written_out(self, *, fixed: bool) -> Self:
+        """Return the settings with nulls written out; `fixed`: for fixed data, where null stays and means all."""
+        if fixed or self.prompts_per_level is not None:
+            return self
+        return self.model_copy(update={"prompts_per_level": GENERATED_PROMPTS})
 
 
 class Gate(Settings):

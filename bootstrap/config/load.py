@@ -29,6 +29,7 @@ from bootstrap.config.problems import (
 )
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.source import RecipeSource, read
+from bootstrap.config.stored import completed_steps
 from bootstrap.config.task import completed
 from bootstrap.config.tasks import SPLIT_KINDS
 from bootstrap.config.verifiers import Verifier
@@ -81,7 +82,7 @@ def recipe_of(identity: Mapping[str, Any]) -> Recipe:
 
     Raises RecipeError for an identity of another version of this program.
     """
-    data = completed({**identity, "name": "stored"}, kinds=SPLIT_KINDS)
+    data = completed_steps(completed({**identity, "name": "stored"}, kinds=SPLIT_KINDS))
     try:
         return Recipe.model_validate_json(json.dumps(data), strict=True)
     except ValidationError as error:
@@ -143,7 +144,7 @@ def _read(path: Path) -> RecipeSource:
         recipe = schema.settings(recipe)
     return RecipeSource(
         path=path,
-        data=completed(recipe, kinds=SPLIT_KINDS),
+        data=completed_steps(completed(recipe, kinds=SPLIT_KINDS)),
         lines={place[1:]: line for place, line in source.lines.items()},
         folder=Path(source.data["folder"]),
         is_remembered=True,

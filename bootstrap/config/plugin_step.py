@@ -8,7 +8,7 @@ from bootstrap.config.base import Place, Placed
 from bootstrap.config.distillation import Taught
 from bootstrap.config.plugins import PluginSettings
 from bootstrap.config.sampling_step import SamplingStep
-from bootstrap.config.sources import Drawing, Levels
+from bootstrap.config.sources import Draw, Drawing, Levels
 from bootstrap.config.step import Portion, Words
 from bootstrap.errors import RecipeError
 from bootstrap.plugins import USES, Kind
@@ -41,6 +41,8 @@ class PluginStep(PluginSettings, SamplingStep):
     """Rounds: each calls the function once and makes one optimizer update."""
     levels: Levels = "targets"
     """Levels that prompts are drawn from."""
+    draw: Draw = None
+    """Order of prompts, as in an `rl` step."""
     prompts_per_update: int = Field(default=24, ge=0)
     """Prompts that a round draws, spread evenly over the levels. 0 samples nothing: the function shows references."""
     teaching: Taught | None = None
@@ -87,6 +89,10 @@ class PluginStep(PluginSettings, SamplingStep):
     def portions(self, *, learned: float) -> tuple[Portion, ...]:
         # All answers, of which the function may leave some out; the references that it shows are its own choice.
         return self.with_replayed(learned, updates=self.rounds)
+
+    def written_out(self, *, fixed: bool) -> Self:
+        draw = self.draw or ("epochs" if fixed else "random")
+        return super().written_out(fixed=fixed).model_copy(update={"draw": draw})
 
     def draws(self) -> Placed[Drawing]:
         return (((), self),) if self.prompts_per_update else ()

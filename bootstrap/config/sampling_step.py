@@ -43,6 +43,10 @@ class SamplingStep(StepSettings):
     def num_rounds(self) -> int:
         return self.rounds
 
+    def written_out(self, *, fixed: bool) -> Self:
+        anchor = self.distillation
+        return self.model_copy(update={"distillation": anchor and anchor.written_out(fixed=fixed)})
+
     @property
     def anchor(self) -> Distillation | None:
         return self.distillation

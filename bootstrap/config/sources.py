@@ -1,10 +1,10 @@
 """Data of supervised fine-tuning, and of replay beside new answers."""
 
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal, Protocol, Self
 
 from pydantic import Field, model_validator
 
-from bootstrap.config.base import ByType, Settings
+from bootstrap.config.base import ByType, Later, Settings
 from bootstrap.config.models import Sampler, server_model
 from bootstrap.config.working import Forms
 
@@ -23,8 +23,17 @@ Levels = Literal["targets", "reached", "all"]
 """Levels that prompts are drawn from: the generation's targets, all below its first target, or both."""
 
 
+Draw = Annotated[Literal["epochs", "random"] | None, Later("random")]
+"""Order in which prompts are drawn; null is written out by the kind of task (`config/fixed_data.py`)."""
+
+
 class Drawing(Protocol):
     """Settings that draw prompts on chosen levels."""
+
+    @property
+    def draw(self) -> Draw:
+        """Order in which prompts are drawn."""
+        ...
 
     @property
     def levels(self) -> Levels:
@@ -43,10 +52,17 @@ class Replay(Settings):
     data: Literal["accumulate", "latest", "references"] = "accumulate"
     """What is replayed, beside base references: `accumulate`, all verified answers so far; `latest`, the parent
     generation's; `references`, nothing."""
+    answers: Annotated[Literal["newest", "first", "shortest", "all"] | None, Later("first")] = None
+    """Which of several answers to one prompt are replayed: the `newest`, the `first`, the `shortest` in characters, or
+    `all` that differ. null takes the newest of fixed data, where the same prompts come again, and else the first."""
+    references: Annotated[Literal["base_levels", "min_share"] | None, Later("base_levels")] = None
+    """Where base references are replayed. `base_levels`: on all levels up to the task's `base_level`. `min_share`: as
+    `min_reference_share` asks and no more, so that these levels replay verified answers too, and nothing before the
+    lineage has any. null takes `min_share` for fixed data, whose references are often bare answers, and else
+    `base_levels`."""
     decay: float = Field(default=1.0, gt=0, le=1)
-    """Factor by which an answer's chance of replay falls with every generation of its age; 1 keeps all alike. Of
-    several answers to a prompt the first counts. Base references do not age, so a small factor replays mostly them and
-    the newest answers."""
+    """Factor by which an answer's chance of replay falls with every generation of its age; 1 keeps all alike. Base
+    references do not age, so a small factor replays mostly them and the newest answers."""
     min_reference_share: float = Field(default=0.0, ge=0, le=1)
     """Least share of base references, which no model has made, in each replayed batch. Levels beyond the base grow in
     number, so without a floor this share falls as the lineage climbs (arXiv:2305.17493)."""
@@ -63,7 +79,33 @@ class Replay(Settings):
                 "min_reference_share has no effect with data references, where all is reference; remove it, or set "
                 "data: accumulate"
             )
+        if self.references == "min_share" and self.data == "references":
+            raise ValueError(
+                "references min_share has no effect with data references, which replays nothing else; remove it, or "
+                "set data: accumulate"
+            )
         return self
+
+    @property
+    def from_pool(self) -> bool:
+        """Whether every level replays the lineage's answers, those up to `base_level` too."""
+        return self.references == "min_share"
+
+    @property
+    def is_default(self) -> bool:
+        """Whether it is what a recipe that says nothing of replay has, written out or not."""
+        by_kind = self.answers in (None, "first", "newest")
+        return by_kind and self.model_copy(update={"answers": None, "references": None}) == Replay()
+
+    def written_out(self, *, fixed: bool) -> Self:
+        """Return the settings with nulls written out; `fixed`: for fixed data."""
+        by_share = fixed and self.data != "references"
+        return self.model_copy(
+            update={
+                "answers": self.answers or ("newest" if fixed else "first"),
+                "references": self.references or ("min_share" if by_share else "base_levels"),
+            }
+        )
 
 
 class Rejection(Settings):
@@ -76,6 +118,8 @@ class Rejection(Settings):
     arXiv:1606.07947). A folder or a server is a model outside the lineage; of a server only the text is known."""
     levels: Levels = "targets"
     """Levels that prompts are drawn from."""
+    draw: Draw = None
+    """Order of prompts, as in an `rl` step."""
     prompts: int = Field(default=2000, ge=1)
     """Prompts drawn, spread evenly over the levels."""
     samples_per_prompt: int = Field(default=1, ge=1)
@@ -119,7 +163,7 @@ class Rejection(Settings):
                 "target levels lie beyond base_level, where hints: base gives none; set levels: reached or all, or "
                 "hints: references"
             )
-        if self.newest_share == 1 and self.replay != Replay():
+        if self.newest_share == 1 and not self.replay.is_default:
             raise ValueError(
                 "replay never acts beside newest_share 1, which takes whole batches from the newest answers; remove "
                 "replay, or lower newest_share, for example to 0.5"
@@ -130,6 +174,16 @@ class Rejection(Settings):
                 f"sample(s) of a prompt; use {self.samples_per_prompt} or less, or raise samples_per_prompt"
             )
         return self
+
+    @property
+    def measures(self) -> bool:
+        """Whether its verdicts tell how often the weights in training solve each prompt."""
+        return self.sampler == "start"
+
+    def written_out(self, *, fixed: bool) -> Self:
+        """Return the settings with nulls written out; `fixed`: for fixed data."""
+        draw = self.draw or ("epochs" if fixed else "random")
+        return self.model_copy(update={"draw": draw, "replay": self.replay.written_out(fixed=fixed)})
 
 
 SftSource = Annotated[References | Rejection, ByType()]

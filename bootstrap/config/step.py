@@ -163,9 +163,31 @@ class StepBase(Settings):
         """Return the settings of rejection sampling."""
         return ()
 
+    def replays(self) -> Placed[Replay]:
+        """Return the settings of what is replayed."""
+        found: list[tuple[Place, Replay]] = [] if self.anchor is None else [(("distillation",), self.anchor)]
+        for place, source in self.rejections():
+            if source.newest_share < 1:
+                found.append(((*place, "replay"), source.replay))
+        return tuple(found)
+
     def draws(self) -> Placed[Drawing]:
         """Return the settings that draw prompts on chosen levels."""
         return self.rejections()
+
+    @property
+    def draws_epochs(self) -> bool:
+        """Whether prompts are drawn by epochs; False for a step that draws none."""
+        return any(drawn.draw == "epochs" for _, drawn in self.draws())
+
+    @property
+    def measures(self) -> bool:
+        """Whether its verdicts tell how often the weights in training solve each prompt, in any step that samples."""
+        return self.tells_rates or any(source.measures for _, source in self.rejections())
+
+    def written_out(self, *, fixed: bool) -> Self:
+        """Return the step with the nulls written out whose meaning the kind of task decides; `fixed`: fixed data."""
+        return self
 
     def pinned(self) -> Self:
         """Return the step with the hash of the user's code that it names. Raises RecipeError where that is missing."""

@@ -12,7 +12,7 @@ from bootstrap.config.models import Sampler, told
 from bootstrap.config.plugin_step import PluginStep
 from bootstrap.config.sampling_step import PolicyStep
 from bootstrap.config.self_play import SelfPlayStep
-from bootstrap.config.sources import Drawing, Levels, References, Rejection, SftSource
+from bootstrap.config.sources import Draw, Drawing, Levels, References, Rejection, SftSource
 from bootstrap.config.step import MergeStep, Portion, StepBase, UpdateSettings, Words, batches, replayed
 
 
@@ -32,6 +32,10 @@ class SftStep(UpdateSettings):
 
     def rejections(self) -> Placed[Rejection]:
         return ((("source",), self.source),) if self.source.type == "rejection" else ()
+
+    def written_out(self, *, fixed: bool) -> Self:
+        sources = [source.written_out(fixed=fixed) for _, source in self.rejections()]
+        return self.model_copy(update={"source": sources[0]}) if sources else self
 
     @property
     def practises(self) -> Literal["drawn", "references"]:
@@ -92,6 +96,9 @@ class DistillStep(UpdateSettings):
     def anchor(self) -> Distillation:
         return self.distillation
 
+    def written_out(self, *, fixed: bool) -> Self:
+        return self.model_copy(update={"distillation": self.distillation.written_out(fixed=fixed)})
+
     @property
     def summary(self) -> str:
         return f"distill, {self.updates} updates of {self.batch_size}"
@@ -117,6 +124,10 @@ class RlStep(PolicyStep):
     """Rounds: each samples, then makes the algorithm's optimizer updates (`inner_epochs` times `mini_batches`)."""
     levels: Levels = "targets"
     """Levels that prompts are drawn from."""
+    draw: Draw = None
+    """Order of prompts. `epochs`: of fixed data, each prompt once before any comes again, on from generation to
+    generation; a prompt whose last groups were all right or all wrong sits out a growing number of epochs. `random`:
+    every round draws afresh. null takes epochs for fixed data without `retire`, and else random."""
     prompts_per_update: int = Field(default=24, ge=1)
     """Prompts that a round draws, spread evenly over the levels; which levels get one more is random."""
     group_size: int = Field(default=8, ge=1)
@@ -149,6 +160,15 @@ class RlStep(PolicyStep):
         if self.group_size * self.prompts_per_update == 1:
             raise ValueError(
                 "one sample in a round has nothing to be compared with; raise prompts_per_update or group_size"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _epochs_skip_by_themselves(self) -> "RlStep":
+        if self.draw == "epochs" and self.retire is not None:
+            raise ValueError(
+                "draw epochs already lets solved prompts sit out, and retire would never let them come back; remove "
+                "retire, or set draw: random"
             )
         return self
 
@@ -208,6 +228,10 @@ class RlStep(PolicyStep):
     def retires(self) -> bool:
         return self.retire is not None
 
+    def written_out(self, *, fixed: bool) -> Self:
+        draw = self.draw or ("epochs" if fixed and self.retire is None else "random")
+        return super().written_out(fixed=fixed).model_copy(update={"draw": draw})
+
     @property
     def summary(self) -> str:
         found = f"rl ({self.algorithm.type}), {self.rounds} rounds of {self.prompts_per_update} x {self.group_size}"
@@ -235,3 +259,16 @@ def tells_rates(step: Mapping[str, Any]) -> bool:
     """
     kind = _STEPS.get(str(step.get("type")))
     return kind is not None and kind.tells_rates
+
+
+def measures(step: Mapping[str, Any]) -> bool | None:
+    """Whether a stored step's verdicts tell how often the weights in training solve each prompt (`StepBase.measures`).
+
+    `step`: its settings as plain JSON. None where it draws no prompts from the task.
+    """
+    match step:
+        case {"type": "sft", "source": {"type": "rejection", "sampler": sampler}}:
+            return sampler == "start"
+        case {"type": "rl" | "plugin", "prompts_per_update": int(count)} if count:
+            return True
+    return None

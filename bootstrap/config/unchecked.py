@@ -1,9 +1,9 @@
 """The settings of a recipe, and what follows from them. `recipe.py` checks whether they can work together."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from bootstrap import schema
 from bootstrap.canonical import digest_of
@@ -65,6 +65,16 @@ class UncheckedRecipe(Settings):
     tracking: Annotated[Tracking, Operational()] = Tracking()
     """The MLflow server."""
 
+    @model_validator(mode="after")
+    def _written_out(self) -> Self:
+        """Write out nulls whose meaning the kind of task decides, so that a stored recipe says what it means."""
+        fixed = self.is_on_fixed_data
+        generations = self.generations.with_steps(lambda _, step: step.written_out(fixed=fixed))
+        # The class is frozen for everyone else; this is still part of its making.
+        object.__setattr__(self, "generations", generations)
+        object.__setattr__(self, "evaluation", self.evaluation.written_out(fixed=fixed))
+        return self
+
     @property
     def eval_verifier(self) -> Verifier:
         """Eval verifier, which judges held-out answers."""
@@ -84,6 +94,11 @@ class UncheckedRecipe(Settings):
     def has_fixed_data(self) -> bool:
         """Whether some of its questions are a fixed set, as a file's."""
         return any(task.is_fixed for task in tasks_of(self.task).values())
+
+    @property
+    def is_on_fixed_data(self) -> bool:
+        """Whether all of its questions are one fixed set, so that the same prompts come again and again."""
+        return self.task.part_names is None and self.has_fixed_data
 
     @property
     def spends_over_lineage(self) -> bool:

@@ -3,6 +3,7 @@
     eval/ part/ panel/      held-out accuracy by level, with its interval
     gate/                   the gate's tests
     diagnostics/ cost/      diagnostics that guards watch; FLOPs, tokens, seconds
+    drawing/                epochs of fixed data, prompts that sit out and come back
     train/ self_play/       one point per update
     gen/ final/             on the lineage's run, with step = generation
 
@@ -54,6 +55,7 @@ def of_generation(entry: Entry, *, at: int, models: Mapping[int, str]) -> list[M
         *_points(_evaluated(node), at=at, model_id=own, dataset=suite),
         *_points(_by_task(node), at=at, model_id=own),
         *_points(_costs(entry), at=at),
+        *_points(_drawing(node), at=at),
         *_points(_gate(node), at=at),
         *_points(_compared(node), at=at, model_id=None if champion is None else models.get(champion)),
     ]
@@ -87,6 +89,7 @@ def over_generations(entry: Entry, *, at: int) -> list[MetricPoint]:
         "gen/flops": node.compute.total_flops,
         "gen/seconds": sum(entry.annotations.seconds.values()),
         "gen/useful_share": queries.useful_share(node),
+        "gen/epochs": None if node.drawing is None else min(node.drawing.epochs.values()),
         **{f"gen/panel/{task}/accuracy": queries.overall(rows) for task, rows in node.report.panel.items()},
         **{f"gen/{key}": value for key, value in _diagnostics(node).items()},
     }
@@ -179,6 +182,20 @@ def _costs(entry: Entry) -> dict[str, float | None]:
         "cost/tokens/useful": compute.useful_tokens,
         "cost/seconds/total": sum(measured.seconds.values()),
     }
+
+
+def _drawing(node: Generation) -> dict[str, float | None]:
+    """Return how prompts were drawn by epochs; empty where they were not."""
+    drawn = node.drawing
+    if drawn is None:
+        return {}
+    counts = drawn.model_dump(exclude={"epochs"})
+    values: dict[str, float | None] = {f"drawing/{name}": value for name, value in counts.items()}
+    if len(drawn.epochs) == 1:
+        (values["drawing/epochs"],) = drawn.epochs.values()
+    else:
+        values |= {f"drawing/level_{level}/epochs": at for level, at in drawn.epochs.items()}
+    return values
 
 
 def _gate(node: Generation) -> dict[str, float | None]:

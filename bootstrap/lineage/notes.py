@@ -60,6 +60,7 @@ def of_generation(entry: Entry, receipts: Mapping[int, Receipt], *, registered: 
         " · ".join(links),
         *([f"Guards: {'; '.join(map(str, node.diagnostics.findings))}."] if node.diagnostics.findings else []),
         f"Frontier: level {node.report.frontier}. {cost}",
+        *([f"Drawn: {queries.drawing_line(node.drawing)}."] if node.drawing is not None else []),
         text.table(("level", "accuracy", "interval", "prompts"), rows),
         *(
             [text.table(("diagnostic", "value", "guard"), diagnostics)]

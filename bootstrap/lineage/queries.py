@@ -13,6 +13,7 @@ from bootstrap.errors import RecipeError
 from bootstrap.ledger_records import (
     Decision,
     DiagnosticMetric,
+    Drawing,
     Edge,
     FinalComparison,
     Generation,
@@ -192,6 +193,7 @@ def show(entries: Sequence[Entry], name: str, *, pretrained: Pretrained | None =
     """
     entry = find(entries, name)
     node, report, decision = entry.generation, entry.generation.report, entry.generation.decision
+    drawn = node.drawing
     return {
         **generation(entry),
         "origin": origin(node),
@@ -209,6 +211,7 @@ def show(entries: Sequence[Entry], name: str, *, pretrained: Pretrained | None =
         "suite": report.suite,
         "mastered": report.mastered,
         "accounting": node.accounting.model_dump(mode="json"),
+        "drawing": drawn and {**drawn.model_dump(mode="json"), "sentence": drawing_line(drawn)},
         "verifiers": dict(node.verifiers),
         "artifacts": {role: ref.model_dump(mode="json") for role, ref in node.artifacts.items()},
         "children": [other.generation.name for other in entries if node.number in other.generation.parents],
@@ -233,6 +236,18 @@ def gate_tests(decision: Decision) -> list[tuple[str, LevelTest]]:
         *decision.slices.items(),
         *((f"panel: {task}", one) for task, one in decision.panel.items()),
     ]
+
+
+def drawing_line(drawn: Drawing) -> str:
+    """Return in one sentence how a generation drew prompts by epochs."""
+    several = len(drawn.epochs) > 1
+    epochs = ", ".join(f"{at:.2f}{f' of level {level}' if several else ''}" for level, at in drawn.epochs.items())
+    replay = f"answers to {drawn.replayable} prompts" if drawn.replayable else "nothing to replay yet"
+    return (
+        f"{drawn.drawn} prompts, {drawn.distinct} distinct of {drawn.prompts}; epochs so far {epochs}; last groups all "
+        f"right {drawn.all_right}, all wrong {drawn.all_wrong}; sat out an epoch {drawn.skipped_right} as all right, "
+        f"{drawn.skipped_wrong} as all wrong; came back {drawn.returned}; replay pool: {replay}"
+    )
 
 
 def final_line(final: FinalComparison, entries: Sequence[Entry]) -> str:

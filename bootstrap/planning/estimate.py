@@ -83,7 +83,7 @@ class CostEstimates:
         """Return the held-out prompts of a level that an evaluation asks, at most."""
         level = own_level(self.task, level)
         if level not in self._heldout:
-            self._heldout[level] = num_heldout(self.task, level, self.recipe.evaluation.prompts_per_level)
+            self._heldout[level] = num_heldout(self.task, level, self.recipe.evaluation.most_prompts)
         return self._heldout[level]
 
     def of(self, number: int) -> "CostEstimate":

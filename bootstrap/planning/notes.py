@@ -88,7 +88,7 @@ def notes_on_data(estimates: CostEstimates, *, levels: Collection[int]) -> Itera
     evaluation = estimates.recipe.evaluation
     last = last_evaluated(sorted(levels), lookahead=evaluation.lookahead, highest=task.highest_level)
     own = sorted({own_level(task, level) for level in range(1, last + 1)})
-    asked = [(task, level, evaluation.prompts_per_level) for level in own]
+    asked = [(task, level, evaluation.most_prompts) for level in own]
     for name, watched in evaluation.panel.items():
         asked += [(panel[name], level, watched.prompts_per_level) for level in watched.asked]
     if any(one.num_heldout(level, count) is None for one, level, count in asked):

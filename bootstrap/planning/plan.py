@@ -18,6 +18,7 @@ from bootstrap.config.steps import Step
 from bootstrap.config.usual import unusual
 from bootstrap.levels import level_range
 from bootstrap.planning.estimate import CostEstimates
+from bootstrap.planning.fixed_data import Contributions, check_replay, notes_on_fixed_data
 from bootstrap.planning.notes import SPENT, is_unfiltered, notes, notes_on_data
 from bootstrap.planning.outlook import alpha_is_spent, outlook
 from bootstrap.records import Record
@@ -116,9 +117,12 @@ def make_plan(
     last = max(recipe.generations.count, len(committed) - 1)
     resolvers = [Resolver(recipe, committed, number) for number in range(last + 1)]
     estimates = CostEstimates(recipe, resolvers, config=config, models=models, tools=tools)
+    contributions = Contributions(recipe, committed, resolvers)
     if len(committed) <= last:
         check_tasks(recipe, estimates.task, estimates.panel)
+        check_replay(recipe, contributions, range(len(committed), last + 1))
     pace = estimates.pace(entries)
+    has_levels = not recipe.is_on_fixed_data or estimates.task.highest_level != 1
     generations: list[GenerationPlan] = []
     for number, one in enumerate(outlook(recipe, committed, resolvers, highest=estimates.task.highest_level)):
         if number < len(committed):
@@ -139,7 +143,8 @@ def make_plan(
                 teachers=one.teachers,
                 target_levels=one.target_levels,
                 steps=tuple(
-                    _describe(recipe, step, one.target_levels, number=number) for step in recipe.steps_of(number)
+                    _describe(recipe, step, one.target_levels, number=number, has_levels=has_levels)
+                    for step in recipe.steps_of(number)
                 ),
                 tokens=tokens,
                 flops=flops,
@@ -159,17 +164,24 @@ def make_plan(
             *notes(recipe),
             *([SPENT] if alpha_is_spent(recipe, committed) else []),
             *notes_on_data(estimates, levels=levels),
+            *notes_on_fixed_data(
+                recipe,
+                estimates.task,
+                contributions,
+                [generation.target_levels for generation in generations],
+                first=len(committed),
+            ),
         ),
         warnings=tuple(unusual(recipe)),
     )
 
 
-def _describe(recipe: Recipe, step: Step, targets: Sequence[int], *, number: int) -> StepPlan:
-    """Return a step in words."""
+def _describe(recipe: Recipe, step: Step, targets: Sequence[int], *, number: int, has_levels: bool) -> StepPlan:
+    """Return a step in words; `has_levels`: whether the task has other than one level."""
     words = Words(
-        drawn=level_range(drawn_levels(step, targets)),
+        drawn=level_range(drawn_levels(step, targets)) if has_levels else "train prompts",
         judged=f"judged by {recipe.verifier_of(number).type}",
-        references=_references(recipe),
+        references=_references(recipe) if has_levels else "references",
         replayed=partial(_replayed, recipe, targets=targets),
         highest=targets[-1],
     )
@@ -191,12 +203,18 @@ def _teacher(name: Teacher) -> str:
 
 
 def _references(recipe: Recipe) -> str:
-    return f"references of levels 1-{recipe.task.base_level}"
+    return f"references of {level_range(range(1, recipe.task.base_level + 1))}"
 
 
 def _replayed(recipe: Recipe, replay: Replay, *, targets: Sequence[int]) -> str:
     """Return in words what is replayed."""
     base = _references(recipe)
+    if replay.from_pool:
+        whose = "the parent generation's" if replay.data == "latest" else "the lineage's"
+        which = "verified answers that differ" if replay.answers == "all" else f"{replay.answers} verified answers"
+        words = f"{whose} {which}"
+        words += f", {replay.decay:g} as likely with each generation of age" if replay.decay < 1 else ""
+        return words + (f", at least {replay.min_reference_share:.0%} references" if replay.min_reference_share else "")
     kept = "own" if is_unfiltered(step for _, step in recipe.generation_steps()) else "verified"
     # Between the base's level and the targets lie the levels that only the lineage's own answers can replay.
     grown = [level for level in replay_levels(targets) if level > recipe.task.base_level]

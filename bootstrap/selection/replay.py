@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from random import Random
+from typing import Literal
 
 from bootstrap.canonical import canonical_json, sha256_of
-from bootstrap.errors import RecipeError
-from bootstrap.levels import level_range
 from bootstrap.records import Example
 from bootstrap.seeds import derive_seed, generator
 
@@ -35,16 +34,23 @@ class PoolEntry:
     """The prompt's `task`."""
 
 
+Kept = Literal["newest", "first", "shortest", "all"]
+"""Which of several answers to one prompt text count."""
+
+
 class ReplayPool:
     """Entries by level, in the order they were added; of each prompt text only the first counts.
 
-    Later answers to the same prompt are kept beside, for pools of certain generations (`latest`, `given_by`).
+    Later answers to the same prompt are kept beside, for pools of certain generations (`latest`, `given_by`) and of
+    other answers (`keeping`).
     """
 
     def __init__(self, entries: Iterable[PoolEntry] = ()) -> None:
         self._given: list[PoolEntry] = []
         self._by_level: dict[int, list[PoolEntry]] = {}
         self._texts: set[str] = set()
+        self._kept: dict[Kept, ReplayPool] = {}
+        self._latest: dict[tuple[int, ...], ReplayPool] = {}
         self.add(entries)
 
     def __len__(self) -> int:
@@ -58,6 +64,8 @@ class ReplayPool:
     def add(self, entries: Iterable[PoolEntry]) -> int:
         """Add entries in order, and return the number of those whose prompt text is new."""
         before = len(self)
+        self._kept.clear()
+        self._latest.clear()
         for entry in entries:
             self._given.append(entry)
             if entry.prompt_text not in self._texts:
@@ -70,8 +78,38 @@ class ReplayPool:
         return self._by_level.get(level, ())
 
     def latest(self, *generations: int) -> "ReplayPool":
-        """Return a pool of these generations' answers, including those to prompts that others answered earlier."""
-        return ReplayPool(entry for entry in self._given if entry.generation in generations)
+        """Return a pool of these generations' answers, including those to prompts that others answered earlier.
+
+        Not to be added to.
+        """
+        if generations not in self._latest:
+            self._latest[generations] = ReplayPool(entry for entry in self._given if entry.generation in generations)
+        return self._latest[generations]
+
+    def keeping(self, answers: Kept) -> "ReplayPool":
+        """Return a pool in which the newest, the first, the shortest or all different answers to a prompt text count.
+
+        Of answers that are equally short the newest counts. Not to be added to.
+        """
+        if answers == "first":
+            return self
+        if answers not in self._kept:
+            self._kept[answers] = self._made_of(answers)
+        return self._kept[answers]
+
+    def _made_of(self, answers: Kept) -> "ReplayPool":
+        chosen: dict[tuple[str, ...], PoolEntry] = {}
+        for entry in self._given:
+            key = (entry.prompt_text, entry.completion_text) if answers == "all" else (entry.prompt_text,)
+            known = chosen.get(key)
+            longer = known is not None and len(known.completion_text) < len(entry.completion_text)
+            if known is None or answers == "newest" or (answers == "shortest" and not longer):
+                chosen[key] = entry
+        found = ReplayPool()
+        for entry in chosen.values():
+            found._texts.add(entry.prompt_text)
+            found._by_level.setdefault(entry.level, []).append(entry)
+        return found
 
     def given_by(self, generation: int) -> "ReplayPool":
         """Return a pool of one generation's answers; for generation 0 all that a fork inherited are among them."""
@@ -103,12 +141,14 @@ def draw_replay(
     teacher: str | None = None,
     decay: float = 1.0,
     min_reference_share: float = 0.0,
+    from_pool: bool = False,
 ) -> list[Example]:
     """Return `count` examples as text, level uniform over `levels`, drawn with replacement.
 
-    Levels up to `base_level` come from `demonstrate`, those above from the pool; pool levels without an entry are not
-    drawn. An example's source is the id of the rollout, or of the prompt whose reference is shown. Raises RecipeError
-    if no level has anything to replay.
+    Levels up to `base_level` come from `demonstrate`, those above from the pool; with `from_pool` all come from the
+    pool. Pool levels without an entry are not drawn. An example's source is the id of the rollout, or of the prompt
+    whose reference is shown. If no level has anything, the references of all base levels are drawn; with `from_pool`
+    the pool's other levels, and of an empty pool as many references as `min_reference_share` asks, else nothing.
 
     `decay`: the probability of an answer falls by this factor for every generation by which it is older than the newest
     on these levels; that of references does not. `min_reference_share`: least share of references among the examples;
@@ -117,26 +157,28 @@ def draw_replay(
     assert 0 < decay <= 1 and 0 <= min_reference_share <= 1, f"decay {decay}, share {min_reference_share}"
     if count == 0:
         return []
-    available = [level for level in levels if level <= base_level or pool.entries(level)]
+    shown_to = 0 if from_pool else base_level
+    available = [level for level in levels if level <= shown_to or pool.entries(level)]
     if not available:
-        raise RecipeError(
-            f"there is nothing to replay on {level_range(levels)}: the pool holds answers of "
-            f"{level_range(pool.levels)} and references end at level {base_level}; use data: accumulate, draw more "
-            "prompts or samples, or replay nothing (distillation: null, newest_share: 1.0)"
-        )
+        available = [*pool.levels] if from_pool else []
+    if not available:
+        available = [*range(1, base_level + 1)]
+        if from_pool:
+            count, shown_to = _least(min_reference_share, count), base_level
     rng = generator(seed, "replay")
-    ages = _Ages(pool, available, base_level=base_level, decay=decay) if decay < 1 else None
+    ages = _Ages(pool, available, base_level=shown_to, decay=decay) if decay < 1 else None
     drawn = [rng.choice(available) for _ in range(count)] if ages is None else ages.draw_levels(rng, count)
+    is_shown = [level <= shown_to for level in drawn]
     base_levels = [level for level in available if level <= base_level] or range(1, base_level + 1)
-    if min_reference_share and base_level:
-        _show_more(drawn, rng, base_level=base_level, base_levels=base_levels, share=min_reference_share)
-    num_shown = sum(level <= base_level for level in drawn)
+    if min_reference_share:
+        _show_more(drawn, is_shown, rng, base_levels=base_levels, share=min_reference_share)
+    num_shown = sum(is_shown)
     shown = demonstrate(base_levels, num_shown, derive_seed(seed, "demonstrate")) if num_shown else []
     assert len(shown) == num_shown, f"{num_shown} demonstrations were asked for, {len(shown)} came"
     rest = iter(shown)
     examples = []
-    for level in drawn:
-        if level <= base_level:
+    for level, by_reference in zip(drawn, is_shown, strict=True):
+        if by_reference:
             source, prompt_text, completion_text = next(rest)
         else:
             entry = rng.choice(pool.entries(level)) if ages is None else ages.draw_entry(rng, level)
@@ -179,10 +221,17 @@ class _Ages:
         return rng.choices(self._pool.entries(level), cum_weights=self._sums[level])[0]
 
 
-def _show_more(drawn: list[int], rng: Random, *, base_level: int, base_levels: Sequence[int], share: float) -> None:
-    """Replace random pool levels in `drawn` by base levels until these are at least `share` of all."""
-    from_pool = [place for place, level in enumerate(drawn) if level > base_level]
-    # Rounded first: 0.07 * 100 is slightly above 7 in binary.
-    wanted = math.ceil(round(share * len(drawn), 9))
+def _show_more(
+    drawn: list[int], is_shown: list[bool], rng: Random, *, base_levels: Sequence[int], share: float
+) -> None:
+    """Replace random answers of the pool in `drawn` by references until these are at least `share` of all."""
+    from_pool = [place for place, by_reference in enumerate(is_shown) if not by_reference]
+    wanted = _least(share, len(drawn))
     for place in rng.sample(from_pool, max(wanted - (len(drawn) - len(from_pool)), 0)):
-        drawn[place] = rng.choice(base_levels)
+        drawn[place], is_shown[place] = rng.choice(base_levels), True
+
+
+def _least(share: float, count: int) -> int:
+    """Return the least number of `count` that is a share of them."""
+    # Rounded first: 0.07 * 100 is slightly above 7 in binary.
+    return math.ceil(round(share * count, 9))

@@ -72,12 +72,17 @@ def replay_examples(
     seed: int,
     taught: Distillation = IMITATED,
 ) -> list[Example]:
-    """Return `count` replayed sequences of the levels below the target; `taught`: weight, loss and teacher."""
+    """Return `count` replayed sequences of the levels below the target; `taught`: weight, loss and teacher.
+
+    There are none where levels replay the lineage's answers alone and it has none yet.
+    """
     pool = plan.pool
     if settings.data == "latest":
         pool = pool.latest(*plan.parents)
     elif settings.data == "references":
         pool = ReplayPool()
+    assert settings.answers is not None, "a recipe writes out what the kind of task decides"
+    pool = pool.keeping(settings.answers)
     task, shown = context.task, dict[str, tuple[int, str]]()
 
     def demonstrate(levels: Sequence[int], number: int, at: int) -> list[tuple[str, str, str]]:
@@ -97,9 +102,10 @@ def replay_examples(
         kl_weight=taught.weight if by_teacher else 0.0,
         decay=settings.decay,
         min_reference_share=settings.min_reference_share,
+        from_pool=settings.from_pool,
     )
     if by_teacher:
-        kinds = {entry.rollout_id: (entry.level, entry.task) for entry in pool.given} | shown
+        kinds = {entry.rollout_id: (entry.level, entry.task) for entry in plan.pool.given} | shown
         examples = [replace(e, teacher=teacher_of(plan, taught, *kinds[e.source])) for e in examples]
     return encoder.encode(examples)
 

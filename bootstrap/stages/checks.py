@@ -181,7 +181,7 @@ def _small_slices(recipe: Recipe, task: Task) -> Iterator[str]:
 
 def _with_slices(recipe: Recipe, task: Task, levels: Iterable[int]) -> Iterator[Prompt]:
     """Yield the held-out prompts of files; generated tasks have no slices, and take long to draw."""
-    count = recipe.evaluation.prompts_per_level
+    count = recipe.evaluation.most_prompts
     for level in levels:
         for name in files_of(task):
             yield from task.heldout_of(name, level, task.dealt(count)[name])

@@ -27,6 +27,7 @@ from bootstrap.provenance import source_digest
 from bootstrap.records import Checkpoint, Event, Observer, Prompt
 from bootstrap.scoring.verifier import Verifier
 from bootstrap.selection.curriculum import levels_of
+from bootstrap.selection.epochs import Visit
 from bootstrap.selection.replay import PoolEntry, ReplayPool
 from bootstrap.selection.retirement import PassRates
 from bootstrap.stages.models import LineageModels
@@ -168,6 +169,8 @@ class Context:
     """Cache: what each committed generation answered to held-out prompts, as the verifiers judge it now."""
     rates: dict[int, PassRates] = field(default_factory=dict)
     """Cache: how often each committed generation answered its prompts right."""
+    visits: dict[int, list[Visit]] = field(default_factory=dict)
+    """Cache: which prompts each committed generation drew, with their results."""
 
     def at(self, number: int) -> "Context":
         """Return the context of a generation, in which its stage's verifier judges."""
@@ -192,7 +195,7 @@ class Context:
 
     def heldout(self, level: int) -> list[Prompt]:
         """Return the held-out prompts of a level of the run's task that an evaluation asks."""
-        return self.task.heldout(level, self.recipe.evaluation.prompts_per_level)
+        return self.task.heldout(level, self.recipe.evaluation.most_prompts)
 
     def in_progress(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the key of unfinished work on `inputs`, the digest of the source among it.
@@ -242,6 +245,8 @@ class Plan:
     """Judge or voter -> its generation and weights."""
     rates: PassRates = field(default_factory=PassRates)
     """How often its ancestors answered each prompt right; empty where no step retires prompts."""
+    visits: tuple[Visit, ...] = ()
+    """What earlier generations, and earlier steps of this one, drew; empty where no step draws by epochs."""
 
     def levels(self, wanted: Levels) -> tuple[int, ...]:
         """Return the levels that a step draws prompts from."""

@@ -173,7 +173,7 @@ class _Diagnosis:
             base = judge_again(
                 base,
                 task=context.task,
-                count=context.recipe.evaluation.prompts_per_level,
+                count=context.recipe.evaluation.most_prompts,
                 eval_verifier=context.eval_verifier,
                 max_unverifiable=context.recipe.max_unverifiable,
                 shown=shown_by(context.store, first),

@@ -57,7 +57,7 @@ def gate(
         protected=kept,
         settings=context.recipe.gate,
         test=improvement_test(context.recipe, committed, position),
-        **suites(context.task, kept, plan.target_levels, count=context.recipe.evaluation.prompts_per_level),
+        **suites(context.task, kept, plan.target_levels, count=context.recipe.evaluation.most_prompts),
     )
     return among_siblings(by_rule(decision, rule), best=best_so_far(committed, position)), further
 

@@ -40,7 +40,7 @@ def known_answers(context: Context, entries: Sequence[Entry], number: int) -> An
             rows = judge_again(
                 rows,
                 task=context.task,
-                count=context.recipe.evaluation.prompts_per_level,
+                count=context.recipe.evaluation.most_prompts,
                 eval_verifier=context.eval_verifier,
                 max_unverifiable=context.recipe.max_unverifiable,
                 shown=shown_by(context.store, generation),
@@ -62,7 +62,7 @@ def known_report(context: Context, entries: Sequence[Entry], number: int) -> Rep
     if apart and same and eval_verifier_version(generation.verifiers) == context.eval_verifier.version:
         return generation.report
     answers = known_answers(context, entries, number)
-    levels, count = [row.level for row in generation.report.levels], context.recipe.evaluation.prompts_per_level
+    levels, count = [row.level for row in generation.report.levels], context.recipe.evaluation.most_prompts
     slices = slices_of(context.task, levels, count=count)
     return rejudged(generation.report, answers.rows, panel=answers.panel, slices=slices)
 

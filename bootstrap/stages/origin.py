@@ -18,15 +18,17 @@ from bootstrap.config.base import identity_of
 from bootstrap.config.base_model import GenerationModel
 from bootstrap.config.folders import fit_problems
 from bootstrap.config.recipe import Recipe
-from bootstrap.config.steps import tells_rates
+from bootstrap.config.steps import measures, tells_rates
 from bootstrap.errors import RecipeError
 from bootstrap.ids import RolloutId
 from bootstrap.ledger_records import ComputeCost, Generation
 from bootstrap.records import Checkpoint
+from bootstrap.selection.epochs import Visit
 from bootstrap.selection.replay import PoolEntry, ReplayPool
 from bootstrap.selection.retirement import PassRates
 from bootstrap.stages.answers import ANSWERS, INHERITED, RATES, answers_of, contributors, rates_file, rates_of
 from bootstrap.stages.context import Context
+from bootstrap.stages.visits import VISITS, visits_of_generation
 from bootstrap.store.ancestry import ancestors, compute_cost
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.fingerprint import base_fingerprint
@@ -95,19 +97,33 @@ class Origin:
         able = contributors(self.entries, [self.generation.number])
         return {entry.generation.number: list(answers_of(self.store, entry.generation)) for entry in able}
 
-    def answers(self) -> list[PoolEntry]:
-        """Return the replayable answers, ids and generations renumbered for the fork."""
+    def answers(self, *, every: bool = False) -> list[PoolEntry]:
+        """Return the replayable answers, ids and generations renumbered for the fork.
+
+        The first one to each prompt; `every`: all of them, oldest first, where newer ones may count.
+        """
         pool = ReplayPool(answer for answers in self._given().values() for answer in answers)
         name, number = self.generation.lineage, self.generation.number
+        first = [answer for level in pool.levels for answer in pool.entries(level)]
         return [
             replace(
                 answer,
                 generation=answer.generation - number,
                 rollout_id=str(RolloutId.parse(answer.rollout_id).inherited_from(name)),
             )
-            for level in pool.levels
-            for answer in pool.entries(level)
+            for answer in (pool.given if every else first)
         ]
+
+    def visits(self) -> list[Visit]:
+        """Return which prompts were drawn, as its own children count them (`stages/visits.py`)."""
+        header, found = self.store.header(), list[Visit]()
+        own = ancestors(self.entries, [self.generation.number])
+        for entry in contributors(self.entries, [self.generation.number]):
+            measured = [measures(step) for step in header.steps(entry.generation.number)]
+            visits = visits_of_generation(self.store, entry.generation, measured=measured)
+            found += visits if entry.generation.number in own else [visit.unmeasured() for visit in visits]
+        name = self.generation.lineage
+        return [replace(visit, round=f"{name}.{visit.round}") for visit in found]
 
     def rates(self) -> PassRates:
         """Return how often each prompt was answered right in the steps that made its weights and tell it."""
@@ -163,10 +179,13 @@ def inherited(context: Context, number: int) -> dict[str, Artifact]:
     origin = find_origin(context.store.root.parent, model)
     if not origin.shares_task(context.recipe):
         return {}
-    answers, rates = origin.answers(), origin.rates()
+    fixed = context.recipe.is_on_fixed_data
+    answers, rates = origin.answers(every=fixed), origin.rates()
+    visits = origin.visits() if fixed else []
     if not answers and not rates.counts:
         return {}
     contents = {ANSWERS: to_parquet(answers, PoolEntry), RATES: rates_file(rates)}
+    contents |= {VISITS: to_parquet(visits, Visit)} if visits else {}
     return {INHERITED: context.store.put("inherited", {"record": model.record}, contents)}
 
 

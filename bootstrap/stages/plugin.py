@@ -41,6 +41,7 @@ from bootstrap.stages.encoding import completion_tokens
 from bootstrap.stages.generate import common_fault, generate, judge, requests, sampling, spread
 from bootstrap.stages.tables import Tables
 from bootstrap.stages.trainer import Round, Trainer
+from bootstrap.stages.visits import EpochDraws
 
 TRIED_GROUPS = 2
 """Invented groups for the trial of the function."""
@@ -125,6 +126,11 @@ class PluginTrainer(Trainer[PluginStep]):
         self.function = step.found()
         self.levels = plan.levels(step.levels)
         self.how = sampling(context, levels=self.levels, temperature=step.temperature)
+        self.epochs = EpochDraws(context, plan, measured=step.measures) if step.draws_epochs else None
+
+    def resume(self, tables: Tables) -> None:
+        if self.epochs is not None:
+            self.epochs.resume(tables)
 
     def drawn(self, tables: Tables) -> int:
         return self.step.num_prompts
@@ -176,12 +182,19 @@ class PluginTrainer(Trainer[PluginStep]):
         prompts = [
             prompt
             for level, count in spread(step.prompts_per_update, self.levels, seed=self.seed("levels", number))
-            for prompt in context.task.draw(level, count, seed=self.seed("prompts", number, level))
+            for prompt in (
+                context.task.draw(level, count, seed=self.seed("prompts", number, level))
+                if self.epochs is None
+                else self.epochs.draw(level, count)
+            )
         ]
         prefix = RoundId(generation=self.plan.number, step=self.index, number=number)
         asked = requests(prompts, prefix=prefix, samples=step.group_size, seed=context.recipe.seed)
         rollouts = generate(context, asked, self.how, shape=self.plan.shape, meter=meter)
-        return rollouts, judge(context, rollouts, prompts, meter=meter)
+        verdicts = judge(context, rollouts, prompts, meter=meter)
+        if self.epochs is not None:
+            self.epochs.end_round(rollouts, verdicts)
+        return rollouts, verdicts
 
     def _examples(self, lessons: Sequence[_Weighed], rollouts: Sequence[Rollout]) -> list[Example]:
         """Return answers as they were sampled, then references in the student's tokens."""

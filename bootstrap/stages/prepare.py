@@ -20,6 +20,7 @@ from bootstrap.stages.bar import reached
 from bootstrap.stages.context import Context, Plan
 from bootstrap.stages.heldout import known_report
 from bootstrap.stages.resolver import Found, NamedModel, Resolver, decided
+from bootstrap.stages.visits import history
 from bootstrap.stages.weights import provide_base, weights_in_folder, weights_of, weights_of_model
 from bootstrap.store.ancestry import ancestors
 from bootstrap.store.ledger import Entry
@@ -94,6 +95,7 @@ def prepare(context: Context, entries: Sequence[Entry], number: int) -> Plan:
         rates=_rates(context, [entry for entry in able if entry.generation.number in own])
         if any(step.retires for step in position.stage.steps)
         else PassRates(),
+        visits=history(context, able, own=own) if any(step.draws_epochs for step in position.stage.steps) else (),
         asked=_inside(context, entries, models.asked),
     )
     context.pool.broadcast("drop_teachers")

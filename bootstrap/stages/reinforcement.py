@@ -25,6 +25,7 @@ from bootstrap.stages.generate import common_fault, generate, judge, num_easier_
 from bootstrap.stages.reference import ReferencePolicy
 from bootstrap.stages.tables import Tables
 from bootstrap.stages.trainer import Round, Trainer
+from bootstrap.stages.visits import EpochDraws
 from bootstrap.training.algorithms.stream import policy_form, rl_streams
 
 HELD = "no advantage: counted in the mean and held to the reference"
@@ -43,9 +44,12 @@ class RlTrainer(Trainer[RlStep]):
         self.how = sampling(context, levels=self.levels, temperature=step.temperature)
         self.reference = ReferencePolicy(context, plan, step, index=index) if step.algorithm.kl is not None else None
         self.rates = plan.rates.copy()
+        self.epochs = EpochDraws(context, plan, measured=step.measures) if step.draws_epochs else None
 
     def resume(self, tables: Tables) -> None:
         self.rates.add(tables.rollouts, tables.verdicts)
+        if self.epochs is not None:
+            self.epochs.resume(tables)
 
     def drawn(self, tables: Tables) -> int:
         """Return the prompts of all rounds, and one more for each group that was replaced.
@@ -79,6 +83,9 @@ class RlTrainer(Trainer[RlStep]):
         names = (again,) if again else ()
         solved = rates.solved(step.retire) if step.retire is not None else frozenset()
         for level, share in spread(count, self.levels, seed=self.seed("levels", number, *names)):
+            if self.epochs is not None:
+                prompts += self.epochs.draw(level, share)
+                continue
             easier = num_easier_variants(share, level, step.easier_variants)
             # The names are parts of seeds: other ones would draw other prompts.
             for kind, wanted in (("prompts", share - easier), ("stepping_stones", easier)):
@@ -116,6 +123,8 @@ class RlTrainer(Trainer[RlStep]):
                 for r, s, v in zip(rollouts, selections, verdicts, strict=True)
             ]
         self.rates.add(rollouts, verdicts)
+        if self.epochs is not None:
+            self.epochs.end_round(rollouts, verdicts)
         groups = _judged_groups(rollouts, verdicts)
         rewards = {v.rollout_id: v.reward for v in verdicts if v.reward is not None}
         zero_variance = [r for name, group in groups.items() if name not in informative for r in group]

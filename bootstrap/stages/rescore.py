@@ -149,7 +149,7 @@ class Rescorer:
             test=test,
             # Verifiers of other versions may have read other rows of a file.
             asked_alike=False,
-            **suites(self._task, kept, targets, count=self._recipe.evaluation.prompts_per_level),
+            **suites(self._task, kept, targets, count=self._recipe.evaluation.most_prompts),
         )
         decision = self._decided[generation.number] = by_rule(decision, position.stage.gate)
         if (best := best_so_far(earlier, position)) is not None:
@@ -166,7 +166,7 @@ class Rescorer:
 
     def _report(self, generation: Generation) -> Report:
         """Return a generation's report as the verifiers judge now."""
-        count = self._recipe.evaluation.prompts_per_level
+        count = self._recipe.evaluation.most_prompts
         slices = slices_of(self._task, [row.level for row in generation.report.levels], count=count)
         rows = unrepeated(self._rows[generation.number])
         return rejudged(generation.report, rows, panel=self._panel_rows[generation.number], slices=slices)
@@ -179,7 +179,7 @@ class Rescorer:
             # An earlier version may have asked the last level again as levels past it.
             [replace(row, level=own_level(self._task, row.level)) for row in rows],
             task=self._task,
-            count=self._recipe.evaluation.prompts_per_level,
+            count=self._recipe.evaluation.most_prompts,
             eval_verifier=self._eval_verifier,
             max_unverifiable=self._recipe.max_unverifiable,
             shown=self._shown[by],

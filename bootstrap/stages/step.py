@@ -24,6 +24,7 @@ from bootstrap.learner_records import UpdateMetrics
 from bootstrap.ledger_records import Accounting
 from bootstrap.records import Batch, Checkpoint, Use
 from bootstrap.selection.accounting import reconcile
+from bootstrap.selection.epochs import digest
 from bootstrap.stages.context import Context, Meter, Plan
 from bootstrap.stages.once import METER_FILE, add_measured, keep_measured
 from bootstrap.stages.tables import ShownRow, Tables, UpdateRow, UsageRow
@@ -66,8 +67,11 @@ def by_role(results: Sequence[StepResult]) -> dict[str, Artifact]:
 
 def planned_inputs(context: Context, plan: Plan, step: StepSettings, *, index: int) -> dict[str, Any]:
     """Return all that a step's result depends on but the weights that it starts from, which the plan does not know."""
+    # Only where it acts, so that finished work of earlier versions is found again.
+    visits = {"visits": digest(plan.visits)} if step.draws_epochs else {}
     return {
         **context.identity(),
+        **visits,
         "generation": plan.number,
         "step": index,
         "settings": identity_of(step),

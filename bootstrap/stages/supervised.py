@@ -17,6 +17,7 @@ from bootstrap.stages.generate import common_fault, num_easier_variants, request
 from bootstrap.stages.samplers import answers, judge_answers
 from bootstrap.stages.tables import Tables
 from bootstrap.stages.trainer import Round, Trainer
+from bootstrap.stages.visits import EpochDraws
 
 
 class SupervisedTrainer(Trainer[SftStep | DistillStep]):
@@ -40,7 +41,11 @@ class SupervisedTrainer(Trainer[SftStep | DistillStep]):
         context, plan = self.context, self.plan
         prompts = []
         levels = plan.levels(source.levels)
+        epochs = EpochDraws(context, plan, measured=source.measures) if source.draw == "epochs" else None
         for level, count in spread(source.prompts, levels, seed=self.seed("levels")):
+            if epochs is not None:
+                prompts += epochs.draw(level, count)
+                continue
             easier = num_easier_variants(count, level, source.easier_variants)
             draw = context.task.draw
             prompts += draw(level, count - easier, seed=self.seed("prompts", level))
@@ -144,6 +149,9 @@ class SupervisedTrainer(Trainer[SftStep | DistillStep]):
         examples = [rng.choice(self.newest) for _ in range(num_newest)]
         if (rest := count - num_newest) > 0:
             examples += replay_examples(self.context, self.plan, source.replay, self.encoder, count=rest, seed=seed)
+        if self.newest:
+            # Where the lineage has nothing to replay yet, the newest answers fill the batch.
+            examples += [rng.choice(self.newest) for _ in range(count - len(examples))]
         return examples
 
     def _references(self, source: References, count: int, *, seed: int) -> list[Example]:

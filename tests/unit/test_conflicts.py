@@ -410,6 +410,20 @@ CASES = [
         ("generations.steps.0.source.easier_variants=0",),
     ),
     Case(
+        steps.epochs_of_generated_tasks,
+        ("generations.steps.0.draw=epochs",),
+        "generations.steps[0].draw",
+        "epochs are of fixed data, and task addition has no end of prompts",
+        ("generations.steps.0.draw=random",),
+    ),
+    Case(
+        steps.epochs_of_generated_tasks,
+        ("generations.steps.0={type: sft, updates: 1, source: {type: rejection, draw: epochs}}",),
+        "generations.steps[0].source.draw",
+        "remove draw",
+        ("generations.steps.0.source.draw=null",),
+    ),
+    Case(
         steps.routes_to_no_task,
         (
             "generations.steps.0.distillation={loss: jsd, routes: [{teacher: base, task: product}]}",

@@ -7,7 +7,6 @@ import pytest
 from bootstrap.config.distillation import Distillation
 from bootstrap.config.sources import Rejection, Replay
 from bootstrap.config.tasks import AdditionTask
-from bootstrap.errors import RecipeError
 from bootstrap.prompts.build import build_task
 from bootstrap.selection.replay import PoolEntry, ReplayPool, draw_replay
 
@@ -151,9 +150,54 @@ def test_a_draw_has_golden_values():
     assert sources == ["r19", "617851b7155bd525", "369ae8eae0a78029", "65aadca136e11a3d", "r37", "r14"]
 
 
-def test_nothing_to_replay_is_one_clear_error():
-    with pytest.raises(RecipeError, match=r"nothing to replay on levels 5-6.*of level 9 .*use data: accumulate"):
-        draw(ReplayPool([entry("r", level=9)]), levels=[5, 6])
+def test_where_no_level_has_anything_the_references_of_all_base_levels_are_replayed():
+    shown = Counter(len(e.prompt_text) for e in draw(ReplayPool([entry("r", level=9)]), levels=[5, 6], count=400))
+    assert shown.keys() == {4, 6, 8, 10}
+    assert draw(ReplayPool(), levels=[5, 6], decay=0.5) == draw(ReplayPool(), levels=[1, 2, 3, 4], decay=0.5)
+
+
+SEVERAL = [
+    entry("a", prompt="x", completion="long answer"),
+    entry("b", prompt="y", completion="only"),
+    entry("c", prompt="x", completion="short", generation=2),
+    entry("d", prompt="x", completion="middling", generation=3),
+    entry("e", prompt="x", completion="SHORT", generation=3),
+    entry("f", prompt="x", completion="middling", generation=4),
+]
+
+
+@pytest.mark.parametrize(
+    ("answers", "kept"),
+    [("newest", {"f", "b"}), ("first", {"a", "b"}), ("shortest", {"e", "b"}), ("all", {"a", "b", "c", "d", "e"})],
+)
+def test_of_several_answers_to_a_prompt_those_asked_for_are_replayed(answers, kept):
+    pool = ReplayPool(SEVERAL).keeping(answers)
+    assert {e.rollout_id for e in pool.entries(5)} == kept and len(pool) == 2
+    assert {e.source for e in draw(pool, levels=[5])} == kept
+
+
+def test_a_pool_that_grows_serves_the_answers_that_came_last():
+    pool = ReplayPool(SEVERAL)
+    assert [e.rollout_id for e in pool.keeping("newest").entries(5)] == ["f", "b"]
+    pool.add([entry("g", prompt="y", generation=5)])
+    assert [e.rollout_id for e in pool.keeping("newest").entries(5)] == ["f", "g"]
+    assert [e.rollout_id for e in pool.latest(4).keeping("newest").entries(5)] == ["f"]
+    assert pool.digest() == ReplayPool([*SEVERAL, entry("g", prompt="y", generation=5)]).digest()
+
+
+def test_from_the_pool_alone_no_reference_is_replayed():
+    pool = ReplayPool([entry("low", level=1), entry("high", level=6)])
+    assert {e.source for e in draw(pool, levels=[1, 2], from_pool=True)} == {"low"}
+    assert {e.source for e in draw(pool, levels=[2, 3], from_pool=True)} == {"low", "high"}, "what there is"
+    assert draw(ReplayPool(), levels=[1, 2], from_pool=True) == []
+
+
+@pytest.mark.parametrize("names", [["low"], []])
+def test_from_the_pool_alone_references_come_as_the_floor_asks(names):
+    pool = ReplayPool([entry(name, level=1) for name in names])
+    examples = draw(pool, levels=[1], count=10, from_pool=True, min_reference_share=0.3)
+    assert sum(e.source not in names for e in examples) == 3
+    assert len(examples) == (10 if names else 3)
 
 
 def test_a_draw_of_none_needs_nothing():
@@ -212,6 +256,7 @@ def test_a_draw_above_the_floor_is_left_as_it_is():
         ({"decay": 0.5, "data": "latest"}, "set data: accumulate"),
         ({"decay": 0.5, "data": "references"}, "set data: accumulate"),
         ({"min_reference_share": 0.5, "data": "references"}, "remove it"),
+        ({"references": "min_share", "data": "references"}, "set data: accumulate"),
     ],
 )
 def test_settings_of_replay_that_cannot_act_are_refused(settings, remedy):
@@ -224,7 +269,16 @@ def test_settings_of_replay_that_cannot_act_are_refused(settings, remedy):
 def test_replay_beside_whole_batches_of_newest_answers_is_refused():
     with pytest.raises(ValueError, match=r"replay never acts beside newest_share 1.*lower newest_share"):
         Rejection(newest_share=1.0, replay={"data": "latest"})
+    with pytest.raises(ValueError, match=r"replay never acts beside newest_share 1"):
+        Rejection(newest_share=1.0, replay={"answers": "shortest"})
     assert Rejection(newest_share=1.0, replay={}).replay == Replay()
+
+
+@pytest.mark.parametrize("fixed", [True, False])
+def test_what_a_recipe_writes_out_is_read_again(fixed):
+    for settings in (Rejection(newest_share=1.0), Rejection(replay={"data": "references"}), Rejection()):
+        written = settings.written_out(fixed=fixed)
+        assert Rejection.model_validate(written.model_dump()) == written == written.written_out(fixed=not fixed)
 
 
 def test_rejection_and_distillation_share_the_settings_of_replay_and_their_defaults():

@@ -9,7 +9,7 @@ from bootstrap.config.unchecked import UncheckedRecipe
 
 def more_sampled_than_asked(recipe: UncheckedRecipe) -> Iterator[Conflict]:
     """Sampled prompts are among a level's held-out ones."""
-    sampled, prompts = recipe.evaluation.sampled, recipe.evaluation.prompts_per_level
+    sampled, prompts = recipe.evaluation.sampled, recipe.evaluation.most_prompts
     if sampled and sampled.prompts > prompts:
         yield Conflict(
             ("evaluation", "sampled", "prompts"),
@@ -20,7 +20,7 @@ def more_sampled_than_asked(recipe: UncheckedRecipe) -> Iterator[Conflict]:
 
 def no_level_large_enough(recipe: UncheckedRecipe) -> Iterator[Conflict]:
     """Some level has enough prompts to be tested on its own."""
-    least, prompts = recipe.gate.min_prompts, recipe.evaluation.prompts_per_level
+    least, prompts = recipe.gate.min_prompts, recipe.evaluation.most_prompts
     if least > prompts:
         yield Conflict(
             ("gate", "min_prompts"),
@@ -31,7 +31,7 @@ def no_level_large_enough(recipe: UncheckedRecipe) -> Iterator[Conflict]:
 
 def too_few_to_promote(recipe: UncheckedRecipe) -> Iterator[Conflict]:
     """Some compared generation would be promoted if it gained every prompt and lost none."""
-    prompts = recipe.evaluation.prompts_per_level
+    prompts = recipe.evaluation.most_prompts
     shares = recipe.num_compared if recipe.spends_over_lineage else 1
     lacking = []
     for _, stage in recipe.generations.parts():

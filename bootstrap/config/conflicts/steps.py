@@ -103,6 +103,20 @@ def easier_variants_of_one_operand(recipe: UncheckedRecipe) -> Iterator[Conflict
                 )
 
 
+def epochs_of_generated_tasks(recipe: UncheckedRecipe) -> Iterator[Conflict]:
+    """Prompts are drawn by epochs where they can be counted."""
+    if recipe.is_on_fixed_data:
+        return
+    for place, step in recipe.generation_steps():
+        for below, drawn in step.draws():
+            if drawn.draw == "epochs":
+                yield Conflict(
+                    (*place, *below, "draw"),
+                    f"epochs are of fixed data, and task {recipe.task.type} has no end of prompts, or several sources; "
+                    "remove draw, or use task: {type: file}",
+                )
+
+
 def routes_to_no_task(recipe: UncheckedRecipe) -> Iterator[Conflict]:
     """A teacher's route names a task that prompts come from."""
     known = tasks_of(recipe.task)
@@ -124,5 +138,6 @@ RULES = (
     hints_that_the_task_lacks,
     hints_never_shown,
     easier_variants_of_one_operand,
+    epochs_of_generated_tasks,
     routes_to_no_task,
 )
