@@ -27,6 +27,7 @@ from bootstrap.training import chat, lora, packing, precision
 from bootstrap.training import model as models
 from bootstrap.training.data_text import Letters, prompt_tokens
 from bootstrap.training.drift import divergence_from
+from bootstrap.training.late_ends import LateEnds
 from bootstrap.training.learner import Gradient, Learner
 from bootstrap.training.merge import merge
 
@@ -139,7 +140,14 @@ class Worker:
             return prompt_tokens(prompt, framing, letters=letters, encode=tokens)
 
         return TransformersEngine(
-            model, tokenizer, batch_rows=self.batch_rows, encode=encode, opening=framing.opening, compute=self._compute
+            model,
+            tokenizer,
+            batch_rows=self.batch_rows,
+            encode=encode,
+            opening=framing.opening,
+            stop=framing.choices.stop,
+            min_new_tokens=framing.choices.min_new_tokens,
+            compute=self._compute,
         )
 
     def _compute(self) -> AbstractContextManager[Any]:
@@ -244,6 +252,7 @@ class Worker:
             recompute=self.training.gradient_checkpointing,
             critic=critic,
             packed=self.training.packing,
+            late_ends=LateEnds(self.engine.eos.tolist(), self.engine.min_new_tokens),
         )
 
     def gradient(self, batch: Batch) -> Gradient:
