@@ -51,7 +51,7 @@ _KINDS = {"diagnostics": "health"}
 """Kind of an artifact -> what schema 3 calls it."""
 _FILES: Mapping[str, Mapping[str, str]] = {"health": {"diagnostics.json": "health.json"}}
 """Kind in schema 3 -> file -> what it is called in such an artifact."""
-_OWN = frozenset({"options", "json_schema", "config", "levels"})
+_OWN = frozenset({"options", "json_schema", "config", "levels", "template_arguments"})
 """Settings whose value is a user's own data, or holds no section: every name in it stays, in either direction."""
 _OWN_OF_PLUGIN = frozenset({"settings"})
 """Settings of sections of type `plugin` to which this applies too; elsewhere they hold sections."""

@@ -31,6 +31,7 @@ from bootstrap.training import chat, lora, packing, precision
 from bootstrap.training import model as models
 from bootstrap.training.data_text import Letters, prompt_tokens
 from bootstrap.training.drift import divergence_from
+from bootstrap.training.late_ends import LateEnds
 from bootstrap.training.learner import Gradient, Learner
 from bootstrap.training.merge import merge
 from bootstrap.training.shortage import is_of_memory
@@ -175,6 +176,8 @@ class Worker:
             batch_rows=self.batch_rows,
             encode=encode,
             opening=framing.opening,
+            stop=framing.choices.stop,
+            min_new_tokens=framing.choices.min_new_tokens,
             compute=self._compute,
             room=self._room(model),
         )
@@ -311,6 +314,7 @@ class Worker:
             recompute=self.training.gradient_checkpointing,
             critic=critic,
             packed=self.training.packing,
+            late_ends=LateEnds(self.engine.eos.tolist(), self.engine.min_new_tokens),
             room=self.room,
         )
 

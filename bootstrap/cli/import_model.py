@@ -36,7 +36,9 @@ def import_from(source: str, folder: Path, *, licence: str | None) -> str:
     files = {**found.files, IMPORT: to_file(facts)}
     write_new_folder(folder, files)
     told = facts["licence"] or "not named by the source; state it with --licence"
-    return (
-        f"{found.num_parameters:,} parameters, fingerprint {facts['fingerprint'][:16]}, licence {told}\n"
-        f"start from it in a recipe: base: {{model: {{type: folder, path: {folder}}}}}"
-    )
+    lines = [
+        f"{found.num_parameters:,} parameters, fingerprint {facts['fingerprint'][:16]}, licence {told}",
+        *found.findings,
+        f"start from it in a recipe: base: {{model: {{type: folder, path: {folder}}}}}",
+    ]
+    return "\n".join(lines)

@@ -3,33 +3,42 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from bootstrap.config.base import ByType, OnDisk, Settings
+from bootstrap.canonical import sha256
+from bootstrap.config.base import ByType, Later, OnDisk, Settings
+from bootstrap.config.few_shot import ExampleFile, as_file
 from bootstrap.ids import ForeignGeneration
 
 SPECIAL_TOKENS = ("<pad>", "<bos>", "<eos>", "<unk>")
 """First entries of a scratch model's vocabulary, in order; the task's characters follow."""
-MODEL_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors")
-"""Files that a Hugging Face folder needs to be read as a model."""
+RESERVED_ARGUMENTS = frozenset(
+    {
+        "add_generation_prompt",
+        "chat_template",
+        "continue_final_message",
+        "conversation",
+        "documents",
+        "max_length",
+        "messages",
+        "padding",
+        "return_assistant_tokens_mask",
+        "return_dict",
+        "return_tensors",
+        "tokenize",
+        "tokenizer_kwargs",
+        "tools",
+        "truncation",
+    }
+)
+"""Arguments of `apply_chat_template` that are no setting of the template."""
 
 
 def scratch_vocabulary(characters: Sequence[str]) -> dict[str, int]:
     """Return token -> id of a model from scratch over a task's `characters`, which may include tags."""
     return {token: index for index, token in enumerate((*SPECIAL_TOKENS, *characters))}
-
-
-def missing_files(folder: Path) -> str | None:
-    """Return a message with the `MODEL_FILES` that a folder lacks and the remedy; None when it has all."""
-    missing = [name for name in MODEL_FILES if not (folder / name).is_file()]
-    if not missing:
-        return None
-    return (
-        f"{folder} lacks {', '.join(missing)}; save the model and its fast tokenizer with save_pretrained, "
-        "weights in one safetensors file (max_shard_size)"
-    )
 
 
 class ModelSettings(Settings):
@@ -143,16 +152,48 @@ class PretrainedModel(FolderModel):
     prompt as it is."""
     system: str | None = Field(default=None, min_length=1)
     """System prompt before each user's turn; null leaves the template's own."""
+    template_arguments: Annotated[dict[str, bool | int | float | str | None], Later({})] = Field(default={})
+    """Arguments of the chat template, as `{enable_thinking: false}`; each must be one that the template reads."""
+    examples: Annotated[
+        ExampleFile | None, BeforeValidator(as_file, json_schema_input_type=ExampleFile | str | None), Later(None)
+    ] = None
+    """Few-shot examples before each prompt: a JSON Lines file with `prompt` and `answer`. In a chat template they are
+    earlier turns; with `chat: plain` they are text, `Question: ...` and `Answer:` on lines of their own, and the prompt
+    takes the same form."""
+    stop: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Later([])] = ()
+    """Texts that end an answer, beside its end tokens; the answer is what stands before the first of them."""
+    min_new_tokens: Annotated[int, Later(0)] = Field(default=0, ge=0)
+    """Tokens before which an answer cannot end: end tokens have probability zero there, in sampling and in the policy
+    gradient alike. A stop text ends an answer at once."""
+
+    def __hash__(self) -> int:
+        # The arguments are a dictionary, which has no hash of its own.
+        return int(sha256(self.model_dump_json().encode())[:15], 16)
 
     @property
     def as_pretrained(self) -> "PretrainedModel":
         return self
 
+    def pinned(self) -> Self:
+        """Return the model with the hash of the few-shot file. Raises ValueError, with the remedy, if it is no such."""
+        if self.examples is None:
+            return self
+        return self.model_copy(update={"examples": self.examples.pinned()})
+
     @model_validator(mode="after")
     def _system_prompt_is_shown(self) -> "PretrainedModel":
         if self.system is not None and self.chat == "plain":
             raise ValueError("a system prompt has no effect with chat plain; remove system, or set chat: template")
+        if self.template_arguments and self.chat == "plain":
+            raise ValueError("template_arguments have no effect with chat plain; remove them, or set chat: template")
         return self
+
+    @field_validator("template_arguments")
+    @classmethod
+    def _arguments_of_the_template(cls, arguments: dict[str, object]) -> dict[str, object]:
+        if taken := sorted(RESERVED_ARGUMENTS & arguments.keys()):
+            raise ValueError(f"{', '.join(taken)} cannot be set; name arguments that the template itself reads")
+        return arguments
 
 
 class GenerationModel(ModelSettings):

@@ -5,12 +5,15 @@ Weights are not read. Checks of settings alone are in `conflicts/`.
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from bootstrap.config.base import Place
-from bootstrap.config.base_model import ModelSettings, missing_files, scratch_vocabulary
+from bootstrap.config.base_model import ModelSettings, scratch_vocabulary
+from bootstrap.config.generations import Generations, Stage
+from bootstrap.config.model_files import missing_files
 from bootstrap.config.model_origins import ModelOrigins
 from bootstrap.config.models import outside_model
 from bootstrap.config.problems import RecipeProblem
@@ -18,12 +21,15 @@ from bootstrap.config.recipe import Recipe
 from bootstrap.config.steps import Step
 from bootstrap.config.tasks import SingleTask, Task, tasks_of, with_tasks
 
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/(?P<name>[A-Za-z0-9][\w.-]*)(@[\w./-]+)?")
+"""`owner/name` or `owner/name@revision`."""
+
 
 def folder_problems(recipe: Recipe) -> Iterator[RecipeProblem]:
     """Yield problems of the Hugging Face folders that the recipe names: missing files, vocabularies that do not fit."""
     if (folder := recipe.base.model.folder) is not None:
         place = ("base", "model", "path")
-        if problem := _folder_problem(folder):
+        if problem := _folder_problem(folder, written=recipe.base.model.written):
             yield RecipeProblem(place, problem)
         else:
             tokenizer, config = (_json(folder / name) for name in ("tokenizer.json", "config.json"))
@@ -31,7 +37,9 @@ def folder_problems(recipe: Recipe) -> Iterator[RecipeProblem]:
     for place, stage in recipe.generations.parts():
         for below, name in stage.named():
             model = outside_model(name)
-            if model is not None and model.folder is not None and (problem := _folder_problem(model.folder)):
+            if model is None or model.folder is None:
+                continue
+            if problem := _folder_problem(model.folder, written=model.written):
                 yield RecipeProblem(("generations", *place, *below, "path"), problem)
     yield from _comparison_problems(recipe)
 
@@ -93,8 +101,8 @@ def _context(folder: Path) -> int | None:
 
 
 def with_files_pinned(recipe: Recipe) -> tuple[Recipe, list[RecipeProblem]]:
-    """Return the recipe with the hashes of tasks' files and of the user's own code, and the problems of reading
-    them."""
+    """Return the recipe with the hashes of tasks' files, of few-shot examples and of the user's own code, and the
+    problems of reading them."""
     problems: list[RecipeProblem] = []
 
     def pinned(place: Place, step: Step) -> Step:
@@ -113,7 +121,10 @@ def with_files_pinned(recipe: Recipe) -> tuple[Recipe, list[RecipeProblem]]:
     changes = {
         "task": _pinned(recipe.task, ("task",), problems),
         "evaluation": recipe.evaluation.model_copy(update={"panel": panel}),
-        "generations": recipe.generations.with_steps(pinned),
+        "generations": _with_starts_pinned(recipe.generations.with_steps(pinned), problems),
+        "base": recipe.base.model_copy(
+            update={"model": _model_pinned(recipe.base.model, ("base", "model"), problems)},
+        ),
     }
     return recipe.model_copy(update=changes), problems
 
@@ -129,19 +140,51 @@ def _pinned(task: Task, place: Place, problems: list[RecipeProblem]) -> Task:
     return with_tasks(task, pinned)
 
 
+def _with_starts_pinned(generations: Generations, problems: list[RecipeProblem]) -> Generations:
+    """Return the generations with the examples of the models that stages start from pinned, as `_model_pinned`."""
+    if generations.stages is None:
+        return generations
+    stages = list[Stage]()
+    for index, stage in enumerate(generations.stages):
+        model = outside_model(stage.init)
+        place = ("generations", "stages", index, "init")
+        stages.append(
+            stage if model is None else stage.model_copy(update={"init": _model_pinned(model, place, problems)})
+        )
+    return generations.model_copy(update={"stages": tuple(stages)})
+
+
+def _model_pinned(model: ModelSettings, place: Place, problems: list[RecipeProblem]) -> ModelSettings:
+    """Return a model with the hash of its few-shot examples; a file that cannot be read joins `problems`."""
+    if (pretrained := model.as_pretrained) is None:
+        return model
+    try:
+        return pretrained.pinned()
+    except ValueError as error:
+        problems.append(RecipeProblem((*place, "examples"), str(error)))
+    return model
+
+
 # --- one folder --------------------------------------------------------------------------------------------------
 
 
-def _folder_problem(folder: Path) -> str | None:
-    """Return the problem of a model's folder with the remedy; None without one."""
+def _folder_problem(folder: Path, *, written: str | None = None) -> str | None:
+    """Return the problem of a model's folder with the remedy; None without one. `written`: as the recipe names it."""
     try:
-        return _content_problem(folder)
+        return _content_problem(folder, written)
     except OSError as error:
         return f"cannot read {error.filename or folder}: {error.strerror}; make the folder and its files readable"
 
 
-def _content_problem(folder: Path) -> str | None:
+def _content_problem(folder: Path, written: str | None) -> str | None:
     if not folder.is_dir():
+        if written is not None and (hub := _HUB_ID.fullmatch(written)):
+            target, recipe_folder = f"models/{hub['name'].lower()}", folder.parents[written.count("/")]
+            return (
+                f"there is no folder {folder}; if {written} is a model on the hub, fetch it with `bootstrap import "
+                f"{written} {recipe_folder / target}` and set path: {target}; relative paths start at the recipe's "
+                "folder"
+            )
         return (
             f"there is no folder {folder}; fetch it with `bootstrap import SOURCE DIR`, or mend the path: relative "
             "ones start at the recipe's folder"

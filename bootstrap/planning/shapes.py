@@ -15,7 +15,7 @@ from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError
 from bootstrap.records import Checkpoint
 from bootstrap.stages.encoding import Encoder
-from bootstrap.training.chat import framed
+from bootstrap.training.chat import framed_by
 
 SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")
 """What a configuration in Hugging Face terms must give."""
@@ -104,7 +104,5 @@ class PlannedModel:
         if model is None:
             return None
         texts = (path for path in Path(model.path).iterdir() if path.suffix in (".json", ".jinja"))
-        files = framed(
-            {path.name: path.read_bytes() for path in texts}, chat=model.chat == "template", system=model.system
-        )
+        files = framed_by({path.name: path.read_bytes() for path in texts}, model)
         return Encoder(Checkpoint(fingerprint="", files=files))

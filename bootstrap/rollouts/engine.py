@@ -19,6 +19,7 @@ from bootstrap.memory import Room
 from bootstrap.records import Finish, Request, Rollout, Sampling
 from bootstrap.rollouts.cache import key_value_cache
 from bootstrap.rollouts.sampling import distribution, draw, entropy, uniform
+from bootstrap.rollouts.stop import StopTexts
 
 COMPACT_SHARE = 0.125
 """Share of finished rows from which they are removed; removal copies the cache."""
@@ -36,8 +37,9 @@ class TransformersEngine:
     """Samples from a model in memory; the learner may change the same weights between calls.
 
     `encode`: prompt text -> tokens, by default the tokenizer's own; `opening`: prompt text -> the text before its
-    completions, such as an open reasoning tag at the prompt's end, by default none; `compute`: context of the model's
-    blocks, such as autocast; `room`: bounds of memory, asked before each batch.
+    completions, such as an open reasoning tag at the prompt's end, by default none; `stop`: texts that end an answer,
+    which is what stands before them; `min_new_tokens`: before so many tokens no end token can be drawn; `compute`:
+    context of the model's blocks, such as autocast; `room`: bounds of memory, asked before each batch.
     """
 
     def __init__(
@@ -48,6 +50,8 @@ class TransformersEngine:
         batch_rows: int,
         encode: Callable[[str], tuple[int, ...]] | None = None,
         opening: Callable[[str], str] = lambda prompt: "",
+        stop: Sequence[str] = (),
+        min_new_tokens: int = 0,
         compute: Callable[[], AbstractContextManager[Any]] = nullcontext,
         room: Room | None = None,
     ) -> None:
@@ -57,6 +61,8 @@ class TransformersEngine:
         self.batch_rows = batch_rows
         self.encode = encode or (lambda text: tuple(tokenizer.encode(text)))
         self.opening = opening
+        self.stop = StopTexts(stop, self._decoded)
+        self.min_new_tokens = min_new_tokens
         self.compute = compute
         self.rows = model.get_input_embeddings().get_parameter("weight").shape[0]
         self.eos = torch.tensor(self._ends())
@@ -102,6 +108,11 @@ class TransformersEngine:
         Beyond float rounding a result depends on its prompt, its seed and the weights alone. Log-probabilities of
         greedy completions (temperature 0) are those of temperature 1.
         """
+        if self.min_new_tokens >= sampling.max_new_tokens:
+            raise RecipeError(
+                f"base.model.min_new_tokens {self.min_new_tokens} leaves no room for the end of an answer of at most "
+                f"{sampling.max_new_tokens} tokens; lower it, or raise the answers' limit (task.max_answer_tokens)"
+            )
         was_training = self.model.training
         self.model.eval()
         encoded = {text: self._encoded(text) for text in {r.prompt.text for r in requests}}
@@ -178,8 +189,11 @@ class TransformersEngine:
         stopped_B = torch.zeros(num_rows, dtype=torch.bool)
         alive = torch.arange(num_rows)
         seeds_B = np.array([r.seed for r in requests], dtype=np.uint64)
+        ends_E = self.eos.to(self.device)
         for position in range(limit):
             self.room.beat()
+            if position < self.min_new_tokens:
+                logits_BV = logits_BV.index_fill(-1, ends_E, -torch.inf)
             dist_BV = distribution(
                 logits_BV, temperature=sampling.temperature, top_k=sampling.top_k, top_p=sampling.top_p
             )
@@ -192,6 +206,9 @@ class TransformersEngine:
             logprobs_BR[alive, position] = dist_BV.gather(-1, token_B.unsqueeze(-1)).squeeze(-1).cpu()
             entropies_BR[alive, position] = entropy(dist_BV).cpu()
             ended_B = torch.isin(drawn_B, self.eos) & ~stopped_B[alive]
+            if self.stop:
+                open_B = (~stopped_B[alive] & ~ended_B).nonzero().squeeze(-1)
+                ended_B[open_B[self.stop.reached(tokens_BR[alive[open_B], : position + 1])]] = True
             lengths_B[alive[ended_B]] = position + 1
             stopped_B[alive[ended_B]] = True
             running_B = ~stopped_B[alive]
@@ -226,12 +243,8 @@ class TransformersEngine:
             requests, tokens_BR.tolist(), logprobs_BR.tolist(), entropies_BR.tolist(), lengths, stopped, strict=True
         )
         kept = [(r, t[:n], lp[:n], e[:n], s) for r, t, lp, e, n, s in rows]
-        # Special tokens before the final end of sequence stay visible, so that none hides inside an answer.
-        texts = self.tokenizer.batch_decode(
-            [t[:-1] if s else t for _, t, _, _, s in kept],
-            skip_special_tokens=False,
-            clean_up_tokenization_spaces=False,
-        )
+        ends = set(self.eos.tolist())
+        texts = self._decoded([t[:-1] if s and t[-1] in ends else t for _, t, _, _, s in kept])
         openings = {text: self.opening(text) for text in {r.prompt.text for r in requests}}
         return [
             Rollout.to(
@@ -240,9 +253,13 @@ class TransformersEngine:
                 tokens=tuple(tokens),
                 logprobs=tuple(logprobs),
                 entropies=tuple(entropies),
-                text=openings[request.prompt.text] + text,
+                text=openings[request.prompt.text] + self.stop.before(text),
                 finish=Finish.STOP if ended else Finish.LENGTH,
                 policy=policy,
             )
             for (request, tokens, logprobs, entropies, ended), text in zip(kept, texts, strict=True)
         ]
+
+    def _decoded(self, tokens: list[list[int]]) -> list[str]:
+        """Return texts in which special tokens are visible, so that none hides inside an answer."""
+        return self.tokenizer.batch_decode(tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False)

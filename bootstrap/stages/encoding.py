@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from bootstrap.errors import RecipeError
 from bootstrap.records import Checkpoint, Example
-from bootstrap.training.chat import framing_of, without_opening
+from bootstrap.training.chat import framing_of, taught_end, without_opening
 from bootstrap.training.data_text import Letters
 from bootstrap.training.special_tokens import end_id
 
@@ -24,7 +24,8 @@ class Encoder:
         settings = json.loads(checkpoint.files["tokenizer_config.json"])
         # An adapter's folder has no configuration; its base has been read by then.
         self.rows = json.loads(checkpoint.files.get("config.json", b"{}")).get("vocab_size")
-        self.eos = end_id(self.tokenizer, settings, rows=self.rows)
+        self.eos = end_id(self.tokenizer, taught_end(checkpoint.files), rows=self.rows)
+        """What training teaches as the end of an answer: the chat template's end of turn, or the end of sequence."""
         match settings.get("unk_token"):
             case None:
                 self.unknown = None
@@ -35,7 +36,7 @@ class Encoder:
         self.letters = Letters(self.tokenizer)
 
     def encode(self, examples: Sequence[Example]) -> list[Example]:
-        """Return the text examples with tokens; each completion ends with the end-of-sequence token.
+        """Return the text examples with tokens; each completion ends with `eos`.
 
         They keep the prompt's text, which the id of a reference does not lead to. Raises RecipeError for a text with a
         token that the model has no row for.

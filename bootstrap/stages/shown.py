@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from bootstrap.ledger_records import Generation
 from bootstrap.store.lineage_store import LineageStore
-from bootstrap.training.chat import PROMPTING, TEMPLATE, Framing, framing_of
+from bootstrap.training.chat import TEMPLATE, Framing, framing_of
+from bootstrap.training.choices import PROMPTING
 
 FILES = ("tokenizer_config.json", PROMPTING, TEMPLATE)
 """Files of the weights' artifact that say how prompts are framed."""

@@ -3,11 +3,13 @@
 Left out: which generation a name means (`resolver.py`), and a fork's origin (`origin.py`).
 """
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from bootstrap.config.base_model import ModelSettings, PretrainedModel
-from bootstrap.errors import RecipeError
+from bootstrap.config.model_files import INDEX, WEIGHTS, missing_files, shards_of
+from bootstrap.errors import RecipeError, StoreCorrupt
 from bootstrap.records import Checkpoint
 from bootstrap.seeds import derive_seed
 from bootstrap.stages.context import Context
@@ -16,7 +18,8 @@ from bootstrap.store.artifacts import Artifact
 from bootstrap.store.fingerprint import base_fingerprint, fingerprint_model
 from bootstrap.store.ledger import Entry
 from bootstrap.store.pretrained import IMPORT, other_weights, taken_over
-from bootstrap.training.chat import framed
+from bootstrap.store.shards import joined
+from bootstrap.training.chat import framed_by
 
 MODEL_SUFFIXES = {".json", ".safetensors", ".jinja"}
 
@@ -74,25 +77,36 @@ def read_model_folder(folder: Path) -> dict[str, bytes]:
     Raises RecipeError when some are missing, and when the folder's `import.json` is about other weights: licence and
     origin would be told of another model.
     """
+    if missing := missing_files(folder):
+        raise RecipeError(missing)
     names = sorted(path.name for path in folder.glob("*") if path.suffix in MODEL_SUFFIXES)
-    wanted = ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors")
-    if missing := [name for name in wanted if name not in names]:
-        raise RecipeError(
-            f"{folder} lacks {', '.join(missing)}; save the model and its fast tokenizer with save_pretrained, "
-            "weights in one safetensors file (max_shard_size)"
-        )
-    files = {name: (folder / name).read_bytes() for name in names}
+    if WEIGHTS in names:
+        files = {name: (folder / name).read_bytes() for name in names}
+    else:
+        # Beside shards, other safetensors files are other forms of the same weights.
+        files = {name: (folder / name).read_bytes() for name in names if not name.endswith(".safetensors")}
+        files[WEIGHTS] = _joined(folder, files.pop(INDEX))
     if (found := other_weights(files)) is not None:
         raise RecipeError(
-            f"{folder / IMPORT} is about another model: {wanted[-1]} holds {found}; `bootstrap import` the model again "
+            f"{folder / IMPORT} is about another model: {WEIGHTS} holds {found}; `bootstrap import` the model again "
             f"(or export the generation again), or remove {IMPORT} if the weights are your own"
         )
     return taken_over(files)
 
 
+def _joined(folder: Path, index: bytes) -> bytes:
+    """Return the weights of a folder's shards as one file."""
+    shards = shards_of(json.loads(index))
+    assert shards is not None, "missing_files has read the index"
+    try:
+        return joined([(str(folder / name), (folder / name).read_bytes()) for name in shards])
+    except StoreCorrupt as error:
+        raise RecipeError(f"{error}; or fetch the model again with `bootstrap import`") from error
+
+
 def _pretrained(model: PretrainedModel | None) -> dict[str, bytes]:
     assert model is not None, "every other model has been dealt with"
-    return framed(read_model_folder(Path(model.path)), chat=model.chat == "template", system=model.system)
+    return framed_by(read_model_folder(Path(model.path)), model)
 
 
 def _base(context: Context, entries: Sequence[Entry]) -> Checkpoint:

@@ -58,15 +58,23 @@ def fingerprint_safetensors(data: bytes) -> str:
 
     Raises StoreCorrupt if the header cannot be read or the tensors do not cover the file's body exactly.
     """
+    return sha256_of(
+        part
+        for name, (dtype, shape, values) in sorted(tensors_of(data).items())
+        for part in (canonical_json([name, dtype, shape]) + b"\n", values)
+    )
+
+
+def tensors_of(data: bytes) -> dict[str, tuple[str, list[int], memoryview]]:
+    """Return tensor name -> (dtype, shape, bytes) of a safetensors file.
+
+    Raises StoreCorrupt as `fingerprint_safetensors`.
+    """
     try:
         tensors, body = _parse(data)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreCorrupt(f"the weights are no valid safetensors file: {error}; restore them from a copy") from error
-    return sha256_of(
-        part
-        for name, (dtype, shape, begin, end) in sorted(tensors.items())
-        for part in (canonical_json([name, dtype, shape]) + b"\n", body[begin:end])
-    )
+    return {name: (dtype, shape, body[begin:end]) for name, (dtype, shape, begin, end) in tensors.items()}
 
 
 def _parse(data: bytes) -> tuple[dict[str, tuple[str, list[int], int, int]], memoryview]:

@@ -34,6 +34,8 @@ class MicroBatch:
     """Sequence index of each completion token (N); its row without packing."""
     position_N: Tensor
     """Column of the token's predictor, the position before it."""
+    number_N: Tensor
+    """The token's number in its completion, from 0."""
     targets_N: Tensor
     advantages_N: Tensor
     old_logprobs_N: Tensor
@@ -125,6 +127,7 @@ def _collate(part: list[list[Example]], *, pad: int, packed: bool) -> MicroBatch
         own = {
             "row_N": [number] * count,
             "position_N": range(start + num_prompt - 1, start + len(tokens) - 1),
+            "number_N": range(count),
             "targets_N": tokens[num_prompt:],
             "advantages_N": example.advantages or zeros,
             "old_logprobs_N": example.logprobs if is_rl else zeros,

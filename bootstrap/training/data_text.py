@@ -50,7 +50,7 @@ class Letters:
         """Return the tokens of a framed prompt. Raises RecipeError when the template refuses the prompt."""
         assert self._controls is not None, "a prompt without control tokens is tokenised as usual"
         if framing.template is None:
-            return self.tokens(prompt, adds_special_tokens=framing.adds_special_tokens)
+            return self.tokens(framing.text(prompt), adds_special_tokens=framing.adds_special_tokens)
         brought = self._controls.findall(prompt)
         numbers = iter(range(len(brought)))
         mark = _mark(prompt)

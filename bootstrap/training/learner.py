@@ -26,6 +26,7 @@ from bootstrap.records import Batch, Example
 from bootstrap.training import packing
 from bootstrap.training.batch import MicroBatch, micro_batches
 from bootstrap.training.critic import Critic, build_optimizer
+from bootstrap.training.late_ends import ANYTIME, LateEnds
 from bootstrap.training.loss import (
     anchor_penalty,
     cross_entropy,
@@ -64,7 +65,7 @@ class Learner:
     """Weights under training: model, optional critic, optimizers, and the frozen models of its streams (`teachers`).
 
     `compute`: context of a model's blocks, such as autocast; `recompute`: keep only the blocks' inputs for the backward
-    pass; `room`: bounds of memory, asked before each pass.
+    pass; `late_ends`: end tokens that the policy cannot draw at first; `room`: bounds of memory, asked before each pass.
     """
 
     def __init__(
@@ -79,9 +80,11 @@ class Learner:
         recompute: bool = False,
         critic: ValueHead | None = None,
         packed: bool = False,
+        late_ends: LateEnds = ANYTIME,
         room: Room | None = None,
     ) -> None:
         self.model = model
+        self.late_ends = late_ends
         self.room = room or Room()
         self.pad = model.config.pad_token_id or 0
         self.shape = shape
@@ -123,9 +126,9 @@ class Learner:
             logits_NV = head(self.model)(hidden_ND)
             logprobs_N = _logprobs(logits_NV, micro.targets_N)
             is_rl_N = micro.is_rl_N
-            policy_N = (
-                logprobs_N if batch.temperature == 1 else _logprobs(logits_NV / batch.temperature, micro.targets_N)
-            )
+            policy_N = logprobs_N
+            if batch.temperature != 1 or self.late_ends.first:
+                policy_N = _logprobs(self.late_ends.without(logits_NV, micro) / batch.temperature, micro.targets_N)
             advantages_N, held = self._with_kl_targets(examples, micro, policy_N, temperature=batch.temperature)
             policy = policy_gradient(
                 policy_N[is_rl_N],
@@ -201,7 +204,8 @@ class Learner:
         for part, host in self._passes(examples):
             micro = host.to(self.device)
             hidden_ND = self._hidden(self.model, micro)
-            logprobs_N = _logprobs(head(self.model)(hidden_ND) / temperature, micro.targets_N)
+            logits_NV = self.late_ends.without(head(self.model)(hidden_ND), micro)
+            logprobs_N = _logprobs(logits_NV / temperature, micro.targets_N)
             values_N = self.critic(hidden_ND) if self.critic is not None else None
             rewards_N = self._token_rewards(part, micro, logprobs_N, temperature=temperature)
             for row, example in enumerate(part):
@@ -228,7 +232,8 @@ class Learner:
         rewards_N = torch.zeros_like(logprobs_N)
         for fingerprint, rows in _rows_by_kl_target(examples).items():
             mine_N, logits_NV = self._frozen_logits(fingerprint, rows, micro)
-            kl_target_N = _kl_target_logprobs(logits_NV.float() / temperature, micro.targets_N[mine_N])
+            logits_NV = self.late_ends.without(logits_NV.float(), micro, mine_N)
+            kl_target_N = _kl_target_logprobs(logits_NV / temperature, micro.targets_N[mine_N])
             own_N, form = logprobs_N[mine_N], KlForm.REWARD_K1
             weight_R = logprobs_N.new_tensor([_weight(example, fingerprint, form) for example in examples])
             estimate_N = kl_estimate(own_N, _mask_unknown_tokens(kl_target_N, own_N), estimator="k1")
@@ -252,7 +257,8 @@ class Learner:
             held = held + anchor_penalty(logprobs_N, micro.old_logprobs_N, micro.anchor_penalty_weights_N)
         for fingerprint, rows in _rows_by_kl_target(examples).items():
             mine_N, logits_NV = self._frozen_logits(fingerprint, rows, micro)
-            kl_target_N = _kl_target_logprobs(logits_NV.float() / temperature, micro.targets_N[mine_N])
+            logits_NV = self.late_ends.without(logits_NV.float(), micro, mine_N)
+            kl_target_N = _kl_target_logprobs(logits_NV / temperature, micro.targets_N[mine_N])
             row_N, scale_N = micro.row_N[mine_N], micro.loss_scale_N[mine_N]
             for form in KlForm:
                 weight_R = logprobs_N.new_tensor([_weight(example, fingerprint, form) for example in examples])

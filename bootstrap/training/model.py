@@ -31,7 +31,8 @@ from bootstrap.errors import RecipeError
 from bootstrap.records import Checkpoint
 from bootstrap.store.fingerprint import MODEL_WEIGHTS, fingerprint_safetensors
 from bootstrap.store.pretrained import IMPORT
-from bootstrap.training.chat import PROMPTING
+from bootstrap.training.chat import taught_end
+from bootstrap.training.choices import PROMPTING
 from bootstrap.training.special_tokens import end_id, ends_named, token_text
 
 
@@ -91,9 +92,9 @@ def build_scratch(
 def load(files: Mapping[str, bytes]) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """Return model (float32) and tokenizer from a folder's files.
 
-    The generation configuration then names every token that ends an answer: those of both configuration files and the
-    tokenizer's. Raises RecipeError for weights that do not fit the configuration or are not finite, and for an end of
-    sequence that is no token of the model.
+    The generation configuration then names every token that ends an answer: those of both configuration files, the
+    tokenizer's and the chat template's. Raises RecipeError for weights that do not fit the configuration or are not
+    finite, and for an end of sequence that is no token of the model.
     """
     settings = json.loads(files["config.json"])
     config = AutoConfig.for_model(**settings)
@@ -131,7 +132,7 @@ def load(files: Mapping[str, bytes]) -> tuple[PreTrainedModel, PreTrainedTokeniz
     if "generation_config.json" in files:
         model.generation_config = GenerationConfig.from_dict(json.loads(files["generation_config.json"]))
     tokenizer = _load_tokenizer(files, rows=len(embedding(model)))
-    _name_ends(model, [*ends_named(settings), *ends_named(inner)], tokenizer)
+    _name_ends(model, [*ends_named(settings), *ends_named(inner)], tokenizer, taught=taught_end(files))
     _check_head(model.eval())
     return model, tokenizer
 
@@ -180,15 +181,18 @@ def _correct_special_tokens(config: PretrainedConfig, settings: Mapping[str, Any
             config.pad_token_id = pad
 
 
-def _name_ends(model: PreTrainedModel, others: Sequence[int], tokenizer: PreTrainedTokenizerFast) -> None:
+def _name_ends(
+    model: PreTrainedModel, others: Sequence[int], tokenizer: PreTrainedTokenizerFast, *, taught: str | None
+) -> None:
     """Let the generation configuration name every end token, so that the sampler stops at the end that is taught.
 
-    `others`: those that config.json names.
+    `others`: those that config.json names; `taught`: the end that training teaches.
     """
     generation = model.generation_config
     assert generation is not None, "a causal language model has a generation configuration"
-    named, taught = ends_named({"eos_token_id": generation.eos_token_id}), cast("int | None", tokenizer.eos_token_id)
-    known = (*named, *others, *(() if taught is None else (taught,)))
+    named, own = ends_named({"eos_token_id": generation.eos_token_id}), cast("int | None", tokenizer.eos_token_id)
+    shown = None if taught is None else tokenizer.backend_tokenizer.token_to_id(taught)
+    known = (*named, *others, *(end for end in (own, shown) if end is not None))
     ends = [end for end in dict.fromkeys(known) if 0 <= end < len(embedding(model))]
     # A file that names them all stays as it is.
     if set(ends) != set(named):
@@ -230,7 +234,7 @@ def _load_tokenizer(files: Mapping[str, bytes], *, rows: int) -> PreTrainedToken
     tokenizer = Tokenizer.from_str(files["tokenizer.json"].decode())
     tokens = {name: token_text(settings, name) for name in ("pad_token", "bos_token", "eos_token", "unk_token")}
     if tokens["eos_token"] is not None:
-        end_id(tokenizer, settings, rows=rows)
+        end_id(tokenizer, tokens["eos_token"], rows=rows)
     kept = {name: text for name, text in tokens.items() if text is not None and tokenizer.token_to_id(text) is not None}
     kept |= {name: settings[name] for name in ("padding_side", "model_max_length") if name in settings}
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **kept)

@@ -9,14 +9,13 @@ Left out: quantised weights other than GGUF's (which are dequantised here), mode
 
 import json
 import traceback
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
-import safetensors.torch
 import torch
 import yaml
 from gguf import GGUFReader
@@ -27,15 +26,16 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from bootstrap.canonical import json_file, sha256
-from bootstrap.config.base_model import MODEL_FILES
-from bootstrap.errors import RecipeError
+from bootstrap.config.model_files import INDEX, MODEL_FILES, shards_of
+from bootstrap.errors import RecipeError, StoreCorrupt
 from bootstrap.store.fingerprint import ADAPTER_CONFIG, MODEL_WEIGHTS
+from bootstrap.store.shards import joined
 from bootstrap.training import fidelity, shortage
 from bootstrap.training import model as models
 from bootstrap.training.chat import TEMPLATE, template_of
-from bootstrap.training.special_tokens import NAMES, token_text
+from bootstrap.training.report import Facts, findings
+from bootstrap.training.special_tokens import NAMES, ends_named, token_text
 
-INDEX = "model.safetensors.index.json"
 HUB_FILES = ("*.json", "*.safetensors", "*.jinja", "README.md")
 """Files fetched from a repository: no code, nothing pickled."""
 PICKLED = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
@@ -70,6 +70,21 @@ class Imported:
     licence: str | None
     """As the source names it (mostly an SPDX id); None if it names none."""
     num_parameters: int
+    findings: Sequence[str]
+    """Lines on what its files say of ends, padding, template and weights (`report.py`)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Read:
+    """A source's files as they will be stored, before the model is opened."""
+
+    files: Mapping[str, bytes]
+    source: Mapping[str, str]
+    licence: str | None
+    corrections: Sequence[str] = ()
+    """Lines on what the stored files have otherwise than the source's."""
+    original: fidelity.SourceOutput | None = None
+    """The source, if transformers has opened it."""
 
 
 def read_source(source: str) -> Imported:
@@ -82,32 +97,23 @@ def read_source(source: str) -> Imported:
         if path.suffix != ".gguf":
             raise RecipeError(f"{path} is no GGUF file (.gguf); name one, a Hugging Face folder, or a hub id")
         with shortage.told(str(path)):
-            files, described, licence, original = _gguf(path)
-        return _checked(files, described, licence, place=str(path), original=original)
+            read = _gguf(path)
+        return _checked(read, place=str(path))
     if path.is_dir():
         with shortage.told(str(path)):
             read = _folder(path, {"type": "folder", "name": path.resolve().name}, place=str(path))
-        return _checked(*read, place=str(path))
+        return _checked(read, place=str(path))
     name, _, revision = source.partition("@")
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise RecipeError(f"there is no file or folder {source}, and a hub id is of the form owner/name[@revision]")
     with shortage.told(source):
         read = _hub(name, revision or None)
-    return _checked(*read, place=source)
+    return _checked(read, place=source)
 
 
-def _checked(
-    files: Mapping[str, bytes],
-    source: Mapping[str, str],
-    licence: str | None,
-    *,
-    place: str,
-    original: fidelity.SourceOutput | None = None,
-) -> Imported:
-    """Open the folder as runs do, and prove that it is the source's model.
-
-    `place`: its origin in messages; `original`: the source, if transformers has opened it.
-    """
+def _checked(read: _Read, *, place: str) -> Imported:
+    """Open the folder as runs do, and prove that it is the source's model; `place`: its origin in messages."""
+    files = read.files
     with shortage.told(place, weights=len(files[MODEL_WEIGHTS])):
         # Tokenizers raises a bare Exception.
         try:
@@ -118,14 +124,20 @@ def _checked(
                 "fast tokenizer with save_pretrained"
             ) from error
         with _told(place):
-            files, num_parameters = _faithful(files, original, place=place)
-    return Imported(files=files, source=source, licence=licence, num_parameters=num_parameters)
+            files, ours = _faithful(files, read.original, place=place)
+        return Imported(
+            files=files,
+            source=read.source,
+            licence=read.licence,
+            num_parameters=ours.num_parameters,
+            findings=[*read.corrections, *findings(files, ours.facts)],
+        )
 
 
 def _faithful(
     files: Mapping[str, bytes], original: fidelity.SourceOutput | None, *, place: str
-) -> tuple[Mapping[str, bytes], int]:
-    """Return files whose model gives the source's logits, and its number of parameters.
+) -> "tuple[Mapping[str, bytes], _Opened]":
+    """Return files whose model gives the source's logits, and what opening them gave.
 
     Weights under the model's own names keep their bytes. Raises RecipeError when the logits differ either way.
     """
@@ -139,7 +151,7 @@ def _faithful(
         original = _original(files, unfit, place=place)
         if ours is not None and not fidelity.apart(ours.logits_BTV, original):
             # The stored files are those that transformers has opened.
-            return files, ours.num_parameters
+            return files, ours
         files = fidelity.renamed(files, original)
         ours = _opened(files)
     if different := fidelity.difference(files, ours.logits_BTV, original):
@@ -147,7 +159,7 @@ def _faithful(
             f"{place} would become another model: {different}; open it with transformers, save it with save_pretrained "
             "and import that"
         )
-    return files, ours.num_parameters
+    return files, ours
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,12 +168,18 @@ class _Opened:
 
     logits_BTV: torch.Tensor
     num_parameters: int
+    facts: Facts
 
 
 def _opened(files: Mapping[str, bytes]) -> _Opened:
     model, _ = models.load(files)
     count = sum(parameter.numel() for parameter in model.parameters())
-    return _Opened(logits_BTV=fidelity.logits(model), num_parameters=count)
+    facts = Facts(
+        ends=ends_named({"eos_token_id": getattr(model.generation_config, "eos_token_id", None)}),
+        rows=len(models.embedding(model)),
+        is_tied=models.output_matrix(model) is models.embedding(model),
+    )
+    return _Opened(logits_BTV=fidelity.logits(model), num_parameters=count, facts=facts)
 
 
 def _original(files: Mapping[str, bytes], unfit: RecipeError | None, *, place: str) -> fidelity.SourceOutput:
@@ -173,18 +191,7 @@ def _original(files: Mapping[str, bytes], unfit: RecipeError | None, *, place: s
     except _OF_A_CONFIG as error:
         if unfit is not None:
             raise RecipeError(f"{unfit}; transformers says: {_brief(error)}") from error
-        _check_padding(json.loads(files["config.json"]), place=place)
         raise
-
-
-def _check_padding(config: Mapping[str, Any], *, place: str) -> None:
-    """Raise RecipeError for a padding token that torch's embedding refuses."""
-    match config.get("pad_token_id"), config.get("vocab_size"):
-        case int(pad), int(rows) if not -rows <= pad < rows:
-            raise _Refused(
-                f"config.json of {place} pads with token {pad}, and the model's embedding has {rows} rows; choose a "
-                "pad_token_id below that, or null"
-            )
 
 
 class _Refused(RecipeError):
@@ -229,7 +236,7 @@ def _brief(error: Exception) -> str:
 # --- GGUF --------------------------------------------------------------------------------------------------------
 
 
-def _gguf(path: Path) -> tuple[dict[str, bytes], dict[str, str], str | None, fidelity.SourceOutput]:
+def _gguf(path: Path) -> _Read:
     try:
         reader = GGUFReader(path)
     except (ValueError, OSError, IndexError) as error:
@@ -259,7 +266,7 @@ def _gguf(path: Path) -> tuple[dict[str, bytes], dict[str, str], str | None, fid
     digest = sha256(path.read_bytes())
     source = {"type": "gguf", "name": path.name, "sha256": digest}
     original = fidelity.SourceOutput(model=model, logits_BTV=fidelity.logits(model), precision=torch.float32)
-    return files, source, _field(reader, "general.license"), original
+    return _Read(files=files, source=source, licence=_field(reader, "general.license"), original=original)
 
 
 def _split_as_learned(tokenizer: Tokenizer, name: str | None, path: Path) -> None:
@@ -286,15 +293,13 @@ def _field(reader: GGUFReader, name: str) -> str | None:
 # --- Hugging Face folders ----------------------------------------------------------------------------------------
 
 
-def _folder(
-    path: Path, source: dict[str, str], *, place: str, left_behind: Collection[str] = ()
-) -> tuple[dict[str, bytes], dict[str, str], str | None]:
+def _folder(path: Path, source: dict[str, str], *, place: str, left_behind: Collection[str] = ()) -> _Read:
     """Read a folder; `place`: its name in messages, `left_behind`: files of the source that were not fetched."""
     there = {file.name: file for file in path.iterdir() if file.is_file()}
     wanted = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", TEMPLATE)
     files = {name: there[name].read_bytes() for name in wanted if name in there}
     settings = {name: _json(data, path / name) for name, data in files.items() if name.endswith(".json")}
-    files[MODEL_WEIGHTS] = _weights(there, place=place, left_behind=left_behind)
+    files[MODEL_WEIGHTS], corrections = _weights(there, place=place, left_behind=left_behind)
     if missing := [name for name in MODEL_FILES if name not in files]:
         raise RecipeError(
             f"{place} lacks {', '.join(missing)}; open the model and its fast tokenizer with transformers and save "
@@ -311,11 +316,31 @@ def _folder(
     files["tokenizer_config.json"] = _naming_its_tokens(path, files, settings["tokenizer_config.json"])
     # The author's code never runs here; weights that need it fail to open.
     config.pop("auto_map", None)
+    corrections += _with_padding_inside(config)
     files["config.json"] = json_file(config, indent=2)
     template = template_of(files)
     if template is not None:
         files[TEMPLATE] = template.encode()
-    return files, source, _card_licence(there.get("README.md"))
+    return _Read(
+        files=files, source=source, licence=_card_licence(there.get("README.md")), corrections=tuple(corrections)
+    )
+
+
+def _with_padding_inside(config: dict[str, Any]) -> list[str]:
+    """Remove a padding token outside the embedding from a configuration, and return lines that say so.
+
+    torch refuses such an embedding, though padding is never read.
+    """
+    told = list[str]()
+    for part in (config, config.get("text_config")):
+        match part:
+            case {"pad_token_id": int(pad), "vocab_size": int(rows)} if not 0 <= pad < rows:
+                part["pad_token_id"] = None
+                told.append(
+                    f"padding: config.json pads with token {pad}, outside the embedding's {rows} rows; it is stored as "
+                    "null, and any other token fills gaps, which nobody reads"
+                )
+    return told
 
 
 def _quantised_by(config: Mapping[str, Any], there: Collection[str]) -> str | None:
@@ -354,10 +379,10 @@ def _naming_its_tokens(path: Path, files: Mapping[str, bytes], settings: Mapping
     return json_file({**settings, **named}, indent=2)
 
 
-def _weights(there: Mapping[str, Path], *, place: str, left_behind: Collection[str]) -> bytes:
-    """Return all tensors as one safetensors file."""
+def _weights(there: Mapping[str, Path], *, place: str, left_behind: Collection[str]) -> tuple[bytes, list[str]]:
+    """Return all tensors as one safetensors file, and lines that say where it is not the source's."""
     if MODEL_WEIGHTS in there:
-        return there[MODEL_WEIGHTS].read_bytes()
+        return there[MODEL_WEIGHTS].read_bytes(), []
     if INDEX not in there:
         if pickled := sorted(name for name in {*there, *left_behind} if Path(name).suffix in PICKLED):
             raise RecipeError(
@@ -367,19 +392,16 @@ def _weights(there: Mapping[str, Path], *, place: str, left_behind: Collection[s
         raise RecipeError(
             f"{place} holds no {MODEL_WEIGHTS}; name a folder or a revision that does (save_pretrained writes it)"
         )
-    places = _json(there[INDEX].read_bytes(), there[INDEX]).get("weight_map")
-    if type(places) is not dict or any(type(name) is not str for name in places.values()):
+    shards = shards_of(_json(there[INDEX].read_bytes(), there[INDEX]))
+    if shards is None:
         raise RecipeError(f"{there[INDEX]} does not say which file holds which weights; fetch the folder again")
-    shards = sorted(set(places.values()))
     if missing := [name for name in shards if name not in there]:
         raise RecipeError(f"{place} lacks {', '.join(missing[:3])}, which {INDEX} names; fetch the folder again")
-    tensors: dict[str, torch.Tensor] = {}
-    for name in shards:
-        try:
-            tensors |= safetensors.torch.load(there[name].read_bytes())
-        except SafetensorError as error:
-            raise RecipeError(f"{there[name]} cannot be read: {error}; fetch the folder again") from error
-    return safetensors.torch.save(tensors, metadata={"format": "pt"})
+    try:
+        weights = joined([(str(there[name]), there[name].read_bytes()) for name in shards])
+    except StoreCorrupt as error:
+        raise RecipeError(f"{place} cannot be read: {error}; fetch the folder again") from error
+    return weights, [f"weights: {len(shards)} files, as {INDEX} names them; they are stored as one {MODEL_WEIGHTS}"]
 
 
 def _json(data: bytes, path: Path) -> dict[str, Any]:
@@ -411,7 +433,7 @@ def _card_licence(card: Path | None) -> str | None:
     return ", ".join(own if one == "other" and type(own) is str else one for one in named) or None
 
 
-def _hub(name: str, revision: str | None) -> tuple[dict[str, bytes], dict[str, str], str | None]:
+def _hub(name: str, revision: str | None) -> _Read:
     # Imported here, because files and folders need no client.
     from huggingface_hub import list_repo_files, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError

@@ -1,5 +1,6 @@
 """Special tokens of a model's folder, read without transformers, which the driver lacks."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,23 +23,31 @@ def token_text(settings: Mapping[str, Any], name: str) -> str | None:
             return text
 
 
-def end_of_sequence(settings: Mapping[str, Any]) -> str:
-    """Return the end-of-sequence token's text. Raises RecipeError when the tokenizer has none."""
-    text = token_text(settings, "eos_token")
+def added_tokens(files: Mapping[str, bytes]) -> dict[str, int]:
+    """Return text -> id of the tokens that a folder's tokenizer.json adds to its model's vocabulary."""
+    return {token["content"]: token["id"] for token in _added(files)}
+
+
+def control_tokens(files: Mapping[str, bytes]) -> tuple[str, ...]:
+    """Return the texts that a folder's tokenizer reads as control tokens anywhere."""
+    return tuple(token["content"] for token in _added(files) if token.get("special") and token["content"])
+
+
+def _added(files: Mapping[str, bytes]) -> list[dict[str, Any]]:
+    return json.loads(files.get("tokenizer.json", b"{}")).get("added_tokens") or []
+
+
+def end_id(tokenizer: Tokenizer, text: str | None, *, rows: int | None) -> int:
+    """Return the id of the token that training teaches as the end of an answer.
+
+    `text`: the token's; `rows`: of the embedding, if known. Raises RecipeError for a missing token, and for one that
+    the model cannot draw.
+    """
     if text is None:
         raise RecipeError(
             "the model's tokenizer_config.json names no eos_token, so no answer could end; "
             "set tokenizer.eos_token and save the folder again with save_pretrained"
         )
-    return text
-
-
-def end_id(tokenizer: Tokenizer, settings: Mapping[str, Any], *, rows: int | None) -> int:
-    """Return the token that training teaches as the end of an answer.
-
-    `rows`: of the embedding, if known. Raises RecipeError for a missing token, and for one that the model cannot draw.
-    """
-    text = end_of_sequence(settings)
     found = tokenizer.token_to_id(text)
     if found is None:
         raise RecipeError(

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import jinja2
 from jinja2 import nodes
 from jinja2.ext import Extension
+from jinja2.meta import find_undeclared_variables
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -35,15 +36,26 @@ FAULTS = (
 
 def compiled(source: str) -> jinja2.Template:
     """Return a template that renders as transformers renders it. Raises jinja2.TemplateError where it is no Jinja."""
+    environment = _environment()
+    if not _asks_for_clock(environment.parse(source)):
+        environment.globals[CLOCK] = DATE.strftime
+    return environment.from_string(source)
+
+
+def variables(source: str) -> set[str]:
+    """Return the names whose values a template gets from its caller. Raises jinja2.TemplateError as `compiled`."""
+    environment = _environment()
+    return find_undeclared_variables(environment.parse(source)) - environment.globals.keys() - {CLOCK}
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", _Generation]
     )
     environment.filters["tojson"] = _tojson
-    environment.globals |= {"raise_exception": _refuse, "dict": _Dict(), "namespace": _Namespace, "lipsum": _draw}
     environment.filters["random"] = _draw
-    if not _asks_for_clock(environment.parse(source)):
-        environment.globals[CLOCK] = DATE.strftime
-    return environment.from_string(source)
+    environment.globals |= {"raise_exception": _refuse, "dict": _Dict(), "namespace": _Namespace, "lipsum": _draw}
+    return environment
 
 
 def _asks_for_clock(tree: nodes.Template) -> bool:

@@ -14,7 +14,8 @@ from bootstrap.records import Checkpoint, Example, Finish, Prompt, Request, Samp
 from bootstrap.stages.encoding import Encoder
 from bootstrap.stages.tables import Tables
 from bootstrap.store.lineage_store import LineageStore
-from bootstrap.training.chat import PROMPTING, TEMPLATE, framed, framing_of
+from bootstrap.training.chat import TEMPLATE, framed, framing_of
+from bootstrap.training.choices import PROMPTING
 from bootstrap.worker import Worker
 
 pytestmark = pytest.mark.torch

@@ -16,7 +16,7 @@ from support.pretrained import CHAT, small_folder, small_llama, write
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from bootstrap.cli.main import main
-from bootstrap.config.base_model import missing_files
+from bootstrap.config.model_files import missing_files
 from bootstrap.errors import RecipeError
 from bootstrap.stages.weights import read_model_folder
 from bootstrap.store import durable
@@ -304,7 +304,6 @@ def with_setting(name, value):
                 "hidden_size": "wide",
                 "id2label": 4,
                 "num_key_value_heads": 0,
-                "pad_token_id": 99999,
                 "vocab_size": 2**40,
             }.items()
         ),

@@ -234,7 +234,6 @@ REFUSED = {
     "quantised by MLX": (with_config(BASE, quantization={"bits": 4, "group_size": 64}), "what quantization says"),
     "quantised by AutoGPTQ": ({**BASE, "quantize_config.json": b"{}"}, r"what quantize_config\.json says"),
     "an adapter beside": ({**BASE, "adapter_config.json": b"{}"}, "holds an adapter"),
-    "padding without a row": (with_config(BASE, pad_token_id=25), "pads with token 25.* has 25 rows.*choose"),
 }
 
 

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from bootstrap.config.base_model import MODEL_FILES, scratch_vocabulary
+from bootstrap.config.base_model import scratch_vocabulary
 from bootstrap.config.load import json_schema, load_recipe, load_verifier
+from bootstrap.config.model_files import MODEL_FILES
 from bootstrap.config.models import LineageModel, Reference, Sampler, StageEnd, Start, Teacher
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError
@@ -413,11 +414,45 @@ def test_an_incomplete_folder_is_refused(recipe_path: Path, name: str) -> None:
     assert f"base.model.path: {folder} lacks {name}; save the model and its fast tokenizer" in message
 
 
-def test_sharded_weights_are_refused_with_the_remedy(recipe_path: Path) -> None:
+def test_sharded_weights_without_an_index_are_refused_with_the_remedy(recipe_path: Path) -> None:
     folder = write_folder(recipe_path.parent / "model", scratch_vocabulary("0123456789+="))
     (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
     message = refusal(recipe_path, "base.model={type: folder, path: model}", "base.steps=[]")
-    assert "lacks model.safetensors" in message and "max_shard_size" in message
+    assert "lacks model.safetensors" in message and "their index" in message
+
+
+SHARD = "model-00001-of-00001.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("index", "expected"),
+    [
+        ({"weight_map": {"a": SHARD}}, None),
+        ({"weight_map": {"a": SHARD, "b": "model-00002.safetensors"}}, "lacks model-00002.safetensors, which"),
+        ({"weight_map": {"a": f"../model/{SHARD}"}}, "does not say which file"),
+        ({"weight_map": {"a": "/etc/passwd"}}, "does not say which file"),
+        ({"weight_map": {"a": "weights.bin"}}, "does not say which file"),
+        ({"weight_map": {}}, "does not say which file"),
+        ({"weight_map": [SHARD]}, "does not say which file"),
+        ([], "does not say which file"),
+    ],
+)
+def test_the_index_of_sharded_weights_names_files_of_the_folder(recipe_path: Path, index: Any, expected: str | None):
+    folder = write_folder(recipe_path.parent / "model", scratch_vocabulary("0123456789+="))
+    (folder / "model.safetensors").rename(folder / SHARD)
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    overrides = ("base.model={type: folder, path: model}", "base.steps=[]")
+    if expected is None:
+        assert load_recipe(recipe_path, overrides).base.model.folder == folder
+    else:
+        assert expected in refusal(recipe_path, *overrides)
+
+
+@pytest.mark.parametrize("name", ["HuggingFaceTB/SmolLM2-135M-Instruct", "a/b@refs/pr/1"])
+def test_a_hub_id_in_place_of_a_folder_gets_the_command_that_fetches_it(recipe_path: Path, name: str) -> None:
+    message = refusal(recipe_path, f"base.model={{type: folder, path: {name}}}", "base.steps=[]")
+    target = f"models/{name.partition('/')[2].partition('@')[0].lower()}"
+    assert f"`bootstrap import {name} {recipe_path.parent / target}` and set path: {target}" in message
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from bootstrap.config.base import dotted
 from bootstrap.config.conflicts import Conflict
 from bootstrap.config.models import outside_model
 from bootstrap.config.tasks import tasks_of
@@ -81,6 +82,19 @@ def base_too_short(recipe: UncheckedRecipe) -> Iterator[Conflict]:
         )
 
 
+def answers_that_cannot_end(recipe: UncheckedRecipe) -> Iterator[Conflict]:
+    """An answer needs room for its end beyond the tokens before which it cannot end."""
+    model = recipe.base.model.as_pretrained
+    for name, task in tasks_of(recipe.task).items():
+        if model is not None and task.answer_limit is not None and model.min_new_tokens >= task.answer_limit:
+            place = dotted(("task", *recipe.task.place_of(name), "max_answer_tokens"))
+            yield Conflict(
+                ("base", "model", "min_new_tokens"),
+                f"an answer cannot end before {model.min_new_tokens} tokens and is cut at {task.answer_limit}; lower "
+                f"min_new_tokens, or raise {place}",
+            )
+
+
 RULES = (
     steps_that_need_ancestors,
     adapter_of_random_weights,
@@ -88,4 +102,5 @@ RULES = (
     references_cut_short,
     characters_unknown,
     base_too_short,
+    answers_that_cannot_end,
 )
