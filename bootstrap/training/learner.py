@@ -65,7 +65,8 @@ class Learner:
     """Weights under training: model, optional critic, optimizers, and the frozen models of its streams (`teachers`).
 
     `compute`: context of a model's blocks, such as autocast; `recompute`: keep only the blocks' inputs for the backward
-    pass; `late_ends`: end tokens that the policy cannot draw at first; `room`: bounds of memory, asked before each pass.
+    pass; `late_ends`: end tokens that the policy cannot draw at first; `room`: bounds of memory, asked before each
+    pass.
     """
 
     def __init__(
