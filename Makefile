@@ -90,7 +90,7 @@ r1-smollm2: $(SMOLLM2)/import.json
 gsm8k: $(SMOLLM2)/import.json data/gsm8k/examples.jsonl
 	$(VENV)/bin/bootstrap run pipelines/gsm8k.yaml --lineage gsm8k-first generations.count=1 \
 		'generations.steps[0].rounds=3' 'generations.steps[0].prompts_per_update=8' task.max_answer_tokens=160 \
-		evaluation.prompts_per_level=64 evaluation.final_prompts=64 'evaluation.sampled={prompts: 8, samples: 4}'
+		evaluation.prompts_per_level=100 evaluation.final_prompts=100 'evaluation.sampled={prompts: 8, samples: 4}'
 
 # The hub is asked through the extra datasets, which a folder of one's own does without.
 data/gsm8k/examples.jsonl: | $(VENV)/installed
