@@ -144,7 +144,8 @@ def _judged(
             found[key] = printable(f"that {verifier.name} cannot judge: {judgement.reason}")
     shown = [(row, row.solution) for row in worked]
     not_shown = {
-        key: printable(f"with a solution that {verifier.name} finds wrong: {judgement.reason}")
+        # What follows the kind of a reason quotes the solution, which would make each a reason of its own.
+        key: printable(f"with a solution that {verifier.name} finds wrong: {judgement.reason.partition(':')[0]}")
         for key, judgement in _judgements(shown, rows, verifier, before, tools, len(read), total)
         if judgement.status is not Status.PASS and key not in found
     }
