@@ -149,7 +149,7 @@ class FileTask(QuestionTask):
 
     @model_validator(mode="after")
     def _roles_exist(self) -> Self:
-        known = dict.fromkeys((*ROLES[self.form], *([SOLUTION] if self.form == "text" else []), LEVEL, SLICE))
+        known = [*ROLES[self.form], *([SOLUTION] if self.form == "text" else []), LEVEL, SLICE]
         if strange := sorted(set(self.columns) - set(known)):
             raise ValueError(
                 f"form {self.form} has no role {', '.join(strange)} in columns; there is {', '.join(known)}"
