@@ -33,6 +33,8 @@ from bootstrap.stages.origin import Origin, find_origin
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.training.chat import framed
 
+BATCH = 4096
+"""Rows that are encoded at a time."""
 TEXTS = (".json", ".jinja")
 """Suffixes of a model folder's files but its weights."""
 
@@ -94,7 +96,14 @@ def _leave_out(rows: Rows, model: TextModel, *, before: str, tools: Tools) -> No
     told = ([row.key, row.text, row.answer, row.solution] for row in every)
     key = sha256_of(map(json_file, chain([["fitting", model.digest, before, *limits]], told)))
     if (found := known(key, tools.cache)) is None:
-        found = _found(every, model.encoder, before=before, settings=settings)
+        found = Findings({}, {})
+        for start in range(0, len(every), BATCH):
+            batch = every[start : start + BATCH]
+            unusable, not_shown = _found(batch, model.encoder, before=before, settings=settings)
+            found.unusable.update(unusable)
+            found.not_shown.update(not_shown)
+            if tools.progress is not None:
+                tools.progress(settings.told, start + len(batch), len(every))
         keep(key, found, tools.cache)
     rows.drop(found.unusable)
     rows.hide(found.not_shown)

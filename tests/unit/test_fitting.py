@@ -185,6 +185,8 @@ def test_any_text_that_the_tokenizer_reads_serves(tmp_path: Path) -> None:
     listed = rows(at_7={"prompt": "\u4e03\U0001f600\x00\r?"}, at_8={"why": "\u00e9\u0301"}, at_9={"answer": "\u221a2"})
     task = fitted(recipe(tmp_path, listed))
     assert not task.left_out and not task.not_shown
+    half = fitted(recipe(tmp_path, rows(at_7={"prompt": "\ud83d?"}, at_8={"why": "\udc00"})))
+    assert half.left_out == {"with half of a character (a surrogate alone)": 2}
 
 
 def test_text_without_tokens_is_left_out_or_not_shown(tmp_path: Path) -> None:
