@@ -120,6 +120,9 @@ class Rows(OneTask):
         rng = generator(seed, "draw", self.name, level, split.value)
         return again_and_again(self._prompts(level, split), count, rng=rng)
 
+    def every_prompt(self, level: int, split: Split) -> Sequence[Prompt]:
+        return self._prompts(level, split) if split in self._bounds.splits else ()
+
     def demonstrate(
         self, levels: Sequence[int], count: int, *, seed: int, mixed: bool = False
     ) -> list[tuple[Prompt, str]]:
@@ -127,9 +130,6 @@ class Rows(OneTask):
         rng = generator(seed, "demonstrate", self.name, *levels)
         prompts = [rng.choice(self._shown(rng.choice(levels))) for _ in range(count)]
         return [(prompt, self.solution(prompt)) for prompt in prompts]
-
-    def every_prompt(self, level: int, split: Split) -> Sequence[Prompt]:
-        return self._prompts(level, split) if split in self._bounds.splits else ()
 
     def reference(self, prompt: Prompt) -> str:
         return self.row(prompt).reference

@@ -93,7 +93,7 @@ class Task(Protocol):
         ...
 
     def every_prompt(self, level: int, split: Split) -> Sequence[Prompt] | None:
-        """Return all prompts of a level and split of fixed data, in the order of its rows; None for generated tasks."""
+        """Return all prompts of a level and split of fixed data, in the order of the file; None for other tasks."""
         ...
 
     def demonstrate(
@@ -158,11 +158,11 @@ class OneTask(ABC):
     def dealt(self, count: int) -> Mapping[str, int]:
         return {self.name: count}
 
-    def heldout_of(self, name: str, level: int, count: int) -> list[Prompt]:
-        return self.heldout(level, count)
-
     def every_prompt(self, level: int, split: Split) -> Sequence[Prompt] | None:
         return None
+
+    def heldout_of(self, name: str, level: int, count: int) -> list[Prompt]:
+        return self.heldout(level, count)
 
     def heldout(self, level: int, count: int) -> list[Prompt]:
         return self._suite(level, count, Split.HELDOUT)
