@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
+from bootstrap.config.defaults import fill
 from bootstrap.config.load import load_recipe
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError
@@ -298,6 +300,27 @@ def test_each_task_has_the_form_of_its_own_verifier(tmp_path: Path) -> None:
     assert watched.answer_template == "<answer>{answer}</answer>"
     assert {one.alphabet for one in (*parts.values(), watched)} == {None}
     assert {one.max_answer_tokens for one in (*parts.values(), watched)} == {256}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"task": None},
+        {"task": [1]},
+        {"task": {"type": "mixture", "parts": [1]}},
+        {"task": {"type": "mixture", "parts": {"a": None, "b": {"task": "file"}}}},
+        {"task": {"type": "file"}, "verifier": None},
+        {"task": {"type": "file"}, "verifier": {"type": "none"}},
+        {"task": {"type": "file", "form": 3}, "evaluation": {"panel": {"p": 1}}},
+        {"generations": {"stages": {"a": 1}}},
+    ],
+)
+def test_defaults_of_a_recipe_with_faults_leave_the_faults_to_be_told(odd: dict[str, Any]) -> None:
+    data = {"base": {"model": {"type": "folder", "path": "model"}}, **odd}
+    fill(data)
+    assert data.keys() >= odd.keys()
+    with pytest.raises(ValidationError):
+        Recipe.model_validate_json(json.dumps(data))
 
 
 def test_a_plan_says_which_rows_serve_and_what_each_limit_costs(tmp_path: Path) -> None:
