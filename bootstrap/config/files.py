@@ -149,7 +149,7 @@ class FileTask(QuestionTask):
 
     @model_validator(mode="after")
     def _roles_exist(self) -> Self:
-        known = dict.fromkeys((*ROLES[self.form], *([SOLUTION] if self.form == "text" else []), LEVEL, SLICE))
+        known = [*ROLES[self.form], *([SOLUTION] if self.form == "text" else []), LEVEL, SLICE]
         if strange := sorted(set(self.columns) - set(known)):
             raise ValueError(
                 f"form {self.form} has no role {', '.join(strange)} in columns; there is {', '.join(known)}"
@@ -312,7 +312,10 @@ def sources_of(task: FileTask) -> tuple[tuple[Source, ...], tuple[Source, ...]]:
     _check(task.content, digest_of(rows), told=task.told, setting="task.content")
     if task.heldout is None:
         return rows, ()
-    heldout = read(task.heldout)
+    try:
+        heldout = read(task.heldout)
+    except ValueError as error:
+        raise ValueError(f"heldout: {error}") from None
     _check(task.heldout_content, digest_of(heldout), told=told_of(task.heldout), setting="task.heldout_content")
     known: Mapping[str, str] = {source.digest: source.told for source in rows}
     if same := next((source for source in heldout if source.digest in known), None):

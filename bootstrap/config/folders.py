@@ -75,13 +75,13 @@ def with_token_limits(recipe: Recipe) -> Recipe:
     """
     starts = [recipe.base.model, *(outside_model(stage.init) for _, stage in recipe.generations.parts())]
     folders = [start.folder for start in starts if start is not None and start.folder is not None]
-    known = [context for folder in folders if (context := _context(folder)) is not None]
+    known = [positions for positions in map(_positions, folders) if positions is not None]
     if not known:
         return recipe
-    context = min(known)
+    shortest = min(known)
 
     def within(task: Task) -> Task:
-        return with_tasks(task, {name: one.within(context) for name, one in tasks_of(task).items()})
+        return with_tasks(task, {name: one.within(shortest) for name, one in tasks_of(task).items()})
 
     panel = {
         name: watched.model_copy(update={"task": within(watched.task)})
@@ -91,7 +91,7 @@ def with_token_limits(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"task": within(recipe.task), "evaluation": evaluation})
 
 
-def _context(folder: Path) -> int | None:
+def _positions(folder: Path) -> int | None:
     """Return the positions of a folder's model; None where its files do not say."""
     try:
         found = _json(folder / "config.json").get("max_position_embeddings")

@@ -8,7 +8,7 @@ questions of the held-out ones, and the hash decides which of these are final.
 
 Unusable rows are left out and counted (`left_out`):
 
-- characters outside the alphabet; a prompt or answer that is too long;
+- characters outside the alphabet, or halves of them; a prompt or answer that is too long;
 - the question of an earlier or a held-out row (with `split_by: text`, its text);
 - asserts that do not convert; an answer that is no finite number, has too many digits, or is not where `extract` looks;
 - rows that the model cannot read (`drop`, called by `stages/fitting.py`);
@@ -20,6 +20,7 @@ JSON, a column missing) are errors: the file is not of the form that the recipe 
 Left out: running anything, and comparing answers (`wrong_answers.py`).
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
@@ -46,6 +47,8 @@ NUM_WRONG = 5
 """Wrong answers of a prompt that check a verifier."""
 CHARACTERS_SHOWN = 8
 OUTSIDE = "with characters outside task.alphabet"
+HALF = "with half of a character (a surrogate alone)"
+_HALF = re.compile(r"[\ud800-\udfff]")
 NO_SOLUTION = "without a solution"
 
 
@@ -117,6 +120,9 @@ class Rows(OneTask):
         rng = generator(seed, "draw", self.name, level, split.value)
         return again_and_again(self._prompts(level, split), count, rng=rng)
 
+    def every_prompt(self, level: int, split: Split) -> Sequence[Prompt]:
+        return self._prompts(level, split) if split in self._bounds.splits else ()
+
     def demonstrate(
         self, levels: Sequence[int], count: int, *, seed: int, mixed: bool = False
     ) -> list[tuple[Prompt, str]]:
@@ -124,9 +130,6 @@ class Rows(OneTask):
         rng = generator(seed, "demonstrate", self.name, *levels)
         prompts = [rng.choice(self._shown(rng.choice(levels))) for _ in range(count)]
         return [(prompt, self.solution(prompt)) for prompt in prompts]
-
-    def every_prompt(self, level: int, split: Split) -> Sequence[Prompt]:
-        return self._prompts(level, split) if split in self._bounds.splits else ()
 
     def reference(self, prompt: Prompt) -> str:
         return self.row(prompt).reference
@@ -406,12 +409,12 @@ class Rows(OneTask):
             return f"with a prompt over task.max_prompt_length {settings.max_prompt_length}"
         if settings.max_answer_length is not None and longest > settings.max_answer_length:
             return f"with an answer over task.max_answer_length {settings.max_answer_length}"
+        if self._alphabet is None:
+            return HALF if _HALF.search(f"{row.text}{row.solution}{row.answer}") else ""
         return OUTSIDE if self._outside(row) else ""
 
     def _outside(self, row: Row) -> set[str]:
-        if self._alphabet is None:
-            return set()
-        return {*row.text, *row.solution, *row.answer} - self._alphabet
+        return {*row.text, *row.solution, *row.answer} - (self._alphabet or frozenset())
 
     def _other_answers(self, row: Row) -> list[str]:
         """Return answers of other rows, from the next one on, that do not mean the same as the row's own."""

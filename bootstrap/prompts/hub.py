@@ -39,7 +39,7 @@ def load(place: HubData) -> Source:
     except Exception as error:
         told = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(f"cannot read {place.told}: {told[0]}; {REMEDY}") from error
-    table = found[:]
+    table: Any = found[:]
     content = _stream(table)
     return Source(told=place.told, kind="arrow", pieces=(content,), digest=_digest(place, content, table.column_names))
 

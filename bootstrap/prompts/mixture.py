@@ -71,10 +71,6 @@ class Mixture:
 
         return _in_order(self._names(count, seed, level, split.value, int(easier_variant)), of)
 
-    def every_prompt(self, level: int, split: Split) -> Sequence[Prompt] | None:
-        """Return None: a mixture's prompts are drawn by weight; its parts list their own."""
-        return None
-
     def demonstrate(
         self, levels: Sequence[int], count: int, *, seed: int, mixed: bool = False
     ) -> list[tuple[Prompt, str]]:
@@ -89,6 +85,9 @@ class Mixture:
             return [(self._outer(name, prompt, prompt.level), answer) for prompt, answer in shown]
 
         return _in_order(self._names(count, seed, "demonstrate", int(mixed), *levels), of)
+
+    def every_prompt(self, level: int, split: Split) -> None:
+        return None
 
     def reference(self, prompt: Prompt) -> str:
         part, inner = self.inner(prompt)

@@ -93,7 +93,7 @@ class Task(Protocol):
         ...
 
     def every_prompt(self, level: int, split: Split) -> Sequence[Prompt] | None:
-        """Return all prompts of a level and split of fixed data, in the order of its rows; None for generated tasks."""
+        """Return all prompts of a level and split of fixed data, in the order of the file; None for other tasks."""
         ...
 
     def demonstrate(

@@ -31,8 +31,10 @@ from bootstrap.stages.encoding import Encoder
 from bootstrap.stages.findings import Findings, keep, known
 from bootstrap.stages.origin import Origin, find_origin
 from bootstrap.store.lineage_store import LineageStore
-from bootstrap.training.chat import framed
+from bootstrap.training.chat import framed_by
 
+BATCH = 4096
+"""Rows that are encoded at a time."""
 TEXTS = (".json", ".jinja")
 """Suffixes of a model folder's files but its weights."""
 
@@ -66,7 +68,7 @@ def text_models(recipe: Recipe, store: LineageStore | None = None) -> list[TextM
         if (model := start.as_pretrained) is not None and Path(model.path, "tokenizer.json").is_file():
             paths = [path for path in Path(model.path).iterdir() if path.suffix in TEXTS]
             files = {path.name: path.read_bytes() for path in paths}
-            found.append(TextModel(framed(files, chat=model.chat == "template", system=model.system)))
+            found.append(TextModel(framed_by(files, model)))
         elif place == 0 and not start.is_scratch and store is not None:
             entries = store.ledger.read() if store.exists else []
             if entries:
@@ -94,7 +96,14 @@ def _leave_out(rows: Rows, model: TextModel, *, before: str, tools: Tools) -> No
     told = ([row.key, row.text, row.answer, row.solution] for row in every)
     key = sha256_of(map(json_file, chain([["fitting", model.digest, before, *limits]], told)))
     if (found := known(key, tools.cache)) is None:
-        found = _found(every, model.encoder, before=before, settings=settings)
+        found = Findings({}, {})
+        for start in range(0, len(every), BATCH):
+            batch = every[start : start + BATCH]
+            unusable, not_shown = _found(batch, model.encoder, before=before, settings=settings)
+            found.unusable.update(unusable)
+            found.not_shown.update(not_shown)
+            if tools.progress is not None:
+                tools.progress(settings.told, start + len(batch), len(every))
         keep(key, found, tools.cache)
     rows.drop(found.unusable)
     rows.hide(found.not_shown)

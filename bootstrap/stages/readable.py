@@ -35,6 +35,7 @@ from bootstrap.scoring.by_task import ByTask
 from bootstrap.scoring.rubric import Rubric
 from bootstrap.scoring.verifier import (
     PATIENCE,
+    WRONG,
     Answer,
     Judgement,
     Progress,
@@ -144,11 +145,20 @@ def _judged(
             found[key] = printable(f"that {verifier.name} cannot judge: {judgement.reason}")
     shown = [(row, row.solution) for row in worked]
     not_shown = {
-        key: printable(f"with a solution that {verifier.name} finds wrong: {judgement.reason}")
+        key: _told(verifier.name, judgement.reason)
         for key, judgement in _judgements(shown, rows, verifier, before, tools, len(read), total)
         if judgement.status is not Status.PASS and key not in found
     }
     return Findings(found, not_shown)
+
+
+def _told(name: str, reason: str) -> str:
+    """Return why a solution is not shown.
+
+    What follows the kind of a reason quotes the solution, which would make each a reason of its own.
+    """
+    kind = reason.partition(":")[0]
+    return printable(f"with a solution that {name} finds wrong" + (f": {kind}" if kind != WRONG else ""))
 
 
 def _judgements(

@@ -302,6 +302,13 @@ def test_every_file_and_folder_relative_to_the_recipe_is_refused(recipe: Path, o
         _submit(recipe, address="http://127.0.0.1:9", overrides=[absolute, *overrides[1:]])
 
 
+def test_every_relative_place_of_rows_is_named(recipe: Path) -> None:
+    hub = "{hub: someone/rows, split: train, revision: " + "a" * 40 + "}"
+    task = f"task={{type: file, path: [rows.jsonl, /shared/b.csv, {hub}], heldout: test, alphabet: '01'}}"
+    with pytest.raises(RecipeError, match=r"task\.path rows\.jsonl, task\.heldout test are relative to the recipe"):
+        _submit(recipe, address="http://127.0.0.1:9", overrides=[task, "base.model.max_length=512"])
+
+
 def test_all_that_is_relative_to_the_recipe_is_named_at_once(recipe: Path) -> None:
     overrides = ["base.model={type: folder, path: model}", "base.steps=[]"]
     overrides.append("evaluation.panel={other: {task: {type: file, path: rows.jsonl, alphabet: '01'}}}")
