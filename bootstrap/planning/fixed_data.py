@@ -11,6 +11,7 @@ from functools import cached_property
 
 from bootstrap.config.base import dotted
 from bootstrap.config.conflicts import Conflict
+from bootstrap.config.conflicts.evaluation import least_to_promote
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.sources import Replay
 from bootstrap.config.steps import Step
@@ -121,6 +122,13 @@ def notes_on_fixed_data(
     most = recipe.evaluation.prompts_per_level
     of = f"all {total} held-out prompts" if asked == total else f"{asked} of {total} held-out prompts"
     yield f"improvement is tested on {of}" + ("" if asked == total else f" (evaluation.prompts_per_level {most})")
+    compared = [stage for _, stage in recipe.generations.parts() if stage.gate == "compare"]
+    least = min((least_to_promote(recipe, stage) for stage in compared), default=0)
+    if asked < least:
+        yield (
+            f"even a candidate that gains all {asked} of them is not significant, so nothing can be promoted: {least} "
+            "are needed; add rows, or raise task.heldout_fraction or gate.alpha"
+        )
 
 
 def nothing_yet(number: int) -> str:

@@ -4,8 +4,8 @@
 
 - An epoch is a seeded permutation of the prompts that are due. It goes on over rounds, steps and generations.
 - A prompt whose last group was neither all right nor all wrong is due in every epoch, and so is one without a group.
-- All right or all wrong twice in a row says more than once: after the n-th such group in a row the prompt sits out
-  2^(n-1) epochs, at most `MOST_SKIPPED`. It then comes back and is measured again.
+- After the n-th group in a row that was all right, or all wrong, a prompt sits out 2^(n-1) epochs, at most
+  `MOST_SKIPPED`. It then comes back and is measured again.
 - Where nothing is due, the prompts that are due soonest are.
 - A round holds no prompt twice while others are due. Results of a round count from the next one on.
 
@@ -14,6 +14,7 @@ rebuilds it and draws the same prompts. A history that was drawn otherwise (at r
 read alike: what was visited waits for the next epoch. Left out: where a history comes from (`stages/visits.py`).
 """
 
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -159,7 +160,8 @@ class Epochs:
         for name in self._known.difference(due):
             self.skipped[self._streaks[name].kind] += 1
         self.number, self._done = number, 0
-        self._left = dict.fromkeys(generator(self._seed, "epoch", number).sample(due, len(due)))
+        # A plain dict is slow to find its first key where many before it were deleted.
+        self._left = OrderedDict.fromkeys(generator(self._seed, "epoch", number).sample(due, len(due)))
         """Prompts of the epoch that are still to be drawn, in order."""
 
 

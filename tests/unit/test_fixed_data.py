@@ -1,6 +1,7 @@
 """What a recipe on a file means without further settings, what older ones mean, and what a plan says and refuses."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,13 @@ def test_improvement_is_tested_on_the_whole_held_out_set(tmp_path: Path) -> None
     assert 80 < count < 160
     limited = on_a_file(tmp_path, rows=400, evaluation={"sampled": None, "prompts_per_level": 30})
     assert f"improvement is tested on 30 of {count} held-out prompts (evaluation.prompts_per_level 30)" in said(limited)
+
+
+def test_a_held_out_set_on_which_nothing_can_be_promoted_is_noted(tmp_path: Path) -> None:
+    strict = {"gate": {"min_prompts": 4, "alpha": 1e-9}}
+    note = r"even a candidate that gains all \d+ of them is not significant.*: 32 are needed; add rows"
+    assert re.search(note, said(on_a_file(tmp_path, **strict)))
+    assert "not significant" not in said(on_a_file(tmp_path)) + said(on_a_file(tmp_path, rows=400, **strict))
 
 
 # --- epochs and replay in a plan -------------------------------------------------------------------------------------
