@@ -19,10 +19,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import groupby
+from typing import Generic, TypeVar
 
 from bootstrap.canonical import digest_of
 from bootstrap.seeds import generator
 
+Item = TypeVar("Item")
 MOST_SKIPPED = 8
 """Most epochs that a prompt sits out."""
 
@@ -163,6 +165,25 @@ class Epochs:
         # A plain dict is slow to find its first key where many before it were deleted.
         self._left = OrderedDict.fromkeys(generator(self._seed, "epoch", number).sample(due, len(due)))
         """Prompts of the epoch that are still to be drawn, in order."""
+
+
+class Passes(Generic[Item]):
+    """An endless row of epochs, each a seeded permutation of all items, for what has no results to steer by."""
+
+    def __init__(self, items: Sequence[Item], *, seed: int) -> None:
+        self._items, self._seed, self._orders = items, seed, dict[int, list[Item]]()
+
+    def take(self, start: int, count: int) -> list[Item]:
+        """Return `count` items from place `start` on."""
+        places = (divmod(place, len(self._items)) for place in range(start, start + count))
+        return [self._order(number)[place] for number, place in places]
+
+    def _order(self, number: int) -> list[Item]:
+        if number not in self._orders:
+            # A batch may cross from one epoch into the next; earlier ones are not asked for again.
+            self._orders = {known: order for known, order in self._orders.items() if known == number - 1}
+            self._orders[number] = generator(self._seed, "pass", number).sample(self._items, len(self._items))
+        return self._orders[number]
 
 
 def next_prompts(prompts: Sequence[str], history: Iterable[Visit], count: int, *, seed: int) -> list[str]:
