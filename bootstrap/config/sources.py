@@ -8,23 +8,29 @@ from bootstrap.config.base import ByType, Later, Settings
 from bootstrap.config.models import Sampler, server_model
 from bootstrap.config.working import Forms
 
+Draw = Annotated[Literal["epochs", "random"] | None, Later("random")]
+"""Order in which prompts are drawn; null is written out by the kind of task (`written_out`)."""
+
 
 class References(Settings):
     """The task's own reference answers, for levels up to its `base_level`."""
 
     type: Literal["references"] = "references"
+    draw: Draw = None
+    """Order of prompts. `epochs`: of fixed data, each once in this step before any comes again. `random`: every batch
+    draws afresh. null takes epochs for fixed data, and else random."""
     forms: Forms | None = None
     """How task `working` writes them in this step; null takes the task's own `forms`."""
     proposals: float = Field(default=0.0, ge=0, lt=1)
     """Share of each batch that shows how to propose a problem instead of how to answer one; `self_play` needs it."""
 
+    def written_out(self, *, fixed: bool) -> Self:
+        """Return the settings with nulls written out; `fixed`: for fixed data."""
+        return self.model_copy(update={"draw": self.draw or ("epochs" if fixed else "random")})
+
 
 Levels = Literal["targets", "reached", "all"]
 """Levels that prompts are drawn from: the generation's targets, all below its first target, or both."""
-
-
-Draw = Annotated[Literal["epochs", "random"] | None, Later("random")]
-"""Order in which prompts are drawn; null is written out by the kind of task (`config/fixed_data.py`)."""
 
 
 class Drawing(Protocol):

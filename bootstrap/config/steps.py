@@ -34,8 +34,7 @@ class SftStep(UpdateSettings):
         return ((("source",), self.source),) if self.source.type == "rejection" else ()
 
     def written_out(self, *, fixed: bool) -> Self:
-        sources = [source.written_out(fixed=fixed) for _, source in self.rejections()]
-        return self.model_copy(update={"source": sources[0]}) if sources else self
+        return self.model_copy(update={"source": self.source.written_out(fixed=fixed)})
 
     @property
     def practises(self) -> Literal["drawn", "references"]:

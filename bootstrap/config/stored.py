@@ -27,6 +27,10 @@ def _lacking(section: dict[str, Any]) -> dict[str, str]:
     """Return the earlier meaning of the settings that a section may lack; empty where it is another kind of section."""
     found = {"answers": "first", "references": "base_levels"} if section.keys() >= _REPLAY else {}
     match section:
-        case {"type": "rl" | "plugin", "prompts_per_update": _} | {"type": "rejection", "samples_per_prompt": _}:
+        case (
+            {"type": "rl" | "plugin", "prompts_per_update": _}
+            | {"type": "rejection", "samples_per_prompt": _}
+            | {"type": "references"}
+        ):
             found["draw"] = "random"
     return found

@@ -70,7 +70,9 @@ class UncheckedRecipe(Settings):
         """Write out nulls whose meaning the kind of task decides, so that a stored recipe says what it means."""
         fixed = self.is_on_fixed_data
         generations = self.generations.with_steps(lambda _, step: step.written_out(fixed=fixed))
+        base = self.base.model_copy(update={"steps": tuple(step.written_out(fixed=fixed) for step in self.base.steps)})
         # The class is frozen for everyone else; this is still part of its making.
+        object.__setattr__(self, "base", base)
         object.__setattr__(self, "generations", generations)
         object.__setattr__(self, "evaluation", self.evaluation.written_out(fixed=fixed))
         return self

@@ -6,11 +6,12 @@ none before it gave verified answers. A step that trains on replayed answers alo
 the resolver's answer (`stages/resolver.py`), as in a run.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
 from bootstrap.config.base import dotted
 from bootstrap.config.conflicts import Conflict
+from bootstrap.config.conflicts.evaluation import least_to_promote
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.sources import Replay
 from bootstrap.config.steps import Step
@@ -121,6 +122,13 @@ def notes_on_fixed_data(
     most = recipe.evaluation.prompts_per_level
     of = f"all {total} held-out prompts" if asked == total else f"{asked} of {total} held-out prompts"
     yield f"improvement is tested on {of}" + ("" if asked == total else f" (evaluation.prompts_per_level {most})")
+    compared = [stage for _, stage in recipe.generations.parts() if stage.gate == "compare"]
+    least = min((least_to_promote(recipe, stage) for stage in compared), default=0)
+    if asked < least:
+        yield (
+            f"even a candidate that gains all {asked} of them is not significant, so nothing can be promoted: {least} "
+            "are needed; add rows, or raise task.heldout_fraction or gate.alpha"
+        )
 
 
 def nothing_yet(number: int) -> str:
@@ -129,6 +137,14 @@ def nothing_yet(number: int) -> str:
 
 
 def _on_epochs(recipe: Recipe, task: Task, targets: Sequence[Sequence[int]], *, first: int) -> Iterator[str]:
+    to_show = [step for number in range(first, len(targets)) for step in recipe.steps_of(number)]
+    for step in to_show:
+        for _, source in step.shown():
+            if source.draw == "epochs":
+                size = _size(task, range(1, recipe.task.base_level + 1))
+                batch = next(iter(step.portions(learned=0))).count / step.num_rounds
+                share = step.num_rounds * batch / size
+                yield f"{step.type} shows {step.num_rounds} x {batch:g} references: {share:.2f} epochs of {size}"
     for below, stage in recipe.generations.parts():
         numbers = [n for n in range(1, len(targets)) if recipe.generations.position(n).place == below]
         to_come = [number for number in numbers if number >= max(first, 1)]
@@ -136,12 +152,17 @@ def _on_epochs(recipe: Recipe, task: Task, targets: Sequence[Sequence[int]], *, 
             if not step.draws_epochs:
                 continue
             levels = {level for _, drawn in step.draws() for level in levels_of(drawn.levels, targets[to_come[0]])}
-            size = sum(len(task.every_prompt(level, Split.TRAIN) or ()) for level in levels)
+            size = _size(task, levels)
             share = step.num_prompts / size
             several = f", {share * len(numbers):.2f} in {len(numbers)} generations" if len(numbers) > 1 else ""
             again = step.policy_gradient is not None and step.policy_gradient.redraws > 0
             more = ", and more with redraws" if again else ""
             yield f"{step.type} draws {_counted(step)}: {share:.2f} epochs of {size}{several}{more}"
+
+
+def _size(task: Task, levels: Iterable[int]) -> int:
+    """Return the number of train prompts of these levels."""
+    return sum(len(task.every_prompt(level, Split.TRAIN) or ()) for level in levels)
 
 
 def _counted(step: Step) -> str:

@@ -4,8 +4,8 @@
 
 - An epoch is a seeded permutation of the prompts that are due. It goes on over rounds, steps and generations.
 - A prompt whose last group was neither all right nor all wrong is due in every epoch, and so is one without a group.
-- All right or all wrong twice in a row says more than once: after the n-th such group in a row the prompt sits out
-  2^(n-1) epochs, at most `MOST_SKIPPED`. It then comes back and is measured again.
+- After the n-th group in a row that was all right, or all wrong, a prompt sits out 2^(n-1) epochs, at most
+  `MOST_SKIPPED`. It then comes back and is measured again.
 - Where nothing is due, the prompts that are due soonest are.
 - A round holds no prompt twice while others are due. Results of a round count from the next one on.
 
@@ -14,14 +14,17 @@ rebuilds it and draws the same prompts. A history that was drawn otherwise (at r
 read alike: what was visited waits for the next epoch. Left out: where a history comes from (`stages/visits.py`).
 """
 
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import groupby
+from typing import Generic, TypeVar
 
 from bootstrap.canonical import digest_of
 from bootstrap.seeds import generator
 
+Item = TypeVar("Item")
 MOST_SKIPPED = 8
 """Most epochs that a prompt sits out."""
 
@@ -159,8 +162,28 @@ class Epochs:
         for name in self._known.difference(due):
             self.skipped[self._streaks[name].kind] += 1
         self.number, self._done = number, 0
-        self._left = dict.fromkeys(generator(self._seed, "epoch", number).sample(due, len(due)))
+        # A plain dict is slow to find its first key where many before it were deleted.
+        self._left = OrderedDict.fromkeys(generator(self._seed, "epoch", number).sample(due, len(due)))
         """Prompts of the epoch that are still to be drawn, in order."""
+
+
+class Passes(Generic[Item]):
+    """An endless row of epochs, each a seeded permutation of all items, for what has no results to steer by."""
+
+    def __init__(self, items: Sequence[Item], *, seed: int) -> None:
+        self._items, self._seed, self._orders = items, seed, dict[int, list[Item]]()
+
+    def take(self, start: int, count: int) -> list[Item]:
+        """Return `count` items from place `start` on."""
+        places = (divmod(place, len(self._items)) for place in range(start, start + count))
+        return [self._order(number)[place] for number, place in places]
+
+    def _order(self, number: int) -> list[Item]:
+        if number not in self._orders:
+            # A batch may cross from one epoch into the next; earlier ones are not asked for again.
+            self._orders = {known: order for known, order in self._orders.items() if known == number - 1}
+            self._orders[number] = generator(self._seed, "pass", number).sample(self._items, len(self._items))
+        return self._orders[number]
 
 
 def next_prompts(prompts: Sequence[str], history: Iterable[Visit], count: int, *, seed: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 
 from bootstrap.config.sources import References, Rejection
 from bootstrap.config.steps import DistillStep, SftStep
@@ -10,6 +11,7 @@ from bootstrap.prompts.programs import ProgramTask
 from bootstrap.prompts.working import ShownWorking
 from bootstrap.records import Example, Prompt, Rollout, Sampling, Selection, Status, Use
 from bootstrap.seeds import generator
+from bootstrap.selection.epochs import Passes
 from bootstrap.selection.filters import accept
 from bootstrap.stages.assembly import assemble, distilled, divergence_form, replay_examples
 from bootstrap.stages.context import Context, Meter, Plan
@@ -17,7 +19,7 @@ from bootstrap.stages.generate import common_fault, num_easier_variants, request
 from bootstrap.stages.samplers import answers, judge_answers
 from bootstrap.stages.tables import Tables
 from bootstrap.stages.trainer import Round, Trainer
-from bootstrap.stages.visits import EpochDraws
+from bootstrap.stages.visits import EpochDraws, prompts_of
 
 
 class SupervisedTrainer(Trainer[SftStep | DistillStep]):
@@ -139,8 +141,15 @@ class SupervisedTrainer(Trainer[SftStep | DistillStep]):
         for _, source in step.rejections():
             examples += self._newest(source, step.batch_size, seed=seed)
         for _, source in step.shown():
-            examples += self._references(source, step.batch_size, seed=seed)
+            examples += self._references(source, step.batch_size, number=number, seed=seed)
         return Round(batches=[assemble([], examples, **divergence_form(step.anchor))])
+
+    @cached_property
+    def _passes(self) -> Passes[Prompt]:
+        """Epochs of the prompts whose references are shown."""
+        levels = range(1, self.context.recipe.task.base_level + 1)
+        prompts = [prompt for level in levels for prompt in prompts_of(self.context, level).values()]
+        return Passes(prompts, seed=self.seed("references"))
 
     def _newest(self, source: Rejection, count: int, *, seed: int) -> list[Example]:
         """Return `count` examples: accepted answers, and replayed sequences beside them."""
@@ -154,13 +163,16 @@ class SupervisedTrainer(Trainer[SftStep | DistillStep]):
             examples += [rng.choice(self.newest) for _ in range(count - len(examples))]
         return examples
 
-    def _references(self, source: References, count: int, *, seed: int) -> list[Example]:
+    def _references(self, source: References, count: int, *, number: int, seed: int) -> list[Example]:
         """Return `count` examples: the task's references, and a share of problems that are put."""
         task, levels = self.context.task, range(1, self.context.recipe.task.base_level + 1)
         if source.forms is not None:
             task = ShownWorking.of(task).showing(source.forms)
         proposals = round(source.proposals * count)
-        shown = task.demonstrate(levels, count - proposals, seed=seed, mixed=True)
+        if source.draw == "epochs":
+            shown = [(prompt, task.solution(prompt)) for prompt in self._passes.take(number * count, count)]
+        else:
+            shown = task.demonstrate(levels, count - proposals, seed=seed, mixed=True)
         if proposals:
             shown += ProgramTask.of(self.context.task).demonstrate_proposals(levels, proposals, seed=seed)
         return self.encoder.encode(

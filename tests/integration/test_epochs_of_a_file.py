@@ -97,6 +97,13 @@ def test_no_prompt_comes_again_before_all_have_been_drawn_in_whichever_generatio
     assert set(first) == train and len(set(first)) == len(first)
 
 
+def test_references_are_shown_each_once_before_any_comes_again(grown) -> None:
+    recipe, root, entries = grown
+    shown = {row.source: row.count for tables in tables_of(root, entries[0]) for row in tables.usage}
+    train = {prompt.id for prompt in build_task(recipe.task).every_prompt(1, Split.TRAIN) or ()}
+    assert shown.keys() == train and max(shown.values()) - min(shown.values()) == 1
+
+
 def test_the_books_tell_what_was_drawn(grown) -> None:
     _, root, entries = grown
     assert entries[0].generation.drawing is None

@@ -418,6 +418,13 @@ CASES = [
     ),
     Case(
         steps.epochs_of_generated_tasks,
+        ("generations.steps.0={type: sft, updates: 1, source: {type: references, draw: epochs}}",),
+        "generations.steps[0].source.draw",
+        "remove draw",
+        ("generations.steps.0.source.draw=null",),
+    ),
+    Case(
+        steps.epochs_of_generated_tasks,
         ("generations.steps.0={type: sft, updates: 1, source: {type: rejection, draw: epochs}}",),
         "generations.steps[0].source.draw",
         "remove draw",

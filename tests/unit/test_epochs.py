@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bootstrap.selection.epochs import MOST_SKIPPED, Epochs, Uninformative, Visit, after, digest, next_prompts
+from bootstrap.selection.epochs import MOST_SKIPPED, Epochs, Passes, Uninformative, Visit, after, digest, next_prompts
 
 SIZES = st.integers(1, 8)
 COUNTS = st.lists(st.integers(1, 9), min_size=1, max_size=8)
@@ -141,6 +141,18 @@ def test_a_visit_without_its_results_counts_as_a_draw_alone() -> None:
 def test_a_history_that_was_drawn_otherwise_is_read_alike() -> None:
     history = [visit(name, 2, round=number) for number, name in enumerate(["p1", "p1", "gone", "p3", "p1"])]
     assert set(next_prompts(names(4), history, 2, seed=0)) == {"p0", "p2"}
+
+
+@settings(max_examples=20)
+@given(SIZES, COUNTS)
+def test_passes_hold_every_item_once_wherever_they_are_cut(size: int, counts: Sequence[int]) -> None:
+    passes, order = Passes(names(size), seed=5), list[str]()
+    for count in counts:
+        again = Passes(names(size), seed=5).take(len(order), count)
+        assert passes.take(len(order), count) == again
+        order += again
+    for at in range(0, len(order), size):
+        assert len(set(order[at : at + size])) == len(order[at : at + size])
 
 
 def test_another_seed_is_another_order_of_the_same_prompts() -> None:

@@ -1,12 +1,14 @@
 """What a recipe on a file means without further settings, what older ones mean, and what a plan says and refuses."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support import tiny
 
+from bootstrap.config.base import named
 from bootstrap.config.load import load_recipe, recipe_of
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.step import StepBase
@@ -51,6 +53,7 @@ def test_fixed_data_are_drawn_by_epochs_and_their_newest_answers_replayed(tmp_pa
         ((_, replay),) = step.replays()
         assert (replay.answers, replay.references) == ("newest", "min_share")
     assert recipe.evaluation.prompts_per_level is None
+    assert recipe.base.steps[0].source.draw == "epochs"
 
 
 def test_generated_tasks_are_drawn_at_random_and_their_first_answers_replayed() -> None:
@@ -60,7 +63,7 @@ def test_generated_tasks_are_drawn_at_random_and_their_first_answers_replayed() 
         ((_, replay),) = step.replays()
         assert (replay.answers, replay.references) == ("first", "base_levels")
     assert recipe.evaluation.prompts_per_level == 1000
-    assert not any(f'"{name}"' in json.dumps(recipe.identity()["generations"]) for name in LATER)
+    assert not any(named(recipe.identity(), name) for name in LATER)
 
 
 def test_several_sources_are_drawn_at_random() -> None:
@@ -115,7 +118,8 @@ def test_a_recipe_that_an_older_lineage_remembers_means_what_it_did(tmp_path: Pa
         assert not step.draws_epochs
         ((_, replay),) = step.replays()
         assert (replay.answers, replay.references) == ("first", "base_levels")
-    assert not any(f'"{name}"' in json.dumps(old.identity()["generations"]) for name in LATER)
+    assert old.base.steps[0].source.draw == "random"
+    assert not any(named(old.identity(), name) for name in LATER)
     assert old.evaluation.prompts_per_level == 1000
 
 
@@ -144,18 +148,27 @@ def test_improvement_is_tested_on_the_whole_held_out_set(tmp_path: Path) -> None
     assert f"improvement is tested on 30 of {count} held-out prompts (evaluation.prompts_per_level 30)" in said(limited)
 
 
+def test_a_held_out_set_on_which_nothing_can_be_promoted_is_noted(tmp_path: Path) -> None:
+    strict = {"gate": {"min_prompts": 4, "alpha": 1e-9}}
+    note = r"even a candidate that gains all \d+ of them is not significant.*: 32 are needed; add rows"
+    assert re.search(note, said(on_a_file(tmp_path, **strict)))
+    assert "not significant" not in said(on_a_file(tmp_path)) + said(on_a_file(tmp_path, rows=400, **strict))
+
+
 # --- epochs and replay in a plan -------------------------------------------------------------------------------------
 
 
 def test_a_plan_counts_the_epochs_that_its_steps_make(tmp_path: Path) -> None:
-    rows = json.loads(said(on_a_file(tmp_path, rows=100)).partition(" epochs of ")[2].partition(",")[0])
+    rows = int(said(on_a_file(tmp_path, rows=100)).partition(" epochs of ")[2].split()[0])
     assert f"rl draws 5 x 4 prompts: {20 / rows:.2f} epochs of {rows}, {40 / rows:.2f} in 2 generations" in said(
         on_a_file(tmp_path, RL, rows=100)
     )
     again = RL | {"algorithm": {"type": "grpo", "resample": 1}}
     assert "in 2 generations, and more with redraws" in said(on_a_file(tmp_path, again, rows=100))
+    assert f"sft shows 60 x 32 references: {60 * 32 / rows:.2f} epochs of {rows}" in said(on_a_file(tmp_path, rows=100))
     assert f"sft draws 20 prompts: {20 / rows:.2f} epochs" in said(on_a_file(tmp_path, REJECTION, rows=100))
-    assert "epochs of" not in said(on_a_file(tmp_path, RL | {"draw": "random"}, rows=100)) + said(tiny.recipe())
+    assert "rl draws" not in said(on_a_file(tmp_path, RL | {"draw": "random"}))
+    assert "epochs of" not in said(tiny.recipe())
 
 
 def test_a_plan_says_that_the_first_generation_has_nothing_to_replay(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 
 from bootstrap.config.conflicts import Conflict
+from bootstrap.config.generations import Stage
 from bootstrap.config.unchecked import UncheckedRecipe
 
 
@@ -31,15 +32,12 @@ def no_level_large_enough(recipe: UncheckedRecipe) -> Iterator[Conflict]:
 
 def too_few_to_promote(recipe: UncheckedRecipe) -> Iterator[Conflict]:
     """Some compared generation would be promoted if it gained every prompt and lost none."""
-    prompts = recipe.evaluation.most_prompts
+    prompts, lacking = recipe.evaluation.most_prompts, []
     shares = recipe.num_compared if recipe.spends_over_lineage else 1
-    lacking = []
     for _, stage in recipe.generations.parts():
         if stage.gate != "compare" or not recipe.num_compared:
             continue
-        alpha = recipe.gate.alpha / shares / stage.branches
-        # Exact two-sided McNemar is most decisive when every prompt is gained: p = 2 * 0.5^n.
-        least, asked = math.floor(1 - math.log2(alpha)) + 1, prompts * stage.curriculum.num_targets
+        least, asked = least_to_promote(recipe, stage), prompts * stage.curriculum.num_targets
         if asked >= least:
             return
         lacking.append((-(-least * prompts // asked), asked, stage.branches))
@@ -52,6 +50,14 @@ def too_few_to_promote(recipe: UncheckedRecipe) -> Iterator[Conflict]:
             f"even a candidate that gains all {asked} prompts is not significant at gate.alpha {recipe.gate.alpha:g}"
             f"{shared}, so nothing could be promoted; use {needed} or more",
         )
+
+
+def least_to_promote(recipe: UncheckedRecipe, stage: Stage) -> int:
+    """Return the held-out prompts on which a candidate of the stage is significant if it gains every one."""
+    shares = recipe.num_compared if recipe.spends_over_lineage else 1
+    alpha = recipe.gate.alpha / shares / stage.branches
+    # Exact two-sided McNemar is most decisive when every prompt is gained: p = 2 * 0.5^n.
+    return math.floor(1 - math.log2(alpha)) + 1
 
 
 RULES = (more_sampled_than_asked, no_level_large_enough, too_few_to_promote)

@@ -107,8 +107,8 @@ def epochs_of_generated_tasks(recipe: UncheckedRecipe) -> Iterator[Conflict]:
     """Prompts are drawn by epochs where they can be counted."""
     if recipe.is_on_fixed_data:
         return
-    for place, step in recipe.generation_steps():
-        for below, drawn in step.draws():
+    for place, step in _all_steps(recipe):
+        for below, drawn in (*step.draws(), *step.shown()):
             if drawn.draw == "epochs":
                 yield Conflict(
                     (*place, *below, "draw"),
