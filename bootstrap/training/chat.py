@@ -27,7 +27,7 @@ from bootstrap.training.turns import Message, end_of_turn
 TEMPLATE = "chat_template.jinja"
 PLAIN_SHOT = "Question: {prompt}\nAnswer:\n{answer}\n\n"
 """An example in plain text; the prompt follows in the same form, up to its answer."""
-PLAIN_STOP = "\nQuestion:"
+PLAIN_STOPS = ("\n\nQuestion:", "\nQuestion:")
 """Where a model goes on with a question of its own."""
 _OPENED = re.compile(rf"<(?:{'|'.join(REASONING_TAGS)})>\s*\Z")
 """An open reasoning tag at the end of the framed prompt: the completion continues inside the reasoning."""
@@ -154,8 +154,8 @@ def framed(
                 "token; leave it out of the example"
             )
     is_plain = source is None or not chat
-    if examples and is_plain and PLAIN_STOP not in stop:
-        stop = (*stop, PLAIN_STOP)
+    if examples and is_plain:
+        stop = (*dict.fromkeys((*stop, *PLAIN_STOPS)),)
     choices = Choices(
         chat=chat,
         system=system,

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,10 @@ from bootstrap.config.base_model import RESERVED_ARGUMENTS, PretrainedModel
 from bootstrap.config.few_shot import MOST_EXAMPLES, ExampleFile, Shot
 from bootstrap.config.load import json_schema, load_recipe
 from bootstrap.errors import RecipeError
+from bootstrap.prompts.build import build_task
+from bootstrap.records import Split
 from bootstrap.schema import hashed
+from bootstrap.stages.checks import check_tasks, notes_on
 from bootstrap.store.lineage_store import LineageStore
 
 MODEL: TypeAdapter[PretrainedModel] = TypeAdapter(PretrainedModel)
@@ -187,3 +191,38 @@ def test_a_recipe_takes_examples_in_both_forms():
     for examples in ("x.jsonl", written):
         found = MODEL.validate_python({"path": "m", "examples": examples})
         assert found.examples.written == "x.jsonl"
+
+
+@pytest.mark.parametrize(("stop", "told"), [("1", True), ("x", False)])
+def test_a_plan_tells_of_right_answers_that_a_stop_text_would_cut(place, stop, told):
+    place.write_text(RECIPE.replace('stop: ["\\n\\n"]', f'stop: ["{stop}"]'))
+    recipe = load_recipe(place)
+    notes = [note for note in notes_on(recipe, build_task(recipe.task), {}) if note.startswith("base.model.stop")]
+    assert bool(notes) == told
+    assert not told or re.search(r"\d+ of 32 right answers hold a stop text, as '1'", notes[0])
+
+
+@pytest.mark.parametrize(("split", "refused"), [(Split.HELDOUT, True), (Split.FINAL, True), (Split.TRAIN, False)])
+def test_an_example_that_a_gate_asks_is_refused(place, split, refused):
+    rows = [{"prompt": f"What  is {n} + 1?", "answer": str(n + 1)} for n in range(40)]
+    (place.parent / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    task = "{type: file, path: rows.jsonl, prompt_template: 'Q: {prompt}', final_fraction: 0.2}"
+    place.write_text(RECIPE.replace("{type: addition, base_level: 2}", task))
+    tokenizer = place.parent / "model" / "tokenizer.json"
+    tokenizer.write_text(tokenizer.read_text().replace("WordLevel", "BPE"))
+    recipe = load_recipe(place)
+    found = build_task(recipe.task)
+    [asked] = (
+        found.heldout(1, 1)
+        if split is Split.HELDOUT
+        else (found.final(1, 1) if split is Split.FINAL else found.draw(1, 1, seed=0))
+    )
+    for prompt in (asked.text, asked.text.removeprefix("Q: ").replace(" ", "   ")):
+        shots = [LINE.strip(), json.dumps({"prompt": prompt, "answer": "4"})]
+        (place.parent / "shots.jsonl").write_text("\n".join(shots))
+        recipe = load_recipe(place)
+        if refused:
+            with pytest.raises(RecipeError, match=r"base\.model\.examples: example 2 of .* is a held-out question"):
+                check_tasks(recipe, found, {})
+        else:
+            check_tasks(recipe, found, {})
