@@ -235,6 +235,33 @@ def test_an_example_with_a_control_token_is_refused():
         framed(files, chat=True, system=None, examples=(SHOTS[0], Shot("a<|im_end|>", "b")))
 
 
+# --- the beginning of an answer -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("chat", [True, False])
+def test_an_answer_goes_on_from_its_given_beginning(chat):
+    files = framed(speaking(CHATML.tokens, CHATML.template), chat=chat, system=None, prefill="<think>\n")
+    framing = framing_of(files)
+    assert (
+        framing.text("3+3=")
+        == framing_of({**files, PROMPTING: Choices(chat=chat).to_file()}).text("3+3=") + "<think>\n"
+    )
+    assert framing.opening("3+3=") == "<think>\n", "verifiers know of the reasoning that it opens"
+    encoder = Encoder(Checkpoint(fingerprint="f", files=files))
+    [(prompt, completion)] = encoder.pairs([("3+3=", "<think>\nso</think>6")])
+    text = encoder.tokenizer.decode([*prompt, *completion[:-1]], skip_special_tokens=False)
+    assert text.endswith("<think>\nso</think>6") and text.count("<think>") == 1
+    found = Worker(batch_rows=4, device="cpu")
+    found.load(files, None)
+    [rollout] = found.generate(requests(1, "3+3="), HOT)
+    assert rollout.prompt_tokens == prompt and rollout.text.startswith("<think>\n")
+
+
+def test_other_beginnings_are_judged_without():
+    files = framed(BASE, chat=True, system=None, prefill="abc")
+    assert framing_of(files).text("a=1") == "a=1abc" and framing_of(files).opening("a=1") == ""
+
+
 # --- arguments -----------------------------------------------------------------------------------------------------
 
 
@@ -264,6 +291,7 @@ CHOICES = Choices(
     system="s",
     template_arguments={"a": 1, "b": None, "c": "x", "d": False},
     examples=SHOTS,
+    prefill="<think>",
     stop=("x", "é\n"),
     min_new_tokens=3,
     end="<|im_end|>",
