@@ -136,8 +136,8 @@ class Rollout:
     entropies: tuple[float, ...]
     """Entropy of that distribution at each completion token, in nats."""
     text: str
-    """The decoded completion without its final end token; it begins with the open reasoning tag, as `<think>`, if the
-    framed prompt ends with one."""
+    """The decoded completion without its final end token, up to the first stop text; it begins with the open reasoning
+    tag, as `<think>`, if the framed prompt ends with one."""
     finish: Finish
     policy: str
     """Fingerprint of the sampling weights."""

@@ -157,9 +157,12 @@ class PretrainedModel(FolderModel):
     examples: Annotated[
         ExampleFile | None, BeforeValidator(as_file, json_schema_input_type=ExampleFile | str | None), Later(None)
     ] = None
-    """Few-shot examples before each prompt: a JSON Lines file with `prompt` and `answer`. In a chat template they are
-    earlier turns; with `chat: plain` they are text, `Question: ...` and `Answer:` on lines of their own, and the prompt
-    takes the same form."""
+    """Few-shot examples before each prompt: a JSON Lines file with `prompt`, as the model reads the task's prompts, and
+    `answer`. In a chat template they are earlier turns; otherwise they are text, `Question: ...` and `Answer:` on lines
+    of their own, the prompt takes the same form, and the next `Question:` is a stop text."""
+    prefill: Annotated[str | None, Later(None)] = Field(default=None, min_length=1)
+    """Beginning of every answer, put at the end of the prompt: the model goes on from there. Answers are judged without
+    it, except for a reasoning tag that it opens, as `<think>`."""
     stop: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Later([])] = ()
     """Texts that end an answer, beside its end tokens; the answer is what stands before the first of them."""
     min_new_tokens: Annotated[int, Later(0)] = Field(default=0, ge=0)

@@ -1,7 +1,8 @@
 """Checks of a recipe that need its tasks' prompts, before anything is grown.
 
-`check_tasks` refuses levels that are not there or lack final prompts, and questions that are both trained on and asked
-by a gate. `notes_on` warns of settings that are allowed, such as too few prompts for the gate to detect a difference.
+`check_tasks` refuses levels that are not there or lack final prompts, and questions that are asked by a gate and
+trained on, or shown as examples. `notes_on` warns of settings that are allowed, such as too few prompts for the gate to
+detect a difference.
 """
 
 import bisect
@@ -21,6 +22,7 @@ from bootstrap.errors import RecipeError
 from bootstrap.evaluation.intervals import paired_lower_bound
 from bootstrap.prompts.files import Rows
 from bootstrap.prompts.overlap import RUN, files_of, kept_from_gates, near_duplicates, questions_of
+from bootstrap.prompts.splits import normalised
 from bootstrap.prompts.task import Task, own_level
 from bootstrap.records import Prompt, Split
 from bootstrap.scoring.verifier import printable
@@ -30,6 +32,8 @@ SHOWN = 60
 EXAMPLES = 2
 """Pairs of questions that are shown."""
 SLICES_NAMED = 8
+DRAWN = 32
+"""Right answers that are looked at for stop texts."""
 SENSITIVE_SHARE = 0.1
 """Warn if a panel passes only with fewer differing answers than this share."""
 Questions = tuple[Rows, set[str]]
@@ -46,14 +50,20 @@ def check_tasks(recipe: Recipe, task: Task, panel: Mapping[str, Task]) -> None:
     # Questions of a level that is not there cannot be drawn.
     if not problems:
         shared = [found.conflict for found in _shared(recipe, task, panel) if not found.by_text]
-        problems = [*shared, *_without_final(recipe, task), *_unrehearsed(recipe, task)]
+        problems = [
+            *shared,
+            *_examples_of_gates(recipe, [task, *panel.values()]),
+            *_without_final(recipe, task),
+            *_unrehearsed(recipe, task),
+        ]
     if problems:
         raise RecipeError("; ".join(f"{dotted(problem.place)}: {problem.message}" for problem in problems))
 
 
 def notes_on(recipe: Recipe, task: Task, panel: Mapping[str, Task]) -> Iterator[str]:
-    """Yield notes: slices, near-duplicates, questions on both sides of a gate in older lineages, and too few prompts
-    for the gate to tell a loss from chance."""
+    """Yield notes: slices, near-duplicates, questions on both sides of a gate in older lineages, answers that hold a
+    stop text, and too few prompts for the gate to tell a loss from chance."""
+    yield from _cut_answers(recipe, task)
     for found in _shared(recipe, task, panel):
         if found.by_text:
             yield f"{dotted(found.conflict.place)}: {found.conflict.message}"
@@ -63,6 +73,47 @@ def notes_on(recipe: Recipe, task: Task, panel: Mapping[str, Task]) -> Iterator[
     yield from _small_slices(recipe, task)
     for name, watched in panel.items():
         yield from _touchy(recipe, name, watched)
+
+
+def _examples_of_gates(recipe: Recipe, tasks: Iterable[Task]) -> Iterator[Conflict]:
+    """Yield few-shot examples that are held-out questions of files, whose answers every prompt would hold."""
+    model = recipe.base.model.as_pretrained
+    if model is None or model.examples is None:
+        return
+    place = ("base", "model", "examples")
+    try:
+        shots = {normalised(shot.prompt): number for number, shot in enumerate(model.examples.read(), start=1)}
+    except ValueError as error:
+        yield Conflict(place, str(error))
+        return
+    for rows in (rows for task in tasks for rows in files_of(task).values()):
+        for row in rows.rows(Split.HELDOUT, Split.FINAL):
+            number = shots.get(row.question) or shots.get(normalised(row.text))
+            if number is not None:
+                yield Conflict(
+                    place,
+                    f"example {number} of {model.examples.path} is a held-out question of {rows.settings.path}, "
+                    f"{_short(row.question)}, and every prompt would tell its answer; take another example",
+                )
+
+
+def _cut_answers(recipe: Recipe, task: Task) -> Iterator[str]:
+    """Yield that right answers hold a stop text, at which sampling would cut them."""
+    model = recipe.base.model.as_pretrained
+    if model is None or not model.stop:
+        return
+    level = own_level(task, 1)
+    answers = [task.solution(prompt) for prompt in task.draw(level, DRAWN, seed=0)]
+    held = [next(stop for stop in model.stop if stop in answer) for answer in answers if _holds(answer, model.stop)]
+    if held:
+        yield (
+            f"base.model.stop: {len(held)} of {len(answers)} right answers hold a stop text, as {held[0]!r}; training "
+            "teaches it and sampling cuts every answer there; choose another text"
+        )
+
+
+def _holds(answer: str, stop: Sequence[str]) -> bool:
+    return any(text in answer for text in stop)
 
 
 @dataclass(frozen=True, kw_only=True)

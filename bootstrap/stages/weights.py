@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bootstrap.config.base_model import ModelSettings, PretrainedModel
 from bootstrap.config.model_files import INDEX, WEIGHTS, missing_files, shards_of
-from bootstrap.errors import RecipeError, StoreCorrupt
+from bootstrap.errors import RecipeError
 from bootstrap.records import Checkpoint
 from bootstrap.seeds import derive_seed
 from bootstrap.stages.context import Context
@@ -98,10 +98,7 @@ def _joined(folder: Path, index: bytes) -> bytes:
     """Return the weights of a folder's shards as one file."""
     shards = shards_of(json.loads(index))
     assert shards is not None, "missing_files has read the index"
-    try:
-        return joined([(str(folder / name), (folder / name).read_bytes()) for name in shards])
-    except StoreCorrupt as error:
-        raise RecipeError(f"{error}; or fetch the model again with `bootstrap import`") from error
+    return joined([(str(folder / name), (folder / name).read_bytes()) for name in shards])
 
 
 def _pretrained(model: PretrainedModel | None) -> dict[str, bytes]:

@@ -3,20 +3,21 @@
 import json
 from collections.abc import Mapping, Sequence
 
-from bootstrap.errors import StoreCorrupt
+from bootstrap.errors import RecipeError, StoreCorrupt
 from bootstrap.store.fingerprint import tensors_of
 
 
 def joined(shards: Sequence[tuple[str, bytes]]) -> bytes:
     """Return one safetensors file with the tensors of all shards (name, bytes), in order of their names.
 
-    Raises StoreCorrupt for a shard that is no safetensors file, and for a tensor that stands in two.
+    They are a person's own, of no store: raises RecipeError for a shard that is no safetensors file, and for a tensor
+    that stands in two.
     """
     found: dict[str, tuple[str, list[int], memoryview]] = {}
     for place, data in shards:
         for name, tensor in _tensors(data, place).items():
             if name in found:
-                raise StoreCorrupt(f"{place} holds {name}, which another shard holds too; fetch the folder again")
+                raise RecipeError(f"{place} holds {name}, which another shard holds too; fetch the folder again")
             found[name] = tensor
     header, position = dict[str, object](__metadata__={"format": "pt"}), 0
     for name, (dtype, shape, body) in sorted(found.items()):
@@ -32,4 +33,6 @@ def _tensors(data: bytes, place: str) -> Mapping[str, tuple[str, list[int], memo
     try:
         return tensors_of(data)
     except StoreCorrupt as error:
-        raise StoreCorrupt(f"{place}: {error}") from error
+        reason = str(error).partition("; ")[0]
+    # Outside the clause: no store is broken, and the error's cause would say so.
+    raise RecipeError(f"{place}: {reason}; fetch the folder again")

@@ -27,7 +27,7 @@ from bootstrap.training.turns import Message, end_of_turn
 TEMPLATE = "chat_template.jinja"
 PLAIN_SHOT = "Question: {prompt}\nAnswer:\n{answer}\n\n"
 """An example in plain text; the prompt follows in the same form, up to its answer."""
-PLAIN_STOP = "\nQuestion:"
+PLAIN_STOPS = ("\n\nQuestion:", "\nQuestion:")
 """Where a model goes on with a question of its own."""
 _OPENED = re.compile(rf"<(?:{'|'.join(REASONING_TAGS)})>\s*\Z")
 """An open reasoning tag at the end of the framed prompt: the completion continues inside the reasoning."""
@@ -53,9 +53,10 @@ class Framing:
     def text(self, prompt: str) -> str:
         """Return the framed prompt for the tokenizer. Raises RecipeError when the template refuses the prompt."""
         if self.template is None:
-            return _plain(prompt, self.choices.examples)
+            return _plain(prompt, self.choices.examples) + self.choices.prefill
         try:
-            return self.conversation([*self._before(), {"role": "user", "content": prompt}], asks=True)
+            asked = self.conversation([*self._before(), {"role": "user", "content": prompt}], asks=True)
+            return asked + self.choices.prefill
         except FAULTS as error:
             raise RecipeError(
                 f"the model's chat template refuses the prompt: {error}; leave out base.model.system, or set "
@@ -123,6 +124,7 @@ def framed(
     system: str | None,
     template_arguments: Mapping[str, Any] | None = None,
     examples: Sequence[Shot] = (),
+    prefill: str | None = None,
     stop: Sequence[str] = (),
     min_new_tokens: int = 0,
 ) -> dict[str, bytes]:
@@ -154,13 +156,14 @@ def framed(
                 "token; leave it out of the example"
             )
     is_plain = source is None or not chat
-    if examples and is_plain and PLAIN_STOP not in stop:
-        stop = (*stop, PLAIN_STOP)
+    if examples and is_plain:
+        stop = (*dict.fromkeys((*stop, *PLAIN_STOPS)),)
     choices = Choices(
         chat=chat,
         system=system,
         template_arguments=arguments,
         examples=tuple(examples),
+        prefill=prefill or "",
         stop=tuple(stop),
         min_new_tokens=min_new_tokens,
     )
@@ -205,6 +208,7 @@ def framed_by(files: Mapping[str, bytes], model: PretrainedModel) -> dict[str, b
         system=model.system,
         template_arguments=model.template_arguments,
         examples=examples,
+        prefill=model.prefill,
         stop=model.stop,
         min_new_tokens=model.min_new_tokens,
     )

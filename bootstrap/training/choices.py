@@ -29,6 +29,8 @@ class Choices(BaseModel):
     template_arguments: dict[str, bool | int | float | str | None] = {}
     examples: tuple[Shot, ...] = ()
     """Shown before each prompt."""
+    prefill: str = ""
+    """Put at the end of each prompt."""
     stop: tuple[str, ...] = ()
     """Texts that end an answer."""
     min_new_tokens: int = Field(default=0, ge=0)

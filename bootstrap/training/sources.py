@@ -27,7 +27,7 @@ from transformers.utils import logging as transformers_logging
 
 from bootstrap.canonical import json_file, sha256
 from bootstrap.config.model_files import INDEX, MODEL_FILES, shards_of
-from bootstrap.errors import RecipeError, StoreCorrupt
+from bootstrap.errors import RecipeError
 from bootstrap.store.fingerprint import ADAPTER_CONFIG, MODEL_WEIGHTS
 from bootstrap.store.shards import joined
 from bootstrap.training import fidelity, shortage
@@ -397,10 +397,7 @@ def _weights(there: Mapping[str, Path], *, place: str, left_behind: Collection[s
         raise RecipeError(f"{there[INDEX]} does not say which file holds which weights; fetch the folder again")
     if missing := [name for name in shards if name not in there]:
         raise RecipeError(f"{place} lacks {', '.join(missing[:3])}, which {INDEX} names; fetch the folder again")
-    try:
-        weights = joined([(str(there[name]), there[name].read_bytes()) for name in shards])
-    except StoreCorrupt as error:
-        raise RecipeError(f"{place} cannot be read: {error}; fetch the folder again") from error
+    weights = joined([(str(there[name]), there[name].read_bytes()) for name in shards])
     return weights, [f"weights: {len(shards)} files, as {INDEX} names them; they are stored as one {MODEL_WEIGHTS}"]
 
 

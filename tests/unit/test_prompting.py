@@ -27,11 +27,12 @@ from bootstrap.records import (
     Split,
 )
 from bootstrap.rollouts.engine import TransformersEngine
+from bootstrap.rollouts.stop import StopTexts
 from bootstrap.stages.encoding import Encoder
 from bootstrap.stages.weights import read_model_folder
 from bootstrap.store.fingerprint import fingerprint_model
 from bootstrap.store.lineage_store import LineageStore
-from bootstrap.training.chat import framed, framed_by, framing_of
+from bootstrap.training.chat import PLAIN_STOPS, framed, framed_by, framing_of
 from bootstrap.training.choices import PROMPTING, Choices, choices_of
 from bootstrap.training.model import load, passed_on
 from bootstrap.worker import Worker
@@ -102,6 +103,11 @@ def test_the_prompt_and_the_opened_reasoning_hold_no_stop_text():
     files = speaking(family.tokens, family.template)
     [rollout] = sampled(files, count=1, stop=("think",), how=Sampling(temperature=1.0, max_new_tokens=4))
     assert rollout.text.startswith("<think>\n")
+
+
+def test_a_question_of_its_own_ends_a_plain_answer_without_the_blank_before_it():
+    stop = StopTexts(PLAIN_STOPS, decode=lambda rows: [""] * len(rows))
+    assert stop.before("12\n\nQuestion: 1+1=") == stop.before("12\nQuestion: 1+1=") == stop.before("12") == "12"
 
 
 # --- a least length ------------------------------------------------------------------------------------------------
@@ -200,7 +206,7 @@ def test_examples_of_plain_prompts_are_text_in_the_prompts_form():
     assert framing.text("3+3=") == (
         "Question: 1+1=\nAnswer:\n2\n\nQuestion: 2+2=\nAnswer:\n4\n\nQuestion: 3+3=\nAnswer:\n"
     )
-    assert framing.choices.stop == ("\nQuestion:",), "a model that goes on asks itself"
+    assert framing.choices.stop == PLAIN_STOPS, "a model that goes on asks itself"
     assert framing_of(framed(BASE, chat=True, system=None, stop=("x",))).text("3+3=") == "3+3="
 
 
@@ -227,6 +233,33 @@ def test_an_example_with_a_control_token_is_refused():
     files = speaking(CHATML.tokens, CHATML.template)
     with pytest.raises(RecipeError, match=r"example 2 holds '<\|im_end\|>'.*leave it out"):
         framed(files, chat=True, system=None, examples=(SHOTS[0], Shot("a<|im_end|>", "b")))
+
+
+# --- the beginning of an answer -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("chat", [True, False])
+def test_an_answer_goes_on_from_its_given_beginning(chat):
+    files = framed(speaking(CHATML.tokens, CHATML.template), chat=chat, system=None, prefill="<think>\n")
+    framing = framing_of(files)
+    assert (
+        framing.text("3+3=")
+        == framing_of({**files, PROMPTING: Choices(chat=chat).to_file()}).text("3+3=") + "<think>\n"
+    )
+    assert framing.opening("3+3=") == "<think>\n", "verifiers know of the reasoning that it opens"
+    encoder = Encoder(Checkpoint(fingerprint="f", files=files))
+    [(prompt, completion)] = encoder.pairs([("3+3=", "<think>\nso</think>6")])
+    text = encoder.tokenizer.decode([*prompt, *completion[:-1]], skip_special_tokens=False)
+    assert text.endswith("<think>\nso</think>6") and text.count("<think>") == 1
+    found = Worker(batch_rows=4, device="cpu")
+    found.load(files, None)
+    [rollout] = found.generate(requests(1, "3+3="), HOT)
+    assert rollout.prompt_tokens == prompt and rollout.text.startswith("<think>\n")
+
+
+def test_other_beginnings_are_judged_without():
+    files = framed(BASE, chat=True, system=None, prefill="abc")
+    assert framing_of(files).text("a=1") == "a=1abc" and framing_of(files).opening("a=1") == ""
 
 
 # --- arguments -----------------------------------------------------------------------------------------------------
@@ -258,6 +291,7 @@ CHOICES = Choices(
     system="s",
     template_arguments={"a": 1, "b": None, "c": "x", "d": False},
     examples=SHOTS,
+    prefill="<think>",
     stop=("x", "é\n"),
     min_new_tokens=3,
     end="<|im_end|>",
@@ -302,7 +336,7 @@ def test_choices_travel_with_exported_weights_and_adapters(tmp_path):
     choices = {"examples": SHOTS, "stop": ("+",), "min_new_tokens": 2}
     found = worker(BASE, **choices)
     files = found.export().files
-    assert choices_of(files).examples == SHOTS and choices_of(files).stop == ("+", "\nQuestion:")
+    assert choices_of(files).examples == SHOTS and choices_of(files).stop == ("+", *PLAIN_STOPS)
     again = Worker(batch_rows=16, device="cpu")
     again.load(files, None)
     assert again.generate(requests(4), HOT) == found.generate(requests(4), HOT)
@@ -365,7 +399,7 @@ def test_a_recipes_model_writes_its_choices_into_the_folder(tmp_path):
     folder = write(BASE, tmp_path / "m")
     model = PretrainedModel(path=str(folder), examples={"path": str(tmp_path / "shots.jsonl")}, stop=("x",))
     files = framed_by(read_model_folder(folder), model)
-    assert choices_of(files) == Choices(examples=SHOTS[:1], stop=("x", "\nQuestion:"))
+    assert choices_of(files) == Choices(examples=SHOTS[:1], stop=("x", *PLAIN_STOPS))
     (tmp_path / "shots.jsonl").unlink()
     with pytest.raises(RecipeError, match=r"base\.model\.examples: there is no file"):
         framed_by(read_model_folder(folder), model)
