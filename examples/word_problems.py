@@ -29,26 +29,57 @@ FILES = {
 """The files by name: how many rows, and what their questions are about."""
 TEMPLATES = {
     "add": [
-        "{name} has {a} {things} and buys {b} more. How many {things} does {name} have now?",
-        "There are {a} {things} on the table and {b} {things} in a box. How many {things} are there in all?",
-        "{name} found {a} {things} in the morning and {b} in the evening. How many {things} did {name} find?",
+        (
+            "{name} has {a} {things} and buys {b} more. How many {things} does {name} have now?",
+            "{name} has {step} {things} now.",
+        ),
+        (
+            "There are {a} {things} on the table and {b} {things} in a box. How many {things} are there in all?",
+            "There are {step} {things} in all.",
+        ),
+        (
+            "{name} found {a} {things} in the morning and {b} in the evening. How many {things} did {name} find?",
+            "{name} found {step} {things}.",
+        ),
     ],
     "subtract": [
-        "{name} had {a} {things} and gave {b} of them away. How many {things} are left?",
-        "A shop had {a} {things} and sold {b}. How many {things} does the shop still have?",
-        "{name} needs {a} {things} and has {b}. How many more {things} does {name} need?",
+        (
+            "{name} had {a} {things} and gave {b} of them away. How many {things} are left?",
+            "There are {step} {things} left.",
+        ),
+        (
+            "A shop had {a} {things} and sold {b}. How many {things} does the shop still have?",
+            "The shop still has {step} {things}.",
+        ),
+        (
+            "{name} needs {a} {things} and has {b}. How many more {things} does {name} need?",
+            "{name} needs {step} more {things}.",
+        ),
     ],
     "multiply": [
-        "There are {a} bags with {b} {things} in each. How many {things} are there in all?",
-        "{name} buys {b} {things} every day. How many {things} does {name} buy in {a} days?",
-        "A shelf has {a} rows of {b} {things}. How many {things} are on the shelf?",
+        (
+            "There are {a} bags with {b} {things} in each. How many {things} are there in all?",
+            "There are {step} {things} in all.",
+        ),
+        (
+            "{name} buys {b} {things} every day. How many {things} does {name} buy in {a} days?",
+            "{name} buys {step} {things}.",
+        ),
+        ("A shelf has {a} rows of {b} {things}. How many {things} are on the shelf?", "The shelf has {step} {things}."),
     ],
     "divide": [
-        "{name} shares {a} {things} equally among {b} friends. How many {things} does each friend get?",
-        "{a} {things} are packed into bags of {b}. How many bags are needed?",
-        "{name} puts {a} {things} into {b} equal piles. How many {things} are in each pile?",
+        (
+            "{name} shares {a} {things} equally among {b} friends. How many {things} does each friend get?",
+            "Each friend gets {step} {things}.",
+        ),
+        ("{a} {things} are packed into bags of {b}. How many bags are needed?", "They need {step} bags."),
+        (
+            "{name} puts {a} {things} into {b} equal piles. How many {things} are in each pile?",
+            "Each pile has {step} {things}.",
+        ),
     ],
 }
+"""By kind: questions, and how their solutions are worded."""
 SUBJECTS = ["The kite", "The lamp", "The river", "The garden", "The window", "The table", "The bridge", "The candle"]
 VERBS = ["is near", "is behind", "is under", "is larger than", "is older than"]
 CAPITALS = """
@@ -90,8 +121,14 @@ def problem(rng, names, things):
     """One row."""
     kind = rng.choice(list(TEMPLATES))
     a, b, answer = numbers(rng, kind)
-    question = rng.choice(TEMPLATES[kind]).format(name=rng.choice(names), things=rng.choice(things), a=a, b=b)
-    return {"question": question, "kind": kind, "solution": f"{a} {SIGNS[kind]} {b} = {answer}", "answer": answer}
+    about = {"name": rng.choice(names), "things": rng.choice(things), "a": a, "b": b}
+    question, solution = rng.choice(TEMPLATES[kind])
+    return {
+        "question": question.format(**about),
+        "kind": kind,
+        "solution": solution.format(**about, step=f"{a} {SIGNS[kind]} {b} = {answer}"),
+        "answer": answer,
+    }
 
 
 def problems(name, rows, names, things):
