@@ -211,6 +211,13 @@ CASES = [
         ("task.max_answer_length=8",),
     ),
     Case(
+        base.answers_that_cannot_end,
+        (f"base={{model: {FOLDER}}}", "base.model.min_new_tokens=8", "task={type: file, path: p, max_answer_tokens: 8}"),
+        "base.model.min_new_tokens",
+        "an answer cannot end before 8 tokens and is cut at 8",
+        ("base.model.min_new_tokens=7",),
+    ),
+    Case(
         base.base_too_short,
         ("base.model.max_length=19",),
         "base.model.max_length",
