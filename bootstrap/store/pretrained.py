@@ -52,6 +52,12 @@ def pretrained_of(artifact: Artifact) -> Pretrained | None:
     )
 
 
+def licence_named(data: bytes) -> str | None:
+    """Return the licence in an `import.json`; None where it names none, or is another program's."""
+    licence = (_facts({IMPORT: data}) or {}).get("licence")
+    return None if licence is None else _line(licence) or None
+
+
 def to_file(facts: Mapping[str, Any]) -> bytes:
     """Return the content of `import.json`; equal facts give equal bytes."""
     return json_file(facts, indent=2)

@@ -29,6 +29,7 @@ from bootstrap.canonical import json_file, sha256
 from bootstrap.config.model_files import INDEX, MODEL_FILES, shards_of
 from bootstrap.errors import RecipeError
 from bootstrap.store.fingerprint import ADAPTER_CONFIG, MODEL_WEIGHTS
+from bootstrap.store.pretrained import IMPORT, licence_named
 from bootstrap.store.shards import joined
 from bootstrap.training import fidelity, shortage
 from bootstrap.training import model as models
@@ -321,9 +322,10 @@ def _folder(path: Path, source: dict[str, str], *, place: str, left_behind: Coll
     template = template_of(files)
     if template is not None:
         files[TEMPLATE] = template.encode()
-    return _Read(
-        files=files, source=source, licence=_card_licence(there.get("README.md")), corrections=tuple(corrections)
-    )
+    licence = _card_licence(there.get("README.md"))
+    if licence is None and IMPORT in there:
+        licence = licence_named(there[IMPORT].read_bytes())
+    return _Read(files=files, source=source, licence=licence, corrections=tuple(corrections))
 
 
 def _with_padding_inside(config: dict[str, Any]) -> list[str]:

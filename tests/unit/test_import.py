@@ -204,6 +204,7 @@ def test_a_licence_is_stated_where_the_source_names_none_and_never_contradicted(
     assert "not named by the source" in capsys.readouterr().out
     assert main(["import", str(source), str(tmp_path / "b"), "--licence", "mit"]) == 0
     assert json.loads((tmp_path / "b" / "import.json").read_text())["licence"] == "mit"
+    assert read_source(str(tmp_path / "b")).licence == "mit", "an imported folder names its licence"
     (source / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
     assert main(["import", str(source), str(tmp_path / "c"), "--licence", "mit"]) == 2
     assert not (tmp_path / "c").exists()
