@@ -212,7 +212,11 @@ CASES = [
     ),
     Case(
         base.answers_that_cannot_end,
-        (f"base={{model: {FOLDER}}}", "base.model.min_new_tokens=8", "task={type: file, path: p, max_answer_tokens: 8}"),
+        (
+            f"base={{model: {FOLDER}}}",
+            "base.model.min_new_tokens=8",
+            "task={type: file, path: p, max_answer_tokens: 8}",
+        ),
         "base.model.min_new_tokens",
         "an answer cannot end before 8 tokens and is cut at 8",
         ("base.model.min_new_tokens=7",),
