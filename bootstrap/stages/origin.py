@@ -28,7 +28,7 @@ from bootstrap.selection.replay import PoolEntry, ReplayPool
 from bootstrap.selection.retirement import PassRates
 from bootstrap.stages.answers import ANSWERS, INHERITED, RATES, answers_of, contributors, rates_file, rates_of
 from bootstrap.stages.context import Context
-from bootstrap.stages.visits import VISITS, visits_of_generation
+from bootstrap.stages.visits import VISITS, counted, visits_of_generation
 from bootstrap.store.ancestry import ancestors, compute_cost
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.fingerprint import base_fingerprint
@@ -121,7 +121,7 @@ class Origin:
         for entry in contributors(self.entries, [self.generation.number]):
             measured = [measures(step) for step in header.steps(entry.generation.number)]
             visits = visits_of_generation(self.store, entry.generation, measured=measured)
-            found += visits if entry.generation.number in own else [visit.unmeasured() for visit in visits]
+            found += counted(visits, entry.generation, own=own)
         name = self.generation.lineage
         return [replace(visit, round=f"{name}.{visit.round}") for visit in found]
 

@@ -7,16 +7,18 @@
 | generation | its draws | its results |
 |---|---|---|
 | one that the weights come from | count | count |
-| another one whose answers may be replayed (`answers.contributors`), as a rejected candidate | count | do not count |
+| one that set out from such a one, as a rejected candidate (`answers.contributors`) | count | count |
+| another one whose answers may be replayed | count | do not count |
 | any other: a sibling, an ungated one, one that guards speak against | do not count | do not count |
 
-So a retry goes on with other prompts than the rejected candidate had, and what that one measured of weights that are
-gone lets no prompt sit out. Siblings set out from the same state, each with an order of its own.
+So a retry goes on with other prompts than the rejected candidate had. What that one measured holds for weights close to
+those that the retry starts from, and a prompt only sits out for a while; `retire`, which is for good, counts the first
+row alone. Siblings set out from the same state, each with an order of its own.
 
 Left out: the order itself (`selection/epochs.py`).
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from bootstrap.ids import RolloutId, StepRole
 from bootstrap.ledger_records import Drawing, Generation
@@ -81,9 +83,14 @@ def history(context: Context, earlier: Sequence[Entry], *, own: Collection[int])
             steps = context.recipe.steps_of(number)
             measured = [step.measures if step.draws() else None for step in steps]
             context.visits[number] = list(visits_of_generation(context.store, entry.generation, measured=measured))
-        visits = context.visits[number]
-        found += visits if number in own else [visit.unmeasured() for visit in visits]
+        found += counted(context.visits[number], entry.generation, own=own)
     return tuple(found)
+
+
+def counted(visits: Iterable[Visit], generation: Generation, *, own: Collection[int]) -> list[Visit]:
+    """Return a generation's visits as a child counts them; `own`: the generations that its weights come from."""
+    near = generation.number in own or (generation.parents and set(generation.parents) <= set(own))
+    return [visit if near else visit.unmeasured() for visit in visits]
 
 
 class EpochDraws:

@@ -3,7 +3,8 @@
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from support import tiny
@@ -17,8 +18,10 @@ from bootstrap.lineage import queries
 from bootstrap.pool import LocalPool
 from bootstrap.prompts.build import build_task
 from bootstrap.records import Event, Split
+from bootstrap.selection.epochs import Visit
 from bootstrap.stages.answers import answers_of
 from bootstrap.stages.tables import Tables
+from bootstrap.stages.visits import counted
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 
@@ -166,7 +169,16 @@ def test_a_retry_goes_on_with_other_prompts_than_the_rejected_candidate_had(tmp_
     assert [entry.generation.parent for entry in entries[1:]] == [0, 0, 0], "all are rejected"
     drawn = draws(tmp_path / "l", entries)
     assert len(set(drawn)) == len(drawn) == 30
-    assert entries[3].generation.drawing.all_right + entries[3].generation.drawing.all_wrong <= 10, "only its own count"
+    measured = [entry.generation.drawing.all_right + entry.generation.drawing.all_wrong for entry in entries[1:]]
+    assert measured[0] and measured == sorted(measured), "what was measured of weights close by counts"
+
+
+def test_of_weights_that_others_grew_from_draws_count_and_results_do_not() -> None:
+    base, child, grandchild = (SimpleNamespace(number=n, parents=(n - 1,) if n else ()) for n in range(3))
+    visits = [Visit(round="g1.s0.u0", prompt_id="p", level=1, right=0, judged=4)]
+    for generation, counts in ((base, True), (child, True), (grandchild, False)):
+        found = counted(visits, cast(Any, generation), own={0})
+        assert found == (visits if counts else [visits[0].unmeasured()])
 
 
 def test_siblings_set_out_from_one_state_each_in_an_order_of_its_own(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.lineage_factory import PROMOTED, REJECTED, UNGATED, build, compare_finally
 
-from bootstrap.ledger_records import DiagnosticMetric, GenerationOutcome
+from bootstrap.ledger_records import DiagnosticMetric, Drawing, GenerationOutcome
 from bootstrap.lineage import metrics
 from bootstrap.lineage.metrics import MetricPoint
 from bootstrap.store.ledger import Entry
@@ -195,3 +195,29 @@ def test_the_final_comparison_stands_at_its_generation_within_its_bounds(tmp_pat
 )
 def test_metrics_of_other_levels_have_other_names(levels: tuple[int, ...], key: str) -> None:
     assert metrics.levels_key(levels) == key
+
+
+DRAWING = Drawing(
+    drawn=36,
+    distinct=33,
+    prompts=42,
+    epochs={1: 1.77},
+    skipped_right=2,
+    skipped_wrong=1,
+    returned=4,
+    all_right=10,
+    all_wrong=3,
+    replayable=33,
+)
+
+
+def test_epochs_of_fixed_data_are_drawn_where_there_are_any(entries: Sequence[Entry]) -> None:
+    assert not values(points(entries[1]), "drawing/")
+    entry = changed(entries[1], drawing=DRAWING)
+    expected = DRAWING.model_dump() | {"epochs": 1.77}
+    assert values(points(entry), "drawing/") == {f"drawing/{name}": value for name, value in expected.items()}
+    assert values(metrics.over_generations(entry, at=AT), "gen/epochs") == {"gen/epochs": 1.77}
+    several = changed(entries[1], drawing=DRAWING.model_copy(update={"epochs": {1: 1.5, 2: 0.5}}))
+    found = values(points(several), "drawing/level")
+    assert found == {"drawing/level_1/epochs": 1.5, "drawing/level_2/epochs": 0.5}
+    assert all(LEGAL.fullmatch(name) for name in found)

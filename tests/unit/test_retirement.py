@@ -145,7 +145,7 @@ def test_a_lineage_on_a_file_draws_no_prompt_again_that_it_has_solved(tmp_path):
     rounds = history(tmp_path / "retired", entries)
     assert rounds[-1][1], "some are solved"
     assert all(not set(prompts) & solved for prompts, solved in rounds)
-    plain = history(tmp_path / "plain", grow(on_a_file(tmp_path, rows=40), tmp_path / "plain"))
+    plain = history(tmp_path / "plain", grow(on_a_file(tmp_path, rows=40, draw="random"), tmp_path / "plain"))
     assert any(set(prompts) & solved for prompts, solved in plain), "without retirement they come back"
     assert plain[0] == rounds[0], "nothing is solved before the first round"
     assert rounds[6][1], "the second generation has what the first one solved behind it"
