@@ -54,6 +54,12 @@ def settle(recipe: Recipe, store: LineageStore, pool: Pool, *, observe: Observer
     return watch
 
 
+def memory_of(store: LineageStore, *, workers: int) -> int | None:
+    """Return the bytes of each of so many workers that a lineage keeps; None where it keeps none. Raises StoreError."""
+    kept = _kept(store)
+    return kept["memory"] if kept.get("workers") == workers else None
+
+
 def recorded(limits: Limits) -> dict[str, str]:
     """Return what annotations keep: the memory of a worker in bytes, and the limits that are not automatic."""
     found: Mapping[str, int | None] = {
