@@ -159,6 +159,7 @@ class Worker:
             machine.give_back_blocks(BLOCK)
         self.learner = None
         self.room = self._room(model)
+        self.bounds.state = self.room.state
         # Matrices in training are sampled from a rounded copy; those of an adapter's base are in bf16 already.
         lowered = self.training.precision == "bf16" and base is None
         self.inference_copy = precision.InferenceCopy(model) if lowered else None

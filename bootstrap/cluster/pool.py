@@ -409,7 +409,10 @@ def _first_error(refs: Sequence[Any]) -> RayError | None:
 def _cause_of_death(error: RayActorError) -> str:
     """Return the sentence of Ray's report that names the cause, without its list of guesses."""
     line = str(error).strip().splitlines()[-1].partition(" Some common causes")[0]
-    return f"{line.strip().rstrip('.')} (often a crash, or the kernel ending a process when memory is short)"
+    return (
+        f"{line.strip().rstrip('.')} (often a crash, or the kernel ending a process when memory is short: lower "
+        "resources.rollout_rows, resources.train_tokens or resources.workers)"
+    )
 
 
 def _clock(moment: datetime) -> str:
