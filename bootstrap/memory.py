@@ -251,8 +251,8 @@ class Room:
         """Return most tokens of a training pass, padding included; None without a limit."""
         return None
 
-    def beat(self) -> None:
-        """Take note that work goes on."""
+    def beat(self, answered: int = 0) -> None:
+        """Take note that work goes on; `answered`: answers that are finished in this call."""
 
     def passing(self, tokens: int) -> None:
         """Take note that a training pass of so many tokens begins."""

@@ -28,6 +28,8 @@ class Bounds:
         self.limits = Limits()
         self.shortages: list[Shortage] = []
         self.beats = 0
+        self.answered = 0
+        """Answers finished in the call that samples, or sampled last."""
         self.state = 0
         """Bytes of the weights in training and of their optimizer's state."""
         self.teacher_bytes = 0
@@ -84,8 +86,9 @@ class ModelRoom(Room):
         found = self._work.tokens_within(room, taught=self._bounds.teacher_bytes > 0)
         return found if most is None else min(found, most)
 
-    def beat(self) -> None:
+    def beat(self, answered: int = 0) -> None:
         self._bounds.beats += 1
+        self._bounds.answered = answered
 
     def passing(self, tokens: int) -> None:
         self._used = tokens

@@ -214,6 +214,8 @@ class RayPool(Pool):
             # The first look at a worker says where its count stands, which may be old.
             moved |= dict.fromkeys(self._pulses.moved(sorted(busy)) & looked, now)
             moved |= dict.fromkeys(moved.keys() - busy, now)
+            if self.asked and busy <= looked:
+                self.on_answers(min(self._pulses.answered(), self.asked), self.asked)
             looked |= busy
             still = [call for call in late if now - moved[call.worker] >= self.wait_seconds]
             if still:

@@ -111,7 +111,7 @@ class TransformersEngine:
             waiting = [requests[i] for i in order[len(rollouts) :][: self.batch_rows]]
             batch = waiting[: self._num_together(waiting, encoded, sampling)]
             try:
-                decoded = self._decode(batch, encoded, sampling, policy)
+                decoded = self._decode(batch, encoded, sampling, policy, len(rollouts))
             except Exception as error:
                 # Raises it again unless fewer sequences may do.
                 self.room.ran_out("rollout_rows", error, used=len(batch))
@@ -157,8 +157,14 @@ class TransformersEngine:
         return self.head(hidden[:, -1].float())
 
     def _decode(
-        self, requests: list[Request], encoded: dict[str, tuple[int, ...]], sampling: Sampling, policy: str
+        self,
+        requests: list[Request],
+        encoded: dict[str, tuple[int, ...]],
+        sampling: Sampling,
+        policy: str,
+        done: int,
     ) -> list[Rollout]:
+        """Return the rollouts of requests that are decoded together; `done`: those of the call before them."""
         texts = list(dict.fromkeys(r.prompt.text for r in requests))
         logits_BV, cache, mask_BT = self._prefill(
             [encoded[text] for text in texts], max_new_tokens=sampling.max_new_tokens
@@ -179,7 +185,7 @@ class TransformersEngine:
         alive = torch.arange(num_rows)
         seeds_B = np.array([r.seed for r in requests], dtype=np.uint64)
         for position in range(limit):
-            self.room.beat()
+            self.room.beat(answered=done + num_rows - len(alive))
             dist_BV = distribution(
                 logits_BV, temperature=sampling.temperature, top_k=sampling.top_k, top_p=sampling.top_p
             )

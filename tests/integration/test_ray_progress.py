@@ -39,6 +39,7 @@ class SlowActor(actors.WorkerActor):
             while time.monotonic() < end:
                 time.sleep(0.2)
                 self._worker.bounds.beats += beats
+                self._worker.bounds.answered = 7
         return "done"
 
 
@@ -60,10 +61,16 @@ def bounded(monkeypatch: pytest.MonkeyPatch, slow: RayPool) -> RayPool:
     return slow
 
 
-def test_a_call_that_makes_progress_may_take_longer_than_the_bound(bounded: RayPool) -> None:
+def test_a_call_that_makes_progress_may_take_longer_than_the_bound_and_its_answers_are_counted(
+    bounded: RayPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[tuple[int, int]] = []
+    monkeypatch.setattr(bounded, "on_answers", lambda done, total: counted.append((done, total)))
+    monkeypatch.setattr(bounded, "asked", 40)
     began = time.monotonic()
     assert bounded.wait([bounded.start(1, "work", 2 * BOUND, True)], what="work") == ["done"]
     assert time.monotonic() - began >= 2 * BOUND
+    assert counted and counted[-1] == (7, 40)
 
 
 def test_a_call_that_hangs_is_named_although_another_worker_makes_progress(bounded: RayPool) -> None:

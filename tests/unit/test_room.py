@@ -220,7 +220,8 @@ def test_work_is_counted_while_it_goes_on() -> None:
     pool = pool_of(1)
     bounds, before = pool.workers[0].bounds, pool.workers[0].bounds.beats
     pool.generate(requests(), SAMPLING)
-    sampled = bounds.beats
+    sampled, answered = bounds.beats, bounds.answered
+    assert 0 < answered <= 32
     pool.workers[0].gradient(mixed_batch())
     assert before < sampled < bounds.beats
 
