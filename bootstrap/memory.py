@@ -132,12 +132,19 @@ class Work:
             copies = max(copies, 4 * MUON_COPIES * group)
         return self.state + 4 * self.trained + copies
 
+    @property
+    def hashing(self) -> int:
+        """What a fingerprint takes beside the state: a copy of the trained weights, and a file of it in memory."""
+        return 8 * self.trained
+
     def opening(self, *, stored_bytes: int) -> int:
-        """A model folder being opened: its weights in float32, its file and the tensors in it.
+        """A model folder being opened: its weights in float32, its file and the tensors in it; then the fingerprint.
 
         `stored_bytes`: of each number in the file.
         """
-        return (4 + 2 * stored_bytes) * (self.sizes.matrices + self.sizes.outer)
+        files = stored_bytes if self.adapter_rank is None else 2 * stored_bytes
+        hashing = self.hashing if self.adapter_rank is None else 0
+        return (4 + files) * (self.sizes.matrices + self.sizes.outer) + hashing
 
     def sampling(self, *, rows: int, prompts: int, prompt_length: int, new_tokens: int) -> int:
         """Bytes while `rows` answers of up to `new_tokens` tokens to `prompts` distinct prompts are decoded."""
@@ -244,8 +251,8 @@ class Room:
         """Return most tokens of a training pass, padding included; None without a limit."""
         return None
 
-    def beat(self) -> None:
-        """Take note that work goes on."""
+    def beat(self, answered: int = 0) -> None:
+        """Take note that work goes on; `answered`: answers that are finished in this call."""
 
     def passing(self, tokens: int) -> None:
         """Take note that a training pass of so many tokens begins."""

@@ -35,6 +35,8 @@ class Pool(ABC):
     """N workers that act as one model; subclasses say how a call reaches a worker."""
 
     size: int
+    asked: int = 0
+    """Answers that the call of `generate` at work asks for; 0 between calls."""
     holding: str | None = None
     """Fingerprint of the weights that all workers hold; None while they are being trained."""
     provided: str | None = None
@@ -46,6 +48,10 @@ class Pool(ABC):
 
     def on_shortage(self, worker: int, shortage: Shortage) -> None:
         """Take note of memory that ran out in a worker; whoever runs the lineage replaces it."""
+        return None
+
+    def on_answers(self, done: int, total: int) -> None:
+        """Take note that about so many answers of a long call are finished; whoever runs the lineage replaces it."""
         return None
 
     @abstractmethod
@@ -176,7 +182,11 @@ class Pool(ABC):
         """
         shards = _split_groups(requests, self.size)
         handles = [self.start(w, "generate", shard, sampling, by) for w, shard in enumerate(shards) if shard]
-        rollouts = [r for part in self.wait(handles, what="rollouts") for r in part]
+        self.asked = len(requests)
+        try:
+            rollouts = [r for part in self.wait(handles, what="rollouts") for r in part]
+        finally:
+            self.asked = 0
         self._one(list({r.policy for r in rollouts}) or [""])
         by_id = {r.id: r for r in rollouts}
         return [by_id[request.id] for request in requests]

@@ -28,6 +28,10 @@ class Bounds:
         self.limits = Limits()
         self.shortages: list[Shortage] = []
         self.beats = 0
+        self.answered = 0
+        """Answers finished in the call that samples, or sampled last."""
+        self.state = 0
+        """Bytes of the weights in training and of their optimizer's state."""
         self.teacher_bytes = 0
         """Bytes of the teachers held."""
 
@@ -52,12 +56,17 @@ class ModelRoom(Room):
         self._used = 0
 
     @property
+    def state(self) -> int:
+        """Bytes that the model takes between calls, in training; 0 where its sizes have other names."""
+        return 0 if self._work is None else self._work.state
+
+    @property
     def _room(self) -> int | None:
         """Bytes beside what the worker holds; None without a bound."""
         memory = self._bounds.limits.memory
         if memory is None or self._work is None:
             return None
-        return memory - self._work.state - self._bounds.teacher_bytes
+        return memory - self._bounds.state - self._bounds.teacher_bytes
 
     def fits(self, *, rows: int, prompts: int, prompt_length: int, new_tokens: int) -> bool:
         most = self._bounds.limits.most("rollout_rows")
@@ -77,8 +86,9 @@ class ModelRoom(Room):
         found = self._work.tokens_within(room, taught=self._bounds.teacher_bytes > 0)
         return found if most is None else min(found, most)
 
-    def beat(self) -> None:
+    def beat(self, answered: int = 0) -> None:
         self._bounds.beats += 1
+        self._bounds.answered = answered
 
     def passing(self, tokens: int) -> None:
         self._used = tokens

@@ -36,6 +36,10 @@ from bootstrap.training.learner import Gradient, Learner
 from bootstrap.training.merge import merge
 from bootstrap.training.shortage import is_of_memory
 
+LARGE = 2**25
+"""Parameters from which a model's tensors are so large that asking the machine for each costs little."""
+BLOCK = 2**18
+"""Bytes of a tensor from which its memory goes back at once, in a worker with a large model."""
 _Result = TypeVar("_Result")
 
 
@@ -152,8 +156,11 @@ class Worker:
     def _install(self, model: Any, tokenizer: Any, passed_on: Mapping[str, bytes], *, base: str | None = None) -> str:
         self.model, self.tokenizer, self.passed_on, self.base = model, tokenizer, dict(passed_on), base
         self.shape = models.model_shape(model)
+        if self.shape.num_parameters >= LARGE:
+            machine.give_back_blocks(BLOCK)
         self.learner = None
         self.room = self._room(model)
+        self.bounds.state = self.room.state
         # Matrices in training are sampled from a rounded copy; those of an adapter's base are in bf16 already.
         lowered = self.training.precision == "bf16" and base is None
         self.inference_copy = precision.InferenceCopy(model) if lowered else None

@@ -24,7 +24,11 @@ def print_plan(plan: LineagePlan) -> None:
         f"{text.si(left['flops'])} FLOPs, about {text.duration(left['seconds'])} ({basis})"
     )
     memory = text.si(plan.memory_bytes_per_worker, unit="B")
-    render.say(f"model: {text.si(plan.num_parameters)} parameters; memory: up to {memory} a worker")
+    limit = "" if plan.memory_limit is None else f" of {text.si(plan.memory_limit, unit='B')}"
+    render.say(
+        f"model: {text.si(plan.num_parameters)} parameters; memory: up to {memory}{limit} a worker, with at most "
+        f"{plan.rollout_rows} sequences decoded together and {plan.train_tokens} tokens in a training pass"
+    )
     for warning in plan.warnings:
         render.say(f"warning: {warning}")
     for note in plan.notes:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from bootstrap import machine
 from bootstrap.cli import BEGAN, render
 from bootstrap.cli.command import command
 from bootstrap.cli.progress import RowsProgress, progress
@@ -28,11 +29,13 @@ from bootstrap.ledger_records import Generation, GuardAction
 from bootstrap.lineage import queries, text
 from bootstrap.lineage.outbox import Outbox
 from bootstrap.lineage.tracking import experiment_name, resolve_tracking_uri
+from bootstrap.memory import FULLEST
 from bootstrap.planning.plan import LineagePlan, make_plan
 from bootstrap.pool import Pool
 from bootstrap.provenance import git_commit, source_digest
 from bootstrap.scoring.verifier import Tools
 from bootstrap.stages.fitting import text_models
+from bootstrap.stages.limits import memory_of
 from bootstrap.store.finals import final_of
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
@@ -70,10 +73,12 @@ def planned(
         except LineageMismatch as error:
             entries = ()
             refusals = (f"this is the plan of a new lineage; `run` refuses: {error}{_split_remedy(found, recipe)}",)
+    count = num_workers(recipe, workers, local=local)
     plan = make_plan(
         recipe,
         lineage=name,
-        workers=num_workers(recipe, workers, local=local),
+        workers=count,
+        memory=_memory(recipe, found, count, local=local),
         entries=entries,
         config=_origins_config(recipe, found, entries),
         models=text_models(recipe, found),
@@ -132,6 +137,16 @@ def _origins_config(recipe: Recipe, store: LineageStore, entries: Sequence[Entry
     origin = find_origin(store.root.parent, model)
     check_origin(recipe, origin, lineage=store.root.name)
     return origin.config()
+
+
+def _memory(recipe: Recipe, store: LineageStore, workers: int, *, local: bool) -> int | None:
+    """Return bytes that each worker may take: a lineage's own, else this machine's; None for other machines."""
+    if (kept := memory_of(store, workers=workers)) is not None:
+        return kept
+    is_elsewhere = not local and (os.environ.get("RAY_ADDRESS") or JOB_VARIABLE in os.environ)
+    if is_elsewhere or recipe.resources.gpus_per_worker:
+        return None
+    return machine.usable_memory(FULLEST["cpu"]) // workers
 
 
 def num_workers(recipe: Recipe, asked: int | None, *, local: bool) -> int:

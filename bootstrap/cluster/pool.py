@@ -214,6 +214,8 @@ class RayPool(Pool):
             # The first look at a worker says where its count stands, which may be old.
             moved |= dict.fromkeys(self._pulses.moved(sorted(busy)) & looked, now)
             moved |= dict.fromkeys(moved.keys() - busy, now)
+            if self.asked and busy <= looked:
+                self.on_answers(min(self._pulses.answered(), self.asked), self.asked)
             looked |= busy
             still = [call for call in late if now - moved[call.worker] >= self.wait_seconds]
             if still:
@@ -409,7 +411,10 @@ def _first_error(refs: Sequence[Any]) -> RayError | None:
 def _cause_of_death(error: RayActorError) -> str:
     """Return the sentence of Ray's report that names the cause, without its list of guesses."""
     line = str(error).strip().splitlines()[-1].partition(" Some common causes")[0]
-    return f"{line.strip().rstrip('.')} (often a crash, or the kernel ending a process when memory is short)"
+    return (
+        f"{line.strip().rstrip('.')} (often a crash, or the kernel ending a process when memory is short: lower "
+        "resources.rollout_rows, resources.train_tokens or resources.workers)"
+    )
 
 
 def _clock(moment: datetime) -> str:

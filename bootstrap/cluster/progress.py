@@ -25,6 +25,7 @@ class Counting(Protocol):
     """What counts."""
 
     beats: int
+    answered: int
 
 
 class Progress:
@@ -53,8 +54,9 @@ class Progress:
             pause.wait(every)
             if self._told == (count := self._counting.beats):
                 continue
+            told = f"{count} {self._counting.answered}"
             try:
-                _internal_kv_put(self._name, str(count), overwrite=True, namespace=_NAMESPACE)
+                _internal_kv_put(self._name, told, overwrite=True, namespace=_NAMESPACE)
                 self._told = count
             except Exception:
                 # The driver's bound ends a run whose head is gone.
@@ -80,6 +82,10 @@ class Pulses:
                 self._last[worker] = count
                 found.add(worker)
         return found
+
+    def answered(self) -> int:
+        """Return the answers that the workers had finished in the calls that sample, when last looked at."""
+        return sum(int(count.split()[1]) for count in self._last.values() if count)
 
     def forget(self) -> None:
         """Remove the counts."""

@@ -33,7 +33,7 @@ class Resources(Settings):
     def own_limits(self) -> dict[str, int]:
         """The limits of sampling and training that are set, by name."""
         named = {"rollout_rows": self.rollout_rows, "train_tokens": self.train_tokens}
-        return {name: value for name, value in named.items() if value != "auto"}
+        return {name: value for name, value in named.items() if isinstance(value, int)}
 
 
 class Tracking(Settings):

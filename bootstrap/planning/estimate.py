@@ -24,7 +24,7 @@ from bootstrap.config.recipe import Recipe
 from bootstrap.config.steps import Step
 from bootstrap.errors import VerifierError
 from bootstrap.planning.lengths import SAMPLED_PROMPTS, Lengths, num_heldout
-from bootstrap.planning.memory import memory_bytes
+from bootstrap.planning.memory import MemoryPlan, plan_memory
 from bootstrap.planning.rates import rates_of
 from bootstrap.planning.shapes import PlannedModel, shape_of_folder
 from bootstrap.prompts.build import build_task
@@ -104,10 +104,11 @@ class CostEstimates:
             return shape_of_folder(outside.folder)
         return self._of_model(self._origins.named(name, number=number)).model.shape
 
-    def memory_bytes(self) -> int:
-        """Return bytes of one worker at its fullest."""
+    def memory(self, memory: int | None) -> MemoryPlan:
+        """Return the plan of the model that takes most, in `memory` bytes of a worker; None sets no bound."""
         estimates = {self.of(number) for number in range(self.recipe.generations.count + 1)}
-        return max(memory_bytes(self.recipe, estimate.model, estimate.lengths) for estimate in estimates)
+        plans = [plan_memory(self.recipe, one.model, one.lengths, memory=memory) for one in estimates]
+        return max(plans, key=lambda plan: plan.needed)
 
     def pace(self, entries: Sequence[Entry]) -> float:
         """Return measured over estimated seconds of the committed generations; 1 when there are none."""

@@ -70,6 +70,15 @@ def notes(recipe: Recipe) -> Iterator[str]:
         )
 
 
+def too_full(*, needed: int, memory: int | None) -> Iterator[str]:
+    """Yield a warning where a worker needs more than its memory; both in bytes."""
+    if memory is not None and needed > memory:
+        yield (
+            f"a worker needs {needed / 2**30:.1f} GiB at its fullest and may take {memory / 2**30:.1f}: lower "
+            "resources.workers, train an adapter (training.adapter) or in bf16, or use a machine with more memory"
+        )
+
+
 def notes_on_data(estimates: CostEstimates, *, levels: Collection[int]) -> Iterator[str]:
     """Yield what the tasks' rows and prompts say of the plan; `levels`: all that are aimed at."""
     task, panel = estimates.task, estimates.panel

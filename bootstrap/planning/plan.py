@@ -19,7 +19,7 @@ from bootstrap.config.usual import unusual
 from bootstrap.levels import level_range
 from bootstrap.planning.estimate import CostEstimates
 from bootstrap.planning.fixed_data import Contributions, check_replay, notes_on_fixed_data
-from bootstrap.planning.notes import SPENT, is_unfiltered, notes, notes_on_data
+from bootstrap.planning.notes import SPENT, is_unfiltered, notes, notes_on_data, too_full
 from bootstrap.planning.outlook import alpha_is_spent, outlook
 from bootstrap.records import Record
 from bootstrap.scoring.verifier import Tools
@@ -75,6 +75,12 @@ class LineagePlan(Record):
     num_parameters: int
     memory_bytes_per_worker: int
     """Weights, gradients, optimizer state, caches and activations; without Python and torch themselves."""
+    memory_limit: int | None = None
+    """Bytes that a worker may take; None where only the workers can tell."""
+    rollout_rows: int
+    """Most sequences, of the longest kind, that a worker decodes together."""
+    train_tokens: int
+    """Most tokens, of such sequences, in one training pass of a worker."""
     calibrated: bool
     """Whether `seconds` rest on committed generations instead of assumed rates."""
     generations: tuple[GenerationPlan, ...]
@@ -106,12 +112,14 @@ def make_plan(
     config: dict[str, Any] | None = None,
     models: Sequence[TextModel] | None = None,
     tools: Tools | None = None,
+    memory: int | None = None,
 ) -> LineagePlan:
     """Return the plan of `recipe` on `workers` processes, `entries` being what its lineage has committed so far.
 
     `config`: the base model's configuration in Hugging Face terms, which the recipe of a fork does not lead to.
-    `models`: what reads the rows of files (`stages/fitting.py`); None for the recipe's folders.
-    `tools`: what the verifiers use that read the rows of a file. Raises RecipeError when they can use too few.
+    `models`: what reads the rows of files (`stages/fitting.py`); None for the recipe's folders. `memory`: bytes that a
+    worker may take; None where only the workers can tell. `tools`: what the verifiers use that read the rows of a file.
+    Raises RecipeError when they can use too few.
     """
     committed = [entry.generation for entry in entries]
     last = max(recipe.generations.count, len(committed) - 1)
@@ -152,16 +160,21 @@ def make_plan(
             )
         )
     levels = {level for generation in generations for level in generation.target_levels}
+    fullest = estimates.memory(memory)
     return LineagePlan(
         lineage=lineage,
         recipe_digest=recipe.digest(),
         workers=workers,
         num_parameters=estimates.of(0).model.shape.num_parameters,
-        memory_bytes_per_worker=estimates.memory_bytes(),
+        memory_bytes_per_worker=fullest.needed,
+        memory_limit=memory,
+        rollout_rows=fullest.rollout_rows,
+        train_tokens=fullest.train_tokens,
         calibrated=bool(entries),
         generations=tuple(generations),
         notes=(
             *notes(recipe),
+            *too_full(needed=fullest.needed, memory=memory),
             *([SPENT] if alpha_is_spent(recipe, committed) else []),
             *notes_on_data(estimates, levels=levels),
             *notes_on_fixed_data(

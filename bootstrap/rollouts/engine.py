@@ -122,7 +122,7 @@ class TransformersEngine:
             waiting = [requests[i] for i in order[len(rollouts) :][: self.batch_rows]]
             batch = waiting[: self._num_together(waiting, encoded, sampling)]
             try:
-                decoded = self._decode(batch, encoded, sampling, policy)
+                decoded = self._decode(batch, encoded, sampling, policy, len(rollouts))
             except Exception as error:
                 # Raises it again unless fewer sequences may do.
                 self.room.ran_out("rollout_rows", error, used=len(batch))
@@ -168,8 +168,14 @@ class TransformersEngine:
         return self.head(hidden[:, -1].float())
 
     def _decode(
-        self, requests: list[Request], encoded: dict[str, tuple[int, ...]], sampling: Sampling, policy: str
+        self,
+        requests: list[Request],
+        encoded: dict[str, tuple[int, ...]],
+        sampling: Sampling,
+        policy: str,
+        done: int,
     ) -> list[Rollout]:
+        """Return the rollouts of requests that are decoded together; `done`: those of the call before them."""
         texts = list(dict.fromkeys(r.prompt.text for r in requests))
         logits_BV, cache, mask_BT = self._prefill(
             [encoded[text] for text in texts], max_new_tokens=sampling.max_new_tokens
@@ -191,7 +197,7 @@ class TransformersEngine:
         seeds_B = np.array([r.seed for r in requests], dtype=np.uint64)
         ends_E = self.eos.to(self.device)
         for position in range(limit):
-            self.room.beat()
+            self.room.beat(answered=done + num_rows - len(alive))
             if position < self.min_new_tokens:
                 logits_BV = logits_BV.index_fill(-1, ends_E, -torch.inf)
             dist_BV = distribution(

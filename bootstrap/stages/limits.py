@@ -22,9 +22,9 @@ FILE_NAME = "limits.json"
 
 
 def settle(recipe: Recipe, store: LineageStore, pool: Pool, *, observe: Observer) -> Observer:
-    """Give the workers their limits, and see to it that a shortage of memory is kept and told.
+    """Give the workers their limits; see to it that a shortage is kept and told, and that answers are counted.
 
-    Returns the observer to use: a warning about a shortage carries the last event's stage. Raises StoreError.
+    Returns the observer to use: what is told has the last event's stage. Raises StoreError.
     """
     kept = _kept(store)
     own = recipe.resources.own_limits
@@ -49,9 +49,18 @@ def settle(recipe: Recipe, store: LineageStore, pool: Pool, *, observe: Observer
         newest = event
         observe(event)
 
+    def sampled(done: int, total: int) -> None:
+        observe(replace(newest, metrics={}, message=f"about {done} of {total} answers sampled", warning=""))
+
     keep()
-    pool.on_shortage = short
+    pool.on_shortage, pool.on_answers = short, sampled
     return watch
+
+
+def memory_of(store: LineageStore, *, workers: int) -> int | None:
+    """Return the bytes of each of so many workers that a lineage keeps; None where it keeps none. Raises StoreError."""
+    kept = _kept(store)
+    return kept["memory"] if kept.get("workers") == workers else None
 
 
 def recorded(limits: Limits) -> dict[str, str]:

@@ -207,7 +207,7 @@ def test_an_answer_that_is_late_is_named_with_worker_call_and_time(
         with pytest.raises(WaitTimeout) as caught:
             two_workers.wait([behind], what="update")
     message = str(caught.value)
-    assert message.startswith("waited 1 s for update: worker 1 (process ")
+    assert message.startswith("waited 1 s for update without a sign of progress: worker 1 (process ")
     assert "`benchmark`, asked at 20" in message
     assert "worker 0" not in message
     assert "resources.wait_seconds" in message

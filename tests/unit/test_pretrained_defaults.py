@@ -8,9 +8,11 @@ import pytest
 import yaml
 from support import tiny
 
+from bootstrap.cli.plan import print_plan
 from bootstrap.config import defaults
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.usual import ADAPTER_TABLE, TABLE, unusual
+from bootstrap.planning.plan import make_plan
 
 FOLDER = {"type": "folder", "path": "model"}
 ADAPTER = {"adapter": {"type": "lora"}}
@@ -201,3 +203,27 @@ def test_a_step_from_scratch_is_measured_by_other_rates() -> None:
 def test_the_table_has_sources_and_ranges() -> None:
     for usual in (*TABLE, *ADAPTER_TABLE):
         assert 0 <= usual.low < usual.high and usual.source
+
+
+def test_a_plan_tells_warnings_memory_and_limits(capsys: pytest.CaptureFixture[str]) -> None:
+    base = {"model": {"type": "scratch"}, "steps": [{"type": "sft", "updates": 1}]}
+    recipe = grown({"type": "rl", "grad_clip": 50.0}, base=base, resources={"train_tokens": 600, "rollout_rows": 12})
+    plan = make_plan(recipe, lineage="x", workers=1, memory=2**30)
+    assert (plan.rollout_rows, plan.memory_limit) == (12, 2**30) and 500 < plan.train_tokens <= 600
+    print_plan(plan)
+    told = capsys.readouterr().out
+    assert "warning: generations.steps[0].grad_clip 50 is 50 times the most that is usual" in told
+    assert "of 1.07 GB a worker, with at most 12 sequences decoded together" in told
+    [note] = [one for one in make_plan(recipe, lineage="x", workers=1, memory=2**20).notes if "GiB" in one]
+    assert "may take 0.0: lower resources.workers, train an adapter" in note
+
+
+def test_automatic_limits_of_a_plan_follow_from_memory() -> None:
+    base = {"model": {"type": "scratch"}, "steps": [{"type": "sft", "updates": 1}]}
+    tight, wide, free = (
+        make_plan(grown({"type": "rl"}, base=base), lineage="x", workers=1, memory=memory)
+        for memory in (2**25, 2**32, None)
+    )
+    assert tight.rollout_rows < wide.rollout_rows == free.rollout_rows == 512
+    assert tight.train_tokens < wide.train_tokens == free.train_tokens
+    assert tight.memory_bytes_per_worker <= 2**25
