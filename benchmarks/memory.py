@@ -240,7 +240,8 @@ def work(settings: argparse.Namespace, folder: Path) -> None:
     )
     predicted = {
         "opening": planned.state if settings.built else planned.opening(stored_bytes=2),
-        "sampling": planned.state + sampling,
+        # Whole weights are hashed before they sample.
+        "sampling": planned.state + max(sampling, 0 if planned.adapter_rank else planned.hashing),
         "training": planned.state + planned.training(tokens=tokens, targets=targets),
         "optimizer step": planned.step,
     }
