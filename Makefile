@@ -97,10 +97,10 @@ data/gsm8k/examples.jsonl: | $(VENV)/installed
 	$(if $(GSM8K),,$(PIP) --editable '.[datasets]')
 	$(VENV)/bin/python examples/gsm8k.py data/gsm8k $(GSM8K)
 
-word-problems: $(SMOLLM2)/import.json data/word-problems/train.jsonl
+word-problems: $(SMOLLM2)/import.json data/word-problems/capitals.jsonl
 	$(VENV)/bin/bootstrap run pipelines/word-problems.yaml
 
-data/word-problems/train.jsonl: examples/word_problems.py
+data/word-problems/capitals.jsonl: examples/word_problems.py
 	$(PYTHON) examples/word_problems.py data/word-problems
 
 # The stamps hold what was installed: a change of dependencies installs again, everything else does not.
