@@ -2,7 +2,7 @@
 
     python examples/word_problems.py data/word-problems
 
-    train.jsonl, heldout.jsonl     question, kind, solution (the worked step), answer
+    train.jsonl, heldout.jsonl     question, kind, solution (the worked step, the answer in a box), answer
     copying.jsonl, capitals.jsonl  prompt, answer: what a small model can do already and must not forget
 
 The same program writes the same bytes. The held-out problems are about other people and other things than the trained
@@ -126,7 +126,7 @@ def problem(rng, names, things):
     return {
         "question": question.format(**about),
         "kind": kind,
-        "solution": solution.format(**about, step=f"{a} {SIGNS[kind]} {b} = {answer}"),
+        "solution": solution.format(**about, step=f"{a} {SIGNS[kind]} {b} = \\boxed{{{answer}}}"),
         "answer": answer,
     }
 

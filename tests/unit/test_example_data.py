@@ -32,7 +32,7 @@ def test_every_worked_step_of_a_word_problem_is_right_and_no_question_stands_twi
     assert len({row["question"] for row in found}) == len(found) == count
     signs = {"+": int.__add__, "-": int.__sub__, "*": int.__mul__, "/": int.__floordiv__}
     for row in found:
-        one, sign, other, answer = re.search(r"(\d+) ([-+*/]) (\d+) = (\d+)", row["solution"]).groups()
+        one, sign, other, answer = re.search(r"(\d+) ([-+*/]) (\d+) = \\boxed\{(\d+)\}", row["solution"]).groups()
         assert signs[sign](int(one), int(other)) == int(answer) == row["answer"]
         assert sign != "/" or int(one) % int(other) == 0
         assert {one, other} <= set(row["question"].replace("?", " ").replace(".", " ").split())
