@@ -67,15 +67,15 @@ def fit_problems(recipe: Recipe, *, tokenizer: Mapping[str, Any], config: Mappin
             )
 
 
-def with_token_limits(recipe: Recipe) -> Recipe:
+def with_token_limits(recipe: Recipe, *, context: int | None = None) -> Recipe:
     """Return the recipe with the limits in tokens that its tasks leave to the context of the models in folders.
 
-    The shortest context of the base and of what stages start from decides. Folders that cannot be read count nothing;
-    `folder_problems` tells of them.
+    The shortest context of the base and of what stages start from decides; `context`: tokens that a fork's base holds.
+    Folders that cannot be read count nothing; `folder_problems` tells of them.
     """
     starts = [recipe.base.model, *(outside_model(stage.init) for _, stage in recipe.generations.parts())]
     folders = [start.folder for start in starts if start is not None and start.folder is not None]
-    known = [positions for positions in map(_positions, folders) if positions is not None]
+    known = [positions for positions in (context, *map(_positions, folders)) if positions is not None]
     if not known:
         return recipe
     shortest = min(known)
@@ -94,9 +94,14 @@ def with_token_limits(recipe: Recipe) -> Recipe:
 def _positions(folder: Path) -> int | None:
     """Return the positions of a folder's model; None where its files do not say."""
     try:
-        found = _json(folder / "config.json").get("max_position_embeddings")
+        return positions_of(_json(folder / "config.json"))
     except (OSError, ValueError, AttributeError):
         return None
+
+
+def positions_of(config: Mapping[str, Any]) -> int | None:
+    """Return the positions of a model by its config.json; None where that does not say."""
+    found = config.get("max_position_embeddings")
     return found if type(found) is int and found > 0 else None
 
 
