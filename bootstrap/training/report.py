@@ -1,6 +1,7 @@
 """Findings about the ends, padding, chat template and weights of a model, from its files.
 
-A finding is one line: what the files say, and what is used where they disagree or say nothing. Left out: refusals (`sources.py`).
+A finding is one line: what the files say, and what is used where they disagree or say nothing. Left out: refusals
+(`sources.py`).
 """
 
 import json

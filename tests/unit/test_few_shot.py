@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from bootstrap.cli.remembered import recall_recipe, remember_recipe
+from bootstrap.cli.reward_model import read_pairs
+from bootstrap.config import data
 from bootstrap.config.base import identity_of
 from bootstrap.config.base_model import RESERVED_ARGUMENTS, PretrainedModel
 from bootstrap.config.few_shot import MOST_EXAMPLES, ExampleFile, Shot
@@ -131,6 +134,24 @@ def test_a_file_of_examples_that_cannot_be_read_is_refused_with_the_remedy(place
         file.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(RecipeError, match=rf"small\.yaml:7: base\.model\.examples: .*{expected}"):
         load_recipe(place)
+
+
+@pytest.mark.parametrize("kind", ["device", "pipe", "large"])
+def test_what_never_ends_or_fills_memory_is_no_file_of_examples_or_rows(tmp_path, kind):
+    path = tmp_path / "rows.jsonl"
+    expected = "is a pipe or a device; write its content to a file"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path = Path("/dev/null")
+    else:
+        # A sparse file takes no room on disk.
+        with path.open("wb") as file:
+            file.truncate(data.MOST_BYTES + 1)
+        expected = r"holds 8,589,934,593 bytes, and at most .* are read into memory"
+    for read in (ExampleFile(path=str(path)).read, lambda: data.read(str(path)), lambda: read_pairs(path)):
+        with pytest.raises(ValueError, match=expected):
+            read()
 
 
 def test_examples_may_hold_more_than_a_row_needs_and_any_letters(tmp_path):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -384,6 +385,7 @@ def test_recipes_near_by_are_those_of_pipelines_too_and_no_other_yaml(
         write(tmp_path / name, RECIPE)
     write(tmp_path / "mkdocs.yml", "site_name: task\nnav:\n  task: index.md\n")
     (tmp_path / "folder.yaml").mkdir()
+    os.mkfifo(tmp_path / "pipe.yaml")
     assert (
         refusal(Path("nope.yaml")) == "there is no recipe nope.yaml; recipes near by: nearby.yml, pipelines/star.yaml"
     )
