@@ -198,7 +198,9 @@ def test_a_least_length_beyond_the_answers_limit_is_refused(place):
     place.write_text(
         RECIPE.replace("{type: addition, base_level: 2}", "{type: file, path: rows, max_answer_tokens: 2}")
     )
-    with pytest.raises(RecipeError, match=r"cannot end before 2 tokens and is cut at 2.*task\.max_answer_tokens"):
+    with pytest.raises(
+        RecipeError, match=r"cannot end before 2 tokens, and one to task is cut at 2.*task\.max_answer_tokens"
+    ):
         load_recipe(place)
 
 
