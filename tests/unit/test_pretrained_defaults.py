@@ -137,6 +137,10 @@ def fork(pretrained: bool | None) -> dict[str, Any]:
 def test_a_fork_follows_the_kind_of_its_origin(pretrained: bool | None) -> None:
     [step] = filled({"type": "rl"}, base=fork(pretrained))["generations"]["steps"]
     assert ("optimizer" in step) == bool(pretrained)
+    # Identities of older forks lack the key.
+    assert ("pretrained" in grown({"type": "rl"}, base=fork(pretrained)).identity()["base"]["model"]) == (
+        pretrained is not None
+    )
 
 
 @pytest.mark.parametrize("wrong", [{"training": 3}, {"generations": []}, {"generations": {"steps": [3]}}])

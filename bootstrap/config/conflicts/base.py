@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from bootstrap.config.base import Place, dotted
+from bootstrap.config.base_model import ModelSettings
 from bootstrap.config.conflicts import Conflict
 from bootstrap.config.models import outside_model, reply_limits
 from bootstrap.config.tasks import Task, tasks_of
@@ -87,6 +88,7 @@ def answers_that_cannot_end(recipe: UncheckedRecipe) -> Iterator[Conflict]:
     """An answer needs room for its end beyond the tokens before which it cannot end."""
     asked, replies = [*_answer_limits(recipe)], [*_reply_limits(recipe)]
     # Whether a verifier asks a model that a later stage starts from depends on the gate.
+    starts: list[tuple[Place, ModelSettings, list[_Limit]]]
     starts = [(("base", "model"), recipe.base.model, [*asked, *replies])]
     for below, stage in recipe.generations.parts():
         if (outside := outside_model(stage.init)) is not None:
