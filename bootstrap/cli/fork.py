@@ -62,11 +62,13 @@ def fork_lineage(source: str, name: str, overrides: Sequence[str], *, recipe_pat
         level=_trained_level(origin_store, entries, generation.number),
     )
     origin = find_origin(store, model)
-    recipe = load_recipe(path, _changes(name, model, overrides))
+    model = model.model_copy(update={"pretrained": origin.is_pretrained()})
+    context = origin.context() if model.pretrained else None
+    recipe = load_recipe(path, _changes(name, model, overrides), context=context)
     shares = origin.shares_task(recipe)
     if not shares:
         # The levels of one task say nothing about those of another.
-        recipe = load_recipe(path, _changes(name, model.model_copy(update={"level": 1}), overrides))
+        recipe = load_recipe(path, _changes(name, model.model_copy(update={"level": 1}), overrides), context=context)
     check_origin(recipe, origin, lineage=name)
     with lineage_lock(folder.root):
         folder.open(name, identity=recipe.identity())

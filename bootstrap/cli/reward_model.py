@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from bootstrap.canonical import json_file, sha256
 from bootstrap.cli.stores import new_folder, write_new_folder
+from bootstrap.config.data import MOST_BYTES, content_of
 from bootstrap.errors import RecipeError
 from bootstrap.lineage.queries import find
 from bootstrap.store import durable
@@ -97,8 +98,8 @@ def read_pairs(path: Path) -> "Sequence[Pair]":
     from bootstrap.training.preference import Pair
 
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = content_of(path, most=MOST_BYTES).decode()
+    except (OSError, ValueError) as error:
         raise RecipeError(f"cannot read pairs from {path}: {error}") from error
     # `splitlines` would also cut inside texts: JSON allows U+0085, U+2028 and U+2029 there.
     lines = text.removesuffix("\n").split("\n") if text else []
@@ -106,7 +107,7 @@ def read_pairs(path: Path) -> "Sequence[Pair]":
     for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise RecipeError(f"{path}, line {number} is no JSON: {error}") from error
         match row:
             case {"prompt": str(prompt), "chosen": str(chosen), "rejected": str(rejected)}:

@@ -68,6 +68,11 @@ class ModelSettings(Settings):
         return None
 
     @property
+    def is_pretrained(self) -> bool | None:
+        """Whether its weights go back to a folder; None where that is unknown."""
+        return not self.is_scratch
+
+    @property
     def folder(self) -> Path | None:
         """Its Hugging Face folder; None without one."""
         return None
@@ -218,6 +223,8 @@ class GenerationModel(ModelSettings):
     level: int = Field(ge=1)
     """Highest level that it was trained for, if above the task's `base_level`: the curriculum goes on from there, while
     references still end at `base_level`."""
+    pretrained: Annotated[bool | None, Later(None)] = None
+    """Whether its weights go back to a pretrained model's folder, whose defaults the recipe has then; null: unknown."""
 
     @property
     def told(self) -> str:
@@ -226,6 +233,10 @@ class GenerationModel(ModelSettings):
     @property
     def as_generation(self) -> "GenerationModel":
         return self
+
+    @property
+    def is_pretrained(self) -> bool | None:
+        return self.pretrained
 
     @property
     def trained_level(self) -> int:

@@ -4,6 +4,7 @@ Left out: the meaning of the bytes (`prompts/readers.py`), and reading from the 
 """
 
 import json
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ HUB_READER = "bootstrap.prompts.hub:load"
 """Returns the `Source` of a `HubData`."""
 PARQUET = b"PAR1"
 """First bytes of a Parquet file."""
+MOST_BYTES = 8 * 2**30
+"""Of one file of rows: all of it is held in memory, several times over."""
 
 
 class HubData(Settings):
@@ -119,6 +122,21 @@ def digest_of(sources: Sequence[Source]) -> str:
     return _joined([source.digest for source in sources])
 
 
+def content_of(path: Path, *, most: int) -> bytes:
+    """Return a file's bytes, at most `most`.
+
+    Raises ValueError, with the remedy, for a larger file and for what may never end, as a pipe or a device; OSError.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+        raise ValueError(f"{path} is a pipe or a device; write its content to a file, and name that")
+    if found.st_size > most and stat.S_ISREG(found.st_mode):
+        raise ValueError(
+            f"{path} holds {found.st_size:,} bytes, and at most {most:,} are read into memory; name a smaller file"
+        )
+    return path.read_bytes()
+
+
 def _joined(digests: Sequence[str]) -> str:
     return digests[0] if len(digests) == 1 else sha256("\n".join(digests).encode())
 
@@ -136,7 +154,7 @@ def _read(place: str | HubData) -> Source:
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return content_of(path, most=MOST_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         raise ValueError(
             f"there is no file {path}; relative paths start at the recipe's folder, and a data set of the hub is "

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from pydantic import TypeAdapter, ValidationError
 
 from bootstrap.config.answers import Boxed, Tagged, VerifierSettings
+from bootstrap.config.optimizers import AdamW
 from bootstrap.config.verifiers import Verifier
 
 Section = dict[str, Any]
@@ -34,8 +35,8 @@ def fill(recipe: Section) -> None:
 
 
 def is_pretrained(model: Section) -> bool:
-    """Whether a model's section names one whose weights come from a folder."""
-    return model.get("type") == "folder"
+    """Whether a model's section names one whose weights go back to a folder."""
+    return model.get("type") == "folder" or (model.get("type") == "generation" and model.get("pretrained") is True)
 
 
 def steps(recipe: Section) -> Iterator[Section]:
@@ -118,7 +119,8 @@ def gently(step: Section, *, is_adapted: bool) -> None:
         return
     optimizer = step.setdefault("optimizer", {"type": "adamw"})
     if isinstance(optimizer, dict):
-        if "lr" in optimizer:
+        # A key that another optimizer alone has leaves the type for the recipe to say.
+        if optimizer.keys() <= AdamW.model_fields.keys():
             optimizer.setdefault("type", "adamw")
         if optimizer.get("type") == "adamw":
             optimizer.setdefault("lr", ADAPTER_LR if is_adapted else FULL_LR)

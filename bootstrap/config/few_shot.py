@@ -13,9 +13,12 @@ from pydantic import Field
 
 from bootstrap.canonical import sha256
 from bootstrap.config.base import OnDisk, Operational
+from bootstrap.config.data import content_of
 
 MOST_EXAMPLES = 256
 """Each of them stands before every prompt."""
+MOST_BYTES = 2**24
+"""Of the file: no context holds as many."""
 _FORM = '{"prompt": "...", "answer": "..."}'
 
 
@@ -71,7 +74,7 @@ class ExampleFile(OnDisk):
 
     def _bytes(self) -> bytes:
         try:
-            return Path(self.path).read_bytes()
+            return content_of(Path(self.path), most=MOST_BYTES)
         except (FileNotFoundError, NotADirectoryError):
             raise ValueError(f"there is no file {self.path}; relative paths start at the recipe's folder") from None
         except IsADirectoryError:

@@ -3,7 +3,6 @@
 Weights are not read. Checks of settings alone are in `conflicts/`.
 """
 
-import json
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -13,7 +12,7 @@ from typing import Any, NamedTuple
 from bootstrap.config.base import Place
 from bootstrap.config.base_model import ModelSettings, scratch_vocabulary
 from bootstrap.config.generations import Generations, Stage
-from bootstrap.config.model_files import missing_files
+from bootstrap.config.model_files import json_in, missing_files
 from bootstrap.config.model_origins import ModelOrigins
 from bootstrap.config.models import outside_model
 from bootstrap.config.problems import RecipeProblem
@@ -21,6 +20,8 @@ from bootstrap.config.recipe import Recipe
 from bootstrap.config.steps import Step
 from bootstrap.config.tasks import SingleTask, Task, tasks_of, with_tasks
 
+JSON_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json")
+"""Files of a model that hold JSON objects; the last one may be missing."""
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/(?P<name>[A-Za-z0-9][\w.-]*)(@[\w./-]+)?")
 """`owner/name` or `owner/name@revision`."""
 
@@ -32,7 +33,7 @@ def folder_problems(recipe: Recipe) -> Iterator[RecipeProblem]:
         if problem := _folder_problem(folder, written=recipe.base.model.written):
             yield RecipeProblem(place, problem)
         else:
-            tokenizer, config = (_json(folder / name) for name in ("tokenizer.json", "config.json"))
+            tokenizer, config = (json_in(folder / name) for name in ("tokenizer.json", "config.json"))
             yield from (RecipeProblem(place, each) for each in fit_problems(recipe, tokenizer=tokenizer, config=config))
     for place, stage in recipe.generations.parts():
         for below, name in stage.named():
@@ -67,15 +68,15 @@ def fit_problems(recipe: Recipe, *, tokenizer: Mapping[str, Any], config: Mappin
             )
 
 
-def with_token_limits(recipe: Recipe) -> Recipe:
+def with_token_limits(recipe: Recipe, *, context: int | None = None) -> Recipe:
     """Return the recipe with the limits in tokens that its tasks leave to the context of the models in folders.
 
-    The shortest context of the base and of what stages start from decides. Folders that cannot be read count nothing;
-    `folder_problems` tells of them.
+    The shortest context of the base and of what stages start from decides; `context`: tokens that a fork's base holds.
+    Folders that cannot be read count nothing; `folder_problems` tells of them.
     """
     starts = [recipe.base.model, *(outside_model(stage.init) for _, stage in recipe.generations.parts())]
     folders = [start.folder for start in starts if start is not None and start.folder is not None]
-    known = [positions for positions in map(_positions, folders) if positions is not None]
+    known = [positions for positions in (context, *map(_positions, folders)) if positions is not None]
     if not known:
         return recipe
     shortest = min(known)
@@ -94,9 +95,14 @@ def with_token_limits(recipe: Recipe) -> Recipe:
 def _positions(folder: Path) -> int | None:
     """Return the positions of a folder's model; None where its files do not say."""
     try:
-        found = _json(folder / "config.json").get("max_position_embeddings")
+        return positions_of(json_in(folder / "config.json"))
     except (OSError, ValueError, AttributeError):
         return None
+
+
+def positions_of(config: Mapping[str, Any]) -> int | None:
+    """Return the positions of a model by its config.json; None where that does not say."""
+    found = config.get("max_position_embeddings")
     return found if type(found) is int and found > 0 else None
 
 
@@ -191,15 +197,15 @@ def _content_problem(folder: Path, written: str | None) -> str | None:
         )
     if missing := missing_files(folder):
         return missing
-    for name in ("config.json", "tokenizer.json"):
+    for name in JSON_FILES:
         try:
-            content = _json(folder / name)
+            content = json_in(folder / name) if (folder / name).is_file() else {}
         except ValueError:
             return f"{folder / name} is not valid JSON; fetch or export the model again"
         if type(content) is not dict:
             return f"{folder / name} is no JSON object; fetch or export the model again"
     try:
-        _vocabulary(_json(folder / "tokenizer.json"))
+        _vocabulary(json_in(folder / "tokenizer.json"))
     except (KeyError, TypeError, ValueError):
         return (
             f"{folder / 'tokenizer.json'} holds no vocabulary (model.vocab); save the model's fast tokenizer with "
@@ -208,20 +214,19 @@ def _content_problem(folder: Path, written: str | None) -> str | None:
     return None
 
 
-def _json(path: Path) -> Any:
-    return json.loads(path.read_bytes())
-
-
 def _vocabulary(tokenizer: Mapping[str, Any]) -> dict[str, int]:
     """Return token -> id of a tokenizer.json, added tokens included.
 
-    Raises KeyError, TypeError or ValueError for a file of another form.
+    Raises KeyError, TypeError or ValueError for a file of another form or without tokens.
     """
     vocabulary = tokenizer["model"]["vocab"]
     if type(vocabulary) is list:
         # Unigram models list (token, score) in order of ids.
         vocabulary = {token: index for index, (token, _) in enumerate(vocabulary)}
-    return dict(vocabulary) | {token["content"]: token["id"] for token in tokenizer.get("added_tokens") or ()}
+    found = dict(vocabulary) | {token["content"]: token["id"] for token in tokenizer.get("added_tokens") or ()}
+    if not found or any(type(number) is not int for number in found.values()):
+        raise ValueError("no tokens with their numbers")
+    return found
 
 
 # --- models that are compared token by token ---------------------------------------------------------------------
@@ -280,8 +285,8 @@ def _outputs(model: ModelSettings | None, *, task: Task) -> _Outputs | None:
         return _Outputs(vocabulary, len(vocabulary))
     if model.folder is None or _folder_problem(model.folder) is not None:
         return None
-    count = _json(model.folder / "config.json").get("vocab_size")
-    vocabulary = _vocabulary(_json(model.folder / "tokenizer.json"))
+    count = json_in(model.folder / "config.json").get("vocab_size")
+    vocabulary = _vocabulary(json_in(model.folder / "tokenizer.json"))
     return _Outputs(vocabulary, count if type(count) is int else math.inf)
 
 

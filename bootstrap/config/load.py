@@ -41,12 +41,15 @@ REMEMBERED = {"folder", "recipe", "schema_version"}
 _Made = TypeVar("_Made")
 
 
-def load_recipe(path: Path | str, overrides: Sequence[str] = (), *, check_folders: bool = True) -> Recipe:
+def load_recipe(
+    path: Path | str, overrides: Sequence[str] = (), *, check_folders: bool = True, context: int | None = None
+) -> Recipe:
     """Return the recipe in the file `path` with `overrides` (`key.sub=value`, values in YAML).
 
     The file may be the `recipe.json` of a lineage, which names the folder that its relative paths start at. Hashes of
     tasks' files and of the user's own code become part of the recipe. `check_folders` False skips the folders and files
-    that it names, for a recipe that runs on a machine with other disks. Raises RecipeError with every problem, each
+    that it names, for a recipe that runs on a machine with other disks. `context`: tokens that the model of a fork's
+    origin holds, if it is pretrained. Raises RecipeError with every problem, each
     with file and line (or override), place and remedy.
     """
     source = _read(Path(path))
@@ -59,7 +62,7 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = (), *, check_folder
         raise RecipeError(report(source, problems))
     if not check_folders:
         return recipe
-    recipe = with_token_limits(recipe)
+    recipe = with_token_limits(recipe, context=context)
     problems = list(folder_problems(recipe))
     recipe, unreadable = with_files_pinned(recipe)
     if problems or unreadable:

@@ -21,10 +21,17 @@ def shards_of(index: Any) -> tuple[str, ...] | None:
     places = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(places, dict) or not places:
         return None
-    names = set(places.values())
-    if any(not isinstance(name, str) or not _is_shard(name) for name in names):
+    if any(not isinstance(name, str) or not _is_shard(name) for name in places.values()):
         return None
-    return tuple(sorted(names))
+    return tuple(sorted(set(places.values())))
+
+
+def json_in(path: Path) -> Any:
+    """Return the content of a JSON file. Raises ValueError for one that is none or too deeply nested, OSError."""
+    try:
+        return json.loads(path.read_bytes())
+    except RecursionError:
+        raise ValueError("too deeply nested") from None
 
 
 def missing_files(folder: Path) -> str | None:
@@ -35,7 +42,7 @@ def missing_files(folder: Path) -> str | None:
     missing = [name for name in MODEL_FILES if not (folder / name).is_file()]
     if missing == [WEIGHTS] and (folder / INDEX).is_file():
         try:
-            shards = shards_of(json.loads((folder / INDEX).read_bytes()))
+            shards = shards_of(json_in(folder / INDEX))
         except ValueError:
             shards = None
         if shards is None:

@@ -1,12 +1,13 @@
 """Names of models in a recipe, and the verifiers that ask models: a judge, a vote, a reward model."""
 
+from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
 from bootstrap.config.answers import AnswerPlace, Judges, VerifierSettings, Whole
-from bootstrap.config.base import ByType, Operational, Settings
+from bootstrap.config.base import ByType, Operational, Place, Settings
 from bootstrap.config.base_model import FolderModel, ModelSettings, PretrainedModel, ScratchModel
 
 
@@ -251,6 +252,17 @@ def roles(settings: VerifierSettings) -> tuple[tuple[Literal["judge", "voter"], 
         case MajorityVerifier(voters=voters):
             return tuple(("voter", voter) for voter in voters)
     return tuple(dict.fromkeys(role for _, part in settings.parts() for role in roles(part)))
+
+
+def reply_limits(settings: VerifierSettings) -> Iterator[tuple[Place, int]]:
+    """Yield the most tokens of what a verifier reads of the lineage's generations, each with its place below it."""
+    match settings:
+        case JudgeVerifier(model=GenerationJudge()):
+            yield ("max_tokens",), settings.max_tokens
+        case MajorityVerifier(voters=(_, *_)):
+            yield ("voter_max_tokens",), settings.voter_max_tokens
+    for place, part in settings.parts():
+        yield from (((*place, *below), limit) for below, limit in reply_limits(part))
 
 
 def reward_models(settings: VerifierSettings) -> tuple[FolderModel, ...]:

@@ -160,8 +160,10 @@ def _missing_message(path: Path) -> str:
 def _is_recipe(file: Path) -> bool:
     """Whether a YAML file has a `task` at its top level; it may be no YAML at all."""
     try:
+        if file.name.startswith(".") or not file.is_file():
+            return False
         with file.open(encoding="utf-8", errors="replace") as lines:
-            return not file.name.startswith(".") and any(_TASK.match(line) for line in lines)
+            return any(_TASK.match(line) for line in lines)
     except OSError:
         return False
 

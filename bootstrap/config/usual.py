@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bootstrap.config.base import Place, dotted
+from bootstrap.config.base_model import ModelSettings
 from bootstrap.config.model_origins import ModelOrigins
 from bootstrap.config.recipe import Recipe
 
@@ -85,25 +86,27 @@ def unusual(recipe: Recipe) -> Iterator[str]:
 
 
 def _steps(recipe: Recipe) -> Iterator[tuple[Place, Any, On]]:
-    """Yield every step that trains, with its place; those whose model only results decide are left out."""
+    """Yield every step that trains, with its place; those whose model's kind is unknown are left out."""
     generations = recipe.generations
     origins = ModelOrigins(recipe, last=generations.count)
     for index, step in enumerate(recipe.base.steps):
-        yield ("base", "steps", index), step, _on(recipe, recipe.base.model)
+        if (on := _on(recipe, recipe.base.model)) is not None:
+            yield ("base", "steps", index), step, on
     first = 1
     for place, stage in generations.parts():
         if first > generations.count:
             return
-        if (model := origins.of(first)) is not None:
+        model = origins.of(first)
+        if model is not None and (on := _on(recipe, model)) is not None:
             for index, step in enumerate(stage.steps):
                 if step.as_training is not None:
-                    yield ("generations", *place, "steps", index), step, _on(recipe, model)
+                    yield ("generations", *place, "steps", index), step, on
         first += stage.generations
 
 
-def _on(recipe: Recipe, model: Any) -> On:
-    if model.folder is None:
-        return "scratch"
+def _on(recipe: Recipe, model: ModelSettings) -> On | None:
+    if not model.is_pretrained:
+        return None if model.is_pretrained is None else "scratch"
     return "whole" if recipe.training.adapter is None else "adapter"
 
 

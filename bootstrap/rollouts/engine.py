@@ -110,8 +110,9 @@ class TransformersEngine:
         """
         if self.min_new_tokens >= sampling.max_new_tokens:
             raise RecipeError(
-                f"base.model.min_new_tokens {self.min_new_tokens} leaves no room for the end of an answer of at most "
-                f"{sampling.max_new_tokens} tokens; lower it, or raise the answers' limit (task.max_answer_tokens)"
+                f"min_new_tokens {self.min_new_tokens} of the model that is asked leaves no room for the end of an "
+                f"answer of at most {sampling.max_new_tokens} tokens; lower it, or raise the limit (a task's "
+                "max_answer_tokens, a verifier's max_tokens or voter_max_tokens)"
             )
         was_training = self.model.training
         self.model.eval()

@@ -66,7 +66,7 @@ def text_models(recipe: Recipe, store: LineageStore | None = None) -> list[TextM
         if start is None:
             continue
         if (model := start.as_pretrained) is not None and Path(model.path, "tokenizer.json").is_file():
-            paths = [path for path in Path(model.path).iterdir() if path.suffix in TEXTS]
+            paths = [path for path in Path(model.path).iterdir() if path.suffix in TEXTS and path.is_file()]
             files = {path.name: path.read_bytes() for path in paths}
             found.append(TextModel(framed_by(files, model)))
         elif place == 0 and not start.is_scratch and store is not None:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from bootstrap.config.base import identity_of
 from bootstrap.config.base_model import GenerationModel
-from bootstrap.config.folders import fit_problems
+from bootstrap.config.folders import fit_problems, positions_of
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.steps import measures, tells_rates
 from bootstrap.errors import RecipeError
@@ -72,6 +72,21 @@ class Origin:
         role = "base" if "base" in self.generation.artifacts else "weights"
         artifact = self.store.artifact(self.generation.artifacts[role])
         return {name: artifact.read(name) for name in artifact.files if name.endswith((".json", ".jinja"))}
+
+    def is_pretrained(self) -> bool | None:
+        """Whether its weights go back to a model's folder; None where an older fork's recipe does not say."""
+        starts = [self.entries[number].generation for number in ancestors(self.entries, [self.generation.number])]
+        outside = [
+            edge for start in starts for edge in start.edges if edge.role == "init" and edge.external is not None
+        ]
+        if any(edge.record is None for edge in outside):
+            return True
+        # Only generation 0 starts from another lineage, whose kind the fork's recipe names.
+        return self.store.header().identity["base"]["model"].get("pretrained") if outside else False
+
+    def context(self) -> int | None:
+        """Return the tokens that its model holds; None where its configuration does not say."""
+        return positions_of(self.config())
 
     def task(self) -> dict[str, Any]:
         """Return the identity of its task."""

@@ -79,7 +79,7 @@ def read_model_folder(folder: Path) -> dict[str, bytes]:
     """
     if missing := missing_files(folder):
         raise RecipeError(missing)
-    names = sorted(path.name for path in folder.glob("*") if path.suffix in MODEL_SUFFIXES)
+    names = sorted(path.name for path in folder.glob("*") if path.suffix in MODEL_SUFFIXES and path.is_file())
     if WEIGHTS in names:
         files = {name: (folder / name).read_bytes() for name in names}
     else:

@@ -21,7 +21,7 @@ from bootstrap.config.few_shot import Shot
 from bootstrap.errors import RecipeError
 from bootstrap.training.choices import PROMPTING, Choices, choices_of
 from bootstrap.training.special_tokens import NAMES, added_tokens, control_tokens, token_text
-from bootstrap.training.templates import FAULTS, compiled, variables
+from bootstrap.training.templates import FAULTS, compiled, told, variables
 from bootstrap.training.turns import Message, end_of_turn
 
 TEMPLATE = "chat_template.jinja"
@@ -59,7 +59,7 @@ class Framing:
             return asked + self.choices.prefill
         except FAULTS as error:
             raise RecipeError(
-                f"the model's chat template refuses the prompt: {error}; leave out base.model.system, or set "
+                f"the model's chat template refuses the prompt: {told(error)}; leave out base.model.system, or set "
                 "base.model.chat: plain"
             ) from error
 
@@ -256,5 +256,5 @@ def _compiled(source: str) -> jinja2.Template:
         return compiled(source)
     except (jinja2.TemplateError, RecursionError) as error:
         raise RecipeError(
-            f"the model's chat template cannot be read: {error}; correct it, or set base.model.chat: plain"
+            f"the model's chat template cannot be read: {told(error)}; correct it, or set base.model.chat: plain"
         ) from error

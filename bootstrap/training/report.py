@@ -1,6 +1,7 @@
-"""What a model's files say of ends, padding, template and weights, where they disagree or where a user would ask.
+"""Findings about the ends, padding, chat template and weights of a model, from its files.
 
-One line each: what was found, and what is used. Left out: refusals (`sources.py`).
+A finding is one line: what the files say, and what is used where they disagree or say nothing. Left out: refusals
+(`sources.py`).
 """
 
 import json

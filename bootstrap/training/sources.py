@@ -406,7 +406,7 @@ def _weights(there: Mapping[str, Path], *, place: str, left_behind: Collection[s
 def _json(data: bytes, path: Path) -> dict[str, Any]:
     try:
         found = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if type(found) is not dict:
         raise RecipeError(f"{path} is no JSON object; fetch the folder again")

@@ -32,6 +32,8 @@ FAULTS = (
     ValueError,
 )
 """Errors of a failing template: its operators and filters are Python's."""
+MOST_TOLD = 300
+"""Characters of a template's own words in a message."""
 
 
 def compiled(source: str) -> jinja2.Template:
@@ -40,6 +42,13 @@ def compiled(source: str) -> jinja2.Template:
     if not _asks_for_clock(environment.parse(source)):
         environment.globals[CLOCK] = DATE.strftime
     return environment.from_string(source)
+
+
+def told(error: Exception) -> str:
+    """Return an error as one bounded line with control characters escaped: a template raises words of its own."""
+    text = str(error)[: MOST_TOLD + 1]
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return shown if len(shown) <= MOST_TOLD else f"{shown[: MOST_TOLD - 3]}..."
 
 
 def variables(source: str) -> set[str]:

@@ -405,3 +405,39 @@ def test_an_adapter_may_be_put_over_a_whole_generation(store):
     assert weights == LineageStore(store / "tiny").artifact(origin.artifacts["weights"]).read("model.safetensors")
     assert base.generation.edges[0].fingerprint == origin.fingerprint != base.generation.fingerprint
     assert [row.accuracy for row in base.generation.report.levels] == [row.accuracy for row in origin.report.levels]
+
+
+def test_a_fork_has_the_defaults_of_its_origins_kind(tmp_path):
+    folder = write(small_folder(), tmp_path / "model")
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(f'{{"prompt": "{n}+1=", "answer": "{n + 1}"}}\n' for n in range(60)))
+    pretrained = tiny.recipe(
+        base={"model": {"type": "folder", "path": str(folder)}}, generations={"count": 0, "steps": [tiny.RL]}
+    )
+    store = tmp_path / "store"
+    tiny.grow(pretrained, store / "tiny")
+    tiny.grow(tiny.recipe(generations={"count": 0, "steps": [tiny.RL]}), store / "scratch")
+    path = tmp_path / "rows.yaml"
+    path.write_text("name: rows\ntask: {type: file, path: rows.jsonl}\ngenerations: {count: 1, steps: [{type: rl}]}\n")
+    for source, name in (("tiny@0", "one"), ("one@0", "two")):
+        fork(store, source, name, recipe=path)
+        if name == "one":
+            tiny.grow(load_recipe(store / name / FILE_NAME, ["generations.count=0"]), store / name)
+    for name in ("one", "two"):
+        found = load_recipe(store / name / FILE_NAME)
+        [step] = found.generations.steps
+        assert (step.optimizer.type, step.optimizer.lr, step.schedule.warmup) == ("adamw", 1e-6, 0.05)
+        assert (step.prompts_per_update, found.training.precision) == (16, "auto")
+        assert (found.task.max_prompt_length, found.task.max_answer_tokens, found.task.max_prompt_tokens) == (
+            None,
+            64,
+            64,
+        )
+    fork(
+        store,
+        "scratch@0",
+        "other",
+        "task={type: copy, alphabet: abc, base_level: 4, heldout_fraction: 0.5}",
+        recipe=path,
+    )
+    assert load_recipe(store / "other" / FILE_NAME).generations.steps[0].optimizer.type == "muon_adamw"

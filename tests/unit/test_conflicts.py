@@ -218,8 +218,45 @@ CASES = [
             "task={type: file, path: p, max_answer_tokens: 8}",
         ),
         "base.model.min_new_tokens",
-        "an answer cannot end before 8 tokens and is cut at 8",
+        "an answer cannot end before 8 tokens, and one to task is cut at 8",
         ("base.model.min_new_tokens=7",),
+    ),
+    Case(
+        base.answers_that_cannot_end,
+        (f"base={{model: {FOLDER}}}", "base.model.min_new_tokens=20", "generations.count=0"),
+        "base.model.min_new_tokens",
+        "and one to task is cut at ",
+        ("base.model.min_new_tokens=5",),
+    ),
+    Case(
+        base.answers_that_cannot_end,
+        (
+            stages("init: {type: folder, path: /models/small, min_new_tokens: 8}, gate: never"),
+            "task={type: file, path: p, max_answer_length: 7, max_answer_tokens: 8}",
+            "base.model.max_length=512",
+        ),
+        "generations.stages[0].init.min_new_tokens",
+        "or raise task.max_answer_tokens",
+        ("generations.stages.0.init.min_new_tokens=7",),
+    ),
+    *(
+        Case(
+            base.answers_that_cannot_end,
+            (
+                f"base={{model: {FOLDER}}}",
+                "base.model.min_new_tokens=20",
+                "task={type: file, path: p, max_answer_tokens: 30}",
+                f"verifier={RUBRIC % f'{{name: asked, verifier: {verifier}}}'}",
+                EVALUATED,
+            ),
+            "base.model.min_new_tokens",
+            f"is cut at 20; lower min_new_tokens, or raise verifier.components[1].verifier.{setting}",
+            (f"verifier.components.1.verifier.{setting}=21",),
+        )
+        for verifier, setting in (
+            ("{type: judge, rubric: r, model: {type: generation}, max_tokens: 20}", "max_tokens"),
+            ("{type: majority, voters: [base], voter_max_tokens: 20}", "voter_max_tokens"),
+        )
     ),
     Case(
         base.base_too_short,

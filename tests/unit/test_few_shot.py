@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from bootstrap.cli.remembered import recall_recipe, remember_recipe
+from bootstrap.cli.reward_model import read_pairs
+from bootstrap.config import data
 from bootstrap.config.base import identity_of
 from bootstrap.config.base_model import RESERVED_ARGUMENTS, PretrainedModel
 from bootstrap.config.few_shot import MOST_EXAMPLES, ExampleFile, Shot
@@ -133,6 +136,24 @@ def test_a_file_of_examples_that_cannot_be_read_is_refused_with_the_remedy(place
         load_recipe(place)
 
 
+@pytest.mark.parametrize("kind", ["device", "pipe", "large"])
+def test_what_never_ends_or_fills_memory_is_no_file_of_examples_or_rows(tmp_path, kind):
+    path = tmp_path / "rows.jsonl"
+    expected = "is a pipe or a device; write its content to a file"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path = Path("/dev/null")
+    else:
+        # A sparse file takes no room on disk.
+        with path.open("wb") as file:
+            file.truncate(data.MOST_BYTES + 1)
+        expected = r"holds 8,589,934,593 bytes, and at most .* are read into memory"
+    for read in (ExampleFile(path=str(path)).read, lambda: data.read(str(path)), lambda: read_pairs(path)):
+        with pytest.raises(ValueError, match=expected):
+            read()
+
+
 def test_examples_may_hold_more_than_a_row_needs_and_any_letters(tmp_path):
     file = tmp_path / "shots.jsonl"
     file.write_text('{"prompt": "a\u2028b", "answer": "é", "source": 3}\n\n', encoding="utf-8")
@@ -177,7 +198,9 @@ def test_a_least_length_beyond_the_answers_limit_is_refused(place):
     place.write_text(
         RECIPE.replace("{type: addition, base_level: 2}", "{type: file, path: rows, max_answer_tokens: 2}")
     )
-    with pytest.raises(RecipeError, match=r"cannot end before 2 tokens and is cut at 2.*task\.max_answer_tokens"):
+    with pytest.raises(
+        RecipeError, match=r"cannot end before 2 tokens, and one to task is cut at 2.*task\.max_answer_tokens"
+    ):
         load_recipe(place)
 
 

@@ -294,6 +294,7 @@ def with_setting(name, value):
         ("tokenizer.json", lambda data: data[:-20], "tokenizer.json is no JSON object"),
         ("tokenizer.json", lambda data: b'{"model": {"type": "Sorcery"}}', "tokenizer.json of"),
         ("tokenizer_config.json", lambda data: b"[]", "tokenizer_config.json is no JSON object"),
+        ("config.json", lambda data: 100_000 * b"[", "config.json is no JSON object"),
         ("config.json", lambda data: data.replace(b'"llama"', b'"sorcery"'), "config.json of"),
         ("config.json", lambda data: data.replace(b'"hidden_size": 32', b'"hidden_size": -1'), "makes no model here"),
         ("config.json", lambda data: data.replace(b'"hidden_size": 32', b'"hidden_size": 64'), "cannot be opened"),

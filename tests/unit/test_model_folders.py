@@ -210,6 +210,18 @@ def test_control_characters_of_a_folder_are_told_escaped():
     assert all(line.isprintable() for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        ("{{ raise_exception('no \x1b[31m\n' * 500) }}", r"refuses the prompt: no \x1b[31m\nno "),
+        ("{% " + 500 * "x" + " %}", "cannot be read: Encountered unknown tag 'xxx"),
+    ],
+)
+def test_a_templates_own_words_are_told_in_one_bounded_line(template, reason):
+    [line] = [line for line in read_lines({**BASE, TEMPLATE: template.encode()}) if line.startswith("chat template")]
+    assert reason in line and line.isprintable() and len(line) < 500
+
+
 # --- shards --------------------------------------------------------------------------------------------------------
 
 

@@ -67,7 +67,11 @@ def test_an_optimizer_without_a_rate_gets_that_of_the_kind() -> None:
     found = step_of({"type": "sft", "optimizer": {"type": "adamw", "weight_decay": 0.1}}, training=dict(ADAPTER))
     assert (found["optimizer"]["lr"], found["optimizer"]["weight_decay"]) == (2e-5, 0.1)
     # As an override writes it: generations.steps.0.optimizer.lr=0.00001.
-    assert step_of({"type": "sft", "optimizer": {"lr": 1e-5}})["optimizer"]["type"] == "adamw"
+    for setting in ({"lr": 1e-5}, {"weight_decay": 0.01}, {"betas": [0.9, 0.95]}, {}):
+        found = step_of({"type": "sft", "optimizer": dict(setting)})["optimizer"]
+        assert found == {"type": "adamw", "lr": 1e-6, "betas": [0.9, 0.999]} | setting
+    for setting in ({"muon_lr": 0.001}, {"adamw_lr": 1e-5}, {"momentum": 0.9}):
+        assert step_of({"type": "sft", "optimizer": dict(setting)})["optimizer"] == setting
 
 
 @pytest.mark.parametrize(
@@ -122,6 +126,21 @@ def test_a_stage_follows_the_kind_of_the_model_that_it_starts_from() -> None:
         "own",
         "champion",
     ]
+
+
+def fork(pretrained: bool | None) -> dict[str, Any]:
+    model = {"type": "generation", "lineage": "one", "number": 0, "level": 2, "pretrained": pretrained}
+    return {"model": model | {"fingerprint": "a" * 64, "record": "b" * 64}}
+
+
+@pytest.mark.parametrize("pretrained", [True, False, None])
+def test_a_fork_follows_the_kind_of_its_origin(pretrained: bool | None) -> None:
+    [step] = filled({"type": "rl"}, base=fork(pretrained))["generations"]["steps"]
+    assert ("optimizer" in step) == bool(pretrained)
+    # Identities of older forks lack the key.
+    assert ("pretrained" in grown({"type": "rl"}, base=fork(pretrained)).identity()["base"]["model"]) == (
+        pretrained is not None
+    )
 
 
 @pytest.mark.parametrize("wrong", [{"training": 3}, {"generations": []}, {"generations": {"steps": [3]}}])
@@ -198,6 +217,17 @@ def test_a_step_from_scratch_is_measured_by_other_rates() -> None:
     step = {"type": "rl", "optimizer": {"type": "adamw", "lr": 1e-6}}
     assert warned(step, base=base) == ["generations.steps[0].optimizer.lr 1e-06"]
     assert warned({"type": "rl"}, base=base) == []
+
+
+@pytest.mark.parametrize(("pretrained", "lr"), [(True, 4e-4), (False, 1e-6), (None, None)])
+def test_a_forks_step_is_measured_by_its_origins_kind_where_that_is_known(
+    pretrained: bool | None, lr: float | None
+) -> None:
+    told = {
+        rate: warned({"type": "rl", "optimizer": {"type": "adamw", "lr": rate}}, base=fork(pretrained))
+        for rate in (4e-4, 1e-6)
+    }
+    assert [rate for rate, lines in told.items() if lines] == ([] if lr is None else [lr])
 
 
 def test_the_table_has_sources_and_ranges() -> None:

@@ -193,7 +193,9 @@ def test_a_reference_that_equals_the_policy_costs_nothing_under_the_least_length
 
 
 def test_a_least_length_that_leaves_no_room_for_an_end_is_refused():
-    with pytest.raises(RecipeError, match=r"min_new_tokens 24 leaves no room .* at most 24 tokens"):
+    with pytest.raises(
+        RecipeError, match=r"min_new_tokens 24 of .* leaves no room .* at most 24 tokens.*voter_max_tokens"
+    ):
         sampled(BASE, count=1, min_new_tokens=24)
 
 

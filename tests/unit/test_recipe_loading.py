@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -384,6 +385,7 @@ def test_recipes_near_by_are_those_of_pipelines_too_and_no_other_yaml(
         write(tmp_path / name, RECIPE)
     write(tmp_path / "mkdocs.yml", "site_name: task\nnav:\n  task: index.md\n")
     (tmp_path / "folder.yaml").mkdir()
+    os.mkfifo(tmp_path / "pipe.yaml")
     assert (
         refusal(Path("nope.yaml")) == "there is no recipe nope.yaml; recipes near by: nearby.yml, pipelines/star.yaml"
     )
@@ -421,6 +423,7 @@ def test_sharded_weights_without_an_index_are_refused_with_the_remedy(recipe_pat
     assert "lacks model.safetensors" in message and "their index" in message
 
 
+DEEP = 100_000 * "["
 SHARD = "model-00001-of-00001.safetensors"
 
 
@@ -434,6 +437,7 @@ SHARD = "model-00001-of-00001.safetensors"
         ({"weight_map": {"a": "weights.bin"}}, "does not say which file"),
         ({"weight_map": {}}, "does not say which file"),
         ({"weight_map": [SHARD]}, "does not say which file"),
+        ({"weight_map": {"a": ["x"]}}, "does not say which file"),
         ([], "does not say which file"),
     ],
 )
@@ -462,12 +466,21 @@ def test_a_hub_id_in_place_of_a_folder_gets_the_command_that_fetches_it(recipe_p
         ("tokenizer.json", '{"model": {"vocab": 3}}', "holds no vocabulary"),
         ("tokenizer.json", '{"model": {"vocab": {}}, "added_tokens": ["x"]}', "holds no vocabulary"),
         ("tokenizer.json", "[", "is not valid JSON"),
+        ("tokenizer.json", '{"model": {"vocab": {}}}', "holds no vocabulary"),
+        ("tokenizer.json", '{"model": {"vocab": {"a": "x"}}}', "holds no vocabulary"),
         ("config.json", "[]", "is no JSON object"),
+        ("config.json", DEEP, "is not valid JSON"),
+        ("tokenizer.json", DEEP, "is not valid JSON"),
+        ("tokenizer_config.json", DEEP, "is not valid JSON"),
+        ("generation_config.json", "[]", "is no JSON object"),
+        ("model.safetensors.index.json", DEEP, "does not say which file"),
     ],
 )
 def test_a_folder_of_another_form_is_refused(recipe_path: Path, name: str, content: str, expected: str) -> None:
     folder = write_folder(recipe_path.parent / "model", scratch_vocabulary("0123456789+="))
     (folder / name).write_text(content)
+    if name.endswith("index.json"):
+        (folder / "model.safetensors").unlink()
     message = refusal(recipe_path, "base.model={type: folder, path: model}", "base.steps=[]")
     assert str(folder / name) in message and expected in message
 

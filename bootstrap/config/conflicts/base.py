@@ -1,11 +1,13 @@
 """Generation 0: what it starts from, and the steps that train it before the lineage begins."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
-from bootstrap.config.base import dotted
+from bootstrap.config.base import Place, dotted
+from bootstrap.config.base_model import ModelSettings
 from bootstrap.config.conflicts import Conflict
-from bootstrap.config.models import outside_model
-from bootstrap.config.tasks import tasks_of
+from bootstrap.config.models import outside_model, reply_limits
+from bootstrap.config.tasks import Task, tasks_of
 from bootstrap.config.unchecked import UncheckedRecipe
 
 
@@ -84,15 +86,54 @@ def base_too_short(recipe: UncheckedRecipe) -> Iterator[Conflict]:
 
 def answers_that_cannot_end(recipe: UncheckedRecipe) -> Iterator[Conflict]:
     """An answer needs room for its end beyond the tokens before which it cannot end."""
-    model = recipe.base.model.as_pretrained
-    for name, task in tasks_of(recipe.task).items():
-        if model is not None and task.answer_limit is not None and model.min_new_tokens >= task.answer_limit:
-            place = dotted(("task", *recipe.task.place_of(name), "max_answer_tokens"))
-            yield Conflict(
-                ("base", "model", "min_new_tokens"),
-                f"an answer cannot end before {model.min_new_tokens} tokens and is cut at {task.answer_limit}; lower "
-                f"min_new_tokens, or raise {place}",
+    asked, replies = [*_answer_limits(recipe)], [*_reply_limits(recipe)]
+    # Whether a verifier asks a model that a later stage starts from depends on the gate.
+    starts: list[tuple[Place, ModelSettings, list[_Limit]]]
+    starts = [(("base", "model"), recipe.base.model, [*asked, *replies])]
+    for below, stage in recipe.generations.parts():
+        if (outside := outside_model(stage.init)) is not None:
+            starts.append((("generations", *below, "init"), outside, asked))
+    for place, start, limits in starts:
+        model = start.as_pretrained
+        for what, limit, remedy in limits:
+            if model is not None and model.min_new_tokens >= limit:
+                yield Conflict(
+                    (*place, "min_new_tokens"),
+                    f"an answer cannot end before {model.min_new_tokens} tokens, and {what} is cut at {limit}; lower "
+                    f"min_new_tokens{remedy}",
+                )
+
+
+class _Limit(NamedTuple):
+    what: str
+    """What is cut, in words."""
+    tokens: int
+    remedy: str
+    """Beside lowering the least length, in words."""
+
+
+def _answer_limits(recipe: UncheckedRecipe) -> Iterator[_Limit]:
+    """Yield the limits on answers to the tasks, the panel's included."""
+    asked: list[tuple[Place, Task, int]] = [(("task",), recipe.task, recipe.highest_level())]
+    for name, watched in recipe.evaluation.panel.items():
+        asked.append((("evaluation", "panel", name, "task"), watched.task, max(watched.asked)))
+    for place, task, level in asked:
+        for name, one in tasks_of(task).items():
+            spot = dotted((*place, *task.place_of(name)))
+            # Lower levels may have lower limits, and need not be asked.
+            limit = one.answer_limit or one.most_answer_tokens(level)
+            yield _Limit(
+                f"one to {spot}", limit, f", or raise {spot}.max_answer_tokens" if one.has_answer_limit else ""
             )
+
+
+def _reply_limits(recipe: UncheckedRecipe) -> Iterator[_Limit]:
+    """Yield the limits on what generations of the lineage say to verifiers."""
+    verifiers = {**recipe.verifiers(), recipe.eval_verifier_place: recipe.eval_verifier}
+    for place, verifier in verifiers.items():
+        for below, limit in reply_limits(verifier):
+            spot = dotted((*place, *below))
+            yield _Limit("one to the verifier", limit, f", or raise {spot}")
 
 
 RULES = (
