@@ -12,7 +12,8 @@ from bootstrap.training.model import character_tokenizer, export
 
 CHARACTERS = "abc=0123456789+ SUA:\n"
 CHAT = (
-    "{% for m in messages %}{{ {'system': 'S', 'user': 'U'}[m['role']] }}:{{ m['content'] }}\n{% endfor %}"
+    "{% for m in messages %}{{ {'system': 'S', 'user': 'U', 'assistant': 'A'}[m['role']] }}:{{ m['content'] }}\n"
+    "{% endfor %}"
     "{% if add_generation_prompt %}A:{% endif %}"
 )
 
