@@ -1,12 +1,13 @@
 """Names of models in a recipe, and the verifiers that ask models: a judge, a vote, a reward model."""
 
+from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
 from bootstrap.config.answers import AnswerPlace, Judges, VerifierSettings, Whole
-from bootstrap.config.base import ByType, Operational, Settings
+from bootstrap.config.base import ByType, Operational, Place, Settings
 from bootstrap.config.base_model import FolderModel, ModelSettings, PretrainedModel, ScratchModel
 
 
@@ -251,6 +252,19 @@ def roles(settings: VerifierSettings) -> tuple[tuple[Literal["judge", "voter"], 
         case MajorityVerifier(voters=voters):
             return tuple(("voter", voter) for voter in voters)
     return tuple(dict.fromkeys(role for _, part in settings.parts() for role in roles(part)))
+
+
+def answer_limits(settings: VerifierSettings) -> Iterator[tuple[Place, int]]:
+    """Yield the most tokens that a verifier, or a component, lets a generation of the lineage answer, with their
+    places."""
+    match settings:
+        case JudgeVerifier(model=GenerationJudge(), max_tokens=most):
+            yield ("max_tokens",), most
+        case MajorityVerifier(voters=(_, *_), voter_max_tokens=most):
+            yield ("voter_max_tokens",), most
+        case _:
+            for place, part in settings.parts():
+                yield from (((*place, *below), most) for below, most in answer_limits(part))
 
 
 def reward_models(settings: VerifierSettings) -> tuple[FolderModel, ...]:

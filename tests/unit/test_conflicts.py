@@ -222,6 +222,18 @@ CASES = [
         ("base.model.min_new_tokens=7",),
     ),
     Case(
+        base.answers_that_cannot_end,
+        (
+            f"base={{model: {FOLDER}}}",
+            "base.model.min_new_tokens=16",
+            "verifier={type: judge, model: {type: generation}, rubric: right}",
+            "evaluation.verifier={type: exact}",
+        ),
+        "base.model.min_new_tokens",
+        "an answer cannot end before 16 tokens and is cut at 16; lower min_new_tokens, or raise verifier.max_tokens",
+        ("verifier.max_tokens=17",),
+    ),
+    Case(
         base.base_too_short,
         ("base.model.max_length=19",),
         "base.model.max_length",

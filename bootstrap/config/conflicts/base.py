@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from bootstrap.config.base import dotted
+from bootstrap.config.base import Place, dotted
 from bootstrap.config.conflicts import Conflict
-from bootstrap.config.models import outside_model
+from bootstrap.config.models import answer_limits, outside_model
 from bootstrap.config.tasks import tasks_of
 from bootstrap.config.unchecked import UncheckedRecipe
 
@@ -83,15 +83,24 @@ def base_too_short(recipe: UncheckedRecipe) -> Iterator[Conflict]:
 
 
 def answers_that_cannot_end(recipe: UncheckedRecipe) -> Iterator[Conflict]:
-    """An answer needs room for its end beyond the tokens before which it cannot end."""
+    """An answer needs room for its end beyond the tokens before which it cannot end, a verifier's question too."""
     model = recipe.base.model.as_pretrained
-    for name, task in tasks_of(recipe.task).items():
-        if model is not None and task.answer_limit is not None and model.min_new_tokens >= task.answer_limit:
-            place = dotted(("task", *recipe.task.place_of(name), "max_answer_tokens"))
+    if model is None:
+        return
+    limits: list[tuple[Place, int | None]] = [
+        (("task", *recipe.task.place_of(name), "max_answer_tokens"), task.answer_limit)
+        for name, task in tasks_of(recipe.task).items()
+    ]
+    verifiers = dict(recipe.verifiers())
+    if recipe.evaluation.verifier is not None:
+        verifiers["evaluation", "verifier"] = recipe.evaluation.verifier
+    limits += [((*at, *place), most) for at, one in verifiers.items() for place, most in answer_limits(one)]
+    for place, limit in limits:
+        if limit is not None and model.min_new_tokens >= limit:
             yield Conflict(
                 ("base", "model", "min_new_tokens"),
-                f"an answer cannot end before {model.min_new_tokens} tokens and is cut at {task.answer_limit}; lower "
-                f"min_new_tokens, or raise {place}",
+                f"an answer cannot end before {model.min_new_tokens} tokens and is cut at {limit}; lower "
+                f"min_new_tokens, or raise {dotted(place)}",
             )
 
 
