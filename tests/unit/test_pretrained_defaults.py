@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 from support import tiny
 
 from bootstrap.cli.plan import print_plan
 from bootstrap.config import defaults
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.usual import ADAPTER_TABLE, TABLE, unusual
-from bootstrap.errors import RecipeError
 from bootstrap.lineage import text
 from bootstrap.planning.plan import make_plan
 
@@ -231,7 +231,7 @@ def test_a_plan_without_a_known_memory_prints_what_is_needed_at_least(capsys: py
 
 
 def test_more_rows_than_a_forward_pass_may_have_are_refused() -> None:
-    with pytest.raises(RecipeError, match="rollout_rows 65 exceeds batch_rows 64"):
+    with pytest.raises(ValidationError, match="rollout_rows 65 exceeds batch_rows 64"):
         grown({"type": "rl"}, resources={"batch_rows": 64, "rollout_rows": 65})
 
 
