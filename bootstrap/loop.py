@@ -63,7 +63,7 @@ def run(
     training = pool.configure(training_of(recipe, entries))
     environment = {**environment, "precision": training.precision}
     told = as_events(observe, generation=len(entries))
-    observe = settle(recipe, store, pool, observe=observe)
+    observe = settle(recipe, store, pool, generation=len(entries), observe=observe)
     models = LineageModels(pool)
     tools = Tools(processes=pool.size, cache=store.cache_folder, models=models, host=pool.host, progress=told)
     with open_verifiers(recipe, task, tools, models=text_models(recipe, store)) as (verifiers, eval_verifier, panel):

@@ -7,6 +7,7 @@ from pathlib import Path
 _M_MMAP_THRESHOLD = -3
 """glibc's name in malloc.h."""
 _MEMINFO = Path("/proc/meminfo")
+_CGROUP = Path("/sys/fs/cgroup")
 _CGROUPS = (
     ("memory.max", "memory.current"),
     ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
@@ -14,20 +15,31 @@ _CGROUPS = (
 """Files of a container's limit and of what it uses, of both versions."""
 
 
-def usable_memory(share: float, *, meminfo: Path = _MEMINFO, cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+def usable_memory(share: float, *, meminfo: Path = _MEMINFO, cgroup: Path = _CGROUP) -> int:
     """Return bytes that may be taken: a share of all memory, less where less is free.
 
     Where others leave the rest free, the result depends on the machine alone; it is rounded down to an eighth of the
     next lower power of two.
     """
+    total, free = _within_container(meminfo, cgroup)
+    found = max(int(min(share * total, free)), 1)
+    step = max(2 ** (found.bit_length() - 1) // 8, 1)
+    return found // step * step
+
+
+def total_memory(*, meminfo: Path = _MEMINFO, cgroup: Path = _CGROUP) -> int:
+    """Return bytes of all memory, free or not."""
+    return _within_container(meminfo, cgroup)[0]
+
+
+def _within_container(meminfo: Path, cgroup: Path) -> tuple[int, int]:
+    """Return bytes of memory, and of what is free, within a container's limits."""
     total, free = _memory(meminfo)
     for limit, used in _CGROUPS:
         if (most := _number(cgroup / limit)) is not None and most < total:
             total = most
             free = min(free, most - (_number(cgroup / used) or 0) + _cached((cgroup / used).parent))
-    found = max(int(min(share * total, free)), 1)
-    step = max(2 ** (found.bit_length() - 1) // 8, 1)
-    return found // step * step
+    return total, free
 
 
 def give_back_blocks(size: int) -> None:
@@ -50,6 +62,14 @@ def _memory(meminfo: Path) -> tuple[int, int]:
     except (OSError, KeyError, ValueError):
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         return total, total
+
+
+def num_killed(*, vmstat: Path = Path("/proc/vmstat")) -> int:
+    """Return how many processes the kernel has ended for lack of memory; 0 where it does not tell."""
+    try:
+        return int(dict(line.split() for line in vmstat.read_text().splitlines())["oom_kill"])
+    except (OSError, KeyError, ValueError):
+        return 0
 
 
 def _cached(folder: Path) -> int:

@@ -9,7 +9,7 @@ samplers, the driver.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
 from bootstrap.compute import MAX_LOGITS, MUON_COPIES, MUON_PORTION
@@ -30,6 +30,13 @@ LOGIT_BYTES = 20
 """Of each logit in training: logits, log-softmax, and their gradients."""
 DECODE_LOGIT_BYTES = 28
 """Of each logit in sampling: logits and log-softmax in float32, the cumulative distribution in float64."""
+MOMENTS = 2
+"""Numbers that AdamW keeps of a parameter, the most of any optimizer: room for them is left while sampling too, so that
+all steps split alike."""
+ROW_TOKENS = 256
+"""Tokens that a sequence counts as beside its own where its length matters: logits take memory whatever it is."""
+DEVICE_TOLERANCE = 0.1
+"""Share by which the memory of two machines of one kind may differ."""
 FULLEST = {"cpu": 0.75, "cuda": 0.9}
 """Share of a device's memory that its workers may take, by type; a machine's main memory holds the driver too."""
 
@@ -42,9 +49,9 @@ class Sizes:
     hidden: int
     intermediate: int
     heads: int
-    """Numbers of all query heads: their count times their size."""
+    """Width of all query heads together."""
     kv: int
-    """Numbers of all key heads, which several query heads may share."""
+    """Width of all key heads together; several query heads may share one."""
     vocabulary: int
     tied: bool
 
@@ -66,23 +73,42 @@ class Sizes:
 
 
 def sizes_of(config: Mapping[str, Any]) -> Sizes | None:
-    """Return the sizes in a Hugging Face configuration; None where it names them otherwise."""
-    config = {**config, **(config.get("text_config") or {})}
+    """Return the sizes in a Hugging Face configuration.
+
+    None where it names them otherwise or wrongly, and for a mixture of experts, whose matrices are not counted so.
+    """
+    nested = config.get("text_config")
+    config = {**config, **(nested if isinstance(nested, Mapping) else {})}
     names = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "vocab_size")
-    found = [config.get(name) for name in names]
-    if not all(type(size) is int and size > 0 for size in found):
+    layers, hidden, intermediate, count, vocabulary = (_size(config.get(name)) for name in names)
+    if not (layers and hidden and intermediate and count and vocabulary) or _has_experts(config):
         return None
-    layers, hidden, intermediate, count, vocabulary = (int(size or 0) for size in found)
-    each = config.get("head_dim") or hidden // count
+    # Configurations write null for what follows from the other sizes.
+    each, shared = (config.get(name) for name in ("head_dim", "num_key_value_heads"))
+    each = _size(hidden // count if each is None else each)
+    shared = _size(count if shared is None else shared)
+    if not (each and shared):
+        return None
     return Sizes(
         num_layers=layers,
         hidden=hidden,
         intermediate=intermediate,
         heads=each * count,
-        kv=each * (config.get("num_key_value_heads") or count),
+        kv=each * shared,
         vocabulary=vocabulary,
         tied=bool(config.get("tie_word_embeddings")),
     )
+
+
+def _size(found: object) -> int:
+    """Return a positive whole number; 0 for anything else."""
+    return found if isinstance(found, int) and not isinstance(found, bool) and found > 0 else 0
+
+
+def _has_experts(config: Mapping[str, Any]) -> bool:
+    """Whether a block has several feed-forward layers, of which each token takes some."""
+    names = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
+    return any(_size(config.get(name)) > 1 for name in names)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -193,6 +219,19 @@ class Work:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Device:
+    """What holds a worker's model: `cpu` with the machine's main memory, or a GPU by name."""
+
+    kind: str
+    memory: int
+    """Bytes, free or not."""
+
+    def is_like(self, other: "Device") -> bool:
+        """Whether limits for one do for the other; what a system keeps for itself varies a little."""
+        return self.kind == other.kind and abs(self.memory - other.memory) <= DEVICE_TOLERANCE * self.memory
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
     """What a worker may take at once; None is no limit. All workers of a lineage have the same."""
 
@@ -204,40 +243,65 @@ class Limits:
     """Most tokens, padding included, in one training pass."""
     halved: Mapping[Kind, int] = field(default_factory=dict)
     """Limits that a shortage of memory has halved."""
+    length: int = 0
+    """Tokens, prompt and answer, of the sequences that the halved `rollout_rows` are of: of shorter ones more are
+    decoded together, of longer ones fewer."""
 
     def most(self, kind: Kind) -> int | None:
         """Return the smaller of the limit that is set and the one that was halved."""
         found = [one for one in (getattr(self, kind), self.halved.get(kind)) if one is not None]
         return min(found, default=None)
 
-    def halve(self, kind: Kind, used: int) -> Self:
-        """Return the limits after `used` were too many."""
-        lower = min(max(used // 2, 1), self.halved.get(kind, used))
-        return type(self)(
-            memory=self.memory,
-            rollout_rows=self.rollout_rows,
-            train_tokens=self.train_tokens,
-            halved={**self.halved, kind: lower},
-        )
+    def admits(self, rows: int, *, length: int) -> bool:
+        """Whether so many sequences of `length` tokens, prompt and answer, may be decoded together."""
+        half = self.halved.get("rollout_rows")
+        if half is not None and rows * (length + ROW_TOKENS) > half * (self.length + ROW_TOKENS):
+            return False
+        return self.rollout_rows is None or rows <= self.rollout_rows
+
+    def halve(self, shortage: "Shortage") -> Self:
+        """Return the limits after a shortage; of several the lowest holds."""
+        return self.lowest(replace(self, halved={shortage.kind: max(shortage.used // 2, 1)}, length=shortage.length))
+
+    def lowest(self, other: "Limits") -> Self:
+        """Return these limits, with what either of both has halved."""
+        halved = dict(self.halved)
+        for kind, most in other.halved.items():
+            halved[kind] = min(most, halved.get(kind, most))
+        found = [one for one in (self, other) if "rollout_rows" in one.halved]
+        fewest = min(found, key=lambda one: one.halved["rollout_rows"] * (one.length + ROW_TOKENS), default=None)
+        if fewest is None:
+            return replace(self, halved=halved)
+        return replace(self, halved={**halved, "rollout_rows": fewest.halved["rollout_rows"]}, length=fewest.length)
 
 
 @dataclass(frozen=True, slots=True)
 class Shortage:
-    """Memory that ran out in a worker, and was enough with half."""
+    """Memory that ran out in a worker, and is tried again with half."""
 
     kind: Kind
     used: int
+    length: int = 0
+    """Tokens of each sequence that was sampled, prompt and answer."""
+
+    @property
+    def size(self) -> int:
+        """Tokens of all sequences, for comparison with others of the kind."""
+        return self.used * (self.length + ROW_TOKENS if self.kind == "rollout_rows" else 1)
 
     def told(self, worker: int) -> str:
         """Return it in words."""
-        what = {
-            "rollout_rows": f"sampling {self.used} sequences together",
-            "train_tokens": f"training {self.used} tokens in one pass",
-        }[self.kind]
-        return (
-            f"worker {worker} ran out of memory {what}; all workers go on with at most {max(self.used // 2, 1)} "
-            f"(resources.{self.kind})"
-        )
+        match self.kind:
+            case "rollout_rows":
+                what = f"sampling {self.used} sequences together"
+            case "train_tokens":
+                what = f"training {self.used} tokens in one pass"
+        return f"worker {worker} ran out of memory {what}; {self.halved()}"
+
+    def halved(self) -> str:
+        """Return in words what follows."""
+        of = f" of up to {self.length} tokens" if self.length else ""
+        return f"all workers go on with at most {max(self.used // 2, 1)}{of} (resources.{self.kind})"
 
 
 class Room:
@@ -254,12 +318,18 @@ class Room:
     def beat(self, answered: int = 0) -> None:
         """Take note that work goes on; `answered`: answers that are finished in this call."""
 
-    def passing(self, tokens: int) -> None:
-        """Take note that a training pass of so many tokens begins."""
+    def decoding(self, rows: int, *, length: int) -> None:
+        """Take note that so many sequences of up to `length` tokens, prompt and answer, are decoded together."""
 
-    def ran_out(self, kind: Kind, error: Exception, *, used: int | None = None) -> None:
-        """Lower a limit after an error, so that the caller tries again; raises where that does not help.
+    def passing(self, tokens: int, *, sequences: int) -> None:
+        """Take note that a training pass of so many tokens begins, of so many sequences."""
 
-        `used`: sequences that were decoded; None means the tokens of the training pass that began last.
+    def ran_out(self, error: Exception) -> None:
+        """Lower the limit of what began last after its error, so that the caller tries again.
+
+        Raises where that does not help.
         """
         raise error
+
+    def clear(self) -> None:
+        """Give back what a failed pass held; to be called once its error is gone, whose frames hold it."""

@@ -22,7 +22,7 @@ from bootstrap.config.base_model import ScratchModel
 from bootstrap.config.training import Training
 from bootstrap.errors import FingerprintMismatch
 from bootstrap.learner_records import Divergence, TokenScores, UpdateMetrics
-from bootstrap.memory import Limits, Shortage
+from bootstrap.memory import Device, Limits, Shortage
 from bootstrap.records import Batch, Checkpoint, Example, Request, Rollout, Sampling
 from bootstrap.scoring.verifier import Verifier, build_verifier
 from bootstrap.telemetry import Telemetry
@@ -102,6 +102,12 @@ class Pool(ABC):
         sharing = Counter(device for device, _ in found)
         return min(size // sharing[device] for device, size in found)
 
+    def device(self) -> Device:
+        """Return the kinds of devices that hold the workers' models, and the least memory of one."""
+        found = self.broadcast("device_memory")
+        kinds = sorted({device.kind for device in found})
+        return Device(kind=", ".join(kinds), memory=min(device.memory for device in found))
+
     def limit(self, limits: Limits) -> None:
         """Give every worker these limits."""
         self.limits = limits
@@ -110,9 +116,9 @@ class Pool(ABC):
     def _heard(self, worker: int, shortages: Iterable[Shortage]) -> None:
         """Give all workers the limits that a worker has lowered, before their next call."""
         for shortage in shortages:
-            self.limits = self.limits.halve(shortage.kind, shortage.used)
+            self.limits = self.limits.halve(shortage)
             for other in range(self.size):
-                self.start(other, "limit", self.limits)
+                self.start(other, "lower", self.limits)
             self.on_shortage(worker, shortage)
 
     def provide(self, base: Checkpoint) -> None:

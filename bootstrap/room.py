@@ -5,20 +5,26 @@
     pool <--- shortages, beats -----+
 
 The bounds depend on the limits and on the models held, never on what happens to be free at the moment, so that equal
-runs split their work alike. The first time that memory runs out, the limit becomes half of what was tried, for good.
+runs split their work alike. The first time that memory runs out, the limit becomes half of what was tried, for good:
+sequences are counted with their length, so that a few long ones do not bound many short ones.
 
 Left out: how much a pass takes (`memory.py`), who tells the other workers (`pool.py`).
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 from bootstrap.config.training import Training
 from bootstrap.errors import WorkerError
-from bootstrap.memory import Kind, Limits, Room, Shortage, Work, sizes_of
-from bootstrap.training.shortage import is_of_memory
+from bootstrap.memory import MOMENTS, Kind, Limits, Room, Shortage, Work, sizes_of
+from bootstrap.training.shortage import give_back, is_of_memory
 
-MOMENTS = 2
-"""Those of AdamW, the most of any optimizer: room for it is left while sampling too, so that both split alike."""
+REMEDIES = (
+    "lower resources.workers, set training.gradient_checkpointing: true or training.adapter, or use a machine with "
+    "more memory"
+)
+AGAIN = "run the same command again: it goes on from the last checkpoint"
 
 
 class Bounds:
@@ -32,20 +38,32 @@ class Bounds:
         """Answers finished in the call that samples, or sampled last."""
         self.state = 0
         """Bytes of the weights in training and of their optimizer's state."""
-        self.teacher_bytes = 0
-        """Bytes of the teachers held."""
+        self.held = 0
+        """Bytes of other models held: teachers, frozen samplers, and bases of adapters not in use."""
+        self.has_teachers = False
+        self.largest: dict[Kind, Shortage] = {}
+        """The largest pass of each kind, for whoever finds this process killed."""
+        self.on_larger: Callable[[], None] = lambda: None
 
-    def halve(self, kind: Kind, used: int, error: Exception) -> None:
-        """Lower a limit to half of what was used. Raises WorkerError where that was done before or cannot be done.
+    def begin(self, tried: Shortage) -> None:
+        """Take note that a pass begins."""
+        self.beats += 1
+        if tried.kind not in self.largest or tried.size > self.largest[tried.kind].size:
+            self.largest[tried.kind] = tried
+            self.on_larger()
 
-        Raises the error itself when it is not of memory.
+    def halve(self, shortage: Shortage, error: Exception, *, single: bool) -> None:
+        """Lower a limit after a shortage. Raises WorkerError where that was done before or cannot be done.
+
+        Raises the error itself when it is not of memory. `single`: a single sequence was tried, which has no half.
         """
         if not is_of_memory(error):
             raise error
-        if kind in self.limits.halved or used < 2:
-            raise WorkerError(_too_little(kind, used, halved=kind in self.limits.halved)) from error
-        self.limits = self.limits.halve(kind, used)
-        self.shortages.append(Shortage(kind, used))
+        halved = shortage.kind in self.limits.halved
+        if single or halved:
+            raise WorkerError(_too_little(shortage, single=single)) from error
+        self.limits = self.limits.halve(shortage)
+        self.shortages.append(shortage)
 
 
 class ModelRoom(Room):
@@ -53,7 +71,8 @@ class ModelRoom(Room):
 
     def __init__(self, bounds: Bounds, work: Work | None) -> None:
         self._bounds, self._work = bounds, work
-        self._used = 0
+        self._tried: Shortage | None = None
+        self._sequences = 0
 
     @property
     def state(self) -> int:
@@ -62,15 +81,14 @@ class ModelRoom(Room):
 
     @property
     def _room(self) -> int | None:
-        """Bytes beside what the worker holds; None without a bound."""
+        """Bytes that are left for a pass; None without a bound."""
         memory = self._bounds.limits.memory
         if memory is None or self._work is None:
             return None
-        return memory - self._bounds.state - self._bounds.teacher_bytes
+        return memory - self._bounds.state - self._bounds.held
 
     def fits(self, *, rows: int, prompts: int, prompt_length: int, new_tokens: int) -> bool:
-        most = self._bounds.limits.most("rollout_rows")
-        if most is not None and rows > most:
+        if not self._bounds.limits.admits(rows, length=prompt_length + new_tokens):
             return False
         room = self._room
         if room is None or self._work is None or self._bounds.limits.rollout_rows is not None:
@@ -83,19 +101,30 @@ class ModelRoom(Room):
         room = self._room
         if room is None or self._work is None or self._bounds.limits.train_tokens is not None:
             return most
-        found = self._work.tokens_within(room, taught=self._bounds.teacher_bytes > 0)
+        found = self._work.tokens_within(room, taught=self._bounds.has_teachers)
         return found if most is None else min(found, most)
 
     def beat(self, answered: int = 0) -> None:
         self._bounds.beats += 1
         self._bounds.answered = answered
 
-    def passing(self, tokens: int) -> None:
-        self._used = tokens
-        self._bounds.beats += 1
+    def decoding(self, rows: int, *, length: int) -> None:
+        self._begin(Shortage("rollout_rows", rows, length), sequences=rows)
 
-    def ran_out(self, kind: Kind, error: Exception, *, used: int | None = None) -> None:
-        self._bounds.halve(kind, self._used if used is None else used, error)
+    def passing(self, tokens: int, *, sequences: int) -> None:
+        self._begin(Shortage("train_tokens", tokens), sequences=sequences)
+
+    def _begin(self, tried: Shortage, *, sequences: int) -> None:
+        self._tried, self._sequences = tried, sequences
+        self._bounds.begin(tried)
+
+    def ran_out(self, error: Exception) -> None:
+        if self._tried is None:
+            raise error
+        self._bounds.halve(self._tried, error, single=self._sequences <= 1)
+
+    def clear(self) -> None:
+        give_back()
 
 
 def work_of(model: Any, training: Training, *, device: Literal["cpu", "cuda"]) -> Work | None:
@@ -113,14 +142,31 @@ def work_of(model: Any, training: Training, *, device: Literal["cpu", "cuda"]) -
     )
 
 
-def _too_little(kind: Kind, used: int, *, halved: bool) -> str:
+@contextmanager
+def enough_memory(what: str) -> Iterator[None]:
+    """Raise WorkerError with a remedy where memory for `what` runs out in the block; nothing in it has a half."""
+    try:
+        yield
+    except Exception as error:
+        if not is_of_memory(error):
+            raise
+        raise WorkerError(
+            f"a worker's memory does not suffice for {what}; train an adapter (training.adapter), lower "
+            f"resources.workers, or use a machine with more memory; then {AGAIN}"
+        ) from error
+
+
+def _too_little(shortage: Shortage, *, single: bool) -> str:
+    used = shortage.used
     what, remedies = {
         "rollout_rows": (f"decode {used} sequence(s) together", "resources.rollout_rows, or the task's answers"),
         "train_tokens": (f"train {used} token(s) in one pass", "resources.train_tokens"),
-    }[kind]
-    again = ", the limit having been halved once" if halved else ""
-    return (
-        f"a worker's memory does not suffice to {what}{again}; lower {remedies}, lower resources.workers, set "
-        "training.gradient_checkpointing: true or training.adapter, or use a machine with more memory; then run the "
-        "same command again: it goes on from the last checkpoint"
-    )
+    }[shortage.kind]
+    if single:
+        what = {
+            "rollout_rows": f"decode a single sequence of up to {shortage.length} tokens",
+            "train_tokens": f"train a single sequence of {used} token(s)",
+        }[shortage.kind]
+        remedies = "the lengths of the task's prompts and answers"
+    again = "" if single else ", the limit having been halved once"
+    return f"a worker's memory does not suffice to {what}{again}; lower {remedies}, {REMEDIES}; then {AGAIN}"

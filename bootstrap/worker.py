@@ -4,7 +4,6 @@ Parallelism comes from several workers (`pool.py`). This module imports torch, s
 imports it. It knows no algorithm, task or verifier.
 """
 
-import gc
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,12 +19,12 @@ from bootstrap.config.algorithms import ValueHead
 from bootstrap.config.base_model import ScratchModel
 from bootstrap.config.optimizers import Optimizer
 from bootstrap.config.training import Training
-from bootstrap.errors import FingerprintMismatch, RecipeError, WorkerError
+from bootstrap.errors import FingerprintMismatch, RecipeError
 from bootstrap.learner_records import Divergence, TokenScores, UpdateMetrics
-from bootstrap.memory import FULLEST, Limits, Shortage
+from bootstrap.memory import FULLEST, Device, Limits, Shortage
 from bootstrap.records import Batch, Checkpoint, Example, Request, Rollout, Sampling
 from bootstrap.rollouts.engine import TransformersEngine
-from bootstrap.room import Bounds, ModelRoom, work_of
+from bootstrap.room import Bounds, ModelRoom, enough_memory, work_of
 from bootstrap.store.fingerprint import base_fingerprint, fingerprint_model, fingerprint_safetensors
 from bootstrap.training import chat, lora, packing, precision
 from bootstrap.training import model as models
@@ -34,7 +33,6 @@ from bootstrap.training.drift import divergence_from
 from bootstrap.training.late_ends import LateEnds
 from bootstrap.training.learner import Gradient, Learner
 from bootstrap.training.merge import merge
-from bootstrap.training.shortage import is_of_memory
 
 LARGE = 2**25
 """Parameters from which a model's tensors are so large that asking the machine for each costs little."""
@@ -67,6 +65,7 @@ class Worker:
         self.frozen_samplers: dict[str, TransformersEngine] = {}
         self.bases: dict[str, _Base] = {}
         self.learner: Learner | None = None
+        self.model: Any = None
         self.training = Training()
 
     def has_bf16(self) -> bool:
@@ -79,6 +78,13 @@ class Worker:
         """Take the recipe's settings, before any weights."""
         assert training.precision != "auto", "the pool resolves it, for all workers alike"
         self.training = training
+
+    def device_memory(self) -> Device:
+        """Return the kind and all memory of the device that holds this worker's model."""
+        if self.device.type == "cuda":
+            found = torch.cuda.get_device_properties(self.device)
+            return Device(kind=found.name, memory=found.total_memory)
+        return Device(kind="cpu", memory=machine.total_memory())
 
     def free_memory(self) -> tuple[str, int]:
         """Return the name of the device that holds this worker's model, and bytes that may be taken of it.
@@ -95,11 +101,16 @@ class Worker:
         """Take the limits of all workers."""
         self.bounds.limits = limits
 
+    def lower(self, limits: Limits) -> None:
+        """Take what a shortage in some worker has lowered; what ran out here and is not told yet stays halved."""
+        self.bounds.limits = self.bounds.limits.lowest(limits)
+
     def take_shortages(self) -> list[Shortage]:
         """Return the shortages of memory since the last call."""
         found, self.bounds.shortages = self.bounds.shortages, []
         return found
 
+    @enough_memory("the base under adapters")
     def provide(self, files: Mapping[str, bytes], fingerprint: str) -> None:
         """Hold a model folder as a base of adapters. Raises FingerprintMismatch when its weights are others."""
         self._check_weights(files, fingerprint, what="the base's")
@@ -110,7 +121,9 @@ class Worker:
         self.bases[fingerprint] = _Base(
             fingerprint=fingerprint, model=model, tokenizer=tokenizer, passed_on=models.passed_on(files)
         )
+        self._count_held()
 
+    @enough_memory("a fresh adapter")
     def adapt(self, base: str, seed: int) -> str:
         """Take a provided base with a fresh adapter, and return the fingerprint of both together."""
         assert self.training.adapter is not None, "only recipes with an adapter ask for one"
@@ -118,11 +131,13 @@ class Worker:
         model = lora.fresh(held.model, self.training.adapter, seed=seed)
         return self._install(self._on_device(model), held.tokenizer, held.passed_on, base=base)
 
+    @enough_memory("the model from scratch")
     def build(self, settings: ScratchModel, characters: Sequence[str], seed: int) -> str:
         """Make fresh weights, the same in every worker for the same seed, and return their fingerprint."""
         model, tokenizer = models.build_scratch(settings, characters, seed=seed)
         return self._install(self._prepared(model), tokenizer, {})
 
+    @enough_memory("the model's weights")
     def load(self, files: Mapping[str, bytes], expected: str | None) -> str:
         """Take the weights of a model folder and return their fingerprint.
 
@@ -161,6 +176,7 @@ class Worker:
         self.learner = None
         self.room = self._room(model)
         self.bounds.state = self.room.state
+        self._count_held()
         # Matrices in training are sampled from a rounded copy; those of an adapter's base are in bf16 already.
         lowered = self.training.precision == "bf16" and base is None
         self.inference_copy = precision.InferenceCopy(model) if lowered else None
@@ -221,6 +237,7 @@ class Worker:
         with lora.sampling(self.frozen_samplers[by].model):
             return self.frozen_samplers[by].generate(requests, sampling, policy=by)
 
+    @enough_memory("a frozen sampler beside the weights in training")
     def load_frozen_sampler(self, files: Mapping[str, bytes], fingerprint: str) -> ModelShape:
         """Hold a frozen sampler beside the weights in training, and return its shape.
 
@@ -229,12 +246,27 @@ class Worker:
         self._check_weights(files, fingerprint, what="a frozen sampler's")
         frozen_sampler, tokenizer = self._frozen(files)
         self.frozen_samplers[fingerprint] = self._engine(frozen_sampler, tokenizer, files)
+        self._count_held()
         return models.model_shape(frozen_sampler)
 
     def drop_frozen_sampler(self, fingerprint: str) -> None:
         """Drop a frozen sampler, if it is held."""
         self.frozen_samplers.pop(fingerprint, None)
+        self._count_held()
 
+    def _count_held(self) -> None:
+        """Count the bytes of the models held beside the one in training; tensors that models share count once."""
+        others = [
+            *self.teachers.values(),
+            *(engine.model for engine in self.frozen_samplers.values()),
+            *(base.model for base in self.bases.values()),
+        ]
+        mine = {p.data_ptr() for p in self.model.parameters()} if self.model is not None else set[int]()
+        sizes = {p.data_ptr(): p.nbytes for model in others for p in model.parameters()}
+        self.bounds.held = sum(size for place, size in sizes.items() if place not in mine)
+        self.bounds.has_teachers = bool(self.teachers)
+
+    @enough_memory("a teacher beside the weights in training")
     def load_teacher(self, files: Mapping[str, bytes], fingerprint: str) -> None:
         """Hold a frozen teacher for the `kl` stream; its output matrix may be padded to another width.
 
@@ -259,13 +291,12 @@ class Worker:
             with self._compute():
                 packing.check(teacher)
         self.teachers[fingerprint] = teacher
-        mine = {parameter.data_ptr() for parameter in self.model.parameters()}
-        self.bounds.teacher_bytes += sum(p.nbytes for p in teacher.parameters() if p.data_ptr() not in mine)
+        self._count_held()
 
     def drop_teachers(self) -> None:
         """Drop all teachers."""
         self.teachers.clear()
-        self.bounds.teacher_bytes = 0
+        self._count_held()
 
     def divergence(self, examples: Sequence[Example], fingerprint: str) -> Divergence:
         """Return the divergence of the weights held from a teacher's on these completions."""
@@ -290,11 +321,8 @@ class Worker:
                 return work()
             except Exception as error:
                 # Raises it again unless smaller passes may do.
-                self.room.ran_out("train_tokens", error)
-            # The error is gone here, and what its frames held with it.
-            gc.collect()
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
+                self.room.ran_out(error)
+            self.room.clear()
 
     def _check_weights(self, files: Mapping[str, bytes], fingerprint: str, *, what: str) -> None:
         found = fingerprint_model(files)
@@ -309,6 +337,7 @@ class Worker:
             precision.lower_frozen(model)
         return model, tokenizer
 
+    @enough_memory("a critic beside the weights in training")
     def begin(self, optimizer: Optimizer, critic: ValueHead | None = None) -> None:
         """Start a training step with a fresh optimizer and, if given, a fresh critic."""
         self.learner = Learner(
@@ -341,19 +370,13 @@ class Worker:
         """Take the optimizer step of the whole batch; all workers take it, by the same gradients in the same order."""
         assert self.learner is not None, "begin() comes before apply()"
         self._fingerprint = None
-        try:
+        with enough_memory("the optimizer's step"):
             metrics = self.learner.apply(list(gradients), lr_factor=lr_factor, grad_clip=grad_clip)
-        except Exception as error:
-            if not is_of_memory(error):
-                raise
-            raise WorkerError(
-                "a worker's memory does not suffice for the optimizer's step; train an adapter (training.adapter), "
-                "lower resources.workers, or use a machine with more memory"
-            ) from error
         if self.inference_copy is not None:
             self.inference_copy.refresh()
         return metrics
 
+    @enough_memory("the models that are merged")
     def merge(
         self,
         method: Literal["linear", "ties"],
@@ -369,17 +392,20 @@ class Worker:
         *merged, onto = models if has_onto else (*models, None)
         return merge(merged, method=method, weights=weights, density=density, onto=onto)
 
+    @enough_memory("the weights as files")
     def export(self) -> Checkpoint:
         """Return the weights as the files of a Hugging Face folder, or for an adapter of a peft folder."""
         if self.base is not None:
             return lora.export(self.model, base=self.base, passed_on=self.passed_on)
         return models.export(self.model, self.tokenizer, passed_on=self.passed_on)
 
+    @enough_memory("the optimizer's state as a file")
     def optimizer_state(self) -> bytes:
         """Return the optimizer's state as safetensors."""
         assert self.learner is not None, "begin() comes before optimizer_state()"
         return self.learner.state()
 
+    @enough_memory("the optimizer's state")
     def restore(self, state: bytes) -> None:
         """Continue a training step from `optimizer_state`."""
         assert self.learner is not None, "begin() comes before restore()"

@@ -23,16 +23,28 @@ def print_plan(plan: LineagePlan) -> None:
         f"{len(plan.planned)} generations to go on {plan.workers} workers: {text.si(left['tokens'])} tokens, "
         f"{text.si(left['flops'])} FLOPs, about {text.duration(left['seconds'])} ({basis})"
     )
-    memory = text.si(plan.memory_bytes_per_worker, unit="B")
-    limit = "" if plan.memory_limit is None else f" of {text.si(plan.memory_limit, unit='B')}"
-    render.say(
-        f"model: {text.si(plan.num_parameters)} parameters; memory: up to {memory}{limit} a worker, with at most "
-        f"{plan.rollout_rows} sequences decoded together and {plan.train_tokens} tokens in a training pass"
-    )
+    render.say(f"model: {text.si(plan.num_parameters)} parameters; {_memory(plan)}")
     for warning in plan.warnings:
         render.say(f"warning: {warning}")
     for note in plan.notes:
         render.say(f"note: {note}")
+
+
+def _memory(plan: LineagePlan) -> str:
+    """Return in words what a worker needs; how much it takes is told where its memory is known."""
+    if not plan.least_memory_bytes_per_worker:
+        return (
+            "memory: not known for a model of these sizes (a mixture of experts), which has no automatic limits; set "
+            "resources.rollout_rows and resources.train_tokens"
+        )
+    least = f"memory: at least {text.si(plan.least_memory_bytes_per_worker, unit='B')} a worker, one sequence at a time"
+    if plan.memory_limit is None:
+        return f"{least}; how many it takes together is set when it starts, by its device's memory"
+    most, limit = (text.si(size, unit="B") for size in (plan.memory_bytes_per_worker, plan.memory_limit))
+    return (
+        f"{least}; up to {most} of {limit}, with at most {plan.rollout_rows} sequences decoded together and "
+        f"{plan.train_tokens} tokens in a training pass"
+    )
 
 
 def _plan_row(generation: GenerationPlan) -> dict[str, str]:

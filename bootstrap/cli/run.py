@@ -29,7 +29,7 @@ from bootstrap.ledger_records import Generation, GuardAction
 from bootstrap.lineage import queries, text
 from bootstrap.lineage.outbox import Outbox
 from bootstrap.lineage.tracking import experiment_name, resolve_tracking_uri
-from bootstrap.memory import FULLEST
+from bootstrap.memory import FULLEST, Device
 from bootstrap.planning.plan import LineagePlan, make_plan
 from bootstrap.pool import Pool
 from bootstrap.provenance import git_commit, source_digest
@@ -141,10 +141,12 @@ def _origins_config(recipe: Recipe, store: LineageStore, entries: Sequence[Entry
 
 def _memory(recipe: Recipe, store: LineageStore, workers: int, *, local: bool) -> int | None:
     """Return bytes that each worker may take: a lineage's own, else this machine's; None for other machines."""
-    if (kept := memory_of(store, workers=workers)) is not None:
-        return kept
     is_elsewhere = not local and (os.environ.get("RAY_ADDRESS") or JOB_VARIABLE in os.environ)
-    if is_elsewhere or recipe.resources.gpus_per_worker:
+    is_here = not (is_elsewhere or recipe.resources.gpus_per_worker)
+    device = Device(kind="cpu", memory=machine.total_memory()) if is_here else None
+    if (kept := memory_of(store, workers=workers, device=device)) is not None:
+        return kept
+    if not is_here:
         return None
     return machine.usable_memory(FULLEST["cpu"]) // workers
 

@@ -40,6 +40,7 @@ from ray.exceptions import (
     RayTaskError,
 )
 
+from bootstrap import machine
 from bootstrap.cluster.actors import (
     LockActor,
     Named,
@@ -56,6 +57,7 @@ from bootstrap.cluster.telemetry import RayTelemetry
 from bootstrap.config import verifiers
 from bootstrap.config.answers import Judges
 from bootstrap.errors import ClusterError, LineageLocked, WaitTimeout, WorkerError
+from bootstrap.memory import Kind
 from bootstrap.pool import Pool
 from bootstrap.scoring.verifier import Answer, Judgement, Verifier
 from bootstrap.telemetry import Telemetry
@@ -63,6 +65,13 @@ from bootstrap.telemetry import Telemetry
 LOCK_NAMESPACE = "bootstrap"
 REMEDY = "run the same command again: it continues from the last checkpoint"
 
+_KINDS: dict[str, Kind] = {
+    "generate": "rollout_rows",
+    "gradient": "train_tokens",
+    "recompute_logprobs": "train_tokens",
+    "divergence": "train_tokens",
+}
+"""Limits that a worker's methods go by."""
 _NOTICE_SECONDS = 30.0
 _OWNER_SECONDS = 5.0
 
@@ -130,6 +139,7 @@ class RayPool(Pool):
         self._store, self._lineage = (str(PurePath(lineage).parent), PurePath(lineage).name) if lineage else ("", "")
         self._namespace = f"bootstrap {secrets.token_hex(8)}"
         self._num_hosted = 0
+        self._num_killed = machine.num_killed()
         self._slice = min(BEAT_SECONDS, wait_seconds / 4)
         self._pulses = Pulses(self._namespace, size)
         self.places: list[tuple[int, str]] = []
@@ -188,7 +198,7 @@ class RayPool(Pool):
             with self.telemetry.waiting(what):
                 results = self._results(handles, what)
         except RayError as error:
-            raise self._translated(error, what) from error
+            raise self._translated(error, what, self._lowered(error, handles)) from error
         for call, result in zip(handles, results, strict=True):
             if isinstance(result, Told):
                 self._heard(call.worker, result.shortages)
@@ -373,11 +383,39 @@ class RayPool(Pool):
             f"If a single pass takes that long, raise resources.wait_seconds; then {REMEDY}"
         )
 
-    def _translated(self, error: RayError, what: str) -> BaseException:
-        """Return the error of this program that stands for one of Ray's."""
+    def _lowered(self, error: RayError, calls: Sequence[_Call]) -> str:
+        """Halve the limit that a worker went by whose process was ended for lack of memory; return it in words.
+
+        The next run begins with it. Empty where memory is not known to be the cause, or nothing can be halved.
+        """
+        is_known = isinstance(error, OutOfMemoryError) or "low on memory" in str(error)
+        if not is_known and machine.num_killed() == self._num_killed:
+            return ""
+        methods, queue = set[str](), list(calls)
+        while queue:
+            call = queue.pop()
+            methods.add(call.method)
+            queue += call.needs
+        kinds = {_KINDS[method] for method in methods & _KINDS.keys()}
+        who = self._who(error)
+        for worker in range(self.size) if who is None else (who,):
+            for tried in self._pulses.largest(worker):
+                if tried.kind in kinds and tried.used > 1:
+                    self.limits = self.limits.halve(tried)
+                    self.on_shortage(worker, tried)
+                    return f". {tried.halved()[0].upper()}{tried.halved()[1:]}"
+        return ""
+
+    def _who(self, error: RayError) -> int | None:
+        """Return the worker whose process has ended; None where the error does not tell."""
+        found = getattr(error, "actor_id", None)
+        return next((i for i, actor in enumerate(self._actors) if actor._actor_id.hex() == found), None)
+
+    def _translated(self, error: RayError, what: str, lowered: str = "") -> BaseException:
+        """Return the error of this program that stands for one of Ray's; `lowered`: what was done about it."""
         match error:
             case RayActorError():
-                who = next((i for i, actor in enumerate(self._actors) if actor._actor_id.hex() == error.actor_id), None)
+                who = self._who(error)
                 subject = "a worker" if who is None else self._named(who)
                 told = f"{subject} died during {what}: {_cause_of_death(error)}"
             case RayTaskError(cause=Exception() as cause):
@@ -390,7 +428,7 @@ class RayPool(Pool):
                 told = f"a worker's result was lost during {what}: {first_line(error)}"
             case _:
                 told = f"a worker failed during {what}: {last_line(error)}"
-        return WorkerError(f"{told}. {REMEDY.capitalize()}")
+        return WorkerError(f"{told}{lowered}. {REMEDY.capitalize()}")
 
     def _named(self, worker: int) -> str:
         if worker >= len(self.places):

@@ -4,16 +4,20 @@
     driver   wait, once a slice of time has passed without an answer <------+
 
 A call to a busy actor would wait behind the calls before it, so the counts take another way. The thread writes only
-when the count has changed. A worker that hangs changes nothing, and one whose process cannot run the thread either.
+when the count has changed, and at once for a pass larger than all before. A worker that hangs changes nothing, and one
+whose process cannot run the thread either.
 """
 
+import json
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
 from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get, _internal_kv_put
+
+from bootstrap.memory import Kind, Shortage
 
 BEAT_SECONDS = 5.0
 """Least time between two counts told by a worker, unless the bound on waiting is short."""
@@ -26,6 +30,8 @@ class Counting(Protocol):
 
     beats: int
     answered: int
+    largest: dict[Kind, Shortage]
+    on_larger: Callable[[], None]
 
 
 class Progress:
@@ -34,7 +40,10 @@ class Progress:
     def __init__(self, counting: Counting, *, name: str, every: float = BEAT_SECONDS) -> None:
         self._counting, self._name, self._told = counting, name, -1
         self._busy = threading.Event()
+        self._soon = threading.Event()
         if name:
+            # Told before a larger pass may end this process.
+            counting.on_larger = self._soon.set
             threading.Thread(target=self._run, args=(every,), name="progress", daemon=True).start()
 
     @contextmanager
@@ -49,12 +58,13 @@ class Progress:
             self._counting.beats += 1
 
     def _run(self, every: float) -> None:
-        pause = threading.Event()
         while self._busy.wait():
-            pause.wait(every)
+            self._soon.wait(every)
+            self._soon.clear()
             if self._told == (count := self._counting.beats):
                 continue
-            told = f"{count} {self._counting.answered}"
+            largest = [(one.kind, one.used, one.length) for one in self._counting.largest.values()]
+            told = f"{count} {self._counting.answered} {json.dumps(largest)}"
             try:
                 _internal_kv_put(self._name, told, overwrite=True, namespace=_NAMESPACE)
                 self._told = count
@@ -86,6 +96,11 @@ class Pulses:
     def answered(self) -> int:
         """Return the answers that the workers had finished in the calls that sample, when last looked at."""
         return sum(int(count.split()[1]) for count in self._last.values() if count)
+
+    def largest(self, worker: int) -> list[Shortage]:
+        """Return the largest pass of each kind that a worker has begun; it may be dead."""
+        told = _internal_kv_get(self._names[worker], namespace=_NAMESPACE)
+        return [Shortage(*one) for one in json.loads(told.split(maxsplit=2)[2])] if told else []
 
     def forget(self) -> None:
         """Remove the counts."""

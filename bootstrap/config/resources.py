@@ -1,8 +1,8 @@
 """Workers, limits on waiting, and the tracking server. None of it is part of a lineage's identity."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from bootstrap.config.base import Settings
 
@@ -28,6 +28,15 @@ class Resources(Settings):
     wait_seconds: float = Field(default=600, gt=0)
     """Longest wait for a worker without a sign of progress, in seconds, before the run stops and says what it waited
     for: a token decoded by a batch, a pass in training, a call begun or ended."""
+
+    @model_validator(mode="after")
+    def _one_bound_of_rows(self) -> Self:
+        if isinstance(self.rollout_rows, int) and self.rollout_rows > self.batch_rows:
+            raise ValueError(
+                f"rollout_rows {self.rollout_rows} exceeds batch_rows {self.batch_rows}, which bounds every forward "
+                "pass; raise batch_rows, or lower rollout_rows"
+            )
+        return self
 
     @property
     def own_limits(self) -> dict[str, int]:

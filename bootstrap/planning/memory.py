@@ -1,13 +1,15 @@
-"""The memory of one worker at its fullest, by the functions that its limits follow (`bootstrap/memory.py`).
+"""The memory that one worker needs, and what it takes at its fullest, as `bootstrap/memory.py` predicts both.
 
-Left out: Python and torch themselves, teachers, references, and verifiers' models.
+Each sequence is planned with a prompt of its own and as long as the longest; a worker shares the cache of a prompt's
+samples and decodes more of shorter ones. Left out: Python and torch themselves, teachers, references, and verifiers'
+models.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bootstrap.compute import MAX_LOGITS
 from bootstrap.config.recipe import Recipe
-from bootstrap.memory import Work, sizes_of
+from bootstrap.memory import MOMENTS, Work, sizes_of
 from bootstrap.planning.lengths import Lengths
 from bootstrap.planning.rates import precision_of
 from bootstrap.planning.shapes import PlannedModel
@@ -19,11 +21,13 @@ class MemoryPlan:
     """What a worker takes at its fullest, and what it does then."""
 
     needed: int
-    """Bytes."""
+    """Bytes at its fullest; 0 where the model's sizes do not tell."""
+    least: int
+    """Bytes with one sequence at a time; 0 as above."""
     rollout_rows: int
     """Sequences of the longest kind decoded together, at most."""
     train_tokens: int
-    """Tokens of a training pass, at most."""
+    """Tokens of a training pass, at most; 0 is no limit."""
 
 
 def plan_memory(recipe: Recipe, model: PlannedModel, lengths: Lengths, *, memory: int | None) -> MemoryPlan:
@@ -32,7 +36,10 @@ def plan_memory(recipe: Recipe, model: PlannedModel, lengths: Lengths, *, memory
     The largest counts of: the model's files being opened, sampling, a training pass, the optimizer's step.
     """
     sizes = sizes_of(model.config)
-    assert sizes is not None, "who plans a model has its shape"
+    if sizes is None:
+        own = recipe.resources.own_limits
+        rows = own.get("rollout_rows", recipe.resources.batch_rows)
+        return MemoryPlan(needed=0, least=0, rollout_rows=rows, train_tokens=own.get("train_tokens", 0))
     highest = own_level(lengths.task, recipe.highest_level())
     answer = round(lengths.answer(highest))
     length = recipe.task.longest_sequence(highest)
@@ -54,7 +61,8 @@ def plan_memory(recipe: Recipe, model: PlannedModel, lengths: Lengths, *, memory
     def sampling(rows: int) -> int:
         return work.sampling(rows=rows, prompts=rows, prompt_length=length - answer, new_tokens=answer)
 
-    own, room = resources.own_limits, None if memory is None else memory - work.state
+    # A worker leaves room for the moments of any optimizer.
+    own, room = resources.own_limits, None if memory is None else memory - replace(work, moments=MOMENTS).state
     rows = min(resources.batch_rows, own.get("rollout_rows", resources.batch_rows))
     if room is not None and "rollout_rows" not in own:
         # One sequence is always decoded; the bytes of others grow evenly.
@@ -62,11 +70,17 @@ def plan_memory(recipe: Recipe, model: PlannedModel, lengths: Lengths, *, memory
     together = min(resources.batch_rows, max(MAX_LOGITS[work.device] // sizes.vocabulary // answer, 1))
     most = own.get("train_tokens", together * length if room is None else work.tokens_within(room))
     together = max(min(together, most // length), 1)
-    trained = work.training(tokens=together * length, targets=together * answer)
     # A model from scratch is made, not opened.
     opened = 0 if model.encoder is None else work.opening(stored_bytes=2)
+
+    def taken(rows: int, sequences: int) -> int:
+        """Bytes with so many sequences decoded together, and so many in a training pass."""
+        trained = work.training(tokens=sequences * length, targets=sequences * answer)
+        return max(opened, work.state + max(sampling(rows), trained, work.hashing), work.step)
+
     return MemoryPlan(
-        needed=max(opened, work.state + max(sampling(rows), trained, work.hashing), work.step),
+        needed=taken(rows, together),
+        least=taken(1, 1),
         rollout_rows=rows,
         train_tokens=together * length,
     )

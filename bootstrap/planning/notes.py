@@ -70,11 +70,11 @@ def notes(recipe: Recipe) -> Iterator[str]:
         )
 
 
-def too_full(*, needed: int, memory: int | None) -> Iterator[str]:
+def too_full(*, least: int, memory: int | None) -> Iterator[str]:
     """Yield a warning where a worker needs more than its memory; both in bytes."""
-    if memory is not None and needed > memory:
+    if memory is not None and least > memory:
         yield (
-            f"a worker needs {needed / 2**30:.1f} GiB at its fullest and may take {memory / 2**30:.1f}: lower "
+            f"a worker needs at least {least / 2**30:.1f} GiB and may take {memory / 2**30:.1f}: lower "
             "resources.workers, train an adapter (training.adapter) or in bf16, or use a machine with more memory"
         )
 

@@ -74,7 +74,10 @@ class LineagePlan(Record):
     workers: int
     num_parameters: int
     memory_bytes_per_worker: int
-    """Weights, gradients, optimizer state, caches and activations; without Python and torch themselves."""
+    """At its fullest: weights, gradients, optimizer state, caches and activations; without Python and torch
+    themselves. 0 where the model's sizes do not tell."""
+    least_memory_bytes_per_worker: int
+    """The same with one sequence at a time."""
     memory_limit: int | None = None
     """Bytes that a worker may take; None where only the workers can tell."""
     rollout_rows: int
@@ -167,6 +170,7 @@ def make_plan(
         workers=workers,
         num_parameters=estimates.of(0).model.shape.num_parameters,
         memory_bytes_per_worker=fullest.needed,
+        least_memory_bytes_per_worker=fullest.least,
         memory_limit=memory,
         rollout_rows=fullest.rollout_rows,
         train_tokens=fullest.train_tokens,
@@ -174,7 +178,7 @@ def make_plan(
         generations=tuple(generations),
         notes=(
             *notes(recipe),
-            *too_full(needed=fullest.needed, memory=memory),
+            *too_full(least=fullest.least, memory=memory),
             *([SPENT] if alpha_is_spent(recipe, committed) else []),
             *notes_on_data(estimates, levels=levels),
             *notes_on_fixed_data(

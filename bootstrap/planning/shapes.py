@@ -24,12 +24,18 @@ SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediat
 def shape_of_config(config: dict[str, Any]) -> ModelShape:
     """Return the shape of a Hugging Face configuration of the Llama family.
 
-    Raises RecipeError for a configuration that names its sizes otherwise.
+    Raises RecipeError for a configuration that names its sizes otherwise, or gives sizes that no model has.
     """
     if missing := [name for name in SIZES if type(config.get(name)) is not int]:
         raise RecipeError(
             f"base.model: its config.json gives no {', '.join(missing)}; start from a model of the Llama family, or "
             "from scratch"
+        )
+    given = [*SIZES, *(name for name in ("head_dim", "num_key_value_heads") if config.get(name) is not None)]
+    if wrong := [f"{name} {config[name]!r}" for name in given if type(config[name]) is not int or config[name] < 1]:
+        raise RecipeError(
+            f"base.model: its config.json gives {', '.join(wrong)}, which is no positive whole number; fetch the "
+            "folder again"
         )
     hidden, layers = config["hidden_size"], config["num_hidden_layers"]
     heads = config["num_attention_heads"]

@@ -122,13 +122,17 @@ class TransformersEngine:
         while len(rollouts) < len(order):
             waiting = [requests[i] for i in order[len(rollouts) :][: self.batch_rows]]
             batch = waiting[: self._num_together(waiting, encoded, sampling)]
+            longest = len(encoded[batch[-1].prompt.text])
+            self.room.decoding(len(batch), length=longest + sampling.max_new_tokens)
             try:
                 decoded = self._decode(batch, encoded, sampling, policy, len(rollouts))
             except Exception as error:
                 # Raises it again unless fewer sequences may do.
-                self.room.ran_out("rollout_rows", error, used=len(batch))
+                self.room.ran_out(error)
             else:
                 rollouts.update(zip(order[len(rollouts) :], decoded, strict=False))
+                continue
+            self.room.clear()
         self.model.train(was_training)
         return [rollouts[i] for i in range(len(requests))]
 

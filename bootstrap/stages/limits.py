@@ -1,48 +1,86 @@
 """What the workers of a lineage may take at once: settled when it begins, kept beside it, told when memory runs out.
 
-    <lineage>/limits.json     memory of a worker, for how many workers; limits that a shortage has halved
+    <lineage>/limits.json     memory of a worker, of how many on which device; limits that a shortage has halved
 
 A run that goes on has the limits of the run before it, since they decide the order of summation; another number of
-workers measures anew. Left out: what the limits mean for a model (`memory.py`), and how they are kept to (`room.py`).
+workers or another device measures anew. Left out: what the limits mean for a model (`memory.py`), and how they are kept
+to (`room.py`).
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bootstrap.canonical import canonical_json
 from bootstrap.config.recipe import Recipe
-from bootstrap.memory import Limits, Shortage
-from bootstrap.pool import Pool
+from bootstrap.memory import Device, Kind, Limits, Shortage
+from bootstrap.pool import STAGE, Pool
 from bootstrap.records import Event, Observer
 from bootstrap.store.lineage_store import LineageStore
 
 FILE_NAME = "limits.json"
+_Count = Annotated[int, Field(ge=1)]
 
 
-def settle(recipe: Recipe, store: LineageStore, pool: Pool, *, observe: Observer) -> Observer:
+class Kept(BaseModel):
+    """The content of the file."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    workers: _Count
+    device: str
+    """Kinds of the devices that hold the workers' models."""
+    device_memory: _Count
+    """Bytes of the smallest device, free or not."""
+    memory: _Count
+    """Bytes that each worker may take."""
+    halved: dict[Kind, _Count]
+    length: Annotated[int, Field(ge=0)]
+    """`Limits.length`."""
+
+    def is_of(self, workers: int, device: Device | None) -> bool:
+        """Whether it was measured for so many workers on such a device; None is any."""
+        mine = Device(kind=self.device, memory=self.device_memory)
+        return self.workers == workers and (device is None or mine.is_like(device))
+
+
+def settle(recipe: Recipe, store: LineageStore, pool: Pool, *, generation: int, observe: Observer) -> Observer:
     """Give the workers their limits; see to it that a shortage is kept and told, and that answers are counted.
 
-    Returns the observer to use: what is told has the last event's stage. Raises StoreError.
+    `generation`: the one that comes first. Returns the observer to use: what is told has the last event's stage. Raises
+    StoreError.
     """
-    kept = _kept(store)
-    own = recipe.resources.own_limits
-    if kept.get("workers") != pool.size:
-        kept = {"workers": pool.size, "memory": pool.memory(), "halved": {}}
+    newest = Event(generation=generation, stage="start")
+    before, device, own = _kept(store), pool.device(), recipe.resources.own_limits
+    if before is not None and before.is_of(pool.size, device):
+        found = before
+        device = Device(kind=found.device, memory=found.device_memory)
+    else:
+        found = Kept(
+            workers=pool.size,
+            device=device.kind,
+            device_memory=device.memory,
+            memory=pool.memory(),
+            halved={},
+            length=0,
+        )
+        if before is not None:
+            observe(replace(newest, warning=_moved(before, found, store)))
     # A lower limit of the recipe's own replaces a halved one.
-    halved = {kind: most for kind, most in kept["halved"].items() if own.get(kind, most) >= most}
-    pool.limit(Limits(memory=kept["memory"], halved=halved, **own))
-    newest = Event(generation=0, stage="")
+    halved: dict[Kind, int] = {kind: most for kind, most in found.halved.items() if own.get(kind, most) >= most}
+    pool.limit(Limits(memory=found.memory, halved=halved, length=found.length, **own))
 
     def keep() -> None:
-        now = {"workers": pool.size, "memory": pool.limits.memory, "halved": dict(pool.limits.halved)}
+        now = found.model_copy(update={"halved": dict(pool.limits.halved), "length": pool.limits.length})
         if now != _kept(store):
-            store.keep(FILE_NAME, canonical_json(now))
+            store.keep(FILE_NAME, canonical_json(now.model_dump()))
 
     def short(worker: int, shortage: Shortage) -> None:
         keep()
-        observe(replace(newest, metrics={}, message="", warning=shortage.told(worker)))
+        told = f"{shortage.told(worker)}, kept in {store.root / FILE_NAME}"
+        observe(replace(newest, metrics={}, message="", warning=told))
 
     def watch(event: Event) -> None:
         nonlocal newest
@@ -50,17 +88,22 @@ def settle(recipe: Recipe, store: LineageStore, pool: Pool, *, observe: Observer
         observe(event)
 
     def sampled(done: int, total: int) -> None:
-        observe(replace(newest, metrics={}, message=f"about {done} of {total} answers sampled", warning=""))
+        stage = newest.stage if newest.stage != "start" else STAGE.get() or newest.stage
+        told = f"about {done} of {total} answers sampled"
+        observe(replace(newest, stage=stage, metrics={}, message=told, warning=""))
 
     keep()
     pool.on_shortage, pool.on_answers = short, sampled
     return watch
 
 
-def memory_of(store: LineageStore, *, workers: int) -> int | None:
-    """Return the bytes of each of so many workers that a lineage keeps; None where it keeps none. Raises StoreError."""
+def memory_of(store: LineageStore, *, workers: int, device: Device | None) -> int | None:
+    """Return the bytes of each of so many workers on a device that a lineage keeps; None where it keeps none.
+
+    `device`: None is any. Raises StoreError.
+    """
     kept = _kept(store)
-    return kept["memory"] if kept.get("workers") == workers else None
+    return kept.memory if kept is not None and kept.is_of(workers, device) else None
 
 
 def recorded(limits: Limits) -> dict[str, str]:
@@ -68,15 +111,25 @@ def recorded(limits: Limits) -> dict[str, str]:
     found: Mapping[str, int | None] = {
         "memory": limits.memory,
         "rollout_rows": limits.most("rollout_rows"),
+        "rollout_length": limits.length or None,
         "train_tokens": limits.most("train_tokens"),
     }
     return {name: str(value) for name, value in found.items() if value is not None}
 
 
-def _kept(store: LineageStore) -> dict[str, Any]:
-    """Return what is kept; nothing where the file is missing or damaged, since it can be measured again."""
+def _kept(store: LineageStore) -> Kept | None:
+    """Return what is kept; None where the file is missing or damaged, since it can be measured again."""
     try:
-        found = json.loads(store.kept(FILE_NAME) or b"{}")
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) and found.keys() == {"workers", "memory", "halved"} else {}
+        return Kept.model_validate_json(store.kept(FILE_NAME) or b"{}")
+    except ValidationError:
+        return None
+
+
+def _moved(before: Kept, now: Kept, store: LineageStore) -> str:
+    def told(kept: Kept) -> str:
+        return f"{kept.workers} worker(s) on {kept.device} with {kept.device_memory / 2**30:.3g} GiB"
+
+    return (
+        f"a worker may take {now.memory / 2**30:.3g} GiB, measured anew: {store.root / FILE_NAME} is of "
+        f"{told(before)}, and this run has {told(now)}; sums are taken in another order, so hashes may differ"
+    )

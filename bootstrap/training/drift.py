@@ -47,7 +47,7 @@ def divergence_from(
     for _, host in micro_batches(
         examples, pad=pad, max_rows=max_rows, max_targets=max_targets, max_tokens=room.tokens()
     ):
-        room.passing(host.tokens_BT.numel())
+        room.passing(host.tokens_BT.numel(), sequences=len(host.lengths))
         micro = host.to(device)
         ours_NV, theirs_NV = (_logits(one, micro, compute) for one in (model, other))
         nats += float(divergence(ours_NV, theirs_NV, torch.ones_like(ours_NV[:, 0]), beta=1.0))

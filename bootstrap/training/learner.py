@@ -194,7 +194,7 @@ class Learner:
             max_tokens=self.room.tokens(),
             packed=self.packed,
         ):
-            self.room.passing(micro.tokens_BT.numel())
+            self.room.passing(micro.tokens_BT.numel(), sequences=len(micro.lengths))
             yield part, micro
 
     @torch.no_grad()

@@ -5,6 +5,7 @@ is read. Left out: processes that the kernel kills for lack of memory.
 """
 
 import errno
+import gc
 import os
 import re
 from collections.abc import Iterator
@@ -48,6 +49,16 @@ def told(place: str, *, weights: int | None = None) -> Iterator[None]:
                     f"weights take{holds}, so end other programs, or import it on a machine with more memory"
                 ) from error
         raise
+
+
+def give_back() -> None:
+    """Give what a failed pass held back to the device, once its error is gone, whose frames hold it."""
+    # Only a process that holds a model has torch loaded.
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -1,18 +1,24 @@
 """A bound on waiting is one on progress: a slow worker is waited for, and one that hangs is named; shortages travel."""
 
+import os
+import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
 from ray import cloudpickle
 from test_ray_pool import CHARACTERS, MODEL, SAMPLING, _batch, _requests
 
+from bootstrap import machine
 from bootstrap.cluster import actors
+from bootstrap.cluster import pool as pools
 from bootstrap.cluster.pool import RayPool
 from bootstrap.config.optimizers import AdamW
-from bootstrap.errors import WaitTimeout
+from bootstrap.errors import WaitTimeout, WorkerError
 from bootstrap.memory import Limits, Shortage
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
@@ -29,9 +35,29 @@ class SlowActor(actors.WorkerActor):
                 return self._slowly(*args)
             case "short":
                 self._worker.bounds.limits = self._worker.bounds.limits.halve(*args)
-                self._worker.bounds.shortages.append(Shortage(*args))
+                self._worker.bounds.shortages.extend(args)
                 return super().call("fingerprint")
+            case "slow":
+                return self._slow_down(*args)
+            case "killed":
+                self._kill(*args)
         return super().call(method, *args)
+
+    def _slow_down(self, seconds: float) -> None:
+        """Let each pass through the model's blocks take so long."""
+        learner = self._worker.learner
+        assert learner is not None
+        for one in (self._worker.engine, learner):
+            one.compute = partial(_slowed, one.compute, seconds)
+
+    def _kill(self, tried: Shortage) -> None:
+        """End this process as the kernel does, during a pass."""
+        with self._progress.call():
+            self._worker.bounds.begin(Shortage(tried.kind, 2, tried.length))
+            self._worker.bounds.begin(tried)
+            # The thread tells of a larger pass at once.
+            time.sleep(2)
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def _slowly(self, seconds: float, beats: bool, *_: Any) -> str:
         with self._progress.call():
@@ -41,6 +67,13 @@ class SlowActor(actors.WorkerActor):
                 self._worker.bounds.beats += beats
                 self._worker.bounds.answered = 7
         return "done"
+
+
+@contextmanager
+def _slowed(compute: Callable[[], AbstractContextManager[Any]], seconds: float) -> Iterator[None]:
+    time.sleep(seconds)
+    with compute():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -89,17 +122,25 @@ def test_a_call_that_hangs_is_named_although_another_worker_makes_progress(bound
     bounded.wait([hung, busy, behind], what="update")
 
 
-def test_sampling_and_training_tell_their_progress(slow: RayPool) -> None:
+@pytest.mark.parametrize("method", ["generate", "gradient"])
+def test_sampling_and_training_may_take_longer_than_the_bound(
+    slow: RayPool, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
     slow.build(MODEL, CHARACTERS, seed=7)
-    slow._pulses.moved([0, 1])
-    deadline = time.monotonic() + 60
-    seen = set[int]()
+    rollouts = slow.generate(_requests(), SAMPLING)
     slow.broadcast("begin", AdamW())
-    while seen != {0, 1} and time.monotonic() < deadline:
-        rollouts = slow.generate(_requests(), SAMPLING)
+    # Some 9 or more passes on each worker: a token of a batch, or a sequence in training.
+    slow.limit(Limits(rollout_rows=4, train_tokens=1))
+    slow.broadcast("slow", BOUND / 4)
+    monkeypatch.setattr(slow, "wait_seconds", BOUND)
+    monkeypatch.setattr(slow, "_slice", BOUND / 8)
+    began = time.monotonic()
+    if method == "generate":
+        slow.generate(_requests(), SAMPLING)
+    else:
         slow.metrics(slow.update(_batch(rollouts), lr_factor=1.0, grad_clip=1.0))
-        seen |= slow._pulses.moved([0, 1])
-    assert seen == {0, 1}
+    assert time.monotonic() - began > 1.5 * BOUND
+    slow.limit(Limits())
 
 
 def test_a_shortage_in_one_worker_lowers_the_limit_of_all(slow: RayPool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +148,7 @@ def test_a_shortage_in_one_worker_lowers_the_limit_of_all(slow: RayPool, monkeyp
     monkeypatch.setattr(slow, "on_shortage", lambda worker, shortage: told.append(shortage.told(worker)))
     slow.limit(Limits(memory=2**30))
     slow.build(MODEL, CHARACTERS, seed=7)
-    slow.wait([slow.start(1, "short", "rollout_rows", 64)], what="fingerprint")
+    slow.wait([slow.start(1, "short", Shortage("rollout_rows", 64))], what="fingerprint")
     assert told == [Shortage("rollout_rows", 64).told(1)]
     assert slow.limits == Limits(memory=2**30, halved={"rollout_rows": 32})
     slow.limit(Limits())
@@ -116,3 +157,23 @@ def test_a_shortage_in_one_worker_lowers_the_limit_of_all(slow: RayPool, monkeyp
 def test_memory_of_workers_on_one_machine_is_shared(slow: RayPool) -> None:
     each = [size for _, size in slow.broadcast("free_memory")]
     assert slow.memory() <= min(each) // 2
+
+
+@pytest.mark.parametrize("kernels", [True, False])
+def test_the_next_run_has_half_of_what_a_worker_was_killed_at(
+    ray_cluster: None, monkeypatch: pytest.MonkeyPatch, kernels: bool
+) -> None:
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    monkeypatch.setattr("bootstrap.cluster.pool.WorkerActor", SlowActor)
+    monkeypatch.setitem(pools._KINDS, "killed", "rollout_rows")
+    kept: list[tuple[int, Shortage]] = []
+    tried = Shortage("rollout_rows", 64, 300)
+    with RayPool(1, batch_rows=64, wait_seconds=120) as pool:
+        monkeypatch.setattr(pool, "on_shortage", lambda worker, shortage: kept.append((worker, shortage)))
+        # The kernel counts what it ends for lack of memory.
+        monkeypatch.setattr(machine, "num_killed", lambda: pool._num_killed + kernels)
+        with pytest.raises(WorkerError, match="died during rollouts") as caught:
+            pool.wait([pool.start(0, "killed", tried)], what="rollouts")
+        assert ("all workers go on with at most 32 of up to 300 tokens" in str(caught.value).lower()) == kernels
+        assert kept == ([(0, tried)] if kernels else [])
+        assert pool.limits.halved == ({"rollout_rows": 32} if kernels else {})

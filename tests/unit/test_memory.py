@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from bootstrap.compute import MAX_LOGITS, MUON_COPIES, MUON_PORTION
-from bootstrap.machine import usable_memory
-from bootstrap.memory import Limits, Shortage, Sizes, Work, sizes_of
+from bootstrap.machine import num_killed, usable_memory
+from bootstrap.memory import Device, Limits, Shortage, Sizes, Work, sizes_of
 from bootstrap.stages.limits import recorded
 
 QWEN = {
@@ -99,11 +99,53 @@ def test_one_token_fits_into_no_room() -> None:
 
 
 def test_a_limit_is_halved_to_half_of_what_was_tried_and_never_rises() -> None:
-    limits = Limits(rollout_rows=100).halve("rollout_rows", 64)
+    limits = Limits(rollout_rows=100).halve(Shortage("rollout_rows", 64))
     assert (limits.most("rollout_rows"), limits.most("train_tokens")) == (32, None)
-    assert limits.halve("rollout_rows", 90).most("rollout_rows") == 32
+    assert limits.halve(Shortage("rollout_rows", 90)).most("rollout_rows") == 32
+    both = limits.halve(Shortage("train_tokens", 9)).halve(Shortage("train_tokens", 20))
+    assert both.halved == {"rollout_rows": 32, "train_tokens": 4}
     assert Limits(rollout_rows=8, halved={"rollout_rows": 32}).most("rollout_rows") == 8
     assert recorded(Limits(memory=5, halved={"train_tokens": 7})) == {"memory": "5", "train_tokens": "7"}
+
+
+def test_a_few_long_sequences_do_not_bound_many_short_ones() -> None:
+    limits = Limits(rollout_rows=20).halve(Shortage("rollout_rows", 3, 4000))
+    assert limits.admits(1, length=4000) and not limits.admits(2, length=4000)
+    assert limits.admits(8, length=100) and not limits.admits(21, length=1)
+    lower = limits.halve(Shortage("rollout_rows", 12, 100))
+    # A sixth of the tokens, although of more sequences.
+    assert lower.length == 100 and lower.admits(6, length=100) and not lower.admits(7, length=100)
+    assert lower.lowest(limits) == lower and limits.lowest(lower) == lower
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"head_dim": 0},
+        {"head_dim": True},
+        {"num_key_value_heads": "8"},
+        {"num_key_value_heads": -8},
+        {"num_key_value_heads": [8]},
+        {"hidden_size": 1.5},
+        {"num_experts": 64},
+        {"num_local_experts": 8},
+        {"text_config": {"n_routed_experts": 64}},
+    ],
+)
+def test_sizes_that_no_dense_model_has_are_not_guessed(changes: dict[str, object]) -> None:
+    assert sizes_of({**QWEN, **changes}) is None
+    assert sizes_of({**QWEN, "text_config": "x", "head_dim": None, "num_experts": 1}) == sizes_of(QWEN)
+
+
+def test_processes_that_the_kernel_ended_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "vmstat").write_text("nr_free_pages 5\noom_kill 3\n")
+    assert num_killed(vmstat=tmp_path / "vmstat") == 3 and num_killed(vmstat=tmp_path / "none") == 0
+
+
+def test_devices_are_alike_within_a_tenth() -> None:
+    one = Device(kind="cpu", memory=24 * GIB)
+    assert one.is_like(Device(kind="cpu", memory=23 * GIB)) and not one.is_like(Device(kind="cpu", memory=16 * GIB))
+    assert not one.is_like(Device(kind="NVIDIA H200", memory=24 * GIB))
 
 
 def test_a_shortage_names_worker_and_setting() -> None:

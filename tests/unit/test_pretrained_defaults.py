@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 from support import tiny
 
 from bootstrap.cli.plan import print_plan
 from bootstrap.config import defaults
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.usual import ADAPTER_TABLE, TABLE, unusual
+from bootstrap.lineage import text
 from bootstrap.planning.plan import make_plan
 
 FOLDER = {"type": "folder", "path": "model"}
@@ -243,9 +245,24 @@ def test_a_plan_tells_warnings_memory_and_limits(capsys: pytest.CaptureFixture[s
     print_plan(plan)
     told = capsys.readouterr().out
     assert "warning: generations.steps[0].grad_clip 50 is 50 times the most that is usual" in told
-    assert "of 1.07 GB a worker, with at most 12 sequences decoded together" in told
+    assert "of 1.07 GB, with at most 12 sequences decoded together" in told
+    assert f"memory: at least {text.si(plan.least_memory_bytes_per_worker, unit='B')} a worker, one sequence" in told
+    assert plan.least_memory_bytes_per_worker < plan.memory_bytes_per_worker
     [note] = [one for one in make_plan(recipe, lineage="x", workers=1, memory=2**20).notes if "GiB" in one]
     assert "may take 0.0: lower resources.workers, train an adapter" in note
+
+
+def test_a_plan_without_a_known_memory_prints_what_is_needed_at_least(capsys: pytest.CaptureFixture[str]) -> None:
+    base = {"model": {"type": "scratch"}, "steps": [{"type": "sft", "updates": 1}]}
+    print_plan(make_plan(grown({"type": "rl"}, base=base, resources={"gpus_per_worker": 1}), lineage="x", workers=1))
+    told = capsys.readouterr().out
+    assert "one sequence at a time; how many it takes together is set when it starts" in told
+    assert "up to" not in told.partition("memory: ")[2].splitlines()[0] and "sequences decoded" not in told
+
+
+def test_more_rows_than_a_forward_pass_may_have_are_refused() -> None:
+    with pytest.raises(ValidationError, match="rollout_rows 65 exceeds batch_rows 64"):
+        grown({"type": "rl"}, resources={"batch_rows": 64, "rollout_rows": 65})
 
 
 def test_automatic_limits_of_a_plan_follow_from_memory() -> None:

@@ -1,6 +1,7 @@
 """Limits of memory at work: passes keep to them, a shortage halves them once for all workers, and results stay."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ from test_learner import mixed_batch, pool_of
 
 from bootstrap.config.resources import Resources
 from bootstrap.errors import WorkerError
-from bootstrap.memory import Limits
+from bootstrap.memory import Limits, Shortage
 from bootstrap.pool import LocalPool
-from bootstrap.records import Prompt, Request, Rollout, Sampling, Split
+from bootstrap.records import Event, Prompt, Request, Rollout, Sampling, Split
 from bootstrap.rollouts.engine import TransformersEngine
 from bootstrap.room import Bounds, ModelRoom, work_of
-from bootstrap.stages.limits import FILE_NAME
+from bootstrap.stages.limits import FILE_NAME, settle
+from bootstrap.store.fingerprint import fingerprint_model
+from bootstrap.store.lineage_store import LineageStore
 from bootstrap.training.batch import micro_batches
 from bootstrap.training.learner import Learner
 
@@ -149,7 +152,7 @@ def test_sampling_goes_on_with_half_after_a_shortage(
     # All workers have the lower limit for what follows.
     counts.clear()
     pool.generate(requests(), SAMPLING)
-    assert counts == [first // 2] * 2 * size and len(told) == size
+    assert sum(counts) == 32 and max(counts) <= first // 2 and len(told) == size
     assert {worker.bounds.limits.most("rollout_rows") for worker in pool.workers} == {first // 2}
 
 
@@ -188,6 +191,88 @@ def test_a_second_shortage_ends_with_one_error_that_names_the_settings(monkeypat
     passes_of(monkeypatch, fails_above=3)
     with pytest.raises(WorkerError, match=r"train \d+ token\(s\) in one pass, .*; lower resources.train_tokens"):
         pool.update(mixed_batch(), lr_factor=1.0, grad_clip=1.0)
+
+
+def test_a_single_sequence_is_not_halved(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = pool_of(1)
+    told = heard(pool)
+    batches_of(monkeypatch, fails_above=0)
+    passes_of(monkeypatch, fails_above=0)
+    with pytest.raises(WorkerError, match=r"a single sequence of up to \d+ tokens; lower the lengths"):
+        pool.generate(requests(1, 1), SAMPLING)
+    batch = mixed_batch()
+    with pytest.raises(WorkerError, match=r"train a single sequence of \d+ token\(s\); lower the lengths"):
+        pool.workers[0].gradient(replace(batch, examples=batch.examples[:1]))
+    assert pool.workers[0].bounds.limits == Limits() and not pool.workers[0].bounds.shortages and not told
+
+
+def test_a_shortage_that_is_not_told_yet_outlives_another_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = pool_of(1).workers[0]
+    with monkeypatch.context() as patch:
+        batches_of(patch, fails_above=16)
+        worker.generate(requests(), SAMPLING)
+    most = worker.bounds.limits.most("rollout_rows")
+    worker.lower(Limits().halve(Shortage("train_tokens", 90)))
+    assert worker.bounds.limits.halved == {"rollout_rows": most, "train_tokens": 45}
+    # Its second shortage is not taken for the first.
+    batches_of(monkeypatch, fails_above=1)
+    with pytest.raises(WorkerError, match="halved once"):
+        worker.generate(requests(), SAMPLING)
+
+
+def test_what_a_failed_pass_held_is_given_back_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool, given = pool_of(1), list[str]()
+    monkeypatch.setattr("bootstrap.room.give_back", lambda: given.append("x"))
+    with monkeypatch.context() as patch:
+        batches_of(patch, fails_above=16)
+        pool.generate(requests(), SAMPLING)
+    assert given == ["x"]
+    with monkeypatch.context() as patch:
+        largest = passes_of(patch)
+        pool.workers[0].gradient(mixed_batch())
+    passes_of(monkeypatch, fails_above=max(largest) // 2)
+    pool.workers[0].gradient(mixed_batch())
+    assert given == ["x", "x"]
+
+
+def test_models_held_beside_the_weights_in_training_leave_less_room() -> None:
+    pool = pool_of(1)
+    worker, files = pool.workers[0], pool.export()
+    size = sum(p.nbytes for p in worker.model.parameters())
+    other = pretrained.small_folder(seed=5)
+    pool.load_frozen_sampler(files)
+    pool.load_frozen_sampler(files)
+    assert worker.bounds.held == size
+    alone, before = worker.room.tokens(), worker.bounds.held
+    worker.load_frozen_sampler(other, fingerprint_model(other))
+    worker.load_teacher(dict(files.files), files.fingerprint)
+    worker.load_teacher(dict(files.files), files.fingerprint)
+    grown = worker.bounds.held - before - size
+    assert alone is None and grown == sum(
+        p.nbytes for p in worker.frozen_samplers[fingerprint_model(other)].model.parameters()
+    )
+    pool.drop_frozen_sampler(files.fingerprint)
+    worker.drop_teachers()
+    assert worker.bounds.held == grown
+    pool.limit(Limits(memory=worker.bounds.state + grown + 2**20))
+    beside = worker.room.tokens()
+    pool.drop_frozen_sampler(fingerprint_model(other))
+    free = worker.room.tokens()
+    assert beside is not None and free is not None and beside < free
+
+
+@pytest.mark.parametrize("method", ["load", "provide", "load_teacher", "load_frozen_sampler", "export"])
+def test_a_model_without_memory_names_a_remedy(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def short(*args: Any, **how: Any) -> None:
+        raise CPU
+
+    pool = pool_of(1)
+    files = pool.export()
+    monkeypatch.setattr("bootstrap.training.model.load", short)
+    monkeypatch.setattr("bootstrap.training.model.export", short)
+    arguments = () if method == "export" else (dict(files.files), files.fingerprint)
+    with pytest.raises(WorkerError, match=r"memory does not suffice for .*; train an adapter .*run the same command"):
+        getattr(pool.workers[0], method)(*arguments)
 
 
 def test_a_defect_is_no_shortage(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,6 +371,63 @@ def test_a_lineage_keeps_and_tells_what_was_halved_and_goes_on_with_it(tmp_path:
     again = Short(1, most=64)
     tiny.grow(tiny.recipe(count=2), tmp_path / "short", pool=again)
     assert again.decoded and max(again.decoded) <= half
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"workers": 2},
+        {"device": "NVIDIA H200"},
+        {"device_memory": 2**50},
+        {"device_memory": 2**20},
+    ],
+)
+def test_a_lineage_that_has_moved_measures_anew_and_says_so(tmp_path: Path, change: dict[str, Any]) -> None:
+    recipe, root = tiny.recipe(count=0), tmp_path / "tiny"
+    tiny.grow(recipe, root)
+    kept = json.loads((root / FILE_NAME).read_text())
+    moved = {**kept, "memory": 2**40, "halved": {"rollout_rows": 1}, **change}
+    (root / FILE_NAME).write_text(json.dumps(moved))
+    warnings, pool = list[str](), LocalPool(1, batch_rows=64)
+    tiny.grow(recipe, root, pool=pool, observe=lambda e: warnings.append(e.warning))
+    [told] = [line for line in warnings if line]
+    assert str(root / FILE_NAME) in told and "measured anew" in told
+    assert pool.limits.halved == {} and pool.limits.memory != 2**40
+    again = list[str]()
+    tiny.grow(recipe, root, observe=lambda e: again.append(e.warning))
+    assert not any(again)
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        {"workers": 1, "memory": "x", "halved": [1]},
+        {"halved": {"rollout_rows": 0}},
+        {"halved": {"words": 3}},
+        {"memory": -5},
+        {"memory": 5.5},
+        [1],
+    ],
+)
+def test_a_damaged_file_is_measured_anew(tmp_path: Path, damaged: Any) -> None:
+    recipe, root = tiny.recipe(count=0), tmp_path / "tiny"
+    tiny.grow(recipe, root)
+    kept = json.loads((root / FILE_NAME).read_text())
+    (root / FILE_NAME).write_text(json.dumps({**kept, **damaged} if isinstance(damaged, dict) else damaged))
+    tiny.grow(recipe, root)
+    found = json.loads((root / FILE_NAME).read_text())
+    # How much is free may have changed.
+    assert found["memory"] > 2**20 and {**found, "memory": 0} == {**kept, "memory": 0}
+
+
+def test_answers_counted_before_the_first_event_are_of_the_generation_that_comes(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    store, pool, told = LineageStore(tmp_path / "x"), LocalPool(1, batch_rows=8), list[Event]()
+    settle(tiny.recipe(count=0), store, pool, generation=3, observe=told.append)
+    pool.on_answers(3, 64)
+    pool.on_shortage(0, Shortage("rollout_rows", 8))
+    assert [event.generation for event in told] == [3, 3] and all(event.stage for event in told)
+    assert str(tmp_path / "x" / FILE_NAME) in told[1].warning
 
 
 def test_a_lower_setting_of_the_recipes_own_replaces_what_was_halved(tmp_path: Path) -> None:
