@@ -145,7 +145,7 @@ def test_a_recipe_remembers_them_and_names_files_that_are_gone(tmp_path: Path) -
     (tmp_path / "recipe.json").write_text(json.dumps(remembered))
     assert load_recipe(tmp_path / "recipe.json").digest() == recipe.digest()
     (tmp_path / "test.jsonl").unlink()
-    with pytest.raises(RecipeError, match=r"task.path: heldout: there is no file .*test.jsonl"):
+    with pytest.raises(RecipeError, match=r"task.heldout: there is no file .*test.jsonl"):
         load_recipe(tmp_path / "recipe.json")
 
 
