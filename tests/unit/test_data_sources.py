@@ -372,3 +372,10 @@ def test_places_that_name_nothing_are_refused(path: Any, message: str) -> None:
 def test_a_missing_file_says_how_a_data_set_of_the_hub_is_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"there is no file .*; .* a data set of the hub is written \{hub: NAME"):
         data.read(str(tmp_path / "openai/gsm8k"))
+
+
+@pytest.mark.parametrize("path", ["~nosuchuser/rows.jsonl", "n" * 300])
+def test_a_path_that_no_file_can_have_is_refused_like_a_missing_one(tmp_path: Path, path: str) -> None:
+    task = FileTask.model_validate({"path": path}, context={"folder": tmp_path})
+    with pytest.raises(ValueError, match=r"there is no file .*nosuchuser|cannot read .*: File name too long"):
+        task.pinned()
