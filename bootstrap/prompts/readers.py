@@ -4,10 +4,11 @@
 |---|---|
 | JSON Lines | JSON's; numbers keep the written value (`json_numbers.py`) |
 | CSV | text: the first row names the columns, quoted cells may hold line ends, every row has every cell |
-| Parquet, Arrow | text, whole numbers and truth values as they are; other numbers as their shortest decimal, so that a whole float is `1.0`; null |
+| Parquet, Arrow | text, whole numbers and truth values as they are; other numbers as their shortest decimal; null |
 
-What JSON cannot hold (bytes, times) is `Foreign`: no error in a column that nobody reads. A byte order mark at the
-start of a text is skipped. Left out: which columns mean what (`rows.py`).
+A whole float of a table is `1.0`, where JSON usually holds 1. What JSON cannot hold (bytes, times) is `Foreign`: no
+error in a column that nobody reads. A byte order mark at the start of a text is skipped. Left out: which columns mean
+what (`rows.py`).
 """
 
 import csv
