@@ -69,7 +69,7 @@ def fork_lineage(source: str, name: str, overrides: Sequence[str], *, recipe_pat
     if not shares:
         # The levels of one task say nothing about those of another.
         recipe = load_recipe(path, _changes(name, model.model_copy(update={"level": 1}), overrides), context=context)
-    check_origin(recipe, origin, lineage=name)
+    check_origin(recipe, origin, lineage=name, recall=recall_recipe)
     with lineage_lock(folder.root):
         folder.open(name, identity=recipe.identity())
         remember_recipe(folder, recipe, folder=recipe_folder(path))

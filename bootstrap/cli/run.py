@@ -15,7 +15,7 @@ from bootstrap.cli import BEGAN, render
 from bootstrap.cli.command import command
 from bootstrap.cli.progress import RowsProgress, progress
 from bootstrap.cli.publish import Publisher, sync_command
-from bootstrap.cli.remembered import FILE_NAME, remember_recipe
+from bootstrap.cli.remembered import FILE_NAME, recall_recipe, remember_recipe
 from bootstrap.cli.stores import check_name, committed
 from bootstrap.cli.sync import sync_later, where_to_look
 from bootstrap.cli.target import as_last_run, remember
@@ -135,7 +135,7 @@ def _origins_config(recipe: Recipe, store: LineageStore, entries: Sequence[Entry
     if entries:
         return Origin(store=store, entries=entries[:1]).config()
     origin = find_origin(store.root.parent, model)
-    check_origin(recipe, origin, lineage=store.root.name)
+    check_origin(recipe, origin, lineage=store.root.name, recall=recall_recipe)
     return origin.config()
 
 

@@ -4,6 +4,7 @@ Left out: the meaning of the bytes (`prompts/readers.py`), and reading from the 
 """
 
 import json
+import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -91,7 +92,8 @@ def started_at(folder: Path, data: Data) -> Data:
     """Return the places with paths that start at a folder made absolute."""
     match data:
         case str():
-            return str((folder / Path(data).expanduser()).resolve())
+            # Path.expanduser raises where there is no such user; this leaves the path as it is, which is then missing.
+            return str((folder / os.path.expanduser(data)).resolve())
         case tuple():
             found = tuple(started_at(folder, place) for place in data)
             return found  # pyright: ignore[reportReturnType]  # lists do not nest
@@ -144,7 +146,8 @@ def _joined(digests: Sequence[str]) -> str:
 def _read(place: str | HubData) -> Source:
     if not isinstance(place, str):
         return resolve_name(HUB_READER)(place)
-    if Path(place).is_dir():
+    # Path.is_dir raises where a name is too long, and for others that no file can have.
+    if os.path.isdir(place):
         return _saved(Path(place))
     data = _bytes(Path(place))
     suffix = Path(place).suffix.lower()
@@ -161,7 +164,7 @@ def _bytes(path: Path) -> bytes:
             "written {hub: NAME, split: SPLIT, revision: COMMIT}"
         ) from None
     except OSError as error:
-        raise ValueError(f"cannot read {path}: {error.strerror}; make the file readable") from None
+        raise ValueError(f"cannot read {path}: {error.strerror}; correct the path, or make the file readable") from None
 
 
 def _saved(folder: Path) -> Source:

@@ -66,8 +66,8 @@ class PanelTask(Settings):
 
 class EvaluationSettings(Settings):
     prompts_per_level: int | None = Field(default=None, ge=1)
-    """Held-out prompts per level; all of them where a level has fewer. null asks all of fixed data, and 1000 of
-    generated tasks."""
+    """Held-out prompts per level; all of them where a level has fewer. null asks all of a file's, and 1000 of
+    generated tasks and of mixtures."""
     lookahead: int = Field(default=2, ge=0)
     """Levels evaluated beyond the target, to see how far the skill generalizes."""
     mastered: float = Field(default=0.95, gt=0, le=1)
@@ -90,7 +90,7 @@ class EvaluationSettings(Settings):
         return self.prompts_per_level or sys.maxsize
 
     def written_out(self, *, fixed: bool) -> Self:
-        """Return the settings with nulls written out; `fixed`: for fixed data, where null stays and means all."""
+        """Return the settings with nulls written out; `fixed`: for one fixed set, where null stays and means all."""
         if fixed or self.prompts_per_level is not None:
             return self
         return self.model_copy(update={"prompts_per_level": GENERATED_PROMPTS})

@@ -38,6 +38,13 @@ MOST_ANSWER_TOKENS = 512
 """Tokens of an answer where the recipe names no limit and the model's context has room for them."""
 
 
+class HeldoutFault(ValueError):
+    """A fault of the rows that `heldout` names."""
+
+    setting = "heldout"
+    """The setting to correct."""
+
+
 class FileTask(QuestionTask):
     """Rows of files or of data sets, by level; the last level is the highest in any row."""
 
@@ -70,11 +77,12 @@ class FileTask(QuestionTask):
     """Meaning of `==` in asserts of humaneval and mbpp. `equal`: Python's, so 2 == 2.0 and (1, 2) != [1, 2]. `exact`:
     the same type too, with tuples as lists; fewer asserts convert; for older lineages, whose stored recipes do not name
     this setting. Forms without asserts have `exact`."""
-    columns: dict[str, str] = Field(default={})
+    columns: dict[str, str | None] = Field(default={})
     """Column by role, where the file's differ from the form's. Every form has the roles `prompt`, `level` and `slice`
     (a subject, say, that a promotion must not cost on its own); `text` has `answer`, which the verifier compares, and
     `solution`, a worked solution that SFT shows where this names its column; the others have `solution`. Beside these,
-    calls and scripts have `reference`, humaneval has `test` and `entry_point`, mbpp has `tests`."""
+    calls and scripts have `reference`, humaneval has `test` and `entry_point`, mbpp has `tests`. Held-out rows need no
+    worked solution. `level: null` and `slice: null` leave columns of these names out."""
     extract: Annotated[str | None, Later(None)] = None
     """Regular expression whose one group is the answer within its column, as `#### (.+)`; of several matches the last
     counts, and rows without one are left out. Where the solution's column is the answer's, the match is no part of the
@@ -154,6 +162,9 @@ class FileTask(QuestionTask):
             raise ValueError(
                 f"form {self.form} has no role {', '.join(strange)} in columns; there is {', '.join(known)}"
             )
+        needed = [role for role, column in self.columns.items() if column is None and role not in (LEVEL, SLICE)]
+        if needed:
+            raise ValueError(f"columns.{needed[0]} names no column; name one, or remove it")
         if self.form != "text" and self.extract is not None:
             raise ValueError(f"form {self.form} has no answer in text; remove extract")
         needless = [name for name in ("remove", "solution_template") if getattr(self, name) is not None]
@@ -194,13 +205,14 @@ class FileTask(QuestionTask):
 
     def columns_of(self, role: str) -> tuple[str, ...]:
         """Return the columns that may hold a role."""
-        return (self.columns[role],) if role in self.columns else ROLES[self.form][role]
+        return (column,) if (column := self.columns.get(role)) is not None else ROLES[self.form][role]
 
     @property
     def column_names(self) -> frozenset[str]:
         """Every column that is read, where it is there."""
         named = {column for role in ROLES[self.form] for column in self.columns_of(role)}
-        return frozenset({*named, *self.columns.values(), self.level_column, self.slice_column})
+        others = (*self.columns.values(), self.level_column, self.slice_column)
+        return frozenset({*named, *(column for column in others if column is not None)})
 
     @property
     def shows_solutions(self) -> bool:
@@ -208,9 +220,18 @@ class FileTask(QuestionTask):
         return self.form == "text" and SOLUTION in self.columns
 
     @property
+    def has_bare_answers(self) -> bool:
+        return self.form == "text" and SOLUTION not in self.columns
+
+    @property
     def told(self) -> str:
-        """The rows' files in a few words."""
+        """The files of `path` in a few words."""
         return told_of(self.path)
+
+    @property
+    def all_told(self) -> str:
+        """The files of `path` and `heldout` in a few words."""
+        return self.told if self.heldout is None else f"{self.told} and {told_of(self.heldout)}"
 
     @property
     def paths(self) -> tuple[tuple[str, str], ...]:
@@ -295,11 +316,13 @@ class FileTask(QuestionTask):
         return self.model_copy(update=changes)
 
     @property
-    def level_column(self) -> str:
+    def level_column(self) -> str | None:
+        """The column of levels, where rows have it."""
         return self.columns.get(LEVEL, LEVEL)
 
     @property
-    def slice_column(self) -> str:
+    def slice_column(self) -> str | None:
+        """The column of slices, where rows have it."""
         return self.columns.get(SLICE, SLICE)
 
 
@@ -314,12 +337,12 @@ def sources_of(task: FileTask) -> tuple[tuple[Source, ...], tuple[Source, ...]]:
         return rows, ()
     try:
         heldout = read(task.heldout)
+        _check(task.heldout_content, digest_of(heldout), told=told_of(task.heldout), setting="task.heldout_content")
     except ValueError as error:
-        raise ValueError(f"heldout: {error}") from None
-    _check(task.heldout_content, digest_of(heldout), told=told_of(task.heldout), setting="task.heldout_content")
+        raise HeldoutFault(str(error)) from None
     known: Mapping[str, str] = {source.digest: source.told for source in rows}
     if same := next((source for source in heldout if source.digest in known), None):
-        raise ValueError(
+        raise HeldoutFault(
             f"heldout {same.told} has the content of {known[same.digest]}, which is trained on; name other rows in "
             "heldout, or remove it, so that rows of path are held out by their hash"
         )

@@ -62,8 +62,10 @@ def fit_problems(recipe: Recipe, *, tokenizer: Mapping[str, Any], config: Mappin
         if type(positions) is int and positions < needed:
             if any(one.counts_tokens for one in tasks_of(task).values()):
                 remedy = "lower its max_prompt_tokens or max_answer_tokens"
+            has_levels = not all(one.is_fixed for one in tasks_of(task).values())
+            what = f"level {level} of {name}" if has_levels else f"the longest row that {name} allows"
             yield (
-                f"the model holds {positions} tokens, level {level} of {name} needs {needed}; "
+                f"the model holds {positions} tokens, {what} needs {needed}; "
                 f"{remedy}, or start from a model with a longer context"
             )
 
@@ -142,7 +144,8 @@ def _pinned(task: Task, place: Place, problems: list[RecipeProblem]) -> Task:
         try:
             pinned[name] = one.pinned()
         except ValueError as error:
-            problems.append(RecipeProblem((*place, *task.place_of(name), one.pinned_by), str(error)))
+            setting = getattr(error, "setting", one.pinned_by)
+            problems.append(RecipeProblem((*place, *task.place_of(name), setting), str(error)))
     return with_tasks(task, pinned)
 
 

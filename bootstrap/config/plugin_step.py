@@ -90,9 +90,9 @@ class PluginStep(PluginSettings, SamplingStep):
         # All answers, of which the function may leave some out; the references that it shows are its own choice.
         return self.with_replayed(learned, updates=self.rounds)
 
-    def written_out(self, *, fixed: bool) -> Self:
-        draw = self.draw or ("epochs" if fixed else "random")
-        return super().written_out(fixed=fixed).model_copy(update={"draw": draw})
+    def written_out(self, *, fixed: bool, epochs: bool) -> Self:
+        draw = self.draw or ("epochs" if epochs else "random")
+        return super().written_out(fixed=fixed, epochs=epochs).model_copy(update={"draw": draw})
 
     def draws(self) -> Placed[Drawing]:
         return (((), self),) if self.prompts_per_update else ()

@@ -43,7 +43,7 @@ class SamplingStep(StepSettings):
     def num_rounds(self) -> int:
         return self.rounds
 
-    def written_out(self, *, fixed: bool) -> Self:
+    def written_out(self, *, fixed: bool, epochs: bool) -> Self:
         anchor = self.distillation
         return self.model_copy(update={"distillation": anchor and anchor.written_out(fixed=fixed)})
 

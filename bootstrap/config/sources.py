@@ -24,9 +24,9 @@ class References(Settings):
     proposals: float = Field(default=0.0, ge=0, lt=1)
     """Share of each batch that shows how to propose a problem instead of how to answer one; `self_play` needs it."""
 
-    def written_out(self, *, fixed: bool) -> Self:
-        """Return the settings with nulls written out; `fixed`: for fixed data."""
-        return self.model_copy(update={"draw": self.draw or ("epochs" if fixed else "random")})
+    def written_out(self, *, fixed: bool, epochs: bool) -> Self:
+        """Return the settings with nulls written out, as `StepBase.written_out`."""
+        return self.model_copy(update={"draw": self.draw or ("epochs" if epochs else "random")})
 
 
 Levels = Literal["targets", "reached", "all"]
@@ -57,10 +57,12 @@ class Replay(Settings):
 
     data: Literal["accumulate", "latest", "references"] = "accumulate"
     """What is replayed, beside base references: `accumulate`, all verified answers so far; `latest`, the parent
-    generation's; `references`, nothing."""
+    generation's; `references`, nothing. Where no level to replay has any yet, the references of all base levels are
+    replayed, or with `references: min_share` as many as `min_reference_share` asks."""
     answers: Annotated[Literal["newest", "first", "shortest", "all"] | None, Later("first")] = None
     """Which of several answers to one prompt are replayed: the `newest`, the `first`, the `shortest` in characters, or
-    `all` that differ. null takes the newest of fixed data, where the same prompts come again, and else the first."""
+    `all` that differ. null takes the newest of fixed data (files, and mixtures of files alone), where the same
+    prompts come again, and else the first."""
     references: Annotated[Literal["base_levels", "min_share"] | None, Later("base_levels")] = None
     """Where base references are replayed. `base_levels`: on all levels up to the task's `base_level`. `min_share`: as
     `min_reference_share` asks and no more, so that these levels replay verified answers too, and nothing before the
@@ -186,9 +188,9 @@ class Rejection(Settings):
         """Whether its verdicts tell how often the weights in training solve each prompt."""
         return self.sampler == "start"
 
-    def written_out(self, *, fixed: bool) -> Self:
-        """Return the settings with nulls written out; `fixed`: for fixed data."""
-        draw = self.draw or ("epochs" if fixed else "random")
+    def written_out(self, *, fixed: bool, epochs: bool) -> Self:
+        """Return the settings with nulls written out, as `StepBase.written_out`."""
+        draw = self.draw or ("epochs" if epochs else "random")
         return self.model_copy(update={"draw": draw, "replay": self.replay.written_out(fixed=fixed)})
 
 

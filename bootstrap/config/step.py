@@ -185,8 +185,11 @@ class StepBase(Settings):
         """Whether its verdicts tell how often the weights in training solve each prompt, in any step that samples."""
         return self.tells_rates or any(source.measures for _, source in self.rejections())
 
-    def written_out(self, *, fixed: bool) -> Self:
-        """Return the step with the nulls written out whose meaning the kind of task decides; `fixed`: fixed data."""
+    def written_out(self, *, fixed: bool, epochs: bool) -> Self:
+        """Return the step with the nulls written out whose meaning the kind of task decides.
+
+        `fixed`: of fixed data alone; `epochs`: of data that can be drawn by epochs.
+        """
         return self
 
     def pinned(self) -> Self:

@@ -33,8 +33,8 @@ class SftStep(UpdateSettings):
     def rejections(self) -> Placed[Rejection]:
         return ((("source",), self.source),) if self.source.type == "rejection" else ()
 
-    def written_out(self, *, fixed: bool) -> Self:
-        return self.model_copy(update={"source": self.source.written_out(fixed=fixed)})
+    def written_out(self, *, fixed: bool, epochs: bool) -> Self:
+        return self.model_copy(update={"source": self.source.written_out(fixed=fixed, epochs=epochs)})
 
     @property
     def practises(self) -> Literal["drawn", "references"]:
@@ -95,7 +95,7 @@ class DistillStep(UpdateSettings):
     def anchor(self) -> Distillation:
         return self.distillation
 
-    def written_out(self, *, fixed: bool) -> Self:
+    def written_out(self, *, fixed: bool, epochs: bool) -> Self:
         return self.model_copy(update={"distillation": self.distillation.written_out(fixed=fixed)})
 
     @property
@@ -227,9 +227,9 @@ class RlStep(PolicyStep):
     def retires(self) -> bool:
         return self.retire is not None
 
-    def written_out(self, *, fixed: bool) -> Self:
-        draw = self.draw or ("epochs" if fixed and self.retire is None else "random")
-        return super().written_out(fixed=fixed).model_copy(update={"draw": draw})
+    def written_out(self, *, fixed: bool, epochs: bool) -> Self:
+        draw = self.draw or ("epochs" if epochs and self.retire is None else "random")
+        return super().written_out(fixed=fixed, epochs=epochs).model_copy(update={"draw": draw})
 
     @property
     def summary(self) -> str:

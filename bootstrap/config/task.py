@@ -88,6 +88,11 @@ class TaskSettings(TaskKind):
     """Share of all possible questions, beside the held-out ones, that no gate sees: for one comparison at the end. 0
     keeps none."""
 
+    @property
+    def has_bare_answers(self) -> bool:
+        """Whether its references are a file's answers without a solution."""
+        return False
+
     @model_validator(mode="after")
     def _something_is_left_to_train_on(self) -> Self:
         if self.heldout_fraction + self.final_fraction >= 1:

@@ -68,13 +68,14 @@ class UncheckedRecipe(Settings):
     @model_validator(mode="after")
     def _written_out(self) -> Self:
         """Write out nulls whose meaning the kind of task decides, so that a stored recipe says what it means."""
-        fixed = self.is_on_fixed_data
-        generations = self.generations.with_steps(lambda _, step: step.written_out(fixed=fixed))
-        base = self.base.model_copy(update={"steps": tuple(step.written_out(fixed=fixed) for step in self.base.steps)})
+        fixed, epochs = self.has_fixed_data_alone, self.is_on_fixed_data
+        generations = self.generations.with_steps(lambda _, step: step.written_out(fixed=fixed, epochs=epochs))
+        steps = tuple(step.written_out(fixed=fixed, epochs=epochs) for step in self.base.steps)
+        base = self.base.model_copy(update={"steps": steps})
         # The class is frozen for everyone else; this is still part of its making.
         object.__setattr__(self, "base", base)
         object.__setattr__(self, "generations", generations)
-        object.__setattr__(self, "evaluation", self.evaluation.written_out(fixed=fixed))
+        object.__setattr__(self, "evaluation", self.evaluation.written_out(fixed=epochs))
         return self
 
     @property
@@ -96,6 +97,11 @@ class UncheckedRecipe(Settings):
     def has_fixed_data(self) -> bool:
         """Whether some of its questions are a fixed set, as a file's."""
         return any(task.is_fixed for task in tasks_of(self.task).values())
+
+    @property
+    def has_fixed_data_alone(self) -> bool:
+        """Whether all of its questions are fixed sets: a file's, or those of a mixture of files."""
+        return all(task.is_fixed for task in tasks_of(self.task).values())
 
     @property
     def is_on_fixed_data(self) -> bool:

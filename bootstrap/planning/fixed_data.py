@@ -15,8 +15,10 @@ from bootstrap.config.conflicts.evaluation import least_to_promote
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.sources import Replay
 from bootstrap.config.steps import Step
+from bootstrap.config.tasks import tasks_of
 from bootstrap.errors import RecipeError
 from bootstrap.ledger_records import Generation
+from bootstrap.prompts.splits import changed_share
 from bootstrap.prompts.task import Task
 from bootstrap.records import Split
 from bootstrap.selection.curriculum import levels_of
@@ -101,13 +103,16 @@ def _problems(recipe: Recipe, contributions: Contributions, numbers: Sequence[in
 def notes_on_fixed_data(
     recipe: Recipe, task: Task, contributions: Contributions, targets: Sequence[Sequence[int]], *, first: int
 ) -> Iterator[str]:
-    """Yield the notes; nothing for other tasks.
+    """Yield the notes; nothing for tasks without fixed data, and of mixtures only what is bare or not replayed.
 
-    `targets`: of each generation, 0 first. `first`: the first generation to come.
+    `targets`: of each generation, 0 first. `first`: the first generation to come. Raises RecipeError where an `sft`
+    step has no solution to show.
     """
-    if not recipe.is_on_fixed_data or first >= len(targets):
+    if not recipe.has_fixed_data or first >= len(targets):
         return
-    yield from dict.fromkeys(_on_epochs(recipe, task, targets, first=first))
+    yield from _on_bare_answers(recipe, first=first)
+    if recipe.is_on_fixed_data:
+        yield from dict.fromkeys(_on_epochs(recipe, task, targets, first=first))
     idle = [
         number
         for number in range(max(first, 1), len(targets))
@@ -116,6 +121,8 @@ def notes_on_fixed_data(
     ]
     for number in dict.fromkeys(idle):
         yield nothing_yet(number)
+    if not recipe.is_on_fixed_data:
+        return
     levels = sorted({level for aimed in targets[first:] for level in aimed})
     total = sum(len(task.every_prompt(level, Split.HELDOUT) or ()) for level in levels)
     asked = sum(task.num_heldout(level, recipe.evaluation.most_prompts) or 0 for level in levels)
@@ -125,9 +132,23 @@ def notes_on_fixed_data(
     compared = [stage for _, stage in recipe.generations.parts() if stage.gate == "compare"]
     least = min((least_to_promote(recipe, stage) for stage in compared), default=0)
     if asked < least:
+        [settings] = tasks_of(recipe.task).values()
+        share, change = changed_share(settings, Split.HELDOUT)
         yield (
             f"even a candidate that gains all {asked} of them is not significant, so nothing can be promoted: {least} "
-            "are needed; add rows, or raise task.heldout_fraction or gate.alpha"
+            f"are needed; add rows, {change} {share}, or raise gate.alpha"
+        )
+
+
+def _on_bare_answers(recipe: Recipe, *, first: int) -> Iterator[str]:
+    """Yield that a pretrained model would be taught to answer without reasoning."""
+    steps = [step for number in range(first, recipe.generations.count + 1) for step in recipe.steps_of(number)]
+    bare = [name for name, task in tasks_of(recipe.task).items() if task.has_bare_answers]
+    if recipe.base.model.as_pretrained is not None and bare and any(step.shown() for step in steps):
+        place = dotted(("task", *recipe.task.place_of(bare[0]), "columns", "solution"))
+        yield (
+            "sft shows a pretrained model the answers alone, which unlearns reasoning before them; name the column of "
+            f"worked solutions in {place}, or train on its own verified answers (source: {{type: rejection}})"
         )
 
 
@@ -141,7 +162,8 @@ def _on_epochs(recipe: Recipe, task: Task, targets: Sequence[Sequence[int]], *, 
     for step in to_show:
         for _, source in step.shown():
             if source.draw == "epochs":
-                size = _size(task, range(1, recipe.task.base_level + 1))
+                shown = [task.every_shown(level) or () for level in range(1, recipe.task.base_level + 1)]
+                size = sum(map(len, shown))
                 batch = next(iter(step.portions(learned=0))).count / step.num_rounds
                 share = step.num_rounds * batch / size
                 yield f"{step.type} shows {step.num_rounds} x {batch:g} references: {share:.2f} epochs of {size}"

@@ -31,9 +31,11 @@ def notes(recipe: Recipe) -> Iterator[str]:
             "a rejection spends what it was tested at, and a promotion spends nothing"
         )
     if recipe.has_fixed_data and not any(task.final_fraction for task in tasks_of(recipe.task).values()):
+        apart = not all(task.holds_out_by_hash for task in tasks_of(recipe.task).values())
+        kept = "0.5 keeps half of the held-out rows" if apart else "0.05 keeps prompts"
         yield (
             "there is no final set: the gate's own prompts, used again and again, flatter what it promotes; "
-            "task.final_fraction: 0.05 keeps prompts for one comparison at the end"
+            f"task.final_fraction: {kept} for one comparison at the end"
         )
     steps = [step for _, step in recipe.generation_steps()]
     if not any(step.num_prompts for step in steps):
@@ -86,8 +88,9 @@ def notes_on_data(estimates: CostEstimates, *, levels: Collection[int]) -> Itera
     read = [rows for one in (task, *panel.values()) for rows in files_of(one).values()]
     yield from dict.fromkeys(_served(rows) for rows in read if _says_more(rows))
     yield from dict.fromkeys(
-        f"rows of {rows.settings.told} that are left out: {rows.left_out.told()}" for rows in read if rows.left_out
+        f"rows of {rows.settings.all_told} that are left out: {rows.left_out.told()}" for rows in read if rows.left_out
     )
+    yield from dict.fromkeys(f"rows have no levels: {rows.without_levels}" for rows in read if rows.without_levels)
     yield from dict.fromkeys(
         f"rows of {rows.settings.told} that are sampled, and whose solutions are not shown: {rows.not_shown.told()}"
         for rows in read
@@ -119,7 +122,7 @@ def _served(rows: Rows) -> str:
     served = ", ".join(f"{len(rows.rows(split))} {told}" for told, split in counts.items() if rows.rows(split))
     limits = [(settings.max_prompt_tokens, "prompt"), (settings.max_answer_tokens, "answer")]
     told = " and ".join(f"{limit} tokens of {what} (max_{what}_tokens)" for limit, what in limits if limit is not None)
-    return f"rows of {settings.told} that serve: {served}" + (f"; at most {told}" if told else "")
+    return f"rows of {settings.all_told} that serve: {served}" + (f"; at most {told}" if told else "")
 
 
 def is_unfiltered(steps: Iterable[Step]) -> bool:

@@ -36,7 +36,7 @@ from bootstrap.prompts.assertions import NotConvertible
 from bootstrap.prompts.json_numbers import NotFinite, TooManyDigits
 from bootstrap.prompts.left_out import LeftOut
 from bootstrap.prompts.readers import Broken, rows_of
-from bootstrap.prompts.rows import NoMatch, Row, RowMaker
+from bootstrap.prompts.rows import Missing, NoMatch, Row, RowMaker
 from bootstrap.prompts.splits import HASHES, Bounds, changed_share, prompt_id
 from bootstrap.prompts.task import OneTask, again_and_again, check_level, check_references
 from bootstrap.prompts.wrong_answers import NO_ANSWERS, meaning, wrong_programs
@@ -50,6 +50,7 @@ OUTSIDE = "with characters outside task.alphabet"
 HALF = "with half of a character (a surrogate alone)"
 _HALF = re.compile(r"[\ud800-\udfff]")
 NO_SOLUTION = "without a solution"
+MISSING = "without prompt or answer"
 
 
 class Rows(OneTask):
@@ -66,7 +67,7 @@ class Rows(OneTask):
         try:
             trained, heldout = sources_of(settings)
         except ValueError as error:
-            raise RecipeError(f"task.path: {error}") from None
+            raise RecipeError(f"rows of {settings.told}: {error}") from None
         self.content = digest_of(trained)
         self._num_sources = len(trained) + len(heldout)
         unit = "line" if all(source.kind == "lines" for source in (*trained, *heldout)) else "row"
@@ -74,6 +75,8 @@ class Rows(OneTask):
         """Unusable rows, by reason."""
         self.not_shown = LeftOut(unit)
         """Rows whose solutions are not shown, by reason."""
+        self.without_levels = ""
+        """Why the column of levels gives none; "" where it does, or where there is none."""
         self._unused: dict[str, str] = {}
         """Key of each row removed by `leave_out` -> the verifier that cannot use it."""
         self._hidden: set[str] = set()
@@ -86,7 +89,7 @@ class Rows(OneTask):
             final = int(Fraction(settings.final_fraction) * HASHES)
             self._bounds = Bounds(heldout=HASHES - final, final=HASHES)
         self._rows = self._read(trained, heldout)
-        if SLICE in settings.columns and not self.slices:
+        if settings.columns.get(SLICE) and not self.slices:
             raise RecipeError(
                 f"{settings.told}: no row that serves has a label in column {settings.slice_column}; name another in "
                 f"task.columns.{SLICE}, or remove it"
@@ -128,7 +131,7 @@ class Rows(OneTask):
     ) -> list[tuple[Prompt, str]]:
         check_references(levels, self.name, base_level=self.settings.base_level)
         rng = generator(seed, "demonstrate", self.name, *levels)
-        prompts = [rng.choice(self._shown(rng.choice(levels))) for _ in range(count)]
+        prompts = [rng.choice(self.every_shown(rng.choice(levels))) for _ in range(count)]
         return [(prompt, self.solution(prompt)) for prompt in prompts]
 
     def reference(self, prompt: Prompt) -> str:
@@ -178,11 +181,13 @@ class Rows(OneTask):
         self._thin_out()
 
     def hide(self, reasons: Mapping[str, str]) -> None:
-        """Show no solutions of these rows, and count them; `reasons`: by key. Their prompts serve."""
+        """Show no solutions of these rows, and count those that train; `reasons`: by key. Their prompts serve."""
         for key, reason in reasons.items():
-            if key not in self._hidden and self._serves(self._rows[key]):
+            row = self._rows[key]
+            if key not in self._hidden and self._serves(row):
                 self._hidden.add(key)
-                self.not_shown.add(reason, self.label(self._rows[key]))
+                if self._split_of(row) is Split.TRAIN:
+                    self.not_shown.add(reason, self.label(row))
         self._demonstrations.clear()
 
     def leave_out(self, reasons: Mapping[str, str], *, verifier: str) -> None:
@@ -190,25 +195,40 @@ class Rows(OneTask):
 
         `reasons`: why `verifier` cannot use a row, by key; a row that is out already keeps its first reason. `row`
         still finds such rows, for answers given earlier. Raises RecipeError when more than `max_unreadable` of the rows
-        are out, or a level has no prompt in a split.
+        of `path` or of `heldout` are out, with those without a match of `extract`, or a level has no prompt in a split.
         """
         for key, reason in reasons.items():
             if key not in self._unused and key not in self._dropped:
                 self._unused[key] = verifier
                 self.left_out.add(reason, self.label(self._rows[key]))
-        total, allowed = len(self._rows), self.settings.max_unreadable
-        if len(self._unused) > allowed * total:
-            each = Counter(self._unused.values())
-            who = f"the verifier {verifier} cannot" if len(each) == 1 else "the verifiers together cannot"
+        for is_heldout in (False, True):
+            self._check_unused(is_heldout=is_heldout)
+        self._thin_out()
+
+    def _check_unused(self, *, is_heldout: bool) -> None:
+        rows = [row for row in self._rows.values() if row.is_heldout is is_heldout]
+        each = Counter(self._unused[row.key] for row in rows if row.key in self._unused)
+        if not each:
+            return
+        who = f"the verifier {next(iter(each))}" if len(each) == 1 else "the verifiers"
+        if unmatched := self._unmatched[is_heldout]:
+            who, each["task.extract"] = f"task.extract and {who}", unmatched
+        total, unused, allowed = len(rows) + unmatched, each.total(), self.settings.max_unreadable
+        if unused > allowed * total:
             shares = ", ".join(f"{name} {count}" for name, count in each.items())
-            counts = f": {shares}" if len(each) > 1 else ""
+            told = self._told(is_heldout=is_heldout)
+            who, told = (f"{who} together", f"{told}: {shares}") if len(each) > 1 else (who, told)
             raise RecipeError(
-                f"{who} use {len(self._unused)} of the {total} rows of {self.settings.told}{counts} "
-                f"({len(self._unused) / total:.1%}, at most {allowed:.1%} allowed): {self.left_out.told()}. Choose the "
+                f"{who} cannot use {unused} of the {total} rows of {told} "
+                f"({unused / total:.1%}, at most {allowed:.1%} allowed): {self.left_out.told()}. Choose the "
                 "verifier and its settings for what the file holds, let task.answer_template put the answer where the "
                 "verifier looks for it, fix the rows, or raise task.max_unreadable"
             )
-        self._thin_out()
+
+    def _told(self, *, is_heldout: bool) -> str:
+        """Return the files of `path`, or of `heldout`, in a few words."""
+        apart = self.settings.heldout
+        return told_of(apart) if is_heldout and apart is not None else self.settings.told
 
     def _thin_out(self) -> None:
         self._lists.clear()
@@ -251,8 +271,7 @@ class Rows(OneTask):
             ]
         return self._lists[level, split]
 
-    def _shown(self, level: int) -> list[Prompt]:
-        """Return the train prompts of a level whose solutions can be shown. Raises RecipeError without any."""
+    def every_shown(self, level: int) -> list[Prompt]:
         prompts = self._prompts(level, Split.TRAIN)
         if not self._hidden:
             return prompts
@@ -293,15 +312,24 @@ class Rows(OneTask):
         message = f"{told}: level {level} has no {split.value} prompt among its {len(rows)} rows; add rows" + (
             f", or {change} {share}" if rows and (by_hash or split is not Split.TRAIN) else ""
         )
+        if not rows and (limits := self._limits_reached()):
+            message += f", or raise {' or '.join(limits)}"
         if self.left_out:
             message += f". Rows left out: {self.left_out.told()}"
         return RecipeError(message)
+
+    def _limits_reached(self) -> list[str]:
+        """Return the limits of length that leave rows out."""
+        named = (f"task.max_{what}_{unit}" for what in ("prompt", "answer") for unit in ("length", "tokens"))
+        return [name for name in named if any(f"over {name}" in reason for reason in self.left_out)]
 
     def _read(self, trained: Sequence[Source], heldout: Sequence[Source]) -> dict[str, Row]:
         """Return the usable rows by key: those of `path`, then the held-out ones."""
         self._maker = RowMaker(self.settings)
         self._outside_seen: Counter[str] = Counter()
-        self._total = self._unmatched = 0
+        self._total: Counter[bool] = Counter()
+        self._unmatched: Counter[bool] = Counter()
+        """Rows of `path` and, under True, of `heldout`: all of them, and those that `extract` does not match."""
         apart: dict[str, Row] = {}
         found = list(self._usable(heldout, "heldout", known=apart, apart={}))
         rows = {row.key: row for row in self._usable(trained, "", known={}, apart=apart)}
@@ -309,13 +337,17 @@ class Rows(OneTask):
         if self._outside_seen:
             self._name(self._outside_seen)
         allowed = self.settings.max_unreadable
-        if self._unmatched > allowed * self._total:
-            raise RecipeError(
-                f"task.extract {self.settings.extract} finds no answer in {self._unmatched} of the {self._total} rows "
-                f"of {self.settings.told} ({self._unmatched / self._total:.1%}, at most {allowed:.1%} allowed): "
-                f"{self.left_out.told()}. Correct it for what column {self.settings.columns_of('answer')[0]} holds, or "
-                "raise task.max_unreadable"
-            )
+        for is_heldout, unmatched in self._unmatched.items():
+            if unmatched > allowed * (total := self._total[is_heldout]):
+                raise RecipeError(
+                    f"task.extract {self.settings.extract} finds no answer in {unmatched} of the {total} rows of "
+                    f"{self._told(is_heldout=is_heldout)} ({unmatched / total:.1%}, at most {allowed:.1%} allowed): "
+                    f"{self.left_out.told()}. Correct it for what column {self.settings.columns_of('answer')[0]} "
+                    "holds, or raise task.max_unreadable"
+                )
+        self.without_levels = self._maker.no_level
+        if self.without_levels and self._maker.has_levels:
+            raise RecipeError(self.without_levels)
         return rows
 
     def _usable(
@@ -333,7 +365,7 @@ class Rows(OneTask):
             try:
                 for number, data in rows_of(source, wanted=self.settings.column_names):
                     columns.update(data)
-                    self._total += 1
+                    self._total[bool(prefix)] += 1
                     key = ":".join([*begun, str(number)])
                     if (row := self._made(data, source, number, key=key, is_heldout=bool(prefix))) is None:
                         continue
@@ -350,8 +382,9 @@ class Rows(OneTask):
                 raise RecipeError(f"{at}{error}") from None
         if (level := self.settings.columns.get(LEVEL)) and columns and level not in columns:
             raise RecipeError(
-                f"{self.settings.told}: no row has the column {level}, which task.columns.{LEVEL} names; the "
-                f"rows have {', '.join(sorted(columns))}. Name another, or remove it"
+                f"{self._told(is_heldout=bool(prefix))}: no row has the column {level}, which task.columns.{LEVEL} "
+                f"names; the rows have {', '.join(sorted(columns))}. Name another, or write {LEVEL}: null for data "
+                "without levels"
             )
 
     def _made(self, data: Mapping[str, Any], source: Source, number: int, *, key: str, is_heldout: bool) -> Row | None:
@@ -366,8 +399,10 @@ class Rows(OneTask):
             self._count("with an answer that is no finite number", source, number)
         except TooManyDigits as error:
             self._count(f"with {error}", source, number)
+        except Missing:
+            self._count(MISSING, source, number)
         except NoMatch:
-            self._unmatched += 1
+            self._unmatched[is_heldout] += 1
             self._count("in whose answer task.extract finds none", source, number)
         except ValidationError as error:
             first = error.errors()[0]
@@ -404,7 +439,7 @@ class Rows(OneTask):
         settings = self.settings
         longest = max(len(row.solution), len(row.answer))
         if not row.text or not row.answer:
-            return "without prompt or answer"
+            return MISSING
         if settings.max_prompt_length is not None and len(row.text) > settings.max_prompt_length:
             return f"with a prompt over task.max_prompt_length {settings.max_prompt_length}"
         if settings.max_answer_length is not None and longest > settings.max_answer_length:

@@ -6,7 +6,6 @@ cache. Left out: the meaning of its columns (`rows.py`).
 
 import hashlib
 import json
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from bootstrap.prompts.readers import rows_of
 REMEDY = "check hub, config, split and revision in the recipe, and the network; a private data set needs HF_TOKEN"
 
 
-@lru_cache(maxsize=8)
 def load(place: HubData) -> Source:
     """Return a data set's rows. Raises ValueError, with the remedy, where it cannot be read."""
     try:
@@ -32,9 +30,9 @@ def load(place: HubData) -> Source:
             "in another folder"
         )
     try:
-        found = datasets.load_dataset(
-            location(place.hub), place.config, split=place.split, revision=place.revision
-        ).with_format("arrow")
+        found = datasets.load_dataset(place.hub, place.config, split=place.split, revision=place.revision).with_format(
+            "arrow"
+        )
     # The library raises its own errors, the hub's, the network's and Python's.
     except Exception as error:
         told = str(error).strip().splitlines() or [type(error).__name__]
@@ -42,11 +40,6 @@ def load(place: HubData) -> Source:
     table: Any = found[:]
     content = _stream(table)
     return Source(told=place.told, kind="arrow", pieces=(content,), digest=_digest(place, content, table.column_names))
-
-
-def location(hub: str) -> str:
-    """Return what `load_dataset` is asked for."""
-    return hub
 
 
 def _stream(table: Any) -> bytes:

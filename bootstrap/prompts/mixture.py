@@ -89,6 +89,9 @@ class Mixture:
     def every_prompt(self, level: int, split: Split) -> None:
         return None
 
+    def every_shown(self, level: int) -> None:
+        return None
+
     def reference(self, prompt: Prompt) -> str:
         part, inner = self.inner(prompt)
         return part.reference(inner)

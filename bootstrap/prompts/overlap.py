@@ -10,6 +10,7 @@ Left out: paraphrases, which only a reader can tell.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import blake2b
 
 from bootstrap.prompts.files import Row, Rows
 from bootstrap.prompts.task import Task
@@ -55,7 +56,7 @@ def near_duplicates(rows: Rows) -> list[Near]:
     In a question without words the numbers are the question, so they are not set aside.
     """
     shapes: dict[str, Row] = {}
-    runs: dict[str, Row] = {}
+    runs: dict[bytes, Row] = {}
     for row in rows.rows(Split.TRAIN):
         if shape := _shape(row.question):
             shapes.setdefault(shape, row)
@@ -76,7 +77,8 @@ def _shape(question: str) -> str:
     return shape if any(character.isalpha() for character in shape) else ""
 
 
-def _runs(question: str) -> list[str]:
-    """Return each run of `RUN` words."""
+def _runs(question: str) -> list[bytes]:
+    """Return a hash of each run of `RUN` words, which is shorter than the run."""
     words = _WORD.findall(question.casefold())
-    return [" ".join(words[start : start + RUN]) for start in range(len(words) - RUN + 1)]
+    runs = (" ".join(words[start : start + RUN]) for start in range(len(words) - RUN + 1))
+    return [blake2b(run.encode("utf-8", "surrogatepass"), digest_size=16).digest() for run in runs]

@@ -6,8 +6,9 @@
 | CSV | text: the first row names the columns, quoted cells may hold line ends, every row has every cell |
 | Parquet, Arrow | text, whole numbers and truth values as they are; other numbers as their shortest decimal; null |
 
-What JSON cannot hold (bytes, times) is `Foreign`: no error in a column that nobody reads. A byte order mark at the
-start of a text is skipped. Left out: which columns mean what (`rows.py`).
+A whole float of a table is `1.0`, where JSON usually holds 1. What JSON cannot hold (bytes, times) is `Foreign`: no
+error in a column that nobody reads. A byte order mark at the start of a text is skipped. Left out: which columns mean
+what (`rows.py`).
 """
 
 import csv
@@ -20,6 +21,12 @@ from typing import Any
 from bootstrap.config.data import Source
 from bootstrap.prompts.json_numbers import Written, loads
 
+PACKED = {
+    b"\x1f\x8b": "packed by gzip",
+    b"\x28\xb5\x2f\xfd": "packed by zstd",
+    b"PK\x03\x04": "a zip archive or a sheet",
+}
+"""First bytes of files that hold no text -> what they are."""
 MAX_CELL = 2**31 - 1
 """Characters of one cell of a CSV file."""
 
@@ -58,6 +65,8 @@ def rows_of(source: Source, *, wanted: Collection[str]) -> Iterator[tuple[int, M
 
 def _text(source: Source) -> str:
     [data] = source.pieces
+    if packed := next((name for start, name in PACKED.items() if data.startswith(start)), None):
+        raise Broken(f"is {packed}; unpack it, or save it as JSON Lines, CSV or Parquet")
     try:
         return data.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
@@ -65,9 +74,16 @@ def _text(source: Source) -> str:
 
 
 def _of_lines(text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    if text.lstrip().startswith("["):
+        raise Broken("is one JSON array; write each of its objects on a line of its own (JSON Lines)")
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
+        if number == 1 and "{" not in line:
+            raise Broken(
+                f"is no JSON Lines file, whose lines are JSON objects: it begins with {_short(line.strip())}; name a "
+                "table with commas .csv, and write one with tabs or semicolons with commas"
+            )
         try:
             data = loads(line)
         except (ValueError, RecursionError) as error:
@@ -79,18 +95,25 @@ def _of_lines(text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
 def _of_csv(text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
     limit = csv.field_size_limit(MAX_CELL)
+    # Python's csv reads a quoted cell across lines only where these keep their ends.
+    reader, begun = csv.reader(io.StringIO(text, newline=""), strict=True), 1
+    records = list[list[str]]()
     try:
-        # Python's csv reads a quoted cell across lines only where these keep their ends.
-        records = [record for record in csv.reader(io.StringIO(text, newline=""), strict=True) if record]
+        for record in reader:
+            records += [record] if record else []
+            begun = reader.line_num + 1
     except csv.Error as error:
         raise Broken(
-            f"is no CSV: {error}; quote cells that hold commas, quotes or line ends, and double quotes in them"
+            f"is no CSV from line {begun} on: {error}; quote cells that hold commas, quotes or line ends, and double "
+            "quotes in them"
         ) from None
     finally:
         csv.field_size_limit(limit)
     if not records:
         raise Broken("is empty; the first row of a CSV file names its columns")
     header, *cells = records
+    if len(header) == 1 and (mark := next((mark for mark in ";\t" if mark in header[0]), None)):
+        raise Broken(f"separates its columns by {'semicolons' if mark == ';' else 'tabs'}; write it with commas")
     _check_names(header)
     for number, record in enumerate(cells, start=1):
         if len(record) != len(header):

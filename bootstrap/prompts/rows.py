@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
-from bootstrap.config.files import ASSERTING, ROLES, SLICE, SOLUTION, FileTask
+from bootstrap.config.files import ASSERTING, LEVEL, ROLES, SLICE, SOLUTION, FileTask
 from bootstrap.prompts.assertions import NotConvertible, calls_of_asserts, calls_of_check
 from bootstrap.prompts.json_numbers import Written, check_digits, loads, number_text
 from bootstrap.prompts.readers import Foreign
@@ -29,6 +29,10 @@ from bootstrap.references import CallCases, ScriptCases, oversize, read_code, wr
 MAX_SLICE = 80
 """Characters of a slice's name."""
 JOINERS = "\u200c\u200d"
+
+
+class Missing(ValueError):
+    """A row has no prompt or no answer."""
 
 
 class NoMatch(ValueError):
@@ -69,21 +73,29 @@ class RowMaker:
         self.settings = settings
         self._extract = re.compile(settings.extract) if settings.extract is not None else None
         self._remove = re.compile(settings.remove) if settings.remove is not None else None
+        self.has_levels = False
+        """Whether some row names its level."""
+        self.no_level = ""
+        """What the first row without a level holds in a column `level` that the recipe does not name; "" without."""
 
     def row(self, data: Mapping[str, Any], *, key: str, source: str, line: int, is_heldout: bool, typed: bool) -> Row:
         """Return the row of a mapping from column to value; `typed`: whether its numbers are more than text.
 
-        Raises ValueError for a broken one, NotConvertible, NotFinite, TooManyDigits and NoMatch for one that cannot
-        serve.
+        Raises ValueError for a broken one, Missing, NotConvertible, NotFinite, TooManyDigits and NoMatch for one that
+        cannot serve.
         """
         form = self.settings.form
         columns = {role: self._column(data, role) for role in ROLES[form]}
-        level = self._level(data, typed=typed)
+        if any(_is_empty(columns[role], typed=typed) for role in ("prompt", "answer", SOLUTION) if role in columns):
+            raise Missing
+        level = self._level(data, typed=typed, at=f"{source}:{line}")
         question = prompt = self._lines(_text(columns, "prompt"))
         if form == "text":
             reference, rest = self._extracted(self._lines(_answer_text(columns["answer"])))
             answer = self._answer(reference)
-            solution = self._shown(data, rest=rest, answer=answer) if self.settings.shows_solutions else answer
+            # Solutions of held-out rows are never shown, and official test files often have none.
+            has_solution = self.settings.shows_solutions and not is_heldout
+            solution = self._shown(data, rest=rest, answer=answer) if has_solution else answer
         else:
             answer = solution = self._answer(self._lines(_text(columns, SOLUTION)))
             prompt, cases = self._cases(prompt, columns)
@@ -103,20 +115,29 @@ class RowMaker:
             slice=self._slice(data),
         )
 
-    def _level(self, data: Mapping[str, Any], *, typed: bool) -> int:
-        level = data.get(self.settings.level_column)
-        if level is None or (level == "" and not typed):
+    def _level(self, data: Mapping[str, Any], *, typed: bool, at: str) -> int:
+        """Return a row's level, 1 without one. A text in a column that merely has the role's name is none."""
+        column = self.settings.level_column
+        if column is None or _is_empty(value := data.get(column), typed=typed):
             return 1
-        if not typed and re.fullmatch("[0-9]{1,9}", level):
-            level = int(level)
-        if type(level) is not int or level < 1:
-            raise ValueError(f"{self.settings.level_column} must be a whole number from 1 up, not {short(level)}")
-        return level
+        if (level := _whole(value, typed=typed)) is not None and level >= 1:
+            self.has_levels = True
+            return level
+        message = (
+            f"{column} must be a whole number from 1 up, not {short(value)}; name another column in "
+            f"task.columns.{LEVEL}, or write null there for data without levels"
+        )
+        if type(value) is not str or LEVEL in self.settings.columns:
+            raise ValueError(message)
+        self.no_level = self.no_level or f"{at}: {message}"
+        return 1
 
     def _slice(self, data: Mapping[str, Any]) -> str:
         """Return the row's slice, empty without one. Raises ValueError for a value that cannot be a label."""
         column = self.settings.slice_column
         remedy = f"name another column in task.columns.{SLICE}, or fix the row"
+        if column is None:
+            return ""
         match data.get(column):
             case None:
                 return ""
@@ -130,7 +151,7 @@ class RowMaker:
                 label = None
         if label is None or len(label) > MAX_SLICE:
             raise ValueError(
-                f"{column} must be text of at most {MAX_SLICE} characters or a number, not {short(data[column])}; "
+                f"{column} must be text of at most {MAX_SLICE} characters or a number, not {short(data.get(column))}; "
                 f"{remedy}"
             )
         if hidden := next((character for character in label if _is_hidden(character)), None):
@@ -149,7 +170,7 @@ class RowMaker:
     def _shown(self, data: Mapping[str, Any], *, rest: str, answer: str) -> str:
         """Return the worked solution with the answer in its form, or "" without a solution."""
         settings = self.settings
-        column = settings.columns[SOLUTION]
+        column = settings.columns[SOLUTION] or SOLUTION
         if column not in data:
             raise self._absent(data, (column,), SOLUTION)
         if data[column] is None:
@@ -252,7 +273,10 @@ def _answer_text(answer: Any) -> str:
             return json.dumps(answer)
         case str():
             return answer
-    raise ValueError(f"answer must be text or a number, not {short(answer)}")
+    raise ValueError(
+        f"answer must be text or a number, not {short(answer)}; name another column in task.columns.answer, or write "
+        "the one right answer"
+    )
 
 
 def _json(text: str) -> Any:
@@ -265,8 +289,25 @@ def _json(text: str) -> Any:
 
 def _text(columns: Mapping[str, Any], role: str) -> str:
     if type(columns[role]) is not str:
-        raise ValueError(f"{role} must be text, not {short(columns[role])}")
+        raise ValueError(
+            f"{role} must be text, not {short(columns[role])}; name another column in task.columns.{role}, or write "
+            "one text"
+        )
     return columns[role]
+
+
+def _is_empty(value: Any, *, typed: bool) -> bool:
+    """Whether a cell holds nothing: null, or an empty text where all cells are text."""
+    return value is None or (value == "" and not typed)
+
+
+def _whole(value: Any, *, typed: bool) -> int | None:
+    """Return a value as a whole number, None for others; `typed`: whether numbers are more than text."""
+    if type(value) is int:
+        return value
+    text = value.text if isinstance(value, Written) else "" if typed or type(value) is not str else value
+    found = re.fullmatch(r"([0-9]{1,9})(?:\.0*)?", text)
+    return int(found[1]) if found else None
 
 
 def _is_hidden(character: str) -> bool:
@@ -276,7 +317,7 @@ def _is_hidden(character: str) -> bool:
 
 
 def _shown_name(name: str) -> str:
-    return name if name.isprintable() else short(name)
+    return name if name.isprintable() and name == name.strip() else short(name)
 
 
 def _head(code: str, function: str) -> str:

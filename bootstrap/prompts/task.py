@@ -96,6 +96,13 @@ class Task(Protocol):
         """Return all prompts of a level and split of fixed data, in the order of the file; None for other tasks."""
         ...
 
+    def every_shown(self, level: int) -> Sequence[Prompt] | None:
+        """Return the train prompts of a level of fixed data whose solutions training may see; None for other tasks.
+
+        In the order of the file. Raises RecipeError where there is none.
+        """
+        ...
+
     def demonstrate(
         self, levels: Sequence[int], count: int, *, seed: int, mixed: bool = False
     ) -> list[tuple[Prompt, str]]:
@@ -159,6 +166,9 @@ class OneTask(ABC):
         return {self.name: count}
 
     def every_prompt(self, level: int, split: Split) -> Sequence[Prompt] | None:
+        return None
+
+    def every_shown(self, level: int) -> Sequence[Prompt] | None:
         return None
 
     def heldout_of(self, name: str, level: int, count: int) -> list[Prompt]:

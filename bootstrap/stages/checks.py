@@ -92,7 +92,7 @@ def _examples_of_gates(recipe: Recipe, tasks: Iterable[Task]) -> Iterator[Confli
             if number is not None:
                 yield Conflict(
                     place,
-                    f"example {number} of {model.examples.path} is a held-out question of {rows.settings.path}, "
+                    f"example {number} of {model.examples.path} is a held-out question of {row.source}, "
                     f"{_short(row.question)}, and every prompt would tell its answer; take another example",
                 )
 
@@ -159,7 +159,8 @@ def _told(asked: Sequence[Questions], kept: Sequence[Questions], place: Place) -
             f"set its heldout_fraction to {least:g} or less with split_by: question in both, which holds out the same "
             "questions of each, or take"
         )
-        paths = " and ".join(sorted({rows.settings.told for rows, _ in found}))
+        sources = {r.source for rows, both in found for r in rows.rows(Split.TRAIN, Split.FINAL) if r.question in both}
+        paths = " and ".join(sorted(sources))
         total = len(set[str]().union(*(own for _, own in asked)))
         conflict = Conflict(
             place,

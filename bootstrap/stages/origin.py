@@ -9,7 +9,7 @@ Left out: writing the fork's recipe (`cli/fork.py`).
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +22,9 @@ from bootstrap.config.steps import measures, tells_rates
 from bootstrap.errors import RecipeError
 from bootstrap.ids import RolloutId
 from bootstrap.ledger_records import ComputeCost, Generation
-from bootstrap.records import Checkpoint
+from bootstrap.prompts.build import build_task
+from bootstrap.prompts.overlap import files_of
+from bootstrap.records import Checkpoint, Split
 from bootstrap.selection.epochs import Visit
 from bootstrap.selection.replay import PoolEntry, ReplayPool
 from bootstrap.selection.retirement import PassRates
@@ -39,6 +41,8 @@ from bootstrap.store.tables import to_parquet
 HELDOUT = "heldout_fraction"
 FINAL = "final_fraction"
 APART = "heldout_content"
+Recall = Callable[[LineageStore], Recipe]
+"""Returns the recipe of a lineage's last run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,9 +184,12 @@ def find_origin(store: Path, model: GenerationModel) -> Origin:
     return Origin(store=found, entries=entries[: model.number + 1])
 
 
-def check_origin(recipe: Recipe, origin: Origin, *, lineage: str) -> None:
-    """Raise RecipeError where the lineage called `lineage` cannot start from `origin` by this recipe."""
-    if problems := list(_problems(recipe, origin, lineage=lineage)):
+def check_origin(recipe: Recipe, origin: Origin, *, lineage: str, recall: Recall) -> None:
+    """Raise RecipeError where the lineage called `lineage` cannot start from `origin` by this recipe.
+
+    `recall`: returns the recipe of the origin's lineage, with its paths; may raise RecipeError.
+    """
+    if problems := list(_problems(recipe, origin, lineage=lineage, recall=recall)):
         raise RecipeError(f"base.model: {'; '.join(problems)}")
 
 
@@ -194,17 +201,17 @@ def inherited(context: Context, number: int) -> dict[str, Artifact]:
     origin = find_origin(context.store.root.parent, model)
     if not origin.shares_task(context.recipe):
         return {}
-    fixed = context.recipe.is_on_fixed_data
-    answers, rates = origin.answers(every=fixed), origin.rates()
-    visits = origin.visits() if fixed else []
-    if not answers and not rates.counts:
+    recipe = context.recipe
+    answers, rates = origin.answers(every=recipe.has_fixed_data_alone), origin.rates()
+    visits = origin.visits() if recipe.is_on_fixed_data else []
+    if not answers and not rates.counts and not visits:
         return {}
     contents = {ANSWERS: to_parquet(answers, PoolEntry), RATES: rates_file(rates)}
     contents |= {VISITS: to_parquet(visits, Visit)} if visits else {}
     return {INHERITED: context.store.put("inherited", {"record": model.record}, contents)}
 
 
-def _problems(recipe: Recipe, origin: Origin, *, lineage: str) -> Iterator[str]:
+def _problems(recipe: Recipe, origin: Origin, *, lineage: str, recall: Recall) -> Iterator[str]:
     place = f"{origin.generation.lineage}@{origin.generation.name}"
     if origin.generation.lineage == lineage:
         yield f"lineage {lineage} cannot start from itself; name the new one otherwise (--lineage NAME)"
@@ -222,17 +229,23 @@ def _problems(recipe: Recipe, origin: Origin, *, lineage: str) -> Iterator[str]:
     for _, kind, held in _heldout(origin.task()):
         known = trained.setdefault(kind, held)
         apart = held.apart if held.apart == known.apart else None
-        trained[kind] = _Heldout(min(held.share, known.share), min(held.kept, known.kept), held.rule, apart)
+        share, kept = min(held.share, known.share), min(held.kept, known.kept)
+        trained[kind] = _Heldout(share, kept, min(held.final, known.final), held.rule, apart)
     for where, kind, held in _heldout(identity_of(recipe.task)):
         if (theirs := trained.get(kind)) is None:
             continue
         if held.apart is not None or theirs.apart is not None:
             # Rows that lie apart are held out whole, and all others are trained on, whatever the shares.
             if held.apart != theirs.apart:
+                if known := _known_to(origin, recipe, recall):
+                    yield (
+                        f"{place} was trained with other held-out rows, and {known}; give {where}.heldout what lineage "
+                        f"{origin.generation.lineage} has there, or start from the model that it started from"
+                    )
+            elif held.final > theirs.final:
                 yield (
-                    f"{place} was trained with other held-out rows, and may know what this lineage would ask; give "
-                    f"{where}.heldout what lineage {origin.generation.lineage} has there, or start from the model that "
-                    "it started from"
+                    f"{place} passed gates on rows that would be kept for the final comparison; set {where}.{FINAL} to "
+                    f"{theirs.final:g} or less"
                 )
             continue
         message = f"{place} was trained on prompts that would be held out"
@@ -248,11 +261,28 @@ def _problems(recipe: Recipe, origin: Origin, *, lineage: str) -> Iterator[str]:
             )
 
 
+def _known_to(origin: Origin, recipe: Recipe, recall: Recall) -> str:
+    """Return which questions of gates the origin's lineage may train on; "" where none."""
+    asked = _questions(recipe, Split.HELDOUT, Split.FINAL)
+    try:
+        shared = asked & _questions(recall(origin.store), Split.TRAIN)
+    except RecipeError as error:
+        return f"may know what this lineage would ask, since its files cannot be compared ({error})"
+    return f"{len(shared)} of the {len(asked)} questions that this lineage would ask are trained on" if shared else ""
+
+
+def _questions(recipe: Recipe, *splits: Split) -> set[str]:
+    files = files_of(build_task(recipe.task)).values()
+    return {row.question for rows in files for row in rows.rows(*splits)}
+
+
 class _Heldout(NamedTuple):
     share: float
     """Share of questions held out."""
     kept: float
     """Share not trained on: held out, or kept for the final comparison."""
+    final: float
+    """Share kept for the final comparison, of rows that lie apart where there are some."""
     rule: str
     """`split_by`."""
     apart: str | None
@@ -272,6 +302,7 @@ def _heldout(task: dict[str, Any]) -> list[tuple[str, str, _Heldout]]:
                 # All rows of `path` are trained on where others are held out.
                 0.0 if part.get(APART) else part[HELDOUT],
                 0.0 if part.get(APART) else part[HELDOUT] + part.get(FINAL, 0.0),
+                part.get(FINAL, 0.0),
                 part.get("split_by", "text"),
                 part.get(APART),
             ),

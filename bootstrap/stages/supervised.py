@@ -19,7 +19,7 @@ from bootstrap.stages.generate import common_fault, num_easier_variants, request
 from bootstrap.stages.samplers import answers, judge_answers
 from bootstrap.stages.tables import Tables
 from bootstrap.stages.trainer import Round, Trainer
-from bootstrap.stages.visits import EpochDraws, prompts_of
+from bootstrap.stages.visits import EpochDraws
 
 
 class SupervisedTrainer(Trainer[SftStep | DistillStep]):
@@ -147,8 +147,11 @@ class SupervisedTrainer(Trainer[SftStep | DistillStep]):
     @cached_property
     def _passes(self) -> Passes[Prompt]:
         """Epochs of the prompts whose references are shown."""
-        levels = range(1, self.context.recipe.task.base_level + 1)
-        prompts = [prompt for level in levels for prompt in prompts_of(self.context, level).values()]
+        prompts = list[Prompt]()
+        for level in range(1, self.context.recipe.task.base_level + 1):
+            shown = self.context.task.every_shown(level)
+            assert shown is not None, "epochs of other than fixed data are refused when the recipe is loaded"
+            prompts += shown
         return Passes(prompts, seed=self.seed("references"))
 
     def _newest(self, source: Rejection, count: int, *, seed: int) -> list[Example]:

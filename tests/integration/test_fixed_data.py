@@ -97,8 +97,8 @@ def test_plan_run_fork_and_rescoring_see_the_same_rows(tmp_path: Path, monkeypat
     path = recipe_in(tmp_path)
     recipe, plan = planned(path, (), store=tmp_path, lineage=None, workers=1)
     [served] = [note for note in plan.notes if "that serve" in note]
-    train = str(tmp_path / "train.jsonl")
-    assert f"rows of {train} that serve: 38 to train on, " in served
+    files = f"{tmp_path / 'train.jsonl'} and {tmp_path / 'test.jsonl'}"
+    assert f"rows of {files} that serve: 38 to train on, " in served
     assert served.endswith(
         "; at most 32 tokens of prompt (max_prompt_tokens) and 32 tokens of answer (max_answer_tokens)"
     )
@@ -147,6 +147,6 @@ def test_no_row_is_shown_whose_solution_is_too_long(tmp_path: Path) -> None:
 def test_without_anything_to_show_a_step_on_references_is_refused_by_the_plan(tmp_path: Path) -> None:
     path = recipe_in(tmp_path)
     with pytest.raises(
-        RecipeError, match=r"no solution of level 1 can be shown: 67 with a solution that exact finds wrong \("
+        RecipeError, match=r"no solution of level 1 can be shown: 37 with a solution that exact finds wrong \("
     ):
         planned(path, ["verifier.answer={type: whole}"], store=tmp_path, lineage=None, workers=1)

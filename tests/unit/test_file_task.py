@@ -478,7 +478,6 @@ def test_rows_whose_tests_do_not_convert_are_left_out_with_the_reason(tmp_path: 
         ({"prompt": "x"}, "rows.jsonl:121: there is no column answer; the row has prompt"),
         ({"prompt": 1, "answer": "x"}, "rows.jsonl:121: prompt must be text, not 1"),
         ({"prompt": "x", "answer": ["x"]}, 'rows.jsonl:121: answer must be text or a number, not ["x"]'),
-        ({"prompt": "x", "answer": None}, "rows.jsonl:121: answer must be text or a number, not null"),
         ({"prompt": "x", "answer": "y", "level": 0}, "rows.jsonl:121: level must be a whole number from 1 up, not 0"),
         ({"prompt": "x", "answer": "y", "level": True}, "level must be a whole number from 1 up, not true"),
         ({"prompt": "x", "answer": "y", "level": 4}, "level 3 has no train prompt among its 0 rows"),

@@ -9,10 +9,12 @@ import pytest
 from support import tiny
 
 from bootstrap.config.base import named
+from bootstrap.config.base_model import PretrainedModel
 from bootstrap.config.load import load_recipe, recipe_of
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.step import StepBase
 from bootstrap.errors import RecipeError
+from bootstrap.planning.fixed_data import _on_bare_answers
 from bootstrap.planning.plan import LineagePlan, make_plan
 
 pytestmark = pytest.mark.torch
@@ -70,6 +72,26 @@ def test_several_sources_are_drawn_at_random() -> None:
     part = {"type": "copy", "alphabet": "abc", "base_level": 1}
     task = {"type": "mixture", "base_level": 1, "parts": {"one": {"task": part}, "two": {"task": part}}}
     assert not any(step.draws_epochs for step in tiny.recipe(task=task).generations.steps)
+
+
+def mixture_of(folder: Path, *kinds: str) -> dict[str, Any]:
+    rows = on_a_file(folder).task.model_dump(exclude={"content", "heldout_content", "asserts"})
+    others = {"file": rows, "copy": {"type": "copy", "alphabet": "0123", "base_level": 1}}
+    return {"type": "mixture", "base_level": 1, "parts": {f"p{n}": {"task": others[k]} for n, k in enumerate(kinds)}}
+
+
+def test_a_mixture_of_files_replays_newest_answers_and_no_references(tmp_path: Path) -> None:
+    settings = {"evaluation": {"sampled": None}, "gate": {"min_prompts": 4}}
+    recipe = tiny.recipe(task=mixture_of(tmp_path, "file", "file"), steps=(RL, REJECTION, PLUGIN), **settings)
+    for step in recipe.generations.steps:
+        ((_, replay),) = step.replays()
+        assert (replay.answers, replay.references) == ("newest", "min_share")
+        assert not step.draws_epochs
+    assert recipe.evaluation.prompts_per_level == 1000
+    assert "gen-1: nothing to replay yet" in said(recipe)
+    mixed = tiny.recipe(task=mixture_of(tmp_path, "file", "copy"), steps=(RL,))
+    ((_, replay),) = mixed.generations.steps[0].replays()
+    assert (replay.answers, replay.references) == ("first", "base_levels")
 
 
 def test_retiring_prompts_are_drawn_at_random_and_never_by_epochs(tmp_path: Path) -> None:
@@ -153,6 +175,33 @@ def test_a_held_out_set_on_which_nothing_can_be_promoted_is_noted(tmp_path: Path
     note = r"even a candidate that gains all \d+ of them is not significant.*: 32 are needed; add rows"
     assert re.search(note, said(on_a_file(tmp_path, **strict)))
     assert "not significant" not in said(on_a_file(tmp_path)) + said(on_a_file(tmp_path, rows=400, **strict))
+
+
+def test_a_held_out_file_that_is_too_small_is_noted_with_a_share_that_acts(tmp_path: Path) -> None:
+    heldout = tmp_path / "test.jsonl"
+    heldout.write_text("".join(f'{{"prompt": "{n}=", "answer": "1"}}\n' for n in range(100, 140)))
+    settings = {key: value for key, value in LIMITS.items() if key != "heldout_fraction"}
+    on_a_file(tmp_path)
+    task = {"type": "file", "path": str(tmp_path / "rows.jsonl"), "heldout": str(heldout), **settings}
+    strict = tiny.recipe(
+        task=task | {"final_fraction": 0.4}, gate={"min_prompts": 4, "alpha": 1e-9}, evaluation={"sampled": None}
+    )
+    assert "are needed; add rows, lower task.final_fraction 0.4, or raise gate.alpha" in said(strict)
+    assert "task.final_fraction: 0.5 keeps half of the held-out rows" in said(tiny.recipe(task=task))
+
+
+@pytest.mark.parametrize(("more", "noted"), [({}, True), ({"columns": {"solution": "answer"}}, False)])
+def test_bare_answers_for_a_pretrained_model_are_noted(tmp_path: Path, more: dict[str, Any], noted: bool) -> None:
+    recipe = on_a_file(tmp_path)
+    bare = recipe.model_copy(
+        update={
+            "task": recipe.task.model_copy(update=more),
+            "base": recipe.base.model_copy(update={"model": PretrainedModel(path="model")}),
+        }
+    )
+    notes = list(_on_bare_answers(bare, first=0))
+    assert [note.partition(",")[0] for note in notes] == ["sft shows a pretrained model the answers alone"][:noted]
+    assert not list(_on_bare_answers(recipe, first=0))
 
 
 # --- epochs and replay in a plan -------------------------------------------------------------------------------------

@@ -1,9 +1,11 @@
 """Held-out rows in a file of their own: who trains, who is asked, who is final, and what is refused."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from pydantic import ValidationError
@@ -12,10 +14,14 @@ from bootstrap.config.files import FileTask
 from bootstrap.config.load import load_recipe
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError
+from bootstrap.planning.notes import _served
 from bootstrap.prompts.build import build_task
 from bootstrap.prompts.files import Rows
+from bootstrap.prompts.overlap import RUN, _runs
 from bootstrap.records import Split
-from bootstrap.stages.checks import check_tasks
+from bootstrap.selection.epochs import Visit
+from bootstrap.stages import origin as origins
+from bootstrap.stages.checks import _examples_of_gates, check_tasks
 from bootstrap.stages.origin import _heldout
 
 TRAIN = [{"prompt": f"train {n}", "answer": str(n)} for n in range(60)]
@@ -145,7 +151,7 @@ def test_a_recipe_remembers_them_and_names_files_that_are_gone(tmp_path: Path) -
     (tmp_path / "recipe.json").write_text(json.dumps(remembered))
     assert load_recipe(tmp_path / "recipe.json").digest() == recipe.digest()
     (tmp_path / "test.jsonl").unlink()
-    with pytest.raises(RecipeError, match=r"task.path: heldout: there is no file .*test.jsonl"):
+    with pytest.raises(RecipeError, match=r"task.heldout: there is no file .*test.jsonl"):
         load_recipe(tmp_path / "recipe.json")
 
 
@@ -171,3 +177,130 @@ def test_a_fork_knows_which_rows_lay_apart() -> None:
     [(_, _, hashed)], [(_, _, apart)] = _heldout(plain), _heldout({**plain, "heldout_content": "a"})
     assert (hashed.share, hashed.kept, hashed.apart) == (0.125, 0.225, None)
     assert (apart.share, apart.kept, apart.apart) == (0.0, 0.0, "a")
+
+
+# --- messages name the file that they mean ----------------------------------------------------------------------------
+
+
+def test_a_missing_held_out_file_is_reported_at_its_setting(tmp_path: Path) -> None:
+    recipe_of(tmp_path)
+    (tmp_path / "test.jsonl").unlink()
+    with pytest.raises(RecipeError, match=r"task\.heldout: there is no file .*test\.jsonl") as refusal:
+        load_recipe(tmp_path / "recipe.yaml")
+    assert "task.path" not in str(refusal.value)
+
+
+def test_shared_questions_are_named_with_the_file_that_holds_them(tmp_path: Path) -> None:
+    recipe = recipe_of(tmp_path, final_fraction=0.5)
+    task = build_task(recipe.task)
+    final = [row for row in TEST if row["prompt"] in texts(task, Split.FINAL)]
+    watched = {
+        "type": "file",
+        "path": write(tmp_path, [{"prompt": "x", "answer": "1"}], "other.jsonl"),
+        "heldout": write(tmp_path, final, "asked.jsonl"),
+        "max_prompt_length": 16,
+        "max_answer_length": 8,
+    }
+    data = recipe.model_dump(mode="json") | {"evaluation": {"panel": {"p": {"task": watched}}}}
+    with_panel = Recipe.model_validate_json(json.dumps(data))
+    panel = {"p": build_task(with_panel.evaluation.panel["p"].task)}
+    with pytest.raises(RecipeError, match=r"or kept for the final comparison, in \S+test\.jsonl, for example"):
+        check_tasks(with_panel, task, panel)
+
+
+def test_an_example_that_is_asked_is_named_with_the_held_out_file(tmp_path: Path) -> None:
+    examples = SimpleNamespace(path="shots.jsonl", read=lambda: [SimpleNamespace(prompt="test 3")])
+    model = SimpleNamespace(as_pretrained=SimpleNamespace(examples=examples))
+    recipe = cast(Any, SimpleNamespace(base=SimpleNamespace(model=model)))
+    [conflict] = _examples_of_gates(recipe, [task_of(tmp_path, TRAIN, TEST)])
+    assert re.search(r"is a held-out question of \S+test\.jsonl", conflict.message)
+
+
+def test_rows_are_counted_under_the_names_of_both_files(tmp_path: Path) -> None:
+    assert re.search(
+        r"rows of \S+train.jsonl and \S+test.jsonl that serve: 60 to", _served(task_of(tmp_path, TRAIN, TEST))
+    )
+
+
+def test_where_all_rows_are_too_long_the_limit_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"among its 0 rows; add rows, or raise task.max_prompt_length\. Rows left"):
+        task_of(tmp_path, TRAIN, TEST, max_prompt_length=2)
+
+
+def test_runs_of_words_take_no_more_memory_than_their_hashes() -> None:
+    runs = _runs(" ".join(f"word{n}" for n in range(30)))
+    assert len(set(runs)) == 30 - RUN + 1 and {len(run) for run in runs} == {16}
+    assert _runs(" ".join(f"Word{n}," for n in range(5, 15))) == runs[5:6]
+
+
+# --- forks ------------------------------------------------------------------------------------------------------------
+
+
+def fork_problems(monkeypatch: pytest.MonkeyPatch, old: Recipe, new: Recipe, *, gone: bool = False) -> list[str]:
+    """Return what keeps a lineage by `new` from starting from one by `old`."""
+    monkeypatch.setattr(origins, "fit_problems", lambda *_, **__: ())
+    monkeypatch.setattr(origins, "base_fingerprint", lambda _: None)
+    origin = SimpleNamespace(
+        generation=SimpleNamespace(lineage="old", name="gen-1"),
+        store=None,
+        weights=lambda: SimpleNamespace(files={"tokenizer.json": b"{}"}),
+        config=dict,
+        task=lambda: old.identity()["task"],
+    )
+
+    def recall(_: Any) -> Recipe:
+        if gone:
+            raise RecipeError("there is no file old.jsonl")
+        return old
+
+    return list(origins._problems(new, cast(Any, origin), lineage="new", recall=recall))
+
+
+def test_a_fork_to_other_data_is_refused_by_the_questions_that_were_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = recipe_of(tmp_path)
+    (tmp_path / "new").mkdir()
+    other = write(tmp_path, [{"prompt": f"new {n}", "answer": "1"} for n in range(30)], "new/train.jsonl")
+    fresh = write(tmp_path, [{"prompt": f"fresh {n}", "answer": "1"} for n in range(9)], "new/fresh.jsonl")
+    seen = write(tmp_path, [*TRAIN[:3], {"prompt": "fresh", "answer": "1"}], "new/seen.jsonl")
+
+    def on(heldout: str) -> Recipe:
+        task = old.task.model_dump() | {"path": other, "heldout": heldout, "content": None, "heldout_content": None}
+        return Recipe.model_validate(old.model_dump() | {"task": FileTask.model_validate(task).pinned().model_dump()})
+
+    assert not fork_problems(monkeypatch, old, on(fresh))
+    assert (
+        "3 of the 4 questions that this lineage would ask are trained on"
+        in fork_problems(monkeypatch, old, on(seen))[0]
+    )
+    assert "cannot be compared (there is no file" in fork_problems(monkeypatch, old, on(fresh), gone=True)[0]
+
+
+def test_a_fork_may_not_keep_for_the_end_what_its_origins_gates_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    less, more = recipe_of(tmp_path, final_fraction=0.25), recipe_of(tmp_path, final_fraction=0.5)
+    assert fork_problems(monkeypatch, less, less) == [] == fork_problems(monkeypatch, more, less)
+    [problem] = fork_problems(monkeypatch, less, more)
+    assert problem.endswith("set task.final_fraction to 0.25 or less")
+
+
+def test_a_fork_inherits_visits_where_there_are_neither_answers_nor_rates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visit = Visit(round="g1.s0.u0", prompt_id="a", level=1, right=0, judged=4)
+    origin = SimpleNamespace(
+        shares_task=lambda _: True,
+        answers=lambda *, every: [],
+        rates=lambda: SimpleNamespace(counts={}),
+        visits=lambda: [visit],
+    )
+    put: dict[str, Any] = {}
+    store = SimpleNamespace(root=tmp_path / "new", put=lambda kind, identity, contents: put.update(contents) or kind)
+    model = SimpleNamespace(as_generation=SimpleNamespace(record="r"))
+    recipe = SimpleNamespace(base=SimpleNamespace(model=model), is_on_fixed_data=True, has_fixed_data_alone=True)
+    monkeypatch.setattr(origins, "find_origin", lambda *_: origin)
+    monkeypatch.setattr(origins, "rates_file", lambda _: b"")
+    found = origins.inherited(cast(Any, SimpleNamespace(recipe=recipe, store=store)), 0)
+    assert found == {"inherited": "inherited"} and "visits.parquet" in put

@@ -277,8 +277,12 @@ def test_replay_beside_whole_batches_of_newest_answers_is_refused():
 @pytest.mark.parametrize("fixed", [True, False])
 def test_what_a_recipe_writes_out_is_read_again(fixed):
     for settings in (Rejection(newest_share=1.0), Rejection(replay={"data": "references"}), Rejection()):
-        written = settings.written_out(fixed=fixed)
-        assert Rejection.model_validate(written.model_dump()) == written == written.written_out(fixed=not fixed)
+        written = settings.written_out(fixed=fixed, epochs=fixed)
+        assert (
+            Rejection.model_validate(written.model_dump())
+            == written
+            == written.written_out(fixed=not fixed, epochs=not fixed)
+        )
 
 
 def test_rejection_and_distillation_share_the_settings_of_replay_and_their_defaults():
