@@ -136,6 +136,7 @@ def test_a_file_of_examples_that_cannot_be_read_is_refused_with_the_remedy(place
         load_recipe(place)
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("kind", ["device", "pipe", "large"])
 def test_what_never_ends_or_fills_memory_is_no_file_of_examples_or_rows(tmp_path, kind):
     path = tmp_path / "rows.jsonl"
