@@ -50,6 +50,7 @@ class Progress:
     def call(self) -> Iterator[None]:
         """Count a call's beginning and end, and tell what is counted meanwhile."""
         self._counting.beats += 1
+        self._counting.answered = 0
         self._busy.set()
         try:
             yield

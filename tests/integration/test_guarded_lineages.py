@@ -208,7 +208,9 @@ def test_near_duplicates_of_held_out_prompts_are_seen_wherever_training_meets_th
             "name": "replay",
             "gate": "always",
             "curriculum": {"type": "given", "levels": [3]},
-            "steps": [{"type": "distill", "updates": 2, "distillation": {"batch_size": 16}}],
+            "steps": [
+                {"type": "distill", "updates": 2, "distillation": {"batch_size": 16, "min_reference_share": 0.25}}
+            ],
         },
     ]
     settings = recipe(
