@@ -202,6 +202,12 @@ def test_every_recipe_that_comes_along_is_named() -> None:
     assert named == {str(path.relative_to(ROOT)) for path in (ROOT / "pipelines").glob("*.yaml")}
 
 
+@pytest.mark.parametrize("name", ["gsm8k", "word-problems"])
+def test_a_recipe_that_a_page_explains_is_shown_as_it_is(name: str) -> None:
+    recipe = (ROOT / "pipelines" / f"{name}.yaml").read_text(encoding="utf-8")
+    assert f"```yaml\n{recipe}```" in PAGES["docs/your-own-data.md"]
+
+
 def test_the_reference_holds_every_key_and_the_words_about_it() -> None:
     page, schema = GENERATED["docs/reference/settings.md"], json_schema()
     parts = [schema, *(part for part in schema["$defs"].values() if "properties" in part)]
