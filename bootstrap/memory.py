@@ -30,6 +30,8 @@ LOGIT_BYTES = 20
 """Of each logit in training: logits, log-softmax, and their gradients."""
 DECODE_LOGIT_BYTES = 28
 """Of each logit in sampling: logits and log-softmax in float32, the cumulative distribution in float64."""
+ALLOCATION_ERRORS = (MemoryError, OSError, RuntimeError)
+"""Types of a failed allocation: torch raises RuntimeError, of which OutOfMemoryError is one."""
 MOMENTS = 2
 """Numbers that AdamW keeps of a parameter, the most of any optimizer: room for them is left while sampling too, so that
 all steps split alike."""

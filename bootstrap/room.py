@@ -15,9 +15,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
+from safetensors import SafetensorError
+
 from bootstrap.config.training import Training
 from bootstrap.errors import WorkerError
-from bootstrap.memory import MOMENTS, Kind, Limits, Room, Shortage, Work, sizes_of
+from bootstrap.memory import ALLOCATION_ERRORS, MOMENTS, Kind, Limits, Room, Shortage, Work, sizes_of
 from bootstrap.training.shortage import give_back, is_of_memory
 
 REMEDIES = (
@@ -147,7 +149,7 @@ def enough_memory(what: str) -> Iterator[None]:
     """Raise WorkerError with a remedy where memory for `what` runs out in the block; nothing in it has a half."""
     try:
         yield
-    except Exception as error:
+    except (*ALLOCATION_ERRORS, SafetensorError) as error:
         if not is_of_memory(error):
             raise
         raise WorkerError(

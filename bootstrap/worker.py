@@ -21,7 +21,7 @@ from bootstrap.config.optimizers import Optimizer
 from bootstrap.config.training import Training
 from bootstrap.errors import FingerprintMismatch, RecipeError
 from bootstrap.learner_records import Divergence, TokenScores, UpdateMetrics
-from bootstrap.memory import FULLEST, Device, Limits, Shortage
+from bootstrap.memory import ALLOCATION_ERRORS, FULLEST, Device, Limits, Shortage
 from bootstrap.records import Batch, Checkpoint, Example, Request, Rollout, Sampling
 from bootstrap.rollouts.engine import TransformersEngine
 from bootstrap.room import Bounds, ModelRoom, enough_memory, work_of
@@ -319,8 +319,8 @@ class Worker:
         while True:
             try:
                 return work()
-            except Exception as error:
-                # Raises it again unless smaller passes may do.
+            except ALLOCATION_ERRORS as error:
+                # Raises it again unless memory ran out, and smaller passes may do.
                 self.room.ran_out(error)
             self.room.clear()
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
+from ray.exceptions import RayError
 from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get, _internal_kv_put
 
 from bootstrap.memory import Kind, Shortage
@@ -69,9 +70,9 @@ class Progress:
             try:
                 _internal_kv_put(self._name, told, overwrite=True, namespace=_NAMESPACE)
                 self._told = count
-            except Exception:
-                # The driver's bound ends a run whose head is gone.
-                _log.debug("progress is not told", exc_info=True)
+            # Progress is an aid: the driver's bound ends a run whose head is gone.
+            except (RayError, OSError, RuntimeError):
+                _log.warning("Ray's head does not take this worker's progress", exc_info=True)
 
 
 class Pulses:

@@ -19,6 +19,8 @@ def load(place: HubData) -> Source:
     """Return a data set's rows. Raises ValueError, with the remedy, where it cannot be read."""
     try:
         import datasets
+        from datasets.exceptions import DatasetsError
+        from httpx2 import HTTPError
     except ImportError:
         raise ValueError(
             f"{place.hub} is read with the datasets library, which is not installed; "
@@ -33,8 +35,8 @@ def load(place: HubData) -> Source:
         found = datasets.load_dataset(place.hub, place.config, split=place.split, revision=place.revision).with_format(
             "arrow"
         )
-    # The library raises its own errors, the hub's, the network's and Python's.
-    except Exception as error:
+    # A split or configuration that is not there is a ValueError or KeyError, a lost connection an OSError or HTTPError.
+    except (DatasetsError, HTTPError, OSError, ValueError, LookupError) as error:
         told = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(f"cannot read {place.told}: {told[0]}; {REMEDY}") from error
     table: Any = found[:]

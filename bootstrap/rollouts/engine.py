@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from bootstrap.errors import RecipeError
-from bootstrap.memory import Room
+from bootstrap.memory import ALLOCATION_ERRORS, Room
 from bootstrap.records import Finish, Request, Rollout, Sampling
 from bootstrap.rollouts.cache import key_value_cache
 from bootstrap.rollouts.sampling import distribution, draw, entropy, uniform
@@ -126,8 +126,8 @@ class TransformersEngine:
             self.room.decoding(len(batch), length=longest + sampling.max_new_tokens)
             try:
                 decoded = self._decode(batch, encoded, sampling, policy, len(rollouts))
-            except Exception as error:
-                # Raises it again unless fewer sequences may do.
+            except ALLOCATION_ERRORS as error:
+                # Raises it again unless memory ran out, and fewer sequences may do.
                 self.room.ran_out(error)
             else:
                 rollouts.update(zip(order[len(rollouts) :], decoded, strict=False))
