@@ -89,8 +89,9 @@ r1-smollm2: $(SMOLLM2)/import.json
 # Few prompts and short answers: every part is tried, and the model learns next to nothing.
 gsm8k: $(SMOLLM2)/import.json data/gsm8k/examples.jsonl
 	$(VENV)/bin/bootstrap run pipelines/gsm8k.yaml --lineage gsm8k-first generations.count=1 \
-		'generations.steps[0].rounds=3' 'generations.steps[0].prompts_per_update=8' task.max_answer_tokens=160 \
-		evaluation.prompts_per_level=100 evaluation.final_prompts=100 'evaluation.sampled={prompts: 8, samples: 4}'
+		'generations.steps[0].rounds=2' 'generations.steps[0].prompts_per_update=8' task.max_answer_tokens=128 \
+		evaluation.prompts_per_level=40 gate.min_prompts=40 evaluation.final_prompts=40 \
+		'evaluation.sampled={prompts: 8, samples: 4}' diagnostics.prompts=8
 
 # The hub is asked through the extra datasets, which a folder of one's own does without.
 data/gsm8k/examples.jsonl: | $(VENV)/installed
