@@ -115,4 +115,4 @@ def _label(text: str) -> str:
     """Return foreign text that Mermaid takes for nothing but text."""
     shown = plain(text, limit=_NAME_CHARACTERS).replace('"', "'")
     # Braces begin a directive after two percent signs, wherever they stand.
-    return "".join(c if c.isprintable() and c not in "{}" else " " for c in shown)
+    return shown.translate({ord("{"): " ", ord("}"): " "})

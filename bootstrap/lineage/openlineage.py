@@ -13,8 +13,8 @@ Left out: sending events, which its client does.
 
 import json
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from openlineage.client.event_v2 import InputDataset, Job, OutputDataset, Run, RunEvent, RunState
 from openlineage.client.facet_v2 import (
@@ -44,6 +44,7 @@ from bootstrap.store.ledger import Entry
 PRODUCER = f"https://pypi.org/project/bootstrap-lm/{__version__}"
 OUTSIDE = "bootstrap://outside"
 """Namespace of models that no lineage made."""
+_Facet = TypeVar("_Facet")
 _IDS = uuid.UUID("5b0f5d5e-6f0c-5d0a-9a55-3c1d1c7b9e10")
 """Namespace of the runs' ids."""
 
@@ -85,22 +86,22 @@ def namespace(lineage: str) -> str:
 def _job_facets(node: Generation) -> dict[str, JobFacet]:
     stage = f", stage {node.stage}" if node.stage else ""
     return {
-        "jobType": job_type_job.JobTypeJobFacet(
-            processingType="BATCH", integration="BOOTSTRAP", jobType="GENERATION", producer=PRODUCER
+        "jobType": _ours(
+            job_type_job.JobTypeJobFacet, processingType="BATCH", integration="BOOTSTRAP", jobType="GENERATION"
         ),
-        "documentation": documentation_job.DocumentationJobFacet(
+        "documentation": _ours(
+            documentation_job.DocumentationJobFacet,
             description=f"Generation {node.number} of lineage {node.lineage}{stage}: {node.decision.reason}",
-            producer=PRODUCER,
         ),
     }
 
 
 def _run_facets(entry: Entry) -> dict[str, RunFacet]:
     node = entry.generation
-    lineage = parent_run.ParentRunFacet(
+    lineage = _ours(
+        parent_run.ParentRunFacet,
         run=parent_run.Run(str(uuid.uuid5(_IDS, f"{node.lineage} {node.recipe_digest}"))),
         job=parent_run.Job(namespace(node.lineage), node.lineage),
-        producer=PRODUCER,
     )
     told = {
         "outcome": node.outcome.value,
@@ -133,18 +134,18 @@ def _run_facets(entry: Entry) -> dict[str, RunFacet]:
     ]
     return {
         "parent": lineage,
-        "processing_engine": processing_engine_run.ProcessingEngineRunFacet(
-            version=node.code_version, name="bootstrap", producer=PRODUCER
+        "processing_engine": _ours(
+            processing_engine_run.ProcessingEngineRunFacet, version=node.code_version, name="bootstrap"
         ),
-        "tags": tags_run.TagsRunFacet(
+        "tags": _ours(
+            tags_run.TagsRunFacet,
             tags=[tags_run.TagsRunFacetFields(key, value, source="BOOTSTRAP") for key, value in told.items()],
-            producer=PRODUCER,
         ),
-        "executionParameters": execution_parameters_run.ExecutionParametersRunFacet(
+        "executionParameters": _ours(
+            execution_parameters_run.ExecutionParametersRunFacet,
             parameters=[execution_parameters_run.ExecutionParameter(key, value=value) for key, value in used.items()],
-            producer=PRODUCER,
         ),
-        **({"test": test_run.TestRunFacet(tests, producer=PRODUCER)} if tests else {}),
+        **({"test": _ours(test_run.TestRunFacet, tests=tests)} if tests else {}),
     }
 
 
@@ -204,10 +205,15 @@ def _outputs(space: str, node: Generation) -> list[OutputDataset]:
 
 def _facets(kind: str, *, version: str, tags: Mapping[str, str]) -> dict[str, DatasetFacet]:
     return {
-        "datasetType": dataset_type_dataset.DatasetTypeDatasetFacet(datasetType=kind, producer=PRODUCER),
-        "version": dataset_version_dataset.DatasetVersionDatasetFacet(datasetVersion=version, producer=PRODUCER),
-        "tags": tags_dataset.TagsDatasetFacet(
+        "datasetType": _ours(dataset_type_dataset.DatasetTypeDatasetFacet, datasetType=kind),
+        "version": _ours(dataset_version_dataset.DatasetVersionDatasetFacet, datasetVersion=version),
+        "tags": _ours(
+            tags_dataset.TagsDatasetFacet,
             tags=[tags_dataset.TagsDatasetFacetFields(key, value, source="BOOTSTRAP") for key, value in tags.items()],
-            producer=PRODUCER,
         ),
     }
+
+
+def _ours(facet: Callable[..., _Facet], **fields: Any) -> _Facet:
+    """Return a facet that names this program as its producer."""
+    return facet(**fields, producer=PRODUCER)

@@ -49,7 +49,7 @@ class ListedFile(Record):
     """A file that a copy announces."""
 
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    size: int = Field(ge=0)
+    size: int = Field(ge=0, le=1 << 60)
 
 
 class CopyList(Record):

@@ -108,6 +108,11 @@ def _proved_copy(copy: Copy, staged: LineageStore) -> tuple[list[Entry], Sequenc
         wanted = files_of(staged, entries).keys() if entries else set[str]()
     except RecursionError:
         raise StoreCorrupt(f"{place} holds JSON that is nested too deeply; nothing is imported") from None
+    except StoreCorrupt:
+        raise
+    except StoreError as error:
+        # Another version's: the folder that it names is gone by the time that somebody reads it.
+        raise StoreError(f"{place}: {str(error).replace(f'{staged.root}/', '')}") from None
     if stray := sorted(copy.listed.files.keys() - wanted - set(BESIDE)):
         raise StoreCorrupt(f"{place} holds {stray[0]!r}, which no record of the lineage names; nothing is imported")
     if not entries or entries[-1].hash != copy.listed.head or entries[-1].generation.lineage != copy.listed.lineage:
