@@ -49,7 +49,7 @@ def parts_of_archive(listed: CopyList, root: Path, beside: Mapping[str, bytes]) 
 def contents_of(listed: CopyList, root: Path, beside: Mapping[str, bytes]) -> Iterator[tuple[str, Iterator[bytes]]]:
     """Yield (name, parts of its content) of every listed file of the lineage's folder `root`; raises as above."""
     for name, file in listed.files.items():
-        parts = iter([beside[name]]) if name in beside else _read(root / name)
+        parts = iter([beside[name]]) if name in beside else durable.read_parts(root / name)
         yield name, _proved(parts, file, place=str(root / name), remedy=_AGAIN)
 
 
@@ -100,7 +100,7 @@ class FolderCopy(Copy):
             size = (place / LIST_NAME).lstat().st_size
         if size > MAX_LIST_BYTES:
             raise StoreCorrupt(f"{place / LIST_NAME} has {size} bytes, more than {MAX_LIST_BYTES}; {_REMEDY}")
-        data = b"".join(_read(place / LIST_NAME))
+        data = b"".join(durable.read_parts(place / LIST_NAME))
         super().__init__(place, read_list(data, place=str(place / LIST_NAME)))
 
     def contents(self) -> Iterator[tuple[str, Iterator[bytes]]]:
@@ -112,7 +112,7 @@ class FolderCopy(Copy):
             raise self._refusal(f"{lost[0]} is missing")
         for name, file in self.listed.files.items():
             place = f"{self.place / name}"
-            yield name, _proved(_read(self.place / name), file, place=place, remedy=_REMEDY)
+            yield name, _proved(durable.read_parts(self.place / name), file, place=place, remedy=_REMEDY)
 
     def _walk(self, folder: Path) -> Iterator[str]:
         """Yield the names of all files below a folder. Raises StoreCorrupt for anything else than files and folders."""
@@ -201,20 +201,6 @@ def _proved(parts: Iterator[bytes], file: ListedFile, *, place: str, remedy: str
         raise StoreCorrupt(f"{place} has {size} bytes, {file.size} are listed; {remedy}")
     if (found := digest.hexdigest()) != file.sha256:
         raise StoreCorrupt(f"{place} is not as listed: expected SHA-256 {file.sha256}, found {found}; {remedy}")
-
-
-def _read(path: Path) -> Iterator[bytes]:
-    """Yield the parts of a plain file; a link is not followed. Raises StoreError."""
-    with durable.store_errors(path, doing="read"):
-        # A pipe that took the file's place meanwhile is not waited for.
-        file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
-    with file:
-        while True:
-            with durable.store_errors(path, doing="read"):
-                part = file.read(_CHUNK)
-            if not part:
-                return
-            yield part
 
 
 def _member(name: str, size: int, parts: Iterator[bytes] | list[bytes]) -> Iterator[bytes]:

@@ -22,6 +22,7 @@ TEMPORARY_PREFIX = ".tmp-"
 WRITABLE = 0o644
 READ_ONLY = 0o444
 """Mode of a file that is never written again: only the file descriptor that creates it may write."""
+_PART_BYTES = 1 << 20
 
 _REMEDIES = {
     errno.ENOSPC: "no space is left on the disk: free some space, or choose another folder with --store",
@@ -71,6 +72,20 @@ def read_if_there(path: Path) -> bytes | None:
     """Return the bytes of the file `path`; None without one. Raises StoreError."""
     with store_errors(path, doing="read"), suppress(FileNotFoundError):
         return path.read_bytes()
+
+
+def read_parts(path: Path) -> Iterator[bytes]:
+    """Yield the bytes of the file `path` in parts; a link is not followed. Raises StoreError."""
+    with store_errors(path, doing="read"):
+        # A pipe that takes the file's place meanwhile is not waited for.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        while True:
+            with store_errors(path, doing="read"):
+                part = file.read(_PART_BYTES)
+            if not part:
+                return
+            yield part
 
 
 def check_name(name: str, *, depth: int = 1) -> PurePosixPath:
