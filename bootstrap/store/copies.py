@@ -138,12 +138,11 @@ def list_of(store: LineageStore, entries: Sequence[Entry], beside: Mapping[str, 
     listed = {name: _listed(data) for name, data in beside.items()}
     for name, artifact in files_of(store, entries).items():
         check_layout(name, place=str(store.root))
-        inner = None if artifact is None else name.split("/", 2)[2]
-        if artifact is None or inner == MANIFEST_NAME:
+        found = None if artifact is None else artifact.files.get(name.split("/", 2)[2])
+        if found is None:
             listed[name] = _listed(durable.read_file(store.root / name))
         else:
-            digest, size = artifact.files[str(inner)]
-            listed[name] = ListedFile(sha256=digest, size=size)
+            listed[name] = ListedFile(sha256=found[0], size=found[1])
     lineage = entries[-1].generation.lineage
     try:
         return CopyList(lineage=lineage, head=entries[-1].hash, files=dict(sorted(listed.items())))

@@ -20,11 +20,11 @@ class Form(StrEnum):
 def export(
     generation: Annotated[
         str | None,
-        typer.Argument(metavar="[GENERATION]", help="3, gen-3, champion, base or last; without one, the lineage."),
+        typer.Argument(metavar="GENERATION", help="3, gen-3, champion, base or last; without one, the lineage."),
     ] = None,
     place: Annotated[
         Path | None,
-        typer.Argument(metavar="[DIR|FILE]", help="New folder for the model; new .tar file or folder for a lineage."),
+        typer.Argument(metavar="DIR|FILE", help="New folder for the model; new .tar file or folder for a lineage."),
     ] = None,
     store: options.Store = options.DEFAULT_STORE,
     lineage: options.Lineage = None,

@@ -16,7 +16,7 @@ def import_model(
             help="A .gguf file, a Hugging Face folder, a hub id (owner/name); or an exported lineage.",
         ),
     ],
-    folder: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="New folder for a model.")] = None,
+    folder: Annotated[Path | None, typer.Argument(metavar="DIR", help="New folder for a model.")] = None,
     licence: Annotated[
         str | None, typer.Option("--licence", metavar="ID", help="Licence, where a model's source names none.")
     ] = None,
