@@ -17,8 +17,12 @@ from bootstrap.config.load import is_remembered, load_recipe
 from bootstrap.errors import RecipeError, StoreCorrupt
 from bootstrap.lineage.text import plain
 from bootstrap.store import durable
+from bootstrap.store.copies import shown
 from bootstrap.store.lineage_store import HEADER_NAME, LineageStore
 from bootstrap.store.transfer import import_lineage
+
+_OUTSIDE = {"uses": "the code", "url": "the server", "path": "the files in"}
+"""Setting -> what it names."""
 
 
 def import_whole(place: Path, store: Path) -> str:
@@ -42,7 +46,8 @@ def import_whole(place: Path, store: Path) -> str:
         f"look at it with: {command('lineage', '--lineage', name, *where)}",
     ]
     if recipe.is_file():
-        lines += [f"a run of its recipe would use {what}" for what in _foreign(json.loads(durable.read_file(recipe)))]
+        foreign = dict.fromkeys(_foreign(json.loads(durable.read_file(recipe))["recipe"]))
+        lines += [f"a run of its recipe would use {what}" for what in foreign]
         lines.append(f"go on with it after reading the recipe: {command('run', recipe, *where)}")
     return "\n".join(lines)
 
@@ -59,28 +64,29 @@ def _inspect(staged: LineageStore, target: Path) -> None:
     if not path.is_file():
         return
     try:
+        # JSON first: the reader of recipes also takes YAML, whose references can mean more than there is memory for.
+        stored = json.loads(durable.read_file(path))
         if not is_remembered(path):
             raise RecipeError("it is no recipe that a lineage remembers")
         recipe = load_recipe(path, check_folders=False)
-    except RecipeError as error:
-        told = str(error).replace(f"{staged.root}/", "")
+    except (ValueError, RecursionError) as error:
+        told = shown(str(error).replace(f"{staged.root}/", ""))
         raise StoreCorrupt(f"{FILE_NAME} cannot be read: {told}; nothing is imported") from None
     if (recipe.name, recipe.digest()) != (header.lineage, header.digest):
         raise StoreCorrupt(
             f"{FILE_NAME} is the recipe of lineage {recipe.name} with the digest {recipe.digest()}, expected "
             f"{header.lineage} with {header.digest}; nothing is imported"
         )
-    stored = json.loads(durable.read_file(path))
     durable.write_file(path, canonical_json({**stored, "folder": str(target)}))
 
 
 def _foreign(stored: Any) -> Iterator[str]:
-    """Yield what a recipe names outside itself: code that a run imports, and addresses that it asks."""
+    """Yield what a recipe names outside itself: code that a run imports, servers that it asks, files that it reads."""
     match stored:
         case dict():
             for name, value in stored.items():
-                if name in ("uses", "url") and isinstance(value, str):
-                    yield f"{'the code' if name == 'uses' else 'the server'} {plain(value, limit=200)}"
+                if name in _OUTSIDE and isinstance(value, str):
+                    yield f"{_OUTSIDE[name]} {plain(value, limit=200)}"
                 yield from _foreign(value)
         case list():
             for value in stored:

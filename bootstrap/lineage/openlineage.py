@@ -57,21 +57,24 @@ def to_lines(entries: Sequence[Entry], *, identity: Mapping[str, Any]) -> Iterat
 
 
 def events(entry: Entry, *, identity: Mapping[str, Any]) -> tuple[RunEvent, RunEvent]:
-    """Return the START and the COMPLETE event of a generation; both say everything that is known of it."""
+    """Return the START and the COMPLETE event of a generation; what is known of it stands in the second."""
     node, measured = entry.generation, entry.annotations
     space = namespace(node.lineage)
     job = Job(space, f"{node.lineage}.{node.name}", facets=_job_facets(node))
-    run = Run(str(uuid.uuid5(_IDS, entry.hash)), facets=_run_facets(entry))
-    inputs = [*_inputs(node), _task(space, identity)]
+    run, facets = str(uuid.uuid5(_IDS, entry.hash)), _run_facets(entry)
     begun = RunEvent(
-        eventType=RunState.START, eventTime=measured.started, run=run, job=job, inputs=inputs, producer=PRODUCER
+        eventType=RunState.START,
+        eventTime=measured.started,
+        run=Run(run, facets={"parent": facets["parent"]}),
+        job=job,
+        producer=PRODUCER,
     )
     done = RunEvent(
         eventType=RunState.COMPLETE,
         eventTime=measured.finished,
-        run=run,
+        run=Run(run, facets=facets),
         job=job,
-        inputs=inputs,
+        inputs=[*_inputs(node), _task(space, identity)],
         outputs=_outputs(space, node),
         producer=PRODUCER,
     )

@@ -36,7 +36,10 @@ BESIDE = (RECIPE_NAME, LIMITS_NAME)
 MAX_FILES = 1_000_000
 MAX_LIST_BYTES = 256 << 20
 MAX_JSON_BYTES = 32 << 20
-"""Of a file that is read as a whole as JSON: header, recipe, limits, record, manifest."""
+"""Of a file that is read as a whole as JSON: header, record, manifest."""
+MAX_BESIDE_BYTES = 1 << 20
+"""Of recipe and limits."""
+_MAX_CHARACTERS = 500
 LINEAGE_NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 """As a recipe's `name`."""
 _LAYOUT = re.compile(
@@ -58,7 +61,7 @@ class CopyList(Record):
     format: Literal["bootstrap lineage"] = "bootstrap lineage"
     schema_version: Literal[1] = 1
     lineage: str = Field(pattern=LINEAGE_NAME)
-    head: str
+    head: str = Field(pattern=r"^[0-9a-f]{64}$")
     """Hash of the last ledger record."""
     files: dict[str, ListedFile]
     """By name relative to the lineage's folder."""
@@ -89,12 +92,18 @@ def read_list(data: bytes, *, place: str) -> CopyList:
         raise StoreCorrupt(f"{place} announces {len(found.files)} files, more than {MAX_FILES}; export it again")
     for name, file in found.files.items():
         check_layout(name, place=place)
-        if _is_read_as_json(name) and file.size > MAX_JSON_BYTES:
+        most = MAX_BESIDE_BYTES if name in BESIDE else MAX_JSON_BYTES
+        if _is_read_as_json(name) and file.size > most:
             raise StoreCorrupt(
-                f"{place} announces {file.size} bytes for {name}, more than the {MAX_JSON_BYTES} that such a file may "
-                "have; export it again"
+                f"{place} announces {file.size} bytes for {name}, more than the {most} that such a file may have; "
+                "export it again"
             )
     return found
+
+
+def shown(text: str) -> str:
+    """Return a message that may quote a stranger as one line of bounded length without control characters."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:_MAX_CHARACTERS]
 
 
 def check_layout(name: str, *, place: str) -> str:

@@ -9,14 +9,14 @@ never changed. Left out: the form of a copy (`archive.py`), and what its recipe 
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from bootstrap.errors import LineageLocked, StoreCorrupt, StoreError
 from bootstrap.store import archive, durable
 from bootstrap.store.archive import Copy
-from bootstrap.store.copies import BESIDE, LIST_NAME, CopyList, files_of, list_of
+from bootstrap.store.copies import BESIDE, LIST_NAME, CopyList, files_of, list_of, shown
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.lock import lineage_lock
@@ -25,7 +25,8 @@ from bootstrap.store.verify import IntegrityProblem, verify
 _STAGED = f"{durable.TEMPORARY_PREFIX}import-"
 _SPARE_BYTES = 64 << 20
 """Of the disk, that an import leaves free."""
-_MOST_TOLD, _MOST_CHARACTERS = 3, 500
+_MOST_TOLD = 3
+"""Problems in one message."""
 Inspection = Callable[[LineageStore, Path], None]
 """Refuses a lineage for what lies outside the hashes: the staged lineage, the place that it is going to have."""
 
@@ -51,10 +52,10 @@ def export_lineage(store: LineageStore, target: Path, beside: Mapping[str, bytes
     entries = store.ledger.read()
     if not entries:
         raise StoreError(f"the lineage in {store.root} has no committed generation yet: grow it with `bootstrap run`")
-    proved = _prove(store, place=str(store.root))
-    listed = list_of(store, entries, beside)
     if target.exists():
         raise StoreError(f"{target} exists; name a new file or folder")
+    proved = _prove(store, place=str(store.root))
+    listed = list_of(store, entries, beside)
     durable.make_folder(target.parent)
     if target.suffix == archive.SUFFIX:
         try:
@@ -116,7 +117,7 @@ def _proved_copy(copy: Copy, staged: LineageStore) -> tuple[list[Entry], Sequenc
     if stray := sorted(copy.listed.files.keys() - wanted - set(BESIDE)):
         raise StoreCorrupt(f"{place} holds {stray[0]!r}, which no record of the lineage names; nothing is imported")
     if not entries or entries[-1].hash != copy.listed.head or entries[-1].generation.lineage != copy.listed.lineage:
-        found = f"{entries[-1].generation.lineage} with {entries[-1].hash}" if entries else "no record"
+        found = f"{entries[-1].generation.lineage!r} with {entries[-1].hash}" if entries else "no record"
         raise StoreCorrupt(
             f"{place}: {LIST_NAME} announces lineage {copy.listed.lineage} that ends with the record "
             f"{copy.listed.head}, found {found}; nothing is imported"
@@ -139,7 +140,7 @@ def _fault(problem: IntegrityProblem, root: Path) -> str:
     where = problem.path.replace(f"{root}/", "")
     told = problem.message.replace(f"{root}/", "").partition("; restore")[0]
     line = told if told.startswith(where) else f"{where}: {told}"
-    return "".join(c if c.isprintable() else " " for c in line)[:_MOST_CHARACTERS]
+    return shown(line)
 
 
 def _compared(copy: Copy, there: LineageStore) -> Transfer:
@@ -179,12 +180,21 @@ def _check_room(copy: Copy, store: Path) -> None:
 
 @contextmanager
 def _staging(folder: Path, *, files: durable.Files) -> Iterator[None]:
-    """Hold the folder as its only writer; remove it at the end unless it has got its name by then."""
-    with lineage_lock(folder):
+    """Hold the folder as its only writer; remove it at the end unless it has got its name by then.
+
+    Raises LineageLocked while another process holds it.
+    """
+    with ExitStack() as stack:
         try:
-            yield
-        finally:
-            durable.discard(folder, files=files)
+            stack.enter_context(lineage_lock(folder))
+        except LineageLocked as error:
+            name = folder.name.removeprefix(_STAGED)
+            raise LineageLocked(
+                f"another process imports the lineage {name}: {error.owner or 'unknown'}; wait until it ends",
+                owner=error.owner,
+            ) from None
+        stack.callback(durable.discard, folder, files=files)
+        yield
 
 
 def _remove_leftovers(store: Path, *, files: durable.Files) -> None:

@@ -281,6 +281,7 @@ def test_a_bomb_is_refused_before_it_takes_room(
     for name, size, told in (
         (weights, 2**60, "free some space"),
         ("lineage.json", copies.MAX_JSON_BYTES + 1, "more than the"),
+        ("recipe.json", copies.MAX_BESIDE_BYTES + 1, "more than the"),
         (weights, -1, "greater than or equal to 0"),
         (weights, 10**400, "less than or equal to"),
     ):
@@ -305,6 +306,7 @@ def test_a_bomb_is_refused_before_it_takes_room(
         ({"lineage": "another"}, "announces lineage another"),
         ({"head": "0" * 64}, "announces lineage addition that ends with the record 000"),
         ({"extra": 1}, "announces no lineage: 'extra'"),
+        ({"head": "\x1b[2J"}, "announces no lineage: 'head'"),
     ],
 )
 def test_a_list_that_says_something_else_is_refused(
@@ -315,7 +317,9 @@ def test_a_list_that_says_something_else_is_refused(
 
 
 @pytest.mark.parametrize("name", ["lineage.json", "recipe.json", "ledger/000001.json", "manifest.json", LIST_NAME])
-@pytest.mark.parametrize("data", [b"[" * 200_000, b"{}", b"[]", b"3", b"\xff", b"", b'{"a":' * 50_000 + b"1"])
+@pytest.mark.parametrize(
+    "data", [b"[" * 200_000, b"{}", b"[]", b"3", b"\xff", b"", b'{"a":' * 50_000 + b"1", b"&a [*a]"]
+)
 def test_json_of_any_form_is_refused_in_words(
     copy: Path, name: str, data: bytes, refusal: Callable[[Path], str]
 ) -> None:

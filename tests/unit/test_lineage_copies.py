@@ -262,7 +262,7 @@ def test_two_imports_of_one_lineage_do_not_mix(here: Path, tmp_path: Path, capsy
     copy, there = exported(here, tmp_path / "a.tar"), tmp_path / "there"
     with lineage_lock(there / ".tmp-import-addition"):
         assert run("import", copy, "--store", there) == 3
-    assert "another driver writes the lineage" in capsys.readouterr().err
+    assert "another process imports the lineage addition: process " in capsys.readouterr().err
     assert run("import", copy, "--store", there) == 0
     assert os.listdir(there) == ["addition"]
 
