@@ -74,5 +74,4 @@ def test_an_imported_lineage_is_published_from_its_own_store(there: Path, capsys
     told = capsys.readouterr().err
     assert "MLflow is up to date at" in told and str(there) in told
     client = MlflowClient(tracking_uri=f"sqlite:///{there}/mlflow.db")
-    (version, _) = sorted(client.search_model_versions("name='tiny'"), key=lambda one: one.version) or (None, None)
-    assert version is not None
+    assert len(client.search_model_versions("name='tiny'")) == 2
