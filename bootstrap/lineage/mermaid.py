@@ -15,7 +15,8 @@ from bootstrap.store.ledger import Entry
 
 MOST_BOXES = 100
 """Generations that are drawn one by one."""
-MOST_ARROWS = 450
+MOST_ARROWS = 200
+"""Edges that are drawn with those of teachers, references and judges; beyond them weights' alone."""
 MOST_OUTSIDE = 20
 """Boxes of models outside the lineage."""
 _ENDS = MOST_BOXES // 4
@@ -65,7 +66,8 @@ def to_mermaid(entries: Sequence[Entry]) -> str:
     if len(arrows) > MOST_ARROWS:
         arrows = [arrow for arrow in arrows if arrow.role in _WEIGHTS]
         lines.insert(1, "%% so many edges that those of weights alone are drawn")
-    lines += [f'  {name}(["{label}"]):::outside' for label, name in outside.items()]
+    starts = {arrow.start for arrow in arrows}
+    lines += [f'  {name}(["{label}"]):::outside' for label, name in outside.items() if name in starts]
     return "\n".join([*lines, *(f"  {arrow.start} {arrow.line} {arrow.end}" for arrow in arrows), _CLASSES])
 
 

@@ -84,6 +84,7 @@ def test_mermaid_of_a_long_lineage_stays_within_the_limits_of_github(tmp_path: P
     assert len(text) < 50_000 and len(arrows(text)) < 500
     assert len(re.findall(r"^  \w+[\[(]", text, re.MULTILINE)) < 2 * mermaid.MOST_BOXES
     assert all(LINE.fullmatch(line) for line in text.splitlines())
+    assert "out0" not in text and text.startswith("%% lineage addition, 1000 generations\n%% so many edges that")
     assert f"g{champion}[" in text and "g0[" in text and "off the champion's path" in text
     drawn = len(re.findall(r"^  g\d+\[", text, re.MULTILINE))
     folded = sum(int(count) for count in re.findall(r"(\d+) (?:generations\"\]|off the)", text))
