@@ -197,6 +197,17 @@ def give_name(staged: Path, path: Path, *, files: Files = OS) -> bool:
     return True
 
 
+def discard(path: Path, *, files: Files = OS) -> None:
+    """Remove a folder under a temporary name, which readers skip, so that a killed removal leaves no more than before.
+
+    A missing one is no error. Raises StoreError.
+    """
+    assert is_temporary(path), "readers would see half of it"
+    with store_errors(path, doing="remove"), suppress(FileNotFoundError):
+        _remove(path, files=files)
+        _sync_folder(path.parent, files=files)
+
+
 def write_folder(path: Path, contents: Mapping[str, bytes], *, files: Files = OS, mode: int = WRITABLE) -> bool:
     """Create the folder `path` with the files `contents` (name -> bytes): all of them or none.
 
@@ -243,17 +254,6 @@ def remove_folder(path: Path, *, files: Files = OS) -> None:
         files.rename(path, temporary)
         _sync_folder(path.parent, files=files)
         _remove(temporary, files=files)
-
-
-def discard(path: Path, *, files: Files = OS) -> None:
-    """Remove a folder under a temporary name, which readers skip, so that a killed removal leaves no more than before.
-
-    A missing one is no error. Raises StoreError.
-    """
-    assert is_temporary(path), "readers would see half of it"
-    with store_errors(path, doing="remove"), suppress(FileNotFoundError):
-        _remove(path, files=files)
-        _sync_folder(path.parent, files=files)
 
 
 def sweep(folder: Path, *, files: Files = OS) -> int:
