@@ -1,4 +1,4 @@
-"""Ledger -> OpenLineage events, two a generation, for catalogues such as Marquez, DataHub or OpenMetadata.
+"""Ledger -> OpenLineage events, two a generation, for data catalogues such as Marquez.
 
     job       LINEAGE.gen-N, part of the job LINEAGE
     run       started and completed when the generation was; a rejected candidate has completed too
