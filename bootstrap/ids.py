@@ -24,8 +24,8 @@ from bootstrap.errors import StoreCorrupt
 _PROPOSE = "propose"
 _ROLLOUT = re.compile(rf"(?:g0\.(.+)\.)?g(\d+)\.s(\d+)\.u(\d+)\.(?:p(\d+)|{_PROPOSE})\.k(\d+)")
 _HELDOUT = re.compile(r"(greedy|sampled|final)\.(?:(.+)\.)?l(\d+)\.p\d+\.k\d+")
-_STEP = re.compile(r"step-(\d+)")
-_FOREIGN = re.compile(r"(.+)@gen-(\d+)")
+_STEP = re.compile(r"step-(\d{1,9})")
+_FOREIGN = re.compile(r"(.+)@gen-(\d{1,9})")
 
 
 def group_id(prefix: object, place: int) -> str:

@@ -1,4 +1,4 @@
-"""`bootstrap import`: copy a pretrained model into a folder that recipes start from.
+"""`bootstrap import`: copy a pretrained model into a folder that recipes start from, and tell it from a lineage.
 
     <folder>/import.json     fingerprint, source, licence, number of parameters; no dates
 
@@ -6,12 +6,38 @@ Descendants inherit that file; a recipe that starts from the folder refuses weig
 (`store/pretrained.py`). Left out: reading and checking the source (`training/sources.py`).
 """
 
+import os
 from pathlib import Path
 
+from bootstrap.cli.command import command
 from bootstrap.cli.stores import new_folder, write_new_folder
 from bootstrap.errors import RecipeError
+from bootstrap.store.archive import SUFFIX, is_copy
 from bootstrap.store.fingerprint import fingerprint_model
+from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.pretrained import IMPORT, to_file
+
+
+def lineage_at(source: str, *, folder: Path | None, licence: str | None, store: Path | None) -> Path | None:
+    """Return the place of the exported lineage that `source` names; None for a model.
+
+    Raises RecipeError where the other arguments fit only the other kind, StoreError for a file that cannot be read.
+    """
+    place = Path(source)
+    if os.path.exists(place) and is_copy(place):
+        if folder is not None or licence is not None:
+            raise RecipeError(f"{source} is a lineage; leave out DIR and --licence, and name its store with --store")
+        return place
+    if os.path.isdir(place) and LineageStore(place).exists:
+        told = command("export", "--lineage", place.name, f"{place.name}.tar", "--store", place.parent)
+        raise RecipeError(f"{source} is a lineage in a store; export it first: {told}")
+    if place.suffix == SUFFIX:
+        raise RecipeError(f"there is no file {source}; export a lineage with `bootstrap export --lineage NAME FILE`")
+    if store is not None:
+        raise RecipeError(f"{source} is a model, which no store takes; leave out --store")
+    if folder is None:
+        raise RecipeError(f"name a new folder for the model: {command('import', source, 'DIR')}")
+    return None
 
 
 def import_from(source: str, folder: Path, *, licence: str | None) -> str:

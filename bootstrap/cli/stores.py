@@ -15,7 +15,8 @@ from bootstrap.store.lineage_store import LineageStore
 def lineages(store: Path) -> list[str]:
     """Return the names of a store's lineages, sorted. Raises StoreError when the store cannot be read."""
     try:
-        return sorted(folder.name for folder in store.iterdir() if folder.is_dir() and LineageStore(folder).exists)
+        folders = [path for path in store.iterdir() if path.is_dir() and not durable.is_temporary(path)]
+        return sorted(folder.name for folder in folders if LineageStore(folder).exists)
     except FileNotFoundError:
         raise StoreError(
             f"there is no store {store.absolute()}; name another one with --store, or start with "

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bootstrap.ledger_records import Edge, LevelReport
+from bootstrap.ledger_records import Edge, Generation, LevelReport
 from bootstrap.lineage import queries
 from bootstrap.lineage.text import plain, table
 from bootstrap.store.ledger import Entry
@@ -53,10 +53,7 @@ def model_card(
     return "\n".join(
         [
             "---",
-            *_terms(pretrained),
-            "library_name: transformers",
-            "pipeline_tag: text-generation",
-            f"tags: [bootstrap, {generation.lineage}, {generation.name}]",
+            *_front_matter(entry, identity=identity, pretrained=pretrained),
             "---",
             "",
             f"# {generation.lineage}, generation {generation.number}",
@@ -93,17 +90,47 @@ def model_card(
     )
 
 
-def _terms(pretrained: Pretrained | None) -> list[str]:
-    """Return the front matter's lines on the pretrained model and its licence, foreign text as quoted YAML."""
-    if pretrained is None:
+def _front_matter(entry: Entry, *, identity: Mapping[str, Any], pretrained: Pretrained | None) -> list[str]:
+    """Return what the hub reads, as lines of YAML; foreign text is quoted."""
+    generation = entry.generation
+    tags = ", ".join(json.dumps(tag) for tag in ("bootstrap", generation.lineage, generation.name))
+    return [
+        *_licence(pretrained),
+        *_base_model(generation, identity=identity, pretrained=pretrained),
+        "library_name: transformers",
+        "pipeline_tag: text-generation",
+        f"tags: [{tags}]",
+    ]
+
+
+def _licence(pretrained: Pretrained | None) -> list[str]:
+    if pretrained is None or pretrained.licence is None:
         return []
-    base, licence = [f"base_model: {json.dumps(pretrained.name)}"], pretrained.licence
-    if licence is None:
-        return base
-    if _SPDX.fullmatch(licence):
-        return [f"license: {licence}", *base]
+    if _SPDX.fullmatch(pretrained.licence):
+        return [f"license: {pretrained.licence}"]
     # The hub's form of a licence that is not on its list.
-    return ["license: other", f"license_name: {json.dumps(licence)}", *base]
+    return ["license: other", f"license_name: {json.dumps(pretrained.licence)}"]
+
+
+def _base_model(generation: Generation, *, identity: Mapping[str, Any], pretrained: Pretrained | None) -> list[str]:
+    """Return the hub's `base_model` and `base_model_relation`.
+
+    Only a model of the hub can be one: the hub refuses a card that names a file or folder there. The relation is
+    `finetune` for trained weights, `merge` for merged ones that no training followed, and left out for a copy of the
+    base itself. An `adapter` is exported merged with its base, as whole weights, and nothing is exported `quantized`.
+    """
+    if pretrained is None or pretrained.hub_id is None:
+        return []
+    if any(edge.role == "merged" for edge in generation.edges) and not generation.compute.tokens.get("train"):
+        relation = "merge"
+    elif generation.number or identity["base"]["steps"] or any(edge.record for edge in generation.edges):
+        relation = "finetune"
+    else:
+        relation = None
+    return [
+        f"base_model: {json.dumps(pretrained.hub_id)}",
+        *([f"base_model_relation: {relation}"] if relation else ()),
+    ]
 
 
 def _by_task(title: str, tasks: Mapping[str, Sequence[LevelReport]]) -> list[str]:

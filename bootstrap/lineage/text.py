@@ -56,11 +56,12 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def plain(text: str, *, limit: int = 2000) -> str:
-    """Return `text` as one line without Markdown or HTML markup, at most `limit` characters.
+    """Return `text` as one line without Markdown or HTML markup or control characters, at most `limit` characters.
 
     Characters with a meaning become look-alikes instead of entities, because MLflow also shows the text raw in tables.
     """
-    flat = " ".join(text.replace("->", "→").split()).translate(_LOOKALIKES)
+    printable = "".join(c if c.isprintable() else " " for c in text.replace("->", "→"))
+    flat = " ".join(printable.split()).translate(_LOOKALIKES)
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
 
 

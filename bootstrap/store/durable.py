@@ -12,7 +12,7 @@ is an answer. Left out: locking (`lock.py`), hashing and naming (`artifacts.py`)
 import errno
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
@@ -22,6 +22,7 @@ TEMPORARY_PREFIX = ".tmp-"
 WRITABLE = 0o644
 READ_ONLY = 0o444
 """Mode of a file that is never written again: only the file descriptor that creates it may write."""
+_PART_BYTES = 1 << 20
 
 _REMEDIES = {
     errno.ENOSPC: "no space is left on the disk: free some space, or choose another folder with --store",
@@ -73,6 +74,20 @@ def read_if_there(path: Path) -> bytes | None:
         return path.read_bytes()
 
 
+def read_parts(path: Path) -> Iterator[bytes]:
+    """Yield the bytes of the file `path` in parts; a link is not followed. Raises StoreError."""
+    with store_errors(path, doing="read"):
+        # A pipe that takes the file's place meanwhile is not waited for.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        while True:
+            with store_errors(path, doing="read"):
+                part = file.read(_PART_BYTES)
+            if not part:
+                return
+            yield part
+
+
 def check_name(name: str, *, depth: int = 1) -> PurePosixPath:
     """Return `name` as a relative path of at most `depth` parts. Raises StoreError if it can lead elsewhere."""
     parts = name.split("/")
@@ -119,6 +134,77 @@ def create_exclusively(path: Path, data: bytes, *, files: Files = OS) -> None:
         _create(temporary, data, files=files, mode=READ_ONLY)
         files.link(temporary, path)
         files.unlink(temporary)
+        _sync_folder(path.parent, files=files)
+
+
+def create_from(path: Path, parts: Iterable[bytes], *, files: Files = OS) -> None:
+    """Create the file `path` from its consecutive parts, never torn; they may be more than memory holds.
+
+    Raises FileExistsError if it exists, else StoreError, and what `parts` raises.
+    """
+    temporary = _temporary(path)
+    with store_errors(path), _discarded_on_failure(temporary, files=files):
+        _create_from(temporary, parts, files=files, mode=WRITABLE)
+        files.link(temporary, path)
+        files.unlink(temporary)
+        _sync_folder(path.parent, files=files)
+
+
+def temporary_folder(path: Path, *, files: Files = OS) -> Path:
+    """Return a new folder beside `path` under a name that readers skip, for `fill_folder`. Raises StoreError."""
+    temporary = _temporary(path)
+    with store_errors(path):
+        files.mkdir(temporary)
+    return temporary
+
+
+def fill_folder(path: Path, contents: Iterable[tuple[str, Iterable[bytes]]], *, files: Files = OS) -> None:
+    """Create read-only files below the folder `path`, each from its parts: (name of at most four parts, parts).
+
+    All of them are durable once this returns, and some are there before: the folder has a temporary name, which readers
+    skip, until `give_name`. Raises StoreError, and what `contents` raises.
+    """
+    assert is_temporary(path), "readers would see half of it"
+    folders = {path}
+    with store_errors(path):
+        for name, parts in contents:
+            target = path / check_name(name, depth=4)
+            missing = [folder for folder in target.parents if folder.is_relative_to(path) and folder not in folders]
+            try:
+                for folder in reversed(missing):
+                    files.mkdir(folder)
+                    folders.add(folder)
+                _create_from(target, parts, files=files, mode=READ_ONLY)
+            except FileExistsError:
+                raise StoreError(f"{target} is written twice; make the copy again") from None
+        for folder in sorted(folders, reverse=True):
+            _sync_folder(folder, files=files)
+
+
+def give_name(staged: Path, path: Path, *, files: Files = OS) -> bool:
+    """Rename the folder `staged` to `path` beside it, durable once this returns.
+
+    Returns False, changing nothing, if a file or a non-empty folder is there. Raises StoreError.
+    """
+    with store_errors(path):
+        try:
+            files.rename(staged, path)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+            return False
+        _sync_folder(path.parent, files=files)
+    return True
+
+
+def discard(path: Path, *, files: Files = OS) -> None:
+    """Remove a folder under a temporary name, which readers skip, so that a killed removal leaves no more than before.
+
+    A missing one is no error. Raises StoreError.
+    """
+    assert is_temporary(path), "readers would see half of it"
+    with store_errors(path, doing="remove"), suppress(FileNotFoundError):
+        _remove(path, files=files)
         _sync_folder(path.parent, files=files)
 
 
@@ -207,11 +293,16 @@ def _temporary(path: Path) -> Path:
 
 def _create(path: Path, data: bytes, *, files: Files, mode: int) -> None:
     """Create `path` with `data`, synced; the folder is not synced. On failure a part may stay."""
+    _create_from(path, (data,), files=files, mode=mode)
+
+
+def _create_from(path: Path, parts: Iterable[bytes], *, files: Files, mode: int) -> None:
     descriptor = files.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[files.write(descriptor, rest) :]
+        for part in parts:
+            rest = memoryview(part)
+            while rest:
+                rest = rest[files.write(descriptor, rest) :]
         files.fsync(descriptor)
     finally:
         files.close(descriptor)

@@ -171,6 +171,7 @@ def _load(path: Path, previous: str | None) -> Entry:
         noted = Annotations.model_validate(schema.annotations(annotations, payload=payload))
         if path.name != f"{generation.number:06d}.json":
             raise ValueError(f"it holds generation {generation.number}")
-    except ValueError as error:
+    except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
+        # A stranger's record may have any form below a right hash.
         raise StoreCorrupt(f"{path} is corrupt: {error}; {_REMEDY}") from error
     return Entry(generation=generation, annotations=noted, hash=computed, previous=link)

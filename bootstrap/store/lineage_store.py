@@ -24,7 +24,7 @@ from bootstrap.errors import LineageMismatch, StoreCorrupt, StoreError
 from bootstrap.ledger_records import ArtifactRef
 from bootstrap.records import Record
 from bootstrap.store import durable
-from bootstrap.store.artifacts import Artifact, corrupt, find_artifact, load_artifact, put_artifact
+from bootstrap.store.artifacts import MANIFEST_NAME, Artifact, corrupt, find_artifact, load_artifact, put_artifact
 from bootstrap.store.ledger import Ledger
 
 HEADER_NAME = "lineage.json"
@@ -190,7 +190,7 @@ class LineageStore:
         artifact = load_artifact(path)
         if artifact.digest != ref.digest or artifact.id != ref.id:
             raise corrupt(
-                path,
+                path / MANIFEST_NAME,
                 f"expected the artifact {ref.id} with digest {ref.digest}, found {artifact.id} with {artifact.digest}",
             )
         return artifact

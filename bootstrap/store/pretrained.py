@@ -8,6 +8,7 @@ foreign text: single lines of bounded length. Left out: what a licence permits.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ IMPORT = "import.json"
 EXPORTED = "exported"
 MAX_CHARACTERS = 200
 """Longest text that is taken from the file."""
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +35,11 @@ class Pretrained:
     """In words, with revision or hash: `hub owner/name@0123abc`."""
     licence: str | None
     """As named by the source or by the importing person; None if neither named one."""
+
+    @property
+    def hub_id(self) -> str | None:
+        """`owner/name` of a model of the hub; None for a file or folder."""
+        return self.name if self.source.startswith("hub ") and _HUB_ID.fullmatch(self.name) else None
 
 
 def pretrained_of(artifact: Artifact) -> Pretrained | None:

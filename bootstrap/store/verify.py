@@ -122,10 +122,12 @@ class _Verification:
                 f"the record belongs to lineage {generation.lineage} with recipe {generation.recipe_digest}, "
                 f"the folder to {header.lineage} with {header.digest}",
             )
+        if not 0 <= generation.champion <= generation.number:
+            self._problem(record, f"its champion is generation {generation.champion}, which is not earlier")
         for edge in generation.edges:
             if edge.generation is None:
                 self._origin(record, edge)
-            elif edge.generation >= generation.number:
+            elif not 0 <= edge.generation < generation.number:
                 self._problem(record, f"its {edge.role} edge names generation {edge.generation}, which is not earlier")
             elif edge.role != "data" and edge.fingerprint != (
                 found := self.fingerprints.get(edge.generation, edge.fingerprint)
@@ -149,7 +151,9 @@ class _Verification:
         if edge.record is None or edge.external is None:
             return
         named = ForeignGeneration.parse(edge.external)
-        origin = None if named is None else LineageStore(self.store.root.parent / named.lineage)
+        # A stranger's record may name any path; a lineage's name is that of a folder beside this one.
+        plain = named is not None and Path(named.lineage).name == named.lineage and named.lineage not in (".", "..")
+        origin = LineageStore(self.store.root.parent / named.lineage) if named is not None and plain else None
         if named is None or origin is None or not origin.exists:
             self.unproven.append(f"{edge.external} is not in this store, so the origin of the weights is unproven")
             return

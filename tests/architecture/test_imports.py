@@ -65,6 +65,7 @@ FENCES = {
     "reasoning_gym": ("gym_items", "prompts.gym", "scoring.gym_sandboxed"),
     "ray": ("cluster",),
     "mlflow": ("lineage",),
+    "openlineage": ("lineage.openlineage",),
     "typer": ("cli",),
     "rich": ("cli",),
     "bootstrap.sandbox": ("sandbox", "scoring", "bench.sandbox"),

@@ -99,7 +99,7 @@ def test_foreign_text_is_one_bounded_line_and_adds_nothing_to_the_card(lineage) 
     card = model_card(entry, identity=store.header().identity, pretrained=found)
     front = front_matter(card)
     assert front["license"] == "other" and front["license_name"] == found.licence
-    assert front["base_model"] == found.name
+    assert "base_model" not in front, "a folder is no model of the hub"
     assert "\n# Buy" not in card and "<img" not in card.split("---\n", 2)[2]
 
 
@@ -109,7 +109,7 @@ def test_export_names_licence_and_base_model_in_the_card_of_a_descendant(lineage
     asked = ["--store", str(store.root.parent), "--lineage", "addition"]
     assert main(["export", "gen-1", str(tmp_path / "out"), *asked]) == 0
     front = front_matter((tmp_path / "out" / "README.md").read_text())
-    assert front["base_model"] == "someone/small"
+    assert (front["base_model"], front["base_model_relation"]) == ("someone/small", "finetune")
     assert front.get("license") == licence
     facts = json.loads((tmp_path / "out" / IMPORT).read_text())
     assert facts == {

@@ -1,0 +1,93 @@
+"""`bootstrap import FILE`: take a whole lineage into a store, without running any of its code.
+
+Its recipe is read as settings: no plug-in that it names is imported, and no file or address is opened. Left out: the
+proof by hashes (`store/transfer.py`).
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bootstrap.canonical import canonical_json
+from bootstrap.cli.command import command
+from bootstrap.cli.commands.options import DEFAULT_STORE
+from bootstrap.cli.remembered import FILE_NAME
+from bootstrap.config.load import is_remembered, load_recipe
+from bootstrap.errors import RecipeError, StoreCorrupt
+from bootstrap.lineage.text import plain
+from bootstrap.store import durable
+from bootstrap.store.copies import shown
+from bootstrap.store.lineage_store import HEADER_NAME, LineageStore
+from bootstrap.store.transfer import import_lineage
+
+_OUTSIDE = {"uses": "the code", "url": "the server", "path": "the files in"}
+"""Setting -> what it names."""
+
+
+def import_whole(place: Path, store: Path) -> str:
+    """Make the lineage in the tar file or folder `place` one of the folder `store`; return what to print.
+
+    Raises StoreError and StoreCorrupt as `import_lineage`.
+    """
+    done = import_lineage(place, store, _inspect)
+    name, where = done.listed.lineage, () if store == DEFAULT_STORE else ("--store", store)
+    if not done.is_new:
+        return (
+            f"lineage {name}: the store {store} holds these {done.num_generations} generations already; nothing is "
+            f"changed\nlast record: {done.listed.head}"
+        )
+    recipe = store / name / FILE_NAME
+    lines = [
+        f"lineage {name}: {done.num_generations} generations, {len(done.listed.files)} files in {store / name}; every "
+        "hash verified, none of its code run",
+        f"last record: {done.listed.head}",
+        *(f"not proved: {plain(sentence)}" for sentence in done.unproven),
+        f"look at it with: {command('lineage', '--lineage', name, *where)}",
+    ]
+    if recipe.is_file():
+        foreign = dict.fromkeys(_foreign(json.loads(durable.read_file(recipe))["recipe"]))
+        lines += [f"a run of its recipe would use {what}" for what in foreign]
+        lines.append(f"go on with it after reading the recipe: {command('run', recipe, *where)}")
+    return "\n".join(lines)
+
+
+def _inspect(staged: LineageStore, target: Path) -> None:
+    """Refuse a header and a recipe that do not belong together; let the recipe's relative paths start at `target`."""
+    header = staged.header()
+    match header.identity:
+        case {"task": {"type": str()}, "base": {"model": {"type": str()}, "steps": list()}, "generations": dict()}:
+            pass
+        case _:
+            raise StoreCorrupt(f"{HEADER_NAME} holds no recipe's settings; nothing is imported")
+    path = staged.root / FILE_NAME
+    if not path.is_file():
+        return
+    try:
+        # JSON first: the reader of recipes also takes YAML, whose references can mean more than there is memory for.
+        stored = json.loads(durable.read_file(path))
+        if not is_remembered(path):
+            raise RecipeError("it is no recipe that a lineage remembers")
+        recipe = load_recipe(path, check_folders=False)
+    except (ValueError, RecursionError) as error:
+        told = shown(str(error).replace(f"{staged.root}/", ""))
+        raise StoreCorrupt(f"{FILE_NAME} cannot be read: {told}; nothing is imported") from None
+    if (recipe.name, recipe.digest()) != (header.lineage, header.digest):
+        raise StoreCorrupt(
+            f"{FILE_NAME} is the recipe of lineage {recipe.name} with the digest {recipe.digest()}, expected "
+            f"{header.lineage} with {header.digest}; nothing is imported"
+        )
+    durable.write_file(path, canonical_json({**stored, "folder": str(target)}))
+
+
+def _foreign(stored: Any) -> Iterator[str]:
+    """Yield what a recipe names outside itself: code that a run imports, servers that it asks, files that it reads."""
+    match stored:
+        case dict():
+            for name, value in stored.items():
+                if name in _OUTSIDE and isinstance(value, str):
+                    yield f"{_OUTSIDE[name]} {plain(value, limit=200)}"
+                yield from _foreign(value)
+        case list():
+            for value in stored:
+                yield from _foreign(value)

@@ -1,0 +1,59 @@
+"""Ledger -> the lineage as one JSON document with a schema version, for other programs.
+
+    {"format": "bootstrap lineage graph", "schema_version": 1, "lineage", "recipe_digest", "head", "champion",
+     "champion_path": [number], "recipe": {...},
+     "generations": [{"name", "number", "parents", ..., "record": hash}], the fields of `bootstrap show --json`
+     "edges": [{"from": number or null, "source": name, "to": number, "role", "fingerprint", "record"}]}
+
+`from` is null for a model outside the lineage, whose name is `source`. A field that goes or changes its meaning raises
+the version; a new one does not. Left out: what the lineage page shows beside this (`graph.py`).
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bootstrap.lineage import queries
+from bootstrap.store.ledger import Entry
+
+SCHEMA_VERSION = 1
+
+
+def to_json(entries: Sequence[Entry], *, identity: Mapping[str, Any]) -> str:
+    """Return the lineage as JSON text in ASCII, keys sorted; the same ledger gives the same text.
+
+    `entries`: at least one; `identity`: the recipe's, from the lineage's header.
+    """
+    last = entries[-1]
+    document = {
+        "format": "bootstrap lineage graph",
+        "schema_version": SCHEMA_VERSION,
+        "lineage": last.generation.lineage,
+        "recipe_digest": last.generation.recipe_digest,
+        "recipe": identity,
+        "head": last.hash,
+        "champion": last.generation.champion,
+        "champion_path": queries.champion_path(entries),
+        "generations": [_node(entries, entry) for entry in entries],
+        "edges": [
+            {
+                "from": edge.generation,
+                "source": queries.source(edge),
+                "to": entry.generation.number,
+                "role": edge.role,
+                "fingerprint": edge.fingerprint,
+                "record": edge.record,
+            }
+            for entry in entries
+            for edge in entry.generation.edges
+        ],
+    }
+    return json.dumps(document, sort_keys=True, indent=1)
+
+
+def _node(entries: Sequence[Entry], entry: Entry) -> dict[str, Any]:
+    node = queries.show(entries, entry.generation.name)
+    # Edges stand once, for the whole lineage; of the pretrained model only the files beside the weights tell.
+    for elsewhere in ("edges", "pretrained"):
+        del node[elsewhere]
+    return node
