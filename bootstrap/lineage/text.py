@@ -64,6 +64,12 @@ def plain(text: str, *, limit: int = 2000) -> str:
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
 
 
+def one_line(text: str, *, limit: int = 300) -> str:
+    """Return foreign text as one bounded line for a terminal, control characters escaped."""
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[: limit + 1])
+    return shown if len(shown) <= limit else f"{shown[: limit - 1]}…"
+
+
 def mlflow_key(name: str) -> str:
     """Return `name` with only characters that MLflow allows in the keys of params, metrics and tags."""
     return re.sub(r"[^\w./ -]", "_", name)
