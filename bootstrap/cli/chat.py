@@ -15,6 +15,7 @@ from bootstrap.cli import render
 from bootstrap.cli.remembered import recall_recipe
 from bootstrap.errors import RecipeError
 from bootstrap.lineage import queries
+from bootstrap.lineage.text import visible
 from bootstrap.records import Finish, Prompt, Rollout, Split, Verdict
 from bootstrap.stages.asking import Judge, Respondent, as_prompt, sampling_of
 from bootstrap.store.lineage_store import LineageStore
@@ -29,6 +30,8 @@ class Chat:
         """Load the generations called `names`. Raises RecipeError, WeightsFreed, StoreCorrupt."""
         entries = store.ledger.read()
         asked = [queries.find(entries, name).generation for name in names]
+        if len({one.number for one in asked}) < len(asked):
+            raise RecipeError(f"{names[0]} and {names[1]} are both {asked[0].name}; name another one after --against")
         self.recipe = recall_recipe(store)
         levels = [row.level for row in asked[0].report.levels]
         headline = queries.headline(asked[0])
@@ -157,7 +160,7 @@ def _print_head(found: Chat, *, typed: bool) -> None:
     render.say(f"lineage {found.lineage}: {names}; {drawn}, as in the evaluation")
     forms = {respondent.how.form: respondent.how for respondent in found.respondents}
     for form, how in forms.items():
-        render.say(f"prompt format: {visible(form)!s}")
+        render.say(f"prompt format: {visible(form)}")
         if how.alphabet:
             render.say(f"characters:    {visible(' '.join(how.alphabet))}")
         ends = [repr(text) for text in (how.end, *how.stops) if text]
@@ -199,8 +202,3 @@ def _verdict(one: dict[str, Any]) -> str:
 def _length(one: dict[str, Any]) -> str:
     cut = ", cut at the limit" if Finish(one["finish"]).is_truncated else ""
     return f"{one['tokens']}{cut}"
-
-
-def visible(text: str) -> str:
-    """Return a text with line ends kept and every other control character escaped."""
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from bootstrap.lineage.text import visible
+
 
 @dataclass(frozen=True, kw_only=True)
 class Usage:
@@ -58,7 +60,8 @@ def program(usage: Usage) -> str:
         framed = [f"text = {text}", 'tokens = tokenizer(text, return_tensors="pt")']
     else:
         messages = [*map(dict, usage.messages)]
-        arguments = "".join(f", {name}={value!r}" for name, value in usage.template_arguments.items())
+        # Names are foreign too, so none is written as a keyword.
+        arguments = f", **{dict(usage.template_arguments)!r}" if usage.template_arguments else ""
         after = f" + {_said(usage.after)}" if usage.after else ""
         framed = [
             f'messages = [*{messages!r}, {{"role": "user", "content": prompt}}]',
@@ -92,8 +95,9 @@ def _said(text: str) -> str:
 
 def _block(text: str, language: str = "text") -> list[str]:
     """Return a code block whose fence is longer than any row of backticks in the text."""
-    fence = _fence(text, least=3)
-    return [f"{fence}{language}", *text.splitlines(), fence]
+    shown = visible(text)
+    fence = _fence(shown, least=3)
+    return [f"{fence}{language}", *shown.split("\n"), fence]
 
 
 def _inline(text: str) -> str:

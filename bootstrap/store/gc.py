@@ -25,6 +25,7 @@ from bootstrap.store.lineage_store import LineageStore
 ROLES = ("weights", "base")
 """Roles of weights among a generation's artifacts."""
 KIND = "weights"
+OUTSIDE = "a link leads out of the lineage"
 STEP, RESULT = "step", "result.json"
 
 
@@ -80,6 +81,8 @@ def weights_of_lineage(store: LineageStore, entries: Sequence[Entry], kept: Mapp
             reasons = [] if folder.name in finished else ["unfinished work"]
         size = sum(os.path.getsize(folder / name) for name in _there(artifact))
         numbers = tuple(named.get(path, ()))
+        if not _lies_inside(store, artifact):
+            reasons = [*reasons, OUTSIDE]
         found.append(Held(artifact=artifact, generations=numbers, size=size, kept="; ".join(dict.fromkeys(reasons))))
     return sorted(found, key=lambda held: (held.generations or (len(entries),), held.artifact.path.name))
 
@@ -105,7 +108,7 @@ def restore(held: Sequence[Held], folder: Path, *, files: durable.Files = durabl
 
     Each file is proven by its SHA-256. Raises StoreError.
     """
-    freed = [one for one in held if one.is_freed]
+    freed = [one for one in held if one.is_freed and OUTSIDE not in one.kept]
     with durable.store_errors(folder, doing="read"):
         found = [path for pattern in ("*", "artifacts/*/*") for path in sorted(folder.glob(pattern))]
         sized = {path: path.stat().st_size for path in found if path.name in WEIGHTS and path.is_file()}
@@ -158,6 +161,13 @@ def _there(artifact: Artifact) -> tuple[str, ...]:
     """Return the names of an artifact's weights on disk."""
     gone = (artifact.freed or _NOTHING).files
     return tuple(name for name in sorted(artifact.files) if can_be_freed(name) and name not in gone)
+
+
+def _lies_inside(store: LineageStore, artifact: Artifact) -> bool:
+    """Whether an artifact and its files lie where they seem to: a store may be somebody else's, with links in it."""
+    root = store.root.resolve()
+    places = [artifact.path, *(artifact.path / name for name in artifact.files)]
+    return root.parent == store.root.parent.resolve() and all(place.resolve().is_relative_to(root) for place in places)
 
 
 def _finished(store: LineageStore, committed: int) -> Collection[str]:

@@ -70,6 +70,8 @@ def _with_choices(framing: Framing, files: Mapping[str, bytes]) -> str:
 
 def _defaults(arguments: Mapping[str, Any]) -> Iterator[str]:
     for name, value in arguments.items():
+        if not name.isidentifier():
+            continue
         # The line end after a block is dropped, so that the template begins a line as before.
         yield f"{{% if {name} is not defined %}}{{% set {name} = {_json(value)} %}}{{% endif %}}\n"
 

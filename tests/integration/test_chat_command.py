@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from bootstrap.canonical import canonical_json
 from bootstrap.cli.main import main
 from bootstrap.cli.remembered import remember_recipe
 from bootstrap.lineage import samples
-from bootstrap.store import durable
+from bootstrap.store import durable, gc
 from bootstrap.store.lineage_store import LineageStore
 
 pytestmark = [pytest.mark.torch, pytest.mark.training]
@@ -126,14 +127,10 @@ def test_a_plug_in_of_a_stored_recipe_is_not_imported(
 
 
 def test_freed_weights_are_named(store: LineageStore, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    import shutil
-
     root = tmp_path / "runs" / "tiny"
     shutil.copytree(store.root, root)
     entries = store.ledger.read()
     number = 1 - entries[-1].generation.champion
-    from bootstrap.store import gc
-
     held = gc.weights_of_lineage(LineageStore(root), entries, {})
     gc.free(LineageStore(root), [one for one in held if one.generations == (number,)])
     assert main(["chat", str(number), "--prompt", "a=", "--store", str(root.parent)]) == 3

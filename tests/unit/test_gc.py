@@ -325,6 +325,19 @@ def test_a_guard_that_returns_to_an_earlier_champion_keeps_it(committed: list[Ge
     assert 3 not in needed(SETTINGS, committed)
 
 
+@pytest.mark.parametrize("link", ["the folder", "a file", "the lineage"])
+def test_links_that_lead_out_of_a_lineage_are_not_followed(store: LineageStore, tmp_path: Path, link: str) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    folder = weights(store, 1)
+    place = {"the folder": folder, "a file": folder / MODEL_WEIGHTS, "the lineage": store.root}[link]
+    place.rename(elsewhere)
+    place.symlink_to(elsewhere)
+    before = {path: path.read_bytes() for path in (elsewhere, *elsewhere.rglob("*")) if path.is_file()}
+    assert before
+    run(store, "gc", "--keep", "champion", "--yes")
+    assert {path: path.read_bytes() for path in (elsewhere, *elsewhere.rglob("*")) if path.is_file()} == before
+
+
 def test_an_artifact_cannot_bring_its_own_mark(store: LineageStore) -> None:
     with pytest.raises(StoreError, match=FILE_NAME):
         store.put("weights", {"x": 1}, {FILE_NAME: b"{}"})

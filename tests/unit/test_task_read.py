@@ -15,8 +15,8 @@ from bootstrap.records import Split
 SETTINGS: TypeAdapter[Any] = TypeAdapter(Task)
 TASKS = {
     "addition": {"type": "addition"},
-    "copy": {"type": "copy", "alphabet": "abc"},
-    "reversal": {"type": "reversal", "alphabet": "abc"},
+    "copy": {"type": "copy", "alphabet": "abc", "heldout_fraction": 0.5},
+    "reversal": {"type": "reversal", "alphabet": "abc", "heldout_fraction": 0.5},
     "functions": {"type": "functions"},
     "programs": {"type": "programs", "base_level": 2, "width": 2},
     "working": {"type": "working"},
@@ -25,8 +25,8 @@ TASKS = {
         "base_level": 2,
         "parts": {
             "sums": {"task": {"type": "addition"}},
-            "back": {"task": {"type": "reversal", "alphabet": "abc"}, "before": "b"},
-            "same": {"task": {"type": "copy", "alphabet": "abc"}, "before": "bb>"},
+            "back": {"task": {"type": "reversal", "alphabet": "abc", "heldout_fraction": 0.5}, "before": "b"},
+            "same": {"task": {"type": "copy", "alphabet": "abc", "heldout_fraction": 0.5}, "before": "bb>"},
         },
     },
 }
@@ -82,13 +82,10 @@ def test_rows_that_are_left_out_are_not_read(tmp_path: Path) -> None:
     assert found.read(prompt.text) is None
 
 
-def test_a_gyms_held_out_prompts_are_read(tmp_path: Path) -> None:
-    settings = {
-        "type": "reasoning_gym",
-        "datasets": [{"name": "chain_sum", "levels": [{"min_terms": 2, "max_terms": 2}]}],
-        "max_prompt_length": 200,
-    }
-    found = task(settings)
+def test_a_gyms_held_out_prompts_are_read() -> None:
+    levels = [{"min_word_len": n, "max_word_len": n} for n in (3, 4)]
+    spelling = {"name": "spell_backward", "levels": levels, "keep": r": (\w+)$", "before": "s", "after": "="}
+    found = task({"type": "reasoning_gym", "datasets": [spelling]})
     [prompt] = found.heldout(own_level(found, 1), 1)
     assert found.read(prompt.text) == prompt
-    assert found.read("1 + 1 = ?") is None
+    assert found.read("s1=") is None
