@@ -70,7 +70,7 @@ def put_weights_back(stores: Sequence[LineageStore], folder: Path) -> None:
                 back += 1
                 render.say(f"lineage {store.root.name}: the weights of {one.name} are back")
     if not back:
-        raise RecipeError(f"{folder} holds no weights that were freed; name an exported model, or a lineage's folder")
+        raise RecipeError(f"{folder} holds no weights that were freed; name an exported model, a lineage or a store")
 
 
 def kept_by(keep: str, entries: Sequence[Entry]) -> dict[int, str]:
@@ -145,7 +145,7 @@ def _print(store: LineageStore, found: Sequence[Held]) -> None:
     render.say(f"lineage {name}: {_size(sum(one.size for one in going))} of {_size(total)} can be freed")
     again = next((one.generations[0] for one in going if one.generations), None)
     if again is not None:
-        render.say(f"what makes them again: {command('reproduce', f'gen-{again}', '--lineage', name)}")
+        render.say(f"what makes them again: {command('reproduce', f'gen-{again}', '--lineage', name, '--into', 'DIR')}")
 
 
 def _is_agreed(going: Sequence[Held]) -> bool:

@@ -74,6 +74,6 @@ def freed_error(mark: Freed) -> WeightsFreed:
     which = f"gen-{mark.generations[0]}" if mark.generations else "GENERATION"
     return WeightsFreed(
         f"the weights of {mark.names} of lineage {mark.lineage} were freed by `bootstrap gc` ({mark.when}); put a copy "
-        f"back with `bootstrap gc --restore DIR`, or make them again with `bootstrap reproduce {which} --lineage "
-        f"{mark.lineage}`"
+        f"back with `bootstrap gc --restore DIR`, or first make them again with `bootstrap reproduce {which} --lineage "
+        f"{mark.lineage} --into DIR`"
     )

@@ -25,6 +25,8 @@ from bootstrap.store.lineage_store import LineageStore
 ROLES = ("weights", "base")
 """Roles of weights among a generation's artifacts."""
 KIND = "weights"
+PLACES = ("*", "artifacts/*/*", "*/artifacts/*/*")
+"""Of weights in a model's folder, in a lineage, and in a store."""
 OUTSIDE = "a link leads out of the lineage"
 STEP, RESULT = "step", "result.json"
 
@@ -104,13 +106,13 @@ def free(store: LineageStore, held: Sequence[Held], *, files: durable.Files = du
 
 
 def restore(held: Sequence[Held], folder: Path, *, files: durable.Files = durable.OS) -> list[Held]:
-    """Put back the freed weights that lie in a folder, a model's or a lineage's, and return them.
+    """Put back the freed weights that lie in a folder, a model's, a lineage's or a store's, and return them.
 
     Each file is proven by its SHA-256. Raises StoreError.
     """
     freed = [one for one in held if one.is_freed and OUTSIDE not in one.kept]
     with durable.store_errors(folder, doing="read"):
-        found = [path for pattern in ("*", "artifacts/*/*") for path in sorted(folder.glob(pattern))]
+        found = [path for pattern in PLACES for path in sorted(folder.glob(pattern))]
         sized = {path: path.stat().st_size for path in found if path.name in WEIGHTS and path.is_file()}
     back = []
     for one in freed:

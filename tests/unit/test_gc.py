@@ -124,7 +124,7 @@ def test_what_needs_freed_weights_is_told_how_to_get_them(
     run(store, "export", "gen-3", tmp_path / "out", code=3)
     message = capsys.readouterr().err
     assert "gen-3 of lineage addition were freed by `bootstrap gc`" in message
-    assert "bootstrap reproduce gen-3 --lineage addition" in message and "bootstrap gc --restore" in message
+    assert "bootstrap reproduce gen-3 --lineage addition --into DIR" in message and "bootstrap gc --restore" in message
     ref = store.ledger.read()[3].generation.artifacts["weights"]
     with pytest.raises(WeightsFreed):
         store.artifact(ref).read_all()
@@ -145,18 +145,19 @@ def test_show_and_lineage_go_on_with_freed_weights(store: LineageStore, capsys: 
     assert rows[7]["weights"]["bytes"] == (weights(store, 7) / MODEL_WEIGHTS).stat().st_size
 
 
+@pytest.mark.parametrize("where", ["copy", "copy/addition"])
 def test_freed_weights_come_back_from_an_exported_model_and_from_a_copy(
-    store: LineageStore, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    store: LineageStore, capsys: pytest.CaptureFixture[str], tmp_path: Path, where: str
 ) -> None:
     run(store, "export", "gen-3", tmp_path / "model")
     data = {number: (weights(store, number) / MODEL_WEIGHTS).read_bytes() for number in (3, 4)}
-    copy = tmp_path / "copy" / "artifacts" / "weights-x"
+    copy = tmp_path / "copy" / "addition" / "artifacts" / "weights-x"
     copy.mkdir(parents=True)
     (copy / MODEL_WEIGHTS).write_bytes(data[4])
     run(store, "gc", "--keep", "champion,last=2", "--yes")
     run(store, "gc", "--restore", tmp_path / "model")
     assert freed(store) == [1, 2, 4, 5]
-    run(store, "gc", "--restore", tmp_path / "copy")
+    run(store, "gc", "--restore", tmp_path / where)
     assert freed(store) == [1, 2, 5]
     assert all((weights(store, n) / MODEL_WEIGHTS).read_bytes() == found for n, found in data.items())
     assert not (weights(store, 3) / FILE_NAME).exists()
