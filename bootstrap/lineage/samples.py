@@ -57,13 +57,15 @@ def heldout(store: LineageStore, generation: Generation, *, count: int) -> list[
 
 
 def _heldout(store: LineageStore, generation: Generation) -> list[dict[str, Any]]:
+    """Return the kept answers of a generation's evaluation, without those to tasks of the panel."""
     ref = generation.artifacts.get("evaluation")
-    return [] if ref is None else _rows(store.artifact(ref), "samples.parquet")
+    rows = [] if ref is None else _rows(store.artifact(ref), "samples.parquet")
+    return [row for row in rows if (asked := HeldoutId.of_answer(row["rollout"])) is None or not asked.task]
 
 
 def _is_greedy(rollout: str) -> bool:
-    found = HeldoutId.of_answer(rollout)
-    return found is not None and found.asking is Asking.GREEDY and not found.task
+    asked = HeldoutId.of_answer(rollout)
+    return asked is not None and asked.asking is Asking.GREEDY
 
 
 def pick(rows: Sequence[dict[str, Any]], *, count: int) -> list[dict[str, Any]]:

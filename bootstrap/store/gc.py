@@ -134,6 +134,8 @@ def restore(held: Sequence[Held], folder: Path, *, files: durable.Files = durabl
 class Size:
     """The weights of one generation on disk."""
 
+    folder: str
+    """Its artifact's, relative to the lineage's: generations may share it."""
     bytes: int
     is_freed: bool
 
@@ -152,7 +154,8 @@ def sizes(store: LineageStore, entries: Sequence[Entry]) -> dict[int, Size]:
         there = [folder / name for name in WEIGHTS]
         with durable.store_errors(folder, doing="read"):
             size = sum(path.stat().st_size for path in there if path.is_file())
-            found[node.number] = Size(bytes=size, is_freed=not size and (folder / FILE_NAME).is_file())
+            is_freed = not size and (folder / FILE_NAME).is_file()
+        found[node.number] = Size(folder=ref.path, bytes=size, is_freed=is_freed)
     return found
 
 
