@@ -71,7 +71,7 @@ def program(usage: Usage) -> str:
         ]
     limits = f"max_new_tokens={usage.max_new_tokens}, do_sample=False"
     limits += f", min_new_tokens={usage.min_new_tokens}" if usage.min_new_tokens else ""
-    limits += f", stop_strings={list(usage.stop)!r}, tokenizer=tokenizer" if usage.stop else ""
+    # Not `stop_strings`, which transformers refuses for tokenizers of few characters.
     cut = [f"for stop in {list(usage.stop)!r}:", "    answer = answer.partition(stop)[0]"] if usage.stop else []
     return "\n".join(
         [

@@ -3,7 +3,8 @@
     folder as trained                           folder as served
     plain prompts, the tokenizer's own tokens   a chat template that writes them around the last user's message
     chat template, system, examples, prefill    the same template, with these before and after the messages
-    stop texts, shortest answer                 generation_config.json
+    stop texts, shortest answer                 generation_config.json (no stop texts for a character tokenizer, whose
+                                                vocabulary transformers' search for them refuses)
 
 So any server that reads a chat template asks the model as in its training. Left out: a text in a message that spells a
 control token, which other programs read as that token, and longer conversations with a model of plain prompts.
@@ -15,7 +16,7 @@ from typing import Any
 
 from bootstrap.canonical import json_file
 from bootstrap.records import Sampling
-from bootstrap.training.asked import tokens_around
+from bootstrap.training.asked import how_asked, tokens_around
 from bootstrap.training.chat import TEMPLATE, Framing, framing_of, template_of
 from bootstrap.training.choices import PROMPTING
 
@@ -78,6 +79,7 @@ def _defaults(arguments: Mapping[str, Any]) -> Iterator[str]:
 
 def _generation(framing: Framing, files: Mapping[str, bytes], sampling: Sampling) -> bytes:
     found = json.loads(files.get(GENERATION, b"{}"))
+    stop = framing.choices.stop if not how_asked(files).alphabet else ()
     own = {
         "do_sample": sampling.temperature > 0,
         "temperature": sampling.temperature or None,
@@ -85,7 +87,7 @@ def _generation(framing: Framing, files: Mapping[str, bytes], sampling: Sampling
         "top_p": sampling.top_p if sampling.temperature else None,
         "max_new_tokens": sampling.max_new_tokens,
         "min_new_tokens": framing.choices.min_new_tokens or None,
-        "stop_strings": list(framing.choices.stop) or None,
+        "stop_strings": list(stop) or None,
     }
     return json_file({**found, **own}, indent=2)
 

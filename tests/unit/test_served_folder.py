@@ -96,7 +96,12 @@ def test_sampling_stops_and_limits_become_the_generation_configuration() -> None
     files = plain(stop=["\n\n"], min_new_tokens=2)
     found = json.loads(served(files, sampling=GREEDY)[GENERATION])
     assert (found["do_sample"], found["max_new_tokens"]) == (False, 12)
-    assert (found["stop_strings"], found["min_new_tokens"]) == (["\n\n"], 2)
+    assert (found["stop_strings"], found["min_new_tokens"]) == (None, 2), "of a character tokenizer"
+    words = {f"word{number}": 4 + number for number in range(500)}
+    tokenizer = json.loads(files["tokenizer.json"])
+    tokenizer["model"]["vocab"] |= words
+    found = json.loads(served({**files, "tokenizer.json": json.dumps(tokenizer).encode()}, sampling=GREEDY)[GENERATION])
+    assert found["stop_strings"] == ["\n\n"]
     assert found["eos_token_id"] == json.loads(files[GENERATION])["eos_token_id"]
     sampled = Sampling(temperature=0.7, max_new_tokens=12, top_k=5, top_p=0.9)
     found = json.loads(served(files, sampling=sampled)[GENERATION])
