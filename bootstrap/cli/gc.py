@@ -145,7 +145,8 @@ def _print(store: LineageStore, found: Sequence[Held]) -> None:
     render.say(f"lineage {name}: {_size(sum(one.size for one in going))} of {_size(total)} can be freed")
     again = next((one.generations[0] for one in going if one.generations), None)
     if again is not None:
-        render.say(f"what makes them again: {command('reproduce', f'gen-{again}', '--lineage', name, '--into', 'DIR')}")
+        where = ("--store", store.root.parent, "--lineage", name, "--into", "DIR")
+        render.say(f"what makes them again: {command('reproduce', f'gen-{again}', *where)}")
 
 
 def _is_agreed(going: Sequence[Held]) -> bool:

@@ -78,10 +78,10 @@ def print_lineage(store: LineageStore, *, with_final: bool = True) -> None:
         print_rows(f"lineage {name}", [{k: v for k, v in row.items() if k not in NARROW_WITHOUT} for row in rows])
         for row in rows:
             say(f"{row['generation']} {row['gate']}: {row['reason'].removeprefix('rejected: ')}")
+    say(sizes.line(weights))
     champion = entries[entries[-1].generation.champion].generation
     export = command("export", "champion", "DIR", "--store", store.root.parent, "--lineage", name)
     say(f"champion: {champion.name}, frontier level {champion.report.frontier}; export it with: {export}")
-    say(sizes.line(weights))
     if with_final and (final := final_of(store, entries)) is not None:
         say(queries.final_line(final, entries))
 

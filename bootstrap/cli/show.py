@@ -35,7 +35,7 @@ def facts(store: LineageStore, generation: str) -> dict[str, Any]:
 
 
 def print_generation(shown: Mapping[str, Any]) -> None:
-    """Print one generation, as `facts` returns it."""
+    """Print one generation, as `facts` returns it; or as `queries.show` does, without its size and answers."""
     crown = ", the champion" if shown["is_champion"] else ""
     parent = shown["origin"] or "the recipe's base model"
     inside = [f"gen-{number}" for number in shown["teachers"]]
@@ -47,7 +47,7 @@ def print_generation(shown: Mapping[str, Any]) -> None:
         "parent": f"{parent}; teachers: {teachers}; children: {', '.join(shown['children']) or 'none'}",
         "base": _pretrained(shown["pretrained"]),
         "fingerprint": shown["fingerprint"],
-        "weights": _weights(shown["weights"]),
+        "weights": _weights(shown.get("weights")),
         "record": f"{shown['hash']} after {shown['previous_hash']}",
         "frontier": (
             f"level {shown['frontier']}, generalization margin {shown['generalization_margin']}; target {target}"
@@ -74,7 +74,7 @@ def print_generation(shown: Mapping[str, Any]) -> None:
         of_tasks = [{"task": task, **_level_row(row)} for task, rows in shown[kind].items() for row in rows]
         print_rows(kind, of_tasks)
     print_rows("slices", [_slice_row(name, row) for name, rows in shown["slices"].items() for row in rows])
-    print_rows("held-out answers", [_answer_row(row) for row in shown["answers"]])
+    print_rows("held-out answers", [_answer_row(row) for row in shown.get("answers", ())])
     print_rows("gate", [_test_row(row) for row in shown["gate_tests"]])
     print_rows(
         "diagnostics",
