@@ -37,7 +37,9 @@ class Held:
 
     artifact: Artifact
     generations: tuple[int, ...]
-    """Numbers of the generations that have these weights, ascending; empty for weights between two steps."""
+    """Numbers of the generations that have these weights, ascending; empty for a base and between two steps."""
+    is_base: bool
+    """Whether they are the base under adapters, and no generation's own."""
     size: int
     """Bytes of its weights on disk; 0 once they are freed."""
     kept: str
@@ -46,7 +48,8 @@ class Held:
     @property
     def name(self) -> str:
         """The generations in words."""
-        return ", ".join(f"gen-{number}" for number in self.generations) or "between steps"
+        own = "base of adapters" if self.is_base else "between steps"
+        return ", ".join(f"gen-{number}" for number in self.generations) or own
 
     @property
     def is_freed(self) -> bool:
@@ -85,7 +88,8 @@ def weights_of_lineage(store: LineageStore, entries: Sequence[Entry], kept: Mapp
         numbers = tuple(named.get(path, ()))
         if not _lies_inside(store, artifact):
             reasons = [*reasons, OUTSIDE]
-        found.append(Held(artifact=artifact, generations=numbers, size=size, kept="; ".join(dict.fromkeys(reasons))))
+        kept_for, is_base = "; ".join(dict.fromkeys(reasons)), path in why and not numbers
+        found.append(Held(artifact=artifact, generations=numbers, is_base=is_base, size=size, kept=kept_for))
     return sorted(found, key=lambda held: (held.generations or (len(entries),), held.artifact.path.name))
 
 

@@ -138,7 +138,7 @@ def test_show_and_lineage_go_on_with_freed_weights(store: LineageStore, capsys: 
     assert "gen-3" in capsys.readouterr().out
     run(store, "lineage")
     text = capsys.readouterr().out
-    assert text.count("freed") == 6 and "freed of 5" in text
+    assert text.count("freed") == 6 and "5 freed" in text
     run(store, "lineage", "--json")
     rows = json.loads(capsys.readouterr().out)["addition"]
     assert [row["weights"]["freed"] for row in rows] == [number in (1, 2, 3, 4, 5) for number in range(8)]
@@ -281,6 +281,7 @@ def test_a_base_stays_under_an_adapter_that_stays(store: LineageStore) -> None:
     changed = [*entries[:6], replace(entries[6], generation=adapted), *entries[7:]]
     held = {one.artifact.path: one for one in gc.weights_of_lineage(store, changed, {6: "the champion"})}
     assert held[base.path].kept == "under the adapter of gen-6"
+    assert held[base.path].name == "base of adapters"
     held = {one.artifact.path: one for one in gc.weights_of_lineage(store, changed, {0: "base"})}
     assert not held[base.path].kept
 
