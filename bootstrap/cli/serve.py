@@ -89,6 +89,8 @@ def serve_until_stopped(
     """
     port = free_port(port)
     chosen = engine_of(engine)
+    if chosen == "vllm" and device is not None:
+        raise RecipeError("vLLM chooses its device itself; leave --device out, or add --engine transformers")
     entries = store.ledger.read()
     node = find(entries, generation).generation
     recipe, level = recall_recipe(store), max((row.level for row in node.report.levels), default=1)
@@ -181,12 +183,11 @@ def start(
 
 def command_of(engine: str, model: str, *, port: int, device: str | None) -> Sequence[str]:
     """Return the command that serves the folder `model` of the current folder under that name."""
-    where = ["--host", HOST, "--port", str(port)]
+    where = ("--host", HOST, "--port", str(port))
     if engine == "vllm":
-        of_device = ["--device", device] if device else []
-        return [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", f"./{model}", *where,
-                "--served-model-name", model, *of_device]  # fmt: skip
-    program = [sys.executable, "-m", "transformers.cli.transformers", "serve", model]
+        program = (sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", f"./{model}")
+        return [*program, *where, "--served-model-name", model]
+    program = (sys.executable, "-m", "transformers.cli.transformers", "serve", model)
     return [*program, *where, "--device", device or "auto"]
 
 
