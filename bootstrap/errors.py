@@ -30,6 +30,10 @@ class StoreCorrupt(StoreError):
     """A stored file differs from its recorded hash, or the ledger's chain is broken."""
 
 
+class WeightsFreed(StoreError):
+    """Weights were freed by `bootstrap gc`: they are gone on purpose, and all records about them are there."""
+
+
 class LineageLocked(StoreError):
     """Another living driver writes this lineage; `owner` names it as a clause of a sentence, if known."""
 

@@ -7,6 +7,7 @@ import.json     of a model that descends from an imported one: its source, and t
 from pathlib import Path
 
 from bootstrap.canonical import json_file
+from bootstrap.cli.card import usage
 from bootstrap.cli.stores import new_folder, write_new_folder
 from bootstrap.lineage.card import model_card
 from bootstrap.lineage.queries import final_line, find
@@ -20,20 +21,20 @@ def export_generation(store: LineageStore, generation: str, folder: Path) -> tup
     """Write the model of `generation` (`3`, `gen-3`, `champion`) into the new folder `folder`, all or nothing.
 
     Returns the generation's name and the number of files. Raises RecipeError for an unknown generation or a folder in
-    use, StoreCorrupt when a file differs from its hash, StoreError when the folder cannot be written.
+    use, StoreCorrupt when a file differs from its hash, WeightsFreed, StoreError when the folder cannot be written.
     """
+    folder = new_folder(folder)
+    name, files = model_files(store, generation)
+    write_new_folder(folder, files)
+    return name, len(files)
+
+
+def model_files(store: LineageStore, generation: str) -> tuple[str, dict[str, bytes]]:
+    """Return a generation's name and the files of its model's folder. Raises as `export_generation`."""
     entries = store.ledger.read()
     entry = find(entries, generation)
     found = entry.generation
-    folder = new_folder(folder)
     weights = store.artifact(found.artifacts["weights"])
-    final = final_of(store, entries)
-    card = model_card(
-        entry,
-        identity=store.header().identity,
-        pretrained=pretrained_of(weights),
-        final="" if final is None or final.champion != found.number else final_line(final, entries),
-    )
     files, fingerprint = weights.read_all(), found.fingerprint
     if (base := base_fingerprint(files)) is not None:
         # Merging takes torch; copying does not.
@@ -43,6 +44,12 @@ def export_generation(store: LineageStore, generation: str, folder: Path) -> tup
         fingerprint = merged.fingerprint
         origin = {"adapted": found.fingerprint, "base": base, "merged": fingerprint}
         files = {**merged.files, "merged.json": json_file(origin, indent=2)}
-    files = {**exported(files, fingerprint=fingerprint), "README.md": card.encode()}
-    write_new_folder(folder, files)
-    return found.name, len(files)
+    final = final_of(store, entries)
+    card = model_card(
+        entry,
+        identity=store.header().identity,
+        pretrained=pretrained_of(weights),
+        final="" if final is None or final.champion != found.number else final_line(final, entries),
+        use=usage(store, entry, files),
+    )
+    return found.name, {**exported(files, fingerprint=fingerprint), "README.md": card.encode()}

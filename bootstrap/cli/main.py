@@ -10,8 +10,10 @@ from typer.exceptions import TyperException
 from bootstrap import __version__
 from bootstrap.cli.command import command
 from bootstrap.cli.commands.bench import bench
+from bootstrap.cli.commands.chat import chat
 from bootstrap.cli.commands.export import export
 from bootstrap.cli.commands.fork import fork
+from bootstrap.cli.commands.gc import gc
 from bootstrap.cli.commands.import_model import import_model
 from bootstrap.cli.commands.jobs import JobEnded, attach, jobs, stop, submit
 from bootstrap.cli.commands.lineage import lineage
@@ -22,6 +24,7 @@ from bootstrap.cli.commands.report import report
 from bootstrap.cli.commands.rescore import rescore
 from bootstrap.cli.commands.run import run
 from bootstrap.cli.commands.schema import schema
+from bootstrap.cli.commands.serve import serve
 from bootstrap.cli.commands.show import show
 from bootstrap.cli.commands.ui import ui
 from bootstrap.cli.commands.verifier import verifier
@@ -80,11 +83,11 @@ def options(
 
 
 # `--help` lists them in this order, then the groups.
-for function in (run, fork, submit, jobs, attach, stop, plan, lineage, show, report, export, pairs):
+for function in (run, fork, submit, jobs, attach, stop, plan, lineage, show, chat, report, export, serve, pairs):
     app.command(cls=Command)(function)
 app.command("reward-model", cls=Command)(reward_model)
 app.command("import", cls=Command)(import_model)
-for function in (verify, rescore, ui, schema):
+for function in (verify, gc, rescore, ui, schema):
     app.command(cls=Command)(function)
 app.add_typer(bench, name="bench")
 app.add_typer(verifier, name="verifier")

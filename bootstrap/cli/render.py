@@ -10,15 +10,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from bootstrap.cli import sizes
 from bootstrap.cli.command import command
 from bootstrap.lineage import queries, text
+from bootstrap.store import gc
 from bootstrap.store.finals import final_of
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.verify import VerifyReport
 
 WHOLE_TABLE_WIDTH = 150
 """Columns that the outcome table needs for one line per generation, reasons included."""
-NARROW_WITHOUT = {"stage", "from", "target", "gain", "reason", "tokens"}
+NARROW_WITHOUT = {"stage", "from", "target", "gain", "reason", "tokens", "weights"}
 PLAIN_WIDTH = 200
 """Columns where the output is no terminal, so that no table folds."""
 
@@ -51,7 +53,14 @@ def print_lineages(stores: Sequence[LineageStore], *, as_json: bool) -> None:
             print_lineage(store)
         return
     read = [(store, store.ledger.read()) for store in stores]
-    print_json({store.root.name: queries.generations(entries, final_of(store, entries)) for store, entries in read})
+    print_json(
+        {
+            store.root.name: sizes.with_sizes(
+                queries.generations(entries, final_of(store, entries)), gc.sizes(store, entries)
+            )
+            for store, entries in read
+        }
+    )
 
 
 def print_lineage(store: LineageStore, *, with_final: bool = True) -> None:
@@ -60,7 +69,8 @@ def print_lineage(store: LineageStore, *, with_final: bool = True) -> None:
     if not entries:
         say(f"lineage {name}: no generation is committed yet")
         return
-    rows = queries.table(entries)
+    weights = gc.sizes(store, entries)
+    rows = sizes.with_cells(queries.table(entries), weights)
     if console().width >= WHOLE_TABLE_WIDTH:
         print_rows(f"lineage {name}", rows)
     else:
@@ -68,6 +78,7 @@ def print_lineage(store: LineageStore, *, with_final: bool = True) -> None:
         print_rows(f"lineage {name}", [{k: v for k, v in row.items() if k not in NARROW_WITHOUT} for row in rows])
         for row in rows:
             say(f"{row['generation']} {row['gate']}: {row['reason'].removeprefix('rejected: ')}")
+    say(sizes.line(weights))
     champion = entries[entries[-1].generation.champion].generation
     export = command("export", "champion", "DIR", "--store", store.root.parent, "--lineage", name)
     say(f"champion: {champion.name}, frontier level {champion.report.frontier}; export it with: {export}")
@@ -113,6 +124,8 @@ def print_verifications(reports: Mapping[str, VerifyReport], *, as_json: bool) -
             say(f"  {problem.path}: {problem.message}")
         for line in report.unproven:
             say(f"  note: {line}")
+        if report.freed:
+            say(f"  {len(report.freed)} weights were freed by `bootstrap gc`; their records are sound")
         if report.unreferenced:
             say(f"  {len(report.unreferenced)} artifacts that no committed generation names yet")
 

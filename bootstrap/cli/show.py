@@ -1,14 +1,20 @@
 """`bootstrap show`: everything that is recorded about one generation, as data and as tables."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
+from bootstrap.cli import sizes
 from bootstrap.cli.render import print_rows, say
 from bootstrap.errors import StoreCorrupt
 from bootstrap.levels import level_range
-from bootstrap.lineage import queries, text
+from bootstrap.lineage import queries, samples, text
+from bootstrap.store import gc
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.pretrained import pretrained_of
+
+ANSWERS = 6
+"""Held-out answers that are shown, half of them right where there are enough of both."""
 
 
 def facts(store: LineageStore, generation: str) -> dict[str, Any]:
@@ -17,17 +23,19 @@ def facts(store: LineageStore, generation: str) -> dict[str, Any]:
     Raises RecipeError for an unknown generation, StoreError, StoreCorrupt.
     """
     entries = store.ledger.read()
-    weights = queries.find(entries, generation).generation.artifacts["weights"]
-    try:
-        pretrained = pretrained_of(store.artifact(weights))
-    except StoreCorrupt:
-        # The ledger is readable without the weights; `bootstrap verify` names the damage.
-        pretrained = None
-    return queries.show(entries, generation, pretrained=pretrained)
+    node = queries.find(entries, generation).generation
+    # The ledger is readable without the artifacts; `bootstrap verify` names the damage.
+    pretrained, answers = None, list[dict[str, Any]]()
+    with suppress(StoreCorrupt):
+        pretrained = pretrained_of(store.artifact(node.artifacts["weights"]))
+    with suppress(StoreCorrupt):
+        answers = samples.heldout(store, node, count=ANSWERS)
+    shown = queries.show(entries, generation, pretrained=pretrained)
+    return {**shown, "weights": sizes.to_json(gc.sizes(store, entries).get(node.number)), "answers": answers}
 
 
 def print_generation(shown: Mapping[str, Any]) -> None:
-    """Print one generation, as `facts` returns it."""
+    """Print one generation, as `facts` returns it; or as `queries.show` does, without its size and answers."""
     crown = ", the champion" if shown["is_champion"] else ""
     parent = shown["origin"] or "the recipe's base model"
     inside = [f"gen-{number}" for number in shown["teachers"]]
@@ -39,6 +47,7 @@ def print_generation(shown: Mapping[str, Any]) -> None:
         "parent": f"{parent}; teachers: {teachers}; children: {', '.join(shown['children']) or 'none'}",
         "base": _pretrained(shown["pretrained"]),
         "fingerprint": shown["fingerprint"],
+        "weights": _weights(shown.get("weights")),
         "record": f"{shown['hash']} after {shown['previous_hash']}",
         "frontier": (
             f"level {shown['frontier']}, generalization margin {shown['generalization_margin']}; target {target}"
@@ -65,6 +74,7 @@ def print_generation(shown: Mapping[str, Any]) -> None:
         of_tasks = [{"task": task, **_level_row(row)} for task, rows in shown[kind].items() for row in rows]
         print_rows(kind, of_tasks)
     print_rows("slices", [_slice_row(name, row) for name, rows in shown["slices"].items() for row in rows])
+    print_rows("held-out answers", [_answer_row(row) for row in shown.get("answers", ())])
     print_rows("gate", [_test_row(row) for row in shown["gate_tests"]])
     print_rows(
         "diagnostics",
@@ -88,6 +98,12 @@ def _pretrained(found: Mapping[str, Any] | None) -> str:
     return "" if found is None else f"{found['source']}, licence {found['licence'] or 'not named'}"
 
 
+def _weights(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return ""
+    return "freed by `bootstrap gc`" if found["freed"] else text.si(found["bytes"], unit="B")
+
+
 def _level_row(row: Mapping[str, Any]) -> dict[str, str]:
     sampled = row["pass_at_1"] is not None
     return {
@@ -103,6 +119,11 @@ def _level_row(row: Mapping[str, Any]) -> dict[str, str]:
         "entropy": f"{row['entropy']:.3f}" if sampled else "",
         "distinct": f"{row['distinct_answers']:.2f}" if sampled else "",
     }
+
+
+def _answer_row(row: Mapping[str, Any]) -> dict[str, str]:
+    texts = {name: text.one_line(str(row[name])) for name in ("prompt", "answer", "verdict", "reason")}
+    return {"level": str(row["level"]), **texts}
 
 
 def _slice_row(name: str, row: Mapping[str, Any]) -> dict[str, str]:

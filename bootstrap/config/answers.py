@@ -98,6 +98,8 @@ class VerifierSettings(Settings):
     reads_rows: ClassVar[bool] = False
     """Whether it can look at every row of a file: it compares answers with references and asks no model. A plug-in does
     where its function says what it reads."""
+    judges_alone: ClassVar[bool] = True
+    """Whether it judges one answer without code of a user's own, a model, a server, or other answers."""
     is_hosted: ClassVar[bool] = False
     """Whether it holds a model, which may live in a process of its own (`Tools.host`)."""
     reads: ClassVar[str | None] = "text"

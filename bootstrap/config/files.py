@@ -215,6 +215,11 @@ class FileTask(QuestionTask):
         return frozenset({*named, *(column for column in others if column is not None)})
 
     @property
+    def downloads(self) -> bool:
+        places = (*places_of(self.path), *(places_of(self.heldout) if self.heldout is not None else ()))
+        return not all(isinstance(place, str) for place in places)
+
+    @property
     def shows_solutions(self) -> bool:
         """Whether rows of form text have worked solutions beside their answers."""
         return self.form == "text" and SOLUTION in self.columns

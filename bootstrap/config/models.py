@@ -133,6 +133,7 @@ class JudgeVerifier(VerifierSettings):
     judges: ClassVar[Judges] = "answer"
     reads: ClassVar[str | None] = None
     built_by: ClassVar[str] = "bootstrap.scoring.judge:Judge"
+    judges_alone: ClassVar[bool] = False
     type: Literal["judge"] = "judge"
     model: Annotated[Endpoint | GenerationJudge, ByType()]
     """The model that judges: on a server, or a generation of this lineage."""
@@ -170,6 +171,7 @@ class RewardModelVerifier(VerifierSettings):
 
     judges: ClassVar[Judges] = "form"
     built_by: ClassVar[str] = "bootstrap.scoring.reward_model:RewardModel"
+    judges_alone: ClassVar[bool] = False
     is_hosted: ClassVar[bool] = True
     type: Literal["reward_model"] = "reward_model"
     model: FolderModel
@@ -215,6 +217,7 @@ class MajorityVerifier(VerifierSettings):
 
     judges: ClassVar[Judges] = "group"
     built_by: ClassVar[str] = "bootstrap.scoring.majority:Majority"
+    judges_alone: ClassVar[bool] = False
     type: Literal["majority"] = "majority"
     answer: AnswerPlace = Whole(strip=True)
     """Place of the answer in the completion."""

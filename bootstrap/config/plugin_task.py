@@ -23,6 +23,7 @@ class PluginTask(PluginSettings, OpenTask):
         error=RecipeError,
     )
     built_by: ClassVar[str] = "bootstrap.prompts.plugin:PluginPrompts"
+    runs_own_code: ClassVar[bool] = True
     pinned_by: ClassVar[str] = "uses"
     question_kind: ClassVar[str | None] = "plugin"
     type: Literal["plugin"] = "plugin"

@@ -34,10 +34,17 @@ class TaskKind(Settings):
 
     built_by: ClassVar[str]
     """`module:name` that makes the task (`prompts/task.Task`) of these settings."""
+    runs_own_code: ClassVar[bool] = False
+    """Whether code of a user's own makes its prompts, in this process."""
     executes: ClassVar[bool] = False
     """Whether it can read and answer any problem of its form, so that a model may propose problems."""
     has_forms: ClassVar[bool] = False
     """Whether references can be shown in several forms, one of them with a hint in the prompt."""
+
+    @property
+    def downloads(self) -> bool:
+        """Whether its rows may come by network."""
+        return False
 
     @property
     def shows_hints(self) -> bool:

@@ -35,6 +35,7 @@ class PluginVerifier(VerifierSettings):
     judges: ClassVar[Judges] = "answer"
     reads: ClassVar[str | None] = None
     built_by: ClassVar[str] = "bootstrap.scoring.plugin:Plugin"
+    judges_alone: ClassVar[bool] = False
     reads_rows: ClassVar[bool] = True
     type: Literal["plugin"] = "plugin"
     uses: str = Field(pattern=r"^[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?$")

@@ -11,6 +11,7 @@ from typing import Any
 from bootstrap.ledger_records import Edge, Generation, LevelReport
 from bootstrap.lineage import queries
 from bootstrap.lineage.text import plain, table
+from bootstrap.lineage.usage import Usage, markdown
 from bootstrap.store.ledger import Entry
 from bootstrap.store.pretrained import Pretrained
 
@@ -26,11 +27,12 @@ def model_card(
     identity: Mapping[str, Any],
     pretrained: Pretrained | None = None,
     final: str = "",
+    use: Usage | None = None,
 ) -> str:
     """Return a Hugging Face README.md for a committed generation.
 
     `identity`: the recipe's identity from the lineage's header; `pretrained`: the pretrained model of the weights;
-    `final`: the lineage's final comparison as a sentence.
+    `final`: the lineage's final comparison as a sentence; `use`: how the model is asked.
     """
     generation = entry.generation
     model = identity["base"]["model"]
@@ -68,6 +70,7 @@ def model_card(
             f"- ledger record: `{entry.hash}`",
             f"- recipe digest: `{generation.recipe_digest}`, seed {generation.seed}, code {generation.code_version}",
             "",
+            *(markdown(use) if use is not None else ()),
             "## Made from",
             "",
             *(edges or ["- nothing earlier: this is generation 0"]),

@@ -50,7 +50,7 @@ class Registry:
             [self._experiment_id], filter_string=f"source_run_id = '{run_id}'", max_results=1
         )
         size = sum(size for _, size in weights.files.values()) if weights is not None else 0
-        copied = weights if size < UPLOAD_BYTES else None
+        copied = weights if size < UPLOAD_BYTES and (weights is None or weights.freed is None) else None
         model = (
             found[0]
             if found

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from bootstrap import schema
 from bootstrap.canonical import sha256
 from bootstrap.errors import StoreCorrupt
+from bootstrap.ids import Asking, HeldoutId
 from bootstrap.ledger_records import Generation
 from bootstrap.records import Status
 from bootstrap.store.artifacts import Artifact
@@ -33,6 +34,38 @@ def readable(store: LineageStore, generation: Generation, *, count: int) -> list
     if not rows and "evaluation" in generation.artifacts:
         rows = _rows(store.artifact(generation.artifacts["evaluation"]), "samples.parquet")
     return pick(rows, count=count)
+
+
+def greedy(store: LineageStore, generation: Generation) -> list[dict[str, Any]]:
+    """Return the greedy held-out answers that are kept of a generation, as rows with the keys `COLUMNS`.
+
+    Those at the levels aimed at come first, then those of the highest levels. Raises StoreCorrupt if an artifact is
+    broken.
+    """
+    rows = [row for row in _heldout(store, generation) if _is_greedy(row["rollout"])]
+    return sorted(rows, key=lambda row: (row["level"] not in generation.target_levels, -row["level"], row["rollout"]))
+
+
+def heldout(store: LineageStore, generation: Generation, *, count: int) -> list[dict[str, Any]]:
+    """Return at most `count` held-out answers of a generation as rows with the keys `COLUMNS`, right and wrong ones.
+
+    They are of the levels aimed at, if any of these are kept. Raises StoreCorrupt if an artifact is broken.
+    """
+    rows = _heldout(store, generation)
+    aimed = [row for row in rows if row["level"] in generation.target_levels]
+    return pick(aimed or rows, count=count)
+
+
+def _heldout(store: LineageStore, generation: Generation) -> list[dict[str, Any]]:
+    """Return the kept answers of a generation's evaluation, without those to tasks of the panel."""
+    ref = generation.artifacts.get("evaluation")
+    rows = [] if ref is None else _rows(store.artifact(ref), "samples.parquet")
+    return [row for row in rows if (asked := HeldoutId.of_answer(row["rollout"])) is None or not asked.task]
+
+
+def _is_greedy(rollout: str) -> bool:
+    asked = HeldoutId.of_answer(rollout)
+    return asked is not None and asked.asking is Asking.GREEDY
 
 
 def pick(rows: Sequence[dict[str, Any]], *, count: int) -> list[dict[str, Any]]:

@@ -65,6 +65,17 @@ def plain(text: str, *, limit: int = 2000) -> str:
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
 
 
+def visible(text: str, *, keep: str = "\n") -> str:
+    """Return foreign text for a terminal or a file: control characters but those in `keep` are escaped."""
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
+
+
+def one_line(text: str, *, limit: int = 300) -> str:
+    """Return foreign text as one bounded line, control characters escaped."""
+    shown = visible(text[: limit + 1], keep="")
+    return shown if len(shown) <= limit else f"{shown[: limit - 1]}…"
+
+
 def mlflow_key(name: str) -> str:
     """Return `name` with only characters that MLflow allows in the keys of params, metrics and tags."""
     return re.sub(r"[^\w./ -]", "_", name)

@@ -8,11 +8,15 @@ easier variant has one operand of n digits and one of 1 to n-1 digits, in either
 Left out: splits and draws (`procedural.py`).
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from random import Random
 
 from bootstrap.config.tasks import AdditionTask
 from bootstrap.prompts.procedural import Family, ProceduralTask
+
+_OPERAND = "[0-9]|[0-9]+[1-9]"
+_FORM = re.compile(f"({_OPERAND})[+]({_OPERAND})=")
 
 
 class Addition(Family):
@@ -50,6 +54,10 @@ class Addition(Family):
         longest = max(levels)
         first, second = rng.randrange(1, longest + 1), rng.randrange(1, longest + 1)
         return _text(_operand(rng, first), _operand(rng, second)), max(first, second), first != second
+
+    def level_of(self, text: str) -> int | None:
+        found = _FORM.fullmatch(text)
+        return None if found is None else max(map(len, found.groups()))
 
     def answer(self, text: str) -> str:
         first, second = text.removesuffix("=").split("+")

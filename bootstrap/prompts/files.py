@@ -37,7 +37,7 @@ from bootstrap.prompts.json_numbers import NotFinite, TooManyDigits
 from bootstrap.prompts.left_out import LeftOut
 from bootstrap.prompts.readers import Broken, rows_of
 from bootstrap.prompts.rows import Missing, NoMatch, Row, RowMaker
-from bootstrap.prompts.splits import HASHES, Bounds, changed_share, prompt_id
+from bootstrap.prompts.splits import HASHES, Bounds, changed_share, normalised, prompt_id
 from bootstrap.prompts.task import OneTask, again_and_again, check_level, check_references
 from bootstrap.prompts.wrong_answers import NO_ANSWERS, meaning, wrong_programs
 from bootstrap.records import Prompt, Split
@@ -133,6 +133,16 @@ class Rows(OneTask):
         rng = generator(seed, "demonstrate", self.name, *levels)
         prompts = [rng.choice(self.every_shown(rng.choice(levels))) for _ in range(count)]
         return [(prompt, self.solution(prompt)) for prompt in prompts]
+
+    def read(self, text: str) -> Prompt | None:
+        """Return the prompt of the first row with this text; else of the first one with this question."""
+        rows, asked = [row for row in self._rows.values() if self._serves(row)], normalised(text)
+        found = next((row for row in rows if row.text == text), None)
+        found = found or next((row for row in rows if row.question == asked), None)
+        if found is None:
+            return None
+        prompts = self._prompts(found.level, self._split_of(found))
+        return next((prompt for prompt in prompts if prompt.key == found.key), None)
 
     def reference(self, prompt: Prompt) -> str:
         return self.row(prompt).reference

@@ -14,6 +14,7 @@ Left out: splits and draws (`procedural.py`), and running anything.
 """
 
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from random import Random
 
@@ -31,6 +32,9 @@ LARGEST_INPUT = 999
 with probability at most d / (2 * 999 + 1) (Schwartz-Zippel), and on all six with that to the power of six."""
 PREFIX = f"def f({', '.join(VARIABLES)}):\n "
 SUFFIX = "\n return x\n"
+
+
+_FORM = re.compile(f"[{OPERANDS}]([{re.escape(OPERATORS)}][{OPERANDS}])+:")
 
 
 class Functions(Family):
@@ -62,6 +66,9 @@ class Functions(Family):
     def sample(self, rng: Random, *, level: int, easier_variant: bool) -> str:
         first = rng.choice(OPERANDS)
         return first + "".join(rng.choice(OPERATORS) + rng.choice(OPERANDS) for _ in range(level)) + ":"
+
+    def level_of(self, text: str) -> int | None:
+        return len(text) // 2 - 1 if _FORM.fullmatch(text) else None
 
     def answer(self, text: str) -> str:
         first, steps = _parts(text)

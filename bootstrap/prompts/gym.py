@@ -51,6 +51,9 @@ NEIGHBOURS = 8
 PASS_SCORE = 0.99
 """Score from which the scorers count an answer as right; lower ones serve as wrong answers."""
 
+LOOKED_UP = 1000
+"""Held-out prompts of a level among which a text is looked for."""
+
 
 class Gym(OneTask):
     """Prompts from one or more data sets. Its only state is caches."""
@@ -98,6 +101,11 @@ class Gym(OneTask):
             prompt = next(p for p in self._stream(rng, level, Split.TRAIN) if p is not None)
             shown.append((prompt, self.solution(prompt)))
         return shown
+
+    def read(self, text: str) -> Prompt | None:
+        """Return the held-out prompt that a text is; a text does not tell its data set and seed."""
+        suites = (self.heldout(level, LOOKED_UP) for level in range(1, self.highest_level + 1))
+        return next((prompt for suite in suites for prompt in suite if prompt.text == text), None)
 
     def reference(self, prompt: Prompt) -> str:
         source, level, seed = self._origin(prompt)

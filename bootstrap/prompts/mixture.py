@@ -92,6 +92,14 @@ class Mixture:
     def every_shown(self, level: int) -> None:
         return None
 
+    def read(self, text: str) -> Prompt | None:
+        # Of two beginnings, one may begin with the other.
+        for name in sorted(self.parts, key=lambda name: -len(self.before(name))):
+            before = self.before(name)
+            if text.startswith(before) and (found := self.parts[name].read(text[len(before) :])) is not None:
+                return self._outer(name, found, found.level)
+        return None
+
     def reference(self, prompt: Prompt) -> str:
         part, inner = self.inner(prompt)
         return part.reference(inner)

@@ -59,6 +59,10 @@ class Family(Protocol):
         level = rng.choice(levels)
         return self.sample(rng, level=level, easier_variant=False), level, False
 
+    def level_of(self, text: str) -> int | None:
+        """Return the level of one of its texts; None for any other text, and where the family cannot tell."""
+        return None
+
     def answer(self, text: str) -> str:
         """Return a right answer."""
         ...
@@ -143,6 +147,10 @@ class ProceduralTask(OneTask):
                     prompt = self._sample(rng, level, split=Split.TRAIN, easier_variant=False)
             shown.append(self._demonstration(prompt, rng))
         return shown
+
+    def read(self, text: str) -> Prompt | None:
+        level = self._family.level_of(text)
+        return None if level is None else self._prompt(text, level, self.split_of(text), easier_variant=False)
 
     def reference(self, prompt: Prompt) -> str:
         return self._family.reference(self._own_text(prompt))

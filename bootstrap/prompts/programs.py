@@ -70,7 +70,6 @@ class Programs(Family):
         return f"{''.join(program)}:{''.join(digits)}="
 
     def level_of(self, text: str) -> int | None:
-        """Return the level of a problem; None for any other text."""
         return text.index(":") if self._form.fullmatch(text) else None
 
     def answer(self, text: str) -> str:
@@ -107,13 +106,6 @@ class ProgramTask(ProceduralTask):
     def proposing(self) -> Prompt:
         """The prompt that asks for a problem; its level is 0."""
         return Prompt(id=prompt_id(self.name, PROPOSING), task=self.name, level=0, text=PROPOSING, split=Split.TRAIN)
-
-    def read(self, text: str) -> Prompt | None:
-        """Return the problem that a text is, in its own split; None when it is none."""
-        level = self.programs.level_of(text)
-        if level is None:
-            return None
-        return Prompt(id=prompt_id(self.name, text), task=self.name, level=level, text=text, split=self.split_of(text))
 
     def max_problem_tokens(self, level: int) -> int:
         """Return the most tokens of a model's problem up to a level, its end included."""

@@ -30,6 +30,10 @@ class Strings(Family):
     def sample(self, rng: Random, *, level: int, easier_variant: bool) -> str:
         return "".join(rng.choices(self._alphabet, k=level)) + "="
 
+    def level_of(self, text: str) -> int | None:
+        string = text.removesuffix("=")
+        return len(string) if string and string != text and set(string) <= set(self._alphabet) else None
+
     def answer(self, text: str) -> str:
         string = text.removesuffix("=")
         return string[::-1] if self._backwards else string

@@ -113,6 +113,10 @@ class Task(Protocol):
         """
         ...
 
+    def read(self, text: str) -> Prompt | None:
+        """Return the prompt that a text is, in its own split; None where the task cannot tell its reference."""
+        ...
+
     def reference(self, prompt: Prompt) -> str:
         """Return the verifier's reference: the right answer, or conditions on it. For verifiers only."""
         ...
@@ -169,6 +173,9 @@ class OneTask(ABC):
         return None
 
     def every_shown(self, level: int) -> Sequence[Prompt] | None:
+        return None
+
+    def read(self, text: str) -> Prompt | None:
         return None
 
     def heldout_of(self, name: str, level: int, count: int) -> list[Prompt]:

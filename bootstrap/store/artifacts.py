@@ -21,6 +21,8 @@ from bootstrap.canonical import canonical_json, digest_of, sha256
 from bootstrap.errors import StoreCorrupt, StoreError
 from bootstrap.ledger_records import ArtifactRef
 from bootstrap.store import durable
+from bootstrap.store.freed import FILE_NAME as FREED_NAME
+from bootstrap.store.freed import Freed, freed_error, mark_of
 
 MANIFEST_NAME = "manifest.json"
 _REMEDY = (
@@ -52,15 +54,20 @@ class Artifact:
     """File name -> (SHA-256, size in bytes)."""
     digest: str
     """SHA-256 of the manifest."""
+    freed: Freed | None = None
+    """Which of its files were freed and are gone; None where all are there."""
 
     def read(self, name: str) -> bytes:
         """Return the file's bytes, verified by size and SHA-256.
 
-        Raises StoreCorrupt if the file is missing or differs from the manifest, KeyError for a name not in it.
+        Raises StoreCorrupt if the file is missing or differs from the manifest, WeightsFreed if it was freed, KeyError
+        for a name not in the manifest.
         """
         name = schema.file_name(self.kind, name)
         expected_hash, expected_size = self.files[name]
         path = self.path / name
+        if self.freed is not None and name in self.freed.files:
+            raise freed_error(self.freed)
         with durable.store_errors(path, doing="read"):
             try:
                 data = path.read_bytes()
@@ -95,11 +102,13 @@ def put_artifact(
 ) -> Artifact:
     """Write `contents` as the artifact of `kind` made from `inputs` into the folder `parent`, and return it.
 
-    An existing artifact is returned unchanged. Raises StoreError; StoreCorrupt if an existing one is broken.
+    An existing artifact is returned unchanged, but for freed weights, which are put back. Raises StoreError;
+    StoreCorrupt if an existing one is broken.
     """
     durable.check_name(kind)
-    if MANIFEST_NAME in contents:
-        raise StoreError(f"an artifact's files cannot include {MANIFEST_NAME}: give the file another name")
+    for name in (MANIFEST_NAME, FREED_NAME):
+        if name in contents:
+            raise StoreError(f"an artifact's files cannot include {name}: give the file another name")
     identity = stage_id(kind, inputs)
     manifest = {
         "files": {name: {"sha256": sha256(data), "size": len(data)} for name, data in contents.items()},
@@ -111,7 +120,23 @@ def put_artifact(
     durable.write_folder(parent / folder_name(kind, identity), everything, files=files, mode=durable.READ_ONLY)
     artifact = find_artifact(parent, kind, inputs)
     assert artifact is not None, "the folder has just been written"
-    return artifact
+    return artifact if artifact.freed is None else put_back(artifact, contents, files=files)
+
+
+def put_back(artifact: Artifact, contents: Mapping[str, bytes], *, files: durable.Files = durable.OS) -> Artifact:
+    """Write an artifact's freed files again, and return it whole. `contents`: file name -> bytes; others are ignored.
+
+    Raises StoreError, and writes nothing, where one of the files is missing or differs from the manifest.
+    """
+    assert artifact.freed is not None, "nothing of it was freed"
+    for name in artifact.freed.files:
+        if name not in contents or sha256(contents[name]) != artifact.files[name][0]:
+            what = "is missing" if name not in contents else "has another SHA-256"
+            raise StoreError(f"{name} cannot be put back into {artifact.path}: it {what}; name the file that was freed")
+    for name in artifact.freed.files:
+        durable.create_exclusively(artifact.path / name, contents[name], files=files)
+    durable.remove_file(artifact.path / FREED_NAME, files=files)
+    return load_artifact(artifact.path)
 
 
 def find_artifact(parent: Path, kind: str, inputs: Mapping[str, Any]) -> Artifact | None:
@@ -136,8 +161,8 @@ def find_artifact(parent: Path, kind: str, inputs: Mapping[str, Any]) -> Artifac
 def load_artifact(path: Path) -> Artifact:
     """Return the artifact in the folder `path` after checking its manifest and the size of every file.
 
-    Raises StoreCorrupt if the manifest is missing, unreadable or disagrees with its own id, or if a file is missing or
-    has another size.
+    Raises StoreCorrupt if the manifest is missing, unreadable or disagrees with its own id, or if a file has another
+    size, or is missing and was not freed.
     """
     where = path / MANIFEST_NAME
     with durable.store_errors(where, doing="read"):
@@ -155,12 +180,16 @@ def load_artifact(path: Path) -> Artifact:
         raise corrupt(where, f"{error!r} where a manifest is expected") from error
     if computed != identity:
         raise corrupt(where, f"expected the id {computed} of its inputs, found {identity}")
+    gone = tuple(name for name in files if not os.path.isfile(path / name))
+    mark = mark_of(path, gone)
     for name, (_, expected) in files.items():
-        if not os.path.isfile(path / name):
-            raise _missing(path / name, f"{expected} bytes")
+        if name in gone:
+            if mark is None:
+                raise _missing(path / name, f"{expected} bytes")
+            continue
         if (found := os.path.getsize(path / name)) != expected:
             raise corrupt(path / name, f"expected {expected} bytes, found {found}")
-    return Artifact(id=identity, kind=kind, path=path, files=files, digest=sha256(data))
+    return Artifact(id=identity, kind=kind, path=path, files=files, digest=sha256(data), freed=mark)
 
 
 def corrupt(path: Path, fault: str) -> StoreCorrupt:

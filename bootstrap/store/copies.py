@@ -21,7 +21,7 @@ from pydantic import Field, ValidationError
 from bootstrap.canonical import canonical_json, sha256
 from bootstrap.errors import StoreCorrupt, StoreError
 from bootstrap.records import Record
-from bootstrap.store import durable
+from bootstrap.store import durable, freed
 from bootstrap.store.artifacts import MANIFEST_NAME, Artifact, load_artifact
 from bootstrap.store.finals import FILE, KIND
 from bootstrap.store.ledger import FOLDER_NAME as LEDGER_FOLDER
@@ -135,7 +135,9 @@ def files_of(store: LineageStore, entries: Sequence[Entry]) -> dict[str, Artifac
         if artifact.json(FILE).get("record") in hashes:
             artifacts[folder.relative_to(store.root).as_posix()] = artifact
     for path, artifact in artifacts.items():
-        found |= {f"{path}/{name}": artifact for name in (MANIFEST_NAME, *sorted(artifact.files))}
+        gone = artifact.freed.files if artifact.freed is not None else ()
+        names = [MANIFEST_NAME, *sorted(set(artifact.files) - set(gone)), *([freed.FILE_NAME] if gone else ())]
+        found |= {f"{path}/{name}": artifact for name in names}
     return found
 
 

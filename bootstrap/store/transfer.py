@@ -129,7 +129,8 @@ def _prove(store: LineageStore, *, place: str) -> Sequence[str]:
     """Return what is unproven of a lineage all of whose hashes agree. Raises StoreCorrupt naming each that does not."""
     report = verify(store.root)
     if not report.problems:
-        return report.unproven
+        gone = [f"the weights in {shown(folder)} were freed: they are not in the copy" for folder in report.freed]
+        return [*report.unproven, *gone]
     told = [_fault(problem, store.root) for problem in report.problems]
     more = f" (and {len(told) - _MOST_TOLD} more)" if len(told) > _MOST_TOLD else ""
     raise StoreCorrupt(f"{place} is not sound: {'; '.join(told[:_MOST_TOLD])}{more}; take an intact copy")

@@ -5,7 +5,8 @@
 - each generation: accounting; edges (a fork's also against its origin's ledger); weights' fingerprint
 - each artifact that a record names, each final comparison: manifest against the record, files against the manifest
 
-Artifacts that no record names are listed, not reported as problems: a run may be about to commit them. Left out:
+Artifacts that no record names are listed, not reported as problems: a run may be about to commit them. So are weights
+that `bootstrap gc` has freed, whose manifests are checked; without its mark a missing file is lost. Left out:
 annotations, which lie outside the hash, and whether the same work would give the same result again.
 """
 
@@ -42,6 +43,8 @@ class VerifyReport(Record):
     """Sentences on what could not be checked, because a fork's origin is not in this store."""
     unreferenced: tuple[str, ...]
     """Artifact folders, relative to the root, that no record names."""
+    freed: tuple[str, ...] = ()
+    """Artifact folders, relative to the root, whose weights were freed."""
     num_records: int
     """Records whose hash and place in the chain are right."""
     num_artifacts: int
@@ -76,6 +79,7 @@ class _Verification:
         self.bases: dict[Path, str] = {}
         """Fingerprint of each base model under an adapter, by its artifact's folder."""
         self.referenced: set[str] = set()
+        self.freed: set[str] = set()
         self.num_records = self.num_files = self.num_bytes = 0
 
     def run(self) -> VerifyReport:
@@ -93,6 +97,7 @@ class _Verification:
             problems=tuple(self.problems),
             unproven=tuple(self.unproven),
             unreferenced=tuple(folder for folder in folders if folder not in self.referenced),
+            freed=tuple(sorted(self.freed)),
             num_records=self.num_records,
             num_artifacts=len(self.seen),
             num_files=self.num_files,
@@ -198,9 +203,12 @@ class _Verification:
             self._problem(folder, error)
             return None
         num_problems = len(self.problems)
-        self.num_files += 1 + len(artifact.files)
+        gone = artifact.freed.files if artifact.freed is not None else ()
+        if gone:
+            self.freed.add(folder.relative_to(self.store.root).as_posix())
+        self.num_files += 1 + len(artifact.files) - len(gone)
         self.num_bytes += (folder / MANIFEST_NAME).stat().st_size
-        for name in sorted(artifact.files):
+        for name in sorted(set(artifact.files) - set(gone)):
             try:
                 self.num_bytes += len(artifact.read(name))
             except StoreError as error:
@@ -208,7 +216,9 @@ class _Verification:
         return artifact if len(self.problems) == num_problems else None
 
     def _weights(self, artifact: Artifact, generation: Generation, *, base: Artifact | None) -> None:
-        """Check the weights' fingerprint, and for an adapter that of its base."""
+        """Check the weights' fingerprint, and for an adapter that of its base. Freed weights have none to check."""
+        if artifact.freed is not None:
+            return
         kinds = (ADAPTER_WEIGHTS, MODEL_WEIGHTS)
         name = next((name for name in sorted(artifact.files) if PurePosixPath(name).name in kinds), None)
         if name is None:
@@ -237,6 +247,9 @@ class _Verification:
             self._problem(
                 artifact.path, f"the adapter needs the base weights {needed}, and no sound {BASE_ROLE} exists"
             )
+            return
+        if base.freed is not None:
+            self._problem(artifact.path, f"the adapter needs the base weights {needed}, which were freed")
             return
         if base.path not in self.bases:
             self.bases[base.path] = fingerprint_model({MODEL_WEIGHTS: base.read(MODEL_WEIGHTS)})

@@ -9,7 +9,7 @@ without a clock. Left out: tools, documents, conversations.
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +55,7 @@ class Framing:
         if self.template is None:
             return _plain(prompt, self.choices.examples) + self.choices.prefill
         try:
-            asked = self.conversation([*self._before(), {"role": "user", "content": prompt}], asks=True)
+            asked = self.conversation([*self.before(), {"role": "user", "content": prompt}], asks=True)
             return asked + self.choices.prefill
         except FAULTS as error:
             raise RecipeError(
@@ -69,12 +69,15 @@ class Framing:
         given = {**_ABSENT, **self.tokens, **self.choices.template_arguments}
         return self.template.render(messages=messages, add_generation_prompt=asks, **given)
 
-    def _before(self) -> Iterator[Message]:
-        if self.choices.system is not None:
-            yield {"role": "system", "content": self.choices.system}
-        for shot in self.choices.examples:
-            yield {"role": "user", "content": shot.prompt}
-            yield {"role": "assistant", "content": shot.answer}
+    def before(self) -> list[Message]:
+        """Return the messages before the prompt's: system prompt and examples."""
+        system = [{"role": "system", "content": self.choices.system}] if self.choices.system is not None else []
+        shots = [
+            message
+            for shot in self.choices.examples
+            for message in ({"role": "user", "content": shot.prompt}, {"role": "assistant", "content": shot.answer})
+        ]
+        return [*system, *shots]
 
     def opening(self, prompt: str) -> str:
         """Return the open reasoning tag at the end of the framed prompt, with the white space after it; empty without.

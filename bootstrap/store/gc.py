@@ -1,0 +1,196 @@
+"""Which weights of a lineage can be freed, and freeing them. Records, answers, reports and tokenizers always stay.
+
+    artifacts/weights-*    named by a record      freed unless one of its generations is kept
+                           left between steps     freed once their generation is committed
+                           of unfinished work     kept
+
+A mark is written before the file goes (`freed.py`), so a kill in between loses nothing and frees nothing unnoticed.
+Left out: which generations are needed by what is to come (`stages/needed.py`), and by other lineages (`cli/gc.py`).
+"""
+
+import json
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bootstrap.errors import StoreError
+from bootstrap.store import durable
+from bootstrap.store.artifacts import MANIFEST_NAME, Artifact, load_artifact, put_back
+from bootstrap.store.freed import FILE_NAME, WEIGHTS, Freed, can_be_freed
+from bootstrap.store.ledger import Entry
+from bootstrap.store.lineage_store import LineageStore
+
+ROLES = ("weights", "base")
+"""Roles of weights among a generation's artifacts."""
+KIND = "weights"
+PLACES = ("*", "artifacts/*/*", "*/artifacts/*/*")
+"""Of weights in a model's folder, in a lineage, and in a store."""
+OUTSIDE = "a link leads out of the lineage"
+STEP, RESULT = "step", "result.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Held:
+    """One artifact of weights."""
+
+    artifact: Artifact
+    generations: tuple[int, ...]
+    """Numbers of the generations that have these weights, ascending; empty for a base and between two steps."""
+    is_base: bool
+    """Whether they are the base under adapters, and no generation's own."""
+    size: int
+    """Bytes of its weights on disk; 0 once they are freed."""
+    kept: str
+    """Why it stays; empty where it can be freed."""
+
+    @property
+    def name(self) -> str:
+        """The generations in words."""
+        own = "base of adapters" if self.is_base else "between steps"
+        return ", ".join(f"gen-{number}" for number in self.generations) or own
+
+    @property
+    def is_freed(self) -> bool:
+        return self.artifact.freed is not None
+
+
+def weights_of_lineage(store: LineageStore, entries: Sequence[Entry], kept: Mapping[int, str]) -> list[Held]:
+    """Return all weights of a lineage, by their first generation, those between steps last.
+
+    `kept`: generation -> why its weights stay. Raises StoreCorrupt if an artifact is broken.
+    """
+    named: dict[str, list[int]] = {}
+    why: dict[str, list[str]] = {}
+    for entry in entries:
+        node = entry.generation
+        for role in ROLES:
+            if role not in node.artifacts:
+                continue
+            path = node.artifacts[role].path
+            if role == ROLES[0]:
+                named.setdefault(path, []).append(node.number)
+            if node.number in kept:
+                # Of a base, the adapter that stays is the reason.
+                reason = kept[node.number] if role == ROLES[0] else f"under the adapter of {node.name}"
+                why.setdefault(path, []).append(reason)
+            else:
+                why.setdefault(path, [])
+    finished = _finished(store, len(entries))
+    found = []
+    for folder in store.artifact_folders(KIND):
+        path, artifact = folder.relative_to(store.root).as_posix(), load_artifact(folder)
+        reasons = why.get(path)
+        if reasons is None:
+            reasons = [] if folder.name in finished else ["unfinished work"]
+        size = sum(os.path.getsize(folder / name) for name in _there(artifact))
+        numbers = tuple(named.get(path, ()))
+        if not _lies_inside(store, artifact):
+            reasons = [*reasons, OUTSIDE]
+        kept_for, is_base = "; ".join(dict.fromkeys(reasons)), path in why and not numbers
+        found.append(Held(artifact=artifact, generations=numbers, is_base=is_base, size=size, kept=kept_for))
+    return sorted(found, key=lambda held: (held.generations or (len(entries),), held.artifact.path.name))
+
+
+def free(store: LineageStore, held: Sequence[Held], *, files: durable.Files = durable.OS) -> int:
+    """Free these weights and return the bytes. Only the lineage's one driver may call it. Raises StoreError."""
+    total, lineage = 0, store.root.name
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    for one in held:
+        assert not one.kept, f"the weights of {one.name} stay: {one.kept}"
+        folder, names = one.artifact.path, _there(one.artifact)
+        durable.sweep(folder, files=files)
+        mark = Freed(lineage=lineage, generations=one.generations, files=names, when=when)
+        durable.write_file(folder / FILE_NAME, mark.to_file(), files=files)
+        for name in names:
+            durable.remove_file(folder / name, files=files)
+        total += one.size
+    return total
+
+
+def restore(held: Sequence[Held], folder: Path, *, files: durable.Files = durable.OS) -> list[Held]:
+    """Put back the freed weights that lie in a folder, a model's, a lineage's or a store's, and return them.
+
+    Each file is proven by its SHA-256. Raises StoreError.
+    """
+    freed = [one for one in held if one.is_freed and OUTSIDE not in one.kept]
+    with durable.store_errors(folder, doing="read"):
+        found = [path for pattern in PLACES for path in sorted(folder.glob(pattern))]
+        sized = {path: path.stat().st_size for path in found if path.name in WEIGHTS and path.is_file()}
+    back = []
+    for one in freed:
+        wanted = {name: one.artifact.files[name] for name in (one.artifact.freed or _NOTHING).files}
+        sizes = {size for _, size in wanted.values()}
+        for path in (path for path, size in sized.items() if size in sizes):
+            contents = {name: durable.read_file(path) for name in wanted if Path(name).name == path.name}
+            try:
+                put_back(one.artifact, contents, files=files)
+            except StoreError:
+                # Other weights of the same size.
+                continue
+            back.append(one)
+            break
+    return back
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Size:
+    """The weights of one generation on disk."""
+
+    folder: str
+    """Its artifact's, relative to the lineage's: generations may share it."""
+    bytes: int
+    is_freed: bool
+
+
+def sizes(store: LineageStore, entries: Sequence[Entry]) -> dict[int, Size]:
+    """Return the weights on disk by generation, from the folder alone: no manifest is read.
+
+    Generations with the same weights each have their size. Raises StoreError.
+    """
+    found = {}
+    for entry in entries:
+        node = entry.generation
+        if (ref := node.artifacts.get(ROLES[0])) is None:
+            continue
+        folder = store.root / durable.check_name(ref.path, depth=2)
+        there = [folder / name for name in WEIGHTS]
+        with durable.store_errors(folder, doing="read"):
+            size = sum(path.stat().st_size for path in there if path.is_file())
+            is_freed = not size and (folder / FILE_NAME).is_file()
+        found[node.number] = Size(folder=ref.path, bytes=size, is_freed=is_freed)
+    return found
+
+
+_NOTHING = Freed(lineage="", generations=(), files=(), when="")
+
+
+def _there(artifact: Artifact) -> tuple[str, ...]:
+    """Return the names of an artifact's weights on disk."""
+    gone = (artifact.freed or _NOTHING).files
+    return tuple(name for name in sorted(artifact.files) if can_be_freed(name) and name not in gone)
+
+
+def _lies_inside(store: LineageStore, artifact: Artifact) -> bool:
+    """Whether an artifact and its files lie where they seem to: a store may be somebody else's, with links in it."""
+    root = store.root.resolve()
+    places = [artifact.path, *(artifact.path / name for name in artifact.files)]
+    return root.parent == store.root.parent.resolve() and all(place.resolve().is_relative_to(root) for place in places)
+
+
+def _finished(store: LineageStore, committed: int) -> Collection[str]:
+    """Return the folders of weights that steps of committed generations have left."""
+    found = set()
+    for folder in store.artifact_folders(STEP):
+        step = load_artifact(folder)
+        match json.loads(durable.read_file(folder / MANIFEST_NAME)):
+            case {"inputs": {"generation": int(number)}} if number < committed and RESULT in step.files:
+                made = step.json(RESULT)
+            case _:
+                continue
+        match made:
+            case {"fingerprint": str(fingerprint)}:
+                if (weights := store.find(KIND, {"fingerprint": fingerprint})) is not None:
+                    found.add(weights.path.name)
+    return found
