@@ -63,6 +63,17 @@ def test_the_copy_of_a_copy_has_the_same_bytes(here: Path, tmp_path: Path, form:
         assert contents(first) == contents(second)
 
 
+def test_freed_weights_stay_freed_in_a_copy_which_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = tmp_path / "here" / "addition"
+    build(store, plan=(PROMOTED, PROMOTED, PROMOTED))
+    assert run("gc", "--keep", "champion", "--yes", "--store", tmp_path / "here") == 0
+    copy = exported(tmp_path / "here", tmp_path / "a.tar")
+    assert run("import", copy, "--store", tmp_path / "there") == 0
+    assert "were freed: they are not in the copy" in "".join(capsys.readouterr())
+    report = verify(tmp_path / "there" / "addition")
+    assert report.is_clean and report.freed == verify(store).freed != ()
+
+
 def test_the_file_unpacks_to_the_folder_and_the_folder_is_a_copy_too(here: Path, tmp_path: Path) -> None:
     with tarfile.open(exported(here, tmp_path / "a.tar")) as archive:
         archive.extractall(tmp_path / "unpacked", filter="data")
