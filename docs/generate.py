@@ -48,6 +48,7 @@ SECTIONS = {
     "guards": "Bounds on a generation's diagnostics, each with an action.",
     "resources": "Where a run happens. No part of a lineage's identity.",
     "tracking": "Where MLflow is. No part of a lineage's identity.",
+    "notify": "Who is told what a run does. No part of a lineage's identity.",
 }
 """Key -> what its part of the page is about. A class of settings stands under the first key that leads to it."""
 WORDS = {
