@@ -226,7 +226,7 @@ def _default(value: Any) -> tuple[str, str]:
         return f"`{told}`", ""
     if isinstance(value, str):
         return "below", json.dumps(value)
-    kept = [{k: v for k, v in item.items() if v is not None} for item in value]
+    kept = [{k: v for k, v in item.items() if v is not None} if isinstance(item, Mapping) else item for item in value]
     return "below", yaml.safe_dump(kept, sort_keys=False, default_flow_style=None, width=100).rstrip()
 
 

@@ -40,7 +40,7 @@ class Notifier(Telemetry):
 
     def __init__(self, settings: Notify | None, *, lineage: str, warn: Callable[[str], None]) -> None:
         """Raises RecipeError if the variable that is to hold the address holds none."""
-        self._events, self._lineage, self._warn = settings.on if settings else (), lineage, warn
+        self._events, self._lineage, self._warn = settings.events if settings else (), lineage, warn
         self._url = address(settings) if settings else ""
         self._queue: queue.Queue[Mapping[str, Any] | None] = queue.Queue(WAITING)
         self._told = False

@@ -60,7 +60,7 @@ class Notify(Settings):
     """Address that gets a POST of JSON, as `http://127.0.0.1:9000/bootstrap`."""
     url_variable: str | None = None
     """Environment variable of the run that holds the address, where that is a secret, as those of chats are."""
-    on: tuple[Literal["promotion", "rejection", "guard", "end"], ...] = ("promotion", "rejection", "guard", "end")
+    events: tuple[Literal["promotion", "rejection", "guard", "end"], ...] = ("promotion", "rejection", "guard", "end")
     """What is told: a candidate that is promoted, one that is rejected, a broken guard, the end of the run."""
 
     @field_validator("url")

@@ -57,10 +57,10 @@ def grown(tmp_path_factory: pytest.TempPathFactory) -> list[Generation]:
     return [entry.generation for entry in lineage_factory.build(root, plan=(PROMOTED, REJECTED, UNGATED))]
 
 
-def tell(url: str, generations: list[Generation], *, on: tuple[str, ...] | None = None) -> list[str]:
+def tell(url: str, generations: list[Generation], *, events: tuple[str, ...] | None = None) -> list[str]:
     """Tell of generations and the end; return the warnings."""
     warnings: list[str] = []
-    settings = Notify.model_validate({"url": url} if on is None else {"url": url, "on": on})
+    settings = Notify.model_validate({"url": url} if events is None else {"url": url, "events": events})
     notifier = Notifier(settings, lineage="addition", warn=warnings.append)
     for generation in generations:
         notifier.committed(generation)
@@ -83,7 +83,7 @@ def test_promotion_rejection_guard_and_end_are_told_in_order(grown: list[Generat
 
 def test_only_what_was_asked_for_is_told(grown: list[Generation]) -> None:
     with listener() as (url, posted):
-        tell(url, grown, on=("rejection",))
+        tell(url, grown, events=("rejection",))
     assert [notice["event"] for notice in posted] == ["rejection"]
 
 
