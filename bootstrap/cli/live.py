@@ -35,6 +35,8 @@ INTERRUPT_SECONDS = 3.0
 """The same where the run was interrupted or failed."""
 FAILURES = 5
 """Posts that may fail in a row before the child gives up."""
+RESTART_SECONDS = 60.0
+"""Time from a child that gave up to the next one, which may find MLflow back."""
 
 
 class Live(Telemetry):
@@ -103,11 +105,19 @@ class Live(Telemetry):
             self._child.kill()
 
     def _run(self) -> None:
-        """Feed the child until the run is over."""
-        if self._over.wait(START_SECONDS):
-            return
-        # A session of its own: Ctrl-C on the terminal reaches the run, which then ends its child itself.
+        """Feed a child until the run is over; one that gives up is told of once, and followed by another."""
+        patience, warned = START_SECONDS, False
+        while not self._over.wait(patience):
+            failed = self._feed_one()
+            if failed is not None and not warned:
+                warned = True
+                self._warn(f"MLflow does not show the generation in progress: {failed}. The run goes on")
+            patience = RESTART_SECONDS
+
+    def _feed_one(self) -> str | None:
+        """Start a child and feed it until it or the run ends; return why it failed, None if it did not."""
         with tempfile.TemporaryFile("w+", errors="replace") as messages:
+            # A session of its own: Ctrl-C on the terminal reaches the run, which then ends its child itself.
             child = self._child = subprocess.Popen(
                 self._command,
                 stdin=subprocess.PIPE,
@@ -117,15 +127,15 @@ class Live(Telemetry):
                 env=self._environment,
                 start_new_session=True,
             )
-            # The child that has given up reads nothing more; its message says why.
+            # A child that has given up reads nothing more; its message says why.
             with suppress(BrokenPipeError):
                 self._feed(child)
             child.wait()
+            if child.returncode <= 0:
+                return None
             messages.seek(0)
             lines = [line for line in messages.read().splitlines() if line.strip()]
-        if child.returncode > 0:
-            reason = redact(lines[-1].removeprefix("error: ")) if lines else f"its process ended ({child.returncode})"
-            self._warn(f"MLflow does not show the generation in progress: {reason}. The run goes on")
+        return redact(lines[-1].removeprefix("error: ")) if lines else f"its process ended ({child.returncode})"
 
     def _feed(self, child: subprocess.Popen[str]) -> None:
         """Hand on the newest state every few seconds, and the last one when the run is over."""

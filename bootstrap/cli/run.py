@@ -218,7 +218,8 @@ def run_recipe(
         remember(folder, tracking, tracking_uri=tracking_uri)
         remember_recipe(folder, recipe, folder=recipe_folder(path))
         sync = sync_command(folder.root, experiment=tracking.experiment, sample_rollouts=tracking.sample_rollouts)
-        render.say(standing(plan, committed_before, folder, recipe=recipe, path=path, has_output=has_output))
+        if told := standing(plan, committed_before, folder, recipe=recipe, path=path, has_output=has_output):
+            render.say(told)
         experiment = experiment_name(plan.lineage, tracking.experiment)
         outbox = Outbox(folder.root, tracking_uri=tracking_uri, experiment=experiment)
 
@@ -226,18 +227,23 @@ def run_recipe(
             display.say(f"warning: {reason}; publish later with: {sync_later(folder)}")
             watch.telemetry.failed(TrackingError(reason))
 
-        def told(reason: str) -> None:
+        def warn_beside(reason: str) -> None:
             display.say(f"warning: {reason}")
 
+        def warn_of_live(reason: str) -> None:
+            # One server that is away is told of once.
+            if not publisher.warned:
+                warn_beside(reason)
+
         last, mlflow = recipe.generations.count, {"MLFLOW_TRACKING_URI": tracking_uri}
-        notifier = Notifier(recipe.notify, lineage=plan.lineage, warn=told)
+        notifier = Notifier(recipe.notify, lineage=plan.lineage, warn=warn_beside)
         live = (
             Live(
                 folder.root,
                 last=last,
                 committed=len(committed_before),
                 experiment=tracking.experiment,
-                warn=told,
+                warn=warn_of_live,
                 environment=mlflow,
             )
             if plan.planned

@@ -1,4 +1,4 @@
-"""Where a run stands, in words: where it begins or goes on, what to raise where nothing is to do, why it ended."""
+"""Where a run stands, in words: where it goes on, what to raise where nothing is to do, why it ended."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ REASON_CHARACTERS = 500
 def standing(
     plan: LineagePlan, entries: Sequence[Entry], store: LineageStore, *, recipe: Recipe, path: Path, has_output: bool
 ) -> str:
-    """Return where a run begins, goes on, or that there is nothing to do.
+    """Return where a run goes on, or that there is nothing to do; empty for one that begins.
 
     `entries`: what is committed; `path`: the recipe as the command names it; `has_output`: whether an earlier run has
     finished anything.
@@ -31,7 +31,7 @@ def standing(
         return f"nothing to do: lineage {name} has {_has(entries)}; {_raise(entries, store, recipe=recipe, path=path)}"
     first = plan.planned[0].name
     if not has_output:
-        return f"lineage {name} begins in {store.root}: gen-0, then {_count(last)}"
+        return ""
     if not entries:
         return f"lineage {name} goes on at {first}, with all that an earlier run finished of it"
     newest = entries[-1].generation

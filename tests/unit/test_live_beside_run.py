@@ -103,6 +103,24 @@ def test_a_failure_is_told_once_in_the_childs_words_without_secrets(
     ]
 
 
+def test_a_child_that_gave_up_is_followed_by_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "RESTART_SECONDS", 0.05)
+    path, warnings = tmp_path / "told", list[str]()
+    program = (
+        f"import sys, pathlib\npath = pathlib.Path({str(path)!r})\n"
+        "if not path.exists(): path.touch(); sys.exit('error: MLflow is away')\n"
+        "for line in sys.stdin: path.open('a').write(line)"
+    )
+    shown = start(tmp_path / "addition", program, monkeypatch, warnings)
+    deadline = time.monotonic() + BOUND
+    while not told(path) and time.monotonic() < deadline:
+        shown.event(Event(generation=1, stage="train", done=1, total=2))
+        time.sleep(0.02)
+    shown.finish("done")
+    assert told(path)[-1]["ended"] == "done"
+    assert warnings == ["MLflow does not show the generation in progress: MLflow is away. The run goes on"]
+
+
 def test_a_child_that_hangs_is_ended_when_the_bound_is_hit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     began = time.monotonic()
     shown = start(tmp_path / "addition", "import time; time.sleep(600)", monkeypatch, [])
