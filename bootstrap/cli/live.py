@@ -161,7 +161,9 @@ class Live(Telemetry):
 
     def _stamped(self, now: float) -> Snapshot:
         beat = self._newest.beat + 1
-        self._newest = self._newest.model_copy(update={"beat": beat, "seconds": round(now - self._began, 1)})
+        self._newest = self._newest.model_copy(
+            update={"beat": beat, "at": round(time.time() * 1000), "seconds": round(now - self._began, 1)}
+        )
         return self._newest
 
 

@@ -4,8 +4,10 @@
     publisher ----------------------- adopt ------------> the same run, with the generation's key: its page stays
     `lineage --sync` after a kill --- settle -----------> the same run, KILLED; the next run of the lineage takes it up
 
-A run is found by the note that the store keeps of it (`live_state.py`), so lineages of one name on one server, and
-copies of a store, never meet. Importing this module imports MLflow, which takes seconds.
+A run is found by the note that the store keeps of it (`live_state.py`), so lineages of one name on one server never
+meet. A copied store has a copy of that note: on a server that both share, a run is its origin's, as a tag says; a
+database inside the store is copied too, and all in it is the copy's. Importing this module imports MLflow, which takes
+seconds.
 """
 
 import socket
@@ -26,6 +28,8 @@ from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.lock import lineage_lock
 
 NOTE = "mlflow.note.content"
+STALE_SECONDS = 3600.0
+"""Time without a post after which a run of a store that has moved counts as killed."""
 
 
 class LiveRuns:
@@ -80,7 +84,7 @@ class LiveRuns:
         """Return the run that an earlier, stopped run of the lineage left for this generation, RUNNING again."""
         shown = live_state.recall(self._outbox.folder, snapshot.generation)
         run = None if shown is None else _found(self._client, shown)
-        if shown is None or run is None or not _is_own(run, self._store.root):
+        if shown is None or run is None or not _is_own(run, self._client, self._store.root):
             return None
         self._client.update_run(shown.run_id, status="RUNNING")
         return shown
@@ -125,7 +129,7 @@ def adopt(client: MlflowClient, root: Path, outbox: Path, *, name: str, own: Map
         return None
     shown = live_state.recall(outbox, int(number))
     run = None if shown is None else _found(client, shown)
-    if shown is None or run is None or not _is_own(run, root):
+    if shown is None or run is None or not _is_own(run, client, root):
         return None
     client.log_batch(shown.run_id, tags=[RunTag(key, value) for key, value in own.items()])
     client.update_run(shown.run_id, status="RUNNING", name=name)
@@ -151,8 +155,10 @@ def settle(root: Path, *, tracking_uri: str, experiment: str | None) -> None:
         client = MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
         for shown in left:
             run = _found(client, shown)
-            if run is None or not _is_own(run, root):
+            if run is None or not _is_in_progress(run):
                 live_state.forget(outbox.folder, shown.generation)
+            elif not _is_own(run, client, root) and not _is_stale(run):
+                continue
             elif shown.generation in published:
                 # It was published onto a run of its own: by another machine, or before this one was made.
                 client.delete_run(shown.run_id)
@@ -184,9 +190,17 @@ def _is_in_progress(run: Run) -> bool:
     return tags.RUN_KEY not in run.data.tags
 
 
-def _is_own(run: Run, root: Path) -> bool:
-    """Whether a run shows a generation in progress of the lineage in this folder, and of no copy of it."""
-    return _is_in_progress(run) and run.data.tags.get(live_state.ORIGIN) == _origin(root)
+def _is_own(run: Run, client: MlflowClient, root: Path) -> bool:
+    """Whether a run shows a generation in progress of the lineage in this folder, and of none that it is a copy of."""
+    database = tracking.database_path(client.tracking_uri)
+    is_inside = database is not None and database.parent == root.absolute().parent
+    return _is_in_progress(run) and (is_inside or run.data.tags.get(live_state.ORIGIN) == _origin(root))
+
+
+def _is_stale(run: Run) -> bool:
+    """Whether a run has shown nothing new for so long that nobody grows its generation, wherever its store is now."""
+    snapshot = live_state.snapshot_of(run.data.tags)
+    return snapshot is None or time.time() - snapshot.at / 1000 > STALE_SECONDS
 
 
 def _is_driven(root: Path) -> bool:

@@ -40,6 +40,8 @@ class Snapshot(Record):
     beat: int = 0
     """Grows with each post, from the seconds since 1970 at the run's start: tells a reader without the same clock that
     the run lives, and a later run of the lineage from an earlier one."""
+    at: int = 0
+    """When it was posted, in milliseconds since 1970 by the clock of the run's host."""
     seconds: float = 0.0
     """Since the generation began in this run."""
     ended: str = ""

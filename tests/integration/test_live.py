@@ -2,6 +2,7 @@
 
 import io
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from support.lineage_factory import PROMOTED, RECIPE, REJECTED, build, grow
 from bootstrap.cli import live_child
 from bootstrap.errors import RecipeError
 from bootstrap.lineage import live, live_state
-from bootstrap.lineage.live import NOTE, LiveRuns, settle
+from bootstrap.lineage.live import NOTE, STALE_SECONDS, LiveRuns, settle
 from bootstrap.lineage.live_state import TAG, Snapshot, snapshot_of
 from bootstrap.lineage.outbox import Outbox
 from bootstrap.lineage.publisher import publish
@@ -23,6 +24,7 @@ from bootstrap.lineage.watched import Watched
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.lock import lineage_lock
 
+NOW = round(time.time() * 1000)
 pytestmark = [pytest.mark.mlflow, pytest.mark.training]
 
 
@@ -72,7 +74,7 @@ def scene(tmp_path: Path, empty_database: Path) -> Scene:
 def at(done: int, *, generation: int = 1, **more: object) -> Snapshot:
     facts = {"lineage": "addition", "generation": generation, "last": 3, "stage": "train", "done": done, "total": 60}
     figures = {"reward": done / 60, "tokens_per_second": 5230.0}
-    known = {"metrics": figures, "committed": generation, "beat": done, "seconds": float(done)}
+    known = {"metrics": figures, "committed": generation, "beat": done, "at": NOW, "seconds": float(done)}
     return Snapshot.model_validate({**facts, **known, **more})
 
 
@@ -156,6 +158,31 @@ def test_a_copy_of_the_store_leaves_the_run_alone(scene: Scene, tmp_path: Path) 
     grow(LineageStore(copy), outcome=PROMOTED)
     publish(copy, tracking_uri=scene.uri, experiment=None, recipe=RECIPE, sample_rollouts=0)
     assert RUN_KEY not in scene.client.get_run(live_state.recall_all(scene.outbox.folder)[0].run_id).data.tags
+
+
+def test_a_store_that_was_moved_and_copied_settles_what_its_own_database_shows(scene: Scene, tmp_path: Path) -> None:
+    scene.live().post(at(12))
+    copy = tmp_path / "elsewhere" / "addition"
+    shutil.copytree(scene.root, copy)
+    shutil.copy(tmp_path / "mlflow.db", copy.parent / "mlflow.db")
+    uri = f"sqlite:///{copy.parent}/mlflow.db"
+    own = Outbox(copy, tracking_uri=uri, experiment="bootstrap/addition").folder
+    before = copy / "outbox" / scene.outbox.folder.name
+    if before.exists():
+        before.rename(own)
+    settle(copy, tracking_uri=uri, experiment=None)
+    there = MlflowClient(tracking_uri=uri)
+    [shown] = live_state.recall_all(own)
+    assert there.get_run(shown.run_id).info.status == "KILLED"
+    assert scene.run("gen-1").info.status == "RUNNING"
+
+
+def test_a_moved_store_lets_a_shared_server_forget_what_it_showed_long_ago(scene: Scene, tmp_path: Path) -> None:
+    scene.live().post(at(12, at=NOW - round(2000 * STALE_SECONDS)))
+    moved = tmp_path / "elsewhere" / "addition"
+    shutil.copytree(scene.root, moved)
+    settle(moved, tracking_uri=scene.uri, experiment=None)
+    assert scene.run("gen-1").info.status == "KILLED"
 
 
 def test_the_child_says_why_the_run_ended(scene: Scene) -> None:
