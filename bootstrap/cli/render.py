@@ -68,9 +68,13 @@ def print_lineage(store: LineageStore, *, with_final: bool = True) -> None:
         return
     rows = queries.table(entries)
     is_wide = console().width >= WHOLE_TABLE_WIDTH
-    print_rows(f"lineage {name}", [row if is_wide else row | {"reason": ""} for row in rows], spare=SPARE)
-    for row in () if is_wide else rows:
-        say(f"{row['generation']} {row['gate']}: {row['reason'].removeprefix('rejected: ')}")
+    if is_wide:
+        print_rows(f"lineage {name}", rows)
+    else:
+        # The reasons would fold into columns of a few letters, so they follow below.
+        print_rows(f"lineage {name}", [row | {"reason": ""} for row in rows], spare=SPARE)
+        for row in rows:
+            say(f"{row['generation']} {row['gate']}: {row['reason'].removeprefix('rejected: ')}")
     champion = entries[entries[-1].generation.champion].generation
     export = command("export", "champion", "DIR", "--store", store.root.parent, "--lineage", name)
     say(f"champion: {champion.name}, frontier level {champion.report.frontier}; export it with: {export}")

@@ -315,7 +315,7 @@ def run_recipe(
         raise _stop_error(folder, stopped)
 
 
-def _why_ended(store: LineageStore, before: Sequence[Entry]) -> str:
+def _why_ended(store: LineageStore, before: Sequence[Entry]) -> tuple[str, bool]:
     entries = store.ledger.read()
     return why_ended(entries, _stopped(entries[len(before) :]))
 

@@ -63,34 +63,38 @@ def _raise(entries: Sequence[Entry], store: LineageStore, *, recipe: Recipe, pat
     return f"for more raise generations.count: {again}"
 
 
-def why_ended(entries: Sequence[Entry], stopped: Generation | None) -> str:
-    """Return why a run ended by itself. `stopped`: the generation at which a guard ended it."""
+def why_ended(entries: Sequence[Entry], stopped: Generation | None) -> tuple[str, bool]:
+    """Return why a run ended by itself, and whether it has reached its end.
+
+    `stopped`: the generation at which a guard ended it.
+    """
     champion = f"; champion gen-{entries[-1].generation.champion}" if entries else ""
     if stopped is not None:
-        return f"a guard ended the run at {stopped.name}{champion}"
-    return f"the lineage has all its generations, gen-0 to gen-{len(entries) - 1}{champion}"
+        return f"a guard ended the run at {stopped.name}{champion}", False
+    return f"the lineage has all its generations, gen-0 to gen-{len(entries) - 1}{champion}", True
 
 
 class TellingTheEnd:
     """Tells MLflow's live page and the notified address when the block ends, and why.
 
-    `why`: the reason where the block ends by itself.
+    `why`: the reason where the block ends by itself, and whether that is the run's end.
     """
 
-    def __init__(self, live: Live | None, notifier: Notifier, *, why: Callable[[], str]) -> None:
+    def __init__(self, live: Live | None, notifier: Notifier, *, why: Callable[[], tuple[str, bool]]) -> None:
         self._live, self._notifier, self._why = live, notifier, why
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, *_: object) -> None:
+        succeeded, seconds = False, INTERRUPT_SECONDS
         if kind is None:
-            reason, seconds = self._why(), None
+            (reason, succeeded), seconds = self._why(), None
         elif issubclass(kind, KeyboardInterrupt):
-            reason, seconds = "stopped; the same command goes on from there", INTERRUPT_SECONDS
+            reason = "stopped; the same command goes on from there"
         else:
             told = redact(" ".join(str(error).split()))[:REASON_CHARACTERS]
-            reason, seconds = f"failed: {told or kind.__name__}", INTERRUPT_SECONDS
+            reason = f"failed: {told or kind.__name__}"
         if self._live is not None:
             self._live.finish(reason, seconds=seconds)
-        self._notifier.finish(reason, succeeded=kind is None, seconds=seconds)
+        self._notifier.finish(reason, succeeded=succeeded, seconds=seconds)

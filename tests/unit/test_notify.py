@@ -39,7 +39,7 @@ def listener(*, status: int = 200, location: str = "") -> Iterator[tuple[str, li
                 self.send_header("Location", location)
             self.end_headers()
 
-        def log_message(self, *_: Any) -> None:
+        def log_message(self, format: str, *args: Any) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

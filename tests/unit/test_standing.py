@@ -59,8 +59,8 @@ def test_stages_that_are_done_lead_to_a_fork(tmp_path: Path) -> None:
 
 def test_the_reason_of_the_end_names_the_champion(tmp_path: Path) -> None:
     entries = lineage_factory.build(tmp_path / "addition")
-    assert why_ended(entries, None) == "the lineage has all its generations, gen-0 to gen-3; champion gen-3"
-    assert why_ended(entries, entries[2].generation) == "a guard ended the run at gen-2; champion gen-3"
+    assert why_ended(entries, None) == ("the lineage has all its generations, gen-0 to gen-3; champion gen-3", True)
+    assert why_ended(entries, entries[2].generation) == ("a guard ended the run at gen-2; champion gen-3", False)
 
 
 class Told:
@@ -85,7 +85,7 @@ class Told:
 def test_the_end_is_told_whatever_it_is_without_secrets(error: BaseException | None, reason: str) -> None:
     live, notifier = Told(), Told()
     expected = nullcontext() if error is None else pytest.raises(type(error))
-    with expected, TellingTheEnd(live, notifier, why=lambda: "done"):  # pyright: ignore[reportArgumentType]
+    with expected, TellingTheEnd(live, notifier, why=lambda: ("done", True)):  # pyright: ignore[reportArgumentType]
         if error is not None:
             raise error
     assert live.reasons == [(reason, None)]
