@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bootstrap.cli import output
-from bootstrap.cli.progress import Expected, PlainProgress
+from bootstrap.cli.progress import PlainProgress
 from bootstrap.errors import RecipeError, TrackingError, WaitTimeout
 from bootstrap.lineage import tracking
 from bootstrap.lineage.live_state import Snapshot
@@ -22,6 +22,8 @@ FAILURES = 10
 """Looks in a row that may fail."""
 SILENT_SECONDS = 180.0
 """Longest time without a sign of the run; a living one gives several a minute."""
+IDLE_SECONDS = 30.0
+"""Longest wait for a first sign where no run of the lineage is RUNNING."""
 LAST_SECONDS = 60.0
 """Longest wait, once the run has ended, for decisions that are still being published."""
 EARLIER = 3
@@ -88,15 +90,15 @@ def _follow(run_id: str, uri: str, *, every: float, clock: Callable[[], float], 
         if snapshot is not None and snapshot.beat != beat:
             beat, heard = snapshot.beat, clock()
             if snapshot.stage and not snapshot.ended:
-                show = show or PlainProgress(output.stdout(), last=snapshot.last, expected=Expected(), clock=clock)
+                show = show or PlainProgress(output.stdout(), last=snapshot.last, expected=None, clock=clock)
                 show(_visible(snapshot).event)
         if snapshot is not None and snapshot.ended:
             ended_at = clock() if ended_at is None else ended_at
             if told >= snapshot.committed or clock() - ended_at >= LAST_SECONDS:
                 print(f"ended: {visible(snapshot.ended)}", flush=True)
                 return
-        elif snapshot is None and found.is_over:
-            print("the run shows nothing in progress: it has ended, or began before `watch` could follow it")
+        elif beat < 0 and found.is_over and clock() - heard >= IDLE_SECONDS:
+            print("no run of the lineage is in progress: it has ended, or an older version grows it")
             return
         if clock() - heard >= SILENT_SECONDS:
             raise WaitTimeout(

@@ -96,13 +96,16 @@ def warned(event: Event) -> str:
 
 
 class PlainProgress:
-    """One line per stage on a stream that is no terminal, and one per half minute inside a long stage."""
+    """One line per stage on a stream that is no terminal, and one per half minute inside a long stage.
+
+    `expected`: None tells no time left.
+    """
 
     def __init__(
-        self, stream: IO[str], *, last: int, expected: Expected, clock: Callable[[], float] = time.monotonic
+        self, stream: IO[str], *, last: int, expected: Expected | None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.stream, self.last, self.clock = stream, last, clock
-        self.time_left = TimeLeft(expected)
+        self.time_left = None if expected is None else TimeLeft(expected)
         self.printed: dict[tuple[int, str], float] = {}
 
     def __enter__(self) -> Self:
@@ -113,7 +116,7 @@ class PlainProgress:
 
     def __call__(self, event: Event) -> None:
         now = self.clock()
-        left = self.time_left.update(event, now)
+        left = None if self.time_left is None else self.time_left.update(event, now)
         if event.warning:
             self.say(warned(event))
         key = (event.generation, event.stage)

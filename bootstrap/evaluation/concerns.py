@@ -38,13 +38,20 @@ def concerns(generation: Generation, recipe: Recipe) -> Iterator[str]:
 
 
 def _base_reaches_nothing(generation: Generation, recipe: Recipe) -> Iterator[str]:
-    asked = sum(row.num_prompts for row in generation.report.levels)
-    if not asked or any(row.num_correct for row in generation.report.levels):
+    rows = generation.report.levels
+    asked, best = sum(row.num_prompts for row in rows), max(rows, key=lambda row: row.accuracy, default=None)
+    if best is None or not asked:
         return
-    yield (
-        f"it answers none of the {asked} held-out prompts right, and RL has nothing to reward in a model that never "
-        f"succeeds; {_better_base(recipe)}"
-    )
+    if not best.num_correct:
+        yield (
+            f"it answers none of the {asked} held-out prompts right, and RL has nothing to reward in a model that "
+            f"never succeeds; {_better_base(recipe)}"
+        )
+    elif recipe.base.steps and not generation.report.frontier and not recipe.has_fixed_data:
+        yield (
+            f"it masters no level, not even those it was shown (best: level {best.level} at {best.accuracy:.1%}), and "
+            f"later generations aim beyond level {recipe.task.base_level}; {_better_base(recipe)}"
+        )
 
 
 def _better_base(recipe: Recipe) -> str:

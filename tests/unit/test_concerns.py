@@ -37,6 +37,15 @@ def test_a_base_that_answers_nothing_right_is_to_be_trained_longer(grown: list[G
     )
 
 
+def test_a_base_that_masters_no_level_it_was_shown_is_to_be_trained_longer(grown: list[Generation]) -> None:
+    weak = grown[0].model_copy(update={"report": grown[0].report.model_copy(update={"frontier": 0})})
+    [told] = concerns(weak, SETTINGS)
+    assert told.startswith("it masters no level, not even those it was shown (best: level 1 at 99.7%), and later")
+    assert "aim beyond level 4; train it longer (base.steps[0].updates, now 6)" in told
+    untrained = SETTINGS.model_copy(update={"base": SETTINGS.base.model_copy(update={"steps": ()})})
+    assert list(concerns(weak, untrained)) == [], "a pretrained model begins somewhere"
+
+
 def test_without_steps_the_base_is_first_to_be_shown_references(grown: list[Generation]) -> None:
     untrained = SETTINGS.model_copy(update={"base": SETTINGS.base.model_copy(update={"steps": ()})})
     [told] = concerns(without_right_answers(grown[0]), untrained)

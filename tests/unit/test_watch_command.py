@@ -127,8 +127,17 @@ def test_a_server_that_is_away_for_a_while_is_borne_and_then_told(watch: Callabl
 def test_a_lineage_that_nobody_grows_is_over(
     watch: Callable[..., Elsewhere], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    watch(iter([Found(snapshot=None, decisions=[FIRST], is_over=True)]))
-    assert "it has ended, or began before" in capsys.readouterr().out
+    found = watch(iter([Found(snapshot=None, decisions=[FIRST], is_over=True)] * 1000))
+    assert "no run of the lineage is in progress: it has ended" in capsys.readouterr().out
+    assert found.now < SILENT_SECONDS
+
+
+def test_between_two_generations_nothing_is_running_and_the_watching_goes_on(
+    watch: Callable[..., Elsewhere], capsys: pytest.CaptureFixture[str]
+) -> None:
+    gap = [Found(snapshot=None, decisions=[FIRST], is_over=True)] * int(follow.IDLE_SECONDS)
+    watch(iter([at("train", 1, beat=1), *gap, at("train", 1, beat=2, ended="done")]))
+    assert capsys.readouterr().out.splitlines()[-1] == "ended: done"
 
 
 def test_ctrl_c_ends_the_watching_alone(
