@@ -230,11 +230,7 @@ def run_recipe(
         def warn_beside(reason: str) -> None:
             display.say(f"warning: {reason}")
 
-        def warn_of_live(reason: str) -> None:
-            # One server that is away is told of once.
-            if not publisher.warned:
-                warn_beside(reason)
-
+        unshown: list[str] = []
         last, mlflow = recipe.generations.count, {"MLFLOW_TRACKING_URI": tracking_uri}
         notifier = Notifier(recipe.notify, lineage=plan.lineage, warn=warn_beside)
         live = (
@@ -243,7 +239,7 @@ def run_recipe(
                 last=last,
                 committed=len(committed_before),
                 experiment=tracking.experiment,
-                warn=warn_of_live,
+                warn=unshown.append,
                 environment=mlflow,
             )
             if plan.planned
@@ -302,6 +298,9 @@ def run_recipe(
                 finished = time.monotonic()
                 publisher.finish()
                 publishing = time.monotonic() - finished
+                # A server that is away is told of once, by the publisher.
+                for reason in () if publisher.warned else unshown:
+                    warn_beside(reason)
                 watch.look()
     render.print_lineage(folder, with_final=False)
     where = where_to_look(folder, tracking_uri=tracking_uri, experiment=tracking.experiment)
