@@ -31,8 +31,9 @@ from mlflow.entities import LoggedModelInput, LoggedModelOutput, Run
 
 from bootstrap.errors import LineageLocked, TrackingError
 from bootstrap.ledger_records import Generation
-from bootstrap.lineage import batches, datasets, graph, live, metrics, notes, samples, tags, tracking
+from bootstrap.lineage import batches, datasets, graph, metrics, notes, samples, tags, tracking
 from bootstrap.lineage.connection import active_experiment, connected
+from bootstrap.lineage.live import adopt
 from bootstrap.lineage.outbox import Outbox, Receipt
 from bootstrap.lineage.registry import Registry
 from bootstrap.lineage.shown import PublishedRuns, model_name
@@ -326,7 +327,7 @@ class _Publisher:
             "bootstrap.finished": finished,
         }
         own = {**common, **more}
-        adopted = live.adopt(self.client, self.store.root, self.outbox.folder, name=name, own=own)
+        adopted = adopt(self.client, self.store.root, self.outbox.folder, name=name, own=own)
         if adopted is not None:
             return adopted
         return self.client.create_run(self.experiment_id, start_time=_milliseconds(started), run_name=name, tags=own)
