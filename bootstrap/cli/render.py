@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
@@ -133,7 +134,7 @@ def print_rows(title: str, rows: Sequence[Mapping[str, str]], *, spare: Sequence
         return
     names, width = [name for name in rows[0] if any(row[name] for row in rows)], console().width
     for name in spare:
-        if _width(_table(title, names, _cells(rows, names))) <= width:
+        if _width(title, names, _cells(rows, names)) <= width:
             break
         names = [kept for kept in names if kept != name]
     _print_fitting(title, names, _cells(rows, names))
@@ -152,9 +153,8 @@ def _print_fitting(title: str | None, names: Sequence[str], rows: Sequence[Seque
     """Print a table; where the terminal is too narrow, with its widest column folded, else each row as a list."""
     shown, lengths = console(), [max((len(row[at]) for row in rows), default=0) for at in range(len(names))]
     widest = lengths.index(max(lengths))
-    whole = _table(title, names, rows)
-    if (excess := _width(whole) - shown.width) <= 0:
-        shown.print(whole)
+    if (excess := _width(title, names, rows) - shown.width) <= 0:
+        shown.print(_table(title, names, rows))
     elif lengths[widest] - excess >= FOLDED_WIDTH:
         shown.print(_table(title, names, rows, folded=widest))
     else:
@@ -181,7 +181,8 @@ def _table(
     return table
 
 
-def _width(table: Table) -> int:
-    """Return the columns that a table takes without folding."""
+def _width(title: str | None, names: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """Return the columns that a table takes without folding: as many as one row of each column's longest cell."""
+    longest = [max((row[at] for row in rows), key=cell_len, default="") for at in range(len(names))]
     wide = Console(width=UNBOUNDED)
-    return Measurement.get(wide, wide.options, table).maximum
+    return Measurement.get(wide, wide.options, _table(title, names, [longest])).maximum
