@@ -51,7 +51,11 @@ class LiveRuns:
         if self._lineage_run is None:
             self._find_lineage()
         at = round(time.time() * 1000)
-        if run is not None and _is_in_progress(self._client.get_run(run.run_id)):
+        found = None if run is None else _found(self._client, run)
+        if found is None:
+            # Somebody has deleted it: the next post makes another.
+            self._run = None
+        if run is not None and found is not None and _is_in_progress(found):
             points = {name: value for name, value in snapshot.metrics.items() if name in live_state.METRICS}
             points["progress"] = snapshot.done / snapshot.total if snapshot.total else 0.0
             self._client.log_batch(
@@ -86,6 +90,7 @@ class LiveRuns:
         run = None if shown is None else _found(self._client, shown)
         if shown is None or run is None or not _is_own(run, self._client, self._store.root):
             return None
+        # A killed one goes on.
         self._client.update_run(shown.run_id, status="RUNNING")
         return shown
 

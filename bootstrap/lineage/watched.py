@@ -1,6 +1,6 @@
 """A lineage as MLflow alone shows it while it grows: its newest snapshot and its decisions so far.
 
-Importing this module imports MLflow lazily, at the first look.
+MLflow, which takes seconds to load, is imported at the first look.
 """
 
 from dataclasses import dataclass

@@ -138,6 +138,16 @@ def test_a_killed_run_is_ended_by_the_next_publication_and_taken_up_by_the_next_
     assert (again.info.run_id, again.info.status) == (killed.info.run_id, "RUNNING")
 
 
+def test_a_run_that_somebody_deletes_is_made_again(scene: Scene) -> None:
+    shown = scene.live()
+    shown.post(at(12))
+    deleted = scene.run("gen-1").info.run_id
+    scene.client.delete_run(deleted)
+    for done in (13, 14):
+        shown.post(at(done))
+    assert scene.run("gen-1").info.run_id != deleted and scene.run("gen-1").info.status == "RUNNING"
+
+
 def test_a_generation_that_has_a_run_of_its_own_needs_no_other(scene: Scene) -> None:
     grow(LineageStore(scene.root), outcome=REJECTED)
     assert scene.publish() == [1]
