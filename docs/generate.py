@@ -48,6 +48,7 @@ SECTIONS = {
     "guards": "Bounds on a generation's diagnostics, each with an action.",
     "resources": "Where a run happens. No part of a lineage's identity.",
     "tracking": "Where MLflow is. No part of a lineage's identity.",
+    "notify": "Who is told what a run does. No part of a lineage's identity.",
 }
 """Key -> what its part of the page is about. A class of settings stands under the first key that leads to it."""
 WORDS = {
@@ -225,7 +226,7 @@ def _default(value: Any) -> tuple[str, str]:
         return f"`{told}`", ""
     if isinstance(value, str):
         return "below", json.dumps(value)
-    kept = [{k: v for k, v in item.items() if v is not None} for item in value]
+    kept = [{k: v for k, v in item.items() if v is not None} if isinstance(item, Mapping) else item for item in value]
     return "below", yaml.safe_dump(kept, sort_keys=False, default_flow_style=None, width=100).rstrip()
 
 

@@ -34,10 +34,10 @@ def fork_lineage(source: str, name: str, overrides: Sequence[str], *, recipe_pat
     """
     for override in overrides:
         key = override.partition("=")[0].strip()
-        if key.partition(".")[0] == "tracking":
+        if (section := key.partition(".")[0]) in ("tracking", "notify"):
             # The key alone: the value may hold a password.
             raise RecipeError(
-                f"override {key}: a fork publishes nothing and remembers no tracking settings; give this to "
+                f"override {key}: a fork publishes nothing and remembers no {section} settings; give this to "
                 "`bootstrap run` when the new lineage grows"
             )
     lineage, at, wanted = source.rpartition("@")
@@ -76,7 +76,9 @@ def fork_lineage(source: str, name: str, overrides: Sequence[str], *, recipe_pat
     count = len(origin.answers()) if shares else 0
     told = f"{count} answers" if shares else "no answers, since its task is another"
     where = () if store == DEFAULT_STORE else ("--store", store)
-    unkept = "" if recipe.tracking == Tracking() else "\nits tracking settings are not kept: give them to that command"
+    given = {"tracking": recipe.tracking != Tracking(), "notify": recipe.notify is not None}
+    sections = " and ".join(name for name, is_given in given.items() if is_given)
+    unkept = f"\nits {sections} settings are not kept: give them to that command" if sections else ""
     return (
         f"lineage {name} starts from {model.place}: fingerprint {generation.fingerprint[:16]}, trained for levels "
         f"up to {recipe.start_level}, inherits {told}\ngrow it with: {command('run', store / name / FILE_NAME, *where)}"

@@ -8,6 +8,7 @@ import typer
 from typer.exceptions import TyperException
 
 from bootstrap import __version__
+from bootstrap.cli import output
 from bootstrap.cli.command import command
 from bootstrap.cli.commands.bench import bench
 from bootstrap.cli.commands.chat import chat
@@ -20,6 +21,7 @@ from bootstrap.cli.commands.lineage import lineage
 from bootstrap.cli.commands.options import Command
 from bootstrap.cli.commands.plan import plan
 from bootstrap.cli.commands.preferences import pairs, reward_model
+from bootstrap.cli.commands.recipes import recipes
 from bootstrap.cli.commands.report import report
 from bootstrap.cli.commands.rescore import rescore
 from bootstrap.cli.commands.run import run
@@ -29,6 +31,7 @@ from bootstrap.cli.commands.show import show
 from bootstrap.cli.commands.ui import ui
 from bootstrap.cli.commands.verifier import verifier
 from bootstrap.cli.commands.verify import verify
+from bootstrap.cli.commands.watch import watch
 from bootstrap.errors import BootstrapError
 
 INTERRUPTED = 130
@@ -49,7 +52,6 @@ Exit codes:
 """
 
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -83,7 +85,9 @@ def options(
 
 
 # `--help` lists them in this order, then the groups.
-for function in (run, fork, submit, jobs, attach, stop, plan, lineage, show, chat, report, export, serve, pairs):
+for function in (run, fork, submit, jobs, attach, stop, watch, recipes, plan, lineage, show, chat, report, export):
+    app.command(cls=Command)(function)
+for function in (serve, pairs):
     app.command(cls=Command)(function)
 app.command("reward-model", cls=Command)(reward_model)
 app.command("import", cls=Command)(import_model)
@@ -95,6 +99,11 @@ app.add_typer(verifier, name="verifier")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; every error a user can meet becomes one message on stderr."""
+    with output.surviving():
+        return _main(arguments)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]

@@ -5,10 +5,19 @@ from bootstrap.levels import level_range
 from bootstrap.lineage import text
 from bootstrap.planning.plan import GenerationPlan, LineagePlan
 
+SPARE = ("steps", "FLOPs", "tokens", "starts from")
+"""Columns that a narrow terminal does without; the lines below the table tell the steps again."""
+
 
 def print_plan(plan: LineagePlan) -> None:
     """Print one row per generation, then the steps, tokens, FLOPs and seconds that remain."""
-    render.print_rows(f"plan of lineage {plan.lineage}", [_plan_row(generation) for generation in plan.generations])
+    rows = [_plan_row(generation) for generation in plan.generations]
+    render.print_rows(f"plan of lineage {plan.lineage}", rows, spare=SPARE)
+    if any(generation.target_levels != plan.planned[0].target_levels for generation in plan.planned[2:]):
+        render.say(
+            "targets are those of generations that are promoted and master what they train on; a rejection leaves the "
+            "aim where it is"
+        )
     lines = [
         f"{generation.name}: {step.summary}; {step.data}"
         + (f"; teacher: {', '.join(step.teachers)}" if step.teachers else "")
@@ -19,9 +28,13 @@ def print_plan(plan: LineagePlan) -> None:
         render.say(line)
     left = plan.to_json()["remaining"]
     basis = "paced by the committed generations" if plan.calibrated else "at assumed rates of one CPU core a worker"
+    num, beside = len(plan.planned), plan.start_up_seconds + plan.publishing_seconds
+    included = f"start-up and publishing included, {text.duration(beside)}; {basis}"
     render.say(
-        f"{len(plan.planned)} generations to go on {plan.workers} workers: {text.si(left['tokens'])} tokens, "
-        f"{text.si(left['flops'])} FLOPs, about {text.duration(left['seconds'])} ({basis})"
+        f"{num} generation{'' if num == 1 else 's'} to go on {plan.workers} workers: {text.si(left['tokens'])} tokens, "
+        f"{text.si(left['flops'])} FLOPs, about {text.duration(left['seconds'])} ({included})"
+        if num
+        else "no generation to go: the lineage has all that the recipe asks for"
     )
     render.say(f"model: {text.si(plan.num_parameters)} parameters; {_memory(plan)}")
     for warning in plan.warnings:
@@ -47,12 +60,18 @@ def _memory(plan: LineagePlan) -> str:
     )
 
 
+def _aims(generation: GenerationPlan) -> str:
+    """Return the levels that a generation aims at; `at most` where earlier results decide how many."""
+    most = level_range(generation.most_levels)
+    return most if generation.most_levels == generation.target_levels else f"{most} at most"
+
+
 def _plan_row(generation: GenerationPlan) -> dict[str, str]:
     return {
         "generation": generation.name,
         "status": generation.status,
         "starts from": generation.start,
-        "target": level_range(generation.target_levels),
+        "target": _aims(generation),
         "steps": ", ".join(step.summary for step in generation.steps) or "none",
         "tokens": text.si(sum(generation.tokens.values())),
         "FLOPs": text.si(sum(generation.flops.values())),

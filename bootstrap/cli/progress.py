@@ -5,7 +5,8 @@ Every metric is optional. A run does not depend on its display. Left out: the ta
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from typing import IO, Self
 
 from rich.console import Console
@@ -23,15 +24,29 @@ RELIABLE_SHARE = 0.05
 """Share of a stage after which its own pace replaces the plan's."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """What the plan says of a run's time, in seconds."""
+
+    generations: Mapping[int, float] = field(default_factory=dict)
+    """Of each coming generation, by number."""
+    after_training: float = 0.0
+    """From the end of a generation's training to its commit."""
+    after_last: float = 0.0
+    """From the last commit to the end of the run: publishing."""
+    several_steps: Collection[int] = ()
+    """Generations with several training steps."""
+
+
 class TimeLeft:
     """Estimate of a run's remaining seconds: the plan's seconds, scaled by the pace measured so far.
 
-    `expected`: planned seconds of each coming generation, by number. For the current generation, the pace of its
-    training stage replaces the plan once `RELIABLE_SHARE` of the stage is done.
+    For the current generation, the pace of its training stage replaces the plan once `RELIABLE_SHARE` of the stage is
+    done, except where further steps follow, of which it tells nothing.
     """
 
-    def __init__(self, expected: Mapping[int, float]) -> None:
-        self.expected = dict(expected)
+    def __init__(self, expected: "Expected") -> None:
+        self.expected = expected
         self.current: int | None = None
         self.started = 0.0
         self.measured = 0.0
@@ -47,17 +62,20 @@ class TimeLeft:
         if event.generation != self.current:
             if self.current is not None:
                 self.measured += now - self.started
-                self.planned += self.expected.get(self.current, 0.0)
+                self.planned += self.expected.generations.get(self.current, 0.0)
             self.current, self.started, self.stage = event.generation, now, ""
         if self.stage != event.stage:
             self.stage, self.stage_began = event.stage, (now, event.done)
         pace = self.measured / self.planned if self.planned else 1.0
-        here = max(pace * self.expected.get(event.generation, 0.0) - (now - self.started), 0.0)
+        planned = self.expected.generations
+        here = max(pace * planned.get(event.generation, 0.0) - (now - self.started), 0.0)
         began, first = self.stage_began
         if event.stage == "train" and event.done - first >= max(RELIABLE_SHARE * event.total, 1):
-            by_pace = (event.total - event.done) * (now - began) / (event.done - first)
-            here = max(here, by_pace) if self.planned else by_pace
-        left = here + pace * sum(seconds for number, seconds in self.expected.items() if number > event.generation)
+            by_pace = (event.total - event.done) * (now - began) / (event.done - first) + self.expected.after_training
+            keeps_plan = self.planned or event.generation in self.expected.several_steps
+            here = max(here, by_pace) if keeps_plan else by_pace
+        left = here + pace * sum(seconds for number, seconds in planned.items() if number > event.generation)
+        left += self.expected.after_last
         return left if left >= 0.1 else None
 
 
@@ -78,13 +96,16 @@ def warned(event: Event) -> str:
 
 
 class PlainProgress:
-    """One line per stage on a stream that is no terminal, and one per half minute inside a long stage."""
+    """One line per stage on a stream that is no terminal, and one per half minute inside a long stage.
+
+    `expected`: None tells no time left.
+    """
 
     def __init__(
-        self, stream: IO[str], *, last: int, expected: Mapping[int, float], clock: Callable[[], float] = time.monotonic
+        self, stream: IO[str], *, last: int, expected: Expected | None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.stream, self.last, self.clock = stream, last, clock
-        self.time_left = TimeLeft(expected)
+        self.time_left = None if expected is None else TimeLeft(expected)
         self.printed: dict[tuple[int, str], float] = {}
 
     def __enter__(self) -> Self:
@@ -95,7 +116,7 @@ class PlainProgress:
 
     def __call__(self, event: Event) -> None:
         now = self.clock()
-        left = self.time_left.update(event, now)
+        left = None if self.time_left is None else self.time_left.update(event, now)
         if event.warning:
             self.say(warned(event))
         key = (event.generation, event.stage)
@@ -137,7 +158,7 @@ class RichProgress:
     """One live bar for the current stage; lines from `say` appear above it."""
 
     def __init__(
-        self, console: Console, *, last: int, expected: Mapping[int, float], clock: Callable[[], float] = time.monotonic
+        self, console: Console, *, last: int, expected: Expected, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.last, self.clock = last, clock
         self.time_left = TimeLeft(expected)
@@ -175,10 +196,10 @@ class RichProgress:
         self.progress.console.print(line, markup=False, highlight=False)
 
 
-def progress(console: Console, *, last: int, expected: Mapping[int, float]) -> PlainProgress | RichProgress:
+def progress(console: Console, *, last: int, expected: Expected) -> PlainProgress | RichProgress:
     """Return the display that fits `console`: a context manager and an observer.
 
-    `last`: number of the last generation; `expected`: planned seconds of each coming generation, by number.
+    `last`: number of the last generation.
     """
     if console.is_terminal:
         return RichProgress(console, last=last, expected=expected)

@@ -1,7 +1,7 @@
 """The recipe of a lineage's last run, remembered beside it.
 
-    <lineage>/recipe.json     the recipe, without its tracking settings; the folder that its relative paths start at;
-                              which names it has (`schema.py`)
+    <lineage>/recipe.json     the recipe, without its sections tracking and notify; the folder that its relative paths
+                              start at; which names it has (`schema.py`)
 
 A run by it publishes where the lineage's last run did (`target.py`), unless told otherwise. Every command that takes a
 recipe takes this file too.
@@ -26,7 +26,7 @@ FILE_NAME = "recipe.json"
 
 def remember_recipe(store: LineageStore, recipe: Recipe, *, folder: Path) -> None:
     """Write a recipe whose relative paths start at `folder`. For the lineage's driver. Raises StoreError."""
-    settings = recipe.model_dump(mode="json", exclude={"tracking"})
+    settings = recipe.model_dump(mode="json", exclude={"tracking", "notify"})
     data = canonical_json({"folder": str(folder.absolute()), "recipe": settings, "schema_version": SCHEMA_VERSION})
     write_changed(store.root / FILE_NAME, data)
 

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -20,9 +22,14 @@ from bootstrap.store.verify import VerifyReport
 
 WHOLE_TABLE_WIDTH = 150
 """Columns that the outcome table needs for one line per generation, reasons included."""
-NARROW_WITHOUT = {"stage", "from", "target", "gain", "reason", "tokens", "weights"}
+SPARE = ("tokens", "weights", "stage", "from", "target", "gain", "FLOPs", "seconds", "frontier")
+"""Columns of the outcome table that a narrow terminal does without, the first of them first."""
+FOLDED_WIDTH = 20
+"""Least width of a column whose cells are folded."""
 PLAIN_WIDTH = 200
 """Columns where the output is no terminal, so that no table folds."""
+UNBOUNDED = 100_000
+"""Columns in which every table has room."""
 
 
 def console() -> Console:
@@ -71,11 +78,12 @@ def print_lineage(store: LineageStore, *, with_final: bool = True) -> None:
         return
     weights = gc.sizes(store, entries)
     rows = sizes.with_cells(queries.table(entries), weights)
-    if console().width >= WHOLE_TABLE_WIDTH:
+    is_wide = console().width >= WHOLE_TABLE_WIDTH
+    if is_wide:
         print_rows(f"lineage {name}", rows)
     else:
-        # A narrow terminal would fold every cell: some columns are left out, and the reasons follow below.
-        print_rows(f"lineage {name}", [{k: v for k, v in row.items() if k not in NARROW_WITHOUT} for row in rows])
+        # The reasons would fold into columns of a few letters, so they follow below.
+        print_rows(f"lineage {name}", [row | {"reason": ""} for row in rows], spare=SPARE)
         for row in rows:
             say(f"{row['generation']} {row['gate']}: {row['reason'].removeprefix('rejected: ')}")
     say(sizes.line(weights))
@@ -90,7 +98,7 @@ def print_jobs(jobs: Sequence[Mapping[str, Any]], *, others: int, address: str) 
     """Print a cluster's jobs as `JobServer.listed` returns them, then the number of other programs' jobs."""
     if not jobs:
         say(f"there is no job of this program on {address}")
-    print_rows(f"jobs on {address}", [_job_row(job) for job in jobs])
+    print_rows(f"jobs on {address}", [_job_row(job) for job in jobs], spare=("recipe", "store", "took"))
     if others:
         say(f"{others} other job{'' if others == 1 else 's'} there: not this program's")
 
@@ -130,23 +138,64 @@ def print_verifications(reports: Mapping[str, VerifyReport], *, as_json: bool) -
             say(f"  {len(report.unreferenced)} artifacts that no committed generation names yet")
 
 
-def print_rows(title: str, rows: Sequence[Mapping[str, str]]) -> None:
-    """Print a table with a title, without columns that are empty in every row; nothing where there are no rows."""
+def print_rows(title: str, rows: Sequence[Mapping[str, str]], *, spare: Sequence[str] = ()) -> None:
+    """Print a table with a title, without columns that are empty in every row; nothing where there are no rows.
+
+    `spare`: columns that a narrow terminal does without, the first of them first.
+    """
     if not rows:
         return
-    names = [name for name in rows[0] if any(row[name] for row in rows)]
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
-    for name in names:
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        # Cells hold foreign text, whose square brackets are no markup.
-        table.add_row(*(Text(row[name]) for name in names))
-    console().print(table)
+    names, width = [name for name in rows[0] if any(row[name] for row in rows)], console().width
+    for name in spare:
+        if _width(title, names, _cells(rows, names)) <= width:
+            break
+        names = [kept for kept in names if kept != name]
+    _print_fitting(title, names, _cells(rows, names))
+
+
+def _cells(rows: Sequence[Mapping[str, str]], names: Sequence[str]) -> list[list[str]]:
+    return [[row[name] for name in names] for row in rows]
 
 
 def print_table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table without title and lines; without a header where all `names` are empty."""
-    table = Table(*names, box=None, show_header=any(names))
+    _print_fitting(None, names, [*rows])
+
+
+def _print_fitting(title: str | None, names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table; where the terminal is too narrow, with its widest column folded, else each row as a list."""
+    shown, lengths = console(), [max((len(row[at]) for row in rows), default=0) for at in range(len(names))]
+    widest = lengths.index(max(lengths))
+    if (excess := _width(title, names, rows) - shown.width) <= 0:
+        shown.print(_table(title, names, rows))
+    elif lengths[widest] - excess >= FOLDED_WIDTH:
+        shown.print(_table(title, names, rows, folded=widest))
+    else:
+        if title is not None:
+            shown.print(Text(title, style="bold"))
+        label = max(map(len, names)) + 2
+        for row in rows:
+            pairs = [(name, cell) for name, cell in zip(names, row, strict=True) if cell]
+            shown.print(_table(None, ("", ""), [(f"  {name:{label}}", cell) for name, cell in pairs], folded=1))
+            shown.print()
+
+
+def _table(
+    title: str | None, names: Sequence[str], rows: Sequence[Sequence[str]], *, folded: int | None = None
+) -> Table:
+    """Return a table, with lines where it has a title. `folded`: the column whose cells may take several lines."""
+    lines = None if title is None else box.SIMPLE_HEAD
+    table = Table(title=title, title_justify="left", box=lines, title_style="bold", show_header=any(names))
+    for at, name in enumerate(names):
+        table.add_column(name, overflow="fold", no_wrap=at != folded)
     for row in rows:
+        # Cells hold foreign text, whose square brackets are no markup.
         table.add_row(*map(Text, row))
-    console().print(table)
+    return table
+
+
+def _width(title: str | None, names: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """Return the columns that a table takes without folding: as many as one row of each column's longest cell."""
+    longest = [max((row[at] for row in rows), key=cell_len, default="") for at in range(len(names))]
+    wide = Console(width=UNBOUNDED)
+    return Measurement.get(wide, wide.options, _table(title, names, [longest])).maximum

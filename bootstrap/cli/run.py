@@ -13,9 +13,12 @@ from typing import Any
 from bootstrap import machine
 from bootstrap.cli import BEGAN, render
 from bootstrap.cli.command import command
-from bootstrap.cli.progress import RowsProgress, progress
+from bootstrap.cli.live import Live
+from bootstrap.cli.notify import Notifier
+from bootstrap.cli.progress import Expected, RowsProgress, progress
 from bootstrap.cli.publish import Publisher, sync_command
 from bootstrap.cli.remembered import FILE_NAME, recall_recipe, remember_recipe
+from bootstrap.cli.standing import TellingTheEnd, standing, why_ended
 from bootstrap.cli.stores import check_name, committed
 from bootstrap.cli.sync import sync_later, where_to_look
 from bootstrap.cli.target import as_last_run, remember
@@ -25,11 +28,13 @@ from bootstrap.config.load import is_remembered, load_recipe, recipe_folder
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.tasks import tasks_of
 from bootstrap.errors import GuardStop, LineageMismatch, TrackingError
+from bootstrap.evaluation.concerns import concerns
 from bootstrap.ledger_records import Generation, GuardAction
 from bootstrap.lineage import queries, text
 from bootstrap.lineage.outbox import Outbox
 from bootstrap.lineage.tracking import experiment_name, resolve_tracking_uri
 from bootstrap.memory import FULLEST, Device
+from bootstrap.planning.overhead import GENERATION
 from bootstrap.planning.plan import LineagePlan, make_plan
 from bootstrap.pool import Pool
 from bootstrap.provenance import git_commit, source_digest
@@ -83,6 +88,7 @@ def planned(
         config=_origins_config(recipe, found, entries),
         models=text_models(recipe, found),
         tools=Tools(processes=len(os.sched_getaffinity(0)), progress=RowsProgress()),
+        local=local,
     )
     stopped = _stopped(entries)
     ended = () if stopped is None else (f"{_ended(stopped)}; only --past-guards continues",)
@@ -197,6 +203,7 @@ def run_recipe(
     tracking = as_last_run(folder, recipe.tracking) if is_remembered(path) else recipe.tracking
     tracking_uri = resolve_tracking_uri(tracking.uri, store.absolute())
     with lineage_lock(folder.root):
+        has_output = folder.has_output
         try:
             folder.open(plan.lineage, identity=recipe.identity())
         except LineageMismatch as error:
@@ -211,7 +218,8 @@ def run_recipe(
         remember(folder, tracking, tracking_uri=tracking_uri)
         remember_recipe(folder, recipe, folder=recipe_folder(path))
         sync = sync_command(folder.root, experiment=tracking.experiment, sample_rollouts=tracking.sample_rollouts)
-        expected = {generation.number: generation.seconds for generation in plan.planned}
+        if told := standing(plan, committed_before, folder, recipe=recipe, path=path, has_output=has_output):
+            render.say(told)
         experiment = experiment_name(plan.lineage, tracking.experiment)
         outbox = Outbox(folder.root, tracking_uri=tracking_uri, experiment=experiment)
 
@@ -219,11 +227,35 @@ def run_recipe(
             display.say(f"warning: {reason}; publish later with: {sync_later(folder)}")
             watch.telemetry.failed(TrackingError(reason))
 
+        def warn_beside(reason: str) -> None:
+            display.say(f"warning: {reason}")
+
+        unshown: list[str] = []
+        last, mlflow = recipe.generations.count, {"MLFLOW_TRACKING_URI": tracking_uri}
+        notifier = Notifier(recipe.notify, lineage=plan.lineage, warn=warn_beside)
+        live = (
+            Live(
+                folder.root,
+                last=last,
+                committed=len(committed_before),
+                experiment=tracking.experiment,
+                warn=unshown.append,
+                environment=mlflow,
+            )
+            if plan.planned
+            else None
+        )
         with (
-            progress(console, last=recipe.generations.count, expected=expected) as display,
-            Publisher(sync, warn=warn, environment={"MLFLOW_TRACKING_URI": tracking_uri}) as publisher,
+            progress(console, last=last, expected=expected(plan)) as display,
+            Publisher(sync, warn=warn, environment=mlflow) as publisher,
+            TellingTheEnd(live, notifier, why=lambda: _why_ended(folder, committed_before)),
         ):
-            watch = Watch(display, generations=len(committed_before), unpublished=outbox.length)
+            watch = Watch(
+                display,
+                generations=len(committed_before),
+                unpublished=outbox.length,
+                listeners=(notifier,) if live is None else (live, notifier),
+            )
 
             def publish() -> None:
                 newest = folder.ledger.read()[-1].generation
@@ -232,6 +264,8 @@ def run_recipe(
                 display.say(f"{newest.name} {newest.outcome}: {reason}")
                 for finding in newest.diagnostics.findings:
                     display.say(f"guard of {newest.name}: {finding}")
+                for concern in concerns(newest, recipe):
+                    display.say(f"warning: {newest.name}: {concern}")
                 publisher()
 
             with ExitStack() as work:
@@ -264,6 +298,9 @@ def run_recipe(
                 finished = time.monotonic()
                 publisher.finish()
                 publishing = time.monotonic() - finished
+                # A server that is away is told of once, by the publisher.
+                for reason in () if publisher.warned else unshown:
+                    warn_beside(reason)
                 watch.look()
     render.print_lineage(folder, with_final=False)
     where = where_to_look(folder, tracking_uri=tracking_uri, experiment=tracking.experiment)
@@ -275,6 +312,21 @@ def run_recipe(
         render.say(queries.final_line(final, entries))
     if (stopped := _stopped(added)) is not None:
         raise _stop_error(folder, stopped)
+
+
+def _why_ended(store: LineageStore, before: Sequence[Entry]) -> tuple[str, bool]:
+    entries = store.ledger.read()
+    return why_ended(entries, _stopped(entries[len(before) :]))
+
+
+def expected(plan: LineagePlan) -> Expected:
+    """Return what the plan says of the run's time."""
+    return Expected(
+        generations={generation.number: generation.seconds for generation in plan.planned},
+        after_training=GENERATION if plan.planned else 0.0,
+        after_last=plan.publishing_seconds,
+        several_steps=frozenset(one.number for one in plan.planned if len(one.steps) > 1),
+    )
 
 
 def _lacks_final(recipe: Recipe, store: LineageStore, entries: Sequence[Entry]) -> bool:

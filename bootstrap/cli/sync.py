@@ -26,6 +26,7 @@ def sync_lineage(
     experiment = experiment or last.experiment
     # A server that is down is reported at once, before MLflow takes its seconds to load.
     tracking.check_reachable(uri)
+    from bootstrap.lineage.live import settle
     from bootstrap.lineage.publisher import publish
 
     publish(
@@ -35,6 +36,7 @@ def sync_lineage(
         recipe={"name": store.root.name, **store.header().identity},
         sample_rollouts=last.sample_rollouts if sample_rollouts is None else sample_rollouts,
     )
+    settle(store.root.absolute(), tracking_uri=uri, experiment=experiment)
     return where_to_look(store, tracking_uri=uri, experiment=experiment)
 
 

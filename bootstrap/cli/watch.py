@@ -1,11 +1,12 @@
-"""The observer of a run: hands each event to the terminal's display and to the telemetry of the workers' cluster.
+"""The observer of a run: hands each event to the terminal's display, to the telemetry of the workers' cluster and to
+further listeners (MLflow's live pages, notices).
 
 Publishing happens beside the run, so the number of unpublished generations is looked up every few seconds.
 """
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from bootstrap.ledger_records import Generation
@@ -16,7 +17,7 @@ LOOK_EVERY_SECONDS = 10.0
 
 
 class Watch:
-    """Observer that hands events to `display`, and to the workers' telemetry while there are workers.
+    """Observer that hands events to `display` and `listeners`, and to the workers' telemetry while there are workers.
 
     `generations`: number of committed ones; `unpublished`: maps that number to how many of them MLflow lacks.
     """
@@ -27,9 +28,11 @@ class Watch:
         *,
         generations: int,
         unpublished: Callable[[int], int],
+        listeners: Sequence[Telemetry] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.display, self.generations, self.unpublished, self.clock = display, generations, unpublished, clock
+        self.listeners = listeners
         self.telemetry = Telemetry()
         self._looked = -math.inf
 
@@ -49,14 +52,16 @@ class Watch:
 
     def __call__(self, event: Event) -> None:
         self.display(event)
-        self.telemetry.event(event)
+        for one in (self.telemetry, *self.listeners):
+            one.event(event)
         if self.clock() - self._looked >= LOOK_EVERY_SECONDS:
             self.look()
 
     def committed(self, generation: Generation) -> None:
         """Hand on a generation that has just been committed."""
         self.generations = generation.number + 1
-        self.telemetry.committed(generation)
+        for one in (self.telemetry, *self.listeners):
+            one.committed(generation)
         self.look()
 
     def look(self) -> None:

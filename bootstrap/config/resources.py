@@ -1,8 +1,9 @@
-"""Workers, limits on waiting, and the tracking server. None of it is part of a lineage's identity."""
+"""Workers, limits on waiting, the tracking server, notices. None of it is part of a lineage's identity."""
 
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from bootstrap.config.base import Settings
 
@@ -52,3 +53,32 @@ class Tracking(Settings):
     """MLflow experiment; null names it after the lineage."""
     sample_rollouts: int = Field(default=32, ge=0)
     """Readable rollouts published per generation."""
+
+
+class Notify(Settings):
+    url: str | None = Field(default=None, pattern=r"^https?://")
+    """Address that gets a POST of JSON, as `http://127.0.0.1:9000/bootstrap`."""
+    url_variable: str | None = None
+    """Environment variable of the run that holds the address, where that is a secret, as those of chats are."""
+    events: tuple[Literal["promotion", "rejection", "guard", "end"], ...] = ("promotion", "rejection", "guard", "end")
+    """What is told: a candidate that is promoted, one that is rejected, a broken guard, the end of the run."""
+
+    @field_validator("url")
+    @classmethod
+    def _holds_no_secret(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        parts = urlsplit(url)
+        if "@" in parts.netloc or parts.query:
+            raise ValueError(
+                "recipes hold no secrets: put the address into an environment variable, its name into url_variable"
+            )
+        if not parts.hostname:
+            raise ValueError("it names no host; write http://HOST:PORT/PATH")
+        return url
+
+    @model_validator(mode="after")
+    def _one_address(self) -> Self:
+        if (self.url is None) == (self.url_variable is None):
+            raise ValueError("give either url, or url_variable for an address that is a secret")
+        return self

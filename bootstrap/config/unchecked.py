@@ -13,7 +13,7 @@ from bootstrap.config.base_model import BaseModelSource, ScratchModel
 from bootstrap.config.evaluation import EvaluationSettings, Gate
 from bootstrap.config.generations import Generations
 from bootstrap.config.guards import DEFAULT_GUARDS, DiagnosticsSettings, Guard
-from bootstrap.config.resources import Resources, Tracking
+from bootstrap.config.resources import Notify, Resources, Tracking
 from bootstrap.config.steps import Step
 from bootstrap.config.tasks import Task, tasks_of
 from bootstrap.config.training import Training
@@ -64,6 +64,9 @@ class UncheckedRecipe(Settings):
     """Workers and limits on waiting."""
     tracking: Annotated[Tracking, Operational()] = Tracking()
     """The MLflow server."""
+    notify: Annotated[Notify | None, Operational()] = None
+    """Address that is told of promotions, rejections, broken guards and the end of the run; null tells no one. Like
+    `tracking`, lineages do not remember it."""
 
     @model_validator(mode="after")
     def _written_out(self) -> Self:

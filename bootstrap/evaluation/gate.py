@@ -149,7 +149,7 @@ def decide(
     kept = (*retention, *([pooled] if pooled else ()), *within.values(), *panel.values())
     return Decision(
         promoted=improvement.passed and all(one.passed for one in kept),
-        reason=_reason(improvement, retention, pooled, within, panel, test),
+        reason=_reason(improvement, retention, pooled, within, panel, test, alpha=settings.alpha),
         champion=champion,
         improvement=improvement,
         retention=retention,
@@ -271,9 +271,11 @@ def _reason(
     slices: Mapping[str, LevelTest],
     panel: Mapping[str, LevelTest],
     test: ImprovementTest,
+    *,
+    alpha: float,
 ) -> str:
-    """Return the decision's reason as one sentence."""
-    faults = [] if improvement.passed else [_no_improvement(improvement, test)]
+    """Return the decision's reason as one sentence. `alpha`: the settings' own, of which `test` may have a share."""
+    faults = [] if improvement.passed else [_no_improvement(improvement, test, alpha=alpha)]
     fallen = [_fallen(level_range(one.levels), one) for one in retention if not one.passed]
     if pooled is not None and not pooled.passed and not fallen:
         together = " together" if len(pooled.levels) > 1 else ""
@@ -295,12 +297,19 @@ def _reason(
     return f"{level_range(improvement.levels)}: {_moved(improvement)} (p {improvement.p_value:.2g}{told}); {retained}"
 
 
-def _no_improvement(improvement: LevelTest, test: ImprovementTest) -> str:
-    if not improvement.num_prompts:
+def _no_improvement(improvement: LevelTest, test: ImprovementTest, *, alpha: float) -> str:
+    """Return why the target levels speak against the candidate: no significant change, or a significant loss.
+
+    A loss is called significant at the settings' whole alpha: shares of it are for claims of improvement.
+    """
+    p_value = improvement.p_value
+    if not improvement.num_prompts or p_value is None:
         return _unjudged(level_range(improvement.levels))
+    is_worse = improvement.lost > improvement.gained and p_value < alpha
+    verdict, level = ("significantly worse", f"alpha {alpha:.3g}") if is_worse else ("no significant improvement", test)
     return (
-        f"{level_range(improvement.levels)} {_moved(improvement)} is no significant improvement "
-        f"(p {improvement.p_value:.2g}, {test}, {improvement.gained} gained, {improvement.lost} lost)"
+        f"{level_range(improvement.levels)} {_moved(improvement)} is {verdict} "
+        f"(p {p_value:.2g}, {level}, {improvement.gained} gained, {improvement.lost} lost)"
     )
 
 

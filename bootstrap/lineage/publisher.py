@@ -33,6 +33,7 @@ from bootstrap.errors import LineageLocked, TrackingError
 from bootstrap.ledger_records import Generation
 from bootstrap.lineage import batches, datasets, graph, metrics, notes, samples, tags, tracking
 from bootstrap.lineage.connection import active_experiment, connected
+from bootstrap.lineage.live import adopt
 from bootstrap.lineage.outbox import Outbox, Receipt
 from bootstrap.lineage.registry import Registry
 from bootstrap.lineage.shown import PublishedRuns, model_name
@@ -325,9 +326,11 @@ class _Publisher:
             "bootstrap.started": started,
             "bootstrap.finished": finished,
         }
-        return self.client.create_run(
-            self.experiment_id, start_time=_milliseconds(started), run_name=name, tags={**common, **more}
-        )
+        own = {**common, **more}
+        adopted = adopt(self.client, self.store.root, self.outbox.folder, name=name, own=own)
+        if adopted is not None:
+            return adopted
+        return self.client.create_run(self.experiment_id, start_time=_milliseconds(started), run_name=name, tags=own)
 
     def _inputs_and_outputs(self, node: Generation, run_id: str, model_id: str) -> None:
         """Log a generation's inputs and output, which MLflow's own pages draw as edges."""

@@ -3,14 +3,15 @@
 Counts are upper bounds where the run decides (every proposal of self-play is solved, every prompt gets all its samples,
 a level that cannot be counted has all the held-out prompts asked for), except for groups whose rewards are all equal,
 which are most (`INFORMATIVE_SHARE`). An answer counts as long as the longest right one, or as the recipe lets it be; a
-proposed problem as long as a target's. Seconds come from assumed rates until generations are committed; from then on
-the rates are scaled to the measured time of those.
+proposed problem as long as a target's. Seconds come from assumed rates and a fixed part (`overhead.py`) until
+generations are committed; from then on both are scaled to the measured time of those.
 
-Left out: Ray, MLflow, verification and what verifiers ask, diagnostics, answers to prompts asked again with a hint, the
-proposer's tokens, and the evaluation of retained levels above the target.
+Left out: verification and what verifiers ask, answers to prompts asked again with a hint, the proposer's tokens, and
+the evaluation of retained levels above the target.
 """
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from functools import cached_property
 from statistics import fmean
 from typing import Any
@@ -23,8 +24,10 @@ from bootstrap.config.models import Model, outside_model, server_model
 from bootstrap.config.recipe import Recipe
 from bootstrap.config.steps import Step
 from bootstrap.errors import VerifierError
+from bootstrap.ledger_records import Annotations
 from bootstrap.planning.lengths import SAMPLED_PROMPTS, Lengths, num_heldout
 from bootstrap.planning.memory import MemoryPlan, plan_memory
+from bootstrap.planning.overhead import GENERATION
 from bootstrap.planning.rates import rates_of
 from bootstrap.planning.shapes import PlannedModel, shape_of_folder
 from bootstrap.prompts.build import build_task
@@ -115,7 +118,7 @@ class CostEstimates:
         measured = estimated = 0.0
         for entry in entries:
             generation = entry.generation
-            measured += sum(entry.annotations.seconds.values())
+            measured += wall_seconds(entry.annotations)
             estimated += self.of(generation.number).seconds(
                 generation.number, generation.target_levels, workers=generation.num_workers
             )
@@ -258,9 +261,20 @@ class CostEstimate:
                 yield level, count, count * evaluation.sampled.samples
 
     def seconds(self, number: int, targets: Sequence[int], *, workers: int) -> float:
-        """Return wall time at the assumed rates."""
+        """Return wall time at the assumed rates, the fixed part included."""
         rates = rates_of(self.recipe, self.model.shape)
-        return sum(flops / (rates[phase] * workers) for phase, flops in self.flops(number, targets).items())
+        return GENERATION + sum(
+            flops / (rates[phase] * workers) for phase, flops in self.flops(number, targets).items()
+        )
+
+
+def wall_seconds(measured: Annotations) -> float:
+    """Return a generation's wall time: of its stages, or from start to commit where that is longer.
+
+    A generation that was stopped and resumed has its earlier stages in the first alone.
+    """
+    began, ended = (datetime.fromisoformat(at) for at in (measured.started, measured.finished))
+    return max(sum(measured.seconds.values()), (ended - began).total_seconds())
 
 
 def _generate(shape: ModelShape, lengths: Sequence[tuple[float, float]], prompts: float, samples: float) -> float:

@@ -27,6 +27,8 @@ class Outlook:
     teachers: tuple[int, ...] | None
     """The generations that teach it; None while the gate has yet to decide one of them."""
     target_levels: tuple[int, ...]
+    most_levels: tuple[int, ...]
+    """The levels that it may aim at where earlier results, which are yet to come, raise the number of targets."""
 
 
 def outlook(
@@ -48,7 +50,10 @@ def outlook(
             parents = tuple(expected(parent) for parent in models.parents)
             learnt = range(1, trained_level(recipe, number, targets) + 1)
             accuracies.append(_best(accuracies[parent] for parent in parents) | dict.fromkeys(learnt, 1.0))
-            found.append(_planned(recipe, models, targets, has_begun=bool(committed)))
+            # The results that decide the next generation's aims are recorded.
+            is_decided = 0 < len(committed) == number or number == 0
+            most = targets if is_decided else _most(recipe, number, targets, highest=highest)
+            found.append(_planned(recipe, models, targets, most, has_begun=bool(committed)))
         trained.append(max([trained_level(recipe, number, targets), *(trained[parent] for parent in parents)]))
     return found
 
@@ -76,10 +81,20 @@ def _recorded(recipe: Recipe, models: Resolver, generation: Generation) -> Outlo
         parent=parent,
         teachers=generation.teachers,
         target_levels=generation.target_levels,
+        most_levels=generation.target_levels,
     )
 
 
-def _planned(recipe: Recipe, models: Resolver, targets: tuple[int, ...], *, has_begun: bool) -> Outlook:
+def _most(recipe: Recipe, number: int, targets: tuple[int, ...], *, highest: int | None) -> tuple[int, ...]:
+    """Return the targets and the next levels, as many as the curriculum may aim at together."""
+    num = recipe.generations.position(number).stage.curriculum.num_targets
+    last = max(*targets, min(targets[0] + num - 1, targets[0] + num - 1 if highest is None else highest))
+    return targets if len(targets) >= num else tuple(range(targets[0], last + 1))
+
+
+def _planned(
+    recipe: Recipe, models: Resolver, targets: tuple[int, ...], most: tuple[int, ...], *, has_begun: bool
+) -> Outlook:
     taught = [teacher for teacher in models.teachers.values() if teacher is not None]
     teachers = tuple(dict.fromkeys(one for one in map(known, taught) if one is not None))
     return Outlook(
@@ -87,6 +102,7 @@ def _planned(recipe: Recipe, models: Resolver, targets: tuple[int, ...], *, has_
         parent=known(models.init),
         teachers=teachers if None not in map(known, taught) else None,
         target_levels=targets,
+        most_levels=most,
     )
 
 

@@ -17,6 +17,7 @@ from bootstrap.config.step import Words
 from bootstrap.config.steps import Step
 from bootstrap.config.usual import unusual
 from bootstrap.levels import level_range
+from bootstrap.planning import overhead
 from bootstrap.planning.estimate import CostEstimates
 from bootstrap.planning.fixed_data import Contributions, check_replay, notes_on_fixed_data
 from bootstrap.planning.notes import SPENT, is_unfiltered, notes, notes_on_data, too_full
@@ -53,6 +54,10 @@ class GenerationPlan(Record):
     teachers: tuple[int, ...] | None
     """The generations it learns from by distillation; None while the gate has yet to decide one of them."""
     target_levels: tuple[int, ...]
+    """Levels that it aims at; of one to come, if each before it is promoted and masters what it trains on."""
+    most_levels: tuple[int, ...]
+    """Levels that it may aim at together, where results that are yet to come decide how many (`accelerated`,
+    `solved`)."""
     steps: tuple[StepPlan, ...]
     tokens: dict[str, int]
     """By phase: generate, train, evaluate; recorded counts for a committed generation."""
@@ -86,6 +91,10 @@ class LineagePlan(Record):
     """Most tokens, of such sequences, in one training pass of a worker."""
     calibrated: bool
     """Whether `seconds` rest on committed generations instead of assumed rates."""
+    start_up_seconds: float
+    """Until the workers are ready; 0 where no generation is to be grown."""
+    publishing_seconds: float
+    """After the last commit, until MLflow shows it; 0 where no generation is to be grown."""
     generations: tuple[GenerationPlan, ...]
     notes: tuple[str, ...] = Field(default=())
     """What a reader of the recipe should know: controls, and settings that limit what can be learnt."""
@@ -101,7 +110,9 @@ class LineagePlan(Record):
         totals = {
             "tokens": sum(sum(generation.tokens.values()) for generation in self.planned),
             "flops": sum(sum(generation.flops.values()) for generation in self.planned),
-            "seconds": sum(generation.seconds for generation in self.planned),
+            "seconds": self.start_up_seconds
+            + sum(generation.seconds for generation in self.planned)
+            + self.publishing_seconds,
         }
         return {**self.model_dump(mode="json"), "remaining": totals}
 
@@ -116,13 +127,14 @@ def make_plan(
     models: Sequence[TextModel] | None = None,
     tools: Tools | None = None,
     memory: int | None = None,
+    local: bool = False,
 ) -> LineagePlan:
     """Return the plan of `recipe` on `workers` processes, `entries` being what its lineage has committed so far.
 
     `config`: the base model's configuration in Hugging Face terms, which the recipe of a fork does not lead to.
     `models`: what reads the rows of files (`stages/fitting.py`); None for the recipe's folders. `memory`: bytes that a
     worker may take; None where only the workers can tell. `tools`: what the verifiers use that read the rows of a file.
-    Raises RecipeError when they can use too few.
+    `local`: whether the run does without Ray. Raises RecipeError when the verifiers can use too few rows.
     """
     committed = [entry.generation for entry in entries]
     last = max(recipe.generations.count, len(committed) - 1)
@@ -153,6 +165,7 @@ def make_plan(
                 parent=one.parent,
                 teachers=one.teachers,
                 target_levels=one.target_levels,
+                most_levels=one.most_levels,
                 steps=tuple(
                     _describe(recipe, step, one.target_levels, number=number, has_levels=has_levels)
                     for step in recipe.steps_of(number)
@@ -164,6 +177,7 @@ def make_plan(
         )
     levels = {level for generation in generations for level in generation.target_levels}
     fullest = estimates.memory(memory)
+    to_come = len(generations) - len(committed)
     return LineagePlan(
         lineage=lineage,
         recipe_digest=recipe.digest(),
@@ -175,6 +189,8 @@ def make_plan(
         rollout_rows=fullest.rollout_rows,
         train_tokens=fullest.train_tokens,
         calibrated=bool(entries),
+        start_up_seconds=overhead.start_up(local=local) if to_come else 0.0,
+        publishing_seconds=overhead.publishing(waiting=to_come) if to_come else 0.0,
         generations=tuple(generations),
         notes=(
             *notes(recipe),

@@ -106,10 +106,14 @@ class LineageStore:
             durable.write_file(self.root / HEADER_NAME, data, files=self._files)
         return header
 
+    @property
+    def has_output(self) -> bool:
+        """Whether the folder holds a lineage that a run has added to. Raises StoreError, StoreCorrupt."""
+        return self.exists and bool(self.artifact_folders() or _visible(self.work_folder) or self.ledger.read())
+
     def _is_untouched(self, lineage: str) -> bool:
         """Whether the folder holds a lineage of that name without any output."""
-        same = self.header().lineage == lineage
-        return same and not self.artifact_folders() and not _visible(self.work_folder) and not self.ledger.read()
+        return self.header().lineage == lineage and not self.has_output
 
     def check(self, lineage: str, *, identity: Mapping[str, Any]) -> None:
         """Raise as `open` does if an existing lineage does not grow from this recipe; touch nothing."""

@@ -102,6 +102,8 @@ WRITERS = {
     "sandbox.zygote": {"open", "write", "rename", "rmdir", "unlink"},
     # What a Ray job takes along is gathered in a temporary folder.
     "cluster.submit": {"mkdir", "copytree", "copyfile"},
+    # /dev/null, in the place of a reader that has left.
+    "cli.output": {"open"},
 }
 """Modules that may write, and with which calls (None: any)."""
 

@@ -60,11 +60,36 @@ def test_no_significant_gain_is_no_improvement():
     )
 
 
-def test_a_significant_loss_is_no_improvement():
+def test_a_significant_loss_is_called_worse():
     decision = judge(rows(_1=share(998), _2=share(100)), rows(_1=share(998), _2=share(500)))
     assert not decision.promoted
-    assert decision.improvement.p_value < 1e-50
-    assert "400 lost" in decision.reason
+    assert decision.reason == (
+        "rejected: level 2 0.500 -> 0.100 is significantly worse (p 7.7e-121, alpha 0.05, 0 gained, 400 lost)"
+    )
+
+
+def test_a_loss_that_chance_explains_is_not_called_worse():
+    decision = judge(rows(_1=share(998), _2=share(498)), rows(_1=share(998), _2=share(500)))
+    assert "0.500 -> 0.498 is no significant improvement (p 0.5, alpha 0.05, 0 gained, 2 lost)" in decision.reason
+
+
+def test_a_loss_is_called_worse_at_the_whole_alpha_whatever_share_of_it_tests_improvement():
+    settings = Gate()
+    told = [
+        decide(
+            candidate=Answers(rows=rows(_1=share(998), _2=share(490))),
+            line={3: Answers(rows=rows(_1=share(998), _2=share(500)))},
+            champion=3,
+            target_levels=(2,),
+            protected=Protected(levels={1: 3}),
+            settings=settings,
+            test=ImprovementTest(alpha=alpha),
+        ).reason
+        for alpha in (settings.alpha, settings.alpha / 12, 0.0)
+    ]
+    assert told == 3 * [
+        "rejected: level 2 0.500 -> 0.490 is significantly worse (p 0.002, alpha 0.05, 0 gained, 10 lost)"
+    ]
 
 
 def test_branches_share_the_error_of_the_test_of_improvement():

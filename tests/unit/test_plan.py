@@ -14,8 +14,9 @@ from bootstrap.compute import llama_shape, train_flops
 from bootstrap.config.load import load_recipe
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError, VerifierError
-from bootstrap.planning.estimate import INFORMATIVE_SHARE
+from bootstrap.planning.estimate import INFORMATIVE_SHARE, wall_seconds
 from bootstrap.planning.notes import notes
+from bootstrap.planning.overhead import GENERATION
 from bootstrap.planning.plan import LineagePlan, make_plan
 from bootstrap.planning.shapes import shape_of_config
 from bootstrap.prompts.build import build_task
@@ -325,7 +326,7 @@ def test_flops_follow_the_formulas() -> None:
 def test_more_workers_take_less_time_for_the_same_work() -> None:
     one, two = (make_plan(recipe(), lineage="x", workers=workers) for workers in (1, 2))
     assert one.generations[1].flops == two.generations[1].flops
-    assert one.generations[1].seconds == pytest.approx(2 * two.generations[1].seconds)
+    assert one.generations[1].seconds - GENERATION == pytest.approx(2 * (two.generations[1].seconds - GENERATION))
 
 
 def test_wide_models_are_assumed_to_come_nearer_to_the_machines_bound(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -334,7 +335,7 @@ def test_wide_models_are_assumed_to_come_nearer_to_the_machines_bound(monkeypatc
         model = {"type": "scratch", "hidden_size": width, "intermediate_size": 2 * width, "num_heads": 8}
         settings = recipe(count=1, base={"model": model, "steps": BASE["steps"]}, training={"precision": precision})
         planned = make_plan(settings, lineage="x", workers=1).generations[1]
-        return sum(planned.flops.values()) / planned.seconds
+        return sum(planned.flops.values()) / (planned.seconds - GENERATION)
 
     narrow, wide, exact = rate(504, "bf16"), rate(512, "bf16"), rate(512, "fp32")
     assert wide > 1.5 * exact > 2 * narrow
@@ -379,7 +380,38 @@ def test_committed_generations_pace_the_rest(entries: list[Entry]) -> None:
     paced = make_plan(settings, lineage="addition", workers=2, entries=entries)
     assert paced.calibrated and not fresh.calibrated
     # The factory's generations are measured at about 40 seconds, far more than the tiny steps are planned at.
-    assert paced.generations[4].seconds > 5 * fresh.generations[4].seconds
+    assert paced.generations[4].seconds > 3 * fresh.generations[4].seconds
+
+
+def test_start_up_evaluation_and_publishing_are_part_of_the_time() -> None:
+    plan = make_plan(recipe(count=2), lineage="addition", workers=2)
+    assert all(generation.seconds > GENERATION for generation in plan.generations)
+    beside = plan.start_up_seconds + plan.publishing_seconds
+    assert plan.start_up_seconds > 0 and plan.publishing_seconds > 0
+    whole = beside + sum(generation.seconds for generation in plan.generations)
+    assert plan.to_json()["remaining"]["seconds"] == pytest.approx(whole)
+    local = make_plan(recipe(count=2), lineage="addition", workers=2, local=True)
+    assert local.start_up_seconds < plan.start_up_seconds, "Ray has processes to start"
+
+
+def test_a_generation_took_from_its_start_to_its_commit(entries: list[Entry]) -> None:
+    measured = entries[1].annotations
+    assert wall_seconds(measured) == 41.0, "five of them belong to no stage"
+    stopped = measured.model_copy(update={"started": measured.finished})
+    assert wall_seconds(stopped) == sum(measured.seconds.values()), "resumed shortly before its end"
+
+
+def test_what_earlier_results_decide_is_planned_as_at_most(entries: list[Entry]) -> None:
+    curriculum = {"type": "accelerated", "until": 0.3, "max_levels": 3}
+    settings = recipe(count=5, generations={"curriculum": curriculum})
+    fresh = make_plan(settings, lineage="x", workers=1).generations
+    assert [one.most_levels for one in fresh[:3]] == [(1, 2, 3, 4), (5, 6, 7), (6, 7, 8)]
+    grown = make_plan(settings, lineage="x", workers=1, entries=entries).generations
+    assert [one.most_levels for one in grown[:4]] == [entry.generation.target_levels for entry in entries]
+    assert grown[4].most_levels == grown[4].target_levels, "the next one's aims are known"
+    assert len(grown[5].most_levels) == 3 > len(grown[5].target_levels)
+    plain = make_plan(recipe(count=5), lineage="x", workers=1).generations
+    assert all(one.most_levels == one.target_levels for one in plain)
 
 
 def test_a_finished_lineage_has_nothing_left(entries: list[Entry]) -> None:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from bootstrap.cli import output
 from bootstrap.cli.commands import options
 from bootstrap.errors import RecipeError
 
@@ -134,4 +135,7 @@ def _required(address: str | None) -> str:
 
 
 def _echo(line: str) -> None:
+    """Print a line of a job's log. Raises JobEnded, as at Ctrl-C, once nobody reads what is printed."""
     print(line, flush=True)
+    if not output.is_read():
+        raise JobEnded(0)
