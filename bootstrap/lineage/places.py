@@ -18,7 +18,8 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from bootstrap.errors import TrackingError
@@ -108,7 +109,7 @@ def local_path(place: str) -> Path | None:
     return Path(unquote(parts.path)) if parts.scheme == "file" and parts.path.startswith("/") else None
 
 
-def mover(former: Sequence[Path], folder: Path) -> Callable[[object], object]:
+def mover(former: Sequence[Path], folder: Path) -> Callable[[Any], Any]:
     """Return the function from a stored value to the same, with each place below a folder of `former` below `folder`.
 
     Values are addresses, paths, or JSON objects with some at their top; others stay as they are. So does a place whose
@@ -131,7 +132,7 @@ def mover(former: Sequence[Path], folder: Path) -> Callable[[object], object]:
                 return new + rest if _came_along(rest, folder, is_address=old.startswith("file:")) else value
         return value
 
-    def moved(value: object) -> object:
+    def moved(value: Any) -> Any:
         if not isinstance(value, str):
             return value
         if not value.startswith("{"):
@@ -193,7 +194,7 @@ def _is_same(one: Path, other: Path) -> bool:
     try:
         return one.samefile(other)
     except OSError:
-        return PurePosixPath(os.path.normpath(one)) == PurePosixPath(os.path.normpath(other))
+        return os.path.normpath(one) == os.path.normpath(other)
 
 
 def _existing(database: sqlite3.Connection) -> list[tuple[str, str]]:

@@ -168,9 +168,9 @@ class _Publisher:
         name = self.shown.registered_name()
         return Registry(self.client, self.experiment_id, lineage=self.lineage, name=name, check_place=self._check_place)
 
-    def _check_place(self, place: str, what: str) -> None:
+    def _check_place(self, place: str | None, what: str) -> None:
         """Raise TrackingError if `what` keeps its files outside the store although its database lies inside."""
-        places.check_inside(place, self.tracking_uri, store=self.store.root.parent, what=what)
+        places.check_inside(place or "", self.tracking_uri, store=self.store.root.parent, what=what)
 
     def _is_whole(self, unmarked: Sequence[Entry], *, head_is_shown: bool) -> bool:
         """Whether nothing published is missing: among all, or where there is news among a bounded number."""
