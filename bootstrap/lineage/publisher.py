@@ -145,8 +145,11 @@ class _Publisher:
         self.receipts |= recovered
         self.final = final_of(self.store, self.entries)
         head_is_shown = self.outbox.shows(self.entries[-1], lineage_run_id=root_run_id, final=self.final)
-        whole = self._is_whole(unmarked, head_is_shown=head_is_shown)
-        due = [entry for entry in self.entries if not whole or entry.generation.number not in self.receipts]
+        aliases = self.shown.aliases(self.registry.name)
+        due = self._due(unmarked, head_is_shown=head_is_shown, aliases=aliases)
+        champion = self.receipts.get(self.entries[-1].generation.champion)
+        if champion is None or aliases.get("champion") != champion.version:
+            head_is_shown = False
         if not unmarked and not due and head_is_shown:
             self._settle()
             return []
@@ -154,15 +157,15 @@ class _Publisher:
             self.registry = self._registry()
             if not self.registry.open(key):
                 raise TrackingError(f"another lineage takes the name {self.registry.name} in MLflow; publish once more")
-        for number, receipt in recovered.items() if whole else ():
-            self.outbox.mark(number, receipt)
-        for entry in due:
-            number = entry.generation.number
-            self.receipts[number] = receipt = self._generation(entry)
+        for number, receipt in recovered.items():
+            if number not in due:
+                self.outbox.mark(number, receipt)
+        for number in due:
+            self.receipts[number] = receipt = self._generation(self.entries[number])
             self.outbox.mark(number, receipt)
         self._lineage()
         self.outbox.mark_head(self.entries[-1], lineage_run_id=root_run_id, final=self.final)
-        return [entry.generation.number for entry in (unmarked if whole else due)]
+        return sorted({entry.generation.number for entry in unmarked} | set(due))
 
     def _registry(self) -> Registry:
         name = self.shown.registered_name()
@@ -172,15 +175,28 @@ class _Publisher:
         """Raise TrackingError if `what` keeps its files outside the store although its database lies inside."""
         places.check_inside(place or "", self.tracking_uri, store=self.store.root.parent, what=what)
 
-    def _is_whole(self, unmarked: Sequence[Entry], *, head_is_shown: bool) -> bool:
-        """Whether nothing published is missing: among all, or where there is news among a bounded number."""
+    def _due(self, unmarked: Sequence[Entry], *, head_is_shown: bool, aliases: Mapping[str, str]) -> list[int]:
+        """Return the numbers of the generations to publish: new ones, those with a gap, and what was made from those.
+
+        Gaps are looked for among all; where there is news, among a bounded number, and among all if there are any.
+        """
         looked_at = self.receipts
         if len(unmarked) <= NEWEST and (unmarked or not head_is_shown):
             numbers = set(self.shown.to_look_at(self.receipts, of=len(self.entries)))
             for entry in unmarked:
                 numbers |= {edge.generation for edge in entry.generation.edges if edge.generation is not None}
             looked_at = {number: receipt for number, receipt in self.receipts.items() if number in numbers}
-        return self.shown.is_whole(looked_at, registered=self.registry.name, head_is_shown=head_is_shown)
+        registered = self.registry.name
+        gaps = self.shown.gaps(looked_at, registered=registered, aliases=aliases)
+        if gaps and len(looked_at) < len(self.receipts):
+            gaps = self.shown.gaps(self.receipts, registered=registered, aliases=aliases)
+        return [
+            entry.generation.number
+            for entry in self.entries
+            if entry.generation.number not in self.receipts
+            or entry.generation.number in gaps
+            or any(edge.generation in gaps for edge in entry.generation.edges)
+        ]
 
     @property
     def models(self) -> dict[int, str]:

@@ -1,7 +1,7 @@
 """The state of a lineage in MLflow, whatever people changed there, and the identity of lineages of the same name.
 
 People tidy up in MLflow's pages. A deleted run is restored, since other runs, models and pages link to it. A deleted
-model, version, registered model or alias shows as a gap, and the publisher then repeats every generation. Only a
+model, version, registered model or alias is a gap: the publisher repeats that generation and those made from it. Only a
 deleted experiment stays deleted: that is how to remove a whole lineage.
 
     root run `<lineage>/<hash of generation 0>`             the first lineage of that name
@@ -121,29 +121,31 @@ class PublishedRuns:
         champion = {self._entries[-1].generation.champion} & set(ordered)
         return sorted({*newest, *turn, *champion})
 
-    def is_whole(self, receipts: Mapping[int, Receipt], *, registered: str, head_is_shown: bool) -> bool:
-        """Whether everything that the receipts name still exists, under its aliases; deleted runs are restored.
-
-        `head_is_shown`: whether the champion's alias stands for the newest generation's champion.
-        """
-        if not receipts:
-            return True
+    def aliases(self, registered: str) -> dict[str, str]:
+        """Return the aliases of a registered model, with the versions that they stand for; none without the model."""
         found = self._client.search_registered_models(f"name = '{registered}'", max_results=1)
-        aliases = {alias: str(version) for alias, version in found[0].aliases.items()} if found else {}
-        numbers = sorted(receipts)
+        return {alias: str(version) for alias, version in found[0].aliases.items()} if found else {}
+
+    def gaps(self, receipts: Mapping[int, Receipt], *, registered: str, aliases: Mapping[str, str]) -> set[int]:
+        """Return the numbers of generations that lack something that their receipts name; deleted runs are restored.
+
+        `registered`: name of the registered model; `aliases`: those of it.
+        """
+        numbers, found = sorted(receipts), set[int]()
         for start in range(0, len(numbers), _TOGETHER):
             together = numbers[start : start + _TOGETHER]
-            runs, models, versions = self._existing([receipts[number] for number in together], registered=registered)
+            parents, models, versions = self._existing([receipts[number] for number in together], registered=registered)
             for number in together:
                 receipt = receipts[number]
-                if runs.get(receipt.run_id) != receipt.lineage_run_id:
-                    return False
-                if receipt.model_id not in models or receipt.version not in versions:
-                    return False
-                if aliases.get(self._entries[number].generation.name) != receipt.version:
-                    return False
-        champion = receipts.get(self._entries[-1].generation.champion)
-        return not head_is_shown or champion is None or aliases.get("champion") == champion.version
+                is_whole = (
+                    parents.get(receipt.run_id) == receipt.lineage_run_id
+                    and receipt.model_id in models
+                    and receipt.version in versions
+                    and aliases.get(self._entries[number].generation.name) == receipt.version
+                )
+                if not is_whole:
+                    found.add(number)
+        return found
 
     def _existing(
         self, receipts: Sequence[Receipt], *, registered: str
