@@ -6,6 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from support.lineage_factory import PROMOTED, REJECTED, build, grow
 
@@ -14,6 +15,7 @@ from bootstrap.cli.sync import newest_receipt, sync_lineage
 from bootstrap.cli.target import own_database
 from bootstrap.errors import TrackingError
 from bootstrap.lineage import tracking
+from bootstrap.lineage.comparison import show_in_lineage
 from bootstrap.store.lineage_store import LineageStore
 
 pytestmark = pytest.mark.mlflow
@@ -129,8 +131,15 @@ def test_a_database_that_was_copied_without_its_files_is_refused_and_can_be_made
     shutil.copytree(original, copy, ignore=shutil.ignore_patterns(tracking.ARTIFACTS_FOLDER))
     before = files(original)
     grow(LineageStore(copy / "addition"), outcome=PROMOTED)
-    with pytest.raises(TrackingError, match="outside the store, where nothing is written"):
+    told = "outside the store, where nothing is written"
+    with pytest.raises(TrackingError, match=told):
         sync(copy)
+    client = client_of(copy)
+    [root] = client.search_runs(
+        [client.get_experiment_by_name(NAME).experiment_id], "tags.`bootstrap.kind` = 'lineage'"
+    )
+    with pytest.raises(TrackingError, match=told):
+        show_in_lineage(root.info.run_id, Figure(), "{}", tracking_uri=own_database(copy), store=copy)
     assert files(original) == before
     (copy / "mlflow.db").unlink()
     sync(copy)
