@@ -376,3 +376,16 @@ def test_runs_of_a_killed_publication_do_not_stay_running(store: tuple[Path, str
     assert states == {old: "KILLED", living: "RUNNING", own: "RUNNING", torn: "RUNNING"}
     assert client.get_run(top.info.run_id).info.status == "FINISHED"
     assert runs(client)["gen-2"][0].info.status == "FINISHED"
+
+
+@pytest.mark.parametrize("name", ["a;b -- 'c' `d`", 'x "y" % _ [z]*', "über\\日本 and or", "q' OR 1=1"])
+def test_a_lineage_is_found_again_whatever_it_is_called(tmp_path: Path, empty_database: Path, name: str) -> None:
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    uri, root = f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "lineage"
+    build(root, plan=(), name=name)
+    assert put(root, uri) == [0]
+    grow(LineageStore(root), outcome=PROMOTED, name=name)
+    assert put(root, uri) == [1]
+    assert put(root, uri) == []
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    assert sorted(runs(client, f"bootstrap/{name}")) == sorted([name, "gen-0", "gen-1"])
