@@ -17,6 +17,7 @@ import sqlalchemy.exc
 from mlflow import MlflowClient
 from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
+from mlflow.tracking._tracking_service import utils
 
 from bootstrap.errors import BootstrapError, TrackingError
 from bootstrap.lineage import places, tracking
@@ -35,6 +36,7 @@ def connected(tracking_uri: str) -> Iterator[None]:
     places.follow(tracking_uri)
     try:
         with _bounded_requests(), _quiet(), _tracking_uri(tracking_uri):
+            _forget_places()
             yield
     except BootstrapError:
         raise
@@ -57,6 +59,11 @@ def active_experiment(client: MlflowClient, name: str, *, otherwise: str = "") -
             f"mlflow experiments restore -x {found.experiment_id}`{otherwise}"
         )
     return found
+
+
+def _forget_places() -> None:
+    """Let MLflow ask where files lie: it remembers that by a run's id alone, which a copied database has too."""
+    getattr(utils, "_artifact_repos_cache", {}).clear()
 
 
 @contextmanager
