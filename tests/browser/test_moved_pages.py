@@ -56,7 +56,7 @@ def served(store: Path) -> Iterator[Site]:
         yield Site(url=server.url, receipts=receipts)
 
 
-def look(page: Page, site: Site, *, folder: Path, name: str) -> None:
+def look(page: Page, site: Site, store: Path, *, folder: Path, name: str) -> None:
     """Click through the pages that show files, and keep pictures of them."""
     newest = site.receipts[max(site.receipts)]
     page.goto(tracking.lineage_url(site.url, newest.experiment_id, newest.lineage_run_id))
@@ -65,26 +65,27 @@ def look(page: Page, site: Site, *, folder: Path, name: str) -> None:
         expect(frame.locator(f".node[data-number='{number}']")).to_be_visible()
     page.screenshot(path=folder / f"{name}-lineage.png")
     page.goto(tracking.run_url(site.url, newest.experiment_id, newest.run_id))
-    page.get_by_role("link", name="model", exact=True).first.click()
-    opened = page.context.pages[-1]
-    expect(opened.get_by_text(newest.model_id).first).to_be_visible()
-    opened.get_by_role("tab", name="Artifacts").click()
-    opened.get_by_text("model", exact=True).first.click()
-    expect(opened.get_by_text("config.json").first).to_be_visible()
-    opened.screenshot(path=folder / f"{name}-model.png")
+    row = page.get_by_role("row").filter(has_text="Output")
+    row.get_by_role("link", name=f"addition-gen-{max(site.receipts)}").first.click()
+    expect(page.get_by_text(newest.model_id).first).to_be_visible()
+    page.get_by_role("link", name="Artifacts").click()
+    page.get_by_text("model", exact=True).first.click()
+    expect(page.get_by_text("model.safetensors").first).to_be_visible()
+    expect(page.get_by_text(f"{store.as_uri()}/mlflow-artifacts/models/{newest.model_id}").first).to_be_visible()
+    page.screenshot(path=folder / f"{name}-model.png")
 
 
 def test_a_moved_store_and_its_copy_show_their_own_files(page: Page, stores: tuple[Path, Path], tmp_path: Path) -> None:
     original, copied = stores
     with served(original) as site:
         assert set(site.receipts) == {0, 1, 2}
-        look(page, site, folder=tmp_path, name="moved")
+        look(page, site, original, folder=tmp_path, name="moved")
     before = contents(original)
     grow(LineageStore(copied / "addition"), outcome=PROMOTED)
     put(copied)
     with served(copied) as site:
         assert set(site.receipts) == {0, 1, 2, 3}
-        look(page, site, folder=tmp_path, name="copied")
+        look(page, site, copied, folder=tmp_path, name="copied")
     assert contents(original) == before
     with served(original) as site:
         newest = site.receipts[2]
