@@ -60,6 +60,7 @@ def follow(tracking_uri: str) -> None:
     path = tracking.database_path(tracking_uri)
     if path is None or not path.is_file():
         return
+    path = path.absolute()
     try:
         with closing(_opened(path)) as database:
             if not _former(database, path.parent):
