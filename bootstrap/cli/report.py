@@ -151,7 +151,7 @@ def _publish(reported: Sequence[Reported], figure: "Figure", numbers: str, *, st
                 render.warn(f"{one.curve.lineage} is not in MLflow yet; `bootstrap lineage --sync` publishes it")
                 return
             experiment, run = receipt.experiment_id, receipt.lineage_run_id
-            comparison.show_in_lineage(run, figure, numbers, tracking_uri=uri)
+            comparison.show_in_lineage(run, figure, numbers, tracking_uri=uri, store=store)
         else:
             names = [r.curve.lineage for r in reported]
             experiment, run = comparison.show_together(names, figure, numbers, tracking_uri=uri, store=store)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from bootstrap.cli.command import command
 from bootstrap.cli.target import Target, recall, uri_to_publish, uri_to_show, without_credentials
-from bootstrap.lineage import tracking
+from bootstrap.lineage import places, tracking
 from bootstrap.lineage.outbox import Outbox, Receipt
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
@@ -63,7 +63,11 @@ def lineage_page(store: LineageStore, *, base: str, tracking_uri: str, experimen
 def newest_receipt(
     store: LineageStore, entries: Sequence[Entry], *, tracking_uri: str, experiment: str | None
 ) -> Receipt | None:
-    """Return the receipt of the newest published generation; None before the first publication."""
+    """Return the receipt of the newest published generation; None before the first publication.
+
+    In a store that has moved, markers and places follow first. Raises TrackingError where they cannot, StoreError.
+    """
+    places.follow(tracking_uri)
     name = tracking.experiment_name(store.root.name, experiment)
     receipts = Outbox(store.root, tracking_uri=tracking_uri, experiment=name).receipts(entries)
     return receipts[max(receipts)] if receipts else None

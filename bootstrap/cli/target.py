@@ -1,6 +1,7 @@
 """The tracking settings of a lineage's last run, remembered beside it: they say where its pages are in MLflow.
 
-    <lineage>/tracking.json     tracking URI without credentials, experiment, readable rollouts per generation
+    <lineage>/tracking.json     tracking URI without credentials, experiment, readable rollouts per generation;
+                                a SQLite database in the store by its name alone, so that it moves with the store
 
 A convenience for later commands, and for runs by the recipe that is remembered beside it (`remembered.py`); no part of
 the lineage. Without the file they use the environment or the store's own database. Secrets are not kept: a password
@@ -22,6 +23,8 @@ from bootstrap.store.lineage_store import LineageStore
 
 FILE_NAME = "tracking.json"
 VARIABLE = "MLFLOW_TRACKING_URI"
+_RELATIVE = "sqlite:///"
+"""Begins the address of a database in the store; an absolute one has one more slash."""
 _SECRETS = ("password", "passwd", "pwd", "token", "secret", "user")
 
 
@@ -29,7 +32,10 @@ class Target(Record):
     """Where the last run published."""
 
     uri: str | None = None
-    """Absolute and without credentials; None: the store's own database, wherever the store lies."""
+    """Absolute and without credentials; None: the store's own database, wherever the store lies.
+
+    In the file, the address of another SQLite database in the store is relative to the store.
+    """
     experiment: str | None = None
     """None names it after the lineage."""
     sample_rollouts: int = Tracking().sample_rollouts
@@ -37,8 +43,14 @@ class Target(Record):
 
 def remember(store: LineageStore, settings: Tracking, *, tracking_uri: str) -> None:
     """Write the settings of a run that publishes to `tracking_uri`. For the lineage's driver. Raises StoreError."""
+    folder = store.root.absolute().parent
+    uri = without_credentials(tracking_uri)
+    path = tracking.database_path(tracking_uri)
+    if path is not None and path.parent == folder:
+        address, mark, options = uri.partition("?")
+        uri = f"{_RELATIVE}{address.rpartition('/')[2]}{mark}{options}"
     target = Target(
-        uri=None if tracking_uri == own_database(store.root.parent) else without_credentials(tracking_uri),
+        uri=None if tracking_uri == own_database(folder) else uri,
         experiment=settings.experiment,
         sample_rollouts=settings.sample_rollouts,
     )
@@ -54,9 +66,14 @@ def recall(store: LineageStore) -> Target | None:
             return None
         data = path.read_bytes()
     try:
-        return Target.model_validate_json(data)
+        found = Target.model_validate_json(data)
     except ValueError as error:
         raise StoreCorrupt(f"{path} is corrupt: {error}; remove it, and the next run writes it again") from error
+    if found.uri is None or not found.uri.startswith(_RELATIVE) or found.uri.startswith(f"{_RELATIVE}/"):
+        return found
+    name, mark, options = found.uri.removeprefix(_RELATIVE).partition("?")
+    folder = own_database(store.root.absolute().parent).rpartition("/")[0]
+    return found.model_copy(update={"uri": f"{folder}/{name.rpartition('/')[2]}{mark}{options}"})
 
 
 def as_last_run(store: LineageStore, settings: Tracking) -> Tracking:

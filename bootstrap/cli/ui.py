@@ -13,7 +13,7 @@ from bootstrap.cli.sync import lineage_page, sync_later
 from bootstrap.cli.target import Target, own_database, recall, uri_to_show, without_credentials
 from bootstrap.errors import TrackingError
 from bootstrap.lineage import tracking
-from bootstrap.lineage.server import serve
+from bootstrap.lineage.server import free_port, serve
 from bootstrap.store.lineage_store import LineageStore
 
 
@@ -28,11 +28,13 @@ def serve_until_stopped(store: Path, *, port: int, tracking_uri: str | None = No
         raise no_lineage(store)
     found = [LineageStore(store.absolute() / name) for name in names]
     targets = {lineage: uri_to_show(lineage, tracking_uri) for lineage in found}
+    databases = {lineage: uri for lineage, uri in targets.items() if not tracking.is_remote(uri)}
+    # A taken port is told before anything else is done.
+    port = free_port(port) if databases else port
     for lineage, uri in targets.items():
         if tracking.is_remote(uri):
             base = without_credentials(uri)
             print(f"{lineage.root.name}: {_page(lineage, uri, base=base) or _not_yet(lineage, base)}", flush=True)
-    databases = {lineage: uri for lineage, uri in targets.items() if not tracking.is_remote(uri)}
     if databases:
         _serve(databases, store.absolute(), port=port)
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from mlflow import MlflowClient
 
 from bootstrap.canonical import digest_of
-from bootstrap.lineage import tracking
+from bootstrap.lineage import places, tracking
 from bootstrap.lineage.connection import active_experiment, connected
 from bootstrap.lineage.tags import RUN_KEY
 
@@ -22,10 +22,10 @@ EXPERIMENT = "bootstrap/.reports"
 FOLDER, PICTURE, NUMBERS = "report", "compute-vs-quality.png", "report.json"
 
 
-def show_in_lineage(run_id: str, figure: Figure, numbers: str, *, tracking_uri: str) -> None:
+def show_in_lineage(run_id: str, figure: Figure, numbers: str, *, tracking_uri: str, store: Path) -> None:
     """Log picture and numbers (JSON) onto a lineage's run, replacing an earlier report. Raises TrackingError."""
     with connected(tracking_uri):
-        _put(MlflowClient(tracking_uri=tracking_uri), run_id, figure, numbers)
+        _put(MlflowClient(tracking_uri=tracking_uri), run_id, figure, numbers, store=store)
 
 
 def show_together(
@@ -45,11 +45,13 @@ def show_together(
         key = f"report/{digest_of(names)}"
         runs = client.search_runs([experiment], f"tags.`{RUN_KEY}` = '{key}'", max_results=1)
         run = runs[0] if runs else client.create_run(experiment, run_name=", ".join(names), tags={RUN_KEY: key})
-        _put(client, run.info.run_id, figure, numbers)
+        _put(client, run.info.run_id, figure, numbers, store=store)
         client.set_terminated(run.info.run_id)
         return experiment, run.info.run_id
 
 
-def _put(client: MlflowClient, run_id: str, figure: Figure, numbers: str) -> None:
+def _put(client: MlflowClient, run_id: str, figure: Figure, numbers: str, *, store: Path) -> None:
+    place = client.get_run(run_id).info.artifact_uri or ""
+    places.check_inside(place, client.tracking_uri, store=store, what=f"the run {run_id}")
     client.log_figure(run_id, figure, f"{FOLDER}/{PICTURE}")
     client.log_text(run_id, numbers, f"{FOLDER}/{NUMBERS}")

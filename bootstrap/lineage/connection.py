@@ -5,6 +5,7 @@ Importing this module imports MLflow, which takes seconds: import it where it is
 
 import logging
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,9 +17,10 @@ import sqlalchemy.exc
 from mlflow import MlflowClient
 from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
+from mlflow.tracking._tracking_service import utils
 
 from bootstrap.errors import BootstrapError, TrackingError
-from bootstrap.lineage import tracking
+from bootstrap.lineage import places, tracking
 
 _BOUNDS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 """Defaults, so that an unreachable server costs seconds; values in the environment take precedence."""
@@ -28,10 +30,13 @@ _BOUNDS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES
 def connected(tracking_uri: str) -> Iterator[None]:
     """Let the block talk to MLflow at `tracking_uri`.
 
-    Raises TrackingError if MLflow refuses or cannot be reached; this program's own errors pass unchanged.
+    The places in a database whose store has moved follow it first. Raises TrackingError if MLflow refuses or cannot be
+    reached; this program's own errors pass unchanged.
     """
+    places.follow(tracking_uri)
     try:
         with _bounded_requests(), _quiet(), _tracking_uri(tracking_uri):
+            _forget_places()
             yield
     except BootstrapError:
         raise
@@ -48,11 +53,17 @@ def active_experiment(client: MlflowClient, name: str, *, otherwise: str = "") -
     """
     found = client.get_experiment_by_name(name)
     if found is not None and found.lifecycle_stage != "active":
+        address = shlex.quote(tracking.public(client.tracking_uri))
         raise TrackingError(
-            f"the MLflow experiment {name} is deleted; restore it with "
-            f"`mlflow experiments restore -x {found.experiment_id}`{otherwise}"
+            f"the MLflow experiment {name} is deleted; restore it with `MLFLOW_TRACKING_URI={address} "
+            f"mlflow experiments restore -x {found.experiment_id}`{otherwise}"
         )
     return found
+
+
+def _forget_places() -> None:
+    """Let MLflow ask where files lie: it remembers that by a run's id alone, which a copied database has too."""
+    getattr(utils, "_artifact_repos_cache", {}).clear()
 
 
 @contextmanager

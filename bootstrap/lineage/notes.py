@@ -14,6 +14,8 @@ from bootstrap.store.ledger import Entry
 
 TAG_LIMIT = 8000
 """Most characters that MLflow keeps in a run's tag."""
+_MOST_ROWS = 100
+"""More generations than fit a tag, however short their rows."""
 
 
 def verdict(generation: Generation) -> str:
@@ -95,7 +97,7 @@ def of_lineage(
         _link("champion's release", tracking.version_url("", registered, own.version)),
     ]
     rows: list[tuple[str, ...]] = []
-    for entry in reversed(entries):
+    for entry in reversed(entries[-_MOST_ROWS:]):
         node, best = entry.generation, queries.headline(entry.generation)
         receipt = receipts[node.number]
         rows.append(

@@ -4,7 +4,8 @@
         000000.json     MLflow's ids of generation 0
         head.json       the ledger's head and final comparison that the lineage's own pages show, and their run
 
-A marker is valid only together with the lineage's run that it names; a store that was emptied gets another run. A
+A marker is valid only together with the lineage's run that it names; a store that was emptied gets another run. When a
+store moves, its database's address changes, and the folder gets another name (`places.py`). A
 marker is written after its generation is published, so a crash in between publishes it again, which changes nothing.
 Without the folder, everything is published again onto the same pages. Left out: publishing (`publisher.py`). Imports no
 MLflow.
@@ -12,7 +13,7 @@ MLflow.
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from bootstrap.records import Record
 from bootstrap.store import durable
 from bootstrap.store.ledger import Entry
 
-_HEAD_NAME = "head.json"
+_FOLDER, _HEAD_NAME = "outbox", "head.json"
 
 
 class Receipt(Record):
@@ -48,7 +49,7 @@ class Outbox:
     """The markers of the lineage folder `root` for one tracking URI and experiment. Constructing it touches no file."""
 
     def __init__(self, root: Path, *, tracking_uri: str, experiment: str) -> None:
-        self.folder = root / "outbox" / sha256(f"{tracking_uri}\n{experiment}".encode())[:16]
+        self.folder = root / _FOLDER / _name(tracking_uri, experiment)
 
     def receipts(self, entries: Sequence[Entry], *, lineage_run_id: str | None = None) -> dict[int, Receipt]:
         """Return the receipts of the published entries, by generation number. Raises StoreError.
@@ -98,6 +99,22 @@ class Outbox:
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:06d}.json"
+
+
+def rename_outboxes(store: Path, *, before: str, now: str, experiments: Iterable[str]) -> None:
+    """Let the markers of a store's lineages for the tracking URI `before` be those for `now`. Raises StoreError.
+
+    Markers for `now` that are there already stay as they are.
+    """
+    with durable.store_errors(store, doing="read"):
+        folders = sorted(store.glob(f"*/{_FOLDER}"))
+    for folder in folders:
+        for experiment in experiments:
+            durable.rename_folder(folder / _name(before, experiment), _name(now, experiment))
+
+
+def _name(tracking_uri: str, experiment: str) -> str:
+    return sha256(f"{tracking_uri}\n{experiment}".encode())[:16]
 
 
 def _head(entry: Entry, lineage_run_id: str, final: FinalComparison | None) -> dict[str, str]:

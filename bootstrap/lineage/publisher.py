@@ -14,7 +14,7 @@ outputs, models and versions are looked up before they are made. A lock allows o
 next one waits at most `LOCK_SECONDS`, then publishes the rest.
 
 Left out: which generations are due (`outbox.py`), their content (`metrics.py`, `tags.py`, `datasets.py`, `notes.py`),
-requests (`batches.py`), models (`registry.py`) and the page (`graph.py`).
+requests (`batches.py`), models (`registry.py`), the page (`graph.py`) and stores that move (`places.py`).
 Importing this module imports MLflow, which takes seconds: import it where it is used.
 """
 
@@ -31,12 +31,12 @@ from mlflow.entities import LoggedModelInput, LoggedModelOutput, Run
 
 from bootstrap.errors import LineageLocked, TrackingError
 from bootstrap.ledger_records import Generation
-from bootstrap.lineage import batches, datasets, graph, metrics, notes, samples, tags, tracking
+from bootstrap.lineage import batches, datasets, graph, metrics, notes, places, samples, tags, tracking
 from bootstrap.lineage.connection import active_experiment, connected
 from bootstrap.lineage.live import adopt
 from bootstrap.lineage.outbox import Outbox, Receipt
 from bootstrap.lineage.registry import Registry
-from bootstrap.lineage.shown import PublishedRuns, model_name
+from bootstrap.lineage.shown import NEWEST, PublishedRuns, model_name
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.finals import final_of
 from bootstrap.store.ledger import Entry
@@ -58,13 +58,13 @@ def publish(
 ) -> list[int]:
     """Publish every committed generation that `tracking_uri` does not show yet; return their numbers.
 
-    `root`: the lineage's folder. `tracking_uri`: absolute, from `tracking.resolve_tracking_uri`. `experiment`: None
-    names it after the lineage. `recipe`: the resolved recipe as plain JSON. `sample_rollouts`: readable rollouts per
-    generation.
+    `root`: the lineage's folder, in its store. `tracking_uri`: absolute, from `tracking.resolve_tracking_uri`.
+    `experiment`: None names it after the lineage. `recipe`: the resolved recipe as plain JSON. `sample_rollouts`:
+    readable rollouts per generation.
 
-    Raises TrackingError if MLflow refuses or cannot be reached, or if another process is still publishing the same
-    after `LOCK_SECONDS`; what is published by then stays, and the next call goes on from there. Raises StoreError if
-    the lineage's own files cannot be read.
+    Raises TrackingError if MLflow refuses or cannot be reached, if a database in the store keeps files outside it, or
+    if another process is still publishing the same after `LOCK_SECONDS`; what is published by then stays, and the next
+    call goes on from there. Raises StoreError if the lineage's own files cannot be read.
     """
     store = LineageStore(root)
     entries = store.ledger.read()
@@ -124,6 +124,7 @@ class _Publisher:
         self.recipe = {key: value for key, value in recipe.items() if key != "tracking"}
         self.sample_rollouts = sample_rollouts
         self.lineage = entries[0].generation.lineage
+        self.tracking_uri = tracking_uri
         self.client = MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
         location = tracking.artifact_location(tracking_uri, store.root.absolute().parent)
         self.experiment_id = self._experiment(experiment, location)
@@ -133,31 +134,70 @@ class _Publisher:
         key = self.shown.root_key
         if key is None:
             return []
-        name = self.shown.registered_name()
-        self.registry = Registry(self.client, self.experiment_id, lineage=self.lineage, name=name)
+        self.registry = self._registry()
         self.root_run = self._root(key)
         root_run_id = self.root_run.info.run_id
         receipts = self.outbox.receipts(self.entries, lineage_run_id=root_run_id)
         self.receipts = {number: receipt for number, receipt in receipts.items() if receipt.shown_as == graph.SCHEMA}
         unmarked = [entry for entry in self.entries if entry.generation.number not in self.receipts]
+        if len(unmarked) > NEWEST:
+            self.shown.look_up_all()
         recovered = {entry.generation.number: found for entry in unmarked if (found := self._recovered(entry))}
         self.receipts |= recovered
         self.final = final_of(self.store, self.entries)
         head_is_shown = self.outbox.shows(self.entries[-1], lineage_run_id=root_run_id, final=self.final)
-        whole = self.shown.is_whole(self.receipts, registered=name, head_is_shown=head_is_shown)
-        due = [entry for entry in self.entries if not whole or entry.generation.number not in self.receipts]
+        aliases = self.shown.aliases(self.registry.name)
+        due = self._due(unmarked, head_is_shown=head_is_shown, aliases=aliases)
+        champion = self.receipts.get(self.entries[-1].generation.champion)
+        if champion is None or aliases.get("champion") != champion.version:
+            head_is_shown = False
         if not unmarked and not due and head_is_shown:
+            self._settle()
             return []
-        self.registry.open(key)
-        for number, receipt in recovered.items() if whole else ():
-            self.outbox.mark(number, receipt)
-        for entry in due:
-            number = entry.generation.number
-            self.receipts[number] = receipt = self._generation(entry)
+        if not self.registry.open(key):
+            self.registry = self._registry()
+            if not self.registry.open(key):
+                raise TrackingError(f"another lineage takes the name {self.registry.name} in MLflow; publish once more")
+        for number, receipt in recovered.items():
+            if number not in due:
+                self.outbox.mark(number, receipt)
+        for number in due:
+            self.receipts[number] = receipt = self._generation(self.entries[number])
             self.outbox.mark(number, receipt)
         self._lineage()
         self.outbox.mark_head(self.entries[-1], lineage_run_id=root_run_id, final=self.final)
-        return [entry.generation.number for entry in (unmarked if whole else due)]
+        return sorted({entry.generation.number for entry in unmarked} | set(due))
+
+    def _registry(self) -> Registry:
+        name = self.shown.registered_name()
+        return Registry(self.client, self.experiment_id, lineage=self.lineage, name=name, check_place=self._check_place)
+
+    def _check_place(self, place: str | None, what: str) -> None:
+        """Raise TrackingError if `what` keeps its files outside the store although its database lies inside."""
+        places.check_inside(place or "", self.tracking_uri, store=self.store.root.parent, what=what)
+
+    def _due(self, unmarked: Sequence[Entry], *, head_is_shown: bool, aliases: Mapping[str, str]) -> list[int]:
+        """Return the numbers of the generations to publish: new ones, those with a gap, and what was made from those.
+
+        Gaps are looked for among all; where there is news, among a bounded number, and among all if there are any.
+        """
+        looked_at = self.receipts
+        if len(unmarked) <= NEWEST and (unmarked or not head_is_shown):
+            numbers = set(self.shown.to_look_at(self.receipts, of=len(self.entries)))
+            for entry in unmarked:
+                numbers |= {edge.generation for edge in entry.generation.edges if edge.generation is not None}
+            looked_at = {number: receipt for number, receipt in self.receipts.items() if number in numbers}
+        registered = self.registry.name
+        gaps = self.shown.gaps(looked_at, registered=registered, aliases=aliases)
+        if gaps and len(looked_at) < len(self.receipts):
+            gaps = self.shown.gaps(self.receipts, registered=registered, aliases=aliases)
+        return [
+            entry.generation.number
+            for entry in self.entries
+            if entry.generation.number not in self.receipts
+            or entry.generation.number in gaps
+            or any(edge.generation in gaps for edge in entry.generation.edges)
+        ]
 
     @property
     def models(self) -> dict[int, str]:
@@ -176,6 +216,7 @@ class _Publisher:
         found = active_experiment(self.client, name, otherwise=" or name another with tracking.experiment")
         if found is None:
             return self.client.create_experiment(name, artifact_location=location, tags=wanted)
+        self._check_place(found.artifact_location, f"the experiment {name}")
         for key, value in wanted.items():
             if found.tags.get(key) != value:
                 self.client.set_experiment_tag(found.experiment_id, key, value)
@@ -212,7 +253,8 @@ class _Publisher:
             points=[] if self.final is None else metrics.of_final(self.final, at=self._finished(self.final.generation)),
             tags={"mlflow.note.content": note, "bootstrap.schema": SCHEMA, **tags.of_head(self.entries)},
         )
-        self._settle(run_id)
+        self.client.set_terminated(run_id, "FINISHED", end_time=_milliseconds(self.entries[-1].annotations.finished))
+        self._settle()
         self.registry.point("champion", self.receipts[self.entries[-1].generation.champion].version)
 
     def _finished(self, number: int) -> int:
@@ -222,21 +264,12 @@ class _Publisher:
         kept = {} if run is None else run.data.tags
         return _milliseconds(kept.get("bootstrap.finished", entry.annotations.finished))
 
-    def _settle(self, root_run_id: str) -> None:
-        """End every run of this lineage that is RUNNING; half-made ones without a record end as KILLED."""
-        published = {receipt.run_id for receipt in self.receipts.values()}
-        running = self.client.search_runs(
-            [self.experiment_id],
-            f"attributes.status = 'RUNNING' and tags.`mlflow.parentRunId` = '{root_run_id}'",
-        )
-        for run in running:
-            if (finished := run.data.tags.get("bootstrap.finished")) is None:
-                continue  # A person's own run.
+    def _settle(self) -> None:
+        """End the runs that a killed publication left RUNNING; those without a record end as KILLED."""
+        published = {receipt.run_id for receipt in self.receipts.values()} | {self.root_run.info.run_id}
+        for run, finished in self.shown.left_running(now=time.time()):
             status = "FINISHED" if run.info.run_id in published else "KILLED"
             self.client.set_terminated(run.info.run_id, status, end_time=_milliseconds(finished))
-        self.client.set_terminated(
-            root_run_id, "FINISHED", end_time=_milliseconds(self.entries[-1].annotations.finished)
-        )
 
     # One generation: its run, its model, its version.
 
@@ -318,6 +351,7 @@ class _Publisher:
     def _run(self, key: str, *, name: str, started: str, finished: str, more: Mapping[str, str]) -> Run:
         """Return the run with this key, made with `more` tags if there is none. Its tags keep its times."""
         if (found := self.shown.run(key)) is not None:
+            self._check_place(found.info.artifact_uri, f"the run {name}")
             return found
         common = {
             tags.RUN_KEY: key,

@@ -9,12 +9,15 @@ tags and notes (`tags.py`, `notes.py`), and the choice of a free name (`shown.py
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, LoggedModelStatus
+from mlflow.entities.model_registry import RegisteredModel
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 
-from bootstrap.lineage.tags import LEDGER_HASH, RUN_KEY
+from bootstrap.lineage.tags import EXPERIMENT, LEDGER_HASH, RUN_KEY
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.ledger import Entry
 
@@ -23,23 +26,53 @@ UPLOAD_BYTES = 2**30
 
 
 class Registry:
-    """The models of one lineage in one experiment. `name`: of the registered model."""
+    """The models of one lineage in one experiment.
 
-    def __init__(self, client: MlflowClient, experiment_id: str, *, lineage: str, name: str) -> None:
-        self._client, self._experiment_id = client, experiment_id
+    `name`: of the registered model. `check_place`: called with the place of a model's files and the model's name before
+    files are copied there; raises TrackingError to prevent it.
+    """
+
+    def __init__(
+        self,
+        client: MlflowClient,
+        experiment_id: str,
+        *,
+        lineage: str,
+        name: str,
+        check_place: Callable[[str, str], None],
+    ) -> None:
+        self._client, self._experiment_id, self._check_place = client, experiment_id, check_place
         self.lineage, self.name = lineage, name
 
-    def open(self, key: str) -> None:
-        """Make the registered model if it does not exist, and mark it as that of the lineage's run with this key."""
-        if not self._client.search_registered_models(f"name = '{self.name}'", max_results=1):
-            self._client.create_registered_model(
-                self.name,
-                tags={"bootstrap.lineage": self.lineage, RUN_KEY: key},
-                description=f"Generations of {self.lineage}; the alias champion is what the lineage delivers, and "
-                "the alias gen-N is generation N (version numbers are not generation numbers).",
-            )
-        else:
-            self._client.set_registered_model_tag(self.name, RUN_KEY, key)
+    def open(self, key: str) -> bool:
+        """Make the registered model if it does not exist, marked as that of the lineage's run with this key.
+
+        Returns whether it is this lineage's: False if another has made one of this name since the name was chosen.
+        """
+        owner = {RUN_KEY: key, EXPERIMENT: self._experiment_id}
+        found = self._found()
+        if found is None:
+            try:
+                self._client.create_registered_model(
+                    self.name,
+                    tags={"bootstrap.lineage": self.lineage, **owner},
+                    description=f"Generations of {self.lineage}; the alias champion is what the lineage delivers, and "
+                    "the alias gen-N is generation N (version numbers are not generation numbers).",
+                )
+                return True
+            except MlflowException as error:
+                if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
+                    raise
+                found = self._found()
+        if found is None or found.tags.get(RUN_KEY) not in (None, key):
+            return False
+        for name, value in owner.items():
+            if found.tags.get(name) != value:
+                self._client.set_registered_model_tag(self.name, name, value)
+        return True
+
+    def _found(self) -> RegisteredModel | None:
+        return next(iter(self._client.search_registered_models(f"name = '{self.name}'", max_results=1)), None)
 
     def model(self, entry: Entry, run_id: str, *, params: Mapping[str, str], weights: Artifact | None) -> LoggedModel:
         """Return the model of a generation's run, made if there is none, with small weights copied into it.
@@ -71,6 +104,7 @@ class Registry:
             if copied is not None:
                 for name in copied.files:
                     copied.read(name)  # Raises for a broken file before anything is copied.
+                self._check_place(model.artifact_location, f"the model {model.name}")
                 self._client.log_model_artifacts(model.model_id, str(copied.path), "model")
             model = self._client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
         return model

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from bootstrap.errors import TrackingError, WaitTimeout
-from bootstrap.lineage import tracking
+from bootstrap.lineage import places, tracking
 
 START_SECONDS = 90.0
 STOP_SECONDS = 10.0
@@ -67,16 +67,21 @@ class Server(AbstractContextManager["Server"]):
 def serve(tracking_uri: str, *, port: int = 0, store: Path = Path("runs")) -> Server:
     """Start an MLflow server for the database `tracking_uri` on 127.0.0.1 and return it once it answers.
 
-    `port`: 0 takes a free one. `store`: the folder above the lineages, for artifacts if the database is no file. Raises
+    `port`: 0 takes a free one. `store`: the folder above the lineages, for artifacts if the database is no file. The
+    places in the database of a store that has moved follow it first. Raises
     TrackingError if `tracking_uri` is a server itself, the port is taken, or the server ends while starting;
     WaitTimeout if it does not answer within `START_SECONDS`.
     """
     if tracking.is_remote(tracking_uri):
         raise TrackingError(f"{tracking.public(tracking_uri)} is a server itself: open it in a browser")
-    port = _free_port(port)
+    port = free_port(port)
+    places.follow(tracking_uri)
     url = f"http://{HOST}:{port}"
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_uri]
-    command += ["--default-artifact-root", str(tracking.artifact_location(tracking_uri, store))]
+    # Named here, because the environment's would be taken otherwise: nothing is kept outside the store.
+    command += ["--registry-store-uri", tracking_uri]
+    for option in ("--default-artifact-root", "--artifacts-destination"):
+        command += [option, str(tracking.artifact_location(tracking_uri, store))]
     command += ["--host", HOST, "--port", str(port), "--workers", "1"]
     log = tempfile.TemporaryFile()  # noqa: SIM115 -- the server keeps it; `stop` closes it
     # MLFLOW_TRACKING_URI is for clients; the server's store is named above.
@@ -120,7 +125,8 @@ def _tail(server: Server) -> str:
     return tracking.redact(" ".join(server.log.read().decode(errors="replace").split()))[-600:]
 
 
-def _free_port(port: int) -> int:
+def free_port(port: int) -> int:
+    """Return `port`, or for 0 one that is free at the moment. Raises TrackingError if it is taken."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

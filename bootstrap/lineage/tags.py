@@ -17,6 +17,8 @@ from bootstrap.store.pretrained import Pretrained
 
 RUN_KEY = "bootstrap.run_key"
 """Tag of runs and registered models: the identity that they are found by."""
+EXPERIMENT = "bootstrap.experiment_id"
+"""Tag of registered models: the experiment whose lineage owns them."""
 LEDGER_HASH = "bootstrap.ledger_hash"
 """Tag of a generation's run and model: hash of its record; of a lineage's run: of the newest record that it shows."""
 _KEY_CHARACTERS, _PARAM_CHARACTERS, _TAG_CHARACTERS = 250, 6000, 5000

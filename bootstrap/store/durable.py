@@ -256,6 +256,19 @@ def remove_folder(path: Path, *, files: Files = OS) -> None:
         _remove(temporary, files=files)
 
 
+def rename_folder(path: Path, name: str, *, files: Files = OS) -> bool:
+    """Give the folder `path` another name in its folder; return False, changing nothing, if there is none or one of it.
+
+    Raises StoreError.
+    """
+    with store_errors(path):
+        if not path.is_dir() or os.path.lexists(path.with_name(name)):
+            return False
+        files.rename(path, path.with_name(name))
+        _sync_folder(path.parent, files=files)
+    return True
+
+
 def sweep(folder: Path, *, files: Files = OS) -> int:
     """Remove what killed writers left directly in `folder`, sync it, and return the number of leftovers.
 

@@ -4,7 +4,9 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
@@ -38,6 +40,7 @@ def published(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) ->
 def store(published: Path, tmp_path: Path) -> tuple[Path, str, MlflowClient]:
     """A lineage of one's own, published to a database of one's own: its folder, the database's URI, a client."""
     shutil.copytree(published / "addition", tmp_path / "addition", ignore=shutil.ignore_patterns("outbox"))
+    shutil.copytree(published / "mlflow-artifacts", tmp_path / "mlflow-artifacts")
     shutil.copy(published / "mlflow.db", tmp_path / "mlflow.db")
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     # Known as published where it lies, as the run that published it left it.
@@ -137,7 +140,7 @@ def test_a_model_made_anew_goes_into_the_runs_of_its_children(store: tuple[Path,
     root, uri, client = store
     before = model_of(client, "gen-1")
     client.delete_logged_model(before)
-    assert put(root, uri) == [0, 1, 2], "all is looked at again"
+    assert put(root, uri) == [1, 2], "with what was made from it"
     after = model_of(client, "gen-1")
     [child] = runs(client)["gen-2"]
     assert after != before
@@ -273,3 +276,116 @@ def test_a_lineage_is_published_whole_whatever_its_folder_is_called(
     assert "model.safetensors" in {
         Path(file.path).name for file in client.list_logged_model_artifacts(model.model_id, "model")
     }
+
+
+def test_the_same_lineage_in_two_experiments_has_a_model_and_aliases_in_each(
+    store: tuple[Path, str, MlflowClient], tmp_path: Path
+) -> None:
+    root, uri, client = store
+    first = aliases(client, "addition")
+    copied = tmp_path / "elsewhere" / "addition"
+    shutil.copytree(root, copied, ignore=shutil.ignore_patterns("outbox"))
+    assert put(copied, uri, experiment="another") == [0, 1, 2]
+    assert aliases(client, "addition") == first
+    [name] = {model.name for model in client.search_registered_models()} - {"addition"}
+    assert not set(aliases(client, name).values()) & set(first.values())
+    grow(LineageStore(copied), outcome=PROMOTED)
+    assert put(copied, uri, experiment="another") == [3]
+    assert aliases(client, "addition") == first
+    assert (put(root, uri), put(copied, uri, experiment="another")) == ([], [])
+
+
+def test_a_model_from_before_experiments_owned_them_stays_that_of_its_versions(
+    store: tuple[Path, str, MlflowClient], tmp_path: Path
+) -> None:
+    root, uri, client = store
+    client.delete_registered_model_tag("addition", "bootstrap.experiment_id")
+    first = aliases(client, "addition")
+    copied = tmp_path / "elsewhere" / "addition"
+    shutil.copytree(root, copied, ignore=shutil.ignore_patterns("outbox"))
+    put(copied, uri, experiment="another")
+    assert aliases(client, "addition") == first
+    grow(LineageStore(root), outcome=PROMOTED)
+    put(root, uri)
+    own = client.get_experiment_by_name(NAME).experiment_id
+    assert client.get_registered_model("addition").tags["bootstrap.experiment_id"] == own
+
+
+def test_the_name_is_free_again_once_the_experiment_is_gone_for_good(store: tuple[Path, str, MlflowClient]) -> None:
+    root, uri, client = store
+    client.set_registered_model_tag("addition", "bootstrap.experiment_id", "987654")
+    grow(LineageStore(root), outcome=PROMOTED)
+    assert put(root, uri) == [3]
+    assert [model.name for model in client.search_registered_models()] == ["addition"]
+    assert_whole(client, generations=4, champion=3)
+
+
+def test_an_empty_registered_model_of_a_persons_is_not_taken(tmp_path: Path, empty_database: Path) -> None:
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    client.create_registered_model("addition", description="mine")
+    build(tmp_path / "addition", plan=())
+    put(tmp_path / "addition", uri)
+    assert not client.get_registered_model("addition").aliases
+    assert client.get_registered_model("addition").tags == {}
+
+
+def test_a_name_that_another_lineage_takes_at_the_same_moment_stays_the_others(
+    tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    build(tmp_path / "addition", plan=())
+    create = MlflowClient.create_registered_model
+
+    def beaten(client: MlflowClient, name: str, **settings: Any) -> Any:
+        if name == "addition":
+            create(client, name, tags={"bootstrap.run_key": "addition/another", "bootstrap.experiment_id": "0"})
+        return create(client, name, **settings)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "create_registered_model", beaten)
+        assert put(tmp_path / "addition", uri) == [0]
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    assert client.get_registered_model("addition").tags["bootstrap.run_key"] == "addition/another"
+    assert not client.get_registered_model("addition").aliases
+    [name] = {model.name for model in client.search_registered_models()} - {"addition"}
+    assert set(aliases(client, name)) == {"gen-0", "champion"}
+    assert put(tmp_path / "addition", uri) == []
+
+
+def test_runs_of_a_killed_publication_do_not_stay_running(store: tuple[Path, str, MlflowClient]) -> None:
+    root, uri, client = store
+    experiment = client.get_experiment_by_name(NAME).experiment_id
+    [top] = runs(client)["addition"]
+    client.update_run(top.info.run_id, status="RUNNING")
+    client.update_run(runs(client)["gen-2"][0].info.run_id, status="RUNNING")
+    recently = datetime.now(UTC).isoformat()
+
+    def left(finished: str | None, **more: str) -> str:
+        """Return a run of another lineage of this name, whose store is gone; without a time, a person's own."""
+        marks = {} if finished is None else {"bootstrap.finished": finished, "bootstrap.lineage": "addition"}
+        return client.create_run(experiment, run_name="left", tags={**marks, **more}).info.run_id
+
+    old = left("2026-01-01T00:00:00+00:00", **{"bootstrap.run_key": "addition/0123"})
+    living = left(recently, **{"bootstrap.run_key": "addition/4567"})
+    own, torn = left(None), left("yesterday")
+    assert put(root, uri) == []
+    states = {run_id: client.get_run(run_id).info.status for run_id in (old, living, own, torn)}
+    assert states == {old: "KILLED", living: "RUNNING", own: "RUNNING", torn: "RUNNING"}
+    assert client.get_run(top.info.run_id).info.status == "FINISHED"
+    assert runs(client)["gen-2"][0].info.status == "FINISHED"
+
+
+@pytest.mark.parametrize("name", ["a;b -- 'c' `d`", 'x "y" % _ [z]*', "über\\日本 and or", "q' OR 1=1"])
+def test_a_lineage_is_found_again_whatever_it_is_called(tmp_path: Path, empty_database: Path, name: str) -> None:
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    uri, root = f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "lineage"
+    build(root, plan=(), name=name)
+    assert put(root, uri) == [0]
+    grow(LineageStore(root), outcome=PROMOTED, name=name)
+    assert put(root, uri) == [1]
+    assert put(root, uri) == []
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    assert sorted(runs(client, f"bootstrap/{name}")) == sorted([name, "gen-0", "gen-1"])

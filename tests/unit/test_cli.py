@@ -360,9 +360,9 @@ def test_ui_serves_the_database_of_the_last_run(
     # A real server takes seconds to start; that it shows the pages is tests/browser's to prove.
     monkeypatch.setattr(ui, "serve", stopped)
     handler = signal.getsignal(signal.SIGTERM)
-    output(capsys, "ui")
+    output(capsys, "ui", "--port", "0")
     lineage_factory.build(store / "second", plan=(), name="second")
-    output(capsys, "ui")
+    output(capsys, "ui", "--port", "0")
     signal.signal(signal.SIGTERM, handler)
     assert seen == [other, f"sqlite:///{store}/mlflow.db"]
 
