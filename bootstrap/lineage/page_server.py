@@ -150,7 +150,6 @@ class _Server(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: _Server
     timeout = REQUEST_SECONDS
     server_version, sys_version = "bootstrap", ""
     error_content_type = "text/plain; charset=utf-8"
@@ -163,13 +162,15 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(with_body=False)
 
     def _answer(self, *, with_body: bool) -> None:
-        if self.headers.get("Host") not in {f"{name}:{self.server.server_port}" for name in NAMES}:
+        server = self.server
+        assert isinstance(server, _Server), "it answers for a server of pages"
+        if self.headers.get("Host") not in {f"{name}:{server.server_port}" for name in NAMES}:
             self._send(HTTPStatus.MISDIRECTED_REQUEST, b"ask for 127.0.0.1\n", "text/plain", with_body=with_body)
             return
         name = unquote(urlsplit(self.path).path).strip("/")
         if not name:
-            self._send(HTTPStatus.OK, _index(sorted(self.server.pages)), "text/html", with_body=with_body)
-        elif (page := self.server.pages.get(name)) is None:
+            self._send(HTTPStatus.OK, _index(sorted(server.pages)), "text/html", with_body=with_body)
+        elif (page := server.pages.get(name)) is None:
             self._send(HTTPStatus.NOT_FOUND, b"no such lineage\n", "text/plain", with_body=with_body)
         else:
             try:
