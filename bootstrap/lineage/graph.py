@@ -11,7 +11,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bootstrap.evaluation.intervals import wilson
 from bootstrap.ledger_records import Generation, LevelReport
 from bootstrap.lineage import queries
 from bootstrap.lineage.page import inline
@@ -63,7 +62,7 @@ def lineage(
                 **node,
                 "headline": None if best is None else best.level,
                 "gain": _gain(best, parent),
-                "worse": _worse(generation, parent),
+                "worse": [] if parent is None else _fallen(generation.report.levels, before=parent.report.levels),
                 "changes": changes(generation, parent, header=header),
                 "on_path": number in on_path,
                 "samples": [_shortened(sample) for sample in (samples or {}).get(number, ())],
@@ -118,19 +117,11 @@ def _gain(best: LevelReport | None, parent: Generation | None) -> float | None:
     return None if best is None or before is None else best.accuracy - before.accuracy
 
 
-def _worse(generation: Generation, parent: Generation | None) -> list[int]:
-    """Return the levels that are below the parent beyond both intervals."""
-    before = {} if parent is None else {row.level: row.interval.low for row in parent.report.levels}
-    return [
-        row.level for row in generation.report.levels if row.level in before and row.interval.high < before[row.level]
-    ]
-
-
 def _suites(generations: Sequence[Generation]) -> list[dict[str, Any]]:
     """Return the frozen suites: name, each generation's share of right answers (None: not measured), and `worse`.
 
     Levels are those of generation 0, so that a suite asks every generation alike. `worse`: the generations below their
-    parent beyond both 95 % intervals.
+    parent at one of the levels, beyond both 95 % intervals.
     """
     found = []
     base = generations[0].report if generations else None
@@ -152,19 +143,18 @@ def _suites(generations: Sequence[Generation]) -> list[dict[str, Any]]:
 
 
 def _suite(name: str, generations: Sequence[Generation], rows: Sequence[Sequence[LevelReport]]) -> dict[str, Any]:
-    intervals = [
-        wilson(sum(row.num_correct for row in one), total=sum(row.num_prompts - row.num_unverifiable for row in one))
-        for one in rows
-    ]
     worse = [
         one.number
         for one in generations
-        if one.parent is not None
-        and rows[one.number]
-        and rows[one.parent]
-        and intervals[one.number].high < intervals[one.parent].low
+        if one.parent is not None and _fallen(rows[one.number], before=rows[one.parent])
     ]
     return {"name": name, "values": [queries.overall(one) if one else None for one in rows], "worse": worse}
+
+
+def _fallen(rows: Sequence[LevelReport], *, before: Sequence[LevelReport]) -> list[int]:
+    """Return the levels that are lower than before, beyond both intervals."""
+    bounds = {row.level: row.interval.low for row in before}
+    return [row.level for row in rows if row.level in bounds and row.interval.high < bounds[row.level]]
 
 
 def _shortened(sample: Mapping[str, Any]) -> dict[str, Any]:

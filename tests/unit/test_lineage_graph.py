@@ -12,6 +12,7 @@ from support.lineage_factory import NASTY, PROMOTED, REJECTED, build
 from support.rich_lineage import build_rich
 
 from bootstrap.lineage import graph
+from bootstrap.lineage.page.changes import changes
 from bootstrap.lineage.page.pack import packed
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
@@ -124,9 +125,22 @@ def test_only_settings_that_differ_from_the_parents_are_shown_with_those_of_the_
     header = LineageStore(tmp_path / "rich").header()
     nodes = graph.lineage(entries, header=header)["nodes"]
     third = {change["key"]: (change["before"], change["after"]) for change in nodes[3]["changes"]}
-    assert third["target_levels"] == ("[5]", "[6]")
-    assert third["recipe.name"] == ("taught", "alone")
-    assert third["recipe.steps[0].type"] == ("distill", "rl")
-    assert "seed" not in third and "code_version" not in third
+    assert third == {
+        "target_levels": ("[5]", "[6]"),
+        "recipe.name": ("taught", "alone"),
+        # A step of another type has other settings, all of which differ.
+        "recipe.steps[0].type": ("distill", "rl"),
+    }
     assert nodes[0]["changes"] == [] and nodes[6]["changes"] == [], "a base and a merge have no one parent"
+    student = {change["key"]: (change["before"], change["after"]) for change in nodes[5]["changes"]}
+    assert student["recipe.gate"] == ("compare", "never")
     assert [change["key"] for change in graph.lineage(entries)["nodes"][3]["changes"]] == ["target_levels"]
+
+
+def test_a_step_that_only_one_stage_has_and_a_long_setting_are_shown_in_short(tmp_path: Path) -> None:
+    entries = build_rich(tmp_path / "rich")
+    found = changes(entries[8].generation, entries[6].generation, header=LineageStore(tmp_path / "rich").header())
+    told = {change["key"]: (change["before"], change["after"]) for change in found}
+    assert told["recipe.steps[0].type"] == ("merge", "rl")
+    before, after = told["recipe.steps[1]"]
+    assert before.startswith('{"algorithm":') and len(before) == 201 and after == ""

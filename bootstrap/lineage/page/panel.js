@@ -14,7 +14,7 @@ export function describe(node, actions) {
   return [
     panelHead(node.name, statusOf(node), actions, besides(node)),
     make("p", {}, node.reason), ...madeFrom(node), ...ledTo(node, actions), ...changed(node), ...learntFrom(node),
-    ...gate(node), ...accuracy(node), ...tasks(node), ...sampled(node), ...samples(node), ...cost(node),
+    ...signs(node), ...gate(node), ...accuracy(node), ...tasks(node), ...sampled(node), ...samples(node), ...cost(node),
     ...(node.isWhole ? [] : [remark(`The page holds the newest generations in full; bootstrap show ${node.name} ` +
       "prints the rest of this one.")]),
     ...run(node), ...identity(node)];
@@ -63,7 +63,7 @@ function changed(node) {
     body.length ? table(["setting", parent.name, node.name], body, { isText: true }) : remark("none")];
 }
 
-/** What passed along the edge from the parent: answers and what became of them, and the signs of collapse. */
+/** What passed along the edge from the parent: answers, and what became of them. */
 function learntFrom(node) {
   const { dropped, ...counted } = node.accounting, judged = counted.passed + counted.failed;
   const body = [
@@ -71,13 +71,17 @@ function learntFrom(node) {
       [name.replaceAll("_", " "), value.toLocaleString("en")]),
     ...Object.entries(dropped || {}).map(([reason, value]) => ["no gradient: " + reason, value.toLocaleString("en")]),
     ...(judged ? [["verifier's pass rate", percent(counted.passed / judged)]] : []),
-    ...Object.entries(node.diagnostics).filter(([, value]) => value !== null).map(([name, value]) =>
-      [name.replaceAll("_", " "), String(Number(value.toPrecision(3)))]),
   ];
+  return body.length ? [heading("Learnt from"), table(["", ""], body)] : [];
+}
+
+function signs(node) {
+  const body = Object.entries(node.diagnostics).filter(([, value]) => value !== null).map(([name, value]) =>
+    [name.replaceAll("_", " "), String(Number(value.toPrecision(3)))]);
   const broken = node.findings.map(one => make("p", { class: "down" },
     `${one.metric.replaceAll("_", " ")} ${Number(one.value.toPrecision(3))} is ${one.side === "min" ? "below" : "above"} ` +
     `${one.bound} (${one.action.replaceAll("_", " ")})`));
-  return body.length || broken.length ? [heading("Learnt from"), ...broken, table(["", ""], body)] : [];
+  return body.length || broken.length ? [heading("Signs of collapse"), ...broken, table(["", ""], body)] : [];
 }
 
 function run(node) {
