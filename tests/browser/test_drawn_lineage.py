@@ -393,7 +393,7 @@ def test_the_served_page_links_mlflow_and_breaks_no_rule_of_its_own_policy(brows
     shown = ServedPage(store=LineageStore(root), outbox=outbox, mlflow="http://127.0.0.1:5999")
     with serve_pages({"addition": shown}) as running:
         page.goto(running.address("addition") + "#gen-1")
-        link = page.locator("#panel").get_by_role("link", name="MLflow run")
+        link = page.locator("#panel").get_by_role("link", name="MLflow run").first
         run = "http://127.0.0.1:5999/#/experiments/7/runs/r1?workflowType=machine_learning"
         expect(link).to_have_attribute("href", run)
         page.locator("#panel .sample").first.wait_for()

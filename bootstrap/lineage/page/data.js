@@ -14,6 +14,8 @@ export const models = packed.outside.map(([source, fingerprint]) =>
   ({ source, fingerprint, id: place("model", fingerprint), users: [] }));
 /** The generations in order: generation N is `nodes[N]`. */
 export const nodes = unpacked();
+/** Level -> its place in a generation's text of shares. */
+const levelPlaces = new Map((packed.shares.levels || []).map((level, at) => [level, at]));
 export const champion = nodes[data.champion];
 /** Held-out prompts by the id of their place on the page. */
 export const prompts = new Map(nodes.map(node => [place("suite", node.suite), node.suite]));
@@ -32,7 +34,7 @@ export function place(kind, digest) {
 export function shareAt(node, level) {
   const exact = node.accuracy[level];
   if (exact || !packed.shares.levels) return exact && exact.accuracy;
-  const found = packed.shares.texts[node.number][packed.shares.levels.indexOf(level)];
+  const found = packed.shares.texts[node.number][levelPlaces.get(level)];
   return found === undefined || found === "." ? undefined : SHARES.indexOf(found) / 63;
 }
 

@@ -36,10 +36,7 @@ function open(id) {
   panel.hidden = !id;
   document.body.classList.toggle("open", Boolean(id));
   const number = chosenNumber();
-  if (number === null) {
-    view.hops = 0;
-    byId("hops").value = "0";
-  } else reach(number);
+  if (number === null) wholeLineage(); else reach(number);
   if (id) {
     panel.replaceChildren(...content);
     panel.scrollTop = 0;
@@ -51,6 +48,12 @@ function open(id) {
   if (id && (isAgain || isInside || number === null || !card)) panel.focus({ preventScroll: true });
   else if (card) card.focus({ preventScroll: true });
   return true;
+}
+
+/** Ends the view of a neighbourhood. */
+function wholeLineage() {
+  view.hops = 0;
+  byId("hops").value = "0";
 }
 
 /** Gives the panel's elements for an id; null without such a place. */
@@ -82,7 +85,10 @@ begin();
 showSuites();
 showHeatNotes();
 showWhy();
-showOverview(update);
+showOverview(() => {
+  wholeLineage();
+  update();
+});
 showSearch(update);
 byId("finder").hidden = nodes.length < 6;
 for (const role of [...OPTIONAL, "merged"]) {

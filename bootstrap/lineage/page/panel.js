@@ -1,7 +1,7 @@
 // The panel beside the graph: all facts about the chosen generation.
 
 import { downstream, nodes, parentOf, place, pools, statusOf } from "./data.js";
-import { jump, make, shortened, toGeneration } from "./dom.js";
+import { jump, leave, listed, make, shortened, toGeneration } from "./dom.js";
 import { identifiers, table } from "./fields.js";
 import { accuracy, cost, gate, identity, samples, sampled, tasks } from "./sections.js";
 import { heading, panelHead, remark } from "./sources.js";
@@ -13,11 +13,17 @@ const ROLES = { init: "initial weights", merged: "merged weights", data: "replay
 export function describe(node, actions) {
   return [
     panelHead(node.name, statusOf(node), actions, besides(node)),
-    make("p", {}, node.reason), ...madeFrom(node), ...ledTo(node, actions), ...changed(node), ...learntFrom(node),
+    make("p", {}, node.reason), ...elsewhere(node), ...madeFrom(node), ...ledTo(node, actions), ...changed(node), ...learntFrom(node),
     ...signs(node), ...gate(node), ...accuracy(node), ...tasks(node), ...sampled(node), ...samples(node), ...cost(node),
     ...(node.isWhole ? [] : [remark(`The page holds the newest generations in full; bootstrap show ${node.name} ` +
       "prints the rest of this one.")]),
     ...run(node), ...identity(node)];
+}
+
+/** Links to the generation's pages in MLflow, where links can leave the page's frame. */
+function elsewhere(node) {
+  const links = Object.entries(node.links).map(([name, address]) => leave(address, name)).filter(Boolean);
+  return links.length ? [make("p", {}, ...listed(links))] : [];
 }
 
 const besides = node => [nodes[node.number - 1], nodes[node.number + 1]].map((one, index) => one &&
