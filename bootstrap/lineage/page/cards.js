@@ -7,7 +7,8 @@ import { duration, flop, learnt, percent, si, signed } from "./words.js";
 const BADGES = {
   champion: "★ champion", promoted: "promoted", rejected: "rejected", ungated: "ungated", base: "base",
 };
-const MARGIN = "in brackets: generalization margin, levels beyond those trained with at least half of the answers right";
+const MARGIN =
+  "in brackets: generalization margin, levels beyond those trained with at least half of the answers right";
 
 /** Makes a generation's card. `density`: roomy, compact or dots. */
 export function card(node, density) {

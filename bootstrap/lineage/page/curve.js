@@ -11,7 +11,8 @@ const CURVE_EDGE = 4;
 /** Draws shares by generation (null leaves one out): a line along the champion's path, dots off it, and red ones.
  * `worse`: numbers of the generations with red dots; `words`: the picture in a sentence. */
 export function curve(shares, worse, words) {
-  const x = number => nodes.length > 1 ? CURVE_EDGE + number * (CURVE_WIDTH - 2 * CURVE_EDGE) / (nodes.length - 1) : CURVE_WIDTH / 2;
+  const apart = (CURVE_WIDTH - 2 * CURVE_EDGE) / (nodes.length - 1);
+  const x = number => nodes.length > 1 ? CURVE_EDGE + number * apart : CURVE_WIDTH / 2;
   const y = share => CURVE_HEIGHT - 5 - share * (CURVE_HEIGHT - 10);
   const known = nodes.filter(node => shares[node.number] !== null && shares[node.number] !== undefined);
   const point = node => `${x(node.number).toFixed(1)},${y(shares[node.number]).toFixed(1)}`;

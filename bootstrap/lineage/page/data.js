@@ -8,7 +8,8 @@ const SHARES = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_
 
 export const data = { lineage: packed.lineage, champion: packed.champion, suites: packed.suites };
 /** Replayed data sets: verified answers of one generation, as the ones that trained on them took them. */
-export const pools = packed.pools.map(([producer, digest]) => ({ producer, digest, id: place("data", digest), users: [] }));
+export const pools = packed.pools.map(([producer, digest]) =>
+  ({ producer, digest, id: place("data", digest), users: [] }));
 /** Models outside the lineage. `users`: the generations that they taught, started, judged. */
 export const models = packed.outside.map(([source, fingerprint]) =>
   ({ source, fingerprint, id: place("model", fingerprint), users: [] }));

@@ -23,7 +23,8 @@ const STYLES = {
 const RANK = { data: 0, judge: 1, reference: 2, sampler: 3, teacher: 4, merged: 5, init: 6 };
 
 /** Draws all visible edges. `places`: number of a generation -> place of its card; `rows`: of cards, their tops,
- * channels, and columns of the cards in the upper lane; `gap`: between cards; `chosen`: the generation whose edges are all visible. Lengths are in pixels. */
+ * channels, and columns of the cards in the upper lane; `gap`: between cards; `chosen`: the generation whose edges are
+ * all visible; `density`: of the cards. Lengths are in pixels. */
 export function drawEdges(picture, { places, rows, gap, width, height, chosen, density }) {
   picture.replaceChildren();
   picture.setAttribute("width", width);

@@ -21,7 +21,8 @@ export function showHead() {
   tile("Champion", toGeneration(champion.number), champion.headline === null ? "" :
     `level ${champion.headline}: ${percent(champion.accuracy[champion.headline].accuracy)}`);
   tile("Frontier", `level ${champion.frontier}`, "all levels up to it are mastered", sparkline());
-  tile("Generations", nodes.length.toLocaleString("en"), `${countOf("promoted")} promoted, ${countOf("rejected")} rejected${ungated}`);
+  tile("Generations", nodes.length.toLocaleString("en"),
+    `${countOf("promoted")} promoted, ${countOf("rejected")} rejected${ungated}`);
   tile("Tokens", si(total(node => node.tokens.total)), "in all phases");
   tile("Compute", flop(total(node => node.flops.total)), "computed, not measured");
   tile("Time", duration(total(node => node.seconds.total)), "all stages");

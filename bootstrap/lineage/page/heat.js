@@ -24,7 +24,8 @@ export function updateHeat() {
   if (key === drawnHeat) return;
   drawnHeat = key;
   const levels = levelsOf(some).toReversed();
-  byId("heat").replaceChildren(some.length * levels.length > MOST_CELLS ? heatPicture(some, levels) : heatTable(some, levels));
+  const isPicture = some.length * levels.length > MOST_CELLS;
+  byId("heat").replaceChildren(isPicture ? heatPicture(some, levels) : heatTable(some, levels));
 }
 
 /** Explains the marks. */
@@ -32,7 +33,8 @@ export function showHeatNotes() {
   byId("heat-notes").append("Percent of held-out prompts with a right greedy answer.",
     ...swatch("border:2px solid var(--ink)", "target level of the generation"),
     ...swatch("height:4px;background:var(--gold);vertical-align:3px", "frontier: all levels up to it are mastered"),
-    ...swatch("border-bottom:4px solid var(--bad);background:var(--page)", "below its parent, intervals do not overlap"));
+    ...swatch("border-bottom:4px solid var(--bad);background:var(--page)",
+      "below its parent, intervals do not overlap"));
 }
 
 const swatch = (style, words) => [make("i", { style }), words];
@@ -58,7 +60,8 @@ function cell(node, level, isCompact) {
     if (!isCompact) td.textContent = "·";
     td.title = title + "not evaluated";
   } else {
-    const share = Math.round(100 * value), exact = node.accuracy[level], before = (parentOf(node) || node).accuracy[level];
+    const share = Math.round(100 * value), exact = node.accuracy[level];
+    const before = (parentOf(node) || node).accuracy[level];
     td.style.background = `color-mix(in oklab, var(--heat) ${Math.max(6, share * .92)}%, var(--page))`;
     td.style.color = share > 58 ? "#fff" : "var(--ink)";
     if (!isCompact) td.textContent = exact ? brief(value) : String(share);

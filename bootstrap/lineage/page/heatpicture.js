@@ -16,8 +16,8 @@ export function heatPicture(some, levels) {
   const wide = Math.max(some.length, Math.min(some.length * MOST_CELL, byId("heat").clientWidth - 4));
   const scale = Math.max(1, Math.min(3, Math.ceil(2 * wide / some.length) / (wide / some.length)));
   const canvas = make("canvas", { class: "heat-picture", role: "img", width: Math.round(wide * scale),
-    height: Math.round(tall * scale), "aria-label": `Accuracy of ${some.length} generations at ${levels.length} levels; ` +
-      "the panel of a generation has its numbers" });
+    height: Math.round(tall * scale), "aria-label": `Accuracy of ${some.length} generations at ${levels.length} ` +
+      "levels; the panel of a generation has its numbers" });
   canvas.style.height = tall + "px";
   paint(canvas, some, levels);
   const told = make("p", { class: "notes" }, "Point at a cell for its number; click to open its generation.");

@@ -29,10 +29,11 @@ export function showOverview(changed) {
   const onPath = nodes.filter(node => node.on_path);
   const ticks = status => nodes.filter(node => node.status === status)
     .map(node => `M${node.number + .5},${STRIP_LOW}V${STRIP_HEIGHT - 2}`).join("");
-  const picture = draw("svg", { viewBox: `0 0 ${numAll} ${STRIP_HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" },
-    stretch, draw("path", { d: "M" + onPath.map(node => `${node.number + .5},${y(node)}`).join("L"), class: "champions" }),
-    draw("path", { d: ticks("rejected"), class: "dead" }), draw("path", { d: ticks("ungated"), class: "ungated" }),
-    marked, chosenMark);
+  const line = "M" + onPath.map(node => `${node.number + .5},${y(node)}`).join("L");
+  const picture = draw("svg",
+    { viewBox: `0 0 ${numAll} ${STRIP_HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" },
+    stretch, draw("path", { d: line, class: "champions" }), draw("path", { d: ticks("rejected"), class: "dead" }),
+    draw("path", { d: ticks("ungated"), class: "ungated" }), marked, chosenMark);
   strip.append(picture);
   const act = (name, move) => byId(name).addEventListener("click", () => { move(); changed(); });
   act("zoom-in", () => zoom(.5));

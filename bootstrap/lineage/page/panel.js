@@ -12,9 +12,9 @@ const ROLES = { init: "initial weights", merged: "merged weights", data: "replay
 /** Makes the panel's elements. `actions`: close, and taint, which marks generations. */
 export function describe(node, actions) {
   return [
-    panelHead(node.name, statusOf(node), actions, besides(node)),
-    make("p", {}, node.reason), ...elsewhere(node), ...madeFrom(node), ...ledTo(node, actions), ...changed(node), ...learntFrom(node),
-    ...signs(node), ...gate(node), ...accuracy(node), ...tasks(node), ...sampled(node), ...samples(node), ...cost(node),
+    panelHead(node.name, make("span", { class: "badge " + statusOf(node) }, statusOf(node)), actions, besides(node)),
+    make("p", {}, node.reason), ...elsewhere(node), ...madeFrom(node), ...ledTo(node, actions), ...changed(node),
+    ...learntFrom(node), ...signs(node), ...gate(node), ...accuracy(node), ...tasks(node), ...sampled(node), ...samples(node), ...cost(node),
     ...(node.isWhole ? [] : [remark(`The page holds the newest generations in full; bootstrap show ${node.name} ` +
       "prints the rest of this one.")]),
     ...run(node), ...identity(node)];
@@ -43,7 +43,8 @@ function madeFrom(node) {
   const body = [...roles].map(([role, links]) => [ROLES[role] || role, shortened(links)]);
   body.push(["held-out prompts", jump(place("suite", node.suite), node.suite.slice(0, 12))]);
   const alone = node.number === 0 ? "the recipe's base model; it has no ancestors" : "fresh weights";
-  return [heading("Made from"), ...(node.edges.length ? [] : [remark(alone)]), table(["role", "source"], body)];
+  return [heading("Made from"), ...(node.edges.length ? [] : [remark(alone)]),
+    table(["role", "source"], body, { isText: true })];
 }
 
 function ledTo(node, { taint }) {
@@ -55,7 +56,7 @@ function ledTo(node, { taint }) {
     [role, shortened([...new Set(numbers)].map(toGeneration))]);
   if (!body.length) return [heading("Led to"), remark("nothing: a dead end so far")];
   const all = downstream(one => one.number === node.number);
-  return [heading("Led to"), table(["as", "generation"], body),
+  return [heading("Led to"), table(["as", "generation"], body, { isText: true }),
     make("p", {}, make("button", { class: "plain", type: "button", onclick: () => taint(all, "downstream") },
       `mark all downstream: ${all.size - 1}`))];
 }
@@ -85,8 +86,8 @@ function signs(node) {
   const body = Object.entries(node.diagnostics).filter(([, value]) => value !== null).map(([name, value]) =>
     [name.replaceAll("_", " "), String(Number(value.toPrecision(3)))]);
   const broken = node.findings.map(one => make("p", { class: "down" },
-    `${one.metric.replaceAll("_", " ")} ${Number(one.value.toPrecision(3))} is ${one.side === "min" ? "below" : "above"} ` +
-    `${one.bound} (${one.action.replaceAll("_", " ")})`));
+    `${one.metric.replaceAll("_", " ")} ${Number(one.value.toPrecision(3))} is ` +
+    `${one.side === "min" ? "below" : "above"} ${one.bound} (${one.action.replaceAll("_", " ")})`));
   return body.length || broken.length ? [heading("Signs of collapse"), ...broken, table(["", ""], body)] : [];
 }
 

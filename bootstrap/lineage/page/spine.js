@@ -6,9 +6,9 @@ import { byId, draw } from "./dom.js";
 import { drawEdges } from "./edges.js";
 import { chosenNumber, items, setStretch, view } from "./view.js";
 
-/** Sizes of cards in pixels. `tall`: of a card, `short`: of a rejected one; `lane`: between the two, `between`: rows. */
+/** Sizes in pixels. `tall`: of a card, `short`: of a rejected one; `lane`: between the two, `between`: two rows. */
 const SIZES = {
-  roomy: { least: 176, gap: 34, tall: 158, short: 136, lane: 26, between: 40 },
+  roomy: { least: 176, gap: 34, tall: 182, short: 152, lane: 26, between: 40 },
   compact: { least: 150, gap: 26, tall: 52, short: 52, lane: 22, between: 34 },
   dots: { least: 38, gap: 12, tall: 22, short: 22, lane: 8, between: 16 },
 };
@@ -78,11 +78,14 @@ function placed(shown, { columns, cell, gap, edge, tall, short, lane, between })
   const places = new Map(), rows = [];
   let y = 4;
   for (let start = 0; start < shown.length; start += columns) {
-    const row = shown.slice(start, start + columns), isDouble = row.some(item => item.isLow);
+    const row = shown.slice(start, start + columns);
+    // A row of rejected ones alone, as every one on a narrow screen, needs no second lane.
+    const isDouble = row.some(item => item.isLow) && !row.every(item => item.isLow);
     row.forEach((item, column) => {
-      const left = edge + column * (cell + gap), low = item.isLow ? tall + lane : 0;
+      const isLower = isDouble && item.isLow;
+      const left = edge + column * (cell + gap), low = isLower ? tall + lane : 0;
       const height = item.isLow ? short : tall, middle = y + low + Math.min(tall / 2, 34);
-      const spot = { row: rows.length, column, left, right: left + cell, y: middle, low: item.isLow,
+      const spot = { row: rows.length, column, left, right: left + cell, y: middle, low: isLower,
         isFold: item.numbers.length > 1 };
       Object.assign(item.element.style,
         { left: left + "px", top: y + low + "px", width: cell + "px", height: height + "px" });
@@ -90,7 +93,7 @@ function placed(shown, { columns, cell, gap, edge, tall, short, lane, between })
         { left: left + 8 + "px", maxWidth: cell - 16 + "px", top: y + low + height - 9 + "px" });
       for (const number of item.numbers) places.set(number, spot);
     });
-    const high = row.flatMap((item, column) => item.isLow ? [] : [column]);
+    const high = row.flatMap((item, column) => isDouble && item.isLow ? [] : [column]);
     rows.push({ top: y, channel: y + tall + lane / 2, high });
     y += tall + (isDouble ? lane + short : 0) + between;
   }

@@ -14,7 +14,8 @@ export function showSuites() {
       : `${percent(first)} → ${percent(now)} (${points(now - first)})`;
     byId("suites").append(make("div", { class: "suite" },
       make("div", { class: "name" }, suite.name),
-      curve(suite.values, suite.worse, `${suite.name} by generation: ${told}; ${suite.worse.length} below their parent`),
+      curve(suite.values, suite.worse,
+        `${suite.name} by generation: ${told}; ${suite.worse.length} below their parent`),
       make("div", { class: "more" }, told),
       suite.worse.length
         ? make("div", { class: "more" }, make("span", { class: "down" }, "below the parent: "),
