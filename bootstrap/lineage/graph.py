@@ -55,7 +55,6 @@ def lineage(
         parent = None if generation.parent is None else generations[generation.parent]
         best = queries.headline(generation)
         node = queries.details(entry, children=children.get(number, []), is_champion=number == champion)
-        del node["edges"]
         node["sampled"] = [row for row in node.pop("levels") if row["pass_at_1"] is not None]
         nodes.append(
             {

@@ -193,18 +193,18 @@ def show(entries: Sequence[Entry], name: str, *, pretrained: Pretrained | None =
     """
     entry = find(entries, name)
     node = entry.generation
-    return details(
-        entry,
-        children=[other.generation.name for other in entries if node.number in other.generation.parents],
-        is_champion=entries[-1].generation.champion == node.number,
-        pretrained=pretrained,
-    )
+    children = [other.generation.name for other in entries if node.number in other.generation.parents]
+    is_champion = entries[-1].generation.champion == node.number
+    return {
+        **details(entry, children=children, is_champion=is_champion, pretrained=pretrained),
+        "edges": [{"source": source(edge), **edge.model_dump(mode="json")} for edge in node.edges],
+    }
 
 
 def details(
     entry: Entry, *, children: Sequence[str], is_champion: bool, pretrained: Pretrained | None = None
 ) -> dict[str, Any]:
-    """Return what `show` does, given what the other generations say of this one.
+    """Return what `show` does but for the edges, given what the other generations say of this one.
 
     `children`: names of the generations that started from its weights.
     """
@@ -216,7 +216,6 @@ def details(
         "pretrained": None if pretrained is None else asdict(pretrained),
         "is_champion": is_champion,
         "previous_hash": entry.previous,
-        "edges": [{"source": source(edge), **edge.model_dump(mode="json")} for edge in node.edges],
         "retention": _dumped(decision.retention),
         "gate_tests": [{"test": name, **row.model_dump(mode="json")} for name, row in gate_tests(decision)],
         "levels": _dumped(report.levels),

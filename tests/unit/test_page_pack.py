@@ -90,6 +90,8 @@ def test_a_page_of_a_thousand_generations_is_below_two_megabytes_and_has_them_al
     page = json.loads(html.partition('id="data">')[2].partition("</script>")[0])
     assert len(column(page, "number")) == len(page["edges"]) == 1000
     assert len(page["details"]) > 200
+    sampled = [int(number) for number, detail in page["details"].items() if "samples" in detail]
+    assert sampled == list(range(1000 - len(sampled), 1000)) and len(sampled) > 200, "the newest ones' answers"
     assert len(edges(page)) == sum(len(entry.generation.edges) for entry in long.entries)
 
 

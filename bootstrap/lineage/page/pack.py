@@ -85,6 +85,8 @@ _DETAILS = [
     "artifacts",
 ]
 _COUNTS = ["prompts_drawn", "rollouts", "passed", "failed", "unverifiable", "trained", "replayed"]
+_SAMPLES_PART = 3
+"""Answers take at most a third of the room for details."""
 _REASON_CHARACTERS, _NOTABLE_TESTS, _NOTABLE_LEVELS = 400, 6, 8
 
 
@@ -106,18 +108,18 @@ def packed(graph: Mapping[str, Any], *, limit: int = LIMIT) -> dict[str, Any]:
         "shares": {},
         "details": {},
     }
+    details = {node["number"]: _detail(node) for node in nodes}
+    samples = {node["number"]: _rows("samples", node["samples"]) for node in nodes if node["samples"]}
     left = limit - _size(made)
-    whole = _within(left, {node["number"]: _detail(node) for node in nodes})
-    if len(whole) < len(nodes):
+    if _size(details) + _size(samples) > left:
         made["shares"] = _shares(nodes)
         left -= _size(made["shares"])
-        whole = _within(left, whole)
-    left -= _size(whole)
-    shown = _within(left, {node["number"]: _rows("samples", node["samples"]) for node in nodes if node["samples"]})
-    # Answers are shown beside the rest of a generation's details.
+        samples = _within(left // _SAMPLES_PART, samples)
+        details = _within(left - _size(samples), details)
     made["details"] = {
-        number: {**detail, **({"samples": shown[number]} if number in shown else {})}
-        for number, detail in whole.items()
+        # The key of the samples comes on top of what was counted; the page has room for it.
+        number: {**detail, **({"samples": samples[number]} if number in samples else {})}
+        for number, detail in details.items()
     }
     return made
 

@@ -51,7 +51,7 @@ function shownItem({ numbers, why }, density, changed) {
   if (why) {
     const last = numbers[numbers.length - 1];
     const element = kept(`${why} ${number} ${last}`, () => foldCard(numbers.map(one => nodes[one]), why, () => {
-      if (why === "promotions") view.opened.add(number);
+      if (why === "promotions") numbers.forEach(one => view.opened.add(one));
       else if (why === "earlier") setStretch(Math.max(0, view.from - 30), view.to);
       else setStretch(view.from, Math.min(nodes.length - 1, view.to + 30));
       changed();

@@ -14,7 +14,7 @@ const MOST_CARDS = 64;
 const NEWEST = 40;
 
 /** The reader's choices. `chosen`: what the panel shows, as its id; `hops`: steps of the neighbourhood, 0 for none;
- * `marked`: numbers that stay bright, or null; `opened`: first numbers of runs that are unfolded. */
+ * `marked`: numbers that stay bright, or null; `opened`: numbers of unfolded generations. */
 export const view = { chosen: null, from: 0, to: nodes.length - 1, isFolding: true, hops: 0, marked: null,
   opened: new Set() };
 
@@ -49,7 +49,7 @@ export function items() {
   const isFolding = view.isFolding && view.to - view.from + 1 > FOLD_BEYOND;
   for (let at = view.from; at <= view.to; at += 1) {
     const end = isFolding ? endOfRun(at) : at;
-    if (end - at >= SHORTEST_RUN && !view.opened.has(at)) {
+    if (end - at >= SHORTEST_RUN) {
       found.push({ numbers: range(at, end - 1), why: "promotions" });
       at = end - 1;
     } else found.push({ numbers: [at], why: "" });
@@ -75,7 +75,7 @@ function isPlain(node) {
   return node.status === "promoted" && node.on_path && node.number >= KEPT_FIRST &&
     node.number < nodes.length - KEPT_LAST && node.number !== data.champion && node.number !== chosenNumber() &&
     node.parents.length === 1 && node.children.length === 1 && !node.worse.length && !node.findings.length &&
-    !(view.marked && view.marked.has(node.number));
+    !view.opened.has(node.number) && !(view.marked && view.marked.has(node.number));
 }
 
 export const range = (from, to) => Array.from({ length: Math.max(0, to - from + 1) }, (_, index) => from + index);
