@@ -9,6 +9,9 @@ import { percent } from "./words.js";
 
 const ROLES = { init: "initial weights", merged: "merged weights", data: "replayed answers" };
 
+/** Counts of answers, in the order in which they arise. */
+const COUNTS = ["prompts_drawn", "rollouts", "passed", "failed", "unverifiable", "trained", "replayed"];
+
 /** Makes the panel's elements. `actions`: close, and taint, which marks generations. */
 export function describe(node, actions) {
   return [
@@ -72,11 +75,10 @@ function changed(node) {
 
 /** What passed along the edge from the parent: answers, and what became of them. */
 function learntFrom(node) {
-  const { dropped, ...counted } = node.accounting, judged = counted.passed + counted.failed;
+  const counted = node.accounting, judged = counted.passed + counted.failed;
   const body = [
-    ...Object.entries(counted).filter(([, value]) => value).map(([name, value]) =>
-      [name.replaceAll("_", " "), value.toLocaleString("en")]),
-    ...Object.entries(dropped || {}).map(([reason, value]) => ["no gradient: " + reason, value.toLocaleString("en")]),
+    ...COUNTS.filter(name => counted[name]).map(name => [name.replaceAll("_", " "), counted[name].toLocaleString("en")]),
+    ...Object.entries(counted.dropped || {}).map(([reason, value]) => ["no gradient: " + reason, value.toLocaleString("en")]),
     ...(judged ? [["verifier's pass rate", percent(counted.passed / judged)]] : []),
   ];
   return body.length ? [heading("Learnt from"), table(["", ""], body)] : [];

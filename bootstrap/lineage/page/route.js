@@ -11,7 +11,6 @@ export function listen(opened) {
     const isPlain = event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey && !event.altKey;
     if (link && isPlain && follow(link.getAttribute("href").slice(1))) event.preventDefault();
   });
-  addEventListener("popstate", show);
   addEventListener("hashchange", show);
   show();
 }

@@ -24,6 +24,12 @@ export function learnt(node) {
     `, ${si(trained)} trained`;
 }
 
+/** Gives the same for a card: trained of all answers, and the pass rate. */
+export function learntBriefly(node) {
+  const { rollouts, passed, failed, trained } = node.accounting, judged = passed + failed;
+  return `${si(trained)}/${si(rollouts)} answers` + (judged ? `, ${Math.round(100 * passed / judged)} % pass` : "");
+}
+
 export const percent = share => (100 * share).toFixed(1) + " %";
 export const points = share => (share > -5e-4 ? "+" : "−") + Math.abs(100 * share).toFixed(1) + " pp";
 export const flop = value => si(value).replace(/([A-Z]?)$/, " $1FLOP");
