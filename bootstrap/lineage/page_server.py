@@ -38,6 +38,7 @@ SAMPLES = 6
 SAMPLED = 200
 """Newest generations whose rollouts are read from their artifacts if they are not published."""
 REQUEST_SECONDS = 10.0
+STOP_SECONDS = 10.0
 """Longest wait for the rest of a request."""
 
 
@@ -128,7 +129,7 @@ def serve_pages(pages: Mapping[str, Page], *, port: int = 0) -> Iterator[PageSer
     finally:
         server.shutdown()
         server.server_close()
-        thread.join()
+        thread.join(STOP_SECONDS)
 
 
 def free_port_near(port: int) -> int:

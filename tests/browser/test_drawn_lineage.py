@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Frame, Page, expect
+from playwright.sync_api import Browser, Dialog, Frame, Page, expect
 from support.lineage_factory import NASTY, PROMOTED, REJECTED, build
 from support.long_lineage import build_long
 from support.rich_lineage import build_rich
@@ -278,7 +278,12 @@ def test_a_card_with_a_stages_name_has_room_for_its_reason(page: Page, draw: Dra
 def test_the_keyboard_alone_opens_moves_searches_and_closes(page: Page, draw: Draw, tmp_path: Path) -> None:
     entries = build(tmp_path / "lineage", plan=(PROMOTED, REJECTED, PROMOTED, PROMOTED, PROMOTED))
     dialogs: list[str] = []
-    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+
+    def dismiss(dialog: Dialog) -> None:
+        dialogs.append(dialog.message)
+        dialog.dismiss()
+
+    page.on("dialog", dismiss)
     draw(graph.lineage(entries, samples={1: [SAMPLE]}))
     focused = "document.activeElement.dataset.number || document.activeElement.id"
     page.locator(".node[data-number='0']").focus()
@@ -384,8 +389,15 @@ def test_the_served_page_links_mlflow_and_breaks_no_rule_of_its_own_policy(brows
     root = tmp_path / "addition"
     entries = build(root, plan=(PROMOTED, REJECTED))
     outbox = Outbox(root, tracking_uri="sqlite:////nowhere", experiment="bootstrap/addition")
-    ids = {"experiment_id": "7", "lineage_run_id": "root", "run_id": "r1", "model_id": "m-1", "version": "2"}
-    outbox.mark(1, Receipt(hash=entries[1].hash, **ids))
+    receipt = Receipt(
+        hash=entries[1].hash,
+        experiment_id="7",
+        lineage_run_id="root",
+        run_id="r1",
+        model_id="m-1",
+        version="2",
+    )
+    outbox.mark(1, receipt)
     page = browser.new_page()
     told: list[str] = []
     page.on("console", lambda message: told.append(message.text))

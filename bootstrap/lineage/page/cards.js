@@ -41,7 +41,9 @@ export function card(node, density) {
       node.gain === null ? null : make("small", {}, signed(node.gain))),
     make("span", { class: "line" },
       `level ${node.headline} · ${(100 * best.low).toFixed(1)}–${(100 * best.high).toFixed(1)}`));
-  if (node.accounting.rollouts) element.append(make("span", { class: "line", title: learnt(node) }, learntBriefly(node)));
+  if (node.accounting.rollouts) {
+    element.append(make("span", { class: "line", title: learnt(node) }, learntBriefly(node)));
+  }
   if (node.status !== "rejected") element.append(
     make("span", { class: "line", title: MARGIN },
       `frontier ${node.frontier}` + (node.generalization_margin ? ` (+${node.generalization_margin})` : "") +

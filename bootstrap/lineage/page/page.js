@@ -12,8 +12,11 @@ import { mark, showSearch, unmark } from "./search.js";
 import { describeModel, describePool, describePrompts } from "./sources.js";
 import { cardOf, graph, layout } from "./spine.js";
 import { showSuites } from "./suites.js";
-import { begin, chosenNumber, reach, view } from "./view.js";
+import { FOLD_BEYOND, begin, chosenNumber, reach, view } from "./view.js";
 import { showWhy } from "./why.js";
+
+/** Fewest generations with a search. */
+const FEWEST_SEARCHED = 6;
 
 const panel = byId("panel");
 
@@ -90,14 +93,14 @@ showOverview(() => {
   update();
 });
 showSearch(update);
-byId("finder").hidden = nodes.length < 6;
+byId("finder").hidden = nodes.length < FEWEST_SEARCHED;
 for (const role of [...OPTIONAL, "merged"]) {
   const isThere = nodes.some(node => node.edges.some(edge => family(edge.role) === role && edge.from !== null));
   const isLabel = role === "teacher" && models.length > 0;
   if (role !== "data") byId("has-" + role).hidden = !isThere && !isLabel;
 }
 for (const role of OPTIONAL) byId("show-" + role).addEventListener("change", update);
-byId("has-fold").hidden = nodes.length <= 50;
+byId("has-fold").hidden = nodes.length <= FOLD_BEYOND;
 byId("show-fold").addEventListener("change", event => {
   view.isFolding = event.target.checked;
   view.opened.clear();
@@ -117,7 +120,7 @@ addEventListener("keydown", event => {
     unmark();
     update();
   } else if (event.key === "Escape" && view.chosen !== null) leavePlace();
-  if (event.key === "/" && !isTyping && nodes.length >= 6) {
+  if (event.key === "/" && !isTyping && nodes.length >= FEWEST_SEARCHED) {
     byId("search").focus();
     event.preventDefault();
   }

@@ -17,7 +17,8 @@ export function describe(node, actions) {
   return [
     panelHead(node.name, make("span", { class: "badge " + statusOf(node) }, statusOf(node)), actions, besides(node)),
     make("p", {}, node.reason), ...elsewhere(node), ...madeFrom(node), ...ledTo(node, actions), ...changed(node),
-    ...learntFrom(node), ...signs(node), ...gate(node), ...accuracy(node), ...tasks(node), ...sampled(node), ...samples(node), ...cost(node),
+    ...learntFrom(node), ...signs(node), ...gate(node), ...accuracy(node), ...tasks(node), ...sampled(node),
+    ...samples(node), ...cost(node),
     ...(node.isWhole ? [] : [remark(`The page holds the newest generations in full; bootstrap show ${node.name} ` +
       "prints the rest of this one.")]),
     ...run(node), ...identity(node)];
@@ -77,8 +78,10 @@ function changed(node) {
 function learntFrom(node) {
   const counted = node.accounting, judged = counted.passed + counted.failed;
   const body = [
-    ...COUNTS.filter(name => counted[name]).map(name => [name.replaceAll("_", " "), counted[name].toLocaleString("en")]),
-    ...Object.entries(counted.dropped || {}).map(([reason, value]) => ["no gradient: " + reason, value.toLocaleString("en")]),
+    ...COUNTS.filter(name => counted[name]).map(name =>
+      [name.replaceAll("_", " "), counted[name].toLocaleString("en")]),
+    ...Object.entries(counted.dropped || {}).map(([reason, value]) =>
+      ["no gradient: " + reason, value.toLocaleString("en")]),
     ...(judged ? [["verifier's pass rate", percent(counted.passed / judged)]] : []),
   ];
   return body.length ? [heading("Learnt from"), table(["", ""], body)] : [];

@@ -15,6 +15,8 @@ const SIZES = {
 /** Most cards of a size. */
 const MOST_ROOMY = 24;
 const MOST_COMPACT = 130;
+/** Generations that a click on those outside the stretch adds. */
+const MORE = 30;
 
 export const graph = byId("graph");
 
@@ -22,7 +24,7 @@ const picture = draw("svg", { "aria-hidden": "true" });
 const made = new Map();
 let drawn = [];
 
-/** Gives the card of a generation that is drawn; undefined if it is folded or outside the stretch. */
+/** Gives the card of a generation that is drawn; null if it is folded or outside the stretch. */
 export const cardOf = number => graph.querySelector(`.node[data-number="${number}"]`);
 
 /** Places cards, labels and edges in the available width. `changed`: called when a folded card is opened. */
@@ -52,8 +54,8 @@ function shownItem({ numbers, why }, density, changed) {
     const last = numbers[numbers.length - 1];
     const element = kept(`${why} ${number} ${last}`, () => foldCard(numbers.map(one => nodes[one]), why, () => {
       if (why === "promotions") numbers.forEach(one => view.opened.add(one));
-      else if (why === "earlier") setStretch(Math.max(0, view.from - 30), view.to);
-      else setStretch(view.from, Math.min(nodes.length - 1, view.to + 30));
+      else if (why === "earlier") setStretch(Math.max(0, view.from - MORE), view.to);
+      else setStretch(view.from, Math.min(nodes.length - 1, view.to + MORE));
       changed();
     }));
     return { element, label: null, numbers, isLow: false };

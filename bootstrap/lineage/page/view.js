@@ -3,7 +3,7 @@
 import { data, nodes, within } from "./data.js";
 
 /** Number of generations beyond which runs of promotions are folded. */
-const FOLD_BEYOND = 50;
+export const FOLD_BEYOND = 50;
 /** Fewest promotions in a row that one card stands for. */
 const SHORTEST_RUN = 4;
 /** Generations at both ends of the lineage that are never folded. */
@@ -31,7 +31,7 @@ export function setStretch(from, to) {
   view.to = view.from + Math.round(wide);
 }
 
-/** Widens the stretch to a generation, or moves it there if it is far away. */
+/** Moves the stretch to a generation that is outside it. */
 export function reach(number) {
   if (number >= view.from && number <= view.to) return;
   const half = Math.floor((view.to - view.from) / 2);
