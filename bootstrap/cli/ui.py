@@ -1,4 +1,4 @@
-"""`bootstrap ui`: serve one store's lineages in MLflow until Ctrl-C, with links that open in model-training mode.
+"""`bootstrap ui`: serve one store's lineages until Ctrl-C: their own pages, and MLflow in model-training mode.
 
 A lineage whose last run published to a tracking server needs no server here: its page there is printed.
 """
@@ -13,12 +13,14 @@ from bootstrap.cli.sync import lineage_page, sync_later
 from bootstrap.cli.target import Target, own_database, recall, uri_to_show, without_credentials
 from bootstrap.errors import TrackingError
 from bootstrap.lineage import tracking
+from bootstrap.lineage.outbox import Outbox
+from bootstrap.lineage.page_server import Page, free_port_near, serve_pages
 from bootstrap.lineage.server import free_port, serve
 from bootstrap.store.lineage_store import LineageStore
 
 
 def serve_until_stopped(store: Path, *, port: int, tracking_uri: str | None = None) -> None:
-    """Serve the lineages' MLflow database on 127.0.0.1 and print the address of each lineage.
+    """Serve the lineages' pages and their MLflow database on 127.0.0.1 and print the address of each lineage.
 
     `tracking_uri`: None takes that of each lineage's last run. Raises StoreError when there is no store, RecipeError
     for an address without a store, TrackingError when the server cannot start or ends by itself.
@@ -43,23 +45,33 @@ def _serve(databases: Mapping[LineageStore, str], store: Path, *, port: int) -> 
     """Serve the store's own database, or the first lineage's if none is in it; print the command for others."""
     own = own_database(store)
     served = own if own in databases.values() else next(iter(databases.values()))
-    print("starting MLflow ...", flush=True)
+    pages = {lineage.root.name: _lineage_page(lineage, uri) for lineage, uri in databases.items()}
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with serve(served, port=port, store=store) as server:
-            for lineage, uri in databases.items():
-                if uri == served:
-                    where = _page(lineage, uri, base=server.url) or _not_yet(lineage, "there")
-                else:
-                    other = command("ui", "--store", store, "--tracking-uri", without_credentials(uri))
-                    where = f"in another database: {other}"
-                print(f"{lineage.root.name}: {where}", flush=True)
-            print(f"MLflow: {server.url}/?workflowType=machine_learning   (Ctrl-C stops it)", flush=True)
-            server.wait()
+        with serve_pages(pages, port=free_port_near(port)) as shown:
+            for name in pages:
+                print(f"{name}: {shown.address(name)}", flush=True)
+            print("starting MLflow ...", flush=True)
+            with serve(served, port=port, store=store) as server:
+                for lineage, uri in databases.items():
+                    if uri == served:
+                        pages[lineage.root.name].mlflow = server.url
+                        where = _page(lineage, uri, base=server.url) or _not_yet(lineage, "there")
+                    else:
+                        other = command("ui", "--store", store, "--tracking-uri", without_credentials(uri))
+                        where = f"in another database: {other}"
+                    print(f"{lineage.root.name} in MLflow: {where}", flush=True)
+                print(f"MLflow: {server.url}/?workflowType=machine_learning   (Ctrl-C stops it)", flush=True)
+                server.wait()
     except KeyboardInterrupt:
         print("MLflow stopped")
         return
     raise TrackingError(f"the MLflow server ended by itself; start it again with `{command('ui', '--store', store)}`")
+
+
+def _lineage_page(lineage: LineageStore, uri: str) -> Page:
+    experiment = tracking.experiment_name(lineage.root.name, (recall(lineage) or Target()).experiment)
+    return Page(store=lineage, outbox=Outbox(lineage.root, tracking_uri=uri, experiment=experiment))
 
 
 def _page(lineage: LineageStore, uri: str, *, base: str) -> str | None:

@@ -237,6 +237,7 @@ class _Publisher:
         run_id = self.root_run.info.run_id
         page = graph.lineage(
             self.entries,
+            header=self.store.header(),
             samples={number: receipt.samples for number, receipt in self.receipts.items()},
             identifiers={
                 number: {"MLflow run": receipt.run_id, "MLflow model": receipt.model_id}

@@ -192,15 +192,30 @@ def show(entries: Sequence[Entry], name: str, *, pretrained: Pretrained | None =
     generation called `name`.
     """
     entry = find(entries, name)
+    node = entry.generation
+    children = [other.generation.name for other in entries if node.number in other.generation.parents]
+    is_champion = entries[-1].generation.champion == node.number
+    return {
+        **details(entry, children=children, is_champion=is_champion, pretrained=pretrained),
+        "edges": [{"source": source(edge), **edge.model_dump(mode="json")} for edge in node.edges],
+    }
+
+
+def details(
+    entry: Entry, *, children: Sequence[str], is_champion: bool, pretrained: Pretrained | None = None
+) -> dict[str, Any]:
+    """Return what `show` does but for the edges, given what the other generations say of this one.
+
+    `children`: names of the generations that started from its weights.
+    """
     node, report, decision = entry.generation, entry.generation.report, entry.generation.decision
     drawn = node.drawing
     return {
         **generation(entry),
         "origin": origin(node),
         "pretrained": None if pretrained is None else asdict(pretrained),
-        "is_champion": entries[-1].generation.champion == node.number,
+        "is_champion": is_champion,
         "previous_hash": entry.previous,
-        "edges": [{"source": source(edge), **edge.model_dump(mode="json")} for edge in node.edges],
         "retention": _dumped(decision.retention),
         "gate_tests": [{"test": name, **row.model_dump(mode="json")} for name, row in gate_tests(decision)],
         "levels": _dumped(report.levels),
@@ -214,7 +229,7 @@ def show(entries: Sequence[Entry], name: str, *, pretrained: Pretrained | None =
         "drawing": drawn and {**drawn.model_dump(mode="json"), "sentence": drawing_line(drawn)},
         "verifiers": dict(node.verifiers),
         "artifacts": {role: ref.model_dump(mode="json") for role, ref in node.artifacts.items()},
-        "children": [other.generation.name for other in entries if node.number in other.generation.parents],
+        "children": list(children),
         "recipe_digest": node.recipe_digest,
         "code_version": node.code_version,
         "seed": node.seed,

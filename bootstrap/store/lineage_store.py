@@ -43,7 +43,11 @@ class Header(Record):
 
     def steps(self, number: int) -> Sequence[Mapping[str, Any]]:
         """Return the settings of a generation's training steps."""
-        return self._stage(number)[1]["steps"] if number else self.identity["base"]["steps"]
+        return self.settings(number)["steps"]
+
+    def settings(self, number: int) -> Mapping[str, Any]:
+        """Return the settings of a generation's stage, or of the base for generation 0."""
+        return self._stage(number)[1] if number else self.identity["base"]
 
     def siblings(self, number: int) -> range:
         """Return the numbers of all that start from the same parent, the generation itself included.

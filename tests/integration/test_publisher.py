@@ -240,7 +240,7 @@ def test_the_page_and_readable_samples_are_artifacts(published: Published) -> No
     own = published.receipts[3]
     folder = published.store / "mlflow-artifacts"
     page = (folder / own.lineage_run_id / "artifacts" / tracking.HTML_PATH).read_text()
-    assert all(f'"gen-{number}"' in page for number in range(4)) and own.model_id in page
+    assert all(receipt.model_id in page for receipt in published.receipts.values()) and len(published.receipts) == 4
     assert json.loads((folder / own.lineage_run_id / "artifacts/lineage/lineage.json").read_text())["champion"] == 3
     table = json.loads((folder / own.run_id / "artifacts/samples/gen-3.json").read_text())
     assert len(table["data"]) == 8

@@ -33,7 +33,7 @@ def test_every_module_is_part_of_the_script_after_those_that_it_imports() -> Non
 
 def test_no_two_modules_use_the_same_name_for_different_things() -> None:
     names = Counter(re.findall(r"^(?:async )?(?:function|const|let|class) (\w+)", SCRIPT, re.MULTILINE))
-    assert names["choose"] == 1 and max(names.values()) == 1
+    assert names["describe"] == 1 and max(names.values()) == 1
 
 
 def test_the_template_holds_style_and_script_and_waits_for_the_data_alone() -> None:

@@ -17,10 +17,10 @@ def ui(
         typer.Option("--tracking-uri", metavar="URI", help="By default that of each lineage's last run."),
     ] = None,
 ) -> None:
-    """Serve the lineages in MLflow until Ctrl-C.
+    """Serve the lineages' pages and MLflow until Ctrl-C.
 
-    The server listens on this machine alone (127.0.0.1). For lineages published to a tracking server, their pages
-    there are printed instead.
+    Both servers listen on this machine alone (127.0.0.1); the pages take the port after MLflow's, if it is free. For
+    lineages published to a tracking server, their pages there are printed instead.
 
     \b
     Examples:

@@ -1,7 +1,8 @@
 // The arrows between cards: one style of line for each family of roles, explained by the key above the picture.
 
-import { data, numbers } from "./data.js";
+import { nodes, pools } from "./data.js";
 import { byId, draw } from "./dom.js";
+import { edgeWords } from "./words.js";
 
 /** Families that a checkbox shows or hides. */
 export const OPTIONAL = ["teacher", "data", "reference", "sampler", "judge"];
@@ -21,32 +22,52 @@ const STYLES = {
 /** Higher ranks are drawn on top. */
 const RANK = { data: 0, judge: 1, reference: 2, sampler: 3, teacher: 4, merged: 5, init: 6 };
 
-/** Draws all visible edges. `places`: index of a node -> place of its card; `rows`: tops and channels of the rows of
- * cards; `gap`: between cards; `chosen`: the generation whose edges are all visible. Lengths are in pixels. */
-export function drawEdges(picture, { places, rows, gap, width, height, chosen }) {
+/** Draws all visible edges. `places`: number of a generation -> place of its card; `rows`: of cards, their tops,
+ * channels, and columns of the cards in the upper lane; `gap`: between cards; `chosen`: the generation whose edges are
+ * all visible; `density`: of the cards. Lengths are in pixels. */
+export function drawEdges(picture, { places, rows, gap, width, height, chosen, density }) {
   picture.replaceChildren();
   picture.setAttribute("width", width);
   picture.setAttribute("height", height);
   picture.append(tips());
-  const drawn = new Set();
-  const list = data.edges.toSorted((a, b) => RANK[family(a.role)] - RANK[family(b.role)] || a.on_path - b.on_path);
-  for (const edge of list) {
-    const role = family(edge.role), mine = edge.to === chosen;
-    const kind = edge.on_path ? "path" : role, style = STYLES[kind];
-    if (OPTIONAL.includes(role) && !(mine || byId("show-" + role).checked)) continue;
-    if (edge.from === null) continue;
-    const from = places.get(numbers.get(edge.from)), to = places.get(numbers.get(edge.to));
+  const drawn = new Set(), scale = Math.min(1, gap / 30);
+  for (const edge of visible(places, chosen, density)) {
+    const from = places.get(edge.from), to = places.get(edge.to);
     if (!from || !to || from === to) continue;
-    const shift = edge.role === "init" ? 0 : style.offset;
-    const a = { ...from, y: from.y + shift * 2.2 }, b = { ...to, y: to.y + shift * 2.2 };
-    const straight = edge.role === "init" && isClear(from, to, places);
-    const path = rounded(straight ? [[a.right, a.y], [b.left, b.y]] : route(a, b, rows, { gap, offset: style.offset }));
+    const kind = edge.isOnPath ? "path" : family(edge.role), style = STYLES[kind], offset = style.offset * scale;
+    const shift = edge.role === "init" ? 0 : offset * 2.2;
+    const a = { ...from, y: from.y + shift }, b = { ...to, y: to.y + shift };
+    const isStraight = edge.role === "init" && isClear(from, to, rows);
+    const path = rounded(isStraight ? [[a.right, a.y], [b.left, b.y]] : route(a, b, rows, { gap, offset }));
     if (drawn.has(kind + path)) continue;
     drawn.add(kind + path);
-    picture.append(draw("path", { d: path, fill: "none", stroke: style.stroke, "stroke-width": style.width,
-      "stroke-dasharray": style.dash, "marker-end": `url(#tip-${kind})`,
-      opacity: edge.role === "data" && !mine ? .45 : 1, "data-edge": `${edge.role} ${edge.from} ${edge.to}` }));
+    const isFaint = edge.role === "data" && edge.to !== chosen;
+    picture.append(draw("path", { d: path, fill: "none", stroke: style.stroke, "stroke-width": style.width * scale,
+      "stroke-dasharray": style.dash, "marker-end": `url(#tip-${kind})`, opacity: isFaint ? .45 : 1,
+      "data-edge": `${edge.role} ${edge.from} ${edge.to}` }, title(edge)));
   }
+}
+
+/** Gives the edges to draw, lowest rank first. The many edges of data are drawn for a few cards alone. */
+function visible(places, chosen, density) {
+  const found = [];
+  for (const number of places.keys()) {
+    const node = nodes[number], isChosen = number === chosen;
+    const isSparse = density === "dots" || places.get(number).isFold;
+    for (const edge of node.edges) {
+      const role = family(edge.role), isWanted = !OPTIONAL.includes(role) || byId("show-" + role).checked;
+      if (edge.from !== null && (isChosen || (isWanted && (!isSparse || role === "init")))) found.push(edge);
+    }
+    if (!isChosen && (isSparse || !byId("show-data").checked)) continue;
+    for (const one of node.data) found.push({ role: "data", from: pools[one].producer, to: number, isOnPath: false });
+  }
+  return found.toSorted((a, b) => RANK[family(a.role)] - RANK[family(b.role)] || a.isOnPath - b.isOnPath);
+}
+
+function title(edge) {
+  const element = draw("title", {});
+  element.textContent = edgeWords(edge, nodes[edge.to]);
+  return element;
 }
 
 function tips() {
@@ -61,10 +82,9 @@ function tips() {
 }
 
 /** Says whether a straight line from one place to another crosses no card. */
-function isClear(from, to, places) {
+function isClear(from, to, rows) {
   return from.row === to.row && from.column < to.column && !from.low && !to.low &&
-    [...places.values()].every(place => place.row !== from.row || place.low ||
-      place.column <= from.column || place.column >= to.column);
+    rows[from.row].high.every(column => column <= from.column || column >= to.column);
 }
 
 /** Gives the corners of a line between two cards through the channels between rows and columns. */

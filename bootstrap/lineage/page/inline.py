@@ -32,6 +32,12 @@ def template() -> str:
     return html
 
 
+def inlined_script() -> str:
+    """Return the text of the page's one script element that is run, as the browser reads it."""
+    _, _, after = template().partition("<script>")
+    return after.partition("</script>")[0]
+
+
 def script() -> str:
     """Return the modules as one script, in the order of `modules`."""
     return "\n".join(_inlined(name) for name in modules())

@@ -1,150 +1,103 @@
-// The panel beside the page: all facts about the chosen generation.
+// The panel beside the graph: all facts about the chosen generation.
 
-import { data, parentOf, statusOf } from "./data.js";
-import { make } from "./dom.js";
-import { duration, levels, percent, runs, si, signed } from "./words.js";
+import { downstream, nodes, parentOf, place, pools, statusOf } from "./data.js";
+import { jump, leave, listed, make, shortened, toGeneration } from "./dom.js";
+import { identifiers, table } from "./fields.js";
+import { accuracy, cost, gate, identity, samples, sampled, tasks } from "./sections.js";
+import { heading, panelHead, remark } from "./sources.js";
+import { percent } from "./words.js";
 
 const ROLES = { init: "initial weights", merged: "merged weights", data: "replayed answers" };
 
-/** Fills the panel. `close`: called when the reader closes it. */
-export function describe(panel, node, close) {
-  panel.replaceChildren(
-    make("header", {}, make("h2", {}, node.name),
-      make("span", { class: "badge " + statusOf(node) }, statusOf(node)),
-      make("button", { class: "plain", type: "button", onclick: close }, "close")),
-    make("p", {}, node.reason),
-    ...madeFrom(node), ...gate(node), ...accuracy(node), ...sampled(node), ...cost(node), ...accounting(node),
-    ...samples(node), ...identity(node));
-  panel.scrollTop = 0;
+/** Counts of answers, in the order in which they arise. */
+const COUNTS = ["prompts_drawn", "rollouts", "passed", "failed", "unverifiable", "trained", "replayed"];
+
+/** Makes the panel's elements. `actions`: close, and taint, which marks generations. */
+export function describe(node, actions) {
+  return [
+    panelHead(node.name, make("span", { class: "badge " + statusOf(node) }, statusOf(node)), actions, besides(node)),
+    make("p", {}, node.reason), ...elsewhere(node), ...madeFrom(node), ...ledTo(node, actions), ...changed(node),
+    ...learntFrom(node), ...signs(node), ...gate(node), ...accuracy(node), ...tasks(node), ...sampled(node),
+    ...samples(node), ...cost(node),
+    ...(node.isWhole ? [] : [remark(`The page holds the newest generations in full; bootstrap show ${node.name} ` +
+      "prints the rest of this one.")]),
+    ...run(node), ...identity(node)];
 }
 
-const heading = text => make("h3", {}, text);
-const remark = text => make("p", { class: "sub" }, text);
-const orDash = (value, show) => value === null ? "–" : show(value);
+/** Links to the generation's pages in MLflow, where links can leave the page's frame. */
+function elsewhere(node) {
+  const links = Object.entries(node.links).map(([name, address]) => leave(address, name)).filter(Boolean);
+  return links.length ? [make("p", {}, ...listed(links))] : [];
+}
+
+const besides = node => [nodes[node.number - 1], nodes[node.number + 1]].map((one, index) => one &&
+  make("a", { href: "#" + one.name, class: "plain", "aria-label": (index ? "next: " : "previous: ") + one.name },
+    index ? "→" : "←"));
 
 function madeFrom(node) {
   const roles = new Map();
-  for (const edge of data.edges.filter(one => one.to === node.number)) {
-    const source = edge.from === null ? edge.source + " (outside the lineage)" : edge.source;
+  for (const edge of node.edges) {
+    const source = edge.from === null
+      ? make("span", {}, jump(edge.model.id, edge.model.source), " (outside the lineage)") : toGeneration(edge.from);
     roles.set(edge.role, [...(roles.get(edge.role) || []), source]);
   }
-  const body = [...roles].map(([role, list]) =>
-    [ROLES[role] || role, make("span", { class: "long" }, list.join(", "))]);
-  const alone = node.number === 0 ? "the recipe's base model; it has no ancestors" : "fresh weights";
-  return [heading("Made from"), body.length ? table(["role", "generation"], body) : remark(alone),
-    ...(node.children.length ? [remark(node.children.join(", ") + " started from these weights")] : [])];
-}
-
-function gate(node) {
-  const against = node.compared_with === null ? "" : `, compared with gen-${node.compared_with}`;
-  const head = ["test", "levels", "n", "own", "before", "+", "−", "p", "Δ ≥", ""];
-  const body = node.gate_tests.map(row => [row.test, runs(row.levels), String(row.num_prompts),
-    (100 * row.candidate).toFixed(1), (100 * row.champion).toFixed(1), String(row.gained), String(row.lost),
-    orDash(row.p_value, p => p < 1e-4 ? "<1e-4" : p.toPrecision(2)), (100 * row.difference_low).toFixed(1),
-    make("span", { class: row.passed ? "up" : "down" }, row.passed ? "✓" : "✗")]);
-  const notes = node.gate_tests.map(row => [
-    row.alpha === null ? "" : "alpha " + Number(row.alpha.toPrecision(3)),
-    row.margin === null ? "" : `margin ${(100 * row.margin).toFixed(1)} pp`,
-    row.reference.length ? "compared with " + row.reference.map(number => "gen-" + number).join(", ") : "",
-  ].filter(Boolean).join(" · "));
-  return [heading("Gate"), remark(`targets ${levels(node.target_levels)}` + against),
-    ...(body.length ? [table(head, body, notes)] : [])];
-}
-
-function accuracy(node) {
-  const parent = parentOf(node), known = Object.keys(node.accuracy).map(Number).toSorted((a, b) => a - b);
-  const body = known.map(level => {
-    const own = node.accuracy[level], before = parent && parent.accuracy[level];
-    return [level + (node.target_levels.includes(level) ? " ◂" : ""), meter(own), percent(own.accuracy),
-      `${(100 * own.low).toFixed(1)}–${(100 * own.high).toFixed(1)}`,
-      before ? signed(own.accuracy - before.accuracy) : "–"];
-  });
-  return [heading("Held-out accuracy"), table(["level", "", "accuracy", "interval", "vs parent"], body)];
-}
-
-function sampled(node) {
-  if (!node.sampled.length) return [];
-  const body = node.sampled.map(row => [String(row.level),
-    ...[row.pass_at_1, row.pass_at_k, row.majority_at_k].map(value => orDash(value, percent)), String(row.k),
-    orDash(row.entropy, value => value.toFixed(2))]);
-  return [heading("Sampled"), table(["level", "pass@1", "pass@k", "majority@k", "k", "entropy"], body)];
-}
-
-/** Gives a table row for each phase of a cost. `show`: writes a number of its kind. */
-const phases = (costs, show) => Object.entries(costs).filter(([name]) => !["total", "useful"].includes(name))
-  .map(([name, value]) => [name, show(value)]);
-
-function cost(node) {
-  const share = node.useful_share === null ? "" : ` (${percent(node.useful_share)} of generated)`;
-  return [heading("Cost"),
-    table(["tokens", ""], [...phases(node.tokens, si), ["useful", si(node.tokens.useful) + share]]),
-    table(["FLOP", ""], [...phases(node.flops, si), ["total", si(node.flops.total)]]),
-    table(["time", ""], [...phases(node.seconds, duration), ["total", duration(node.seconds.total)]])];
-}
-
-function accounting(node) {
-  const { dropped, ...counted } = node.accounting;
-  return [heading("Accounting"), table(["prompts and rollouts", ""], [
-    ...Object.entries(counted).map(([name, value]) => [name.replaceAll("_", " "), String(value)]),
-    ...Object.entries(dropped).map(([reason, value]) => ["no gradient: " + reason, String(value)])])];
-}
-
-function samples(node) {
-  if (!node.samples.length) return [];
-  return [heading("Sample answers"), ...node.samples.map(sample => {
-    const known = ["PASS", "FAIL"].includes(sample.verdict) ? sample.verdict : "";
-    const reward = sample.reward === null ? null : "reward " + sample.reward;
-    const told = [sample.verdict, reward, sample.reason, sample.rollout].filter(Boolean).join(" · ");
-    return make("div", { class: "sample " + known }, make("pre", {}, `${sample.prompt}${sample.answer}`),
-      make("div", { class: "sub" }, told));
-  })];
-}
-
-function identity(node) {
-  const artifacts = Object.entries(node.artifacts);
-  return [
-    heading("Identity"), identifiers([["fingerprint", node.fingerprint], ["ledger hash", node.hash],
-      ["recipe", node.recipe_digest], ["code", node.code_version], ["suite", node.suite], ["seed", String(node.seed)],
-      ...Object.entries(node.identifiers),
-      ...Object.entries(node.verifiers).map(([name, version]) => ["verifier " + name, version])]),
-    heading("Artifacts"),
-    identifiers(artifacts.flatMap(([role, ref]) => [[role, ref.path], [role + " sha256", ref.digest]]))];
-}
-
-/** Makes a table. `notes`: for each row, the text below it across all columns, if not empty. */
-function table(head, body, notes = []) {
-  const made = make("table", {}, make("tr", {}, ...head.map(text => make("th", { scope: "col" }, text))));
-  body.forEach((cells, index) => {
-    made.append(make("tr", {}, ...cells.map(text => make("td", {}, text))));
-    if (notes[index]) {
-      made.append(make("tr", { class: "note" }, make("td", { colspan: String(head.length) }, notes[index])));
-    }
-  });
-  return made;
-}
-
-/** Makes fields of ids, each with a copy button. */
-function identifiers(pairs) {
-  const box = make("div", { class: "ids" });
-  for (const [name, value] of pairs) {
-    const input = make("input",
-      { readonly: "", value, "aria-label": name, onfocus: event => event.target.select() });
-    const copy = make("button", { class: "plain", type: "button", "aria-label": "copy " + name, onclick: () => {
-      // In a frame without origin the clipboard interface is refused, but this works.
-      input.select();
-      copy.textContent = document.execCommand("copy") ? "copied" : "select";
-      setTimeout(() => { copy.textContent = "copy"; }, 1200);
-    } }, "copy");
-    box.append(make("span", {}, name), input, copy);
+  if (node.data.length) {
+    roles.set("data", node.data.map(one => jump(pools[one].id, `of gen-${pools[one].producer}`)));
   }
-  return box;
+  const body = [...roles].map(([role, links]) => [ROLES[role] || role, shortened(links)]);
+  body.push(["held-out prompts", jump(place("suite", node.suite), node.suite.slice(0, 12))]);
+  const alone = node.number === 0 ? "the recipe's base model; it has no ancestors" : "fresh weights";
+  return [heading("Made from"), ...(node.edges.length ? [] : [remark(alone)]),
+    table(["role", "source"], body, { isText: true })];
 }
 
-/** Draws an accuracy as a bar, with its interval as a line. */
-function meter(measured) {
-  const bar = make("b", {}), mark = make("i", {});
-  bar.style.width = 100 * measured.accuracy + "%";
-  mark.style.left = 100 * measured.low + "%";
-  mark.style.width = Math.max(2, 100 * (measured.high - measured.low)) + "%";
-  return make("span", { class: "meter" }, bar, mark);
+function ledTo(node, { taint }) {
+  const roles = new Map([["started from it", node.children]]);
+  for (const { role, number } of node.users) roles.set(role, [...(roles.get(role) || []), number]);
+  const trained = pools.filter(pool => pool.producer === node.number).flatMap(pool => pool.users);
+  roles.set("trained on its answers", trained);
+  const body = [...roles].filter(([, numbers]) => numbers.length).map(([role, numbers]) =>
+    [role, shortened([...new Set(numbers)].map(toGeneration))]);
+  if (!body.length) return [heading("Led to"), remark("nothing: a dead end so far")];
+  const all = downstream(one => one.number === node.number);
+  return [heading("Led to"), table(["as", "generation"], body, { isText: true }),
+    make("p", {}, make("button", { class: "plain", type: "button", onclick: () => taint(all, "downstream") },
+      `mark all downstream: ${all.size - 1}`))];
+}
+
+function changed(node) {
+  const parent = parentOf(node);
+  if (!parent) return [];
+  const body = node.changes.map(({ key, before, after }) => [make("span", { class: "long" }, key),
+    make("span", { class: "long" }, before || "–"), make("span", { class: "long" }, after || "–")]);
+  return [make("h3", {}, "Settings changed from ", toGeneration(parent.number)),
+    body.length ? table(["setting", parent.name, node.name], body, { isText: true }) : remark("none")];
+}
+
+/** What passed along the edge from the parent: answers, and what became of them. */
+function learntFrom(node) {
+  const counted = node.accounting, judged = counted.passed + counted.failed;
+  const body = [
+    ...COUNTS.filter(name => counted[name]).map(name =>
+      [name.replaceAll("_", " "), counted[name].toLocaleString("en")]),
+    ...Object.entries(counted.dropped || {}).map(([reason, value]) =>
+      ["no gradient: " + reason, value.toLocaleString("en")]),
+    ...(judged ? [["verifier's pass rate", percent(counted.passed / judged)]] : []),
+  ];
+  return body.length ? [heading("Learnt from"), table(["", ""], body)] : [];
+}
+
+function signs(node) {
+  const body = Object.entries(node.diagnostics).filter(([, value]) => value !== null).map(([name, value]) =>
+    [name.replaceAll("_", " "), String(Number(value.toPrecision(3)))]);
+  const broken = node.findings.map(one => make("p", { class: "down" },
+    `${one.metric.replaceAll("_", " ")} ${Number(one.value.toPrecision(3))} is ` +
+    `${one.side === "min" ? "below" : "above"} ${one.bound} (${one.action.replaceAll("_", " ")})`));
+  return body.length || broken.length ? [heading("Signs of collapse"), ...broken, table(["", ""], body)] : [];
+}
+
+function run(node) {
+  const facts = [["started", node.started], ["host", node.host], ...Object.entries(node.environment)];
+  return [heading("Run"), identifiers(facts.filter(([, value]) => value)
+    .map(([name, value]) => [name.replaceAll("_", " "), value]))];
 }

@@ -1,84 +1,103 @@
 // The graph of generations: cards in rows, rejected ones lower, edges in the channels between.
 
-import { card, describeFold, foldCard, label } from "./cards.js";
-import { isCompact, nodes } from "./data.js";
+import { card, foldCard, label } from "./cards.js";
+import { nodes } from "./data.js";
 import { byId, draw } from "./dom.js";
 import { drawEdges } from "./edges.js";
+import { chosenNumber, items, setStretch, view } from "./view.js";
 
-const FOLD_FROM = 50;
-/** Number of generations at both ends of a long lineage that are never folded. */
-const KEPT_FIRST = 6, KEPT_LAST = 20;
+/** Sizes in pixels. `tall`: of a card, `short`: of a rejected one; `lane`: between the two, `between`: two rows. */
+const SIZES = {
+  roomy: { least: 176, gap: 34, tall: 182, short: 152, lane: 26, between: 40 },
+  compact: { least: 150, gap: 26, tall: 52, short: 52, lane: 22, between: 34 },
+  dots: { least: 38, gap: 12, tall: 22, short: 22, lane: 8, between: 16 },
+};
+/** Most cards of a size. */
+const MOST_ROOMY = 24;
+const MOST_COMPACT = 130;
+/** Generations that a click on those outside the stretch adds. */
+const MORE = 30;
 
-/** The reader's choices: the number of the chosen generation, and whether the folded middle is open. */
-export const view = { chosen: null, unfolded: false };
 export const graph = byId("graph");
-export const cards = nodes.map(card);
 
 const picture = draw("svg", { "aria-hidden": "true" });
-const labels = nodes.map(label);
-const fold = foldCard(() => { view.unfolded = true; layout(); });
-graph.append(picture, ...cards, ...labels.filter(Boolean), fold);
-byId("fold").addEventListener("click", () => { view.unfolded = false; layout(); });
+const made = new Map();
+let drawn = [];
 
-/** Places cards, labels and edges in the available width. */
-export function layout() {
-  graph.classList.toggle("compact", isCompact);
-  const width = graph.clientWidth, gap = isCompact ? 26 : 34, least = isCompact ? 150 : 176;
-  const edge = gap / 2 + 2, room = width - 2 * edge;
-  const items = visible();
-  let columns = Math.max(1, Math.floor((room + gap) / (least + gap)));
-  columns = Math.max(1, Math.ceil(items.length / Math.ceil(items.length / columns)));
-  const cell = Math.min((room - gap * (columns - 1)) / columns, least * 1.35);
-  const { places, rows, height } = place(items, { columns, cell, gap, edge });
+/** Gives the card of a generation that is drawn; null if it is folded or outside the stretch. */
+export const cardOf = number => graph.querySelector(`.node[data-number="${number}"]`);
+
+/** Places cards, labels and edges in the available width. `changed`: called when a folded card is opened. */
+export function layout(changed) {
+  const found = items(), density = found.length <= MOST_ROOMY ? "roomy" : found.length <= MOST_COMPACT ? "compact"
+    : "dots";
+  const size = SIZES[density], width = graph.clientWidth, edge = size.gap / 2 + 2, room = width - 2 * edge;
+  const shown = found.map(item => shownItem(item, density, changed));
+  let columns = Math.max(1, Math.floor((room + size.gap) / (size.least + size.gap)));
+  columns = Math.max(1, Math.ceil(shown.length / Math.ceil(shown.length / columns)));
+  const cell = Math.min((room - size.gap * (columns - 1)) / columns, size.least * 1.35);
+  const { places, rows, height } = placed(shown, { ...size, columns, cell, edge });
+  graph.className = density;
   graph.style.height = height + "px";
-  drawEdges(picture, { places, rows, gap, width, height: parseFloat(graph.style.height), chosen: view.chosen });
+  const elements = shown.flatMap(item => item.label ? [item.element, item.label] : [item.element]);
+  // Elements that are put in again lose the focus, so nothing is put in again without need.
+  if (elements.length !== drawn.length || elements.some((element, index) => element !== drawn[index])) {
+    graph.replaceChildren(picture, ...elements);
+    drawn = elements;
+  }
+  drawEdges(picture, { places, rows, gap: size.gap, width, height, chosen: chosenNumber(), density });
 }
 
-/** Shows and hides cards and labels; gives the visible cards in order, each with the indices that it stands for. */
-function visible() {
-  const folded = nodes.length > FOLD_FROM && !view.unfolded
-    ? { from: KEPT_FIRST, to: nodes.length - KEPT_LAST - 1 } : null;
-  const items = [];
-  nodes.forEach((node, index) => {
-    const inside = folded !== null && index >= folded.from && index <= folded.to;
-    cards[index].hidden = inside;
-    if (labels[index]) {
-      const wanted = node.forked_from || node.number === view.chosen || byId("show-teacher").checked;
-      labels[index].hidden = inside || !wanted;
-    }
-    const low = node.status === "rejected";
-    if (!inside) items.push({ element: cards[index], label: labels[index], stands: [index], low });
-    else if (index === folded.from) items.push({ element: fold, label: null, stands: range(folded), low: false });
-  });
-  fold.hidden = folded === null;
-  if (folded !== null) describeFold(fold, nodes.slice(folded.from, folded.to + 1));
-  byId("fold").hidden = nodes.length <= FOLD_FROM || !view.unfolded;
-  return items;
+function shownItem({ numbers, why }, density, changed) {
+  const [number] = numbers, node = nodes[number];
+  if (why) {
+    const last = numbers[numbers.length - 1];
+    const element = kept(`${why} ${number} ${last}`, () => foldCard(numbers.map(one => nodes[one]), why, () => {
+      if (why === "promotions") numbers.forEach(one => view.opened.add(one));
+      else if (why === "earlier") setStretch(Math.max(0, view.from - MORE), view.to);
+      else setStretch(view.from, Math.min(nodes.length - 1, view.to + MORE));
+      changed();
+    }));
+    return { element, label: null, numbers, isLow: false };
+  }
+  const element = kept(`${density} ${number}`, () => card(node, density));
+  const isChosen = number === chosenNumber();
+  element.classList.toggle("chosen", isChosen);
+  element.classList.toggle("dim", view.marked !== null && !view.marked.has(number));
+  if (isChosen) element.setAttribute("aria-current", "true"); else element.removeAttribute("aria-current");
+  const wanted = density !== "dots" && (node.forked_from || isChosen || byId("show-teacher").checked);
+  return { element, label: wanted ? kept(`label ${number}`, () => label(node)) : null, numbers,
+    isLow: node.status === "rejected" };
 }
 
-const range = ({ from, to }) => Array.from({ length: to - from + 1 }, (_, index) => from + index);
+function kept(key, build) {
+  if (!made.has(key)) made.set(key, build());
+  return made.get(key);
+}
 
-/** Puts the cards into rows; gives each node's place, the rows' tops and channels, and the total height. */
-function place(items, { columns, cell, gap, edge }) {
-  const staged = nodes.some(node => node.stage) ? 17 : 0;
-  const tall = (isCompact ? 52 : 138) + staged, short = (isCompact ? 52 : 108) + staged;
-  const lane = isCompact ? 22 : 26, between = isCompact ? 34 : 40;
+/** Puts the cards into rows; gives each generation's place, the rows' tops and channels, and the total height. */
+function placed(shown, { columns, cell, gap, edge, tall, short, lane, between }) {
   const places = new Map(), rows = [];
   let y = 4;
-  for (let start = 0; start < items.length; start += columns) {
-    const row = items.slice(start, start + columns), two = row.some(item => item.low);
+  for (let start = 0; start < shown.length; start += columns) {
+    const row = shown.slice(start, start + columns);
+    // A row of rejected ones alone, as every one on a narrow screen, needs no second lane.
+    const isDouble = row.some(item => item.isLow) && !row.every(item => item.isLow);
     row.forEach((item, column) => {
-      const left = edge + column * (cell + gap), top = y + (item.low ? tall + lane : 0);
-      const height = item.low ? short : tall, middle = top + Math.min(tall / 2, 34);
-      const spot = { row: rows.length, column, left, right: left + cell, y: middle, low: item.low };
+      const isLower = isDouble && item.isLow;
+      const left = edge + column * (cell + gap), low = isLower ? tall + lane : 0;
+      const height = item.isLow ? short : tall, middle = y + low + Math.min(tall / 2, 34);
+      const spot = { row: rows.length, column, left, right: left + cell, y: middle, low: isLower,
+        isFold: item.numbers.length > 1 };
       Object.assign(item.element.style,
-        { left: left + "px", top: top + "px", width: cell + "px", height: height + "px" });
+        { left: left + "px", top: y + low + "px", width: cell + "px", height: height + "px" });
       if (item.label) Object.assign(item.label.style,
-        { left: left + 8 + "px", maxWidth: cell - 16 + "px", top: top + height - 9 + "px" });
-      for (const index of item.stands) places.set(index, spot);
+        { left: left + 8 + "px", maxWidth: cell - 16 + "px", top: y + low + height - 9 + "px" });
+      for (const number of item.numbers) places.set(number, spot);
     });
-    rows.push({ top: y, channel: y + tall + lane / 2 });
-    y += tall + (two ? lane + short : 0) + between;
+    const high = row.flatMap((item, column) => isDouble && item.isLow ? [] : [column]);
+    rows.push({ top: y, channel: y + tall + lane / 2, high });
+    y += tall + (isDouble ? lane + short : 0) + between;
   }
   return { places, rows, height: y - between + 12 };
 }

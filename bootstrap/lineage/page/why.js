@@ -1,21 +1,25 @@
 // The gate's decisions along the champion's path; the middle of a long one is behind a button.
 
-import { data } from "./data.js";
-import { byId, make } from "./dom.js";
+import { nodes } from "./data.js";
+import { byId, make, toGeneration } from "./dom.js";
+
+/** Longest list that is shown in full; of a longer one, its first and last decisions. */
+const SHOWN = 16;
+const SHOWN_FIRST = 3;
+const SHOWN_LAST = 8;
 
 export function showWhy() {
-  const list = byId("why"), isLong = data.why.length > 16;
-  data.why.forEach((step, index) => {
-    const isMiddle = isLong && index > 2 && index < data.why.length - 8;
-    list.append(make("li", { class: isMiddle ? "middle" : "", hidden: isMiddle ? "" : null }, make("b", {}, step.name),
-      make("span", { class: "sub" }, "frontier " + step.frontier), make("span", {}, step.reason)));
-  });
-  const middle = list.querySelectorAll(".middle");
-  if (!middle.length) return;
+  const path = nodes.filter(node => node.on_path), list = byId("why");
+  if (path.length <= SHOWN) {
+    list.append(...path.map(decision));
+    return;
+  }
+  const middle = path.slice(SHOWN_FIRST, -SHOWN_LAST);
   const more = make("li", {}, make("span", {}), make("span", {}), make("span", {},
-    make("button", { class: "plain", type: "button", onclick: () => {
-      middle.forEach(step => { step.hidden = false; });
-      more.remove();
-    } }, `show ${middle.length} more`)));
-  middle[0].before(more);
+    make("button", { class: "plain", type: "button", onclick: () => more.replaceWith(...middle.map(decision)) },
+      `show ${middle.length} more`)));
+  list.append(...path.slice(0, SHOWN_FIRST).map(decision), more, ...path.slice(-SHOWN_LAST).map(decision));
 }
+
+const decision = node => make("li", {}, make("b", {}, toGeneration(node.number)),
+  make("span", { class: "sub" }, "frontier " + node.frontier), make("span", {}, node.reason));

@@ -17,6 +17,19 @@ export function duration(seconds) {
   return Math.floor(minutes / 60) + " h " + String(minutes % 60).padStart(2, "0") + " min";
 }
 
+/** Gives in a few words what a generation learnt from. */
+export function learnt(node) {
+  const { rollouts, passed, failed, trained } = node.accounting, judged = passed + failed;
+  return `${si(rollouts)} answers` + (judged ? `, ${Math.round(100 * passed / judged)} % pass` : "") +
+    `, ${si(trained)} trained`;
+}
+
+/** Gives the same for a card: trained of all answers, and the pass rate. */
+export function learntBriefly(node) {
+  const { rollouts, passed, failed, trained } = node.accounting, judged = passed + failed;
+  return `${si(trained)}/${si(rollouts)} answers` + (judged ? `, ${Math.round(100 * passed / judged)} % pass` : "");
+}
+
 export const percent = share => (100 * share).toFixed(1) + " %";
 export const points = share => (share > -5e-4 ? "+" : "−") + Math.abs(100 * share).toFixed(1) + " pp";
 export const flop = value => si(value).replace(/([A-Z]?)$/, " $1FLOP");
@@ -39,4 +52,16 @@ export function runs(list) {
 /** Gives levels with the noun: "levels 1–4, 6". */
 export function levels(list) {
   return list.length ? (list.length > 1 ? "levels " : "level ") + runs(list) : "no level";
+}
+
+/** Gives one edge in words, with what passed along it where that was measured. */
+export function edgeWords({ role, from, to, model }, node) {
+  const source = from === null ? model.source : `gen-${from}`, signs = node.diagnostics;
+  const told = [`${role}: ${source} → gen-${to}`];
+  if (role === "init" || role === "merged") {
+    if (node.accounting.rollouts) told.push(learnt(node));
+    if (signs.kl_parent !== null) told.push(`KL to the parent ${signs.kl_parent.toPrecision(3)} nats a token`);
+    if (signs.model_made !== null) told.push(`${percent(signs.model_made)} model-made`);
+  }
+  return told.join("; ");
 }
