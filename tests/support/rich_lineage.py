@@ -8,7 +8,7 @@
                                                     gen-5 ---------+
 
 gen-1 has a teacher outside the lineage; gen-2, gen-4 and gen-7 are rejected, gen-4 by a guard; gen-5 is ungated, as a
-student; gen-6 merges gen-3 and gen-5, and has a judge of the lineage.
+student; gen-6 merges gen-3 and gen-5, and two generations vote on its answers.
 """
 
 from collections.abc import Callable, Sequence
