@@ -1,0 +1,319 @@
+"""Everything downstream of a generation, a verifier, a data set or a model: what to distrust if that one is bad.
+
+| subject | touched at once |
+|---|---|
+| generation | what starts from it, learns from its answers, is merged from, taught, sampled, held to or judged by it |
+| verifier | generations whose training answers, held-out answers or panel it judged |
+| data set | generations trained or evaluated on it: a task, `replay-gen-3`, `suite-...`, the hash of its content |
+| model | generations with an edge from a model outside the lineage |
+
+From there it follows every edge, and forks into other lineages of the store. Left out: promotions that would have gone
+otherwise, which `bootstrap rescore` finds.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from bootstrap.errors import RecipeError
+from bootstrap.ids import RolloutId
+from bootstrap.ledger_records import Generation
+from bootstrap.lineage import queries
+from bootstrap.lineage.questions import tables
+from bootstrap.lineage.questions.grown import Grown, forks_of
+from bootstrap.lineage.questions.locate import ROLLOUTS, inherited_answers
+from bootstrap.lineage.questions.rows import Rows
+
+Kind = Literal["generation", "verifier", "dataset", "model"]
+KINDS: tuple[Kind, ...] = ("generation", "verifier", "dataset", "model")
+LEAST_DIGITS = 8
+"""Digits of a hash that suffice to name what it is of."""
+_OF_STEP = re.compile(r"(?:rollouts|training)-gen-(\d+)-step-\d+|replay-gen-(\d+)")
+_PREFIXES = {"held-out ": "judged its held-out answers", "panel ": "judged its panel's task"}
+_EDGES = {
+    "init": "starts from",
+    "merged": "is merged from",
+    "teacher": "was taught by",
+    "sampler": "was given answers by",
+    "reference": "was held to",
+    "judge": "was judged by",
+    "voter": "was judged by the votes of",
+    "data": "was trained on answers of",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tainted:
+    """One generation downstream."""
+
+    lineage: str
+    generation: str
+    number: int
+    outcome: str
+    is_champion: bool
+    """Whether it is its lineage's champion."""
+    distance: int
+    """Edges from the subject; 1 for what it touched at once."""
+    via: tuple[str, ...]
+    """How it was reached: `starts from gen-2`; the shortest ways."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Taint:
+    """The answer."""
+
+    lineage: str
+    subject: str
+    kind: Kind
+    downstream: Rows[Tainted]
+    """Nearest first, within a distance in the ledgers' order; without the subject itself."""
+    clean: tuple[str, ...]
+    """The lineage's generations that it does not reach."""
+    champion_is_tainted: bool
+    unread: tuple[str, ...]
+    """Lineages of the store that could not be searched."""
+    sentence: str
+
+
+def taint(grown: Grown, subject: str, *, kind: Kind | None = None) -> Taint:
+    """Return everything downstream of a subject; `kind`: what it names, needed where a name has several meanings.
+
+    Raises RecipeError for a subject that the lineage does not know or that has several meanings; StoreCorrupt.
+    """
+    entries = grown.entries
+    grown.find("last")
+    meanings: dict[Kind, Callable[[Grown, str], tuple[int | None, dict[int, list[str]]] | None]] = {
+        "generation": _generation,
+        "verifier": _verifier,
+        "dataset": _dataset,
+        "model": _model,
+    }
+    found = {
+        one: touched
+        for one, meaning in meanings.items()
+        if kind in (None, one) and (touched := meaning(grown, subject)) is not None
+    }
+    if not found:
+        raise RecipeError(f"lineage {grown.name} knows no {kind or 'subject'} {subject!r}; {_known(grown)}")
+    if len(found) > 1:
+        raise RecipeError(f"{subject!r} names a {' and a '.join(found)}; say which with --kind {'|'.join(found)}")
+    [(meant, (own, touched))] = found.items()
+    downstream, unread = _downstream(grown, own, touched)
+    reached = {row.number for row in downstream if row.lineage == grown.name} | ({own} if own is not None else set())
+    champion = entries[-1].generation.champion
+    return Taint(
+        lineage=grown.name,
+        subject=subject if own is None else f"gen-{own}",
+        kind=meant,
+        downstream=downstream,
+        clean=tuple(entry.generation.name for entry in entries if entry.generation.number not in reached),
+        champion_is_tainted=champion in reached,
+        unread=unread,
+        sentence=_sentence(grown, subject, downstream, is_champion=champion in reached),
+    )
+
+
+def _downstream(grown: Grown, own: int | None, touched: dict[int, list[str]]) -> tuple[Rows[Tainted], tuple[str, ...]]:
+    """Return what is reached from the generations touched at once, fork by fork, and lineages that cannot be read."""
+    found, unread = list[Tainted](), set[str]()
+    waiting = [(grown, {} if own is None else {own: 0}, dict.fromkeys(touched, 1), touched)]
+    while waiting:
+        lineage, start, direct, ways = waiting.pop(0)
+        distances = _spread(lineage, {**direct, **start})
+        for number, (distance, via) in distances.items():
+            node = lineage.entries[number].generation
+            if number not in start:
+                found.append(_tainted(lineage, node, distance, ways.get(number, via)))
+        forks = forks_of(lineage)
+        unread |= set(forks.unread)
+        for fork, number in forks.found:
+            given = _given_to(fork, lineage)
+            if reached := sorted(one for one in distances if one == number or one in given):
+                nearest = min(distances[one][0] for one in reached)
+                place = f"{lineage.name}@gen-"
+                via = [f"starts from {place}{number}"] if number in reached else []
+                via += [f"inherited answers of {place}{one}" for one in reached if one in given]
+                waiting.append((fork, {}, {0: nearest + 1}, {0: via}))
+    found.sort(key=lambda row: (row.distance, row.lineage != grown.name, row.lineage, row.number))
+    return Rows(found, kind=Tainted), tuple(sorted(unread))
+
+
+def _spread(grown: Grown, start: dict[int, int]) -> dict[int, tuple[int, list[str]]]:
+    """Return number -> (distance, ways) of the generations reached along edges, those of `start` included."""
+    found: dict[int, tuple[int, list[str]]] = {number: (distance, []) for number, distance in start.items()}
+    for entry in grown.entries:
+        node = entry.generation
+        sources = [edge for edge in node.edges if edge.generation in found and edge.generation != node.number]
+        if not sources or node.number in start:
+            continue
+        nearest = min(found[edge.generation][0] for edge in sources if edge.generation is not None)
+        ways = [
+            f"{_EDGES.get(edge.role, edge.role)} {queries.source(edge)}"
+            for edge in sources
+            if edge.generation is not None and found[edge.generation][0] == nearest
+        ]
+        found[node.number] = nearest + 1, list(dict.fromkeys(ways))
+    return found
+
+
+def _given_to(fork: Grown, origin: Grown) -> set[int]:
+    """Return the generations of an origin whose answers a fork inherited. Raises StoreCorrupt."""
+    rows = inherited_answers(fork)
+    mark = origin.inherited_id("")
+    return {RolloutId.parse(row["rollout_id"].removeprefix(mark)).contributor for row in rows}
+
+
+def _tainted(grown: Grown, node: Generation, distance: int, via: Sequence[str]) -> Tainted:
+    return Tainted(
+        lineage=grown.name,
+        generation=node.name,
+        number=node.number,
+        outcome=node.outcome.value,
+        is_champion=grown.entries[-1].generation.champion == node.number,
+        distance=distance,
+        via=tuple(via),
+    )
+
+
+# --- what a subject touches at once: its own number if it is a generation, and number -> ways -------------------------
+
+
+def _generation(grown: Grown, subject: str) -> tuple[int | None, dict[int, list[str]]] | None:
+    try:
+        return grown.find(subject).number, {}
+    except RecipeError:
+        fingerprints = [entry.generation for entry in grown.entries if _starts(entry.generation.fingerprint, subject)]
+        return (fingerprints[0].number, {}) if fingerprints else None
+
+
+def _verifier(grown: Grown, subject: str) -> tuple[None, dict[int, list[str]]] | None:
+    touched: dict[int, list[str]] = {}
+    for entry in grown.entries:
+        node = entry.generation
+        for name, version in node.verifiers.items():
+            prefix = next((prefix for prefix in _PREFIXES if name.startswith(prefix)), "")
+            if subject in (name, name.removeprefix(prefix), f"{name} {version}") or _starts(version, subject):
+                touched.setdefault(node.number, []).append(_PREFIXES.get(prefix, "judged its answers"))
+    return (None, touched) if touched else None
+
+
+def _dataset(grown: Grown, subject: str) -> tuple[int | None, dict[int, list[str]]] | None:
+    if (named := _OF_STEP.fullmatch(subject)) is not None:
+        number = int(named[1] or named[2])
+        return (number, {}) if number < len(grown.entries) else None
+    touched: dict[int, list[str]] = {}
+    for entry in grown.entries:
+        node = entry.generation
+        ways = [*_evaluated_on(node, subject), *_trained_on(grown, node, subject)]
+        if ways:
+            touched[node.number] = ways
+    return (None, touched) if touched else None
+
+
+def _evaluated_on(node: Generation, subject: str) -> Iterator[str]:
+    if _starts(node.report.suite, subject.removeprefix("suite-")):
+        yield "was evaluated on it"
+    elif subject in node.report.panel:
+        yield "was evaluated on it beside its own task"
+
+
+def _trained_on(grown: Grown, node: Generation, subject: str) -> Iterator[str]:
+    """Yield how a generation was trained on a data set: a task of the recipe, its content's hash, a replay pool's."""
+    for edge in node.edges:
+        if edge.role == "data" and _starts(edge.fingerprint, subject):
+            yield f"was trained on these answers of {queries.source(edge)}"
+    if not node.steps:
+        return
+    if any(_starts(digest, subject) for digest in _hashes(grown.header.identity["task"])):
+        yield "was trained on it"
+    elif subject in _tasks(grown):
+        drawn, shown = _of_task(grown, node, subject)
+        if drawn:
+            yield f"was trained on {drawn} of its answers"
+        if shown:
+            yield f"was shown {shown} of its references"
+
+
+def _model(grown: Grown, subject: str) -> tuple[None, dict[int, list[str]]] | None:
+    touched: dict[int, list[str]] = {}
+    for entry in grown.entries:
+        for edge in entry.generation.edges:
+            if edge.generation is None and (edge.external == subject or _starts(edge.fingerprint, subject)):
+                way = f"{_EDGES.get(edge.role, edge.role)} {queries.source(edge)}"
+                touched.setdefault(entry.generation.number, []).append(way)
+    return (None, touched) if touched else None
+
+
+def _tasks(grown: Grown) -> list[str]:
+    """Return the names of the recipe's tasks as rollouts hold them: that of the one task, or of a mixture's parts."""
+    task = grown.header.identity["task"]
+    return list(task.get("parts") or [task["type"]])
+
+
+def _of_task(grown: Grown, node: Generation, task: str) -> tuple[int, int]:
+    """Return how many answers to a task's prompts a generation was trained on, and how many of its references."""
+    several = len(_tasks(grown)) > 1
+    drawn = shown = 0
+    for ref in node.steps.values():
+        artifact = grown.store.artifact(ref)
+        used = {
+            row["rollout_id"]
+            for row in tables.rows(artifact, "selections.parquet", tables.SELECTION)
+            if row["use"] != "none" or row["replay"]
+        }
+        rollouts = tables.rows(artifact, ROLLOUTS, {"id": "", "task": ""})
+        drawn += sum(row["id"] in used and (row["task"] == task or not several) for row in rollouts)
+        references = tables.rows(artifact, "shown.parquet", tables.SHOWN)
+        shown += sum(row["source"] == tables.prompt_id(task, row["prompt"]) or not several for row in references)
+    return drawn, shown
+
+
+def _hashes(value: object) -> Iterator[str]:
+    """Yield every hash among a task's settings, such as that of a file's content."""
+    match value:
+        case dict():
+            for inner in value.values():
+                yield from _hashes(inner)
+        case list():
+            for inner in value:
+                yield from _hashes(inner)
+        case str() if re.fullmatch(r"[0-9a-f]{64}", value):
+            yield value
+
+
+def _starts(digest: str, subject: str) -> bool:
+    return len(subject) >= LEAST_DIGITS and digest.startswith(subject.lower())
+
+
+def _known(grown: Grown) -> str:
+    """Return in words what can be asked about."""
+    last = grown.entries[-1].generation.name
+    verifiers = sorted({name for entry in grown.entries for name in entry.generation.verifiers})
+    panels = sorted({name for entry in grown.entries for name in entry.generation.report.panel})
+    models = sorted(
+        {
+            edge.external
+            for entry in grown.entries
+            for edge in entry.generation.edges
+            if edge.generation is None and edge.external
+        }
+    )
+    known = {
+        "generations": [f"gen-0 to {last}"],
+        "verifiers": verifiers,
+        "data sets": [*_tasks(grown), *panels, "replay-gen-N"],
+        "models": models,
+    }
+    told = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in known.items() if names)
+    return f"it has {told}; a hash may be cut to {LEAST_DIGITS} digits"
+
+
+def _sentence(grown: Grown, subject: str, downstream: Sequence[Tainted], *, is_champion: bool) -> str:
+    if not downstream:
+        return f"nothing is downstream of {subject}"
+    own = sum(row.lineage == grown.name for row in downstream)
+    others = sorted({row.lineage for row in downstream} - {grown.name})
+    elsewhere = f", and {len(downstream) - own} in {', '.join(others)}" if others else ""
+    crown = "the champion among them" if is_champion else "not the champion"
+    return f"{own} of {len(grown.entries)} generations of {grown.name} are downstream of {subject}, {crown}{elsewhere}"
