@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 CHARACTERS = 60
 """Of a text in a table's cell; JSON has all of it."""
+MOST_DECISIONS = 20
+"""Of a chain of decisions, the last ones that are printed."""
 DIGITS = 12
 """Of a hash in a table; JSON has all of them."""
 
@@ -36,6 +38,7 @@ def visible(value: str, *, limit: int = CHARACTERS) -> str:
 
 def print_why(answer: "Why") -> None:
     say(visible(answer.sentence, limit=2000))
+    shown = answer.chain[-MOST_DECISIONS:]
     rows = [
         {
             "decision": one.name,
@@ -48,11 +51,13 @@ def print_why(answer: "Why") -> None:
             "p": _p(one.p_value),
             "frontier": str(one.frontier),
         }
-        for one in answer.chain
+        for one in shown
     ]
     print_rows("decisions", rows)
-    for one in answer.chain:
-        say(f"{one.name} {one.outcome}: {visible(one.reason, limit=2000)}")
+    if before := len(answer.chain) - len(shown):
+        say(f"{before} decisions before these; --json has all")
+    for one in shown:
+        say(f"{one.name} {one.outcome}: {visible(one.reason.removeprefix('rejected: '), limit=2000)}")
         for guard in one.guards:
             say(f"  guard: {visible(guard, limit=500)}")
     last = answer.chain[-1]
@@ -69,14 +74,19 @@ def print_why(answer: "Why") -> None:
         for test in last.tests
     ]
     print_rows(f"the gate's tests of {last.name}", tests)
-    before = [rival for one in answer.chain for rival in one.rivals]
-    print_rows("did not become champion on the way", _rivals(before))
+    on_the_way = [rival for one in shown for rival in one.rivals]
+    print_rows("did not become champion on the way", _rivals(on_the_way))
     print_rows(f"did not take the place of {answer.generation}", _rivals(answer.challengers))
 
 
 def _rivals(rivals: Iterable["Rival"]) -> list[dict[str, str]]:
     return [
-        {"generation": one.name, "outcome": one.outcome, "reason": visible(one.reason, limit=300)} for one in rivals
+        {
+            "generation": one.name,
+            "outcome": one.outcome,
+            "reason": visible(one.reason.removeprefix("rejected: "), limit=300),
+        }
+        for one in rivals
     ]
 
 

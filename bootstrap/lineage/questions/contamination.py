@@ -7,7 +7,8 @@ Two measures, over the generation and all whose weights it has:
 - the overlap that each generation recorded: the share of its trained prompts that share an n-gram (`diagnostics.ngram`
   tokens) with a held-out prompt.
 
-Left out: what a model from outside the lineage had seen before, which no ledger tells; such models are named.
+A fork's origin in the same store counts as well. Left out: what a model from outside had seen before, which no ledger
+tells; such models are named.
 """
 
 from collections import Counter
@@ -71,10 +72,10 @@ class Contamination:
     held_out: int
     """Prompts of the suite and the panel."""
     trained: Rows[Trained]
-    """The generation and those whose weights it has, in the ledger's order."""
+    """The generation and those whose weights it has, in the ledger's order; first those of a fork's origin."""
     leaks: Rows[Leak]
     outside: tuple[str, ...]
-    """Models from outside the lineage that it descends from or learnt from; what they had seen is not known."""
+    """Models from outside that it descends from or learnt from; what they had seen is not known."""
     is_clean: bool
     """Whether no held-out prompt was trained on."""
     sentence: str
@@ -87,14 +88,15 @@ def contamination(grown: Grown, name: str = "champion") -> Contamination:
     """
     node = grown.find(name)
     heldout = _heldout(grown, node)
-    line = [grown.entries[number].generation for number in sorted(ancestors(grown.entries, [node.number]))]
-    known = _Known(grown)
+    line, outside = _line(grown, node)
+    known: dict[str, _Known] = {}
     trained, leaks = list[Trained](), list[Leak]()
-    for one in line:
-        prompts = known.trained(one)
+    for where, one in line:
+        name = one.name if where is grown else f"{where.name}@{one.name}"
+        prompts = known.setdefault(where.name, _Known(where)).trained(one)
         shared = {prompt: found for prompt, found in prompts.items() if prompt in heldout}
         trained.append(
-            Trained(generation=one.name, prompts=len(prompts), shared=len(shared), overlap=one.diagnostics.overlap)
+            Trained(generation=name, prompts=len(prompts), shared=len(shared), overlap=one.diagnostics.overlap)
         )
         for prompt, (source, words, count) in sorted(shared.items()):
             row = heldout[prompt]
@@ -104,13 +106,12 @@ def contamination(grown: Grown, name: str = "champion") -> Contamination:
                     prompt=words,
                     task=row["task"],
                     level=row["level"],
-                    trained_by=one.name,
+                    trained_by=name,
                     source=source,
                     count=count,
                     correct=row["correct"],
                 )
             )
-    outside = dict.fromkeys(queries.source(edge) for one in line for edge in one.edges if edge.generation is None)
     return Contamination(
         lineage=grown.name,
         generation=node.name,
@@ -118,10 +119,27 @@ def contamination(grown: Grown, name: str = "champion") -> Contamination:
         held_out=len(heldout),
         trained=Rows(trained, kind=Trained),
         leaks=Rows(leaks, kind=Leak),
-        outside=tuple(outside),
+        outside=outside,
         is_clean=not leaks,
         sentence=_sentence(node, trained, leaks, held_out=len(heldout)),
     )
+
+
+def _line(grown: Grown, node: Generation) -> tuple[list[tuple[Grown, Generation]], tuple[str, ...]]:
+    """Return a generation and all whose weights it has, a fork's origin included, and models from elsewhere.
+
+    The origin counts as from elsewhere where it does not lie in the same store.
+    """
+    line = [grown.entries[number].generation for number in sorted(ancestors(grown.entries, [node.number]))]
+    outside = dict.fromkeys(queries.source(edge) for one in line for edge in one.edges if edge.generation is None)
+    found = [(grown, one) for one in line]
+    origin = grown.origin() if any(edge.record is not None for one in line for edge in one.edges) else None
+    if origin is not None and (edge := grown.fork_edge) is not None:
+        where, number = origin
+        before, further = _line(where, where.entries[number].generation)
+        found = [*before, *found]
+        outside = dict.fromkeys([*further, *(name for name in outside if name != queries.source(edge))])
+    return found, tuple(outside)
 
 
 def _heldout(grown: Grown, node: Generation) -> dict[str, dict[str, Any]]:

@@ -63,7 +63,7 @@ def rows(
         table = file.read(columns=kept, use_threads=False)
         if where is not None:
             column, values = where
-            table = table.filter(pc.is_in(table[column], value_set=pa.array(values, type=pa.string())))
+            table = table.filter(pc.field(column).isin(list(values)))
     except (pa.ArrowException, OSError) as error:
         raise StoreCorrupt(
             f"{artifact.path / name} cannot be read as a table: {error}; run `bootstrap verify`"

@@ -12,7 +12,7 @@ otherwise, which `bootstrap rescore` finds.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -89,7 +89,7 @@ def taint(grown: Grown, subject: str, *, kind: Kind | None = None) -> Taint:
         "dataset": _dataset,
         "model": _model,
     }
-    found = {
+    found: dict[Kind, tuple[int | None, dict[int, list[str]]]] = {
         one: touched
         for one, meaning in meanings.items()
         if kind in (None, one) and (touched := meaning(grown, subject)) is not None
@@ -98,7 +98,7 @@ def taint(grown: Grown, subject: str, *, kind: Kind | None = None) -> Taint:
         raise RecipeError(f"lineage {grown.name} knows no {kind or 'subject'} {subject!r}; {_known(grown)}")
     if len(found) > 1:
         raise RecipeError(f"{subject!r} names a {' and a '.join(found)}; say which with --kind {'|'.join(found)}")
-    [(meant, (own, touched))] = found.items()
+    meant, (own, touched) = next(iter(found.items()))
     downstream, unread = _downstream(grown, own, touched)
     reached = {row.number for row in downstream if row.lineage == grown.name} | ({own} if own is not None else set())
     champion = entries[-1].generation.champion
@@ -110,7 +110,7 @@ def taint(grown: Grown, subject: str, *, kind: Kind | None = None) -> Taint:
         clean=tuple(entry.generation.name for entry in entries if entry.generation.number not in reached),
         champion_is_tainted=champion in reached,
         unread=unread,
-        sentence=_sentence(grown, subject, downstream, is_champion=champion in reached),
+        sentence=_sentence(grown, subject, downstream, crown=_crown(champion, own, reached)),
     )
 
 
@@ -309,11 +309,16 @@ def _known(grown: Grown) -> str:
     return f"it has {told}; a hash may be cut to {LEAST_DIGITS} digits"
 
 
-def _sentence(grown: Grown, subject: str, downstream: Sequence[Tainted], *, is_champion: bool) -> str:
+def _crown(champion: int, own: int | None, reached: Collection[int]) -> str:
+    if champion == own:
+        return "it is the champion itself"
+    return "the champion among them" if champion in reached else "not the champion"
+
+
+def _sentence(grown: Grown, subject: str, downstream: Sequence[Tainted], *, crown: str) -> str:
     if not downstream:
-        return f"nothing is downstream of {subject}"
+        return f"nothing is downstream of {subject}; {crown}"
     own = sum(row.lineage == grown.name for row in downstream)
     others = sorted({row.lineage for row in downstream} - {grown.name})
     elsewhere = f", and {len(downstream) - own} in {', '.join(others)}" if others else ""
-    crown = "the champion among them" if is_champion else "not the champion"
     return f"{own} of {len(grown.entries)} generations of {grown.name} are downstream of {subject}, {crown}{elsewhere}"

@@ -13,6 +13,9 @@ from bootstrap.lineage import queries, text
 from bootstrap.lineage.questions.grown import Grown
 from bootstrap.lineage.questions.rows import Rows
 
+ENDS = 4
+"""Champions that a sentence names at either end of a long line."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GateTest:
@@ -194,6 +197,13 @@ def _rivals(
     )
 
 
+def _line(names: Sequence[str]) -> str:
+    """Return the champions in order; of a long line its ends."""
+    if len(names) <= 2 * ENDS:
+        return " -> ".join(names)
+    return " -> ".join([*names[:ENDS], f"{len(names) - 2 * ENDS} more", *names[-ENDS:]])
+
+
 def _sentence(
     node: Generation,
     chain: Sequence[Decided],
@@ -204,7 +214,7 @@ def _sentence(
 ) -> str:
     name, last = node.name, chain[-1]
     if is_champion:
-        line = " -> ".join(one.name for one in chain)
+        line = _line([one.name for one in chain])
         held = f", and {challengers} later ones were not better" if challengers else ""
         start = "it is the base" if len(chain) == 1 else f"the gate promoted it over {last.compared_with}"
         return f"{name} is the champion: {start}; the line of champions is {line}{held}"
