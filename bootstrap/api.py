@@ -7,7 +7,8 @@
     frame = lineage.samples("gen-3", order="worst", count=50).to_pandas()
 
 Answers are frozen dataclasses. What they hold several of is `Rows`: a tuple with `to_arrow`, `to_pandas` and
-`to_dicts`. Only `reproduce` loads torch. Nothing but `reproduce` writes, and that into a folder of its own.
+`to_dicts`. Only `reproduce` loads torch. Nothing but `reproduce` writes, and that into a folder of its own. Each
+question loads what it needs when it is asked, since tables take a third of a second to load.
 
 Left out: growing lineages (`bootstrap run`), and what a terminal shows (`cli/ask.py`).
 """
@@ -20,7 +21,6 @@ from typing import TYPE_CHECKING
 
 from bootstrap.errors import RecipeError
 from bootstrap.ledger_records import Generation
-from bootstrap.lineage.questions import comparison, contamination, difference, sampled, taint, trace, why
 from bootstrap.lineage.questions.grown import Grown, plugins_of
 from bootstrap.store.ledger import Entry
 
@@ -103,6 +103,8 @@ class Lineage:
 
         Raises RecipeError for an unknown generation.
         """
+        from bootstrap.lineage.questions import why
+
         return why.why(self._grown, str(generation))
 
     def diff(self, a: str | int, b: str | int, *, prompts: bool = True) -> "Difference":
@@ -112,6 +114,8 @@ class Lineage:
         recipe, where it names no code of the user's own; otherwise only those are known that an evaluation kept.
         Raises RecipeError for an unknown generation and where both are the same one, StoreError, StoreCorrupt.
         """
+        from bootstrap.lineage.questions import difference
+
         sides = self._located(str(a)), self._located(str(b))
         texts: dict[str, str] = {}
         for grown, name in sides if prompts else ():
@@ -135,6 +139,8 @@ class Lineage:
         RecipeError for an unknown generation, a reason that does not occur, a generation without such answers;
         StoreCorrupt.
         """
+        from bootstrap.lineage.questions import sampled
+
         return sampled.samples(self._grown, str(generation), order=order, dropped=dropped, origin=origin, count=count)
 
     def trace(self, sample: str, *, generation: str | int | None = None) -> "Trace":
@@ -143,6 +149,8 @@ class Lineage:
         `sample`: the id of an answer, as `samples` gives it, or of a prompt whose reference was shown. `generation`:
         whose answer it is, for held-out answers. Raises RecipeError for an unknown id, StoreCorrupt.
         """
+        from bootstrap.lineage.questions import trace
+
         return trace.trace(self._grown, sample, generation=None if generation is None else str(generation))
 
     def taint(self, subject: str | int, *, kind: "Kind | None" = None) -> "Taint":
@@ -151,6 +159,8 @@ class Lineage:
         `kind`: what the subject is, where its name has several meanings. Raises RecipeError for an unknown subject,
         StoreCorrupt.
         """
+        from bootstrap.lineage.questions import taint
+
         return taint.taint(self._grown, str(subject), kind=kind)
 
     def contamination(self, generation: str | int = "champion") -> "Contamination":
@@ -158,10 +168,14 @@ class Lineage:
 
         Raises RecipeError for an unknown generation, StoreCorrupt.
         """
+        from bootstrap.lineage.questions import contamination
+
         return contamination.contamination(self._grown, str(generation))
 
     def compare(self, *others: "Lineage") -> "Comparison":
         """Return this lineage and others side by side. Raises RecipeError for none and for one without generations."""
+        from bootstrap.lineage.questions import comparison
+
         return comparison.compare([self._grown, *(other._grown for other in others)])
 
     def reproduce(

@@ -301,7 +301,7 @@ def print_reproduction(answer: "Reproduction") -> None:
         }
         for row in answer.checks
     ]
-    print_rows(f"{answer.lineage}@{answer.generation}, {answer.workers} workers, {text.duration(answer.seconds)}", rows)
+    print_rows(f"{answer.lineage}@{answer.generation}, workers: {answer.workers}", rows)
     others = [
         {"differs": row.name, "recorded": visible(row.recorded), "again": visible(row.again)}
         for row in answer.surroundings
