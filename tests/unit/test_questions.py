@@ -4,6 +4,7 @@ addition   gen-0 -> gen-1 -> gen-3, gen-2 rejected; rich starts from its gen-3
 rich       gen-0 -> gen-1 -> gen-3 -> gen-6 -> gen-8; gen-2, gen-4, gen-7 rejected; gen-5 ungated; gen-6 merges 3 and 5
 """
 
+import json
 import shutil
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from bootstrap.errors import RecipeError, StoreError
 from bootstrap.lineage.questions.difference import by_chance, changes
 from bootstrap.records import Rollout, Selection, Use, Verdict
 from bootstrap.store.ledger import Ledger
+from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.tables import to_parquet
 
 
@@ -388,6 +390,31 @@ def test_taint_of_a_task_counts_what_was_trained_on(tmp_path: Path) -> None:
         ("gen-1", 1, ("was trained on 2 of its answers",)),
         ("gen-2", 2, ("starts from gen-1", "was trained on answers of gen-0", "was trained on answers of gen-1")),
     ]
+
+
+def test_taint_of_a_file_by_its_name_and_by_its_content(tmp_path: Path) -> None:
+    content, heldout = "a" * 64, "b" * 64
+    task = {"type": "file", "path": ["data/one.jsonl", {"hub": "openai/gsm8k"}], "heldout": "data/test.jsonl"}
+    build(tmp_path / "plain", plan=[PROMOTED], teacher=False)
+    plain, made = LineageStore(tmp_path / "plain"), LineageStore(tmp_path / "files")
+    identity = plain.header().identity
+    made.open(
+        "addition", identity={**identity, "task": {"type": "file", "content": content, "heldout_content": heldout}}
+    )
+    shutil.copytree(plain.artifacts_folder, made.artifacts_folder, dirs_exist_ok=True)
+    for entry in plain.ledger.read():
+        made.ledger.append(entry.generation, entry.annotations)
+    made.keep("recipe.json", json.dumps({"folder": "x", "recipe": {"task": task}}).encode())
+    lineage = Lineage(tmp_path, "files")
+    for name in ("data/one.jsonl", "openai/gsm8k", content, content[:8]):
+        assert {row.via for row in lineage.taint(name).downstream} == {("was trained on it",)}, name
+    for name in ("data/test.jsonl", heldout):
+        assert {row.via for row in lineage.taint(name).downstream} == {("was evaluated on it",)}, name
+    with pytest.raises(RecipeError, match=r"data/one\.jsonl, openai/gsm8k"):
+        lineage.taint("data/two.jsonl")
+    made.keep("recipe.json", b"[")
+    with pytest.raises(RecipeError, match="knows no subject"):
+        lineage.taint("data/one.jsonl")
 
 
 def test_a_subject_that_nothing_is_called_is_refused_with_what_there_is(rich: Lineage) -> None:

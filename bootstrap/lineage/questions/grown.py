@@ -17,6 +17,18 @@ from bootstrap.lineage import queries
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import Header, LineageStore
 
+EDGES = {
+    "init": "starts from",
+    "merged": "is merged from",
+    "teacher": "was taught by",
+    "sampler": "was given answers by",
+    "reference": "was held to",
+    "judge": "was judged by",
+    "voter": "was judged by the votes of",
+    "data": "was trained on answers of",
+}
+"""Role of an edge -> what its generation did, before the name of the edge's source."""
+
 
 @dataclass(frozen=True)
 class Grown:

@@ -4,7 +4,7 @@
 |---|---|
 | generation | what starts from it, learns from its answers, is merged from, taught, sampled, held to or judged by it |
 | verifier | generations whose training answers, held-out answers or panel it judged |
-| data set | generations trained or evaluated on it: a task, `replay-gen-3`, `suite-...`, the hash of its content |
+| data set | generations trained or evaluated on it (`data_sets.py`) |
 | model | generations with an edge from a model outside the lineage |
 
 From there it follows every edge, and forks into other lineages of the store. Left out: promotions that would have gone
@@ -12,7 +12,7 @@ otherwise, which `bootstrap rescore` finds.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,27 +20,15 @@ from bootstrap.errors import RecipeError
 from bootstrap.ids import RolloutId
 from bootstrap.ledger_records import Generation
 from bootstrap.lineage import queries
-from bootstrap.lineage.questions import tables
-from bootstrap.lineage.questions.grown import Grown, forks_of
-from bootstrap.lineage.questions.locate import ROLLOUTS, inherited_answers
+from bootstrap.lineage.questions.data_sets import LEAST_DIGITS, evaluated_on, files_of, is_hash, tasks_of, trained_on
+from bootstrap.lineage.questions.grown import EDGES, Grown, forks_of
+from bootstrap.lineage.questions.locate import inherited_answers
 from bootstrap.lineage.questions.rows import Rows
 
 Kind = Literal["generation", "verifier", "dataset", "model"]
 KINDS: tuple[Kind, ...] = ("generation", "verifier", "dataset", "model")
-LEAST_DIGITS = 8
-"""Digits of a hash that suffice to name what it is of."""
 _OF_STEP = re.compile(r"(?:rollouts|training)-gen-(\d+)-step-\d+|replay-gen-(\d+)")
 _PREFIXES = {"held-out ": "judged its held-out answers", "panel ": "judged its panel's task"}
-_EDGES = {
-    "init": "starts from",
-    "merged": "is merged from",
-    "teacher": "was taught by",
-    "sampler": "was given answers by",
-    "reference": "was held to",
-    "judge": "was judged by",
-    "voter": "was judged by the votes of",
-    "data": "was trained on answers of",
-}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -149,7 +137,7 @@ def _spread(grown: Grown, start: dict[int, int]) -> dict[int, tuple[int, list[st
             continue
         nearest = min(found[edge.generation][0] for edge in sources if edge.generation is not None)
         ways = [
-            f"{_EDGES.get(edge.role, edge.role)} {queries.source(edge)}"
+            f"{EDGES.get(edge.role, edge.role)} {queries.source(edge)}"
             for edge in sources
             if edge.generation is not None and found[edge.generation][0] == nearest
         ]
@@ -183,7 +171,7 @@ def _generation(grown: Grown, subject: str) -> tuple[int | None, dict[int, list[
     try:
         return grown.find(subject).number, {}
     except RecipeError:
-        fingerprints = [entry.generation for entry in grown.entries if _starts(entry.generation.fingerprint, subject)]
+        fingerprints = [entry.generation for entry in grown.entries if is_hash(entry.generation.fingerprint, subject)]
         return (fingerprints[0].number, {}) if fingerprints else None
 
 
@@ -193,7 +181,7 @@ def _verifier(grown: Grown, subject: str) -> tuple[None, dict[int, list[str]]] |
         node = entry.generation
         for name, version in node.verifiers.items():
             prefix = next((prefix for prefix in _PREFIXES if name.startswith(prefix)), "")
-            if subject in (name, name.removeprefix(prefix), f"{name} {version}") or _starts(version, subject):
+            if subject in (name, name.removeprefix(prefix), f"{name} {version}") or is_hash(version, subject):
                 touched.setdefault(node.number, []).append(_PREFIXES.get(prefix, "judged its answers"))
     return (None, touched) if touched else None
 
@@ -205,85 +193,20 @@ def _dataset(grown: Grown, subject: str) -> tuple[int | None, dict[int, list[str
     touched: dict[int, list[str]] = {}
     for entry in grown.entries:
         node = entry.generation
-        ways = [*_evaluated_on(node, subject), *_trained_on(grown, node, subject)]
+        ways = [*evaluated_on(grown, node, subject), *trained_on(grown, node, subject)]
         if ways:
             touched[node.number] = ways
     return (None, touched) if touched else None
-
-
-def _evaluated_on(node: Generation, subject: str) -> Iterator[str]:
-    if _starts(node.report.suite, subject.removeprefix("suite-")):
-        yield "was evaluated on it"
-    elif subject in node.report.panel:
-        yield "was evaluated on it beside its own task"
-
-
-def _trained_on(grown: Grown, node: Generation, subject: str) -> Iterator[str]:
-    """Yield how a generation was trained on a data set: a task of the recipe, its content's hash, a replay pool's."""
-    for edge in node.edges:
-        if edge.role == "data" and _starts(edge.fingerprint, subject):
-            yield f"was trained on these answers of {queries.source(edge)}"
-    if not node.steps:
-        return
-    if any(_starts(digest, subject) for digest in _hashes(grown.header.identity["task"])):
-        yield "was trained on it"
-    elif subject in _tasks(grown):
-        drawn, shown = _of_task(grown, node, subject)
-        if drawn:
-            yield f"was trained on {drawn} of its answers"
-        if shown:
-            yield f"was shown {shown} of its references"
 
 
 def _model(grown: Grown, subject: str) -> tuple[None, dict[int, list[str]]] | None:
     touched: dict[int, list[str]] = {}
     for entry in grown.entries:
         for edge in entry.generation.edges:
-            if edge.generation is None and (edge.external == subject or _starts(edge.fingerprint, subject)):
-                way = f"{_EDGES.get(edge.role, edge.role)} {queries.source(edge)}"
+            if edge.generation is None and (edge.external == subject or is_hash(edge.fingerprint, subject)):
+                way = f"{EDGES.get(edge.role, edge.role)} {queries.source(edge)}"
                 touched.setdefault(entry.generation.number, []).append(way)
     return (None, touched) if touched else None
-
-
-def _tasks(grown: Grown) -> list[str]:
-    """Return the names of the recipe's tasks as rollouts hold them: that of the one task, or of a mixture's parts."""
-    task = grown.header.identity["task"]
-    return list(task.get("parts") or [task["type"]])
-
-
-def _of_task(grown: Grown, node: Generation, task: str) -> tuple[int, int]:
-    """Return how many answers to a task's prompts a generation was trained on, and how many of its references."""
-    several = len(_tasks(grown)) > 1
-    drawn = shown = 0
-    for ref in node.steps.values():
-        artifact = grown.store.artifact(ref)
-        used = {
-            row["rollout_id"]
-            for row in tables.rows(artifact, "selections.parquet", tables.SELECTION)
-            if row["use"] != "none" or row["replay"]
-        }
-        rollouts = tables.rows(artifact, ROLLOUTS, {"id": "", "task": ""})
-        drawn += sum(row["id"] in used and (row["task"] == task or not several) for row in rollouts)
-        references = tables.rows(artifact, "shown.parquet", tables.SHOWN)
-        shown += sum(row["source"] == tables.prompt_id(task, row["prompt"]) or not several for row in references)
-    return drawn, shown
-
-
-def _hashes(value: object) -> Iterator[str]:
-    """Yield every hash among a task's settings, such as that of a file's content."""
-    match value:
-        case dict():
-            for inner in value.values():
-                yield from _hashes(inner)
-        case list():
-            for inner in value:
-                yield from _hashes(inner)
-        case str() if re.fullmatch(r"[0-9a-f]{64}", value):
-            yield value
-
-
-def _starts(digest: str, subject: str) -> bool:
-    return len(subject) >= LEAST_DIGITS and digest.startswith(subject.lower())
 
 
 def _known(grown: Grown) -> str:
@@ -302,7 +225,7 @@ def _known(grown: Grown) -> str:
     known = {
         "generations": [f"gen-0 to {last}"],
         "verifiers": verifiers,
-        "data sets": [*_tasks(grown), *panels, "replay-gen-N"],
+        "data sets": [*tasks_of(grown), *files_of(grown, "path"), *panels, "replay-gen-N"],
         "models": models,
     }
     told = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in known.items() if names)
