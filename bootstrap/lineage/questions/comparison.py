@@ -103,7 +103,7 @@ def compare(grown: Sequence[Grown]) -> Comparison:
 
 def _compared(one: Grown) -> Compared:
     champion = one.find("champion")
-    generations = [entry.generation for entry in one.entries]
+    generations = [entry.generation for entry in one.outlines]
     outcomes_of = [node.outcome for node in generations]
     cost = compute_cost(one.entries, range(len(generations)))
     edge = one.fork_edge

@@ -47,6 +47,11 @@ class Grown:
         """The lineage's name: its folder's."""
         return self.store.root.name
 
+    @property
+    def outlines(self) -> Sequence[Entry]:
+        """The entries, possibly without their data edges, for what asks each of many for anything else."""
+        return self.entries
+
     @cached_property
     def header(self) -> Header:
         """The lineage's header with its recipe."""
@@ -55,11 +60,6 @@ class Grown:
     def find(self, name: str) -> Generation:
         """Return the generation called `name` (`queries.find`). Raises RecipeError if there is none."""
         return queries.find(self.entries, name).generation
-
-    @property
-    def champion(self) -> int:
-        """The champion's number. Raises RecipeError for a lineage without generations."""
-        return self.find("champion").number
 
     def origin(self) -> "tuple[Grown, int] | None":
         """Return a fork's origin and the number of the generation that it starts from; None without one in the store.
@@ -74,7 +74,7 @@ class Grown:
         if not folder.exists:
             return None
         found = Grown.read(folder)
-        number = next((entry.generation.number for entry in found.entries if entry.hash == edge.record), None)
+        number = next((entry.generation.number for entry in found.outlines if entry.hash == edge.record), None)
         return None if number is None else (found, number)
 
     @property
@@ -99,7 +99,7 @@ class Forks:
 
 def forks_of(grown: Grown) -> Forks:
     """Return the forks of a lineage that lie beside it in its store. Raises StoreError if the store cannot be read."""
-    numbers = {entry.hash: entry.generation.number for entry in grown.entries}
+    numbers = {entry.hash: entry.generation.number for entry in grown.outlines}
     found, unread = list[tuple[Grown, int]](), list[str]()
     for folder in _beside(grown.store.root):
         try:

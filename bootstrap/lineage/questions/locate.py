@@ -33,12 +33,11 @@ class Place:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Use:
+class SourceUse:
     """One stream of one step in which a generation was trained on a source."""
 
     generation: int
     step: int
-    source: str
     stream: str
     """rl (policy gradient), ce (imitation), kl (divergence to a teacher)."""
     count: int
@@ -79,18 +78,20 @@ def locate(
     return place if found else None
 
 
-def uses(store: LineageStore, sources: Sequence[str], *, entries: Sequence[Entry]) -> list[Use]:
-    """Return every use of these sources in training, in the ledger's order; none where nobody was trained on them.
+def uses(store: LineageStore, entries: Sequence[Entry], source: str) -> list[SourceUse]:
+    """Return every use of a source in training, in the ledger's order; none where nobody was trained on it.
 
-    `sources`: ids of rollouts, or of prompts whose references were shown. Raises StoreCorrupt.
+    `source`: id of a rollout in this lineage, or of a prompt whose reference was shown. Raises StoreCorrupt.
     """
     found = []
     for entry in entries:
         node = entry.generation
-        wanted = tuple(source for source in sources if _may_use(node, source))
-        for role, ref in node.steps.items() if wanted else ():
-            table = tables.rows(store.artifact(ref), "usage.parquet", tables.USAGE, where=("source", wanted))
-            found += [Use(generation=node.number, step=role.index, **row) for row in table]
+        for role, ref in node.steps.items() if _may_use(node, source) else ():
+            table = tables.rows(store.artifact(ref), "usage.parquet", tables.USAGE, where=("source", (source,)))
+            found += [
+                SourceUse(generation=node.number, step=role.index, stream=row["stream"], count=row["count"])
+                for row in table
+            ]
     return found
 
 

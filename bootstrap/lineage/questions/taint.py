@@ -95,7 +95,7 @@ def taint(grown: Grown, subject: str, *, kind: Kind | None = None) -> Taint:
         subject=subject if own is None else f"gen-{own}",
         kind=meant,
         downstream=downstream,
-        clean=tuple(entry.generation.name for entry in entries if entry.generation.number not in reached),
+        clean=tuple(entry.generation.name for entry in grown.outlines if entry.generation.number not in reached),
         champion_is_tainted=champion in reached,
         unread=unread,
         sentence=_sentence(grown, subject, downstream, crown=_crown(champion, own, reached)),
@@ -171,13 +171,13 @@ def _generation(grown: Grown, subject: str) -> tuple[int | None, dict[int, list[
     try:
         return grown.find(subject).number, {}
     except RecipeError:
-        fingerprints = [entry.generation for entry in grown.entries if is_hash(entry.generation.fingerprint, subject)]
+        fingerprints = [entry.generation for entry in grown.outlines if is_hash(entry.generation.fingerprint, subject)]
         return (fingerprints[0].number, {}) if fingerprints else None
 
 
 def _verifier(grown: Grown, subject: str) -> tuple[None, dict[int, list[str]]] | None:
     touched: dict[int, list[str]] = {}
-    for entry in grown.entries:
+    for entry in grown.outlines:
         node = entry.generation
         for name, version in node.verifiers.items():
             prefix = next((prefix for prefix in _PREFIXES if name.startswith(prefix)), "")
@@ -201,7 +201,7 @@ def _dataset(grown: Grown, subject: str) -> tuple[int | None, dict[int, list[str
 
 def _model(grown: Grown, subject: str) -> tuple[None, dict[int, list[str]]] | None:
     touched: dict[int, list[str]] = {}
-    for entry in grown.entries:
+    for entry in grown.outlines:
         for edge in entry.generation.edges:
             if edge.generation is None and (edge.external == subject or is_hash(edge.fingerprint, subject)):
                 way = f"{EDGES.get(edge.role, edge.role)} {queries.source(edge)}"
@@ -212,12 +212,12 @@ def _model(grown: Grown, subject: str) -> tuple[None, dict[int, list[str]]] | No
 def _known(grown: Grown) -> str:
     """Return in words what can be asked about."""
     last = grown.entries[-1].generation.name
-    verifiers = sorted({name for entry in grown.entries for name in entry.generation.verifiers})
-    panels = sorted({name for entry in grown.entries for name in entry.generation.report.panel})
+    verifiers = sorted({name for entry in grown.outlines for name in entry.generation.verifiers})
+    panels = sorted({name for entry in grown.outlines for name in entry.generation.report.panel})
     models = sorted(
         {
             edge.external
-            for entry in grown.entries
+            for entry in grown.outlines
             for edge in entry.generation.edges
             if edge.generation is None and edge.external
         }

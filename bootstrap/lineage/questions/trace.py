@@ -156,7 +156,7 @@ def _trained(grown: Grown, sample: str) -> tuple[list[Trained], tuple[str, ...]]
     waiting = [(grown, sample)]
     while waiting:
         lineage, source = waiting.pop(0)
-        for use in uses(lineage.store, [source], entries=lineage.entries):
+        for use in uses(lineage.store, lineage.entries, source):
             node = lineage.entries[use.generation].generation
             found.append(
                 Trained(
@@ -213,7 +213,7 @@ def _inherited(grown: Grown, sample: str) -> Trace | None:
 
 def _reference(grown: Grown, prompt: str) -> Trace:
     """Return the trace of a prompt whose reference was shown. Raises RecipeError where none was."""
-    shown = uses(grown.store, [prompt], entries=grown.entries)
+    shown = uses(grown.store, grown.entries, prompt)
     if not shown:
         raise _unknown(grown, prompt)
     first = grown.entries[shown[0].generation]

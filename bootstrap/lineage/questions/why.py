@@ -99,7 +99,7 @@ def why(grown: Grown, name: str = "champion") -> Why:
     Raises RecipeError for an unknown generation.
     """
     node = grown.find(name)
-    generations = [entry.generation for entry in grown.entries]
+    generations = [entry.generation for entry in grown.outlines]
     chain = _chain(generations, node)
     on_chain = {one.number for one in chain}
     is_champion = generations[-1].champion == node.number
