@@ -6,17 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from support.lineage_factory import NASTY
-from support.questioned import rewritten, used
+from support.lineage_factory import NASTY, RECIPE, SETTINGS
+from support.questioned import Answered, rewritten, used
 from support.rich_lineage import build_rich
 from support.rollouts import rollout, verdict
 
 from bootstrap import Lineage
+from bootstrap.canonical import sha256
 from bootstrap.cli.main import main
+from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError, StoreCorrupt, StoreError
 from bootstrap.lineage.questions.rows import Rows, to_dict
 from bootstrap.lineage.questions.why import Rival
 from bootstrap.records import Rollout, Status, Verdict
+from bootstrap.stages.heldout_texts import heldout_texts
 from bootstrap.store.tables import to_parquet
 
 
@@ -98,6 +101,27 @@ def test_a_lost_artifact_is_named(tmp_path: Path) -> None:
     shutil.rmtree(folder)
     with pytest.raises(StoreCorrupt, match=folder.name):
         lineage.samples("gen-1", origin="training")
+
+
+def test_texts_of_held_out_prompts_are_made_again_from_the_recipe(tmp_path: Path) -> None:
+    known = [prompt for prompt, text in heldout_texts(SETTINGS, [5]).items() if len(text) == len("12345+12345=")]
+    assert len(known) > 100
+
+    def outcomes(number: int) -> dict[str, bytes]:
+        rows = [Answered(prompt_id=known[0], level=5, correct=number == 2, text="x", task="")]
+        return {"outcomes.parquet": to_parquet(rows, Answered)}
+
+    lineage = rewritten(tmp_path, evaluation=outcomes)
+    [without] = lineage.diff("gen-1", "gen-2", prompts=False).answers
+    [found] = lineage.diff("gen-1", "gen-2").answers
+    assert without.prompt == "" and found.prompt == heldout_texts(SETTINGS, [5])[known[0]]
+    assert sha256(f"addition\n{found.prompt}".encode())[:16] == found.prompt_id == known[0]
+
+
+def test_a_task_whose_file_is_gone_gives_no_texts(tmp_path: Path) -> None:
+    task = {"type": "file", "path": str(tmp_path / "gone.jsonl"), "max_prompt_length": 32}
+    recipe = Recipe.model_validate({**RECIPE, "task": task, "tracking": {}})
+    assert heldout_texts(recipe, [1]) == {}
 
 
 # --- the command line ------------------------------------------------------------------------------------------------
