@@ -33,7 +33,9 @@ def why(
     lineage: options.Lineage = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show the chain of gate decisions that made a generation champion, or the one that kept it from it.
+    """Say why a generation is champion, or why it is not.
+
+    The chain of gate decisions goes from generation 0 to it, each with its tests and with those that failed them.
 
     \b
     Examples:
@@ -55,7 +57,9 @@ def diff(
     lineage: options.Lineage = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show what differs between two generations: settings, data, verifiers, metrics, answers to the same prompts.
+    """Show what differs between two generations.
+
+    Settings, data, verifiers, metrics, and answers to the same held-out prompts.
 
     \b
     Examples:
@@ -83,9 +87,9 @@ def samples(
     lineage: options.Lineage = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show answers of one generation: its best, its worst, or those that were dropped and why.
+    """Show a generation's best, worst or dropped answers.
 
-    An empty REASON takes every reason.
+    Best and worst are by reward. An empty REASON takes every reason.
 
     \b
     Examples:
@@ -121,7 +125,9 @@ def trace(
     lineage: options.Lineage = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show which model made a sample, by which seed and verdict, and every generation trained on it.
+    """Show where a sample comes from and went.
+
+    The model, prompt, seed and verdict that made it, and every generation trained on it, in this lineage and in forks.
 
     \b
     Examples:
@@ -149,7 +155,9 @@ def taint(
     lineage: options.Lineage = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show everything downstream of a generation, a verifier, a data set or an outside model.
+    """Show everything downstream of something bad.
+
+    That is a generation, a verifier, a data set or a model from outside; every edge is followed, and forks.
 
     \b
     Examples:
@@ -170,7 +178,9 @@ def contamination(
     lineage: options.Lineage = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show which held-out prompts a generation, or one whose weights it has, was trained on.
+    """Show held-out prompts that were trained on.
+
+    By the generation, or by one whose weights it has, a fork's origin included.
 
     \b
     Examples:
@@ -189,7 +199,9 @@ def compare(
     store: options.Store = options.DEFAULT_STORE,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show lineages side by side: settings that differ, outcomes, cost, accuracy and answers of their champions.
+    """Show lineages side by side.
+
+    Settings that differ, outcomes, cost, accuracy and answers of their champions.
 
     \b
     Examples:
@@ -219,10 +231,10 @@ def reproduce(
     lineage: options.Lineage = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Make a generation again from its record, in a scratch store, and compare the fingerprints.
+    """Make a generation again and compare the two.
 
-    It starts from the recorded weights of its parents, with the recorded recipe, seed and number of workers. The store
-    asked about is only read. Exit code 8 when something differs.
+    In a scratch store, from the recorded weights of its parents, with the recorded recipe, seed and number of workers.
+    The store asked about is only read. Exit code 8 when something differs.
 
     \b
     Examples:
