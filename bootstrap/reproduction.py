@@ -18,7 +18,7 @@ from typing import Any
 
 from bootstrap.canonical import canonical_json
 from bootstrap.config.recipe import Recipe
-from bootstrap.errors import RecipeError
+from bootstrap.errors import RecipeError, StoreCorrupt
 from bootstrap.ledger_records import ArtifactRef, Generation
 from bootstrap.lineage.questions.difference import changes
 from bootstrap.lineage.questions.grown import Grown
@@ -26,10 +26,10 @@ from bootstrap.lineage.questions.rows import Rows
 from bootstrap.loop import run
 from bootstrap.pool import Pool
 from bootstrap.records import Observer
-from bootstrap.schema import SCHEMA_VERSION
+from bootstrap.schema import SCHEMA_VERSION, hashed_kind
 from bootstrap.stages.limits import FILE_NAME as LIMITS
 from bootstrap.store import durable
-from bootstrap.store.artifacts import Artifact
+from bootstrap.store.artifacts import Artifact, folder_name, stage_id
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import HEADER_NAME, LineageStore
 
@@ -126,8 +126,10 @@ class ScratchStore(LineageStore):
         found = super().find(kind, inputs)
         if found is not None:
             return found
-        there = self._below.find(kind, inputs)
-        if there is None or there.path.relative_to(self._below.root).as_posix() not in self._known:
+        identity = stage_id(kind, inputs)
+        names = (f"{self.artifacts_folder.name}/{folder_name(one, identity)}" for one in (kind, hashed_kind(kind)))
+        # What is to be made anew is not even opened below: it may be damaged.
+        if self._known.isdisjoint(names) or (there := self._below.find(kind, inputs)) is None:
             return None
         copy(there, self.artifacts_folder / there.path.name)
         return super().find(kind, inputs)
@@ -195,7 +197,7 @@ def _compared(grown: Grown, node: Generation, again: Entry, store: LineageStore,
     checks = [_check("weights", node.fingerprint, again.generation.fingerprint)]
     for role, ref in node.artifacts.items():
         if role not in ("weights", "base"):
-            checks += _tables(role, grown.store.artifact(ref), again.generation.artifacts.get(role), store)
+            checks += _artifact(grown, role, ref, again.generation.artifacts.get(role), store)
     for field in RECORDED:
         checks.append(_field(field, node, again.generation))
     # A record under the names of an earlier schema has another hash, and every record after it a link to that.
@@ -215,9 +217,16 @@ def _compared(grown: Grown, node: Generation, again: Entry, store: LineageStore,
     )
 
 
-def _tables(role: str, recorded: Artifact, ref: ArtifactRef | None, store: LineageStore) -> Iterator[Check]:
-    """Yield a check of each table of an artifact by its bytes."""
-    files = store.artifact(ref).files if ref is not None else {}
+def _artifact(
+    grown: Grown, role: str, ref: ArtifactRef, again: ArtifactRef | None, store: LineageStore
+) -> Iterator[Check]:
+    """Yield a check of each table of an artifact by its bytes; of one that is damaged, by its manifest's digest."""
+    try:
+        recorded = grown.store.artifact(ref)
+    except StoreCorrupt:
+        yield _check(f"{role} manifest", ref.digest, "none" if again is None else again.digest)
+        return
+    files = store.artifact(again).files if again is not None else {}
     for name, (digest, _) in sorted(recorded.files.items()):
         if name.endswith(".parquet") and name not in RENAMED_TABLES:
             yield _check(f"{role} {name.removesuffix('.parquet')}", digest, files.get(name, ("none", 0))[0])

@@ -92,6 +92,15 @@ def test_a_fork_s_generation_0_is_made_again_from_its_origin(
     shutil.rmtree(store / "forked")
 
 
+def test_a_generation_whose_artifacts_are_lost_is_made_again_all_the_same(lineage: Lineage, tmp_path: Path) -> None:
+    shutil.copytree(lineage.path, tmp_path / "tiny")
+    damaged = Lineage(tmp_path, "tiny")
+    for ref in damaged.generation("last").artifacts.values():
+        shutil.rmtree(damaged.path / ref.path)
+    found = damaged.reproduce("last")
+    assert found.is_same and {"step-0 manifest", "evaluation manifest"} <= {check.name for check in found.checks}
+
+
 @pytest.fixture
 def altered(lineage: Lineage, tmp_path: Path) -> Lineage:
     """Return a lineage whose last record claims other weights and another decision, with sound hashes."""

@@ -359,8 +359,13 @@ def test_taint_of_a_verifier_by_name_and_by_version(rich: Lineage) -> None:
 
 
 def test_taint_of_data_sets(rich: Lineage, tmp_path: Path) -> None:
-    assert rich.taint("replay-gen-5").downstream == rich.taint("gen-5").downstream
-    assert rich.taint("rollouts-gen-5-step-0").downstream == rich.taint("gen-5").downstream
+    for name in ("replay-gen-5", "rollouts-gen-5-step-0", "training-gen-5-step-0"):
+        assert [(row.generation, row.distance, row.via) for row in rich.taint(name).downstream][:2] == [
+            ("gen-5", 1, ("drew it, and was trained on it",)),
+            ("gen-6", 2, ("is merged from gen-5",)),
+        ]
+    with pytest.raises(RecipeError, match="knows no subject 'replay-gen-9'"):
+        rich.taint("replay-gen-9")
     suite = rich.generation("gen-8").report.suite
     assert [(row.generation, row.via) for row in rich.taint(f"suite-{suite[:12]}").downstream] == [
         ("gen-7", ("was evaluated on it",)),

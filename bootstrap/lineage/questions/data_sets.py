@@ -7,7 +7,7 @@
 | a hash, or its first 8 digits or more | the content of a file; the answers behind a data edge; the held-out suite |
 | `suite-0123456789ab` | the held-out suite, as MLflow names it |
 
-Left out: data sets of one step, which are their generation's (`taint.py`).
+Left out: data sets of one step, as `replay-gen-3`, which their generation drew (`taint.py`).
 """
 
 import json

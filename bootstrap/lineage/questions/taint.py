@@ -186,10 +186,10 @@ def _verifier(grown: Grown, subject: str) -> tuple[None, dict[int, list[str]]] |
     return (None, touched) if touched else None
 
 
-def _dataset(grown: Grown, subject: str) -> tuple[int | None, dict[int, list[str]]] | None:
+def _dataset(grown: Grown, subject: str) -> tuple[None, dict[int, list[str]]] | None:
     if (named := _OF_STEP.fullmatch(subject)) is not None:
         number = int(named[1] or named[2])
-        return (number, {}) if number < len(grown.entries) else None
+        return (None, {number: ["drew it, and was trained on it"]}) if number < len(grown.entries) else None
     touched: dict[int, list[str]] = {}
     for entry in grown.entries:
         node = entry.generation
