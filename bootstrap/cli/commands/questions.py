@@ -250,7 +250,8 @@ def reproduce(
     _json(answer) if as_json else print_reproduction(answer)
     if not answer.is_same:
         raise NotReproduced(
-            f"{answer.sentence}; another machine or version of a package can be why: compare the surroundings"
+            f"{answer.sentence}; another machine, or version of a package or of this program, can be why: compare the "
+            "verifiers and the surroundings"
         )
 
 
