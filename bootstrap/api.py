@@ -196,7 +196,7 @@ class Lineage:
         that are not agreed to; StoreError, StoreCorrupt, VerifierError, WorkerError.
         """
         from bootstrap.cli.remembered import recall_recipe
-        from bootstrap.reproduction import check_scratch, reproduce
+        from bootstrap.reproduction import as_recorded, check_scratch, reproduce
 
         node = self.generation(generation)
         if not run_plugins and (named := sorted(set(plugins_of(self._grown.header.identity)))):
@@ -204,7 +204,7 @@ class Lineage:
                 f"the recipe of lineage {self.name} names code of its author's own ({', '.join(named)}), which would "
                 "run with all your rights; look at it, then agree with --run-plugins"
             )
-        recipe = recall_recipe(self._grown.store)
+        recipe = as_recorded(recall_recipe(self._grown.store), node)
         with _folder(into) as scratch:
             check_scratch(self._grown, scratch)
             with (make_pool or _local)(recipe, node.num_workers, scratch) as pool:

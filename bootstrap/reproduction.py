@@ -60,7 +60,7 @@ class Reproduction:
     checks: Rows[Check]
     """Weights, tables and held-out answers by their hashes, and the fields of the ledger record."""
     surroundings: Rows[Check]
-    """What may explain a difference: versions of packages, precision, source code, host."""
+    """What may explain a difference: host, versions of packages and of the program, precision, limits of memory."""
     workers: int
     seconds: float
     """Measured by the stages of the generation made again."""
@@ -69,21 +69,23 @@ class Reproduction:
     sentence: str
 
 
+def as_recorded(recipe: Recipe, node: Generation) -> Recipe:
+    """Return a lineage's recipe with the settings of workers that decide the order of sums as a generation had them."""
+    return recipe.model_copy(update={"resources": recipe.resources.model_copy(update={"batch_rows": node.batch_rows})})
+
+
 def reproduce(
     grown: Grown, name: str, *, recipe: Recipe, pool: Pool, scratch: Path, is_kept: bool, observe: Observer
 ) -> Reproduction:
     """Make a generation again in the folder `scratch`, which becomes a store, and compare it with its record.
 
-    `recipe`: the lineage's. `pool`: as many workers as the record says. `is_kept`: whether the folder stays. Raises
-    RecipeError for an unknown generation, a scratch folder within the lineage's store, and what the recipe names and
-    this machine lacks; StoreError; StoreCorrupt.
+    `recipe`: the lineage's, `as_recorded`. `pool`: as many workers as the record says. `is_kept`: whether the folder
+    stays. Raises RecipeError for an unknown generation, a scratch folder within the lineage's store, and what the
+    recipe names and this machine lacks; StoreError; StoreCorrupt.
     """
     node = grown.find(name)
     assert pool.size == node.num_workers, f"the record says {node.num_workers} workers, the pool has {pool.size}"
     check_scratch(grown, scratch)
-    recipe = recipe.model_copy(
-        update={"resources": recipe.resources.model_copy(update={"batch_rows": node.batch_rows})}
-    )
     store = _prepared(grown, node, scratch)
     entries = run(
         recipe,
