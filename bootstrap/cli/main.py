@@ -21,6 +21,7 @@ from bootstrap.cli.commands.lineage import lineage
 from bootstrap.cli.commands.options import Command
 from bootstrap.cli.commands.plan import plan
 from bootstrap.cli.commands.preferences import pairs, reward_model
+from bootstrap.cli.commands.questions import compare, contamination, diff, reproduce, samples, taint, trace, why
 from bootstrap.cli.commands.recipes import recipes
 from bootstrap.cli.commands.report import report
 from bootstrap.cli.commands.rescore import rescore
@@ -48,6 +49,7 @@ Exit codes:
   5    a worker or the cluster failed
   6    MLflow cannot be reached
   7    a guard of the recipe ended the run; committed generations are kept
+  8    a generation made again differs from its record
   130  stopped by Ctrl-C; the same command continues from there
 """
 
@@ -85,9 +87,10 @@ def options(
 
 
 # `--help` lists them in this order, then the groups.
-for function in (run, fork, submit, jobs, attach, stop, watch, recipes, plan, lineage, show, chat, report, export):
-    app.command(cls=Command)(function)
-for function in (serve, pairs):
+GROWING = (run, fork, submit, jobs, attach, watch, stop, recipes, plan)
+ASKING = (lineage, show, why, diff, samples, trace, taint, contamination, compare, reproduce, report)
+USING = (chat, export, serve, pairs)
+for function in (*GROWING, *ASKING, *USING):
     app.command(cls=Command)(function)
 app.command("reward-model", cls=Command)(reward_model)
 app.command("import", cls=Command)(import_model)
