@@ -10,8 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from bootstrap.cli import long_tables
 from bootstrap.cli.command import command
 from bootstrap.lineage import queries, text
+from bootstrap.store import index
 from bootstrap.store.finals import final_of
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.verify import VerifyReport
@@ -19,6 +21,8 @@ from bootstrap.store.verify import VerifyReport
 WHOLE_TABLE_WIDTH = 150
 """Columns that the outcome table needs for one line per generation, reasons included."""
 NARROW_WITHOUT = {"stage", "from", "target", "gain", "reason", "tokens"}
+LONG = 100
+"""Rows from which on a table is laid out in a plainer and quicker way."""
 PLAIN_WIDTH = 200
 """Columns where the output is no terminal, so that no table folds."""
 
@@ -50,13 +54,13 @@ def print_lineages(stores: Sequence[LineageStore], *, as_json: bool) -> None:
         for store in stores:
             print_lineage(store)
         return
-    read = [(store, store.ledger.read()) for store in stores]
+    read = [(store, index.read(store)) for store in stores]
     print_json({store.root.name: queries.generations(entries, final_of(store, entries)) for store, entries in read})
 
 
 def print_lineage(store: LineageStore, *, with_final: bool = True) -> None:
     """Print a lineage's outcome table, one row per generation; then the champion and the result on the final set."""
-    name, entries = store.root.name, store.ledger.read()
+    name, entries = store.root.name, index.read(store)
     if not entries:
         say(f"lineage {name}: no generation is committed yet")
         return
@@ -120,6 +124,9 @@ def print_verifications(reports: Mapping[str, VerifyReport], *, as_json: bool) -
 def print_rows(title: str, rows: Sequence[Mapping[str, str]]) -> None:
     """Print a table with a title, without columns that are empty in every row; nothing where there are no rows."""
     if not rows:
+        return
+    if len(rows) > LONG:
+        long_tables.print_rows(console(), title, rows)
         return
     names = [name for name in rows[0] if any(row[name] for row in rows)]
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")

@@ -7,6 +7,7 @@ from bootstrap.cli.render import print_rows, say
 from bootstrap.errors import StoreCorrupt
 from bootstrap.levels import level_range
 from bootstrap.lineage import queries, text
+from bootstrap.store import index
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.pretrained import pretrained_of
 
@@ -16,7 +17,7 @@ def facts(store: LineageStore, generation: str) -> dict[str, Any]:
 
     Raises RecipeError for an unknown generation, StoreError, StoreCorrupt.
     """
-    entries = store.ledger.read()
+    entries = index.read(store)
     weights = queries.find(entries, generation).generation.artifacts["weights"]
     try:
         pretrained = pretrained_of(store.artifact(weights))
