@@ -21,7 +21,9 @@ def print_rows(console: Console, title: str, rows: Sequence[Mapping[str, str]]) 
     """Print a table with a title, without columns that are empty in every row."""
     names = [name for name in rows[0] if any(row[name] for row in rows)]
     cells = [[strip_control_codes(row[name]).replace("\t", " ") for name in names] for row in rows]
-    widths = [max(map(cell_len, column)) for column in zip(names, *cells, strict=True)]
+    widths = [
+        max(max(map(cell_len, cell.split("\n"))) for cell in column) for column in zip(names, *cells, strict=True)
+    ]
     excess = sum(widths) + len(_GAP) * len(widths) - console.width
     folded = widths.index(max(widths))
     if excess > 0:
@@ -45,20 +47,22 @@ def _lines(row: Sequence[str], widths: Sequence[int]) -> list[str]:
 
 
 def _folded(cell: str, width: int) -> list[str]:
-    """Return a cell as lines that are at most `width` columns wide, cut between words where that is possible."""
+    """Return a cell's lines, each at most `width` columns wide, cut between words where that is possible."""
     if cell_len(cell) <= width and "\n" not in cell:
         return [cell]
-    lines = [""]
-    for word in cell.split():
-        while cell_len(word) > width:
-            head = _head(word, width)
-            lines.append(head)
-            word = word[len(head) :]
-        joined = f"{lines[-1]} {word}".strip()
-        if cell_len(joined) <= width:
-            lines[-1] = joined
-        else:
-            lines.append(word)
+    lines = list[str]()
+    for paragraph in cell.split("\n"):
+        lines.append("")
+        for word in paragraph.split():
+            while cell_len(word) > width:
+                head = _head(word, width)
+                lines.append(head)
+                word = word[len(head) :]
+            joined = f"{lines[-1]} {word}".strip()
+            if cell_len(joined) <= width:
+                lines[-1] = joined
+            else:
+                lines.append(word)
     return [line for line in lines if line] or [""]
 
 

@@ -3,7 +3,7 @@
     ~/.cache/bootstrap/index/<SHA-256 of the first record's file>-<version>.db        or under $XDG_CACHE_HOME
 
     records    SHA-256 of a record's file -> that it was proven sound, and its outline (`store/ledger.py`)
-    steps      digest of a step's artifact -> that its table of uses has been read
+    steps      digest of a step's artifact -> the generations of whose samples its table of uses speaks
     uses       generation of a sample, step -> the step's uses of that generation's samples, packed
 
 Everything is found by the hash of what it was read from, so nothing in it can be out of date: a moved or copied lineage
@@ -21,6 +21,7 @@ Left out: what is put in (`index.py`, `uses.py`).
 import os
 import sqlite3
 import stat
+from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -41,10 +42,10 @@ CREATE TABLE records (
     file BLOB PRIMARY KEY, number INTEGER NOT NULL, hash TEXT NOT NULL, previous TEXT NOT NULL, outline BLOB NOT NULL,
     seal BLOB NOT NULL
 );
-CREATE TABLE steps (id INTEGER PRIMARY KEY, digest TEXT NOT NULL UNIQUE);
+CREATE TABLE steps (id INTEGER PRIMARY KEY, digest TEXT NOT NULL UNIQUE, givers BLOB NOT NULL, seal BLOB NOT NULL);
 CREATE TABLE uses (
-    source INTEGER NOT NULL, step INTEGER NOT NULL, packed BLOB NOT NULL, seal BLOB NOT NULL,
-    PRIMARY KEY (source, step)
+    giver INTEGER NOT NULL, step INTEGER NOT NULL, packed BLOB NOT NULL, seal BLOB NOT NULL,
+    PRIMARY KEY (giver, step)
 ) WITHOUT ROWID;
 """
 _UNUSABLE = frozenset(
@@ -123,12 +124,14 @@ class IndexFile:
         if values:
             self._do(add, otherwise=None)
 
-    def steps(self) -> frozenset[str]:
-        """Return the digests of the steps whose uses are known."""
-        return self._do(
-            lambda connection: frozenset(digest for (digest,) in connection.execute("SELECT digest FROM steps")),
-            otherwise=frozenset(),
-        )
+    def steps(self) -> dict[str, frozenset[int]]:
+        """Return digest of a step whose uses are known -> the generations of the samples that it used."""
+
+        def find(connection: sqlite3.Connection) -> dict[str, frozenset[int]]:
+            rows = connection.execute("SELECT digest, givers, seal FROM steps")
+            return {digest: _unpacked(givers, seal, digest) for digest, givers, seal in rows}
+
+        return self._do(find, otherwise={})
 
     def add_steps(self, steps: Sequence[tuple[str, Mapping[int, bytes]]]) -> None:
         """Keep the uses of some steps, all or none: (digest, generation of the samples -> packed uses)."""
@@ -138,34 +141,30 @@ class IndexFile:
             for digest, uses in steps:
                 if connection.execute("SELECT 1 FROM steps WHERE digest = ?", (digest,)).fetchone():
                     continue  # Another process was quicker.
-                step = connection.execute("INSERT INTO steps (digest) VALUES (?)", (digest,)).lastrowid
+                givers = array("Q", sorted(uses)).tobytes()
+                step = connection.execute(
+                    "INSERT INTO steps (digest, givers, seal) VALUES (?, ?, ?)", (digest, givers, _seal(digest, givers))
+                ).lastrowid
                 connection.executemany(
                     "INSERT INTO uses VALUES (?, ?, ?, ?)",
-                    [(source, step, packed, _seal(digest, source, packed)) for source, packed in uses.items()],
+                    [(giver, step, packed, _seal(digest, giver, packed)) for giver, packed in uses.items()],
                 )
             connection.execute("COMMIT")
 
         if steps:
             self._do(add, otherwise=None)
 
-    def uses(self, source: int) -> dict[str, bytes] | None:
-        """Return digest of a step -> its packed uses of samples of generation `source`; None if the file was damaged.
-
-        Then the index is empty, and what `steps` returned before no longer holds.
-        """
+    def uses(self, giver: int) -> dict[str, bytes]:
+        """Return digest of a step -> its packed uses of samples of generation `giver`."""
 
         def find(connection: sqlite3.Connection) -> dict[str, bytes]:
             rows = connection.execute(
-                "SELECT digest, packed, seal FROM uses JOIN steps ON steps.id = uses.step WHERE source = ?", (source,)
+                "SELECT digest, packed, uses.seal FROM uses JOIN steps ON steps.id = uses.step WHERE giver = ?",
+                (giver,),
             )
-            found = dict[str, bytes]()
-            for digest, packed, seal in rows:
-                if seal != _seal(digest, source, packed):
-                    raise sqlite3.DatabaseError("a row's seal is broken")
-                found[digest] = packed
-            return found
+            return {digest: packed for digest, packed, seal in rows if seal == _seal(digest, giver, packed)}
 
-        return self._do(find, otherwise=None)
+        return self._do(find, otherwise={})
 
     def _do(self, work: Callable[[sqlite3.Connection], T], *, otherwise: T) -> T:
         """Return what `work` does; `otherwise`, with an empty index from then on, where the file cannot be used."""
@@ -251,6 +250,13 @@ def _seal(*parts: bytes | str | int) -> bytes:
         data = part if isinstance(part, bytes) else str(part).encode()
         found.update(len(data).to_bytes(8, "little") + data)
     return found.digest()
+
+
+def _unpacked(givers: bytes, seal: bytes, digest: str) -> frozenset[int]:
+    """Return a step's givers. Raises DatabaseError if the row is damaged: the index has to be made anew."""
+    if seal != _seal(digest, givers):
+        raise sqlite3.DatabaseError("the seal of a step is broken")
+    return frozenset(array("Q", givers))
 
 
 def _own_folder() -> Path | None:

@@ -53,12 +53,11 @@ class SampleUse:
     """Number of updates."""
 
 
-def remember(store: LineageStore, entries: Entries, *, told: Told | None = None) -> frozenset[str]:
-    """Read the uses of all steps that the index lacks, and return the digests of the steps that it then holds."""
-    if not entries.key:
-        return frozenset()
-    with IndexFile.of(entries.key) as index:
-        return _remember(store, entries, index, told=told)
+def remember(store: LineageStore, entries: Entries, *, told: Told | None = None) -> None:
+    """Read the uses of all steps that the index lacks."""
+    if entries:
+        with IndexFile.of(entries.key) as index:
+            _remember(store, entries, index, told=told)
 
 
 def uses(store: LineageStore, entries: Entries, sample: str, *, told: Told | None = None) -> list[SampleUse]:
@@ -67,30 +66,29 @@ def uses(store: LineageStore, entries: Entries, sample: str, *, told: Told | Non
     `sample`: its id in this lineage. Raises StoreCorrupt for text that is no id of a rollout, or for a broken table
     that may hold it.
     """
-    source = RolloutId.parse(sample).contributor
-    if source >= len(entries):
+    giver = RolloutId.parse(sample).contributor
+    if giver >= len(entries):
         return []
     with IndexFile.of(entries.key) as index:
-        held, packed = _remember(store, entries, index, told=told), index.uses(source)
-        if packed is None:
-            held, packed = _remember(store, entries, index, told=told), index.uses(source)
-    if packed is None:
-        held, packed = frozenset[str](), {}
+        held, packed = _remember(store, entries, index, told=told), index.uses(giver)
     wanted, found = _hash(sample), list[SampleUse]()
-    for entry in entries.outlines[source:]:
+    for entry in entries.outlines[giver:]:
         node = entry.generation
+        is_own = node.number == giver
         for role, ref in node.steps.items():
-            if node.number != source and ref.digest in held:
-                rows = _unpacked(packed.get(ref.digest, b""), wanted)
-            elif node.number == source or _may_hold(entries[node.number].generation, source):
-                rows = _in_table(store, ref, sample)
-            else:
+            known = None if is_own else held.get(ref.digest)
+            if not (is_own or giver in (_givers(entries[node.number].generation) if known is None else known)):
                 continue
+            has_row = known is not None and ref.digest in packed
+            rows = _unpacked(packed[ref.digest], wanted) if has_row else _in_table(store, ref, sample)
             found += [SampleUse(generation=node.number, step=role.index, stream=s, count=n) for s, n in rows]
     return found
 
 
-def _remember(store: LineageStore, entries: Entries, index: IndexFile, *, told: Told | None) -> frozenset[str]:
+def _remember(
+    store: LineageStore, entries: Entries, index: IndexFile, *, told: Told | None
+) -> Mapping[str, frozenset[int]]:
+    """Do so, and return digest of a step that the index holds -> the generations whose samples it used."""
     held = index.steps()
     lacking = {
         ref.digest: (entry.generation.number, ref)
@@ -114,8 +112,9 @@ def _remember(store: LineageStore, entries: Entries, index: IndexFile, *, told: 
     return index.steps() if lacking else held
 
 
-def _may_hold(node: Generation, source: int) -> bool:
-    return any(edge.role == "data" and edge.generation == source for edge in node.edges)
+def _givers(node: Generation) -> set[int | None]:
+    """Return the generations of whose samples a generation was trained on, by its record."""
+    return {edge.generation for edge in node.edges if edge.role == "data"}
 
 
 def _table(store: LineageStore, ref: ArtifactRef) -> pa.Table:
