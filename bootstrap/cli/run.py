@@ -36,6 +36,7 @@ from bootstrap.provenance import git_commit, source_digest
 from bootstrap.scoring.verifier import Tools
 from bootstrap.stages.fitting import text_models
 from bootstrap.stages.limits import memory_of
+from bootstrap.store import index, uses
 from bootstrap.store.finals import final_of
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
@@ -226,13 +227,17 @@ def run_recipe(
             watch = Watch(display, generations=len(committed_before), unpublished=outbox.length)
 
             def publish() -> None:
-                newest = folder.ledger.read()[-1].generation
+                head = folder.ledger.head()
+                assert head is not None, "a generation has just been committed"
+                newest = head.generation
                 watch.committed(newest)
                 reason = newest.decision.reason.removeprefix("rejected: ")
                 display.say(f"{newest.name} {newest.outcome}: {reason}")
                 for finding in newest.diagnostics.findings:
                     display.say(f"guard of {newest.name}: {finding}")
                 publisher()
+                # Questions asked later find this done.
+                uses.remember(folder, index.read(folder))
 
             with ExitStack() as work:
                 if plan.planned or _lacks_final(recipe, folder, committed_before):

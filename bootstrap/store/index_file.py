@@ -3,8 +3,8 @@
     ~/.cache/bootstrap/index/<SHA-256 of the first record's file>-<version>.db        or under $XDG_CACHE_HOME
 
     records    SHA-256 of a record's file -> that it was proven sound, and its outline (`store/ledger.py`)
-    steps      digest of a step's artifact -> the generations of whose samples its table of uses speaks
-    uses       generation of a sample, step -> the step's uses of that generation's samples, packed
+    steps      digest of a step's artifact -> the givers of what it was trained on (`uses.py`)
+    uses       giver, step -> the step's uses of what that one gave, packed
 
 Everything is found by the hash of what it was read from, so nothing in it can be out of date: a moved or copied lineage
 finds it again, and a changed file is a file that is not known. It never lies in a store, which somebody else may have
@@ -125,7 +125,7 @@ class IndexFile:
             self._do(add, otherwise=None)
 
     def steps(self) -> dict[str, frozenset[int]]:
-        """Return digest of a step whose uses are known -> the generations of the samples that it used."""
+        """Return digest of a step whose uses are known -> the givers of what it was trained on."""
 
         def find(connection: sqlite3.Connection) -> dict[str, frozenset[int]]:
             rows = connection.execute("SELECT digest, givers, seal FROM steps")
@@ -134,7 +134,7 @@ class IndexFile:
         return self._do(find, otherwise={})
 
     def add_steps(self, steps: Sequence[tuple[str, Mapping[int, bytes]]]) -> None:
-        """Keep the uses of some steps, all or none: (digest, generation of the samples -> packed uses)."""
+        """Keep the uses of some steps, all or none: (digest, giver -> packed uses)."""
 
         def add(connection: sqlite3.Connection) -> None:
             connection.execute("BEGIN IMMEDIATE")
@@ -155,7 +155,7 @@ class IndexFile:
             self._do(add, otherwise=None)
 
     def uses(self, giver: int) -> dict[str, bytes]:
-        """Return digest of a step -> its packed uses of samples of generation `giver`."""
+        """Return digest of a step -> its packed uses of what `giver` gave."""
 
         def find(connection: sqlite3.Connection) -> dict[str, bytes]:
             rows = connection.execute(

@@ -10,10 +10,11 @@ import pytest
 from bootstrap.bench.grown import Grown
 from bootstrap.bench.lineage import opened_files
 from bootstrap.errors import StoreCorrupt
-from bootstrap.stages.tables import Tables
+from bootstrap.stages.tables import Tables, UsageRow
 from bootstrap.store import index, uses
 from bootstrap.store.lineage_store import LineageStore
-from bootstrap.store.uses import SampleUse
+from bootstrap.store.tables import to_parquet
+from bootstrap.store.uses import SourceUse
 from bootstrap.store.verify import verify
 
 GENERATIONS = 12
@@ -33,24 +34,36 @@ def grown(tmp_path: Path, cache: Path) -> Grown:
     return found
 
 
-def everything(store: LineageStore) -> dict[str, list[SampleUse]]:
+def everything(store: LineageStore) -> dict[str, list[SourceUse]]:
     """Return the uses of each source, from all tables, in the ledger's order."""
-    found = dict[str, list[SampleUse]]()
+    found = dict[str, list[SourceUse]]()
     for entry in store.ledger.read():
         for role, ref in entry.generation.steps.items():
             for row in Tables.read(store.artifact(ref)).usage:
-                one = SampleUse(generation=entry.generation.number, step=role.index, stream=row.stream, count=row.count)
+                one = SourceUse(generation=entry.generation.number, step=role.index, stream=row.stream, count=row.count)
                 found.setdefault(row.source, []).append(one)
     return found
 
 
-def asked(store: LineageStore, samples: Iterator[str] | list[str]) -> dict[str, list[SampleUse]]:
+def asked(store: LineageStore, samples: Iterator[str] | list[str]) -> dict[str, list[SourceUse]]:
     entries = index.read(store)
     return {sample: uses.uses(store, entries, sample) for sample in samples}
 
 
 def usage_file(grown: Grown, number: int) -> Path:
     return grown.store.root / grown.store.ledger.read()[number].generation.artifacts["step-0"].path / uses.FILE
+
+
+def with_uses(grown: Grown, table: pa.Table, folder: Path) -> int:
+    """Commit a generation whose one step has this table of uses; return its number."""
+    pq.write_table(table, folder / "uses.parquet")
+    head = grown.store.ledger.read()[-1]
+    number = head.generation.number + 1
+    step = grown.store.put("step", {"of": number}, {uses.FILE: (folder / "uses.parquet").read_bytes()})
+    artifacts = {**head.generation.artifacts, "step-0": step.ref(grown.store.root)}
+    changes = {"number": number, "artifacts": artifacts}
+    grown.store.ledger.append(head.generation.model_copy(update=changes), head.annotations)
+    return number
 
 
 def test_a_lineage_that_is_made_for_a_benchmark_is_sound(grown: Grown):
@@ -122,29 +135,31 @@ def test_a_broken_table_disturbs_only_questions_that_it_may_answer(grown: Grown)
     ],
 )
 def test_a_strange_table_is_refused_and_not_half_read(grown: Grown, tmp_path: Path, table: dict[str, pa.Array]):
-    pq.write_table(pa.table(table), tmp_path / "strange.parquet")
-    strange = grown.store.put("step", {"strange": 1}, {uses.FILE: (tmp_path / "strange.parquet").read_bytes()})
-    node = grown.store.ledger.read()[-1].generation
-    artifacts = {**node.artifacts, "step-0": strange.ref(grown.store.root)}
-    number = node.number + 1
-    annotations = grown.store.ledger.read()[-1].annotations
-    grown.store.ledger.append(node.model_copy(update={"number": number, "artifacts": artifacts}), annotations)
+    number = with_uses(grown, pa.table(table), tmp_path)
     with pytest.raises(StoreCorrupt, match=uses.FILE):
         asked(grown.store, [f"g{number}.s0.u0.p0.k0"])
 
 
+def test_references_that_were_shown_are_found_too(grown: Grown, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    prompts = [f"{number:016x}" for number in range(600)]
+    rows = [UsageRow(source=prompt, stream="ce", count=number) for number, prompt in enumerate(prompts)]
+    table = pq.read_table(pa.BufferReader(to_parquet(rows, UsageRow)))
+    first, second = (with_uses(grown, part, tmp_path) for part in (table, table.slice(0, 300)))
+    expected = everything(grown.store)
+    for _ in range(2):
+        assert asked(grown.store, [*prompts[::50], "f" * 16]) == {
+            **{prompt: expected[prompt] for prompt in prompts[::50]},
+            "f" * 16: [],
+        }
+        monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
+    assert [use.generation for use in expected[prompts[7]]] == [first, second]
+
+
 def test_streams_of_other_programs_are_called_other(grown: Grown, tmp_path: Path):
     table = pa.table({"source": ["g1.s0.u0.p0.k0"], "stream": ["strange"], "count": [3]})
-    pq.write_table(table, tmp_path / "strange.parquet")
-    strange = grown.store.put("step", {"strange": 1}, {uses.FILE: (tmp_path / "strange.parquet").read_bytes()})
-    head = grown.store.ledger.read()[-1]
-    artifacts = {**head.generation.artifacts, "step-0": strange.ref(grown.store.root)}
-    number = head.generation.number + 1
-    grown.store.ledger.append(
-        head.generation.model_copy(update={"number": number, "artifacts": artifacts}), head.annotations
-    )
+    number = with_uses(grown, table, tmp_path)
     found = asked(grown.store, ["g1.s0.u0.p0.k0"])["g1.s0.u0.p0.k0"]
-    assert found[-1] == SampleUse(generation=number, step=0, stream="other", count=3)
+    assert found[-1] == SourceUse(generation=number, step=0, stream="other", count=3)
 
 
 def test_a_flipped_byte_anywhere_in_the_index_changes_no_answer(grown: Grown, cache: Path):
@@ -153,7 +168,7 @@ def test_a_flipped_byte_anywhere_in_the_index_changes_no_answer(grown: Grown, ca
     asked(grown.store, [sample])
     [path] = cache.iterdir()
     intact = path.read_bytes()
-    for position in range(0, len(intact), 509):
+    for position in range(0, len(intact), 2003):
         damaged = bytearray(intact)
         damaged[position] ^= 0x55
         path.write_bytes(damaged)
