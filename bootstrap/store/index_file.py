@@ -12,8 +12,8 @@ made: what a stranger put there would have to be distrusted. A folder that anoth
 Each row is sealed by a checksum.
 
 Several processes may read and write at once; SQLite's transactions keep a killed writer from leaving half a row. A file
-that is damaged is replaced by an empty one. Where the file cannot be used at all, the index
-lives in memory and ends with the process. So no trouble here is ever an error: at worst, everything is read again.
+that is damaged is replaced by an empty one. Where no file can be used, the index lives in memory and ends with the
+process. So no trouble here is ever an error: at worst, everything is read again.
 
 Left out: what is put in (`index.py`, `uses.py`).
 """

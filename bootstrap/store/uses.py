@@ -56,7 +56,7 @@ class SourceUse:
 
 
 def remember(store: LineageStore, entries: Entries, *, told: Told | None = None) -> None:
-    """Read the uses of all steps that the index lacks."""
+    """Read the uses of all steps that the index lacks, unless it ends with this process."""
     if entries:
         with IndexFile.of(entries.key) as index:
             _remember(store, entries, index, told=told)
@@ -95,7 +95,7 @@ def uses(store: LineageStore, entries: Entries, source: str, *, told: Told | Non
 def _remember(
     store: LineageStore, entries: Entries, index: IndexFile, *, told: Told | None
 ) -> Mapping[str, frozenset[int]]:
-    """Do so, and return digest of a step that the index holds -> the givers of what it used."""
+    """Read what the index lacks; return digest of a step that it then holds -> the givers of what the step used."""
     held = index.steps()
     if index.path is None:
         # Reading all tables for an index that ends with the process costs more than it saves.
