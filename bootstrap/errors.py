@@ -90,6 +90,12 @@ class GuardStop(BootstrapError, RuntimeError):
     exit_code = 7
 
 
+class NotReproduced(BootstrapError, RuntimeError):
+    """A generation made again differs from its ledger record."""
+
+    exit_code = 8
+
+
 def system_reason(error: BaseException) -> str:
     """Return the operating system's reason beneath a client's error, as `Connection refused`.
 

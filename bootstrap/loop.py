@@ -52,12 +52,13 @@ def run(
     observe: Observer,
     environment: Mapping[str, str],
     past_guards: bool = False,
+    until: int | None = None,
 ) -> list[Entry]:
     """Grow the lineage to the recipe's length, or to where a guard stops it, and return its ledger.
 
     Committed generations stay as they are. `publish` is called after each commit and must not raise. `environment` is
     recorded with each generation, beside the workers' precision and limits of memory. `past_guards` goes on where a
-    guard stopped the last run.
+    guard stopped the last run; `until` ends after this generation, without a final comparison.
     """
     task, entries = build_task(recipe.task), store.ledger.read()
     training = pool.configure(training_of(recipe, entries))
@@ -81,9 +82,9 @@ def run(
             observe=observe,
         )
         stopped = bool(entries) and entries[-1].generation.stops and not past_guards
-        numbers = range(len(entries), recipe.generations.count + 1) if not stopped else ()
-        bound = pool.benchmark(BENCHMARK_SECONDS) if numbers else {}
-        for number in numbers:
+        last = len(entries) - 1 if stopped else recipe.generations.count if until is None else until
+        bound = pool.benchmark(BENCHMARK_SECONDS) if last >= len(entries) else {}
+        for number in range(len(entries), last + 1):
             started, meter = datetime.now(UTC), context.meter()
             generation = grow(context.at(number), entries, number, lineage=lineage, meter=meter)
             found = {**environment, **recorded(pool.limits)}
@@ -92,7 +93,7 @@ def run(
             publish()
             if generation.stops:
                 break
-        if not entries[-1].generation.stops or past_guards:
+        if until is None and (not entries[-1].generation.stops or past_guards):
             compare_finally(context, entries)
     return entries
 

@@ -18,6 +18,7 @@ from bootstrap.cli.commands.lineage import lineage
 from bootstrap.cli.commands.options import Command
 from bootstrap.cli.commands.plan import plan
 from bootstrap.cli.commands.preferences import pairs, reward_model
+from bootstrap.cli.commands.questions import compare, contamination, diff, reproduce, samples, taint, trace, why
 from bootstrap.cli.commands.report import report
 from bootstrap.cli.commands.rescore import rescore
 from bootstrap.cli.commands.run import run
@@ -42,6 +43,7 @@ Exit codes:
   5    a worker or the cluster failed
   6    MLflow cannot be reached
   7    a guard of the recipe ended the run; committed generations are kept
+  8    a generation made again differs from its record
   130  stopped by Ctrl-C; the same command continues from there
 """
 
@@ -81,6 +83,8 @@ def options(
 
 # `--help` lists them in this order, then the groups.
 for function in (run, fork, submit, jobs, attach, stop, plan, lineage, show, report, export, pairs):
+    app.command(cls=Command)(function)
+for function in (why, diff, samples, trace, taint, contamination, compare, reproduce):
     app.command(cls=Command)(function)
 app.command("reward-model", cls=Command)(reward_model)
 app.command("import", cls=Command)(import_model)

@@ -57,9 +57,16 @@ def test_the_schema_of_recipes_needs_no_heavy_package() -> None:
 
 def test_questions_about_a_lineage_load_neither_recipes_nor_statistics(tmp_path: Path) -> None:
     lineage_factory.build(tmp_path / "addition", plan=[GenerationOutcome.PROMOTED])
-    for words in (("lineage",), ("lineage", "--json"), ("show", "base")):
+    asked = [("why", "last"), ("samples", "last"), ("trace", "g1.s0.u0.p0.k0"), ("taint", "base"), ("contamination",)]
+    for words in (("lineage",), ("lineage", "--json"), ("show", "base"), *asked):
         argv = (*words, "--store", str(tmp_path))
         assert loaded(AS_PROGRAM, argv=argv, heavy=(*HEAVY, "scipy", "bootstrap.config.recipe")) == set(), words
+
+
+def test_the_package_loads_nothing_until_lineage_is_asked_for() -> None:
+    heavy = (*HEAVY, "pydantic", "pyarrow", "bootstrap.api")
+    assert loaded("import bootstrap", heavy=heavy) == set()
+    assert loaded("from bootstrap import Lineage", heavy=(*HEAVY, "scipy", "bootstrap.config.recipe", "rich")) == set()
 
 
 def test_the_driver_stays_free_of_torch() -> None:

@@ -6,7 +6,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,8 +109,15 @@ def grow(
     teacher: bool = True,
     outside: str | None = None,
     stage: str = "",
+    tasks: Sequence[str] = (),
+    settings: Recipe = SETTINGS,
+    change: Callable[[Generation], Generation] = lambda generation: generation,
 ) -> Entry:
-    """Commit the next generation with the given outcome, of the given stage; `build` says what the rest means."""
+    """Commit the next generation with the given outcome, of the given stage; `build` says what the rest means.
+
+    `tasks`: parts of a mixture, whose prompts take turns; none for a single task. `settings`: the recipe that it grows
+    from. `change`: called with the generation before it is committed.
+    """
     entries = store.ledger.read()
     number = len(entries)
     champion = entries[entries[-1].generation.champion].generation if entries else None
@@ -129,10 +136,17 @@ def grow(
         frontier=skill if outcome is not REJECTED else 1,
         generalization_margin=1,
         mastered=MASTERED,
+        parts={
+            task: tuple(
+                _level(level, skill=skill - place, worse=outcome is REJECTED and level == 2, sampled=False)
+                for level in evaluated
+            )
+            for place, task in enumerate(tasks)
+        },
         panel={"copy": (_level(1, skill=1, worse=outcome is REJECTED, sampled=False),)},
     )
     asked = fingerprint if champion is None else champion.fingerprint
-    rollouts, verdicts, selections = _rollouts(number, policy=asked, level=target[-1])
+    rollouts, verdicts, selections = _rollouts(number, policy=asked, level=target[-1], tasks=tasks)
     passed = sum(verdict.status is Status.PASS for verdict in verdicts)
     trained = sum(selection.use is not Use.NONE for selection in selections)
     generated = sum(len(rollout.tokens) for rollout in rollouts)
@@ -175,9 +189,9 @@ def grow(
         edges=() if champion is None else _edges(entries, champion, teacher=teacher, outside=outside),
         target_levels=target,
         fingerprint=fingerprint,
-        recipe_digest=SETTINGS.digest(),
+        recipe_digest=settings.digest(),
         code_version="0.1.0+abc",
-        seed=SETTINGS.seed,
+        seed=settings.seed,
         num_workers=2,
         batch_rows=512,
         verifiers={"exact": "v" + "1" * 15},
@@ -214,7 +228,7 @@ def grow(
         bound_fraction={"generate": 0.11, "train": 0.36},
         environment={"ray_submission_id": "addition-a1", "git_commit": "c" * 40},
     )
-    return store.ledger.append(generation, annotations)
+    return store.ledger.append(change(generation), annotations)
 
 
 def compare_finally(store: LineageStore, *, accuracy: float = 0.9) -> FinalComparison:
@@ -337,9 +351,12 @@ def _decision(outcome: GenerationOutcome, report: Report, champion: Generation |
     )
 
 
-def _rollouts(number: int, *, policy: str, level: int) -> tuple[list[Rollout], list[Verdict], list[Selection]]:
+def _rollouts(
+    number: int, *, policy: str, level: int, tasks: Sequence[str]
+) -> tuple[list[Rollout], list[Verdict], list[Selection]]:
     rollouts, verdicts, selections = [], [], []
     for prompt in range(6):
+        task = tasks[prompt % len(tasks)] if tasks else ""
         for sample in range(8):
             identity = f"g{number}.s0.u{prompt}.p0.k{sample}"
             right = (prompt + sample) % 3 > 0
@@ -350,6 +367,7 @@ def _rollouts(number: int, *, policy: str, level: int) -> tuple[list[Rollout], l
                     length=3,
                     prompt_id=f"{prompt:016x}",
                     prompt_text=f"21+4{prompt}=",
+                    task=task,
                     level=level,
                     text=answer,
                     policy=policy,

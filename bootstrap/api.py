@@ -1,0 +1,262 @@
+"""`Lineage`: questions about a lineage from Python, as the command line answers them.
+
+    from bootstrap import Lineage
+
+    lineage = Lineage("runs", "quickstart")
+    print(lineage.why("champion").sentence)
+    frame = lineage.samples("gen-3", order="worst", count=50).to_pandas()
+
+Answers are frozen dataclasses. What they hold several of is `Rows`: a tuple with `to_arrow`, `to_pandas` and
+`to_dicts`. Only `reproduce` loads torch. Nothing but `reproduce` writes, and that into a folder of its own. Each
+question loads what it needs when it is asked, since tables take a third of a second to load.
+
+Left out: growing lineages (`bootstrap run`), and what a terminal shows (`cli/ask.py`).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from bootstrap.errors import RecipeError
+from bootstrap.ledger_records import Generation
+from bootstrap.lineage.questions.grown import Grown, plugins_of
+from bootstrap.store.ledger import Entry
+
+if TYPE_CHECKING:
+    from bootstrap.config.recipe import Recipe
+    from bootstrap.lineage.questions.comparison import Comparison
+    from bootstrap.lineage.questions.contamination import Contamination
+    from bootstrap.lineage.questions.difference import Difference
+    from bootstrap.lineage.questions.rows import Rows
+    from bootstrap.lineage.questions.sampled import Order, Origin, Sample
+    from bootstrap.lineage.questions.taint import Kind, Taint
+    from bootstrap.lineage.questions.trace import Trace
+    from bootstrap.lineage.questions.why import Why
+    from bootstrap.pool import Pool
+    from bootstrap.records import Event
+    from bootstrap.reproduction import Reproduction
+
+
+class Lineage:
+    """One lineage of a store, as it was when this object was made.
+
+    A generation is named `gen-3`, `3`, `champion`, `base` or `last`; one of another lineage in the same store
+    `other@gen-3`, where a method says so.
+    """
+
+    def __init__(self, store: str | Path = "runs", name: str | None = None) -> None:
+        """Read the lineage called `name`, by default the only one of the folder `store`.
+
+        Raises StoreError for a missing store or an unknown name, StoreCorrupt for a broken ledger.
+        """
+        from bootstrap.cli.stores import choose
+
+        self._grown = Grown.read(choose(Path(store), name))
+
+    @classmethod
+    def all(cls, store: str | Path = "runs") -> "list[Lineage]":
+        """Return every lineage of a store, by name. Raises StoreError."""
+        from bootstrap.cli.stores import lineages
+
+        return [cls(store, name) for name in lineages(Path(store))]
+
+    def __repr__(self) -> str:
+        return f"Lineage({str(self.path.parent)!r}, {self.name!r}): {len(self)} generations"
+
+    def __len__(self) -> int:
+        """Return the number of generations."""
+        return len(self._grown.entries)
+
+    @property
+    def name(self) -> str:
+        """Its name: that of its folder."""
+        return self._grown.name
+
+    @property
+    def path(self) -> Path:
+        """Its folder."""
+        return self._grown.store.root
+
+    @property
+    def entries(self) -> Sequence[Entry]:
+        """The ledger's records with their hashes and measurements."""
+        return tuple(self._grown.entries)
+
+    @property
+    def generations(self) -> Sequence[Generation]:
+        """The committed generations, generation 0 first."""
+        return tuple(entry.generation for entry in self._grown.entries)
+
+    def generation(self, name: str | int) -> Generation:
+        """Return one generation. Raises RecipeError if there is none of that name."""
+        return self._grown.find(str(name))
+
+    @property
+    def champion(self) -> Generation:
+        """The lineage's champion. Raises RecipeError for a lineage without generations."""
+        return self.generation("champion")
+
+    def why(self, generation: str | int = "champion") -> "Why":
+        """Return the chain of gate decisions that made a generation champion, or the one that kept it from it.
+
+        Raises RecipeError for an unknown generation.
+        """
+        from bootstrap.lineage.questions import why
+
+        return why.why(self._grown, str(generation))
+
+    def diff(self, a: str | int, b: str | int, *, prompts: bool = True) -> "Difference":
+        """Return what differs between two generations: settings, data, verifiers, metrics, answers to the same prompts.
+
+        Either may be of another lineage (`other@gen-3`). `prompts`: make the texts of held-out prompts again from the
+        recipe, where it names no code of the user's own; otherwise only those are known that an evaluation kept.
+        Raises RecipeError for an unknown generation and where both are the same one, StoreError, StoreCorrupt.
+        """
+        from bootstrap.lineage.questions import difference
+
+        sides = self._located(str(a)), self._located(str(b))
+        texts: dict[str, str] = {}
+        for grown, name in sides if prompts else ():
+            levels = [row.level for row in grown.find(name).report.levels]
+            texts |= _heldout_texts(grown, levels)
+        return difference.difference(*sides, texts=texts)
+
+    def samples(
+        self,
+        generation: str | int = "champion",
+        *,
+        order: "Order" = "best",
+        dropped: str | None = None,
+        origin: "Origin | None" = None,
+        count: int = 10,
+    ) -> "Rows[Sample]":
+        """Return `count` answers of a generation, by reward.
+
+        `order`: `best` or `worst` first. `dropped`: only those that give no gradient for a reason with this text in it;
+        "" takes every reason. `origin`: `training` or `heldout`; by default training where there is any. Raises
+        RecipeError for an unknown generation, a reason that does not occur, a generation without such answers;
+        StoreCorrupt.
+        """
+        from bootstrap.lineage.questions import sampled
+
+        return sampled.samples(self._grown, str(generation), order=order, dropped=dropped, origin=origin, count=count)
+
+    def trace(self, sample: str, *, generation: str | int | None = None) -> "Trace":
+        """Return the model, prompt, seed and verdict that made a sample, and every generation trained on it.
+
+        `sample`: the id of an answer, as `samples` gives it, or of a prompt whose reference was shown. `generation`:
+        whose answer it is, for held-out answers. Raises RecipeError for an unknown id, StoreCorrupt.
+        """
+        from bootstrap.lineage.questions import trace
+
+        return trace.trace(self._grown, sample, generation=None if generation is None else str(generation))
+
+    def taint(self, subject: str | int, *, kind: "Kind | None" = None) -> "Taint":
+        """Return everything downstream of a generation, a verifier, a data set or a model outside the lineage.
+
+        `kind`: what the subject is, where its name has several meanings. Raises RecipeError for an unknown subject,
+        StoreCorrupt.
+        """
+        from bootstrap.lineage.questions import taint
+
+        return taint.taint(self._grown, str(subject), kind=kind)
+
+    def contamination(self, generation: str | int = "champion") -> "Contamination":
+        """Return which held-out prompts a generation, or one whose weights it has, was trained on.
+
+        Raises RecipeError for an unknown generation, StoreCorrupt.
+        """
+        from bootstrap.lineage.questions import contamination
+
+        return contamination.contamination(self._grown, str(generation))
+
+    def compare(self, *others: "Lineage") -> "Comparison":
+        """Return this lineage and others side by side. Raises RecipeError for none and for one without generations."""
+        from bootstrap.lineage.questions import comparison
+
+        return comparison.compare([self._grown, *(other._grown for other in others)])
+
+    def reproduce(
+        self,
+        generation: str | int = "champion",
+        *,
+        into: str | Path | None = None,
+        run_plugins: bool = False,
+        make_pool: "Callable[[Recipe, int, Path], Pool] | None" = None,
+        observe: "Callable[[Event], None] | None" = None,
+    ) -> "Reproduction":
+        """Make a generation again from its record in a scratch store, and compare the two.
+
+        `into`: folder of the scratch store, which stays; by default a temporary one, which does not. `run_plugins`:
+        agree that code which the stored recipe names runs with all your rights. `make_pool`: makes the workers, given
+        the recipe, their number and the lineage's folder; by default they work in this process. `observe`: called with
+        events of the progress. Raises RecipeError for an unknown generation, a folder in use, a recipe with plug-ins
+        that are not agreed to; StoreError, StoreCorrupt, VerifierError, WorkerError.
+        """
+        from bootstrap.cli.remembered import recall_recipe
+        from bootstrap.reproduction import check_scratch, reproduce
+
+        node = self.generation(generation)
+        if not run_plugins and (named := sorted(set(plugins_of(self._grown.header.identity)))):
+            raise RecipeError(
+                f"the recipe of lineage {self.name} names code of its author's own ({', '.join(named)}), which would "
+                "run with all your rights; look at it, then agree with --run-plugins"
+            )
+        recipe = recall_recipe(self._grown.store)
+        with _folder(into) as scratch:
+            check_scratch(self._grown, scratch)
+            with (make_pool or _local)(recipe, node.num_workers, scratch) as pool:
+                return reproduce(
+                    self._grown,
+                    node.name,
+                    recipe=recipe,
+                    pool=pool,
+                    scratch=scratch,
+                    is_kept=into is not None,
+                    observe=observe or _unwatched,
+                )
+
+    def _located(self, name: str) -> tuple[Grown, str]:
+        """Return the lineage and the name of `gen-3` or `other@gen-3`."""
+        lineage, at, generation = name.rpartition("@")
+        if not at or not lineage or lineage == self.name:
+            return self._grown, generation or name
+        from bootstrap.cli.stores import choose
+
+        return Grown.read(choose(self.path.parent, lineage)), generation
+
+
+def _heldout_texts(grown: Grown, levels: Sequence[int]) -> dict[str, str]:
+    """Return prompt id -> text of held-out prompts as the lineage's recipe makes them; none for a task of plug-ins."""
+    from bootstrap.cli.remembered import recall_recipe
+    from bootstrap.stages.heldout_texts import heldout_texts
+
+    if any(plugins_of(grown.header.identity["task"])):
+        return {}
+    try:
+        return heldout_texts(recall_recipe(grown.store), levels)
+    except RecipeError:
+        return {}
+
+
+def _local(recipe: "Recipe", workers: int, folder: Path) -> "Pool":
+    """Return workers in this process."""
+    from bootstrap.pool import LocalPool
+
+    return LocalPool(workers, batch_rows=recipe.resources.batch_rows)
+
+
+@contextmanager
+def _folder(into: str | Path | None) -> Iterator[Path]:
+    """Yield the folder of a scratch store: the one asked for, or a temporary one."""
+    if into is not None:
+        yield Path(into)
+        return
+    with TemporaryDirectory(prefix="reproduced-") as folder:
+        yield Path(folder)
+
+
+def _unwatched(event: "Event") -> None:
+    """See nothing of the progress."""

@@ -1,0 +1,181 @@
+"""A generation made again from its record is the same to the last bit, and the store asked about stays as it is."""
+
+import json
+import shutil
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support import tiny
+
+from bootstrap import Lineage
+from bootstrap.canonical import sha256
+from bootstrap.cli.main import main
+from bootstrap.cli.remembered import remember_recipe
+from bootstrap.config.recipe import Recipe
+from bootstrap.errors import RecipeError
+from bootstrap.lineage.questions.grown import plugins_of
+from bootstrap.store.lineage_store import LineageStore
+from bootstrap.store.verify import verify
+
+pytestmark = [pytest.mark.torch, pytest.mark.training]
+
+STORED = Path(__file__).parents[1] / "golden" / "stored" / "schema-3.tar.gz"
+DECIDED = {"outcome", "decision", "report", "accounting", "verifiers", "edges"}
+"""What a generation comes to, whatever machine grows it."""
+
+
+def grown(folder: Path, settings: Recipe, *, workers: int = 1) -> Lineage:
+    """Grow a lineage as `bootstrap run` does, its recipe remembered."""
+    root = folder / settings.name
+    tiny.grow(settings, root, workers=workers)
+    remember_recipe(LineageStore(root), settings, folder=folder)
+    return Lineage(folder, settings.name)
+
+
+@pytest.fixture(scope="module")
+def lineage(tmp_path_factory: pytest.TempPathFactory) -> Lineage:
+    settings = tiny.recipe(steps=(tiny.RL, tiny.REJECTION, tiny.DISTILL), count=2)
+    return grown(tmp_path_factory.mktemp("store"), settings)
+
+
+def files_of(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): sha256(path.read_bytes()) for path in sorted(folder.rglob("*")) if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("generation", [0, 1, 2])
+def test_every_generation_comes_out_the_same_and_nothing_is_written(lineage: Lineage, generation: int) -> None:
+    before = files_of(lineage.path)
+    found = lineage.reproduce(generation)
+    assert [check.name for check in found.checks if not check.same] == []
+    assert found.is_same and found.sentence.startswith(f"gen-{generation} is reproduced")
+    names = {check.name for check in found.checks}
+    assert {"weights", "evaluation outcomes", "decision", "ledger record"} <= names
+    assert ("step-0 rollouts" in names) is (generation > 0)
+    assert files_of(lineage.path) == before and found.store == ""
+
+
+def test_the_scratch_store_stays_where_it_is_asked_for(lineage: Lineage, tmp_path: Path) -> None:
+    found = lineage.reproduce("gen-1", into=tmp_path / "again")
+    again = Lineage(tmp_path / "again")
+    assert found.store == str(tmp_path / "again")
+    assert [entry.hash for entry in again.entries] == [entry.hash for entry in lineage.entries[:2]]
+    assert again.why("gen-1").chain == lineage.why("gen-1").chain
+    # What the generation before made is read where it was, so that the scratch store is small; its own is all there.
+    own = again.generation(1).artifacts.values()
+    assert all((again.path / ref.path).is_dir() for ref in own)
+    with pytest.raises(RecipeError, match="is not an empty folder"):
+        lineage.reproduce("gen-1", into=tmp_path / "again")
+
+
+def test_a_lineage_of_two_workers_is_made_again_by_two(tmp_path: Path) -> None:
+    lineage = grown(tmp_path, tiny.recipe(steps=(tiny.RL,), count=1), workers=2)
+    found = lineage.reproduce("last")
+    assert found.is_same and found.workers == 2
+
+
+def test_a_fork_s_generation_0_is_made_again_from_its_origin(
+    lineage: Lineage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = lineage.path.parent
+    assert main(["fork", "tiny@gen-1", "forked", "--store", str(store), "generations.count=0"]) == 0
+    assert main(["run", str(store / "forked" / "recipe.json"), "--store", str(store), "--lineage", "forked",
+                 "--local", "--workers", "1"]) == 0  # fmt: skip
+    capsys.readouterr()
+    found = Lineage(store, "forked").reproduce("base")
+    assert [check.name for check in found.checks if not check.same] == [] and found.is_same
+    assert Lineage(store, "forked").contamination("base").trained[0].generation == "tiny@gen-0"
+    shutil.rmtree(store / "forked")
+
+
+def test_a_generation_whose_artifacts_are_lost_is_made_again_all_the_same(lineage: Lineage, tmp_path: Path) -> None:
+    shutil.copytree(lineage.path, tmp_path / "tiny")
+    damaged = Lineage(tmp_path, "tiny")
+    for ref in damaged.generation("last").artifacts.values():
+        shutil.rmtree(damaged.path / ref.path)
+    found = damaged.reproduce("last")
+    assert found.is_same and {"step-0 manifest", "evaluation manifest"} <= {check.name for check in found.checks}
+
+
+@pytest.fixture
+def altered(lineage: Lineage, tmp_path: Path) -> Lineage:
+    """Return a lineage whose last record claims other weights and another decision, with sound hashes."""
+    shutil.copytree(lineage.path, tmp_path / "tiny")
+    store = LineageStore(tmp_path / "tiny")
+    [*_, last] = store.ledger.read()
+    store.ledger.path(last.generation.number).unlink()
+    claimed = {"fingerprint": "0" * 64, "decision": last.generation.decision.model_copy(update={"reason": "because"})}
+    store.ledger.append(last.generation.model_copy(update=claimed), last.annotations)
+    return Lineage(tmp_path, "tiny")
+
+
+def test_a_record_that_says_something_else_is_found(altered: Lineage) -> None:
+    found = altered.reproduce("last")
+    different = {check.name: (check.recorded, check.again) for check in found.checks if not check.same}
+    assert different.keys() == {"weights", "decision", "ledger record"}
+    assert different["weights"][0] == "0" * 64
+    assert different["decision"][0] == 'reason "because"'
+    assert found.sentence == "gen-2 made again has other weights; different: weights, decision, ledger record"
+
+
+def test_the_command_tells_a_difference_by_its_exit_code(altered: Lineage, capsys: pytest.CaptureFixture[str]) -> None:
+    store = str(altered.path.parent)
+    assert main(["reproduce", "gen-1", "--store", store, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["is_same"] is True
+    assert main(["reproduce", "gen-2", "--store", store]) == 8
+    printed = capsys.readouterr()
+    assert "000000000000" in printed.out and "error: gen-2 made again has other weights" in printed.err
+
+
+def test_a_folder_of_the_store_asked_about_is_no_place_for_it(lineage: Lineage) -> None:
+    for place in (lineage.path.parent, lineage.path / "again", lineage.path.parent / "new"):
+        with pytest.raises(RecipeError, match="which is only read"):
+            lineage.reproduce("gen-1", into=place)
+    with pytest.raises(RecipeError, match="no generation is called '7'"):
+        lineage.reproduce(7)
+
+
+def test_code_that_a_stored_recipe_names_waits_for_a_word(lineage: Lineage, tmp_path: Path) -> None:
+    shutil.copytree(lineage.path, tmp_path / "tiny")
+    store = LineageStore(tmp_path / "tiny")
+    identity = {**store.header().identity, "verifier": {"type": "plugin", "uses": "never_imported:verify"}}
+    (tmp_path / "tiny" / "lineage.json").unlink()
+    (tmp_path / "other").mkdir()
+    foreign = LineageStore(tmp_path / "other" / "tiny")
+    foreign.open("tiny", identity=identity)
+    shutil.copy(foreign.root / "lineage.json", store.root / "lineage.json")
+    found = Lineage(tmp_path, "tiny")
+    with pytest.raises(RecipeError, match=r"never_imported:verify.*--run-plugins"):
+        found.reproduce("gen-1")
+    assert "never_imported" not in sys.modules
+
+
+def test_plugins_are_found_wherever_a_recipe_names_one() -> None:
+    recipe = {"steps": [{"type": "rl", "algorithm": {"type": "plugin", "uses": "a:b"}}], "task": {"type": "plugin"}}
+    assert list(plugins_of({**recipe, "verifier": {"type": "plugin", "uses": "entry"}})) == ["a:b", "entry"]
+
+
+@pytest.fixture
+def former(tmp_path: Path) -> Iterator[Lineage]:
+    """Yield a lineage that an earlier version stored."""
+    with tarfile.open(STORED) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (tmp_path / "lineage").rename(tmp_path / "stored")
+    yield Lineage(tmp_path, "stored")
+
+
+def test_a_lineage_of_an_earlier_version_answers(former: Lineage) -> None:
+    assert verify(former.path).is_clean
+    assert former.why("gen-1").outcome == "ungated"
+    sample = former.samples("gen-2", count=1)[0]
+    assert former.trace(sample.id).prompt == sample.prompt
+    assert former.taint("gen-0").downstream
+    assert former.contamination("gen-2").is_clean
+    assert former.diff("gen-1", "gen-2").paired
+    found = former.reproduce("gen-2")
+    assert {check.name for check in found.checks if check.same} >= DECIDED
+    assert "ledger record" not in {check.name for check in found.checks}

@@ -1,0 +1,185 @@
+"""The class `Lineage`, answers as tables and JSON, several lineages side by side, and the questions' commands."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from support.lineage_factory import NASTY, RECIPE, SETTINGS
+from support.questioned import Answered, rewritten, used
+from support.rich_lineage import build_rich
+from support.rollouts import rollout, verdict
+
+from bootstrap import Lineage
+from bootstrap.canonical import sha256
+from bootstrap.cli.main import main
+from bootstrap.config.recipe import Recipe
+from bootstrap.errors import RecipeError, StoreCorrupt, StoreError
+from bootstrap.lineage.questions.rows import Rows, to_dict
+from bootstrap.lineage.questions.why import Rival
+from bootstrap.records import Rollout, Status, Verdict
+from bootstrap.stages.heldout_texts import heldout_texts
+from bootstrap.store.tables import to_parquet
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("store")
+    build_rich(folder / "rich")
+    return folder
+
+
+@pytest.fixture
+def rich(store: Path) -> Lineage:
+    return Lineage(store, "rich")
+
+
+# --- compare -------------------------------------------------------------------------------------------------------
+
+
+def test_compare_sets_lineages_side_by_side(store: Path) -> None:
+    found = Lineage(store, "addition").compare(Lineage(store, "rich"))
+    one, two = found.lineages
+    assert (one.lineage, one.champion, one.promoted, one.rejected, one.ungated) == ("addition", "gen-3", 2, 1, 0)
+    assert (two.champion, two.promoted, two.rejected, two.ungated, two.generations) == ("gen-8", 4, 3, 1, 8)
+    assert two.forked_from == "addition@gen-3" and one.forked_from == ""
+    settings = {row.name: row.values for row in found.settings}
+    assert settings["task.type"] == ('"addition"', '"mixture"')
+    accuracy = {(row.task, row.level): row.accuracies for row in found.levels}
+    last = Lineage(store, "rich").champion.report.level(10)
+    assert last and accuracy["", 10] == (None, last.accuracy)
+    [pair] = found.paired
+    assert (pair.a, pair.b, pair.prompts, pair.only_a, pair.only_b) == ("addition@gen-3", "rich@gen-8", 30, 0, 0)
+
+
+def test_a_comparison_needs_several_lineages(rich: Lineage, store: Path) -> None:
+    with pytest.raises(RecipeError, match="two lineages or more"):
+        rich.compare()
+    with pytest.raises(RecipeError, match="named twice"):
+        rich.compare(Lineage(store, "rich"))
+
+
+# --- the class, and tables on request --------------------------------------------------------------------------------
+
+
+def test_a_store_of_several_lineages_asks_which(store: Path, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"several lineages.*addition, rich"):
+        Lineage(store)
+    with pytest.raises(StoreError, match="did you mean rich"):
+        Lineage(store, "ritch")
+    with pytest.raises(StoreError, match="there is no store"):
+        Lineage(tmp_path / "none")
+    assert [one.name for one in Lineage.all(store)] == ["addition", "rich"]
+
+
+def test_a_lineage_tells_its_generations(rich: Lineage) -> None:
+    assert (len(rich), rich.champion.name, rich.generation(3).name) == (9, "gen-8", "gen-3")
+    assert [one.number for one in rich.generations] == list(range(9))
+    assert repr(rich).endswith("'rich'): 9 generations")
+
+
+def test_rows_become_tables(rich: Lineage) -> None:
+    found = rich.samples("gen-3", count=3)
+    table, frame = found.to_arrow(), found.to_pandas()
+    assert table.num_rows == len(frame) == 3
+    assert table.column_names == list(frame.columns) == list(found.to_dicts()[0])
+    assert frame["reward"].tolist() == [1.0, 1.0, 1.0]
+    empty = rich.taint("gen-2").downstream
+    assert empty.to_arrow().column_names == list(empty.to_pandas().columns) != []
+
+
+def test_an_answer_is_plain_data(rich: Lineage) -> None:
+    data = json.loads(json.dumps(to_dict(rich.why())))
+    assert data["chain"][2]["rivals"][0]["name"] == "gen-2"
+    assert Rows(kind=Rival).to_dicts() == []
+
+
+def test_a_lost_artifact_is_named(tmp_path: Path) -> None:
+    lineage = rewritten(tmp_path, step_0=used)
+    folder = lineage.path / lineage.generation(1).steps[min(lineage.generation(1).steps)].path
+    shutil.rmtree(folder)
+    with pytest.raises(StoreCorrupt, match=folder.name):
+        lineage.samples("gen-1", origin="training")
+
+
+def test_texts_of_held_out_prompts_are_made_again_from_the_recipe(tmp_path: Path) -> None:
+    known = [prompt for prompt, text in heldout_texts(SETTINGS, [5]).items() if len(text) == len("12345+12345=")]
+    assert len(known) > 100
+
+    def outcomes(number: int) -> dict[str, bytes]:
+        rows = [Answered(prompt_id=known[0], level=5, correct=number == 2, text="x", task="")]
+        return {"outcomes.parquet": to_parquet(rows, Answered)}
+
+    lineage = rewritten(tmp_path, evaluation=outcomes)
+    [without] = lineage.diff("gen-1", "gen-2", prompts=False).answers
+    [found] = lineage.diff("gen-1", "gen-2").answers
+    assert without.prompt == "" and found.prompt == heldout_texts(SETTINGS, [5])[known[0]]
+    assert sha256(f"addition\n{found.prompt}".encode())[:16] == found.prompt_id == known[0]
+
+
+def test_a_task_whose_file_is_gone_gives_no_texts(tmp_path: Path) -> None:
+    task = {"type": "file", "path": str(tmp_path / "gone.jsonl"), "max_prompt_length": 32}
+    recipe = Recipe.model_validate({**RECIPE, "task": task, "tracking": {}})
+    assert heldout_texts(recipe, [1]) == {}
+
+
+# --- the command line ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("why", "rich@champion"), "the line of champions is gen-0 -> gen-1 -> gen-3 -> gen-6 -> gen-8"),
+        (("why", "gen-2", "--lineage", "rich"), "level 2 fell 0.996 -> 0.877"),
+        (("diff", "rich@gen-3", "gen-6"), "steps[0].type"),
+        (("samples", "rich@gen-3", "--worst", "--count", "2"), "FAIL, reward 0"),
+        (("samples", "rich@gen-3", "--dropped", "variance"), "dropped: group without variance"),
+        (("trace", "g3.s0.u1.p0.k0", "--lineage", "rich"), "answer of rich, gen-3, step 0"),
+        (("taint", "rich@gen-5"), "is merged from gen-5"),
+        (("contamination", "rich@gen-3"), "not known: what /models/tutor had seen before"),
+        (("compare", "addition", "rich"), "accuracy of the champions"),
+    ],
+)
+def test_the_terminal_answers_in_words_and_in_json(
+    store: Path, capsys: pytest.CaptureFixture[str], words: Sequence[str], told: str
+) -> None:
+    assert main([*words, "--store", str(store)]) == 0
+    assert told in capsys.readouterr().out
+    assert main([*words, "--store", str(store), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "code"),
+    [
+        (("why", "gen-1"), "several lineages; choose one with --lineage: addition, rich", 3),
+        (("why", "rich@gen-77"), "no generation is called 'gen-77'", 2),
+        (("samples", "rich@gen-1", "--best", "--worst"), "--best and --worst are opposites", 2),
+        (("trace", "nothing", "--lineage", "rich"), "ids look like", 2),
+        (("taint", "rich@nothing"), "knows no subject 'nothing'", 2),
+        (("compare", "rich"), "two lineages or more", 2),
+        (("compare", "rich", "ritch"), "did you mean rich", 3),
+    ],
+)
+def test_bad_input_gets_one_message(
+    store: Path, capsys: pytest.CaptureFixture[str], words: Sequence[str], message: str, code: int
+) -> None:
+    assert main([*words, "--store", str(store)]) == code
+    told = capsys.readouterr().err
+    assert message in told and told.count("\n") == 1
+
+
+def test_texts_of_models_cannot_steer_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    escape = "\x1b]0;owned\x07\x1b[2J"
+
+    def steps(number: int) -> dict[str, bytes]:
+        rows = [rollout(f"g{number}.s0.u0.p0.k0", text=f"{escape}{NASTY}\u202e", prompt_text=escape)]
+        judged = [verdict(rows[0].id, Status.FAIL, reason=escape)]
+        return {"rollouts.parquet": to_parquet(rows, Rollout), "verdicts.parquet": to_parquet(judged, Verdict)}
+
+    rewritten(tmp_path, step_0=steps)
+    for words in (("samples", "gen-1"), ("trace", "g1.s0.u0.p0.k0")):
+        assert main([*words, "--store", str(tmp_path)]) == 0
+        told = capsys.readouterr().out
+        assert "\x1b" not in told and "\u202e" not in told and "\\x1b]0;owned" in told
