@@ -3,7 +3,7 @@
     grow to SMALL -> ask, publish, publish one more -> grow to the full length -> ask, publish, publish one more
 
 What is measured at both lengths is compared within one run. Questions are asked in this process, after its start-up, as
-the command line asks them, printing included. Left out: the lineage itself (`grown.py`).
+the command line asks them, printing included. Left out: the lineage itself (`long_lineage.py`).
 """
 
 import io
@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bootstrap.bench.grown import Grown
+from bootstrap.bench.long_lineage import LongLineage
 from bootstrap.store import index, uses
 
 SMALL = 10
@@ -64,12 +64,12 @@ def measure_lineage(
     publishes what is due of the lineage in a folder; None leaves that out.
     """
     lengths = sorted({min(SMALL, generations), generations})
-    grown = Grown(store / "bench", rollouts=-(-rollouts // max(1, generations - 1)), givers=givers)
+    grown = LongLineage(store / "bench", rollouts=-(-rollouts // max(1, generations - 1)), givers=givers)
     return [_at(grown, length, questions=questions, publish=publish, say=say) for length in lengths]
 
 
 def _at(
-    grown: Grown,
+    grown: LongLineage,
     length: int,
     *,
     questions: Mapping[str, Ask],

@@ -8,14 +8,15 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+from bootstrap.api import Lineage
 from bootstrap.bench import lineage as bench
 from bootstrap.cli import render
+from bootstrap.cli.answers import print_trace, print_why
 from bootstrap.cli.show import facts, print_generation
 from bootstrap.cli.stores import new_folder
 from bootstrap.errors import RecipeError
-from bootstrap.ids import RolloutId, StepRole
-from bootstrap.lineage import queries, samples, text
-from bootstrap.store import durable, index, uses
+from bootstrap.lineage import text
+from bootstrap.store import durable
 from bootstrap.store.lineage_store import LineageStore
 
 BYTES_PER_ROLLOUT, BYTES_PER_GENERATION = 400, 100_000
@@ -102,19 +103,11 @@ def _middle(root: Path) -> str:
 
 
 def _why(root: Path, sample: str) -> None:
-    render.print_json(queries.why(index.read(LineageStore(root))))
+    print_why(Lineage(root.parent, root.name).why())
 
 
 def _trace(root: Path, sample: str) -> None:
-    store = LineageStore(root)
-    entries = index.read(store)
-    place = RolloutId.parse(sample).round
-    step = entries[place.generation].generation.artifacts[str(StepRole(place.step))]
-    artifact = store.artifact(step)
-    for file, column in (("rollouts.parquet", "id"), ("verdicts.parquet", "rollout_id")):
-        rows = samples.columns(artifact, file, wanted=[column])
-        render.say(f"{file}: row {rows.index({column: sample})}")
-    render.print_json([asdict(use) for use in uses.uses(store, entries, sample)])
+    print_trace(Lineage(root.parent, root.name).trace(sample))
 
 
 _QUESTIONS = {

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.bench.grown import Grown
 from bootstrap.bench.lineage import TIMES, measure_lineage, opened_files
+from bootstrap.bench.long_lineage import LongLineage
 from bootstrap.cli.main import main
 from bootstrap.store.verify import verify
 
@@ -32,8 +32,8 @@ def test_questions_and_publishing_are_measured_at_both_lengths(tmp_path: Path):
 
 
 def test_a_lineage_goes_on_where_it_was_left(tmp_path: Path):
-    list(Grown(tmp_path / "bench", rollouts=16, givers=2).grow_to(3))
-    again = Grown(tmp_path / "bench", rollouts=16, givers=2)
+    list(LongLineage(tmp_path / "bench", rollouts=16, givers=2).grow_to(3))
+    again = LongLineage(tmp_path / "bench", rollouts=16, givers=2)
     assert list(again.grow_to(5)) == [3, 4]
     assert verify(tmp_path / "bench").is_clean
 

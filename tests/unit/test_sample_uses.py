@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bootstrap.bench.grown import Grown
 from bootstrap.bench.lineage import opened_files
+from bootstrap.bench.long_lineage import LongLineage
 from bootstrap.errors import StoreCorrupt
 from bootstrap.stages.tables import Tables, UsageRow
 from bootstrap.store import index, uses
@@ -28,8 +28,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def grown(tmp_path: Path, cache: Path) -> Grown:
-    found = Grown(tmp_path / "bench", rollouts=64, givers=3)
+def grown(tmp_path: Path, cache: Path) -> LongLineage:
+    found = LongLineage(tmp_path / "bench", rollouts=64, givers=3)
     assert list(found.grow_to(GENERATIONS)) == list(range(GENERATIONS))
     return found
 
@@ -50,11 +50,11 @@ def asked(store: LineageStore, samples: Iterator[str] | list[str]) -> dict[str, 
     return {sample: uses.uses(store, entries, sample) for sample in samples}
 
 
-def usage_file(grown: Grown, number: int) -> Path:
+def usage_file(grown: LongLineage, number: int) -> Path:
     return grown.store.root / grown.store.ledger.read()[number].generation.artifacts["step-0"].path / uses.FILE
 
 
-def with_uses(grown: Grown, table: pa.Table, folder: Path) -> int:
+def with_uses(grown: LongLineage, table: pa.Table, folder: Path) -> int:
     """Commit a generation whose one step has this table of uses; return its number."""
     pq.write_table(table, folder / "uses.parquet")
     head = grown.store.ledger.read()[-1]
@@ -66,17 +66,17 @@ def with_uses(grown: Grown, table: pa.Table, folder: Path) -> int:
     return number
 
 
-def test_a_lineage_that_is_made_for_a_benchmark_is_sound(grown: Grown):
+def test_a_lineage_that_is_made_for_a_benchmark_is_sound(grown: LongLineage):
     assert verify(grown.store.root).problems == ()
 
 
-def test_every_use_of_every_sample_is_found(grown: Grown):
+def test_every_use_of_every_sample_is_found(grown: LongLineage):
     expected = everything(grown.store)
     assert asked(grown.store, list(expected)) == expected
     assert any(len({use.generation for use in found}) > 2 for found in expected.values())
 
 
-def test_a_sample_that_nobody_was_trained_on_has_no_uses(grown: Grown):
+def test_a_sample_that_nobody_was_trained_on_has_no_uses(grown: LongLineage):
     assert asked(grown.store, ["g3.s0.u0.p9999.k0", "g900.s0.u0.p0.k0"]) == {
         "g3.s0.u0.p9999.k0": [],
         "g900.s0.u0.p0.k0": [],
@@ -85,14 +85,14 @@ def test_a_sample_that_nobody_was_trained_on_has_no_uses(grown: Grown):
         asked(grown.store, ["greedy.l5.p0.k0"])
 
 
-def test_a_generation_that_is_added_is_found_too(grown: Grown):
+def test_a_generation_that_is_added_is_found_too(grown: LongLineage):
     asked(grown.store, ["g1.s0.u0.p0.k0"])
     grown.grow()
     expected = everything(grown.store)
     assert asked(grown.store, list(expected)) == expected
 
 
-def test_the_tables_of_later_steps_are_opened_once_for_all_questions(grown: Grown):
+def test_the_tables_of_later_steps_are_opened_once_for_all_questions(grown: LongLineage):
     sample = grown.sample()
     told = list[tuple[int, int]]()
     uses.remember(grown.store, index.read(grown.store), told=lambda done, total: told.append((done, total)))
@@ -108,7 +108,7 @@ def test_the_tables_of_later_steps_are_opened_once_for_all_questions(grown: Grow
     assert opened_at[GENERATIONS] == opened_at[2 * GENERATIONS] <= 3
 
 
-def test_a_broken_table_disturbs_only_questions_that_it_may_answer(grown: Grown):
+def test_a_broken_table_disturbs_only_questions_that_it_may_answer(grown: LongLineage):
     broken = 10
     path = usage_file(grown, broken)
     path.chmod(0o644)
@@ -134,13 +134,13 @@ def test_a_broken_table_disturbs_only_questions_that_it_may_answer(grown: Grown)
         {"source": pa.array([None], pa.string()), "stream": pa.array(["rl"]), "count": pa.array([1])},
     ],
 )
-def test_a_strange_table_is_refused_and_not_half_read(grown: Grown, tmp_path: Path, table: dict[str, pa.Array]):
+def test_a_strange_table_is_refused_and_not_half_read(grown: LongLineage, tmp_path: Path, table: dict[str, pa.Array]):
     number = with_uses(grown, pa.table(table), tmp_path)
     with pytest.raises(StoreCorrupt, match=uses.FILE):
         asked(grown.store, [f"g{number}.s0.u0.p0.k0"])
 
 
-def test_references_that_were_shown_are_found_too(grown: Grown, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_references_that_were_shown_are_found_too(grown: LongLineage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     prompts = [f"{number:016x}" for number in range(600)]
     rows = [UsageRow(source=prompt, stream="ce", count=number) for number, prompt in enumerate(prompts)]
     table = pq.read_table(pa.BufferReader(to_parquet(rows, UsageRow)))
@@ -155,14 +155,14 @@ def test_references_that_were_shown_are_found_too(grown: Grown, tmp_path: Path, 
     assert [use.generation for use in expected[prompts[7]]] == [first, second]
 
 
-def test_streams_of_other_programs_are_called_other(grown: Grown, tmp_path: Path):
+def test_streams_of_other_programs_are_called_other(grown: LongLineage, tmp_path: Path):
     table = pa.table({"source": ["g1.s0.u0.p0.k0"], "stream": ["strange"], "count": [3]})
     number = with_uses(grown, table, tmp_path)
     found = asked(grown.store, ["g1.s0.u0.p0.k0"])["g1.s0.u0.p0.k0"]
     assert found[-1] == SourceUse(generation=number, step=0, stream="other", count=3)
 
 
-def test_a_flipped_byte_anywhere_in_the_index_changes_no_answer(grown: Grown, cache: Path):
+def test_a_flipped_byte_anywhere_in_the_index_changes_no_answer(grown: LongLineage, cache: Path):
     expected = everything(grown.store)
     sample = max(expected, key=lambda source: len(expected[source]))
     asked(grown.store, [sample])
@@ -175,7 +175,7 @@ def test_a_flipped_byte_anywhere_in_the_index_changes_no_answer(grown: Grown, ca
         assert asked(grown.store, [sample]) == {sample: expected[sample]}, position
 
 
-def test_without_a_place_to_write_the_answers_are_the_same(grown: Grown, monkeypatch: pytest.MonkeyPatch):
+def test_without_a_place_to_write_the_answers_are_the_same(grown: LongLineage, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
     expected = everything(grown.store)
     chosen = list(expected)[::25]

@@ -60,7 +60,7 @@ class UnsyncedFiles(durable.Files):
     fsync = staticmethod(lambda descriptor: None)
 
 
-class Grown:
+class LongLineage:
     """The lineage in `root`, which is new or was made by this class."""
 
     def __init__(self, root: Path, *, rollouts: int, givers: int) -> None:
