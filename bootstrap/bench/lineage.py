@@ -28,23 +28,34 @@ Ask = Callable[[Path, str], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Seconds:
+    """How long something took: the median by the clock, and the least of this process's CPU time.
+
+    On a machine that does other work besides, the CPU time is what can be compared.
+    """
+
+    clock: float
+    cpu: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LengthRow:
-    """Medians at one length of the lineage, in seconds."""
+    """What was measured at one length of the lineage."""
 
     generations: int
     rollouts: int
     ledger_bytes: int
     store_bytes: int
-    built: float
+    built: Seconds
     """Growing the lineage to this length from the last one."""
-    indexed: float
+    indexed: Seconds
     """Reading what the index lacked since the last length: records and tables of uses."""
-    questions: Mapping[str, float]
+    questions: Mapping[str, Seconds]
     opened: Mapping[str, int]
     """Files of the store that a question opens."""
-    published_rest: float | None
+    published_rest: Seconds | None
     """Publishing all generations that were not published; None without publishing."""
-    published_one: float | None
+    published_one: Seconds | None
     """Publishing one more generation."""
 
 
@@ -77,17 +88,17 @@ def _at(
     say: Callable[[str], None],
 ) -> LengthRow:
     root = grown.store.root
-    began = time.perf_counter()
-    for number in grown.grow_to(length):
-        if number and number % 100 == 0:
-            say(f"grown: {number} of {length} generations")
-    built = time.perf_counter() - began
+
+    def grow() -> None:
+        for number in grown.grow_to(length):
+            if number and number % 100 == 0:
+                say(f"grown: {number} of {length} generations")
+
+    built = _timed(grow, times=1)
     say(f"indexing {length} generations")
-    began = time.perf_counter()
-    uses.remember(grown.store, index.read(grown.store))
-    indexed = time.perf_counter() - began
+    indexed = _timed(lambda: uses.remember(grown.store, index.read(grown.store)), times=1)
     sample = grown.sample()
-    seconds, opened = dict[str, float](), dict[str, int]()
+    seconds, opened = dict[str, Seconds](), dict[str, int]()
     for name, ask in questions.items():
         say(f"asking: {name}")
         seconds[name], opened[name] = _asked(ask, root, sample)
@@ -95,12 +106,8 @@ def _at(
     rest = one = None
     if publish is not None:
         say(f"publishing {length} generations")
-        rest = _timed(publish, root)
-        singles = []
-        for _ in range(TIMES):
-            grown.grow()
-            singles.append(_timed(publish, root))
-        one = statistics.median(singles)
+        rest = _timed(lambda: publish(root), times=1)
+        one = _timed(lambda: publish(root), times=TIMES, before=grown.grow)
     return LengthRow(
         generations=length,
         rollouts=grown.rollouts * (length - 1),
@@ -115,23 +122,25 @@ def _at(
     )
 
 
-def _asked(ask: Ask, root: Path, sample: str) -> tuple[float, int]:
-    """Return the median seconds of a question, and the number of the lineage's files that it opens."""
-    seconds = []
-    for _ in range(TIMES):
-        with redirect_stdout(io.StringIO()):
-            began = time.perf_counter()
+def _asked(ask: Ask, root: Path, sample: str) -> tuple[Seconds, int]:
+    """Return the seconds of a question, and the number of the lineage's files that it opens."""
+    with redirect_stdout(io.StringIO()):
+        seconds = _timed(lambda: ask(root, sample), times=TIMES)
+        with opened_files(root) as opened:
             ask(root, sample)
-            seconds.append(time.perf_counter() - began)
-    with opened_files(root) as opened, redirect_stdout(io.StringIO()):
-        ask(root, sample)
-    return statistics.median(seconds), len(opened)
+    return seconds, len(opened)
 
 
-def _timed(work: Callable[[Path], None], root: Path) -> float:
-    began = time.perf_counter()
-    work(root)
-    return time.perf_counter() - began
+def _timed(work: Callable[[], object], *, times: int, before: Callable[[], object] = lambda: None) -> Seconds:
+    """Return the seconds of `work`, `before` each of which something else is done that does not count."""
+    clock, cpu = list[float](), list[float]()
+    for _ in range(times):
+        before()
+        began = time.perf_counter(), time.process_time()
+        work()
+        clock.append(time.perf_counter() - began[0])
+        cpu.append(time.process_time() - began[1])
+    return Seconds(clock=statistics.median(clock), cpu=min(cpu))
 
 
 def _size(folder: Path) -> int:

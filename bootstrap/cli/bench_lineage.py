@@ -55,11 +55,12 @@ def measure_lineage(
     for row in rows:
         render.say(
             f"{row.generations} generations, {row.rollouts} rollouts: {text.si(row.store_bytes, unit='B')}, ledger "
-            f"{text.si(row.ledger_bytes, unit='B')}; grown in {text.duration(row.built)}, indexed in "
-            f"{text.duration(row.indexed)}"
-            + ("" if row.published_rest is None else f", published in {text.duration(row.published_rest)}")
+            f"{text.si(row.ledger_bytes, unit='B')}; grown in {_told(row.built)}, indexed in "
+            f"{_told(row.indexed)}"
+            + ("" if row.published_rest is None else f", published in {_told(row.published_rest)}")
         )
-    names = ("seconds", *(f"at {row.generations}" for row in rows), "ratio", f"files opened at {last.generations}")
+    lengths = [f"at {row.generations}" for row in rows]
+    names = ("seconds", *lengths, "ratio", *(f"CPU {length}" for length in lengths), "ratio", "files opened")
     table = [
         (*_compared(name, [row.questions[name] for row in rows]), str(last.opened[name])) for name in last.questions
     ]
@@ -119,6 +120,13 @@ _QUESTIONS = {
 }
 
 
-def _compared(name: str, seconds: Sequence[float]) -> tuple[str, ...]:
-    """Return a row: the seconds at each length, and the last over the first."""
-    return (name, *(f"{value:.3f}" for value in seconds), f"{seconds[-1] / seconds[0]:.1f}")
+def _told(seconds: bench.Seconds) -> str:
+    return f"{text.duration(seconds.clock)} (CPU {text.duration(seconds.cpu)})"
+
+
+def _compared(name: str, seconds: Sequence[bench.Seconds]) -> tuple[str, ...]:
+    """Return a row: the seconds at each length and the last over the first, by the clock and of CPU time."""
+    cells = [name]
+    for values in ([one.clock for one in seconds], [one.cpu for one in seconds]):
+        cells += [*(f"{value:.3f}" for value in values), f"{values[-1] / values[0]:.1f}"]
+    return tuple(cells)

@@ -64,7 +64,7 @@ def test_the_command_prints_every_figure_and_keeps_the_store_where_it_is_told(
         "show",
         "why",
         "trace",
-        "files opened at 12",
+        "files opened",
     ):
         assert part in out
     assert verify(tmp_path / "store" / "bench").is_clean and not (tmp_path / "cache").exists()
