@@ -133,7 +133,9 @@ def print_difference(answer: "Difference", *, count: int) -> None:
         }
         for row in answer.answers[:count]
     ]
-    print_rows(f"{len(changed)} of {len(answer.answers)} prompts that one alone answers right", changed)
+    if changed:
+        say(f"{len(answer.answers)} prompts that one alone answers right, {len(changed)} of them shown")
+    print_rows("right in one alone", changed)
 
 
 def _changes(title: str, changes: Sequence["Change"]) -> None:

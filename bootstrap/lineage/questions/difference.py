@@ -165,8 +165,9 @@ def _data(node: Generation) -> dict[str, Any]:
     edges: dict[str, str] = {}
     for role in dict.fromkeys(edge.role for edge in node.edges):
         edges[f"from.{role}"] = ", ".join(queries.source(edge) for edge in node.edges if edge.role == role)
-    counts = {key: value for key, value in node.accounting.model_dump(mode="json").items() if value}
-    return {**edges, **counts, "suite": node.report.suite[:12]}
+    counts = {key: value for key, value in node.accounting.model_dump(exclude={"dropped"}).items() if value}
+    dropped = {f"dropped, {reason}": count for reason, count in node.accounting.dropped.items()}
+    return {**edges, **counts, **dropped, "suite": node.report.suite[:12]}
 
 
 def _verifiers(grown: Grown, node: Generation) -> dict[str, Any]:

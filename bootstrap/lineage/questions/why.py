@@ -217,7 +217,8 @@ def _sentence(
     name, last = node.name, chain[-1]
     if is_champion:
         line = _line([one.name for one in chain])
-        held = f", and {challengers} later ones were not better" if challengers else ""
+        later = "a later one was" if challengers == 1 else f"{challengers} later ones were"
+        held = f", and {later} not better" if challengers else ""
         start = "it is the base" if len(chain) == 1 else f"the gate promoted it over {last.compared_with}"
         return f"{name} is the champion: {start}; the line of champions is {line}{held}"
     if reigns:
