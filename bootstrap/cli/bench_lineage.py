@@ -19,7 +19,7 @@ from bootstrap.lineage import text
 from bootstrap.store import durable
 from bootstrap.store.lineage_store import LineageStore
 
-BYTES_PER_ROLLOUT, BYTES_PER_GENERATION = 400, 100_000
+BYTES_PER_ROLLOUT, BYTES_PER_GENERATION = 250, 100_000
 """Upper bounds, to compare with the room on the disk."""
 
 

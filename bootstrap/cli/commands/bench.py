@@ -79,7 +79,7 @@ def lineage(
 ) -> None:
     """Make a long lineage without a model; measure questions and publishing at 10 generations and at the end.
 
-    1,000 generations with 10 million rollouts take about 4 GB and, with publishing, half an hour.
+    1,000 generations with 10 million rollouts take 2 GB and some minutes; publishing them takes far longer.
 
     \b
     Examples:
