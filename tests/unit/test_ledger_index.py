@@ -184,7 +184,7 @@ def test_a_flipped_byte_anywhere_in_the_index_changes_no_answer(store: LineageSt
     index.read(store)
     intact = only_file(cache).read_bytes()
     expected = store.ledger.read()
-    for position in range(0, len(intact), 97):
+    for position in range(0, len(intact), 499):
         damaged = bytearray(intact)
         damaged[position] ^= 0x55
         only_file(cache).write_bytes(damaged)
