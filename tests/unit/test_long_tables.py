@@ -10,9 +10,9 @@ from bootstrap.cli import long_tables, render
 
 
 def printed(rows: list[dict[str, str]], *, width: int) -> list[str]:
-    console = Console(file=io.StringIO(), width=width, highlight=False)
-    long_tables.print_rows(console, "lineage x", rows)
-    return [line.rstrip() for line in console.file.getvalue().splitlines()]
+    out = io.StringIO()
+    long_tables.print_rows(Console(file=out, width=width, highlight=False), "lineage x", rows)
+    return [line.rstrip() for line in out.getvalue().splitlines()]
 
 
 def test_rows_stand_in_columns_under_their_names_and_empty_columns_are_left_out():
