@@ -12,10 +12,10 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from bootstrap.cli import sizes
+from bootstrap.cli import long_tables, sizes
 from bootstrap.cli.command import command
 from bootstrap.lineage import queries, text
-from bootstrap.store import gc
+from bootstrap.store import gc, index
 from bootstrap.store.finals import final_of
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.verify import VerifyReport
@@ -26,6 +26,8 @@ SPARE = ("tokens", "weights", "stage", "from", "target", "gain", "FLOPs", "secon
 """Columns of the outcome table that a narrow terminal does without, the first of them first."""
 FOLDED_WIDTH = 20
 """Least width of a column whose cells are folded."""
+LONG = 100
+"""Rows from which on a table is laid out in a plainer and quicker way."""
 PLAIN_WIDTH = 200
 """Columns where the output is no terminal, so that no table folds."""
 UNBOUNDED = 100_000
@@ -59,7 +61,7 @@ def print_lineages(stores: Sequence[LineageStore], *, as_json: bool) -> None:
         for store in stores:
             print_lineage(store)
         return
-    read = [(store, store.ledger.read()) for store in stores]
+    read = [(store, index.read(store)) for store in stores]
     print_json(
         {
             store.root.name: sizes.with_sizes(
@@ -72,7 +74,7 @@ def print_lineages(stores: Sequence[LineageStore], *, as_json: bool) -> None:
 
 def print_lineage(store: LineageStore, *, with_final: bool = True) -> None:
     """Print a lineage's outcome table, one row per generation; then the champion and the result on the final set."""
-    name, entries = store.root.name, store.ledger.read()
+    name, entries = store.root.name, index.read(store)
     if not entries:
         say(f"lineage {name}: no generation is committed yet")
         return
@@ -144,6 +146,9 @@ def print_rows(title: str, rows: Sequence[Mapping[str, str]], *, spare: Sequence
     `spare`: columns that a narrow terminal does without, the first of them first.
     """
     if not rows:
+        return
+    if len(rows) > LONG:
+        long_tables.print_rows(console(), title, rows)
         return
     names, width = [name for name in rows[0] if any(row[name] for row in rows)], console().width
     for name in spare:

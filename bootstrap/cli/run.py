@@ -41,6 +41,7 @@ from bootstrap.provenance import git_commit, source_digest
 from bootstrap.scoring.verifier import Tools
 from bootstrap.stages.fitting import text_models
 from bootstrap.stages.limits import memory_of
+from bootstrap.store import index, uses
 from bootstrap.store.finals import final_of
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
@@ -258,7 +259,9 @@ def run_recipe(
             )
 
             def publish() -> None:
-                newest = folder.ledger.read()[-1].generation
+                head = folder.ledger.head()
+                assert head is not None, "a generation has just been committed"
+                newest = head.generation
                 watch.committed(newest)
                 reason = newest.decision.reason.removeprefix("rejected: ")
                 display.say(f"{newest.name} {newest.outcome}: {reason}")
@@ -267,6 +270,8 @@ def run_recipe(
                 for concern in concerns(newest, recipe):
                     display.say(f"warning: {newest.name}: {concern}")
                 publisher()
+                # Questions asked later find this done.
+                uses.remember(folder, index.read(folder))
 
             with ExitStack() as work:
                 if plan.planned or _lacks_final(recipe, folder, committed_before):

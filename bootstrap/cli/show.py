@@ -9,7 +9,7 @@ from bootstrap.cli.render import print_rows, say
 from bootstrap.errors import StoreCorrupt
 from bootstrap.levels import level_range
 from bootstrap.lineage import queries, samples, text
-from bootstrap.store import gc
+from bootstrap.store import gc, index
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.pretrained import pretrained_of
 
@@ -22,7 +22,7 @@ def facts(store: LineageStore, generation: str) -> dict[str, Any]:
 
     Raises RecipeError for an unknown generation, StoreError, StoreCorrupt.
     """
-    entries = store.ledger.read()
+    entries = index.read(store)
     node = queries.find(entries, generation).generation
     # The ledger is readable without the artifacts; `bootstrap verify` names the damage.
     pretrained, answers = None, list[dict[str, Any]]()

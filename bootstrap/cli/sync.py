@@ -6,6 +6,7 @@ from bootstrap.cli.command import command
 from bootstrap.cli.target import Target, recall, uri_to_publish, uri_to_show, without_credentials
 from bootstrap.lineage import places, tracking
 from bootstrap.lineage.outbox import Outbox, Receipt
+from bootstrap.store import index
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 
@@ -53,7 +54,7 @@ def where_to_look(store: LineageStore, *, tracking_uri: str, experiment: str | N
 
 def lineage_page(store: LineageStore, *, base: str, tracking_uri: str, experiment: str | None) -> str | None:
     """Return the pages of a lineage's runs and of its graph on the server `base`; None before the first publication."""
-    newest = newest_receipt(store, store.ledger.read(), tracking_uri=tracking_uri, experiment=experiment)
+    newest = newest_receipt(store, index.read(store), tracking_uri=tracking_uri, experiment=experiment)
     if newest is None:
         return None
     picture = tracking.lineage_url(base, newest.experiment_id, newest.lineage_run_id)

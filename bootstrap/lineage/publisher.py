@@ -37,6 +37,7 @@ from bootstrap.lineage.live import adopt
 from bootstrap.lineage.outbox import Outbox, Receipt
 from bootstrap.lineage.registry import Registry
 from bootstrap.lineage.shown import NEWEST, PublishedRuns, model_name
+from bootstrap.store import index
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.finals import final_of
 from bootstrap.store.ledger import Entry
@@ -67,7 +68,7 @@ def publish(
     call goes on from there. Raises StoreError if the lineage's own files cannot be read.
     """
     store = LineageStore(root)
-    entries = store.ledger.read()
+    entries = index.read(store)
     if not entries:
         return []
     name = tracking.experiment_name(entries[0].generation.lineage, experiment)
@@ -77,7 +78,7 @@ def publish(
         return _Publisher(
             store,
             # Read again: the process that held the lock may have published newer records.
-            store.ledger.read(),
+            index.read(store),
             outbox=outbox,
             tracking_uri=tracking_uri,
             experiment=name,

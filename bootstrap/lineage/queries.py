@@ -26,6 +26,7 @@ from bootstrap.levels import level_range
 from bootstrap.lineage import text
 from bootstrap.records import Record
 from bootstrap.store.ancestry import ancestors
+from bootstrap.store.index import outlines
 from bootstrap.store.ledger import Entry
 from bootstrap.store.pretrained import Pretrained
 
@@ -37,8 +38,7 @@ def find(entries: Sequence[Entry], name: str) -> Entry:
     """
     if not entries:
         raise RecipeError("the lineage has no committed generation yet; start it with `bootstrap run`")
-    known = {entry.generation.name: index for index, entry in enumerate(entries)}
-    known |= {str(index): index for index in range(len(entries))}
+    known = {name: index for index in range(len(entries)) for name in (f"gen-{index}", str(index))}
     known |= {"base": 0, "last": len(entries) - 1, "champion": entries[-1].generation.champion}
     wanted = name.strip().lower().removeprefix("@")
     if wanted not in known:
@@ -71,7 +71,7 @@ def producers(
     """
     edges = {edge.fingerprint: edge for edge in reversed(generation.edges) if edge.role != "data"}
     # Of several generations with the same weights, one that an edge names takes precedence, then the first.
-    numbers = {entry.generation.fingerprint: entry.generation.number for entry in reversed(entries)}
+    numbers = {entry.generation.fingerprint: entry.generation.number for entry in reversed(outlines(entries))}
     found: dict[str, tuple[int, int | None]] = {}
     for policy, count in Counter(policies).items():
         edge, number = edges.get(policy), numbers.get(policy)
@@ -115,7 +115,7 @@ def forked_from(generation: Generation) -> str | None:
 
 def champion_path(entries: Sequence[Entry]) -> list[int]:
     """Return the numbers of the champion and of all generations that its weights come from, ascending."""
-    return sorted(ancestors(entries, [entries[-1].generation.champion])) if entries else []
+    return sorted(ancestors(outlines(entries), [entries[-1].generation.champion])) if entries else []
 
 
 def useful_share(generation: Generation) -> float | None:
@@ -181,7 +181,7 @@ def generations(entries: Sequence[Entry], final: FinalComparison | None) -> list
     said = None if final is None else {**final.model_dump(mode="json"), "sentence": final_line(final, entries)}
     return [
         {**generation(entry), "final": said if final is not None and final.record == entry.hash else None}
-        for entry in entries
+        for entry in outlines(entries)
     ]
 
 
@@ -193,7 +193,7 @@ def show(entries: Sequence[Entry], name: str, *, pretrained: Pretrained | None =
     """
     entry = find(entries, name)
     node = entry.generation
-    children = [other.generation.name for other in entries if node.number in other.generation.parents]
+    children = [other.generation.name for other in outlines(entries) if node.number in other.generation.parents]
     is_champion = entries[-1].generation.champion == node.number
     return {
         **details(entry, children=children, is_champion=is_champion, pretrained=pretrained),
@@ -281,9 +281,10 @@ def final_line(final: FinalComparison, entries: Sequence[Entry]) -> str:
 def table(entries: Sequence[Entry]) -> list[dict[str, str]]:
     """Return the outcome table, one row of printable cells per generation, in the ledger's order."""
     champion = entries[-1].generation.champion if entries else None
-    staged = any(entry.generation.stage for entry in entries)
+    shown = outlines(entries)
+    staged = any(entry.generation.stage for entry in shown)
     rows = []
-    for entry in entries:
+    for entry in shown:
         node = entry.generation
         best = headline(node)
         test = node.decision.improvement
@@ -341,5 +342,5 @@ def why(entries: Sequence[Entry]) -> list[dict[str, Any]]:
             "frontier": node.report.frontier,
             "p_value": None if node.decision.improvement is None else node.decision.improvement.p_value,
         }
-        for node in (entries[number].generation for number in champion_path(entries))
+        for node in (outlines(entries)[number].generation for number in champion_path(entries))
     ]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from bootstrap.ledger_records import FinalComparison
 from bootstrap.store.artifacts import corrupt, load_artifact
+from bootstrap.store.index import outlines
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 
@@ -19,7 +20,7 @@ def final_of(store: LineageStore, entries: Sequence[Entry]) -> FinalComparison |
 
     Raises StoreCorrupt if a file of a comparison is broken.
     """
-    places = {entry.hash: number for number, entry in enumerate(entries)}
+    places = {entry.hash: number for number, entry in enumerate(outlines(entries))}
     found = []
     for folder in store.artifact_folders(KIND):
         data = load_artifact(folder).read(FILE)

@@ -19,6 +19,7 @@ from bootstrap.errors import StoreError
 from bootstrap.store import durable
 from bootstrap.store.artifacts import MANIFEST_NAME, Artifact, load_artifact, put_back
 from bootstrap.store.freed import FILE_NAME, WEIGHTS, Freed, can_be_freed
+from bootstrap.store.index import outlines
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 
@@ -150,7 +151,7 @@ def sizes(store: LineageStore, entries: Sequence[Entry]) -> dict[int, Size]:
     Generations with the same weights each have their size. Raises StoreError.
     """
     found = {}
-    for entry in entries:
+    for entry in outlines(entries):
         node = entry.generation
         if (ref := node.artifacts.get(ROLES[0])) is None:
             continue

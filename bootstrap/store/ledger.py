@@ -12,7 +12,7 @@ Left out: the artifacts that a record names (`verify.py`).
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from bootstrap import schema
 from bootstrap.canonical import canonical_json, digest_of
 from bootstrap.errors import AccountingMismatch, StoreCorrupt, StoreError
 from bootstrap.ledger_records import Annotations, Generation
+from bootstrap.records import Record
 from bootstrap.store import durable
 
 FOLDER_NAME = "ledger"
@@ -48,14 +49,17 @@ class Ledger:
     def append(self, generation: Generation, annotations: Annotations) -> Entry:
         """Commit `generation` as the next record, durable once this returns.
 
-        Raises AccountingMismatch; StoreError if its number is not the next one (another driver has committed it) or the
-        record cannot be written; StoreCorrupt if the existing ledger is broken.
+        Of the existing records it opens the newest alone, so that a commit costs the same however long the ledger is;
+        a run reads the whole ledger when it starts. Raises AccountingMismatch; StoreError if its number is not the next
+        one (another driver has committed it) or the record cannot be written; StoreCorrupt if a record is missing or
+        the newest one is broken.
         """
         check_accounting(generation)
-        entries = self.read()
-        if generation.number != len(entries):
-            raise self._not_next(generation.number, len(entries))
-        previous = entries[-1].hash if entries else NO_PREVIOUS
+        head = self.head()
+        committed = 0 if head is None else head.generation.number + 1
+        if generation.number != committed:
+            raise self._not_next(generation.number, committed)
+        previous = NO_PREVIOUS if head is None else head.hash
         payload = generation.model_dump(mode="json")
         entry = Entry(generation=generation, annotations=annotations, hash=_hash(payload, previous), previous=previous)
         record = {
@@ -82,24 +86,39 @@ class Ledger:
 
         return list(self.scan(refuse))
 
+    def head(self) -> Entry | None:
+        """Return the newest record, proven by its own hash, not by its link to the one before; None without any.
+
+        Raises StoreError, StoreCorrupt if a record is missing or the newest one is broken.
+        """
+        paths = self.paths()
+        return prove(paths[-1], durable.read_file(paths[-1]), previous=None) if paths else None
+
+    def paths(self) -> list[Path]:
+        """Return the paths of all records in order. Raises StoreError; StoreCorrupt if one is missing."""
+        names, missing = self._names()
+        if missing is not None:
+            raise missing[1]
+        return [self.folder / name for name in names]
+
     def scan(self, on_fault: Callable[[StoreCorrupt], None]) -> Iterator[Entry]:
         """Yield each sound record in order, and call `on_fault` with each fault. Raises StoreError as `read` does.
 
         After a fault, the next record's link to the one before is not checked.
         """
-        with durable.store_errors(self.folder, doing="read"):
-            found = {path.name for path in self.folder.iterdir() if not durable.is_temporary(path)}
-        numbered = [self.path(number).name for number in range(len(found))]
-        gap = next((name for name in numbered if name not in found), None)
-        if gap is not None:
-            stranger = min(found - set(numbered))
-            on_fault(StoreCorrupt(f"{self.folder / gap} is missing, but {stranger} is there: {_REMEDY}"))
+        names, missing = self._names()
+        gap = None
+        if missing is not None:
+            gap, fault = missing
+            on_fault(fault)
         previous: str | None = NO_PREVIOUS
-        for name in sorted(found):
+        for name in names:
             if gap is not None and name > gap:
                 previous, gap = None, None
+            path = self.folder / name
+            data = durable.read_file(path)
             try:
-                entry = _load(self.folder / name, previous)
+                entry = prove(path, data, previous=previous)
             except StoreCorrupt as error:
                 on_fault(error)
                 previous = None
@@ -110,6 +129,18 @@ class Ledger:
     def path(self, number: int) -> Path:
         """Return the path of the record of generation `number`."""
         return self.folder / f"{number:06d}.json"
+
+    def _names(self) -> tuple[list[str], tuple[str, StoreCorrupt] | None]:
+        """Return the names in the ledger, sorted, and the first one missing with its error. Raises StoreError."""
+        with durable.store_errors(self.folder, doing="read"):
+            found = {path.name for path in self.folder.iterdir() if not durable.is_temporary(path)}
+        numbered = [self.path(number).name for number in range(len(found))]
+        gap = next((name for name in numbered if name not in found), None)
+        if gap is None:
+            return numbered, None
+        stranger = min(found - set(numbered))
+        fault = StoreCorrupt(f"{self.folder / gap} is missing, but {stranger} is there: {_REMEDY}")
+        return sorted(found), (gap, fault)
 
     def _not_next(self, number: int, committed: int) -> StoreError:
         if number < committed:
@@ -146,20 +177,18 @@ def _hash(payload: Any, previous: str) -> str:
     return digest_of({"payload": payload, "previous": previous})
 
 
-def _load(path: Path, previous: str | None) -> Entry:
-    """Read and verify one record; with `previous` None its link to the one before is not checked.
+def prove(path: Path, data: bytes, *, previous: str | None) -> Entry:
+    """Return the record in `data`, the content of the file `path`, after checking its hash.
 
-    Raises StoreCorrupt; StoreError if another version of this program wrote it.
+    `previous`: the hash of the record before; None leaves its link to that one unchecked. Raises StoreCorrupt;
+    StoreError if another version of this program wrote it.
     """
-    data = durable.read_file(path)
     try:
         record = json.loads(data)
         # First of all: another version may hash otherwise, and what it wrote is sound.
         schema.check_readable(record.get("payload") if isinstance(record, dict) else None, place=path)
         match record:
-            case {"annotations": annotations, "hash": recorded, "payload": payload, "previous": link, **others} if (
-                not others
-            ):
+            case {"annotations": _, "hash": recorded, "payload": payload, "previous": link, **others} if not others:
                 computed = _hash(payload, link)
             case _:
                 raise ValueError("its keys are not annotations, hash, payload and previous")
@@ -167,11 +196,52 @@ def _load(path: Path, previous: str | None) -> Entry:
             raise ValueError(f"expected the hash {computed} of its content, found {recorded}")
         if previous not in (None, link):
             raise ValueError(f"expected the previous record's hash {previous}, found {link}")
-        generation = Generation.model_validate(schema.generation(payload))
-        noted = Annotations.model_validate(schema.annotations(annotations, payload=payload))
-        if path.name != f"{generation.number:06d}.json":
-            raise ValueError(f"it holds generation {generation.number}")
+        entry = _entry(record)
+        if path.name != f"{entry.generation.number:06d}.json":
+            raise ValueError(f"it holds generation {entry.generation.number}")
     except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
         # A stranger's record may have any form below a right hash.
         raise StoreCorrupt(f"{path} is corrupt: {error}; {_REMEDY}") from error
-    return Entry(generation=generation, annotations=noted, hash=computed, previous=link)
+    return entry
+
+
+def reread(data: bytes) -> Entry:
+    """Return the record in `data`, whose bytes `prove` has accepted before: nothing is hashed, and it is quick."""
+    try:
+        stored = _Stored.model_validate_json(data)
+    except ValueError:
+        # Of an earlier schema.
+        return _entry(json.loads(data))
+    return Entry(generation=stored.payload, annotations=stored.annotations, hash=stored.hash, previous=stored.previous)
+
+
+def outline(entry: Entry) -> bytes:
+    """Return a record for `reread`, under the names of today and without its data edges (`store/index.py` says why)."""
+    edges = tuple(edge for edge in entry.generation.edges if edge.role != "data")
+    stored = _Stored(
+        annotations=entry.annotations,
+        hash=entry.hash,
+        payload=entry.generation.model_copy(update={"edges": edges}),
+        previous=entry.previous,
+    )
+    return stored.model_dump_json().encode()
+
+
+class _Stored(Record):
+    """A record's file under the names of today."""
+
+    annotations: Annotations
+    hash: str
+    payload: Generation
+    previous: str
+
+
+def _entry(record: Mapping[str, Any]) -> Entry:
+    """Return a record's content. Raises ValueError."""
+    payload = record["payload"]
+    return Entry(
+        generation=Generation.model_validate(schema.generation(payload)),
+        annotations=Annotations.model_validate(schema.annotations(record["annotations"], payload=payload)),
+        hash=record["hash"],
+        previous=record["previous"],
+    )

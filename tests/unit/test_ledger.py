@@ -9,7 +9,7 @@ from support.store_doubles import ANNOTATIONS, toy_generation
 from bootstrap.canonical import canonical_json
 from bootstrap.errors import AccountingMismatch, StoreCorrupt, StoreError
 from bootstrap.ledger_records import Accounting
-from bootstrap.store.ledger import Ledger, check_accounting
+from bootstrap.store.ledger import Entry, Ledger, check_accounting
 
 
 @pytest.fixture
@@ -56,10 +56,10 @@ def test_a_number_that_is_taken_is_refused_and_nothing_is_lost(ledger: Ledger):
 
 def test_a_number_taken_between_look_and_creation_is_refused(ledger: Ledger, tmp_path: Path):
     class Late(Ledger):
-        def read(self) -> list:
-            entries = super().read()
+        def head(self) -> Entry | None:
+            found = super().head()
             ledger.append(toy_generation(3, {}), ANNOTATIONS)
-            return entries
+            return found
 
     with pytest.raises(StoreError, match="another driver has committed generation 3"):
         Late(tmp_path).append(toy_generation(3, {}, seed=99), ANNOTATIONS)

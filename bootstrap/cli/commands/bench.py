@@ -1,5 +1,6 @@
-"""`bootstrap bench workers` and `bootstrap bench sandbox`."""
+"""`bootstrap bench workers`, `bootstrap bench sandbox` and `bootstrap bench lineage`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -57,3 +58,41 @@ def sandbox(
     from bootstrap.cli.bench import measure_sandbox
 
     measure_sandbox(executions, processes=processes, level=level, as_json=as_json)
+
+
+@bench.command(cls=options.Command)
+def lineage(
+    generations: Annotated[
+        int, typer.Option("--generations", min=2, metavar="N", help="Length of the lineage that is made.")
+    ] = 100,
+    rollouts: Annotated[int, typer.Option("--rollouts", min=1, metavar="N", help="Of the whole lineage.")] = 100_000,
+    givers: Annotated[
+        int, typer.Option("--givers", min=0, metavar="N", help="Earlier generations that each one replays from.")
+    ] = 8,
+    store: Annotated[
+        Path | None, typer.Option("--store", metavar="DIR", help="New folder to keep the store in; by default none.")
+    ] = None,
+    publishing: Annotated[
+        bool, typer.Option("--publish/--no-publish", help="Whether to measure publishing to MLflow.")
+    ] = True,
+    as_json: options.AsJson = False,
+) -> None:
+    """Make a long lineage without a model; measure questions and publishing at 10 generations and at the end.
+
+    1,000 generations with 10 million rollouts take 2 GB and some minutes; publishing them takes far longer.
+
+    \b
+    Examples:
+      bootstrap bench lineage
+      bootstrap bench lineage --generations 1000 --rollouts 10000000 --store /big/disk/bench
+    """
+    from bootstrap.cli.bench_lineage import measure_lineage
+
+    measure_lineage(
+        generations=generations,
+        rollouts=rollouts,
+        givers=givers,
+        store=store,
+        publishing=publishing,
+        as_json=as_json,
+    )

@@ -14,6 +14,7 @@ from bootstrap.errors import StoreError
 from bootstrap.ids import ForeignGeneration
 from bootstrap.ledger_records import Edge, Generation
 from bootstrap.lineage import queries
+from bootstrap.store import index
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import Header, LineageStore
 
@@ -35,12 +36,12 @@ class Grown:
     """One lineage."""
 
     store: LineageStore
-    entries: Sequence[Entry]
+    entries: index.Entries
 
     @classmethod
     def read(cls, store: LineageStore) -> "Grown":
         """Return the lineage in a folder. Raises StoreError, StoreCorrupt."""
-        return cls(store, store.ledger.read())
+        return cls(store, index.read(store))
 
     @property
     def name(self) -> str:
@@ -50,7 +51,7 @@ class Grown:
     @property
     def outlines(self) -> Sequence[Entry]:
         """The entries, possibly without their data edges, for what asks each of many for anything else."""
-        return self.entries
+        return self.entries.outlines
 
     @cached_property
     def header(self) -> Header:

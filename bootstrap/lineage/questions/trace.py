@@ -22,10 +22,11 @@ from bootstrap.ledger_records import Generation
 from bootstrap.lineage import queries
 from bootstrap.lineage.questions import tables
 from bootstrap.lineage.questions.grown import Grown, forks_of
-from bootstrap.lineage.questions.locate import Place, inherited_answers, locate, uses
+from bootstrap.lineage.questions.locate import Place, inherited_answers, locate
 from bootstrap.lineage.questions.rows import Rows
 from bootstrap.lineage.questions.sampled import Sample, of_artifact
 from bootstrap.store.artifacts import Artifact
+from bootstrap.store.uses import uses
 
 PROMPT = re.compile(r"[0-9a-f]{16}")
 _DETAILS: tables.Columns = {"id": "", "prompt_id": "", "seed": 0, "sample_index": 0, "prompt_tokens": (), "tokens": ()}

@@ -4,7 +4,7 @@ The chain goes back from the generation to the champion that it was compared wit
 to generation 0. It is made of decisions, not of weights: a generation may start from other weights than those it beat.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bootstrap.ledger_records import Generation, GenerationOutcome, LevelTest
@@ -104,8 +104,12 @@ def why(grown: Grown, name: str = "champion") -> Why:
     on_chain = {one.number for one in chain}
     is_champion = generations[-1].champion == node.number
     reigns = _reigns(generations, node.number)
-    links = Rows((_decided(generations, one, on_chain) for one in chain), kind=Decided)
-    challengers = _rivals(generations, node.number, on_chain)
+    rivals: dict[int | None, list[Generation]] = {}
+    for one in generations:
+        if one.number not in on_chain:
+            rivals.setdefault(_compared_with(one), []).append(one)
+    links = Rows((_decided(one, rivals) for one in chain), kind=Decided)
+    challengers = _rivals(rivals.get(node.number, ()))
     return Why(
         lineage=grown.name,
         generation=node.name,
@@ -139,7 +143,8 @@ def _reigns(generations: Sequence[Generation], number: int) -> tuple[tuple[int, 
     return tuple(runs)
 
 
-def _decided(generations: Sequence[Generation], node: Generation, on_chain: set[int]) -> Decided:
+def _decided(node: Generation, rivals: Mapping[int | None, Sequence[Generation]]) -> Decided:
+    """Return a decision of the chain. `rivals`: champion -> those compared with it that are not on the chain."""
     decision, test = node.decision, node.decision.improvement
     before = _compared_with(node)
     return Decided(
@@ -159,7 +164,7 @@ def _decided(generations: Sequence[Generation], node: Generation, on_chain: set[
         frontier=node.report.frontier,
         guards=tuple(map(str, node.diagnostics.findings)),
         tests=Rows((_test(node, kind, one) for kind, one in queries.gate_tests(decision)), kind=GateTest),
-        rivals=Rows(kind=Rival) if before is None else _rivals(generations, before, on_chain, until=node.number),
+        rivals=_rivals(() if before is None else rivals.get(before, ()), until=node.number),
     )
 
 
@@ -182,11 +187,8 @@ def _test(node: Generation, kind: str, test: LevelTest) -> GateTest:
     )
 
 
-def _rivals(
-    generations: Sequence[Generation], champion: int, on_chain: set[int], *, until: int | None = None
-) -> Rows[Rival]:
-    """Return those compared with a champion, before generation `until`, that are not on the chain."""
-    compared = (one for one in generations if _compared_with(one) == champion and one.number not in on_chain)
+def _rivals(compared: Sequence[Generation], *, until: int | None = None) -> Rows[Rival]:
+    """Return those of some generations that came before generation `until`; None takes all."""
     return Rows(
         (
             Rival(name=one.name, outcome=one.outcome.value, reason=one.decision.reason)

@@ -1,0 +1,52 @@
+"""Tables of many rows: every cell is there, in columns that fit the terminal."""
+
+import io
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from bootstrap.cli import long_tables, render
+
+
+def printed(rows: list[dict[str, str]], *, width: int) -> list[str]:
+    out = io.StringIO()
+    long_tables.print_rows(Console(file=out, width=width, highlight=False), "lineage x", rows)
+    return [line.rstrip() for line in out.getvalue().splitlines()]
+
+
+def test_rows_stand_in_columns_under_their_names_and_empty_columns_are_left_out():
+    rows = [{"generation": f"gen-{number}", "empty": "", "gain": "+1.0 pp" * (number % 2)} for number in range(200)]
+    lines = printed(rows, width=80)
+    assert lines[:5] == ["lineage x", "", "  generation   gain", f" {'─' * 22}", "  gen-0"]
+    assert lines[5] == "  gen-1        +1.0 pp" and len(lines) == 205
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_the_widest_column_is_folded_between_words_and_no_word_is_lost(width: int):
+    reason = "rejected: level 2 fell 0.996 -> 0.877 (lower bound -0.124, margin 0.030); 数字 were lost too"
+    rows = [{"generation": f"gen-{number}", "reason": reason, "seconds": "1.5"} for number in range(150)]
+    lines = printed(rows, width=width)
+    assert max(map(cell_len, lines)) <= width
+    text = " ".join(" ".join(lines).split())
+    assert text.count("gen-") == 150 and text.count("1.5") == 150
+    words = " ".join(line[15 : 15 + len(line)] for line in lines[4:]).replace("1.5", "").split()
+    assert words == reason.split() * 150
+
+
+def test_a_word_that_is_longer_than_its_column_is_cut():
+    lines = printed([{"a": "z" * 95, "b": "y"}] * 120, width=40)
+    assert max(map(cell_len, lines)) <= 40 and "".join(lines).count("z") == 95 * 120
+
+
+def test_control_codes_and_lines_in_a_cell_leave_the_table_whole():
+    lines = printed([{"a": "one\ntwo\r\a", "b": "[bold]z[/bold]"}] * 120, width=80)
+    assert lines[4:6] == ["  one   [bold]z[/bold]", "  two"]
+
+
+def test_long_tables_take_this_way_and_short_ones_do_not(capsys: pytest.CaptureFixture[str]):
+    rows = [{"generation": f"gen-{number}"} for number in range(render.LONG + 1)]
+    render.print_rows("long", rows)
+    assert capsys.readouterr().out.splitlines()[4].strip() == "gen-0"
+    render.print_rows("short", rows[:-1])
+    assert "gen-99" in capsys.readouterr().out
