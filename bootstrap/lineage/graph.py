@@ -14,7 +14,7 @@ from bootstrap.lineage import queries
 from bootstrap.lineage.page import inline
 from bootstrap.store.ledger import Entry
 
-SCHEMA = 2
+SCHEMA = 3
 """Of the graph's names and of what MLflow shows; a generation that is shown under another one is published again."""
 _SAMPLE_CHARACTERS = 600
 

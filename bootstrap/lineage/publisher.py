@@ -13,8 +13,8 @@ metrics carry timestamps from the run's own tags (MLflow drops a row with the sa
 outputs, models and versions are looked up before they are made. A lock allows one publisher per lineage and target; the
 next one waits at most `LOCK_SECONDS`, then publishes the rest.
 
-Left out: which generations are due (`outbox.py`), their content (`metrics.py`, `tags.py`, `datasets.py`, `notes.py`),
-requests (`batches.py`), models (`registry.py`) and the page (`graph.py`).
+Left out: which generations are due (`outbox.py`), their content (`metrics.py`, `tags.py`, `datasets.py`), what people
+read of them (`pages.py`), requests (`batches.py`), models (`registry.py`) and the page (`graph.py`).
 Importing this module imports MLflow, which takes seconds: import it where it is used.
 """
 
@@ -31,9 +31,11 @@ from mlflow.entities import LoggedModelInput, LoggedModelOutput, Run
 
 from bootstrap.errors import LineageLocked, TrackingError
 from bootstrap.ledger_records import Generation
-from bootstrap.lineage import batches, datasets, graph, metrics, notes, samples, tags, tracking
+from bootstrap.lineage import batches, datasets, graph, metrics, notes, samples, tags, tracking, views
 from bootstrap.lineage.connection import active_experiment, connected
+from bootstrap.lineage.datasets import Data
 from bootstrap.lineage.outbox import Outbox, Receipt
+from bootstrap.lineage.pages import Pages
 from bootstrap.lineage.registry import Registry
 from bootstrap.lineage.shown import PublishedRuns, model_name
 from bootstrap.store.artifacts import Artifact
@@ -148,12 +150,17 @@ class _Publisher:
         if not unmarked and not due and head_is_shown:
             return []
         self.registry.open(key)
+        self.pages = Pages(self.client, self.registry, self.store, self.entries, self.recipe)
         for number, receipt in recovered.items() if whole else ():
             self.outbox.mark(number, receipt)
         for entry in due:
             number = entry.generation.number
             self.receipts[number] = receipt = self._generation(entry)
             self.outbox.mark(number, receipt)
+        # A note that shows relatives is old once there is one more of them.
+        shown = self.outbox.shown(self.entries, lineage_run_id=root_run_id)
+        newer = {*range(shown, len(self.entries)), *(entry.generation.number for entry in due)}
+        self.pages.refresh(newer, self.receipts)
         self._lineage()
         self.outbox.mark_head(self.entries[-1], lineage_run_id=root_run_id, final=self.final)
         return [entry.generation.number for entry in (unmarked if whole else due)]
@@ -168,8 +175,6 @@ class _Publisher:
     def _experiment(self, name: str, location: str | None) -> str:
         wanted = {
             "mlflow.experimentKind": "custom_model_development",
-            "mlflow.note.content": f"Generations of {self.lineage}, grown by bootstrap. To see them all on one page, "
-            f"open the run {self.lineage}, then its artifact {tracking.HTML_PATH}.",
             "bootstrap.schema": SCHEMA,
         }
         found = active_experiment(self.client, name, otherwise=" or name another with tracking.experiment")
@@ -211,8 +216,19 @@ class _Publisher:
             points=[] if self.final is None else metrics.of_final(self.final, at=self._finished(self.final.generation)),
             tags={"mlflow.note.content": note, "bootstrap.schema": SCHEMA, **tags.of_head(self.entries)},
         )
+        self._view(run_id)
         self._settle(run_id)
         self.registry.point("champion", self.receipts[self.entries[-1].generation.champion].version)
+
+    def _view(self, run_id: str) -> None:
+        """Save the view of the generations in the experiment, and describe the experiment in one line."""
+        kept = self.client.get_experiment(self.experiment_id).tags
+        at = _milliseconds(self.entries[0].annotations.finished)
+        key, value = views.saved(self.root_run.info.run_name, lineage_run_id=run_id, at=at)
+        note = notes.of_experiment(views.lineages({**kept, key: value}), self.experiment_id)
+        for name, text in {key: value, "mlflow.note.content": note}.items():
+            if kept.get(name) != text:
+                self.client.set_experiment_tag(self.experiment_id, name, text)
 
     def _finished(self, number: int) -> int:
         """Return when a generation was finished, from its run's tag, in milliseconds since 1970."""
@@ -247,7 +263,7 @@ class _Publisher:
             name=node.name,
             started=measured.started,
             finished=measured.finished,
-            more={"mlflow.parentRunId": root_run_id, **tags.of_run(entry)},
+            more={**tags.of_run(entry), "mlflow.parentRunId": root_run_id},
         )
         run_id, kept = run.info.run_id, run.data.tags
         rows = samples.readable(self.store, node, count=self.sample_rollouts)
@@ -256,13 +272,16 @@ class _Publisher:
         model_id = self.registry.model(entry, run_id, params=params, weights=weights).model_id
         version = self.registry.version(run_id, model_id, tags=tags.of_version(node, base=base))
         receipt = self._receipt(entry, run_id, model_id=model_id, version=version, rows=rows)
-        note = notes.of_generation(entry, {**self.receipts, node.number: receipt}, registered=self.registry.name)
-        self.registry.describe(model_id, version, note=note)
+        receipts = {**self.receipts, node.number: receipt}
+        note = self.pages.note(node.number, receipts)
         self.registry.point(node.name, version)
-        self._inputs_and_outputs(node, run_id, model_id)
+        data = datasets.of_generation(self.store, self.entries, node, models=self.models)
+        self._inputs_and_outputs(node, run_id, model_id, data)
+        self.pages.sheets(node.number, receipts, data)
         table = self._samples(node, run_id, rows)
         start = _milliseconds(kept.get("bootstrap.started", measured.started))
         end = _milliseconds(kept.get("bootstrap.finished", measured.finished))
+        self.pages.samples(node.number, receipts, count=self.sample_rollouts, at=end)
         batches.log(
             self.client,
             run_id,
@@ -270,6 +289,7 @@ class _Publisher:
             points=[
                 *metrics.of_generation(entry, at=end, models={**self.models, node.number: model_id}),
                 *metrics.of_training(self._tables(node), start=start, end=end),
+                *metrics.of_costs(entry, at=end),
             ],
             tags={
                 **table,
@@ -326,10 +346,10 @@ class _Publisher:
             "bootstrap.finished": finished,
         }
         return self.client.create_run(
-            self.experiment_id, start_time=_milliseconds(started), run_name=name, tags={**common, **more}
+            self.experiment_id, start_time=_milliseconds(started), run_name=name, tags={**more, **common}
         )
 
-    def _inputs_and_outputs(self, node: Generation, run_id: str, model_id: str) -> None:
+    def _inputs_and_outputs(self, node: Generation, run_id: str, model_id: str, found: Sequence[Data]) -> None:
         """Log a generation's inputs and output, which MLflow's own pages draw as edges."""
         run, models = self.client.get_run(run_id), self.models
         assert run.inputs is not None and run.outputs is not None, "MLflow returns runs with inputs and outputs"
@@ -337,7 +357,7 @@ class _Publisher:
         known = {(item.dataset.name, item.dataset.digest) for item in run.inputs.dataset_inputs}
         # One generation may be both start and teacher.
         parents = dict.fromkeys(model for _, model in tags.input_models(node, models))
-        data = map(batches.dataset, datasets.of_generation(self.store, self.entries, node, models=models))
+        data = map(batches.dataset, found)
         new_data = [item for item in data if (item.dataset.name, item.dataset.digest) not in known]
         new_models = [LoggedModelInput(parent) for parent in parents if parent not in there]
         if new_models or new_data:

@@ -286,29 +286,31 @@ def _decision(outcome: GenerationOutcome, report: Report, champion: Generation |
     target = champion.report.frontier + 1
     before, after = champion.report.level(target), report.level(target)
     promoted = outcome is PROMOTED
+    gained, lost = _changed(before.accuracy, after.accuracy, both_ways=12)
     improvement = LevelTest(
         levels=(target,),
         num_prompts=NUM_PROMPTS,
         candidate=after.accuracy,
         champion=before.accuracy,
-        gained=300 if promoted else 11,
-        lost=12,
+        gained=gained,
+        lost=lost,
         p_value=3e-40 if promoted else 0.6,
         difference_low=0.25 if promoted else -0.01,
         passed=promoted,
     )
+    kept = [(champion.report.level(level), report.level(level)) for level in range(1, champion.report.frontier + 1)]
     retention = tuple(
         LevelTest(
-            levels=(level,),
+            levels=(now.level,),
             num_prompts=NUM_PROMPTS,
-            candidate=report.level(level).accuracy,
-            champion=champion.report.level(level).accuracy,
-            gained=2,
-            lost=3,
-            difference_low=report.level(level).accuracy - champion.report.level(level).accuracy - 0.005,
-            passed=promoted or level != 2,
+            candidate=now.accuracy,
+            champion=earlier.accuracy,
+            gained=_changed(earlier.accuracy, now.accuracy)[0],
+            lost=_changed(earlier.accuracy, now.accuracy)[1],
+            difference_low=now.accuracy - earlier.accuracy - 0.005,
+            passed=promoted or now.level != 2,
         )
-        for level in range(1, champion.report.frontier + 1)
+        for earlier, now in kept
     )
     panel = LevelTest(
         levels=(1,),
@@ -324,8 +326,8 @@ def _decision(outcome: GenerationOutcome, report: Report, champion: Generation |
     reason = (
         f"level {target}: {shares} (p 3e-40); levels 1-{champion.report.frontier} retained"
         if promoted
-        else f"rejected: level {target} {shares} is no significant improvement (p 0.6, alpha 0.05, 11 gained, 12 "
-        "lost); level 2 fell 0.996 -> 0.877 (lower bound -0.124, margin 0.030)"
+        else f"rejected: level {target} {shares} is no significant improvement (p 0.6, alpha 0.05, {gained} gained, "
+        f"{lost} lost); level 2 fell 0.996 -> 0.877 (lower bound -0.124, margin 0.030)"
     )
     return Decision(
         promoted=promoted,
@@ -335,6 +337,12 @@ def _decision(outcome: GenerationOutcome, report: Report, champion: Generation |
         retention=retention,
         panel={"copy": panel},
     )
+
+
+def _changed(before: float, after: float, *, both_ways: int = 2) -> tuple[int, int]:
+    """Return the prompts gained and lost between two accuracies, `both_ways` of them in either direction."""
+    net = round(NUM_PROMPTS * (after - before))
+    return both_ways + max(net, 0), both_ways + max(-net, 0)
 
 
 def _rollouts(number: int, *, policy: str, level: int) -> tuple[list[Rollout], list[Verdict], list[Selection]]:

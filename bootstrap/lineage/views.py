@@ -1,0 +1,59 @@
+"""The saved view of a lineage's generations on MLflow's runs page, as a tag of the experiment.
+
+MLflow 3.15 and newer keeps saved views in experiment tags `mlflow.sharedViewState.<id>` and opens one by the part
+`viewStateShareKey=<id>` of a link. The view lists the generations alone, newest first: filtered and sorted by a metric
+the list is flat, so no row has to be unfolded (a saved view cannot say which rows are). What people read comes first,
+`cost/*` last. Imports no MLflow.
+"""
+
+import json
+from typing import Any
+
+from bootstrap.lineage import tags, tracking
+
+TAG_PREFIX = "mlflow.sharedViewState."
+_FIXED = ("attributes.`Run Name`", "runDateAndNestInfo")
+"""Ids of the columns that MLflow always shows first."""
+_WIDTHS = {"target": 90, "gate": 100, "accuracy": 170, "gain": 90, "frontier": 80, "parent": 110}
+_COSTS = ("cost/tokens/total", "cost/seconds/total")
+
+
+def saved(name: str, *, lineage_run_id: str, at: int) -> tuple[str, str]:
+    """Return key and value of the experiment's tag with the view of a lineage. `at`: milliseconds since 1970."""
+    envelope = {"name": name, "createdAt": at, "updatedAt": at, "state": json.dumps(_state(lineage_run_id))}
+    return f"{TAG_PREFIX}{tracking.view_id(lineage_run_id)}", json.dumps(envelope)
+
+
+def lineages(experiment_tags: dict[str, str]) -> dict[str, str]:
+    """Return the lineages with a saved view in an experiment, by their run's id -> their name."""
+    found = {}
+    for key, value in experiment_tags.items():
+        run_id = key.removeprefix(f"{TAG_PREFIX}{tracking.view_id('')}")
+        if run_id != key:
+            found[run_id] = str(json.loads(value)["name"])
+    return found
+
+
+def _state(lineage_run_id: str) -> dict[str, Any]:
+    """Return the state of MLflow's runs page, with the names that it gives (`ExperimentPageUIState`)."""
+    columns = [f"tags.`{key}`" for key in tags.SHOWN] + [f"metrics.`{key}`" for key in _COSTS]
+    return {
+        "searchFilter": f"tags.`mlflow.parentRunId` = '{lineage_run_id}'",
+        "orderByKey": f"metrics.`{tags.ORDER}`",
+        "orderByAsc": False,
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "modelVersionFilter": "All Runs",
+        "datasetsFilter": [],
+        "selectedColumns": columns,
+        "columnOrder": [*_FIXED, *columns],
+        "columnWidths": {f"tags.`{key}`": width for key, width in _WIDTHS.items()},
+        "runsHiddenMode": "FIRST_20_RUNS",
+        "viewMaximized": False,
+        "runListHidden": False,
+        "isAccordionReordered": False,
+        "useGroupedValuesInCharts": True,
+        "hideEmptyCharts": True,
+        "groupBy": None,
+        "groupsExpanded": {},
+    }
