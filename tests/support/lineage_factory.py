@@ -21,6 +21,7 @@ from bootstrap.ledger_records import (
     Accounting,
     Annotations,
     Compute,
+    ComputeCost,
     Decision,
     DiagnosticMetric,
     Diagnostics,
@@ -88,16 +89,22 @@ def build(
     name: str = "addition",
     teacher: bool = True,
     outside: str | None = None,
+    forked: str | None = None,
+    merged: Sequence[int] = (),
 ) -> list[Entry]:
     """Write a lineage into the folder `root` and return its ledger's entries.
 
     `teacher`: whether a generation is taught by its parent's parent; `outside`: place of a model outside the lineage
-    that teaches every generation as well.
+    that teaches every generation as well; `forked`: the generation of another lineage that generation 0 starts from, as
+    `other@gen-3`; `merged`: the generations whose weights the last one merges.
     """
     store = LineageStore(root)
     store.open(name, identity=SETTINGS.identity())
-    for outcome in (GenerationOutcome.BASE, *plan):
-        grow(store, outcome=outcome, name=name, teacher=teacher, outside=outside)
+    outcomes = (GenerationOutcome.BASE, *plan)
+    for number, outcome in enumerate(outcomes):
+        last = number == len(outcomes) - 1
+        more = {"forked": forked if number == 0 else None, "merged": merged if last else ()}
+        grow(store, outcome=outcome, name=name, teacher=teacher, outside=outside, **more)
     return store.ledger.read()
 
 
@@ -109,6 +116,8 @@ def grow(
     teacher: bool = True,
     outside: str | None = None,
     stage: str = "",
+    forked: str | None = None,
+    merged: Sequence[int] = (),
 ) -> Entry:
     """Commit the next generation with the given outcome, of the given stage; `build` says what the rest means."""
     entries = store.ledger.read()
@@ -172,7 +181,9 @@ def grow(
         stage=stage,
         lineage=name,
         outcome=outcome,
-        edges=() if champion is None else _edges(entries, champion, teacher=teacher, outside=outside),
+        edges=_origin(forked)
+        if champion is None
+        else _edges(entries, champion, teacher=teacher, outside=outside, merged=merged),
         target_levels=target,
         fingerprint=fingerprint,
         recipe_digest=SETTINGS.digest(),
@@ -265,8 +276,24 @@ def _level(level: int, *, skill: int, worse: bool, sampled: bool) -> LevelReport
     )
 
 
-def _edges(entries: Sequence[Entry], champion: Generation, *, teacher: bool, outside: str | None) -> tuple[Edge, ...]:
-    edges = [Edge(role="init", generation=champion.number, fingerprint=champion.fingerprint)]
+def _origin(forked: str | None) -> tuple[Edge, ...]:
+    """Return the edge of a generation 0 that starts from another lineage's generation; none without one."""
+    if forked is None:
+        return ()
+    cost = ComputeCost(start={"train": 1e12}, since={})
+    fingerprint, record = OUTSIDE_FINGERPRINT, sha256(forked.encode())
+    edge = Edge(
+        role="init", generation=None, external=forked, record=record, compute_cost=cost, fingerprint=fingerprint
+    )
+    return (edge,)
+
+
+def _edges(
+    entries: Sequence[Entry], champion: Generation, *, teacher: bool, outside: str | None, merged: Sequence[int]
+) -> tuple[Edge, ...]:
+    sources = [entries[number].generation for number in merged]
+    edges = [Edge(role="merged", generation=one.number, fingerprint=one.fingerprint) for one in sources]
+    edges = edges or [Edge(role="init", generation=champion.number, fingerprint=champion.fingerprint)]
     if teacher and champion.parent is not None:
         tutor = entries[champion.parent].generation
         edges.append(Edge(role="teacher", generation=tutor.number, fingerprint=tutor.fingerprint))
