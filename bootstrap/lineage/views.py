@@ -15,6 +15,8 @@ TAG_PREFIX = "mlflow.sharedViewState."
 _FIXED = ("attributes.`Run Name`", "runDateAndNestInfo")
 """Ids of the columns that MLflow always shows first."""
 _WIDTHS = {"target": 90, "gate": 100, "accuracy": 170, "gain": 90, "frontier": 80, "parent": 110}
+_SECTIONS = ("Model metrics", "gate", "eval", "train", "self_play", "diagnostics")
+"""Sections of the charts that stand first; MLflow puts metrics without a slash into `Model metrics`."""
 _COSTS = ("cost/tokens/total", "cost/seconds/total")
 
 
@@ -51,9 +53,23 @@ def _state(lineage_run_id: str) -> dict[str, Any]:
         "runsHiddenMode": "FIRST_20_RUNS",
         "viewMaximized": False,
         "runListHidden": False,
-        "isAccordionReordered": False,
+        # Sections of charts that are not named follow in the order of the metrics, which ends with the costs.
+        "isAccordionReordered": True,
+        "compareRunCharts": [],
+        "compareRunSections": [_section(name) for name in _SECTIONS],
         "useGroupedValuesInCharts": True,
         "hideEmptyCharts": True,
         "groupBy": None,
         "groupsExpanded": {},
+    }
+
+
+def _section(name: str) -> dict[str, Any]:
+    return {
+        "uuid": f"bootstrap-{name}",
+        "name": name,
+        "display": True,
+        "isReordered": True,
+        "deleted": False,
+        "isGenerated": True,
     }

@@ -33,6 +33,12 @@ def test_what_people_read_stands_first_and_costs_last() -> None:
     assert state()["columnOrder"][-len(columns) :] == columns
 
 
+def test_charts_begin_with_what_matters_and_none_of_the_first_is_a_cost() -> None:
+    names = [section["name"] for section in state()["compareRunSections"]]
+    assert names[:2] == ["Model metrics", "gate"] and not [name for name in names if "cost" in name]
+    assert state()["isAccordionReordered"] is True, "else MLflow sorts them by name"
+
+
 def test_the_lineages_of_an_experiment_are_found_by_their_views() -> None:
     made = dict(views.saved(name, lineage_run_id=run, at=1) for name, run in (("a", "r1"), ("b", "r2")))
     others = {"mlflow.sharedViewState.17910198782163edg": "{}", "mlflow.note.content": "x"}
