@@ -26,8 +26,8 @@ MOST = 64
 """Traces of one generation, however many rollouts are asked for."""
 _PART = 50
 """Traces in one request: a database refuses more than about a thousand ids."""
-_PREVIEW, _METADATA, _TAG = 1000, 250, 4096
-"""Most characters that MLflow keeps in a preview, a value of metadata, a tag."""
+_PREVIEW, _METADATA, _TAG, _REQUEST = 1000, 250, 4096, 50
+"""Most characters that MLflow keeps in a preview, a value of metadata, a tag, a request's id."""
 
 
 def log(
@@ -44,35 +44,35 @@ def log(
 
     `rows`: of `samples.whole_groups`. `generation`: the name of the one that drew them. `producers`: policy -> the
     name of the model behind it, and its MLflow id where it is a generation's. `at`: milliseconds since 1970.
-    A server that takes no spans (before MLflow 3.4) gets no traces.
+    A server that takes no spans (before MLflow 3.4) shows the beginnings of prompt and completion alone.
     """
+    rows = rows[:MOST]
     there = _ids(client, experiment_id, run_id)
-    missing = [row for row in rows[:MOST] if _trace_id(run_id, row["rollout"]) not in there]
+    missing = [row for row in rows if _trace_id(run_id, row["rollout"]) not in there]
     tracing = TracingClient(client.tracking_uri)
-    for start in range(0, len(missing), _PART):
-        part = missing[start : start + _PART]
-        spans = [_span(row, run_id, experiment_id, at=at, producer=producers[row["policy"]][0]) for row in part]
-        try:
-            tracing.log_spans(experiment_id, spans)
-        except NotImplementedError:
-            return 0
-        # The run's name comes last: a trace that broke off before is not found by the run, and made again.
-        for row in part:
-            name, model_id = producers[row["policy"]]
-            tracing.start_trace(
-                TraceInfo(
-                    trace_id=_trace_id(run_id, row["rollout"]),
-                    trace_location=TraceLocation.from_experiment_id(experiment_id),
-                    request_time=at,
-                    state=TraceState.OK,
-                    request_preview=row["prompt"][:_PREVIEW],
-                    response_preview=row["answer"][:_PREVIEW],
-                    client_request_id=row["rollout"][:50],
-                    trace_metadata=_metadata(row, run_id, generation, model_id),
-                    tags=_tags(row, generation, name),
-                    assessments=list(_assessments(row, run_id, at=at)),
-                )
+    for row in missing:
+        name, model_id = producers[row["policy"]]
+        tracing.start_trace(
+            TraceInfo(
+                trace_id=_trace_id(run_id, row["rollout"]),
+                trace_location=TraceLocation.from_experiment_id(experiment_id),
+                request_time=at,
+                state=TraceState.OK,
+                request_preview=row["prompt"][:_PREVIEW],
+                response_preview=row["answer"][:_PREVIEW],
+                client_request_id=row["rollout"][:_REQUEST],
+                trace_metadata=_metadata(row, run_id, generation, model_id),
+                tags=_tags(row, generation, name),
+                assessments=list(_assessments(row, run_id, at=at)),
             )
+        )
+    # The spans of all, since a trace may have broken off before it had its own; the same ones replace each other.
+    spans = [_span(row, run_id, experiment_id, at=at, producer=producers[row["policy"]][0]) for row in rows]
+    for start in range(0, len(spans), _PART):
+        try:
+            tracing.log_spans(experiment_id, spans[start : start + _PART])
+        except NotImplementedError:
+            break
     return len(missing)
 
 

@@ -179,26 +179,27 @@ def test_a_second_publication_makes_no_trace_twice(own: Published) -> None:
     assert sum(len(trace.info.assessments) for trace in own.traces(3)) == assessed == 8
 
 
+@pytest.mark.parametrize(("operation", "after"), [("start_trace", 11), ("log_spans", 1)])
 def test_traces_that_broke_off_are_made_whole_by_the_next_publication(
-    tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch, operation: str, after: int
 ) -> None:
     made = fresh(tmp_path, empty_database, plan=(PROMOTED,))
-    left = 11
-    real = TracingClient.start_trace
+    left = after
+    real = getattr(TracingClient, operation)
 
-    def broken(self: TracingClient, info: Any) -> Any:
+    def broken(*args: Any) -> Any:
         nonlocal left
         left -= 1
         if left < 0:
             raise MlflowException("the connection broke")
-        return real(self, info)
+        return real(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(TracingClient, "start_trace", broken)
+        patch.setattr(TracingClient, operation, broken)
         with pytest.raises(TrackingError, match="the connection broke"):
             made.put(sample_rollouts=8)
     assert made.put(sample_rollouts=8) == [1]
-    assert [len(made.traces(number)) for number in (0, 1)] == [8, 8]
+    assert [[len(trace.data.spans) for trace in made.traces(number)] for number in (0, 1)] == [[1] * 8] * 2
     experiment = made.receipts[0].experiment_id
     assert len(made.client.search_traces(locations=[experiment], max_results=100)) == 16
 
@@ -267,7 +268,7 @@ def test_the_number_of_traces_is_bounded_and_so_are_the_ids_of_one_request(
     assert logged == sum(parts) == traces.MOST and max(parts) <= 50
 
 
-def test_a_server_that_takes_no_spans_gets_everything_else(
+def test_a_server_that_takes_no_spans_shows_the_beginnings_and_the_scores(
     tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Any) -> None:
@@ -275,7 +276,10 @@ def test_a_server_that_takes_no_spans_gets_everything_else(
 
     monkeypatch.setattr(TracingClient, "log_spans", refuse)
     made = fresh(tmp_path, empty_database, plan=(PROMOTED,))
-    assert made.put() == [0, 1] and made.traces(1) == []
+    assert made.put() == [0, 1]
+    own = made.receipts[1]
+    found = made.client.search_traces(locations=[own.experiment_id], run_id=own.run_id, include_spans=False)
+    assert len(found) == 16 and all(trace.info.response_preview and trace.info.assessments for trace in found)
 
 
 def test_data_sets_have_schema_rows_and_a_sample(published: Published) -> None:
