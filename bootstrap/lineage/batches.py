@@ -63,9 +63,9 @@ def _row(row: Mapping[str, Any]) -> str:
 
 def _column(name: str, kind: str) -> dict[str, Any]:
     """Return a column of an Arrow type as MLflow's schemas name it."""
-    if kind.startswith("list<"):
-        item = "double" if "double" in kind or "float" in kind else "long" if "int" in kind else "string"
-        return {"name": name, "type": "array", "items": {"type": item}, "required": True}
+    item = kind.removeprefix("list of ")
+    if item != kind:
+        return {"name": name, "type": "array", "items": {"type": _TYPES.get(item, "string")}, "required": True}
     return {"name": name, "type": _TYPES.get(kind, "string"), "required": True}
 
 

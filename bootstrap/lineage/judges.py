@@ -17,7 +17,7 @@ from bootstrap.lineage import text
 
 HELD_OUT, PANEL = "held-out ", "panel "
 """Prefixes of a verifier's name in the ledger: of the held-out answers' alone, and of a panel task's."""
-_SHORT = 60
+_SHORT = 40
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

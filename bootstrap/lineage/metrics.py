@@ -141,7 +141,8 @@ def _headline(node: Generation) -> dict[str, float | None]:
     best, test = queries.headline(node), node.decision.improvement
     return {
         "accuracy": None if best is None else best.accuracy,
-        "gain": None if test is None else test.candidate - test.champion,
+        # Without the rounding error of a difference, which lists would show.
+        "gain": None if test is None else round(test.candidate - test.champion, 9),
         "frontier": node.report.frontier,
     }
 

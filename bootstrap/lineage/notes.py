@@ -1,15 +1,15 @@
-"""Markdown notes on MLflow's pages: first what happened, then the bar of links, then tables.
+"""Markdown notes on MLflow's pages: first what happened, then links; a lineage's also has a table of generations.
 
 Links are relative (`#/...`), so they work from any address of the server. MLflow cuts a note to about four lines and
 shows a registered version's first line raw, so the first line is a plain sentence. No text written by a model enters a
 note, and text written by people passes `text.plain`.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from bootstrap.ledger_records import FinalComparison, LevelReport
+from bootstrap.ledger_records import FinalComparison
 from bootstrap.lineage import queries, text, tracking
-from bootstrap.lineage.bar import link
+from bootstrap.lineage.bar import BREAK, link
 from bootstrap.lineage.outbox import Receipt
 from bootstrap.store.ledger import Entry
 
@@ -29,35 +29,12 @@ def of_experiment(lineages: Mapping[str, str], experiment_id: str) -> str:
     return f"Generations of {', '.join(named)}, grown by bootstrap."
 
 
-def of_generation(entry: Entry, *, sentence: str, bar: str) -> str:
-    """Return the note of a generation's run, model and version. `sentence`: its outcome; `bar`: its links."""
-    node = entry.generation
-    measured = sum(entry.annotations.seconds.values())
-    cost = (
-        f"{text.si(node.compute.total_tokens)} tokens, {text.si(node.compute.total_flops, unit='FLOP')}, "
-        f"{text.duration(measured)}."
-    )
-    if (share := queries.useful_share(node)) is not None:
-        cost += f" {text.percent(share)} of the generated tokens were useful."
-    rows = [_level(row, node.target_levels) for row in node.report.levels]
-    parts = [
-        f"{sentence}.",
-        bar,
-        *([f"Guards: {'; '.join(map(str, node.diagnostics.findings))}."] if node.diagnostics.findings else []),
-        f"Frontier: level {node.report.frontier}. {cost}",
-        *([f"Drawn: {queries.drawing_line(node.drawing)}."] if node.drawing is not None else []),
-        text.table(("level", "accuracy", "interval", "prompts"), rows),
-        *(
-            [text.table(("diagnostic", "value", "guard"), diagnostics)]
-            if (diagnostics := queries.diagnostics(node))
-            else []
-        ),
-    ]
-    for kind, tasks in {"part": node.report.parts, "panel": node.report.panel}.items():
-        rows = [(task, *_level(row)) for task, rows in tasks.items() for row in rows]
-        if rows:
-            parts.append(text.table((kind, "level", "accuracy", "interval", "prompts"), rows))
-    return _fitting("\n\n".join(parts))
+def of_generation(*, sentence: str, links: str) -> str:
+    """Return the note of a generation's run, model and version. `sentence`: its outcome; `links`: its bar.
+
+    It is one paragraph, so that MLflow shows all of it.
+    """
+    return f"{sentence}.{BREAK}{links}"
 
 
 def of_lineage(
@@ -96,26 +73,10 @@ def of_lineage(
             )
         )
     head = ("generation", "from", "gate", "accuracy", "frontier", "reason")
-    parts = [first, " · ".join(links)]
+    parts = [f"{first}{BREAK}{' · '.join(links)}"]
     if final is not None:
         line = queries.final_line(final, entries)
         parts.append(f"{line[0].upper()}{line[1:]}.")
     while rows and len("\n\n".join([*parts, text.table(head, rows)])) > TAG_LIMIT:
         rows.pop()
     return "\n\n".join([*parts, text.table(head, rows)])
-
-
-def _level(row: LevelReport, targets: Collection[int] = ()) -> tuple[str, ...]:
-    return (
-        str(row.level) + (" (target)" if row.level in targets else ""),
-        text.percent(row.accuracy),
-        f"{100 * row.interval.low:.1f} to {100 * row.interval.high:.1f}",
-        str(row.num_prompts),
-    )
-
-
-def _fitting(note: str) -> str:
-    """Return the note without its last lines, as many as have to go to fit a tag."""
-    while len(note) > TAG_LIMIT:
-        note = note.rpartition("\n")[0]
-    return note

@@ -19,7 +19,7 @@ from bootstrap.paired import score
 
 _ALPHA = 0.05
 """Level below which a difference counts as significant where the record has none."""
-_SHOWN_FAULTS = 3
+_SHOWN_FAULTS = 2
 _NAMED = {
     "addition": "{n}-digit addition",
     "reversal": "reversal of {n} symbols",

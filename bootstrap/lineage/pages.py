@@ -1,7 +1,7 @@
 """What a person reads of each generation in MLflow: its note, the sheets that the note's bar leads to, its samples.
 
-    note        on run, logged model and registered version: sentence, bar of links, tables
-    sheets      artifacts `generation/*.md` of the run: gate, data sets, verifiers, cost
+    note        on run, logged model and registered version: sentence and bar of links
+    sheets      artifacts `generation/*.md` of the run: gate, results, data sets, verifiers, cost
     samples     traces of the run
 
 A note names relatives, so it is written again when one more generation is published (`stale`). Left out: which
@@ -57,6 +57,7 @@ class Pages:
         node, judged = entry.generation, judges.of_generation(entry.generation, self._recipe)
         links = bar.of_sheet(node, receipts=receipts, registered=self._registry.name, judges=judged)
         shown = {
+            sheets.RESULTS: sheets.results(node, bar=links),
             sheets.GATE: sheets.gate(node, sentence=self._sentence(number), bar=links),
             sheets.DATA: sheets.data(node, found, bar=links),
             sheets.VERIFIERS: sheets.verifiers(node, judged, samples.scores(self._store, node), bar=links),
@@ -93,7 +94,7 @@ class Pages:
             registered=self._registry.name,
             judges=judges.of_generation(entry.generation, self._recipe),
         )
-        return notes.of_generation(entry, sentence=self._sentence(number), bar=links)
+        return notes.of_generation(sentence=self._sentence(number), links=links)
 
     def _sentence(self, number: int) -> str:
         return outcome.sentence(self._entries[number].generation, task=self._recipe.get("task"))

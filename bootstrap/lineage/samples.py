@@ -137,7 +137,11 @@ def fields(artifact: Artifact, name: str) -> list[tuple[str, str]]:
     """Return name and type of the columns of an artifact's table; empty without such a file. Raises StoreCorrupt."""
     if name not in artifact.files:
         return []
-    return [(field.name, str(field.type)) for field in _table(artifact, name).schema]
+    return [(field.name, _type(field.type)) for field in _table(artifact, name).schema]
+
+
+def _type(kind: pa.DataType) -> str:
+    return f"list of {kind.value_type}" if pa.types.is_list(kind) else str(kind)
 
 
 def head(artifact: Artifact, name: str, wanted: list[str]) -> list[dict[str, Any]]:

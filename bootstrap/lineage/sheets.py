@@ -1,12 +1,12 @@
-"""The pages behind a generation's bar of links, as Markdown artifacts of its run: gate, data sets, verifiers, cost.
+"""The pages behind a generation's bar of links, Markdown artifacts of its run: gate, results, data, verifiers, cost.
 
 Pure functions; every text of people or models passes `text.plain`. Left out: samples, which are traces (`traces.py`).
 Imports no MLflow.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from bootstrap.ledger_records import Generation, LevelTest
+from bootstrap.ledger_records import Generation, LevelReport, LevelTest
 from bootstrap.levels import level_range
 from bootstrap.lineage import outcome, queries, text
 from bootstrap.lineage.datasets import Data
@@ -14,7 +14,9 @@ from bootstrap.lineage.judges import Judge
 from bootstrap.lineage.samples import Scores
 from bootstrap.store.ledger import Entry
 
-GATE, DATA, VERIFIERS, COST = (f"generation/{name}.md" for name in ("gate", "data-sets", "verifiers", "cost"))
+GATE, RESULTS, DATA, VERIFIERS, COST = (
+    f"generation/{name}.md" for name in ("gate", "results", "data-sets", "verifiers", "cost")
+)
 _BINS = 10
 _BAR = 30
 """Characters of the longest bar of a histogram."""
@@ -36,6 +38,23 @@ def gate(node: Generation, *, sentence: str, bar: str) -> str:
     )
     if findings := node.diagnostics.findings:
         parts.append(text.table(("guard", "action"), [(str(one), one.action.value) for one in findings]))
+    return "\n\n".join(parts)
+
+
+def results(node: Generation, *, bar: str) -> str:
+    """Return the held-out results by level and task, the diagnostics and the guards."""
+    report, targets = node.report, node.target_levels
+    parts = [f"# Results of {node.name}", bar, f"Frontier: level {report.frontier}."]
+    head = ("level", "accuracy", "95 % interval", "prompts", "pass@1", "pass@k")
+    parts.append(text.table(head, [_level(row, targets) for row in report.levels]))
+    for kind, tasks in {"part": report.parts, "panel task": report.panel}.items():
+        rows = [(text.plain(task), *_level(row)) for task, rows in tasks.items() for row in rows]
+        if rows:
+            parts.append(text.table((kind, *head), rows))
+    if node.drawing is not None:
+        parts.append(f"Drawn: {queries.drawing_line(node.drawing)}.")
+    if diagnostics := queries.diagnostics(node):
+        parts.append(text.table(("diagnostic", "value", "broken guards"), diagnostics))
     return "\n\n".join(parts)
 
 
@@ -118,6 +137,17 @@ def histogram(counts: Mapping[float, int]) -> list[tuple[str, str, str]]:
         binned = [(f"{value:.3g}", counts[value]) for value in sorted(counts)]
     most = max(count for _, count in binned)
     return [(name, str(count), "█" * -(-_BAR * count // most)) for name, count in binned]
+
+
+def _level(row: LevelReport, targets: Collection[int] = ()) -> tuple[str, ...]:
+    return (
+        str(row.level) + (" (target)" if row.level in targets else ""),
+        text.percent(row.accuracy),
+        f"{100 * row.interval.low:.1f} to {100 * row.interval.high:.1f} %",
+        str(row.num_prompts),
+        "" if row.pass_at_1 is None else text.percent(row.pass_at_1),
+        "" if row.pass_at_k is None else f"{text.percent(row.pass_at_k)} (k = {row.k or row.num_samples // 2})",
+    )
 
 
 def _test(name: str, one: LevelTest, node: Generation) -> tuple[str, ...]:

@@ -123,17 +123,21 @@ def of_generation(entry: Entry, *, models: Mapping[int, str], base: Pretrained |
 
 
 def of_version(node: Generation, *, base: Pretrained | None) -> dict[str, str]:
-    """Return the tags of a generation's version of the registered model. `base`: the weights' pretrained model."""
-    return {
+    """Return the tags of a generation's version of the registered model; empty ones are left out.
+
+    `base`: the weights' pretrained model.
+    """
+    tags = {
         **shown(node),
         "bootstrap.generation": str(node.number),
         "bootstrap.gate": gate(node),
-        "bootstrap.gate.reason": node.decision.reason[:_TAG_CHARACTERS],
+        "bootstrap.gate.reason": node.decision.reason,
         "bootstrap.outcome": node.outcome.value,
         "bootstrap.stage": node.stage,
         "bootstrap.fingerprint": node.fingerprint,
         **_pretrained(base),
     }
+    return _filled(tags, limit=_TAG_CHARACTERS)
 
 
 def model_params(

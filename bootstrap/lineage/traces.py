@@ -122,7 +122,8 @@ def _metadata(row: Mapping[str, Any], run_id: str, generation: str, model_id: st
     counts = {"input_tokens": row["prompt_tokens"], "output_tokens": row["tokens"]}
     found = {
         "mlflow.sourceRun": run_id,
-        "mlflow.trace.session": f"{generation}: {row['group']}",
+        # Groups of held-out prompts are named alike in every generation, those of training are not.
+        "mlflow.trace.session": f"{row['group']} of {generation}",
         "mlflow.trace.tokenUsage": json.dumps({**counts, "total_tokens": sum(counts.values())}),
         **({} if model_id is None else {"mlflow.modelId": model_id}),
     }

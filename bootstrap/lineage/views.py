@@ -14,10 +14,10 @@ from bootstrap.lineage import tags, tracking
 TAG_PREFIX = "mlflow.sharedViewState."
 _FIXED = ("attributes.`Run Name`", "runDateAndNestInfo")
 """Ids of the columns that MLflow always shows first."""
-_WIDTHS = {"target": 90, "gate": 100, "accuracy": 170, "gain": 90, "frontier": 80, "parent": 110}
+_WIDTHS = {"gate": 100, "target": 90, "accuracy": 160, "gain": 85, "frontier": 80, "parent": 110}
 _SECTIONS = ("Model metrics", "gate", "eval", "train", "self_play", "diagnostics")
 """Sections of the charts that stand first; MLflow puts metrics without a slash into `Model metrics`."""
-_COSTS = ("cost/tokens/total", "cost/seconds/total")
+_COSTS = ("cost/seconds/total", "cost/tokens/total")
 
 
 def saved(name: str, *, lineage_run_id: str, at: int) -> tuple[str, str]:
@@ -49,7 +49,7 @@ def _state(lineage_run_id: str) -> dict[str, Any]:
         "datasetsFilter": [],
         "selectedColumns": columns,
         "columnOrder": [*_FIXED, *columns],
-        "columnWidths": {f"tags.`{key}`": width for key, width in _WIDTHS.items()},
+        "columnWidths": {_FIXED[0]: 130, **{f"tags.`{key}`": width for key, width in _WIDTHS.items()}},
         "runsHiddenMode": "FIRST_20_RUNS",
         "viewMaximized": False,
         "runListHidden": False,

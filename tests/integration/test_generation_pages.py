@@ -138,7 +138,7 @@ def test_one_more_generation_rewrites_the_notes_of_its_relatives_alone(
 def test_the_pages_behind_the_bar_are_artifacts_of_the_run(published: Published) -> None:
     for number, receipt in published.receipts.items():
         folder = published.root.parent / "mlflow-artifacts" / receipt.run_id / "artifacts"
-        for path in (sheets.GATE, sheets.DATA, sheets.VERIFIERS, sheets.COST):
+        for path in (sheets.GATE, sheets.RESULTS, sheets.DATA, sheets.VERIFIERS, sheets.COST):
             page = (folder / path).read_text()
             assert page.startswith("# ") and f"gen-{number}" in page.splitlines()[0]
             assert f"[run](#/experiments/{receipt.experiment_id}/runs/{receipt.run_id}" in page
@@ -149,7 +149,9 @@ def test_sampled_rollouts_are_traces_with_model_group_and_verdict(published: Pub
     found = published.traces(3)
     assert len(found) == 16
     groups = Counter(trace.info.trace_metadata["mlflow.trace.session"] for trace in found)
-    assert sorted(groups.values()) == [8, 8] and all(name.startswith("gen-3: g3.s0.u") for name in groups)
+    assert sorted(groups.values()) == [8, 8] and all(
+        name.startswith("g3.s0.u") and name.endswith(" of gen-3") for name in groups
+    )
     for trace in found:
         info, [span] = trace.info, trace.data.spans
         assert info.trace_metadata["mlflow.modelId"] == parent.model_id, "gen-1 answered what gen-3 learnt from"

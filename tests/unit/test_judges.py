@@ -67,7 +67,7 @@ def test_a_rubric_tells_its_parts_and_stays_short_where_it_has_to(entries: Seque
         "rubric(components=(name=form, verifier=format, weight=0.2, "
         "name=right, verifier=exact(answer=whole(strip=false))))"
     )
-    assert len(one.short) == 60 and one.short.endswith("…")
+    assert len(one.short) == 40 and one.short.endswith("…")
 
 
 def test_prefixes_are_those_that_the_ledger_is_written_with() -> None:

@@ -38,20 +38,21 @@ def note_of(entries: Sequence[Entry], number: int, *, published: Sequence[Entry]
     links = bar.of_generation(
         node, kin=kin, receipts=known, registered="addition", judges=judges.of_generation(node, {})
     )
-    return notes.of_generation(entries[number], sentence=outcome.sentence(node), bar=links)
+    return notes.of_generation(sentence=outcome.sentence(node), links=links)
 
 
 def test_the_first_line_is_what_happened_and_then_come_the_links(entries: Sequence[Entry]) -> None:
-    lines = note_of(entries, 3).split("\n\n")
-    assert lines[0].startswith("Promoted: level 6 0.34 → 0.99 (+0.65, 95 % CI 0.62 to 0.68), nothing lost")
+    lines = note_of(entries, 3).split("  \n")
+    assert lines[0] == "Promoted: level 6 0.34 → 0.99 (+0.65, 95 % CI 0.62 to 0.68), nothing lost."
     assert lines[1].startswith(f"parent [gen-1](#/experiments/1/runs/{1:032x}?workflowType=machine_learning) · no chil")
     assert f"teacher [gen-0](#/experiments/1/runs/{0:032x}?workflowType=machine_learning)" in lines[1]
     assert "[release](#/models/addition/versions/5?workflowType=machine_learning)" in lines[2]
+    assert len(lines) == 3, "MLflow hides what is below"
 
 
 def test_a_teacher_outside_the_lineage_is_named_and_cannot_become_markup(tmp_path: Path) -> None:
     entries = build(tmp_path / "addition", plan=(PROMOTED,), outside="/models/[x](y)")
-    assert "teacher /models/(x)(y) (outside the lineage)" in note_of(entries, 1).split("\n\n")[1]
+    assert "teacher /models/(x)(y) (outside the lineage)" in note_of(entries, 1)
 
 
 def test_a_rejection_says_why(entries: Sequence[Entry]) -> None:
@@ -59,19 +60,8 @@ def test_a_rejection_says_why(entries: Sequence[Entry]) -> None:
     assert first.startswith("Rejected: level 6 0.337 → 0.337 (+0.000, ") and "not significantly better (p 0.6)" in first
 
 
-def test_guards_that_were_broken_stand_above_the_figures_and_diagnostics_below(entries: Sequence[Entry]) -> None:
-    parts = note_of(entries, 2).split("\n\n")
-    assert parts[3] == "Guards: truncated 0.25 is above 0.1 (warn)."
-    (table,) = [part for part in parts if part.startswith("| diagnostic |")]
-    assert "| truncated | 0.25 | truncated 0.25 is above 0.1 (warn) |" in table
-    assert "| entropy | 0.21 |  |" in table and "kl_parent" not in table
-    assert "Guards:" not in note_of(entries, 3)
-
-
-def test_every_evaluated_level_stands_in_the_note(entries: Sequence[Entry]) -> None:
-    note = note_of(entries, 1)
-    rows = [line for line in note.splitlines() if line.startswith("| ") and line[2].isdigit()]
-    assert [row.split("|")[1].strip() for row in rows] == ["1", "2", "3", "4", "5 (target)", "6", "7"]
+def test_guards_that_were_broken_stand_in_the_bar(entries: Sequence[Entry]) -> None:
+    assert "[results (1 guard broken)](" in note_of(entries, 2) and "[results](" in note_of(entries, 3)
 
 
 def test_the_lineages_note_names_the_champion_and_lists_the_newest_first(entries: Sequence[Entry]) -> None:
@@ -89,14 +79,6 @@ def test_the_note_of_a_long_lineage_fits_mlflows_tag(entries: Sequence[Entry]) -
     note = notes.of_lineage(long, receipts(long), registered="addition")
     assert notes.TAG_LIMIT - 500 < len(note) <= notes.TAG_LIMIT
     assert "[gen-199]" in note and "[gen-0]" not in note
-
-
-def test_the_note_of_a_generation_with_very_many_levels_fits_mlflows_tag(entries: Sequence[Entry]) -> None:
-    node = entries[3].generation
-    levels = tuple(node.report.levels[0].model_copy(update={"level": level}) for level in range(1, 1000))
-    wide = node.model_copy(update={"report": node.report.model_copy(update={"levels": levels})})
-    note = note_of([*entries[:3], replace(entries[3], generation=wide)], 3)
-    assert len(note) <= notes.TAG_LIMIT and note.endswith(" |")
 
 
 def test_foreign_text_keeps_no_character_that_markdown_or_html_would_obey() -> None:
@@ -119,9 +101,3 @@ def test_numbers_carry_a_prefix(value: float, shown: str) -> None:
 )
 def test_durations_are_read_at_a_glance(seconds: float, shown: str) -> None:
     assert text.duration(seconds) == shown
-
-
-def test_the_panel_stands_in_the_note_by_its_tasks(entries: Sequence[Entry]) -> None:
-    lines = note_of(entries, 2).splitlines()
-    head = lines.index("| panel | level | accuracy | interval | prompts |")
-    assert lines[head + 2].startswith("| copy | 1 | 86.9 % |")

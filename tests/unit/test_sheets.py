@@ -64,6 +64,19 @@ def test_the_base_was_compared_with_no_one(entries: Sequence[Entry]) -> None:
     assert "No test: there was no champion" in sheets.gate(entries[0].generation, sentence="", bar="")
 
 
+def test_the_results_have_every_level_the_panel_and_what_guards_say(entries: Sequence[Entry]) -> None:
+    page = sheets.results(entries[2].generation, bar="B")
+    levels = rows(page, "level")
+    assert [row[0] for row in levels] == ["1", "2", "3", "4", "5", "6 (target)", "7", "8"]
+    assert levels[5][1:] == ["33.7 %", "30.8 to 36.6 %", "1000", "33.7 %", "38.7 % (k = 4)"] and levels[0][4:] == [
+        "",
+        "",
+    ]
+    assert rows(page, "panel task")[0][:3] == ["copy", "1", "86.9 %"]
+    told = {row[0]: row[1:] for row in rows(page, "diagnostic")}
+    assert told["truncated"] == ["0.25", "truncated 0.25 is above 0.1 (warn)"] and told["entropy"] == ["0.21", ""]
+
+
 def test_every_data_set_has_digest_rows_columns_and_a_few_rows(root: Path, entries: Sequence[Entry]) -> None:
     found = datasets.of_generation(LineageStore(root), entries, entries[3].generation, models={})
     page = sheets.data(entries[3].generation, found, bar="B")
