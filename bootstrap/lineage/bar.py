@@ -1,12 +1,13 @@
 """The bar of links on every page of a generation in MLflow: to its relatives, and to what explains it.
 
-    parent gen-3 · children gen-5, gen-6 · siblings gen-7 · teacher gen-1
-    gate · results · samples · data sets · verifier exact(answer=whole) · cost · lineage page · run · model · release
+    parent gen-3 · children gen-5, gen-6 · sibling gen-7 · teacher gen-1 · gate · results · samples · data ·
+    verifier exact(answer=whole) · cost · lineage · run · model · version
 
-Children that were promoted are bold. MLflow hides what is below about five lines of a run's description, and makes the
-lower half of what it shows unclickable then: the bar therefore has two short lines. A generation shows a bounded number
-of relatives, so one more generation changes the bars of a bounded number of others (`Kin.touched`). Left out: the
-sentence above it (`outcome.py`) and the pages that it leads to (`sheets.py`). Imports no MLflow.
+Children that were promoted are bold. MLflow shows about four lines of a run's description; of a longer one it hides the
+rest and covers the lower half of what it shows, so that no link there can be clicked. The bar is therefore short, and
+so is the number of relatives in it. One more generation thus changes the bars of a bounded number of others
+(`Kin.touched`). Left out: the sentence above it (`outcome.py`) and the pages that it leads to (`sheets.py`). Imports no
+MLflow.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,11 +18,11 @@ from bootstrap.lineage.judges import Judge
 from bootstrap.lineage.outbox import Receipt
 from bootstrap.store.ledger import Entry
 
-CHILDREN, SIBLINGS = 5, 2
+CHILDREN, SIBLINGS = 4, 2
 """Most children shown, the newest; most siblings shown on either side of the generation."""
 BREAK = "  \n"
 """Markdown's line break inside a paragraph."""
-_OUTSIDE = 40
+_OUTSIDE = 30
 """Most characters of the name of a model outside the lineage."""
 _ORIGINS = ("init", "merged")
 
@@ -64,7 +65,7 @@ def of_generation(
     node: Generation, *, kin: Kin, receipts: Mapping[int, Receipt], registered: str, judges: Sequence[Judge]
 ) -> str:
     """Return the bar as Markdown. `receipts`: of all published generations; `registered`: the registered model."""
-    return f"{_relatives(node, kin, receipts)}{BREAK}{_pages(receipts[node.number], node, registered, judges)}"
+    return f"{_relatives(node, kin, receipts)} · {_pages(receipts[node.number], node, registered, judges)}"
 
 
 def of_sheet(node: Generation, *, receipts: Mapping[int, Receipt], registered: str, judges: Sequence[Judge]) -> str:
@@ -107,7 +108,7 @@ def _outward(
         if edge.role in without or (roles and edge.role not in roles):
             continue
         if edge.generation is None:
-            name = f"{text.plain(queries.source(edge), limit=_OUTSIDE)} (outside the lineage)"
+            name = f"{text.plain(queries.source(edge), limit=_OUTSIDE)} (outside)"
         else:
             name = _run(edge.generation, receipts)
         found.setdefault({"init": "parent"}.get(edge.role, edge.role), []).append(name)
@@ -126,11 +127,6 @@ def _run(number: int, receipts: Mapping[int, Receipt]) -> str:
     return link(f"gen-{number}", tracking.run_url("", found.experiment_id, found.run_id))
 
 
-def _broken(node: Generation) -> str:
-    count = len(node.diagnostics.findings)
-    return f"{count} guard{'' if count == 1 else 's'}" if count else ""
-
-
 def _pages(own: Receipt, node: Generation, registered: str, judges: Sequence[Judge]) -> str:
     def sheet(label: str, path: str) -> str:
         return link(label, tracking.artifact_url("", own.experiment_id, own.run_id, path))
@@ -139,14 +135,14 @@ def _pages(own: Receipt, node: Generation, registered: str, judges: Sequence[Jud
     return " · ".join(
         [
             sheet("gate", sheets.GATE),
-            sheet(f"results ({broken} broken)" if (broken := _broken(node)) else "results", sheets.RESULTS),
+            sheet("results (guard broken)" if node.diagnostics.findings else "results", sheets.RESULTS),
             link("samples", tracking.traces_url("", own.experiment_id, own.run_id)),
-            sheet("data sets", sheets.DATA),
+            sheet("data", sheets.DATA),
             *([f"{'verifier' if len(judges) == 1 else 'verifiers'} {named}"] if named else []),
             sheet("cost", sheets.COST),
-            link("lineage page", tracking.lineage_url("", own.experiment_id, own.lineage_run_id)),
+            link("lineage", tracking.lineage_url("", own.experiment_id, own.lineage_run_id)),
             link("run", tracking.run_url("", own.experiment_id, own.run_id)),
             link("model", tracking.model_url("", own.experiment_id, own.model_id)),
-            *([link("release", tracking.version_url("", registered, own.version))] if own.version else []),
+            *([link("version", tracking.version_url("", registered, own.version))] if own.version else []),
         ]
     )

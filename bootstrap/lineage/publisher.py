@@ -224,7 +224,7 @@ class _Publisher:
         """Save the view of the generations in the experiment, and describe the experiment in one line."""
         kept = self.client.get_experiment(self.experiment_id).tags
         at = _milliseconds(self.entries[0].annotations.finished)
-        key, value = views.saved(self.root_run.info.run_name, lineage_run_id=run_id, at=at)
+        key, value = views.saved(self.root_run.info.run_name or self.lineage, lineage_run_id=run_id, at=at)
         note = notes.of_experiment(views.lineages({**kept, key: value}), self.experiment_id)
         for name, text in {key: value, "mlflow.note.content": note}.items():
             if kept.get(name) != text:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bootstrap import schema
@@ -200,7 +199,8 @@ def _in_full(artifact: Artifact, name: str, chosen: Sequence[str]) -> list[dict[
 
 
 def _chosen(table: pa.Table, column: str, chosen: Sequence[str]) -> list[dict[str, Any]]:
-    return table.filter(pc.is_in(table[column], pa.array(chosen, pa.string()))).to_pylist()
+    wanted = set(chosen)
+    return table.filter(pa.array([value in wanted for value in table[column].to_pylist()], pa.bool_())).to_pylist()
 
 
 def _rows(artifact: Artifact, name: str, *, only: Sequence[str] | None = None) -> list[dict[str, Any]]:
