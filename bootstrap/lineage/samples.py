@@ -34,7 +34,8 @@ class Scores:
     """Where the answers come from, in words."""
     statuses: Counter[str] = field(default_factory=Counter)
     values: dict[str, Counter[float]] = field(default_factory=dict)
-    """By name of a reward: value -> answers. The whole reward stands first, under `reward`."""
+    """By name of a reward: value -> answers. The whole stands first, under `reward`; its parts follow where there are
+    several."""
 
 
 def scores(store: LineageStore, generation: Generation) -> Scores:
@@ -51,6 +52,8 @@ def scores(store: LineageStore, generation: Generation) -> Scores:
             for parts in table["breakdown"].combine_chunks().to_pylist():
                 for name, value in parts:
                     found.values.setdefault(name, Counter())[value] += 1
+        if len(found.values) == 2:
+            found.values.popitem()
         if found.statuses:
             return found
     return Scores()

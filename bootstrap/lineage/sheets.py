@@ -18,7 +18,7 @@ GATE, RESULTS, DATA, VERIFIERS, COST = (
     f"generation/{name}.md" for name in ("gate", "results", "data-sets", "verifiers", "cost")
 )
 _BINS = 10
-_BAR = 30
+_BAR = 24
 """Characters of the longest bar of a histogram."""
 
 

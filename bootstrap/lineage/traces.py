@@ -1,13 +1,14 @@
 """Sampled rollouts -> MLflow's traces: prompt, completion, what each verifier said and why, model, group.
 
-    trace `gen-4 rollout`     span `rollout` with prompt and completion; session: its group
+    trace `gen-4 rollout`     span `rollout` with prompt and completion
         assessment `exact`    the reward, with the verdict's reason; an error where it could not be judged
         metadata              run of the generation that drew it; model that gave it, where it is a generation's
-        tags                  rollout, level, producer, use
+        tags                  rollout, group, level, model, verdict, use
 
 A generation has at most `MOST` of them, in whole groups drawn by hash, so that scores are spread as among all of its
-answers. A trace's id follows from its run and rollout: one that is there is never made twice. Left out: the choice of
-rollouts (`samples.py`). Importing this module imports MLflow, which takes seconds: import it where it is used.
+answers. A group is a tag and no session, because MLflow folds sessions and hides their scores. A trace's id follows
+from its run and rollout: one that is there is never made twice. Left out: the choice of rollouts (`samples.py`).
+Importing this module imports MLflow, which takes seconds: import it where it is used.
 """
 
 import json
@@ -61,7 +62,7 @@ def log(
                 request_preview=row["prompt"][:_PREVIEW],
                 response_preview=row["answer"][:_PREVIEW],
                 client_request_id=row["rollout"][:_REQUEST],
-                trace_metadata=_metadata(row, run_id, generation, model_id),
+                trace_metadata=_metadata(row, run_id, model_id),
                 tags=_tags(row, generation, name),
                 assessments=list(_assessments(row, run_id, at=at)),
             )
@@ -118,12 +119,10 @@ def _span(row: Mapping[str, Any], run_id: str, experiment_id: str, *, at: int, p
     )
 
 
-def _metadata(row: Mapping[str, Any], run_id: str, generation: str, model_id: str | None) -> dict[str, str]:
+def _metadata(row: Mapping[str, Any], run_id: str, model_id: str | None) -> dict[str, str]:
     counts = {"input_tokens": row["prompt_tokens"], "output_tokens": row["tokens"]}
     found = {
         "mlflow.sourceRun": run_id,
-        # Groups of held-out prompts are named alike in every generation, those of training are not.
-        "mlflow.trace.session": f"{row['group']} of {generation}",
         "mlflow.trace.tokenUsage": json.dumps({**counts, "total_tokens": sum(counts.values())}),
         **({} if model_id is None else {"mlflow.modelId": model_id}),
     }
@@ -139,6 +138,7 @@ def _tags(row: Mapping[str, Any], generation: str, producer: str) -> dict[str, s
         "verdict": row["verdict"],
         "use": row["use"],
         "rollout": row["rollout"],
+        "group": row["group"],
     }
     return {key: value[:_TAG] for key, value in found.items() if value}
 

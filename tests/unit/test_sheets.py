@@ -91,7 +91,7 @@ def test_scores_are_those_of_all_answers_by_every_name(root: Path, entries: Sequ
     node = entries[3].generation
     found = samples.scores(LineageStore(root), node)
     assert found.statuses == {Status.PASS: node.accounting.passed, Status.FAIL: node.accounting.failed}
-    assert found.values == {"reward": Counter({1.0: 32, 0.0: 16}), "exact": Counter({1.0: 32, 0.0: 16})}
+    assert found.values == {"reward": Counter({1.0: 32, 0.0: 16})}
     page = sheets.verifiers(node, judges.of_generation(node, {}), found, bar="B")
     assert rows(page, "verifier") == [["exact", "answers of training, and held-out ones", "exact", f"`v{'1' * 15}`"]]
     assert rows(page, "score")[0][:2] == ["0", "16"] and "48 answers judged (all that training drew)" in page
@@ -103,7 +103,7 @@ def test_the_base_shows_the_scores_of_its_sampled_held_out_answers(root: Path, e
 
 
 def test_few_values_have_a_bar_each_and_many_share_ten() -> None:
-    assert sheets.histogram({0.0: 1, 1.0: 3}) == [("0", "1", "█" * 10), ("1", "3", "█" * 30)]
+    assert sheets.histogram({0.0: 1, 1.0: 3}) == [("0", "1", "█" * 8), ("1", "3", "█" * 24)]
     table = sheets.histogram({value / 100: 1 for value in range(101)})
     assert len(table) == 10 and sum(int(count) for _, count, _ in table) == 101
     assert table[0][0] == "0 to 0.1" and table[-1][0] == "0.9 to 1"
