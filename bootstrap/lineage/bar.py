@@ -11,6 +11,7 @@ MLflow.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
 
 from bootstrap.ledger_records import Generation, GenerationOutcome
 from bootstrap.lineage import queries, sheets, text, tracking
@@ -71,7 +72,7 @@ def of_generation(
 def of_sheet(node: Generation, *, receipts: Mapping[int, Receipt], registered: str, judges: Sequence[Judge]) -> str:
     """Return the part of the bar that never changes, for the pages that it leads to."""
     origins = _outward(node, receipts, roles=_ORIGINS)
-    return " · ".join([*origins, _pages(receipts[node.number], node, registered, judges)])
+    return " · ".join([*origins, _pages(receipts[node.number], node, registered, judges, within_sheets=True)])
 
 
 def link(label: str, url: str) -> str:
@@ -127,9 +128,13 @@ def _run(number: int, receipts: Mapping[int, Receipt]) -> str:
     return link(f"gen-{number}", tracking.run_url("", found.experiment_id, found.run_id))
 
 
-def _pages(own: Receipt, node: Generation, registered: str, judges: Sequence[Judge]) -> str:
+def _pages(
+    own: Receipt, node: Generation, registered: str, judges: Sequence[Judge], *, within_sheets: bool = False
+) -> str:
     def sheet(label: str, path: str) -> str:
-        return link(label, tracking.artifact_url("", own.experiment_id, own.run_id, path))
+        url = tracking.artifact_url("", own.experiment_id, own.run_id, path)
+        # MLflow does not turn from one artifact to another by a link, unless the link makes it load anew.
+        return link(label, f"?{PurePosixPath(path).stem}{url.removeprefix('/')}" if within_sheets else url)
 
     named = ", ".join(sheet(judge.short, sheets.VERIFIERS) for judge in judges)
     return " · ".join(

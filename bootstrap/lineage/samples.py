@@ -47,8 +47,8 @@ def scores(store: LineageStore, generation: Generation) -> Scores:
                 continue
             table = _table(artifact, "verdicts.parquet", wanted=["status", "reward", "breakdown"])
             found.statuses.update(table["status"].to_pylist())
-            rewards = found.values.setdefault("reward", Counter())
-            rewards.update(value for value in table["reward"].to_pylist() if value is not None)
+            if rewards := [value for value in table["reward"].to_pylist() if value is not None]:
+                found.values.setdefault("reward", Counter()).update(rewards)
             for parts in table["breakdown"].combine_chunks().to_pylist():
                 for name, value in parts:
                     found.values.setdefault(name, Counter())[value] += 1

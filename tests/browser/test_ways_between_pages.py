@@ -160,9 +160,9 @@ def test_a_sheet_leads_on_to_the_others(page: Page, family: Site) -> None:
     own = family.receipts[SEEN]
     page.goto(tracking.artifact_url(family.url, own.experiment_id, own.run_id, "generation/gate.md"))
     expect(page.get_by_role("heading", name="Gate decision of gen-3")).to_be_visible()
-    page.get_by_role("link", name="cost", exact=True).click()
-    page.wait_for_timeout(500)
-    expect(page.context.pages[-1].get_by_role("heading", name="Cost of gen-3")).to_be_visible()
+    for label, title in reversed(SHEETS.items()):
+        page.get_by_role("link", name=label, exact=True).click()
+        expect(page.get_by_role("heading", name=title)).to_be_visible()
 
 
 def test_a_data_set_shows_schema_digest_rows_and_a_sample(page: Page, family: Site, tmp_path: Path) -> None:
@@ -189,8 +189,10 @@ def test_a_sample_shows_prompt_completion_score_and_reason_and_obeys_nothing_in_
     page.goto(tracking.model_url(family.url, own.experiment_id, family.receipts[1].model_id).replace("?", "/traces?"))
     expect(page.get_by_text("AVG").first).to_be_visible()
     page.screenshot(path=tmp_path / "model-traces.png")
-    page.get_by_text("<img src=x onerror").first.click()
-    page.get_by_role("row").filter(has_text="<img src=x").get_by_role("link").first.click()
-    expect(page.get_by_text("differs from the reference").first).to_be_visible()
+    page.get_by_placeholder("Search traces").first.fill("onerror")
+    page.keyboard.press("Enter")
+    page.get_by_text("21+4").first.click()
+    expect(page.get_by_text("FAIL: differs from the reference").first).to_be_visible()
+    expect(page.get_by_text("<img src=x onerror=alert(1)>").first).to_be_visible()
     page.screenshot(path=tmp_path / "sample.png")
     assert not dialogs and page.locator("img[src='x']").count() == 0 and NASTY[:4] == "<img"

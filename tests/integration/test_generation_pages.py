@@ -148,10 +148,8 @@ def test_sampled_rollouts_are_traces_with_model_group_and_verdict(published: Pub
     parent = published.receipts[1]
     found = published.traces(3)
     assert len(found) == 16
-    groups = Counter(trace.info.trace_metadata["mlflow.trace.session"] for trace in found)
-    assert sorted(groups.values()) == [8, 8] and all(
-        name.startswith("g3.s0.u") and name.endswith(" of gen-3") for name in groups
-    )
+    groups = Counter(trace.info.tags["group"] for trace in found)
+    assert sorted(groups.values()) == [8, 8] and all(name.startswith("g3.s0.u") for name in groups)
     for trace in found:
         info, [span] = trace.info, trace.data.spans
         assert info.trace_metadata["mlflow.modelId"] == parent.model_id, "gen-1 answered what gen-3 learnt from"
