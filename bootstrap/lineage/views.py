@@ -7,6 +7,7 @@ the list is flat, so no row has to be unfolded (a saved view cannot say which ro
 """
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from bootstrap.lineage import tags, tracking
@@ -26,13 +27,22 @@ def saved(name: str, *, lineage_run_id: str, at: int) -> tuple[str, str]:
     return f"{TAG_PREFIX}{tracking.view_id(lineage_run_id)}", json.dumps(envelope)
 
 
-def lineages(experiment_tags: dict[str, str]) -> dict[str, str]:
-    """Return the lineages with a saved view in an experiment, by their run's id -> their name."""
+def lineages(experiment_tags: Mapping[str, str]) -> dict[str, str]:
+    """Return the lineages with a saved view in an experiment, by their run's id -> their name.
+
+    A view that somebody made unreadable counts as none.
+    """
     found = {}
     for key, value in experiment_tags.items():
         run_id = key.removeprefix(f"{TAG_PREFIX}{tracking.view_id('')}")
-        if run_id != key:
-            found[run_id] = str(json.loads(value)["name"])
+        if run_id == key:
+            continue
+        try:
+            envelope = json.loads(value)
+        except ValueError:
+            continue
+        if isinstance(envelope, dict) and isinstance(name := envelope.get("name"), str):
+            found[run_id] = name
     return found
 
 

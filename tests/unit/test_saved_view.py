@@ -41,5 +41,7 @@ def test_charts_begin_with_what_matters_and_none_of_the_first_is_a_cost() -> Non
 
 def test_the_lineages_of_an_experiment_are_found_by_their_views() -> None:
     made = dict(views.saved(name, lineage_run_id=run, at=1) for name, run in (("a", "r1"), ("b", "r2")))
+    own = "mlflow.sharedViewState.bootstrap-"
     others = {"mlflow.sharedViewState.17910198782163edg": "{}", "mlflow.note.content": "x"}
+    others |= {f"{own}r3": "", f"{own}r4": "[]", f"{own}r5": '{"name": 5}'}
     assert views.lineages({**made, **others}) == {"r1": "a", "r2": "b"}
