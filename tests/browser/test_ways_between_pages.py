@@ -195,6 +195,7 @@ def test_a_sample_shows_prompt_completion_score_and_reason_and_obeys_nothing_in_
     expect(page.locator("mark").first).to_be_visible()
     page.get_by_text("21+4").first.click()
     page.get_by_role("button", name=re.compile("Assess")).last.click()
+    page.locator("[data-component-id='shared.model-trace-explorer.toggle-assessment-expanded']").first.click()
     expect(page.get_by_text("FAIL: differs from the reference").first).to_be_visible()
     expect(page.get_by_text("completion", exact=True)).to_be_visible()
     page.screenshot(path=tmp_path / "sample.png")
