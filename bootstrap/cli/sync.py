@@ -58,7 +58,7 @@ def lineage_page(store: LineageStore, *, base: str, tracking_uri: str, experimen
     if newest is None:
         return None
     picture = tracking.lineage_url(base, newest.experiment_id, newest.lineage_run_id)
-    return f"{tracking.experiment_url(base, newest.experiment_id)} (the picture: {picture} )"
+    return f"{tracking.experiment_url(base, newest.experiment_id, newest.lineage_run_id)} (the picture: {picture} )"
 
 
 def newest_receipt(

@@ -6,6 +6,7 @@ from statistics import NormalDist
 from scipy.optimize import brentq
 
 from bootstrap.ledger_records import Interval
+from bootstrap.paired import score
 
 
 def wilson(num_right: int, *, total: int, confidence: float = 0.95) -> Interval:
@@ -44,7 +45,7 @@ def paired_lower_bound(gained: int, *, lost: int, total: int, confidence: float 
         return -z * abs(z) / (total + z * z)
 
     def excess(difference: float) -> float:
-        return _score(difference, gained=gained, lost=lost, total=total) - z
+        return score(difference, gained=gained, lost=lost, total=total) - z
 
     # The score falls from infinity at difference -1 to minus infinity at 1.
     return brentq(excess, -1 + 1e-12, 1 - 1e-12, xtol=1e-12)  # pyright: ignore[reportReturnType]  # no tuple
@@ -58,19 +59,3 @@ def paired_interval(gained: int, *, lost: int, total: int, confidence: float = 0
         high=-paired_lower_bound(lost, lost=gained, total=total, confidence=one_sided),
         confidence=confidence,
     )
-
-
-def _score(difference: float, *, gained: int, lost: int, total: int) -> float:
-    """Return Tango's score statistic for a hypothetical difference of paired shares.
-
-    Its variance uses the maximum-likelihood share of lost items under that difference: the larger root of
-    `2n q^2 + B q + C = 0` (Tango, Statistics in Medicine 18:3511-3513, 1999).
-    """
-    b = -gained - lost + (2 * total - gained + lost) * difference
-    c = -lost * difference * (1 - difference)
-    share = (math.sqrt(max(b * b - 8 * total * c, 0.0)) - b) / (4 * total)
-    variance = total * (2 * share + difference * (1 - difference))
-    distance = gained - lost - total * difference
-    if variance <= 0:
-        return math.copysign(math.inf, distance) if distance else 0.0
-    return distance / math.sqrt(variance)

@@ -5,7 +5,7 @@ Left out: what is logged (`metrics.py`, `tags.py`, `datasets.py`) and onto which
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
@@ -15,7 +15,9 @@ from bootstrap.lineage.metrics import MetricPoint
 
 _PARAMS, _METRICS = 100, 1000
 """Most in one request."""
-_INPUT_TAG_CHARACTERS = 500
+_INPUT_TAG_CHARACTERS, _PROFILE_CHARACTERS = 500, 80
+_TYPES = {"int64": "long", "int32": "integer", "double": "double", "float": "float", "bool": "boolean"}
+"""Arrow's types -> MLflow's; all others are text."""
 _Item = TypeVar("_Item")
 
 
@@ -37,16 +39,34 @@ def log(
 
 
 def dataset(data: Data) -> DatasetInput:
-    """Return a dataset as an MLflow run input; a tag keeps its digest in full."""
+    """Return a dataset as an MLflow run input; a tag keeps its digest in full.
+
+    MLflow's page shows the profile's entries, so a few rows are among them.
+    """
+    rows = {f"row_{number}": _row(row) for number, row in enumerate(data.sample, start=1)}
     record = Dataset(
         name=data.name,
         digest=mlflow_digest(data.digest),
         source_type="local",
         source=json.dumps({"uri": data.source.absolute().as_uri()}),
-        profile=json.dumps(dict(data.profile)),
+        schema=json.dumps({"mlflow_colspec": [_column(name, kind) for name, kind in data.columns]}),
+        profile=json.dumps(({} if data.num_rows is None else {"num_rows": data.num_rows}) | rows),
     )
     tags = {"mlflow.data.context": data.context, "bootstrap.sha256": data.digest, **data.tags}
     return DatasetInput(record, [InputTag(key, value[:_INPUT_TAG_CHARACTERS]) for key, value in tags.items()])
+
+
+def _row(row: Mapping[str, Any]) -> str:
+    """Return a row as text that MLflow does not cut: the values, as many characters as it shows."""
+    return " | ".join(" ".join(str(value).split()) for value in row.values())[:_PROFILE_CHARACTERS]
+
+
+def _column(name: str, kind: str) -> dict[str, Any]:
+    """Return a column of an Arrow type as MLflow's schemas name it."""
+    item = kind.removeprefix("list of ")
+    if item != kind:
+        return {"name": name, "type": "array", "items": {"type": _TYPES.get(item, "string")}, "required": True}
+    return {"name": name, "type": _TYPES.get(kind, "string"), "required": True}
 
 
 def _metric(point: MetricPoint) -> Metric:

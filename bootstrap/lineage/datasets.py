@@ -5,12 +5,14 @@
     replay-gen-M              verified answers of an earlier generation
     suite-<digest>            the held-out prompts of its evaluation
 
-The same artifacts give the same datasets. Left out: MLflow's records of them (`batches.py`). Imports no MLflow.
+Each tells its columns, its number of rows and a few of them. The same artifacts give the same datasets. Left out:
+MLflow's records of them (`batches.py`) and their page (`sheets.py`). Imports no MLflow.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bootstrap.ids import StepRole
 from bootstrap.ledger_records import ArtifactRef, Generation
@@ -20,8 +22,14 @@ from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 
 _DIGEST_CHARACTERS = 32
-_TABLES = {"rollouts.parquet": ("rollouts", "id"), "selections.parquet": ("training", "rollout_id")}
-"""A step's tables that are datasets -> the dataset's context, and a column that counts its rows."""
+_TABLES = {
+    "rollouts.parquet": ("rollouts", ("id", "level", "prompt_text", "text")),
+    "selections.parquet": ("training", ("rollout_id", "use", "replay", "reason")),
+}
+"""A step's tables that are datasets -> the dataset's context, and the columns that its sample shows."""
+_SAMPLE_ROWS = 3
+_REPLAYED = (("prompt_text", "string"), ("completion_text", "string"), ("level", "int64"))
+_ASKED = (("prompt_id", "string"), ("level", "int64"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,8 +43,12 @@ class Data:
     """Its purpose, MLflow's term: rollouts, training, replay, eval."""
     source: Path
     tags: Mapping[str, str]
-    profile: Mapping[str, int] = field(default_factory=dict)
-    """Its size, such as `num_rows`."""
+    num_rows: int | None
+    """None where it is not recorded: answers that a fork inherited."""
+    columns: Sequence[tuple[str, str]]
+    """Name and type of each column."""
+    sample: Sequence[Mapping[str, Any]] = ()
+    """A few of its rows, by the columns that people read."""
 
 
 def of_generation(
@@ -49,27 +61,23 @@ def of_generation(
     found = []
     for role, ref in node.steps.items():
         found += _of_step(store.artifact(ref), entries, node, ref=ref, role=role, models=models)
+    replayed = {edge.generation: edge for edge in node.edges if edge.role == "data" and edge.generation is not None}
+    newest = max(replayed, default=None)
     found += [
         Data(
-            name=f"replay-gen-{edge.generation}",
+            name=f"replay-gen-{number}",
             digest=edge.fingerprint,
             context="replay",
             source=store.root,
-            tags={"bootstrap.from_generation": str(edge.generation)},
+            tags={"bootstrap.from_generation": str(number)},
+            num_rows=entries[number].generation.accounting.replayed or None,
+            columns=_REPLAYED,
+            # A generation's answers are first replayed by the next, whose record of this dataset MLflow keeps.
+            sample=samples.replayed(store, entries[number].generation)[:_SAMPLE_ROWS] if number == newest else (),
         )
-        for edge in node.edges
-        if edge.role == "data"
+        for number, edge in replayed.items()
     ]
-    prompts = sum(row.num_prompts for row in node.report.levels)
-    suite = Data(
-        name=suite_name(node),
-        digest=node.report.suite,
-        context="eval",
-        source=store.root / (node.artifacts["evaluation"].path if "evaluation" in node.artifacts else ""),
-        tags={"bootstrap.prompts": str(prompts)},
-        profile={"num_prompts": prompts},
-    )
-    return [*found, suite]
+    return [*found, _suite(store, node)]
 
 
 def suite_name(node: Generation) -> str:
@@ -82,6 +90,23 @@ def mlflow_digest(digest: str) -> str:
     return digest[:_DIGEST_CHARACTERS]
 
 
+def _suite(store: LineageStore, node: Generation) -> Data:
+    """Return the held-out prompts; the sample is of those that sampled answers were drawn for, if there are any."""
+    prompts = sum(row.num_prompts for row in node.report.levels)
+    evaluation = store.artifact(node.artifacts["evaluation"]) if "evaluation" in node.artifacts else None
+    asked = [] if evaluation is None else samples.head(evaluation, "samples.parquet", ["level", "prompt_text"])
+    return Data(
+        name=suite_name(node),
+        digest=node.report.suite,
+        context="eval",
+        source=store.root if evaluation is None else evaluation.path,
+        tags={"bootstrap.prompts": str(prompts)},
+        num_rows=prompts,
+        columns=(*_ASKED, ("prompt_text", "string")) if asked else _ASKED,
+        sample=asked[:_SAMPLE_ROWS],
+    )
+
+
 def _of_step(
     artifact: Artifact,
     entries: Sequence[Entry],
@@ -92,8 +117,8 @@ def _of_step(
     models: Mapping[int, str],
 ) -> list[Data]:
     found = []
-    for file, (context, column) in _TABLES.items():
-        if num_rows := len(samples.columns(artifact, file, wanted=[column])):
+    for file, (context, shown) in _TABLES.items():
+        if num_rows := len(samples.columns(artifact, file, wanted=[shown[0]])):
             tags = {"bootstrap.rows": str(num_rows), "bootstrap.artifact": ref.path}
             if context == "rollouts":
                 tags |= _producers(artifact, entries, node, models=models)
@@ -104,7 +129,9 @@ def _of_step(
                     context=context,
                     source=artifact.path / file,
                     tags=tags,
-                    profile={"num_rows": num_rows},
+                    num_rows=num_rows,
+                    columns=samples.fields(artifact, file),
+                    sample=samples.head(artifact, file, list(shown))[:_SAMPLE_ROWS],
                 )
             )
     return found

@@ -19,7 +19,7 @@ from bootstrap.lineage.page.pack import packed
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import Header
 
-SCHEMA = 2
+SCHEMA = 3
 """Of the graph's names and of what MLflow shows; a generation that is shown under another one is published again."""
 _SAMPLE_CHARACTERS = 600
 

@@ -1,10 +1,11 @@
 """Ledger -> the numbers that MLflow draws: of one generation, of its training as curves, of the lineage as a whole.
 
-    eval/ part/ panel/      held-out accuracy by level, with its interval
+    accuracy gain frontier  what people look at first, and `generation`, by which lists are sorted
     gate/                   the gate's tests
-    diagnostics/ cost/      diagnostics that guards watch; FLOPs, tokens, seconds
-    drawing/                epochs of fixed data, prompts that sit out and come back
+    eval/ part/ panel/      held-out accuracy by level, with its interval
+    diagnostics/ drawing/   diagnostics that guards watch; epochs of fixed data, prompts that sit out and come back
     train/ self_play/       one point per update
+    cost/                   FLOPs, tokens, seconds; last, because MLflow lists metrics as they were logged
     gen/ final/             on the lineage's run, with step = generation
 
 Pure functions; a value that was not measured is no point. Left out: reading tables from disk (`samples.py`), texts
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 
 from bootstrap.ledger_records import Decision, DiagnosticMetric, FinalComparison, Generation, LevelReport, LevelTest
 from bootstrap.levels import level_range
-from bootstrap.lineage import datasets, queries
+from bootstrap.lineage import datasets, queries, tags
 from bootstrap.lineage.text import mlflow_key
 from bootstrap.store.ledger import Entry
 
@@ -43,7 +44,7 @@ class MetricPoint:
 
 
 def of_generation(entry: Entry, *, at: int, models: Mapping[int, str]) -> list[MetricPoint]:
-    """Return the points of a generation's run, except for its curves.
+    """Return the points of a generation's run, except for its curves and costs.
 
     `at`: when the generation was finished, in milliseconds since 1970. `models`: MLflow's model ids by generation
     number, including this generation's own.
@@ -52,13 +53,19 @@ def of_generation(entry: Entry, *, at: int, models: Mapping[int, str]) -> list[M
     champion = node.decision.champion
     suite = (datasets.suite_name(node), datasets.mlflow_digest(node.report.suite))
     return [
+        *_points(_headline(node), at=at, model_id=own),
+        *_points({tags.ORDER: node.number}, at=at),
+        *_points(_gate(node), at=at),
         *_points(_evaluated(node), at=at, model_id=own, dataset=suite),
         *_points(_by_task(node), at=at, model_id=own),
-        *_points(_costs(entry), at=at),
         *_points(_drawing(node), at=at),
-        *_points(_gate(node), at=at),
         *_points(_compared(node), at=at, model_id=None if champion is None else models.get(champion)),
     ]
+
+
+def of_costs(entry: Entry, *, at: int) -> list[MetricPoint]:
+    """Return the points of a generation's costs. `at`: as of `of_generation`."""
+    return _points(_costs(entry), at=at)
 
 
 def of_training(tables: Mapping[str, Sequence[Mapping[str, float]]], *, start: int, end: int) -> list[MetricPoint]:
@@ -128,6 +135,16 @@ def _points(
         for key, value in values.items()
         if value is not None
     ]
+
+
+def _headline(node: Generation) -> dict[str, float | None]:
+    best, test = queries.headline(node), node.decision.improvement
+    return {
+        "accuracy": None if best is None else best.accuracy,
+        # Without the rounding error of a difference, which lists would show.
+        "gain": None if test is None else round(test.candidate - test.champion, 9),
+        "frontier": node.report.frontier,
+    }
 
 
 def _evaluated(node: Generation) -> dict[str, float | None]:

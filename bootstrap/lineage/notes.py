@@ -1,80 +1,40 @@
-"""Markdown notes on MLflow's pages: first the verdict, then a line of links, then tables.
+"""Markdown notes on MLflow's pages: first what happened, then links; a lineage's also has a table of generations.
 
 Links are relative (`#/...`), so they work from any address of the server. MLflow cuts a note to about four lines and
 shows a registered version's first line raw, so the first line is a plain sentence. No text written by a model enters a
 note, and text written by people passes `text.plain`.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from bootstrap.ledger_records import FinalComparison, Generation, LevelReport
+from bootstrap.ledger_records import FinalComparison
 from bootstrap.lineage import queries, text, tracking
+from bootstrap.lineage.bar import BREAK, link
 from bootstrap.lineage.outbox import Receipt
 from bootstrap.store.ledger import Entry
 
 TAG_LIMIT = 8000
 """Most characters that MLflow keeps in a run's tag."""
-_MOST_ROWS = 100
-"""More generations than fit a tag, however short their rows."""
+_LISTED = 100
+"""Generations that a lineage's note may have room for."""
 
 
-def verdict(generation: Generation) -> str:
-    """Return the generation's outcome and its reason in one sentence."""
-    if generation.number == 0:
-        frontier = generation.report.frontier
-        forked = f", forked from {text.plain(origin)}" if (origin := queries.forked_from(generation)) else ""
-        return f"{generation.name} is the base of {text.plain(generation.lineage)}{forked}: frontier level {frontier}."
-    reason = text.plain(generation.decision.reason.removeprefix("rejected: "), limit=1500)
-    return f"{generation.name} was {generation.outcome.value}: {reason}."
+def of_experiment(lineages: Mapping[str, str], experiment_id: str) -> str:
+    """Return the one line above an experiment's runs. `lineages`: id of a lineage's run -> the lineage's name."""
+    named = [
+        f"{link(text.plain(name, limit=80), tracking.experiment_url('', experiment_id, run_id))} "
+        f"({link('picture', tracking.lineage_url('', experiment_id, run_id))})"
+        for run_id, name in lineages.items()
+    ]
+    return f"Generations of {', '.join(named)}, grown by bootstrap."
 
 
-def of_generation(entry: Entry, receipts: Mapping[int, Receipt], *, registered: str) -> str:
-    """Return the note of a generation's run, model and version.
+def of_generation(*, sentence: str, links: str) -> str:
+    """Return the note of a generation's run, model and version. `sentence`: its outcome; `links`: its bar.
 
-    `receipts`: MLflow's ids of the generations published so far, including this one; `registered`: name of the
-    registered model.
+    It is one paragraph, so that MLflow shows all of it.
     """
-    node, own = entry.generation, receipts[entry.generation.number]
-    links = [
-        _link("run", tracking.run_url("", own.experiment_id, own.run_id)),
-        _link("model", tracking.model_url("", own.experiment_id, own.model_id)),
-        _link("lineage", tracking.run_url("", own.experiment_id, own.lineage_run_id)),
-    ]
-    for edge in node.edges:
-        if edge.generation is None:
-            links.append(f"{edge.role} {text.plain(queries.source(edge), limit=200)} (outside the lineage)")
-        elif edge.role != "data" and (other := receipts.get(edge.generation)):
-            role = {"init": "parent"}.get(edge.role, edge.role)
-            url = tracking.model_url("", other.experiment_id, other.model_id)
-            links.append(_link(f"{role} gen-{edge.generation}", url))
-    if own.version:
-        links.append(_link("release", tracking.version_url("", registered, own.version)))
-    measured = sum(entry.annotations.seconds.values())
-    cost = (
-        f"{text.si(node.compute.total_tokens)} tokens, {text.si(node.compute.total_flops, unit='FLOP')}, "
-        f"{text.duration(measured)}."
-    )
-    if (share := queries.useful_share(node)) is not None:
-        cost += f" {text.percent(share)} of the generated tokens were useful."
-    rows = [_level(row, node.target_levels) for row in node.report.levels]
-    parts = [
-        verdict(node),
-        " · ".join(links),
-        *([f"Guards: {'; '.join(map(str, node.diagnostics.findings))}."] if node.diagnostics.findings else []),
-        f"Frontier: level {node.report.frontier}. {cost}",
-        *([f"Drawn: {queries.drawing_line(node.drawing)}."] if node.drawing is not None else []),
-        text.table(("level", "accuracy", "interval", "prompts"), rows),
-        *(
-            [text.table(("diagnostic", "value", "guard"), diagnostics)]
-            if (diagnostics := queries.diagnostics(node))
-            else []
-        ),
-    ]
-    for kind, tasks in {"part": node.report.parts, "panel": node.report.panel}.items():
-        rows = [(task, *_level(row)) for task, rows in tasks.items() for row in rows]
-        if rows:
-            parts.append(text.table((kind, "level", "accuracy", "interval", "prompts"), rows))
-    return _fitting("\n\n".join(parts))
+    return f"{sentence}.{BREAK}{links}"
 
 
 def of_lineage(
@@ -92,17 +52,19 @@ def of_lineage(
     )
     own = receipts[champion.number]
     links = [
-        _link("lineage page", tracking.lineage_url("", own.experiment_id, own.lineage_run_id)),
-        _link("champion's model", tracking.model_url("", own.experiment_id, own.model_id)),
-        _link("champion's release", tracking.version_url("", registered, own.version)),
+        link("lineage page", tracking.lineage_url("", own.experiment_id, own.lineage_run_id)),
+        link("all generations", tracking.experiment_url("", own.experiment_id, own.lineage_run_id)),
+        link("champion", tracking.run_url("", own.experiment_id, own.run_id)),
+        link("champion's model", tracking.model_url("", own.experiment_id, own.model_id)),
+        link("champion's release", tracking.version_url("", registered, own.version)),
     ]
     rows: list[tuple[str, ...]] = []
-    for entry in reversed(entries[-_MOST_ROWS:]):
+    for entry in reversed(entries[-_LISTED:]):
         node, best = entry.generation, queries.headline(entry.generation)
         receipt = receipts[node.number]
         rows.append(
             (
-                _link(node.name, tracking.run_url("", receipt.experiment_id, receipt.run_id)),
+                link(node.name, tracking.run_url("", receipt.experiment_id, receipt.run_id)),
                 text.plain(queries.origin(node), limit=80),
                 text.plain(f"{node.stage}: {node.outcome.value}" if node.stage else node.outcome.value),
                 "" if best is None else queries.accuracy(best),
@@ -111,30 +73,10 @@ def of_lineage(
             )
         )
     head = ("generation", "from", "gate", "accuracy", "frontier", "reason")
-    parts = [first, " · ".join(links)]
+    parts = [f"{first}{BREAK}{' · '.join(links)}"]
     if final is not None:
         line = queries.final_line(final, entries)
         parts.append(f"{line[0].upper()}{line[1:]}.")
     while rows and len("\n\n".join([*parts, text.table(head, rows)])) > TAG_LIMIT:
         rows.pop()
     return "\n\n".join([*parts, text.table(head, rows)])
-
-
-def _level(row: LevelReport, targets: Collection[int] = ()) -> tuple[str, ...]:
-    return (
-        str(row.level) + (" (target)" if row.level in targets else ""),
-        text.percent(row.accuracy),
-        f"{100 * row.interval.low:.1f} to {100 * row.interval.high:.1f}",
-        str(row.num_prompts),
-    )
-
-
-def _link(label: str, url: str) -> str:
-    return f"[{label}]({url.removeprefix('/')})"
-
-
-def _fitting(note: str) -> str:
-    """Return the note without its last lines, as many as have to go to fit a tag."""
-    while len(note) > TAG_LIMIT:
-        note = note.rpartition("\n")[0]
-    return note

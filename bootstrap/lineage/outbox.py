@@ -93,6 +93,17 @@ class Outbox:
         except ValueError:
             return False
 
+    def shown(self, entries: Sequence[Entry], *, lineage_run_id: str) -> int:
+        """Return how many of the generations the lineage's pages in this run show; 0 if that is not known."""
+        data = durable.read_if_there(self.folder / _HEAD_NAME)
+        try:
+            head = json.loads(data or b"")
+        except ValueError:
+            return 0
+        if head.get("lineage_run_id") != lineage_run_id:
+            return 0
+        return next((entry.generation.number + 1 for entry in reversed(entries) if entry.hash == head.get("hash")), 0)
+
     def mark_head(self, entry: Entry, *, lineage_run_id: str, final: FinalComparison | None) -> None:
         """Record that the lineage's pages show `entry` as the newest generation, and `final`. Raises StoreError."""
         durable.write_file(self.folder / _HEAD_NAME, json.dumps(_head(entry, lineage_run_id, final)).encode())

@@ -13,8 +13,9 @@ metrics carry timestamps from the run's own tags (MLflow drops a row with the sa
 outputs, models and versions are looked up before they are made. A lock allows one publisher per lineage and target; the
 next one waits at most `LOCK_SECONDS`, then publishes the rest.
 
-Left out: which generations are due (`outbox.py`), their content (`metrics.py`, `tags.py`, `datasets.py`, `notes.py`),
-requests (`batches.py`), models (`registry.py`), the page (`graph.py`) and stores that move (`places.py`).
+Left out: which generations are due (`outbox.py`), their content (`metrics.py`, `tags.py`, `datasets.py`), what people
+read of them (`pages.py`), requests (`batches.py`), models (`registry.py`), the page (`graph.py`) and stores that move
+(`places.py`).
 Importing this module imports MLflow, which takes seconds: import it where it is used.
 """
 
@@ -31,10 +32,12 @@ from mlflow.entities import LoggedModelInput, LoggedModelOutput, Run
 
 from bootstrap.errors import LineageLocked, TrackingError
 from bootstrap.ledger_records import Generation
-from bootstrap.lineage import batches, datasets, graph, metrics, notes, places, samples, tags, tracking
+from bootstrap.lineage import batches, datasets, graph, metrics, notes, places, samples, tags, tracking, views
 from bootstrap.lineage.connection import active_experiment, connected
+from bootstrap.lineage.datasets import Data
 from bootstrap.lineage.live import adopt
 from bootstrap.lineage.outbox import Outbox, Receipt
+from bootstrap.lineage.pages import Pages
 from bootstrap.lineage.registry import Registry
 from bootstrap.lineage.shown import NEWEST, PublishedRuns, model_name
 from bootstrap.store import index
@@ -159,12 +162,17 @@ class _Publisher:
             self.registry = self._registry()
             if not self.registry.open(key):
                 raise TrackingError(f"another lineage takes the name {self.registry.name} in MLflow; publish once more")
+        self.pages = Pages(self.client, self.registry, self.store, self.entries, self.recipe)
         for number, receipt in recovered.items():
             if number not in due:
                 self.outbox.mark(number, receipt)
         for number in due:
             self.receipts[number] = receipt = self._generation(self.entries[number])
             self.outbox.mark(number, receipt)
+        # A note that shows relatives is old once there is one more of them.
+        shown = self.outbox.shown(self.entries, lineage_run_id=root_run_id)
+        newer = {*range(shown, len(self.entries)), *due}
+        self.pages.refresh(newer, self.receipts)
         self._lineage()
         self.outbox.mark_head(self.entries[-1], lineage_run_id=root_run_id, final=self.final)
         return sorted({entry.generation.number for entry in unmarked} | set(due))
@@ -210,8 +218,6 @@ class _Publisher:
     def _experiment(self, name: str, location: str | None) -> str:
         wanted = {
             "mlflow.experimentKind": "custom_model_development",
-            "mlflow.note.content": f"Generations of {self.lineage}, grown by bootstrap. To see them all on one page, "
-            f"open the run {self.lineage}, then its artifact {tracking.HTML_PATH}.",
             "bootstrap.schema": SCHEMA,
         }
         found = active_experiment(self.client, name, otherwise=" or name another with tracking.experiment")
@@ -256,8 +262,19 @@ class _Publisher:
             tags={"mlflow.note.content": note, "bootstrap.schema": SCHEMA, **tags.of_head(self.entries)},
         )
         self.client.set_terminated(run_id, "FINISHED", end_time=_milliseconds(self.entries[-1].annotations.finished))
+        self._view(run_id)
         self._settle()
         self.registry.point("champion", self.receipts[self.entries[-1].generation.champion].version)
+
+    def _view(self, run_id: str) -> None:
+        """Save the view of the generations in the experiment, and describe the experiment in one line."""
+        kept = self.client.get_experiment(self.experiment_id).tags
+        at = _milliseconds(self.entries[0].annotations.finished)
+        key, value = views.saved(self.root_run.info.run_name or self.lineage, lineage_run_id=run_id, at=at)
+        note = notes.of_experiment(views.lineages({**kept, key: value}), self.experiment_id)
+        for name, text in {key: value, "mlflow.note.content": note}.items():
+            if kept.get(name) != text:
+                self.client.set_experiment_tag(self.experiment_id, name, text)
 
     def _finished(self, number: int) -> int:
         """Return when a generation was finished, from its run's tag, in milliseconds since 1970."""
@@ -283,7 +300,7 @@ class _Publisher:
             name=node.name,
             started=measured.started,
             finished=measured.finished,
-            more={"mlflow.parentRunId": root_run_id, **tags.of_run(entry)},
+            more={**tags.of_run(entry), "mlflow.parentRunId": root_run_id},
         )
         run_id, kept = run.info.run_id, run.data.tags
         rows = samples.readable(self.store, node, count=self.sample_rollouts)
@@ -292,13 +309,16 @@ class _Publisher:
         model_id = self.registry.model(entry, run_id, params=params, weights=weights).model_id
         version = self.registry.version(run_id, model_id, tags=tags.of_version(node, base=base))
         receipt = self._receipt(entry, run_id, model_id=model_id, version=version, rows=rows)
-        note = notes.of_generation(entry, {**self.receipts, node.number: receipt}, registered=self.registry.name)
-        self.registry.describe(model_id, version, note=note)
+        receipts = {**self.receipts, node.number: receipt}
+        note = self.pages.note(node.number, receipts)
         self.registry.point(node.name, version)
-        self._inputs_and_outputs(node, run_id, model_id)
+        data = datasets.of_generation(self.store, self.entries, node, models=self.models)
+        self._inputs_and_outputs(node, run_id, model_id, data)
+        self.pages.sheets(node.number, receipts, data)
         table = self._samples(node, run_id, rows)
         start = _milliseconds(kept.get("bootstrap.started", measured.started))
         end = _milliseconds(kept.get("bootstrap.finished", measured.finished))
+        self.pages.samples(node.number, receipts, count=self.sample_rollouts, at=end)
         batches.log(
             self.client,
             run_id,
@@ -306,6 +326,7 @@ class _Publisher:
             points=[
                 *metrics.of_generation(entry, at=end, models={**self.models, node.number: model_id}),
                 *metrics.of_training(self._tables(node), start=start, end=end),
+                *metrics.of_costs(entry, at=end),
             ],
             tags={
                 **table,
@@ -362,13 +383,13 @@ class _Publisher:
             "bootstrap.started": started,
             "bootstrap.finished": finished,
         }
-        own = {**common, **more}
+        own = {**more, **common}
         adopted = adopt(self.client, self.store.root, self.outbox.folder, name=name, own=own)
         if adopted is not None:
             return adopted
         return self.client.create_run(self.experiment_id, start_time=_milliseconds(started), run_name=name, tags=own)
 
-    def _inputs_and_outputs(self, node: Generation, run_id: str, model_id: str) -> None:
+    def _inputs_and_outputs(self, node: Generation, run_id: str, model_id: str, found: Sequence[Data]) -> None:
         """Log a generation's inputs and output, which MLflow's own pages draw as edges."""
         run, models = self.client.get_run(run_id), self.models
         assert run.inputs is not None and run.outputs is not None, "MLflow returns runs with inputs and outputs"
@@ -376,7 +397,7 @@ class _Publisher:
         known = {(item.dataset.name, item.dataset.digest) for item in run.inputs.dataset_inputs}
         # One generation may be both start and teacher.
         parents = dict.fromkeys(model for _, model in tags.input_models(node, models))
-        data = map(batches.dataset, datasets.of_generation(self.store, self.entries, node, models=models))
+        data = map(batches.dataset, found)
         new_data = [item for item in data if (item.dataset.name, item.dataset.digest) not in known]
         new_models = [LoggedModelInput(parent) for parent in parents if parent not in there]
         if new_models or new_data:

@@ -17,11 +17,12 @@ import urllib.error
 import urllib.request
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import IO
 
 from bootstrap.errors import TrackingError, WaitTimeout
-from bootstrap.lineage import places, tracking
+from bootstrap.lineage import first_visit, places, tracking
 
 START_SECONDS = 90.0
 STOP_SECONDS = 10.0
@@ -82,7 +83,7 @@ def serve(tracking_uri: str, *, port: int = 0, store: Path = Path("runs")) -> Se
     command += ["--registry-store-uri", tracking_uri]
     for option in ("--default-artifact-root", "--artifacts-destination"):
         command += [option, str(tracking.artifact_location(tracking_uri, store))]
-    command += ["--host", HOST, "--port", str(port), "--workers", "1"]
+    command += ["--host", HOST, "--port", str(port), "--workers", "1", *_without_panels()]
     log = tempfile.TemporaryFile()  # noqa: SIM115 -- the server keeps it; `stop` closes it
     # MLFLOW_TRACKING_URI is for clients; the server's store is named above.
     environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"} | _ENVIRONMENT
@@ -96,6 +97,12 @@ def serve(tracking_uri: str, *, port: int = 0, store: Path = Path("runs")) -> Se
         server.stop()
         raise
     return server
+
+
+def _without_panels() -> list[str]:
+    """Return the options for pages without first-visit panels, where this package is installed with its entry point."""
+    known = entry_points(group=first_visit.GROUP, name=first_visit.APP_NAME)
+    return ["--app-name", first_visit.APP_NAME] if known else []
 
 
 def _await_health(server: Server) -> None:

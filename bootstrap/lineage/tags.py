@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bootstrap.ledger_records import Generation, GenerationOutcome
+from bootstrap.levels import level_range
 from bootstrap.lineage import queries
-from bootstrap.lineage.text import mlflow_key
+from bootstrap.lineage.text import mlflow_key, points
 from bootstrap.store.artifacts import Artifact
 from bootstrap.store.ledger import Entry
 from bootstrap.store.pretrained import Pretrained
@@ -21,6 +22,10 @@ EXPERIMENT = "bootstrap.experiment_id"
 """Tag of registered models: the experiment whose lineage owns them."""
 LEDGER_HASH = "bootstrap.ledger_hash"
 """Tag of a generation's run and model: hash of its record; of a lineage's run: of the newest record that it shows."""
+SHOWN = ("gate", "target", "accuracy", "gain", "frontier", "parent")
+"""Tags that people read, as columns of the generations' list and above the tags that machines need."""
+ORDER = "generation"
+"""Metric by which the generations' list is sorted."""
 _KEY_CHARACTERS, _PARAM_CHARACTERS, _TAG_CHARACTERS = 250, 6000, 5000
 
 
@@ -47,9 +52,29 @@ def of_head(entries: Sequence[Entry]) -> dict[str, str]:
     }
 
 
+def shown(node: Generation) -> dict[str, str]:
+    """Return the tags that people read; empty ones are left out. MLflow lists tags as they were made: make them first.
+
+    `accuracy` is that of the hardest target level, with its 95 % interval.
+    """
+    best, test = queries.headline(node), node.decision.improvement
+    return _filled(
+        {
+            "gate": f"{node.stage}: {node.outcome.value}" if node.stage else node.outcome.value,
+            "target": level_range(node.target_levels) if node.target_levels else "",
+            "accuracy": "" if best is None else queries.accuracy(best).partition(": ")[2],
+            "gain": "" if test is None else points(test.candidate - test.champion),
+            "frontier": str(node.report.frontier),
+            "parent": queries.origin(node),
+        },
+        limit=_TAG_CHARACTERS,
+    )
+
+
 def of_run(entry: Entry) -> dict[str, str]:
     """Return the tags that a generation's run is created with."""
     return {
+        **shown(entry.generation),
         "bootstrap.kind": "generation",
         "bootstrap.generation": str(entry.generation.number),
         LEDGER_HASH: entry.hash,
@@ -75,6 +100,7 @@ def of_generation(entry: Entry, *, models: Mapping[int, str], base: Pretrained |
     for role, model in input_models(node, models):
         inputs.setdefault(role, []).append(model)
     tags = {
+        **shown(node),
         "bootstrap.outcome": node.outcome.value,
         "bootstrap.gate": gate(node),
         "bootstrap.gate.reason": node.decision.reason,
@@ -99,16 +125,21 @@ def of_generation(entry: Entry, *, models: Mapping[int, str], base: Pretrained |
 
 
 def of_version(node: Generation, *, base: Pretrained | None) -> dict[str, str]:
-    """Return the tags of a generation's version of the registered model. `base`: the weights' pretrained model."""
-    return {
+    """Return the tags of a generation's version of the registered model; empty ones are left out.
+
+    `base`: the weights' pretrained model.
+    """
+    tags = {
+        **shown(node),
         "bootstrap.generation": str(node.number),
         "bootstrap.gate": gate(node),
-        "bootstrap.gate.reason": node.decision.reason[:_TAG_CHARACTERS],
+        "bootstrap.gate.reason": node.decision.reason,
         "bootstrap.outcome": node.outcome.value,
         "bootstrap.stage": node.stage,
         "bootstrap.fingerprint": node.fingerprint,
         **_pretrained(base),
     }
+    return _filled(tags, limit=_TAG_CHARACTERS)
 
 
 def model_params(

@@ -139,9 +139,18 @@ def _root(base: str) -> str:
     return public(base).rstrip("/")
 
 
-def experiment_url(base: str, experiment_id: str) -> str:
-    """Return the page that lists the generations' runs, opened in MLflow's model-training mode."""
-    return f"{_root(base)}/#/experiments/{experiment_id}/runs{_MODE}"
+def experiment_url(base: str, experiment_id: str, lineage_run_id: str | None = None) -> str:
+    """Return the page that lists runs, opened in MLflow's model-training mode.
+
+    `lineage_run_id`: the lineage's run, to open the saved view of its generations (`views.py`).
+    """
+    view = "" if lineage_run_id is None else f"&viewStateShareKey={view_id(lineage_run_id)}"
+    return f"{_root(base)}/#/experiments/{experiment_id}/runs{_MODE}{view}"
+
+
+def view_id(lineage_run_id: str) -> str:
+    """Return the id of the saved view of a lineage's generations."""
+    return f"bootstrap-{lineage_run_id}"
 
 
 def run_url(base: str, experiment_id: str, run_id: str) -> str:
@@ -151,7 +160,17 @@ def run_url(base: str, experiment_id: str, run_id: str) -> str:
 
 def lineage_url(base: str, experiment_id: str, run_id: str) -> str:
     """Return the page that shows `lineage.html` among the artifacts of the lineage's run."""
-    return f"{_root(base)}/#/experiments/{experiment_id}/runs/{run_id}/artifacts/{HTML_PATH}{_MODE}"
+    return artifact_url(base, experiment_id, run_id, HTML_PATH)
+
+
+def artifact_url(base: str, experiment_id: str, run_id: str, path: str) -> str:
+    """Return the page that shows one artifact of a run."""
+    return f"{_root(base)}/#/experiments/{experiment_id}/runs/{run_id}/artifacts/{path}{_MODE}"
+
+
+def traces_url(base: str, experiment_id: str, run_id: str) -> str:
+    """Return the page of a run's traces, which are its sampled rollouts."""
+    return f"{_root(base)}/#/experiments/{experiment_id}/runs/{run_id}/traces{_MODE}"
 
 
 def model_url(base: str, experiment_id: str, model_id: str) -> str:

@@ -24,6 +24,7 @@ LAYERS = {
     "schema": 0,
     "references": 0,
     "levels": 0,
+    "paired": 0,
     "meaning": 0,
     "plugins": 0,
     "lookups": 0,

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.tracing.client import TracingClient
 from support import lineage_factory
 from support.lineage_factory import NASTY, PROMOTED, RECIPE, REJECTED, build, grow
 
@@ -34,6 +35,7 @@ pytestmark = [pytest.mark.mlflow, pytest.mark.training]
 PLAN = (PROMOTED, REJECTED, PROMOTED)
 TABLES = (
     "experiments",
+    "experiment_tags",
     "runs",
     "metrics",
     "latest_metrics",
@@ -50,6 +52,11 @@ TABLES = (
     "model_versions",
     "model_version_tags",
     "registered_model_aliases",
+    "trace_info",
+    "trace_tags",
+    "trace_request_metadata",
+    "spans",
+    "assessments",
 )
 
 
@@ -140,7 +147,7 @@ def test_a_rejected_generation_keeps_its_version_with_the_reason(published: Publ
     version = published.client.get_model_version_by_alias("addition", "gen-2")
     assert version.tags["bootstrap.gate"] == "rejected"
     assert "level 2 fell 0.996 -> 0.877" in version.tags["bootstrap.gate.reason"]
-    assert version.description.startswith("gen-2 was rejected: ")
+    assert version.description.startswith("Rejected: 6-digit addition 0.337 → 0.337 (+0.000, ")
 
 
 def test_the_champions_side_of_the_gate_leads_from_its_model_to_the_child(published: Published) -> None:
@@ -250,11 +257,18 @@ def test_the_page_and_readable_samples_are_artifacts(published: Published) -> No
     assert shown == [{"path": "samples/gen-3.json", "type": "table"}]
 
 
-def test_no_secret_and_no_model_written_text_enters_the_database(published: Published) -> None:
-    content = Path(published.uri.removeprefix("sqlite:///")).read_bytes()
-    assert b"onerror" in NASTY.encode() and b"onerror" not in content
-    assert b"user:secret" not in content
+def test_no_secret_enters_the_database_and_model_written_text_only_what_shows_samples(published: Published) -> None:
+    assert b"user:secret" not in Path(published.uri.removeprefix("sqlite:///")).read_bytes()
     assert b"user:secret" not in b"".join(path.read_bytes() for path in published.store.rglob("*.json"))
+    assert "onerror" in NASTY
+    with closing(sqlite3.connect(published.uri.removeprefix("sqlite:///"))) as database:
+        tables = [name for (name,) in database.execute("select name from sqlite_master where type = 'table'")]
+        written = {
+            name for name in tables for row in database.execute(f"select * from {name}") if "onerror" in str(row)
+        }
+    assert written == {"trace_info", "spans", "datasets"}, (
+        "samples are shown in traces and data sets, which are no Markdown"
+    )
 
 
 def test_publishing_again_changes_nothing(published: Published) -> None:
@@ -295,13 +309,17 @@ class Breaking:
         "log_outputs",
         "log_batch",
         "log_text",
+        "set_tag",
+        "set_experiment_tag",
         "set_terminated",
     )
+    OF_TRACES = ("log_spans", "start_trace")
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, after: int) -> None:
         self.left = after
-        for name in self.OPERATIONS:
-            monkeypatch.setattr(MlflowClient, name, self._breaking(getattr(MlflowClient, name)))
+        for owner, names in ((MlflowClient, self.OPERATIONS), (TracingClient, self.OF_TRACES)):
+            for name in names:
+                monkeypatch.setattr(owner, name, self._breaking(getattr(owner, name)))
 
     def _breaking(self, real: Callable[..., Any]) -> Callable[..., Any]:
         def operation(*args: Any, **kwargs: Any) -> Any:
@@ -482,7 +500,7 @@ def test_a_teacher_outside_the_lineage_stands_in_the_runs_tags_and_the_models_pa
     client = MlflowClient(tracking_uri=uri, registry_uri=uri)
     tags = client.get_run(receipt.run_id).data.tags
     assert tags["bootstrap.teachers"] == "gen-0, /models/tutor"
-    assert "teacher /models/tutor (outside the lineage)" in tags["mlflow.note.content"]
+    assert "/models/tutor (outside)" in tags["mlflow.note.content"]
     assert client.get_logged_model(receipt.model_id).params["teachers"] == "gen-0, /models/tutor"
 
 
@@ -540,6 +558,6 @@ def test_what_is_shown_under_another_schema_is_published_again_once(
     assert put(root, uri) == [] and counts(uri) == before, "onto the same pages"
     client = MlflowClient(tracking_uri=uri)
     runs = client.search_runs([client.get_experiment_by_name("bootstrap/addition").experiment_id])
-    assert {run.data.tags["bootstrap.schema"] for run in runs} == {"2"}
+    assert {run.data.tags["bootstrap.schema"] for run in runs} == {str(graph.SCHEMA)}
     shutil.rmtree(root / "outbox")
     assert put(root, uri) == [0, 1, 2, 3] and counts(uri) == before

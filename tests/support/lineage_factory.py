@@ -21,6 +21,7 @@ from bootstrap.ledger_records import (
     Accounting,
     Annotations,
     Compute,
+    ComputeCost,
     Decision,
     DiagnosticMetric,
     Diagnostics,
@@ -88,16 +89,22 @@ def build(
     name: str = "addition",
     teacher: bool = True,
     outside: str | None = None,
+    forked: str | None = None,
+    merged: Sequence[int] = (),
 ) -> list[Entry]:
     """Write a lineage into the folder `root` and return its ledger's entries.
 
     `teacher`: whether a generation is taught by its parent's parent; `outside`: place of a model outside the lineage
-    that teaches every generation as well.
+    that teaches every generation as well; `forked`: the generation of another lineage that generation 0 starts from, as
+    `other@gen-3`; `merged`: the generations whose weights the last one merges.
     """
     store = LineageStore(root)
     store.open(name, identity=SETTINGS.identity())
-    for outcome in (GenerationOutcome.BASE, *plan):
-        grow(store, outcome=outcome, name=name, teacher=teacher, outside=outside)
+    outcomes = (GenerationOutcome.BASE, *plan)
+    for number, outcome in enumerate(outcomes):
+        last = number == len(outcomes) - 1
+        more = {"forked": forked if number == 0 else None, "merged": merged if last else ()}
+        grow(store, outcome=outcome, name=name, teacher=teacher, outside=outside, **more)
     return store.ledger.read()
 
 
@@ -112,6 +119,8 @@ def grow(
     tasks: Sequence[str] = (),
     settings: Recipe = SETTINGS,
     change: Callable[[Generation], Generation] = lambda generation: generation,
+    forked: str | None = None,
+    merged: Sequence[int] = (),
 ) -> Entry:
     """Commit the next generation with the given outcome, of the given stage; `build` says what the rest means.
 
@@ -186,7 +195,9 @@ def grow(
         stage=stage,
         lineage=name,
         outcome=outcome,
-        edges=() if champion is None else _edges(entries, champion, teacher=teacher, outside=outside),
+        edges=_origin(forked)
+        if champion is None
+        else _edges(entries, champion, teacher=teacher, outside=outside, merged=merged),
         target_levels=target,
         fingerprint=fingerprint,
         recipe_digest=settings.digest(),
@@ -279,8 +290,24 @@ def _level(level: int, *, skill: int, worse: bool, sampled: bool) -> LevelReport
     )
 
 
-def _edges(entries: Sequence[Entry], champion: Generation, *, teacher: bool, outside: str | None) -> tuple[Edge, ...]:
-    edges = [Edge(role="init", generation=champion.number, fingerprint=champion.fingerprint)]
+def _origin(forked: str | None) -> tuple[Edge, ...]:
+    """Return the edge of a generation 0 that starts from another lineage's generation; none without one."""
+    if forked is None:
+        return ()
+    cost = ComputeCost(start={"train": 1e12}, since={})
+    fingerprint, record = OUTSIDE_FINGERPRINT, sha256(forked.encode())
+    edge = Edge(
+        role="init", generation=None, external=forked, record=record, compute_cost=cost, fingerprint=fingerprint
+    )
+    return (edge,)
+
+
+def _edges(
+    entries: Sequence[Entry], champion: Generation, *, teacher: bool, outside: str | None, merged: Sequence[int]
+) -> tuple[Edge, ...]:
+    sources = [entries[number].generation for number in merged]
+    edges = [Edge(role="merged", generation=one.number, fingerprint=one.fingerprint) for one in sources]
+    edges = edges or [Edge(role="init", generation=champion.number, fingerprint=champion.fingerprint)]
     if teacher and champion.parent is not None:
         tutor = entries[champion.parent].generation
         edges.append(Edge(role="teacher", generation=tutor.number, fingerprint=tutor.fingerprint))
@@ -300,29 +327,31 @@ def _decision(outcome: GenerationOutcome, report: Report, champion: Generation |
     target = champion.report.frontier + 1
     before, after = champion.report.level(target), report.level(target)
     promoted = outcome is PROMOTED
+    gained, lost = _changed(before.accuracy, after.accuracy, both_ways=12)
     improvement = LevelTest(
         levels=(target,),
         num_prompts=NUM_PROMPTS,
         candidate=after.accuracy,
         champion=before.accuracy,
-        gained=300 if promoted else 11,
-        lost=12,
+        gained=gained,
+        lost=lost,
         p_value=3e-40 if promoted else 0.6,
         difference_low=0.25 if promoted else -0.01,
         passed=promoted,
     )
+    kept = [(champion.report.level(level), report.level(level)) for level in range(1, champion.report.frontier + 1)]
     retention = tuple(
         LevelTest(
-            levels=(level,),
+            levels=(now.level,),
             num_prompts=NUM_PROMPTS,
-            candidate=report.level(level).accuracy,
-            champion=champion.report.level(level).accuracy,
-            gained=2,
-            lost=3,
-            difference_low=report.level(level).accuracy - champion.report.level(level).accuracy - 0.005,
-            passed=promoted or level != 2,
+            candidate=now.accuracy,
+            champion=earlier.accuracy,
+            gained=_changed(earlier.accuracy, now.accuracy)[0],
+            lost=_changed(earlier.accuracy, now.accuracy)[1],
+            difference_low=now.accuracy - earlier.accuracy - 0.005,
+            passed=promoted or now.level != 2,
         )
-        for level in range(1, champion.report.frontier + 1)
+        for earlier, now in kept
     )
     panel = LevelTest(
         levels=(1,),
@@ -338,8 +367,8 @@ def _decision(outcome: GenerationOutcome, report: Report, champion: Generation |
     reason = (
         f"level {target}: {shares} (p 3e-40); levels 1-{champion.report.frontier} retained"
         if promoted
-        else f"rejected: level {target} {shares} is no significant improvement (p 0.6, alpha 0.05, 11 gained, 12 "
-        "lost); level 2 fell 0.996 -> 0.877 (lower bound -0.124, margin 0.030)"
+        else f"rejected: level {target} {shares} is no significant improvement (p 0.6, alpha 0.05, {gained} gained, "
+        f"{lost} lost); level 2 fell 0.996 -> 0.877 (lower bound -0.124, margin 0.030)"
     )
     return Decision(
         promoted=promoted,
@@ -349,6 +378,12 @@ def _decision(outcome: GenerationOutcome, report: Report, champion: Generation |
         retention=retention,
         panel={"copy": panel},
     )
+
+
+def _changed(before: float, after: float, *, both_ways: int = 2) -> tuple[int, int]:
+    """Return the prompts gained and lost between two accuracies, `both_ways` of them in either direction."""
+    net = round(NUM_PROMPTS * (after - before))
+    return both_ways + max(net, 0), both_ways + max(-net, 0)
 
 
 def _rollouts(

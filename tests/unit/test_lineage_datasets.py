@@ -58,7 +58,9 @@ def test_a_table_is_named_by_the_hash_of_its_file_and_counted(root: Path, entrie
         artifact = LineageStore(root).artifact(entries[3].generation.artifacts["step-0"])
         assert data.digest == artifact.files[data.source.name][0] and data.source.exists()
         num_rows = len(samples.columns(artifact, data.source.name))
-        assert data.profile == {"num_rows": num_rows} and data.tags["bootstrap.rows"] == str(num_rows)
+        assert data.num_rows == num_rows and data.tags["bootstrap.rows"] == str(num_rows)
+        assert list(data.columns) == samples.fields(artifact, data.source.name)
+        assert 0 < len(data.sample) <= 3 and set(data.sample[0]) <= {name for name, _ in data.columns}
     assert found["rollouts"].tags["bootstrap.producer_model_id"] == "m-1"
 
 
@@ -68,6 +70,8 @@ def test_what_is_replayed_names_the_generation_that_answered(root: Path, entries
         edges = [edge for edge in entry.generation.edges if edge.role == "data"]
         assert [data.digest for data in replayed] == [edge.fingerprint for edge in edges]
         assert [data.tags["bootstrap.from_generation"] for data in replayed] == [str(e.generation) for e in edges]
+        counts = [entries[edge.generation].generation.accounting.replayed or None for edge in edges]
+        assert [data.num_rows for data in replayed] == counts
 
 
 def test_generations_judged_on_the_same_prompts_share_that_dataset_and_no_other(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from support.lineage_factory import PROMOTED, REJECTED, UNGATED, build, compare_finally
 
 from bootstrap.ledger_records import DiagnosticMetric, Drawing, GenerationOutcome
-from bootstrap.lineage import metrics
+from bootstrap.lineage import metrics, queries
 from bootstrap.lineage.metrics import MetricPoint
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
@@ -31,7 +31,7 @@ def entries(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Entry]:
 
 
 def points(entry: Entry) -> list[MetricPoint]:
-    return metrics.of_generation(entry, at=AT, models=MODELS)
+    return [*metrics.of_generation(entry, at=AT, models=MODELS), *metrics.of_costs(entry, at=AT)]
 
 
 def values(found: Sequence[MetricPoint], prefix: str = "") -> dict[str, float]:
@@ -69,6 +69,18 @@ def test_what_was_measured_on_the_suite_names_it_and_nothing_else_does(entries: 
     assert named == {(f"suite-{report.suite[:12]}", report.suite[:32])}
     others = [point for point in points(entries[3]) if not point.key.startswith(("eval/", "diagnostics/"))]
     assert others and {point.dataset for point in others} == {None}
+
+
+def test_what_people_look_at_stands_first_and_costs_last(entries: Sequence[Entry]) -> None:
+    for entry in entries:
+        node, keys = entry.generation, [point.key for point in points(entry)]
+        best, test = queries.headline(node), node.decision.improvement
+        shown = {"accuracy": best.accuracy, "frontier": node.report.frontier, "generation": node.number}
+        shown |= {} if test is None else {"gain": test.candidate - test.champion}
+        assert set(keys[: len(shown)]) == set(shown)
+        assert {key: value for key, value in values(points(entry)).items() if key in shown} == shown
+        first_cost = next(index for index, key in enumerate(keys) if key.startswith("cost/"))
+        assert all(key.startswith("cost/") for key in keys[first_cost:])
 
 
 def test_diagnostics_are_what_the_record_measured_and_how_many_guards_broke(entries: Sequence[Entry]) -> None:

@@ -1,4 +1,4 @@
-"""Notes on MLflow's pages: the verdict first, links second, nothing that Markdown would obey."""
+"""Notes on MLflow's pages: what happened first, links second, nothing that Markdown would obey."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support.lineage_factory import NASTY, PROMOTED, REJECTED, build
 
-from bootstrap.lineage import notes, text
+from bootstrap.lineage import bar, judges, notes, outcome, text
 from bootstrap.lineage.outbox import Receipt
 from bootstrap.store.ledger import Entry
 
@@ -31,38 +31,37 @@ def receipts(entries: Sequence[Entry]) -> dict[int, Receipt]:
     }
 
 
-def test_the_first_line_is_the_verdict_and_the_second_the_links(entries: Sequence[Entry]) -> None:
-    lines = notes.of_generation(entries[3], receipts(entries), registered="addition").split("\n\n")
-    assert lines[0] == "gen-3 was promoted: level 6: 0.337 → 0.989 (p 3e-40); levels 1-5 retained."
-    assert f"[parent gen-1](#/experiments/1/models/m-{1:032x}?workflowType=machine_learning)" in lines[1]
-    assert f"[teacher gen-0](#/experiments/1/models/m-{0:032x}?workflowType=machine_learning)" in lines[1]
-    assert "[release](#/models/addition/versions/5?workflowType=machine_learning)" in lines[1]
+def note_of(entries: Sequence[Entry], number: int, *, published: Sequence[Entry] | None = None) -> str:
+    """Return the note of a generation; `published`: the generations that are, all by default."""
+    node, kin = entries[number].generation, bar.Kin(entries)
+    known = receipts(entries if published is None else published)
+    links = bar.of_generation(
+        node, kin=kin, receipts=known, registered="addition", judges=judges.of_generation(node, {})
+    )
+    return notes.of_generation(sentence=outcome.sentence(node), links=links)
+
+
+def test_the_first_line_is_what_happened_and_then_come_the_links(entries: Sequence[Entry]) -> None:
+    lines = note_of(entries, 3).split("  \n")
+    assert lines[0] == "Promoted: level 6 0.34 → 0.99 (+0.65, 95 % CI 0.62 to 0.68), nothing lost."
+    assert lines[1].startswith(f"parent [gen-1](#/experiments/1/runs/{1:032x}?workflowType=machine_learning) · no chil")
+    assert f"teacher [gen-0](#/experiments/1/runs/{0:032x}?workflowType=machine_learning)" in lines[1]
+    assert "[version](#/models/addition/versions/5?workflowType=machine_learning)" in lines[1]
+    assert len(lines) == 2 and "\n" not in lines[1], "MLflow hides what is below"
 
 
 def test_a_teacher_outside_the_lineage_is_named_and_cannot_become_markup(tmp_path: Path) -> None:
     entries = build(tmp_path / "addition", plan=(PROMOTED,), outside="/models/[x](y)")
-    lines = notes.of_generation(entries[1], receipts(entries), registered="addition").split("\n\n")
-    assert "teacher /models/(x)(y) (outside the lineage)" in lines[1]
+    assert "teacher /models/(x)(y) (outside)" in note_of(entries, 1)
 
 
 def test_a_rejection_says_why(entries: Sequence[Entry]) -> None:
-    first = notes.of_generation(entries[2], receipts(entries), registered="addition").split("\n")[0]
-    assert first.startswith("gen-2 was rejected: level 6 0.337 → 0.337 is no significant improvement")
+    first = note_of(entries, 2).split("\n")[0]
+    assert first.startswith("Rejected: level 6 0.337 → 0.337 (+0.000, ") and "not significantly better (p 0.6)" in first
 
 
-def test_guards_that_were_broken_stand_above_the_figures_and_diagnostics_below(entries: Sequence[Entry]) -> None:
-    parts = notes.of_generation(entries[2], receipts(entries), registered="addition").split("\n\n")
-    assert parts[2] == "Guards: truncated 0.25 is above 0.1 (warn)."
-    (table,) = [part for part in parts if part.startswith("| diagnostic |")]
-    assert "| truncated | 0.25 | truncated 0.25 is above 0.1 (warn) |" in table
-    assert "| entropy | 0.21 |  |" in table and "kl_parent" not in table
-    assert "Guards:" not in notes.of_generation(entries[3], receipts(entries), registered="addition")
-
-
-def test_every_evaluated_level_stands_in_the_note(entries: Sequence[Entry]) -> None:
-    note = notes.of_generation(entries[1], receipts(entries), registered="addition")
-    rows = [line for line in note.splitlines() if line.startswith("| ") and line[2].isdigit()]
-    assert [row.split("|")[1].strip() for row in rows] == ["1", "2", "3", "4", "5 (target)", "6", "7"]
+def test_guards_that_were_broken_stand_in_the_bar(entries: Sequence[Entry]) -> None:
+    assert "[results (guard broken)](" in note_of(entries, 2) and "[results](" in note_of(entries, 3)
 
 
 def test_the_lineages_note_names_the_champion_and_lists_the_newest_first(entries: Sequence[Entry]) -> None:
@@ -80,14 +79,6 @@ def test_the_note_of_a_long_lineage_fits_mlflows_tag(entries: Sequence[Entry]) -
     note = notes.of_lineage(long, receipts(long), registered="addition")
     assert notes.TAG_LIMIT - 500 < len(note) <= notes.TAG_LIMIT
     assert "[gen-199]" in note and "[gen-0]" not in note
-
-
-def test_the_note_of_a_generation_with_very_many_levels_fits_mlflows_tag(entries: Sequence[Entry]) -> None:
-    node = entries[3].generation
-    levels = tuple(node.report.levels[0].model_copy(update={"level": level}) for level in range(1, 1000))
-    wide = node.model_copy(update={"report": node.report.model_copy(update={"levels": levels})})
-    note = notes.of_generation(replace(entries[3], generation=wide), receipts(entries), registered="addition")
-    assert len(note) <= notes.TAG_LIMIT and note.endswith(" |")
 
 
 def test_foreign_text_keeps_no_character_that_markdown_or_html_would_obey() -> None:
@@ -110,9 +101,3 @@ def test_numbers_carry_a_prefix(value: float, shown: str) -> None:
 )
 def test_durations_are_read_at_a_glance(seconds: float, shown: str) -> None:
     assert text.duration(seconds) == shown
-
-
-def test_the_panel_stands_in_the_note_by_its_tasks(entries: Sequence[Entry]) -> None:
-    lines = notes.of_generation(entries[2], receipts(entries), registered="addition").splitlines()
-    head = lines.index("| panel | level | accuracy | interval | prompts |")
-    assert lines[head + 2].startswith("| copy | 1 | 86.9 % |")
