@@ -206,8 +206,8 @@ def test_answers_are_tagged_with_whoever_gave_them(
 ) -> None:
     plain, base = lineage_factory._rollouts, published.entries[0].generation.fingerprint
 
-    def by_others(number: int, *, policy: str, level: int) -> Any:
-        rollouts, *rest = plain(number, policy=policy, level=level)
+    def by_others(number: int, *, policy: str, **named: Any) -> Any:
+        rollouts, *rest = plain(number, policy=policy, **named)
         by = [base, *12 * ["endpoint:wise"], *15 * ["f" * 64], *20 * [policy]]
         mixed = [replace(rollout, policy=who) for rollout, who in zip(rollouts, by, strict=True)]
         return mixed, *rest
