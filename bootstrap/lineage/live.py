@@ -114,6 +114,8 @@ class LiveRuns:
                 **above,
             },
         )
+        # The list of generations is sorted by it, the newest at the top.
+        self._client.log_metric(run.info.run_id, tags.ORDER, snapshot.generation)
         shown = Shown(generation=snapshot.generation, experiment_id=experiment_id, run_id=run.info.run_id)
         live_state.remember(self._outbox.folder, shown)
         return shown
