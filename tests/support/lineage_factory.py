@@ -117,7 +117,7 @@ def grow(
     outside: str | None = None,
     stage: str = "",
     tasks: Sequence[str] = (),
-    settings: Recipe = SETTINGS,
+    settings: Recipe | None = None,
     change: Callable[[Generation], Generation] = lambda generation: generation,
     forked: str | None = None,
     merged: Sequence[int] = (),
@@ -125,9 +125,9 @@ def grow(
     """Commit the next generation with the given outcome, of the given stage; `build` says what the rest means.
 
     `tasks`: parts of a mixture, whose prompts take turns; none for a single task. `settings`: the recipe that it grows
-    from. `change`: called with the generation before it is committed.
+    from; None takes `SETTINGS`. `change`: called with the generation before it is committed.
     """
-    entries = store.ledger.read()
+    settings, entries = settings or SETTINGS, store.ledger.read()
     number = len(entries)
     champion = entries[entries[-1].generation.champion].generation if entries else None
     weights = save({"embed.weight": np.full((12, 8), number, dtype=np.float32)})

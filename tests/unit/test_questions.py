@@ -69,7 +69,7 @@ def test_why_shows_the_tests_with_their_numbers(rich: Lineage) -> None:
     assert (improvement.levels, improvement.against, improvement.gained, improvement.lost) == (
         (5,),
         ("gen-0",),
-        300,
+        664,
         12,
     )
     assert (last.before, last.after, last.p_value) == (improvement.before, improvement.after, 3e-40)
