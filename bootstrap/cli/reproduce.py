@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from bootstrap.api import Lineage
-from bootstrap.cli.progress import progress
+from bootstrap.cli.progress import Expected, progress
 from bootstrap.cli.run import make_pool
 from bootstrap.config.recipe import Recipe
 from bootstrap.pool import Pool
@@ -19,5 +19,5 @@ def reproduced(lineage: Lineage, name: str, *, into: Path | None, run_plugins: b
         return make_pool(recipe, workers, local=not ray, root=folder)
 
     node = lineage.generation(name)
-    with progress(Console(stderr=True), last=node.number, expected={}) as display:
+    with progress(Console(stderr=True), last=node.number, expected=Expected()) as display:
         return lineage.reproduce(node.name, into=into, run_plugins=run_plugins, make_pool=pool, observe=display)
