@@ -333,17 +333,24 @@ def test_sync_publishes_to_where_the_last_run_did(store: Path, capsys: pytest.Ca
     assert "127.0.0.1:9 cannot be reached" in refusal(capsys, "lineage", "--sync", code=6)
 
 
-def test_ui_names_the_pages_on_a_server_instead_of_serving(
+def test_ui_names_the_pages_on_a_tracking_server_and_starts_none(
     store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def stopped() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ui, "wait_for_ctrl_c", stopped)
+    monkeypatch.setattr(ui, "serve", lambda *_, **__: pytest.fail("MLflow was started"))
+    handler = signal.getsignal(signal.SIGTERM)
     found = LineageStore(store / "addition")
     remember(found, Tracking(experiment="mine"), tracking_uri="http://host:5000")
     assert "not published http://host:5000 yet" in output(capsys, "ui")
     publish_marker(found, uri="http://host:5000", experiment="mine")
-    assert "addition: http://host:5000/#/experiments/77/runs" in output(capsys, "ui")
+    assert "addition in MLflow: http://host:5000/#/experiments/77/runs" in output(capsys, "ui")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere")
-    assert "addition: http://host:5000/#/experiments/77/runs" in output(capsys, "ui")
+    assert "addition in MLflow: http://host:5000/#/experiments/77/runs" in output(capsys, "ui")
     assert "not published http://elsewhere yet" in output(capsys, "ui", "--tracking-uri", "http://elsewhere")
+    signal.signal(signal.SIGTERM, handler)
 
 
 def test_ui_serves_the_database_of_the_last_run(
