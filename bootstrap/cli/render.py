@@ -147,15 +147,16 @@ def print_rows(title: str, rows: Sequence[Mapping[str, str]], *, spare: Sequence
     """
     if not rows:
         return
-    if len(rows) > LONG:
-        long_tables.print_rows(console(), title, rows)
-        return
     names, width = [name for name in rows[0] if any(row[name] for row in rows)], console().width
+    longest = {name: max((row[name] for row in rows), key=cell_len) for name in names}
     for name in spare:
-        if _width(title, names, _cells(rows, names)) <= width:
+        if _width(title, names, [[longest[kept] for kept in names]]) <= width:
             break
         names = [kept for kept in names if kept != name]
-    _print_fitting(title, names, _cells(rows, names))
+    if len(rows) > LONG:
+        long_tables.print_rows(console(), title, names, _cells(rows, names))
+    else:
+        _print_fitting(title, names, _cells(rows, names))
 
 
 def _cells(rows: Sequence[Mapping[str, str]], names: Sequence[str]) -> list[list[str]]:
