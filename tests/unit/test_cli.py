@@ -474,6 +474,15 @@ def test_debug_lets_the_traceback_through(recipe_path: Path) -> None:
         main(["plan", str(recipe_path), "x=1", "--debug"])
 
 
+def test_one_generation_is_told_in_the_singular(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lineage_factory.build(tmp_path / "addition", plan=())
+    line = next(line for line in output(capsys, "lineage", "--store", tmp_path).splitlines() if "weights: " in line)
+    assert line.endswith("in 1 generation")
+    lineage_factory.grow(LineageStore(tmp_path / "addition"), outcome=lineage_factory.PROMOTED)
+    assert "B in 2 generations" in output(capsys, "lineage", "--store", tmp_path)
+    assert "lineage addition: 2 records, " in output(capsys, "verify", "--store", tmp_path)
+
+
 def test_an_unreachable_mlflow_has_its_own_exit_code(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     message = refusal(capsys, "lineage", "--sync", "--tracking-uri", "http://127.0.0.1:9", code=6)
     assert "cannot be reached" in message

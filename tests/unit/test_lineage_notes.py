@@ -96,6 +96,10 @@ def test_numbers_carry_a_prefix(value: float, shown: str) -> None:
     assert text.si(value) == shown
 
 
+def test_one_thing_is_told_in_the_singular() -> None:
+    assert [text.count(n, "other job") for n in (0, 1, 2)] == ["0 other jobs", "1 other job", "2 other jobs"]
+
+
 @pytest.mark.parametrize(
     ("seconds", "shown"), [(4.24, "4.2 s"), (59.97, "1 min 00 s"), (185, "3 min 05 s"), (7620, "2 h 07 min")]
 )
