@@ -1,9 +1,24 @@
-"""Tango's score test of the difference of two shares that were measured on the same items.
+"""Tests of the difference of two shares that were measured on the same items: McNemar's exact one, Tango's score.
 
-Left out: bounds from it (`evaluation/intervals.py`, `lineage/outcome.py`).
+Left out: bounds from the score (`evaluation/intervals.py`, `lineage/outcome.py`).
 """
 
 import math
+
+
+def mcnemar_exact(gained: int, *, lost: int) -> float:
+    """Return the two-sided exact p-value of McNemar's test (Psychometrika 12:153-157, 1947) on discordant pairs.
+
+    Without a difference each discordant pair is a gain with probability 1/2, so the value is twice the smaller binomial
+    tail, at most 1; without discordant pairs it is 1. Integers throughout; only the final quotient is rounded.
+    """
+    assert gained >= 0 and lost >= 0, f"+{gained} -{lost}"
+    num_pairs = gained + lost
+    tail, ways = 0, 1
+    for i in range(min(gained, lost) + 1):
+        tail += ways
+        ways = ways * (num_pairs - i) // (i + 1)
+    return min(1.0, 2 * tail / 2**num_pairs)
 
 
 def score(difference: float, *, gained: int, lost: int, total: int) -> float:

@@ -12,7 +12,7 @@ from bootstrap.cli.command import command
 from bootstrap.cli.remembered import FILE_NAME
 from bootstrap.config.load import load_recipe
 from bootstrap.errors import RecipeError
-from bootstrap.lineage.text import plain, si
+from bootstrap.lineage.text import count, plain, si
 from bootstrap.store.archive import SUFFIX
 from bootstrap.store.copies import LIMITS_NAME
 from bootstrap.store.lineage_store import LineageStore
@@ -54,7 +54,7 @@ def export_whole(store: LineageStore, target: Path) -> str:
     beside = {name: data for name, data in kept.items() if data is not None}
     done = export_lineage(store, target, beside)
     lines = [
-        f"lineage {done.listed.lineage}: {done.num_generations} generations, {len(done.listed.files)} files, "
+        f"lineage {done.listed.lineage}: {count(done.num_generations, 'generation')}, {len(done.listed.files)} files, "
         f"{si(done.listed.num_bytes, unit='B')} in {target}; every hash verified",
         f"last record: {done.listed.head}",
         *(f"not proved: {plain(sentence)}" for sentence in done.unproven),

@@ -16,7 +16,7 @@ from bootstrap.cli.progress import PlainProgress
 from bootstrap.errors import RecipeError, TrackingError, WaitTimeout
 from bootstrap.lineage import tracking
 from bootstrap.lineage.live_state import Snapshot
-from bootstrap.lineage.watched import Found, Watched
+from bootstrap.lineage.watched import Look, WatchedRun
 
 FAILURES = 10
 """Looks in a row that may fail."""
@@ -71,7 +71,7 @@ def visible(text: str) -> str:
 
 
 def _follow(run_id: str, uri: str, *, every: float, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
-    watched, failed = Watched(run_id, tracking_uri=uri), 0
+    watched, failed = WatchedRun(run_id, tracking_uri=uri), 0
     told: int | None = None
     show: PlainProgress | None = None
     beat, heard, ended_at = -1, clock(), None
@@ -108,7 +108,7 @@ def _follow(run_id: str, uri: str, *, every: float, clock: Callable[[], float], 
         sleep(every)
 
 
-def _tell(found: Found, told: int) -> int:
+def _tell(found: Look, told: int) -> int:
     """Print the decisions after the first `told`; return how many are told then."""
     for name, outcome, reason in found.decisions[told:]:
         print(visible(f"{name} {outcome}: {reason.removeprefix('rejected: ')}"), flush=True)

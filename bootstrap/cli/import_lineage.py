@@ -15,7 +15,7 @@ from bootstrap.cli.commands.options import DEFAULT_STORE
 from bootstrap.cli.remembered import FILE_NAME
 from bootstrap.config.load import is_remembered, load_recipe
 from bootstrap.errors import RecipeError, StoreCorrupt
-from bootstrap.lineage.text import plain
+from bootstrap.lineage.text import count, plain
 from bootstrap.store import durable
 from bootstrap.store.copies import shown
 from bootstrap.store.lineage_store import HEADER_NAME, LineageStore
@@ -31,15 +31,16 @@ def import_whole(place: Path, store: Path) -> str:
     Raises StoreError and StoreCorrupt as `import_lineage`.
     """
     done = import_lineage(place, store, _inspect)
-    name, where = done.listed.lineage, () if store == DEFAULT_STORE else ("--store", store)
+    name, grown = done.listed.lineage, count(done.num_generations, "generation")
+    where = () if store == DEFAULT_STORE else ("--store", store)
     if not done.is_new:
         return (
-            f"lineage {name}: the store {store} holds these {done.num_generations} generations already; nothing is "
-            f"changed\nlast record: {done.listed.head}"
+            f"lineage {name}: the store {store} holds its {grown} already; nothing is changed\n"
+            f"last record: {done.listed.head}"
         )
     recipe = store / name / FILE_NAME
     lines = [
-        f"lineage {name}: {done.num_generations} generations, {len(done.listed.files)} files in {store / name}; every "
+        f"lineage {name}: {grown}, {len(done.listed.files)} files in {store / name}; every "
         "hash verified, none of its code run",
         f"last record: {done.listed.head}",
         *(f"not proved: {plain(sentence)}" for sentence in done.unproven),

@@ -1,10 +1,10 @@
 """Tables of many rows, laid out like the short ones, in a hundredth of the time that Rich takes for each cell.
 
-Where the terminal is too narrow, the widest column is folded; where that does not suffice, lines are longer than the
-terminal is wide.
+Where the terminal is too narrow, the widest column is folded; where that does not suffice, each row is a list of its
+cells. Left out: which columns a narrow terminal does without (`render.py`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import zip_longest
 
 from rich.cells import cell_len
@@ -17,24 +17,33 @@ FOLDED_WIDTH = 20
 _GAP = "   "
 
 
-def print_rows(console: Console, title: str, rows: Sequence[Mapping[str, str]]) -> None:
-    """Print a table with a title, without columns that are empty in every row."""
-    names = [name for name in rows[0] if any(row[name] for row in rows)]
-    cells = [[strip_control_codes(row[name]).replace("\t", " ") for name in names] for row in rows]
+def print_rows(console: Console, title: str, names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table with a title. `names`: of the columns."""
+    cells = [[strip_control_codes(cell).replace("\t", " ") for cell in row] for row in rows]
     widths = [
         max(max(map(cell_len, cell.split("\n"))) for cell in column) for column in zip(names, *cells, strict=True)
     ]
     excess = sum(widths) + len(_GAP) * len(widths) - console.width
     folded = widths.index(max(widths))
-    if excess > 0:
-        widths[folded] = max(widths[folded] - excess, FOLDED_WIDTH)
     console.print(Text(title, style="bold"), soft_wrap=True)
     console.print()
+    if excess > 0 and widths[folded] - excess < FOLDED_WIDTH:
+        console.file.writelines(f"{line}\n" for row in cells for line in _listed(names, row, width=console.width))
+        return
+    widths[folded] -= max(excess, 0)
     for line in _lines(names, widths):
         console.print(Text(line, style="bold"), soft_wrap=True)
     console.print(Text(f" {'─' * (sum(widths) + len(_GAP) * len(widths) - 1)}"), soft_wrap=True)
     console.file.writelines(f"{line}\n" for row in cells for line in _lines(row, widths))
     console.print()
+
+
+def _listed(names: Sequence[str], row: Sequence[str], *, width: int) -> list[str]:
+    """Return a row as lines of name and cell, without empty cells, and an empty line."""
+    label = max(map(cell_len, names))
+    widths = (label, max(width - label - len(_GAP) - 2, FOLDED_WIDTH))
+    lines = [line for pair in zip(names, row, strict=True) if pair[1] for line in _lines(pair, widths)]
+    return [*(line.rstrip() for line in lines), ""]
 
 
 def _lines(row: Sequence[str], widths: Sequence[int]) -> list[str]:

@@ -31,7 +31,7 @@ def print_plan(plan: LineagePlan) -> None:
     num, beside = len(plan.planned), plan.start_up_seconds + plan.publishing_seconds
     included = f"start-up and publishing included, {text.duration(beside)}; {basis}"
     render.say(
-        f"{num} generation{'' if num == 1 else 's'} to go on {plan.workers} workers: {text.si(left['tokens'])} tokens, "
+        f"{text.count(num, 'generation')} to go on {plan.workers} workers: {text.si(left['tokens'])} tokens, "
         f"{text.si(left['flops'])} FLOPs, about {text.duration(left['seconds'])} ({included})"
         if num
         else "no generation to go: the lineage has all that the recipe asks for"

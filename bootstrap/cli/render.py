@@ -102,7 +102,7 @@ def print_jobs(jobs: Sequence[Mapping[str, Any]], *, others: int, address: str) 
         say(f"there is no job of this program on {address}")
     print_rows(f"jobs on {address}", [_job_row(job) for job in jobs], spare=("recipe", "store", "took"))
     if others:
-        say(f"{others} other job{'' if others == 1 else 's'} there: not this program's")
+        say(f"{text.count(others, 'other job')} there: not this program's")
 
 
 def _job_row(job: Mapping[str, Any]) -> dict[str, str]:
@@ -125,19 +125,20 @@ def print_verifications(reports: Mapping[str, VerifyReport], *, as_json: bool) -
         print_json({name: report.model_dump(mode="json") for name, report in reports.items()})
         return
     for name, report in reports.items():
-        verdict = "every hash agrees" if report.is_clean else f"{len(report.problems)} problems"
+        verdict = "every hash agrees" if report.is_clean else text.count(len(report.problems), "problem")
         say(
-            f"lineage {name}: {report.num_records} records, {report.num_artifacts} artifacts, {report.num_files} "
-            f"files, {text.si(report.num_bytes, unit='B')}: {verdict}"
+            f"lineage {name}: {text.count(report.num_records, 'record')}, "
+            f"{text.count(report.num_artifacts, 'artifact')}, {text.count(report.num_files, 'file')}, "
+            f"{text.si(report.num_bytes, unit='B')}: {verdict}"
         )
         for problem in report.problems:
             say(f"  {problem.path}: {problem.message}")
         for line in report.unproven:
             say(f"  note: {line}")
         if report.freed:
-            say(f"  {len(report.freed)} weights were freed by `bootstrap gc`; their records are sound")
+            say(f"  weights freed by `bootstrap gc`: {len(report.freed)}; their records are sound")
         if report.unreferenced:
-            say(f"  {len(report.unreferenced)} artifacts that no committed generation names yet")
+            say(f"  {text.count(len(report.unreferenced), 'artifact')} that no committed generation names yet")
 
 
 def print_rows(title: str, rows: Sequence[Mapping[str, str]], *, spare: Sequence[str] = ()) -> None:
@@ -147,15 +148,16 @@ def print_rows(title: str, rows: Sequence[Mapping[str, str]], *, spare: Sequence
     """
     if not rows:
         return
-    if len(rows) > LONG:
-        long_tables.print_rows(console(), title, rows)
-        return
     names, width = [name for name in rows[0] if any(row[name] for row in rows)], console().width
+    longest = {name: max((row[name] for row in rows), key=cell_len) for name in names}
     for name in spare:
-        if _width(title, names, _cells(rows, names)) <= width:
+        if _width(title, names, [[longest[kept] for kept in names]]) <= width:
             break
         names = [kept for kept in names if kept != name]
-    _print_fitting(title, names, _cells(rows, names))
+    if len(rows) > LONG:
+        long_tables.print_rows(console(), title, names, _cells(rows, names))
+    else:
+        _print_fitting(title, names, _cells(rows, names))
 
 
 def _cells(rows: Sequence[Mapping[str, str]], names: Sequence[str]) -> list[list[str]]:

@@ -351,8 +351,7 @@ def split(wall: float, *, start_up: float, publishing: float, added: Sequence[En
     stages = {name: sum(entry.annotations.seconds.get(name, 0.0) for entry in added) for name in STAGES}
     parts: Mapping[str, float] = {"start-up": start_up, **(stages if added else {}), "publishing": publishing}
     listed = ", ".join(f"{name} {text.duration(seconds)}" for name, seconds in parts.items())
-    count = f"{len(added)} generation{'' if len(added) == 1 else 's'}"
-    return f"took {text.duration(wall)} for {count}: {listed}"
+    return f"took {text.duration(wall)} for {text.count(len(added), 'generation')}: {listed}"
 
 
 def make_pool(recipe: Recipe, workers: int, *, local: bool, root: Path) -> Pool:

@@ -33,4 +33,5 @@ def line(found: Mapping[int, Size]) -> str:
     """Return the weights of a lineage in one sentence."""
     freed = sum(size.is_freed for size in found.values())
     total = text.si(sum({size.folder: size.bytes for size in found.values()}.values()), unit="B")
-    return f"weights: {total} in {len(found) - freed} generations" + (f", {freed} freed" if freed else "")
+    kept = text.count(len(found) - freed, "generation")
+    return f"weights: {total} in {kept}" + (f", {freed} freed" if freed else "")

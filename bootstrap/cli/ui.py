@@ -1,9 +1,11 @@
 """`bootstrap ui`: serve one store's lineages until Ctrl-C: their own pages, and MLflow in model-training mode.
 
-A lineage whose last run published to a tracking server needs no server here: its page there is printed.
+pages     of every lineage, wherever it is published
+MLflow    for the databases of the lineages; a tracking server is up already, and its pages are printed
 """
 
 import signal
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,7 +25,7 @@ def serve_until_stopped(store: Path, *, port: int, tracking_uri: str | None = No
     """Serve the lineages' pages and their MLflow database on 127.0.0.1 and print the address of each lineage.
 
     `tracking_uri`: None takes that of each lineage's last run. Raises StoreError when there is no store, RecipeError
-    for an address without a store, TrackingError when the server cannot start or ends by itself.
+    for an address without a store, TrackingError when a server cannot start or MLflow's ends by itself.
     """
     names = lineages(store)
     if not names:
@@ -33,45 +35,58 @@ def serve_until_stopped(store: Path, *, port: int, tracking_uri: str | None = No
     databases = {lineage: uri for lineage, uri in targets.items() if not tracking.is_remote(uri)}
     # A taken port is told before anything else is done.
     port = free_port(port) if databases else port
-    for lineage, uri in targets.items():
-        if tracking.is_remote(uri):
-            base = without_credentials(uri)
-            print(f"{lineage.root.name}: {_page(lineage, uri, base=base) or _not_yet(lineage, base)}", flush=True)
-    if databases:
-        _serve(databases, store.absolute(), port=port)
-
-
-def _serve(databases: Mapping[LineageStore, str], store: Path, *, port: int) -> None:
-    """Serve the store's own database, or the first lineage's if none is in it; print the command for others."""
-    own = own_database(store)
-    served = own if own in databases.values() else next(iter(databases.values()))
-    pages = {lineage.root.name: _lineage_page(lineage, uri) for lineage, uri in databases.items()}
+    pages = {lineage.root.name: _served(lineage, uri) for lineage, uri in targets.items()}
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with serve_pages(pages, port=free_port_near(port)) as shown:
             for name in pages:
                 print(f"{name}: {shown.address(name)}", flush=True)
-            print("starting MLflow ...", flush=True)
-            with serve(served, port=port, store=store) as server:
-                for lineage, uri in databases.items():
-                    if uri == served:
-                        pages[lineage.root.name].mlflow = server.url
-                        where = _page(lineage, uri, base=server.url) or _not_yet(lineage, "there")
-                    else:
-                        other = command("ui", "--store", store, "--tracking-uri", without_credentials(uri))
-                        where = f"in another database: {other}"
-                    print(f"{lineage.root.name} in MLflow: {where}", flush=True)
-                print(f"MLflow: {server.url}/?workflowType=machine_learning   (Ctrl-C stops it)", flush=True)
-                server.wait()
+            for lineage, uri in targets.items():
+                if lineage not in databases:
+                    base = without_credentials(uri)
+                    _tell(lineage, _page(lineage, uri, base=base) or _not_yet(lineage, base))
+            if databases:
+                _serve_mlflow(databases, pages, store.absolute(), port=port)
+            else:
+                print("Ctrl-C stops it", flush=True)
+                wait_for_ctrl_c()
     except KeyboardInterrupt:
-        print("MLflow stopped")
-        return
+        print("stopped")
+
+
+def wait_for_ctrl_c() -> None:
+    """Block until a signal raises KeyboardInterrupt: the pages are served by a thread of their own."""
+    threading.Event().wait()
+
+
+def _serve_mlflow(databases: Mapping[LineageStore, str], pages: Mapping[str, Page], store: Path, *, port: int) -> None:
+    """Serve the store's own database, or the first lineage's if none is in it; print the command for others."""
+    own = own_database(store)
+    served = own if own in databases.values() else next(iter(databases.values()))
+    print("starting MLflow ...", flush=True)
+    with serve(served, port=port, store=store) as server:
+        for lineage, uri in databases.items():
+            if uri == served:
+                pages[lineage.root.name].mlflow = server.url
+                _tell(lineage, _page(lineage, uri, base=server.url) or _not_yet(lineage, "there"))
+            else:
+                other = command("ui", "--store", store, "--tracking-uri", without_credentials(uri))
+                _tell(lineage, f"in another database: {other}")
+        print(f"MLflow: {server.url}/?workflowType=machine_learning   (Ctrl-C stops it)", flush=True)
+        server.wait()
     raise TrackingError(f"the MLflow server ended by itself; start it again with `{command('ui', '--store', store)}`")
 
 
-def _lineage_page(lineage: LineageStore, uri: str) -> Page:
+def _tell(lineage: LineageStore, where: str) -> None:
+    print(f"{lineage.root.name} in MLflow: {where}", flush=True)
+
+
+def _served(lineage: LineageStore, uri: str) -> Page:
+    """Return a lineage's own page. Its links lead to a tracking server; to one started here, once that is up."""
     experiment = tracking.experiment_name(lineage.root.name, (recall(lineage) or Target()).experiment)
-    return Page(store=lineage, outbox=Outbox(lineage.root, tracking_uri=uri, experiment=experiment))
+    outbox = Outbox(lineage.root, tracking_uri=uri, experiment=experiment)
+    server = without_credentials(uri) if tracking.is_remote(uri) else ""
+    return Page(store=lineage, outbox=outbox, mlflow=server)
 
 
 def _page(lineage: LineageStore, uri: str, *, base: str) -> str | None:

@@ -23,7 +23,7 @@ def concerns(generation: Generation, recipe: Recipe) -> Iterator[str]:
         kind = recipe.verifier_of(generation.number).type
         yield (
             f"none of its {counts.verdicts} answers passed the verifier {kind}, so no reward tells a better one; "
-            f"{_easier(sampler, recipe)}, and look at some with `bootstrap show {generation.name}`"
+            f"{_easier(sampler, recipe)}, and look at some with `bootstrap samples {generation.name} --worst`"
         )
     elif counts.rollouts and not counts.trained:
         reason, count = max(counts.dropped.items(), key=lambda item: item[1], default=("no reason is recorded", 0))

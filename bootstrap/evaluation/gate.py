@@ -26,11 +26,12 @@ from functools import partial
 
 from bootstrap.config.evaluation import Gate
 from bootstrap.evaluation.intervals import paired_lower_bound
-from bootstrap.evaluation.metrics import mcnemar_exact, pool_small
+from bootstrap.evaluation.metrics import pool_small
 from bootstrap.evaluation.protection import Protected
 from bootstrap.evaluation.report import OutcomeRow
 from bootstrap.ledger_records import Decision, LevelTest
 from bootstrap.levels import level_range
+from bootstrap.paired import mcnemar_exact
 
 Pair = tuple[bool, bool]
 """Whether the candidate, and whether its reference, answered one prompt right."""

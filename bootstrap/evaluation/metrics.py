@@ -1,4 +1,4 @@
-"""Metrics of verdicts: pass@k, majority@k, frontier, generalization margin, exact McNemar test. Pure functions."""
+"""Metrics of verdicts: pass@k, majority@k, frontier, generalization margin. Pure functions."""
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -63,21 +63,6 @@ def generalization_margin(accuracies: Mapping[int, float], *, trained_level: int
     while accuracies.get(level + 1, -1.0) >= bound:
         level += 1
     return level - trained_level
-
-
-def mcnemar_exact(gained: int, *, lost: int) -> float:
-    """Return the two-sided exact p-value of McNemar's test (Psychometrika 12:153-157, 1947) on discordant pairs.
-
-    Without a difference each discordant pair is a gain with probability 1/2, so the value is twice the smaller binomial
-    tail, at most 1; without discordant pairs it is 1. Integers throughout; only the final quotient is rounded.
-    """
-    assert gained >= 0 and lost >= 0, f"+{gained} -{lost}"
-    num_pairs = gained + lost
-    tail, ways = 0, 1
-    for i in range(min(gained, lost) + 1):
-        tail += ways
-        ways = ways * (num_pairs - i) // (i + 1)
-    return min(1.0, 2 * tail / 2**num_pairs)
 
 
 def mean(values: Iterable[float]) -> float | None:

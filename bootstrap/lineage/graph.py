@@ -43,10 +43,7 @@ def lineage(
     path = queries.champion_path(entries)
     on_path = set(path)
     generations = [entry.generation for entry in entries]
-    children: dict[int, list[str]] = {}
-    for generation in generations:
-        for parent in generation.parents:
-            children.setdefault(parent, []).append(generation.name)
+    children = queries.children(entries)
     champion = generations[-1].champion if generations else None
     nodes = []
     for entry in entries:
@@ -89,7 +86,7 @@ def lineage(
         "lineage": entries[-1].generation.lineage if entries else "",
         "champion": champion,
         "path": path,
-        "why": queries.why(entries),
+        "why": [] if champion is None else [_decision(nodes[one]) for one in queries.decided_by(entries, champion)],
         "suites": _suites(generations),
         "nodes": nodes,
         "edges": edges,
@@ -108,6 +105,12 @@ def to_html(graph: Mapping[str, Any]) -> str:
     data = data.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
     before, _, after = inline.template().partition("{{data}}")
     return before + data + after
+
+
+def _decision(node: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a decision of the chain that made the champion."""
+    facts = {key: node[key] for key in ("name", "number", "status", "reason", "frontier")}
+    return {**facts, "p_value": None if node["gate"] is None else node["gate"]["p_value"]}
 
 
 def _gain(best: LevelReport | None, parent: Generation | None) -> float | None:

@@ -24,7 +24,7 @@ def to_json(entries: Sequence[Entry], *, identity: Mapping[str, Any]) -> str:
 
     `entries`: at least one; `identity`: the recipe's, from the lineage's header.
     """
-    last = entries[-1]
+    last, children = entries[-1], queries.children(entries)
     document = {
         "format": "bootstrap lineage graph",
         "schema_version": SCHEMA_VERSION,
@@ -34,7 +34,10 @@ def to_json(entries: Sequence[Entry], *, identity: Mapping[str, Any]) -> str:
         "head": last.hash,
         "champion": last.generation.champion,
         "champion_path": queries.champion_path(entries),
-        "generations": [_node(entries, entry) for entry in entries],
+        "generations": [
+            _node(entry, children.get(number, []), is_champion=number == last.generation.champion)
+            for number, entry in enumerate(entries)
+        ],
         "edges": [
             {
                 "from": edge.generation,
@@ -51,9 +54,8 @@ def to_json(entries: Sequence[Entry], *, identity: Mapping[str, Any]) -> str:
     return json.dumps(document, sort_keys=True, indent=1)
 
 
-def _node(entries: Sequence[Entry], entry: Entry) -> dict[str, Any]:
-    node = queries.show(entries, entry.generation.name)
-    # Edges stand once, for the whole lineage; of the pretrained model only the files beside the weights tell.
-    for elsewhere in ("edges", "pretrained"):
-        del node[elsewhere]
+def _node(entry: Entry, children: Sequence[str], *, is_champion: bool) -> dict[str, Any]:
+    node = queries.details(entry, children=children, is_champion=is_champion)
+    # Of the pretrained model only the files beside the weights tell. Edges stand once, for the whole lineage.
+    del node["pretrained"]
     return node

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from bootstrap.ledger_records import Edge, Generation
 from bootstrap.lineage import queries
-from bootstrap.lineage.text import percent, plain
+from bootstrap.lineage.text import count, percent, plain
 from bootstrap.store.ledger import Entry
 
 MOST_BOXES = 100
@@ -49,7 +49,7 @@ def to_mermaid(entries: Sequence[Entry]) -> str:
     generations = [entry.generation for entry in entries]
     path = queries.champion_path(entries)
     boxes = {one.number: f"g{one.number}" for one in generations}
-    lines = [f"%% lineage {_label(generations[-1].lineage)}, {len(entries)} generations", "flowchart LR"]
+    lines = [f"%% lineage {_label(generations[-1].lineage)}, {count(len(entries), 'generation')}", "flowchart LR"]
     if len(entries) > MOST_BOXES:
         boxes, folded = _folded(generations, path)
         lines += [f'  {name}["{label}"]:::folded' for name, label in folded.items()]
@@ -76,7 +76,8 @@ def _folded(generations: Sequence[Generation], path: Sequence[int]) -> tuple[dic
     ends = {*path[:_ENDS], *path[-_ENDS:]}
     middle = [number for number in path if number not in ends]
     boxes = {number: f"g{number}" for number in ends} | dict.fromkeys(middle, "middle")
-    labels = {"middle": f"gen-{middle[0]} … gen-{middle[-1]}<br/>{len(middle)} generations"} if middle else {}
+    held = count(len(middle), "generation")
+    labels = {"middle": f"gen-{middle[0]} … gen-{middle[-1]}<br/>{held}"} if middle else {}
     counts: dict[str, int] = {}
     for one in generations:
         if one.number not in boxes:

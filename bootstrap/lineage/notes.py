@@ -47,8 +47,9 @@ def of_lineage(
     """Return the note of the lineage's run: champion, links, final comparison, a table of the newest generations."""
     champion = entries[entries[-1].generation.champion].generation
     first = (
-        f"{champion.name} is the champion of {text.plain(champion.lineage)} among {len(entries)} generations: "
-        f"frontier level {champion.report.frontier}, from level {entries[0].generation.report.frontier} at the base."
+        f"{champion.name} is the champion of {text.plain(champion.lineage)} among "
+        f"{text.count(len(entries), 'generation')}: frontier level {champion.report.frontier}, from level "
+        f"{entries[0].generation.report.frontier} at the base."
     )
     own = receipts[champion.number]
     links = [

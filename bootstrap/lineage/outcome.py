@@ -1,9 +1,9 @@
 """What happened to a generation, in one sentence: the first of its pages.
 
-    Promoted: 7-digit addition 0.41 -> 0.97 (+0.56, 95 % CI 0.52 to 0.60), nothing lost
-    Rejected: 7-digit addition 0.97 -> 0.97 (+0.00, 95 % CI -0.01 to 0.02), not significantly better (p 0.6)
+    Promoted: 7-digit addition 0.412 -> 0.970 (+0.558, 95 % CI 0.525 to 0.590), nothing lost
+    Rejected: 7-digit addition 0.970 -> 0.971 (+0.001, 95 % CI -0.010 to 0.013), not significantly better (p 1)
 
-A pure function of the record and of what the recipe calls the task. "Nothing lost" stands only where no level, slice or
+A pure function of the record and of the recipe's task and alpha. "Nothing lost" stands only where no level, slice or
 panel task that the gate tested is lower than what it was compared with. Left out: the gate's own reason, which names
 every test (`Decision.reason`), and its table (`sheets.py`).
 """
@@ -17,8 +17,8 @@ from bootstrap.levels import level_range
 from bootstrap.lineage import queries, text
 from bootstrap.paired import score
 
-_ALPHA = 0.05
-"""Level below which a difference counts as significant where the record has none."""
+ALPHA = 0.05
+"""Level of the gate where the recipe tells none."""
 _SHOWN_FAULTS = 2
 _NAMED = {
     "addition": "{n}-digit addition",
@@ -30,8 +30,11 @@ _NAMED = {
 """Type of a task -> its level n in words."""
 
 
-def sentence(node: Generation, *, task: Mapping[str, Any] | None = None) -> str:
-    """Return a generation's outcome as one sentence without a full stop. `task`: the recipe's, as plain JSON."""
+def sentence(node: Generation, *, task: Mapping[str, Any] | None = None, alpha: float = ALPHA) -> str:
+    """Return a generation's outcome as one sentence without a full stop.
+
+    `task`: the recipe's, as plain JSON; `alpha`: the recipe's for its gate, of which a test may have had a share.
+    """
     if node.outcome is GenerationOutcome.BASE:
         return _base(node, task)
     if node.outcome is GenerationOutcome.UNGATED:
@@ -41,7 +44,7 @@ def sentence(node: Generation, *, task: Mapping[str, Any] | None = None) -> str:
     if test is None or not test.num_prompts:
         return f"{head}: {text.plain(node.decision.reason.removeprefix('rejected: '), limit=600)}"
     said = f"{head}: {subject(test.levels, task)} {moved(test)}"
-    told = _kept(node) if node.decision.promoted else _faults(node, test)
+    told = _kept(node) if node.decision.promoted else _faults(node, test, alpha=alpha)
     return f"{said}, {told}" if told else said
 
 
@@ -54,12 +57,10 @@ def subject(levels: Sequence[int], task: Mapping[str, Any] | None) -> str:
 
 
 def moved(test: LevelTest) -> str:
-    """Return a comparison's shares, their difference and its interval: `0.41 -> 0.97 (+0.56, 95 % CI 0.52 to 0.60)`."""
+    """Return shares, difference and interval of a comparison: `0.412 → 0.970 (+0.558, 95 % CI 0.525 to 0.590)`."""
     difference, bounds = test.candidate - test.champion, interval(test)
-    # Small differences keep a digit more, so that they do not look like none.
-    digits = 2 if abs(difference) >= 0.05 else 3
-    shares = f"{test.champion:.{digits}f} → {test.candidate:.{digits}f}"
-    return f"{shares} ({difference:+.{digits}f}, 95 % CI {bounds.low:.{digits}f} to {bounds.high:.{digits}f})"
+    shares = f"{test.champion:.3f} → {test.candidate:.3f}"
+    return f"{shares} ({difference:+.3f}, 95 % CI {bounds.low:.3f} to {bounds.high:.3f})"
 
 
 def interval(test: LevelTest) -> Interval:
@@ -72,9 +73,12 @@ def interval(test: LevelTest) -> Interval:
     )
 
 
-def is_significantly_worse(test: LevelTest) -> bool:
-    """Whether the two-sided test finds the candidate below its reference."""
-    return test.p_value is not None and test.lost > test.gained and test.p_value < (test.alpha or _ALPHA)
+def is_significantly_worse(test: LevelTest, *, alpha: float) -> bool:
+    """Whether the two-sided test finds the candidate below its reference.
+
+    `alpha`: the recipe's whole one, as in the gate's reason: shares of it are for claims of improvement.
+    """
+    return test.p_value is not None and test.lost > test.gained and test.p_value < alpha
 
 
 def _bound(gained: int, lost: int, total: int) -> float:
@@ -104,7 +108,7 @@ def _reached(node: Generation, task: Mapping[str, Any] | None) -> str:
     if best is None:
         return mastered
     low, high = best.interval.low, best.interval.high
-    return f"{subject((best.level,), task)} {best.accuracy:.2f} (95 % CI {low:.2f} to {high:.2f}), {mastered}"
+    return f"{subject((best.level,), task)} {best.accuracy:.3f} (95 % CI {low:.3f} to {high:.3f}), {mastered}"
 
 
 def _kept(node: Generation) -> str:
@@ -121,12 +125,12 @@ def _kept(node: Generation) -> str:
     return f"within the margins: {name} {worst.champion:.3f} → {worst.candidate:.3f} is the largest fall"
 
 
-def _faults(node: Generation, test: LevelTest) -> str:
+def _faults(node: Generation, test: LevelTest, *, alpha: float) -> str:
     """Return why a generation was rejected, as clauses."""
     faults = []
     if not test.passed:
         p_value = "" if test.p_value is None else f" (p {test.p_value:.2g})"
-        verdict = "significantly worse" if is_significantly_worse(test) else "not significantly better"
+        verdict = "significantly worse" if is_significantly_worse(test, alpha=alpha) else "not significantly better"
         faults.append(f"{verdict}{p_value}")
     for name, one in queries.gate_tests(node.decision):
         if name == "improvement" or one.passed:

@@ -97,4 +97,5 @@ class Pages:
         return notes.of_generation(sentence=self._sentence(number), links=links)
 
     def _sentence(self, number: int) -> str:
-        return outcome.sentence(self._entries[number].generation, task=self._recipe.get("task"))
+        alpha = self._recipe.get("gate", {}).get("alpha", outcome.ALPHA)
+        return outcome.sentence(self._entries[number].generation, task=self._recipe.get("task"), alpha=alpha)

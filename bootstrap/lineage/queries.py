@@ -118,6 +118,33 @@ def champion_path(entries: Sequence[Entry]) -> list[int]:
     return sorted(ancestors(outlines(entries), [entries[-1].generation.champion])) if entries else []
 
 
+def compared_with(generation: Generation) -> int | None:
+    """Return the champion that a generation was compared with; None for generation 0 and ungated ones."""
+    return None if generation.outcome is GenerationOutcome.UNGATED else generation.decision.champion
+
+
+def decided_by(entries: Sequence[Entry], number: int) -> list[int]:
+    """Return the numbers of the decisions that made generation `number` champion, or kept it from it, ascending.
+
+    The chain goes back to the champion that it was compared with, from that one to its own, and so on. It is made of
+    decisions, not of weights (`champion_path`): a generation may start from other weights than those it beat.
+    """
+    shown, found = outlines(entries), [number]
+    # A record that somebody else made may name itself or a later one.
+    while (before := compared_with(shown[found[-1]].generation)) is not None and before < found[-1]:
+        found.append(before)
+    return found[::-1]
+
+
+def children(entries: Sequence[Entry]) -> dict[int, list[str]]:
+    """Return number -> names of the generations that started from its weights, ascending; without those of none."""
+    found: dict[int, list[str]] = {}
+    for entry in outlines(entries):
+        for parent in dict.fromkeys(entry.generation.parents):
+            found.setdefault(parent, []).append(entry.generation.name)
+    return found
+
+
 def useful_share(generation: Generation) -> float | None:
     """Return the share of generated tokens that trained or joined the replay pool; None if none was generated."""
     generated = generation.compute.tokens.get("generate", 0)
@@ -193,10 +220,10 @@ def show(entries: Sequence[Entry], name: str, *, pretrained: Pretrained | None =
     """
     entry = find(entries, name)
     node = entry.generation
-    children = [other.generation.name for other in outlines(entries) if node.number in other.generation.parents]
     is_champion = entries[-1].generation.champion == node.number
+    own = children(entries).get(node.number, [])
     return {
-        **details(entry, children=children, is_champion=is_champion, pretrained=pretrained),
+        **details(entry, children=own, is_champion=is_champion, pretrained=pretrained),
         "edges": [{"source": source(edge), **edge.model_dump(mode="json")} for edge in node.edges],
     }
 
@@ -330,17 +357,3 @@ def overall(rows: Sequence[LevelReport]) -> float:
     """Return the share of right answers over several levels; unverifiable answers enter neither side."""
     judged = sum(row.num_prompts - row.num_unverifiable for row in rows)
     return sum(row.num_correct for row in rows) / judged if judged else 0.0
-
-
-def why(entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    """Return the gate decisions along the champion's path, base first."""
-    return [
-        {
-            "name": node.name,
-            "status": node.outcome.value,
-            "reason": node.decision.reason,
-            "frontier": node.report.frontier,
-            "p_value": None if node.decision.improvement is None else node.decision.improvement.p_value,
-        }
-        for node in (outlines(entries)[number].generation for number in champion_path(entries))
-    ]

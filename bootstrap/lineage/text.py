@@ -29,6 +29,11 @@ def si(value: float, *, unit: str = "") -> str:
     return f"{digits}{' ' if unit else ''}{_PREFIXES[index]}{unit}"
 
 
+def count(number: int, noun: str) -> str:
+    """Return a number of things: `1 generation`, `2 generations`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def duration(seconds: float) -> str:
     """Return a time span: `4.2 s`, `3 min 05 s`, `2 h 07 min`."""
     if seconds < 59.95:

@@ -18,7 +18,7 @@ MOST = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class Look:
     """What one look saw."""
 
     snapshot: Snapshot | None
@@ -28,13 +28,13 @@ class Found:
     """Whether no run of the lineage is RUNNING."""
 
 
-class Watched:
+class WatchedRun:
     """The lineage that an MLflow run belongs to."""
 
     def __init__(self, run_id: str, *, tracking_uri: str) -> None:
         self._run_id, self._uri = run_id, tracking_uri
 
-    def look(self) -> Found:
+    def look(self) -> Look:
         """Return what MLflow shows. Raises TrackingError, and RecipeError if the run is no lineage's."""
         from mlflow import MlflowClient
 
@@ -43,7 +43,7 @@ class Watched:
         with connected(self._uri):
             return self._look(MlflowClient(tracking_uri=self._uri))
 
-    def _look(self, client: "MlflowClient") -> Found:
+    def _look(self, client: "MlflowClient") -> Look:
         run = client.get_run(self._run_id)
         if "bootstrap.lineage" not in run.data.tags:
             raise RecipeError(
@@ -57,7 +57,7 @@ class Watched:
         )
         family: list[Run] = [root, run, *children]
         snapshots = [found for one in family if (found := snapshot_of(one.data.tags)) is not None]
-        return Found(
+        return Look(
             snapshot=max(snapshots, key=lambda one: one.beat, default=None),
             decisions=[
                 (one.info.run_name or "", one.data.tags["bootstrap.outcome"], one.data.tags["bootstrap.gate.reason"])

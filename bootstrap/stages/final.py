@@ -12,10 +12,10 @@ from collections.abc import Iterable, Sequence
 
 from bootstrap.evaluation.gate import unrepeated
 from bootstrap.evaluation.intervals import paired_interval
-from bootstrap.evaluation.metrics import mcnemar_exact
 from bootstrap.evaluation.report import OutcomeRow, outcomes
 from bootstrap.ids import Asking, HeldoutId
 from bootstrap.ledger_records import FinalComparison, GenerationOutcome
+from bootstrap.paired import mcnemar_exact
 from bootstrap.prompts.splits import suite_digest
 from bootstrap.records import Event, Prompt
 from bootstrap.stages.context import Context, Meter

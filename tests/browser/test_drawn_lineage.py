@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Dialog, Frame, Page, expect
-from support.lineage_factory import NASTY, PROMOTED, REJECTED, build
+from support.lineage_factory import NASTY, PROMOTED, REJECTED, build, restarted
 from support.long_lineage import build_long
 from support.rich_lineage import build_rich
 
@@ -69,6 +69,11 @@ def covered(boxes: list[dict[str, float]]) -> list[tuple[int, int]]:
         for (i, a), (j, b) in combinations(enumerate(boxes), 2)
         if a["left"] < b["right"] and b["left"] < a["right"] and a["top"] < b["bottom"] and b["top"] < a["bottom"]
     ]
+
+
+def test_why_this_champion_lists_decisions_not_weights(page: Page, draw: Draw, tmp_path: Path) -> None:
+    draw(graph.lineage(restarted(tmp_path / "addition")))
+    assert page.locator("#why li b").all_inner_texts() == ["gen-0", "gen-1", "gen-3", "gen-5"]
 
 
 @pytest.mark.parametrize(

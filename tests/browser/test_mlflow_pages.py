@@ -35,7 +35,7 @@ def test_a_generations_run_shows_the_parents_model_going_in_and_its_own_coming_o
 ) -> None:
     own = site.receipts[3]
     page.goto(tracking.run_url(site.url, own.experiment_id, own.run_id))
-    expect(page.get_by_text("Promoted: 6-digit addition 0.34 → 0.99")).to_be_visible()
+    expect(page.get_by_text("Promoted: 6-digit addition 0.337 → 0.989")).to_be_visible()
     expect(page.get_by_text("Logged models (3)")).to_be_visible()
     for kind, model in (("Input", "addition-gen-1"), ("Input", "addition-gen-0"), ("Output", "addition-gen-3")):
         row = page.get_by_role("row").filter(has_text=kind).filter(has=page.get_by_role("link", name=model))

@@ -129,7 +129,7 @@ def test_from_every_page_of_a_generation_each_link_of_the_bar_leads_where_it_say
         "version": tracking.version_url(family.url, "addition", own.version),
     }
     page.goto(start[kind])
-    said = page.get_by_text("Promoted: 6-digit addition 0.34 → 0.99 (+0.65, 95 % CI 0.62 to 0.68), nothing lost")
+    said = page.get_by_text("Promoted: 6-digit addition 0.337 → 0.989 (+0.652, 95 % CI 0.620 to 0.682), nothing lost")
     expect(said).to_be_visible()
     page.screenshot(path=tmp_path / f"{kind}.png")
     for label, begins in RUNS.items():

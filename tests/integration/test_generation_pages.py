@@ -17,6 +17,7 @@ from support import lineage_factory
 from support.lineage_factory import PROMOTED, RECIPE, REJECTED, build, grow
 
 from bootstrap.errors import TrackingError
+from bootstrap.ledger_records import Generation
 from bootstrap.lineage import sheets, tags, traces, tracking, views
 from bootstrap.lineage.outbox import Outbox, Receipt
 from bootstrap.lineage.pages import Pages
@@ -89,7 +90,22 @@ def test_run_model_and_version_of_a_generation_say_the_same(published: Published
     for number in range(4):
         [note] = published.notes(number)
         assert "[gate](#/experiments/" in note
-    assert note.startswith("Promoted: 6-digit addition 0.34 → 0.99 (+0.65, 95 % CI 0.62 to 0.68), nothing lost.")
+    assert note.startswith("Promoted: 6-digit addition 0.337 → 0.989 (+0.652, 95 % CI 0.620 to 0.682), nothing lost.")
+
+
+def test_a_loss_is_significant_at_the_whole_alpha_of_the_recipe(tmp_path: Path, empty_database: Path) -> None:
+    def worse(node: Generation) -> Generation:
+        test = node.decision.improvement.model_copy(update={"gained": 3, "lost": 12, "p_value": 0.035, "alpha": 0.0125})
+        return node.model_copy(update={"decision": node.decision.model_copy(update={"improvement": test})})
+
+    made = fresh(tmp_path, empty_database, plan=())
+    grow(LineageStore(made.root), outcome=REJECTED, change=worse)
+    for alpha, said in {0.05: " significantly worse (p 0.035)", 0.01: "not significantly better (p 0.035)"}.items():
+        recipe = {**RECIPE, "gate": {**RECIPE["gate"], "alpha": alpha}}
+        shutil.rmtree(made.root / "outbox", ignore_errors=True)
+        publish(made.root, tracking_uri=made.uri, experiment=None, recipe=recipe, sample_rollouts=0)
+        [note] = made.notes(1)
+        assert said in note
 
 
 def test_relatives_of_a_newly_published_generation_show_it(own: Published) -> None:

@@ -20,7 +20,7 @@ from bootstrap.lineage.live_state import TAG, Snapshot, snapshot_of
 from bootstrap.lineage.outbox import Outbox
 from bootstrap.lineage.publisher import publish
 from bootstrap.lineage.tags import RUN_KEY
-from bootstrap.lineage.watched import Watched
+from bootstrap.lineage.watched import WatchedRun
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.lock import lineage_lock
 
@@ -213,12 +213,12 @@ def test_whoever_watches_sees_it_from_any_run_of_the_lineage(scene: Scene) -> No
     ids = {scene.run(name).info.run_id for name in ("addition", "gen-0", "gen-1")}
     assert len(ids) == 3
     for run_id in ids:
-        found = Watched(run_id, tracking_uri=scene.uri).look()
+        found = WatchedRun(run_id, tracking_uri=scene.uri).look()
         assert found.snapshot == at(12) and not found.is_over
         assert [(name, outcome) for name, outcome, _ in found.decisions] == [("gen-0", "base")]
     grow(LineageStore(scene.root), outcome=REJECTED)
     scene.publish()
-    found = Watched(next(iter(ids)), tracking_uri=scene.uri).look()
+    found = WatchedRun(next(iter(ids)), tracking_uri=scene.uri).look()
     assert [(name, outcome) for name, outcome, _ in found.decisions][1:] == [("gen-1", "rejected")]
     assert "is no significant improvement" in found.decisions[1][2]
 
@@ -226,7 +226,7 @@ def test_whoever_watches_sees_it_from_any_run_of_the_lineage(scene: Scene) -> No
 def test_a_run_of_something_else_is_not_watched(scene: Scene) -> None:
     other = scene.client.create_run(scene.client.create_experiment("other"))
     with pytest.raises(RecipeError, match="is of no lineage"):
-        Watched(other.info.run_id, tracking_uri=scene.uri).look()
+        WatchedRun(other.info.run_id, tracking_uri=scene.uri).look()
 
 
 def test_where_nothing_was_left_mlflow_is_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -242,6 +242,18 @@ def grow(
     return store.ledger.append(change(generation), annotations)
 
 
+def restarted(root: Path) -> list[Entry]:
+    """Write a lineage whose champions gen-3 and gen-5 start from the base again, and return its entries.
+
+    gen-3 beats gen-1 and gen-5 beats gen-3; gen-2 is rejected, gen-4 ungated.
+    """
+    [base, *_] = build(root, plan=(PROMOTED, REJECTED))
+    start = Edge(role="init", generation=0, fingerprint=base.generation.fingerprint)
+    for outcome in (PROMOTED, UNGATED, PROMOTED):
+        grow(LineageStore(root), outcome=outcome, change=lambda node: node.model_copy(update={"edges": (start,)}))
+    return LineageStore(root).ledger.read()
+
+
 def compare_finally(store: LineageStore, *, accuracy: float = 0.9) -> FinalComparison:
     """Store a final comparison of the lineage as it is, and return it."""
     entries = store.ledger.read()

@@ -18,7 +18,7 @@ from bootstrap.bench.workers import WorkersRow
 from bootstrap.canonical import canonical_json
 from bootstrap.cli import bench, ui
 from bootstrap.cli import command as commands
-from bootstrap.cli.main import EPILOG, main
+from bootstrap.cli.main import EPILOG, INTERRUPTED, main
 from bootstrap.cli.run import environment, num_workers, split
 from bootstrap.cli.show import print_generation
 from bootstrap.cli.stores import check_name
@@ -107,9 +107,10 @@ def test_help_shows_every_command_an_example_and_the_exit_codes(capsys: pytest.C
 
 
 def test_the_documented_exit_codes_are_those_of_the_errors() -> None:
-    documented = {int(line.split()[0]) for line in EPILOG.splitlines() if line.strip()[:1].isdigit()}
+    documented = [int(line.split()[0]) for line in EPILOG.splitlines() if line.strip()[:1].isdigit()]
     codes = {kind.exit_code for kind in vars(errors).values() if isinstance(kind, type) and hasattr(kind, "exit_code")}
-    assert codes == {1, 2, 3, 4, 5, 6, 7, 8} <= documented
+    assert codes == {1, 2, 3, 4, 5, 6, 7, 8}
+    assert documented == [0, *sorted(codes), INTERRUPTED], "each once"
 
 
 def test_lineage_prints_the_outcome_table(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -333,17 +334,24 @@ def test_sync_publishes_to_where_the_last_run_did(store: Path, capsys: pytest.Ca
     assert "127.0.0.1:9 cannot be reached" in refusal(capsys, "lineage", "--sync", code=6)
 
 
-def test_ui_names_the_pages_on_a_server_instead_of_serving(
+def test_ui_names_the_pages_on_a_tracking_server_and_starts_none(
     store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def stopped() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ui, "wait_for_ctrl_c", stopped)
+    monkeypatch.setattr(ui, "serve", lambda *_, **__: pytest.fail("MLflow was started"))
+    handler = signal.getsignal(signal.SIGTERM)
     found = LineageStore(store / "addition")
     remember(found, Tracking(experiment="mine"), tracking_uri="http://host:5000")
     assert "not published http://host:5000 yet" in output(capsys, "ui")
     publish_marker(found, uri="http://host:5000", experiment="mine")
-    assert "addition: http://host:5000/#/experiments/77/runs" in output(capsys, "ui")
+    assert "addition in MLflow: http://host:5000/#/experiments/77/runs" in output(capsys, "ui")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere")
-    assert "addition: http://host:5000/#/experiments/77/runs" in output(capsys, "ui")
+    assert "addition in MLflow: http://host:5000/#/experiments/77/runs" in output(capsys, "ui")
     assert "not published http://elsewhere yet" in output(capsys, "ui", "--tracking-uri", "http://elsewhere")
+    signal.signal(signal.SIGTERM, handler)
 
 
 def test_ui_serves_the_database_of_the_last_run(
@@ -464,6 +472,15 @@ def test_a_store_that_is_a_file_is_refused(recipe_path: Path, capsys: pytest.Cap
 def test_debug_lets_the_traceback_through(recipe_path: Path) -> None:
     with pytest.raises(errors.RecipeError):
         main(["plan", str(recipe_path), "x=1", "--debug"])
+
+
+def test_one_generation_is_told_in_the_singular(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lineage_factory.build(tmp_path / "addition", plan=())
+    line = next(line for line in output(capsys, "lineage", "--store", tmp_path).splitlines() if "weights: " in line)
+    assert line.endswith("in 1 generation")
+    lineage_factory.grow(LineageStore(tmp_path / "addition"), outcome=lineage_factory.PROMOTED)
+    assert "B in 2 generations" in output(capsys, "lineage", "--store", tmp_path)
+    assert "lineage addition: 2 records, " in output(capsys, "verify", "--store", tmp_path)
 
 
 def test_an_unreachable_mlflow_has_its_own_exit_code(store: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -57,7 +57,7 @@ def test_where_no_answer_passes_prompts_are_to_be_asked_more_often(grown: list[G
     assert told.startswith(
         "none of its 48 answers passed the verifier exact, so no reward tells a better one; ask each"
     )
-    assert "(generations.steps[0].group_size)" in told and "`bootstrap show gen-1`" in told
+    assert "(generations.steps[0].group_size)" in told and "`bootstrap samples gen-1 --worst`" in told
 
 
 def test_where_all_are_right_the_aim_is_to_be_raised(grown: list[Generation]) -> None:

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from bootstrap.config.evaluation import Gate
 from bootstrap.evaluation.gate import Answers, ImprovementTest, decide
 from bootstrap.evaluation.intervals import paired_lower_bound
-from bootstrap.evaluation.metrics import mcnemar_exact
 from bootstrap.evaluation.protection import Protected
 from bootstrap.evaluation.report import OutcomeRow
+from bootstrap.paired import mcnemar_exact
 
 
 def rows(**levels):

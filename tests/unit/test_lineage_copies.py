@@ -124,7 +124,7 @@ def test_a_second_import_changes_nothing(here: Path, tmp_path: Path, capsys: pyt
     before = {path: path.stat().st_mtime_ns for path in there.rglob("*")}
     capsys.readouterr()
     assert run("import", copy, "--store", there) == 0
-    assert "holds these 3 generations already; nothing is changed" in capsys.readouterr().out
+    assert "holds its 3 generations already; nothing is changed" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in there.rglob("*")} == before
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from support.lineage_factory import NASTY, PROMOTED, REJECTED, SETTINGS, UNGATED
 
 from bootstrap.cli.main import main
 from bootstrap.ledger_records import Edge
-from bootstrap.lineage import graph_json, mermaid
+from bootstrap.lineage import graph_json, mermaid, queries
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 
@@ -104,6 +105,26 @@ def test_json_names_its_schema_and_every_generation_and_edge(tmp_path: Path) -> 
     assert {"from": None, "source": "/models/tutor", "to": 2, "role": "teacher"}.items() <= next(
         edge for edge in found["edges"] if edge["from"] is None and edge["to"] == 2
     ).items()
+
+
+def test_json_has_the_fields_of_show_and_reads_each_record_once_whatever_the_length(tmp_path: Path) -> None:
+    class Counted(list[Entry]):
+        reads = 0
+
+        def __iter__(self) -> Iterator[Entry]:
+            Counted.reads += 1
+            return super().__iter__()
+
+    entries, passes = build(tmp_path / "addition", plan=(PROMOTED, REJECTED, PROMOTED, PROMOTED)), set[int]()
+    for length in (2, 5):
+        Counted.reads = 0
+        found = json.loads(graph_json.to_json(Counted(entries[:length]), identity={}))["generations"]
+        passes.add(Counted.reads)
+        for node in found:
+            shown = queries.show(entries[:length], node["name"])
+            del shown["edges"], shown["pretrained"]
+            assert node == json.loads(json.dumps(shown))
+    assert len(passes) == 1, "the number of passes over the ledger does not grow with it"
 
 
 def test_the_fields_of_schema_1_are_these(tmp_path: Path) -> None:

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.lineage_factory import NASTY, PROMOTED, REJECTED, build
+from support.lineage_factory import NASTY, PROMOTED, REJECTED, build, restarted
 from support.rich_lineage import build_rich
 
 from bootstrap.lineage import graph
 from bootstrap.lineage.page.changes import changes
 from bootstrap.lineage.page.pack import packed
+from bootstrap.lineage.questions.grown import Grown
+from bootstrap.lineage.questions.why import why
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 
@@ -57,6 +59,14 @@ def test_the_champion_path_goes_around_the_rejected_branch_which_stays(entries: 
     rejected = found["nodes"][2]
     assert rejected["status"] == "rejected" and "level 2 fell" in rejected["reason"]
     assert {(edge["from"], edge["to"]) for edge in found["edges"] if edge["on_path"]} == {(0, 1), (1, 3)}
+
+
+def test_why_this_champion_is_what_the_command_answers(tmp_path: Path) -> None:
+    found = graph.lineage(restarted(tmp_path / "addition"))
+    chain = why(Grown.read(LineageStore(tmp_path / "addition"))).chain
+    assert [step["name"] for step in found["why"]] == [step.name for step in chain]
+    assert [step["reason"] for step in found["why"]] == [step.reason for step in chain]
+    assert packed(found)["why"] == [0, 1, 3, 5] and found["path"] == [0, 5]
 
 
 def test_the_same_ledger_gives_the_same_bytes(entries: Sequence[Entry], tmp_path: Path) -> None:

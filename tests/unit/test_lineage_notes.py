@@ -43,7 +43,7 @@ def note_of(entries: Sequence[Entry], number: int, *, published: Sequence[Entry]
 
 def test_the_first_line_is_what_happened_and_then_come_the_links(entries: Sequence[Entry]) -> None:
     lines = note_of(entries, 3).split("  \n")
-    assert lines[0] == "Promoted: level 6 0.34 → 0.99 (+0.65, 95 % CI 0.62 to 0.68), nothing lost."
+    assert lines[0] == "Promoted: level 6 0.337 → 0.989 (+0.652, 95 % CI 0.620 to 0.682), nothing lost."
     assert lines[1].startswith(f"parent [gen-1](#/experiments/1/runs/{1:032x}?workflowType=machine_learning) · no chil")
     assert f"teacher [gen-0](#/experiments/1/runs/{0:032x}?workflowType=machine_learning)" in lines[1]
     assert "[version](#/models/addition/versions/5?workflowType=machine_learning)" in lines[1]
@@ -94,6 +94,10 @@ def test_foreign_text_keeps_no_character_that_markdown_or_html_would_obey() -> N
 )
 def test_numbers_carry_a_prefix(value: float, shown: str) -> None:
     assert text.si(value) == shown
+
+
+def test_one_thing_is_told_in_the_singular() -> None:
+    assert [text.count(n, "other job") for n in (0, 1, 2)] == ["0 other jobs", "1 other job", "2 other jobs"]
 
 
 @pytest.mark.parametrize(

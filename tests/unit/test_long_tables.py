@@ -1,17 +1,21 @@
 """Tables of many rows: every cell is there, in columns that fit the terminal."""
 
 import io
+from collections.abc import Sequence
 
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from bootstrap.cli import long_tables, render
+from bootstrap.cli import render
 
 
-def printed(rows: list[dict[str, str]], *, width: int) -> list[str]:
+def printed(rows: list[dict[str, str]], *, width: int, spare: Sequence[str] = ()) -> list[str]:
+    assert len(rows) > render.LONG
     out = io.StringIO()
-    long_tables.print_rows(Console(file=out, width=width, highlight=False), "lineage x", rows)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(render, "console", lambda: Console(file=out, width=width, highlight=False))
+        render.print_rows("lineage x", rows, spare=spare)
     return [line.rstrip() for line in out.getvalue().splitlines()]
 
 
@@ -37,6 +41,22 @@ def test_the_widest_column_is_folded_between_words_and_no_word_is_lost(width: in
 def test_a_word_that_is_longer_than_its_column_is_cut():
     lines = printed([{"a": "z" * 95, "b": "y"}] * 120, width=40)
     assert max(map(cell_len, lines)) <= 40 and "".join(lines).count("z") == 95 * 120
+
+
+def test_a_narrow_terminal_does_without_spare_columns_one_after_the_other():
+    row = {"generation": "gen-1", "tokens": "1.23M", "accuracy": "level 6: 98.9 % (98.3-99.5)", "FLOPs": "9.1T"}
+    names = [printed([row] * 150, width=width, spare=("tokens", "FLOPs"))[2].split() for width in (70, 60, 50)]
+    assert names == [[*row], ["generation", "accuracy", "FLOPs"], ["generation", "accuracy"]]
+
+
+def test_a_table_that_cannot_fold_is_a_list_of_each_rows_cells():
+    rows = [{f"column {n}": f"row {row} cell {n}" if n != 3 else "" for n in range(8)} for row in range(150)]
+    rows[149]["column 3"] = "数字 " * 30
+    lines = printed(rows, width=60)
+    assert max(map(cell_len, lines)) <= 60
+    assert lines[2:4] == ["  column 0   row 0 cell 0", "  column 1   row 0 cell 1"]
+    told = [line for line in lines if line.startswith("  column")]
+    assert len(told) == 150 * 7 + 1 and "".join(lines).count("数字") == 30
 
 
 def test_control_codes_and_lines_in_a_cell_leave_the_table_whole():

@@ -27,7 +27,11 @@ def tables(stream: io.StringIO) -> list[str]:
     return [line for line in stream.getvalue().splitlines() if line.startswith(" ")]
 
 
-def test_the_outcome_table_keeps_verdict_and_accuracy(tmp_path: Path, narrow: io.StringIO) -> None:
+@pytest.mark.parametrize("long", [render.LONG, 2])
+def test_the_outcome_table_keeps_verdict_and_accuracy(
+    tmp_path: Path, narrow: io.StringIO, monkeypatch: pytest.MonkeyPatch, long: int
+) -> None:
+    monkeypatch.setattr(render, "LONG", long)
     lineage_factory.build(tmp_path / "addition")
     render.print_lineage(LineageStore(tmp_path / "addition"))
     assert all(len(line) <= 60 for line in tables(narrow))

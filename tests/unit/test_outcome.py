@@ -10,7 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.lineage_factory import NASTY, PROMOTED, REJECTED, UNGATED, build
 
+from bootstrap.config.evaluation import Gate
+from bootstrap.evaluation.gate import Answers, ImprovementTest, decide
 from bootstrap.evaluation.intervals import paired_interval
+from bootstrap.evaluation.protection import Protected
+from bootstrap.evaluation.report import OutcomeRow as Row
 from bootstrap.ledger_records import (
     DiagnosticMetric,
     Diagnostics,
@@ -43,7 +47,7 @@ def decided(entry: Entry, **update: Any) -> Generation:
 
 def test_a_promotion_says_what_rose_how_surely_and_that_nothing_was_lost(entries: Sequence[Entry]) -> None:
     said = outcome.sentence(entries[1].generation, task=ADDITION)
-    assert said == "Promoted: 5-digit addition 0.34 → 0.99 (+0.65, 95 % CI 0.62 to 0.68), nothing lost"
+    assert said == "Promoted: 5-digit addition 0.337 → 0.989 (+0.652, 95 % CI 0.620 to 0.682), nothing lost"
 
 
 def test_a_tolerated_fall_is_told_and_never_called_nothing(entries: Sequence[Entry]) -> None:
@@ -84,6 +88,36 @@ def test_a_significant_decline_is_called_one(
     assert outcome.sentence(node).endswith(said)
 
 
+@pytest.mark.parametrize("branches", [1, 4])
+@pytest.mark.parametrize("alpha", [0.01, 0.05])
+@pytest.mark.parametrize(("gained", "lost"), [(3, 12), (12, 3), (0, 40), (3, 4)])
+def test_the_gates_reason_and_the_sentence_agree_on_what_is_worse(
+    entries: Sequence[Entry], gained: int, lost: int, alpha: float, branches: int
+) -> None:
+    def rows(right: range) -> list[Row]:
+        return [Row(prompt_id=f"{number}", level=1, correct=number in right) for number in range(100)]
+
+    decision = decide(
+        candidate=Answers(rows=rows(range(gained))),
+        line={1: Answers(rows=rows(range(gained, gained + lost)))},
+        champion=1,
+        target_levels=(1,),
+        protected=Protected(),
+        settings=Gate(alpha=alpha),
+        test=ImprovementTest(alpha=alpha, branches=branches),
+    )
+    if decision.promoted:
+        decision = decision.model_copy(update={"promoted": False})
+    node = entries[2].generation.model_copy(update={"decision": decision, "diagnostics": Diagnostics()})
+    said = outcome.sentence(node, alpha=alpha)
+    assert ("is significantly worse" in decision.reason) == (", significantly worse (p " in said), decision.reason
+
+
+def test_a_gain_is_the_difference_of_the_shares_that_are_shown(entries: Sequence[Entry]) -> None:
+    node = decided(entries[1], improvement=compared(70, lost=6, champion=0.864, candidate=0.928))
+    assert " 0.864 → 0.928 (+0.064, " in outcome.sentence(node)
+
+
 def test_a_guard_that_overruled_the_gate_is_the_reason(entries: Sequence[Entry]) -> None:
     broken = GuardBreach(metric=DiagnosticMetric.TRUNCATED, value=0.5, side="max", bound=0.1, action=GuardAction.REJECT)
     node = decided(entries[1], promoted=False).model_copy(update={"diagnostics": Diagnostics(findings=(broken,))})
@@ -98,13 +132,13 @@ def test_a_rejection_without_a_failed_test_gives_the_records_own_reason(entries:
 
 def test_an_ungated_generation_is_called_neither_promoted_nor_rejected(entries: Sequence[Entry]) -> None:
     said = outcome.sentence(entries[4].generation, task=ADDITION)
-    assert said.startswith("Ungated: 7-digit addition 0.34 (95 % CI 0.31 to 0.37)")
+    assert said.startswith("Ungated: 7-digit addition 0.337 (95 % CI 0.308 to 0.366)")
     assert said.endswith("by the recipe not compared with the champion")
 
 
 def test_the_base_says_what_it_masters(entries: Sequence[Entry]) -> None:
     said = outcome.sentence(entries[0].generation, task=ADDITION)
-    assert said == "Base: 4-digit addition 0.99 (95 % CI 0.98 to 1.00), mastered up to level 4"
+    assert said == "Base: 4-digit addition 0.989 (95 % CI 0.983 to 0.995), mastered up to level 4"
     node = entries[0].generation
     none = node.model_copy(update={"report": node.report.model_copy(update={"frontier": 0})})
     assert outcome.sentence(none).endswith("no level mastered")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from support.lineage_factory import PROMOTED, REJECTED, build
+from support.lineage_factory import PROMOTED, REJECTED, build, restarted
 
 from bootstrap.errors import RecipeError
 from bootstrap.lineage import queries
@@ -84,5 +84,14 @@ def test_the_table_has_a_row_per_generation_and_marks_the_champion(entries: Sequ
     assert queries.table([]) == []
 
 
-def test_why_is_the_chain_of_decisions_that_made_the_champion(entries: Sequence[Entry]) -> None:
-    assert [step["name"] for step in queries.why(entries)] == ["gen-0", "gen-1", "gen-2"]
+def test_decisions_are_a_chain_of_comparisons_whatever_the_weights_come_from(tmp_path: Path) -> None:
+    entries = restarted(tmp_path / "addition")
+    assert queries.champion_path(entries) == [0, 5]
+    assert [queries.decided_by(entries, number) for number in range(6)] == [
+        [0],
+        [0, 1],
+        [0, 1, 2],
+        [0, 1, 3],
+        [4],
+        [0, 1, 3, 5],
+    ]

@@ -10,7 +10,7 @@ from bootstrap.cli.follow import FAILURES, SILENT_SECONDS, located
 from bootstrap.cli.main import main
 from bootstrap.errors import RecipeError, TrackingError, WaitTimeout
 from bootstrap.lineage.live_state import Snapshot
-from bootstrap.lineage.watched import Found
+from bootstrap.lineage.watched import Look
 
 RUN = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
 Decision = tuple[str, str, str]
@@ -21,14 +21,14 @@ SECOND: Decision = ("gen-1", "rejected", "rejected: level 5 fell\x1b[31m")
 class Elsewhere:
     """Stands for MLflow: each look gives the next answer, and raises it if it is an error."""
 
-    def __init__(self, answers: Iterator[Found | Exception]) -> None:
+    def __init__(self, answers: Iterator[Look | Exception]) -> None:
         self.answers, self.looks, self.now = answers, 0, 0.0
 
     def __call__(self, run_id: str, *, tracking_uri: str) -> "Elsewhere":
         assert (run_id, tracking_uri) == (RUN, "sqlite:////x")
         return self
 
-    def look(self) -> Found:
+    def look(self) -> Look:
         self.looks += 1
         answer = next(self.answers)
         if isinstance(answer, Exception):
@@ -39,18 +39,18 @@ class Elsewhere:
         self.now += seconds
 
 
-def at(stage: str, done: int, *, beat: int, decisions: tuple[Decision, ...] = (FIRST,), **more: object) -> Found:
+def at(stage: str, done: int, *, beat: int, decisions: tuple[Decision, ...] = (FIRST,), **more: object) -> Look:
     facts = {"lineage": "a", "generation": 1, "last": 3, "stage": stage, "done": done, "total": 60, "committed": 1}
-    return Found(
+    return Look(
         snapshot=Snapshot.model_validate({**facts, "beat": beat, **more}), decisions=[*decisions], is_over=False
     )
 
 
 @pytest.fixture
 def watch(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Elsewhere]:
-    def begin(answers: Iterator[Found | Exception]) -> Elsewhere:
+    def begin(answers: Iterator[Look | Exception]) -> Elsewhere:
         found = Elsewhere(answers)
-        monkeypatch.setattr(follow, "Watched", found)
+        monkeypatch.setattr(follow, "WatchedRun", found)
         follow.follow(
             RUN, tracking_uri="sqlite:////x", store=Path("x"), every=3, clock=lambda: found.now, sleep=found.sleep
         )
@@ -127,7 +127,7 @@ def test_a_server_that_is_away_for_a_while_is_borne_and_then_told(watch: Callabl
 def test_a_lineage_that_nobody_grows_is_over(
     watch: Callable[..., Elsewhere], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = watch(iter([Found(snapshot=None, decisions=[FIRST], is_over=True)] * 1000))
+    found = watch(iter([Look(snapshot=None, decisions=[FIRST], is_over=True)] * 1000))
     assert "no run of the lineage is in progress: it has ended" in capsys.readouterr().out
     assert found.now < SILENT_SECONDS
 
@@ -135,7 +135,7 @@ def test_a_lineage_that_nobody_grows_is_over(
 def test_between_two_generations_nothing_is_running_and_the_watching_goes_on(
     watch: Callable[..., Elsewhere], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    gap = [Found(snapshot=None, decisions=[FIRST], is_over=True)] * int(follow.IDLE_SECONDS)
+    gap = [Look(snapshot=None, decisions=[FIRST], is_over=True)] * int(follow.IDLE_SECONDS)
     watch(iter([at("train", 1, beat=1), *gap, at("train", 1, beat=2, ended="done")]))
     assert capsys.readouterr().out.splitlines()[-1] == "ended: done"
 

@@ -20,7 +20,7 @@ def ui(
     """Serve the lineages' pages and MLflow until Ctrl-C.
 
     Both servers listen on this machine alone (127.0.0.1); the pages take the port after MLflow's, if it is free. For
-    lineages published to a tracking server, their pages there are printed instead.
+    lineages published to a tracking server no MLflow is started: their pages link to that server.
 
     \b
     Examples:

@@ -6,7 +6,7 @@ const packed = JSON.parse(byId("data").textContent);
 // As `pack.SHARES`.
 const SHARES = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-export const data = { lineage: packed.lineage, champion: packed.champion, suites: packed.suites };
+export const data = { lineage: packed.lineage, champion: packed.champion, suites: packed.suites, why: packed.why };
 /** Replayed data sets: verified answers of one generation, as the ones that trained on them took them. */
 export const pools = packed.pools.map(([producer, digest]) =>
   ({ producer, digest, id: place("data", digest), users: [] }));

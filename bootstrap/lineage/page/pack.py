@@ -4,6 +4,7 @@
     details     the rest of a generation, in full: of the newest ones for which there is room
     edges       per generation, those of weights and models; [role, from, on the champion's path, outside model]
     data        per generation, the replayed data sets that it takes on and drops, by their place in `pools`
+    why         the generations whose decisions made the champion, generation 0 first
     shares      per generation, its accuracy by level as one character each; only if some generation has no details
 
 `data.js` takes it apart again. Column values that repeat are kept once, and rows of a table are arrays under one list
@@ -105,6 +106,7 @@ def packed(graph: Mapping[str, Any], *, limit: int = LIMIT) -> dict[str, Any]:
         "data": data,
         "pools": pools,
         "outside": outside,
+        "why": [decision["number"] for decision in graph["why"]],
         "shares": {},
         "details": {},
     }

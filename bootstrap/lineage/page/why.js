@@ -1,6 +1,7 @@
-// The gate's decisions along the champion's path; the middle of a long one is behind a button.
+// The gate's decisions that made the champion, as `bootstrap why` tells them; the middle of a long list is behind a
+// button.
 
-import { nodes } from "./data.js";
+import { data, nodes } from "./data.js";
 import { byId, make, toGeneration } from "./dom.js";
 
 /** Longest list that is shown in full; of a longer one, its first and last decisions. */
@@ -9,7 +10,7 @@ const SHOWN_FIRST = 3;
 const SHOWN_LAST = 8;
 
 export function showWhy() {
-  const path = nodes.filter(node => node.on_path), list = byId("why");
+  const path = data.why.map(number => nodes[number]), list = byId("why");
   if (path.length <= SHOWN) {
     list.append(...path.map(decision));
     return;
