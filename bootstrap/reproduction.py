@@ -35,6 +35,8 @@ from bootstrap.store.lineage_store import HEADER_NAME, LineageStore
 
 RECORDED = ("outcome", "decision", "report", "diagnostics", "accounting", "verifiers", "compute", "edges")
 """Fields of the ledger record that are compared one by one."""
+WEIGHTS = ("weights", "base")
+"""Roles of weights among a generation's artifacts."""
 RENAMED_TABLES = frozenset({"updates.parquet"})
 """Tables whose columns have other names under an earlier schema, so that their bytes cannot be compared."""
 
@@ -174,7 +176,9 @@ def _begin(source: LineageStore, store: LineageStore, entries: Sequence[Entry]) 
 
 
 def _with_origin(grown: Grown, node: Generation, scratch: Path) -> None:
-    """Copy what a fork starts from: its origin's generations up to that one, with their artifacts.
+    """Copy what a fork starts from: its origin's records up to that generation, its weights, and the answers of all.
+
+    Weights of the generations before may be freed: the fork needs none of them.
 
     Raises RecipeError where the origin does not lie in the same store.
     """
@@ -190,7 +194,13 @@ def _with_origin(grown: Grown, node: Generation, scratch: Path) -> None:
     entries = origin.entries[: number + 1]
     _begin(origin.store, store, entries)
     durable.make_folder(store.artifacts_folder)
-    for ref in {ref.path: ref for entry in entries for ref in entry.generation.artifacts.values()}.values():
+    needed = {
+        ref.path: ref
+        for entry in entries
+        for role, ref in entry.generation.artifacts.items()
+        if role not in WEIGHTS or entry.generation.number == number
+    }
+    for ref in needed.values():
         copy(origin.store.artifact(ref), store.root / ref.path)
 
 
@@ -198,7 +208,7 @@ def _compared(grown: Grown, node: Generation, again: Entry, store: LineageStore,
     entry = grown.entries[node.number]
     checks = [_check("weights", node.fingerprint, again.generation.fingerprint)]
     for role, ref in node.artifacts.items():
-        if role not in ("weights", "base"):
+        if role not in WEIGHTS:
             checks += _artifact(grown, role, ref, again.generation.artifacts.get(role), store)
     for field in RECORDED:
         checks.append(_field(field, node, again.generation))

@@ -6,7 +6,8 @@ under adapters that stay, unfinished work, and what other lineages of the store 
 
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ from bootstrap.cli import render
 from bootstrap.cli.command import command
 from bootstrap.cli.remembered import FILE_NAME, recall_recipe
 from bootstrap.cli.stores import lineages
-from bootstrap.errors import RecipeError
+from bootstrap.errors import RecipeError, StoreError
 from bootstrap.ledger_records import GenerationOutcome
 from bootstrap.lineage import text
 from bootstrap.lineage.queries import find
+from bootstrap.lineage.tracking import ARTIFACTS_FOLDER
 from bootstrap.stages.needed import needed
 from bootstrap.store import gc
+from bootstrap.store.freed import unpack_command
 from bootstrap.store.gc import Held
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import HEADER_NAME, LineageStore
@@ -32,45 +35,80 @@ _FORMS = "champion, promoted, base, last=N and generations, separated by commas,
 def free_weights(stores: Sequence[LineageStore], *, keep: str, yes: bool, as_json: bool) -> None:
     """Print which weights can be freed and why others stay; free them with `yes`, or after a yes on a terminal.
 
-    Raises RecipeError for a `keep` that means nothing, LineageLocked while a run writes the lineage, StoreError.
+    All lineages are looked at before anything is freed. One that cannot be freed, as while a run writes it, stops none
+    of the others; its error is raised at the end. Raises RecipeError for a `keep` that means nothing, LineageLocked,
+    StoreError.
     """
-    told = {}
+    faults, told = dict[str, StoreError](), dict[str, Mapping[str, Any]]()
+    looked = list[tuple[LineageStore, list[Held]]]()
     for store in stores:
-        found = _looked_at(store, keep)
+        with _noted(faults, store):
+            looked.append((store, _looked_at(store, keep)))
+    for store, found in looked:
         if not as_json:
             _print(store, found)
         going = [one for one in found if not one.kept and one.size]
         freed = 0
         if going and (yes or (not as_json and _is_agreed(going))):
-            with lineage_lock(store.root):
-                # Looked at again: a run may have ended meanwhile.
-                now = _looked_at(store, keep)
-                agreed = {one.artifact.path for one in going}
-                freed = gc.free(store, [one for one in now if not one.kept and one.artifact.path in agreed])
-        told[store.root.name] = _json(found, freed=freed)
-        if as_json:
+            with _noted(faults, store):
+                freed = _freed(store, going, keep=keep)
+        told[store.root.name] = _json(store, found, freed=freed)
+        if as_json or store.root.name in faults:
             continue
         if freed:
             render.say(f"freed {_size(freed)}; every record, answer and report is kept")
         elif going:
             render.say("nothing is freed yet; add --yes to free it")
     if as_json:
+        for name, fault in faults.items():
+            told[name] = {**told.get(name, {}), "error": str(fault)}
         render.print_json(told)
+    _tell(faults)
 
 
 def put_weights_back(stores: Sequence[LineageStore], folder: Path) -> None:
-    """Put back the freed weights that lie in a folder.
+    """Put back the freed weights that lie in a folder; a lineage that fails stops none of the others.
 
-    Raises RecipeError where none does, LineageLocked, StoreError.
+    Raises RecipeError where the folder has none, LineageLocked, StoreError.
     """
-    back = 0
+    if folder.is_file():
+        raise RecipeError(
+            f"{folder} is a file: if it is an exported lineage, unpack it with `{unpack_command(folder)}`, and name DIR"
+        )
+    back, faults = 0, dict[str, StoreError]()
     for store in stores:
-        with lineage_lock(store.root):
+        with _noted(faults, store), lineage_lock(store.root):
             for one in gc.restore(gc.weights_of_lineage(store, store.ledger.read(), {}), folder):
                 back += 1
                 render.say(f"lineage {store.root.name}: the weights of {one.name} are back")
+    _tell(faults)
     if not back:
         raise RecipeError(f"{folder} holds no weights that were freed; name an exported model, a lineage or a store")
+
+
+@contextmanager
+def _noted(faults: dict[str, StoreError], store: LineageStore) -> Iterator[None]:
+    """Note the error of the block by the lineage's name, so that the others have their turn."""
+    try:
+        yield
+    except StoreError as error:
+        faults[store.root.name] = error
+
+
+def _tell(faults: Mapping[str, StoreError]) -> None:
+    """Raise the last error, which the command's end prints, once the others are printed in the same form."""
+    for fault in [*faults.values()][:-1]:
+        render.warn(f"error: {fault}")
+    if faults:
+        raise [*faults.values()][-1]
+
+
+def _freed(store: LineageStore, going: Sequence[Held], *, keep: str) -> int:
+    """Free these weights as far as they can still go, and return the bytes."""
+    with lineage_lock(store.root):
+        # Looked at again: a run may have ended meanwhile.
+        agreed = {one.artifact.path for one in going}
+        return gc.free(store, [one for one in _looked_at(store, keep) if not one.kept and one.artifact.path in agreed])
 
 
 def kept_by(keep: str, entries: Sequence[Entry]) -> dict[int, str]:
@@ -120,29 +158,35 @@ def _named_elsewhere(store: LineageStore, entries: Sequence[Entry]) -> dict[int,
                 found[number] = f"lineage {name} starts from it"
         recipe = b"".join(filter(None, (other.kept(FILE_NAME), other.kept(HEADER_NAME)))).decode(errors="replace")
         for entry in entries:
-            folder = entry.generation.artifacts["weights"].path.rpartition("/")[2]
-            if folder in recipe:
+            weights = entry.generation.artifacts.get("weights")
+            if weights is not None and weights.path.rpartition("/")[2] in recipe:
                 found.setdefault(entry.generation.number, f"the recipe of lineage {name} names it")
     return {number: why for number, why in found.items() if number < len(entries)}
 
 
 def _print(store: LineageStore, found: Sequence[Held]) -> None:
     name, total = store.root.name, sum(one.size for one in found)
-    rows = [
-        {
-            "generation": one.name,
-            "weights": "freed" if one.is_freed else _size(one.size),
-            "now": "" if one.is_freed else "stays" if one.kept else "can go",
-            "because": "" if one.is_freed else one.kept,
-        }
-        for one in found
-    ]
+    rows = []
+    for one in found:
+        # A killed run may have freed one of two files.
+        is_gone = one.is_freed and not one.size
+        rows.append(
+            {
+                "generation": one.name,
+                "weights": "freed" if is_gone else _size(one.size),
+                "now": "" if is_gone else "stays" if one.kept else "can go",
+                "because": "" if is_gone else one.kept,
+            }
+        )
     render.print_rows(f"weights of lineage {name}", rows)
     going = [one for one in found if not one.kept and one.size]
     if not going:
         render.say(f"lineage {name}: nothing to free of {_size(total)}")
         return
     render.say(f"lineage {name}: {_size(sum(one.size for one in going))} of {_size(total)} can be freed")
+    if copies := gc.published(store.root.parent, going):
+        place = store.root.parent / ARTIFACTS_FOLDER
+        render.say(f"publishing has copied {_size(copies)} of them into {place}, where they stay")
     again = next((one.generations[0] for one in going if one.generations), None)
     if again is not None:
         where = ("--store", store.root.parent, "--lineage", name, "--into", "DIR")
@@ -160,9 +204,10 @@ def _is_agreed(going: Sequence[Held]) -> bool:
         return False
 
 
-def _json(found: Sequence[Held], *, freed: int) -> Mapping[str, Any]:
+def _json(store: LineageStore, found: Sequence[Held], *, freed: int) -> Mapping[str, Any]:
     return {
         "freed_bytes": freed,
+        "copied_to_mlflow_bytes": gc.published(store.root.parent, [one for one in found if not one.kept]),
         "weights": [
             {
                 "generations": list(one.generations),

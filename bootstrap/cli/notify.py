@@ -9,14 +9,17 @@
 once.
 """
 
+import functools
 import http.client
 import json
 import os
 import queue
+import socket
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,7 +30,7 @@ from bootstrap.ledger_records import Generation, GenerationOutcome
 from bootstrap.telemetry import Telemetry
 
 POST_SECONDS = 5.0
-"""Longest time for one notice."""
+"""Longest time for one notice, however slowly its server answers; connecting has as long for each of its addresses."""
 END_SECONDS = 10.0
 """Longest wait at the end of a run for notices that are still to be sent."""
 WAITING = 100
@@ -121,12 +124,91 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
+class _Connection(http.client.HTTPConnection):
+    """A connection that is cut after `POST_SECONDS`: a time-out alone bounds each wait for a byte, not their sum."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.is_cut = False
+        self._own: socket.socket | None = None
+        self._timer = threading.Timer(POST_SECONDS, self._cut)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def connect(self) -> None:
+        super().connect()
+        # TLS takes the socket's descriptor over, and its handshake waits for bytes too.
+        self._own = self.sock.dup()
+        if self.is_cut:
+            raise TimeoutError
+
+    def end(self) -> None:
+        """Stop the clock."""
+        self._timer.cancel()
+        if self._own is not None:
+            self._own.close()
+
+    def _cut(self) -> None:
+        self.is_cut = True
+        # While a proxy is asked for a tunnel, there is no copy yet.
+        found = self._own or self.sock
+        if found is not None:
+            with suppress(OSError):
+                found.shutdown(socket.SHUT_RDWR)
+
+
+class _SecureConnection(http.client.HTTPSConnection, _Connection):
+    """The same with TLS, which begins once `_Connection` is connected."""
+
+
+class _Http(urllib.request.HTTPHandler):
+    """Makes connections that are cut, and adds them to `made`."""
+
+    def __init__(self, made: list[_Connection]) -> None:
+        super().__init__()
+        self._made = made
+
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(functools.partial(_kept, self._made, _Connection), req)
+
+
+class _Https(urllib.request.HTTPSHandler):
+    """The same with TLS."""
+
+    def __init__(self, made: list[_Connection]) -> None:
+        super().__init__()
+        self._made = made
+
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(functools.partial(_kept, self._made, _SecureConnection), req)
+
+
+def _kept(made: list[_Connection], kind: type[_Connection], *args: Any, **settings: Any) -> _Connection:
+    made.append(kind(*args, **settings))
+    return made[-1]
+
+
 def post(url: str, notice: Mapping[str, Any]) -> None:
-    """Send one notice. Raises OSError (HTTPError for an answer other than 2xx), HTTPException, UnicodeError."""
+    """Send one notice within `POST_SECONDS`.
+
+    Raises OSError (HTTPError for an answer other than 2xx), HTTPException, UnicodeError.
+    """
     body = json.dumps(notice, ensure_ascii=False).encode()
     request = urllib.request.Request(url, data=body, headers={"Content-Type": "application/json"}, method="POST")
-    with urllib.request.build_opener(_NoRedirect).open(request, timeout=POST_SECONDS) as answer:
-        answer.read(1024)
+    made: list[_Connection] = []
+    opener = urllib.request.build_opener(_NoRedirect, _Http(made), _Https(made))
+    try:
+        with opener.open(request, timeout=POST_SECONDS) as answer:
+            answer.read(1024)
+    except (OSError, http.client.HTTPException):
+        if not any(connection.is_cut for connection in made):
+            raise
+    finally:
+        for connection in made:
+            connection.end()
+    # Outside of the block, so that the broken connection is no part of the reason.
+    if any(connection.is_cut for connection in made):
+        raise TimeoutError(f"no answer within {POST_SECONDS:g} s")
 
 
 def _reason(error: Exception) -> str:

@@ -1,11 +1,10 @@
 """`bootstrap serve`: a generation behind OpenAI's interface, by `transformers serve`, or vLLM where it is installed.
 
     this process --writes--> a temporary folder with the exported model (`training/served.py`)
-                 --starts--> the server there, on 127.0.0.1 (own process group) <--poll /health-- this process, bounded
-                 --Ctrl-C--> SIGTERM to the group, then SIGKILL; the folder goes
+                 --starts--> the server there, on 127.0.0.1 (`local_server.py`)
+                 --Ctrl-C--> the server ends; the folder goes
 
-Nothing is loaded by network, and the model's folder runs no code. Left out: servers for several people, which need a
-reverse proxy with authentication.
+Nothing is loaded by network, and the model's folder runs no code.
 """
 
 import importlib.util
@@ -14,80 +13,49 @@ import os
 import re
 import shlex
 import signal
-import socket
-import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 
+from bootstrap import local_server
 from bootstrap.cli.export import model_files
 from bootstrap.cli.remembered import recall_recipe
 from bootstrap.config.tasks import tasks_of
-from bootstrap.errors import RecipeError, WaitTimeout, WorkerError
+from bootstrap.errors import RecipeError, WorkerError
 from bootstrap.lineage import samples
 from bootstrap.lineage.queries import find
+from bootstrap.local_server import HOST, LocalServer
 from bootstrap.stages.asking import sampling_of
 from bootstrap.store import durable
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.training.served import served
 
-HOST = "127.0.0.1"
 START_SECONDS = 180.0
-STOP_SECONDS = 10.0
+"""Longest wait for the server's first answer, unless `--wait` says otherwise."""
 NEEDED = ("accelerate", "fastapi", "openai", "uvicorn")
 """Packages that `transformers serve` needs beside transformers: the extra `serve`."""
 Engine = Literal["auto", "transformers", "vllm"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class ModelServer(AbstractContextManager["ModelServer"]):
-    """A running server; leaving it as a context manager stops it."""
-
-    url: str
-    model: str
-    process: subprocess.Popen[bytes]
-    log: IO[bytes]
-
-    def wait(self) -> None:
-        """Block until the server ends."""
-        self.process.wait()
-
-    def stop(self) -> None:
-        """End the server and its workers; a second call does nothing."""
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            if self.process.poll() is None:
-                os.killpg(self.process.pid, number)
-                try:
-                    self.process.wait(STOP_SECONDS)
-                except subprocess.TimeoutExpired:
-                    continue
-        self.log.close()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def tail(self) -> str:
-        """Return the end of what the server has written."""
-        self.log.seek(0)
-        return " ".join(self.log.read().decode(errors="replace").split())[-600:]
-
-
 def serve_until_stopped(
-    store: LineageStore, generation: str, *, port: int, engine: Engine, sampled: bool, device: str | None
+    store: LineageStore,
+    generation: str,
+    *,
+    port: int,
+    engine: Engine,
+    sampled: bool,
+    device: str | None,
+    seconds: float = START_SECONDS,
 ) -> None:
     """Serve a generation on 127.0.0.1 until Ctrl-C, and print its address and name.
 
+    `seconds`: longest wait for the server's first answer.
     Raises RecipeError for a taken port or a missing package, before anything starts; WeightsFreed, StoreCorrupt;
     WorkerError when the server ends by itself, WaitTimeout.
     """
-    port = free_port(port)
+    port = local_server.free_port(port, error=RecipeError)
     chosen = engine_of(engine)
     if chosen == "vllm" and device is not None:
         raise RecipeError("vLLM chooses its device itself; leave --device out, or add --engine transformers")
@@ -106,25 +74,33 @@ def serve_until_stopped(
     try:
         with (
             tempfile.TemporaryDirectory(prefix="bootstrap-serve-") as place,
-            start(served(files, sampling=sampling), model, Path(place), port=port, engine=chosen, device=device) as it,
+            start(
+                served(files, sampling=sampling),
+                model,
+                Path(place),
+                port=port,
+                engine=chosen,
+                device=device,
+                seconds=seconds,
+            ) as it,
         ):
             print(f"{model}: {it.url}/v1   (Ctrl-C stops it)", flush=True)
-            print(f"ask it: {example(it, prompt, limit)}", flush=True)
+            print(f"ask it: {example(it.url, model, prompt, limit)}", flush=True)
             it.wait()
             raise WorkerError(f"the server of {model} ended by itself: {it.tail()}")
     except KeyboardInterrupt:
         print("server stopped")
 
 
-def example(server: ModelServer, prompt: str, limit: int) -> str:
+def example(url: str, model: str, prompt: str, limit: int) -> str:
     """Return a shell command that asks the server."""
     asked = {
-        "model": server.model,
+        "model": model,
         "messages": [{"role": "user", "content": prompt}],
         "max_tokens": limit,
     }
     data = shlex.quote(json.dumps(asked, ensure_ascii=True))
-    return f"curl -s {server.url}/v1/chat/completions -H 'Content-Type: application/json' -d {data}"
+    return f"curl -s {url}/v1/chat/completions -H 'Content-Type: application/json' -d {data}"
 
 
 def engine_of(wanted: Engine) -> Literal["transformers", "vllm"]:
@@ -152,33 +128,27 @@ def start(
     port: int,
     engine: Literal["transformers", "vllm"] = "transformers",
     device: str | None = None,
-) -> ModelServer:
+    seconds: float = START_SECONDS,
+) -> LocalServer:
     """Write a model's files below the folder `place` and return its server once it answers.
 
-    Raises WorkerError if the server ends while starting, WaitTimeout if it does not answer within `START_SECONDS`.
+    Raises WorkerError if the server ends while starting, WaitTimeout if it does not answer within `seconds`.
     """
     for folder in (place / "hub", place / "work"):
         durable.make_folder(folder)
     durable.write_folder(place / "work" / model, files)
     # Where the server looks for other models: there are none, and none come by network.
     own = {"HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(place / "hub"), "TRANSFORMERS_OFFLINE": "1", "DO_NOT_TRACK": "1"}
-    log = tempfile.TemporaryFile()  # noqa: SIM115 -- the server keeps it; `stop` closes it
-    process = subprocess.Popen(
+    return local_server.start(
         command_of(engine, model, port=port, device=device),
-        cwd=place / "work",
-        env={**os.environ, **own},
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=log,
-        start_new_session=True,
+        port=port,
+        name="server",
+        error=WorkerError,
+        environment={**os.environ, **own},
+        seconds=seconds,
+        folder=place / "work",
+        remedy="a large model takes longer: give it time with --wait SECONDS",
     )
-    server = ModelServer(url=f"http://{HOST}:{port}", model=model, process=process, log=log)
-    try:
-        _await_health(server)
-    except BaseException:
-        server.stop()
-        raise
-    return server
 
 
 def command_of(engine: str, model: str, *, port: int, device: str | None) -> Sequence[str]:
@@ -189,35 +159,3 @@ def command_of(engine: str, model: str, *, port: int, device: str | None) -> Seq
         return [*program, *where, "--served-model-name", model]
     program = (sys.executable, "-m", "transformers.cli.transformers", "serve", model)
     return [*program, *where, "--device", device or "auto"]
-
-
-def free_port(port: int) -> int:
-    """Return the port, a free one for 0. Raises RecipeError for one that is taken."""
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((HOST, port))
-        except OSError as error:
-            raise RecipeError(
-                f"port {port} on {HOST} is taken: choose another with --port, or 0 for a free one"
-            ) from error
-        return listener.getsockname()[1]
-
-
-def _await_health(server: ModelServer) -> None:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        if server.process.poll() is not None:
-            raise WorkerError(f"the server ended while starting (exit {server.process.returncode}): {server.tail()}")
-        try:
-            with opener.open(f"{server.url}/health", timeout=5) as answer:
-                if answer.status == 200:
-                    return
-        except (urllib.error.URLError, OSError):
-            pass
-        time.sleep(0.2)
-    raise WaitTimeout(
-        f"the server {server.url} (process {server.process.pid}) has not answered for {START_SECONDS:.0f} s: "
-        f"{server.tail()}"
-    )

@@ -23,6 +23,8 @@ from bootstrap.store.ledger import Entry
 
 UPLOAD_BYTES = 2**30
 """Smaller weights are copied into MLflow; larger ones stay in the store, named by path and digest."""
+EXTERNAL = "mlflow.model.isExternal"
+"""MLflow's tag of a model whose files lie elsewhere."""
 
 
 class Registry:
@@ -96,11 +98,12 @@ class Registry:
                 tags={
                     LEDGER_HASH: entry.hash,
                     "bootstrap.lineage": self.lineage,
-                    **({} if copied else {"mlflow.model.isExternal": "true"}),
+                    **({} if copied else {EXTERNAL: "true"}),
                 },
             )
         )
         if model.status != LoggedModelStatus.READY:
+            self._say_where(model, is_external=copied is None)
             if copied is not None:
                 for name in copied.files:
                     copied.read(name)  # Raises for a broken file before anything is copied.
@@ -108,6 +111,13 @@ class Registry:
                 self._client.log_model_artifacts(model.model_id, str(copied.path), "model")
             model = self._client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
         return model
+
+    def _say_where(self, model: LoggedModel, *, is_external: bool) -> None:
+        """Let a model say whether its files lie outside MLflow: weights may be freed after a killed publication."""
+        if is_external and EXTERNAL not in model.tags:
+            self._client.set_logged_model_tags(model.model_id, {EXTERNAL: "true"})
+        elif not is_external and EXTERNAL in model.tags:
+            self._client.delete_logged_model_tag(model.model_id, EXTERNAL)
 
     def version(self, run_id: str, model_id: str, *, tags: Mapping[str, str]) -> str:
         """Return this run's version of the registered model, made with these tags if there is none."""

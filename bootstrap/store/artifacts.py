@@ -67,7 +67,7 @@ class Artifact:
         expected_hash, expected_size = self.files[name]
         path = self.path / name
         if self.freed is not None and name in self.freed.files:
-            raise freed_error(self.freed)
+            raise freed_error(self.freed, self.path)
         with durable.store_errors(path, doing="read"):
             try:
                 data = path.read_bytes()

@@ -7,6 +7,7 @@ as it is. Only weights can be freed: a mark that names any other file counts for
 freed (`gc.py`).
 """
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Annotated
@@ -24,18 +25,21 @@ WEIGHTS = (MODEL_WEIGHTS, ADAPTER_WEIGHTS)
 """Names of the files that can be freed."""
 
 
-_Shown = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]*$", max_length=255)]
-"""Text that may be printed as it is."""
+_Printable = Annotated[str, Field(pattern=r"^[^\p{C}\p{Zl}\p{Zp}]*$", max_length=255)]
+"""Text without control characters, such that turn the line around included."""
+_DATE, _CLOCK, _ZONE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}", r"[0-9]{2}:[0-9]{2}:[0-9]{2}", r"(Z|[+-][0-9]{2}:[0-9]{2})"
+_Time = Annotated[str, Field(pattern=f"^{_DATE}(T{_CLOCK}{_ZONE})?$")]
 
 
 class Freed(Record):
     """The content of `freed.json`."""
 
-    lineage: _Shown
+    lineage: _Printable
+    """Folder of the lineage, for whoever reads the file: the artifact may have been taken elsewhere."""
     generations: tuple[int, ...]
     """Numbers of the generations that have these weights; empty for weights between two steps."""
     files: tuple[str, ...]
-    when: _Shown
+    when: _Time
     """ISO 8601, UTC."""
 
     @property
@@ -69,11 +73,24 @@ def mark_of(folder: Path, gone: Sequence[str]) -> Freed | None:
     return found.model_copy(update={"files": tuple(gone)}) if set(gone) <= set(found.files) else None
 
 
-def freed_error(mark: Freed) -> WeightsFreed:
-    """Return the error about weights that are asked for and were freed."""
+def freed_error(mark: Freed, folder: Path) -> WeightsFreed:
+    """Return the error about weights that are asked for and were freed; `folder`: their artifact's, in its lineage."""
+    # The mark may be a stranger's, so the commands name the lineage by where it lies.
+    root = folder.parent.parent
     which = f"gen-{mark.generations[0]}" if mark.generations else "GENERATION"
+    where = ("--store", str(root.parent), "--lineage", root.name)
+    again = shlex.join(("bootstrap", "reproduce", which, *where, "--into", "DIR"))
     return WeightsFreed(
-        f"the weights of {mark.names} of lineage {mark.lineage} were freed by `bootstrap gc` ({mark.when}); put a copy "
-        f"back with `bootstrap gc --restore DIR`, or first make them again with `bootstrap reproduce {which} --lineage "
-        f"{mark.lineage} --into DIR`"
+        f"the weights of {mark.names} of lineage {root.name} were freed by `bootstrap gc` ({mark.when}); put a copy "
+        f"back with `{restore_command('DIR', root)}`, or first make them again with `{again}`"
     )
+
+
+def restore_command(place: object, root: Path) -> str:
+    """Return the command that puts freed weights of the lineage in the folder `root` back from `place`."""
+    return shlex.join(("bootstrap", "gc", "--restore", str(place), "--store", str(root.parent), "--lineage", root.name))
+
+
+def unpack_command(archive: Path) -> str:
+    """Return the command that unpacks a copy in a tar file into a new folder DIR, which `restore_command` takes."""
+    return f"mkdir DIR && tar xf {shlex.quote(str(archive))} -C DIR"

@@ -1,8 +1,8 @@
 """Which weights of a lineage can be freed, and freeing them. Records, answers, reports and tokenizers always stay.
 
-    artifacts/weights-*    named by a record      freed unless one of its generations is kept
+    artifacts/weights-*    of unfinished work     kept, named by a record or not
+                           named by a record      freed unless one of its generations is kept
                            left between steps     freed once their generation is committed
-                           of unfinished work     kept
 
 A mark is written before the file goes (`freed.py`), so a kill in between loses nothing and frees nothing unnoticed.
 Left out: which generations are needed by what is to come (`stages/needed.py`), and by other lineages (`cli/gc.py`).
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bootstrap.canonical import sha256
 from bootstrap.errors import StoreError
 from bootstrap.store import durable
 from bootstrap.store.artifacts import MANIFEST_NAME, Artifact, load_artifact, put_back
@@ -26,8 +27,10 @@ from bootstrap.store.lineage_store import LineageStore
 ROLES = ("weights", "base")
 """Roles of weights among a generation's artifacts."""
 KIND = "weights"
-PLACES = ("*", "artifacts/*/*", "*/artifacts/*/*")
-"""Of weights in a model's folder, in a lineage, and in a store."""
+PUBLISHED = "mlflow-artifacts/models/*/artifacts/model"
+"""Where publishing copies small weights to, with their manifest, relative to a store."""
+PLACES = ("*", "artifacts/*/*", "*/artifacts/*/*", f"{PUBLISHED}/*")
+"""Of weights in a model's folder, in a lineage, in a store, and in MLflow's copies there."""
 OUTSIDE = "a link leads out of the lineage"
 STEP, RESULT = "step", "result.json"
 
@@ -78,13 +81,14 @@ def weights_of_lineage(store: LineageStore, entries: Sequence[Entry], kept: Mapp
                 why.setdefault(path, []).append(reason)
             else:
                 why.setdefault(path, [])
-    finished = _finished(store, len(entries))
+    finished, under_way = _left_by_steps(store, len(entries))
     found = []
     for folder in store.artifact_folders(KIND):
         path, artifact = folder.relative_to(store.root).as_posix(), load_artifact(folder)
-        reasons = why.get(path)
-        if reasons is None:
-            reasons = [] if folder.name in finished else ["unfinished work"]
+        reasons = why.get(path, [])
+        # A step of a generation to come may have the weights of a committed one, as a merge of the same models has.
+        if folder.name in under_way or (path not in why and folder.name not in finished):
+            reasons = [*reasons, "unfinished work"]
         size = sum(os.path.getsize(folder / name) for name in _there(artifact))
         numbers = tuple(named.get(path, ()))
         if not _lies_inside(store, artifact):
@@ -102,7 +106,9 @@ def free(store: LineageStore, held: Sequence[Held], *, files: durable.Files = du
         assert not one.kept, f"the weights of {one.name} stay: {one.kept}"
         folder, names = one.artifact.path, _there(one.artifact)
         durable.sweep(folder, files=files)
-        mark = Freed(lineage=lineage, generations=one.generations, files=names, when=when)
+        # What a killed run has freed of them stays known too.
+        files_freed = tuple(sorted({*names, *_gone(one.artifact)}))
+        mark = Freed(lineage=lineage, generations=one.generations, files=files_freed, when=when)
         durable.write_file(folder / FILE_NAME, mark.to_file(), files=files)
         for name in names:
             durable.remove_file(folder / name, files=files)
@@ -121,7 +127,7 @@ def restore(held: Sequence[Held], folder: Path, *, files: durable.Files = durabl
         sized = {path: path.stat().st_size for path in found if path.name in WEIGHTS and path.is_file()}
     back = []
     for one in freed:
-        wanted = {name: one.artifact.files[name] for name in (one.artifact.freed or _NOTHING).files}
+        wanted = {name: one.artifact.files[name] for name in _gone(one.artifact)}
         sizes = {size for _, size in wanted.values()}
         for path in (path for path, size in sized.items() if size in sizes):
             contents = {name: durable.read_file(path) for name in wanted if Path(name).name == path.name}
@@ -164,12 +170,28 @@ def sizes(store: LineageStore, entries: Sequence[Entry]) -> dict[int, Size]:
     return found
 
 
-_NOTHING = Freed(lineage="", generations=(), files=(), when="")
+def published(store: Path, held: Sequence[Held]) -> int:
+    """Return the bytes of copies of these weights that publishing has made in the folder `store` of lineages.
+
+    A copy is known by its manifest; the weights themselves are not read. Raises StoreError.
+    """
+    total, digests = 0, {one.artifact.digest for one in held}
+    with durable.store_errors(store, doing="read"):
+        for folder in sorted(store.glob(PUBLISHED)):
+            manifest = folder / MANIFEST_NAME
+            if manifest.is_file() and sha256(durable.read_file(manifest)) in digests:
+                total += sum(path.stat().st_size for path in folder.iterdir() if path.name in WEIGHTS)
+    return total
+
+
+def _gone(artifact: Artifact) -> tuple[str, ...]:
+    """Return the names of an artifact's freed files."""
+    return () if artifact.freed is None else artifact.freed.files
 
 
 def _there(artifact: Artifact) -> tuple[str, ...]:
     """Return the names of an artifact's weights on disk."""
-    gone = (artifact.freed or _NOTHING).files
+    gone = _gone(artifact)
     return tuple(name for name in sorted(artifact.files) if can_be_freed(name) and name not in gone)
 
 
@@ -180,18 +202,18 @@ def _lies_inside(store: LineageStore, artifact: Artifact) -> bool:
     return root.parent == store.root.parent.resolve() and all(place.resolve().is_relative_to(root) for place in places)
 
 
-def _finished(store: LineageStore, committed: int) -> Collection[str]:
-    """Return the folders of weights that steps of committed generations have left."""
-    found = set()
+def _left_by_steps(store: LineageStore, committed: int) -> tuple[Collection[str], Collection[str]]:
+    """Return the folders of weights that steps have left: those of committed generations, and of unfinished ones."""
+    finished, under_way = set[str](), set[str]()
     for folder in store.artifact_folders(STEP):
         step = load_artifact(folder)
         match json.loads(durable.read_file(folder / MANIFEST_NAME)):
-            case {"inputs": {"generation": int(number)}} if number < committed and RESULT in step.files:
+            case {"inputs": {"generation": int(number)}} if RESULT in step.files:
                 made = step.json(RESULT)
             case _:
                 continue
         match made:
             case {"fingerprint": str(fingerprint)}:
                 if (weights := store.find(KIND, {"fingerprint": fingerprint})) is not None:
-                    found.add(weights.path.name)
-    return found
+                    (finished if number < committed else under_way).add(weights.path.name)
+    return finished, under_way

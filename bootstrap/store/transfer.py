@@ -8,7 +8,7 @@ never changed. Left out: the form of a copy (`archive.py`), and what its recipe 
 """
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,8 @@ from bootstrap.errors import LineageLocked, StoreCorrupt, StoreError
 from bootstrap.store import archive, durable
 from bootstrap.store.archive import Copy
 from bootstrap.store.copies import BESIDE, LIST_NAME, CopyList, files_of, list_of, shown
+from bootstrap.store.freed import FILE_NAME as FREED_NAME
+from bootstrap.store.freed import can_be_freed, restore_command, unpack_command
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.lock import lineage_lock
@@ -160,13 +162,34 @@ def _compared(copy: Copy, there: LineageStore) -> Transfer:
         raise StoreError(
             f"the lineage {listed.lineage} in {place.parent} {how}. Import the copy into another store with --store DIR"
         )
-    missing = sorted(files_of(there, entries).keys() ^ (listed.files.keys() - set(BESIDE)))
-    if missing:
+    here, copied = files_of(there, entries).keys(), listed.files.keys() - set(BESIDE)
+    missing = sorted(here ^ copied)
+    if all(_is_freed(name, here if name in copied else copied) for name in missing):
+        if any(map(can_be_freed, copied - here)):
+            raise _freed_here_error(copy, there)
+    elif missing:
         raise StoreError(
             f"the lineage {listed.lineage} in {place.parent} has the same records, but {missing[0]} is in one of both "
             "alone. Import the copy into another store with --store DIR"
         )
     return Transfer(listed=listed, num_generations=len(entries), is_new=False)
+
+
+def _is_freed(name: str, lacking: Collection[str]) -> bool:
+    """Whether a file is missing among the names `lacking` because weights were freed, or is the mark of that."""
+    mark = "/".join((*name.split("/")[:2], FREED_NAME))
+    return name == mark or (can_be_freed(name) and mark in lacking)
+
+
+def _freed_here_error(copy: Copy, there: LineageStore) -> StoreError:
+    """Return the error that a copy has weights that were freed in the store."""
+    is_packed = copy.place.is_file()
+    how = f"Unpack it with `{unpack_command(copy.place)}`, then put" if is_packed else "Put"
+    again = restore_command("DIR" if is_packed else copy.place, there.root)
+    return StoreError(
+        f"the lineage {copy.listed.lineage} in {there.root.parent} has the same records, and the copy has weights that "
+        f"were freed there. {how} them back with `{again}`"
+    )
 
 
 def _check_room(copy: Copy, store: Path) -> None:

@@ -35,6 +35,7 @@ LAYERS = {
     "machine": 0,
     "memory": 0,
     "provenance": 0,
+    "local_server": 0,
     "config": 0,
     "gym_items": 1,
     "store": 1,

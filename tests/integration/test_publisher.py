@@ -25,6 +25,8 @@ from bootstrap.ledger_records import Edge
 from bootstrap.lineage import graph, publisher, tracking
 from bootstrap.lineage.outbox import Outbox, Receipt
 from bootstrap.lineage.publisher import publish
+from bootstrap.store import gc
+from bootstrap.store.artifacts import put_back
 from bootstrap.store.ledger import Entry
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.lock import lineage_lock
@@ -330,6 +332,46 @@ class Breaking:
             return result
 
         return operation
+
+
+def test_a_model_of_a_killed_publication_says_where_its_weights_are(
+    fresh: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, uri = fresh
+    store = LineageStore(root)
+    kept = store.artifact(store.ledger.read()[1].generation.artifacts["weights"])
+    data = kept.read_all()
+
+    def free(number: int) -> None:
+        held = gc.weights_of_lineage(store, store.ledger.read(), {})
+        gc.free(store, [one for one in held if number in one.generations])
+
+    # gen-1's weights are freed when its model is made, and back afterwards; gen-3's the other way round.
+    free(1)
+    for number in (1, 3):
+        with monkeypatch.context() as broken:
+            real = MlflowClient.create_logged_model
+
+            def made(*args: Any, number: int = number, real: Any = real, **settings: Any) -> Any:
+                found = real(*args, **settings)
+                if settings["name"] == f"addition-gen-{number}":
+                    raise MlflowException("the connection broke")
+                return found
+
+            broken.setattr(MlflowClient, "create_logged_model", made)
+            with pytest.raises(TrackingError):
+                put(root, uri)
+        if number == 1:
+            put_back(store.artifact(store.ledger.read()[1].generation.artifacts["weights"]), data)
+    free(3)
+    put(root, uri)
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    receipts = Outbox(root, tracking_uri=uri, experiment="bootstrap/addition").receipts(store.ledger.read())
+    for number, is_external in ((1, False), (3, True)):
+        model = client.get_logged_model(receipts[number].model_id)
+        assert model.status == "READY" and ("mlflow.model.isExternal" in model.tags) is is_external
+        folder = Path(model.artifact_location.removeprefix("file://")) / "model"
+        assert (folder / "model.safetensors").is_file() is not is_external
 
 
 def test_a_publication_broken_again_and_again_ends_as_an_undisturbed_one(

@@ -17,6 +17,7 @@ from bootstrap.cli.remembered import remember_recipe
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import RecipeError
 from bootstrap.lineage.questions.grown import plugins_of
+from bootstrap.store import gc
 from bootstrap.store.lineage_store import LineageStore
 from bootstrap.store.verify import verify
 
@@ -93,6 +94,18 @@ def test_a_fork_s_generation_0_is_made_again_from_its_origin(
     assert [check.name for check in found.checks if not check.same] == [] and found.is_same
     assert Lineage(store, "forked").contamination("base").trained[0].generation == "tiny@gen-0"
     shutil.rmtree(store / "forked")
+
+
+def test_a_fork_is_made_again_after_the_weights_before_its_origin_were_freed(lineage: Lineage, tmp_path: Path) -> None:
+    store = LineageStore(tmp_path / "tiny")
+    shutil.copytree(lineage.path, store.root)
+    held = gc.weights_of_lineage(store, store.ledger.read(), {2: "the fork starts from it"})
+    gc.free(store, [one for one in held if not one.kept])
+    assert [size.is_freed for size in gc.sizes(store, store.ledger.read()).values()] == [True, True, False]
+    assert main(["fork", "tiny@gen-2", "forked", "--store", str(tmp_path), "generations.count=0"]) == 0
+    assert main(["run", str(tmp_path / "forked" / "recipe.json"), "--store", str(tmp_path), "--lineage", "forked",
+                 "--local", "--workers", "1"]) == 0  # fmt: skip
+    assert Lineage(tmp_path, "forked").reproduce("base").is_same
 
 
 def test_a_generation_whose_artifacts_are_lost_is_made_again_all_the_same(lineage: Lineage, tmp_path: Path) -> None:

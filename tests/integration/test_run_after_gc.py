@@ -55,6 +55,18 @@ def test_a_run_without_weights_that_it_needs_names_them(store: LineageStore) -> 
         tiny.grow(tiny.recipe(count=3), store.root)
 
 
+def test_published_copies_give_freed_weights_back(store: LineageStore, capsys: pytest.CaptureFixture[str]) -> None:
+    place = str(store.root.parent)
+    uri = f"sqlite:///{place}/mlflow.db"
+    assert main(["lineage", "--sync", "--tracking-uri", uri, "--store", place]) == 0
+    capsys.readouterr()
+    assert main(["gc", "--keep", "champion", "--yes", "--store", place]) == 0
+    assert "publishing has copied" in capsys.readouterr().out
+    assert freed(store)
+    assert main(["gc", "--restore", place, "--store", place]) == 0
+    assert freed(store) == [] and verify(store.root).is_clean
+
+
 def test_a_lineage_with_freed_weights_is_published(store: LineageStore, tmp_path: Path) -> None:
     assert main(["gc", "--keep", "champion", "--yes", "--store", str(store.root.parent)]) == 0
     uri = f"sqlite:///{tmp_path}/mlflow.db"

@@ -106,3 +106,17 @@ def test_a_server_that_ends_while_starting_says_why(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(serve, "command_of", lambda *_, **__: [sys.executable, "-c", program])
     with pytest.raises(serve.WorkerError, match=r"exit 7\): out of luck"):
         serve.start({"config.json": b"{}"}, "tiny-gen-0", tmp_path, port=1)
+
+
+def test_the_wait_for_the_first_answer_is_as_long_as_asked_for(
+    store: LineageStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serve, "command_of", lambda *_, **__: [sys.executable, "-c", "import time; time.sleep(600)"])
+    monkeypatch.setattr(serve, "engine_of", lambda _: "transformers")
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        assert main(["serve", "base", "--port", "0", "--wait", "1", "--store", str(store.root.parent)]) == 5
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    told = capsys.readouterr().err
+    assert "has not answered for 1 s" in told and "--wait SECONDS" in told

